@@ -1,0 +1,91 @@
+"""Every error that flowkit raises on purpose, in one hierarchy.
+
+Each message says what is wrong, where, and what to do instead. The command line prints it without a traceback
+and leaves with the error's ``exit_code``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Path = tuple[str | int, ...]
+
+
+class FlowkitError(Exception):
+    """The root: catch this one to catch them all."""
+
+    exit_code = 2
+
+
+class ShapeError(FlowkitError, ValueError):
+    """A layer can't take the event shape that reaches it."""
+
+
+class PluginError(FlowkitError):
+    """A plugin is broken, collides with another, or doesn't do what its descriptor says."""
+
+
+class DataError(FlowkitError):
+    """A dataset can't be read, or doesn't fit the flow's event."""
+
+
+class InputError(FlowkitError, ValueError):
+    """A tensor or argument handed to a flow has the wrong shape, type or range."""
+
+
+class RunError(FlowkitError):
+    """A run directory is missing, unfinished, in the way, or not a run at all."""
+
+
+class TrainingError(FlowkitError):
+    """Training can't go on, for example because the loss is no longer finite."""
+
+    exit_code = 1
+
+
+class ExportError(FlowkitError):
+    """A flow can't be written as an ONNX graph."""
+
+    exit_code = 1
+
+
+class VerificationError(ExportError):
+    """An exported graph deviates from the model that it was made from."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a spec, and where: the path of keys, the position (1-based), the line's text."""
+
+    path: Path
+    message: str
+    suggestion: str | None = None
+    file: str = "<spec>"
+    line: int | None = None
+    column: int | None = None
+    source: str | None = None
+
+    def __str__(self) -> str:
+        where = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        lines = [": ".join(part for part in (where, format_path(self.path), self.message) if part)]
+        if self.source is not None and self.column is not None:
+            lines += [f"    {self.source}", f"    {' ' * (self.column - 1)}^"]
+        if self.suggestion:
+            lines.append(f"    {self.suggestion}")
+        return "\n".join(lines)
+
+
+@dataclass(eq=False)
+class SpecError(FlowkitError):
+    """A spec is not valid. ``problems`` holds everything that was found, in the order of the text."""
+
+    problems: list[Problem] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.problems))
+
+
+def format_path(path: Path) -> str:
+    """``("flow", 0, "use")`` -> ``flow[0].use``."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")

@@ -1,0 +1,65 @@
+"""Validated spec -> layers."""
+
+from __future__ import annotations
+
+
+import torch
+from torch import nn
+
+from flowkit.errors import FlowkitError, PluginError, ShapeError, format_path
+from flowkit.flow.context import context_shape
+from flowkit.flow.coupling import Coupling
+from flowkit.flow.factor_out import FactorOut
+from flowkit.plugin.config import Shape
+from flowkit.plugin.reference import Use
+from flowkit.spec import model
+from flowkit.spec.walk import Step, walk
+
+MAX_PARAMETERS = 2**32
+"""The most parameters that a flow may have."""
+
+
+def assemble(spec: model.Spec) -> list[nn.Module]:
+    """One layer for each step of the spec. Raises ShapeError if it has too many parameters, PluginError."""
+    parameters = sum(count_parameters(spec))
+    if parameters > MAX_PARAMETERS:
+        raise ShapeError(f"this flow has {parameters:,} parameters; the most is {MAX_PARAMETERS:,}")
+    return [build(step, context_shape(spec.context)) for step in walk(spec)]
+
+
+def count_parameters(spec: model.Spec) -> list[int]:
+    """Parameters of each step, counted without allocating them."""
+    with torch.device("meta"):
+        layers = [build(step, context_shape(spec.context)) for step in walk(spec)]
+    return [sum(p.numel() for p in layer.parameters()) for layer in layers]
+
+
+def build(step: Step, context: Shape | None) -> nn.Module:
+    """The layer of one step. Raises PluginError, naming the place in the spec, if its plugin can't be built."""
+    try:
+        layer = _build(step, context)
+    except FlowkitError:
+        raise
+    except Exception as error:
+        place = f"{step.name} at {format_path(step.path)}"
+        raise PluginError(f"{place} can't be built: {type(error).__name__}: {error}") from error
+    if tuple(layer.output_shape) != step.output_shape:
+        raise PluginError(
+            f"{step.name}: its config says that {list(step.input_shape)} becomes {list(step.output_shape)}, "
+            f"its layer's output_shape says {list(layer.output_shape)}: make them agree"
+        )
+    return layer
+
+
+def _build(step: Step, context: Shape | None) -> nn.Module:
+    match step.item:
+        case Use():
+            return step.item.build(step.input_shape)
+        case model.Coupling():
+            kept, transformed = step.item.split.config.split_shapes(step.input_shape)
+            transformer = step.item.coupling.build()
+            params = (transformer.n_params, *transformed)
+            conditioner = step.item.conditioner.build(kept, params, context)
+            return Coupling(step.item.split.build(step.input_shape), conditioner, transformer)
+        case model.FactorOut():
+            return FactorOut(step.input_shape)

@@ -1,0 +1,35 @@
+"""Base distributions: the density of the last latent."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class Base(nn.Module, ABC):
+    """A density on events [*event_shape] that can be sampled by transforming standard normal noise."""
+
+    def __init__(self, event_shape: Sequence[int]) -> None:
+        super().__init__()
+        self.event_shape = tuple(event_shape)
+
+    @abstractmethod
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) in nats, [batch]."""
+
+    @abstractmethod
+    def from_noise(self, eps: Tensor) -> Tensor:
+        """eps ~ N(0, I) [batch, *event_shape] -> z ~ p."""
+
+
+class StandardNormal(Base):
+    """N(0, I): log p(z) = -½ Σ (z² + log 2π)."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return -0.5 * (z.square() + math.log(2 * math.pi)).flatten(1).sum(1)
+
+    def from_noise(self, eps: Tensor) -> Tensor:
+        return eps

@@ -1,0 +1,42 @@
+"""The contract of every layer: an invertible map with a known Jacobian determinant."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from flowkit.plugin.config import Shape
+
+
+class Bijector(nn.Module, ABC):
+    """An invertible, differentiable map of events, y = f(x). Forward is always data -> latent.
+
+    Tensors are batched: x is [batch, *event_shape], y is [batch, *output_shape], log_det is [batch]. A bijector has
+    no data-dependent branches, runs on the device and in the precision of what it is given, and is abstract or final.
+    """
+
+    def __init__(self, event_shape: Sequence[int]) -> None:
+        super().__init__()
+        self.event_shape: Shape = tuple(event_shape)
+
+    @property
+    def output_shape(self) -> Shape:
+        """The event shape of y."""
+        return self.event_shape
+
+    @abstractmethod
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """y = f(x) and log|det ∂f/∂x|."""
+
+    @abstractmethod
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x = f⁻¹(y) and log|det ∂f⁻¹/∂y|: of this inverse map, so the sign is opposite to the forward one."""
+
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Set parameters from a first batch of data. Called once, before training, without gradients."""
+
+    def freeze(self) -> Bijector:
+        """The same map as a module for inference, with what only depends on parameters computed once."""
+        return self

@@ -1,0 +1,78 @@
+"""Layers one after another, and the merging of neighbours that are channel-linear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.flow.bijector import Bijector
+from flowkit.flow.channel_linear import ChannelLinear, ChannelRun
+from flowkit.flow.factor_out import FactorOut
+from flowkit.plugin.config import Shape
+
+MERGE_UP_TO = 192
+"""Channels up to which merging a run pays: its c×c products grow with c³, what they save with c."""
+
+Step = Bijector | FactorOut | ChannelRun
+
+
+class Composition(Bijector):
+    """f_M ∘ … ∘ f_1; log|det| is the sum of the layers', each where it is reached."""
+
+    def __init__(self, layers: Sequence[Bijector]) -> None:
+        super().__init__(layers[0].event_shape)
+        self.layers = nn.ModuleList(layers)
+
+    @property
+    def output_shape(self) -> Shape:
+        return self.layers[-1].output_shape
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        log_det = x.new_zeros(x.shape[0])
+        for step in merged(self.layers):
+            x, term = step.forward_and_log_det(x, context)
+            log_det = log_det + term
+        return x, log_det
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        log_det = y.new_zeros(y.shape[0])
+        for step in reversed(merged(self.layers)):
+            y, term = step.inverse_and_log_det(y, context)
+            log_det = log_det + term
+        return y, log_det
+
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        for layer in self.layers:
+            layer.initialize(x, context)
+            x, _ = layer.forward_and_log_det(x, context)
+
+
+def merged(layers: Iterable[nn.Module]) -> list[Step]:
+    """The layers with each run of channel-linear neighbours as one ChannelRun, where that pays."""
+    return [step for run in _runs(layers) for step in (_merge(run) if len(run) > 1 else run)]
+
+
+def frozen(layers: Iterable[nn.Module], dtype: torch.dtype, device: torch.device) -> list[nn.Module]:
+    """The layers for inference: runs always merged, everything else frozen on its own."""
+    return [
+        ChannelRun(run).freeze(dtype, device) if isinstance(run[0], ChannelLinear) else run[0].freeze()
+        for run in _runs(layers)
+    ]
+
+
+def _merge(run: list) -> list:
+    return [ChannelRun(run)] if run[0].event_shape[0] <= MERGE_UP_TO else run
+
+
+def _runs(layers: Iterable[nn.Module]) -> Iterator[list]:
+    """Groups of neighbouring channel-linear layers; every other layer is a group of its own."""
+    for linear, group in groupby(_flat(layers), lambda layer: isinstance(layer, ChannelLinear)):
+        yield from [list(group)] if linear else ([layer] for layer in group)
+
+
+def _flat(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    for layer in layers:
+        yield from _flat(layer.layers) if isinstance(layer, Composition) else (layer,)

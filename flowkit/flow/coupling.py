@@ -1,0 +1,81 @@
+"""Coupling: one part of the event is transformed with parameters that a network computes from the other part."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from flowkit.flow.bijector import Bijector
+
+
+class Split(nn.Module, ABC):
+    """Divides an event in two, and puts it together again: merge(*split(x)) = x."""
+
+    def __init__(self, event_shape: Sequence[int]) -> None:
+        super().__init__()
+        self.event_shape = tuple(event_shape)
+
+    @abstractmethod
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x [batch, *event] -> (kept [batch, *kept], transformed [batch, *transformed])."""
+
+    @abstractmethod
+    def merge(self, kept: Tensor, transformed: Tensor) -> Tensor:
+        """The event whose parts these are, [batch, *event]."""
+
+
+class Transformer(nn.Module, ABC):
+    """An elementwise invertible map y = f(x; θ). It may not know how θ was made.
+
+    x, y and the log-derivative are [batch, *event]; θ is [batch, n_params, *event]. By convention f is the
+    identity, or near it, at θ = 0, where a conditioner starts.
+    """
+
+    n_params: int
+    """How many parameters each element takes."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """y and log|∂y/∂x|, elementwise."""
+
+    @abstractmethod
+    def inverse(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """x and log|∂x/∂y|, elementwise: of this inverse map."""
+
+
+class Conditioner(nn.Module, ABC):
+    """A network from the kept part, and the context if there is one, to the transformer's parameters."""
+
+    @abstractmethod
+    def forward(self, kept: Tensor, context: Tensor | None = None) -> Tensor:
+        """[batch, *kept], [batch, *context] -> [batch, n_params, *transformed]."""
+
+    def initialize(self, kept: Tensor, context: Tensor | None = None) -> None:
+        """Set parameters from a first batch. Called once, before training, without gradients."""
+
+
+class Coupling(Bijector):
+    """(x₁, x₂) -> (f(x₁; θ(x₂)), x₂), x₁ being the transformed part and x₂ the kept one.
+
+    The Jacobian is block triangular, so that log|det| = Σ log|∂f/∂x₁| whatever the network θ is
+    (Dinh et al. 2017, "Density estimation using Real NVP", eq. 6).
+    """
+
+    def __init__(self, split: Split, conditioner: Conditioner, transformer: Transformer) -> None:
+        super().__init__(split.event_shape)
+        self.split, self.conditioner, self.transformer = split, conditioner, transformer
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        kept, transformed = self.split.split(x)
+        y, log_derivative = self.transformer(transformed, self.conditioner(kept, context))
+        return self.split.merge(kept, y), log_derivative.flatten(1).sum(1)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        kept, transformed = self.split.split(y)
+        x, log_derivative = self.transformer.inverse(transformed, self.conditioner(kept, context))
+        return self.split.merge(kept, x), log_derivative.flatten(1).sum(1)
+
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        self.conditioner.initialize(self.split.split(x)[0], context)

@@ -1,0 +1,40 @@
+"""A flow as a torch.distributions.Distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from flowkit.flow.flow import Flow
+
+
+class FlowDistribution(Distribution):
+    """p(x | context) of a flow over continuous data, one context for all samples.
+
+    ``sample`` draws from torch's global generator, as every distribution of torch does.
+    """
+
+    arg_constraints: dict[str, Any] = {}
+
+    def __init__(self, flow: Flow, context: Tensor | None = None) -> None:
+        self.flow, self.context = flow, context
+        super().__init__(event_shape=torch.Size(flow.event_shape), validate_args=False)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        return constraints.independent(constraints.real, len(self.event_shape))
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """[*sample_shape, *event_shape]."""
+        n = torch.Size(sample_shape).numel()
+        return self.flow.sample(n, self.context).view(*sample_shape, *self.event_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """[*sample_shape] in nats."""
+        flat = value.reshape(-1, *self.event_shape)
+        context = None if self.context is None else self.context.expand(len(flat), *self.context.shape)
+        return self.flow.log_prob(flat, context).view(value.shape[: value.dim() - len(self.event_shape)])

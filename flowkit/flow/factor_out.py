@@ -1,0 +1,36 @@
+"""Factor-out: part of the event leaves the flow as a latent of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.plugin.config import Shape, halve
+
+
+class FactorOut(nn.Module):
+    """x -> (kept, z): a slice of the channels, no parameters, log|det| = 0 (Dinh et al. 2017, section 3.6).
+
+    Glow's learned conditional prior of z is an affine coupling in front of it that transforms the half that leaves.
+    """
+
+    def __init__(self, event_shape: Sequence[int]) -> None:
+        super().__init__()
+        self.event_shape: Shape = tuple(event_shape)
+        kept, leaves = halve(event_shape[0])
+        self.output_shape: Shape = (kept, *event_shape[1:])
+        self.latent_shape: Shape = (leaves, *event_shape[1:])
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x [batch, c, …] -> (kept, z)."""
+        return x[:, : self.output_shape[0]], x[:, self.output_shape[0] :]
+
+    def merge(self, kept: Tensor, z: Tensor) -> Tensor:
+        """The inverse of split."""
+        return torch.cat([kept, z], 1)
+
+    def freeze(self) -> FactorOut:
+        """Itself: there is nothing to compute."""
+        return self

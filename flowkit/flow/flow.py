@@ -1,0 +1,273 @@
+"""Flow: a density made of bijectors and a base distribution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from flowkit_runtime import noise
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from flowkit.errors import InputError, format_path
+from flowkit.flow import context as conditioning
+from flowkit.flow import saving
+from flowkit.flow.assembly import assemble
+from flowkit.flow.base import Base, StandardNormal
+from flowkit.flow.composition import frozen, merged
+from flowkit.flow.factor_out import FactorOut
+from flowkit.plugin.config import Shape
+from flowkit.spec import Context, Spec, read_spec, walk
+
+DEQUANTIZATION_STREAM = 2**31
+"""The noise streams from here on are dequantization draws; those below are latents."""
+
+
+class Flow(nn.Module):
+    """log p(x) = Σ_l log p(z_l) + Σ_i log|det J_i|, with (z_1, …, z_L) = f(x), f_i the layers.
+
+    x is [batch, *event_shape] in data units. For integer data (``levels`` set) the value k stands for the interval
+    [k, k + 1). z_1 … z_{L-1} are what left at factor-outs, standard normal; z_L is what the last layer gives, of the
+    base distribution. Context, where the flow is conditional, is labels [batch] or [batch, *shape].
+    """
+
+    initialized: Tensor
+
+    def __init__(
+        self,
+        layers: Sequence[nn.Module],
+        *,
+        base: Base | None = None,
+        levels: int | None = None,
+        context: Context | Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.event_shape: Shape = tuple(layers[0].event_shape)  # type: ignore[arg-type]
+        self.base = base or StandardNormal(layers[-1].output_shape)  # type: ignore[arg-type]
+        self.levels = levels
+        self.context = Context.model_validate(context) if isinstance(context, Mapping) else context
+        self.spec: Spec | None = None
+        self.memory = "store"
+        self.register_buffer("initialized", torch.tensor(False))
+
+    # Making and keeping
+
+    @classmethod
+    def from_spec(cls, spec: Spec | str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Flow:
+        """Build a flow from a spec: a validated one, a file's path, or a dict. Raises SpecError, PluginError."""
+        spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
+        base = spec.base.build(walk(spec)[-1].output_shape)
+        flow = cls(assemble(spec), base=base, levels=spec.event.levels, context=spec.context)
+        flow.spec = spec
+        return flow
+
+    @classmethod
+    def load(cls, run: str | Path) -> Flow:
+        """The trained flow of a finished run, in evaluation mode. Raises RunError."""
+        spec, weights = saving.read_run(Path(run))
+        flow = cls.from_spec(spec)
+        flow.load_state_dict(weights)
+        return flow.eval()
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights as safetensors."""
+        saving.write_weights(self, Path(path))
+
+    def to_spec(self) -> Spec:
+        """The spec that builds this flow. Raises PluginError for a layer that no installed plugin registers."""
+        return self.spec or saving.describe(self)
+
+    # The bijection x <-> (z_1, …, z_L)
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The latents of continuous x, and log|det| [batch]."""
+        self._check(x)
+        context = conditioning.embed(self.context, context, x)
+        latents, log_det = [], x.new_zeros(x.shape[0])
+        for step in merged(self.layers):
+            if isinstance(step, FactorOut):
+                x, z = step.split(x)
+                latents.append(z)
+            else:
+                x, term = self._run(step.forward_and_log_det, x, context)
+                log_det = log_det + term
+        return (*latents, x), log_det
+
+    def inverse_and_log_det(self, latents: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Continuous x of latents, and log|det| [batch] of this inverse map."""
+        self._check_latents(latents)
+        *latents, x = latents
+        context = conditioning.embed(self.context, context, x)
+        log_det = x.new_zeros(x.shape[0])
+        for step in reversed(merged(self.layers)):
+            if isinstance(step, FactorOut):
+                x = step.merge(x, latents.pop())
+            else:
+                x, term = step.inverse_and_log_det(x, context)
+                log_det = log_det + term
+        return x, log_det
+
+    def latent_log_prob(self, latents: Sequence[Tensor]) -> Tensor:
+        """Σ_l log p(z_l) in nats, [batch]."""
+        *left, last = latents
+        return sum((StandardNormal(z.shape[1:]).log_prob(z) for z in left), self.base.log_prob(last))
+
+    def _run(self, step: Any, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        if self.memory == "checkpoint" and torch.is_grad_enabled():
+            return checkpoint(step, x, context, use_reentrant=False)
+        return step(x, context)
+
+    # The density
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """log_prob: what DistributedDataParallel wraps is what it synchronises."""
+        latents, log_det = self.forward_and_log_det(x, context)
+        return self.latent_log_prob(latents) + log_det
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """log p(x) in nats, [batch], at continuous x in data units. Raises InputError for integers: see score."""
+        return self(x, context)
+
+    def score(self, x: Tensor, context: Tensor | None = None, draws: int = 1, seed: int = 0) -> Tensor:
+        """How unlikely each event is, [batch]: bits/dim for integer data, nats otherwise; lower is likelier.
+
+        Integer data is scored at x + u, u ~ U[0, 1), the mean over ``draws`` of u: an upper bound of
+        -log₂ P(x) / D (Theis et al. 2016, eq. 1).
+        """
+        if self.levels is None:
+            return self.in_unit(self(x, context))
+        log_probs = [self(x + self._uniform(seed, draw, x), context) for draw in range(draws)]
+        return self.in_unit(torch.stack(log_probs).mean(0))
+
+    @property
+    def size(self) -> int:
+        """D, the number of values in an event."""
+        return math.prod(self.event_shape)
+
+    @property
+    def unit(self) -> str:
+        """The unit of losses and scores."""
+        return "nats" if self.levels is None else "bits/dim"
+
+    def in_unit(self, log_prob: Tensor) -> Tensor:
+        """-log_prob / (D log 2) for integer data, -log_prob otherwise."""
+        return -log_prob if self.levels is None else -log_prob / (self.size * math.log(2))
+
+    def dequantize(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Integers k -> k + u, u ~ U[0, 1); continuous data as it is. In the flow's precision."""
+        x = x.to(self.dtype)
+        return x if self.levels is None else x + torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x)
+
+    # Data <-> latents, samples
+
+    def encode(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
+        """(z_1, …, z_L) of x. Integers are encoded at k + ½, so that decode gives them back exactly."""
+        if self.levels is not None and not x.is_floating_point():
+            x = x.to(self.dtype) + 0.5
+        return self.forward_and_log_det(x, context)[0]
+
+    def decode(self, latents: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+        """The event of latents: for integer data floor(x), clipped to 0 … levels - 1, as an integer tensor."""
+        x, _ = self.inverse_and_log_det(latents, context)
+        if self.levels is None:
+            return x
+        return x.floor().clamp(0, self.levels - 1).to(torch.uint8 if self.levels <= 256 else torch.int32)
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, context: Tensor | None = None, temperature: float = 1.0, seed: int | None = None
+    ) -> Tensor:
+        """n events, [n, *event_shape]. The same seed gives the same noise here and in flowkit_runtime.
+
+        temperature scales the noise: below 1 gives likelier, less varied samples (Kingma & Dhariwal 2018, §6).
+        """
+        eps = [self._normal(n, shape, seed, stream) * temperature for stream, shape in enumerate(self.latent_shapes)]
+        latents = [*eps[:-1], self.base.from_noise(eps[-1])]
+        return self.decode(latents, conditioning.repeat(self.context, context, n))
+
+    @property
+    def latent_shapes(self) -> list[Shape]:
+        """The event shapes of z_1 … z_L."""
+        left = [layer.latent_shape for layer in self.layers if isinstance(layer, FactorOut)]
+        return [*left, self.layers[-1].output_shape]  # type: ignore[list-item]
+
+    # Before and after training
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Data-dependent initialization from one batch of continuous x, layer by layer. Does nothing the second time."""
+        if self.initialized:
+            return
+        context = conditioning.embed(self.context, context, x)
+        for layer in self.layers:
+            if isinstance(layer, FactorOut):
+                x, _ = layer.split(x)
+            else:
+                layer.initialize(x, context)
+                x, _ = layer.forward_and_log_det(x, context)
+        self.initialized.fill_(True)
+
+    def freeze(self) -> Flow:
+        """The same flow for inference: each channel-linear run is one convolution, its log-det a constant."""
+        flow = Flow(
+            frozen(self.layers, self.dtype, self.device), base=self.base, levels=self.levels, context=self.context
+        )
+        flow.initialized.fill_(True)
+        return flow.to(self.device).eval()
+
+    @torch.no_grad()
+    def first_nonfinite(self, x: Tensor, context: Tensor | None = None) -> str | None:
+        """The first layer whose output or log-det is not finite for this batch, and where it stands; None if none."""
+        context = conditioning.embed(self.context, context, x)
+        for name, layer in self._named_layers():
+            if isinstance(layer, FactorOut):
+                x, _ = layer.split(x)
+                continue
+            x, log_det = layer.forward_and_log_det(x, context)
+            if not (x.isfinite().all() and log_det.isfinite().all()):
+                return name
+        return None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the parameters."""
+        return next((p.dtype for p in self.parameters()), torch.get_default_dtype())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the flow is."""
+        return self.initialized.device
+
+    def _named_layers(self) -> Iterator[tuple[str, nn.Module]]:
+        if self.spec is None:
+            yield from ((f"layer {i} ({type(layer).__name__})", layer) for i, layer in enumerate(self.layers))
+            return
+        for index, (step, layer) in enumerate(zip(walk(self.spec), self.layers, strict=True)):
+            yield f"layer {index} ({step.name} at {format_path(step.path)})", layer
+
+    def _normal(self, n: int, shape: Shape, seed: int | None, stream: int) -> Tensor:
+        if seed is None:
+            return torch.randn(n, *shape, dtype=self.dtype, device=self.device)
+        return torch.from_numpy(noise.normal(seed, stream, (n, *shape))).to(self.device, self.dtype)
+
+    def _uniform(self, seed: int, draw: int, x: Tensor) -> Tensor:
+        u = noise.uniform(seed, DEQUANTIZATION_STREAM + draw, tuple(x.shape))
+        return torch.from_numpy(u).to(self.device, self.dtype)
+
+    def _check(self, x: Tensor) -> None:
+        if x.shape[1:] != self.event_shape:
+            expected = ["batch", *self.event_shape]
+            raise InputError(f"x has shape {list(x.shape)}; this flow takes {expected}".replace("'", ""))
+        if not x.is_floating_point():
+            raise InputError(
+                "a density needs continuous values: use score(x) for integer data, or dequantize(x) first"
+            )
+
+    def _check_latents(self, latents: Sequence[Tensor]) -> None:
+        shapes = [tuple(z.shape[1:]) for z in latents]
+        if shapes != self.latent_shapes:
+            raise InputError(f"latents have event shapes {shapes}; this flow has {self.latent_shapes}")

@@ -1,0 +1,40 @@
+"""What a plugin author imports in ``plugin.py``: descriptors, hooks and config bases. No torch."""
+
+from flowkit.errors import ShapeError
+from flowkit.plugin.config import (
+    BaseConfig,
+    BijectorConfig,
+    ConditionerConfig,
+    DatasetConfig,
+    PluginConfig,
+    Shape,
+    SplitConfig,
+    TransformerConfig,
+    halve,
+)
+from flowkit.plugin.dataset import Arrays, Dataset
+from flowkit.plugin.descriptor import Descriptor
+from flowkit.plugin.hooks import hookimpl
+from flowkit.plugin.reference import Ref, Use
+from flowkit.plugin.registry import Found, Registry
+
+__all__ = [
+    "Arrays",
+    "BaseConfig",
+    "BijectorConfig",
+    "ConditionerConfig",
+    "Dataset",
+    "DatasetConfig",
+    "Descriptor",
+    "Found",
+    "PluginConfig",
+    "Ref",
+    "Registry",
+    "Shape",
+    "ShapeError",
+    "SplitConfig",
+    "TransformerConfig",
+    "Use",
+    "halve",
+    "hookimpl",
+]

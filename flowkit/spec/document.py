@@ -1,0 +1,75 @@
+"""A spec as plain data, with the place in the text of each key and value."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, field
+from typing import Any, NoReturn
+
+from flowkit.errors import Path, Problem, SpecError
+
+MAX_DEPTH = 64
+"""The most levels that mappings and lists may nest."""
+
+MAX_DIGITS = 100
+"""The most digits of a number. Python itself gives up at 4300, when it has to write the number in an error."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something stands: 1-based, with the text of its line."""
+
+    file: str
+    line: int | None = None
+    column: int | None = None
+    source: str | None = None
+
+    def fail(self, message: str, path: Path = ()) -> NoReturn:
+        """Raises SpecError with this one problem."""
+        raise SpecError([Problem(path, message, None, *astuple(self))])
+
+
+@dataclass
+class Document:
+    """Mappings, lists and scalars. Places are keyed by path; data that comes from Python has none."""
+
+    data: Any
+    file: str = "<spec>"
+    keys: dict[Path, Place] = field(default_factory=dict)
+    values: dict[Path, Place] = field(default_factory=dict)
+
+    @classmethod
+    def from_python(cls, data: dict[str, Any]) -> Document:
+        """Data made in Python, in a copy. Raises SpecError where a text could not have said the same."""
+        return cls(_copy(data, ()))
+
+    def problem(self, path: Path, message: str, suggestion: str | None = None) -> Problem:
+        """A problem with the value at ``path``, or with the nearest one around it that the text has."""
+        inner = path
+        while inner and inner not in self.values:
+            inner = inner[:-1]
+        return Problem(path, message, suggestion, *astuple(self.values.get(inner, Place(self.file))))
+
+    def key_problem(self, path: Path, message: str, suggestion: str | None = None) -> Problem:
+        """A problem with the key that ``path`` ends in."""
+        return Problem(path, message, suggestion, *astuple(self.keys.get(path, Place(self.file))))
+
+    def graft(self, path: Path, branch: Document) -> None:
+        """Take over the places of ``branch``, whose data has become the value at ``path``."""
+        for mine, new in ((self.keys, branch.keys), (self.values, branch.values)):
+            for old in [known for known in mine if known[: len(path)] == path]:
+                del mine[old]
+            mine.update({(*path, *inner): place for inner, place in new.items()})
+
+
+def _copy(value: Any, path: Path) -> Any:
+    if len(path) > MAX_DEPTH:
+        Place("<spec>").fail(f"is nested more than {MAX_DEPTH} levels deep")
+    if isinstance(value, list | tuple):
+        return [_copy(item, (*path, index)) for index, item in enumerate(value)]
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            Place("<spec>").fail("a key must be text", path)
+        return {key: _copy(item, (*path, key)) for key, item in value.items()}
+    if isinstance(value, int) and abs(value) >= 10**MAX_DIGITS:
+        Place("<spec>").fail(f"a number of more than {MAX_DIGITS} digits", path)
+    return value

@@ -1,0 +1,206 @@
+"""A validated spec: what each section may say, field by field."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, core_schema
+
+from flowkit.plugin.reference import BaseRef, ConditionerRef, DatasetRef, Ref, SplitRef, TransformerRef, Use
+
+VERSION = 1
+"""The version of the spec language: the number behind ``flowkit:``."""
+
+MAX_EVENT_SIZE = 2**24
+"""The most values that one event may have."""
+
+
+class Section(BaseModel):
+    """A mapping in a spec: unknown keys, NaN and infinity are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def _check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(shape) not in (1, 3):
+        raise PydanticCustomError("shape", "must be [d] for vectors or [channels, height, width] for images")
+    if math.prod(shape) > MAX_EVENT_SIZE:
+        raise PydanticCustomError("shape", "has more than {most} values", {"most": MAX_EVENT_SIZE})
+    return shape
+
+
+EventShape = Annotated[tuple[PositiveInt, ...], AfterValidator(_check_shape)]
+
+
+class Event(Section):
+    """One data point."""
+
+    shape: EventShape
+    """[d] for vectors, [channels, height, width] for images."""
+    levels: Annotated[int, Field(ge=2, le=65536)] | None = None
+    """For integer data: entries take the values 0 … levels - 1. Leave it out for continuous data."""
+
+
+class Context(Section):
+    """What the density is conditioned on: labels, or an array. Exactly one of the two fields."""
+
+    classes: Annotated[int, Field(ge=2, le=65536)] | None = None
+    """The context is a label 0 … classes - 1."""
+    shape: EventShape | None = None
+    """The context is an array of this shape."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Context:
+        if (self.classes is None) == (self.shape is None):
+            raise PydanticCustomError("context", "takes exactly one of classes and shape")
+        return self
+
+
+class Repeat(Section):
+    """A flow several times over, each time with parameters of its own."""
+
+    repeat: PositiveInt
+    """How many times."""
+    flow: list[Item] = Field(min_length=1)
+    """What is repeated."""
+
+
+class Coupling(Section):
+    """Transforms one part of the event with parameters that a network computes from the other part."""
+
+    coupling: TransformerRef
+    """The transformer: the elementwise map of the transformed part."""
+    conditioner: ConditionerRef
+    """The network that reads the kept part, and the context, and writes the transformer's parameters."""
+    split: SplitRef = Field(default={"use": "glow/channels"}, validate_default=True)
+    """How the event is divided."""
+
+
+class FactorOut(Section):
+    """The second half of the channels leaves the flow as a latent of its own; the first half goes on."""
+
+    factor_out: Literal["channels"]
+    """What is divided."""
+
+
+KEYS: dict[str, Any] = {"use": Ref("bijector"), "repeat": Repeat, "coupling": Coupling, "factor_out": FactorOut}
+"""The key that tells what a step of a flow is, and what reads it."""
+
+
+class StepReader:
+    """Reads one step of a flow by the key that it has, so that errors have the step's own path and nothing else."""
+
+    @staticmethod
+    def choose(value: Any) -> Any:
+        """What reads this step: an entry of KEYS, or None if it doesn't have exactly one of the keys."""
+        found = [key for key in KEYS if isinstance(value, dict) and key in value]
+        return KEYS[found[0]] if len(found) == 1 else None
+
+    @classmethod
+    def validate(cls, value: Any, info: ValidationInfo) -> Use | Repeat | Coupling | FactorOut:
+        if isinstance(value, Use | Repeat | Coupling | FactorOut):
+            return value
+        reader = cls.choose(value)
+        if reader is None:
+            raise PydanticCustomError("step", "a step has exactly one of the keys use, repeat, coupling, factor_out")
+        if isinstance(reader, Ref):
+            return reader.validate(value, info)
+        return reader.model_validate(value, context=info.context)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
+        def dump(step: Any) -> Any:
+            return step.dump() if isinstance(step, Use) else step.model_dump(mode="json")
+
+        return core_schema.with_info_plain_validator_function(
+            cls.validate, serialization=core_schema.plain_serializer_function_ser_schema(dump)
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"x-flowkit": "step"}  # `flowkit schema` puts the steps here
+
+
+Item = Annotated[Use | Repeat | Coupling | FactorOut, StepReader]
+
+
+class Optimizer(Section):
+    """The optimizer and its step size."""
+
+    name: Literal["adam", "adamw", "adamax", "sgd"] = "adamw"
+    """Which optimizer of torch.optim."""
+    lr: PositiveFloat = 1e-3
+    """The learning rate at its peak, after the warm-up."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Weight decay."""
+
+
+class Train(Section):
+    """How the flow is fitted."""
+
+    epochs: PositiveInt = 10
+    """Passes over the training data."""
+    batch_size: PositiveInt = 128
+    """Events a step."""
+    optimizer: Optimizer = Optimizer()
+    """The optimizer."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """The learning rate after the warm-up: constant, or falling to 0 along half a cosine."""
+    warmup: NonNegativeInt = 0
+    """Steps in which the learning rate rises from 0."""
+    clip_norm: PositiveFloat | None = 50.0
+    """Gradients whose global norm is larger are scaled down to it; null never."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = 0.999
+    """Decay per step of the moving average of the weights that validation and the finished run use; null for none."""
+    validate_every: PositiveInt = 1
+    """Epochs between two validations."""
+    patience: PositiveInt | None = None
+    """Validations without a new best after which training stops; null never."""
+    seed: NonNegativeInt = 0
+    """Decides the initial weights, the order of the data and the noise."""
+    memory: Literal["store", "checkpoint"] = "store"
+    """store keeps what the backward pass needs; checkpoint recomputes it layer by layer: less memory, 1.3x the time."""
+
+
+class Spec(Section):
+    """A flow, and how to train it."""
+
+    flowkit: Literal[1]
+    """The version of the spec language."""
+    event: Event
+    """One data point."""
+    context: Context | None = None
+    """What the density is conditioned on; leave it out for none."""
+    flow: list[Item] = Field(min_length=1)
+    """The steps from data to latent."""
+    base: BaseRef = Field(default={"use": "base/standard_normal"}, validate_default=True)
+    """The distribution of the last latent; latents that left before are standard normal."""
+    data: DatasetRef | None = None
+    """Where the data comes from. Training needs it."""
+    train: Train = Train()
+    """How the flow is fitted."""
+
+    @field_validator("flow", mode="wrap")
+    @classmethod
+    def _show_event_to_plugins(cls, value: Any, read: Any, info: ValidationInfo) -> Any:
+        """Plugin configs find the event under "event" in the validation context, for defaults that depend on it."""
+        if info.context is not None:
+            info.context["event"] = info.data.get("event")
+        return read(value)

@@ -1,0 +1,61 @@
+"""``--set`` texts: ``train.epochs=3``, ``flow[0].use=glow/actnorm``, ``data={use: data/digits}``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from flowkit.errors import Path, format_path
+from flowkit.spec.document import MAX_DEPTH, Document, Place
+from flowkit.spec.text import parse
+
+FILE = "--set"
+"""What problems in an override name as their file."""
+
+PART = re.compile(r"\.?([\w-]+)|\[([0-9]{1,9})\]")
+TARGET = re.compile(r"[\w-]+(\.[\w-]+|\[[0-9]{1,9}\])*")
+
+
+def override(document: Document, text: str) -> None:
+    """Set in ``document`` what ``text`` says, data and places. Raises SpecError, located in ``text``."""
+    target, equals, _ = text.partition("=")
+    if not equals or not TARGET.fullmatch(target):
+        _place(text, 0).fail("must read path=value, for example train.epochs=3 or flow[0].use=glow/actnorm")
+    branch = parse(text, FILE, start=len(target) + 1)
+    if () not in branch.values:
+        _place(text, len(target)).fail("has no value: write null for none")
+    parts = list(PART.finditer(target))
+    if len(parts) + max(map(len, branch.values)) > MAX_DEPTH:
+        _place(text, 0).fail(f"would nest more than {MAX_DEPTH} levels deep")
+    holder: Any = document.data
+    path: Path = ()
+    for match in parts:
+        key = match[1] or int(match[2])
+        place = _place(text, match.start())
+        _check_holder(holder, key, path, place)
+        path = (*path, key)
+        if match is parts[-1]:
+            _set(document, holder, path, place, branch)
+        elif isinstance(key, str) and holder.get(key) is None:  # train.epochs=3 where there is no train
+            _set(document, holder, path, place, Document({}, values={(): place}))
+        holder = holder[key]
+
+
+def _set(document: Document, holder: Any, path: Path, place: Place, branch: Document) -> None:
+    holder[path[-1]] = branch.data
+    document.graft(path, branch)
+    document.keys[path] = place
+
+
+def _check_holder(holder: Any, key: str | int, path: Path, place: Place) -> None:
+    name = format_path(path) or "the spec"
+    if isinstance(key, str) and not isinstance(holder, dict):
+        place.fail(f"{name} is not a mapping, it has no {key}", path)
+    if isinstance(key, int) and not isinstance(holder, list):
+        place.fail(f"{name} is not a list, it has no [{key}]", path)
+    if isinstance(key, int) and key >= len(holder):
+        place.fail(f"{name} has {len(holder)} entries, counted from 0: there is no [{key}]", path)
+
+
+def _place(text: str, column: int) -> Place:
+    return Place(FILE, 1, column + 1, text)

@@ -1,0 +1,217 @@
+"""Text -> plain data and places. Safe for text from anywhere: nothing in it can name code, share a node or nest
+without end.
+
+The events of ruamel's pure-Python parser are composed here, with the scalars of YAML 1.2's core schema, instead of
+by a constructor that knows tags. JSON is YAML.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
+
+from flowkit.errors import Path, SpecError
+from flowkit.spec.document import MAX_DEPTH, MAX_DIGITS, Document, Place
+
+MAX_BYTES = 128 * 1024
+"""The most that a spec may have, in UTF-8."""
+
+MAX_SHOWN = 200
+"""Longer lines are not shown in errors: minified JSON is a single one."""
+
+NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+BREAK = re.compile(r"\r\n|\r|\n")
+
+CONSTANTS = {text: None for text in ("", "~", "null", "Null", "NULL")} | {
+    text: text.lower() == "true" for text in ("true", "True", "TRUE", "false", "False", "FALSE")
+}
+INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
+def read_file(path: str | os.PathLike[str]) -> Document:
+    """The spec in a file. Raises SpecError if it can't be read or isn't a mapping."""
+    file = os.fspath(path)
+    try:
+        with open(file, "rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        Place(file).fail("there is no such file")
+    except IsADirectoryError:
+        Place(file).fail("is a directory: name a spec file in it")
+    except (OSError, ValueError) as error:
+        Place(file).fail(f"can't be read: {getattr(error, 'strerror', None) or error}")
+    if len(raw) > MAX_BYTES:
+        _fail_too_long(file)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        lines = _Lines(raw.decode("utf-8", errors="replace"), file)
+        before = BREAK.split(raw[: error.start].decode("utf-8"))
+        lines.place(len(before) - 1, len(before[-1])).fail("is not UTF-8 text: save the spec as UTF-8")
+    return read_text(text, file)
+
+
+def read_text(text: str, file: str = "<spec>") -> Document:
+    """The spec in a text. Raises SpecError if it isn't one YAML mapping."""
+    document = parse(text, file)
+    if () not in document.values:
+        _Lines(text, file).place(0, 0).fail("is empty: a spec begins with flowkit: 1")
+    if not isinstance(document.data, dict):
+        raise SpecError([document.problem((), "a spec is a mapping that begins with flowkit: 1")])
+    return document
+
+
+def parse(text: str, file: str, start: int = 0) -> Document:
+    """One YAML value, which begins at the character ``start``; without values if the text is empty.
+
+    Raises SpecError at the first thing that isn't allowed.
+    """
+    lines = _Lines(text, file)
+    if len(text.encode("utf-8", errors="replace")) > MAX_BYTES:
+        _fail_too_long(file)
+    if found := NOT_TEXT.search(text):
+        before = BREAK.split(text[: found.start()])
+        place = lines.place(len(before) - 1, len(before[-1]))
+        place.fail(f"the character U+{ord(found[0]):04X} can't stand in a spec: is this a text file?")
+    composer = _Composer(YAML(typ="safe", pure=True).parse(" " * start + text[start:]), lines)
+    try:
+        return composer.document()
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        lines.place(mark.line, mark.column).fail(_explain(error))
+    except (ValueError, OverflowError):  # what the parser makes of \UFFFFFFFF, or of %YAML with endless digits
+        composer.last.fail("behind this place is a number or an escape that is out of range")
+
+
+class _Lines:
+    """The lines of a text, to point into."""
+
+    def __init__(self, text: str, file: str):
+        self.file = file
+        self.lines = BREAK.split(text)
+
+    def place(self, line: int, column: int) -> Place:
+        """From 0-based positions. Tabs are shown as one blank, so that the caret stays below its column."""
+        source = self.lines[line] if line < len(self.lines) else ""
+        shown = source.replace("\t", " ") if len(source) <= MAX_SHOWN else None
+        return Place(self.file, line + 1, column + 1, shown)
+
+
+class _Composer:
+    """Makes data of events; refuses what a spec has no use for."""
+
+    def __init__(self, events: Iterator[Event], lines: _Lines):
+        self.events = events
+        self.lines = lines
+        self.last = lines.place(0, 0)
+        self.result = Document(None, lines.file)
+
+    def document(self) -> Document:
+        self._next()  # the start of the stream
+        event = self._next()
+        if isinstance(event, StreamEndEvent):
+            return self.result
+        if isinstance(event, DocumentStartEvent) and (event.version or event.tags):
+            self.last.fail("a spec has no % directives: delete them")
+        self.result.data = self._node(self._next(), ())
+        self._next()  # the end of the document
+        if not isinstance(self._next(), StreamEndEvent):
+            self.last.fail("a second document begins here: a file holds one spec")
+        return self.result
+
+    def _next(self) -> Event:
+        event = next(self.events)
+        self.last = self.lines.place(event.start_mark.line, event.start_mark.column)
+        return event
+
+    def _node(self, event: Event, path: Path) -> Any:
+        self._check(event, path)
+        self.result.values[path] = self.last
+        if isinstance(event, MappingStartEvent):
+            return self._mapping(path)
+        if isinstance(event, SequenceStartEvent):
+            items: list[Any] = []
+            while not isinstance(event := self._next(), SequenceEndEvent):
+                items.append(self._node(event, (*path, len(items))))
+            return items
+        return self._scalar(event, path)
+
+    def _mapping(self, path: Path) -> dict[str, Any]:
+        items: dict[str, Any] = {}
+        while not isinstance(event := self._next(), MappingEndEvent):
+            key = self._key(event, path)
+            if key in items:
+                first = self.result.keys[(*path, key)].line
+                self._refuse((*path, key), f"the key {key!r} is here twice, first on line {first}: delete one")
+            self.result.keys[(*path, key)] = self.last
+            items[key] = self._node(self._next(), (*path, key))
+        return items
+
+    def _key(self, event: Event, path: Path) -> str:
+        self._check(event, path)
+        key = self._scalar(event, path) if isinstance(event, ScalarEvent) else None
+        if not isinstance(key, str):
+            self._refuse(path, "a key must be text")
+        if key == "<<":
+            self._refuse(path, "merge keys (<<) are not allowed: write the fields out")
+        if not key.isprintable():
+            self._refuse(path, "a key must be printable text, on one line")
+        return key
+
+    def _check(self, event: Event, path: Path) -> None:
+        if isinstance(event, AliasEvent) or event.anchor is not None:
+            self._refuse(path, "anchors and aliases (&, *) are not allowed: write the value out")
+        if event.ctag is not None:
+            self._refuse(path, "tags (!) are not allowed: delete the tag")
+        if len(path) > MAX_DEPTH:
+            self._refuse((), f"is nested more than {MAX_DEPTH} levels deep")
+
+    def _scalar(self, event: ScalarEvent, path: Path) -> Any:
+        text = event.value
+        if event.style is not None:  # quoted or a block
+            return text
+        if text in CONSTANTS:
+            return CONSTANTS[text]
+        number = INTEGER.fullmatch(text) or FLOAT.fullmatch(text) or NOT_FINITE.fullmatch(text)
+        if not number:
+            return text
+        if len(text) > MAX_DIGITS:
+            self._refuse(path, f"a number of {len(text)} characters: the most is {MAX_DIGITS}")
+        return _number(text)
+
+    def _refuse(self, path: Path, message: str) -> NoReturn:
+        self.last.fail(message, path)
+
+
+def _number(text: str) -> int | float:
+    if INTEGER.fullmatch(text):
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def _explain(error: MarkedYAMLError) -> str:
+    if "'\\t'" in str(error.problem):
+        return "YAML is indented with blanks, not with tabs"
+    return f"is not YAML: {', '.join(part for part in (error.context, error.problem) if part)}"
+
+
+def _fail_too_long(file: str) -> NoReturn:
+    Place(file).fail(f"is longer than {MAX_BYTES // 1024} KB, the most that a spec may have")

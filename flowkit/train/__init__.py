@@ -1,0 +1,7 @@
+"""Fits a spec's flow to its data, on pytorch-lightning, which is imported only once a training starts."""
+
+from flowkit.train.data import load_data
+from flowkit.train.figures import evaluate
+from flowkit.train.training import Results, resume, train
+
+__all__ = ["Results", "evaluate", "load_data", "resume", "train"]

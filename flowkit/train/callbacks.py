@@ -1,0 +1,155 @@
+"""What happens around the training steps: the moving average, validation, metrics, the checkpoint."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import math
+import time
+from pathlib import Path
+from typing import Any, TypedDict
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from flowkit.errors import TrainingError
+from flowkit.flow import Flow
+from flowkit.plugin import Arrays
+from flowkit.train.directory import CHECKPOINT, METRICS, replacing
+from flowkit.train.figures import evaluate
+from flowkit.train.module import ADVICE, Fitting
+
+
+class Average(Callback):
+    """The exponential moving average of the weights, a second flow.
+
+    After step t = 0, 1, …: average <- d average + (1 - d) weights, d = min(decay, (1 + t) / (10 + t)), so that
+    a short run isn't held back by its initial weights. (Lightning's own average walks over the tensors one by
+    one, and works by swapping two models around Lightning's validation loop, which we don't use.)
+    """
+
+    def __init__(self, flow: Flow, decay: float):
+        self.decay, self.steps = decay, 0
+        self.flow = copy.deepcopy(flow).requires_grad_(False)
+
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.flow.to(module.device)
+
+    def on_train_batch_end(self, trainer: Trainer, module: Fitting, *args: Any) -> None:
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        weights = [parameter.detach() for parameter in module.flow.parameters()]
+        get_ema_multi_avg_fn(decay)(list(self.flow.parameters()), weights, self.steps)
+        self.steps += 1
+
+    def on_train_epoch_end(self, trainer: Trainer, module: Fitting) -> None:
+        for average, current in zip(self.flow.buffers(), module.flow.buffers(), strict=True):
+            average.copy_(current)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps, "weights": self.flow.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.steps = state["steps"]
+        self.flow.load_state_dict(state["weights"])
+
+
+class Validation(Callback):
+    """Scores the flow every few epochs and after the last; keeps the best weights; runs out of patience."""
+
+    def __init__(self, flow: Flow, data: Arrays):
+        self.flow, self.data = flow, data
+        self.figure: float | None = None  # of this epoch
+        self.best, self.best_epoch, self.waited = math.inf, 0, 0
+        self.weights: dict[str, Tensor] = {}
+
+    def on_fit_start(self, trainer: Trainer, module: Fitting) -> None:
+        trainer.should_stop = self._lost_patience(
+            module
+        )  # a run may be killed between its last epoch and its end
+
+    def on_train_epoch_end(self, trainer: Trainer, module: Fitting) -> None:
+        epoch, settings = trainer.current_epoch + 1, module.settings
+        self.figure = None
+        if epoch % settings.validate_every and epoch != settings.epochs:
+            return
+        self.figure = evaluate(self.flow, self.data, settings.batch_size)
+        if not math.isfinite(self.figure):
+            raise TrainingError(f"epoch {epoch}: the validation figure is {self.figure}: {ADVICE}")
+        self.waited += 1
+        if self.figure < self.best:
+            self.best, self.best_epoch, self.waited = self.figure, epoch, 0
+            self.weights = {
+                name: value.detach().cpu().clone() for name, value in self.flow.state_dict().items()
+            }
+        trainer.should_stop = self._lost_patience(module)
+
+    def _lost_patience(self, module: Fitting) -> bool:
+        return module.settings.patience is not None and self.waited >= module.settings.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("best", "best_epoch", "waited", "weights")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
+
+class Row(TypedDict):
+    """A line of metrics.csv: one epoch, counted from 1."""
+
+    epoch: int
+    step: int
+    lr: float
+    train: float
+    val: float | None
+    seconds: float
+
+
+class History(Callback):
+    """One row an epoch. The file is written anew from what the checkpoint holds, so they never disagree."""
+
+    def __init__(self, directory: Path, validation: Validation):
+        self.file, self.validation = directory / METRICS, validation
+        self.rows: list[Row] = []
+
+    def on_fit_start(self, trainer: Trainer, module: Fitting) -> None:
+        self._write()  # a resumed run drops the rows behind its checkpoint
+
+    def on_train_epoch_start(self, trainer: Trainer, module: Fitting) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, module: Fitting) -> None:
+        row: Row = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "train": sum(module.losses) / len(module.losses),
+            "val": self.validation.figure,
+            "seconds": round(time.perf_counter() - self._started, 3),
+        }
+        self.rows.append(row)
+        self._write()
+
+    def _write(self) -> None:
+        with replacing(self.file) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(Row.__annotations__))
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rows = state["rows"]
+
+
+class LastCheckpoint(Checkpoint):
+    """Everything that a resumed run needs, after each epoch. Lightning calls a Checkpoint after other callbacks."""
+
+    def __init__(self, directory: Path):
+        self.file = directory / CHECKPOINT
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        with replacing(self.file) as temporary:
+            trainer.save_checkpoint(temporary)

@@ -1,0 +1,87 @@
+"""Loads a spec's dataset and checks it against the spec's event and context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from flowkit.errors import DataError, PluginError
+from flowkit.plugin import Arrays, Dataset
+from flowkit.plugin.dataset import SplitName
+from flowkit.spec import Context, Event, Spec
+
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+
+
+def load_data(spec: Spec, splits: Sequence[SplitName] = SPLITS) -> dict[SplitName, Arrays]:
+    """Parts of the spec's dataset: integers as they come for an event with levels, float32 otherwise.
+
+    Labels are int64 [n], other contexts float32 [n, *shape]; a flow without context gets none. Raises DataError
+    if the spec names no data, the data can't be read, or doesn't fit; it says what came and what was expected.
+    """
+    if spec.data is None:
+        raise DataError("the spec names no data: add a section like `data: {use: data/npy, path: x.npy}`")
+    dataset = spec.data.build()
+    if not isinstance(dataset, Dataset):
+        raise PluginError(f"{spec.data.name}: its target must derive from flowkit.plugin.Dataset")
+    return {split: _fit(dataset.load(split), spec, f"{spec.data.name}, {split} part") for split in splits}
+
+
+def _fit(arrays: Arrays, spec: Spec, where: str) -> Arrays:
+    if len(arrays.x) == 0:
+        raise DataError(f"{where}: there are no events")
+    events = _events(arrays.x, spec.event, where)
+    return Arrays(events, None if spec.context is None else _contexts(arrays, spec.context, where))
+
+
+def _events(x: np.ndarray, event: Event, where: str) -> np.ndarray:
+    if x.shape[1:] != event.shape:
+        raise DataError(
+            f"{where}: events have shape {list(x.shape[1:])}; the spec's event is {list(event.shape)}"
+        )
+    if event.levels is None:
+        if not np.issubdtype(x.dtype, np.floating):
+            raise DataError(
+                f"{where}: events are {x.dtype}, up to {x.max()}; the spec's event is continuous: "
+                f"set event.levels, or give floats"
+            )
+        return _finite(x, where)
+    if not np.issubdtype(x.dtype, np.integer):
+        raise DataError(f"{where}: events are {x.dtype}; the spec's event has levels, which needs integers")
+    low, high = int(x.min()), int(x.max())
+    if low < 0 or high >= event.levels:
+        raise DataError(
+            f"{where}: values range from {low} to {high}; "
+            f"the spec's levels: {event.levels} allows 0 to {event.levels - 1}"
+        )
+    return x
+
+
+def _finite(x: np.ndarray, where: str) -> np.ndarray:
+    finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    if not finite.all():
+        raise DataError(f"{where}: event {int(finite.argmin())} (counted from 0) holds NaN or infinity")
+    return x.astype(np.float32, copy=False)
+
+
+def _contexts(arrays: Arrays, context: Context, where: str) -> np.ndarray:
+    given = arrays.context
+    wanted = (
+        f"labels 0 to {context.classes - 1}" if context.classes else f"arrays {list(context.shape or ())}"
+    )
+    if given is None:
+        raise DataError(f"{where}: there is no context; the spec's context are {wanted}")
+    if given.shape != (len(arrays.x), *shape):
+        raise DataError(
+            f"{where}: contexts have shape {list(given.shape)} for {len(arrays.x)} events; "
+            f"the spec's context are {wanted}, one for each"
+        )
+    if context.classes is None:
+        return _finite(given, where)
+    if not np.issubdtype(given.dtype, np.integer) or given.min() < 0 or given.max() >= context.classes:
+        raise DataError(
+            f"{where}: contexts are {given.dtype} from {given.min()} to {given.max()}; "
+            f"the spec's context are {wanted}"
+        )
+    return given.astype(np.int64, copy=False)

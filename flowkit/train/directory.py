@@ -1,0 +1,76 @@
+"""A run's directory: made whole or not at all, each file replaced whole or not at all.
+
+spec.yaml  lock.json            what is trained, and with which plugins; there from the first moment on
+metrics.csv  checkpoints/       written after each epoch
+weights.safetensors  *.png      the best-validation weights, samples and the loss curve
+results.json                    the figures; written last, so that its presence marks a finished run
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain, count
+from pathlib import Path
+
+from flowkit.errors import RunError
+from flowkit.flow.saving import RESULTS, SPEC
+from flowkit.spec import Spec, lock, read_spec, to_yaml
+
+LOCK = "lock.json"
+METRICS = "metrics.csv"
+CHECKPOINT = Path("checkpoints", "last.ckpt")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name to write to, of the same suffix; it replaces ``path`` if nothing is raised."""
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    yield temporary
+    os.replace(temporary, path)
+
+
+def create(spec: Spec, directory: Path) -> None:
+    """Make the directory of a new run. Raises RunError if anything but an empty directory is there."""
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise RunError(f"{directory} exists and is not empty: choose another, or --resume a run")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.part")
+    try:
+        (temporary / CHECKPOINT.parent).mkdir(parents=True)
+        (temporary / SPEC).write_text(to_yaml(spec), encoding="utf-8")
+        (temporary / LOCK).write_text(json.dumps(lock(spec), indent=2) + "\n", encoding="utf-8")
+        os.rename(temporary, directory)
+    except OSError as error:
+        raise RunError(f"{directory} can't be made: {error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def free_name(directory: Path) -> Path:
+    """``directory`` if nothing is there, otherwise the first free of ``directory-2``, ``directory-3``, …"""
+    numbered = (directory.with_name(f"{directory.name}-{number}") for number in count(2))
+    return next(path for path in chain([directory], numbered) if not path.exists())
+
+
+def read_unfinished(directory: Path) -> Spec:
+    """The spec of a run that was interrupted. Raises RunError if it is finished, or no run at all."""
+    if not (directory / SPEC).is_file() or not (directory / LOCK).is_file():
+        raise RunError(f"{directory} is not a run: `flowkit train SPEC` makes one")
+    if (directory / RESULTS).exists():
+        raise RunError(f"{directory} is finished: there is nothing to resume")
+    return read_spec(directory / SPEC)
+
+
+def with_absolute_paths(spec: Spec) -> Spec:
+    """The same spec, the data section's fields of type Path independent of the working directory."""
+    if spec.data is None:
+        return spec
+    config = spec.data.config
+    paths = {name: value.resolve() for name, value in config if isinstance(value, Path)}
+    data = replace(spec.data, config=config.model_copy(update=paths))
+    return spec.model_copy(update={"data": data})

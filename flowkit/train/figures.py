@@ -1,0 +1,30 @@
+"""The figure of a flow on data: mean bits/dim for integer data, mean nats for continuous."""
+
+from __future__ import annotations
+
+import torch
+
+from flowkit.flow import Flow
+from flowkit.plugin import Arrays
+from flowkit.train.batches import in_order
+
+
+def best_device() -> torch.device:
+    """The accelerator, where there is one; otherwise the CPU."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+@torch.no_grad()
+def evaluate(flow: Flow, data: Arrays, batch_size: int, draws: int = 1) -> float:
+    """The mean score of the events, in ``flow.unit``; lower is better.
+
+    Integer data is dequantized with ``draws`` draws of noise that depend on nothing but an event's row and
+    ``batch_size``, so that the figures of two epochs, or of two flows, can be compared.
+    """
+    training, total = flow.training, 0.0
+    flow.eval()
+    for batch, (x, context) in enumerate(in_order(data, batch_size)):
+        context = None if context is None else context.to(flow.device)
+        total += flow.score(x.to(flow.device), context, draws=draws, seed=batch).double().sum().item()
+    flow.train(training)
+    return total / len(data.x)

@@ -1,0 +1,104 @@
+"""Puts a flow, its data and the callbacks into a Lightning trainer, and Lightning's own talk aside."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytorch_lightning import Trainer
+from rich.console import Console
+from torch import Tensor
+
+from flowkit.flow import Flow
+from flowkit.plugin import Arrays
+from flowkit.plugin.dataset import SplitName
+from flowkit.spec import Train
+from flowkit.train.batches import training_batches
+from flowkit.train.callbacks import Average, History, LastCheckpoint, Row, Validation
+from flowkit.train.directory import CHECKPOINT
+from flowkit.train.module import Fitting
+from flowkit.train.report import reporter
+
+CHATTER = (
+    ".*does not have many workers.*",
+    ".*`IterableDataset` has `__len__` defined.*",
+    ".*lr_scheduler.step.. before .optimizer.step.*",
+)
+"""Warnings about how Lightning was set up, which is on purpose."""
+
+MAX_INITIAL_ROWS = 512
+"""The most events that the data-dependent initialization looks at."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The weights that did best in validation, their figure and epoch, and the rows of metrics.csv."""
+
+    weights: dict[str, Tensor]
+    best: float
+    best_epoch: int
+    rows: list[Row]
+
+
+def fit(flow: Flow, settings: Train, data: dict[SplitName, Arrays], directory: Path) -> Fitted:
+    """Train from the run's checkpoint, or from the start if there is none yet.
+
+    Raises TrainingError when a loss isn't finite, KeyboardInterrupt when interrupted.
+    """
+    batches = training_batches(data["train"], settings.batch_size, settings.seed)
+    checkpoint = directory / CHECKPOINT if (directory / CHECKPOINT).exists() else None
+    if checkpoint is None:
+        x, context = next(iter(batches))
+        x, context = x[:MAX_INITIAL_ROWS], None if context is None else context[:MAX_INITIAL_ROWS]
+        flow.initialize(flow.dequantize(x), context)
+    average = None if settings.ema is None else Average(flow, settings.ema)
+    validation = Validation(average.flow if average else flow, data["val"])
+    history = History(directory, validation)
+    callbacks = [validation, history, reporter(Console(), history), LastCheckpoint(directory)]
+    module = Fitting(flow, settings, settings.epochs * len(batches))
+    with _quiet(), _interruptible():
+        trainer = Trainer(
+            max_epochs=settings.epochs,
+            callbacks=[average, *callbacks] if average else callbacks,
+            devices=1,
+            logger=False,
+            enable_checkpointing=True,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=directory,
+        )
+        trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
+    return Fitted(validation.weights, validation.best, validation.best_epoch, history.rows)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's tips and advice. Warnings of anybody else's come through."""
+    logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in CHATTER:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lightning turns a KeyboardInterrupt into exit(1) and goes deaf to the next one: undo both."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+    finally:
+        if signal.getsignal(signal.SIGINT) is not handler:
+            signal.signal(signal.SIGINT, handler)

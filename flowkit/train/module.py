@@ -1,0 +1,94 @@
+"""The training step: loss, optimizer, schedule, and a stop at the first number that isn't finite."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as lightning
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from flowkit.errors import TrainingError
+from flowkit.flow import Flow
+from flowkit.spec import Train
+from flowkit.train.batches import Batch
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "adamax": torch.optim.Adamax,
+    "sgd": torch.optim.SGD,
+}
+
+ADVICE = (
+    "try a lower train.optimizer.lr, a longer train.warmup, a smaller train.clip_norm or tighter bounds of the "
+    "scales, and look for outliers in the data"
+)
+
+
+def derived_seed(*numbers: int) -> int:
+    """One seed from several numbers; neighbouring numbers give unrelated seeds."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+def learning_rate_factor(step: int, total: int, warmup: int, schedule: str) -> float:
+    """The share of the peak learning rate at step 0, 1, …: linear in the warm-up, then 1 or a cosine."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if schedule == "constant":
+        return 1.0
+    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup)))
+
+
+class Fitting(lightning.LightningModule):
+    """Maximum likelihood. The loss is the flow's unit: bits/dim for integer data, nats otherwise.
+
+    Randomness in a step (dequantization, dropout) is a function of (seed, step), so that a resumed run takes
+    the steps that an uninterrupted one would have taken.
+    """
+
+    def __init__(self, flow: Flow, settings: Train, steps: int):
+        super().__init__()
+        self.flow, self.settings, self.steps = flow, settings, steps
+        self.losses: list[float] = []  # of the steps of this epoch
+        self._batch: Batch | None = None
+
+    def on_train_epoch_start(self) -> None:
+        self.losses.clear()
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        x, context = batch
+        torch.manual_seed(derived_seed(self.settings.seed, self.global_step))
+        x = self.flow.dequantize(x)
+        self._batch = (x, context)  # for a diagnosis
+        loss = self.flow.in_unit(self.flow(x, context)).mean()
+        self.losses.append(self._finite(loss, "loss"))
+        return loss
+
+    def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
+        """Lightning calls this between the backward pass and the optimizer's step."""
+        limit = self.settings.clip_norm
+        norm = torch.nn.utils.clip_grad_norm_(self.flow.parameters(), math.inf if limit is None else limit)
+        self._finite(norm, "gradient")
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        settings = self.settings
+        name, lr, weight_decay = (getattr(settings.optimizer, key) for key in ("name", "lr", "weight_decay"))
+        optimizer = OPTIMIZERS[name](self.flow.parameters(), lr=lr, weight_decay=weight_decay)
+        schedule = LambdaLR(
+            optimizer, lambda step: learning_rate_factor(step, self.steps, settings.warmup, settings.schedule)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _finite(self, value: Tensor, what: str) -> float:
+        number = value.item()
+        if math.isfinite(number):
+            return number
+        assert self._batch is not None
+        layer = self.flow.first_nonfinite(*self._batch)
+        where = f"the first output that isn't finite is of {layer}" if layer else "all outputs are finite"
+        raise TrainingError(f"step {self.global_step}: the {what} is {number}; {where}: {ADVICE}")

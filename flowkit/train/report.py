@@ -1,0 +1,67 @@
+"""Progress for whoever watches: a bar on a terminal, a line an epoch anywhere else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytorch_lightning import Callback, Trainer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from flowkit.train.callbacks import History, Row
+from flowkit.train.module import Fitting
+
+
+def describe(row: Row, unit: str) -> str:
+    """The figures of one epoch."""
+    val = "" if row["val"] is None else f"  val {row['val']:.4f}"
+    return f"train {row['train']:.4f}{val} {unit}"
+
+
+class Bar(Callback):
+    """Steps of the whole run, with the figures of the last epoch."""
+
+    def __init__(self, console: Console, history: History):
+        self.history = history
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.progress = Progress(
+            *columns, TextColumn("{task.fields[figures]}"), console=console, refresh_per_second=4
+        )
+
+    def on_train_start(self, trainer: Trainer, module: Fitting) -> None:
+        self.task = self.progress.add_task("", total=module.steps, completed=trainer.global_step, figures="")
+        self.progress.start()
+
+    def on_train_epoch_start(self, trainer: Trainer, module: Fitting) -> None:
+        epoch = f"epoch {trainer.current_epoch + 1}/{module.settings.epochs}"
+        self.progress.update(self.task, description=epoch)
+
+    def on_train_batch_end(self, trainer: Trainer, module: Fitting, *args: Any) -> None:
+        self.progress.advance(self.task)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: Fitting) -> None:
+        self.progress.update(self.task, figures=describe(self.history.rows[-1], module.flow.unit))
+
+    def teardown(self, trainer: Trainer, module: Fitting, stage: str) -> None:
+        self.progress.stop()
+
+    def on_exception(self, trainer: Trainer, module: Fitting, exception: BaseException) -> None:
+        self.progress.stop()
+
+
+class Lines(Callback):
+    """One line an epoch."""
+
+    def __init__(self, console: Console, history: History):
+        self.console, self.history = console, history
+
+    def on_train_epoch_end(self, trainer: Trainer, module: Fitting) -> None:
+        row = self.history.rows[-1]
+        epoch = f"epoch {row['epoch']}/{module.settings.epochs}  step {row['step']}"
+        line = f"{epoch}  {describe(row, module.flow.unit)}  lr {row['lr']:.2g}  {row['seconds']:.1f} s"
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+
+def reporter(console: Console, history: History) -> Callback:
+    """What suits the console."""
+    return (Bar if console.is_terminal else Lines)(console, history)

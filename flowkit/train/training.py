@@ -1,0 +1,104 @@
+"""train and resume: from a spec to a finished run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from flowkit.errors import FlowkitError
+from flowkit.flow import Flow
+from flowkit.flow.saving import RESULTS, WEIGHTS
+from flowkit.plugin import Arrays
+from flowkit.plugin.dataset import SplitName
+from flowkit.spec import Spec
+from flowkit.train.data import load_data
+from flowkit.train.directory import create, read_unfinished, replacing, with_absolute_paths
+from flowkit.train.figures import best_device, evaluate
+
+TEST_DRAWS = 8
+"""Draws of dequantization noise behind the test figure."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What results.json says. The figures are in ``unit``; lower is better."""
+
+    unit: str
+    test: float
+    """Over several draws of dequantization noise."""
+    val: float
+    """Of the best epoch, whose weights these are."""
+    best_epoch: int
+    epochs: int
+    parameters: int
+    weights: Literal["ema", "raw"]
+    seconds: float
+    """Of all epochs, over interruptions."""
+
+
+def train(spec: Spec, directory: Path) -> Results:
+    """Fit the spec's flow to its data, in a new directory.
+
+    Interrupted, even killed, it can be resumed from its last whole epoch. Seeds torch's global generator.
+    Raises DataError, PluginError, RunError if ``directory`` is in use, TrainingError if a loss isn't finite.
+    """
+    _require_extra()
+    spec = with_absolute_paths(spec)
+    flow, data = (
+        _build(spec),
+        load_data(spec),
+    )  # what is wrong shows before there's a directory
+    create(spec, directory)
+    return _finish(flow, data, directory)
+
+
+def resume(directory: Path) -> Results:
+    """Go on with an interrupted run, to the figures it would have reached. Raises RunError, TrainingError."""
+    spec = read_unfinished(directory)
+    _require_extra()
+    return _finish(_build(spec), load_data(spec), directory)
+
+
+def _require_extra() -> None:
+    for package in ("pytorch_lightning", "matplotlib"):
+        if find_spec(package) is None:
+            raise FlowkitError(f"training needs {package}: pip install 'flowkit[train]'")
+
+
+def _build(spec: Spec) -> Flow:
+    torch.manual_seed(spec.train.seed)
+    flow = Flow.from_spec(spec)
+    flow.memory = spec.train.memory
+    return flow
+
+
+def _finish(flow: Flow, data: dict[SplitName, Arrays], directory: Path) -> Results:
+    """Train, then write what a finished run has, results.json last."""
+    from flowkit.train.fit import fit  # seconds of imports
+    from flowkit.train.pictures import draw_loss, draw_samples
+
+    spec = flow.to_spec()
+    fitted = fit(flow, spec.train, data, directory)
+    flow.load_state_dict(fitted.weights)
+    flow.to(best_device()).eval()
+    flow.save(directory / WEIGHTS)
+    draw_loss(fitted.rows, flow.unit, directory / "loss.png")
+    draw_samples(flow, data["val"], directory / "samples.png")
+    results = Results(
+        unit=flow.unit,
+        test=evaluate(flow, data["test"], spec.train.batch_size, TEST_DRAWS),
+        val=fitted.best,
+        best_epoch=fitted.best_epoch,
+        epochs=len(fitted.rows),
+        parameters=sum(parameter.numel() for parameter in flow.parameters()),
+        weights="raw" if spec.train.ema is None else "ema",
+        seconds=round(sum(row["seconds"] for row in fitted.rows), 1),
+    )
+    with replacing(directory / RESULTS) as temporary:
+        temporary.write_text(json.dumps(asdict(results), indent=2) + "\n", encoding="utf-8")
+    return results

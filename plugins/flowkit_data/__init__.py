@@ -1,0 +1,1 @@
+"""Datasets: scikit-learn's digits, MNIST-format files, arrays on disk, and two-dimensional toys."""

@@ -1,0 +1,27 @@
+"""``data/digits``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flowkit.errors import DataError
+from flowkit.plugin import Arrays, Dataset
+from flowkit.plugin.dataset import SplitName
+from flowkit_data.parts import rows_of
+
+
+class Digits(Dataset):
+    """scikit-learn's handwritten digits: uint8 [n, 1, 8, 8] with values 0 … 16, labels 0 … 9.
+
+    Data: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI 1998.
+    """
+
+    def load(self, split: SplitName) -> Arrays:
+        """Raises DataError if scikit-learn isn't installed."""
+        try:
+            from sklearn.datasets import load_digits
+        except ModuleNotFoundError as error:
+            raise DataError("data/digits needs scikit-learn: pip install scikit-learn") from error
+        images, labels = load_digits(return_X_y=True)
+        rows = rows_of(split, len(images), (0.8, 0.1, 0.1))
+        return Arrays(images[rows].astype(np.uint8).reshape(-1, 1, 8, 8), labels[rows].astype(np.int64))

@@ -1,0 +1,58 @@
+"""``data/npy``: arrays on disk."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from flowkit.errors import DataError
+from flowkit.plugin import Arrays, Dataset
+from flowkit.plugin.dataset import SplitName
+from flowkit_data.parts import rows_of
+
+
+class Npy(Dataset):
+    """Events [n, *event], and contexts [n, …] if there are any, from memory-mapped .npy files."""
+
+    def __init__(self, path: Path, context: Path | None, fractions: tuple[float, float, float]):
+        self.path, self.context, self.fractions = path, context, fractions
+
+    def load(self, split: SplitName) -> Arrays:
+        """Raises DataError if a file isn't a .npy array, holds NaN or infinity, or they differ in length."""
+        rows = rows_of(split, len(self._events), self.fractions)
+        return Arrays(self._events[rows], None if self._contexts is None else self._contexts[rows])
+
+    @cached_property
+    def _events(self) -> np.ndarray:
+        return read_array(self.path)
+
+    @cached_property
+    def _contexts(self) -> np.ndarray | None:
+        if self.context is None:
+            return None
+        contexts = read_array(self.context)
+        if len(contexts) != len(self._events):
+            raise DataError(
+                f"data/npy: {self.path} has {len(self._events)} rows, and {self.context} has {len(contexts)}"
+            )
+        return contexts
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Map a .npy file of numbers, all of them finite. Pickled objects are refused. Raises DataError."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise DataError(f"data/npy: there is no file {path}") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"data/npy: {path} is not a .npy file of numbers: {error}") from error
+    if not isinstance(array, np.ndarray) or array.ndim == 0 or array.dtype.kind not in "biuf":
+        raise DataError(f"data/npy: {path} must hold one array of numbers, a row an event")
+    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+    if not finite.all():
+        raise DataError(
+            f"data/npy: {path}: row {int(finite.argmin())} (the first is 0) holds NaN or infinity"
+        )
+    return array

@@ -1,0 +1,72 @@
+"""The datasets ``data/digits``, ``data/mnist``, ``data/npy`` and ``data/toy``: their fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, NonNegativeFloat
+from pydantic_core import PydanticCustomError
+
+from flowkit.plugin import DatasetConfig, Descriptor, hookimpl
+
+Toy = Literal["moons", "circles", "rings", "spirals", "gaussians", "checkerboard"]
+
+
+def _sum_to_one(fractions: tuple[float, float, float]) -> tuple[float, float, float]:
+    if abs(sum(fractions) - 1) > 1e-6:
+        raise PydanticCustomError("fractions", "must sum to 1: the shares of train, val and test")
+    return fractions
+
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Fractions = Annotated[tuple[Fraction, Fraction, Fraction], AfterValidator(_sum_to_one)]
+
+
+class Digits(DatasetConfig):
+    """scikit-learn's 1,797 handwritten digits, [1, 8, 8] with 17 levels; the digit is the context.
+
+    Divided 80/10/10 by a fixed permutation.
+    """
+
+
+class Mnist(DatasetConfig):
+    """Images and labels in MNIST's file format, 256 levels; the label is the context.
+
+    The test part are the t10k files, the validation part is the last tenth of the training files.
+    """
+
+    path: Path
+    """The directory of (train|t10k)-images-idx3-ubyte and (train|t10k)-labels-idx1-ubyte, .gz or not."""
+
+
+class Npy(DatasetConfig):
+    """A numpy array of events [n, *event], read from a .npy file and divided by a fixed permutation."""
+
+    path: Path
+    """The .npy file of the events: integers for an event with levels, floats otherwise."""
+    context: Path | None = None
+    """The .npy file of the contexts, one for each event: labels [n], or arrays [n, *context]."""
+    fractions: Fractions = (0.8, 0.1, 0.1)
+    """The shares of the training, validation and test parts."""
+
+
+class ToyConfig(DatasetConfig):
+    """Points in the plane, [2]; the arm, ring or cluster is the context, checkerboard has none."""
+
+    name: Toy
+    """Which picture."""
+    n: Annotated[int, Field(ge=10)] = 10_000
+    """Points for training; validation and test have a tenth as many each."""
+    noise: NonNegativeFloat = 0.05
+    """The standard deviation of the normal noise on each coordinate."""
+
+
+@hookimpl
+def flowkit_register_datasets() -> list[Descriptor]:
+    return [
+        Descriptor("digits", Digits, "flowkit_data.digits:Digits"),
+        Descriptor("mnist", Mnist, "flowkit_data.mnist:Mnist"),
+        Descriptor("npy", Npy, "flowkit_data.npy:Npy"),
+        Descriptor("toy", ToyConfig, "flowkit_data.toy:ToyPoints"),
+    ]

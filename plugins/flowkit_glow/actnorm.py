@@ -1,0 +1,40 @@
+"""Activation normalization."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.flow import ChannelLinear
+
+
+class ActNorm(ChannelLinear):
+    """y = s ⊙ x + b for each channel, s = exp(log_scale) > 0;  log|det| = h·w·Σ log s_i.
+
+    The first batch sets s and b to give each channel mean 0 and variance 1 (Kingma & Dhariwal 2018, §3.1). A channel
+    that is constant in that batch, or a batch of one vector, gives s = 1.
+    """
+
+    def __init__(self, event_shape: Sequence[int]) -> None:
+        super().__init__(event_shape)
+        self.log_scale = nn.Parameter(torch.zeros(self.event_shape[0]))
+        self.bias = nn.Parameter(torch.zeros(self.event_shape[0]))
+
+    def channels(self, v: Tensor) -> Tensor:
+        return v * self.log_scale.exp() + self.bias
+
+    def channels_inverse(self, v: Tensor) -> Tensor:
+        return (v - self.bias) * (-self.log_scale).exp()
+
+    def log_det(self) -> Tensor:
+        return self.log_scale.sum()
+
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        rows = x.movedim(1, -1).flatten(0, -2)  # [batch·h·w, c]
+        mean, std = rows.mean(0), rows.std(0, correction=0)
+        rounding = rows.abs().amax(0) * torch.finfo(x.dtype).eps * 100  # what a constant's std may come out as
+        std = torch.where(std > rounding, std, torch.ones_like(std))
+        self.log_scale.copy_(-std.log())
+        self.bias.copy_(-mean / std)

@@ -1,0 +1,92 @@
+"""The invertible 1×1 convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.flow import ChannelLinear
+
+
+class Conv1x1(ChannelLinear):
+    """y = W x at each position;  log|det| = h·w·log|det W|  (Kingma & Dhariwal 2018, §3.2). W starts as a rotation."""
+
+    def __init__(self, event_shape: Sequence[int], parametrization: str = "lu") -> None:
+        super().__init__(event_shape)
+        self.parametrization = parametrization
+        self.matrix = {"lu": LU, "plain": Plain}[parametrization](_random_rotation(self.event_shape[0]))
+
+    def channels(self, v: Tensor) -> Tensor:
+        return v @ self.matrix().T
+
+    def channels_inverse(self, v: Tensor) -> Tensor:
+        return self.matrix.solve(v.T).T
+
+    def log_det(self) -> Tensor:
+        return self.matrix.log_abs_det()
+
+
+class Plain(nn.Module):
+    """W, every entry a parameter. Nothing keeps it from becoming singular."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+
+    def forward(self) -> Tensor:
+        """W [c, c]."""
+        return self.weight
+
+    def solve(self, y: Tensor) -> Tensor:
+        """W⁻¹ y, y [c, n]."""
+        return torch.linalg.inv_ex(self.weight).inverse @ y
+
+    def log_abs_det(self) -> Tensor:
+        """log|det W|. One matrix at a time: batched, torch's LU is silently wrong for large ones (issue 142815)."""
+        return torch.linalg.slogdet(self.weight).logabsdet
+
+
+class LU(nn.Module):
+    """W = P L (U + diag(s)): P a fixed permutation, L unit lower and U strictly upper triangular (ibid., eq. 10).
+
+    sign(s) is fixed and log|s| learned, so that s can't reach 0 and W can't become singular;
+    log|det W| = Σ log|s_i|.
+    """
+
+    permutation: Tensor
+    sign: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        permutation, lower, upper = torch.linalg.lu(weight)
+        s = upper.diagonal()
+        self.register_buffer("permutation", permutation)
+        self.register_buffer("sign", s.sign())
+        self.log_abs_s = nn.Parameter(s.abs().log())
+        self.lower = nn.Parameter(lower.tril(-1))
+        self.upper = nn.Parameter(upper.triu(1))
+
+    def forward(self) -> Tensor:
+        """W [c, c]."""
+        lower, upper = self._factors()
+        return self.permutation @ lower @ upper
+
+    def solve(self, y: Tensor) -> Tensor:
+        """W⁻¹ y = (U + diag(s))⁻¹ L⁻¹ Pᵀ y, y [c, n]."""
+        lower, upper = self._factors()
+        y = torch.linalg.solve_triangular(lower, self.permutation.T @ y, upper=False, unitriangular=True)
+        return torch.linalg.solve_triangular(upper, y, upper=True)
+
+    def log_abs_det(self) -> Tensor:
+        """Σ log|s_i|."""
+        return self.log_abs_s.sum()
+
+    def _factors(self) -> tuple[Tensor, Tensor]:
+        s = self.sign * self.log_abs_s.exp()
+        return self.lower.tril(-1) + torch.eye(len(s)).to(s), self.upper.triu(1) + s.diag()
+
+
+def _random_rotation(c: int) -> Tensor:
+    return torch.linalg.qr(torch.randn(c, c)).Q

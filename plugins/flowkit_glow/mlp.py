@@ -1,0 +1,46 @@
+"""A multi-layer perceptron as conditioner."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from flowkit.flow import Conditioner
+from flowkit.plugin import Shape
+
+
+class MLP(Conditioner):
+    """Linear and ReLU, ``layers`` times, then a linear layer that is 0 at the start. Shapes are flattened.
+
+    A context is flattened and read beside the kept part.
+    """
+
+    def __init__(
+        self,
+        kept_shape: Shape,
+        params_shape: Shape,
+        context_shape: Shape | None = None,
+        hidden: int = 128,
+        layers: int = 2,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.hidden, self.layers, self.dropout = hidden, layers, dropout
+        self.params_shape = tuple(params_shape)
+        inputs = math.prod(kept_shape) + (math.prod(context_shape) if context_shape else 0)
+        self.linears = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise([inputs] + [hidden] * layers))
+        self.last = nn.Linear(hidden, math.prod(self.params_shape))
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, kept: Tensor, context: Tensor | None = None) -> Tensor:
+        h = kept.flatten(1)
+        if context is not None:
+            h = torch.cat([h, context.flatten(1)], 1)
+        for linear in self.linears:
+            h = F.dropout(F.relu(linear(h), inplace=True), self.dropout, self.training)
+        return self.last(h).unflatten(1, self.params_shape)  # [batch, n_params, *transformed]

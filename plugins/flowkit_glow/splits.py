@@ -1,0 +1,51 @@
+"""Ways to divide an event for a coupling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from flowkit.flow import Split
+from flowkit.plugin import halve
+
+
+class Channels(Split):
+    """The first half of the channels is kept and the second transformed, or the other way round with ``swap``."""
+
+    def __init__(self, event_shape: Sequence[int], swap: bool = False) -> None:
+        super().__init__(event_shape)
+        self.swap = swap
+        self.middle, _ = halve(self.event_shape[0])
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        first, second = x[:, : self.middle], x[:, self.middle :]
+        return (second, first) if self.swap else (first, second)
+
+    def merge(self, kept: Tensor, transformed: Tensor) -> Tensor:
+        return torch.cat([transformed, kept] if self.swap else [kept, transformed], 1)
+
+
+class Checkerboard(Split):
+    """Positions with even row + column are kept, the others transformed, or the other way round with ``swap``.
+
+    Each part is packed to [c, h, w/2]: of every pair of neighbours in a row, one goes to either part, so that networks
+    see half an image and no holes (masking, as in Dinh et al. 2017, §3.4, computes on the holes too).
+    """
+
+    def __init__(self, event_shape: Sequence[int], swap: bool = False) -> None:
+        super().__init__(event_shape)
+        self.swap = swap
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        pairs = self._flip_odd_rows(x.unflatten(-1, (-1, 2)))  # [batch, c, h, w/2, 2]
+        return pairs[..., 0], pairs[..., 1]
+
+    def merge(self, kept: Tensor, transformed: Tensor) -> Tensor:
+        return self._flip_odd_rows(torch.stack([kept, transformed], -1)).flatten(-2)
+
+    def _flip_odd_rows(self, pairs: Tensor) -> Tensor:
+        """Swap both of each pair in every other row: its own inverse."""
+        row = torch.arange(pairs.shape[2], device=pairs.device)[:, None, None]  # [h, 1, 1]
+        return torch.where((row + self.swap) % 2 == 0, pairs, pairs.flip(-1))

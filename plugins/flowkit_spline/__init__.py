@@ -1,0 +1,1 @@
+"""Neural spline flows (Durkan et al. 2019)."""

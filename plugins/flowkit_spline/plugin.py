@@ -1,0 +1,25 @@
+"""Registers the spline transformers: configs, without torch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, PositiveFloat
+
+from flowkit.plugin import Descriptor, TransformerConfig, hookimpl
+
+
+class RationalQuadraticConfig(TransformerConfig):
+    """A monotonic rational-quadratic spline on [-bound, bound], the identity outside."""
+
+    bins: Annotated[int, Field(ge=2, le=256)] = 8
+    """Pieces of the spline."""
+    bound: PositiveFloat = 3.0
+    """Where the spline ends and the identity begins."""
+
+
+@hookimpl
+def flowkit_register_transformers() -> list[Descriptor]:
+    return [
+        Descriptor("rational_quadratic", RationalQuadraticConfig, "flowkit_spline.rational_quadratic:RationalQuadratic")
+    ]

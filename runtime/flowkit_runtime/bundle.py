@@ -1,0 +1,167 @@
+"""Read and check a bundle: a directory that holds an exported flow, described by its manifest.json."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path, PureWindowsPath
+from typing import Any, NoReturn
+
+from flowkit_runtime.errors import BundleError
+
+MANIFEST = "manifest.json"
+ENCODER, DECODER = "encode.onnx", "decode.onnx"
+FORMATS = (1,)
+
+_EXPORT = "flowkit export RUN -o DIR"
+_AGAIN = f"copy the bundle again, or export it again with `{_EXPORT}`"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What each row is conditioned on.
+
+    Attributes:
+        shape: shape of one row's context; () for a class index.
+        classes: number of classes where the context is a class index, None where it is a float array.
+    """
+
+    shape: tuple[int, ...]
+    classes: int | None
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle.
+
+    Attributes:
+        directory: where it lies.
+        manifest: its manifest.json as parsed.
+        event_shape: shape of one event.
+        levels: number of integer levels of the data, None for continuous data.
+        context: what rows are conditioned on, None for an unconditional flow.
+        latent_shapes: shape of each latent of one event, in the order z_1, z_2, ...
+        base: name of the base distribution.
+    """
+
+    directory: Path
+    manifest: dict[str, Any]
+    event_shape: tuple[int, ...]
+    levels: int | None
+    context: Context | None
+    latent_shapes: tuple[tuple[int, ...], ...]
+    base: str
+
+    @property
+    def latent_names(self) -> list[str]:
+        """Names of the latents in the graphs."""
+        return [f"z_{i}" for i in range(1, len(self.latent_shapes) + 1)]
+
+
+def read_bundle(directory: str | PathLike[str]) -> Bundle:
+    """Read the manifest of `directory` and compare every file it lists with its SHA-256.
+
+    Raises:
+        BundleError: there is no bundle, its manifest is malformed or of an unknown format, or a listed
+            file is missing, changed or outside the directory.
+    """
+    root = Path(directory)
+    manifest = _read_manifest(root)
+    bundle = _parse(root, manifest)
+    for name in (ENCODER, DECODER):
+        if name not in manifest["files"]:
+            _malformed(root, f"files lists no {name}")
+    for name, digest in manifest["files"].items():
+        _check_file(root, name, digest)
+    return bundle
+
+
+def _read_manifest(root: Path) -> dict[str, Any]:
+    path = root / MANIFEST
+    if not path.is_file():
+        raise BundleError(_no_bundle(root))
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BundleError(f"{path} is not valid JSON ({error}); {_AGAIN}") from error
+    if not isinstance(manifest, dict):
+        _malformed(root, "it is not an object")
+    if manifest.get("format") not in FORMATS:
+        known = ", ".join(map(str, FORMATS))
+        raise BundleError(
+            f"{path} has format {manifest.get('format')!r}; this flowkit-runtime reads format {known}: "
+            "upgrade flowkit-runtime, or export the bundle with a matching flowkit"
+        )
+    return manifest
+
+
+def _no_bundle(root: Path) -> str:
+    if (root / "spec.yaml").is_file():
+        return (
+            f"{root} looks like a training run, not a bundle: export it first with "
+            f"`flowkit export {root} -o DIR` and load DIR"
+        )
+    problem = f"has no {MANIFEST}" if root.is_dir() else "is not a directory"
+    return (
+        f"{root} {problem}; a bundle is a directory with {MANIFEST}, {ENCODER} and {DECODER}, "
+        f"made by `{_EXPORT}`"
+    )
+
+
+def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
+    try:
+        event, context = manifest["event"], manifest["context"]
+        levels = event["levels"]
+        if not isinstance(manifest["files"], dict):
+            raise TypeError("files is not an object")
+        if not manifest["latents"]:
+            raise TypeError("latents is empty")
+        return Bundle(
+            directory=root,
+            manifest=manifest,
+            event_shape=_shape("event.shape", event["shape"]),
+            levels=None if levels is None else _whole("event.levels", levels, 2),
+            context=None if context is None else _context(context),
+            latent_shapes=tuple(_shape("latents", shape) for shape in manifest["latents"]),
+            base=str(manifest["base"]),
+        )
+    except KeyError as error:
+        _malformed(root, f"it lacks the field {error}")
+    except TypeError as error:
+        _malformed(root, str(error))
+
+
+def _context(value: dict[str, Any]) -> Context:
+    if "classes" in value:
+        return Context(shape=(), classes=_whole("context.classes", value["classes"], 1))
+    return Context(shape=_shape("context.shape", value["shape"]), classes=None)
+
+
+def _shape(field: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list):
+        raise TypeError(f"{field} is {value!r}, not a list of sizes")
+    return tuple(_whole(field, size, 1) for size in value)
+
+
+def _whole(field: str, value: Any, low: int) -> int:
+    if type(value) is not int or value < low:
+        raise TypeError(f"{field} holds {value!r}, not an integer of at least {low}")
+    return value
+
+
+def _check_file(root: Path, name: str, digest: Any) -> None:
+    # A Windows path splits at both kinds of separator and at a drive letter.
+    if name in {"", ".", ".."} or "\0" in name or PureWindowsPath(name).name != name:
+        _malformed(root, f"files lists {name!r}, which is not a plain file name")
+    path = root / name
+    if not path.is_file():
+        raise BundleError(f"{path} is missing, though {MANIFEST} lists it; {_AGAIN}")
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise BundleError(f"{path} is a link that leaves the bundle; put the file itself there")
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+            raise BundleError(f"{path} does not match its SHA-256 in {MANIFEST}; {_AGAIN}")
+
+
+def _malformed(root: Path, problem: str) -> NoReturn:
+    raise BundleError(f"{root / MANIFEST} is malformed: {problem}; {_AGAIN}")

@@ -1,0 +1,115 @@
+"""Checks on what callers pass in; each failure is an InputError that says what, where and what instead."""
+
+import operator
+from collections.abc import Iterator
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from flowkit_runtime.bundle import Context
+from flowkit_runtime.errors import InputError
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+
+
+def integer(name: str, value: SupportsIndex, low: int, high: int | None = None) -> int:
+    """`value` as an int in [low, high), or in [low, inf) without `high`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise InputError(f"{name} must be an integer, got {value!r}") from None
+    if number < low or (high is not None and number >= high):
+        wanted = f"at least {low}" if high is None else f"in [{low}, {high})"
+        raise InputError(f"{name} must be {wanted}, got {number}")
+    return number
+
+
+def is_integral(array: Array) -> bool:
+    """Whether the dtype holds whole numbers only (bool counts as 0 and 1)."""
+    return array.dtype.kind in "biu"
+
+
+def batch(name: str, value: ArrayLike, shape: Shape) -> Array:
+    """`value` as an array [n, *shape] of real numbers; its values are not looked at."""
+    array = _real(name, value)
+    if array.shape[1:] == shape and array.ndim == len(shape) + 1:
+        return array
+    hint = f"; add the batch axis: {name}[None]" if array.shape == shape else ""
+    raise InputError(f"{name} must have shape {_batched(shape)}, got {list(array.shape)}{hint}")
+
+
+def finite(name: str, rows: Array, start: int) -> NDArray[np.float32]:
+    """`rows` as float32; `start` is the number of the first row, for the message."""
+    with np.errstate(over="ignore"):  # what overflows becomes inf, which is refused below
+        result = np.asarray(rows, np.float32)
+    bad = ~np.isfinite(result)
+    if bad.any():
+        raise InputError(f"{name} must be finite in float32; {_first(name, rows, bad, start)}")
+    return result
+
+
+def grid(name: str, rows: Array, start: int, levels: int) -> NDArray[np.float64]:
+    """`rows` as float64, each value a whole number in [0, levels - 1]."""
+    values = rows.astype(np.float64)
+    good = (values >= 0) & (values <= levels - 1) & (values == np.floor(values))
+    if not good.all():
+        wanted = f"whole numbers from 0 to {levels - 1}"
+        raise InputError(f"{name} must hold {wanted}; {_first(name, rows, ~good, start)}")
+    return values
+
+
+def context_rows(value: ArrayLike | None, spec: Context | None, n: int) -> Array | None:
+    """`value`, n rows or one for all, as int64 [n] (classes) or float32 [n, *shape]; None without a spec."""
+    if spec is None:
+        if value is not None:
+            raise InputError("this model takes no context; leave it out")
+        return None
+    if value is None:
+        kind = f"floats {[*spec.shape]}" if spec.classes is None else f"a class from 0 to {spec.classes - 1}"
+        raise InputError(f"this model needs a context: {kind} per row, or one for all rows")
+    array = _real("context", value)
+    if array.shape == spec.shape:
+        array = array[None]
+    if array.shape not in ((n, *spec.shape), (1, *spec.shape)):
+        shapes = f"{[n, *spec.shape]} (one per row) or {[*spec.shape]} (one for all)"
+        raise InputError(f"context must have shape {shapes}, got {list(array.shape)}")
+    rows = finite("context", array, 0) if spec.classes is None else _classes(array, spec.classes)
+    return np.broadcast_to(rows, (n, *spec.shape))
+
+
+def chunks(n: int, batch_size: int) -> Iterator[slice]:
+    """Consecutive slices of at most `batch_size` rows that cover range(n)."""
+    for start in range(0, n, batch_size):
+        yield slice(start, min(start + batch_size, n))
+
+
+def _real(name: str, value: ArrayLike) -> Array:
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"{name} is not an array: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array
+
+
+def _classes(array: Array, classes: int) -> NDArray[np.int64]:
+    if array.dtype.kind not in "iu":
+        raise InputError(f"context must hold integer class indices, got dtype {array.dtype}")
+    bad = (array < 0) | (array >= classes)
+    if bad.any():
+        wanted = f"classes from 0 to {classes - 1}"
+        raise InputError(f"context must hold {wanted}; {_first('context', array, bad, 0)}")
+    return array.astype(np.int64)
+
+
+def _batched(shape: Shape) -> str:
+    return f"[{', '.join(['n', *map(str, shape)])}]"
+
+
+def _first(name: str, rows: Array, bad: NDArray[np.bool_], start: int) -> str:
+    row, *rest = (int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape))
+    index = ", ".join(map(str, [start + row, *rest]))
+    return f"in row {start + row}, {name}[{index}] is {rows[(row, *rest)]}"

@@ -1,0 +1,237 @@
+"""A loaded flow: densities, scores, latents and samples."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Sequence
+from numbers import Real
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from flowkit_runtime.bundle import DECODER, ENCODER, Bundle, read_bundle
+from flowkit_runtime.errors import BundleError, InputError
+from flowkit_runtime.inputs import Array, batch, chunks, context_rows, finite, grid, integer, is_integral
+from flowkit_runtime.noise import DEQUANTIZATION_STREAM, normal, uniform
+from flowkit_runtime.session import Graph, Provider, open_graph
+
+BATCH_SIZE = 256
+_NORMAL_BASE = "base/standard_normal"
+
+
+def load(directory: str | PathLike[str], providers: Sequence[Provider] | None = None) -> Model:
+    """Load the bundle that `flowkit export RUN -o DIR` wrote to `directory`.
+
+    Args:
+        directory: the bundle.
+        providers: onnxruntime execution providers; by default CUDA (without TF32) where the installed
+            onnxruntime has it and a device is present, otherwise the CPU.
+
+    Raises:
+        BundleError: there is no bundle, or it is damaged or unsupported.
+        InputError: a named provider is not available.
+    """
+    bundle = read_bundle(directory)
+    latents, context = bundle.latent_names, [] if bundle.context is None else ["context"]
+    encoder = open_graph(bundle.directory / ENCODER, ["x", *context], [*latents, "log_prob"], providers)
+    decoder = open_graph(bundle.directory / DECODER, [*latents, *context], ["x"], providers)
+    return Model(bundle, encoder, decoder)
+
+
+class Model:
+    """A flow p(x) = p(z) |det dz/dx|, or p(x | context), made by `load`.
+
+    Arrays hold one event per row, [n, *event_shape], in data units. A context has one row per event, or
+    is a single row that serves them all: class indices where `context.classes` is set, else floats
+    [n, *context.shape]. Every method works through `batch_size` rows at a time, so that the memory the
+    networks need does not grow with n, and raises InputError for an argument it cannot use.
+
+    Attributes:
+        event_shape: shape of one event.
+        levels: data are whole numbers 0 .. levels - 1; None for continuous data.
+        context: what rows are conditioned on; None for an unconditional flow.
+        latent_shapes: shape of each latent of one event.
+        manifest: the bundle's manifest.json as parsed.
+    """
+
+    def __init__(self, bundle: Bundle, encoder: Graph, decoder: Graph) -> None:
+        self.event_shape = bundle.event_shape
+        self.levels = bundle.levels
+        self.context = bundle.context
+        self.latent_shapes = bundle.latent_shapes
+        self.manifest: dict[str, Any] = bundle.manifest
+        self._latent_names = bundle.latent_names
+        self._base = bundle.base
+        self._encoder = encoder
+        self._decoder = decoder
+
+    def log_prob(
+        self, x: ArrayLike, context: ArrayLike | None = None, *, batch_size: int = BATCH_SIZE
+    ) -> NDArray[np.float32]:
+        """Log-density ln p(x) at continuous points, in nats per event, [n].
+
+        Raises:
+            InputError: also for integer data of a flow with levels, which has no density at a point.
+        """
+        events = batch("x", x, self.event_shape)
+        if self.levels is not None and is_integral(events):
+            raise InputError(
+                "x holds integers, and integer data has no density at a point: use .score(x), which adds "
+                "the uniform dequantization noise"
+            )
+        rows = context_rows(context, self.context, len(events))
+        result = np.empty(len(events), np.float32)
+        for part in chunks(len(events), integer("batch_size", batch_size, 1)):
+            result[part] = self._density(finite("x", events[part], part.start), rows, part)
+        return result
+
+    def score(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        draws: int = 1,
+        seed: int = 0,
+        *,
+        batch_size: int = BATCH_SIZE,
+    ) -> NDArray[np.float64]:
+        """How unlikely each event is, [n]; lower is more likely.
+
+        With levels, x holds whole numbers (of any real dtype) and the score is in bits per dimension,
+
+            -mean_d ln p(x + u_d) / (D ln 2),   u_d ~ U[0, 1)^D,   D = prod(event_shape),
+
+        which on average over u bounds the discrete -log2 P(x) / D from above (Theis, van den Oord and
+        Bethge, ICLR 2016). u_d is a function of (seed, d, row). Without levels the score is -ln p(x) in
+        nats, and `draws` and `seed` have no effect.
+        """
+        draws, seed = integer("draws", draws, 1, DEQUANTIZATION_STREAM + 1), integer("seed", seed, 0, 1 << 64)
+        if self.levels is None:
+            return -self.log_prob(x, context, batch_size=batch_size).astype(np.float64)
+        events = batch("x", x, self.event_shape)
+        rows = context_rows(context, self.context, len(events))
+        total = np.zeros(len(events))
+        for part in chunks(len(events), integer("batch_size", batch_size, 1)):
+            values = grid("x", events[part], part.start, self.levels)
+            for draw in range(draws):
+                u = uniform(seed, DEQUANTIZATION_STREAM + draw, values.shape, part.start)
+                total[part] += self._density(_dequantize(values, u), rows, part)
+        return -total / (draws * math.prod(self.event_shape) * math.log(2.0))
+
+    def encode(
+        self, x: ArrayLike, context: ArrayLike | None = None, *, batch_size: int = BATCH_SIZE
+    ) -> tuple[NDArray[np.float32], ...]:
+        """Latents z of x, one array [n, *shape] for each of `latent_shapes`.
+
+        With levels, an integer k (by dtype) is encoded at the middle of its cell, k + 1/2; floats are
+        taken as they are.
+        """
+        events = batch("x", x, self.event_shape)
+        rows = context_rows(context, self.context, len(events))
+        latents = tuple(np.empty((len(events), *shape), np.float32) for shape in self.latent_shapes)
+        for part in chunks(len(events), integer("batch_size", batch_size, 1)):
+            feed = _feed({"x": self._points(events[part], part.start)}, rows, part)
+            for latent, value in zip(latents, self._encoder.run(self._latent_names, feed), strict=True):
+                latent[part] = value
+        return latents
+
+    def decode(
+        self, latents: Sequence[ArrayLike], context: ArrayLike | None = None, *, batch_size: int = BATCH_SIZE
+    ) -> Array:
+        """Events x of latents, [n, *event_shape]; the inverse of `encode`.
+
+        Without levels the result is float32. With levels it is floor(x) clipped to [0, levels - 1], in
+        the smallest unsigned dtype that holds levels - 1.
+        """
+        parts = self._latents(latents)
+        n = len(parts[0])
+        rows = context_rows(context, self.context, n)
+        result = np.empty((n, *self.event_shape), self._dtype)
+        for part in chunks(n, integer("batch_size", batch_size, 1)):
+            z = [finite(name, z[part], part.start) for name, z in zip(self._latent_names, parts, strict=True)]
+            result[part] = self._events(z, rows, part)
+        return result
+
+    def sample(
+        self,
+        n: int,
+        seed: int | None = None,
+        temperature: float = 1.0,
+        context: ArrayLike | None = None,
+        *,
+        batch_size: int = BATCH_SIZE,
+    ) -> Array:
+        """Decode z = temperature * eps, eps ~ N(0, I); dtype and shape as for `decode`.
+
+        eps of row r is a function of (seed, r) alone, so the first rows of a seed stay the same for every
+        n and `batch_size`, up to the float32 rounding of the networks. Without a seed each call differs.
+
+        Raises:
+            BundleError: the base distribution is not the standard normal.
+        """
+        if self._base != _NORMAL_BASE:
+            raise BundleError(
+                f"this bundle's base is {self._base!r}, but the runtime samples {_NORMAL_BASE!r} only: draw "
+                "the latents yourself and pass them to .decode"
+            )
+        n = integer("n", n, 0)
+        seed = secrets.randbits(64) if seed is None else integer("seed", seed, 0, 1 << 64)
+        if not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
+            raise InputError(f"temperature must be a finite number of at least 0, got {temperature!r}")
+        rows = context_rows(context, self.context, n)
+        result = np.empty((n, *self.event_shape), self._dtype)
+        for part in chunks(n, integer("batch_size", batch_size, 1)):
+            eps = self._eps(seed, part)
+            z = [(float(temperature) * values).astype(np.float32) for values in eps]
+            result[part] = self._events(z, rows, part)
+        return result
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.float32) if self.levels is None else np.min_scalar_type(self.levels - 1)
+
+    def _points(self, rows: Array, start: int) -> NDArray[np.float32]:
+        if self.levels is not None and is_integral(rows):
+            return (grid("x", rows, start, self.levels) + 0.5).astype(np.float32)
+        return finite("x", rows, start)
+
+    def _latents(self, latents: Sequence[ArrayLike]) -> list[Array]:
+        names = self._latent_names
+        if not isinstance(latents, list | tuple) or len(latents) != len(names):
+            raise InputError(f"latents must be a tuple of {len(names)} arrays: {', '.join(names)}")
+        arrays = [batch(*each) for each in zip(names, latents, self.latent_shapes, strict=True)]
+        if len({len(array) for array in arrays}) > 1:
+            raise InputError(f"latents differ in their number of rows: {[len(array) for array in arrays]}")
+        return arrays
+
+    def _eps(self, seed: int, part: slice) -> list[NDArray[np.float64]]:
+        n = part.stop - part.start
+        return [normal(seed, i, (n, *shape), part.start) for i, shape in enumerate(self.latent_shapes)]
+
+    def _density(self, points: NDArray[np.float32], context: Array | None, part: slice) -> Array:
+        (log_prob,) = self._encoder.run(["log_prob"], _feed({"x": points}, context, part))
+        return log_prob
+
+    def _events(self, z: list[NDArray[np.float32]], context: Array | None, part: slice) -> Array:
+        (x,) = self._decoder.run(["x"], _feed(dict(zip(self._latent_names, z, strict=True)), context, part))
+        if self.levels is None:
+            return x
+        if np.isnan(x).any():
+            row = part.start + int(np.isnan(x.reshape(len(x), -1)).any(axis=1).argmax())
+            raise InputError(f"row {row} decodes to NaN, not to a level: its latents are too large")
+        levels: Array = np.clip(np.floor(x), 0, self.levels - 1)
+        return levels
+
+
+def _feed(arrays: dict[str, Array], context: Array | None, part: slice) -> dict[str, Array]:
+    if context is not None:
+        arrays["context"] = context[part]
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _dequantize(values: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.float32]:
+    # float32 can round k + u up to k + 1: out of k's cell, and for the top level out of the data's range.
+    below_next = np.nextafter((values + 1).astype(np.float32), np.float32(0))
+    return np.minimum((values + u).astype(np.float32), below_next)

@@ -1,0 +1,112 @@
+"""Counter-based noise: every number is a pure function of (seed, stream, position).
+
+The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as
+1, 2, 3", SC 2011; reference code: Random123). Block i of a stream is
+
+    philox4x32_10(counter = (i mod 2^32, i div 2^32, stream, 0), key = (seed mod 2^32, seed div 2^32))
+
+Its four 32-bit words (w0, w1, w2, w3) give two 53-bit uniforms,
+
+    u0 = (floor(w0 / 2^5) 2^26 + floor(w1 / 2^6)) / 2^53,   u1 likewise from (w2, w3),
+
+or, by Box and Muller (1958), two normals,
+
+    r = sqrt(-2 ln(1 - u0)),   n0 = r cos(2 pi u1),   n1 = r sin(2 pi u1).
+
+The element at row-major flat index j of an array is number (j mod 2) of block (j div 2), so a row does
+not depend on how many rows follow it, and chunks drawn with `start` agree with the whole.
+
+Latent l (from 0) of a sample uses stream l; dequantization draw d uses stream 2^31 + d.
+`runtime/test_vectors.json` in the repository holds values to check other implementations against.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowkit_runtime.inputs import integer
+
+DEQUANTIZATION_STREAM = 1 << 31
+
+_ROUNDS = 10
+_LOW = 0xFFFFFFFF
+_MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_KEY_STEPS = 0x9E3779B9, 0xBB67AE85
+
+Words = NDArray[np.uint64]
+Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def uniform(seed: int, stream: int, shape: Sequence[int], start: int = 0) -> NDArray[np.float64]:
+    """Uniforms in [0, 1) with 53 random bits each.
+
+    Args:
+        seed: integer in [0, 2^64).
+        stream: integer in [0, 2^32); different streams of a seed are independent.
+        shape: shape of the result; its first axis counts rows.
+        start: the row of the (unbounded) stream at which the result begins.
+
+    Raises:
+        InputError: an argument is not an integer in its range.
+    """
+    return _draw(seed, stream, shape, start, lambda u0, u1: (u0, u1))
+
+
+def normal(seed: int, stream: int, shape: Sequence[int], start: int = 0) -> NDArray[np.float64]:
+    """Standard normals; arguments and errors as for `uniform`."""
+    return _draw(seed, stream, shape, start, _box_muller)
+
+
+def philox4x32(counter: Sequence[Words], key: tuple[int, int]) -> tuple[Words, Words, Words, Words]:
+    """Philox4x32-10 on arrays.
+
+    Args:
+        counter: the four counter words, arrays that broadcast together, of 32-bit values held in uint64.
+        key: the two 32-bit key words.
+
+    Returns:
+        The four output words, 32-bit values held in uint64.
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    low, half = np.uint64(_LOW), np.uint64(32)
+    for _ in range(_ROUNDS):
+        # 32-bit factors in uint64: the full 64-bit product, whose halves the round needs, is exact.
+        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1 = (p1 >> half) ^ c1 ^ np.uint64(k0), p1 & low
+        c2, c3 = (p0 >> half) ^ c3 ^ np.uint64(k1), p0 & low
+        k0, k1 = (k0 + _KEY_STEPS[0]) & _LOW, (k1 + _KEY_STEPS[1]) & _LOW
+    return c0, c1, c2, c3
+
+
+def _draw(
+    seed: int, stream: int, shape: Sequence[int], start: int, transform: Callable[..., Pair]
+) -> NDArray[np.float64]:
+    seed, stream = integer("seed", seed, 0, 1 << 64), integer("stream", stream, 0, 1 << 32)
+    shape = tuple(integer("shape", size, 0) for size in shape)
+    count, first = math.prod(shape), integer("start", start, 0) * math.prod(shape[1:])
+    block, end = first // 2, (first + count + 1) // 2
+    pair = transform(*_uniform_pair(seed, stream, block, end - block))
+    flat = np.stack(pair, axis=1).reshape(-1)
+    return flat[first - 2 * block :][:count].reshape(shape)
+
+
+def _uniform_pair(seed: int, stream: int, block: int, blocks: int) -> Pair:
+    index = np.uint64(block) + np.arange(blocks, dtype=np.uint64)
+    low, half = np.uint64(_LOW), np.uint64(32)
+    fixed = np.full(1, stream, np.uint64), np.zeros(1, np.uint64)
+    w0, w1, w2, w3 = philox4x32((index & low, index >> half, *fixed), (seed & _LOW, seed >> 32))
+    return _unit_interval(w0, w1), _unit_interval(w2, w3)
+
+
+def _unit_interval(high: Words, low: Words) -> NDArray[np.float64]:
+    bits = ((high >> np.uint64(5)) << np.uint64(26)) | (low >> np.uint64(6))
+    return bits.astype(np.float64) * 2.0**-53
+
+
+def _box_muller(u0: NDArray[np.float64], u1: NDArray[np.float64]) -> Pair:
+    radius = np.sqrt(-2.0 * np.log(1.0 - u0))  # 1 - u lies in (0, 1], so the logarithm is finite
+    angle = 2.0 * np.pi * u1
+    return radius * np.cos(angle), radius * np.sin(angle)

@@ -1,0 +1,186 @@
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import flowkit_runtime
+from flowkit_runtime import BundleError, InputError, load, session
+
+
+def refusal(directory):
+    with pytest.raises(BundleError) as caught:
+        load(directory)
+    return str(caught.value)
+
+
+def edit_manifest(directory, change):
+    path = directory / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def test_a_model_describes_its_data(make_bundle):
+    model = load(make_bundle(context={"shape": [3]}))
+    assert model.event_shape == (1, 2, 2)
+    assert model.levels == 17
+    assert (model.context.shape, model.context.classes) == ((3,), None)
+    assert model.latent_shapes == ((1, 1, 2), (1, 1, 2))
+    assert model.manifest["weights"] == "ema"
+
+
+def test_a_missing_directory_is_told_what_a_bundle_is(tmp_path):
+    message = refusal(tmp_path / "nowhere")
+    assert "nowhere is not a directory" in message
+    assert "flowkit export RUN -o DIR" in message
+
+
+def test_a_directory_without_manifest_is_told_what_a_bundle_is(tmp_path):
+    assert "has no manifest.json; a bundle is a directory with" in refusal(str(tmp_path))
+
+
+def test_a_training_run_is_told_to_export_first(tmp_path):
+    (tmp_path / "spec.yaml").write_text("")
+    assert f"export it first with `flowkit export {tmp_path} -o DIR`" in refusal(tmp_path)
+
+
+def test_a_manifest_that_is_no_json_is_refused(make_bundle):
+    directory = make_bundle()
+    (directory / "manifest.json").write_text("{")
+    assert "manifest.json is not valid JSON" in refusal(directory)
+
+
+def test_an_unknown_format_names_the_known_ones(make_bundle):
+    assert "has format 2; this flowkit-runtime reads format 1" in refusal(make_bundle(format=2))
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"event": {"shape": [1, 0], "levels": None}}, "event.shape holds 0, not an integer of at least 1"),
+        ({"event": {"shape": 4, "levels": None}}, "event.shape is 4, not a list"),
+        ({"event": {"shape": [4]}}, "lacks the field 'levels'"),
+        ({"event": {"shape": [4], "levels": 1}}, "event.levels holds 1, not an integer of at least 2"),
+        ({"latents": []}, "latents is empty"),
+        ({"files": []}, "files is not an object"),
+        ({"context": {"classes": "ten"}}, "context.classes holds 'ten'"),
+        ({"context": {"kind": 1}}, "lacks the field 'shape'"),
+    ],
+)
+def test_a_malformed_manifest_is_refused(make_bundle, fields, message):
+    directory = make_bundle()
+    edit_manifest(directory, lambda manifest: manifest.update(fields))
+    assert message in refusal(directory)
+
+
+def test_a_manifest_that_is_no_object_is_refused(make_bundle):
+    directory = make_bundle()
+    (directory / "manifest.json").write_text("[]")
+    assert "it is not an object" in refusal(directory)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "a\\b", "C:x", "..", ".", "", "/etc/hosts", "a\0b"])
+def test_only_plain_file_names_are_accepted(make_bundle, name):
+    directory = make_bundle()
+    edit_manifest(directory, lambda manifest: manifest["files"].update({name: "0"}))
+    assert "which is not a plain file name" in refusal(directory)
+
+
+def test_a_link_that_leaves_the_bundle_is_refused(make_bundle, tmp_path_factory):
+    directory = make_bundle()
+    outside = tmp_path_factory.mktemp("outside") / "lock.json"
+    (directory / "lock.json").replace(outside)
+    (directory / "lock.json").symlink_to(outside)
+    assert "lock.json is a link that leaves the bundle" in refusal(directory)
+
+
+def test_a_link_to_the_bundle_is_followed(make_bundle, tmp_path_factory):
+    link = tmp_path_factory.mktemp("links") / "bundle"
+    link.symlink_to(make_bundle())
+    assert load(link).levels == 17
+
+
+def test_a_missing_file_is_named(make_bundle):
+    directory = make_bundle()
+    (directory / "reference.npz").unlink()
+    assert "reference.npz is missing, though manifest.json lists it" in refusal(directory)
+
+
+def test_a_changed_file_is_named(make_bundle):
+    directory = make_bundle()
+    (directory / "spec.yaml").write_text("flow: [x]\n")
+    assert "spec.yaml does not match its SHA-256" in refusal(directory)
+
+
+def test_both_graphs_must_be_listed(make_bundle):
+    directory = make_bundle()
+    edit_manifest(directory, lambda manifest: manifest["files"].pop("decode.onnx"))
+    assert "files lists no decode.onnx" in refusal(directory)
+
+
+def test_a_graph_onnxruntime_cannot_read_is_named(make_bundle):
+    directory = make_bundle()
+    (directory / "encode.onnx").write_bytes(b"not a graph")
+    digest = hashlib.sha256(b"not a graph").hexdigest()
+    edit_manifest(directory, lambda manifest: manifest["files"].update({"encode.onnx": digest}))
+    assert "cannot load" in (message := refusal(directory)) and "encode.onnx" in message
+
+
+def test_a_graph_that_contradicts_the_manifest_is_refused(make_bundle):
+    directory = make_bundle()
+    edit_manifest(directory, lambda manifest: manifest.update(context={"classes": 3}))
+    message = refusal(directory)
+    assert "encode.onnx maps ['x'] to" in message and "implies ['context', 'x']" in message
+
+
+def test_an_unavailable_provider_is_refused(make_bundle):
+    with pytest.raises(InputError, match=r"no provider 'NoSuchProvider' here; it has .*CPU"):
+        load(make_bundle(), providers=["NoSuchProvider"])
+
+
+def test_a_named_provider_is_used(make_bundle):
+    assert load(make_bundle(), providers=[("CPUExecutionProvider", {})]).levels == 17
+
+
+@pytest.mark.parametrize("available", [True, False])
+@pytest.mark.parametrize("device", [True, False])
+def test_cuda_is_chosen_only_where_it_can_run(monkeypatch, tmp_path, available, device):
+    driver = tmp_path / "nvidiactl"
+    if device:
+        driver.touch()
+    monkeypatch.setattr(session, "_DRIVER_FILES", (str(driver),))
+    cpu, cuda = "CPUExecutionProvider", ("CUDAExecutionProvider", {"use_tf32": 0})
+    chosen = session.choose_providers(None, [cuda[0], cpu] if available else [cpu])
+    assert chosen == ([cuda, cpu] if available and device else [cpu])
+
+
+def run_python(program, *arguments):
+    environment = os.environ | {"PYTHONPATH": str(Path(flowkit_runtime.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_the_runtime_imports_no_training_stack_and_is_silent(make_bundle):
+    program = (
+        "import sys, flowkit_runtime\n"
+        "assert flowkit_runtime.load(sys.argv[1]).sample(2, seed=0).shape == (2, 1, 2, 2)\n"
+        "print({'torch', 'pydantic', 'flowkit', 'onnx'} & set(sys.modules))\n"
+    )
+    done = run_python(program, str(make_bundle()))
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+def test_the_noise_needs_no_onnxruntime():
+    program = (
+        "import sys, flowkit_runtime.noise\n"
+        "flowkit_runtime.noise.normal(0, 0, (2,))\n"
+        "print('onnxruntime' in sys.modules)\n"
+    )
+    assert run_python(program).stdout == "False\n"

@@ -1,0 +1,309 @@
+"""The bundle's flow is z = (x - 8) / 4 - shift(context); see conftest.py."""
+
+import math
+
+import numpy as np
+import pytest
+
+from flowkit_runtime import BundleError, InputError, load
+from flowkit_runtime.model import _dequantize
+from flowkit_runtime.noise import normal, uniform
+
+D = 4
+EVENT = (1, 2, 2)
+
+
+@pytest.fixture
+def discrete(make_bundle):
+    return load(make_bundle())
+
+
+@pytest.fixture
+def continuous(make_bundle):
+    return load(make_bundle(levels=None))
+
+
+@pytest.fixture
+def classes(make_bundle):
+    return load(make_bundle(levels=None, context={"classes": 3}))
+
+
+@pytest.fixture
+def vectors(make_bundle):
+    return load(make_bundle(levels=None, context={"shape": [2]}))
+
+
+def points(n, seed=0):
+    return (8 + 4 * normal(seed, 0, (n, *EVENT))).astype(np.float32)
+
+
+def integers(n, seed=0):
+    return np.random.default_rng(seed).integers(0, 17, (n, *EVENT))
+
+
+def log_density(x, shift=0.0):
+    z = ((np.asarray(x, np.float64) - 8) / 4 - np.reshape(shift, (-1, 1, 1, 1))).reshape(len(x), -1)
+    return -0.5 * (z**2).sum(1) - D / 2 * math.log(2 * math.pi) - D * math.log(4)
+
+
+def test_log_prob_is_the_density_in_nats(continuous):
+    found = continuous.log_prob(points(5), batch_size=2)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, log_density(points(5)), rtol=1e-5)
+
+
+def test_log_prob_takes_continuous_points_of_a_discrete_flow(discrete):
+    np.testing.assert_allclose(discrete.log_prob(points(3)), log_density(points(3)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
+def test_integers_have_no_density_at_a_point(discrete, dtype):
+    with pytest.raises(InputError, match=r"no density at a point: use \.score\(x\)"):
+        discrete.log_prob(np.ones((1, *EVENT), dtype))
+
+
+def test_integers_are_points_of_a_continuous_flow(continuous):
+    np.testing.assert_allclose(continuous.log_prob(integers(3)), log_density(integers(3)), rtol=1e-5)
+
+
+def test_score_of_a_continuous_flow_is_the_negative_log_likelihood(continuous):
+    assert np.array_equal(continuous.score(points(3)), -continuous.log_prob(points(3)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+@pytest.mark.parametrize("batch_size", [2, 100])
+def test_score_averages_bits_per_dimension_over_draws(discrete, dtype, batch_size):
+    x = integers(5)
+    draws = [log_density(x + uniform(7, 2**31 + d, x.shape)) for d in range(3)]
+    found = discrete.score(x.astype(dtype), draws=3, seed=7, batch_size=batch_size)
+    np.testing.assert_allclose(found, -np.mean(draws, axis=0) / (D * math.log(2)), rtol=1e-5)
+
+
+def test_dequantized_values_stay_inside_their_cell():
+    values = np.array([0.0, 3.0, 255.0, 65535.0])
+    found = _dequantize(values, np.full(4, 1 - 2.0**-53))
+    assert found.dtype == np.float32
+    assert np.array_equal(np.floor(found), values)
+
+
+@pytest.mark.parametrize("value", [17, -1, 2.5, math.nan, math.inf])
+@pytest.mark.parametrize("batch_size", [2, 100])
+def test_score_names_the_first_value_off_the_grid(discrete, value, batch_size):
+    x = integers(6).astype(np.float64)
+    x[3, 0, 1, 0] = x[4, 0, 0, 0] = value
+    message = rf"x must hold whole numbers from 0 to 16; in row 3, x\[3, 0, 1, 0\] is {float(value)}"
+    with pytest.raises(InputError, match=message):
+        discrete.score(x, batch_size=batch_size)
+
+
+def test_encode_takes_the_middle_of_an_integer_cell(discrete):
+    z_1, z_2 = discrete.encode(integers(5), batch_size=2)
+    expected = (integers(5) + 0.5 - 8) / 4
+    np.testing.assert_allclose(z_1, expected[:, :, :1], rtol=1e-6)
+    np.testing.assert_allclose(z_2, expected[:, :, 1:], rtol=1e-6)
+    assert z_1.dtype == np.float32
+
+
+def test_encode_takes_floats_as_they_are(discrete):
+    z_1, _ = discrete.encode(integers(5).astype(np.float32))
+    np.testing.assert_allclose(z_1, (integers(5)[:, :, :1] - 8) / 4, rtol=1e-6)
+
+
+def test_encode_refuses_an_integer_off_the_grid(discrete):
+    with pytest.raises(InputError, match=r"x\[0, 0, 0, 0\] is 17"):
+        discrete.encode(np.full((1, *EVENT), 17))
+
+
+def test_decode_inverts_encode(discrete):
+    x = integers(5)
+    assert np.array_equal(discrete.decode(discrete.encode(x), batch_size=2), x)
+
+
+def test_decode_of_a_continuous_flow_is_float32(continuous):
+    found = continuous.decode(continuous.encode(points(5)), batch_size=2)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, points(5), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("levels, dtype", [(2, np.uint8), (256, np.uint8), (257, np.uint16)])
+def test_decode_clips_to_the_levels_in_the_smallest_dtype(make_bundle, levels, dtype):
+    model = load(make_bundle(levels=levels))
+    z = np.zeros((2, 1, 1, 2))
+    z[0], z[1] = -1e6, 1e6
+    found = model.decode((z, z))
+    assert found.dtype == dtype
+    assert (found[0] == 0).all() and (found[1] == levels - 1).all()
+
+
+def test_a_row_that_decodes_to_nan_is_named(discrete, monkeypatch):
+    x = np.full((2, *EVENT), 3, np.float32)
+    x[1, 0, 1, 1] = np.nan
+    monkeypatch.setattr(discrete._decoder, "run", lambda names, feed: [x])
+    with pytest.raises(InputError, match="row 3 decodes to NaN"):
+        discrete._events(list(discrete.encode(x[:1])), None, slice(2, 4))
+
+
+@pytest.mark.parametrize("latents", [0, np.zeros((2, 1, 1, 2)), (np.zeros((2, 1, 1, 2)),)])
+def test_decode_wants_one_array_per_latent(discrete, latents):
+    with pytest.raises(InputError, match="latents must be a tuple of 2 arrays: z_1, z_2"):
+        discrete.decode(latents)
+
+
+def test_decode_wants_latents_of_one_length_and_finite(discrete):
+    one, two = np.zeros((1, 1, 1, 2)), np.zeros((2, 1, 1, 2))
+    with pytest.raises(InputError, match=r"differ in their number of rows: \[1, 2\]"):
+        discrete.decode((one, two))
+    with pytest.raises(InputError, match=r"z_2 must be finite in float32; in row 1, z_2\[1, 0, 0, 0\]"):
+        discrete.decode((two, two + np.array([0, np.nan]).reshape(2, 1, 1, 1)), batch_size=1)
+
+
+def test_sample_decodes_tempered_counter_noise(continuous):
+    eps = np.concatenate([normal(5, latent, (4, 1, 1, 2)) for latent in range(2)], axis=2)
+    found = continuous.sample(4, seed=5, temperature=0.5)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, 8 + 4 * 0.5 * eps, rtol=1e-6)
+
+
+def test_a_sampled_row_depends_on_the_seed_and_its_number_alone(discrete):
+    whole = discrete.sample(7, seed=3)
+    assert whole.dtype == np.uint8
+    assert np.array_equal(discrete.sample(4, seed=3), whole[:4])
+    assert np.array_equal(discrete.sample(7, seed=3, batch_size=2), whole)
+    assert not np.array_equal(discrete.sample(7, seed=4), whole)
+
+
+def test_sampling_without_a_seed_differs_each_time(continuous):
+    assert not np.array_equal(continuous.sample(2), continuous.sample(2))
+
+
+def test_zero_temperature_gives_the_mode(discrete):
+    assert (discrete.sample(2, temperature=0) == 8).all()
+
+
+def test_another_base_is_not_sampled(make_bundle):
+    model = load(make_bundle(base="base/mixture"))
+    with pytest.raises(BundleError, match="base is 'base/mixture'"):
+        model.sample(1)
+    assert model.score(integers(1)).shape == (1,)
+
+
+@pytest.mark.parametrize("temperature", [-1, math.nan, math.inf, "1", None])
+def test_a_bad_temperature_is_refused(discrete, temperature):
+    with pytest.raises(InputError, match="temperature must be a finite number of at least 0"):
+        discrete.sample(1, temperature=temperature)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda model: model.sample(-1), "n must be at least 0, got -1"),
+        (lambda model: model.sample(1.5), "n must be an integer, got 1.5"),
+        (lambda model: model.sample(0, seed=2**64), "seed must be in"),
+        (lambda model: model.sample(1, batch_size=0), "batch_size must be at least 1"),
+        (lambda model: model.score(integers(1), draws=0), "draws must be in"),
+        (lambda model: model.score(integers(0), seed=-1), "seed must be in"),
+    ],
+)
+def test_bad_numbers_are_refused(discrete, call, message):
+    with pytest.raises(InputError, match=message):
+        call(discrete)
+
+
+@pytest.mark.parametrize("method", ["log_prob", "score", "encode"])
+@pytest.mark.parametrize(
+    "x, message",
+    [
+        (np.zeros((2, 4)), r"x must have shape \[n, 1, 2, 2\], got \[2, 4\]$"),
+        (np.zeros(EVENT), r"got \[1, 2, 2\]; add the batch axis: x\[None\]"),
+        (np.full((1, *EVENT), None), "must hold real numbers, got dtype object"),
+        (np.full((1, *EVENT), "a"), "must hold real numbers, got dtype <U1"),
+        (np.zeros((1, *EVENT), complex), "must hold real numbers, got dtype complex128"),
+        ([[1.0], [1.0, 2.0]], "x is not an array"),
+    ],
+)
+def test_events_of_a_wrong_kind_are_refused(discrete, method, x, message):
+    with pytest.raises(InputError, match=message):
+        getattr(discrete, method)(x)
+
+
+@pytest.mark.parametrize("method", ["log_prob", "score", "encode"])
+@pytest.mark.parametrize("value", [math.nan, -math.inf, 1e300])
+def test_values_that_are_not_finite_are_named(continuous, method, value):
+    x = points(5).astype(np.float64)
+    x[4, 0, 1, 1] = value
+    with pytest.raises(InputError, match=r"finite in float32; in row 4, x\[4, 0, 1, 1\] is"):
+        getattr(continuous, method)(x, batch_size=2)
+
+
+def test_class_contexts_shift_each_row(classes):
+    x, labels = points(3), np.array([2, 0, 1], np.int32)
+    expected = log_density(x, labels)
+    np.testing.assert_allclose(classes.log_prob(x, labels, batch_size=2), expected, rtol=1e-5)
+    np.testing.assert_allclose(classes.score(x, labels), -expected, rtol=1e-5)
+    np.testing.assert_allclose(classes.decode(classes.encode(x, labels), labels), x, rtol=1e-5)
+
+
+def test_array_contexts_shift_each_row(vectors):
+    x, context = points(3), np.array([[1, 0], [0.5, 0], [1, 1]])
+    np.testing.assert_allclose(vectors.log_prob(x, context), log_density(x, context.sum(1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("context", [2, [2], np.array([2, 2, 2])])
+def test_one_class_serves_all_rows(classes, context):
+    expected = 8 + 4 * (np.concatenate([normal(0, i, (3, 1, 1, 2)) for i in range(2)], axis=2) + 2)
+    np.testing.assert_allclose(classes.sample(3, seed=0, context=context), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("context", [[0.5, 1.5], [[0.5, 1.5]]])
+def test_one_array_serves_all_rows(vectors, context):
+    found = vectors.sample(3, temperature=0, context=context)
+    np.testing.assert_allclose(found, np.full((3, *EVENT), 16.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "context, message",
+    [
+        (None, "this model needs a context: a class from 0 to 2 per row"),
+        (3, r"classes from 0 to 2; in row 0, context\[0\] is 3"),
+        ([0, -1], r"context\[1\] is -1"),
+        ([0, 1, 2], r"context must have shape \[2\] \(one per row\) or \[\] \(one for all\), got \[3\]"),
+        ([0.0, 1.0], "integer class indices, got dtype float64"),
+        ([True, False], "integer class indices, got dtype bool"),
+        (["a", "b"], "context must hold real numbers"),
+    ],
+)
+def test_bad_classes_are_refused(classes, context, message):
+    with pytest.raises(InputError, match=message):
+        classes.sample(2, context=context)
+
+
+@pytest.mark.parametrize(
+    "context, message",
+    [
+        (None, r"this model needs a context: floats \[2\] per row"),
+        (np.zeros((3, 2)), r"shape \[2, 2\] \(one per row\) or \[2\] \(one for all\), got \[3, 2\]"),
+        ([[0, 0], [0, math.nan]], r"in row 1, context\[1, 1\] is nan"),
+    ],
+)
+def test_bad_array_contexts_are_refused(vectors, context, message):
+    with pytest.raises(InputError, match=message):
+        vectors.log_prob(points(2), context)
+
+
+def test_a_context_for_an_unconditional_model_is_refused(discrete):
+    with pytest.raises(InputError, match="takes no context"):
+        discrete.sample(2, context=[0, 0])
+
+
+def test_an_empty_batch_runs_no_network(discrete, monkeypatch):
+    monkeypatch.delattr(discrete, "_encoder")
+    monkeypatch.delattr(discrete, "_decoder")
+    empty, z = np.zeros((0, *EVENT)), np.zeros((0, 1, 1, 2))
+    assert discrete.log_prob(empty).shape == discrete.score(empty).shape == (0,)
+    assert [latent.shape for latent in discrete.encode(empty)] == [z.shape] * 2
+    assert discrete.decode((z, z)).shape == discrete.sample(0).shape == (0, *EVENT)
+    assert discrete.sample(0).dtype == np.uint8
+
+
+def test_an_empty_batch_of_a_conditional_model_takes_any_context(classes):
+    assert classes.sample(0, context=1).shape == (0, *EVENT)
