@@ -49,10 +49,6 @@ class ExportError(FlowkitError):
     exit_code = 1
 
 
-class VerificationError(ExportError):
-    """An exported graph deviates from the model that it was made from."""
-
-
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong with a spec, and where: the path of keys, the position (1-based), the line's text."""

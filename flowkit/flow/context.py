@@ -24,7 +24,11 @@ def embed(spec: Context | None, context: Tensor | None, like: Tensor) -> Tensor 
             raise InputError("this flow takes no context: its spec has no `context:` section")
         return None
     if context is None:
-        wanted = f"labels 0 … {spec.classes - 1}" if spec.classes else f"an array of shape {list(spec.shape or ())}"
+        wanted = (
+            f"labels 0 … {spec.classes - 1}"
+            if spec.classes
+            else f"an array of shape {list(spec.shape or ())}"
+        )
         raise InputError(f"this flow is conditional: pass context, one of {wanted} for each event")
     expected = (like.shape[0], *(spec.shape or ()))
     if context.shape != expected:
@@ -33,7 +37,9 @@ def embed(spec: Context | None, context: Tensor | None, like: Tensor) -> Tensor 
         return context.to(like)
     if context.is_floating_point():
         raise InputError("this flow's context are labels: pass integers, one for each event")
-    return (context[:, None] == torch.arange(spec.classes, device=context.device)).to(like)  # [batch, classes]
+    return (context[:, None] == torch.arange(spec.classes, device=context.device)).to(
+        like
+    )  # [batch, classes]
 
 
 def repeat(spec: Context | None, context: Tensor | None, n: int) -> Tensor | None:

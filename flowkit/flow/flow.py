@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,9 +22,6 @@ from flowkit.flow.composition import frozen, merged
 from flowkit.flow.factor_out import FactorOut
 from flowkit.plugin.config import Shape
 from flowkit.spec import Context, Spec, read_spec, walk
-
-DEQUANTIZATION_STREAM = 2**31
-"""The noise streams from here on are dequantization draws; those below are latents."""
 
 
 class Flow(nn.Module):
@@ -83,7 +81,9 @@ class Flow(nn.Module):
 
     # The bijection x <-> (z_1, …, z_L)
 
-    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
+    def forward_and_log_det(
+        self, x: Tensor, context: Tensor | None = None
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
         """The latents of continuous x, and log|det| [batch]."""
         self._check(x)
         context = conditioning.embed(self.context, context, x)
@@ -97,7 +97,9 @@ class Flow(nn.Module):
                 log_det = log_det + term
         return (*latents, x), log_det
 
-    def inverse_and_log_det(self, latents: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse_and_log_det(
+        self, latents: Sequence[Tensor], context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Continuous x of latents, and log|det| [batch] of this inverse map."""
         self._check_latents(latents)
         *latents, x = latents
@@ -140,7 +142,9 @@ class Flow(nn.Module):
         """
         if self.levels is None:
             return self.in_unit(self(x, context))
-        log_probs = [self(x + self._uniform(seed, draw, x), context) for draw in range(draws)]
+        log_probs = [
+            self(_within(x.to(self.dtype), self._uniform(seed, draw, x)), context) for draw in range(draws)
+        ]
         return self.in_unit(torch.stack(log_probs).mean(0))
 
     @property
@@ -160,7 +164,11 @@ class Flow(nn.Module):
     def dequantize(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Integers k -> k + u, u ~ U[0, 1); continuous data as it is. In the flow's precision."""
         x = x.to(self.dtype)
-        return x if self.levels is None else x + torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x)
+        return (
+            x
+            if self.levels is None
+            else _within(x, torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x))
+        )
 
     # Data <-> latents, samples
 
@@ -185,7 +193,10 @@ class Flow(nn.Module):
 
         temperature scales the noise: below 1 gives likelier, less varied samples (Kingma & Dhariwal 2018, §6).
         """
-        eps = [self._normal(n, shape, seed, stream) * temperature for stream, shape in enumerate(self.latent_shapes)]
+        eps = [
+            self._normal(n, shape, seed, stream) * temperature
+            for stream, shape in enumerate(self.latent_shapes)
+        ]
         latents = [*eps[:-1], self.base.from_noise(eps[-1])]
         return self.decode(latents, conditioning.repeat(self.context, context, n))
 
@@ -212,10 +223,10 @@ class Flow(nn.Module):
         self.initialized.fill_(True)
 
     def freeze(self) -> Flow:
-        """The same flow for inference: each channel-linear run is one convolution, its log-det a constant."""
-        flow = Flow(
-            frozen(self.layers, self.dtype, self.device), base=self.base, levels=self.levels, context=self.context
-        )
+        """A copy for inference: each channel-linear run is one convolution, its log-det a constant."""
+        own = copy.deepcopy(self)
+        layers = frozen(own.layers, self.dtype, self.device)
+        flow = Flow(layers, base=own.base, levels=self.levels, context=self.context)
         flow.initialized.fill_(True)
         return flow.to(self.device).eval()
 
@@ -255,7 +266,7 @@ class Flow(nn.Module):
         return torch.from_numpy(noise.normal(seed, stream, (n, *shape))).to(self.device, self.dtype)
 
     def _uniform(self, seed: int, draw: int, x: Tensor) -> Tensor:
-        u = noise.uniform(seed, DEQUANTIZATION_STREAM + draw, tuple(x.shape))
+        u = noise.uniform(seed, noise.DEQUANTIZATION_STREAM + draw, tuple(x.shape))
         return torch.from_numpy(u).to(self.device, self.dtype)
 
     def _check(self, x: Tensor) -> None:
@@ -271,3 +282,8 @@ class Flow(nn.Module):
         shapes = [tuple(z.shape[1:]) for z in latents]
         if shapes != self.latent_shapes:
             raise InputError(f"latents have event shapes {shapes}; this flow has {self.latent_shapes}")
+
+
+def _within(k: Tensor, u: Tensor) -> Tensor:
+    """k + u, below k + 1: in fp32 the sum of 255 and the largest u would round up to 256, out of the data's range."""
+    return torch.minimum(k + u, torch.nextafter(k + 1, k))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from flowkit.errors import PluginError, RunError
+from flowkit.files import replacing
 from flowkit.flow.coupling import Coupling
 from flowkit.flow.factor_out import FactorOut
 from flowkit.plugin.registry import Registry
@@ -24,10 +24,9 @@ WEIGHTS, SPEC, RESULTS = "weights.safetensors", "spec.yaml", "results.json"
 
 
 def write_weights(flow: nn.Module, path: Path) -> None:
-    """Write all parameters and buffers, under a temporary name first, so that no half-written file is ever read."""
-    temporary = path.with_name(f".{path.name}.part")
-    save_file({name: tensor.contiguous() for name, tensor in flow.state_dict().items()}, temporary)
-    os.replace(temporary, path)
+    """Write all parameters and buffers."""
+    with replacing(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in flow.state_dict().items()}, temporary)
 
 
 def read_run(directory: Path) -> tuple[Spec, dict[str, Tensor]]:
@@ -70,7 +69,9 @@ def _use(module: nn.Module, registry: Registry) -> dict[str, Any]:
     """{use: name, **fields}, each field read from the attribute of its name."""
     found = registry.find_target(type(module))
     if found is None:
-        raise PluginError(f"{type(module).__qualname__} is not the target of any installed plugin: register it")
+        raise PluginError(
+            f"{type(module).__qualname__} is not the target of any installed plugin: register it"
+        )
     fields = found.descriptor.config.model_fields
     missing = [name for name in fields if not hasattr(module, name)]
     if missing:

@@ -57,7 +57,9 @@ class Registry:
         """The plugin ``namespace/name`` of this kind. Raises UnknownPlugin or PluginError."""
         namespace, slash, _ = name.partition("/")
         if not slash:
-            raise UnknownPlugin(f"{name!r} is not a plugin name: write namespace/name", self._near(kind, name))
+            raise UnknownPlugin(
+                f"{name!r} is not a plugin name: write namespace/name", self._near(kind, name)
+            )
         if namespace not in self.entries:
             installed = ", ".join(sorted(self.entries)) or "none"
             near = self._near(kind, name) or f"namespaces installed: {installed}"
@@ -75,7 +77,9 @@ class Registry:
             entry, *others = self.entries[namespace]
             if others:
                 rivals = " and ".join(_distribution(other)[0] for other in (entry, *others))
-                raise PluginError(f"plugin namespace {namespace!r} is claimed by {rivals}: uninstall all but one")
+                raise PluginError(
+                    f"plugin namespace {namespace!r} is claimed by {rivals}: uninstall all but one"
+                )
             self._loaded[namespace] = _read(entry)
         return self._loaded[namespace]
 
@@ -103,7 +107,11 @@ class Registry:
         names = [found.name for found in self.installed()[0] if found.kind == kind]
         by_last_part = [full for full in names if full.partition("/")[2] == name.rpartition("/")[2]]
         near = by_last_part or difflib.get_close_matches(name, names, n=2, cutoff=0.5)
-        return f"did you mean {' or '.join(near)}?" if near else f"{kind}s installed: {', '.join(names) or 'none'}"
+        return (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else f"{kind}s installed: {', '.join(names) or 'none'}"
+        )
 
 
 def _distribution(entry: EntryPoint) -> tuple[str, str]:
@@ -116,7 +124,9 @@ def _read(entry: EntryPoint) -> dict[tuple[str, str], Found]:
         descriptors = list(_descriptors(entry))
     except Exception as error:
         reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-        raise PluginError(f"plugin {entry.name!r} ({distribution} {version}, {entry.value}): {reason}") from error
+        raise PluginError(
+            f"plugin {entry.name!r} ({distribution} {version}, {entry.value}): {reason}"
+        ) from error
     return {
         (kind, f"{entry.name}/{d.name}"): Found(f"{entry.name}/{d.name}", kind, d, distribution, version)
         for kind, d in descriptors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any, NoReturn
 
@@ -11,7 +12,7 @@ MAX_DEPTH = 64
 """The most levels that mappings and lists may nest."""
 
 MAX_DIGITS = 100
-"""The most digits of a number. Python itself gives up at 4300, when it has to write the number in an error."""
+"""The most digits of a number. Python itself gives up at 4300, where an error has to show the number."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class Document:
     values: dict[Path, Place] = field(default_factory=dict)
 
     @classmethod
-    def from_python(cls, data: dict[str, Any]) -> Document:
+    def from_python(cls, data: Mapping[str, Any]) -> Document:
         """Data made in Python, in a copy. Raises SpecError where a text could not have said the same."""
-        return cls(_copy(data, ()))
+        return cls(_copy(dict(data), ()))
 
     def problem(self, path: Path, message: str, suggestion: str | None = None) -> Problem:
         """A problem with the value at ``path``, or with the nearest one around it that the text has."""

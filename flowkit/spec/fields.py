@@ -20,16 +20,18 @@ def fields_at(path: Path, data: Any, registry: Registry) -> dict[str, str]:
         if isinstance(part, str):  # an entry of a list is read by what reads the list
             field = _fields(reader, data, registry).get(part)
             reader = _reader(field.metadata, field.annotation) if field else None
-        data = _enter(data, part)
+        data = enter(data, part)
         if reader is StepReader and isinstance(part, int):
             reader = StepReader.choose(data)
     use = {"use": "The plugin's name"} if isinstance(reader, Ref) else {}
     return use | {
-        name: " ".join((field.description or "").split()) for name, field in _fields(reader, data, registry).items()
+        name: " ".join((field.description or "").split())
+        for name, field in _fields(reader, data, registry).items()
     }
 
 
-def _enter(data: Any, part: str | int) -> Any:
+def enter(data: Any, part: str | int) -> Any:
+    """One level down; None where there is none."""
     try:
         return data[part]
     except (LookupError, TypeError):

@@ -98,12 +98,17 @@ class FactorOut(Section):
     """What is divided."""
 
 
-KEYS: dict[str, Any] = {"use": Ref("bijector"), "repeat": Repeat, "coupling": Coupling, "factor_out": FactorOut}
+KEYS: dict[str, Any] = {
+    "use": Ref("bijector"),
+    "repeat": Repeat,
+    "coupling": Coupling,
+    "factor_out": FactorOut,
+}
 """The key that tells what a step of a flow is, and what reads it."""
 
 
 class StepReader:
-    """Reads one step of a flow by the key that it has, so that errors have the step's own path and nothing else."""
+    """Reads one step of a flow by the key that it has, so that errors have the step's own path."""
 
     @staticmethod
     def choose(value: Any) -> Any:
@@ -117,7 +122,9 @@ class StepReader:
             return value
         reader = cls.choose(value)
         if reader is None:
-            raise PydanticCustomError("step", "a step has exactly one of the keys use, repeat, coupling, factor_out")
+            raise PydanticCustomError(
+                "step", "a step has exactly one of the keys use, repeat, coupling, factor_out"
+            )
         if isinstance(reader, Ref):
             return reader.validate(value, info)
         return reader.model_validate(value, context=info.context)
@@ -168,7 +175,7 @@ class Train(Section):
     clip_norm: PositiveFloat | None = 50.0
     """Gradients whose global norm is larger are scaled down to it; null never."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = 0.999
-    """Decay per step of the moving average of the weights that validation and the finished run use; null for none."""
+    """Decay per step of the average of the weights that validation and the finished run use; null: none."""
     validate_every: PositiveInt = 1
     """Epochs between two validations."""
     patience: PositiveInt | None = None
@@ -176,7 +183,7 @@ class Train(Section):
     seed: NonNegativeInt = 0
     """Decides the initial weights, the order of the data and the noise."""
     memory: Literal["store", "checkpoint"] = "store"
-    """store keeps what the backward pass needs; checkpoint recomputes it layer by layer: less memory, 1.3x the time."""
+    """store keeps what the backward pass needs; checkpoint recomputes it: less memory, 1.3x the time."""
 
 
 class Spec(Section):
@@ -200,7 +207,7 @@ class Spec(Section):
     @field_validator("flow", mode="wrap")
     @classmethod
     def _show_event_to_plugins(cls, value: Any, read: Any, info: ValidationInfo) -> Any:
-        """Plugin configs find the event under "event" in the validation context, for defaults that depend on it."""
+        """Plugin configs find the event in the validation context, for defaults that depend on it."""
         if info.context is not None:
             info.context["event"] = info.data.get("event")
         return read(value)

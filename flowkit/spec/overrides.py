@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flowkit.errors import Path, format_path
+from flowkit.errors import Path
 from flowkit.spec.document import MAX_DEPTH, Document, Place
 from flowkit.spec.text import parse
 
@@ -31,7 +31,7 @@ def override(document: Document, text: str) -> None:
     path: Path = ()
     for match in parts:
         key = match[1] or int(match[2])
-        place = _place(text, match.start())
+        place = _place(text, match.start(1) if match[1] else match.start())
         _check_holder(holder, key, path, place)
         path = (*path, key)
         if match is parts[-1]:
@@ -48,13 +48,12 @@ def _set(document: Document, holder: Any, path: Path, place: Place, branch: Docu
 
 
 def _check_holder(holder: Any, key: str | int, path: Path, place: Place) -> None:
-    name = format_path(path) or "the spec"
     if isinstance(key, str) and not isinstance(holder, dict):
-        place.fail(f"{name} is not a mapping, it has no {key}", path)
+        place.fail(f"is not a mapping: it has no {key}", path)
     if isinstance(key, int) and not isinstance(holder, list):
-        place.fail(f"{name} is not a list, it has no [{key}]", path)
+        place.fail(f"is not a list: it has no [{key}]", path)
     if isinstance(key, int) and key >= len(holder):
-        place.fail(f"{name} has {len(holder)} entries, counted from 0: there is no [{key}]", path)
+        place.fail(f"has {len(holder)} entries, counted from 0: there is no [{key}]", path)
 
 
 def _place(text: str, column: int) -> Place:

@@ -1,7 +1,6 @@
-"""Text -> plain data and places. Safe for text from anywhere: nothing in it can name code, share a node or nest
-without end.
+"""Text -> plain data and places. Safe for any text: it can't name code, share a node or nest without end.
 
-The events of ruamel's pure-Python parser are composed here, with the scalars of YAML 1.2's core schema, instead of
+The events of ruamel's pure-Python parser are composed here, with the scalars of YAML 1.2's core schema, not
 by a constructor that knows tags. JSON is YAML.
 """
 
@@ -35,7 +34,7 @@ MAX_BYTES = 128 * 1024
 MAX_SHOWN = 200
 """Longer lines are not shown in errors: minified JSON is a single one."""
 
-NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 BREAK = re.compile(r"\r\n|\r|\n")
 
 CONSTANTS = {text: None for text in ("", "~", "null", "Null", "NULL")} | {
@@ -97,7 +96,10 @@ def parse(text: str, file: str, start: int = 0) -> Document:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         lines.place(mark.line, mark.column).fail(_explain(error))
-    except (ValueError, OverflowError):  # what the parser makes of \UFFFFFFFF, or of %YAML with endless digits
+    except (
+        ValueError,
+        OverflowError,
+    ):  # what the parser makes of \UFFFFFFFF, or of %YAML with endless digits
         composer.last.fail("behind this place is a number or an escape that is out of range")
 
 
@@ -137,12 +139,12 @@ class _Composer:
             self.last.fail("a second document begins here: a file holds one spec")
         return self.result
 
-    def _next(self) -> Event:
+    def _next(self) -> Any:
         event = next(self.events)
         self.last = self.lines.place(event.start_mark.line, event.start_mark.column)
         return event
 
-    def _node(self, event: Event, path: Path) -> Any:
+    def _node(self, event: Any, path: Path) -> Any:
         self._check(event, path)
         self.result.values[path] = self.last
         if isinstance(event, MappingStartEvent):
@@ -160,12 +162,14 @@ class _Composer:
             key = self._key(event, path)
             if key in items:
                 first = self.result.keys[(*path, key)].line
-                self._refuse((*path, key), f"the key {key!r} is here twice, first on line {first}: delete one")
+                self._refuse(
+                    (*path, key), f"the key {key!r} is here twice, first on line {first}: delete one"
+                )
             self.result.keys[(*path, key)] = self.last
             items[key] = self._node(self._next(), (*path, key))
         return items
 
-    def _key(self, event: Event, path: Path) -> str:
+    def _key(self, event: Any, path: Path) -> str:
         self._check(event, path)
         key = self._scalar(event, path) if isinstance(event, ScalarEvent) else None
         if not isinstance(key, str):
@@ -176,7 +180,7 @@ class _Composer:
             self._refuse(path, "a key must be printable text, on one line")
         return key
 
-    def _check(self, event: Event, path: Path) -> None:
+    def _check(self, event: Any, path: Path) -> None:
         if isinstance(event, AliasEvent) or event.anchor is not None:
             self._refuse(path, "anchors and aliases (&, *) are not allowed: write the value out")
         if event.ctag is not None:

@@ -1,4 +1,4 @@
-"""Walks a spec's flow in order, repeats expanded, with the event shape at each step. The one place that does."""
+"""Walks a spec's flow in order, repeats expanded, with the event shape at each step."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from flowkit.errors import Path, ShapeError
 from flowkit.plugin.config import BijectorConfig, ConditionerConfig, Shape, SplitConfig, halve
+from flowkit.plugin.descriptor import Likelihood
 from flowkit.plugin.reference import Use
 from flowkit.spec.model import Coupling, FactorOut, Item, Repeat, Spec
 
@@ -16,7 +17,7 @@ MAX_LAYERS = 4096
 
 @dataclass(frozen=True)
 class Step:
-    """One layer of the expanded flow: what it is, where the spec says so, the event shapes before and after."""
+    """One layer of the expanded flow: what it is, where the spec says so, the shapes before and after."""
 
     item: Use | Coupling | FactorOut
     path: Path
@@ -61,7 +62,9 @@ def walk(spec: Spec) -> list[Step]:
         except ValueError as error:  # ShapeError is one, and so is what a plugin's rule may raise of its own
             raise BrokenChain(f"{error} (the event that reaches it is {list(shape)})", path) from error
         except Exception as error:  # a plugin's rule that is broken
-            raise BrokenChain(f"its shape rule fails on {list(shape)}: {type(error).__name__}: {error}", path) from error
+            raise BrokenChain(
+                f"its shape rule fails on {list(shape)}: {type(error).__name__}: {error}", path
+            ) from error
         steps.append(step)
         shape = step.output_shape
     return steps
@@ -86,7 +89,9 @@ def _step(item: Use | Coupling | FactorOut, path: Path, shape: Shape) -> Step:
     match item:
         case Use(config=BijectorConfig() as config):
             return Step(item, path, shape, tuple(config.output_shape(shape)))
-        case Coupling(split=Use(config=SplitConfig() as split), conditioner=Use(config=ConditionerConfig() as network)):
+        case Coupling(
+            split=Use(config=SplitConfig() as split), conditioner=Use(config=ConditionerConfig() as network)
+        ):
             network.check_shapes(*split.split_shapes(shape))
             return Step(item, path, shape, shape)
         case FactorOut():
@@ -95,3 +100,11 @@ def _step(item: Use | Coupling | FactorOut, path: Path, shape: Shape) -> Step:
                 raise ShapeError("factor_out divides the channels, and there is only one")
             return Step(item, path, shape, (kept, *shape[1:]), (leaves, *shape[1:]))
     raise TypeError(f"not a step of a flow: {item!r}")
+
+
+def likelihood(spec: Spec) -> Likelihood:
+    """What log_prob is for this flow: exact if it is for every layer, otherwise the weakest of them."""
+    uses = [step.item.coupling if isinstance(step.item, Coupling) else step.item for step in walk(spec)]
+    classes = {use.plugin.descriptor.likelihood for use in uses if isinstance(use, Use)}
+    weakest_first: tuple[Likelihood, ...] = ("estimate", "lower_bound", "exact")
+    return next(each for each in weakest_first if each in {*classes, "exact"})

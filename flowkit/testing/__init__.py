@@ -1,10 +1,10 @@
 """The conformance kit: what a plugin author runs on a bijector or transformer of their own.
 
-    from flowkit.testing import check_bijector, check_transformer
+from flowkit.testing import check_bijector, check_transformer
 
-    def test_my_layer():
-        check_bijector(lambda: MyLayer((4, 6, 6)))
-        check_transformer(lambda: MyTransformer())
+def test_my_layer():
+    check_bijector(lambda: MyLayer((4, 6, 6)))
+    check_transformer(lambda: MyTransformer())
 """
 
 from __future__ import annotations

@@ -50,7 +50,9 @@ class _Rows(Dataset[Batch]):
 
 def training_batches(arrays: Arrays, batch_size: int, seed: int) -> DataLoader[Batch]:
     """Shuffled batches, in another order each epoch."""
-    return DataLoader(_Rows(arrays), sampler=Shuffled(len(arrays.x), batch_size, seed), batch_size=None)
+    sampler = Shuffled(len(arrays.x), batch_size, seed)
+    generator = torch.Generator()  # what it draws for workers doesn't come out of the global stream
+    return DataLoader(_Rows(arrays), sampler=sampler, batch_size=None, generator=generator)
 
 
 def in_order(arrays: Arrays, batch_size: int) -> Iterator[Batch]:

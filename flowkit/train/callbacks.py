@@ -15,9 +15,11 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from flowkit.errors import TrainingError
+from flowkit.files import replacing
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays
-from flowkit.train.directory import CHECKPOINT, METRICS, replacing
+from flowkit.spec import Train
+from flowkit.train.directory import CHECKPOINT, METRICS
 from flowkit.train.figures import evaluate
 from flowkit.train.module import ADVICE, Fitting
 
@@ -25,26 +27,28 @@ from flowkit.train.module import ADVICE, Fitting
 class Average(Callback):
     """The exponential moving average of the weights, a second flow.
 
-    After step t = 0, 1, …: average <- d average + (1 - d) weights, d = min(decay, (1 + t) / (10 + t)), so that
-    a short run isn't held back by its initial weights. (Lightning's own average walks over the tensors one by
+    After step t = 0, 1, …: average <- d average + (1 - d) weights, d = min(decay, (1 + t) / (10 + t)), so a
+    short run isn't held back by its initial weights. (Lightning's own average walks over the tensors one by
     one, and works by swapping two models around Lightning's validation loop, which we don't use.)
     """
 
     def __init__(self, flow: Flow, decay: float):
-        self.decay, self.steps = decay, 0
+        self.source, self.decay, self.steps = flow, decay, 0
         self.flow = copy.deepcopy(flow).requires_grad_(False)
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.flow.to(module.device)
 
-    def on_train_batch_end(self, trainer: Trainer, module: Fitting, *args: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        weights = [parameter.detach() for parameter in module.flow.parameters()]
+        weights = [parameter.detach() for parameter in self.source.parameters()]
         get_ema_multi_avg_fn(decay)(list(self.flow.parameters()), weights, self.steps)
         self.steps += 1
 
-    def on_train_epoch_end(self, trainer: Trainer, module: Fitting) -> None:
-        for average, current in zip(self.flow.buffers(), module.flow.buffers(), strict=True):
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        for average, current in zip(self.flow.buffers(), self.source.buffers(), strict=True):
             average.copy_(current)
 
     def state_dict(self) -> dict[str, Any]:
@@ -58,19 +62,19 @@ class Average(Callback):
 class Validation(Callback):
     """Scores the flow every few epochs and after the last; keeps the best weights; runs out of patience."""
 
-    def __init__(self, flow: Flow, data: Arrays):
-        self.flow, self.data = flow, data
+    def __init__(self, flow: Flow, settings: Train, data: Arrays):
+        self.flow, self.settings, self.data = flow, settings, data
         self.figure: float | None = None  # of this epoch
         self.best, self.best_epoch, self.waited = math.inf, 0, 0
         self.weights: dict[str, Tensor] = {}
 
-    def on_fit_start(self, trainer: Trainer, module: Fitting) -> None:
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         trainer.should_stop = self._lost_patience(
             module
         )  # a run may be killed between its last epoch and its end
 
-    def on_train_epoch_end(self, trainer: Trainer, module: Fitting) -> None:
-        epoch, settings = trainer.current_epoch + 1, module.settings
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        epoch, settings = trainer.current_epoch + 1, self.settings
         self.figure = None
         if epoch % settings.validate_every and epoch != settings.epochs:
             return
@@ -83,10 +87,10 @@ class Validation(Callback):
             self.weights = {
                 name: value.detach().cpu().clone() for name, value in self.flow.state_dict().items()
             }
-        trainer.should_stop = self._lost_patience(module)
+        trainer.should_stop = self._lost_patience()
 
-    def _lost_patience(self, module: Fitting) -> bool:
-        return module.settings.patience is not None and self.waited >= module.settings.patience
+    def _lost_patience(self) -> bool:
+        return self.settings.patience is not None and self.waited >= self.settings.patience
 
     def state_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("best", "best_epoch", "waited", "weights")}
@@ -96,7 +100,7 @@ class Validation(Callback):
 
 
 class Row(TypedDict):
-    """A line of metrics.csv: one epoch, counted from 1."""
+    """A line of metrics.csv: one epoch, counted from 1; step and lr are those of its last step."""
 
     epoch: int
     step: int
@@ -109,22 +113,22 @@ class Row(TypedDict):
 class History(Callback):
     """One row an epoch. The file is written anew from what the checkpoint holds, so they never disagree."""
 
-    def __init__(self, directory: Path, validation: Validation):
-        self.file, self.validation = directory / METRICS, validation
+    def __init__(self, directory: Path, fitting: Fitting, validation: Validation):
+        self.file, self.fitting, self.validation = directory / METRICS, fitting, validation
         self.rows: list[Row] = []
 
-    def on_fit_start(self, trainer: Trainer, module: Fitting) -> None:
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         self._write()  # a resumed run drops the rows behind its checkpoint
 
-    def on_train_epoch_start(self, trainer: Trainer, module: Fitting) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
         self._started = time.perf_counter()
 
-    def on_train_epoch_end(self, trainer: Trainer, module: Fitting) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         row: Row = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
-            "train": sum(module.losses) / len(module.losses),
+            "lr": self.fitting.lr,
+            "train": sum(self.fitting.losses) / len(self.fitting.losses),
             "val": self.validation.figure,
             "seconds": round(time.perf_counter() - self._started, 3),
         }
@@ -145,11 +149,11 @@ class History(Callback):
 
 
 class LastCheckpoint(Checkpoint):
-    """Everything that a resumed run needs, after each epoch. Lightning calls a Checkpoint after other callbacks."""
+    """Everything that a resumed run needs, after each epoch. Lightning calls it after the others."""
 
     def __init__(self, directory: Path):
         self.file = directory / CHECKPOINT
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         with replacing(self.file) as temporary:
-            trainer.save_checkpoint(temporary)
+            trainer.save_checkpoint(temporary, weights_only=False)  # the optimizer's state as well

@@ -17,8 +17,9 @@ SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 def load_data(spec: Spec, splits: Sequence[SplitName] = SPLITS) -> dict[SplitName, Arrays]:
     """Parts of the spec's dataset: integers as they come for an event with levels, float32 otherwise.
 
-    Labels are int64 [n], other contexts float32 [n, *shape]; a flow without context gets none. Raises DataError
-    if the spec names no data, the data can't be read, or doesn't fit; it says what came and what was expected.
+    Labels are int64 [n], other contexts float32 [n, *shape]; a flow without context gets none. Raises
+    DataError if the spec names no data, the data can't be read, or doesn't fit:
+    the message says what came and what was expected.
     """
     if spec.data is None:
         raise DataError("the spec names no data: add a section like `data: {use: data/npy, path: x.npy}`")
@@ -66,10 +67,8 @@ def _finite(x: np.ndarray, where: str) -> np.ndarray:
 
 
 def _contexts(arrays: Arrays, context: Context, where: str) -> np.ndarray:
-    given = arrays.context
-    wanted = (
-        f"labels 0 to {context.classes - 1}" if context.classes else f"arrays {list(context.shape or ())}"
-    )
+    given, shape = arrays.context, context.shape or ()
+    wanted = f"labels 0 to {context.classes - 1}" if context.classes else f"arrays of shape {list(shape)}"
     if given is None:
         raise DataError(f"{where}: there is no context; the spec's context are {wanted}")
     if given.shape != (len(arrays.x), *shape):

@@ -1,9 +1,9 @@
 """A run's directory: made whole or not at all, each file replaced whole or not at all.
 
-spec.yaml  lock.json            what is trained, and with which plugins; there from the first moment on
-metrics.csv  checkpoints/       written after each epoch
-weights.safetensors  *.png      the best-validation weights, samples and the loss curve
-results.json                    the figures; written last, so that its presence marks a finished run
+- spec.yaml, lock.json: what is trained, and with which plugins; there from the first moment on
+- metrics.csv, checkpoints/last.ckpt: written after each epoch
+- weights.safetensors, samples.png, loss.png: of the weights that did best in validation
+- results.json: the figures; written last, so that its presence marks a finished run
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
@@ -24,14 +22,6 @@ from flowkit.spec import Spec, lock, read_spec, to_yaml
 LOCK = "lock.json"
 METRICS = "metrics.csv"
 CHECKPOINT = Path("checkpoints", "last.ckpt")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name to write to, of the same suffix; it replaces ``path`` if nothing is raised."""
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-    yield temporary
-    os.replace(temporary, path)
 
 
 def create(spec: Spec, directory: Path) -> None:

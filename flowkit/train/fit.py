@@ -27,9 +27,9 @@ from flowkit.train.report import reporter
 CHATTER = (
     ".*does not have many workers.*",
     ".*`IterableDataset` has `__len__` defined.*",
-    ".*lr_scheduler.step.. before .optimizer.step.*",
+    ".*isinstance.treespec, LeafSpec.. is deprecated.*",
 )
-"""Warnings about how Lightning was set up, which is on purpose."""
+"""Warnings about how Lightning is set up, which is on purpose, and about its own insides."""
 
 MAX_INITIAL_ROWS = 512
 """The most events that the data-dependent initialization looks at."""
@@ -57,10 +57,10 @@ def fit(flow: Flow, settings: Train, data: dict[SplitName, Arrays], directory: P
         x, context = x[:MAX_INITIAL_ROWS], None if context is None else context[:MAX_INITIAL_ROWS]
         flow.initialize(flow.dequantize(x), context)
     average = None if settings.ema is None else Average(flow, settings.ema)
-    validation = Validation(average.flow if average else flow, data["val"])
-    history = History(directory, validation)
-    callbacks = [validation, history, reporter(Console(), history), LastCheckpoint(directory)]
-    module = Fitting(flow, settings, settings.epochs * len(batches))
+    fitting = Fitting(flow, settings, settings.epochs * len(batches))
+    validation = Validation(average.flow if average else flow, settings, data["val"])
+    history = History(directory, fitting, validation)
+    callbacks = [validation, history, reporter(Console(), fitting, history), LastCheckpoint(directory)]
     with _quiet(), _interruptible():
         trainer = Trainer(
             max_epochs=settings.epochs,
@@ -72,7 +72,7 @@ def fit(flow: Flow, settings: Train, data: dict[SplitName, Arrays], directory: P
             enable_model_summary=False,
             default_root_dir=directory,
         )
-        trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
+        trainer.fit(fitting, batches, ckpt_path=checkpoint, weights_only=True)
     return Fitted(validation.weights, validation.best, validation.best_epoch, history.rows)
 
 

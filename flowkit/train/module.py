@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as lightning
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -17,7 +19,7 @@ from flowkit.flow import Flow
 from flowkit.spec import Train
 from flowkit.train.batches import Batch
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "adamax": torch.optim.Adamax,
@@ -25,7 +27,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 }
 
 ADVICE = (
-    "try a lower train.optimizer.lr, a longer train.warmup, a smaller train.clip_norm or tighter bounds of the "
+    "try a lower train.optimizer.lr, a longer train.warmup, a smaller train.clip_norm or tighter bounds of "
     "scales, and look for outliers in the data"
 )
 
@@ -47,7 +49,7 @@ def learning_rate_factor(step: int, total: int, warmup: int, schedule: str) -> f
 class Fitting(lightning.LightningModule):
     """Maximum likelihood. The loss is the flow's unit: bits/dim for integer data, nats otherwise.
 
-    Randomness in a step (dequantization, dropout) is a function of (seed, step), so that a resumed run takes
+    Randomness in a step (dequantization, dropout) is a function of (seed, epoch), so that a resumed run takes
     the steps that an uninterrupted one would have taken.
     """
 
@@ -59,10 +61,10 @@ class Fitting(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.losses.clear()
+        torch.manual_seed(derived_seed(self.settings.seed, self.current_epoch))
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         x, context = batch
-        torch.manual_seed(derived_seed(self.settings.seed, self.global_step))
         x = self.flow.dequantize(x)
         self._batch = (x, context)  # for a diagnosis
         loss = self.flow.in_unit(self.flow(x, context)).mean()
@@ -71,11 +73,12 @@ class Fitting(lightning.LightningModule):
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
         """Lightning calls this between the backward pass and the optimizer's step."""
+        self.lr = optimizer.param_groups[0]["lr"]
         limit = self.settings.clip_norm
         norm = torch.nn.utils.clip_grad_norm_(self.flow.parameters(), math.inf if limit is None else limit)
         self._finite(norm, "gradient")
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         settings = self.settings
         name, lr, weight_decay = (getattr(settings.optimizer, key) for key in ("name", "lr", "weight_decay"))
         optimizer = OPTIMIZERS[name](self.flow.parameters(), lr=lr, weight_decay=weight_decay)

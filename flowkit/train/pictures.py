@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import image
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from flowkit.files import replacing
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays
 from flowkit.train.batches import take
-from flowkit.train.callbacks import Row
-from flowkit.train.directory import replacing
+
+if TYPE_CHECKING:  # whoever only draws samples needs no Lightning
+    from flowkit.train.callbacks import Row
 
 IMAGES, POINTS = 64, 1000
 """How many samples a grid and a scatter plot show."""
@@ -30,12 +33,23 @@ def draw_samples(flow: Flow, data: Arrays, path: Path) -> None:
     x, context = take(data, rows)
     samples = flow.sample(len(x), None if context is None else context.to(flow.device), seed=0).cpu()
     if len(flow.event_shape) == 3:
-        save_grid(samples, flow.levels, path)
+        _save_grid(samples, flow.levels, path)
     else:
         _save_points({"data": x, "samples": samples}, path)
 
 
-def save_grid(images: Tensor, levels: int | None, path: Path) -> None:
+def save_samples(samples: Tensor, levels: int | None, path: Path) -> None:
+    """Samples [n, *event] as an array (.npy) or a picture (.png), whichever the suffix of ``path`` says."""
+    if path.suffix == ".npy":
+        with replacing(path) as temporary:
+            np.save(temporary, samples.numpy())
+    elif samples.dim() == 4:
+        _save_grid(samples, levels, path)
+    else:
+        _save_points({"samples": samples}, path)
+
+
+def _save_grid(images: Tensor, levels: int | None, path: Path) -> None:
     """Images [n, c, h, w] as one square grid: three channels in colour, otherwise the first in grey."""
     pixels = images.numpy() if images.shape[1] == 3 else np.repeat(images[:, :1].numpy(), 3, axis=1)
     low, high = (0, levels - 1) if levels else (pixels.min(), pixels.max())

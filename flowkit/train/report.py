@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -21,47 +21,51 @@ def describe(row: Row, unit: str) -> str:
 class Bar(Callback):
     """Steps of the whole run, with the figures of the last epoch."""
 
-    def __init__(self, console: Console, history: History):
-        self.history = history
+    def __init__(self, console: Console, fitting: Fitting, history: History):
+        self.fitting, self.history = fitting, history
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.progress = Progress(
             *columns, TextColumn("{task.fields[figures]}"), console=console, refresh_per_second=4
         )
 
-    def on_train_start(self, trainer: Trainer, module: Fitting) -> None:
-        self.task = self.progress.add_task("", total=module.steps, completed=trainer.global_step, figures="")
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.task = self.progress.add_task(
+            "", total=self.fitting.steps, completed=trainer.global_step, figures=""
+        )
         self.progress.start()
 
-    def on_train_epoch_start(self, trainer: Trainer, module: Fitting) -> None:
-        epoch = f"epoch {trainer.current_epoch + 1}/{module.settings.epochs}"
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        epoch = f"epoch {trainer.current_epoch + 1}/{self.fitting.settings.epochs}"
         self.progress.update(self.task, description=epoch)
 
-    def on_train_batch_end(self, trainer: Trainer, module: Fitting, *args: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
         self.progress.advance(self.task)
 
-    def on_train_epoch_end(self, trainer: Trainer, module: Fitting) -> None:
-        self.progress.update(self.task, figures=describe(self.history.rows[-1], module.flow.unit))
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.progress.update(self.task, figures=describe(self.history.rows[-1], self.fitting.flow.unit))
 
-    def teardown(self, trainer: Trainer, module: Fitting, stage: str) -> None:
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         self.progress.stop()
 
-    def on_exception(self, trainer: Trainer, module: Fitting, exception: BaseException) -> None:
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         self.progress.stop()
 
 
 class Lines(Callback):
     """One line an epoch."""
 
-    def __init__(self, console: Console, history: History):
-        self.console, self.history = console, history
+    def __init__(self, console: Console, fitting: Fitting, history: History):
+        self.console, self.fitting, self.history = console, fitting, history
 
-    def on_train_epoch_end(self, trainer: Trainer, module: Fitting) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         row = self.history.rows[-1]
-        epoch = f"epoch {row['epoch']}/{module.settings.epochs}  step {row['step']}"
-        line = f"{epoch}  {describe(row, module.flow.unit)}  lr {row['lr']:.2g}  {row['seconds']:.1f} s"
+        epoch = f"epoch {row['epoch']}/{self.fitting.settings.epochs}  step {row['step']}"
+        line = f"{epoch}  {describe(row, self.fitting.flow.unit)}  lr {row['lr']:.2g}  {row['seconds']:.1f} s"
         self.console.print(line, highlight=False, soft_wrap=True)
 
 
-def reporter(console: Console, history: History) -> Callback:
+def reporter(console: Console, fitting: Fitting, history: History) -> Callback:
     """What suits the console."""
-    return (Bar if console.is_terminal else Lines)(console, history)
+    return (Bar if console.is_terminal else Lines)(console, fitting, history)

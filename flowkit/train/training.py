@@ -11,13 +11,14 @@ from typing import Literal
 import torch
 
 from flowkit.errors import FlowkitError
+from flowkit.files import replacing
 from flowkit.flow import Flow
 from flowkit.flow.saving import RESULTS, WEIGHTS
 from flowkit.plugin import Arrays
 from flowkit.plugin.dataset import SplitName
 from flowkit.spec import Spec
 from flowkit.train.data import load_data
-from flowkit.train.directory import create, read_unfinished, replacing, with_absolute_paths
+from flowkit.train.directory import create, read_unfinished, with_absolute_paths
 from flowkit.train.figures import best_device, evaluate
 
 TEST_DRAWS = 8
@@ -65,9 +66,8 @@ def resume(directory: Path) -> Results:
 
 
 def _require_extra() -> None:
-    for package in ("pytorch_lightning", "matplotlib"):
-        if find_spec(package) is None:
-            raise FlowkitError(f"training needs {package}: pip install 'flowkit[train]'")
+    if find_spec("pytorch_lightning") is None:
+        raise FlowkitError("training needs pytorch-lightning: pip install 'flowkit[train]'")
 
 
 def _build(spec: Spec) -> Flow:

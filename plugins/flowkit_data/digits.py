@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.datasets import load_digits
 
-from flowkit.errors import DataError
 from flowkit.plugin import Arrays, Dataset
 from flowkit.plugin.dataset import SplitName
 from flowkit_data.parts import rows_of
@@ -17,11 +17,6 @@ class Digits(Dataset):
     """
 
     def load(self, split: SplitName) -> Arrays:
-        """Raises DataError if scikit-learn isn't installed."""
-        try:
-            from sklearn.datasets import load_digits
-        except ModuleNotFoundError as error:
-            raise DataError("data/digits needs scikit-learn: pip install scikit-learn") from error
         images, labels = load_digits(return_X_y=True)
         rows = rows_of(split, len(images), (0.8, 0.1, 0.1))
         return Arrays(images[rows].astype(np.uint8).reshape(-1, 1, 8, 8), labels[rows].astype(np.int64))

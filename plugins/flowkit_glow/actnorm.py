@@ -32,9 +32,15 @@ class ActNorm(ChannelLinear):
         return self.log_scale.sum()
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        rows = x.movedim(1, -1).flatten(0, -2)  # [batch·h·w, c]
-        mean, std = rows.mean(0), rows.std(0, correction=0)
-        rounding = rows.abs().amax(0) * torch.finfo(x.dtype).eps * 100  # what a constant's std may come out as
-        std = torch.where(std > rounding, std, torch.ones_like(std))
-        self.log_scale.copy_(-std.log())
-        self.bias.copy_(-mean / std)
+        log_scale, bias = normalizing(x)
+        self.log_scale.copy_(log_scale)
+        self.bias.copy_(bias)
+
+
+def normalizing(x: Tensor) -> tuple[Tensor, Tensor]:
+    """log s and b, [c] each, for which s ⊙ x + b has mean 0 and variance 1 in every channel of x [batch, c, …]."""
+    rows = x.movedim(1, -1).flatten(0, -2)  # [batch·h·w, c]
+    mean, std = rows.mean(0), rows.std(0, correction=0)
+    rounding = rows.abs().amax(0) * torch.finfo(x.dtype).eps * 100  # what a constant's std may come out as
+    std = torch.where(std > rounding, std, torch.ones_like(std))
+    return -std.log(), -mean / std

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from flowkit.flow import Conditioner, at_positions
+from flowkit.flow import Conditioner
 from flowkit.plugin import Shape
-from flowkit_glow.actnorm import ActNorm
+from flowkit_glow.actnorm import normalizing
 
 
 class ConvNet(Conditioner):
@@ -32,28 +32,24 @@ class ConvNet(Conditioner):
         super().__init__()
         self.hidden, self.normalization, self.dropout = hidden, normalization, dropout
         self.params_shape = tuple(params_shape)
-        normal = normalization == "actnorm"
-        out = math.prod(self.params_shape[:2])
-        self.convs = nn.ModuleList([ZeroConv(hidden or kept_shape[0], out)])
-        self.norms = nn.ModuleList()
-        if hidden:
-            self.convs.insert(0, _conv(kept_shape[0], hidden, 3, bias=not normal))
-            self.convs.insert(1, _conv(hidden, hidden, 1, bias=not normal))
-            self.norms.extend(ActNorm((hidden, *kept_shape[1:])) if normal else nn.Identity() for _ in range(2))
+        c, out = kept_shape[0], math.prod(self.params_shape[:2])
+        conv = NormedConv if normalization == "actnorm" else nn.Conv2d
+        hidden_convs = [conv(c, hidden, 3, padding=1), conv(hidden, hidden, 1)] if hidden else []
+        self.convs = nn.ModuleList([*hidden_convs, ZeroConv(hidden or c, out)])
         self.context = _zero_linear(math.prod(context_shape), hidden or out) if context_shape else None
 
     def forward(self, kept: Tensor, context: Tensor | None = None) -> Tensor:
         h = self._first(kept, context)
-        for norm, conv in zip(self.norms, self.convs[1:], strict=True):
-            h = conv(self._activate(norm, h))
+        for conv in self.convs[1:]:
+            h = conv(self._activate(h))
         return h.unflatten(1, self.params_shape[:2])  # [batch, n_params, c, h, w]
 
     def initialize(self, kept: Tensor, context: Tensor | None = None) -> None:
-        h = self._first(kept, context)
-        for norm, conv in zip(self.norms, self.convs[1:], strict=True):
-            if isinstance(norm, ActNorm):
-                norm.initialize(h)
-            h = conv(self._activate(norm, h))
+        h = kept
+        for index, conv in enumerate(self.convs):
+            if isinstance(conv, NormedConv):
+                conv.initialize(h)
+            h = self._activate(self._first(h, context) if index == 0 else conv(h))
 
     def _first(self, kept: Tensor, context: Tensor | None) -> Tensor:
         h = self.convs[0](kept)
@@ -61,30 +57,49 @@ class ConvNet(Conditioner):
             return h
         return h + self.context(context.flatten(1))[:, :, None, None]
 
-    def _activate(self, norm: nn.Module, h: Tensor) -> Tensor:
-        h = at_positions(norm.channels, h) if isinstance(norm, ActNorm) else h
-        return F.dropout(F.relu(h, inplace=True), self.dropout, self.training)
+    def _activate(self, h: Tensor) -> Tensor:
+        return F.dropout2d(F.relu(h, inplace=True), self.dropout, self.training)
 
 
-class ZeroConv(nn.Conv2d):
-    """A 3×3 convolution that is 0 at the start, its output channels scaled by exp(3 log_scale)."""
+class ScaledConv(nn.Conv2d):
+    """A convolution whose output channels are scaled by exp(gain · log_scale), the scale applied to the weights: it
+    costs a pass over them and none over the activations."""
+
+    gain = 1.0
+
+    def __init__(self, in_channels: int, out_channels: int, size: int, padding: int = 0) -> None:
+        super().__init__(in_channels, out_channels, size, padding=padding)
+        self.log_scale = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = (self.gain * self.log_scale).exp()[:, None, None, None]
+        return self._conv_forward(x, self.weight * scale, self.bias)
+
+
+class NormedConv(ScaledConv):
+    """A convolution with actnorm behind it: y = s ⊙ (W * x) + b, s = exp(log_scale), set from the first batch."""
+
+    def __init__(self, in_channels: int, out_channels: int, size: int, padding: int = 0) -> None:
+        super().__init__(in_channels, out_channels, size, padding)
+        nn.init.normal_(self.weight, std=0.05)
+        nn.init.zeros_(self.bias)  # type: ignore[arg-type]
+
+    def initialize(self, x: Tensor) -> None:
+        """Mean 0 and variance 1 for each output channel on this batch."""
+        log_scale, bias = normalizing(self._conv_forward(x, self.weight, None))
+        self.log_scale.copy_(log_scale)
+        self.bias.copy_(bias)  # type: ignore[union-attr]
+
+
+class ZeroConv(ScaledConv):
+    """A 3×3 convolution that is 0 at the start, so that a coupling starts as the identity."""
+
+    gain = 3.0
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1)
         nn.init.zeros_(self.weight)
         nn.init.zeros_(self.bias)  # type: ignore[arg-type]
-        self.log_scale = nn.Parameter(torch.zeros(out_channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        scale = (3 * self.log_scale).exp()
-        return F.conv2d(x, self.weight * scale[:, None, None, None], self.bias * scale, padding=1)
-
-
-def _conv(in_channels: int, out_channels: int, size: int, bias: bool) -> nn.Conv2d:
-    conv = nn.Conv2d(in_channels, out_channels, size, padding=size // 2, bias=bias)
-    if not bias:  # as published: the norm behind it makes up for the scale
-        nn.init.normal_(conv.weight, std=0.05)
-    return conv
 
 
 def _zero_linear(in_features: int, out_features: int) -> nn.Linear:

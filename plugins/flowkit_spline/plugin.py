@@ -21,5 +21,9 @@ class RationalQuadraticConfig(TransformerConfig):
 @hookimpl
 def flowkit_register_transformers() -> list[Descriptor]:
     return [
-        Descriptor("rational_quadratic", RationalQuadraticConfig, "flowkit_spline.rational_quadratic:RationalQuadratic")
+        Descriptor(
+            "rational_quadratic",
+            RationalQuadraticConfig,
+            "flowkit_spline.rational_quadratic:RationalQuadratic",
+        )
     ]

@@ -11,6 +11,7 @@ from flowkit_runtime.errors import BundleError
 
 MANIFEST = "manifest.json"
 ENCODER, DECODER = "encode.onnx", "decode.onnx"
+REFERENCE = "reference.npz"
 FORMATS = (1,)
 
 _EXPORT = "flowkit export RUN -o DIR"

@@ -11,3 +11,7 @@ class BundleError(FlowRuntimeError):
 
 class InputError(FlowRuntimeError):
     """An argument has the wrong type, shape, range or value."""
+
+
+class VerificationError(BundleError):
+    """The graphs deviate from the model that they were made from."""

@@ -1,0 +1,65 @@
+"""The `flowkit` command. To add one: write its module beside this one, and register it below."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from flowkit import __version__
+from flowkit.cli.plugins import plugins
+from flowkit.cli.schema import schema
+from flowkit.cli.validate import validate
+from flowkit.errors import FlowkitError
+
+
+class Commands(TyperGroup):
+    """Ends a command that fails on purpose with the message and its exit code, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if not _is_deliberate(error):
+                raise
+            typer.echo(f"{error}", err=True)
+            raise typer.Exit(getattr(error, "exit_code", 2)) from error
+
+
+def _is_deliberate(error: Exception) -> bool:
+    runtime = sys.modules.get("flowkit_runtime.errors")  # whoever raised one of its errors has imported it
+    return isinstance(error, FlowkitError) or (
+        runtime is not None and isinstance(error, runtime.FlowRuntimeError)
+    )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"flowkit {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave."),
+]
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def flowkit(version: Version = False) -> None:
+    """Normalizing flows from spec files: validate, train, export to ONNX."""
+
+
+app.command()(validate)
+app.command()(schema)
+app.command()(plugins)
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    app()

@@ -1,0 +1,65 @@
+"""`flowkit sample`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from flowkit.flow import Flow
+
+
+def sample(
+    run: Annotated[Path, typer.Argument(help="A finished run.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="A picture (.png) or an array (.npy).")
+    ],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 64,
+    temperature: Annotated[
+        float, typer.Option(min=0, help="Scales the noise: below 1 gives likelier, less varied samples.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
+    context: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL|FILE.npy", help="What to condition on. [default: each label in turn]"),
+    ] = None,
+) -> None:
+    """Draw samples from a trained flow.
+
+    Example: flowkit sample runs/glow-digits -n 100 --temperature 0.7 -o samples.png
+    """
+    if output.suffix not in (".png", ".npy"):
+        raise typer.BadParameter(f"{output} must end with .png or .npy", param_hint="--output")
+
+    from flowkit.flow import Flow
+    from flowkit.train.figures import best_device
+    from flowkit.train.pictures import save_samples
+
+    flow = Flow.load(run).to(best_device())
+    samples = flow.sample(n, _context(flow, context, n), temperature, seed)
+    save_samples(samples.cpu(), flow.levels, output)
+    typer.echo(f"{n} samples: {output}")
+
+
+def _context(flow: Flow, text: str | None, n: int) -> Tensor | None:
+    import torch
+
+    from flowkit.errors import DataError, InputError
+
+    classes = flow.context.classes if flow.context else None
+    if text is None:
+        return None if classes is None else torch.arange(n, device=flow.device) % classes
+    if not text.endswith(".npy"):
+        if not text.isdecimal():
+            raise InputError(f"--context {text}: give a label, or a .npy file")
+        return torch.tensor(int(text), device=flow.device)
+    import numpy as np
+
+    try:
+        return torch.from_numpy(np.load(text, allow_pickle=False)).to(flow.device)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{text} can't be read as .npy: {error}") from error

@@ -1,0 +1,18 @@
+"""`flowkit schema`"""
+
+from __future__ import annotations
+
+import typer
+
+
+def schema() -> None:
+    """Print a JSON Schema of specs, with the plugins installed here, for completion in an editor.
+
+    Example: flowkit schema > flowkit.schema.json
+    """
+    import json
+
+    from flowkit.plugin import Registry
+    from flowkit.spec.schema import json_schema
+
+    typer.echo(json.dumps(json_schema(Registry.discover()), indent=2))

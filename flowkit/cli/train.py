@@ -1,0 +1,46 @@
+"""`flowkit train`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flowkit.cli.options import Overrides
+
+
+def train(
+    spec: Annotated[Path | None, typer.Argument(help="A spec file.", show_default=False)] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run. [default: runs/SPEC]")
+    ] = None,
+    overrides: Overrides = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was interrupted.")
+    ] = None,
+) -> None:
+    """Fit the flow of a spec to its data. A run that was interrupted, even killed, can be resumed.
+
+    Example: flowkit train specs/glow-digits.yaml --set train.epochs=3
+    """
+    if (spec is None) == (resume is None):
+        raise typer.BadParameter("give either a SPEC or a run to --resume")
+    if resume is not None and (output is not None or overrides):
+        raise typer.BadParameter("a resumed run keeps its directory and its spec: leave out -o and --set")
+
+    from flowkit import train as training
+    from flowkit.spec import read_spec
+    from flowkit.train.directory import free_name
+
+    directory = resume or output or free_name(Path("runs", spec.stem))  # type: ignore[union-attr]
+    try:
+        if spec is None:
+            results = training.resume(directory)
+        else:
+            results = training.train(read_spec(spec, overrides or ()), directory)
+    except KeyboardInterrupt as interrupt:
+        if directory.exists():
+            typer.echo(f"interrupted: `flowkit train --resume {directory}` goes on", err=True)
+        raise typer.Exit(130) from interrupt
+    typer.echo(f"{directory}: val {results.val:.4f}, test {results.test:.4f} {results.unit}")

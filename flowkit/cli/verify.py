@@ -1,0 +1,19 @@
+"""`flowkit verify`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def verify(bundle: Annotated[Path, typer.Argument(help="An exported bundle.", show_default=False)]) -> None:
+    """Check a bundle here and now: its files, and both graphs in onnxruntime against the fp64 model's answers.
+
+    Example: flowkit verify exports/glow-digits
+    """
+    from flowkit_runtime import verification
+
+    typer.echo(verification.table(verification.verify(bundle)))
+    typer.echo(f"{bundle}: verified at batch sizes {', '.join(map(str, verification.BATCH_SIZES))}")

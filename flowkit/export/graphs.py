@@ -1,0 +1,116 @@
+"""Frozen flow -> ONNX graphs."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from flowkit.errors import ExportError
+from flowkit.flow import Flow
+
+OPSET = 20
+"""The version of the ONNX operators. 18 to 24 work; 17 and 27 give invalid graphs."""
+
+
+class Encode(nn.Module):
+    """x, context -> z_1, …, z_L, log_prob."""
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
+        latents, log_det = self.flow.forward_and_log_det(x, context)
+        return (*latents, self.flow.latent_log_prob(latents) + log_det)
+
+
+class Decode(nn.Module):
+    """(z_1, …, z_L), context -> x, continuous."""
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def forward(self, latents: tuple[Tensor, ...], context: Tensor | None = None) -> Tensor:
+        return self.flow.inverse_and_log_det(latents, context)[0]
+
+
+def write_graphs(flow: Flow, directory: Path) -> None:
+    """Write encode.onnx and decode.onnx of a frozen fp32 flow. Raises ExportError naming what can't be exported."""
+    x = torch.zeros(3, *flow.event_shape)  # any batch but 0 and 1, which torch.export takes for constants
+    latents = tuple(torch.zeros(3, *shape) for shape in flow.latent_shapes)
+    names = [f"z_{i}" for i in range(1, len(latents) + 1)]
+    context = _example_context(flow)
+    context_name = ["context"] if context else []
+    _write(Encode(flow), (x, *context), ["x", *context_name], [*names, "log_prob"], directory / "encode.onnx")
+    _write(Decode(flow), (latents, *context), [*names, *context_name], ["x"], directory / "decode.onnx")
+
+
+def _example_context(flow: Flow) -> tuple[Tensor, ...]:
+    if flow.context is None:
+        return ()
+    if flow.context.classes is not None:
+        return (torch.zeros(3, dtype=torch.int64),)
+    return (torch.zeros(3, *(flow.context.shape or ())),)
+
+
+def _write(
+    module: nn.Module, args: tuple[Any, ...], inputs: list[str], outputs: list[str], path: Path
+) -> None:
+    model = _to_onnx(module.eval(), args, inputs, outputs)
+    _strip(model)
+    onnx.checker.check_model(model, full_check=True)
+    foreign = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
+    if foreign or model.functions:
+        raise ExportError(f"{path.name} needs operators outside the standard domain: {', '.join(foreign)}")
+    onnx.save_model(model, path)
+
+
+def _to_onnx(
+    module: nn.Module, args: tuple[Any, ...], inputs: list[str], outputs: list[str]
+) -> onnx.ModelProto:
+    batch = {0: "batch"}
+    dynamic = tuple(tuple(batch for _ in arg) if isinstance(arg, tuple) else batch for arg in args)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                module, args, dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs,
+                dynamic_shapes=dynamic, external_data=False, verbose=False,
+            )  # fmt: skip
+    except Exception as error:  # the exporter's errors share no narrower base
+        cause = error.__cause__ or error
+        raise ExportError(f"torch can't export this flow to ONNX: {type(cause).__name__}: {cause}") from error
+    assert program is not None
+    return program.model_proto
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Remove what the exporter notes of the machine and the code: stack traces with file paths, module names."""
+    for entry in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input,
+                  *model.graph.output, *model.graph.initializer):  # fmt: skip
+        entry.ClearField("doc_string")
+        del entry.metadata_props[:]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's own chatter. Warnings from flowkit and its plugins get through."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            for module in ("torch", "onnxscript", "onnx_ir", "copyreg"):
+                warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,32 @@
+"""Text -> validated spec. No torch."""
+
+from flowkit.errors import Problem, SpecError
+from flowkit.spec.identity import canonical, lock, model_hash, to_yaml
+from flowkit.spec.model import Context, Coupling, Event, FactorOut, Item, Optimizer, Repeat, Spec, Train
+from flowkit.spec.read import read_spec
+from flowkit.spec.walk import BrokenChain, Step, count_layers, latent_shapes, likelihood, walk
+
+__all__ = [
+    "BrokenChain",
+    "Context",
+    "Coupling",
+    "Event",
+    "FactorOut",
+    "Item",
+    "Optimizer",
+    "Problem",
+    "Repeat",
+    "Spec",
+    "SpecError",
+    "Step",
+    "Train",
+    "canonical",
+    "count_layers",
+    "latent_shapes",
+    "likelihood",
+    "lock",
+    "model_hash",
+    "read_spec",
+    "to_yaml",
+    "walk",
+]

@@ -1,0 +1,106 @@
+"""What makes two specs the same model, which code built it, and how a spec is written back as text."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from flowkit import __version__
+from flowkit.plugin.reference import Use
+from flowkit.spec.model import Spec
+
+MODEL_FIELDS = ("flowkit", "event", "context", "flow", "base")
+"""The part of a spec that makes the model. `data` and `train` only decide its weights."""
+
+WIDTH = 100
+"""Mappings and lists that fit are written on one line."""
+
+
+def canonical(spec: Spec) -> dict[str, Any]:
+    """The model part of a spec, defaults filled in. Optional fields that are absent stay absent."""
+    return {name: item for name, item in _plain(spec).items() if name in MODEL_FIELDS}
+
+
+def model_hash(spec: Spec) -> str:
+    """The sha256, in hex, of the canonical form as compact JSON with sorted keys."""
+    text = json.dumps(canonical(spec), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def lock(spec: Spec) -> dict[str, Any]:
+    """What built the model: flowkit's version, and {distribution: version} of the plugins; and its hash."""
+    plugins = {use.plugin.distribution: use.plugin.version for use in _uses(spec)}
+    return {"flowkit": __version__, "model": model_hash(spec), "plugins": dict(sorted(plugins.items()))}
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes null as null, where ruamel would write nothing."""
+
+
+_Representer.add_representer(
+    type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null")
+)
+
+
+def to_yaml(spec: Spec | dict[str, Any]) -> str:
+    """A spec, or its canonical form, as text, defaults filled in, so that `read_spec` gives an equal one."""
+    yaml = YAML()
+    yaml.Representer = _Representer
+    yaml.width = 2**16  # never folds a long string
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    stream = io.StringIO()
+    yaml.dump(_styled(_plain(spec) if isinstance(spec, Spec) else spec, top=True), stream)
+    return stream.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """As JSON. What is None by default is left out: a field that is added later changes no model's hash."""
+    if isinstance(value, Use):
+        dumped = value.dump()
+        return {name: dumped[name] for name in ("use", *_present(value.config))}
+    if isinstance(value, BaseModel):
+        return {name: _plain(getattr(value, name)) for name in _present(value)}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _present(model: BaseModel) -> Iterator[str]:
+    for name, field in type(model).model_fields.items():
+        if getattr(model, name) is not None or field.default is not None:
+            yield name
+
+
+def _uses(value: Any) -> Iterator[Use]:
+    if isinstance(value, Use):
+        yield value
+        value = value.config
+    if isinstance(value, BaseModel):
+        value = list(vars(value).values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _uses(item)
+
+
+def _styled(value: Any, top: bool = False) -> Any:
+    """ruamel's nodes: one line for what fits and holds no flow, a line for each entry else."""
+    if not isinstance(value, dict | list):
+        return value
+    node: CommentedMap | CommentedSeq
+    if isinstance(value, dict):
+        node = CommentedMap((name, _styled(item)) for name, item in value.items())
+        block = top or "flow" in value
+    else:
+        node = CommentedSeq(map(_styled, value))
+        block = any(isinstance(item, dict) for item in value)
+    if not block and len(json.dumps(value)) <= WIDTH:
+        node.fa.set_flow_style()
+    return node

@@ -1,0 +1,76 @@
+"""Reads a spec: text, then overrides, then every field, then the shapes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from flowkit.errors import Problem, SpecError
+from flowkit.plugin.registry import Registry
+from flowkit.spec.document import Document
+from flowkit.spec.messages import explain
+from flowkit.spec.model import Spec
+from flowkit.spec.overrides import FILE, override
+from flowkit.spec.text import read_file, read_text
+from flowkit.spec.walk import BrokenChain, walk
+
+
+def read_spec(
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    registry: Registry | None = None,
+) -> Spec:
+    """The spec in ``source``, validated, with its shapes.
+
+    ``source`` is a file's path, a spec's text, or a dict that says what a text would say; a string is text if
+    it has more than one line or begins with ``{``. ``overrides`` are texts such as ``train.epochs=3``, in the
+    order in which they apply. ``registry`` holds what `use` can name: by default everything installed.
+
+    Raises SpecError with all problems, in the order of the text; a text that can't be parsed has only one.
+    """
+    document = _load(source)
+    problems = _override(document, overrides)
+    registry = registry or Registry.discover()
+    try:
+        spec = Spec.model_validate(document.data, context={"registry": registry})
+    except ValidationError as error:
+        raise SpecError(_sorted(problems + explain(error, document, registry))) from error
+    try:
+        walk(spec)
+    except BrokenChain as error:
+        problems.append(document.problem(error.path, str(error)))
+    if problems:
+        raise SpecError(_sorted(problems))
+    return spec
+
+
+def _load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Document:
+    if isinstance(source, Mapping):
+        return Document.from_python(source)
+    if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{")):
+        return read_text(source)
+    return read_file(source)
+
+
+def _override(document: Document, overrides: Sequence[str]) -> list[Problem]:
+    problems: list[Problem] = []
+    for text in overrides:
+        try:
+            override(document, text)
+        except SpecError as error:
+            problems += error.problems
+    return problems
+
+
+def _sorted(problems: list[Problem]) -> list[Problem]:
+    return sorted(problems, key=_position)
+
+
+def _position(problem: Problem) -> tuple[int, int]:
+    if problem.file == FILE:
+        return sys.maxsize, 0  # overrides are read after the text, in their own order
+    return problem.line or 0, problem.column or 0

@@ -1,0 +1,147 @@
+"""Compare a bundle's graphs with the answers of the fp64 model that the bundle carries."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowkit_runtime.bundle import DECODER, ENCODER, REFERENCE, Bundle, read_bundle
+from flowkit_runtime.errors import BundleError, VerificationError
+from flowkit_runtime.session import Graph, Provider, open_graph
+
+BATCH_SIZES = (1, 2, 7, 64)
+YARDSTICK = 3.0
+"""How many times the error of the same model in fp32 torch the graphs may have."""
+_ROUNDINGS = 8  # of the largest value in fp32: what any two orders of summation may differ by
+
+Arrays = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The largest error of one quantity over all reference rows and batch sizes.
+
+    Attributes:
+        quantity: latents and round_trip in their own units, log_prob in bits/dim, decoded in data units.
+        error: of the graphs, against fp64.
+        torch_fp32: of the same model in fp32 torch, against fp64.
+        limit: the most that `error` may be: 3 times torch_fp32, and some roundings.
+    """
+
+    quantity: str
+    error: float
+    torch_fp32: float
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is within the limit; never for NaN."""
+        return self.error <= self.limit
+
+
+def verify(directory: str | PathLike[str], providers: Sequence[Provider] | None = None) -> list[Figure]:
+    """Run both graphs on the reference rows, in batches of 1, 2, 7 and 64.
+
+    Raises:
+        BundleError: the bundle is missing, damaged or carries no usable reference.
+        VerificationError: a quantity deviates by more than its limit; the message holds all figures.
+    """
+    bundle = read_bundle(directory)
+    reference = _read_reference(bundle)
+    context = ["context"] if bundle.context is not None else []
+    encoder = open_graph(
+        bundle.directory / ENCODER, ["x", *context], [*bundle.latent_names, "log_prob"], providers
+    )
+    decoder = open_graph(bundle.directory / DECODER, [*bundle.latent_names, *context], ["x"], providers)
+    answers = [_answers(bundle, encoder, decoder, reference, size) for size in BATCH_SIZES]
+    own = bundle.manifest["torch_fp32"]
+    figures = [
+        Figure(
+            quantity,
+            max(errors),
+            own[quantity],
+            YARDSTICK * own[quantity] + _rounding(quantity, reference, bundle),
+        )
+        for quantity, errors in _collect(
+            compare(bundle.latent_names, reference, answer) for answer in answers
+        ).items()
+    ]
+    if not all(figure.passed for figure in figures):
+        raise VerificationError(f"{directory} deviates from its fp64 model:\n{table(figures)}")
+    return figures
+
+
+def compare(latent_names: Sequence[str], reference: Arrays, answer: Arrays) -> dict[str, float]:
+    """The largest error of each quantity; log_prob in bits/dim."""
+    dim = math.prod(reference["x"].shape[1:]) * math.log(2.0)
+    return {
+        "latents": max(_largest(answer[name] - reference[name]) for name in latent_names),
+        "log_prob": _largest(answer["log_prob"] - reference["log_prob"]) / dim,
+        "decoded": _largest(answer["decoded"] - reference["decoded"]),
+        "round_trip": _largest(answer["round_trip"] - reference["x"]),
+    }
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """The figures as lines of text."""
+    lines = [f"{'quantity':<12}{'onnxruntime':>13}{'torch fp32':>13}{'limit':>13}"]
+    for f in figures:
+        verdict = "" if f.passed else "   too large"
+        lines.append(f"{f.quantity:<12}{f.error:>13.2e}{f.torch_fp32:>13.2e}{f.limit:>13.2e}{verdict}")
+    return "\n".join(lines)
+
+
+def _read_reference(bundle: Bundle) -> Arrays:
+    path = bundle.directory / REFERENCE
+    wanted = {"x", "log_prob", "decoded", *bundle.latent_names, *(["context"] if bundle.context else [])}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            reference = {name: arrays[name] for name in wanted}
+    except (OSError, ValueError, KeyError) as error:
+        raise BundleError(f"{path} can't be read ({error}); export the bundle again") from error
+    if not isinstance(bundle.manifest.get("torch_fp32"), dict):
+        raise BundleError(
+            f"{bundle.directory}: the manifest has no torch_fp32 errors; export the bundle again"
+        )
+    return reference
+
+
+def _answers(bundle: Bundle, encoder: Graph, decoder: Graph, reference: Arrays, size: int) -> Arrays:
+    names = bundle.latent_names
+    context = {"context": reference["context"]} if bundle.context is not None else {}
+    encoded = _run(encoder, [*names, "log_prob"], {"x": reference["x"], **context}, size)
+    (decoded,) = _run(decoder, ["x"], {**{name: reference[name] for name in names}, **context}, size)
+    (back,) = _run(decoder, ["x"], {**dict(zip(names, encoded, strict=False)), **context}, size)
+    return {**dict(zip([*names, "log_prob"], encoded, strict=True)), "decoded": decoded, "round_trip": back}
+
+
+def _run(graph: Graph, outputs: Sequence[str], feed: Arrays, size: int) -> list[NDArray[np.float64]]:
+    """All rows, ``size`` at a time."""
+    typed = {
+        name: array if array.dtype.kind == "i" else array.astype(np.float32) for name, array in feed.items()
+    }
+    rows = len(next(iter(typed.values())))
+    parts = [
+        graph.run(outputs, {name: array[start : start + size] for name, array in typed.items()})
+        for start in range(0, rows, size)
+    ]
+    return [np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True)]
+
+
+def _collect(errors: Iterator[dict[str, float]]) -> dict[str, list[float]]:
+    each = list(errors)
+    return {quantity: [one[quantity] for one in each] for quantity in each[0]}
+
+
+def _rounding(quantity: str, reference: Arrays, bundle: Bundle) -> float:
+    arrays = {"latents": [reference[name] for name in bundle.latent_names], "round_trip": [reference["x"]]}
+    largest = max(_largest(array) for array in arrays.get(quantity, [reference.get(quantity, np.zeros(1))]))
+    unit = math.prod(bundle.event_shape) * math.log(2.0) if quantity == "log_prob" else 1.0
+    return _ROUNDINGS * float(np.finfo(np.float32).eps) * largest / unit
+
+
+def _largest(array: NDArray[np.float64]) -> float:
+    return float(np.abs(array).max()) if array.size else 0.0

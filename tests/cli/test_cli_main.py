@@ -1,0 +1,109 @@
+"""The frame of the command line: errors, exit codes, what is not imported."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import flowkit
+from flowkit.cli.main import Commands, app
+from flowkit.errors import ExportError, PluginError, SpecError
+
+HEAVY = ("torch", "numpy", "onnx", "onnxruntime", "pytorch_lightning", "sklearn")
+
+
+def failing(error: BaseException) -> typer.Typer:
+    """A command line whose one command raises."""
+    broken = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
+
+    @broken.callback()
+    def root() -> None: ...
+
+    @broken.command()
+    def fail() -> None:
+        raise error
+
+    return broken
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(PluginError("no luck"), 2), (ExportError("no luck"), 1), (SpecError(), SpecError.exit_code)],
+)
+def test_deliberate_errors_are_messages(error: Exception, code: int) -> None:
+    result = CliRunner().invoke(failing(error), ["fail"])
+    assert result.exit_code == code
+    assert result.stderr == f"{error}\n"
+    assert result.stdout == ""
+
+
+def test_errors_of_the_runtime_are_messages_too() -> None:
+    errors = importlib.import_module("flowkit_runtime.errors")
+    result = CliRunner().invoke(failing(errors.BundleError("no bundle")), ["fail"])
+    assert (result.exit_code, result.stderr) == (2, "no bundle\n")
+
+
+def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "flowkit_runtime.errors", raising=False)
+    result = CliRunner().invoke(failing(KeyError("bug")), ["fail"])
+    assert isinstance(result.exception, KeyError)
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"flowkit {flowkit.__version__}\n")
+
+
+def test_unknown_commands_are_errors_of_use() -> None:
+    result = CliRunner().invoke(app, ["validat"])
+    assert result.exit_code == 2
+    assert "validate" in result.stderr
+
+
+def test_every_command_has_an_example_in_its_help() -> None:
+    group = typer.main.get_command(app)
+    names = list(group.commands)  # type: ignore[attr-defined]
+    assert {"validate", "schema", "plugins"} <= set(names)
+    for name in names:
+        result = CliRunner().invoke(app, [name, "--help"])
+        assert result.exit_code == 0
+        assert f"Example: flowkit {name}" in " ".join(result.stdout.split()), name
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["plugins"], ["schema"], ["validate", "SPEC"]]
+)
+def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "SPEC").write_text("flowkit: 1\nevent: {shape: [2]}\nflow: [{use: glow/actnorm}]\n")
+    script = (
+        "import sys; from flowkit.cli.main import app\n"
+        f"try: app({arguments!r})\n"
+        f"finally: print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "[]\n"
+
+
+def test_ctrl_c_leaves_quietly() -> None:
+    script = (
+        "import sys, time, typer; from flowkit.cli.main import app, main\n"
+        "@app.command()\n"
+        "def wait():\n"
+        "    print('ready', flush=True); time.sleep(30)\n"
+        "sys.argv = ['flowkit', 'wait']; main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr.strip()) == (130, "")

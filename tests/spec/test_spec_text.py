@@ -1,0 +1,186 @@
+"""What text may be, and where errors in it are."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import pytest
+
+from flowkit.errors import SpecError
+from flowkit.spec.document import MAX_DEPTH
+from flowkit.spec.text import MAX_BYTES, parse, read_file, read_text
+
+SCALARS = [
+    ("1", 1),
+    ("-12", -12),
+    ("012", 12),
+    ("0o17", 15),
+    ("0x1F", 31),
+    ("1e-3", 0.001),
+    ("1E5", 1e5),
+    (".5", 0.5),
+    ("5.", 5.0),
+    ("+1.5", 1.5),
+    (".inf", math.inf),
+    ("-.Inf", -math.inf),
+    ("true", True),
+    ("False", False),
+    ("null", None),
+    ("~", None),
+    ("", None),
+    ("yes", "yes"),
+    ("off", "off"),
+    ("1_000", "1_000"),
+    ("2024-01-31", "2024-01-31"),
+    ("12:30", "12:30"),
+    ("0b11", "0b11"),
+    ("1e", "1e"),
+    ("inf", "inf"),
+    ("\u0663", "\u0663"),  # a digit, but not one of YAML's
+    ("'1'", "1"),
+    ('"a\\tb"', "a\tb"),
+    ("|\n  12\n", "12\n"),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), SCALARS)
+def test_scalars_follow_the_core_schema_of_yaml_1_2(text: str, value: object) -> None:
+    found = parse(f"x: {text}", "f").data["x"]
+    assert found == value and type(found) is type(value)
+
+
+def test_nan_is_a_float() -> None:
+    assert math.isnan(parse("[.nan]", "f").data[0])
+
+
+def test_json_is_yaml() -> None:
+    assert parse('{"a": [1, 2.5, null, true, "x"]}', "f").data == {"a": [1, 2.5, None, True, "x"]}
+
+
+def test_places_of_keys_and_values() -> None:
+    document = parse("a: 1\nbee:\n  - {c: x}\n", "f")
+    found = {path: (place.line, place.column) for path, place in document.values.items()}
+    assert found == {
+        (): (1, 1),
+        ("a",): (1, 4),
+        ("bee",): (3, 3),
+        ("bee", 0): (3, 5),
+        ("bee", 0, "c"): (3, 9),
+    }
+    assert {path: (place.line, place.column) for path, place in document.keys.items()} == {
+        ("a",): (1, 1),
+        ("bee",): (2, 1),
+        ("bee", 0, "c"): (3, 6),
+    }
+    assert document.values["bee", 0, "c"].source == "  - {c: x}"
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_line_ends(line_end: str) -> None:
+    place = parse(f"a: 1{line_end}b: 2", "f").values["b",]
+    assert (place.line, place.column, place.source) == (2, 4, "b: 2")
+
+
+REFUSED = {
+    "anchor": ("a: &x 1", "1:4", "anchors"),
+    "anchor on a mapping": ("a: &x {b: 1}", "1:4", "anchors"),
+    "anchor on a key": ("&x a: 1", "1:1", "anchors"),
+    "alias": ("a: *x", "1:4", "aliases"),
+    "tag": ("a: !!python/object:os.system 1", "1:4", "tags"),
+    "tag on a list": ("a: !x [1]", "1:4", "tags"),
+    "the tag !": ("a: ! 1", "1:4", "tags"),
+    "merge key": ("a: 1\n<<: {b: 1}", "2:1", "merge"),
+    "duplicate key": ("a: 1\nb:\n  c: 1\n  c: 2", "4:3", "line 3"),
+    "number as key": ("1: a", "1:1", "key must be text"),
+    "null as key": ("{~: a}", "1:2", "key must be text"),
+    "list as key": ("? [a]\n: b", "1:3", "key must be text"),
+    "control character in a key": ('"a\\u001b": 1', "1:1", "printable"),
+    "two documents": ("a: 1\n---\nb: 1", "2:1", "second document"),
+    "directive": ("%YAML 1.1\n---\na: yes", "2:1", "directives"),
+    "directive without end": (f"%YAML 1.{'9' * 5000}\n---\na: 1", "1:1", "out of range"),
+    "escape out of range": ('a: "\\UFFFFFFFF"', "1:1", "out of range"),
+    "tab": ("a:\n\t- 1", "2:1", "not with tabs"),
+    "unclosed list": ("a: [1, 2", "1:9", "expected ',' or ']'"),
+    "unclosed quote": ("a: 'x", "1:6", "quoted scalar"),
+    "two colons": ("a: b: c", "1:5", "not allowed here"),
+    "NUL": ("a: 1\nb: x\0", "2:5", "U+0000"),
+    "lone surrogate": ("a: \ud800", "1:4", "U+D800"),
+    "huge integer": (f"a: {'9' * 5000}", "1:4", "5000 characters"),
+    "huge float": (f"a: 1.{'9' * 5000}", "1:4", "5002 characters"),
+    "deep list": ("a: " + "[" * (MAX_DEPTH + 1), f"1:{3 + MAX_DEPTH + 1}", "levels deep"),
+    "deep block": ("- " * 70, f"1:{2 * MAX_DEPTH + 3}", "levels deep"),
+    "deepest of all": ("[" * 100_000, f"1:{MAX_DEPTH + 2}", "levels deep"),
+}
+
+
+@pytest.mark.parametrize(("text", "where", "words"), REFUSED.values(), ids=REFUSED)
+def test_refused(text: str, where: str, words: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse(text, "f")
+    (problem,) = caught.value.problems
+    assert (problem.file, f"{problem.line}:{problem.column}") == ("f", where)
+    assert words in problem.message
+    assert problem.source is None or problem.source == text.splitlines()[(problem.line or 1) - 1].replace(
+        "\t", " "
+    )
+
+
+def test_the_deepest_that_is_allowed() -> None:
+    assert parse("[" * MAX_DEPTH + "1" + "]" * MAX_DEPTH, "f").data
+
+
+FILES = {
+    "empty": (b"", "1:1", "begins with flowkit: 1"),
+    "only comments": (b"# nothing\n", "1:1", "is empty"),
+    "a list": (b"\n- a\n", "2:1", "is a mapping"),
+    "a scalar": (b"flowkit", "1:1", "is a mapping"),
+    "Latin-1": (b"a: 1\nb: caf\xe9\n", "2:7", "UTF-8"),
+    "UTF-16": ("a: 1".encode("utf-16"), "1:1", "UTF-8"),
+    "binary": (b"\x7fELF\x00", "1:1", "text file"),
+    "too long": (b"a: " + b"x" * MAX_BYTES, "None:None", "128 KB"),
+    "too long in bytes": (b"a: " + "é".encode() * (MAX_BYTES // 2), "None:None", "128 KB"),
+}
+
+
+@pytest.mark.parametrize(("content", "where", "words"), FILES.values(), ids=FILES)
+def test_files_that_are_no_specs(content: bytes, where: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_bytes(content)
+    with pytest.raises(SpecError) as caught:
+        read_file(file)
+    (problem,) = caught.value.problems
+    assert (problem.file, f"{problem.line}:{problem.column}") == (str(file), where)
+    assert words in problem.message
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbfa: 1")
+    assert read_file(tmp_path / "a.yaml").data == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("missing", "no such file"), (".", "directory"), ("a\0", "can't be read")]
+)
+def test_files_that_cannot_be_read(name: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=words):
+        read_file(f"{tmp_path}/{name}")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").touch(mode=0)
+    with pytest.raises(SpecError, match="Permission denied"):
+        read_file(tmp_path / "a.yaml")
+
+
+def test_a_long_text_is_refused_before_it_is_parsed() -> None:
+    with pytest.raises(SpecError, match="128 KB"):
+        read_text("{" * (MAX_BYTES + 1))
+
+
+def test_long_lines_are_not_shown() -> None:
+    with pytest.raises(SpecError) as caught:
+        parse(f"a: [{'1, ' * 1000}", "f")
+    assert caught.value.problems[0].source is None

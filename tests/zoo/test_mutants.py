@@ -1,0 +1,78 @@
+"""Each first-party layer broken on purpose, one line at a time: the conformance kit fails on every one."""
+
+import math
+
+import pytest
+import torch
+from flowkit_glow.actnorm import ActNorm
+from flowkit_glow.affine import Additive, Affine
+from flowkit_glow.conv1x1 import LU, Conv1x1, Plain
+from flowkit_glow.permute import Permute
+from flowkit_glow.rescale import Rescale
+from flowkit_glow.splits import Channels, Checkerboard
+from flowkit_glow.squeeze import Squeeze
+from flowkit_spline import rational_quadratic
+from flowkit_spline.rational_quadratic import RationalQuadratic
+
+from flowkit.flow import Composition, Coupling
+from flowkit.testing import Elementwise, check_bijector
+from tests.plugins.cases import IMAGE, coupling
+
+MUTANTS = {
+    "actnorm: no bias": (lambda: ActNorm(IMAGE), ActNorm, "channels", lambda s, v: v * s.log_scale.exp()),
+    "actnorm: log-det": (lambda: ActNorm(IMAGE), ActNorm, "log_det", lambda s: s.log_scale.exp().sum()),
+    "conv1x1: transposed": (
+        lambda: Conv1x1(IMAGE), Conv1x1, "channels_inverse", lambda s, v: s.matrix.solve(v.T.contiguous()).T.flip(1)),
+    "conv1x1: determinant": (
+        lambda: Conv1x1(IMAGE, "plain"), Plain, "log_abs_det", lambda s: torch.linalg.det(s.weight).abs()),
+    "conv1x1: inverse is the transpose": (
+        lambda: Conv1x1(IMAGE, "plain"), Plain, "solve", lambda s, y: s.weight.T @ y),
+    "lu: log-det of s": (lambda: Conv1x1(IMAGE), LU, "log_abs_det", lambda s: s.log_abs_s.exp().sum()),
+    "lu: no permutation": (
+        lambda: Conv1x1((6, 2, 1)), LU, "forward", lambda s: s._factors()[0] @ s._factors()[1]),
+    "permute: inverse": (lambda: Permute((5,), "random"), Permute, "channels_inverse", lambda s, v: v),
+    "rescale: log-det sign": (
+        lambda: Rescale(IMAGE, 0, 17), Rescale, "log_det",
+        lambda s: torch.tensor(s.event_shape[0] * math.log(s.high - s.low))),
+    "rescale: one channel": (
+        lambda: Rescale(IMAGE, 0, 17), Rescale, "log_det", lambda s: torch.tensor(-math.log(s.high - s.low))),
+    "squeeze: inverse": (
+        lambda: Squeeze((1, 4, 4)), Squeeze, "inverse_and_log_det",
+        lambda s, y, c=None: (y.flip(1).reshape(-1, 1, 4, 4), y.new_zeros(len(y)))),
+    "affine: scale": (
+        lambda: Elementwise(Affine(), (4,)), Affine, "_log_scale", lambda s, t: torch.tanh(t).detach() + 0 * t),
+    "affine: log-derivative": (
+        lambda: Elementwise(Affine(), (4,)), Affine, "forward",
+        lambda s, x, th: (s._log_scale(th[:, 0]).exp() * x + th[:, 1], s._log_scale(th[:, 0]).exp())),
+    "additive: sign": (
+        lambda: Elementwise(Additive(), (4,)), Additive, "inverse",
+        lambda s, y, th: (y + th[:, 0], torch.zeros_like(y))),
+    "coupling: mean log-det": (
+        lambda: coupling(IMAGE, Affine()), Coupling, "forward_and_log_det",
+        lambda s, x, c=None: (
+            s.split.merge(*[s.split.split(x)[0], s.transformer(s.split.split(x)[1], s.conditioner(s.split.split(x)[0]))[0]]),
+            s.transformer(s.split.split(x)[1], s.conditioner(s.split.split(x)[0]))[1].flatten(1).mean(1))),
+    "channels: merge swapped": (
+        lambda: coupling(IMAGE, Affine()), Channels, "merge", lambda s, k, t: torch.cat([t, k], 1)),
+    "checkerboard: merge": (
+        lambda: coupling((1, 3, 4), Affine(), split="checkerboard"), Checkerboard, "merge",
+        lambda s, k, t: torch.stack([k, t], -1).flatten(-2)),
+    "composition: one log-det": (
+        lambda: Composition([ActNorm(IMAGE), coupling(IMAGE, Affine())]), Composition, "forward_and_log_det",
+        lambda s, x, c=None: s.layers[1].forward_and_log_det(s.layers[0].forward_and_log_det(x)[0])),
+    "spline: log-derivative": (
+        lambda: Elementwise(RationalQuadratic(), (6,)), rational_quadratic, "_log_derivative",
+        lambda b, s, xi, den: s.log() - den.log()),
+    "spline: wrong bin": (
+        lambda: Elementwise(RationalQuadratic(bound=1.0), (6,)), rational_quadratic, "_find",
+        lambda knots, v: (v.unsqueeze(1) >= knots[:, 2:-1]).sum(1, keepdim=True)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_broken_layer_fails(name, monkeypatch):
+    make, owner, attribute, broken = MUTANTS[name]
+    check_bijector(make)
+    monkeypatch.setattr(owner, attribute, broken)
+    with pytest.raises(AssertionError):
+        check_bijector(make)
