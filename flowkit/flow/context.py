@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from flowkit.errors import InputError
 from flowkit.plugin.config import Shape
@@ -37,9 +37,10 @@ def embed(spec: Context | None, context: Tensor | None, like: Tensor) -> Tensor 
         return context.to(like)
     if context.is_floating_point():
         raise InputError("this flow's context are labels: pass integers, one for each event")
-    return (context[:, None] == torch.arange(spec.classes, device=context.device)).to(
-        like
-    )  # [batch, classes]
+    try:
+        return F.one_hot(context.long(), spec.classes).to(like)  # [batch, classes]
+    except RuntimeError as error:  # one_hot checks the range, without making a GPU wait for it
+        raise InputError(f"context holds labels outside 0 … {spec.classes - 1}") from error
 
 
 def repeat(spec: Context | None, context: Tensor | None, n: int) -> Tensor | None:

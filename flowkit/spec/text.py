@@ -96,10 +96,7 @@ def parse(text: str, file: str, start: int = 0) -> Document:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         lines.place(mark.line, mark.column).fail(_explain(error))
-    except (
-        ValueError,
-        OverflowError,
-    ):  # what the parser makes of \UFFFFFFFF, or of %YAML with endless digits
+    except (ValueError, OverflowError):  # the parser's answer to \UFFFFFFFF and to %YAML with endless digits
         composer.last.fail("behind this place is a number or an escape that is out of range")
 
 
@@ -162,9 +159,7 @@ class _Composer:
             key = self._key(event, path)
             if key in items:
                 first = self.result.keys[(*path, key)].line
-                self._refuse(
-                    (*path, key), f"the key {key!r} is here twice, first on line {first}: delete one"
-                )
+                self._refuse((*path, key), f"the key {key!r} stands here twice, first on line {first}")
             self.result.keys[(*path, key)] = self.last
             items[key] = self._node(self._next(), (*path, key))
         return items

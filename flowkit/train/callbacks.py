@@ -69,24 +69,19 @@ class Validation(Callback):
         self.weights: dict[str, Tensor] = {}
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
-        trainer.should_stop = self._lost_patience(
-            module
-        )  # a run may be killed between its last epoch and its end
+        trainer.should_stop = self._lost_patience()  # it may have been killed right after it was to stop
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        epoch, settings = trainer.current_epoch + 1, self.settings
-        self.figure = None
-        if epoch % settings.validate_every and epoch != settings.epochs:
+        epoch, self.figure = trainer.current_epoch + 1, None
+        if epoch % self.settings.validate_every and epoch != self.settings.epochs:
             return
-        self.figure = evaluate(self.flow, self.data, settings.batch_size)
+        self.figure = evaluate(self.flow, self.data, self.settings.batch_size)
         if not math.isfinite(self.figure):
             raise TrainingError(f"epoch {epoch}: the validation figure is {self.figure}: {ADVICE}")
         self.waited += 1
         if self.figure < self.best:
             self.best, self.best_epoch, self.waited = self.figure, epoch, 0
-            self.weights = {
-                name: value.detach().cpu().clone() for name, value in self.flow.state_dict().items()
-            }
+            self.weights = {name: value.cpu().clone() for name, value in self.flow.state_dict().items()}
         trainer.should_stop = self._lost_patience()
 
     def _lost_patience(self) -> bool:

@@ -9,16 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 from pytorch_lightning import Trainer
 from rich.console import Console
 from torch import Tensor
 
+from flowkit.errors import RunError
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays
 from flowkit.plugin.dataset import SplitName
 from flowkit.spec import Train
-from flowkit.train.batches import training_batches
+from flowkit.train.batches import Batch, training_batches
 from flowkit.train.callbacks import Average, History, LastCheckpoint, Row, Validation
 from flowkit.train.directory import CHECKPOINT
 from flowkit.train.module import Fitting
@@ -26,7 +28,6 @@ from flowkit.train.report import reporter
 
 CHATTER = (
     ".*does not have many workers.*",
-    ".*`IterableDataset` has `__len__` defined.*",
     ".*isinstance.treespec, LeafSpec.. is deprecated.*",
 )
 """Warnings about how Lightning is set up, which is on purpose, and about its own insides."""
@@ -48,32 +49,48 @@ class Fitted:
 def fit(flow: Flow, settings: Train, data: dict[SplitName, Arrays], directory: Path) -> Fitted:
     """Train from the run's checkpoint, or from the start if there is none yet.
 
-    Raises TrainingError when a loss isn't finite, KeyboardInterrupt when interrupted.
+    Raises TrainingError when a loss isn't finite, RunError when the checkpoint holds anything but tensors and
+    plain values, KeyboardInterrupt when interrupted.
     """
     batches = training_batches(data["train"], settings.batch_size, settings.seed)
-    checkpoint = directory / CHECKPOINT if (directory / CHECKPOINT).exists() else None
-    if checkpoint is None:
-        x, context = next(iter(batches))
-        x, context = x[:MAX_INITIAL_ROWS], None if context is None else context[:MAX_INITIAL_ROWS]
-        flow.initialize(flow.dequantize(x), context)
+    checkpoint = directory / CHECKPOINT
+    if not checkpoint.exists():
+        _initialize(flow, next(iter(batches)))
     average = None if settings.ema is None else Average(flow, settings.ema)
     fitting = Fitting(flow, settings, settings.epochs * len(batches))
     validation = Validation(average.flow if average else flow, settings, data["val"])
     history = History(directory, fitting, validation)
-    callbacks = [validation, history, reporter(Console(), fitting, history), LastCheckpoint(directory)]
+    callbacks = [
+        average,
+        validation,
+        history,
+        reporter(Console(), fitting, history),
+        LastCheckpoint(directory),
+    ]
     with _quiet(), _interruptible():
         trainer = Trainer(
             max_epochs=settings.epochs,
-            callbacks=[average, *callbacks] if average else callbacks,
+            callbacks=[callback for callback in callbacks if callback],
             devices=1,
             logger=False,
-            enable_checkpointing=True,
             enable_progress_bar=False,
             enable_model_summary=False,
             default_root_dir=directory,
         )
-        trainer.fit(fitting, batches, ckpt_path=checkpoint, weights_only=True)
+        try:
+            trainer.fit(
+                fitting, batches, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True
+            )
+        except UnpicklingError as error:
+            raise RunError(f"{checkpoint} can't be read: remove it, and the run begins anew") from error
     return Fitted(validation.weights, validation.best, validation.best_epoch, history.rows)
+
+
+def _initialize(flow: Flow, batch: Batch) -> None:
+    x, context = batch
+    flow.initialize(
+        flow.dequantize(x[:MAX_INITIAL_ROWS]), None if context is None else context[:MAX_INITIAL_ROWS]
+    )
 
 
 @contextmanager

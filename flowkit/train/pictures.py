@@ -83,9 +83,9 @@ def draw_loss(rows: Sequence[Row], unit: str, path: Path) -> None:
     """Training and validation figures over the epochs."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()
-    for name in ("train", "val"):
-        known = [row for row in rows if row[name] is not None]
-        axis.plot([row["epoch"] for row in known], [row[name] for row in known], marker=".", label=name)
+    validated = [(row["epoch"], row["val"]) for row in rows if row["val"] is not None]
+    axis.plot([row["epoch"] for row in rows], [row["train"] for row in rows], marker=".", label="train")
+    axis.plot(*zip(*validated, strict=True), marker=".", label="val")
     axis.set(xlabel="epoch", ylabel=unit)
     axis.legend()
     with replacing(path) as temporary:

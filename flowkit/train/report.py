@@ -23,15 +23,13 @@ class Bar(Callback):
 
     def __init__(self, console: Console, fitting: Fitting, history: History):
         self.fitting, self.history = fitting, history
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.progress = Progress(
-            *columns, TextColumn("{task.fields[figures]}"), console=console, refresh_per_second=4
-        )
+        words, figures = TextColumn("{task.description}"), TextColumn("{task.fields[figures]}")
+        columns = (words, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), figures)
+        self.progress = Progress(*columns, console=console, refresh_per_second=4)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self.task = self.progress.add_task(
-            "", total=self.fitting.steps, completed=trainer.global_step, figures=""
-        )
+        total, done = self.fitting.steps, trainer.global_step
+        self.task = self.progress.add_task("", total=total, completed=done, figures="")
         self.progress.start()
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:

@@ -1,0 +1,157 @@
+"""Export: both graphs agree with the fp64 flow at every batch size, and nothing half-made is handed out."""
+
+import json
+
+import flowkit_runtime
+import numpy as np
+import onnx
+import pytest
+import torch
+from flowkit_runtime import verification
+from flowkit_runtime.errors import BundleError, VerificationError
+
+from flowkit.errors import ExportError
+from flowkit.export import bundle as bundles
+from flowkit.export import export
+from flowkit.flow import Flow
+from flowkit.testing import perturb
+from tests.flow.specs import SPECS, batch
+
+
+def trained_like(name):
+    """A flow in fp32 as training leaves one: initialised from data, parameters moved."""
+    torch.manual_seed(0)
+    flow = Flow.from_spec(SPECS[name])
+    x, context = batch(flow, 100)
+    flow.initialize(x.float(), context if context is None or not context.is_floating_point() else context.float())
+    perturb(flow, 0.03)
+    return flow.eval()
+
+
+@pytest.fixture(scope="module", params=["image", "labels", "arrays"])
+def exported(request, tmp_path_factory):
+    flow = trained_like(request.param)
+    directory = tmp_path_factory.mktemp(request.param) / "bundle"
+    x, context = batch(flow, 40, seed=2)
+    export(flow, directory, x.floor().long() if flow.levels else x, context)
+    return flow, directory
+
+
+def as_given(flow, n):
+    x, context = batch(flow, n, seed=3)
+    x = (x.floor() if flow.levels else x).numpy()
+    x = x.astype(np.uint8) if flow.levels else x.astype(np.float32)
+    if context is None:
+        return x, None
+    return x, context.numpy().astype(np.float32 if context.is_floating_point() else np.int64)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 64])
+def test_the_runtime_does_what_torch_does(exported, n):
+    flow, directory = exported
+    model = flowkit_runtime.load(directory)
+    x, context = as_given(flow, n)
+    tx, tc = torch.from_numpy(x), None if context is None else torch.from_numpy(context)
+    exact = Flow.from_spec(flow.to_spec())
+    exact.load_state_dict(flow.state_dict())
+    exact.double().eval()
+    for mine, its in zip(exact.encode(tx if flow.levels else tx.double(), tc), model.encode(x, context), strict=True):
+        np.testing.assert_allclose(its, mine.detach().numpy(), atol=1e-4)
+    score = exact.score(tx if flow.levels else tx.double(), tc, draws=2, seed=1).detach().numpy()
+    np.testing.assert_allclose(model.score(x, context, draws=2, seed=1), score, atol=1e-4)
+    back = model.decode(model.encode(x, context), context)
+    if flow.levels:
+        assert np.array_equal(back, x)
+    else:
+        np.testing.assert_allclose(back, x, atol=1e-5)
+
+
+def test_samples_of_a_seed_are_torchs(exported):
+    flow, directory = exported
+    _, context = as_given(flow, 9)
+    mine = flow.sample(9, None if context is None else torch.from_numpy(context), temperature=0.7, seed=11).numpy()
+    its = flowkit_runtime.load(directory).sample(9, seed=11, temperature=0.7, context=context)
+    assert its.dtype == mine.dtype
+    np.testing.assert_allclose(its.astype(float), mine.astype(float), atol=1 if flow.levels else 1e-4)
+    assert (its == mine).mean() > 0.98 or not flow.levels
+
+
+def test_the_graphs_are_standard_dynamic_and_clean(exported):
+    flow, directory = exported
+    for name in ("encode.onnx", "decode.onnx"):
+        model = onnx.load(directory / name)
+        assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
+        for value in (*model.graph.input, *model.graph.output):
+            assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
+        data = (directory / name).read_bytes()
+        assert b"site-packages" not in data and b".py" not in data
+    if not flow.context:
+        convs = [node.op_type for node in onnx.load(directory / "encode.onnx").graph.node].count("Conv")
+        runs, couplings = 2 * 2 + 1, 2 * 2  # two runs of actnorm + conv1x1 a level, rescale; 3 convolutions a network
+        assert convs == runs + 3 * couplings + 1  # and the prior's one
+
+
+def test_the_manifest_says_what_it_is(exported):
+    flow, directory = exported
+    manifest = json.loads((directory / "manifest.json").read_text())
+    assert manifest["event"] == {"shape": list(flow.event_shape), "levels": flow.levels}
+    assert manifest["latents"] == [list(shape) for shape in flow.latent_shapes]
+    assert manifest["likelihood"] == "exact"
+    assert set(manifest["files"]) == {"encode.onnx", "decode.onnx", "spec.yaml", "lock.json", "reference.npz"}
+    assert set(manifest["verification"]) == {"latents", "log_prob", "decoded", "round_trip"}
+    assert Flow.from_spec(directory / "spec.yaml").to_spec().event == flow.to_spec().event
+
+
+def test_verify_repeats_it(exported):
+    _, directory = exported
+    assert all(figure.passed for figure in verification.verify(directory))
+
+
+def test_verify_finds_graphs_that_deviate(exported, tmp_path):
+    _, directory = exported
+    for file in directory.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    with np.load(tmp_path / "reference.npz") as arrays:
+        changed = {**arrays, "log_prob": arrays["log_prob"] + 1e-2}
+    np.savez(tmp_path / "reference.npz", **changed)
+    with pytest.raises(BundleError, match=r"reference\.npz"):
+        verification.verify(tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["files"]["reference.npz"] = bundles._sha256(tmp_path / "reference.npz")
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(VerificationError, match="log_prob .* too large"):
+        verification.verify(tmp_path)
+
+
+def test_a_flow_that_deviates_is_not_handed_out(tmp_path, monkeypatch):
+    flow = trained_like("image")
+    honest = bundles.write_graphs
+
+    def tampering(frozen, directory):
+        with torch.no_grad():
+            frozen.layers[-1].conditioner.convs[-1].bias.add_(0.01)
+        honest(frozen, directory)
+
+    monkeypatch.setattr(bundles, "write_graphs", tampering)
+    with pytest.raises(VerificationError, match="deviates"):
+        export(flow, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_directory_is_left_alone(tmp_path):
+    flow = trained_like("arrays")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious.txt").write_text("x")
+    with pytest.raises(ExportError, match="exists: choose another"):
+        export(flow, tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine" / "precious.txt").exists()
+
+
+def test_overwrite_replaces_a_bundle(tmp_path):
+    flow = trained_like("arrays")
+    export(flow, tmp_path / "b")
+    with pytest.raises(ExportError, match="--overwrite"):
+        export(flow, tmp_path / "b")
+    export(flow, tmp_path / "b", weights="ema", overwrite=True)
+    assert json.loads((tmp_path / "b" / "manifest.json").read_text())["weights"] == "ema"
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]

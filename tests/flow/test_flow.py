@@ -1,0 +1,202 @@
+"""Flow: the density, the bijection x <-> (z_1, …, z_L), integers, context, noise."""
+
+import math
+
+import pytest
+import torch
+from torch.func import jacrev
+
+from flowkit.errors import InputError
+from flowkit.flow import Flow, FlowDistribution, StandardNormal
+from tests.flow.specs import SPECS, batch, perturbed
+
+ALL = pytest.mark.parametrize("name", SPECS)
+
+
+@ALL
+def test_log_prob_is_change_of_variables_by_autodiff(name):
+    flow = perturbed(name)
+    x, context = batch(flow, 2)
+    for row in range(2):
+        one, c = x[row : row + 1], None if context is None else context[row : row + 1]
+
+        def flat(v, c=c):
+            return torch.cat([z.flatten() for z in flow.forward_and_log_det(v, c)[0]])
+
+        z = flat(one)
+        jacobian = jacrev(flat)(one).reshape(flow.size, flow.size)
+        expected = -0.5 * (z.square() + math.log(2 * math.pi)).sum() + torch.linalg.slogdet(jacobian).logabsdet
+        assert flow.log_prob(one, c).item() == pytest.approx(expected.item(), rel=1e-9)
+
+
+@ALL
+def test_round_trip_and_log_dets(name):
+    flow = perturbed(name)
+    x, context = batch(flow)
+    latents, there = flow.forward_and_log_det(x, context)
+    back, again = flow.inverse_and_log_det(latents, context)
+    assert [tuple(z.shape[1:]) for z in latents] == flow.latent_shapes
+    torch.testing.assert_close(back, x, atol=1e-9, rtol=0)
+    torch.testing.assert_close(there, -again, atol=1e-9, rtol=0)
+
+
+@ALL
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_any_batch_size(name, n):
+    flow = perturbed(name)
+    x, context = batch(flow, n)
+    assert flow.log_prob(x, context).shape == (n,)
+    assert flow.decode(flow.encode(x, context), context).shape == x.shape
+
+
+@ALL
+def test_frozen_flow_is_the_flow(name):
+    flow = perturbed(name)
+    x, context = batch(flow)
+    before = {key: value.clone() for key, value in flow.state_dict().items()}
+    frozen = flow.freeze()
+    torch.testing.assert_close(frozen.log_prob(x, context), flow.log_prob(x, context), rtol=1e-11, atol=1e-11)
+    latents = flow.encode(x, context)
+    for mine, its in zip(latents, frozen.encode(x, context), strict=True):
+        torch.testing.assert_close(its, mine, rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(
+        frozen.inverse_and_log_det(latents, context)[0], x, rtol=0, atol=1e-9
+    )
+    frozen.float()
+    assert all(torch.equal(before[key], value) for key, value in flow.state_dict().items())
+
+
+@ALL
+def test_checkpointed_gradients_are_the_stored_ones(name):
+    gradients = []
+    for memory in ("store", "checkpoint"):
+        flow = perturbed(name)
+        flow.memory = memory
+        x, context = batch(flow)
+        flow(x, context).sum().backward()
+        gradients.append([p.grad for p in flow.parameters()])
+    for stored, recomputed in zip(*gradients, strict=True):
+        assert torch.equal(stored, recomputed)
+
+
+def test_integers_come_back_exactly():
+    flow = perturbed("image").float()
+    k = torch.randint(17, (50, 1, 4, 4), dtype=torch.uint8)
+    decoded = flow.decode(flow.encode(k))
+    assert decoded.dtype == torch.uint8
+    assert torch.equal(decoded, k)
+
+
+def test_score_is_bits_per_dim_of_dequantized_data_and_seeded():
+    flow = perturbed("image")
+    k = torch.randint(17, (3, 1, 4, 4))
+    score = flow.score(k, draws=2, seed=5)
+    assert torch.equal(score, flow.score(k, draws=2, seed=5))
+    assert not torch.equal(score, flow.score(k, draws=2, seed=6))
+    u = [flow._uniform(5, draw, k) for draw in (0, 1)]
+    expected = -(flow.log_prob(k + u[0]) + flow.log_prob(k + u[1])) / 2 / (16 * math.log(2))
+    torch.testing.assert_close(score, expected)
+
+
+def test_dequantized_values_stay_in_their_interval_in_fp32():
+    flow = Flow.from_spec({**SPECS["image"], "event": {"shape": [1, 4, 4], "levels": 256}})
+    k = torch.full((4000, 1, 4, 4), 255)
+    x = flow.dequantize(k, torch.Generator().manual_seed(0))
+    assert x.dtype == torch.float32
+    assert (x >= 255).all() and (x < 256).all()
+
+
+def test_continuous_score_is_negative_log_prob():
+    flow = perturbed("vector")
+    x, _ = batch(flow)
+    assert flow.unit == "nats"
+    torch.testing.assert_close(flow.score(x), -flow.log_prob(x))
+
+
+@ALL
+def test_samples_are_seeded_and_rows_do_not_depend_on_n(name):
+    flow = perturbed(name)
+    _, context = batch(flow, 6)
+    samples = flow.sample(6, context, seed=3)
+    assert samples.shape == (6, *flow.event_shape)
+    fewer = flow.sample(4, None if context is None else context[:4], seed=3)
+    torch.testing.assert_close(fewer, samples[:4])
+    assert not torch.equal(samples, flow.sample(6, context, seed=4))
+
+
+def test_temperature_0_decodes_the_mode_of_the_base():
+    flow = perturbed("vector")
+    zeros = [torch.zeros(2, *shape, dtype=torch.float64) for shape in flow.latent_shapes]
+    assert torch.equal(flow.sample(2, temperature=0, seed=1), flow.decode(zeros))
+
+
+def test_one_label_serves_all_samples():
+    flow = perturbed("labels")
+    one = flow.sample(4, torch.tensor(3), seed=0)
+    assert torch.equal(one, flow.sample(4, torch.tensor([3, 3, 3, 3]), seed=0))
+    arrays = perturbed("arrays")
+    row = torch.tensor([0.5, -1.0])
+    assert torch.equal(arrays.sample(3, row, seed=0), arrays.sample(3, row.expand(3, 2), seed=0))
+
+
+@pytest.mark.parametrize("name", ["labels", "arrays"])
+def test_context_matters(name):
+    flow = perturbed(name)
+    x, context = batch(flow)
+    other = context + 1 if context.is_floating_point() else (context + 1) % 5
+    assert not torch.allclose(flow.log_prob(x, context), flow.log_prob(x, other))
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "context", "words"),
+    [
+        ("vector", torch.zeros(2, 4), None, r"shape \[2, 4\]; this flow takes \[batch, 3\]"),
+        ("vector", torch.zeros(3), None, r"takes \[batch, 3\]"),
+        ("vector", torch.zeros(2, 3), torch.zeros(2, 2), "takes no context"),
+        ("image", torch.zeros(2, 1, 4, 4, dtype=torch.uint8), None, "use score"),
+        ("labels", torch.zeros(2, 1, 4, 4), None, "conditional: pass context, one of labels 0 … 4"),
+        ("labels", torch.zeros(2, 1, 4, 4), torch.zeros(3, dtype=torch.int64), r"this batch needs \[2\]"),
+        ("labels", torch.zeros(2, 1, 4, 4), torch.zeros(2), "pass integers"),
+        ("arrays", torch.zeros(2, 3), torch.zeros(2, 3), r"this batch needs \[2, 2\]"),
+    ],
+)
+def test_wrong_input_says_what_to_do(name, x, context, words):
+    flow = Flow.from_spec(SPECS[name])
+    with pytest.raises(InputError, match=words):
+        flow.log_prob(x, context)
+
+
+def test_wrong_latents():
+    flow = perturbed("image")
+    with pytest.raises(InputError, match="latents have event shapes"):
+        flow.decode([torch.zeros(1, 2, 2, 2)])
+
+
+def test_labels_out_of_range():
+    flow = Flow.from_spec(SPECS["labels"])
+    with pytest.raises(InputError, match="0 … 4"):
+        flow.log_prob(torch.zeros(1, 1, 4, 4), torch.tensor([5]))
+
+
+def test_standard_normal_is_torchs():
+    z = torch.randn(5, 2, 3, dtype=torch.float64)
+    expected = torch.distributions.Normal(0, 1).log_prob(z).sum((1, 2))
+    torch.testing.assert_close(StandardNormal((2, 3)).log_prob(z), expected)
+
+
+def test_distribution_adapter():
+    flow = perturbed("arrays")
+    distribution = FlowDistribution(flow, torch.tensor([0.3, 0.1], dtype=torch.float64))
+    samples = distribution.sample((2, 5))
+    assert samples.shape == (2, 5, 3)
+    expected = flow.log_prob(samples.reshape(10, 3), torch.tensor([[0.3, 0.1]], dtype=torch.float64).expand(10, 2))
+    torch.testing.assert_close(distribution.log_prob(samples), expected.reshape(2, 5))
+
+
+def test_first_nonfinite_names_layer_and_place():
+    flow = perturbed("image")
+    x, _ = batch(flow)
+    assert flow.first_nonfinite(x) is None
+    with torch.no_grad():
+        flow.layers[5].log_scale[0] = math.nan
+    assert flow.first_nonfinite(x) == "layer 5 (glow/actnorm at flow[2].flow[0])"

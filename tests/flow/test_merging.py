@@ -1,0 +1,80 @@
+"""Merging is a computed view: same values, same parameters."""
+
+import pytest
+import torch
+from flowkit_glow.actnorm import ActNorm
+from flowkit_glow.affine import Affine
+from flowkit_glow.conv1x1 import Conv1x1
+from flowkit_glow.permute import Permute
+from flowkit_glow.rescale import Rescale
+
+from flowkit.flow import Composition, FactorOut, Flow
+from flowkit.flow.channel_linear import ChannelRun
+from flowkit.flow.composition import MERGE_UP_TO, merged
+from flowkit.testing import perturb
+from tests.flow.specs import SPECS
+from tests.plugins.cases import coupling
+
+EVENT = (6, 3, 2)
+RUN = [ActNorm, Conv1x1, lambda e: Permute(e, "random"), lambda e: Conv1x1(e, "plain"), lambda e: Rescale(e, -1, 3)]
+
+
+def kinds(layers):
+    return [len(step.layers) if isinstance(step, ChannelRun) else type(step).__name__ for step in merged(layers)]
+
+
+@pytest.mark.parametrize("event", [EVENT, (6,), (1, 3, 3)], ids=str)
+def test_a_run_of_all_kinds_agrees_with_its_layers_to_1e12(event):
+    torch.manual_seed(0)
+    layers = Composition([make(event) for make in RUN]).double()
+    perturb(layers, 0.2)
+    x = torch.randn(5, *event, dtype=torch.float64)
+    y, log_det = layers.forward_and_log_det(x)
+    expected, total = x, torch.zeros(5, dtype=torch.float64)
+    for layer in layers.layers:
+        expected, term = layer.forward_and_log_det(expected)
+        total = total + term
+    torch.testing.assert_close(y, expected, atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(log_det, total, atol=1e-12, rtol=1e-12)
+    back = y
+    for layer in reversed(layers.layers):
+        back, _ = layer.inverse_and_log_det(back)
+    torch.testing.assert_close(layers.inverse_and_log_det(y)[0], back, atol=1e-12, rtol=1e-12)
+
+
+def test_gradients_through_a_run_are_those_of_its_layers():
+    gradients = []
+    for together in (True, False):
+        torch.manual_seed(0)
+        layers = Composition([make(EVENT) for make in RUN]).double()
+        perturb(layers, 0.2)
+        y = torch.randn(5, *EVENT, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        steps = merged(layers.layers) if together else layers.layers
+        total = 0
+        for step in steps:
+            y, term = step.forward_and_log_det(y)
+            total = total + term
+        (y.square().sum() + (total + y.new_zeros(5)).sum()).backward()
+        gradients.append([p.grad for p in layers.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)
+
+
+def test_runs_are_neighbours_only():
+    layers = [ActNorm(EVENT), Conv1x1(EVENT), coupling(EVENT, Affine()), ActNorm(EVENT), FactorOut(EVENT)]
+    assert kinds(layers) == [2, "Coupling", "ActNorm", "FactorOut"]
+    assert kinds([ActNorm(EVENT), FactorOut(EVENT), Conv1x1((3, 3, 2))]) == ["ActNorm", "FactorOut", "Conv1x1"]
+
+
+def test_runs_reach_into_compositions():
+    assert kinds([ActNorm(EVENT), Composition([Conv1x1(EVENT), ActNorm(EVENT)])]) == [3]
+
+
+def test_wide_runs_stay_apart():
+    wide = (MERGE_UP_TO + 1,)
+    assert kinds([ActNorm(wide), ActNorm(wide)]) == ["ActNorm", "ActNorm"]
+
+
+def test_state_dict_keys_are_the_layers():
+    keys = Flow.from_spec(SPECS["image"]).state_dict().keys()
+    assert "layers.2.log_scale" in keys and "layers.3.matrix.lower" in keys and "initialized" in keys

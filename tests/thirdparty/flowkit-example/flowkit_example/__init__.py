@@ -1,0 +1,1 @@
+"""Three layers for flowkit."""

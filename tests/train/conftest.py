@@ -1,0 +1,59 @@
+"""A small run: moons, two couplings, four epochs of five steps."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from flowkit.spec import Spec, read_spec
+
+SPEC: dict[str, Any] = {
+    "flowkit": 1,
+    "event": {"shape": [2]},
+    "flow": [
+        {"use": "glow/actnorm"},
+        {
+            "repeat": 2,
+            "flow": [
+                {"coupling": {"use": "glow/affine"}, "conditioner": {"use": "glow/mlp", "hidden": 8}},
+                {"use": "glow/permute"},
+            ],
+        },
+    ],
+    "data": {"use": "data/toy", "name": "moons", "n": 220},
+    "train": {"epochs": 4, "batch_size": 40, "optimizer": {"lr": 0.01}},
+}
+
+
+@pytest.fixture
+def make_spec() -> Callable[..., Spec]:
+    """The small run's spec, with overrides such as ``train.epochs=3``."""
+    return lambda *overrides: read_spec(SPEC, overrides)
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nothing catches it."""
+
+
+@pytest.fixture
+def killed_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """Ends whatever trains inside the context at the beginning of a step, counted over the whole run."""
+    from flowkit.train.module import Fitting
+
+    original = Fitting.training_step
+
+    @contextlib.contextmanager
+    def context(step: int) -> Iterator[None]:
+        def training_step(self: Fitting, batch: Any, index: int) -> Any:
+            if self.global_step == step:
+                raise Killed
+            return original(self, batch, index)
+
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(Fitting, "training_step", training_step)
+            yield
+
+    return context

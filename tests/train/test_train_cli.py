@@ -1,0 +1,171 @@
+"""`flowkit train`, `evaluate` and `sample`, and what a SIGKILL leaves."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from matplotlib.image import imread
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from flowkit.cli.main import app
+from flowkit.spec import read_spec, to_yaml
+from flowkit.train import train
+from flowkit.train.callbacks import Validation
+from tests.train.conftest import SPEC
+
+DIGITS = {
+    "flowkit": 1,
+    "event": {"shape": [1, 8, 8], "levels": 17},
+    "context": {"classes": 10},
+    "flow": [
+        {"use": "glow/rescale"},
+        {"use": "glow/squeeze"},
+        {"coupling": {"use": "glow/affine"}, "conditioner": {"use": "glow/convnet", "hidden": 4}},
+    ],
+    "data": {"use": "data/digits"},
+    "train": {"epochs": 1, "batch_size": 256, "optimizer": {"lr": 0.1}},
+}
+
+
+def flowkit(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two finished runs that no test writes to: ``moons``, and ``digits``, conditional on the label."""
+    directory = tmp_path_factory.mktemp("runs")
+    train(read_spec(SPEC, ["train.epochs=1"]), directory / "moons")
+    train(read_spec(DIGITS), directory / "digits")
+    return directory
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("moons.yaml").write_text(to_yaml(read_spec(SPEC)))
+    return Path("moons.yaml")
+
+
+def test_train_writes_runs_named_after_the_spec(spec: Path) -> None:
+    first, second = (flowkit("train", spec, "--set", "train.epochs=1") for _ in range(2))
+    assert first.exit_code == second.exit_code == 0
+    results = json.loads(Path("runs/moons/results.json").read_text())
+    expected = f"val {results['val']:.4f}, test {results['test']:.4f} nats"
+    assert first.stdout.splitlines()[-1] == f"runs/moons: {expected}"
+    assert second.stdout.splitlines()[-1] == f"runs/moons-2: {expected}"
+
+
+def test_ctrl_c_says_how_to_go_on(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Validation, "on_train_epoch_end", lambda *_: signal.raise_signal(signal.SIGINT))
+        result = flowkit("train", spec, "-o", "run")
+    assert result.exit_code == 130
+    assert "`flowkit train --resume run` goes on" in result.stderr
+    assert flowkit("train", "--resume", "run").exit_code == 0
+    again = flowkit("train", "--resume", "run")
+    assert again.exit_code == 2 and "run is finished" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give either a SPEC or a run"),
+        (("moons.yaml", "--resume", "run"), "give either a SPEC or a run"),
+        (("--resume", "run", "-o", "other"), "leave out -o and --set"),
+        (("--resume", "run", "--set", "train.epochs=9"), "leave out -o and --set"),
+        (("--resume", "run"), "run is not a run"),
+        (("moons.yaml", "-o", "."), "exists and is not empty"),
+    ],
+)
+def test_train_refuses(spec: Path, arguments: tuple[str, ...], message: str) -> None:
+    result = flowkit("train", *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_evaluate_prints_the_figure_of_the_results(runs: Path) -> None:
+    results = json.loads((runs / "digits" / "results.json").read_text())
+    assert (
+        flowkit("evaluate", runs / "digits").stdout == f"test: {results['test']:.4f} bits/dim, 180 events\n"
+    )
+    val = flowkit("evaluate", runs / "digits", "--split", "val", "--draws", "1").stdout
+    assert val == f"val: {results['val']:.4f} bits/dim, 180 events\n"
+
+
+def test_sample_arrays(runs: Path, tmp_path: Path) -> None:
+    def draw(*options: str) -> np.ndarray:
+        assert flowkit("sample", runs / "moons", "-o", tmp_path / "x.npy", *options).exit_code == 0
+        return np.load(tmp_path / "x.npy")
+
+    assert draw("-n", "5").shape == (5, 2) and draw().shape == (64, 2)
+    assert (draw() == draw("--seed", "0")).all() and (draw() != draw("--seed", "1")).all()
+    assert draw("--temperature", "0.1").std() < draw().std()
+
+
+def test_sample_pictures(runs: Path, tmp_path: Path) -> None:
+    for run, shape in (("digits", (540, 540)), ("moons", (400, 400))):
+        result = flowkit("sample", runs / run, "-n", "32", "-o", tmp_path / "x.png")
+        assert result.stdout == f"32 samples: {tmp_path / 'x.png'}\n"
+        assert imread(tmp_path / "x.png").shape[:2] == shape
+
+
+def test_sample_takes_labels_in_turn_or_one_or_a_file(runs: Path, tmp_path: Path) -> None:
+    def draw(*options: str | Path) -> np.ndarray:
+        assert (
+            flowkit("sample", runs / "digits", "-n", "11", "-o", tmp_path / "x.npy", *options).exit_code == 0
+        )
+        return np.load(tmp_path / "x.npy")
+
+    np.save(tmp_path / "labels.npy", np.arange(11) % 10)
+    assert (draw() == draw("--context", tmp_path / "labels.npy")).all()
+    threes = draw("--context", "3")
+    assert threes.dtype == np.uint8 and (threes[3] == draw()[3]).all() and (threes != draw()).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-o", "x.jpg"), "must end with .png or .npy"),
+        (("-o", "x.npy", "--context", "seven"), "give a label, or a .npy file"),
+        (("-o", "x.npy", "--context", "nowhere.npy"), "nowhere.npy can't be read"),
+    ],
+)
+def test_sample_refuses(runs: Path, options: tuple[str, ...], message: str) -> None:
+    result = flowkit("sample", runs / "digits", *options)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.slow
+def test_a_run_survives_kills(spec: Path) -> None:
+    command = [sys.executable, "-c", "from flowkit.cli.main import main; main()", "train"]
+    run = Path("killed")
+    arguments: list[str | Path] = [spec, "-o", run, "--set", "train.epochs=40"]
+    for rows in (1, 20):
+        process = subprocess.Popen([*command, *arguments])
+        while not (run / "metrics.csv").exists() or (run / "metrics.csv").read_text().count("\n") <= rows:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        arguments = ["--resume", run]
+    assert not (run / "results.json").exists()
+    subprocess.run([*command, *arguments], check=True)
+    train(read_spec(spec, ["train.epochs=40"]), Path("whole"))
+    whole, killed = (load_file(Path(name) / "weights.safetensors") for name in ("whole", "killed"))
+    assert all((whole[name] == killed[name]).all() for name in whole)
+
+
+def test_evaluate_and_sample_import_no_lightning() -> None:
+    code = "import flowkit.train, flowkit.train.pictures, sys; print('pytorch_lightning' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"

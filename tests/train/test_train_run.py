@@ -1,0 +1,341 @@
+"""Whole runs: what they leave behind, kill and resume, what is refused, early stopping, initialization."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from flowkit.errors import DataError, FlowkitError, RunError
+from flowkit.flow import Flow
+from flowkit.spec import Spec, read_spec
+from flowkit.train import Results, evaluate, load_data, resume, train
+from flowkit.train.callbacks import Validation
+
+MakeSpec = Callable[..., Spec]
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    """metrics.csv without the seconds, which differ from run to run."""
+    return [
+        {k: v for k, v in row.items() if k != "seconds"}
+        for row in csv.DictReader((run / "metrics.csv").open())
+    ]
+
+
+def outcome(run: Path) -> tuple[Any, ...]:
+    results = json.loads((run / "results.json").read_text())
+    del results["seconds"]
+    weights = {name: value.tolist() for name, value in load_file(run / "weights.safetensors").items()}
+    return results, rows(run), weights
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that no test writes to."""
+    from tests.train.conftest import SPEC
+
+    run = tmp_path_factory.mktemp("runs") / "finished"
+    train(read_spec(SPEC), run)
+    return run
+
+
+# What a run leaves behind
+
+
+def test_the_files_of_a_finished_run(finished: Path) -> None:
+    files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    assert files == {
+        *("spec.yaml", "lock.json", "metrics.csv", "checkpoints/last.ckpt", "weights.safetensors"),
+        *("results.json", "samples.png", "loss.png"),
+    }
+    assert [path.name for path in finished.parent.iterdir()] == ["finished"]
+
+
+def test_metrics_has_a_row_an_epoch(finished: Path) -> None:
+    found = rows(finished)
+    assert [(row["epoch"], row["step"]) for row in found] == [
+        ("1", "5"),
+        ("2", "10"),
+        ("3", "15"),
+        ("4", "20"),
+    ]
+    assert float(found[-1]["train"]) < float(found[0]["train"])
+
+
+def test_results_are_those_of_the_weights(finished: Path) -> None:
+    results = Results(**json.loads((finished / "results.json").read_text()))
+    flow = Flow.load(finished)
+    data = load_data(flow.to_spec())
+    assert results.val == evaluate(flow, data["val"], 40)
+    assert results.test == evaluate(flow, data["test"], 40)
+    assert results.val == min(float(row["val"]) for row in rows(finished))
+    assert (results.unit, results.epochs, results.weights) == ("nats", 4, "ema")
+    assert results.parameters == sum(p.numel() for p in flow.parameters())
+
+
+def test_the_training_figure_is_the_mean_loss_of_the_steps(tmp_path: Path, make_spec: MakeSpec) -> None:
+    """At a learning rate of next to nothing the flow stays as it was initialized."""
+    spec = make_spec("train.epochs=1", "train.optimizer.lr=1e-12", "train.batch_size=220")
+    train(spec, tmp_path / "run")
+    expected = evaluate(Flow.load(tmp_path / "run"), load_data(spec)["train"], 220)
+    assert float(rows(tmp_path / "run")[0]["train"]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_nothing_is_printed_but_a_line_an_epoch(
+    tmp_path: Path, make_spec: MakeSpec, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    train(make_spec("train.validate_every=2", "train.epochs=3"), tmp_path / "run")
+    out, err = capfd.readouterr()
+    first, second, third = out.splitlines()
+    assert first.startswith("epoch 1/3  step 5  train ") and "val" not in first
+    assert "val" in second and "nats" in second
+    assert "val" in third  # the last epoch is validated whatever validate_every says
+    assert not err and not list(recwarn)
+
+
+def test_a_terminal_gets_a_bar_of_all_steps(
+    tmp_path: Path, make_spec: MakeSpec, killed_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120, color_system=None)
+    monkeypatch.setattr("flowkit.train.fit.Console", lambda: console)
+    with killed_at(7):
+        train(make_spec(), tmp_path / "run")
+    assert re.search(r"epoch 2/4 .* 7/20 .* train \d\.\d+  val \d\.\d+ nats", screen.getvalue())
+    screen.truncate(0)
+    resume(tmp_path / "run")
+    last = re.findall(r"epoch .*", screen.getvalue())[-1]
+    assert re.search(r"epoch 4/4 .* 20/20 .* val \d\.\d+ nats", last)
+    assert "5/20" in screen.getvalue() and "0/20" not in screen.getvalue().replace("20/20", "").replace(
+        "10/20", ""
+    )
+
+
+# Kill and resume
+
+
+@pytest.mark.parametrize("overrides", [(), ("train.ema=null", "train.validate_every=3", "train.warmup=7")])
+@pytest.mark.parametrize("step", [0, 3, 10, 17])
+def test_a_killed_and_resumed_run_gives_the_numbers_of_an_uninterrupted_one(
+    tmp_path: Path, make_spec: MakeSpec, killed_at: Any, overrides: tuple[str, ...], step: int
+) -> None:
+    train(make_spec(*overrides), tmp_path / "whole")
+    with killed_at(step):
+        train(make_spec(*overrides), tmp_path / "killed")
+    assert len(rows(tmp_path / "killed")) == step // 5
+    resume(tmp_path / "killed")
+    assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+
+
+def test_rows_behind_the_checkpoint_are_dropped(tmp_path: Path, make_spec: MakeSpec, killed_at: Any) -> None:
+    run = tmp_path / "run"
+    with killed_at(12):
+        train(make_spec(), run)
+    with (run / "metrics.csv").open("a") as file:
+        file.write("3,15,0.1,9.0,9.0,1.0\n")
+    with killed_at(12):
+        resume(run)
+    assert [row["epoch"] for row in rows(run)] == ["1", "2"]
+
+
+def test_a_run_killed_behind_its_last_epoch_only_has_to_be_finished(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, killed_at: Any
+) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr("flowkit.flow.Flow.save", lambda self, path: 1 / 0)
+        train(make_spec(), run)
+    before = (run / "metrics.csv").read_text()
+    resume(run)
+    assert (run / "metrics.csv").read_text() == before and (run / "results.json").exists()
+
+
+def test_a_run_resumes_from_another_working_directory(
+    tmp_path: Path, make_spec: MakeSpec, killed_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("events.npy", np.random.default_rng(0).normal(size=(100, 2)))
+    with killed_at(2):
+        train(make_spec("data={use: data/npy, path: events.npy}"), Path("run"))
+    monkeypatch.chdir("/")
+    assert resume(tmp_path / "run").epochs == 4
+
+
+def test_ctrl_c_leaves_a_run_that_resumes_and_python_as_it_was(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Validation, "on_train_epoch_end", lambda *_: signal.raise_signal(signal.SIGINT))
+        train(make_spec(), tmp_path / "run")
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert resume(tmp_path / "run").epochs == 4
+
+
+def test_a_checkpoint_is_loaded_without_running_what_it_pickles(
+    tmp_path: Path, make_spec: MakeSpec, killed_at: Any
+) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "owned",))
+
+    with killed_at(7):
+        train(make_spec(), tmp_path / "run")
+    file = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    torch.save({**torch.load(file, weights_only=True), "evil": Evil()}, file)
+    with pytest.raises(RunError, match=r"last\.ckpt can't be read"):
+        resume(tmp_path / "run")
+    assert not (tmp_path / "owned").exists()
+
+
+# What is refused
+
+
+def test_a_finished_run_is_not_resumed(finished: Path) -> None:
+    with pytest.raises(RunError, match="is finished: there is nothing to resume"):
+        resume(finished)
+
+
+@pytest.mark.parametrize("files", [(), ("spec.yaml",), ("lock.json",)])
+def test_what_is_no_run_is_not_resumed(tmp_path: Path, files: tuple[str, ...]) -> None:
+    for file in files:
+        (tmp_path / file).write_text("{}")
+    with pytest.raises(RunError, match="is not a run"):
+        resume(tmp_path)
+    with pytest.raises(RunError, match="is not a run"):
+        resume(tmp_path / "nowhere")
+
+
+def test_a_directory_in_use_is_left_alone(tmp_path: Path, make_spec: MakeSpec) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(RunError, match="exists and is not empty"):
+        train(make_spec(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(RunError, match="exists and is not empty"):
+        train(make_spec(), tmp_path / "thesis.tex")
+
+
+def test_bad_data_leaves_no_directory(tmp_path: Path, make_spec: MakeSpec) -> None:
+    with pytest.raises(DataError):
+        train(make_spec("event.levels=4"), tmp_path / "runs" / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_appears_whole_or_not_at_all(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(spec: Spec) -> dict[str, Any]:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("flowkit.train.directory.lock", fail)
+    with pytest.raises(RunError, match="no space left"):
+        train(make_spec(), tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_lightning_the_extra_is_named(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowkit.train.training.find_spec", lambda name: None)
+    with pytest.raises(FlowkitError, match=r"pip install 'flowkit\[train\]'"):
+        train(make_spec(), tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+# The best epoch, and patience
+
+
+def script(monkeypatch: pytest.MonkeyPatch, figures: list[float]) -> None:
+    """Validation gives these figures, epoch by epoch."""
+    remaining = iter(figures)
+    monkeypatch.setattr("flowkit.train.callbacks.evaluate", lambda *_: next(remaining))
+
+
+def test_training_stops_when_patience_is_lost(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(monkeypatch, [3.0, 2.0, 2.5, 1.9, 2.0, 1.95])
+    results = train(make_spec("train.epochs=9", "train.patience=2"), tmp_path / "run")
+    assert (results.epochs, results.best_epoch, results.val) == (6, 4, 1.9)
+
+
+def test_a_run_that_was_to_stop_does_not_go_on_when_resumed(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(monkeypatch, [2.0, 3.0])
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr("flowkit.flow.Flow.save", lambda self, path: 1 / 0)
+        train(make_spec("train.epochs=9", "train.patience=1"), tmp_path / "run")
+    assert resume(tmp_path / "run").epochs == 2
+
+
+def test_the_weights_are_those_of_the_best_epoch(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A constant learning rate makes the run of one epoch the beginning of the run of three."""
+    overrides = ("train.schedule=constant",)
+    train(make_spec(*overrides, "train.epochs=1"), tmp_path / "one")
+    script(monkeypatch, [1.0, 2.0, 3.0])
+    train(make_spec(*overrides, "train.epochs=3"), tmp_path / "three")
+    one, three = (load_file(tmp_path / run / "weights.safetensors") for run in ("one", "three"))
+    assert all((one[name] == three[name]).all() for name in one)
+
+
+# Initialization
+
+
+def test_initialization_sees_a_training_batch_once(
+    tmp_path: Path, make_spec: MakeSpec, killed_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    initialize = Flow.initialize
+
+    def spy(self: Flow, x: torch.Tensor, context: torch.Tensor | None = None) -> None:
+        seen.append(x)
+        initialize(self, x, context)
+
+    monkeypatch.setattr(Flow, "initialize", spy)
+    spec = make_spec()
+    with killed_at(8):
+        train(spec, tmp_path / "run")
+    resume(tmp_path / "run")
+    flow = Flow.load(tmp_path / "run")
+    evaluate(flow, load_data(spec)["val"], 40)
+    (batch,) = seen
+    training = load_data(spec)["train"].x
+    assert len(batch) == 40 and all((training == row).all(1).any() for row in batch.numpy())
+    assert flow.initialized
+
+
+def test_seeds_give_the_same_run_or_another(tmp_path: Path, make_spec: MakeSpec) -> None:
+    specs = [
+        make_spec("train.epochs=1"),
+        make_spec("train.epochs=1"),
+        make_spec("train.epochs=1", "train.seed=1"),
+    ]
+    same, again, other = (train(spec, tmp_path / str(number)).val for number, spec in enumerate(specs))
+    assert same == again != other
+
+
+@pytest.mark.parametrize("memory", ["store", "checkpoint"])
+def test_the_spec_decides_the_memory_strategy(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, memory: str
+) -> None:
+    seen = set()
+    monkeypatch.setattr(
+        "flowkit.train.module.Fitting.on_train_start", lambda self: seen.add(self.flow.memory)
+    )
+    train(make_spec("train.epochs=1", f"train.memory={memory}"), tmp_path / "run")
+    assert seen == {memory}
