@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flowkit.version import __version__
+
 if TYPE_CHECKING:
     from flowkit.flow import Flow as Flow
 
-__version__ = "0.1.0"
 __all__ = ["Flow", "__version__"]
 
 

@@ -39,8 +39,8 @@ def _table(steps: list[Step], parameters: list[int]) -> Table:
     """One row for each layer of the spec at each event shape; repeats are counted, not listed."""
     from rich.table import Table
 
-    rows: dict[tuple[object, ...], list[int]] = {}
-    names = {}
+    rows: dict[object, list[int]] = {}
+    names: dict[object, Step] = {}
     for step, count in zip(steps, parameters, strict=True):
         key = (step.path, step.input_shape)
         names[key] = step
@@ -48,8 +48,8 @@ def _table(steps: list[Step], parameters: list[int]) -> Table:
     table = Table(box=None, header_style="bold")
     for title in ("layer", "times", "event", "becomes", "parameters"):
         table.add_column(title, justify="right" if title in ("times", "parameters") else "left")
-    for key, counts in rows.items():
-        step = names[key]
+    for row, counts in rows.items():
+        step = names[row]
         cells = (
             step.name,
             f"× {len(counts)}",

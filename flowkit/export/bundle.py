@@ -17,11 +17,11 @@ import torch
 from flowkit_runtime import verification
 from torch import Tensor
 
-from flowkit import __version__
 from flowkit.errors import ExportError
 from flowkit.export.graphs import OPSET, write_graphs
 from flowkit.flow import Flow
 from flowkit.spec import canonical, likelihood, lock, model_hash, to_yaml
+from flowkit.version import __version__
 
 FORMAT = 1
 REFERENCE_ROWS = 64
@@ -67,7 +67,7 @@ def _fill(
     write_graphs(exact.freeze().float(), part)
     events, context = _rows(exact, x, context)
     reference = _answers(exact, events, context)
-    np.savez(part / "reference.npz", **reference)
+    np.savez(part / "reference.npz", allow_pickle=False, **reference)
     (part / "spec.yaml").write_text(to_yaml(canonical(spec)), encoding="utf-8")
     (part / "lock.json").write_text(_json(lock(spec)), encoding="utf-8")
     manifest = {

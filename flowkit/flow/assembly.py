@@ -4,13 +4,13 @@ from __future__ import annotations
 
 
 import torch
-from torch import nn
 
 from flowkit.errors import FlowkitError, PluginError, ShapeError, format_path
 from flowkit.flow.context import context_shape
+from flowkit.flow.composition import Layer
 from flowkit.flow.coupling import Coupling
 from flowkit.flow.factor_out import FactorOut
-from flowkit.plugin.config import Shape
+from flowkit.plugin.config import Shape, SplitConfig
 from flowkit.plugin.reference import Use
 from flowkit.spec import model
 from flowkit.spec.walk import Step, walk
@@ -19,7 +19,7 @@ MAX_PARAMETERS = 2**32
 """The most parameters that a flow may have."""
 
 
-def assemble(spec: model.Spec) -> list[nn.Module]:
+def assemble(spec: model.Spec) -> list[Layer]:
     """One layer for each step of the spec. Raises ShapeError if it has too many parameters, PluginError."""
     parameters = sum(count_parameters(spec))
     if parameters > MAX_PARAMETERS:
@@ -34,7 +34,7 @@ def count_parameters(spec: model.Spec) -> list[int]:
     return [sum(p.numel() for p in layer.parameters()) for layer in layers]
 
 
-def build(step: Step, context: Shape | None) -> nn.Module:
+def build(step: Step, context: Shape | None) -> Layer:
     """The layer of one step. Raises PluginError, naming the place in the spec, if its plugin can't be built."""
     try:
         layer = _build(step, context)
@@ -51,15 +51,16 @@ def build(step: Step, context: Shape | None) -> nn.Module:
     return layer
 
 
-def _build(step: Step, context: Shape | None) -> nn.Module:
+def _build(step: Step, context: Shape | None) -> Layer:
     match step.item:
         case Use():
             return step.item.build(step.input_shape)
-        case model.Coupling():
-            kept, transformed = step.item.split.config.split_shapes(step.input_shape)
+        case model.Coupling(split=Use(config=SplitConfig() as split)):
+            kept, transformed = split.split_shapes(step.input_shape)
             transformer = step.item.coupling.build()
             params = (transformer.n_params, *transformed)
             conditioner = step.item.conditioner.build(kept, params, context)
             return Coupling(step.item.split.build(step.input_shape), conditioner, transformer)
         case model.FactorOut():
             return FactorOut(step.input_shape)
+    raise TypeError(f"not a step of a flow: {step.item!r}")

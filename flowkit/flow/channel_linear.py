@@ -110,6 +110,12 @@ def _apply(affine: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
 class FrozenChannels(Bijector):
     """A channel-linear run for inference: one convolution each way, and a constant log-det."""
 
+    forward_weight: Tensor
+    forward_bias: Tensor
+    inverse_weight: Tensor
+    inverse_bias: Tensor
+    log_det: Tensor
+
     def __init__(
         self,
         event_shape: Sequence[int],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,10 @@ from flowkit.plugin.config import Shape
 MERGE_UP_TO = 192
 """Channels up to which merging a run pays: its c×c products grow with c³, what they save with c."""
 
-Step = Bijector | FactorOut | ChannelRun
+Layer = Bijector | FactorOut
+"""What a flow is made of."""
+
+L = TypeVar("L", Bijector, Layer)
 
 
 class Composition(Bijector):
@@ -24,7 +28,7 @@ class Composition(Bijector):
 
     def __init__(self, layers: Sequence[Bijector]) -> None:
         super().__init__(layers[0].event_shape)
-        self.layers = nn.ModuleList(layers)
+        self.layers: Sequence[Bijector] = nn.ModuleList(layers)  # type: ignore[assignment]
 
     @property
     def output_shape(self) -> Shape:
@@ -50,12 +54,12 @@ class Composition(Bijector):
             x, _ = layer.forward_and_log_det(x, context)
 
 
-def merged(layers: Iterable[nn.Module]) -> list[Step]:
+def merged(layers: Iterable[L]) -> list[L | ChannelRun]:
     """The layers with each run of channel-linear neighbours as one ChannelRun, where that pays."""
     return [step for run in _runs(layers) for step in (_merge(run) if len(run) > 1 else run)]
 
 
-def frozen(layers: Iterable[nn.Module], dtype: torch.dtype, device: torch.device) -> list[nn.Module]:
+def frozen(layers: Iterable[L], dtype: torch.dtype, device: torch.device) -> list[L]:
     """The layers for inference: runs always merged, everything else frozen on its own."""
     return [
         ChannelRun(run).freeze(dtype, device) if isinstance(run[0], ChannelLinear) else run[0].freeze()
@@ -63,16 +67,16 @@ def frozen(layers: Iterable[nn.Module], dtype: torch.dtype, device: torch.device
     ]
 
 
-def _merge(run: list) -> list:
+def _merge(run: list[Any]) -> list[Any]:
     return [ChannelRun(run)] if run[0].event_shape[0] <= MERGE_UP_TO else run
 
 
-def _runs(layers: Iterable[nn.Module]) -> Iterator[list]:
+def _runs(layers: Iterable[Any]) -> Iterator[list[Any]]:
     """Groups of neighbouring channel-linear layers; every other layer is a group of its own."""
     for linear, group in groupby(_flat(layers), lambda layer: isinstance(layer, ChannelLinear)):
         yield from [list(group)] if linear else ([layer] for layer in group)
 
 
-def _flat(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
+def _flat(layers: Iterable[Any]) -> Iterator[Any]:
     for layer in layers:
         yield from _flat(layer.layers) if isinstance(layer, Composition) else (layer,)

@@ -18,7 +18,7 @@ from flowkit.flow import context as conditioning
 from flowkit.flow import saving
 from flowkit.flow.assembly import assemble
 from flowkit.flow.base import Base, StandardNormal
-from flowkit.flow.composition import frozen, merged
+from flowkit.flow.composition import Layer, frozen, merged
 from flowkit.flow.factor_out import FactorOut
 from flowkit.plugin.config import Shape
 from flowkit.spec import Context, Spec, read_spec, walk
@@ -36,16 +36,16 @@ class Flow(nn.Module):
 
     def __init__(
         self,
-        layers: Sequence[nn.Module],
+        layers: Sequence[Layer],
         *,
         base: Base | None = None,
         levels: int | None = None,
         context: Context | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(layers)
-        self.event_shape: Shape = tuple(layers[0].event_shape)  # type: ignore[arg-type]
-        self.base = base or StandardNormal(layers[-1].output_shape)  # type: ignore[arg-type]
+        self.layers: Sequence[Layer] = nn.ModuleList(layers)  # type: ignore[assignment]
+        self.event_shape = layers[0].event_shape
+        self.base = base or StandardNormal(layers[-1].output_shape)
         self.levels = levels
         self.context = Context.model_validate(context) if isinstance(context, Mapping) else context
         self.spec: Spec | None = None
@@ -204,7 +204,7 @@ class Flow(nn.Module):
     def latent_shapes(self) -> list[Shape]:
         """The event shapes of z_1 … z_L."""
         left = [layer.latent_shape for layer in self.layers if isinstance(layer, FactorOut)]
-        return [*left, self.layers[-1].output_shape]  # type: ignore[list-item]
+        return [*left, self.layers[-1].output_shape]
 
     # Before and after training
 
@@ -253,7 +253,7 @@ class Flow(nn.Module):
         """Where the flow is."""
         return self.initialized.device
 
-    def _named_layers(self) -> Iterator[tuple[str, nn.Module]]:
+    def _named_layers(self) -> Iterator[tuple[str, Layer]]:
         if self.spec is None:
             yield from ((f"layer {i} ({type(layer).__name__})", layer) for i, layer in enumerate(self.layers))
             return

@@ -13,9 +13,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from flowkit import __version__
 from flowkit.plugin.reference import Use
 from flowkit.spec.model import Spec
+from flowkit.version import __version__
 
 MODEL_FIELDS = ("flowkit", "event", "context", "flow", "base")
 """The part of a spec that makes the model. `data` and `train` only decide its weights."""

@@ -154,10 +154,9 @@ def check_initialize(subject: Subject) -> None:
 
 def check_merge(subject: Subject) -> None:
     """A channel-linear layer merges with its neighbours: the run is its layers one after another."""
-    layers = [subject.bijector(seed) for seed in range(3)]
-    if not all(
-        isinstance(layer, ChannelLinear) and layer.output_shape == layer.event_shape for layer in layers
-    ):
+    bijectors = [subject.bijector(seed) for seed in range(3)]
+    layers = [layer for layer in bijectors if isinstance(layer, ChannelLinear)]
+    if not layers:
         return
     run = ChannelRun(layers)
     x, context = subject.batch()

@@ -49,7 +49,7 @@ def train(spec: Spec, directory: Path) -> Results:
     Raises DataError, PluginError, RunError if ``directory`` is in use, TrainingError if a loss isn't finite.
     """
     _require_extra()
-    spec = with_absolute_paths(spec)
+    spec, directory = with_absolute_paths(spec), directory.resolve()
     flow, data = (
         _build(spec),
         load_data(spec),

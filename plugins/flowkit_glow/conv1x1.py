@@ -16,7 +16,8 @@ class Conv1x1(ChannelLinear):
     def __init__(self, event_shape: Sequence[int], parametrization: str = "lu") -> None:
         super().__init__(event_shape)
         self.parametrization = parametrization
-        self.matrix = {"lu": LU, "plain": Plain}[parametrization](_random_rotation(self.event_shape[0]))
+        weight = _random_rotation(self.event_shape[0])
+        self.matrix = LU(weight) if parametrization == "lu" else Plain(weight)
 
     def channels(self, v: Tensor) -> Tensor:
         return v @ self.matrix().T

@@ -27,16 +27,18 @@ class RescaleConfig(BijectorConfig):
 
     low: float = 0.0
     """What becomes -1/2."""
-    high: float = Field(default=None, validate_default=True)  # type: ignore[assignment]
+    high: float = Field(default=None, validate_default=True)
     """What becomes 1/2. By default the event's `levels`."""
 
     @field_validator("high", mode="before")
     @classmethod
     def _levels(cls, high: Any, info: ValidationInfo) -> Any:
         event = (info.context or {}).get("event")
-        if high is None and (event is None or event.levels is None):
+        if high is not None:
+            return high
+        if event is None or event.levels is None:
             raise PydanticCustomError("missing_high", "is needed, because the event has no `levels`")
-        return event.levels if high is None else high
+        return event.levels
 
     @model_validator(mode="after")
     def _ordered(self) -> RescaleConfig:

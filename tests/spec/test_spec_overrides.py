@@ -80,10 +80,14 @@ def test_problems_of_overrides_follow_those_of_the_text(good: str, registry: Reg
     assert caught.value.problems[0].file == "<spec>"
 
 
-def test_a_replaced_part_forgets_its_old_places(good: str, registry: Registry) -> None:
+def test_a_replaced_part_forgets_its_old_places(registry: Registry) -> None:
+    step = "{coupling: {use: toy/affine}, conditioner: {use: toy/net}"
+    text = f"flowkit: 1\nevent: {{shape: [2]}}\nflow: [{step}, split: {{use: toy/x}}}}]\n"
+    without_the_default_split = Registry({name: registry.entries[name] for name in ("toy", "base")})
     with pytest.raises(SpecError) as caught:
-        read_spec(good, ["flow[0]={repeat: 1, flow: [{use: toy/scale, x: 1}]}"], registry)
-    assert [problem.file for problem in caught.value.problems] == ["--set"]
+        read_spec(text, [f"flow[0]={step}}}"], without_the_default_split)
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.file) == (("flow", 0, "split", "use"), "--set")
 
 
 def test_shapes_are_those_after_the_overrides(good: str, registry: Registry) -> None:

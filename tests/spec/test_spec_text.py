@@ -140,7 +140,7 @@ FILES = {
     "UTF-16": ("a: 1".encode("utf-16"), "1:1", "UTF-8"),
     "binary": (b"\x7fELF\x00", "1:1", "text file"),
     "too long": (b"a: " + b"x" * MAX_BYTES, "None:None", "128 KB"),
-    "too long in bytes": (b"a: " + "é".encode() * (MAX_BYTES // 2), "None:None", "128 KB"),
+    "too long, cut within a character": (b"a: x" + "é".encode() * (MAX_BYTES // 2), "None:None", "128 KB"),
 }
 
 
@@ -161,7 +161,8 @@ def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("missing", "no such file"), (".", "directory"), ("a\0", "can't be read")]
+    ("name", "words"),
+    [("missing", "no such file"), (".", "is a directory: name a spec file"), ("a\0", "can't be read")],
 )
 def test_files_that_cannot_be_read(name: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=words):

@@ -1,1 +1,0 @@
-"""Three layers for flowkit."""
