@@ -9,9 +9,16 @@ import typer
 from typer.core import TyperGroup
 
 from flowkit import __version__
+from flowkit.cli.evaluate import evaluate
+from flowkit.cli.export import export
 from flowkit.cli.plugins import plugins
+from flowkit.cli.sample import sample
 from flowkit.cli.schema import schema
+from flowkit.cli.score import score
+from flowkit.cli.show import show
+from flowkit.cli.train import train
 from flowkit.cli.validate import validate
+from flowkit.cli.verify import verify
 from flowkit.errors import FlowkitError
 
 
@@ -56,8 +63,15 @@ def flowkit(version: Version = False) -> None:
 
 
 app.command()(validate)
+app.command()(show)
 app.command()(schema)
 app.command()(plugins)
+app.command()(train)
+app.command()(evaluate)
+app.command()(sample)
+app.command()(export)
+app.command()(verify)
+app.command()(score)
 
 
 def main() -> None:

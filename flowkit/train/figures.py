@@ -25,6 +25,6 @@ def evaluate(flow: Flow, data: Arrays, batch_size: int, draws: int = 1) -> float
     flow.eval()
     for batch, (x, context) in enumerate(in_order(data, batch_size)):
         context = None if context is None else context.to(flow.device)
-        total += flow.score(x.to(flow.device), context, draws=draws, seed=batch).double().sum().item()
+        total += flow.score(x.to(flow.device), context, draws=draws, seed=batch).cpu().double().sum().item()
     flow.train(training)
     return total / len(data.x)

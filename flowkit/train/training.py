@@ -50,10 +50,8 @@ def train(spec: Spec, directory: Path) -> Results:
     """
     _require_extra()
     spec, directory = with_absolute_paths(spec), directory.resolve()
-    flow, data = (
-        _build(spec),
-        load_data(spec),
-    )  # what is wrong shows before there's a directory
+    flow = _build(spec)  # whatever is wrong with it, or with the data, shows before there is a directory
+    data = load_data(spec)
     create(spec, directory)
     return _finish(flow, data, directory)
 

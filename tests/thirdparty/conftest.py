@@ -1,3 +1,3 @@
-"""What lies here is a distribution of its own: its tests run where it is installed, see tests/test_thirdparty.py."""
+"""What lies here is a distribution of its own: test_thirdparty.py runs its tests where it is installed."""
 
 collect_ignore = ["flowkit-example"]

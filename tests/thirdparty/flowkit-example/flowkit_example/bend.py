@@ -12,8 +12,8 @@ class Bend(Transformer):
     """y = a x + b √(1 + x²) + shift, with a = (r + l) / 2 and b = (r - l) / 2: slope l far left, r far right.
 
     log|∂y/∂x| = log(a + b x / √(1 + x²)). With w = y - shift and l r = a² - b² the inverse is
-    x = (a w - b √(w² + l r)) / (l r). θ = (log l, log r, shift), the first two softly limited to ± log max_slope.
-    A smooth leaky ReLU, √(1 + x²) standing for |x| as in Barron 2021, "Squareplus".
+    x = (a w - b √(w² + l r)) / (l r). θ = (log l, log r, shift), the logs softly limited to ± log max_slope.
+    A smooth leaky ReLU, with √(1 + x²) for |x| as in Barron 2021, "Squareplus".
     """
 
     n_params = 3

@@ -11,7 +11,8 @@ from flowkit.flow import ChannelLinear
 class Householder(ChannelLinear):
     """y = H_k … H_1 x at each position, H = I - 2 u uᵀ / uᵀu, the vectors u learned;  log|det| = 0.
 
-    Each H is its own inverse (Tomczak & Welling 2016, "Improving Variational Auto-Encoders using Householder Flow").
+    Each H is its own inverse (Tomczak & Welling 2016, "Improving Variational Auto-Encoders using Householder
+    Flow").
     """
 
     def __init__(self, event_shape: Sequence[int], reflections: int = 2) -> None:

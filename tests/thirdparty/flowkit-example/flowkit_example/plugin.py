@@ -15,7 +15,7 @@ class HouseholderConfig(BijectorConfig):
     """A learned rotation or reflection of the channels, the same at each position."""
 
     reflections: PositiveInt = 2
-    """Of how many reflections the map is the product; as many as there are channels give every orthogonal map."""
+    """How many reflections the map is made of; as many as there are channels reach every orthogonal map."""
 
 
 class BendConfig(TransformerConfig):
