@@ -62,8 +62,10 @@ class Registry:
             )
         if namespace not in self.entries:
             installed = ", ".join(sorted(self.entries)) or "none"
-            near = self._near(kind, name) or f"namespaces installed: {installed}"
-            raise UnknownPlugin(f"no plugin namespace {namespace!r} is installed", near)
+            message = f"no plugin namespace {namespace!r} is installed (installed: {installed})"
+            near = difflib.get_close_matches(namespace, self.entries, n=1)
+            hint = f"did you mean {near[0]}/?" if near else "pip install the package that brings it"
+            raise UnknownPlugin(message, hint)
         found = self.namespace(namespace)
         if (kind, name) not in found:
             others = [other for other, full in found if full == name]

@@ -9,6 +9,7 @@ def test_my_layer():
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 
 from flowkit.flow import Bijector, Transformer
@@ -29,10 +30,16 @@ def check_bijector(make: Callable[[], Bijector], context_shape: Shape | None = N
         try:
             check(Subject(make, context_shape, seed))
         except Exception as error:  # whatever a layer raises is a finding, and must not hide the others
-            failures.append(f"{name}: {error if isinstance(error, AssertionError) else repr(error)}")
+            failures.append(f"{name}: {error if isinstance(error, AssertionError) else _located(error)}")
     assert not failures, "\n".join(failures)
 
 
-def check_transformer(make: Callable[[], Transformer], event_shape: Shape = (5,), seed: int = 0) -> None:
+def check_transformer(make: Callable[[], Transformer], event_shape: Shape = (2, 3, 2), seed: int = 0) -> None:
     """The same for a transformer, with free parameters of its own for each element."""
     check_bijector(lambda: Elementwise(make(), event_shape), seed=seed)
+
+
+def _located(error: Exception) -> str:
+    """The error, and the innermost line of code that it came from."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno}, in {frame.name})"

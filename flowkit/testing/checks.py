@@ -187,6 +187,22 @@ def check_freeze(subject: Subject) -> None:
         _close(f"{name} log_det frozen", log_det_again, log_det, LOG_DET_TOLERANCE)
 
 
+def check_export(subject: Subject) -> None:
+    """Both directions can be exported with a batch size left open."""
+    bijector, batch = subject.bijector().float(), torch.export.Dim("batch")
+    x, context = (None if t is None else t.float() for t in subject.batch(3))
+    y = bijector.forward_and_log_det(x, context)[0].detach()
+    for name, module, given in (("forward", _Forward(bijector), x), ("inverse", _Inverse(bijector), y)):
+        inputs = (given,) if context is None else (given, context)
+        try:
+            torch.export.export(module, inputs, dynamic_shapes={"inputs": tuple({0: batch} for _ in inputs)})
+        except Exception as error:  # the exporter's errors share no narrower base
+            raise AssertionError(
+                f"{name} can't be exported with a batch size left open ({type(error).__name__}: "
+                f"{str(error).strip().splitlines()[0]}): are there branches on values, len(x), or int(x.shape[0])?"
+            ) from error
+
+
 CHECKS: dict[str, Callable[[Subject], None]] = {
     "shapes": check_shapes,
     "precision": check_precision,
@@ -200,6 +216,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
     "initialize": check_initialize,
     "merge": check_merge,
     "freeze": check_freeze,
+    "export": check_export,
 }
 """All checks, by their stable names."""
 
@@ -211,6 +228,11 @@ class _Forward(torch.nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         return self.bijector.forward_and_log_det(*inputs)
+
+
+class _Inverse(_Forward):
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        return self.bijector.inverse_and_log_det(*inputs)
 
 
 def _both_ways(

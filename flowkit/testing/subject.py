@@ -47,15 +47,20 @@ class Elementwise(Bijector):
         self.theta = nn.Parameter(torch.zeros(transformer.n_params, *event_shape))
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        y, log_derivative = self.transformer(x, self._theta(x))
-        return y, log_derivative.flatten(1).sum(1)
+        return self._summed(x, *self.transformer(x, self._theta(x)))
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x, log_derivative = self.transformer.inverse(y, self._theta(y))
-        return x, log_derivative.flatten(1).sum(1)
+        return self._summed(y, *self.transformer.inverse(y, self._theta(y)))
 
     def _theta(self, x: Tensor) -> Tensor:
         return self.theta.expand(x.shape[0], *self.theta.shape)
+
+    @staticmethod
+    def _summed(given: Tensor, value: Tensor, log_derivative: Tensor) -> tuple[Tensor, Tensor]:
+        assert log_derivative.shape == given.shape, (
+            f"the log-derivative must be elementwise, {list(given.shape)}, not {list(log_derivative.shape)}"
+        )
+        return value, log_derivative.flatten(1).sum(1)
 
 
 @torch.no_grad()

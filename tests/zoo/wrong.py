@@ -145,6 +145,15 @@ class Downcasts(ActNorm):
         return super().channels(v).float()
 
 
+@wrong("export")
+class FreezesTheBatch(ActNorm):
+    """Right in torch; its ONNX graph would only take the batch size that it was exported with."""
+
+    def forward_and_log_det(self, x, context=None):
+        y, log_det = super().forward_and_log_det(x, context)
+        return y, log_det[:1].expand(int(x.shape[0])) if len(x) == 3 else log_det
+
+
 @wrong("initialize")
 class NaNOnConstantChannel(ActNorm):
     def initialize(self, x, context=None):
@@ -240,6 +249,13 @@ class _NoClamp(Affine):
         return x, -log_derivative
 
 
+class _SumsTooEarly(Affine):
+    def forward(self, x, theta):
+        y, log_derivative = super().forward(x, theta)
+        return y, log_derivative.sum(-1)
+
+
+ZOO["LogDerivativeNotElementwise"] = (lambda: Elementwise(_SumsTooEarly(), (2, 3)), "shapes", None)
 ZOO["TransformerInverseSign"] = (lambda: Elementwise(_NoClamp(), (4,)), "inverse_log_det", None)
 
 
