@@ -13,16 +13,21 @@ def evaluate(
     split: Annotated[Literal["train", "val", "test"], typer.Option(help="The part of the data.")] = "test",
     draws: Annotated[int, typer.Option(min=1, help="Draws of dequantization noise to average over.")] = 8,
 ) -> None:
-    """Score a trained flow on its data: mean bits/dim for integer data, nats otherwise. Lower is better.
+    """Score a trained flow on its data, beside densities without a flow. Lower is better.
+
+    Mean bits/dim for integer data, nats otherwise.
 
     Example: flowkit evaluate runs/glow-digits
     """
     from flowkit import train as training
     from flowkit.flow import Flow
+    from flowkit.train.baselines import baselines
     from flowkit.train.figures import best_device
 
     flow = Flow.load(run).to(best_device())
     spec = flow.to_spec()
-    data = training.load_data(spec, [split])[split]
-    figure = training.evaluate(flow, data, spec.train.batch_size, draws)
-    typer.echo(f"{split}: {figure:.4f} {flow.unit}, {len(data.x)} events")
+    data = training.load_data(spec)
+    figure = training.evaluate(flow, data[split], spec.train.batch_size, draws)
+    typer.echo(f"{split}, {len(data[split].x)} events, {flow.unit}:")
+    for name, value in {"flow": figure, **baselines(data["train"], data[split], flow.levels)}.items():
+        typer.echo(f"  {name:<10}{value:.4f}")

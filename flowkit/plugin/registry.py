@@ -56,22 +56,21 @@ class Registry:
     def look_up(self, kind: str, name: str) -> Found:
         """The plugin ``namespace/name`` of this kind. Raises UnknownPlugin or PluginError."""
         namespace, slash, _ = name.partition("/")
-        if not slash:
-            raise UnknownPlugin(
-                f"{name!r} is not a plugin name: write namespace/name", self._near(kind, name)
-            )
-        if namespace not in self.entries:
-            installed = ", ".join(sorted(self.entries)) or "none"
-            message = f"no plugin namespace {namespace!r} is installed (installed: {installed})"
-            near = difflib.get_close_matches(namespace, self.entries, n=1)
-            hint = f"did you mean {near[0]}/?" if near else "pip install the package that brings it"
-            raise UnknownPlugin(message, hint)
-        found = self.namespace(namespace)
-        if (kind, name) not in found:
+        if slash and namespace in self.entries:
+            found = self.namespace(namespace)
+            if (kind, name) in found:
+                return found[kind, name]
             others = [other for other, full in found if full == name]
             message = f"{name} is a {others[0]}, not a {kind}" if others else f"there is no {kind} {name!r}"
-            raise UnknownPlugin(message, self._near(kind, name))
-        return found[kind, name]
+            advice = f"{kind}s installed: {', '.join(self._names(kind)) or 'none'}"
+        elif slash:
+            installed = ", ".join(sorted(self.entries)) or "none"
+            message = f"no plugin namespace {namespace!r} is installed (installed: {installed})"
+            advice = "pip install the package that brings it"
+        else:
+            message, advice = f"{name!r} is not a plugin name", "write namespace/name"
+        near = self._near(kind, name)
+        raise UnknownPlugin(message, f"did you mean {' or '.join(near)}?" if near else advice)
 
     def namespace(self, namespace: str) -> dict[tuple[str, str], Found]:
         """The plugins of one namespace, keyed by (kind, full name). Imports its module. Raises PluginError."""
@@ -104,16 +103,14 @@ class Registry:
     def _targets(self) -> dict[str, Found]:
         return {found.descriptor.target: found for found in self.installed()[0]}
 
-    def _near(self, kind: str, name: str) -> str | None:
-        """A "did you mean", over everything installed: only on the way to an error."""
-        names = [found.name for found in self.installed()[0] if found.kind == kind]
+    def _names(self, kind: str) -> list[str]:
+        return [found.name for found in self.installed()[0] if found.kind == kind]
+
+    def _near(self, kind: str, name: str) -> list[str]:
+        """What may have been meant, of everything installed: only on the way to an error."""
+        names = self._names(kind)
         by_last_part = [full for full in names if full.partition("/")[2] == name.rpartition("/")[2]]
-        near = by_last_part or difflib.get_close_matches(name, names, n=2, cutoff=0.5)
-        return (
-            f"did you mean {' or '.join(near)}?"
-            if near
-            else f"{kind}s installed: {', '.join(names) or 'none'}"
-        )
+        return by_last_part or difflib.get_close_matches(name, names, n=2, cutoff=0.5)
 
 
 def _distribution(entry: EntryPoint) -> tuple[str, str]:

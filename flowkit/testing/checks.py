@@ -190,7 +190,8 @@ def check_freeze(subject: Subject) -> None:
 def check_export(subject: Subject) -> None:
     """Both directions can be exported with a batch size left open."""
     bijector, batch = subject.bijector().float(), torch.export.Dim("batch")
-    x, context = (None if t is None else t.float() for t in subject.batch(3))
+    x, context = subject.batch(3)
+    x, context = x.float(), None if context is None else context.float()
     y = bijector.forward_and_log_det(x, context)[0].detach()
     for name, module, given in (("forward", _Forward(bijector), x), ("inverse", _Inverse(bijector), y)):
         inputs = (given,) if context is None else (given, context)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import image
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -20,22 +19,16 @@ from flowkit.train.batches import take
 if TYPE_CHECKING:  # whoever only draws samples needs no Lightning
     from flowkit.train.callbacks import Row
 
-IMAGES, POINTS = 64, 1000
+IMAGES, POINTS = 100, 1000
 """How many samples a grid and a scatter plot show."""
-
-MIN_WIDTH = 512
-"""Pixels; grids of small images are enlarged until they are at least so wide."""
 
 
 def draw_samples(flow: Flow, data: Arrays, path: Path) -> None:
-    """Samples, vectors beside as many events of the data; contexts are those of the data's first rows."""
+    """Samples beside as many events of the data; contexts are those of the data's first rows."""
     rows = slice(0, IMAGES if len(flow.event_shape) == 3 else POINTS)
     x, context = take(data, rows)
     samples = flow.sample(len(x), None if context is None else context.to(flow.device), seed=0).cpu()
-    if len(flow.event_shape) == 3:
-        _save_grid(samples, flow.levels, path)
-    else:
-        _save_points({"data": x, "samples": samples}, path)
+    _save({"data": x, "samples": samples}, flow.levels, path)
 
 
 def save_samples(samples: Tensor, levels: int | None, path: Path) -> None:
@@ -43,13 +36,29 @@ def save_samples(samples: Tensor, levels: int | None, path: Path) -> None:
     if path.suffix == ".npy":
         with replacing(path) as temporary:
             np.save(temporary, samples.numpy())
-    elif samples.dim() == 4:
-        _save_grid(samples, levels, path)
     else:
-        _save_points({"samples": samples}, path)
+        _save({"samples": samples}, levels, path)
 
 
-def _save_grid(images: Tensor, levels: int | None, path: Path) -> None:
+def _save(parts: dict[str, Tensor], levels: int | None, path: Path) -> None:
+    """Parts side by side, each under its name."""
+    figure = Figure(figsize=(4 * len(parts), 4.2), layout="constrained")
+    images = next(iter(parts.values())).dim() == 4
+    axes = figure.subplots(1, len(parts), sharex=not images, sharey=not images, squeeze=False)[0]
+    for axis, (title, x) in zip(axes, parts.items(), strict=True):
+        axis.set_title(title)
+        if images:
+            axis.imshow(_grid(x, levels))
+            axis.set_axis_off()
+        elif x.shape[1] == 1:
+            axis.hist(x[:, 0].numpy(), bins=50, density=True)
+        else:
+            axis.scatter(*x[:, :2].T.numpy(), s=3)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def _grid(images: Tensor, levels: int | None) -> np.ndarray:
     """Images [n, c, h, w] as one square grid: three channels in colour, otherwise the first in grey."""
     pixels = images.numpy() if images.shape[1] == 3 else np.repeat(images[:, :1].numpy(), 3, axis=1)
     low, high = (0, levels - 1) if levels else (pixels.min(), pixels.max())
@@ -57,26 +66,9 @@ def _save_grid(images: Tensor, levels: int | None, path: Path) -> None:
     n, _, height, width = pixels.shape
     across = math.ceil(math.sqrt(n))
     blank = np.ones((-n % across, 3, height, width))
-    tiles = np.pad(np.concatenate([pixels, blank]), ((0, 0), (0, 0), (1, 0), (1, 0)), constant_values=1)
+    tiles = np.pad(np.concatenate([pixels, blank]), ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=1)
     rows = tiles.reshape(-1, across, 3, height + 1, width + 1)
-    grid = rows.transpose(0, 3, 1, 4, 2).reshape(-1, across * (width + 1), 3)  # [down, across, 3]
-    scale = math.ceil(MIN_WIDTH / grid.shape[1])
-    with replacing(path) as temporary:
-        image.imsave(temporary, grid.repeat(scale, 0).repeat(scale, 1))
-
-
-def _save_points(parts: dict[str, Tensor], path: Path) -> None:
-    """The first two coordinates of each part, side by side on the same axes; a single one as a histogram."""
-    figure = Figure(figsize=(4 * len(parts), 4), layout="constrained")
-    axes = figure.subplots(1, len(parts), sharex=True, sharey=True, squeeze=False)[0]
-    for axis, (title, x) in zip(axes, parts.items(), strict=True):
-        axis.set_title(title)
-        if x.shape[1] == 1:
-            axis.hist(x[:, 0].numpy(), bins=50, density=True)
-        else:
-            axis.scatter(*x[:, :2].T.numpy(), s=3)
-    with replacing(path) as temporary:
-        figure.savefig(temporary)
+    return rows.transpose(0, 3, 1, 4, 2).reshape(-1, across * (width + 1), 3)  # [down, across, 3]
 
 
 def draw_loss(rows: Sequence[Row], unit: str, path: Path) -> None:

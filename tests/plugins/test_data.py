@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import pickle
 import struct
 import subprocess
 import sys
@@ -72,17 +73,13 @@ def test_the_parts_never_change() -> None:
 
 
 def write_idx(path: Path, values: np.ndarray) -> None:
-    content = (
-        bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes()
-    )
+    content = bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes()
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
 
 
 def mnist_directory(path: Path, suffix: str = "") -> Path:
     for prefix, n in (("train", 50), ("t10k", 20)):
-        write_idx(
-            path / f"{prefix}-images-idx3-ubyte{suffix}", np.arange(n * 12, dtype=np.uint8).reshape(n, 3, 4)
-        )
+        write_idx(path / f"{prefix}-images-idx3-ubyte{suffix}", np.arange(n * 12, dtype=np.uint8).reshape(n, 3, 4))
         write_idx(path / f"{prefix}-labels-idx1-ubyte{suffix}", np.arange(n, dtype=np.uint8) % 10)
     return path
 
@@ -98,9 +95,7 @@ def test_mnist(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_missing_mnist_file_is_named_with_the_place_where_it_belongs(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=rf"{tmp_path}/train-images-idx3-ubyte or .*\.gz: put .* into {tmp_path}"
-    ):
+    with pytest.raises(DataError, match=rf"{tmp_path}/train-images-idx3-ubyte or .*\.gz: put .* into {tmp_path}"):
         make("mnist", path=tmp_path).load("val")
 
 
@@ -138,7 +133,7 @@ def test_mnist_images_without_their_labels(tmp_path: Path) -> None:
 
 
 def save(path: Path, array: np.ndarray) -> Path:
-    np.save(path, array, allow_pickle=True)
+    np.save(path, array)
     return path
 
 
@@ -168,9 +163,23 @@ def test_npy_names_the_first_row_that_is_not_finite(tmp_path: Path) -> None:
         make("npy", path=save(tmp_path / "x.npy", events)).load("test")
 
 
+class Evil:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.path,))
+
+
 def test_npy_refuses_pickles_without_running_them(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"not a \.npy file of numbers"):
-        make("npy", path=save(tmp_path / "x.npy", np.array([[{}]], dtype=object))).load("train")
+    np.save(tmp_path / "array.npy", np.array([Evil(tmp_path / "owned")]), allow_pickle=True)
+    (tmp_path / "plain.npy").write_bytes(pickle.dumps(Evil(tmp_path / "owned")))
+    for name in ("array.npy", "plain.npy"):
+        with pytest.raises(DataError, match=r"not a \.npy file of numbers"):
+            make("npy", path=tmp_path / name).load("train")
+    assert not (tmp_path / "owned").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"1,2\n3,4\n"])

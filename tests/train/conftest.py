@@ -1,4 +1,4 @@
-"""A small run: moons, two couplings, four epochs of five steps."""
+"""A small run: moons, two couplings with dropout, four epochs of five steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPEC: dict[str, Any] = {
         {
             "repeat": 2,
             "flow": [
-                {"coupling": {"use": "glow/affine"}, "conditioner": {"use": "glow/mlp", "hidden": 8}},
+                {"coupling": {"use": "glow/affine"}, "conditioner": {"use": "glow/mlp", "hidden": 8, "dropout": 0.1}},
                 {"use": "glow/permute"},
             ],
         },

@@ -95,9 +95,7 @@ def test_train_refuses(spec: Path, arguments: tuple[str, ...], message: str) -> 
 
 def test_evaluate_prints_the_figure_of_the_results(runs: Path) -> None:
     results = json.loads((runs / "digits" / "results.json").read_text())
-    assert (
-        flowkit("evaluate", runs / "digits").stdout == f"test: {results['test']:.4f} bits/dim, 180 events\n"
-    )
+    assert flowkit("evaluate", runs / "digits").stdout == f"test: {results['test']:.4f} bits/dim, 180 events\n"
     val = flowkit("evaluate", runs / "digits", "--split", "val", "--draws", "1").stdout
     assert val == f"val: {results['val']:.4f} bits/dim, 180 events\n"
 
@@ -121,9 +119,7 @@ def test_sample_pictures(runs: Path, tmp_path: Path) -> None:
 
 def test_sample_takes_labels_in_turn_or_one_or_a_file(runs: Path, tmp_path: Path) -> None:
     def draw(*options: str | Path) -> np.ndarray:
-        assert (
-            flowkit("sample", runs / "digits", "-n", "11", "-o", tmp_path / "x.npy", *options).exit_code == 0
-        )
+        assert flowkit("sample", runs / "digits", "-n", "11", "-o", tmp_path / "x.npy", *options).exit_code == 0
         return np.load(tmp_path / "x.npy")
 
     np.save(tmp_path / "labels.npy", np.arange(11) % 10)

@@ -107,9 +107,7 @@ def test_what_does_not_fit_says_what_came_and_what_was_expected(tmp_path: Path, 
 
 def test_a_dataset_that_gives_nan_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = spec_of(tmp_path, X, event=EVENT)
-    monkeypatch.setattr(
-        "flowkit_data.npy.read_array", lambda path: np.where(np.arange(20)[:, None] < 9, X, np.nan)
-    )
+    monkeypatch.setattr("flowkit_data.npy.read_array", lambda path: np.where(np.arange(20)[:, None] < 9, X, np.nan))
     with pytest.raises(DataError, match=r"train part: event \d+ \(counted from 0\) holds NaN"):
         load_data(spec)
 

@@ -46,9 +46,7 @@ def test_the_average_has_the_buffers_of_the_flow(make_spec: MakeSpec) -> None:
 def test_the_schedule() -> None:
     factors = [learning_rate_factor(step, total=11, warmup=3, schedule="cosine") for step in range(11)]
     assert factors[:4] == [0.25, 0.5, 0.75, 1.0]
-    assert factors[7] == pytest.approx(0.5) and factors == sorted(factors[:4]) + sorted(
-        factors[4:], reverse=True
-    )
+    assert factors[7] == pytest.approx(0.5) and factors == sorted(factors[:4]) + sorted(factors[4:], reverse=True)
     assert learning_rate_factor(11, 11, 3, "cosine") == 0
     assert {learning_rate_factor(step, 11, 0, "constant") for step in range(11)} == {1.0}
     assert learning_rate_factor(4, total=4, warmup=9, schedule="cosine") == 0.5

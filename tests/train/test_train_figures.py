@@ -1,0 +1,36 @@
+"""The figure of a flow on data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from flowkit.flow import Flow
+from flowkit.plugin import Arrays
+from flowkit.train import evaluate
+
+
+@pytest.fixture
+def flow() -> Flow:
+    """log p(x) = -½ Σ (x_i / 4 - ½)² + const of two integers 0 … 3."""
+    return Flow.from_spec(
+        {"flowkit": 1, "event": {"shape": [2], "levels": 4}, "flow": [{"use": "glow/rescale"}], "context": None}
+    )
+
+
+def test_the_figure_is_the_mean_over_events_and_draws(flow: Flow) -> None:
+    x = np.arange(10, dtype=np.uint8).reshape(5, 2) % 4
+    scores = [flow.score(torch.tensor(x[i : i + 2]), draws=3, seed=i // 2) for i in (0, 2, 4)]
+    assert evaluate(flow, Arrays(x), 2, draws=3) == pytest.approx(torch.cat(scores).mean().item(), rel=1e-6)
+
+
+def test_batches_have_noise_of_their_own_and_always_the_same(flow: Flow) -> None:
+    x = np.ones((2, 2), np.uint8)
+    assert evaluate(flow, Arrays(x[:1]), 1) != evaluate(flow, Arrays(x), 1) == evaluate(flow, Arrays(x), 1)
+
+
+def test_evaluation_leaves_the_mode_as_it_was(flow: Flow) -> None:
+    for mode in (True, False):
+        evaluate(flow.train(mode), Arrays(np.ones((2, 2), np.uint8)), 1)
+        assert flow.training is mode
