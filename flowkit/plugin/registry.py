@@ -62,13 +62,13 @@ class Registry:
                 return found[kind, name]
             others = [other for other, full in found if full == name]
             message = f"{name} is a {others[0]}, not a {kind}" if others else f"there is no {kind} {name!r}"
-            advice = f"{kind}s installed: {', '.join(self._names(kind)) or 'none'}"
+            advice = self._all(kind)
         elif slash:
             installed = ", ".join(sorted(self.entries)) or "none"
             message = f"no plugin namespace {namespace!r} is installed (installed: {installed})"
             advice = "pip install the package that brings it"
         else:
-            message, advice = f"{name!r} is not a plugin name", "write namespace/name"
+            message, advice = f"{name!r} is not a plugin name: write namespace/name", self._all(kind)
         near = self._near(kind, name)
         raise UnknownPlugin(message, f"did you mean {' or '.join(near)}?" if near else advice)
 
@@ -102,6 +102,9 @@ class Registry:
     @cached_property
     def _targets(self) -> dict[str, Found]:
         return {found.descriptor.target: found for found in self.installed()[0]}
+
+    def _all(self, kind: str) -> str:
+        return f"{kind}s installed: {', '.join(self._names(kind)) or 'none'}"
 
     def _names(self, kind: str) -> list[str]:
         return [found.name for found in self.installed()[0] if found.kind == kind]

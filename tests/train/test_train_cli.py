@@ -95,9 +95,10 @@ def test_train_refuses(spec: Path, arguments: tuple[str, ...], message: str) -> 
 
 def test_evaluate_prints_the_figure_of_the_results(runs: Path) -> None:
     results = json.loads((runs / "digits" / "results.json").read_text())
-    assert flowkit("evaluate", runs / "digits").stdout == f"test: {results['test']:.4f} bits/dim, 180 events\n"
-    val = flowkit("evaluate", runs / "digits", "--split", "val", "--draws", "1").stdout
-    assert val == f"val: {results['val']:.4f} bits/dim, 180 events\n"
+    head, flow, *_ = flowkit("evaluate", runs / "digits").stdout.splitlines()
+    assert head == "test, 180 events, bits/dim:" and flow.split() == ["flow", f"{results['test']:.4f}"]
+    head, flow, *_ = flowkit("evaluate", runs / "digits", "--split", "val", "--draws", "1").stdout.splitlines()
+    assert head == "val, 180 events, bits/dim:" and flow.split() == ["flow", f"{results['val']:.4f}"]
 
 
 def test_sample_arrays(runs: Path, tmp_path: Path) -> None:
@@ -110,11 +111,11 @@ def test_sample_arrays(runs: Path, tmp_path: Path) -> None:
     assert draw("--temperature", "0.1").std() < draw().std()
 
 
-def test_sample_pictures(runs: Path, tmp_path: Path) -> None:
-    for run, shape in (("digits", (540, 540)), ("moons", (400, 400))):
-        result = flowkit("sample", runs / run, "-n", "32", "-o", tmp_path / "x.png")
-        assert result.stdout == f"32 samples: {tmp_path / 'x.png'}\n"
-        assert imread(tmp_path / "x.png").shape[:2] == shape
+@pytest.mark.parametrize("run", ["digits", "moons"])
+def test_sample_pictures(runs: Path, tmp_path: Path, run: str) -> None:
+    result = flowkit("sample", runs / run, "-n", "32", "-o", tmp_path / "x.png")
+    assert result.stdout == f"32 samples: {tmp_path / 'x.png'}\n"
+    assert imread(tmp_path / "x.png")[..., :3].std() > 0.05
 
 
 def test_sample_takes_labels_in_turn_or_one_or_a_file(runs: Path, tmp_path: Path) -> None:
