@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,8 +66,11 @@ def test_train_writes_runs_named_after_the_spec(spec: Path) -> None:
 
 
 def test_ctrl_c_says_how_to_go_on(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        patch.setattr(Validation, "on_train_epoch_end", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr(Validation, "on_train_epoch_end", interrupt)
         result = flowkit("train", spec, "-o", "run")
     assert result.exit_code == 130
     assert "`flowkit train --resume run` goes on" in result.stderr

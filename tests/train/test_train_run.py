@@ -133,6 +133,10 @@ def test_a_terminal_gets_a_bar_of_all_steps(
 # Kill and resume
 
 
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("overrides", [(), ("train.ema=null", "train.validate_every=3", "train.warmup=7")])
 @pytest.mark.parametrize("step", [0, 3, 10, 17])
 def test_a_killed_and_resumed_run_gives_the_numbers_of_an_uninterrupted_one(
@@ -180,12 +184,13 @@ def test_a_run_resumes_from_another_working_directory(
     assert resume(tmp_path / "run").epochs == 4
 
 
+@pytest.mark.parametrize("moment", ["on_fit_start", "on_train_epoch_end"])
 def test_ctrl_c_leaves_a_run_that_resumes_and_python_as_it_was(
-    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     handler = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Validation, "on_train_epoch_end", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr(Validation, moment, interrupt)
         train(make_spec(), tmp_path / "run")
     assert signal.getsignal(signal.SIGINT) is handler
     assert resume(tmp_path / "run").epochs == 4
