@@ -38,9 +38,7 @@ def _fit(arrays: Arrays, spec: Spec, where: str) -> Arrays:
 
 def _events(x: np.ndarray, event: Event, where: str) -> np.ndarray:
     if x.shape[1:] != event.shape:
-        raise DataError(
-            f"{where}: events have shape {list(x.shape[1:])}; the spec's event is {list(event.shape)}"
-        )
+        raise DataError(f"{where}: events have shape {list(x.shape[1:])}; the spec's event is {list(event.shape)}")
     if event.levels is None:
         if not np.issubdtype(x.dtype, np.floating):
             raise DataError(
@@ -80,7 +78,6 @@ def _contexts(arrays: Arrays, context: Context, where: str) -> np.ndarray:
         return _finite(given, where)
     if not np.issubdtype(given.dtype, np.integer) or given.min() < 0 or given.max() >= context.classes:
         raise DataError(
-            f"{where}: contexts are {given.dtype} from {given.min()} to {given.max()}; "
-            f"the spec's context are {wanted}"
+            f"{where}: contexts are {given.dtype} from {given.min()} to {given.max()}; the spec's context are {wanted}"
         )
     return given.astype(np.int64, copy=False)

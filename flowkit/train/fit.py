@@ -78,9 +78,7 @@ def fit(flow: Flow, settings: Train, data: dict[SplitName, Arrays], directory: P
             default_root_dir=directory,
         )
         try:
-            trainer.fit(
-                fitting, batches, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True
-            )
+            trainer.fit(fitting, batches, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
         except UnpicklingError as error:
             raise RunError(f"{checkpoint} can't be read: remove it, and the run begins anew") from error
     return Fitted(validation.weights, validation.best, validation.best_epoch, history.rows)
@@ -88,9 +86,7 @@ def fit(flow: Flow, settings: Train, data: dict[SplitName, Arrays], directory: P
 
 def _initialize(flow: Flow, batch: Batch) -> None:
     x, context = batch
-    flow.initialize(
-        flow.dequantize(x[:MAX_INITIAL_ROWS]), None if context is None else context[:MAX_INITIAL_ROWS]
-    )
+    flow.initialize(flow.dequantize(x[:MAX_INITIAL_ROWS]), None if context is None else context[:MAX_INITIAL_ROWS])
 
 
 @contextmanager

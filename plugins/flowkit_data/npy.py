@@ -52,7 +52,5 @@ def read_array(path: Path) -> np.ndarray:
         raise DataError(f"data/npy: {path} must hold one array of numbers, a row an event")
     finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
     if not finite.all():
-        raise DataError(
-            f"data/npy: {path}: row {int(finite.argmin())} (the first is 0) holds NaN or infinity"
-        )
+        raise DataError(f"data/npy: {path}: row {int(finite.argmin())} (the first is 0) holds NaN or infinity")
     return array
