@@ -59,4 +59,7 @@ class BaseConfig(PluginConfig):
 
 
 class DatasetConfig(PluginConfig):
-    """Where data comes from.  Built as ``Target(**fields)``."""
+    """Where data comes from.  Built as ``Target(**fields)``.
+
+    Fields of type pathlib.Path are made absolute when a run begins, so that it can be resumed from anywhere.
+    """
