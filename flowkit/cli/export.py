@@ -21,12 +21,13 @@ def export(
     """
     import json
 
-    import torch
     from rich.console import Console
 
+    from flowkit.export import REFERENCE_ROWS
     from flowkit.export import export as write_bundle
     from flowkit.flow import Flow
     from flowkit.flow.saving import RESULTS
+    from flowkit.train.batches import take
     from flowkit.train.data import load_data
     from flowkit_runtime.verification import table
 
@@ -34,7 +35,7 @@ def export(
     held_out = load_data(flow.to_spec(), ["test"])["test"]
     weights = json.loads((run / RESULTS).read_text(encoding="utf-8"))["weights"]
     output = output or Path("exports") / run.name
-    x, context = (None if a is None else torch.as_tensor(a) for a in (held_out.x, held_out.context))
+    x, context = take(held_out, slice(REFERENCE_ROWS))
     with Console(stderr=True).status("exporting and verifying …"):
         figures = write_bundle(flow, output, x, context, weights, overwrite)
     typer.echo(table(figures))

@@ -37,9 +37,7 @@ class Commands(TyperGroup):
 
 def _is_deliberate(error: Exception) -> bool:
     runtime = sys.modules.get("flowkit_runtime.errors")  # whoever raised one of its errors has imported it
-    return isinstance(error, FlowkitError) or (
-        runtime is not None and isinstance(error, runtime.FlowRuntimeError)
-    )
+    return isinstance(error, FlowkitError) or (runtime is not None and isinstance(error, runtime.FlowRuntimeError))
 
 
 def _print_version(wanted: bool) -> None:

@@ -8,7 +8,5 @@ import typer
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="PATH=VALUE", help="Override a field of the spec. May be given several times."
-    ),
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a field of the spec. May be given several times."),
 ]

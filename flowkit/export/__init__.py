@@ -1,5 +1,5 @@
 """Flow -> verified ONNX bundle."""
 
-from flowkit.export.bundle import export
+from flowkit.export.bundle import REFERENCE_ROWS, export
 
-__all__ = ["export"]
+__all__ = ["REFERENCE_ROWS", "export"]

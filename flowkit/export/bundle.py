@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from flowkit_runtime import verification
 from torch import Tensor
 
 from flowkit.errors import ExportError
@@ -22,6 +21,7 @@ from flowkit.export.graphs import OPSET, write_graphs
 from flowkit.flow import Flow
 from flowkit.spec import canonical, likelihood, lock, model_hash, to_yaml
 from flowkit.version import __version__
+from flowkit_runtime import verification
 
 FORMAT = 1
 REFERENCE_ROWS = 64
@@ -43,9 +43,7 @@ def export(
     """
     directory = Path(directory)
     if directory.exists() and not (overwrite and (directory / "manifest.json").is_file()):
-        hint = (
-            "pass --overwrite to replace it" if (directory / "manifest.json").is_file() else "choose another"
-        )
+        hint = "pass --overwrite to replace it" if (directory / "manifest.json").is_file() else "choose another"
         raise ExportError(f"{directory} exists: {hint}")
     directory.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
@@ -59,9 +57,7 @@ def export(
     return figures
 
 
-def _fill(
-    part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weights: str
-) -> list[verification.Figure]:
+def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weights: str) -> list[verification.Figure]:
     spec = flow.to_spec()
     exact = copy.deepcopy(flow).cpu().double().eval()
     write_graphs(exact.freeze().float(), part)
@@ -132,9 +128,7 @@ def _own_errors(exact: Flow, reference: dict[str, np.ndarray]) -> dict[str, floa
     own = _answers(flow, tensors["x"], tensors.get("context"))
     own["round_trip"] = own["decoded"]  # fp32 latents are decoded as they are
     with torch.no_grad():
-        of_reference = flow.inverse_and_log_det(
-            [tensors[name].float() for name in names], tensors.get("context")
-        )[0]
+        of_reference = flow.inverse_and_log_det([tensors[name].float() for name in names], tensors.get("context"))[0]
     own["decoded"] = of_reference.numpy()
     return verification.compare(names, reference, own)
 

@@ -63,9 +63,7 @@ def _example_context(flow: Flow) -> tuple[Tensor, ...]:
     return (torch.zeros(3, *(flow.context.shape or ())),)
 
 
-def _write(
-    module: nn.Module, args: tuple[Any, ...], inputs: list[str], outputs: list[str], path: Path
-) -> None:
+def _write(module: nn.Module, args: tuple[Any, ...], inputs: list[str], outputs: list[str], path: Path) -> None:
     model = _to_onnx(module.eval(), args, inputs, outputs)
     _strip(model)
     onnx.checker.check_model(model, full_check=True)
@@ -75,9 +73,7 @@ def _write(
     onnx.save_model(model, path)
 
 
-def _to_onnx(
-    module: nn.Module, args: tuple[Any, ...], inputs: list[str], outputs: list[str]
-) -> onnx.ModelProto:
+def _to_onnx(module: nn.Module, args: tuple[Any, ...], inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
     batch = {0: "batch"}
     dynamic = tuple(tuple(batch for _ in arg) if isinstance(arg, tuple) else batch for arg in args)
     try:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-
 import torch
 
 from flowkit.errors import FlowkitError, PluginError, ShapeError, format_path
-from flowkit.flow.context import context_shape
 from flowkit.flow.composition import Layer
+from flowkit.flow.context import context_shape
 from flowkit.flow.coupling import Coupling
 from flowkit.flow.factor_out import FactorOut
 from flowkit.plugin.config import Shape, SplitConfig

@@ -73,9 +73,7 @@ class ChannelRun:
 
     def affine_inverse(self, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
         """The same of the inverse of the run."""
-        return _affine(
-            [layer.channels_inverse for layer in reversed(self.layers)], self._probe(dtype, device)
-        )
+        return _affine([layer.channels_inverse for layer in reversed(self.layers)], self._probe(dtype, device))
 
     def log_det(self) -> Tensor:
         """Σ log|det A_i|, a scalar: the log-det at one position."""
@@ -85,9 +83,7 @@ class ChannelRun:
         """The run with its matrices, forward and inverse, and its log-det computed once and for all."""
         with torch.no_grad():
             affine, inverse = self.affine(dtype, device), self.affine_inverse(dtype, device)
-            return FrozenChannels(
-                self.layers[0].event_shape, affine, inverse, self.log_det().to(device, dtype)
-            )
+            return FrozenChannels(self.layers[0].event_shape, affine, inverse, self.log_det().to(device, dtype))
 
     def _probe(self, dtype: torch.dtype, device: torch.device) -> Tensor:
         """The unit vectors, then 0: [c + 1, c]."""

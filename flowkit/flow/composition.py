@@ -74,7 +74,8 @@ def _merge(run: list[Any]) -> list[Any]:
 def _runs(layers: Iterable[Any]) -> Iterator[list[Any]]:
     """Groups of neighbouring channel-linear layers; every other layer is a group of its own."""
     for linear, group in groupby(_flat(layers), lambda layer: isinstance(layer, ChannelLinear)):
-        yield from [list(group)] if linear else ([layer] for layer in group)
+        run = list(group)
+        yield from [run] if linear else ([layer] for layer in run)
 
 
 def _flat(layers: Iterable[Any]) -> Iterator[Any]:

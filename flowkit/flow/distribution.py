@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ class FlowDistribution(Distribution):
     ``sample`` draws from torch's global generator, as every distribution of torch does.
     """
 
-    arg_constraints: dict[str, Any] = {}
+    arg_constraints: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, flow: Flow, context: Tensor | None = None) -> None:
         self.flow, self.context = flow, context

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from flowkit_runtime import noise
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -22,6 +21,7 @@ from flowkit.flow.composition import Layer, frozen, merged
 from flowkit.flow.factor_out import FactorOut
 from flowkit.plugin.config import Shape
 from flowkit.spec import Context, Spec, read_spec, walk
+from flowkit_runtime import noise
 
 
 class Flow(nn.Module):
@@ -81,9 +81,7 @@ class Flow(nn.Module):
 
     # The bijection x <-> (z_1, …, z_L)
 
-    def forward_and_log_det(
-        self, x: Tensor, context: Tensor | None = None
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
         """The latents of continuous x, and log|det| [batch]."""
         self._check(x)
         context = conditioning.embed(self.context, context, x)
@@ -97,9 +95,7 @@ class Flow(nn.Module):
                 log_det = log_det + term
         return (*latents, x), log_det
 
-    def inverse_and_log_det(
-        self, latents: Sequence[Tensor], context: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def inverse_and_log_det(self, latents: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Continuous x of latents, and log|det| [batch] of this inverse map."""
         self._check_latents(latents)
         *latents, x = latents
@@ -142,9 +138,7 @@ class Flow(nn.Module):
         """
         if self.levels is None:
             return self.in_unit(self(x, context))
-        log_probs = [
-            self(_within(x.to(self.dtype), self._uniform(seed, draw, x)), context) for draw in range(draws)
-        ]
+        log_probs = [self(_within(x.to(self.dtype), self._uniform(seed, draw, x)), context) for draw in range(draws)]
         return self.in_unit(torch.stack(log_probs).mean(0))
 
     @property
@@ -164,11 +158,7 @@ class Flow(nn.Module):
     def dequantize(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Integers k -> k + u, u ~ U[0, 1); continuous data as it is. In the flow's precision."""
         x = x.to(self.dtype)
-        return (
-            x
-            if self.levels is None
-            else _within(x, torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x))
-        )
+        return x if self.levels is None else _within(x, torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x))
 
     # Data <-> latents, samples
 
@@ -193,10 +183,7 @@ class Flow(nn.Module):
 
         temperature scales the noise: below 1 gives likelier, less varied samples (Kingma & Dhariwal 2018, §6).
         """
-        eps = [
-            self._normal(n, shape, seed, stream) * temperature
-            for stream, shape in enumerate(self.latent_shapes)
-        ]
+        eps = [self._normal(n, shape, seed, stream) * temperature for stream, shape in enumerate(self.latent_shapes)]
         latents = [*eps[:-1], self.base.from_noise(eps[-1])]
         return self.decode(latents, conditioning.repeat(self.context, context, n))
 
@@ -210,7 +197,7 @@ class Flow(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Data-dependent initialization from one batch of continuous x, layer by layer. Does nothing the second time."""
+        """Data-dependent initialization from a batch of continuous x, layer by layer. Only the first call does it."""
         if self.initialized:
             return
         context = conditioning.embed(self.context, context, x)
@@ -274,9 +261,7 @@ class Flow(nn.Module):
             expected = ["batch", *self.event_shape]
             raise InputError(f"x has shape {list(x.shape)}; this flow takes {expected}".replace("'", ""))
         if not x.is_floating_point():
-            raise InputError(
-                "a density needs continuous values: use score(x) for integer data, or dequantize(x) first"
-            )
+            raise InputError("a density needs continuous values: use score(x) for integer data, or dequantize(x) first")
 
     def _check_latents(self, latents: Sequence[Tensor]) -> None:
         shapes = [tuple(z.shape[1:]) for z in latents]

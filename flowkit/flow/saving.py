@@ -69,9 +69,7 @@ def _use(module: nn.Module, registry: Registry) -> dict[str, Any]:
     """{use: name, **fields}, each field read from the attribute of its name."""
     found = registry.find_target(type(module))
     if found is None:
-        raise PluginError(
-            f"{type(module).__qualname__} is not the target of any installed plugin: register it"
-        )
+        raise PluginError(f"{type(module).__qualname__} is not the target of any installed plugin: register it")
     fields = found.descriptor.config.model_fields
     missing = [name for name in fields if not hasattr(module, name)]
     if missing:

@@ -57,18 +57,12 @@ class Descriptor:
         if not (isinstance(self.name, str) and NAME.fullmatch(self.name)):
             raise PluginError(f"the name {self.name!r} must be lower case: a letter, then letters, digits, _")
         if self.api != API_VERSION:
-            raise PluginError(
-                f"{self.name} asks for plugin API {self.api}; this flowkit has API {API_VERSION}"
-            )
+            raise PluginError(f"{self.name} asks for plugin API {self.api}; this flowkit has API {API_VERSION}")
         base = CONFIG_BASES[kind]
         if not (inspect.isclass(self.config) and issubclass(self.config, base)):
-            raise PluginError(
-                f"the config of {kind} {self.name} must derive from flowkit.plugin.{base.__name__}"
-            )
+            raise PluginError(f"the config of {kind} {self.name} must derive from flowkit.plugin.{base.__name__}")
         if not (isinstance(self.target, str) and TARGET.fullmatch(self.target)):
-            raise PluginError(
-                f'the target of {self.name} must read "package.module:Class", not {self.target!r}'
-            )
+            raise PluginError(f'the target of {self.name} must read "package.module:Class", not {self.target!r}')
 
     @property
     def summary(self) -> str:

@@ -48,9 +48,7 @@ class Ref:
         if isinstance(value, Use):
             return value
         if not isinstance(value, dict) or not isinstance(value.get("use"), str):
-            raise PydanticCustomError(
-                "plugin_reference", "must name a {kind}: {use: namespace/name}", vars(self)
-            )
+            raise PydanticCustomError("plugin_reference", "must name a {kind}: {use: namespace/name}", vars(self))
         assert info.context is not None, "read_spec gives the registry"
         registry: Registry = info.context["registry"]
         try:
@@ -70,9 +68,7 @@ class Ref:
             message = f"plugin {found.name} fails to read its fields: {type(error).__name__}: {error}"
             raise PydanticCustomError("broken_plugin", "{message}", {"message": message}) from error
 
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.with_info_plain_validator_function(
             self.validate, serialization=core_schema.plain_serializer_function_ser_schema(Use.dump)
         )

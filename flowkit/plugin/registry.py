@@ -78,9 +78,7 @@ class Registry:
             entry, *others = self.entries[namespace]
             if others:
                 rivals = " and ".join(_distribution(other)[0] for other in (entry, *others))
-                raise PluginError(
-                    f"plugin namespace {namespace!r} is claimed by {rivals}: uninstall all but one"
-                )
+                raise PluginError(f"plugin namespace {namespace!r} is claimed by {rivals}: uninstall all but one")
             self._loaded[namespace] = _read(entry)
         return self._loaded[namespace]
 
@@ -126,9 +124,7 @@ def _read(entry: EntryPoint) -> dict[tuple[str, str], Found]:
         descriptors = list(_descriptors(entry))
     except Exception as error:
         reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-        raise PluginError(
-            f"plugin {entry.name!r} ({distribution} {version}, {entry.value}): {reason}"
-        ) from error
+        raise PluginError(f"plugin {entry.name!r} ({distribution} {version}, {entry.value}): {reason}") from error
     return {
         (kind, f"{entry.name}/{d.name}"): Found(f"{entry.name}/{d.name}", kind, d, distribution, version)
         for kind, d in descriptors

@@ -25,8 +25,7 @@ def fields_at(path: Path, data: Any, registry: Registry) -> dict[str, str]:
             reader = StepReader.choose(data)
     use = {"use": "The plugin's name"} if isinstance(reader, Ref) else {}
     return use | {
-        name: " ".join((field.description or "").split())
-        for name, field in _fields(reader, data, registry).items()
+        name: " ".join((field.description or "").split()) for name, field in _fields(reader, data, registry).items()
     }
 
 

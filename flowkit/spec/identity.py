@@ -45,9 +45,7 @@ class _Representer(RoundTripRepresenter):
     """Writes null as null, where ruamel would write nothing."""
 
 
-_Representer.add_representer(
-    type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null")
-)
+_Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
 
 
 def to_yaml(spec: Spec | dict[str, Any]) -> str:

@@ -106,9 +106,7 @@ def _must_be(alternatives: list[ErrorDetails]) -> tuple[str, str | None]:
     """Message and suggestion."""
     value = alternatives[0]["input"]
     bounds = [{name: _plain(bound) for name, bound in found.get("ctx", {}).items()} for found in alternatives]
-    kinds = [
-        MUST_BE[found["type"]].format(**bound) for found, bound in zip(alternatives, bounds, strict=True)
-    ]
+    kinds = [MUST_BE[found["type"]].format(**bound) for found, bound in zip(alternatives, bounds, strict=True)]
     expected = " or ".join(dict.fromkeys(kinds))
     suggestion = _did_you_mean([value], re.findall("'([^']*)'", expected)) if isinstance(value, str) else None
     return f"must be {expected}, not {show(value)}", suggestion

@@ -122,9 +122,7 @@ class StepReader:
             return value
         reader = cls.choose(value)
         if reader is None:
-            raise PydanticCustomError(
-                "step", "a step has exactly one of the keys use, repeat, coupling, factor_out"
-            )
+            raise PydanticCustomError("step", "a step has exactly one of the keys use, repeat, coupling, factor_out")
         if isinstance(reader, Ref):
             return reader.validate(value, info)
         return reader.model_validate(value, context=info.context)

@@ -23,13 +23,9 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     names = {model: references[model, "validation"]["$ref"].removeprefix("#/$defs/") for model in models}
     generated = shared["$defs"]
 
-    definitions = {
-        name: generated[name] for name in generated if name not in {names[config] for config in configs}
-    }
+    definitions = {name: generated[name] for name in generated if name not in {names[config] for config in configs}}
     spec = definitions.pop(names[Spec])
-    definitions |= {
-        _key(found): _plugin(found, generated[names[found.descriptor.config]]) for found in plugins
-    }
+    definitions |= {_key(found): _plugin(found, generated[names[found.descriptor.config]]) for found in plugins}
     for kind in CONFIG_BASES:
         definitions[kind] = _one_of([_key(found) for found in plugins if found.kind == kind])
     definitions["step"] = _one_of(["bijector", *(names[model] for model in (Repeat, Coupling, FactorOut))])

@@ -89,9 +89,7 @@ def _step(item: Use | Coupling | FactorOut, path: Path, shape: Shape) -> Step:
     match item:
         case Use(config=BijectorConfig() as config):
             return Step(item, path, shape, tuple(config.output_shape(shape)))
-        case Coupling(
-            split=Use(config=SplitConfig() as split), conditioner=Use(config=ConditionerConfig() as network)
-        ):
+        case Coupling(split=Use(config=SplitConfig() as split), conditioner=Use(config=ConditionerConfig() as network)):
             network.check_shapes(*split.split_shapes(shape))
             return Step(item, path, shape, shape)
         case FactorOut():

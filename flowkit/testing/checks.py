@@ -60,9 +60,7 @@ def check_round_trip(subject: Subject) -> None:
     y, there = bijector.forward_and_log_det(x, context)
     back, again = bijector.inverse_and_log_det(y, context)
     _close("inverse(forward(x)) - x", back, x, ROUND_TRIP_TOLERANCE)
-    _close(
-        "forward log_det + inverse log_det", there, -again, LOG_DET_TOLERANCE * (1 + there.abs().max().item())
-    )
+    _close("forward log_det + inverse log_det", there, -again, LOG_DET_TOLERANCE * (1 + there.abs().max().item()))
     y, context = subject.batch(shape=bijector.output_shape)
     x, _ = bijector.inverse_and_log_det(y, context)
     _close("forward(inverse(y)) - y", bijector.forward_and_log_det(x, context)[0], y, ROUND_TRIP_TOLERANCE)
@@ -86,9 +84,7 @@ def check_gradients(subject: Subject) -> None:
     bijector = subject.bijector()
     x, context = subject.batch(2)
     inputs = [t.requires_grad_() for t in (x, context) if t is not None]
-    names, parameters = (
-        zip(*bijector.named_parameters(), strict=True) if list(bijector.parameters()) else ((), ())
-    )
+    names, parameters = zip(*bijector.named_parameters(), strict=True) if list(bijector.parameters()) else ((), ())
 
     def run(*values: Tensor) -> tuple[Tensor, ...]:
         given = {f"bijector.{n}": v for n, v in zip(names, values[len(inputs) :], strict=True)}
@@ -236,16 +232,12 @@ class _Inverse(_Forward):
         return self.bijector.inverse_and_log_det(*inputs)
 
 
-def _both_ways(
-    bijector: Bijector, x: Tensor, context: Tensor | None
-) -> list[tuple[str, tuple[Tensor, Tensor]]]:
+def _both_ways(bijector: Bijector, x: Tensor, context: Tensor | None) -> list[tuple[str, tuple[Tensor, Tensor]]]:
     forward = bijector.forward_and_log_det(x, context)
     return [("forward", forward), ("inverse", bijector.inverse_and_log_det(forward[0], context))]
 
 
-def _check_against_autodiff(
-    name: str, direction: Map, bijector: Bijector, x: Tensor, context: Tensor | None
-) -> None:
+def _check_against_autodiff(name: str, direction: Map, bijector: Bijector, x: Tensor, context: Tensor | None) -> None:
     size = math.prod(bijector.event_shape)
     for row in range(len(x)):
         one, c = x[row : row + 1], None if context is None else context[row : row + 1]
@@ -254,7 +246,8 @@ def _check_against_autodiff(
         given = direction(one, c)[1].item()
         error = abs(given - expected)
         assert error <= LOG_DET_TOLERANCE * max(1, abs(expected)), (
-            f"{name} log_det is {given:.12g}; the Jacobian by autodiff has {expected:.12g}{_hint(given, expected, bijector)}"
+            f"{name} log_det is {given:.12g}; the Jacobian by autodiff has {expected:.12g}"
+            f"{_hint(given, expected, bijector)}"
         )
 
 

@@ -79,9 +79,7 @@ class SqueezeConfig(BijectorConfig):
         c, h, w = event
         f = self.factor
         if h % f or w % f:
-            raise ShapeError(
-                f"squeeze needs height and width divisible by {f}: pad the data, or leave it out here"
-            )
+            raise ShapeError(f"squeeze needs height and width divisible by {f}: pad the data, or leave it out here")
         return (c * f * f, h // f, w // f)
 
 
@@ -96,9 +94,7 @@ class AffineConfig(TransformerConfig):
     @classmethod
     def _bounds(cls, scale: tuple[float, float] | str) -> tuple[float, float] | str:
         if not isinstance(scale, str) and not 0 < scale[0] < 1 < scale[1]:
-            raise PydanticCustomError(
-                "bounds", "needs bounds [lo, hi] with 0 < lo < 1 < hi, such as [0.25, 4]"
-            )
+            raise PydanticCustomError("bounds", "needs bounds [lo, hi] with 0 < lo < 1 < hi, such as [0.25, 4]")
         return scale
 
 
@@ -115,9 +111,7 @@ class ChannelsConfig(SplitConfig):
     def split_shapes(self, event: Shape) -> tuple[Shape, Shape]:
         c, *rest = event
         if c < 2:
-            raise ShapeError(
-                "this coupling needs 2 channels: squeeze first, or use split: {use: glow/checkerboard}"
-            )
+            raise ShapeError("this coupling needs 2 channels: squeeze first, or use split: {use: glow/checkerboard}")
         first, second = ((part, *rest) for part in halve(c))
         return (second, first) if self.swap else (first, second)
 
@@ -130,9 +124,7 @@ class CheckerboardConfig(SplitConfig):
 
     def split_shapes(self, event: Shape) -> tuple[Shape, Shape]:
         if len(event) != 3 or event[2] % 2:
-            raise ShapeError(
-                "a checkerboard needs an image with an even width: pad the data, or split: glow/channels"
-            )
+            raise ShapeError("a checkerboard needs an image with an even width: pad the data, or split: glow/channels")
         c, h, w = event
         return (c, h, w // 2), (c, h, w // 2)
 

@@ -103,10 +103,7 @@ def _no_bundle(root: Path) -> str:
             f"`flowkit export {root} -o DIR` and load DIR"
         )
     problem = f"has no {MANIFEST}" if root.is_dir() else "is not a directory"
-    return (
-        f"{root} {problem}; a bundle is a directory with {MANIFEST}, {ENCODER} and {DECODER}, "
-        f"made by `{_EXPORT}`"
-    )
+    return f"{root} {problem}; a bundle is a directory with {MANIFEST}, {ENCODER} and {DECODER}, made by `{_EXPORT}`"
 
 
 def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:

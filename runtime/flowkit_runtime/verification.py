@@ -52,9 +52,7 @@ def verify(directory: str | PathLike[str], providers: Sequence[Provider] | None 
     bundle = read_bundle(directory)
     reference = _read_reference(bundle)
     context = ["context"] if bundle.context is not None else []
-    encoder = open_graph(
-        bundle.directory / ENCODER, ["x", *context], [*bundle.latent_names, "log_prob"], providers
-    )
+    encoder = open_graph(bundle.directory / ENCODER, ["x", *context], [*bundle.latent_names, "log_prob"], providers)
     decoder = open_graph(bundle.directory / DECODER, [*bundle.latent_names, *context], ["x"], providers)
     answers = [_answers(bundle, encoder, decoder, reference, size) for size in BATCH_SIZES]
     own = bundle.manifest["torch_fp32"]
@@ -65,9 +63,7 @@ def verify(directory: str | PathLike[str], providers: Sequence[Provider] | None 
             own[quantity],
             YARDSTICK * own[quantity] + _rounding(quantity, reference, bundle),
         )
-        for quantity, errors in _collect(
-            compare(bundle.latent_names, reference, answer) for answer in answers
-        ).items()
+        for quantity, errors in _collect(compare(bundle.latent_names, reference, answer) for answer in answers).items()
     ]
     if not all(figure.passed for figure in figures):
         raise VerificationError(f"{directory} deviates from its fp64 model:\n{table(figures)}")
@@ -103,9 +99,7 @@ def _read_reference(bundle: Bundle) -> Arrays:
     except (OSError, ValueError, KeyError) as error:
         raise BundleError(f"{path} can't be read ({error}); export the bundle again") from error
     if not isinstance(bundle.manifest.get("torch_fp32"), dict):
-        raise BundleError(
-            f"{bundle.directory}: the manifest has no torch_fp32 errors; export the bundle again"
-        )
+        raise BundleError(f"{bundle.directory}: the manifest has no torch_fp32 errors; export the bundle again")
     return reference
 
 
@@ -120,9 +114,7 @@ def _answers(bundle: Bundle, encoder: Graph, decoder: Graph, reference: Arrays, 
 
 def _run(graph: Graph, outputs: Sequence[str], feed: Arrays, size: int) -> list[NDArray[np.float64]]:
     """All rows, ``size`` at a time."""
-    typed = {
-        name: array if array.dtype.kind == "i" else array.astype(np.float32) for name, array in feed.items()
-    }
+    typed = {name: array if array.dtype.kind == "i" else array.astype(np.float32) for name, array in feed.items()}
     rows = len(next(iter(typed.values())))
     parts = [
         graph.run(outputs, {name: array[start : start + size] for name, array in typed.items()})

@@ -26,9 +26,7 @@ def test_names_stay_whole_in_a_narrow_window() -> None:
 
 
 def test_broken_plugins_are_named_and_the_rest_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = Registry.discover().entries | {
-        "sad": [EntryPoint("sad", "a_module_that_is_nowhere", "flowkit")]
-    }
+    entries = Registry.discover().entries | {"sad": [EntryPoint("sad", "a_module_that_is_nowhere", "flowkit")]}
     monkeypatch.setattr(Registry, "discover", lambda: Registry(entries))
     result = CliRunner().invoke(app, ["plugins"])
     assert result.exit_code == 0

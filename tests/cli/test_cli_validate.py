@@ -50,15 +50,11 @@ def test_all_files_are_reported() -> None:
 
 
 def test_overrides() -> None:
-    result = CliRunner().invoke(
-        app, ["validate", "good.yaml", "--set", "flow[0].repeat=1", "--set", "train.epochs=2"]
-    )
+    result = CliRunner().invoke(app, ["validate", "good.yaml", "--set", "flow[0].repeat=1", "--set", "train.epochs=2"])
     assert result.stdout.startswith("good.yaml: valid: 3 layers")
     result = CliRunner().invoke(app, ["validate", "good.yaml", "--set", "train.epocs=2"])
     assert result.exit_code == 2
-    assert result.stderr.startswith(
-        "--set:1:7: train.epocs: unknown field 'epocs'\n    train.epocs=2\n          ^"
-    )
+    assert result.stderr.startswith("--set:1:7: train.epocs: unknown field 'epocs'\n    train.epocs=2\n          ^")
 
 
 def test_the_process() -> None:

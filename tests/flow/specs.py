@@ -38,7 +38,12 @@ VECTOR = {
         {"coupling": {"use": "spline/rational_quadratic"}, "conditioner": {"use": "glow/mlp", "hidden": 8}},
     ],
 }
-LABELS = {**copy.deepcopy(IMAGE), "context": {"classes": 5}}
+LABELS = {
+    "flowkit": 1,
+    "event": {"shape": [1, 4, 4], "levels": 17},
+    "context": {"classes": 5},
+    "flow": [{"use": "glow/rescale"}, {"use": "glow/squeeze"}, *STEP],
+}
 ARRAYS = {**copy.deepcopy(VECTOR), "context": {"shape": [2]}}
 
 SPECS = {"image": IMAGE, "vector": VECTOR, "labels": LABELS, "arrays": ARRAYS}

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from flowkit_glow.actnorm import ActNorm
-from flowkit_glow.convnet import NormedConv
 
 from flowkit.flow import Flow
+from flowkit_glow.actnorm import ActNorm
+from flowkit_glow.convnet import NormedConv
 from tests.flow.specs import SPECS, batch, perturbed
 
 

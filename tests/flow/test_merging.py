@@ -2,16 +2,16 @@
 
 import pytest
 import torch
-from flowkit_glow.actnorm import ActNorm
-from flowkit_glow.affine import Affine
-from flowkit_glow.conv1x1 import Conv1x1
-from flowkit_glow.permute import Permute
-from flowkit_glow.rescale import Rescale
 
 from flowkit.flow import Composition, FactorOut, Flow
 from flowkit.flow.channel_linear import ChannelRun
 from flowkit.flow.composition import MERGE_UP_TO, merged
 from flowkit.testing import perturb
+from flowkit_glow.actnorm import ActNorm
+from flowkit_glow.affine import Affine
+from flowkit_glow.conv1x1 import Conv1x1
+from flowkit_glow.permute import Permute
+from flowkit_glow.rescale import Rescale
 from tests.flow.specs import SPECS
 from tests.plugins.cases import coupling
 

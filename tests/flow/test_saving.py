@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from flowkit_glow.actnorm import ActNorm
-from flowkit_glow.affine import Affine
 from safetensors.torch import load_file
 
 from flowkit.errors import PluginError, RunError
 from flowkit.flow import Flow
 from flowkit.spec import model_hash, read_spec
+from flowkit_glow.actnorm import ActNorm
+from flowkit_glow.affine import Affine
 from tests.flow.specs import SPECS, batch, perturbed
 from tests.plugins.cases import coupling
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from flowkit.flow import Bijector, Composition, Coupling, Transformer
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Additive, Affine
 from flowkit_glow.conv1x1 import Conv1x1
@@ -16,8 +17,6 @@ from flowkit_glow.rescale import Rescale
 from flowkit_glow.splits import Channels, Checkerboard
 from flowkit_glow.squeeze import Squeeze
 from flowkit_spline.rational_quadratic import RationalQuadratic
-
-from flowkit.flow import Bijector, Composition, Coupling, Transformer
 
 IMAGE, ODD, COLUMN, VECTOR = (4, 3, 2), (3, 5, 3), (1, 3, 3), (5,)
 
@@ -35,9 +34,7 @@ def coupling(
     kept, transformed = config.split_shapes(tuple(event))
     make = ConvNet if len(event) == 3 else MLP
     conditioner = make(kept, (transformer.n_params, *transformed), context, **{"hidden": 6, **network})
-    return Coupling(
-        {"channels": Channels, "checkerboard": Checkerboard}[split](event, swap), conditioner, transformer
-    )
+    return Coupling({"channels": Channels, "checkerboard": Checkerboard}[split](event, swap), conditioner, transformer)
 
 
 CHANNEL_LINEAR: dict[str, Callable[[tuple[int, ...]], Bijector]] = {
@@ -77,9 +74,7 @@ BIJECTORS: dict[str, Callable[[], Bijector]] = {
     "coupling-checkerboard-swap": lambda: coupling((2, 2, 4), Affine(), split="checkerboard", swap=True),
     "coupling-no-hidden": lambda: coupling(IMAGE, Affine(), hidden=0),
     "coupling-no-normalization": lambda: coupling(IMAGE, Affine(), normalization="none"),
-    "composition": lambda: Composition(
-        [ActNorm(IMAGE), Conv1x1(IMAGE), coupling(IMAGE, Affine()), ActNorm(IMAGE)]
-    ),
+    "composition": lambda: Composition([ActNorm(IMAGE), Conv1x1(IMAGE), coupling(IMAGE, Affine()), ActNorm(IMAGE)]),
 }
 
 CONDITIONAL: dict[str, tuple[Callable[[], Bijector], tuple[int, ...]]] = {

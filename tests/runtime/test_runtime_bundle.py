@@ -160,9 +160,7 @@ def test_cuda_is_chosen_only_where_it_can_run(monkeypatch, tmp_path, available, 
 
 def run_python(program, *arguments):
     environment = os.environ | {"PYTHONPATH": str(Path(flowkit_runtime.__file__).parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", program, *arguments], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done
 

@@ -29,11 +29,7 @@ def delete(text: str, rng: random.Random) -> str:
 
 def insert(text: str, rng: random.Random) -> str:
     at = rng.randrange(len(text))
-    return (
-        text[:at]
-        + rng.choice([*"\t\0\x1b:-[]{},&*!|>'\"%@`#? \n\r\u0085\ufeff", "\ud800", *VALUES])
-        + text[at:]
-    )
+    return text[:at] + rng.choice([*"\t\0\x1b:-[]{},&*!|>'\"%@`#? \n\r\u0085\ufeff", "\ud800", *VALUES]) + text[at:]
 
 
 def swap_value(text: str, rng: random.Random) -> str:

@@ -122,9 +122,7 @@ def test_refused(text: str, where: str, words: str) -> None:
     (problem,) = caught.value.problems
     assert (problem.file, f"{problem.line}:{problem.column}") == ("f", where)
     assert words in problem.message
-    assert problem.source is None or problem.source == text.splitlines()[(problem.line or 1) - 1].replace(
-        "\t", " "
-    )
+    assert problem.source is None or problem.source == text.splitlines()[(problem.line or 1) - 1].replace("\t", " ")
 
 
 def test_the_deepest_that_is_allowed() -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+
+from flowkit.flow import Bijector, ChannelLinear
+from flowkit.testing import Elementwise
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Affine
 from flowkit_glow.conv1x1 import Conv1x1
@@ -10,10 +14,6 @@ from flowkit_glow.permute import Permute
 from flowkit_glow.splits import Channels
 from flowkit_glow.squeeze import Squeeze
 from flowkit_spline.rational_quadratic import RationalQuadratic
-from torch import Tensor, nn
-
-from flowkit.flow import Bijector, ChannelLinear
-from flowkit.testing import Elementwise
 from tests.plugins.cases import coupling
 
 EVENT = (4, 3, 2)
@@ -227,9 +227,7 @@ class _Chunk(Channels):
     def merge(self, kept, transformed):
         whole = super().merge(kept, transformed)
         half = self.event_shape[0] // 2
-        return (
-            torch.cat([whole[:, half + 1 :], whole[:, : half + 1]], 1) if self.event_shape[0] % 2 else whole
-        )
+        return torch.cat([whole[:, half + 1 :], whole[:, : half + 1]], 1) if self.event_shape[0] % 2 else whole
 
 
 class _SharpEdges(RationalQuadratic):
