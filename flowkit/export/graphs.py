@@ -6,7 +6,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.errors import ExportError
-from flowkit.flow import Flow
+from flowkit.flow import Bijector, Coupling, Flow
+from flowkit.flow import context as conditioning
+from flowkit.flow.tracing import why_untraceable
 
 OPSET = 20
 """The version of the ONNX operators. 18 to 24 work; 17 and 27 give invalid graphs."""
@@ -51,8 +53,24 @@ def write_graphs(flow: Flow, directory: Path) -> None:
     names = [f"z_{i}" for i in range(1, len(latents) + 1)]
     context = _example_context(flow)
     context_name = ["context"] if context else []
-    _write(Encode(flow), (x, *context), ["x", *context_name], [*names, "log_prob"], directory / "encode.onnx")
-    _write(Decode(flow), (latents, *context), [*names, *context_name], ["x"], directory / "decode.onnx")
+    try:
+        _write(Encode(flow), (x, *context), ["x", *context_name], [*names, "log_prob"], directory / "encode.onnx")
+        _write(Decode(flow), (latents, *context), [*names, *context_name], ["x"], directory / "decode.onnx")
+    except ExportError as error:
+        with _quiet():
+            blame = _blame(flow)
+        raise ExportError(f"this flow can't be exported to ONNX: {blame or error}") from error
+
+
+def _blame(flow: Flow) -> str | None:
+    """The first layer that can't be exported by itself, and why; None if each can."""
+    example = _example_context(flow)
+    context = conditioning.embed(flow.context, example[0] if example else None, torch.zeros(3, 1))
+    for index, layer in enumerate(flow.layers):
+        if isinstance(layer, Bijector) and (reason := why_untraceable(layer, context, torch.float32)):
+            parts = [layer.transformer, layer.conditioner] if isinstance(layer, Coupling) else [layer]
+            return f"frozen layer {index} ({', '.join(type(part).__name__ for part in parts)}), {reason}"
+    return None
 
 
 def _example_context(flow: Flow) -> tuple[Tensor, ...]:
@@ -84,7 +102,7 @@ def _to_onnx(module: nn.Module, args: tuple[Any, ...], inputs: list[str], output
             )  # fmt: skip
     except Exception as error:  # the exporter's errors share no narrower base
         cause = error.__cause__ or error
-        raise ExportError(f"torch can't export this flow to ONNX: {type(cause).__name__}: {cause}") from error
+        raise ExportError(f"{type(cause).__name__}: {cause}") from error
     assert program is not None
     return program.model_proto
 
@@ -100,13 +118,12 @@ def _strip(model: onnx.ModelProto) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the exporter's own chatter. Warnings from flowkit and its plugins get through."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    threshold = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             for module in ("torch", "onnxscript", "onnx_ir", "copyreg"):
                 warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(threshold)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from flowkit.errors import PluginError, RunError
@@ -26,7 +26,7 @@ WEIGHTS, SPEC, RESULTS = "weights.safetensors", "spec.yaml", "results.json"
 def write_weights(flow: nn.Module, path: Path) -> None:
     """Write all parameters and buffers."""
     with replacing(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in flow.state_dict().items()}, temporary)
+        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in flow.state_dict().items()}))
 
 
 def read_run(directory: Path) -> tuple[Spec, dict[str, Tensor]]:

@@ -17,12 +17,13 @@ class Rescale(ChannelLinear):
     def __init__(self, event_shape: Sequence[int], low: float, high: float) -> None:
         super().__init__(event_shape)
         self.low, self.high = low, high
+        self.scale, self.shift = 1 / (high - low), -low / (high - low) - 0.5
 
     def channels(self, v: Tensor) -> Tensor:
-        return (v - self.low) / (self.high - self.low) - 0.5
+        return v * self.scale + self.shift
 
     def channels_inverse(self, v: Tensor) -> Tensor:
-        return (v + 0.5) * (self.high - self.low) + self.low
+        return (v - self.shift) / self.scale
 
     def log_det(self) -> Tensor:
         return torch.tensor(-self.event_shape[0] * math.log(self.high - self.low), dtype=torch.float64)

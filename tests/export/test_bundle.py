@@ -11,11 +11,13 @@ import flowkit_runtime
 from flowkit.errors import ExportError
 from flowkit.export import bundle as bundles
 from flowkit.export import export
-from flowkit.flow import Flow
+from flowkit.flow import Bijector, Flow
 from flowkit.testing import perturb
+from flowkit_glow.affine import Affine
 from flowkit_runtime import verification
 from flowkit_runtime.errors import BundleError, VerificationError
 from tests.flow.specs import SPECS, batch
+from tests.plugins.cases import coupling
 
 
 def trained_like(name):
@@ -156,3 +158,24 @@ def test_overwrite_replaces_a_bundle(tmp_path):
     export(flow, tmp_path / "b", weights="ema", overwrite=True)
     assert json.loads((tmp_path / "b" / "manifest.json").read_text())["weights"] == "ema"
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_layer_that_cannot_be_exported_is_named(tmp_path, capfd):
+    flow = trained_like("arrays")
+    layers = [flow.layers[0], coupling((3,), Affine(), context=(2,)), Opaque((3,))]
+    broken = Flow(layers, context=flow.context)
+    broken.spec = flow.spec  # what it would be, were it registered
+    with pytest.raises(ExportError, match=r"frozen layer 2 \(Opaque\), forward: .*branch on values"):
+        export(broken, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
+
+
+class Opaque(Bijector):
+    """Right in torch, and impossible to trace."""
+
+    def forward_and_log_det(self, x, context=None):
+        return (x if x.max() > 3 else x * 1), x.new_zeros(len(x))
+
+    def inverse_and_log_det(self, y, context=None):
+        return y, y.new_zeros(len(y))
