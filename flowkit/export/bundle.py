@@ -130,7 +130,7 @@ def _own_errors(exact: Flow, reference: dict[str, np.ndarray]) -> dict[str, floa
     with torch.no_grad():
         of_reference = flow.inverse_and_log_det([tensors[name].float() for name in names], tensors.get("context"))[0]
     own["decoded"] = of_reference.numpy()
-    return verification.compare(names, reference, own)
+    return verification.compare(names, exact.levels, reference, own)
 
 
 def _put(part: Path, directory: Path) -> None:

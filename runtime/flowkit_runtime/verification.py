@@ -25,7 +25,8 @@ class Figure:
     """The largest error of one quantity over all reference rows and batch sizes.
 
     Attributes:
-        quantity: latents and round_trip in their own units, log_prob in bits/dim, decoded in data units.
+        quantity: latents in their own units, log_prob in bits/dim; decoded and round_trip in data units, for
+            integer data as a share of its range [0, levels).
         error: of the graphs, against fp64.
         torch_fp32: of the same model in fp32 torch, against fp64.
         limit: the most that `error` may be: 3 times torch_fp32, and some roundings.
@@ -63,21 +64,24 @@ def verify(directory: str | PathLike[str], providers: Sequence[Provider] | None 
             own[quantity],
             YARDSTICK * own[quantity] + _rounding(quantity, reference, bundle),
         )
-        for quantity, errors in _collect(compare(bundle.latent_names, reference, answer) for answer in answers).items()
+        for quantity, errors in _collect(
+            compare(bundle.latent_names, bundle.levels, reference, answer) for answer in answers
+        ).items()
     ]
     if not all(figure.passed for figure in figures):
         raise VerificationError(f"{directory} deviates from its fp64 model:\n{table(figures)}")
     return figures
 
 
-def compare(latent_names: Sequence[str], reference: Arrays, answer: Arrays) -> dict[str, float]:
-    """The largest error of each quantity; log_prob in bits/dim."""
+def compare(latent_names: Sequence[str], levels: int | None, reference: Arrays, answer: Arrays) -> dict[str, float]:
+    """The largest error of each quantity, in the units of Figure."""
+    span = levels or 1
     dim = math.prod(reference["x"].shape[1:]) * math.log(2.0)
     return {
         "latents": max(_largest(answer[name] - reference[name]) for name in latent_names),
         "log_prob": _largest(answer["log_prob"] - reference["log_prob"]) / dim,
-        "decoded": _largest(answer["decoded"] - reference["decoded"]),
-        "round_trip": _largest(answer["round_trip"] - reference["x"]),
+        "decoded": _largest(answer["decoded"] - reference["decoded"]) / span,
+        "round_trip": _largest(answer["round_trip"] - reference["x"]) / span,
     }
 
 
@@ -129,9 +133,11 @@ def _collect(errors: Iterator[dict[str, float]]) -> dict[str, list[float]]:
 
 
 def _rounding(quantity: str, reference: Arrays, bundle: Bundle) -> float:
+    """Some roundings in fp32 of the largest value, in the units of Figure."""
     arrays = {"latents": [reference[name] for name in bundle.latent_names], "round_trip": [reference["x"]]}
-    largest = max(_largest(array) for array in arrays.get(quantity, [reference.get(quantity, np.zeros(1))]))
-    unit = math.prod(bundle.event_shape) * math.log(2.0) if quantity == "log_prob" else 1.0
+    largest = max(_largest(array) for array in arrays.get(quantity) or [reference[quantity]])
+    dim = math.prod(bundle.event_shape) * math.log(2.0)
+    unit = {"latents": 1.0, "log_prob": dim}.get(quantity, bundle.levels or 1)
     return _ROUNDINGS * float(np.finfo(np.float32).eps) * largest / unit
 
 
