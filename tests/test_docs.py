@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flowkit.spec import read_spec, walk
+from flowkit.spec import SpecError, read_spec, walk
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -20,6 +20,26 @@ SPECS = [text for page in PAGES for kind, text in BLOCK.findall(page.read_text("
 @pytest.mark.parametrize("text", SPECS, ids=lambda text: text[:40])
 def test_the_specs_shown_are_valid(text):
     walk(read_spec(text))
+
+
+BROKEN = """\
+flowkit: 1
+event: {shape: [1, 8, 8], levels: 17}
+flow:
+  - use: glow/rescale
+  - use: glow/squeze
+  - coupling: {use: glow/affine}
+    conditioner: {use: glow/convnet, hiden: 48}
+"""
+
+
+def test_the_messages_shown_are_those_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("broken.yaml").write_text(BROKEN, "utf-8")
+    (shown,) = [text for kind, text in BLOCK.findall(PAGES[0].read_text("utf-8")) if kind == "text"]
+    with pytest.raises(SpecError) as caught:
+        read_spec(Path("broken.yaml"))
+    assert f"{caught.value}\n" == shown
 
 
 def test_links_lead_somewhere():
@@ -33,7 +53,7 @@ def test_the_readme_runs_as_written(tmp_path):
     shutil.copytree(ROOT / "specs", tmp_path / "specs")
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for kind, text in BLOCK.findall((ROOT / "README.md").read_text("utf-8")):
-        if kind == "yaml" or text.startswith("make"):  # the two commands are what CI runs
+        if kind in ("yaml", "text") or text.startswith("make"):  # the two commands are what CI runs
             continue
         command = ["bash", "-ec", text] if kind == "bash" else [sys.executable, "-c", text]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 
+import torch
 from pytorch_lightning import Trainer
 from rich.console import Console
 from torch import Tensor
@@ -54,7 +54,9 @@ def fit(flow: Flow, settings: Train, data: dict[SplitName, Arrays], directory: P
     """
     batches = training_batches(data["train"], settings.batch_size, settings.seed)
     checkpoint = directory / CHECKPOINT
-    if not checkpoint.exists():
+    if checkpoint.exists():
+        _check_readable(checkpoint)
+    else:
         _initialize(flow, next(iter(batches)))
     average = None if settings.ema is None else Average(flow, settings.ema)
     fitting = Fitting(flow, settings, settings.epochs * len(batches))
@@ -77,11 +79,15 @@ def fit(flow: Flow, settings: Train, data: dict[SplitName, Arrays], directory: P
             enable_model_summary=False,
             default_root_dir=directory,
         )
-        try:
-            trainer.fit(fitting, batches, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
-        except UnpicklingError as error:
-            raise RunError(f"{checkpoint} can't be read: remove it, and the run begins anew") from error
+        trainer.fit(fitting, batches, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
     return Fitted(validation.weights, validation.best, validation.best_epoch, history.rows)
+
+
+def _check_readable(checkpoint: Path) -> None:
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises what its readers of zip files and pickles raise
+        raise RunError(f"{checkpoint} can't be read: remove it, and the run begins anew") from error
 
 
 def _initialize(flow: Flow, batch: Batch) -> None:

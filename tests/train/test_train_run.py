@@ -212,6 +212,17 @@ def test_a_checkpoint_is_loaded_without_running_what_it_pickles(
     assert not (tmp_path / "owned").exists()
 
 
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, make_spec: MakeSpec, killed_at: Any) -> None:
+    with killed_at(7):
+        train(make_spec(), tmp_path / "run")
+    file = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    file.write_bytes(file.read_bytes()[:-200])
+    with pytest.raises(RunError, match=r"last\.ckpt can't be read: remove it"):
+        resume(tmp_path / "run")
+    file.unlink()
+    assert resume(tmp_path / "run").epochs == 4
+
+
 # What is refused
 
 
