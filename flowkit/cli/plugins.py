@@ -18,10 +18,11 @@ def plugins() -> None:
 
     found, broken = Registry.discover().installed()
     table = Table(box=None)
-    for title in ("name", "kind", "summary", "distribution", "version"):
+    for title in ("name", "kind", "summary", "from"):
         table.add_column(title, no_wrap=title != "summary")
     for plugin in sorted(found, key=lambda plugin: (plugin.kind, plugin.name)):
-        cells = (plugin.name, plugin.kind, plugin.descriptor.summary, plugin.distribution, plugin.version)
+        origin = f"{plugin.distribution} {plugin.version}"
+        cells = (plugin.name, plugin.kind, plugin.descriptor.summary, origin)
         table.add_row(*map(Text, cells))  # as Text, for "[0, 256)" is no markup
     Console().print(table)
     for error in broken.values():
