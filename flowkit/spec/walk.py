@@ -76,6 +76,14 @@ def latent_shapes(spec: Spec) -> list[Shape]:
     return [step.latent_shape for step in steps if step.latent_shape] + [steps[-1].output_shape]
 
 
+def likelihood(spec: Spec) -> Likelihood:
+    """What log_prob is for this flow: exact if it is for every layer, otherwise the weakest of them."""
+    uses = [step.item.coupling if isinstance(step.item, Coupling) else step.item for step in walk(spec)]
+    classes = {use.plugin.descriptor.likelihood for use in uses if isinstance(use, Use)}
+    weakest_first: tuple[Likelihood, ...] = ("estimate", "lower_bound", "exact")
+    return next(each for each in weakest_first if each in {*classes, "exact"})
+
+
 def _expand(items: Iterable[Item], path: Path) -> Iterator[tuple[Use | Coupling | FactorOut, Path]]:
     for index, item in enumerate(items):
         if isinstance(item, Repeat):
@@ -98,11 +106,3 @@ def _step(item: Use | Coupling | FactorOut, path: Path, shape: Shape) -> Step:
                 raise ShapeError("factor_out divides the channels, and there is only one")
             return Step(item, path, shape, (kept, *shape[1:]), (leaves, *shape[1:]))
     raise TypeError(f"not a step of a flow: {item!r}")
-
-
-def likelihood(spec: Spec) -> Likelihood:
-    """What log_prob is for this flow: exact if it is for every layer, otherwise the weakest of them."""
-    uses = [step.item.coupling if isinstance(step.item, Coupling) else step.item for step in walk(spec)]
-    classes = {use.plugin.descriptor.likelihood for use in uses if isinstance(use, Use)}
-    weakest_first: tuple[Likelihood, ...] = ("estimate", "lower_bound", "exact")
-    return next(each for each in weakest_first if each in {*classes, "exact"})

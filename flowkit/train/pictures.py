@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from torch import Tensor
 
 from flowkit.files import replacing
@@ -42,7 +43,7 @@ def save_samples(samples: Tensor, levels: int | None, path: Path) -> None:
 
 def _save(parts: dict[str, Tensor], levels: int | None, path: Path) -> None:
     """Parts side by side, each under its name."""
-    figure = Figure(figsize=(4 * len(parts), 4.2), layout="constrained")
+    figure = Figure(figsize=(4 * len(parts), 4.4), layout=ConstrainedLayoutEngine(h_pad=0.12))
     images = next(iter(parts.values())).dim() == 4
     axes = figure.subplots(1, len(parts), sharex=not images, sharey=not images, squeeze=False)[0]
     for axis, (title, x) in zip(axes, parts.items(), strict=True):
