@@ -15,7 +15,11 @@ from flowkit.flow.factor_out import FactorOut
 from flowkit.plugin.config import Shape
 
 MERGE_UP_TO = 192
-"""Channels up to which merging a run pays: its c×c products grow with c³, what they save with c."""
+"""Channels up to which merging pays or costs nothing: its c×c products grow with c³, what they save with c.
+
+Forward and backward of actnorm and conv1x1, merged over layer by layer, two CPU cores: 0.8 at c = 12, 1.0 at 48 to
+192, 1.1 at 384, 1.5 at 768.
+"""
 
 Layer = Bijector | FactorOut
 """What a flow is made of."""
