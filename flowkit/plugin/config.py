@@ -7,7 +7,14 @@ written back as a spec.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import ast
+import inspect
+import textwrap
+from itertools import pairwise
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic_core import core_schema
 
 Shape = tuple[int, ...]
 
@@ -17,10 +24,49 @@ def halve(channels: int) -> tuple[int, int]:
     return channels - channels // 2, channels // 2
 
 
-class PluginConfig(BaseModel):
-    """Fields that a spec may set. Unknown fields, NaN and infinity are errors."""
+class Documented(BaseModel):
+    """A mapping in a spec. Unknown fields, NaN and infinity are errors.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    A field is documented by the string below it. The strings are read from the source when they are asked for, on
+    the way to an error or a schema: pydantic's own ``use_attribute_docstrings`` would read it at each import.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def field_docs(cls) -> dict[str, str]:
+        """What each field is for, where it is said."""
+        docs: dict[str, str] = {}
+        for base in reversed(cls.__mro__):
+            docs |= _strings_below_fields(base) if issubclass(base, Documented) else {}
+        return docs | {name: field.description for name, field in cls.model_fields.items() if field.description}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        generated = handler(schema)
+        properties = handler.resolve_ref_schema(generated).get("properties", {})
+        for name, text in cls.field_docs().items():
+            properties.get(name, {})["description"] = text
+        return generated
+
+
+def _strings_below_fields(cls: type) -> dict[str, str]:
+    try:
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    except (OSError, TypeError, SyntaxError, ValueError):  # a class without source, as in a notebook's cell
+        return {}
+    return {
+        field.target.id: inspect.cleandoc(below.value.value)
+        for field, below in pairwise(getattr(tree, "body", []))
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str)
+    }
+
+
+class PluginConfig(Documented):
+    """Fields that a spec may set."""
 
 
 class BijectorConfig(PluginConfig):

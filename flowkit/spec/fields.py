@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from flowkit.errors import Path, PluginError
+from flowkit.plugin.config import Documented
 from flowkit.plugin.reference import Ref
 from flowkit.plugin.registry import Registry
 from flowkit.spec.model import Spec, StepReader
@@ -18,15 +18,18 @@ def fields_at(path: Path, data: Any, registry: Registry) -> dict[str, str]:
     reader: Any = Spec
     for part in path:
         if isinstance(part, str):  # an entry of a list is read by what reads the list
-            field = _fields(reader, data, registry).get(part)
+            model = _model(reader, data, registry)
+            field = model.model_fields.get(part) if model else None
             reader = _reader(field.metadata, field.annotation) if field else None
         data = enter(data, part)
         if reader is StepReader and isinstance(part, int):
             reader = StepReader.choose(data)
     use = {"use": "The plugin's name"} if isinstance(reader, Ref) else {}
-    return use | {
-        name: " ".join((field.description or "").split()) for name, field in _fields(reader, data, registry).items()
-    }
+    model = _model(reader, data, registry)
+    if model is None:
+        return use
+    docs = model.field_docs()
+    return use | {name: " ".join(docs.get(name, "").split()) for name in model.model_fields}
 
 
 def enter(data: Any, part: str | int) -> Any:
@@ -37,13 +40,14 @@ def enter(data: Any, part: str | int) -> Any:
         return None
 
 
-def _fields(reader: Any, data: Any, registry: Registry) -> dict[str, FieldInfo]:
-    if isinstance(reader, Ref):
-        try:
-            return registry.look_up(reader.kind, data["use"]).descriptor.config.model_fields
-        except (PluginError, LookupError, TypeError, AttributeError):
-            return {}
-    return reader.model_fields if reader is not None else {}
+def _model(reader: Any, data: Any, registry: Registry) -> type[Documented] | None:
+    """The model that reads the mapping ``data``: of a reference, the config of the plugin that it names."""
+    if not isinstance(reader, Ref):
+        return reader if isinstance(reader, type) and issubclass(reader, Documented) else None
+    try:
+        return registry.look_up(reader.kind, data["use"]).descriptor.config
+    except (PluginError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def _reader(metadata: list[Any], annotation: Any) -> Any:

@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     GetJsonSchemaHandler,
     NonNegativeFloat,
@@ -21,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, core_schema
 
+from flowkit.plugin.config import Documented
 from flowkit.plugin.reference import BaseRef, ConditionerRef, DatasetRef, Ref, SplitRef, TransformerRef, Use
 
 VERSION = 1
@@ -28,12 +27,6 @@ VERSION = 1
 
 MAX_EVENT_SIZE = 2**24
 """The most values that one event may have."""
-
-
-class Section(BaseModel):
-    """A mapping in a spec: unknown keys, NaN and infinity are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 def _check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -47,7 +40,7 @@ def _check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 EventShape = Annotated[tuple[PositiveInt, ...], AfterValidator(_check_shape)]
 
 
-class Event(Section):
+class Event(Documented):
     """One data point."""
 
     shape: EventShape
@@ -56,7 +49,7 @@ class Event(Section):
     """For integer data: entries take the values 0 … levels - 1. Leave it out for continuous data."""
 
 
-class Context(Section):
+class Context(Documented):
     """What the density is conditioned on: labels, or an array. Exactly one of the two fields."""
 
     classes: Annotated[int, Field(ge=2, le=65536)] | None = None
@@ -71,7 +64,7 @@ class Context(Section):
         return self
 
 
-class Repeat(Section):
+class Repeat(Documented):
     """A flow several times over, each time with parameters of its own."""
 
     repeat: PositiveInt
@@ -80,7 +73,7 @@ class Repeat(Section):
     """What is repeated."""
 
 
-class Coupling(Section):
+class Coupling(Documented):
     """Transforms one part of the event with parameters that a network computes from the other part."""
 
     coupling: TransformerRef
@@ -91,7 +84,7 @@ class Coupling(Section):
     """How the event is divided."""
 
 
-class FactorOut(Section):
+class FactorOut(Documented):
     """The second half of the channels leaves the flow as a latent of its own; the first half goes on."""
 
     factor_out: Literal["channels"]
@@ -146,7 +139,7 @@ class StepReader:
 Item = Annotated[Use | Repeat | Coupling | FactorOut, StepReader]
 
 
-class Optimizer(Section):
+class Optimizer(Documented):
     """The optimizer and its step size."""
 
     name: Literal["adam", "adamw", "adamax", "sgd"] = "adamw"
@@ -157,7 +150,7 @@ class Optimizer(Section):
     """Weight decay."""
 
 
-class Train(Section):
+class Train(Documented):
     """How the flow is fitted."""
 
     epochs: PositiveInt = 10
@@ -184,7 +177,7 @@ class Train(Section):
     """store keeps what the backward pass needs; checkpoint recomputes it: less memory, 1.3x the time."""
 
 
-class Spec(Section):
+class Spec(Documented):
     """A flow, and how to train it."""
 
     flowkit: Literal[1]
