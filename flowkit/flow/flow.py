@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from flowkit.errors import InputError, format_path
+from flowkit.errors import InputError, ShapeError, format_path
 from flowkit.flow import context as conditioning
 from flowkit.flow import saving
 from flowkit.flow.assembly import assemble
@@ -43,6 +44,7 @@ class Flow(nn.Module):
         context: Context | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        _check_chain(layers)
         self.layers: Sequence[Layer] = nn.ModuleList(layers)  # type: ignore[assignment]
         self.event_shape = layers[0].event_shape
         self.base = base or StandardNormal(layers[-1].output_shape)
@@ -267,6 +269,15 @@ class Flow(nn.Module):
         shapes = [tuple(z.shape[1:]) for z in latents]
         if shapes != self.latent_shapes:
             raise InputError(f"latents have event shapes {shapes}; this flow has {self.latent_shapes}")
+
+
+def _check_chain(layers: Sequence[Layer]) -> None:
+    for index, (before, after) in enumerate(pairwise(layers), 1):
+        if before.output_shape != after.event_shape:
+            raise ShapeError(
+                f"layer {index} ({type(after).__name__}) takes events of shape {list(after.event_shape)}; "
+                f"{list(before.output_shape)} reaches it"
+            )
 
 
 def _within(k: Tensor, u: Tensor) -> Tensor:

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.func import jacrev
 
-from flowkit.errors import InputError
+from flowkit.errors import InputError, ShapeError
 from flowkit.flow import Flow, FlowDistribution, StandardNormal
+from flowkit_glow.actnorm import ActNorm
 from tests.flow.specs import SPECS, batch, perturbed
 
 ALL = pytest.mark.parametrize("name", SPECS)
@@ -162,6 +163,11 @@ def test_wrong_input_says_what_to_do(name, x, context, words):
     flow = Flow.from_spec(SPECS[name])
     with pytest.raises(InputError, match=words):
         flow.log_prob(x, context)
+
+
+def test_layers_that_do_not_fit():
+    with pytest.raises(ShapeError, match=r"layer 1 \(ActNorm\) takes events of shape \[3\]; \[4\] reaches it"):
+        Flow([ActNorm((4,)), ActNorm((3,))])
 
 
 def test_wrong_latents():
