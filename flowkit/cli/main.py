@@ -63,7 +63,7 @@ def flowkit(version: Version = False) -> None:
 app.command()(validate)
 app.command()(show)
 app.command()(schema)
-app.command()(plugins)
+app.add_typer(plugins, name="plugins")
 app.command()(train)
 app.command()(evaluate)
 app.command()(sample)

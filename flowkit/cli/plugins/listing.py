@@ -1,14 +1,14 @@
-"""`flowkit plugins`"""
+"""`flowkit plugins list`"""
 
 from __future__ import annotations
 
 import typer
 
 
-def plugins() -> None:
+def listing() -> None:
     """List the plugins installed here; broken ones, and why, on stderr.
 
-    Example: flowkit plugins
+    Example: flowkit plugins list
     """
     from rich.console import Console
     from rich.table import Table

@@ -1,0 +1,22 @@
+"""`flowkit plugins`: one module for each of its commands."""
+
+from __future__ import annotations
+
+import typer
+
+from flowkit.cli.plugins.listing import listing
+
+plugins = typer.Typer()
+
+
+@plugins.callback(invoke_without_command=True)
+def _list_by_default(context: typer.Context) -> None:
+    """List, show, check and begin plugins.
+
+    Example: flowkit plugins
+    """
+    if context.invoked_subcommand is None:
+        listing()
+
+
+plugins.command("list")(listing)
