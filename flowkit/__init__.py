@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from flowkit.version import __version__
 
 if TYPE_CHECKING:
     from flowkit.flow import Flow as Flow
+    from flowkit.plugin import register as register
 
-__all__ = ["Flow", "__version__"]
+__all__ = ["Flow", "__version__", "register"]
+
+HOMES = {"Flow": "flowkit.flow", "register": "flowkit.plugin"}
+"""What is imported when it is first asked for, so that ``import flowkit`` stays light: torch for ``Flow``."""
 
 
 def __getattr__(name: str) -> Any:
-    """``flowkit.Flow`` imports torch when it is first asked for, so that ``import flowkit`` stays light."""
-    if name == "Flow":
-        from flowkit.flow import Flow
-
-        return Flow
+    if name in HOMES:
+        return getattr(import_module(HOMES[name]), name)
     raise AttributeError(f"module 'flowkit' has no attribute {name!r}")

@@ -14,9 +14,13 @@ from flowkit.plugin.config import (
 )
 from flowkit.plugin.dataset import Arrays, Dataset
 from flowkit.plugin.descriptor import Descriptor
+from flowkit.plugin.event import Event, event_of
+from flowkit.plugin.found import Found
 from flowkit.plugin.hooks import hookimpl
+from flowkit.plugin.in_process import register
+from flowkit.plugin.policy import Policy
 from flowkit.plugin.reference import Ref, Use
-from flowkit.plugin.registry import Found, Registry
+from flowkit.plugin.registry import Registry
 
 __all__ = [
     "Arrays",
@@ -26,8 +30,10 @@ __all__ = [
     "Dataset",
     "DatasetConfig",
     "Descriptor",
+    "Event",
     "Found",
     "PluginConfig",
+    "Policy",
     "Ref",
     "Registry",
     "Shape",
@@ -35,6 +41,8 @@ __all__ = [
     "SplitConfig",
     "TransformerConfig",
     "Use",
+    "event_of",
     "halve",
     "hookimpl",
+    "register",
 ]

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from flowkit.errors import PluginError
 from flowkit.plugin.config import (
@@ -18,9 +18,13 @@ from flowkit.plugin.config import (
     SplitConfig,
     TransformerConfig,
 )
+from flowkit.version import __version__
 
 API_VERSION = 1
 """The version of the contract between flowkit and its plugins; a descriptor says which one it was written for."""
+
+OLDEST_API = 1
+"""The oldest version of the contract that this flowkit still keeps."""
 
 Likelihood = Literal["exact", "lower_bound", "estimate"]
 
@@ -36,6 +40,8 @@ CONFIG_BASES: dict[str, type[PluginConfig]] = {
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+STEP_KEYS = frozenset({"use", "repeat", "coupling", "factor_out"})
+"""What a spec writes beside a plugin's fields or tells its steps apart by: no field may have such a name."""
 
 
 @dataclass(frozen=True)
@@ -43,38 +49,50 @@ class Descriptor:
     """One plugin. Specs call it ``namespace/name``, the namespace being the name of its entry point.
 
     ``target`` is ``"package.module:Class"``; it is imported only when a flow is assembled, so that validating a
-    spec never imports torch. ``likelihood`` says what ``log_prob`` becomes with this plugin in a flow.
+    spec never imports torch. A class that was made in this process may stand for itself. ``likelihood`` says what
+    ``log_prob`` becomes with this plugin in a flow.
     """
 
     name: str
     config: type[PluginConfig]
-    target: str
+    target: str | type
     likelihood: Likelihood = "exact"
     api: int = API_VERSION
 
     def check(self, kind: str) -> None:
-        """Raises PluginError, saying which field is wrong, unless this describes a plugin of ``kind``."""
+        """Raises PluginError, saying which field is wrong and what to do, unless this describes a ``kind``."""
         if not (isinstance(self.name, str) and NAME.fullmatch(self.name)):
             raise PluginError(f"the name {self.name!r} must be lower case: a letter, then letters, digits, _")
-        if self.api != API_VERSION:
-            raise PluginError(f"{self.name} asks for plugin API {self.api}; this flowkit has API {API_VERSION}")
+        self._check_api()
         base = CONFIG_BASES[kind]
         if not (inspect.isclass(self.config) and issubclass(self.config, base)):
             raise PluginError(f"the config of {kind} {self.name} must derive from flowkit.plugin.{base.__name__}")
-        if not (isinstance(self.target, str) and TARGET.fullmatch(self.target)):
+        if reserved := STEP_KEYS & self.config.model_fields.keys():
+            raise PluginError(f"{self.name} has a field {min(reserved)!r}, which specs keep for themselves: rename it")
+        if not (inspect.isclass(self.target) or (isinstance(self.target, str) and TARGET.fullmatch(self.target))):
             raise PluginError(f'the target of {self.name} must read "package.module:Class", not {self.target!r}')
+        if self.likelihood not in get_args(Likelihood):
+            known = ", ".join(get_args(Likelihood))
+            raise PluginError(f"the likelihood of {self.name} must be one of {known}, not {self.likelihood!r}")
+
+    def _check_api(self) -> None:
+        if not isinstance(self.api, int):
+            raise PluginError(f"the api of {self.name} must be a whole number, not {self.api!r}")
+        if self.api > API_VERSION:
+            has = f"this flowkit ({__version__}) has API {API_VERSION}"
+            raise PluginError(f"{self.name} asks for plugin API {self.api}, and {has}: update flowkit")
+        if self.api < OLDEST_API:
+            takes = f"this flowkit ({__version__}) takes {OLDEST_API} at least"
+            raise PluginError(f"{self.name} was made for plugin API {self.api}, and {takes}: update the plugin")
+
+    def load(self) -> Any:
+        """The target class, imported if need be. Raises what the import raises: Found.load says whose fault it is."""
+        if not isinstance(self.target, str):
+            return self.target
+        module, _, attribute = self.target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
 
     @property
     def summary(self) -> str:
         """The first line of the config's docstring."""
         return (inspect.getdoc(self.config) or "").partition("\n")[0]
-
-    def load(self) -> Any:
-        """Import and return the target class. Raises PluginError if that fails."""
-        module, _, attribute = self.target.partition(":")
-        try:
-            return getattr(importlib.import_module(module), attribute)
-        except Exception as error:
-            raise PluginError(
-                f"plugin {self.name}: its target {self.target} can't be imported: {type(error).__name__}: {error}"
-            ) from error

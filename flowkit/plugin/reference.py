@@ -8,9 +8,11 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, ValidationInfo
 from pydantic_core import PydanticCustomError, core_schema
 
-from flowkit.errors import PluginError
+from flowkit.errors import FlowkitError, PluginError
 from flowkit.plugin.config import PluginConfig
-from flowkit.plugin.registry import Found, Registry, UnknownPlugin
+from flowkit.plugin.failure import reason
+from flowkit.plugin.found import Found
+from flowkit.plugin.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,15 @@ class Use:
         return {"use": self.name, **self.config.model_dump(mode="json")}
 
     def build(self, *shapes: Any) -> Any:
-        """Import the target and build it. Raises PluginError if it can't be imported."""
+        """Import the target and build it. Raises PluginError if that fails."""
         fields = {name: getattr(self.config, name) for name in type(self.config).model_fields}
-        return self.plugin.descriptor.load()(*shapes, **fields)
+        target = self.plugin.load()
+        try:
+            return target(*shapes, **fields)
+        except FlowkitError:
+            raise
+        except Exception as error:
+            raise PluginError(f"plugin {self.plugin} can't be built: {reason(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -53,19 +61,16 @@ class Ref:
         registry: Registry = info.context["registry"]
         try:
             found = registry.look_up(self.kind, value["use"])
-        except UnknownPlugin as error:
-            raise PydanticCustomError(
-                "unknown_plugin", "{message}", {"message": error.message, "suggestion": error.suggestion}
-            ) from error
         except PluginError as error:
-            raise PydanticCustomError("broken_plugin", "{message}", {"message": str(error)}) from error
+            said = {"message": getattr(error, "message", str(error)), "suggestion": getattr(error, "suggestion", None)}
+            raise PydanticCustomError("unknown_plugin", "{message}", said) from error
         fields = {key: item for key, item in value.items() if key != "use"}
         try:
             return Use(found, found.descriptor.config.model_validate(fields, context=info.context))
         except ValidationError:
             raise
         except Exception as error:  # a validator of the plugin's own that is broken
-            message = f"plugin {found.name} fails to read its fields: {type(error).__name__}: {error}"
+            message = f"plugin {found} fails to read its fields: {reason(error)}"
             raise PydanticCustomError("broken_plugin", "{message}", {"message": message}) from error
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:

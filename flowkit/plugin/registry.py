@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 
-import pluggy
-
 from flowkit.errors import PluginError
-from flowkit.plugin import hooks
-from flowkit.plugin.descriptor import CONFIG_BASES, Descriptor
+from flowkit.plugin.found import IN_PROCESS, Found, Origin
+from flowkit.plugin.loading import Plugins, load
+from flowkit.plugin.policy import ADVICE, FIRST_PARTY, Policy
 
 GROUP = "flowkit"
 """The entry-point group. An entry point's name is the namespace of the plugins in its module."""
 
+BRING = "pip install the package that brings it; what flowkit.register registers is known to that process alone"
+"""What to do about a namespace that isn't there. Runs may name it, for they can be loaded where it is missing."""
+
+MAX_LISTED = 200
+"""The most characters of names that a message lists."""
+
+REGISTERED: dict[str, Found] = {}
+"""The plugins that this process has registered itself, by full name: see flowkit.register."""
+
 
 class UnknownPlugin(PluginError):
-    """No installed plugin has this name; ``suggestion`` names the nearest ones that exist."""
+    """A name that can't be used; ``suggestion`` says what can, or what to do."""
 
     def __init__(self, message: str, suggestion: str | None = None):
         super().__init__(message if suggestion is None else f"{message}; {suggestion}")
@@ -27,123 +35,164 @@ class UnknownPlugin(PluginError):
 
 
 @dataclass(frozen=True)
-class Found:
-    """A plugin that is installed: its full name, kind and descriptor, and the distribution that brings it."""
+class Claim:
+    """A namespace, and one that brings plugins for it. ``denied_by`` is the option that keeps them away."""
 
-    name: str
-    kind: str
-    descriptor: Descriptor
-    distribution: str
-    version: str
+    namespace: str
+    origin: Origin
+    entry: EntryPoint | None
+    denied_by: str | None
 
 
 @dataclass
 class Registry:
-    """The plugins that can be named in specs: those of the entry points in ``entries``, keyed by namespace."""
+    """The plugins that specs can name: those of ``entries``, keyed by namespace, as far as ``policy`` lets them in,
+    and those that were ``registered`` in this process, by full name.
+    """
 
     entries: dict[str, list[EntryPoint]] = field(default_factory=dict)
-    _loaded: dict[str, dict[tuple[str, str], Found]] = field(default_factory=dict, repr=False)
+    policy: Policy = field(default_factory=Policy)
+    registered: dict[str, Found] = field(default_factory=dict)
+    _loaded: dict[str, Plugins | PluginError] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def discover(cls) -> Registry:
-        """Everything installed in this environment. Imports nothing."""
-        entries: dict[str, list[EntryPoint]] = {}
-        for entry in entry_points(group=GROUP):
-            if entry not in entries.setdefault(entry.name, []):
-                entries[entry.name].append(entry)
-        return cls(entries)
+    def discover(cls, policy: Policy | None = None) -> Registry:
+        """Everything installed here and registered in this process. Imports nothing, unless the policy is strict.
+
+        The policy is by default that of the environment. Raises PluginError if it is strict and an installed plugin
+        can't be used.
+        """
+        registry = cls(_entries(), policy or Policy.from_environment(), dict(REGISTERED))
+        if registry.policy.strict:
+            _, broken = registry.installed()
+            if broken:
+                raise PluginError("\n".join(["plugins that can't be used, with --strict:", *map(str, broken.values())]))
+        return registry
+
+    @property
+    def namespaces(self) -> list[str]:
+        """All that are claimed, in order."""
+        return sorted({*self.entries, *map(_namespace, self.registered)})
+
+    def claims(self, namespace: str) -> list[Claim]:
+        """Who brings plugins under this name, denied ones too. Reads metadata, imports nothing."""
+        claims = []
+        for entry in self.entries.get(namespace, []):
+            origin = Origin.of(entry)
+            claims.append(Claim(namespace, origin, entry, self.policy.denied_by(namespace, origin.distribution)))
+        if any(_namespace(name) == namespace for name in self.registered):
+            claims.append(Claim(namespace, IN_PROCESS, None, None))
+        return claims
 
     def look_up(self, kind: str, name: str) -> Found:
         """The plugin ``namespace/name`` of this kind. Raises UnknownPlugin or PluginError."""
         namespace, slash, _ = name.partition("/")
-        if slash and namespace in self.entries:
-            found = self.namespace(namespace)
-            if (kind, name) in found:
-                return found[kind, name]
-            others = [other for other, full in found if full == name]
-            message = f"{name} is a {others[0]}, not a {kind}" if others else f"there is no {kind} {name!r}"
-            advice = self._all(kind)
-        elif slash:
-            installed = ", ".join(sorted(self.entries)) or "none"
-            message = f"no plugin namespace {namespace!r} is installed (installed: {installed})"
-            advice = "pip install the package that brings it"
-        else:
-            message, advice = f"{name!r} is not a plugin name: write namespace/name", self._all(kind)
-        near = self._near(kind, name)
-        raise UnknownPlugin(message, f"did you mean {' or '.join(near)}?" if near else advice)
+        if not slash:
+            raise UnknownPlugin(f"{name!r} is not a plugin name: write namespace/name", self._advice(kind, name))
+        if namespace not in self.namespaces:
+            message = f"no plugin namespace {namespace!r} is installed (installed: {_listed(self.namespaces)})"
+            raise UnknownPlugin(message, self._near(kind, name) or BRING)
+        plugins = self.namespace(namespace)
+        if (kind, name) in plugins:
+            return plugins[kind, name]
+        others = [other for other, full in plugins if full == name]
+        message = f"{name} is a {others[0]}, not a {kind}" if others else f"there is no {kind} {name!r}"
+        raise UnknownPlugin(message, self._advice(kind, name))
 
-    def namespace(self, namespace: str) -> dict[tuple[str, str], Found]:
-        """The plugins of one namespace, keyed by (kind, full name). Imports its module. Raises PluginError."""
+    def namespace(self, namespace: str) -> Plugins:
+        """The plugins of one namespace. Imports its module, once. Raises PluginError, UnknownPlugin if denied."""
         if namespace not in self._loaded:
-            entry, *others = self.entries[namespace]
-            if others:
-                rivals = " and ".join(_distribution(other)[0] for other in (entry, *others))
-                raise PluginError(f"plugin namespace {namespace!r} is claimed by {rivals}: uninstall all but one")
-            self._loaded[namespace] = _read(entry)
-        return self._loaded[namespace]
+            try:
+                self._loaded[namespace] = self._load(namespace)
+            except PluginError as error:
+                self._loaded[namespace] = error
+        loaded = self._loaded[namespace]
+        if isinstance(loaded, PluginError):
+            raise loaded.with_traceback(None)
+        return loaded
+
+    def _load(self, namespace: str) -> Plugins:
+        claims = self.claims(namespace)
+        admitted = [claim for claim in claims if claim.denied_by is None]
+        if not admitted:
+            denied = claims[0]
+            message = f"plugin namespace {namespace!r} ({denied.origin}) is denied by {denied.denied_by}"
+            raise UnknownPlugin(message, ADVICE[str(denied.denied_by)])
+        (claim, *rivals) = admitted
+        if rivals:
+            names = " and ".join(str(each.origin) for each in admitted)
+            raise PluginError(f"plugin namespace {namespace!r} is claimed by {names}: uninstall all but one")
+        if claim.entry is not None:
+            return load(claim.entry)
+        return {(each.kind, name): each for name, each in self.registered.items() if _namespace(name) == namespace}
 
     def installed(self) -> tuple[list[Found], dict[str, PluginError]]:
-        """Every plugin, and for each namespace that can't be read, why. Imports all plugin modules."""
+        """Every plugin that is let in, and for each namespace that can't be read, why. Imports all plugin modules."""
         plugins: list[Found] = []
         broken: dict[str, PluginError] = {}
-        for namespace in sorted(self.entries):
+        for namespace in self.namespaces:
             try:
                 plugins += self.namespace(namespace).values()
+            except UnknownPlugin:  # denied, which is no fault of its own
+                continue
             except PluginError as error:
                 broken[namespace] = error
         return plugins, broken
 
     def find_target(self, target: type) -> Found | None:
-        """The plugin whose target is this class, or None. Used to write a flow built in Python as a spec."""
-        return self._targets.get(f"{target.__module__}:{target.__qualname__}")
+        """The plugin whose target is this class, or None. Used to write a flow built in Python as a spec.
 
-    @cached_property
-    def _targets(self) -> dict[str, Found]:
-        return {found.descriptor.target: found for found in self.installed()[0]}
+        Imports plugin modules until it is found: the one of the same package first, then flowkit's own.
+        """
+        wanted = (target, f"{target.__module__}:{target.__qualname__}")
+        for namespace in sorted(self.namespaces, key=lambda each: self._distance(each, target)):
+            with suppress(PluginError):
+                for found in self.namespace(namespace).values():
+                    if found.descriptor.target in wanted:
+                        return found
+        return None
 
-    def _all(self, kind: str) -> str:
-        return f"{kind}s installed: {', '.join(self._names(kind)) or 'none'}"
+    def _distance(self, namespace: str, target: type) -> int:
+        claims = self.claims(namespace)
+        packages = [claim.entry.value.partition(".")[0] for claim in claims if claim.entry]
+        if not packages or target.__module__.partition(".")[0] in packages:
+            return 0
+        return 1 if any(claim.origin.distribution == FIRST_PARTY for claim in claims) else 2
 
-    def _names(self, kind: str) -> list[str]:
-        return [found.name for found in self.installed()[0] if found.kind == kind]
+    def _names(self, kind: str, namespaces: Iterable[str]) -> list[str]:
+        names: list[str] = []
+        for namespace in namespaces:
+            with suppress(PluginError):
+                names += [name for other, name in self.namespace(namespace) if other == kind]
+        return names
 
-    def _near(self, kind: str, name: str) -> list[str]:
-        """What may have been meant, of everything installed: only on the way to an error."""
-        names = self._names(kind)
-        by_last_part = [full for full in names if full.partition("/")[2] == name.rpartition("/")[2]]
-        return by_last_part or difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+    def _near(self, kind: str, name: str) -> str | None:
+        """What may have been meant. Imports modules of similar namespaces, and only if that is no help all others."""
+        namespace, _, last = name.rpartition("/")
+        for namespaces in (difflib.get_close_matches(namespace, self.namespaces), self.namespaces):
+            names = self._names(kind, namespaces)
+            same = [full for full in names if full.partition("/")[2] == last]
+            near = same or difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+            if near:
+                return f"did you mean {' or '.join(near)}?"
+        return None
 
-
-def _distribution(entry: EntryPoint) -> tuple[str, str]:
-    return (entry.dist.name, entry.dist.version) if entry.dist else ("this process", "0")
-
-
-def _read(entry: EntryPoint) -> dict[tuple[str, str], Found]:
-    distribution, version = _distribution(entry)
-    try:
-        descriptors = list(_descriptors(entry))
-    except Exception as error:
-        reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-        raise PluginError(f"plugin {entry.name!r} ({distribution} {version}, {entry.value}): {reason}") from error
-    return {
-        (kind, f"{entry.name}/{d.name}"): Found(f"{entry.name}/{d.name}", kind, d, distribution, version)
-        for kind, d in descriptors
-    }
+    def _advice(self, kind: str, name: str) -> str:
+        return self._near(kind, name) or f"{kind}s installed: {_listed(self._names(kind, self.namespaces))}"
 
 
-def _descriptors(entry: EntryPoint) -> Iterator[tuple[str, Descriptor]]:
-    """Import one plugin module and call its hooks, each plugin in a manager of its own so that none hides another."""
-    manager = pluggy.PluginManager("flowkit")
-    manager.add_hookspecs(hooks)
-    manager.register(entry.load(), name=entry.name)
-    manager.check_pending()  # a misspelt hook is an error, not a plugin without plugins
-    seen: set[str] = set()
-    for kind in CONFIG_BASES:
-        for descriptor in [d for listed in getattr(manager.hook, hooks.HOOKS[kind])() for d in listed]:
-            if not isinstance(descriptor, Descriptor):
-                raise PluginError(f"{hooks.HOOKS[kind]} must return flowkit.plugin.Descriptor objects")
-            descriptor.check(kind)
-            if descriptor.name in seen:
-                raise PluginError(f"the name {descriptor.name!r} is registered twice")
-            seen.add(descriptor.name)
-            yield kind, descriptor
+def _entries() -> dict[str, list[EntryPoint]]:
+    entries: dict[str, list[EntryPoint]] = {}
+    for entry in entry_points(group=GROUP):
+        entries.setdefault(entry.name, []).append(entry)
+    return entries
+
+
+def _namespace(name: str) -> str:
+    return name.partition("/")[0]
+
+
+def _listed(names: Iterable[str]) -> str:
+    """At most a line of names."""
+    text = ", ".join(names) or "none"
+    return text if len(text) <= MAX_LISTED else f"{text[:MAX_LISTED].rpartition(', ')[0]}, …"

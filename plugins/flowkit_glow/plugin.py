@@ -15,6 +15,7 @@ from flowkit.plugin import (
     ShapeError,
     SplitConfig,
     TransformerConfig,
+    event_of,
     halve,
     hookimpl,
 )
@@ -33,7 +34,7 @@ class RescaleConfig(BijectorConfig):
     @field_validator("high", mode="before")
     @classmethod
     def _levels(cls, high: Any, info: ValidationInfo) -> Any:
-        event = (info.context or {}).get("event")
+        event = event_of(info)
         if high is not None:
             return high
         if event is None or event.levels is None:

@@ -90,7 +90,7 @@ def test_the_lock_names_what_a_spec_names(good: str, registry: Registry) -> None
 
 def test_the_lock_finds_plugins_inside_of_plugins(registry: Registry) -> None:
     class Installed(EntryPoint):
-        dist = SimpleNamespace(name="elsewhere", version="2.1")  # type: ignore[assignment]
+        dist = SimpleNamespace(metadata={"Name": "elsewhere", "Version": "2.1", "Summary": ""})  # type: ignore[assignment]
 
     both = Registry({**registry.entries, "far": [Installed("far", "toy_plugins", "flowkit")]})
     flow = "[{repeat: 2, flow: [{use: toy/elementwise, map: {use: far/affine}}]}]"

@@ -151,8 +151,8 @@ flow: [{use: ¦os.path}]
 flow: [{use: ¦toy/affine}]
 => flow[0].use: toy/affine is a transformer, not a bijector
 
-flow: [¦{use: broken/x}]
-=> flow[0]: ModuleNotFoundError
+flow: [{use: ¦broken/x}]
+=> flow[0].use: ModuleNotFoundError
 
 flow: [¦{use: 3}]
 => flow[0]: must name a bijector: {use: namespace/name}
@@ -226,7 +226,7 @@ flow: ¦[{repeat: 999999999999999999, flow: [{repeat: 9999999999999999999, flow:
 => flow: the most is 4096
 
 flow: [¦{use: toy/buggy, fail: true}]
-=> flow[0]: toy/buggy fails to read its fields: KeyError
+=> flow[0]: fails to read its fields: KeyError
 
 flow: [¦{use: toy/buggy}]
 => flow[0]: fails on [2, 4, 4]: IndexError

@@ -1,0 +1,34 @@
+"""What somebody else's code raised, in one line."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from pathlib import Path
+
+import pluggy
+import pydantic
+
+from flowkit import errors
+
+BETWEEN = [Path(file).parent for file in (errors.__file__, importlib.__file__, pluggy.__file__, pydantic.__file__)]
+"""Directories of the code between flowkit and a plugin, where no plugin's author looks for a mistake."""
+
+
+def reason(error: BaseException) -> str:
+    """Type and message, and the line of the plugin's own code."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:
+        message = ""
+    said = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_foreign(frame.filename)]
+    if not frames:
+        return said
+    home = Path(frames[0].filename).parent  # beyond it is what the plugin calls: torch, say
+    last = [frame for frame in frames if Path(frame.filename).parent == home][-1]
+    return f"{said} ({last.filename}:{last.lineno})"
+
+
+def _is_foreign(file: str) -> bool:
+    return not file.startswith("<") and not any(Path(file).is_relative_to(directory) for directory in BETWEEN)

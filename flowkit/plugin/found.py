@@ -1,0 +1,71 @@
+"""A plugin that was found, and who brings it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from typing import Any
+
+from flowkit.errors import PluginError
+from flowkit.plugin.descriptor import Descriptor
+from flowkit.plugin.failure import reason
+
+METADATA = {"Name": "a distribution without a name", "Version": "unknown", "Summary": ""}
+"""The keys of a distribution's metadata that are shown, and what stands for those that are missing."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who brings a plugin: an installed distribution, or this process."""
+
+    distribution: str
+    version: str
+    summary: str = ""
+
+    def __str__(self) -> str:
+        return self.distribution if self == IN_PROCESS else f"{self.distribution} {self.version}"
+
+    @classmethod
+    def of(cls, entry: EntryPoint) -> Origin:
+        """The distribution of an entry point. Its metadata may lack anything."""
+        if entry.dist is None:
+            return IN_PROCESS
+        try:
+            metadata = entry.dist.metadata
+            return cls(*(metadata[key] or missing for key, missing in METADATA.items()))
+        except Exception:  # damaged, or not UTF-8
+            return cls(*METADATA.values())
+
+
+IN_PROCESS = Origin("this process", "0", "registered with flowkit.register")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A plugin that can be used: its full name, its kind and descriptor, and who brings it."""
+
+    name: str
+    kind: str
+    descriptor: Descriptor
+    origin: Origin
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.origin})"
+
+    @property
+    def distribution(self) -> str:
+        return self.origin.distribution
+
+    @property
+    def version(self) -> str:
+        return self.origin.version
+
+    def load(self) -> Any:
+        """The target class, imported if need be. Raises PluginError if that fails."""
+        try:
+            return self.descriptor.load()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too: a plugin may not end flowkit
+            target = f"its target {self.descriptor.target} can't be imported"
+            raise PluginError(f"plugin {self}: {target}: {reason(error)}") from error

@@ -1,0 +1,70 @@
+"""Which of the installed plugins may be used. Environment variables say so, and options of ``flowkit`` set them.
+
+One mechanism serves the command line, its child processes, and Python: ``Registry.discover`` reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from flowkit.errors import PluginError
+
+FIRST_PARTY = "flowkit"
+"""The distribution whose plugins are there unless ``--deny-plugins`` names them."""
+
+ADVICE = {
+    "--no-plugins": "leave that out (--no-plugins, FLOWKIT_NO_PLUGINS) to use it",
+    "--allow-plugins": "add it to that list (--allow-plugins, FLOWKIT_ALLOW_PLUGINS) to use it",
+    "--deny-plugins": "take it off that list (--deny-plugins, FLOWKIT_DENY_PLUGINS) to use it",
+}
+"""What may deny a plugin, and what to do about it."""
+
+FLAGS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("", "0", "false", "no", "off"), False)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What may be loaded: a plugin must pass all that is set. The default is everything.
+
+    ``no_plugins`` leaves only what flowkit's own distribution brings, ``allow`` only that and these namespaces,
+    ``deny`` everything but these namespaces. ``strict`` makes an installed plugin that is allowed, but can't be
+    used, an error, whether it is named or not.
+    """
+
+    no_plugins: bool = False
+    allow: frozenset[str] | None = None
+    deny: frozenset[str] = frozenset()
+    strict: bool = False
+
+    @classmethod
+    def from_environment(cls) -> Policy:
+        """FLOWKIT_NO_PLUGINS, FLOWKIT_ALLOW_PLUGINS, FLOWKIT_DENY_PLUGINS, FLOWKIT_STRICT. Raises PluginError."""
+        allow, deny = _namespaces("FLOWKIT_ALLOW_PLUGINS"), _namespaces("FLOWKIT_DENY_PLUGINS")
+        return cls(_flag("FLOWKIT_NO_PLUGINS"), allow or None, deny, _flag("FLOWKIT_STRICT"))
+
+    def denied_by(self, namespace: str, distribution: str) -> str | None:
+        """The option that keeps this distribution's plugins away, a key of ADVICE, or None."""
+        if namespace in self.deny:
+            return "--deny-plugins"
+        if distribution == FIRST_PARTY:
+            return None
+        if self.no_plugins:
+            return "--no-plugins"
+        return "--allow-plugins" if self.allow is not None and namespace not in self.allow else None
+
+
+def _flag(variable: str) -> bool:
+    text = os.environ.get(variable, "")
+    if text.lower() not in FLAGS:
+        raise PluginError(f"{variable} must be 1 or 0, not {text!r}")
+    return FLAGS[text.lower()]
+
+
+def _namespaces(variable: str) -> frozenset[str]:
+    names = frozenset(re.split(r"[\s,]+", os.environ.get(variable, "").strip(", "))) - {""}
+    for name in sorted(names):
+        if "/" in name:
+            raise PluginError(f"{variable} takes namespaces, such as {name.partition('/')[0]}, not {name!r}")
+    return names
