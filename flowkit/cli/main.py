@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -52,12 +55,73 @@ Version = Annotated[
 ]
 
 
+PANEL = "Installed plugins"
+
+
+def _about_plugins(*names: str, variable: str, help: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, envvar=variable, help=help, metavar=metavar, show_default=False, rich_help_panel=PANEL)
+
+
+NoPlugins = Annotated[
+    bool, _about_plugins("--no-plugins", variable="FLOWKIT_NO_PLUGINS", help="Use only what flowkit itself brings.")
+]
+AllowPlugins = Annotated[
+    str,
+    _about_plugins(
+        variable="FLOWKIT_ALLOW_PLUGINS",
+        metavar="NAMESPACE,…",
+        help="Use only these, and what flowkit itself brings.",
+    ),
+]
+DenyPlugins = Annotated[
+    str, _about_plugins(variable="FLOWKIT_DENY_PLUGINS", metavar="NAMESPACE,…", help="Don't use these.")
+]
+Strict = Annotated[
+    bool,
+    _about_plugins(
+        "--strict",
+        variable="FLOWKIT_STRICT",
+        help="Do nothing if one of those that may be used can't be: broken, colliding, of another API.",
+    ),
+]
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set for this command, and so for whatever processes it starts."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()
-def flowkit(version: Version = False) -> None:
+def flowkit(
+    context: typer.Context,
+    version: Version = False,
+    no_plugins: NoPlugins = False,
+    allow_plugins: AllowPlugins = "",
+    deny_plugins: DenyPlugins = "",
+    strict: Strict = False,
+) -> None:
     """Normalizing flows from spec files: validate, train, export to ONNX."""
+    variables = {
+        "FLOWKIT_NO_PLUGINS": str(int(no_plugins)),
+        "FLOWKIT_ALLOW_PLUGINS": allow_plugins,
+        "FLOWKIT_DENY_PLUGINS": deny_plugins,
+        "FLOWKIT_STRICT": str(int(strict)),
+    }
+    context.with_resource(_environment(variables))
+    if strict:
+        from flowkit.plugin import Registry
+
+        Registry.discover()
 
 
 app.command()(validate)

@@ -17,8 +17,8 @@ from flowkit.plugin.descriptor import NAME, Descriptor
 from flowkit.plugin.failure import reason
 from flowkit.plugin.found import Found, Origin
 
-Plugins = dict[tuple[str, str], Found]
-"""The plugins of one namespace, keyed by (kind, full name)."""
+Plugins = dict[str, Found]
+"""The plugins of one namespace, keyed by full name."""
 
 
 def load(entry: EntryPoint) -> Plugins:
@@ -33,7 +33,7 @@ def load(entry: EntryPoint) -> Plugins:
         why = str(error) if isinstance(error, PluginError) else reason(error)
         raise PluginError(f"plugin {entry.name!r} ({origin}, {entry.value}): {why}") from error
     found = [Found(f"{entry.name}/{descriptor.name}", kind, descriptor, origin) for kind, descriptor in registered]
-    return {(each.kind, each.name): each for each in found}
+    return {each.name: each for each in found}
 
 
 def _import(entry: EntryPoint) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 
 from flowkit.errors import PluginError
@@ -36,12 +36,20 @@ class UnknownPlugin(PluginError):
 
 @dataclass(frozen=True)
 class Claim:
-    """A namespace, and one that brings plugins for it. ``denied_by`` is the option that keeps them away."""
+    """A namespace, and one that brings plugins for it: ``denied_by`` an option, or in conflict with ``rivals``."""
 
     namespace: str
     origin: Origin
-    entry: EntryPoint | None
-    denied_by: str | None
+    entry: EntryPoint | None = None
+    denied_by: str | None = None
+    rivals: tuple[Origin, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """In words, as far as metadata tells."""
+        if self.denied_by:
+            return f"denied by {self.denied_by}"
+        return f"collides with {' and '.join(map(str, self.rivals))}" if self.rivals else "available"
 
 
 @dataclass
@@ -76,31 +84,37 @@ class Registry:
 
     def claims(self, namespace: str) -> list[Claim]:
         """Who brings plugins under this name, denied ones too. Reads metadata, imports nothing."""
-        claims = []
-        for entry in self.entries.get(namespace, []):
-            origin = Origin.of(entry)
-            claims.append(Claim(namespace, origin, entry, self.policy.denied_by(namespace, origin.distribution)))
+        claims = [self._claim(entry) for entry in self.entries.get(namespace, [])]
         if any(_namespace(name) == namespace for name in self.registered):
-            claims.append(Claim(namespace, IN_PROCESS, None, None))
-        return claims
+            claims.append(Claim(namespace, IN_PROCESS))
+        admitted = [claim for claim in claims if not claim.denied_by]
+        return [
+            replace(claim, rivals=tuple(other.origin for other in admitted if other is not claim)) for claim in claims
+        ]
 
-    def look_up(self, kind: str, name: str) -> Found:
-        """The plugin ``namespace/name`` of this kind. Raises UnknownPlugin or PluginError."""
+    def _claim(self, entry: EntryPoint) -> Claim:
+        origin = Origin.of(entry)
+        return Claim(entry.name, origin, entry, self.policy.denied_by(entry.name, origin.distribution))
+
+    def look_up(self, kind: str | None, name: str) -> Found:
+        """The plugin ``namespace/name`` of this kind, or of any. Raises UnknownPlugin or PluginError."""
         namespace, slash, _ = name.partition("/")
         if not slash:
             raise UnknownPlugin(f"{name!r} is not a plugin name: write namespace/name", self._advice(kind, name))
         if namespace not in self.namespaces:
-            message = f"no plugin namespace {namespace!r} is installed (installed: {_listed(self.namespaces)})"
-            raise UnknownPlugin(message, self._near(kind, name) or BRING)
+            raise UnknownPlugin(self._not_installed(namespace), self._near(kind, name) or BRING)
         plugins = self.namespace(namespace)
-        if (kind, name) in plugins:
-            return plugins[kind, name]
-        others = [other for other, full in plugins if full == name]
-        message = f"{name} is a {others[0]}, not a {kind}" if others else f"there is no {kind} {name!r}"
-        raise UnknownPlugin(message, self._advice(kind, name))
+        if name not in plugins:
+            raise UnknownPlugin(f"there is no {kind or 'plugin'} {name!r}", self._advice(kind, name))
+        if kind not in (None, plugins[name].kind):
+            raise UnknownPlugin(f"{name} is a {plugins[name].kind}, not a {kind}", self._advice(kind, name))
+        return plugins[name]
 
     def namespace(self, namespace: str) -> Plugins:
         """The plugins of one namespace. Imports its module, once. Raises PluginError, UnknownPlugin if denied."""
+        if namespace not in self.namespaces:
+            near = difflib.get_close_matches(namespace, self.namespaces, n=2)
+            raise UnknownPlugin(self._not_installed(namespace), f"did you mean {' or '.join(near)}?" if near else BRING)
         if namespace not in self._loaded:
             try:
                 self._loaded[namespace] = self._load(namespace)
@@ -113,18 +127,18 @@ class Registry:
 
     def _load(self, namespace: str) -> Plugins:
         claims = self.claims(namespace)
-        admitted = [claim for claim in claims if claim.denied_by is None]
+        admitted = [claim for claim in claims if not claim.denied_by]
         if not admitted:
-            denied = claims[0]
-            message = f"plugin namespace {namespace!r} ({denied.origin}) is denied by {denied.denied_by}"
-            raise UnknownPlugin(message, ADVICE[str(denied.denied_by)])
-        (claim, *rivals) = admitted
-        if rivals:
+            denied, option = claims[0], str(claims[0].denied_by)
+            message = f"plugin namespace {namespace!r} ({denied.origin}) is denied by {option}"
+            raise UnknownPlugin(message, ADVICE[option])
+        claim = admitted[0]
+        if claim.rivals:
             names = " and ".join(str(each.origin) for each in admitted)
             raise PluginError(f"plugin namespace {namespace!r} is claimed by {names}: uninstall all but one")
         if claim.entry is not None:
             return load(claim.entry)
-        return {(each.kind, name): each for name, each in self.registered.items() if _namespace(name) == namespace}
+        return {name: each for name, each in self.registered.items() if _namespace(name) == namespace}
 
     def installed(self) -> tuple[list[Found], dict[str, PluginError]]:
         """Every plugin that is let in, and for each namespace that can't be read, why. Imports all plugin modules."""
@@ -159,14 +173,17 @@ class Registry:
             return 0
         return 1 if any(claim.origin.distribution == FIRST_PARTY for claim in claims) else 2
 
-    def _names(self, kind: str, namespaces: Iterable[str]) -> list[str]:
+    def _not_installed(self, namespace: str) -> str:
+        return f"no plugin namespace {namespace!r} is installed (installed: {_listed(self.namespaces)})"
+
+    def _names(self, kind: str | None, namespaces: Iterable[str]) -> list[str]:
         names: list[str] = []
         for namespace in namespaces:
             with suppress(PluginError):
-                names += [name for other, name in self.namespace(namespace) if other == kind]
+                names += [each.name for each in self.namespace(namespace).values() if kind in (None, each.kind)]
         return names
 
-    def _near(self, kind: str, name: str) -> str | None:
+    def _near(self, kind: str | None, name: str) -> str | None:
         """What may have been meant. Imports modules of similar namespaces, and only if that is no help all others."""
         namespace, _, last = name.rpartition("/")
         for namespaces in (difflib.get_close_matches(namespace, self.namespaces), self.namespaces):
@@ -177,8 +194,8 @@ class Registry:
                 return f"did you mean {' or '.join(near)}?"
         return None
 
-    def _advice(self, kind: str, name: str) -> str:
-        return self._near(kind, name) or f"{kind}s installed: {_listed(self._names(kind, self.namespaces))}"
+    def _advice(self, kind: str | None, name: str) -> str:
+        return self._near(kind, name) or f"{kind or 'plugin'}s installed: {_listed(self._names(kind, self.namespaces))}"
 
 
 def _entries() -> dict[str, list[EntryPoint]]:

@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
+from flowkit.cli.plugins.columns import columns
 
-def listing() -> None:
-    """List the plugins installed here; broken ones, and why, on stderr.
-
-    Example: flowkit plugins list
-    """
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+if TYPE_CHECKING:
     from flowkit.plugin import Registry
 
-    found, broken = Registry.discover().installed()
-    table = Table(box=None)
-    for title in ("name", "kind", "summary", "from"):
-        table.add_column(title, no_wrap=title != "summary")
-    for plugin in sorted(found, key=lambda plugin: (plugin.kind, plugin.name)):
-        origin = f"{plugin.distribution} {plugin.version}"
-        cells = (plugin.name, plugin.kind, plugin.descriptor.summary, origin)
-        table.add_row(*map(Text, cells))  # as Text, for "[0, 256)" is no markup
-    Console().print(table)
+
+def listing(
+    every: Annotated[bool, typer.Option("--all", help="Load them all, and list each plugin.")] = False,
+) -> None:
+    """List the namespaces that are installed, from their metadata: no plugin is imported.
+
+    Broken plugins show with --all, on stderr, with the reason.
+
+    Example: flowkit plugins list --all
+    """
+    from flowkit.plugin import Registry
+
+    registry = Registry.discover()
+    if every:
+        _plugins(registry)
+    else:
+        _namespaces(registry)
+
+
+def _namespaces(registry: Registry) -> None:
+    claims = [claim for namespace in registry.namespaces for claim in registry.claims(namespace)]
+    rows = [
+        (each.namespace, each.origin.distribution, each.origin.version, each.state, each.origin.summary)
+        for each in claims
+    ]
+    typer.echo(columns(("namespace", "distribution", "version", "state", "summary"), *rows))
+    typer.echo("\n`flowkit plugins show NAMESPACE` lists what one brings, `flowkit plugins list --all` what all bring.")
+
+
+def _plugins(registry: Registry) -> None:
+    found, broken = registry.installed()
+    rows = [
+        (each.name, each.kind, each.descriptor.likelihood, each.distribution, each.version, each.descriptor.summary)
+        for each in sorted(found, key=lambda each: (each.kind, each.name))
+    ]
+    typer.echo(columns(("name", "kind", "likelihood", "distribution", "version", "summary"), *rows))
     for error in broken.values():
         typer.echo(f"broken: {error}", err=True)

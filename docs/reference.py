@@ -1,0 +1,87 @@
+"""Writes docs/reference.md from the configs of the spec language and of flowkit's own plugins: `make docs`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from flowkit.cli.plugins.example import example_spec
+from flowkit.plugin import Found, Policy, Registry
+from flowkit.plugin.config import Documented
+from flowkit.plugin.description import FieldRow, field_rows, shape_rule, target_doc
+from flowkit.plugin.descriptor import CONFIG_BASES
+from flowkit.plugin.example import example_config
+from flowkit.spec import Spec, model, to_yaml
+
+PAGE = Path(__file__).with_name("reference.md")
+
+HEAD = """\
+# Reference
+
+Every field of a spec, and every plugin that flowkit brings. [Specs](specs.md) says how they go together; `flowkit
+plugins show NAME` prints the same of any plugin that is installed. This page is generated: `make docs`.
+"""
+
+
+def page(registry: Registry) -> str:
+    """The whole page, as Markdown."""
+    found, _ = registry.installed()
+    kinds = [(f"## {kind.title()}s", [each for each in found if each.kind == kind]) for kind in CONFIG_BASES]
+    parts = [HEAD, "## Sections", *map(section, sections())]
+    for title, plugins in kinds:
+        parts += [title, *(plugin(each, registry) for each in plugins)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def sections() -> list[type[Documented]]:
+    """The mappings that the language itself has: Spec, then the others in the order of their definition."""
+    own = [each for each in vars(model).values() if inspect.isclass(each) and each.__module__ == model.__name__]
+    return [Spec, *(each for each in own if issubclass(each, Documented) and each is not Spec)]
+
+
+def section(config: type[Documented]) -> str:
+    return f"### {config.__name__}\n\n{inspect.getdoc(config)}\n\n{table(field_rows(config))}"
+
+
+def plugin(found: Found, registry: Registry) -> str:
+    descriptor = found.descriptor
+    config, example = example_config(found, registry), example_spec(found, registry)
+    shapes = shape_rule(config) if config else []
+    rows = field_rows(descriptor.config)
+    blocks = [
+        f"### {found.name}",
+        inspect.getdoc(descriptor.config) or "",
+        table(rows) if rows else "No fields.",
+        "\n".join(["Takes:", "", *(f"- {line}" for line in shapes)]) if shapes else "",
+        f"`{descriptor.target}`:\n\n{quoted(target_doc(descriptor.target))}",
+        f"```yaml\n{to_yaml(example)}```" if example else "",
+    ]
+    return "\n\n".join(block.strip() for block in blocks if block)
+
+
+def table(rows: Iterable[FieldRow]) -> str:
+    lines = ["| field | type | default | |", "| --- | --- | --- | --- |"]
+    for row in rows:
+        cells = (f"`{row.name}`", linked(row.type), row.default, row.meaning)
+        lines.append(f"| {' | '.join(map(escaped, cells))} |")
+    return "\n".join(lines)
+
+
+def linked(kind: str) -> str:
+    """A field's type, the sections that it names as links."""
+    names = "|".join(each.__name__ for each in sections())
+    return re.sub(rf"\b({names})\b", lambda found: f"[{found[0]}](#{found[0].lower()})", kind)
+
+
+def quoted(text: str) -> str:
+    return "\n".join(f"> {line}".rstrip() for line in text.replace("``", "`").splitlines())
+
+
+def escaped(text: str) -> str:
+    return re.sub(r"([|*])", r"\\\1", text)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(Registry.discover(Policy(no_plugins=True))), "utf-8")

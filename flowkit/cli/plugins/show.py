@@ -1,0 +1,56 @@
+"""`flowkit plugins show`"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowkit.cli.plugins.columns import columns
+
+if TYPE_CHECKING:
+    from flowkit.plugin import Found, Registry
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A namespace, or namespace/name.", show_default=False)],
+) -> None:
+    """Say what a plugin is and what a spec may write about it, or list the plugins of a namespace.
+
+    Example: flowkit plugins show glow/affine
+    """
+    from flowkit.plugin import Registry
+
+    registry = Registry.discover()
+    typer.echo(_plugin(registry, registry.look_up(None, name)) if "/" in name else _namespace(registry, name))
+
+
+def _namespace(registry: Registry, namespace: str) -> str:
+    found, origin = registry.namespace(namespace).values(), registry.claims(namespace)[0].origin
+    rows = [(each.name, each.kind, each.descriptor.likelihood, each.descriptor.summary) for each in found]
+    return f"{namespace}, of {origin}: {origin.summary}\n\n{columns(*rows) or 'no plugins'}"
+
+
+def _plugin(registry: Registry, found: Found) -> str:
+    """Facts, the config's docstring, fields, shapes, the target's docstring, an example: those that there are."""
+    from flowkit.cli.plugins.example import example_spec
+    from flowkit.plugin.description import field_rows, shape_rule, target_doc
+    from flowkit.plugin.example import example_config
+    from flowkit.spec import to_yaml
+
+    descriptor = found.descriptor
+    rows = [(row.name, row.type, row.default, row.meaning) for row in field_rows(descriptor.config)]
+    config, example = example_config(found, registry), example_spec(found, registry)
+    sections = {
+        "Fields": columns(("name", "type", "default", "meaning"), *rows) if rows else "none",
+        "Shapes, with the fields of the example": "\n".join(shape_rule(config)) if config else "",
+        f"Target {descriptor.target}": target_doc(descriptor.target),
+        "Example": to_yaml(example).rstrip() if example else "",
+    }
+    parts = [f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections.items() if text]
+    facts = (
+        f"{found.name}: {found.kind} of {found.origin}, plugin API {descriptor.api}, {descriptor.likelihood} likelihood"
+    )
+    return "\n\n".join([facts, inspect.getdoc(descriptor.config) or "", *parts])

@@ -1,0 +1,202 @@
+"""What a config says of itself, in plain words: for `flowkit plugins show` and docs/reference.md. No torch."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
+
+from flowkit.errors import ShapeError
+from flowkit.plugin.config import (
+    BijectorConfig,
+    ConditionerConfig,
+    Documented,
+    PluginConfig,
+    Shape,
+    SplitConfig,
+)
+
+TYPES = {
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "string": "text",
+    "null": "null",
+    "array": "list",
+    "object": "mapping",
+}
+"""JSON Schema's types -> words."""
+
+BOUNDS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "greater than {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "less than {}",
+    "multipleOf": "a multiple of {}",
+    "minLength": "{} or more characters",
+    "maxLength": "{} or fewer characters",
+    "pattern": "matching {}",
+    "minItems": "{} or more entries",
+    "maxItems": "{} or fewer entries",
+}
+"""JSON Schema's bounds -> words."""
+
+EVENTS: tuple[Shape, ...] = ((2,), (3, 8, 8), (3, 7, 7))
+"""What shape rules are tried on."""
+
+
+@dataclass(frozen=True)
+class FieldRow:
+    """One field: what may be written there, what holds if nothing is, and what it is for."""
+
+    name: str
+    type: str
+    default: str
+    meaning: str
+
+
+def field_rows(config: type[Documented]) -> list[FieldRow]:
+    """The fields of a mapping in a spec, in order."""
+    docs, schemas = config.field_docs(), field_schemas(config)
+    return [
+        FieldRow(name, in_words(schema), _default(config, name, schema), " ".join(docs.get(name, "").split()))
+        for name, schema in schemas.items()
+    ]
+
+
+def field_schemas(config: type[BaseModel]) -> dict[str, dict[str, Any]]:
+    """The JSON Schema of each field; one that allows anything where pydantic can't give any."""
+    try:
+        whole = config.model_json_schema()
+    except (PydanticInvalidForJsonSchema, PydanticSchemaGenerationError):
+        whole = {}
+    if "$ref" in whole:  # of a model that contains itself
+        whole = {**whole["$defs"][whole["$ref"].rpartition("/")[2]], "$defs": whole["$defs"]}
+    return {name: whole.get("properties", {}).get(name, {}) for name in config.model_fields}
+
+
+def in_words(schema: dict[str, Any]) -> str:
+    """What a field's JSON Schema allows."""
+    match schema:
+        case {"x-flowkit": "step"}:
+            return "a step"
+        case {"x-flowkit": kind}:
+            return f"a {kind}: {{use: …}}"
+        case {"$ref": reference}:
+            return str(reference).rpartition("/")[2]
+        case {"const": value}:
+            return spelled(value)
+        case {"enum": values}:
+            return _either(map(spelled, values))
+        case {"anyOf": options}:
+            return _either(map(in_words, options))
+        case {"format": "path"}:
+            return "path"
+        case {"prefixItems": items}:
+            return f"[{', '.join(map(in_words, items))}]"
+        case {"type": "array", "items": items} if items:
+            return f"list{_bounds(schema)} of: {in_words(items)}"
+        case {"type": kind}:
+            return TYPES[kind] + _bounds(schema)
+    return "anything"
+
+
+def _either(options: Iterable[str]) -> str:
+    *rest, last = options
+    return f"{', '.join(rest)} or {last}" if rest else last
+
+
+def _bounds(schema: dict[str, Any]) -> str:
+    said = ", ".join(words.format(spelled(schema[name])) for name, words in BOUNDS.items() if name in schema)
+    return f" ({said})" if said else ""
+
+
+def spelled(value: Any) -> str:
+    """A value as a spec writes it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+        case list() | tuple():
+            return f"[{', '.join(map(spelled, value))}]"
+        case dict():
+            return f"{{{', '.join(f'{key}: {spelled(item)}' for key, item in value.items())}}}"
+        case BaseModel():
+            return "its defaults"
+    return str(value)
+
+
+def _default(config: type[BaseModel], name: str, schema: dict[str, Any]) -> str:
+    field = config.model_fields[name]
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True, validated_data={})
+    if default is None and "null" not in in_words(schema):
+        return "computed"  # by a validator
+    return spelled(default)
+
+
+def shape_rule(config: PluginConfig) -> list[str]:
+    """What becomes of a few example events, or why they are refused; nothing for kinds that have no rule."""
+    if isinstance(config, BijectorConfig) and type(config).output_shape is BijectorConfig.output_shape:
+        return ["any event; its shape stays"]
+    if isinstance(config, ConditionerConfig) and type(config).check_shapes is ConditionerConfig.check_shapes:
+        return ["any event"]
+    if not isinstance(config, BijectorConfig | SplitConfig | ConditionerConfig):
+        return []
+    return [f"{list(event)}{_outcome(config, event)}" for event in EVENTS]
+
+
+def _outcome(config: BijectorConfig | SplitConfig | ConditionerConfig, event: Shape) -> str:
+    try:
+        if isinstance(config, BijectorConfig):
+            return f" -> {list(config.output_shape(event))}"
+        if isinstance(config, SplitConfig):
+            kept, transformed = map(list, config.split_shapes(event))
+            return f" -> kept {kept}, transformed {transformed}"
+        config.check_shapes(event, event)
+        return ": accepted"
+    except ShapeError as error:
+        return f": refused: {error}"
+    except Exception as error:  # a rule of a stranger's
+        return f": its rule fails: {type(error).__name__}: {error}"
+
+
+def target_doc(target: str | type) -> str:
+    """The docstring of a target, read from its source: nothing is imported. Empty if there is none to be found."""
+    if not isinstance(target, str):
+        return inspect.getdoc(target) or ""
+    module, _, name = target.partition(":")
+    path = _source(module)
+    try:
+        tree = ast.parse(path.read_text("utf-8")) if path else None
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    classes = [node for node in getattr(tree, "body", []) if isinstance(node, ast.ClassDef) and node.name == name]
+    return (ast.get_docstring(classes[0]) or "") if classes else ""
+
+
+def _source(module: str) -> Path | None:
+    """The file of a module. find_spec of anything but the topmost package would import the packages around it."""
+    top, *rest = module.split(".")
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or not rest:
+        return Path(spec.origin) if spec and spec.origin else None
+    for directory in spec.submodule_search_locations or ():
+        for path in (Path(directory, *rest).with_suffix(".py"), Path(directory, *rest, "__init__.py")):
+            if path.is_file():
+                return path
+    return None
