@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from flowkit.errors import FlowkitError, PluginError, ShapeError, format_path
+from flowkit.flow.base import Base
+from flowkit.flow.bijector import Bijector
 from flowkit.flow.composition import Layer
 from flowkit.flow.context import context_shape
-from flowkit.flow.coupling import Coupling
+from flowkit.flow.coupling import Conditioner, Coupling, Split, Transformer
 from flowkit.flow.factor_out import FactorOut
 from flowkit.plugin.config import Shape, SplitConfig
 from flowkit.plugin.reference import Use
 from flowkit.spec import model
 from flowkit.spec.walk import Step, walk
+
+BASES: dict[str, type] = {
+    "bijector": Bijector,
+    "transformer": Transformer,
+    "split": Split,
+    "conditioner": Conditioner,
+    "base": Base,
+}
+"""What the target of each kind derives from."""
 
 MAX_PARAMETERS = 2**32
 """The most parameters that a flow may have."""
@@ -50,16 +63,24 @@ def build(step: Step, context: Shape | None) -> Layer:
     return layer
 
 
+def build_plugin(use: Use, *shapes: Any) -> Any:
+    """What a plugin's target makes of its fields. Raises PluginError, naming the plugin, if that is not of its kind."""
+    module, base = use.build(*shapes), BASES[use.plugin.kind]
+    if not isinstance(module, base):
+        raise PluginError(f"plugin {use.plugin}: its target must derive from flowkit.flow.{base.__name__}")
+    return module
+
+
 def _build(step: Step, context: Shape | None) -> Layer:
     match step.item:
         case Use():
-            return step.item.build(step.input_shape)
+            return build_plugin(step.item, step.input_shape)
         case model.Coupling(split=Use(config=SplitConfig() as split)):
             kept, transformed = split.split_shapes(step.input_shape)
-            transformer = step.item.coupling.build()
+            transformer = build_plugin(step.item.coupling)
             params = (transformer.n_params, *transformed)
-            conditioner = step.item.conditioner.build(kept, params, context)
-            return Coupling(step.item.split.build(step.input_shape), conditioner, transformer)
+            conditioner = build_plugin(step.item.conditioner, kept, params, context)
+            return Coupling(build_plugin(step.item.split, step.input_shape), conditioner, transformer)
         case model.FactorOut():
             return FactorOut(step.input_shape)
     raise TypeError(f"not a step of a flow: {step.item!r}")

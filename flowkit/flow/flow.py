@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from flowkit.errors import InputError, ShapeError, format_path
 from flowkit.flow import context as conditioning
 from flowkit.flow import saving
-from flowkit.flow.assembly import assemble
+from flowkit.flow.assembly import assemble, build_plugin
 from flowkit.flow.base import Base, StandardNormal
 from flowkit.flow.composition import Layer, frozen, merged
 from flowkit.flow.factor_out import FactorOut
@@ -60,7 +60,7 @@ class Flow(nn.Module):
     def from_spec(cls, spec: Spec | str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Flow:
         """Build a flow from a spec: a validated one, a file's path, or a dict. Raises SpecError, PluginError."""
         spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
-        base = spec.base.build(walk(spec)[-1].output_shape)
+        base = build_plugin(spec.base, walk(spec)[-1].output_shape)
         flow = cls(assemble(spec), base=base, levels=spec.event.levels, context=spec.context)
         flow.spec = spec
         return flow

@@ -13,6 +13,7 @@ from flowkit.errors import PluginError, RunError
 from flowkit.files import replacing
 from flowkit.flow.coupling import Coupling
 from flowkit.flow.factor_out import FactorOut
+from flowkit.plugin.reference import Use
 from flowkit.plugin.registry import Registry
 from flowkit.spec import Spec, read_spec
 
@@ -73,5 +74,14 @@ def _use(module: nn.Module, registry: Registry) -> dict[str, Any]:
     fields = found.descriptor.config.model_fields
     missing = [name for name in fields if not hasattr(module, name)]
     if missing:
-        raise PluginError(f"{found.name} does not keep its fields as attributes: {', '.join(missing)}")
-    return {"use": found.name, **{name: getattr(module, name) for name in fields}}
+        raise PluginError(f"{found} does not keep its fields as attributes: {', '.join(missing)}")
+    return {"use": found.name, **{name: _field(getattr(module, name), registry) for name in fields}}
+
+
+def _field(value: Any, registry: Registry) -> Any:
+    """A field as a spec writes it: a plugin inside of it as the module that was built of it, or as it came."""
+    if isinstance(value, nn.Module):
+        return _use(value, registry)
+    if isinstance(value, Use):
+        return value.dump()
+    return [_field(item, registry) for item in value] if isinstance(value, list | tuple) else value
