@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
+from pydantic.errors import PydanticUserError
 
 from flowkit.errors import ShapeError
 from flowkit.plugin.config import (
@@ -75,7 +75,7 @@ def field_schemas(config: type[BaseModel]) -> dict[str, dict[str, Any]]:
     """The JSON Schema of each field; one that allows anything where pydantic can't give any."""
     try:
         whole = config.model_json_schema()
-    except (PydanticInvalidForJsonSchema, PydanticSchemaGenerationError):
+    except PydanticUserError:
         whole = {}
     if "$ref" in whole:  # of a model that contains itself
         whole = {**whole["$defs"][whole["$ref"].rpartition("/")[2]], "$defs": whole["$defs"]}

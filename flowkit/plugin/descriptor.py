@@ -67,6 +67,8 @@ class Descriptor:
         base = CONFIG_BASES[kind]
         if not (inspect.isclass(self.config) and issubclass(self.config, base)):
             raise PluginError(f"the config of {kind} {self.name} must derive from flowkit.plugin.{base.__name__}")
+        if not self.config.__pydantic_complete__:
+            raise PluginError(f"the config of {self.name} has a field whose type is not defined: import it")
         if reserved := STEP_KEYS & self.config.model_fields.keys():
             raise PluginError(f"{self.name} has a field {min(reserved)!r}, which specs keep for themselves: rename it")
         if not (inspect.isclass(self.target) or (isinstance(self.target, str) and TARGET.fullmatch(self.target))):

@@ -11,8 +11,7 @@ from pydantic_core import PydanticCustomError, core_schema
 from flowkit.errors import FlowkitError, PluginError
 from flowkit.plugin.config import PluginConfig
 from flowkit.plugin.failure import reason
-from flowkit.plugin.found import Found
-from flowkit.plugin.registry import Registry
+from flowkit.plugin.registry import Found, Registry, UnknownPlugin
 
 
 @dataclass(frozen=True)
@@ -61,9 +60,12 @@ class Ref:
         registry: Registry = info.context["registry"]
         try:
             found = registry.look_up(self.kind, value["use"])
+        except UnknownPlugin as error:
+            raise PydanticCustomError(
+                "unknown_plugin", "{message}", {"message": error.message, "suggestion": error.suggestion}
+            ) from error
         except PluginError as error:
-            said = {"message": getattr(error, "message", str(error)), "suggestion": getattr(error, "suggestion", None)}
-            raise PydanticCustomError("unknown_plugin", "{message}", said) from error
+            raise PydanticCustomError("broken_plugin", "{message}", {"message": str(error)}) from error
         fields = {key: item for key, item in value.items() if key != "use"}
         try:
             return Use(found, found.descriptor.config.model_validate(fields, context=info.context))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.errors import PydanticUserError
 from pydantic.json_schema import models_json_schema
 
 from flowkit.plugin.descriptor import CONFIG_BASES
@@ -17,6 +18,13 @@ DIALECT = "http://json-schema.org/draft-07/schema#"
 def json_schema(registry: Registry) -> dict[str, Any]:
     """A draft-07 schema with every plugin that can be imported. Imports plugin modules, not their targets."""
     plugins, _ = registry.installed()
+    try:
+        return _compose(plugins)
+    except PydanticUserError:  # a field of some plugin has no JSON Schema: the others shall not suffer for it
+        return _compose([found for found in plugins if _has_schema(found.descriptor.config)])
+
+
+def _compose(plugins: list[Found]) -> dict[str, Any]:
     configs = [found.descriptor.config for found in plugins]
     models: list[type[BaseModel]] = list(dict.fromkeys([Spec, Repeat, Coupling, FactorOut, *configs]))
     references, shared = models_json_schema([(model, "validation") for model in models])
@@ -30,6 +38,14 @@ def json_schema(registry: Registry) -> dict[str, Any]:
         definitions[kind] = _one_of([_key(found) for found in plugins if found.kind == kind])
     definitions["step"] = _one_of(["bijector", *(names[model] for model in (Repeat, Coupling, FactorOut))])
     return {"$schema": DIALECT, **_finish(spec), "$defs": _finish(definitions)}
+
+
+def _has_schema(config: type[BaseModel]) -> bool:
+    try:
+        config.model_json_schema()
+    except PydanticUserError:
+        return False
+    return True
 
 
 def _key(found: Found) -> str:

@@ -151,8 +151,8 @@ flow: [{use: ¦os.path}]
 flow: [{use: ¦toy/affine}]
 => flow[0].use: toy/affine is a transformer, not a bijector
 
-flow: [{use: ¦broken/x}]
-=> flow[0].use: ModuleNotFoundError
+flow: [¦{use: broken/x}]
+=> flow[0]: ModuleNotFoundError
 
 flow: [¦{use: 3}]
 => flow[0]: must name a bijector: {use: namespace/name}

@@ -1,0 +1,186 @@
+"""Whatever a stranger's plugin does, flowkit says whose it is, in one line, and works on without it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from flowkit.errors import PluginError, SpecError
+from flowkit.plugin import Registry
+from flowkit.spec import read_spec
+from tests.plugin.sites import PLUGIN, install
+
+LISTED = '[Descriptor("shift", ShiftConfig, "nowhere:Shift")]'
+HOOK = "def flowkit_register_bijectors():\n    return "
+
+
+def returning(code: str) -> str:
+    """A plugin whose hook returns this instead of a list of one descriptor."""
+    return PLUGIN.replace(LISTED, code)
+
+
+def descriptor(**fields: object) -> str:
+    """A plugin whose descriptor has these fields."""
+    said = {"name": '"shift"', "config": "ShiftConfig", "target": '"nowhere:Shift"', **fields}
+    return returning(f"[Descriptor({', '.join(f'{name}={value}' for name, value in said.items())})]")
+
+
+BROKEN = {
+    "raises": ("x = 1\nraise RuntimeError('two\\nlines')", "RuntimeError: two lines (", "flowkit_bad.py:2)"),
+    "leaves": ("import sys; sys.exit(3)", "SystemExit: 3"),
+    "cancels": ("import asyncio; raise asyncio.CancelledError", "CancelledError"),
+    "skips": ("import pytest; pytest.skip('not here', allow_module_level=True)", "Skipped: not here"),
+    "unspeakable": ("class Odd(Exception):\n    __str__ = None\nraise Odd", "Odd ("),
+    "dependency": ("import a_module_that_is_nowhere", "ModuleNotFoundError", "a_module_that_is_nowhere", "bad.py:1)"),
+    "syntax": ("def f(:", "SyntaxError", "flowkit_bad.py, line 1"),
+    "config": (PLUGIN.replace("BijectorConfig):", "BijectorConfig):\n    a: int = 'x' + 1"), "TypeError"),
+    "no hook": ("", "has no hook"),
+    "unmarked": (PLUGIN.replace("@hookimpl\n", ""), "flowkit_register_bijectors is not marked", "@hookimpl"),
+    "misspelt": (PLUGIN.replace("_bijectors", "_bijector"), "not a hook", "did you mean flowkit_register_bijectors?"),
+    "arguments": (PLUGIN.replace("bijectors()", "bijectors(config)"), "PluginValidationError", "config"),
+    "wrapper": (PLUGIN.replace("@hookimpl", "@hookimpl(wrapper=True)").replace("return", "yield"), "wrap no other"),
+    "hook raises": (returning("[][0]"), "flowkit_register_bijectors fails: IndexError", "flowkit_bad.py:10)"),
+    "hook leaves": (returning("exit(1)"), "SystemExit"),
+    "None": (returning("None"), "must return a list", "not None"),
+    "generator": (PLUGIN.replace("return [", "yield ["), "must return a list", "not a generator"),
+    "dict": (returning("{}"), "must return a list", "not a dict"),
+    "text": (returning("'shift'"), "must return a list", "not a str"),
+    "one": (returning(LISTED[1:-1]), "must return a list", "not a Descriptor"),
+    "class": (returning("[ShiftConfig]"), "it holds the class ShiftConfig"),
+    "twice": (returning(f"2 * {LISTED}"), "'shift' is registered twice"),
+    "name": (descriptor(name='"Shift"'), "the name 'Shift' must be lower case"),
+    "nameless": (descriptor(name="None"), "the name None must be lower case"),
+    "kind": (PLUGIN.replace("bijectors", "splits"), "the config of split shift must derive from", "SplitConfig"),
+    "no config": (descriptor(config="None"), "must derive from"),
+    "no target": (descriptor(target='"nowhere.Shift"'), 'must read "package.module:Class"'),
+    "likelihood": (descriptor(likelihood='"roughly"'), "exact, lower_bound, estimate, not 'roughly'"),
+    "future": (descriptor(api=99), "asks for plugin API 99", "update flowkit"),
+    "past": (descriptor(api=0), "was made for plugin API 0", "update the plugin"),
+    "no api": (descriptor(api='"1"'), "the api of shift must be a whole number"),
+    "unknown capability": (descriptor(colour="1"), "unexpected keyword argument 'colour'"),
+    "reserved": (PLUGIN.replace("BijectorConfig):", "BijectorConfig):\n    repeat: int = 1"), "field 'repeat'"),
+    "undefined": (PLUGIN.replace("BijectorConfig):", "BijectorConfig):\n    a: 'Nowhere'"), "type is not defined"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_plugin_is_named(name: str, site: Path) -> None:
+    code, *words = BROKEN[name]
+    install(site, "bad", code=code)
+    registry = Registry.discover()
+    with pytest.raises(PluginError) as caught:
+        registry.look_up("bijector", "bad/shift")
+    message = str(caught.value)
+    assert message.startswith("plugin 'bad' (flowkit-bad 1.2, flowkit_bad): ")
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+    found, broken = registry.installed()
+    assert "glow/actnorm" in {each.name for each in found} and list(broken) == ["bad"]
+
+
+def test_the_right_one_is_right(site: Path) -> None:
+    install(site, "bad", code=PLUGIN)
+    assert str(Registry.discover().look_up("bijector", "bad/shift")) == "bad/shift (flowkit-bad 1.2)"
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("bad = nowhere", "ModuleNotFoundError"),
+        ("bad = flowkit bad!", "must name a module"),
+        ("bad = flowkit:nothing", "AttributeError"),
+        ("bad = flowkit:__all__", "has no hook"),
+        ("Bad = flowkit", "must be lower case"),
+    ],
+)
+def test_a_broken_entry_point(entry: str, words: str, site: Path) -> None:
+    install(site, "bad")
+    (site / "flowkit_bad-1.2.dist-info" / "entry_points.txt").write_text(f"[flowkit]\n{entry}\n")
+    _, broken = Registry.discover().installed()
+    (message,) = map(str, broken.values())
+    assert "(flowkit-bad 1.2, " in message and words in message
+
+
+@pytest.mark.parametrize("metadata", [None, b"", b"Name: \xff\xfe\n"])
+def test_damaged_metadata(metadata: bytes | None, site: Path) -> None:
+    install(site, "bad", code="raise OSError")
+    path = site / "flowkit_bad-1.2.dist-info" / "METADATA"
+    path.unlink() if metadata is None else path.write_bytes(metadata)
+    with pytest.raises(PluginError, match="plugin 'bad' .a distribution without a name unknown, flowkit_bad.: OSError"):
+        Registry.discover().namespace("bad")
+
+
+def test_a_failed_import_is_not_tried_again(site: Path) -> None:
+    install(site, "bad", code="import pathlib\npathlib.Path(__file__ + '.log').open('x').close()\nraise RuntimeError")
+    registry = Registry.discover()
+    for _ in range(3):
+        with pytest.raises(PluginError, match="RuntimeError"):  # a second import would raise FileExistsError
+            registry.look_up("bijector", "bad/shift")
+
+
+def test_ctrl_c_is_not_the_plugins_fault(site: Path) -> None:
+    install(site, "bad", code="raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        Registry.discover().namespace("bad")
+
+
+def test_what_a_plugin_prints_does_not_mix_with_the_output(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    install(site, "loud", code="print('hello')\n" + PLUGIN)
+    Registry.discover().namespace("loud")
+    assert capsys.readouterr() == ("", "hello\n")
+
+
+def spec(*names: str) -> str:
+    return f"flowkit: 1\nevent: {{shape: [2]}}\nflow: [{', '.join(f'{{use: {name}}}' for name in names)}]\n"
+
+
+def test_two_distributions_of_one_namespace(site: Path) -> None:
+    install(site, "twin", module="flowkit_one", distribution="one")
+    install(site, "twin", module="flowkit_two", distribution="two", version="0.3")
+    read_spec(spec("glow/actnorm"))
+    with pytest.raises(SpecError, match=r"'twin' is claimed by (one 1.2 and two 0.3|two 0.3 and one 1.2)") as caught:
+        read_spec(spec("glow/actnorm", "twin/shift"))
+    assert caught.value.problems[0].path[:2] == ("flow", 1)
+    assert not {"flowkit_one", "flowkit_two"} & set(sys.modules)
+    assert {claim.state for claim in Registry.discover().claims("twin")} == {
+        "collides with one 1.2",
+        "collides with two 0.3",
+    }
+
+
+def test_two_distributions_of_one_namespace_and_one_module(site: Path) -> None:
+    install(site, "twin", module="flowkit_one", distribution="one")
+    install(site, "twin", module="flowkit_one", distribution="two")
+    with pytest.raises(PluginError, match="is claimed by"):
+        Registry.discover().namespace("twin")
+
+
+def test_targets_are_named_too(site: Path) -> None:
+    from flowkit.flow import Flow
+
+    hidden = {
+        "nowhere:Shift": "its target nowhere:Shift can't be imported: ModuleNotFoundError",
+        "flowkit_good:Shift": "its target flowkit_good:Shift can't be imported: AttributeError",
+        "flowkit_leaves:Shift": "its target flowkit_leaves:Shift can't be imported: SystemExit: 1",
+        "builtins:dict": "can't be built: TypeError",
+        "flowkit_good:ShiftConfig": "can't be built: TypeError",
+        "builtins:tuple": "its target must derive from flowkit.flow.Bijector",
+    }
+    (site / "flowkit_leaves.py").write_text("raise SystemExit(1)")
+    listed = [f'Descriptor("shift{n}", ShiftConfig, "{target}")' for n, target in enumerate(hidden)]
+    install(site, "good", code=returning(f"[{', '.join(listed)}]"))
+    for n, words in enumerate(hidden.values()):
+        with pytest.raises(PluginError) as caught:
+            Flow.from_spec(spec(f"good/shift{n}"))
+        assert f"plugin good/shift{n} (flowkit-good 1.2)" in str(caught.value) and words in str(caught.value)
+
+
+def test_a_config_without_a_json_schema_leaves_the_schema_of_the_others(site: Path) -> None:
+    from flowkit.spec.schema import json_schema
+
+    code = PLUGIN.replace("BijectorConfig):", "BijectorConfig):\n    f: Callable[[], int] = int")
+    install(site, "odd", code=f"from collections.abc import Callable\n{code}")
+    definitions = json_schema(Registry.discover())["$defs"]
+    assert "glow.actnorm" in definitions and "odd.shift" not in definitions
