@@ -80,8 +80,11 @@ def _use(module: nn.Module, registry: Registry) -> dict[str, Any]:
 
 def _field(value: Any, registry: Registry) -> Any:
     """A field as a spec writes it: a plugin inside of it as the module that was built of it, or as it came."""
-    if isinstance(value, nn.Module):
-        return _use(value, registry)
-    if isinstance(value, Use):
-        return value.dump()
-    return [_field(item, registry) for item in value] if isinstance(value, list | tuple) else value
+    match value:
+        case list() | tuple() | nn.ModuleList():
+            return [_field(item, registry) for item in value]
+        case nn.Module():
+            return _use(value, registry)
+        case Use():
+            return value.dump()
+    return value

@@ -102,7 +102,7 @@ class Registry:
         if not slash:
             raise UnknownPlugin(f"{name!r} is not a plugin name: write namespace/name", self._advice(kind, name))
         if namespace not in self.namespaces:
-            raise UnknownPlugin(self._not_installed(namespace), self._near(kind, name) or BRING)
+            raise UnknownPlugin(self._not_installed(namespace), self._near(kind, name, self._alike(namespace)) or BRING)
         plugins = self.namespace(namespace)
         if name not in plugins:
             raise UnknownPlugin(f"there is no {kind or 'plugin'} {name!r}", self._advice(kind, name))
@@ -113,8 +113,9 @@ class Registry:
     def namespace(self, namespace: str) -> Plugins:
         """The plugins of one namespace. Imports its module, once. Raises PluginError, UnknownPlugin if denied."""
         if namespace not in self.namespaces:
-            near = difflib.get_close_matches(namespace, self.namespaces, n=2)
-            raise UnknownPlugin(self._not_installed(namespace), f"did you mean {' or '.join(near)}?" if near else BRING)
+            alike = self._alike(namespace)
+            advice = f"did you mean {' or '.join(alike)}?" if alike else BRING
+            raise UnknownPlugin(self._not_installed(namespace), advice)
         if namespace not in self._loaded:
             try:
                 self._loaded[namespace] = self._load(namespace)
@@ -183,19 +184,20 @@ class Registry:
                 names += [each.name for each in self.namespace(namespace).values() if kind in (None, each.kind)]
         return names
 
-    def _near(self, kind: str | None, name: str) -> str | None:
-        """What may have been meant. Imports modules of similar namespaces, and only if that is no help all others."""
-        namespace, _, last = name.rpartition("/")
-        for namespaces in (difflib.get_close_matches(namespace, self.namespaces), self.namespaces):
-            names = self._names(kind, namespaces)
-            same = [full for full in names if full.partition("/")[2] == last]
-            near = same or difflib.get_close_matches(name, names, n=2, cutoff=0.5)
-            if near:
-                return f"did you mean {' or '.join(near)}?"
-        return None
+    def _alike(self, namespace: str) -> list[str]:
+        return difflib.get_close_matches(namespace, self.namespaces)
+
+    def _near(self, kind: str | None, name: str, namespaces: list[str]) -> str | None:
+        """What may have been meant, of these namespaces."""
+        names = self._names(kind, namespaces)
+        same = [full for full in names if full.partition("/")[2] == name.rpartition("/")[2]]
+        near = same or difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+        return f"did you mean {' or '.join(near)}?" if near else None
 
     def _advice(self, kind: str | None, name: str) -> str:
-        return self._near(kind, name) or f"{kind or 'plugin'}s installed: {_listed(self._names(kind, self.namespaces))}"
+        """What may have been meant; all that there is, only if namespaces that sound alike are no help."""
+        near = self._near(kind, name, self._alike(_namespace(name))) or self._near(kind, name, self.namespaces)
+        return near or f"{kind or 'plugin'}s installed: {_listed(self._names(kind, self.namespaces))}"
 
 
 def _entries() -> dict[str, list[EntryPoint]]:
