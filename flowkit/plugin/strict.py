@@ -27,7 +27,7 @@ def make_strict(schema: Any) -> None:
         case {"type": "literal", "expected": expected} if not {False, True}.isdisjoint(expected):
             literal = dict(schema)
             schema.clear()
-            schema.update(core_schema.no_info_before_validator_function(_TellFromBool(expected), literal))  # type: ignore
+            schema.update(core_schema.no_info_before_validator_function(_TellFromBool(expected), literal))
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,10 @@ MAX_EVENT_SIZE = 2**24
 
 def _check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(shape) not in (1, 3):
-        raise PydanticCustomError("shape", "must be [d] for vectors or [channels, height, width] for images")
+        grey = f": write [1, {shape[0]}, {shape[1]}] for one channel" if len(shape) == 2 else ""
+        raise PydanticCustomError("shape", f"must be [d] for vectors or [channels, height, width] for images{grey}")
     if math.prod(shape) > MAX_EVENT_SIZE:
-        raise PydanticCustomError("shape", "has more than {most} values", {"most": MAX_EVENT_SIZE})
+        raise PydanticCustomError("shape", f"has more than {MAX_EVENT_SIZE:,} values, the most that an event may have")
     return shape
 
 
