@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    ConfigDict,
     Field,
     GetJsonSchemaHandler,
     NonNegativeFloat,
@@ -38,7 +39,9 @@ def _check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-EventShape = Annotated[tuple[PositiveInt, ...], AfterValidator(_check_shape)]
+EventShape = Annotated[
+    tuple[PositiveInt, ...], AfterValidator(_check_shape), Field(json_schema_extra={"minItems": 1, "maxItems": 3})
+]
 
 
 class Event(Documented):
@@ -52,6 +55,8 @@ class Event(Documented):
 
 class Context(Documented):
     """What the density is conditioned on: labels, or an array. Exactly one of the two fields."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["classes"]}, {"required": ["shape"]}]})
 
     classes: Annotated[int, Field(ge=2, le=65536)] | None = None
     """The context is a label 0 … classes - 1."""
