@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 
 Path = tuple[str | int, ...]
 
+MAX_SHOWN = 160
+"""The most characters of a line that a problem shows."""
+
 
 class FlowkitError(Exception):
     """The root: catch this one to catch them all."""
@@ -65,20 +68,32 @@ class Problem:
         where = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
         lines = [": ".join(part for part in (where, format_path(self.path), self.message) if part)]
         if self.source is not None and self.column is not None:
-            lines += [f"    {self.source}", f"    {' ' * (self.column - 1)}^"]
+            lines += _point(self.source, self.column - 1)
         if self.suggestion:
             lines.append(f"    {self.suggestion}")
         return "\n".join(lines)
 
 
+def _point(source: str, column: int) -> list[str]:
+    """The line and a caret below the 0-based column. Of a long line, as minified JSON is, what is around it."""
+    start = max(0, column - MAX_SHOWN // 2) if len(source) > MAX_SHOWN else 0
+    before, after = "…" * (start > 0), "…" * (len(source) > start + MAX_SHOWN)
+    return [
+        f"    {before}{source[start : start + MAX_SHOWN]}{after}",
+        f"    {' ' * (len(before) + column - start)}^",
+    ]
+
+
 @dataclass(eq=False)
 class SpecError(FlowkitError):
-    """A spec is not valid. ``problems`` holds everything that was found, in the order of the text."""
+    """A spec is not valid. ``problems`` holds what was found, in the order of the text; ``more`` counts the rest."""
 
     problems: list[Problem] = field(default_factory=list)
+    more: int = 0
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.problems))
+        rest = [f"… and {self.more:,} more problem{'s' * (self.more != 1)}"] if self.more else []
+        return "\n".join([*map(str, self.problems), *rest])
 
 
 def format_path(path: Path) -> str:

@@ -15,4 +15,7 @@ def schema() -> None:
     from flowkit.plugin import Registry
     from flowkit.spec.schema import json_schema
 
-    typer.echo(json.dumps(json_schema(Registry.discover()), indent=2))
+    registry = Registry.discover()
+    typer.echo(json.dumps(json_schema(registry), indent=2))
+    for error in registry.installed()[1].values():
+        typer.echo(f"left out: {error}", err=True)

@@ -10,11 +10,14 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
+
+from flowkit.plugin.strict import make_strict
 
 Shape = tuple[int, ...]
 
@@ -25,7 +28,7 @@ def halve(channels: int) -> tuple[int, int]:
 
 
 class Documented(BaseModel):
-    """A mapping in a spec. Unknown fields, NaN and infinity are errors.
+    """A mapping in a spec. Unknown fields, NaN and infinity are errors, and so are '3' or true where a number belongs.
 
     A field is documented by the string below it. The strings are read from the source when they are asked for, on
     the way to an error or a schema: pydantic's own ``use_attribute_docstrings`` would read it at each import.
@@ -42,6 +45,12 @@ class Documented(BaseModel):
         return docs | {name: field.description for name, field in cls.model_fields.items() if field.description}
 
     @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        schema = handler(source)
+        make_strict(schema)
+        return schema
+
+    @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
@@ -52,6 +61,7 @@ class Documented(BaseModel):
         return generated
 
 
+@cache
 def _strings_below_fields(cls: type) -> dict[str, str]:
     try:
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body

@@ -11,7 +11,13 @@ from pydantic_core import PydanticCustomError, core_schema
 from flowkit.errors import FlowkitError, PluginError
 from flowkit.plugin.config import PluginConfig
 from flowkit.plugin.failure import reason
-from flowkit.plugin.registry import Found, Registry, UnknownPlugin
+from flowkit.plugin.registry import Found, UnknownPlugin
+
+MAX_NAME = 200
+"""The most characters of a plugin's full name."""
+
+MAX_ADVISED = 50
+"""The most unknown names in a spec for which a nearer one is sought."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +60,11 @@ class Ref:
     def validate(self, value: Any, info: ValidationInfo) -> Use:
         if isinstance(value, Use):
             return value
-        if not isinstance(value, dict) or not isinstance(value.get("use"), str):
+        name = value.get("use") if isinstance(value, dict) else None
+        if not isinstance(name, str) or len(name) > MAX_NAME:
             raise PydanticCustomError("plugin_reference", "must name a {kind}: {use: namespace/name}", vars(self))
         assert info.context is not None, "read_spec gives the registry"
-        registry: Registry = info.context["registry"]
-        try:
-            found = registry.look_up(self.kind, value["use"])
-        except UnknownPlugin as error:
-            raise PydanticCustomError(
-                "unknown_plugin", "{message}", {"message": error.message, "suggestion": error.suggestion}
-            ) from error
-        except PluginError as error:
-            raise PydanticCustomError("broken_plugin", "{message}", {"message": str(error)}) from error
+        found = self._look_up(name, info.context)
         fields = {key: item for key, item in value.items() if key != "use"}
         try:
             return Use(found, found.descriptor.config.model_validate(fields, context=info.context))
@@ -74,6 +73,22 @@ class Ref:
         except Exception as error:  # a validator of the plugin's own that is broken
             message = f"plugin {found} fails to read its fields: {reason(error)}"
             raise PydanticCustomError("broken_plugin", "{message}", {"message": message}) from error
+
+    def _look_up(self, name: str, context: dict[str, Any]) -> Found:
+        """The plugin. What may have been meant is looked for only so often: it takes long."""
+        unknown = context.setdefault("unknown", {})
+        try:
+            if (self.kind, name) in unknown:
+                raise unknown[self.kind, name]
+            if len(unknown) >= MAX_ADVISED and (self.kind, name) not in _known(context):
+                raise UnknownPlugin(f"there is no {self.kind} {name!r}")
+            return context["registry"].look_up(self.kind, name)
+        except UnknownPlugin as error:
+            unknown[self.kind, name] = error.with_traceback(None)
+            details = {"message": error.message, "suggestion": error.suggestion}
+            raise PydanticCustomError("unknown_plugin", "{message}", details) from error
+        except PluginError as error:
+            raise PydanticCustomError("broken_plugin", "{message}", {"message": str(error)}) from error
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.with_info_plain_validator_function(
@@ -84,6 +99,13 @@ class Ref:
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         return {"x-flowkit": self.kind}  # `flowkit schema` puts the plugins of this kind here
+
+
+def _known(context: dict[str, Any]) -> set[tuple[str, str]]:
+    """(kind, name) of every plugin, listed once for a spec."""
+    if "known" not in context:
+        context["known"] = {(found.kind, found.name) for found in context["registry"].installed()[0]}
+    return context["known"]
 
 
 TransformerRef = Annotated[Use, Ref("transformer")]

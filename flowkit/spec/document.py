@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any, NoReturn
@@ -14,6 +15,9 @@ MAX_DEPTH = 64
 MAX_DIGITS = 100
 """The most digits of a number. Python itself gives up at 4300, where an error has to show the number."""
 
+LONE = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair is no character, and can't be written to a file."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -24,9 +28,9 @@ class Place:
     column: int | None = None
     source: str | None = None
 
-    def fail(self, message: str, path: Path = ()) -> NoReturn:
+    def fail(self, message: str, path: Path = (), suggestion: str | None = None) -> NoReturn:
         """Raises SpecError with this one problem."""
-        raise SpecError([Problem(path, message, None, *astuple(self))])
+        raise SpecError([Problem(path, message, suggestion, *astuple(self))])
 
 
 @dataclass
@@ -45,10 +49,13 @@ class Document:
 
     def problem(self, path: Path, message: str, suggestion: str | None = None) -> Problem:
         """A problem with the value at ``path``, or with the nearest one around it that the text has."""
-        inner = path
-        while inner and inner not in self.values:
-            inner = inner[:-1]
-        return Problem(path, message, suggestion, *astuple(self.values.get(inner, Place(self.file))))
+        return Problem(path, message, suggestion, *astuple(self.place(path)))
+
+    def place(self, path: Path) -> Place:
+        """Where the value at ``path`` stands, or the nearest one around it that the text has."""
+        while path and path not in self.values:
+            path = path[:-1]
+        return self.values.get(path, Place(self.file))
 
     def key_problem(self, path: Path, message: str, suggestion: str | None = None) -> Problem:
         """A problem with the key that ``path`` ends in."""
@@ -73,4 +80,11 @@ def _copy(value: Any, path: Path) -> Any:
         return {key: _copy(item, (*path, key)) for key, item in value.items()}
     if isinstance(value, int) and abs(value) >= 10**MAX_DIGITS:
         Place("<spec>").fail(f"a number of more than {MAX_DIGITS} digits", path)
-    return value
+    if isinstance(value, str) and LONE.search(value):
+        Place("<spec>").fail("half of a surrogate pair is not text", path)
+    return whole(value) if isinstance(value, float) else value
+
+
+def whole(number: float) -> int | float:
+    """1.0 and 1e3 are the whole numbers 1 and 1000, as in JSON, unless they are too large to be exact."""
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,26 +12,31 @@ from pydantic_core import ErrorDetails
 
 from flowkit.errors import Path, Problem
 from flowkit.plugin.registry import Registry
-from flowkit.spec.document import Document
+from flowkit.spec import advice
+from flowkit.spec.document import Document, Place
 from flowkit.spec.fields import enter, fields_at
-from flowkit.spec.model import KEYS, VERSION
+from flowkit.spec.model import VERSION
+from flowkit.spec.overrides import FILE
+from flowkit.version import __version__
+
+MAX_PROBLEMS = 50
+"""The most problems that are shown; the rest is counted."""
 
 MUST_BE = {
     "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_parsing_size": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
-    "float_parsing": "a number",
     "finite_number": "a finite number",
     "bool_type": "true or false",
-    "bool_parsing": "true or false",
     "string_type": "text",
-    "string_unicode": "text",
+    "path_type": "text",
     "list_type": "a list",
     "tuple_type": "a list",
+    "set_type": "a list",
+    "frozen_set_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
+    "dataclass_type": "a mapping",
     "greater_than": "greater than {gt}",
     "greater_than_equal": "at least {ge}",
     "less_than": "less than {lt}",
@@ -49,16 +53,27 @@ COUNTS = {
 }
 
 
-def explain(error: ValidationError, document: Document, registry: Registry) -> list[Problem]:
-    """The errors as problems. Where a union has tried all its types, those of the type that got furthest."""
+def explain(error: ValidationError, document: Document, registry: Registry) -> tuple[list[Problem], int]:
+    """The errors as problems, the first MAX_PROBLEMS in the order of the text, and how many more there are.
+
+    Where a union has tried all its types, the errors of the type that got furthest.
+    """
     located = [_Located.find(details, document.data, registry) for details in error.errors(include_url=False)]
     outdone = {found.path[:n] for found in located if found.in_union for n in range(len(found.path))}
-    groups: dict[Any, list[_Located]] = {}
+    groups: dict[Hashable, list[_Located]] = {}
     for number, found in enumerate(located):
         if not (found.in_union and found.path in outdone):
-            alike = found.in_union and found.details["type"] in MUST_BE
-            groups.setdefault(found.path if alike else number, []).append(found)
-    return [_explain(group, document, registry) for group in groups.values()]
+            groups.setdefault(found.group or number, []).append(found)
+    ordered = sorted(groups.values(), key=lambda group: position(group[0].place(document)))
+    shown = [_explain(group, document, registry) for group in ordered[:MAX_PROBLEMS]]
+    return shown, len(ordered) - len(shown)
+
+
+def position(place: Place | Problem) -> tuple[int, int]:
+    """Sorts places and problems as they stand in the text; overrides are read after it, in their own order."""
+    if place.file == FILE:
+        return sys.maxsize, 0
+    return place.line or 0, place.column or 0
 
 
 @dataclass(frozen=True)
@@ -79,67 +94,71 @@ class _Located:
                 path, value = (*path, part), enter(value, part)
         return cls(path, len(path) < len(details["loc"]), details)
 
+    @property
+    def group(self) -> Hashable:
+        """Errors of one group are one problem: the types of a union, the entries that a list has too few."""
+        if self.details["type"] == "missing" and isinstance(self.path[-1], int):
+            return "entries", self.path[:-1]
+        return self.path if self.in_union else None
+
+    def place(self, document: Document) -> Place:
+        if self.details["type"] == "extra_forbidden" and self.path in document.keys:
+            return document.keys[self.path]
+        return document.place(self.path)
+
 
 def _explain(group: list[_Located], document: Document, registry: Registry) -> Problem:
-    path, details = group[0].path, group[0].details
+    first = next((found for found in group if found.details["type"] not in MUST_BE), group[0])
+    path, details = first.path, first.details
     value, message = details["input"], details["msg"]
     match details["type"]:
         case "missing":
-            return _missing(path, details["loc"][-1], document, registry)
-        case "extra_forbidden":
-            return _unknown(path, document, registry)
+            return _missing(group, document, registry)
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            fields = advice.on_unknown_field(path, document.data, registry)
+            return document.key_problem(path, f"unknown field {path[-1]!r}", fields)
         case "literal_error" if path == ("flowkit",):
-            reads = f"this flowkit reads version {VERSION} of the spec language"
-            return document.problem(path, f"must be {VERSION}, not {show(value)}: {reads}")
-        case "step" | "plugin_reference":
-            return document.problem(path, message, _suggest_step(value))
+            return document.problem(path, *_version(value))
+        case "step":
+            return document.problem(path, *advice.on_step(value, message))
+        case "plugin_reference":
+            return document.problem(path, message, advice.on_reference(value, details["ctx"]["kind"], registry))
         case "unknown_plugin":
-            return document.problem((*path, "use"), message, details["ctx"]["suggestion"])
+            suggestion = advice.on_transformer(path, value, registry) or details["ctx"]["suggestion"]
+            return document.problem((*path, "use"), message, suggestion)
         case kind if kind in MUST_BE:
-            return document.problem(path, *_must_be([found.details for found in group]))
+            kinds = [_must_be(found.details) for found in group]
+            suggestion = advice.on_value(path, value, {found.details["type"] for found in group}, " ".join(kinds))
+            suggestion = suggestion or advice.on_mapping(path, kind, document.data, registry)
+            return document.problem(path, f"must be {' or '.join(dict.fromkeys(kinds))}, not {show(value)}", suggestion)
         case kind if kind in COUNTS:
             return document.problem(path, COUNTS[kind].format(**details["ctx"]))
-    return document.problem(path, message.removeprefix("Value error, "))
+    return document.problem(path, message.removeprefix("Value error, ").removeprefix("Assertion failed, "))
 
 
-def _must_be(alternatives: list[ErrorDetails]) -> tuple[str, str | None]:
-    """Message and suggestion."""
-    value = alternatives[0]["input"]
-    bounds = [{name: _plain(bound) for name, bound in found.get("ctx", {}).items()} for found in alternatives]
-    kinds = [MUST_BE[found["type"]].format(**bound) for found, bound in zip(alternatives, bounds, strict=True)]
-    expected = " or ".join(dict.fromkeys(kinds))
-    suggestion = _did_you_mean([value], re.findall("'([^']*)'", expected)) if isinstance(value, str) else None
-    return f"must be {expected}, not {show(value)}", suggestion
+def _must_be(details: ErrorDetails) -> str:
+    bounds = {name: bound if isinstance(bound, str) else show(bound) for name, bound in details.get("ctx", {}).items()}
+    return MUST_BE[details["type"]].format(**bounds)
 
 
-def _missing(path: Path, name: str | int, document: Document, registry: Registry) -> Problem:
+def _missing(group: list[_Located], document: Document, registry: Registry) -> Problem:
+    path, name = group[0].path, group[0].details["loc"][-1]
     around = path[:-1] if path and path[-1] == name else path
     if isinstance(name, int):
-        return document.problem(around, "has too few entries")
-    purpose = fields_at(around, document.data, registry).get(name)
-    return document.problem(around, f"field {name!r} is missing" + (f": {purpose}" if purpose else ""))
+        wanted = max(int(found.details["loc"][-1]) for found in group) + 1
+        return document.problem(around, f"must have {wanted} entries, not {len(group[0].details['input'])}")
+    purpose = fields_at(around, document.data, registry).get(str(name), "").removesuffix(".")
+    message = f"field {name!r} is missing" + (f": {purpose}" if purpose else "")
+    begins = (around, name) == ((), "flowkit")
+    return document.problem(around, message, f"begin the spec with flowkit: {VERSION}" if begins else None)
 
 
-def _suggest_step(value: Any) -> str | None:
-    if isinstance(value, str) and re.fullmatch(r"[\w-]+/[\w-]+", value):
-        return f"write {{use: {value}}}"
-    return _did_you_mean(value, KEYS) if isinstance(value, dict) and not KEYS.keys() & value.keys() else None
-
-
-def _unknown(path: Path, document: Document, registry: Registry) -> Problem:
-    fields = fields_at(path[:-1], document.data, registry)
-    suggestion = _did_you_mean([str(path[-1])], fields) or f"fields here: {', '.join(fields) or 'none'}"
-    return document.key_problem(path, f"unknown field {path[-1]!r}", suggestion)
-
-
-def _did_you_mean(names: Iterable[str], choices: Iterable[str]) -> str | None:
-    options = list(choices)
-    found = {near: None for name in names for near in difflib.get_close_matches(name, options, n=2)}
-    return f"did you mean {' or '.join(found)}?" if found else None
-
-
-def _plain(bound: Any) -> str:
-    return bound if isinstance(bound, str) else show(bound)
+def _version(value: Any) -> tuple[str, str]:
+    """Message and suggestion."""
+    reads = f"this flowkit ({__version__}) reads version {VERSION} of the spec language"
+    if isinstance(value, int) and value > VERSION:
+        return f"is version {show(value)}; {reads}", "update flowkit"
+    return f"must be {VERSION}, not {show(value)}: {reads}", f"write flowkit: {VERSION}"
 
 
 def show(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    ConfigDict,
     Field,
     GetJsonSchemaHandler,
     NonNegativeFloat,
@@ -31,13 +32,16 @@ MAX_EVENT_SIZE = 2**24
 
 def _check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(shape) not in (1, 3):
-        raise PydanticCustomError("shape", "must be [d] for vectors or [channels, height, width] for images")
+        grey = f": write [1, {shape[0]}, {shape[1]}] for one channel" if len(shape) == 2 else ""
+        raise PydanticCustomError("shape", f"must be [d] for vectors or [channels, height, width] for images{grey}")
     if math.prod(shape) > MAX_EVENT_SIZE:
-        raise PydanticCustomError("shape", "has more than {most} values", {"most": MAX_EVENT_SIZE})
+        raise PydanticCustomError("shape", f"has more than {MAX_EVENT_SIZE:,} values, the most that an event may have")
     return shape
 
 
-EventShape = Annotated[tuple[PositiveInt, ...], AfterValidator(_check_shape)]
+EventShape = Annotated[
+    tuple[PositiveInt, ...], AfterValidator(_check_shape), Field(json_schema_extra={"minItems": 1, "maxItems": 3})
+]
 
 
 class Event(Documented):
@@ -51,6 +55,8 @@ class Event(Documented):
 
 class Context(Documented):
     """What the density is conditioned on: labels, or an array. Exactly one of the two fields."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["classes"]}, {"required": ["shape"]}]})
 
     classes: Annotated[int, Field(ge=2, le=65536)] | None = None
     """The context is a label 0 … classes - 1."""

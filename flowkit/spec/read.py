@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,9 +11,9 @@ from pydantic import ValidationError
 from flowkit.errors import Problem, SpecError
 from flowkit.plugin.registry import Registry
 from flowkit.spec.document import Document
-from flowkit.spec.messages import explain
+from flowkit.spec.messages import explain, position
 from flowkit.spec.model import Spec
-from flowkit.spec.overrides import FILE, override
+from flowkit.spec.overrides import override
 from flowkit.spec.text import read_file, read_text
 from flowkit.spec.walk import BrokenChain, walk
 
@@ -30,21 +29,22 @@ def read_spec(
     it has more than one line or begins with ``{``. ``overrides`` are texts such as ``train.epochs=3``, in the
     order in which they apply. ``registry`` holds what `use` can name: by default everything installed.
 
-    Raises SpecError with all problems, in the order of the text; a text that can't be parsed has only one.
+    Raises SpecError with all problems, in the order of the text, and counts those that are too many to show; a text
+    that can't be parsed has only one.
     """
     document = _load(source)
-    problems = _override(document, overrides)
+    problems, more = _override(document, overrides), 0
     registry = registry or Registry.discover()
     try:
         spec = Spec.model_validate(document.data, context={"registry": registry})
-    except ValidationError as error:
-        raise SpecError(_sorted(problems + explain(error, document, registry))) from error
-    try:
         walk(spec)
+    except ValidationError as error:
+        found, more = explain(error, document, registry)
+        problems += found
     except BrokenChain as error:
-        problems.append(document.problem(error.path, str(error)))
+        problems.append(document.problem(error.path, str(error), error.origin))
     if problems:
-        raise SpecError(_sorted(problems))
+        raise SpecError(sorted(problems, key=position), more)
     return spec
 
 
@@ -64,13 +64,3 @@ def _override(document: Document, overrides: Sequence[str]) -> list[Problem]:
         except SpecError as error:
             problems += error.problems
     return problems
-
-
-def _sorted(problems: list[Problem]) -> list[Problem]:
-    return sorted(problems, key=_position)
-
-
-def _position(problem: Problem) -> tuple[int, int]:
-    if problem.file == FILE:
-        return sys.maxsize, 0  # overrides are read after the text, in their own order
-    return problem.line or 0, problem.column or 0

@@ -1,4 +1,8 @@
-"""A JSON Schema of specs, for completion in editors, composed of the plugins that are installed."""
+"""A JSON Schema of specs, for completion in editors, composed of the plugins that are installed.
+
+Which schema reads a step or a plugin is told by if/then on the key or name that it has, not by oneOf over all of
+them: so an editor completes the fields of this plugin, and complains about these alone.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,14 @@ from pydantic.json_schema import models_json_schema
 
 from flowkit.plugin.descriptor import CONFIG_BASES
 from flowkit.plugin.registry import Found, Registry
-from flowkit.spec.model import Coupling, FactorOut, Repeat, Spec
+from flowkit.spec.model import KEYS, Coupling, FactorOut, Repeat, Spec
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 
+Schema = dict[str, Any]
 
-def json_schema(registry: Registry) -> dict[str, Any]:
+
+def json_schema(registry: Registry) -> Schema:
     """A draft-07 schema with every plugin that can be imported. Imports plugin modules, not their targets."""
     plugins, _ = registry.installed()
     try:
@@ -27,17 +33,19 @@ def json_schema(registry: Registry) -> dict[str, Any]:
 def _compose(plugins: list[Found]) -> dict[str, Any]:
     configs = [found.descriptor.config for found in plugins]
     models: list[type[BaseModel]] = list(dict.fromkeys([Spec, Repeat, Coupling, FactorOut, *configs]))
-    references, shared = models_json_schema([(model, "validation") for model in models])
-    names = {model: references[model, "validation"]["$ref"].removeprefix("#/$defs/") for model in models}
+    references, shared = models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/definitions/{model}"
+    )
+    names = {model: references[model, "validation"]["$ref"].rpartition("/")[2] for model in models}
     generated = shared["$defs"]
 
     definitions = {name: generated[name] for name in generated if name not in {names[config] for config in configs}}
     spec = definitions.pop(names[Spec])
     definitions |= {_key(found): _plugin(found, generated[names[found.descriptor.config]]) for found in plugins}
     for kind in CONFIG_BASES:
-        definitions[kind] = _one_of([_key(found) for found in plugins if found.kind == kind])
-    definitions["step"] = _one_of(["bijector", *(names[model] for model in (Repeat, Coupling, FactorOut))])
-    return {"$schema": DIALECT, **_finish(spec), "$defs": _finish(definitions)}
+        definitions[kind] = _kind(kind, [found for found in plugins if found.kind == kind])
+    definitions["step"] = _step({key: names.get(reader, "bijector") for key, reader in KEYS.items()}, definitions)
+    return {"$schema": DIALECT, **_finish(spec), "definitions": _finish(definitions)}
 
 
 def _has_schema(config: type[BaseModel]) -> bool:
@@ -52,29 +60,73 @@ def _key(found: Found) -> str:
     return found.name.replace("/", ".")  # a slash would need escaping in a $ref
 
 
-def _plugin(found: Found, config: dict[str, Any]) -> dict[str, Any]:
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/definitions/{name}"}
+
+
+def _plugin(found: Found, config: Schema) -> Schema:
     """The schema of ``{use: name, …}``."""
     return {
         **config,
         "title": found.name,
-        "properties": {"use": {"const": found.name}, **config.get("properties", {})},
+        "properties": {"use": {"const": found.name, "description": found.descriptor.summary}}
+        | config.get("properties", {}),
         "required": ["use", *config.get("required", [])],
     }
 
 
-def _one_of(names: list[str]) -> dict[str, Any]:
-    return {"oneOf": [{"$ref": f"#/$defs/{name}"} for name in names]} if names else {"not": {}}
+def _kind(kind: str, plugins: list[Found]) -> Schema:
+    """Any plugin of this kind."""
+    if not plugins:
+        return {"not": {}, "description": f"no {kind} is installed"}
+    use = {
+        "enum": [found.name for found in plugins],
+        "enumDescriptions": [found.descriptor.summary for found in plugins],
+        "description": f"The {kind}'s name.",
+    }
+    choices = [
+        {"if": {"properties": {"use": {"const": found.name}}, "required": ["use"]}, "then": _ref(_key(found))}
+        for found in plugins
+    ]
+    return {"type": "object", "required": ["use"], "properties": {"use": use}, "allOf": choices}
+
+
+def _step(readers: dict[str, str], definitions: Schema) -> Schema:
+    """Any step of a flow: ``readers`` names the definition that reads it by the key that it has."""
+    about = {key: {"description": definitions[name].get("description", f"A {name}.")} for key, name in readers.items()}
+    return {
+        "type": "object",
+        "properties": about,
+        "anyOf": [{"required": [key]} for key in readers],
+        "allOf": [{"if": {"required": [key]}, "then": _ref(name)} for key, name in readers.items()],
+    }
 
 
 def _finish(schema: Any) -> Any:
-    """Puts references to kinds where fields left a mark, and writes tuples as draft-07 has them."""
+    """Puts references to kinds where fields left a mark, and writes as draft-07 what pydantic writes otherwise."""
     if isinstance(schema, list):
         return [_finish(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     schema = {name: _finish(item) for name, item in schema.items()}
-    if "x-flowkit" in schema:
-        schema["$ref"] = f"#/$defs/{schema.pop('x-flowkit')}"
+    if isinstance(schema.get("properties"), dict):
+        for field in schema["properties"].values():
+            field.pop("title", None)  # it only repeats the name
     if "prefixItems" in schema:
         schema["items"] = schema.pop("prefixItems")
+    if "x-flowkit" in schema:
+        schema |= _ref(schema.pop("x-flowkit"))
+    if "$ref" in schema and len(schema) > 1:  # draft-07 reads nothing beside it
+        schema["allOf"] = [{"$ref": schema.pop("$ref")}]
+    return _without_null(schema)
+
+
+def _without_null(schema: Schema) -> Schema:
+    """``type: [integer, null]`` for anyOf, which editors explain better; no null as default where it isn't allowed."""
+    match schema:
+        case {"anyOf": [{"type": str() as kind} as value, {"type": "null"}]} if not {"enum", "const"} & value.keys():
+            schema = schema | value | {"type": [kind, "null"]}
+            del schema["anyOf"]
+        case {"default": None} if "anyOf" not in schema and "null" not in schema.get("type", "null"):
+            del schema["default"]
     return schema

@@ -1,7 +1,7 @@
 """Text -> plain data and places. Safe for any text: it can't name code, share a node or nest without end.
 
 The events of ruamel's pure-Python parser are composed here, with the scalars of YAML 1.2's core schema, not
-by a constructor that knows tags. JSON is YAML.
+by a constructor that knows tags. JSON is YAML, and is read by the same rules.
 """
 
 from __future__ import annotations
@@ -26,13 +26,17 @@ from ruamel.yaml.events import (
 )
 
 from flowkit.errors import Path, SpecError
-from flowkit.spec.document import MAX_DEPTH, MAX_DIGITS, Document, Place
+from flowkit.spec.document import LONE, MAX_DEPTH, MAX_DIGITS, Document, Place, whole
+from flowkit.spec.syntax import explain
 
 MAX_BYTES = 128 * 1024
 """The most that a spec may have, in UTF-8."""
 
-MAX_SHOWN = 200
-"""Longer lines are not shown in errors: minified JSON is a single one."""
+MAX_KEY = 200
+"""The most characters of a key."""
+
+MAX_VALUES = 20_000
+"""The most keys and values that a spec may have: no flow needs more, and reading them takes time."""
 
 NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 BREAK = re.compile(r"\r\n|\r|\n")
@@ -94,8 +98,8 @@ def parse(text: str, file: str, start: int = 0) -> Document:
     try:
         return composer.document()
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        lines.place(mark.line, mark.column).fail(_explain(error))
+        mark, message, suggestion = explain(error)
+        lines.place(mark.line, mark.column).fail(message, (), suggestion)
     except (ValueError, OverflowError):  # the parser's answer to \UFFFFFFFF and to %YAML with endless digits
         composer.last.fail("behind this place is a number or an escape that is out of range")
 
@@ -105,13 +109,11 @@ class _Lines:
 
     def __init__(self, text: str, file: str):
         self.file = file
-        self.lines = BREAK.split(text)
+        self.lines = BREAK.split(text.replace("\t", " "))  # a tab is one column, so that the caret stays below its own
 
     def place(self, line: int, column: int) -> Place:
-        """From 0-based positions. Tabs are shown as one blank, so that the caret stays below its column."""
-        source = self.lines[line] if line < len(self.lines) else ""
-        shown = source.replace("\t", " ") if len(source) <= MAX_SHOWN else None
-        return Place(self.file, line + 1, column + 1, shown)
+        """From 0-based positions."""
+        return Place(self.file, line + 1, column + 1, self.lines[line] if line < len(self.lines) else "")
 
 
 class _Composer:
@@ -138,12 +140,15 @@ class _Composer:
 
     def _next(self) -> Any:
         event = next(self.events)
-        self.last = self.lines.place(event.start_mark.line, event.start_mark.column)
+        if not (isinstance(event, ScalarEvent) and event.style is None and not event.value):  # nothing has no place
+            self.last = self.lines.place(event.start_mark.line, event.start_mark.column)
         return event
 
     def _node(self, event: Any, path: Path) -> Any:
         self._check(event, path)
         self.result.values[path] = self.last
+        if len(self.result.values) > MAX_VALUES:
+            self._refuse((), f"has more than {MAX_VALUES:,} values, the most that a spec may have")
         if isinstance(event, MappingStartEvent):
             return self._mapping(path)
         if isinstance(event, SequenceStartEvent):
@@ -158,8 +163,9 @@ class _Composer:
         while not isinstance(event := self._next(), MappingEndEvent):
             key = self._key(event, path)
             if key in items:
-                first = self.result.keys[(*path, key)].line
-                self._refuse((*path, key), f"the key {key!r} stands here twice, first on line {first}")
+                first = self.result.keys[(*path, key)]
+                where = f"line {first.line}" if first.line != self.last.line else f"column {first.column}"
+                self._refuse((*path, key), f"the key {key!r} stands here twice, first in {where}")
             self.result.keys[(*path, key)] = self.last
             items[key] = self._node(self._next(), (*path, key))
         return items
@@ -171,6 +177,8 @@ class _Composer:
             self._refuse(path, "a key must be text")
         if key == "<<":
             self._refuse(path, "merge keys (<<) are not allowed: write the fields out")
+        if len(key) > MAX_KEY:
+            self._refuse(path, f"a key of {len(key):,} characters: the most is {MAX_KEY}")
         if not key.isprintable():
             self._refuse(path, "a key must be printable text, on one line")
         return key
@@ -186,7 +194,7 @@ class _Composer:
     def _scalar(self, event: ScalarEvent, path: Path) -> Any:
         text = event.value
         if event.style is not None:  # quoted or a block
-            return text
+            return self._text(text, path)
         if text in CONSTANTS:
             return CONSTANTS[text]
         number = INTEGER.fullmatch(text) or FLOAT.fullmatch(text) or NOT_FINITE.fullmatch(text)
@@ -196,6 +204,14 @@ class _Composer:
             self._refuse(path, f"a number of {len(text)} characters: the most is {MAX_DIGITS}")
         return _number(text)
 
+    def _text(self, text: str, path: Path) -> str:
+        if not LONE.search(text):
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")  # JSON writes 😀 as \ud83d\ude00
+        except UnicodeDecodeError:
+            self._refuse(path, "half of a surrogate pair is not text: write both halves, or the character")
+
     def _refuse(self, path: Path, message: str) -> NoReturn:
         self.last.fail(message, path)
 
@@ -203,13 +219,7 @@ class _Composer:
 def _number(text: str) -> int | float:
     if INTEGER.fullmatch(text):
         return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-
-
-def _explain(error: MarkedYAMLError) -> str:
-    if "'\\t'" in str(error.problem):
-        return "YAML is indented with blanks, not with tabs"
-    return f"is not YAML: {', '.join(part for part in (error.context, error.problem) if part)}"
+    return whole(float(text.lower().replace(".inf", "inf").replace(".nan", "nan")))
 
 
 def _fail_too_long(file: str) -> NoReturn:

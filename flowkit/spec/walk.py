@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from flowkit.errors import Path, ShapeError
+from flowkit.errors import Path, ShapeError, format_path
 from flowkit.plugin.config import BijectorConfig, ConditionerConfig, Shape, SplitConfig, halve
 from flowkit.plugin.descriptor import Likelihood
 from flowkit.plugin.reference import Use
-from flowkit.spec.model import Coupling, FactorOut, Item, Repeat, Spec
+from flowkit.spec.model import MAX_EVENT_SIZE, Coupling, FactorOut, Item, Repeat, Spec
 
 MAX_LAYERS = 4096
 """The most layers that a flow may have, repeats expanded."""
+
+Rounds = tuple[tuple[Path, int, int], ...]
+"""The repeats around a step, outermost first: path, round (1-based), number of rounds."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,11 @@ class Step:
 
 
 class BrokenChain(ShapeError):
-    """The layer at ``path`` can't take the shape that reaches it."""
+    """The layer at ``path`` can't take the shape that reaches it; ``origin`` says where that shape comes from."""
 
-    def __init__(self, message: str, path: Path):
+    def __init__(self, message: str, path: Path, origin: str | None = None):
         super().__init__(message)
-        self.path = path
+        self.path, self.origin = path, origin
 
 
 def count_layers(items: Iterable[Item]) -> int:
@@ -52,22 +57,54 @@ def count_layers(items: Iterable[Item]) -> int:
 
 def walk(spec: Spec) -> list[Step]:
     """All layers in order. Raises BrokenChain at the first that can't take the shape that reaches it."""
-    layers = count_layers(spec.flow)
-    if layers > MAX_LAYERS:
-        raise BrokenChain(f"{layers} layers after expanding repeats; the most is {MAX_LAYERS}", ("flow",))
-    steps, shape = [], spec.event.shape
-    for item, path in _expand(spec.flow, ("flow",)):
+    _check_layers(spec.flow, ("flow",))
+    steps: list[Step] = []
+    shape = spec.event.shape
+    for item, path, rounds in _expand(spec.flow, ("flow",)):
         try:
-            step = _step(item, path, shape)
+            steps.append(_step(item, path, shape))
         except ValueError as error:  # ShapeError is one, and so is what a plugin's rule may raise of its own
-            raise BrokenChain(f"{error} (the event that reaches it is {list(shape)})", path) from error
+            reached = f"{list(shape)} reaches it{_in_rounds(rounds)}"
+            raise BrokenChain(f"{error} ({reached})", path, _origin(steps, shape)) from error
         except Exception as error:  # a plugin's rule that is broken
-            raise BrokenChain(
-                f"its shape rule fails on {list(shape)}: {type(error).__name__}: {error}", path
-            ) from error
-        steps.append(step)
-        shape = step.output_shape
+            message = f"its shape rule fails on {list(shape)}{_in_rounds(rounds)}: {type(error).__name__}: {error}"
+            raise BrokenChain(message, path) from error
+        shape = steps[-1].output_shape
     return steps
+
+
+def _check_layers(items: Sequence[Item], path: Path) -> int:
+    """Counts layers as count_layers does. Raises BrokenChain at the innermost repeat or flow that has too many."""
+    layers = 0
+    for index, item in enumerate(items):
+        inner = _check_layers(item.flow, (*path, index, "flow")) if isinstance(item, Repeat) else 1
+        times = item.repeat if isinstance(item, Repeat) else 1
+        if times * inner > MAX_LAYERS:
+            message = f"{_number(times)} times {_number(inner)} layers are too many: the most is {MAX_LAYERS:,}"
+            raise BrokenChain(message, (*path, index, "repeat"))
+        layers += times * inner
+    if layers > MAX_LAYERS:
+        raise BrokenChain(f"has {_number(layers)} layers, repeats expanded: the most is {MAX_LAYERS:,}", path)
+    return layers
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count < 10**9 else "over a billion"
+
+
+def _in_rounds(rounds: Rounds) -> str:
+    """`` in repeat 3 of 4``; where repeats are nested, each with its path."""
+    if len(rounds) < 2:
+        return "".join(f" in repeat {now} of {times}" for _, now, times in rounds)
+    return " in " + ", ".join(f"repeat {now} of {times} of {format_path(path)}" for path, now, times in rounds)
+
+
+def _origin(steps: list[Step], shape: Shape) -> str:
+    """Where the shape comes from: the last step that changed it, or the event."""
+    changed = next((step for step in reversed(steps) if step.output_shape != step.input_shape), None)
+    if changed is None:
+        return f"{list(shape)} is the shape of the event"
+    return f"{list(shape)} is what {changed.name} at {format_path(changed.path)} made of {list(changed.input_shape)}"
 
 
 def latent_shapes(spec: Spec) -> list[Shape]:
@@ -84,19 +121,22 @@ def likelihood(spec: Spec) -> Likelihood:
     return next(each for each in weakest_first if each in {*classes, "exact"})
 
 
-def _expand(items: Iterable[Item], path: Path) -> Iterator[tuple[Use | Coupling | FactorOut, Path]]:
+def _expand(
+    items: Iterable[Item], path: Path, rounds: Rounds = ()
+) -> Iterator[tuple[Use | Coupling | FactorOut, Path, Rounds]]:
     for index, item in enumerate(items):
-        if isinstance(item, Repeat):
-            for _ in range(item.repeat):
-                yield from _expand(item.flow, (*path, index, "flow"))
-        else:
-            yield item, (*path, index)
+        place = (*path, index)
+        if not isinstance(item, Repeat):
+            yield item, place, rounds
+            continue
+        for now in range(1, item.repeat + 1):
+            yield from _expand(item.flow, (*place, "flow"), (*rounds, (place, now, item.repeat)))
 
 
 def _step(item: Use | Coupling | FactorOut, path: Path, shape: Shape) -> Step:
     match item:
         case Use(config=BijectorConfig() as config):
-            return Step(item, path, shape, tuple(config.output_shape(shape)))
+            return Step(item, path, shape, _checked(config.output_shape(shape)))
         case Coupling(split=Use(config=SplitConfig() as split), conditioner=Use(config=ConditionerConfig() as network)):
             network.check_shapes(*split.split_shapes(shape))
             return Step(item, path, shape, shape)
@@ -106,3 +146,12 @@ def _step(item: Use | Coupling | FactorOut, path: Path, shape: Shape) -> Step:
                 raise ShapeError("factor_out divides the channels, and there is only one")
             return Step(item, path, shape, (kept, *shape[1:]), (leaves, *shape[1:]))
     raise TypeError(f"not a step of a flow: {item!r}")
+
+
+def _checked(shape: Any) -> Shape:
+    """What a plugin's rule gives, if it is a shape at all."""
+    if not all(isinstance(size, int) and size > 0 for size in shape):
+        raise TypeError(f"it gives {shape!r}, which is no shape")
+    if math.prod(shape) > MAX_EVENT_SIZE:
+        raise ShapeError(f"makes {list(shape)}, more than {MAX_EVENT_SIZE:,} values")
+    return tuple(shape)

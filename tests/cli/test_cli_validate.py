@@ -45,7 +45,7 @@ def test_all_files_are_reported() -> None:
     assert result.stdout.startswith("good.yaml: valid")
     assert "bad.yaml:7:14: flow[0].flow[1].use: there is no bijector 'glow/actnrm'" in result.stderr
     assert "did you mean glow/actnorm" in result.stderr
-    assert "worse.yaml:2:1: is not YAML" in result.stderr
+    assert "worse.yaml:1:10: the bracket that opens here is never closed" in result.stderr
     assert "missing.yaml: there is no such file" in result.stderr
 
 

@@ -46,7 +46,7 @@ MISTAKES = {
     "no path": ("=3", 1, "", "must read path=value"),
     "path that is none": ("train..epochs=3", 1, "", "must read path=value"),
     "empty value": ("train.epochs=", 13, "", "write null for none"),
-    "broken value": ("train={a: 1", 12, "", "expected ',' or '}'"),
+    "broken value": ("train={a: 1", 7, "", "never closed"),
     "alias": ("train=*x", 7, "", "aliases"),
     "unknown field": ("train.epocs=3", 7, "train.epocs", "unknown field 'epocs'"),
     "unknown section": ("trian.epochs=3", 1, "trian", "unknown field 'trian'"),

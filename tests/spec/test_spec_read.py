@@ -33,7 +33,21 @@ def test_a_good_spec(good: str, registry: Registry) -> None:
 # Part of a spec, ¦ before the mistake. Its path, words of the message. Perhaps words of the suggestion.
 MISTAKES = r"""
 flowkit: ¦2
-=> flowkit: must be 1, not 2: this flowkit reads version 1
+=> flowkit: is version 2; this flowkit (0.1.0) reads version 1 of the spec language
+=> update flowkit
+
+flowkit: ¦'1'
+=> flowkit: must be 1, not '1': this flowkit (0.1.0) reads version 1
+=> write flowkit: 1
+
+flowkit: ¦0
+=> flowkit: must be 1, not 0
+
+flowkit: ¦true
+=> flowkit: must be 1, not true
+
+flowkit: ¦1.5
+=> flowkit: must be 1, not 1.5
 
 event: ¦{levels: 2}
 => event: 'shape' is missing: [d] for vectors
@@ -41,7 +55,7 @@ event: ¦{levels: 2}
 event: ¦[1]
 => event: must be a mapping, not a list
 
-event:¦
+¦event:
 => event: must be a mapping, not null
 
 event: {shape: ¦[1, 2]}
@@ -57,7 +71,7 @@ event: {shape: ¦3}
 => event.shape: must be a list, not 3
 
 event: {shape: ¦[99999999999999999999999]}
-=> event.shape: more than 16777216 values
+=> event.shape: more than 16,777,216 values
 
 event: {shape: [1], levels: ¦1}
 => event.levels: must be at least 2, not 1
@@ -195,7 +209,7 @@ flow: [{use: toy/elementwise, map: {use: toy/affine, scale: [¦a, 2]}}]
 => flow[0].map.scale[0]: must be a number, not 'a'
 
 flow: [{use: toy/elementwise, map: {use: toy/affine, scale: ¦[1]}}]
-=> flow[0].map.scale: has too few entries
+=> flow[0].map.scale: must have 2 entries, not 1
 
 flow: [{use: toy/elementwise, map: {use: toy/affine, scale: ¦[2, 1]}}]
 => flow[0].map.scale: needs lo < hi
@@ -216,14 +230,39 @@ flow:
   - repeat: 3
     flow:
       - ¦use: toy/squeeze
-=> flow[0].flow[0]: needs even sides (the event that reaches it is [32, 1, 1])
+=> flow[0].flow[0]: needs even sides ([32, 1, 1] reaches it in repeat 3 of 3)
+=> [32, 1, 1] is what toy/squeeze at flow[0].flow[0] made of [8, 2, 2]
+
+event: {shape: [2, 2, 2]}
+flow:
+  - repeat: 2
+    flow:
+      - use: toy/scale
+      - repeat: 2
+        flow: [¦{use: toy/squeeze}, {use: toy/scale}]
+=> flow[0].flow[1].flow[0]: ([8, 1, 1] reaches it in repeat 1 of 2 of flow[0], repeat 2 of 2 of flow[0].flow[1])
+=> [8, 1, 1] is what toy/squeeze at flow[0].flow[1].flow[0] made of [2, 2, 2]
+
+event: {shape: [2, 3, 3]}
+flow: [{use: toy/scale}, ¦{use: toy/squeeze}]
+=> flow[1]: ([2, 3, 3] reaches it)
+=> [2, 3, 3] is the shape of the event
 
 event: {shape: [1]}
 flow: [¦{factor_out: channels}]
 => flow[0]: there is only one
 
-flow: ¦[{repeat: 999999999999999999, flow: [{repeat: 9999999999999999999, flow: [{use: toy/scale}]}]}]
-=> flow: the most is 4096
+flow: [{repeat: 64, flow: [{repeat: ¦4097, flow: [{use: toy/scale}]}]}]
+=> flow[0].flow[0].repeat: 4,097 times 1 layers are too many: the most is 4,096
+
+flow: [{repeat: ¦999999999999999999, flow: [{repeat: 64, flow: [{use: toy/scale}]}]}]
+=> flow[0].repeat: over a billion times 64 layers are too many
+
+flow: ¦[{repeat: 4096, flow: [{use: toy/scale}]}, {use: toy/scale}]
+=> flow: has 4,097 layers, repeats expanded: the most is 4,096
+
+flow: [{repeat: 2, flow: ¦[{repeat: 4096, flow: [{use: toy/scale}]}, {use: toy/scale}]}]
+=> flow[0].flow: has 4,097 layers
 
 flow: [¦{use: toy/buggy, fail: true}]
 => flow[0]: fails to read its fields: KeyError

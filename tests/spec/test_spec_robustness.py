@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
+import long_texts
 import pytest
+from long_texts import QUICK, read
 
 from flowkit.errors import SpecError
 from flowkit.plugin import Registry
 from flowkit.spec import Spec, read_spec
-from flowkit.spec.text import MAX_BYTES
+from flowkit.spec.messages import MAX_PROBLEMS
+from flowkit.spec.walk import MAX_LAYERS, walk
 
 VALUES = [
     "null", "true", "-1", "0", "1.5", ".nan", "-.inf", "1e999", "9" * 90, "9" * 9000, f"0x{'f' * 90}",
@@ -81,23 +87,30 @@ def test_any_value_in_an_override(value: str, good: str, registry: Registry) -> 
             assert error.problems
 
 
-# The first three are as long as patience allows in a test.
-LONG = {
-    "unknown plugins": "flow: [" + "{use: a/b}," * 1_000 + "]",
-    "unknown fields": "flow: [{" + ",".join(f"k{i}: 1" for i in range(5_000)) + "}]",
-    "values of a wrong type": "flow: [" + "1," * 10_000 + "]",
-    "brackets": "[" * 120_000,
-    "braces": "{a: " * 30_000,
-    "dashes": "- " * 60_000,
-    "digits": f"flow: {'9' * 120_000}",
-    "text": f"flow: {'x' * 120_000}",
-}
+@pytest.mark.parametrize("name", QUICK)
+def test_the_longest_specs_take_a_second_or_so(name: str, registry: Registry) -> None:
+    assert read(name, registry) < 5
 
 
-@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
-def test_the_longest_specs_take_seconds(text: str, registry: Registry) -> None:
-    assert len(text) < MAX_BYTES
+@pytest.mark.slow
+def test_no_text_takes_much_time_or_memory() -> None:
+    done = subprocess.run([sys.executable, long_texts.__file__], capture_output=True, text=True, check=True)
+    cost = json.loads(done.stdout)
+    assert max(cost["seconds"].values()) < 5, cost["seconds"]
+    assert cost["megabytes"] < 500
+
+
+def test_the_most_layers_are_walked_in_no_time(registry: Registry) -> None:
+    repeats = "{repeat: 64, flow: [{repeat: 64, flow: [{use: toy/scale}]}]}"
+    spec = read_spec(f"{{flowkit: 1, event: {{shape: [2]}}, flow: [{repeats}]}}", registry=registry)
     start = time.process_time()
-    with pytest.raises(SpecError):
-        read_spec(f"flowkit: 1\n{text}", registry=registry)
-    assert time.process_time() - start < 20
+    assert len(walk(spec)) == MAX_LAYERS
+    assert time.process_time() - start < 1
+
+
+def test_problems_that_are_too_many_are_counted(registry: Registry) -> None:
+    fields = "\n".join(f"k{i}: 1" for i in range(MAX_PROBLEMS + 7))
+    with pytest.raises(SpecError) as caught:
+        read_spec(f"flowkit: 1\nevent: {{shape: [2]}}\nflow: [{{use: toy/scale}}]\n{fields}", ["a=1"], registry)
+    assert [problem.path for problem in caught.value.problems] == [(f"k{i}",) for i in range(MAX_PROBLEMS)]
+    assert str(caught.value).endswith("\n… and 8 more problems")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flowkit.errors import SpecError
+from flowkit.errors import MAX_SHOWN, SpecError
 from flowkit.spec.document import MAX_DEPTH
-from flowkit.spec.text import MAX_BYTES, parse, read_file, read_text
+from flowkit.spec.text import MAX_BYTES, MAX_VALUES, parse, read_file, read_text
 
 SCALARS = [
     ("1", 1),
@@ -19,9 +19,11 @@ SCALARS = [
     ("0o17", 15),
     ("0x1F", 31),
     ("1e-3", 0.001),
-    ("1E5", 1e5),
+    ("1E5", 100000),  # as in JSON, a number is whole or not, however it is written
+    ("-0.0", 0),
+    ("9007199254740992.0", 2.0**53),
     (".5", 0.5),
-    ("5.", 5.0),
+    ("5.", 5),
     ("+1.5", 1.5),
     (".inf", math.inf),
     ("-.Inf", -math.inf),
@@ -96,15 +98,20 @@ REFUSED = {
     "number as key": ("1: a", "1:1", "key must be text"),
     "null as key": ("{~: a}", "1:2", "key must be text"),
     "list as key": ("? [a]\n: b", "1:3", "key must be text"),
+    "long key": (f"a: {{{'k' * 201}: 1}}", "1:5", "a key of 201 characters"),
     "control character in a key": ('"a\\u001b": 1', "1:1", "printable"),
     "two documents": ("a: 1\n---\nb: 1", "2:1", "second document"),
     "directive": ("%YAML 1.1\n---\na: yes", "2:1", "directives"),
     "directive without end": (f"%YAML 1.{'9' * 5000}\n---\na: 1", "1:1", "out of range"),
     "escape out of range": ('a: "\\UFFFFFFFF"', "1:1", "out of range"),
-    "tab": ("a:\n\t- 1", "2:1", "not with tabs"),
-    "unclosed list": ("a: [1, 2", "1:9", "expected ',' or ']'"),
-    "unclosed quote": ("a: 'x", "1:6", "quoted scalar"),
-    "two colons": ("a: b: c", "1:5", "not allowed here"),
+    "tab": ("a:\n\t- 1", "2:1", "a tab"),
+    "unclosed list": ("a: [1, 2", "1:4", "bracket that opens here"),
+    "unclosed quote": ("a: 'x", "1:4", "quote that opens here"),
+    "two colons": ("a: b: c", "1:5", "a colon can't stand here"),
+    "half of a surrogate pair": ('a: "\\ud83d"', "1:4", "half of a surrogate pair"),
+    "halves in the wrong order": ('{"a": "\\ude00\\ud83d"}', "1:7", "half of a surrogate pair"),
+    "half of a surrogate pair in a key": ('{"\\ud83d": 1}', "1:2", "half of a surrogate pair"),
+    "too many values": ("a: [" + "1," * MAX_VALUES, f"1:{5 + 2 * (MAX_VALUES - 2)}", "more than 20,000 values"),
     "NUL": ("a: 1\nb: x\0", "2:5", "U+0000"),
     "lone surrogate": ("a: \ud800", "1:4", "U+D800"),
     "huge integer": (f"a: {'9' * 5000}", "1:4", "5000 characters"),
@@ -179,7 +186,11 @@ def test_a_long_text_is_refused_before_it_is_parsed() -> None:
         read_text("{" * (MAX_BYTES + 1))
 
 
-def test_long_lines_are_not_shown() -> None:
+@pytest.mark.parametrize(("before", "after"), [(0, 1000), (1000, 1000), (1000, 0)])
+def test_of_a_long_line_what_is_around_the_place_is_shown(before: int, after: int) -> None:
     with pytest.raises(SpecError) as caught:
-        parse(f"a: [{'1, ' * 1000}", "f")
-    assert caught.value.problems[0].source is None
+        parse(f"a: [{'1, ' * before}&x 1{', 1' * after}]", "f")
+    _, line, caret = str(caught.value).splitlines()
+    assert len(line) <= 4 + MAX_SHOWN + 2
+    assert line[caret.index("^")] == "&"
+    assert (line.startswith("    …"), line.endswith("…")) == (before > 0, after > 0)

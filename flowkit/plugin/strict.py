@@ -1,0 +1,42 @@
+"""Numbers and booleans in specs are read as what they are: no number of '3', no truth of 1.
+
+pydantic's own strict mode would also refuse what a text can't say otherwise: a list for a tuple, text for a Path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import PydanticKnownError, core_schema
+
+
+def make_strict(schema: Any) -> None:
+    """Change the core schema of a model, in place, however deep in it a number or boolean stands."""
+    if isinstance(schema, list | tuple):
+        for part in schema:
+            make_strict(part)
+    if not isinstance(schema, dict):
+        return
+    for name, part in schema.items():
+        if name not in ("default", "expected", "metadata"):
+            make_strict(part)
+    match schema:
+        case {"type": "int" | "float" | "bool"}:
+            schema["strict"] = True
+        case {"type": "literal", "expected": expected} if not {False, True}.isdisjoint(expected):
+            literal = dict(schema)
+            schema.clear()
+            schema.update(core_schema.no_info_before_validator_function(_TellFromBool(expected), literal))
+
+
+@dataclass(frozen=True)
+class _TellFromBool:
+    """Python takes true for equal to 1."""
+
+    expected: list[Any]
+
+    def __call__(self, value: Any) -> Any:
+        if any(value == wanted and isinstance(value, bool) != isinstance(wanted, bool) for wanted in self.expected):
+            raise PydanticKnownError("literal_error", {"expected": " or ".join(map(repr, self.expected))})
+        return value

@@ -1,0 +1,148 @@
+"""What may have been meant. Only asked on the way to an error."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from flowkit.errors import Path, PluginError, format_path
+from flowkit.plugin.registry import Registry, UnknownPlugin
+from flowkit.spec.fields import fields_at
+from flowkit.spec.model import KEYS
+from flowkit.spec.text import FLOAT, INTEGER
+
+NAME = re.compile(r"[\w-]+/[\w-]+")
+SECTIONS: list[Path] = [(), ("event",), ("context",), ("train",), ("train", "optimizer")]
+"""Where a field that stands at a wrong place often belongs."""
+
+MAX_FIELDS = 20
+"""The most fields of a mapping that are listed."""
+
+NUMBERS = {"int_type", "int_from_float", "float_type"}
+LISTS = {"list_type", "tuple_type"}
+WORDS = dict.fromkeys(["yes", "on", "true", "y"], "true") | dict.fromkeys(["no", "off", "false", "n"], "false")
+"""What older YAML and other languages call true and false."""
+
+
+def on_unknown_field(path: Path, data: Any, registry: Registry) -> str:
+    """A field of this name elsewhere, or fields here, for the key that ``path`` ends in."""
+    name, around = str(path[-1]), path[:-1]
+    fields = fields_at(around, data, registry)
+    if blank := _blank(name, fields):
+        return blank
+    if place := next((each for each in _near(around, data, registry) if name in fields_at(each, data, registry)), None):
+        return f"{name} belongs in {format_path(place)}"
+    if name in fields_at((), data, registry):
+        return f"{name} is a section of its own: give it the indentation of flow"
+    return did_you_mean([name], fields) or _listed(fields)
+
+
+def on_step(value: Any, message: str) -> tuple[str, str | None]:
+    """Message and suggestion, where a step has none of KEYS, or several."""
+    if isinstance(value, str):
+        return message, _blank(value, KEYS) or _use(value)
+    if not isinstance(value, dict):
+        return message, None
+    if several := [key for key in KEYS if key in value]:
+        return f"has both {' and '.join(several)}: {message}", None
+    if near := did_you_mean(value, KEYS):
+        return message, near
+    for item in value.values():
+        if isinstance(item, str) and NAME.fullmatch(item):
+            return message, _use(item)
+    return message, f"does {next(iter(value))} belong to the step above? Then delete the dash" if value else None
+
+
+def on_reference(value: Any, kind: str, registry: Registry) -> str | None:
+    """How to write the plugin that a text may have meant."""
+    if not isinstance(value, str):
+        return None
+    try:
+        return _use(registry.look_up(kind, value).name)
+    except UnknownPlugin as error:
+        return _use(value) or error.suggestion
+    except PluginError:
+        return None
+
+
+def on_transformer(path: Path, value: Any, registry: Registry) -> str | None:
+    """A transformer that stands where a step should."""
+    if not isinstance(path[-1], int):
+        return None
+    try:
+        name = registry.look_up("transformer", value["use"]).name
+    except PluginError:
+        return None
+    return f"write coupling: {{use: {name}}}, and beside it conditioner: {{use: …}}"
+
+
+def on_mapping(path: Path, kind: str, data: Any, registry: Registry) -> str | None:
+    """The fields that a mapping has which isn't one."""
+    return _listed(fields_at(path, data, registry)) if kind == "model_type" else None
+
+
+def on_value(path: Path, value: Any, kinds: set[str], expected: str) -> str | None:
+    """How to write ``value`` as what it must be: a number, a truth, a list, text, one of some words."""
+    if isinstance(value, str):
+        return _on_text(path, value, kinds, expected)
+    if "string_type" in kinds and isinstance(value, int | float):
+        return "put it in quotes"
+    if kinds & LISTS and isinstance(value, dict) and path[-1] == "flow":
+        wrong = next((key for key in value if key.startswith("-")), None)
+        return f"write a blank after the dash: - {wrong[1:]}" if wrong else "begin each step with a dash"
+    if kinds & LISTS and path[-1] == "shape" and isinstance(value, int) and not isinstance(value, bool):
+        return f"write [{value}]"
+    return None
+
+
+def _on_text(path: Path, text: str, kinds: set[str], expected: str) -> str | None:
+    if kinds & NUMBERS and (number := _number(text, whole="float_type" not in kinds)):
+        return "remove the quotes" if number == text else f"write {number}"
+    if "bool_type" in kinds and text.lower() in WORDS:
+        return f"write {WORDS[text.lower()]}, without quotes"
+    if kinds & LISTS and path[-1] == "shape" and re.fullmatch(r"\(?[0-9]+(\s*[x×,]\s*[0-9]+)*,?\)?", text):
+        return f"write [{', '.join(re.findall('[0-9]+', text))}]"
+    if kinds & LISTS and path[-1] == "flow" and NAME.fullmatch(text):
+        return f"write [{{use: {text}}}]"
+    if "model_type" in kinds and (found := re.fullmatch(r"(\w+):(\S.*)", text)):
+        return f"write a blank after the colon: {found[1]}: {found[2]}"
+    return did_you_mean([text], re.findall("'([^']*)'", expected))
+
+
+def _number(text: str, whole: bool) -> str | None:
+    """1_000 as 1000, 0,1 as 0.1."""
+    plain = text.strip().replace("_", "").replace(",", "" if whole else ".")
+    return plain if INTEGER.fullmatch(plain) or (FLOAT.fullmatch(plain) and not whole) else None
+
+
+def _near(around: Path, data: Any, registry: Registry) -> Iterator[Path]:
+    """Mappings within this one, beside it, around it, and the sections of a spec."""
+    for holder in (around, around[:-1]):
+        yield from ((*holder, field) for field in fields_at(holder, data, registry) if (*holder, field) != around)
+    yield from (path for path in [around[:-1], *SECTIONS] if path)
+
+
+def _blank(text: str, fields: Iterable[str]) -> str | None:
+    """``epochs:3`` is one word."""
+    name, colon, rest = text.partition(":")
+    return f"write a blank after the colon: {name}: {rest}" if colon and name in fields else None
+
+
+def _use(name: str) -> str | None:
+    return f"write {{use: {name}}}" if NAME.fullmatch(name) else None
+
+
+def _listed(fields: dict[str, str]) -> str:
+    names = list(fields)
+    return f"fields here: {', '.join(names[:MAX_FIELDS]) or 'none'}{', …' * (len(names) > MAX_FIELDS)}"
+
+
+def did_you_mean(names: Iterable[str], choices: Iterable[str]) -> str | None:
+    """The choices that are nearest to one of ``names``, of the first few and not too long."""
+    options = list(choices)
+    found: dict[str, None] = {}
+    for name in list(names)[:MAX_FIELDS]:
+        found |= dict.fromkeys(difflib.get_close_matches(name[:100], options, n=2))
+    return f"did you mean {' or '.join(found)}?" if found else None
