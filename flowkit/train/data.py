@@ -54,7 +54,7 @@ def _events(x: np.ndarray, event: Event, where: str) -> np.ndarray:
             f"{where}: values range from {low} to {high}; "
             f"the spec's levels: {event.levels} allows 0 to {event.levels - 1}"
         )
-    return x
+    return x.astype(x.dtype.newbyteorder("="), copy=False)  # torch takes no other byte order
 
 
 def _finite(x: np.ndarray, where: str) -> np.ndarray:

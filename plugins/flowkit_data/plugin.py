@@ -56,7 +56,7 @@ class ToyConfig(DatasetConfig):
 
     name: Toy
     """Which picture."""
-    n: Annotated[int, Field(ge=10)] = 10_000
+    n: Annotated[int, Field(ge=10, le=1_000_000)] = 10_000
     """Points for training; validation and test have a tenth as many each."""
     noise: NonNegativeFloat = 0.05
     """The standard deviation of the normal noise on each coordinate."""
