@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from importlib.metadata import PackageNotFoundError, version
@@ -17,7 +18,7 @@ DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 def check_lock(directory: Path) -> None:
     """Raises RunError if a distribution that the run needs is missing, warns (VersionWarning) where one is of
     another version, apart from the last number of 1.2.3. A run without a lock passes."""
-    if not (directory / LOCK).exists():
+    if not os.path.lexists(directory / LOCK):
         return
     for name, then in _read(directory / LOCK).items():
         try:

@@ -90,6 +90,8 @@ def fit(flow: Flow, settings: Train, data: dict[SplitName, Arrays], directory: P
             if not resuming or fitting.started or isinstance(error, FlowkitError):
                 raise
             raise RunError(f"{checkpoint} isn't one of this run ({error}): {ANEW}") from error
+    if not validation.weights:  # there was nothing left to train, and the checkpoint was without them
+        raise RunError(f"{checkpoint} holds no validated weights: {ANEW}")
     return Fitted(validation.weights, validation.best, validation.best_epoch, history.rows)
 
 

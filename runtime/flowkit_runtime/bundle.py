@@ -17,6 +17,8 @@ FORMATS = (1,)
 
 MAX_SIZE = 2**24
 """The most values of one event or context, as in specs."""
+MAX_DIMENSIONS = 8
+"""The most sizes of a shape; specs have one or three."""
 MAX_LEVELS = 65536
 """The most levels of integer data, and the most classes, as in specs."""
 MAX_FILE = 2**31
@@ -151,6 +153,8 @@ def _context(value: dict[str, Any]) -> Context:
 def _shape(field: str, value: Any) -> tuple[int, ...]:
     if not isinstance(value, list):
         raise TypeError(f"{field} is {value!r}, not a list of sizes")
+    if len(value) > MAX_DIMENSIONS:
+        raise TypeError(f"{field} has {len(value)} sizes, more than {MAX_DIMENSIONS}")
     shape = tuple(_whole(field, size, 1, MAX_SIZE) for size in value)
     if math.prod(shape) > MAX_SIZE:
         raise TypeError(f"{field} {value} has more than {MAX_SIZE} values")

@@ -34,8 +34,11 @@ def open_file(path: Path) -> io.BufferedReader:
 
 
 def stays_inside(path: Path, directory: Path) -> bool:
-    """Whether `path`, links followed, lies in `directory`."""
-    return path.resolve().is_relative_to(directory.resolve())
+    """Whether `path`, links followed, lies in `directory`; no, where links go round in a circle."""
+    try:
+        return path.resolve().is_relative_to(directory.resolve())
+    except (OSError, RuntimeError):
+        return False
 
 
 def read_json(path: Path) -> Any:
@@ -84,6 +87,8 @@ def _read_member(archive: zipfile.ZipFile, name: str, shape: Shape, most_rows: i
         found, dtype, fortran = _read_header(head)
         if found[1:] != shape or not 1 <= found[0] <= most_rows:
             raise ValueError(f"{name} is of shape {list(found)}, not [1 … {most_rows}, *{list(shape)}]")
+        if dtype.kind not in "iuf":
+            raise ValueError(f"{name} holds {dtype}, not numbers")
         _check_length(found, dtype, info.file_size - head.tell())
         content = head.read() + member.read()
     return np.frombuffer(content, dtype).reshape(found, order="F" if fortran else "C")

@@ -79,9 +79,10 @@ def _fields(data: memoryview, start: int, stop: int, left: Iterator[int]) -> Ite
             at += _WIDTHS[kind]
         else:
             raise ValueError("it is not an ONNX model")
-        if at > stop:
+        number = (key & 0xFFFFFFFF) >> 3  # onnxruntime's parser, too, keeps 32 bits
+        if at > stop or not number:
             raise ValueError("it is truncated, or not an ONNX model")
-        yield (key & 0xFFFFFFFF) >> 3, value, first, at  # onnxruntime's parser, too, keeps 32 bits
+        yield number, value, first, at
 
 
 def _varint(data: memoryview, at: int, stop: int) -> tuple[int, int]:
