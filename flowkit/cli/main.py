@@ -44,7 +44,7 @@ def _message(error: Exception) -> str | None:
     if isinstance(error, FlowkitError) or (runtime is not None and isinstance(error, runtime.FlowRuntimeError)):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+        return f"{os.fsdecode(error.filename)}: {error.strerror or error}"
     return None
 
 
