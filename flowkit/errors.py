@@ -52,6 +52,10 @@ class ExportError(FlowkitError):
     exit_code = 1
 
 
+class VersionWarning(UserWarning):
+    """A run was made with another version of a plugin than the one installed here."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong with a spec, and where: the path of keys, the position (1-based), the line's text."""

@@ -19,21 +19,18 @@ def export(
 
     Example: flowkit export runs/glow-digits -o exports/glow-digits
     """
-    import json
-
     from rich.console import Console
 
     from flowkit.export import REFERENCE_ROWS
     from flowkit.export import export as write_bundle
     from flowkit.flow import Flow
-    from flowkit.flow.saving import RESULTS
+    from flowkit.train import load_data, read_results
     from flowkit.train.batches import take
-    from flowkit.train.data import load_data
     from flowkit_runtime.verification import table
 
     flow = Flow.load(run)
     held_out = load_data(flow.to_spec(), ["test"])["test"]
-    weights = json.loads((run / RESULTS).read_text(encoding="utf-8"))["weights"]
+    weights = read_results(run).weights
     output = output or Path("exports") / run.name
     x, context = take(held_out, slice(REFERENCE_ROWS))
     with Console(stderr=True).status("exporting and verifying …"):

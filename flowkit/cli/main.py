@@ -19,6 +19,7 @@ from flowkit.cli.sample import sample
 from flowkit.cli.schema import schema
 from flowkit.cli.score import score
 from flowkit.cli.show import show
+from flowkit.cli.terminal import printable, show_warnings_plainly
 from flowkit.cli.train import train
 from flowkit.cli.validate import validate
 from flowkit.cli.verify import verify
@@ -32,15 +33,21 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if not _is_deliberate(error):
+            message = _message(error)
+            if message is None:
                 raise
-            typer.echo(f"{error}", err=True)
+            typer.echo(printable(message), err=True)
             raise typer.Exit(getattr(error, "exit_code", 2)) from error
 
 
-def _is_deliberate(error: Exception) -> bool:
+def _message(error: Exception) -> str | None:
+    """What to print of an error raised on purpose, or that comes with a file from outside: no disk, no right."""
     runtime = sys.modules.get("flowkit_runtime.errors")  # whoever raised one of its errors has imported it
-    return isinstance(error, FlowkitError) or (runtime is not None and isinstance(error, runtime.FlowRuntimeError))
+    if isinstance(error, FlowkitError) or (runtime is not None and isinstance(error, runtime.FlowRuntimeError)):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror or error}"
+    return None
 
 
 def _print_version(wanted: bool) -> None:
@@ -138,4 +145,5 @@ app.command()(score)
 
 def main() -> None:
     """The entry point of the console script."""
+    show_warnings_plainly()
     app()

@@ -57,9 +57,10 @@ def _context(flow: Flow, text: str | None, n: int) -> Tensor | None:
         if not text.isdecimal():
             raise InputError(f"--context {text}: give a label, or a .npy file")
         return torch.tensor(int(text), device=flow.device)
-    import numpy as np
+    from flowkit_runtime.files import map_npy
 
     try:
-        return torch.from_numpy(np.load(text, allow_pickle=False)).to(flow.device)
-    except (OSError, ValueError) as error:
+        array = map_npy(Path(text))
+        return torch.tensor(array.astype(array.dtype.newbyteorder("=")), device=flow.device)
+    except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{text} can't be read as .npy: {error}") from error

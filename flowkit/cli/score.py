@@ -50,11 +50,10 @@ def score(
 
 
 def _read(path: Path) -> np.ndarray:
-    import numpy as np
-
     from flowkit.errors import DataError
+    from flowkit_runtime.files import map_npy
 
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return map_npy(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} can't be read as .npy: {error}") from error

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from flowkit.errors import FlowkitError, PluginError, ShapeError, format_path
+from flowkit.errors import FlowkitError, Path, PluginError, ShapeError, format_path
 from flowkit.flow.base import Base
 from flowkit.flow.bijector import Bijector
 from flowkit.flow.composition import Layer
@@ -40,10 +40,15 @@ def assemble(spec: model.Spec) -> list[Layer]:
 
 
 def count_parameters(spec: model.Spec) -> list[int]:
-    """Parameters of each step, counted without allocating them."""
-    with torch.device("meta"):
-        layers = [build(step, context_shape(spec.context)) for step in walk(spec)]
-    return [sum(p.numel() for p in layer.parameters()) for layer in layers]
+    """Parameters of each step, counted without allocating them. What is repeated is built once for each shape."""
+    counts: dict[tuple[Path, Shape], int] = {}
+    steps = walk(spec)
+    for step in steps:
+        if (step.path, step.input_shape) not in counts:
+            with torch.device("meta"):
+                layer = build(step, context_shape(spec.context))
+            counts[step.path, step.input_shape] = sum(p.numel() for p in layer.parameters())
+    return [counts[step.path, step.input_shape] for step in steps]
 
 
 def build(step: Step, context: Shape | None) -> Layer:

@@ -67,10 +67,12 @@ class Flow(nn.Module):
 
     @classmethod
     def load(cls, run: str | Path) -> Flow:
-        """The trained flow of a finished run, in evaluation mode. Raises RunError."""
-        spec, weights = saving.read_run(Path(run))
-        flow = cls.from_spec(spec)
-        flow.load_state_dict(weights)
+        """The trained flow of a finished run, in evaluation mode. Raises RunError, SpecError, PluginError.
+
+        Warns (VersionWarning) if the run was made with another version of a plugin.
+        """
+        flow = cls.from_spec(saving.read_run(Path(run)))
+        saving.read_weights(flow, Path(run, saving.WEIGHTS))
         return flow.eval()
 
     def save(self, path: str | Path) -> None:

@@ -5,23 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
 
 from flowkit.errors import PluginError, RunError
 from flowkit.files import replacing
 from flowkit.flow.coupling import Coupling
 from flowkit.flow.factor_out import FactorOut
+from flowkit.flow.lock import check_lock
 from flowkit.plugin.reference import Use
 from flowkit.plugin.registry import Registry
 from flowkit.spec import Spec, read_spec
+from flowkit_runtime.files import open_file, stays_inside
 
 if TYPE_CHECKING:
     from flowkit.flow.flow import Flow
 
 WEIGHTS, SPEC, RESULTS = "weights.safetensors", "spec.yaml", "results.json"
 """The files of a run that a flow is loaded from; results.json is written last and marks the run as finished."""
+
+MAX_HEADER = 2**24
+"""The most bytes of a safetensors file's header: 100 for each of 160,000 tensors."""
 
 
 def write_weights(flow: nn.Module, path: Path) -> None:
@@ -30,16 +35,48 @@ def write_weights(flow: nn.Module, path: Path) -> None:
         temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in flow.state_dict().items()}))
 
 
-def read_run(directory: Path) -> tuple[Spec, dict[str, Tensor]]:
-    """The spec and the weights of a finished run. Raises RunError saying what is missing."""
+def read_run(directory: Path) -> Spec:
+    """The spec of a finished run. Raises RunError saying what is missing or not to be trusted, SpecError."""
     if not (directory / SPEC).is_file():
         raise RunError(f"{directory} is not a run: it has no {SPEC}. `flowkit train SPEC` makes one")
     if not (directory / RESULTS).is_file():
         raise RunError(f"{directory} is not finished: `flowkit train --resume {directory}` goes on with it")
+    for name in (SPEC, RESULTS, WEIGHTS):
+        check_inside(directory / name, directory)
+    check_lock(directory)
+    return read_spec(directory / SPEC)
+
+
+def check_inside(path: Path, directory: Path) -> None:
+    """Raises RunError if ``path`` is, or goes through, a link that leaves the run."""
+    if not stays_inside(path, directory):
+        raise RunError(f"{path} is a link that leaves the run: put the file itself there")
+
+
+def read_weights(flow: nn.Module, path: Path) -> None:
+    """Load what ``write_weights`` wrote. Raises RunError if the file is damaged, or of another flow."""
     try:
-        return read_spec(directory / SPEC), load_file(directory / WEIGHTS)
-    except (SafetensorError, FileNotFoundError) as error:
-        raise RunError(f"{directory / WEIGHTS} can't be read ({error}): train again") from error
+        with open_file(path) as file:
+            if int.from_bytes(file.read(8), "little") > MAX_HEADER:
+                raise ValueError("its header is too long")
+        with safe_open(path, framework="pt") as weights:
+            shapes = {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
+            _check_shapes(shapes, flow)
+            tensors = {name: weights.get_tensor(name) for name in shapes}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RunError(f"{path} can't be read ({error}): train again") from error
+    for name, tensor in tensors.items():
+        if tensor.is_complex() or not tensor.isfinite().all():
+            raise RunError(f"{path}: {name} holds NaN, infinity or complex numbers: train again")
+    flow.load_state_dict(tensors)
+
+
+def _check_shapes(found: dict[str, tuple[int, ...]], flow: nn.Module) -> None:
+    wanted = {name: tuple(tensor.shape) for name, tensor in flow.state_dict().items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if found.get(name) != wanted.get(name):
+            has, needs = (list(each[name]) if name in each else "no such tensor" for each in (found, wanted))
+            raise ValueError(f"{name!r}: the file has {has}, the flow of the spec {needs}")
 
 
 def describe(flow: Flow) -> Spec:

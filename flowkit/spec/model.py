@@ -177,7 +177,7 @@ class Train(Documented):
     """Epochs between two validations."""
     patience: PositiveInt | None = None
     """Validations without a new best after which training stops; null never."""
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Decides the initial weights, the order of the data and the noise."""
     memory: Literal["store", "checkpoint"] = "store"
     """store keeps what the backward pass needs; checkpoint recomputes it: less memory, 1.3x the time."""

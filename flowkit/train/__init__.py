@@ -2,6 +2,6 @@
 
 from flowkit.train.data import load_data
 from flowkit.train.figures import evaluate
-from flowkit.train.training import Results, resume, train
+from flowkit.train.training import Results, read_results, resume, train
 
-__all__ = ["Results", "evaluate", "load_data", "resume", "train"]
+__all__ = ["Results", "evaluate", "load_data", "read_results", "resume", "train"]

@@ -62,6 +62,8 @@ class Average(Callback):
 class Validation(Callback):
     """Scores the flow every few epochs and after the last; keeps the best weights; runs out of patience."""
 
+    STATE = ("best", "best_epoch", "waited", "weights")
+
     def __init__(self, flow: Flow, settings: Train, data: Arrays):
         self.flow, self.settings, self.data = flow, settings, data
         self.figure: float | None = None  # of this epoch
@@ -88,10 +90,12 @@ class Validation(Callback):
         return self.settings.patience is not None and self.waited >= self.settings.patience
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("best", "best_epoch", "waited", "weights")}
+        return {name: getattr(self, name) for name in self.STATE}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        if state["weights"]:
+            copy.deepcopy(self.flow).load_state_dict(state["weights"])  # raises if they are another flow's
+        vars(self).update({name: state[name] for name in self.STATE})
 
 
 class Row(TypedDict):

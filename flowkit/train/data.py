@@ -54,14 +54,16 @@ def _events(x: np.ndarray, event: Event, where: str) -> np.ndarray:
             f"{where}: values range from {low} to {high}; "
             f"the spec's levels: {event.levels} allows 0 to {event.levels - 1}"
         )
-    return x
+    return x.astype(x.dtype.newbyteorder("="), copy=False)  # torch takes no other byte order
 
 
 def _finite(x: np.ndarray, where: str) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what overflows becomes infinity
+        x = x.astype(np.float32, copy=False)
     finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
     if not finite.all():
-        raise DataError(f"{where}: event {int(finite.argmin())} (counted from 0) holds NaN or infinity")
-    return x.astype(np.float32, copy=False)
+        raise DataError(f"{where}: event {int(finite.argmin())} (counted from 0) holds NaN or infinity in float32")
+    return x
 
 
 def _contexts(arrays: Arrays, context: Context, where: str) -> np.ndarray:

@@ -16,10 +16,10 @@ from itertools import chain, count
 from pathlib import Path
 
 from flowkit.errors import RunError
-from flowkit.flow.saving import RESULTS, SPEC
+from flowkit.flow.lock import LOCK, check_lock
+from flowkit.flow.saving import RESULTS, SPEC, check_inside
 from flowkit.spec import Spec, lock, read_spec, to_yaml
 
-LOCK = "lock.json"
 METRICS = "metrics.csv"
 CHECKPOINT = Path("checkpoints", "last.ckpt")
 
@@ -53,6 +53,9 @@ def read_unfinished(directory: Path) -> Spec:
         raise RunError(f"{directory} is not a run: `flowkit train SPEC` makes one")
     if (directory / RESULTS).exists():
         raise RunError(f"{directory} is finished: there is nothing to resume")
+    for name in (SPEC, LOCK, CHECKPOINT, METRICS):
+        check_inside(directory / name, directory)
+    check_lock(directory)
     return read_spec(directory / SPEC)
 
 

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import ZipFile
 
 import torch
 from pytorch_lightning import Trainer
 from rich.console import Console
 from torch import Tensor
 
-from flowkit.errors import RunError
+from flowkit.errors import FlowkitError, RunError
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays
 from flowkit.plugin.dataset import SplitName
@@ -25,12 +26,15 @@ from flowkit.train.callbacks import Average, History, LastCheckpoint, Row, Valid
 from flowkit.train.directory import CHECKPOINT
 from flowkit.train.module import Fitting
 from flowkit.train.report import reporter
+from flowkit_runtime.files import open_file
 
 CHATTER = (
     ".*does not have many workers.*",
     ".*isinstance.treespec, LeafSpec.. is deprecated.*",
 )
 """Warnings about how Lightning is set up, which is on purpose, and about its own insides."""
+
+ANEW = "remove it, and the run begins anew"
 
 MAX_INITIAL_ROWS = 512
 """The most events that the data-dependent initialization looks at."""
@@ -54,7 +58,8 @@ def fit(flow: Flow, settings: Train, data: dict[SplitName, Arrays], directory: P
     """
     batches = training_batches(data["train"], settings.batch_size, settings.seed)
     checkpoint = directory / CHECKPOINT
-    if checkpoint.exists():
+    resuming = checkpoint.exists()
+    if resuming:
         _check_readable(checkpoint)
     else:
         _initialize(flow, next(iter(batches)))
@@ -79,15 +84,26 @@ def fit(flow: Flow, settings: Train, data: dict[SplitName, Arrays], directory: P
             enable_model_summary=False,
             default_root_dir=directory,
         )
-        trainer.fit(fitting, batches, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+        try:
+            trainer.fit(fitting, batches, ckpt_path=checkpoint if resuming else None, weights_only=True)
+        except Exception as error:
+            if not resuming or fitting.started or isinstance(error, FlowkitError):
+                raise
+            raise RunError(f"{checkpoint} isn't one of this run ({error}): {ANEW}") from error
+    if not validation.weights:  # there was nothing left to train, and the checkpoint was without them
+        raise RunError(f"{checkpoint} holds no validated weights: {ANEW}")
     return Fitted(validation.weights, validation.best, validation.best_epoch, history.rows)
 
 
 def _check_readable(checkpoint: Path) -> None:
+    """Raises RunError. Nothing that the file pickles is run, and nothing in it is compressed or there twice."""
     try:
+        with open_file(checkpoint) as file, ZipFile(file) as archive:
+            if sum(member.file_size for member in archive.infolist()) > checkpoint.stat().st_size:
+                raise ValueError("it unpacks to more than its size")
         torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its readers of zip files and pickles raise
-        raise RunError(f"{checkpoint} can't be read: remove it, and the run begins anew") from error
+        raise RunError(f"{checkpoint} can't be read: {ANEW}") from error
 
 
 def _initialize(flow: Flow, batch: Batch) -> None:

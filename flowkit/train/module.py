@@ -58,7 +58,11 @@ class Fitting(lightning.LightningModule):
         super().__init__()
         self.flow, self.settings, self.steps = flow, settings, steps
         self.losses: list[float] = []  # of the steps of this epoch
+        self.started = False  # once a checkpoint, where there was one, has been restored
         self._batch: Batch | None = None
+
+    def on_train_start(self) -> None:
+        self.started = True
 
     def on_train_epoch_start(self) -> None:
         self.losses.clear()

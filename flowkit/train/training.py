@@ -6,11 +6,11 @@ import json
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
-from flowkit.errors import FlowkitError
+from flowkit.errors import FlowkitError, RunError
 from flowkit.files import replacing
 from flowkit.flow import Flow
 from flowkit.flow.saving import RESULTS, WEIGHTS
@@ -20,9 +20,14 @@ from flowkit.spec import Spec
 from flowkit.train.data import load_data
 from flowkit.train.directory import create, read_unfinished, with_absolute_paths
 from flowkit.train.figures import best_device, evaluate
+from flowkit_runtime.files import read_json
 
 TEST_DRAWS = 8
 """Draws of dequantization noise behind the test figure."""
+
+
+WeightsKind = Literal["ema", "raw"]
+"""Whether weights are the moving average of training's, or its own."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,20 @@ class Results:
     best_epoch: int
     epochs: int
     parameters: int
-    weights: Literal["ema", "raw"]
+    weights: WeightsKind
     seconds: float
     """Of all epochs, over interruptions."""
+
+
+def read_results(directory: Path) -> Results:
+    """The results of a finished run. Raises RunError if the file is damaged."""
+    try:
+        results = Results(**read_json(directory / RESULTS))
+        if results.weights not in get_args(WeightsKind):
+            raise ValueError(f"weights must be one of {', '.join(get_args(WeightsKind))}")
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"{directory / RESULTS} can't be read: {error}") from error
+    return results
 
 
 def train(spec: Spec, directory: Path) -> Results:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -13,9 +14,13 @@ import numpy as np
 from flowkit.errors import DataError
 from flowkit.plugin import Arrays, Dataset
 from flowkit.plugin.dataset import SplitName
+from flowkit_runtime.files import open_file
 
 HELD_OUT = 0.1
 """The share of the training files, at their end, that is the validation part."""
+
+SMALL, MAX_RATIO = 2**20, 100
+"""The most values of a file: these many, or these many times its size; MNIST's, gzipped, have five times theirs."""
 
 
 class Mnist(Dataset):
@@ -45,25 +50,27 @@ class Mnist(Dataset):
                 f"{self.path}: (train|t10k)-images-idx3-ubyte and (train|t10k)-labels-idx1-ubyte"
             )
         try:
-            content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-        except (EOFError, OSError, zlib.error) as error:
+            return read_idx(file, dimensions)
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             raise DataError(f"data/mnist: {file} can't be read, or is truncated: {error}") from error
-        return read_idx(content, dimensions, file)
 
 
-def read_idx(content: bytes, dimensions: int, file: Path) -> np.ndarray:
-    """An idx file: the magic (0, 0, 8 for bytes, dimensions), a big-endian uint32 a dimension, the values."""
+def read_idx(file: Path, dimensions: int) -> np.ndarray:
+    """An idx file: the magic (0, 0, 8 for bytes, dimensions), a big-endian uint32 a dimension, the values.
+
+    No more is unpacked than the header announces. Raises ValueError, or what gzip and zlib raise.
+    """
     magic = bytes([0, 0, 8, dimensions])
-    header = 4 * (1 + dimensions)
-    if content[:4] != magic or len(content) < header:
-        raise DataError(
-            f"data/mnist: {file} is not an idx file of {dimensions}-dimensional bytes: "
-            f"it must begin with {magic.hex(' ')}, and begins with {content[:4].hex(' ') or 'nothing'}"
-        )
-    shape = struct.unpack(f">{dimensions}I", content[4:header])
-    if len(content) - header != math.prod(shape):
-        raise DataError(
-            f"data/mnist: {file} is truncated or damaged: its header announces {list(shape)}, "
-            f"{math.prod(shape)} values, and {len(content) - header} follow"
-        )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    with open_file(file) as packed, gzip.GzipFile(fileobj=packed) if file.suffix == ".gz" else packed as stream:
+        head = stream.read(4 * (1 + dimensions))
+        if head[:4] != magic or len(head) < 4 * (1 + dimensions):
+            raise ValueError(f"not an idx file of {dimensions}-dimensional bytes: it must begin with {magic.hex(' ')}")
+        shape = struct.unpack(f">{dimensions}I", head[4:])
+        most = max(SMALL, MAX_RATIO * os.fstat(packed.fileno()).st_size)
+        if math.prod(shape) > most:
+            raise ValueError(f"its header announces {list(shape)} values, far more than are in it: unpack it first")
+        values = stream.read(math.prod(shape) + 1)
+    if len(values) != math.prod(shape):
+        follow = "more" if len(values) > math.prod(shape) else str(len(values))
+        raise ValueError(f"its header announces {list(shape)}, {math.prod(shape)} values, and {follow} follow")
+    return np.frombuffer(values, np.uint8).reshape(shape)

@@ -11,6 +11,7 @@ from flowkit.errors import DataError
 from flowkit.plugin import Arrays, Dataset
 from flowkit.plugin.dataset import SplitName
 from flowkit_data.parts import rows_of
+from flowkit_runtime.files import map_npy
 
 
 class Npy(Dataset):
@@ -43,12 +44,12 @@ class Npy(Dataset):
 def read_array(path: Path) -> np.ndarray:
     """Map a .npy file of numbers, all of them finite. Pickled objects are refused. Raises DataError."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = map_npy(path)
     except FileNotFoundError as error:
         raise DataError(f"data/npy: there is no file {path}") from error
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"data/npy: {path} is not a .npy file of numbers: {error}") from error
-    if not isinstance(array, np.ndarray) or array.ndim == 0 or array.dtype.kind not in "biuf":
+    if array.ndim == 0 or array.dtype.kind not in "biuf":
         raise DataError(f"data/npy: {path} must hold one array of numbers, a row an event")
     finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
     if not finite.all():

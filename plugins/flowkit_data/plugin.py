@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeFloat
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from flowkit.plugin import DatasetConfig, Descriptor, hookimpl
@@ -56,9 +56,9 @@ class ToyConfig(DatasetConfig):
 
     name: Toy
     """Which picture."""
-    n: Annotated[int, Field(ge=10)] = 10_000
+    n: Annotated[int, Field(ge=10, le=1_000_000)] = 10_000
     """Points for training; validation and test have a tenth as many each."""
-    noise: NonNegativeFloat = 0.05
+    noise: Annotated[float, Field(ge=0, le=1000)] = 0.05
     """The standard deviation of the normal noise on each coordinate."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from flowkit.plugin import (
@@ -20,6 +20,7 @@ from flowkit.plugin import (
     hookimpl,
 )
 
+MAX_HIDDEN = 2**16
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -133,7 +134,7 @@ class CheckerboardConfig(SplitConfig):
 class ConvNetConfig(ConditionerConfig):
     """Glow's network for images: convolutions 3×3, 1×1, 3×3, the last zero at the start."""
 
-    hidden: NonNegativeInt = 128
+    hidden: Annotated[int, Field(ge=0, le=MAX_HIDDEN)] = 128
     """Channels between the convolutions; 0 for the last convolution alone."""
     normalization: Literal["actnorm", "none"] = "actnorm"
     """What stands behind both hidden convolutions."""
@@ -148,9 +149,9 @@ class ConvNetConfig(ConditionerConfig):
 class MLPConfig(ConditionerConfig):
     """A multi-layer perceptron with ReLU, its last layer zero at the start. Reads and writes any shape, flattened."""
 
-    hidden: PositiveInt = 128
+    hidden: Annotated[int, Field(ge=1, le=MAX_HIDDEN)] = 128
     """Units of each hidden layer."""
-    layers: PositiveInt = 2
+    layers: Annotated[int, Field(ge=1, le=32)] = 2
     """Hidden layers."""
     dropout: Dropout = 0.0
     """Share of the hidden activations that are dropped in training."""

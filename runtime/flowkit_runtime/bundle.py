@@ -1,18 +1,28 @@
 """Read and check a bundle: a directory that holds an exported flow, described by its manifest.json."""
 
 import hashlib
-import json
+import math
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path, PureWindowsPath
 from typing import Any, NoReturn
 
 from flowkit_runtime.errors import BundleError
+from flowkit_runtime.files import open_file, read_json, stays_inside
 
 MANIFEST = "manifest.json"
 ENCODER, DECODER = "encode.onnx", "decode.onnx"
 REFERENCE = "reference.npz"
 FORMATS = (1,)
+
+MAX_SIZE = 2**24
+"""The most values of one event or context, as in specs."""
+MAX_DIMENSIONS = 8
+"""The most sizes of a shape; specs have one or three."""
+MAX_LEVELS = 65536
+"""The most levels of integer data, and the most classes, as in specs."""
+MAX_FILE = 2**31
+"""The most bytes of a file: ONNX files can't be longer."""
 
 _EXPORT = "flowkit export RUN -o DIR"
 _AGAIN = f"copy the bundle again, or export it again with `{_EXPORT}`"
@@ -81,9 +91,10 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     path = root / MANIFEST
     if not path.is_file():
         raise BundleError(_no_bundle(root))
+    _check_link(root, path)
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        manifest = read_json(path)
+    except (OSError, ValueError) as error:
         raise BundleError(f"{path} is not valid JSON ({error}); {_AGAIN}") from error
     if not isinstance(manifest, dict):
         _malformed(root, "it is not an object")
@@ -112,13 +123,13 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
         levels = event["levels"]
         if not isinstance(manifest["files"], dict):
             raise TypeError("files is not an object")
-        if not manifest["latents"]:
-            raise TypeError("latents is empty")
-        return Bundle(
+        if not isinstance(manifest["latents"], list) or not manifest["latents"]:
+            raise TypeError("latents is empty, or not a list of shapes")
+        bundle = Bundle(
             directory=root,
             manifest=manifest,
             event_shape=_shape("event.shape", event["shape"]),
-            levels=None if levels is None else _whole("event.levels", levels, 2),
+            levels=None if levels is None else _whole("event.levels", levels, 2, MAX_LEVELS),
             context=None if context is None else _context(context),
             latent_shapes=tuple(_shape("latents", shape) for shape in manifest["latents"]),
             base=str(manifest["base"]),
@@ -127,23 +138,34 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
         _malformed(root, f"it lacks the field {error}")
     except TypeError as error:
         _malformed(root, str(error))
+    sizes = math.prod(bundle.event_shape), sum(map(math.prod, bundle.latent_shapes))
+    if sizes[0] != sizes[1]:
+        _malformed(root, f"an event has {sizes[0]} values, its latents together {sizes[1]}")
+    return bundle
 
 
 def _context(value: dict[str, Any]) -> Context:
     if "classes" in value:
-        return Context(shape=(), classes=_whole("context.classes", value["classes"], 1))
+        return Context(shape=(), classes=_whole("context.classes", value["classes"], 1, MAX_LEVELS))
     return Context(shape=_shape("context.shape", value["shape"]), classes=None)
 
 
 def _shape(field: str, value: Any) -> tuple[int, ...]:
     if not isinstance(value, list):
         raise TypeError(f"{field} is {value!r}, not a list of sizes")
-    return tuple(_whole(field, size, 1) for size in value)
+    if len(value) > MAX_DIMENSIONS:
+        raise TypeError(f"{field} has {len(value)} sizes, more than {MAX_DIMENSIONS}")
+    shape = tuple(_whole(field, size, 1, MAX_SIZE) for size in value)
+    if math.prod(shape) > MAX_SIZE:
+        raise TypeError(f"{field} {value} has more than {MAX_SIZE} values")
+    return shape
 
 
-def _whole(field: str, value: Any, low: int) -> int:
+def _whole(field: str, value: Any, low: int, high: int) -> int:
     if type(value) is not int or value < low:
         raise TypeError(f"{field} holds {value!r}, not an integer of at least {low}")
+    if value > high:
+        raise TypeError(f"{field} holds {value}, more than {high}")
     return value
 
 
@@ -153,12 +175,19 @@ def _check_file(root: Path, name: str, digest: Any) -> None:
         _malformed(root, f"files lists {name!r}, which is not a plain file name")
     path = root / name
     if not path.is_file():
-        raise BundleError(f"{path} is missing, though {MANIFEST} lists it; {_AGAIN}")
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise BundleError(f"{path} is a link that leaves the bundle; put the file itself there")
-    with path.open("rb") as file:
+        problem = "is no regular file" if path.exists() else "is missing"
+        raise BundleError(f"{path} {problem}, though {MANIFEST} lists it; {_AGAIN}")
+    _check_link(root, path)
+    if path.stat().st_size > MAX_FILE:
+        raise BundleError(f"{path} has more than {MAX_FILE} bytes: no file of a bundle is as long")
+    with open_file(path) as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != digest:
             raise BundleError(f"{path} does not match its SHA-256 in {MANIFEST}; {_AGAIN}")
+
+
+def _check_link(root: Path, path: Path) -> None:
+    if not stays_inside(path, root):
+        raise BundleError(f"{path} is a link that leaves the bundle; put the file itself there")
 
 
 def _malformed(root: Path, problem: str) -> NoReturn:

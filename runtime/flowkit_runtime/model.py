@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flowkit_runtime.bundle import DECODER, ENCODER, Bundle, read_bundle
+from flowkit_runtime.bundle import Bundle, read_bundle
 from flowkit_runtime.errors import BundleError, InputError
 from flowkit_runtime.inputs import Array, batch, chunks, context_rows, finite, grid, integer, is_integral
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, normal, uniform
-from flowkit_runtime.session import Graph, Provider, open_graph
+from flowkit_runtime.session import Graph, Provider, open_graphs
 
 BATCH_SIZE = 256
 _NORMAL_BASE = "base/standard_normal"
@@ -35,10 +35,7 @@ def load(directory: str | PathLike[str], providers: Sequence[Provider] | None = 
         InputError: a named provider is not available.
     """
     bundle = read_bundle(directory)
-    latents, context = bundle.latent_names, [] if bundle.context is None else ["context"]
-    encoder = open_graph(bundle.directory / ENCODER, ["x", *context], [*latents, "log_prob"], providers)
-    decoder = open_graph(bundle.directory / DECODER, [*latents, *context], ["x"], providers)
-    return Model(bundle, encoder, decoder)
+    return Model(bundle, *open_graphs(bundle, providers))
 
 
 class Model:

@@ -1,56 +1,101 @@
 """Open ONNX graphs in onnxruntime."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ctypes.util import find_library
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from numpy.typing import NDArray
 
+from flowkit_runtime.bundle import DECODER, ENCODER, Bundle
 from flowkit_runtime.errors import BundleError, InputError
+from flowkit_runtime.graph_check import check_graph
 
 Provider = str | tuple[str, dict[str, Any]]
 
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
+_FLOAT, _INT64 = "tensor(float)", "tensor(int64)"
 # The driver's device files on Linux; under WSL there are none, but its driver library is at a fixed place.
 _DRIVER_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/usr/lib/wsl/lib/libcuda.so.1")
 
 
-class Graph(Protocol):
-    """What this package uses of onnxruntime.InferenceSession."""
-
-    def run(self, output_names: Sequence[str], input_feed: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """The named outputs of the graph for the given inputs."""
+Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
+"""Names of tensors -> onnxruntime's name of the type, and the shape of one row."""
 
 
-def open_graph(
-    path: Path, inputs: Sequence[str], outputs: Sequence[str], providers: Sequence[Provider] | None
-) -> Graph:
-    """Open the graph at `path` and check the names of its inputs and outputs.
+@dataclass
+class Graph:
+    """One direction of a flow in onnxruntime."""
+
+    path: Path
+    session: Any
+    outputs: Tensors
+
+    def run(self, names: Sequence[str], feed: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The named outputs, [n, *shape] each.
+
+        Raises:
+            BundleError: onnxruntime can't run the graph, or an output is not of the shape that it should have.
+        """
+        try:
+            results: list[NDArray[Any]] = self.session.run(list(names), feed)
+        except Exception as error:  # onnxruntime's exceptions share no narrower base
+            raise BundleError(f"{self.path} fails in onnxruntime: {error}") from error
+        n = len(next(iter(feed.values())))
+        for name, result in zip(names, results, strict=True):
+            if result.shape != (expected := (n, *self.outputs[name][1])):
+                raise BundleError(f"{self.path} gives {name} of shape {list(result.shape)}, not {list(expected)}")
+        return results
+
+
+def open_graphs(bundle: Bundle, providers: Sequence[Provider] | None) -> tuple[Graph, Graph]:
+    """The encoder and the decoder of a bundle.
 
     Raises:
-        BundleError: onnxruntime cannot load the graph, or its names are not those expected.
+        BundleError: a graph holds what no flow has, onnxruntime cannot load it, or it contradicts the manifest.
         InputError: a named provider is not available.
     """
+    x = {"x": (_FLOAT, bundle.event_shape)}
+    latents = {name: (_FLOAT, shape) for name, shape in zip(bundle.latent_names, bundle.latent_shapes, strict=True)}
+    context = {}
+    if bundle.context is not None:
+        context = {"context": (_FLOAT if bundle.context.classes is None else _INT64, bundle.context.shape)}
+    encoder = _open(bundle.directory / ENCODER, x | context, {**latents, "log_prob": (_FLOAT, ())}, providers)
+    return encoder, _open(bundle.directory / DECODER, latents | context, x, providers)
+
+
+def _open(path: Path, inputs: Tensors, outputs: Tensors, providers: Sequence[Provider] | None) -> Graph:
     import onnxruntime  # here, so that the noise can be used without it
 
     chosen = choose_providers(providers, onnxruntime.get_available_providers())
+    try:
+        check_graph(path)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} is no graph of a flow: {error}; export the bundle again") from error
     try:
         session = onnxruntime.InferenceSession(str(path), providers=chosen)
     except Exception as error:  # onnxruntime's exceptions share no narrower base
         version = onnxruntime.__version__
         raise BundleError(f"onnxruntime {version} cannot load {path} (a newer one may): {error}") from error
-    found = [sorted(node.name for node in nodes) for nodes in (session.get_inputs(), session.get_outputs())]
-    wanted = [sorted(inputs), sorted(outputs)]
+    found, wanted = (_signature(session.get_inputs()), _signature(session.get_outputs())), (inputs, outputs)
     if found != wanted:
-        raise BundleError(
-            f"{path} maps {found[0]} to {found[1]}, but the manifest implies {wanted[0]} to {wanted[1]}: "
-            "export the bundle again"
-        )
-    graph: Graph = session
-    return graph
+        maps, implies = (" to ".join(map(_describe, pair)) for pair in (found, wanted))
+        raise BundleError(f"{path} maps {maps}, but the manifest implies {implies}: export the bundle again")
+    return Graph(path, session, outputs)
+
+
+def _signature(nodes: Sequence[Any]) -> Tensors:
+    return {node.name: (node.type, tuple(node.shape[1:])) for node in nodes}
+
+
+def _describe(tensors: Tensors) -> str:
+    each = (
+        f"{name} [n, {', '.join(map(str, shape))}]" if shape else f"{name} [n]" for name, (_, shape) in tensors.items()
+    )
+    return ", ".join(each)
 
 
 def choose_providers(providers: Sequence[Provider] | None, available: Sequence[str]) -> list[Provider]:

@@ -8,11 +8,15 @@ from os import PathLike
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit_runtime.bundle import DECODER, ENCODER, REFERENCE, Bundle, read_bundle
+from flowkit_runtime.bundle import REFERENCE, Bundle, read_bundle
 from flowkit_runtime.errors import BundleError, VerificationError
-from flowkit_runtime.session import Graph, Provider, open_graph
+from flowkit_runtime.files import read_npz
+from flowkit_runtime.session import Graph, Provider, open_graphs
 
 BATCH_SIZES = (1, 2, 7, 64)
+MAX_ROWS = 1024
+"""The most reference rows that a bundle may carry."""
+QUANTITIES = ("latents", "log_prob", "decoded", "round_trip")
 YARDSTICK = 3.0
 """How many times the error of the same model in fp32 torch the graphs may have."""
 _ROUNDINGS = 8  # of the largest value in fp32: what any two orders of summation may differ by
@@ -52,11 +56,9 @@ def verify(directory: str | PathLike[str], providers: Sequence[Provider] | None 
     """
     bundle = read_bundle(directory)
     reference = _read_reference(bundle)
-    context = ["context"] if bundle.context is not None else []
-    encoder = open_graph(bundle.directory / ENCODER, ["x", *context], [*bundle.latent_names, "log_prob"], providers)
-    decoder = open_graph(bundle.directory / DECODER, [*bundle.latent_names, *context], ["x"], providers)
+    encoder, decoder = open_graphs(bundle, providers)
     answers = [_answers(bundle, encoder, decoder, reference, size) for size in BATCH_SIZES]
-    own = bundle.manifest["torch_fp32"]
+    own = _own_errors(bundle)
     figures = [
         Figure(
             quantity,
@@ -96,15 +98,24 @@ def table(figures: Sequence[Figure]) -> str:
 
 def _read_reference(bundle: Bundle) -> Arrays:
     path = bundle.directory / REFERENCE
-    wanted = {"x", "log_prob", "decoded", *bundle.latent_names, *(["context"] if bundle.context else [])}
+    shapes = {"x": bundle.event_shape, "log_prob": (), "decoded": bundle.event_shape}
+    shapes |= dict(zip(bundle.latent_names, bundle.latent_shapes, strict=True))
+    if bundle.context is not None:
+        shapes["context"] = bundle.context.shape
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            reference = {name: arrays[name] for name in wanted}
-    except (OSError, ValueError, KeyError) as error:
-        raise BundleError(f"{path} can't be read ({error}); export the bundle again") from error
-    if not isinstance(bundle.manifest.get("torch_fp32"), dict):
-        raise BundleError(f"{bundle.directory}: the manifest has no torch_fp32 errors; export the bundle again")
-    return reference
+        return read_npz(path, shapes, MAX_ROWS)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} can't be read: {error}; export the bundle again") from error
+
+
+def _own_errors(bundle: Bundle) -> dict[str, float]:
+    own = bundle.manifest.get("torch_fp32")
+    if not isinstance(own, dict) or not all(type(own.get(quantity)) in (int, float) for quantity in QUANTITIES):
+        raise BundleError(
+            f"{bundle.directory}: the manifest has no torch_fp32 errors of {', '.join(QUANTITIES)}; "
+            "export the bundle again"
+        )
+    return own
 
 
 def _answers(bundle: Bundle, encoder: Graph, decoder: Graph, reference: Arrays, size: int) -> Arrays:

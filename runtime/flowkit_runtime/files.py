@@ -1,0 +1,132 @@
+"""Read files that may come from a stranger: nothing in them is run, and their size bounds what reading costs.
+
+Errors are an OSError or a ValueError that says what is wrong without showing what the file holds.
+"""
+
+import io
+import json
+import math
+import os
+import stat
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Shape = tuple[int, ...]
+
+MAX_JSON = 2**20
+"""The most bytes of a JSON file."""
+_MAX_HEADER = 2**16  # of a .npy file; numpy itself stops at 10,000 characters
+
+
+def open_file(path: Path) -> io.BufferedReader:
+    """Open a regular file. A pipe or device, which may block or never end, is a ValueError."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    file = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise ValueError("it is not a regular file")
+    return file
+
+
+def stays_inside(path: Path, directory: Path) -> bool:
+    """Whether `path`, links followed, lies in `directory`; no, where links go round in a circle."""
+    try:
+        return path.resolve().is_relative_to(directory.resolve())
+    except (OSError, RuntimeError):
+        return False
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file, without NaN, infinities and keys that stand twice."""
+    with open_file(path) as file:
+        raw = file.read(MAX_JSON + 1)
+    if len(raw) > MAX_JSON:
+        raise ValueError(f"it is longer than {MAX_JSON:,} bytes")
+    try:
+        return json.loads(
+            raw.decode("utf-8"), parse_constant=_finite, parse_float=_finite, object_pairs_hook=_without_duplicates
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def map_npy(path: Path) -> NDArray[Any]:
+    """The array in a .npy file, mapped. Python objects, which only a pickle holds, are refused."""
+    with open_file(path) as file:
+        head = io.BytesIO(file.read(_MAX_HEADER))
+        length = os.fstat(file.fileno()).st_size
+    shape, dtype, _ = _read_header(head)
+    _check_length(shape, dtype, length - head.tell())
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def read_npz(path: Path, shapes: Mapping[str, Shape], most_rows: int) -> dict[str, NDArray[Any]]:
+    """The arrays [n, *shape] of these names from an uncompressed .npz, n being one for all, 1 to `most_rows`."""
+    try:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
+            arrays = {name: _read_member(archive, f"{name}.npy", shape, most_rows) for name, shape in shapes.items()}
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, KeyError) as error:
+        raise ValueError(f"it is not an .npz file of {', '.join(shapes)}: {error}") from error
+    if len({len(array) for array in arrays.values()}) > 1:
+        raise ValueError("its arrays differ in their number of rows")
+    return arrays
+
+
+def _read_member(archive: zipfile.ZipFile, name: str, shape: Shape, most_rows: int) -> NDArray[Any]:
+    info = archive.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+        raise ValueError(f"{name} is compressed")
+    with archive.open(info) as member:
+        head = io.BytesIO(member.read(_MAX_HEADER))
+        found, dtype, fortran = _read_header(head)
+        if found[1:] != shape or not 1 <= found[0] <= most_rows:
+            raise ValueError(f"{name} is of shape {list(found)}, not [1 … {most_rows}, *{list(shape)}]")
+        if dtype.kind not in "iuf":
+            raise ValueError(f"{name} holds {dtype}, not numbers")
+        _check_length(found, dtype, info.file_size - head.tell())
+        content = head.read() + member.read()
+    return np.frombuffer(content, dtype).reshape(found, order="F" if fortran else "C")
+
+
+def _read_header(head: io.BytesIO) -> tuple[Shape, np.dtype[Any], bool]:
+    """Shape, dtype and whether the order is Fortran's. numpy reads the header as a Python literal."""
+    try:
+        version = np.lib.format.read_magic(head)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(head)
+    except Exception as error:  # besides ValueError all that a literal can provoke: MemoryError, RecursionError, …
+        raise ValueError("it does not begin like a .npy file") from error
+    if dtype.kind not in "biufcSU":
+        raise ValueError(f"it holds {dtype.kind!r}, Python objects or records, not plain numbers")
+    if any(size < 0 for size in shape):
+        raise ValueError(f"its header announces the shape {list(shape)}")
+    return shape, dtype, fortran
+
+
+def _check_length(shape: Shape, dtype: np.dtype[Any], length: int) -> None:
+    announced = math.prod(shape) * dtype.itemsize
+    if announced != length:
+        raise ValueError(
+            f"it is truncated or damaged: its header announces {announced} bytes, {list(shape)} of {dtype}, "
+            f"and {length} follow"
+        )
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"it holds {text[:20]}, which is not a finite number")
+    return number
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ValueError("it has a key twice")
+    return result

@@ -1,0 +1,99 @@
+"""Look through an ONNX file, before onnxruntime does, for what a flow's graph never has.
+
+A graph of plain operators, each run once, has no way to read a file, run code or loop. The file is protocol buffers:
+a sequence of fields, each with a key (number, kind of value) and a value (https://protobuf.dev/programming-guides/encoding).
+"""
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+
+from flowkit_runtime.files import open_file
+
+MAX_FIELDS = 5_000_000
+"""The most fields that are looked at: some seconds."""
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_WIDTHS = {_FIXED64: 8, _FIXED32: 4}
+
+# message -> the number of a field -> the message that it holds, or why it is refused (https://onnx.ai/onnx/repo-docs/IR)
+_SUBGRAPH = "a graph inside a graph"
+_EXTERNAL = "data outside the file"
+_MESSAGES = {
+    "Model": {7: "Graph", 20: "training information", 25: "functions"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
+    "Node": {5: "Attribute", 7: "Domain"},
+    "Attribute": {5: "Tensor", 6: _SUBGRAPH, 10: "Tensor", 11: _SUBGRAPH, 22: "SparseTensor", 23: "SparseTensor"},
+    "SparseTensor": {1: "Tensor", 2: "Tensor"},
+    "Tensor": {13: _EXTERNAL, 14: "Location"},
+}
+_STANDARD_DOMAINS = (b"", b"ai.onnx")
+
+
+def check_graph(path: Path) -> None:
+    """Raises ValueError if the file is no ONNX model, or has external data, sub-graphs, functions or operators
+    outside the standard domain."""
+    with open_file(path) as file:
+        try:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:
+            raise ValueError("it is empty") from None
+    with content, memoryview(content) as data:
+        left = iter(range(MAX_FIELDS))
+        _check("Model", data, 0, len(data), left)
+
+
+def _check(message: str, data: memoryview, start: int, stop: int, left: Iterator[int]) -> None:
+    known = _MESSAGES[message]
+    for number, value, first, last in _fields(data, start, stop, left):
+        inner = known.get(number)
+        if inner in _MESSAGES:
+            if first == last and value:
+                raise ValueError("it is not an ONNX model")
+            _check(inner, data, first, last, left)
+        elif inner == "Domain":
+            if bytes(data[first:last]) not in _STANDARD_DOMAINS:
+                raise ValueError("it has an operator outside the standard domain")
+        elif inner == "Location":
+            if value:
+                raise ValueError(f"it has {_EXTERNAL}")
+        elif inner:
+            raise ValueError(f"it has {inner}")
+
+
+def _fields(data: memoryview, start: int, stop: int, left: Iterator[int]) -> Iterator[tuple[int, int, int, int]]:
+    """(number, value, first byte, behind the last byte) of each field; the value of what is no varint is 0."""
+    at = start
+    while at < stop:
+        if next(left, None) is None:
+            raise ValueError(f"it has more than {MAX_FIELDS:,} fields")
+        key, at = _varint(data, at, stop)
+        kind, value, first = key & 7, 0, at
+        if kind == _VARINT:
+            value, at = _varint(data, at, stop)
+            first = at
+        elif kind == _BYTES:
+            length, first = _varint(data, at, stop)
+            at = first + length
+        elif kind in _WIDTHS:
+            at += _WIDTHS[kind]
+        else:
+            raise ValueError("it is not an ONNX model")
+        number = (key & 0xFFFFFFFF) >> 3  # onnxruntime's parser, too, keeps 32 bits
+        if at > stop or not number:
+            raise ValueError("it is truncated, or not an ONNX model")
+        yield number, value, first, at
+
+
+def _varint(data: memoryview, at: int, stop: int) -> tuple[int, int]:
+    """A number in groups of seven bits, the lowest first, and the place behind it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= stop:
+            break
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError("it is truncated, or not an ONNX model")

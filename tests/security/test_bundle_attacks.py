@@ -1,0 +1,336 @@
+"""Exported bundles made by a stranger, who can make the checksums fit."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+import flowkit_runtime
+from flowkit.export import export
+from flowkit.flow import Flow
+from flowkit_runtime import verification
+from tests.security.bounded import outcome, refused
+from tests.security.test_data_attacks import SECRET, Evil, device, fifo, header, loop
+from tests.security.test_run_attacks import SPEC, away, outside
+
+Damage = Callable[[Path], Any]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    flow = Flow.from_spec(SPEC)
+    flow.initialize(torch.randn(100, 2))
+    export(flow, directory := tmp_path_factory.mktemp("exports") / "bundle")
+    return directory
+
+
+@pytest.fixture
+def bundle(exported: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(exported, tmp_path / "bundle"))
+
+
+def edit_manifest(bundle: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    change(manifest)
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def put(bundle: Path, name: str, content: bytes) -> None:
+    """Replace a file, its checksum with it."""
+    (bundle / name).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    edit_manifest(bundle, lambda manifest: manifest["files"].update({name: digest}))
+
+
+def test_the_bundle_that_is_damaged_below_is_good(bundle: Path) -> None:
+    assert outcome(lambda: flowkit_runtime.load(bundle).event_shape) == ("returned", "(2,)")
+    assert outcome(lambda: len(verification.verify(bundle))) == ("returned", "4")
+
+
+# The manifest
+
+MANIFESTS = {
+    "empty": (b"", "not valid JSON"),
+    "text": (SECRET.encode(), "not valid JSON"),
+    "not UTF-8": (b"\xff{}", "not valid JSON"),
+    "nested": (b"[" * 100_000, "nested too deep"),
+    "nested objects": (b'{"a":' * 100_000, "nested too deep"),
+    "long": (b'{"a": "' + b"x" * 2**21 + b'"}', "longer than"),
+    "digits": (b'{"format": ' + b"9" * 10_000 + b"}", "not valid JSON"),
+    "NaN": (b'{"format": NaN}', "not a finite number"),
+    "infinity": (b'{"format": 1e999}', "not a finite number"),
+    "a key twice": (b'{"format": 1, "format": 1}', "a key twice"),
+    "a list": (b"[1]", "not an object"),
+    "another format": (b'{"format": 99}', "has format 99"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), MANIFESTS.values(), ids=MANIFESTS)
+def test_manifests_that_are_no_manifest(bundle: Path, content: bytes, message: str) -> None:
+    (bundle / "manifest.json").write_bytes(content)
+    text = refused(lambda: flowkit_runtime.load(bundle))
+    assert message in text and "manifest.json" in text and "secret" not in text
+
+
+FIELDS = {
+    "event": {"event": {"shape": [2**40], "levels": None}},
+    "event of many sizes": {"event": {"shape": [2] * 100_000, "levels": None}},
+    "event of another kind": {"event": []},
+    "event that is negative": {"event": {"shape": [-2], "levels": None}},
+    "event that is true": {"event": {"shape": [True, 2], "levels": None}},
+    "event of the graph's size": {"event": {"shape": [1, 2], "levels": None}},
+    "levels": {"event": {"shape": [2], "levels": 10**30}},
+    "classes": {"context": {"classes": 10**30}},
+    "context": {"context": {"shape": [2**40]}},
+    "context of another kind": {"context": [1]},
+    "latents": {"latents": [[2**40]]},
+    "latents that don't add up": {"latents": [[2], [2]]},
+    "many latents": {"latents": [[1]] * 100_000},
+    "latents of another kind": {"latents": {"a": 1}},
+    "files": {"files": 3},
+    "no files": {"files": {}},
+}
+
+
+@pytest.mark.parametrize("fields", FIELDS.values(), ids=FIELDS)
+def test_manifests_that_lie(bundle: Path, fields: dict[str, Any]) -> None:
+    edit_manifest(bundle, lambda manifest: manifest.update(fields))
+    assert len(refused(lambda: flowkit_runtime.load(bundle))) < 10_000
+
+
+@pytest.mark.parametrize("own", [None, [], {}, {"latents": "a"}, {"latents": [1]}])
+def test_errors_of_the_fp64_model_are_numbers(bundle: Path, own: Any) -> None:
+    edit_manifest(bundle, lambda manifest: manifest.update(torch_fp32=own))
+    assert "torch_fp32" in refused(lambda: verification.verify(bundle))
+
+
+@pytest.mark.parametrize("name", ["../run", "/etc/passwd", "..", ".", "", "a/../../b", "C:\\x", "a\0b", "\x1b[2J"])
+def test_names_stay_inside(bundle: Path, name: str) -> None:
+    edit_manifest(bundle, lambda manifest: manifest["files"].update({name: "0" * 64}))
+    assert "manifest.json" in refused(lambda: flowkit_runtime.load(bundle))
+
+
+@pytest.mark.parametrize("digest", [None, 3, "", "0" * 64, ["x"], {"a": "b"}])
+def test_checksums_of_any_kind_are_compared(bundle: Path, digest: Any) -> None:
+    edit_manifest(bundle, lambda manifest: manifest["files"].update({"lock.json": digest}))
+    assert "lock.json does not match" in refused(lambda: flowkit_runtime.load(bundle))
+
+
+FILES = ["manifest.json", "encode.onnx", "decode.onnx", "reference.npz", "lock.json", "spec.yaml"]
+
+
+@pytest.mark.parametrize("make", [fifo, device, loop, outside, away, Path.mkdir])
+@pytest.mark.parametrize("name", FILES)
+def test_only_regular_files_of_the_bundle_are_read(bundle: Path, name: str, make: Damage) -> None:
+    (bundle / name).unlink()
+    make(bundle / name)
+    assert str(bundle) in refused(lambda: flowkit_runtime.load(bundle))
+
+
+def test_files_without_end_are_not_hashed(bundle: Path) -> None:
+    os.truncate(bundle / "encode.onnx", 2**40)
+    assert "encode.onnx has more than" in refused(lambda: flowkit_runtime.load(bundle))
+
+
+# Graphs
+
+
+def graph(*nodes: onnx.NodeProto, initializers: Any = (), **fields: Any) -> bytes:
+    """An encoder with the right signature: z_1 = x + w, log_prob = the sum of w."""
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2])]
+    outputs = [
+        helper.make_tensor_value_info("z_1", TensorProto.FLOAT, ["batch", 2]),
+        helper.make_tensor_value_info("log_prob", TensorProto.FLOAT, ["batch"]),
+    ]
+    rest = [
+        helper.make_node("Add", ["x", "w"], ["z_1"]),
+        helper.make_node("ReduceSum", ["z_1", "axes"], ["log_prob"], keepdims=0),
+    ]
+    axes = numpy_helper.from_array(np.array([1]), "axes")
+    made = helper.make_graph([*nodes, *rest], "g", inputs, outputs, [axes, *initializers])
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1), helper.make_opsetid("evil", 1)]
+    return helper.make_model(made, opset_imports=opsets, ir_version=10, **fields).SerializeToString()
+
+
+W = numpy_helper.from_array(np.zeros(2, np.float32), "w")
+
+
+def external(location: str, flag: int = 1) -> TensorProto:
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2], data_location=flag)
+    tensor.external_data.add(key="location", value=location)
+    return tensor
+
+
+def as_constant(tensor: TensorProto) -> bytes:
+    return graph(helper.make_node("Constant", [], ["w"], value=tensor))
+
+
+def sparse(location: str) -> bytes:
+    value = helper.make_sparse_tensor(external(location), numpy_helper.from_array(np.array([0, 1])), [2])
+    return graph(helper.make_node("Constant", [], ["w"], sparse_value=value))
+
+
+def endless() -> bytes:
+    """A Loop that never ends."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go_on"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+        ],
+        [helper.make_tensor_value_info("go_on", TensorProto.BOOL, [])],
+    )
+    true = numpy_helper.from_array(np.array(True), "true")
+    return graph(helper.make_node("Loop", ["", "true"], [], body=body), initializers=[W, true])
+
+
+def with_function() -> bytes:
+    opsets = [helper.make_opsetid("", 20)]
+    function = helper.make_function("evil", "F", ["a"], ["b"], [helper.make_node("Neg", ["a"], ["b"])], opsets)
+    return graph(initializers=[W], functions=[function])
+
+
+GRAPHS = {
+    "external data, absolute": (graph(initializers=[external("/etc/passwd")]), "data outside"),
+    "external data, upwards": (graph(initializers=[external("../w.bin")]), "data outside"),
+    "external data, in the bundle": (graph(initializers=[external("lock.json")]), "data outside"),
+    "external data, a device": (graph(initializers=[external("/dev/zero")]), "data outside"),
+    "external data, in memory": (graph(initializers=[external("*/_ORT_MEM_ADDR_/*")]), "data outside"),
+    "external data, unflagged": (graph(initializers=[external("lock.json", 0)]), "data outside"),
+    "external data, a constant": (as_constant(external("lock.json")), "data outside"),
+    "external data, sparse": (sparse("lock.json"), "data outside"),
+    "loop": (endless(), "a graph inside a graph"),
+    "function": (with_function(), "functions"),
+    "operator of another domain": (
+        graph(helper.make_node("Evil", ["x"], ["y"], domain="evil"), initializers=[W]),
+        "outside the standard domain",
+    ),
+    "operator of onnxruntime's own": (
+        graph(helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft"), initializers=[W]),
+        "outside the standard domain",
+    ),
+    "truncated": (graph(initializers=[W])[:-3], "truncated"),
+    "empty": (b"", "empty"),
+    "text": (SECRET.encode(), "no graph of a flow"),
+    "zeros": (bytes(1000), "not an ONNX model"),
+    "endless numbers": (b"\xff" * 1000, "not an ONNX model"),
+    "millions of fields": (b"\x08\x01" * 6_000_000, "fields"),
+    "format of onnxruntime's own": (b"\x20\x00\x00\x00ORTM" + bytes(100), "no graph of a flow"),
+    "dims that overflow": (
+        graph(initializers=[TensorProto(name="w", data_type=1, dims=[2**40, 2**40], raw_data=bytes(8))]),
+        "cannot load",
+    ),
+    "dims that are too large": (
+        graph(initializers=[TensorProto(name="w", data_type=1, dims=[2**40], raw_data=bytes(8))]),
+        "cannot load",
+    ),
+    "negative dims": (
+        graph(initializers=[TensorProto(name="w", data_type=1, dims=[-2], raw_data=bytes(8))]),
+        "cannot load",
+    ),
+    "a missing input": (graph(), "cannot load"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), GRAPHS.values(), ids=GRAPHS)
+def test_graphs_that_are_no_flow(bundle: Path, content: bytes, message: str) -> None:
+    put(bundle, "encode.onnx", content)
+    text = refused(lambda: flowkit_runtime.load(bundle))
+    assert message in text and "encode.onnx" in text and "secret" not in text
+
+
+def test_a_plain_graph_passes(bundle: Path) -> None:
+    put(bundle, "encode.onnx", graph(initializers=[W]))
+    assert outcome(lambda: flowkit_runtime.load(bundle).event_shape) == ("returned", "(2,)")
+
+
+def test_a_graph_that_fails_when_it_runs_is_named(bundle: Path) -> None:
+    shape = numpy_helper.from_array(np.array([3, 2]), "shape")
+    reshape = helper.make_node("Reshape", ["x", "shape"], ["w"])
+    put(bundle, "encode.onnx", graph(reshape, initializers=[shape]))
+    text = refused(lambda: flowkit_runtime.load(bundle).encode(np.zeros((5, 2), np.float32)))
+    assert "encode.onnx fails in onnxruntime" in text
+
+
+def test_a_graph_that_gives_another_shape_is_named(bundle: Path) -> None:
+    five = numpy_helper.from_array(np.zeros((5, 2), np.float32), "w")
+    put(bundle, "encode.onnx", graph(initializers=[five]))
+    text = refused(lambda: flowkit_runtime.load(bundle).encode(np.zeros((1, 2), np.float32)))
+    assert "encode.onnx gives z_1 of shape [5, 2], not [1, 2]" in text
+
+
+# The reference
+
+
+def npz(compression: int = zipfile.ZIP_STORED, **members: bytes) -> bytes:
+    """An .npz of good arrays, some of them replaced."""
+    arrays = {"x": np.zeros((8, 2)), "z_1": np.zeros((8, 2)), "log_prob": np.zeros(8), "decoded": np.zeros((8, 2))}
+    with zipfile.ZipFile(stream := io.BytesIO(), "w", compression) as archive:
+        for name, array in arrays.items():
+            np.save(content := io.BytesIO(), array)
+            archive.writestr(f"{name}.npy", members.pop(name, content.getvalue()))
+        for name, replaced in members.items():
+            archive.writestr(name, replaced)
+    return stream.getvalue()
+
+
+def pickled(owned: Path) -> bytes:
+    np.save(content := io.BytesIO(), np.array([[Evil(owned)] * 2] * 8), allow_pickle=True)
+    return content.getvalue()
+
+
+def lying_sizes() -> bytes:
+    """The directory of the archive says that a member has 1 TB."""
+    content = bytearray(npz())
+    at = content.index(b"PK\x01\x02")
+    content[at + 20 : at + 28] = b"\xfe\xff\xff\xff" * 2
+    return bytes(content)
+
+
+REFERENCES = {
+    "empty": (b"", "reference.npz"),
+    "text": (SECRET.encode(), "not an .npz"),
+    "pickle": (npz(x=pickled(Path("owned"))), "Python objects"),
+    "header of 2^40": (npz(x=header((2**40, 2), "<f8")), "is of shape"),
+    "header of 2^40 columns": (npz(x=header((8, 2**40), "<f8")), "is of shape"),
+    "too many rows": (npz(x=header((2000, 2), "<f8") + bytes(32000)), "is of shape"),
+    "no rows": (npz(x=header((0, 2), "<f8")), "is of shape"),
+    "other rows": (npz(x=header((7, 2), "<f8") + bytes(112)), "number of rows"),
+    "truncated": (npz(x=header((8, 2), "<f8") + bytes(100)), "truncated"),
+    "records": (npz(x=header((8, 2), [("a", "<f8")]) + bytes(128)), "records"),
+    "text array": (npz(x=header((8, 2), "<U4") + bytes(256)), "reference.npz"),
+    "missing": (npz()[:-200], "not an .npz"),
+    "compressed": (npz(zipfile.ZIP_DEFLATED), "is compressed"),
+    "bomb": (npz(zipfile.ZIP_DEFLATED, x=header((2**27, 2), "<f8") + bytes(2**27)), "is compressed"),
+    "lying sizes": (lying_sizes(), "reference.npz"),
+    "bzip2": (npz(zipfile.ZIP_BZIP2), "is compressed"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), REFERENCES.values(), ids=REFERENCES)
+def test_references_that_lie(bundle: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, message: str) -> None:
+    monkeypatch.chdir(bundle)
+    put(bundle, "reference.npz", content)
+    text = refused(lambda: verification.verify(bundle))
+    assert message in text and "reference.npz" in text and "secret" not in text
+    assert not Path("owned").exists()
+
+
+def test_members_with_paths_are_not_unpacked(bundle: Path) -> None:
+    put(bundle, "reference.npz", npz(**{"../owned": b"x", "/tmp/owned-by-a-bundle": b"x"}))
+    outcome(lambda: verification.verify(bundle))
+    assert not (bundle.parent / "owned").exists() and not Path("/tmp/owned-by-a-bundle").exists()

@@ -1,0 +1,300 @@
+"""Run directories made by a stranger, loaded and resumed."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import shutil
+import struct
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save as to_safetensors
+
+from flowkit.errors import VersionWarning
+from flowkit.flow import Flow
+from flowkit.spec import lock, read_spec, to_yaml
+from flowkit.train import read_results, resume, train
+from tests.security.bounded import refused
+from tests.security.test_data_attacks import SECRET, Evil, device, fifo, loop
+
+SPEC: dict[str, Any] = {
+    "flowkit": 1,
+    "event": {"shape": [2]},
+    "flow": [{"use": "glow/actnorm"}],
+    "data": {"use": "data/toy", "name": "moons", "n": 40},
+    "train": {"epochs": 2, "batch_size": 20},
+}
+Damage = Callable[[Path], Any]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "run"
+    train(read_spec(SPEC), run)
+    return run
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture
+def unfinished(run: Path) -> Path:
+    (run / "results.json").unlink()
+    return run
+
+
+def tensors(**replace: np.ndarray | None) -> bytes:
+    good = {name: tensor.numpy() for name, tensor in Flow.from_spec(read_spec(SPEC)).state_dict().items()}
+    return to_safetensors({name: array for name, array in (good | replace).items() if array is not None})
+
+
+def raw(header: bytes | dict[str, Any], data: bytes = b"", length: int | None = None) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def entry(name: str, start: int, stop: int, shape: Any = (2,), dtype: str = "F32") -> dict[str, Any]:
+    return {name: {"dtype": dtype, "shape": list(shape), "data_offsets": [start, stop]}}
+
+
+WEIGHTS = {
+    "empty": (b"", "can't be read"),
+    "text": (SECRET.encode(), "header is too long"),
+    "pickle": (pickle.dumps(Evil(Path("owned"))), "header is too long"),
+    "header of 2^63": (raw(b"{}", length=2**63), "header is too long"),
+    "header of 2^64 - 1": (raw(b"{}", length=2**64 - 1), "header is too long"),
+    "header of 90 MB": (raw(b" " * (90 << 20)), "header is too long"),
+    "header longer than the file": (raw(b"{}", length=2**23), "can't be read"),
+    "header that is no JSON": (raw(b"os.system()"), "can't be read"),
+    "nested header": (raw(b"[" * 100_000), "can't be read"),
+    "overlapping tensors": (raw(entry("a", 0, 8) | entry("b", 0, 8), bytes(8)), "can't be read"),
+    "offsets behind the end": (raw(entry("a", 0, 2**40, (2**38,)), bytes(8)), "can't be read"),
+    "shape that overflows": (raw(entry("a", 0, 8, (2**40, 2**40)), bytes(8)), "can't be read"),
+    "metadata that is no text": (raw({"__metadata__": {"a": 1}}), "can't be read"),
+    "nothing": (raw({}), "no such tensor"),
+    "tensor missing": (lambda: tensors(**{"layers.0.bias": None}), "layers.0.bias.*no such tensor"),
+    "tensor too many": (lambda: tensors(more=np.zeros(3)), "'more'"),
+    "other shape": (lambda: tensors(**{"layers.0.bias": np.zeros(3, np.float32)}), r"has \[3\]"),
+    "broadcastable shape": (lambda: tensors(**{"layers.0.bias": np.zeros((), np.float32)}), r"has \[\]"),
+    "NaN": (lambda: tensors(**{"layers.0.bias": np.full(2, np.nan, np.float32)}), "holds NaN"),
+    "infinity": (lambda: tensors(**{"layers.0.bias": np.full(2, np.inf, np.float32)}), "holds NaN"),
+    "complex": (lambda: tensors(**{"layers.0.bias": np.zeros(2, np.complex64)}), "complex"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), WEIGHTS.values(), ids=WEIGHTS)
+def test_weights_that_lie(run: Path, monkeypatch: pytest.MonkeyPatch, content: Any, message: str) -> None:
+    monkeypatch.chdir(run)
+    (run / "weights.safetensors").write_bytes(content if isinstance(content, bytes) else content())
+    text = refused(lambda: Flow.load(run))
+    assert re.search(message, text), text
+    assert "weights.safetensors" in text and "secret" not in text and len(text) < 1000
+    assert not Path("owned").exists()
+
+
+def outside(path: Path) -> None:
+    path.symlink_to("/etc/passwd")
+
+
+def away(path: Path) -> None:
+    """The file itself, but elsewhere."""
+    path.symlink_to(moved := path.parent.parent / f"away-{path.name}")
+    moved.write_text("{}")
+
+
+FILES = ["spec.yaml", "weights.safetensors", "results.json", "lock.json"]
+
+
+@pytest.mark.parametrize("make", [fifo, device, loop, outside, away, Path.mkdir])
+@pytest.mark.parametrize("name", FILES)
+def test_only_regular_files_of_the_run_are_read(run: Path, name: str, make: Damage) -> None:
+    (run / name).unlink()
+    make(run / name)
+    assert "root:" not in refused(lambda: Flow.load(run))
+
+
+RESUMED = ["spec.yaml", "lock.json", "checkpoints/last.ckpt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [(name, make) for name in RESUMED for make in (fifo, device, loop, outside, away, Path.mkdir)]
+    + [(name, make) for name in ("metrics.csv", "checkpoints") for make in (loop, outside, away)],
+)
+def test_only_regular_files_of_the_run_are_resumed(unfinished: Path, name: str, make: Damage) -> None:
+    target = unfinished / name
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
+    make(target)
+    assert "root:" not in refused(lambda: resume(unfinished))
+
+
+def test_a_link_to_a_run_is_followed(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(run)
+    assert Flow.load(tmp_path / "link").event_shape == (2,)
+
+
+@pytest.mark.parametrize("name", [".metrics.part.csv", ".results.part.json", "checkpoints/.last.part.ckpt"])
+def test_links_laid_under_temporary_names_are_not_followed(unfinished: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "precious").write_text("precious")
+    checkpoint(unfinished).unlink()  # it begins anew
+    (unfinished / name).symlink_to(tmp_path / "precious")
+    resume(unfinished)
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert not (unfinished / name).is_symlink()
+
+
+# JSON
+
+JSON = {
+    "empty": "",
+    "text": SECRET,
+    "list": "[]",
+    "nothing": "{}",
+    "nested": "[" * 100_000,
+    "nested objects": '{"a":' * 100_000,
+    "long": '{"a": "' + "x" * 2**21 + '"}',
+    "digits": '{"weights": ' + "9" * 10_000 + "}",
+    "not UTF-8": b"\xff\xfe",
+    "plugins of another kind": '{"plugins": 3, "weights": "ema"}',
+    "versions of another kind": '{"plugins": {"flowkit": []}, "weights": ["ema"]}',
+}
+
+
+@pytest.mark.parametrize("read", [read_results, Flow.load])
+@pytest.mark.parametrize("content", JSON.values(), ids=JSON)
+def test_damaged_json_is_named(run: Path, read: Damage, content: str | bytes) -> None:
+    name = "results.json" if read is read_results else "lock.json"
+    (run / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    text = refused(lambda: read(run))
+    assert name in text and "secret" not in text and len(text) < 1000
+
+
+# The lock
+
+
+def write_lock(run: Path, **plugins: str) -> None:
+    (run / "lock.json").write_text(json.dumps(lock(read_spec(SPEC)) | {"plugins": plugins}))
+
+
+@pytest.mark.parametrize("read", [Flow.load, resume])
+def test_a_plugin_that_is_missing_is_named(run: Path, read: Damage) -> None:
+    write_lock(run, **{"flowkit-nowhere": "1.2.3"})
+    if read is resume:
+        (run / "results.json").unlink()
+    assert "made with the plugins of flowkit-nowhere 1.2.3, which isn't installed" in refused(lambda: read(run))
+
+
+def test_another_version_of_a_plugin_is_a_warning(run: Path) -> None:
+    write_lock(run, flowkit="99.0.0")
+    with pytest.warns(VersionWarning, match=r"made with flowkit 99\.0\.0; .* is installed"):
+        Flow.load(run)
+
+
+def test_the_same_versions_are_no_warning(run: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Flow.load(run)
+
+
+# Checkpoints
+
+
+def checkpoint(run: Path) -> Path:
+    return run / "checkpoints" / "last.ckpt"
+
+
+def edited(change: Callable[[dict[str, Any]], Any]) -> Damage:
+    """The run's own checkpoint with a change."""
+
+    def damage(file: Path) -> None:
+        content = torch.load(file, weights_only=True)
+        change(content)
+        torch.save(content, file)
+
+    return damage
+
+
+def pickled(protocol: int) -> Damage:
+    return lambda file: file.write_bytes(pickle.dumps(Evil(file.parent / "owned"), protocol))
+
+
+def in_a_zip(file: Path) -> None:
+    torch.save({"state_dict": {}, "callbacks": Evil(file.parent / "owned")}, file)
+
+
+def legacy(file: Path) -> None:
+    torch.save({"callbacks": Evil(file.parent / "owned")}, file, _use_new_zipfile_serialization=False)
+
+
+def unpickled(file: Path) -> None:
+    """A pickle of a name that torch's own unpickler knows, called with what it shouldn't be."""
+    torch.save({}, file)
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            payload = b"cposix\nsystem\n(S'touch owned'\ntR."
+            archive.writestr(name, payload if name.endswith("data.pkl") else content)
+
+
+def zip_bomb(file: Path) -> None:
+    torch.save(torch.zeros(10), file)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/1", bytes(2**28))
+
+
+CHECKPOINTS: dict[str, tuple[Damage, str]] = {
+    "pickle": (pickled(2), "can't be read"),
+    "pickle, protocol 5": (pickled(5), "can't be read"),
+    "pickle in a zip": (in_a_zip, "can't be read"),
+    "legacy pickle": (legacy, "can't be read"),
+    "pickled call": (unpickled, "can't be read"),
+    "zip bomb": (zip_bomb, "can't be read"),
+    "truncated": (lambda file: file.write_bytes(file.read_bytes()[:1000]), "can't be read"),
+    "empty": (lambda file: file.write_bytes(b""), "can't be read"),
+    "a tensor": (lambda file: torch.save(torch.zeros(3), file), "isn't one of this run"),
+    "nothing": (lambda file: torch.save({}, file), "isn't one of this run"),
+    "no weights": (edited(lambda content: content.pop("state_dict")), "isn't one of this run"),
+    "no optimizer": (edited(lambda content: content.pop("optimizer_states")), "isn't one of this run"),
+    "weights of another flow": (
+        edited(lambda content: content["state_dict"].update({"flow.layers.0.bias": torch.zeros(3)})),
+        "isn't one of this run",
+    ),
+    "best weights of another flow": (
+        edited(lambda content: content["callbacks"]["Validation"]["weights"].update(x=torch.zeros(3))),
+        "isn't one of this run",
+    ),
+    "average of another flow": (
+        edited(lambda content: content["callbacks"]["Average"].update(weights={})),
+        "isn't one of this run",
+    ),
+    "a callback without its state": (
+        edited(lambda content: content["callbacks"].update(Validation={})),
+        "holds no validated weights",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), CHECKPOINTS.values(), ids=CHECKPOINTS)
+def test_checkpoints_that_lie(unfinished: Path, monkeypatch: pytest.MonkeyPatch, damage: Damage, message: str) -> None:
+    monkeypatch.chdir(unfinished)
+    damage(checkpoint(unfinished))
+    text = refused(lambda: resume(unfinished))
+    assert message in text and "last.ckpt" in text and len(text) < 2000, text
+    assert not list(unfinished.rglob("owned"))
+
+
+def test_a_run_of_a_strangers_spec_is_held_to_it(run: Path) -> None:
+    other = SPEC | {"event": {"shape": [3]}}
+    (run / "spec.yaml").write_text(to_yaml(read_spec(other)))
+    assert "the flow of the spec" in refused(lambda: Flow.load(run))
