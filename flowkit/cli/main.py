@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from flowkit import __version__
+from flowkit.cli.diff import diff
 from flowkit.cli.evaluate import evaluate
 from flowkit.cli.export import export
 from flowkit.cli.plugins import plugins
@@ -62,6 +63,7 @@ def flowkit(version: Version = False) -> None:
 
 app.command()(validate)
 app.command()(show)
+app.command()(diff)
 app.command()(schema)
 app.add_typer(plugins, name="plugins")
 app.command()(train)
