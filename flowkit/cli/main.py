@@ -12,6 +12,7 @@ from flowkit import __version__
 from flowkit.cli.diff import diff
 from flowkit.cli.evaluate import evaluate
 from flowkit.cli.export import export
+from flowkit.cli.new import new
 from flowkit.cli.plugins import plugins
 from flowkit.cli.sample import sample
 from flowkit.cli.schema import schema
@@ -61,6 +62,7 @@ def flowkit(version: Version = False) -> None:
     """Normalizing flows from spec files: validate, train, export to ONNX."""
 
 
+app.command()(new)
 app.command()(validate)
 app.command()(show)
 app.command()(diff)

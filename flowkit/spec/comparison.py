@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -12,6 +11,7 @@ from typing import Any, Final, Literal
 
 from flowkit.errors import Path, format_path
 from flowkit.spec.identity import resolved
+from flowkit.spec.line import line
 from flowkit.spec.model import KEYS, Spec
 
 
@@ -21,9 +21,6 @@ class _Absent(Enum):
 
 ABSENT: Final = _Absent.ABSENT
 """Stands for a value that one of the specs doesn't have."""
-
-PLAIN = re.compile(r"[\w/.][\w/. -]*(?<! )")
-"""Text that is itself without quotes."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Difference:
         return "+" if self.before is ABSENT else "-" if self.after is ABSENT else "~"
 
     def __str__(self) -> str:
-        values = (_text(value) for value in (self.before, self.after) if value is not ABSENT)
+        values = (line(value) for value in (self.before, self.after) if value is not ABSENT)
         return f"{self.sign} {format_path(self.path)}: {' -> '.join(values)}"
 
 
@@ -105,14 +102,3 @@ def _identity(entry: dict[str, Any]) -> str:
 def _kind(entry: dict[str, Any]) -> str:
     """What a step is, its fields aside: the plugin's name, or the key that tells steps apart."""
     return str(entry.get("use")) if "use" in entry else " ".join(key for key in KEYS if key in entry)
-
-
-def _text(value: Any) -> str:
-    """As YAML on one line."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_text(entry)}" for key, entry in value.items()) + "}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_text, value))}]"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    return value if isinstance(value, str) and PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from flowkit.errors import Path
 from flowkit.plugin.config import PluginConfig, Shape
 from flowkit.plugin.reference import Use
+from flowkit.spec.line import line
 from flowkit.spec.model import Coupling, FactorOut, Item, Repeat, Spec
 from flowkit.spec.walk import Step, walk
 
@@ -103,8 +103,9 @@ def span(shapes: Sequence[Shape]) -> str:
 
 def fields(config: PluginConfig) -> list[str]:
     """The fields that the spec writes, as ``hidden 64``; what it leaves at its default goes without saying."""
-    written = {name: getattr(config, name) for name in type(config).model_fields if name in config.model_fields_set}
-    return [name if value is True else f"{name} {_text(value)}" for name, value in written.items()]
+    dumped = config.model_dump(mode="json")
+    written = {name: dumped[name] for name in dumped if name in config.model_fields_set}
+    return [name if value is True else f"{name} {_shortened(line(value))}" for name, value in written.items()]
 
 
 def data_text(spec: Spec) -> str:
@@ -117,14 +118,6 @@ def data_text(spec: Spec) -> str:
     return f"{values}, given an array {list(spec.context.shape or ())}"
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, Use):
-        value = value.name
-    elif value is None or value is False:
-        value = "false" if value is False else "null"
-    elif isinstance(value, float):
-        value = f"{value:g}"
-    elif isinstance(value, list | tuple):
-        value = f"[{', '.join(map(_text, value))}]"
-    text = UNWRITABLE.sub("\ufffd", str(value))
+def _shortened(text: str) -> str:
+    text = UNWRITABLE.sub("\ufffd", text)
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
