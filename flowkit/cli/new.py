@@ -12,15 +12,16 @@ def new(
     data: Annotated[
         str,
         typer.Argument(
-            help="A .npy file of events [n, d] or [n, c, h, w]; a directory with MNIST's files; or a dataset, such as "
-            "'{use: data/digits}'.",
+            metavar="DATA",
+            help="A .npy file of events \\[n, d] or \\[n, channels, height, width]; a directory with MNIST's files; "
+            "or a dataset as specs name it: '{use: data/digits}'.",
             show_default=False,
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="SPEC", help="The spec to write.")],
     context: Annotated[
         Path | None,
-        typer.Option("--context", metavar="FILE.npy", help="Labels [n], or an array for each event."),
+        typer.Option("--context", metavar="FILE.npy", help="What to condition on: a label or an array for each event."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a spec that is there.")] = False,
 ) -> None:
@@ -30,6 +31,9 @@ def new(
 
     Example: flowkit new points.npy -o points.yaml
     """
+    if output.suffix not in (".yaml", ".yml"):
+        raise typer.BadParameter(f"{output} must end with .yaml or .yml", param_hint="--output")
+
     import shlex
 
     from flowkit.errors import InputError

@@ -39,31 +39,55 @@ NORMALIZE = Line("- use: glow/actnorm", "mean 0 and variance 1 of the first batc
 
 def layers(event: Shape, levels: int | None, rows: int) -> list[Line]:
     """The steps of a flow for such events. Raises DataError where no coupling could divide them."""
-    start = [] if levels is None else [Line("- use: glow/rescale", f"[0, {levels}) -> [-1/2, 1/2)")]
+    coupling = _coupling(event, rows)
+    lines = [] if levels is None else [Line("- use: glow/rescale", f"[0, {levels}) -> [-1/2, 1/2)")]
     if len(event) == 3:
-        return start + _image(event, rows)
-    if event[0] < 2:
-        raise DataError("events of one value: a coupling keeps one part of an event and transforms the other")
-    return [*start, *_repeated(6 if rows > ROWS[0] else 3, _step(event, event[0], rows))]
+        return lines + _image(event, coupling)
+    if event[0] == 1:
+        raise DataError(
+            "events of one value: a coupling keeps a part of an event and transforms the rest: put more into an event, "
+            "or bend the value with a bijector of your own"
+        )
+    return lines + _repeated(6 if rows > ROWS[0] else 3, _step(event[0], coupling))
 
 
-def _image(event: Shape, rows: int) -> list[Line]:
+def _coupling(event: Shape, rows: int) -> list[Line]:
+    width = bisect(ROWS, rows)
+    network: dict[str, str | float] = {
+        "use": "glow/convnet" if len(event) == 3 else "glow/mlp",
+        "hidden": HIDDEN[len(event)][width],
+    }
+    if DROPOUT[width]:
+        network["dropout"] = DROPOUT[width]
+    spline = math.prod(event) <= MAX_SPLINE
+    transformer = "{use: spline/rational_quadratic, bound: 4}" if spline else "{use: glow/affine, scale: [0.5, 2]}"
+    return [Line(f"- coupling: {transformer}"), Line(f"  conditioner: {line(network)}")]
+
+
+def _step(channels: int, coupling: list[Line]) -> list[Line]:
+    """Mix the channels, then transform half of them."""
+    mixing = "- use: glow/conv1x1" if channels <= MAX_MIXED else "- {use: glow/permute, order: random}"
+    return [NORMALIZE, Line(mixing, "so that each coupling divides them otherwise"), *coupling]
+
+
+def _image(event: Shape, coupling: list[Line]) -> list[Line]:
+    """Levels of squeeze and steps; between two, half of the channels leave."""
     size = math.prod(event)
     repeats = 4 if size <= MAX_SPLINE else 6 if size <= 4096 else 8
     factor = _factor(event, FACTORS, smallest=1)
     if factor is None:
-        return _repeated(repeats, _unsqueezed(event, size, rows))
+        return _repeated(repeats, _unsqueezed(event, coupling))
     lines: list[Line] = []
     while factor:
         c, h, w = event
         event = (c * factor**2, h // factor, w // factor)
         squeeze = "use: glow/squeeze" if factor == 2 else f"{{use: glow/squeeze, factor: {factor}}}"
-        lines.append(Line(f"- {squeeze}", str(list(event))))
-        lines += _repeated(repeats, _step(event, size, rows))
+        lines += [Line(f"- {squeeze}", str(list(event))), *_repeated(repeats, _step(event[0], coupling))]
         factor = _factor(event, FACTORS[:2], SMALLEST)
         if factor:
-            lines += _leaving(event)
-            event = (halve(event[0])[0], *event[1:])
+            kept, leaves = halve(event[0])
+            lines += _leaving((leaves, *event[1:]))
+            event = (kept, *event[1:])
     return lines
 
 
@@ -73,45 +97,25 @@ def _factor(event: Shape, factors: tuple[int, ...], smallest: int) -> int | None
     return next((f for f in factors if h % f == w % f == 0 and min(h, w) // f >= smallest), None)
 
 
-def _leaving(event: Shape) -> list[Line]:
-    """Half of the channels leave, behind their learned prior."""
-    number_of = list((halve(event[0])[1], *event[1:]))
+def _leaving(latent: Shape) -> list[Line]:
     return [
         Line("- coupling: {use: glow/affine, scale: [0.5, 2]}", "the learned prior of the half that leaves"),
         Line("  conditioner: {use: glow/convnet, hidden: 0}"),
-        Line("- factor_out: channels", f"{number_of} leave"),
+        Line("- factor_out: channels", f"{list(latent)} leaves"),
     ]
 
 
-def _step(event: Shape, size: int, rows: int) -> list[Line]:
-    """Mix the channels, then transform half of them."""
-    mixing = "- use: glow/conv1x1" if event[0] <= MAX_MIXED else "- {use: glow/permute, order: random}"
-    why = "so that each coupling divides them otherwise"
-    return [NORMALIZE, Line(mixing, why), *_coupling(event, size, rows)]
-
-
-def _unsqueezed(event: Shape, size: int, rows: int) -> list[Line]:
+def _unsqueezed(event: Shape, coupling: list[Line]) -> list[Line]:
     """For an image whose sides have no divisor in common."""
     c, h, w = event
     if c > 1:
-        return _step(event, size, rows)
+        return _step(c, coupling)
     if w % 2:
         raise DataError(
-            f"images of one channel, {h} × {w}: no squeeze and no checkerboard divides them: pad them to even sides, "
-            "for example by np.pad"
+            f"images of one channel, {h} × {w}: no squeeze and no checkerboard divides them: pad them to even sides"
         )
-    couplings = _coupling(event, size, rows), _coupling(event, size, rows)
-    splits = Line("  split: {use: glow/checkerboard}"), Line("  split: {use: glow/checkerboard, swap: true}")
-    return [NORMALIZE, *couplings[0], splits[0], *couplings[1], splits[1]]
-
-
-def _coupling(event: Shape, size: int, rows: int) -> list[Line]:
-    spline = size <= MAX_SPLINE
-    amount = bisect(ROWS, rows)
-    network = {"use": "glow/convnet" if len(event) == 3 else "glow/mlp", "hidden": HIDDEN[len(event)][amount]}
-    dropout = {"dropout": DROPOUT[amount]} if DROPOUT[amount] else {}
-    transformer = "{use: spline/rational_quadratic, bound: 4}" if spline else "{use: glow/affine, scale: [0.5, 2]}"
-    return [Line(f"- coupling: {transformer}"), Line(f"  conditioner: {line(network | dropout)}")]
+    even, odd = "  split: {use: glow/checkerboard}", "  split: {use: glow/checkerboard, swap: true}"
+    return [NORMALIZE, *coupling, Line(even), *coupling, Line(odd)]
 
 
 def _repeated(times: int, lines: list[Line]) -> list[Line]:

@@ -1,4 +1,4 @@
-"""The range of arrays, and what it says about them, read in chunks."""
+"""The range of arrays and how fine their values are, read in chunks."""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ from flowkit.errors import DataError
 
 CHUNK = 2**22
 """Values that are looked at together."""
-BYTE = 255
 
 
 @dataclass(frozen=True)
 class Values:
-    """Of each position of an event the least and the largest value, [*event]; and how fine the values are."""
+    """For each position of an event, [*event]: its least and largest value, and whether all are whole numbers."""
 
     low: np.ndarray
     high: np.ndarray
-    whole: bool
-    """Every value is an integer, whatever its type."""
+    whole: np.ndarray
     bytes_over_255: bool
-    """Every value is k/255, k an integer."""
+    """Every value is k/255, k = 0 … 255."""
 
     @property
     def dtype(self) -> np.dtype:
@@ -43,32 +41,44 @@ class Values:
         return self.high.max().item()
 
     @property
-    def constants(self) -> int:
-        """How many positions have the same value in every event."""
-        return int((self.low == self.high).sum())
+    def constant(self) -> np.ndarray:
+        """Where every event has the same value, [*event]."""
+        return self.low == self.high
 
 
 def measure(parts: Sequence[np.ndarray], where: str) -> Values:
     """Of arrays [n, *event] of numbers, n > 0. Raises DataError at the first row that isn't finite in float32."""
-    low, high = parts[0][0], parts[0][0]
-    whole = bytes_over_255 = True
+    low = high = np.asarray(parts[0][0])
+    whole = np.ones(low.shape, bool)
+    bytes_over_255 = low.dtype.kind == "f"
     for chunk in _chunks(parts, where):
         low, high = np.minimum(low, chunk.min(0)), np.maximum(high, chunk.max(0))
-        whole = whole and bool((chunk == np.rint(chunk)).all())
-        bytes_over_255 = bytes_over_255 and bool((np.abs(chunk * BYTE - np.rint(chunk * BYTE)) < 1e-3).all())
-    return Values(np.asarray(low), np.asarray(high), whole, bytes_over_255)
+        if chunk.dtype.kind == "f":
+            whole &= (chunk == np.rint(chunk)).all(0)
+        bytes_over_255 = bytes_over_255 and _are_bytes_over_255(chunk)
+    return Values(low, high, whole, bytes_over_255)
+
+
+def _are_bytes_over_255(chunk: np.ndarray) -> bool:
+    if chunk.min() < 0 or chunk.max() > 1:
+        return False
+    return bool((np.abs(chunk * 255 - np.rint(chunk * 255)) < 1e-3).all())
 
 
 def _chunks(parts: Sequence[np.ndarray], where: str) -> Iterator[np.ndarray]:
-    row = 0
+    first = 0
     for part in parts:
-        rows = max(1, CHUNK // max(1, math.prod(part.shape[1:])))
+        rows = max(1, CHUNK // math.prod(part.shape[1:]))
         for start in range(0, len(part), rows):
             chunk = np.asarray(part[start : start + rows])
-            if chunk.dtype.kind == "f":
-                fits = (np.abs(chunk) <= np.finfo(np.float32).max).reshape(len(chunk), -1).all(axis=1)
-                if not fits.all():
-                    bad = row + int(fits.argmin())
-                    raise DataError(f"{where}: row {bad} (the first is 0) holds NaN, infinity or more than float32 can")
+            _check_finite(chunk, first + start, where)
             yield chunk
-            row += len(chunk)
+        first += len(part)
+
+
+def _check_finite(chunk: np.ndarray, first: int, where: str) -> None:
+    if chunk.dtype.kind == "f":
+        fits = (np.abs(chunk) <= np.finfo(np.float32).max).reshape(len(chunk), -1).all(axis=1)
+        if not fits.all():
+            row = first + int(fits.argmin())
+            raise DataError(f"{where}: row {row} (the first is 0) holds NaN, infinity, or more than float32 can hold")
