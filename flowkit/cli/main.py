@@ -12,8 +12,10 @@ import typer
 from typer.core import TyperGroup
 
 from flowkit import __version__
+from flowkit.cli.diff import diff
 from flowkit.cli.evaluate import evaluate
 from flowkit.cli.export import export
+from flowkit.cli.new import new
 from flowkit.cli.plugins import plugins
 from flowkit.cli.sample import sample
 from flowkit.cli.schema import schema
@@ -131,8 +133,10 @@ def flowkit(
         Registry.discover()
 
 
+app.command()(new)
 app.command()(validate)
 app.command()(show)
+app.command()(diff)
 app.command()(schema)
 app.add_typer(plugins, name="plugins")
 app.command()(train)

@@ -2,40 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from flowkit.cli.options import Overrides
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from flowkit.spec import Spec, Step
 
+Format = Literal["table", "json", "dot", "svg"]
+
+SUFFIXES: dict[str, Format] = {".txt": "table", ".json": "json", ".dot": "dot", ".svg": "svg"}
+
 
 def show(
     spec: Annotated[Path, typer.Argument(help="A spec file.", show_default=False)],
+    format: Annotated[
+        Format | None, typer.Option(help="By default what FILE's suffix says, otherwise a table.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it here: .txt, .json, .dot or .svg.")
+    ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Print the flow that a spec builds: layers, event shapes, parameters. Nothing is trained.
+    """Show the flow that a spec builds: layers, event shapes, parameters. Nothing is trained.
 
-    Example: flowkit show specs/glow-digits.yaml
+    As a table, as JSON for programs, as a graph for Graphviz, or as a picture.
+
+    Example: flowkit show specs/glow-digits.yaml -o glow-digits.svg
     """
+    if output is not None and format is None and output.suffix not in SUFFIXES:
+        raise typer.BadParameter(f"{output} must end with {', '.join(SUFFIXES)}, or give a --format", param_hint="-o")
+
     from rich.console import Console
 
-    from flowkit.flow.assembly import count_parameters
-    from flowkit.spec import read_spec, walk
+    from flowkit.files import replacing
+    from flowkit.spec import read_spec
 
     flow = read_spec(spec, overrides or ())
-    steps, parameters = walk(flow), count_parameters(flow)
-    console = Console()
-    console.print(_table(steps, parameters))
-    console.print(_summary(flow, sum(parameters)), highlight=False)
+    if output is None:
+        return _write(flow, format or "table", Console())
+    with replacing(output) as temporary, temporary.open("w", encoding="utf-8") as file:
+        _write(flow, format or SUFFIXES[output.suffix], Console(file=file, width=120))
+    typer.echo(f"{spec}: {output}")
 
 
-def _table(steps: list[Step], parameters: list[int]) -> Table:
+def _write(spec: Spec, form: Format, console: Console) -> None:
+    import json
+
+    from flowkit.spec import views, walk
+
+    if form == "dot":
+        console.file.write(views.dot(spec))
+    elif form == "svg":
+        console.file.write(views.svg(spec))
+    else:
+        from flowkit.flow.assembly import count_parameters  # seconds: torch
+
+        parameters = count_parameters(spec)
+        if form == "json":
+            console.file.write(json.dumps(views.describe(spec, parameters), indent=2) + "\n")
+        else:
+            console.print(_table(walk(spec), parameters))
+            console.print()
+            console.print(_summary(spec, sum(parameters)), highlight=False, soft_wrap=True)
+
+
+def _table(steps: Sequence[Step], parameters: Sequence[int]) -> Table:
     """One row for each layer of the spec at each event shape; repeats are counted, not listed."""
     from rich.table import Table
 
@@ -45,26 +84,15 @@ def _table(steps: list[Step], parameters: list[int]) -> Table:
         key = (step.path, step.input_shape)
         names[key] = step
         rows.setdefault(key, []).append(count)
-    table = Table(box=None, header_style="bold")
-    for title in ("layer", "times", "event", "becomes", "parameters"):
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1))
+    for title in ("layer", "times", "event", "becomes", "leaves", "parameters"):
         table.add_column(title, justify="right" if title in ("times", "parameters") else "left")
     for row, counts in rows.items():
         step = names[row]
-        cells = (
-            step.name,
-            f"× {len(counts)}",
-            str(list(step.input_shape)),
-            _becomes(step),
-            f"{sum(counts):,}",
-        )
-        table.add_row(*cells)
+        becomes = "" if step.output_shape == step.input_shape else str(list(step.output_shape))
+        leaves = str(list(step.latent_shape)) if step.latent_shape else ""
+        table.add_row(step.name, f"× {len(counts)}", str(list(step.input_shape)), becomes, leaves, f"{sum(counts):,}")
     return table
-
-
-def _becomes(step: Step) -> str:
-    if step.latent_shape:
-        return f"{list(step.output_shape)}, {list(step.latent_shape)} leaves"
-    return "" if step.output_shape == step.input_shape else str(list(step.output_shape))
 
 
 def _summary(spec: Spec, parameters: int) -> str:
@@ -73,6 +101,6 @@ def _summary(spec: Spec, parameters: int) -> str:
     latents = " + ".join(str(list(shape)) for shape in latent_shapes(spec))
     data = f"integers below {spec.event.levels}" if spec.event.levels else "continuous"
     return (
-        f"\nevent {list(spec.event.shape)} ({data}) -> latents {latents}, base {spec.base.name}\n"
+        f"event {list(spec.event.shape)} ({data}) -> latents {latents}, base {spec.base.name}\n"
         f"{parameters:,} parameters, {likelihood(spec)} likelihood, model {model_hash(spec)[:12]}"
     )

@@ -26,7 +26,13 @@ WIDTH = 100
 
 def canonical(spec: Spec) -> dict[str, Any]:
     """The model part of a spec, defaults filled in. Optional fields that are absent stay absent."""
-    return {name: item for name, item in _plain(spec).items() if name in MODEL_FIELDS}
+    return {name: item for name, item in resolved(spec).items() if name in MODEL_FIELDS}
+
+
+def resolved(spec: Spec) -> dict[str, Any]:
+    """The whole spec as plain data, defaults filled in. Optional fields that are absent stay absent."""
+    plain: dict[str, Any] = _plain(spec)
+    return plain
 
 
 def model_hash(spec: Spec) -> str:
@@ -55,7 +61,7 @@ def to_yaml(spec: Spec | dict[str, Any]) -> str:
     yaml.width = 2**16  # never folds a long string
     yaml.indent(mapping=2, sequence=4, offset=2)
     stream = io.StringIO()
-    yaml.dump(_styled(_plain(spec) if isinstance(spec, Spec) else spec, top=True), stream)
+    yaml.dump(_styled(resolved(spec) if isinstance(spec, Spec) else spec, top=True), stream)
     return stream.getvalue()
 
 

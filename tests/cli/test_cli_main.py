@@ -77,7 +77,18 @@ def test_every_command_has_an_example_in_its_help() -> None:
         assert f"Example: flowkit {name}" in " ".join(result.stdout.split()), name
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["plugins"], ["schema"], ["validate", "SPEC"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["plugins"],
+        ["schema"],
+        ["validate", "SPEC"],
+        ["show", "SPEC", "--format", "svg"],
+        ["diff", "SPEC", "SPEC"],
+    ],
+)
 def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "SPEC").write_text("flowkit: 1\nevent: {shape: [2]}\nflow: [{use: glow/actnorm}]\n")
     script = (

@@ -1,0 +1,39 @@
+"""`flowkit diff`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A spec file, or a run.", show_default=False)],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another.", show_default=False)],
+) -> None:
+    """Say how two specs differ, defaults filled in: - only in A, + only in B, ~ changed from A to B.
+
+    Paths are those of A; what only B has is at its place in B. Leaves with 0 if there is no difference, 1 if there
+    is, 2 on an error.
+
+    Example: flowkit diff specs/glow-digits.yaml runs/glow-digits
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from flowkit.plugin import Registry
+    from flowkit.spec import model_hash, read_spec
+    from flowkit.spec.comparison import compare
+
+    registry = Registry.discover()
+    a, b = (read_spec(path / "spec.yaml" if path.is_dir() else path, (), registry) for path in (first, second))
+    console, differences = Console(), compare(a, b)
+    colours = {"+": "green", "-": "red", "~": "yellow"}
+    for difference in differences:
+        console.print(Text(str(difference), colours[difference.sign]), soft_wrap=True)
+    hashes = [model_hash(spec)[:12] for spec in (a, b)]
+    models = f"same model {hashes[0]}" if hashes[0] == hashes[1] else f"models {hashes[0]} and {hashes[1]}"
+    console.print(f"{len(differences) or 'no'} difference{'s' * (len(differences) != 1)}, {models}", highlight=False)
+    if differences:
+        raise typer.Exit(1)

@@ -1,0 +1,21 @@
+"""Plain data as YAML on one line."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+BARE = re.compile(r"(?!(null|true|false)$)(\.{0,2}/)?[^\W\d][\w./-]*", re.IGNORECASE)
+"""Text that needs no quotes."""
+
+
+def line(value: Any) -> str:
+    """As a spec would write it, numbers without trailing zeros: ``{use: glow/affine, scale: [0.25, 4]}``."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{line(key)}: {line(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(line, value))}]"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return value if isinstance(value, str) and BARE.fullmatch(value) else json.dumps(value, ensure_ascii=False)

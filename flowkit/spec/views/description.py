@@ -1,0 +1,43 @@
+"""A flow as plain data, for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flowkit.errors import format_path
+from flowkit.spec.identity import model_hash
+from flowkit.spec.model import Spec
+from flowkit.spec.walk import Step, latent_shapes, likelihood, walk
+
+
+def describe(spec: Spec, parameters: Sequence[int]) -> dict[str, Any]:
+    """What `flowkit show --format json` prints. ``parameters`` has the number of each step of `walk`.
+
+    - event: {shape, levels}; context: {classes, shape} or null; base: its plugin
+    - steps: each layer from data to latent, repeats expanded: its name; its path in the spec; input_shape,
+      output_shape; latent_shape, of what leaves there, or null; parameters
+    - latents: the shapes of z_1 … z_L
+    - parameters: of all steps; likelihood: exact, lower_bound or estimate; model: the hash of the canonical form
+    """
+    return {
+        "event": spec.event.model_dump(mode="json"),
+        "context": spec.context and spec.context.model_dump(mode="json"),
+        "steps": [_step(step, count) for step, count in zip(walk(spec), parameters, strict=True)],
+        "latents": [list(shape) for shape in latent_shapes(spec)],
+        "base": spec.base.name,
+        "parameters": sum(parameters),
+        "likelihood": likelihood(spec),
+        "model": model_hash(spec),
+    }
+
+
+def _step(step: Step, parameters: int) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "path": format_path(step.path),
+        "input_shape": list(step.input_shape),
+        "output_shape": list(step.output_shape),
+        "latent_shape": list(step.latent_shape) if step.latent_shape else None,
+        "parameters": parameters,
+    }

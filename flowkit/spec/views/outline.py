@@ -1,0 +1,123 @@
+"""A flow as the views draw it: repeats as loops, not expanded, with every shape that a layer meets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from flowkit.errors import Path
+from flowkit.plugin.config import PluginConfig, Shape
+from flowkit.plugin.reference import Use
+from flowkit.spec.line import line
+from flowkit.spec.model import Coupling, FactorOut, Item, Repeat, Spec
+from flowkit.spec.walk import Step, walk
+
+UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 can't hold, escaped or not, and Graphviz no better."""
+
+MAX_TEXT = 48
+"""The most characters of a field's value."""
+
+
+@dataclass(frozen=True)
+class Latent:
+    """z_number, what leaves the flow."""
+
+    number: int
+    shape: Shape
+
+    def __str__(self) -> str:
+        subscript = str(self.number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+        return f"z{subscript} {list(self.shape)}"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A step of the spec: each time that it runs, and the latents that leave there."""
+
+    item: Use | Coupling | FactorOut
+    steps: tuple[Step, ...]
+    latents: tuple[Latent, ...]
+
+    @property
+    def inputs(self) -> list[Shape]:
+        return [step.input_shape for step in self.steps]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A repeat."""
+
+    times: int
+    entries: tuple[Entry, ...]
+
+    @property
+    def title(self) -> str:
+        return f"× {self.times}"
+
+    @property
+    def inputs(self) -> list[Shape]:
+        """The shape with which it begins; those of the later times are its first layer's."""
+        return self.entries[0].inputs[:1]
+
+
+Entry = Layer | Loop
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The entries from data to latent, and the last latent."""
+
+    entries: tuple[Entry, ...]
+    last: Latent
+
+
+def outline(spec: Spec) -> Outline:
+    """Raises BrokenChain, as `walk` does."""
+    steps: dict[Path, list[Step]] = {}
+    latents: dict[Path, list[Latent]] = {}
+    number = 1
+    for step in (walked := walk(spec)):
+        steps.setdefault(step.path, []).append(step)
+        if step.latent_shape:
+            latents.setdefault(step.path, []).append(Latent(number, step.latent_shape))
+            number += 1
+
+    def entries(items: Sequence[Item], path: Path) -> Iterator[Entry]:
+        for index, item in enumerate(items):
+            here = (*path, index)
+            if isinstance(item, Repeat):
+                yield Loop(item.repeat, tuple(entries(item.flow, (*here, "flow"))))
+            else:
+                yield Layer(item, tuple(steps[here]), tuple(latents.get(here, ())))
+
+    return Outline(tuple(entries(spec.flow, ("flow",))), Latent(number, walked[-1].output_shape))
+
+
+def span(shapes: Sequence[Shape]) -> str:
+    """One shape, or the first and the last of those that differ from one time to the next."""
+    first, last = str(list(shapes[0])), str(list(shapes[-1]))
+    return first if first == last else f"{first} … {last}"
+
+
+def fields(config: PluginConfig) -> list[str]:
+    """The fields that the spec writes, as ``hidden 64``; what it leaves at its default goes without saying."""
+    dumped = config.model_dump(mode="json")
+    written = {name: dumped[name] for name in dumped if name in config.model_fields_set}
+    return [name if value is True else f"{name} {_shortened(line(value))}" for name, value in written.items()]
+
+
+def data_text(spec: Spec) -> str:
+    """What an event holds, and what it is conditioned on."""
+    values = "continuous" if spec.event.levels is None else f"integers 0 … {spec.event.levels - 1}"
+    if spec.context is None:
+        return values
+    if spec.context.classes is not None:
+        return f"{values}, given a label 0 … {spec.context.classes - 1}"
+    return f"{values}, given an array {list(spec.context.shape or ())}"
+
+
+def _shortened(text: str) -> str:
+    text = UNWRITABLE.sub("\ufffd", text)
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"

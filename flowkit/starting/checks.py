@@ -1,0 +1,77 @@
+"""What no flow can be fitted to, and what somebody may not have meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flowkit.errors import DataError
+from flowkit.starting.values import Values
+
+MAX_LEVELS = 65536
+MAX_CONTEXT = 100.0
+"""Networks learn badly from larger numbers."""
+
+
+def check_events(x: np.ndarray, where: str) -> None:
+    """Raises DataError unless ``x`` is [n, d] or [n, channels, height, width], n > 0."""
+    shape = f"{where} has shape {list(x.shape)}"
+    if len(x) == 0:
+        raise DataError(f"{shape}: there are no events")
+    if x.ndim not in (2, 4):
+        advice = {1: "x[:, None] for events [1]", 3: "x[:, None] for images of one channel"}
+        save = advice.get(x.ndim, "x.reshape(len(x), -1) for vectors")
+        raise DataError(f"{shape}: events are [n, d] or [n, channels, height, width]: save {save}")
+    if x.ndim == 4 and x.shape[3] in (1, 3, 4) and min(x.shape[1:3]) > x.shape[3]:
+        raise DataError(f"{shape}, channels last, it seems: they come first: save numpy.moveaxis(x, -1, 1)")
+
+
+def check_range(values: Values, where: str) -> None:
+    """Raises DataError unless integers fit some `levels` and anything varies."""
+    if values.integers and values.lowest < 0:
+        raise DataError(f"{where}: integers from {values.lowest} on: levels begin at 0: save x - x.min(), or floats")
+    if values.integers and values.highest >= MAX_LEVELS:
+        raise DataError(f"{where}: integers up to {values.highest}: levels end at {MAX_LEVELS - 1}: save floats")
+    if values.constant.all():
+        raise DataError(f"{where}: every event is the same: there is nothing to learn")
+
+
+def doubts_about(values: Values, where: str) -> list[str]:
+    """About continuous data, whose density has no bound where values repeat."""
+    if values.integers:
+        return []
+    if values.whole.all():
+        return [f"{where}: floats, but whole numbers: if these are counts or grey levels, save x.astype('uint8')"]
+    if values.bytes_over_255:
+        return [f"{where}: multiples of 1/255, bytes it seems: save (x * 255).round().astype('uint8')"]
+    counted = {
+        "never change: leave them out": values.constant,
+        "are whole numbers: add noise to them": values.whole & ~values.constant,
+    }
+    return [
+        f"{where}: {entries.sum()} of {entries.size} entries {what}, or their density grows without bound"
+        for what, entries in counted.items()
+        if entries.any()
+    ]
+
+
+def context_section(contexts: np.ndarray, values: Values, where: str) -> dict[str, Any]:
+    """The `context` of a spec: classes for integers [n], a shape for arrays. Raises DataError if it is neither."""
+    if contexts.ndim in (2, 4):
+        return {"shape": list(contexts.shape[1:])}
+    if contexts.ndim != 1:
+        raise DataError(f"{where} has shape {list(contexts.shape)}: contexts are labels [n], or arrays [n, d]")
+    if not values.integers:
+        raise DataError(f"{where} holds one float an event: labels are integers; for a number save c[:, None]")
+    if values.lowest < 0 or not 0 < values.highest < MAX_LEVELS:
+        seen = f"{values.lowest} to {values.highest}"
+        raise DataError(f"{where}: labels from {seen}: labels are 0 … k - 1, k from 2 to {MAX_LEVELS}")
+    return {"classes": int(values.highest) + 1}
+
+
+def doubts_about_context(values: Values, where: str) -> list[str]:
+    largest = max(abs(values.lowest), abs(values.highest))
+    if values.low.ndim == 0 or largest <= MAX_CONTEXT:
+        return []
+    return [f"{where}: values up to {largest:g}: networks read them as they are: standardize them"]

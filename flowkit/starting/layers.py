@@ -1,0 +1,123 @@
+"""The flow of a starting spec: which layers, how many, how wide."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect
+from dataclasses import dataclass, replace
+
+from flowkit.errors import DataError
+from flowkit.plugin import Shape, halve
+from flowkit.spec.line import line
+
+ROWS = (1_000, 10_000, 100_000)
+"""Where networks become wider: with few events they would learn them by heart."""
+HIDDEN = {1: (32, 64, 128, 256), 3: (32, 48, 64, 128)}
+"""Their width between those, for vectors and for images."""
+DROPOUT = (0.2, 0.1, 0.0, 0.0)
+MAX_SPLINE = 256
+"""The most values of an event for splines, which bend more than affine maps, and cost twelve times the parameters."""
+MAX_MIXED = 128
+"""The most channels that a matrix mixes."""
+FACTORS = (2, 3, 5, 7)
+"""The sides of the blocks that a squeeze may make channels of."""
+SMALLEST = 4
+"""The least side of an image that a second squeeze leaves."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a spec, its comment, and how deep it stands."""
+
+    text: str
+    comment: str = ""
+    depth: int = 0
+
+
+NORMALIZE = Line("- use: glow/actnorm", "mean 0 and variance 1 of the first batch, then learned")
+
+
+def layers(event: Shape, levels: int | None, rows: int) -> list[Line]:
+    """The steps of a flow for such events. Raises DataError where no coupling could divide them."""
+    coupling = _coupling(event, rows)
+    lines = [] if levels is None else [Line("- use: glow/rescale", f"[0, {levels}) -> [-1/2, 1/2)")]
+    if len(event) == 3:
+        return lines + _image(event, coupling)
+    if event[0] == 1:
+        raise DataError(
+            "events of one value: a coupling keeps a part of an event and transforms the rest: put more into an event, "
+            "or bend the value with a bijector of your own"
+        )
+    return lines + _repeated(6 if rows > ROWS[0] else 3, _step(event[0], coupling))
+
+
+def _coupling(event: Shape, rows: int) -> list[Line]:
+    width = bisect(ROWS, rows)
+    network: dict[str, str | float] = {
+        "use": "glow/convnet" if len(event) == 3 else "glow/mlp",
+        "hidden": HIDDEN[len(event)][width],
+    }
+    if DROPOUT[width]:
+        network["dropout"] = DROPOUT[width]
+    spline = math.prod(event) <= MAX_SPLINE
+    transformer = "{use: spline/rational_quadratic, bound: 4}" if spline else "{use: glow/affine, scale: [0.5, 2]}"
+    return [Line(f"- coupling: {transformer}"), Line(f"  conditioner: {line(network)}")]
+
+
+def _step(channels: int, coupling: list[Line]) -> list[Line]:
+    """Mix the channels, then transform half of them."""
+    mixing = "- use: glow/conv1x1" if channels <= MAX_MIXED else "- {use: glow/permute, order: random}"
+    return [NORMALIZE, Line(mixing, "so that each coupling divides them otherwise"), *coupling]
+
+
+def _image(event: Shape, coupling: list[Line]) -> list[Line]:
+    """Levels of squeeze and steps; between two, half of the channels leave."""
+    size = math.prod(event)
+    repeats = 4 if size <= MAX_SPLINE else 6 if size <= 4096 else 8
+    factor = _factor(event, FACTORS, smallest=1)
+    if factor is None:
+        return _repeated(repeats, _unsqueezed(event, coupling))
+    lines: list[Line] = []
+    while factor:
+        c, h, w = event
+        event = (c * factor**2, h // factor, w // factor)
+        squeeze = "use: glow/squeeze" if factor == 2 else f"{{use: glow/squeeze, factor: {factor}}}"
+        lines += [Line(f"- {squeeze}", str(list(event))), *_repeated(repeats, _step(event[0], coupling))]
+        factor = _factor(event, FACTORS[:2], SMALLEST)
+        if factor:
+            kept, leaves = halve(event[0])
+            lines += _leaving((leaves, *event[1:]))
+            event = (kept, *event[1:])
+    return lines
+
+
+def _factor(event: Shape, factors: tuple[int, ...], smallest: int) -> int | None:
+    """The side of the blocks for a squeeze that leaves no side below ``smallest``."""
+    _, h, w = event
+    return next((f for f in factors if h % f == w % f == 0 and min(h, w) // f >= smallest), None)
+
+
+def _leaving(latent: Shape) -> list[Line]:
+    return [
+        Line("- coupling: {use: glow/affine, scale: [0.5, 2]}", "the learned prior of the half that leaves"),
+        Line("  conditioner: {use: glow/convnet, hidden: 0}"),
+        Line("- factor_out: channels", f"{list(latent)} leaves"),
+    ]
+
+
+def _unsqueezed(event: Shape, coupling: list[Line]) -> list[Line]:
+    """For an image whose sides have no divisor in common."""
+    c, h, w = event
+    if c > 1:
+        return _step(c, coupling)
+    if w % 2:
+        raise DataError(
+            f"images of one channel, {h} × {w}: no squeeze and no checkerboard divides them: pad them to even sides"
+        )
+    even, odd = "  split: {use: glow/checkerboard}", "  split: {use: glow/checkerboard, swap: true}"
+    return [NORMALIZE, *coupling, Line(even), *coupling, Line(odd)]
+
+
+def _repeated(times: int, lines: list[Line]) -> list[Line]:
+    inner = [replace(each, depth=each.depth + 2) for each in lines]
+    return [Line(f"- repeat: {times}"), Line("  flow:"), *inner]

@@ -1,0 +1,134 @@
+"""What data holds, as far as a spec has to know it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowkit.errors import DataError, PluginError
+from flowkit.plugin import Dataset, Shape
+from flowkit.plugin.dataset import SplitName
+from flowkit.spec import read_spec
+from flowkit.spec.identity import resolved
+from flowkit.spec.line import line
+from flowkit.starting.checks import check_events, check_range, context_section, doubts_about, doubts_about_context
+from flowkit.starting.values import Values, measure
+
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+TRAIN_SHARE = 0.8
+"""The share of a file's rows that `data/npy` trains on."""
+MIN_ROWS = 10
+"""The fewest rows of which `data/npy` makes three parts."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """The facts behind the choices of a starting spec."""
+
+    data: dict[str, Any]
+    """The spec's section of that name."""
+    rows: int
+    """Events for training."""
+    event: Shape
+    values: Values
+    context: dict[str, Any] | None = None
+    """The spec's section of that name."""
+    classes: int | None = None
+    """Of labels that the data brings without having been asked."""
+    doubts: tuple[str, ...] = ()
+    """What may not be meant, and what to do about it."""
+
+    @property
+    def levels(self) -> int | None:
+        """Of integers: the largest + 1, or the power of two above if that is near; bytes are bytes. Otherwise None."""
+        if not self.values.integers:
+            return None
+        exact = max(2, int(self.values.highest) + 1)
+        power = 1 << (exact - 1).bit_length()
+        is_near = exact > 0.75 * power or (power == 256 and self.values.dtype == np.uint8)
+        return power if is_near else exact
+
+    def __str__(self) -> str:
+        kind = "continuous" if self.levels is None else f"integers up to {int(self.values.highest):,}"
+        return f"{self.rows:,} events to train on, {list(self.event)}, {kind}"
+
+
+def look(data: str, context: Path | None = None) -> Look:
+    """Look at a .npy file, a directory in MNIST's format, or ``{use: …}``: a dataset as a spec names it.
+
+    ``context`` is a .npy file of labels [n] or arrays, one for each event of a .npy file. Raises DataError where no
+    flow could be fitted to what is there, saying why and what to do; SpecError, PluginError of a dataset's name.
+    """
+    if data.lstrip().startswith("{") or Path(data).is_dir():
+        if context is not None:
+            raise DataError("--context goes with a .npy file of events: a dataset brings its own")
+        return _look_at_dataset(data if not Path(data).is_dir() else line({"use": "data/mnist", "path": data}))
+    return _look_at_file(data, context)
+
+
+def _look_at_file(path: str, context: Path | None) -> Look:
+    x = read_array(path)
+    check_events(x, path)
+    if len(x) < MIN_ROWS:
+        raise DataError(f"{path}: {len(x)} events: it takes {MIN_ROWS} to train, validate and test")
+    values = measure([x], path)
+    check_range(values, path)
+    data, section, doubts = {"use": "data/npy", "path": path}, None, doubts_about(values, path)
+    if context is not None:
+        data["context"] = str(context)
+        section, more = _look_at_context(str(context), len(x))
+        doubts += more
+    return Look(data, int(len(x) * TRAIN_SHARE), x.shape[1:], values, section, doubts=tuple(doubts))
+
+
+def _look_at_context(path: str, rows: int) -> tuple[dict[str, Any], list[str]]:
+    contexts = read_array(path)
+    if len(contexts) != rows:
+        raise DataError(f"{path} has {len(contexts)} rows for {rows} events")
+    values = measure([contexts], path)
+    return context_section(contexts, values, path), doubts_about_context(values, path)
+
+
+def _look_at_dataset(reference: str) -> Look:
+    spec = read_spec(f"flowkit: 1\nevent: {{shape: [1]}}\nflow: [{{use: glow/actnorm}}]\ndata: {reference}\n")
+    assert spec.data is not None
+    name, dataset = spec.data.name, spec.data.build()
+    if not isinstance(dataset, Dataset):
+        raise PluginError(f"{name}: its target must derive from flowkit.plugin.Dataset")
+    parts = [dataset.load(split) for split in SPLITS]
+    for split, part in zip(SPLITS, parts, strict=True):
+        check_events(part.x, f"{name}, {split} part")
+    values = measure([part.x for part in parts], name)
+    check_range(values, name)
+    labels = [part.context for part in parts if part.context is not None and part.context.ndim == 1]
+    train = parts[0].x
+    return Look(
+        data=resolved(spec)["data"],
+        rows=len(train),
+        event=train.shape[1:],
+        values=values,
+        classes=max(int(part.max()) + 1 for part in labels) if labels else None,
+        doubts=tuple(doubts_about(values, name)),
+    )
+
+
+def read_array(path: str) -> np.ndarray:
+    """Map a .npy file into memory. Raises DataError unless it is an array of rows of numbers."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        advice = "name a .npy file, a directory with MNIST's files, or a dataset, such as '{use: data/digits}'"
+        raise DataError(f"there is no {path}: {advice}") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is not a .npy file of numbers: {error}") from error
+    if not isinstance(array, np.ndarray) or array.ndim == 0:
+        raise DataError(f"{path} must hold one array, a row an event: save it with numpy.save")
+    if array.dtype.kind not in "iuf":
+        raise DataError(f"{path} holds {array.dtype}: save integers or floats, such as x.astype('uint8')")
+    if not math.prod(array.shape):
+        raise DataError(f"{path} has shape {list(array.shape)}: it is empty")
+    return array

@@ -1,0 +1,84 @@
+"""The range of arrays and how fine their values are, read in chunks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowkit.errors import DataError
+
+CHUNK = 2**22
+"""Values that are looked at together."""
+
+
+@dataclass(frozen=True)
+class Values:
+    """For each position of an event, [*event]: its least and largest value, and whether all are whole numbers."""
+
+    low: np.ndarray
+    high: np.ndarray
+    whole: np.ndarray
+    bytes_over_255: bool
+    """Every value is k/255, k = 0 … 255."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.low.dtype
+
+    @property
+    def integers(self) -> bool:
+        return self.dtype.kind in "iu"
+
+    @property
+    def lowest(self) -> float:
+        return self.low.min().item()
+
+    @property
+    def highest(self) -> float:
+        return self.high.max().item()
+
+    @property
+    def constant(self) -> np.ndarray:
+        """Where every event has the same value, [*event]."""
+        return self.low == self.high
+
+
+def measure(parts: Sequence[np.ndarray], where: str) -> Values:
+    """Of arrays [n, *event] of numbers, n > 0. Raises DataError at the first row that isn't finite in float32."""
+    low = high = np.asarray(parts[0][0])
+    whole = np.ones(low.shape, bool)
+    bytes_over_255 = low.dtype.kind == "f"
+    for chunk in _chunks(parts, where):
+        low, high = np.minimum(low, chunk.min(0)), np.maximum(high, chunk.max(0))
+        if chunk.dtype.kind == "f":
+            whole &= (chunk == np.rint(chunk)).all(0)
+        bytes_over_255 = bytes_over_255 and _are_bytes_over_255(chunk)
+    return Values(low, high, whole, bytes_over_255)
+
+
+def _are_bytes_over_255(chunk: np.ndarray) -> bool:
+    if chunk.min() < 0 or chunk.max() > 1:
+        return False
+    return bool((np.abs(chunk * 255 - np.rint(chunk * 255)) < 1e-3).all())
+
+
+def _chunks(parts: Sequence[np.ndarray], where: str) -> Iterator[np.ndarray]:
+    first = 0
+    for part in parts:
+        rows = max(1, CHUNK // math.prod(part.shape[1:]))
+        for start in range(0, len(part), rows):
+            chunk = np.asarray(part[start : start + rows])
+            _check_finite(chunk, first + start, where)
+            yield chunk
+        first += len(part)
+
+
+def _check_finite(chunk: np.ndarray, first: int, where: str) -> None:
+    if chunk.dtype.kind == "f":
+        fits = (np.abs(chunk) <= np.finfo(np.float32).max).reshape(len(chunk), -1).all(axis=1)
+        if not fits.all():
+            row = first + int(fits.argmin())
+            raise DataError(f"{where}: row {row} (the first is 0) holds NaN, infinity, or more than float32 can hold")

@@ -1,0 +1,84 @@
+"""The text of a starting spec: YAML with the reasons in comments."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from flowkit.spec.line import line
+from flowkit.starting.layers import Line, layers
+from flowkit.starting.look import Look
+
+STEPS = 5_000
+"""Steps of the optimizer that a run has about, ..."""
+EPOCHS = (3, 200)
+"""... within these."""
+VALIDATIONS = 50
+"""How often a run is validated, at most."""
+COLUMN = 64
+"""Where comments begin at the latest, unless a line is longer."""
+
+
+def starting_spec(look: Look) -> str:
+    """A spec for the data that was looked at. Raises DataError where no flow of ours takes such events."""
+    lines = [
+        Line(f"# Written by `flowkit new`: {look}."),
+        Line("flowkit: 1"),
+        _event(look),
+        *_context(look),
+        Line("flow:"),
+        *(replace(each, depth=each.depth + 1) for each in layers(look.event, look.levels, look.rows)),
+        Line(f"data: {line(look.data)}"),
+        *_train(look),
+    ]
+    lines = [each if each not in lines[:index] else replace(each, comment="") for index, each in enumerate(lines)]
+    column = min(COLUMN, max(len(_text(each)) for each in lines if each.comment) + 2)
+    return "".join(_commented(each, column) for each in lines)
+
+
+def _text(each: Line) -> str:
+    return "  " * each.depth + each.text
+
+
+def _commented(each: Line, column: int) -> str:
+    text = _text(each)
+    return f"{text.ljust(column - 1)} # {each.comment}\n" if each.comment else f"{text}\n"
+
+
+def _event(look: Look) -> Line:
+    shape = list(look.event)
+    if look.levels is None:
+        values = look.values
+        return Line(f"event: {line({'shape': shape})}", f"continuous, {values.lowest:g} … {values.highest:g}")
+    largest = int(look.values.highest)
+    why = f"integers 0 … {largest}" + ("" if largest == look.levels - 1 else f", and the rest of {look.levels}")
+    return Line(f"event: {line({'shape': shape, 'levels': look.levels})}", why)
+
+
+def _context(look: Look) -> list[Line]:
+    if look.context is not None:
+        return [Line(f"context: {line(look.context)}")]
+    if look.classes is not None and look.classes > 1:
+        return [Line(f"# context: {line({'classes': look.classes})}", "the data has labels")]
+    return []
+
+
+def _train(look: Look) -> list[Line]:
+    batch = 64 if look.rows < 5_000 else 128 if look.rows < 100_000 else 256
+    steps = max(1, look.rows // batch)
+    epochs = min(max(math.ceil(STEPS / steps), EPOCHS[0]), EPOCHS[1])
+    settings: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch,
+        "optimizer": {"lr": 1e-3},
+        "warmup": min(200, epochs * steps // 10),
+        "ema": 0.995,
+    }
+    if epochs > VALIDATIONS:
+        settings["validate_every"] = math.ceil(epochs / VALIDATIONS)
+    first = f"{epochs * steps:,} steps"
+    return [
+        Line("train:"),
+        *(Line(f"{name}: {line(value)}", first if name == "epochs" else "", 1) for name, value in settings.items()),
+    ]

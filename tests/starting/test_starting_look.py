@@ -1,0 +1,176 @@
+"""What `flowkit new` sees in data, what it doubts, and what it refuses."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flowkit.errors import DataError, PluginError, SpecError
+from flowkit.starting import look
+from flowkit.starting import values as values_module
+
+RANDOM = np.random.default_rng(0)
+FLOATS = RANDOM.normal(size=(20, 3))
+
+
+def saved(tmp_path: Path, **arrays: Any) -> list[Path]:
+    paths = [tmp_path / f"{name}.npy" for name in arrays]
+    for path, array in zip(paths, arrays.values(), strict=True):
+        np.save(path, array, allow_pickle=True)
+    return paths
+
+
+def look_at(tmp_path: Path, x: Any, c: Any = None) -> Any:
+    events, *context = saved(tmp_path, x=x) if c is None else saved(tmp_path, x=x, c=c)
+    return look(str(events), *context)
+
+
+LEVELS = [
+    (np.uint8, 1, 2),
+    (np.uint8, 9, 10),
+    (np.uint8, 11, 12),  # 12 of 16
+    (np.uint8, 12, 16),
+    (np.int64, 16, 17),
+    (np.uint8, 127, 128),
+    (np.uint8, 128, 256),  # bytes are bytes
+    (np.int64, 128, 129),
+    (np.int32, 250, 256),
+    (np.uint16, 40_000, 40_001),
+    (np.uint64, 65_535, 65_536),
+]
+
+
+@pytest.mark.parametrize(("dtype", "largest", "levels"), LEVELS)
+def test_levels(tmp_path: Path, dtype: Any, largest: int, levels: int) -> None:
+    x = np.zeros((20, 4), dtype)
+    x[7, 2] = largest
+    seen = look_at(tmp_path, x)
+    assert (seen.levels, seen.event, seen.rows, seen.doubts) == (levels, (4,), 16, ())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
+def test_floats_are_continuous(tmp_path: Path, dtype: str) -> None:
+    seen = look_at(tmp_path, FLOATS.astype(dtype))
+    assert seen.levels is None
+    assert seen.values.lowest == FLOATS.astype(dtype).min() and seen.values.highest == FLOATS.astype(dtype).max()
+
+
+def test_chunks_see_what_the_whole_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = look_at(tmp_path, FLOATS).values
+    monkeypatch.setattr(values_module, "CHUNK", 7)  # two rows at a time
+    for name in ("low", "high", "whole"):
+        assert (getattr(look_at(tmp_path, FLOATS).values, name) == getattr(whole, name)).all()
+    bad = FLOATS.copy()
+    bad[13, 1] = np.nan
+    with pytest.raises(DataError, match="row 13"):
+        look_at(tmp_path, bad)
+
+
+def with_column(values: Any) -> np.ndarray:
+    return np.concatenate([FLOATS, np.broadcast_to(values, (20, 1))], axis=1)
+
+
+DOUBTS = {
+    "whole numbers": (np.round(FLOATS * 9), None, r"whole numbers: .* save x.astype\('uint8'\)"),
+    "bytes": (RANDOM.integers(0, 256, (20, 4)) / np.float32(255), None, "multiples of 1/255"),
+    "a constant": (with_column(0.5), None, "1 of 4 entries never change: leave them out"),
+    "a count": (with_column(np.arange(20)[:, None]), None, "1 of 4 entries are whole numbers: add noise"),
+    "a large context": (FLOATS, FLOATS * 1e5, "standardize them"),
+}
+
+
+@pytest.mark.parametrize("case", DOUBTS)
+def test_doubts(tmp_path: Path, case: str) -> None:
+    x, c, message = DOUBTS[case]
+    (doubt,) = look_at(tmp_path, x, c).doubts
+    assert re.search(message, doubt), doubt
+
+
+CONTEXTS = [
+    (np.arange(20) % 3, {"classes": 3}),
+    (np.arange(20, dtype=np.uint8), {"classes": 20}),
+    (FLOATS, {"shape": [3]}),
+    (np.ones((20, 2), int), {"shape": [2]}),
+    (FLOATS.reshape(20, 3, 1, 1), {"shape": [3, 1, 1]}),
+]
+
+
+@pytest.mark.parametrize(("c", "section"), CONTEXTS)
+def test_contexts(tmp_path: Path, c: np.ndarray, section: dict[str, Any]) -> None:
+    seen = look_at(tmp_path, FLOATS, c)
+    assert (seen.context, seen.doubts) == (section, ())
+    assert seen.data == {"use": "data/npy", "path": str(tmp_path / "x.npy"), "context": str(tmp_path / "c.npy")}
+
+
+NAN, LARGE = FLOATS.copy(), FLOATS.copy()
+NAN[5, 1], LARGE[6, 0] = np.nan, 1e300
+REFUSED: dict[str, tuple[Any, Any, str]] = {
+    "objects": (np.array([[1, "a"]] * 20, dtype=object), None, "is not a .npy file of numbers"),
+    "text": (np.full((20, 2), "a"), None, "holds <U1: save integers or floats"),
+    "booleans": (FLOATS > 0, None, r"holds bool: .* x.astype\('uint8'\)"),
+    "complex numbers": (FLOATS + 1j, None, "holds complex128"),
+    "NaN": (NAN, None, r"row 5 \(the first is 0\) holds NaN"),
+    "infinity": (np.where(FLOATS[9, 2] == FLOATS, np.inf, FLOATS), None, "row 9 .* infinity"),
+    "more than float32": (LARGE, None, "row 6 .* more than float32"),
+    "a scalar": (np.float64(3), None, "must hold one array"),
+    "empty": (FLOATS[:0], None, r"shape \[0, 3\]: it is empty"),
+    "events of nothing": (FLOATS[:, :0], None, r"shape \[20, 0\]: it is empty"),
+    "one row": (FLOATS[:1], None, "1 events: it takes 10"),
+    "rank 1": (FLOATS[:, 0], None, r"save x\[:, None\] for events \[1\]"),
+    "rank 3": (FLOATS.reshape(20, 3, 1), None, r"save x\[:, None\] for images of one channel"),
+    "rank 5": (FLOATS.reshape(20, 3, 1, 1, 1), None, r"save x.reshape\(len\(x\), -1\)"),
+    "channels last": (np.zeros((20, 8, 8, 3)), None, r"numpy.moveaxis\(x, -1, 1\)"),
+    "negative integers": (np.arange(-1, 59).reshape(20, 3), None, "integers from -1 on"),
+    "large integers": (np.arange(20)[:, None] * 4000, None, "integers up to 76000: .* save floats"),
+    "nothing varies": (np.ones((20, 3)), None, "every event is the same"),
+    "fewer contexts": (FLOATS, np.arange(19), "has 19 rows for 20 events"),
+    "labels that are floats": (FLOATS, np.arange(20.0), r"labels are integers; .* c\[:, None\]"),
+    "negative labels": (FLOATS, np.arange(20) - 1, "labels from -1 to 18"),
+    "one label": (FLOATS, np.zeros(20, int), "labels from 0 to 0"),
+    "contexts of rank 3": (FLOATS, FLOATS[:, :, None], "labels .n., or arrays"),
+    "NaN in contexts": (FLOATS, NAN, r"c.npy: row 5"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_it_refuses(tmp_path: Path, case: str) -> None:
+    x, c, message = REFUSED[case]
+    with pytest.raises(DataError, match=message) as caught:
+        look_at(tmp_path, x, c)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_files_that_are_no_arrays(tmp_path: Path) -> None:
+    (tmp_path / "x.npy").write_text("1, 2, 3")
+    np.savez(tmp_path / "x.npz", x=FLOATS)
+    for name, message in {"nowhere": "there is no", "x.npy": "not a .npy file", "x.npz": "one array"}.items():
+        with pytest.raises(DataError, match=message):
+            look(str(tmp_path / name))
+
+
+def test_datasets_by_their_name() -> None:
+    seen = look("{use: data/digits}")
+    assert (seen.event, seen.levels, seen.rows, seen.classes) == ((1, 8, 8), 17, 1437, 10)
+    seen = look("{use: data/toy, name: checkerboard, n: 50}")
+    assert (seen.event, seen.levels, seen.rows, seen.classes) == ((2,), None, 50, None)
+    assert seen.data == {"use": "data/toy", "name": "checkerboard", "n": 50, "noise": 0.05}
+
+
+def test_datasets_that_it_refuses(tmp_path: Path) -> None:
+    (context,) = saved(tmp_path, c=np.arange(20))
+    with pytest.raises(DataError, match="a dataset brings its own"):
+        look("{use: data/digits}", context)
+    with pytest.raises(SpecError, match="there is no dataset 'data/digit'"):
+        look("{use: data/digit}")
+    with pytest.raises(DataError, match="put MNIST's four files"):
+        look(str(tmp_path))
+
+
+def test_a_dataset_whose_target_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowkit_data.digits.Digits", dict)
+    with pytest.raises(PluginError, match=r"must derive from flowkit\.plugin\.Dataset"):
+        look("{use: data/digits}")
