@@ -24,8 +24,8 @@ def density(subject: BaseSubject) -> None:
     expected = StandardNormal(base.event_shape).log_prob(eps) - torch.stack([_log_det(base, row) for row in eps])
     error = (given - expected).abs().max().item()
     assert error <= LOG_DET_TOLERANCE * (1 + expected.abs().max().item()), (
-        f"log_prob is {given[0]:.12g} where from_noise, by autodiff, gives a density of {expected[0]:.12g}: do both use "
-        "the same location and scale, and has log_prob its normalizing constant?"
+        f"log_prob is {given[0]:.12g}; from_noise, by autodiff, gives {expected[0]:.12g}: do both use the same "
+        "location and scale, and has log_prob its normalizing constant?"
     )
 
 

@@ -13,7 +13,9 @@ NEAR_ZERO = 0.1
 def start(subject: ConditionerSubject) -> None:
     """θ is 0, or within 0.1 of it, before training: a coupling starts near the identity."""
     conditioner = subject.fresh()
-    largest = max(value.abs().max().item() for call in subject.calls(conditioner) for value in call(conditioner).values())
+    largest = max(
+        value.abs().max().item() for call in subject.calls(conditioner) for value in call(conditioner).values()
+    )
     assert largest <= NEAR_ZERO, f"θ is as large as {largest:.3g} at the start: set the last layer to zero"
 
 

@@ -16,7 +16,11 @@ Guess = tuple[Tensor, Tensor, str]
 
 def explain(given: Tensor, expected: Tensor, event: Shape, module: nn.Module) -> str:
     """The mistake that gives ``given`` instead of ``expected``, [rows] each, as a question; empty if none is known."""
-    for guesses in (_reductions(given, expected), _factors(given, expected, event), _terms(given, expected, event, module)):
+    for guesses in (
+        _reductions(given, expected),
+        _factors(given, expected, event),
+        _terms(given, expected, event, module),
+    ):
         for one, other, question in guesses:
             if torch.allclose(one, other, rtol=1e-8, atol=1e-9):
                 return f"; {question}"
@@ -56,9 +60,8 @@ def _terms(given: Tensor, expected: Tensor, event: Shape, module: nn.Module) -> 
         total = parameter.detach().sum().expand_as(missing)
         for sign, term in ((1, f"Σ {name}"), (-1, f"-Σ {name}")):
             if positions > 1:
-                yield missing, sign * (positions - 1) * total, (
-                    f"short by (h·w - 1) times {term}, h·w = {positions}: did you forget the spatial positions of {name}?"
-                )
+                forgotten = f"h·w = {positions}: did you forget the spatial positions of {name}?"
+                yield missing, sign * (positions - 1) * total, f"short by (h·w - 1) times {term}, {forgotten}"
                 yield missing, sign * positions * total, f"short by h·w times {term}: did you forget {name}?"
             yield missing, sign * total, f"short by {term}: did you forget {name}?"
             yield missing, 2 * sign * total, f"short by twice {term}: has {name} the wrong sign?"

@@ -91,7 +91,9 @@ def check(subject: Subject, slow: bool = False) -> None:
     assert not failures, "\n".join(failures)
 
 
-def check_bijector(make: Callable[[], Bijector], context_shape: Shape | None = None, slow: bool = False, **options: Any) -> None:
+def check_bijector(
+    make: Callable[[], Bijector], context_shape: Shape | None = None, slow: bool = False, **options: Any
+) -> None:
     """Check what ``make`` builds. Raises AssertionError listing all that fail.
 
     Keep the event small, at most some 60 values: the Jacobian is computed in full. ``options`` are those of every
@@ -100,7 +102,9 @@ def check_bijector(make: Callable[[], Bijector], context_shape: Shape | None = N
     check(BijectorSubject(make, context_shape, **options), slow)
 
 
-def check_transformer(make: Callable[[], Transformer], event_shape: Shape = (2, 3, 2), slow: bool = False, **options: Any) -> None:
+def check_transformer(
+    make: Callable[[], Transformer], event_shape: Shape = (2, 3, 2), slow: bool = False, **options: Any
+) -> None:
     """The same for a transformer, on events of this shape."""
     check(TransformerSubject(make, event_shape, **options), slow)
 
