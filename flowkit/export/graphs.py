@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from flowkit.errors import ExportError
 from flowkit.flow import Bijector, Coupling, Flow
 from flowkit.flow import context as conditioning
-from flowkit.flow.tracing import why_untraceable
+from flowkit.flow.tracing import untraceable_direction
 
 OPSET = 20
 """The version of the ONNX operators. 18 to 24 work; 17 and 27 give invalid graphs."""
@@ -67,7 +67,7 @@ def _blame(flow: Flow) -> str | None:
     example = _example_context(flow)
     context = conditioning.embed(flow.context, example[0] if example else None, torch.zeros(3, 1))
     for index, layer in enumerate(flow.layers):
-        if isinstance(layer, Bijector) and (reason := why_untraceable(layer, context, torch.float32)):
+        if isinstance(layer, Bijector) and (reason := untraceable_direction(layer, context, torch.float32)):
             parts = [layer.transformer, layer.conditioner] if isinstance(layer, Coupling) else [layer]
             return f"frozen layer {index} ({', '.join(type(part).__name__ for part in parts)}), {reason}"
     return None
@@ -82,16 +82,21 @@ def _example_context(flow: Flow) -> tuple[Tensor, ...]:
 
 
 def _write(module: nn.Module, args: tuple[Any, ...], inputs: list[str], outputs: list[str], path: Path) -> None:
-    model = _to_onnx(module.eval(), args, inputs, outputs)
+    onnx.save_model(to_onnx(module.eval(), args, inputs, outputs), path)
+
+
+def to_onnx(module: nn.Module, args: tuple[Any, ...], inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
+    """A checked graph of the standard domain, with an open batch size. ``args`` have 3 rows. Raises ExportError."""
+    model = _trace(module, args, inputs, outputs)
     _strip(model)
     onnx.checker.check_model(model, full_check=True)
     foreign = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
     if foreign or model.functions:
-        raise ExportError(f"{path.name} needs operators outside the standard domain: {', '.join(foreign)}")
-    onnx.save_model(model, path)
+        raise ExportError(f"needs operators outside the standard domain: {', '.join(foreign)}")
+    return model
 
 
-def _to_onnx(module: nn.Module, args: tuple[Any, ...], inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
+def _trace(module: nn.Module, args: tuple[Any, ...], inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
     batch = {0: "batch"}
     dynamic = tuple(tuple(batch for _ in arg) if isinstance(arg, tuple) else batch for arg in args)
     try:

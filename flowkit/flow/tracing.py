@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -10,33 +12,33 @@ from flowkit.flow.bijector import Bijector
 ADVICE = "does it branch on values, or use len(x) or int(x.shape[0])?"
 
 
-class Forward(nn.Module):
-    """A bijector's forward direction as a module."""
+class Method(nn.Module):
+    """One method of a module, of one or two tensors, as a module."""
 
-    def __init__(self, bijector: Bijector) -> None:
+    def __init__(self, module: nn.Module, method: str) -> None:
         super().__init__()
-        self.bijector = bijector
+        self.module, self.method = module, method
 
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        return self.bijector.forward_and_log_det(*inputs)
-
-
-class Inverse(Forward):
-    """A bijector's inverse direction as a module."""
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        return self.bijector.inverse_and_log_det(*inputs)
+    def forward(self, first: Tensor, second: Tensor | None = None) -> Any:
+        method = getattr(self.module, self.method)
+        return method(first) if second is None else method(first, second)
 
 
-def why_untraceable(bijector: Bijector, context: Tensor | None, dtype: torch.dtype) -> str | None:
-    """What torch.export says against the first direction that it can't trace, or None. ``context`` has 3 rows."""
+def why_untraceable(module: nn.Module, inputs: tuple[Tensor, ...]) -> str | None:
+    """What torch.export says against the module, or None. ``inputs`` have 3 rows: it takes 0 and 1 for constants."""
     batch = torch.export.Dim("batch")
-    for direction, shape in ((Forward, bijector.event_shape), (Inverse, bijector.output_shape)):
+    try:
+        torch.export.export(module, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs))
+    except Exception as error:  # the exporter's errors share no narrower base
+        reason = str(error).strip().partition("\n")[0]
+        return f"{type(error).__name__}: {reason} ({ADVICE})"
+    return None
+
+
+def untraceable_direction(bijector: Bijector, context: Tensor | None, dtype: torch.dtype) -> str | None:
+    """The first direction of a bijector that can't be traced, and why; None if both can. ``context`` has 3 rows."""
+    for name, shape in (("forward", bijector.event_shape), ("inverse", bijector.output_shape)):
         inputs = [t for t in (torch.zeros(3, *shape, dtype=dtype), context) if t is not None]
-        shapes = {"inputs": tuple({0: batch} for _ in inputs)}
-        try:
-            torch.export.export(direction(bijector), tuple(inputs), dynamic_shapes=shapes)
-        except Exception as error:  # the exporter's errors share no narrower base
-            reason = str(error).strip().partition("\n")[0]
-            return f"{direction.__name__.lower()}: {type(error).__name__}: {reason} ({ADVICE})"
+        if reason := why_untraceable(Method(bijector, f"{name}_and_log_det"), tuple(inputs)):
+            return f"{name}: {reason}"
     return None

@@ -1,45 +1,66 @@
-"""The conformance kit: what a plugin author runs on a bijector or transformer of their own.
+"""The conformance kit: what a plugin author runs on layers of their own.
 
-from flowkit.testing import check_bijector, check_transformer
+from flowkit.testing import BijectorSubject, check_bijector, check_transformer, parametrize_with_checks
 
 def test_my_layer():
-    check_bijector(lambda: MyLayer((4, 6, 6)))
-    check_transformer(lambda: MyTransformer())
+    check_bijector(lambda: MyLayer((4, 3, 2)))
+
+def test_with_what_is_known_to_fail():
+    check_bijector(lambda: MyLayer((4, 3, 2)), expected_failures={"export": "needs an operator that ONNX lacks"})
+
+@parametrize_with_checks({"image": BijectorSubject(lambda: MyLayer((4, 3, 2)))})
+def test_one_by_one(subject, check):
+    check(subject)
+
+``CHECKS`` has the checks of each kind by their ids. ``flowkit plugins check`` runs them on an installed plugin.
 """
 
-from __future__ import annotations
+from flowkit.testing.catalogue import CHECKS, SLOW_CHECKS, describe
+from flowkit.testing.parametrize import parametrize_with_checks
+from flowkit.testing.perturbation import perturb
+from flowkit.testing.run import (
+    Result,
+    check,
+    check_base,
+    check_bijector,
+    check_conditioner,
+    check_dataset,
+    check_split,
+    check_transformer,
+    run,
+)
+from flowkit.testing.subjects import (
+    BaseSubject,
+    BijectorSubject,
+    ConditionerSubject,
+    DatasetSubject,
+    NotApplicable,
+    SplitSubject,
+    Subject,
+    TransformerSubject,
+)
 
-import traceback
-from collections.abc import Callable
-
-from flowkit.flow import Bijector, Transformer
-from flowkit.plugin import Shape
-from flowkit.testing.checks import CHECKS
-from flowkit.testing.subject import Elementwise, Subject, perturb
-
-__all__ = ["CHECKS", "Elementwise", "Subject", "check_bijector", "check_transformer", "perturb"]
-
-
-def check_bijector(make: Callable[[], Bijector], context_shape: Shape | None = None, seed: int = 0) -> None:
-    """Run every check on what ``make`` builds. Raises AssertionError listing all that fail, each with its reason.
-
-    Keep the event small, at most some 60 values: the Jacobian is computed in full.
-    """
-    failures = []
-    for name, check in CHECKS.items():
-        try:
-            check(Subject(make, context_shape, seed))
-        except Exception as error:  # whatever a layer raises is a finding, and must not hide the others
-            failures.append(f"{name}: {error if isinstance(error, AssertionError) else _located(error)}")
-    assert not failures, "\n".join(failures)
-
-
-def check_transformer(make: Callable[[], Transformer], event_shape: Shape = (2, 3, 2), seed: int = 0) -> None:
-    """The same for a transformer, with free parameters of its own for each element."""
-    check_bijector(lambda: Elementwise(make(), event_shape), seed=seed)
-
-
-def _located(error: Exception) -> str:
-    """The error, and the innermost line of code that it came from."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno}, in {frame.name})"
+__all__ = [
+    "CHECKS",
+    "SLOW_CHECKS",
+    "BaseSubject",
+    "BijectorSubject",
+    "ConditionerSubject",
+    "DatasetSubject",
+    "NotApplicable",
+    "Result",
+    "SplitSubject",
+    "Subject",
+    "TransformerSubject",
+    "check",
+    "check_base",
+    "check_bijector",
+    "check_conditioner",
+    "check_dataset",
+    "check_split",
+    "check_transformer",
+    "describe",
+    "parametrize_with_checks",
+    "perturb",
+    "run",
+]

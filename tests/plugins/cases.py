@@ -1,11 +1,22 @@
-"""Every first-party layer and transformer in the shapes that matter: what the conformance kit is run on."""
+"""Everything first-party in the shapes that matter: what the conformance kit is run on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flowkit.flow import Bijector, Composition, Coupling, Transformer
+from flowkit.flow import Bijector, Composition, Coupling, StandardNormal, Transformer
+from flowkit.testing import (
+    BaseSubject,
+    BijectorSubject,
+    ConditionerSubject,
+    DatasetSubject,
+    SplitSubject,
+    Subject,
+    TransformerSubject,
+)
+from flowkit_data.digits import Digits
+from flowkit_data.toy import ToyPoints
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Additive, Affine
 from flowkit_glow.conv1x1 import Conv1x1
@@ -84,3 +95,65 @@ CONDITIONAL: dict[str, tuple[Callable[[], Bijector], tuple[int, ...]]] = {
     "no-hidden": (lambda: coupling(IMAGE, Affine(), context=(3,), hidden=0), (3,)),
     "composition": (lambda: Composition([ActNorm(VECTOR), coupling(VECTOR, Affine(), context=(2,))]), (2,)),
 }
+
+SPLITS = {
+    f"{name}-{'x'.join(map(str, event))}{'-swap' * swap}": SplitSubject(
+        lambda make=make, event=event, swap=swap: make(event, swap), config(swap=swap).split_shapes(event)
+    )
+    for name, make, config, events in (
+        ("channels", Channels, ChannelsConfig, ((5,), (2,), ODD)),
+        ("checkerboard", Checkerboard, CheckerboardConfig, ((1, 3, 4), (2, 2, 4))),
+    )
+    for event in events
+    for swap in (False, True)
+}
+
+KEPT, PARAMS = {"image": (2, 3, 2), "vector": (3,)}, {"image": (2, 1, 3, 2), "vector": (3, 2)}
+
+
+def conditioner(
+    make: Callable[..., Any], event: str, context: tuple[int, ...] | None = None, **fields: Any
+) -> ConditionerSubject:
+    """A conditioner of vectors or images with few units."""
+    kept, params = KEPT[event], PARAMS[event]
+    fields = {"hidden": 6, **fields}
+    return ConditionerSubject(lambda: make(kept, params, context, **fields), kept, params, context)
+
+
+CONDITIONERS = {
+    "mlp": conditioner(MLP, "vector"),
+    "mlp-image": conditioner(MLP, "image", (3,)),
+    "mlp-context": conditioner(MLP, "vector", (2, 2, 1), layers=1),
+    "mlp-dropout": conditioner(MLP, "vector", (3,), dropout=0.5),
+    "convnet": conditioner(ConvNet, "image"),
+    "convnet-context": conditioner(ConvNet, "image", (3,)),
+    "convnet-no-hidden": conditioner(ConvNet, "image", (2, 3, 2), hidden=0),
+    "convnet-dropout": conditioner(ConvNet, "image", dropout=0.5, normalization="none"),
+}
+
+PUBLISHED = {"identity": "s(0) = sigmoid(2) = 0.88, as published"}
+
+
+def subjects() -> dict[str, Subject]:
+    """All of them by name."""
+    transformers = {
+        f"{name}-{len(event)}d": TransformerSubject(
+            make, event, expected_failures=PUBLISHED if name == "affine-sigmoid" else {}
+        )
+        for name, make in TRANSFORMERS.items()
+        for event in ((5,), (2, 3, 2))
+    }
+    toys = ("moons", "circles", "rings", "spirals", "gaussians", "checkerboard")
+    return {
+        **{name: BijectorSubject(make) for name, make in BIJECTORS.items()},
+        **{f"conditional-{name}": BijectorSubject(*case) for name, case in CONDITIONAL.items()},
+        **transformers,
+        **SPLITS,
+        **CONDITIONERS,
+        **{
+            f"normal-{len(event)}d": BaseSubject(lambda event=event: StandardNormal(event))
+            for event in ((1,), (2,), ODD)
+        },
+        **{f"toy-{name}": DatasetSubject(lambda name=name: ToyPoints(name, n=500, noise=0.05)) for name in toys},
+        "digits": DatasetSubject(Digits),
+    }

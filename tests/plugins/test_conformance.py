@@ -1,26 +1,11 @@
-"""Every first-party layer and transformer through the conformance kit, by the calls that a third party makes."""
+"""Everything first-party through the conformance kit, by the call that a third party makes."""
 
 import pytest
 
-from flowkit.testing import CHECKS, Elementwise, Subject
-from tests.plugins.cases import BIJECTORS, CONDITIONAL, TRANSFORMERS
+from flowkit.testing import parametrize_with_checks
+from tests.plugins.cases import subjects
 
 
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("name", BIJECTORS)
-def test_bijector(name, check):
-    CHECKS[check](Subject(BIJECTORS[name]))
-
-
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("name", CONDITIONAL)
-def test_conditional_bijector(name, check):
-    make, context_shape = CONDITIONAL[name]
-    CHECKS[check](Subject(make, context_shape))
-
-
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("event", [(5,), (2, 3, 2), (1,)], ids=str)
-@pytest.mark.parametrize("name", TRANSFORMERS)
-def test_transformer(name, event, check):
-    CHECKS[check](Subject(lambda: Elementwise(TRANSFORMERS[name](), event)))
+@parametrize_with_checks(subjects(), slow=pytest.mark.slow)
+def test_conformance(subject, check):
+    check(subject)

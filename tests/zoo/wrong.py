@@ -1,39 +1,44 @@
-"""Wrong bijectors, each with a bug that was shipped somewhere or easily could be, and the check that catches it."""
+"""Wrong bijectors."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 
 from flowkit.flow import Bijector, ChannelLinear
-from flowkit.testing import Elementwise
-from flowkit_glow.actnorm import ActNorm
+from flowkit_glow.actnorm import ActNorm, normalizing
 from flowkit_glow.affine import Affine
 from flowkit_glow.conv1x1 import Conv1x1
 from flowkit_glow.permute import Permute
 from flowkit_glow.splits import Channels
 from flowkit_glow.squeeze import Squeeze
-from flowkit_spline.rational_quadratic import RationalQuadratic
 from tests.plugins.cases import coupling
-
-EVENT = (4, 3, 2)
-ZOO: dict[str, tuple] = {}
-"""name -> (how to make it, the check that must fail, context shape)."""
+from tests.zoo.zoo import wrong
 
 
-def wrong(check: str, context_shape: tuple[int, ...] | None = None, event=EVENT):
-    """Put a class into the zoo."""
+class _Scaled(ActNorm):
+    """Actnorm whose log-dets are changed by ``report``."""
 
-    def register(cls):
-        ZOO[cls.__name__] = (lambda: cls(event), check, context_shape)
-        return cls
+    def report(self, log_det: Tensor) -> Tensor:
+        raise NotImplementedError
 
-    return register
+    def forward_and_log_det(self, x, context=None):
+        y, log_det = super().forward_and_log_det(x, context)
+        return y, self.report(log_det)
+
+    def inverse_and_log_det(self, y, context=None):
+        x, log_det = super().inverse_and_log_det(y, context)
+        return x, self.report(log_det)
 
 
-@wrong("log_det")
+# Log-dets: a round trip passes on all of these
+
+
+@wrong("bijector", "log_det", "short by the factor h·w = 6: did you forget the spatial positions")
 class ForgetsPositions(Conv1x1):
-    """log|det W| without h·w: off by that factor on every image, and passes any round trip."""
+    """log abs det W without h·w: off by that factor on every image."""
 
     def forward_and_log_det(self, x, context=None):
         y, log_det = super().forward_and_log_det(x, context)
@@ -44,91 +49,250 @@ class ForgetsPositions(Conv1x1):
         return x, log_det / 6
 
 
-@wrong("log_det")
+@wrong("bijector", "log_det", r"\(h·w - 1\) times Σ log_tail, .* did you forget the spatial positions of log_tail")
+class ForgetsPositionsOfOneTerm(Bijector):
+    """One of several terms is summed over the channels only: Σ log t, where it is h·w Σ log t."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.log_tail = nn.Parameter(torch.zeros(event[0], 1, 1))
+
+    def forward_and_log_det(self, x, context=None):
+        y = torch.sinh(self.log_tail.exp() * torch.asinh(x))
+        return y, self._log_det(x, y)
+
+    def inverse_and_log_det(self, y, context=None):
+        x = torch.sinh(torch.asinh(y) * (-self.log_tail).exp())
+        return x, -self._log_det(x, y)
+
+    def _log_det(self, x, y):
+        each = (torch.log1p(y.square()) - torch.log1p(x.square())) / 2
+        return each.flatten(1).sum(1) + self.log_tail.sum()
+
+
+@wrong("bijector", "log_det", seen="a common misprint, h·w·∏ s for (∏ s)^(h·w)")
 class ProductInsteadOfSum(ActNorm):
-    """h·w·∏ s, as the notes have it."""
+    """h·w·∏ s, where it is h·w·Σ log s."""
 
     def log_det(self):
         return self.log_scale.exp().prod()
 
 
-@wrong("log_det")
+@wrong("bijector", "log_det", "it is the determinant: did you forget the log", event=(4,))
+class ForgetsTheLog(_Scaled):
+    """The determinant itself."""
+
+    def report(self, log_det):
+        return log_det.exp()
+
+
+@wrong("bijector", "log_det", "the sign is wrong", seen="VincentStimper/normalizing-flows#27")
 class WrongSign(ActNorm):
+    """Both directions have the log-det of the other one."""
+
     def log_det(self):
         return -super().log_det()
 
 
-@wrong("inverse_log_det")
+@wrong("bijector", "inverse_log_det", "log-det of the other direction", seen="ikostrikov/pytorch-flows#16")
 class InverseReturnsForwardLogDet(ActNorm):
+    """The inverse returns the log-det of the forward map."""
+
     def inverse_and_log_det(self, y, context=None):
         x, log_det = super().inverse_and_log_det(y, context)
         return x, -log_det
 
 
-@wrong("log_det")
+@wrong("bijector", "log_det", "it is 0: did you forget")
+class NoLogDet(_Scaled):
+    """Returns zeros, as the layers beside it do that only reorder."""
+
+    def report(self, log_det):
+        return torch.zeros_like(log_det)
+
+
+@wrong("bijector", "log_det", "short by the factor 24, the event's size: is it a mean")
+class MeanInsteadOfSum(_Scaled):
+    """The mean over the event, so that losses are of the same size for all events."""
+
+    def report(self, log_det):
+        return log_det / math.prod(self.event_shape)
+
+
+@wrong("bijector", "log_det", "is it log2 instead of log")
+class LogDetInBits(_Scaled):
+    """Bits in one layer, nats in the others."""
+
+    def report(self, log_det):
+        return log_det / math.log(2)
+
+
+@wrong("bijector", "log_det", "twice too large")
+class VarianceForScale(_Scaled):
+    """Takes the log of the variance where the map divides by the standard deviation."""
+
+    def report(self, log_det):
+        return 2 * log_det
+
+
+@wrong("bijector", "log_det", "belongs to the initial parameters", seen="pyro-ppl/pyro#2384")
 class LogDetOfInitialWeights(Conv1x1):
-    """The determinant is computed once, when W is still a rotation."""
+    """The determinant is computed once, in __init__, when W is still a rotation."""
 
     def __init__(self, event):
         super().__init__(event)
-        self.cached = super().log_det().detach()
+        self.register_buffer("cached", super().log_det().detach())
 
     def log_det(self):
         return self.cached
 
 
-@wrong("gradients")
+@wrong("bijector", "log_det", seen="wohlert/semi-supervised-pytorch#21")
+class EveryRowHasTheSumOfAll(ActNorm):
+    """The log-det is summed over the batch, and broadcast to every row."""
+
+    def forward_and_log_det(self, x, context=None):
+        y, log_det = super().forward_and_log_det(x, context)
+        return y, log_det.sum().expand(x.shape[0])
+
+
+@wrong("bijector", "shapes", "log_det .* is a single number", seen="pymc-devs/pymc#798")
+class SumsLogDetOverBatch(_Scaled):
+    """One number for the whole batch."""
+
+    def report(self, log_det):
+        return log_det.sum()
+
+
+@wrong("bijector", "shapes", "log_det .* is a single number")
+class LogDetWithoutBatch(ActNorm):
+    """A constant log-det is returned as it is, without a batch dimension."""
+
+    def forward_and_log_det(self, x, context=None):
+        return super().forward_and_log_det(x, context)[0], self.log_det()
+
+
+# Gradients
+
+
+@wrong("bijector", "gradients")
 class DetachedLogDet(ActNorm):
-    """The value is right, but nothing learns from it."""
+    """The log-det has the right value, and nothing learns from it."""
 
     def log_det(self):
         return super().log_det().detach()
 
 
-@wrong("gradients")
+@wrong("bijector", "gradients")
 class DetachedScale(ActNorm):
+    """Values through .data or .detach(): the map has no gradient for its scale."""
+
     def channels(self, v):
         return v * self.log_scale.exp().detach() + self.bias
 
 
-@wrong("batch_independence")
+@wrong("bijector", "memory")
+class DrawsAtEachRun(ActNorm):
+    """Counts its calls and lets the count into the map: recomputing a checkpoint gives another gradient."""
+
+    calls = 0
+
+    def channels(self, v):
+        type(self).calls += self.training and torch.is_grad_enabled()
+        return super().channels(v * (1 + 0.01 * type(self).calls))
+
+
+# Batches, state, modes, devices
+
+
+@wrong("bijector", "batch_independence")
 class BatchMixing(ActNorm):
-    """Normalises by the statistics of the batch at hand."""
+    """Subtracts the mean of the batch at hand."""
 
     def channels(self, v):
         return super().channels(v - v.mean(0).detach())
 
 
-@wrong("input_untouched", event=(5,))
+@wrong("bijector", "batch_independence", seen="kamenbliznashki/normalizing_flows#13")
+class BatchNormalization(ActNorm):
+    """In training the statistics of the batch at hand, in evaluation running ones: rows depend on each other."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.register_buffer("mean", torch.zeros(event[0]))
+
+    def channels(self, v):
+        mean = v.mean(0) if self.training else self.mean
+        return super().channels(v - mean)
+
+    def channels_inverse(self, v):
+        return super().channels_inverse(v) + self.mean
+
+
+@wrong("bijector", "modes")
+class OtherScaleInTraining(ActNorm):
+    """A temperature that is applied in one mode only."""
+
+    def channels(self, v):
+        return super().channels(v) * (0.9 if self.training else 1.0)
+
+
+@wrong("bijector", "train_log_det")
+class DropoutOnTheEvent(ActNorm):
+    """Dropout on the event itself, instead of inside a network: what is scaled in training counts in no log-det."""
+
+    def channels(self, v):
+        return super().channels(nn.functional.dropout(v, 0.2, self.training))
+
+
+@wrong("bijector", "input_untouched", event=(5,))
 class WritesIntoInput(ActNorm):
+    """mul_ and add_ save memory, and change the caller's data."""
+
     def channels(self, v):
         return v.mul_(self.log_scale.exp().detach()).add_(self.bias.detach())
 
 
-@wrong("shapes")
-class SumsLogDetOverBatch(ActNorm):
+@wrong("bijector", "pure", "belongs into initialize", seen="bayesiains/nflows#4, rosinality/glow-pytorch#6")
+class InitializesInForward(ActNorm):
+    """The first forward pass sets the parameters, and the flag that says so is not in state_dict: a loaded model
+    forgets what it learned on its first batch."""
+
+    ready = False
+
     def forward_and_log_det(self, x, context=None):
-        y, log_det = super().forward_and_log_det(x, context)
-        return y, log_det.sum()
+        if not self.ready:
+            with torch.no_grad():
+                self.initialize(x)
+            self.ready = True
+        return super().forward_and_log_det(x, context)
 
 
-@wrong("shapes")
-class LogDetWithoutBatch(ActNorm):
-    def forward_and_log_det(self, x, context=None):
-        return super().forward_and_log_det(x, context)[0], self.log_det()
+@wrong("bijector", "initialize")
+class NaNOnConstantChannel(ActNorm):
+    """Divides by a standard deviation that is 0 where a channel is constant, as at the border of digits."""
+
+    def initialize(self, x, context=None):
+        rows = x.movedim(1, -1).flatten(0, -2)
+        self.log_scale.copy_(-rows.std(0, correction=0).log())
+        self.bias.copy_(-rows.mean(0) / rows.std(0, correction=0))
 
 
-@wrong("round_trip")
-class InverseByForwardPermutation(Permute):
-    def __init__(self, event):
-        super().__init__(event, "random")
-        self.index = torch.tensor([1, 2, 3, 0])
+@wrong("bijector", "initialize", "log_det of forward_and_log_det")
+class LogDetOfTheFirstBatch(ActNorm):
+    """initialize keeps a log-det of its own: that of the statistics that it saw, not of the parameters that it set."""
 
-    def channels_inverse(self, v):
-        return v[:, self.index]
+    found = None
+
+    def initialize(self, x, context=None):
+        super().initialize(x, context)
+        self.found = -normalizing(x)[0].sum()
+
+    def log_det(self):
+        return super().log_det() if self.found is None else self.found
 
 
-@wrong("state")
+@wrong("bijector", "state", "did you forget register_buffer", seen="ikostrikov/pytorch-flows#17, pyro-ppl/pyro#2436")
 class OrderNotInState(Permute):
     """The permutation is drawn anew in each process, and not saved."""
 
@@ -139,45 +303,116 @@ class OrderNotInState(Permute):
         self.index = order
 
 
-@wrong("precision")
+@wrong("bijector", "device", "did you forget register_buffer", seen="nearly every first version")
+class ScaleStaysOnTheCPU(ActNorm):
+    """A plain tensor as attribute: .to(device) leaves it behind."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.unit = torch.full((event[0],), 2.0, dtype=torch.float64)
+
+    def channels(self, v):
+        return super().channels(v) * self.unit
+
+    def channels_inverse(self, v):
+        return super().channels_inverse(v / self.unit)
+
+    def log_det(self):
+        return super().log_det() + self.unit.log().sum()
+
+
+@wrong("bijector", "device", "is on the cpu", seen="tonyduan/normalizing-flows#6")
+class LogDetOnTheCPU(Permute):
+    """torch.zeros without a device, for a log-det that is 0."""
+
+    def forward_and_log_det(self, x, context=None):
+        return super().forward_and_log_det(x, context)[0], torch.zeros(x.shape[0], dtype=x.dtype)
+
+
+@wrong("bijector", "device", "asks for a value", seen="bayesiains/nflows#23")
+class BranchesOnValues(ActNorm):
+    """if x.any(): the GPU waits for the CPU, and one branch is lost in an exported graph."""
+
+    def channels(self, v):
+        return super().channels(v) if (v.abs() < 1e9).any() else v
+
+
+@wrong("bijector", "precision")
 class Downcasts(ActNorm):
+    """.float() somewhere on the way."""
+
     def channels(self, v):
         return super().channels(v).float()
 
 
-@wrong("export")
+@wrong("bijector", "round_trip", seen="greta-dev/greta#85")
+class RoundsToFloat(ActNorm):
+    """fp64 in and out, fp32 in between: half of the digits are gone."""
+
+    def channels(self, v):
+        return super().channels(v.float()).to(v.dtype) if v.dtype == torch.float64 else super().channels(v)
+
+
+@wrong("bijector", "export")
 class FreezesTheBatch(ActNorm):
-    """Right in torch; its ONNX graph would only take the batch size that it was exported with."""
+    """int(x.shape[0]): right in torch; its ONNX graph only takes the batch size that it was exported with."""
 
     def forward_and_log_det(self, x, context=None):
         y, log_det = super().forward_and_log_det(x, context)
         return y, log_det[:1].expand(int(x.shape[0])) if len(x) == 3 else log_det
 
 
-@wrong("initialize")
-class NaNOnConstantChannel(ActNorm):
-    def initialize(self, x, context=None):
-        rows = x.movedim(1, -1).flatten(0, -2)
-        self.log_scale.copy_(-rows.std(0, correction=0).log())
-        self.bias.copy_(-rows.mean(0) / rows.std(0, correction=0))
+# Structures
 
 
-@wrong("merge")
+@wrong("bijector", "round_trip")
+class InverseByForwardPermutation(Permute):
+    """The inverse applies the permutation a second time: right for a reversal only."""
+
+    def __init__(self, event):
+        super().__init__(event, "random")
+        self.index = torch.tensor([1, 2, 3, 0])
+
+    def channels_inverse(self, v):
+        return v[:, self.index]
+
+
+@wrong("bijector", "merge", "is the map affine")
 class NotAffine(ChannelLinear):
     """Calls itself channel-linear and is not: merging would change the model."""
 
     def channels(self, v):
-        return v.sinh()
+        return v.asinh()
 
     def channels_inverse(self, v):
-        return v.asinh()
+        return v.sinh()
 
     def log_det(self):
         return torch.zeros(())
 
 
-@wrong("shapes", event=(1, 4, 4))
+@wrong("bijector", "freeze")
+class FreezesAtInitialWeights(Bijector):
+    """freeze gives what was computed in __init__, before training."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.layer, self.frozen = ActNorm(event), [ActNorm(event)]
+
+    def forward_and_log_det(self, x, context=None):
+        return self.layer.forward_and_log_det(x, context)
+
+    def inverse_and_log_det(self, y, context=None):
+        return self.layer.inverse_and_log_det(y, context)
+
+    def freeze(self):
+        return self.frozen[0]
+
+
+@wrong("bijector", "shapes", event=(1, 4, 4))
 class ShapeRuleDisagrees(Squeeze):
+    """output_shape says something else than the tensor has."""
+
     @property
     def output_shape(self):
         return (2, 2, 4)
@@ -195,8 +430,8 @@ class _Coupled(Bijector):
         return self.inner.inverse_and_log_det(y, context)
 
 
-@wrong("log_det")
-class LogDetOfKeptPartToo(_Coupled):
+@wrong("bijector", "log_det", "twice too large: is a part counted twice")
+class LogDetOfBothParts(_Coupled):
     """Counts the scales twice, as if both parts were transformed."""
 
     def forward_and_log_det(self, x, context=None):
@@ -204,7 +439,7 @@ class LogDetOfKeptPartToo(_Coupled):
         return y, 2 * log_det
 
 
-@wrong("round_trip")
+@wrong("bijector", "round_trip")
 class ConditionsOnTransformedPart(_Coupled):
     """The network reads what it transforms: no inverse, no triangular Jacobian."""
 
@@ -214,9 +449,9 @@ class ConditionsOnTransformedPart(_Coupled):
         return self.inner.split.merge(kept, y), log_derivative.flatten(1).sum(1)
 
 
-@wrong("round_trip", event=(3, 2, 2))
+@wrong("bijector", "round_trip", seen="VincentStimper/normalizing-flows#62, pclucas14/pytorch-glow#5", event=(3, 2, 2))
 class WorksForEvenChannels(_Coupled):
-    """Splits with chunk, which gives other halves than the inverse expects where the number is odd."""
+    """Halves of other sizes on the way back than on the way there, where the number of channels is odd."""
 
     def __init__(self, event):
         super().__init__(event)
@@ -230,43 +465,32 @@ class _Chunk(Channels):
         return torch.cat([whole[:, half + 1 :], whole[:, : half + 1]], 1) if self.event_shape[0] % 2 else whole
 
 
-class _SharpEdges(RationalQuadratic):
-    """Forgets that the knots' slopes at ±B are 1: the log-derivative jumps, the value does not."""
-
-    def forward(self, x, theta):
-        y, log_derivative = super().forward(x, theta)
-        return y, torch.where(x.abs() < self.bound, log_derivative, torch.ones_like(x))
-
-
-ZOO["WrongInSplineTails"] = (lambda: Elementwise(_SharpEdges(bound=0.5), (8,)), "log_det", None)
-
-
-class _NoClamp(Affine):
-    def inverse(self, y, theta):
-        x, log_derivative = super().inverse(y, theta)
-        return x, -log_derivative
-
-
-class _SumsTooEarly(Affine):
-    def forward(self, x, theta):
-        y, log_derivative = super().forward(x, theta)
-        return y, log_derivative.sum(-1)
-
-
-ZOO["LogDerivativeNotElementwise"] = (lambda: Elementwise(_SumsTooEarly(), (2, 3)), "shapes", None)
-ZOO["TransformerInverseSign"] = (lambda: Elementwise(_NoClamp(), (4,)), "inverse_log_det", None)
-
-
-class _IgnoresContextBackwards(Bijector):
-    def __init__(self):
-        super().__init__((3,))
-        self.linear = nn.Linear(2, 3)
+class _Conditional(Bijector):
+    def __init__(self, event):
+        super().__init__(event)
+        self.linear = nn.Linear(2, event[0])
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None):
-        return x + self.linear(context), x.new_zeros(len(x))
+        return x + self.linear(context), x.new_zeros(x.shape[0])
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None):
-        return y, y.new_zeros(len(y))
+        return y - self.linear(context), y.new_zeros(y.shape[0])
 
 
-ZOO["InverseIgnoresContext"] = (_IgnoresContextBackwards, "round_trip", (2,))
+@wrong("bijector", "round_trip", seen="rll/deepul#7", event=(3,), context=(2,))
+class InverseIgnoresContext(_Conditional):
+    """The context is passed on in one direction only."""
+
+    def inverse_and_log_det(self, y, context=None):
+        return y, y.new_zeros(y.shape[0])
+
+
+@wrong("bijector", "context", "ignores its context", event=(3,), context=(2,))
+class IgnoresContext(_Conditional):
+    """The context goes into a product with a zero that nothing trains away, or nowhere."""
+
+    def forward_and_log_det(self, x, context=None):
+        return super().forward_and_log_det(x, torch.zeros_like(context))
+
+    def inverse_and_log_det(self, y, context=None):
+        return super().inverse_and_log_det(y, torch.zeros_like(context))

@@ -1,0 +1,200 @@
+"""What a bijector must do beside what every module must.
+
+The judge of a log-det is the Jacobian by automatic differentiation, in fp64, on perturbed parameters: a round trip
+proves nothing about it.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import get_args
+
+import torch
+from torch import Tensor
+from torch.func import jacrev
+
+from flowkit.flow import Bijector, ChannelLinear, Composition, Flow
+from flowkit.flow.channel_linear import ChannelRun
+from flowkit.flow.composition import frozen
+from flowkit.spec.model import Train
+from flowkit.testing import hints
+from flowkit.testing.compare import LOG_DET_TOLERANCE, MERGE_TOLERANCE, ROUND_TRIP_TOLERANCE, all_close, close
+from flowkit.testing.perturbation import seeded
+from flowkit.testing.subjects import BijectorSubject, Call, NotApplicable
+
+MEMORY_STRATEGIES: tuple[str, ...] = get_args(Train.model_fields["memory"].annotation)
+
+
+def round_trip(subject: BijectorSubject) -> None:
+    """inverse(forward(x)) = x and forward(inverse(y)) = y to 1e-10, and the log-dets cancel."""
+    bijector = subject.module()
+    x, context = subject.batch(bijector)
+    y, there = bijector.forward_and_log_det(x, context)
+    back, again = bijector.inverse_and_log_det(y, context)
+    close("inverse(forward(x)) - x", back, x, ROUND_TRIP_TOLERANCE)
+    close("forward log_det + inverse log_det", there, -again, LOG_DET_TOLERANCE * (1 + there.abs().max().item()))
+    y, context = subject.batch(bijector, shape=bijector.output_shape)
+    x, _ = bijector.inverse_and_log_det(y, context)
+    close("forward(inverse(y)) - y", bijector.forward_and_log_det(x, context)[0], y, ROUND_TRIP_TOLERANCE)
+
+
+def log_det(subject: BijectorSubject) -> None:
+    """Forward log_det is log|det| of the Jacobian by autodiff, to 1e-9."""
+    bijector = subject.module()
+    _against_autodiff(subject, bijector, subject.calls(bijector)[0])
+
+
+def inverse_log_det(subject: BijectorSubject) -> None:
+    """Inverse log_det is log|det| of the Jacobian of the inverse by autodiff, to 1e-9."""
+    bijector = subject.module()
+    _against_autodiff(subject, bijector, subject.calls(bijector)[1])
+
+
+def train_log_det(subject: BijectorSubject) -> None:
+    """The same in training mode, where a network may draw random numbers: with the same draws for both."""
+    bijector = subject.module().train()
+    for call in subject.calls(bijector, 1):
+        _against_autodiff(subject, bijector, call)
+
+
+def _against_autodiff(subject: BijectorSubject, bijector: Bijector, call: Call) -> None:
+    given = _seeded_call(subject, bijector, call)[1].detach()
+    expected = _by_autodiff(subject, bijector, call)
+    error = (given - expected).abs() / expected.abs().clamp(min=1)
+    worst = int(error.nan_to_num(math.inf).argmax())
+    assert error[worst] <= LOG_DET_TOLERANCE, (
+        f"log_det of {call.method} is {given[worst]:.12g}; the Jacobian by autodiff has {expected[worst]:.12g}"
+        f"{_hint(subject, bijector, call, given, expected)}"
+    )
+
+
+def _hint(subject: BijectorSubject, bijector: Bijector, call: Call, given: Tensor, expected: Tensor) -> str:
+    initial = _by_autodiff(subject, subject.fresh().train(bijector.training), call)
+    if given.any() and torch.allclose(given, initial, rtol=1e-6, atol=1e-6):
+        return "; it belongs to the initial parameters: is it computed once, in __init__, instead of at each call?"
+    return hints.explain(given, expected, bijector.event_shape, bijector)
+
+
+def _by_autodiff(subject: BijectorSubject, bijector: Bijector, call: Call) -> Tensor:
+    """log|det| of each row's Jacobian, [rows]."""
+    size = math.prod(bijector.event_shape)
+    rows = []
+    for row in range(len(call.inputs[0])):
+        one, *rest = (t[row : row + 1] for t in call.inputs)
+
+        def direction(v: Tensor, rest: list[Tensor] = rest) -> Tensor:
+            return _seeded_call(subject, bijector, Call(call.method, (v, *rest), call.returns))[0]
+
+        rows.append(torch.linalg.slogdet(jacrev(direction)(one).reshape(size, size)).logabsdet)
+    return torch.stack(rows)
+
+
+def _seeded_call(subject: BijectorSubject, bijector: Bijector, call: Call) -> tuple[Tensor, ...]:
+    with seeded(subject.seed):
+        return tuple(call(bijector).values())
+
+
+def context(subject: BijectorSubject) -> None:
+    """Both directions read the context: with another one the output is another."""
+    if subject.context_shape is None:
+        raise NotApplicable("takes no context")
+    bijector = subject.module()
+    for call in subject.calls(bijector):
+        x, c = call.inputs
+        outputs, others = call(bijector), Call(call.method, (x, c + 1), call.returns)(bijector)
+        assert any(not torch.equal(value, others[name]) for name, value in outputs.items()), (
+            f"{call.method} ignores its context"
+        )
+
+
+def initialize(subject: BijectorSubject) -> None:
+    """initialize leaves a finite map with the right log-det: on a usual batch, on constant data, on a batch of one.
+
+    In a flow it happens once: a second initialize, or one after load_state_dict, changes nothing.
+    """
+    x, context = subject.batch(subject.fresh(), 8)
+    batches = {"a batch": x, "constant data": torch.full_like(x, 0.3), "a batch of one": x[:1]}
+    for name, rows in batches.items():
+        bijector = subject.fresh()
+        given = None if context is None else context[: len(rows)]
+        with torch.no_grad():
+            bijector.initialize(rows, given)
+            y, log_det = bijector.forward_and_log_det(rows, given)
+        assert y.isfinite().all() and log_det.isfinite().all(), f"not finite after initialize on {name}"
+        _against_autodiff(subject, bijector, subject.calls(bijector, 1)[0])
+    _initialize_in_a_flow(subject, x, context)
+
+
+def _initialize_in_a_flow(subject: BijectorSubject, x: Tensor, context: Tensor | None) -> None:
+    flow, resumed = _flow(subject, subject.fresh()), _flow(subject, subject.fresh())
+    flow.initialize(x, context)
+    state = {name: t.clone() for name, t in flow.state_dict().items()}
+    resumed.load_state_dict(state)
+    for what, again in {"second initialize": flow, "initialize after load_state_dict": resumed}.items():
+        again.initialize(2 * x + 1, context)
+        again.log_prob(2 * x + 1, context)
+        for name, value in again.state_dict().items():
+            assert torch.equal(value, state[name]), f"a {what} changes {name}"
+
+
+def memory(subject: BijectorSubject) -> None:
+    """Under every memory strategy the gradients, for parameters, x and context, are those under ``store``."""
+    flow = _flow(subject, subject.module()).train()
+    expected = _flow_gradients(subject, flow, "store")
+    for strategy in MEMORY_STRATEGIES:
+        all_close(f"under memory: {strategy}", _flow_gradients(subject, flow, strategy), expected, 1e-10)
+
+
+def _flow_gradients(subject: BijectorSubject, flow: Flow, strategy: str) -> dict[str, Tensor]:
+    x, context = subject.batch(flow)
+    inputs = {"x": x.requires_grad_()} | ({} if context is None else {"context": context.requires_grad_()})
+    wanted = inputs | dict(flow.named_parameters())
+    flow.memory = strategy
+    with seeded(subject.seed):
+        loss = flow.log_prob(x, context).sum()
+        grads = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True, materialize_grads=True)
+    return {f"gradient of {name}": grad for name, grad in zip(wanted, grads, strict=True)}
+
+
+def _flow(subject: BijectorSubject, bijector: Bijector) -> Flow:
+    shape = subject.context_shape
+    return Flow([bijector], context=None if shape is None else {"shape": shape}).double()
+
+
+def merge(subject: BijectorSubject) -> None:
+    """A channel-linear layer merges with its neighbours: the run is its layers one after another."""
+    layers = [subject.module(seed) for seed in range(3)]
+    if not isinstance(layers[0], ChannelLinear):
+        raise NotApplicable("not channel-linear")
+    run = ChannelRun(layers)
+    x, context = subject.batch(layers[0])
+    y, log_det = x, torch.zeros(len(x), dtype=x.dtype)
+    for layer in layers:
+        y, term = layer.forward_and_log_det(y, context)
+        log_det = log_det + term
+    scale = 1 + y.abs().max().item()
+    merged, merged_log_det = run.forward_and_log_det(x)
+    close("merged - layer by layer: is the map affine?", merged, y, MERGE_TOLERANCE * scale)
+    close("merged log_det - layer by layer", merged_log_det.expand(len(x)), log_det, MERGE_TOLERANCE * scale)
+    back = run.inverse_and_log_det(y)[0]
+    unmerged = y
+    for layer in reversed(layers):
+        unmerged, _ = layer.inverse_and_log_det(unmerged, context)
+    close("merged inverse - layer by layer", back, unmerged, MERGE_TOLERANCE * scale)
+
+
+def freeze(subject: BijectorSubject) -> None:
+    """What freeze gives does the same as the layer, and leaves the layer as it was."""
+    bijector = subject.module()
+    calls = subject.calls(bijector)
+    expected = [call(bijector) for call in calls]
+    frozen_bijector = Composition(frozen([copy.deepcopy(bijector)], torch.float64, torch.device("cpu")))
+    for call, outputs in zip(calls, expected, strict=True):
+        all_close("frozen", call(frozen_bijector), outputs, ROUND_TRIP_TOLERANCE)
+        all_close("of the layer that was frozen", call(bijector), outputs, 0)
+
+
+CHECKS = (
+    round_trip, log_det, inverse_log_det, train_log_det, context, initialize, memory, merge, freeze,
+)  # fmt: skip

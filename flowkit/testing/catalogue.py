@@ -1,0 +1,37 @@
+"""All checks by kind and by their stable ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from flowkit.testing import bases, bijectors, conditioners, datasets, slow, splits, transformers
+from flowkit.testing.common import COMMON
+
+Check = Callable[[Any], None]
+"""Takes a subject; raises AssertionError saying what is wrong, or NotApplicable."""
+
+
+def _by_id(*groups: Iterable[Check]) -> dict[str, Check]:
+    return {check.__name__: check for group in groups for check in group}
+
+
+CHECKS: Mapping[str, Mapping[str, Check]] = {
+    "bijector": _by_id(COMMON, bijectors.CHECKS),
+    "transformer": _by_id(COMMON, transformers.CHECKS),
+    "split": _by_id(COMMON, splits.CHECKS),
+    "conditioner": _by_id(COMMON, conditioners.CHECKS),
+    "base": _by_id(COMMON, bases.CHECKS),
+    "dataset": _by_id(datasets.CHECKS),
+}
+"""Each kind's checks. An id never changes its meaning; what it means is the first line of the check's docstring."""
+
+SLOW_CHECKS: Mapping[str, Mapping[str, Check]] = {
+    kind: {} if kind == "dataset" else _by_id(slow.CHECKS) for kind in CHECKS
+}
+"""Those that take seconds, and run when asked for."""
+
+
+def describe(check: Check) -> str:
+    """What a check asks for, in one line."""
+    return (check.__doc__ or "").partition("\n")[0]

@@ -1,0 +1,192 @@
+"""What every module that a plugin brings must do, whatever its kind. The name of each check is its stable id."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch.autograd.gradcheck import GradcheckError, gradcheck
+
+from flowkit.flow.tracing import Method, why_untraceable
+from flowkit.testing.compare import all_close, close, equal_shapes
+from flowkit.testing.perturbation import seeded
+from flowkit.testing.subjects import Call, ModuleSubject
+
+
+def shapes(subject: ModuleSubject) -> None:
+    """Every output has the shape that it should, for batches of 0, 1 and 3."""
+    module = subject.module()
+    for n in (0, 1, 3):
+        for call in subject.calls(module, n):
+            for (name, value), shape in zip(call(module).items(), call.returns.values(), strict=True):
+                assert value.dim(), f"{name} is a single number: one for each row is wanted, as flatten(1).sum(1) gives"
+                equal_shapes(f"{name} for a batch of {n}", value.shape, (n, *shape))
+
+
+def precision(subject: ModuleSubject) -> None:
+    """fp32 in gives fp32 out, fp64 in gives fp64 out."""
+    for dtype in (torch.float32, torch.float64):
+        module = subject.module().to(dtype)
+        for call in subject.calls(subject.module()):
+            for name, value in call.map(lambda t, dtype=dtype: t.to(dtype))(module).items():  # type: ignore[misc]
+                assert value.dtype == dtype, f"{name}: given {dtype}, got {value.dtype}"
+
+
+def device(subject: ModuleSubject) -> None:
+    """It runs on the device of its inputs: nothing stays behind on the CPU, nothing waits for a value.
+
+    Judged with tensors that have a device and no values; where there is a GPU, also by running there.
+    """
+    module = subject.module()
+    calls = subject.calls(module)
+    for call in calls:
+        _run_without_values(module, call)
+    if torch.cuda.is_available():
+        there = copy.deepcopy(module).cuda()
+        for call in calls:
+            outputs = call.map(Tensor.cuda)(there)
+            all_close("on the GPU - on the CPU", {k: v.cpu() for k, v in outputs.items()}, call(module), 1e-9)
+
+
+def _run_without_values(module: nn.Module, call: Call) -> None:
+    state = {f"module.{n}": t for n, t in (*module.named_parameters(), *module.named_buffers())}
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            away = {name: torch.empty_like(t, device="meta") for name, t in state.items()}
+            inputs = tuple(torch.empty_like(t, device="meta") for t in call.inputs)
+            output = torch.func.functional_call(Method(module, call.method), away, inputs)
+    except (DataDependentOutputException, DynamicOutputShapeException) as error:
+        raise AssertionError(
+            f"{call.method} asks for a value ({error}), and a GPU would wait: does it branch on values, or use "
+            ".item() or float()? torch.where does neither"
+        ) from error
+    except RuntimeError as error:
+        if "device" not in str(error):
+            raise
+        raise AssertionError(
+            f"{call.method} mixes the device of its input with the CPU: did you forget register_buffer, or "
+            f"device=x.device where it makes a tensor? ({error})"
+        ) from error
+    for name, value in zip(call.returns, output if isinstance(output, tuple) else (output,), strict=True):
+        assert value.device.type == "meta", f"{name} of {call.method} is on the {value.device}, not where the input is"
+
+
+def batch_independence(subject: ModuleSubject) -> None:
+    """Each row comes out as it does alone, and in training mode whatever the other rows are."""
+    module = subject.module()
+    for call in subject.calls(module):
+        together = call(module)
+        for row in range(len(call.inputs[0])):
+            alone = call.map(lambda t, row=row: t[row : row + 1])(module)  # type: ignore[misc]
+            for name, value in alone.items():
+                whole = together[name]
+                assert whole.dim() and len(whole) == len(call.inputs[0]), f"{name} has no batch dimension"
+                close(f"{name}: row {row} alone - in the batch", value[0], whole[row], 1e-9)
+    module.train()
+    for call in subject.calls(module):
+        changed = call.map(lambda t: torch.cat([t[:1], t[1:] * 0.5 + 0.1]))
+        with seeded(subject.seed):
+            first = call(module)
+        with seeded(subject.seed):
+            for name, value in changed(module).items():
+                close(f"{name}: row 0 in training, when the other rows change", value[0], first[name][0], 1e-9)
+
+
+def input_untouched(subject: ModuleSubject) -> None:
+    """Nothing writes into its input."""
+    module = subject.module()
+    for call in subject.calls(module):
+        before = [t.clone() for t in call.inputs]
+        call(module)
+        same = all(torch.equal(t, old) for t, old in zip(call.inputs, before, strict=True))
+        assert same, f"{call.method} changes its input in place: write x = x + … instead of x += …"
+
+
+def pure(subject: ModuleSubject) -> None:
+    """A call changes no parameter and no buffer, and the same input gives the same output again."""
+    for module in (subject.fresh().train(), subject.module()):
+        before = {name: t.clone() for name, t in module.state_dict().items()}
+        calls, others = subject.calls(module), subject.calls(module, seed=2)
+        first = [_without_gradients(call, module, subject.seed) for call in calls]
+        for other in others:
+            _without_gradients(other, module, subject.seed)
+        for name, value in module.state_dict().items():
+            assert torch.equal(value, before[name]), (
+                f"a call changes {name}: what depends on data belongs into initialize, which is called once"
+            )
+        for call, outputs in zip(calls, first, strict=True):
+            all_close("called again", _without_gradients(call, module, subject.seed), outputs, 0)
+
+
+@torch.no_grad()
+def _without_gradients(call: Call, module: nn.Module, seed: int) -> dict[str, Tensor]:
+    with seeded(seed):
+        return {name: value.clone() for name, value in call(module).items()}
+
+
+def modes(subject: ModuleSubject) -> None:
+    """train() and eval() give the same, unless training draws random numbers, as dropout does."""
+    module = subject.module()
+    for call in subject.calls(module):
+        evaluated = call(module.eval())
+        module.train()
+        trained, again = (_without_gradients(call, module, seed) for seed in (1, 2))
+        if all(torch.equal(value, again[name]) for name, value in trained.items()):
+            all_close("in training - in evaluation", trained, evaluated, 1e-10)
+
+
+def state(subject: ModuleSubject) -> None:
+    """state_dict, written as safetensors, holds all that decides the outputs; so does a deep copy."""
+    module, other = subject.module(), subject.module(seed=17)
+    other.load_state_dict(load(save({name: t.contiguous() for name, t in module.state_dict().items()})))
+    copied = copy.deepcopy(module)
+    for call in subject.calls(module):
+        outputs = call(module)
+        all_close(
+            "after load_state_dict: did you forget register_buffer for something that is drawn or computed?",
+            call(other), outputs, 1e-12,
+        )  # fmt: skip
+        all_close("of a deep copy", call(copied), outputs, 0)
+
+
+def gradients(subject: ModuleSubject) -> None:
+    """Gradients of each output, for each input and parameter, are those of finite differences.
+
+    A wrong gradient is wrong everywhere, but a finite difference may straddle the kink of a ReLU, once in some ten
+    thousand draws: what fails is tried at one other point.
+    """
+    module = subject.module()
+    for call, other in zip(subject.calls(module, 2), subject.calls(module, 2, seed=3), strict=True):
+        try:
+            _gradcheck(module, call)
+        except GradcheckError:
+            _gradcheck(module, other)
+
+
+def _gradcheck(module: nn.Module, call: Call) -> None:
+    inputs = [t.clone().requires_grad_() for t in call.inputs]
+    names, parameters = zip(*module.named_parameters(), strict=True) if list(module.parameters()) else ((), ())
+
+    def run(*values: Tensor) -> tuple[Tensor, ...]:
+        given = {f"module.{n}": v for n, v in zip(names, values[len(inputs) :], strict=True)}
+        output = torch.func.functional_call(Method(module, call.method), given, values[: len(inputs)])
+        tie = sum(value.sum() for value in values) * 0  # gradcheck passes over outputs that need no gradient
+        return tuple(value + tie for value in (output if isinstance(output, tuple) else (output,)))
+
+    assert gradcheck(run, (*inputs, *parameters), fast_mode=True, atol=1e-5)
+
+
+def export(subject: ModuleSubject) -> None:
+    """torch.export takes everything with a batch size left open, as ONNX graphs need."""
+    module = subject.module()
+    for call in subject.calls(module):
+        reason = why_untraceable(Method(module, call.method), call.inputs)
+        assert reason is None, f"{call.method} can't be exported with a batch size left open: {reason}"
+
+
+COMMON = (
+    shapes, precision, device, batch_independence, input_untouched, pure, modes, state, gradients, export,
+)  # fmt: skip

@@ -1,0 +1,62 @@
+"""What a conditioner must do beside what every module must."""
+
+from __future__ import annotations
+
+import torch
+
+from flowkit.testing.subjects import Call, ConditionerSubject, NotApplicable
+
+NEAR_ZERO = 0.1
+"""How large θ may be at the start."""
+
+
+def start(subject: ConditionerSubject) -> None:
+    """θ is 0, or within 0.1 of it, before training: a coupling starts near the identity."""
+    conditioner = subject.fresh()
+    largest = max(
+        value.abs().max().item() for call in subject.calls(conditioner) for value in call(conditioner).values()
+    )
+    assert largest <= NEAR_ZERO, f"θ is as large as {largest:.3g} at the start: set the last layer to zero"
+
+
+def reach(subject: ConditionerSubject) -> None:
+    """Every parameter has a gradient that is not all zero, and θ depends on the kept part."""
+    conditioner = subject.module()
+    (call,) = subject.calls(conditioner, 16)
+    kept = call.inputs[0].requires_grad_()
+    (theta,) = call(conditioner).values()
+    wanted = {"the kept part": kept, **dict(conditioner.named_parameters())}
+    gradients = torch.autograd.grad(
+        theta.square().sum(), list(wanted.values()), allow_unused=True, materialize_grads=True
+    )
+    without = [name for name, gradient in zip(wanted, gradients, strict=True) if not gradient.any()]
+    assert not without, f"θ does not depend on {', '.join(without)}: is something detached, or never called?"
+
+
+def context(subject: ConditionerSubject) -> None:
+    """The context is read: with another one θ is another."""
+    if subject.context_shape is None:
+        raise NotApplicable("takes no context")
+    conditioner = subject.module()
+    (call,) = subject.calls(conditioner)
+    kept, c = call.inputs
+    (theta,), (other,) = (Call(call.method, (kept, t), call.returns)(conditioner).values() for t in (c, c + 1))
+    assert not torch.equal(theta, other), "the context is ignored"
+
+
+def initialize(subject: ConditionerSubject) -> None:
+    """initialize leaves finite parameters: on a usual batch, on constant data, on a batch of one."""
+    (call,) = subject.calls(subject.fresh(), 8)
+    for name, batch in {
+        "a batch": call,
+        "constant data": call.map(lambda t: torch.full_like(t, 0.3)),
+        "a batch of one": call.map(lambda t: t[:1]),
+    }.items():
+        conditioner = subject.fresh()
+        with torch.no_grad():
+            conditioner.initialize(*batch.inputs)
+            finite = all(value.isfinite().all() for value in batch(conditioner).values())
+        assert finite, f"θ is not finite after initialize on {name}"
+
+
+CHECKS = (start, reach, context, initialize)

@@ -1,0 +1,67 @@
+"""The mistakes that log-dets are known for, recognised by their figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.plugin import Shape
+
+Guess = tuple[Tensor, Tensor, str]
+"""Two things that are equal if this is the mistake, and how to ask for it."""
+
+
+def explain(given: Tensor, expected: Tensor, event: Shape, module: nn.Module) -> str:
+    """The mistake that gives ``given`` instead of ``expected``, [rows] each, as a question; empty if none is known."""
+    for guesses in (
+        _reductions(given, expected),
+        _factors(given, expected, event),
+        _terms(given, expected, event, module),
+    ):
+        for one, other, question in guesses:
+            if torch.allclose(one, other, rtol=1e-8, atol=1e-9):
+                return f"; {question}"
+    return ""
+
+
+def _reductions(given: Tensor, expected: Tensor) -> Iterator[Guess]:
+    yield given, torch.zeros_like(given), "it is 0: did you forget the term that depends on x or the parameters?"
+    if len(given) > 1:
+        advice = "reduce over the event only, flatten(1).sum(1)"
+        yield given, expected.sum().expand_as(given), f"every row has the sum over the batch: {advice}"
+        yield given, expected.mean().expand_as(given), f"every row has the mean over the batch: {advice}"
+
+
+def _factors(given: Tensor, expected: Tensor, event: Shape) -> Iterator[Guess]:
+    positions, channels, size = math.prod(event[1:]), event[0], math.prod(event)
+    missing = f"h·w = {positions}"
+    if positions > 1:
+        yield given * positions, expected, f"short by the factor {missing}: did you forget the spatial positions?"
+        yield given, expected * positions, f"too large by the factor {missing}: are the positions counted twice?"
+        yield -given * positions, expected, f"the sign is wrong and the factor {missing} is missing"
+    yield -given, expected, "the sign is wrong: is it the log-det of the other direction?"
+    yield given * size, expected, f"short by the factor {size}, the event's size: is it a mean instead of a sum?"
+    yield given * channels, expected, f"short by the factor c = {channels}: is only one channel counted?"
+    yield given, expected * 2, "twice too large: is a part counted twice, or the square taken?"
+    yield given * 2, expected, "half of what it should be: is a part forgotten, or the root taken?"
+    yield given * math.log(10), expected, "short by the factor ln 10: is it log10 instead of log?"
+    yield given * math.log(2), expected, "too large by the factor 1/ln 2: is it log2 instead of log?"
+    yield given.abs().log(), expected, "it is the determinant: did you forget the log?"
+    yield given, expected.abs().log(), "it is the log of the log-det: is there one log too many?"
+
+
+def _terms(given: Tensor, expected: Tensor, event: Shape, module: nn.Module) -> Iterator[Guess]:
+    """Mistakes in one term of a sum: what is missing is a multiple of the sum of some parameter."""
+    positions, missing = math.prod(event[1:]), expected - given
+    for name, parameter in module.named_parameters():
+        total = parameter.detach().sum().expand_as(missing)
+        for sign, term in ((1, f"Σ {name}"), (-1, f"-Σ {name}")):
+            if positions > 1:
+                forgotten = f"h·w = {positions}: did you forget the spatial positions of {name}?"
+                yield missing, sign * (positions - 1) * total, f"short by (h·w - 1) times {term}, {forgotten}"
+                yield missing, sign * positions * total, f"short by h·w times {term}: did you forget {name}?"
+            yield missing, sign * total, f"short by {term}: did you forget {name}?"
+            yield missing, 2 * sign * total, f"short by twice {term}: has {name} the wrong sign?"

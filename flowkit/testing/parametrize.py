@@ -1,0 +1,55 @@
+"""One pytest test for each pair of a subject and a check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flowkit.testing.catalogue import CHECKS, Check
+from flowkit.testing.run import checks_of
+from flowkit.testing.subjects import NotApplicable, Subject
+
+if TYPE_CHECKING:
+    import pytest
+
+
+@dataclass(frozen=True)
+class PytestCheck:
+    """A check that skips its test where there is nothing to check."""
+
+    check: Check
+
+    def __call__(self, subject: Subject) -> None:
+        import pytest
+
+        try:
+            self.check(subject)
+        except NotApplicable as nothing:
+            pytest.skip(str(nothing))
+
+
+def parametrize_with_checks(
+    subjects: Mapping[str, Subject], slow: pytest.MarkDecorator | None = None
+) -> pytest.MarkDecorator:
+    """Decorates ``def test(subject, check): check(subject)``; the ids are ``name-check``.
+
+    Expected failures are strict xfails. The slow checks are left out, unless ``slow`` is a mark to put on them, such
+    as ``pytest.mark.slow``.
+    """
+    import pytest
+
+    def parameter(name: str, subject: Subject, check_id: str, check: Check) -> Any:
+        marks = [] if check_id in CHECKS[subject.kind] or slow is None else [slow]
+        if reason := subject.expected_failures.get(check_id):
+            marks.append(pytest.mark.xfail(reason=reason, strict=True))
+        return pytest.param(subject, PytestCheck(check), id=f"{name}-{check_id}", marks=marks)
+
+    return pytest.mark.parametrize(
+        ("subject", "check"),
+        [
+            parameter(name, subject, check_id, check)
+            for name, subject in subjects.items()
+            for check_id, check in checks_of(subject, slow=slow is not None).items()
+        ],
+    )

@@ -1,0 +1,138 @@
+"""Runs the checks of a subject, and says how each came out."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from flowkit.errors import InputError
+from flowkit.flow import Base, Bijector, Conditioner, Split, Transformer
+from flowkit.plugin import Dataset, Shape
+from flowkit.testing.catalogue import CHECKS, SLOW_CHECKS, Check
+from flowkit.testing.subjects import (
+    BaseSubject,
+    BijectorSubject,
+    ConditionerSubject,
+    DatasetSubject,
+    NotApplicable,
+    SplitSubject,
+    Subject,
+    TransformerSubject,
+)
+
+Outcome = Literal["passed", "failed", "skipped", "expected failure", "unexpected pass"]
+ERRORS: tuple[Outcome, ...] = ("failed", "unexpected pass")
+"""The outcomes that are not right."""
+
+OURS = (str(Path(__file__).parent), str(Path(torch.__file__).parent))
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one check came out, and why unless it just passed."""
+
+    check: str
+    outcome: Outcome
+    seconds: float
+    reason: str = ""
+
+    @property
+    def is_error(self) -> bool:
+        return self.outcome in ERRORS
+
+
+def checks_of(subject: Subject, slow: bool = False) -> Mapping[str, Check]:
+    """The subject's checks by id. Raises InputError if it expects one to fail that doesn't exist."""
+    fast, all_checks = CHECKS[subject.kind], {**CHECKS[subject.kind], **SLOW_CHECKS[subject.kind]}
+    unknown = sorted(set(subject.expected_failures) - set(all_checks))
+    if unknown:
+        raise InputError(f"no check of a {subject.kind} is called {', '.join(unknown)}: one of {', '.join(all_checks)}")
+    return all_checks if slow else fast
+
+
+def run(subject: Subject, slow: bool = False) -> Iterator[Result]:
+    """Every check, one after another, each yielded when it is done."""
+    for name, check in checks_of(subject, slow).items():
+        yield _run_one(subject, name, check)
+
+
+def _run_one(subject: Subject, name: str, check: Check) -> Result:
+    expected = subject.expected_failures.get(name)
+    outcome: Outcome = "passed" if expected is None else "unexpected pass"
+    reason = "" if expected is None else f"passes, although it is expected to fail: {expected}"
+    start = time.perf_counter()
+    try:
+        check(subject)
+    except NotApplicable as nothing:
+        outcome, reason = ("skipped", str(nothing)) if expected is None else (outcome, reason)
+    except Exception as error:  # whatever a plugin raises is a finding, and must not hide the others
+        outcome, reason = ("failed", explain(error)) if expected is None else ("expected failure", expected)
+    return Result(name, outcome, time.perf_counter() - start, reason)
+
+
+def explain(error: Exception) -> str:
+    """What a check found; of an error that the plugin raised itself, also the line that it came from."""
+    if isinstance(error, AssertionError) and str(error):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((f for f in reversed(frames) if not f.filename.startswith(OURS)), frames[-1])
+    return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno}, in {frame.name})"
+
+
+def check(subject: Subject, slow: bool = False) -> None:
+    """Run every check. Raises AssertionError listing all that fail, each with its reason."""
+    failures = [f"{result.check}: {result.reason}" for result in run(subject, slow) if result.is_error]
+    assert not failures, "\n".join(failures)
+
+
+def check_bijector(
+    make: Callable[[], Bijector], context_shape: Shape | None = None, slow: bool = False, **options: Any
+) -> None:
+    """Check what ``make`` builds. Raises AssertionError listing all that fail.
+
+    Keep the event small, at most some 60 values: the Jacobian is computed in full. ``options`` are those of every
+    subject: ``seed``, and ``expected_failures``, the ids of checks that fail for now, each with the reason.
+    """
+    check(BijectorSubject(make, context_shape, **options), slow)
+
+
+def check_transformer(
+    make: Callable[[], Transformer], event_shape: Shape = (2, 3, 2), slow: bool = False, **options: Any
+) -> None:
+    """The same for a transformer, on events of this shape."""
+    check(TransformerSubject(make, event_shape, **options), slow)
+
+
+def check_split(
+    make: Callable[[], Split], shapes: tuple[Shape, Shape] | None = None, slow: bool = False, **options: Any
+) -> None:
+    """The same for a split; ``shapes`` are those of its parts, as its config's ``split_shapes`` says."""
+    check(SplitSubject(make, shapes, **options), slow)
+
+
+def check_conditioner(
+    make: Callable[[], Conditioner],
+    kept_shape: Shape,
+    params_shape: Shape,
+    context_shape: Shape | None = None,
+    slow: bool = False,
+    **options: Any,
+) -> None:
+    """The same for a conditioner that is made for these shapes."""
+    check(ConditionerSubject(make, kept_shape, params_shape, context_shape, **options), slow)
+
+
+def check_base(make: Callable[[], Base], slow: bool = False, **options: Any) -> None:
+    """The same for a base distribution; with events of one or two values its integral is taken too."""
+    check(BaseSubject(make, **options), slow)
+
+
+def check_dataset(make: Callable[[], Dataset], **options: Any) -> None:
+    """The same for a dataset."""
+    check(DatasetSubject(make, **options))

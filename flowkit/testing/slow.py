@@ -1,0 +1,83 @@
+"""Checks that take seconds a layer: compilation, and ONNX graphs run by onnxruntime."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.flow import Bijector, Composition
+from flowkit.flow.composition import frozen
+from flowkit.flow.tracing import Method
+from flowkit.testing.subjects import Call, ModuleSubject
+
+RATIO = 3.0
+"""How many times torch's own fp32 error onnxruntime may have against fp64."""
+FLOOR = 1e-6
+"""The error, relative to the largest value, that is never too much: some roundings of fp32."""
+
+
+def onnx(subject: ModuleSubject) -> None:
+    """Every direction is exported to ONNX, and onnxruntime gives what the fp64 module gives, for batches of 1, 2 and 5.
+
+    Its error is at most 3 times torch's own in fp32.
+    """
+    import onnxruntime
+
+    from flowkit.export.graphs import to_onnx
+
+    module = _for_inference(subject.module())
+    single = copy.deepcopy(module).float()
+    for index, call in enumerate(subject.calls(subject.module())):
+        names = [f"input_{i}" for i in range(len(call.inputs))]
+        outputs = [f"output_{i}" for i in range(len(call.returns))]
+        args = call.map(Tensor.float).inputs
+        graph = to_onnx(Method(single, call.method).eval(), args, names, outputs).SerializeToString()
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        for n in (1, 2, 5):
+            at = subject.calls(subject.module(), n)[index]
+            fed = {name: t.float().numpy() for name, t in zip(names, at.inputs, strict=True)}
+            given = [torch.from_numpy(array) for array in session.run(None, fed)]
+            _compare(n, given, at.map(Tensor.float)(single), at.map(lambda t: t.float().double())(module))
+
+
+def _compare(n: int, given: list[Tensor], single: dict[str, Tensor], exact: dict[str, Tensor]) -> None:
+    for value, (name, fp32), fp64 in zip(given, single.items(), exact.values(), strict=True):
+        assert value.shape == fp64.shape, f"{name}: the graph gives {list(value.shape)} for a batch of {n}"
+        error, own = ((t.double() - fp64).abs().max().item() for t in (value, fp32))
+        allowed = RATIO * own + FLOOR * (1 + fp64.abs().max().item())
+        assert error <= allowed, f"{name}: onnxruntime is off by {error:.3g}, torch in fp32 by {own:.3g}"
+
+
+def _for_inference(module: nn.Module) -> nn.Module:
+    if isinstance(module, Bijector):
+        return Composition(frozen([module], torch.float64, torch.device("cpu"))).eval()
+    return module
+
+
+def compile(subject: ModuleSubject) -> None:
+    """torch.compile takes everything in one graph, and gives the same values and gradients.
+
+    The graphs, forward and backward, are run as they are: what a code generator makes of them is torch's own affair,
+    takes a C++ compiler and up to a minute a layer.
+    """
+    for call in subject.calls(subject.module()):
+        module, compiled = (Method(subject.module(), call.method) for _ in range(2))
+        torch.compiler.reset()
+        compiled.compile(fullgraph=True, backend="aot_eager")
+        for expected, given in zip(_with_gradients(module, call), _with_gradients(compiled, call), strict=True):
+            error = (given - expected).abs().max().item() if given.numel() else 0.0
+            assert error <= 1e-9 * (1 + expected.abs().max().item()), f"{call.method} compiled is off by {error:.3g}"
+
+
+def _with_gradients(module: nn.Module, call: Call) -> list[Tensor]:
+    inputs = [t.clone().requires_grad_() for t in call.inputs]
+    output = module(*inputs)
+    outputs = list(output) if isinstance(output, tuple) else [output]
+    wanted = [*inputs, *module.parameters()]
+    loss = sum(value.square().sum() for value in outputs)
+    return outputs + list(torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True))
+
+
+CHECKS = (onnx, compile)

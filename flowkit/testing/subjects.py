@@ -1,0 +1,174 @@
+"""What the checks are run on: a way to make the thing under test, and example inputs, all drawn from one seed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.plugin import Shape
+from flowkit.testing.perturbation import perturb, seeded
+
+FORWARD, INVERSE = "forward_and_log_det", "inverse_and_log_det"
+
+
+class NotApplicable(Exception):
+    """Raised by a check that has nothing to check here, with the reason."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A method, inputs for it, and the event shape of each thing that it must return."""
+
+    method: str
+    inputs: tuple[Tensor, ...]
+    returns: Mapping[str, Shape]
+
+    def __call__(self, module: nn.Module) -> dict[str, Tensor]:
+        """What the module returns, by name. Raises AssertionError if it is not as many tensors."""
+        output = getattr(module, self.method)(*self.inputs)
+        outputs = output if isinstance(output, tuple | list) else (output,)
+        wanted = ", ".join(self.returns)
+        assert len(outputs) == len(self.returns), f"{self.method} returns {len(outputs)} values, not {wanted}"
+        return {f"{name} of {self.method}": value for name, value in zip(self.returns, outputs, strict=True)}
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Call:
+        """The same with every input changed."""
+        return Call(self.method, tuple(function(t) for t in self.inputs), self.returns)
+
+
+@dataclass(frozen=True)
+class Subject(ABC):
+    """What is under test: ``make`` builds a new one at each call.
+
+    ``expected_failures`` maps the ids of checks that fail, for now, to the reason; one that passes is an error.
+    """
+
+    make: Callable[[], Any]
+    seed: int = field(default=0, kw_only=True)
+    expected_failures: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+
+    kind: ClassVar[str]
+
+
+class ModuleSubject(Subject):
+    """A torch module."""
+
+    perturbation: ClassVar[float] = 0.3
+
+    def fresh(self, seed: int = 0) -> Any:
+        """A new one in fp64 and evaluation mode, as ``make`` gives it."""
+        with seeded(self.seed + seed):
+            return self.make().double().eval()
+
+    def module(self, seed: int = 0) -> Any:
+        """A new one with every parameter moved: nothing counts at initialisation."""
+        module = self.fresh(seed)
+        with seeded(self.seed + seed + 1):
+            perturb(module, self.perturbation)
+        return module
+
+    @abstractmethod
+    def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
+        """Everything that the module can be asked for, with ``n`` rows each."""
+
+    def normal(self, *shape: int, seed: int = 1) -> Tensor:
+        """Standard normal draws, fp64."""
+        with seeded(self.seed + seed):
+            return torch.randn(*shape, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class BijectorSubject(ModuleSubject):
+    """A Bijector. Keep its event small, at most some 60 values: the Jacobian is computed in full."""
+
+    context_shape: Shape | None = None
+    kind = "bijector"
+
+    def batch(self, module: Any, n: int = 3, shape: Shape | None = None, seed: int = 1) -> tuple[Tensor, Tensor | None]:
+        """x [n, *shape], by default the event's, and a context where there is one."""
+        x = self.normal(n, *(module.event_shape if shape is None else shape), seed=seed)
+        return x, None if self.context_shape is None else self.normal(n, *self.context_shape, seed=seed + 1000)
+
+    def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
+        x, context = self.batch(module, n, seed=seed)
+        y, _ = self.batch(module, n, module.output_shape, seed=seed)
+        rest = () if context is None else (context,)
+        return [
+            Call(FORWARD, (x, *rest), {"y": module.output_shape, "log_det": ()}),
+            Call(INVERSE, (y, *rest), {"x": module.event_shape, "log_det": ()}),
+        ]
+
+
+@dataclass(frozen=True)
+class TransformerSubject(ModuleSubject):
+    """A Transformer, on events of this shape."""
+
+    event_shape: Shape = (2, 3, 2)
+    kind = "transformer"
+
+    def theta(self, module: Any, n: int, seed: int = 1, shape: Shape | None = None) -> Tensor:
+        """Parameters between -1.5 and 1.5, [n, n_params, *event]."""
+        shape = self.event_shape if shape is None else shape
+        return self.normal(n, module.n_params, *shape, seed=seed + 1000).clamp(-1.5, 1.5)
+
+    def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
+        value, theta = 2 * self.normal(n, *self.event_shape, seed=seed), self.theta(module, n, seed)
+        shapes = {"value": self.event_shape, "log-derivative": self.event_shape}
+        return [Call("forward", (value, theta), shapes), Call("inverse", (value, theta), shapes)]
+
+
+@dataclass(frozen=True)
+class SplitSubject(ModuleSubject):
+    """A Split; ``shapes`` are those of both parts, kept and transformed, as its config's ``split_shapes`` says."""
+
+    shapes: tuple[Shape, Shape] | None = None
+    kind = "split"
+
+    def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
+        event = module.event_shape
+        kept, transformed = self.shapes or [tuple(part.shape[1:]) for part in module.split(self.normal(3, *event))]
+        parts = self.normal(n, *kept, seed=seed), self.normal(n, *transformed, seed=seed + 1000)
+        return [
+            Call("split", (self.normal(n, *event, seed=seed),), {"kept": kept, "transformed": transformed}),
+            Call("merge", parts, {"event": event}),
+        ]
+
+
+@dataclass(frozen=True)
+class ConditionerSubject(ModuleSubject):
+    """A Conditioner that reads events of ``kept_shape`` and writes ``params_shape``, [n_params, *transformed]."""
+
+    kept_shape: Shape
+    params_shape: Shape
+    context_shape: Shape | None = None
+    kind = "conditioner"
+
+    def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
+        kept = self.normal(n, *self.kept_shape, seed=seed)
+        context = () if self.context_shape is None else (self.normal(n, *self.context_shape, seed=seed + 1000),)
+        return [Call("forward", (kept, *context), {"θ": self.params_shape})]
+
+
+@dataclass(frozen=True)
+class BaseSubject(ModuleSubject):
+    """A Base."""
+
+    kind = "base"
+
+    def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
+        eps = self.normal(n, *module.event_shape, seed=seed)
+        with torch.no_grad():
+            z = module.from_noise(eps)  # inside the support, whatever that is
+        return [Call("log_prob", (z.clone(),), {"log p": ()}), Call("from_noise", (eps,), {"z": module.event_shape})]
+
+
+@dataclass(frozen=True)
+class DatasetSubject(Subject):
+    """A Dataset."""
+
+    kind = "dataset"

@@ -1,0 +1,83 @@
+"""The zoo: how a wrong plugin is put into it, and the table of all of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flowkit.testing import (
+    BaseSubject,
+    BijectorSubject,
+    ConditionerSubject,
+    DatasetSubject,
+    SplitSubject,
+    Subject,
+    TransformerSubject,
+)
+
+IMAGE = (4, 3, 2)
+PLAUSIBLE = "easily written"
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """One bug: what the kit is run on, the check that must fail, what its message says, where the bug was seen."""
+
+    subject: Subject
+    check: str
+    says: str
+    bug: str
+    seen: str
+
+
+ZOO: dict[str, Wrong] = {}
+
+SUBJECTS: dict[str, Callable[..., Subject]] = {
+    "bijector": lambda cls, event=IMAGE, context=None: BijectorSubject(lambda: cls(event), context),
+    "transformer": lambda cls, event=(2, 3, 2): TransformerSubject(cls, event),
+    "split": lambda cls, event=(4, 2, 2), shapes=None: SplitSubject(lambda: cls(event), shapes),
+    "conditioner": lambda cls, context=None: ConditionerSubject(
+        lambda: cls((3,), (2, 2), context, hidden=6), (3,), (2, 2), context
+    ),
+    "base": lambda cls, event=(2,): BaseSubject(lambda: cls(event)),
+    "dataset": lambda cls: DatasetSubject(cls),
+}
+
+
+def wrong(kind: str, check: str, says: str = "", seen: str = PLAUSIBLE, **options: Any) -> Callable[[type], type]:
+    """Put a class into the zoo; its docstring says what the bug is."""
+
+    def register(cls: type) -> type:
+        bug = " ".join((inspect.getdoc(cls) or "").split())
+        ZOO[cls.__name__] = Wrong(SUBJECTS[kind](cls, **options), check, says, bug, seen)
+        return cls
+
+    return register
+
+
+HEAD = """\
+# The zoo
+
+Wrong plugins, each with a bug that was shipped somewhere or is easily written. The conformance kit catches every one,
+by the check that should; `tests/zoo/test_zoo.py` holds it to that, and this table to the code.
+"""
+
+
+def table() -> str:
+    """All of them in markdown, by kind."""
+    lines = [HEAD]
+    for kind in SUBJECTS:
+        rows = {name: case for name, case in ZOO.items() if case.subject.kind == kind}
+        lines += [f"## {kind.capitalize()}s\n", "| name | the bug | seen | caught by |", "| --- | --- | --- | --- |"]
+        lines += [f"| {name} | {case.bug} | {_links(case.seen)} | `{case.check}` |" for name, case in rows.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _links(seen: str) -> str:
+    """``owner/name#12`` as a link."""
+    if "#" not in seen:
+        return seen
+    return ", ".join(f"[{place}](https://github.com/{place.replace('#', '/issues/')})" for place in seen.split(", "))
