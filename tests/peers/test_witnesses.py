@@ -57,7 +57,7 @@ def test_same_weights_same_answers(row: Row, report: dict[str, Any]) -> None:
         assert measured[quantity] < tolerance, f"{quantity} of {row}: {measured[quantity]:.1e} from flowkit's"
 
 
-@pytest.mark.parametrize(("row", "quantity"), FACTORS, ids=" ".join)
+@pytest.mark.parametrize(("row", "quantity"), FACTORS)
 def test_where_a_log_det_differs_autodiff_is_with_flowkit(row: str, quantity: str, report: dict[str, Any]) -> None:
     measured = report["rows"][row]
     assert measured[f"{quantity}: flowkit from autodiff"] < JUDGE
