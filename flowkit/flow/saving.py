@@ -41,6 +41,23 @@ def read_run(directory: Path) -> tuple[Spec, dict[str, Tensor]]:
         raise RunError(f"{directory / WEIGHTS} can't be read ({error}): train again") from error
 
 
+def set_weights(flow: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Give the flow the weights of a file. Raises RunError if they are another flow's."""
+    own = flow.state_dict()
+    differing = [name for name in sorted(own.keys() | weights.keys()) if _shape(own, name) != _shape(weights, name)]
+    if differing:
+        name, more = differing[0], f", and so do {len(differing) - 1} more" if len(differing) > 1 else ""
+        raise RunError(
+            f"{path} is of another flow than {SPEC}: {name} is {_shape(weights, name) or 'missing'} there, "
+            f"{_shape(own, name) or 'missing'} in the flow{more}: put back the spec that it was trained with, or train"
+        )
+    flow.load_state_dict(weights)
+
+
+def _shape(tensors: dict[str, Tensor], name: str) -> list[int] | None:
+    return list(tensors[name].shape) if name in tensors else None
+
+
 def describe(flow: Flow) -> Spec:
     """The spec of a flow that was built in Python. Raises PluginError for a layer that no plugin registers."""
     registry = Registry.discover()
