@@ -24,8 +24,8 @@ def embed(spec: Context | None, context: Tensor | None, like: Tensor) -> Tensor 
             raise InputError("this flow takes no context: its spec has no `context:` section")
         return None
     if context is None:
-        wanted = f"labels 0 … {spec.classes - 1}" if spec.classes else f"an array of shape {list(spec.shape or ())}"
-        raise InputError(f"this flow is conditional: pass context, one of {wanted} for each event")
+        wanted = f"a label 0 … {spec.classes - 1}" if spec.classes else f"an array of shape {list(spec.shape or ())}"
+        raise InputError(f"this flow is conditional: pass context, {wanted} for each event")
     expected = (like.shape[0], *(spec.shape or ()))
     if context.shape != expected:
         raise InputError(f"context has shape {list(context.shape)}; this batch needs {list(expected)}")

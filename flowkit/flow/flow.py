@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from flowkit.errors import InputError, ShapeError, format_path
+from flowkit.errors import ShapeError, format_path
 from flowkit.flow import context as conditioning
 from flowkit.flow import saving
 from flowkit.flow.assembly import assemble, build_plugin
 from flowkit.flow.base import Base, StandardNormal
 from flowkit.flow.composition import Layer, frozen, merged
 from flowkit.flow.factor_out import FactorOut
+from flowkit.flow.inputs import check_events, check_latents, check_levels
 from flowkit.plugin.config import Shape
 from flowkit.spec import Context, Spec, read_spec, walk
 from flowkit_runtime import noise
@@ -87,7 +88,7 @@ class Flow(nn.Module):
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
         """The latents of continuous x, and log|det| [batch]."""
-        self._check(x)
+        check_events(x, self.event_shape, self.dtype, self.levels)
         context = conditioning.embed(self.context, context, x)
         latents, log_det = [], x.new_zeros(x.shape[0])
         for step in merged(self.layers):
@@ -101,7 +102,7 @@ class Flow(nn.Module):
 
     def inverse_and_log_det(self, latents: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Continuous x of latents, and log|det| [batch] of this inverse map."""
-        self._check_latents(latents)
+        check_latents(latents, self.latent_shapes)
         *latents, x = latents
         context = conditioning.embed(self.context, context, x)
         log_det = x.new_zeros(x.shape[0])
@@ -142,6 +143,7 @@ class Flow(nn.Module):
         """
         if self.levels is None:
             return self.in_unit(self(x, context))
+        check_levels(x, self.levels)
         log_probs = [self(_within(x.to(self.dtype), self._uniform(seed, draw, x)), context) for draw in range(draws)]
         return self.in_unit(torch.stack(log_probs).mean(0))
 
@@ -169,6 +171,7 @@ class Flow(nn.Module):
     def encode(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
         """(z_1, …, z_L) of x. Integers are encoded at k + ½, so that decode gives them back exactly."""
         if self.levels is not None and not x.is_floating_point():
+            check_levels(x, self.levels)
             x = x.to(self.dtype) + 0.5
         return self.forward_and_log_det(x, context)[0]
 
@@ -236,8 +239,8 @@ class Flow(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision of the parameters."""
-        return next((p.dtype for p in self.parameters()), torch.get_default_dtype())
+        """The precision of the parameters, or of the buffers of a frozen flow."""
+        return self._own_dtype() or torch.get_default_dtype()
 
     @property
     def device(self) -> torch.device:
@@ -259,18 +262,6 @@ class Flow(nn.Module):
     def _uniform(self, seed: int, draw: int, x: Tensor) -> Tensor:
         u = noise.uniform(seed, noise.DEQUANTIZATION_STREAM + draw, tuple(x.shape))
         return torch.from_numpy(u).to(self.device, self.dtype)
-
-    def _check(self, x: Tensor) -> None:
-        if x.shape[1:] != self.event_shape:
-            expected = ["batch", *self.event_shape]
-            raise InputError(f"x has shape {list(x.shape)}; this flow takes {expected}".replace("'", ""))
-        if not x.is_floating_point():
-            raise InputError("a density needs continuous values: use score(x) for integer data, or dequantize(x) first")
-
-    def _check_latents(self, latents: Sequence[Tensor]) -> None:
-        shapes = [tuple(z.shape[1:]) for z in latents]
-        if shapes != self.latent_shapes:
-            raise InputError(f"latents have event shapes {shapes}; this flow has {self.latent_shapes}")
 
 
 def _check_chain(layers: Sequence[Layer]) -> None:

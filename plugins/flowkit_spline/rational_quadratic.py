@@ -61,7 +61,7 @@ class RationalQuadratic(Transformer):
         qb = b.height * b.d0 - rise * bend
         qc = -s * rise
         root = (qb.square() - 4 * qa * qc).clamp(min=0).sqrt()
-        xi = 2 * qc / (-qb - root)  # the form that does not cancel
+        xi = (2 * qc / (-qb - root)).clamp(0, 1)  # the form that does not cancel; rounding may still leave the bin
         x = b.x + xi * b.width
         denominator = s + bend * xi * (1 - xi)
         return torch.where(inside, x, y), torch.where(inside, -_log_derivative(b, s, xi, denominator), 0)

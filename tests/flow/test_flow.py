@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.func import jacrev
@@ -151,9 +152,12 @@ def test_context_matters(name):
     [
         ("vector", torch.zeros(2, 4), None, r"shape \[2, 4\]; this flow takes \[batch, 3\]"),
         ("vector", torch.zeros(3), None, r"takes \[batch, 3\]"),
+        ("vector", np.zeros((2, 3)), None, r"x is a numpy.ndarray; a flow takes tensors: torch.as_tensor\(x\)"),
+        ("vector", torch.zeros(2, 3, dtype=torch.int64), None, r"x is int64: use x.float\(\)"),
+        ("vector", torch.zeros(2, 3, dtype=torch.float64), None, "x is float64 and this flow is float32"),
         ("vector", torch.zeros(2, 3), torch.zeros(2, 2), "takes no context"),
-        ("image", torch.zeros(2, 1, 4, 4, dtype=torch.uint8), None, "use score"),
-        ("labels", torch.zeros(2, 1, 4, 4), None, "conditional: pass context, one of labels 0 … 4"),
+        ("image", torch.zeros(2, 1, 4, 4, dtype=torch.uint8), None, r"x is uint8: use score\(x\)"),
+        ("labels", torch.zeros(2, 1, 4, 4), None, "conditional: pass context, a label 0 … 4 for each"),
         ("labels", torch.zeros(2, 1, 4, 4), torch.zeros(3, dtype=torch.int64), r"this batch needs \[2\]"),
         ("labels", torch.zeros(2, 1, 4, 4), torch.zeros(2), "pass integers"),
         ("arrays", torch.zeros(2, 3), torch.zeros(2, 3), r"this batch needs \[2, 2\]"),
@@ -163,6 +167,26 @@ def test_wrong_input_says_what_to_do(name, x, context, words):
     flow = Flow.from_spec(SPECS[name])
     with pytest.raises(InputError, match=words):
         flow.log_prob(x, context)
+
+
+@pytest.mark.parametrize("method", ["score", "encode"])
+@pytest.mark.parametrize(("value", "range_"), [(17, "17 to 17"), (-1, "-1 to -1")])
+def test_integers_outside_the_levels(method, value, range_):
+    flow = Flow.from_spec(SPECS["image"])
+    with pytest.raises(InputError, match=rf"x ranges from {range_}; this flow's levels are 0 … 16"):
+        getattr(flow, method)(torch.full((2, 1, 4, 4), value))
+
+
+def test_a_flow_that_holds_no_numbers_takes_any_precision():
+    flow = Flow.from_spec({"flowkit": 1, "event": {"shape": [3]}, "flow": [{"use": "glow/permute"}]})
+    for dtype in (torch.float32, torch.float64):
+        assert flow.log_prob(torch.zeros(2, 3, dtype=dtype)).dtype == dtype
+
+
+def test_a_frozen_flow_has_the_precision_of_its_buffers():
+    flow = Flow.from_spec({"flowkit": 1, "event": {"shape": [3]}, "flow": [{"use": "glow/actnorm"}]}).double().freeze()
+    assert flow.dtype == torch.float64 and not list(flow.parameters())
+    assert flow.sample(2, seed=0).dtype == torch.float64
 
 
 def test_layers_that_do_not_fit():

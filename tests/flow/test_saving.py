@@ -69,3 +69,14 @@ def test_load_wants_a_finished_run(tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(b"\xff" * 100)
     with pytest.raises(RunError, match="weights"):
         Flow.load(tmp_path)
+
+
+def test_weights_of_another_flow(tmp_path):
+    perturbed("vector").save(tmp_path / "weights.safetensors")
+    (tmp_path / "results.json").write_text("{}")
+    (tmp_path / "spec.yaml").write_text("flowkit: 1\nevent: {shape: [4]}\nflow: [{use: glow/actnorm}]\n")
+    with pytest.raises(
+        RunError, match=r"layers\.0\.bias is \[3\] there, \[4\] in the flow, and so do 8 more"
+    ) as caught:
+        Flow.load(tmp_path)
+    assert "weights.safetensors is of another flow than spec.yaml" in str(caught.value)

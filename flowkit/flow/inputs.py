@@ -1,0 +1,48 @@
+"""What a flow says of tensors that it can't take: each check raises InputError."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from flowkit.errors import InputError
+from flowkit.plugin.config import Shape
+
+
+def check_events(x: Tensor, event_shape: Shape, dtype: torch.dtype | None, levels: int | None) -> None:
+    """Continuous events, [batch, *event_shape], in the flow's precision if it has one."""
+    if not isinstance(x, Tensor):
+        raise InputError(f"x is a {type(x).__module__}.{type(x).__name__}; a flow takes tensors: torch.as_tensor(x)")
+    if x.shape[1:] != event_shape:
+        raise InputError(f"x has shape {list(x.shape)}; this flow takes {_batched(event_shape)}")
+    if not x.is_floating_point():
+        instead = "x.float()" if levels is None else "score(x) for integer data, or dequantize(x) first"
+        raise InputError(f"a density needs continuous values, and x is {_name(x.dtype)}: use {instead}")
+    if dtype is not None and x.dtype != dtype:
+        raise InputError(f"x is {_name(x.dtype)} and this flow is {_name(dtype)}: convert one, as in x.to(flow.dtype)")
+
+
+def check_levels(x: Tensor, levels: int) -> None:
+    """Integers 0 … levels - 1."""
+    if x.numel() == 0 or (x.dtype == torch.uint8 and levels >= 256):
+        return
+    low, high = x.min().item(), x.max().item()
+    if low < 0 or high >= levels:
+        raise InputError(f"x ranges from {low} to {high}; this flow's levels are 0 … {levels - 1}")
+
+
+def check_latents(latents: Sequence[Tensor], shapes: Sequence[Shape]) -> None:
+    """One [batch, *shape] for each of the shapes."""
+    given = [tuple(z.shape[1:]) for z in latents]
+    if given != list(shapes):
+        raise InputError(f"latents have event shapes {given}; this flow has {list(shapes)}")
+
+
+def _batched(shape: Shape) -> str:
+    return f"[{', '.join(['batch', *map(str, shape)])}]"
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

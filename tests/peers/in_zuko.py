@@ -1,0 +1,96 @@
+"""flowkit's layers in zuko."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from tests.peers.rows import (
+    AFFINE,
+    MIN_SHARE,
+    MIN_SLOPE,
+    SPLINE,
+    Conditioner,
+    Direction,
+    Directions,
+    Subject,
+    carries,
+    log_scale,
+    mask,
+)
+
+
+@carries("zuko", "MonotonicAffineTransform", "actnorm-image", "actnorm-vector")
+def actnorm(subject: Subject) -> Directions:
+    from zuko.transforms import MonotonicAffineTransform
+
+    scale = _unclip(subject.weight("log_scale"), 1e-3)
+    return _zuko(MonotonicAffineTransform(subject.weight("bias"), scale, slope=1e-3))
+
+
+@carries("zuko", "LULinearTransform, PermutationTransform", "conv1x1-lu-image", "conv1x1-lu-vector")
+def lu_linear(subject: Subject) -> Directions:
+    from zuko.transforms import ComposedTransform, LULinearTransform, PermutationTransform
+
+    p, lower, upper, s = subject.lu  # L U = (L S) (S⁻¹ (U + S)): there U has the unit diagonal
+    both = LULinearTransform((lower * s).tril() + (upper / s[:, None]).triu(1))
+    return _zuko(ComposedTransform(both, PermutationTransform(p.argmax(1))))
+
+
+@carries("zuko", "CouplingTransform(MonotonicAffineTransform)", *AFFINE, "affine-context")
+def affine_coupling(subject: Subject) -> Directions:
+    from zuko.transforms import MonotonicAffineTransform
+
+    def transform(theta: Tensor) -> Any:
+        return MonotonicAffineTransform(theta[:, 1], _unclip(log_scale(theta[:, 0]), 1e-3), slope=1e-3)
+
+    return _zuko_coupling(subject, 2, transform)
+
+
+@carries("zuko", "CouplingTransform(MonotonicRQSTransform)", *SPLINE)
+def spline_coupling(subject: Subject) -> Directions:
+    from zuko.transforms import MonotonicRQSTransform
+
+    def transform(theta: Tensor) -> Any:
+        theta = theta.movedim(1, -1)
+        *parts, slopes = theta.split([4, 4, 3], -1)
+        widths, heights = (MIN_SHARE / 4 + (1 - MIN_SHARE) * part.softmax(-1) for part in parts)
+        slopes = MIN_SLOPE + F.softplus(slopes + math.log(math.expm1(1 - MIN_SLOPE)))
+        # There softmax and exp of clipped logits: 4 brings the log-shares, -8.3 to 0, within the clip
+        logits = [_unclip(share.log() + 4, 1e-9, times=2) for share in (widths, heights)]
+        return MonotonicRQSTransform(*logits, _unclip(slopes.log(), 1e-9), bound=3.0, slope=1e-9)
+
+    return _zuko_coupling(subject, 11, transform)
+
+
+def _zuko_coupling(subject: Subject, n_params: int, transform: Callable[[Tensor], Any]) -> Directions:
+    from zuko.transforms import CouplingTransform, DependentTransform
+
+    network = Conditioner(subject, n_params, lambda theta: theta.movedim(2, -1))  # [batch, n_params, …, c]
+
+    def meta(kept: Tensor) -> Any:
+        return DependentTransform(transform(network(kept.movedim(-1, 1), subject.context)), 1)
+
+    return _zuko(CouplingTransform(meta, mask(subject) == 0))
+
+
+def _unclip(value: Tensor, slope: float, times: int = 1) -> Tensor:
+    """What zuko's soft clip a / (1 + |times · a / log slope|) makes this value of."""
+    return value / (1 - (times * value / math.log(slope)).abs())
+
+
+def _zuko(transform: Any) -> Directions:
+    """zuko's transforms work on the last dimension; positions are so many rows, their log-dets summed."""
+
+    def direction(run: Any) -> Direction:
+        def both(x: Tensor) -> tuple[Tensor, Tensor]:
+            value, log_det = run.call_and_ladj(x.movedim(1, -1))
+            return value.movedim(-1, 1), log_det.reshape(len(x), -1).sum(1)
+
+        return both
+
+    return direction(transform), direction(transform.inv)
