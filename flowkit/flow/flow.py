@@ -34,6 +34,7 @@ class Flow(nn.Module):
     """
 
     initialized: Tensor
+    _precision: Tensor
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class Flow(nn.Module):
         self.spec: Spec | None = None
         self.memory = "store"
         self.register_buffer("initialized", torch.tensor(False))
+        self.register_buffer("_precision", torch.empty(0), persistent=False)
 
     # Making and keeping
 
@@ -217,7 +219,7 @@ class Flow(nn.Module):
         layers = frozen(own.layers, self.dtype, self.device)
         flow = Flow(layers, base=own.base, levels=self.levels, context=self.context)
         flow.initialized.fill_(True)
-        return flow.to(self.device).eval()
+        return flow.to(self.device, self.dtype).eval()
 
     @torch.no_grad()
     def first_nonfinite(self, x: Tensor, context: Tensor | None = None) -> str | None:
@@ -234,8 +236,8 @@ class Flow(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision of the parameters."""
-        return next((p.dtype for p in self.parameters()), torch.get_default_dtype())
+        """The precision of the parameters; without any, as in a frozen flow, what `to` or `double` made of the flow."""
+        return next((p.dtype for p in self.parameters()), self._precision.dtype)
 
     @property
     def device(self) -> torch.device:
