@@ -71,7 +71,7 @@ def written(spec: Mapping[str, Any]) -> st.SearchStrategy[Any]:
             lambda: copy.deepcopy(spec),
             lambda: to_yaml(dict(spec)),
             lambda: json.dumps(spec),
-            lambda: json.dumps(spec, indent=2, ensure_ascii=False),
+            lambda: json.dumps(spec, indent=2),
         ]
     ).map(lambda write: write())
 
