@@ -35,6 +35,7 @@ class Flow(nn.Module):
     """
 
     initialized: Tensor
+    _precision: Tensor
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Flow(nn.Module):
         self.spec: Spec | None = None
         self.memory = "store"
         self.register_buffer("initialized", torch.tensor(False))
+        self.register_buffer("_precision", torch.empty(0), persistent=False)
 
     # Making and keeping
 
@@ -222,7 +224,7 @@ class Flow(nn.Module):
         layers = frozen(own.layers, self.dtype, self.device)
         flow = Flow(layers, base=own.base, levels=self.levels, context=self.context)
         flow.initialized.fill_(True)
-        return flow.to(self.device).eval()
+        return flow.to(self.device, self.dtype).eval()
 
     @torch.no_grad()
     def first_nonfinite(self, x: Tensor, context: Tensor | None = None) -> str | None:
@@ -239,8 +241,8 @@ class Flow(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision of the parameters, or of the buffers of a frozen flow."""
-        return self._own_dtype() or torch.get_default_dtype()
+        """The precision of the parameters; without any, as in a frozen flow, what `to` or `double` made of the flow."""
+        return next((p.dtype for p in self.parameters()), self._precision.dtype)
 
     @property
     def device(self) -> torch.device:

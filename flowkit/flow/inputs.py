@@ -11,8 +11,8 @@ from flowkit.errors import InputError
 from flowkit.plugin.config import Shape
 
 
-def check_events(x: Tensor, event_shape: Shape, dtype: torch.dtype | None, levels: int | None) -> None:
-    """Continuous events, [batch, *event_shape], in the flow's precision if it has one."""
+def check_events(x: Tensor, event_shape: Shape, dtype: torch.dtype, levels: int | None) -> None:
+    """Continuous events, [batch, *event_shape], in the flow's precision."""
     if not isinstance(x, Tensor):
         raise InputError(f"x is a {type(x).__module__}.{type(x).__name__}; a flow takes tensors: torch.as_tensor(x)")
     if x.shape[1:] != event_shape:
@@ -20,7 +20,7 @@ def check_events(x: Tensor, event_shape: Shape, dtype: torch.dtype | None, level
     if not x.is_floating_point():
         instead = "x.float()" if levels is None else "score(x) for integer data, or dequantize(x) first"
         raise InputError(f"a density needs continuous values, and x is {_name(x.dtype)}: use {instead}")
-    if dtype is not None and x.dtype != dtype:
+    if x.dtype != dtype:
         raise InputError(f"x is {_name(x.dtype)} and this flow is {_name(dtype)}: convert one, as in x.to(flow.dtype)")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.representer import RoundTripRepresenter
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from flowkit.plugin.reference import Use
 from flowkit.spec.model import Spec
@@ -22,6 +24,9 @@ MODEL_FIELDS = ("flowkit", "event", "context", "flow", "base")
 
 WIDTH = 100
 """Mappings and lists that fit are written on one line."""
+
+PLAIN = re.compile(r"[\w./-]+", re.ASCII)
+"""Text that needs no quotes. Of the rest ruamel writes some plain, or in single quotes, that it can't read again."""
 
 
 def canonical(spec: Spec) -> dict[str, Any]:
@@ -96,6 +101,8 @@ def _uses(value: Any) -> Iterator[Use]:
 
 def _styled(value: Any, top: bool = False) -> Any:
     """ruamel's nodes: one line for what fits and holds no flow, a line for each entry else."""
+    if isinstance(value, str) and not PLAIN.fullmatch(value):
+        return DoubleQuotedScalarString(value)
     if not isinstance(value, dict | list):
         return value
     node: CommentedMap | CommentedSeq

@@ -10,6 +10,7 @@ from torch.func import jacrev
 from flowkit.errors import InputError, ShapeError
 from flowkit.flow import Flow, FlowDistribution, StandardNormal
 from flowkit_glow.actnorm import ActNorm
+from flowkit_glow.permute import Permute
 from tests.flow.specs import SPECS, batch, perturbed
 
 ALL = pytest.mark.parametrize("name", SPECS)
@@ -228,3 +229,14 @@ def test_first_nonfinite_names_layer_and_place():
     with torch.no_grad():
         flow.layers[5].log_scale[0] = math.nan
     assert flow.first_nonfinite(x) == "layer 5 (glow/actnorm at flow[2].flow[0])"
+
+
+def test_a_flow_without_parameters_keeps_its_precision():
+    flow = Flow([Permute((3,)), Permute((3,))]).double()
+    for each in (flow, flow.freeze(), Flow([ActNorm((3,))]).double().freeze()):
+        assert each.dtype == torch.float64
+        assert each.sample(2, seed=0).dtype == torch.float64
+        torch.testing.assert_close(
+            each.freeze().log_prob(torch.ones(1, 3, dtype=torch.float64)).exp().item(),
+            math.exp(-1.5) / (2 * math.pi) ** 1.5,
+        )

@@ -78,3 +78,14 @@ def test_wide_runs_stay_apart():
 def test_state_dict_keys_are_the_layers():
     keys = Flow.from_spec(SPECS["image"]).state_dict().keys()
     assert "layers.2.log_scale" in keys and "layers.3.matrix.lower" in keys and "initialized" in keys
+
+
+@pytest.mark.parametrize("dtype, rtol", [(torch.float32, 1e-6), (torch.float64, 1e-14)], ids=str)
+@pytest.mark.parametrize("high", [255.0, 60000.0])
+def test_a_small_matrix_beside_a_large_offset_keeps_its_digits(dtype, rtol, high):
+    run = ChannelRun([Rescale((1,), 0.3, high), ActNorm((1,))])
+    for matrix, expected in (
+        (run.affine(dtype, "cpu")[0], 1 / (high - 0.3)),
+        (run.affine_inverse(dtype, "cpu")[0], high - 0.3),
+    ):
+        assert matrix.item() == pytest.approx(expected, rel=rtol)

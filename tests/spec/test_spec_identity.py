@@ -118,6 +118,9 @@ def test_yaml_that_is_read_again(good: str, registry: Registry) -> None:
         "*x",
         "é\n\tü",
         "\x7f\x1b",
+        "a\x85b",
+        ": x",
+        "? x",
         "x" * 500,
         "2024-01-31",
     ],
@@ -159,7 +162,7 @@ flow:
       - {use: toy/squeeze}
   - {use: toy/elementwise, map: {use: toy/affine, scale: sigmoid}}
 base: {use: base/standard_normal}
-data: {use: toy/points, path: 'some: where'}
+data: {use: toy/points, path: "some: where"}
 train:
   epochs: 3
   batch_size: 128

@@ -1,0 +1,210 @@
+"""What a valid spec promises: it reads, builds and runs, and every part of flowkit says the same of it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import jacrev
+from torch.nn import functional as F
+
+from flowkit.flow import Flow
+from flowkit.flow.factor_out import FactorOut
+from flowkit.plugin import Registry
+from flowkit.spec import Repeat, Spec, canonical, latent_shapes, model_hash, read_spec, to_yaml, walk
+from tests.fuzz.conditioning import rounding
+
+TOLERANCE = 1e-8
+"""fp64, relative to the largest value on the way, absolute below 1."""
+STRENGTHS = (0.3, 0.03, 0.003, 3e-4, 3e-5)
+"""Of the perturbation: the largest is taken that leaves the flow invertible in fp64."""
+MARGIN = 100
+"""A layer rounds many times, `rounding` counts once."""
+BATCH = 3
+MOST_FOR_JACOBIAN = 16
+"""Values of an event up to which log-dets are judged by autodiff."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A flow in fp64, built from its spec, and events and contexts for it."""
+
+    spec: Spec
+    flow: Flow
+    x: Tensor
+    context: Tensor | None
+
+    @property
+    def embedded(self) -> Tensor | None:
+        """The context as layers see it: labels one-hot."""
+        if self.context is None or self.context.is_floating_point():
+            return self.context
+        assert self.flow.context is not None and self.flow.context.classes is not None
+        return F.one_hot(self.context, self.flow.context.classes).double()
+
+
+def check(source: Any, registry: Registry, seed: int) -> float | None:
+    """Raises AssertionError, or whatever flowkit raises, unless everything holds for this spec.
+
+    Returns how strongly it was perturbed; None if its constants alone are too much for fp64, as for a rescaling of
+    65,536 levels three times in a row.
+    """
+    spec = read_spec(source, registry=registry)
+    check_text(spec, registry)
+    torch.manual_seed(seed)
+    flow = Flow.from_spec(spec).double().eval()
+    check_description(flow, spec, registry)
+    flow.initialize(*batch(flow, 32))
+    subject = Subject(spec, flow, *batch(flow, BATCH))
+    strength = check_round_trip(subject)
+    with torch.no_grad():
+        scale = check_shapes(subject)
+        check_latents(subject, TOLERANCE * scale)
+        check_frozen(subject, TOLERANCE * scale)
+        check_sample(subject)
+    if flow.size <= MOST_FOR_JACOBIAN:
+        check_log_dets(subject)
+    return strength
+
+
+def batch(flow: Flow, n: int) -> tuple[Tensor, Tensor | None]:
+    """Continuous events in the event's range, and a context if the flow takes one."""
+    if flow.levels is None:
+        x = torch.randn(n, *flow.event_shape, dtype=torch.float64)
+    else:
+        x = torch.rand(n, *flow.event_shape, dtype=torch.float64) * flow.levels
+    if flow.context is None:
+        return x, None
+    if flow.context.classes is not None:
+        return x, torch.randint(flow.context.classes, (n,))
+    return x, torch.randn(n, *(flow.context.shape or ()), dtype=torch.float64)
+
+
+@torch.no_grad()
+def perturb(flow: Flow, strength: float) -> None:
+    """Move every parameter at random, matrices by strength / √fan-in: wide networks get no wilder than narrow ones."""
+    for parameter in flow.parameters():
+        fan_in = parameter[0].numel() if parameter.dim() > 1 else 1
+        parameter.add_(torch.randn_like(parameter), alpha=strength / math.sqrt(fan_in))
+
+
+def check_text(spec: Spec, registry: Registry) -> None:
+    """Written as YAML and read again it is the same spec, and the same model."""
+    again = read_spec(to_yaml(spec), registry=registry)
+    assert again == spec
+    assert model_hash(again) == model_hash(spec)
+
+
+def check_description(flow: Flow, spec: Spec, registry: Registry) -> None:
+    """The layers, taken as if built in Python, describe themselves as the spec does, its repeats written out."""
+    built = Flow(flow.layers, base=flow.base, levels=flow.levels, context=flow.context)
+    plain = {**canonical(spec), "flow": _written_out(spec.flow)}
+    assert model_hash(built.to_spec()) == model_hash(read_spec(plain, registry=registry))
+
+
+def check_round_trip(subject: Subject) -> float | None:
+    """Perturb the flow; inverse(forward(x)) = x then. Where it isn't, rounding must explain it, and not for ever.
+
+    Returns the strength of the perturbation at which it holds.
+    """
+    flow, start = subject.flow, copy.deepcopy(subject.flow.state_dict())
+    for strength in STRENGTHS:
+        flow.load_state_dict(start)
+        perturb(flow, strength)
+        with torch.no_grad():
+            latents, _ = flow.forward_and_log_det(subject.x, subject.context)
+            back, _ = flow.inverse_and_log_det(latents, subject.context)
+            errors = (back - subject.x).abs().flatten(1).amax(1)
+            if errors.max() <= TOLERANCE * check_shapes(subject, finite=False):
+                return strength
+        worst = errors.argmax()  # NaN, if there is one
+        embedded = None if subject.embedded is None else subject.embedded[worst, None]
+        explained = MARGIN * rounding(flow, subject.x[worst, None], embedded)
+        assert errors[worst] <= explained or math.isnan(explained), (
+            f"inverse(forward(x)): off by {errors[worst]:.3g}; rounding explains {explained:.3g}"
+        )
+    return None
+
+
+def check_shapes(subject: Subject, finite: bool = True) -> float:
+    """Each layer gives the shape that `walk` says. Returns the largest value on the way, at least 1."""
+    x = subject.x
+    scale = max(1.0, x.abs().max().item())
+    for layer, step in zip(subject.flow.layers, walk(subject.spec), strict=True):
+        assert x.shape[1:] == step.input_shape, step
+        if isinstance(layer, FactorOut):
+            x, z = layer.split(x)
+            assert z.shape[1:] == step.latent_shape, step
+        else:
+            x, log_det = layer.forward_and_log_det(x, subject.embedded)
+            assert log_det.shape == (BATCH,), step
+        assert x.shape[1:] == step.output_shape, step
+        assert x.isfinite().all() or not finite, step
+        scale = max(scale, x.abs().max().item())
+    return scale
+
+
+def check_latents(subject: Subject, tolerance: float) -> None:
+    """Latents have the shapes that validation says; the log-dets of both directions cancel; log_prob is finite."""
+    latents, log_det = subject.flow.forward_and_log_det(subject.x, subject.context)
+    assert [tuple(z.shape[1:]) for z in latents] == latent_shapes(subject.spec) == subject.flow.latent_shapes
+    _, inverse_log_det = subject.flow.inverse_and_log_det(latents, subject.context)
+    _close("log_det there and back", -inverse_log_det, log_det, tolerance * (1 + log_det.abs().max().item()))
+    log_prob = subject.flow.log_prob(subject.x, subject.context)
+    assert log_prob.shape == (BATCH,) and log_prob.isfinite().all()
+
+
+def check_frozen(subject: Subject, tolerance: float) -> None:
+    """freeze() is the same map."""
+    latents, log_det = subject.flow.forward_and_log_det(subject.x, subject.context)
+    frozen_latents, frozen_log_det = subject.flow.freeze().forward_and_log_det(subject.x, subject.context)
+    for z, frozen in zip(latents, frozen_latents, strict=True):
+        _close("latent, frozen", frozen, z, tolerance)
+    _close("log_det, frozen", frozen_log_det, log_det, tolerance * (1 + log_det.abs().max().item()))
+
+
+def check_sample(subject: Subject) -> None:
+    """Samples have the event's shape and type; the seed decides them."""
+    flow, context = subject.flow, None if subject.context is None else subject.context[:2]
+    sample = flow.sample(2, context, seed=0)
+    dtype = torch.float64 if flow.levels is None else torch.uint8 if flow.levels <= 256 else torch.int32
+    assert sample.shape == (2, *flow.event_shape)
+    assert sample.dtype == dtype
+    assert torch.equal(sample, flow.sample(2, context, seed=0))
+
+
+def check_log_dets(subject: Subject) -> None:
+    """Each layer's log_det is log|det| of its Jacobian by automatic differentiation, and the flow's is their sum.
+
+    Layer by layer, because the Jacobian of a long flow can be too ill conditioned for slogdet.
+    """
+    x, embedded = subject.x[:1], None if subject.embedded is None else subject.embedded[:1]
+    total = torch.zeros(1, dtype=torch.float64)
+    for layer in subject.flow.layers:
+        if isinstance(layer, FactorOut):
+            x, _ = layer.split(x)
+            continue
+        jacobian = jacrev(lambda v, layer=layer: layer.forward_and_log_det(v, embedded)[0])(x).detach()
+        expected = torch.linalg.slogdet(jacobian.reshape(x.numel(), x.numel())).logabsdet
+        with torch.no_grad():
+            x, log_det = layer.forward_and_log_det(x, embedded)
+        _close(f"log_det of {type(layer).__name__}", log_det, expected, TOLERANCE * max(1, abs(expected.item())))
+        total = total + log_det
+    with torch.no_grad():
+        _, log_det = subject.flow.forward_and_log_det(subject.x, subject.context)
+    _close("log_det", log_det[:1], total, TOLERANCE * max(1, abs(total.item())))
+
+
+def _written_out(items: list[Any]) -> list[Any]:
+    """The steps with every repeat expanded."""
+    groups = [_written_out(item.flow) * item.repeat if isinstance(item, Repeat) else [item] for item in items]
+    return [step for group in groups for step in group]
+
+
+def _close(name: str, given: Tensor, expected: Tensor, tolerance: float) -> None:
+    error = (given - expected).abs().max().item()
+    assert error <= tolerance, f"{name}: off by {error:.3g}, more than {tolerance:.3g}"  # NaN fails too

@@ -1,0 +1,71 @@
+"""Texts of up to 128 KB, made to be dear: what mutations don't find by chance."""
+
+from __future__ import annotations
+
+HEAD = "flowkit: 1\nevent: {shape: [4, 4, 4]}\n"
+GOOD = f"{HEAD}flow: [{{use: glow/actnorm}}]\n"
+STEP = "{coupling: {use: glow/affine}, conditioner: {use: glow/convnet}}, "
+LONG = "x" * 120_000
+
+
+def _flow(*steps: str) -> str:
+    return f"{HEAD}flow: [{''.join(steps)}]\n"
+
+
+COSTLY = {
+    "unknown fields of the spec": GOOD + "".join(f"k{n}: 1\n" for n in range(12_000)),
+    "unknown fields of a section": GOOD + "train:\n" + "".join(f"  epochs{n}: 1\n" for n in range(7_000)),
+    "unknown fields of a plugin": _flow("{use: glow/actnorm, " + "".join(f"k{n}: 1, " for n in range(10_000)) + "}"),
+    "unknown fields, like known ones": GOOD + "train: {" + "".join(f"optimizer{n}: 1, " for n in range(6_000)) + "}",
+    "unknown plugins": _flow(*(f"{{use: glow/x{n}}}, " for n in range(6_000))),
+    "unknown namespaces": _flow("{use: a/b}, " * 10_000),
+    "names that are no plugin's": _flow("{use: actnorm}, " * 7_000),
+    "steps that are none": _flow("1, " * 40_000),
+    "steps without the rest": _flow("{repeat: 1}, " * 9_000),
+    "couplings without a network": _flow("{coupling: {use: glow/affine}}, " * 3_500),
+    "repeats of nothing": _flow("{repeat: 2, flow: []}, " * 5_000),
+    "values of a wrong type": _flow("{use: glow/squeeze, factor: x}, " * 3_500),
+    "pairs of a wrong type": _flow(
+        "{coupling: {use: glow/affine, scale: x}, conditioner: {use: glow/mlp, hidden: x}}, " * 1_400
+    ),
+    "the most layers": _flow("{use: glow/actnorm}, " * 4_096),
+    "too many layers": _flow("{use: glow/actnorm}, " * 6_000),
+    "couplings": _flow(STEP * 1_700),
+    "couplings, repeated": _flow("{repeat: 64, flow: [{repeat: 64, flow: [", STEP, "]}]}"),
+    "a repeat that is too long": _flow("{repeat: 999999999, flow: [", STEP, "]}"),
+    "repeats in repeats": _flow("{repeat: 9, flow: [" * 29, "{use: glow/actnorm}", "]}" * 29),
+    "a long shape": f"flowkit: 1\nevent: {{shape: [{'1, ' * 40_000}]}}\nflow: [{{use: glow/actnorm}}]\n",
+    "a long list where two belong": _flow(
+        f"{{coupling: {{use: glow/affine, scale: [{'1, ' * 40_000}]}}, conditioner: {{use: glow/convnet}}}}"
+    ),
+    "a long key": f"{GOOD}{LONG}: 1\n",
+    "a long quoted key": f'{GOOD}? "{LONG}"\n: 1\n',
+    "a long plugin name": _flow(f"{{use: glow/{LONG}}}"),
+    "a long namespace": _flow(f"{{use: {LONG}/x}}"),
+    "a long choice": _flow(f"{{use: glow/permute, order: {LONG}}}"),
+    "a long number": _flow(f"{{use: glow/squeeze, factor: {'9' * 120_000}}}"),
+    "a long text": f"{GOOD}data: {{use: data/npy, path: '{LONG}'}}\n",
+    "a long list of mappings": f"{GOOD}data: [{'{a: 1}, ' * 15_000}]\n",
+    "a long list of lists": f"{GOOD}data: [{'[1], ' * 25_000}]\n",
+    "brackets": "[" * 120_000,
+    "braces": "{a: " * 30_000,
+    "dashes": "- " * 60_000,
+    "questions": "? " * 60_000,
+    "anchors": "&a " * 40_000,
+    "tags": "!a " * 40_000,
+    "quotes": "'" * 120_000,
+    "a quote that is never closed": f"{GOOD}data: '" + "x\n" * 50_000,
+    "blanks": GOOD + " " * 120_000,
+    "empty lines": GOOD + "\n" * 120_000,
+    "comments": GOOD + "# x\n" * 30_000,
+    "carriage returns": GOOD.replace("\n", "\r") + "\r" * 120_000,
+    "escapes": f'{GOOD}data: "{chr(92) + "x41"}' + "\\x41" * 30_000 + '"\n',
+    "a block": f"{GOOD}data: |\n" + "  x\n" * 30_000,
+    "a folded block": f"{GOOD}data: >\n" + "  x\n\n" * 20_000,
+    "documents": GOOD + "---\n" * 30_000,
+    "directives": "%YAML 1.2\n" * 12_000,
+    "keys that stand twice": GOOD + "train: {}\n" * 10_000,
+    "characters of four bytes": f"{GOOD}data: {'𝛼' * 30_000}\n",
+    "colons": GOOD + ": " * 60_000,
+    "commas": _flow("," * 120_000),
+}

@@ -1,0 +1,24 @@
+"""The dearest texts that may be read, each within the limits."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowkit.errors import SpecError
+from flowkit.plugin import Registry
+from flowkit.spec import read_spec
+from flowkit.spec.text import MAX_BYTES
+from tests.fuzz.costly import COSTLY
+from tests.fuzz.costs import Costs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", COSTLY.values(), ids=COSTLY)
+def test_costs_little(text: str, registry: Registry) -> None:
+    assert len(text.encode()) <= MAX_BYTES
+    registry.installed()  # importing the plugins is no part of it
+    with Costs().measured():
+        try:
+            read_spec(text, registry=registry)
+        except SpecError as error:
+            assert str(error)

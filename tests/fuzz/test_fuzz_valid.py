@@ -1,0 +1,80 @@
+"""Valid specs over all plugins: they validate, build, round-trip, and have the shapes that validation says."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+
+from flowkit.plugin import Registry
+from flowkit.spec import read_spec
+from tests.fuzz.agreement import check, check_text
+from tests.fuzz.running import EXAMPLES, FEW, fuzz
+from tests.fuzz.valid import specs, written
+
+SEEDS = st.integers(0, 2**31)
+
+
+def cases(registry: Registry) -> st.SearchStrategy[tuple[dict[str, Any], Any, int]]:
+    """A spec, the same as it is written, a seed."""
+    return specs(registry).flatmap(lambda spec: st.tuples(st.just(spec), written(spec), SEEDS))
+
+
+def test_a_few_specs(registry: Registry) -> None:
+    fuzz(cases(registry), lambda case: check(case[1], registry, case[2]) and None, FEW)
+
+
+@pytest.mark.slow
+def test_many_specs(registry: Registry) -> None:
+    distinct: set[str] = set()
+    strengths: Counter[float | None] = Counter()
+    drawn: set[tuple[str, str]] = set()
+
+    def holds(case: tuple[dict[str, Any], Any, int]) -> None:
+        spec, source, seed = case
+        strengths[check(source, registry, seed)] += 1
+        distinct.add(json.dumps(spec, sort_keys=True))
+        drawn.update(_named(spec))
+
+    fuzz(cases(registry), holds, EXAMPLES)
+    print(f"{sum(strengths.values())} specs, {len(distinct)} of them distinct, 0 failures")
+    print(f"perturbed by {dict(strengths)}")
+    installed, _ = registry.installed()
+    fields = {(each.name, field) for each in installed for field in ("use", *each.descriptor.config.model_fields)}
+    assert fields <= drawn, f"never drawn: {fields - drawn}"
+
+
+def test_fields_of_any_type(toys: Registry) -> None:
+    """Nested references, lists, text: of plugins whose code doesn't exist."""
+    named: set[tuple[str, str]] = set()
+
+    def holds(spec: dict[str, Any]) -> None:
+        check_text(read_spec(spec, registry=toys), toys)
+        named.update(_named(spec))
+
+    fuzz(specs(toys), holds, FEW)
+    assert {("toy/elementwise", "map"), ("toy/net", "widths"), ("toy/scale", "note")} <= named
+
+
+@pytest.fixture
+def toys(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """The plugins that the tests of specs are written with."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "spec")
+    modules = {"toy": "toy_plugins", "glow": "toy_defaults", "base": "toy_defaults"}
+    return Registry({name: [EntryPoint(name, module, "flowkit")] for name, module in modules.items()})
+
+
+def _named(value: Any) -> Iterator[tuple[str, str]]:
+    """(plugin, field) of all that a spec writes."""
+    if isinstance(value, dict):
+        yield from ((value["use"], field) for field in value if "use" in value)
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _named(item)

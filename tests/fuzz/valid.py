@@ -1,0 +1,143 @@
+"""Random valid specs over every plugin that is installed.
+
+Nothing here knows a plugin: steps are drawn from the configs, and one is kept if a spec of it alone, on the shape that
+reaches it, is valid. That the whole is valid then, and builds, is what the tests claim.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from flowkit.errors import SpecError
+from flowkit.plugin import Registry, Shape
+from flowkit.spec import Train, read_spec, to_yaml, walk
+from tests.fuzz.fields import Drawn
+
+MAX_LAYERS = 12
+MAX_SIZE = 100
+"""The most values in an event."""
+TRIES = 6
+"""For a step that fits the shape."""
+LEVELS = st.none() | st.sampled_from([2, 3, 17, 256, 257, 65536])
+
+Step = dict[str, Any]
+Draw = Any
+
+
+@st.composite
+def shapes(draw: Draw, most: int = MAX_SIZE) -> list[int]:
+    """[d] or [channels, height, width], odd, even and 1."""
+    if draw(st.sampled_from([1, 3, 3])) == 1:
+        return [draw(st.integers(1, min(12, most)))]
+    height, width = draw(st.tuples(*[st.sampled_from([4, 2, 8, 6, 1, 3, 5, 7])] * 2))
+    return [draw(st.integers(1, max(1, min(4, most // (height * width))))), height, width]
+
+
+@st.composite
+def specs(draw: Draw, registry: Registry) -> dict[str, Any]:
+    """A valid spec as a dict."""
+    event = {"shape": draw(shapes()), "levels": draw(LEVELS)}
+    spec: dict[str, Any] = {"flowkit": 1, "event": _pruned(event)}
+    drawn = Drawn(registry)
+    flow, _ = draw(_flows(_Ground(drawn, registry, spec["event"]), event["shape"], MAX_LAYERS))
+    assume(flow)
+    spec["flow"] = flow
+    contexts = st.fixed_dictionaries({"classes": st.integers(2, 5)}) | st.fixed_dictionaries({"shape": shapes(20)})
+    sections = {
+        "context": contexts,
+        "base": drawn.use("base"),
+        "data": drawn.use("dataset"),
+        "train": drawn.model(Train),
+    }
+    for name, section in sections.items():
+        if draw(st.booleans()):
+            candidate = {**spec, name: draw(section)}
+            spec = candidate if _accepted(candidate, registry) else spec
+    return spec
+
+
+def written(spec: Mapping[str, Any]) -> st.SearchStrategy[Any]:
+    """A spec as the three things that `read_spec` takes: a dict, YAML, JSON."""
+    return st.sampled_from(
+        [
+            lambda: copy.deepcopy(spec),
+            lambda: to_yaml(dict(spec)),
+            lambda: json.dumps(spec),
+            lambda: json.dumps(spec, indent=2),
+        ]
+    ).map(lambda write: write())
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What steps are drawn on."""
+
+    drawn: Drawn
+    registry: Registry
+    event: dict[str, Any]
+
+    def through(self, steps: list[Step], shape: Shape) -> Shape | None:
+        """The shape behind these steps; None if they don't fit."""
+        spec = {"flowkit": 1, "event": {**self.event, "shape": list(shape)}, "flow": steps}
+        accepted = _accepted(spec, self.registry)
+        return walk(accepted)[-1].output_shape if accepted else None
+
+
+@st.composite
+def _flows(draw: Draw, ground: _Ground, shape: Shape, room: int, depth: int = 0) -> tuple[list[Step], Shape]:
+    """Steps of at most ``room`` layers in all, and the shape behind them."""
+    flow: list[Step] = []
+    for _ in range(draw(st.integers(1, 6))):
+        steps, after = draw(_fitting(ground, shape, room - _layers(flow), depth))
+        flow, shape = flow + steps, after
+    return flow, shape
+
+
+@st.composite
+def _fitting(draw: Draw, ground: _Ground, shape: Shape, room: int, depth: int) -> tuple[list[Step], Shape]:
+    """One step that takes the shape, in a list; none if there is no room, or if luck is out."""
+    kinds = ["use"] * 4 + ["coupling"] * 4 + ["factor_out"] + ["repeat"] * 2 * (depth < 2)
+    for _ in range(TRIES if room > 0 else 0):
+        kind = draw(st.sampled_from(kinds))
+        if kind == "repeat":
+            body, _ = draw(_flows(ground, shape, room, depth + 1))
+            step = {"repeat": draw(st.integers(1, max(1, min(3, room // max(1, _layers(body)))))), "flow": body}
+        else:
+            step = draw(_plain_step(ground.drawn, kind))
+        after = ground.through([step], shape)
+        if after and math.prod(after) <= MAX_SIZE:
+            return [step], after
+    return [], shape
+
+
+def _plain_step(drawn: Drawn, kind: str) -> st.SearchStrategy[Step]:
+    if kind == "use":
+        return drawn.use("bijector")
+    if kind == "factor_out":
+        return st.just({"factor_out": "channels"})
+    parts = {"coupling": drawn.use("transformer"), "conditioner": drawn.use("conditioner")}
+    return st.fixed_dictionaries(parts, optional={"split": drawn.use("split")})
+
+
+def _layers(flow: list[Step]) -> int:
+    return sum(step["repeat"] * _layers(step["flow"]) if "repeat" in step else 1 for step in flow)
+
+
+def _accepted(spec: dict[str, Any], registry: Registry) -> Any:
+    """The spec read, or None."""
+    try:
+        return read_spec(spec, registry=registry)
+    except SpecError:
+        return None
+
+
+def _pruned(mapping: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in mapping.items() if value is not None}
