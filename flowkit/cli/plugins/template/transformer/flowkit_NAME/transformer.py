@@ -1,0 +1,40 @@
+"""The transformer NAME/transformer."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from flowkit.flow import Transformer
+
+
+class NameTransformer(Transformer):
+    """y = a x + b √(1 + x²) + shift, with a = (r + l) / 2 and b = (r - l) / 2: slope l far left, r far right.
+
+    log|∂y/∂x| = log(a + b x / √(1 + x²)). With w = y - shift and l r = a² - b² the inverse is
+    x = (a w - b √(w² + l r)) / (l r). θ = (log l, log r, shift), the logs softly limited to ± log max_slope.
+    A smooth leaky ReLU, with √(1 + x²) for |x| as in Barron 2021, "Squareplus".
+    """
+
+    n_params = 3
+
+    def __init__(self, max_slope: float = 4.0) -> None:
+        super().__init__()
+        self.max_slope = max_slope
+
+    def forward(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        left, right, shift = self._unpack(theta)
+        a, b, root = (right + left) / 2, (right - left) / 2, (1 + x.square()).sqrt()
+        return a * x + b * root + shift, (a + b * x / root).log()
+
+    def inverse(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        left, right, shift = self._unpack(theta)
+        a, b, w = (right + left) / 2, (right - left) / 2, y - shift
+        root = (w.square() + left * right).sqrt()
+        return (a * w - b * root) / (left * right), ((a - b * w / root) / (left * right)).log()
+
+    def _unpack(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Slopes left and right, and the shift, [batch, *event] each."""
+        limit = math.log(self.max_slope)
+        slopes = (limit * torch.tanh(theta[:, :2] / limit)).exp()
+        return slopes[:, 0], slopes[:, 1], theta[:, 2]
