@@ -4,9 +4,8 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
-
 from flowkit.flow import Base, StandardNormal
+from torch import Tensor
 
 
 class NameBase(Base):

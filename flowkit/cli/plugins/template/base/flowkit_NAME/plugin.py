@@ -1,8 +1,7 @@
 """What a spec may say of the base distribution in this package. Imports no torch."""
 
-from pydantic import PositiveFloat
-
 from flowkit.plugin import BaseConfig, Descriptor, hookimpl
+from pydantic import PositiveFloat
 
 
 class NameBaseConfig(BaseConfig):

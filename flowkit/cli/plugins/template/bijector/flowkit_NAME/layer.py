@@ -4,9 +4,8 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
-
 from flowkit.flow import Bijector
+from torch import Tensor, nn
 
 
 class NameLayer(Bijector):

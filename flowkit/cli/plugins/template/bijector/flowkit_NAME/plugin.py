@@ -1,8 +1,7 @@
 """What a spec may say of the layer in this package. Imports no torch."""
 
-from pydantic import PositiveFloat
-
 from flowkit.plugin import BijectorConfig, Descriptor, hookimpl
+from pydantic import PositiveFloat
 
 
 class NameLayerConfig(BijectorConfig):

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
-
 from flowkit.flow import ChannelLinear
+from torch import Tensor, nn
 
 
 class NameLayer(ChannelLinear):

@@ -3,10 +3,9 @@
 import math
 
 import torch
-from torch import Tensor, nn
-
 from flowkit.flow import Conditioner
 from flowkit.plugin import Shape
+from torch import Tensor, nn
 
 
 class NameConditioner(Conditioner):

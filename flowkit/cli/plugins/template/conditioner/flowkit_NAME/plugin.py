@@ -1,8 +1,7 @@
 """What a spec may say of the conditioner in this package. Imports no torch."""
 
-from pydantic import PositiveInt
-
 from flowkit.plugin import ConditionerConfig, Descriptor, Shape, ShapeError, hookimpl
+from pydantic import PositiveInt
 
 
 class NameConditionerConfig(ConditionerConfig):

@@ -1,7 +1,6 @@
 """The dataset NAME/dataset."""
 
 import numpy as np
-
 from flowkit.plugin import Arrays, Dataset
 from flowkit.plugin.dataset import SplitName
 

@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat
-
 from flowkit.plugin import DatasetConfig, Descriptor, hookimpl
+from pydantic import Field, NonNegativeFloat
 
 
 class NameDatasetConfig(DatasetConfig):

@@ -1,8 +1,7 @@
 """What a spec may say of the split in this package. Imports no torch."""
 
-from pydantic import PositiveInt
-
 from flowkit.plugin import Descriptor, Shape, ShapeError, SplitConfig, hookimpl
+from pydantic import PositiveInt
 
 
 class NameSplitConfig(SplitConfig):

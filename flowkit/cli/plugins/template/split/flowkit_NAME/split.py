@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
-
 from flowkit.flow import Split
+from torch import Tensor
 
 
 class NameSplit(Split):

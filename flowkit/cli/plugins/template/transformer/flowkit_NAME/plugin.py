@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
 from flowkit.plugin import Descriptor, TransformerConfig, hookimpl
+from pydantic import Field
 
 
 class NameTransformerConfig(TransformerConfig):

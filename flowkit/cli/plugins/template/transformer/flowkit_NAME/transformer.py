@@ -3,9 +3,8 @@
 import math
 
 import torch
-from torch import Tensor
-
 from flowkit.flow import Transformer
+from torch import Tensor
 
 
 class NameTransformer(Transformer):
