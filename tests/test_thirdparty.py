@@ -8,10 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
-import sysconfig
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -23,9 +20,7 @@ from flowkit.cli.main import app
 from flowkit.flow import Flow
 from flowkit.spec import latent_shapes, lock, read_spec, to_yaml
 from flowkit.testing import check_bijector, perturb
-
-TESTS = Path(__file__).parent
-ROOT = TESTS.parent
+from tests.thirdparty.place import ROOT, Place, install, lint
 
 KINDS = {
     "bijector": "scale/layer",
@@ -67,42 +62,13 @@ for command in (
 """
 
 
-@dataclass(frozen=True)
-class Place:
-    """A directory to run commands in, and what is installed there beside this environment."""
-
-    directory: Path
-    sites: tuple[Path, ...] = ()
-
-    def run(self, *command: str | Path, fails_with: int = 0) -> subprocess.CompletedProcess[str]:
-        scripts = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
-        paths = [*map(str, self.sites), *filter(None, [os.environ.get("PYTHONPATH")])]
-        result = subprocess.run(
-            [shutil.which(command[0], path=scripts) or command[0], *command[1:]],
-            cwd=self.directory,
-            env={**os.environ, "PATH": scripts, "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-        )
-        assert result.returncode == fails_with, result.stdout + result.stderr
-        return result
-
-    def python(self, code: str) -> None:
-        self.run(sys.executable, "-c", code)
-
-    def of(self, kind: str) -> Place:
-        """The directory of the package of this kind."""
-        return Place(self.directory / f"flowkit-{namespace(kind)}", self.sites)
+def of(kind: str, place: Place) -> Place:
+    """The directory of the package of this kind."""
+    return Place(place.directory / f"flowkit-{namespace(kind)}", place.sites)
 
 
 def namespace(kind: str) -> str:
     return KINDS[kind].partition("/")[0]
-
-
-def install(place: Place, site: Path, *packages: str) -> None:
-    """What pip would do, offline: build these directories with this environment's setuptools, and put them in site."""
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
-    place.run(*pip, "--no-deps", "--no-build-isolation", "--target", site, *packages)
 
 
 def announce(site: Path, name: str, version: str) -> None:
@@ -127,7 +93,7 @@ def strangers(tmp_path_factory: pytest.TempPathFactory) -> Place:
         assert begun.exit_code == 0, begun.output
         shutil.copytree(output / f"flowkit_{name}", site / f"flowkit_{name}")
         announce(site, name, "0.1.0")
-    shutil.copytree(TESTS / "thirdparty" / "flowkit_elementwise", site / "flowkit_elementwise")
+    shutil.copytree(ROOT / "tests" / "thirdparty" / "flowkit_elementwise", site / "flowkit_elementwise")
     announce(site, "elementwise", "0.1")
     return Place(directory, (site,))
 
@@ -161,15 +127,12 @@ def test_their_specs_are_read_without_torch(strangers):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_they_please_the_linter(strangers, kind):
-    place = strangers.of(kind)
-    ruff = ["--no-cache", "--config", f"{ROOT}/pyproject.toml", "--config", "lint.isort.known-first-party=[]"]
-    place.run("ruff", "check", *ruff, f"flowkit_{namespace(kind)}", "tests")
-    place.run("ruff", "format", "--check", *ruff, f"flowkit_{namespace(kind)}", "tests")
+    lint(of(kind, strangers), f"flowkit_{namespace(kind)}", "tests")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_of_the_template_shows(strangers, kind):
-    files = [path for path in strangers.of(kind).directory.rglob("*") if path.is_file()]
+    files = [path for path in of(kind, strangers).directory.rglob("*") if path.is_file()]
     text = "".join(f"{path}\n{path.read_text(encoding='utf-8')}" for path in files)
     assert not re.search(r"NAME|PLUGIN|\bName[A-Z]", text)
     assert f"flowkit_{namespace(kind)}" in text and KINDS[kind] in text
@@ -177,7 +140,7 @@ def test_nothing_of_the_template_shows(strangers, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_flow_with_it_round_trips_and_has_the_shapes_of_its_spec(imported, kind):
-    spec = read_spec(imported.of(kind).directory / "example.yaml")
+    spec = read_spec(of(kind, imported).directory / "example.yaml")
     flow = Flow.from_spec(spec).double().eval()
     perturb(flow, 0.1)
     x = torch.rand(3, *spec.event.shape, dtype=torch.float64) * (spec.event.levels or 1)
@@ -191,7 +154,7 @@ def test_a_flow_with_it_round_trips_and_has_the_shapes_of_its_spec(imported, kin
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_flow_built_in_python_is_written_as_a_spec(imported, kind):
-    source = imported.of(kind).directory / "example.yaml"
+    source = of(kind, imported).directory / "example.yaml"
     assert f"{namespace(kind)}/" in source.read_text(encoding="utf-8")
     spec = read_spec(source)
     flow = Flow.from_spec(spec)
@@ -217,7 +180,7 @@ def test_a_layer_with_a_plugin_in_a_field(imported):
 
 
 def test_a_field_out_of_range_is_an_error_at_its_place(strangers):
-    place = strangers.of("transformer")
+    place = of("transformer", strangers)
     text = (place.directory / "example.yaml").read_text(encoding="utf-8").replace("max_slope: 8", "max_slope: 0.5", 1)
     (place.directory / "steep.yaml").write_text(text, encoding="utf-8")
     error = place.run("flowkit", "validate", "steep.yaml", fails_with=2).stderr
@@ -225,7 +188,7 @@ def test_a_field_out_of_range_is_an_error_at_its_place(strangers):
 
 
 def test_without_the_distribution(strangers):
-    error = Place(strangers.of("bijector").directory).run("flowkit", "validate", "example.yaml", fails_with=2).stderr
+    error = Place(of("bijector", strangers).directory).run("flowkit", "validate", "example.yaml", fails_with=2).stderr
     assert "no plugin namespace 'scale' is installed" in error
 
 
@@ -237,7 +200,7 @@ def test_a_broken_neighbour_is_reported_and_the_rest_works(strangers, broken):
 
 
 def test_a_spec_that_does_not_name_the_broken_one_is_unaffected(strangers, broken):
-    place = Place(strangers.of("bijector").directory, (*strangers.sites, broken))
+    place = Place(of("bijector", strangers).directory, (*strangers.sites, broken))
     assert place.run("flowkit", "validate", "example.yaml").stderr == ""
 
 
@@ -250,8 +213,8 @@ def test_a_spec_that_names_the_broken_one_says_whose_it_is(broken, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_installed_by_pip_it_passes_its_tests_trains_and_exports(strangers, tmp_path, kind):
-    place = Place(strangers.of(kind).directory, (tmp_path,))
-    install(place, tmp_path, ".")
+    place = Place(of(kind, strangers).directory, (tmp_path,))
+    install(place, tmp_path)
     place.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider")
     place.python(TRAIN_AND_EXPORT)
     assert (place.directory / "exports/example/decode.onnx").is_file()
@@ -271,7 +234,7 @@ def test_the_wheel_of_flowkit_brings_the_template(tmp_path):
         shutil.copy(ROOT / part, tmp_path)
     for part in ("flowkit", "plugins", "runtime"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    install(Place(tmp_path), tmp_path / "site", ".")
+    install(Place(tmp_path), tmp_path / "site")
     template = Path("flowkit", "cli", "plugins", "template")
     brought, ours = (
         {path.relative_to(root / template) for path in (root / template).rglob("*") if "__pycache__" not in path.parts}
