@@ -1,8 +1,9 @@
-"""Files that are replaced whole or not at all."""
+"""Files and directories that are written whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,3 +28,25 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         error.filename, error.filename2 = os.fspath(path), None
         raise
+
+
+@contextmanager
+def making(directory: Path) -> Iterator[Path]:
+    """An empty directory to fill; it becomes ``directory`` if nothing is raised.
+
+    Raises FileExistsError if anything but an empty directory is there.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise FileExistsError(f"{directory} exists and is not empty")
+    directory = directory.absolute()  # `.` has no name
+    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.part")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if directory.exists():  # it may be somebody's working directory: filled, not replaced
+            for entry in temporary.iterdir():
+                entry.rename(directory / entry.name)
+        else:
+            temporary.rename(directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

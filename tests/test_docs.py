@@ -1,17 +1,25 @@
-"""The documentation is true: its specs are valid, and the README's commands and Python run as written."""
+"""The documentation is true: its specs are valid, and the README and the tutorial run as written."""
+
+from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import flowkit
+from flowkit.cli.plugins import plugins
 from flowkit.spec import SpecError, read_spec, walk
+from tests.thirdparty.place import ROOT, Place, install, lint
 
-ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = [ROOT / "README.md", ROOT / "docs" / "specs.md"]
 SPECS = [text for page in PAGES for kind, text in BLOCK.findall(page.read_text("utf-8")) if kind == "yaml"]
@@ -43,7 +51,7 @@ def test_the_messages_shown_are_those_given(tmp_path, monkeypatch):
 
 
 def test_links_lead_somewhere():
-    for page in [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "docs" / "your-first-plugin.md"]:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
@@ -59,3 +67,86 @@ def test_the_readme_runs_as_written(tmp_path):
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
     assert (tmp_path / "scores.npy").exists()
+
+
+TUTORIAL = ROOT / "docs" / "your-first-plugin.md"
+FILE = re.compile(r"# (\S+\.(?:py|yaml))(, as it was begun)?\n")
+
+
+class Reader:
+    """Does what the tutorial says, block by block.
+
+    A block that begins with the name of a file is that file, or what is in it ("as it was begun"). A diff is undone
+    after the commands that follow. A text is what the last commands said.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.place = Place(directory)
+        self.said = ""
+        self.undo: list[Callable[[], object]] = []
+
+    def bash(self, text: str) -> None:
+        lines = [line for line in text.splitlines() if not _pending(line)]
+        self.said = "".join(self._obey(*line.partition("  # fails")) for line in lines)
+        while self.undo:
+            self.undo.pop()()
+
+    def _obey(self, command: str, fails: str, _: str) -> str:
+        words = shlex.split(command)
+        if words[0] == "cd":
+            self.place = replace(self.place, directory=self.place.directory / words[1])
+        elif words[:3] == ["pip", "install", "-e"]:
+            site = self.place.directory.parent / "site"
+            install(self.place, site)
+            self.place = replace(self.place, sites=(self.place.directory, site))  # later edits count, as with -e
+        else:
+            done = self.place.run(*words, fails_with=(1 if words[0] == "pytest" else 2) if fails else 0)
+            return done.stdout + done.stderr
+        return ""
+
+    def text(self, text: str) -> None:
+        for line in text.splitlines():
+            assert " ".join(line.split()) in " ".join(self.said.split())
+
+    def diff(self, text: str) -> None:
+        name, *lines = text.splitlines(keepends=True)
+        file = self.place.directory / name.removeprefix("# ").strip()
+        before = file.read_text(encoding="utf-8")
+        old, new = ("".join(line[1:] for line in lines if line[0] == sign) for sign in "-+")
+        assert before.count(old) == 1
+        file.write_text(before.replace(old, new), encoding="utf-8")
+        self.undo.append(lambda: file.write_text(before, encoding="utf-8"))
+
+    def python(self, text: str) -> None:
+        found = FILE.match(text)
+        if not found:
+            return None if _pending(text) else self.place.python(text)
+        file, body = self.place.directory / found[1], text[found.end() :]
+        if found[2]:
+            assert body in file.read_text(encoding="utf-8")
+        else:
+            file.write_text(body, encoding="utf-8")
+        return None
+
+    yaml = python
+
+
+def _pending(text: str) -> bool:
+    """Whether this uses what flowkit doesn't have yet. To be removed, with its two uses, as soon as it has."""
+    commands = {command.name for command in plugins.registered_commands}
+    missing = [f"flowkit plugins {name}" for name in ("show", "check") if name not in commands]
+    missing += [] if hasattr(flowkit, "register") else ["flowkit.register("]
+    if not any(part in text for part in missing):
+        return False
+    warnings.warn(f"THE TUTORIAL IS NOT RUN WHOLE: there is no {missing} yet, left out: {text}", stacklevel=2)
+    return True
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs_as_written(tmp_path):
+    reader = Reader(tmp_path)
+    for language, text in BLOCK.findall(TUTORIAL.read_text("utf-8")):
+        getattr(reader, language)(text)
+    package = tmp_path / "flowkit-skew"
+    assert (package / "runs/example/results.json").is_file() and (package / "exports/example/decode.onnx").is_file()
+    lint(reader.place, "flowkit_skew", "tests")

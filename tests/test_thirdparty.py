@@ -1,28 +1,37 @@
-"""A plugin package written, installed and found as a stranger's would be, and the tutorial that says how.
+"""Plugin packages begun, installed and found as a stranger's would be: one of each kind, from `flowkit plugins new`.
 
-Everything runs in processes of its own, with the installed package on the path: discovery is the real one.
+What a command does runs in a process of its own with the installed packages on the path: discovery is the real one.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
-import subprocess
 import sys
-import sysconfig
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pytest
+import torch
+from typer.testing import CliRunner
 
-TESTS = Path(__file__).parent
-SOURCE = TESTS / "thirdparty" / "flowkit-example"
-TUTORIAL = TESTS.parent / "docs" / "your-first-plugin.md"
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TUTORIAL.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-FILE_NAME = re.compile(r"# (\S+\.(?:py|toml|yaml))\n")
-FILES = {found[1]: text[found.end() :] for _, text in BLOCKS if (found := FILE_NAME.match(text))}
+from flowkit.cli.main import app
+from flowkit.flow import Flow
+from flowkit.spec import latent_shapes, lock, read_spec, to_yaml
+from flowkit.testing import check_bijector, perturb
+from tests.thirdparty.place import ROOT, Place, install, lint
+
+KINDS = {
+    "bijector": "scale/layer",
+    "channel-linear": "mirror/layer",
+    "transformer": "bend/transformer",
+    "split": "some/split",
+    "conditioner": "sine/conditioner",
+    "base": "tails/base",
+    "dataset": "figure_8/dataset",
+}
+"""What is begun of each kind, and the plugin that it brings."""
 
 GLOW = """\
 flowkit: 1
@@ -30,168 +39,169 @@ event: {shape: [4]}
 flow: [{use: glow/actnorm}]
 """
 
-ROUND_TRIP = """\
-import torch
-from flowkit.flow import Flow
-from flowkit.testing import perturb
-
-flow = Flow.from_spec("example.yaml").double()
-perturb(flow, 0.1)
-x = torch.rand(5, 1, 8, 8, dtype=torch.float64) * 17
-z, log_det = flow.forward_and_log_det(x)
-back, inverse_log_det = flow.inverse_and_log_det(z)
-assert (back - x).abs().max() < 1e-9 and (log_det + inverse_log_det).abs().max() < 1e-9
-"""
-
-REBUILT = """\
-from flowkit.flow import Coupling, Flow
-from flowkit_example.bend import Bend
-from flowkit_example.householder import Householder
-from flowkit_glow.mlp import MLP
-from flowkit_glow.splits import Channels
-
-coupling = Coupling(Channels((4,)), MLP((2,), (3, 2)), Bend(max_slope=3.0))
-spec = Flow([Householder((4,), reflections=3), coupling]).to_spec()
-again = Flow.from_spec(spec).layers
-assert again[0].reflections == 3 and again[1].transformer.max_slope == 3.0
-"""
-
 TORCH_FREE = """\
 import sys
-from flowkit.spec import read_spec
+from pathlib import Path
+from flowkit.spec import read_spec, walk
 
-read_spec("example.yaml")
-assert "flowkit_example.plugin" in sys.modules and "torch" not in sys.modules
+for path in Path().glob("*/example.yaml"):
+    walk(read_spec(path))
+    assert f"{path.parent.name.replace('-', '_')}.plugin" in sys.modules
+assert not {"torch", "numpy"} & set(sys.modules)
 """
 
-SAME_SAMPLES = """\
-import flowkit_runtime
-from flowkit.flow import Flow
+TRAIN_AND_EXPORT = """\
+from flowkit.cli.main import app
 
-ours = Flow.load("runs/example").sample(64, seed=3).numpy()
-theirs = flowkit_runtime.load("exports/example").sample(64, seed=3)
-difference = abs(ours.astype(int) - theirs)
-assert ours.dtype == theirs.dtype and ours.std() > 1
-assert difference.max() <= 1 and difference.mean() < 1e-3  # what lies between two levels may fall either way
+for command in (
+    "train example.yaml --set train.epochs=1 -o runs/example",
+    "sample runs/example -n 4 -o samples.npy",
+    "export runs/example -o exports/example",
+):
+    app(command.split(), standalone_mode=False)
 """
 
 
-@dataclass(frozen=True)
-class Place:
-    """A directory to run commands in, and what is installed there beside this environment."""
+def of(kind: str, place: Place) -> Place:
+    """The directory of the package of this kind."""
+    return Place(place.directory / f"flowkit-{namespace(kind)}", place.sites)
 
-    directory: Path
-    sites: tuple[Path, ...] = ()
 
-    def run(self, *command: str | Path, fails_with: int = 0) -> subprocess.CompletedProcess[str]:
-        scripts = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
-        paths = [*map(str, self.sites), *filter(None, [os.environ.get("PYTHONPATH")])]
-        result = subprocess.run(
-            [shutil.which(command[0], path=scripts) or command[0], *command[1:]],
-            cwd=self.directory,
-            env={**os.environ, "PATH": scripts, "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-        )
-        assert result.returncode == fails_with, result.stdout + result.stderr
-        return result
+def namespace(kind: str) -> str:
+    return KINDS[kind].partition("/")[0]
 
-    def python(self, code: str) -> None:
-        self.run(sys.executable, "-c", code)
+
+def announce(site: Path, name: str, version: str) -> None:
+    """The metadata of an installed distribution flowkit-name, whose plugin module is flowkit_name.plugin."""
+    info = site / f"flowkit_{name}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: flowkit-{name}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(f"[flowkit]\n{name} = flowkit_{name}.plugin\n")
 
 
 @pytest.fixture(scope="module")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A copy of the package's sources, with the package installed from it."""
-    directory, site = tmp_path_factory.mktemp("stranger") / "flowkit-example", tmp_path_factory.mktemp("site")
-    shutil.copytree(SOURCE, directory, ignore=shutil.ignore_patterns("__pycache__"))
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
-    Place(directory).run(*pip, "--no-deps", "--no-build-isolation", "--target", site, ".")
+def strangers(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Where a package of each kind has been begun, and can be imported; and with them one with a nested plugin.
+
+    Their metadata is written here: building all of them takes seconds, and is left to the slow tests.
+    """
+    directory, site = tmp_path_factory.mktemp("strangers"), tmp_path_factory.mktemp("site")
+    for kind in KINDS:
+        name = namespace(kind)
+        output = directory / f"flowkit-{name}"
+        begun = CliRunner().invoke(app, ["plugins", "new", name, "--kind", kind, "-o", str(output)])
+        assert begun.exit_code == 0, begun.output
+        shutil.copytree(output / f"flowkit_{name}", site / f"flowkit_{name}")
+        announce(site, name, "0.1.0")
+    shutil.copytree(ROOT / "tests" / "thirdparty" / "flowkit_elementwise", site / "flowkit_elementwise")
+    announce(site, "elementwise", "0.1")
     return Place(directory, (site,))
+
+
+@pytest.fixture
+def imported(strangers: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """The same, importable in this process."""
+    monkeypatch.syspath_prepend(strangers.sites[0])
+    return strangers
 
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another installed package, whose plugin module raises when it is imported."""
     site = tmp_path_factory.mktemp("broken")
-    (site / "flowkit_sad.py").write_text("raise RuntimeError('sad since noon')")
-    info = site / "flowkit_sad-0.3.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: flowkit-sad\nVersion: 0.3\n")
-    (info / "entry_points.txt").write_text("[flowkit]\nsad = flowkit_sad\n")
+    (site / "flowkit_sad").mkdir()
+    (site / "flowkit_sad" / "plugin.py").write_text("raise RuntimeError('sad since noon')")
+    announce(site, "sad", "0.3")
     return site
 
 
-@pytest.fixture(scope="module")
-def tutorial(stranger: Place) -> Place:
-    """Where every command and every snippet of the tutorial has run, in order."""
-    said = ""
-    for language, text in BLOCKS:
-        if language == "bash":
-            said = "".join(_obey(stranger, line) for line in text.splitlines())
-        elif language == "text":
-            for line in text.splitlines():
-                assert " ".join(line.split()) in " ".join(said.split())
-        elif not FILE_NAME.match(text):
-            stranger.python(text)
-    return stranger
+def test_plugins_are_listed_with_their_distribution(strangers):
+    lines = [line.split() for line in strangers.run("flowkit", "plugins").stdout.splitlines()]
+    found = {line[0]: tuple(line[-2:]) for line in lines if line[0] in KINDS.values()}
+    assert found == {plugin: (f"flowkit-{namespace(kind)}", "0.1.0") for kind, plugin in KINDS.items()}
 
 
-def _obey(place: Place, line: str) -> str:
-    return "" if line == "pip install -e ." else place.run(*shlex.split(line)).stdout  # the fixture's work
+def test_their_specs_are_read_without_torch(strangers):
+    strangers.python(TORCH_FREE)
 
 
-def test_plugins_are_listed_with_their_distribution(stranger):
-    lines = [line.split() for line in stranger.run("flowkit", "plugins", "list", "--all").stdout.splitlines()]
-    assert [line[:5] for line in lines if line[0].startswith("example/")] == [
-        ["example/householder", "bijector", "exact", "flowkit-example", "0.1.0"],
-        ["example/sinh_arcsinh", "bijector", "exact", "flowkit-example", "0.1.0"],
-        ["example/bend", "transformer", "exact", "flowkit-example", "0.1.0"],
-    ]
+@pytest.mark.parametrize("kind", KINDS)
+def test_they_please_the_linter(strangers, kind):
+    lint(of(kind, strangers), f"flowkit_{namespace(kind)}", "tests")
 
 
-def test_its_own_tests_pass(stranger):
-    assert "9 passed" in stranger.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider").stdout
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_of_the_template_shows(strangers, kind):
+    files = [path for path in of(kind, strangers).directory.rglob("*") if path.is_file()]
+    text = "".join(f"{path}\n{path.read_text(encoding='utf-8')}" for path in files)
+    assert not re.search(r"NAME|PLUGIN|\bName[A-Z]", text)
+    assert f"flowkit_{namespace(kind)}" in text and KINDS[kind] in text
 
 
-def test_its_spec_is_valid(stranger):
-    assert "15 layers" in stranger.run("flowkit", "validate", "example.yaml").stdout
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flow_with_it_round_trips_and_has_the_shapes_of_its_spec(imported, kind):
+    spec = read_spec(of(kind, imported).directory / "example.yaml")
+    flow = Flow.from_spec(spec).double().eval()
+    perturb(flow, 0.1)
+    x = torch.rand(3, *spec.event.shape, dtype=torch.float64) * (spec.event.levels or 1)
+    context = torch.tensor([0, 1, 1]) if spec.context else None
+    latents, log_det = flow.forward_and_log_det(x, context)
+    assert [tuple(z.shape[1:]) for z in latents] == latent_shapes(spec)
+    back, inverse_log_det = flow.inverse_and_log_det(latents, context)
+    torch.testing.assert_close(back, x, atol=1e-9, rtol=0)
+    torch.testing.assert_close(log_det, -inverse_log_det, atol=1e-9, rtol=0)
 
 
-def test_its_spec_is_read_without_torch(stranger):
-    stranger.python(TORCH_FREE)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flow_built_in_python_is_written_as_a_spec(imported, kind):
+    source = of(kind, imported).directory / "example.yaml"
+    assert f"{namespace(kind)}/" in source.read_text(encoding="utf-8")
+    spec = read_spec(source)
+    flow = Flow.from_spec(spec)
+    flow.spec = None  # as if its layers had been put together by hand
+    written = flow.to_spec()
+    assert written.flow == read_spec(to_yaml(written)).flow == _unrolled(spec.flow)
+    assert written.base == spec.base
 
 
-def test_a_flow_of_its_layers_round_trips(stranger):
-    stranger.python(ROUND_TRIP)
+def _unrolled(flow):
+    steps = (_unrolled(item.flow) * item.repeat if hasattr(item, "repeat") else [item] for item in flow)
+    return list(chain.from_iterable(steps))
 
 
-def test_a_flow_built_in_python_is_written_as_a_spec(stranger):
-    stranger.python(REBUILT)
+def test_a_layer_with_a_plugin_in_a_field(imported):
+    nested = {"use": "elementwise/layer", "transformer": {"use": "bend/transformer", "max_slope": 3}}
+    spec = read_spec({"flowkit": 1, "event": {"shape": [2]}, "flow": [nested]})
+    flow = Flow.from_spec(spec)
+    check_bijector(lambda: Flow.from_spec(spec).layers[0])
+    flow.spec = None
+    assert flow.to_spec().flow == read_spec(to_yaml(spec)).flow == spec.flow
+    assert lock(spec)["plugins"].keys() >= {"flowkit-elementwise", "flowkit-bend"}
 
 
-def test_a_field_out_of_range_is_an_error_at_its_place(stranger):
-    text = (SOURCE / "example.yaml").read_text(encoding="utf-8").replace("max_slope: 4", "max_slope: 0.5")
-    (stranger.directory / "steep.yaml").write_text(text, encoding="utf-8")
-    error = stranger.run("flowkit", "validate", "steep.yaml", fails_with=2).stderr
-    assert "steep.yaml:11:" in error and "flow[2].flow[2].coupling.max_slope" in error
+def test_a_field_out_of_range_is_an_error_at_its_place(strangers):
+    place = of("transformer", strangers)
+    text = (place.directory / "example.yaml").read_text(encoding="utf-8").replace("max_slope: 8", "max_slope: 0.5", 1)
+    (place.directory / "steep.yaml").write_text(text, encoding="utf-8")
+    error = place.run("flowkit", "validate", "steep.yaml", fails_with=2).stderr
+    assert "steep.yaml:8:" in error and "flow[0].flow[1].coupling.max_slope" in error
 
 
-def test_without_the_distribution(stranger):
-    error = Place(stranger.directory).run("flowkit", "validate", "example.yaml", fails_with=2).stderr
-    assert "no plugin namespace 'example' is installed" in error
+def test_without_the_distribution(strangers):
+    error = Place(of("bijector", strangers).directory).run("flowkit", "validate", "example.yaml", fails_with=2).stderr
+    assert "no plugin namespace 'scale' is installed" in error
 
 
-def test_a_broken_neighbour_is_reported_and_the_rest_works(stranger, broken):
-    result = Place(stranger.directory, (*stranger.sites, broken)).run("flowkit", "plugins", "list", "--all")
-    assert "example/bend" in result.stdout and "glow/affine" in result.stdout
+def test_a_broken_neighbour_is_reported_and_the_rest_works(strangers, broken):
+    result = Place(strangers.directory, (*strangers.sites, broken)).run("flowkit", "plugins")
+    assert "bend/transformer" in result.stdout and "glow/affine" in result.stdout
     (line,) = result.stderr.splitlines()
-    assert line.startswith("broken: plugin 'sad' (flowkit-sad 0.3, flowkit_sad)") and "sad since noon" in line
+    assert line.startswith("broken: plugin 'sad' (flowkit-sad 0.3, flowkit_sad.plugin)") and "sad since noon" in line
 
 
-def test_a_spec_that_does_not_name_the_broken_one_is_unaffected(stranger, broken):
-    result = Place(stranger.directory, (*stranger.sites, broken)).run("flowkit", "validate", "example.yaml")
-    assert result.stderr == ""
+def test_a_spec_that_does_not_name_the_broken_one_is_unaffected(strangers, broken):
+    place = Place(of("bijector", strangers).directory, (*strangers.sites, broken))
+    assert place.run("flowkit", "validate", "example.yaml").stderr == ""
 
 
 def test_a_spec_that_names_the_broken_one_says_whose_it_is(broken, tmp_path):
@@ -200,22 +210,34 @@ def test_a_spec_that_names_the_broken_one_says_whose_it_is(broken, tmp_path):
     assert "flowkit-sad 0.3" in error and "sad since noon" in error
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_the_tutorial_shows_the_tested_file(name):
-    assert FILES[name] == (SOURCE / name).read_text(encoding="utf-8")
-
-
-def test_the_tutorial_shows_every_file():
-    files = [path for path in SOURCE.rglob("*") if path.suffix in {".py", ".toml", ".yaml"}]
-    assert set(FILES) == {path.relative_to(SOURCE).as_posix() for path in files if path.stat().st_size}
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_installed_by_pip_it_passes_its_tests_trains_and_exports(strangers, tmp_path, kind):
+    place = Place(of(kind, strangers).directory, (tmp_path,))
+    install(place, tmp_path)
+    place.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider")
+    place.python(TRAIN_AND_EXPORT)
+    assert (place.directory / "exports/example/decode.onnx").is_file()
 
 
 @pytest.mark.slow
-def test_the_tutorial_runs_as_written(tutorial):
-    assert (tutorial.directory / "runs/example/results.json").is_file()
-    assert (tutorial.directory / "exports/example/decode.onnx").is_file()
+def test_they_please_the_type_checker(strangers):
+    paths = [*map(str, strangers.sites), str(ROOT), f"{ROOT}/plugins", f"{ROOT}/runtime"]
+    packages = [part for kind in KINDS for part in ("-p", f"flowkit_{namespace(kind)}")]
+    config = ["--config-file", f"{ROOT}/pyproject.toml", "--cache-dir", str(strangers.directory / "mypy")]
+    strangers.run("env", f"MYPYPATH={os.pathsep.join(paths)}", sys.executable, "-m", "mypy", *config, *packages)
 
 
 @pytest.mark.slow
-def test_the_exported_model_gives_the_same_samples(tutorial):
-    tutorial.python(SAME_SAMPLES)
+def test_the_wheel_of_flowkit_brings_the_template(tmp_path):
+    for part in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / part, tmp_path)
+    for part in ("flowkit", "plugins", "runtime"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    install(Place(tmp_path), tmp_path / "site")
+    template = Path("flowkit", "cli", "plugins", "template")
+    brought, ours = (
+        {path.relative_to(root / template) for path in (root / template).rglob("*") if "__pycache__" not in path.parts}
+        for root in (tmp_path / "site", ROOT)
+    )
+    assert brought == ours

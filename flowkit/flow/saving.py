@@ -104,13 +104,14 @@ def _step(layer: nn.Module, registry: Registry) -> dict[str, Any]:
 
 
 def _use(module: nn.Module, registry: Registry) -> dict[str, Any]:
-    """{use: name, **fields}, each field read from the attribute of its name."""
+    """{use: name, **fields}, each field read from the attribute of its name; a module there is a plugin in turn."""
     found = registry.find_target(type(module))
     if found is None:
         raise PluginError(f"{type(module).__qualname__} is not the target of any installed plugin: register it")
     fields = found.descriptor.config.model_fields
     missing = [name for name in fields if not hasattr(module, name)]
     if missing:
+<<<<<<< HEAD
         raise PluginError(f"{found} does not keep its fields as attributes: {', '.join(missing)}")
     return {"use": found.name, **{name: _field(getattr(module, name), registry) for name in fields}}
 
@@ -125,3 +126,9 @@ def _field(value: Any, registry: Registry) -> Any:
         case Use():
             return value.dump()
     return value
+=======
+        raise PluginError(f"{found.name} does not keep its fields as attributes: {', '.join(missing)}")
+    values = {name: getattr(module, name) for name in fields}
+    nested = {name: _use(value, registry) for name, value in values.items() if isinstance(value, nn.Module)}
+    return {"use": found.name, **values, **nested}
+>>>>>>> author

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from flowkit.cli.plugins.listing import listing
+from flowkit.cli.plugins.new import new
 from flowkit.cli.plugins.show import show
 
 plugins = typer.Typer()
@@ -21,4 +22,5 @@ def _list_by_default(context: typer.Context) -> None:
 
 
 plugins.command("list")(listing)
+plugins.command("new")(new)
 plugins.command()(show)

@@ -1,14 +1,13 @@
-"""Householder reflections of the channels."""
+"""The layer NAME/layer."""
 
 from collections.abc import Sequence
 
 import torch
+from flowkit.flow import ChannelLinear
 from torch import Tensor, nn
 
-from flowkit.flow import ChannelLinear
 
-
-class Householder(ChannelLinear):
+class NameLayer(ChannelLinear):
     """y = H_k … H_1 x at each position, H = I - 2 u uᵀ / uᵀu, the vectors u learned;  log|det| = 0.
 
     Each H is its own inverse (Tomczak & Welling 2016, "Improving Variational Auto-Encoders using Householder
@@ -31,6 +30,7 @@ class Householder(ChannelLinear):
         return v
 
     def log_det(self) -> Tensor:
+        """At one position: flowkit counts the positions."""
         return torch.zeros(())
 
 

@@ -1,14 +1,13 @@
-"""The bend transformer."""
+"""The transformer NAME/transformer."""
 
 import math
 
 import torch
+from flowkit.flow import Transformer
 from torch import Tensor
 
-from flowkit.flow import Transformer
 
-
-class Bend(Transformer):
+class NameTransformer(Transformer):
     """y = a x + b √(1 + x²) + shift, with a = (r + l) / 2 and b = (r - l) / 2: slope l far left, r far right.
 
     log|∂y/∂x| = log(a + b x / √(1 + x²)). With w = y - shift and l r = a² - b² the inverse is
@@ -34,6 +33,7 @@ class Bend(Transformer):
         return (a * w - b * root) / (left * right), ((a - b * w / root) / (left * right)).log()
 
     def _unpack(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Slopes left and right, and the shift, [batch, *event] each."""
         limit = math.log(self.max_slope)
         slopes = (limit * torch.tanh(theta[:, :2] / limit)).exp()
         return slopes[:, 0], slopes[:, 1], theta[:, 2]
