@@ -111,7 +111,6 @@ def _use(module: nn.Module, registry: Registry) -> dict[str, Any]:
     fields = found.descriptor.config.model_fields
     missing = [name for name in fields if not hasattr(module, name)]
     if missing:
-<<<<<<< HEAD
         raise PluginError(f"{found} does not keep its fields as attributes: {', '.join(missing)}")
     return {"use": found.name, **{name: _field(getattr(module, name), registry) for name in fields}}
 
@@ -126,9 +125,3 @@ def _field(value: Any, registry: Registry) -> Any:
         case Use():
             return value.dump()
     return value
-=======
-        raise PluginError(f"{found.name} does not keep its fields as attributes: {', '.join(missing)}")
-    values = {name: getattr(module, name) for name in fields}
-    nested = {name: _use(value, registry) for name, value in values.items() if isinstance(value, nn.Module)}
-    return {"use": found.name, **values, **nested}
->>>>>>> author
