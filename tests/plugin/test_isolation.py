@@ -108,9 +108,7 @@ def test_damaged_metadata(metadata: bytes | None, site: Path) -> None:
     install(site, "bad", code="raise OSError")
     path = site / "flowkit_bad-1.2.dist-info" / "METADATA"
     path.unlink() if metadata is None else path.write_bytes(metadata)
-    with pytest.raises(
-        PluginError, match=r"plugin .bad. .a distribution without a name unknown, flowkit_bad"
-    ):
+    with pytest.raises(PluginError, match=r"plugin .bad. .a distribution without a name unknown, flowkit_bad"):
         Registry.discover().namespace("bad")
 
 
