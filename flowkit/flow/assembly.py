@@ -55,6 +55,8 @@ def build(step: Step, context: Shape | None) -> Layer:
     """The layer of one step. Raises PluginError, naming the place in the spec, if its plugin can't be built."""
     try:
         layer = _build(step, context)
+    except PluginError as error:
+        raise PluginError(f"{format_path(step.path)}: {error}") from error
     except FlowkitError:
         raise
     except Exception as error:

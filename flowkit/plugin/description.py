@@ -141,7 +141,7 @@ def _default(config: type[BaseModel], name: str, schema: dict[str, Any]) -> str:
     if field.is_required():
         return "required"
     default = field.get_default(call_default_factory=True, validated_data={})
-    if default is None and "null" not in in_words(schema):
+    if default is None and not any(word in in_words(schema) for word in ("null", "anything")):
         return "computed"  # by a validator
     return spelled(default)
 

@@ -95,6 +95,11 @@ class Descriptor:
         return getattr(importlib.import_module(module), attribute)
 
     @property
+    def place(self) -> str:
+        """Of the target, as ``"package.module:Class"``."""
+        return self.target if isinstance(self.target, str) else f"{self.target.__module__}:{self.target.__qualname__}"
+
+    @property
     def summary(self) -> str:
         """The first line of the config's docstring."""
         return (inspect.getdoc(self.config) or "").partition("\n")[0]

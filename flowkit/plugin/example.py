@@ -64,14 +64,17 @@ def _value(schema: dict[str, Any]) -> Any:
 
 
 def _whole_number(schema: dict[str, Any]) -> int:
-    """The least, in steps of `multipleOf`."""
+    """The least that the bounds let through, in steps of `multipleOf`; 1, or the most, where nothing is the least."""
     step = schema.get("multipleOf", 1)
-    least = schema.get("minimum", schema.get("exclusiveMinimum", schema.get("maximum", 1) - 1) + 1)
+    most = schema.get("maximum", schema.get("exclusiveMaximum", 2) - 1)
+    least = schema.get("minimum", schema.get("exclusiveMinimum", min(most, 1) - 1) + 1)
     return -(-least // step) * step
 
 
 def _number(schema: dict[str, Any]) -> float:
-    """In the middle."""
-    low, high = (schema.get(f"{end}imum", schema.get(f"exclusive{end.title()}imum")) for end in ("min", "max"))
-    low = (0.0 if high is None else high - 2) if low is None else low
+    """In the middle between the bounds, or 1 from the only one."""
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    if low is None:
+        low = 0 if high is None else high - 2
     return (low + (low + 2 if high is None else high)) / 2

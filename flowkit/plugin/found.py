@@ -67,5 +67,5 @@ class Found:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: a plugin may not end flowkit
-            target = f"its target {self.descriptor.target} can't be imported"
+            target = f"its target {self.descriptor.place} can't be imported"
             raise PluginError(f"plugin {self}: {target}: {reason(error)}") from error

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flowkit.errors import DataError, PluginError
-from flowkit.plugin import Arrays, Dataset
+from flowkit.errors import DataError, FlowkitError, PluginError
+from flowkit.plugin import Arrays, Dataset, Found
 from flowkit.plugin.dataset import SplitName
+from flowkit.plugin.failure import reason
 from flowkit.spec import Context, Event, Spec
 
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
@@ -25,8 +26,23 @@ def load_data(spec: Spec, splits: Sequence[SplitName] = SPLITS) -> dict[SplitNam
         raise DataError("the spec names no data: add a section like `data: {use: data/npy, path: x.npy}`")
     dataset = spec.data.build()
     if not isinstance(dataset, Dataset):
-        raise PluginError(f"{spec.data.name}: its target must derive from flowkit.plugin.Dataset")
-    return {split: _fit(dataset.load(split), spec, f"{spec.data.name}, {split} part") for split in splits}
+        raise PluginError(f"plugin {spec.data.plugin}: its target must derive from flowkit.plugin.Dataset")
+    return {
+        split: _fit(_load(dataset, split, spec.data.plugin), spec, f"{spec.data.name}, {split} part")
+        for split in splits
+    }
+
+
+def _load(dataset: Dataset, split: SplitName, plugin: Found) -> Arrays:
+    try:
+        arrays = dataset.load(split)
+    except FlowkitError:
+        raise
+    except Exception as error:
+        raise PluginError(f"plugin {plugin} can't load its {split} part: {reason(error)}") from error
+    if not (isinstance(arrays, Arrays) and isinstance(arrays.x, np.ndarray)):
+        raise PluginError(f"plugin {plugin}: load must return flowkit.plugin.Arrays of numpy arrays")
+    return arrays
 
 
 def _fit(arrays: Arrays, spec: Spec, where: str) -> Arrays:

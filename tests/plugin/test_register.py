@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import Field, ValidationInfo, field_validator
 from typer.testing import CliRunner
 
 import flowkit
 from flowkit.cli.main import app
 from flowkit.errors import PluginError, SpecError
 from flowkit.flow import Flow
-from flowkit.plugin import BijectorConfig, Registry
+from flowkit.plugin import Arrays, BijectorConfig, Dataset, DatasetConfig, Registry, event_of
 from flowkit.spec import lock, read_spec
 from flowkit.spec.schema import json_schema
 from flowkit.train.data import load_data
@@ -145,11 +146,52 @@ def test_a_process_that_has_not_registered_it() -> None:
 
 def test_a_target_of_the_wrong_kind() -> None:
     flowkit.register("mine/scale", mine.ScaleConfig, mine.Shift)
-    with pytest.raises(PluginError, match=r"plugin mine/scale \(this process\) can't be built: TypeError"):
+    with pytest.raises(PluginError, match=r"^flow\[0\]: plugin mine/scale \(this process\) can't be built: TypeError"):
         Flow.from_spec(SHORT)
     flowkit.register("mine/scale", type("Empty", (BijectorConfig,), {}), tuple)
     with pytest.raises(PluginError, match=r"mine/scale .*must derive from flowkit\.flow\.Bijector"):
         Flow.from_spec(SHORT)
+
+
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [
+        (lambda self, split: [][0], r"can't load its train part: IndexError: .*test_register\.py:\d+"),
+        (lambda self, split: None, "load must return flowkit.plugin.Arrays of numpy arrays"),
+        (lambda self, split: Arrays([[0.0] * 3]), "load must return flowkit.plugin.Arrays of numpy arrays"),
+        (None, "its target must derive from flowkit.plugin.Dataset"),
+    ],
+)
+def test_a_dataset_that_misbehaves(load: Any, words: str) -> None:
+    target = type("Blob", (Dataset,), {"load": load}) if load else dict
+    flowkit.register("mine/blob", type("Config", (DatasetConfig,), {}), target)
+    spec = read_spec("flowkit: 1\nevent: {shape: [3]}\nflow: [{use: glow/actnorm}]\ndata: {use: mine/blob}\n")
+    with pytest.raises(PluginError, match=rf"plugin mine/blob \(this process\).*{words}"):
+        load_data(spec)
+
+
+class Seen(BijectorConfig):
+    """Takes notes of the event."""
+
+    note: str = Field(default="", validate_default=True)
+
+    @field_validator("note")
+    @classmethod
+    def _look(cls, note: str, info: ValidationInfo) -> str:
+        event = event_of(info)
+        return note or ("no event" if event is None else f"{event.shape}, {event.levels}")
+
+
+@pytest.mark.parametrize(
+    ("event", "note"), [("{shape: [3]}", "(3,), None"), ("{shape: [4, 2, 2], levels: 8}", "(4, 2, 2), 8")]
+)
+def test_validators_see_the_event(event: str, note: str) -> None:
+    flowkit.register("mine/seen", Seen, mine.Scale)
+    (first, _, second) = read_spec(
+        f"flowkit: 1\nevent: {event}\nflow: [{{use: mine/seen}}, {{factor_out: channels}}, {{use: mine/seen}}]\n"
+    ).flow
+    assert first.config.note == second.config.note == note
+    assert Seen().note == "no event"
 
 
 NOTEBOOK = """\

@@ -34,7 +34,7 @@ def _namespace(registry: Registry, namespace: str) -> str:
 
 
 def _plugin(registry: Registry, found: Found) -> str:
-    """Facts, the config's docstring, fields, shapes, the target's docstring, an example: those that there are."""
+    """The config's docstring, fields, shapes, the target's docstring, an example. No target is imported."""
     from flowkit.cli.plugins.example import example_spec
     from flowkit.plugin.description import field_rows, shape_rule, target_doc
     from flowkit.plugin.example import example_config
@@ -46,11 +46,10 @@ def _plugin(registry: Registry, found: Found) -> str:
     sections = {
         "Fields": columns(("name", "type", "default", "meaning"), *rows) if rows else "none",
         "Shapes, with the fields of the example": "\n".join(shape_rule(config)) if config else "",
-        f"Target {descriptor.target}": target_doc(descriptor.target),
+        f"Target {descriptor.place}": target_doc(descriptor.target) or "without a docstring",
         "Example": to_yaml(example).rstrip() if example else "",
     }
     parts = [f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections.items() if text]
-    facts = (
-        f"{found.name}: {found.kind} of {found.origin}, plugin API {descriptor.api}, {descriptor.likelihood} likelihood"
-    )
-    return "\n\n".join([facts, inspect.getdoc(descriptor.config) or "", *parts])
+    capabilities = f"plugin API {descriptor.api}, {descriptor.likelihood} likelihood"
+    title = f"{found.name}: {found.kind} of {found.origin}, {capabilities}"
+    return "\n\n".join([title, inspect.getdoc(descriptor.config) or "", *parts])

@@ -1,0 +1,34 @@
+"""docs/plugins.md is true: its Python runs as written, and what it says of options is what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from flowkit.cli.main import app
+
+PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("code", [text for language, text in BLOCKS if language == "python"])
+def test_the_python_runs(code: str) -> None:
+    exec(compile(code, "plugins.md", "exec"), {"__name__": "cell"})
+
+
+@pytest.mark.parametrize(
+    "line", [line for language, text in BLOCKS if language == "bash" for line in text.splitlines()]
+)
+def test_the_commands_run(line: str) -> None:
+    assert CliRunner().invoke(app, line.partition("#")[0].split()[1:]).exit_code == 0
+
+
+def test_the_table_has_every_option_and_its_variable() -> None:
+    options = [option for option in typer.main.get_command(app).params if option.envvar]
+    assert len(options) == 4
+    for option in options:
+        assert re.search(rf"^\| `{option.opts[0]}[^`]*` \| `{option.envvar}=", PAGE, re.MULTILINE)

@@ -1,0 +1,88 @@
+"""Fifty distributions that bring plugins: none is imported that no spec names, and nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flowkit.errors import SpecError
+from flowkit.plugin import Registry
+from flowkit.spec import read_spec
+from tests.plugin.sites import install
+
+MANY = 50
+HEAVY = ("torch", "numpy", "onnx", "rich")
+SPEC = "flowkit: 1\nevent: {shape: [2]}\nflow: [{use: glow/actnorm}, {use: many7/shift}]\n"
+
+
+@pytest.fixture
+def many(site: Path) -> Path:
+    for n in range(MANY):
+        install(site, f"many{n}")
+    install(site, "sad", code="raise RuntimeError('sad')")
+    (site / "good.yaml").write_text(SPEC)
+    (site / "bad.yaml").write_text(SPEC.replace("actnorm", "actnrom"))
+    return site
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "imported"),
+    [
+        (["plugins"], 0, []),
+        (["plugins", "list"], 0, []),
+        (["validate", "good.yaml"], 0, ["flowkit_many7"]),
+        (["validate", "bad.yaml"], 2, ["flowkit_many7"]),
+        (["plugins", "show", "many3"], 0, ["flowkit_many3"]),
+        (["plugins", "show", "many3/shift"], 0, ["flowkit_many3"]),
+        (["plugins", "show", "glow/affine"], 0, []),
+        (["--deny-plugins", "many7", "validate", "good.yaml"], 2, []),
+    ],
+)
+def test_what_commands_import(arguments: list[str], code: int, imported: list[str], many: Path) -> None:
+    script = (
+        "import sys; from flowkit.cli.main import app\n"
+        f"try: app({arguments!r})\n"
+        f"finally: print([name for name in sys.modules if name in {HEAVY} or 'many' in name or 'sad' in name])"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(many), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=many, env=environment, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert done.stdout.splitlines()[-1] == str(imported)
+
+
+def test_a_flow_built_in_python_imports_what_it_needs(many: Path) -> None:
+    from flowkit.flow import Flow
+    from flowkit_glow.actnorm import ActNorm
+
+    assert Flow([ActNorm((2,))]).to_spec().flow[0].name == "glow/actnorm"  # type: ignore[union-attr]
+    assert not [name for name in sys.modules if name.startswith("flowkit_many")]
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("glow/actnrom", "did you mean glow/actnorm or "),
+        ("glwo/actnorm", "did you mean glow/actnorm?"),
+        ("many7/shfit", "did you mean many7/shift"),
+        ("nothing/of_the_kind", "pip install"),
+        ("actnorm", "did you mean glow/actnorm?"),
+        ("zzz", "bijectors installed: glow/rescale, "),
+    ],
+)
+def test_suggestions(name: str, suggestion: str, many: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        read_spec(f"flowkit: 1\nevent: {{shape: [2]}}\nflow: [{{use: {name}}}]\n")
+    (problem,) = caught.value.problems
+    assert problem.suggestion and problem.suggestion.startswith(suggestion)
+    assert len(str(problem)) < 1000
+
+
+def test_all_are_found(many: Path) -> None:
+    found, broken = Registry.discover().installed()
+    assert {f"many{n}/shift" for n in range(MANY)} <= {each.name for each in found}
+    assert list(broken) == ["sad"]
