@@ -173,7 +173,7 @@ def test_json(layout: Any, registry: Registry, tmp_path: Path) -> None:
 
 MISTAKES = [
     ('{"flowkit": 1, "event": {"shape": [2]}, "flow": [{"use": "toy/scael"}]}', 58, "there is no bijector"),
-    ('{"flowkit": 1, "event": {"shape": [2]}, "event": 3}', 41, "twice, first in column 16"),
+    ('{"flowkit": 1, "event": {"shape": [2]}, "event": 3}', 41, "twice, first in column"),
     ('{"flowkit": 1, "event": {"shape": [2]}, "flow": [{"use": "toy/scale", "factor": NaN}]}', 81, "not 'NaN'"),
     ('{"flowkit": 1, "event": {"shape": [2]}, "flow": [{"use": "toy/scale"', 50, "the bracket that opens here"),
     ('{"flowkit": 1 "event": {"shape": [2]}}', 22, "expected a comma or }"),
