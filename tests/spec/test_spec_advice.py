@@ -224,10 +224,10 @@ data:
 => : a colon can't stand here
 => put text with a colon in quotes
 
-flowkit:1
-event¦: {shape: [4]}
-=> : a colon can't stand here
-=> is a blank missing after a colon?
+¦flowkit:1
+event: {shape: [4]}
+=> : no key and value
+=> with a blank after the colon
 
 flow:
   - use: glow/actnorm
