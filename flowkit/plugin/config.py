@@ -14,10 +14,17 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from pydantic_core import core_schema
 
-from flowkit.plugin.strict import make_strict
+from flowkit.plugin.strict import make_strict, parts_of
 
 Shape = tuple[int, ...]
 
@@ -37,12 +44,32 @@ class Documented(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Raises TypeError for a field that holds a model with rules of its own."""
+        for name, field in cls.model_fields.items():
+            for part in parts_of(field.annotation):
+                if isinstance(part, type) and issubclass(part, BaseModel) and not issubclass(part, Documented):
+                    raise TypeError(f"{cls.__name__}.{name}: derive {part.__name__} from flowkit.plugin.PluginConfig")
+
+    @classmethod
     def field_docs(cls) -> dict[str, str]:
         """What each field is for, where it is said."""
         docs: dict[str, str] = {}
         for base in reversed(cls.__mro__):
             docs |= _strings_below_fields(base) if issubclass(base, Documented) else {}
         return docs | {name: field.description for name, field in cls.model_fields.items() if field.description}
+
+    @model_serializer(mode="wrap")
+    def _as_a_spec(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is None by default and still None is left out: a field that is added later changes no model's hash."""
+        dumped = serialize(self)
+        for name in list(dumped):
+            value = getattr(self, name)
+            if value is None and type(self).model_fields[name].default is None:
+                del dumped[name]
+            if isinstance(value, set | frozenset):
+                dumped[name] = sorted(dumped[name], key=str)  # Python shuffles text from run to run
+        return dumped
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:

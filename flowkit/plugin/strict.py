@@ -5,8 +5,9 @@ pydantic's own strict mode would also refuse what a text can't say otherwise: a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pydantic_core import PydanticKnownError, core_schema
 
@@ -30,6 +31,13 @@ def make_strict(schema: Any) -> None:
             schema.update(core_schema.no_info_before_validator_function(_TellFromBool(expected), literal))
 
 
+def parts_of(annotation: Any) -> Iterator[Any]:
+    """A type, and those that it is made of: ``list[int] | None`` of list[int], int, None."""
+    yield annotation
+    for argument in get_args(annotation):
+        yield from parts_of(argument)
+
+
 @dataclass(frozen=True)
 class _TellFromBool:
     """Python takes true for equal to 1."""
@@ -38,5 +46,7 @@ class _TellFromBool:
 
     def __call__(self, value: Any) -> Any:
         if any(value == wanted and isinstance(value, bool) != isinstance(wanted, bool) for wanted in self.expected):
-            raise PydanticKnownError("literal_error", {"expected": " or ".join(map(repr, self.expected))})
+            *others, last = map(repr, self.expected)
+            expected = f"{', '.join(others)} or {last}" if others else last
+            raise PydanticKnownError("literal_error", {"expected": expected})
         return value

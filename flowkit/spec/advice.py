@@ -100,6 +100,10 @@ def on_value(path: Path, value: Any, kinds: set[str], expected: str) -> str | No
 def _on_text(path: Path, text: str, kinds: set[str], expected: str) -> str | None:
     if kinds & NUMBERS and (number := _number(text, whole="float_type" not in kinds)):
         return "remove the quotes" if number == text else f"write {number}"
+    if INTEGER.fullmatch(text) and text in re.split(", | or ", expected):
+        return "remove the quotes"
+    if text.lower() in ("none", "nil"):
+        return "write null for none"
     if "bool_type" in kinds and text.lower() in WORDS:
         return f"write {WORDS[text.lower()]}, without quotes"
     if kinds & LISTS and path[-1] == "shape" and re.fullmatch(r"\(?[0-9]+(\s*[x×,]\s*[0-9]+)*,?\)?", text):

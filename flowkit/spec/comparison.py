@@ -10,7 +10,6 @@ from enum import Enum
 from typing import Any, Final, Literal
 
 from flowkit.errors import Path, format_path
-from flowkit.spec.identity import resolved
 from flowkit.spec.line import line
 from flowkit.spec.model import KEYS, Spec
 
@@ -43,7 +42,7 @@ class Difference:
 
 def compare(first: Spec, second: Spec) -> list[Difference]:
     """All differences, in the order of the fields; none for specs that say the same, however they are written."""
-    return list(_compare(resolved(first), resolved(second), ()))
+    return list(_compare(first.model_dump(mode="json"), second.model_dump(mode="json"), ()))
 
 
 def _compare(before: Any, after: Any, path: Path) -> Iterator[Difference]:

@@ -30,14 +30,8 @@ PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 
 
 def canonical(spec: Spec) -> dict[str, Any]:
-    """The model part of a spec, defaults filled in. Optional fields that are absent stay absent."""
-    return {name: item for name, item in resolved(spec).items() if name in MODEL_FIELDS}
-
-
-def resolved(spec: Spec) -> dict[str, Any]:
-    """The whole spec as plain data, defaults filled in. Optional fields that are absent stay absent."""
-    plain: dict[str, Any] = _plain(spec)
-    return plain
+    """The model part of a spec, as plain data, defaults filled in. Optional fields that are absent stay absent."""
+    return spec.model_dump(mode="json", include=set(MODEL_FIELDS))
 
 
 def model_hash(spec: Spec) -> str:
@@ -66,26 +60,8 @@ def to_yaml(spec: Spec | dict[str, Any]) -> str:
     yaml.width = 2**16  # never folds a long string
     yaml.indent(mapping=2, sequence=4, offset=2)
     stream = io.StringIO()
-    yaml.dump(_styled(resolved(spec) if isinstance(spec, Spec) else spec, top=True), stream)
+    yaml.dump(_styled(spec.model_dump(mode="json") if isinstance(spec, Spec) else spec, top=True), stream)
     return stream.getvalue()
-
-
-def _plain(value: Any) -> Any:
-    """As JSON. What is None by default is left out: a field that is added later changes no model's hash."""
-    if isinstance(value, Use):
-        dumped = value.dump()
-        return {name: dumped[name] for name in ("use", *_present(value.config))}
-    if isinstance(value, BaseModel):
-        return {name: _plain(getattr(value, name)) for name in _present(value)}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _present(model: BaseModel) -> Iterator[str]:
-    for name, field in type(model).model_fields.items():
-        if getattr(model, name) is not None or field.default is not None:
-            yield name
 
 
 def _uses(value: Any) -> Iterator[Use]:
@@ -93,7 +69,9 @@ def _uses(value: Any) -> Iterator[Use]:
         yield value
         value = value.config
     if isinstance(value, BaseModel):
-        value = list(vars(value).values())
+        value = vars(value)
+    if isinstance(value, dict):
+        value = list(value.values())
     if isinstance(value, list | tuple):
         for item in value:
             yield from _uses(item)

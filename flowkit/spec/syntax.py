@@ -37,7 +37,6 @@ SAYINGS: list[tuple[str, str, str | None]] = [
         "the bracket that it would close opens at {where}",
     ),
     (r"expected the node content, but found '(.+)'", "{0} can't stand here: is it one too many?", None),
-    (r"could not find expected ':'", "a line without a colon", "write key: value, with a blank after the colon"),
     (r"expected '<document start>'", "the text goes on after its end", "give the lines at the top no indentation"),
     (r"escape", "\\ begins an escape in double quotes", "put the text in single quotes, or write \\\\"),
 ]
@@ -51,6 +50,8 @@ def explain(error: MarkedYAMLError) -> tuple[Any, str, str | None]:
     if begin and re.search("end of stream|, but got '<stream end>", problem):
         kind = "quote" if "scalar" in str(error.context) else "bracket"
         return begin, f"the {kind} that opens here is never closed", None
+    if begin and "could not find expected ':'" in problem:
+        return begin, "no key and value", "write key: value, with a blank after the colon"
     for pattern, message, suggestion in SAYINGS:
         if found := re.search(pattern, problem):
             where = f"{begin.line + 1}:{begin.column + 1}" if begin else ""

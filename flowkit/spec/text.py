@@ -39,6 +39,9 @@ MAX_VALUES = 20_000
 """The most keys and values that a spec may have: no flow needs more, and reading them takes time."""
 
 NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+TABS_BEFORE_JSON = re.compile(r"\A[ \t\r\n]+(?=[{\[])")
+"""Within brackets tabs are white space to YAML too, but not in front of the first."""
+
 BREAK = re.compile(r"\r\n|\r|\n")
 
 CONSTANTS = {text: None for text in ("", "~", "null", "Null", "NULL")} | {
@@ -94,7 +97,8 @@ def parse(text: str, file: str, start: int = 0) -> Document:
         before = BREAK.split(text[: found.start()])
         place = lines.place(len(before) - 1, len(before[-1]))
         place.fail(f"the character U+{ord(found[0]):04X} can't stand in a spec: is this a text file?")
-    composer = _Composer(YAML(typ="safe", pure=True).parse(" " * start + text[start:]), lines)
+    body = TABS_BEFORE_JSON.sub(lambda found: found[0].replace("\t", " "), text[start:])
+    composer = _Composer(YAML(typ="safe", pure=True).parse(" " * start + body), lines)
     try:
         return composer.document()
     except MarkedYAMLError as error:

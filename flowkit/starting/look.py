@@ -13,7 +13,6 @@ from flowkit.errors import DataError, PluginError
 from flowkit.plugin import Dataset, Shape
 from flowkit.plugin.dataset import SplitName
 from flowkit.spec import read_spec
-from flowkit.spec.identity import resolved
 from flowkit.spec.line import line
 from flowkit.starting.checks import check_events, check_range, context_section, doubts_about, doubts_about_context
 from flowkit.starting.values import Values, measure
@@ -107,7 +106,7 @@ def _look_at_dataset(reference: str) -> Look:
     labels = [part.context for part in parts if part.context is not None and part.context.ndim == 1]
     train = parts[0].x
     return Look(
-        data=resolved(spec)["data"],
+        data=spec.model_dump(mode="json")["data"],
         rows=len(train),
         event=train.shape[1:],
         values=values,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mistakes import check
 
 from flowkit.errors import Problem, SpecError, format_path
 from flowkit.plugin import Registry
@@ -272,27 +273,9 @@ flow: [¦{use: toy/buggy}]
 """
 
 
-def complete(part: str) -> str:
-    """A spec with this part in it; what it needs besides stands in front."""
-    rest = {
-        "flowkit:": "flowkit: 1",
-        "event:": "event: {shape: [2, 4, 4]}",
-        "flow:": "flow: [{use: toy/scale}]",
-    }
-    return "".join(f"{line}\n" for key, line in rest.items() if key not in part) + part
-
-
 @pytest.mark.parametrize("block", MISTAKES.strip().split("\n\n"))
 def test_mistakes(block: str, registry: Registry) -> None:
-    part, expected, *hint = block.split("\n=> ")
-    before, _, after = complete(part).partition("¦")
-    (problem,) = problems(before + after, registry)
-    assert (problem.line, problem.column) == (before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1)
-    assert problem.source == (before + after).splitlines()[before.count("\n")]
-    path, _, words = expected.partition(": ")
-    assert format_path(problem.path) == path
-    assert words in problem.message
-    assert not hint or hint[0] in (problem.suggestion or "")
+    check(block, registry)
 
 
 @pytest.mark.parametrize("field", ["flowkit", "event", "flow"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, field_validator
 
@@ -11,6 +12,7 @@ from flowkit.plugin import (
     ConditionerConfig,
     DatasetConfig,
     Descriptor,
+    PluginConfig,
     Shape,
     ShapeError,
     TransformerConfig,
@@ -59,6 +61,39 @@ class Buggy(BijectorConfig):
         return event[7]  # type: ignore[return-value]
 
 
+class Part(PluginConfig):
+    """A mapping in a plugin's fields."""
+
+    n: int = 0
+    """Any number."""
+
+
+class Typed(BijectorConfig):
+    """A field of each type, as a plugin's author would write it."""
+
+    whole: int = 0
+    number: float = 0
+    truth: bool = False
+    text: str = ""
+    path: Path = Path()
+    pair: tuple[float, float] = (0, 0)
+    wholes: list[int] = []  # noqa: RUF012
+    names: frozenset[str] = frozenset()
+    counts: dict[str, int] = {}  # noqa: RUF012
+    choice: Literal[0, 1, 2] = 0
+    either: int | Literal["auto"] = 0
+    both: int | float = 0
+    maybe: Annotated[int, Field(ge=0)] | None = None
+    part: Part = Part()
+    parts: list[Part] = []  # noqa: RUF012
+    sides: tuple[int, ...] = ()
+
+    @field_validator("sides", mode="before")
+    @classmethod
+    def _one_or_more(cls, sides: Any) -> Any:
+        return sides if isinstance(sides, list | tuple) else [sides]
+
+
 class Elementwise(BijectorConfig):
     """Applies a transformer without a network."""
 
@@ -98,7 +133,7 @@ class Points(DatasetConfig):
 
 @hookimpl
 def flowkit_register_bijectors() -> list[Descriptor]:
-    configs = {"scale": Scale, "squeeze": Squeeze, "buggy": Buggy, "elementwise": Elementwise}
+    configs = {"typed": Typed, "scale": Scale, "squeeze": Squeeze, "buggy": Buggy, "elementwise": Elementwise}
     return [Descriptor(name, config, f"nowhere:{config.__name__}") for name, config in configs.items()]
 
 

@@ -1,0 +1,277 @@
+"""Mistakes that users make with flowkit's own plugins and with YAML: what is said tells what to write instead."""
+
+from __future__ import annotations
+
+import pytest
+from mistakes import check
+
+from flowkit.plugin import Registry
+
+MISTAKES = r"""
+flow: [{use: ¦flow/actnorm}]
+=> flow[0].use: no plugin namespace 'flow' is installed
+=> did you mean glow/actnorm?
+
+flow: [{use: ¦actnorm}]
+=> flow[0].use: 'actnorm' is not a plugin name
+=> did you mean glow/actnorm?
+
+flow: [{use: ¦flowkit_glow.actnorm.ActNorm}]
+=> flow[0].use: is not a plugin name: write namespace/name
+=> did you mean glow/actnorm?
+
+flow: [{use: ¦glow/affine, conditioner: {use: glow/mlp}}]
+=> flow[0].use: glow/affine is a transformer, not a bijector
+=> write coupling: {use: glow/affine}, and beside it conditioner
+
+flow: [{coupling: {use: ¦glow/convnet}, conditioner: {use: glow/mlp}}]
+=> flow[0].coupling.use: glow/convnet is a conditioner, not a transformer
+=> did you mean glow/affine?
+
+flow: [¦{coupling: {use: glow/affine}}]
+=> flow[0]: field 'conditioner' is missing: The network
+
+event: {shape: [4]}
+flow: [¦{coupling: {use: glow/affine}, conditioner: {use: glow/convnet}}]
+=> flow[0]: use glow/mlp for vectors ([4] reaches it)
+=> [4] is the shape of the event
+
+flow: [{coupling: ¦glow/affine, conditioner: {use: glow/mlp}}]
+=> flow[0].coupling: must name a transformer: {use: namespace/name}
+=> write {use: glow/affine}
+
+flow: [{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}, split: ¦channels}]
+=> flow[0].split: must name a split
+=> did you mean glow/channels?
+
+flow: [{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}, ¦hidden: 64}]
+=> flow[0].hidden: unknown field 'hidden'
+=> hidden belongs in flow[0].conditioner
+
+flow: [{coupling: {use: glow/affine, ¦split: {use: glow/channels}}, conditioner: {use: glow/mlp}}]
+=> flow[0].coupling.split: unknown field 'split'
+=> split belongs in flow[0]
+
+train: {¦lr: 0.1}
+=> train.lr: unknown field 'lr'
+=> lr belongs in train.optimizer
+
+train: {optimizer: {¦ema: 0.9}}
+=> train.optimizer.ema: unknown field 'ema'
+=> ema belongs in train
+
+¦epochs: 3
+=> epochs: unknown field 'epochs'
+=> epochs belongs in train
+
+train:
+  ¦data: {use: data/digits}
+=> train.data: unknown field 'data'
+=> data is a section of its own
+
+train: {¦batchSize: 3}
+=> train.batchSize: unknown field 'batchSize'
+=> did you mean batch_size?
+
+train: {optimizer: ¦adam}
+=> train.optimizer: must be a mapping, not 'adam'
+=> fields here: name, lr, weight_decay
+
+train: {optimizer: {name: ¦Adam}}
+=> train.optimizer.name: not 'Adam'
+=> did you mean adam
+
+train:
+  ¦epochs:3
+=> train: must be a mapping, not 'epochs:3'
+=> write a blank after the colon: epochs: 3
+
+train: {¦epochs:3}
+=> train.epochs:3: unknown field 'epochs:3'
+=> write a blank after the colon: epochs: 3
+
+train: {epochs: ¦1_000}
+=> train.epochs: must be a whole number, not '1_000'
+=> write 1000
+
+train:
+  ema: ¦0,99
+=> train.ema: must be a number, not '0,99'
+=> write 0.99
+
+train: {patience: ¦None}
+=> train.patience: must be a whole number, not 'None'
+=> write null for none
+
+flow:
+  - ¦use:glow/actnorm
+=> flow[0]: a step has exactly one of the keys
+=> write a blank after the colon: use: glow/actnorm
+
+flow:
+  ¦-use: glow/actnorm
+=> flow: must be a list, not a mapping
+=> write a blank after the dash: - use
+
+flow:
+  ¦use: glow/actnorm
+=> flow: must be a list, not a mapping
+=> begin each step with a dash
+
+flow: ¦glow/actnorm
+=> flow: must be a list, not 'glow/actnorm'
+=> write [{use: glow/actnorm}]
+
+flow:
+  - ¦glow/actnorm
+=> flow[0]: a step has exactly one of the keys
+=> write {use: glow/actnorm}
+
+flow:
+  - ¦type: glow/actnorm
+=> flow[0]: a step has exactly one of the keys
+=> write {use: glow/actnorm}
+
+flow:
+  - use: glow/permute
+  - ¦order: random
+=> flow[1]: a step has exactly one of the keys
+=> does order belong to the step above? Then delete the dash
+
+flow:
+  - ¦repeat: 3
+    use: glow/actnorm
+=> flow[0]: has both use and repeat
+
+¦flow:
+=> flow: must be a list, not null
+
+event: {shape: ¦4}
+=> event.shape: must be a list, not 4
+=> write [4]
+
+event: {shape: ¦1x28x28}
+=> event.shape: must be a list, not '1x28x28'
+=> write [1, 28, 28]
+
+event: {shape: ¦[28, 28]}
+=> event.shape: write [1, 28, 28] for one channel
+
+event: {shape: [2], levels: ¦256.5}
+=> event.levels: must be a whole number, not 256.5
+
+flow: [¦{use: glow/rescale}]
+=> flow[0].high: is needed, because the event has no `levels`
+
+flow: [{coupling: {use: glow/affine, scale: ¦[4, 0.25]}, conditioner: {use: glow/mlp}}]
+=> flow[0].coupling.scale: 0 < lo < 1 < hi, such as [0.25, 4]
+
+flow: [{coupling: {use: glow/affine, scale: ¦[1, 2, 3]}, conditioner: {use: glow/mlp}}]
+=> flow[0].coupling.scale: must have at most 2 entries, not 3
+
+flow: [{coupling: {use: glow/affine, scale: ¦sigmod}, conditioner: {use: glow/mlp}}]
+=> flow[0].coupling.scale: must be a list or 'sigmoid', not 'sigmod'
+=> did you mean sigmoid?
+
+flow: [{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}, split: {use: glow/channels, swap: ¦on}}]
+=> flow[0].split.swap: must be true or false, not 'on'
+=> write true, without quotes
+
+event: {shape: [1, 8, 8]}
+flow: [¦{coupling: {use: glow/affine}, conditioner: {use: glow/convnet}}]
+=> flow[0]: squeeze first, or use split: {use: glow/checkerboard} ([1, 8, 8] reaches it)
+
+event: {shape: [1, 28, 28]}
+flow:
+  - repeat: 4
+    flow:
+      - ¦use: glow/squeeze
+      - use: glow/actnorm
+=> flow[0].flow[0]: divisible by 2: pad the data, or leave it out here ([16, 7, 7] reaches it in repeat 3 of 4)
+=> [16, 7, 7] is what glow/squeeze at flow[0].flow[0] made of [4, 14, 14]
+
+data: ¦data/digits
+=> data: must name a dataset
+=> write {use: data/digits}
+
+data: {use: ¦glow/actnorm}
+=> data.use: glow/actnorm is a bijector, not a dataset
+=> datasets installed: data/digits
+
+data: {use: data/toy, name: ¦moon}
+=> data.name: not 'moon'
+=> did you mean moons?
+
+base: ¦standard_normal
+=> base: must name a base
+=> did you mean base/standard_normal?
+
+context: ¦10
+=> context: must be a mapping, not 10
+=> fields here: classes, shape
+
+flow:
+¦	- use: glow/actnorm
+=> : a tab, where YAML is indented with blanks
+
+data: {use: data/npy, path: C¦: x}
+=> : expected a comma or } here
+=> opens at 4:7
+
+data:
+  use: data/npy
+  path: a¦: b
+=> : a colon can't stand here
+=> put text with a colon in quotes
+
+¦flowkit:1
+event: {shape: [4]}
+=> : no key and value
+=> with a blank after the colon
+
+flow:
+  - use: glow/actnorm
+   ¦- use: glow/actnorm
+=> : this line is indented neither like a line above nor deeper
+
+flow:
+  - use: glow/permute
+  ¦order: random
+=> : this line is indented neither like a line above nor deeper
+=> the same number of blanks
+
+flow: ¦[{use: glow/actnorm}
+=> : the bracket that opens here is never closed
+
+flow: [{use: glow/actnorm¦]
+=> : expected a comma or } here
+=> opens at 3:8
+
+data: {use: data/npy, path: ¦@x}
+=> : text can't begin with @
+=> in quotes
+
+data: {use: data/npy, path: "C:\U¦sers\x"}
+=> : \ begins an escape in double quotes
+=> single quotes
+
+data: {use: data/npy, path: ¦'x}
+=> : the quote that opens here is never closed
+
+train: {epochs: 3,¦, seed: 1}
+=> : , can't stand here: is it one too many?
+"""
+
+
+@pytest.fixture(scope="module")
+def installed() -> Registry:
+    return Registry.discover()
+
+
+@pytest.mark.parametrize("block", MISTAKES.replace(r"\t", "\t").strip().split("\n\n"))
+def test_mistakes(block: str, installed: Registry) -> None:
+    check(
+        block.replace("event¦:", "flowkit:1\nevent¦:") if block.startswith("event¦") else block,
+        installed,
+        "glow/actnorm",
+    )
