@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from flowkit.cli.terminal import echo
+
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A finished run.", show_default=False)],
@@ -28,6 +30,6 @@ def evaluate(
     spec = flow.to_spec()
     data = training.load_data(spec)
     figure = training.evaluate(flow, data[split], spec.train.batch_size, draws)
-    typer.echo(f"{split}, {len(data[split].x)} events, {flow.unit}:")
+    echo(f"{split}, {len(data[split].x)} events, {flow.unit}:")
     for name, value in {"flow": figure, **baselines(data["train"], data[split], flow.levels)}.items():
-        typer.echo(f"  {name:<10}{value:.4f}")
+        echo(f"  {name:<10}{value:.4f}")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from flowkit.cli.terminal import echo
+
 
 def export(
     run: Annotated[Path, typer.Argument(help="A finished run.", show_default=False)],
@@ -35,5 +37,5 @@ def export(
     x, context = take(held_out, slice(REFERENCE_ROWS))
     with Console(stderr=True).status("exporting and verifying …"):
         figures = write_bundle(flow, output, x, context, weights, overwrite)
-    typer.echo(table(figures))
-    typer.echo(f"{output}: encode.onnx and decode.onnx, verified")
+    echo(table(figures))
+    echo(f"{output}: encode.onnx and decode.onnx, verified")

@@ -21,7 +21,7 @@ from flowkit.cli.sample import sample
 from flowkit.cli.schema import schema
 from flowkit.cli.score import score
 from flowkit.cli.show import show
-from flowkit.cli.terminal import printable, show_warnings_plainly
+from flowkit.cli.terminal import echo, show_warnings_plainly
 from flowkit.cli.train import train
 from flowkit.cli.validate import validate
 from flowkit.cli.verify import verify
@@ -38,7 +38,7 @@ class Commands(TyperGroup):
             message = _message(error)
             if message is None:
                 raise
-            typer.echo(printable(message), err=True)
+            echo(message, err=True)
             raise typer.Exit(getattr(error, "exit_code", 2)) from error
 
 
@@ -54,7 +54,7 @@ def _message(error: Exception) -> str | None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"flowkit {__version__}")
+        echo(f"flowkit {__version__}")
         raise typer.Exit
 
 

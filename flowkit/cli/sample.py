@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowkit.cli.terminal import echo
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -42,7 +44,7 @@ def sample(
     flow = Flow.load(run).to(best_device())
     samples = flow.sample(n, _context(flow, context, n), temperature, seed)
     save_samples(samples.cpu(), flow.levels, output)
-    typer.echo(f"{n} samples: {output}")
+    echo(f"{n} samples: {output}")
 
 
 def _context(flow: Flow, text: str | None, n: int) -> Tensor | None:

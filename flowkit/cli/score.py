@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flowkit.cli.terminal import echo
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -45,8 +47,8 @@ def score(
     unit = "nats" if model.levels is None else "bits/dim"
     if len(scores):
         low, middle, high = np.quantile(scores, [0.05, 0.5, 0.95])
-        typer.echo(f"mean {scores.mean():.4f} {unit}, median {middle:.4f}, 90% within {low:.4f} … {high:.4f}")
-    typer.echo(f"{len(scores)} events scored" + (f": {output}" if output else ""))
+        echo(f"mean {scores.mean():.4f} {unit}, median {middle:.4f}, 90% within {low:.4f} … {high:.4f}")
+    echo(f"{len(scores)} events scored" + (f": {output}" if output else ""))
 
 
 def _read(path: Path) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import warnings
 
+import typer
+
 from flowkit.errors import VersionWarning
 
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -14,6 +16,11 @@ HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e
 def printable(text: str) -> str:
     """``text`` with such characters as escapes, as Python writes them: ``\\x1b[31m``. Lines and tabs stay."""
     return HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def echo(text: str, err: bool = False) -> None:
+    """Print a line of text in which what others wrote may stand."""
+    typer.echo(printable(text), err=err)
 
 
 def show_warnings_plainly() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flowkit.cli.options import Overrides
+from flowkit.cli.terminal import echo
 
 
 def train(
@@ -41,6 +42,6 @@ def train(
             results = training.train(read_spec(spec, overrides or ()), directory)
     except KeyboardInterrupt as interrupt:
         if directory.exists():
-            typer.echo(f"interrupted: `flowkit train --resume {directory}` goes on", err=True)
+            echo(f"interrupted: `flowkit train --resume {directory}` goes on", err=True)
         raise typer.Exit(130) from interrupt
-    typer.echo(f"{directory}: val {results.val:.4f}, test {results.test:.4f} {results.unit}")
+    echo(f"{directory}: val {results.val:.4f}, test {results.test:.4f} {results.unit}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowkit.cli.options import Overrides
-from flowkit.cli.terminal import printable
+from flowkit.cli.terminal import echo
 
 if TYPE_CHECKING:
     from flowkit.spec import Spec
@@ -29,10 +29,10 @@ def validate(
     valid = True
     for path in specs:
         try:
-            typer.echo(printable(f"{path}: valid: {_describe(read_spec(path, overrides or (), registry))}"))
+            echo(f"{path}: valid: {_describe(read_spec(path, overrides or (), registry))}")
         except SpecError as error:
             valid = False
-            typer.echo(printable(f"{error}"), err=True)
+            echo(f"{error}", err=True)
     if not valid:
         raise typer.Exit(SpecError.exit_code)
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from flowkit.cli.terminal import echo
+
 
 def verify(bundle: Annotated[Path, typer.Argument(help="An exported bundle.", show_default=False)]) -> None:
     """Check a bundle here and now: its files, and both graphs in onnxruntime against the fp64 model's answers.
@@ -15,5 +17,5 @@ def verify(bundle: Annotated[Path, typer.Argument(help="An exported bundle.", sh
     """
     from flowkit_runtime import verification
 
-    typer.echo(verification.table(verification.verify(bundle)))
-    typer.echo(f"{bundle}: verified at batch sizes {', '.join(map(str, verification.BATCH_SIZES))}")
+    echo(verification.table(verification.verify(bundle)))
+    echo(f"{bundle}: verified at batch sizes {', '.join(map(str, verification.BATCH_SIZES))}")

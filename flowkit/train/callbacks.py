@@ -135,6 +135,8 @@ class History(Callback):
         self._write()
 
     def _write(self) -> None:
+        if not self.file.parent.is_dir():
+            raise TrainingError(f"{self.file.parent} was removed while the flow was trained")
         with replacing(self.file) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(Row.__annotations__))
             writer.writeheader()

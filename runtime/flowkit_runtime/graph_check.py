@@ -10,8 +10,8 @@ from pathlib import Path
 
 from flowkit_runtime.files import open_file
 
-MAX_FIELDS = 5_000_000
-"""The most fields that are looked at: some seconds."""
+MAX_FIELDS = 2_000_000
+"""The most fields that are looked at, in some seconds. A coupling has about 1,000."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}

@@ -2,57 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import os
-import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import flowkit_runtime
-from flowkit.export import export
-from flowkit.flow import Flow
-from flowkit_runtime import verification
+from flowkit_runtime import graph_check, verification
 from tests.security.bounded import outcome, refused
-from tests.security.test_data_attacks import SECRET, Evil, device, fifo, header, loop
-from tests.security.test_run_attacks import SPEC, away, outside
+from tests.security.bundles import W, edit_manifest, encoder, npz, put
+from tests.security.files import SECRET, Evil, away, device, fifo, header, loop, outside
 
 Damage = Callable[[Path], Any]
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    flow = Flow.from_spec(SPEC)
-    flow.initialize(torch.randn(100, 2))
-    export(flow, directory := tmp_path_factory.mktemp("exports") / "bundle")
-    return directory
-
-
-@pytest.fixture
-def bundle(exported: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(exported, tmp_path / "bundle"))
-
-
-def edit_manifest(bundle: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    change(manifest)
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
-
-
-def put(bundle: Path, name: str, content: bytes) -> None:
-    """Replace a file, its checksum with it."""
-    (bundle / name).write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
-    edit_manifest(bundle, lambda manifest: manifest["files"].update({name: digest}))
 
 
 def test_the_bundle_that_is_damaged_below_is_good(bundle: Path) -> None:
@@ -148,26 +115,6 @@ def test_files_without_end_are_not_hashed(bundle: Path) -> None:
 # Graphs
 
 
-def graph(*nodes: onnx.NodeProto, initializers: Any = (), **fields: Any) -> bytes:
-    """An encoder with the right signature: z_1 = x + w, log_prob = the sum of w."""
-    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2])]
-    outputs = [
-        helper.make_tensor_value_info("z_1", TensorProto.FLOAT, ["batch", 2]),
-        helper.make_tensor_value_info("log_prob", TensorProto.FLOAT, ["batch"]),
-    ]
-    rest = [
-        helper.make_node("Add", ["x", "w"], ["z_1"]),
-        helper.make_node("ReduceSum", ["z_1", "axes"], ["log_prob"], keepdims=0),
-    ]
-    axes = numpy_helper.from_array(np.array([1]), "axes")
-    made = helper.make_graph([*nodes, *rest], "g", inputs, outputs, [axes, *initializers])
-    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1), helper.make_opsetid("evil", 1)]
-    return helper.make_model(made, opset_imports=opsets, ir_version=10, **fields).SerializeToString()
-
-
-W = numpy_helper.from_array(np.zeros(2, np.float32), "w")
-
-
 def external(location: str, flag: int = 1) -> TensorProto:
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2], data_location=flag)
     tensor.external_data.add(key="location", value=location)
@@ -175,12 +122,12 @@ def external(location: str, flag: int = 1) -> TensorProto:
 
 
 def as_constant(tensor: TensorProto) -> bytes:
-    return graph(helper.make_node("Constant", [], ["w"], value=tensor))
+    return encoder(helper.make_node("Constant", [], ["w"], value=tensor), initializers=())
 
 
 def sparse(location: str) -> bytes:
     value = helper.make_sparse_tensor(external(location), numpy_helper.from_array(np.array([0, 1])), [2])
-    return graph(helper.make_node("Constant", [], ["w"], sparse_value=value))
+    return encoder(helper.make_node("Constant", [], ["w"], sparse_value=value), initializers=())
 
 
 def endless() -> bytes:
@@ -195,54 +142,53 @@ def endless() -> bytes:
         [helper.make_tensor_value_info("go_on", TensorProto.BOOL, [])],
     )
     true = numpy_helper.from_array(np.array(True), "true")
-    return graph(helper.make_node("Loop", ["", "true"], [], body=body), initializers=[W, true])
+    return encoder(helper.make_node("Loop", ["", "true"], [], body=body), initializers=[W, true])
 
 
 def with_function() -> bytes:
     opsets = [helper.make_opsetid("", 20)]
     function = helper.make_function("evil", "F", ["a"], ["b"], [helper.make_node("Neg", ["a"], ["b"])], opsets)
-    return graph(initializers=[W], functions=[function])
+    return encoder(functions=[function])
 
 
 GRAPHS = {
-    "external data, absolute": (graph(initializers=[external("/etc/passwd")]), "data outside"),
-    "external data, upwards": (graph(initializers=[external("../w.bin")]), "data outside"),
-    "external data, in the bundle": (graph(initializers=[external("lock.json")]), "data outside"),
-    "external data, a device": (graph(initializers=[external("/dev/zero")]), "data outside"),
-    "external data, in memory": (graph(initializers=[external("*/_ORT_MEM_ADDR_/*")]), "data outside"),
-    "external data, unflagged": (graph(initializers=[external("lock.json", 0)]), "data outside"),
+    "external data, absolute": (encoder(initializers=[external("/etc/passwd")]), "data outside"),
+    "external data, upwards": (encoder(initializers=[external("../w.bin")]), "data outside"),
+    "external data, in the bundle": (encoder(initializers=[external("lock.json")]), "data outside"),
+    "external data, a device": (encoder(initializers=[external("/dev/zero")]), "data outside"),
+    "external data, in memory": (encoder(initializers=[external("*/_ORT_MEM_ADDR_/*")]), "data outside"),
+    "external data, unflagged": (encoder(initializers=[external("lock.json", 0)]), "data outside"),
     "external data, a constant": (as_constant(external("lock.json")), "data outside"),
     "external data, sparse": (sparse("lock.json"), "data outside"),
     "loop": (endless(), "a graph inside a graph"),
     "function": (with_function(), "functions"),
     "operator of another domain": (
-        graph(helper.make_node("Evil", ["x"], ["y"], domain="evil"), initializers=[W]),
+        encoder(helper.make_node("Evil", ["x"], ["y"], domain="evil")),
         "outside the standard domain",
     ),
     "operator of onnxruntime's own": (
-        graph(helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft"), initializers=[W]),
+        encoder(helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft")),
         "outside the standard domain",
     ),
-    "truncated": (graph(initializers=[W])[:-3], "truncated"),
+    "truncated": (encoder()[:-3], "truncated"),
     "empty": (b"", "empty"),
     "text": (SECRET.encode(), "no graph of a flow"),
     "zeros": (bytes(1000), "not an ONNX model"),
     "endless numbers": (b"\xff" * 1000, "not an ONNX model"),
-    "millions of fields": (b"\x08\x01" * 6_000_000, "fields"),
     "format of onnxruntime's own": (b"\x20\x00\x00\x00ORTM" + bytes(100), "no graph of a flow"),
     "dims that overflow": (
-        graph(initializers=[TensorProto(name="w", data_type=1, dims=[2**40, 2**40], raw_data=bytes(8))]),
+        encoder(initializers=[TensorProto(name="w", data_type=1, dims=[2**40, 2**40], raw_data=bytes(8))]),
         "cannot load",
     ),
     "dims that are too large": (
-        graph(initializers=[TensorProto(name="w", data_type=1, dims=[2**40], raw_data=bytes(8))]),
+        encoder(initializers=[TensorProto(name="w", data_type=1, dims=[2**40], raw_data=bytes(8))]),
         "cannot load",
     ),
     "negative dims": (
-        graph(initializers=[TensorProto(name="w", data_type=1, dims=[-2], raw_data=bytes(8))]),
+        encoder(initializers=[TensorProto(name="w", data_type=1, dims=[-2], raw_data=bytes(8))]),
         "cannot load",
     ),
-    "a missing input": (graph(), "cannot load"),
+    "a missing input": (encoder(initializers=()), "cannot load"),
 }
 
 
@@ -253,39 +199,35 @@ def test_graphs_that_are_no_flow(bundle: Path, content: bytes, message: str) -> 
     assert message in text and "encode.onnx" in text and "secret" not in text
 
 
+def test_a_graph_of_endlessly_many_fields_is_left(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_check, "MAX_FIELDS", 10_000)
+    put(bundle, "encode.onnx", b"\x08\x01" * 10_001)
+    assert "encode.onnx is no graph of a flow: it has more than 10,000 fields" in refused(
+        lambda: flowkit_runtime.load(bundle)
+    )
+
+
 def test_a_plain_graph_passes(bundle: Path) -> None:
-    put(bundle, "encode.onnx", graph(initializers=[W]))
+    put(bundle, "encode.onnx", encoder())
     assert outcome(lambda: flowkit_runtime.load(bundle).event_shape) == ("returned", "(2,)")
 
 
 def test_a_graph_that_fails_when_it_runs_is_named(bundle: Path) -> None:
     shape = numpy_helper.from_array(np.array([3, 2]), "shape")
     reshape = helper.make_node("Reshape", ["x", "shape"], ["w"])
-    put(bundle, "encode.onnx", graph(reshape, initializers=[shape]))
+    put(bundle, "encode.onnx", encoder(reshape, initializers=[shape]))
     text = refused(lambda: flowkit_runtime.load(bundle).encode(np.zeros((5, 2), np.float32)))
     assert "encode.onnx fails in onnxruntime" in text
 
 
 def test_a_graph_that_gives_another_shape_is_named(bundle: Path) -> None:
     five = numpy_helper.from_array(np.zeros((5, 2), np.float32), "w")
-    put(bundle, "encode.onnx", graph(initializers=[five]))
+    put(bundle, "encode.onnx", encoder(initializers=[five]))
     text = refused(lambda: flowkit_runtime.load(bundle).encode(np.zeros((1, 2), np.float32)))
     assert "encode.onnx gives z_1 of shape [5, 2], not [1, 2]" in text
 
 
 # The reference
-
-
-def npz(compression: int = zipfile.ZIP_STORED, **members: bytes) -> bytes:
-    """An .npz of good arrays, some of them replaced."""
-    arrays = {"x": np.zeros((8, 2)), "z_1": np.zeros((8, 2)), "log_prob": np.zeros(8), "decoded": np.zeros((8, 2))}
-    with zipfile.ZipFile(stream := io.BytesIO(), "w", compression) as archive:
-        for name, array in arrays.items():
-            np.save(content := io.BytesIO(), array)
-            archive.writestr(f"{name}.npy", members.pop(name, content.getvalue()))
-        for name, replaced in members.items():
-            archive.writestr(name, replaced)
-    return stream.getvalue()
 
 
 def pickled(owned: Path) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import pickle
 import re
 import struct
@@ -17,8 +16,7 @@ import pytest
 from flowkit.spec import read_spec
 from flowkit.train import load_data
 from tests.security.bounded import outcome, refused
-
-SECRET = "root:x:0:0:secret"
+from tests.security.files import SECRET, Evil, device, fifo, header, loop
 
 
 def load(path: Path | str, use: str = "data/npy", shape: tuple[int, ...] = (2,), **data: Any) -> Any:
@@ -27,21 +25,6 @@ def load(path: Path | str, use: str = "data/npy", shape: tuple[int, ...] = (2,),
     event = {"shape": list(shape)} | ({"levels": 256} if use == "data/mnist" else {})
     spec = {"flowkit": 1, "event": event, "flow": [{"use": "glow/actnorm"}], "data": source}
     return load_data(read_spec(spec))["train"].x.shape
-
-
-class Evil:
-    """Unpickled, it makes a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return (Path.touch, (self.path,))
-
-
-def header(shape: Any = (100, 2), descr: Any = "<f4", fortran: bool = False, raw: str | None = None) -> bytes:
-    text = raw or repr({"descr": descr, "fortran_order": fortran, "shape": shape})
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode("latin1")
 
 
 NPY = {
@@ -107,18 +90,6 @@ def test_paths_that_lead_elsewhere(use: str, path: str) -> None:
 
 
 IDX = "train-images-idx3-ubyte"
-
-
-def fifo(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def device(path: Path) -> None:
-    path.symlink_to("/dev/zero")
-
-
-def loop(path: Path) -> None:
-    path.symlink_to(path)
 
 
 @pytest.mark.parametrize("make", [fifo, device, loop, Path.mkdir])

@@ -21,36 +21,12 @@ from safetensors.numpy import save as to_safetensors
 from flowkit.errors import VersionWarning
 from flowkit.flow import Flow
 from flowkit.spec import lock, read_spec, to_yaml
-from flowkit.train import read_results, resume, train
+from flowkit.train import read_results, resume
 from tests.security.bounded import refused
-from tests.security.test_data_attacks import SECRET, Evil, device, fifo, loop
+from tests.security.conftest import SPEC
+from tests.security.files import SECRET, Evil, away, device, fifo, loop, outside
 
-SPEC: dict[str, Any] = {
-    "flowkit": 1,
-    "event": {"shape": [2]},
-    "flow": [{"use": "glow/actnorm"}],
-    "data": {"use": "data/toy", "name": "moons", "n": 40},
-    "train": {"epochs": 2, "batch_size": 20},
-}
 Damage = Callable[[Path], Any]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("runs") / "run"
-    train(read_spec(SPEC), run)
-    return run
-
-
-@pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "run"))
-
-
-@pytest.fixture
-def unfinished(run: Path) -> Path:
-    (run / "results.json").unlink()
-    return run
 
 
 def tensors(**replace: np.ndarray | None) -> bytes:
@@ -100,16 +76,6 @@ def test_weights_that_lie(run: Path, monkeypatch: pytest.MonkeyPatch, content: A
     assert re.search(message, text), text
     assert "weights.safetensors" in text and "secret" not in text and len(text) < 1000
     assert not Path("owned").exists()
-
-
-def outside(path: Path) -> None:
-    path.symlink_to("/etc/passwd")
-
-
-def away(path: Path) -> None:
-    """The file itself, but elsewhere."""
-    path.symlink_to(moved := path.parent.parent / f"away-{path.name}")
-    moved.write_text("{}")
 
 
 FILES = ["spec.yaml", "weights.safetensors", "results.json", "lock.json"]

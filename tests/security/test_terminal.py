@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import warnings
 from ast import literal_eval
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ import pytest
 from typer.testing import CliRunner
 
 from flowkit.cli.main import app
-from flowkit.cli.terminal import printable
+from flowkit.cli.terminal import printable, show_warnings_plainly
+from flowkit.errors import VersionWarning
 from flowkit.files import replacing
 from flowkit.spec import read_spec, to_yaml
 from tests.security.bounded import outcome
-from tests.security.test_bundle_attacks import bundle, edit_manifest, exported  # noqa: F401
-from tests.security.test_run_attacks import SPEC, finished, run  # noqa: F401
+from tests.security.bundles import edit_manifest
+from tests.security.conftest import SPEC
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\u202egnp.exe\x9b31m"
 CONTROL = set("\x1b\x07\u202e\x9b")
@@ -80,7 +82,7 @@ def test_paths_of_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"base": EVIL}, {"format": EVIL}, {"files": {EVIL: "0"}}, {EVIL: EVIL}])
-def test_texts_of_manifests(bundle: Path, fields: dict[str, Any]) -> None:  # noqa: F811
+def test_texts_of_manifests(bundle: Path, fields: dict[str, Any]) -> None:
     edit_manifest(bundle, lambda manifest: manifest.update(fields))
     np.save(bundle / "x.npy", np.zeros((3, 2), np.float32))
     result = flowkit("score", bundle, bundle / "x.npy")
@@ -88,19 +90,19 @@ def test_texts_of_manifests(bundle: Path, fields: dict[str, Any]) -> None:  # no
 
 
 @pytest.mark.parametrize("lock", [{EVIL: "1"}, {"flowkit-x": EVIL}])
-def test_texts_of_locks(run: Path, lock: dict[str, str]) -> None:  # noqa: F811
+def test_texts_of_locks(run: Path, lock: dict[str, str]) -> None:
     (run / "lock.json").write_text(json.dumps({"plugins": lock}))
     result = flowkit("sample", run, "-n", "2", "-o", run.parent / "samples.npy")
     assert result.exit_code == (2 if "flowkit-x" in lock else 0)
     assert not set(result.output) & CONTROL
 
 
-def test_a_warning_about_versions_is_one_line(run: Path) -> None:  # noqa: F811
-    (run / "lock.json").write_text(json.dumps({"plugins": {"flowkit": EVIL}}))
-    command = [sys.executable, "-c", "from flowkit.cli.main import main; main()", "sample", run, "-n", "2", "-o"]
-    done = subprocess.run([*command, run / "samples.npy"], capture_output=True, text=True)
-    assert done.returncode == 0 and done.stderr.startswith("warning: ") and done.stderr.count("\n") == 1
-    assert not set(done.stderr) & CONTROL
+def test_a_warning_about_versions_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    show_warnings_plainly()
+    text = warnings.formatwarning(VersionWarning(f"made with {EVIL}"), VersionWarning, "flow.py", 1)
+    assert text.startswith("warning: made with \\x1b") and text.count("\n") == 1
+    assert "flow.py:1" in warnings.formatwarning(UserWarning("other"), UserWarning, "flow.py", 1)
 
 
 def assert_clean(result: Any) -> None:
@@ -172,14 +174,14 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("make", OUTPUTS.values(), ids=OUTPUTS)
-def test_outputs_that_can_not_be_written(run: Path, tmp_path: Path, make: Any) -> None:  # noqa: F811
+def test_outputs_that_can_not_be_written(run: Path, tmp_path: Path, make: Any) -> None:
     output = make(tmp_path / "samples.npy")
     result = flowkit("sample", run, "-n", "2", "-o", output)
     assert result.exit_code == 2 and result.stderr.startswith(f"{output}: "), result.output
     assert not list(tmp_path.rglob(".*"))
 
 
-def test_a_full_disk_leaves_the_old_file(run: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_full_disk_leaves_the_old_file(run: Path, tmp_path: Path) -> None:
     (tmp_path / "samples.npy").write_text("old")
 
     def sample() -> tuple[int, str]:

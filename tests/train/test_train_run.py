@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from flowkit.errors import DataError, FlowkitError, RunError
+from flowkit.errors import DataError, FlowkitError, RunError, TrainingError
 from flowkit.flow import Flow
 from flowkit.spec import Spec, read_spec, to_yaml
 from flowkit.train import Results, evaluate, load_data, resume, train
@@ -264,6 +265,15 @@ def test_a_directory_appears_whole_or_not_at_all(
 
     monkeypatch.setattr("flowkit.train.directory.lock", fail)
     with pytest.raises(RunError, match="no space left"):
+        train(make_spec(), tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_is_removed_ends_the_training(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Validation, "on_train_epoch_end", lambda *_: shutil.rmtree(tmp_path / "run"))
+    with pytest.raises(TrainingError, match=r"run was removed while the flow was trained"):
         train(make_spec(), tmp_path / "run")
     assert not list(tmp_path.iterdir())
 

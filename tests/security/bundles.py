@@ -1,0 +1,84 @@
+"""A bundle made by hand: z = x + w, w = 0, for events of two values."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+W = numpy_helper.from_array(np.zeros(2, np.float32), "w")
+
+
+def write_bundle(directory: Path) -> Path:
+    directory.mkdir()
+    manifest = {
+        "format": 1,
+        "event": {"shape": [2], "levels": None},
+        "context": None,
+        "latents": [[2]],
+        "base": "base/standard_normal",
+        "files": {},
+        "torch_fp32": dict.fromkeys(("latents", "log_prob", "decoded", "round_trip"), 1e-7),
+    }
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    files = {"encode.onnx": encoder(), "decode.onnx": decoder(), "reference.npz": npz(), "lock.json": b"{}"}
+    for name, content in (files | {"spec.yaml": b"flowkit: 1"}).items():
+        put(directory, name, content)
+    return directory
+
+
+def edit_manifest(bundle: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    change(manifest)
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+
+
+def put(bundle: Path, name: str, content: bytes) -> None:
+    """Replace a file, its checksum with it."""
+    (bundle / name).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    edit_manifest(bundle, lambda manifest: manifest["files"].update({name: digest}))
+
+
+def encoder(*nodes: onnx.NodeProto, initializers: Any = (W,), **fields: Any) -> bytes:
+    """z_1 = x + w, log_prob = Σ z_1, with further nodes in front. w is one of the initializers or made by a node."""
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2])]
+    outputs = [
+        helper.make_tensor_value_info("z_1", TensorProto.FLOAT, ["batch", 2]),
+        helper.make_tensor_value_info("log_prob", TensorProto.FLOAT, ["batch"]),
+    ]
+    rest = [
+        helper.make_node("Add", ["x", "w"], ["z_1"]),
+        helper.make_node("ReduceSum", ["z_1", "axes"], ["log_prob"], keepdims=0),
+    ]
+    axes = numpy_helper.from_array(np.array([1]), "axes")
+    made = helper.make_graph([*nodes, *rest], "g", inputs, outputs, [axes, *initializers])
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1), helper.make_opsetid("evil", 1)]
+    return helper.make_model(made, opset_imports=opsets, ir_version=10, **fields).SerializeToString()
+
+
+def decoder() -> bytes:
+    """x = z_1."""
+    z, x = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 2]) for name in ("z_1", "x"))
+    made = helper.make_graph([helper.make_node("Identity", ["z_1"], ["x"])], "g", [z], [x])
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
+
+
+def npz(compression: int = zipfile.ZIP_STORED, **members: bytes) -> bytes:
+    """An .npz of good arrays, some of them replaced."""
+    arrays = {"x": np.zeros((8, 2)), "z_1": np.zeros((8, 2)), "log_prob": np.zeros(8), "decoded": np.zeros((8, 2))}
+    with zipfile.ZipFile(stream := io.BytesIO(), "w", compression) as archive:
+        for name, array in arrays.items():
+            np.save(content := io.BytesIO(), array)
+            archive.writestr(f"{name}.npy", members.pop(name, content.getvalue()))
+        for name, replaced in members.items():
+            archive.writestr(name, replaced)
+    return stream.getvalue()
