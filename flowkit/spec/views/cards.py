@@ -55,8 +55,8 @@ class Card:
 class End(Card):
     """Data or a latent: where a density is given."""
 
-    def __init__(self, lines: Sequence[str], min_width: float = 0.0):
-        super().__init__(lines, "end", min_width)
+    def __init__(self, lines: Sequence[str]):
+        super().__init__(lines, "end", min_width=0)
 
 
 class FactorOutCard:
@@ -116,15 +116,12 @@ class CouplingCard:
         drawing.wire((axis, merge), (axis, y + self.height), arrow=False)
         drawing.wire((lane, middle), (under - self.conditioner.width / 2, middle))
         drawing.wire((under + self.conditioner.width / 2, middle), (over - self.transformer.width / 2, middle))
-        for card, centre in ((self.conditioner, under), (self.transformer, over)):
-            card.draw(drawing, centre, middle - card.height / 2, side)
+        for box, centre in ((self.conditioner, under), (self.transformer, over)):
+            box.draw(drawing, centre, middle - box.height / 2, side)
         if self.context:
-            self._draw_context(drawing, under, middle - self.conditioner.height / 2)
-
-    @staticmethod
-    def _draw_context(drawing: Drawing, axis: float, y: float) -> None:
-        drawing.text(axis, y - 18, "context", "field")
-        drawing.wire((axis, y - 15), (axis, y))
+            edge = middle - self.conditioner.height / 2
+            drawing.text(under, edge - 18, "context", "field")
+            drawing.wire((under, edge - 15), (under, edge))
 
 
 def card(layer: Layer, context: bool) -> Block:

@@ -17,8 +17,8 @@ LABEL = 8.0
 def svg(spec: Spec) -> str:
     """An SVG document, the same for the same spec."""
     flow, context = outline(spec), spec.context is not None
-    ends = (End(["x", data_text(spec)]), End([str(flow.last), spec.base.name]))
-    blocks = [ends[0], *(_block(entry, context) for entry in flow.entries), ends[1]]
+    data, last = End(["x", data_text(spec)]), End([str(flow.last), spec.base.name])
+    blocks = [data, *(_block(entry, context) for entry in flow.entries), last]
     stack = Stack(blocks, [*_labels(flow.entries), span([flow.last.shape])])
     side = MARGIN + stack.width + GAP
     width = (side + stack.leaving if stack.leaving else MARGIN + stack.width) + MARGIN
@@ -69,7 +69,8 @@ class Frame:
         bottom = y + self.height
         drawing.box(axis - self.width / 2, y, self.width, self.height, "frame")
         drawing.text(axis - self.width / 2 + PADDING, y + FIRST_LINE, self.title, "name", "start")
-        drawing.text(axis + LABEL, y + FIRST_LINE, self.label, "field", "start")
+        if self.label:
+            drawing.text(axis + LABEL, y + FIRST_LINE, self.label, "field", "start")
         drawing.wire((axis, y), (axis, y + GAP))
         self.inner.draw(drawing, axis, y + GAP, side)
         drawing.wire((axis, bottom - PADDING), (axis, bottom), arrow=False)
