@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flowkit.flow import Bijector, Composition, Coupling, StandardNormal, Transformer
@@ -134,8 +135,8 @@ CONDITIONERS = {
 PUBLISHED = {"identity": "s(0) = sigmoid(2) = 0.88, as published"}
 
 
-def subjects() -> dict[str, Subject]:
-    """All of them by name."""
+def subjects(seed: int = 0) -> dict[str, Subject]:
+    """All of them by name, with draws from this seed."""
     transformers = {
         f"{name}-{len(event)}d": TransformerSubject(
             make, event, expected_failures=PUBLISHED if name == "affine-sigmoid" else {}
@@ -144,7 +145,7 @@ def subjects() -> dict[str, Subject]:
         for event in ((5,), (2, 3, 2))
     }
     toys = ("moons", "circles", "rings", "spirals", "gaussians", "checkerboard")
-    return {
+    every = {
         **{name: BijectorSubject(make) for name, make in BIJECTORS.items()},
         **{f"conditional-{name}": BijectorSubject(*case) for name, case in CONDITIONAL.items()},
         **transformers,
@@ -157,3 +158,4 @@ def subjects() -> dict[str, Subject]:
         **{f"toy-{name}": DatasetSubject(lambda name=name: ToyPoints(name, n=500, noise=0.05)) for name in toys},
         "digits": DatasetSubject(Digits),
     }
+    return {name: replace(subject, seed=seed) for name, subject in every.items()}
