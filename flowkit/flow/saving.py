@@ -46,16 +46,16 @@ def set_weights(flow: nn.Module, weights: dict[str, Tensor], path: Path) -> None
     own = flow.state_dict()
     differing = [name for name in sorted(own.keys() | weights.keys()) if _shape(own, name) != _shape(weights, name)]
     if differing:
-        name, more = differing[0], f", and so do {len(differing) - 1} more" if len(differing) > 1 else ""
+        there, here = (_shape(tensors, differing[0]) for tensors in (weights, own))
         raise RunError(
-            f"{path} is of another flow than {SPEC}: {name} is {_shape(weights, name) or 'missing'} there, "
-            f"{_shape(own, name) or 'missing'} in the flow{more}: put back the spec that it was trained with, or train"
+            f"{path} is of another flow than {SPEC}: {differing[0]} is {there} there and {here} in the flow, one of "
+            f"{len(differing)} that differ: put back the spec that it was trained with, or train again"
         )
     flow.load_state_dict(weights)
 
 
-def _shape(tensors: dict[str, Tensor], name: str) -> list[int] | None:
-    return list(tensors[name].shape) if name in tensors else None
+def _shape(tensors: dict[str, Tensor], name: str) -> str:
+    return str(list(tensors[name].shape)) if name in tensors else "missing"
 
 
 def describe(flow: Flow) -> Spec:
