@@ -61,7 +61,7 @@ def read_weights(flow: nn.Module, path: Path) -> None:
                 raise ValueError("its header is too long")
         with safe_open(path, framework="pt") as weights:
             shapes = {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
-            _check_shapes(shapes, flow)
+            _check_shapes(shapes, flow, path)
             tensors = {name: weights.get_tensor(name) for name in shapes}
     except (SafetensorError, OSError, ValueError) as error:
         raise RunError(f"{path} can't be read ({error}): train again") from error
@@ -71,12 +71,16 @@ def read_weights(flow: nn.Module, path: Path) -> None:
     flow.load_state_dict(tensors)
 
 
-def _check_shapes(found: dict[str, tuple[int, ...]], flow: nn.Module) -> None:
-    wanted = {name: tuple(tensor.shape) for name, tensor in flow.state_dict().items()}
-    for name in sorted(wanted.keys() | found.keys()):
-        if found.get(name) != wanted.get(name):
-            has, needs = (list(each[name]) if name in each else "no such tensor" for each in (found, wanted))
-            raise ValueError(f"{name!r}: the file has {has}, the flow of the spec {needs}")
+def _check_shapes(there: dict[str, tuple[int, ...]], flow: nn.Module, path: Path) -> None:
+    here = {name: tuple(tensor.shape) for name, tensor in flow.state_dict().items()}
+    differing = [name for name in sorted(here.keys() | there.keys()) if here.get(name) != there.get(name)]
+    if differing:
+        name = differing[0]
+        has, needs = (list(shapes[name]) if name in shapes else "missing" for shapes in (there, here))
+        raise RunError(
+            f"{path} is of another flow than {SPEC}: {name} is {has} there and {needs} in the flow, one of "
+            f"{len(differing)} that differ: put back the spec that it was trained with, or train again"
+        )
 
 
 def describe(flow: Flow) -> Spec:

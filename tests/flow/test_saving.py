@@ -75,8 +75,6 @@ def test_weights_of_another_flow(tmp_path):
     perturbed("vector").save(tmp_path / "weights.safetensors")
     (tmp_path / "results.json").write_text("{}")
     (tmp_path / "spec.yaml").write_text("flowkit: 1\nevent: {shape: [4]}\nflow: [{use: glow/actnorm}]\n")
-    with pytest.raises(
-        RunError, match=r"layers\.0\.bias is \[3\] there, \[4\] in the flow, and so do 8 more"
-    ) as caught:
+    with pytest.raises(RunError, match=r"bias is \[3\] there and \[4\] in the flow, one of 9 that differ") as caught:
         Flow.load(tmp_path)
     assert "weights.safetensors is of another flow than spec.yaml" in str(caught.value)

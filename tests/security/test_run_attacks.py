@@ -263,4 +263,4 @@ def test_checkpoints_that_lie(unfinished: Path, monkeypatch: pytest.MonkeyPatch,
 def test_a_run_of_a_strangers_spec_is_held_to_it(run: Path) -> None:
     other = SPEC | {"event": {"shape": [3]}}
     (run / "spec.yaml").write_text(to_yaml(read_spec(other)))
-    assert "the flow of the spec" in refused(lambda: Flow.load(run))
+    assert "is of another flow than spec.yaml" in refused(lambda: Flow.load(run))
