@@ -9,29 +9,18 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from flowkit.cli.main import app
 from flowkit.flow import Flow
 from flowkit.spec import latent_shapes, lock, read_spec, to_yaml
 from flowkit.testing import check_bijector, perturb
 from tests.thirdparty.place import ROOT, Place, install, lint
-
-KINDS = {
-    "bijector": "scale/layer",
-    "channel-linear": "mirror/layer",
-    "transformer": "bend/transformer",
-    "split": "some/split",
-    "conditioner": "sine/conditioner",
-    "base": "tails/base",
-    "dataset": "figure_8/dataset",
-}
-"""What is begun of each kind, and the plugin that it brings."""
+from tests.thirdparty.strangers import KINDS, announce, begin_all, importable, namespace
 
 GLOW = """\
 flowkit: 1
@@ -41,6 +30,7 @@ flow: [{use: glow/actnorm}]
 
 TORCH_FREE = """\
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from flowkit.spec import read_spec, walk
 
@@ -67,42 +57,22 @@ def of(kind: str, place: Place) -> Place:
     return Place(place.directory / f"flowkit-{namespace(kind)}", place.sites)
 
 
-def namespace(kind: str) -> str:
-    return KINDS[kind].partition("/")[0]
-
-
-def announce(site: Path, name: str, version: str) -> None:
-    """The metadata of an installed distribution flowkit-name, whose plugin module is flowkit_name.plugin."""
-    info = site / f"flowkit_{name}-{version}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: flowkit-{name}\nVersion: {version}\n")
-    (info / "entry_points.txt").write_text(f"[flowkit]\n{name} = flowkit_{name}.plugin\n")
-
-
 @pytest.fixture(scope="module")
 def strangers(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """Where a package of each kind has been begun, and can be imported; and with them one with a nested plugin.
 
-    Their metadata is written here: building all of them takes seconds, and is left to the slow tests.
+    Building all of them takes seconds, and is left to the slow tests.
     """
-    directory, site = tmp_path_factory.mktemp("strangers"), tmp_path_factory.mktemp("site")
-    for kind in KINDS:
-        name = namespace(kind)
-        output = directory / f"flowkit-{name}"
-        begun = CliRunner().invoke(app, ["plugins", "new", name, "--kind", kind, "-o", str(output)])
-        assert begun.exit_code == 0, begun.output
-        shutil.copytree(output / f"flowkit_{name}", site / f"flowkit_{name}")
-        announce(site, name, "0.1.0")
-    shutil.copytree(ROOT / "tests" / "thirdparty" / "flowkit_elementwise", site / "flowkit_elementwise")
-    announce(site, "elementwise", "0.1")
-    return Place(directory, (site,))
+    place = Place(tmp_path_factory.mktemp("strangers"), (tmp_path_factory.mktemp("site"),))
+    begin_all(place)
+    return place
 
 
 @pytest.fixture
-def imported(strangers: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+def imported(strangers: Place) -> Iterator[Place]:
     """The same, importable in this process."""
-    monkeypatch.syspath_prepend(strangers.sites[0])
-    return strangers
+    with importable(strangers.sites[0]):
+        yield strangers
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +87,13 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_plugins_are_listed_with_their_distribution(strangers):
     lines = [line.split() for line in strangers.run("flowkit", "plugins").stdout.splitlines()]
-    found = {line[0]: tuple(line[-2:]) for line in lines if line[0] in KINDS.values()}
-    assert found == {plugin: (f"flowkit-{namespace(kind)}", "0.1.0") for kind, plugin in KINDS.items()}
+    found = {tuple(line[:4]) for line in lines if line}
+    assert {(namespace(kind), f"flowkit-{namespace(kind)}", "0.1.0", "available") for kind in KINDS} <= found
+
+
+def test_every_plugin_of_all_is_listed(strangers):
+    lines = strangers.run("flowkit", "plugins", "list", "--all").stdout.splitlines()
+    assert {*KINDS.values(), "glow/affine"} <= {line.split()[0] for line in lines if line}
 
 
 def test_their_specs_are_read_without_torch(strangers):
@@ -193,7 +168,7 @@ def test_without_the_distribution(strangers):
 
 
 def test_a_broken_neighbour_is_reported_and_the_rest_works(strangers, broken):
-    result = Place(strangers.directory, (*strangers.sites, broken)).run("flowkit", "plugins")
+    result = Place(strangers.directory, (*strangers.sites, broken)).run("flowkit", "plugins", "list", "--all")
     assert "bend/transformer" in result.stdout and "glow/affine" in result.stdout
     (line,) = result.stderr.splitlines()
     assert line.startswith("broken: plugin 'sad' (flowkit-sad 0.3, flowkit_sad.plugin)") and "sad since noon" in line

@@ -43,8 +43,8 @@ BOUNDS = {
     "minLength": "{} or more characters",
     "maxLength": "{} or fewer characters",
     "pattern": "matching {}",
-    "minItems": "{} or more entries",
-    "maxItems": "{} or fewer entries",
+    "minItems": "{} or more",
+    "maxItems": "{} or fewer",
 }
 """JSON Schema's bounds -> words."""
 

@@ -143,7 +143,7 @@ class Drawn:
                 return st.one_of([self._value(each, metadata) for each in get_args(annotation)])
             case origin if origin is tuple and get_args(annotation)[-1] is not ...:
                 return st.tuples(*(self._value(each, []) for each in get_args(annotation))).map(list)
-            case origin if origin in (list, tuple):
+            case origin if origin in (list, tuple, set, frozenset):
                 bounds = Bounds.read(metadata)
                 most = bounds.least + 3 if bounds.most is None else bounds.most
                 return st.lists(self._value(get_args(annotation)[0], []), min_size=bounds.least, max_size=most)

@@ -156,8 +156,12 @@ MISTAKES = [
         "The context is missing",
         "A conditional flow of 3 values, its context 2 values, is asked for p(x) instead of p(x | context).",
         "",
-        'flow = Flow.from_spec({"flowkit": 1, "event": {"shape": [3]}, "context": {"shape": [2]}, "flow": [\n'
-        '    {"coupling": {"use": "glow/affine"}, "conditioner": {"use": "glow/mlp"}}]})\n'
+        "flow = Flow.from_spec(\n    {\n"
+        '        "flowkit": 1,\n'
+        '        "event": {"shape": [3]},\n'
+        '        "context": {"shape": [2]},\n'
+        '        "flow": [{"coupling": {"use": "glow/affine"}, "conditioner": {"use": "glow/mlp"}}],\n'
+        "    }\n)\n"
         "flow.log_prob(torch.rand(5, 3))\n",
         (
             Peer(
@@ -188,8 +192,10 @@ MISTAKES = [
         "On integers a density can grow without limit, and its figures mean nothing. flowkit adds the noise itself "
         "where a spec says `levels`. What no library sees, flowkit included, is `log_prob(k.float())`.",
         "",
-        'flow = Flow.from_spec({"flowkit": 1, "event": {"shape": [3], "levels": 256}, "flow": [\n'
-        '    {"use": "glow/rescale"}, {"use": "glow/actnorm"}]})\n'
+        "flow = Flow.from_spec(\n"
+        '    {"flowkit": 1, "event": {"shape": [3], "levels": 256}, '
+        '"flow": [{"use": "glow/rescale"}, {"use": "glow/actnorm"}]}\n'
+        ")\n"
         "k = torch.tensor([[0, 128, 255], [3, 3, 3]], dtype=torch.uint8)\n"
         "flow.log_prob(k)\n",
         (

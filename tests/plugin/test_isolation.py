@@ -182,5 +182,5 @@ def test_a_config_without_a_json_schema_leaves_the_schema_of_the_others(site: Pa
 
     code = PLUGIN.replace("BijectorConfig):", "BijectorConfig):\n    f: Callable[[], int] = int")
     install(site, "odd", code=f"from collections.abc import Callable\n{code}")
-    definitions = json_schema(Registry.discover())["$defs"]
+    definitions = json_schema(Registry.discover())["definitions"]
     assert "glow.actnorm" in definitions and "odd.shift" not in definitions

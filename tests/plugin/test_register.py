@@ -52,7 +52,7 @@ def test_a_flow_built_in_python_is_written_as_a_spec() -> None:
 
 def test_they_are_listed_and_in_the_schema() -> None:
     mine.register()
-    assert "mine.wide" in json_schema(Registry.discover())["$defs"]
+    assert "mine.wide" in json_schema(Registry.discover())["definitions"]
     listed = CliRunner().invoke(app, ["plugins"]).stdout
     assert next(line.split()[:5] for line in listed.splitlines() if line.startswith("mine ")) == [
         "mine",
@@ -97,7 +97,7 @@ def test_two_classes_of_one_name_stay_apart() -> None:
     flowkit.register("mine/two", second, two)
     layers = [two((3,), factor=5.0), one((3,), factor=7.0)]
     assert [step.name for step in Flow(layers).to_spec().flow] == ["mine/two", "mine/one"]
-    definitions = json_schema(Registry.discover())["$defs"]
+    definitions = json_schema(Registry.discover())["definitions"]
     defaults = [definitions[name]["properties"]["factor"]["default"] for name in ("mine.one", "mine.two")]
     assert defaults == [2.0, 3.0]
 

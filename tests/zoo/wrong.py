@@ -137,10 +137,11 @@ class VarianceForScale(_Scaled):
 
 @wrong("bijector", "log_det", "belongs to the initial parameters", seen="pyro-ppl/pyro#2384")
 class LogDetOfInitialWeights(Conv1x1):
-    """The determinant is computed once, in __init__, when W is still a rotation."""
+    """The determinant is computed once, in __init__, when W is what it starts from."""
 
     def __init__(self, event):
         super().__init__(event)
+        nn.init.normal_(self.matrix.log_abs_s)
         self.register_buffer("cached", super().log_det().detach())
 
     def log_det(self):
