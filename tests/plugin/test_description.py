@@ -70,7 +70,7 @@ choice | lu, plain or 3 | required |
 one | only | only |
 path | path or null | null |
 pair | [number, number] or sigmoid | [0.25, 4] |
-numbers | list (2 or more entries) of: whole number | required |
+numbers | list (2 or more) of: whole number | required |
 mapping | mapping | {} |
 map | a transformer: {use: …} | required |
 maps | list of: a transformer: {use: …} | [] |
