@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow coverage check format clean
+.PHONY: help env demo test test-slow fuzz peers coverage check format docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -29,6 +29,13 @@ test: .venv/dev  ## Run the fast tests
 test-slow: .venv/dev  ## Run the tests that train and export at length
 	$(BIN)/pytest -n auto -m slow
 
+fuzz: .venv/dev  ## Try 10,000 random specs and 20,000 damaged ones; half an hour
+	FLOWKIT_FUZZ_EXAMPLES=10000 $(BIN)/pytest tests/fuzz/test_fuzz_valid.py -m slow -s
+	FLOWKIT_FUZZ_EXAMPLES=20000 $(BIN)/pytest tests/fuzz/test_fuzz_mutated.py -m slow -s
+
+peers: .venv/dev .venv-peers/ready  ## Compare layers with those of nflows, normflows, FrEIA and zuko
+	$(BIN)/pytest tests/peers
+
 coverage: .venv/dev  ## Run the fast tests and say which lines they miss
 	$(BIN)/pytest -n auto -m "not slow" --cov --cov-report=term-missing:skip-covered
 
@@ -42,8 +49,13 @@ format: .venv/dev  ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-clean:  ## Remove the environment and what was built
-	rm -rf .venv build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+docs: .venv/dev  ## Write anew what is generated in docs/
+	$(BIN)/python docs/reference.py
+	$(BIN)/python -m tests.peers.page
+	$(BIN)/flowkit show specs/glow-mnist.yaml -o docs/glow-mnist.svg
+
+clean:  ## Remove the environments and what was built
+	rm -rf .venv .venv-peers build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 .venv/train: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -54,3 +66,8 @@ clean:  ## Remove the environment and what was built
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@ .venv/train
+
+.venv-peers/ready: tests/peers/requirements.txt
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --requirement tests/peers/requirements.txt
+	touch $@

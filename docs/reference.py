@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from flowkit.cli.plugins.example import example_spec
 from flowkit.plugin import Found, Policy, Registry
 from flowkit.plugin.config import Documented
 from flowkit.plugin.description import FieldRow, field_rows, shape_rule, target_doc
 from flowkit.plugin.descriptor import CONFIG_BASES
 from flowkit.plugin.example import example_config
 from flowkit.spec import Spec, model, to_yaml
+from flowkit.spec.example import example_spec
 
 PAGE = Path(__file__).with_name("reference.md")
 

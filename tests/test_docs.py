@@ -8,15 +8,12 @@ import shlex
 import shutil
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-import flowkit
-from flowkit.cli.plugins import plugins
 from flowkit.spec import SpecError, read_spec, walk
 from tests.thirdparty.place import ROOT, Place, install, lint
 
@@ -86,8 +83,7 @@ class Reader:
         self.undo: list[Callable[[], object]] = []
 
     def bash(self, text: str) -> None:
-        lines = [line for line in text.splitlines() if not _pending(line)]
-        self.said = "".join(self._obey(*line.partition("  # fails")) for line in lines)
+        self.said = "".join(self._obey(*line.partition("  # fails")) for line in text.splitlines())
         while self.undo:
             self.undo.pop()()
 
@@ -120,26 +116,15 @@ class Reader:
     def python(self, text: str) -> None:
         found = FILE.match(text)
         if not found:
-            return None if _pending(text) else self.place.python(text)
+            self.place.python(text)
+            return
         file, body = self.place.directory / found[1], text[found.end() :]
         if found[2]:
             assert body in file.read_text(encoding="utf-8")
         else:
             file.write_text(body, encoding="utf-8")
-        return None
 
     yaml = python
-
-
-def _pending(text: str) -> bool:
-    """Whether this uses what flowkit doesn't have yet. To be removed, with its two uses, as soon as it has."""
-    commands = {command.name for command in plugins.registered_commands}
-    missing = [f"flowkit plugins {name}" for name in ("show", "check") if name not in commands]
-    missing += [] if hasattr(flowkit, "register") else ["flowkit.register("]
-    if not any(part in text for part in missing):
-        return False
-    warnings.warn(f"THE TUTORIAL IS NOT RUN WHOLE: there is no {missing} yet, left out: {text}", stacklevel=2)
-    return True
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ def test_one_by_one(subject, check):
 """
 
 from flowkit.testing.catalogue import CHECKS, SLOW_CHECKS, describe
+from flowkit.testing.installed import plugin_subjects
 from flowkit.testing.parametrize import parametrize_with_checks
 from flowkit.testing.perturbation import perturb
 from flowkit.testing.run import (
@@ -27,7 +28,9 @@ from flowkit.testing.run import (
     check_dataset,
     check_split,
     check_transformer,
+    checks_of,
     run,
+    run_check,
 )
 from flowkit.testing.subjects import (
     BaseSubject,
@@ -35,6 +38,7 @@ from flowkit.testing.subjects import (
     ConditionerSubject,
     DatasetSubject,
     NotApplicable,
+    PluginSubject,
     SplitSubject,
     Subject,
     TransformerSubject,
@@ -48,6 +52,7 @@ __all__ = [
     "ConditionerSubject",
     "DatasetSubject",
     "NotApplicable",
+    "PluginSubject",
     "Result",
     "SplitSubject",
     "Subject",
@@ -59,8 +64,11 @@ __all__ = [
     "check_dataset",
     "check_split",
     "check_transformer",
+    "checks_of",
     "describe",
     "parametrize_with_checks",
     "perturb",
+    "plugin_subjects",
     "run",
+    "run_check",
 ]

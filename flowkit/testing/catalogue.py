@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from flowkit.testing import bases, bijectors, conditioners, datasets, slow, splits, transformers
+from flowkit.testing import bases, bijectors, conditioners, datasets, plugins, slow, splits, transformers
 from flowkit.testing.common import COMMON
 
 Check = Callable[[Any], None]
@@ -23,11 +23,12 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
     "conditioner": _by_id(COMMON, conditioners.CHECKS),
     "base": _by_id(COMMON, bases.CHECKS),
     "dataset": _by_id(datasets.CHECKS),
+    "plugin": _by_id(plugins.CHECKS),
 }
 """Each kind's checks. An id never changes its meaning; what it means is the first line of the check's docstring."""
 
 SLOW_CHECKS: Mapping[str, Mapping[str, Check]] = {
-    kind: {} if kind == "dataset" else _by_id(slow.CHECKS) for kind in CHECKS
+    kind: {} if kind in ("dataset", "plugin") else _by_id(slow.CHECKS) for kind in CHECKS
 }
 """Those that take seconds, and run when asked for."""
 

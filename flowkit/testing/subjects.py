@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from flowkit.plugin import Shape
+from flowkit.plugin import Found, Shape
 from flowkit.testing.perturbation import perturb, seeded
 
 FORWARD, INVERSE = "forward_and_log_det", "inverse_and_log_det"
@@ -172,3 +172,11 @@ class DatasetSubject(Subject):
     """A Dataset."""
 
     kind = "dataset"
+
+
+@dataclass(frozen=True)
+class PluginSubject(Subject):
+    """A plugin as a whole; ``make`` gives a spec that names it."""
+
+    plugin: Found
+    kind = "plugin"

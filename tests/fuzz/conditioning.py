@@ -1,4 +1,5 @@
-"""How far fp64 itself carries a flow's inverse from x: the yardstick for round trips that lose digits."""
+"""How far fp64 itself carries a flow's inverse from x, and its log-det from what it is: the yardsticks for flows that
+lose digits."""
 
 from __future__ import annotations
 
@@ -29,6 +30,28 @@ def rounding(flow: Flow, x: Tensor, context: Tensor | None) -> float:
         jacobian = jacrev(lambda v, n=index + 1, left=left: _back(flow.layers[:n], v, left, context))(h)
         norm = jacobian.reshape(x.numel(), h.numel()).abs().sum(1).max().item()
         total += EPS * norm * h.abs().max().item()
+    return total
+
+
+def log_det_rounding(flow: Flow, x: Tensor, context: Tensor | None) -> float:
+    """ε Σ_i ‖∂ log|det| / ∂h_i‖_1 max|h_i|: the same for the flow's log-det, of what the layers behind i add to it."""
+    total, h = 0.0, x
+    for index, layer in enumerate(flow.layers):
+        with torch.no_grad():
+            h = layer.split(h)[0] if isinstance(layer, FactorOut) else layer.forward_and_log_det(h, context)[0]
+        gradient = jacrev(lambda v, n=index + 1: _log_det(flow.layers[n:], v, context))(h)
+        total += EPS * gradient.abs().sum().item() * h.abs().max().item()
+    return total
+
+
+def _log_det(layers: Sequence[Layer], h: Tensor, context: Tensor | None) -> Tensor:
+    total = h.sum() * 0
+    for layer in layers:
+        if isinstance(layer, FactorOut):
+            h, _ = layer.split(h)
+        else:
+            h, log_det = layer.forward_and_log_det(h, context)
+            total = total + log_det.sum()
     return total
 
 

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from tests.fuzz.pieces import BOMBS, CHARACTERS, FRAMES, MANY, SCALARS, SIZES, STRUCTURES, Draw, Mutation, place
 
+LONGEST = 200_000
+"""Characters, of what is repeated: more than a spec may have."""
+
 
 def _delete(draw: Draw, text: str) -> str:
     start = place(draw, text)
@@ -58,7 +61,7 @@ def _double_block(draw: Draw, lines: list[str]) -> None:
     start = place(draw, lines)
     block = lines[start : start + draw(st.integers(1, 8))]
     at = place(draw, lines)
-    lines[at:at] = block * min(draw(SIZES), 3000 // len(block))
+    lines[at:at] = block * min(draw(SIZES), 3000 // len(block), LONGEST // len("".join(block)))
 
 
 def _indent(draw: Draw, lines: list[str]) -> None:

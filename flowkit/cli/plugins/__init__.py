@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from flowkit.cli.plugins.check import check
 from flowkit.cli.plugins.listing import listing
 from flowkit.cli.plugins.new import new
 from flowkit.cli.plugins.show import show
@@ -24,3 +25,4 @@ def _list_by_default(context: typer.Context) -> None:
 plugins.command("list")(listing)
 plugins.command("new")(new)
 plugins.command()(show)
+plugins.command()(check)

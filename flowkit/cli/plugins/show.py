@@ -35,10 +35,10 @@ def _namespace(registry: Registry, namespace: str) -> str:
 
 def _plugin(registry: Registry, found: Found) -> str:
     """The config's docstring, fields, shapes, the target's docstring, an example. No target is imported."""
-    from flowkit.cli.plugins.example import example_spec
     from flowkit.plugin.description import field_rows, shape_rule, target_doc
     from flowkit.plugin.example import example_config
     from flowkit.spec import to_yaml
+    from flowkit.spec.example import example_spec
 
     descriptor = found.descriptor
     rows = [(row.name, row.type, row.default, row.meaning) for row in field_rows(descriptor.config)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from flowkit.plugin import Found, Registry
+from flowkit.errors import SpecError
+from flowkit.plugin import Found, Registry
+from flowkit.plugin.example import example_fields
+from flowkit.spec.read import read_spec
 
 EVENTS: tuple[dict[str, Any], ...] = (
     {"shape": [2]},
@@ -15,21 +17,33 @@ EVENTS: tuple[dict[str, Any], ...] = (
 )
 """Tried in turn until one is taken."""
 
+PLACES = {
+    "bijector": "flow[0]",
+    "transformer": "flow[0].coupling",
+    "split": "flow[0].split",
+    "conditioner": "flow[0].conditioner",
+    "base": "base",
+    "dataset": "data",
+}
+"""Where the plugin stands."""
+
 
 def example_spec(found: Found, registry: Registry) -> dict[str, Any] | None:
     """The spec as plain data, for a dataset only its section; None if the fields that it needs can't be guessed."""
-    from flowkit.plugin.example import example_fields
-    from flowkit.spec import SpecError, read_spec
-
-    use = {"use": found.name, **example_fields(found.descriptor.config)}
     for event in EVENTS:
-        spec = {"flowkit": 1, "event": event, **_sections(found.kind, use)}
+        source = source_with(found, event)
         try:
-            read_spec(spec, registry=registry)
+            read_spec(source, registry=registry)
         except SpecError:
             continue
-        return {"data": use} if found.kind == "dataset" else spec
+        return {"data": source["data"]} if found.kind == "dataset" else source
     return None
+
+
+def source_with(found: Found, event: dict[str, Any]) -> dict[str, Any]:
+    """The spec as plain data, for this event; the fields that the plugin requires are guessed."""
+    use = {"use": found.name, **example_fields(found.descriptor.config)}
+    return {"flowkit": 1, "event": event, **_sections(found.kind, use)}
 
 
 def _sections(kind: str, use: dict[str, Any]) -> dict[str, Any]:

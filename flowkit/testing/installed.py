@@ -1,0 +1,142 @@
+"""What an installed plugin is checked on: the plugin as a whole, and what specs build of it, on small events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from typing import Any
+
+from flowkit.errors import SpecError
+from flowkit.flow.assembly import build, build_plugin
+from flowkit.flow.context import context_shape
+from flowkit.plugin import Found, Registry, Shape
+from flowkit.plugin.config import SplitConfig
+from flowkit.plugin.reference import Use
+from flowkit.spec import Spec, model, read_spec, walk
+from flowkit.spec.example import PLACES, source_with
+from flowkit.testing.subjects import (
+    BaseSubject,
+    BijectorSubject,
+    ConditionerSubject,
+    DatasetSubject,
+    PluginSubject,
+    SplitSubject,
+    Subject,
+    TransformerSubject,
+)
+
+EVENTS: tuple[tuple[Shape, ...], ...] = (
+    ((5,), (4,), (2,), (1,)),
+    ((3, 3, 5), (1, 3, 3)),
+    ((4, 4, 2), (2, 4, 4), (1, 4, 4), (1, 6, 6), (9, 2, 2), (1, 8, 8)),
+)
+"""Vectors, images with odd sides, images with even sides. Of each row the first that the plugin takes."""
+
+CONTEXT = (3,)
+"""Of what is conditioned."""
+
+
+def plugin_subjects(
+    name: str, fields: Sequence[str] = (), event: Shape | None = None, seed: int = 0
+) -> dict[str, Subject]:
+    """What to check of the installed plugin ``namespace/name``, each with its title.
+
+    ``fields`` are the plugin's, such as ``["scale=2"]``; what it requires beside them is guessed. ``event`` is the
+    event to check it on, instead of a vector and two images, as far as it takes them. Raises PluginError, and
+    SpecError if it takes none of them.
+    """
+    registry = Registry.discover()
+    found = registry.look_up(None, name)
+    subjects: dict[str, Subject] = {}
+    for spec in _specs(found, fields, ((event,),) if event else EVENTS, registry):
+        where = f"{list(spec.event.shape)}{', conditional' if spec.context else ''}"
+        subjects[f"{name} in a spec, {where}"] = PluginSubject(partial(_same, spec), found)
+        subjects |= {f"{part}, {where}": subject for part, subject in PARTS[found.kind](name, spec).items()}
+    return {title: replace(subject, seed=seed) for title, subject in subjects.items()}
+
+
+def _specs(found: Found, fields: Sequence[str], rows: Sequence[Sequence[Shape]], registry: Registry) -> list[Spec]:
+    """A spec for each row of events, as far as the plugin takes any of it, and a conditional one."""
+    specs, refusal = [], None
+    for row in rows:
+        for shape, levels in product(row, (None, 256)):
+            try:
+                specs.append(_read(found, {"shape": list(shape), "levels": levels}, fields, registry))
+                break
+            except SpecError as error:
+                refusal = refusal or error
+    if refusal and not specs:
+        raise refusal
+    if found.kind == "dataset":
+        return specs[:1]
+    conditional = [specs[0].model_copy(update={"context": model.Context(shape=CONTEXT)})]
+    return specs + (conditional if found.kind == "conditioner" else [])
+
+
+def _read(found: Found, event: dict[str, Any], fields: Sequence[str], registry: Registry) -> Spec:
+    overrides = [f"{PLACES[found.kind]}.{field}" for field in fields]
+    return read_spec(source_with(found, event), overrides, registry)
+
+
+def _bijector(name: str, spec: Spec) -> dict[str, Subject]:
+    return {name: BijectorSubject(_layer(spec), context_shape(spec.context))}
+
+
+def _transformer(name: str, spec: Spec) -> dict[str, Subject]:
+    (_, transformed), coupling = _shapes(spec), _layer(spec)
+    return {name: TransformerSubject(lambda: coupling().transformer, transformed), **_coupling(spec)}
+
+
+def _split(name: str, spec: Spec) -> dict[str, Subject]:
+    coupling = _layer(spec)
+    return {name: SplitSubject(lambda: coupling().split, _shapes(spec)), **_coupling(spec)}
+
+
+def _conditioner(name: str, spec: Spec) -> dict[str, Subject]:
+    (kept, transformed), coupling = _shapes(spec), _layer(spec)
+    params = (coupling().transformer.n_params, *transformed)
+    context = context_shape(spec.context)
+    return {name: ConditionerSubject(lambda: coupling().conditioner, kept, params, context), **_coupling(spec)}
+
+
+def _coupling(spec: Spec) -> dict[str, Subject]:
+    return {"a coupling with it": BijectorSubject(_layer(spec), context_shape(spec.context))}
+
+
+def _base(name: str, spec: Spec) -> dict[str, Subject]:
+    return {name: BaseSubject(lambda: build_plugin(spec.base, spec.event.shape))}
+
+
+def _dataset(name: str, spec: Spec) -> dict[str, Subject]:
+    assert spec.data is not None
+    return {name: DatasetSubject(spec.data.build)}
+
+
+PARTS: dict[str, Callable[[str, Spec], dict[str, Subject]]] = {
+    "bijector": _bijector,
+    "transformer": _transformer,
+    "split": _split,
+    "conditioner": _conditioner,
+    "base": _base,
+    "dataset": _dataset,
+}
+"""What of a spec is checked, by the kind of the plugin that it is about."""
+
+
+def _same(spec: Spec) -> Spec:
+    return spec
+
+
+def _layer(spec: Spec) -> Callable[[], Any]:
+    """Builds the first layer of the spec."""
+    return lambda: build(walk(spec)[0], context_shape(spec.context))
+
+
+def _shapes(spec: Spec) -> tuple[Shape, Shape]:
+    """Of the parts, kept and transformed, of the spec's coupling."""
+    match spec.flow[0]:
+        case model.Coupling(split=Use(config=SplitConfig() as split)):
+            return split.split_shapes(spec.event.shape)
+    raise TypeError(f"not a coupling: {spec.flow[0]!r}")

@@ -1,0 +1,60 @@
+"""What a plugin must do as a whole, as specs name it: its config, its class and its module together."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import torch
+
+from flowkit.flow import Flow
+from flowkit.plugin import Registry
+from flowkit.spec import Spec, latent_shapes
+from flowkit.testing.perturbation import perturb, seeded
+from flowkit.testing.subjects import NotApplicable, PluginSubject
+
+
+def builds(subject: PluginSubject) -> None:
+    """A spec that names it builds a flow, whose latents have the shapes that validation says."""
+    spec, flow = _flow(subject)
+    with seeded(subject.seed):
+        perturb(flow, 0.1)
+        x = torch.randn(2, *spec.event.shape)
+        context = None if spec.context is None else torch.randn(2, *(spec.context.shape or ()))
+        latents, _ = flow.forward_and_log_det(x, context)
+    shapes, said = [tuple(z.shape[1:]) for z in latents], latent_shapes(spec)
+    assert shapes == said, f"the latents have the shapes {shapes}, and output_shape in the config says {said}"
+
+
+def written_back(subject: PluginSubject) -> None:
+    """A flow that was built in Python is written as the spec that builds it: each field is kept as an attribute."""
+    spec, flow = _flow(subject)
+    flow.spec = None  # as if its layers had been put together by hand
+    written = flow.to_spec()
+    for section in ("flow", "base"):
+        given, expected = (each.model_dump(mode="json")[section] for each in (written, spec))
+        assert given == expected, f"written back as {given}; it was built from {expected}"
+
+
+def light(subject: PluginSubject) -> None:
+    """Its plugin module imports no torch: whoever only reads specs doesn't wait for it."""
+    claims = Registry.discover().claims(subject.plugin.name.partition("/")[0])
+    modules = [claim.entry.value.partition(":")[0] for claim in claims if claim.entry]
+    if not modules:
+        raise NotApplicable("registered in this process")
+    code = f"import sys, {modules[0]}; sys.exit('torch' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, f"{modules[0]} imports torch: only the module that the target names may"
+
+
+def _flow(subject: PluginSubject) -> tuple[Spec, Flow]:
+    spec = subject.make()
+    if subject.plugin.kind == "dataset":
+        raise NotApplicable("no part of a flow")
+    with seeded(subject.seed):
+        return spec, Flow.from_spec(spec).eval()
+
+
+CHECKS = (builds, written_back, light)
