@@ -48,6 +48,8 @@ class Found:
     kind: str
     descriptor: Descriptor
     origin: Origin
+    module: str | None = None
+    """The plugin module; None for what this process registered itself."""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.origin})"

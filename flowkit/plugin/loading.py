@@ -32,7 +32,10 @@ def load(entry: EntryPoint) -> Plugins:
     except BaseException as error:  # SystemExit too: a plugin may not end flowkit
         why = str(error) if isinstance(error, PluginError) else reason(error)
         raise PluginError(f"plugin {entry.name!r} ({origin}, {entry.value}): {why}") from error
-    found = [Found(f"{entry.name}/{descriptor.name}", kind, descriptor, origin) for kind, descriptor in registered]
+    found = [
+        Found(f"{entry.name}/{descriptor.name}", kind, descriptor, origin, entry.module)
+        for kind, descriptor in registered
+    ]
     return {each.name: each for each in found}
 
 

@@ -8,11 +8,12 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from flowkit.errors import SpecError
+from flowkit.errors import PluginError, SpecError
 from flowkit.flow.assembly import build, build_plugin
 from flowkit.flow.context import context_shape
 from flowkit.plugin import Found, Registry, Shape
 from flowkit.plugin.config import SplitConfig
+from flowkit.plugin.description import field_schemas
 from flowkit.plugin.reference import Use
 from flowkit.spec import Spec, model, read_spec, walk
 from flowkit.spec.example import PLACES, source_with
@@ -49,12 +50,26 @@ def plugin_subjects(
     """
     registry = Registry.discover()
     found = registry.look_up(None, name)
+    _check_guessed(found, fields)
     subjects: dict[str, Subject] = {}
     for spec in _specs(found, fields, ((event,),) if event else EVENTS, registry):
         where = f"{list(spec.event.shape)}{', conditional' if spec.context else ''}"
         subjects[f"{name} in a spec, {where}"] = PluginSubject(partial(_same, spec), found)
         subjects |= {f"{part}, {where}": subject for part, subject in PARTS[found.kind](name, spec).items()}
     return {title: replace(subject, seed=seed) for title, subject in subjects.items()}
+
+
+def _check_guessed(found: Found, fields: Sequence[str]) -> None:
+    """Raises PluginError if a dataset requires a path or a text: no guess tells where data is."""
+    config, given = found.descriptor.config, {field.partition("=")[0] for field in fields}
+    missing = [
+        name
+        for name, schema in field_schemas(config).items()
+        if config.model_fields[name].is_required() and name not in given
+        if schema.get("type") == "string" and "enum" not in schema
+    ]
+    if found.kind == "dataset" and missing:
+        raise PluginError(f"{found} reads data, and requires {', '.join(missing)}: --set {missing[0]}=…")
 
 
 def _specs(found: Found, fields: Sequence[str], rows: Sequence[Sequence[Shape]], registry: Registry) -> list[Spec]:

@@ -84,7 +84,8 @@ def explain(error: Exception) -> str:
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
     frame = next((f for f in reversed(frames) if not f.filename.startswith(OURS)), frames[-1])
-    return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno}, in {frame.name})"
+    said = str(error).strip().partition("\n")[0]  # torch goes on for pages
+    return f"{type(error).__name__}: {said} ({frame.filename}:{frame.lineno}, in {frame.name})"
 
 
 def check(subject: Subject, slow: bool = False) -> None:

@@ -23,8 +23,7 @@ class Squeeze(Bijector):
         return SqueezeConfig(factor=self.factor).output_shape(self.event_shape)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        _, h, w = self.output_shape
-        blocks = x.unflatten(3, (w, self.factor)).unflatten(2, (h, self.factor))  # [batch, c, h/f, f, w/f, f]
+        blocks = x.unflatten(3, (-1, self.factor)).unflatten(2, (-1, self.factor))  # [batch, c, h/f, f, w/f, f]
         return blocks.permute(0, 1, 3, 5, 2, 4).flatten(1, 3), x.new_zeros(x.shape[0])
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

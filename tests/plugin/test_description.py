@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from flowkit.cli.plugins.example import example_spec
 from flowkit.plugin import (
     BaseConfig,
     BijectorConfig,
@@ -31,6 +30,7 @@ from flowkit.plugin.example import USES, example_fields
 from flowkit.plugin.found import IN_PROCESS
 from flowkit.plugin.reference import TransformerRef
 from flowkit.spec import Optimizer, model, read_spec
+from flowkit.spec.example import example_spec
 
 DOCS = Path(__file__).parents[2] / "docs"
 

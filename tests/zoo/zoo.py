@@ -7,11 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import flowkit
+from flowkit.plugin import Descriptor, Found, PluginConfig
+from flowkit.plugin.found import IN_PROCESS
+from flowkit.spec import Spec, read_spec
 from flowkit.testing import (
     BaseSubject,
     BijectorSubject,
     ConditionerSubject,
     DatasetSubject,
+    PluginSubject,
     SplitSubject,
     Subject,
     TransformerSubject,
@@ -43,7 +48,19 @@ SUBJECTS: dict[str, Callable[..., Subject]] = {
     ),
     "base": lambda cls, event=(2,): BaseSubject(lambda: cls(event)),
     "dataset": lambda cls: DatasetSubject(cls),
+    "plugin": lambda cls, config, module=None: _plugin(cls, config, module),
 }
+
+
+def _plugin(cls: type, config: type[PluginConfig], module: str | None) -> PluginSubject:
+    """A plugin of this class, which ``make`` registers in this process."""
+    name = cls.__name__.lower()
+
+    def make() -> Spec:
+        flowkit.register(f"zoo/{name}", config, cls)
+        return read_spec({"flowkit": 1, "event": {"shape": [4, 2, 2]}, "flow": [{"use": f"zoo/{name}"}]})
+
+    return PluginSubject(make, Found(f"zoo/{name}", "bijector", Descriptor(name, config, cls), IN_PROCESS, module))
 
 
 def wrong(kind: str, check: str, says: str = "", seen: str = PLAUSIBLE, **options: Any) -> Callable[[type], type]:

@@ -80,7 +80,8 @@ def _run(subjects: Mapping[str, Subject]) -> dict[str, list[Result]]:
 
     results: dict[str, list[Result]] = {}
     total = sum(len(checks_of(subject, slow=True)) for subject in subjects.values())
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=total)
         for title, subject in subjects.items():
             for check in checks_of(subject, slow=True):

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+import flowkit
+from flowkit.cli.main import app
+from flowkit.plugin import BijectorConfig
+from flowkit_glow.actnorm import ActNorm
+
+
+class Config(BijectorConfig):
+    """Nothing to set."""
+
+
+class Short(ActNorm):
+    """Short by h·w."""
+
+    def forward_and_log_det(self, x, context=None):
+        return super().forward_and_log_det(x)[0], self.log_scale.sum().expand(x.shape[0])
+
+
+class Right(ActNorm):
+    """Right."""
+
+
+class Bare:
+    """Not a layer."""
+
+    def __init__(self, event_shape):
+        pass
+
+
+def run(*arguments: str, code: int = 0) -> list[str]:
+    result = CliRunner().invoke(app, ["plugins", "check", *arguments])
+    assert result.exit_code == code and isinstance(result.exception, SystemExit | None), result.exception
+    return result.stdout.splitlines() + result.stderr.splitlines()
+
+
+def test_what_is_right() -> None:
+    *lines, last = run("glow/permute", "--event", "5")
+    assert last == "glow/permute passes all 24 checks"
+    assert [line.partition(": ")[0] for line in lines] == ["glow/permute in a spec, [5]", "glow/permute, [5]"]
+
+
+def test_every_check_is_listed_if_asked_for() -> None:
+    lines = run("data/digits", "-v")
+    assert [line.split()[:2] for line in lines if line.startswith("    ")] == [
+        ["builds", "skipped"],
+        ["written_back", "skipped"],
+        ["light", "passed"],
+        ["parts", "passed"],
+        ["repeatable", "passed"],
+        ["disjoint", "passed"],
+    ]
+
+
+def test_what_is_wrong() -> None:
+    flowkit.register("mine/short", Config, Short)
+    lines = run("mine/short", "--event", "[4, 3, 2]", code=1)
+    (line,) = [line for line in lines if line.startswith("    log_det ")]
+    assert "failed" in line and "short by the factor h·w = 6: did you forget the spatial positions?" in line
+    assert lines[-1].startswith("mine/short: ") and lines[-1].endswith(" of 24 checks failed")
+
+
+def test_what_cannot_be_built_is_checked_no_further() -> None:
+    flowkit.register("mine/bare", Config, Bare)
+    lines = run("mine/bare", "--event", "4", code=1)
+    assert [line.split()[0] for line in lines if line.startswith("    ")] == ["builds"]
+    assert lines[-1] == "mine/bare: 1 of 1 checks failed"
+
+
+def test_all_of_a_namespace() -> None:
+    flowkit.register("mine/a", Config, Right)
+    flowkit.register("mine/bare", Config, Bare)
+    lines = run("mine", "--event", "4", code=1)
+    assert "mine/a passes all 24 checks" in lines and "mine/bare: 1 of 1 checks failed" in lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["glow/permut"], "did you mean glow/permute"),
+        (["glow/permute", "--event", "3,x"], "such as"),
+        (["glow/permute", "--set", "order=no"], "flow[0].order: must be"),
+        (["data/npy"], "requires path"),
+    ],
+)
+def test_bad_arguments(arguments: list[str], words: str) -> None:
+    assert words in " ".join(run(*arguments, code=2))

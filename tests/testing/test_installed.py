@@ -1,0 +1,61 @@
+"""What an installed plugin is checked on."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from flowkit.errors import PluginError, SpecError
+from flowkit.plugin import Registry
+from flowkit.testing import check, plugin_subjects
+
+PARTS = {
+    "glow/actnorm": {"plugin": 3, "bijector": 3},
+    "glow/squeeze": {"plugin": 1, "bijector": 1},
+    "glow/rescale": {"plugin": 3, "bijector": 3},
+    "glow/affine": {"plugin": 3, "transformer": 3, "bijector": 3},
+    "glow/checkerboard": {"plugin": 1, "split": 1, "bijector": 1},
+    "glow/mlp": {"plugin": 4, "conditioner": 4, "bijector": 4},
+    "base/standard_normal": {"plugin": 3, "base": 3},
+    "data/digits": {"plugin": 1, "dataset": 1},
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_what_is_checked(name):
+    assert Counter(subject.kind for subject in plugin_subjects(name).values()) == PARTS[name]
+
+
+PLUGINS = sorted(each.name for each in Registry.discover().installed()[0])
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_as_a_plugin_each_of_flowkits_own_is_right(name):
+    fields = {"data/mnist": ["path=data"], "data/npy": ["path=x.npy"]}.get(name, ())
+    wholes = {title: each for title, each in plugin_subjects(name, fields).items() if each.kind == "plugin"}
+    assert wholes
+    for subject in wholes.values():
+        check(subject)
+
+
+def test_fields_and_event():
+    (whole, layer) = plugin_subjects("glow/squeeze", ["factor=3"], (1, 3, 6), seed=5).values()
+    assert layer.make().factor == 3 and layer.make().event_shape == (1, 3, 6)
+    assert whole.seed == layer.seed == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "event", "error", "words"),
+    [
+        ("glow/squeze", [], None, PluginError, "did you mean glow/squeeze"),
+        ("glow/squeeze", [], (1, 3, 3), SpecError, "divisible by 2"),
+        ("glow/squeeze", ["factor=0"], None, SpecError, "flow[0].factor: must be"),
+        ("glow/squeeze", ["facto=2"], None, SpecError, "did you mean factor"),
+        ("data/npy", [], None, PluginError, "requires path: --set path="),
+    ],
+)
+def test_what_cannot_be_checked(name, fields, event, error, words):
+    with pytest.raises(error) as caught:
+        plugin_subjects(name, fields, event)
+    assert words in str(caught.value)
