@@ -81,7 +81,7 @@ def test_all_of_a_namespace() -> None:
     ("arguments", "words"),
     [
         (["glow/permut"], "did you mean glow/permute"),
-        (["glow/permute", "--event", "3,x"], "such as"),
+        (["glow/permute", "--event", "3,x"], "Invalid value for '--event'"),
         (["glow/permute", "--set", "order=no"], "flow[0].order: must be"),
         (["data/npy"], "requires path"),
     ],
