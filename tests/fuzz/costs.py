@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,10 +26,12 @@ class Costs:
         """Raises AssertionError if what runs inside costs too much."""
         if CLEAR.exists():
             CLEAR.write_text("5")  # the peak is what the process has now
+        gc.freeze()  # what hypothesis remembers, gigabytes, is not walked through at the expense of a spec
         megabytes, seconds = _megabytes("VmRSS"), time.process_time()
         try:
             yield
         finally:
+            gc.unfreeze()
             self._add(time.process_time() - seconds, _megabytes("VmHWM") - megabytes)
 
     def _add(self, seconds: float, megabytes: float) -> None:

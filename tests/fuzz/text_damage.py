@@ -61,7 +61,7 @@ def _double_block(draw: Draw, lines: list[str]) -> None:
     start = place(draw, lines)
     block = lines[start : start + draw(st.integers(1, 8))]
     at = place(draw, lines)
-    lines[at:at] = block * min(draw(SIZES), 3000 // len(block), LONGEST // len("".join(block)))
+    lines[at:at] = block * min(draw(SIZES), 3000 // len(block), LONGEST // max(1, len("".join(block))))
 
 
 def _indent(draw: Draw, lines: list[str]) -> None:

@@ -1,0 +1,103 @@
+"""Writes docs/conformance.md from the checks: `make docs`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from flowkit.testing import CHECKS, SLOW_CHECKS, describe
+
+PAGE = Path(__file__).with_name("conformance.md")
+
+HEAD = '''\
+# The conformance kit
+
+Is a layer right? A round trip doesn't tell: a wrong log-det goes there and back. `flowkit.testing` moves every
+parameter away from where it starts, and compares log-dets with the Jacobian by automatic differentiation, in fp64; it
+tries shapes, precision, gradients, batches of 0 and 1 and all else that a flow relies on, says what is wrong, and what
+was forgotten where the figures tell:
+
+```text
+log_det: log_det of forward_and_log_det is 0.48; the Jacobian by autodiff has 2.9; short by the factor h·w = 6: did
+you forget the spatial positions?
+```
+
+## On the command line
+
+```bash
+flowkit plugins check glow/squeeze
+flowkit plugins check glow/squeeze --set factor=3 --event 2,6,3 --verbose
+```
+
+checks an installed plugin as specs build it, on a vector and two images as far as it takes them; parts of couplings in
+a coupling, too. Without a name behind the slash it checks all plugins of a namespace. It leaves with 1 if any check
+fails.
+
+## In tests
+
+```python
+import pytest
+
+from flowkit.testing import BijectorSubject, check_bijector, parametrize_with_checks, plugin_subjects
+from flowkit_glow.actnorm import ActNorm
+from flowkit_glow.squeeze import Squeeze
+
+
+def test_squeeze():
+    check_bijector(lambda: Squeeze((1, 4, 6)))
+
+
+@parametrize_with_checks({"image": BijectorSubject(lambda: ActNorm((4, 3, 2)))}, slow=pytest.mark.slow)
+def test_one_by_one(subject, check):
+    check(subject)
+
+
+@parametrize_with_checks(plugin_subjects("glow/squeeze"))
+def test_as_specs_build_it(subject, check):
+    check(subject)
+```
+
+There is a `check_` function and a `Subject` for each kind: `check_bijector`, `check_transformer`, `check_split`,
+`check_conditioner`, `check_base`, `check_dataset`. Keep events small, at most some 60 values: Jacobians are computed in
+full. `seed=` draws other parameters and inputs; `slow=True` adds the slow checks.
+
+What is known to fail, and for now has to, is given by its id with the reason: `expected_failures={"export": "needs an
+operator that ONNX lacks"}`. It is strict: a check that passes, although it is expected to fail, is an error.
+
+`flowkit.testing.strategies` has strategies for [hypothesis](https://hypothesis.readthedocs.io): `events`, `images`,
+`contexts`, `batches`, and `perturbed`, modules with their parameters moved.
+
+## The checks
+
+Their ids are stable. Every check has a wrong plugin in [the zoo](../tests/zoo/README.md) that it catches.
+'''
+
+TITLES = {
+    "plugin": "A plugin as a whole, as specs name it",
+    "bijector": "Bijectors",
+    "transformer": "Transformers",
+    "split": "Splits",
+    "conditioner": "Conditioners",
+    "base": "Base distributions",
+    "dataset": "Datasets",
+}
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    modules = [kind for kind in TITLES if SLOW_CHECKS[kind]]
+    common = {id_: check for id_, check in CHECKS["bijector"].items() if all(id_ in CHECKS[kind] for kind in modules)}
+    parts = [HEAD, "### Every module, whatever its kind", _table({**common, **SLOW_CHECKS["bijector"]})]
+    for kind, title in TITLES.items():
+        own = {id_: check for id_, check in CHECKS[kind].items() if check is not common.get(id_)}
+        parts += [f"### {title}", _table(own)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _table(checks: Mapping[str, object]) -> str:
+    rows = [f"| `{id_}` | {describe(check).replace('|', chr(92) + '|')} |" for id_, check in checks.items()]
+    return "\n".join(["| check | what it asks for |", "| --- | --- |", *rows])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
