@@ -29,7 +29,7 @@ test: .venv/dev  ## Run the fast tests
 test-slow: .venv/dev  ## Run the tests that train and export at length
 	$(BIN)/pytest -n auto -m slow
 
-fuzz: .venv/dev  ## Try 10,000 random specs and 20,000 damaged ones; half an hour
+fuzz: .venv/dev  ## Try 10,000 random specs and 20,000 damaged ones; half an hour, and 6 GB
 	FLOWKIT_FUZZ_EXAMPLES=10000 $(BIN)/pytest tests/fuzz/test_fuzz_valid.py -m slow -s
 	FLOWKIT_FUZZ_EXAMPLES=20000 $(BIN)/pytest tests/fuzz/test_fuzz_mutated.py -m slow -s
 
@@ -51,6 +51,7 @@ format: .venv/dev  ## Format the code and mend what the linter can
 
 docs: .venv/dev  ## Write anew what is generated in docs/
 	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/conformance.py
 	$(BIN)/python -m tests.peers.page
 	$(BIN)/flowkit show specs/glow-mnist.yaml -o docs/glow-mnist.svg
 

@@ -9,7 +9,7 @@ from flowkit.testing import CHECKS, SLOW_CHECKS, describe
 
 PAGE = Path(__file__).with_name("conformance.md")
 
-HEAD = '''\
+HEAD = """\
 # The conformance kit
 
 Is a layer right? A round trip doesn't tell: a wrong log-det goes there and back. `flowkit.testing` moves every
@@ -70,7 +70,7 @@ operator that ONNX lacks"}`. It is strict: a check that passes, although it is e
 ## The checks
 
 Their ids are stable. Every check has a wrong plugin in [the zoo](../tests/zoo/README.md) that it catches.
-'''
+"""
 
 TITLES = {
     "plugin": "A plugin as a whole, as specs name it",

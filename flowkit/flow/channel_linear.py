@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from flowkit.flow.bijector import Bijector
 
-PROBE = 2.0**16
+PROBE = 2.0**40
 """The length of the vectors that show a channel map's matrix. It is what the map does to them less what it does to 0:
 where they are short, a small matrix drowns in the rounding of a large offset (rescaling 65,536 levels has 1.5e-5
 beside ½: 4e-4 of the matrix in fp32). A power of 2, so that scaling rounds nothing."""
