@@ -16,6 +16,7 @@ from flowkit.spec import read_spec
 from flowkit.spec.line import line
 from flowkit.starting.checks import check_events, check_range, context_section, doubts_about, doubts_about_context
 from flowkit.starting.values import Values, measure
+from flowkit_runtime.files import map_npy
 
 TRAIN_SHARE = 0.8
 """The share of a file's rows that `data/npy` trains on."""
@@ -114,13 +115,13 @@ def _look_at_dataset(reference: str) -> Look:
 def read_array(path: str) -> np.ndarray:
     """Map a .npy file into memory. Raises DataError unless it is an array of rows of numbers."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = map_npy(Path(path))
     except FileNotFoundError as error:
         advice = "name a .npy file, a directory with MNIST's files, or a dataset, such as '{use: data/digits}'"
         raise DataError(f"there is no {path}: {advice}") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is not a .npy file of numbers: {error}") from error
-    if not isinstance(array, np.ndarray) or array.ndim == 0:
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not a .npy file of numbers ({error}): save one array with numpy.save") from error
+    if array.ndim == 0:
         raise DataError(f"{path} must hold one array, a row an event: save it with numpy.save")
     if array.dtype.kind not in "iuf":
         raise DataError(f"{path} holds {array.dtype}: save integers or floats, such as x.astype('uint8')")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from flowkit.errors import DataError, PluginError, SpecError
 from flowkit.starting import look
 from flowkit.starting import values as values_module
+from tests.security.bounded import refused
 
 RANDOM = np.random.default_rng(0)
 FLOATS = RANDOM.normal(size=(20, 3))
@@ -150,6 +152,11 @@ def test_files_that_are_no_arrays(tmp_path: Path) -> None:
     for name, message in {"nowhere": "there is no", "x.npy": "not a .npy file", "x.npz": "one array"}.items():
         with pytest.raises(DataError, match=message):
             look(str(tmp_path / name))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.npy")
+    assert "not a regular file" in refused(lambda: look(str(tmp_path / "x.npy")))
 
 
 def test_datasets_by_their_name() -> None:
