@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from flowkit.plugin import Arrays, Dataset
-from flowkit.plugin.dataset import SPLITS, SplitName
+from flowkit.plugin import Arrays, Dataset, SplitName
+from flowkit.plugin.dataset import SPLITS
 from flowkit.testing.perturbation import seeded
 from flowkit.testing.subjects import DatasetSubject
 

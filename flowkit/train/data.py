@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from flowkit.errors import DataError
-from flowkit.plugin import Arrays
-from flowkit.plugin.dataset import SPLITS, SplitName, load_parts
+from flowkit.plugin import Arrays, SplitName
+from flowkit.plugin.dataset import SPLITS, load_parts
 from flowkit.spec import Context, Event, Spec
 
 

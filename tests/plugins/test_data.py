@@ -16,11 +16,11 @@ from pydantic import ValidationError
 
 from flowkit.errors import DataError
 from flowkit.plugin import Arrays, Dataset
+from flowkit.plugin.dataset import SPLITS
 from flowkit_data.parts import rows_of
 from flowkit_data.plugin import Toy, flowkit_register_datasets
 
 DESCRIPTORS = {descriptor.name: descriptor for descriptor in flowkit_register_datasets()}
-SPLITS = ("train", "val", "test")
 
 
 def make(name: str, /, **fields: Any) -> Dataset:
