@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from flowkit.spec import SpecError, read_spec, walk
-from tests.thirdparty.place import ROOT, Place, install, lint
+from tests.pages import ROOT, blocks
+from tests.thirdparty.place import Place, install, lint
 
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = [ROOT / "README.md", ROOT / "docs" / "specs.md"]
-SPECS = [text for page in PAGES for kind, text in BLOCK.findall(page.read_text("utf-8")) if kind == "yaml"]
+SPECS = [text for page in ("README.md", "docs/specs.md") for kind, text in blocks(page) if kind == "yaml"]
 
 
 @pytest.mark.parametrize("text", SPECS, ids=lambda text: text[:40])
@@ -41,7 +37,7 @@ flow:
 def test_the_messages_shown_are_those_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("broken.yaml").write_text(BROKEN, "utf-8")
-    (shown,) = [text for kind, text in BLOCK.findall(PAGES[0].read_text("utf-8")) if kind == "text"]
+    (shown,) = [text for kind, text in blocks("README.md") if kind == "text"]
     with pytest.raises(SpecError) as caught:
         read_spec(Path("broken.yaml"))
     assert f"{caught.value}\n" == shown
@@ -56,17 +52,14 @@ def test_links_lead_somewhere():
 @pytest.mark.slow
 def test_the_readme_runs_as_written(tmp_path):
     shutil.copytree(ROOT / "specs", tmp_path / "specs")
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    for kind, text in BLOCK.findall((ROOT / "README.md").read_text("utf-8")):
+    place = Place(tmp_path)
+    for kind, text in blocks("README.md"):
         if kind in ("yaml", "text") or text.startswith("make"):  # the two commands are what CI runs
             continue
-        command = ["bash", "-ec", text] if kind == "bash" else [sys.executable, "-c", text]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+        place.run("bash", "-ec", text) if kind == "bash" else place.python(text)
     assert (tmp_path / "scores.npy").exists()
 
 
-TUTORIAL = ROOT / "docs" / "your-first-plugin.md"
 FILE = re.compile(r"# (\S+\.(?:py|yaml))(, as it was begun)?\n")
 
 
@@ -130,7 +123,7 @@ class Reader:
 @pytest.mark.slow
 def test_the_tutorial_runs_as_written(tmp_path):
     reader = Reader(tmp_path)
-    for language, text in BLOCK.findall(TUTORIAL.read_text("utf-8")):
+    for language, text in blocks("docs/your-first-plugin.md"):
         getattr(reader, language)(text)
     package = tmp_path / "flowkit-skew"
     assert (package / "runs/example/results.json").is_file() and (package / "exports/example/decode.onnx").is_file()

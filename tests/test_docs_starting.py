@@ -1,20 +1,16 @@
 """docs/starting-a-spec.md: its commands run as written, and it shows what `flowkit diff` says."""
 
-import os
-import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from flowkit.cli.main import app
+from tests.pages import ROOT, blocks
+from tests.thirdparty.place import Place
 
-ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "docs/starting-a-spec.md").read_text("utf-8"), re.M | re.S)
+BLOCKS = blocks("docs/starting-a-spec.md")
 EDITS = {
     "repeat: 6": "repeat: 4",
     "      - use: glow/actnorm\n": "",
@@ -40,8 +36,7 @@ def test_the_difference_shown_is_the_one_given(tmp_path):
 def test_the_commands_run_as_written(tmp_path):
     shutil.copytree(ROOT / "specs", tmp_path / "specs")
     np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(100, 2)))
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for kind, text in BLOCKS:
         if kind == "bash":
-            subprocess.run(["bash", "-ec", text], cwd=tmp_path, env=environment, check=True)
+            Place(tmp_path).run("bash", "-ec", text)
     assert (tmp_path / "runs/points/results.json").exists() and (tmp_path / "glow-mnist.svg").exists()

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from flowkit.cli.terminal import printable
+
 
 def diff(
     first: Annotated[Path, typer.Argument(metavar="A", help="A spec file, or a run.", show_default=False)],
@@ -31,7 +33,7 @@ def diff(
     console, differences = Console(), compare(a, b)
     colours = {"+": "green", "-": "red", "~": "yellow"}
     for difference in differences:
-        console.print(Text(str(difference), colours[difference.sign]), soft_wrap=True)
+        console.print(Text(printable(str(difference)), colours[difference.sign]), soft_wrap=True)
     hashes = [model_hash(spec)[:12] for spec in (a, b)]
     models = f"same model {hashes[0]}" if hashes[0] == hashes[1] else f"models {hashes[0]} and {hashes[1]}"
     console.print(f"{len(differences) or 'no'} difference{'s' * (len(differences) != 1)}, {models}", highlight=False)

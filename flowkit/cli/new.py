@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from flowkit.cli.terminal import echo
+
 
 def new(
     data: Annotated[
@@ -49,6 +51,6 @@ def new(
     with replacing(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
     for doubt in seen.doubts:
-        typer.echo(f"warning: {doubt}", err=True)
+        echo(f"warning: {doubt}", err=True)
     spec = shlex.quote(str(output))
-    typer.echo(f"{output}: {seen}\nnext:  flowkit show {spec}\n       flowkit train {spec}")
+    echo(f"{output}: {seen}\nnext:  flowkit show {spec}\n       flowkit train {spec}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typer
+from flowkit.cli.terminal import echo
 
 
 def schema() -> None:
@@ -16,6 +16,6 @@ def schema() -> None:
     from flowkit.spec.schema import json_schema
 
     registry = Registry.discover()
-    typer.echo(json.dumps(json_schema(registry), indent=2))
+    echo(json.dumps(json_schema(registry), indent=2))
     for error in registry.installed()[1].values():
-        typer.echo(f"left out: {error}", err=True)
+        echo(f"left out: {error}", err=True)

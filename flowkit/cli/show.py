@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from flowkit.cli.options import Overrides
+from flowkit.cli.terminal import echo
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,7 +51,7 @@ def show(
         return _write(flow, format or "table", Console())
     with replacing(output) as temporary, temporary.open("w", encoding="utf-8") as file:
         _write(flow, format or SUFFIXES[output.suffix], Console(file=file, width=120))
-    typer.echo(f"{spec}: {output}")
+    echo(f"{spec}: {output}")
 
 
 def _write(spec: Spec, form: Format, console: Console) -> None:

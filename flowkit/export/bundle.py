@@ -19,9 +19,12 @@ from torch import Tensor
 from flowkit.errors import ExportError
 from flowkit.export.graphs import OPSET, write_graphs
 from flowkit.flow import Flow
+from flowkit.flow.lock import LOCK
+from flowkit.flow.saving import SPEC
 from flowkit.spec import canonical, likelihood, lock, model_hash, to_yaml
 from flowkit.version import __version__
 from flowkit_runtime import verification
+from flowkit_runtime.bundle import MANIFEST, REFERENCE
 
 FORMAT = 1
 REFERENCE_ROWS = 64
@@ -42,8 +45,8 @@ def export(
     VerificationError if a graph deviates.
     """
     directory = Path(directory)
-    if directory.exists() and not (overwrite and (directory / "manifest.json").is_file()):
-        hint = "pass --overwrite to replace it" if (directory / "manifest.json").is_file() else "choose another"
+    if directory.exists() and not (overwrite and (directory / MANIFEST).is_file()):
+        hint = "pass --overwrite to replace it" if (directory / MANIFEST).is_file() else "choose another"
         raise ExportError(f"{directory} exists: {hint}")
     directory.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
@@ -63,9 +66,9 @@ def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weig
     write_graphs(exact.freeze().float(), part)
     events, context = _rows(exact, x, context)
     reference = _answers(exact, events, context)
-    np.savez(part / "reference.npz", allow_pickle=False, **reference)
-    (part / "spec.yaml").write_text(to_yaml(canonical(spec)), encoding="utf-8")
-    (part / "lock.json").write_text(_json(lock(spec)), encoding="utf-8")
+    np.savez(part / REFERENCE, allow_pickle=False, **reference)
+    (part / SPEC).write_text(to_yaml(canonical(spec)), encoding="utf-8")
+    (part / LOCK).write_text(_json(lock(spec)), encoding="utf-8")
     manifest = {
         "format": FORMAT,
         "flowkit": __version__,
@@ -80,10 +83,10 @@ def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weig
         "files": {path.name: _sha256(path) for path in sorted(part.iterdir())},
         "torch_fp32": _own_errors(exact, reference),
     }
-    (part / "manifest.json").write_text(_json(manifest), encoding="utf-8")
+    (part / MANIFEST).write_text(_json(manifest), encoding="utf-8")
     figures = verification.verify(part)
     manifest["verification"] = {figure.quantity: asdict(figure) for figure in figures}
-    (part / "manifest.json").write_text(_json(manifest), encoding="utf-8")
+    (part / MANIFEST).write_text(_json(manifest), encoding="utf-8")
     return figures
 
 

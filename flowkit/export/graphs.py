@@ -18,6 +18,7 @@ from flowkit.errors import ExportError
 from flowkit.flow import Bijector, Coupling, Flow
 from flowkit.flow import context as conditioning
 from flowkit.flow.tracing import untraceable_direction
+from flowkit_runtime.bundle import DECODER, ENCODER
 
 OPSET = 20
 """The version of the ONNX operators. 18 to 24 work; 17 and 27 give invalid graphs."""
@@ -54,8 +55,8 @@ def write_graphs(flow: Flow, directory: Path) -> None:
     context = _example_context(flow)
     context_name = ["context"] if context else []
     try:
-        _write(Encode(flow), (x, *context), ["x", *context_name], [*names, "log_prob"], directory / "encode.onnx")
-        _write(Decode(flow), (latents, *context), [*names, *context_name], ["x"], directory / "decode.onnx")
+        _write(Encode(flow), (x, *context), ["x", *context_name], [*names, "log_prob"], directory / ENCODER)
+        _write(Decode(flow), (latents, *context), [*names, *context_name], ["x"], directory / DECODER)
     except ExportError as error:
         with _quiet():
             blame = _blame(flow)

@@ -1,6 +1,6 @@
 """What a plugin author imports in ``plugin.py``: descriptors, hooks and config bases. No torch."""
 
-from flowkit.errors import ShapeError
+from flowkit.errors import DataError, ShapeError
 from flowkit.plugin.config import (
     BaseConfig,
     BijectorConfig,
@@ -12,7 +12,7 @@ from flowkit.plugin.config import (
     TransformerConfig,
     halve,
 )
-from flowkit.plugin.dataset import Arrays, Dataset
+from flowkit.plugin.dataset import Arrays, Dataset, SplitName
 from flowkit.plugin.descriptor import Descriptor
 from flowkit.plugin.event import Event, event_of
 from flowkit.plugin.found import Found
@@ -27,6 +27,7 @@ __all__ = [
     "BaseConfig",
     "BijectorConfig",
     "ConditionerConfig",
+    "DataError",
     "Dataset",
     "DatasetConfig",
     "Descriptor",
@@ -39,6 +40,7 @@ __all__ = [
     "Shape",
     "ShapeError",
     "SplitConfig",
+    "SplitName",
     "TransformerConfig",
     "Use",
     "event_of",

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
+
+from flowkit.errors import FlowkitError, PluginError
+from flowkit.plugin.failure import reason
 
 if TYPE_CHECKING:  # numpy is imported by whoever loads data, not by whoever validates a spec
     import numpy as np
 
+    from flowkit.plugin.reference import Use
+
 SplitName = Literal["train", "val", "test"]
+
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
 
 @dataclass(frozen=True)
@@ -26,3 +34,26 @@ class Dataset(ABC):
     @abstractmethod
     def load(self, split: SplitName) -> Arrays:
         """One part; labels come as ``context`` if there are any. Raises DataError if it can't be read."""
+
+
+def load_parts(use: Use, splits: Sequence[SplitName] = SPLITS) -> Iterator[tuple[SplitName, Arrays]]:
+    """Parts of the dataset that a spec names, one after another. Raises PluginError if it is broken, DataError."""
+    dataset = use.build()
+    if not isinstance(dataset, Dataset):
+        raise PluginError(f"plugin {use.plugin}: its target must derive from flowkit.plugin.Dataset")
+    for split in splits:
+        try:
+            arrays = dataset.load(split)
+        except FlowkitError:
+            raise
+        except Exception as error:
+            raise PluginError(f"plugin {use.plugin} can't load its {split} part: {reason(error)}") from error
+        _check(arrays, use)
+        yield split, arrays
+
+
+def _check(arrays: Arrays, use: Use) -> None:
+    import numpy as np
+
+    if not (isinstance(arrays, Arrays) and isinstance(arrays.x, np.ndarray)):
+        raise PluginError(f"plugin {use.plugin}: load must return flowkit.plugin.Arrays of numpy arrays")

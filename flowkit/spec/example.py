@@ -6,7 +6,7 @@ from typing import Any
 
 from flowkit.errors import SpecError
 from flowkit.plugin import Found, Registry
-from flowkit.plugin.example import example_fields
+from flowkit.plugin.example import USES, example_fields
 from flowkit.spec.read import read_spec
 
 EVENTS: tuple[dict[str, Any], ...] = (
@@ -47,7 +47,7 @@ def source_with(found: Found, event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sections(kind: str, use: dict[str, Any]) -> dict[str, Any]:
-    affine, network, plain = {"use": "glow/affine"}, {"use": "glow/mlp"}, [{"use": "glow/actnorm"}]
+    affine, network, plain = {"use": USES["transformer"]}, {"use": USES["conditioner"]}, [{"use": USES["step"]}]
     match kind:
         case "bijector":
             return {"flow": [use]}

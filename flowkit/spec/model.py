@@ -29,6 +29,9 @@ VERSION = 1
 MAX_EVENT_SIZE = 2**24
 """The most values that one event may have."""
 
+MAX_LEVELS = 65536
+"""The most levels of integer data, and the most classes."""
+
 
 def _check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(shape) not in (1, 3):
@@ -49,7 +52,7 @@ class Event(Documented):
 
     shape: EventShape
     """[d] for vectors, [channels, height, width] for images."""
-    levels: Annotated[int, Field(ge=2, le=65536)] | None = None
+    levels: Annotated[int, Field(ge=2, le=MAX_LEVELS)] | None = None
     """For integer data: entries take the values 0 … levels - 1. Leave it out for continuous data."""
 
 
@@ -58,7 +61,7 @@ class Context(Documented):
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["classes"]}, {"required": ["shape"]}]})
 
-    classes: Annotated[int, Field(ge=2, le=65536)] | None = None
+    classes: Annotated[int, Field(ge=2, le=MAX_LEVELS)] | None = None
     """The context is a label 0 … classes - 1."""
     shape: EventShape | None = None
     """The context is an array of this shape."""

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from flowkit.errors import DataError
+from flowkit.spec.model import MAX_LEVELS
 from flowkit.starting.values import Values
 
-MAX_LEVELS = 65536
 MAX_CONTEXT = 100.0
 """Networks learn badly from larger numbers."""
 

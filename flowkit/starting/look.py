@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.errors import DataError, PluginError
-from flowkit.plugin import Dataset, Shape
-from flowkit.plugin.dataset import SplitName
+from flowkit.errors import DataError
+from flowkit.plugin import Shape
+from flowkit.plugin.dataset import load_parts
 from flowkit.spec import read_spec
 from flowkit.spec.line import line
 from flowkit.starting.checks import check_events, check_range, context_section, doubts_about, doubts_about_context
 from flowkit.starting.values import Values, measure
+from flowkit_runtime.files import map_npy
 
-SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 TRAIN_SHARE = 0.8
 """The share of a file's rows that `data/npy` trains on."""
 MIN_ROWS = 10
@@ -95,16 +95,13 @@ def _look_at_context(path: str, rows: int) -> tuple[dict[str, Any], list[str]]:
 def _look_at_dataset(reference: str) -> Look:
     spec = read_spec(f"flowkit: 1\nevent: {{shape: [1]}}\nflow: [{{use: glow/actnorm}}]\ndata: {reference}\n")
     assert spec.data is not None
-    name, dataset = spec.data.name, spec.data.build()
-    if not isinstance(dataset, Dataset):
-        raise PluginError(f"{name}: its target must derive from flowkit.plugin.Dataset")
-    parts = [dataset.load(split) for split in SPLITS]
-    for split, part in zip(SPLITS, parts, strict=True):
+    name, parts = spec.data.name, dict(load_parts(spec.data))
+    for split, part in parts.items():
         check_events(part.x, f"{name}, {split} part")
-    values = measure([part.x for part in parts], name)
+    values = measure([part.x for part in parts.values()], name)
     check_range(values, name)
-    labels = [part.context for part in parts if part.context is not None and part.context.ndim == 1]
-    train = parts[0].x
+    labels = [part.context for part in parts.values() if part.context is not None and part.context.ndim == 1]
+    train = parts["train"].x
     return Look(
         data=spec.model_dump(mode="json")["data"],
         rows=len(train),
@@ -118,13 +115,13 @@ def _look_at_dataset(reference: str) -> Look:
 def read_array(path: str) -> np.ndarray:
     """Map a .npy file into memory. Raises DataError unless it is an array of rows of numbers."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = map_npy(Path(path))
     except FileNotFoundError as error:
         advice = "name a .npy file, a directory with MNIST's files, or a dataset, such as '{use: data/digits}'"
         raise DataError(f"there is no {path}: {advice}") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is not a .npy file of numbers: {error}") from error
-    if not isinstance(array, np.ndarray) or array.ndim == 0:
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not a .npy file of numbers ({error}): save one array with numpy.save") from error
+    if array.ndim == 0:
         raise DataError(f"{path} must hold one array, a row an event: save it with numpy.save")
     if array.dtype.kind not in "iuf":
         raise DataError(f"{path} holds {array.dtype}: save integers or floats, such as x.astype('uint8')")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from operator import itemgetter, methodcaller
 
 import torch
 from safetensors.torch import load, save
@@ -31,7 +32,7 @@ def precision(subject: ModuleSubject) -> None:
     for dtype in (torch.float32, torch.float64):
         module = subject.module().to(dtype)
         for call in subject.calls(subject.module()):
-            for name, value in call.map(lambda t, dtype=dtype: t.to(dtype))(module).items():  # type: ignore[misc]
+            for name, value in call.map(methodcaller("to", dtype))(module).items():
                 assert value.dtype == dtype, f"{name}: given {dtype}, got {value.dtype}"
 
 
@@ -80,7 +81,7 @@ def batch_independence(subject: ModuleSubject) -> None:
     for call in subject.calls(module):
         together = call(module)
         for row in range(len(call.inputs[0])):
-            alone = call.map(lambda t, row=row: t[row : row + 1])(module)  # type: ignore[misc]
+            alone = call.map(itemgetter(slice(row, row + 1)))(module)
             for name, value in alone.items():
                 whole = together[name]
                 assert whole.dim() and len(whole) == len(call.inputs[0]), f"{name} has no batch dimension"

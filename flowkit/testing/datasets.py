@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_args
 
 import numpy as np
 
-from flowkit.plugin import Arrays, Dataset
-from flowkit.plugin.dataset import SplitName
+from flowkit.plugin import Arrays, Dataset, SplitName
+from flowkit.plugin.dataset import SPLITS
 from flowkit.testing.perturbation import seeded
 from flowkit.testing.subjects import DatasetSubject
-
-PARTS: tuple[SplitName, ...] = get_args(SplitName)
 
 
 def parts(subject: DatasetSubject) -> None:
@@ -41,7 +38,7 @@ def repeatable(subject: DatasetSubject) -> None:
         second = _load(subject.make())
     finally:
         np.random.set_state(np_state)
-    for name in PARTS:
+    for name in SPLITS:
         for (what, one), (_, other) in zip(_arrays(first[name]), _arrays(second[name]), strict=True):
             assert np.array_equal(one, other), f"{what} of {name} differs when it is loaded again: fix the division"
 
@@ -58,7 +55,7 @@ def disjoint(subject: DatasetSubject) -> None:
 
 
 def _load(dataset: Dataset) -> dict[SplitName, Arrays]:
-    return {name: dataset.load(name) for name in PARTS}
+    return {name: dataset.load(name) for name in SPLITS}
 
 
 def _arrays(part: Arrays) -> Iterator[tuple[str, np.ndarray]]:

@@ -6,43 +6,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flowkit.errors import DataError, FlowkitError, PluginError
-from flowkit.plugin import Arrays, Dataset, Found
-from flowkit.plugin.dataset import SplitName
-from flowkit.plugin.failure import reason
+from flowkit.errors import DataError
+from flowkit.plugin import Arrays, SplitName
+from flowkit.plugin.dataset import SPLITS, load_parts
 from flowkit.spec import Context, Event, Spec
-
-SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
 
 def load_data(spec: Spec, splits: Sequence[SplitName] = SPLITS) -> dict[SplitName, Arrays]:
     """Parts of the spec's dataset: integers as they come for an event with levels, float32 otherwise.
 
-    Labels are int64 [n], other contexts float32 [n, *shape]; a flow without context gets none. Raises
-    DataError if the spec names no data, the data can't be read, or doesn't fit:
-    the message says what came and what was expected.
+    Labels are int64 [n], other contexts float32 [n, *shape]; a flow without context gets none. Raises DataError if
+    the spec names no data, or the data can't be read or doesn't fit, saying what came and what was expected;
+    PluginError if the dataset is broken.
     """
     if spec.data is None:
         raise DataError("the spec names no data: add a section like `data: {use: data/npy, path: x.npy}`")
-    dataset = spec.data.build()
-    if not isinstance(dataset, Dataset):
-        raise PluginError(f"plugin {spec.data.plugin}: its target must derive from flowkit.plugin.Dataset")
     return {
-        split: _fit(_load(dataset, split, spec.data.plugin), spec, f"{spec.data.name}, {split} part")
-        for split in splits
+        split: _fit(arrays, spec, f"{spec.data.name}, {split} part") for split, arrays in load_parts(spec.data, splits)
     }
-
-
-def _load(dataset: Dataset, split: SplitName, plugin: Found) -> Arrays:
-    try:
-        arrays = dataset.load(split)
-    except FlowkitError:
-        raise
-    except Exception as error:
-        raise PluginError(f"plugin {plugin} can't load its {split} part: {reason(error)}") from error
-    if not (isinstance(arrays, Arrays) and isinstance(arrays.x, np.ndarray)):
-        raise PluginError(f"plugin {plugin}: load must return flowkit.plugin.Arrays of numpy arrays")
-    return arrays
 
 
 def _fit(arrays: Arrays, spec: Spec, where: str) -> Arrays:

@@ -9,13 +9,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 
 from flowkit.errors import RunError
+from flowkit.files import making
 from flowkit.flow.lock import LOCK, check_lock
 from flowkit.flow.saving import RESULTS, SPEC, check_inside
 from flowkit.spec import Spec, lock, read_spec, to_yaml
@@ -26,19 +25,15 @@ CHECKPOINT = Path("checkpoints", "last.ckpt")
 
 def create(spec: Spec, directory: Path) -> None:
     """Make the directory of a new run. Raises RunError if anything but an empty directory is there."""
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise RunError(f"{directory} exists and is not empty: choose another, or --resume a run")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.part")
     try:
-        (temporary / CHECKPOINT.parent).mkdir(parents=True)
-        (temporary / SPEC).write_text(to_yaml(spec), encoding="utf-8")
-        (temporary / LOCK).write_text(json.dumps(lock(spec), indent=2) + "\n", encoding="utf-8")
-        os.rename(temporary, directory)
+        with making(directory) as temporary:
+            (temporary / CHECKPOINT.parent).mkdir()
+            (temporary / SPEC).write_text(to_yaml(spec), encoding="utf-8")
+            (temporary / LOCK).write_text(json.dumps(lock(spec), indent=2) + "\n", encoding="utf-8")
+    except FileExistsError as error:
+        raise RunError(f"{directory} exists and is not empty: choose another, or --resume a run") from error
     except OSError as error:
         raise RunError(f"{directory} can't be made: {error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def free_name(directory: Path) -> Path:

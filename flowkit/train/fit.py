@@ -18,8 +18,7 @@ from torch import Tensor
 
 from flowkit.errors import FlowkitError, RunError
 from flowkit.flow import Flow
-from flowkit.plugin import Arrays
-from flowkit.plugin.dataset import SplitName
+from flowkit.plugin import Arrays, SplitName
 from flowkit.spec import Train
 from flowkit.train.batches import Batch, training_batches
 from flowkit.train.callbacks import Average, History, LastCheckpoint, Row, Validation

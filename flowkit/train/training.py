@@ -14,8 +14,7 @@ from flowkit.errors import FlowkitError, RunError
 from flowkit.files import replacing
 from flowkit.flow import Flow
 from flowkit.flow.saving import RESULTS, WEIGHTS
-from flowkit.plugin import Arrays
-from flowkit.plugin.dataset import SplitName
+from flowkit.plugin import Arrays, SplitName
 from flowkit.spec import Spec
 from flowkit.train.data import load_data
 from flowkit.train.directory import create, read_unfinished, with_absolute_paths

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.datasets import load_digits
 
-from flowkit.plugin import Arrays, Dataset
-from flowkit.plugin.dataset import SplitName
+from flowkit.plugin import Arrays, Dataset, SplitName
 from flowkit_data.parts import rows_of
 
 

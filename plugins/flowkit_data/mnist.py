@@ -11,9 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowkit.errors import DataError
-from flowkit.plugin import Arrays, Dataset
-from flowkit.plugin.dataset import SplitName
+from flowkit.plugin import Arrays, DataError, Dataset, SplitName
 from flowkit_runtime.files import open_file
 
 HELD_OUT = 0.1

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowkit.errors import DataError
-from flowkit.plugin import Arrays, Dataset
-from flowkit.plugin.dataset import SplitName
+from flowkit.plugin import Arrays, DataError, Dataset, SplitName
 from flowkit_data.parts import rows_of
 from flowkit_runtime.files import map_npy
 

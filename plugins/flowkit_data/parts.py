@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowkit.plugin.dataset import SplitName
+from flowkit.plugin import SplitName
 
 
 def rows_of(split: SplitName, n: int, fractions: tuple[float, float, float]) -> np.ndarray:

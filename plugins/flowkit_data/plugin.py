@@ -23,14 +23,14 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Fractions = Annotated[tuple[Fraction, Fraction, Fraction], AfterValidator(_sum_to_one)]
 
 
-class Digits(DatasetConfig):
+class DigitsConfig(DatasetConfig):
     """scikit-learn's 1,797 handwritten digits, [1, 8, 8] with 17 levels; the digit is the context.
 
     Divided 80/10/10 by a fixed permutation.
     """
 
 
-class Mnist(DatasetConfig):
+class MnistConfig(DatasetConfig):
     """Images and labels in MNIST's file format, 256 levels; the label is the context.
 
     The test part are the t10k files, the validation part is the last tenth of the training files.
@@ -40,7 +40,7 @@ class Mnist(DatasetConfig):
     """The directory of (train|t10k)-images-idx3-ubyte and (train|t10k)-labels-idx1-ubyte, .gz or not."""
 
 
-class Npy(DatasetConfig):
+class NpyConfig(DatasetConfig):
     """A numpy array of events [n, *event], read from a .npy file and divided by a fixed permutation."""
 
     path: Path
@@ -65,8 +65,8 @@ class ToyConfig(DatasetConfig):
 @hookimpl
 def flowkit_register_datasets() -> list[Descriptor]:
     return [
-        Descriptor("digits", Digits, "flowkit_data.digits:Digits"),
-        Descriptor("mnist", Mnist, "flowkit_data.mnist:Mnist"),
-        Descriptor("npy", Npy, "flowkit_data.npy:Npy"),
+        Descriptor("digits", DigitsConfig, "flowkit_data.digits:Digits"),
+        Descriptor("mnist", MnistConfig, "flowkit_data.mnist:Mnist"),
+        Descriptor("npy", NpyConfig, "flowkit_data.npy:Npy"),
         Descriptor("toy", ToyConfig, "flowkit_data.toy:ToyPoints"),
     ]

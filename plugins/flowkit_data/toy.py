@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from flowkit.plugin import Arrays, Dataset
-from flowkit.plugin.dataset import SplitName
+from flowkit.plugin import Arrays, Dataset, SplitName
 
 Draw = Callable[[int, np.random.RandomState], tuple[np.ndarray, np.ndarray | None]]
 """n and a source of randomness -> points [n, 2] without noise, labels [n] or None."""

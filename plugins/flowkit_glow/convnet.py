@@ -66,6 +66,7 @@ class ScaledConv(nn.Conv2d):
     costs a pass over them and none over the activations."""
 
     gain = 1.0
+    bias: Tensor
 
     def __init__(self, in_channels: int, out_channels: int, size: int, padding: int = 0) -> None:
         super().__init__(in_channels, out_channels, size, padding=padding)
@@ -82,13 +83,13 @@ class NormedConv(ScaledConv):
     def __init__(self, in_channels: int, out_channels: int, size: int, padding: int = 0) -> None:
         super().__init__(in_channels, out_channels, size, padding)
         nn.init.normal_(self.weight, std=0.05)
-        nn.init.zeros_(self.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.bias)
 
     def initialize(self, x: Tensor) -> None:
         """Mean 0 and variance 1 for each output channel on this batch."""
         log_scale, bias = normalizing(self._conv_forward(x, self.weight, None))
         self.log_scale.copy_(log_scale)
-        self.bias.copy_(bias)  # type: ignore[union-attr]
+        self.bias.copy_(bias)
 
 
 class ZeroConv(ScaledConv):
@@ -99,7 +100,7 @@ class ZeroConv(ScaledConv):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1)
         nn.init.zeros_(self.weight)
-        nn.init.zeros_(self.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.bias)
 
 
 def _zero_linear(in_features: int, out_features: int) -> nn.Linear:

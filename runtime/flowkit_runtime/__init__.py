@@ -5,7 +5,7 @@
 >>> model.sample(16, seed=0)
 """
 
-from flowkit_runtime.errors import BundleError, FlowRuntimeError, InputError
+from flowkit_runtime.errors import BundleError, FlowRuntimeError, InputError, VerificationError
 from flowkit_runtime.model import Model, load
 
-__all__ = ["BundleError", "FlowRuntimeError", "InputError", "Model", "load"]
+__all__ = ["BundleError", "FlowRuntimeError", "InputError", "Model", "VerificationError", "load"]

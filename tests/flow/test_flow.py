@@ -185,12 +185,6 @@ def test_a_flow_that_holds_no_numbers_has_a_precision_too():
         assert flow.log_prob(torch.zeros(2, 3, dtype=dtype)).dtype == flow.sample(2).dtype == dtype
 
 
-def test_a_frozen_flow_has_the_precision_of_its_buffers():
-    flow = Flow.from_spec({"flowkit": 1, "event": {"shape": [3]}, "flow": [{"use": "glow/actnorm"}]}).double().freeze()
-    assert flow.dtype == torch.float64 and not list(flow.parameters())
-    assert flow.sample(2, seed=0).dtype == torch.float64
-
-
 def test_layers_that_do_not_fit():
     with pytest.raises(ShapeError, match=r"layer 1 \(ActNorm\) takes events of shape \[3\]; \[4\] reaches it"):
         Flow([ActNorm((4,)), ActNorm((3,))])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from flowkit.flow import Flow
+from flowkit.flow import Coupling, FactorOut, Flow
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.convnet import NormedConv
 from tests.flow.specs import SPECS, batch, perturbed
@@ -46,10 +46,10 @@ def test_every_actnorm_of_a_flow_sees_the_output_of_the_layers_before_it():
     x, _ = batch(flow, 200)
     flow.initialize(x)
     for layer in flow.layers:
-        if hasattr(layer, "split") and hasattr(layer, "latent_shape"):
+        if isinstance(layer, FactorOut):
             x, _ = layer.split(x)
             continue
-        if hasattr(layer, "conditioner"):
+        if isinstance(layer, Coupling):
             kept = layer.split.split(x)[0]
             for conv in layer.conditioner.convs:
                 if isinstance(conv, NormedConv):

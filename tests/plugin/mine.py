@@ -20,9 +20,9 @@ from flowkit.plugin import (
     DatasetConfig,
     Shape,
     SplitConfig,
+    SplitName,
     TransformerConfig,
 )
-from flowkit.plugin.dataset import SplitName
 from flowkit.plugin.reference import TransformerRef
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from flowkit.cli.main import app
+from tests.pages import ROOT, blocks
 
-PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+BLOCKS = blocks("docs/plugins.md")
 
 
 @pytest.mark.parametrize("code", [text for language, text in BLOCKS if language == "python"])
@@ -28,7 +27,8 @@ def test_the_commands_run(line: str) -> None:
 
 
 def test_the_table_has_every_option_and_its_variable() -> None:
+    page = (ROOT / "docs/plugins.md").read_text("utf-8")
     options = [option for option in typer.main.get_command(app).params if option.envvar]
     assert len(options) == 4
     for option in options:
-        assert re.search(rf"^\| `{option.opts[0]}[^`]*` \| `{option.envvar}=", PAGE, re.MULTILINE)
+        assert re.search(rf"^\| `{option.opts[0]}[^`]*` \| `{option.envvar}=", page, re.MULTILINE)

@@ -16,11 +16,12 @@ from pydantic import ValidationError
 
 from flowkit.errors import DataError
 from flowkit.plugin import Arrays, Dataset
+from flowkit.plugin.dataset import SPLITS
 from flowkit_data.parts import rows_of
 from flowkit_data.plugin import Toy, flowkit_register_datasets
+from tests.security.files import Evil
 
 DESCRIPTORS = {descriptor.name: descriptor for descriptor in flowkit_register_datasets()}
-SPLITS = ("train", "val", "test")
 
 
 def make(name: str, /, **fields: Any) -> Dataset:
@@ -161,16 +162,6 @@ def test_npy_names_the_first_row_that_is_not_finite(tmp_path: Path) -> None:
     events[17, 1, 0], events[20, 0, 0] = np.nan, np.inf
     with pytest.raises(DataError, match=r"x\.npy: row 17 "):
         make("npy", path=save(tmp_path / "x.npy", events)).load("test")
-
-
-class Evil:
-    """Unpickled, it makes a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return (Path.touch, (self.path,))
 
 
 def test_npy_refuses_pickles_without_running_them(tmp_path: Path) -> None:

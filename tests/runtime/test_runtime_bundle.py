@@ -1,5 +1,3 @@
-import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -9,19 +7,13 @@ import pytest
 
 import flowkit_runtime
 from flowkit_runtime import BundleError, InputError, load, session
+from tests.security.bundles import edit_manifest, put
 
 
 def refusal(directory):
     with pytest.raises(BundleError) as caught:
         load(directory)
     return str(caught.value)
-
-
-def edit_manifest(directory, change):
-    path = directory / "manifest.json"
-    manifest = json.loads(path.read_text())
-    change(manifest)
-    path.write_text(json.dumps(manifest))
 
 
 def test_a_model_describes_its_data(make_bundle):
@@ -124,9 +116,7 @@ def test_both_graphs_must_be_listed(make_bundle):
 
 def test_a_graph_onnxruntime_cannot_read_is_named(make_bundle):
     directory = make_bundle()
-    (directory / "encode.onnx").write_bytes(b"not a graph")
-    digest = hashlib.sha256(b"not a graph").hexdigest()
-    edit_manifest(directory, lambda manifest: manifest["files"].update({"encode.onnx": digest}))
+    put(directory, "encode.onnx", b"not a graph")
     assert "encode.onnx is no graph of a flow: it is not an ONNX model" in refusal(directory)
 
 

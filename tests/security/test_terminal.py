@@ -51,6 +51,22 @@ def test_names_of_files(tmp_path: Path) -> None:
     assert not set(result.output) & CONTROL
 
 
+def test_names_of_files_that_are_begun_and_drawn(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(20, 2)))
+    for arguments in (["new", tmp_path / "x.npy"], ["show", tmp_path / f"{EVIL}.yaml"]):
+        result = flowkit(*arguments, "-o", tmp_path / f"{EVIL}{'.yaml' if arguments[0] == 'new' else '.svg'}")
+        assert result.exit_code == 0 and r"\x1b]0;owned\x07" in result.stdout
+        assert not set(result.output) & CONTROL
+
+
+def test_texts_that_differ(tmp_path: Path) -> None:
+    for name, path in (("a", "x"), ("b", EVIL)):
+        (tmp_path / name).write_text(json.dumps(SPEC | {"data": {"use": "data/npy", "path": path}}))
+    result = flowkit("diff", tmp_path / "a", tmp_path / "b")
+    assert result.exit_code == 1 and "data.path: x -> " in result.stdout
+    assert not set(result.output) & CONTROL
+
+
 def test_names_of_files_that_are_no_text(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/\xff.yaml"
     command = [sys.executable, "-c", "from flowkit.cli.main import main; main()", "validate", path]

@@ -270,8 +270,4 @@ def installed() -> Registry:
 
 @pytest.mark.parametrize("block", MISTAKES.replace(r"\t", "\t").strip().split("\n\n"))
 def test_mistakes(block: str, installed: Registry) -> None:
-    check(
-        block.replace("event¦:", "flowkit:1\nevent¦:") if block.startswith("event¦") else block,
-        installed,
-        "glow/actnorm",
-    )
+    check(block, installed, "glow/actnorm")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from flowkit.errors import DataError, PluginError, SpecError
 from flowkit.starting import look
 from flowkit.starting import values as values_module
+from tests.security.bounded import refused
 
 RANDOM = np.random.default_rng(0)
 FLOATS = RANDOM.normal(size=(20, 3))
@@ -152,6 +154,11 @@ def test_files_that_are_no_arrays(tmp_path: Path) -> None:
             look(str(tmp_path / name))
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.npy")
+    assert "not a regular file" in refused(lambda: look(str(tmp_path / "x.npy")))
+
+
 def test_datasets_by_their_name() -> None:
     seen = look("{use: data/digits}")
     assert (seen.event, seen.levels, seen.rows, seen.classes) == ((1, 8, 8), 17, 1437, 10)
@@ -173,4 +180,10 @@ def test_datasets_that_it_refuses(tmp_path: Path) -> None:
 def test_a_dataset_whose_target_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flowkit_data.digits.Digits", dict)
     with pytest.raises(PluginError, match=r"must derive from flowkit\.plugin\.Dataset"):
+        look("{use: data/digits}")
+
+
+def test_a_dataset_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowkit_data.digits.load_digits", lambda **_: [][0])
+    with pytest.raises(PluginError, match=r"plugin data/digits .* can't load its train part: IndexError"):
         look("{use: data/digits}")

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from flowkit.cli.terminal import echo
+
 Kind = Literal["bijector", "channel-linear", "transformer", "split", "conditioner", "base", "dataset"]
 
 TEMPLATE = Path(__file__).with_name("template")
@@ -42,7 +44,7 @@ def new(
     except OSError as error:
         raise PluginError(f"{directory} can't be made: {error.strerror}") from error
     plugin = _plugin(kind)
-    typer.echo(
+    echo(
         f"{directory}: the {kind} {name}/{plugin}. Its code is in flowkit_{name}/{plugin}.py, its fields are in "
         f"flowkit_{name}/plugin.py.\n\n"
         f"    cd {shlex.quote(str(directory))}\n"

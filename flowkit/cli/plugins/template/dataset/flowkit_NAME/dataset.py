@@ -1,8 +1,7 @@
 """The dataset NAME/dataset."""
 
 import numpy as np
-from flowkit.plugin import Arrays, Dataset
-from flowkit.plugin.dataset import SplitName
+from flowkit.plugin import Arrays, Dataset, SplitName
 
 
 class NameDataset(Dataset):
@@ -12,7 +11,7 @@ class NameDataset(Dataset):
         self.n, self.noise = n, noise
 
     def load(self, split: SplitName) -> Arrays:
-        """Raise flowkit.errors.DataError, saying what is wrong where, if there are files and one can't be read."""
+        """Raise flowkit.plugin.DataError, saying what is wrong where, if there are files and one can't be read."""
         random = np.random.default_rng({"train": 0, "val": 1, "test": 2}[split])
         angle = random.uniform(0, 2 * np.pi, self.n if split == "train" else self.n // 10)
         points = np.stack([np.sin(2 * angle), 2 * np.sin(angle)], 1)
