@@ -6,7 +6,6 @@ proves nothing about it.
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import get_args
 
@@ -20,10 +19,17 @@ from flowkit.flow.composition import frozen
 from flowkit.spec.model import Train
 from flowkit.testing import hints
 from flowkit.testing.compare import LOG_DET_TOLERANCE, MERGE_TOLERANCE, ROUND_TRIP_TOLERANCE, all_close, close
-from flowkit.testing.perturbation import seeded
+from flowkit.testing.perturbation import perturb, seeded
+from flowkit.testing.saved import initialize_saved
 from flowkit.testing.subjects import BijectorSubject, Call, NotApplicable
 
 MEMORY_STRATEGIES: tuple[str, ...] = get_args(Train.model_fields["memory"].annotation)
+DRAWS = 3
+"""How many draws of the parameters log-dets are judged on: a determinant that starts at random has either sign."""
+FAR = 10
+"""How far off x and y are tried, in standard deviations."""
+FAR_TOLERANCE = 1e-6
+"""Relative, of round trips and log-dets there."""
 
 
 def round_trip(subject: BijectorSubject) -> None:
@@ -41,14 +47,16 @@ def round_trip(subject: BijectorSubject) -> None:
 
 def log_det(subject: BijectorSubject) -> None:
     """Forward log_det is log|det| of the Jacobian by autodiff, to 1e-9."""
-    bijector = subject.module()
-    _against_autodiff(subject, bijector, subject.calls(bijector)[0])
+    for seed in range(DRAWS):
+        bijector = subject.module(seed)
+        _against_autodiff(subject, bijector, subject.calls(bijector, seed=seed + 1)[0])
 
 
 def inverse_log_det(subject: BijectorSubject) -> None:
     """Inverse log_det is log|det| of the Jacobian of the inverse by autodiff, to 1e-9."""
-    bijector = subject.module()
-    _against_autodiff(subject, bijector, subject.calls(bijector)[1])
+    for seed in range(DRAWS):
+        bijector = subject.module(seed)
+        _against_autodiff(subject, bijector, subject.calls(bijector, seed=seed + 1)[1])
 
 
 def train_log_det(subject: BijectorSubject) -> None:
@@ -58,12 +66,14 @@ def train_log_det(subject: BijectorSubject) -> None:
         _against_autodiff(subject, bijector, call)
 
 
-def _against_autodiff(subject: BijectorSubject, bijector: Bijector, call: Call) -> None:
+def _against_autodiff(
+    subject: BijectorSubject, bijector: Bijector, call: Call, tolerance: float = LOG_DET_TOLERANCE
+) -> None:
     given = _seeded_call(subject, bijector, call)[1].detach()
     expected = _by_autodiff(subject, bijector, call)
     error = (given - expected).abs() / expected.abs().clamp(min=1)
     worst = int(error.nan_to_num(math.inf).argmax())
-    assert error[worst] <= LOG_DET_TOLERANCE, (
+    assert error[worst] <= tolerance, (
         f"log_det of {call.method} is {given[worst]:.12g}; the Jacobian by autodiff has {expected[worst]:.12g}"
         f"{_hint(subject, bijector, call, given, expected)}"
     )
@@ -93,6 +103,25 @@ def _by_autodiff(subject: BijectorSubject, bijector: Bijector, call: Call) -> Te
 def _seeded_call(subject: BijectorSubject, bijector: Bijector, call: Call) -> tuple[Tensor, ...]:
     with seeded(subject.seed):
         return tuple(call(bijector).values())
+
+
+def far(subject: BijectorSubject) -> None:
+    """At ten times the usual distance from 0 too it goes there and back, and both log-dets hold, to six digits."""
+    bijector = subject.module()
+    there, back = subject.calls(bijector)
+    for call, opposite in ((there, back), (back, there)):
+        x, *rest = call.inputs
+        x = FAR * x
+        distant = Call(call.method, (x, *rest), call.returns)
+        y, log_det = distant(bijector).values()
+        what = f"{FAR} times as far from 0 as usual"
+        assert y.isfinite().all() and log_det.isfinite().all(), f"{call.method} is not finite {what}"
+        again, _ = Call(opposite.method, (y, *rest), opposite.returns)(bijector).values()
+        largest = 1 + x.abs().max().item()
+        close(
+            f"{opposite.method} of {call.method} - v {what}: is something clamped?", again, x, FAR_TOLERANCE * largest
+        )
+        _against_autodiff(subject, bijector, distant, FAR_TOLERANCE)
 
 
 def context(subject: BijectorSubject) -> None:
@@ -187,14 +216,30 @@ def merge(subject: BijectorSubject) -> None:
 def freeze(subject: BijectorSubject) -> None:
     """What freeze gives does the same as the layer, and leaves the layer as it was."""
     bijector = subject.module()
+    flags = _flags(bijector)
+    _compare_with_frozen(subject, bijector, "frozen")
+    assert _flags(bijector) == flags, "freeze changes the layer's training or requires_grad: change a copy"
+    with seeded(subject.seed + 5):
+        perturb(bijector, 0.1)
+    _compare_with_frozen(
+        subject, bijector, "frozen again, after the parameters have moved: does freeze keep something?"
+    )
+
+
+def _compare_with_frozen(subject: BijectorSubject, bijector: Bijector, what: str) -> None:
     calls = subject.calls(bijector)
     expected = [call(bijector) for call in calls]
-    frozen_bijector = Composition(frozen([copy.deepcopy(bijector)], torch.float64, torch.device("cpu")))
+    frozen_bijector = Composition(frozen([bijector], torch.float64, torch.device("cpu")))
     for call, outputs in zip(calls, expected, strict=True):
-        all_close("frozen", call(frozen_bijector), outputs, ROUND_TRIP_TOLERANCE)
+        all_close(what, call(frozen_bijector), outputs, ROUND_TRIP_TOLERANCE)
         all_close("of the layer that was frozen", call(bijector), outputs, 0)
 
 
+def _flags(bijector: Bijector) -> tuple[bool, dict[str, bool]]:
+    return bijector.training, {name: p.requires_grad for name, p in bijector.named_parameters()}
+
+
 CHECKS = (
-    round_trip, log_det, inverse_log_det, train_log_det, context, initialize, memory, merge, freeze,
+    round_trip, log_det, inverse_log_det, train_log_det, far, context, initialize, initialize_saved, memory, merge,
+    freeze,
 )  # fmt: skip

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 from operator import itemgetter, methodcaller
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 
 from flowkit.flow.tracing import Method, why_untraceable
 from flowkit.testing.compare import all_close, close, equal_shapes
+from flowkit.testing.effects import input_untouched, pure, settings, without_gradients
 from flowkit.testing.perturbation import seeded
+from flowkit.testing.saved import caches, state
 from flowkit.testing.subjects import Call, ModuleSubject
+
+LARGE = 65
+"""Rows of a large batch: whoever divides it into chunks of a power of 2 has one row left over."""
+SINGLE_TOLERANCE = 1e-3
+"""Relative to the largest value, of fp32 against fp64: four digits above its rounding."""
 
 
 def shapes(subject: ModuleSubject) -> None:
@@ -34,6 +41,24 @@ def precision(subject: ModuleSubject) -> None:
         for call in subject.calls(subject.module()):
             for name, value in call.map(methodcaller("to", dtype))(module).items():
                 assert value.dtype == dtype, f"{name}: given {dtype}, got {value.dtype}"
+
+
+def single_precision(subject: ModuleSubject) -> None:
+    """In fp32 it gives what it gives in fp64, to three digits."""
+    single, exact_module = subject.module().float(), subject.module().float().double()
+    for call in subject.calls(subject.module()):
+        rounded = call.map(lambda t: t.float().double())
+        exact = without_gradients(rounded, exact_module, subject.seed)
+        given = without_gradients(rounded.map(Tensor.float), single, subject.seed)
+        for name, value in exact.items():
+            close(
+                f"{name} in fp32 - in fp64: does it add or subtract numbers of very different sizes?",
+                given[name].double(), value, SINGLE_TOLERANCE * (1 + _largest(value)),
+            )  # fmt: skip
+
+
+def _largest(t: Tensor) -> float:
+    return t.abs().max().item() if t.numel() else 0.0
 
 
 def device(subject: ModuleSubject) -> None:
@@ -86,6 +111,12 @@ def batch_independence(subject: ModuleSubject) -> None:
                 whole = together[name]
                 assert whole.dim() and len(whole) == len(call.inputs[0]), f"{name} has no batch dimension"
                 close(f"{name}: row {row} alone - in the batch", value[0], whole[row], 1e-9)
+    for call in subject.calls(module, LARGE):
+        parts = [call.map(lambda t, n=n: t[n : n + 3])(module) for n in range(0, LARGE, 3)]  # type: ignore[misc]
+        for name, value in call(module).items():
+            close(
+                f"{name}: a batch of {LARGE} - three rows at a time", value, torch.cat([p[name] for p in parts]), 1e-9
+            )
     module.train()
     for call in subject.calls(module):
         changed = call.map(lambda t: torch.cat([t[:1], t[1:] * 0.5 + 0.1]))
@@ -96,36 +127,25 @@ def batch_independence(subject: ModuleSubject) -> None:
                 close(f"{name}: row 0 in training, when the other rows change", value[0], first[name][0], 1e-9)
 
 
-def input_untouched(subject: ModuleSubject) -> None:
-    """Nothing writes into its input."""
+def layout(subject: ModuleSubject) -> None:
+    """Its inputs may lie in memory in any order, as what other layers give does: channels_last, sliced, transposed."""
     module = subject.module()
     for call in subject.calls(module):
-        before = [t.clone() for t in call.inputs]
-        call(module)
-        same = all(torch.equal(t, old) for t, old in zip(call.inputs, before, strict=True))
-        assert same, f"{call.method} changes its input in place: write x = x + … instead of x += …"
+        expected = call(module)
+        for name, arrange in LAYOUTS.items():
+            try:
+                given = call.map(arrange)(module)
+            except RuntimeError as error:
+                raise AssertionError(f"{call.method} fails on {name} inputs: does it use view? ({error})") from error
+            all_close(f"of {name} inputs: does it use as_strided, or the order in memory?", given, expected, 1e-9)
 
 
-def pure(subject: ModuleSubject) -> None:
-    """A call changes no parameter and no buffer, and the same input gives the same output again."""
-    for module in (subject.fresh().train(), subject.module()):
-        before = {name: t.clone() for name, t in module.state_dict().items()}
-        calls, others = subject.calls(module), subject.calls(module, seed=2)
-        first = [_without_gradients(call, module, subject.seed) for call in calls]
-        for other in others:
-            _without_gradients(other, module, subject.seed)
-        for name, value in module.state_dict().items():
-            assert torch.equal(value, before[name]), (
-                f"a call changes {name}: what depends on data belongs into initialize, which is called once"
-            )
-        for call, outputs in zip(calls, first, strict=True):
-            all_close("called again", _without_gradients(call, module, subject.seed), outputs, 0)
-
-
-@torch.no_grad()
-def _without_gradients(call: Call, module: nn.Module, seed: int) -> dict[str, Tensor]:
-    with seeded(seed):
-        return {name: value.clone() for name, value in call(module).items()}
+LAYOUTS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "channels_last": lambda t: t.movedim(1, -1).contiguous().movedim(-1, 1) if t.dim() > 1 else t,
+    "sliced": lambda t: torch.stack([t, -t], -1)[..., 0],
+    "transposed": lambda t: t.movedim(0, -1).contiguous().movedim(-1, 0),
+}
+"""The same values, with other strides."""
 
 
 def modes(subject: ModuleSubject) -> None:
@@ -134,23 +154,9 @@ def modes(subject: ModuleSubject) -> None:
     for call in subject.calls(module):
         evaluated = call(module.eval())
         module.train()
-        trained, again = (_without_gradients(call, module, seed) for seed in (1, 2))
+        trained, again = (without_gradients(call, module, seed) for seed in (1, 2))
         if all(torch.equal(value, again[name]) for name, value in trained.items()):
             all_close("in training - in evaluation", trained, evaluated, 1e-10)
-
-
-def state(subject: ModuleSubject) -> None:
-    """state_dict, written as safetensors, holds all that decides the outputs; so does a deep copy."""
-    module, other = subject.module(), subject.module(seed=17)
-    other.load_state_dict(load(save({name: t.contiguous() for name, t in module.state_dict().items()})))
-    copied = copy.deepcopy(module)
-    for call in subject.calls(module):
-        outputs = call(module)
-        all_close(
-            "after load_state_dict: did you forget register_buffer for something that is drawn or computed?",
-            call(other), outputs, 1e-12,
-        )  # fmt: skip
-        all_close("of a deep copy", call(copied), outputs, 0)
 
 
 def gradients(subject: ModuleSubject) -> None:
@@ -189,5 +195,6 @@ def export(subject: ModuleSubject) -> None:
 
 
 COMMON = (
-    shapes, precision, device, batch_independence, input_untouched, pure, modes, state, gradients, export,
+    settings, shapes, precision, single_precision, device, batch_independence, layout, input_untouched, pure, modes,
+    state, caches, gradients, export,
 )  # fmt: skip

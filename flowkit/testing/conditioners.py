@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from flowkit.testing.saved import initialize_saved
 from flowkit.testing.subjects import Call, ConditionerSubject, NotApplicable
 
 NEAR_ZERO = 0.1
@@ -59,4 +60,4 @@ def initialize(subject: ConditionerSubject) -> None:
         assert finite, f"θ is not finite after initialize on {name}"
 
 
-CHECKS = (start, reach, context, initialize)
+CHECKS = (start, reach, context, initialize, initialize_saved)

@@ -16,6 +16,8 @@ from flowkit.testing.subjects import Call, TransformerSubject
 
 EXTREME_THETA = 50.0
 """What a network may give for an event unlike any it was trained on."""
+FAR_TOLERANCE = 1e-8
+"""Relative, of round trips far out."""
 
 
 def round_trip(subject: TransformerSubject) -> None:
@@ -23,6 +25,21 @@ def round_trip(subject: TransformerSubject) -> None:
     transformer = subject.module()
     value, theta = subject.calls(transformer)[0].inputs
     _check_round_trip(transformer, value, theta, ROUND_TRIP_TOLERANCE)
+
+
+def far(subject: TransformerSubject) -> None:
+    """Round trip and log-derivative hold up to ±100, relative to how far out it is."""
+    transformer = subject.module()
+    grid = torch.sinh(torch.linspace(-5.3, 5.3, 107, dtype=torch.float64))[None]
+    for seed in range(4):
+        theta = subject.theta(transformer, 1, seed, (1,)).expand(1, -1, grid.shape[1])
+        for there, back in (("forward", "inverse"), ("inverse", "forward")):
+            between, _ = getattr(transformer, there)(grid, theta)
+            again, _ = getattr(transformer, back)(between, theta)
+            error = (again - grid).abs() / (1 + grid.abs())
+            at = grid[0, int(error[0].nan_to_num(math.inf).argmax())].item()
+            assert error.max() <= FAR_TOLERANCE, f"{back}({there}(v)) is not v at v = {at:.6g}: is something clamped?"
+            _against_autodiff(transformer, Call(there, (grid, theta), {"value": (), "log-derivative": ()}))
 
 
 def _check_round_trip(transformer: Transformer, value: Tensor, theta: Tensor, tolerance: float) -> None:
@@ -82,30 +99,35 @@ def identity(subject: TransformerSubject) -> None:
 
 
 def extremes(subject: TransformerSubject) -> None:
-    """Far out, and for θ up to ± 50, values, log-derivatives and gradients are finite, and y never falls as x rises."""
-    transformer = subject.module()
+    """Far out, and for θ up to ± 50, values, log-derivatives and gradients are finite, and y never falls as x rises.
+
+    Finite in fp32 too, in which models are trained.
+    """
     grid = torch.sinh(torch.linspace(-9, 9, 181, dtype=torch.float64))  # ±4000, dense at 0
-    for scale in (0.0, EXTREME_THETA):
-        for seed in range(8):
-            theta = scale * torch.sign(subject.normal(1, transformer.n_params, 1, seed=seed)).expand(1, -1, len(grid))
-            for method in ("forward", "inverse"):
-                _check_extreme(transformer, method, grid, theta)
+    for dtype in (torch.float64, torch.float32):
+        transformer = subject.module().to(dtype)
+        for scale in (0.0, EXTREME_THETA):
+            for seed in range(8):
+                theta = scale * torch.sign(subject.normal(1, transformer.n_params, 1, seed=seed))
+                for method in ("forward", "inverse"):
+                    at = f"{method} at |θ| = {scale:.0f} in {dtype}"
+                    _check_extreme(transformer, method, grid.to(dtype), theta.expand(1, -1, len(grid)).to(dtype), at)
 
 
-def _check_extreme(transformer: Transformer, method: str, grid: Tensor, theta: Tensor) -> None:
+def _check_extreme(transformer: Transformer, method: str, grid: Tensor, theta: Tensor, at: str) -> None:
     inputs = grid[None].clone().requires_grad_(), theta.clone().requires_grad_()
     outputs = getattr(transformer, method)(*inputs)
-    where = f"{method} at |θ| = {theta.abs().max():.0f}"
     for name, value in zip(("the value", "the log-derivative"), outputs, strict=True):
-        assert value.isfinite().all(), f"{where}: {name} is not finite at {_where(grid, value)}"
+        assert value.isfinite().all(), f"{at}: {name} is not finite at {_where(grid, value)}"
         tied = value.sum() + sum(v.sum() for v in inputs) * 0  # a constant log-derivative has no graph
         for gradient in torch.autograd.grad(tied, inputs, retain_graph=True):
             assert gradient.isfinite().all(), (
-                f"{where}: a gradient of {name} is not finite: does torch.where choose between a good branch and one "
+                f"{at}: a gradient of {name} is not finite: does torch.where choose between a good branch and one "
                 "that is infinite there? Clamp what goes into the branch that isn't taken"
             )
-    falls = outputs[0][0].diff() < -1e-9 * outputs[0][0, 1:].abs().clamp(min=1)
-    assert not falls.any(), f"{where}: y falls between x = {grid[:-1][falls][0]:.6g} and {grid[1:][falls][0]:.6g}"
+    rounding = 1e7 * torch.finfo(grid.dtype).eps  # 1e-9 in fp64, and no judgement in fp32
+    falls = outputs[0][0].diff() < -rounding * outputs[0][0, 1:].abs().clamp(min=1)
+    assert not falls.any(), f"{at}: y falls between x = {grid[:-1][falls][0]:.6g} and {grid[1:][falls][0]:.6g}"
 
 
 def _where(grid: Tensor, value: Tensor) -> str:
@@ -158,5 +180,5 @@ def n_params(subject: TransformerSubject) -> None:
 
 
 CHECKS = (
-    round_trip, log_derivative, inverse_log_derivative, elementwise, identity, extremes, edges, n_params,
+    round_trip, log_derivative, inverse_log_derivative, far, elementwise, identity, extremes, edges, n_params,
 )  # fmt: skip
