@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path, PureWindowsPath
 from typing import Any, NoReturn
 
-from flowkit_runtime.errors import BundleError
+from flowkit_runtime.errors import BundleError, shortened
 from flowkit_runtime.files import open_file, read_json, stays_inside
 
 MANIFEST = "manifest.json"
@@ -21,6 +21,8 @@ MAX_DIMENSIONS = 8
 """The most sizes of a shape; specs have one or three."""
 MAX_LEVELS = 65536
 """The most levels of integer data, and the most classes, as in specs."""
+MAX_NAME = 63
+"""The most characters of a file's name, which are 252 bytes at most."""
 MAX_FILE = 2**31
 """The most bytes of a file: ONNX files can't be longer."""
 
@@ -101,7 +103,7 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     if manifest.get("format") not in FORMATS:
         known = ", ".join(map(str, FORMATS))
         raise BundleError(
-            f"{path} has format {manifest.get('format')!r}; this flowkit-runtime reads format {known}: "
+            f"{path} has format {shortened(repr(manifest.get('format')))}; this flowkit-runtime reads format {known}: "
             "upgrade flowkit-runtime, or export the bundle with a matching flowkit"
         )
     return manifest
@@ -152,7 +154,7 @@ def _context(value: dict[str, Any]) -> Context:
 
 def _shape(field: str, value: Any) -> tuple[int, ...]:
     if not isinstance(value, list):
-        raise TypeError(f"{field} is {value!r}, not a list of sizes")
+        raise TypeError(f"{field} is {shortened(repr(value))}, not a list of sizes")
     if len(value) > MAX_DIMENSIONS:
         raise TypeError(f"{field} has {len(value)} sizes, more than {MAX_DIMENSIONS}")
     shape = tuple(_whole(field, size, 1, MAX_SIZE) for size in value)
@@ -163,16 +165,16 @@ def _shape(field: str, value: Any) -> tuple[int, ...]:
 
 def _whole(field: str, value: Any, low: int, high: int) -> int:
     if type(value) is not int or value < low:
-        raise TypeError(f"{field} holds {value!r}, not an integer of at least {low}")
+        raise TypeError(f"{field} holds {shortened(repr(value))}, not an integer of at least {low}")
     if value > high:
-        raise TypeError(f"{field} holds {value}, more than {high}")
+        raise TypeError(f"{field} holds {shortened(value)}, more than {high}")
     return value
 
 
 def _check_file(root: Path, name: str, digest: Any) -> None:
     # A Windows path splits at both kinds of separator and at a drive letter.
-    if name in {"", ".", ".."} or "\0" in name or PureWindowsPath(name).name != name:
-        _malformed(root, f"files lists {name!r}, which is not a plain file name")
+    if name in {"", ".", ".."} or "\0" in name or len(name) > MAX_NAME or PureWindowsPath(name).name != name:
+        _malformed(root, f"files lists {shortened(repr(name))}, which is not a plain file name")
     path = root / name
     if not path.is_file():
         problem = "is no regular file" if path.exists() else "is missing"

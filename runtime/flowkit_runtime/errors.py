@@ -1,5 +1,8 @@
 """The exceptions this package raises on purpose."""
 
+MAX_QUOTED = 500
+"""The most characters of somebody else's text in a message."""
+
 
 class FlowRuntimeError(Exception):
     """Base of every error raised by flowkit_runtime."""
@@ -15,3 +18,9 @@ class InputError(FlowRuntimeError):
 
 class VerificationError(BundleError):
     """The graphs deviate from the model that they were made from."""
+
+
+def shortened(value: object) -> str:
+    """The text of what a stranger's file says, as much of it as a message has room for."""
+    text = str(value)
+    return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]} …"

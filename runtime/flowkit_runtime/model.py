@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flowkit_runtime.bundle import Bundle, read_bundle
-from flowkit_runtime.errors import BundleError, InputError
+from flowkit_runtime.errors import BundleError, InputError, shortened
 from flowkit_runtime.inputs import Array, batch, chunks, context_rows, finite, grid, integer, is_integral
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, normal, uniform
 from flowkit_runtime.session import Graph, Provider, open_graphs
@@ -170,8 +170,8 @@ class Model:
         """
         if self._base != _NORMAL_BASE:
             raise BundleError(
-                f"this bundle's base is {self._base!r}, but the runtime samples {_NORMAL_BASE!r} only: draw "
-                "the latents yourself and pass them to .decode"
+                f"this bundle's base is {shortened(repr(self._base))}, but the runtime samples {_NORMAL_BASE!r} "
+                "only: draw the latents yourself and pass them to .decode"
             )
         n = integer("n", n, 0)
         seed = secrets.randbits(64) if seed is None else integer("seed", seed, 0, 1 << 64)

@@ -10,13 +10,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from flowkit_runtime.bundle import DECODER, ENCODER, Bundle
-from flowkit_runtime.errors import BundleError, InputError
+from flowkit_runtime.errors import BundleError, InputError, shortened
 from flowkit_runtime.graph_check import check_graph
 
 Provider = str | tuple[str, dict[str, Any]]
 
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
+_SILENT = 4  # onnxruntime's log, which shows names of the graph as they come; what fails is raised as well
 _FLOAT, _INT64 = "tensor(float)", "tensor(int64)"
 # The driver's device files on Linux; under WSL there are none, but its driver library is at a fixed place.
 _DRIVER_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/usr/lib/wsl/lib/libcuda.so.1")
@@ -43,7 +44,7 @@ class Graph:
         try:
             results: list[NDArray[Any]] = self.session.run(list(names), feed)
         except Exception as error:  # onnxruntime's exceptions share no narrower base
-            raise BundleError(f"{self.path} fails in onnxruntime: {error}") from error
+            raise BundleError(f"{self.path} fails in onnxruntime: {shortened(error)}") from error
         n = len(next(iter(feed.values())))
         for name, result in zip(names, results, strict=True):
             if result.shape != (expected := (n, *self.outputs[name][1])):
@@ -75,14 +76,17 @@ def _open(path: Path, inputs: Tensors, outputs: Tensors, providers: Sequence[Pro
         check_graph(path)
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} is no graph of a flow: {error}; export the bundle again") from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _SILENT
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=chosen)
-    except Exception as error:  # onnxruntime's exceptions share no narrower base
+        session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
+        found = _signature(session.get_inputs()), _signature(session.get_outputs())
+    except Exception as error:  # onnxruntime's exceptions share no narrower base; names may be no UTF-8
         version = onnxruntime.__version__
-        raise BundleError(f"onnxruntime {version} cannot load {path} (a newer one may): {error}") from error
-    found, wanted = (_signature(session.get_inputs()), _signature(session.get_outputs())), (inputs, outputs)
+        raise BundleError(f"onnxruntime {version} cannot load {path} (a newer one may): {shortened(error)}") from error
+    wanted = inputs, outputs
     if found != wanted:
-        maps, implies = (" to ".join(map(_describe, pair)) for pair in (found, wanted))
+        maps, implies = (shortened(" to ".join(map(_describe, pair))) for pair in (found, wanted))
         raise BundleError(f"{path} maps {maps}, but the manifest implies {implies}: export the bundle again")
     return Graph(path, session, outputs)
 

@@ -1,9 +1,11 @@
 """Compare a bundle's graphs with the answers of the fp64 model that the bundle carries."""
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,12 +112,16 @@ def _read_reference(bundle: Bundle) -> Arrays:
 
 def _own_errors(bundle: Bundle) -> dict[str, float]:
     own = bundle.manifest.get("torch_fp32")
-    if not isinstance(own, dict) or not all(type(own.get(quantity)) in (int, float) for quantity in QUANTITIES):
+    if not isinstance(own, dict) or not all(_is_float(own.get(quantity)) for quantity in QUANTITIES):
         raise BundleError(
             f"{bundle.directory}: the manifest has no torch_fp32 errors of {', '.join(QUANTITIES)}; "
             "export the bundle again"
         )
     return own
+
+
+def _is_float(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # an integer may be any
 
 
 def _answers(bundle: Bundle, encoder: Graph, decoder: Graph, reference: Arrays, size: int) -> Arrays:
