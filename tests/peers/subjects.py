@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import jacrev
 
 from flowkit.flow import Bijector
-from flowkit.testing import Subject
+from flowkit.testing import BijectorSubject
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Affine
 from flowkit_glow.conv1x1 import Conv1x1
@@ -38,7 +38,7 @@ SUBJECTS: dict[str, Callable[[], Bijector]] = {
     "spline-context": lambda: coupling(VECTOR, RationalQuadratic(bins=4), context=(3,)),
 }
 CONTEXT = {"affine-context": (3,), "spline-context": (3,)}
-SEED = 7
+SEED = 6
 """One whose convolutions nflows can express: its LU has positive pivots only, after some order of the columns."""
 
 
@@ -57,9 +57,9 @@ def steep_splines() -> tuple[Tensor, Tensor]:
 
 
 def _record(name: str) -> dict[str, Tensor]:
-    subject = Subject(SUBJECTS[name], CONTEXT.get(name), SEED, perturbation=0.2)
-    layer = subject.bijector()
-    x, context = subject.batch(4)
+    subject = BijectorSubject(SUBJECTS[name], CONTEXT.get(name), seed=SEED)
+    layer = subject.module()
+    x, context = subject.batch(layer, 4)
     x = 1.5 * x  # some of it beyond the spline's bound
     with torch.no_grad():
         z, log_det = layer.forward_and_log_det(x, context)
