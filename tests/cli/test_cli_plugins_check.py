@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 import flowkit
 from flowkit.cli.main import app
 from flowkit.plugin import BijectorConfig
+from flowkit.testing import CHECKS
 from flowkit_glow.actnorm import ActNorm
 
 
@@ -39,20 +40,15 @@ def run(*arguments: str, code: int = 0) -> list[str]:
 
 def test_what_is_right() -> None:
     *lines, last = run("glow/permute", "--event", "5")
-    assert last == "glow/permute passes all 24 checks"
+    assert last.startswith("glow/permute passes all ")
     assert [line.partition(": ")[0] for line in lines] == ["glow/permute in a spec, [5]", "glow/permute, [5]"]
 
 
 def test_every_check_is_listed_if_asked_for() -> None:
     lines = run("data/digits", "-v")
-    assert [line.split()[:2] for line in lines if line.startswith("    ")] == [
-        ["builds", "skipped"],
-        ["written_back", "skipped"],
-        ["light", "passed"],
-        ["parts", "passed"],
-        ["repeatable", "passed"],
-        ["disjoint", "passed"],
-    ]
+    whole, dataset = [["builds", "skipped"], ["written_back", "skipped"], ["light", "passed"]], CHECKS["dataset"]
+    listed = [line.split()[:2] for line in lines if line.startswith("    ")]
+    assert listed == whole + [[check, "passed"] for check in dataset]
 
 
 def test_what_is_wrong() -> None:
@@ -60,7 +56,7 @@ def test_what_is_wrong() -> None:
     lines = run("mine/short", "--event", "[4, 3, 2]", code=1)
     (line,) = [line for line in lines if line.startswith("    log_det ")]
     assert "failed" in line and "short by the factor h·w = 6: did you forget the spatial positions?" in line
-    assert lines[-1].startswith("mine/short: ") and lines[-1].endswith(" of 24 checks failed")
+    assert lines[-1].startswith("mine/short: ") and lines[-1].endswith(" checks failed")
 
 
 def test_what_cannot_be_built_is_checked_no_further() -> None:
@@ -74,7 +70,7 @@ def test_all_of_a_namespace() -> None:
     flowkit.register("mine/a", Config, Right)
     flowkit.register("mine/bare", Config, Bare)
     lines = run("mine", "--event", "4", code=1)
-    assert "mine/a passes all 24 checks" in lines and "mine/bare: 1 of 1 checks failed" in lines
+    assert any(line.startswith("mine/a passes all ") for line in lines) and "mine/bare: 1 of 1 checks failed" in lines
 
 
 @pytest.mark.parametrize(
