@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
-import long_texts
 import pytest
-from long_texts import QUICK, read
 
 from flowkit.errors import SpecError
 from flowkit.plugin import Registry
@@ -85,19 +80,6 @@ def test_any_value_in_an_override(value: str, good: str, registry: Registry) -> 
             read_spec(good, [f"{path}={value}"], registry)
         except SpecError as error:
             assert error.problems
-
-
-@pytest.mark.parametrize("name", QUICK)
-def test_the_longest_specs_take_a_second_or_so(name: str, registry: Registry) -> None:
-    assert read(name, registry) < 5
-
-
-@pytest.mark.slow
-def test_no_text_takes_much_time_or_memory() -> None:
-    done = subprocess.run([sys.executable, long_texts.__file__], capture_output=True, text=True, check=True)
-    cost = json.loads(done.stdout)
-    assert max(cost["seconds"].values()) < 5, cost["seconds"]
-    assert cost["megabytes"] < 500
 
 
 def test_the_most_layers_are_walked_in_no_time(registry: Registry) -> None:
