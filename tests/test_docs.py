@@ -45,8 +45,19 @@ def test_the_messages_shown_are_those_given(tmp_path, monkeypatch):
 
 def test_links_lead_somewhere():
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text("utf-8")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+        for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text("utf-8")):
+            file, _, heading = target.partition("#")
+            there = page.parent / file if file else page
+            assert there.exists(), f"{page.name} links to {target}"
+            assert not heading or heading in headings(there.read_text("utf-8")), f"{page.name} links to {target}"
+
+
+def headings(text: str) -> set[str]:
+    """As links name them."""
+    return {
+        re.sub(r"[^\w -]", "", line.lower()).strip().replace(" ", "-")
+        for line in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    }
 
 
 @pytest.mark.slow

@@ -19,17 +19,20 @@ from flowkit.plugin.found import Found
 from flowkit.plugin.hooks import hookimpl
 from flowkit.plugin.in_process import register
 from flowkit.plugin.policy import Policy
-from flowkit.plugin.reference import Ref, Use
+from flowkit.plugin.reference import BaseRef, ConditionerRef, DatasetRef, Ref, SplitRef, TransformerRef, Use
 from flowkit.plugin.registry import Registry
 
 __all__ = [
     "Arrays",
     "BaseConfig",
+    "BaseRef",
     "BijectorConfig",
     "ConditionerConfig",
+    "ConditionerRef",
     "DataError",
     "Dataset",
     "DatasetConfig",
+    "DatasetRef",
     "Descriptor",
     "Event",
     "Found",
@@ -41,7 +44,9 @@ __all__ = [
     "ShapeError",
     "SplitConfig",
     "SplitName",
+    "SplitRef",
     "TransformerConfig",
+    "TransformerRef",
     "Use",
     "event_of",
     "halve",

@@ -11,7 +11,8 @@ from pydantic_core import PydanticCustomError, core_schema
 from flowkit.errors import FlowkitError, PluginError
 from flowkit.plugin.config import PluginConfig
 from flowkit.plugin.failure import reason
-from flowkit.plugin.registry import Found, UnknownPlugin
+from flowkit.plugin.found import Found
+from flowkit.plugin.registry import UnknownPlugin
 
 MAX_NAME = 200
 """The most characters of a plugin's full name."""

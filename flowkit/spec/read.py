@@ -14,7 +14,7 @@ from flowkit.spec.document import Document
 from flowkit.spec.messages import explain, position
 from flowkit.spec.model import Spec
 from flowkit.spec.overrides import override
-from flowkit.spec.text import read_file, read_text
+from flowkit.spec.text import BREAK, read_file, read_text
 from flowkit.spec.walk import BrokenChain, walk
 
 
@@ -51,7 +51,7 @@ def read_spec(
 def _load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Document:
     if isinstance(source, Mapping):
         return Document.from_python(source)
-    if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{")):
+    if isinstance(source, str) and (BREAK.search(source) or source.lstrip().startswith("{")):
         return read_text(source)
     return read_file(source)
 

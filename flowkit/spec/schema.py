@@ -13,7 +13,8 @@ from pydantic.errors import PydanticUserError
 from pydantic.json_schema import models_json_schema
 
 from flowkit.plugin.descriptor import CONFIG_BASES
-from flowkit.plugin.registry import Found, Registry
+from flowkit.plugin.found import Found
+from flowkit.plugin.registry import Registry
 from flowkit.spec.model import KEYS, Coupling, FactorOut, Repeat, Spec
 
 DIALECT = "http://json-schema.org/draft-07/schema#"

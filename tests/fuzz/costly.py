@@ -12,22 +12,52 @@ def _flow(*steps: str) -> str:
     return f"{HEAD}flow: [{''.join(steps)}]\n"
 
 
+def _nested(inner: str, times: str = "1", extra: str = "") -> str:
+    """Repeats in repeats, as deep as may be."""
+    return f"{{repeat: {times}, {extra}flow: [" * 30 + inner + "]}" * 30
+
+
 COSTLY = {
     "unknown fields of the spec": GOOD + "".join(f"k{n}: 1\n" for n in range(12_000)),
     "unknown fields of a section": GOOD + "train:\n" + "".join(f"  epochs{n}: 1\n" for n in range(7_000)),
     "unknown fields of a plugin": _flow("{use: glow/actnorm, " + "".join(f"k{n}: 1, " for n in range(10_000)) + "}"),
     "unknown fields, like known ones": GOOD + "train: {" + "".join(f"optimizer{n}: 1, " for n in range(6_000)) + "}",
+    "unknown fields of a plugin, like known ones": _flow(
+        "{use: glow/rescale, " + "".join(f"low{n}: 1, " for n in range(9_000)) + "}"
+    ),
+    "unknown sections, like a known field": GOOD + "".join(f"epochs{n}: 1\n" for n in range(8_500)),
+    "unknown plugins, like a known one": _flow(*(f"{{use: glow/actnor{n}}}, " for n in range(4_400))),
+    "many namespaces that are unknown": _flow(*(f"{{use: a{n}/b}}, " for n in range(7_000))),
     "unknown plugins": _flow(*(f"{{use: glow/x{n}}}, " for n in range(6_000))),
     "unknown namespaces": _flow("{use: a/b}, " * 10_000),
     "names that are no plugin's": _flow("{use: actnorm}, " * 7_000),
     "steps that are none": _flow("1, " * 40_000),
     "steps without the rest": _flow("{repeat: 1}, " * 9_000),
     "couplings without a network": _flow("{coupling: {use: glow/affine}}, " * 3_500),
+    "steps that are text": _flow("glow/actnrm, " * 9_000),
+    "steps that are empty": _flow("{}, " * 9_000),
+    "steps of nothing": f"{HEAD}flow:\n" + "-\n" * 19_000,
+    "missing fields": _flow("{repeat: 2}, " * 9_000),
+    "couplings of numbers": _flow("{coupling: 1}, " * 8_000),
+    "splits that are text": _flow(
+        "{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}, split: channel}, " * 1_600
+    ),
+    "errors at each level": _flow(f"{_nested('{use: glow/actnrm}', extra='zz: 1, ')}, " * 100),
+    "errors far inside": _flow(_nested("{use: glow/rescale}, " * 4_500)),
     "repeats of nothing": _flow("{repeat: 2, flow: []}, " * 5_000),
     "values of a wrong type": _flow("{use: glow/squeeze, factor: x}, " * 3_500),
     "pairs of a wrong type": _flow(
         "{coupling: {use: glow/affine, scale: x}, conditioner: {use: glow/mlp, hidden: x}}, " * 1_400
     ),
+    "values that are no numbers": _flow("{use: glow/rescale, low: x}, " * 4_000),
+    "words that are nearly right": _flow("{use: glow/permute, order: revers}, " * 3_500),
+    "the most layers, far inside": _flow(_nested("{use: glow/actnorm}, " * 4_000)),
+    "the most layers, repeated": _flow("{repeat: 4096, flow: [{use: glow/actnorm}]}"),
+    "a break after the most layers": _flow(
+        "{repeat: 4095, flow: [{use: glow/actnorm}]}, {use: glow/squeeze, factor: 3}"
+    ),
+    "repeats of repeats, endlessly": _flow(_nested("{use: glow/actnorm}", times="9" * 90)),
+    "endless repeats, one after another": _flow(f"{{repeat: {'9' * 90}, flow: [{{use: glow/actnorm}}]}}, " * 900),
     "the most layers": _flow("{use: glow/actnorm}, " * 4_096),
     "too many layers": _flow("{use: glow/actnorm}, " * 6_000),
     "couplings": _flow(STEP * 1_700),
@@ -35,6 +65,7 @@ COSTLY = {
     "a repeat that is too long": _flow("{repeat: 999999999, flow: [", STEP, "]}"),
     "repeats in repeats": _flow("{repeat: 9, flow: [" * 29, "{use: glow/actnorm}", "]}" * 29),
     "a long shape": f"flowkit: 1\nevent: {{shape: [{'1, ' * 40_000}]}}\nflow: [{{use: glow/actnorm}}]\n",
+    "a shape of long numbers": f"flowkit: 1\nevent: {{shape: [{('9' * 99 + ', ') * 1_200}]}}\nflow: []\n",
     "a long list where two belong": _flow(
         f"{{coupling: {{use: glow/affine, scale: [{'1, ' * 40_000}]}}, conditioner: {{use: glow/convnet}}}}"
     ),
@@ -47,6 +78,11 @@ COSTLY = {
     "a long text": f"{GOOD}data: {{use: data/npy, path: '{LONG}'}}\n",
     "a long list of mappings": f"{GOOD}data: [{'{a: 1}, ' * 15_000}]\n",
     "a long list of lists": f"{GOOD}data: [{'[1], ' * 25_000}]\n",
+    "pairs of brackets": f"flow: [{'[], ' * 30_000}]\n",
+    "a long line": _flow("{use: glow/actnorm, " + " " * 120_000 + "x: 1}"),
+    "a long paragraph": f"{GOOD}data: x\n" + " x\n" * 40_000,
+    "JSON on one line": '{"a": [' + '{"b": 1}, ' * 12_000 + "]}\n",
+    "colons in a row": f"a{':' * 120_000}\n",
     "brackets": "[" * 120_000,
     "braces": "{a: " * 30_000,
     "dashes": "- " * 60_000,

@@ -22,8 +22,8 @@ from flowkit.plugin import (
     SplitConfig,
     SplitName,
     TransformerConfig,
+    TransformerRef,
 )
-from flowkit.plugin.reference import TransformerRef
 
 
 class ScaleConfig(BijectorConfig):

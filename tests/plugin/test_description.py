@@ -23,12 +23,12 @@ from flowkit.plugin import (
     Shape,
     ShapeError,
     SplitConfig,
+    TransformerRef,
 )
 from flowkit.plugin.description import FieldRow, field_rows, shape_rule, target_doc
 from flowkit.plugin.descriptor import CONFIG_BASES, STEP_KEYS
 from flowkit.plugin.example import USES, example_fields
 from flowkit.plugin.found import IN_PROCESS
-from flowkit.plugin.reference import TransformerRef
 from flowkit.spec import Optimizer, model, read_spec
 from flowkit.spec.example import example_spec
 

@@ -361,6 +361,7 @@ def test_a_path_and_a_text(good: str, registry: Registry, tmp_path: Path) -> Non
     file.write_text(good, encoding="utf-8")
     assert read_spec(file, registry=registry) == read_spec(str(file), registry=registry)
     assert read_spec(file, registry=registry) == read_spec(good, registry=registry)
+    assert read_spec(good.replace("\n", "\r"), registry=registry) == read_spec(good, registry=registry)
     json = '{"flowkit": 1, "event": {"shape": [2]}, "flow": [{"use": "toy/scale"}]}'
     assert read_spec(json, registry=registry).event.shape == (2,)
 

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import random
-import re
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 
-import long_texts
 import pytest
-from long_texts import QUICK, read
 
 from flowkit.errors import SpecError
 from flowkit.plugin import Registry
-from flowkit.spec import Spec, read_spec
+from flowkit.spec import read_spec
 from flowkit.spec.messages import MAX_PROBLEMS
 from flowkit.spec.walk import MAX_LAYERS, walk
 
@@ -26,47 +18,6 @@ VALUES = [
     "{use: toy/scale}", "{use: toy/affine}", "{use: broken/x}", "{use: {}}", "glow/channels", "2024-01-31",
     r"'\ud800'", r'"\ud800"', r'"\x00"', "\u2028", "𝛼",
 ]  # fmt: skip
-
-
-def delete(text: str, rng: random.Random) -> str:
-    start = rng.randrange(len(text))
-    return text[:start] + text[start + rng.randint(1, 8) :]
-
-
-def insert(text: str, rng: random.Random) -> str:
-    at = rng.randrange(len(text))
-    return text[:at] + rng.choice([*"\t\0\x1b:-[]{},&*!|>'\"%@`#? \n\r\u0085\ufeff", "\ud800", *VALUES]) + text[at:]
-
-
-def swap_value(text: str, rng: random.Random) -> str:
-    match = rng.choice(list(re.finditer(r"(?<=[:\[] )[^\s,}\]]+|\[[^]]*\]|\{[^}]*\}", text)))
-    return text[: match.start()] + rng.choice(VALUES) + text[match.end() :]
-
-
-def move_line(text: str, rng: random.Random) -> str:
-    lines = text.splitlines(keepends=True)
-    line = lines.pop(rng.randrange(len(lines)))
-    lines.insert(rng.randrange(len(lines)), " " * rng.randint(0, 3) + line)
-    return "".join(lines)
-
-
-MUTATIONS: list[Callable[[str, random.Random], str]] = [delete, insert, swap_value, move_line]
-
-
-@pytest.mark.parametrize("mutation", MUTATIONS)
-def test_mutated_specs(mutation: Callable[[str, random.Random], str], good: str, registry: Registry) -> None:
-    rng = random.Random(f"{mutation.__name__} 1")
-    refused = 0
-    for _ in range(100):
-        text = good
-        for _ in range(rng.randint(1, 3)):
-            text = mutation(text, rng)
-        try:
-            assert isinstance(read_spec(text + "\n", registry=registry), Spec)
-        except SpecError as error:
-            refused += 1
-            assert error.problems and str(error).encode("utf-8", "backslashreplace")
-    assert refused > 50
 
 
 @pytest.mark.parametrize("value", VALUES)
@@ -85,19 +36,6 @@ def test_any_value_in_an_override(value: str, good: str, registry: Registry) -> 
             read_spec(good, [f"{path}={value}"], registry)
         except SpecError as error:
             assert error.problems
-
-
-@pytest.mark.parametrize("name", QUICK)
-def test_the_longest_specs_take_a_second_or_so(name: str, registry: Registry) -> None:
-    assert read(name, registry) < 5
-
-
-@pytest.mark.slow
-def test_no_text_takes_much_time_or_memory() -> None:
-    done = subprocess.run([sys.executable, long_texts.__file__], capture_output=True, text=True, check=True)
-    cost = json.loads(done.stdout)
-    assert max(cost["seconds"].values()) < 5, cost["seconds"]
-    assert cost["megabytes"] < 500
 
 
 def test_the_most_layers_are_walked_in_no_time(registry: Registry) -> None:

@@ -16,9 +16,9 @@ from flowkit.plugin import (
     Shape,
     ShapeError,
     TransformerConfig,
+    TransformerRef,
     hookimpl,
 )
-from flowkit.plugin.reference import TransformerRef
 
 
 class Scale(BijectorConfig):

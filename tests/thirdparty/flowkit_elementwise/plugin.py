@@ -1,7 +1,6 @@
 """A bijector with a field that names a plugin of another kind. Imports no torch."""
 
-from flowkit.plugin import BijectorConfig, Descriptor, hookimpl
-from flowkit.plugin.reference import TransformerRef
+from flowkit.plugin import BijectorConfig, Descriptor, TransformerRef, hookimpl
 
 
 class ElementwiseConfig(BijectorConfig):
