@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from enum import Enum
 from typing import Any, Final, Literal
 
 from flowkit.errors import Path, format_path
+from flowkit.spec.alignment import align
 from flowkit.spec.line import line
 from flowkit.spec.model import KEYS, Spec
 
@@ -68,30 +68,21 @@ def _mappings(value: Any) -> bool:
 
 def _compare_lists(before: list[Any], after: list[Any], path: Path) -> Iterator[Difference]:
     """Equal entries are found first. Between them, entries of one kind are compared, in order; others come or go."""
-    for tag, rows, columns in _align(before, after, _identity):
-        if tag != "equal":
+    for equal, rows, columns in align(list(map(_identity, before)), list(map(_identity, after))):
+        if not equal:
             yield from _compare_runs(before[rows], after[columns], path, rows.start, columns.start)
 
 
 def _compare_runs(before: list[Any], after: list[Any], path: Path, row: int, column: int) -> Iterator[Difference]:
     """Parts of two lists that have no equal entries, and where they begin."""
-    for tag, rows, columns in _align(before, after, _kind):
-        if tag == "equal":
-            for index in range(rows.start, rows.stop):
-                other = after[index - rows.start + columns.start]
-                yield from _compare(before[index], other, (*path, row + index))
+    for alike, rows, columns in align(list(map(_kind, before)), list(map(_kind, after))):
+        if alike:
+            yield from _compare(before[rows.start], after[columns.start], (*path, row + rows.start))
         else:
             for index, entry in enumerate(before[rows], row + rows.start):
                 yield Difference((*path, index), entry, ABSENT)
             for index, entry in enumerate(after[columns], column + columns.start):
                 yield Difference((*path, index), ABSENT, entry)
-
-
-def _align(before: list[Any], after: list[Any], key: Callable[[Any], str]) -> Iterator[tuple[str, slice, slice]]:
-    """difflib's opcodes for the entries' keys: what it is, and where, in the one and in the other."""
-    matcher = SequenceMatcher(None, [key(entry) for entry in before], [key(entry) for entry in after], autojunk=False)
-    for tag, *bounds in matcher.get_opcodes():
-        yield tag, slice(*bounds[:2]), slice(*bounds[2:])
 
 
 def _identity(entry: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from pydantic import ValidationError
@@ -56,9 +57,12 @@ COUNTS = {
 def explain(error: ValidationError, document: Document, registry: Registry) -> tuple[list[Problem], int]:
     """The errors as problems, the first MAX_PROBLEMS in the order of the text, and how many more there are.
 
-    Where a union has tried all its types, the errors of the type that got furthest.
+    Where a union has tried all its types, the errors of the type that got furthest. Where the event is wrong, none of
+    defaults, which may depend on it.
     """
     located = [_Located.find(details, document.data, registry) for details in error.errors(include_url=False)]
+    if any(found.path[:1] == ("event",) for found in located):
+        located = [found for found in located if not found.is_of_a_default(document.data)]
     outdone = {found.path[:n] for found in located if found.in_union for n in range(len(found.path))}
     groups: dict[Hashable, list[_Located]] = {}
     for number, found in enumerate(located):
@@ -101,6 +105,14 @@ class _Located:
             return "entries", self.path[:-1]
         return self.path if self.in_union else None
 
+    def is_of_a_default(self, data: Any) -> bool:
+        """Whether the text leaves out the field that is wrong."""
+        if not self.path or self.details["type"] == "missing":
+            return False
+        *around, last = self.path
+        holder = reduce(enter, around, data)
+        return isinstance(holder, dict) and last not in holder
+
     def place(self, document: Document) -> Place:
         if self.details["type"] == "extra_forbidden" and self.path in document.keys:
             return document.keys[self.path]
@@ -117,7 +129,7 @@ def _explain(group: list[_Located], document: Document, registry: Registry) -> P
         case "extra_forbidden" | "unexpected_keyword_argument":
             fields = advice.on_unknown_field(path, document.data, registry)
             return document.key_problem(path, f"unknown field {path[-1]!r}", fields)
-        case "literal_error" if path == ("flowkit",):
+        case "literal_error" | "int_parsing_size" if path == ("flowkit",):
             return document.problem(path, *_version(value))
         case "step":
             return document.problem(path, *advice.on_step(value, message))

@@ -42,8 +42,11 @@ def _check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
+TWO_ENTRIES: dict[str, Any] = {"type": "array", "minItems": 2, "maxItems": 2}
 EventShape = Annotated[
-    tuple[PositiveInt, ...], AfterValidator(_check_shape), Field(json_schema_extra={"minItems": 1, "maxItems": 3})
+    tuple[PositiveInt, ...],
+    AfterValidator(_check_shape),
+    Field(json_schema_extra={"minItems": 1, "maxItems": 3, "not": TWO_ENTRIES}),
 ]
 
 
@@ -56,10 +59,15 @@ class Event(Documented):
     """For integer data: entries take the values 0 … levels - 1. Leave it out for continuous data."""
 
 
+def _given(field: str) -> dict[str, Any]:
+    """The JSON Schema of a mapping that has the field, and not null."""
+    return {"required": [field], "properties": {field: {"not": {"type": "null"}}}}
+
+
 class Context(Documented):
     """What the density is conditioned on: labels, or an array. Exactly one of the two fields."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["classes"]}, {"required": ["shape"]}]})
+    model_config = ConfigDict(json_schema_extra={"oneOf": [_given("classes"), _given("shape")]})
 
     classes: Annotated[int, Field(ge=2, le=MAX_LEVELS)] | None = None
     """The context is a label 0 … classes - 1."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from flowkit.errors import Path
 from flowkit.spec.document import MAX_DEPTH, Document, Place
+from flowkit.spec.fields import enter
 from flowkit.spec.text import parse
 
 FILE = "--set"
@@ -29,16 +30,16 @@ def override(document: Document, text: str) -> None:
         _place(text, 0).fail(f"would nest more than {MAX_DEPTH} levels deep")
     holder: Any = document.data
     path: Path = ()
-    for match in parts:
+    for match, below in zip(parts, [*parts[1:], None], strict=True):
         key = match[1] or int(match[2])
         place = _place(text, match.start(1) if match[1] else match.start())
         _check_holder(holder, key, path, place)
         path = (*path, key)
-        if match is parts[-1]:
+        if below is None:
             _set(document, holder, path, place, branch)
-        elif isinstance(key, str) and holder.get(key) is None:  # train.epochs=3 where there is no train
+        elif below[1] and isinstance(key, str) and holder.get(key) is None:  # train.epochs=3 where there is no train
             _set(document, holder, path, place, Document({}, values={(): place}))
-        holder = holder[key]
+        holder = enter(holder, key)
 
 
 def _set(document: Document, holder: Any, path: Path, place: Place, branch: Document) -> None:

@@ -178,13 +178,14 @@ class _Composer:
         self._check(event, path)
         key = self._scalar(event, path) if isinstance(event, ScalarEvent) else None
         if not isinstance(key, str):
-            self._refuse(path, "a key must be text")
+            self._refuse(path, f"a key must be text{_not(event)}")
         if key == "<<":
             self._refuse(path, "merge keys (<<) are not allowed: write the fields out")
         if len(key) > MAX_KEY:
             self._refuse(path, f"a key of {len(key):,} characters: the most is {MAX_KEY}")
         if not key.isprintable():
-            self._refuse(path, "a key must be printable text, on one line")
+            code = next(ord(each) for each in key if not each.isprintable())
+            self._refuse(path, f"a key must be printable text, on one line, without U+{code:04X}")
         return key
 
     def _check(self, event: Any, path: Path) -> None:
@@ -218,6 +219,11 @@ class _Composer:
 
     def _refuse(self, path: Path, message: str) -> NoReturn:
         self.last.fail(message, path)
+
+
+def _not(event: Event) -> str:
+    """What stands where text should: 1, the end of 1,000 between brackets, is a key."""
+    return f", not {event.value}" if isinstance(event, ScalarEvent) and event.value else ""
 
 
 def _number(text: str) -> int | float:

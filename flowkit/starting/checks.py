@@ -12,6 +12,8 @@ from flowkit.starting.values import Values
 
 MAX_CONTEXT = 100.0
 """Networks learn badly from larger numbers."""
+MAX_FLOAT = 1e30
+MIN_SPREAD = 1e-30
 
 
 def check_events(x: np.ndarray, where: str) -> None:
@@ -35,6 +37,21 @@ def check_range(values: Values, where: str) -> None:
         raise DataError(f"{where}: integers up to {values.highest}: levels end at {MAX_LEVELS - 1}: save floats")
     if values.constant.all():
         raise DataError(f"{where}: every event is the same: there is nothing to learn")
+    if not values.integers:
+        _check_floats(values, where)
+
+
+def _check_floats(values: Values, where: str) -> None:
+    """Raises DataError where float32 has no room for the squares and sums that normalize channels."""
+    largest = max(abs(values.lowest), abs(values.highest))
+    if largest > MAX_FLOAT:
+        raise DataError(f"{where}: values up to {largest:g}: float32 can't square them: save x / {largest:.0e}")
+    spread = values.spread.reshape(len(values.spread), -1).max(axis=1)
+    least = spread[spread > 0].min()
+    if least < MIN_SPREAD:
+        raise DataError(
+            f"{where}: a channel varies by {least:g}: float32 can't square it: scale it up, or leave it out"
+        )
 
 
 def doubts_about(values: Values, where: str) -> list[str]:
@@ -48,6 +65,7 @@ def doubts_about(values: Values, where: str) -> list[str]:
     counted = {
         "never change: leave them out": values.constant,
         "are whole numbers: add noise to them": values.whole & ~values.constant,
+        "vary by few steps of float32: subtract their mean": values.coarse & ~values.whole & ~values.constant,
     }
     return [
         f"{where}: {entries.sum()} of {entries.size} entries {what}, or their density grows without bound"

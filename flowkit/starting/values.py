@@ -12,6 +12,8 @@ from flowkit.errors import DataError
 
 CHUNK = 2**22
 """Values that are looked at together."""
+MIN_STEPS = 256
+"""Fewer between the least and the largest value are no continuous data."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,17 @@ class Values:
     def constant(self) -> np.ndarray:
         """Where every event has the same value, [*event]."""
         return self.low == self.high
+
+    @property
+    def spread(self) -> np.ndarray:
+        """The largest minus the least value, [*event]."""
+        return self.high.astype(np.float64) - self.low.astype(np.float64)
+
+    @property
+    def coarse(self) -> np.ndarray:
+        """Where float32, in which flows compute, can't tell MIN_STEPS values apart, [*event]."""
+        step = np.spacing(np.maximum(np.abs(self.low), np.abs(self.high)).astype(np.float32))
+        return self.spread < MIN_STEPS * step
 
 
 def measure(parts: Sequence[np.ndarray], where: str) -> Values:

@@ -163,6 +163,14 @@ event: {shape: [2], levels: ¦256.5}
 flow: [¦{use: glow/rescale}]
 => flow[0].high: is needed, because the event has no `levels`
 
+event: {shape: [2], levels: ¦256.5}
+flow: [{use: glow/rescale}]
+=> event.levels: must be a whole number, not 256.5
+
+event: {shape: ¦[28, 28], levels: 256}
+flow: [{use: glow/rescale}, {use: glow/actnorm}]
+=> event.shape: write [1, 28, 28] for one channel
+
 flow: [{coupling: {use: glow/affine, scale: ¦[4, 0.25]}, conditioner: {use: glow/mlp}}]
 => flow[0].coupling.scale: 0 < lo < 1 < hi, such as [0.25, 4]
 

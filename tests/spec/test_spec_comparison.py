@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import itertools
 import json
+import time
 
 import pytest
 
 from flowkit.plugin import Registry
 from flowkit.spec import Spec, model_hash, read_spec, to_yaml
+from flowkit.spec.alignment import align
 from flowkit.spec.comparison import compare
 
 BEFORE = """\
@@ -101,8 +104,43 @@ def test_the_same_however_it_is_written(good: str, registry: Registry) -> None:
 
 
 def test_one_step_among_hundreds_is_one_difference(registry: Registry) -> None:
-    """difflib by default takes frequent entries of long lists for junk."""
     half = "  - use: toy/scale\n  - {use: toy/elementwise, map: {use: toy/affine}}\n" * 150
     texts = (f"flowkit: 1\nevent: {{shape: [4]}}\nflow:\n{half}{new}{half}" for new in ("", "  - use: toy/squeeze\n"))
     first, second = (read_spec(text.replace("[4]", "[4, 2, 2]"), registry=registry) for text in texts)
     assert [str(each) for each in compare(first, second)] == ["+ flow[300]: {use: toy/squeeze}"]
+
+
+def longest_common(before: str, after: str) -> int:
+    """By trying all."""
+    tried = (
+        len(part) for n in range(len(before) + 1) for part in itertools.combinations(before, n) if within(part, after)
+    )
+    return max(tried)
+
+
+def within(part: tuple[str, ...], text: str) -> bool:
+    rest = iter(text)
+    return all(entry in rest for entry in part)
+
+
+LISTS = ["", "a", "aa", "ab", "aba", "abcab", "bcacb", "aaabaaab", "cabbac", "abcdabcd"]
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.product(LISTS, LISTS)))
+def test_as_much_as_there_can_be_corresponds(before: str, after: str) -> None:
+    parts = list(align(before, after))
+    assert "".join(before[rows] for _, rows, _ in parts) == before
+    assert "".join(after[columns] for _, _, columns in parts) == after
+    common = [before[rows] for equal, rows, columns in parts if equal and before[rows] == after[columns]]
+    assert len("".join(common)) == sum(equal for equal, _, _ in parts) == longest_common(before, after)
+
+
+def test_equal_entries_correspond_from_the_start() -> None:
+    assert list(align("aaa", "aa"))[-1] == (False, slice(2, 3), slice(2, 2))
+
+
+def test_the_longest_flows_are_compared_in_no_time() -> None:
+    first, second = (["scale"] * 4000, ["scale", "squeeze"] * 2000)
+    start = time.process_time()
+    assert sum(equal for equal, _, _ in align(first, second)) == 2000
+    assert time.process_time() - start < 1

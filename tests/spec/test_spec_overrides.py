@@ -54,6 +54,7 @@ MISTAKES = {
     "bad value inside": ("train={seed: 1, epochs: many}", 25, "train.epochs", "whole number, not 'many'"),
     "no such entry": ("flow[9].use=x", 5, "flow", "has 2 entries, counted from 0: there is no [9]"),
     "no list": ("train[0]=3", 6, "train", "is not a list"),
+    "no list, and not there": ("flow[1].flow[0].use=x", 13, "flow[1].flow", "is not a list: it has no [0]"),
     "no mapping": ("flow.use=3", 6, "flow", "is not a mapping"),
     "through a number": ("train.epochs.x=3", 14, "train.epochs", "is not a mapping"),
     "deep": ("a." * MAX_DEPTH + "a=1", 1, "", "levels deep"),

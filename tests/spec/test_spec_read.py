@@ -37,6 +37,10 @@ flowkit: ¦2
 => flowkit: is version 2; this flowkit (0.1.0) reads version 1 of the spec language
 => update flowkit
 
+flowkit: ¦99999999999999999999
+=> flowkit: is version 99999999999999999999; this flowkit
+=> update flowkit
+
 flowkit: ¦'1'
 => flowkit: must be 1, not '1': this flowkit (0.1.0) reads version 1
 => write flowkit: 1

@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft7Validator
 
 from flowkit.plugin import Registry
+from flowkit.spec import read_spec
 from flowkit.spec.schema import json_schema
 from flowkit.spec.text import read_text
 
@@ -58,6 +59,8 @@ BROKEN = {
     "no step": ("- use: toy/squeeze", "- usee: toy/squeeze", "$.flow[0].flow[3]", "is not valid"),
     "repeat": ("repeat: 3", "repeat: 0", "$.flow[0].flow[1].repeat", "0 is less than or equal to"),
     "both contexts": ("{classes: 10}", "{classes: 10, shape: [1]}", "$.context", "is not valid"),
+    "context of nothing": ("{classes: 10}", "{classes: null}", "$.context", "is not valid"),
+    "grey image": ("shape: [2, 4, 4]", "shape: [4, 4]", "$.event.shape", "should not be valid"),
     "shape": ("shape: [2, 4, 4]", "shape: [2, 4, 4, 4]", "$.event.shape", "is too long"),
 }
 
@@ -70,6 +73,13 @@ def test_a_broken_spec_does_not_fit(
     errors = list(Draft7Validator(schema).iter_errors(read_text(good.replace(before, after, 1)).data))
     assert {error.json_path for error in errors} == {path}
     assert any(words in error.message for error in errors)
+
+
+@pytest.mark.parametrize("context", ["null", "{classes: 3, shape: null}", "{classes: null, shape: [3]}"])
+def test_null_stands_for_none(context: str, schema: dict[str, Any], good: str, registry: Registry) -> None:
+    text = good.replace("{classes: 10}", context)
+    assert read_spec(text, registry=registry)
+    assert list(Draft7Validator(schema).iter_errors(read_text(text).data)) == []
 
 
 def test_a_step_of_two_kinds_does_not_fit(schema: dict[str, Any]) -> None:

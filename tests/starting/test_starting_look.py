@@ -81,6 +81,7 @@ DOUBTS = {
     "bytes": (RANDOM.integers(0, 256, (20, 4)) / np.float32(255), None, "multiples of 1/255"),
     "a constant": (with_column(0.5), None, "1 of 4 entries never change: leave them out"),
     "a count": (with_column(np.arange(20)[:, None]), None, "1 of 4 entries are whole numbers: add noise"),
+    "few steps of float32": (with_column(FLOATS[:, :1] + 1e8), None, "1 of 4 entries vary by few steps of float32"),
     "a large context": (FLOATS, FLOATS * 1e5, "standardize them"),
 }
 
@@ -118,6 +119,8 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
     "NaN": (NAN, None, r"row 5 \(the first is 0\) holds NaN"),
     "infinity": (np.where(FLOATS[9, 2] == FLOATS, np.inf, FLOATS), None, "row 9 .* infinity"),
     "more than float32": (LARGE, None, "row 6 .* more than float32"),
+    "too large for sums": (FLOATS * 1e36, None, r"values up to .*e\+36: .* save x / [0-9]e\+36"),
+    "too small for squares": (with_column(FLOATS[:, :1] * 1e-36), None, "a channel varies by .*e-36: .* scale it up"),
     "a scalar": (np.float64(3), None, "must hold one array"),
     "empty": (FLOATS[:0], None, r"shape \[0, 3\]: it is empty"),
     "events of nothing": (FLOATS[:, :0], None, r"shape \[20, 0\]: it is empty"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,9 +11,6 @@ from flowkit.plugin.reference import Use
 from flowkit.spec.line import line
 from flowkit.spec.model import Coupling, FactorOut, Item, Repeat, Spec
 from flowkit.spec.walk import Step, walk
-
-UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 can't hold, escaped or not, and Graphviz no better."""
 
 MAX_TEXT = 48
 """The most characters of a field's value."""
@@ -119,5 +115,4 @@ def data_text(spec: Spec) -> str:
 
 
 def _shortened(text: str) -> str:
-    text = UNWRITABLE.sub("\ufffd", text)
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
