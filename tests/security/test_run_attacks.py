@@ -173,6 +173,13 @@ def test_a_plugin_that_is_missing_is_named(run: Path, read: Damage) -> None:
     assert "made with the plugins of flowkit-nowhere 1.2.3, which isn't installed" in refused(lambda: read(run))
 
 
+@pytest.mark.parametrize("lock", [{"x" * 10**6: "1"}, {"flowkit-nowhere": "1" * 10**6}])
+def test_a_lock_of_much_text_is_shortened(run: Path, lock: dict[str, str]) -> None:
+    write_lock(run, **lock)
+    text = refused(lambda: Flow.load(run))
+    assert "isn't installed" in text and len(text) < 2000
+
+
 def test_another_version_of_a_plugin_is_a_warning(run: Path) -> None:
     write_lock(run, flowkit="99.0.0")
     with pytest.warns(VersionWarning, match=r"made with flowkit 99\.0\.0; .* is installed"):
