@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from flowkit.errors import RunError, VersionWarning
+from flowkit_runtime.errors import shortened
 from flowkit_runtime.files import read_json
 
 LOCK = "lock.json"
@@ -21,12 +22,13 @@ def check_lock(directory: Path) -> None:
     if not os.path.lexists(directory / LOCK):
         return
     for name, then in _read(directory / LOCK).items():
+        made_with = f"{shortened(name)} {shortened(then)}"
         try:
             now = version(name)
         except PackageNotFoundError as error:
-            raise RunError(f"{directory} was made with the plugins of {name} {then}, which isn't installed") from error
+            raise RunError(f"{directory} was made with the plugins of {made_with}, which isn't installed") from error
         if now.split(".")[:2] != then.split(".")[:2]:
-            message = f"{directory} was made with {name} {then}; {now} is installed, and may compute something else"
+            message = f"{directory} was made with {made_with}; {now} is installed, and may compute something else"
             warnings.warn(message, VersionWarning, stacklevel=4)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from flowkit.errors import PluginError, RunError
 from flowkit.files import replacing
@@ -17,6 +18,7 @@ from flowkit.flow.lock import check_lock
 from flowkit.plugin.reference import Use
 from flowkit.plugin.registry import Registry
 from flowkit.spec import Spec, read_spec
+from flowkit_runtime.errors import shortened
 from flowkit_runtime.files import open_file, stays_inside
 
 if TYPE_CHECKING:
@@ -31,8 +33,13 @@ MAX_HEADER = 2**24
 
 def write_weights(flow: nn.Module, path: Path) -> None:
     """Write all parameters and buffers."""
+    write_tensors(flow.state_dict(), path)
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write a safetensors file."""
     with replacing(path) as temporary:
-        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in flow.state_dict().items()}))
+        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
 
 def read_run(directory: Path) -> Spec:
@@ -56,31 +63,46 @@ def check_inside(path: Path, directory: Path) -> None:
 def read_weights(flow: nn.Module, path: Path) -> None:
     """Load what ``write_weights`` wrote. Raises RunError if the file is damaged, or of another flow."""
     try:
-        with open_file(path) as file:
-            if int.from_bytes(file.read(8), "little") > MAX_HEADER:
-                raise ValueError("its header is too long")
-        with safe_open(path, framework="pt") as weights:
-            shapes = {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
-            _check_shapes(shapes, flow, path)
-            tensors = {name: weights.get_tensor(name) for name in shapes}
-    except (SafetensorError, OSError, ValueError) as error:
+        tensors = read_tensors(path)
+    except (OSError, ValueError) as error:
         raise RunError(f"{path} can't be read ({error}): train again") from error
-    for name, tensor in tensors.items():
-        if tensor.is_complex() or not tensor.isfinite().all():
-            raise RunError(f"{path}: {name} holds NaN, infinity or complex numbers: train again")
+    try:
+        check_tensors(tensors, flow.state_dict())
+    except ValueError as error:
+        advice = "put back the spec that it was trained with, or train again"
+        raise RunError(f"{path} is of another flow than {SPEC}: {error}: {advice}") from error
     flow.load_state_dict(tensors)
 
 
-def _check_shapes(there: dict[str, tuple[int, ...]], flow: nn.Module, path: Path) -> None:
-    here = {name: tuple(tensor.shape) for name, tensor in flow.state_dict().items()}
-    differing = [name for name in sorted(here.keys() | there.keys()) if here.get(name) != there.get(name)]
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises OSError, ValueError."""
+    with open_file(path) as file:
+        if int.from_bytes(file.read(8), "little") > MAX_HEADER:
+            raise ValueError("its header is too long")
+    try:
+        with safe_open(path, framework="pt") as tensors:
+            return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+    except (SafetensorError, RuntimeError, AttributeError) as error:  # the last two of types that torch lacks
+        raise ValueError(shortened(error)) from error
+
+
+def check_tensors(there: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Raises ValueError unless they have the same names, shapes and types, and what is there is finite."""
+    has, needs = _signature(there), _signature(wanted)
+    differing = [name for name in sorted(has.keys() | needs.keys()) if has.get(name) != needs.get(name)]
     if differing:
         name = differing[0]
-        has, needs = (list(shapes[name]) if name in shapes else "missing" for shapes in (there, here))
-        raise RunError(
-            f"{path} is of another flow than {SPEC}: {name} is {has} there and {needs} in the flow, one of "
-            f"{len(differing)} that differ: put back the spec that it was trained with, or train again"
-        )
+        each = (shortened(signature.get(name, "missing")) for signature in (has, needs))
+        is_and_should_be = "{} there and {} in the flow".format(*each)
+        raise ValueError(f"{shortened(name)} is {is_and_should_be}, one of {len(differing)} that differ")
+    for name, tensor in there.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} holds NaN or infinity")
+
+
+def _signature(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """{name: type and shape}, as ``float32 [2, 3]``."""
+    return {name: f"{tensor.dtype} {list(tensor.shape)}".removeprefix("torch.") for name, tensor in tensors.items()}
 
 
 def describe(flow: Flow) -> Spec:

@@ -7,10 +7,9 @@ import csv
 import math
 import time
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -19,6 +18,7 @@ from flowkit.files import replacing
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays
 from flowkit.spec import Train
+from flowkit.train.checkpoint import COLUMNS, Checkpoint, Row, standing, tensors_of
 from flowkit.train.directory import CHECKPOINT, METRICS
 from flowkit.train.figures import evaluate
 from flowkit.train.module import ADVICE, Fitting
@@ -51,18 +51,14 @@ class Average(Callback):
         for average, current in zip(self.flow.buffers(), self.source.buffers(), strict=True):
             average.copy_(current)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"steps": self.steps, "weights": self.flow.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.steps = state["steps"]
-        self.flow.load_state_dict(state["weights"])
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from there."""
+        self.steps = checkpoint.steps
+        self.flow.load_state_dict(checkpoint.average)
 
 
 class Validation(Callback):
     """Scores the flow every few epochs and after the last; keeps the best weights; runs out of patience."""
-
-    STATE = ("best", "best_epoch", "waited", "weights")
 
     def __init__(self, flow: Flow, settings: Train, data: Arrays):
         self.flow, self.settings, self.data = flow, settings, data
@@ -89,24 +85,10 @@ class Validation(Callback):
     def _lost_patience(self) -> bool:
         return self.settings.patience is not None and self.waited >= self.settings.patience
 
-    def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.STATE}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state["weights"]:
-            copy.deepcopy(self.flow).load_state_dict(state["weights"])  # raises if they are another flow's
-        vars(self).update({name: state[name] for name in self.STATE})
-
-
-class Row(TypedDict):
-    """A line of metrics.csv: one epoch, counted from 1; step and lr are those of its last step."""
-
-    epoch: int
-    step: int
-    lr: float
-    train: float
-    val: float | None
-    seconds: float
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from there."""
+        self.best, self.best_epoch, self.waited = standing(checkpoint.rows)
+        self.weights = checkpoint.best
 
 
 class History(Callback):
@@ -134,27 +116,31 @@ class History(Callback):
         self.rows.append(row)
         self._write()
 
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from there."""
+        self.rows = checkpoint.rows
+
     def _write(self) -> None:
         if not self.file.parent.is_dir():
             raise TrainingError(f"{self.file.parent} was removed while the flow was trained")
         with replacing(self.file) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(Row.__annotations__))
+            writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(self.rows)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.rows = state["rows"]
+class LastCheckpoint(Callback):
+    """Everything that a resumed run needs, after each epoch; the last of the callbacks."""
 
-
-class LastCheckpoint(Checkpoint):
-    """Everything that a resumed run needs, after each epoch. Lightning calls it after the others."""
-
-    def __init__(self, directory: Path):
-        self.file = directory / CHECKPOINT
+    def __init__(self, directory: Path, average: Average | None, validation: Validation, history: History):
+        self.file, self.average, self.validation, self.history = directory / CHECKPOINT, average, validation, history
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        with replacing(self.file) as temporary:
-            trainer.save_checkpoint(temporary, weights_only=False)  # the optimizer's state as well
+        state = trainer.optimizers[0].state_dict()["state"]
+        Checkpoint(
+            self.history.rows,
+            self.history.fitting.flow.state_dict(),
+            self.average.flow.state_dict() if self.average else {},
+            self.validation.weights,
+            {index: tensors_of(values) for index, values in state.items()},
+        ).write(self.file)

@@ -59,6 +59,6 @@ def with_absolute_paths(spec: Spec) -> Spec:
     if spec.data is None:
         return spec
     config = spec.data.config
-    paths = {name: value.resolve() for name, value in config if isinstance(value, Path)}
+    paths = {name: value.absolute() for name, value in config if isinstance(value, Path)}
     data = replace(spec.data, config=config.model_copy(update=paths))
     return spec.model_copy(update={"data": data})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -19,6 +19,7 @@ from flowkit.errors import TrainingError
 from flowkit.flow import Flow
 from flowkit.spec import Train
 from flowkit.train.batches import Batch
+from flowkit.train.checkpoint import Checkpoint
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": partial(torch.optim.Adam, fused=True),  # one operator for all parameters: a small flow has hundreds
@@ -54,15 +55,22 @@ class Fitting(lightning.LightningModule):
     the steps that an uninterrupted one would have taken.
     """
 
-    def __init__(self, flow: Flow, settings: Train, steps: int):
+    def __init__(self, flow: Flow, settings: Train, steps_an_epoch: int):
         super().__init__()
-        self.flow, self.settings, self.steps = flow, settings, steps
+        self.flow, self.settings, self.steps_an_epoch = flow, settings, steps_an_epoch
         self.losses: list[float] = []  # of the steps of this epoch
-        self.started = False  # once a checkpoint, where there was one, has been restored
+        self.resumed: Checkpoint | None = None
         self._batch: Batch | None = None
 
-    def on_train_start(self) -> None:
-        self.started = True
+    @property
+    def steps(self) -> int:
+        """Of all epochs."""
+        return self.settings.epochs * self.steps_an_epoch
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from there; the optimizer, once there is one."""
+        self.flow.load_state_dict(checkpoint.weights)
+        self.resumed = checkpoint
 
     def on_train_epoch_start(self) -> None:
         self.losses.clear()
@@ -84,13 +92,24 @@ class Fitting(lightning.LightningModule):
         self._finite(norm, "gradient")
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        settings = self.settings
-        name, lr, weight_decay = (getattr(settings.optimizer, key) for key in ("name", "lr", "weight_decay"))
-        optimizer = OPTIMIZERS[name](self.flow.parameters(), lr=lr, weight_decay=weight_decay)
+        settings, done = self.settings, 0
+        optimizer = self.optimizer(self.flow.parameters())
+        if self.resumed is not None:
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": self.resumed.optimizer})
+            done = self.resumed.steps
+        for group in optimizer.param_groups:
+            group["initial_lr"] = settings.optimizer.lr  # a schedule that doesn't begin at 0 asks for it
         schedule = LambdaLR(
-            optimizer, lambda step: learning_rate_factor(step, self.steps, settings.warmup, settings.schedule)
+            optimizer,
+            lambda step: learning_rate_factor(step, self.steps, settings.warmup, settings.schedule),
+            last_epoch=done - 1,  # the first thing that it does is a step
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+        """A new one of the settings' kind."""
+        name, lr, weight_decay = (getattr(self.settings.optimizer, key) for key in ("name", "lr", "weight_decay"))
+        return OPTIMIZERS[name](parameters, lr=lr, weight_decay=weight_decay)
 
     def _finite(self, value: Tensor, what: str) -> float:
         number = value.item()

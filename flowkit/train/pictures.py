@@ -17,8 +17,8 @@ from flowkit.flow import Flow
 from flowkit.plugin import Arrays
 from flowkit.train.batches import take
 
-if TYPE_CHECKING:  # whoever only draws samples needs no Lightning
-    from flowkit.train.callbacks import Row
+if TYPE_CHECKING:
+    from flowkit.train.checkpoint import Row
 
 IMAGES, POINTS = 100, 1000
 """How many samples a grid and a scatter plot show."""

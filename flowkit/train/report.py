@@ -8,7 +8,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flowkit.train.callbacks import History, Row
+from flowkit.train.callbacks import History
+from flowkit.train.checkpoint import Row
 from flowkit.train.module import Fitting
 
 

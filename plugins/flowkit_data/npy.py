@@ -49,6 +49,8 @@ def read_array(path: Path) -> np.ndarray:
         raise DataError(f"data/npy: {path} is not a .npy file of numbers: {error}") from error
     if array.ndim == 0 or array.dtype.kind not in "biuf":
         raise DataError(f"data/npy: {path} must hold one array of numbers, a row an event")
+    if array.size == 0:
+        raise DataError(f"data/npy: {path} is empty: its shape is {list(array.shape)}")
     finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
     if not finite.all():
         raise DataError(f"data/npy: {path}: row {int(finite.argmin())} (the first is 0) holds NaN or infinity")

@@ -75,6 +75,8 @@ def test_weights_of_another_flow(tmp_path):
     perturbed("vector").save(tmp_path / "weights.safetensors")
     (tmp_path / "results.json").write_text("{}")
     (tmp_path / "spec.yaml").write_text("flowkit: 1\nevent: {shape: [4]}\nflow: [{use: glow/actnorm}]\n")
-    with pytest.raises(RunError, match=r"bias is \[3\] there and \[4\] in the flow, one of 9 that differ") as caught:
+    with pytest.raises(
+        RunError, match=r"bias is float64 \[3\] there and float32 \[4\] in the flow, one of 9 that differ"
+    ) as caught:
         Flow.load(tmp_path)
     assert "weights.safetensors is of another flow than spec.yaml" in str(caught.value)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from flowkit.spec import read_spec
-from flowkit.train import load_data
+from flowkit.train import load_data, train
 from tests.security.bounded import outcome, refused
 from tests.security.files import SECRET, Evil, device, fifo, header, loop
 
@@ -49,6 +49,11 @@ NPY = {
     "header of 4 GB": (b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1), "does not begin like"),
     "unknown version": (b"\x93NUMPY\x09\x00" + header()[8:] + bytes(800), "does not begin like"),
     "zip": (b"PK\x03\x04" + bytes(100), "does not begin like"),
+    "text of no length": (header((2**62,), "|S0"), "must hold one array of numbers|not a .npy"),
+    "a scalar": (header((), "<f4") + bytes(4), "must hold one array"),
+    "events of nothing": (header((100, 0)), r"is empty: its shape is \[100, 0\]"),
+    "no events": (header((0, 2)), r"is empty: its shape is \[0, 2\]"),
+    "arrays of arrays": (header((100,), "(2,)f4") + bytes(800), "records"),
     "text array": (header((100, 2), "<U4") + bytes(3200), "must hold one array of numbers"),
 }
 
@@ -87,6 +92,19 @@ def test_integers_of_any_byte_order_become_tensors(tmp_path: Path, dtype: str) -
 def test_paths_that_lead_elsewhere(use: str, path: str) -> None:
     text = refused(lambda: load(path, use, (1, 2, 2)))
     assert path.rstrip("/") in text and "root" not in text
+
+
+@pytest.mark.parametrize("use", ["data/npy", "data/mnist"])
+@pytest.mark.parametrize("path", ["a\0b", "x" * 5000, "loop", "loop/x", "/dev/zero", "~/x.npy", ""])
+def test_no_run_begins_with_a_path_that_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: str, path: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    loop(tmp_path / "loop")
+    event = {"shape": [1, 2, 2], "levels": 256}
+    spec = {"flowkit": 1, "event": event, "flow": [{"use": "glow/actnorm"}], "data": {"use": use, "path": path}}
+    assert use in refused(lambda: train(read_spec(spec), tmp_path / "run"))
+    assert [each.name for each in tmp_path.iterdir()] == ["loop"]
 
 
 IDX = "train-images-idx3-ubyte"

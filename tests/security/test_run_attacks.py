@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import re
 import shutil
 import struct
 import warnings
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save as to_safetensors
+from safetensors.torch import load_file, save_file
 
 from flowkit.errors import VersionWarning
 from flowkit.flow import Flow
@@ -59,15 +60,24 @@ WEIGHTS = {
     "metadata that is no text": (raw({"__metadata__": {"a": 1}}), "can't be read"),
     "nothing": (raw({}), "is missing there and .* one of 3 that differ"),
     "tensor missing": (lambda: tensors(**{"layers.0.bias": None}), "layers.0.bias is missing there"),
-    "tensor too many": (lambda: tensors(more=np.zeros(3)), r"more is \[3\] there and missing in the flow"),
-    "other shape": (lambda: tensors(**{"layers.0.bias": np.zeros(3, np.float32)}), r"layers.0.bias is \[3\] there"),
+    "tensor too many": (lambda: tensors(more=np.zeros(3)), r"more is float64 \[3\] there and missing in the flow"),
+    "other shape": (
+        lambda: tensors(**{"layers.0.bias": np.zeros(3, np.float32)}),
+        r"layers.0.bias is float32 \[3\] there",
+    ),
     "broadcastable shape": (
         lambda: tensors(**{"layers.0.bias": np.zeros((), np.float32)}),
-        r"bias is \[\] there",
+        r"bias is float32 \[\] there",
     ),
     "NaN": (lambda: tensors(**{"layers.0.bias": np.full(2, np.nan, np.float32)}), "holds NaN"),
     "infinity": (lambda: tensors(**{"layers.0.bias": np.full(2, np.inf, np.float32)}), "holds NaN"),
-    "complex": (lambda: tensors(**{"layers.0.bias": np.zeros(2, np.complex64)}), "complex"),
+    "complex": (lambda: tensors(**{"layers.0.bias": np.zeros(2, np.complex64)}), "is complex64"),
+    "doubles": (lambda: tensors(**{"layers.0.bias": np.full(2, 1e300)}), r"float64 \[2\] there and float32"),
+    "a byte each": (raw(entry("a", 0, 2, dtype="F8_E4M3"), bytes(2)), "a is float8_e4m3fn"),
+    "half a byte each": (raw(entry("layers.0.bias", 0, 1, dtype="F4"), bytes(1)), "of another flow|can't be read"),
+    "a type that there isn't": (raw(entry("a", 0, 8, dtype="F99"), bytes(8)), "can't be read"),
+    "a name of a megabyte": (lambda: tensors(**{"a" * 10**6: np.zeros(2)}), "aaa … is float64"),
+    "a million dimensions": (raw(entry("a", 0, 4, (1,) * 10**6), bytes(4)), "of another flow|can't be read"),
 }
 
 
@@ -163,6 +173,13 @@ def test_a_plugin_that_is_missing_is_named(run: Path, read: Damage) -> None:
     assert "made with the plugins of flowkit-nowhere 1.2.3, which isn't installed" in refused(lambda: read(run))
 
 
+@pytest.mark.parametrize("lock", [{"x" * 10**6: "1"}, {"flowkit-nowhere": "1" * 10**6}])
+def test_a_lock_of_much_text_is_shortened(run: Path, lock: dict[str, str]) -> None:
+    write_lock(run, **lock)
+    text = refused(lambda: Flow.load(run))
+    assert "isn't installed" in text and len(text) < 2000
+
+
 def test_another_version_of_a_plugin_is_a_warning(run: Path) -> None:
     write_lock(run, flowkit="99.0.0")
     with pytest.warns(VersionWarning, match=r"made with flowkit 99\.0\.0; .* is installed"):
@@ -182,75 +199,68 @@ def checkpoint(run: Path) -> Path:
     return run / "checkpoints" / "last.ckpt"
 
 
-def edited(change: Callable[[dict[str, Any]], Any]) -> Damage:
-    """The run's own checkpoint with a change."""
+def edited(**replace: torch.Tensor | None) -> Damage:
+    """The run's own checkpoint with some tensors replaced or, None, left out; ``__`` stands for a slash."""
 
     def damage(file: Path) -> None:
-        content = torch.load(file, weights_only=True)
-        change(content)
-        torch.save(content, file)
+        content = load_file(file) | {name.replace("__", "/"): tensor for name, tensor in replace.items()}
+        save_file({name: tensor for name, tensor in content.items() if tensor is not None}, file)
 
     return damage
 
 
-def pickled(protocol: int) -> Damage:
-    return lambda file: file.write_bytes(pickle.dumps(Evil(file.parent / "owned"), protocol))
+def without(part: str) -> Damage:
+    def damage(file: Path) -> None:
+        save_file({name: tensor for name, tensor in load_file(file).items() if not name.startswith(part)}, file)
+
+    return damage
 
 
-def in_a_zip(file: Path) -> None:
+def row(column: int, value: float) -> Damage:
+    def damage(file: Path) -> None:
+        rows = load_file(file)["rows"]
+        rows[1, column] = value
+        edited(rows=rows)(file)
+
+    return damage
+
+
+def pickled(file: Path) -> None:
+    """What a checkpoint used to be, of torch's."""
     torch.save({"state_dict": {}, "callbacks": Evil(file.parent / "owned")}, file)
 
 
-def legacy(file: Path) -> None:
-    torch.save({"callbacks": Evil(file.parent / "owned")}, file, _use_new_zipfile_serialization=False)
-
-
-def unpickled(file: Path) -> None:
-    """A pickle of a name that torch's own unpickler knows, called with what it shouldn't be."""
-    torch.save({}, file)
-    with zipfile.ZipFile(file) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, content in members.items():
-            payload = b"cposix\nsystem\n(S'touch owned'\ntR."
-            archive.writestr(name, payload if name.endswith("data.pkl") else content)
-
-
-def zip_bomb(file: Path) -> None:
-    torch.save(torch.zeros(10), file)
-    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("archive/data/1", bytes(2**28))
-
-
+NOT_OF_THIS_RUN = "isn't one of this run"
 CHECKPOINTS: dict[str, tuple[Damage, str]] = {
-    "pickle": (pickled(2), "can't be read"),
-    "pickle, protocol 5": (pickled(5), "can't be read"),
-    "pickle in a zip": (in_a_zip, "can't be read"),
-    "legacy pickle": (legacy, "can't be read"),
-    "pickled call": (unpickled, "can't be read"),
-    "zip bomb": (zip_bomb, "can't be read"),
+    "pickle": (lambda file: file.write_bytes(pickle.dumps(Evil(file.parent / "owned"))), "can't be read"),
+    "torch's pickle": (pickled, "can't be read"),
     "truncated": (lambda file: file.write_bytes(file.read_bytes()[:1000]), "can't be read"),
     "empty": (lambda file: file.write_bytes(b""), "can't be read"),
-    "a tensor": (lambda file: torch.save(torch.zeros(3), file), "isn't one of this run"),
-    "nothing": (lambda file: torch.save({}, file), "isn't one of this run"),
-    "no weights": (edited(lambda content: content.pop("state_dict")), "isn't one of this run"),
-    "no optimizer": (edited(lambda content: content.pop("optimizer_states")), "isn't one of this run"),
-    "weights of another flow": (
-        edited(lambda content: content["state_dict"].update({"flow.layers.0.bias": torch.zeros(3)})),
-        "isn't one of this run",
-    ),
-    "best weights of another flow": (
-        edited(lambda content: content["callbacks"]["Validation"]["weights"].update(x=torch.zeros(3))),
-        "isn't one of this run",
-    ),
-    "average of another flow": (
-        edited(lambda content: content["callbacks"]["Average"].update(weights={})),
-        "isn't one of this run",
-    ),
-    "a callback without its state": (
-        edited(lambda content: content["callbacks"].update(Validation={})),
-        "holds no validated weights",
-    ),
+    "nothing": (lambda file: file.write_bytes(raw({})), "no rows"),
+    "no weights": (without("weights"), NOT_OF_THIS_RUN),
+    "no average": (without("average"), NOT_OF_THIS_RUN),
+    "no best weights": (without("best"), NOT_OF_THIS_RUN),
+    "weights of another flow": (edited(weights__x=torch.zeros(3)), "weights/x is float32 [3] there and missing"),
+    "weights of another shape": (edited(**{"weights/layers.0.bias": torch.zeros(1)}), NOT_OF_THIS_RUN),
+    "weights that are not finite": (edited(**{"best/layers.0.bias": torch.full((2,), math.nan)}), "holds NaN"),
+    "half of the optimizer": (edited(optimizer__0__exp_avg=None), "optimizer/0/exp_avg is missing"),
+    "another optimizer": (edited(optimizer__0__exp_inf=torch.zeros(2)), NOT_OF_THIS_RUN),
+    "a state that is too short": (edited(optimizer__0__exp_avg=torch.zeros(1)), "float32 [1] there and float32 [2]"),
+    "a state of a parameter too many": (edited(optimizer__2__step=torch.ones(())), NOT_OF_THIS_RUN),
+    "a step before the first": (edited(optimizer__0__step=torch.tensor(-1.0)), "is not a step of its epochs"),
+    "a step after the last": (edited(optimizer__0__step=torch.tensor(5.0)), "is not a step of its epochs"),
+    "a step that is no number": (edited(optimizer__0__step=torch.tensor(math.nan)), "is not a step of its epochs"),
+    "no rows": (edited(rows=None), "no rows"),
+    "rows of none": (edited(rows=torch.zeros(0, 6, dtype=torch.float64)), "no rows"),
+    "rows that are a number": (edited(rows=torch.tensor(1.0, dtype=torch.float64)), "no rows"),
+    "rows in float32": (edited(rows=torch.ones(2, 6)), "no rows"),
+    "rows of other columns": (edited(rows=torch.ones(2, 5, dtype=torch.float64)), "no rows"),
+    "a row of another epoch": (row(0, 1e300), "its row 2 is not that of step 4"),
+    "a row of another step": (row(1, 5), "its row 2 is not that of step 4"),
+    "a row without an epoch": (row(0, math.nan), "its row 2 is not that of step 4"),
+    "a row that is not finite": (row(3, math.nan), "its row 2 is not finite"),
+    "a validation that is not finite": (row(4, -math.inf), "its row 2 is not finite"),
+    "a name of a megabyte": (edited(**{"x" * 10**6: torch.zeros(1)}), NOT_OF_THIS_RUN),
 }
 
 

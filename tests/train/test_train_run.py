@@ -86,11 +86,10 @@ def test_results_are_those_of_the_weights(finished: Path) -> None:
 
 
 def test_the_weights_are_the_average(finished: Path) -> None:
-    checkpoint = torch.load(finished / "checkpoints" / "last.ckpt", weights_only=True)
+    checkpoint = load_file(finished / "checkpoints" / "last.ckpt")
     weights = load_file(finished / "weights.safetensors")  # the last epoch was the best
-    average, raw = checkpoint["callbacks"]["Average"]["weights"], checkpoint["state_dict"]
-    assert all((weights[name] == average[name]).all() for name in weights)
-    assert any((weights[name] != raw[f"flow.{name}"]).any() for name in weights)
+    assert all((weights[name] == checkpoint[f"average/{name}"]).all() for name in weights)
+    assert any((weights[name] != checkpoint[f"weights/{name}"]).any() for name in weights)
 
 
 def test_the_training_figure_is_the_mean_loss_of_the_steps(tmp_path: Path, make_spec: MakeSpec) -> None:
@@ -138,7 +137,15 @@ def interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("overrides", [(), ("train.ema=null", "train.validate_every=3", "train.warmup=7")])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("train.ema=null", "train.validate_every=3", "train.warmup=7"),
+        ("train.optimizer.name=adamax", "train.schedule=constant"),
+        ("train.optimizer.name=sgd",),
+    ],
+)
 @pytest.mark.parametrize("step", [0, 3, 10, 17])
 def test_a_killed_and_resumed_run_gives_the_numbers_of_an_uninterrupted_one(
     tmp_path: Path, make_spec: MakeSpec, killed_at: Any, overrides: tuple[str, ...], step: int
@@ -197,28 +204,12 @@ def test_ctrl_c_leaves_a_run_that_resumes_and_python_as_it_was(
     assert resume(tmp_path / "run").epochs == 4
 
 
-def test_a_checkpoint_is_loaded_without_running_what_it_pickles(
-    tmp_path: Path, make_spec: MakeSpec, killed_at: Any
-) -> None:
-    class Evil:
-        def __reduce__(self) -> Any:
-            return (Path.touch, (tmp_path / "owned",))
-
-    with killed_at(7):
-        train(make_spec(), tmp_path / "run")
-    file = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    torch.save({**torch.load(file, weights_only=True), "evil": Evil()}, file)
-    with pytest.raises(RunError, match=r"last\.ckpt can't be read"):
-        resume(tmp_path / "run")
-    assert not (tmp_path / "owned").exists()
-
-
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, make_spec: MakeSpec, killed_at: Any) -> None:
     with killed_at(7):
         train(make_spec(), tmp_path / "run")
     file = tmp_path / "run" / "checkpoints" / "last.ckpt"
     file.write_bytes(file.read_bytes()[:-200])
-    with pytest.raises(RunError, match=r"last\.ckpt can't be read: remove it"):
+    with pytest.raises(RunError, match=r"last\.ckpt can't be read .*: remove it"):
         resume(tmp_path / "run")
     file.unlink()
     assert resume(tmp_path / "run").epochs == 4

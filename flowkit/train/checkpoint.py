@@ -1,0 +1,145 @@
+"""checkpoints/last.ckpt: where a run stands after an epoch. A safetensors file; nothing in it is pickled.
+
+- rows: metrics.csv, float64 [epochs, 6], NaN where there was no validation
+- weights/NAME, average/NAME, best/NAME: of the flow, of its moving average, of the best epoch
+- optimizer/INDEX/KEY: what the optimizer keeps of the parameter of that index
+
+Everything else follows from these and the spec. A file that says anything else is refused before it is used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.errors import RunError
+from flowkit.flow.saving import check_tensors, read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from flowkit.train.module import Fitting
+
+ANEW = "remove it, and the run begins anew"
+
+
+class Row(TypedDict):
+    """A line of metrics.csv: one epoch, counted from 1; step and lr are those of its last step."""
+
+    epoch: int
+    step: int
+    lr: float
+    train: float
+    val: float | None
+    seconds: float
+
+
+COLUMNS = list(Row.__annotations__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run after an epoch; ``average`` is empty for a run without, ``best`` before the first validation."""
+
+    rows: list[Row]
+    weights: dict[str, Tensor]
+    average: dict[str, Tensor]
+    best: dict[str, Tensor]
+    optimizer: dict[int, dict[str, Tensor]]
+
+    @property
+    def steps(self) -> int:
+        """All steps so far."""
+        return self.rows[-1]["step"]
+
+    def write(self, path: Path) -> None:
+        """Replace the file."""
+        values = [[math.nan if value is None else value for value in row.values()] for row in self.rows]
+        parts = {"weights": self.weights, "average": self.average, "best": self.best}
+        parts |= {f"optimizer/{index}": state for index, state in self.optimizer.items()}
+        write_tensors({"rows": torch.tensor(values, dtype=torch.float64), **_joined(parts)}, path)
+
+
+def read_checkpoint(path: Path, fitting: Fitting) -> Checkpoint:
+    """What ``Checkpoint.write`` wrote. Raises RunError if it is anything but a checkpoint of this training."""
+    try:
+        tensors = read_tensors(path)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} can't be read ({error}): {ANEW}") from error
+    try:
+        rows = _rows(tensors.pop("rows", None), fitting)
+        _check(tensors, rows, fitting)
+    except ValueError as error:
+        raise RunError(f"{path} isn't one of this run ({error}): {ANEW}") from error
+    weights, average, best = (_below(f"{part}/", tensors) for part in ("weights", "average", "best"))
+    states = {i: _below(f"optimizer/{i}/", tensors) for i, _ in enumerate(fitting.flow.parameters())}
+    return Checkpoint(rows, weights, average, best, {i: state for i, state in states.items() if state})
+
+
+def standing(rows: Sequence[Row]) -> tuple[float, int, int]:
+    """The least validation figure, its epoch, and how many came after it. ∞, 0 and 0 before the first."""
+    figures = [(row["val"], row["epoch"]) for row in rows if row["val"] is not None]
+    best, best_epoch = min(figures, default=(math.inf, 0))
+    return best, best_epoch, sum(epoch > best_epoch for _, epoch in figures)
+
+
+def _rows(table: Tensor | None, fitting: Fitting) -> list[Row]:
+    shape = [] if table is None else list(table.shape)
+    if table is None or table.dtype != torch.float64 or shape[1:] != [len(COLUMNS)] or shape[0] == 0:
+        raise ValueError("it holds no rows of metrics")
+    rows = [dict(zip(COLUMNS, values, strict=True)) for values in table.tolist()]
+    for epoch, row in enumerate(rows, 1):
+        if (row["epoch"], row["step"]) != (epoch, epoch * fitting.steps_an_epoch):
+            raise ValueError(f"its row {epoch} is not that of step {epoch * fitting.steps_an_epoch}")
+        if not all(math.isfinite(value) or (name == "val" and math.isnan(value)) for name, value in row.items()):
+            raise ValueError(f"its row {epoch} is not finite")
+    return [_row(**row) for row in rows]
+
+
+def _row(epoch: float, step: float, lr: float, train: float, val: float, seconds: float) -> Row:
+    known = None if math.isnan(val) else val
+    return Row(epoch=int(epoch), step=int(step), lr=lr, train=train, val=known, seconds=seconds)
+
+
+def _check(tensors: Mapping[str, Tensor], rows: list[Row], fitting: Fitting) -> None:
+    """Raises ValueError unless there are all the tensors that this training keeps, and no others."""
+    weights = fitting.flow.state_dict()
+    parts = {"weights": weights}
+    if fitting.settings.ema is not None:
+        parts["average"] = weights
+    if any(row["val"] is not None for row in rows):
+        parts["best"] = weights
+    there = {name.rpartition("/")[0] for name in tensors}
+    for index, parameter in enumerate(fitting.flow.parameters()):
+        if (part := f"optimizer/{index}") in there:  # there is none of a parameter that never had a gradient
+            parts[part] = _state(parameter, fitting)
+            step = tensors.get(f"{part}/step")
+            if step is not None and not ((step >= 1) & (step <= rows[-1]["step"])).all():
+                raise ValueError(f"{part}/step is not a step of its epochs")
+    check_tensors(tensors, _joined(parts))
+
+
+def _state(parameter: nn.Parameter, fitting: Fitting) -> dict[str, Tensor]:
+    """What the optimizer keeps of a parameter: names, shapes and types."""
+    probe = nn.Parameter(torch.zeros_like(parameter))
+    probe.grad = torch.zeros_like(probe)
+    optimizer = fitting.optimizer([probe])
+    optimizer.step()
+    return tensors_of(optimizer.state[probe])
+
+
+def tensors_of(state: Mapping[str, object]) -> dict[str, Tensor]:
+    """The tensors of what an optimizer keeps of a parameter."""
+    return {key: value for key, value in state.items() if isinstance(value, Tensor)}
+
+
+def _joined(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
