@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from flowkit.flow import Base, Bijector, Conditioner, Transformer
 from flowkit.testing import BaseSubject, BijectorSubject, ConditionerSubject, TransformerSubject, check
