@@ -6,13 +6,12 @@ import math
 
 import torch
 from torch import Tensor
-from torch.func import jacrev
 
 from flowkit.flow import Base, StandardNormal
-from flowkit.testing.compare import LOG_DET_TOLERANCE
+from flowkit.testing.compare import LOG_DET_TOLERANCE, jacobian
 from flowkit.testing.subjects import BaseSubject, NotApplicable
 
-POINTS = {1: 20001, 2: 401}
+POINTS = {1: 20001, 2: 301}
 """Points along each axis of the quadrature, by the event's size."""
 
 
@@ -44,26 +43,33 @@ def _compare(base: Base, eps: Tensor, tolerance: float) -> Tensor:
 
 
 def _slogdet(base: Base, eps: Tensor) -> tuple[Tensor, Tensor]:
-    size = eps.numel()
-    jacobian = jacrev(base.from_noise)(eps[None]).reshape(size, size)
-    sign, log_det = torch.linalg.slogdet(jacobian)
+    sign, log_det = torch.linalg.slogdet(jacobian(base.from_noise, eps[None]))
     return sign, log_det
 
 
-@torch.no_grad()
 def normalized(subject: BaseSubject) -> None:
-    """∫ p(z) dz = 1 to 1e-3, by quadrature, for events of one or two values."""
+    """∫ p(z) dz = 1 to 1e-3, by quadrature, for events of one or two values.
+
+    Where p jumps, a sum over a grid depends on where the grid lies: by as much it may be off.
+    """
     base = subject.module()
-    size = math.prod(base.event_shape)
-    if size not in POINTS:
+    if math.prod(base.event_shape) not in POINTS:
         raise NotApplicable("the integral is taken for events of one or two values")
+    integrals = torch.stack([_integral(base, shift) for shift in (0.125, 0.375, 0.625, 0.875)])
+    integral, spread = integrals.mean().item(), (integrals.max() - integrals.min()).item()
+    assert abs(integral - 1) <= 1e-3 + spread, f"the density integrates to {integral:.6g}, not 1"
+
+
+@torch.no_grad()
+def _integral(base: Base, shift: float) -> Tensor:
+    """The sum over a grid on the whole line, heavy tails included, that begins at this part of a step."""
+    size = math.prod(base.event_shape)
     n = POINTS[size]
-    angle = math.pi * ((torch.arange(n, dtype=torch.float64) + 0.5) / n - 0.5)
-    z, weight = angle.tan(), math.pi / n / angle.cos().square()  # the whole line, heavy tails included
+    angle = math.pi * ((torch.arange(n, dtype=torch.float64) + shift) / n - 0.5)
+    z, weight = angle.tan(), math.pi / n / angle.cos().square()
     points = torch.stack(torch.meshgrid(*[z] * size, indexing="ij"), -1).reshape(-1, *base.event_shape)
     weights = torch.stack(torch.meshgrid(*[weight] * size, indexing="ij"), -1).prod(-1).flatten()
-    integral = (base.log_prob(points).exp() * weights).sum().item()
-    assert abs(integral - 1) <= 1e-3, f"the density integrates to {integral:.6g}, not 1"
+    return (base.log_prob(points).exp() * weights).sum()
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter, methodcaller
 
 import torch
@@ -29,9 +29,16 @@ def shapes(subject: ModuleSubject) -> None:
     module = subject.module()
     for n in (0, 1, 3):
         for call in subject.calls(module, n):
-            for (name, value), shape in zip(call(module).items(), call.returns.values(), strict=True):
+            for (name, value), shape in zip(_outputs(call, module, n), call.returns.values(), strict=True):
                 assert value.dim(), f"{name} is a single number: one for each row is wanted, as flatten(1).sum(1) gives"
                 equal_shapes(f"{name} for a batch of {n}", value.shape, (n, *shape))
+
+
+def _outputs(call: Call, module: nn.Module, n: int) -> Iterable[tuple[str, Tensor]]:
+    try:
+        return call(module).items()
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise AssertionError(f"{call.method} fails for a batch of {n}: {type(error).__name__}: {error}") from error
 
 
 def precision(subject: ModuleSubject) -> None:

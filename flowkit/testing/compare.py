@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 LOG_DET_TOLERANCE = 1e-9
@@ -24,6 +25,11 @@ def close(name: str, given: Tensor, expected: Tensor, tolerance: float) -> None:
     if given.numel():
         error = (given - expected).abs().max().item()
         assert error <= tolerance, f"{name}: off by {error:.3g}, more than {tolerance:.3g}"
+
+
+def jacobian(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
+    """∂ function / ∂ at, [outputs, inputs]. Not by torch.func, which refuses many a plugin's autograd.Function."""
+    return torch.autograd.functional.jacobian(function, at).reshape(-1, at.numel())
 
 
 def all_close(what: str, given: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:

@@ -26,7 +26,7 @@ def reach(subject: ConditionerSubject) -> None:
     (call,) = subject.calls(conditioner, 16)
     kept = call.inputs[0].requires_grad_()
     (theta,) = call(conditioner).values()
-    wanted = {"the kept part": kept, **dict(conditioner.named_parameters())}
+    wanted = {"the kept part": kept, **{n: p for n, p in conditioner.named_parameters() if p.requires_grad}}
     gradients = torch.autograd.grad(
         theta.square().sum(), list(wanted.values()), allow_unused=True, materialize_grads=True
     )

@@ -10,14 +10,29 @@ from torch import Tensor, nn
 
 from flowkit.plugin import Shape
 
+SINGLE = 2e-7
+"""Relative: what fp32 rounds away, a few times over."""
+ROUNDED = (
+    "half of the digits are right: is a constant rounded to fp32, as by torch.tensor(math.log(2))? math.log(2) is not"
+)
+
 Guess = tuple[Tensor, Tensor, str]
 """Two things that are equal if this is the mistake, and how to ask for it."""
 
 
-def explain(given: Tensor, expected: Tensor, event: Shape, module: nn.Module) -> str:
-    """The mistake that gives ``given`` instead of ``expected``, [rows] each, as a question; empty if none is known."""
+def explain(given: Tensor, expected: Tensor, event: Shape | None, module: nn.Module) -> str:
+    """The mistake that gives ``given`` instead of ``expected``, [rows] each, as a question; empty if none is known.
+
+    Without an event they are log-derivatives of single elements: nothing is summed, and there are no rows.
+    """
+    if not (given.isfinite().all() and expected.isfinite().all()):
+        return _not_finite(given, expected)
+    if ((given - expected).abs() <= SINGLE * expected.abs().clamp(min=1)).all():
+        return f"; {ROUNDED}"
+    summed = event is not None
+    event = (1,) if event is None else event
     for guesses in (
-        _reductions(given, expected),
+        _reductions(given, expected, summed),
         _factors(given, expected, event),
         _terms(given, expected, event, module),
     ):
@@ -27,9 +42,17 @@ def explain(given: Tensor, expected: Tensor, event: Shape, module: nn.Module) ->
     return ""
 
 
-def _reductions(given: Tensor, expected: Tensor) -> Iterator[Guess]:
+def _not_finite(given: Tensor, expected: Tensor) -> str:
+    if expected.isneginf().any():
+        return "; the map is not invertible there: does something clamp, round or cut off?"
+    if expected.isfinite().all() and given.isnan().any():
+        return "; is it the log of a negative number: log|det| and log|s| take the absolute value?"
+    return ""
+
+
+def _reductions(given: Tensor, expected: Tensor, summed: bool) -> Iterator[Guess]:
     yield given, torch.zeros_like(given), "it is 0: did you forget the term that depends on x or the parameters?"
-    if len(given) > 1:
+    if summed and len(given) > 1:
         advice = "reduce over the event only, flatten(1).sum(1)"
         yield given, expected.sum().expand_as(given), f"every row has the sum over the batch: {advice}"
         yield given, expected.mean().expand_as(given), f"every row has the mean over the batch: {advice}"

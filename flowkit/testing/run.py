@@ -81,11 +81,15 @@ def run_check(subject: Subject, name: str) -> Result:
 def explain(error: Exception) -> str:
     """What a check found; of an error that the plugin raised itself, also the line that it came from."""
     if isinstance(error, AssertionError) and str(error):
-        return str(error)
+        return f"{error}{'' if error.__cause__ is None else _place(error.__cause__)}"
+    said = str(error).strip().partition("\n")[0]  # torch goes on for pages
+    return f"{type(error).__name__}: {said}{_place(error)}"
+
+
+def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     frame = next((f for f in reversed(frames) if not f.filename.startswith(OURS)), frames[-1])
-    said = str(error).strip().partition("\n")[0]  # torch goes on for pages
-    return f"{type(error).__name__}: {said} ({frame.filename}:{frame.lineno}, in {frame.name})"
+    return f" ({frame.filename}:{frame.lineno}, in {frame.name})"
 
 
 def check(subject: Subject, slow: bool = False) -> None:

@@ -75,7 +75,7 @@ def _with_gradients(module: nn.Module, call: Call) -> list[Tensor]:
     inputs = [t.clone().requires_grad_() for t in call.inputs]
     output = module(*inputs)
     outputs = list(output) if isinstance(output, tuple) else [output]
-    wanted = [*inputs, *module.parameters()]
+    wanted = [*inputs, *(p for p in module.parameters() if p.requires_grad)]
     loss = sum(value.square().sum() for value in outputs)
     return outputs + list(torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True))
 

@@ -1,0 +1,133 @@
+"""Unusual plugins that are right, and that the conformance kit passes whatever the seed."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from flowkit.flow import Base, Bijector, Conditioner, Transformer
+from flowkit.testing import BaseSubject, BijectorSubject, ConditionerSubject, TransformerSubject, check
+
+
+class _Inverse(torch.autograd.Function):
+    """x of y = x + a tanh x by bisection, with the gradients of implicit functions; in the style torch.func refuses."""
+
+    @staticmethod
+    def forward(ctx, y, a):
+        low, high = y - a, y + a
+        for _ in range(60):
+            middle = (low + high) / 2
+            below = middle + a * torch.tanh(middle) < y
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        ctx.save_for_backward(middle, a)
+        return middle
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, a = ctx.saved_tensors
+        t = torch.tanh(x)
+        slope = 1 + a * (1 - t * t)
+        return gradient / slope, (-gradient * t / slope).sum(0)
+
+
+class Bisection(Bijector):
+    """No closed inverse."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.log_a = nn.Parameter(torch.zeros(event))
+
+    def forward_and_log_det(self, x, context=None):
+        return x + self.log_a.exp() * torch.tanh(x), self._log_det(x)
+
+    def inverse_and_log_det(self, y, context=None):
+        x = _Inverse.apply(y, self.log_a.exp())
+        return x, -self._log_det(x)
+
+    def _log_det(self, x):
+        return torch.log1p(self.log_a.exp() * (1 - torch.tanh(x).square())).flatten(1).sum(1)
+
+
+class FixedScale(Bijector):
+    """A parameter that is not trained."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.log_scale = nn.Parameter(torch.rand(event), requires_grad=False)
+        self.bias = nn.Parameter(torch.zeros(event))
+
+    def forward_and_log_det(self, x, context=None):
+        return x * self.log_scale.exp() + self.bias, x.new_zeros(x.shape[0]) + self.log_scale.sum()
+
+    def inverse_and_log_det(self, y, context=None):
+        return (y - self.bias) * (-self.log_scale).exp(), y.new_zeros(y.shape[0]) - self.log_scale.sum()
+
+
+class Sinh(Bijector):
+    """No parameters, and values that grow fast."""
+
+    def forward_and_log_det(self, x, context=None):
+        return x.sinh(), x.cosh().log().sum(1)
+
+    def inverse_and_log_det(self, y, context=None):
+        return y.asinh(), -torch.log1p(y.square()).sum(1) / 2
+
+
+class Leaky(Transformer):
+    """A kink at 0, where rounding may lead to the other side."""
+
+    n_params = 1
+
+    def forward(self, x, theta):
+        log_slope = (x < 0).to(x) * 2 * torch.tanh(theta[:, 0])
+        return x * log_slope.exp(), log_slope
+
+    def inverse(self, y, theta):
+        return self.forward(y, -theta)
+
+
+class FourierFeatures(Conditioner):
+    """Random frequencies that are saved and not trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.frequencies = nn.Parameter(torch.randn(3, 8), requires_grad=False)
+        self.last = nn.Linear(8, 4)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, kept, context=None):
+        return self.last((kept @ self.frequencies).cos()).unflatten(1, (2, 2))
+
+
+class Uniform(Base):
+    """A density with jumps."""
+
+    def log_prob(self, z):
+        return torch.where((z >= 0) & (z <= 1), 0.0, -math.inf).to(z).flatten(1).sum(1)
+
+    def from_noise(self, eps):
+        return torch.special.ndtr(eps)
+
+
+RIGHT = {
+    "bisection": lambda seed: BijectorSubject(lambda: Bisection((3,)), seed=seed),
+    "fixed-scale": lambda seed: BijectorSubject(lambda: FixedScale((4,)), seed=seed),
+    "sinh": lambda seed: BijectorSubject(lambda: Sinh((3,)), seed=seed),
+    "leaky": lambda seed: TransformerSubject(Leaky, seed=seed),
+    "fourier-features": lambda seed: ConditionerSubject(FourierFeatures, (3,), (2, 2), seed=seed),
+    "uniform": lambda seed: BaseSubject(lambda: Uniform((2,)), seed=seed),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_passes(name):
+    check(RIGHT[name](0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RIGHT)
+def test_passes_with_any_seed(name):
+    for seed in range(1, 31):
+        check(RIGHT[name](seed))

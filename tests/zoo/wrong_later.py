@@ -1,0 +1,247 @@
+"""Wrong plugins that are right in every single call on usual data: what is wrong shows later, elsewhere, or far out."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from flowkit.flow import Base, Bijector, StandardNormal
+from flowkit.plugin import Arrays
+from flowkit_glow.actnorm import ActNorm
+from flowkit_glow.affine import Affine
+from flowkit_glow.mlp import MLP
+from flowkit_glow.permute import Permute
+from tests.zoo.wrong_parts import _Points
+from tests.zoo.zoo import wrong
+
+
+class _Around(Bijector):
+    """A layer around actnorm."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.inner = ActNorm(event)
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None):
+        return self.inner.forward_and_log_det(x)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None):
+        return self.inner.inverse_and_log_det(y)
+
+
+# Bijectors
+
+
+@wrong("bijector", "far", "is something clamped")
+class ClampsItsInput(_Around):
+    """A clamp against outliers: two events beyond it have the same latent."""
+
+    def forward_and_log_det(self, x, context=None):
+        return super().forward_and_log_det(x.clamp(-8, 8))
+
+
+@wrong("bijector", "single_precision", "of very different sizes")
+class LogOfTheProduct(_Around):
+    """log ∏ s by way of the product, which fp32 can't hold where fp64 still can."""
+
+    def forward_and_log_det(self, x, context=None):
+        y, log_det = super().forward_and_log_det(x)
+        return y, (log_det - 120).exp().log() + 120
+
+
+@wrong("bijector", "caches", "is something kept from an earlier call", seen="mj-will/nessai#167", event=(4,))
+class KeepsTheInverse(Bijector):
+    """The inverse of W is computed at the first evaluation, and kept while W is trained or loaded."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.weight = nn.Parameter(torch.eye(event[0]))
+        self.inverted = None
+
+    def forward_and_log_det(self, x, context=None):
+        return x @ self.weight.T, x.new_zeros(x.shape[0]) + torch.linalg.slogdet(self.weight).logabsdet
+
+    def inverse_and_log_det(self, y, context=None):
+        if torch.is_grad_enabled():
+            inverse = torch.linalg.inv(self.weight)
+        else:
+            inverse = self.inverted = torch.linalg.inv(self.weight) if self.inverted is None else self.inverted
+        return y @ inverse.T, y.new_zeros(y.shape[0]) - torch.linalg.slogdet(self.weight).logabsdet
+
+
+@wrong("bijector", "initialize_saved", "neither parameter nor buffer")
+class ScaleInAFloat(_Around):
+    """What initialize measures is kept as a number of Python: a loaded model is another one."""
+
+    scale = 1.0
+
+    def initialize(self, x, context=None):
+        self.scale = 1 / (x.std(correction=0).item() or 1.0)
+
+    def forward_and_log_det(self, x, context=None):
+        y, log_det = super().forward_and_log_det(x * self.scale)
+        return y, log_det + math.prod(self.event_shape) * math.log(self.scale)
+
+    def inverse_and_log_det(self, y, context=None):
+        x, log_det = super().inverse_and_log_det(y)
+        return x / self.scale, log_det - math.prod(self.event_shape) * math.log(self.scale)
+
+
+@wrong("bijector", "initialize_saved", "use copy_")
+class MakesNewParameters(_Around):
+    """initialize makes a parameter instead of setting the one that is there: an optimizer trains the old one."""
+
+    def initialize(self, x, context=None):
+        self.inner.bias = nn.Parameter(-x.movedim(1, -1).flatten(0, -2).mean(0))
+
+
+@wrong("bijector", "freeze", "frozen again")
+class FreezesOnce(_Around):
+    """freeze keeps what it gave: exported again after more training, it is the old model."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.frozen = []
+
+    def freeze(self):
+        self.frozen = self.frozen or [copy.deepcopy(self.inner)]
+        return self.frozen[0]
+
+
+@wrong("bijector", "layout", "does it use view", event=(2, 2, 4))
+class NeedsContiguousMemory(_Around):
+    """view, where the layer before gives channels_last or a slice."""
+
+    def forward_and_log_det(self, x, context=None):
+        return super().forward_and_log_det(x.view(x.shape[0], 16).view(x.shape))
+
+
+@wrong("bijector", "settings", "seeds the random generator of torch")
+class SeedsTheWorld(Permute):
+    """Its permutation is the same each time, because torch.manual_seed makes everything the same each time."""
+
+    def __init__(self, event):
+        torch.manual_seed(0)
+        super().__init__(event, "random")
+
+
+@wrong("bijector", "pure", "every call writes into")
+class ReusesItsOutput(_Around):
+    """Evaluation writes into one tensor, again and again: the latents of the batch before change."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.output = None
+
+    def forward_and_log_det(self, x, context=None):
+        y, log_det = super().forward_and_log_det(x)
+        if torch.is_grad_enabled():
+            return y, log_det
+        self.output = y if self.output is None or self.output.shape != y.shape else self.output.copy_(y)
+        return self.output, log_det
+
+
+@wrong("bijector", "batch_independence", "a batch of 65")
+class DropsTheLastChunk(_Around):
+    """Works through large batches in chunks, and for what is left over it takes the first rows."""
+
+    def forward_and_log_det(self, x, context=None):
+        y, log_det = super().forward_and_log_det(x)
+        return torch.cat([y[:64], y[: max(0, x.shape[0] - 64)]]), log_det
+
+
+# Transformers
+
+
+@wrong("transformer", "far", "is something clamped")
+class ClampsItsInverse(Affine):
+    """A clamp that keeps samples in a likely range: an event outside of it doesn't come back."""
+
+    def inverse(self, y, theta):
+        x, log_derivative = super().inverse(y, theta)
+        return x.clamp(-20, 20), log_derivative
+
+
+@wrong("transformer", "extremes", r"forward at .θ. = 50 in torch.float32: .* is not finite")
+class EpsilonBelowRounding(Affine):
+    """log(1 + ε - tanh²): the ε that saves it in fp64 is lost in fp32, and the log-derivative is -∞."""
+
+    def forward(self, x, theta):
+        y, log_derivative = super().forward(x, theta)
+        return y, log_derivative + 1e-20 * (1 + 1e-12 - torch.tanh(theta[:, 0]).square()).log()
+
+
+# Conditioners
+
+
+@wrong("conditioner", "initialize_saved", "neither parameter nor buffer")
+class MeanInAFloat(MLP):
+    """The mean of the first batch is subtracted from what it reads, and not saved."""
+
+    mean = 0.0
+
+    def initialize(self, kept, context=None):
+        self.mean = kept.mean().item()
+
+    def forward(self, kept, context=None):
+        return super().forward(kept - self.mean, context)
+
+
+# Bases
+
+
+@wrong("base", "tails", "a distribution function is 1 there by rounding")
+class QuantilesOfRoundedNumbers(Base):
+    """Logistic noise by log u/(1 - u): u is 1 in fp32, for noise beyond 5.4, and the sample infinite."""
+
+    def log_prob(self, z):
+        return (-z - 2 * nn.functional.softplus(-z)).flatten(1).sum(1)
+
+    def from_noise(self, eps):
+        if eps.dtype == torch.float64:
+            return torch.special.log_ndtr(eps) - torch.special.log_ndtr(-eps)
+        return torch.special.ndtr(eps).logit()
+
+
+@wrong("base", "density", "from_noise folds", event=(3,))
+class FoldsTheLine(StandardNormal):
+    """Positive noise only, with the density of both signs."""
+
+    def from_noise(self, eps):
+        return eps.abs()
+
+
+# Datasets
+
+
+@wrong("dataset", "disjoint", "4 of the 104 events of test are in train too")
+class LeaksAFewRows(_Points):
+    """The parts overlap by some rows."""
+
+    def load(self, split):
+        x = self.points(1000)
+        return Arrays({"train": x[:800], "val": x[800:900], "test": x[[*range(900, 1000), 1, 2, 3, 4]]}[split])
+
+
+@wrong("dataset", "repeatable", "the other way round")
+class GeneratorOfTheInstance(_Points):
+    """One generator for all parts: what test is depends on what was loaded before."""
+
+    def __init__(self):
+        self.generator = np.random.default_rng(0)
+
+    def load(self, split):
+        return Arrays(self.generator.normal(size=(10, 2)))
+
+
+@wrong("dataset", "settings", "seeds the random generator of numpy")
+class SeedsWhatAllDrawFrom(_Points):
+    """np.random.seed in load: whoever draws afterwards draws the same again."""
+
+    def load(self, split):
+        np.random.seed(0)
+        return super().load(split)
