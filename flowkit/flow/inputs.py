@@ -11,6 +11,10 @@ from flowkit.errors import InputError
 from flowkit.plugin.config import Shape
 
 
+NO_MINIMUM = (torch.uint16, torch.uint32, torch.uint64)
+"""Types that torch can hold and convert, and do little else with."""
+
+
 def check_events(x: Tensor, event_shape: Shape, dtype: torch.dtype, levels: int | None) -> None:
     """Continuous events, [batch, *event_shape], in the flow's precision."""
     if not isinstance(x, Tensor):
@@ -28,7 +32,8 @@ def check_levels(x: Tensor, levels: int) -> None:
     """Integers 0 … levels - 1."""
     if x.numel() == 0 or (x.dtype == torch.uint8 and levels >= 256):
         return
-    low, high = x.min().item(), x.max().item()
+    whole = x.long() if x.dtype in NO_MINIMUM else x
+    low, high = whole.min().item(), whole.max().item()
     if low < 0 or high >= levels:
         raise InputError(f"x ranges from {low} to {high}; this flow's levels are 0 … {levels - 1}")
 

@@ -178,6 +178,16 @@ def test_integers_outside_the_levels(method, value, range_):
         getattr(flow, method)(torch.full((2, 1, 4, 4), value))
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int64])
+def test_integers_of_any_type(dtype):
+    flow = perturbed("image")
+    x = torch.randint(0, 17, (2, *flow.event_shape))
+    assert torch.equal(flow.score(x.to(dtype), seed=0), flow.score(x, seed=0))
+    assert all(torch.equal(*pair) for pair in zip(flow.encode(x.to(dtype)), flow.encode(x), strict=True))
+    with pytest.raises(InputError, match="x ranges from 17 to 17"):
+        flow.score(torch.full_like(x, 17).to(dtype))
+
+
 def test_a_flow_that_holds_no_numbers_has_a_precision_too():
     flow = Flow.from_spec({"flowkit": 1, "event": {"shape": [3]}, "flow": [{"use": "glow/permute"}]})
     for dtype in (torch.float32, torch.float64):
