@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Any
@@ -65,7 +67,8 @@ class Found:
     def load(self) -> Any:
         """The target class, imported if need be. Raises PluginError if that fails."""
         try:
-            return self.descriptor.load()
+            with redirect_stdout(sys.stderr):  # as for the plugin module
+                return self.descriptor.load()
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: a plugin may not end flowkit

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowkit.cli.plugins.columns import columns
+from flowkit.cli.terminal import echo
 
 if TYPE_CHECKING:
     from flowkit.plugin import Registry
@@ -36,8 +37,8 @@ def _namespaces(registry: Registry) -> None:
         (each.namespace, each.origin.distribution, each.origin.version, each.state, each.origin.summary)
         for each in claims
     ]
-    typer.echo(columns(("namespace", "distribution", "version", "state", "summary"), *rows))
-    typer.echo("\n`flowkit plugins show NAMESPACE` lists what one brings, `flowkit plugins list --all` what all bring.")
+    echo(columns(("namespace", "distribution", "version", "state", "summary"), *rows))
+    echo("\n`flowkit plugins show NAMESPACE` lists what one brings, `flowkit plugins list --all` what all bring.")
 
 
 def _plugins(registry: Registry) -> None:
@@ -46,6 +47,6 @@ def _plugins(registry: Registry) -> None:
         (each.name, each.kind, each.descriptor.likelihood, each.distribution, each.version, each.descriptor.summary)
         for each in sorted(found, key=lambda each: (each.kind, each.name))
     ]
-    typer.echo(columns(("name", "kind", "likelihood", "distribution", "version", "summary"), *rows))
+    echo(columns(("name", "kind", "likelihood", "distribution", "version", "summary"), *rows))
     for error in broken.values():
-        typer.echo(f"broken: {error}", err=True)
+        echo(f"broken: {error}", err=True)

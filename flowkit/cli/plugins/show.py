@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowkit.cli.plugins.columns import columns
+from flowkit.cli.terminal import echo
 
 if TYPE_CHECKING:
     from flowkit.plugin import Found, Registry
@@ -24,7 +25,7 @@ def show(
     from flowkit.plugin import Registry
 
     registry = Registry.discover()
-    typer.echo(_plugin(registry, registry.look_up(None, name)) if "/" in name else _namespace(registry, name))
+    echo(_plugin(registry, registry.look_up(None, name)) if "/" in name else _namespace(registry, name))
 
 
 def _namespace(registry: Registry, namespace: str) -> str:
