@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
+from importlib.metadata import Distribution, EntryPoint
 from typing import Any
 
 from flowkit.errors import PluginError
@@ -29,11 +29,14 @@ class Origin:
 
     @classmethod
     def of(cls, entry: EntryPoint) -> Origin:
-        """The distribution of an entry point. Its metadata may lack anything."""
-        if entry.dist is None:
-            return IN_PROCESS
+        """Who brings an entry point."""
+        return IN_PROCESS if entry.dist is None else cls.of_distribution(entry.dist)
+
+    @classmethod
+    def of_distribution(cls, distribution: Distribution) -> Origin:
+        """Its metadata may lack anything."""
         try:
-            metadata = entry.dist.metadata
+            metadata = distribution.metadata
             return cls(*(metadata[key] or missing for key, missing in METADATA.items()))
         except Exception:  # damaged, or not UTF-8
             return cls(*METADATA.values())

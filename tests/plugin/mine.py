@@ -143,12 +143,20 @@ class LastConfig(SplitConfig):
 
 
 class Last(Split):
+    """By a mask, whose values it asks for when it is built."""
+
+    first: Tensor
+    last: Tensor
+
     def __init__(self, event_shape: Shape, n: int = 1) -> None:
         super().__init__(event_shape)
         self.n = n
+        mask = torch.arange(event_shape[0]) >= event_shape[0] - n
+        self.register_buffer("first", (~mask).nonzero()[:, 0])
+        self.register_buffer("last", mask.nonzero()[:, 0])
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x[:, : -self.n], x[:, -self.n :]
+        return x[:, self.first], x[:, self.last]
 
     def merge(self, kept: Tensor, transformed: Tensor) -> Tensor:
         return torch.cat([kept, transformed], 1)

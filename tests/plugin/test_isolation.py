@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowkit.errors import PluginError, SpecError
-from flowkit.plugin import Registry
+from flowkit.plugin import Policy, Registry
 from flowkit.spec import read_spec
 from tests.plugin.sites import PLUGIN, install
 
@@ -130,6 +130,21 @@ def test_damaged_metadata(metadata: bytes | None, site: Path) -> None:
     path.unlink() if metadata is None else path.write_bytes(metadata)
     with pytest.raises(PluginError, match=r"plugin .bad. .a distribution without a name unknown, flowkit_bad"):
         Registry.discover().namespace("bad")
+
+
+@pytest.mark.parametrize("text", [b"[flowkit]\nbad\n", b"[flowkit]\nbad = \xff\n", b"[other]\nx\n[flowkit]\nbad = a\n"])
+def test_damaged_entry_points(text: bytes, site: Path) -> None:
+    install(site, "bad")
+    install(site, "good")
+    (site / "flowkit_bad-1.2.dist-info" / "entry_points.txt").write_bytes(text)
+    registry = Registry.discover()
+    assert registry.look_up("bijector", "good/shift").version == "1.2"
+    assert registry.look_up("bijector", "glow/actnorm").distribution == "flowkit"
+    (message,) = map(str, registry.installed()[1].values())
+    assert message.startswith("the entry points of flowkit-bad 1.2 can't be read (")
+    with pytest.raises(PluginError, match=r"flowkit-bad 1\.2"):
+        Registry.discover(Policy(strict=True))
+    Registry.discover(Policy(strict=True, allow=frozenset({"good"})))
 
 
 def test_a_failed_import_is_not_tried_again(site: Path) -> None:
