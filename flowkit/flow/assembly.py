@@ -40,15 +40,23 @@ def assemble(spec: model.Spec) -> list[Layer]:
 
 
 def count_parameters(spec: model.Spec) -> list[int]:
-    """Parameters of each step, counted without allocating them. What is repeated is built once for each shape."""
+    """Parameters of each step, counted without allocating them where that can be. What is repeated is built once a shape."""
     counts: dict[tuple[Path, Shape], int] = {}
     steps = walk(spec)
     for step in steps:
         if (step.path, step.input_shape) not in counts:
-            with torch.device("meta"):
-                layer = build(step, context_shape(spec.context))
+            layer = _unallocated(step, context_shape(spec.context))
             counts[step.path, step.input_shape] = sum(p.numel() for p in layer.parameters())
     return [counts[step.path, step.input_shape] for step in steps]
+
+
+def _unallocated(step: Step, context: Shape | None) -> Layer:
+    """The layer without its numbers. One that asks for a number while it is built, a mask's nonzero() say, has them."""
+    try:
+        with torch.device("meta"):
+            return build(step, context)
+    except PluginError:
+        return build(step, context)
 
 
 def build(step: Step, context: Shape | None) -> Layer:

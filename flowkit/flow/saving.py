@@ -146,6 +146,8 @@ def _field(value: Any, registry: Registry) -> Any:
     match value:
         case list() | tuple() | nn.ModuleList():
             return [_field(item, registry) for item in value]
+        case dict() | nn.ModuleDict():
+            return {key: _field(item, registry) for key, item in value.items()}
         case nn.Module():
             return _use(value, registry)
         case Use():

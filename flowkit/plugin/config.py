@@ -45,8 +45,14 @@ class Documented(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        """Raises TypeError for a field that holds a model with rules of its own."""
+        """Raises TypeError for a field that holds a model with rules of its own, or wouldn't be read back as it is."""
+        for name in cls.model_computed_fields:
+            raise TypeError(f"{cls.__name__}.{name}: a spec can't set a computed field: make it a property")
         for name, field in cls.model_fields.items():
+            if field.alias or field.validation_alias or field.serialization_alias or field.exclude:
+                raise TypeError(
+                    f"{cls.__name__}.{name}: specs read and write a field by its name: no alias, no exclude"
+                )
             for part in parts_of(field.annotation):
                 if isinstance(part, type) and issubclass(part, BaseModel) and not issubclass(part, Documented):
                     raise TypeError(f"{cls.__name__}.{name}: derive {part.__name__} from flowkit.plugin.PluginConfig")

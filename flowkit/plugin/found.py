@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
+from importlib.metadata import Distribution, EntryPoint
 from typing import Any
 
 from flowkit.errors import PluginError
@@ -27,11 +29,14 @@ class Origin:
 
     @classmethod
     def of(cls, entry: EntryPoint) -> Origin:
-        """The distribution of an entry point. Its metadata may lack anything."""
-        if entry.dist is None:
-            return IN_PROCESS
+        """Who brings an entry point."""
+        return IN_PROCESS if entry.dist is None else cls.of_distribution(entry.dist)
+
+    @classmethod
+    def of_distribution(cls, distribution: Distribution) -> Origin:
+        """Its metadata may lack anything."""
         try:
-            metadata = entry.dist.metadata
+            metadata = distribution.metadata
             return cls(*(metadata[key] or missing for key, missing in METADATA.items()))
         except Exception:  # damaged, or not UTF-8
             return cls(*METADATA.values())
@@ -65,7 +70,8 @@ class Found:
     def load(self) -> Any:
         """The target class, imported if need be. Raises PluginError if that fails."""
         try:
-            return self.descriptor.load()
+            with redirect_stdout(sys.stderr):  # as for the plugin module
+                return self.descriptor.load()
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: a plugin may not end flowkit

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -41,10 +43,11 @@ class Use:
         fields = {name: getattr(self.config, name) for name in type(self.config).model_fields}
         target = self.plugin.load()
         try:
-            return target(*shapes, **fields)
-        except FlowkitError:
+            with redirect_stdout(sys.stderr):  # stdout is the command's
+                return target(*shapes, **fields)
+        except (FlowkitError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: a plugin may not end flowkit
             raise PluginError(f"plugin {self.plugin} can't be built: {reason(error)}") from error
 
 
@@ -69,9 +72,9 @@ class Ref:
         fields = {key: item for key, item in value.items() if key != "use"}
         try:
             return Use(found, found.descriptor.config.model_validate(fields, context=info.context))
-        except ValidationError:
+        except (ValidationError, KeyboardInterrupt):
             raise
-        except Exception as error:  # a validator of the plugin's own that is broken
+        except BaseException as error:  # a validator of the plugin's own that is broken
             message = f"plugin {found} fails to read its fields: {reason(error)}"
             raise PydanticCustomError("broken_plugin", "{message}", {"message": message}) from error
 

@@ -6,9 +6,10 @@ import difflib
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 
 from flowkit.errors import PluginError
+from flowkit.plugin.failure import reason
 from flowkit.plugin.found import IN_PROCESS, Found, Origin
 from flowkit.plugin.loading import Plugins, load
 from flowkit.plugin.policy import ADVICE, FIRST_PARTY, Policy
@@ -55,12 +56,14 @@ class Claim:
 @dataclass
 class Registry:
     """The plugins that specs can name: those of ``entries``, keyed by namespace, as far as ``policy`` lets them in,
-    and those that were ``registered`` in this process, by full name.
+    and those that were ``registered`` in this process, by full name. ``damaged`` are distributions that may bring
+    some, but whose entry points can't be read.
     """
 
     entries: dict[str, list[EntryPoint]] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
     registered: dict[str, Found] = field(default_factory=dict)
+    damaged: dict[str, PluginError] = field(default_factory=dict)
     _loaded: dict[str, Plugins | PluginError] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -70,7 +73,10 @@ class Registry:
         The policy is by default that of the environment. Raises PluginError if it is strict and an installed plugin
         can't be used.
         """
-        registry = cls(_entries(), policy or Policy.from_environment(), dict(REGISTERED))
+        policy = policy or Policy.from_environment()
+        entries, damaged = _entries()
+        damaged = {name: error for name, error in damaged.items() if not policy.denied_by("", name)}
+        registry = cls(entries, policy, dict(REGISTERED), damaged)
         if registry.policy.strict:
             _, broken = registry.installed()
             if broken:
@@ -142,9 +148,12 @@ class Registry:
         return {name: each for name, each in self.registered.items() if _namespace(name) == namespace}
 
     def installed(self) -> tuple[list[Found], dict[str, PluginError]]:
-        """Every plugin that is let in, and for each namespace that can't be read, why. Imports all plugin modules."""
+        """Every plugin that is let in, and for each namespace or distribution that can't be read, why.
+
+        Imports all plugin modules.
+        """
         plugins: list[Found] = []
-        broken: dict[str, PluginError] = {}
+        broken = dict(self.damaged)
         for namespace in self.namespaces:
             try:
                 plugins += self.namespace(namespace).values()
@@ -200,11 +209,34 @@ class Registry:
         return near or f"{kind or 'plugin'}s installed: {_listed(self._names(kind, self.namespaces))}"
 
 
-def _entries() -> dict[str, list[EntryPoint]]:
+def _entries() -> tuple[dict[str, list[EntryPoint]], dict[str, PluginError]]:
+    """The entry points by namespace, and the distributions whose entry points can't be read."""
     entries: dict[str, list[EntryPoint]] = {}
-    for entry in entry_points(group=GROUP):
+    found, damaged = _found()
+    for entry in found:
         entries.setdefault(entry.name, []).append(entry)
-    return entries
+    return entries, damaged
+
+
+def _found() -> tuple[Iterable[EntryPoint], dict[str, PluginError]]:
+    try:
+        return entry_points(group=GROUP), {}
+    except Exception:  # importlib fails for all if one distribution's file is damaged
+        return _found_one_by_one()
+
+
+def _found_one_by_one() -> tuple[list[EntryPoint], dict[str, PluginError]]:
+    found: list[EntryPoint] = []
+    damaged: dict[str, PluginError] = {}
+    first = {Origin.of_distribution(each).distribution: each for each in reversed(list(distributions()))}
+    for name, distribution in first.items():
+        try:
+            found += distribution.entry_points.select(group=GROUP)
+        except Exception as error:
+            origin = Origin.of_distribution(distribution)
+            message = f"the entry points of {origin} can't be read ({reason(error)}): install it again"
+            damaged[name] = PluginError(message)
+    return found, damaged
 
 
 def _namespace(name: str) -> str:

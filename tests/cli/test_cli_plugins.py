@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -10,6 +11,7 @@ import flowkit
 from flowkit.cli.main import app
 from flowkit.plugin import Registry
 from flowkit.spec import read_spec
+from tests.plugin.sites import PLUGIN, install
 
 SUMMARY = "Normalizing flows from declarative specs, exported to ONNX in both directions"
 
@@ -45,6 +47,19 @@ def test_broken_plugins_are_named_and_the_rest_works(monkeypatch: pytest.MonkeyP
     out, err = run("list", "--all")
     assert "glow/squeeze" in out
     assert err.startswith("broken: plugin 'sad'") and "a_module_that_is_nowhere" in err
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--all"], ["show", "odd"], ["show", "odd/layer"]])
+def test_what_others_wrote_does_not_command_the_terminal(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = PLUGIN.replace("y = x + b.", "\\x1b[2Jy = x + b.").replace('"shift"', '"layer"')
+    install(tmp_path, "odd", module="odd_module", code=code)
+    (metadata,) = tmp_path.glob("*/METADATA")
+    metadata.write_text(metadata.read_text().replace("The odd.", "The \x1b[2J odd."))
+    monkeypatch.syspath_prepend(tmp_path)
+    out, _ = run(*arguments)
+    assert "\\x1b[2J" in out and "\x1b" not in out
 
 
 def test_the_plugins_of_a_namespace() -> None:

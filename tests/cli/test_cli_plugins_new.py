@@ -29,6 +29,7 @@ def new(*arguments: str) -> Result:
         ("flowkit-mine", "did you mean mine?"),
         ("flowkit_mine", "did you mean mine?"),
         ("a/b", "did you mean a_b?"),
+        ("mine_", "did you mean mine?"),  # no distribution may be called flowkit-mine_
         ("../up", "can't be a namespace"),
         ("été", "can't be a namespace"),
         ("3d", "can't be a namespace"),

@@ -96,6 +96,21 @@ class One(Elementwise):
         self.map = map
 
 
+class NamedConfig(BijectorConfig):
+    """Transformers with free parameters, each with a name."""
+
+    maps: dict[str, TransformerRef]
+    """The transformers."""
+
+
+class Named(Elementwise):
+    """Keeps what it builds by name."""
+
+    def __init__(self, event_shape: Shape, maps: dict[str, Any]) -> None:
+        super().__init__(event_shape, list(maps.values()))
+        self.maps = nn.ModuleDict(zip(maps, self._built, strict=True))
+
+
 class ShiftConfig(TransformerConfig):
     """y = x + by · θ."""
 
@@ -128,12 +143,20 @@ class LastConfig(SplitConfig):
 
 
 class Last(Split):
+    """By a mask, whose values it asks for when it is built."""
+
+    first: Tensor
+    last: Tensor
+
     def __init__(self, event_shape: Shape, n: int = 1) -> None:
         super().__init__(event_shape)
         self.n = n
+        mask = torch.arange(event_shape[0]) >= event_shape[0] - n
+        self.register_buffer("first", (~mask).nonzero()[:, 0])
+        self.register_buffer("last", mask.nonzero()[:, 0])
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x[:, : -self.n], x[:, -self.n :]
+        return x[:, self.first], x[:, self.last]
 
     def merge(self, kept: Tensor, transformed: Tensor) -> Tensor:
         return torch.cat([kept, transformed], 1)
@@ -192,6 +215,7 @@ PLUGINS = {
     "mine/scale": (ScaleConfig, Scale),
     "mine/elementwise": (ElementwiseConfig, Elementwise),
     "mine/one": (OneConfig, One),
+    "mine/named": (NamedConfig, Named),
     "mine/shift": (ShiftConfig, Shift),
     "mine/last": (LastConfig, Last),
     "mine/linear": (LinearConfig, Linear),
@@ -206,6 +230,7 @@ flow:
   - {use: mine/scale, factor: 0.5}
   - {use: mine/elementwise, maps: [{use: glow/affine, scale: [0.5, 2]}, {use: mine/shift, by: 2}]}
   - {use: mine/one, map: {use: spline/rational_quadratic, bins: 4}}
+  - {use: mine/named, maps: {first: {use: glow/affine, scale: [0.5, 2]}, then: {use: mine/shift, by: 2}}}
   - coupling: {use: mine/shift}
     conditioner: {use: mine/linear}
     split: {use: mine/last, n: 2}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowkit.errors import PluginError, SpecError
-from flowkit.plugin import Registry
+from flowkit.plugin import Policy, Registry
 from flowkit.spec import read_spec
 from tests.plugin.sites import PLUGIN, install
 
@@ -64,6 +64,26 @@ BROKEN = {
     "undefined": (PLUGIN.replace("BijectorConfig):", "BijectorConfig):\n    a: 'Nowhere'"), "type is not defined"),
 }
 
+BROKEN |= {
+    name: (
+        f"from pydantic import Field, computed_field\n{PLUGIN}".replace(
+            "BijectorConfig):", f"BijectorConfig):\n    {field}"
+        ),
+        *words,
+    )
+    for name, (field, *words) in {
+        "alias": ("a_: int = Field(1, alias='a')", "ShiftConfig.a_: ", "by its name"),
+        "second alias": ("a_: int = Field(1, validation_alias='a')", "ShiftConfig.a_: ", "by its name"),
+        "excluded": ("a: int = Field(1, exclude=True)", "ShiftConfig.a: ", "by its name"),
+        "computed": (
+            "@computed_field\n    def a(self) -> int:\n        return 1",
+            "ShiftConfig.a: ",
+            "make it a property",
+        ),
+    }.items()
+}
+"""Fields that a run would be saved without, or under another name: it couldn't be loaded."""
+
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_plugin_is_named(name: str, site: Path) -> None:
@@ -112,6 +132,21 @@ def test_damaged_metadata(metadata: bytes | None, site: Path) -> None:
         Registry.discover().namespace("bad")
 
 
+@pytest.mark.parametrize("text", [b"[flowkit]\nbad\n", b"[flowkit]\nbad = \xff\n", b"[other]\nx\n[flowkit]\nbad = a\n"])
+def test_damaged_entry_points(text: bytes, site: Path) -> None:
+    install(site, "bad")
+    install(site, "good")
+    (site / "flowkit_bad-1.2.dist-info" / "entry_points.txt").write_bytes(text)
+    registry = Registry.discover()
+    assert registry.look_up("bijector", "good/shift").version == "1.2"
+    assert registry.look_up("bijector", "glow/actnorm").distribution == "flowkit"
+    (message,) = map(str, registry.installed()[1].values())
+    assert message.startswith("the entry points of flowkit-bad 1.2 can't be read (")
+    with pytest.raises(PluginError, match=r"flowkit-bad 1\.2"):
+        Registry.discover(Policy(strict=True))
+    Registry.discover(Policy(strict=True, allow=frozenset({"good"})))
+
+
 def test_a_failed_import_is_not_tried_again(site: Path) -> None:
     install(site, "bad", code="import pathlib\npathlib.Path(__file__ + '.log').open('x').close()\nraise RuntimeError")
     registry = Registry.discover()
@@ -130,6 +165,39 @@ def test_what_a_plugin_prints_does_not_mix_with_the_output(site: Path, capsys: p
     install(site, "loud", code="print('hello')\n" + PLUGIN)
     Registry.discover().namespace("loud")
     assert capsys.readouterr() == ("", "hello\n")
+
+
+def test_nor_does_what_its_target_prints(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from flowkit.flow import Flow
+
+    install(site, "loud", code=PLUGIN.replace("nowhere:", "flowkit_target:"))
+    lines = "print('imported')", "class Shift:", "    def __init__(self, event_shape):", "        print('built')"
+    (site / "flowkit_target.py").write_text("\n".join(lines))
+    with pytest.raises(PluginError, match="must derive from"):
+        Flow.from_spec(spec("loud/shift"))
+    assert capsys.readouterr() == ("", "imported\nbuilt\n")
+
+
+@pytest.mark.parametrize(
+    ("config", "target", "words"),
+    [
+        (
+            "BijectorConfig):\n    @model_validator(mode='after')\n    def leave(self): exit(7)",
+            "",
+            "fails to read its fields: SystemExit: 7",
+        ),
+        ("BijectorConfig):", "class Shift:\n    def __init__(self, event_shape): exit(7)", "built: SystemExit: 7"),
+    ],
+)
+def test_a_plugin_does_not_end_flowkit(config: str, target: str, words: str, site: Path) -> None:
+    from flowkit.flow import Flow
+
+    code = PLUGIN.replace("BijectorConfig):", config).replace("nowhere:", "flowkit_target:")
+    install(site, "bad", code="from pydantic import model_validator\n" + code)
+    (site / "flowkit_target.py").write_text(target)
+    with pytest.raises((PluginError, SpecError)) as caught:
+        Flow.from_spec(spec("bad/shift"))
+    assert "plugin bad/shift (flowkit-bad 1.2)" in str(caught.value) and words in str(caught.value)
 
 
 def spec(*names: str) -> str:

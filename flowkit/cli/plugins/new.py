@@ -64,11 +64,12 @@ def _check(name: str) -> None:
     from flowkit.plugin import Registry
     from flowkit.plugin.descriptor import NAME
 
-    usable = re.sub(r"\W|-", "_", name.lower(), flags=re.ASCII).removeprefix("flowkit_")
+    usable = re.sub(r"\W|-", "_", name.lower(), flags=re.ASCII).removeprefix("flowkit_").rstrip("_")
     if name != usable or not NAME.fullmatch(name):
         advice = f"; did you mean {usable}?" if NAME.fullmatch(usable) else ""
         raise PluginError(
-            f"{name!r} can't be a namespace: lower case, a letter, then letters, digits, _, without flowkit_{advice}"
+            f"{name!r} can't be a namespace: lower case, a letter, then letters, digits, _ between them, "
+            f"without flowkit_{advice}"
         )
     if name in Registry.discover().entries or find_spec(f"flowkit_{name}"):
         raise PluginError(f"the namespace {name} is taken by a package that is installed here: choose another name")
