@@ -60,8 +60,9 @@ class RationalQuadratic(Transformer):
         qa = b.height * (s - b.d0) + rise * bend  # eq. 6-8: qa ξ² + qb ξ + qc = 0
         qb = b.height * b.d0 - rise * bend
         qc = -s * rise
-        root = (qb.square() - 4 * qa * qc).clamp(min=0).sqrt()
-        xi = (2 * qc / (-qb - root)).clamp(0, 1)  # the form that does not cancel; rounding may still leave the bin
+        root = (qb.square() - 4 * qa * qc).clamp(min=torch.finfo(y.dtype).tiny).sqrt()  # at 0 its gradient is infinite
+        xi = 2 * qc / (-qb - root)  # the form that does not cancel
+        xi = xi + (xi.clamp(0, 1) - xi).detach()  # rounding may still leave the bin, and must not take the gradient
         x = b.x + xi * b.width
         denominator = s + bend * xi * (1 - xi)
         return torch.where(inside, x, y), torch.where(inside, -_log_derivative(b, s, xi, denominator), 0)
