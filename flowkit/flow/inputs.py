@@ -10,7 +10,6 @@ from torch import Tensor
 from flowkit.errors import InputError
 from flowkit.plugin.config import Shape
 
-
 NO_MINIMUM = (torch.uint16, torch.uint32, torch.uint64)
 """Types that torch can hold and convert, and do little else with."""
 

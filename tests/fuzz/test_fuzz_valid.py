@@ -38,7 +38,11 @@ def test_many_specs(registry: Registry) -> None:
 
     def holds(case: tuple[dict[str, Any], Any, int]) -> None:
         spec, source, seed = case
-        strengths[check(source, registry, seed)] += 1
+        try:
+            strengths[check(source, registry, seed)] += 1
+        except Exception as error:
+            error.add_note(f"seed {seed} of {json.dumps(spec)}")  # hypothesis prints no names of plugins
+            raise
         distinct.add(json.dumps(spec, sort_keys=True))
         drawn.update(_named(spec))
 
