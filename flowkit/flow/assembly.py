@@ -40,7 +40,7 @@ def assemble(spec: model.Spec) -> list[Layer]:
 
 
 def count_parameters(spec: model.Spec) -> list[int]:
-    """Parameters of each step, counted without allocating them where that can be. What is repeated is built once a shape."""
+    """Parameters of each step, unallocated where that can be. What is repeated is built once for each shape."""
     counts: dict[tuple[Path, Shape], int] = {}
     steps = walk(spec)
     for step in steps:

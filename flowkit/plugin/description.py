@@ -6,6 +6,7 @@ import ast
 import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,21 @@ def field_schemas(config: type[BaseModel]) -> dict[str, dict[str, Any]]:
         whole = {}
     if "$ref" in whole:  # of a model that contains itself
         whole = {**whole["$defs"][whole["$ref"].rpartition("/")[2]], "$defs": whole["$defs"]}
-    return {name: whole.get("properties", {}).get(name, {}) for name in config.model_fields}
+    properties = _with_choices(whole.get("properties", {}), whole.get("$defs", {}))
+    return {name: properties.get(name, {}) for name in config.model_fields}
+
+
+def _with_choices(schema: Any, definitions: dict[str, Any]) -> Any:
+    """The schema with what an enum may be where it is used: its name in Python says nothing to who writes a spec."""
+    match schema:
+        case {"$ref": reference}:
+            definition = definitions[str(reference).rpartition("/")[2]]
+            return definition if {"enum", "const"} & definition.keys() else schema
+        case dict():
+            return {key: _with_choices(part, definitions) for key, part in schema.items()}
+        case list():
+            return [_with_choices(part, definitions) for part in schema]
+    return schema
 
 
 def in_words(schema: dict[str, Any]) -> str:
@@ -127,6 +142,10 @@ def spelled(value: Any) -> str:
             return str(value).lower()
         case float():
             return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+        case Enum():
+            return spelled(value.value)
+        case set() | frozenset():
+            return spelled(sorted(map(spelled, value)))
         case list() | tuple():
             return f"[{', '.join(map(spelled, value))}]"
         case dict():

@@ -35,24 +35,33 @@ EVENTS: tuple[tuple[Shape, ...], ...] = (
 )
 """Vectors, images with odd sides, images with even sides. Of each row the first that the plugin takes."""
 
+SMALL: tuple[Shape, ...] = ((2,), (1,))
+"""For bases beside these: their integral is taken for events of one or two values."""
+
 CONTEXT = (3,)
 """Of what is conditioned."""
 
 
 def plugin_subjects(
-    name: str, fields: Sequence[str] = (), event: Shape | None = None, seed: int = 0
+    name: str,
+    fields: Sequence[str] = (),
+    event: Shape | None = None,
+    seed: int = 0,
+    context: Shape | None = None,
 ) -> dict[str, Subject]:
     """What to check of the installed plugin ``namespace/name``, each with its title.
 
     ``fields`` are the plugin's, such as ``["scale=2"]``; what it requires beside them is guessed. ``event`` is the
-    event to check it on, instead of a vector and two images, as far as it takes them. Raises PluginError, and
-    SpecError if it takes none of them.
+    event to check it on, instead of a vector and two images, as far as it takes them. With ``context`` all is checked
+    in flows that are given one; conditioners are checked with and without in any case. Raises PluginError, and
+    SpecError if it takes none of the events.
     """
     registry = Registry.discover()
     found = registry.look_up(None, name)
     _check_guessed(found, fields)
     subjects: dict[str, Subject] = {}
-    for spec in _specs(found, fields, ((event,),) if event else EVENTS, registry):
+    rows = ((event,),) if event else (*EVENTS, SMALL) if found.kind == "base" else EVENTS
+    for spec in _conditional(found, _specs(found, fields, rows, registry), context):
         where = f"{list(spec.event.shape)}{', conditional' if spec.context else ''}"
         subjects[f"{name} in a spec, {where}"] = PluginSubject(partial(_same, spec), found)
         subjects |= {f"{part}, {where}": subject for part, subject in PARTS[found.kind](name, spec).items()}
@@ -73,7 +82,7 @@ def _check_guessed(found: Found, fields: Sequence[str]) -> None:
 
 
 def _specs(found: Found, fields: Sequence[str], rows: Sequence[Sequence[Shape]], registry: Registry) -> list[Spec]:
-    """A spec for each row of events, as far as the plugin takes any of it, and a conditional one."""
+    """A spec for each row of events, as far as the plugin takes any of it."""
     specs, refusal = [], None
     for row in rows:
         for shape, levels in product(row, (None, 256)):
@@ -84,10 +93,15 @@ def _specs(found: Found, fields: Sequence[str], rows: Sequence[Sequence[Shape]],
                 refusal = refusal or error
     if refusal and not specs:
         raise refusal
-    if found.kind == "dataset":
-        return specs[:1]
-    conditional = [specs[0].model_copy(update={"context": model.Context(shape=CONTEXT)})]
-    return specs + (conditional if found.kind == "conditioner" else [])
+    return specs[:1] if found.kind == "dataset" else specs
+
+
+def _conditional(found: Found, specs: list[Spec], context: Shape | None) -> list[Spec]:
+    """The specs with this context; without one, a conditioner's and one of them conditional."""
+    conditional = [each.model_copy(update={"context": model.Context(shape=context or CONTEXT)}) for each in specs]
+    if context:
+        return conditional
+    return specs + conditional[:1] if found.kind == "conditioner" else specs
 
 
 def _read(found: Found, event: dict[str, Any], fields: Sequence[str], registry: Registry) -> Spec:

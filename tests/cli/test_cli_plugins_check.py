@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from torch import Tensor
 from typer.testing import CliRunner
 
 import flowkit
 from flowkit.cli.main import app
-from flowkit.plugin import BijectorConfig
+from flowkit.flow import Bijector
+from flowkit.plugin import BijectorConfig, Shape, ShapeError
 from flowkit.testing import CHECKS
 from flowkit_glow.actnorm import ActNorm
 
@@ -23,6 +25,27 @@ class Short(ActNorm):
 
 class Right(ActNorm):
     """Right."""
+
+
+class Picky(BijectorConfig):
+    """Takes images."""
+
+    def output_shape(self, event: Shape) -> Shape:
+        if len(event) != 3:
+            raise ShapeError("takes images")
+        return event
+
+
+class Conditional(Bijector):
+    """y = x + the sum of a context, which it can't do without."""
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        assert context is not None
+        return x + context.sum(1, keepdim=True), x.new_zeros(x.shape[0])
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        assert context is not None
+        return y - context.sum(1, keepdim=True), y.new_zeros(y.shape[0])
 
 
 class Bare:
@@ -71,6 +94,23 @@ def test_all_of_a_namespace() -> None:
     flowkit.register("mine/bare", Config, Bare)
     lines = run("mine", "--event", "4", code=1)
     assert any(line.startswith("mine/a passes all ") for line in lines) and "mine/bare: 1 of 1 checks failed" in lines
+
+
+def test_what_cannot_be_checked_does_not_keep_the_others_from_it() -> None:
+    flowkit.register("mine/a", Picky, Short)
+    flowkit.register("mine/b", Config, Right)
+    lines = run("mine", "--event", "4", code=2)
+    assert any(line.startswith("mine/b passes all ") for line in lines)
+    assert any(line.startswith("mine/a can't be checked: ") and "takes images" in line for line in lines)
+
+
+@pytest.mark.parametrize(("target", "code"), [(Conditional, 0), (Right, 1)])
+def test_with_a_context(target: type, code: int) -> None:
+    flowkit.register("mine/conditional", Config, target)
+    lines = run("mine/conditional", "--event", "4", "--context", "2", "-v", code=code)
+    (line,) = [line for line in lines if line.startswith("    context ")]
+    assert ("passed" if target is Conditional else "forward_and_log_det ignores its context") in line
+    assert lines[0].startswith("mine/conditional in a spec, [4], conditional: ")
 
 
 @pytest.mark.parametrize(

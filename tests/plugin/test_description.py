@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,6 +36,11 @@ from flowkit.spec.example import example_spec
 DOCS = Path(__file__).parents[2] / "docs"
 
 
+class Side(Enum):
+    LEFT = "left"
+    RIGHT = "right"
+
+
 class Everything(BijectorConfig):
     """Fields of all types."""
 
@@ -48,6 +54,8 @@ class Everything(BijectorConfig):
     text: Annotated[str, Field(min_length=1, pattern="a+")] = "a"
     choice: Literal["lu", "plain", 3]
     one: Literal["only"] = "only"
+    side: Side
+    sides: frozenset[Side] = frozenset(Side)
     path: Path | None = None
     pair: tuple[float, float] | Literal["sigmoid"] = (0.25, 4.0)
     numbers: Annotated[list[int], Field(min_length=2)]
@@ -68,6 +76,8 @@ flag | true or false | false |
 text | text (1 or more characters, matching a+) | a |
 choice | lu, plain or 3 | required |
 one | only | only |
+side | left or right | required |
+sides | list of: left or right | [left, right] |
 path | path or null | null |
 pair | [number, number] or sigmoid | [0.25, 4] |
 numbers | list (2 or more) of: whole number | required |
@@ -97,6 +107,7 @@ def test_values_for_required_fields() -> None:
         "whole": 1,
         "between": 2,
         "choice": "lu",
+        "side": "left",
         "numbers": [1, 1],
         "map": {"use": "glow/affine"},
     }

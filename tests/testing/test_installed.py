@@ -8,7 +8,7 @@ import pytest
 
 from flowkit.errors import PluginError, SpecError
 from flowkit.plugin import Registry
-from flowkit.testing import check, plugin_subjects
+from flowkit.testing import check, plugin_subjects, run_check
 
 PARTS = {
     "glow/actnorm": {"plugin": 3, "bijector": 3},
@@ -17,7 +17,7 @@ PARTS = {
     "glow/affine": {"plugin": 3, "transformer": 3, "bijector": 3},
     "glow/checkerboard": {"plugin": 1, "split": 1, "bijector": 1},
     "glow/mlp": {"plugin": 4, "conditioner": 4, "bijector": 4},
-    "base/standard_normal": {"plugin": 3, "base": 3},
+    "base/standard_normal": {"plugin": 4, "base": 4},
     "data/digits": {"plugin": 1, "dataset": 1},
 }
 
@@ -43,6 +43,20 @@ def test_fields_and_event():
     (whole, layer) = plugin_subjects("glow/squeeze", ["factor=3"], (1, 3, 6), seed=5).values()
     assert layer.make().factor == 3 and layer.make().event_shape == (1, 3, 6)
     assert whole.seed == layer.seed == 5
+
+
+def test_the_integral_of_a_base_is_taken():
+    subjects = plugin_subjects("base/standard_normal").values()
+    outcomes = {run_check(each, "normalized").outcome for each in subjects if each.kind == "base"}
+    assert outcomes == {"skipped", "passed"}
+
+
+def test_context():
+    conditional = plugin_subjects("glow/actnorm", context=(2,)).values()
+    assert {each.context_shape for each in conditional if each.kind == "bijector"} == {(2,)}
+    networks = plugin_subjects("glow/mlp").values(), plugin_subjects("glow/mlp", context=(2,)).values()
+    shapes = [{each.context_shape for each in subjects if each.kind == "conditioner"} for subjects in networks]
+    assert shapes == [{None, (3,)}, {(2,)}]
 
 
 @pytest.mark.parametrize(

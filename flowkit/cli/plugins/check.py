@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,28 +36,39 @@ def check(
     event: Annotated[
         tuple | None, typer.Option(parser=_shape, metavar="SIZES", help="Check it on this event, such as 3,8,8.")
     ] = None,
+    context: Annotated[
+        tuple | None,
+        typer.Option(parser=_shape, metavar="SIZES", help="Give it a context of this shape, such as 3."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of parameters and inputs.")] = 0,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every check.")] = False,
 ) -> None:
     """Run the conformance kit on a plugin: log-dets against autodiff, round trips, gradients, ONNX, and more.
 
-    It is built as specs build it, on a vector and two images as far as it takes them. Leaves with 1 if a check fails.
+    It is built as specs build it, on a vector and two images as far as it takes them. Leaves with 1 if a check fails,
+    with 2 if a plugin can't be checked.
 
     Example: flowkit plugins check glow/affine --set scale=[0.5,2]
     """
     from flowkit.plugin import Registry
+    from flowkit.testing import plugin_subjects
 
     registry = Registry.discover()
     names = [name] if "/" in name else list(registry.namespace(name))
-    if not all([_check(each, fields or (), event, seed, verbose) for each in names]):
-        raise typer.Exit(1)
+    subjects = partial(plugin_subjects, fields=fields or (), event=event, seed=seed, context=context)
+    if code := max([_check(each, subjects, verbose) for each in names], default=0):
+        raise typer.Exit(code)
 
 
-def _check(name: str, fields: Sequence[str], event: Shape | None, seed: int, verbose: bool) -> bool:
-    """Whether all is well."""
-    from flowkit.testing import plugin_subjects
+def _check(name: str, subjects: Callable[[str], dict[str, Subject]], verbose: bool) -> int:
+    """The exit code: what can't be checked doesn't keep the rest of its namespace from it."""
+    from flowkit.errors import FlowkitError
 
-    results = _run(plugin_subjects(name, fields, event, seed))
+    try:
+        results = _run(subjects(name))
+    except FlowkitError as error:
+        echo(f"{name} can't be checked: {error}", err=True)
+        return 2
     for title, of_one in results.items():
         counts = Counter(result.outcome for result in of_one)
         said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
@@ -68,7 +80,7 @@ def _check(name: str, fields: Sequence[str], event: Shape | None, seed: int, ver
     failed = [result for of_one in results.values() for result in of_one if result.is_error]
     total = sum(map(len, results.values()))
     echo(f"{name}: {len(failed)} of {total} checks failed" if failed else f"{name} passes all {total} checks")
-    return not failed
+    return 1 if failed else 0
 
 
 def _run(subjects: Mapping[str, Subject]) -> dict[str, list[Result]]:
