@@ -43,13 +43,15 @@ class Commands(TyperGroup):
 
 
 def _message(error: Exception) -> str | None:
-    """What to print of an error raised on purpose, or that comes with a file from outside: no disk, no right."""
+    """What to print of an error raised on purpose, or that comes from outside: no disk, no right, a plugin's code."""
     runtime = sys.modules.get("flowkit_runtime.errors")  # whoever raised one of its errors has imported it
     if isinstance(error, FlowkitError) or (runtime is not None and isinstance(error, runtime.FlowRuntimeError)):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror or error}"
-    return None
+    from flowkit.plugin.blame import blame
+
+    return blame(error)
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from flowkit.errors import Path, ShapeError, format_path
+from flowkit.errors import Path, PluginError, ShapeError, format_path
 from flowkit.plugin.config import BijectorConfig, ConditionerConfig, Shape, SplitConfig, halve
 from flowkit.plugin.descriptor import Likelihood
+from flowkit.plugin.failure import reason
 from flowkit.plugin.reference import Use
 from flowkit.spec.model import MAX_EVENT_SIZE, Coupling, FactorOut, Item, Repeat, Spec
 
 MAX_LAYERS = 4096
 """The most layers that a flow may have, repeats expanded."""
+
+T = TypeVar("T")
 
 Rounds = tuple[tuple[Path, int, int], ...]
 """The repeats around a step, outermost first: path, round (1-based), number of rounds."""
@@ -66,9 +69,8 @@ def walk(spec: Spec) -> list[Step]:
         except ValueError as error:  # ShapeError is one, and so is what a plugin's rule may raise of its own
             reached = f"{list(shape)} reaches it{_in_rounds(rounds)}"
             raise BrokenChain(f"{error} ({reached})", path, _origin(steps, shape)) from error
-        except Exception as error:  # a plugin's rule that is broken
-            message = f"its shape rule fails on {list(shape)}{_in_rounds(rounds)}: {type(error).__name__}: {error}"
-            raise BrokenChain(message, path) from error
+        except PluginError as error:
+            raise BrokenChain(f"{error}{_in_rounds(rounds)}", path) from error
         shape = steps[-1].output_shape
     return steps
 
@@ -136,21 +138,39 @@ def _expand(
 def _step(item: Use | Coupling | FactorOut, path: Path, shape: Shape) -> Step:
     match item:
         case Use(config=BijectorConfig() as config):
-            return Step(item, path, shape, _checked(config.output_shape(shape)))
+            return Step(item, path, shape, _ruled(item, shape, lambda: _checked(config.output_shape(shape))))
         case Coupling(split=Use(config=SplitConfig() as split), conditioner=Use(config=ConditionerConfig() as network)):
-            network.check_shapes(*split.split_shapes(shape))
+            kept, transformed = _ruled(item.split, shape, lambda: _two(split.split_shapes(shape)))
+            _ruled(item.conditioner, kept, lambda: network.check_shapes(kept, transformed))
             return Step(item, path, shape, shape)
         case FactorOut():
-            kept, leaves = halve(shape[0])
-            if not leaves:
+            stay, leave = halve(shape[0])
+            if not leave:
                 raise ShapeError("factor_out divides the channels, and there is only one")
-            return Step(item, path, shape, (kept, *shape[1:]), (leaves, *shape[1:]))
+            return Step(item, path, shape, (stay, *shape[1:]), (leave, *shape[1:]))
     raise TypeError(f"not a step of a flow: {item!r}")
+
+
+def _ruled(use: Use, shape: Shape, rule: Callable[[], T]) -> T:
+    """What a plugin's shape rule says. Raises what it raises on purpose, and PluginError if it is broken."""
+    try:
+        return rule()
+    except ValueError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"plugin {use.plugin}: its shape rule fails on {list(shape)}: {reason(error)}") from error
+
+
+def _two(shapes: Any) -> tuple[Shape, Shape]:
+    """What a split's rule gives, if it is two shapes."""
+    if not isinstance(shapes, Sequence) or len(shapes) != 2:
+        raise TypeError(f"it gives {shapes!r}, not two shapes")
+    return _checked(shapes[0]), _checked(shapes[1])
 
 
 def _checked(shape: Any) -> Shape:
     """What a plugin's rule gives, if it is a shape at all."""
-    if not all(isinstance(size, int) and size > 0 for size in shape):
+    if not shape or not all(isinstance(size, int) and size > 0 for size in shape):
         raise TypeError(f"it gives {shape!r}, which is no shape")
     if math.prod(shape) > MAX_EVENT_SIZE:
         raise ShapeError(f"makes {list(shape)}, more than {MAX_EVENT_SIZE:,} values")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 
-from flowkit.errors import InputError
+from flowkit.errors import FlowkitError, InputError
 from flowkit.flow import Base, Bijector, Conditioner, Split, Transformer
 from flowkit.plugin import Dataset, Shape
 from flowkit.testing.catalogue import CHECKS, SLOW_CHECKS, Check
@@ -82,6 +82,8 @@ def explain(error: Exception) -> str:
     """What a check found; of an error that the plugin raised itself, also the line that it came from."""
     if isinstance(error, AssertionError) and str(error):
         return f"{error}{'' if error.__cause__ is None else _place(error.__cause__)}"
+    if isinstance(error, FlowkitError):
+        return f"{type(error).__name__}: {error}"
     said = str(error).strip().partition("\n")[0]  # torch goes on for pages
     return f"{type(error).__name__}: {said}{_place(error)}"
 

@@ -19,11 +19,16 @@ def test_the_python_runs(code: str) -> None:
     exec(compile(code, "plugins.md", "exec"), {"__name__": "cell"})
 
 
+COMMANDS = [
+    line.partition("#")[0].strip() for language, text in BLOCKS if language == "bash" for line in text.splitlines()
+]
+
+
 @pytest.mark.parametrize(
-    "line", [line for language, text in BLOCKS if language == "bash" for line in text.splitlines()]
+    "line", [pytest.param(line, marks=[pytest.mark.slow] * (" check " in line)) for line in COMMANDS]
 )
 def test_the_commands_run(line: str) -> None:
-    assert CliRunner().invoke(app, line.partition("#")[0].split()[1:]).exit_code == 0
+    assert CliRunner().invoke(app, line.split()[1:]).exit_code == 0
 
 
 def test_the_table_has_every_option_and_its_variable() -> None:

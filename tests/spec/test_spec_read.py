@@ -273,7 +273,7 @@ flow: [¦{use: toy/buggy, fail: true}]
 => flow[0]: fails to read its fields: KeyError
 
 flow: [¦{use: toy/buggy}]
-=> flow[0]: fails on [2, 4, 4]: IndexError
+=> flow[0]: plugin toy/buggy (this process): its shape rule fails on [2, 4, 4]: IndexError
 """
 
 

@@ -22,6 +22,7 @@ def test_the_page_is_up_to_date() -> None:
     assert runpy.run_path(str(DOCS / "conformance.py"))["page"]() == PAGE, "run `make docs`"
 
 
+@pytest.mark.slow
 def test_the_tests_shown_pass(tmp_path: Path) -> None:
     (code,) = [text for language, text in BLOCKS if language == "python"]
     (tmp_path / "test_shown.py").write_text(code, "utf-8")

@@ -1,0 +1,43 @@
+"""Whose code raised an error that nobody expected: told by the functions that it came through."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import suppress
+
+from flowkit.errors import PluginError
+from flowkit.plugin.policy import FIRST_PARTY
+from flowkit.plugin.registry import Claim, Registry
+
+
+def blame(error: BaseException) -> str | None:
+    """The error in one line, with the plugin, its distribution and the line of its code. None if it is no plugin's."""
+    others = dict(_packages(Registry.discover()))
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        claim = others.get(_package(str(frame.f_globals.get("__name__"))))
+        if claim is not None:
+            said = str(error).strip().partition("\n")[0]
+            place = f"{frame.f_code.co_filename}:{line}, in {frame.f_code.co_name}"
+            return f"plugin {claim.namespace!r} ({claim.origin}) fails: {type(error).__name__}: {said} ({place})"
+    return None
+
+
+def _packages(registry: Registry) -> Iterator[tuple[str, Claim]]:
+    """The packages of those that aren't flowkit's own, as far as they have been imported."""
+    for namespace in registry.namespaces:
+        for claim in registry.claims(namespace):
+            if claim.entry and claim.origin.distribution != FIRST_PARTY and _module(claim.entry.value) in sys.modules:
+                yield _package(claim.entry.value), claim
+                with suppress(PluginError):
+                    for found in registry.namespace(namespace).values():
+                        yield _package(found.descriptor.place), claim
+
+
+def _module(place: str) -> str:
+    return place.partition(":")[0].strip()
+
+
+def _package(place: str) -> str:
+    return _module(place).partition(".")[0]
