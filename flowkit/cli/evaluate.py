@@ -24,7 +24,7 @@ def evaluate(
     from flowkit import train as training
     from flowkit.flow import Flow
     from flowkit.train.baselines import baselines
-    from flowkit.train.figures import best_device
+    from flowkit.train.evaluation import best_device
 
     flow = Flow.load(run).to(best_device())
     spec = flow.to_spec()

@@ -38,7 +38,7 @@ def sample(
         raise typer.BadParameter(f"{output} must end with .png or .npy", param_hint="--output")
 
     from flowkit.flow import Flow
-    from flowkit.train.figures import best_device
+    from flowkit.train.evaluation import best_device
     from flowkit.train.pictures import save_samples
 
     flow = Flow.load(run).to(best_device())

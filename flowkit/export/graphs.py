@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.errors import ExportError
-from flowkit.flow import Bijector, Coupling, Flow
-from flowkit.flow import context as conditioning
+from flowkit.flow import Bijector, Coupling, Flow, conditioning
 from flowkit.flow.tracing import untraceable_direction
 from flowkit_runtime.bundle import DECODER, ENCODER
 

@@ -10,7 +10,7 @@ from flowkit.errors import FlowkitError, Path, PluginError, ShapeError, format_p
 from flowkit.flow.base import Base
 from flowkit.flow.bijector import Bijector
 from flowkit.flow.composition import Layer
-from flowkit.flow.context import context_shape
+from flowkit.flow.conditioning import context_shape
 from flowkit.flow.coupling import Conditioner, Coupling, Split, Transformer
 from flowkit.flow.factor_out import FactorOut
 from flowkit.plugin.config import Shape, SplitConfig

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from flowkit.errors import ShapeError, format_path
-from flowkit.flow import context as conditioning
-from flowkit.flow import saving
+from flowkit.flow import conditioning, saving
 from flowkit.flow.assembly import assemble, build_plugin
 from flowkit.flow.base import Base, StandardNormal
 from flowkit.flow.composition import Layer, frozen, merged

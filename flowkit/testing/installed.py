@@ -10,7 +10,7 @@ from typing import Any
 
 from flowkit.errors import PluginError, SpecError
 from flowkit.flow.assembly import build, build_plugin
-from flowkit.flow.context import context_shape
+from flowkit.flow.conditioning import context_shape
 from flowkit.plugin import Found, Registry, Shape
 from flowkit.plugin.config import SplitConfig
 from flowkit.plugin.description import field_schemas

@@ -20,8 +20,8 @@ from flowkit.plugin import Arrays
 from flowkit.spec import Train
 from flowkit.train.checkpoint import COLUMNS, Checkpoint, Row, standing, tensors_of
 from flowkit.train.directory import CHECKPOINT, METRICS
-from flowkit.train.figures import evaluate
-from flowkit.train.module import ADVICE, Fitting
+from flowkit.train.evaluation import evaluate
+from flowkit.train.step import ADVICE, Fitting
 
 
 class Average(Callback):

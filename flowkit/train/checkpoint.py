@@ -22,7 +22,7 @@ from flowkit.errors import RunError
 from flowkit.flow.saving import check_tensors, read_tensors, write_tensors
 
 if TYPE_CHECKING:
-    from flowkit.train.module import Fitting
+    from flowkit.train.step import Fitting
 
 ANEW = "remove it, and the run begins anew"
 

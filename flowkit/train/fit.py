@@ -23,8 +23,8 @@ from flowkit.train.batches import Batch, training_batches
 from flowkit.train.callbacks import Average, History, LastCheckpoint, Validation
 from flowkit.train.checkpoint import ANEW, Checkpoint, Row, read_checkpoint
 from flowkit.train.directory import CHECKPOINT
-from flowkit.train.module import Fitting
 from flowkit.train.report import reporter
+from flowkit.train.step import Fitting
 
 CHATTER = (
     ".*does not have many workers.*",

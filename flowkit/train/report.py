@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from flowkit.train.callbacks import History
 from flowkit.train.checkpoint import Row
-from flowkit.train.module import Fitting
+from flowkit.train.step import Fitting
 
 
 def describe(row: Row, unit: str) -> str:

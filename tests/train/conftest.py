@@ -41,7 +41,7 @@ class Killed(BaseException):
 @pytest.fixture
 def killed_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], contextlib.AbstractContextManager[None]]:
     """Ends whatever trains inside the context at the beginning of a step, counted over the whole run."""
-    from flowkit.train.module import Fitting
+    from flowkit.train.step import Fitting
 
     original = Fitting.training_step
 

@@ -272,7 +272,7 @@ def test_a_directory_that_is_removed_ends_the_training(
 def test_without_lightning_the_extra_is_named(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flowkit.train.training.find_spec", lambda name: None)
+    monkeypatch.setattr("flowkit.train.runs.find_spec", lambda name: None)
     with pytest.raises(FlowkitError, match=r"pip install 'flowkit\[train\]'"):
         train(make_spec(), tmp_path / "run")
     assert not list(tmp_path.iterdir())
@@ -358,6 +358,6 @@ def test_the_spec_decides_the_memory_strategy(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, memory: str
 ) -> None:
     seen = set()
-    monkeypatch.setattr("flowkit.train.module.Fitting.on_train_start", lambda self: seen.add(self.flow.memory))
+    monkeypatch.setattr("flowkit.train.step.Fitting.on_train_start", lambda self: seen.add(self.flow.memory))
     train(make_spec("train.epochs=1", f"train.memory={memory}"), tmp_path / "run")
     assert seen == {memory}

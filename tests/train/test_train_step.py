@@ -15,7 +15,7 @@ from flowkit.flow import Flow
 from flowkit.spec import Spec
 from flowkit.train import train
 from flowkit.train.callbacks import Average
-from flowkit.train.module import Fitting, derived_seed, learning_rate_factor
+from flowkit.train.step import Fitting, derived_seed, learning_rate_factor
 
 MakeSpec = Callable[..., Spec]
 

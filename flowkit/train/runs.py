@@ -18,7 +18,7 @@ from flowkit.plugin import Arrays, SplitName
 from flowkit.spec import Spec
 from flowkit.train.data import load_data
 from flowkit.train.directory import create, read_unfinished, with_absolute_paths
-from flowkit.train.figures import best_device, evaluate
+from flowkit.train.evaluation import best_device, evaluate
 from flowkit_runtime.files import read_json
 
 TEST_DRAWS = 8
