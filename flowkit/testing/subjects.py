@@ -16,6 +16,10 @@ from flowkit.testing.perturbation import perturb, seeded
 FORWARD, INVERSE = "forward_and_log_det", "inverse_and_log_det"
 
 
+DRAWS = 3
+"""Of parameters, where one may be a special case."""
+
+
 class NotApplicable(Exception):
     """Raised by a check that has nothing to check here, with the reason."""
 
@@ -39,6 +43,12 @@ class Call:
     def map(self, function: Callable[[Tensor], Tensor]) -> Call:
         """The same with every input changed."""
         return Call(self.method, tuple(function(t) for t in self.inputs), self.returns)
+
+    def reads(self, index: int, module: nn.Module) -> bool:
+        """Whether anything that the module returns changes with this input."""
+        changed = tuple(t + 1 if i == index else t for i, t in enumerate(self.inputs))
+        others = Call(self.method, changed, self.returns)(module)
+        return any(not torch.equal(value, others[name]) for name, value in self(module).items())
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,10 @@ class ModuleSubject(Subject):
         with seeded(self.seed + seed + 1):
             perturb(module, self.perturbation)
         return module
+
+    def modules(self) -> list[Any]:
+        """Several draws: a network with few units may be dead at one, and a determinant has either sign."""
+        return [self.module(seed) for seed in range(DRAWS)]
 
     @abstractmethod
     def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
