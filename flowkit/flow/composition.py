@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 from typing import Any, TypeVar
 
 import torch
@@ -75,11 +74,15 @@ def _merge(run: list[Any]) -> list[Any]:
     return [ChannelRun(run)] if run[0].event_shape[0] <= MERGE_UP_TO else run
 
 
-def _runs(layers: Iterable[Any]) -> Iterator[list[Any]]:
-    """Groups of neighbouring channel-linear layers; every other layer is a group of its own."""
-    for linear, group in groupby(_flat(layers), lambda layer: isinstance(layer, ChannelLinear)):
-        run = list(group)
-        yield from [run] if linear else ([layer] for layer in run)
+def _runs(layers: Iterable[Any]) -> list[list[Any]]:
+    """Runs of neighbouring channel-linear layers; every other layer on its own. (torch.compile reads no groupby.)"""
+    runs: list[list[Any]] = []
+    for layer in _flat(layers):
+        if runs and isinstance(layer, ChannelLinear) and isinstance(runs[-1][0], ChannelLinear):
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    return runs
 
 
 def _flat(layers: Iterable[Any]) -> Iterator[Any]:
