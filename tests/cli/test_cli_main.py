@@ -103,7 +103,8 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Pat
 
 def test_ctrl_c_leaves_quietly() -> None:
     script = (
-        "import sys, time, typer; from flowkit.cli.main import app, main\n"
+        "import signal, sys, time, typer; from flowkit.cli.main import app, main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a process in the background ignores
         "@app.command()\n"
         "def wait():\n"
         "    print('ready', flush=True); time.sleep(30)\n"
