@@ -93,9 +93,17 @@ def _build(step: Step, context: Shape | None) -> Layer:
         case model.Coupling(split=Use(config=SplitConfig() as split)):
             kept, transformed = split.split_shapes(step.input_shape)
             transformer = build_plugin(step.item.coupling)
-            params = (transformer.n_params, *transformed)
+            params = (_n_params(step.item.coupling, transformer), *transformed)
             conditioner = build_plugin(step.item.conditioner, kept, params, context)
             return Coupling(build_plugin(step.item.split, step.input_shape), conditioner, transformer)
         case model.FactorOut():
             return FactorOut(step.input_shape)
     raise TypeError(f"not a step of a flow: {step.item!r}")
+
+
+def _n_params(use: Use, transformer: Transformer) -> int:
+    """What the conditioner is made for. Raises PluginError naming the transformer: the conditioner isn't to blame."""
+    n_params = getattr(transformer, "n_params", None)
+    if not isinstance(n_params, int) or n_params < 1:
+        raise PluginError(f"plugin {use.plugin}: its n_params must be a whole number, 1 at least, not {n_params!r}")
+    return n_params

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 import flowkit
 from flowkit.cli.main import app
 from flowkit.flow import Bijector
-from flowkit.plugin import BijectorConfig, Shape, ShapeError
+from flowkit.plugin import BijectorConfig, DatasetConfig, Shape, ShapeError
 from flowkit.testing import CHECKS
 from flowkit_glow.actnorm import ActNorm
 
@@ -69,7 +69,7 @@ def test_what_is_right() -> None:
 
 def test_every_check_is_listed_if_asked_for() -> None:
     lines = run("data/digits", "-v")
-    whole, dataset = [["builds", "skipped"], ["written_back", "skipped"], ["light", "passed"]], CHECKS["dataset"]
+    whole, dataset = [["builds", "passed"], ["written_back", "skipped"], ["light", "passed"]], CHECKS["dataset"]
     listed = [line.split()[:2] for line in lines if line.startswith("    ")]
     assert listed == whole + [[check, "passed"] for check in dataset]
 
@@ -87,6 +87,13 @@ def test_what_cannot_be_built_is_checked_no_further() -> None:
     lines = run("mine/bare", "--event", "4", code=1)
     assert [line.split()[0] for line in lines if line.startswith("    ")] == ["builds"]
     assert lines[-1] == "mine/bare: 1 of 1 checks failed"
+
+
+def test_what_is_no_dataset_is_checked_no_further() -> None:
+    flowkit.register("mine/dict", DatasetConfig, dict)
+    lines = run("mine/dict", code=1)
+    assert "must derive from flowkit.plugin.Dataset" in "".join(lines)
+    assert lines[-1] == "mine/dict: 1 of 1 checks failed"
 
 
 def test_all_of_a_namespace() -> None:

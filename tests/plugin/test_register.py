@@ -153,6 +153,13 @@ def test_a_target_of_the_wrong_kind() -> None:
         Flow.from_spec(SHORT)
 
 
+@pytest.mark.parametrize("n_params", [None, "2", 0, -1])
+def test_a_conditioner_is_not_blamed_for_the_transformer(n_params: Any) -> None:
+    flowkit.register("mine/shift", mine.ShiftConfig, type("Odd", (mine.Shift,), {"n_params": n_params}))
+    with pytest.raises(PluginError, match=r"plugin mine/shift \(this process\): its n_params must be .* not "):
+        Flow.from_spec(SHORT.replace("use: mine/scale", "coupling: {use: mine/shift}, conditioner: {use: glow/mlp}"))
+
+
 @pytest.mark.parametrize(
     ("load", "words"),
     [
