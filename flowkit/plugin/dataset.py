@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from flowkit.errors import FlowkitError, PluginError
-from flowkit.plugin.failure import reason
+from flowkit.plugin.failure import guarded
 
 if TYPE_CHECKING:  # numpy is imported by whoever loads data, not by whoever validates a spec
     import numpy as np
@@ -36,18 +36,20 @@ class Dataset(ABC):
         """One part; labels come as ``context`` if there are any. Raises DataError if it can't be read."""
 
 
-def load_parts(use: Use, splits: Sequence[SplitName] = SPLITS) -> Iterator[tuple[SplitName, Arrays]]:
-    """Parts of the dataset that a spec names, one after another. Raises PluginError if it is broken, DataError."""
+def build_dataset(use: Use) -> Dataset:
+    """The dataset that a spec names. Raises PluginError if it can't be built, or is none."""
     dataset = use.build()
     if not isinstance(dataset, Dataset):
         raise PluginError(f"plugin {use.plugin}: its target must derive from flowkit.plugin.Dataset")
+    return dataset
+
+
+def load_parts(use: Use, splits: Sequence[SplitName] = SPLITS) -> Iterator[tuple[SplitName, Arrays]]:
+    """Parts of the dataset that a spec names, one after another. Raises PluginError if it is broken, DataError."""
+    dataset = build_dataset(use)
     for split in splits:
-        try:
+        with guarded(f"plugin {use.plugin} can't load its {split} part", FlowkitError):
             arrays = dataset.load(split)
-        except FlowkitError:
-            raise
-        except Exception as error:
-            raise PluginError(f"plugin {use.plugin} can't load its {split} part: {reason(error)}") from error
         _check(arrays, use)
         yield split, arrays
 

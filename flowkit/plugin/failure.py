@@ -1,9 +1,12 @@
-"""What somebody else's code raised, in one line."""
+"""Somebody else's code is run here: what it prints, and what it raises, in one line."""
 
 from __future__ import annotations
 
 import importlib
+import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import pluggy
@@ -13,6 +16,24 @@ from flowkit import errors
 
 BETWEEN = [Path(file).parent for file in (errors.__file__, importlib.__file__, pluggy.__file__, pydantic.__file__)]
 """Directories of the code between flowkit and a plugin, where no plugin's author looks for a mistake."""
+
+
+@contextmanager
+def guarded(what: str, *on_purpose: type[Exception]) -> Iterator[None]:
+    """Around a plugin's code: whatever it raises becomes a PluginError that begins with ``what``.
+
+    SystemExit too: a plugin may not end flowkit. KeyboardInterrupt, and what is raised ``on_purpose``, pass. What it
+    prints goes to stderr: stdout is the command's, which may be writing JSON.
+    """
+    passing: tuple[type[BaseException], ...] = (KeyboardInterrupt, *on_purpose)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except passing:
+        raise
+    except BaseException as error:
+        why = str(error) if isinstance(error, errors.PluginError) else reason(error)
+        raise errors.PluginError(f"{what}: {why}") from error
 
 
 def reason(error: BaseException) -> str:

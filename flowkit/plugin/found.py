@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint
 from typing import Any
 
-from flowkit.errors import PluginError
 from flowkit.plugin.descriptor import Descriptor
-from flowkit.plugin.failure import reason
+from flowkit.plugin.failure import guarded
 
 METADATA = {"Name": "a distribution without a name", "Version": "unknown", "Summary": ""}
 """The keys of a distribution's metadata that are shown, and what stands for those that are missing."""
@@ -69,11 +66,5 @@ class Found:
 
     def load(self) -> Any:
         """The target class, imported if need be. Raises PluginError if that fails."""
-        try:
-            with redirect_stdout(sys.stderr):  # as for the plugin module
-                return self.descriptor.load()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # SystemExit too: a plugin may not end flowkit
-            target = f"its target {self.descriptor.place} can't be imported"
-            raise PluginError(f"plugin {self}: {target}: {reason(error)}") from error
+        with guarded(f"plugin {self}: its target {self.descriptor.place} can't be imported"):
+            return self.descriptor.load()

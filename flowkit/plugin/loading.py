@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -14,7 +12,7 @@ import pluggy
 from flowkit.errors import PluginError
 from flowkit.plugin import hooks
 from flowkit.plugin.descriptor import NAME, Descriptor
-from flowkit.plugin.failure import reason
+from flowkit.plugin.failure import guarded, reason
 from flowkit.plugin.found import Found, Origin
 
 Plugins = dict[str, Found]
@@ -24,14 +22,8 @@ Plugins = dict[str, Found]
 def load(entry: EntryPoint) -> Plugins:
     """Import the module of an entry point and ask it for its plugins. Raises PluginError and KeyboardInterrupt only."""
     origin = Origin.of(entry)
-    try:
-        with redirect_stdout(sys.stderr):  # stdout is the command's, which may be writing JSON
-            registered = list(_registered(_import(entry)))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # SystemExit too: a plugin may not end flowkit
-        why = str(error) if isinstance(error, PluginError) else reason(error)
-        raise PluginError(f"plugin {entry.name!r} ({origin}, {entry.value}): {why}") from error
+    with guarded(f"plugin {entry.name!r} ({origin}, {entry.value})"):
+        registered = list(_registered(_import(entry)))
     found = [
         Found(f"{entry.name}/{descriptor.name}", kind, descriptor, origin, entry.module)
         for kind, descriptor in registered

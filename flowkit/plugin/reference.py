@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,7 +10,7 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from flowkit.errors import FlowkitError, PluginError
 from flowkit.plugin.config import PluginConfig
-from flowkit.plugin.failure import reason
+from flowkit.plugin.failure import guarded
 from flowkit.plugin.found import Found
 from flowkit.plugin.registry import UnknownPlugin
 
@@ -42,13 +40,8 @@ class Use:
         """Import the target and build it. Raises PluginError if that fails."""
         fields = {name: getattr(self.config, name) for name in type(self.config).model_fields}
         target = self.plugin.load()
-        try:
-            with redirect_stdout(sys.stderr):  # stdout is the command's
-                return target(*shapes, **fields)
-        except (FlowkitError, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # SystemExit too: a plugin may not end flowkit
-            raise PluginError(f"plugin {self.plugin} can't be built: {reason(error)}") from error
+        with guarded(f"plugin {self.plugin} can't be built", FlowkitError):
+            return target(*shapes, **fields)
 
 
 @dataclass(frozen=True)
@@ -71,12 +64,10 @@ class Ref:
         found = self._look_up(name, info.context)
         fields = {key: item for key, item in value.items() if key != "use"}
         try:
-            return Use(found, found.descriptor.config.model_validate(fields, context=info.context))
-        except (ValidationError, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # a validator of the plugin's own that is broken
-            message = f"plugin {found} fails to read its fields: {reason(error)}"
-            raise PydanticCustomError("broken_plugin", "{message}", {"message": message}) from error
+            with guarded(f"plugin {found} fails to read its fields", ValidationError):
+                return Use(found, found.descriptor.config.model_validate(fields, context=info.context))
+        except PluginError as error:  # a validator of the plugin's own is broken
+            raise PydanticCustomError("broken_plugin", "{message}", {"message": str(error)}) from error
 
     def _look_up(self, name: str, context: dict[str, Any]) -> Found:
         """The plugin. What may have been meant is looked for only so often: it takes long."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from flowkit.errors import Path, PluginError, ShapeError, format_path
 from flowkit.plugin.config import BijectorConfig, ConditionerConfig, Shape, SplitConfig, halve
 from flowkit.plugin.descriptor import Likelihood
-from flowkit.plugin.failure import reason
+from flowkit.plugin.failure import guarded
 from flowkit.plugin.reference import Use
 from flowkit.spec.model import MAX_EVENT_SIZE, Coupling, FactorOut, Item, Repeat, Spec
 
@@ -153,12 +153,8 @@ def _step(item: Use | Coupling | FactorOut, path: Path, shape: Shape) -> Step:
 
 def _ruled(use: Use, shape: Shape, rule: Callable[[], T]) -> T:
     """What a plugin's shape rule says. Raises what it raises on purpose, and PluginError if it is broken."""
-    try:
+    with guarded(f"plugin {use.plugin}: its shape rule fails on {list(shape)}", ValueError):
         return rule()
-    except ValueError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise PluginError(f"plugin {use.plugin}: its shape rule fails on {list(shape)}: {reason(error)}") from error
 
 
 def _two(shapes: Any) -> tuple[Shape, Shape]:

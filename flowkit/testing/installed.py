@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import product
 from typing import Any
 
@@ -38,6 +37,9 @@ EVENTS: tuple[tuple[Shape, ...], ...] = (
 SMALL: tuple[Shape, ...] = ((2,), (1,))
 """For bases beside these: their integral is taken for events of one or two values."""
 
+COUPLING = "a coupling with it"
+"""The title of what a part of a coupling is checked in."""
+
 CONTEXT = (3,)
 """Of what is conditioned."""
 
@@ -63,7 +65,7 @@ def plugin_subjects(
     rows = ((event,),) if event else (*EVENTS, SMALL) if found.kind == "base" else EVENTS
     for spec in _conditional(found, _specs(found, fields, rows, registry), context):
         where = f"{list(spec.event.shape)}{', conditional' if spec.context else ''}"
-        subjects[f"{name} in a spec, {where}"] = PluginSubject(partial(_same, spec), found)
+        subjects[f"{name} in a spec, {where}"] = _whole(found, spec)
         subjects |= {f"{part}, {where}": subject for part, subject in PARTS[found.kind](name, spec).items()}
     return {title: replace(subject, seed=seed) for title, subject in subjects.items()}
 
@@ -109,29 +111,32 @@ def _read(found: Found, event: dict[str, Any], fields: Sequence[str], registry: 
     return read_spec(source_with(found, event), overrides, registry)
 
 
-def _bijector(name: str, spec: Spec) -> dict[str, Subject]:
-    return {name: BijectorSubject(_layer(spec), context_shape(spec.context))}
+def _whole(found: Found, spec: Spec) -> PluginSubject:
+    return PluginSubject(lambda: spec, found)
+
+
+def _bijector(title: str, spec: Spec) -> dict[str, Subject]:
+    return {title: BijectorSubject(_layer(spec), context_shape(spec.context))}
 
 
 def _transformer(name: str, spec: Spec) -> dict[str, Subject]:
     (_, transformed), coupling = _shapes(spec), _layer(spec)
-    return {name: TransformerSubject(lambda: coupling().transformer, transformed), **_coupling(spec)}
+    return {name: TransformerSubject(lambda: coupling().transformer, transformed), **_bijector(COUPLING, spec)}
 
 
 def _split(name: str, spec: Spec) -> dict[str, Subject]:
     coupling = _layer(spec)
-    return {name: SplitSubject(lambda: coupling().split, _shapes(spec)), **_coupling(spec)}
+    return {name: SplitSubject(lambda: coupling().split, _shapes(spec)), **_bijector(COUPLING, spec)}
 
 
 def _conditioner(name: str, spec: Spec) -> dict[str, Subject]:
     (kept, transformed), coupling = _shapes(spec), _layer(spec)
     params = (coupling().transformer.n_params, *transformed)
     context = context_shape(spec.context)
-    return {name: ConditionerSubject(lambda: coupling().conditioner, kept, params, context), **_coupling(spec)}
-
-
-def _coupling(spec: Spec) -> dict[str, Subject]:
-    return {"a coupling with it": BijectorSubject(_layer(spec), context_shape(spec.context))}
+    return {
+        name: ConditionerSubject(lambda: coupling().conditioner, kept, params, context),
+        **_bijector(COUPLING, spec),
+    }
 
 
 def _base(name: str, spec: Spec) -> dict[str, Subject]:
@@ -152,10 +157,6 @@ PARTS: dict[str, Callable[[str, Spec], dict[str, Subject]]] = {
     "dataset": _dataset,
 }
 """What of a spec is checked, by the kind of the plugin that it is about."""
-
-
-def _same(spec: Spec) -> Spec:
-    return spec
 
 
 def _layer(spec: Spec) -> Callable[[], Any]:

@@ -164,6 +164,7 @@ def test_a_conditioner_is_not_blamed_for_the_transformer(n_params: Any) -> None:
     ("load", "words"),
     [
         (lambda self, split: [][0], r"can't load its train part: IndexError: .*test_register\.py:\d+"),
+        (lambda self, split: exit(4), r"can't load its train part: SystemExit: 4"),
         (lambda self, split: None, "load must return flowkit.plugin.Arrays of numpy arrays"),
         (lambda self, split: Arrays([[0.0] * 3]), "load must return flowkit.plugin.Arrays of numpy arrays"),
         (None, "its target must derive from flowkit.plugin.Dataset"),
