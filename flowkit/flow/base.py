@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from flowkit.flow.bijector import sum_over_event
+
 
 class Base(nn.Module, ABC):
     """A density on events [*event_shape] that can be sampled by transforming standard normal noise."""
@@ -29,7 +31,7 @@ class StandardNormal(Base):
     """N(0, I): log p(z) = -½ Σ (z² + log 2π)."""
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return -0.5 * (z.square() + math.log(2 * math.pi)).flatten(1).sum(1)
+        return -0.5 * (sum_over_event(z.square()) + math.prod(self.event_shape) * math.log(2 * math.pi))
 
     def from_noise(self, eps: Tensor) -> Tensor:
         return eps

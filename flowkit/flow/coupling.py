@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from flowkit.flow.bijector import Bijector
+from flowkit.flow.bijector import Bijector, sum_over_event
 
 
 class Split(nn.Module, ABC):
@@ -70,12 +70,12 @@ class Coupling(Bijector):
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kept, transformed = self.split.split(x)
         y, log_derivative = self.transformer(transformed, self.conditioner(kept, context))
-        return self.split.merge(kept, y), log_derivative.flatten(1).sum(1)
+        return self.split.merge(kept, y), sum_over_event(log_derivative)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kept, transformed = self.split.split(y)
         x, log_derivative = self.transformer.inverse(transformed, self.conditioner(kept, context))
-        return self.split.merge(kept, x), log_derivative.flatten(1).sum(1)
+        return self.split.merge(kept, x), sum_over_event(log_derivative)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         self.conditioner.initialize(self.split.split(x)[0], context)

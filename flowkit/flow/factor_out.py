@@ -25,7 +25,8 @@ class FactorOut(nn.Module):
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [batch, c, …] -> (kept, z)."""
-        return x[:, : self.output_shape[0]], x[:, self.output_shape[0] :]
+        kept, z = x.split([self.output_shape[0], self.latent_shape[0]], 1)
+        return kept, z
 
     def merge(self, kept: Tensor, z: Tensor) -> Tensor:
         """The inverse of split."""

@@ -26,11 +26,13 @@ class Affine(Transformer):
         self.scale = scale
 
     def forward(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        log_s, b = self._log_scale(theta[:, 0]), theta[:, 1]
+        t, b = theta.unbind(1)
+        log_s = self._log_scale(t)
         return log_s.exp() * x + b, log_s
 
     def inverse(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        log_s, b = self._log_scale(theta[:, 0]), theta[:, 1]
+        t, b = theta.unbind(1)
+        log_s = self._log_scale(t)
         return (y - b) * (-log_s).exp(), -log_s
 
     def _log_scale(self, t: Tensor) -> Tensor:

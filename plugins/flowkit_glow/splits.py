@@ -20,7 +20,7 @@ class Channels(Split):
         self.middle, _ = halve(self.event_shape[0])
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        first, second = x[:, : self.middle], x[:, self.middle :]
+        first, second = x.split([self.middle, x.shape[1] - self.middle], 1)
         return (second, first) if self.swap else (first, second)
 
     def merge(self, kept: Tensor, transformed: Tensor) -> Tensor:

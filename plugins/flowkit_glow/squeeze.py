@@ -24,9 +24,11 @@ class Squeeze(Bijector):
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         blocks = x.unflatten(3, (-1, self.factor)).unflatten(2, (-1, self.factor))  # [batch, c, h/f, f, w/f, f]
-        return blocks.permute(0, 1, 3, 5, 2, 4).flatten(1, 3), x.new_zeros(x.shape[0])
+        rows = blocks.permute(0, 2, 4, 1, 3, 5).flatten(3)  # [batch, h/f, w/f, c·f²], which is channels_last
+        return rows.permute(0, 3, 1, 2), x.new_zeros(x.shape[0])
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         c = self.event_shape[0]
         blocks = y.unflatten(1, (c, self.factor, self.factor))  # [batch, c, f, f, h/f, w/f]
-        return blocks.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3), y.new_zeros(y.shape[0])
+        rows = blocks.permute(0, 4, 2, 5, 3, 1).flatten(3, 4).flatten(1, 2)  # [batch, h, w, c]
+        return rows.permute(0, 3, 1, 2), y.new_zeros(y.shape[0])
