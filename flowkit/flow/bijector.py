@@ -5,8 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
+from flowkit.flow.replay import kept_generators
 from flowkit.plugin.config import Shape
 
 
@@ -33,6 +35,16 @@ class Bijector(nn.Module, ABC):
     @abstractmethod
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x = f⁻¹(y) and log|det ∂f⁻¹/∂y|: of this inverse map, so the sign is opposite to the forward one."""
+
+    def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """x = f⁻¹(y) as a leaf, and f(x) and log|det ∂f/∂x| with their graph, for ``memory: reversible``.
+
+        A layer that can share work between the two directions overrides it.
+        """
+        with torch.no_grad(), kept_generators(y.device):
+            x, _ = self.inverse_and_log_det(y, context)
+        x = x.detach().requires_grad_()
+        return x, *self.forward_and_log_det(x, context)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Set parameters from a first batch of data. Called once, before training, without gradients."""

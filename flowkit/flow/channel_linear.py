@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flowkit.flow.bijector import Bijector
@@ -39,15 +40,15 @@ class ChannelLinear(Bijector):
         """log|det A|, a scalar on any device: the log-det at one position. Constants are best given in fp64."""
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return at_positions(self.channels, x), x.new_zeros(x.shape[0]) + positions(x) * self.log_det()
+        return at_positions(self.channels, x), x.new_zeros(x.shape[0]) + positions(x.shape) * self.log_det()
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return at_positions(self.channels_inverse, y), y.new_zeros(y.shape[0]) - positions(y) * self.log_det()
+        return at_positions(self.channels_inverse, y), y.new_zeros(y.shape[0]) - positions(y.shape) * self.log_det()
 
 
-def positions(x: Tensor) -> int:
-    """h·w of [batch, c, h, w]; 1 for [batch, d]."""
-    return math.prod(x.shape[2:])
+def positions(shape: Sequence[int]) -> int:
+    """h·w of [batch, c, h, w]; 1 of [batch, d]."""
+    return math.prod(shape[2:])
 
 
 def at_positions(channel_map: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -56,56 +57,62 @@ def at_positions(channel_map: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return channel_map(rows.flatten(0, -2)).view(rows.shape).movedim(-1, 1)
 
 
-class ChannelRun:
-    """Neighbouring channel-linear layers as the one affine map that they compose to: v -> v Aᵀ + a.
+class AffineMap(NamedTuple):
+    """v -> v Aᵀ + a of the channels at each position, as numbers."""
 
-    A view, computed anew at each call: it owns no parameters, so merging changes neither training nor state_dict.
+    matrix: Tensor
+    """Aᵀ [c, c]."""
+    offset: Tensor
+    """a [c]."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[batch, c, *spatial] -> the same."""
+        return at_positions(lambda v: torch.addmm(self.offset, v, self.matrix), x)
+
+
+class ChannelRun(nn.Module):
+    """Neighbouring channel-linear layers, which compose to one affine map of the channels.
+
+    A view, computed anew at each pass: it belongs to no module, so merging changes neither parameters nor state_dict.
     """
 
     def __init__(self, layers: Sequence[ChannelLinear]) -> None:
-        self.layers = layers
+        super().__init__()
+        self.layers: Sequence[ChannelLinear] = nn.ModuleList(layers)  # type: ignore[assignment]
+        self.event_shape = layers[0].event_shape
 
-    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """As a bijector's, but the log-det is a scalar, the same for the whole batch."""
-        return _apply(self.affine(x.dtype, x.device), x), positions(x) * self.log_det()
-
-    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return _apply(self.affine_inverse(y.dtype, y.device), y), -positions(y) * self.log_det()
-
-    def affine(self, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-        """(Aᵀ [c, c], a [c]) of the whole run."""
-        return _affine([layer.channels for layer in self.layers], self._probe(dtype, device))
-
-    def affine_inverse(self, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-        """The same of the inverse of the run."""
-        return _affine([layer.channels_inverse for layer in reversed(self.layers)], self._probe(dtype, device))
-
-    def log_det(self) -> Tensor:
-        """Σ log|det A_i|, a scalar: the log-det at one position."""
-        return sum((layer.log_det() for layer in self.layers), torch.zeros(()))
+    def forward(self, v: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
+        """What the run, or its inverse, makes of the rows v [n, c], and the log-det of that map, a scalar."""
+        log_det = torch.zeros(())
+        for layer in reversed(self.layers) if inverse else self.layers:
+            v = layer.channels_inverse(v) if inverse else layer.channels(v)
+            log_det = log_det + layer.log_det()
+        return v, -log_det if inverse else log_det
 
     def freeze(self, dtype: torch.dtype, device: torch.device) -> FrozenChannels:
         """The run with its matrices, forward and inverse, and its log-det computed once and for all."""
         with torch.no_grad():
-            affine, inverse = self.affine(dtype, device), self.affine_inverse(dtype, device)
-            return FrozenChannels(self.layers[0].event_shape, affine, inverse, self.log_det().to(device, dtype))
-
-    def _probe(self, dtype: torch.dtype, device: torch.device) -> Tensor:
-        """PROBE times the unit vectors, then 0: [c + 1, c]."""
-        c = self.layers[0].event_shape[0]
-        return PROBE * torch.eye(c + 1, c, dtype=dtype, device=device)
+            (forward, log_det), (inverse, _) = (affine_map(self, dtype, device, flag) for flag in (False, True))
+        return FrozenChannels(self.event_shape, forward, inverse, log_det.to(device, dtype))
 
 
-def _affine(maps: Sequence[Callable[[Tensor], Tensor]], probe: Tensor) -> tuple[Tensor, Tensor]:
-    for channel_map in maps:
-        probe = channel_map(probe)
-    offset = probe[-1]
-    return (probe[:-1] - offset) / PROBE, offset
+def affine_map(
+    run: ChannelRun, dtype: torch.dtype, device: torch.device, inverse: bool = False
+) -> tuple[AffineMap, Tensor]:
+    """The map that a run, or its inverse, amounts to, and its log-det at one position."""
+    rows, log_det = run(probe(run.event_shape[0], dtype, device), inverse)
+    return read_off(rows), log_det
 
 
-def _apply(affine: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
-    matrix, offset = affine
-    return at_positions(lambda v: torch.addmm(offset, v, matrix), x)
+def probe(c: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """PROBE times the unit vectors, then 0: [c + 1, c]."""
+    return PROBE * torch.eye(c + 1, c, dtype=dtype, device=device)
+
+
+def read_off(rows: Tensor) -> AffineMap:
+    """The affine map that makes these rows [..., c + 1, c] of probe's."""
+    rows, offset = rows.split([rows.shape[-1], 1], -2)
+    return AffineMap((rows - offset) / PROBE, offset.squeeze(-2))
 
 
 class FrozenChannels(Bijector):
@@ -120,16 +127,16 @@ class FrozenChannels(Bijector):
     def __init__(
         self,
         event_shape: Sequence[int],
-        affine: tuple[Tensor, Tensor],
-        affine_inverse: tuple[Tensor, Tensor],
+        forward: AffineMap,
+        inverse: AffineMap,
         log_det: Tensor,
     ) -> None:
         super().__init__(event_shape)
         ones = (1,) * (len(self.event_shape) - 1)
-        for name, (matrix, offset) in {"forward": affine, "inverse": affine_inverse}.items():
+        for name, (matrix, offset) in {"forward": forward, "inverse": inverse}.items():
             self.register_buffer(f"{name}_weight", matrix.T.reshape(*matrix.shape, *ones).contiguous())
             self.register_buffer(f"{name}_bias", offset)
-        self.register_buffer("log_det", math.prod(self.event_shape[1:]) * log_det)
+        self.register_buffer("log_det", positions((1, *self.event_shape)) * log_det)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self._affine(x, self.forward_weight, self.forward_bias), self.log_det.expand(x.shape[0])

@@ -1,15 +1,19 @@
-"""Layers one after another, and the merging of neighbours that are channel-linear."""
+"""Layers one after another, and how they are run: neighbours that are channel-linear as one map."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recomputed
 
+from flowkit.flow import memory
 from flowkit.flow.bijector import Bijector
-from flowkit.flow.channel_linear import ChannelLinear, ChannelRun
+from flowkit.flow.channel_linear import AffineMap, ChannelLinear, ChannelRun
+from flowkit.flow.channel_maps import Maps, alike
 from flowkit.flow.factor_out import FactorOut
 from flowkit.plugin.config import Shape
 
@@ -27,34 +31,92 @@ L = TypeVar("L", Bijector, Layer)
 
 
 class Composition(Bijector):
-    """f_M ∘ … ∘ f_1; log|det| is the sum of the layers', each where it is reached."""
+    """f_M ∘ … ∘ f_1; log|det| is the sum of the layers'."""
 
     def __init__(self, layers: Sequence[Bijector]) -> None:
         super().__init__(layers[0].event_shape)
         self.layers: Sequence[Bijector] = nn.ModuleList(layers)  # type: ignore[assignment]
+        self._plan = Plan(self.layers)
 
     @property
     def output_shape(self) -> Shape:
         return self.layers[-1].output_shape
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        log_det = x.new_zeros(x.shape[0])
-        for step in merged(self.layers):
-            x, term = step.forward_and_log_det(x, context)
-            log_det = log_det + term
-        return x, log_det
+        (y,), log_det = self._plan.forward(x, context)
+        return y, log_det
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        log_det = y.new_zeros(y.shape[0])
-        for step in reversed(merged(self.layers)):
-            y, term = step.inverse_and_log_det(y, context)
-            log_det = log_det + term
-        return y, log_det
+        return self._plan.inverse([y], context)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         for layer in self.layers:
             layer.initialize(x, context)
             x, _ = layer.forward_and_log_det(x, context)
+
+
+class Plan:
+    """How layers are run. It follows them and their parameters, and belongs to no state_dict."""
+
+    def __init__(self, layers: Iterable[Layer]) -> None:
+        self._layers = layers
+        self._follow()
+
+    def _follow(self) -> None:
+        self._flat = list(_flat(self._layers))
+        steps = merged(self._flat)
+        self._groups = alike(step for step in steps if isinstance(step, ChannelRun))
+        self._factor_outs = [step for step in steps if isinstance(step, FactorOut)]
+        self._levels: list[list[Bijector | ChannelRun]] = [[]]
+        for step in steps:
+            if isinstance(step, FactorOut):
+                self._levels.append([])
+            else:
+                self._levels[-1].append(step)
+
+    def forward(
+        self, x: Tensor, context: Tensor | None, strategy: str = "store", drift: memory.Drift | None = None
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """x -> (z_1, …, z_L) and log|det| [batch], under a memory strategy if there is a backward pass to come."""
+        strategy = strategy if torch.is_grad_enabled() else "store"
+        maps, log_det = self._maps(x) if strategy == "store" else recomputed(self._maps, x, use_reentrant=False)
+        inverses = self._maps(x.detach(), inverse=True)[0] if strategy == "reversible" else {}
+        latents, log_dets = [], [log_det.expand(x.shape[0])]
+        for level, factor_out in zip_longest(self._levels, self._factor_outs):
+            steps = [maps.get(step, step) for step in level]
+            x, term = memory.run(strategy, steps, [inverses.get(step) for step in level], x, context, drift)
+            log_dets.append(term)
+            if factor_out is not None:
+                x, z = factor_out.split(x)
+                latents.append(z)
+        return (*latents, x), torch.stack(log_dets).sum(0)
+
+    def inverse(self, latents: Sequence[Tensor], context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(z_1, …, z_L) -> x and log|det| [batch] of this inverse map."""
+        *left, x = latents
+        maps, log_det = self._maps(x, inverse=True)
+        log_dets = [log_det.expand(x.shape[0])]
+        for level, factor_out in zip_longest(reversed(self._levels), reversed(self._factor_outs)):
+            for step in reversed(level):
+                if isinstance(step, ChannelRun):
+                    x = maps[step](x)
+                else:
+                    x, term = step.inverse_and_log_det(x, context)
+                    log_dets.append(term)
+            if factor_out is not None:
+                x = factor_out.merge(x, left.pop())
+        return x, torch.stack(log_dets).sum(0)
+
+    def _maps(self, like: Tensor, inverse: bool = False) -> Maps:
+        """Of all runs, and the sum of their log-dets."""
+        if not torch.compiler.is_compiling() and list(_flat(self._layers)) != self._flat:
+            self._follow()  # somebody has put another layer in
+        maps, log_det = {}, like.new_zeros(())
+        for group in self._groups:
+            of_group, term = group.maps(like.dtype, like.device, inverse)
+            maps.update(of_group)
+            log_det = log_det + term
+        return maps, log_det
 
 
 def merged(layers: Iterable[L]) -> list[L | ChannelRun]:

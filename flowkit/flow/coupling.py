@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from flowkit.flow.bijector import Bijector, sum_over_event
@@ -69,13 +70,26 @@ class Coupling(Bijector):
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kept, transformed = self.split.split(x)
-        y, log_derivative = self.transformer(transformed, self.conditioner(kept, context))
-        return self.split.merge(kept, y), sum_over_event(log_derivative)
+        return self._transform(kept, transformed, self.conditioner(kept, context))
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kept, transformed = self.split.split(y)
         x, log_derivative = self.transformer.inverse(transformed, self.conditioner(kept, context))
         return self.split.merge(kept, x), sum_over_event(log_derivative)
+
+    def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """As any layer's, but θ, which costs the most, is computed once for both directions: it is θ(x₂) = θ(y₂)."""
+        x = y.detach().clone().requires_grad_()  # its kept part is right already
+        theta = self.conditioner(self.split.split(x)[0], context)
+        with torch.no_grad():
+            kept, transformed = self.split.split(y)
+            # Not seen by autograd, to which the kept part, that θ came from, would seem to have changed as well.
+            x.data.copy_(self.split.merge(kept, self.transformer.inverse(transformed, theta)[0]))
+        return x, *self._transform(*self.split.split(x), theta)
+
+    def _transform(self, kept: Tensor, transformed: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        y, log_derivative = self.transformer(transformed, theta)
+        return self.split.merge(kept, y), sum_over_event(log_derivative)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         self.conditioner.initialize(self.split.split(x)[0], context)

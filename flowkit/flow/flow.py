@@ -11,14 +11,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from flowkit.errors import ShapeError, format_path
 from flowkit.flow import conditioning, saving
 from flowkit.flow.assembly import assemble, build_plugin
 from flowkit.flow.base import Base, StandardNormal
-from flowkit.flow.composition import Layer, frozen, merged
+from flowkit.flow.composition import Layer, Plan, frozen
 from flowkit.flow.factor_out import FactorOut
+from flowkit.flow.layout import channels_last
+from flowkit.flow.memory import Drift
 from flowkit.flow.inputs import check_events, check_latents, check_levels
 from flowkit.plugin.config import Shape
 from flowkit.spec import Context, Spec, read_spec, walk
@@ -52,7 +53,9 @@ class Flow(nn.Module):
         self.levels = levels
         self.context = Context.model_validate(context) if isinstance(context, Mapping) else context
         self.spec: Spec | None = None
+        self._plan = Plan(self.layers)
         self.memory = "store"
+        self.drift = Drift()
         self.register_buffer("initialized", torch.tensor(False))
         self.register_buffer("_precision", torch.empty(0), persistent=False)
 
@@ -91,39 +94,18 @@ class Flow(nn.Module):
         """The latents of continuous x, and log|det| [batch]."""
         check_events(x, self.event_shape, self.dtype, self.levels)
         context = conditioning.embed(self.context, context, x)
-        latents, log_det = [], x.new_zeros(x.shape[0])
-        for step in merged(self.layers):
-            if isinstance(step, FactorOut):
-                x, z = step.split(x)
-                latents.append(z)
-            else:
-                x, term = self._run(step.forward_and_log_det, x, context)
-                log_det = log_det + term
-        return (*latents, x), log_det
+        return self._plan.forward(channels_last(x), context, self.memory, self.drift)
 
     def inverse_and_log_det(self, latents: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Continuous x of latents, and log|det| [batch] of this inverse map."""
         check_latents(latents, self.latent_shapes)
-        *latents, x = latents
-        context = conditioning.embed(self.context, context, x)
-        log_det = x.new_zeros(x.shape[0])
-        for step in reversed(merged(self.layers)):
-            if isinstance(step, FactorOut):
-                x = step.merge(x, latents.pop())
-            else:
-                x, term = step.inverse_and_log_det(x, context)
-                log_det = log_det + term
-        return x, log_det
+        context = conditioning.embed(self.context, context, latents[-1])
+        return self._plan.inverse([channels_last(z) for z in latents], context)
 
     def latent_log_prob(self, latents: Sequence[Tensor]) -> Tensor:
         """Σ_l log p(z_l) in nats, [batch]."""
         *left, last = latents
         return sum((StandardNormal(z.shape[1:]).log_prob(z) for z in left), self.base.log_prob(last))
-
-    def _run(self, step: Any, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        if self.memory == "checkpoint" and torch.is_grad_enabled():
-            return checkpoint(step, x, context, use_reentrant=False)
-        return step(x, context)
 
     # The density
 

@@ -190,8 +190,9 @@ class Train(Documented):
     """Validations without a new best after which training stops; null never."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Decides the initial weights, the order of the data and the noise."""
-    memory: Literal["store", "checkpoint"] = "store"
-    """store keeps what the backward pass needs; checkpoint recomputes it: less memory, 1.3x the time."""
+    memory: Literal["store", "checkpoint", "reversible"] = "store"
+    """store keeps what the backward pass needs; checkpoint and reversible compute it again: 1.3x the time, and memory
+    that grows slowly with depth, or not at all."""
 
 
 class Spec(Documented):

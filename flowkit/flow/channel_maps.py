@@ -1,0 +1,93 @@
+"""The affine maps of all the channel-linear runs of a flow, computed at once for those that are alike."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from flowkit.flow.channel_linear import AffineMap, ChannelRun, positions, probe, read_off
+
+TOGETHER_UP_TO = 64
+"""Channels up to which alike runs are computed together: there dispatch is what costs. torch's batched LU is silently
+wrong from some 128 (pytorch issue 142815), and large matrices keep the cores busy one at a time."""
+
+Maps = tuple[dict[ChannelRun, AffineMap], Tensor]
+"""The map of each run, and the log-det of all of them together, a scalar."""
+
+
+class AlikeRuns:
+    """Runs that differ in nothing but their tensors' values, such as the steps of a ``repeat``."""
+
+    def __init__(self, runs: Sequence[ChannelRun]) -> None:
+        self.runs = runs
+        places = [_tensor_places(run) for run in runs]
+        self._places = {name: [of_run[name] for of_run in places] for name in places[0]}
+        self._together = len(runs) > 1 and runs[0].event_shape[0] <= TOGETHER_UP_TO and bool(self._places)
+
+    def maps(self, dtype: torch.dtype, device: torch.device, inverse: bool) -> Maps:
+        """Of each run, or of its inverse."""
+        rows, log_dets = self._apply(probe(self.runs[0].event_shape[0], dtype, device), inverse)
+        matrices, offsets = read_off(rows)
+        maps = (AffineMap(*pair) for pair in zip(matrices.unbind(), offsets.unbind(), strict=True))
+        log_det = positions((1, *self.runs[0].event_shape)) * log_dets.sum()
+        return dict(zip(self.runs, maps, strict=True)), log_det.to(device, dtype)
+
+    def _apply(self, v: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        """What every run makes of the rows v [n, c], [runs, n, c], and the log-dets [runs]."""
+        if self._together:
+            try:
+                return self._apply_together(v, inverse)
+            except RuntimeError:  # a plugin's layer may use an operator that torch.vmap doesn't know
+                self._together = False
+        rows, log_dets = zip(*(run(v, inverse) for run in self.runs), strict=True)
+        return torch.stack(rows), torch.stack(log_dets)
+
+    def _apply_together(self, v: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        tensors = {name: torch.stack([holder[key] for holder, key in places]) for name, places in self._places.items()}
+        return torch.vmap(lambda own: functional_call(self.runs[0], own, (v, inverse)))(tensors)
+
+
+def alike(runs: Iterable[ChannelRun]) -> list[AlikeRuns]:
+    """The runs in groups of those that are alike."""
+    groups: dict[Hashable, list[ChannelRun]] = defaultdict(list)
+    for run in runs:
+        groups[_structure(run)].append(run)
+    return [AlikeRuns(group) for group in groups.values()]
+
+
+def _tensor_places(run: ChannelRun) -> dict[str, tuple[dict[str, Any], str]]:
+    """For the name of each parameter and buffer: the dict that holds it, whatever is put there later, and the key."""
+    return {
+        f"{name}.{key}": (held, key)
+        for name, module in run.named_modules()
+        for held in (module._parameters, module._buffers)
+        for key, tensor in held.items()
+        if tensor is not None
+    }
+
+
+def _structure(run: ChannelRun) -> Hashable:
+    """Equal for runs that compute the same from the same tensors: types, settings, shapes."""
+    tensors = chain(run.named_parameters(), run.named_buffers())
+    return (
+        tuple((name, type(module), _settings(module)) for name, module in run.named_modules()),
+        tuple((name, tuple(t.shape), t.dtype, t.requires_grad) for name, t in tensors),
+    )
+
+
+def _settings(module: nn.Module) -> Hashable:
+    own = sorted(vars(module).keys() - vars(nn.Module()).keys())
+    return tuple((name, _plain(getattr(module, name))) for name in own)
+
+
+def _plain(value: object) -> Hashable:
+    """The value, where equality says that it is the same; otherwise which object it is."""
+    if isinstance(value, tuple):
+        return tuple(_plain(item) for item in value)
+    return (type(value), value) if isinstance(value, bool | int | float | str | None) else ("object", id(value))

@@ -1,0 +1,14 @@
+"""How tensors lie in memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Images [batch, c, h, w] with the channels of a position side by side, as channel maps and convolutions want them.
+
+    Layers keep that order; shapes and values are the same in any.
+    """
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x

@@ -1,0 +1,171 @@
+"""What a forward pass keeps for the backward pass: everything, the inputs of layers, or next to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint as recomputed
+
+from flowkit.errors import FlowkitError
+from flowkit.flow.bijector import Bijector
+from flowkit.flow.channel_linear import AffineMap
+from flowkit.flow.replay import Surroundings
+
+Step = Bijector | AffineMap
+"""What a pass consists of. The log-det of a map is counted elsewhere, with those of all the others."""
+
+Output = tuple[Tensor, Tensor]
+"""y, and log|det| [batch] of the bijectors on the way."""
+
+
+class Drift:
+    """How far reversible passes have come back from where they set out, since this was last read.
+
+    max|x̂ - x| / max(1, max|x|), x̂ being the input of a level as computed back from its output, for the first event of
+    each batch. Gradients are those at x̂.
+    """
+
+    def __init__(self) -> None:
+        self._worst: Tensor | None = None
+
+    def note(self, back: Tensor, x: Tensor) -> None:
+        """Of one level. Nothing waits for the value."""
+        drift = ((back - x).abs().amax() / x.abs().amax().clamp(min=1)).nan_to_num(torch.inf)
+        self._worst = drift if self._worst is None else torch.maximum(self._worst, drift)
+
+    def read(self) -> float | None:
+        """The worst since the last time; None where nothing was reversed."""
+        worst, self._worst = self._worst, None
+        return None if worst is None else worst.item()
+
+
+def run(
+    strategy: str,
+    steps: Sequence[Step],
+    inverses: Sequence[AffineMap | None],
+    x: Tensor,
+    context: Tensor | None,
+    drift: Drift,
+) -> Output:
+    """One level under a strategy. ``inverses`` has the inverse of each step that is a map, for reversible."""
+    match strategy:
+        case "reversible":
+            return reversible(steps, inverses, x, context, drift)
+        case "checkpoint":
+            return checkpoint(steps, x, context)
+    return store(steps, x, context)
+
+
+def store(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> Output:
+    """Autograd keeps what it needs."""
+    log_dets = []
+    for step in steps:
+        if isinstance(step, AffineMap):
+            x = step(x)
+        else:
+            x, log_det = step.forward_and_log_det(x, context)
+            log_dets.append(log_det)
+    return x, torch.stack(log_dets).sum(0) if log_dets else x.new_zeros(x.shape[0])
+
+
+def checkpoint(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> Output:
+    """Kept is the input of each bijector, with the map in front of it; the backward pass computes the rest again."""
+    log_dets, pending = [], []
+    for step in steps:
+        pending.append(step)
+        if isinstance(step, Bijector):
+            x, log_det = recomputed(store, pending, x, context, use_reentrant=False)
+            log_dets.append(log_det)
+            pending = []
+    x, rest = store(pending, x, context)
+    return x, torch.stack([*log_dets, rest]).sum(0)
+
+
+def reversible(
+    steps: Sequence[Step], inverses: Sequence[AffineMap | None], x: Tensor, context: Tensor | None, drift: Drift
+) -> Output:
+    """Kept is the output. The backward pass computes each input back from it (Gomez et al. 2017, "RevNet", §3.2).
+
+    ``inverses`` has the inverse of each step that is a map. Gradients reach x, the context, the maps and the
+    parameters of bijectors. Raises FlowkitError under torch.compile.
+    """
+    if torch.compiler.is_compiling():
+        raise FlowkitError("torch.compile can't take memory: reversible; use checkpoint, which it can, or store")
+    level = _Level(steps, inverses, drift)
+    return _Reversible.apply(level, x, context, *level.tensors)
+
+
+class _Level:
+    """Steps, the tensors that they have gradients for, and how the generators stood before each."""
+
+    def __init__(self, steps: Sequence[Step], inverses: Sequence[AffineMap | None], drift: Drift) -> None:
+        self.steps, self.inverses, self.drift = steps, inverses, drift
+        self.tensors = list({id(t): t for step in steps for t in _tensors(step)}.values())
+
+    def forward(self, x: Tensor, context: Tensor | None) -> Output:
+        self.surroundings, self.states = Surroundings(x.device), []
+        self.first = x[:1].clone()
+        log_dets = []
+        for step in self.steps:
+            self.states.append(self.surroundings.generators())
+            x, log_det = store([step], x, context)
+            log_dets.append(log_det)
+        return x, torch.stack(log_dets).sum(0)
+
+    def backward(self, y: Tensor, context: Tensor | None, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of x, the context and the tensors, of those of y and log|det|."""
+        grad, grad_log_det = grads
+        totals: dict[int, Tensor] = {}
+        for step, inverse, state in zip(self.steps[::-1], self.inverses[::-1], self.states[::-1], strict=True):
+            with self.surroundings.again(state), torch.enable_grad():
+                x, outputs = _recompute(step, inverse, y, context)
+            wanted = [t for t in (context, *_tensors(step)) if t is not None and t.requires_grad]
+            grad, *found = _gradients(outputs, [x, *wanted], [grad, grad_log_det])
+            for tensor, term in zip(wanted, found, strict=True):
+                totals[id(tensor)] = totals[id(tensor)] + term if id(tensor) in totals else term
+            y = x.detach()
+        self.drift.note(y[:1], self.first)
+        return grad, *(totals.get(id(t)) for t in (context, *self.tensors))
+
+
+class _Reversible(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, level: _Level, x: Tensor, context: Tensor | None, *tensors: Tensor) -> Output:
+        y, log_det = level.forward(x, context)
+        ctx.level = level
+        ctx.save_for_backward(y, context, *tensors)  # the tensors, because it tells if they change meanwhile
+        return y, log_det
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        y, context, *_ = ctx.saved_tensors
+        context = None if context is None else context.detach().requires_grad_(ctx.needs_input_grad[2])
+        return None, *ctx.level.backward(y.detach(), context, *grads)
+
+
+def _recompute(
+    step: Step, inverse: AffineMap | None, y: Tensor, context: Tensor | None
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """x = f⁻¹(y), a leaf, and what the step makes of it, with its graph."""
+    if not isinstance(step, AffineMap):
+        x, *outputs = step.recompute(y, context)
+        return x, tuple(outputs)
+    assert inverse is not None
+    x = inverse(y).detach().requires_grad_()
+    return x, (step(x),)
+
+
+def _gradients(outputs: Sequence[Tensor], inputs: Sequence[Tensor], grads: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Of the outputs that have any; there may be fewer than ``grads``."""
+    pairs = [(output, grad) for output, grad in zip(outputs, grads, strict=False) if output.requires_grad]
+    of, given = zip(*pairs, strict=True)
+    return torch.autograd.grad(of, inputs, given, allow_unused=True, materialize_grads=True)
+
+
+def _tensors(step: Step) -> list[Tensor]:
+    return list(step) if isinstance(step, AffineMap) else [p for p in step.parameters() if p.requires_grad]
