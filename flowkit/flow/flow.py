@@ -58,6 +58,7 @@ class Flow(nn.Module):
         self.drift = Drift()
         self.register_buffer("initialized", torch.tensor(False))
         self.register_buffer("_precision", torch.empty(0), persistent=False)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # what convolutions have weights in
 
     # Making and keeping
 

@@ -7,13 +7,14 @@ proves nothing about it.
 from __future__ import annotations
 
 import math
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from flowkit.flow import Bijector, ChannelLinear, Composition, Flow
 from flowkit.flow.channel_linear import ChannelRun
+from flowkit.flow.channel_maps import AlikeRuns
 from flowkit.flow.composition import frozen
 from flowkit.spec.model import Train
 from flowkit.testing import hints
@@ -188,25 +189,30 @@ def _flow(subject: BijectorSubject, bijector: Bijector) -> Flow:
 
 
 def merge(subject: BijectorSubject) -> None:
-    """A channel-linear layer merges with its neighbours: the run is its layers one after another."""
+    """A channel-linear layer merges with its neighbours: the run is its layers one after another, and many runs of the
+    same kind, computed together, are what each is alone."""
     layers = [subject.module(seed) for seed in range(3)]
     if not isinstance(layers[0], ChannelLinear):
         raise NotApplicable("not channel-linear")
-    run = ChannelRun(layers)
     x, context = subject.batch(layers[0])
-    y, log_det = x, torch.zeros(len(x), dtype=x.dtype)
-    for layer in layers:
-        y, term = layer.forward_and_log_det(y, context)
-        log_det = log_det + term
-    scale = 1 + y.abs().max().item()
-    merged, merged_log_det = run.forward_and_log_det(x)
-    close("merged - layer by layer: is the map affine?", merged, y, MERGE_TOLERANCE * scale)
-    close("merged log_det - layer by layer", merged_log_det.expand(len(x)), log_det, MERGE_TOLERANCE * scale)
-    back = run.inverse_and_log_det(y)[0]
-    unmerged = y
-    for layer in reversed(layers):
-        unmerged, _ = layer.inverse_and_log_det(unmerged, context)
-    close("merged inverse - layer by layer", back, unmerged, MERGE_TOLERANCE * scale)
+    one_by_one = {name: _one_by_one(layers, name, x, context) for name in ("forward", "inverse")}
+    for what, runs in {"merged": [ChannelRun(layers)], "together": [ChannelRun([layer]) for layer in layers]}.items():
+        for name, (expected, expected_log_det) in one_by_one.items():
+            maps, log_det = AlikeRuns(runs).maps(x.dtype, x.device, name == "inverse")
+            y = x
+            for run in reversed(runs) if name == "inverse" else runs:
+                y = maps[run](y)
+            tolerance = MERGE_TOLERANCE * (1 + expected.abs().max().item())
+            close(f"{name} {what} - layer by layer: is the map affine?", y, expected, tolerance)
+            close(f"{name} log_det {what} - layer by layer", log_det.expand(len(x)), expected_log_det, tolerance)
+
+
+def _one_by_one(layers: list[Any], name: str, v: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    total = v.new_zeros(len(v))
+    for layer in reversed(layers) if name == "inverse" else layers:
+        v, log_det = getattr(layer, f"{name}_and_log_det")(v, context)
+        total = total + log_det
+    return v, total
 
 
 def freeze(subject: BijectorSubject) -> None:

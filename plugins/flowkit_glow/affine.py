@@ -14,9 +14,9 @@ from flowkit.flow import Transformer
 class Affine(Transformer):
     """y = s(t) x + b, θ = (t, b);  log|∂y/∂x| = log s(t).
 
-    With bounds [lo, hi], lo < 1 < hi, log s runs along a sigmoid from log lo to log hi, and is 0 with slope 1 at
-    t = 0; for lo = 1/hi it is L tanh(t / L), L = log hi. ``scale="sigmoid"`` is s = sigmoid(t + 2) of Glow's
-    published code: it can come arbitrarily near to 0, and a trained model then inverts with errors of 1e-3 and more.
+    With bounds [lo, hi], lo < 1 < hi, log s runs along a tanh from log lo to log hi, and is 0 with slope 1 at t = 0;
+    for lo = 1/hi it is L tanh(t / L), L = log hi. ``scale="sigmoid"`` is s = sigmoid(t + 2) of Glow's published code:
+    it can come arbitrarily near to 0, and a trained model then inverts with errors of 1e-3 and more.
     """
 
     n_params = 2
@@ -28,7 +28,7 @@ class Affine(Transformer):
     def forward(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         t, b = theta.unbind(1)
         log_s = self._log_scale(t)
-        return log_s.exp() * x + b, log_s
+        return torch.addcmul(b, log_s.exp(), x), log_s
 
     def inverse(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         t, b = theta.unbind(1)
@@ -39,9 +39,12 @@ class Affine(Transformer):
         if isinstance(self.scale, str):
             return F.logsigmoid(t + 2)
         low, high = (math.log(bound) for bound in self.scale)
-        width, start = high - low, -low / (high - low)  # start: the sigmoid's value where log s = 0
-        slope = 1 / (width * start * (1 - start))
-        return low + width * torch.sigmoid(slope * t + math.log(start / (1 - start)))
+        middle, half = (high + low) / 2, (high - low) / 2
+        if middle == 0:
+            return half * torch.tanh(t / half)
+        start = -middle / half  # the tanh where log s = 0
+        slope = 1 / (half * (1 - start**2))
+        return middle + half * torch.tanh(slope * t + math.atanh(start))
 
 
 class Additive(Transformer):

@@ -58,7 +58,8 @@ class ConvNet(Conditioner):
         return h + self.context(context.flatten(1))[:, :, None, None]
 
     def _activate(self, h: Tensor) -> Tensor:
-        return F.dropout2d(F.relu(h, inplace=True), self.dropout, self.training)
+        h = F.relu(h, inplace=True)
+        return F.dropout2d(h, self.dropout, self.training) if self.dropout else h
 
 
 class ScaledConv(nn.Conv2d):

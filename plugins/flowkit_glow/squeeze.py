@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from flowkit.flow import Bijector
 from flowkit.plugin import Shape
@@ -23,12 +24,13 @@ class Squeeze(Bijector):
         return SqueezeConfig(factor=self.factor).output_shape(self.event_shape)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        blocks = x.unflatten(3, (-1, self.factor)).unflatten(2, (-1, self.factor))  # [batch, c, h/f, f, w/f, f]
-        rows = blocks.permute(0, 2, 4, 1, 3, 5).flatten(3)  # [batch, h/f, w/f, c·f²], which is channels_last
-        return rows.permute(0, 3, 1, 2), x.new_zeros(x.shape[0])
+        n, c, h, w = x.shape
+        f = self.factor
+        y = F.pixel_unshuffle(x, f).view(n, c * f * f, h // f, w // f)  # torch leaves an empty batch its shape
+        return y, x.new_zeros(n)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        c = self.event_shape[0]
-        blocks = y.unflatten(1, (c, self.factor, self.factor))  # [batch, c, f, f, h/f, w/f]
-        rows = blocks.permute(0, 4, 2, 5, 3, 1).flatten(3, 4).flatten(1, 2)  # [batch, h, w, c]
-        return rows.permute(0, 3, 1, 2), y.new_zeros(y.shape[0])
+        n, c, h, w = y.shape
+        f = self.factor
+        x = F.pixel_shuffle(y, f).view(n, c // (f * f), h * f, w * f)
+        return x, y.new_zeros(n)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from flowkit.flow import Composition, FactorOut, Flow
-from flowkit.flow.channel_linear import ChannelRun
+from flowkit.flow.channel_linear import ChannelRun, affine_map
+from flowkit.flow.channel_maps import alike
 from flowkit.flow.composition import MERGE_UP_TO, merged
 from flowkit.testing import perturb
 from flowkit_glow.actnorm import ActNorm
@@ -42,22 +43,66 @@ def test_a_run_of_all_kinds_agrees_with_its_layers_to_1e12(event):
     torch.testing.assert_close(layers.inverse_and_log_det(y)[0], back, atol=1e-12, rtol=1e-12)
 
 
-def test_gradients_through_a_run_are_those_of_its_layers():
+def one_by_one(layers, x):
+    total = x.new_zeros(len(x))
+    for layer in layers:
+        x, term = layer.forward_and_log_det(x)
+        total = total + term
+    return x, total
+
+
+@pytest.mark.parametrize("event", [EVENT, (6,)], ids=str)
+def test_gradients_through_runs_are_those_of_their_layers(event):
+    """Three alike runs, which are computed together, and one of another kind."""
+    torch.manual_seed(0)
+    runs = [[make(event) for make in RUN] for _ in range(3)] + [[ActNorm(event), ActNorm(event)]]
+    layers = Composition([layer for run in runs for layer in [*run, coupling(event, Affine())]]).double()
+    perturb(layers, 0.2)
+    x = torch.randn(5, *event, dtype=torch.float64)
     gradients = []
-    for together in (True, False):
-        torch.manual_seed(0)
-        layers = Composition([make(EVENT) for make in RUN]).double()
-        perturb(layers, 0.2)
-        y = torch.randn(5, *EVENT, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        steps = merged(layers.layers) if together else layers.layers
-        total = 0
-        for step in steps:
-            y, term = step.forward_and_log_det(y)
-            total = total + term
-        (y.square().sum() + (total + y.new_zeros(5)).sum()).backward()
-        gradients.append([p.grad for p in layers.parameters()])
+    for run in (layers.forward_and_log_det, lambda x: one_by_one(layers.layers, x)):
+        y, log_det = run(x)
+        loss = y.square().sum() + log_det.sum()
+        gradients.append(torch.autograd.grad(loss, list(layers.parameters())))
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)
+
+
+def groups(makes):
+    torch.manual_seed(0)
+    return [len(group.runs) for group in alike(ChannelRun([make(EVENT)]) for make in makes)]
+
+
+def test_runs_are_alike_that_differ_in_their_numbers_alone():
+    assert groups([ActNorm, ActNorm, Conv1x1, Conv1x1, Conv1x1]) == [2, 3]
+    assert groups([lambda e: Conv1x1(e, "lu"), lambda e: Conv1x1(e, "plain")]) == [1, 1]
+    assert groups([lambda e: Rescale(e, -1, 3), lambda e: Rescale(e, -1, 4), lambda e: Rescale(e, -1, 3)]) == [2, 1]
+
+
+class Unbatched(ActNorm):
+    """It asks for a value, which torch.vmap can't give."""
+
+    def channels(self, v):
+        return super().channels(v) * (1.0 if self.bias[0].item() < 1e9 else 2.0)
+
+
+def test_alike_runs_that_vmap_cannot_take_are_computed_one_at_a_time():
+    torch.manual_seed(0)
+    layers = Composition(
+        [layer for _ in range(3) for layer in [Unbatched(EVENT), ActNorm(EVENT), coupling(EVENT, Affine())]]
+    )
+    perturb(layers, 0.2)
+    x = torch.randn(5, *EVENT)
+    for one, other in zip(layers.forward_and_log_det(x), one_by_one(layers.layers, x), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_layer_that_is_put_in_later_is_run():
+    layers = Composition([ActNorm(EVENT), Conv1x1(EVENT)])
+    x = torch.randn(2, *EVENT)
+    layers.forward_and_log_det(x)
+    layers.layers[1] = Permute(EVENT)
+    torch.testing.assert_close(layers.forward_and_log_det(x)[0], x.flip(1))
 
 
 def test_runs_are_neighbours_only():
@@ -84,8 +129,6 @@ def test_state_dict_keys_are_the_layers():
 @pytest.mark.parametrize("high", [255.0, 60000.0])
 def test_a_small_matrix_beside_a_large_offset_keeps_its_digits(dtype, rtol, high):
     run = ChannelRun([Rescale((1,), 0.3, high), ActNorm((1,))])
-    for matrix, expected in (
-        (run.affine(dtype, "cpu")[0], 1 / (high - 0.3)),
-        (run.affine_inverse(dtype, "cpu")[0], high - 0.3),
-    ):
-        assert matrix.item() == pytest.approx(expected, rel=rtol)
+    for inverse, expected in ((False, 1 / (high - 0.3)), (True, high - 0.3)):
+        forward, _ = affine_map(run, dtype, torch.device("cpu"), inverse)
+        assert forward.matrix.item() == pytest.approx(expected, rel=rtol)
