@@ -17,7 +17,7 @@ TOGETHER_UP_TO = 64
 """Channels up to which alike runs are computed together: there dispatch is what costs. torch's batched LU is silently
 wrong from some 128 (pytorch issue 142815), and large matrices keep the cores busy one at a time."""
 
-Maps = tuple[dict[ChannelRun, AffineMap], Tensor]
+Maps = tuple[dict[nn.Module, AffineMap], Tensor]
 """The map of each run, and the log-det of all of them together, a scalar."""
 
 

@@ -80,11 +80,13 @@ class Plan:
         """x -> (z_1, …, z_L) and log|det| [batch], under a memory strategy if there is a backward pass to come."""
         strategy = strategy if torch.is_grad_enabled() else "store"
         maps, log_det = self._maps(x) if strategy == "store" else recomputed(self._maps, x, use_reentrant=False)
-        inverses = self._maps(x.detach(), inverse=True)[0] if strategy == "reversible" else {}
+        with torch.no_grad():
+            inverses = self._maps(x, inverse=True)[0] if strategy == "reversible" else {}
         latents, log_dets = [], [log_det.expand(x.shape[0])]
         for level, factor_out in zip_longest(self._levels, self._factor_outs):
-            steps = [maps.get(step, step) for step in level]
-            x, term = memory.run(strategy, steps, [inverses.get(step) for step in level], x, context, drift)
+            steps = [maps[step] if isinstance(step, ChannelRun) else step for step in level]
+            back = [inverses.get(step) for step in level]
+            x, term = memory.run(strategy, steps, back, x, context, drift)
             log_dets.append(term)
             if factor_out is not None:
                 x, z = factor_out.split(x)
@@ -111,7 +113,8 @@ class Plan:
         """Of all runs, and the sum of their log-dets."""
         if not torch.compiler.is_compiling() and list(_flat(self._layers)) != self._flat:
             self._follow()  # somebody has put another layer in
-        maps, log_det = {}, like.new_zeros(())
+        maps: dict[nn.Module, AffineMap] = {}
+        log_det = like.new_zeros(())
         for group in self._groups:
             of_group, term = group.maps(like.dtype, like.device, inverse)
             maps.update(of_group)

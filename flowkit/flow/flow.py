@@ -18,9 +18,9 @@ from flowkit.flow.assembly import assemble, build_plugin
 from flowkit.flow.base import Base, StandardNormal
 from flowkit.flow.composition import Layer, Plan, frozen
 from flowkit.flow.factor_out import FactorOut
+from flowkit.flow.inputs import check_events, check_latents, check_levels
 from flowkit.flow.layout import channels_last
 from flowkit.flow.memory import Drift
-from flowkit.flow.inputs import check_events, check_latents, check_levels
 from flowkit.plugin.config import Shape
 from flowkit.spec import Context, Spec, read_spec, walk
 from flowkit_runtime import noise

@@ -49,12 +49,12 @@ def run(
     inverses: Sequence[AffineMap | None],
     x: Tensor,
     context: Tensor | None,
-    drift: Drift,
+    drift: Drift | None = None,
 ) -> Output:
     """One level under a strategy. ``inverses`` has the inverse of each step that is a map, for reversible."""
     match strategy:
         case "reversible":
-            return reversible(steps, inverses, x, context, drift)
+            return reversible(steps, inverses, x, context, drift or Drift())
         case "checkpoint":
             return checkpoint(steps, x, context)
     return store(steps, x, context)
