@@ -1,0 +1,53 @@
+"""flowkit's contenders: one spec, run in different ways."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.contender import Density, perturb
+from flowkit.flow import Flow
+
+
+@dataclass
+class Ours(Density):
+    """A flow of flowkit, through its public methods only."""
+
+    compiled: bool = False
+    precision: torch.dtype = torch.float32
+
+    def start(self, x: Tensor) -> None:
+        self.module.to(x.device)
+        self.module.initialize(x)
+        perturb(self.module)
+        if self.compiled:
+            self.module.compile()
+
+
+def ours(
+    spec: dict[str, Any], memory: str = "store", compiled: bool = False, precision: torch.dtype = torch.float32
+) -> Ours:
+    """The flow of a spec, in one of the ways to run it. SpecError: the spec language has no such ``memory``."""
+    flow = Flow.from_spec({"flowkit": 1, **spec, "train": {"memory": memory}})
+    flow.memory = memory
+
+    def cast(device: torch.device) -> AbstractContextManager[Any]:
+        return nullcontext() if precision == torch.float32 else torch.autocast(device.type, precision)
+
+    def log_prob(x: Tensor) -> Tensor:
+        with cast(x.device):
+            return flow(x)
+
+    def sample(n: int) -> Tensor:
+        with cast(flow.device):
+            return flow.sample(n)
+
+    return Ours(flow, log_prob, sample, lambda x: _flat(flow.encode(x)), torch.channels_last, compiled, precision)
+
+
+def _flat(latents: tuple[Tensor, ...]) -> Tensor:
+    return torch.cat([z.flatten(1) for z in latents], 1)
