@@ -15,8 +15,12 @@ TASKS = ("train", "log_prob", "sample")
 class Contender(Protocol):
     """One row of a table."""
 
-    parameters: int
-    """How many it learns."""
+    module: nn.Module | None
+    """What has its parameters, if torch has."""
+
+    @property
+    def parameters(self) -> int:
+        """How many it learns."""
 
     def start(self, x: Tensor) -> None:
         """What comes before the first step: data-dependent initialization, compilation."""
@@ -34,7 +38,8 @@ class Density:
     sample: Callable[[int], Tensor] | None = None
     latents: Callable[[Tensor], Tensor] | None = None
     """x [batch, *event] -> all latents [batch, D], where the prior is standard normal."""
-    memory_format: torch.memory_format = torch.contiguous_format
+    memory_format: torch.memory_format = torch.preserve_format
+    """Of weights and data; by default they come in torch's own."""
 
     @property
     def parameters(self) -> int:
@@ -42,14 +47,15 @@ class Density:
 
     def start(self, x: Tensor) -> None:
         """The peers initialize at the first batch that they see in training mode."""
-        self.module.to(x.device)
+        self.module.to(x.device, memory_format=self.memory_format)
         with torch.no_grad():
             self.log_prob(x)
         perturb(self.module)
 
     def step(self, task: str, x: Tensor) -> Callable[[], Any]:
         self.module.train(task == "train")
-        x = x.contiguous(memory_format=self.memory_format) if x.dim() == 4 else x
+        if self.memory_format == torch.channels_last:
+            x = x.contiguous(memory_format=self.memory_format)
         if task == "train":
             return lambda: self._train(x)
         if task == "sample" and self.sample is None:

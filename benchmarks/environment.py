@@ -16,13 +16,16 @@ ALLOCATOR = {
 """glibc keeps large tensors instead of returning them to the kernel at each free. Without it the page faults, 8,600 a
 step, decide more than the code does."""
 
+QUIET = {"KINETO_LOG_LEVEL": "99"}
+"""torch's profiler writes to stderr whenever it starts and stops."""
+
 LIBRARIES = ("flowkit", "torch", "normflows", "nflows", "FrEIA", "zuko", "flowjax", "jax")
 
 
 def tune_allocator() -> None:
     """Start this process anew with ALLOCATOR: glibc reads it once, before main."""
     if any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
-        os.execve(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]], os.environ | ALLOCATOR)
+        os.execve(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]], os.environ | ALLOCATOR | QUIET)
 
 
 def cores() -> int:
@@ -30,10 +33,10 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def describe() -> dict[str, str]:
+def describe(device: str) -> dict[str, str]:
     """The processor, the threads, and the versions of what took part."""
     versions = {name: installed for name in LIBRARIES if (installed := _version(name))}
-    return {"cpu": _cpu(), "threads": str(cores()), "python": platform.python_version(), **versions}
+    return {"device": device, "cpu": _cpu(), "threads": str(cores()), "python": platform.python_version(), **versions}
 
 
 def _version(name: str) -> str | None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmarks.contender import Contender
 from benchmarks.limit import Networks
 from benchmarks.networks import convolutional
+from benchmarks.ours import ours
 
 
 @dataclass(frozen=True)
@@ -62,18 +65,16 @@ def limit(setting: Glow) -> Networks:
 
 def flowkit(setting: Glow, normalization: str = "none", **options: Any) -> Contender:
     """flowkit's, with the peers' plain networks unless told otherwise."""
-    from benchmarks.ours import ours
-
     return ours(setting.spec(normalization=normalization), **options)
 
 
-def peer(name: str) -> Callable[[Glow], Contender]:
+def peer(name: str, memory_format: torch.memory_format = torch.preserve_format) -> Callable[[Glow], Contender]:
     """The builder of a peer's module, imported when it is called: the peer may not be installed."""
 
     def build(setting: Glow) -> Contender:
-        from importlib import import_module
-
-        return import_module(f"benchmarks.peers.in_{name}").glow(setting)
+        density = import_module(f"benchmarks.peers.in_{name}").glow(setting)
+        density.memory_format = memory_format
+        return density
 
     return build
 
@@ -85,11 +86,21 @@ CONTENDERS: dict[str, Callable[[Glow], Contender]] = {
     "flowkit, bf16": partial(flowkit, precision=torch.bfloat16),
     "flowkit, checkpoint": partial(flowkit, memory="checkpoint"),
     "flowkit, reversible": partial(flowkit, memory="reversible"),
-    "flowkit, actnorm in the networks": partial(flowkit, normalization="actnorm"),
+    "flowkit, actnorm in its networks": partial(flowkit, normalization="actnorm"),
     "normflows": peer("normflows"),
+    "normflows, channels_last": peer("normflows", torch.channels_last),
     "nflows": peer("nflows"),
+    "nflows, channels_last": peer("nflows", torch.channels_last),
     "FrEIA": peer("freia"),
+    "FrEIA, channels_last": peer("freia", torch.channels_last),
 }
+PEERS = ("normflows", "nflows", "FrEIA")
+"""As their users write them. With channels_last, which they don't document, they are rows of their own."""
 LEARN_1X1 = ("normflows", "nflows")
-"""The peers whose 1×1 convolution learns; FrEIA's is fixed."""
+"""The peers whose 1×1 convolution learns; FrEIA's is fixed: less work."""
 COLUMNS = (("train", 16), ("train", 64), ("log_prob", 64), ("sample", 64))
+
+
+def images(setting: Glow, device: torch.device) -> Callable[[int], Tensor]:
+    """n events of noise."""
+    return lambda n: torch.randn(n, *setting.event, generator=torch.Generator().manual_seed(0)).to(device)

@@ -18,7 +18,6 @@ class Ours(Density):
     """A flow of flowkit, through its public methods only."""
 
     compiled: bool = False
-    precision: torch.dtype = torch.float32
 
     def start(self, x: Tensor) -> None:
         self.module.to(x.device)
@@ -46,7 +45,8 @@ def ours(
         with cast(flow.device):
             return flow.sample(n)
 
-    return Ours(flow, log_prob, sample, lambda x: _flat(flow.encode(x)), torch.channels_last, compiled, precision)
+    memory_format = torch.channels_last if len(flow.event_shape) == 3 else torch.preserve_format
+    return Ours(flow, log_prob, sample, lambda x: _flat(flow.encode(x)), memory_format, compiled)
 
 
 def _flat(latents: tuple[Tensor, ...]) -> Tensor:
