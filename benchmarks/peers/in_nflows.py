@@ -13,6 +13,7 @@ from nflows.transforms import (
     CompositeTransform,
     MultiscaleCompositeTransform,
     OneByOneConvolution,
+    PiecewiseRationalQuadraticCouplingTransform,
     SqueezeTransform,
     Transform,
 )
@@ -21,6 +22,7 @@ from benchmarks.contender import Density
 
 if TYPE_CHECKING:
     from benchmarks.glow import Glow
+    from benchmarks.splines import Splines
 
 
 def glow(setting: Glow) -> Density:
@@ -37,3 +39,19 @@ def _step(setting: Glow, c: int) -> list[Transform]:
     mask = [0] * (c // 2) + [1] * (c // 2)
     coupling = AffineCouplingTransform(mask, lambda i, o: setting.network(c))
     return [ActNorm(c), OneByOneConvolution(c, identity_init=False), coupling]
+
+
+def splines(setting: Splines) -> Density:
+    """Couplings with the networks that all share."""
+    couplings = [
+        PiecewiseRationalQuadraticCouplingTransform(
+            setting.transformed(index),
+            lambda i, o, index=index: setting.network(index),
+            num_bins=setting.bins,
+            tails="linear",
+            tail_bound=setting.bound,
+        )
+        for index in range(setting.couplings)
+    ]
+    model = Flow(CompositeTransform(couplings), StandardNormal([setting.features]))
+    return Density(model, model.log_prob, model.sample, model.transform_to_noise)

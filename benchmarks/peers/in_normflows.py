@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from normflows import MultiscaleFlow
+from normflows import MultiscaleFlow, NormalizingFlow
 from normflows.distributions import DiagGaussian
-from normflows.flows import GlowBlock, Merge, Squeeze
+from normflows.flows import CoupledRationalQuadraticSpline, GlowBlock, Merge, Squeeze
+from normflows.flows.neural_spline.coupling import PiecewiseRationalQuadraticCoupling
 
 from benchmarks.contender import Density
 
 if TYPE_CHECKING:
     from benchmarks.glow import Glow
+    from benchmarks.splines import Splines
 
 
 def glow(setting: Glow) -> Density:
@@ -35,3 +37,22 @@ def _step(setting: Glow, c: int) -> GlowBlock:
     block = GlowBlock(c, setting.hidden)
     block.flows[0].flows[1].param_map = setting.network(c)  # its own have LeakyReLU(0), not in place
     return block
+
+
+def splines(setting: Splines) -> Density:
+    """Couplings with the networks that all share. Its layers run from latent to data: the last is reached first."""
+    couplings = [_coupling(setting, index) for index in reversed(range(setting.couplings))]
+    model = NormalizingFlow(DiagGaussian(setting.features, trainable=False), couplings)
+    return Density(model, model.log_prob, lambda n: model.sample(n)[0], model.inverse)
+
+
+def _coupling(setting: Splines, index: int) -> CoupledRationalQuadraticSpline:
+    layer = CoupledRationalQuadraticSpline(setting.features, setting.layers, setting.hidden, setting.bins)
+    layer.prqct = PiecewiseRationalQuadraticCoupling(  # its own has a residual network, and transforms both halves
+        torch.tensor(setting.transformed(index)),
+        lambda i, o: setting.network(index),
+        num_bins=setting.bins,
+        tails="linear",
+        tail_bound=setting.bound,
+    )
+    return layer
