@@ -56,11 +56,10 @@ class Glow:
         return {"event": {"shape": list(self.event)}, "flow": flow}
 
 
-def limit(setting: Glow) -> Networks:
+def limit(setting: Glow, precision: torch.dtype = torch.float32) -> Networks:
     """The networks alone."""
-    return Networks(
-        [(setting.network(c), (c // 2, h, w)) for c, h, w in setting.shapes() for _ in range(setting.steps)]
-    )
+    networks = [(setting.network(c), (c // 2, h, w)) for c, h, w in setting.shapes() for _ in range(setting.steps)]
+    return Networks(networks, precision)
 
 
 def flowkit(setting: Glow, normalization: str = "none", **options: Any) -> Contender:
@@ -81,6 +80,7 @@ def peer(name: str, memory_format: torch.memory_format = torch.preserve_format) 
 
 CONTENDERS: dict[str, Callable[[Glow], Contender]] = {
     "limit": limit,
+    "limit, bf16": partial(limit, precision=torch.bfloat16),
     "flowkit": flowkit,
     "flowkit, compiled": partial(flowkit, compiled=True),
     "flowkit, bf16": partial(flowkit, precision=torch.bfloat16),
@@ -98,9 +98,13 @@ PEERS = ("normflows", "nflows", "FrEIA")
 """As their users write them. With channels_last, which they don't document, they are rows of their own."""
 LEARN_1X1 = ("normflows", "nflows")
 """The peers whose 1×1 convolution learns; FrEIA's is fixed: less work."""
+TINY = Glow((1, 8, 8), levels=2, steps=2, hidden=8)
+"""One whose Jacobian is soon computed."""
+ALIKE = ("flowkit", *PEERS)
+"""Contenders that compute in ways of their own: what is checked."""
 COLUMNS = (("train", 16), ("train", 64), ("log_prob", 64), ("sample", 64))
 
 
-def images(setting: Glow, device: torch.device) -> Callable[[int], Tensor]:
+def batches(setting: Glow, device: torch.device) -> Callable[[int], Tensor]:
     """n events of noise."""
     return lambda n: torch.randn(n, *setting.event, generator=torch.Generator().manual_seed(0)).to(device)

@@ -17,6 +17,8 @@ class Networks:
     """The networks of a flow, each with the shape of what it reads, [*kept]; convolutions in channels_last."""
 
     networks: list[tuple[nn.Module, tuple[int, ...]]]
+    precision: torch.dtype = torch.float32
+    """In which they run; gradients are in fp32."""
 
     def __post_init__(self) -> None:
         self.module = nn.ModuleList(network for network, _ in self.networks)
@@ -43,7 +45,8 @@ class Networks:
         self.module.zero_grad(set_to_none=True)
 
     def _outputs(self, inputs: list[Tensor]) -> list[Tensor]:
-        return [network(x) for (network, _), x in zip(self.networks, inputs, strict=True)]
+        with torch.autocast(inputs[0].device.type, self.precision, enabled=self.precision != torch.float32):
+            return [network(x) for (network, _), x in zip(self.networks, inputs, strict=True)]
 
 
 def _input(n: int, kept: tuple[int, ...], device: torch.device) -> Tensor:

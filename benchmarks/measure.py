@@ -62,6 +62,4 @@ def synchronize() -> None:
 
 def ratios(seconds: Mapping[str, list[float]], to: str) -> dict[str, Spread]:
     """Each contender's time over that of ``to`` in the same round."""
-    return {
-        name: Spread.of([a / b for a, b in zip(own, seconds[to], strict=True)]) for name, own in seconds.items()
-    }
+    return {name: Spread.of([a / b for a, b in zip(own, seconds[to], strict=True)]) for name, own in seconds.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,15 +33,15 @@ def ours(
     flow = Flow.from_spec({"flowkit": 1, **spec, "train": {"memory": memory}})
     flow.memory = memory
 
-    def cast(device: torch.device) -> AbstractContextManager[Any]:
-        return nullcontext() if precision == torch.float32 else torch.autocast(device.type, precision)
+    def cast() -> torch.autocast:
+        return torch.autocast(flow.device.type, precision, enabled=precision != torch.float32)
 
     def log_prob(x: Tensor) -> Tensor:
-        with cast(x.device):
+        with cast():
             return flow(x)
 
     def sample(n: int) -> Tensor:
-        with cast(flow.device):
+        with cast():
             return flow.sample(n)
 
     memory_format = torch.channels_last if len(flow.event_shape) == 3 else torch.preserve_format

@@ -14,7 +14,13 @@ class Progress:
     """A bar for what is under way. ``with Progress() as progress``."""
 
     def __init__(self) -> None:
-        self.bar = Bar(*Bar.get_default_columns(), TimeElapsedColumn(), console=Console(stderr=True), auto_refresh=False, transient=True)
+        self.bar = Bar(
+            *Bar.get_default_columns(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            auto_refresh=False,
+            transient=True,
+        )
         self.task = self.bar.add_task("")
         self.part, self.drawn = "", 0.0
 

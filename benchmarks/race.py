@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.contender import Contender
 from benchmarks.cost import cost
-from benchmarks.measure import WARM_UP, Step, interleave
+from benchmarks.measure import WARM_UP, Step, interleave, timed
 from benchmarks.progress import Progress
 
 Rows = dict[str, dict[str, Any]]
@@ -26,15 +27,16 @@ def race(
     rounds: int,
     progress: Progress,
 ) -> Rows:
-    """A row for each contender: ``parameters``, ``seconds`` by column and round, what a training step costs."""
+    """A row for each contender: ``parameters``, ``first``, ``seconds`` by column and round, and what cost() says."""
     rows: Rows = {name: {"seconds": {}} for name in builders}
-    contenders = _started(builders, batch(columns[0][1]), rows, progress)
+    contenders = started(builders, batch(columns[0][1]), rows, progress)
     for column in columns:
         steps = _warm(contenders, batch, column, rows, progress)
         progress.begin(title(column), rounds * len(steps))
         for name, seconds in interleave(steps, rounds, progress.advance).items():
             rows[name]["seconds"][title(column)] = seconds
-    _count(contenders, batch(columns[0][1]), rows, progress)
+    for name, costs in counted(contenders, batch(columns[0][1]), progress).items():
+        rows[name] |= costs
     return rows
 
 
@@ -43,22 +45,31 @@ def title(column: Column) -> str:
     return f"{task} B={n}"
 
 
-def _started(builders: Mapping[str, Builder], x: Tensor, rows: Rows, progress: Progress) -> dict[str, Contender]:
+def started(builders: Mapping[str, Builder], x: Tensor, rows: Rows, progress: Progress) -> dict[str, Contender]:
+    """The contenders that could be built, from the same seed, and started on x."""
     contenders = {}
     progress.begin("building", len(builders))
     for name, build in builders.items():
-        torch.manual_seed(0)
-
-        def start(build: Builder = build) -> Contender:
+        with attempt(rows[name]):
+            torch.manual_seed(0)
             contender = build()
             contender.start(x)
-            return contender
-
-        if contender := attempt(rows[name], start):
             contenders[name] = contender
             rows[name]["parameters"] = contender.parameters
         progress.advance()
     return contenders
+
+
+def counted(contenders: Mapping[str, Contender], x: Tensor, progress: Progress) -> Rows:
+    """What a training step on x costs each, but for time."""
+    rows: Rows = {name: {} for name in contenders}
+    progress.begin("counting operators and bytes", len(contenders))
+    for name, contender in contenders.items():
+        if contender.module is not None:  # flowjax's operators are XLA's
+            with attempt(rows[name]):
+                rows[name] = cost(contender.step("train", x), contender.module)
+        progress.advance()
+    return rows
 
 
 def _warm(
@@ -68,39 +79,28 @@ def _warm(
     rows: Rows,
     progress: Progress,
 ) -> dict[str, Step]:
-    """The steps that have run WARM_UP times without failing."""
+    """The steps that have run WARM_UP times without failing. How long the very first took is noted."""
     task, n = column
-    steps, x = {}, batch(n)
+    steps = {}
     progress.begin(f"{title(column)}, warming up", len(contenders))
     for name, contender in contenders.items():
-
-        def warm(contender: Contender = contender) -> Step:
-            step = contender.step(task, x)
-            for _ in range(WARM_UP):
+        with attempt(rows[name]):
+            step = contender.step(task, batch(n))
+            rows[name].setdefault("first", timed(step))
+            for _ in range(WARM_UP - 1):
                 step()
-            return step
-
-        if step := attempt(rows[name], warm):
             steps[name] = step
         progress.advance()
     return steps
 
 
-def _count(contenders: Mapping[str, Contender], x: Tensor, rows: Rows, progress: Progress) -> None:
-    progress.begin("counting operators and bytes", len(contenders))
-    for name, contender in contenders.items():
-        if contender.module is not None:
-            rows[name] |= attempt(rows[name], lambda c=contender: cost(c.step("train", x), c.module)) or {}
-        progress.advance()
-
-
-def attempt(row: dict[str, Any], action: Callable[[], Any]) -> Any:
-    """What the action gives. Nothing if it fails: the row says why, and the others go on."""
+@contextmanager
+def attempt(row: dict[str, Any]) -> Iterator[None]:
+    """What fails inside does not end the run: the row says why, and the others go on."""
     try:
-        return action()
+        yield
     except NotImplementedError:
-        return None
+        return  # a task that the contender doesn't have
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         row["failed"] = f"{type(error).__name__}: {lines[0]}"[:200]
-        return None

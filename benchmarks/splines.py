@@ -82,9 +82,13 @@ CONTENDERS: dict[str, Callable[[Splines], Contender]] = {
     "flowjax, jit": peer("flowjax"),
 }
 PEERS = ("nflows", "normflows", "zuko", "flowjax, jit")
+TINY = Splines(features=5, couplings=4, hidden=8)
+"""One whose Jacobian is soon computed."""
+ALIKE = ("flowkit", "nflows", "normflows", "zuko")
+"""Contenders that compute in ways of their own: what is checked."""
 COLUMNS = (("train", 512), ("log_prob", 512))
 
 
-def vectors(setting: Splines, device: torch.device) -> Callable[[int], Tensor]:
+def batches(setting: Splines, device: torch.device) -> Callable[[int], Tensor]:
     """n events of noise, some of it outside the splines."""
     return lambda n: torch.randn(n, setting.features, generator=torch.Generator().manual_seed(0)).to(device)
