@@ -63,10 +63,10 @@ def test_the_page_and_the_picture(rows, tmp_path):
 
 @pytest.mark.parametrize("module", TABLES)
 def test_the_limit_has_the_networks_of_the_flow(module):
-    """flowkit has the limit's parameters, and those of its own layers: actnorm, 1×1, the scales of last layers."""
+    """The same shapes in the same order, once flowkit's actnorms, 1×1 convolutions and log-scales are left out."""
     limit, flow = (module.CONTENDERS[name](module.TINY) for name in ("limit", "flowkit"))
-    networks = sum(p.numel() for name, p in flow.module.named_parameters() if _of_a_plain_network(name))
-    assert limit.parameters == networks
+    shapes = [p.shape for name, p in flow.module.named_parameters() if _of_a_plain_network(name)]
+    assert [p.shape for p in limit.module.parameters()] == shapes
 
 
 def _of_a_plain_network(name: str) -> bool:
@@ -100,11 +100,11 @@ def test_a_wrong_density_is_seen():
 
 def test_costs_are_those_of_a_step_that_can_be_counted_by_hand():
     layer = nn.Linear(1000, 10, bias=False)
-    x = torch.randn(500, 1000)
+    x = torch.randn(500, 1000, requires_grad=True)
     counted = cost(lambda: layer(x).exp().sum().backward(), layer)
     assert counted["saved"] == pytest.approx(4e-6 * (500 * 1000 + 500 * 10))  # the input, and exp's output
-    assert counted["peak"] >= 4e-6 * (10 * 1000 + 500 * 10)  # the gradient, and exp's output
-    assert counted["peak"] < 4e-6 * (10 * 1000 + 5 * 500 * 10)
+    assert 4e-6 * (10 * 1000 + 500 * 1000) <= counted["peak"]  # both gradients
+    assert counted["peak"] < 4e-6 * (10 * 1000 + 500 * 1000 + 5 * 500 * 10)
     assert 10 < counted["operators"] < 100
 
 
