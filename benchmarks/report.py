@@ -69,7 +69,8 @@ def scale_text(axes: Mapping[str, Mapping[str, Rows]]) -> str:
             peaks = [_number(rows[name].get("peak"), ",.0f") for rows in points.values()]
             cells = [f"{_ratio(time)}; {peak} MB" for time, peak in zip(measured, peaks, strict=True)]
             lines.append([name, *cells])
-        parts.append(f"Against {axis}:\n\n{_grid(list(points), lines)}")
+        failures = _failures({name: row for rows in points.values() for name, row in rows.items()})
+        parts.append(f"Against {axis}:\n\n{_grid(list(points), lines)}{failures}")
     return "\n\n".join(["### A training step as sizes grow: time over the limit's, and peak memory", *parts])
 
 

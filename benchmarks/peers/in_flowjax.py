@@ -44,7 +44,7 @@ class Jitted:
         """Nothing: it compiles at the first step."""
 
     def step(self, task: str, x: Tensor) -> Callable[[], Any]:
-        data = jnp.asarray(x.numpy())
+        data = jnp.asarray(x.cpu().numpy())
         if task == "train":
             loss = eqx.filter_jit(eqx.filter_value_and_grad(MaximumLikelihoodLoss()))
             return lambda: jax.block_until_ready(loss(self.learned, self.rest, data))

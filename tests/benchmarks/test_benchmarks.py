@@ -103,7 +103,7 @@ def test_costs_are_those_of_a_step_that_can_be_counted_by_hand():
     x = torch.randn(500, 1000, requires_grad=True)
     counted = cost(lambda: layer(x).exp().sum().backward(), layer)
     assert counted["saved"] == pytest.approx(4e-6 * (500 * 1000 + 500 * 10))  # the input, and exp's output
-    assert 4e-6 * (10 * 1000 + 500 * 1000) <= counted["peak"]  # both gradients
+    assert counted["peak"] >= 4e-6 * (10 * 1000 + 500 * 1000)  # both gradients
     assert counted["peak"] < 4e-6 * (10 * 1000 + 500 * 1000 + 5 * 500 * 10)
     assert 10 < counted["operators"] < 100
 
