@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow fuzz peers coverage check format docs clean
+.PHONY: help env demo test test-slow fuzz peers bench coverage check format docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ fuzz: .venv/dev  ## Try 10,000 random specs and 20,000 damaged ones; half an hou
 peers: .venv/dev .venv-peers/ready  ## Compare layers with those of nflows, normflows, FrEIA and zuko
 	$(BIN)/pytest tests/peers
 
+bench: .venv-bench/ready  ## Time flowkit beside its peers and the limit; half an hour, and nothing else should run
+	.venv-bench/bin/python -m benchmarks --docs docs
+
 coverage: .venv/dev  ## Run the fast tests and say which lines they miss
 	$(BIN)/pytest -n auto -m "not slow" --cov --cov-report=term-missing:skip-covered
 
@@ -56,7 +59,7 @@ docs: .venv/dev  ## Write anew what is generated in docs/
 	$(BIN)/flowkit show specs/glow-mnist.yaml -o docs/glow-mnist.svg
 
 clean:  ## Remove the environments and what was built
-	rm -rf .venv .venv-peers build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-peers .venv-bench build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 .venv/train: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -71,4 +74,9 @@ clean:  ## Remove the environments and what was built
 .venv-peers/ready: tests/peers/requirements.txt
 	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet --requirement tests/peers/requirements.txt
+	touch $@
+
+.venv-bench/ready: benchmarks/requirements.txt pyproject.toml
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --requirement benchmarks/requirements.txt --editable .
 	touch $@

@@ -1,0 +1,1 @@
+"""How fast flowkit is, beside its peers and beside the limit: its coupling networks alone. ``make bench``."""

@@ -1,0 +1,1 @@
+"""The same flows, written as the users of other libraries would write them."""

@@ -1,0 +1,151 @@
+"""Results as Markdown: ratios to the limit, medians with quartiles, and the figures that they come down to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import glow, splines
+from benchmarks.measure import Spread, ratios
+
+LIMIT = "limit"
+BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
+Rows = Mapping[str, Mapping[str, Any]]
+
+
+def report(measured: Mapping[str, Any]) -> str:
+    """All groups that were measured, each with what it was measured with."""
+    present = {name: measured[name] for name in TEXTS if name in measured}
+    return "\n\n".join(f"{TEXTS[name](group['rows'])}\n\n{_conditions(group)}" for name, group in present.items())
+
+
+def glow_text(rows: Rows) -> str:
+    fast = [f"{peer}, channels_last" for peer in glow.LEARN_1X1]
+    return f"""### Glow 3×32×32: three levels of eight steps, 128 hidden channels
+
+{table(rows)}
+
+flowkit's time over that of the fastest peer whose 1×1 convolution learns (FrEIA's is fixed: less work):
+
+{fastest(rows, glow.LEARN_1X1)}
+
+The same with the peers' weights and data in channels_last, which they leave to their users:
+
+{fastest(rows, fast)}"""
+
+
+def tabular_text(rows: Rows) -> str:
+    return f"""### Spline couplings: 63 features, ten couplings of eight bins, MLPs 2×256
+
+{table(rows)}
+
+flowkit's time over that of the fastest peer:
+
+{fastest(rows, splines.PEERS)}"""
+
+
+def memory_text(depths: Mapping[str, Rows]) -> str:
+    """A training step's bytes and operators at each depth."""
+    keys = {"saved": ("saved, MB", ".1f"), "peak": ("peak, MB", ".1f"), "operators": ("operators", ",.0f")}
+    heads = [f"{head}, K={depth}" for head, _ in keys.values() for depth in depths]
+    names = next(iter(depths.values()))
+    lines = [
+        [name, *(_number(rows[name].get(key), form) for key, (_, form) in keys.items() for rows in depths.values())]
+        for name in names
+    ]
+    failures = _failures({name: row for rows in depths.values() for name, row in rows.items()})
+    return f"### Memory of a training step of this Glow, B=16, against its depth\n\n{_grid(heads, lines)}{failures}"
+
+
+def scale_text(axes: Mapping[str, Mapping[str, Rows]]) -> str:
+    """For each axis the ratio to the limit, and the peak memory, of a training step."""
+    parts = []
+    for axis, points in axes.items():
+        names = next(iter(points.values()))
+        lines = []
+        for name in names:
+            measured = [against(rows, columns(rows)[0]).get(name) for rows in points.values()]
+            peaks = [_number(rows[name].get("peak"), ",.0f") for rows in points.values()]
+            cells = [f"{_ratio(time)}; {peak} MB" for time, peak in zip(measured, peaks, strict=True)]
+            lines.append([name, *cells])
+        failures = _failures({name: row for rows in points.values() for name, row in rows.items()})
+        parts.append(f"Against {axis}:\n\n{_grid(list(points), lines)}{failures}")
+    return "\n\n".join(["### A training step as sizes grow: time over the limit's, and peak memory", *parts])
+
+
+TEXTS = {"glow": glow_text, "tabular": tabular_text, "memory": memory_text, "scale": scale_text}
+
+
+def columns(rows: Rows) -> list[str]:
+    """The columns that any row has, in order."""
+    return list(dict.fromkeys(column for row in rows.values() for column in row["seconds"]))
+
+
+def against(rows: Rows, column: str, to: str = LIMIT) -> dict[str, Spread]:
+    """Each contender's time over that of ``to`` in the same rounds, where both ran."""
+    seconds = {name: row["seconds"][column] for name, row in rows.items() if column in row["seconds"]}
+    return ratios(seconds, to) if to in seconds else {}
+
+
+def table(rows: Rows) -> str:
+    """One line a contender: its time over the limit's, then what a training step costs."""
+    times = {column: against(rows, column) for column in columns(rows)}
+    forms = {"operators": ",.0f", "saved": ".1f", "peak": ".1f", "first": ".1f", "parameters": ",", "error": ".0e"}
+    lines = [
+        [
+            name,
+            *(_ratio(time.get(name)) for time in times.values()),
+            *(_number(row.get(key), form) for key, form in forms.items()),
+        ]
+        for name, row in rows.items()
+    ]
+    heads = [*times, "operators", "saved, MB", "peak, MB", "first step, s", "parameters", "density error, nats"]
+    limit = rows[LIMIT]["seconds"]
+    milliseconds = ", ".join(f"{column} {1e3 * Spread.of(limit[column]).median:.1f} ms" for column in limit)
+    return f"{_grid(heads, lines)}\n\nThe limit's times: {milliseconds}.{_failures(rows)}"
+
+
+def fastest(rows: Rows, peers: Iterable[str]) -> str:
+    """For each column the fastest of the peers, and the time of flowkit over its."""
+    own = [name for name in ("flowkit", "flowkit, compiled") if name in rows]
+    lines = []
+    for column in columns(rows):
+        to_limit = against(rows, column)
+        if present := [peer for peer in peers if peer in to_limit]:
+            best = min(present, key=lambda peer: to_limit[peer].median)
+            to_best = against(rows, column, best)
+            lines.append([column, best, *(_ratio(to_best.get(name)) for name in own)])
+    return _grid(["fastest", *own], lines) if lines else "None of them ran."
+
+
+def _conditions(group: Mapping[str, Any]) -> str:
+    conditions = ", ".join(f"{key} {value}" for key, value in group["environment"].items())
+    return f"{group['rounds']} rounds. {conditions}."
+
+
+def _ratio(spread: Spread | None) -> str:
+    return f"{spread.median:.2f} ({spread.low:.2f}–{spread.high:.2f})" if spread else "–"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _failures(rows: Rows) -> str:
+    failed = [f"- {name}: {row['failed']}" for name, row in rows.items() if "failed" in row]
+    return "\n".join(["\n\nDid not run:\n", *failed]) if failed else ""
+
+
+def _grid(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [["", *heads], ["---", *(["---:"] * len(heads))], *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def write_section(page: Path, text: str) -> None:
+    """Put the text between the markers of the page; a page without them gets both at its end."""
+    old = page.read_text("utf-8") if page.exists() else "# Speed\n"
+    if BEGIN not in old:
+        old += f"\n{BEGIN}\n{END}\n"
+    before, rest = old.split(BEGIN, 1)
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END, 1)[1]}", "utf-8")
