@@ -29,28 +29,36 @@ class AlikeRuns:
         places = [_tensor_places(run) for run in runs]
         self._places = {name: [of_run[name] for of_run in places] for name in places[0]}
         self._together = len(runs) > 1 and runs[0].event_shape[0] <= TOGETHER_UP_TO and bool(self._places)
+        self._last: dict[tuple[torch.dtype, bool], tuple[dict[str, Tensor], Maps]] = {}
 
     def maps(self, dtype: torch.dtype, device: torch.device, inverse: bool) -> Maps:
-        """Of each run, or of its inverse."""
-        rows, log_dets = self._apply(probe(self.runs[0].event_shape[0], dtype, device), inverse)
+        """Of each run, or of its inverse. Without gradients, the last ones are kept for as long as no number changes:
+        compared are the numbers themselves, on a GPU, where that would make it wait, none are kept."""
+        tensors = {name: torch.stack([holder[key] for holder, key in places]) for name, places in self._places.items()}
+        if torch.is_grad_enabled() or device.type != "cpu" or torch.compiler.is_compiling():
+            return self._compute(tensors, dtype, device, inverse)
+        last = self._last.get((dtype, inverse))
+        if last is None or not all(torch.equal(tensor, last[0][name]) for name, tensor in tensors.items()):
+            last = self._last[dtype, inverse] = (tensors, self._compute(tensors, dtype, device, inverse))
+        return last[1]
+
+    def _compute(self, tensors: dict[str, Tensor], dtype: torch.dtype, device: torch.device, inverse: bool) -> Maps:
+        v = probe(self.runs[0].event_shape[0], dtype, device)
+        rows, log_dets = self._apply(tensors, v, inverse)
         matrices, offsets = read_off(rows)
         maps = (AffineMap(*pair) for pair in zip(matrices.unbind(), offsets.unbind(), strict=True))
         log_det = positions((1, *self.runs[0].event_shape)) * log_dets.sum()
         return dict(zip(self.runs, maps, strict=True)), log_det.to(device, dtype)
 
-    def _apply(self, v: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+    def _apply(self, tensors: dict[str, Tensor], v: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         """What every run makes of the rows v [n, c], [runs, n, c], and the log-dets [runs]."""
         if self._together:
             try:
-                return self._apply_together(v, inverse)
+                return torch.vmap(lambda own: functional_call(self.runs[0], own, (v, inverse)))(tensors)
             except RuntimeError:  # a plugin's layer may use an operator that torch.vmap doesn't know
                 self._together = False
         rows, log_dets = zip(*(run(v, inverse) for run in self.runs), strict=True)
         return torch.stack(rows), torch.stack(log_dets)
-
-    def _apply_together(self, v: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        tensors = {name: torch.stack([holder[key] for holder, key in places]) for name, places in self._places.items()}
-        return torch.vmap(lambda own: functional_call(self.runs[0], own, (v, inverse)))(tensors)
 
 
 def alike(runs: Iterable[ChannelRun]) -> list[AlikeRuns]:
@@ -77,7 +85,7 @@ def _structure(run: ChannelRun) -> Hashable:
     tensors = chain(run.named_parameters(), run.named_buffers())
     return (
         tuple((name, type(module), _settings(module)) for name, module in run.named_modules()),
-        tuple((name, tuple(t.shape), t.dtype, t.requires_grad) for name, t in tensors),
+        tuple((name, tuple(t.shape), t.dtype) for name, t in tensors),
     )
 
 
