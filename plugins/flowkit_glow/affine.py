@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -28,12 +29,10 @@ class Affine(Transformer):
         self.scale = scale
 
     def forward(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        t, b = theta.unbind(1)
         if isinstance(self.scale, str):
-            log_s = F.logsigmoid(t + 2)
-            return torch.addcmul(b, log_s.exp(), x), log_s
+            return _scale(x, theta, lambda t: F.logsigmoid(t + 2))
         bend = Bend.between(*self.scale)
-        return Scaled.apply(x, t, b, bend) if reverse_mode_only(x, theta) else _scale(x, t, b, bend)
+        return Scaled.apply(x, theta, bend) if reverse_mode_only(x, theta) else _scale(x, theta, bend)
 
     def inverse(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         t, b = theta.unbind(1)
@@ -69,8 +68,9 @@ class Bend(NamedTuple):
         return torch.addcmul(scaled, scaled * r, r, value=-1 / self.half**2)
 
 
-def _scale(x: Tensor, t: Tensor, b: Tensor, bend: Bend) -> tuple[Tensor, Tensor]:
-    log_s = bend(t)
+def _scale(x: Tensor, theta: Tensor, log_scale: Bend | Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    t, b = theta.unbind(1)
+    log_s = log_scale(t)
     return torch.addcmul(b, log_s.exp(), x), log_s
 
 
@@ -78,18 +78,20 @@ class Scaled(torch.autograd.Function):
     """s(t) x + b and log s(t), with the gradients by hand: half the operators, and x and log s are all that is kept."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, t: Tensor, b: Tensor, bend: Bend) -> tuple[Tensor, Tensor]:
-        y, log_s = _scale(x, t, b, bend)
+    def forward(ctx: Any, x: Tensor, theta: Tensor, bend: Bend) -> tuple[Tensor, Tensor]:
+        y, log_s = _scale(x, theta, bend)
         ctx.save_for_backward(x, log_s)
         ctx.bend = bend
         return y, log_s
 
     @staticmethod
-    def backward(ctx: Any, grad_y: Tensor, grad_log_s: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, grad_y: Tensor, grad_log_s: Tensor) -> tuple[Tensor, Tensor, None]:
         x, log_s = ctx.saved_tensors
         grad_x = grad_y * log_s.exp()
         grad_t = ctx.bend.gradient(log_s, torch.addcmul(grad_log_s, grad_x, x))
-        return grad_x, grad_t, grad_y, None
+        # Not by stack: like that it lies in memory as x does, in the order that convolutions want.
+        grad_theta = torch.cat([grad_t, grad_y], 1).unflatten(1, (2, -1))
+        return grad_x, grad_theta, None
 
 
 class Additive(Transformer):

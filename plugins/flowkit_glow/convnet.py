@@ -17,7 +17,8 @@ class ConvNet(Conditioner):
     """conv 3×3, norm, ReLU, conv 1×1, norm, ReLU, conv 3×3, the last one zero at the start.
 
     As in Kingma & Dhariwal 2018, §3.3, and its published code. A context is flattened and added, by a linear map
-    that starts at zero, to what the first convolution gives. With ``hidden=0`` the last convolution is alone.
+    that starts at zero, to what the first convolution gives. With ``hidden=0`` the last convolution is alone; with
+    ``normalization="none"`` all are plain ones.
     """
 
     def __init__(
@@ -33,10 +34,10 @@ class ConvNet(Conditioner):
         self.hidden, self.normalization, self.dropout = hidden, normalization, dropout
         self.params_shape = tuple(params_shape)
         c, out = kept_shape[0], math.prod(self.params_shape[:2])
-        conv = NormedConv if normalization == "actnorm" else nn.Conv2d
+        conv, last = (NormedConv, ZeroScaledConv) if normalization == "actnorm" else (nn.Conv2d, nn.Conv2d)
         hidden_convs = [conv(c, hidden, 3, padding=1), conv(hidden, hidden, 1)] if hidden else []
-        self.convs = nn.ModuleList([*hidden_convs, ZeroConv(hidden or c, out)])
-        self.context = _zero_linear(math.prod(context_shape), hidden or out) if context_shape else None
+        self.convs = nn.ModuleList([*hidden_convs, _zeroed(last(hidden or c, out, 3, padding=1))])
+        self.context = _zeroed(nn.Linear(math.prod(context_shape), hidden or out)) if context_shape else None
 
     def forward(self, kept: Tensor, context: Tensor | None = None) -> Tensor:
         h = self._first(kept, context)
@@ -74,7 +75,7 @@ class ScaledConv(nn.Conv2d):
         self.log_scale = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = (self.gain * self.log_scale).exp()[:, None, None, None]
+        scale = (self.gain * self.log_scale).exp().view(-1, 1, 1, 1)
         return self._conv_forward(x, self.weight * scale, self.bias)
 
 
@@ -93,19 +94,15 @@ class NormedConv(ScaledConv):
         self.bias.copy_(bias)
 
 
-class ZeroConv(ScaledConv):
-    """A 3×3 convolution that is 0 at the start, so that a coupling starts as the identity."""
+class ZeroScaledConv(ScaledConv):
+    """The last convolution in Glow's published code: the scale of each output channel learns three times as fast."""
 
     gain = 3.0
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 3, padding=1)
-        nn.init.zeros_(self.weight)
-        nn.init.zeros_(self.bias)
 
-
-def _zero_linear(in_features: int, out_features: int) -> nn.Linear:
-    linear = nn.Linear(in_features, out_features)
-    nn.init.zeros_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    return linear
+def _zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Module:
+    """The layer, whose output is 0, so that a coupling starts as the identity."""
+    assert layer.bias is not None
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -137,7 +137,7 @@ class ConvNetConfig(ConditionerConfig):
     hidden: Annotated[int, Field(ge=0, le=MAX_HIDDEN)] = 128
     """Channels between the convolutions; 0 for the last convolution alone."""
     normalization: Literal["actnorm", "none"] = "actnorm"
-    """What stands behind both hidden convolutions."""
+    """actnorm: behind the hidden convolutions, and a learned scale behind the last; none: plain convolutions."""
     dropout: Dropout = 0.0
     """Share of the hidden activations that are dropped in training."""
 
