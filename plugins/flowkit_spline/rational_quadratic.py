@@ -37,10 +37,9 @@ class RationalQuadratic(Transformer):
 
 
 def _backward_is_enough(*tensors: Tensor) -> bool:
-    """Whether nothing is asked for but values and gradients: compilers and torch.func see the formula itself."""
-    return (
-        torch.is_grad_enabled()
-        and any(t.requires_grad for t in tensors)
-        and not torch.compiler.is_compiling()
-        and all(torch.func.debug_unwrap(t) is t and forward_ad.unpack_dual(t).tangent is None for t in tensors)
+    """Whether nothing is asked for but values and gradients: torch.export and torch.func take the formula itself."""
+    if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)) or torch.compiler.is_exporting():
+        return False
+    return torch.compiler.is_compiling() or all(
+        torch.func.debug_unwrap(t) is t and forward_ad.unpack_dual(t).tangent is None for t in tensors
     )
