@@ -44,7 +44,7 @@ def evaluate(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evalu
     The parameters come first in memory, so that what is done over bins is done to whole batches.
     """
     bins = (theta.shape[1] + 1) // 3
-    logits, slopes = theta.movedim(1, 0).contiguous().split([2 * bins, bins - 1])
+    logits, slopes = theta.movedim(1, 0).split([2 * bins, bins - 1])
     probabilities = logits.unflatten(0, (2, bins)).softmax(1)
     shares = probabilities + MIN_SHARE / (1 - MIN_SHARE) / bins
     inside = value.detach().abs().lt_(bound)  # in place: it is 0 or 1, not bool, and multiplies fast
