@@ -14,7 +14,8 @@ from flowkit_glow.permute import Permute
 from flowkit_glow.rescale import Rescale
 from flowkit_glow.splits import Channels, Checkerboard
 from flowkit_glow.squeeze import Squeeze
-from flowkit_spline import rational_quadratic
+from flowkit_spline import evaluation
+from flowkit_spline.curve import Curve
 from flowkit_spline.rational_quadratic import RationalQuadratic
 from tests.plugins.cases import IMAGE, coupling
 
@@ -59,11 +60,13 @@ MUTANTS = {
         lambda: Composition([ActNorm(IMAGE), coupling(IMAGE, Affine())]), Composition, "forward_and_log_det",
         lambda s, x, c=None: s.layers[1].forward_and_log_det(s.layers[0].forward_and_log_det(x)[0])),
     "spline: log-derivative": (
-        TransformerSubject(RationalQuadratic, (6,)), rational_quadratic, "_log_derivative",
-        lambda b, s, xi, den: s.log() - den.log()),
+        TransformerSubject(RationalQuadratic, (6,)), Curve, "log_derivative", lambda c: (c.s / c.denominator).log()),
     "spline: wrong bin": (
-        TransformerSubject(lambda: RationalQuadratic(bound=1.0), (6,)), rational_quadratic, "_find",
-        lambda knots, v: (v.unsqueeze(1) >= knots[:, 2:-1]).sum(1, keepdim=True)),
+        TransformerSubject(lambda: RationalQuadratic(bound=1.0), (6,)), evaluation, "_masks",
+        lambda shares, at, right=evaluation._masks: right(shares.roll(1, 0), at)),
+    "spline: gradient for a knot's derivative": (
+        TransformerSubject(RationalQuadratic, (6,)), Curve, "adjoints",
+        lambda c, g_eta, g_log, right=Curve.adjoints: (*right(c, g_eta, g_log)[:3], torch.zeros_like(g_log))),
 }  # fmt: skip
 
 
