@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint as recomputed
 
 from flowkit.flow import memory
 from flowkit.flow.bijector import Bijector
@@ -79,7 +78,10 @@ class Plan:
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """x -> (z_1, …, z_L) and log|det| [batch], under a memory strategy if there is a backward pass to come."""
         strategy = strategy if torch.is_grad_enabled() else "store"
-        maps, log_det = self._maps(x) if strategy == "store" else recomputed(self._maps, x, use_reentrant=False)
+        if strategy == "store":
+            maps, log_det = self._maps(x)
+        else:
+            maps, log_det = memory.recomputed(self._maps, x, tensors=self._run_parameters())
         with torch.no_grad():
             inverses = self._maps(x, inverse=True)[0] if strategy == "reversible" else {}
         latents, log_dets = [], [log_det.expand(x.shape[0])]
@@ -108,6 +110,9 @@ class Plan:
             if factor_out is not None:
                 x = factor_out.merge(x, left.pop())
         return x, torch.stack(log_dets).sum(0)
+
+    def _run_parameters(self) -> Iterator[Tensor]:
+        return (p for group in self._groups for run in group.runs for p in run.parameters())
 
     def _maps(self, like: Tensor, inverse: bool = False) -> Maps:
         """Of all runs, and the sum of their log-dets."""
