@@ -73,10 +73,16 @@ class Plan:
             else:
                 self._levels[-1].append(step)
 
+    def _follow_changes(self) -> None:
+        """Somebody may have put another layer in."""
+        if not torch.compiler.is_compiling() and list(_flat(self._layers)) != self._flat:
+            self._follow()
+
     def forward(
         self, x: Tensor, context: Tensor | None, strategy: str = "store", drift: memory.Drift | None = None
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """x -> (z_1, …, z_L) and log|det| [batch], under a memory strategy if there is a backward pass to come."""
+        self._follow_changes()
         strategy = strategy if torch.is_grad_enabled() else "store"
         if strategy == "store":
             maps, log_det = self._maps(x)
@@ -97,6 +103,7 @@ class Plan:
 
     def inverse(self, latents: Sequence[Tensor], context: Tensor | None) -> tuple[Tensor, Tensor]:
         """(z_1, …, z_L) -> x and log|det| [batch] of this inverse map."""
+        self._follow_changes()
         *left, x = latents
         maps, log_det = self._maps(x, inverse=True)
         log_dets = [log_det.expand(x.shape[0])]
@@ -116,8 +123,6 @@ class Plan:
 
     def _maps(self, like: Tensor, inverse: bool = False) -> Maps:
         """Of all runs, and the sum of their log-dets."""
-        if not torch.compiler.is_compiling() and list(_flat(self._layers)) != self._flat:
-            self._follow()  # somebody has put another layer in
         maps: dict[nn.Module, AffineMap] = {}
         log_det = like.new_zeros(())
         for group in self._groups:

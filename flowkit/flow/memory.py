@@ -34,6 +34,8 @@ class Drift:
 
     def note(self, back: Tensor, x: Tensor) -> None:
         """Of one level. Nothing waits for the value."""
+        if not x.numel():
+            return
         drift = ((back - x).abs().amax() / x.abs().amax().clamp(min=1)).nan_to_num(torch.inf)
         self._worst = drift if self._worst is None else torch.maximum(self._worst, drift)
 
