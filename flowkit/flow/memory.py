@@ -22,6 +22,12 @@ Output = tuple[Tensor, Tensor]
 """y, and log|det| [batch] of the bijectors on the way."""
 
 
+DRIFT_LIMIT = 3e-5
+"""Drift up to which gradients are as good as stored ones in fp32. Of 120 Glows with 4 to 32 steps a level and random
+parameters, those below it had gradients off by at most 7e-4, as stored ones are where a ReLU falls on its other side;
+at 1e-4 it was 3e-3, at 1e-3 1.5e-2."""
+
+
 class Drift:
     """How far reversible passes have come back from where they set out, since this was last read.
 
