@@ -36,7 +36,8 @@ def saved(step: Callable[[], Any], module: nn.Module) -> int:
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
+        if torch._C._current_graph_task_id() == -1:  # else the backward pass computes something again
+            kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):

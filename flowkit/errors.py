@@ -56,6 +56,10 @@ class VersionWarning(UserWarning):
     """A run was made with another version of a plugin than the one installed here."""
 
 
+class DriftWarning(UserWarning):
+    """Under ``memory: reversible`` inputs don't come back well enough for their gradients to be trusted."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong with a spec, and where: the path of keys, the position (1-based), the line's text."""

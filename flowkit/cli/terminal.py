@@ -7,7 +7,7 @@ import warnings
 
 import typer
 
-from flowkit.errors import VersionWarning
+from flowkit.errors import DriftWarning, VersionWarning
 
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that a terminal obeys or that change the order of others, and bytes of file names that are no text."""
@@ -24,11 +24,11 @@ def echo(text: str, err: bool = False) -> None:
 
 
 def show_warnings_plainly() -> None:
-    """Warnings about a run's versions as one line, without the place in the code."""
+    """flowkit's own warnings as one line, without the place in the code."""
     default = warnings.formatwarning
 
     def formatted(message: Warning | str, category: type[Warning], *place: object, **line: object) -> str:
-        if issubclass(category, VersionWarning):
+        if issubclass(category, VersionWarning | DriftWarning):
             return f"warning: {printable(str(message))}\n"
         return default(message, category, *place, **line)  # type: ignore[arg-type]
 

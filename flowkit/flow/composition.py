@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint as recomputed
 
 from flowkit.flow import memory
 from flowkit.flow.bijector import Bijector
@@ -74,12 +73,21 @@ class Plan:
             else:
                 self._levels[-1].append(step)
 
+    def _follow_changes(self) -> None:
+        """Somebody may have put another layer in."""
+        if not torch.compiler.is_compiling() and list(_flat(self._layers)) != self._flat:
+            self._follow()
+
     def forward(
         self, x: Tensor, context: Tensor | None, strategy: str = "store", drift: memory.Drift | None = None
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """x -> (z_1, …, z_L) and log|det| [batch], under a memory strategy if there is a backward pass to come."""
+        self._follow_changes()
         strategy = strategy if torch.is_grad_enabled() else "store"
-        maps, log_det = self._maps(x) if strategy == "store" else recomputed(self._maps, x, use_reentrant=False)
+        if strategy == "store":
+            maps, log_det = self._maps(x)
+        else:
+            maps, log_det = memory.recomputed(self._maps, x, tensors=self._run_parameters())
         with torch.no_grad():
             inverses = self._maps(x, inverse=True)[0] if strategy == "reversible" else {}
         latents, log_dets = [], [log_det.expand(x.shape[0])]
@@ -95,6 +103,7 @@ class Plan:
 
     def inverse(self, latents: Sequence[Tensor], context: Tensor | None) -> tuple[Tensor, Tensor]:
         """(z_1, …, z_L) -> x and log|det| [batch] of this inverse map."""
+        self._follow_changes()
         *left, x = latents
         maps, log_det = self._maps(x, inverse=True)
         log_dets = [log_det.expand(x.shape[0])]
@@ -109,10 +118,11 @@ class Plan:
                 x = factor_out.merge(x, left.pop())
         return x, torch.stack(log_dets).sum(0)
 
+    def _run_parameters(self) -> Iterator[Tensor]:
+        return (p for group in self._groups for run in group.runs for p in run.parameters())
+
     def _maps(self, like: Tensor, inverse: bool = False) -> Maps:
         """Of all runs, and the sum of their log-dets."""
-        if not torch.compiler.is_compiling() and list(_flat(self._layers)) != self._flat:
-            self._follow()  # somebody has put another layer in
         maps: dict[nn.Module, AffineMap] = {}
         log_det = like.new_zeros(())
         for group in self._groups:

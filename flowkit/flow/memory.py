@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.utils.checkpoint import checkpoint as recomputed
+from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
 from flowkit.errors import FlowkitError
 from flowkit.flow.bijector import Bijector
 from flowkit.flow.channel_linear import AffineMap
-from flowkit.flow.replay import Surroundings
+from flowkit.flow.replay import Surroundings, kept_generators
 
 Step = Bijector | AffineMap
 """What a pass consists of. The log-det of a map is counted elsewhere, with those of all the others."""
 
 Output = tuple[Tensor, Tensor]
 """y, and log|det| [batch] of the bijectors on the way."""
+
+
+DRIFT_LIMIT = 3e-5
+"""Drift up to which gradients are as good as stored ones in fp32. Of 120 Glows with 4 to 32 steps a level and random
+parameters, those below it had gradients off by at most 7e-4, as stored ones are where a ReLU falls on its other side;
+at 1e-4 it was 3e-3, at 1e-3 1.5e-2."""
 
 
 class Drift:
@@ -34,6 +40,8 @@ class Drift:
 
     def note(self, back: Tensor, x: Tensor) -> None:
         """Of one level. Nothing waits for the value."""
+        if not x.numel():
+            return
         drift = ((back - x).abs().amax() / x.abs().amax().clamp(min=1)).nan_to_num(torch.inf)
         self._worst = drift if self._worst is None else torch.maximum(self._worst, drift)
 
@@ -78,11 +86,18 @@ def checkpoint(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> Outp
     for step in steps:
         pending.append(step)
         if isinstance(step, Bijector):
-            x, log_det = recomputed(store, pending, x, context, use_reentrant=False)
+            x, log_det = recomputed(store, pending, x, context, tensors=_tensors(step))
             log_dets.append(log_det)
             pending = []
     x, rest = store(pending, x, context)
     return x, torch.stack([*log_dets, rest]).sum(0)
+
+
+def recomputed(function: Callable[..., Any], *inputs: Any, tensors: Iterable[Tensor]) -> Any:
+    """function(*inputs), to be computed again in the backward pass. ``tensors`` are those that it reads besides: torch
+    raises an error if they change meanwhile."""
+    n = len(inputs)
+    return torch_checkpoint(lambda *given: function(*given[:n]), *inputs, *tensors, use_reentrant=False)
 
 
 def reversible(
@@ -100,36 +115,38 @@ def reversible(
 
 
 class _Level:
-    """Steps, the tensors that they have gradients for, and how the generators stood before each."""
+    """Steps, the tensors that they have gradients for, and what was around them when they ran."""
 
     def __init__(self, steps: Sequence[Step], inverses: Sequence[AffineMap | None], drift: Drift) -> None:
         self.steps, self.inverses, self.drift = steps, inverses, drift
         self.tensors = list({id(t): t for step in steps for t in _tensors(step)}.values())
 
     def forward(self, x: Tensor, context: Tensor | None) -> Output:
-        self.surroundings, self.states = Surroundings(x.device), []
+        self.surroundings = Surroundings(x.device)
         self.first = x[:1].clone()
-        log_dets = []
+        log_dets = [x.new_zeros(x.shape[0])]
         for step in self.steps:
-            self.states.append(self.surroundings.generators())
             x, log_det = store([step], x, context)
             log_dets.append(log_det)
+            self.surroundings.step_done()
         return x, torch.stack(log_dets).sum(0)
 
-    def backward(self, y: Tensor, context: Tensor | None, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(self, y: Tensor, context: Tensor | None, grad: Tensor, grad_log_det: Tensor) -> list[Tensor | None]:
         """The gradients of x, the context and the tensors, of those of y and log|det|."""
-        grad, grad_log_det = grads
         totals: dict[int, Tensor] = {}
-        for step, inverse, state in zip(self.steps[::-1], self.inverses[::-1], self.states[::-1], strict=True):
-            with self.surroundings.again(state), torch.enable_grad():
-                x, outputs = _recompute(step, inverse, y, context)
-            wanted = [t for t in (context, *_tensors(step)) if t is not None and t.requires_grad]
-            grad, *found = _gradients(outputs, [x, *wanted], [grad, grad_log_det])
-            for tensor, term in zip(wanted, found, strict=True):
-                totals[id(tensor)] = totals[id(tensor)] + term if id(tensor) in totals else term
-            y = x.detach()
+        with kept_generators(y.device):
+            for index in reversed(range(len(self.steps))):
+                step = self.steps[index]
+                with self.surroundings.again(index), torch.enable_grad():
+                    x, outputs = _recompute(step, self.inverses[index], y, context)
+                wanted = [t for t in (context, *_tensors(step)) if t is not None and t.requires_grad]
+                grad, *found = _gradients(outputs, [x, *wanted], [grad, grad_log_det])
+                for tensor, term in zip(wanted, found, strict=True):
+                    if term is not None:
+                        totals[id(tensor)] = totals[id(tensor)] + term if id(tensor) in totals else term
+                y = x.detach()
         self.drift.note(y[:1], self.first)
-        return grad, *(totals.get(id(t)) for t in (context, *self.tensors))
+        return [grad, *(totals.get(id(t)) for t in (context, *self.tensors))]
 
 
 class _Reversible(torch.autograd.Function):
@@ -160,11 +177,11 @@ def _recompute(
     return x, (step(x),)
 
 
-def _gradients(outputs: Sequence[Tensor], inputs: Sequence[Tensor], grads: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Of the outputs that have any; there may be fewer than ``grads``."""
+def _gradients(outputs: Sequence[Tensor], inputs: Sequence[Tensor], grads: Sequence[Tensor]) -> tuple[Any, ...]:
+    """Of the outputs that have any; there may be fewer than ``grads``. None for an input that isn't used."""
     pairs = [(output, grad) for output, grad in zip(outputs, grads, strict=False) if output.requires_grad]
     of, given = zip(*pairs, strict=True)
-    return torch.autograd.grad(of, inputs, given, allow_unused=True, materialize_grads=True)
+    return torch.autograd.grad(of, inputs, given, allow_unused=True)
 
 
 def _tensors(step: Step) -> list[Tensor]:

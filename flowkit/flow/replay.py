@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,31 +14,30 @@ State = tuple[Tensor, ...]
 
 
 class Surroundings:
-    """What a pass takes from around it, beside its inputs."""
+    """What the steps of a pass take from around them, beside their inputs."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self._last = device, ()  # type: tuple[torch.device, State]
-        kind = device.type
+        self._device, self._now = device, _generators(device)
+        self._before: list[State | None] = []  # of each step that drew random numbers
         self._autocast: dict[str, Any] = {
-            "device_type": kind,
-            "enabled": torch.is_autocast_enabled(kind),
-            "dtype": torch.get_autocast_dtype(kind),
+            "device_type": device.type,
+            "enabled": torch.is_autocast_enabled(device.type),
+            "dtype": torch.get_autocast_dtype(device.type),
         }
 
-    def generators(self) -> State:
-        """Where the generators stand. The same object as last time, if nothing was drawn."""
-        state = _generators(self.device)
-        if not self._last or not all(map(torch.equal, state, self._last)):
-            self._last = state
-        return self._last
+    def step_done(self) -> None:
+        """To be told after each step."""
+        after = _generators(self._device)
+        drew = not all(map(torch.equal, self._now, after))
+        self._before.append(self._now if drew else None)
+        self._now = after
 
     @contextmanager
-    def again(self, state: State) -> Iterator[None]:
-        """As it was when the generators stood so. They are then put back to where they stand now."""
-        with ExitStack() as stack:
-            stack.enter_context(torch.autocast(**self._autocast))
-            stack.enter_context(kept_generators(self.device))
-            _set_generators(self.device, state)
+    def again(self, index: int) -> Iterator[None]:
+        """As it was when that step began. What it draws is not put back: see kept_generators."""
+        if (state := self._before[index]) is not None:
+            _set_generators(self._device, state)
+        with torch.autocast(**self._autocast):
             yield
 
 

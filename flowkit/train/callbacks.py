@@ -112,6 +112,7 @@ class History(Callback):
             "train": sum(self.fitting.losses) / len(self.fitting.losses),
             "val": self.validation.figure,
             "seconds": round(time.perf_counter() - self._started, 3),
+            "drift": self.fitting.drift,
         }
         self.rows.append(row)
         self._write()

@@ -1,6 +1,6 @@
 """checkpoints/last.ckpt: where a run stands after an epoch. A safetensors file; nothing in it is pickled.
 
-- rows: metrics.csv, float64 [epochs, 6], NaN where there was no validation
+- rows: metrics.csv, float64 [epochs, 7], NaN where there was no validation, or no drift
 - weights/NAME, average/NAME, best/NAME: of the flow, of its moving average, of the best epoch
 - optimizer/INDEX/KEY: what the optimizer keeps of the parameter of that index
 
@@ -28,7 +28,7 @@ ANEW = "remove it, and the run begins anew"
 
 
 class Row(TypedDict):
-    """A line of metrics.csv: one epoch, counted from 1; step and lr are those of its last step."""
+    """A line of metrics.csv: one epoch, counted from 1; step and lr are those of its last step, drift is its worst."""
 
     epoch: int
     step: int
@@ -36,6 +36,7 @@ class Row(TypedDict):
     train: float
     val: float | None
     seconds: float
+    drift: float | None
 
 
 COLUMNS = list(Row.__annotations__)
@@ -95,14 +96,24 @@ def _rows(table: Tensor | None, fitting: Fitting) -> list[Row]:
     for epoch, row in enumerate(rows, 1):
         if (row["epoch"], row["step"]) != (epoch, epoch * fitting.steps_an_epoch):
             raise ValueError(f"its row {epoch} is not that of step {epoch * fitting.steps_an_epoch}")
-        if not all(math.isfinite(value) or (name == "val" and math.isnan(value)) for name, value in row.items()):
-            raise ValueError(f"its row {epoch} is not finite")
+        for name, value in row.items():
+            if not _sound(name, value):
+                raise ValueError(f"its row {epoch} has {value} for {name}")
     return [_row(**row) for row in rows]
 
 
-def _row(epoch: float, step: float, lr: float, train: float, val: float, seconds: float) -> Row:
-    known = None if math.isnan(val) else val
-    return Row(epoch=int(epoch), step=int(step), lr=lr, train=train, val=known, seconds=seconds)
+def _sound(name: str, value: float) -> bool:
+    match name:
+        case "val":
+            return not math.isinf(value)
+        case "drift":
+            return not value < 0  # it may be infinite
+    return math.isfinite(value)
+
+
+def _row(epoch: float, step: float, lr: float, train: float, val: float, seconds: float, drift: float) -> Row:
+    known = [None if math.isnan(value) else value for value in (val, drift)]
+    return Row(epoch=int(epoch), step=int(step), lr=lr, train=train, val=known[0], seconds=seconds, drift=known[1])
 
 
 def _check(tensors: Mapping[str, Tensor], rows: list[Row], fitting: Fitting) -> None:

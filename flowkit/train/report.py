@@ -16,7 +16,8 @@ from flowkit.train.step import Fitting
 def describe(row: Row, unit: str) -> str:
     """The figures of one epoch."""
     val = "" if row["val"] is None else f"  val {row['val']:.4f}"
-    return f"train {row['train']:.4f}{val} {unit}"
+    drift = "" if row["drift"] is None else f"  drift {row['drift']:.1e}"
+    return f"train {row['train']:.4f}{val} {unit}{drift}"
 
 
 class Bar(Callback):

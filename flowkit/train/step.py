@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from flowkit.errors import TrainingError
+from flowkit.errors import DriftWarning, TrainingError
 from flowkit.flow import Flow
+from flowkit.flow.memory import DRIFT_LIMIT
 from flowkit.spec import Train
 from flowkit.train.batches import Batch
 from flowkit.train.checkpoint import Checkpoint
@@ -59,6 +61,8 @@ class Fitting(lightning.LightningModule):
         super().__init__()
         self.flow, self.settings, self.steps_an_epoch = flow, settings, steps_an_epoch
         self.losses: list[float] = []  # of the steps of this epoch
+        self.drift: float | None = None  # the worst of this epoch
+        self._warned = False
         self.resumed: Checkpoint | None = None
         self._batch: Batch | None = None
 
@@ -74,6 +78,7 @@ class Fitting(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.losses.clear()
+        self.drift = None
         torch.manual_seed(derived_seed(self.settings.seed, self.current_epoch))
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
@@ -87,6 +92,7 @@ class Fitting(lightning.LightningModule):
     def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
         """Lightning calls this between the backward pass and the optimizer's step."""
         self.lr = optimizer.param_groups[0]["lr"]
+        self._watch_drift()
         limit = self.settings.clip_norm
         norm = torch.nn.utils.clip_grad_norm_(self.flow.parameters(), math.inf if limit is None else limit)
         self._finite(norm, "gradient")
@@ -110,6 +116,21 @@ class Fitting(lightning.LightningModule):
         """A new one of the settings' kind."""
         name, lr, weight_decay = (getattr(self.settings.optimizer, key) for key in ("name", "lr", "weight_decay"))
         return OPTIMIZERS[name](parameters, lr=lr, weight_decay=weight_decay)
+
+    def _watch_drift(self) -> None:
+        drift = self.flow.drift.read()
+        if drift is None:
+            return
+        self.drift = max(drift, self.drift or 0.0)
+        if drift > DRIFT_LIMIT and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"step {self.global_step}: under memory: reversible inputs come back with an error of {drift:.1e}, and "
+                f"beyond {DRIFT_LIMIT:.0e} gradients go wrong. Use memory: checkpoint, which is exact, or tighter "
+                "bounds of scales",
+                DriftWarning,
+                stacklevel=2,
+            )
 
     def _finite(self, value: Tensor, what: str) -> float:
         number = value.item()

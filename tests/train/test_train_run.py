@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import shutil
 import signal
@@ -20,7 +21,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from flowkit.errors import DataError, FlowkitError, RunError, TrainingError
+from flowkit.errors import DataError, DriftWarning, FlowkitError, RunError, TrainingError
 from flowkit.flow import Flow
 from flowkit.spec import Spec, read_spec, to_yaml
 from flowkit.train import Results, evaluate, load_data, resume, train
@@ -144,6 +145,7 @@ def interrupt(*_: Any) -> None:
         ("train.ema=null", "train.validate_every=3", "train.warmup=7"),
         ("train.optimizer.name=adamax", "train.schedule=constant"),
         ("train.optimizer.name=sgd",),
+        ("train.memory=reversible",),
     ],
 )
 @pytest.mark.parametrize("step", [0, 3, 10, 17])
@@ -353,7 +355,7 @@ def test_seeds_give_the_same_run_or_another(tmp_path: Path, make_spec: MakeSpec)
     assert same == again != other
 
 
-@pytest.mark.parametrize("memory", ["store", "checkpoint"])
+@pytest.mark.parametrize("memory", ["store", "checkpoint", "reversible"])
 def test_the_spec_decides_the_memory_strategy(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, memory: str
 ) -> None:
@@ -361,3 +363,39 @@ def test_the_spec_decides_the_memory_strategy(
     monkeypatch.setattr("flowkit.train.step.Fitting.on_train_start", lambda self: seen.add(self.flow.memory))
     train(make_spec("train.epochs=1", f"train.memory={memory}"), tmp_path / "run")
     assert seen == {memory}
+
+
+# The drift of reversible training
+
+
+def test_the_drift_of_each_epoch_is_recorded_and_shown(
+    tmp_path: Path, make_spec: MakeSpec, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(make_spec("train.memory=reversible", "train.epochs=2"), tmp_path / "reversible")
+    assert all(0 < float(row["drift"]) < 1e-5 for row in rows(tmp_path / "reversible"))
+    assert re.search(r"val \d\.\d+ nats  drift \d\.\de-0[67]  lr", capsys.readouterr().out)
+    train(make_spec("train.epochs=1"), tmp_path / "store")
+    assert rows(tmp_path / "store")[0]["drift"] == ""
+    assert "drift" not in capsys.readouterr().out
+
+
+def test_drift_beyond_the_limit_is_warned_of_once_before_the_step_is_taken(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drifts = iter([1e-9, 5e-5, math.inf, *[1e-4] * 17])
+    monkeypatch.setattr("flowkit.flow.memory.Drift.read", lambda self: next(drifts))
+    with pytest.warns(DriftWarning) as caught:
+        train(make_spec("train.memory=reversible"), tmp_path / "run")
+    (warning,) = [str(each.message) for each in caught if each.category is DriftWarning]
+    assert re.search(r"step 1: .* error of 5\.0e-05, .* memory: checkpoint", warning)
+    assert [row["drift"] for row in rows(tmp_path / "run")] == ["inf", *["0.0001"] * 3]
+
+
+def test_a_run_with_an_infinite_drift_resumes(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, killed_at: Any
+) -> None:
+    monkeypatch.setattr("flowkit.flow.memory.Drift.read", lambda self: math.inf)
+    with pytest.warns(DriftWarning), killed_at(7):
+        train(make_spec("train.memory=reversible"), tmp_path / "run")
+    with pytest.warns(DriftWarning):
+        assert resume(tmp_path / "run").epochs == 4

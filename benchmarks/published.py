@@ -1,0 +1,96 @@
+"""Glow as published for CIFAR-10, specs/glow-cifar10.yaml: what training steps take under each memory strategy.
+
+    python -m benchmarks.published --batch 8 --steps 3 reversible checkpoint
+
+CIFAR-10 isn't needed: crops of scikit-learn's two photographs are written to a .npy file, as the spec's data/npy reads
+it. Each strategy runs in a process of its own, so that its peak memory, VmHWM, is the system's own figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+SPEC = Path(__file__).parents[1] / "specs" / "glow-cifar10.yaml"
+CROP = 32
+
+
+def write_crops(path: Path, n: int = 512) -> None:
+    """uint8 [n, 3, 32, 32], at places drawn with a seed."""
+    from sklearn.datasets import load_sample_images
+
+    generator = np.random.default_rng(0)
+    crops = []
+    for index in range(n):
+        photograph = load_sample_images().images[index % 2]
+        top, left = (generator.integers(0, size - CROP) for size in photograph.shape[:2])
+        crops.append(photograph[top : top + CROP, left : left + CROP].transpose(2, 0, 1))
+    np.save(path, np.stack(crops))
+
+
+def take_steps(data: Path, memory: str, batch: int, steps: int, overrides: list[str]) -> None:
+    """Prints the loss of each step, then peak memory and seconds a step."""
+    import torch
+
+    from flowkit.flow import Flow
+
+    torch.manual_seed(0)
+    flow = Flow.from_spec(SPEC, overrides)
+    flow.memory = memory
+    optimizer = torch.optim.Adamax(flow.parameters(), lr=1e-3)
+    crops = torch.from_numpy(np.load(data))
+    flow.initialize(flow.dequantize(crops[-batch:]))
+    before = status("VmRSS")
+    losses, seconds = [], []
+    for step in range(steps + 1):
+        start = time.perf_counter()
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * (step + 1) / 5000  # the spec's warm-up
+        optimizer.zero_grad()
+        loss = flow.in_unit(flow(flow.dequantize(crops[step * batch : (step + 1) * batch]))).mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(f"{loss.item():.4f}")
+        seconds.append(time.perf_counter() - start)
+    parameters = sum(p.numel() for p in flow.parameters())
+    print(
+        f"{memory}: {parameters:,} parameters, batch {batch}: {np.median(seconds[1:]):.2f} s a step, peak "
+        f"{status('VmHWM'):,.0f} MB, {before:,.0f} MB of it there before the first step; bits/dim {' '.join(losses)}"
+    )
+
+
+def status(key: str) -> float:
+    """A figure of this process, in MB: VmRSS, what it has in memory, or VmHWM, the most that it had."""
+    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+    (line,) = (line for line in lines if line.startswith(f"{key}:"))
+    return int(line.split()[1]) / 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("strategies", nargs="*", default=["store", "checkpoint", "reversible"])
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=3, help="after one that warms up")
+    parser.add_argument("--set", action="append", default=[], help="override a field of the spec")
+    parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.data:
+        take_steps(args.data, *args.strategies, args.batch, args.steps, args.set)
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        data = Path(directory, "crops.npy")
+        write_crops(data)
+        own = ["--batch", str(args.batch), "--steps", str(args.steps), *(f"--set={each}" for each in args.set)]
+        for strategy in args.strategies:
+            command = [sys.executable, "-m", "benchmarks.published", *own, "--data", str(data), strategy]
+            subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()

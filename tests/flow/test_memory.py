@@ -1,0 +1,360 @@
+"""Memory strategies: the gradients are the stored ones, whatever is computed again, and less is kept."""
+
+import copy
+import weakref
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from flowkit.flow import Bijector, Composition, Flow
+from flowkit.testing import perturb
+from flowkit.testing.bijectors import MEMORY_STRATEGIES
+from flowkit_glow.actnorm import ActNorm
+from flowkit_glow.affine import Affine
+from flowkit_glow.conv1x1 import Conv1x1
+from flowkit_glow.permute import Permute
+from flowkit_glow.squeeze import Squeeze
+from tests.flow.specs import SPECS, STEP, batch, perturbed
+from tests.plugins.cases import coupling
+
+RECOMPUTING = pytest.mark.parametrize("strategy", [s for s in MEMORY_STRATEGIES if s != "store"])
+TOLERANCE = 1e-10
+
+
+def run(flow, strategy, n=4, seed=7):
+    """log p and its gradients for x, a context and all parameters, in training mode; random numbers start at seed."""
+    flow.train().memory = strategy
+    x, context = batch(flow, n)
+    inputs = {"x": x.requires_grad_()}
+    if context is not None and context.is_floating_point():
+        inputs["context"] = context.requires_grad_()
+    inputs |= {name: p for name, p in flow.named_parameters() if p.requires_grad}
+    torch.manual_seed(seed)
+    log_prob = flow(x, context)
+    grads = torch.autograd.grad(log_prob.square().mean(), list(inputs.values()), allow_unused=True)
+    return {"log_prob": log_prob.detach()} | dict(zip(inputs, grads, strict=True))
+
+
+def assert_the_stored_ones(flow, strategy, n=4):
+    expected, given = run(flow, "store", n), run(flow, strategy, n)
+    assert given.keys() == expected.keys()
+    for name, value in expected.items():
+        if value is None:
+            assert given[name] is None, name
+        else:
+            error, scale = (given[name] - value).norm().item(), value.norm().item()
+            assert error <= TOLERANCE * (1 + scale), f"{name} is off by {error:.3g}, and is {scale:.3g}"
+
+
+def small(*layers, scale=0.3):
+    torch.manual_seed(0)
+    flow = Flow(layers).double()
+    perturb(flow, scale)
+    return flow
+
+
+def with_dropout(name):
+    spec = copy.deepcopy(SPECS[name])
+    steps = [*spec["flow"]]
+    for step in steps:
+        steps += step.get("flow", [])
+        if "conditioner" in step:
+            step["conditioner"]["dropout"] = 0.3
+    torch.manual_seed(0)
+    flow = Flow.from_spec(spec).double()
+    perturb(flow, 0.2)
+    return flow
+
+
+# Gradients
+
+
+@RECOMPUTING
+@pytest.mark.parametrize("n", [1, 4])
+@pytest.mark.parametrize("name", SPECS)
+def test_gradients_are_the_stored_ones(name, strategy, n):
+    assert_the_stored_ones(perturbed(name), strategy, n)
+
+
+@RECOMPUTING
+def test_layers_within_compositions(strategy):
+    inner = Composition([coupling((4,), Affine()), Composition([Conv1x1((4,)), ActNorm((4,))])])
+    assert_the_stored_ones(small(ActNorm((4,)), inner, coupling((4,), Affine())), strategy)
+
+
+@RECOMPUTING
+def test_levels_without_a_bijector(strategy):
+    """In front of the first factor-out, between two, and behind the last."""
+    flow = Flow.from_spec(
+        {"flowkit": 1, "event": {"shape": [8, 2, 2]}, "flow": [*[{"factor_out": "channels"}] * 2, *STEP, FACTOR_OUT]}
+    ).double()
+    perturb(flow, 0.2)
+    assert_the_stored_ones(flow, strategy)
+    assert_the_stored_ones(Flow([Squeeze((1, 2, 2))]).double(), strategy)
+
+
+FACTOR_OUT = {"factor_out": "channels"}
+
+
+@RECOMPUTING
+def test_a_batch_of_none(strategy):
+    assert_the_stored_ones(perturbed("vector"), strategy, 0)
+
+
+@RECOMPUTING
+def test_tied_parameters(strategy):
+    """One network in two couplings, one layer in two places."""
+    event = (4,)
+    norm, first, second = ActNorm(event), coupling(event, Affine()), coupling(event, Affine())
+    second.conditioner = first.conditioner
+    flow = small(norm, first, Permute(event, "random"), second, norm, first)
+    assert_the_stored_ones(flow, strategy)
+
+
+@RECOMPUTING
+@pytest.mark.parametrize("share", [2, 1], ids=["every other", "all"])
+def test_frozen_parameters(strategy, share):
+    flow = perturbed("image")
+    for parameter in list(flow.parameters())[::share]:
+        parameter.requires_grad_(False)
+    assert_the_stored_ones(flow, strategy)
+
+
+class Unused(ActNorm):
+    def __init__(self, event_shape):
+        super().__init__(event_shape)
+        self.unused = nn.Parameter(torch.zeros(3))
+
+
+class Around(Bijector):
+    """A layer that isn't merged with its neighbours, as a third party's."""
+
+    def __init__(self, inner):
+        super().__init__(inner.event_shape)
+        self.inner = inner
+
+    def forward_and_log_det(self, x, context=None):
+        return self.inner.forward_and_log_det(x)
+
+    def inverse_and_log_det(self, y, context=None):
+        return self.inner.inverse_and_log_det(y)
+
+
+@RECOMPUTING
+def test_a_parameter_that_is_not_used_has_no_gradient(strategy):
+    """Which an optimizer takes for another thing than a gradient of 0."""
+    flow = small(Around(Unused((3,))), coupling((3,), Affine()))
+    assert run(flow, strategy)["layers.0.inner.unused"] is None
+    assert_the_stored_ones(flow, strategy)
+
+
+# What is drawn
+
+
+class Jitters(Bijector):
+    """In training each event is scaled by a random number; the layer does without an own ``recompute``."""
+
+    def __init__(self, event_shape):
+        super().__init__(event_shape)
+        self.amount = nn.Parameter(torch.tensor(0.3))
+
+    def forward_and_log_det(self, x, context=None):
+        log_scale = self._log_scale(x)
+        return x * log_scale.exp()[:, None], log_scale * x.shape[1]
+
+    def inverse_and_log_det(self, y, context=None):
+        log_scale = self._log_scale(y)
+        return y * (-log_scale).exp()[:, None], -log_scale * y.shape[1]
+
+    def _log_scale(self, x):
+        return self.amount * (torch.randn_like(x[:, 0]) if self.training else torch.zeros_like(x[:, 0]))
+
+
+def drawing():
+    return {
+        "dropout, image": with_dropout("image"),
+        "dropout, arrays": with_dropout("arrays"),
+        "jitter": small(Jitters((3,)), coupling((3,), Affine()), Jitters((3,)), ActNorm((3,)), Jitters((3,))),
+    }
+
+
+@RECOMPUTING
+@pytest.mark.parametrize("name", drawing())
+def test_the_same_is_drawn_again(name, strategy):
+    flow = drawing()[name]
+    assert not torch.equal(run(flow, "store", seed=1)["x"], run(flow, "store", seed=2)["x"])
+    assert_the_stored_ones(flow, strategy)
+
+
+@RECOMPUTING
+@pytest.mark.parametrize("name", drawing())
+def test_the_generator_stands_where_it_would(name, strategy):
+    flow = drawing()[name]
+    run(flow, "store")
+    expected = torch.get_rng_state()
+    run(flow, strategy)
+    assert torch.equal(torch.get_rng_state(), expected)
+
+
+# What happens between forward and backward
+
+
+@RECOMPUTING
+def test_a_parameter_that_changes_before_the_backward_pass_is_an_error(strategy):
+    flow = perturbed("image")
+    flow.memory = strategy
+    for name, parameter in flow.named_parameters():
+        loss = flow(batch(flow)[0]).sum()
+        with torch.no_grad():
+            parameter.add_(0.1)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
+            pytest.fail(f"{name} changed, and nobody noticed")
+
+
+def test_a_second_derivative_is_refused():
+    flow = perturbed("vector")
+    flow.memory = "reversible"
+    x, _ = batch(flow)
+    (grad,) = torch.autograd.grad(flow(x.requires_grad_()).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        grad.sum().backward()
+
+
+def test_two_backward_passes_of_one_forward_pass():
+    flow = with_dropout("image")
+    flow.memory = "reversible"
+    loss = flow(batch(flow)[0]).sum()
+    grads = [torch.autograd.grad(loss, list(flow.parameters()), retain_graph=True) for _ in range(2)]
+    assert all(torch.equal(*pair) for pair in zip(*grads, strict=True))
+
+
+def test_torch_func_is_refused():
+    flow = perturbed("vector")
+    flow.memory = "reversible"
+    with pytest.raises(RuntimeError, match=r"torch\.func"):
+        torch.func.grad(lambda x: flow(x).sum())(batch(flow)[0])
+
+
+def test_torch_compile_is_refused_with_what_to_do():
+    flow = perturbed("vector")
+    flow.memory = "reversible"
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="use checkpoint"):
+        torch.compile(flow, backend="eager", fullgraph=True)(batch(flow)[0])
+
+
+@RECOMPUTING
+def test_autocast_is_on_again_where_it_was(strategy):
+    """And off while gradients are taken, as torch wants it."""
+    flow = perturbed("vector").float()
+    flow.memory = strategy
+    seen, while_grads = [], []
+    conditioner = flow.layers[-1].conditioner
+    conditioner.register_forward_hook(lambda module, inputs, theta: seen.append(theta.dtype))
+    conditioner.last.weight.register_hook(lambda grad: while_grads.append(torch.is_autocast_enabled("cpu")))
+    x = batch(flow)[0].float()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = flow(x).sum()
+    loss.backward()
+    assert seen == [torch.bfloat16] * 2
+    assert set(while_grads) == {False}
+    seen.clear()
+    flow(x).sum().backward()
+    assert seen == [torch.float32] * 2
+
+
+# What is kept
+
+
+class Live(TorchDispatchMode):
+    """Bytes of the storages that operators made and that are still there, whoever holds them."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        outputs = function(*args, **(kwargs or {}))
+        for output in outputs if isinstance(outputs, tuple | list) else [outputs]:
+            if isinstance(output, torch.Tensor):
+                self._follow(output.untyped_storage())
+        return outputs
+
+    def _follow(self, storage):
+        key = storage._cdata
+        if key not in self.sizes:
+            self.sizes[key] = storage.nbytes()
+            weakref.finalize(storage, self.sizes.pop, key)
+
+    @property
+    def bytes(self):
+        return sum(self.sizes.values())
+
+
+def kept(strategy, steps):
+    """Bytes between the forward and the backward pass, few of which are matrices, for this batch."""
+    flow = Flow.from_spec(
+        {
+            "flowkit": 1,
+            "event": {"shape": [1, 16, 16]},
+            "flow": [{"use": "glow/squeeze"}, {"repeat": steps, "flow": STEP}],
+        }
+    )
+    flow.memory = strategy
+    x = torch.randn(256, 1, 16, 16)
+    with Live() as live:
+        loss = flow(x).sum()
+        assert loss.requires_grad
+        return live.bytes
+
+
+def test_what_reversible_keeps_does_not_grow_with_depth():
+    assert kept("reversible", 32) <= 1.15 * kept("reversible", 4)
+    assert kept("checkpoint", 32) >= 4 * kept("checkpoint", 4)  # that is what is measured
+    assert kept("reversible", 32) < kept("checkpoint", 32) / 10 < kept("store", 32) / 40
+
+
+def test_without_gradients_nothing_is_kept():
+    flow = perturbed("image")
+    flow.memory = "reversible"
+    with torch.no_grad():
+        flow(batch(flow)[0])
+    assert flow.drift.read() is None
+
+
+# Drift
+
+
+class Forgets(Around):
+    """Its inverse is off by a share of the largest value."""
+
+    share = 0.0
+
+    def inverse_and_log_det(self, y, context=None):
+        x, log_det = super().inverse_and_log_det(y)
+        return x + self.share * x.abs().max(), log_det
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-3, 0.1])
+def test_drift_is_how_far_the_input_comes_back_from_where_it_was(share):
+    flow = small(ActNorm((3,)), Forgets(ActNorm((3,))), scale=0)
+    flow.layers[1].share = share
+    flow.memory = "reversible"
+    x, _ = batch(flow, 1)
+    (flow(4 * x).sum()).backward()
+    assert flow.drift.read() == pytest.approx(share, rel=1e-9, abs=1e-14)
+    assert flow.drift.read() is None
+
+
+def test_drift_is_the_worst_since_it_was_read():
+    flow = small(Forgets(ActNorm((3,))))
+    flow.memory = "reversible"
+    for share in (0.0, 0.1, 0.0):
+        flow.layers[0].share = share
+        flow(10 * batch(flow, 1)[0]).sum().backward()
+    assert 0.09 < flow.drift.read() < 0.2
+    flow.layers[0].share = float("nan")
+    flow(batch(flow)[0]).sum().backward()
+    assert flow.drift.read() == float("inf")
