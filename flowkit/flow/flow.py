@@ -207,7 +207,8 @@ class Flow(nn.Module):
     def freeze(self) -> Flow:
         """A copy for inference: each channel-linear run is one convolution, its log-det a constant."""
         own = copy.deepcopy(self)
-        layers = frozen(own.layers, self.dtype, self.device)
+        with full_precision(self.device):
+            layers = frozen(own.layers, self.dtype, self.device)
         flow = Flow(layers, base=own.base, levels=self.levels, context=self.context)
         flow.initialized.fill_(True)
         return flow.to(self.device, self.dtype).eval()
