@@ -24,7 +24,8 @@ def keep_freed_memory() -> bool:
         return False
     try:
         libc = ctypes.CDLL(None)
-        libc.gnu_get_libc_version  # noqa: B018  (musl has a mallopt that does nothing)
-        return all([libc.mallopt(parameter, value) == 1 for parameter, value in SETTINGS.items()])
-    except (OSError, TypeError, AttributeError):  # Windows: CDLL takes no None
+    except (OSError, TypeError):  # Windows takes no None
         return False
+    if not hasattr(libc, "gnu_get_libc_version"):
+        return False
+    return all([libc.mallopt(parameter, value) == 1 for parameter, value in SETTINGS.items()])
