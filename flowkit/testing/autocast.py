@@ -14,7 +14,7 @@ from flowkit.testing.compare import close
 from flowkit.testing.subjects import BijectorSubject, Call
 
 TOLERANCE = 1e-4
-"""Relative (absolute below 1), of log-dets and round trips: fp32 keeps it with ease, and bf16 has two or three digits."""
+"""Relative (absolute below 1), of log-dets and round trips: fp32 keeps it with ease, bf16 has two or three digits."""
 GRADIENT_TOLERANCE = 1e-3
 """Relative, of all gradients together: a step that is computed again rounds a number or two to the other side."""
 

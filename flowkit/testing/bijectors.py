@@ -172,11 +172,10 @@ def memory(subject: BijectorSubject) -> None:
         all_close(f"under memory: {strategy}", flow_gradients(subject, flow, strategy), expected, 1e-10)
 
 
-def flow_gradients(
-    subject: BijectorSubject, flow: Flow, strategy: str, autocast: bool = False
-) -> dict[str, Tensor]:
+def flow_gradients(subject: BijectorSubject, flow: Flow, strategy: str, autocast: bool = False) -> dict[str, Tensor]:
     """Of the sum of log-densities, for inputs and parameters by name; the forward pass under bf16 autocast or not."""
-    x, context = (None if t is None else t.to(flow.dtype) for t in subject.batch(flow))
+    x, context = subject.batch(flow)
+    x, context = x.to(flow.dtype), None if context is None else context.to(flow.dtype)
     inputs = {"x": x.requires_grad_()} | ({} if context is None else {"context": context.requires_grad_()})
     wanted = inputs | {name: p for name, p in flow.named_parameters() if p.requires_grad}
     flow.memory = strategy
