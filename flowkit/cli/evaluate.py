@@ -22,10 +22,12 @@ def evaluate(
     Example: flowkit evaluate runs/glow-digits
     """
     from flowkit import train as training
+    from flowkit.allocator import keep_freed_memory
     from flowkit.flow import Flow
     from flowkit.train.baselines import baselines
     from flowkit.train.evaluation import best_device
 
+    keep_freed_memory()
     flow = Flow.load(run).to(best_device())
     spec = flow.to_spec()
     data = training.load_data(spec)

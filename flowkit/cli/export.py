@@ -23,6 +23,7 @@ def export(
     """
     from rich.console import Console
 
+    from flowkit.allocator import keep_freed_memory
     from flowkit.export import REFERENCE_ROWS
     from flowkit.export import export as write_bundle
     from flowkit.flow import Flow
@@ -30,6 +31,7 @@ def export(
     from flowkit.train.batches import take
     from flowkit_runtime.verification import table
 
+    keep_freed_memory()
     flow = Flow.load(run)
     held_out = load_data(flow.to_spec(), ["test"])["test"]
     weights = read_results(run).weights

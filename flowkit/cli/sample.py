@@ -37,10 +37,12 @@ def sample(
     if output.suffix not in (".png", ".npy"):
         raise typer.BadParameter(f"{output} must end with .png or .npy", param_hint="--output")
 
+    from flowkit.allocator import keep_freed_memory
     from flowkit.flow import Flow
     from flowkit.train.evaluation import best_device
     from flowkit.train.pictures import save_samples
 
+    keep_freed_memory()
     flow = Flow.load(run).to(best_device())
     samples = flow.sample(n, _context(flow, context, n), temperature, seed)
     save_samples(samples.cpu(), flow.levels, output)

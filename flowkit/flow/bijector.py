@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,10 @@ class Bijector(nn.Module, ABC):
     Tensors are batched: x is [batch, *event_shape], y is [batch, *output_shape], log_det is [batch]. A bijector has
     no data-dependent branches, runs on the device and in the precision of what it is given, and is abstract or final.
     """
+
+    handles_autocast: ClassVar[bool] = False
+    """Whether autocast is left on for it, because it has networks in it and sees to the precision of the rest itself,
+    as a coupling does. Anything else is run without."""
 
     def __init__(self, event_shape: Sequence[int]) -> None:
         super().__init__()

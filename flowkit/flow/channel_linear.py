@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flowkit.flow.bijector import Bijector
+from flowkit.flow.precision import full_precision
 
 PROBE = 2.0**40
 """The length of the vectors that show a channel map's matrix. It is what the map does to them less what it does to 0:
@@ -67,7 +68,8 @@ class AffineMap(NamedTuple):
 
     def __call__(self, x: Tensor) -> Tensor:
         """[batch, c, *spatial] -> the same."""
-        return at_positions(lambda v: torch.addmm(self.offset, v, self.matrix), x)
+        with full_precision(x.device):
+            return at_positions(lambda v: torch.addmm(self.offset, v, self.matrix), x)
 
 
 class ChannelRun(nn.Module):

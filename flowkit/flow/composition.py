@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from flowkit.flow.bijector import Bijector
 from flowkit.flow.channel_linear import AffineMap, ChannelLinear, ChannelRun
 from flowkit.flow.channel_maps import Maps, alike
 from flowkit.flow.factor_out import FactorOut
+from flowkit.flow.precision import full_precision, precision_of
 from flowkit.plugin.config import Shape
 
 MERGE_UP_TO = 192
@@ -31,6 +32,8 @@ L = TypeVar("L", Bijector, Layer)
 
 class Composition(Bijector):
     """f_M ∘ … ∘ f_1; log|det| is the sum of the layers'."""
+
+    handles_autocast: ClassVar[bool] = True
 
     def __init__(self, layers: Sequence[Bijector]) -> None:
         super().__init__(layers[0].event_shape)
@@ -112,7 +115,8 @@ class Plan:
                 if isinstance(step, ChannelRun):
                     x = maps[step](x)
                 else:
-                    x, term = step.inverse_and_log_det(x, context)
+                    with precision_of(step, x.device):
+                        x, term = step.inverse_and_log_det(x, context)
                     log_dets.append(term)
             if factor_out is not None:
                 x = factor_out.merge(x, left.pop())
@@ -125,10 +129,11 @@ class Plan:
         """Of all runs, and the sum of their log-dets."""
         maps: dict[nn.Module, AffineMap] = {}
         log_det = like.new_zeros(())
-        for group in self._groups:
-            of_group, term = group.maps(like.dtype, like.device, inverse)
-            maps.update(of_group)
-            log_det = log_det + term
+        with full_precision(like.device):
+            for group in self._groups:
+                of_group, term = group.maps(like.dtype, like.device, inverse)
+                maps.update(of_group)
+                log_det = log_det + term
         return maps, log_det
 
 

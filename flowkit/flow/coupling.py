@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from flowkit.flow.bijector import Bijector, sum_over_event
+from flowkit.flow.precision import full_precision
 
 
 class Split(nn.Module, ABC):
@@ -61,35 +63,49 @@ class Coupling(Bijector):
     """(x₁, x₂) -> (f(x₁; θ(x₂)), x₂), x₁ being the transformed part and x₂ the kept one.
 
     The Jacobian is block triangular, so that log|det| = Σ log|∂f/∂x₁| whatever the network θ is
-    (Dinh et al. 2017, "Density estimation using Real NVP", eq. 6).
+    (Dinh et al. 2017, "Density estimation using Real NVP", eq. 6). So it is exact under autocast too, where the network
+    computes in bf16, and f in the precision of the event.
     """
+
+    handles_autocast: ClassVar[bool] = True
 
     def __init__(self, split: Split, conditioner: Conditioner, transformer: Transformer) -> None:
         super().__init__(split.event_shape)
         self.split, self.conditioner, self.transformer = split, conditioner, transformer
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        kept, transformed = self.split.split(x)
-        return self._transform(kept, transformed, self.conditioner(kept, context))
+        kept, transformed = self._split(x)
+        return self._transform(kept, transformed, self._theta(kept, context))
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        kept, transformed = self.split.split(y)
-        x, log_derivative = self.transformer.inverse(transformed, self.conditioner(kept, context))
-        return self.split.merge(kept, x), sum_over_event(log_derivative)
+        kept, transformed = self._split(y)
+        theta = self._theta(kept, context)
+        with full_precision(y.device):
+            x, log_derivative = self.transformer.inverse(transformed, theta)
+            return self.split.merge(kept, x), sum_over_event(log_derivative)
 
     def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """As any layer's, but θ, which costs the most, is computed once for both directions: it is θ(x₂) = θ(y₂)."""
         x = y.detach().clone().requires_grad_()  # its kept part is right already
-        theta = self.conditioner(self.split.split(x)[0], context)
-        with torch.no_grad():
+        theta = self._theta(self._split(x)[0], context)
+        with torch.no_grad(), full_precision(y.device):
             kept, transformed = self.split.split(y)
             # Not seen by autograd, to which the kept part, that θ came from, would seem to have changed as well.
             x.data.copy_(self.split.merge(kept, self.transformer.inverse(transformed, theta)[0]))
-        return x, *self._transform(*self.split.split(x), theta)
+        return x, *self._transform(*self._split(x), theta)
+
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        with full_precision(x.device):
+            return self.split.split(x)
+
+    def _theta(self, kept: Tensor, context: Tensor | None) -> Tensor:
+        """The network runs under autocast, if that is on; what it gives goes on in the precision of the event."""
+        return self.conditioner(kept, context).to(kept.dtype)
 
     def _transform(self, kept: Tensor, transformed: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        y, log_derivative = self.transformer(transformed, theta)
-        return self.split.merge(kept, y), sum_over_event(log_derivative)
+        with full_precision(kept.device):
+            y, log_derivative = self.transformer(transformed, theta)
+            return self.split.merge(kept, y), sum_over_event(log_derivative)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        self.conditioner.initialize(self.split.split(x)[0], context)
+        self.conditioner.initialize(self._split(x)[0], context)

@@ -21,6 +21,7 @@ from flowkit.flow.factor_out import FactorOut
 from flowkit.flow.inputs import check_events, check_latents, check_levels
 from flowkit.flow.layout import channels_last
 from flowkit.flow.memory import Drift
+from flowkit.flow.precision import full_precision, precision_of
 from flowkit.plugin.config import Shape
 from flowkit.spec import Context, Spec, read_spec, walk
 from flowkit_runtime import noise
@@ -106,7 +107,8 @@ class Flow(nn.Module):
     def latent_log_prob(self, latents: Sequence[Tensor]) -> Tensor:
         """Σ_l log p(z_l) in nats, [batch]."""
         *left, last = latents
-        return sum((StandardNormal(z.shape[1:]).log_prob(z) for z in left), self.base.log_prob(last))
+        with full_precision(last.device):
+            return sum((StandardNormal(z.shape[1:]).log_prob(z) for z in left), self.base.log_prob(last))
 
     # The density
 
@@ -175,7 +177,8 @@ class Flow(nn.Module):
         temperature scales the noise: below 1 gives likelier, less varied samples (Kingma & Dhariwal 2018, §6).
         """
         eps = [self._normal(n, shape, seed, stream) * temperature for stream, shape in enumerate(self.latent_shapes)]
-        latents = [*eps[:-1], self.base.from_noise(eps[-1])]
+        with full_precision(self.device):
+            latents = [*eps[:-1], self.base.from_noise(eps[-1])]
         return self.decode(latents, conditioning.repeat(self.context, context, n))
 
     @property
@@ -192,18 +195,20 @@ class Flow(nn.Module):
         if self.initialized:
             return
         context = conditioning.embed(self.context, context, x)
-        for layer in self.layers:
-            if isinstance(layer, FactorOut):
-                x, _ = layer.split(x)
-            else:
-                layer.initialize(x, context)
-                x, _ = layer.forward_and_log_det(x, context)
+        with full_precision(x.device):
+            for layer in self.layers:
+                if isinstance(layer, FactorOut):
+                    x, _ = layer.split(x)
+                else:
+                    layer.initialize(x, context)
+                    x, _ = layer.forward_and_log_det(x, context)
         self.initialized.fill_(True)
 
     def freeze(self) -> Flow:
         """A copy for inference: each channel-linear run is one convolution, its log-det a constant."""
         own = copy.deepcopy(self)
-        layers = frozen(own.layers, self.dtype, self.device)
+        with full_precision(self.device):
+            layers = frozen(own.layers, self.dtype, self.device)
         flow = Flow(layers, base=own.base, levels=self.levels, context=self.context)
         flow.initialized.fill_(True)
         return flow.to(self.device, self.dtype).eval()
@@ -216,7 +221,8 @@ class Flow(nn.Module):
             if isinstance(layer, FactorOut):
                 x, _ = layer.split(x)
                 continue
-            x, log_det = layer.forward_and_log_det(x, context)
+            with precision_of(layer, x.device):
+                x, log_det = layer.forward_and_log_det(x, context)
             if not (x.isfinite().all() and log_det.isfinite().all()):
                 return name
         return None

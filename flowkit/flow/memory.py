@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint as torch_checkpoint
 from flowkit.errors import FlowkitError
 from flowkit.flow.bijector import Bijector
 from flowkit.flow.channel_linear import AffineMap
+from flowkit.flow.precision import precision_of
 from flowkit.flow.replay import Surroundings, kept_generators
 
 Step = Bijector | AffineMap
@@ -75,7 +76,8 @@ def store(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> Output:
         if isinstance(step, AffineMap):
             x = step(x)
         else:
-            x, log_det = step.forward_and_log_det(x, context)
+            with precision_of(step, x.device):
+                x, log_det = step.forward_and_log_det(x, context)
             log_dets.append(log_det)
     return x, torch.stack(log_dets).sum(0) if log_dets else x.new_zeros(x.shape[0])
 
@@ -170,7 +172,8 @@ def _recompute(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """x = f⁻¹(y), a leaf, and what the step makes of it, with its graph."""
     if not isinstance(step, AffineMap):
-        x, *outputs = step.recompute(y, context)
+        with precision_of(step, y.device):
+            x, *outputs = step.recompute(y, context)
         return x, tuple(outputs)
     assert inverse is not None
     x = inverse(y).detach().requires_grad_()

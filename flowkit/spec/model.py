@@ -193,6 +193,9 @@ class Train(Documented):
     memory: Literal["store", "checkpoint", "reversible"] = "store"
     """store keeps what the backward pass needs; checkpoint and reversible compute it again: 1.3x the time, and memory
     that grows slowly with depth, or not at all."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: conditioners are trained in bfloat16, faster where the hardware has it; maps, log-dets, weights, validation
+    and the finished run's figures stay in fp32."""
 
 
 class Spec(Documented):

@@ -73,7 +73,7 @@ def _against_autodiff(
     subject: BijectorSubject, bijector: Bijector, call: Call, tolerance: float = LOG_DET_TOLERANCE
 ) -> None:
     given = _seeded_call(subject, bijector, call)[1].detach()
-    expected = _by_autodiff(subject, bijector, call)
+    expected = by_autodiff(subject, bijector, call)
     error = (given - expected).abs() / expected.abs().clamp(min=1)
     worst = int(error.nan_to_num(math.inf).argmax())
     assert error[worst] <= tolerance, (
@@ -83,13 +83,13 @@ def _against_autodiff(
 
 
 def _hint(subject: BijectorSubject, bijector: Bijector, call: Call, given: Tensor, expected: Tensor) -> str:
-    initial = _by_autodiff(subject, subject.fresh().train(bijector.training), call)
+    initial = by_autodiff(subject, subject.fresh().train(bijector.training), call)
     if given.any() and torch.allclose(given, initial, rtol=1e-6, atol=1e-6):
         return "; it belongs to the initial parameters: is it computed once, in __init__, instead of at each call?"
     return hints.explain(given, expected, bijector.event_shape, bijector)
 
 
-def _by_autodiff(subject: BijectorSubject, bijector: Bijector, call: Call) -> Tensor:
+def by_autodiff(subject: BijectorSubject, bijector: Bijector, call: Call) -> Tensor:
     """log|det| of each row's Jacobian, [rows]."""
     rows = []
     for row in range(len(call.inputs[0])):
@@ -98,7 +98,7 @@ def _by_autodiff(subject: BijectorSubject, bijector: Bijector, call: Call) -> Te
         def direction(v: Tensor, rest: list[Tensor] = rest) -> Tensor:
             return _seeded_call(subject, bijector, Call(call.method, (v, *rest), call.returns))[0]
 
-        rows.append(torch.linalg.slogdet(jacobian(direction, one)).logabsdet)
+        rows.append(torch.linalg.slogdet(jacobian(direction, one).double()).logabsdet)
     return torch.stack(rows)
 
 
@@ -149,11 +149,11 @@ def initialize(subject: BijectorSubject) -> None:
             y, log_det = bijector.forward_and_log_det(rows, given)
         assert y.isfinite().all() and log_det.isfinite().all(), f"not finite after initialize on {name}"
         _against_autodiff(subject, bijector, subject.calls(bijector, 1)[0])
-    _initialize_in_a_flow(subject, x, context)
+    _initialize_in_aflow_of(subject, x, context)
 
 
-def _initialize_in_a_flow(subject: BijectorSubject, x: Tensor, context: Tensor | None) -> None:
-    flow, resumed = _flow(subject, subject.fresh()), _flow(subject, subject.fresh())
+def _initialize_in_aflow_of(subject: BijectorSubject, x: Tensor, context: Tensor | None) -> None:
+    flow, resumed = (flow_of(subject, subject.fresh()).double() for _ in range(2))
     flow.initialize(x, context)
     state = {name: t.clone() for name, t in flow.state_dict().items()}
     resumed.load_state_dict(state)
@@ -166,26 +166,30 @@ def _initialize_in_a_flow(subject: BijectorSubject, x: Tensor, context: Tensor |
 
 def memory(subject: BijectorSubject) -> None:
     """Under every memory strategy the gradients, for parameters, x and context, are those under ``store``."""
-    flow = _flow(subject, subject.module()).train()
-    expected = _flow_gradients(subject, flow, "store")
+    flow = flow_of(subject, subject.module()).double().train()
+    expected = flow_gradients(subject, flow, "store")
     for strategy in MEMORY_STRATEGIES:
-        all_close(f"under memory: {strategy}", _flow_gradients(subject, flow, strategy), expected, 1e-10)
+        all_close(f"under memory: {strategy}", flow_gradients(subject, flow, strategy), expected, 1e-10)
 
 
-def _flow_gradients(subject: BijectorSubject, flow: Flow, strategy: str) -> dict[str, Tensor]:
+def flow_gradients(subject: BijectorSubject, flow: Flow, strategy: str, autocast: bool = False) -> dict[str, Tensor]:
+    """Of the sum of log-densities, for inputs and parameters by name; the forward pass under bf16 autocast or not."""
     x, context = subject.batch(flow)
+    x, context = x.to(flow.dtype), None if context is None else context.to(flow.dtype)
     inputs = {"x": x.requires_grad_()} | ({} if context is None else {"context": context.requires_grad_()})
     wanted = inputs | {name: p for name, p in flow.named_parameters() if p.requires_grad}
     flow.memory = strategy
     with seeded(subject.seed):
-        loss = flow.log_prob(x, context).sum()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = flow.log_prob(x, context).sum()
         grads = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True, materialize_grads=True)
     return {f"gradient of {name}": grad for name, grad in zip(wanted, grads, strict=True)}
 
 
-def _flow(subject: BijectorSubject, bijector: Bijector) -> Flow:
+def flow_of(subject: BijectorSubject, bijector: Bijector) -> Flow:
+    """A flow of this bijector alone."""
     shape = subject.context_shape
-    return Flow([bijector], context=None if shape is None else {"shape": shape}).double()
+    return Flow([bijector], context=None if shape is None else {"shape": shape})
 
 
 def merge(subject: BijectorSubject) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from flowkit.testing import bases, bijectors, conditioners, datasets, plugins, slow, splits, transformers
+from flowkit.testing import autocast, bases, bijectors, conditioners, datasets, plugins, slow, splits, transformers
 from flowkit.testing.common import COMMON
 
 Check = Callable[[Any], None]
@@ -17,7 +17,7 @@ def _by_id(*groups: Iterable[Check]) -> dict[str, Check]:
 
 
 CHECKS: Mapping[str, Mapping[str, Check]] = {
-    "bijector": _by_id(COMMON, bijectors.CHECKS),
+    "bijector": _by_id(COMMON, bijectors.CHECKS, (autocast.autocast,)),
     "transformer": _by_id(COMMON, transformers.CHECKS),
     "split": _by_id(COMMON, splits.CHECKS),
     "conditioner": _by_id(COMMON, conditioners.CHECKS),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from flowkit.flow import Conditioner
+from flowkit.testing.compare import close
 from flowkit.testing.saved import initialize_saved
 from flowkit.testing.subjects import ConditionerSubject, NotApplicable
 
 NEAR_ZERO = 0.1
 """How large θ may be at the start."""
+HALF_PRECISION_TOLERANCE = 0.05
+"""Relative to the largest θ: bf16 has two or three digits, and a network is several layers."""
 
 
 def start(subject: ConditionerSubject) -> None:
@@ -63,4 +67,15 @@ def initialize(subject: ConditionerSubject) -> None:
         assert finite, f"θ is not finite after initialize on {name}"
 
 
-CHECKS = (start, reach, context, initialize, initialize_saved)
+def autocast(subject: ConditionerSubject) -> None:
+    """Under bf16 autocast it runs, and gives θ to one or two digits."""
+    conditioner = subject.module().float()
+    (call,) = (call.map(Tensor.float) for call in subject.calls(conditioner))
+    with torch.autocast("cpu", torch.bfloat16):
+        given = call(conditioner)
+    for name, value in call(conditioner).items():
+        tolerance = HALF_PRECISION_TOLERANCE * (1 + value.abs().max().item())
+        close(f"{name} under bf16 autocast - in fp32", given[name].float(), value, tolerance)
+
+
+CHECKS = (start, reach, context, initialize, initialize_saved, autocast)

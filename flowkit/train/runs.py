@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import torch
 
+from flowkit.allocator import keep_freed_memory
 from flowkit.errors import FlowkitError, RunError
 from flowkit.files import replacing
 from flowkit.flow import Flow
@@ -60,10 +61,12 @@ def read_results(directory: Path) -> Results:
 def train(spec: Spec, directory: Path) -> Results:
     """Fit the spec's flow to its data, in a new directory.
 
-    Interrupted, even killed, it can be resumed from its last whole epoch. Seeds torch's global generator.
+    Interrupted, even killed, it can be resumed from its last whole epoch. Seeds torch's global generator, and has the
+    process keep the memory that it frees (``flowkit.allocator``).
     Raises DataError, PluginError, RunError if ``directory`` is in use, TrainingError if a loss isn't finite.
     """
     _require_extra()
+    keep_freed_memory()
     spec, directory = with_absolute_paths(spec), directory.resolve()
     flow = _build(spec)  # whatever is wrong with it, or with the data, shows before there is a directory
     data = load_data(spec)
@@ -75,6 +78,7 @@ def resume(directory: Path) -> Results:
     """Go on with an interrupted run, to the figures it would have reached. Raises RunError, TrainingError."""
     spec = read_unfinished(directory)
     _require_extra()
+    keep_freed_memory()
     return _finish(_build(spec), load_data(spec), directory)
 
 

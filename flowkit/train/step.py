@@ -85,8 +85,9 @@ class Fitting(lightning.LightningModule):
         x, context = batch
         x = self.flow.dequantize(x)
         self._batch = (x, context)  # for a diagnosis
-        loss = self.flow.in_unit(self.flow(x, context)).mean()
-        self.losses.append(self._finite(loss, "loss"))
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            loss = self.flow.in_unit(self.flow(x, context)).mean()
+            self.losses.append(self._finite(loss, "loss"))
         return loss
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:

@@ -56,6 +56,19 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("moons.yaml")
 
 
+@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "export"])
+def test_whatever_runs_a_flow_keeps_the_memory_that_it_frees(
+    command: str, runs: Path, spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    for module in ("flowkit.allocator", "flowkit.train.runs"):
+        monkeypatch.setattr(f"{module}.keep_freed_memory", lambda: done.append(command))
+    on = {"train": (spec, "--set", "train.epochs=1"), "sample": (runs / "moons", "-o", "samples.npy")}
+    result = flowkit(command, *on.get(command, (runs / "moons",)))
+    assert result.exit_code == 0, result.output
+    assert done == [command]
+
+
 def test_train_writes_runs_named_after_the_spec(spec: Path) -> None:
     first, second = (flowkit("train", spec, "--set", "train.epochs=1") for _ in range(2))
     assert first.exit_code == second.exit_code == 0

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
 from flowkit.errors import TrainingError
 from flowkit.flow import Flow
@@ -16,6 +18,7 @@ from flowkit.spec import Spec
 from flowkit.train import train
 from flowkit.train.callbacks import Average
 from flowkit.train.step import Fitting, derived_seed, learning_rate_factor
+from flowkit_glow.mlp import MLP
 
 MakeSpec = Callable[..., Spec]
 
@@ -120,3 +123,23 @@ def test_a_validation_figure_that_is_not_finite_stops(
     monkeypatch.setattr("flowkit.train.callbacks.evaluate", lambda *_: math.inf)
     with pytest.raises(TrainingError, match="epoch 1: the validation figure is inf"):
         train(make_spec(), tmp_path / "run")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_networks_train_in_the_precision_of_the_spec_and_are_validated_in_fp32(
+    precision: str, tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
+    forward = MLP.forward
+
+    def watched(self: MLP, *inputs: Tensor) -> Tensor:
+        theta = forward(self, *inputs)
+        seen[self.training].add(theta.dtype)
+        return theta
+
+    monkeypatch.setattr(MLP, "forward", watched)
+    train(make_spec(f"train.precision={precision}", "train.epochs=2"), tmp_path / "run")
+    assert seen[False] == {torch.float32}
+    assert (torch.bfloat16 in seen[True]) == (precision == "bf16")
+    weights = load_file(tmp_path / "run" / "weights.safetensors")
+    assert {value.dtype for value in weights.values() if value.is_floating_point()} == {torch.float32}

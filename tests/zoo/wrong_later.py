@@ -15,6 +15,7 @@ from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Affine
 from flowkit_glow.mlp import MLP
 from flowkit_glow.permute import Permute
+from tests.zoo.wrong import _Coupled
 from tests.zoo.wrong_parts import _Points
 from tests.zoo.zoo import wrong
 
@@ -154,6 +155,37 @@ class DropsTheLastChunk(_Around):
         return torch.cat([y[:64], y[: max(0, x.shape[0] - 64)]]), log_det
 
 
+@wrong("bijector", "autocast", "y of forward_and_log_det is torch.bfloat16", event=(4,))
+class LeavesAutocastOn(Bijector):
+    """A rotation that asks for autocast, as if it were a network: the event itself is rounded to bf16."""
+
+    handles_autocast = True
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.rotation = nn.utils.parametrizations.orthogonal(nn.Linear(event[0], event[0], bias=False))
+
+    def forward_and_log_det(self, x, context=None):
+        return self.rotation(x), x.new_zeros(x.shape[0])
+
+    def inverse_and_log_det(self, y, context=None):
+        return y @ self.rotation.weight, y.new_zeros(y.shape[0])
+
+
+@wrong("bijector", "autocast", "does anything but the network compute in bf16")
+class LogDetInHalfPrecision(_Coupled):
+    """Sums its log-det in the precision of the network, and converts it then."""
+
+    handles_autocast = True
+
+    def forward_and_log_det(self, x, context=None):
+        kept, transformed = self.inner.split.split(x)
+        theta = self.inner.conditioner(kept)
+        _, log_derivative = self.inner.transformer(transformed.to(theta), theta)
+        y, _ = super().forward_and_log_det(x)
+        return y, log_derivative.flatten(1).sum(1).to(x)
+
+
 # Transformers
 
 
@@ -189,6 +221,16 @@ class MeanInAFloat(MLP):
 
     def forward(self, kept, context=None):
         return super().forward(kept - self.mean, context)
+
+
+@wrong("conditioner", "autocast", "dtypes match")
+class WritesWhereTheMaskIs(MLP):
+    """Fills a tensor of the event's type with what the network gives: torch refuses, where that is of another type."""
+
+    def forward(self, kept, context=None):
+        theta = kept.new_zeros(kept.shape[0], *self.params_shape)
+        theta[:, torch.ones(self.params_shape, dtype=torch.bool)] = super().forward(kept).flatten(1)
+        return theta
 
 
 # Bases
