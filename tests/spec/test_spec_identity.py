@@ -174,5 +174,6 @@ train:
   validate_every: 1
   seed: 0
   memory: store
+  precision: fp32
 """
     )
