@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from flowkit.errors import DriftWarning, TrainingError
 from flowkit.flow import Flow
-from flowkit.flow.memory import DRIFT_LIMIT
+from flowkit.flow.memory import DRIFT_LIMIT, DRIFT_LIMIT_BF16
 from flowkit.spec import Train
 from flowkit.train.batches import Batch
 from flowkit.train.checkpoint import Checkpoint
@@ -123,11 +123,12 @@ class Fitting(lightning.LightningModule):
         if drift is None:
             return
         self.drift = max(drift, self.drift or 0.0)
-        if drift > DRIFT_LIMIT and not self._warned:
+        limit = DRIFT_LIMIT_BF16 if self.settings.precision == "bf16" else DRIFT_LIMIT
+        if drift > limit and not self._warned:
             self._warned = True
             warnings.warn(
                 f"step {self.global_step}: under memory: reversible inputs come back with an error of {drift:.1e}, and "
-                f"beyond {DRIFT_LIMIT:.0e} gradients go wrong. Use memory: checkpoint, which is exact, or tighter "
+                f"beyond {limit:.0e} gradients go wrong. Use memory: checkpoint, which is exact, or tighter "
                 "bounds of scales",
                 DriftWarning,
                 stacklevel=2,

@@ -391,6 +391,13 @@ def test_drift_beyond_the_limit_is_warned_of_once_before_the_step_is_taken(
     assert [row["drift"] for row in rows(tmp_path / "run")] == ["inf", *["0.0001"] * 3]
 
 
+def test_bf16_takes_more_drift(tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    drifts = iter([1e-9, 5e-3, 2e-2, *[1e-4] * 17])
+    monkeypatch.setattr("flowkit.flow.memory.Drift.read", lambda self: next(drifts))
+    with pytest.warns(DriftWarning, match="step 2: .* beyond 1e-02"):
+        train(make_spec("train.memory=reversible", "train.precision=bf16"), tmp_path / "run")
+
+
 def test_a_run_with_an_infinite_drift_resumes(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, killed_at: Any
 ) -> None:
