@@ -13,6 +13,7 @@ from flowkit.flow import memory
 from flowkit.flow.bijector import Bijector
 from flowkit.flow.channel_linear import AffineMap, ChannelLinear, ChannelRun
 from flowkit.flow.channel_maps import Maps, alike
+from flowkit.flow.compilation import any_batch, check_strategy, compiled
 from flowkit.flow.factor_out import FactorOut
 from flowkit.flow.precision import full_precision, precision_of
 from flowkit.plugin.config import Shape
@@ -62,6 +63,7 @@ class Plan:
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         self._layers = layers
+        self._forward, self._inverse = _forward, _inverse
         self._follow()
 
     def _follow(self) -> None:
@@ -81,46 +83,45 @@ class Plan:
         if not torch.compiler.is_compiling() and list(_flat(self._layers)) != self._flat:
             self._follow()
 
+    def compile(self, **options: Any) -> None:
+        """What runs the layers as one graph each way. Channel maps are computed outside of it: without gradients they
+        are kept from pass to pass. A copy of the plan is not compiled. Raises FlowkitError without a C++ compiler."""
+        self._forward, self._inverse = compiled(_forward, **options), compiled(_inverse, **options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_forward": _forward, "_inverse": _inverse}
+
     def forward(
         self, x: Tensor, context: Tensor | None, strategy: str = "store", drift: memory.Drift | None = None
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """x -> (z_1, …, z_L) and log|det| [batch], under a memory strategy if there is a backward pass to come."""
         self._follow_changes()
         strategy = strategy if torch.is_grad_enabled() else "store"
+        if self._forward is not _forward:
+            check_strategy(strategy)
+            any_batch(x, context)
         if strategy == "store":
             maps, log_det = self._maps(x)
         else:
             maps, log_det = memory.recomputed(self._maps, x, tensors=self._run_parameters())
         with torch.no_grad():
             inverses = self._maps(x, inverse=True)[0] if strategy == "reversible" else {}
-        latents, log_dets = [], [log_det.expand(x.shape[0])]
-        for level, factor_out in zip_longest(self._levels, self._factor_outs):
-            steps = [maps[step] if isinstance(step, ChannelRun) else step for step in level]
-            back = [inverses.get(step) for step in level]
-            x, term = memory.run(strategy, steps, back, x, context, drift)
-            log_dets.append(term)
-            if factor_out is not None:
-                x, z = factor_out.split(x)
-                latents.append(z)
-        return (*latents, x), torch.stack(log_dets).sum(0)
+        back = [[inverses.get(step) for step in level] for level in self._levels]
+        z, log_dets = self._forward(self._steps(maps), back, self._factor_outs, x, context, strategy, drift)
+        return z, log_det + log_dets
 
     def inverse(self, latents: Sequence[Tensor], context: Tensor | None) -> tuple[Tensor, Tensor]:
         """(z_1, …, z_L) -> x and log|det| [batch] of this inverse map."""
         self._follow_changes()
-        *left, x = latents
-        maps, log_det = self._maps(x, inverse=True)
-        log_dets = [log_det.expand(x.shape[0])]
-        for level, factor_out in zip_longest(reversed(self._levels), reversed(self._factor_outs)):
-            for step in reversed(level):
-                if isinstance(step, ChannelRun):
-                    x = maps[step](x)
-                else:
-                    with precision_of(step, x.device):
-                        x, term = step.inverse_and_log_det(x, context)
-                    log_dets.append(term)
-            if factor_out is not None:
-                x = factor_out.merge(x, left.pop())
-        return x, torch.stack(log_dets).sum(0)
+        if self._inverse is not _inverse:
+            any_batch(*latents, context)
+        maps, log_det = self._maps(latents[-1], inverse=True)
+        x, log_dets = self._inverse(self._steps(maps), self._factor_outs, latents, context)
+        return x, log_det + log_dets
+
+    def _steps(self, maps: dict[nn.Module, AffineMap]) -> list[list[memory.Step]]:
+        """Of each level."""
+        return [[maps[step] if isinstance(step, ChannelRun) else step for step in level] for level in self._levels]
 
     def _run_parameters(self) -> Iterator[Tensor]:
         return (p for group in self._groups for run in group.runs for p in run.parameters())
@@ -135,6 +136,45 @@ class Plan:
                 maps.update(of_group)
                 log_det = log_det + term
         return maps, log_det
+
+
+def _forward(
+    levels: list[list[memory.Step]],
+    inverses: list[list[AffineMap | None]],
+    factor_outs: list[FactorOut],
+    x: Tensor,
+    context: Tensor | None,
+    strategy: str,
+    drift: memory.Drift | None,
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """x through the levels: (z_1, …, z_L), and log|det| [batch] of the bijectors."""
+    latents, log_dets = [], []
+    for steps, back, factor_out in zip_longest(levels, inverses, factor_outs):
+        x, term = memory.run(strategy, steps, back, x, context, drift)
+        log_dets.append(term)
+        if factor_out is not None:
+            x, z = factor_out.split(x)
+            latents.append(z)
+    return (*latents, x), torch.stack(log_dets).sum(0)
+
+
+def _inverse(
+    levels: list[list[memory.Step]], factor_outs: list[FactorOut], latents: Sequence[Tensor], context: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """(z_1, …, z_L) back through the levels, which have the inverse maps: x, and log|det| [batch] of the bijectors."""
+    *left, x = latents
+    log_dets = [x.new_zeros(x.shape[0])]
+    for steps, factor_out in zip_longest(reversed(levels), reversed(factor_outs)):
+        for step in reversed(steps):
+            if isinstance(step, AffineMap):
+                x = step(x)
+                continue
+            with precision_of(step, x.device):
+                x, term = step.inverse_and_log_det(x, context)
+            log_dets.append(term)
+        if factor_out is not None:
+            x = factor_out.merge(x, left.pop())
+    return x, torch.stack(log_dets).sum(0)
 
 
 def merged(layers: Iterable[L]) -> list[L | ChannelRun]:

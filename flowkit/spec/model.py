@@ -196,6 +196,16 @@ class Train(Documented):
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: conditioners are trained in bfloat16, faster where the hardware has it; maps, log-dets, weights, validation
     and the finished run's figures stay in fp32."""
+    compile: bool = False
+    """true: torch.compile makes code of the flow for its training steps, which are then faster, after a minute or so
+    at the start. It needs a C++ compiler, and can't be had with memory: reversible."""
+
+    @field_validator("compile")
+    @classmethod
+    def _not_reversible(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("memory") == "reversible":
+            raise ValueError("can't be true under memory: reversible; use memory: checkpoint or store, or leave it out")
+        return value
 
 
 class Spec(Documented):

@@ -91,6 +91,8 @@ def _build(spec: Spec) -> Flow:
     torch.manual_seed(spec.train.seed)
     flow = Flow.from_spec(spec)
     flow.memory = spec.train.memory
+    if spec.train.compile:
+        flow.compile()
     return flow
 
 
