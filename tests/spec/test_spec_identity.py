@@ -175,5 +175,6 @@ train:
   seed: 0
   memory: store
   precision: fp32
+  compile: false
 """
     )
