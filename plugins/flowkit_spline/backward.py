@@ -1,4 +1,4 @@
-"""The gradients of the rational-quadratic spline, by hand: fewer passes over θ than automatic differentiation makes."""
+"""The gradients of the rational-quadratic spline, by hand: fewer operators than automatic differentiation runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from flowkit_spline.curve import Bin, Curve
 from flowkit_spline.evaluation import evaluate, side
@@ -18,25 +19,24 @@ class Backward(torch.autograd.Function):
     def forward(ctx: Any, value: Tensor, theta: Tensor, bound: float, inverse: bool) -> tuple[Tensor, Tensor]:
         done = evaluate(value, theta, bound, inverse)
         ctx.bound, ctx.inverse = bound, inverse
-        masks = done.inside, done.below, done.here
-        ctx.save_for_backward(
-            value, theta, *masks, done.probabilities, *done.slope_logits, done.curve.xi, *done.curve.b
-        )
+        tables = done.inside, done.probabilities, done.below, done.slope_logits
+        ctx.save_for_backward(value, theta, *tables, done.curve.xi, *done.curve.b)
         return done.output, done.log_derivative
 
     @staticmethod
     def backward(ctx: Any, *g: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             return (*_by_autodiff(ctx, g), None, None)
-        _, _, inside, below, here, probabilities, logit0, logit1, xi, *b = ctx.saved_tensors
+        _, _, inside, probabilities, below, slope_logits, xi, *b = ctx.saved_tensors
         c = Curve(Bin(*b), xi)
         g_output, g_log = g[0] * inside * side(ctx.bound), g[1] * inside
         g_at, g_bin = (_through_inverse if ctx.inverse else _through_curve)(c, g_output, g_log)
         g_value = torch.addcmul(g[0], g_at - g_output, inside, value=1 / side(ctx.bound))
-        g_d0, g_d1 = (_softplus_backward(g, logit) for g, logit in ((g_bin.d0, logit0), (g_bin.d1, logit1)))
-        g_slopes = torch.addcmul(g_d0 * here[1:], g_d1, here[:-1])
-        g_theta = torch.cat([_through_softmax(g_bin, probabilities, below, here), g_slopes]).movedim(0, 1)
-        return g_value, g_theta, None, None
+        here = F.pad(below[:-1], [0, 0] * xi.dim() + [1, 0], value=1.0) - below  # 1 for the bin, else 0
+        g_theta = torch.cat(
+            [_through_softmax(g_bin, probabilities, below, here), _through_slopes(g_bin, slope_logits, here)]
+        )
+        return g_value, g_theta.movedim(0, 1), None, None
 
 
 def _by_autodiff(ctx: Any, g: tuple[Tensor, ...]) -> list[Tensor | None]:
@@ -81,5 +81,7 @@ def _through_softmax(g: Bin, probabilities: Tensor, below: Tensor, here: Tensor)
     return torch.ops.aten._softmax_backward_data(g_shares, probabilities, 1, g_shares.dtype).flatten(0, 1)
 
 
-def _softplus_backward(g: Tensor, logit: Tensor) -> Tensor:
-    return torch.ops.aten.softplus_backward(g, logit, 1, 20)  # β and the threshold of F.softplus
+def _through_slopes(g: Bin, logits: Tensor, here: Tensor) -> Tensor:
+    """For the logits of the derivatives at inner knots, [K - 1, batch, *event]."""
+    g_logits = torch.ops.aten.softplus_backward(torch.stack([g.d0, g.d1]), logits, 1, 20)  # F.softplus' β, threshold
+    return torch.addcmul(g_logits[0] * here[1:], g_logits[1], here[:-1])

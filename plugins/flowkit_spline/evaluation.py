@@ -28,10 +28,8 @@ class Evaluation(NamedTuple):
     """Softmax of widths and heights, [2, K, batch, *event]."""
     below: Tensor
     """1 for the bins that end at or before the element, else 0, [K, batch, *event]."""
-    here: Tensor
-    """1 for the bin that the element is in, else 0, [K, batch, *event]."""
-    slope_logits: tuple[Tensor, Tensor]
-    """What softplus makes d0 and d1 of."""
+    slope_logits: Tensor
+    """What softplus makes d0 and d1 of, [2, batch, *event]."""
     curve: Curve
 
 
@@ -43,8 +41,7 @@ def side(bound: float) -> float:
 def evaluate(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evaluation:
     """The spline, or its inverse, at each element of ``value`` [batch, *event], θ [batch, 3K - 1, *event].
 
-    The parameters come first in memory, so that what is done over bins is done to whole batches. Each element's bin is
-    read by masked sums: gathers were no faster when measured, and their gradients have to be scattered.
+    The parameters come first, as softmax then lays them out: what is done over bins is done to whole batches.
     """
     bins = (theta.shape[1] + 1) // 3
     logits, slopes = theta.movedim(1, 0).split([2 * bins, bins - 1])
@@ -52,9 +49,13 @@ def evaluate(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evalu
     shares = probabilities + MIN_SHARE / (1 - MIN_SHARE) / bins
     inside = value.detach().abs().lt_(bound)  # in place: it is 0 or 1, not bool, and multiplies fast
     at = (value.clamp(-bound, bound) + bound) / side(bound)
-    below, here = _masks(shares[int(inverse)].detach(), at.detach())
-    slope_logits = _slope_logits(slopes, here)
-    b = Bin(*(shares * below).sum(1), *(shares * here).sum(1), *(MIN_SLOPE + F.softplus(t) for t in slope_logits))
+    below = _below(shares[int(inverse)].detach(), at.detach())
+    index = below.sum(0, keepdim=True).long()
+    slopes = F.pad(slopes, [0, 0] * at.dim() + [1, 1])  # at ±B as at θ = 0: 1
+    slope_logits = _pick(slopes, torch.cat([index, index + 1]), 0) + math.log(math.expm1(1 - MIN_SLOPE))
+    b = Bin(
+        *(shares * below).sum(1), *_pick(shares, index.expand_as(shares[:, :1]), 1).squeeze(1), *_slope(slope_logits)
+    )
     if inverse:
         curve = Curve(b, solve(b, _within((at - b.v) / b.height)))
         found, log_derivative = b.u + b.width * curve.xi, -curve.log_derivative()
@@ -62,21 +63,26 @@ def evaluate(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evalu
         curve = Curve(b, _within((at - b.u) / b.width))
         found, log_derivative = b.v + b.height * curve.eta, curve.log_derivative()
     output = torch.addcmul(value, inside, found - at, value=side(bound))
-    return Evaluation(output, log_derivative * inside, inside, probabilities, below, here, slope_logits, curve)
+    return Evaluation(output, log_derivative * inside, inside, probabilities, below, slope_logits, curve)
 
 
-def _masks(shares: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """``below`` and ``here``: the bin search."""
+def _below(shares: Tensor, at: Tensor) -> Tensor:
+    """The bin search: 1 for the bins that end at or before each element, else 0."""
     ends = shares.cumsum(0)
     ends[-1] = math.inf  # the last bin holds what rounding leaves over
-    below = (at - ends).ge_(0)
-    return below, F.pad(below[:-1], [0, 0] * at.dim() + [1, 0], value=1.0) - below
+    return (at - ends).ge_(0)
 
 
-def _slope_logits(slopes: Tensor, here: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the derivatives at the two knots of the bin. At ±B, of no parameter, they are as at θ = 0: slopes of 1."""
-    d0, d1 = ((slopes * knot).sum(0) + math.log(math.expm1(1 - MIN_SLOPE)) for knot in (here[1:], here[:-1]))
-    return d0, d1
+def _pick(table: Tensor, index: Tensor, dim: int) -> Tensor:
+    """table.gather(dim, index); compiled, the same as a masked sum, which fuses with what is around it."""
+    if not torch.compiler.is_compiling():
+        return table.gather(dim, index)
+    k = torch.arange(table.shape[dim], device=table.device).reshape(-1, *(1 for _ in table.shape[dim + 1 :]))
+    return torch.cat([(table * (i == k)).sum(dim, keepdim=True) for i in index.split(1, dim)], dim)
+
+
+def _slope(logits: Tensor) -> Tensor:
+    return MIN_SLOPE + F.softplus(logits)
 
 
 def _within(position: Tensor) -> Tensor:
