@@ -61,7 +61,8 @@ def take_steps(data: Path, memory: str, batch: int, steps: int, overrides: list[
         seconds.append(time.perf_counter() - start)
     parameters = sum(p.numel() for p in flow.parameters())
     print(
-        f"{memory}: {parameters:,} parameters, batch {batch}: {np.median(seconds[1:]):.2f} s a step; {before:,.0f} MB before "
+        f"{memory}: {parameters:,} parameters, batch {batch}: {np.median(seconds[1:]):.2f} s a step; "
+        f"{before:,.0f} MB before "
         f"the first step, {peaks[0] - before:,.0f} MB more in it, {4e-6 * parameters:,.0f} of them gradients; with the "
         f"optimizer's state {status('VmHWM'):,.0f} MB; bits/dim {' '.join(losses)}"
     )
