@@ -35,7 +35,7 @@ def write_crops(path: Path, n: int = 512) -> None:
 
 
 def take_steps(data: Path, memory: str, batch: int, steps: int, overrides: list[str]) -> None:
-    """Prints the loss of each step, then peak memory and seconds a step."""
+    """Prints seconds a step, memory before and in the first forward and backward pass, and the losses."""
     import torch
 
     from flowkit.flow import Flow
@@ -47,7 +47,7 @@ def take_steps(data: Path, memory: str, batch: int, steps: int, overrides: list[
     crops = torch.from_numpy(np.load(data))
     flow.initialize(flow.dequantize(crops[-batch:]))
     before = status("VmRSS")
-    losses, seconds = [], []
+    losses, seconds, peaks = [], [], []
     for step in range(steps + 1):
         start = time.perf_counter()
         for group in optimizer.param_groups:
@@ -55,13 +55,16 @@ def take_steps(data: Path, memory: str, batch: int, steps: int, overrides: list[
         optimizer.zero_grad()
         loss = flow.in_unit(flow(flow.dequantize(crops[step * batch : (step + 1) * batch]))).mean()
         loss.backward()
+        peaks.append(status("VmHWM"))  # the first has no optimizer's state in it
         optimizer.step()
         losses.append(f"{loss.item():.4f}")
         seconds.append(time.perf_counter() - start)
     parameters = sum(p.numel() for p in flow.parameters())
     print(
-        f"{memory}: {parameters:,} parameters, batch {batch}: {np.median(seconds[1:]):.2f} s a step, peak "
-        f"{status('VmHWM'):,.0f} MB, {before:,.0f} MB of it there before the first step; bits/dim {' '.join(losses)}"
+        f"{memory}: {parameters:,} parameters, batch {batch}: {np.median(seconds[1:]):.2f} s a step; "
+        f"{before:,.0f} MB before "
+        f"the first step, {peaks[0] - before:,.0f} MB more in it, {4e-6 * parameters:,.0f} of them gradients; with the "
+        f"optimizer's state {status('VmHWM'):,.0f} MB; bits/dim {' '.join(losses)}"
     )
 
 

@@ -125,7 +125,8 @@ class _Level:
 
     def __init__(self, steps: Sequence[Step], inverses: Sequence[AffineMap | None], drift: Drift) -> None:
         self.steps, self.inverses, self.drift = steps, inverses, drift
-        self.tensors = list({id(t): t for step in steps for t in _tensors(step)}.values())
+        self.own = [_tensors(step) for step in steps]
+        self.tensors = list({id(t): t for own in self.own for t in own}.values())
 
     def forward(self, x: Tensor, context: Tensor | None) -> Output:
         self.surroundings = Surroundings(x.device)
@@ -142,10 +143,9 @@ class _Level:
         totals: dict[int, Tensor] = {}
         with kept_generators(y.device):
             for index in reversed(range(len(self.steps))):
-                step = self.steps[index]
                 with self.surroundings.again(index), torch.enable_grad():
-                    x, outputs = _recompute(step, self.inverses[index], y, context)
-                wanted = [t for t in (context, *_tensors(step)) if t is not None and t.requires_grad]
+                    x, outputs = _recompute(self.steps[index], self.inverses[index], y, context)
+                wanted = [t for t in (context, *self.own[index]) if t is not None and t.requires_grad]
                 grad, *found = _gradients(outputs, [x, *wanted], [grad, grad_log_det])
                 for tensor, term in zip(wanted, found, strict=True):
                     if term is not None:

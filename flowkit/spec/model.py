@@ -191,7 +191,7 @@ class Train(Documented):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Decides the initial weights, the order of the data and the noise."""
     memory: Literal["store", "checkpoint", "reversible"] = "store"
-    """store keeps what the backward pass needs; checkpoint and reversible compute it again: 1.3x the time, and memory
+    """store keeps what the backward pass needs; checkpoint and reversible compute it again: 1.5x the time, and memory
     that grows slowly with depth, or not at all."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: conditioners are trained in bfloat16, faster where the hardware has it; maps, log-dets, weights, validation

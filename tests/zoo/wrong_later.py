@@ -45,6 +45,17 @@ class ClampsItsInput(_Around):
         return super().forward_and_log_det(x.clamp(-8, 8))
 
 
+@wrong("bijector", "memory", "under memory: reversible")
+class DrawsOnTheWayThereOnly(_Around):
+    """In training it scales by a random number, and its inverse, which nobody trains with, by none: what memory:
+    reversible computes back is another event."""
+
+    def forward_and_log_det(self, x, context=None):
+        log_scale = 0.1 * torch.randn(len(x), 1, 1, 1, dtype=x.dtype) if self.training else x.new_zeros(len(x), 1, 1, 1)
+        y, log_det = super().forward_and_log_det(x * log_scale.exp())
+        return y, log_det + x[0].numel() * log_scale.flatten()
+
+
 @wrong("bijector", "single_precision", "of very different sizes")
 class LogOfTheProduct(_Around):
     """log ∏ s by way of the product, which fp32 can't hold where fp64 still can."""
