@@ -26,7 +26,12 @@ def _no_graphs() -> Iterator[None]:
     torch.compiler.reset()
 
 
-def compiled(flow: Flow, backend: str = "aot_eager") -> Flow:
+BACKEND = "aot_eager_decomp_partition"
+"""The graphs, forward and backward, as a code generator gets them, run as they are. (Under aot_eager pixel_unshuffle
+of a single channel, with an open batch size, comes in another memory format than it was traced with.)"""
+
+
+def compiled(flow: Flow, backend: str = BACKEND) -> Flow:
     other = copy.deepcopy(flow)
     other.compile(backend=backend)
     return other
@@ -55,8 +60,15 @@ def assert_same(given: list[Tensor], expected: list[Tensor], tolerance: float) -
         torch.testing.assert_close(mine, plain, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("memory", ["store", "checkpoint"])
-@pytest.mark.parametrize("spec", SPECS)
+FAST = {("image", "store"), ("vector", "checkpoint")}
+CASES = [
+    pytest.param(spec, memory, marks=() if (spec, memory) in FAST else pytest.mark.slow)
+    for spec in SPECS
+    for memory in ("store", "checkpoint")
+]
+
+
+@pytest.mark.parametrize(("spec", "memory"), CASES)
 def test_the_numbers_are_the_same_and_one_graph_serves_all_batch_sizes(spec: str, memory: str) -> None:
     flow = perturbed(spec)
     flow.memory = memory
@@ -138,7 +150,7 @@ def test_reversible_is_refused_before_and_after() -> None:
     with pytest.raises(FlowkitError, match="use checkpoint or store"):
         flow.compile()
     flow.memory = "store"
-    flow.compile(backend="aot_eager")
+    flow.compile(backend=BACKEND)
     flow.memory = "reversible"
     with pytest.raises(FlowkitError, match="use checkpoint or store"):
         density(flow, 3)
@@ -159,5 +171,5 @@ def test_a_missing_compiler_is_an_error_that_says_so(monkeypatch: pytest.MonkeyP
 
 def test_it_is_nn_modules_compile() -> None:
     flow = Flow([Shift((2,))])
-    assert isinstance(flow, nn.Module) and flow.compile(backend="aot_eager", dynamic=True) is None
+    assert isinstance(flow, nn.Module) and flow.compile(backend=BACKEND, dynamic=True) is None
     assert graphs() == 0
