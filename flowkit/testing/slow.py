@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 
 from flowkit.flow import Bijector, Composition
 from flowkit.flow.composition import frozen
-from flowkit.flow.tracing import Method
-from flowkit.testing.subjects import Call, ModuleSubject
+from flowkit.flow.tracing import ADVICE, Method
+from flowkit.testing.bijectors import flow_of
+from flowkit.testing.subjects import BijectorSubject, Call, ModuleSubject
 
 RATIO = 3.0
 """How many times torch's own fp32 error onnxruntime may have against fp64."""
@@ -57,7 +60,8 @@ def _for_inference(module: nn.Module) -> nn.Module:
 
 
 def compile(subject: ModuleSubject) -> None:
-    """torch.compile takes everything in one graph, and gives the same values and gradients.
+    """torch.compile takes everything in one graph, and gives the same values and gradients; a flow of a bijector does so
+    with one graph each way for all batch sizes.
 
     The graphs, forward and backward, are run as they are: what a code generator makes of them is torch's own affair,
     takes a C++ compiler and up to a minute a layer.
@@ -66,9 +70,35 @@ def compile(subject: ModuleSubject) -> None:
         module, compiled = (Method(subject.module(), call.method) for _ in range(2))
         torch.compiler.reset()
         compiled.compile(fullgraph=True, backend="aot_eager")
-        for expected, given in zip(_with_gradients(module, call), _with_gradients(compiled, call), strict=True):
-            error = (given - expected).abs().max().item() if given.numel() else 0.0
-            assert error <= 1e-9 * (1 + expected.abs().max().item()), f"{call.method} compiled is off by {error:.3g}"
+        _compare_gradients(module, compiled, call)
+    if isinstance(subject, BijectorSubject):
+        _compile_a_flow(subject)
+
+
+def _compile_a_flow(subject: BijectorSubject) -> None:
+    flow, compiled = (flow_of(subject, subject.module()).double() for _ in range(2))
+    compiled.compile(backend="aot_eager_decomp_partition")  # aot_eager mistakes layouts of single channels
+    for method in ("log_prob", "invert"):
+        graphs = []
+        for n in (3, 5, 4):
+            inputs = subject.calls(subject.module(), n)[method == "invert"].inputs
+            _compare_gradients(_OneLatent(flow, method), _OneLatent(compiled, method), Call(method, inputs, {}))
+            graphs.append(counters["stats"]["unique_graphs"])
+        assert graphs[1] == graphs[2], f"{method} is compiled again for a third batch size: {ADVICE}"
+
+
+class _OneLatent(Method):
+    """A method of a flow that has a single latent."""
+
+    def forward(self, first: Tensor, second: Tensor | None = None) -> Any:
+        flow: Any = self.module
+        return flow(first, second) if self.method == "log_prob" else flow.inverse_and_log_det([first], second)
+
+
+def _compare_gradients(module: nn.Module, compiled: nn.Module, call: Call) -> None:
+    for expected, given in zip(_with_gradients(module, call), _with_gradients(compiled, call), strict=True):
+        error = (given - expected).abs().max().item() if given.numel() else 0.0
+        assert error <= 1e-9 * (1 + expected.abs().max().item()), f"{call.method} compiled is off by {error:.3g}"
 
 
 def _with_gradients(module: nn.Module, call: Call) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -103,6 +104,7 @@ def _finish(flow: Flow, data: dict[SplitName, Arrays], directory: Path) -> Resul
 
     spec = flow.to_spec()
     fitted = fit(flow, spec.train, data, directory)
+    flow = copy.deepcopy(flow)  # a plain one: to compile it for a few passes would take longer than they do
     flow.load_state_dict(fitted.weights)
     flow.to(best_device()).eval()
     flow.save(directory / WEIGHTS)

@@ -1,0 +1,175 @@
+"""flow.compile: the same numbers, one graph for all batch sizes, and nothing else about the flow changes."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.utils import counters
+
+from flowkit.errors import FlowkitError, InputError, SpecError
+from flowkit.flow import Bijector, Flow
+from flowkit.spec import read_spec
+from flowkit_glow.actnorm import ActNorm
+from tests.flow.specs import IMAGE, SPECS, batch, perturbed
+
+
+@pytest.fixture(autouse=True)
+def _no_graphs() -> Iterator[None]:
+    torch.compiler.reset()
+    counters.clear()
+    yield
+    torch.compiler.reset()
+
+
+BACKEND = "aot_eager_decomp_partition"
+"""The graphs, forward and backward, as a code generator gets them, run as they are. (Under aot_eager pixel_unshuffle
+of a single channel, with an open batch size, comes in another memory format than it was traced with.)"""
+
+
+def compiled(flow: Flow, backend: str = BACKEND) -> Flow:
+    other = copy.deepcopy(flow)
+    other.compile(backend=backend)
+    return other
+
+
+def graphs() -> int:
+    return counters["stats"]["unique_graphs"]
+
+
+def density(flow: Flow, n: int) -> list[Tensor]:
+    """log p and the gradients of all parameters."""
+    log_prob = flow(*batch(flow, n))
+    return [log_prob.detach(), *torch.autograd.grad(log_prob.square().mean(), list(flow.parameters()))]
+
+
+@torch.no_grad()
+def there_and_back(flow: Flow, n: int) -> list[Tensor]:
+    """The latents, and x and log|det| of the way back."""
+    x, context = batch(flow, n)
+    latents = flow.encode(x, context)
+    return [*latents, *flow.inverse_and_log_det(latents, context)]
+
+
+def assert_same(given: list[Tensor], expected: list[Tensor], tolerance: float) -> None:
+    for mine, plain in zip(given, expected, strict=True):
+        torch.testing.assert_close(mine, plain, rtol=tolerance, atol=tolerance)
+
+
+FAST = {("image", "store"), ("vector", "checkpoint")}
+CASES = [
+    pytest.param(spec, memory, marks=() if (spec, memory) in FAST else pytest.mark.slow)
+    for spec in SPECS
+    for memory in ("store", "checkpoint")
+]
+
+
+@pytest.mark.parametrize(("spec", "memory"), CASES)
+def test_the_numbers_are_the_same_and_one_graph_serves_all_batch_sizes(spec: str, memory: str) -> None:
+    flow = perturbed(spec)
+    flow.memory = memory
+    other = compiled(flow)
+    for what in (density, there_and_back):
+        counts = []
+        for n in (4, 3, 6):
+            assert_same(what(other, n), what(flow, n), 1e-10)
+            counts.append(graphs())
+        assert counts[0] > 0 and counts[0] == counts[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", SPECS)
+def test_generated_code_gives_the_same_numbers(spec: str) -> None:
+    flow = perturbed(spec)
+    other = compiled(flow, "inductor")
+    for n in (4, 3, 6):
+        assert_same(density(other, n), density(flow, n), 1e-9)
+        assert_same(there_and_back(other, n), there_and_back(flow, n), 1e-9)
+
+
+def test_many_flows_may_be_compiled_in_one_process() -> None:
+    for _ in range(torch._dynamo.config.recompile_limit + 2):
+        there_and_back(compiled(Flow([ActNorm((2,))]).double()), 3)
+
+
+def test_compiling_leaves_state_copies_and_the_frozen_flow_alone() -> None:
+    flow = perturbed("image")
+    other = compiled(flow)
+    assert list(other.state_dict()) == list(flow.state_dict())
+    for again in (copy.deepcopy(other), pickle.loads(pickle.dumps(other)), other.freeze()):
+        assert_same(there_and_back(again, 3), there_and_back(flow, 3), 1e-10)
+    assert graphs() == 0
+
+
+def test_new_weights_and_new_layers_are_followed() -> None:
+    flow = perturbed("image")
+    other = compiled(flow)
+    there_and_back(other, 3)
+    for each in (flow, other):
+        with torch.no_grad():
+            for parameter in each.parameters():
+                parameter.mul_(1.1)
+        each.layers[0] = Shift(each.layers[0].event_shape)
+    assert_same(there_and_back(other, 3), there_and_back(flow, 3), 1e-10)
+
+
+class Shift(Bijector):
+    """y = x + 1."""
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x + 1, x.new_zeros(x.shape[0])
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return y - 1, y.new_zeros(y.shape[0])
+
+
+class Breaking(Shift):
+    """A layer that no graph can hold."""
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x + len(str(x.sum().item())), x.new_zeros(x.shape[0])
+
+
+def test_a_layer_that_breaks_the_graph_is_an_error() -> None:
+    with pytest.raises(torch._dynamo.exc.Unsupported):
+        there_and_back(compiled(Flow([Breaking((2,))]).double()), 3)
+
+
+def test_wrong_inputs_are_errors_as_without() -> None:
+    with pytest.raises(InputError, match="x has shape"):
+        compiled(Flow([Shift((2,))])).log_prob(torch.zeros(3, 4))
+
+
+def test_reversible_is_refused_before_and_after() -> None:
+    flow = perturbed("image")
+    flow.memory = "reversible"
+    with pytest.raises(FlowkitError, match="use checkpoint or store"):
+        flow.compile()
+    flow.memory = "store"
+    flow.compile(backend=BACKEND)
+    flow.memory = "reversible"
+    with pytest.raises(FlowkitError, match="use checkpoint or store"):
+        density(flow, 3)
+
+
+def test_reversible_is_refused_in_a_spec() -> None:
+    with pytest.raises(SpecError, match=r"train.compile.*\n?.*memory: checkpoint"):
+        read_spec({**IMAGE, "train": {"compile": True, "memory": "reversible"}})
+
+
+def test_a_missing_compiler_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import cpp_builder
+
+    monkeypatch.setattr(cpp_builder.config.cpp, "cxx", (None, "no-such-compiler"))
+    with pytest.raises(FlowkitError, match=r"no C\+\+ compiler.*install"):
+        perturbed("image").compile()
+
+
+def test_it_is_nn_modules_compile() -> None:
+    flow = Flow([Shift((2,))])
+    assert isinstance(flow, nn.Module) and flow.compile(backend=BACKEND, dynamic=True) is None
+    assert graphs() == 0
