@@ -25,7 +25,9 @@ class ChannelLinear(Bijector):
 
     A subclass gives the map of channel vectors, its inverse, and log|det A|; the log-det of the layer is
     h·w·log|det A|, because the Jacobian holds A once for each position. The matrix itself is what the map does to
-    the unit vectors, and a is what it does to 0, so that flowkit can merge neighbours into one map.
+    the unit vectors, and a is what it does to 0, so that flowkit can merge neighbours into one map. What makes the map
+    may change in parameters and buffers alone: layers that differ in nothing else are computed together, and without
+    gradients their matrices are kept for as long as no number of theirs changes.
     """
 
     @abstractmethod

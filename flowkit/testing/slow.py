@@ -60,8 +60,9 @@ def _for_inference(module: nn.Module) -> nn.Module:
 
 
 def compile(subject: ModuleSubject) -> None:
-    """torch.compile takes everything in one graph, and gives the same values and gradients; a flow of a bijector does
-    so with one graph each way for all batch sizes.
+    """torch.compile takes everything in one graph, and gives the same values and gradients.
+
+    A flow of a bijector does so with one graph each way for all batch sizes.
 
     The graphs, forward and backward, are run as they are: what a code generator makes of them is torch's own affair,
     takes a C++ compiler and up to a minute a layer.

@@ -26,11 +26,11 @@ class Squeeze(Bijector):
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         n, c, h, w = x.shape
         f = self.factor
-        y = F.pixel_unshuffle(x, f).view(n, c * f * f, h // f, w // f)  # torch leaves an empty batch its shape
+        y = F.pixel_unshuffle(x, f) if n else x.reshape(n, c * f * f, h // f, w // f)  # torch has no empty batches here
         return y, x.new_zeros(n)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         n, c, h, w = y.shape
         f = self.factor
-        x = F.pixel_shuffle(y, f).view(n, c // (f * f), h * f, w * f)
+        x = F.pixel_shuffle(y, f) if n else y.reshape(n, c // (f * f), h * f, w * f)
         return x, y.new_zeros(n)

@@ -50,6 +50,8 @@ def test_any_batch_size(name, n):
     x, context = batch(flow, n)
     assert flow.log_prob(x, context).shape == (n,)
     assert flow.decode(flow.encode(x, context), context).shape == x.shape
+    for flow.memory in ("store", "checkpoint", "reversible"):
+        flow.log_prob(x, context).sum().backward()
 
 
 @ALL
