@@ -194,8 +194,8 @@ class Flow(nn.Module):
         """Have torch.compile make one graph each way of what the layers do, at the first pass; arguments are its own.
 
         Densities, their gradients, encode, decode and samples then run faster, for any batch size, and are the same to
-        rounding. Parameters, state_dict, freeze, export and copies stay plain. Raises FlowkitError without a C++
-        compiler, and under memory: reversible.
+        rounding, but for other random numbers in dropout. Parameters, state_dict, freeze, export and copies stay plain.
+        Raises FlowkitError without a C++ compiler, and under memory: reversible.
         """
         check_strategy(self.memory)
         self._plan.compile(*args, **kwargs)

@@ -10,10 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
+from torch._inductor import config as inductor
 
 from flowkit.errors import FlowkitError, InputError, SpecError
 from flowkit.flow import Bijector, Flow
 from flowkit.spec import read_spec
+from flowkit.testing import BijectorSubject
+from flowkit.testing.run import run_check
 from flowkit_glow.actnorm import ActNorm
 from tests.flow.specs import IMAGE, SPECS, batch, perturbed
 
@@ -139,6 +142,19 @@ def test_a_layer_that_breaks_the_graph_is_an_error() -> None:
         there_and_back(compiled(Flow([Breaking((2,))]).double()), 3)
 
 
+class RowByRow(Shift):
+    """Events one after another: a graph of as many rows as there are."""
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return torch.stack([row + 1 for row in x]), x.new_zeros(x.shape[0])
+
+
+def test_the_kit_says_which_bijector_is_compiled_again_for_each_batch_size() -> None:
+    result = run_check(BijectorSubject(lambda: RowByRow((2,))), "compile")
+    assert result.is_error and "log_prob is compiled again for a third batch size" in result.reason
+    assert not run_check(BijectorSubject(lambda: Shift((2,))), "compile").is_error
+
+
 def test_wrong_inputs_are_errors_as_without() -> None:
     with pytest.raises(InputError, match="x has shape"):
         compiled(Flow([Shift((2,))])).log_prob(torch.zeros(3, 4))
@@ -161,11 +177,11 @@ def test_reversible_is_refused_in_a_spec() -> None:
         read_spec({**IMAGE, "train": {"compile": True, "memory": "reversible"}})
 
 
-def test_a_missing_compiler_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torch._inductor import cpp_builder
-
-    monkeypatch.setattr(cpp_builder.config.cpp, "cxx", (None, "no-such-compiler"))
-    with pytest.raises(FlowkitError, match=r"no C\+\+ compiler.*install"):
+def test_a_missing_compiler_is_an_error_that_says_so() -> None:
+    with (
+        inductor.patch("cpp.cxx", (None, "no-such-compiler")),
+        pytest.raises(FlowkitError, match=r"no C\+\+ compiler.*install"),
+    ):
         perturbed("image").compile()
 
 

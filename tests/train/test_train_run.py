@@ -20,6 +20,8 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
+from torch._dynamo.utils import counters
+from torch._inductor import config as inductor
 
 from flowkit.errors import DataError, DriftWarning, FlowkitError, RunError, TrainingError
 from flowkit.flow import Flow
@@ -363,6 +365,28 @@ def test_the_spec_decides_the_memory_strategy(
     monkeypatch.setattr("flowkit.train.step.Fitting.on_train_start", lambda self: seen.add(self.flow.memory))
     train(make_spec("train.epochs=1", f"train.memory={memory}"), tmp_path / "run")
     assert seen == {memory}
+
+
+# Compiled training
+
+
+def test_the_spec_decides_whether_the_flow_is_compiled(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_flow = Flow.compile
+    monkeypatch.setattr(Flow, "compile", lambda flow: compile_flow(flow, backend="aot_eager"))
+    settings = ("train.epochs=2", "train.ema=0.9")
+    plain = train(make_spec(*settings), tmp_path / "plain")
+    counters.clear()
+    compiled = train(make_spec(*settings, "train.compile=true"), tmp_path / "compiled")
+    assert counters["stats"]["unique_graphs"] == 1  # of the training steps; all else is done by plain copies
+    assert compiled.test == pytest.approx(plain.test, rel=1e-5)
+
+
+def test_a_missing_compiler_is_seen_before_there_is_a_run(tmp_path: Path, make_spec: MakeSpec) -> None:
+    with inductor.patch("cpp.cxx", (None, "no-such-compiler")), pytest.raises(FlowkitError, match=r"no C\+\+ compiler"):
+        train(make_spec("train.compile=true"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 # The drift of reversible training
