@@ -55,7 +55,7 @@ class AlikeRuns:
         if self._together:
             try:
                 return torch.vmap(lambda own: functional_call(self.runs[0], own, (v, inverse)))(tensors)
-            except Exception:  # a plugin's layer may do what torch.vmap can't; an error of its own comes again below
+            except (RuntimeError, TypeError, ValueError):  # a plugin's layer may do what torch.vmap can't
                 self._together = False
         rows, log_dets = zip(*(run(v, inverse) for run in self.runs), strict=True)
         return torch.stack(rows), torch.stack(log_dets)
