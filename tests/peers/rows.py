@@ -82,8 +82,7 @@ class Conditioner(nn.Module):
         w = self.subject.weight
         for layer, padding in (("convs.0", 1), ("convs.1", 0)):
             h = F.conv2d(h, w(f"conditioner.{layer}.weight"), w(f"conditioner.{layer}.bias"), padding=padding).relu()
-        scale = (3 * w("conditioner.convs.2.log_scale")).exp()[:, None, None, None]
-        return F.conv2d(h, w("conditioner.convs.2.weight") * scale, w("conditioner.convs.2.bias"), padding=1)
+        return F.conv2d(h, w("conditioner.convs.2.weight"), w("conditioner.convs.2.bias"), padding=1)
 
 
 def log_scale(t: Tensor) -> Tensor:
