@@ -85,7 +85,7 @@ def test_the_numbers_are_the_same_and_one_graph_serves_all_batch_sizes(spec: str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", ["image", "arrays"])
 def test_generated_code_gives_the_same_numbers(spec: str) -> None:
     flow = perturbed(spec)
     other = compiled(flow, "inductor")

@@ -1,8 +1,6 @@
 """Memory strategies: the gradients are the stored ones, whatever is computed again, and less is kept."""
 
 import copy
-import subprocess
-import sys
 import weakref
 
 import pytest
@@ -362,23 +360,3 @@ def test_drift_is_the_worst_since_it_was_read():
     flow.layers[0].share = float("nan")
     flow(batch(flow)[0]).sum().backward()
     assert flow.drift.read() == float("inf")
-
-
-# Several processes
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("strategy", MEMORY_STRATEGIES)
-@pytest.mark.parametrize("name", ["image", "arrays"])
-def test_two_processes_have_the_gradients_of_the_whole_batch(name, strategy, tmp_path):
-    command = [sys.executable, "-m", "tests.flow.ddp"]
-    processes = [subprocess.Popen([*command, str(rank), name, strategy, str(tmp_path)]) for rank in range(2)]
-    assert [process.wait(120) for process in processes] == [0, 0]
-    flow = perturbed(name)
-    x, context = batch(flow, 6)
-    flow(x, context).mean().backward()
-    for rank in range(2):
-        for given, parameter in zip(torch.load(tmp_path / f"{rank}.pt"), flow.parameters(), strict=True):
-            torch.testing.assert_close(
-                given, parameter.grad, rtol=0, atol=TOLERANCE * (1 + parameter.grad.norm().item())
-            )
