@@ -149,10 +149,10 @@ def initialize(subject: BijectorSubject) -> None:
             y, log_det = bijector.forward_and_log_det(rows, given)
         assert y.isfinite().all() and log_det.isfinite().all(), f"not finite after initialize on {name}"
         _against_autodiff(subject, bijector, subject.calls(bijector, 1)[0])
-    _initialize_in_aflow_of(subject, x, context)
+    _initialize_in_a_flow(subject, x, context)
 
 
-def _initialize_in_aflow_of(subject: BijectorSubject, x: Tensor, context: Tensor | None) -> None:
+def _initialize_in_a_flow(subject: BijectorSubject, x: Tensor, context: Tensor | None) -> None:
     flow, resumed = (flow_of(subject, subject.fresh()).double() for _ in range(2))
     flow.initialize(x, context)
     state = {name: t.clone() for name, t in flow.state_dict().items()}
