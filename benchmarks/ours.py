@@ -29,8 +29,8 @@ class Ours(Density):
 def ours(
     spec: dict[str, Any], memory: str = "store", compiled: bool = False, precision: torch.dtype = torch.float32
 ) -> Ours:
-    """The flow of a spec, in one of the ways to run it. SpecError: the spec language has no such ``memory``."""
-    flow = Flow.from_spec({"flowkit": 1, **spec, "train": {"memory": memory}})
+    """The flow of a spec, in one of the ways to run it."""
+    flow = Flow.from_spec({"flowkit": 1, **spec})
     flow.memory = memory
 
     def cast() -> torch.autocast:

@@ -25,10 +25,10 @@ def write_crops(path: Path, n: int = 512) -> None:
     """uint8 [n, 3, 32, 32], at places drawn with a seed."""
     from sklearn.datasets import load_sample_images
 
-    generator = np.random.default_rng(0)
+    generator, photographs = np.random.default_rng(0), load_sample_images().images
     crops = []
     for index in range(n):
-        photograph = load_sample_images().images[index % 2]
+        photograph = photographs[index % 2]
         top, left = (generator.integers(0, size - CROP) for size in photograph.shape[:2])
         crops.append(photograph[top : top + CROP, left : left + CROP].transpose(2, 0, 1))
     np.save(path, np.stack(crops))
