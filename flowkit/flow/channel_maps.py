@@ -34,27 +34,29 @@ class AlikeRuns:
     def maps(self, dtype: torch.dtype, device: torch.device, inverse: bool) -> Maps:
         """Of each run, or of its inverse. Without gradients, the last ones are kept for as long as no number changes:
         compared are the numbers themselves, on a GPU, where that would make it wait, none are kept."""
-        tensors = {name: torch.stack([holder[key] for holder, key in places]) for name, places in self._places.items()}
         if torch.is_grad_enabled() or device.type != "cpu" or torch.compiler.is_compiling():
-            return self._compute(tensors, dtype, device, inverse)
-        last = self._last.get((dtype, inverse))
+            return self._compute(dtype, device, inverse)
+        tensors, last = self._stacked(), self._last.get((dtype, inverse))
         if last is None or not all(torch.equal(tensor, last[0][name]) for name, tensor in tensors.items()):
-            last = self._last[dtype, inverse] = (tensors, self._compute(tensors, dtype, device, inverse))
+            last = self._last[dtype, inverse] = (tensors, self._compute(dtype, device, inverse))
         return last[1]
 
-    def _compute(self, tensors: dict[str, Tensor], dtype: torch.dtype, device: torch.device, inverse: bool) -> Maps:
-        v = probe(self.runs[0].event_shape[0], dtype, device)
-        rows, log_dets = self._apply(tensors, v, inverse)
+    def _stacked(self) -> dict[str, Tensor]:
+        """The parameters and buffers of all runs, [runs, …] by name."""
+        return {name: torch.stack([holder[key] for holder, key in places]) for name, places in self._places.items()}
+
+    def _compute(self, dtype: torch.dtype, device: torch.device, inverse: bool) -> Maps:
+        rows, log_dets = self._apply(probe(self.runs[0].event_shape[0], dtype, device), inverse)
         matrices, offsets = read_off(rows)
         maps = (AffineMap(*pair) for pair in zip(matrices.unbind(), offsets.unbind(), strict=True))
         log_det = positions((1, *self.runs[0].event_shape)) * log_dets.sum()
         return dict(zip(self.runs, maps, strict=True)), log_det.to(device, dtype)
 
-    def _apply(self, tensors: dict[str, Tensor], v: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+    def _apply(self, v: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         """What every run makes of the rows v [n, c], [runs, n, c], and the log-dets [runs]."""
         if self._together:
             try:
-                return torch.vmap(lambda own: functional_call(self.runs[0], own, (v, inverse)))(tensors)
+                return torch.vmap(lambda own: functional_call(self.runs[0], own, (v, inverse)))(self._stacked())
             except (RuntimeError, TypeError, ValueError):  # a plugin's layer may do what torch.vmap can't
                 self._together = False
         rows, log_dets = zip(*(run(v, inverse) for run in self.runs), strict=True)

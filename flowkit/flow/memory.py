@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
-from flowkit.errors import FlowkitError
 from flowkit.flow.bijector import Bijector
 from flowkit.flow.channel_linear import AffineMap
+from flowkit.flow.compilation import check_strategy
 from flowkit.flow.precision import precision_of
 from flowkit.flow.replay import Surroundings, kept_generators
 
@@ -75,15 +75,20 @@ def run(
 
 def store(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> Output:
     """Autograd keeps what it needs."""
-    log_dets = []
+    log_dets: list[Tensor] = []
     for step in steps:
-        if isinstance(step, AffineMap):
-            x = step(x)
-        else:
-            with precision_of(step, x.device):
-                x, log_det = step.forward_and_log_det(x, context)
-            log_dets.append(log_det)
+        x = _take(step, x, context, log_dets)
     return x, torch.stack(log_dets).sum(0) if log_dets else x.new_zeros(x.shape[0])
+
+
+def _take(step: Step, x: Tensor, context: Tensor | None, log_dets: list[Tensor]) -> Tensor:
+    """What one step makes of x. A bijector's log-det is added to the list."""
+    if isinstance(step, AffineMap):
+        return step(x)
+    with precision_of(step, x.device):
+        x, log_det = step.forward_and_log_det(x, context)
+    log_dets.append(log_det)
+    return x
 
 
 def checkpoint(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> Output:
@@ -115,7 +120,7 @@ def reversible(
     parameters of bijectors. Raises FlowkitError under torch.compile.
     """
     if torch.compiler.is_compiling():
-        raise FlowkitError("torch.compile can't take memory: reversible; use checkpoint, which it can, or store")
+        check_strategy("reversible")
     level = _Level(steps, inverses, drift)
     return _Reversible.apply(level, x, context, *level.tensors)
 
@@ -133,8 +138,7 @@ class _Level:
         self.first = x[:1].clone()
         log_dets = [x.new_zeros(x.shape[0])]
         for step in self.steps:
-            x, log_det = store([step], x, context)
-            log_dets.append(log_det)
+            x = _take(step, x, context, log_dets)
             self.surroundings.step_done()
         return x, torch.stack(log_dets).sum(0)
 
