@@ -27,6 +27,9 @@ def export(
     shared_weights: Annotated[
         bool, typer.Option("--shared-weights", help="One file of weights for both graphs: half the size.")
     ] = False,
+    any_size: Annotated[
+        bool, typer.Option("--any-size", help="Leave the height and width of images open, if the flow can.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
 ) -> None:
     """Write a trained flow as ONNX graphs, both directions, verified in onnxruntime before they are handed out.
@@ -49,7 +52,7 @@ def export(
     weights = read_results(run).weights
     output = output or Path("exports") / run.name
     x, context = take(held_out, slice(MOST_EVENTS))
-    options = Options(opset, precision, shared_weights)
+    options = Options(opset, precision, shared_weights, any_size)
     with Console(stderr=True).status("exporting and verifying …"):
         exported = write_bundle(flow, output, x, context, weights, overwrite, options)
     echo(table(exported.figures))
