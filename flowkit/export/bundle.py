@@ -110,7 +110,7 @@ def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weig
     (part / SPEC).write_text(to_yaml(canonical(flow.to_spec())), encoding="utf-8")
     (part / LOCK).write_text(_json(lock(flow.to_spec())), encoding="utf-8")
     answers, own = reference(exact, x, context, options.precision)
-    figures = _verified(part, graphs, manifest, answers, own)
+    figures = _verified(part, graphs, exact, manifest, answers, own)
     if other is not None:
         _verify_resized(part, graphs, manifest, other, x, context)
     manifest |= _measure(part, answers, x, context, options)
@@ -119,7 +119,7 @@ def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weig
 
 
 def _verified(
-    part: Path, graphs: Graphs, manifest: dict[str, Any], answers: Arrays, own: verification.Errors
+    part: Path, graphs: Graphs, exact: Flow, manifest: dict[str, Any], answers: Arrays, own: verification.Errors
 ) -> list[verification.Figure]:
     """Complete the bundle, and verify it. A VerificationError names the layer where a graph begins to deviate."""
     _write_npz(part / REFERENCE, answers)
@@ -128,7 +128,7 @@ def _verified(
     _write_json(part / MANIFEST, manifest)
     figures = verification.measure(part)
     if not all(figure.passed for figure in figures):
-        where = graphs.first_deviation({name: torch.from_numpy(array) for name, array in answers.items()})
+        where = graphs.first_deviation(exact, {name: torch.from_numpy(array) for name, array in answers.items()})
         raise VerificationError(
             f"onnxruntime deviates from the flow in fp64:\n{verification.table(figures)}\n"
             f"{where or 'no layer deviates by itself: small errors add up'}"
@@ -146,7 +146,7 @@ def _verify_resized(
         shutil.copytree(part, directory, dirs_exist_ok=True)
         sizes = {"event": manifest["event"] | {"shape": other.event_shape}, "latents": other.latent_shapes}
         answers, own = reference(other, events, context, manifest["precision"])
-        _verified(Path(directory), graphs, manifest | sizes, answers, own)
+        _verified(Path(directory), graphs, other, manifest | sizes, answers, own)
 
 
 def _describe(exact: Flow, weights: str, options: Options) -> dict[str, Any]:

@@ -40,24 +40,32 @@ class Graphs:
     ) -> None:
         if opset not in OPSETS:
             raise ExportError(f"opset {opset}: choose one from {OPSETS[0]} to {OPSETS[-1]}")
-        names, frozen = exact.frozen_names(), exact.freeze()
-        own = in_precision(copy.deepcopy(frozen).float(), precision)
-        self._encode = encode_program(frozen, names), encode_program(own, names)
-        self._decode = decode_program(frozen, names), decode_program(own, names)
-        x, latents = ([_example(s, any_size) for s in shapes] for shapes in ([own.event_shape], own.latent_shapes))
-        context = _example_context(own)
-        self.encoder = make_graph(self._encode[1], [*x, *context], opset, any_size)
-        self.decoder = make_graph(self._decode[1], [*latents, *context], opset, any_size)
+        self._precision = precision
+        _, (encode, decode) = self._programs(exact)
+        x, latents = ([_example(s, any_size) for s in shapes] for shapes in ([exact.event_shape], exact.latent_shapes))
+        context = _example_context(exact)
+        self.encoder = make_graph(encode, [*x, *context], opset, any_size)
+        self.decoder = make_graph(decode, [*latents, *context], opset, any_size)
 
-    def first_deviation(self, reference: Mapping[str, Tensor]) -> str | None:
-        """Where a graph begins to deviate from the fp64 flow on these reference rows; None if no layer does."""
+    def first_deviation(self, exact: Flow, reference: Mapping[str, Tensor]) -> str | None:
+        """Where a graph begins to deviate from an fp64 flow on these reference rows; None if no layer does."""
         rows = reference["finite"] == 1
-        graphs = (ENCODER, self.encoder, self._encode), (DECODER, self.decoder, self._decode)
-        for file, graph, (exact, own) in graphs:
-            feed = {name: reference[name][rows] for name in exact.inputs}
-            if where := first_deviation(graph, exact, own, feed):
+        (encode, decode), (own_encode, own_decode) = self._programs(exact)
+        graphs = (ENCODER, self.encoder, encode, own_encode), (DECODER, self.decoder, decode, own_decode)
+        for file, graph, program, own in graphs:
+            feed = {name: reference[name][rows] for name in program.inputs}
+            if where := first_deviation(graph, program, own, feed):
                 return f"{file} begins to deviate in {where}"
         return None
+
+    def _programs(self, exact: Flow) -> tuple[tuple[Program, Program], tuple[Program, Program]]:
+        """Encoder and decoder, of the flow as it is and in the graphs' precision."""
+        names, frozen = exact.frozen_names(), exact.freeze()
+        own = in_precision(copy.deepcopy(frozen).float(), self._precision)
+        exact_programs, own_programs = (
+            (encode_program(flow, names), decode_program(flow, names)) for flow in (frozen, own)
+        )
+        return exact_programs, own_programs
 
 
 def make_graph(
