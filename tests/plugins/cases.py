@@ -71,8 +71,10 @@ BIJECTORS: dict[str, Callable[[], Bijector]] = {
     **{
         f"{name}-{'x'.join(map(str, event))}": lambda make=make, event=event: make(event)
         for name, make in CHANNEL_LINEAR.items()
-        for event in (IMAGE, ODD, COLUMN, VECTOR, (1,))
+        for event in (IMAGE, COLUMN, VECTOR, (1,))
     },
+    "conv1x1-lu-odd": lambda: Conv1x1(ODD, "lu"),
+    "conv1x1-plain-odd": lambda: Conv1x1(ODD, "plain"),
     "squeeze": lambda: Squeeze((1, 4, 6)),
     "squeeze-3": lambda: Squeeze((2, 3, 6), factor=3),
     "coupling-odd-channels": lambda: coupling(ODD, Affine()),
