@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor
 
 from flowkit.errors import ExportError
-from flowkit.export.graphs import OPSET, write_graphs
+from flowkit.export.graphs import OPSET, make_graphs
 from flowkit.flow import Flow
 from flowkit.flow.lock import LOCK
 from flowkit.flow.saving import SPEC
 from flowkit.spec import canonical, likelihood, lock, model_hash, to_yaml
 from flowkit.version import __version__
 from flowkit_runtime import verification
-from flowkit_runtime.bundle import MANIFEST, REFERENCE
+from flowkit_runtime.bundle import DECODER, ENCODER, MANIFEST, REFERENCE
 
 FORMAT = 1
 REFERENCE_ROWS = 64
@@ -63,7 +64,8 @@ def export(
 def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weights: str) -> list[verification.Figure]:
     spec = flow.to_spec()
     exact = copy.deepcopy(flow).cpu().double().eval()
-    write_graphs(exact.freeze().float(), part)
+    for name, graph in zip((ENCODER, DECODER), make_graphs(exact), strict=True):
+        onnx.save_model(graph, part / name)
     events, context = _rows(exact, x, context)
     reference = _answers(exact, events, context)
     np.savez(part / REFERENCE, allow_pickle=False, **reference)

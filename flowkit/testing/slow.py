@@ -28,16 +28,18 @@ def onnx(subject: ModuleSubject) -> None:
     """
     import onnxruntime
 
-    from flowkit.export.graphs import to_onnx
+    from flowkit.export.graphs import make_graph
+    from flowkit.export.program import Program
 
     module = _for_inference(subject.module())
     single = copy.deepcopy(module).float()
     for index, call in enumerate(subject.calls(subject.module())):
         names = [f"input_{i}" for i in range(len(call.inputs))]
         outputs = [f"output_{i}" for i in range(len(call.returns))]
-        args = call.map(Tensor.float).inputs
-        graph = to_onnx(Method(single, call.method).eval(), args, names, outputs).SerializeToString()
-        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        program = Program(names, outputs)
+        program.add(type(single).__name__, single, getattr(type(single), call.method), names, *outputs)
+        graph = make_graph(program, dict(zip(names, call.map(Tensor.float).inputs, strict=True)))
+        session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
         for n in (1, 2, 5):
             at = subject.calls(subject.module(), n)[index]
             fed = {name: t.float().numpy() for name, t in zip(names, at.inputs, strict=True)}
