@@ -134,6 +134,13 @@ CONDITIONERS = {
     "convnet-dropout": conditioner(ConvNet, "image", dropout=0.5, normalization="none"),
 }
 
+SAME_GRAPHS = {
+    *(f"{name}-{event}" for name in CHANNEL_LINEAR.keys() - {"actnorm", "conv1x1-lu"} for event in ("1x3x3", "5", "1")),
+    *("conv1x1-lu-odd", "conv1x1-plain-odd", "affine-asymmetric-3d"),
+    *(f"{name}-1d" for name in TRANSFORMERS.keys() - {"rational-quadratic"}),
+}
+"""Subjects whose graphs have the operators of another one's: frozen, all channel-linear layers are one convolution."""
+
 PUBLISHED = {"identity": "s(0) = sigmoid(2) = 0.88, as published"}
 
 
