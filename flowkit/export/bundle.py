@@ -19,6 +19,7 @@ from torch import Tensor
 
 from flowkit.errors import ExportError
 from flowkit.export.graphs import OPSET, make_graphs
+from flowkit.export.web import write_page
 from flowkit.flow import Flow
 from flowkit.flow.lock import LOCK
 from flowkit.flow.saving import SPEC
@@ -38,11 +39,13 @@ def export(
     context: Tensor | None = None,
     weights: str = "raw",
     overwrite: bool = False,
+    page: str | None = None,
 ) -> list[verification.Figure]:
     """Write ``flow`` as a bundle, verified in onnxruntime against the flow in fp64. Returns the figures.
 
     ``x`` are held-out events on which to verify, integers for integer data; without them, samples of the flow are
-    used. The directory appears only when all is verified. Raises ExportError, and flowkit_runtime's
+    used. ``page`` is the title of a page that shows the flow in a browser; without one, none is written. The
+    directory appears only when all is verified. Raises ExportError, and flowkit_runtime's
     VerificationError if a graph deviates.
     """
     directory = Path(directory)
@@ -53,7 +56,7 @@ def export(
     part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
         part.chmod(0o755)
-        figures = _fill(part, flow, x, context, weights)
+        figures = _fill(part, flow, x, context, weights, page)
         _put(part, directory)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -61,7 +64,9 @@ def export(
     return figures
 
 
-def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weights: str) -> list[verification.Figure]:
+def _fill(
+    part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weights: str, page: str | None
+) -> list[verification.Figure]:
     spec = flow.to_spec()
     exact = copy.deepcopy(flow).cpu().double().eval()
     for name, graph in zip((ENCODER, DECODER), make_graphs(exact), strict=True):
@@ -82,9 +87,11 @@ def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weig
         "likelihood": likelihood(spec),
         "weights": weights,
         "opset": OPSET,
-        "files": {path.name: _sha256(path) for path in sorted(part.iterdir())},
         "torch_fp32": _own_errors(exact, reference),
     }
+    if page is not None:
+        write_page(part, manifest, page)
+    manifest["files"] = {path.name: _sha256(path) for path in sorted(part.iterdir())}
     (part / MANIFEST).write_text(_json(manifest), encoding="utf-8")
     figures = verification.verify(part)
     manifest["verification"] = {figure.quantity: asdict(figure) for figure in figures}
