@@ -76,8 +76,8 @@ class Chromium:
     def set(self, element: str, value: object, event: str = "input") -> None:
         """Give a form's element a value, as a user does, and wait until the page has obeyed."""
         self.evaluate(
-            f"(() => {{ const field = document.getElementById({json.dumps(element)}); field.value = {json.dumps(value)};"
-            f" field.dispatchEvent(new Event({json.dumps(event)}, {{bubbles: true}})); }})()"
+            f"Object.assign(document.getElementById({json.dumps(element)}), {{value: {json.dumps(value)}}})"
+            f".dispatchEvent(new Event({json.dumps(event)}, {{bubbles: true}}))"
         )
         self.settle()
 

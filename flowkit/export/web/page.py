@@ -60,7 +60,9 @@ def write_page(directory: Path, manifest: dict[str, Any], title: str) -> None:
     with np.load(directory / REFERENCE) as arrays:
         reference = {name: arrays[name] for name in arrays.files if name in ("x", "log_prob", "context")}
     with replacing(directory / PAGE) as temporary:
-        temporary.write_text(_page(describe(manifest, reference, title), reference["x"], files), encoding="utf-8", newline="\n")
+        temporary.write_text(
+            _page(describe(manifest, reference, title), reference["x"], files), encoding="utf-8", newline="\n"
+        )
 
 
 def _page(about: dict[str, Any], examples: np.ndarray, files: dict[str, bytes]) -> str:

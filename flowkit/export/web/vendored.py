@@ -41,7 +41,9 @@ def read(name: str) -> bytes:
 
 def notices() -> bytes:
     """The licences of onnxruntime and of what is compiled into it."""
-    return (VENDOR / "LICENSE").read_bytes() + b"\n" + lzma.decompress((VENDOR / "ThirdPartyNotices.txt.xz").read_bytes())
+    return (
+        (VENDOR / "LICENSE").read_bytes() + b"\n" + lzma.decompress((VENDOR / "ThirdPartyNotices.txt.xz").read_bytes())
+    )
 
 
 def renew() -> None:

@@ -3,7 +3,7 @@
 import { $ } from "./dom.js";
 import { startBetween } from "./between.js";
 import { isPicture, nameOf } from "./event.js";
-import { startExample } from "./example.js";
+import { startExample, unit } from "./example.js";
 import { Model, product } from "./model.js";
 import { normal, philox4x32, uniform } from "./noise.js";
 import { rowsOf, startSamples } from "./samples.js";
@@ -31,9 +31,9 @@ function describe(about) {
   const [one, many] = nameOf(about.event);
   for (const word of document.querySelectorAll(".one")) word.textContent = one;
   for (const word of document.querySelectorAll(".many")) word.textContent = many;
-  const [first, ...others] = about.event.shape.slice(isPicture(about.event) ? 1 : 0);
-  const size = isPicture(about.event) ? `${others[0]} × ${first} pixels` : `${product(about.event.shape)} numbers each`;
-  $("size").textContent = size;
+  const [, height, width] = about.event.shape;
+  if (isPicture(about.event)) $("size").textContent = `${width} × ${height} pixels`;
+  $("unit").textContent = unit(about.event);
   $("made-by").textContent = `Made with flowkit ${about.flowkit} from model ${about.model.slice(0, 12)}.`;
   $("licences").addEventListener("toggle", async () => {
     if (!$("licence-text").textContent) $("licence-text").textContent = new TextDecoder().decode(await unpack("notices"));

@@ -13,6 +13,7 @@ export function contextControl(place, page, inTurn, changed) {
   const control = context.classes ? classControl(context.classes, inTurn) : numbersControl(context, contexts[0]);
   place.append(html("label", {}, context.classes ? "Class " : "Given ", control.input));
   if (!context.classes) place.append(html("small", {}, `What the model is told: ${control.count} numbers.`));
+  control.input.id = `${place.id}-input`;
   control.input.addEventListener("change", changed);
   return control;
 }

@@ -93,15 +93,22 @@ function seen(x, { about, examples }) {
 
 function scoreView(score, about) {
   const [, many] = nameOf(about.event);
-  const { levels, shape } = about.event;
-  const unit = !levels ? "" : isPicture(about.event) && shape[0] === 1 ? " bits per pixel" : " bits per value";
   if (!Number.isFinite(score)) {
     return [html("p", { class: "figure" }, "none"), html("p", {}, "This is too far from anything the model has seen.")];
   }
-  const figure = html("p", { class: "figure" }, html("b", { id: "score" }, score.toFixed(3)), unit);
+  const figure = html("p", { class: "figure" }, html("b", { id: "score" }, score.toFixed(3)), ` ${unitName(about.event)}`);
   const likelier = about.scores.filter((other) => other > score).length;
   const rank = html("p", {}, `Likelier than ${likelier} of ${about.scores.length} ${many} that it was not trained on.`);
   return [figure, rank, ...verdict(score, about.threshold, many), scorePlot(score, about)];
+}
+
+const unitName = (event) =>
+  !event.levels ? "nats" : isPicture(event) && event.shape[0] === 1 ? "bits per pixel" : "bits per value";
+
+/** What the unit of a score means. */
+export function unit(event) {
+  if (!event.levels) return "in nats: −ln of the probability density that it gives";
+  return `in ${unitName(event)}: what writing one down takes on average, where plainly it takes ${format(Math.log2(event.levels), 3)}`;
 }
 
 function verdict(score, threshold, many) {

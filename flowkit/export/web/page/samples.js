@@ -58,11 +58,11 @@ function samplesView(samples, { about, examples }) {
   return [...Array.from({ length: count }, (_, k) => column(samples, examples, k)), legend()];
 }
 
-/** A map of the plane, as wide as the real points and half as much again. */
+/** A map of the plane, as wide as the real points and a fifth more on each side. */
 export function plane(layers, examples, label) {
   const ranges = [0, 1].map((k) => {
     const [low, high] = extent(examples.map((row) => row[k]));
-    return [low - (high - low) / 4, high + (high - low) / 4];
+    return [low - (high - low) / 5, high + (high - low) / 5];
   });
   return scatter(layers, ranges, label);
 }
