@@ -330,7 +330,7 @@ def test_weights_may_lie_in_a_file_of_their_own(exported, chromium, tmp_path):
     there = tmp_path / "there"
     shutil.copytree(exported["points"], there)
     model = onnx.load(there / "encode.onnx")
-    onnx.save_model(model, there / "encode.onnx", save_as_external_data=True, location="w.bin", size_threshold=64)
+    onnx.save_model(model, there / "encode.onnx", save_as_external_data=True, location="w.bin", size_threshold=512)
     chromium.open(copied(there, tmp_path / "shared", weights_file="w.bin"))
     assert chromium.evaluate("document.body.dataset.state") == "ready"
     expected = flowkit_runtime.load(exported["points"]).score(np.load(there / "reference.npz")["x"][:1])[0]
