@@ -52,6 +52,8 @@ def export(
     if directory.exists() and not (overwrite and (directory / MANIFEST).is_file()):
         hint = "pass --overwrite to replace it" if (directory / MANIFEST).is_file() else "choose another"
         raise ExportError(f"{directory} exists: {hint}")
+    if page is not None and x is None:
+        raise ExportError("the page shows held-out events: pass x")
     directory.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
