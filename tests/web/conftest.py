@@ -17,7 +17,8 @@ from tests.web.chromium import FOUND, Chromium
 
 POINTS = {**copy.deepcopy(VECTOR), "event": {"shape": [2]}}
 COLOURS = {**copy.deepcopy(SPECS["image"]), "event": {"shape": [3, 4, 4], "levels": 256}}
-FLOWS = {"colours": COLOURS, "points": POINTS, "labels": SPECS["labels"]}
+RECORDS = {**copy.deepcopy(SPECS["arrays"]), "event": {"shape": [3], "levels": 9}}
+FLOWS = {"colours": COLOURS, "points": POINTS, "labels": SPECS["labels"], "records": RECORDS}
 ROWS = 20
 
 

@@ -31,10 +31,14 @@ class Opened:
         browser.open(f"file://{directory / PAGE}")
 
     def context(self, n):
-        return None if self.contexts is None else np.arange(n) % 5
+        """A context for each of n events, as the runtime takes it."""
+        if self.runtime.context is None:
+            return None
+        return np.arange(n) % 5 if self.runtime.context.classes else self.contexts[:n].astype(np.float32)
 
     def rows(self, n):
-        return "null" if self.contexts is None else json.dumps([[k % 5] for k in range(n)])
+        """The same, as the page's model takes it."""
+        return "null" if self.contexts is None else json.dumps(self.context(n).reshape(n, -1).tolist())
 
     def ask(self, expression):
         """The Float32Array of events that a method of the page's model gives."""
@@ -62,7 +66,7 @@ def shown_as(*names):
     return pytest.mark.parametrize("page", names, indirect=True, scope="module")
 
 
-every = shown_as("colours", "labels", "points")
+every = shown_as("colours", "labels", "points", "records")
 pictures = shown_as("colours", "labels")
 points = shown_as("points")
 
@@ -100,7 +104,7 @@ def test_samples_are_the_runtimes(page, temperature, seed):
     latents = [temperature * normal(seed, i, (9, *shape)) for i, shape in enumerate(shapes)]
     np.testing.assert_allclose(found, decoded(page, latents, 9), rtol=0, atol=1e-4)
     if page.levels is None:
-        its = page.runtime.sample(9, seed=seed, temperature=temperature)
+        its = page.runtime.sample(9, seed, temperature, page.context(9))
         np.testing.assert_allclose(found, its, rtol=0, atol=1e-4)
 
 
@@ -257,6 +261,30 @@ def test_typed_numbers_are_scored_as_the_runtime_scores_them(page):
     expected = page.runtime.score(np.array([[0.5, -0.25]], np.float32))[0]
     assert page.browser.text("#score") == f"{expected:.3f}"
     assert page.browser.evaluate("document.querySelectorAll('#returned tbody tr').length") == 2
+
+
+@shown_as("records")
+def test_typed_levels_and_context_are_scored_as_the_runtime_scores_them(page):
+    page.browser.set("numbers", "0 8 3", "change")
+    page.browser.set("example-context-input", "0.5, -1", "change")
+    expected = page.runtime.score(np.array([[0, 8, 3]]), np.array([[0.5, -1]], np.float32), seed=0)[0]
+    assert page.browser.text("#scored .figure").split() == [f"{expected:.3f}", "bits", "per", "value"]
+    page.browser.set("numbers", "0 9 3", "change")
+    assert page.browser.text("#example .complaint") == "Your numbers: 9 is not a whole number from 0 to 8."
+    page.browser.set("example-context-input", "0.5", "change")
+    page.browser.set("numbers", "0 1 3", "change")
+    assert page.browser.text("#example .complaint") == "What the model is given: 2 numbers are wanted, not 1."
+    page.browser.set("example-context-input", "0.5, -1", "change")
+    assert page.browser.text("#example .complaint") == ""
+
+
+@shown_as("records")
+def test_an_examples_own_context_comes_with_it(page):
+    page.browser.set("examples-input", "4", "change")
+    shown = page.browser.evaluate("document.getElementById('example-context-input').value").split(", ")
+    np.testing.assert_allclose([float(number) for number in shown], page.contexts[4], rtol=1e-6)
+    expected = page.runtime.score(page.examples[4:5].astype(int), page.contexts[4:5], seed=0)[0]
+    assert page.browser.text("#score") == f"{expected:.3f}"
 
 
 @points

@@ -34,7 +34,7 @@ export function table(heads, rows) {
 export function picker(place, page, name, first, chosen) {
   if (!isPicture(page.about.event)) {
     const options = page.examples.map((_, i) => html("option", { value: i }, `example ${i + 1}`));
-    const select = html("select", { "aria-label": name }, ...options);
+    const select = html("select", { id: `${place.id}-input`, "aria-label": name }, ...options);
     select.value = first;
     select.addEventListener("change", () => chosen(Number(select.value)));
     place.append(select);

@@ -38,7 +38,7 @@ export function startExample(page) {
   return choose(0);
 }
 
-/** A picture that was dropped, picked or pasted, at the event's size and in its shades. */
+/** A picture that was dropped or chosen, at the event's size and in its shades. */
 function ownPicture(about, chosen) {
   let file;
   $("own-numbers").remove();
