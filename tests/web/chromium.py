@@ -117,7 +117,9 @@ class Chromium:
         self._call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
-        shot = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        tall = self._call("Page.getLayoutMetrics")["cssContentSize"]["height"] if whole else height
+        clip = {"x": 0, "y": 0, "width": width, "height": tall, "scale": 1}
+        shot = self._call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=whole)
         return base64.b64decode(shot["data"])
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ import pytest
 import flowkit_runtime
 from flowkit.export.web import PAGE, write_page
 from flowkit_runtime.noise import normal
+from tests.pages import blocks
 
 pytestmark = pytest.mark.slow
 VECTORS = json.loads((Path(__file__).parents[2] / "runtime" / "test_vectors.json").read_text())
@@ -263,6 +264,23 @@ def test_typed_numbers_are_scored_as_the_runtime_scores_them(page):
     assert page.browser.evaluate("document.querySelectorAll('#returned tbody tr').length") == 2
 
 
+@points
+def test_a_click_on_the_map_chooses_that_point(page):
+    before = page.browser.text("#score")
+    page.browser.evaluate(
+        """(() => {
+            const map = document.querySelector("#seen svg");
+            const box = map.querySelectorAll("circle.real")[2].getBoundingClientRect();
+            const middle = {clientX: box.left + box.width / 2, clientY: box.top + box.height / 2, bubbles: true};
+            map.dispatchEvent(new MouseEvent("click", middle));
+        })()"""
+    )
+    page.browser.settle()
+    typed = [float(number) for number in page.browser.evaluate("document.getElementById('numbers').value").split(", ")]
+    np.testing.assert_allclose(typed, page.examples[2], atol=0.01)
+    assert page.browser.text("#score") != before
+
+
 @shown_as("records")
 def test_typed_levels_and_context_are_scored_as_the_runtime_scores_them(page):
     page.browser.set("numbers", "0 8 3", "change")
@@ -337,6 +355,14 @@ def test_noise_equals_the_test_vectors(page, kind):
         )
         tolerance = {"uniform": 0, "normal": 1e-14}[kind]
         np.testing.assert_allclose(found, vector["values"], rtol=tolerance, atol=tolerance)
+
+
+@points
+def test_what_the_documentation_types_into_the_console_works(page):
+    texts = [text for kind, text in blocks("docs/web.md") if kind == "js"]
+    assert texts
+    for text in texts:
+        assert page.browser.evaluate(f"(async () => {{ {text}; return typeof score }})()") == "number"
 
 
 def copied(directory, to, **fields):

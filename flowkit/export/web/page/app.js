@@ -33,6 +33,7 @@ function describe(about) {
   for (const word of document.querySelectorAll(".many")) word.textContent = many;
   const [, height, width] = about.event.shape;
   if (isPicture(about.event)) $("size").textContent = `${width} × ${height} pixels`;
+  if (one === "point") $("size").textContent = "Click the map to choose another point.";
   $("unit").textContent = unit(about.event);
   $("made-by").textContent = `Made with flowkit ${about.flowkit} from model ${about.model.slice(0, 12)}.`;
   $("licences").addEventListener("toggle", async () => {

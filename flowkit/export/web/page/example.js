@@ -88,7 +88,11 @@ function seen(x, { about, examples }) {
     { points: examples, kind: "real" },
     { points: [x], kind: "mark" },
   ];
-  return plane(layers, examples, `the point ${format(x[0])}, ${format(x[1])} among ${examples.length} real ones`);
+  const label = `the point ${format(x[0])}, ${format(x[1])} among ${examples.length} real ones`;
+  return plane(layers, examples, label, (point) => {
+    $("numbers").value = point.map((value) => format(value)).join(", ");
+    $("numbers").dispatchEvent(new Event("change"));
+  });
 }
 
 function scoreView(score, about) {

@@ -13,8 +13,11 @@ export function extent(numbers) {
   return [low - margin, high + margin];
 }
 
-/** A map of points in the plane; `layers` are {points: [[x, y], …], kind}, drawn as dots or, for "path", as a line. */
-export function scatter(layers, [xs, ys], label) {
+/**
+ * A map of points in the plane; `layers` are {points: [[x, y], …], kind}, drawn as dots or, for "path", as a line.
+ * `clicked` is called with the point of the plane that was clicked.
+ */
+export function scatter(layers, [xs, ys], label, clicked) {
   const tall = WIDE;
   const x = scale(xs, 34, WIDE - 8);
   const y = scale(ys, tall - 24, 8);
@@ -27,6 +30,14 @@ export function scatter(layers, [xs, ys], label) {
     } else {
       plot.append(...shown.map(([a, b]) => svg("circle", { class: kind, cx: x(a), cy: y(b), r: 3 })));
     }
+  }
+  if (clicked) {
+    plot.classList.add("clickable");
+    plot.addEventListener("click", (click) => {
+      const box = plot.getBoundingClientRect();
+      const [left, down] = [click.clientX - box.left, click.clientY - box.top].map((at) => (at * WIDE) / box.width);
+      clicked([scale([34, WIDE - 8], ...xs)(left), scale([tall - 24, 8], ...ys)(down)]);
+    });
   }
   return plot;
 }

@@ -55,21 +55,22 @@ function samplesView(samples, { about, examples }) {
     return [plane(layers, examples, `${samples.length} invented points and ${examples.length} real ones`), legend()];
   }
   const count = Math.min(samples[0].length, MAX_PLOTS);
-  return [...Array.from({ length: count }, (_, k) => column(samples, examples, k)), legend()];
+  return [...Array.from({ length: count }, (_, k) => column(samples, examples, k, about.event)), legend()];
 }
 
 /** A map of the plane, as wide as the real points and a fifth more on each side. */
-export function plane(layers, examples, label) {
+export function plane(layers, examples, label, clicked) {
   const ranges = [0, 1].map((k) => {
     const [low, high] = extent(examples.map((row) => row[k]));
     return [low - (high - low) / 5, high + (high - low) / 5];
   });
-  return scatter(layers, ranges, label);
+  return scatter(layers, ranges, label, clicked);
 }
 
-function column(samples, examples, k) {
+function column(samples, examples, k, { levels }) {
   const [mine, real] = [samples, examples].map((rows) => rows.map((row) => row[k]));
-  const plot = histogram(mine, real, [], extent([...mine, ...real]), `how often x${k + 1} takes which value`);
+  const [range, bins] = levels && levels <= 30 ? [[-0.5, levels - 0.5], levels] : [extent([...mine, ...real])];
+  const plot = histogram(mine, real, [], range, `how often x${k + 1} takes which value`, bins);
   return html("figure", {}, html("figcaption", {}, `x${k + 1}`), plot);
 }
 
