@@ -11,8 +11,8 @@ from onnx import helper, numpy_helper
 
 from flowkit.export.pieces import Piece
 
-_GROWING = frozenset({"Expand", "Tile", "ConstantOfShape", "Range"})
-"""Operators that make much of little, at no cost: what they give is better made anew than kept."""
+_GROWING = frozenset({"Expand", "Tile", "ConstantOfShape", "Range", "Cast"})
+"""Operators that make much of little, at no cost, fp32 of bf16 too: what they give is better made anew than kept."""
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+from torch import Tensor
 
 from flowkit.export.folding import Arrays, Folding
 from flowkit.export.pieces import Piece, tensors_of
@@ -17,7 +20,7 @@ from flowkit.export.program import Program, Step
 
 
 class Stitcher:
-    """A graph in the making: nodes whose names say which step they belong to, and each constant once."""
+    """A graph in the making. Nodes are named after their step, values as in the program; constants are there once."""
 
     def __init__(self, opset: int) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -40,7 +43,7 @@ class Stitcher:
 
     def _add(self, prefix: str, step: Step, piece: Piece) -> None:
         folding = self._foldings.setdefault(id(piece), Folding(piece, self._opset))
-        constants = folding.constants({name: t.detach().numpy() for name, t in tensors_of(step.call).items()})
+        constants = folding.constants({name: _array(t) for name, t in tensors_of(step.call).items()})
         tensors = {value: name.removeprefix("module.") for name, value in piece.tensors.items()}
         names = {given: self._values[name] for given, name in zip(piece.inputs, step.inputs, strict=True)}
         names[""] = ""
@@ -48,6 +51,7 @@ class Stitcher:
         def own(name: str) -> str:
             return f"{prefix}/{tensors.get(name, name)}"
 
+        results = dict(zip(reversed(piece.outputs), reversed(step.outputs), strict=True))
         for node in folding.rest:
             for name in node.input:
                 if name not in names:
@@ -55,7 +59,7 @@ class Stitcher:
             if node.op_type == "Identity":
                 names[node.output[0]] = names[node.input[0]]
                 continue
-            names |= {name: own(name) for name in node.output if name}
+            names |= {name: results.get(name) or own(name) for name in node.output if name}
             self._append(node, f"{prefix}/{len(self.nodes)}_{node.op_type}", names)
         for value, output in zip(step.outputs, piece.outputs, strict=True):
             if output not in names:
@@ -75,7 +79,7 @@ class Stitcher:
 
     def _constant(self, name: str, array: NDArray[Any]) -> str:
         array = np.ascontiguousarray(array).reshape(array.shape)
-        key = (array.dtype.str, array.shape, array.tobytes())
+        key = (array.dtype.name, array.shape, array.tobytes())
         if key not in self._named:
             self._named[key] = name
             self.constants[name] = numpy_helper.from_array(array, name)
@@ -91,19 +95,10 @@ class Stitcher:
         self.nodes.append(helper.make_node("Sum", varying, [name], f"{name}/Sum"))
 
     def _name_outputs(self, program: Program) -> None:
-        made = {name for node in self.nodes for name in node.output}
-        renamed: dict[str, str] = {}
+        """An output that is an input or a constant as it is, or a value that has another name."""
         for output in program.outputs:
-            value = self._values[output]
-            if value in made and value not in renamed:
-                renamed[value] = output
-            elif value != output:  # an input or a constant as it is, or a value twice
-                self.nodes.append(
-                    helper.make_node("Identity", [renamed.get(value, value)], [output], f"{output}/Identity")
-                )
-        for node in self.nodes:
-            for names in (node.input, node.output):
-                names[:] = [renamed.get(name, name) for name in names]
+            if (value := self._values[output]) != output:
+                self.nodes.append(helper.make_node("Identity", [value], [output], f"{output}/Identity"))
 
     def _drop_dead(self, outputs: Sequence[str]) -> None:
         used, kept = set(outputs), []
@@ -113,6 +108,12 @@ class Stitcher:
                 kept.append(node)
         self.nodes = kept[::-1]
         self.constants = {name: tensor for name, tensor in self.constants.items() if name in used}
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    if tensor.dtype is torch.bfloat16:  # numpy itself has no such type
+        return tensor.detach().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.detach().numpy()
 
 
 def _number(output: str, nodes: Sequence[onnx.NodeProto], constants: Arrays) -> float | None:

@@ -38,7 +38,7 @@ def onnx(subject: ModuleSubject) -> None:
         outputs = [f"output_{i}" for i in range(len(call.returns))]
         program = Program(names, outputs)
         program.add(type(single).__name__, single, getattr(type(single), call.method), names, *outputs)
-        graph = make_graph(program, dict(zip(names, call.map(Tensor.float).inputs, strict=True)))
+        graph = make_graph(program, call.map(Tensor.float).inputs)
         session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
         for n in (1, 2, 5):
             at = subject.calls(subject.module(), n)[index]

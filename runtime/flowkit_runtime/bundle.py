@@ -13,7 +13,7 @@ from flowkit_runtime.files import open_file, read_json, stays_inside
 MANIFEST = "manifest.json"
 ENCODER, DECODER = "encode.onnx", "decode.onnx"
 REFERENCE = "reference.npz"
-FORMATS = (1,)
+FORMATS = (2,)
 
 MAX_SIZE = 2**24
 """The most values of one event or context, as in specs."""
@@ -55,6 +55,7 @@ class Bundle:
         context: what rows are conditioned on, None for an unconditional flow.
         latent_shapes: shape of each latent of one event, in the order z_1, z_2, ...
         base: name of the base distribution.
+        weights_file: name of the file beside the graphs that holds weights of both; None where they hold their own.
     """
 
     directory: Path
@@ -64,6 +65,7 @@ class Bundle:
     context: Context | None
     latent_shapes: tuple[tuple[int, ...], ...]
     base: str
+    weights_file: str | None
 
     @property
     def latent_names(self) -> list[str]:
@@ -135,6 +137,7 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
             context=None if context is None else _context(context),
             latent_shapes=tuple(_shape("latents", shape) for shape in manifest["latents"]),
             base=str(manifest["base"]),
+            weights_file=_weights_file(manifest),
         )
     except KeyError as error:
         _malformed(root, f"it lacks the field {error}")
@@ -144,6 +147,13 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
     if sizes[0] != sizes[1]:
         _malformed(root, f"an event has {sizes[0]} values, its latents together {sizes[1]}")
     return bundle
+
+
+def _weights_file(manifest: dict[str, Any]) -> str | None:
+    name = manifest.get("weights_file")
+    if name is not None and (not isinstance(name, str) or name not in manifest["files"]):
+        raise TypeError(f"weights_file is {shortened(repr(name))}, which files doesn't list")
+    return name
 
 
 def _context(value: dict[str, Any]) -> Context:

@@ -64,16 +64,17 @@ def open_graphs(bundle: Bundle, providers: Sequence[Provider] | None) -> tuple[G
     context = {}
     if bundle.context is not None:
         context = {"context": (_FLOAT if bundle.context.classes is None else _INT64, bundle.context.shape)}
-    encoder = _open(bundle.directory / ENCODER, x | context, {**latents, "log_prob": (_FLOAT, ())}, providers)
-    return encoder, _open(bundle.directory / DECODER, latents | context, x, providers)
+    encoder = _open(bundle, ENCODER, x | context, {**latents, "log_prob": (_FLOAT, ())}, providers)
+    return encoder, _open(bundle, DECODER, latents | context, x, providers)
 
 
-def _open(path: Path, inputs: Tensors, outputs: Tensors, providers: Sequence[Provider] | None) -> Graph:
+def _open(bundle: Bundle, name: str, inputs: Tensors, outputs: Tensors, providers: Sequence[Provider] | None) -> Graph:
     import onnxruntime  # here, so that the noise can be used without it
 
+    path = bundle.directory / name
     chosen = choose_providers(providers, onnxruntime.get_available_providers())
     try:
-        check_graph(path)
+        check_graph(path, bundle.weights_file)
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} is no graph of a flow: {error}; export the bundle again") from error
     options = onnxruntime.SessionOptions()

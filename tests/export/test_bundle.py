@@ -2,6 +2,7 @@
 
 import copy
 import json
+from itertools import product
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ import flowkit_runtime
 from flowkit.errors import ExportError
 from flowkit.export import bundle as bundles
 from flowkit.export import export
-from flowkit.export.graphs import make_graphs
+from flowkit.export.graphs import Graphs
 from flowkit.flow import Bijector, Flow
 from flowkit.testing import perturb
 from flowkit_glow.affine import Affine
@@ -37,12 +38,17 @@ def exported(request, tmp_path_factory):
     flow = trained_like(request.param)
     directory = tmp_path_factory.mktemp(request.param) / "bundle"
     x, context = batch(flow, 40, seed=2)
-    export(flow, directory, x.floor().long() if flow.levels else x, context)
+    export(
+        flow,
+        directory,
+        x.floor().long() if flow.levels else x.float(),
+        context if context is None or flow.context.classes else context.float(),
+    )
     return flow, directory
 
 
-def as_given(flow, n):
-    x, context = batch(flow, n, seed=3)
+def as_given(flow, n, seed=3):
+    x, context = batch(flow, n, seed=seed)
     x = (x.floor() if flow.levels else x).numpy()
     x = x.astype(np.uint8) if flow.levels else x.astype(np.float32)
     if context is None:
@@ -102,7 +108,12 @@ def test_the_manifest_says_what_it_is(exported):
     assert manifest["latents"] == [list(shape) for shape in flow.latent_shapes]
     assert manifest["likelihood"] == "exact"
     assert set(manifest["files"]) == {"encode.onnx", "decode.onnx", "spec.yaml", "lock.json", "reference.npz"}
-    assert set(manifest["verification"]) == {"latents", "log_prob", "decoded", "round_trip"}
+    measured = {(figure["rows"], figure["quantity"]) for figure in manifest["verification"]}
+    assert measured >= set(product(("held-out", "off-data"), ("latents", "log_prob", "decoded", "round_trip")))
+    assert manifest["change"] < 1e-6
+    scores = flowkit_runtime.load(directory).score(*as_given(flow, 40, seed=2))
+    assert manifest["threshold"] == {"quantile": 0.99, "score": pytest.approx(np.quantile(scores, 0.99)), "events": 40}
+    assert manifest["restored"] == ({"events": 40, "exact": 40} if flow.levels else None)
     assert Flow.from_spec(directory / "spec.yaml").to_spec().event == flow.to_spec().event
 
 
@@ -129,16 +140,18 @@ def test_verify_finds_graphs_that_deviate(exported, tmp_path):
 
 def test_a_flow_that_deviates_is_not_handed_out(tmp_path, monkeypatch):
     flow = trained_like("arrays")
-    honest = bundles.make_graphs
+    honest = bundles.Graphs
 
     def tampering(flow, *args):
-        flow = copy.deepcopy(flow)
+        graphs, tampered = honest(flow, *args), copy.deepcopy(flow)
         with torch.no_grad():
-            flow.layers[-1].conditioner.last.bias.add_(0.01)
-        return honest(flow, *args)
+            tampered.layers[-1].conditioner.last.bias.add_(0.01)
+        graphs.encoder = honest(tampered, *args).encoder
+        return graphs
 
-    monkeypatch.setattr(bundles, "make_graphs", tampering)
-    with pytest.raises(VerificationError, match="deviates"):
+    monkeypatch.setattr(bundles, "Graphs", tampering)
+    layer = r"layer 2 \(coupling spline/rational_quadratic at flow\[2\]\)"
+    with pytest.raises(VerificationError, match=rf"(?s)deviates.*encode\.onnx begins to deviate in {layer}"):
         export(flow, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -175,7 +188,7 @@ def test_overwrite_replaces_a_bundle(tmp_path):
 def test_what_cannot_be_exported_is_named(wrong, says, tmp_path, capfd):
     flow = Flow([coupling((3,), Affine(), context=None), globals()[wrong]((3,))])
     with pytest.raises(ExportError, match=rf"(?s)^layer 1 \({wrong}\) can't be exported to ONNX: .*{says}"):
-        make_graphs(flow)
+        Graphs(flow.double())
     assert capfd.readouterr() == ("", "")
 
 

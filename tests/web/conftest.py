@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from flowkit.export import export
+from flowkit.export import Options, export
 from flowkit.flow import Flow
 from flowkit.testing import perturb
 from tests.flow.specs import SPECS, VECTOR, batch
@@ -32,7 +32,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             self[name] = directory / name
             flow = _trained_like(FLOWS[name])
             x, context = batch(flow, ROWS, seed=2)
-            export(flow, self[name], x.floor().long() if flow.levels else x, context, page=f"tiny <{name}>")
+            export(
+                flow,
+                self[name],
+                x.floor().long() if flow.levels else x,
+                context,
+                options=Options(page=f"tiny <{name}>"),
+            )
             return self[name]
 
     return Bundles()

@@ -19,6 +19,13 @@ pytestmark = pytest.mark.slow
 VECTORS = json.loads((Path(__file__).parents[2] / "runtime" / "test_vectors.json").read_text())
 
 
+def held_out(directory):
+    """Events of a bundle that are like the data, and their context or None."""
+    with np.load(directory / "reference.npz") as arrays:
+        like = arrays["group"] == 0
+        return arrays["x"][like], arrays["context"][like] if "context" in arrays else None
+
+
 class Opened:
     """A page in the browser, and the runtime with the same bundle."""
 
@@ -26,9 +33,8 @@ class Opened:
         self.name, self.directory, self.browser = name, directory, browser
         self.runtime = flowkit_runtime.load(directory)
         self.levels = self.runtime.levels
-        with np.load(directory / "reference.npz") as arrays:
-            self.examples = np.floor(arrays["x"]) if self.levels else arrays["x"].astype(np.float32)
-            self.contexts = arrays.get("context")
+        x, self.contexts = held_out(directory)
+        self.examples = np.floor(x) if self.levels else x.astype(np.float32)
         browser.open(f"file://{directory / PAGE}")
 
     def context(self, n):
@@ -387,7 +393,7 @@ def test_weights_may_lie_in_a_file_of_their_own(exported, chromium, tmp_path):
     onnx.save_model(model, there / "encode.onnx", save_as_external_data=True, location="w.bin", size_threshold=512)
     chromium.open(copied(there, tmp_path / "shared", weights_file="w.bin"))
     assert chromium.evaluate("document.body.dataset.state") == "ready"
-    expected = flowkit_runtime.load(exported["points"]).score(np.load(there / "reference.npz")["x"][:1])[0]
+    expected = flowkit_runtime.load(exported["points"]).score(held_out(there)[0][:1])[0]
     assert chromium.text("#score") == f"{expected:.3f}"
 
 

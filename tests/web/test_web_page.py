@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from flowkit.errors import ExportError
-from flowkit.export import export
+from flowkit.export import Options, export
 from flowkit.export.web import PAGE, page, vendored, write_page
 from flowkit.flow import Flow
 from tests.flow.specs import SPECS
@@ -61,9 +62,9 @@ def bundle(directory):
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "encode.onnx").write_bytes(b"encoder")
     (directory / "decode.onnx").write_bytes(b"decoder" * 1000)
-    x = np.arange(8.0).reshape(2, 1, 2, 2) + 0.25
-    log_prob, context = np.array([-8 * np.log(2.0), -1.0]), np.ones((2, 3))
-    np.savez(directory / "reference.npz", x=x, log_prob=log_prob, context=context)
+    x = np.concatenate([np.arange(8.0), np.full(4, np.nan)]).reshape(3, 1, 2, 2) + 0.25
+    log_prob, context = np.array([-8 * np.log(2.0), -1.0, np.nan]), np.ones((3, 3))
+    np.savez(directory / "reference.npz", x=x, log_prob=log_prob, context=context, group=np.array([0, 0, 1]))
     return directory
 
 
@@ -115,24 +116,25 @@ def test_the_same_bundle_gives_the_same_bytes(made, tmp_path):
     assert (tmp_path / "elsewhere" / PAGE).read_bytes() == made.encode("utf-8")
 
 
-@pytest.mark.parametrize(
-    "fields, limit, message",
-    [
-        ({"precision": "bfloat16"}, 2**28, "no operators for bfloat16: export in float32 or float16"),
-        ({}, 7006, "7,007 bytes, and a page holds at most 7,006"),
-    ],
-)
-def test_what_no_browser_can_run_is_not_written(fields, limit, message, tmp_path, monkeypatch):
-    monkeypatch.setattr(page, "MAX_BYTES", limit)
+def test_what_is_too_large_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "MAX_BYTES", 7006)
     before = sorted(bundle(tmp_path).iterdir())
-    with pytest.raises(ExportError, match=message):
-        write_page(tmp_path, MANIFEST | fields, "any")
+    with pytest.raises(ExportError, match="are 7,007 bytes, and a page holds at most 7,006"):
+        write_page(tmp_path, MANIFEST, "any")
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_page_needs_events_to_show(tmp_path):
-    with pytest.raises(ExportError, match="pass x"):
-        export(Flow.from_spec(SPECS["vector"]), tmp_path / "bundle", page="any")
+@pytest.mark.parametrize(
+    "precision, x, message",
+    [
+        ("bfloat16", torch.zeros(2, 3), "no operators for bfloat16: export the page in float32 or float16"),
+        ("float32", None, "the page shows held-out events: pass x"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused_at_once(precision, x, message, tmp_path):
+    flow = Flow.from_spec(SPECS["vector"])
+    with pytest.raises(ExportError, match=message):
+        export(flow, tmp_path / "bundle", x, options=Options(precision=precision, page="any"))
     assert list(tmp_path.iterdir()) == []
 
 

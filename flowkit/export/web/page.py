@@ -44,21 +44,30 @@ MAX_BYTES = 2**28
 """The most bytes of graphs and weights: browsers hold no text of more than 512 MB, and base64 adds a third."""
 
 
+def check_page(precision: str, with_events: bool) -> None:
+    """Raises ExportError if no page can be made of a bundle in this precision, or without held-out events."""
+    if precision == "bfloat16":
+        raise ExportError("onnxruntime-web has no operators for bfloat16: export the page in float32 or float16")
+    if not with_events:
+        raise ExportError("the page shows held-out events: pass x")
+
+
 def write_page(directory: Path, manifest: dict[str, Any], title: str) -> None:
     """Write index.html beside the graphs and reference.npz of the bundle in ``directory``.
 
-    Raises ExportError if a browser could not run it.
+    Raises ExportError if it would be too large for a browser.
     """
-    if manifest.get("precision") == "bfloat16":
-        raise ExportError("--web: onnxruntime-web has no operators for bfloat16: export in float32 or float16")
     names = {"encoder": ENCODER, "decoder": DECODER}
     if weights := manifest.get("weights_file"):
         names["weights"] = weights
     files = {block: (directory / name).read_bytes() for block, name in names.items()}
     if (size := sum(map(len, files.values()))) > MAX_BYTES:
-        raise ExportError(f"--web: graphs and weights are {size:,} bytes, and a page holds at most {MAX_BYTES:,}")
+        raise ExportError(
+            f"graphs and weights are {size:,} bytes, and a page holds at most {MAX_BYTES:,}: see --shared-weights"
+        )
     with np.load(directory / REFERENCE) as arrays:
-        reference = {name: arrays[name] for name in arrays.files if name in ("x", "log_prob", "context")}
+        held_out = arrays["group"] == 0  # the others are unlike the data
+        reference = {name: arrays[name][held_out] for name in ("x", "log_prob", "context") if name in arrays}
     with replacing(directory / PAGE) as temporary:
         temporary.write_text(
             _page(describe(manifest, reference, title), reference["x"], files), encoding="utf-8", newline="\n"
