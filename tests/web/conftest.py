@@ -32,13 +32,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             self[name] = directory / name
             flow = _trained_like(FLOWS[name])
             x, context = batch(flow, ROWS, seed=2)
-            export(
-                flow,
-                self[name],
-                x.floor().long() if flow.levels else x,
-                context,
-                options=Options(page=f"tiny <{name}>"),
-            )
+            events = x.floor().long() if flow.levels else x
+            options = Options(page=f"tiny <{name}>", shared_weights=name == "colours")
+            export(flow, self[name], events, context, options=options)
             return self[name]
 
     return Bundles()

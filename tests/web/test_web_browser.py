@@ -6,7 +6,6 @@ from pathlib import Path
 
 import matplotlib.image
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 
@@ -384,17 +383,6 @@ def test_the_threshold_is_shown(exported, chromium, tmp_path):
         chromium.open(copied(exported["points"], tmp_path / name, threshold=threshold))
         shown = f"{verdict}: 99 % of 360 such points stay below {score:.0f}."
         assert shown in chromium.text("#scored")
-
-
-def test_weights_may_lie_in_a_file_of_their_own(exported, chromium, tmp_path):
-    there = tmp_path / "there"
-    shutil.copytree(exported["points"], there)
-    model = onnx.load(there / "encode.onnx")
-    onnx.save_model(model, there / "encode.onnx", save_as_external_data=True, location="w.bin", size_threshold=512)
-    chromium.open(copied(there, tmp_path / "shared", weights_file="w.bin"))
-    assert chromium.evaluate("document.body.dataset.state") == "ready"
-    expected = flowkit_runtime.load(exported["points"]).score(held_out(there)[0][:1])[0]
-    assert chromium.text("#score") == f"{expected:.3f}"
 
 
 def test_another_base_has_no_samples(exported, chromium, tmp_path):
