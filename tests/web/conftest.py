@@ -45,7 +45,7 @@ def _trained_like(spec: dict[str, object]) -> Flow:
     flow = Flow.from_spec(spec)
     x, context = batch(flow, 100)
     flow.initialize(x.float(), context)
-    perturb(flow, 0.03)
+    perturb(flow, 0.1)
     return flow.eval()
 
 

@@ -47,7 +47,7 @@ const RAISED = Object.fromEntries([..."-0123456789"].map((sign, i) => [sign, [..
 
 /** A number as people write it. */
 export function format(number, digits = 4) {
-  if (number === 0) return "0";
+  if (number === 0 || !Number.isFinite(number)) return String(number);
   const size = Math.abs(number);
   if (size >= 1e-3 && size < 1e6) return String(Number(number.toPrecision(digits)));
   const [digit, power] = number.toExponential(1).split("e");
@@ -58,8 +58,8 @@ export function format(number, digits = 4) {
 export function parseNumbers(text, count, what) {
   const words = text.split(/[\s,;]+/).filter((word) => word !== "");
   const numbers = words.map(Number);
-  const bad = words[numbers.findIndex((number) => !Number.isFinite(number))];
-  if (bad !== undefined) throw new Error(`${what}: “${bad}” is not a number.`);
+  const bad = words[numbers.findIndex((number) => !Number.isFinite(Math.fround(number)))];
+  if (bad !== undefined) throw new Error(`${what}: “${bad}” is not a number, or too large for one.`);
   if (numbers.length !== count) {
     throw new Error(`${what}: ${count} ${count === 1 ? "number is" : "numbers are"} wanted, not ${numbers.length}.`);
   }

@@ -100,7 +100,7 @@ function scoreView(score, about) {
   if (!Number.isFinite(score)) {
     return [html("p", { class: "figure" }, "none"), html("p", {}, "This is too far from anything the model has seen.")];
   }
-  const figure = html("p", { class: "figure" }, html("b", { id: "score" }, score.toFixed(3)), ` ${unitName(about.event)}`);
+  const figure = html("p", { class: "figure" }, html("data", { id: "score", value: score }, score.toFixed(3)), ` ${unitName(about.event)}`);
   const likelier = about.scores.filter((other) => other > score).length;
   const rank = html("p", {}, `Likelier than ${likelier} of ${about.scores.length} ${many} that it was not trained on.`);
   return [figure, rank, ...verdict(score, about.threshold, many), scorePlot(score, about)];
@@ -132,7 +132,7 @@ function scorePlot(score, { scores, threshold }) {
 function errorView(points, back, { about, model }) {
   const errors = points.map((value, i) => Math.abs(value - back[i]));
   const largest = errors.reduce((a, b) => Math.max(a, b), 0);
-  const figure = html("p", { class: "figure" }, html("b", { id: "largest" }, format(largest, 2)));
+  const figure = html("p", { class: "figure" }, html("data", { id: "largest", value: largest }, format(largest, 2)));
   const unit = model.levels ? ", in steps from one value to the next" : "";
   const caption = html("p", {}, `The largest error${unit}.`, ...exactly(points, back, model));
   if (isPicture(about.event)) return [figure, caption, ...errorMap(errors, largest, about.event.shape)];

@@ -61,7 +61,7 @@ export class Model {
 
   /** How unlikely one event is, lower is likelier: bits per value for levels, after adding noise; else nats. */
   async score(x, context = null, seed = 0n) {
-    const points = this.levels ? dequantized(x, uniform(seed, DEQUANTIZATION_STREAM, x.length)) : x;
+    const points = this.levels ? this.dequantized(x, uniform(seed, DEQUANTIZATION_STREAM, x.length)) : x;
     const { logProb } = await this.encode(points, context);
     return this.levels ? -logProb[0] / (this.size * Math.LN2) : -logProb[0];
   }
@@ -75,6 +75,11 @@ export class Model {
       Float32Array.from(ts.flatMap((t) => Array.from(z, (value, k) => p(t) * value + q(t) * to[i][k]))),
     );
     return this.decode(latents, context);
+  }
+
+  /** k + u in fp32, kept below k + 1, to which rounding could take it. */
+  dequantized(levels, noise) {
+    return levels.map((level, i) => Math.min(Math.fround(level + noise[i]), below(level + 1)));
   }
 
   /** Where events are encoded: a level k at the middle of its cell, k + 1/2. */
@@ -118,11 +123,6 @@ export class Model {
     }
     return { context: new ort.Tensor("float32", Float32Array.from(values), [stop - start, ...this.context.shape]) };
   }
-}
-
-/** k + u in fp32, kept below k + 1, to which rounding could take it. */
-function dequantized(levels, noise) {
-  return levels.map((level, i) => Math.min(Math.fround(level + noise[i]), below(level + 1)));
 }
 
 function below(positive) {
