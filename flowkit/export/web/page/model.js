@@ -136,7 +136,7 @@ function arc(from, to) {
   const dot = (a, b) => a.reduce((sum, z, i) => sum + z.reduce((part, value, k) => part + value * b[i][k], 0), 0);
   const cosine = dot(from, to) / Math.sqrt(dot(from, from) * dot(to, to));
   const angle = Math.acos(Math.min(1, Math.max(-1, cosine)));
-  if (!(Math.sin(angle) > 1e-4)) return [(t) => 1 - t, (t) => t]; // no circle, or no single one: a straight line
+  if (!(Math.sin(angle) > 1e-6)) return [(t) => 1 - t, (t) => t]; // no circle, or no single one: a straight line
   return [(t) => Math.sin((1 - t) * angle) / Math.sin(angle), (t) => Math.sin(t * angle) / Math.sin(angle)];
 }
 
