@@ -17,7 +17,7 @@ def share_weights(models: Iterable[onnx.ModelProto], path: Path) -> None:
     with path.open("wb") as file:
         for tensor in (tensor for model in models for tensor in model.graph.initializer):
             content = tensor.raw_data
-            if len(content) < _SMALL:
+            if len(content) < _SMALL or tensor.data_type == onnx.TensorProto.INT64:  # shapes are read with the graph
                 continue
             if content not in places:
                 places[content] = file.tell()

@@ -26,7 +26,7 @@ from tests.plugins.cases import coupling
 def trained_like(name):
     """A flow in fp32 as training leaves one: initialised from data, parameters moved."""
     torch.manual_seed(0)
-    flow = Flow.from_spec(SPECS[name])
+    flow = Flow.from_spec(SPECS[name] if isinstance(name, str) else name)
     x, context = batch(flow, 100)
     flow.initialize(x.float(), context if context is None or not context.is_floating_point() else context.float())
     perturb(flow, 0.03)
