@@ -25,6 +25,7 @@ from flowkit.export.graphs import OPSET, OTHER_SIZE, Graphs
 from flowkit.export.precision import Precision
 from flowkit.export.reference import reference
 from flowkit.export.sizes import resized, smallest_steps
+from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.weights import share_weights
 from flowkit.flow import Flow
 from flowkit.flow.lock import LOCK
@@ -53,12 +54,14 @@ class Options:
         precision: of the couplings' networks.
         shared_weights: put the weights that both graphs have into one file beside them.
         any_size: leave the height and width of images open.
+        page: title of a page that runs the flow in a browser, and shows held-out events; None for no page.
     """
 
     opset: int = OPSET
     precision: Precision = "float32"
     shared_weights: bool = False
     any_size: bool = False
+    page: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ def export(
     the flow. The directory appears only when all is verified. Raises ExportError, and flowkit_runtime's
     VerificationError if a graph deviates.
     """
-    directory = Path(directory)
+    directory, options = Path(directory), options or Options()
+    if options.page is not None:
+        check_page(options.precision, x is not None)
     if directory.exists() and not (overwrite and (directory / MANIFEST).is_file()):
         hint = "pass --overwrite to replace it" if (directory / MANIFEST).is_file() else "choose another"
         raise ExportError(f"{directory} exists: {hint}")
@@ -93,7 +98,7 @@ def export(
     part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
         part.chmod(0o755)
-        exported = _fill(part, flow, x, context, weights, options or Options())
+        exported = _fill(part, flow, x, context, weights, options)
         _put(part, directory)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -114,6 +119,9 @@ def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weig
     if other is not None:
         _verify_resized(part, graphs, manifest, other, x, context)
     manifest |= _measure(part, answers, x, context, options)
+    if options.page is not None:
+        write_page(part, manifest, options.page)
+        manifest["files"][PAGE] = _sha256(part / PAGE)
     _write_json(part / MANIFEST, manifest)
     return Exported(figures, manifest)
 

@@ -22,7 +22,7 @@ from flowkit.errors import ExportError
 from flowkit.export import Options, export, weights
 from flowkit.export import bundle as bundles
 from flowkit.flow import Bijector
-from flowkit.plugin import BijectorConfig, in_process
+from flowkit.plugin import BijectorConfig
 from flowkit_runtime import verification
 from flowkit_runtime.errors import BundleError, VerificationError
 from tests.export.test_bundle import trained_like
@@ -197,8 +197,6 @@ class Sized(Bijector):
 def mine():
     flowkit.register("mine/shift", NothingConfig, Shift)
     flowkit.register("mine/sized", NothingConfig, Sized)
-    yield
-    in_process.REGISTERED.clear()
 
 
 def test_any_size_is_refused_where_the_flow_is_of_one(tmp_path, mine):
