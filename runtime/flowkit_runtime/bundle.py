@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import sys
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path, PureWindowsPath
@@ -44,6 +45,21 @@ class Context:
 
 
 @dataclass(frozen=True)
+class Threshold:
+    """Above which score an event is called anomalous.
+
+    Attributes:
+        score: in the units of `Model.score`; lower is likelier.
+        quantile: the share of held-out events whose score is at most this.
+        events: how many held-out events there were.
+    """
+
+    score: float
+    quantile: float
+    events: int
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A checked bundle.
 
@@ -55,6 +71,7 @@ class Bundle:
         context: what rows are conditioned on, None for an unconditional flow.
         latent_shapes: shape of each latent of one event, in the order z_1, z_2, ...
         base: name of the base distribution.
+        threshold: of anomalies, None where none was calibrated.
     """
 
     directory: Path
@@ -64,6 +81,7 @@ class Bundle:
     context: Context | None
     latent_shapes: tuple[tuple[int, ...], ...]
     base: str
+    threshold: Threshold | None
 
     @property
     def latent_names(self) -> list[str]:
@@ -135,6 +153,7 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
             context=None if context is None else _context(context),
             latent_shapes=tuple(_shape("latents", shape) for shape in manifest["latents"]),
             base=str(manifest["base"]),
+            threshold=_threshold(manifest.get("threshold")),
         )
     except KeyError as error:
         _malformed(root, f"it lacks the field {error}")
@@ -150,6 +169,20 @@ def _context(value: dict[str, Any]) -> Context:
     if "classes" in value:
         return Context(shape=(), classes=_whole("context.classes", value["classes"], 1, MAX_LEVELS))
     return Context(shape=_shape("context.shape", value["shape"]), classes=None)
+
+
+def _threshold(value: Any) -> Threshold | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise TypeError(f"threshold is {shortened(repr(value))}, not an object")
+    for field in ("score", "quantile"):
+        if type(value[field]) not in (int, float) or not abs(value[field]) <= sys.float_info.max:
+            raise TypeError(f"threshold.{field} holds {shortened(repr(value[field]))}, not a number")
+    if not 0 <= value["quantile"] <= 1:
+        raise TypeError(f"threshold.quantile is {value['quantile']}, not from 0 to 1")
+    events = _whole("threshold.events", value["events"], 1, sys.maxsize)
+    return Threshold(float(value["score"]), float(value["quantile"]), events)
 
 
 def _shape(field: str, value: Any) -> tuple[int, ...]:
