@@ -130,6 +130,14 @@ def test_a_csv_without_a_header_loses_no_row(make_bundle, place):
     assert "3 events scored" in score(make_bundle(levels=None), data).stdout
 
 
+def test_lines_of_large_events_are_read(place):
+    x = np.random.default_rng(0).normal(size=(2, 200_000))
+    np.savetxt(place / "x.csv", x, delimiter=",")
+    source = sources.open_source(place / "x.csv", sources.Wanted((200_000,), None, None))
+    ((events, context),) = source.batches(0, 2)
+    assert np.array_equal(events, x) and context is None
+
+
 @pytest.mark.parametrize("kind", ["npy", "csv", "parquet"])
 def test_no_rows_are_no_error(make_bundle, place, kind):
     empty = points(0)
@@ -186,8 +194,13 @@ def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:44])
 
 
+def postscript(path: Path) -> None:
+    Image.new("RGB", (2, 2)).save(path, "EPS")
+
+
 IMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "text": (lambda path: path.write_text("x"), "e.png can't be read as an image"),
+    "another format": (postscript, "e.png can't be read as an image"),
     "truncated": (truncated, "e.png can't be read as an image"),
     "16 bits": (lambda path: Image.fromarray(np.zeros((2, 2), np.uint16)).save(path), "e.png has more than 8 bits"),
 }
@@ -415,6 +428,7 @@ FILES = {
     "empty array": ("x.npy", b"", "can't be read as .npy"),
     "empty CSV": ("x.csv", b"", "x.csv can't be read as CSV: Empty CSV file"),
     "ragged CSV": ("x.csv", b"a,b,c,d\n1,2,3,4\n1,2\n", "x.csv can't be read as CSV: CSV parse error: Row #3"),
+    "a row or names": ("x.csv", b"0,1,2,3\n4,5,6,7\n", "x.csv begins with 0,1,2,3: a row, or names?"),
     "twice a name": ("x.csv", b"a,a,c,d\n1,2,3,4\n", "a column is chosen twice: a, a, c, d"),
     "no Parquet": ("x.parquet", b"x" * 100, "x.parquet can't be read as Parquet"),
     "empty Parquet": ("x.parquet", b"", "x.parquet can't be read as Parquet"),

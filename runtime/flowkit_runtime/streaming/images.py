@@ -12,7 +12,9 @@ from flowkit_runtime.errors import InputError
 from flowkit_runtime.inputs import Array, chunks
 from flowkit_runtime.streaming.sources import Rows, Wanted, context_identity, contexts, extra, file_identity
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What a file may be, whatever its name: Pillow knows formats that start other programs, EPS for one."""
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _EIGHT_BITS = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
 """Pillow's modes of at most eight bits a channel; it clips others instead of scaling them."""
@@ -49,7 +51,7 @@ class Images:
 
     def _read(self, path: Path) -> Array:
         try:
-            with self._image.open(path) as image:
+            with self._image.open(path, formats=_FORMATS) as image:
                 self._check(path, image)
                 converted = image.convert(self._mode)
                 if converted.size != self._size:

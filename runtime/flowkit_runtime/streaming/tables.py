@@ -14,7 +14,8 @@ from flowkit_runtime.files import open_file
 from flowkit_runtime.inputs import Array
 from flowkit_runtime.streaming.sources import Rows, Wanted, context_identity, contexts, extra, file_identity
 
-_BLOCK = 2**20  # bytes of CSV that are parsed at a time
+_BLOCK = 2**20  # bytes of CSV that are parsed at a time, of which a line must not have more
+_LINE = 64  # bytes that a number may take
 _SAMPLE = 2**16  # bytes that tell how long a line is
 
 
@@ -153,17 +154,19 @@ class Csv(Table):
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
         self._arrow, self._csv = (extra(name, "pyarrow", "reading CSV") for name in ("pyarrow", "pyarrow.csv"))
-        self.path = path
+        self.path, self._block = path, max(_BLOCK, _LINE * math.prod(wanted.event_shape))
         with open_file(path) as file:
             sample = file.read(_SAMPLE)
         found = self._open({}, headless=False).schema.names
         self._headless = all(map(_is_number, found))
+        if found == [str(i) for i in range(len(found))]:  # pandas names columns so that have no names
+            raise InputError(f"{path} begins with {','.join(found)[:100]}: a row, or names? Give the columns names")
         lines = max(1, sample.count(b"\n")) * path.stat().st_size // max(1, len(sample))
         names = [f"f{i}" for i in range(len(found))] if self._headless else found
         super().__init__(path, wanted, names, lines - (not self._headless))
 
     def _open(self, types: dict[str, Any], headless: bool) -> Any:
-        options = self._csv.ReadOptions(use_threads=False, block_size=_BLOCK, autogenerate_column_names=headless)
+        options = self._csv.ReadOptions(use_threads=False, block_size=self._block, autogenerate_column_names=headless)
         convert = self._csv.ConvertOptions(column_types=types, include_columns=list(types))
         try:
             return self._csv.open_csv(self.path, read_options=options, convert_options=convert)
