@@ -71,8 +71,9 @@ class Table:
             batch = held.pop(0)
             if batch.num_rows > end - at:
                 held.insert(0, batch.slice(end - at))
+            found = dict(zip(batch.schema.names, batch.columns, strict=True))  # each look-up by name goes through all
             for name, part in parts.items():
-                part.append(self._numbers(batch.column(name).slice(0, end - at), name, at))
+                part.append(self._numbers(found[name].slice(0, end - at), name, at))
             at += batch.num_rows
         columns = {name: np.concatenate(part) for name, part in parts.items()}
         events = np.stack([columns[name] for name in self._columns], 1).reshape(size, *self._wanted.event_shape)
