@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from flowkit_runtime import Model, load
 from flowkit_runtime.cli.main import app
-from flowkit_runtime.streaming import sources
+from flowkit_runtime.streaming import sources, tables
 from flowkit_runtime.streaming.part import Part, open_part, part_path
 from tests.security.bundles import edit_manifest
 
@@ -130,10 +130,11 @@ def test_a_csv_without_a_header_loses_no_row(make_bundle, place):
     assert "3 events scored" in score(make_bundle(levels=None), data).stdout
 
 
-def test_lines_of_large_events_are_read(place):
-    x = np.random.default_rng(0).normal(size=(2, 20_000))
-    np.savetxt(place / "x.csv", x, "%.100e", delimiter=",")
-    source = sources.open_source(place / "x.csv", sources.Wanted((20_000,), None, None))
+def test_lines_of_large_events_are_read(place, monkeypatch):
+    monkeypatch.setattr(tables, "_BLOCK", 1000)
+    x = np.random.default_rng(0).normal(size=(2, 100))
+    np.savetxt(place / "x.csv", x, "%.40e", delimiter=",")
+    source = sources.open_source(place / "x.csv", sources.Wanted((100,), None, None))
     ((events, context),) = source.batches(0, 2)
     assert np.array_equal(events, x) and context is None
 
@@ -404,7 +405,7 @@ def test_a_missing_value_names_column_and_row(make_bundle, place, kind):
     assert f"x.{kind} has no value in column 'c' of row 200" in message
 
 
-def tables(place: Path, kind: str) -> Iterator[tuple[pa.Table, list[str], str]]:
+def misfits(place: Path, kind: str) -> Iterator[tuple[pa.Table, list[str], str]]:
     rows = table(points(3))
     yield rows.select(["a", "b"]), [], "an event of this flow has 4 values, and there are 2 columns (a, b); choose with"
     yield rows, ["--columns", "a,b,c"], "there are 3 columns (a, b, c)"
@@ -418,7 +419,7 @@ def tables(place: Path, kind: str) -> Iterator[tuple[pa.Table, list[str], str]]:
 @pytest.mark.parametrize("case", range(6))
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_tables_that_do_not_fit(make_bundle, place, kind, case):
-    rows, options, message = list(tables(place, kind))[case]
+    rows, options, message = list(misfits(place, kind))[case]
     assert message in score(make_bundle(levels=None), write(place / f"x.{kind}", rows), *options, code=2).stderr
 
 
