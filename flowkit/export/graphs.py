@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flowkit.errors import ExportError
 from flowkit.export.bisection import first_deviation
-from flowkit.export.pieces import EXAMPLES, trace
+from flowkit.export.pieces import EXAMPLES, Piece, trace
 from flowkit.export.precision import Precision, in_precision
 from flowkit.export.program import Program, decode_program, encode_program
 from flowkit.export.stitching import Stitcher
@@ -41,11 +41,10 @@ class Graphs:
         if opset not in OPSETS:
             raise ExportError(f"opset {opset}: choose one from {OPSETS[0]} to {OPSETS[-1]}")
         self._precision = precision
-        _, (encode, decode) = self._programs(exact)
+        _, programs = self._programs(exact)
         x, latents = ([_example(s, any_size) for s in shapes] for shapes in ([exact.event_shape], exact.latent_shapes))
         context = _example_context(exact)
-        self.encoder = make_graph(encode, [*x, *context], opset, any_size)
-        self.decoder = make_graph(decode, [*latents, *context], opset, any_size)
+        self.encoder, self.decoder = make_graphs(programs, [[*x, *context], [*latents, *context]], opset, any_size)
 
     def first_deviation(self, exact: Flow, reference: Mapping[str, Tensor]) -> str | None:
         """Where a graph begins to deviate from an fp64 flow on these reference rows; None if no layer does."""
@@ -68,16 +67,32 @@ class Graphs:
         return exact_programs, own_programs
 
 
-def make_graph(
-    program: Program, inputs: Sequence[Tensor], opset: int = OPSET, any_size: bool = False
-) -> onnx.ModelProto:
-    """A checked graph of the standard domain, for batches, and if so wanted images, of any size.
+def make_graphs(
+    programs: Sequence[Program], inputs: Sequence[Sequence[Tensor]], opset: int = OPSET, any_size: bool = False
+) -> list[onnx.ModelProto]:
+    """Checked graphs of the standard domain, for batches, and if so wanted images, of any size.
 
-    ``inputs`` have EXAMPLES rows. Raises ExportError.
+    ``inputs`` are those of each program, of EXAMPLES rows. Raises ExportError.
     """
-    values = program.run(dict(zip(program.inputs, inputs, strict=True)))
+    both = list(zip(programs, inputs, strict=True))
+    values = [program.run(dict(zip(program.inputs, given, strict=True))) for program, given in both]
+    calls = [
+        (step, tuple(of_program[name] for name in step.inputs))
+        for program, of_program in zip(programs, values, strict=True)
+        for step in program.steps
+    ]
+    pieces = iter(trace(calls, opset, any_size))
+    return [
+        _stitched(program, of_program, [next(pieces) for _ in program.steps], opset, any_size)
+        for program, of_program in zip(programs, values, strict=True)
+    ]
+
+
+def _stitched(
+    program: Program, values: Mapping[str, Tensor], pieces: Sequence[Piece], opset: int, any_size: bool
+) -> onnx.ModelProto:
     stitcher = Stitcher(opset)
-    stitcher.stitch(program, trace(program, values, opset, any_size))
+    stitcher.stitch(program, pieces)
     ends = program.inputs, program.outputs
     given, results = ([_value_info(name, values[name], any_size) for name in names] for names in ends)
     graph = helper.make_graph(stitcher.nodes, "flow", given, results, list(stitcher.constants.values()))

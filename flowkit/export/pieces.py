@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from flowkit.errors import ExportError
-from flowkit.export.program import Call, Program, Step
+from flowkit.export.program import Call, Step
 from flowkit.flow.structure import structure
 from flowkit.flow.tracing import ADVICE
 
@@ -55,8 +55,8 @@ def tensors_of(call: Call) -> dict[str, Tensor]:
     return dict(chain(call.named_parameters(), call.named_buffers()))
 
 
-def trace(program: Program, examples: Mapping[str, Tensor], opset: int, any_size: bool) -> list[tuple[Step, Piece]]:
-    """The piece of each step. ``examples`` are the values of all names, of EXAMPLES rows.
+def trace(calls: Sequence[tuple[Step, tuple[Tensor, ...]]], opset: int, any_size: bool) -> list[Piece]:
+    """The piece of each step, which comes with its inputs, of EXAMPLES rows.
 
     Batch sizes are left open, and under ``any_size`` the heights and widths of images too.
 
@@ -64,12 +64,11 @@ def trace(program: Program, examples: Mapping[str, Tensor], opset: int, any_size
     """
     keys: list[Hashable] = []
     distinct: dict[Hashable, tuple[Step, _Example]] = {}
-    for step in program.steps:
-        values = tuple(examples[name] for name in step.inputs)
+    for step, values in calls:
         keys.append((structure(step.call), *((tuple(v.shape), v.dtype) for v in values)))
         distinct.setdefault(keys[-1], (step, _Example(step.call, values)))
     pieces = dict(zip(distinct, _trace_all(list(distinct.values()), opset, any_size), strict=True))
-    return [(step, pieces[key]) for step, key in zip(program.steps, keys, strict=True)]
+    return [pieces[key] for key in keys]
 
 
 def _trace_all(distinct: Sequence[tuple[Step, _Example]], opset: int, any_size: bool) -> list[Piece]:
@@ -106,8 +105,8 @@ def _trace(examples: Sequence[_Example], opset: int, any_size: bool) -> list[Pie
     inputs: list[str] = []
     dynamic: list[dict[int, Any] | None] = []
     for index, example in enumerate(examples):
-        args += [value.clone() for value in example.values]  # a tensor that two calls had would tie their batch sizes
-        args += example.tensors.values()
+        # Copies: torch takes a tensor that two calls have for a single input.
+        args += [tensor.detach().clone() for tensor in (*example.values, *example.tensors.values())]
         inputs += [f"{index}/{i}" for i in range(len(example.values))]
         inputs += [f"{index}/{name}" for name in example.tensors]
         # Each call has a batch size of its own: with a common one, a piece might read it off another's input.

@@ -49,6 +49,14 @@ class Program:
     steps: list[Step] = field(default_factory=list)
     sums: dict[str, list[str]] = field(default_factory=dict)
 
+    @classmethod
+    def of_method(cls, module: nn.Module, method: str, n_inputs: int, n_outputs: int) -> Program:
+        """A single step: what a method makes of tensors."""
+        program = cls([f"input_{i}" for i in range(n_inputs)], [f"output_{i}" for i in range(n_outputs)])
+        name, function = f"{type(module).__name__}.{method}", getattr(type(module), method)
+        program.add(name, module, function, program.inputs, *program.outputs)
+        return program
+
     def add(self, name: str, module: nn.Module, function: Any, inputs: Sequence[str | None], *outputs: str) -> None:
         given = tuple(i for i in inputs if i is not None)
         self.steps.append(Step(name, Call(module, function), given, outputs))

@@ -31,10 +31,10 @@ class Stitcher:
         self._values: dict[str, str] = {}  # of the program -> of the graph
         self._everywhere: dict[str, float] = {}  # values of the program that are one number, [batch]
 
-    def stitch(self, program: Program, pieces: Iterable[tuple[Step, Piece]]) -> None:
+    def stitch(self, program: Program, pieces: Iterable[Piece]) -> None:
         """All nodes of a program, whose outputs then have the names that the program gives them."""
         self._values = {name: name for name in program.inputs}
-        for index, (step, piece) in enumerate(pieces):
+        for index, (step, piece) in enumerate(zip(program.steps, pieces, strict=True)):
             self._add(f"{index}_{type(step.call.module).__name__}", step, piece)
         for name, terms in program.sums.items():
             self._sum(name, terms)

@@ -28,21 +28,19 @@ def onnx(subject: ModuleSubject) -> None:
     """
     import onnxruntime
 
-    from flowkit.export.graphs import make_graph
+    from flowkit.export.graphs import make_graphs
     from flowkit.export.program import Program
 
     module = _for_inference(subject.module())
     single = copy.deepcopy(module).float()
-    for index, call in enumerate(subject.calls(subject.module())):
-        names = [f"input_{i}" for i in range(len(call.inputs))]
-        outputs = [f"output_{i}" for i in range(len(call.returns))]
-        program = Program(names, outputs)
-        program.add(type(single).__name__, single, getattr(type(single), call.method), names, *outputs)
-        graph = make_graph(program, call.map(Tensor.float).inputs)
+    calls = [call.map(Tensor.float) for call in subject.calls(subject.module())]
+    programs = [Program.of_method(single, call.method, len(call.inputs), len(call.returns)) for call in calls]
+    graphs = make_graphs(programs, [call.inputs for call in calls])
+    for index, (program, graph) in enumerate(zip(programs, graphs, strict=True)):
         session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
         for n in (1, 2, 5):
             at = subject.calls(subject.module(), n)[index]
-            fed = {name: t.float().numpy() for name, t in zip(names, at.inputs, strict=True)}
+            fed = {name: t.float().numpy() for name, t in zip(program.inputs, at.inputs, strict=True)}
             given = [torch.from_numpy(array) for array in session.run(None, fed)]
             _compare(n, given, at.map(Tensor.float)(single), at.map(lambda t: t.float().double())(module))
 
