@@ -1,5 +1,6 @@
 """The page in a real browser, opened as a file: it does what flowkit_runtime does, and asks the network for nothing."""
 
+import base64
 import json
 import shutil
 from pathlib import Path
@@ -211,11 +212,28 @@ def test_a_picture_file_is_scored_as_the_runtime_scores_it(page, picture_file):
 
 @pictures
 def test_noise_keeps_a_level_in_its_cell(page):
-    almost = np.nextafter(1.0, 0.0)
+    almost = float(np.nextafter(1.0, 0.0))
     found = page.browser.evaluate(
-        f"Array.from(flowkit.model.dequantized(Float32Array.of(16, 3, 0), [{float(almost)!r}, 0.25, {float(almost)!r}]))"
+        f"Array.from(flowkit.model.dequantized(Float32Array.of(16, 3, 0), [{almost}, 0.25, {almost}]))"
     )
     assert found == [np.nextafter(np.float32(17), np.float32(0)), 3.25, np.nextafter(np.float32(1), np.float32(0))]
+
+
+@pictures
+def test_a_picture_may_be_dropped(page, picture_file):
+    path, event = picture_file
+    page.browser.click("#examples .thumb:nth-child(2) input")
+    text = base64.b64encode(path.read_bytes()).decode()
+    page.browser.evaluate(
+        f"""(() => {{
+            const bytes = Uint8Array.from(atob("{text}"), (character) => character.charCodeAt(0));
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([bytes], "dropped.png"));
+            document.body.dispatchEvent(new DragEvent("drop", {{dataTransfer, bubbles: true}}));
+        }})()"""
+    )
+    page.browser.settle()
+    assert np.array_equal(page.levels_of("#seen canvas")[0], event)
 
 
 @pictures
