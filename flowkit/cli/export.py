@@ -27,6 +27,9 @@ def export(
     shared_weights: Annotated[
         bool, typer.Option("--shared-weights", help="One file of weights for both graphs: half the size.")
     ] = False,
+    any_size: Annotated[
+        bool, typer.Option("--any-size", help="Leave the height and width of images open, if the flow can.")
+    ] = False,
     web: Annotated[
         bool, typer.Option("--web", help="Add a page that runs the flow in a browser: one file, no server.")
     ] = False,
@@ -53,7 +56,8 @@ def export(
     weights = read_results(run).weights
     output = output or Path("exports") / run.name
     x, context = take(held_out, slice(MOST_EVENTS))
-    options = Options(opset, precision, shared_weights, run.resolve().name if web else None)
+    title = run.resolve().name if web else None
+    options = Options(opset, precision, shared_weights, any_size, title)
     with Console(stderr=True).status("exporting and verifying …"):
         exported = write_bundle(flow, output, x, context, weights, overwrite, options)
     echo(table(exported.figures))

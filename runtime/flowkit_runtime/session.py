@@ -86,7 +86,7 @@ def _open(bundle: Bundle, name: str, inputs: Tensors, outputs: Tensors, provider
         version = onnxruntime.__version__
         raise BundleError(f"onnxruntime {version} cannot load {path} (a newer one may): {shortened(error)}") from error
     wanted = inputs, outputs
-    if found != wanted:
+    if not all(map(_fit, found, wanted)):
         maps, implies = (shortened(" to ".join(map(_describe, pair))) for pair in (found, wanted))
         raise BundleError(f"{path} maps {maps}, but the manifest implies {implies}: export the bundle again")
     return Graph(path, session, outputs)
@@ -94,6 +94,19 @@ def _open(bundle: Bundle, name: str, inputs: Tensors, outputs: Tensors, provider
 
 def _signature(nodes: Sequence[Any]) -> Tensors:
     return {node.name: (node.type, tuple(node.shape[1:])) for node in nodes}
+
+
+def _fit(found: Tensors, wanted: Tensors) -> bool:
+    """Whether a graph's tensors are these. Sizes that it leaves open, which are names, fit any."""
+    if found.keys() != wanted.keys():
+        return False
+    pairs = [(found[name], wanted[name]) for name in wanted]
+    return all(
+        kind == other
+        and len(shape) == len(sizes)
+        and all(isinstance(a, str) or a == b for a, b in zip(shape, sizes, strict=True))
+        for (kind, shape), (other, sizes) in pairs
+    )
 
 
 def _describe(tensors: Tensors) -> str:

@@ -8,16 +8,14 @@ from tests.web.opened import every, points, shown_as
 pytestmark = pytest.mark.slow
 
 
+DRAWN = """Array.from(document.querySelectorAll("#sampled > *"), (each) => each.toDataURL?.() ?? each.innerHTML)"""
+
+
 @every
 def test_another_seed_gives_other_samples(page):
-    before = page.browser.evaluate(
-        "document.getElementById('sampled').innerHTML + document.getElementById('seed').value"
-    )
+    before = page.browser.evaluate(DRAWN)
     page.browser.click("#another")
-    after = page.browser.evaluate(
-        "document.getElementById('sampled').innerHTML + document.getElementById('seed').value"
-    )
-    assert before != after
+    assert page.browser.evaluate(DRAWN) != before
 
 
 @points
