@@ -53,7 +53,7 @@ format: .venv/dev  ## Format the code and mend what the linter can
 	$(BIN)/ruff format
 
 web-runtime: .venv/dev  ## Get the pinned onnxruntime-web, which exported pages hold, again from npm
-	$(BIN)/python -m flowkit.export.web.vendored
+	$(BIN)/python -c "from flowkit.export.web import vendored; vendored.renew()"
 
 docs: .venv/dev  ## Write anew what is generated in docs/
 	$(BIN)/python docs/reference.py

@@ -1,9 +1,10 @@
-"""Tiny flows, exported once with their pages, and one browser."""
+"""Tiny flows, exported once with their pages, and browsers."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from flowkit.flow import Flow
 from flowkit.testing import perturb
 from tests.flow.specs import SPECS, VECTOR, batch
 from tests.web.chromium import FOUND, Chromium
+from tests.web.opened import Opened
 
 POINTS = {**copy.deepcopy(VECTOR), "event": {"shape": [2]}}
 COLOURS = {**copy.deepcopy(SPECS["image"]), "event": {"shape": [3, 4, 4], "levels": 256}}
@@ -51,9 +53,25 @@ def _trained_like(spec: dict[str, object]) -> Flow:
 
 
 @pytest.fixture(scope="session")
+def page(request: pytest.FixtureRequest, exported: dict[str, Path], pages_browser: Chromium) -> Opened:
+    """The page of the flow that the test names."""
+    return Opened(request.param, exported[request.param], pages_browser)
+
+
+@pytest.fixture(scope="session")
+def pages_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    with _browser(tmp_path_factory) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """A browser of the module's own, for pages that it makes itself."""
+    with _browser(tmp_path_factory) as browser:
+        yield browser
+
+
+def _browser(tmp_path_factory: pytest.TempPathFactory) -> AbstractContextManager[Chromium]:
     if FOUND is None:
         pytest.skip("no Chromium here: `apt-get install chromium`")
-    browser = Chromium(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
+    return closing(Chromium(tmp_path_factory.mktemp("profile")))

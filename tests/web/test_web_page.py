@@ -88,6 +88,11 @@ def test_it_allows_its_own_scripts_and_style_and_nothing_else(made):
         assert "src" not in attributes and attributes.get("href", "data:,") == "data:,", tag
 
 
+def test_no_script_asks_for_its_own_url(made):
+    """Of a file it is one that Firefox can't complete, and onnxruntime-web does so while it starts."""
+    assert not any("import.meta" in text for _, text in Elements(made).all("script"))
+
+
 def test_a_title_is_text(made):
     elements = Elements(made)
     assert [text for _, text in elements.all("title")] == [TITLE]

@@ -105,7 +105,8 @@ def _runtime() -> str:
     script = vendored.read(vendored.SCRIPT).decode("utf-8")
     script, exports = re.subn(r"export\{([^{}]*\bas default\b[^{}]*)\};.*\Z", _as_global, script, flags=re.DOTALL)
     assert exports == 1 and "</script" not in script
-    return script
+    # It would look beside itself for more of it, which the page holds; Firefox stumbles over the URL of a file.
+    return script.replace("import.meta.url", '"blob:page"')
 
 
 def _as_global(found: re.Match[str]) -> str:

@@ -1,6 +1,6 @@
 """onnxruntime-web, of which a compressed copy lies in vendor/.
 
-``python -m flowkit.export.web.vendored`` (`make web-runtime`) gets VERSION again from npm. To move to another version,
+``make web-runtime`` gets VERSION again from npm. To move to another version,
 change VERSION, run it, and put the digests that it names into SHA256 once the tests pass in a browser.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import lzma
 import subprocess
-import sys
 import tarfile
 import tempfile
 from pathlib import Path
@@ -69,10 +68,3 @@ def _member(package: tarfile.TarFile, name: str) -> bytes:
 def _difference(name: str, data: bytes) -> str | None:
     digest = hashlib.sha256(data).hexdigest()
     return None if digest == SHA256[name] else f"{name} has SHA-256 {digest}, not {SHA256[name]}"
-
-
-if __name__ == "__main__":
-    try:
-        renew()
-    except ExportError as error:
-        sys.exit(str(error))

@@ -45,7 +45,7 @@ start().then(
   () => (document.body.dataset.state = "ready"),
   (error) => {
     document.body.dataset.state = "failed";
-    $("state").textContent = `This page can't start here: ${error.message} A browser of 2023 or later should do.`;
+    $("state").textContent = `This page can't start here: ${error.message}. A browser of 2024 or later should do.`;
     throw error;
   },
 );

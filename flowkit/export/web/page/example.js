@@ -48,21 +48,20 @@ function ownPicture(about, chosen) {
   };
   async function read() {
     const [black, white] = shades(about);
-    const found = (await readPicture(file, about.event.shape)).map((shade) => {
+    return (await readPicture(file, about.event.shape)).map((shade) => {
       const value = black + ($("inverted").checked ? 1 - shade : shade) * (white - black);
       return about.event.levels ? Math.round(value) : value;
     });
-    return found;
   }
   $("file").addEventListener("change", () => take($("file").files));
   $("inverted").addEventListener("change", () => file && chosen(read));
-  const zone = $("own-picture");
-  for (const kind of ["dragover", "drop"]) {
-    document.addEventListener(kind, (event) => event.preventDefault()); // else the browser leaves for the file
-    zone.addEventListener(kind, () => zone.classList.toggle("over", kind === "dragover"));
+  for (const kind of ["dragover", "dragleave", "drop"]) {
+    document.addEventListener(kind, (drag) => {
+      drag.preventDefault(); // else the browser leaves for the file
+      $("own-picture").classList.toggle("over", kind === "dragover");
+      if (kind === "drop") take(drag.dataTransfer.files);
+    });
   }
-  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
-  zone.addEventListener("drop", (event) => take(event.dataTransfer.files));
   return () => {};
 }
 
