@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow fuzz peers bench coverage check format docs clean
+.PHONY: help env demo test test-slow fuzz peers bench coverage check format docs web-runtime clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ check: .venv/dev  ## Lint, formatting, types, layers
 format: .venv/dev  ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+web-runtime: .venv/dev  ## Get the pinned onnxruntime-web, which exported pages hold, again from npm
+	$(BIN)/python -m flowkit.export.web.vendored
 
 docs: .venv/dev  ## Write anew what is generated in docs/
 	$(BIN)/python docs/reference.py

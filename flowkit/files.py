@@ -8,26 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A new, empty file of the same suffix to write to; it takes the place of ``path`` if nothing is raised.
-
-    Links are not followed: where ``path`` is one, it is the link that is replaced. An OSError names ``path``.
-    """
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)  # of a process that was killed; or a link that somebody laid there
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        try:
-            yield temporary
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        error.filename, error.filename2 = os.fspath(path), None
-        raise
+from flowkit_runtime.replacing import replacing as replacing
 
 
 @contextmanager

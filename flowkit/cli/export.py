@@ -27,6 +27,12 @@ def export(
     shared_weights: Annotated[
         bool, typer.Option("--shared-weights", help="One file of weights for both graphs: half the size.")
     ] = False,
+    any_size: Annotated[
+        bool, typer.Option("--any-size", help="Leave the height and width of images open, if the flow can.")
+    ] = False,
+    web: Annotated[
+        bool, typer.Option("--web", help="Add a page that runs the flow in a browser: one file, no server.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
 ) -> None:
     """Write a trained flow as ONNX graphs, both directions, verified in onnxruntime before they are handed out.
@@ -38,6 +44,7 @@ def export(
     from flowkit.allocator import keep_freed_memory
     from flowkit.export import Options
     from flowkit.export import export as write_bundle
+    from flowkit.export.web import PAGE
     from flowkit.flow import Flow
     from flowkit.train import load_data, read_results
     from flowkit.train.batches import take
@@ -49,13 +56,16 @@ def export(
     weights = read_results(run).weights
     output = output or Path("exports") / run.name
     x, context = take(held_out, slice(MOST_EVENTS))
-    options = Options(opset, precision, shared_weights)
+    title = run.resolve().name if web else None
+    options = Options(opset, precision, shared_weights, any_size, title)
     with Console(stderr=True).status("exporting and verifying …"):
         exported = write_bundle(flow, output, x, context, weights, overwrite, options)
     echo(table(exported.figures))
     for line in _summary(exported.manifest, flow.unit):
         echo(line)
     echo(f"{output}: encode.onnx and decode.onnx, verified")
+    if web:
+        echo(f"{output / PAGE}: open it in a browser, or send it to somebody")
 
 
 def _summary(manifest: dict[str, Any], unit: str) -> Iterator[str]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from flowkit import __version__
 from flowkit.cli.diff import diff
@@ -19,39 +17,26 @@ from flowkit.cli.new import new
 from flowkit.cli.plugins import plugins
 from flowkit.cli.sample import sample
 from flowkit.cli.schema import schema
-from flowkit.cli.score import score
 from flowkit.cli.show import show
 from flowkit.cli.terminal import echo, show_warnings_plainly
 from flowkit.cli.train import train
 from flowkit.cli.validate import validate
-from flowkit.cli.verify import verify
 from flowkit.errors import FlowkitError
+from flowkit_runtime.cli import frame
+from flowkit_runtime.cli.score import score
+from flowkit_runtime.cli.verify import verify
 
 
-class Commands(TyperGroup):
+class Commands(frame.Commands):
     """Ends a command that fails on purpose with the message and its exit code, without a traceback."""
 
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except Exception as error:
-            message = _message(error)
-            if message is None:
-                raise
-            echo(message, err=True)
-            raise typer.Exit(getattr(error, "exit_code", 2)) from error
+    def message(self, error: Exception) -> str | None:
+        """As of the runtime's commands; besides flowkit's own errors, and a plugin's code."""
+        if isinstance(error, FlowkitError):
+            return str(error)
+        from flowkit.plugin.blame import blame
 
-
-def _message(error: Exception) -> str | None:
-    """What to print of an error raised on purpose, or that comes from outside: no disk, no right, a plugin's code."""
-    runtime = sys.modules.get("flowkit_runtime.errors")  # whoever raised one of its errors has imported it
-    if isinstance(error, FlowkitError) or (runtime is not None and isinstance(error, runtime.FlowRuntimeError)):
-        return str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{os.fsdecode(error.filename)}: {error.strerror or error}"
-    from flowkit.plugin.blame import blame
-
-    return blame(error)
+        return super().message(error) or blame(error)
 
 
 def _print_version(wanted: bool) -> None:
@@ -145,8 +130,8 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(sample)
 app.command()(export)
-app.command()(verify)
-app.command()(score)
+frame.register(app, "flowkit", verify)
+frame.register(app, "flowkit", score)
 
 
 def main() -> None:

@@ -21,9 +21,11 @@ from torch import Tensor
 
 import flowkit_runtime
 from flowkit.errors import ExportError
-from flowkit.export.graphs import OPSET, Graphs
+from flowkit.export.graphs import OPSET, OTHER_SIZE, Graphs
 from flowkit.export.precision import Precision
 from flowkit.export.reference import reference
+from flowkit.export.sizes import resized, smallest_steps
+from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.weights import share_weights
 from flowkit.flow import Flow
 from flowkit.flow.lock import LOCK
@@ -51,11 +53,15 @@ class Options:
         opset: the version of the ONNX operators, 18 to 24.
         precision: of the couplings' networks.
         shared_weights: put the weights that both graphs have into one file beside them.
+        any_size: leave the height and width of images open.
+        page: title of a page that runs the flow in a browser, and shows held-out events; None for no page.
     """
 
     opset: int = OPSET
     precision: Precision = "float32"
     shared_weights: bool = False
+    any_size: bool = False
+    page: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,9 @@ def export(
     the flow. The directory appears only when all is verified. Raises ExportError, and flowkit_runtime's
     VerificationError if a graph deviates.
     """
-    directory = Path(directory)
+    directory, options = Path(directory), options or Options()
+    if options.page is not None:
+        check_page(options.precision, x is not None)
     if directory.exists() and not (overwrite and (directory / MANIFEST).is_file()):
         hint = "pass --overwrite to replace it" if (directory / MANIFEST).is_file() else "choose another"
         raise ExportError(f"{directory} exists: {hint}")
@@ -90,7 +98,7 @@ def export(
     part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
         part.chmod(0o755)
-        exported = _fill(part, flow, x, context, weights, options or Options())
+        exported = _fill(part, flow, x, context, weights, options)
         _put(part, directory)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -100,20 +108,53 @@ def export(
 
 def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weights: str, options: Options) -> Exported:
     exact = copy.deepcopy(flow).cpu().double().eval()
-    graphs = Graphs(exact, options.opset, options.precision)
-    answers, own = reference(exact, x, context, options.precision)
+    other = resized(exact) if options.any_size else None
+    graphs = Graphs(exact, options.opset, options.precision, options.any_size)
     manifest = _describe(exact, weights, options)
     _write_graphs(part, graphs, options, manifest)
-    _write_npz(part / REFERENCE, answers)
     (part / SPEC).write_text(to_yaml(canonical(flow.to_spec())), encoding="utf-8")
     (part / LOCK).write_text(_json(lock(flow.to_spec())), encoding="utf-8")
-    manifest |= {"files": {path.name: _sha256(path) for path in sorted(part.iterdir())}, "torch_errors": own}
-    _write_json(part / MANIFEST, manifest)
-    figures = _verify(part, graphs, answers)
-    manifest["verification"] = [asdict(figure) for figure in figures]
+    answers, own = reference(exact, x, context, options.precision)
+    figures = _verified(part, graphs, exact, manifest, answers, own)
+    if other is not None:
+        _verify_resized(part, graphs, manifest, other, x, context)
     manifest |= _measure(part, answers, x, context, options)
+    if options.page is not None:
+        write_page(part, manifest, options.page)
+        manifest["files"][PAGE] = _sha256(part / PAGE)
     _write_json(part / MANIFEST, manifest)
     return Exported(figures, manifest)
+
+
+def _verified(
+    part: Path, graphs: Graphs, exact: Flow, manifest: dict[str, Any], answers: Arrays, own: verification.Errors
+) -> list[verification.Figure]:
+    """Complete the bundle, and verify it. A VerificationError names the layer where a graph begins to deviate."""
+    _write_npz(part / REFERENCE, answers)
+    files = [path for path in sorted(part.iterdir()) if path.name != MANIFEST]
+    manifest |= {"files": {path.name: _sha256(path) for path in files}, "torch_errors": own}
+    _write_json(part / MANIFEST, manifest)
+    figures = verification.measure(part)
+    if not all(figure.passed for figure in figures):
+        where = graphs.first_deviation(exact, {name: torch.from_numpy(array) for name, array in answers.items()})
+        raise VerificationError(
+            f"onnxruntime deviates from the flow in fp64:\n{verification.table(figures)}\n"
+            f"{where or 'no layer deviates by itself: small errors add up'}"
+        )
+    manifest["verification"] = [asdict(figure) for figure in figures]
+    return figures
+
+
+def _verify_resized(
+    part: Path, graphs: Graphs, manifest: dict[str, Any], other: Flow, x: Tensor | None, context: Tensor | None
+) -> None:
+    """The same graphs, as a bundle of their own, against the flow that is built for another size."""
+    events = None if x is None else x.repeat(1, 1, *OTHER_SIZE)
+    with tempfile.TemporaryDirectory(prefix=f"{part.name}.", dir=part.parent) as directory:
+        shutil.copytree(part, directory, dirs_exist_ok=True)
+        sizes = {"event": manifest["event"] | {"shape": other.event_shape}, "latents": other.latent_shapes}
+        answers, own = reference(other, events, context, manifest["precision"])
+        _verified(Path(directory), graphs, other, manifest | sizes, answers, own)
 
 
 def _describe(exact: Flow, weights: str, options: Options) -> dict[str, Any]:
@@ -131,6 +172,7 @@ def _describe(exact: Flow, weights: str, options: Options) -> dict[str, Any]:
         "opset": options.opset,
         "precision": options.precision,
         "weights_file": WEIGHTS_FILE if options.shared_weights else None,
+        "sizes_are_multiples_of": smallest_steps(exact) if options.any_size else None,
     }
 
 
@@ -144,18 +186,6 @@ def _write_graphs(part: Path, graphs: Graphs, options: Options, manifest: dict[s
         share_weights(models, part / WEIGHTS_FILE)
     for name, model in zip((ENCODER, DECODER), models, strict=True):
         (part / name).write_bytes(model.SerializeToString(deterministic=True))
-
-
-def _verify(part: Path, graphs: Graphs, answers: Arrays) -> list[verification.Figure]:
-    """The figures. A VerificationError has them, and the layer where a graph begins to deviate."""
-    figures = verification.measure(part)
-    if not all(figure.passed for figure in figures):
-        where = graphs.first_deviation({name: torch.from_numpy(array) for name, array in answers.items()})
-        raise VerificationError(
-            f"onnxruntime deviates from the flow in fp64:\n{verification.table(figures)}\n"
-            f"{where or 'no layer deviates by itself: small errors add up'}"
-        )
-    return figures
 
 
 def _measure(part: Path, answers: Arrays, x: Tensor | None, context: Tensor | None, options: Options) -> dict[str, Any]:

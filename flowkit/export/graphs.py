@@ -17,11 +17,14 @@ from flowkit.export.precision import Precision, in_precision
 from flowkit.export.program import Program, decode_program, encode_program
 from flowkit.export.stitching import Stitcher
 from flowkit.flow import Flow
+from flowkit.plugin.config import Shape
 from flowkit_runtime.bundle import DECODER, ENCODER
 
 OPSETS = range(18, 25)
 """The versions of the ONNX operators that torch exports right: 17 and 27 give invalid graphs."""
 OPSET = 20
+OTHER_SIZE = (2, 3)
+"""Times the height and width of the data: another size, of which graphs for any size are made and verified."""
 _IR_VERSION = 10
 """What onnxruntime reads since 1.18."""
 
@@ -32,35 +35,51 @@ class Graphs:
     Raises ExportError naming the layer and what can't be exported of it.
     """
 
-    def __init__(self, exact: Flow, opset: int = OPSET, precision: Precision = "float32") -> None:
+    def __init__(
+        self, exact: Flow, opset: int = OPSET, precision: Precision = "float32", any_size: bool = False
+    ) -> None:
         if opset not in OPSETS:
             raise ExportError(f"opset {opset}: choose one from {OPSETS[0]} to {OPSETS[-1]}")
-        names, frozen = exact.frozen_names(), exact.freeze()
-        own = in_precision(copy.deepcopy(frozen).float(), precision)
-        self._encode = encode_program(frozen, names), encode_program(own, names)
-        self._decode = decode_program(frozen, names), decode_program(own, names)
-        context = _example_context(own)
-        latents = [torch.zeros(EXAMPLES, *shape) for shape in own.latent_shapes]
-        self.encoder = make_graph(self._encode[1], [torch.zeros(EXAMPLES, *own.event_shape), *context], opset)
-        self.decoder = make_graph(self._decode[1], [*latents, *context], opset)
+        self._precision = precision
+        _, (encode, decode) = self._programs(exact)
+        x, latents = ([_example(s, any_size) for s in shapes] for shapes in ([exact.event_shape], exact.latent_shapes))
+        context = _example_context(exact)
+        self.encoder = make_graph(encode, [*x, *context], opset, any_size)
+        self.decoder = make_graph(decode, [*latents, *context], opset, any_size)
 
-    def first_deviation(self, reference: Mapping[str, Tensor]) -> str | None:
-        """Where a graph begins to deviate from the fp64 flow on these reference rows; None if no layer does."""
+    def first_deviation(self, exact: Flow, reference: Mapping[str, Tensor]) -> str | None:
+        """Where a graph begins to deviate from an fp64 flow on these reference rows; None if no layer does."""
         rows = reference["finite"] == 1
-        graphs = (ENCODER, self.encoder, self._encode), (DECODER, self.decoder, self._decode)
-        for file, graph, (exact, own) in graphs:
-            feed = {name: reference[name][rows] for name in exact.inputs}
-            if where := first_deviation(graph, exact, own, feed):
+        (encode, decode), (own_encode, own_decode) = self._programs(exact)
+        graphs = (ENCODER, self.encoder, encode, own_encode), (DECODER, self.decoder, decode, own_decode)
+        for file, graph, program, own in graphs:
+            feed = {name: reference[name][rows] for name in program.inputs}
+            if where := first_deviation(graph, program, own, feed):
                 return f"{file} begins to deviate in {where}"
         return None
 
+    def _programs(self, exact: Flow) -> tuple[tuple[Program, Program], tuple[Program, Program]]:
+        """Encoder and decoder, of the flow as it is and in the graphs' precision."""
+        names, frozen = exact.frozen_names(), exact.freeze()
+        own = in_precision(copy.deepcopy(frozen).float(), self._precision)
+        exact_programs, own_programs = (
+            (encode_program(flow, names), decode_program(flow, names)) for flow in (frozen, own)
+        )
+        return exact_programs, own_programs
 
-def make_graph(program: Program, inputs: Sequence[Tensor], opset: int = OPSET) -> onnx.ModelProto:
-    """A checked graph of the standard domain, its batch size open. ``inputs`` have EXAMPLES rows. Or ExportError."""
+
+def make_graph(
+    program: Program, inputs: Sequence[Tensor], opset: int = OPSET, any_size: bool = False
+) -> onnx.ModelProto:
+    """A checked graph of the standard domain, for batches, and if so wanted images, of any size.
+
+    ``inputs`` have EXAMPLES rows. Raises ExportError.
+    """
     values = program.run(dict(zip(program.inputs, inputs, strict=True)))
     stitcher = Stitcher(opset)
-    stitcher.stitch(program, trace(program, values, opset))
-    given, results = ([_open(name, values[name]) for name in names] for names in (program.inputs, program.outputs))
+    stitcher.stitch(program, trace(program, values, opset, any_size))
+    ends = program.inputs, program.outputs
+    given, results = ([_value_info(name, values[name], any_size) for name in names] for names in ends)
     graph = helper.make_graph(stitcher.nodes, "flow", given, results, list(stitcher.constants.values()))
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=_IR_VERSION, producer_name="flowkit"
@@ -77,6 +96,15 @@ def _example_context(flow: Flow) -> list[Tensor]:
     return [torch.zeros(EXAMPLES, *(flow.context.shape or ()))]
 
 
-def _open(name: str, example: Tensor) -> onnx.ValueInfoProto:
+def _example(shape: Shape, any_size: bool) -> Tensor:
+    """An event, or one of another size than the flow was trained on."""
+    sizes = [size * factor for size, factor in zip(shape[1:], OTHER_SIZE, strict=False)] if any_size else shape[1:]
+    return torch.zeros(EXAMPLES, shape[0], *sizes)
+
+
+def _value_info(name: str, example: Tensor, any_size: bool) -> onnx.ValueInfoProto:
     kind = onnx.TensorProto.FLOAT if example.is_floating_point() else onnx.TensorProto.INT64
-    return helper.make_tensor_value_info(name, kind, ["batch", *example.shape[1:]])
+    sizes: list[int | str] = ["batch", *example.shape[1:]]
+    if any_size and example.dim() == 4:
+        sizes[2:] = [f"{name}_height", f"{name}_width"]
+    return helper.make_tensor_value_info(name, kind, sizes)

@@ -55,8 +55,10 @@ def tensors_of(call: Call) -> dict[str, Tensor]:
     return dict(chain(call.named_parameters(), call.named_buffers()))
 
 
-def trace(program: Program, examples: Mapping[str, Tensor], opset: int) -> list[tuple[Step, Piece]]:
+def trace(program: Program, examples: Mapping[str, Tensor], opset: int, any_size: bool) -> list[tuple[Step, Piece]]:
     """The piece of each step. ``examples`` are the values of all names, of EXAMPLES rows.
+
+    Batch sizes are left open, and under ``any_size`` the heights and widths of images too.
 
     Raises ExportError, which names the step that torch can't export, and what it says of it.
     """
@@ -66,18 +68,18 @@ def trace(program: Program, examples: Mapping[str, Tensor], opset: int) -> list[
         values = tuple(examples[name] for name in step.inputs)
         keys.append((structure(step.call), *((tuple(v.shape), v.dtype) for v in values)))
         distinct.setdefault(keys[-1], (step, _Example(step.call, values)))
-    pieces = dict(zip(distinct, _trace_all(list(distinct.values()), opset), strict=True))
+    pieces = dict(zip(distinct, _trace_all(list(distinct.values()), opset, any_size), strict=True))
     return [(step, pieces[key]) for step, key in zip(program.steps, keys, strict=True)]
 
 
-def _trace_all(distinct: Sequence[tuple[Step, _Example]], opset: int) -> list[Piece]:
+def _trace_all(distinct: Sequence[tuple[Step, _Example]], opset: int, any_size: bool) -> list[Piece]:
     examples = [example for _, example in distinct]
     try:
-        return _trace(examples, opset)
+        return _trace(examples, opset, any_size)
     except ExportError as error:
         for step, example in distinct:
             try:
-                _trace([example], opset)
+                _trace([example], opset, any_size)
             except ExportError as reason:
                 raise ExportError(f"{step.name} can't be exported to ONNX: {reason}") from error
         raise
@@ -99,7 +101,7 @@ class _Together(nn.Module):
         return tuple(results)
 
 
-def _trace(examples: Sequence[_Example], opset: int) -> list[Piece]:
+def _trace(examples: Sequence[_Example], opset: int, any_size: bool) -> list[Piece]:
     args: list[Tensor] = []
     inputs: list[str] = []
     dynamic: list[dict[int, Any] | None] = []
@@ -109,9 +111,16 @@ def _trace(examples: Sequence[_Example], opset: int) -> list[Piece]:
         inputs += [f"{index}/{i}" for i in range(len(example.values))]
         inputs += [f"{index}/{name}" for name in example.tensors]
         # Each call has a batch size of its own: with a common one, a piece might read it off another's input.
-        dynamic += [{0: torch.export.Dim(f"batch_{index}")}] * len(example.values) + [None] * len(example.tensors)
+        batch = torch.export.Dim(f"batch_{index}")
+        sizes = [dict.fromkeys(_open_sizes(value, any_size), torch.export.Dim.AUTO) for value in example.values]
+        dynamic += [{0: batch, **size} for size in sizes] + [None] * len(example.tensors)
     model = _export(_Together(examples), tuple(args), inputs, tuple(dynamic), opset)
-    return list(_apart(model, examples))
+    return list(_apart(model, examples, any_size))
+
+
+def _open_sizes(value: Tensor, any_size: bool) -> tuple[int, ...]:
+    """The dimensions of an image's height and width, if they are left open."""
+    return (2, 3) if any_size and value.dim() == 4 else ()
 
 
 def _export(
@@ -133,16 +142,16 @@ def _export(
     return model
 
 
-def _apart(model: onnx.ModelProto, examples: Sequence[_Example]) -> Iterator[Piece]:
+def _apart(model: onnx.ModelProto, examples: Sequence[_Example], any_size: bool) -> Iterator[Piece]:
     """The piece of each call: the nodes that its results come from, and their constants."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     outputs = iter(model.graph.output)
     for index, example in enumerate(examples):
         with torch.no_grad():
-            values = [next(outputs) for _ in example.call(*example.values)]
-        if not all(map(_is_open, values)):
-            raise ExportError(f"it gives {EXAMPLES} rows whatever the size of the batch ({ADVICE})")
-        results = [value.name for value in values]
+            values = [(next(outputs), result) for result in example.call(*example.values)]
+        for value, result in values:
+            _check_open(value, (0, *_open_sizes(result, any_size)))
+        results = [value.name for value, _ in values]
         needed, nodes = set(results), []
         for node in reversed(model.graph.node):
             if needed & set(node.output):
@@ -153,10 +162,12 @@ def _apart(model: onnx.ModelProto, examples: Sequence[_Example]) -> Iterator[Pie
         yield Piece(nodes[::-1], {n: t for n, t in constants.items() if n in needed}, inputs, tensors, results)
 
 
-def _is_open(value: onnx.ValueInfoProto) -> bool:
-    """Whether the batch size was left open."""
-    sizes = value.type.tensor_type.shape.dim
-    return bool(sizes) and not sizes[0].HasField("dim_value")
+def _check_open(value: onnx.ValueInfoProto, dimensions: Sequence[int]) -> None:
+    """Raises ExportError if one of these sizes is the example's, whatever the input's."""
+    sizes = [size.dim_value for size in value.type.tensor_type.shape.dim] or [EXAMPLES]  # 0 where it was left open
+    fixed = {"batch" if dimension == 0 else "image": sizes[dimension] for dimension in dimensions if sizes[dimension]}
+    for of, size in fixed.items():
+        raise ExportError(f"it gives a size of {size} whatever the size of the {of} ({ADVICE})")
 
 
 def _first_cause(error: BaseException) -> str:

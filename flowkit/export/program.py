@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from flowkit.errors import ExportError
 from flowkit.flow import Bijector, Flow, conditioning
 
 LOG_PROB = "log_prob"
@@ -54,10 +55,13 @@ class Program:
 
     @torch.no_grad()
     def run(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """All values, by torch."""
+        """All values, by torch. Raises ExportError naming the step that fails."""
         values = dict(feed)
         for step in self.steps:
-            results = step.call(*(values[name] for name in step.inputs))
+            try:
+                results = step.call(*(values[name] for name in step.inputs))
+            except RuntimeError as error:
+                raise ExportError(f"{step.name} fails: {error}") from error
             values.update(zip(step.outputs, results, strict=True))
         return values | {name: torch.stack([values[t] for t in terms]).sum(0) for name, terms in self.sums.items()}
 

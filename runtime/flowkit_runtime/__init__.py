@@ -5,7 +5,22 @@
 >>> model.sample(16, seed=0)
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from flowkit_runtime.errors import BundleError, FlowRuntimeError, InputError, VerificationError
-from flowkit_runtime.model import Model, load
+
+if TYPE_CHECKING:
+    from flowkit_runtime.model import Model as Model
+    from flowkit_runtime.model import load as load
 
 __all__ = ["BundleError", "FlowRuntimeError", "InputError", "Model", "VerificationError", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """`Model` and `load` bring numpy; they are imported when first asked for, so that `--help` answers at once."""
+    if name in {"Model", "load"}:
+        return getattr(import_module("flowkit_runtime.model"), name)
+    raise AttributeError(f"module 'flowkit_runtime' has no attribute {name!r}")

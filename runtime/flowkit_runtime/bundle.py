@@ -2,12 +2,14 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path, PureWindowsPath
 from typing import Any, NoReturn
 
-from flowkit_runtime.errors import BundleError, shortened
+from flowkit_runtime.errors import BundleError, InputError, shortened
 from flowkit_runtime.files import open_file, read_json, stays_inside
 
 MANIFEST = "manifest.json"
@@ -44,6 +46,21 @@ class Context:
 
 
 @dataclass(frozen=True)
+class Threshold:
+    """Above which score an event is called anomalous.
+
+    Attributes:
+        score: in the units of `Model.score`; lower is likelier.
+        quantile: the share of held-out events whose score is at most this.
+        events: how many held-out events there were.
+    """
+
+    score: float
+    quantile: float
+    events: int
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A checked bundle.
 
@@ -56,6 +73,8 @@ class Bundle:
         latent_shapes: shape of each latent of one event, in the order z_1, z_2, ...
         base: name of the base distribution.
         weights_file: name of the file beside the graphs that holds weights of both; None where they hold their own.
+        steps: what heights and widths are multiples of, where the graphs take images of any size; else None.
+        threshold: of anomalies, None where none was calibrated.
     """
 
     directory: Path
@@ -66,6 +85,8 @@ class Bundle:
     latent_shapes: tuple[tuple[int, ...], ...]
     base: str
     weights_file: str | None
+    steps: tuple[int, ...] | None
+    threshold: Threshold | None
 
     @property
     def latent_names(self) -> list[str]:
@@ -89,6 +110,28 @@ def read_bundle(directory: str | PathLike[str]) -> Bundle:
     for name, digest in manifest["files"].items():
         _check_file(root, name, digest)
     return bundle
+
+
+def resized(bundle: Bundle, size: Sequence[int]) -> Bundle:
+    """The bundle for images of another height and width.
+
+    Raises:
+        InputError: its graphs are of one size, or not of this one.
+    """
+    if bundle.steps is None:
+        raise InputError(
+            f"{bundle.directory} has graphs for events of shape {list(bundle.event_shape)} alone: leave size out, or "
+            "export the run again with --any-size"
+        )
+    fits = len(size) == 2 and all(n > 0 and n % step == 0 for n, step in zip(size, bundle.steps, strict=True))
+    if not fits or math.prod(size) * bundle.event_shape[0] > MAX_SIZE:
+        raise InputError(f"size must be a height and a width, multiples of {list(bundle.steps)}, got {size!r}")
+    before = bundle.event_shape[1:]
+    event, *latents = (
+        (c, *(n * part // whole for n, part, whole in zip(size, sizes, before, strict=True)))
+        for c, *sizes in (bundle.event_shape, *bundle.latent_shapes)
+    )
+    return replace(bundle, event_shape=event, latent_shapes=tuple(latents))
 
 
 def _read_manifest(root: Path) -> dict[str, Any]:
@@ -138,6 +181,8 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
             latent_shapes=tuple(_shape("latents", shape) for shape in manifest["latents"]),
             base=str(manifest["base"]),
             weights_file=_weights_file(manifest),
+            steps=_steps(manifest),
+            threshold=_threshold(manifest.get("threshold")),
         )
     except KeyError as error:
         _malformed(root, f"it lacks the field {error}")
@@ -156,10 +201,32 @@ def _weights_file(manifest: dict[str, Any]) -> str | None:
     return name
 
 
+def _steps(manifest: dict[str, Any]) -> tuple[int, ...] | None:
+    value = manifest.get("sizes_are_multiples_of")
+    steps = None if value is None else _shape("sizes_are_multiples_of", value)
+    if steps is not None and (len(steps) != 2 or len(manifest["event"]["shape"]) != 3):
+        raise TypeError("sizes_are_multiples_of is not of images")
+    return steps
+
+
 def _context(value: dict[str, Any]) -> Context:
     if "classes" in value:
         return Context(shape=(), classes=_whole("context.classes", value["classes"], 1, MAX_LEVELS))
     return Context(shape=_shape("context.shape", value["shape"]), classes=None)
+
+
+def _threshold(value: Any) -> Threshold | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise TypeError(f"threshold is {shortened(repr(value))}, not an object")
+    for field in ("score", "quantile"):
+        if type(value[field]) not in (int, float) or not abs(value[field]) <= sys.float_info.max:
+            raise TypeError(f"threshold.{field} holds {shortened(repr(value[field]))}, not a number")
+    if not 0 <= value["quantile"] <= 1:
+        raise TypeError(f"threshold.quantile is {value['quantile']}, not from 0 to 1")
+    events = _whole("threshold.events", value["events"], 1, sys.maxsize)
+    return Threshold(float(value["score"]), float(value["quantile"]), events)
 
 
 def _shape(field: str, value: Any) -> tuple[int, ...]:

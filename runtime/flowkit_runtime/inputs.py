@@ -60,8 +60,11 @@ def grid(name: str, rows: Array, start: int, levels: int) -> NDArray[np.float64]
     return values
 
 
-def context_rows(value: ArrayLike | None, spec: Context | None, n: int) -> Array | None:
-    """`value`, n rows or one for all, as int64 [n] (classes) or float32 [n, *shape]; None without a spec."""
+def context_rows(value: ArrayLike | None, spec: Context | None, n: int, start: int) -> Array | None:
+    """`value`, n rows or one for all, as int64 [n] (classes) or float32 [n, *shape]; None without a spec.
+
+    `start` is the number of the first row, for the message.
+    """
     if spec is None:
         if value is not None:
             raise InputError("this model takes no context; leave it out")
@@ -75,13 +78,14 @@ def context_rows(value: ArrayLike | None, spec: Context | None, n: int) -> Array
     if array.shape not in ((n, *spec.shape), (1, *spec.shape)):
         shapes = f"{[n, *spec.shape]} (one per row) or {[*spec.shape]} (one for all)"
         raise InputError(f"context must have shape {shapes}, got {list(array.shape)}")
-    rows = finite("context", array, 0) if spec.classes is None else _classes(array, spec.classes)
+    start = start if len(array) == n else 0
+    rows = finite("context", array, start) if spec.classes is None else _classes(array, spec.classes, start)
     return np.broadcast_to(rows, (n, *spec.shape))
 
 
-def chunks(n: int, batch_size: int) -> Iterator[slice]:
-    """Consecutive slices of at most `batch_size` rows that cover range(n)."""
-    for start in range(0, n, batch_size):
+def chunks(n: int, batch_size: int, first: int = 0) -> Iterator[slice]:
+    """Consecutive slices of at most `batch_size` rows that cover range(first, n)."""
+    for start in range(first, n, batch_size):
         yield slice(start, min(start + batch_size, n))
 
 
@@ -95,13 +99,13 @@ def _real(name: str, value: ArrayLike) -> Array:
     return array
 
 
-def _classes(array: Array, classes: int) -> NDArray[np.int64]:
+def _classes(array: Array, classes: int, start: int) -> NDArray[np.int64]:
     if array.dtype.kind not in "iu":
         raise InputError(f"context must hold integer class indices, got dtype {array.dtype}")
     bad = (array < 0) | (array >= classes)
     if bad.any():
         wanted = f"classes from 0 to {classes - 1}"
-        raise InputError(f"context must hold {wanted}; {_first('context', array, bad, 0)}")
+        raise InputError(f"context must hold {wanted}; {_first('context', array, bad, start)}")
     return array.astype(np.int64)
 
 

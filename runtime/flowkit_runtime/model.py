@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flowkit_runtime.bundle import Bundle, read_bundle
+from flowkit_runtime.bundle import Bundle, read_bundle, resized
 from flowkit_runtime.errors import BundleError, InputError, shortened
 from flowkit_runtime.inputs import Array, batch, chunks, context_rows, finite, grid, integer, is_integral
+from flowkit_runtime.interpolation import path_between
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, normal, uniform
 from flowkit_runtime.session import Graph, Provider, open_graphs
 
@@ -22,20 +23,29 @@ BATCH_SIZE = 256
 _NORMAL_BASE = "base/standard_normal"
 
 
-def load(directory: str | PathLike[str], providers: Sequence[Provider] | None = None) -> Model:
+def load(
+    directory: str | PathLike[str],
+    providers: Sequence[Provider] | None = None,
+    threads: int | None = None,
+    size: Sequence[int] | None = None,
+) -> Model:
     """Load the bundle that `flowkit export RUN -o DIR` wrote to `directory`.
 
     Args:
         directory: the bundle.
         providers: onnxruntime execution providers; by default CUDA (without TF32) where the installed
             onnxruntime has it and a device is present, otherwise the CPU.
+        threads: how many threads one call of a graph may use; by default as many as there are cores.
+        size: height and width of the images, for a bundle exported with `--any-size`; by default those of the data.
 
     Raises:
         BundleError: there is no bundle, or it is damaged or unsupported.
-        InputError: a named provider is not available.
+        InputError: a named provider is not available, `threads` is below 1, or the graphs don't take this `size`.
     """
     bundle = read_bundle(directory)
-    return Model(bundle, *open_graphs(bundle, providers))
+    if size is not None:
+        bundle = resized(bundle, size)
+    return Model(bundle, *open_graphs(bundle, providers, threads))
 
 
 class Model:
@@ -51,6 +61,7 @@ class Model:
         levels: data are whole numbers 0 .. levels - 1; None for continuous data.
         context: what rows are conditioned on; None for an unconditional flow.
         latent_shapes: shape of each latent of one event.
+        threshold: the score that a share of the held-out events stayed below; None where none was calibrated.
         manifest: the bundle's manifest.json as parsed.
     """
 
@@ -59,6 +70,7 @@ class Model:
         self.levels = bundle.levels
         self.context = bundle.context
         self.latent_shapes = bundle.latent_shapes
+        self.threshold = bundle.threshold
         self.manifest: dict[str, Any] = bundle.manifest
         self._latent_names = bundle.latent_names
         self._base = bundle.base
@@ -66,9 +78,9 @@ class Model:
         self._decoder = decoder
 
     def log_prob(
-        self, x: ArrayLike, context: ArrayLike | None = None, *, batch_size: int = BATCH_SIZE
+        self, x: ArrayLike, context: ArrayLike | None = None, *, batch_size: int = BATCH_SIZE, start: int = 0
     ) -> NDArray[np.float32]:
-        """Log-density ln p(x) at continuous points, in nats per event, [n].
+        """Log-density ln p(x) at continuous points, in nats per event, [n]; `start` as for `score`.
 
         Raises:
             InputError: also for integer data of a flow with levels, which has no density at a point.
@@ -79,10 +91,10 @@ class Model:
                 "x holds integers, and integer data has no density at a point: use .score(x), which adds "
                 "the uniform dequantization noise"
             )
-        rows = context_rows(context, self.context, len(events))
+        rows = context_rows(context, self.context, len(events), start)
         result = np.empty(len(events), np.float32)
         for part in chunks(len(events), integer("batch_size", batch_size, 1)):
-            result[part] = self._density(finite("x", events[part], part.start), rows, part)
+            result[part] = self._density(finite("x", events[part], start + part.start), rows, part)
         return result
 
     def score(
@@ -93,6 +105,7 @@ class Model:
         seed: int = 0,
         *,
         batch_size: int = BATCH_SIZE,
+        start: int = 0,
     ) -> NDArray[np.float64]:
         """How unlikely each event is, [n]; lower is more likely.
 
@@ -102,34 +115,36 @@ class Model:
 
         which on average over u bounds the discrete -log2 P(x) / D from above (Theis, van den Oord and
         Bethge, ICLR 2016). u_d is a function of (seed, d, row). Without levels the score is -ln p(x) in
-        nats, and `draws` and `seed` have no effect.
+        nats, and `draws` and `seed` have no effect. Where x is part of a longer sequence, `start` is the row
+        at which it begins: u_d, and the rows that errors name, are then those of the whole.
         """
+        start = integer("start", start, 0)
         draws, seed = integer("draws", draws, 1, DEQUANTIZATION_STREAM + 1), integer("seed", seed, 0, 1 << 64)
         if self.levels is None:
-            return -self.log_prob(x, context, batch_size=batch_size).astype(np.float64)
+            return -self.log_prob(x, context, batch_size=batch_size, start=start).astype(np.float64)
         events = batch("x", x, self.event_shape)
-        rows = context_rows(context, self.context, len(events))
+        rows = context_rows(context, self.context, len(events), start)
         total = np.zeros(len(events))
         for part in chunks(len(events), integer("batch_size", batch_size, 1)):
-            values = grid("x", events[part], part.start, self.levels)
+            values = grid("x", events[part], start + part.start, self.levels)
             for draw in range(draws):
-                u = uniform(seed, DEQUANTIZATION_STREAM + draw, values.shape, part.start)
+                u = uniform(seed, DEQUANTIZATION_STREAM + draw, values.shape, start + part.start)
                 total[part] += self._density(_dequantize(values, u), rows, part)
         return -total / (draws * math.prod(self.event_shape) * math.log(2.0))
 
     def encode(
-        self, x: ArrayLike, context: ArrayLike | None = None, *, batch_size: int = BATCH_SIZE
+        self, x: ArrayLike, context: ArrayLike | None = None, *, batch_size: int = BATCH_SIZE, start: int = 0
     ) -> tuple[NDArray[np.float32], ...]:
         """Latents z of x, one array [n, *shape] for each of `latent_shapes`.
 
         With levels, an integer k (by dtype) is encoded at the middle of its cell, k + 1/2; floats are
-        taken as they are.
+        taken as they are. `start` is the row that errors count from.
         """
         events = batch("x", x, self.event_shape)
-        rows = context_rows(context, self.context, len(events))
+        rows = context_rows(context, self.context, len(events), start)
         latents = tuple(np.empty((len(events), *shape), np.float32) for shape in self.latent_shapes)
         for part in chunks(len(events), integer("batch_size", batch_size, 1)):
-            feed = _feed({"x": self._points(events[part], part.start)}, rows, part)
+            feed = _feed({"x": self._points(events[part], start + part.start)}, rows, part)
             for latent, value in zip(latents, self._encoder.run(self._latent_names, feed), strict=True):
                 latent[part] = value
         return latents
@@ -144,7 +159,7 @@ class Model:
         """
         parts = self._latents(latents)
         n = len(parts[0])
-        rows = context_rows(context, self.context, n)
+        rows = context_rows(context, self.context, n, 0)
         result = np.empty((n, *self.event_shape), self._dtype)
         for part in chunks(n, integer("batch_size", batch_size, 1)):
             z = [finite(name, z[part], part.start) for name, z in zip(self._latent_names, parts, strict=True)]
@@ -177,12 +192,39 @@ class Model:
         seed = secrets.randbits(64) if seed is None else integer("seed", seed, 0, 1 << 64)
         if not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
             raise InputError(f"temperature must be a finite number of at least 0, got {temperature!r}")
-        rows = context_rows(context, self.context, n)
+        rows = context_rows(context, self.context, n, 0)
         result = np.empty((n, *self.event_shape), self._dtype)
         for part in chunks(n, integer("batch_size", batch_size, 1)):
             eps = self._eps(seed, part)
             z = [(float(temperature) * values).astype(np.float32) for values in eps]
             result[part] = self._events(z, rows, part)
+        return result
+
+    def interpolate(self, a: ArrayLike, b: ArrayLike, n: int, context: ArrayLike | None = None) -> Array:
+        """n events [n, *event_shape] on the way from event a to event b, both [*event_shape] and included.
+
+        The latents of a and b are joined by an arc (spherical interpolation, see
+        `flowkit_runtime.interpolation`) and decoded; dtype as for `decode`. One context serves all, or there is
+        one a step, the first of which is a's and the last b's.
+
+        Raises:
+            InputError: n is below 2, or a or b is not one event.
+        """
+        n = integer("n", n, 2)
+        ends = np.concatenate([batch(name, np.asarray(x)[None], self.event_shape) for name, x in (("a", a), ("b", b))])
+        rows = context_rows(context, self.context, n, 0)
+        latents = self.encode(ends, None if rows is None else rows[[0, -1]])
+        return self.decode(path_between(latents, n), rows)
+
+    def anomalous(self, scores: ArrayLike) -> NDArray[np.bool_]:
+        """Which scores are above the threshold; one that is NaN is, too.
+
+        Raises:
+            BundleError: the bundle has no threshold.
+        """
+        if self.threshold is None:
+            raise BundleError("this bundle has no anomaly threshold: export it with a flowkit that calibrates one")
+        result: NDArray[np.bool_] = ~(np.asarray(scores, np.float64) <= self.threshold.score)
         return result
 
     @property

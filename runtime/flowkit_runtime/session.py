@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 from flowkit_runtime.bundle import DECODER, ENCODER, Bundle
 from flowkit_runtime.errors import BundleError, InputError, shortened
 from flowkit_runtime.graph_check import check_graph
+from flowkit_runtime.inputs import integer
+
+MAX_THREADS = 1024
+"""The most threads that may be asked for; onnxruntime starts as many as it is told."""
 
 Provider = str | tuple[str, dict[str, Any]]
 
@@ -52,24 +56,39 @@ class Graph:
         return results
 
 
-def open_graphs(bundle: Bundle, providers: Sequence[Provider] | None) -> tuple[Graph, Graph]:
+def open_graphs(
+    bundle: Bundle, providers: Sequence[Provider] | None, threads: int | None = None
+) -> tuple[Graph, Graph]:
     """The encoder and the decoder of a bundle.
 
     Raises:
         BundleError: a graph holds what no flow has, onnxruntime cannot load it, or it contradicts the manifest.
-        InputError: a named provider is not available.
+        InputError: a named provider is not available, or `threads` is below 1.
     """
+    options = _options(threads)
     x = {"x": (_FLOAT, bundle.event_shape)}
     latents = {name: (_FLOAT, shape) for name, shape in zip(bundle.latent_names, bundle.latent_shapes, strict=True)}
     context = {}
     if bundle.context is not None:
         context = {"context": (_FLOAT if bundle.context.classes is None else _INT64, bundle.context.shape)}
-    encoder = _open(bundle, ENCODER, x | context, {**latents, "log_prob": (_FLOAT, ())}, providers)
-    return encoder, _open(bundle, DECODER, latents | context, x, providers)
+    encoder = _open(bundle, ENCODER, x | context, {**latents, "log_prob": (_FLOAT, ())}, providers, options)
+    return encoder, _open(bundle, DECODER, latents | context, x, providers, options)
 
 
-def _open(bundle: Bundle, name: str, inputs: Tensors, outputs: Tensors, providers: Sequence[Provider] | None) -> Graph:
+def _options(threads: int | None) -> Any:
     import onnxruntime  # here, so that the noise can be used without it
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _SILENT
+    if threads is not None:
+        options.intra_op_num_threads = integer("threads", threads, 1, MAX_THREADS)
+    return options
+
+
+def _open(
+    bundle: Bundle, name: str, inputs: Tensors, outputs: Tensors, providers: Sequence[Provider] | None, options: Any
+) -> Graph:
+    import onnxruntime
 
     path = bundle.directory / name
     chosen = choose_providers(providers, onnxruntime.get_available_providers())
@@ -77,8 +96,6 @@ def _open(bundle: Bundle, name: str, inputs: Tensors, outputs: Tensors, provider
         check_graph(path, bundle.weights_file)
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} is no graph of a flow: {error}; export the bundle again") from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _SILENT
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
         found = _signature(session.get_inputs()), _signature(session.get_outputs())
@@ -86,7 +103,7 @@ def _open(bundle: Bundle, name: str, inputs: Tensors, outputs: Tensors, provider
         version = onnxruntime.__version__
         raise BundleError(f"onnxruntime {version} cannot load {path} (a newer one may): {shortened(error)}") from error
     wanted = inputs, outputs
-    if found != wanted:
+    if not all(map(_fit, found, wanted)):
         maps, implies = (shortened(" to ".join(map(_describe, pair))) for pair in (found, wanted))
         raise BundleError(f"{path} maps {maps}, but the manifest implies {implies}: export the bundle again")
     return Graph(path, session, outputs)
@@ -94,6 +111,19 @@ def _open(bundle: Bundle, name: str, inputs: Tensors, outputs: Tensors, provider
 
 def _signature(nodes: Sequence[Any]) -> Tensors:
     return {node.name: (node.type, tuple(node.shape[1:])) for node in nodes}
+
+
+def _fit(found: Tensors, wanted: Tensors) -> bool:
+    """Whether a graph's tensors are these. Sizes that it leaves open, which are names, fit any."""
+    if found.keys() != wanted.keys():
+        return False
+    pairs = [(found[name], wanted[name]) for name in wanted]
+    return all(
+        kind == other
+        and len(shape) == len(sizes)
+        and all(isinstance(a, str) or a == b for a, b in zip(shape, sizes, strict=True))
+        for (kind, shape), (other, sizes) in pairs
+    )
 
 
 def _describe(tensors: Tensors) -> str:

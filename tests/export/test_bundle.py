@@ -180,8 +180,8 @@ def test_overwrite_replaces_a_bundle(tmp_path):
     "wrong, says",
     {
         "Branches": "Could not guard on data-dependent expression.*branch on values",
-        "OneBatchSize": "3 rows whatever the size of the batch",
-        "Specialized": "3 rows whatever the size of the batch",
+        "OneBatchSize": "a size of 3 whatever the size of the batch",
+        "Specialized": "a size of 3 whatever the size of the batch",
         "NoOperator": "No ONNX function found.*bessel_j0",
     }.items(),
 )

@@ -14,13 +14,17 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torch import nn
 
+import flowkit
 import flowkit_runtime
 from flowkit.errors import ExportError
 from flowkit.export import Options, export, weights
 from flowkit.export import bundle as bundles
+from flowkit.flow import Bijector, Flow
+from flowkit.plugin import BijectorConfig
 from flowkit_runtime import verification
-from flowkit_runtime.errors import BundleError
+from flowkit_runtime.errors import BundleError, InputError, VerificationError
 from tests.export.test_bundle import trained_like
 from tests.flow.specs import STEP, batch
 
@@ -150,3 +154,79 @@ def test_a_flow_that_is_not_finite_is_refused(tmp_path, held_out):
     ):
         export(flow, tmp_path / "b", held_out)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_graphs_for_images_of_any_size(flow, held_out, tmp_path):
+    exported = export(flow, tmp_path / "b", held_out, options=Options(any_size=True))
+    assert exported.manifest["sizes_are_multiples_of"] == [2, 2]
+    model = onnx.load(tmp_path / "b" / "encode.onnx")
+    sizes = [dim.dim_param or dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    assert sizes == ["batch", 1, "x_height", "x_width"]
+    large = flowkit_runtime.load(tmp_path / "b", size=(6, 2))
+    assert large.event_shape == (1, 6, 2) and large.latent_shapes == ((4, 3, 1),)
+    spec = {**SPEC, "event": {"shape": [1, 6, 2], "levels": 17}}
+    other = Flow.from_spec(spec).double().eval()
+    other.load_state_dict(flow.state_dict())
+    x = torch.randint(17, (5, 1, 6, 2), generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(large.score(x), other.score(x).detach(), atol=1e-5)
+    np.testing.assert_array_equal(large.decode(large.encode(x)), x)
+    for size in ((3, 4), (4,), (0, 2), (2**20, 2**20)):
+        with pytest.raises(InputError, match=r"multiples of \[2, 2\]"):
+            flowkit_runtime.load(tmp_path / "b", size=size)
+
+
+def test_other_graphs_are_of_one_size(plain):
+    with pytest.raises(InputError, match=r"events of shape \[1, 4, 4\] alone.*--any-size"):
+        flowkit_runtime.load(plain, size=(8, 8))
+
+
+class NothingConfig(BijectorConfig):
+    """No fields."""
+
+
+class Shift(Bijector):
+    """y = x + b, with a b for each pixel."""
+
+    def __init__(self, event_shape):
+        super().__init__(event_shape)
+        self.shift = nn.Parameter(torch.zeros(event_shape))
+
+    def forward_and_log_det(self, x, context=None):
+        return x + self.shift, x.new_zeros(x.shape[0])
+
+    def inverse_and_log_det(self, y, context=None):
+        return y - self.shift, y.new_zeros(y.shape[0])
+
+
+class Sized(Bijector):
+    """y = x; a log-det that counts the positions of the event that it was built for."""
+
+    def forward_and_log_det(self, x, context=None):
+        return x, x.sum((1, 2, 3)) * 0 + self.event_shape[1]
+
+    def inverse_and_log_det(self, y, context=None):
+        return y, y.sum((1, 2, 3)) * 0 - self.event_shape[1]
+
+
+@pytest.fixture
+def mine():
+    flowkit.register("mine/shift", NothingConfig, Shift)
+    flowkit.register("mine/sized", NothingConfig, Sized)
+
+
+def test_any_size_is_refused_where_the_flow_is_of_one(tmp_path, mine):
+    options = Options(any_size=True)
+    with pytest.raises(ExportError, match="neither of vectors"):
+        export(trained_like("vector"), tmp_path / "b", options=options)
+    with pytest.raises(ExportError, match=r"this flow is of one image size: at \[1, 8, 12\] size mismatch.*shift"):
+        export(trained_like({**SPEC, "flow": [{"use": "mine/shift"}]}), tmp_path / "b", options=options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_layer_that_counts_its_events_positions_is_found_out(tmp_path, mine):
+    """Right at the size of the data, and wrong at any other."""
+    spec = {**SPEC, "flow": [{"use": "glow/rescale"}, {"use": "mine/sized"}]}
+    export(trained_like(spec), tmp_path / "right")
+    with pytest.raises(VerificationError, match=r"begins to deviate in layer 1 \(mine/sized"):
+        export(trained_like(spec), tmp_path / "wrong", options=Options(any_size=True))

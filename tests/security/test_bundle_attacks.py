@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+from ast import literal_eval
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from typer.testing import CliRunner
 
 import flowkit_runtime
 from flowkit_runtime import graph_check, verification
+from flowkit_runtime.cli.main import app
 from tests.security.bounded import outcome, refused
 from tests.security.bundles import W, edit_manifest, encoder, npz, put
 from tests.security.files import SECRET, Evil, away, device, fifo, header, loop, outside
@@ -126,6 +129,121 @@ def test_only_regular_files_of_the_bundle_are_read(bundle: Path, name: str, make
 def test_files_without_end_are_not_hashed(bundle: Path) -> None:
     os.truncate(bundle / "encode.onnx", 2**40)
     assert "encode.onnx has more than" in refused(lambda: flowkit_runtime.load(bundle))
+
+
+# What any copy may suffer, and what whoever swaps files can make of the manifest: by API and by command
+
+
+def truncate(name: str, bytes_left: int) -> Damage:
+    return lambda bundle: os.truncate(bundle / name, bytes_left)
+
+
+def flip(name: str) -> Damage:
+    """One bit, in the middle."""
+
+    def damage(bundle: Path) -> None:
+        content = bytearray((bundle / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (bundle / name).write_bytes(content)
+
+    return damage
+
+
+def swap(bundle: Path) -> None:
+    encoder, decoder = bundle / "encode.onnx", bundle / "decode.onnx"
+    first, second = encoder.read_bytes(), decoder.read_bytes()
+    encoder.write_bytes(second), decoder.write_bytes(first)
+
+
+def swap_and_say_so(bundle: Path) -> None:
+    swap(bundle)
+
+    def exchange(manifest: dict[str, Any]) -> None:
+        files = manifest["files"]
+        files["encode.onnx"], files["decode.onnx"] = files["decode.onnx"], files["encode.onnx"]
+
+    edit_manifest(bundle, exchange)
+
+
+def of_another_flow(bundle: Path) -> None:
+    """A graph of the same shapes, its checksum with it: only the reference tells."""
+    put(bundle, "encode.onnx", encoder(initializers=[numpy_helper.from_array(np.ones(2, np.float32), "w")]))
+
+
+DAMAGE: dict[str, tuple[Damage, str]] = {
+    "truncated encode.onnx": (truncate("encode.onnx", 50), "encode.onnx does not match its SHA-256"),
+    "truncated decode.onnx": (truncate("decode.onnx", 50), "decode.onnx does not match its SHA-256"),
+    "truncated manifest": (truncate("manifest.json", 50), "manifest.json is not valid JSON"),
+    "truncated reference": (truncate("reference.npz", 50), "reference.npz does not match its SHA-256"),
+    "empty encode.onnx": (truncate("encode.onnx", 0), "encode.onnx does not match its SHA-256"),
+    "a bit of encode.onnx": (flip("encode.onnx"), "encode.onnx does not match its SHA-256"),
+    "a bit of decode.onnx": (flip("decode.onnx"), "decode.onnx does not match its SHA-256"),
+    "a bit of reference.npz": (flip("reference.npz"), "reference.npz does not match its SHA-256"),
+    "a bit of spec.yaml": (flip("spec.yaml"), "spec.yaml does not match its SHA-256"),
+    "graphs exchanged": (swap, ".onnx does not match its SHA-256"),
+    "graphs exchanged, checksums too": (swap_and_say_so, "encode.onnx maps z_1 [n, 2] to x [n, 2], but the manifest"),
+}
+
+
+def by_command(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout, stderr; within the bounds, in a process of its own: onnxruntime's threads can't be forked."""
+
+    def run() -> tuple[int, str, str]:
+        result = CliRunner().invoke(app, list(map(str, arguments)))
+        return result.exit_code, result.stdout, result.stderr
+
+    code, out, err = literal_eval(outcome(run)[1])
+    return code, out, err
+
+
+def refused_by_command(*arguments: object) -> str:
+    code, out, err = by_command(*arguments)
+    assert (code, out) == (2, ""), err
+    return err
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=DAMAGE)
+def test_damaged_bundles_are_refused_and_the_file_named(bundle: Path, damage: Damage, message: str) -> None:
+    damage(bundle)
+    assert message in refused(lambda: flowkit_runtime.load(bundle))
+    np.save(bundle.parent / "x.npy", np.zeros((3, 2), np.float32))
+    for arguments in (["verify", bundle], ["score", bundle, bundle.parent / "x.npy", "-o", bundle.parent / "s.npy"]):
+        assert message in refused_by_command(*arguments)
+    assert {path.name for path in bundle.parent.iterdir()} == {"bundle", "x.npy"}
+
+
+def test_a_graph_of_another_flow_is_found_by_verify(bundle: Path) -> None:
+    of_another_flow(bundle)
+    assert "deviates from its fp64 model" in refused(lambda: verification.verify(bundle))
+    assert "too large" in refused_by_command("verify", bundle)
+
+
+INPUTS: dict[str, tuple[Any, str]] = {
+    "another shape": (np.zeros((3, 3)), "[3, 3]"),
+    "no batch": (np.zeros(2), "[2]"),
+    "text": (np.array([["a", "b"]]), "real numbers"),
+    "complex": (np.zeros((3, 2), complex), "real numbers"),
+    "NaN": (np.array([[0.0, 0.0], [0.0, np.nan]]), "in row 1, x[1, 1] is nan"),
+    "infinity": (np.array([[np.inf, 0.0]]), "in row 0, x[0, 0] is inf"),
+    "larger than float32": (np.array([[0.0, 1e39]]), "in row 0, x[0, 1] is 1e+39"),
+}
+
+
+@pytest.mark.parametrize(("x", "message"), INPUTS.values(), ids=INPUTS)
+def test_inputs_that_are_no_events(bundle: Path, x: Any, message: str) -> None:
+    assert message in refused(lambda: flowkit_runtime.load(bundle).score(x))
+    np.save(bundle.parent / "x.npy", x)
+    for command, output in (("score", "s.npy"), ("encode", "z.npz")):
+        said = refused_by_command(command, bundle, bundle.parent / "x.npy", "-o", bundle.parent / output)
+        assert message in said and "x.npy" in said
+    assert {path.name for path in bundle.parent.iterdir()} == {"bundle", "x.npy"}
+
+
+def test_no_events_are_no_error(bundle: Path) -> None:
+    assert outcome(lambda: flowkit_runtime.load(bundle).score(np.zeros((0, 2))).shape) == ("returned", "(0,)")
+    np.save(bundle.parent / "x.npy", np.zeros((0, 2)))
+    for command, output in (("score", "s.npy"), ("encode", "z.npz")):
+        assert by_command(command, bundle, bundle.parent / "x.npy", "-o", bundle.parent / output)[0] == 0
 
 
 # Graphs

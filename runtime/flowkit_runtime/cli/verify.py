@@ -1,19 +1,15 @@
-"""`flowkit verify`"""
+"""`flowkit-runtime verify`"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from flowkit.cli.terminal import echo
+from flowkit_runtime.cli.options import Bundle
+from flowkit_runtime.cli.terminal import echo
 
 
-def verify(bundle: Annotated[Path, typer.Argument(help="An exported bundle.", show_default=False)]) -> None:
+def verify(bundle: Bundle) -> None:
     """Check a bundle here and now: its files, and both graphs in onnxruntime against the fp64 model's answers.
 
-    Example: flowkit verify exports/glow-digits
+    Example: flowkit-runtime verify exports/glow-digits
     """
     from flowkit_runtime import verification
 

@@ -1,0 +1,74 @@
+"""Score batches of columns, as Ray Data and Spark hand them out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from flowkit_runtime.errors import InputError
+from flowkit_runtime.inputs import Array
+from flowkit_runtime.model import load
+
+
+class Scorer:
+    """Maps a batch, columns by name, to the same batch with `score` and, where the bundle has a threshold, `anomalous`.
+
+    A worker makes one, which loads the bundle once, and calls it for each of its batches:
+
+    >>> dataset.map_batches(Scorer, fn_constructor_args=("bundle",), concurrency=4)  # Ray Data
+
+    An event is one column of arrays [n, *event_shape], or as many columns of numbers as it has values. For integer
+    data the dequantization noise is that of the row within its batch: scores then depend on how the data is cut into
+    batches, the less the more `draws` there are.
+
+    Args:
+        bundle: directory of the bundle, as the workers see it.
+        columns: those that make an event; by default all but `context_columns`.
+        context_columns: those that make its context, likewise.
+        draws, seed: of dequantization noise, see Model.score.
+        threads: that one scorer may use; 1 suits workers that share a machine.
+    """
+
+    def __init__(
+        self,
+        bundle: str | PathLike[str],
+        columns: Sequence[str] = (),
+        context_columns: Sequence[str] = (),
+        draws: int = 1,
+        seed: int = 0,
+        threads: int | None = 1,
+    ) -> None:
+        self._model = load(bundle, threads=threads)
+        self._columns, self._context_columns = tuple(columns), tuple(context_columns)
+        self._draws, self._seed = draws, seed
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """`batch` and its scores. Raises InputError: a column is missing, or rows can't be scored."""
+        model = self._model
+        columns = self._columns or [name for name in batch if name not in self._context_columns]
+        events = _joined(batch, columns, model.event_shape)
+        context = None
+        if self._context_columns:
+            context = _joined(batch, self._context_columns, () if model.context is None else model.context.shape)
+        scores = model.score(events, context, self._draws, self._seed)
+        anomalous = {} if model.threshold is None else {"anomalous": model.anomalous(scores)}
+        return {**batch, "score": scores, **anomalous}
+
+
+def _joined(batch: Mapping[str, Any], columns: Sequence[str], shape: tuple[int, ...]) -> Array:
+    """Columns as one array [n, *shape]."""
+    missing = [name for name in columns if name not in batch]
+    if missing:
+        raise InputError(f"the batch has no column {missing[0]!r}; it has {', '.join(batch)}")
+    arrays = [np.asarray(batch[name]) for name in columns]
+    if len(arrays) == 1 and arrays[0].shape[1:] == shape:
+        return arrays[0]
+    if any(array.ndim != 1 for array in arrays) or len(arrays) != math.prod(shape):
+        found = ", ".join(f"{name} {list(array.shape)}" for name, array in zip(columns, arrays, strict=True))
+        wanted = f"one column of arrays {list(shape)}, or {math.prod(shape)} of numbers"
+        raise InputError(f"{wanted}, are wanted; got {found or 'none'}")
+    return np.stack(arrays, 1).reshape(-1, *shape)

@@ -1,0 +1,84 @@
+"""Events that a command reads whole, or makes: an array or a picture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowkit_runtime.cli.options import wanted
+from flowkit_runtime.errors import InputError
+from flowkit_runtime.inputs import Array
+from flowkit_runtime.replacing import replacing
+from flowkit_runtime.streaming.sources import Wanted, contexts, extra, open_source, rows_at_once
+
+if TYPE_CHECKING:
+    from flowkit_runtime.model import Model
+
+
+def check_suffix(path: Path) -> None:
+    """Before anything is computed. Raises InputError: of another kind, or what it needs isn't installed."""
+    if path.suffix not in (".npy", ".png"):
+        raise InputError(f"{path} must end with .npy or .png")
+    if path.suffix == ".png":
+        extra("PIL.Image", "pillow", "writing a picture")
+
+
+def contexts_of(model: Model, given: str | None, n: int) -> Array | None:
+    """What `--context` gives for n events."""
+    return contexts(Wanted(model.event_shape, model.levels, model.context, context_from=given), n)(slice(0, n))
+
+
+def event(model: Model, data: Path, columns: str, resize: bool, row: int) -> Array:
+    """One event of a file or folder, [*event]. Raises InputError: it has no such row."""
+    without_context = replace(wanted(model, columns, "", None, resize), context=None)
+    found = next(open_source(data, without_context).batches(row, 1), None)
+    if found is None:
+        raise InputError(f"{data} has no row {row} (rows count from 0)")
+    return found[0][0]
+
+
+def encoded(model: Model, data: Path, part: Wanted) -> tuple[NDArray[np.float32], ...]:
+    """The latents of all events of a file or folder. Raises InputError: names the file, and the row that is wrong."""
+    parts = [tuple(np.empty((0, *shape), np.float32) for shape in model.latent_shapes)]
+    rows = 0
+    for events, context in open_source(data, part).batches(0, rows_at_once(model.event_shape)):
+        try:
+            parts.append(model.encode(events, context, start=rows))
+        except InputError as error:
+            raise InputError(f"{data}: {error} (rows count from 0)") from error
+        rows += len(events)
+    return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
+
+
+def write_events(events: Array, levels: int | None, path: Path) -> None:
+    """Events [n, *event] as an array (.npy), or as a grid of images (.png).
+
+    Raises InputError: a picture of what are no images, [1, 3 or 4, height, width] of whole numbers.
+    """
+    if path.suffix == ".npy":
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, events)
+        return
+    if events.ndim != 4 or events.shape[1] not in (1, 3, 4) or levels is None:
+        images = "images, [1, 3 or 4, height, width] of whole numbers"
+        raise InputError(f"{path}: events of this flow are no {images}; write .npy")
+    picture = extra("PIL.Image", "pillow", "writing a picture").fromarray(_grid(events, levels))
+    with replacing(path) as temporary:
+        picture.save(temporary)
+
+
+def _grid(images: Array, levels: int) -> Array:
+    """Images [n, c, h, w], side by side with a line of one pixel between them, as bytes [down, across(, c)]."""
+    n, channels, height, width = images.shape
+    across = math.ceil(math.sqrt(n))
+    down = math.ceil(n / across)
+    tiles = np.full((down * across, channels, height + 1, width + 1), 255, np.uint8)
+    tiles[:n, :, :-1, :-1] = np.round(images * (255.0 / (levels - 1)))
+    rows = tiles.reshape(down, across, channels, height + 1, width + 1)
+    grid = rows.transpose(0, 3, 1, 4, 2).reshape(down * (height + 1), across * (width + 1), channels)[:-1, :-1]
+    return grid[..., 0] if channels == 1 else grid

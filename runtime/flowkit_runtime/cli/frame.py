@@ -1,0 +1,43 @@
+"""What all commands have in common: how they end, how their help is shown."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from flowkit_runtime.cli.terminal import echo
+from flowkit_runtime.errors import FlowRuntimeError
+
+NAME = "flowkit-runtime"
+
+
+class Commands(TyperGroup):
+    """Ends a command that fails on purpose with the message and its exit code, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            message = self.message(error)
+            if message is None:
+                raise
+            echo(message, err=True)
+            raise typer.Exit(getattr(error, "exit_code", 2)) from error
+
+    def message(self, error: Exception) -> str | None:
+        """What to print of an error raised on purpose, or that comes from outside: no disk, no right."""
+        if isinstance(error, FlowRuntimeError):
+            return str(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            return f"{os.fsdecode(error.filename)}: {error.strerror or error}"
+        return None
+
+
+def register(app: typer.Typer, program: str, command: Callable[..., None]) -> None:
+    """Make a command one of `program`; the examples in its help then say so."""
+    app.command(help=(inspect.getdoc(command) or "").replace(NAME, program))(command)

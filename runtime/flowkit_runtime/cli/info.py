@@ -1,0 +1,62 @@
+"""`flowkit-runtime info`"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from flowkit_runtime.cli.options import Bundle
+from flowkit_runtime.cli.terminal import echo
+
+if TYPE_CHECKING:
+    from flowkit_runtime import bundle as bundles
+
+
+def info(bundle: Bundle) -> None:
+    """Say what a bundle is: its event, context and latents, how it was verified, its threshold. Checks all files.
+
+    Example: flowkit-runtime info exports/glow-digits
+    """
+    from flowkit_runtime.bundle import read_bundle
+
+    found = read_bundle(bundle)
+    for name, text in _lines(found):
+        echo(f"{name:<12}{text}")
+
+
+def _lines(found: bundles.Bundle) -> Iterator[tuple[str, str]]:
+    values = "real numbers" if found.levels is None else f"whole numbers 0 … {found.levels - 1}"
+    yield "event", f"{_sizes(found.event_shape)}, {values}"
+    yield "context", _context(found.context)
+    latents = " + ".join(_sizes(shape) for shape in found.latent_shapes)
+    yield "latents", f"{latents}: {math.prod(found.event_shape)} values, base {found.base}"
+    manifest = found.manifest
+    for field in ("model", "flowkit", "weights", "precision", "opset"):
+        if manifest.get(field) is not None:
+            yield field, str(manifest[field])
+    yield "score", "nats" if found.levels is None else "bits/dim"
+    if found.threshold is not None:
+        quantile, events = found.threshold.quantile, found.threshold.events
+        yield "threshold", f"{found.threshold.score:.4f}: {quantile:.2%} of {events} held-out events stay below"
+    else:
+        yield "threshold", "none"
+    yield from _figures(manifest.get("verification"))
+
+
+def _figures(verification: Any) -> Iterator[tuple[str, str]]:
+    """The errors in onnxruntime against fp64 that were found at export."""
+    figures = verification.items() if isinstance(verification, dict) else ()
+    for quantity, figure in figures:
+        if isinstance(figure, dict) and isinstance(figure.get("error"), float):
+            yield "verified", f"{quantity} within {figure['error']:.2e} of fp64 at export"
+
+
+def _context(context: bundles.Context | None) -> str:
+    if context is None:
+        return "none"
+    return f"a class from 0 to {context.classes - 1}" if context.classes is not None else _sizes(context.shape)
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) or "1"

@@ -1,0 +1,39 @@
+"""`flowkit-runtime interpolate`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flowkit_runtime.cli.options import Bundle, Columns, Context, Data, Resize, Threads
+from flowkit_runtime.cli.terminal import echo
+
+
+def interpolate(
+    bundle: Bundle,
+    data: Data,
+    a: Annotated[int, typer.Argument(metavar="A", min=0, help="The row of DATA to begin with.", show_default=False)],
+    b: Annotated[int, typer.Argument(metavar="B", min=0, help="The row to end with.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="An array (.npy), or of images a picture (.png).")
+    ],
+    n: Annotated[int, typer.Option("-n", min=2, help="How many steps, both ends included.")] = 9,
+    columns: Columns = "",
+    context: Context = None,
+    resize: Resize = False,
+    threads: Threads = None,
+) -> None:
+    """Events on the way from one to another, along an arc between their latents. Rows count from 0.
+
+    Example: flowkit-runtime interpolate exports/glow-digits digits.npy 3 8 -o steps.png
+    """
+    from flowkit_runtime.cli.events import check_suffix, contexts_of, event, write_events
+    from flowkit_runtime.model import load
+
+    check_suffix(output)
+    model = load(bundle, threads=threads)
+    first, last = (event(model, data, columns, resize, row) for row in (a, b))
+    write_events(model.interpolate(first, last, n, contexts_of(model, context, n)), model.levels, output)
+    echo(f"{n} events from row {a} to row {b}: {output}")

@@ -1,0 +1,73 @@
+"""`flowkit-runtime encode` and `decode`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flowkit_runtime.cli.options import Bundle, Columns, Context, ContextColumns, Data, Resize, Threads, wanted
+from flowkit_runtime.cli.terminal import echo
+
+
+def encode(
+    bundle: Bundle,
+    data: Data,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.npz", help="Write the latents z_1, … here.")],
+    columns: Columns = "",
+    context_columns: ContextColumns = "",
+    context: Context = None,
+    resize: Resize = False,
+    threads: Threads = None,
+) -> None:
+    """Turn events into latents: arrays z_1, z_2, … [n, *shape] in one .npz file, which decode reads.
+
+    Example: flowkit-runtime encode exports/moons points.npy -o latents.npz
+    """
+    import numpy as np
+
+    from flowkit_runtime.cli.events import encoded
+    from flowkit_runtime.errors import InputError
+    from flowkit_runtime.model import load
+    from flowkit_runtime.replacing import replacing
+
+    if output.suffix != ".npz":
+        raise InputError(f"{output} must end with .npz")
+    model = load(bundle, threads=threads)
+    latents = encoded(model, data, wanted(model, columns, context_columns, context, resize))
+    with replacing(output) as temporary:
+        named: dict[str, Any] = {f"z_{i}": latent for i, latent in enumerate(latents, 1)}
+        np.savez(temporary, **named)
+    echo(f"{len(latents[0])} events encoded: {output}")
+
+
+def decode(
+    bundle: Bundle,
+    latents: Annotated[Path, typer.Argument(metavar="LATENTS.npz", help="Arrays z_1, …, as encode writes them.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="An array (.npy), or of images a picture (.png).")
+    ],
+    context: Context = None,
+    threads: Threads = None,
+) -> None:
+    """Turn latents back into events; the inverse of encode.
+
+    Example: flowkit-runtime decode exports/moons latents.npz -o points.npy
+    """
+    import sys
+
+    from flowkit_runtime.cli.events import check_suffix, contexts_of, write_events
+    from flowkit_runtime.errors import InputError
+    from flowkit_runtime.files import read_npz
+    from flowkit_runtime.model import load
+
+    check_suffix(output)
+    model = load(bundle, threads=threads)
+    shapes = {f"z_{i}": shape for i, shape in enumerate(model.latent_shapes, 1)}
+    try:
+        arrays = list(read_npz(latents, shapes, sys.maxsize).values())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{latents} can't be read: {error}") from error
+    write_events(model.decode(arrays, contexts_of(model, context, len(arrays[0]))), model.levels, output)
+    echo(f"{len(arrays[0])} events decoded: {output}")

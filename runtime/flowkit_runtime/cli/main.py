@@ -1,0 +1,29 @@
+"""The `flowkit-runtime` command. To add one: write its module beside this one, and register it below."""
+
+from __future__ import annotations
+
+import typer
+
+from flowkit_runtime.cli.frame import NAME, Commands, register
+from flowkit_runtime.cli.info import info
+from flowkit_runtime.cli.interpolate import interpolate
+from flowkit_runtime.cli.latents import decode, encode
+from flowkit_runtime.cli.sample import sample
+from flowkit_runtime.cli.score import score
+from flowkit_runtime.cli.verify import verify
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def flowkit_runtime() -> None:
+    """Run a normalizing flow that `flowkit export` wrote, with numpy and onnxruntime alone."""
+
+
+for command in (info, verify, score, sample, encode, decode, interpolate):
+    register(app, NAME, command)
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    app()

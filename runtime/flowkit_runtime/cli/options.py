@@ -1,0 +1,47 @@
+"""Arguments and options that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from flowkit_runtime.model import Model
+    from flowkit_runtime.streaming.sources import Wanted
+
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="An exported bundle.", show_default=False)]
+Data = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA", help="Events, one a row: .npy, .csv, .parquet, or a folder of images.", show_default=False
+    ),
+]
+Columns = Annotated[
+    str,
+    typer.Option(
+        metavar="A,B,…", help="Of a table, the columns that make an event; without it, all others.", show_default=False
+    ),
+]
+ContextColumns = Annotated[
+    str, typer.Option(metavar="A,B,…", help="Of a table, the columns that make its context.", show_default=False)
+]
+Context = Annotated[
+    str | None,
+    typer.Option(metavar="CLASS|FILE.npy", help="What to condition on, for all rows or for each.", show_default=False),
+]
+Resize = Annotated[bool, typer.Option("--resize", help="Bring images to the event's size.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same noise.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Threads that onnxruntime may use; without it, one a core.", show_default=False),
+]
+
+
+def wanted(model: Model, columns: str, context_columns: str, context: str | None, resize: bool) -> Wanted:
+    """What a model takes, and which part of the data it is to be given."""
+    from flowkit_runtime.streaming.sources import Wanted
+
+    listed, of_context = (tuple(filter(None, text.split(","))) for text in (columns, context_columns))
+    return Wanted(model.event_shape, model.levels, model.context, listed, of_context, context, resize)

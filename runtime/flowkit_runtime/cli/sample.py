@@ -1,0 +1,37 @@
+"""`flowkit-runtime sample`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flowkit_runtime.cli.options import Bundle, Context, Seed, Threads
+from flowkit_runtime.cli.terminal import echo
+
+
+def sample(
+    bundle: Bundle,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="An array (.npy), or of images a picture (.png).")
+    ],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 64,
+    temperature: Annotated[
+        float, typer.Option(min=0, help="Scales the noise: below 1 gives likelier, less varied samples.")
+    ] = 1.0,
+    seed: Seed = 0,
+    context: Context = None,
+    threads: Threads = None,
+) -> None:
+    """Draw samples from an exported bundle, without torch.
+
+    Example: flowkit-runtime sample exports/glow-digits -n 100 --temperature 0.7 -o samples.png
+    """
+    from flowkit_runtime.cli.events import check_suffix, contexts_of, write_events
+    from flowkit_runtime.model import load
+
+    check_suffix(output)
+    model = load(bundle, threads=threads)
+    write_events(model.sample(n, seed, temperature, contexts_of(model, context, n)), model.levels, output)
+    echo(f"{n} samples: {output}")

@@ -1,0 +1,71 @@
+"""`flowkit-runtime score`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowkit_runtime.cli.options import Bundle, Columns, Context, ContextColumns, Data, Resize, Seed, Threads, wanted
+from flowkit_runtime.cli.terminal import echo
+
+if TYPE_CHECKING:
+    from flowkit_runtime.model import Model
+    from flowkit_runtime.streaming.summary import Summary
+
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write the scores here: .npy, .csv or .parquet."),
+]
+
+
+def score(
+    bundle: Bundle,
+    data: Data,
+    output: Output = None,
+    columns: Columns = "",
+    context_columns: ContextColumns = "",
+    context: Context = None,
+    draws: Annotated[int, typer.Option(min=1, help="Draws of dequantization noise to average over.")] = 1,
+    seed: Seed = 0,
+    resize: Resize = False,
+    threads: Threads = None,
+) -> None:
+    """Score events with an exported bundle, without torch: bits/dim for integer data, nats otherwise.
+
+    Lower is likelier. Files may be of any length; a run that was stopped, even killed, goes on where it was when the
+    same command is given again.
+
+    Example: flowkit-runtime score exports/moons points.csv -o scores.csv
+    """
+    from flowkit_runtime.cli.progress import counting
+    from flowkit_runtime.model import load
+    from flowkit_runtime.streaming.outputs import check_output
+    from flowkit_runtime.streaming.scoring import Job, score_file
+    from flowkit_runtime.streaming.sources import open_source
+
+    if output is not None:
+        check_output(output)
+    model = load(bundle, threads=threads)
+    source = open_source(data, wanted(model, columns, context_columns, context, resize))
+    job = Job(model, bundle, source, data, draws, seed, threads)
+    try:
+        with counting("scoring", source.rows) as progress:
+            summary = score_file(job, output, progress)
+    except KeyboardInterrupt:
+        if output is not None:
+            echo(f"stopped; the same command goes on from here to {output}", err=True)
+        raise
+    _report(model, summary, output)
+
+
+def _report(model: Model, summary: Summary, output: Path | None) -> None:
+    unit = "nats" if model.levels is None else "bits/dim"
+    if summary.n:
+        within = f"90% within {summary.low:.4f} … {summary.high:.4f}"
+        echo(f"mean {summary.mean:.4f} {unit}, median {summary.median:.4f}, {within}")
+    if model.threshold is not None:
+        above = f"{summary.above} of {summary.n} above the threshold {model.threshold.score:.4f}"
+        echo(f"{above}, which {model.threshold.quantile:.2%} of held-out events stay below")
+    echo(f"{summary.n} events scored" + (f": {output}" if output else ""))

@@ -1,0 +1,75 @@
+"""A folder of images as events [channels, height, width] of whole numbers 0 … 255."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowkit_runtime.errors import InputError
+from flowkit_runtime.inputs import Array, chunks
+from flowkit_runtime.streaming.sources import Rows, Wanted, context_identity, contexts, extra, file_identity
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What a file may be, whatever its name: Pillow knows formats that start other programs, EPS for one."""
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_EIGHT_BITS = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
+"""Pillow's modes of at most eight bits a channel; it clips others instead of scaling them."""
+
+
+class Images:
+    """The images of a folder, sorted by name; its sub-folders and other files are left out.
+
+    Each is converted to the event's channels (1 grey, 3 RGB, 4 RGBA) and must have its size, or is brought to it
+    where that is wanted.
+    """
+
+    def __init__(self, path: Path, wanted: Wanted) -> None:
+        self._image = extra("PIL.Image", "pillow", "reading images")
+        shape = wanted.event_shape
+        if len(shape) != 3 or shape[0] not in _MODES or wanted.levels != 256:
+            kind = "any real numbers" if wanted.levels is None else f"whole numbers below {wanted.levels}"
+            raise InputError(
+                f"{path} is a folder of images, [1, 3 or 4, height, width] of whole numbers below 256, and events of "
+                f"this flow are {list(shape)} of {kind}: save them as .npy"
+            )
+        self.path, self.names = path, sorted(each.name for each in path.iterdir() if _is_image(each))
+        if not self.names:
+            raise InputError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))})")
+        self.rows = len(self.names)
+        self._mode, self._size, self._resize = _MODES[shape[0]], (shape[2], shape[1]), wanted.resize
+        self._context = contexts(wanted, self.rows)
+        files: list[Any] = [file_identity(path / name) for name in self.names]
+        self.identity = [files, wanted.resize, *context_identity(wanted)]
+
+    def batches(self, start: int, size: int) -> Iterator[Rows]:
+        for part in chunks(self.rows, size, start):
+            yield np.stack([self._read(self.path / name) for name in self.names[part]]), self._context(part)
+
+    def _read(self, path: Path) -> Array:
+        try:
+            with self._image.open(path, formats=_FORMATS) as image:
+                self._check(path, image)
+                converted = image.convert(self._mode)
+                if converted.size != self._size:
+                    converted = converted.resize(self._size, self._image.Resampling.BICUBIC, reducing_gap=3.0)
+        except InputError:
+            raise
+        except Exception as error:  # Pillow's decoders raise errors of many kinds
+            raise InputError(f"{path} can't be read as an image: {error}") from error
+        pixels = np.asarray(converted, np.uint8)
+        return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # [c, h, w]
+
+    def _check(self, path: Path, image: Any) -> None:
+        if image.mode not in _EIGHT_BITS:
+            raise InputError(f"{path} has more than 8 bits a channel (mode {image.mode})")
+        if image.size != self._size and not self._resize:
+            found, needed = (f"{width} × {height}" for width, height in (image.size, self._size))
+            raise InputError(f"{path} is {found} pixels, events of this flow are {needed}; --resize brings it there")
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()

@@ -1,0 +1,92 @@
+"""Scores as .npy, .csv or .parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowkit_runtime.errors import InputError
+from flowkit_runtime.streaming.part import Part, Scores
+from flowkit_runtime.streaming.sources import extra
+
+SUFFIXES = (".npy", ".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Result:
+    """The scores of all rows, and what stands beside them in a table.
+
+    Attributes:
+        part: the scores.
+        threshold: above which an event is anomalous; None leaves that column out.
+        names: of the events, where they have any.
+    """
+
+    part: Part
+    threshold: float | None
+    names: Sequence[str] | None
+
+    @property
+    def columns(self) -> list[str]:
+        return ["file"] * (self.names is not None) + ["score"] + ["anomalous"] * (self.threshold is not None)
+
+    def blocks(self) -> Iterator[list[Any]]:
+        """The columns of some thousand rows at a time."""
+        first = 0
+        for scores in self.part.blocks():
+            names = [] if self.names is None else [self.names[first : first + len(scores)]]
+            anomalous = [] if self.threshold is None else [~(scores <= self.threshold)]
+            yield [*names, scores, *anomalous]
+            first += len(scores)
+
+
+def check_output(path: Path) -> None:
+    """Before anything is scored. Raises InputError: of another kind, or what it needs isn't installed."""
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path} must end with {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    if path.suffix == ".parquet":
+        extra("pyarrow.parquet", "pyarrow", "writing Parquet")
+
+
+def write(result: Result, path: Path) -> None:
+    """Write the file that the suffix of `path` says: .npy has the scores alone, tables one row per event."""
+    {".npy": _write_npy, ".csv": _write_csv, ".parquet": _write_parquet}[path.suffix](result, path)
+
+
+def _write_npy(result: Result, path: Path) -> None:
+    with path.open("wb") as file:
+        header = {"descr": "<f8", "fortran_order": False, "shape": (result.part.rows,)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for scores in result.part.blocks():
+            file.write(scores.tobytes())
+
+
+def _write_csv(result: Result, path: Path) -> None:
+    import csv
+
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(result.columns)
+        for block in result.blocks():
+            writer.writerows(zip(*map(_plain, block), strict=True))
+
+
+def _plain(column: Scores | Sequence[str]) -> Any:
+    """As CSV has it: the shortest decimals that give the number back, 0 and 1."""
+    if not isinstance(column, np.ndarray):
+        return column
+    return (column.astype(np.uint8) if column.dtype == bool else column).tolist()
+
+
+def _write_parquet(result: Result, path: Path) -> None:
+    arrow, parquet = (extra(name, "pyarrow", "writing Parquet") for name in ("pyarrow", "pyarrow.parquet"))
+    kinds = {"file": arrow.string(), "score": arrow.float64(), "anomalous": arrow.bool_()}
+    schema = arrow.schema([(name, kinds[name]) for name in result.columns])
+    with parquet.ParquetWriter(path, schema) as writer:
+        for block in result.blocks():
+            arrays = [arrow.array(column, kind.type) for column, kind in zip(block, schema, strict=True)]
+            writer.write_batch(arrow.RecordBatch.from_arrays(arrays, schema=schema))

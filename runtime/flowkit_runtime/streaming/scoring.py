@@ -1,0 +1,109 @@
+"""Score a source from where an earlier process stopped, and hand the scores out."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from flowkit_runtime.bundle import MANIFEST
+from flowkit_runtime.errors import FlowRuntimeError, InputError
+from flowkit_runtime.replacing import naming, replacing
+from flowkit_runtime.streaming.outputs import Result, write
+from flowkit_runtime.streaming.part import Part, open_part, part_path
+from flowkit_runtime.streaming.sources import Source, rows_at_once
+from flowkit_runtime.streaming.summary import Summary, summarize
+
+if TYPE_CHECKING:
+    from flowkit_runtime.model import Model
+
+_LAYOUT = 1  # of a part; another number for every change of what scores are made from
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be scored, and how.
+
+    Attributes:
+        bundle: directory of the model.
+        data: where the source lies, for messages.
+        draws, seed: of dequantization noise, see Model.score.
+        threads: what the model was loaded with; the last digits of a score depend on it.
+    """
+
+    model: Model
+    bundle: Path
+    source: Source
+    data: Path
+    draws: int = 1
+    seed: int = 0
+    threads: int | None = None
+
+    @property
+    def made_from(self) -> list[Any]:
+        """JSON values that differ if the scores may."""
+        import onnxruntime
+
+        manifest = hashlib.sha256((self.bundle / MANIFEST).read_bytes()).hexdigest()  # it has the digests of the rest
+        settings = [self.draws, self.seed, self.threads, rows_at_once(self.model.event_shape)]
+        return [_LAYOUT, onnxruntime.__version__, manifest, self.source.identity, *settings]
+
+
+def score_file(job: Job, output: Path | None, progress: Callable[[int], None]) -> Summary:
+    """Score all rows and write `output`; memory does not grow with their number.
+
+    A process that is killed leaves a part beside `output`. The same job goes on from there, with the same bytes as
+    result: batches begin at the same rows, and noise is a function of the row. Another job begins anew.
+
+    Args:
+        progress: called with the number of rows that are scored, at the beginning and after each batch.
+
+    Raises:
+        InputError: a row can't be scored; the message names file and row.
+    """
+    batch = rows_at_once(job.model.event_shape)
+    threshold = None if job.model.threshold is None else job.model.threshold.score
+    with _part_file(output) as file:
+        part = Part(file, job.made_from, batch)
+        progress(part.rows)
+        _score(job, part, batch, progress)
+        if output is not None:
+            with replacing(output) as temporary:
+                write(Result(part, threshold, job.source.names), temporary)
+        return summarize(part.blocks, threshold)
+
+
+def _score(job: Job, part: Part, batch: int, progress: Callable[[int], None]) -> None:
+    for events, context in job.source.batches(part.rows, batch):
+        try:
+            scores = job.model.score(events, context, job.draws, job.seed, batch_size=batch, start=part.rows)
+        except InputError as error:
+            raise InputError(f"{job.data}: {error} (rows count from 0)") from error
+        part.append(scores)
+        progress(part.rows)
+
+
+@contextmanager
+def _part_file(output: Path | None) -> Iterator[IO[bytes]]:
+    """Stays if this is interrupted or the disk is full; is removed at the end, or where going on would not help."""
+    if output is None:
+        with tempfile.TemporaryFile(buffering=0) as temporary:
+            yield temporary
+        return
+    with naming(output):
+        file = open_part(output)
+        stays = True
+        try:
+            with file:
+                yield file
+            stays = False
+        except FlowRuntimeError:
+            stays = False
+            raise
+        finally:
+            if not stays:
+                part_path(output).unlink()

@@ -1,0 +1,164 @@
+"""Where events come from: arrays, tables, folders of images; each gives its rows in order, from any row on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+from flowkit_runtime.bundle import Context
+from flowkit_runtime.errors import InputError
+from flowkit_runtime.files import map_npy
+from flowkit_runtime.inputs import Array, chunks, context_rows
+
+Rows = tuple[Array, Array | None]
+"""Events [n, *event] and their context: one row per event, one for all, or none."""
+AT_ONCE, MOST_AT_ONCE = 2**15, 4096
+
+
+class Source(Protocol):
+    """Events in a file or folder."""
+
+    @property
+    def rows(self) -> int:
+        """How many; for CSV, whose length only reading tells, an estimate."""
+        ...
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        """Of the events, where they have any."""
+        ...
+
+    @property
+    def identity(self) -> list[Any]:
+        """What changes if the data does."""
+        ...
+
+    def batches(self, start: int, size: int) -> Iterator[Rows]:
+        """The rows from `start` on, `size` at a time; the last batch may be smaller."""
+        ...
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a model takes, and which part of the data is to be given to it.
+
+    Attributes:
+        event_shape, levels, context: as of the model.
+        columns: of a table, those that make an event.
+        context_columns: of a table, those that make its context.
+        context_from: a class or a .npy file, for what is no table with context columns.
+        resize: whether images are brought to the event's size.
+    """
+
+    event_shape: tuple[int, ...]
+    levels: int | None
+    context: Context | None
+    columns: tuple[str, ...] = ()
+    context_columns: tuple[str, ...] = ()
+    context_from: str | None = None
+    resize: bool = False
+
+
+def open_source(path: Path, wanted: Wanted) -> Source:
+    """The rows of a .npy, .csv or .parquet file or of a folder of images.
+
+    Raises InputError: the file is of no such kind, can't be read, or doesn't hold what is wanted.
+    """
+    table = path.suffix in (".csv", ".parquet")
+    if not table and (wanted.columns or wanted.context_columns):
+        raise InputError(f"{path} is no table: columns can be chosen of .csv and .parquet files only")
+    if wanted.context_columns and wanted.context_from is not None:
+        raise InputError("the context comes from columns or from elsewhere, not both")
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file or folder")
+    if path.is_dir():
+        from flowkit_runtime.streaming.images import Images
+
+        return Images(path, wanted)
+    if table:
+        from flowkit_runtime.streaming.tables import open_table
+
+        return open_table(path, wanted)
+    if path.suffix != ".npy":
+        raise InputError(f"{path} is neither a folder of images nor a .npy, .csv or .parquet file")
+    return Npy(path, wanted)
+
+
+class Npy:
+    """An array [n, *event], of which a part at a time is mapped."""
+
+    names = None
+
+    def __init__(self, path: Path, wanted: Wanted) -> None:
+        array = read_npy(path)
+        if array.shape[1:] != wanted.event_shape or array.ndim != 1 + len(wanted.event_shape):
+            sizes = ", ".join(map(str, ("n", *wanted.event_shape)))
+            raise InputError(f"{path} has the shape {list(array.shape)}; events of this flow are [{sizes}]")
+        self.path, self.rows = path, len(array)
+        self._context = contexts(wanted, self.rows)
+        self.identity = [file_identity(path), *context_identity(wanted)]
+
+    def batches(self, start: int, size: int) -> Iterator[Rows]:
+        for part in chunks(self.rows, size, start):
+            # Mapped anew, and so let go of: what stays mapped counts as this process's memory.
+            yield read_npy(self.path)[part].copy(), self._context(part)
+
+
+def rows_at_once(event_shape: Sequence[int]) -> int:
+    """How many rows a batch has: fastest measured, for tables some thousand, for 8×8 images some hundred."""
+    return max(1, min(MOST_AT_ONCE, AT_ONCE // math.prod(event_shape)))
+
+
+def contexts(wanted: Wanted, n: int) -> Callable[[slice], Array | None]:
+    """The context of a slice of n rows, from a class for all or from a .npy file with one row per event or for all."""
+    given = wanted.context_from
+    if given is None or not given.endswith(".npy"):
+        value = None if given is None else _label(given)
+        context_rows(value, wanted.context, n, 0)  # refused here, before anything is read
+        return lambda part: None if value is None else context_rows(value, wanted.context, 1, 0)
+    path = Path(given)
+    array = read_npy(path)
+    shape = () if wanted.context is None else wanted.context.shape
+    for_all = array.shape in (shape, (1, *shape))
+    if for_all or array.shape[:1] != (n,):
+        context_rows(array, wanted.context, n, 0)
+    return lambda part: array if for_all else read_npy(path)[part].copy()
+
+
+def _label(text: str) -> int:
+    if not text.isdecimal():
+        raise InputError(f"the context {text!r} is neither a class nor a .npy file")
+    return int(text)
+
+
+def context_identity(wanted: Wanted) -> list[Any]:
+    """What changes if the context does."""
+    given = wanted.context_from
+    return [given, file_identity(Path(given)) if given is not None and given.endswith(".npy") else None]
+
+
+def file_identity(path: Path) -> list[Any]:
+    """What changes if a file does: its place, size and time."""
+    status = path.stat()
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+
+
+def read_npy(path: Path) -> Array:
+    """The array in a .npy file, mapped. Raises InputError."""
+    try:
+        return map_npy(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} can't be read as .npy: {error}") from error
+
+
+def extra(module: str, package: str, why: str) -> ModuleType:
+    """A module of one of the packages that only some files need. Raises InputError that says what to install."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise InputError(f"{why} needs {package}: pip install 'flowkit-runtime[files]' or {package}") from error

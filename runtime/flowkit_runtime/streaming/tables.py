@@ -1,0 +1,213 @@
+"""Tables, CSV and Parquet: numbers in columns, one event a row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowkit_runtime.errors import InputError
+from flowkit_runtime.files import open_file
+from flowkit_runtime.inputs import Array
+from flowkit_runtime.streaming.sources import Rows, Wanted, context_identity, contexts, extra, file_identity
+
+_BLOCK = 2**20  # bytes of CSV that are parsed at a time, of which a line must not have more
+_LINE = 64  # bytes that a number may take
+_SAMPLE = 2**16  # bytes that tell how long a line is
+
+
+class Table:
+    """The chosen columns of a table.
+
+    Subclasses give the names of all columns, the number of rows, and the record batches.
+    """
+
+    names = None
+
+    def __init__(self, path: Path, wanted: Wanted, found: Sequence[str], rows: int) -> None:
+        self.path, self.rows = path, rows
+        self._wanted = wanted
+        self._context_columns = self._named(wanted.context_columns, found)
+        rest = [name for name in found if name not in self._context_columns]
+        self._columns = self._named(wanted.columns, found) or rest
+        self._check_numbers(found)
+        self._context = None if self._context_columns else contexts(wanted, rows)
+        self.identity = [
+            file_identity(path),
+            self._columns,
+            self._context_columns,
+            *context_identity(wanted),
+        ]
+
+    @property
+    def chosen(self) -> list[str]:
+        """The columns that are read."""
+        return [*self._columns, *self._context_columns]
+
+    def batches(self, start: int, size: int) -> Iterator[Rows]:
+        held: list[Any] = []
+        first, count = start, 0
+        for batch in self._records(start):
+            held.append(batch)
+            count += batch.num_rows
+            while count >= size:
+                yield self._rows(held, first, size)
+                first, count = first + size, count - size
+        if count:
+            yield self._rows(held, first, count)
+
+    def _records(self, start: int) -> Iterator[Any]:
+        """Record batches of the chosen columns, the first row being `start`."""
+        raise NotImplementedError
+
+    def _rows(self, held: list[Any], first: int, size: int) -> Rows:
+        """`size` rows from the beginning of `held`, which they leave; the first of them is row `first`."""
+        parts: dict[str, list[Array]] = {name: [] for name in self.chosen}
+        at, end = first, first + size
+        while at < end:
+            batch = held.pop(0)
+            if batch.num_rows > end - at:
+                held.insert(0, batch.slice(end - at))
+            found = dict(zip(batch.schema.names, batch.columns, strict=True))  # each look-up by name goes through all
+            for name, part in parts.items():
+                part.append(self._numbers(found[name].slice(0, end - at), name, at))
+            at += batch.num_rows
+        columns = {name: np.concatenate(part) for name, part in parts.items()}
+        events = np.stack([columns[name] for name in self._columns], 1).reshape(size, *self._wanted.event_shape)
+        if self._context is not None:
+            return events, self._context(slice(first, first + size))
+        context, spec = np.stack([columns[name] for name in self._context_columns], 1), self._wanted.context
+        assert spec is not None  # there are context columns
+        return events, context[:, 0] if spec.classes is not None else context.reshape(size, *spec.shape)
+
+    def _numbers(self, column: Any, name: str, first: int) -> Array:
+        if column.null_count:
+            row = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
+            raise InputError(f"{self.path} has no value in column {name!r} of row {first + row} (rows count from 0)")
+        try:
+            array: Array = column.to_numpy(zero_copy_only=False)
+        except Exception as error:  # of pyarrow
+            raise InputError(f"{self.path}: column {name!r} can't be read: {error}") from error
+        if array.dtype.kind not in "biuf":
+            raise InputError(f"{self.path}: column {name!r} holds {column.type}, not numbers; choose with --columns")
+        return array
+
+    def _named(self, names: Sequence[str], found: Sequence[str]) -> list[str]:
+        for name in names:
+            if found.count(name) != 1:
+                problem = "has no column" if name not in found else "has more than one column"
+                raise InputError(f"{self.path} {problem} {name!r}; its columns are {', '.join(found)}")
+        return list(names)
+
+    def _check_numbers(self, found: Sequence[str]) -> None:
+        wanted = self._wanted
+        if wanted.context is None and self._context_columns:
+            raise InputError("this model takes no context; leave --context-columns out")
+        if len(set(self.chosen)) < len(self.chosen):
+            raise InputError(f"{self.path}: a column is chosen twice: {', '.join(self.chosen)}")
+        self._check_number(self._columns, math.prod(wanted.event_shape), "an event", "--columns", found)
+        if wanted.context is not None and self._context_columns:
+            needed = math.prod(wanted.context.shape)
+            self._check_number(self._context_columns, needed, "a context", "--context-columns", found)
+
+    def _check_number(self, columns: list[str], needed: int, what: str, option: str, found: Sequence[str]) -> None:
+        if len(columns) != needed:
+            listed = ", ".join(columns)
+            raise InputError(
+                f"{self.path}: {what} of this flow has {needed} value{'s' * (needed != 1)}, and there are "
+                f"{len(columns)} columns ({listed if len(listed) < 500 else listed[:500] + ' …'}); "
+                f"choose with {option} a,b,…"
+            )
+
+
+class Parquet(Table):
+    """A Parquet file. Row groups in front of the first row that is asked for are not read."""
+
+    def __init__(self, path: Path, wanted: Wanted) -> None:
+        with self._file(path) as file:
+            super().__init__(path, wanted, file.schema_arrow.names, file.metadata.num_rows)
+
+    def _file(self, path: Path) -> Any:
+        parquet = extra("pyarrow.parquet", "pyarrow", "reading Parquet")
+        try:
+            # A page at a time: read whole, a row group of a file written in one piece is the file.
+            return parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK)
+        except Exception as error:  # pyarrow's errors are of many kinds
+            raise InputError(f"{path} can't be read as Parquet: {error}") from error
+
+    def _records(self, start: int) -> Iterator[Any]:
+        with self._file(self.path) as file:
+            groups = list(range(file.metadata.num_row_groups))
+            while groups and start >= file.metadata.row_group(groups[0]).num_rows:
+                start -= file.metadata.row_group(groups.pop(0)).num_rows
+            batches = file.iter_batches(_BLOCK // 64, groups, self.chosen, use_threads=False)
+            yield from _without_first(_guarded(batches, self.path), start)
+
+
+class Csv(Table):
+    """A CSV file with a header; or without one, if numbers stand in its first line: f0, f1, … are its columns.
+
+    It is read from the beginning, whatever row is asked for: only reading tells where a row begins.
+    """
+
+    def __init__(self, path: Path, wanted: Wanted) -> None:
+        self._arrow, self._csv = (extra(name, "pyarrow", "reading CSV") for name in ("pyarrow", "pyarrow.csv"))
+        self.path, self._block = path, max(_BLOCK, _LINE * math.prod(wanted.event_shape))
+        with open_file(path) as file:
+            sample = file.read(_SAMPLE)
+        found = self._open({}, headless=False).schema.names
+        self._headless = all(map(_is_number, found))
+        if found == [str(i) for i in range(len(found))]:  # pandas names columns so that have no names
+            raise InputError(f"{path} begins with {','.join(found)[:100]}: a row, or names? Give the columns names")
+        lines = max(1, sample.count(b"\n")) * path.stat().st_size // max(1, len(sample))
+        names = [f"f{i}" for i in range(len(found))] if self._headless else found
+        super().__init__(path, wanted, names, lines - (not self._headless))
+
+    def _open(self, types: dict[str, Any], headless: bool) -> Any:
+        options = self._csv.ReadOptions(use_threads=False, block_size=self._block, autogenerate_column_names=headless)
+        convert = self._csv.ConvertOptions(column_types=types, include_columns=list(types))
+        try:
+            return self._csv.open_csv(self.path, read_options=options, convert_options=convert)
+        except (OSError, ValueError) as error:  # pyarrow's are
+            raise InputError(f"{self.path} can't be read as CSV: {error}") from error
+
+    def _records(self, start: int) -> Iterator[Any]:
+        context = self._wanted.context
+        kind = self._arrow.int64() if context is not None and context.classes is not None else self._arrow.float64()
+        types = dict.fromkeys(self._columns, self._arrow.float64()) | dict.fromkeys(self._context_columns, kind)
+        yield from _without_first(_guarded(self._open(types, self._headless), self.path), start)
+
+
+def open_table(path: Path, wanted: Wanted) -> Table:
+    """The table of a .csv or .parquet file."""
+    try:
+        open_file(path).close()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} can't be read: {error}") from error
+    return (Csv if path.suffix == ".csv" else Parquet)(path, wanted)
+
+
+def _guarded(batches: Iterable[Any], path: Path) -> Iterator[Any]:
+    """The batches; what pyarrow finds wrong in them is an InputError that names the file."""
+    try:
+        yield from batches
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} can't be read: {error}") from error
+
+
+def _without_first(batches: Iterable[Any], rows: int) -> Iterator[Any]:
+    for batch in batches:
+        if batch.num_rows > rows:
+            yield batch.slice(rows)
+        rows = max(0, rows - batch.num_rows)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

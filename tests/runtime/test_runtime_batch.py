@@ -1,0 +1,119 @@
+"""Scoring batch by batch, as Ray Data and Spark do it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from flowkit_runtime import InputError, load
+from flowkit_runtime.batch import Scorer
+
+THRESHOLD = {"quantile": 0.9, "score": 10.0, "events": 300}
+
+
+def points(n=200):
+    return (8 + 4 * np.random.default_rng(0).normal(size=(n, 1, 2, 2))).astype(np.float32)
+
+
+def columns(x):
+    return {name: x.reshape(len(x), 4)[:, i] for i, name in enumerate("abcd")}
+
+
+def test_columns_of_numbers_or_one_of_arrays(make_bundle):
+    bundle, x = make_bundle(levels=None, threshold=THRESHOLD), points()
+    expected = load(bundle).score(x)
+    for batch in (columns(x), {"image": x}):
+        found = Scorer(bundle)(batch)
+        assert list(found) == [*batch, "score", "anomalous"]
+        assert np.array_equal(found["score"], expected) and np.array_equal(found["anomalous"], expected > 10)
+        assert all(found[name] is batch[name] for name in batch)
+
+
+def test_without_a_threshold_there_are_scores_alone(make_bundle):
+    assert list(Scorer(make_bundle(levels=None))({"x": points()})) == ["x", "score"]
+
+
+def test_columns_that_are_chosen(make_bundle):
+    bundle, x, kind = make_bundle(levels=None, context={"classes": 3}), points(), np.arange(200) % 3
+    scorer = Scorer(bundle, columns=["a", "b", "c", "d"], context_columns=["kind"])
+    found = scorer({"kind": kind, "name": np.array(["x"] * 200), **columns(x)})
+    assert np.array_equal(found["score"], load(bundle).score(x, kind))
+    of_all_others = Scorer(bundle, context_columns=["kind"])({"kind": kind, **columns(x)})
+    assert np.array_equal(of_all_others["score"], found["score"])
+
+
+def test_integer_data_with_draws(make_bundle):
+    bundle, x = make_bundle(), np.random.default_rng(0).integers(0, 17, (9, 1, 2, 2))
+    assert np.array_equal(Scorer(bundle, draws=3, seed=4)({"x": x})["score"], load(bundle).score(x, None, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("options", "batch", "message"),
+    [
+        ({}, {"a": np.zeros(3)}, r"one column of arrays \[1, 2, 2\], or 4 of numbers, are wanted; got a \[3\]"),
+        ({}, {}, "got none"),
+        ({"columns": ["z"]}, {"a": np.zeros(3)}, "the batch has no column 'z'; it has a"),
+        ({"context_columns": ["k"]}, {"k": np.zeros(1, int), "x": points(1)}, "takes no context"),
+        ({}, {"x": np.full((2, 1, 2, 2), np.nan)}, "x must be finite in float32; in row 0"),
+    ],
+)
+def test_batches_that_can_not_be_scored(make_bundle, options, batch, message):
+    with pytest.raises(InputError, match=message):
+        Scorer(make_bundle(levels=None), **options)(batch)
+
+
+def test_frames_of_pandas_one_after_the_other(make_bundle):
+    """As Spark's mapInPandas calls it."""
+    pandas = pytest.importorskip("pandas")
+    bundle, x = make_bundle(levels=None), points()
+
+    def score(frames: Iterator[pandas.DataFrame]) -> Iterator[pandas.DataFrame]:
+        scorer = Scorer(bundle)
+        for frame in frames:
+            yield pandas.DataFrame(scorer(dict(frame)))
+
+    frame = pandas.DataFrame(columns(x))
+    found = pandas.concat(score(iter([frame[:150], frame[150:]])))
+    assert list(found) == ["a", "b", "c", "d", "score"]
+    np.testing.assert_allclose(found["score"], load(bundle).score(x), rtol=1e-6)
+
+
+def test_record_batches_of_arrow_one_after_the_other(make_bundle):
+    """As Spark's mapInArrow calls it."""
+    bundle, x = make_bundle(levels=None), points()
+
+    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        scorer = Scorer(bundle)
+        for batch in batches:
+            yield pa.RecordBatch.from_pydict(scorer(dict(zip(batch.schema.names, batch.columns, strict=True))))
+
+    table = pa.table(columns(x))
+    found = pa.Table.from_batches(score(iter(table.to_batches(max_chunksize=150))))
+    assert found.column_names == ["a", "b", "c", "d", "score"]
+    np.testing.assert_allclose(found["score"], load(bundle).score(x), rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_ray_data(make_bundle, monkeypatch):
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    ray, data = (pytest.importorskip(name) for name in ("ray", "ray.data"))
+
+    bundle, x = make_bundle(levels=None, threshold=THRESHOLD), points(1000)
+    expected = load(bundle).score(x)
+    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False)
+    try:
+        dataset = data.from_arrow(pa.table({"row": np.arange(1000), **columns(x)}))
+        scored = dataset.map_batches(
+            Scorer,
+            fn_constructor_args=(str(bundle), ["a", "b", "c", "d"]),
+            batch_size=128,
+            compute=data.ActorPoolStrategy(size=1),
+        )
+        found = scored.to_pandas().sort_values("row")
+    finally:
+        ray.shutdown()
+    np.testing.assert_allclose(found["score"], expected, rtol=1e-6)
+    assert np.array_equal(found["anomalous"], found["score"] > 10)

@@ -1,0 +1,191 @@
+"""The commands of `flowkit-runtime`; `score` on files is in test_runtime_scoring.py."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from flowkit.cli.main import app as flowkit_app
+from flowkit_runtime import load
+from flowkit_runtime.cli.main import app
+
+COMMANDS = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def run(*arguments: object, code: int = 0) -> Any:
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_the_commands_are_those_promised() -> None:
+    assert set(COMMANDS) == {"score", "sample", "encode", "decode", "interpolate", "verify", "info"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_an_example_in_its_help(command: str) -> None:
+    assert f"Example: flowkit-runtime {command} " in " ".join(run(command, "--help").stdout.split())
+
+
+@pytest.mark.parametrize("command", ["score", "verify"])
+def test_flowkit_has_the_same_under_its_own_name(command: str) -> None:
+    text = " ".join(CliRunner().invoke(flowkit_app, [command, "--help"]).stdout.split())
+    assert f"Example: flowkit {command} " in text and "flowkit-runtime" not in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_bundle_is_a_message(command: str, tmp_path: Path) -> None:
+    rest = {
+        "score": ["x.npy"],
+        "sample": ["-o", "s.npy"],
+        "encode": ["x.npy", "-o", "z.npz"],
+        "decode": ["z.npz", "-o", "x.npy"],
+        "interpolate": ["x.npy", 0, 1, "-o", "s.npy"],
+    }
+    message = run(command, tmp_path / "nowhere", *rest.get(command, []), code=2).stderr
+    assert message.startswith(f"{tmp_path / 'nowhere'} is not a directory; a bundle is")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from flowkit_runtime.cli.main import app\n"
+        "try: app(['score', '--help'])\n"
+        "finally: print({'numpy', 'onnxruntime', 'pyarrow', 'PIL', 'flowkit', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.endswith("set()\n"), done.stdout + done.stderr
+
+
+def test_scoring_an_array_imports_nothing_of_the_extras(make_bundle, tmp_path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((1, 1, 2, 2), np.uint8))
+    program = (
+        "import sys; from flowkit_runtime.cli.main import app\n"
+        "try: app(['score', *sys.argv[1:]])\n"
+        "finally: print({'pyarrow', 'PIL', 'pandas', 'ray', 'torch', 'flowkit', 'onnx'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", program, make_bundle(), tmp_path / "x.npy"]
+    assert subprocess.run(command, capture_output=True, text=True).stdout.endswith("set()\n")
+
+
+def test_info_says_what_a_bundle_is(make_bundle) -> None:
+    threshold = {"quantile": 0.99, "score": 2.31, "events": 360}
+    bundle = make_bundle(
+        context={"classes": 10},
+        threshold=threshold,
+        precision="float16",
+        verification={"latents": {"error": 1.5e-6, "limit": 1e-4}},
+    )
+    lines = [" ".join(line.split()) for line in run("info", bundle).stdout.splitlines()]
+    for line in (
+        "event 1×2×2, whole numbers 0 … 16",
+        "context a class from 0 to 9",
+        "latents 1×1×2 + 1×1×2: 4 values, base base/standard_normal",
+        "precision float16",
+        "score bits/dim",
+        "threshold 2.3100: 99.00% of 360 held-out events stay below",
+        "verified latents within 1.50e-06 of fp64 at export",
+    ):
+        assert line in lines
+
+
+def test_info_of_a_plain_bundle(make_bundle) -> None:
+    lines = [" ".join(line.split()) for line in run("info", make_bundle(levels=None)).stdout.splitlines()]
+    assert {"event 1×2×2, real numbers", "context none", "score nats", "threshold none"} <= set(lines)
+
+
+def test_info_checks_the_files(make_bundle) -> None:
+    bundle = make_bundle()
+    (bundle / "encode.onnx").write_bytes(b"x")
+    assert "encode.onnx does not match its SHA-256" in run("info", bundle, code=2).stderr
+
+
+def test_verify_refuses_a_damaged_bundle(make_bundle) -> None:
+    bundle = make_bundle()
+    (bundle / "encode.onnx").write_bytes(b"x")
+    assert "encode.onnx does not match its SHA-256" in run("verify", bundle, code=2).stderr
+
+
+def test_sample_writes_what_the_model_draws(make_bundle, tmp_path_factory) -> None:
+    bundle, place = make_bundle(), tmp_path_factory.mktemp("place")
+    run("sample", bundle, "-n", 5, "--seed", 3, "--temperature", 0.5, "-o", place / "s.npy")
+    assert np.array_equal(np.load(place / "s.npy"), load(bundle).sample(5, seed=3, temperature=0.5))
+
+
+def test_sample_draws_images(make_bundle, tmp_path_factory) -> None:
+    bundle, place = make_bundle(levels=256), tmp_path_factory.mktemp("place")
+    run("sample", bundle, "-n", 3, "-o", place / "s.png")
+    grid, events = np.asarray(Image.open(place / "s.png")), load(bundle).sample(3, seed=0)
+    assert grid.shape == (5, 5)
+    assert np.array_equal(grid[:2, :2], events[0, 0]) and np.array_equal(grid[3:, :2], events[2, 0])
+    assert (grid[2] == 255).all() and (grid[3:, 3:] == 255).all()
+
+
+def test_real_numbers_are_no_picture(make_bundle, tmp_path_factory) -> None:
+    place = tmp_path_factory.mktemp("place")
+    assert "are no images" in run("sample", make_bundle(levels=None), "-o", place / "s.png", code=2).stderr
+    assert "must end with .npy or .png" in run("sample", place, "-o", place / "s.gif", code=2).stderr
+    assert not list(place.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((), "this model needs a context: a class from 0 to 2"),
+        (("--context", "x"), "the context 'x' is neither a class nor a .npy file"),
+        (("--context", "3"), "classes from 0 to 2"),
+        (("--context", "nowhere.npy"), "nowhere.npy can't be read as .npy"),
+    ],
+)
+def test_contexts_that_are_none(make_bundle, tmp_path_factory, given, message) -> None:
+    place = tmp_path_factory.mktemp("place")
+    bundle = make_bundle(levels=None, context={"classes": 3})
+    assert message in run("sample", bundle, "-o", place / "s.npy", *given, code=2).stderr
+
+
+def test_encode_and_decode_give_the_events_back(make_bundle, tmp_path_factory) -> None:
+    bundle, place = make_bundle(context={"classes": 3}), tmp_path_factory.mktemp("place")
+    x = np.random.default_rng(0).integers(0, 17, (300, 1, 2, 2), np.uint8)
+    np.save(place / "x.npy", x)
+    np.save(place / "c.npy", classes := np.arange(300) % 3)
+    run("encode", bundle, place / "x.npy", "-o", place / "z.npz", "--context", place / "c.npy")
+    with np.load(place / "z.npz") as latents:
+        for mine, its in zip(latents.values(), load(bundle).encode(x, classes), strict=True):
+            assert np.array_equal(mine, its)
+    run("decode", bundle, place / "z.npz", "-o", place / "y.npy", "--context", place / "c.npy")
+    assert np.array_equal(np.load(place / "y.npy"), x)
+
+
+def test_encode_names_the_row(make_bundle, tmp_path_factory) -> None:
+    place, x = tmp_path_factory.mktemp("place"), np.zeros((6000, 1, 2, 2))
+    x[5000, 0, 0, 1] = np.inf
+    np.save(place / "x.npy", x)
+    message = run("encode", make_bundle(levels=None), place / "x.npy", "-o", place / "z.npz", code=2).stderr
+    assert "x.npy: x must be finite in float32; in row 5000, x[5000, 0, 0, 1] is inf" in message
+    assert "must end with .npz" in run("encode", place, place / "x.npy", "-o", place / "z.npy", code=2).stderr
+
+
+def test_latents_of_another_flow_are_refused(make_bundle, tmp_path_factory) -> None:
+    place = tmp_path_factory.mktemp("place")
+    np.savez(place / "z.npz", z_1=np.zeros((3, 1, 1, 2)))
+    message = run("decode", make_bundle(), place / "z.npz", "-o", place / "x.npy", code=2).stderr
+    assert "z.npz can't be read: it is not an .npz file of z_1, z_2" in message
+
+
+def test_interpolate_goes_from_row_to_row(make_bundle, tmp_path_factory) -> None:
+    bundle, place = make_bundle(), tmp_path_factory.mktemp("place")
+    x = np.random.default_rng(0).integers(0, 17, (6, 1, 2, 2), np.uint8)
+    np.save(place / "x.npy", x)
+    run("interpolate", bundle, place / "x.npy", 4, 1, "-n", 5, "-o", place / "s.npy")
+    steps = np.load(place / "s.npy")
+    assert np.array_equal(steps, load(bundle).interpolate(x[4], x[1], 5))
+    assert np.array_equal(steps[[0, -1]], x[[4, 1]])
+    message = run("interpolate", bundle, place / "x.npy", 4, 6, "-o", place / "s.npy", code=2).stderr
+    assert "x.npy has no row 6 (rows count from 0)" in message

@@ -1,0 +1,464 @@
+"""`score` on files: tables, arrays and images give the same scores, killed runs go on, errors name file and row."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from flowkit_runtime import Model, load
+from flowkit_runtime.cli.main import app
+from flowkit_runtime.streaming import sources, tables
+from flowkit_runtime.streaming.part import Part, open_part, part_path
+from tests.security.bundles import edit_manifest
+
+BATCH = 64
+ROWS = 5 * BATCH + 7
+THRESHOLD = {"quantile": 0.9, "score": 10.0, "events": 300}
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sources, "MOST_AT_ONCE", BATCH)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for what is scored; the bundle has its own."""
+    return tmp_path_factory.mktemp("place")
+
+
+def score(*arguments: object, code: int = 0) -> Any:
+    result = CliRunner().invoke(app, ["score", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def points(n: int = ROWS) -> np.ndarray:
+    return (8 + 4 * np.random.default_rng(0).normal(size=(n, 1, 2, 2))).astype(np.float32)
+
+
+def table(x: np.ndarray, **more: Any) -> pa.Table:
+    columns = {name: x.reshape(len(x), 4)[:, i] for i, name in enumerate("abcd")}
+    return pa.table({**columns, **more})
+
+
+def write(path: Path, rows: pa.Table) -> Path:
+    if path.suffix == ".csv":
+        pa.csv.write_csv(rows, path)
+    else:
+        pa.parquet.write_table(rows, path, row_group_size=100)
+    return path
+
+
+def save(path: Path, array: Any) -> Path:
+    np.save(path, array)
+    return path
+
+
+# Data of all kinds
+
+
+@pytest.mark.parametrize("kind", ["npy", "csv", "parquet"])
+@pytest.mark.parametrize("output", ["npy", "csv", "parquet"])
+def test_all_kinds_of_files_give_the_scores_of_the_model(make_bundle, place, kind, output):
+    bundle = make_bundle(levels=None, threshold=THRESHOLD)
+    data = save(place / "x.npy", points()) if kind == "npy" else write(place / f"x.{kind}", table(points()))
+    result = score(bundle, data, "-o", place / f"s.{output}")
+    expected = load(bundle).score(points(), batch_size=BATCH)
+    scores, anomalous = read(place / f"s.{output}")
+    assert np.array_equal(scores, expected)
+    assert anomalous is None or np.array_equal(anomalous, expected > 10)
+    assert f"{(expected > 10).sum()} of {ROWS} above the threshold 10.0000" in result.stdout
+    assert f"mean {expected.mean():.4f} nats, median {np.sort(expected)[ROWS // 2]:.4f}" in result.stdout
+    assert sorted(path.name for path in place.iterdir()) == sorted([data.name, f"s.{output}"])
+
+
+def read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    if path.suffix == ".npy":
+        return np.load(path), None
+    rows = (pa.csv.read_csv if path.suffix == ".csv" else pa.parquet.read_table)(path)
+    assert rows.column_names == ["score", "anomalous"]
+    return rows["score"].to_numpy(), rows["anomalous"].to_numpy().astype(bool)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_columns_are_chosen_and_ordered(make_bundle, place, kind):
+    bundle = make_bundle(levels=None, context={"classes": 3})
+    classes = np.arange(ROWS) % 3
+    rows = table(points(), name=["x"] * ROWS, kind=classes).select(["kind", "d", "name", "c", "b", "a"])
+    score(
+        *(bundle, write(place / f"x.{kind}", rows), "-o", place / "s.npy"),
+        *("--columns", "a,b,c,d", "--context-columns", "kind"),
+    )
+    assert np.array_equal(np.load(place / "s.npy"), load(bundle).score(points(), classes, batch_size=BATCH))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_columns_of_a_context_of_numbers(make_bundle, place, kind):
+    bundle, context = make_bundle(levels=None, context={"shape": [2]}), np.random.default_rng(1).normal(size=(ROWS, 2))
+    rows = table(points(), u=context[:, 0], v=context[:, 1])
+    score(bundle, write(place / f"x.{kind}", rows), "-o", place / "s.npy", "--context-columns", "u,v")
+    assert np.array_equal(np.load(place / "s.npy"), load(bundle).score(points(), context, batch_size=BATCH))
+
+
+@pytest.mark.parametrize("given", ["one each", "one for all", "a class"])
+def test_contexts_of_arrays(make_bundle, place, given):
+    bundle, classes = make_bundle(levels=None, context={"classes": 3}), np.arange(ROWS) % 3
+    context = {"one each": save(place / "c.npy", classes), "one for all": save(place / "d.npy", 2), "a class": 2}[given]
+    score(bundle, save(place / "x.npy", points()), "-o", place / "s.npy", "--context", context)
+    expected = load(bundle).score(points(), classes if given == "one each" else 2, batch_size=BATCH)
+    assert np.array_equal(np.load(place / "s.npy"), expected)
+
+
+def test_a_csv_without_a_header_loses_no_row(make_bundle, place):
+    data = place / "x.csv"
+    np.savetxt(data, points(3).reshape(3, 4), delimiter=",")
+    assert "3 events scored" in score(make_bundle(levels=None), data).stdout
+
+
+def test_lines_of_large_events_are_read(place, monkeypatch):
+    monkeypatch.setattr(tables, "_BLOCK", 1000)
+    x = np.random.default_rng(0).normal(size=(2, 100))
+    np.savetxt(place / "x.csv", x, "%.40e", delimiter=",")
+    source = sources.open_source(place / "x.csv", sources.Wanted((100,), None, None))
+    ((events, context),) = source.batches(0, 2)
+    assert np.array_equal(events, x) and context is None
+
+
+@pytest.mark.parametrize("kind", ["npy", "csv", "parquet"])
+def test_no_rows_are_no_error(make_bundle, place, kind):
+    empty = points(0)
+    data = save(place / "x.npy", empty) if kind == "npy" else write(place / f"x.{kind}", table(empty))
+    assert score(make_bundle(levels=None), data, "-o", place / "s.npy").stdout.startswith("0 events scored")
+    assert np.load(place / "s.npy").shape == (0,)
+
+
+def test_integer_data_has_noise_of_its_row_whatever_the_batches(make_bundle, place, monkeypatch):
+    x = np.random.default_rng(0).integers(0, 17, (ROWS, 1, 2, 2))
+    bundle, data = make_bundle(), save(place / "x.npy", x)
+    expected = load(bundle).score(x, draws=2, seed=5)
+    for size in (BATCH, 10):
+        monkeypatch.setattr(sources, "MOST_AT_ONCE", size)
+        score(bundle, data, "-o", place / "s.npy", "--draws", 2, "--seed", 5)
+        np.testing.assert_allclose(np.load(place / "s.npy"), expected, rtol=1e-6)
+
+
+# Images
+
+
+@pytest.fixture
+def pictures(place: Path) -> Path:
+    """Grey, coloured, transparent, with a palette; and files that are no images."""
+    (folder := place / "pictures").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 2, 2), np.uint8)
+    for name, mode, image in zip("dcba", ["L", "RGB", "RGBA", "P"], pixels, strict=True):
+        Image.fromarray(image).convert(mode).save(folder / f"{name}.png")
+    (folder / "notes.txt").write_text("no image")
+    (folder / ".hidden.png").write_text("no image")
+    (folder / "deeper").mkdir()
+    return folder
+
+
+def test_a_folder_of_images_is_scored_by_name(make_bundle, place, pictures):
+    bundle = make_bundle(levels=256)
+    score(bundle, pictures, "-o", place / "s.csv")
+    rows = pa.csv.read_csv(place / "s.csv")
+    expected = np.stack([np.asarray(Image.open(pictures / f"{name}.png").convert("L"))[None] for name in "abcd"])
+    assert rows["file"].to_pylist() == ["a.png", "b.png", "c.png", "d.png"]
+    assert np.array_equal(rows["score"].to_numpy(), load(bundle).score(expected))
+
+
+def test_an_image_of_another_size_is_named_or_resized(make_bundle, pictures):
+    bundle = make_bundle(levels=256)
+    Image.new("L", (6, 4)).save(pictures / "e.png")
+    message = score(bundle, pictures, code=2).stderr
+    assert f"{pictures / 'e.png'} is 6 × 4 pixels, events of this flow are 2 × 2; --resize brings it there" in message
+    assert "5 events scored" in score(bundle, pictures, "--resize").stdout
+
+
+def truncated(path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (2, 2), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:44])
+
+
+def postscript(path: Path) -> None:
+    Image.new("RGB", (2, 2)).save(path, "EPS")
+
+
+IMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "text": (lambda path: path.write_text("x"), "e.png can't be read as an image"),
+    "another format": (postscript, "e.png can't be read as an image"),
+    "truncated": (truncated, "e.png can't be read as an image"),
+    "16 bits": (lambda path: Image.fromarray(np.zeros((2, 2), np.uint16)).save(path), "e.png has more than 8 bits"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), IMAGES.values(), ids=IMAGES)
+def test_images_that_are_none_are_named(make_bundle, place, pictures, make, message):
+    make(pictures / "e.png")
+    assert message in score(make_bundle(levels=256), pictures, "-o", place / "s.npy", code=2).stderr
+    assert not (place / "s.npy").exists() and not list(place.glob(".*"))
+
+
+@pytest.mark.parametrize("levels", [None, 17])
+def test_a_flow_of_no_bytes_takes_no_images(make_bundle, pictures, levels):
+    assert "save them as .npy" in score(make_bundle(levels=levels), pictures, code=2).stderr
+
+
+def test_a_folder_without_images_is_said_so(make_bundle, place):
+    assert "holds no images" in score(make_bundle(levels=256), place, code=2).stderr
+
+
+# Runs that are stopped
+
+KILL = """
+import os, signal, sys
+from flowkit_runtime.streaming import part, sources
+sources.MOST_AT_ONCE = 64
+append = part.Part.append
+def dying(self, scores):
+    if self.rows == 128:
+        part._write(self._file, scores.tobytes()[:-5])
+        os.kill(os.getpid(), signal.SIGKILL)
+    append(self, scores)
+part.Part.append = dying
+from flowkit_runtime.cli.main import main
+main()
+"""
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The rows at which the batches that are scored begin."""
+    seen: list[int] = []
+    honest = Model.score
+
+    def recording(self: Model, *arguments: Any, start: int = 0, **more: Any) -> Any:
+        seen.append(start)
+        return honest(self, *arguments, start=start, **more)
+
+    monkeypatch.setattr(Model, "score", recording)
+    return seen
+
+
+@pytest.mark.parametrize(("kind", "output"), [("npy", "npy"), ("csv", "parquet"), ("parquet", "csv")])
+def test_a_killed_run_goes_on_where_it_was_with_the_same_bytes(make_bundle, place, starts, kind, output):
+    bundle, x = make_bundle(threshold=THRESHOLD), np.random.default_rng(0).integers(0, 17, (ROWS, 1, 2, 2))
+    data = save(place / "x.npy", x) if kind == "npy" else write(place / f"x.{kind}", table(x))
+    score(bundle, data, "-o", place / f"whole.{output}")
+    arguments = [bundle, data, "-o", place / f"s.{output}"]
+    done = subprocess.run([sys.executable, "-c", KILL, "score", *map(str, arguments)], capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert part_path(place / f"s.{output}").stat().st_size == 32 + 8 * 3 * BATCH - 5
+    starts.clear()
+    score(*arguments)
+    assert starts == list(range(2 * BATCH, ROWS, BATCH))
+    assert (place / f"s.{output}").read_bytes() == (place / f"whole.{output}").read_bytes()
+    assert not list(place.glob(".*"))
+
+
+def stop(monkeypatch: pytest.MonkeyPatch, *arguments: object, after: int = 2 * BATCH) -> Any:
+    """Give the command, and Ctrl-C after some rows."""
+    honest = Part.append
+
+    def interrupted(self: Part, scores: Any) -> None:
+        if self.rows == after:
+            raise KeyboardInterrupt
+        honest(self, scores)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Part, "append", interrupted)
+        return score(*arguments, code=130)
+
+
+def test_ctrl_c_says_how_to_go_on(make_bundle, place, monkeypatch, starts):
+    arguments = make_bundle(levels=None), save(place / "x.npy", points()), "-o", place / "s.npy"
+    assert f"the same command goes on from here to {place / 's.npy'}" in stop(monkeypatch, *arguments).stderr
+    assert not (place / "s.npy").exists()
+    starts.clear()
+    score(*arguments)
+    assert starts[0] == 2 * BATCH
+
+
+def touch(bundle: Path, place: Path) -> list[str]:
+    os.utime(place / "x.csv", ns=(1, 1))
+    return []
+
+
+def grow(bundle: Path, place: Path) -> list[str]:
+    status = (place / "x.csv").stat()
+    with (place / "x.csv").open("a") as file:
+        file.write("1,2,3,4\n")
+    os.utime(place / "x.csv", ns=(status.st_atime_ns, status.st_mtime_ns))
+    return []
+
+
+def other_model(bundle: Path, place: Path) -> list[str]:
+    edit_manifest(bundle, lambda manifest: manifest.update(model="1" * 64))
+    return []
+
+
+def other_library(bundle: Path, place: Path) -> list[str]:
+    (place / "x.csv").rename(place / "y.csv")
+    (place / "x.csv").symlink_to(place / "y.csv")
+    return []
+
+
+CHANGES: dict[str, Callable[[Path, Path], list[str]]] = {
+    "the time of the data": touch,
+    "the size of the data": grow,
+    "the place of the data": other_library,
+    "the bundle": other_model,
+    "draws": lambda bundle, place: ["--draws", "2"],
+    "seed": lambda bundle, place: ["--seed", "1"],
+    "columns": lambda bundle, place: ["--columns", "d,c,b,a"],
+    "threads": lambda bundle, place: ["--threads", "1"],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_another_run_begins_anew(make_bundle, place, monkeypatch, starts, change):
+    x = np.random.default_rng(0).integers(0, 17, (ROWS, 1, 2, 2))
+    bundle, data = make_bundle(), write(place / "x.csv", table(x))
+    stop(monkeypatch, bundle, data, "-o", place / "s.npy")
+    starts.clear()
+    score(bundle, data, "-o", place / "s.npy", *change(bundle, place))
+    assert starts[0] == 0
+    assert len(np.load(place / "s.npy")) in (ROWS, ROWS + 1)
+
+
+def test_a_part_of_an_image_folder_is_begun_anew_if_an_image_changes(make_bundle, place, pictures, monkeypatch, starts):
+    monkeypatch.setattr(sources, "MOST_AT_ONCE", 1)
+    bundle = make_bundle(levels=256)
+    for touched in (False, True):
+        stop(monkeypatch, bundle, pictures, "-o", place / "s.npy", after=2)
+        if touched:
+            os.utime(pictures / "c.png", ns=(1, 1))
+        starts.clear()
+        score(bundle, pictures, "-o", place / "s.npy")
+        assert starts[0] == (0 if touched else 2)
+
+
+def test_two_processes_do_not_write_one_output(make_bundle, place):
+    with open_part(place / "s.npy"):
+        data = save(place / "x.npy", points())
+        message = score(make_bundle(levels=None), data, "-o", place / "s.npy", code=2).stderr
+    assert "s.npy is being written by another process" in message
+
+
+def test_a_link_under_the_name_of_the_part_is_not_followed(make_bundle, place):
+    (place / "precious").write_text("precious")
+    part_path(place / "s.npy").symlink_to(place / "precious")
+    score(make_bundle(levels=None), save(place / "x.npy", points()), "-o", place / "s.npy")
+    assert (place / "precious").read_text() == "precious" and len(np.load(place / "s.npy")) == ROWS
+
+
+# What can't be scored
+
+
+def test_a_bad_value_names_file_and_row_and_leaves_nothing(make_bundle, place):
+    bundle, x = make_bundle(levels=None), points()
+    x[200, 0, 1, 0] = np.nan
+    for data in (save(place / "x.npy", x), write(place / "x.parquet", table(x))):
+        message = score(bundle, data, "-o", place / "s.npy", code=2).stderr
+        assert message.startswith(f"{data}: x must be finite in float32; in row 200, x[200, 0, 1, 0] is nan")
+        assert not (place / "s.npy").exists() and not list(place.glob(".*"))
+
+
+def test_a_value_off_the_grid_names_file_and_row(make_bundle, place):
+    x = np.full((ROWS, 1, 2, 2), 3)
+    x[200, 0, 1, 1] = 17
+    message = score(make_bundle(), save(place / "x.npy", x), code=2).stderr
+    assert "x.npy: x must hold whole numbers from 0 to 16; in row 200, x[200, 0, 1, 1] is 17" in message
+
+
+def test_a_bad_context_names_its_row(make_bundle, place):
+    context = np.zeros(ROWS, int)
+    context[200] = 3
+    message = score(
+        *(make_bundle(levels=None, context={"classes": 3}), save(place / "x.npy", points())),
+        *("--context", save(place / "c.npy", context)),
+        code=2,
+    ).stderr
+    assert "context must hold classes from 0 to 2; in row 200, context[200] is 3" in message
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_missing_value_names_column_and_row(make_bundle, place, kind):
+    column = pa.array([None if row == 200 else 1.0 for row in range(ROWS)])
+    rows = table(points()).set_column(2, "c", column)
+    message = score(make_bundle(levels=None), write(place / f"x.{kind}", rows), code=2).stderr
+    assert f"x.{kind} has no value in column 'c' of row 200" in message
+
+
+def misfits(place: Path, kind: str) -> Iterator[tuple[pa.Table, list[str], str]]:
+    rows = table(points(3))
+    yield rows.select(["a", "b"]), [], "an event of this flow has 4 values, and there are 2 columns (a, b); choose with"
+    yield rows, ["--columns", "a,b,c"], "there are 3 columns (a, b, c)"
+    yield rows, ["--columns", "a,b,c,e"], f"x.{kind} has no column 'e'; its columns are a, b, c, d"
+    yield rows, ["--columns", "a,b,c,c"], "a column is chosen twice"
+    yield rows, ["--context-columns", "a"], "takes no context; leave --context-columns out"
+    words = rows.set_column(1, "b", pa.array(["x", "y", "z"]))
+    yield words, [], "column 'b' holds string, not numbers" if kind == "parquet" else "invalid value 'x'"
+
+
+@pytest.mark.parametrize("case", range(6))
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_tables_that_do_not_fit(make_bundle, place, kind, case):
+    rows, options, message = list(misfits(place, kind))[case]
+    assert message in score(make_bundle(levels=None), write(place / f"x.{kind}", rows), *options, code=2).stderr
+
+
+FILES = {
+    "missing": ("x.npy", None, "there is no such file"),
+    "another kind": ("x.txt", b"1,2,3,4", "neither a folder of images nor a .npy, .csv or .parquet file"),
+    "empty array": ("x.npy", b"", "can't be read as .npy"),
+    "empty CSV": ("x.csv", b"", "x.csv can't be read as CSV: Empty CSV file"),
+    "ragged CSV": ("x.csv", b"a,b,c,d\n1,2,3,4\n1,2\n", "x.csv can't be read as CSV: CSV parse error: Row #3"),
+    "a row or names": ("x.csv", b"0,1,2,3\n4,5,6,7\n", "x.csv begins with 0,1,2,3: a row, or names?"),
+    "twice a name": ("x.csv", b"a,a,c,d\n1,2,3,4\n", "a column is chosen twice: a, a, c, d"),
+    "no Parquet": ("x.parquet", b"x" * 100, "x.parquet can't be read as Parquet"),
+    "empty Parquet": ("x.parquet", b"", "x.parquet can't be read as Parquet"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "message"), FILES.values(), ids=FILES)
+def test_files_that_are_none(make_bundle, place, name, content, message):
+    if content is not None:
+        (place / name).write_bytes(content)
+    assert message in score(make_bundle(levels=None), place / name, "-o", place / "s.npy", code=2).stderr
+    assert not list(place.glob(".*")) and not (place / "s.npy").exists()
+
+
+def test_arrays_of_another_shape_and_columns_of_arrays(make_bundle, place):
+    bundle, data = make_bundle(levels=None), save(place / "x.npy", np.zeros((3, 4)))
+    assert "has the shape [3, 4]; events of this flow are [n, 1, 2, 2]" in score(bundle, data, code=2).stderr
+    assert "x.npy is no table" in score(bundle, data, "--columns", "a", code=2).stderr
+
+
+def test_an_output_of_another_kind_is_refused_before_anything_is_read(make_bundle, place):
+    assert "must end with .npy, .csv or .parquet" in score(place, place, "-o", place / "s.txt", code=2).stderr
+
+
+@pytest.mark.parametrize(("name", "package"), [("pyarrow", "pyarrow"), ("PIL", "pillow")])
+def test_what_is_not_installed_is_said(make_bundle, place, pictures, monkeypatch, name, package):
+    for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, name, None)
+    (place / "x.csv").write_text("a,b,c,d\n1,2,3,4\n")
+    data = pictures if package == "pillow" else place / "x.csv"
+    assert f"pip install 'flowkit-runtime[files]' or {package}" in score(make_bundle(levels=256), data, code=2).stderr
