@@ -19,7 +19,18 @@ step, decide more than the code does."""
 QUIET = {"KINETO_LOG_LEVEL": "99"}
 """torch's profiler writes to stderr whenever it starts and stops."""
 
-LIBRARIES = ("flowkit", "torch", "normflows", "nflows", "FrEIA", "zuko", "flowjax", "jax")
+LIBRARIES = (
+    "flowkit",
+    "torch",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "normflows",
+    "nflows",
+    "FrEIA",
+    "zuko",
+    "flowjax",
+    "jax",
+)
 
 
 def tune_allocator() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import glow, splines
+from benchmarks import deployment, glow, splines
 from benchmarks.check import density_error
 from benchmarks.glow import Glow
 from benchmarks.progress import Progress
@@ -32,10 +32,11 @@ class Run:
         return {
             name: partial(build, setting)
             for name, build in module.CONTENDERS.items()
-            if name == "limit" or (self._wants(name) and (not names or name in names))
+            if name == "limit" or (self.wants(name) and (not names or name in names))
         }
 
-    def _wants(self, name: str) -> bool:
+    def wants(self, name: str) -> bool:
+        """Whether a contender of this name is asked for."""
         return not self.only or any(fnmatchcase(name, pattern) for pattern in self.only)
 
 
@@ -95,9 +96,37 @@ def _point(run: Run, setting: Glow, n: int) -> Rows:
     return race(builders, glow.batches(setting, run.device), [("train", n)], rounds, run.progress)
 
 
+PROCESSES = 10
+"""Each of which scores one event."""
+
+
+def run_onnx(run: Run) -> dict[str, dict[str, Any]]:
+    """Graphs and torch side by side on the CPU; files' bytes; from the start of a process to its first score."""
+    results = {}
+    for name, spec in deployment.SETTINGS.items():
+        names = [each for each in deployment.CONTENDERS if each != deployment.UNMERGED or name in deployment.LAYERED]
+        built: dict[str, Any] = {}
+
+        def build(contender: str, spec: Any = spec, built: dict[str, Any] = built) -> Any:
+            built[contender] = deployment.CONTENDERS[contender](spec)
+            return built[contender]
+
+        builders = {each: partial(build, each) for each in names if run.wants(each)}
+        rows = race(builders, deployment.events(spec), deployment.COLUMNS, run.rounds, run.progress)
+        for contender, graphs in built.items():
+            rows[contender]["bytes"] = getattr(graphs, "bytes", {})
+        run.progress.begin("starting processes", PROCESSES)
+        results[name] = {
+            "rows": rows,
+            "first score": deployment.seconds_to_first_score(spec, PROCESSES, run.progress.advance),
+        }
+    return results
+
+
 GROUPS: dict[str, Callable[[Run], Any]] = {
     "glow": partial(run_table, glow, Glow()),
     "tabular": partial(run_table, splines, splines.Splines()),
     "memory": run_memory,
     "scale": run_scale,
+    "onnx": run_onnx,
 }

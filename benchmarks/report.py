@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import glow, splines
+from benchmarks import deployment, glow, splines
 from benchmarks.measure import Spread, ratios
 
 LIMIT = "limit"
@@ -74,7 +74,42 @@ def scale_text(axes: Mapping[str, Mapping[str, Rows]]) -> str:
     return "\n\n".join(["### A training step as sizes grow: time over the limit's, and peak memory", *parts])
 
 
-TEXTS = {"glow": glow_text, "tabular": tabular_text, "memory": memory_text, "scale": scale_text}
+def onnx_text(settings: Mapping[str, Mapping[str, Any]]) -> str:
+    """For each flow times over torch's, what merging gains, and how soon a process has scored."""
+    titles = {"glow": "this Glow", "tabular": "these spline couplings"}
+    parts = ["### ONNX graphs in onnxruntime: time over torch's, not compiled, without gradients"]
+    for name, measured in settings.items():
+        rows, first = measured["rows"], Spread.of(measured["first score"])
+        parts += [f"Of {titles[name]}:", _deployed(rows)]
+        if deployment.UNMERGED in rows:
+            gains = [f"{c} {_ratio(against(rows, c, deployment.UNMERGED).get('onnxruntime'))}" for c in columns(rows)]
+            parts.append(f"Time with runs of channel-linear layers merged over time without: {', '.join(gains)}.")
+        n = len(measured["first score"])
+        parts.append(f"From the start of a process to its first score: {_ratio(first)} s, of {n} processes.")
+    return "\n\n".join(parts)
+
+
+def _deployed(rows: Rows) -> str:
+    times = {column: against(rows, column, "torch") for column in columns(rows)}
+    lines = []
+    for name, row in rows.items():
+        sizes = [row.get("bytes", {}).get(task) for task in ("encode", "decode")]
+        megabytes = [_number(size and size / 1e6, ".1f") for size in sizes]
+        cells = [_ratio(time.get(name)) for time in times.values()]
+        lines.append([name, *cells, _number(row.get("first"), ".2f"), *megabytes])
+    heads = [*times, "first step, s", "encode.onnx, MB", "decode.onnx, MB"]
+    torch = rows["torch"]["seconds"] if "torch" in rows else {}
+    milliseconds = ", ".join(f"{column} {1e3 * Spread.of(torch[column]).median:.1f} ms" for column in torch)
+    return f"{_grid(heads, lines)}\n\ntorch's times: {milliseconds}.{_failures(rows)}"
+
+
+TEXTS = {
+    "glow": glow_text,
+    "tabular": tabular_text,
+    "memory": memory_text,
+    "scale": scale_text,
+    "onnx": onnx_text,
+}
 
 
 def columns(rows: Rows) -> list[str]:

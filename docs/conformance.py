@@ -59,7 +59,8 @@ def test_as_specs_build_it(subject, check):
 
 There is a `check_` function and a `Subject` for each kind: `check_bijector`, `check_transformer`, `check_split`,
 `check_conditioner`, `check_base`, `check_dataset`. Keep events small, at most some 60 values: Jacobians are computed in
-full. `seed=` draws other parameters and inputs; `slow=True` adds the slow checks.
+full. `seed=` draws other parameters and inputs; `slow=True` adds the slow checks. Where a check has
+nothing to check, as a merge without a channel-linear layer, `parametrize_with_checks` makes no test of it.
 
 What is known to fail, and for now has to, is given by its id with the reason: `expected_failures={"export": "needs an
 operator that ONNX lacks"}`. It is strict: a check that passes, although it is expected to fail, is an error.

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import glow, plot, report, splines
+from benchmarks import deployment, glow, groups, plot, report, splines
 from benchmarks.check import density_error
 from benchmarks.contender import Density
 from benchmarks.cost import cost
@@ -116,3 +116,34 @@ def test_rounds_are_shuffled_and_ratios_are_those_of_the_same_round():
     assert len(orders) > 5 and all(sorted(order) == list("abcd") for order in orders)
     assert all(len(own) == 20 for own in seconds.values())
     assert ratios({"a": [2.0, 20.0, 4.0], "limit": [1.0, 10.0, 1.0]}, "limit")["a"] == Spread(2.0, 2.0, 3.0)
+
+
+@pytest.mark.slow
+def test_graphs_are_timed_beside_torch(monkeypatch):
+    monkeypatch.setattr(deployment, "SETTINGS", deployment.TINY)
+    monkeypatch.setattr(groups, "PROCESSES", 2)
+    names = ["torch", "onnxruntime", deployment.UNMERGED]
+    results = groups.run_onnx(groups.Run(2, torch.device("cpu"), Progress(), tuple(names)))
+    assert {name: list(measured["rows"]) for name, measured in results.items()} == {"glow": names, "tabular": names[:2]}
+    for measured in results.values():
+        for row in measured["rows"].values():
+            assert "failed" not in row and [len(seconds) for seconds in row["seconds"].values()] == [2] * 6
+        assert all(measured["rows"]["onnxruntime"]["bytes"].values()) and len(measured["first score"]) == 2
+    text = report.onnx_text(json.loads(json.dumps(results)))
+    assert text.count("of 2 processes") == 2 and "layers merged over time without: encode B=1 " in text
+
+
+@pytest.mark.slow
+def test_graphs_that_are_timed_give_what_torch_gives():
+    spec = deployment.TINY["glow"]
+    x = deployment.events(spec)(3)
+    contenders = {name: deployment.CONTENDERS[name](spec) for name in ("torch", "onnxruntime", deployment.UNMERGED)}
+    for contender in contenders.values():
+        contender.start(x)
+    for task in ("encode", "decode"):
+        expected, *others = (contender.step(task, x)() for contender in contenders.values())
+        for given in others:
+            for value, other in zip(given, expected if task == "encode" else [expected], strict=True):
+                torch.testing.assert_close(torch.from_numpy(value), other, atol=1e-4, rtol=1e-4)
+    merged, unmerged = (contenders[name].bytes for name in ("onnxruntime", deployment.UNMERGED))
+    assert merged["encode"] < unmerged["encode"] and merged["decode"] < unmerged["decode"]
