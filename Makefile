@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow fuzz peers bench coverage check format docs clean
+.PHONY: help env demo test test-slow fuzz peers bench coverage check format docs web-runtime clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -24,10 +24,10 @@ demo: .venv/train  ## Train, compare, export and verify glow-digits; minutes
 	@echo "ONNX, both directions        $(DEMO)/onnx/"
 
 test: .venv/dev  ## Run the fast tests
-	$(BIN)/pytest -n auto -m "not slow"
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
 
 test-slow: .venv/dev  ## Run the tests that train and export at length
-	$(BIN)/pytest -n auto -m slow
+	$(BIN)/pytest -n auto --dist worksteal -m slow
 
 fuzz: .venv/dev  ## Try 10,000 random specs and 20,000 damaged ones; half an hour, and 6 GB
 	FLOWKIT_FUZZ_EXAMPLES=10000 $(BIN)/pytest tests/fuzz/test_fuzz_valid.py -m slow -s
@@ -40,7 +40,7 @@ bench: .venv-bench/ready  ## Time flowkit beside its peers and the limit; half a
 	.venv-bench/bin/python -m benchmarks --docs docs
 
 coverage: .venv/dev  ## Run the fast tests and say which lines they miss
-	$(BIN)/pytest -n auto -m "not slow" --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow" --cov --cov-report=term-missing:skip-covered
 
 check: .venv/dev  ## Lint, formatting, types, layers
 	$(BIN)/ruff check
@@ -51,6 +51,9 @@ check: .venv/dev  ## Lint, formatting, types, layers
 format: .venv/dev  ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+web-runtime: .venv/dev  ## Get the pinned onnxruntime-web, which exported pages hold, again from npm
+	$(BIN)/python -m flowkit.export.web.vendored
 
 docs: .venv/dev  ## Write anew what is generated in docs/
 	$(BIN)/python docs/reference.py

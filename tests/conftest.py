@@ -4,14 +4,19 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; subprocesses inherit it
 
+import functools
 from collections.abc import Iterator
 
 import pytest
 import torch
+from torch.onnx._internal.exporter import _registration as exporter
 
 from flowkit.plugin.registry import REGISTERED
 
 torch.set_num_threads(1)
+
+# torch parses the source of its thousand ONNX operators at every export, half of the time that a small one takes.
+exporter.onnxscript_apis.get_torchlib_ops = functools.cache(exporter.onnxscript_apis.get_torchlib_ops)
 
 
 @pytest.fixture(autouse=True)

@@ -204,15 +204,15 @@ def test_they_please_the_type_checker(strangers):
 
 
 @pytest.mark.slow
-def test_the_wheel_of_flowkit_brings_the_template(tmp_path):
+def test_the_wheel_of_flowkit_brings_what_is_no_code(tmp_path):
     for part in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / part, tmp_path)
     for part in ("flowkit", "plugins", "runtime"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     install(Place(tmp_path), tmp_path / "site")
-    template = Path("flowkit", "cli", "plugins", "template")
-    brought, ours = (
-        {path.relative_to(root / template) for path in (root / template).rglob("*") if "__pycache__" not in path.parts}
-        for root in (tmp_path / "site", ROOT)
-    )
-    assert brought == ours
+    for part in (Path("flowkit", "cli", "plugins", "template"), Path("flowkit", "export", "web")):
+        brought, ours = (
+            {path.relative_to(root / part) for path in (root / part).rglob("*") if "__pycache__" not in path.parts}
+            for root in (tmp_path / "site", ROOT)
+        )
+        assert brought == ours

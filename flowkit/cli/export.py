@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
 from flowkit.cli.terminal import echo
+
+MOST_EVENTS = 10_000
+"""Held-out events that the threshold comes from."""
 
 
 def export(
@@ -15,6 +19,20 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="The bundle. [default: exports/RUN]")
     ] = None,
+    opset: Annotated[int, typer.Option(min=18, max=24, help="The version of the ONNX operators.")] = 20,
+    precision: Annotated[
+        Literal["float32", "float16", "bfloat16"],
+        typer.Option(help="Of the networks; channel maps, log-dets and densities are float32."),
+    ] = "float32",
+    shared_weights: Annotated[
+        bool, typer.Option("--shared-weights", help="One file of weights for both graphs: half the size.")
+    ] = False,
+    any_size: Annotated[
+        bool, typer.Option("--any-size", help="Leave the height and width of images open, if the flow can.")
+    ] = False,
+    web: Annotated[
+        bool, typer.Option("--web", help="Add a page that runs the flow in a browser: one file, no server.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
 ) -> None:
     """Write a trained flow as ONNX graphs, both directions, verified in onnxruntime before they are handed out.
@@ -24,8 +42,9 @@ def export(
     from rich.console import Console
 
     from flowkit.allocator import keep_freed_memory
-    from flowkit.export import REFERENCE_ROWS
+    from flowkit.export import Options
     from flowkit.export import export as write_bundle
+    from flowkit.export.web import PAGE
     from flowkit.flow import Flow
     from flowkit.train import load_data, read_results
     from flowkit.train.batches import take
@@ -36,8 +55,23 @@ def export(
     held_out = load_data(flow.to_spec(), ["test"])["test"]
     weights = read_results(run).weights
     output = output or Path("exports") / run.name
-    x, context = take(held_out, slice(REFERENCE_ROWS))
+    x, context = take(held_out, slice(MOST_EVENTS))
+    title = run.resolve().name if web else None
+    options = Options(opset, precision, shared_weights, any_size, title)
     with Console(stderr=True).status("exporting and verifying …"):
-        figures = write_bundle(flow, output, x, context, weights, overwrite)
-    echo(table(figures))
+        exported = write_bundle(flow, output, x, context, weights, overwrite, options)
+    echo(table(exported.figures))
+    for line in _summary(exported.manifest, flow.unit):
+        echo(line)
     echo(f"{output}: encode.onnx and decode.onnx, verified")
+    if web:
+        echo(f"{output / PAGE}: open it in a browser, or send it to somebody")
+
+
+def _summary(manifest: dict[str, Any], unit: str) -> Iterator[str]:
+    yield f"log-densities of held-out events are off by {manifest['change']:.1e} bits/dim on average"
+    if restored := manifest["restored"]:
+        yield f"{restored['exact']} of {restored['events']} held-out events are decoded exactly as they were"
+    if threshold := manifest["threshold"]:
+        share, score = threshold["quantile"], threshold["score"]
+        yield f"{share:.0%} of {threshold['events']} held-out events score below {score:.4f} {unit}, the threshold"

@@ -1,5 +1,5 @@
 """Flow -> verified ONNX bundle."""
 
-from flowkit.export.bundle import REFERENCE_ROWS, export
+from flowkit.export.bundle import Exported, Options, export
 
-__all__ = ["REFERENCE_ROWS", "export"]
+__all__ = ["Exported", "Options", "export"]

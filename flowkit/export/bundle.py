@@ -4,30 +4,72 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import io
 import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict
+import zipfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from onnx import helper
 from torch import Tensor
 
+import flowkit_runtime
 from flowkit.errors import ExportError
-from flowkit.export.graphs import OPSET, write_graphs
+from flowkit.export.graphs import OPSET, OTHER_SIZE, Graphs
+from flowkit.export.precision import Precision
+from flowkit.export.reference import reference
+from flowkit.export.sizes import resized, smallest_steps
+from flowkit.export.web import PAGE, check_page, write_page
+from flowkit.export.weights import share_weights
 from flowkit.flow import Flow
 from flowkit.flow.lock import LOCK
 from flowkit.flow.saving import SPEC
 from flowkit.spec import canonical, likelihood, lock, model_hash, to_yaml
 from flowkit.version import __version__
 from flowkit_runtime import verification
-from flowkit_runtime.bundle import MANIFEST, REFERENCE
+from flowkit_runtime.bundle import DECODER, ENCODER, MANIFEST, REFERENCE
+from flowkit_runtime.errors import VerificationError
+from flowkit_runtime.verification import Arrays
 
-FORMAT = 1
-REFERENCE_ROWS = 64
+FORMAT = 2
+WEIGHTS_FILE = "weights.bin"
+QUANTILE = 0.99
+"""The share of held-out events whose score is below the threshold."""
+MOST_CHANGE = 0.005
+"""The most bits/dim by which the mean log-density of held-out events may differ from the fp64 flow's."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How graphs are written.
+
+    Attributes:
+        opset: the version of the ONNX operators, 18 to 24.
+        precision: of the couplings' networks.
+        shared_weights: put the weights that both graphs have into one file beside them.
+        any_size: leave the height and width of images open.
+        page: title of a page that runs the flow in a browser, and shows held-out events; None for no page.
+    """
+
+    opset: int = OPSET
+    precision: Precision = "float32"
+    shared_weights: bool = False
+    any_size: bool = False
+    page: str | None = None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was verified: the figures, and the manifest that has them."""
+
+    figures: list[verification.Figure]
+    manifest: dict[str, Any]
 
 
 def export(
@@ -37,14 +79,18 @@ def export(
     context: Tensor | None = None,
     weights: str = "raw",
     overwrite: bool = False,
-) -> list[verification.Figure]:
-    """Write ``flow`` as a bundle, verified in onnxruntime against the flow in fp64. Returns the figures.
+    options: Options | None = None,
+) -> Exported:
+    """Write ``flow`` as a bundle, verified in onnxruntime against the flow in fp64.
 
-    ``x`` are held-out events on which to verify, integers for integer data; without them, samples of the flow are
-    used. The directory appears only when all is verified. Raises ExportError, and flowkit_runtime's
+    ``x`` are held-out events, integers for integer data: on the first the graphs are verified, from the scores of all
+    comes the threshold of the manifest, below which 99% of them lie. Without them the graphs are verified on samples of
+    the flow. The directory appears only when all is verified. Raises ExportError, and flowkit_runtime's
     VerificationError if a graph deviates.
     """
-    directory = Path(directory)
+    directory, options = Path(directory), options or Options()
+    if options.page is not None:
+        check_page(options.precision, x is not None)
     if directory.exists() and not (overwrite and (directory / MANIFEST).is_file()):
         hint = "pass --overwrite to replace it" if (directory / MANIFEST).is_file() else "choose another"
         raise ExportError(f"{directory} exists: {hint}")
@@ -52,88 +98,123 @@ def export(
     part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
         part.chmod(0o755)
-        figures = _fill(part, flow, x, context, weights)
+        exported = _fill(part, flow, x, context, weights, options)
         _put(part, directory)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+    return exported
+
+
+def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weights: str, options: Options) -> Exported:
+    exact = copy.deepcopy(flow).cpu().double().eval()
+    other = resized(exact) if options.any_size else None
+    graphs = Graphs(exact, options.opset, options.precision, options.any_size)
+    manifest = _describe(exact, weights, options)
+    _write_graphs(part, graphs, options, manifest)
+    (part / SPEC).write_text(to_yaml(canonical(flow.to_spec())), encoding="utf-8")
+    (part / LOCK).write_text(_json(lock(flow.to_spec())), encoding="utf-8")
+    answers, own = reference(exact, x, context, options.precision)
+    figures = _verified(part, graphs, exact, manifest, answers, own)
+    if other is not None:
+        _verify_resized(part, graphs, manifest, other, x, context)
+    manifest |= _measure(part, answers, x, context, options)
+    if options.page is not None:
+        write_page(part, manifest, options.page)
+        manifest["files"][PAGE] = _sha256(part / PAGE)
+    _write_json(part / MANIFEST, manifest)
+    return Exported(figures, manifest)
+
+
+def _verified(
+    part: Path, graphs: Graphs, exact: Flow, manifest: dict[str, Any], answers: Arrays, own: verification.Errors
+) -> list[verification.Figure]:
+    """Complete the bundle, and verify it. A VerificationError names the layer where a graph begins to deviate."""
+    _write_npz(part / REFERENCE, answers)
+    files = [path for path in sorted(part.iterdir()) if path.name != MANIFEST]
+    manifest |= {"files": {path.name: _sha256(path) for path in files}, "torch_errors": own}
+    _write_json(part / MANIFEST, manifest)
+    figures = verification.measure(part)
+    if not all(figure.passed for figure in figures):
+        where = graphs.first_deviation(exact, {name: torch.from_numpy(array) for name, array in answers.items()})
+        raise VerificationError(
+            f"onnxruntime deviates from the flow in fp64:\n{verification.table(figures)}\n"
+            f"{where or 'no layer deviates by itself: small errors add up'}"
+        )
+    manifest["verification"] = [asdict(figure) for figure in figures]
     return figures
 
 
-def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weights: str) -> list[verification.Figure]:
-    spec = flow.to_spec()
-    exact = copy.deepcopy(flow).cpu().double().eval()
-    write_graphs(exact.freeze().float(), part)
-    events, context = _rows(exact, x, context)
-    reference = _answers(exact, events, context)
-    np.savez(part / REFERENCE, allow_pickle=False, **reference)
-    (part / SPEC).write_text(to_yaml(canonical(spec)), encoding="utf-8")
-    (part / LOCK).write_text(_json(lock(spec)), encoding="utf-8")
-    manifest = {
+def _verify_resized(
+    part: Path, graphs: Graphs, manifest: dict[str, Any], other: Flow, x: Tensor | None, context: Tensor | None
+) -> None:
+    """The same graphs, as a bundle of their own, against the flow that is built for another size."""
+    events = None if x is None else x.repeat(1, 1, *OTHER_SIZE)
+    with tempfile.TemporaryDirectory(prefix=f"{part.name}.", dir=part.parent) as directory:
+        shutil.copytree(part, directory, dirs_exist_ok=True)
+        sizes = {"event": manifest["event"] | {"shape": other.event_shape}, "latents": other.latent_shapes}
+        answers, own = reference(other, events, context, manifest["precision"])
+        _verified(Path(directory), graphs, other, manifest | sizes, answers, own)
+
+
+def _describe(exact: Flow, weights: str, options: Options) -> dict[str, Any]:
+    spec = exact.to_spec()
+    return {
         "format": FORMAT,
         "flowkit": __version__,
         "model": model_hash(spec),
-        "event": {"shape": list(flow.event_shape), "levels": flow.levels},
-        "context": flow.context and flow.context.model_dump(mode="json", exclude_none=True),
-        "latents": [list(shape) for shape in flow.latent_shapes],
+        "event": {"shape": list(exact.event_shape), "levels": exact.levels},
+        "context": exact.context and exact.context.model_dump(mode="json", exclude_none=True),
+        "latents": [list(shape) for shape in exact.latent_shapes],
         "base": spec.base.name,
         "likelihood": likelihood(spec),
         "weights": weights,
-        "opset": OPSET,
-        "files": {path.name: _sha256(path) for path in sorted(part.iterdir())},
-        "torch_fp32": _own_errors(exact, reference),
+        "opset": options.opset,
+        "precision": options.precision,
+        "weights_file": WEIGHTS_FILE if options.shared_weights else None,
+        "sizes_are_multiples_of": smallest_steps(exact) if options.any_size else None,
     }
-    (part / MANIFEST).write_text(_json(manifest), encoding="utf-8")
-    figures = verification.verify(part)
-    manifest["verification"] = {figure.quantity: asdict(figure) for figure in figures}
-    (part / MANIFEST).write_text(_json(manifest), encoding="utf-8")
-    return figures
 
 
-def _rows(exact: Flow, x: Tensor | None, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Continuous events to verify on, exactly representable in fp32, and their context."""
+def _write_graphs(part: Path, graphs: Graphs, options: Options, manifest: dict[str, Any]) -> None:
+    models = [copy.deepcopy(model) for model in (graphs.encoder, graphs.decoder)]
+    for model in models:
+        helper.set_model_props(
+            model, {name: str(manifest[name]) for name in ("flowkit", "model", "weights", "precision")}
+        )
+    if options.shared_weights:
+        share_weights(models, part / WEIGHTS_FILE)
+    for name, model in zip((ENCODER, DECODER), models, strict=True):
+        (part / name).write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _measure(part: Path, answers: Arrays, x: Tensor | None, context: Tensor | None, options: Options) -> dict[str, Any]:
+    """What the graphs make of held-out events: how far their density is off, and where the threshold lies."""
+    model = flowkit_runtime.load(part)
+    change = _change(model, answers)
+    if not change <= MOST_CHANGE:
+        raise ExportError(
+            f"in {options.precision} the log-density of held-out events is off by {change:.4f} bits/dim on average, "
+            f"more than {MOST_CHANGE}: choose a wider --precision"
+        )
     if x is None:
-        context = None if exact.context is None else _any_context(exact)
-        x = exact.sample(REFERENCE_ROWS, context, seed=0)
-    x, context = x[:REFERENCE_ROWS], None if context is None else context[:REFERENCE_ROWS]
-    events = exact.dequantize(x, torch.Generator().manual_seed(0)).float().double()
-    return events, context if context is None or not context.is_floating_point() else context.float().double()
+        return {"change": change, "threshold": None, "restored": None}
+    events, contexts = x.numpy(), None if context is None else context.numpy()
+    scores = model.score(events, contexts)
+    restored = None
+    if model.levels is not None:
+        same = model.decode(model.encode(events, contexts), contexts) == events
+        restored = {"events": len(events), "exact": int(same.reshape(len(events), -1).all(axis=1).sum())}
+    threshold = {"quantile": QUANTILE, "score": float(np.quantile(scores, QUANTILE)), "events": len(scores)}
+    return {"change": change, "threshold": threshold, "restored": restored}
 
 
-def _any_context(flow: Flow) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    assert flow.context is not None
-    if flow.context.classes is not None:
-        return torch.randint(flow.context.classes, (REFERENCE_ROWS,), generator=generator)
-    return torch.randn(REFERENCE_ROWS, *(flow.context.shape or ()), generator=generator)
-
-
-@torch.no_grad()
-def _answers(flow: Flow, events: Tensor, context: Tensor | None) -> dict[str, np.ndarray]:
-    """What the flow gives for these events, in its own precision: latents, log_prob, and x of the fp32 latents."""
-    events = events.to(flow.dtype)
-    latents, log_det = flow.forward_and_log_det(events, context)
-    answers = {f"z_{i}": z for i, z in enumerate(latents, 1)}
-    answers["log_prob"] = flow.latent_log_prob(latents) + log_det
-    rounded = [z.float().to(flow.dtype) for z in latents]
-    answers["decoded"] = flow.inverse_and_log_det(rounded, context)[0]
-    answers["x"] = events
-    if context is not None:
-        answers["context"] = context
-    return {name: tensor.numpy() for name, tensor in answers.items()}
-
-
-def _own_errors(exact: Flow, reference: dict[str, np.ndarray]) -> dict[str, float]:
-    """The errors of the same flow in fp32 torch: the yardstick for those of onnxruntime."""
-    flow = copy.deepcopy(exact).float()
-    tensors = {name: torch.from_numpy(array) for name, array in reference.items()}
-    names = [name for name in reference if name.startswith("z_")]
-    own = _answers(flow, tensors["x"], tensors.get("context"))
-    own["round_trip"] = own["decoded"]  # fp32 latents are decoded as they are
-    with torch.no_grad():
-        of_reference = flow.inverse_and_log_det([tensors[name].float() for name in names], tensors.get("context"))[0]
-    own["decoded"] = of_reference.numpy()
-    return verification.compare(names, exact.levels, reference, own)
+def _change(model: flowkit_runtime.Model, answers: Arrays) -> float:
+    """Mean difference from the fp64 flow, bits/dim."""
+    rows = answers["group"] == 0
+    given = model.log_prob(answers["x"][rows], answers["context"][rows] if "context" in answers else None)
+    bits = np.log(2.0) * answers["x"][0].size
+    return float(abs(given.astype(np.float64) - answers["log_prob"][rows]).mean() / bits)
 
 
 def _put(part: Path, directory: Path) -> None:
@@ -145,9 +226,22 @@ def _put(part: Path, directory: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _write_npz(path: Path, arrays: Arrays) -> None:
+    """As numpy.savez does, but without the time of day."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, array, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue())
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(_json(value), encoding="utf-8")
 
 
 def _json(value: Any) -> str:

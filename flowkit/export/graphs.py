@@ -2,133 +2,109 @@
 
 from __future__ import annotations
 
-import io
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from pathlib import Path
-from typing import Any
+import copy
+from collections.abc import Mapping, Sequence
 
 import onnx
 import torch
-from torch import Tensor, nn
+from onnx import helper
+from torch import Tensor
 
 from flowkit.errors import ExportError
-from flowkit.flow import Bijector, Coupling, Flow, conditioning
-from flowkit.flow.tracing import untraceable_direction
+from flowkit.export.bisection import first_deviation
+from flowkit.export.pieces import EXAMPLES, trace
+from flowkit.export.precision import Precision, in_precision
+from flowkit.export.program import Program, decode_program, encode_program
+from flowkit.export.stitching import Stitcher
+from flowkit.flow import Flow
+from flowkit.plugin.config import Shape
 from flowkit_runtime.bundle import DECODER, ENCODER
 
+OPSETS = range(18, 25)
+"""The versions of the ONNX operators that torch exports right: 17 and 27 give invalid graphs."""
 OPSET = 20
-"""The version of the ONNX operators. 18 to 24 work; 17 and 27 give invalid graphs."""
+OTHER_SIZE = (2, 3)
+"""Times the height and width of the data: another size, of which graphs for any size are made and verified."""
+_IR_VERSION = 10
+"""What onnxruntime reads since 1.18."""
 
 
-class Encode(nn.Module):
-    """x, context -> z_1, …, z_L, log_prob."""
+class Graphs:
+    """The encoder and the decoder of an fp64 flow: frozen in fp64, then made fp32, or its networks 16 bits wide.
 
-    def __init__(self, flow: Flow) -> None:
-        super().__init__()
-        self.flow = flow
+    Raises ExportError naming the layer and what can't be exported of it.
+    """
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
-        latents, log_det = self.flow.forward_and_log_det(x, context)
-        return (*latents, self.flow.latent_log_prob(latents) + log_det)
+    def __init__(
+        self, exact: Flow, opset: int = OPSET, precision: Precision = "float32", any_size: bool = False
+    ) -> None:
+        if opset not in OPSETS:
+            raise ExportError(f"opset {opset}: choose one from {OPSETS[0]} to {OPSETS[-1]}")
+        self._precision = precision
+        _, (encode, decode) = self._programs(exact)
+        x, latents = ([_example(s, any_size) for s in shapes] for shapes in ([exact.event_shape], exact.latent_shapes))
+        context = _example_context(exact)
+        self.encoder = make_graph(encode, [*x, *context], opset, any_size)
+        self.decoder = make_graph(decode, [*latents, *context], opset, any_size)
 
+    def first_deviation(self, exact: Flow, reference: Mapping[str, Tensor]) -> str | None:
+        """Where a graph begins to deviate from an fp64 flow on these reference rows; None if no layer does."""
+        rows = reference["finite"] == 1
+        (encode, decode), (own_encode, own_decode) = self._programs(exact)
+        graphs = (ENCODER, self.encoder, encode, own_encode), (DECODER, self.decoder, decode, own_decode)
+        for file, graph, program, own in graphs:
+            feed = {name: reference[name][rows] for name in program.inputs}
+            if where := first_deviation(graph, program, own, feed):
+                return f"{file} begins to deviate in {where}"
+        return None
 
-class Decode(nn.Module):
-    """(z_1, …, z_L), context -> x, continuous."""
-
-    def __init__(self, flow: Flow) -> None:
-        super().__init__()
-        self.flow = flow
-
-    def forward(self, latents: tuple[Tensor, ...], context: Tensor | None = None) -> Tensor:
-        return self.flow.inverse_and_log_det(latents, context)[0]
-
-
-def write_graphs(flow: Flow, directory: Path) -> None:
-    """Write encode.onnx and decode.onnx of a frozen fp32 flow. Raises ExportError naming what can't be exported."""
-    x = torch.zeros(3, *flow.event_shape)  # any batch but 0 and 1, which torch.export takes for constants
-    latents = tuple(torch.zeros(3, *shape) for shape in flow.latent_shapes)
-    names = [f"z_{i}" for i in range(1, len(latents) + 1)]
-    context = _example_context(flow)
-    context_name = ["context"] if context else []
-    try:
-        _write(Encode(flow), (x, *context), ["x", *context_name], [*names, "log_prob"], directory / ENCODER)
-        _write(Decode(flow), (latents, *context), [*names, *context_name], ["x"], directory / DECODER)
-    except ExportError as error:
-        with _quiet():
-            blame = _blame(flow)
-        raise ExportError(f"this flow can't be exported to ONNX: {blame or error}") from error
-
-
-def _blame(flow: Flow) -> str | None:
-    """The first layer that can't be exported by itself, and why; None if each can."""
-    example = _example_context(flow)
-    context = conditioning.embed(flow.context, example[0] if example else None, torch.zeros(3, 1))
-    for index, layer in enumerate(flow.layers):
-        if isinstance(layer, Bijector) and (reason := untraceable_direction(layer, context, torch.float32)):
-            parts = [layer.transformer, layer.conditioner] if isinstance(layer, Coupling) else [layer]
-            return f"frozen layer {index} ({', '.join(type(part).__name__ for part in parts)}), {reason}"
-    return None
+    def _programs(self, exact: Flow) -> tuple[tuple[Program, Program], tuple[Program, Program]]:
+        """Encoder and decoder, of the flow as it is and in the graphs' precision."""
+        names, frozen = exact.frozen_names(), exact.freeze()
+        own = in_precision(copy.deepcopy(frozen).float(), self._precision)
+        exact_programs, own_programs = (
+            (encode_program(flow, names), decode_program(flow, names)) for flow in (frozen, own)
+        )
+        return exact_programs, own_programs
 
 
-def _example_context(flow: Flow) -> tuple[Tensor, ...]:
-    if flow.context is None:
-        return ()
-    if flow.context.classes is not None:
-        return (torch.zeros(3, dtype=torch.int64),)
-    return (torch.zeros(3, *(flow.context.shape or ())),)
+def make_graph(
+    program: Program, inputs: Sequence[Tensor], opset: int = OPSET, any_size: bool = False
+) -> onnx.ModelProto:
+    """A checked graph of the standard domain, for batches, and if so wanted images, of any size.
 
-
-def _write(module: nn.Module, args: tuple[Any, ...], inputs: list[str], outputs: list[str], path: Path) -> None:
-    onnx.save_model(to_onnx(module.eval(), args, inputs, outputs), path)
-
-
-def to_onnx(module: nn.Module, args: tuple[Any, ...], inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
-    """A checked graph of the standard domain, with an open batch size. ``args`` have 3 rows. Raises ExportError."""
-    model = _trace(module, args, inputs, outputs)
-    _strip(model)
+    ``inputs`` have EXAMPLES rows. Raises ExportError.
+    """
+    values = program.run(dict(zip(program.inputs, inputs, strict=True)))
+    stitcher = Stitcher(opset)
+    stitcher.stitch(program, trace(program, values, opset, any_size))
+    ends = program.inputs, program.outputs
+    given, results = ([_value_info(name, values[name], any_size) for name in names] for names in ends)
+    graph = helper.make_graph(stitcher.nodes, "flow", given, results, list(stitcher.constants.values()))
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=_IR_VERSION, producer_name="flowkit"
+    )
     onnx.checker.check_model(model, full_check=True)
-    foreign = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
-    if foreign or model.functions:
-        raise ExportError(f"needs operators outside the standard domain: {', '.join(foreign)}")
     return model
 
 
-def _trace(module: nn.Module, args: tuple[Any, ...], inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
-    batch = {0: "batch"}
-    dynamic = tuple(tuple(batch for _ in arg) if isinstance(arg, tuple) else batch for arg in args)
-    try:
-        with _quiet():
-            program = torch.onnx.export(
-                module, args, dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs,
-                dynamic_shapes=dynamic, external_data=False, verbose=False,
-            )  # fmt: skip
-    except Exception as error:  # the exporter's errors share no narrower base
-        cause = error.__cause__ or error
-        raise ExportError(f"{type(cause).__name__}: {cause}") from error
-    assert program is not None
-    return program.model_proto
+def _example_context(flow: Flow) -> list[Tensor]:
+    if flow.context is None:
+        return []
+    if flow.context.classes is not None:
+        return [torch.zeros(EXAMPLES, dtype=torch.int64)]
+    return [torch.zeros(EXAMPLES, *(flow.context.shape or ()))]
 
 
-def _strip(model: onnx.ModelProto) -> None:
-    """Remove what the exporter notes of the machine and the code: stack traces with file paths, module names."""
-    for entry in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input,
-                  *model.graph.output, *model.graph.initializer):  # fmt: skip
-        entry.ClearField("doc_string")
-        del entry.metadata_props[:]
+def _example(shape: Shape, any_size: bool) -> Tensor:
+    """An event, or one of another size than the flow was trained on."""
+    sizes = [size * factor for size, factor in zip(shape[1:], OTHER_SIZE, strict=False)] if any_size else shape[1:]
+    return torch.zeros(EXAMPLES, shape[0], *sizes)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's own chatter. Warnings from flowkit and its plugins get through."""
-    threshold = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            for module in ("torch", "onnxscript", "onnx_ir", "copyreg"):
-                warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
-            yield
-    finally:
-        logging.disable(threshold)
+def _value_info(name: str, example: Tensor, any_size: bool) -> onnx.ValueInfoProto:
+    kind = onnx.TensorProto.FLOAT if example.is_floating_point() else onnx.TensorProto.INT64
+    sizes: list[int | str] = ["batch", *example.shape[1:]]
+    if any_size and example.dim() == 4:
+        sizes[2:] = [f"{name}_height", f"{name}_width"]
+    return helper.make_tensor_value_info(name, kind, sizes)

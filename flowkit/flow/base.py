@@ -31,7 +31,7 @@ class StandardNormal(Base):
     """N(0, I): log p(z) = -½ Σ (z² + log 2π)."""
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return -0.5 * (sum_over_event(z.square()) + math.prod(self.event_shape) * math.log(2 * math.pi))
+        return -0.5 * (sum_over_event(z.square()) + math.prod(z.shape[1:]) * math.log(2 * math.pi))
 
     def from_noise(self, eps: Tensor) -> Tensor:
         return eps

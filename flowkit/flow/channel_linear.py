@@ -140,13 +140,16 @@ class FrozenChannels(Bijector):
         for name, (matrix, offset) in {"forward": forward, "inverse": inverse}.items():
             self.register_buffer(f"{name}_weight", matrix.T.reshape(*matrix.shape, *ones).contiguous())
             self.register_buffer(f"{name}_bias", offset)
-        self.register_buffer("log_det", positions((1, *self.event_shape)) * log_det)
+        self.register_buffer("log_det", log_det)  # at one position
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._affine(x, self.forward_weight, self.forward_bias), self.log_det.expand(x.shape[0])
+        return self._affine(x, self.forward_weight, self.forward_bias), self._log_det(x)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._affine(y, self.inverse_weight, self.inverse_bias), (-self.log_det).expand(y.shape[0])
+        return self._affine(y, self.inverse_weight, self.inverse_bias), -self._log_det(y)
+
+    def _log_det(self, x: Tensor) -> Tensor:
+        return (self.log_det * positions(x.shape)).expand(x.shape[0])
 
     def _affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return F.conv2d(x, weight, bias) if len(self.event_shape) == 3 else F.linear(x, weight, bias)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from itertools import chain
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from flowkit.flow.channel_linear import AffineMap, ChannelRun, positions, probe, read_off
+from flowkit.flow.structure import structure
 
 TOGETHER_UP_TO = 64
 """Channels up to which alike runs are computed together: there dispatch is what costs. torch's batched LU is silently
@@ -67,7 +67,7 @@ def alike(runs: Iterable[ChannelRun]) -> list[AlikeRuns]:
     """The runs in groups of those that are alike."""
     groups: dict[Hashable, list[ChannelRun]] = defaultdict(list)
     for run in runs:
-        groups[_structure(run)].append(run)
+        groups[structure(run)].append(run)
     return [AlikeRuns(group) for group in groups.values()]
 
 
@@ -80,24 +80,3 @@ def _tensor_places(run: ChannelRun) -> dict[str, tuple[dict[str, Any], str]]:
         for key, tensor in held.items()
         if tensor is not None
     }
-
-
-def _structure(run: ChannelRun) -> Hashable:
-    """Equal for runs that compute the same from the same tensors: types, settings, shapes."""
-    tensors = chain(run.named_parameters(), run.named_buffers())
-    return (
-        tuple((name, type(module), _settings(module)) for name, module in run.named_modules()),
-        tuple((name, tuple(t.shape), t.dtype) for name, t in tensors),
-    )
-
-
-def _settings(module: nn.Module) -> Hashable:
-    own = sorted(vars(module).keys() - vars(nn.Module()).keys())
-    return tuple((name, _plain(getattr(module, name))) for name in own)
-
-
-def _plain(value: object) -> Hashable:
-    """The value, where equality says that it is the same; otherwise which object it is."""
-    if isinstance(value, tuple):
-        return tuple(_plain(item) for item in value)
-    return (type(value), value) if isinstance(value, bool | int | float | str | None) else ("object", id(value))

@@ -67,7 +67,7 @@ class Plan:
         self._follow()
 
     def _follow(self) -> None:
-        self._flat = list(_flat(self._layers))
+        self._flat = list(flat(self._layers))
         steps = merged(self._flat)
         self._groups = alike(step for step in steps if isinstance(step, ChannelRun))
         self._factor_outs = [step for step in steps if isinstance(step, FactorOut)]
@@ -80,7 +80,7 @@ class Plan:
 
     def _follow_changes(self) -> None:
         """Somebody may have put another layer in."""
-        if not torch.compiler.is_compiling() and list(_flat(self._layers)) != self._flat:
+        if not torch.compiler.is_compiling() and list(flat(self._layers)) != self._flat:
             self._follow()
 
     def compile(self, **options: Any) -> None:
@@ -179,14 +179,14 @@ def _inverse(
 
 def merged(layers: Iterable[L]) -> list[L | ChannelRun]:
     """The layers with each run of channel-linear neighbours as one ChannelRun, where that pays."""
-    return [step for run in _runs(layers) for step in (_merge(run) if len(run) > 1 else run)]
+    return [step for run in runs(layers) for step in (_merge(run) if len(run) > 1 else run)]
 
 
 def frozen(layers: Iterable[L], dtype: torch.dtype, device: torch.device) -> list[L]:
     """The layers for inference: runs always merged, everything else frozen on its own."""
     return [
         ChannelRun(run).freeze(dtype, device) if isinstance(run[0], ChannelLinear) else run[0].freeze()
-        for run in _runs(layers)
+        for run in runs(layers)
     ]
 
 
@@ -194,17 +194,18 @@ def _merge(run: list[Any]) -> list[Any]:
     return [ChannelRun(run)] if run[0].event_shape[0] <= MERGE_UP_TO else run
 
 
-def _runs(layers: Iterable[Any]) -> list[list[Any]]:
+def runs(layers: Iterable[Any]) -> list[list[Any]]:
     """Runs of neighbouring channel-linear layers; every other layer on its own. (torch.compile reads no groupby.)"""
-    runs: list[list[Any]] = []
-    for layer in _flat(layers):
-        if runs and isinstance(layer, ChannelLinear) and isinstance(runs[-1][0], ChannelLinear):
-            runs[-1].append(layer)
+    found: list[list[Any]] = []
+    for layer in flat(layers):
+        if found and isinstance(layer, ChannelLinear) and isinstance(found[-1][0], ChannelLinear):
+            found[-1].append(layer)
         else:
-            runs.append([layer])
-    return runs
+            found.append([layer])
+    return found
 
 
-def _flat(layers: Iterable[Any]) -> Iterator[Any]:
+def flat(layers: Iterable[Any]) -> Iterator[Any]:
+    """The layers, those of compositions one by one."""
     for layer in layers:
-        yield from _flat(layer.layers) if isinstance(layer, Composition) else (layer,)
+        yield from flat(layer.layers) if isinstance(layer, Composition) else (layer,)

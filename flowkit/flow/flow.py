@@ -17,7 +17,7 @@ from flowkit.flow import conditioning, saving
 from flowkit.flow.assembly import assemble, build_plugin
 from flowkit.flow.base import Base, StandardNormal
 from flowkit.flow.compilation import check_strategy
-from flowkit.flow.composition import Layer, Plan, frozen
+from flowkit.flow.composition import Layer, Plan, flat, frozen, runs
 from flowkit.flow.factor_out import FactorOut
 from flowkit.flow.inputs import check_events, check_latents, check_levels
 from flowkit.flow.layout import channels_last
@@ -223,6 +223,11 @@ class Flow(nn.Module):
         flow = Flow(layers, base=own.base, levels=self.levels, context=self.context)
         flow.initialized.fill_(True)
         return flow.to(self.device, self.dtype).eval()
+
+    def frozen_names(self) -> list[str]:
+        """What each layer of ``freeze()`` was made of, and where that stands."""
+        names = {id(part): name for name, layer in self._named_layers() for part in flat([layer])}
+        return [", ".join(names[id(layer)] for layer in run) for run in runs(self.layers)]
 
     @torch.no_grad()
     def first_nonfinite(self, x: Tensor, context: Tensor | None = None) -> str | None:

@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flowkit.flow.bijector import Bijector
-
 ADVICE = "does it branch on values, or use len(x) or int(x.shape[0])?"
 
 
@@ -32,13 +30,4 @@ def why_untraceable(module: nn.Module, inputs: tuple[Tensor, ...]) -> str | None
     except Exception as error:  # the exporter's errors share no narrower base
         reason = str(error).strip().partition("\n")[0]
         return f"{type(error).__name__}: {reason} ({ADVICE})"
-    return None
-
-
-def untraceable_direction(bijector: Bijector, context: Tensor | None, dtype: torch.dtype) -> str | None:
-    """The first direction of a bijector that can't be traced, and why; None if both can. ``context`` has 3 rows."""
-    for name, shape in (("forward", bijector.event_shape), ("inverse", bijector.output_shape)):
-        inputs = [t for t in (torch.zeros(3, *shape, dtype=dtype), context) if t is not None]
-        if reason := why_untraceable(Method(bijector, f"{name}_and_log_det"), tuple(inputs)):
-            return f"{name}: {reason}"
     return None

@@ -15,6 +15,7 @@ def test_one_by_one(subject, check):
 ``CHECKS`` has the checks of each kind by their ids. ``flowkit plugins check`` runs them on an installed plugin.
 """
 
+from flowkit.testing.applicable import NotApplicable
 from flowkit.testing.catalogue import CHECKS, SLOW_CHECKS, describe
 from flowkit.testing.installed import plugin_subjects
 from flowkit.testing.parametrize import parametrize_with_checks
@@ -37,7 +38,6 @@ from flowkit.testing.subjects import (
     BijectorSubject,
     ConditionerSubject,
     DatasetSubject,
-    NotApplicable,
     PluginSubject,
     SplitSubject,
     Subject,

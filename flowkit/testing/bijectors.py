@@ -18,6 +18,7 @@ from flowkit.flow.channel_maps import AlikeRuns
 from flowkit.flow.composition import frozen
 from flowkit.spec.model import Train
 from flowkit.testing import hints
+from flowkit.testing.applicable import only_where
 from flowkit.testing.compare import (
     LOG_DET_TOLERANCE,
     MERGE_TOLERANCE,
@@ -28,7 +29,7 @@ from flowkit.testing.compare import (
 )
 from flowkit.testing.perturbation import perturb, seeded
 from flowkit.testing.saved import initialize_saved
-from flowkit.testing.subjects import BijectorSubject, Call, NotApplicable
+from flowkit.testing.subjects import BijectorSubject, Call
 
 MEMORY_STRATEGIES: tuple[str, ...] = get_args(Train.model_fields["memory"].annotation)
 FAR = 10
@@ -126,10 +127,9 @@ def far(subject: BijectorSubject) -> None:
         _against_autodiff(subject, bijector, distant, FAR_TOLERANCE)
 
 
+@only_where(lambda subject: subject.context_shape is not None, "takes no context")
 def context(subject: BijectorSubject) -> None:
     """Both directions read the context: with another one the output is another."""
-    if subject.context_shape is None:
-        raise NotApplicable("takes no context")
     for call in subject.calls(subject.fresh()):
         assert any(call.reads(1, bijector) for bijector in subject.modules()), f"{call.method} ignores its context"
 
@@ -192,12 +192,11 @@ def flow_of(subject: BijectorSubject, bijector: Bijector) -> Flow:
     return Flow([bijector], context=None if shape is None else {"shape": shape})
 
 
+@only_where(lambda subject: isinstance(subject.fresh(), ChannelLinear), "not channel-linear")
 def merge(subject: BijectorSubject) -> None:
     """A channel-linear layer merges with its neighbours: the run is its layers one after another, and many runs of the
     same kind, computed together, are what each is alone."""
     layers = [subject.module(seed) for seed in range(3)]
-    if not isinstance(layers[0], ChannelLinear):
-        raise NotApplicable("not channel-linear")
     x, context = subject.batch(layers[0])
     one_by_one = {name: _one_by_one(layers, name, x, context) for name in ("forward", "inverse")}
     for what, runs in {"merged": [ChannelRun(layers)], "together": [ChannelRun([layer]) for layer in layers]}.items():

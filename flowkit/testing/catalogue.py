@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from flowkit.testing import autocast, bases, bijectors, conditioners, datasets, plugins, slow, splits, transformers
+from flowkit.testing.applicable import Check
 from flowkit.testing.common import COMMON
-
-Check = Callable[[Any], None]
-"""Takes a subject; raises AssertionError saying what is wrong, or NotApplicable."""
 
 
 def _by_id(*groups: Iterable[Check]) -> dict[str, Check]:

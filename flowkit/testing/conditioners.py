@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from flowkit.flow import Conditioner
+from flowkit.testing.applicable import only_where
 from flowkit.testing.compare import close
 from flowkit.testing.saved import initialize_saved
-from flowkit.testing.subjects import ConditionerSubject, NotApplicable
+from flowkit.testing.subjects import ConditionerSubject
 
 NEAR_ZERO = 0.1
 """How large θ may be at the start."""
@@ -44,10 +45,9 @@ def _unreached(subject: ConditionerSubject, conditioner: Conditioner) -> list[st
     return [name for name, gradient in zip(wanted, gradients, strict=True) if not gradient.any()]
 
 
+@only_where(lambda subject: subject.context_shape is not None, "takes no context")
 def context(subject: ConditionerSubject) -> None:
     """The context is read: with another one θ is another."""
-    if subject.context_shape is None:
-        raise NotApplicable("takes no context")
     (call,) = subject.calls(subject.fresh())
     assert any(call.reads(1, conditioner) for conditioner in subject.modules()), "the context is ignored"
 

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flowkit.testing.catalogue import CHECKS, Check
+from flowkit.testing.applicable import Check, is_applicable
+from flowkit.testing.catalogue import CHECKS
 from flowkit.testing.run import checks_of
-from flowkit.testing.subjects import NotApplicable, Subject
+from flowkit.testing.subjects import Subject
 
 if TYPE_CHECKING:
     import pytest
-
-
-@dataclass(frozen=True)
-class PytestCheck:
-    """A check that skips its test where there is nothing to check."""
-
-    check: Check
-
-    def __call__(self, subject: Subject) -> None:
-        import pytest
-
-        try:
-            self.check(subject)
-        except NotApplicable as nothing:
-            pytest.skip(str(nothing))
 
 
 def parametrize_with_checks(
@@ -34,8 +19,8 @@ def parametrize_with_checks(
 ) -> pytest.MarkDecorator:
     """Decorates ``def test(subject, check): check(subject)``; the ids are ``name-check``.
 
-    Expected failures are strict xfails. The slow checks are left out, unless ``slow`` is a mark to put on them, such
-    as ``pytest.mark.slow``.
+    A check that has nothing to check on a subject makes no test. Expected failures are strict xfails. The slow checks
+    are left out, unless ``slow`` is a mark to put on them, such as ``pytest.mark.slow``.
     """
     import pytest
 
@@ -43,7 +28,7 @@ def parametrize_with_checks(
         marks = [] if check_id in CHECKS[subject.kind] or slow is None else [slow]
         if reason := subject.expected_failures.get(check_id):
             marks.append(pytest.mark.xfail(reason=reason, strict=True))
-        return pytest.param(subject, PytestCheck(check), id=f"{name}-{check_id}", marks=marks)
+        return pytest.param(subject, check, id=f"{name}-{check_id}", marks=marks)
 
     return pytest.mark.parametrize(
         ("subject", "check"),
@@ -51,5 +36,6 @@ def parametrize_with_checks(
             parameter(name, subject, check_id, check)
             for name, subject in subjects.items()
             for check_id, check in checks_of(subject, slow=slow is not None).items()
+            if is_applicable(check, subject)
         ],
     )

@@ -11,8 +11,9 @@ import torch
 from flowkit.flow import Flow
 from flowkit.plugin.dataset import build_dataset
 from flowkit.spec import Spec, latent_shapes
+from flowkit.testing.applicable import only_where
 from flowkit.testing.perturbation import perturb, seeded
-from flowkit.testing.subjects import NotApplicable, PluginSubject
+from flowkit.testing.subjects import PluginSubject
 
 
 def builds(subject: PluginSubject) -> None:
@@ -30,6 +31,7 @@ def builds(subject: PluginSubject) -> None:
     assert shapes == said, f"the latents have the shapes {shapes}, and output_shape in the config says {said}"
 
 
+@only_where(lambda subject: subject.plugin.kind != "dataset", "no part of a flow")
 def written_back(subject: PluginSubject) -> None:
     """A flow that was built in Python is written as the spec that builds it: each field is kept as an attribute."""
     spec, flow = _flow(subject)
@@ -40,11 +42,10 @@ def written_back(subject: PluginSubject) -> None:
         assert given == expected, f"written back as {given}; it was built from {expected}"
 
 
+@only_where(lambda subject: subject.plugin.module is not None, "registered in this process")
 def light(subject: PluginSubject) -> None:
     """Its plugin module imports no torch: whoever only reads specs doesn't wait for it."""
     module = subject.plugin.module
-    if module is None:
-        raise NotApplicable("registered in this process")
     code = f"import sys, {module}; print('torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
@@ -55,8 +56,6 @@ def light(subject: PluginSubject) -> None:
 
 def _flow(subject: PluginSubject) -> tuple[Spec, Flow]:
     spec = subject.make()
-    if subject.plugin.kind == "dataset":
-        raise NotApplicable("no part of a flow")
     with seeded(subject.seed):
         return spec, Flow.from_spec(spec).eval()
 

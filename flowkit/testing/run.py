@@ -14,13 +14,13 @@ import torch
 from flowkit.errors import FlowkitError, InputError
 from flowkit.flow import Base, Bijector, Conditioner, Split, Transformer
 from flowkit.plugin import Dataset, Shape
-from flowkit.testing.catalogue import CHECKS, SLOW_CHECKS, Check
+from flowkit.testing.applicable import Check, NotApplicable
+from flowkit.testing.catalogue import CHECKS, SLOW_CHECKS
 from flowkit.testing.subjects import (
     BaseSubject,
     BijectorSubject,
     ConditionerSubject,
     DatasetSubject,
-    NotApplicable,
     SplitSubject,
     Subject,
     TransformerSubject,

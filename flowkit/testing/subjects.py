@@ -20,10 +20,6 @@ DRAWS = 3
 """Of parameters, where one may be a special case."""
 
 
-class NotApplicable(Exception):
-    """Raised by a check that has nothing to check here, with the reason."""
-
-
 @dataclass(frozen=True)
 class Call:
     """A method, inputs for it, and the event shape of each thing that it must return."""

@@ -14,7 +14,7 @@ from flowkit_runtime.files import open_file, read_json, stays_inside
 MANIFEST = "manifest.json"
 ENCODER, DECODER = "encode.onnx", "decode.onnx"
 REFERENCE = "reference.npz"
-FORMATS = (1,)
+FORMATS = (2,)
 
 MAX_SIZE = 2**24
 """The most values of one event or context, as in specs."""
@@ -72,6 +72,7 @@ class Bundle:
         latent_shapes: shape of each latent of one event, in the order z_1, z_2, ...
         base: name of the base distribution.
         threshold: of anomalies, None where none was calibrated.
+        weights_file: name of the file beside the graphs that holds weights of both; None where they hold their own.
     """
 
     directory: Path
@@ -82,6 +83,7 @@ class Bundle:
     latent_shapes: tuple[tuple[int, ...], ...]
     base: str
     threshold: Threshold | None
+    weights_file: str | None
 
     @property
     def latent_names(self) -> list[str]:
@@ -154,6 +156,7 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
             latent_shapes=tuple(_shape("latents", shape) for shape in manifest["latents"]),
             base=str(manifest["base"]),
             threshold=_threshold(manifest.get("threshold")),
+            weights_file=_weights_file(manifest),
         )
     except KeyError as error:
         _malformed(root, f"it lacks the field {error}")
@@ -163,6 +166,13 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
     if sizes[0] != sizes[1]:
         _malformed(root, f"an event has {sizes[0]} values, its latents together {sizes[1]}")
     return bundle
+
+
+def _weights_file(manifest: dict[str, Any]) -> str | None:
+    name = manifest.get("weights_file")
+    if name is not None and (not isinstance(name, str) or name not in manifest["files"]):
+        raise TypeError(f"weights_file is {shortened(repr(name))}, which files doesn't list")
+    return name
 
 
 def _context(value: dict[str, Any]) -> Context:

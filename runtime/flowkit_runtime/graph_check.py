@@ -25,40 +25,59 @@ _MESSAGES = {
     "Node": {5: "Attribute", 7: "Domain"},
     "Attribute": {5: "Tensor", 6: _SUBGRAPH, 10: "Tensor", 11: _SUBGRAPH, 22: "SparseTensor", 23: "SparseTensor"},
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
-    "Tensor": {13: _EXTERNAL, 14: "Location"},
+    "Tensor": {13: "External", 14: "Location"},
+    "External": {1: "Key", 2: "Value"},
 }
 _STANDARD_DOMAINS = (b"", b"ai.onnx")
 
 
-def check_graph(path: Path) -> None:
-    """Raises ValueError if the file is no ONNX model, or has external data, sub-graphs, functions or operators
-    outside the standard domain."""
+def check_graph(path: Path, weights_file: str | None = None) -> None:
+    """Raises ValueError if the file is no ONNX model, or has sub-graphs, functions, operators outside the standard
+    domain, or data outside the file, other than in the weights file beside it, if one is named."""
     with open_file(path) as file:
         try:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError:
             raise ValueError("it is empty") from None
     with content, memoryview(content) as data:
-        left = iter(range(MAX_FIELDS))
-        _check("Model", data, 0, len(data), left)
+        _Check(data, weights_file)("Model", 0, len(data))
 
 
-def _check(message: str, data: memoryview, start: int, stop: int, left: Iterator[int]) -> None:
-    known = _MESSAGES[message]
-    for number, value, first, last in _fields(data, start, stop, left):
-        inner = known.get(number)
-        if inner in _MESSAGES:
-            if first == last and value:
-                raise ValueError("it is not an ONNX model")
-            _check(inner, data, first, last, left)
-        elif inner == "Domain":
-            if bytes(data[first:last]) not in _STANDARD_DOMAINS:
-                raise ValueError("it has an operator outside the standard domain")
-        elif inner == "Location":
-            if value:
-                raise ValueError(f"it has {_EXTERNAL}")
-        elif inner:
-            raise ValueError(f"it has {inner}")
+class _Check:
+    def __init__(self, data: memoryview, weights_file: str | None) -> None:
+        self._data, self._weights_file = data, weights_file
+        self._left = iter(range(MAX_FIELDS))
+
+    def __call__(self, message: str, start: int, stop: int) -> None:
+        known = _MESSAGES[message]
+        for number, value, first, last in _fields(self._data, start, stop, self._left):
+            inner = known.get(number)
+            if inner in _MESSAGES:
+                if first == last and value:
+                    raise ValueError("it is not an ONNX model")
+                if inner == "External":
+                    self._external(first, last)
+                else:
+                    self(inner, first, last)
+            elif inner == "Domain":
+                if bytes(self._data[first:last]) not in _STANDARD_DOMAINS:
+                    raise ValueError("it has an operator outside the standard domain")
+            elif inner == "Location":
+                if value and self._weights_file is None:
+                    raise ValueError(f"it has {_EXTERNAL}")
+            elif inner:
+                raise ValueError(f"it has {inner}")
+
+    def _external(self, start: int, stop: int) -> None:
+        """An entry, key and value, of where data lies: in the weights file and nowhere else."""
+        entry = {
+            _MESSAGES["External"].get(number): bytes(self._data[first:last])
+            for number, _, first, last in _fields(self._data, start, stop, self._left)
+        }
+        key, value = entry.get("Key"), entry.get("Value", b"")
+        right = value == self._weights_file.encode() if self._weights_file else False
+        if not (right if key == b"location" else key in (b"offset", b"length") and value.isdigit()):
+            raise ValueError(f"it has {_EXTERNAL}")
 
 
 def _fields(data: memoryview, start: int, stop: int, left: Iterator[int]) -> Iterator[tuple[int, int, int, int]]:

@@ -71,8 +71,8 @@ def open_graphs(
     context = {}
     if bundle.context is not None:
         context = {"context": (_FLOAT if bundle.context.classes is None else _INT64, bundle.context.shape)}
-    encoder = _open(bundle.directory / ENCODER, x | context, {**latents, "log_prob": (_FLOAT, ())}, providers, options)
-    return encoder, _open(bundle.directory / DECODER, latents | context, x, providers, options)
+    encoder = _open(bundle, ENCODER, x | context, {**latents, "log_prob": (_FLOAT, ())}, providers, options)
+    return encoder, _open(bundle, DECODER, latents | context, x, providers, options)
 
 
 def _options(threads: int | None) -> Any:
@@ -85,12 +85,20 @@ def _options(threads: int | None) -> Any:
     return options
 
 
-def _open(path: Path, inputs: Tensors, outputs: Tensors, providers: Sequence[Provider] | None, options: Any) -> Graph:
+def _open(
+    bundle: Bundle,
+    name: str,
+    inputs: Tensors,
+    outputs: Tensors,
+    providers: Sequence[Provider] | None,
+    options: Any,
+) -> Graph:
     import onnxruntime
 
+    path = bundle.directory / name
     chosen = choose_providers(providers, onnxruntime.get_available_providers())
     try:
-        check_graph(path)
+        check_graph(path, bundle.weights_file)
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} is no graph of a flow: {error}; export the bundle again") from error
     try:
@@ -100,7 +108,7 @@ def _open(path: Path, inputs: Tensors, outputs: Tensors, providers: Sequence[Pro
         version = onnxruntime.__version__
         raise BundleError(f"onnxruntime {version} cannot load {path} (a newer one may): {shortened(error)}") from error
     wanted = inputs, outputs
-    if found != wanted:
+    if not all(map(_fit, found, wanted)):
         maps, implies = (shortened(" to ".join(map(_describe, pair))) for pair in (found, wanted))
         raise BundleError(f"{path} maps {maps}, but the manifest implies {implies}: export the bundle again")
     return Graph(path, session, outputs)
@@ -108,6 +116,19 @@ def _open(path: Path, inputs: Tensors, outputs: Tensors, providers: Sequence[Pro
 
 def _signature(nodes: Sequence[Any]) -> Tensors:
     return {node.name: (node.type, tuple(node.shape[1:])) for node in nodes}
+
+
+def _fit(found: Tensors, wanted: Tensors) -> bool:
+    """Whether a graph's tensors are these. Sizes that it leaves open, which are names, fit any."""
+    if found.keys() != wanted.keys():
+        return False
+    pairs = [(found[name], wanted[name]) for name in wanted]
+    return all(
+        kind == other
+        and len(shape) == len(sizes)
+        and all(isinstance(a, str) or a == b for a, b in zip(shape, sizes, strict=True))
+        for (kind, shape), (other, sizes) in pairs
+    )
 
 
 def _describe(tensors: Tensors) -> str:

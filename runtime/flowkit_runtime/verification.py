@@ -18,29 +18,36 @@ from flowkit_runtime.session import Graph, Provider, open_graphs
 BATCH_SIZES = (1, 2, 7, 64)
 MAX_ROWS = 1024
 """The most reference rows that a bundle may carry."""
+GROUPS = ("held-out", "off-data", "extremes")
+"""Kinds of reference rows: data that the model wasn't trained on; constants, noise and checkerboards in the range of
+the data; and values far outside of it, infinite and NaN."""
 QUANTITIES = ("latents", "log_prob", "decoded", "round_trip")
 YARDSTICK = 3.0
-"""How many times the error of the same model in fp32 torch the graphs may have."""
+"""How many times the error of the same model in torch, in the precision of the graphs, the graphs may have."""
 _ROUNDINGS = 8  # of the largest value in fp32: what any two orders of summation may differ by
 
 Arrays = dict[str, NDArray[np.float64]]
+Errors = dict[str, dict[str, float]]
+"""Of each group of rows and quantity, the largest error."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """The largest error of one quantity over all reference rows and batch sizes.
+    """The largest error of one quantity over one group of reference rows and all batch sizes.
 
     Attributes:
+        rows: one of GROUPS. Left out are rows of which torch in the graphs' precision can't make finite values.
         quantity: latents in their own units, log_prob in bits/dim; decoded and round_trip in data units, for
             integer data as a share of its range [0, levels).
         error: of the graphs, against fp64.
-        torch_fp32: of the same model in fp32 torch, against fp64.
-        limit: the most that `error` may be: 3 times torch_fp32, and some roundings.
+        torch: of the same model in torch in the graphs' precision, against fp64.
+        limit: the most that `error` may be: 3 times torch's, and some roundings.
     """
 
+    rows: str
     quantity: str
     error: float
-    torch_fp32: float
+    torch: float
     limit: float
 
     @property
@@ -56,51 +63,68 @@ def verify(directory: str | PathLike[str], providers: Sequence[Provider] | None 
         BundleError: the bundle is missing, damaged or carries no usable reference.
         VerificationError: a quantity deviates by more than its limit; the message holds all figures.
     """
-    bundle = read_bundle(directory)
-    reference = _read_reference(bundle)
-    encoder, decoder = open_graphs(bundle, providers)
-    answers = [_answers(bundle, encoder, decoder, reference, size) for size in BATCH_SIZES]
-    own = _own_errors(bundle)
-    figures = [
-        Figure(
-            quantity,
-            max(errors),
-            own[quantity],
-            YARDSTICK * own[quantity] + _rounding(quantity, reference, bundle),
-        )
-        for quantity, errors in _collect(
-            compare(bundle.latent_names, bundle.levels, reference, answer) for answer in answers
-        ).items()
-    ]
+    figures = measure(directory, providers)
     if not all(figure.passed for figure in figures):
         raise VerificationError(f"{directory} deviates from its fp64 model:\n{table(figures)}")
     return figures
 
 
-def compare(latent_names: Sequence[str], levels: int | None, reference: Arrays, answer: Arrays) -> dict[str, float]:
-    """The largest error of each quantity, in the units of Figure."""
-    span = levels or 1
+def measure(directory: str | PathLike[str], providers: Sequence[Provider] | None = None) -> list[Figure]:
+    """The figures of `verify`, whatever they are."""
+    bundle = read_bundle(directory)
+    reference = _read_reference(bundle)
+    own = _own_errors(bundle)
+    encoder, decoder = open_graphs(bundle, providers)
+    answers = [_answer(bundle.latent_names, encoder, decoder, reference, size) for size in BATCH_SIZES]
+    return list(_judge(bundle.latent_names, bundle.levels, reference, answers, own))
+
+
+def _judge(
+    names: Sequence[str], levels: int | None, reference: Arrays, answers: Sequence[Arrays], own: Errors
+) -> Iterator[Figure]:
+    """The figures of some answers; ``names`` are those of the latents."""
+    each = [compare(names, levels, reference, answer) for answer in answers]
+    for group, errors in each[0].items():
+        for quantity in errors:
+            error, torch = max(one[group][quantity] for one in each), own[group][quantity]
+            rounding = _rounding(quantity, _rows(reference, group), names, levels)
+            yield Figure(group, quantity, error, torch, YARDSTICK * torch + rounding)
+
+
+def compare(names: Sequence[str], levels: int | None, reference: Arrays, answer: Arrays) -> Errors:
+    """The largest errors of an answer, in the units of Figure."""
     dim = math.prod(reference["x"].shape[1:]) * math.log(2.0)
+
+    def differ(name: str, wanted: str, unit: float = 1.0) -> NDArray[np.float64]:
+        with np.errstate(over="ignore", invalid="ignore"):  # rows that aren't finite
+            return _by_row(answer[name] - reference[wanted]) / unit
+
+    errors = {
+        "latents": np.max([differ(name, name) for name in names], axis=0),
+        "log_prob": differ("log_prob", "log_prob", dim),
+        "decoded": differ("decoded", "decoded", levels or 1),
+        "round_trip": differ("round_trip", "x", levels or 1),
+    }
+    groups = {group: _mask(reference, group) for group in GROUPS}
     return {
-        "latents": max(_largest(answer[name] - reference[name]) for name in latent_names),
-        "log_prob": _largest(answer["log_prob"] - reference["log_prob"]) / dim,
-        "decoded": _largest(answer["decoded"] - reference["decoded"]) / span,
-        "round_trip": _largest(answer["round_trip"] - reference["x"]) / span,
+        group: {quantity: float(error[rows].max()) for quantity, error in errors.items()}
+        for group, rows in groups.items()
+        if rows.any()
     }
 
 
 def table(figures: Sequence[Figure]) -> str:
     """The figures as lines of text."""
-    lines = [f"{'quantity':<12}{'onnxruntime':>13}{'torch fp32':>13}{'limit':>13}"]
+    lines = [f"{'rows':<10}{'quantity':<12}{'onnxruntime':>13}{'torch':>13}{'limit':>13}"]
     for f in figures:
         verdict = "" if f.passed else "   too large"
-        lines.append(f"{f.quantity:<12}{f.error:>13.2e}{f.torch_fp32:>13.2e}{f.limit:>13.2e}{verdict}")
+        lines.append(f"{f.rows:<10}{f.quantity:<12}{f.error:>13.2e}{f.torch:>13.2e}{f.limit:>13.2e}{verdict}")
     return "\n".join(lines)
 
 
 def _read_reference(bundle: Bundle) -> Arrays:
     path = bundle.directory / REFERENCE
-    shapes = {"x": bundle.event_shape, "log_prob": (), "decoded": bundle.event_shape}
+    shapes = {"x": bundle.event_shape, "log_prob": (), "decoded": bundle.event_shape, "group": (), "finite": ()}
     shapes |= dict(zip(bundle.latent_names, bundle.latent_shapes, strict=True))
     if bundle.context is not None:
         shapes["context"] = bundle.context.shape
@@ -110,23 +134,27 @@ def _read_reference(bundle: Bundle) -> Arrays:
         raise BundleError(f"{path} can't be read: {error}; export the bundle again") from error
 
 
-def _own_errors(bundle: Bundle) -> dict[str, float]:
-    own = bundle.manifest.get("torch_fp32")
-    if not isinstance(own, dict) or not all(_is_float(own.get(quantity)) for quantity in QUANTITIES):
+def _own_errors(bundle: Bundle) -> Errors:
+    own = bundle.manifest.get("torch_errors")
+    if not isinstance(own, dict) or not all(group in own and _is_complete(own[group]) for group in GROUPS):
         raise BundleError(
-            f"{bundle.directory}: the manifest has no torch_fp32 errors of {', '.join(QUANTITIES)}; "
-            "export the bundle again"
+            f"{bundle.directory}: the manifest has no torch_errors of {', '.join(QUANTITIES)} for "
+            f"{', '.join(GROUPS)}; export the bundle again"
         )
     return own
+
+
+def _is_complete(errors: Any) -> bool:
+    return isinstance(errors, dict) and all(_is_float(errors.get(quantity)) for quantity in QUANTITIES)
 
 
 def _is_float(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) <= sys.float_info.max  # an integer may be any
 
 
-def _answers(bundle: Bundle, encoder: Graph, decoder: Graph, reference: Arrays, size: int) -> Arrays:
-    names = bundle.latent_names
-    context = {"context": reference["context"]} if bundle.context is not None else {}
+def _answer(names: Sequence[str], encoder: Graph, decoder: Graph, reference: Arrays, size: int) -> Arrays:
+    """What the graphs make of the reference rows, ``size`` at a time."""
+    context = {"context": reference["context"]} if "context" in reference else {}
     encoded = _run(encoder, [*names, "log_prob"], {"x": reference["x"], **context}, size)
     (decoded,) = _run(decoder, ["x"], {**{name: reference[name] for name in names}, **context}, size)
     (back,) = _run(decoder, ["x"], {**dict(zip(names, encoded, strict=False)), **context}, size)
@@ -135,7 +163,8 @@ def _answers(bundle: Bundle, encoder: Graph, decoder: Graph, reference: Arrays, 
 
 def _run(graph: Graph, outputs: Sequence[str], feed: Arrays, size: int) -> list[NDArray[np.float64]]:
     """All rows, ``size`` at a time."""
-    typed = {name: array if array.dtype.kind == "i" else array.astype(np.float32) for name, array in feed.items()}
+    with np.errstate(over="ignore"):
+        typed = {name: array if array.dtype.kind == "i" else array.astype(np.float32) for name, array in feed.items()}
     rows = len(next(iter(typed.values())))
     parts = [
         graph.run(outputs, {name: array[start : start + size] for name, array in typed.items()})
@@ -144,19 +173,26 @@ def _run(graph: Graph, outputs: Sequence[str], feed: Arrays, size: int) -> list[
     return [np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True)]
 
 
-def _collect(errors: Iterator[dict[str, float]]) -> dict[str, list[float]]:
-    each = list(errors)
-    return {quantity: [one[quantity] for one in each] for quantity in each[0]}
+def _mask(reference: Arrays, group: str) -> NDArray[np.bool_]:
+    """Which rows are of the group, and finite in the graphs' precision."""
+    return (reference["group"] == GROUPS.index(group)) & (reference["finite"] == 1)
 
 
-def _rounding(quantity: str, reference: Arrays, bundle: Bundle) -> float:
+def _rows(reference: Arrays, group: str) -> Arrays:
+    mask = _mask(reference, group)
+    return {name: array[mask] for name, array in reference.items()}
+
+
+def _rounding(quantity: str, reference: Arrays, names: Sequence[str], levels: int | None) -> float:
     """Some roundings in fp32 of the largest value, in the units of Figure."""
-    arrays = {"latents": [reference[name] for name in bundle.latent_names], "round_trip": [reference["x"]]}
-    largest = max(_largest(array) for array in arrays.get(quantity) or [reference[quantity]])
-    dim = math.prod(bundle.event_shape) * math.log(2.0)
-    unit = {"latents": 1.0, "log_prob": dim}.get(quantity, bundle.levels or 1)
+    arrays = {"latents": [reference[name] for name in names], "round_trip": [reference["x"]]}
+    largest = max(float(_by_row(array).max()) for array in arrays.get(quantity) or [reference[quantity]])
+    dim = math.prod(reference["x"].shape[1:]) * math.log(2.0)
+    unit = {"latents": 1.0, "log_prob": dim}.get(quantity, levels or 1)
     return _ROUNDINGS * float(np.finfo(np.float32).eps) * largest / unit
 
 
-def _largest(array: NDArray[np.float64]) -> float:
-    return float(np.abs(array).max()) if array.size else 0.0
+def _by_row(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The largest value of each row, without sign; infinite where one isn't finite."""
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(np.abs(array.reshape(len(array), -1)).max(axis=1), nan=np.inf, posinf=np.inf)

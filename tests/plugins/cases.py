@@ -71,8 +71,10 @@ BIJECTORS: dict[str, Callable[[], Bijector]] = {
     **{
         f"{name}-{'x'.join(map(str, event))}": lambda make=make, event=event: make(event)
         for name, make in CHANNEL_LINEAR.items()
-        for event in (IMAGE, ODD, COLUMN, VECTOR, (1,))
+        for event in (IMAGE, COLUMN, VECTOR, (1,))
     },
+    "conv1x1-lu-odd": lambda: Conv1x1(ODD, "lu"),
+    "conv1x1-plain-odd": lambda: Conv1x1(ODD, "plain"),
     "squeeze": lambda: Squeeze((1, 4, 6)),
     "squeeze-3": lambda: Squeeze((2, 3, 6), factor=3),
     "coupling-odd-channels": lambda: coupling(ODD, Affine()),
@@ -131,6 +133,13 @@ CONDITIONERS = {
     "convnet-no-hidden": conditioner(ConvNet, "image", (2, 3, 2), hidden=0),
     "convnet-dropout": conditioner(ConvNet, "image", dropout=0.5, normalization="none"),
 }
+
+SAME_GRAPHS = {
+    *(f"{name}-{event}" for name in CHANNEL_LINEAR.keys() - {"actnorm", "conv1x1-lu"} for event in ("1x3x3", "5", "1")),
+    *("conv1x1-lu-odd", "conv1x1-plain-odd", "affine-asymmetric-3d"),
+    *(f"{name}-1d" for name in TRANSFORMERS.keys() - {"rational-quadratic"}),
+}
+"""Subjects whose graphs have the operators of another one's: frozen, all channel-linear layers are one convolution."""
 
 PUBLISHED = {"identity": "s(0) = sigmoid(2) = 0.88, as published"}
 

@@ -31,7 +31,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         (tmp_path / "lock.json").write_text("{}\n")
         np.savez(tmp_path / "reference.npz", x=np.zeros((1, 1, 2, 2), np.float32))
         manifest = {
-            "format": 1,
+            "format": 2,
             "flowkit": "0.1.0",
             "model": "0" * 64,
             "event": {"shape": [1, 2, 2], "levels": levels},

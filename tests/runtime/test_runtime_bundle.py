@@ -47,7 +47,7 @@ def test_a_manifest_that_is_no_json_is_refused(make_bundle):
 
 
 def test_an_unknown_format_names_the_known_ones(make_bundle):
-    assert "has format 2; this flowkit-runtime reads format 1" in refusal(make_bundle(format=2))
+    assert "has format 3; this flowkit-runtime reads format 2" in refusal(make_bundle(format=3))
 
 
 @pytest.mark.parametrize(

@@ -14,19 +14,21 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from flowkit_runtime.verification import GROUPS, QUANTITIES
+
 W = numpy_helper.from_array(np.zeros(2, np.float32), "w")
 
 
 def write_bundle(directory: Path) -> Path:
     directory.mkdir()
     manifest = {
-        "format": 1,
+        "format": 2,
         "event": {"shape": [2], "levels": None},
         "context": None,
         "latents": [[2]],
         "base": "base/standard_normal",
         "files": {},
-        "torch_fp32": dict.fromkeys(("latents", "log_prob", "decoded", "round_trip"), 1e-7),
+        "torch_errors": dict.fromkeys(GROUPS, dict.fromkeys(QUANTITIES, 1e-7)),
     }
     (directory / "manifest.json").write_text(json.dumps(manifest))
     files = {"encode.onnx": encoder(), "decode.onnx": decoder(), "reference.npz": npz(), "lock.json": b"{}"}
@@ -74,7 +76,8 @@ def decoder() -> bytes:
 
 def npz(compression: int = zipfile.ZIP_STORED, **members: bytes) -> bytes:
     """An .npz of good arrays, some of them replaced."""
-    arrays = {"x": np.zeros((8, 2)), "z_1": np.zeros((8, 2)), "log_prob": np.zeros(8), "decoded": np.zeros((8, 2))}
+    arrays = {name: np.zeros((8, 2)) for name in ("x", "z_1", "decoded")}
+    arrays |= {"log_prob": np.zeros(8), "group": np.arange(8) % 3, "finite": np.ones(8)}
     with zipfile.ZipFile(stream := io.BytesIO(), "w", compression) as archive:
         for name, array in arrays.items():
             np.save(content := io.BytesIO(), array)

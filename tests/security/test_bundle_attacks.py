@@ -27,7 +27,7 @@ Damage = Callable[[Path], Any]
 
 def test_the_bundle_that_is_damaged_below_is_good(bundle: Path) -> None:
     assert outcome(lambda: flowkit_runtime.load(bundle).event_shape) == ("returned", "(2,)")
-    assert outcome(lambda: len(verification.verify(bundle))) == ("returned", "4")
+    assert outcome(lambda: len(verification.verify(bundle))) == ("returned", "12")
 
 
 # The manifest
@@ -91,12 +91,13 @@ def test_a_base_of_much_text_is_shortened(bundle: Path) -> None:
 
 
 HUGE = dict.fromkeys(verification.QUANTITIES, 10**400)
+WRONG_ERRORS = [None, [], {}, *(dict.fromkeys(verification.GROUPS, own) for own in (3, {"latents": [1]}, HUGE))]
 
 
-@pytest.mark.parametrize("own", [None, [], {}, {"latents": "a"}, {"latents": [1]}, HUGE])
+@pytest.mark.parametrize("own", WRONG_ERRORS)
 def test_errors_of_the_fp64_model_are_numbers(bundle: Path, own: Any) -> None:
-    edit_manifest(bundle, lambda manifest: manifest.update(torch_fp32=own))
-    assert "torch_fp32" in refused(lambda: verification.verify(bundle))
+    edit_manifest(bundle, lambda manifest: manifest.update(torch_errors=own))
+    assert "torch_errors" in refused(lambda: verification.verify(bundle))
 
 
 @pytest.mark.parametrize(

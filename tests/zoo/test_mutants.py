@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from flowkit.flow import Composition, Coupling
-from flowkit.testing import BijectorSubject, Subject, TransformerSubject, run
+from flowkit.testing import BijectorSubject, Subject, TransformerSubject, checks_of, run_check
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Additive, Affine
 from flowkit_glow.conv1x1 import LU, Conv1x1, Plain
@@ -75,4 +75,5 @@ def test_a_broken_layer_fails(name, monkeypatch):
     made, owner, attribute, broken = MUTANTS[name]
     subject = made if isinstance(made, Subject) else BijectorSubject(made)
     monkeypatch.setattr(owner, attribute, broken)
-    assert any(result.outcome == "failed" for result in run(subject))
+    own_checks_first = reversed(checks_of(subject))
+    assert any(run_check(subject, check).outcome == "failed" for check in own_checks_first)

@@ -1,0 +1,192 @@
+"""Calls -> pieces of ONNX graphs. Calls that differ in nothing but their numbers, such as the steps of a ``repeat``,
+are traced once: the tensors of a module are inputs of its piece."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from flowkit.errors import ExportError
+from flowkit.export.program import Call, Program, Step
+from flowkit.flow.structure import structure
+from flowkit.flow.tracing import ADVICE
+
+EXAMPLES = 3
+"""Rows of the examples that are traced: any number but 0 and 1, which torch.export takes for constants."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The graph of a call: from values and the tensors of its module, by their names, to results."""
+
+    nodes: Sequence[onnx.NodeProto]
+    constants: Mapping[str, onnx.TensorProto]
+    inputs: Sequence[str]
+    tensors: Mapping[str, str]
+    """The name of a tensor in the module -> that of its value in the piece."""
+    outputs: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Example:
+    """A call to trace, with values that fit it."""
+
+    call: Call
+    values: tuple[Tensor, ...]
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        return tensors_of(self.call)
+
+
+def tensors_of(call: Call) -> dict[str, Tensor]:
+    """The parameters and buffers of a call's module, each once."""
+    return dict(chain(call.named_parameters(), call.named_buffers()))
+
+
+def trace(program: Program, examples: Mapping[str, Tensor], opset: int, any_size: bool) -> list[tuple[Step, Piece]]:
+    """The piece of each step. ``examples`` are the values of all names, of EXAMPLES rows.
+
+    Batch sizes are left open, and under ``any_size`` the heights and widths of images too.
+
+    Raises ExportError, which names the step that torch can't export, and what it says of it.
+    """
+    keys: list[Hashable] = []
+    distinct: dict[Hashable, tuple[Step, _Example]] = {}
+    for step in program.steps:
+        values = tuple(examples[name] for name in step.inputs)
+        keys.append((structure(step.call), *((tuple(v.shape), v.dtype) for v in values)))
+        distinct.setdefault(keys[-1], (step, _Example(step.call, values)))
+    pieces = dict(zip(distinct, _trace_all(list(distinct.values()), opset, any_size), strict=True))
+    return [(step, pieces[key]) for step, key in zip(program.steps, keys, strict=True)]
+
+
+def _trace_all(distinct: Sequence[tuple[Step, _Example]], opset: int, any_size: bool) -> list[Piece]:
+    examples = [example for _, example in distinct]
+    try:
+        return _trace(examples, opset, any_size)
+    except ExportError as error:
+        for step, example in distinct:
+            try:
+                _trace([example], opset, any_size)
+            except ExportError as reason:
+                raise ExportError(f"{step.name} can't be exported to ONNX: {reason}") from error
+        raise
+
+
+class _Together(nn.Module):
+    """All calls as one function of all their values and tensors. It owns none of them."""
+
+    def __init__(self, examples: Sequence[_Example]) -> None:
+        super().__init__()
+        self.examples = examples
+
+    def forward(self, *flat: Tensor) -> tuple[Tensor, ...]:
+        given, results = iter(flat), []
+        for example in self.examples:
+            values = [next(given) for _ in example.values]
+            tensors = {name: next(given) for name in example.tensors}
+            results += functional_call(example.call, tensors, tuple(values))
+        return tuple(results)
+
+
+def _trace(examples: Sequence[_Example], opset: int, any_size: bool) -> list[Piece]:
+    args: list[Tensor] = []
+    inputs: list[str] = []
+    dynamic: list[dict[int, Any] | None] = []
+    for index, example in enumerate(examples):
+        args += [value.clone() for value in example.values]  # a tensor that two calls had would tie their batch sizes
+        args += example.tensors.values()
+        inputs += [f"{index}/{i}" for i in range(len(example.values))]
+        inputs += [f"{index}/{name}" for name in example.tensors]
+        # Each call has a batch size of its own: with a common one, a piece might read it off another's input.
+        batch = torch.export.Dim(f"batch_{index}")
+        sizes = [dict.fromkeys(_open_sizes(value, any_size), torch.export.Dim.AUTO) for value in example.values]
+        dynamic += [{0: batch, **size} for size in sizes] + [None] * len(example.tensors)
+    model = _export(_Together(examples), tuple(args), inputs, tuple(dynamic), opset)
+    return list(_apart(model, examples, any_size))
+
+
+def _open_sizes(value: Tensor, any_size: bool) -> tuple[int, ...]:
+    """The dimensions of an image's height and width, if they are left open."""
+    return (2, 3) if any_size and value.dim() == 4 else ()
+
+
+def _export(
+    module: nn.Module, args: tuple[Tensor, ...], inputs: list[str], dynamic: tuple[Any, ...], opset: int
+) -> onnx.ModelProto:
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                module.eval(), args, dynamo=True, opset_version=opset, input_names=inputs,
+                dynamic_shapes=(dynamic,), external_data=False, verbose=False,
+            )  # fmt: skip
+    except Exception as error:  # the exporter's errors share no narrower base
+        raise ExportError(_first_cause(error)) from error
+    assert program is not None
+    model = program.model_proto
+    foreign = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
+    if foreign or model.functions:
+        raise ExportError(f"needs operators outside the standard domain: {', '.join(sorted(foreign))}")
+    return model
+
+
+def _apart(model: onnx.ModelProto, examples: Sequence[_Example], any_size: bool) -> Iterator[Piece]:
+    """The piece of each call: the nodes that its results come from, and their constants."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    outputs = iter(model.graph.output)
+    for index, example in enumerate(examples):
+        with torch.no_grad():
+            values = [(next(outputs), result) for result in example.call(*example.values)]
+        for value, result in values:
+            _check_open(value, (0, *_open_sizes(result, any_size)))
+        results = [value.name for value, _ in values]
+        needed, nodes = set(results), []
+        for node in reversed(model.graph.node):
+            if needed & set(node.output):
+                nodes.append(node)
+                needed |= set(node.input)
+        inputs = [f"{index}/{i}" for i in range(len(example.values))]
+        tensors = {name: f"{index}/{name}" for name in example.tensors}
+        yield Piece(nodes[::-1], {n: t for n, t in constants.items() if n in needed}, inputs, tensors, results)
+
+
+def _check_open(value: onnx.ValueInfoProto, dimensions: Sequence[int]) -> None:
+    """Raises ExportError if one of these sizes is the example's, whatever the input's."""
+    sizes = [size.dim_value for size in value.type.tensor_type.shape.dim] or [EXAMPLES]  # 0 where it was left open
+    fixed = {"batch" if dimension == 0 else "image": sizes[dimension] for dimension in dimensions if sizes[dimension]}
+    for of, size in fixed.items():
+        raise ExportError(f"it gives a size of {size} whatever the size of the {of} ({ADVICE})")
+
+
+def _first_cause(error: BaseException) -> str:
+    """What lies at the bottom of an error of the exporter's."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    return text if "No ONNX function" in text else f"{text} ({ADVICE})"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's own chatter. Warnings from flowkit and its plugins get through."""
+    threshold = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            for module in ("torch", "onnxscript", "onnx_ir", "copyreg"):
+                warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
+            yield
+    finally:
+        logging.disable(threshold)

@@ -1,0 +1,139 @@
+"""What a graph computes, as steps: each a call that is traced by itself, its values named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.errors import ExportError
+from flowkit.flow import Bijector, Flow, conditioning
+
+LOG_PROB = "log_prob"
+
+
+class Call(nn.Module):
+    """A function of a module, as a module whose tensors are that module's."""
+
+    def __init__(self, module: nn.Module, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.module, self.function = module, function
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        result = self.function(self.module, *inputs)
+        return (result,) if isinstance(result, Tensor) else tuple(result)
+
+
+@dataclass(frozen=True)
+class Step:
+    """``outputs`` = ``call(*inputs)``, names of values; ``name`` says where in the flow that is."""
+
+    name: str
+    call: Call
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass
+class Program:
+    """Steps in order, from the values named ``inputs`` to those named ``outputs``.
+
+    Each of ``sums`` is a further value: the sum of others, [batch].
+    """
+
+    inputs: list[str]
+    outputs: list[str]
+    steps: list[Step] = field(default_factory=list)
+    sums: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, name: str, module: nn.Module, function: Any, inputs: Sequence[str | None], *outputs: str) -> None:
+        given = tuple(i for i in inputs if i is not None)
+        self.steps.append(Step(name, Call(module, function), given, outputs))
+
+    @torch.no_grad()
+    def run(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All values, by torch. Raises ExportError naming the step that fails."""
+        values = dict(feed)
+        for step in self.steps:
+            try:
+                results = step.call(*(values[name] for name in step.inputs))
+            except RuntimeError as error:
+                raise ExportError(f"{step.name} fails: {error}") from error
+            values.update(zip(step.outputs, results, strict=True))
+        return values | {name: torch.stack([values[t] for t in terms]).sum(0) for name, terms in self.sums.items()}
+
+
+class _Ends(nn.Module):
+    """What stands at both ends of a flow: how it reads its context, and the density of its latents."""
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__()
+        self.base, self.context, self.density = flow.base, flow.context, flow.latent_log_prob
+
+    def embed(self, like: Tensor, context: Tensor) -> Tensor:
+        embedded = conditioning.embed(self.context, context, like)
+        assert embedded is not None
+        return embedded
+
+    def log_prob(self, *latents: Tensor) -> Tensor:
+        return self.density(latents)
+
+
+def encode_program(flow: Flow, names: Sequence[str]) -> Program:
+    """x, context -> z_1, …, z_L, log_prob, of a frozen flow; ``names`` are those of its layers."""
+    latents = latent_names(flow)
+    program = Program(["x", *context_names(flow)], [*latents, LOG_PROB])
+    c = _embed(program, flow, "x")
+    value, left, log_dets = "x", iter(latents), []
+    for index, (name, layer) in enumerate(zip(names, flow.layers, strict=True), 1):
+        after = f"h_{index}" if index < len(flow.layers) else latents[-1]
+        if isinstance(layer, Bijector):
+            log_dets.append(f"log_det_{index}")
+            program.add(name, layer, type(layer).forward_and_log_det, [value, c], after, log_dets[-1])
+        else:
+            program.add(name, layer, type(layer).split, [value], after, next(left))
+        value = after
+    program.add(f"the base {type(flow.base).__name__}", _Ends(flow), _Ends.log_prob, latents, "latent_log_prob")
+    program.sums[LOG_PROB] = ["latent_log_prob", *log_dets]
+    return program
+
+
+def decode_program(flow: Flow, names: Sequence[str]) -> Program:
+    """z_1, …, z_L, context -> x, continuous, of a frozen flow."""
+    latents = latent_names(flow)
+    program = Program([*latents, *context_names(flow)], ["x"])
+    c = _embed(program, flow, latents[-1])
+    *left, value = latents
+    for index in range(len(flow.layers), 0, -1):
+        name, layer = names[index - 1], flow.layers[index - 1]
+        before = f"h_{index - 1}" if index > 1 else "x"
+        if isinstance(layer, Bijector):
+            program.add(name, layer, _inverse, [value, c], before)
+        else:
+            program.add(name, layer, type(layer).merge, [value, left.pop()], before)
+        value = before
+    return program
+
+
+def latent_names(flow: Flow) -> list[str]:
+    """z_1, …, z_L."""
+    return [f"z_{i}" for i in range(1, len(flow.latent_shapes) + 1)]
+
+
+def context_names(flow: Flow) -> list[str]:
+    """The name of the context, if the flow has one."""
+    return ["context"] if flow.context else []
+
+
+def _embed(program: Program, flow: Flow, like: str) -> str | None:
+    if flow.context is None:
+        return None
+    program.add("the context", _Ends(flow), _Ends.embed, [like, "context"], "embedded")
+    return "embedded"
+
+
+def _inverse(layer: Bijector, y: Tensor, context: Tensor | None = None) -> Tensor:
+    return layer.inverse_and_log_det(y, context)[0]

@@ -1,0 +1,128 @@
+"""Pieces -> one graph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from torch import Tensor
+
+from flowkit.export.folding import Arrays, Folding
+from flowkit.export.pieces import Piece, tensors_of
+from flowkit.export.program import Program, Step
+
+
+class Stitcher:
+    """A graph in the making. Nodes are named after their step, values as in the program; constants are there once."""
+
+    def __init__(self, opset: int) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+        self._opset = opset
+        self._named: dict[tuple[Any, ...], str] = {}  # dtype, shape and bytes of a constant -> its name
+        self._foldings: dict[int, Folding] = {}
+        self._values: dict[str, str] = {}  # of the program -> of the graph
+        self._everywhere: dict[str, float] = {}  # values of the program that are one number, [batch]
+
+    def stitch(self, program: Program, pieces: Iterable[tuple[Step, Piece]]) -> None:
+        """All nodes of a program, whose outputs then have the names that the program gives them."""
+        self._values = {name: name for name in program.inputs}
+        for index, (step, piece) in enumerate(pieces):
+            self._add(f"{index}_{type(step.call.module).__name__}", step, piece)
+        for name, terms in program.sums.items():
+            self._sum(name, terms)
+        self._name_outputs(program)
+        self._drop_dead(program.outputs)
+
+    def _add(self, prefix: str, step: Step, piece: Piece) -> None:
+        folding = self._foldings.setdefault(id(piece), Folding(piece, self._opset))
+        constants = folding.constants({name: _array(t) for name, t in tensors_of(step.call).items()})
+        tensors = {value: name.removeprefix("module.") for name, value in piece.tensors.items()}
+        names = {given: self._values[name] for given, name in zip(piece.inputs, step.inputs, strict=True)}
+        names[""] = ""
+
+        def own(name: str) -> str:
+            return f"{prefix}/{tensors.get(name, name)}"
+
+        results = dict(zip(reversed(piece.outputs), reversed(step.outputs), strict=True))
+        for node in folding.rest:
+            for name in node.input:
+                if name not in names:
+                    names[name] = self._constant(own(name), constants[name])
+            if node.op_type == "Identity":
+                names[node.output[0]] = names[node.input[0]]
+                continue
+            names |= {name: results.get(name) or own(name) for name in node.output if name}
+            self._append(node, f"{prefix}/{len(self.nodes)}_{node.op_type}", names)
+        for value, output in zip(step.outputs, piece.outputs, strict=True):
+            if output not in names:
+                names[output] = self._constant(own(output), constants[output])
+            self._values[value] = names[output]
+            number = _number(output, folding.rest, constants)
+            if number is not None:
+                self._everywhere[value] = number
+
+    def _append(self, node: onnx.NodeProto, name: str, names: Mapping[str, str]) -> None:
+        own = onnx.NodeProto()
+        own.CopyFrom(node)
+        own.name, own.doc_string = name, ""
+        own.input[:], own.output[:] = [names[i] for i in node.input], [names[o] for o in node.output]
+        del own.metadata_props[:]  # stack traces, with the paths of this machine
+        self.nodes.append(own)
+
+    def _constant(self, name: str, array: NDArray[Any]) -> str:
+        array = np.ascontiguousarray(array).reshape(array.shape)
+        key = (array.dtype.name, array.shape, array.tobytes())
+        if key not in self._named:
+            self._named[key] = name
+            self.constants[name] = numpy_helper.from_array(array, name)
+        return self._named[key]
+
+    def _sum(self, name: str, terms: Sequence[str]) -> None:
+        """What is the same for every event and batch is added up here."""
+        numbers = [term for term in terms if term in self._everywhere][: len(terms) - 1]  # one term has the batch size
+        varying = [self._values[term] for term in terms if term not in numbers]
+        if total := math.fsum(self._everywhere[term] for term in numbers):
+            varying.append(self._constant(f"{name}/constant", np.array(total, np.float32)))
+        self._values[name] = name
+        self.nodes.append(helper.make_node("Sum", varying, [name], f"{name}/Sum"))
+
+    def _name_outputs(self, program: Program) -> None:
+        """An output that is an input or a constant as it is, or a value that has another name."""
+        for output in program.outputs:
+            if (value := self._values[output]) != output:
+                self.nodes.append(helper.make_node("Identity", [value], [output], f"{output}/Identity"))
+
+    def _drop_dead(self, outputs: Sequence[str]) -> None:
+        used, kept = set(outputs), []
+        for node in reversed(self.nodes):
+            if used & set(node.output):
+                used |= set(node.input)
+                kept.append(node)
+        self.nodes = kept[::-1]
+        self.constants = {name: tensor for name, tensor in self.constants.items() if name in used}
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    if tensor.dtype is torch.bfloat16:  # numpy itself has no such type
+        return tensor.detach().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.detach().numpy()
+
+
+def _number(output: str, nodes: Sequence[onnx.NodeProto], constants: Arrays) -> float | None:
+    """The one number that a value [batch] consists of, if it is made so."""
+    node = next((node for node in nodes if output in node.output), None)
+    if node is None or node.op_type not in ("Expand", "ConstantOfShape"):
+        return None
+    if node.op_type == "ConstantOfShape":
+        array = next((numpy_helper.to_array(a.t) for a in node.attribute if a.name == "value"), np.zeros(1))
+    else:
+        array = constants.get(node.input[0], np.empty(0))
+    return float(array.reshape(())) if array.size == 1 else None

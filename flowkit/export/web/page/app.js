@@ -1,0 +1,51 @@
+// Starts the page.
+
+import { $ } from "./dom.js";
+import { startBetween } from "./between.js";
+import { isPicture, nameOf } from "./event.js";
+import { startExample, unit } from "./example.js";
+import { Model, product } from "./model.js";
+import { normal, philox4x32, uniform } from "./noise.js";
+import { rowsOf, startSamples } from "./samples.js";
+import { readAbout, unpack } from "./unpack.js";
+
+async function start() {
+  const about = readAbout();
+  describe(about);
+  const blocks = ["wasm", "encoder", "decoder", "examples", ...(about.weights_file ? ["weights"] : [])];
+  const files = Object.fromEntries(await Promise.all(blocks.map(async (id) => [id, await unpack(id)])));
+  const model = await Model.open(about, files);
+  const events = new Float32Array(files.examples.buffer);
+  const page = { about, model, examples: rowsOf(model.values(events), product(about.event.shape)) };
+  globalThis.flowkit = { ...page, noise: { normal, philox4x32, uniform } }; // at hand in the browser's console
+  $("state").remove();
+  $("cards").hidden = false;
+  if (about.base === "base/standard_normal") await startSamples(page);
+  else $("samples").remove(); // the page has no noise for another base
+  await startBetween(page);
+  await startExample(page);
+}
+
+/** Puts into the page's text what it calls an event. */
+function describe(about) {
+  const [one, many] = nameOf(about.event);
+  for (const word of document.querySelectorAll(".one")) word.textContent = one;
+  for (const word of document.querySelectorAll(".many")) word.textContent = many;
+  const [, height, width] = about.event.shape;
+  if (isPicture(about.event)) $("size").textContent = `${width} × ${height} pixels`;
+  if (one === "point") $("size").textContent = "Click the map to choose another point.";
+  $("unit").textContent = unit(about.event);
+  $("made-by").textContent = `Made with flowkit ${about.flowkit} from model ${about.model.slice(0, 12)}.`;
+  $("licences").addEventListener("toggle", async () => {
+    if (!$("licence-text").textContent) $("licence-text").textContent = new TextDecoder().decode(await unpack("notices"));
+  });
+}
+
+start().then(
+  () => (document.body.dataset.state = "ready"),
+  (error) => {
+    document.body.dataset.state = "failed";
+    $("state").textContent = `This page can't start here: ${error.message} A browser of 2023 or later should do.`;
+    throw error;
+  },
+);

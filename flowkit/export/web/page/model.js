@@ -1,0 +1,152 @@
+// The flow: both graphs in onnxruntime-web, and what flowkit_runtime's Model does with them.
+//
+// Events and latents are flat Float32Arrays of n rows. A context is a list of rows, n of them or one for all; a row is
+// a list of numbers, for a class its index.
+
+import { breathe } from "./dom.js";
+import { DEQUANTIZATION_STREAM, normal, uniform } from "./noise.js";
+
+const VALUES_AT_ONCE = 2 ** 16;
+
+export const product = (sizes) => sizes.reduce((a, b) => a * b, 1);
+
+export class Model {
+  #encoder;
+  #decoder;
+  #last = Promise.resolve(); // a session runs one thing at a time
+
+  /** Starts onnxruntime-web with what the page holds: nothing is fetched. */
+  static async open(about, files) {
+    ort.env.wasm.numThreads = 1; // more need headers that a file on disk doesn't have
+    ort.env.wasm.wasmBinary = files.wasm;
+    const weights = about.weights_file && [{ path: about.weights_file, data: files.weights }];
+    const options = { executionProviders: ["wasm"], ...(weights && { externalData: weights }) };
+    const encoder = await ort.InferenceSession.create(files.encoder, options);
+    return new Model(about, encoder, await ort.InferenceSession.create(files.decoder, options));
+  }
+
+  constructor(about, encoder, decoder) {
+    this.levels = about.event.levels;
+    this.shape = about.event.shape;
+    this.size = product(about.event.shape);
+    this.latents = about.latents;
+    this.context = about.context;
+    this.#encoder = encoder;
+    this.#decoder = decoder;
+  }
+
+  /** {latents: one array each, logProb [n]} of continuous events x. */
+  async encode(x, context = null) {
+    const names = [...this.latents.keys()].map((i) => `z_${i + 1}`);
+    const inputs = { x: { data: x, shape: this.shape } };
+    const found = await this.#run(this.#encoder, inputs, [...names, "log_prob"], x.length / this.size, context);
+    return { latents: names.map((name) => found[name]), logProb: found.log_prob };
+  }
+
+  /** Continuous events of latents. */
+  async decode(latents, context = null) {
+    const inputs = {};
+    this.latents.forEach((shape, i) => (inputs[`z_${i + 1}`] = { data: latents[i], shape }));
+    const n = latents[0].length / product(this.latents[0]);
+    return (await this.#run(this.#decoder, inputs, ["x"], n, context)).x;
+  }
+
+  /** n continuous events, decoded from temperature times the seed's normals. */
+  async sample(n, seed, temperature, context = null) {
+    const latents = this.latents.map((shape, stream) =>
+      Float32Array.from(normal(seed, stream, n * product(shape)), (value) => temperature * value),
+    );
+    return this.decode(latents, context);
+  }
+
+  /** How unlikely one event is, lower is likelier: bits per value for levels, after adding noise; else nats. */
+  async score(x, context = null, seed = 0n) {
+    const points = this.levels ? this.dequantized(x, uniform(seed, DEQUANTIZATION_STREAM, x.length)) : x;
+    const { logProb } = await this.encode(points, context);
+    return this.levels ? -logProb[0] / (this.size * Math.LN2) : -logProb[0];
+  }
+
+  /** Continuous events on the way from a to b, at each t in [0, 1]: along an arc in the space of noise. */
+  async interpolate(a, b, ts, context = null) {
+    const from = (await this.encode(this.points(a), context)).latents;
+    const to = (await this.encode(this.points(b), context)).latents;
+    const [p, q] = arc(from, to);
+    const latents = from.map((z, i) =>
+      Float32Array.from(ts.flatMap((t) => Array.from(z, (value, k) => p(t) * value + q(t) * to[i][k]))),
+    );
+    return this.decode(latents, context);
+  }
+
+  /** k + u in fp32, kept below k + 1, to which rounding could take it. */
+  dequantized(levels, noise) {
+    return levels.map((level, i) => Math.min(Math.fround(level + noise[i]), below(level + 1)));
+  }
+
+  /** Where events are encoded: a level k at the middle of its cell, k + 1/2. */
+  points(x) {
+    return this.levels ? x.map((level) => level + 0.5) : x;
+  }
+
+  /** Continuous events as data: floor and clip, for levels. */
+  values(x) {
+    return this.levels ? x.map((value) => Math.min(Math.max(Math.floor(value), 0), this.levels - 1)) : x;
+  }
+
+  async #run(session, inputs, names, n, context) {
+    const atOnce = Math.max(1, Math.floor(VALUES_AT_ONCE / this.size));
+    const parts = [];
+    for (let start = 0; start < n; start += atOnce) {
+      const stop = Math.min(start + atOnce, n);
+      const feed = this.#contextTensor(context, start, stop);
+      for (const [name, { data, shape }] of Object.entries(inputs)) {
+        const size = product(shape);
+        feed[name] = new ort.Tensor("float32", data.subarray(start * size, stop * size), [stop - start, ...shape]);
+      }
+      await breathe();
+      parts.push(await this.#inTurn(() => session.run(feed, names)));
+    }
+    return Object.fromEntries(names.map((name) => [name, joined(parts.map((part) => part[name].data))]));
+  }
+
+  #inTurn(work) {
+    const result = this.#last.then(work);
+    this.#last = result.catch(() => {});
+    return result;
+  }
+
+  #contextTensor(context, start, stop) {
+    if (!this.context) return {};
+    const rows = context.length === 1 ? Array(stop - start).fill(context[0]) : context.slice(start, stop);
+    const values = rows.flat();
+    if (this.context.classes) {
+      return { context: new ort.Tensor("int64", BigInt64Array.from(values.map(BigInt)), [stop - start]) };
+    }
+    return { context: new ort.Tensor("float32", Float32Array.from(values), [stop - start, ...this.context.shape]) };
+  }
+}
+
+function below(positive) {
+  const bits = new Uint32Array(Float32Array.of(positive).buffer);
+  bits[0] -= 1;
+  return new Float32Array(bits.buffer)[0];
+}
+
+/** Weights p(t), q(t) of two latents on the great circle through them: the mix stays as noisy as its ends are. */
+function arc(from, to) {
+  const dot = (a, b) => a.reduce((sum, z, i) => sum + z.reduce((part, value, k) => part + value * b[i][k], 0), 0);
+  const cosine = dot(from, to) / Math.sqrt(dot(from, from) * dot(to, to));
+  const angle = Math.acos(Math.min(1, Math.max(-1, cosine)));
+  if (!(Math.sin(angle) > 1e-6)) return [(t) => 1 - t, (t) => t]; // no circle, or no single one: a straight line
+  return [(t) => Math.sin((1 - t) * angle) / Math.sin(angle), (t) => Math.sin(t * angle) / Math.sin(angle)];
+}
+
+function joined(arrays) {
+  if (arrays.length === 1) return arrays[0];
+  const whole = new Float32Array(arrays.reduce((sum, array) => sum + array.length, 0));
+  let at = 0;
+  for (const array of arrays) {
+    whole.set(array, at);
+    at += array.length;
+  }
+  return whole;
+}

@@ -1,0 +1,181 @@
+"""Graphs: layers that are alike are traced once, what is constant is folded, and every opset gives the same numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from flowkit.errors import ExportError
+from flowkit.export import pieces
+from flowkit.export.graphs import OPSETS, Graphs
+from flowkit.flow import Bijector, ChannelLinear, Composition, Flow
+from flowkit.flow.structure import structure
+from flowkit_glow.actnorm import ActNorm
+from tests.flow.specs import STEP, batch, perturbed
+
+
+def run(model: onnx.ModelProto, outputs=None, **feed):
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(outputs, {name: t.float().numpy() for name, t in feed.items()})
+
+
+def assert_same(flow: Flow, graphs: Graphs) -> None:
+    x, _ = batch(flow, 5)
+    x = x.float().double()
+    with torch.no_grad():
+        latents, log_det = flow.forward_and_log_det(x)
+        log_prob = flow.latent_log_prob(latents) + log_det
+    for given, wanted in zip(run(graphs.encoder, x=x), [*latents, log_prob], strict=True):
+        np.testing.assert_allclose(given, wanted, atol=1e-5 * (1 + float(wanted.abs().max())))
+    feed = {f"z_{i}": z for i, z in enumerate(latents, 1)}
+    np.testing.assert_allclose(run(graphs.decoder, **feed)[0], x, atol=2e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opset", OPSETS)
+def test_every_opset_gives_the_same(opset):
+    flow = perturbed("vector", scale=0.05)
+    graphs = Graphs(flow, opset)
+    for model in (graphs.encoder, graphs.decoder):
+        assert [(o.domain, o.version) for o in model.opset_import] == [("", opset)]
+        onnx.checker.check_model(model, full_check=True)
+    assert_same(flow, graphs)
+
+
+@pytest.mark.parametrize("opset", [17, 25])
+def test_other_opsets_are_refused(opset):
+    with pytest.raises(ExportError, match=f"opset {opset}: choose one from 18 to 24"):
+        Graphs(perturbed("vector"), opset)
+
+
+def test_steps_that_are_alike_are_traced_once(monkeypatch):
+    traced = []
+    honest = pieces._trace_all
+    monkeypatch.setattr(
+        pieces, "_trace_all", lambda distinct, *args: traced.append(distinct) or honest(distinct, *args)
+    )
+    flow = deep(steps=3)
+    graphs = Graphs(flow)
+    names = [[type(step.call.module).__name__ for step, _ in distinct] for distinct in traced]
+    assert [sorted(each) for each in names] == [["Coupling", "FrozenChannels", "_Ends"], ["Coupling", "FrozenChannels"]]
+    assert_same(flow, graphs)  # each step has its own numbers, though it is traced once
+
+
+@pytest.fixture(scope="module")
+def three_steps():
+    return Graphs(deep(steps=3))
+
+
+def deep(steps: int) -> Flow:
+    torch.manual_seed(0)
+    spec = {"flowkit": 1, "event": {"shape": [4, 2, 2]}, "flow": [{"repeat": steps, "flow": STEP}]}
+    flow = Flow.from_spec(spec).double().eval()
+    for parameter in flow.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return flow
+
+
+def test_what_is_constant_is_folded(three_steps):
+    encoder = three_steps.encoder
+    operators = [node.op_type for node in encoder.graph.node]
+    assert operators.count("Conv") == 3 * (1 + 3)  # a run of channel maps, and the network's three
+    assert operators.count("Sum") == 1 and operators[-1] == "Sum"
+    constants = {tensor.name for tensor in encoder.graph.initializer}
+    assert constants <= {name for node in encoder.graph.node for name in node.input}  # none is dead
+    for node in encoder.graph.node:  # none is left that every batch would compute anew
+        assert not constants.issuperset(node.input), node.name
+    total = onnx.numpy_helper.to_array(next(t for t in encoder.graph.initializer if t.name == "log_prob/constant"))
+    log_dets = [4 * run_.log_det.item() for run_ in deep(steps=3).freeze().layers if hasattr(run_, "log_det")]
+    assert total == pytest.approx(sum(log_dets), rel=1e-5) and total.shape == ()
+
+
+def test_values_are_named_after_what_they_are(three_steps):
+    values = [name for node in three_steps.encoder.graph.node for name in node.output]
+    assert {"h_1", "h_5", "log_det_6", "z_1", "log_prob"} <= set(values) and len(values) == len(set(values))
+
+
+def test_a_flow_that_only_reorders_has_graphs():
+    flow = Flow.from_spec({"flowkit": 1, "event": {"shape": [2, 4, 4]}, "flow": [{"use": "glow/squeeze"}]}).double()
+    assert_same(flow, Graphs(flow))
+
+
+class Aside(Bijector):
+    """y = x; gives its input back as it is, and a log-det that is no constant."""
+
+    def forward_and_log_det(self, x, context=None):
+        return x, 0 * x.sum(1)
+
+    def inverse_and_log_det(self, y, context=None):
+        return y, 0 * y.sum(1)
+
+
+def test_a_layer_may_give_its_input_back():
+    flow = Flow([Aside((3,)), Aside((3,))]).double()
+    assert_same(flow, Graphs(flow))
+
+
+def test_one_layer_may_stand_in_a_flow_twice():
+    layer = ActNorm((3,))
+    with torch.no_grad():
+        layer.log_scale.add_(0.3)
+    flow = Flow([layer, Composition([Aside((3,)), layer])]).double().eval()
+    assert_same(flow, Graphs(flow))
+
+
+class Scaled(ChannelLinear):
+    """y = s x; s is a plain attribute."""
+
+    def __init__(self, event_shape, s):
+        super().__init__(event_shape)
+        self.s = s
+
+    def channels(self, v):
+        return v * self.s
+
+    def channels_inverse(self, v):
+        return v / self.s
+
+    def log_det(self):
+        return self.event_shape[0] * torch.tensor(self.s).log()
+
+
+class Halved(Bijector):
+    """y = x / s, s in a plain attribute or a list."""
+
+    def __init__(self, event_shape, s):
+        super().__init__(event_shape)
+        self.s = s
+
+    def forward_and_log_det(self, x, context=None):
+        s = self.s[0] if isinstance(self.s, list) else self.s
+        return x / s, (x / x).sum(1) * -np.log(float(s))
+
+    def inverse_and_log_det(self, y, context=None):
+        s = self.s[0] if isinstance(self.s, list) else self.s
+        return y * s, (y / y).sum(1) * np.log(float(s))
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: [Scaled((3,), 2.0), Aside((3,)), Scaled((3,), 3.0)],
+        lambda: [Halved((3,), 2.0), Halved((3,), 3.0)],
+        lambda: [Halved((3,), [2.0]), Halved((3,), [3.0])],
+        lambda: [Halved((3,), torch.tensor(2.0)), Halved((3,), torch.tensor(3.0))],
+    ],
+    ids=["channel-linear", "number", "list", "tensor"],
+)
+def test_layers_of_other_settings_are_not_alike(layers):
+    flow = Flow(layers()).double()
+    assert_same(flow, Graphs(flow))
+
+
+def test_hooks_make_a_module_its_own():
+    plain, hooked, other = (nn.Linear(2, 2) for _ in range(3))
+    assert structure(plain) == structure(other)
+    hooked.register_forward_hook(lambda module, args, output: output + 1)
+    assert structure(hooked) != structure(plain)

@@ -1,0 +1,216 @@
+"""Bundles in other precisions, with shared weights; the same bytes each time, and nothing of the machine in them."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+import flowkit
+import flowkit_runtime
+from flowkit.errors import ExportError
+from flowkit.export import Options, export, weights
+from flowkit.export import bundle as bundles
+from flowkit.flow import Bijector
+from flowkit.plugin import BijectorConfig
+from flowkit_runtime import verification
+from flowkit_runtime.errors import BundleError, VerificationError
+from tests.export.test_bundle import trained_like
+from tests.flow.specs import STEP, batch
+
+SPEC = {
+    "flowkit": 1,
+    "event": {"shape": [1, 4, 4], "levels": 17},
+    "flow": [{"use": "glow/rescale"}, {"use": "glow/squeeze"}, *STEP],
+}
+
+
+@pytest.fixture(scope="module")
+def flow():
+    return trained_like(SPEC)
+
+
+@pytest.fixture(scope="module")
+def held_out(flow):
+    return batch(flow, 80, seed=2)[0].floor().long()
+
+
+@pytest.fixture(scope="module")
+def plain(flow, held_out, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("plain") / "bundle"
+    export(flow, directory, held_out)
+    return directory
+
+
+@pytest.mark.parametrize(
+    "precision, kind", [("float16", onnx.TensorProto.FLOAT16), ("bfloat16", onnx.TensorProto.BFLOAT16)]
+)
+def test_networks_in_16_bits(flow, held_out, plain, tmp_path, precision, kind):
+    exported = export(flow, tmp_path / "b", held_out, options=Options(precision=precision))
+    assert all(figure.passed for figure in verification.verify(tmp_path / "b"))
+    assert exported.manifest["precision"] == precision and 1e-6 < exported.manifest["change"] < 2e-3
+    model = onnx.load(tmp_path / "b" / "encode.onnx")
+    kinds = {t.name: t.data_type for t in model.graph.initializer if t.dims}
+    networks = [name for name in kinds if "conditioner" in name]
+    assert networks and all(kinds[name] == kind for name in networks)
+    assert all(kinds[name] == onnx.TensorProto.FLOAT for name in kinds if "FrozenChannels" in name)
+    assert any("FrozenChannels" in name for name in kinds)
+    mine, its = flowkit_runtime.load(tmp_path / "b"), flowkit_runtime.load(plain)
+    np.testing.assert_allclose(mine.score(held_out), its.score(held_out), atol=5e-3)
+    assert abs(mine.score(held_out) - its.score(held_out)).max() > 1e-6  # it is another precision
+
+
+def test_a_precision_that_costs_too_much_is_refused(flow, held_out, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundles, "MOST_CHANGE", 1e-9)
+    with pytest.raises(ExportError, match=r"in bfloat16 the log-density .* off by 0\.0\d+ bits/dim.*wider --precision"):
+        export(flow, tmp_path / "b", held_out, options=Options(precision="bfloat16"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_networks_that_overflow_in_16_bits_are_refused(held_out, tmp_path):
+    flow = trained_like(SPEC)
+    with torch.no_grad():
+        flow.layers[4].conditioner.convs[0].bias.fill_(1e5)  # beyond fp16's 65504
+    with pytest.raises(ExportError, match="not finite on held-out events in float16"):
+        export(flow, tmp_path / "b", held_out, options=Options(precision="float16"))
+
+
+def test_weights_are_shared_by_both_graphs(flow, held_out, plain, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "_SMALL", 8)
+    export(flow, tmp_path / "b", held_out, options=Options(shared_weights=True))
+    sizes, before = ({p.name: p.stat().st_size for p in d.iterdir()} for d in (tmp_path / "b", plain))
+    assert "weights.bin" in json.loads((tmp_path / "b" / "manifest.json").read_text())["files"]
+    network = sum(p.numel() for p in flow.layers[4].conditioner.parameters()) * 4
+    assert network < sizes["weights.bin"] < 2 * network  # once, though both graphs have it
+    assert sizes["encode.onnx"] < before["encode.onnx"]
+    mine, its = flowkit_runtime.load(tmp_path / "b"), flowkit_runtime.load(plain)
+    np.testing.assert_array_equal(mine.score(held_out), its.score(held_out))
+    np.testing.assert_array_equal(mine.decode(mine.encode(held_out)), held_out)
+    content = bytearray((tmp_path / "b" / "weights.bin").read_bytes())
+    content[100] ^= 1
+    (tmp_path / "b" / "weights.bin").write_bytes(content)
+    with pytest.raises(BundleError, match=r"weights\.bin does not match its SHA-256"):
+        flowkit_runtime.load(tmp_path / "b")
+
+
+EXPORT = """
+import sys, torch
+from flowkit.export import Options, export
+from tests.export.test_bundle import trained_like
+from tests.export.test_options import SPEC
+from tests.flow.specs import batch
+flow = trained_like(SPEC)
+export(flow, sys.argv[1], batch(flow, 80, seed=2)[0].floor().long())
+"""
+
+
+@pytest.mark.slow
+def test_the_same_flow_gives_the_same_bytes_and_nothing_of_the_machine(plain, tmp_path):
+    """In another process, from another directory, with another seed of Python's hashes."""
+    root = Path(__file__).parents[2]
+    path = os.pathsep.join(map(str, [root, root / "plugins", root / "runtime"]))
+    environment = os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "7"}
+    subprocess.run([sys.executable, "-c", EXPORT, str(tmp_path / "b")], check=True, cwd=tmp_path, env=environment)
+    names = sorted(p.name for p in plain.iterdir())
+    assert names == sorted(p.name for p in (tmp_path / "b").iterdir())
+    machine = [socket.gethostname(), str(Path.home()), str(tmp_path), str(root), sys.prefix, getpass.getuser() + "@"]
+    for name in names:
+        content = (plain / name).read_bytes()
+        assert content == (tmp_path / "b" / name).read_bytes(), name
+        assert not [text for text in machine if len(text) > 4 and text.encode() in content], name
+
+
+def test_graphs_say_what_they_are_of(plain):
+    manifest = json.loads((plain / "manifest.json").read_text())
+    for name in ("encode.onnx", "decode.onnx"):
+        stamp = {entry.key: entry.value for entry in onnx.load(plain / name).metadata_props}
+        assert stamp == {key: manifest[key] for key in ("flowkit", "model", "weights", "precision")}
+
+
+def test_what_is_far_off_the_data_is_finite_or_left_out(plain):
+    with np.load(plain / "reference.npz") as reference:
+        groups, finite, x = reference["group"], reference["finite"], reference["x"]
+    assert finite[groups < 2].all()  # held out, and constants, noise, checkerboards in the range of the data
+    assert not finite[np.isnan(x).any((1, 2, 3))].any() and np.isnan(x).any()
+    assert np.abs(x[np.isfinite(x)]).max() > 1e6
+
+
+def test_a_flow_that_is_not_finite_is_refused(tmp_path, held_out):
+    flow = trained_like(SPEC)
+    with torch.no_grad():
+        flow.layers[4].conditioner.convs[0].bias.fill_(float("nan"))
+    with pytest.raises(
+        ExportError, match=r"not finite on held-out events in float32: see layer \d+ \(coupling glow/aff"
+    ):
+        export(flow, tmp_path / "b", held_out)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_graphs_for_images_of_any_size(flow, held_out, tmp_path):
+    exported = export(flow, tmp_path / "b", held_out, options=Options(any_size=True))
+    assert exported.manifest["sizes_are_multiples_of"] == [2, 2]
+    model = onnx.load(tmp_path / "b" / "encode.onnx")
+    sizes = [dim.dim_param or dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    assert sizes == ["batch", 1, "x_height", "x_width"]
+
+
+class NothingConfig(BijectorConfig):
+    """No fields."""
+
+
+class Shift(Bijector):
+    """y = x + b, with a b for each pixel."""
+
+    def __init__(self, event_shape):
+        super().__init__(event_shape)
+        self.shift = nn.Parameter(torch.zeros(event_shape))
+
+    def forward_and_log_det(self, x, context=None):
+        return x + self.shift, x.new_zeros(x.shape[0])
+
+    def inverse_and_log_det(self, y, context=None):
+        return y - self.shift, y.new_zeros(y.shape[0])
+
+
+class Sized(Bijector):
+    """y = x; a log-det that counts the positions of the event that it was built for."""
+
+    def forward_and_log_det(self, x, context=None):
+        return x, x.sum((1, 2, 3)) * 0 + self.event_shape[1]
+
+    def inverse_and_log_det(self, y, context=None):
+        return y, y.sum((1, 2, 3)) * 0 - self.event_shape[1]
+
+
+@pytest.fixture
+def mine():
+    flowkit.register("mine/shift", NothingConfig, Shift)
+    flowkit.register("mine/sized", NothingConfig, Sized)
+
+
+def test_any_size_is_refused_where_the_flow_is_of_one(tmp_path, mine):
+    options = Options(any_size=True)
+    with pytest.raises(ExportError, match="neither of vectors"):
+        export(trained_like("vector"), tmp_path / "b", options=options)
+    with pytest.raises(ExportError, match=r"this flow is of one image size: at \[1, 8, 12\] size mismatch.*shift"):
+        export(trained_like({**SPEC, "flow": [{"use": "mine/shift"}]}), tmp_path / "b", options=options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_layer_that_counts_its_events_positions_is_found_out(tmp_path, mine):
+    """Right at the size of the data, and wrong at any other."""
+    spec = {**SPEC, "flow": [{"use": "glow/rescale"}, {"use": "mine/sized"}]}
+    export(trained_like(spec), tmp_path / "right")
+    with pytest.raises(VerificationError, match=r"begins to deviate in layer 1 \(mine/sized"):
+        export(trained_like(spec), tmp_path / "wrong", options=Options(any_size=True))

@@ -1,0 +1,73 @@
+"""Random valid specs are exported both ways and verified, in fp32 as graphs are."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import strategies as st
+
+from flowkit.errors import ExportError
+from flowkit.export import export
+from flowkit.flow import Flow
+from flowkit.plugin import Registry
+from flowkit.spec import read_spec
+from tests.fuzz.agreement import batch, perturb
+from tests.fuzz.running import EXAMPLES, fuzz
+from tests.fuzz.valid import specs
+
+STRENGTHS = (0.1, 0.01, 0.001)
+"""Of the perturbation: the largest is taken at which the flow, in fp32, gives back the data that it encodes."""
+ROWS = 40
+
+
+def exported(spec: dict[str, Any], registry: Registry, seed: int) -> str:
+    """How it went. Raises whatever flowkit raises of a flow that fp32 can invert."""
+    torch.manual_seed(seed)
+    flow = Flow.from_spec(read_spec(spec, registry=registry)).eval()
+    x, context = batch(flow, ROWS)
+    context = context if context is None or not context.is_floating_point() else context.float()
+    flow.initialize(x.float(), context)
+    start = {name: tensor.clone() for name, tensor in flow.state_dict().items()}
+    for strength in STRENGTHS:
+        flow.load_state_dict(start)
+        perturb(flow, strength)
+        if inverts(flow, x.float(), context):
+            break
+    else:
+        return "fp32 can't invert it"
+    with tempfile.TemporaryDirectory() as directory:
+        export(flow, Path(directory) / "bundle", x.floor().long() if flow.levels else x.float(), context)
+    return f"verified, perturbed by {strength}"
+
+
+@torch.no_grad()
+def inverts(flow: Flow, x: torch.Tensor, context: torch.Tensor | None) -> bool:
+    latents, log_det = flow.forward_and_log_det(x, context)
+    back, _ = flow.inverse_and_log_det(latents, context)
+    return bool(log_det.isfinite().all() and ((back - x).abs() <= 1e-3 * x.abs().max()).all())
+
+
+@pytest.mark.slow
+def test_random_specs_are_exported(registry: Registry) -> None:
+    """A hundredth of the examples: 1,000 take an hour and more."""
+    went: Counter[str] = Counter()
+
+    def holds(case: tuple[dict[str, Any], int]) -> None:
+        spec, seed = case
+        try:
+            went[exported(spec, registry, seed)] += 1
+        except ExportError as error:
+            raise AssertionError(f"seed {seed} of {json.dumps(spec)}: {error}") from error
+        except Exception as error:
+            error.add_note(f"seed {seed} of {json.dumps(spec)}")
+            raise
+
+    fuzz(st.tuples(specs(registry), st.integers(0, 2**31)), holds, max(3, EXAMPLES // 100))
+    print(dict(went))
+    assert sum(n for how, n in went.items() if how.startswith("verified")) > sum(went.values()) / 2
