@@ -3,12 +3,13 @@
 import hashlib
 import math
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path, PureWindowsPath
 from typing import Any, NoReturn
 
-from flowkit_runtime.errors import BundleError, shortened
+from flowkit_runtime.errors import BundleError, InputError, shortened
 from flowkit_runtime.files import open_file, read_json, stays_inside
 
 MANIFEST = "manifest.json"
@@ -71,8 +72,9 @@ class Bundle:
         context: what rows are conditioned on, None for an unconditional flow.
         latent_shapes: shape of each latent of one event, in the order z_1, z_2, ...
         base: name of the base distribution.
-        threshold: of anomalies, None where none was calibrated.
         weights_file: name of the file beside the graphs that holds weights of both; None where they hold their own.
+        steps: what heights and widths are multiples of, where the graphs take images of any size; else None.
+        threshold: of anomalies, None where none was calibrated.
     """
 
     directory: Path
@@ -82,8 +84,9 @@ class Bundle:
     context: Context | None
     latent_shapes: tuple[tuple[int, ...], ...]
     base: str
-    threshold: Threshold | None
     weights_file: str | None
+    steps: tuple[int, ...] | None
+    threshold: Threshold | None
 
     @property
     def latent_names(self) -> list[str]:
@@ -107,6 +110,28 @@ def read_bundle(directory: str | PathLike[str]) -> Bundle:
     for name, digest in manifest["files"].items():
         _check_file(root, name, digest)
     return bundle
+
+
+def resized(bundle: Bundle, size: Sequence[int]) -> Bundle:
+    """The bundle for images of another height and width.
+
+    Raises:
+        InputError: its graphs are of one size, or not of this one.
+    """
+    if bundle.steps is None:
+        raise InputError(
+            f"{bundle.directory} has graphs for events of shape {list(bundle.event_shape)} alone: leave size out, or "
+            "export the run again with --any-size"
+        )
+    fits = len(size) == 2 and all(n > 0 and n % step == 0 for n, step in zip(size, bundle.steps, strict=True))
+    if not fits or math.prod(size) * bundle.event_shape[0] > MAX_SIZE:
+        raise InputError(f"size must be a height and a width, multiples of {list(bundle.steps)}, got {size!r}")
+    before = bundle.event_shape[1:]
+    event, *latents = (
+        (c, *(n * part // whole for n, part, whole in zip(size, sizes, before, strict=True)))
+        for c, *sizes in (bundle.event_shape, *bundle.latent_shapes)
+    )
+    return replace(bundle, event_shape=event, latent_shapes=tuple(latents))
 
 
 def _read_manifest(root: Path) -> dict[str, Any]:
@@ -155,8 +180,9 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
             context=None if context is None else _context(context),
             latent_shapes=tuple(_shape("latents", shape) for shape in manifest["latents"]),
             base=str(manifest["base"]),
-            threshold=_threshold(manifest.get("threshold")),
             weights_file=_weights_file(manifest),
+            steps=_steps(manifest),
+            threshold=_threshold(manifest.get("threshold")),
         )
     except KeyError as error:
         _malformed(root, f"it lacks the field {error}")
@@ -173,6 +199,14 @@ def _weights_file(manifest: dict[str, Any]) -> str | None:
     if name is not None and (not isinstance(name, str) or name not in manifest["files"]):
         raise TypeError(f"weights_file is {shortened(repr(name))}, which files doesn't list")
     return name
+
+
+def _steps(manifest: dict[str, Any]) -> tuple[int, ...] | None:
+    value = manifest.get("sizes_are_multiples_of")
+    steps = None if value is None else _shape("sizes_are_multiples_of", value)
+    if steps is not None and (len(steps) != 2 or len(manifest["event"]["shape"]) != 3):
+        raise TypeError("sizes_are_multiples_of is not of images")
+    return steps
 
 
 def _context(value: dict[str, Any]) -> Context:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flowkit_runtime.bundle import Bundle, read_bundle
+from flowkit_runtime.bundle import Bundle, read_bundle, resized
 from flowkit_runtime.errors import BundleError, InputError, shortened
 from flowkit_runtime.inputs import Array, batch, chunks, context_rows, finite, grid, integer, is_integral
 from flowkit_runtime.interpolation import path_between
@@ -24,7 +24,10 @@ _NORMAL_BASE = "base/standard_normal"
 
 
 def load(
-    directory: str | PathLike[str], providers: Sequence[Provider] | None = None, threads: int | None = None
+    directory: str | PathLike[str],
+    providers: Sequence[Provider] | None = None,
+    threads: int | None = None,
+    size: Sequence[int] | None = None,
 ) -> Model:
     """Load the bundle that `flowkit export RUN -o DIR` wrote to `directory`.
 
@@ -33,12 +36,15 @@ def load(
         providers: onnxruntime execution providers; by default CUDA (without TF32) where the installed
             onnxruntime has it and a device is present, otherwise the CPU.
         threads: how many threads one call of a graph may use; by default as many as there are cores.
+        size: height and width of the images, for a bundle exported with `--any-size`; by default those of the data.
 
     Raises:
         BundleError: there is no bundle, or it is damaged or unsupported.
-        InputError: a named provider is not available, or `threads` is below 1.
+        InputError: a named provider is not available, `threads` is below 1, or the graphs don't take this `size`.
     """
     bundle = read_bundle(directory)
+    if size is not None:
+        bundle = resized(bundle, size)
     return Model(bundle, *open_graphs(bundle, providers, threads))
 
 

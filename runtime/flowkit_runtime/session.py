@@ -86,12 +86,7 @@ def _options(threads: int | None) -> Any:
 
 
 def _open(
-    bundle: Bundle,
-    name: str,
-    inputs: Tensors,
-    outputs: Tensors,
-    providers: Sequence[Provider] | None,
-    options: Any,
+    bundle: Bundle, name: str, inputs: Tensors, outputs: Tensors, providers: Sequence[Provider] | None, options: Any
 ) -> Graph:
     import onnxruntime
 

@@ -21,10 +21,10 @@ import flowkit_runtime
 from flowkit.errors import ExportError
 from flowkit.export import Options, export, weights
 from flowkit.export import bundle as bundles
-from flowkit.flow import Bijector
+from flowkit.flow import Bijector, Flow
 from flowkit.plugin import BijectorConfig
 from flowkit_runtime import verification
-from flowkit_runtime.errors import BundleError, VerificationError
+from flowkit_runtime.errors import BundleError, InputError, VerificationError
 from tests.export.test_bundle import trained_like
 from tests.flow.specs import STEP, batch
 
@@ -163,6 +163,22 @@ def test_graphs_for_images_of_any_size(flow, held_out, tmp_path):
     model = onnx.load(tmp_path / "b" / "encode.onnx")
     sizes = [dim.dim_param or dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
     assert sizes == ["batch", 1, "x_height", "x_width"]
+    large = flowkit_runtime.load(tmp_path / "b", size=(6, 2))
+    assert large.event_shape == (1, 6, 2) and large.latent_shapes == ((4, 3, 1),)
+    spec = {**SPEC, "event": {"shape": [1, 6, 2], "levels": 17}}
+    other = Flow.from_spec(spec).double().eval()
+    other.load_state_dict(flow.state_dict())
+    x = torch.randint(17, (5, 1, 6, 2), generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(large.score(x), other.score(x).detach(), atol=1e-5)
+    np.testing.assert_array_equal(large.decode(large.encode(x)), x)
+    for size in ((3, 4), (4,), (0, 2), (2**20, 2**20)):
+        with pytest.raises(InputError, match=r"multiples of \[2, 2\]"):
+            flowkit_runtime.load(tmp_path / "b", size=size)
+
+
+def test_other_graphs_are_of_one_size(plain):
+    with pytest.raises(InputError, match=r"events of shape \[1, 4, 4\] alone.*--any-size"):
+        flowkit_runtime.load(plain, size=(8, 8))
 
 
 class NothingConfig(BijectorConfig):
