@@ -420,7 +420,8 @@ def test_a_bad_context_names_its_row(make_bundle, place):
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_a_missing_value_names_column_and_row(make_bundle, place, kind):
+def test_a_missing_value_names_column_and_row(make_bundle, place, monkeypatch, kind):
+    monkeypatch.setattr(tables, "_BLOCK", 640)  # some rows at a time, fewer than are scored at once
     column = pa.array([None if row == 200 else 1.0 for row in range(ROWS)])
     rows = table(points()).set_column(2, "c", column)
     message = score(make_bundle(levels=None), write(place / f"x.{kind}", rows), code=2).stderr
