@@ -64,11 +64,12 @@ def headings(text: str) -> set[str]:
 def test_the_readme_runs_as_written(tmp_path):
     shutil.copytree(ROOT / "specs", tmp_path / "specs")
     place = Place(tmp_path)
-    for kind, text in blocks("README.md") + blocks("docs/web.md") + blocks("docs/export.md"):
+    pages = "README.md", "docs/web.md", "docs/export.md", "docs/serving.md"
+    for kind, text in [block for page in pages for block in blocks(page)]:
         if kind in ("yaml", "text", "js") or text.startswith("make"):  # the two commands are what CI runs
             continue
         place.run("bash", "-ec", text) if kind == "bash" else place.python(text)
-    assert (tmp_path / "scores.npy").exists()
+    assert (tmp_path / "scores.npy").exists() and (tmp_path / "scores.csv").exists()
     assert (tmp_path / "exports/moons-page/index.html").exists()
 
 

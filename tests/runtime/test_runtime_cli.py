@@ -81,7 +81,7 @@ def test_info_says_what_a_bundle_is(make_bundle) -> None:
         context={"classes": 10},
         threshold=threshold,
         precision="float16",
-        verification={"latents": {"error": 1.5e-6, "limit": 1e-4}},
+        verification=[{"rows": "held-out", "quantity": "latents", "error": 1.5e-6}],
     )
     lines = [" ".join(line.split()) for line in run("info", bundle).stdout.splitlines()]
     for line in (
@@ -91,7 +91,7 @@ def test_info_says_what_a_bundle_is(make_bundle) -> None:
         "precision float16",
         "score bits/dim",
         "threshold 2.3100: 99.00% of 360 held-out events stay below",
-        "verified latents within 1.50e-06 of fp64 at export",
+        "verified latents within 1.50e-06 of fp64 on held-out data",
     ):
         assert line in lines
 

@@ -195,13 +195,14 @@ def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:44])
 
 
-def postscript(path: Path) -> None:
-    Image.new("RGB", (2, 2)).save(path, "EPS")
+def paintbrush(path: Path) -> None:
+    """A format that Pillow could read."""
+    Image.new("L", (2, 2)).save(path, "PCX")
 
 
 IMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "text": (lambda path: path.write_text("x"), "e.png can't be read as an image"),
-    "another format": (postscript, "e.png can't be read as an image"),
+    "another format": (paintbrush, "e.png can't be read as an image"),
     "truncated": (truncated, "e.png can't be read as an image"),
     "16 bits": (lambda path: Image.fromarray(np.zeros((2, 2), np.uint16)).save(path), "e.png has more than 8 bits"),
 }
@@ -353,6 +354,27 @@ def test_a_part_of_an_image_folder_is_begun_anew_if_an_image_changes(make_bundle
         assert starts[0] == (0 if touched else 2)
 
 
+PEAK = """
+import sys  # getrusage counts what this process was forked from
+from flowkit_runtime.cli.main import app
+app(sys.argv[1:], standalone_mode=False)
+print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["npy", "parquet"])
+def test_memory_does_not_grow_with_the_rows(make_bundle, place, kind):
+    bundle, peaks = make_bundle(levels=None), []
+    for n in (100_000, 1_000_000):  # of 16 bytes, and of 8 bytes of score
+        x = np.zeros((n, 1, 2, 2), np.float32)
+        data = place / f"x.{kind}"
+        save(data, x) if kind == "npy" else pa.parquet.write_table(table(x), data)
+        command = [sys.executable, "-c", PEAK, "score", bundle, data, "-o", place / "s.npy", "--threads", "1"]
+        peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]))
+    assert peaks[1] - peaks[0] < 6000, peaks  # kB
+
+
 def test_two_processes_do_not_write_one_output(make_bundle, place):
     with open_part(place / "s.npy"):
         data = save(place / "x.npy", points())
@@ -398,7 +420,8 @@ def test_a_bad_context_names_its_row(make_bundle, place):
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_a_missing_value_names_column_and_row(make_bundle, place, kind):
+def test_a_missing_value_names_column_and_row(make_bundle, place, monkeypatch, kind):
+    monkeypatch.setattr(tables, "_BLOCK", 640)  # some rows at a time, fewer than are scored at once
     column = pa.array([None if row == 200 else 1.0 for row in range(ROWS)])
     rows = table(points()).set_column(2, "c", column)
     message = score(make_bundle(levels=None), write(place / f"x.{kind}", rows), code=2).stderr
