@@ -48,7 +48,7 @@ class Graphs:
 
     def first_deviation(self, exact: Flow, reference: Mapping[str, Tensor]) -> str | None:
         """Where a graph begins to deviate from an fp64 flow on these reference rows; None if no layer does."""
-        rows = reference["finite"] == 1
+        rows = reference["judged"] == 1
         (encode, decode), (own_encode, own_decode) = self._programs(exact)
         graphs = (ENCODER, self.encoder, encode, own_encode), (DECODER, self.decoder, decode, own_decode)
         for file, graph, program, own in graphs:

@@ -36,7 +36,7 @@ class Figure:
     """The largest error of one quantity over one group of reference rows and all batch sizes.
 
     Attributes:
-        rows: one of GROUPS. Left out are rows of which torch in the graphs' precision can't make finite values.
+        rows: one of GROUPS. Left out are rows of which torch, in the graphs' precision, has nothing finite to 1%.
         quantity: latents in their own units, log_prob in bits/dim; decoded and round_trip in data units, for
             integer data as a share of its range [0, levels).
         error: of the graphs, against fp64.
@@ -124,7 +124,7 @@ def table(figures: Sequence[Figure]) -> str:
 
 def _read_reference(bundle: Bundle) -> Arrays:
     path = bundle.directory / REFERENCE
-    shapes = {"x": bundle.event_shape, "log_prob": (), "decoded": bundle.event_shape, "group": (), "finite": ()}
+    shapes = {"x": bundle.event_shape, "log_prob": (), "decoded": bundle.event_shape, "group": (), "judged": ()}
     shapes |= dict(zip(bundle.latent_names, bundle.latent_shapes, strict=True))
     if bundle.context is not None:
         shapes["context"] = bundle.context.shape
@@ -174,8 +174,8 @@ def _run(graph: Graph, outputs: Sequence[str], feed: Arrays, size: int) -> list[
 
 
 def _mask(reference: Arrays, group: str) -> NDArray[np.bool_]:
-    """Which rows are of the group, and finite in the graphs' precision."""
-    return (reference["group"] == GROUPS.index(group)) & (reference["finite"] == 1)
+    """Which rows are of the group, and judged."""
+    return (reference["group"] == GROUPS.index(group)) & (reference["judged"] == 1)
 
 
 def _rows(reference: Arrays, group: str) -> Arrays:

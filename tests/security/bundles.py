@@ -77,7 +77,7 @@ def decoder() -> bytes:
 def npz(compression: int = zipfile.ZIP_STORED, **members: bytes) -> bytes:
     """An .npz of good arrays, some of them replaced."""
     arrays = {name: np.zeros((8, 2)) for name in ("x", "z_1", "decoded")}
-    arrays |= {"log_prob": np.zeros(8), "group": np.arange(8) % 3, "finite": np.ones(8)}
+    arrays |= {"log_prob": np.zeros(8), "group": np.arange(8) % 3, "judged": np.ones(8)}
     with zipfile.ZipFile(stream := io.BytesIO(), "w", compression) as archive:
         for name, array in arrays.items():
             np.save(content := io.BytesIO(), array)
