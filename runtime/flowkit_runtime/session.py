@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,11 +71,8 @@ def open_graphs(
     context = {}
     if bundle.context is not None:
         context = {"context": (_FLOAT if bundle.context.classes is None else _INT64, bundle.context.shape)}
-    outputs = {**latents, "log_prob": (_FLOAT, ())}
-    with ThreadPoolExecutor(2) as both:  # onnxruntime takes its time to optimize a graph
-        encoder = both.submit(_open, bundle, ENCODER, x | context, outputs, providers, options)
-        decoder = both.submit(_open, bundle, DECODER, latents | context, x, providers, options)
-        return encoder.result(), decoder.result()
+    encoder = _open(bundle, ENCODER, x | context, {**latents, "log_prob": (_FLOAT, ())}, providers, options)
+    return encoder, _open(bundle, DECODER, latents | context, x, providers, options)
 
 
 def _options(threads: int | None) -> Any:
