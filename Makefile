@@ -27,7 +27,7 @@ test: .venv/dev  ## Run the fast tests
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
 
 test-slow: .venv/dev  ## Run the tests that train and export at length
-	$(BIN)/pytest -n auto --dist worksteal -m slow
+	$(BIN)/pytest -n auto --dist worksteal -m slow tests/test_*.py tests  # the longest first
 
 fuzz: .venv/dev  ## Try 10,000 random specs and 20,000 damaged ones; half an hour, and 6 GB
 	FLOWKIT_FUZZ_EXAMPLES=10000 $(BIN)/pytest tests/fuzz/test_fuzz_valid.py -m slow -s

@@ -13,7 +13,7 @@ from flowkit.testing.run import run_check
 from tests.plugins.cases import subjects
 
 START = int(os.environ.get("FLOWKIT_FLAKE_START", "1000"))
-SEEDS = range(START, START + int(os.environ.get("FLOWKIT_FLAKE_SEEDS", "3")))
+SEEDS = range(START, START + int(os.environ.get("FLOWKIT_FLAKE_SEEDS", "1")))
 WITHOUT_DRAWS = {"device", "export"}
 
 
