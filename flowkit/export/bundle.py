@@ -109,12 +109,12 @@ def export(
 def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weights: str, options: Options) -> Exported:
     exact = copy.deepcopy(flow).cpu().double().eval()
     other = resized(exact) if options.any_size else None
+    answers, own = reference(exact, x, context, options.precision)
     graphs = Graphs(exact, options.opset, options.precision, options.any_size)
     manifest = _describe(exact, weights, options)
     _write_graphs(part, graphs, options, manifest)
     (part / SPEC).write_text(to_yaml(canonical(flow.to_spec())), encoding="utf-8")
     (part / LOCK).write_text(_json(lock(flow.to_spec())), encoding="utf-8")
-    answers, own = reference(exact, x, context, options.precision)
     figures = _verified(part, graphs, exact, manifest, answers, own)
     if other is not None:
         _verify_resized(part, graphs, manifest, other, x, context)

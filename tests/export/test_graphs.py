@@ -11,7 +11,7 @@ from torch import nn
 
 from flowkit.errors import ExportError
 from flowkit.export import pieces
-from flowkit.export.graphs import OPSETS, Graphs
+from flowkit.export.graphs import OPSET, OPSETS, Graphs
 from flowkit.flow import Bijector, ChannelLinear, Composition, Flow
 from flowkit.flow.structure import structure
 from flowkit_glow.actnorm import ActNorm
@@ -36,7 +36,7 @@ def assert_same(flow: Flow, graphs: Graphs) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("opset", [OPSETS[0], OPSET + 1, OPSETS[-1]])
 def test_every_opset_gives_the_same(opset):
     flow = perturbed("vector", scale=0.05)
     graphs = Graphs(flow, opset)
