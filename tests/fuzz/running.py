@@ -10,7 +10,7 @@ from typing import TypeVar
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-EXAMPLES = int(os.environ.get("FLOWKIT_FUZZ_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("FLOWKIT_FUZZ_EXAMPLES", "100"))
 """Of the slow tests."""
 FEW = 60
 """Of the fast ones."""

@@ -129,5 +129,5 @@ def test_passes(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
 def test_passes_with_any_seed(name):
-    for seed in range(1, 11):
+    for seed in range(1, 4):
         check(RIGHT[name](seed))
