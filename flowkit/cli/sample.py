@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowkit.cli.terminal import echo
+from flowkit_runtime.cli.options import Count, Temperature
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,10 +21,8 @@ def sample(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="A picture (.png) or an array (.npy).")
     ],
-    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 64,
-    temperature: Annotated[
-        float, typer.Option(min=0, help="Scales the noise: below 1 gives likelier, less varied samples.")
-    ] = 1.0,
+    n: Count = 64,
+    temperature: Temperature = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
     context: Annotated[
         str | None,

@@ -5,16 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
-import numpy as np
 import onnx
 import torch
 from onnx import helper
 from torch import Tensor
 
 from flowkit.export.program import Program
-from flowkit_runtime.verification import YARDSTICK
-
-_ROUNDINGS = 8 * float(np.finfo(np.float32).eps)
+from flowkit_runtime.verification import ROUNDINGS, YARDSTICK
 
 
 def first_deviation(model: onnx.ModelProto, exact: Program, own: Program, feed: Mapping[str, Tensor]) -> str | None:
@@ -33,7 +30,7 @@ def first_deviation(model: onnx.ModelProto, exact: Program, own: Program, feed: 
 
 def _deviates(given: Tensor, single: Tensor, wanted: Tensor) -> bool:
     error, own = ((value.double() - wanted).abs().max() for value in (given, single))
-    return not error <= YARDSTICK * own + _ROUNDINGS * wanted.abs().max()
+    return not error <= YARDSTICK * own + ROUNDINGS * wanted.abs().max()
 
 
 def _inner_values(model: onnx.ModelProto, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -25,8 +25,6 @@ LOST = 0.01
 _NOISE = 16
 _FAR = (10.0, 1e3, 1e6)  # times the range of the data
 
-Batch = tuple[Tensor, Tensor | None]
-
 
 def reference(
     exact: Flow, events: Tensor | None, context: Tensor | None, precision: Precision

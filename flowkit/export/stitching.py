@@ -42,7 +42,9 @@ class Stitcher:
         self._drop_dead(program.outputs)
 
     def _add(self, prefix: str, step: Step, piece: Piece) -> None:
-        folding = self._foldings.setdefault(id(piece), Folding(piece, self._opset))
+        if id(piece) not in self._foldings:
+            self._foldings[id(piece)] = Folding(piece, self._opset)
+        folding = self._foldings[id(piece)]
         constants = folding.constants({name: _array(t) for name, t in tensors_of(step.call).items()})
         tensors = {value: name.removeprefix("module.") for name, value in piece.tensors.items()}
         names = {given: self._values[name] for given, name in zip(piece.inputs, step.inputs, strict=True)}

@@ -24,7 +24,8 @@ the data; and values far outside of it, infinite and NaN."""
 QUANTITIES = ("latents", "log_prob", "decoded", "round_trip")
 YARDSTICK = 3.0
 """How many times the error of the same model in torch, in the precision of the graphs, the graphs may have."""
-_ROUNDINGS = 8  # of the largest value in fp32: what any two orders of summation may differ by
+ROUNDINGS = 8 * float(np.finfo(np.float32).eps)
+"""Some roundings in fp32, as a share of the largest value: what any two orders of summation may differ by."""
 
 Arrays = dict[str, NDArray[np.float64]]
 Errors = dict[str, dict[str, float]]
@@ -189,7 +190,7 @@ def _rounding(quantity: str, reference: Arrays, names: Sequence[str], levels: in
     largest = max(float(_by_row(array).max()) for array in arrays.get(quantity) or [reference[quantity]])
     dim = math.prod(reference["x"].shape[1:]) * math.log(2.0)
     unit = {"latents": 1.0, "log_prob": dim}.get(quantity, levels or 1)
-    return _ROUNDINGS * float(np.finfo(np.float32).eps) * largest / unit
+    return ROUNDINGS * largest / unit
 
 
 def _by_row(array: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -32,6 +32,10 @@ Context = Annotated[
     typer.Option(metavar="CLASS|FILE.npy", help="What to condition on, for all rows or for each.", show_default=False),
 ]
 Resize = Annotated[bool, typer.Option("--resize", help="Bring images to the event's size.")]
+Count = Annotated[int, typer.Option("-n", min=1, help="How many.")]
+Temperature = Annotated[
+    float, typer.Option(min=0, help="Scales the noise: below 1 gives likelier, less varied samples.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same noise.")]
 Threads = Annotated[
     int | None,

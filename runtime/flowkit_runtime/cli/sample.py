@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flowkit_runtime.cli.options import Bundle, Context, Seed, Threads
+from flowkit_runtime.cli.options import Bundle, Context, Count, Seed, Temperature, Threads
 from flowkit_runtime.cli.terminal import echo
 
 
@@ -16,10 +16,8 @@ def sample(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="An array (.npy), or of images a picture (.png).")
     ],
-    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 64,
-    temperature: Annotated[
-        float, typer.Option(min=0, help="Scales the noise: below 1 gives likelier, less varied samples.")
-    ] = 1.0,
+    n: Count = 64,
+    temperature: Temperature = 1.0,
     seed: Seed = 0,
     context: Context = None,
     threads: Threads = None,
