@@ -71,3 +71,34 @@ def test_random_specs_are_exported(registry: Registry) -> None:
     fuzz(st.tuples(specs(registry), st.integers(0, 2**31)), holds, max(3, EXAMPLES // 100))
     print(dict(went))
     assert sum(n for how, n in went.items() if how.startswith("verified")) > sum(went.values()) / 2
+
+
+@pytest.mark.parametrize(
+    ("event", "flow", "seed"),
+    [
+        pytest.param({"shape": [6], "levels": 65536}, [{"use": "glow/permute"}], 1, id="log-densities of a billion"),
+        pytest.param(
+            {"shape": [1, 6, 8], "levels": 17},
+            [
+                *[{"use": "glow/actnorm"}] * 3,
+                {"use": "glow/rescale"},
+                {"use": "glow/conv1x1"},
+                {
+                    "coupling": {"use": "glow/affine", "scale": "sigmoid"},
+                    "split": {"use": "glow/checkerboard"},
+                    "conditioner": {"use": "glow/mlp"},
+                },
+                {"use": "glow/actnorm"},
+                {"use": "glow/rescale"},
+                {"use": "glow/squeeze"},
+                {"factor_out": "channels"},
+            ],
+            150,
+            id="extremes, of which torch is by luck 5 times nearer to fp64",
+        ),
+    ],
+)
+def test_a_spec_that_was_refused(event: dict[str, Any], flow: list[Any], seed: int, registry: Registry) -> None:
+    """Flows that fp32 can serve, which verification once took for deviating."""
+    spec = {"flowkit": 1, "event": event, "flow": flow}
+    assert exported(spec, registry, seed) == f"verified, perturbed by {STRENGTHS[0]}"
