@@ -19,6 +19,7 @@ from torch.func import functional_call
 
 from flowkit.errors import ExportError
 from flowkit.export.program import Call, Step
+from flowkit.export.translations import TRANSLATIONS
 from flowkit.flow.structure import structure
 from flowkit.flow.tracing import ADVICE
 
@@ -130,6 +131,7 @@ def _export(
             program = torch.onnx.export(
                 module.eval(), args, dynamo=True, opset_version=opset, input_names=inputs,
                 dynamic_shapes=(dynamic,), external_data=False, verbose=False,
+                custom_translation_table=TRANSLATIONS,
             )  # fmt: skip
     except Exception as error:  # the exporter's errors share no narrower base
         raise ExportError(_first_cause(error)) from error

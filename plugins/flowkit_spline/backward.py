@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from flowkit_spline.curve import Bin, Curve
-from flowkit_spline.evaluation import evaluate, side
+from flowkit_spline.evaluation import bin_of, evaluate, side
 
 
 class Backward(torch.autograd.Function):
@@ -32,7 +31,7 @@ class Backward(torch.autograd.Function):
         g_output, g_log = g[0] * inside * side(ctx.bound), g[1] * inside
         g_at, g_bin = (_through_inverse if ctx.inverse else _through_curve)(c, g_output, g_log)
         g_value = torch.addcmul(g[0], g_at - g_output, inside, value=1 / side(ctx.bound))
-        here = F.pad(below[:-1], [0, 0] * xi.dim() + [1, 0], value=1.0) - below  # 1 for the bin, else 0
+        here = bin_of(below)
         g_theta = torch.cat(
             [_through_softmax(g_bin, probabilities, below, here), _through_slopes(g_bin, slope_logits, here)]
         )

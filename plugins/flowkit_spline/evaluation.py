@@ -50,12 +50,13 @@ def evaluate(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evalu
     inside = value.detach().abs().lt_(bound)  # in place: it is 0 or 1, not bool, and multiplies fast
     at = (value.clamp(-bound, bound) + bound) / side(bound)
     below = _below(shares[int(inverse)].detach(), at.detach())
-    index = below.sum(0, keepdim=True).long()
-    slopes = F.pad(slopes, [0, 0] * at.dim() + [1, 1])  # at ±B as at θ = 0: 1
-    slope_logits = _pick(slopes, torch.cat([index, index + 1]), 0) + math.log(math.expm1(1 - MIN_SLOPE))
-    b = Bin(
-        *(shares * below).sum(1), *_pick(shares, index.expand_as(shares[:, :1]), 1).squeeze(1), *_slope(slope_logits)
-    )
+    here = bin_of(below)
+    corner, size = (shares * below).sum(1), (shares * here).sum(1)
+    # At ±B as at θ = 0: the derivative is 1.
+    slope_logits = torch.stack([(slopes * here[1:]).sum(0), (slopes * here[:-1]).sum(0)])
+    slope_logits = slope_logits + math.log(math.expm1(1 - MIN_SLOPE))
+    d = MIN_SLOPE + F.softplus(slope_logits)
+    b = Bin(corner[0], corner[1], size[0], size[1], d[0], d[1])
     if inverse:
         curve = Curve(b, solve(b, _within((at - b.v) / b.height)))
         found, log_derivative = b.u + b.width * curve.xi, -curve.log_derivative()
@@ -67,22 +68,13 @@ def evaluate(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evalu
 
 
 def _below(shares: Tensor, at: Tensor) -> Tensor:
-    """The bin search: 1 for the bins that end at or before each element, else 0."""
-    ends = shares.cumsum(0)
-    ends[-1] = math.inf  # the last bin holds what rounding leaves over
-    return (at - ends).ge_(0)
+    """The bin search: 1 for the bins that end at or before each element, else 0. The last never ends."""
+    return F.pad((at - shares[:-1].cumsum(0)).ge_(0), [0, 0] * at.dim() + [0, 1])
 
 
-def _pick(table: Tensor, index: Tensor, dim: int) -> Tensor:
-    """table.gather(dim, index); compiled, the same as a masked sum, which fuses with what is around it."""
-    if not torch.compiler.is_compiling():
-        return table.gather(dim, index)
-    k = torch.arange(table.shape[dim], device=table.device).reshape(-1, *(1 for _ in table.shape[dim + 1 :]))
-    return torch.cat([(table * (i == k)).sum(dim, keepdim=True) for i in index.split(1, dim)], dim)
-
-
-def _slope(logits: Tensor) -> Tensor:
-    return MIN_SLOPE + F.softplus(logits)
+def bin_of(below: Tensor) -> Tensor:
+    """1 for the bin that holds each element, else 0, [K, batch, *event]."""
+    return F.pad(below[:-1], [0, 0] * (below.dim() - 1) + [1, 0], value=1.0) - below
 
 
 def _within(position: Tensor) -> Tensor:

@@ -1,0 +1,65 @@
+"""Operators that are written another way than torch.onnx does: what they give in onnxruntime against torch in fp64."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+from flowkit.export import pieces
+
+ROUNDING = 4 * torch.finfo(torch.float32).eps
+
+
+class Operators(nn.Module):
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.named(*given).values())
+
+    @staticmethod
+    def named(x: Tensor, y: Tensor, w: Tensor, half: Tensor) -> dict[str, Tensor]:
+        return {
+            "softmax, first": x.softmax(0),
+            "softmax, in the middle": x.softmax(-2),
+            "softmax, last": x.softmax(-1),
+            "softmax, last, from the front": (x + 1).softmax(2),
+            "softmax in fp32": torch.softmax(half, 1, dtype=torch.float32),
+            "lerp": torch.lerp(x, y, w),
+            "lerp, broadcast": torch.lerp(x, y[:, :1], w[..., :1]),
+        }
+
+
+@pytest.fixture(scope="module")
+def given() -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    x, y, half = (torch.randn(5, 4, 3, generator=generator) * 100 for _ in range(3))
+    x[0], y[0] = 1e8, 1e-8  # a short way from a large number to a small one
+    w = torch.rand(5, 4, 3, generator=generator)
+    w[:2, 0], w[:2, 1] = 1.0, 1 - 2**-24
+    return x, y, w, half.half()
+
+
+@pytest.fixture(scope="module")
+def model(given):
+    batch = torch.export.Dim("batch")
+    return pieces._export(Operators(), given, ["x", "y", "w", "half"], ({0: batch},) * len(given), 20)
+
+
+def test_they_are_right_to_rounding(model, given):
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    results = session.run(None, {node.name: t.numpy() for node, t in zip(session.get_inputs(), given, strict=True)})
+    x, y, w, half = (t.double() for t in given)
+    y0, w0 = y[:, :1], w[..., :1]
+    largest = {"lerp": (1 - w) * abs(x) + w * abs(y), "lerp, broadcast": (1 - w0) * abs(x) + w0 * abs(y0)}
+    for (name, exact), result in zip(Operators.named(x, y, w, half).items(), results, strict=True):
+        assert result.dtype == np.float32, name
+        error = abs(torch.from_numpy(result) - exact)
+        assert (error <= ROUNDING * largest.get(name, torch.ones_like(exact))).all(), (name, error.max())
+
+
+def test_softmax_is_onnxruntimes_where_that_is_fast(model):
+    operators = Counter(node.op_type for node in model.graph.node)
+    assert (operators["Softmax"], operators["ReduceMax"], operators["Where"]) == (2, 3, 0)
