@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flowkit.errors import ExportError
 from flowkit.export.bisection import first_deviation
-from flowkit.export.pieces import EXAMPLES, Piece, trace
+from flowkit.export.pieces import BATCH, EXAMPLES, Piece, trace
 from flowkit.export.precision import Precision, in_precision
 from flowkit.export.program import Program, decode_program, encode_program
 from flowkit.export.stitching import Stitcher
@@ -95,7 +95,8 @@ def _stitched(
     stitcher.stitch(program, pieces)
     ends = program.inputs, program.outputs
     given, results = ([_value_info(name, values[name], any_size) for name in names] for names in ends)
-    graph = helper.make_graph(stitcher.nodes, "flow", given, results, list(stitcher.constants.values()))
+    constants, shapes = list(stitcher.constants.values()), list(stitcher.shapes.values())
+    graph = helper.make_graph(stitcher.nodes, "flow", given, results, constants, value_info=shapes)
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=_IR_VERSION, producer_name="flowkit"
     )
@@ -119,7 +120,7 @@ def _example(shape: Shape, any_size: bool) -> Tensor:
 
 def _value_info(name: str, example: Tensor, any_size: bool) -> onnx.ValueInfoProto:
     kind = onnx.TensorProto.FLOAT if example.is_floating_point() else onnx.TensorProto.INT64
-    sizes: list[int | str] = ["batch", *example.shape[1:]]
+    sizes: list[int | str] = [BATCH, *example.shape[1:]]
     if any_size and example.dim() == 4:
         sizes[2:] = [f"{name}_height", f"{name}_width"]
     return helper.make_tensor_value_info(name, kind, sizes)

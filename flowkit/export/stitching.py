@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor
 
 from flowkit.export.folding import Arrays, Folding
-from flowkit.export.pieces import Piece, tensors_of
+from flowkit.export.pieces import BATCH, Kind, Piece, tensors_of
 from flowkit.export.program import Program, Step
 
 
@@ -25,6 +25,9 @@ class Stitcher:
     def __init__(self, opset: int) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
+        self.shapes: dict[str, onnx.ValueInfoProto] = {}
+        """Of the values that nodes give. onnxruntime uses memory again where it knows that sizes are the same. Where it
+        doesn't, it searches all that is free at each node: the time to open a graph grows with the square of its size."""
         self._opset = opset
         self._named: dict[tuple[Any, ...], str] = {}  # dtype, shape and bytes of a constant -> its name
         self._foldings: dict[int, Folding] = {}
@@ -63,6 +66,7 @@ class Stitcher:
                 continue
             names |= {name: results.get(name) or own(name) for name in node.output if name}
             self._append(node, f"{prefix}/{len(self.nodes)}_{node.op_type}", names)
+            self._describe(prefix, {names[name]: piece.kinds[name] for name in node.output if name in piece.kinds})
         for value, output in zip(step.outputs, piece.outputs, strict=True):
             if output not in names:
                 names[output] = self._constant(own(output), constants[output])
@@ -78,6 +82,11 @@ class Stitcher:
         own.input[:], own.output[:] = [names[i] for i in node.input], [names[o] for o in node.output]
         del own.metadata_props[:]  # stack traces, with the paths of this machine
         self.nodes.append(own)
+
+    def _describe(self, prefix: str, kinds: Mapping[str, Kind]) -> None:
+        for name, (dtype, sizes) in kinds.items():
+            own = [f"{prefix}/{size}" if isinstance(size, str) and size != BATCH else size for size in sizes]
+            self.shapes[name] = helper.make_tensor_value_info(name, dtype, own)
 
     def _constant(self, name: str, array: NDArray[Any]) -> str:
         array = np.ascontiguousarray(array).reshape(array.shape)
@@ -110,6 +119,7 @@ class Stitcher:
                 kept.append(node)
         self.nodes = kept[::-1]
         self.constants = {name: tensor for name, tensor in self.constants.items() if name in used}
+        self.shapes = {name: shape for name, shape in self.shapes.items() if name in used.difference(outputs)}
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
