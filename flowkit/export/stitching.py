@@ -27,7 +27,7 @@ class Stitcher:
         self.constants: dict[str, onnx.TensorProto] = {}
         self.shapes: dict[str, onnx.ValueInfoProto] = {}
         """Of the values that nodes give. onnxruntime uses memory again where it knows that sizes are the same. Where it
-        doesn't, it searches all that is free at each node: the time to open a graph grows with the square of its size."""
+        doesn't, it searches all that is free at each node: to open a graph takes a time that grows with its square."""
         self._opset = opset
         self._named: dict[tuple[Any, ...], str] = {}  # dtype, shape and bytes of a constant -> its name
         self._foldings: dict[int, Folding] = {}
