@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flowkit.errors import ExportError
 from flowkit.export.bisection import first_deviation
-from flowkit.export.pieces import BATCH, EXAMPLES, Piece, trace
+from flowkit.export.pieces import EXAMPLES, Kind, Piece, trace
 from flowkit.export.precision import Precision, in_precision
 from flowkit.export.program import Program, decode_program, encode_program
 from flowkit.export.stitching import Stitcher
@@ -91,12 +91,13 @@ def make_graphs(
 def _stitched(
     program: Program, values: Mapping[str, Tensor], pieces: Sequence[Piece], opset: int, any_size: bool
 ) -> onnx.ModelProto:
-    stitcher = Stitcher(opset)
-    stitcher.stitch(program, pieces)
     ends = program.inputs, program.outputs
-    given, results = ([_value_info(name, values[name], any_size) for name in names] for names in ends)
-    constants, shapes = list(stitcher.constants.values()), list(stitcher.shapes.values())
-    graph = helper.make_graph(stitcher.nodes, "flow", given, results, constants, value_info=shapes)
+    kinds = {name: _kind(name, values[name], any_size) for names in ends for name in names}
+    stitcher = Stitcher(opset)
+    stitcher.stitch(program, pieces, kinds)
+    inputs, outputs = ([helper.make_tensor_value_info(name, *kinds[name]) for name in names] for names in ends)
+    constants, inner = list(stitcher.constants.values()), stitcher.shapes(program.outputs)
+    graph = helper.make_graph(stitcher.nodes, "flow", inputs, outputs, constants, value_info=inner)
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=_IR_VERSION, producer_name="flowkit"
     )
@@ -118,9 +119,9 @@ def _example(shape: Shape, any_size: bool) -> Tensor:
     return torch.zeros(EXAMPLES, shape[0], *sizes)
 
 
-def _value_info(name: str, example: Tensor, any_size: bool) -> onnx.ValueInfoProto:
-    kind = onnx.TensorProto.FLOAT if example.is_floating_point() else onnx.TensorProto.INT64
-    sizes: list[int | str] = [BATCH, *example.shape[1:]]
+def _kind(name: str, example: Tensor, any_size: bool) -> Kind:
+    dtype = onnx.TensorProto.FLOAT if example.is_floating_point() else onnx.TensorProto.INT64
+    sizes: list[int | str] = ["batch", *example.shape[1:]]
     if any_size and example.dim() == 4:
         sizes[2:] = [f"{name}_height", f"{name}_width"]
-    return helper.make_tensor_value_info(name, kind, sizes)
+    return Kind(dtype, sizes)

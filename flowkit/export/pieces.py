@@ -27,16 +27,11 @@ EXAMPLES = 3
 """Rows of the examples that are traced: any number but 0 and 1, which torch.export takes for constants."""
 
 
-BATCH = "batch"
-"""The name of the batch size in a graph."""
-
-
 class Kind(NamedTuple):
-    """What values are: the number of their type in ONNX, and sizes. BATCH is one; others that are open have names that
-    mean something in their piece alone."""
+    """What values are: the number of their type in ONNX, and sizes. Those that are open have names."""
 
     type: int
-    shape: Sequence[int | str]
+    sizes: Sequence[int | str]
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,7 @@ class Piece:
     """The name of a tensor in the module -> that of its value in the piece."""
     outputs: Sequence[str]
     kinds: Mapping[str, Kind]
-    """Of the values that the nodes give, as far as they are known."""
+    """Of its inputs and all values, as far as they are known. A size's name means the same in all of the piece."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +119,8 @@ def _trace(examples: Sequence[_Example], opset: int, any_size: bool) -> list[Pie
         args += [tensor.detach().clone() for tensor in (*example.values, *example.tensors.values())]
         inputs += [f"{index}/{i}" for i in range(len(example.values))]
         inputs += [f"{index}/{name}" for name in example.tensors]
-        batch = torch.export.Dim(_batch(index))
+        # Each call has a batch size of its own: with a common one, a piece might read it off another's input.
+        batch = torch.export.Dim(f"batch_{index}")
         sizes = [dict.fromkeys(_open_sizes(value, any_size), torch.export.Dim.AUTO) for value in example.values]
         dynamic += [{0: batch, **size} for size in sizes] + [None] * len(example.tensors)
     model = _export(_Together(examples), tuple(args), inputs, tuple(dynamic), opset)
@@ -159,7 +155,7 @@ def _export(
 def _apart(model: onnx.ModelProto, examples: Sequence[_Example], any_size: bool) -> Iterator[Piece]:
     """The piece of each call: the nodes that its results come from, and their constants."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    infos = {info.name: info for info in (*model.graph.value_info, *model.graph.output)}
+    kinds = dict(_kinds(chain(model.graph.input, model.graph.value_info, model.graph.output)))
     outputs = iter(model.graph.output)
     for index, example in enumerate(examples):
         with torch.no_grad():
@@ -174,22 +170,16 @@ def _apart(model: onnx.ModelProto, examples: Sequence[_Example], any_size: bool)
                 needed |= set(node.input)
         inputs = [f"{index}/{i}" for i in range(len(example.values))]
         tensors = {name: f"{index}/{name}" for name in example.tensors}
-        kinds = dict(_kinds([infos[name] for node in nodes for name in node.output if name in infos], _batch(index)))
         own_constants = {name: tensor for name, tensor in constants.items() if name in needed}
         yield Piece(nodes[::-1], own_constants, inputs, tensors, results, kinds)
 
 
-def _batch(index: int) -> str:
-    """Of each call: with a common size, a piece might read it off another's input."""
-    return f"{BATCH}_{index}"
-
-
-def _kinds(infos: Iterable[onnx.ValueInfoProto], batch: str) -> Iterator[tuple[str, Kind]]:
+def _kinds(infos: Iterable[onnx.ValueInfoProto]) -> Iterator[tuple[str, Kind]]:
     for info in infos:
         tensor = info.type.tensor_type
-        sizes: list[int | str] = [size.dim_param or size.dim_value for size in tensor.shape.dim]
+        sizes = [size.dim_param or size.dim_value for size in tensor.shape.dim]
         if tensor.elem_type and 0 not in sizes:  # 0 where it is open and has no name
-            yield info.name, Kind(tensor.elem_type, [BATCH if size == batch else size for size in sizes])
+            yield info.name, Kind(tensor.elem_type, sizes)
 
 
 def _check_open(value: onnx.ValueInfoProto, dimensions: Sequence[int]) -> None:

@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor
 
 from flowkit.export.folding import Arrays, Folding
-from flowkit.export.pieces import BATCH, Kind, Piece, tensors_of
+from flowkit.export.pieces import Kind, Piece, tensors_of
 from flowkit.export.program import Program, Step
 
 
@@ -25,18 +25,19 @@ class Stitcher:
     def __init__(self, opset: int) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
-        self.shapes: dict[str, onnx.ValueInfoProto] = {}
-        """Of the values that nodes give. onnxruntime uses memory again where it knows that sizes are the same. Where it
-        doesn't, it searches all that is free at each node: to open a graph takes a time that grows with its square."""
         self._opset = opset
+        self._kinds: dict[str, Kind] = {}  # of values of the graph
         self._named: dict[tuple[Any, ...], str] = {}  # dtype, shape and bytes of a constant -> its name
         self._foldings: dict[int, Folding] = {}
         self._values: dict[str, str] = {}  # of the program -> of the graph
         self._everywhere: dict[str, float] = {}  # values of the program that are one number, [batch]
 
-    def stitch(self, program: Program, pieces: Iterable[Piece]) -> None:
-        """All nodes of a program, whose outputs then have the names that the program gives them."""
-        self._values = {name: name for name in program.inputs}
+    def stitch(self, program: Program, pieces: Iterable[Piece], kinds: Mapping[str, Kind]) -> None:
+        """All nodes of a program, whose outputs then have the names that the program gives them.
+
+        ``kinds`` are those of its inputs and outputs.
+        """
+        self._values, self._kinds = {name: name for name in program.inputs}, dict(kinds)
         for index, (step, piece) in enumerate(zip(program.steps, pieces, strict=True)):
             self._add(f"{index}_{type(step.call.module).__name__}", step, piece)
         for name, terms in program.sums.items():
@@ -66,7 +67,7 @@ class Stitcher:
                 continue
             names |= {name: results.get(name) or own(name) for name in node.output if name}
             self._append(node, f"{prefix}/{len(self.nodes)}_{node.op_type}", names)
-            self._describe(prefix, {names[name]: piece.kinds[name] for name in node.output if name in piece.kinds})
+        self._describe(prefix, piece, names)
         for value, output in zip(step.outputs, piece.outputs, strict=True):
             if output not in names:
                 names[output] = self._constant(own(output), constants[output])
@@ -83,10 +84,21 @@ class Stitcher:
         del own.metadata_props[:]  # stack traces, with the paths of this machine
         self.nodes.append(own)
 
-    def _describe(self, prefix: str, kinds: Mapping[str, Kind]) -> None:
-        for name, (dtype, sizes) in kinds.items():
-            own = [f"{prefix}/{size}" if isinstance(size, str) and size != BATCH else size for size in sizes]
-            self.shapes[name] = helper.make_tensor_value_info(name, dtype, own)
+    def _describe(self, prefix: str, piece: Piece, names: Mapping[str, str]) -> None:
+        """The kinds of a piece's values. Sizes of its inputs have the names that they have where these come from."""
+        known: dict[int | str, int | str] = {}
+        for name in piece.inputs:
+            known |= zip(piece.kinds[name].sizes, self._kinds[names[name]].sizes, strict=True)
+        for name in names.keys() & piece.kinds.keys():
+            kind = piece.kinds[name]
+            sizes = [known.get(size, f"{prefix}/{size}") if isinstance(size, str) else size for size in kind.sizes]
+            self._kinds.setdefault(names[name], Kind(kind.type, sizes))
+
+    def shapes(self, outputs: Sequence[str]) -> list[onnx.ValueInfoProto]:
+        """Of the values inside the graph. onnxruntime uses memory again for what it knows to be of the same size. For the
+        rest it searches all that is free, at each node: the time to open a graph then grows with its square."""
+        inner = [name for node in self.nodes for name in node.output if name in self._kinds and name not in outputs]
+        return [helper.make_tensor_value_info(name, *self._kinds[name]) for name in inner]
 
     def _constant(self, name: str, array: NDArray[Any]) -> str:
         array = np.ascontiguousarray(array).reshape(array.shape)
@@ -119,7 +131,6 @@ class Stitcher:
                 kept.append(node)
         self.nodes = kept[::-1]
         self.constants = {name: tensor for name, tensor in self.constants.items() if name in used}
-        self.shapes = {name: shape for name, shape in self.shapes.items() if name in used.difference(outputs)}
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
