@@ -95,8 +95,8 @@ class Stitcher:
             self._kinds.setdefault(names[name], Kind(kind.type, sizes))
 
     def shapes(self, outputs: Sequence[str]) -> list[onnx.ValueInfoProto]:
-        """Of the values inside the graph. onnxruntime uses memory again for what it knows to be of the same size. For the
-        rest it searches all that is free, at each node: the time to open a graph then grows with its square."""
+        """Of the values inside the graph. onnxruntime uses memory again for what it knows to be of the same size. For
+        the rest it searches all that is free, at each node: the time to open a graph grows with its square."""
         inner = [name for node in self.nodes for name in node.output if name in self._kinds and name not in outputs]
         return [helper.make_tensor_value_info(name, *self._kinds[name]) for name in inner]
 
