@@ -24,7 +24,7 @@ demo: .venv/train  ## Train, compare, export and verify glow-digits; minutes
 	@echo "ONNX, both directions        $(DEMO)/onnx/"
 
 test: .venv/dev  ## Run the fast tests
-	$(BIN)/pytest -n auto --dist worksteal -m "not slow" tests/security tests  # attacks fork: before others have started threads
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
 
 test-slow: .venv/dev  ## Run the tests that train and export at length
 	$(BIN)/pytest -n auto --dist worksteal -m slow tests/test_*.py tests  # the longest first

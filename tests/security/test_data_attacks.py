@@ -14,17 +14,16 @@ import numpy as np
 import pytest
 
 from flowkit.spec import read_spec
-from flowkit.train import load_data, train
+from flowkit.train import load_data
+from tests.security.actions import first_event_shape, train_spec
 from tests.security.bounded import outcome, refused
 from tests.security.files import SECRET, Evil, device, fifo, header, loop
 
 
-def load(path: Path | str, use: str = "data/npy", shape: tuple[int, ...] = (2,), **data: Any) -> Any:
-    """What training does first."""
+def spec_of(path: Path | str, use: str = "data/npy", shape: tuple[int, ...] = (2,), **data: Any) -> dict[str, Any]:
     source = {"use": use} | ({} if use == "data/toy" else {"path": str(path)}) | data
     event = {"shape": list(shape)} | ({"levels": 256} if use == "data/mnist" else {})
-    spec = {"flowkit": 1, "event": event, "flow": [{"use": "glow/actnorm"}], "data": source}
-    return load_data(read_spec(spec))["train"].x.shape
+    return {"flowkit": 1, "event": event, "flow": [{"use": "glow/actnorm"}], "data": source}
 
 
 NPY = {
@@ -62,7 +61,7 @@ NPY = {
 def test_npy_files_that_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, message: str) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.npy").write_bytes(content)
-    text = refused(lambda: load(tmp_path / "x.npy"))
+    text = refused(first_event_shape, spec_of(tmp_path / "x.npy"))
     assert re.search(message, text), text
     assert not (tmp_path / "owned").exists()
     assert "secret" not in text and "root" not in text.replace("pytest-of-root", "")
@@ -72,7 +71,7 @@ def test_npy_files_that_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, con
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_other_byte_orders_and_layouts_are_read(tmp_path: Path, dtype: str, order: Any) -> None:
     np.save(tmp_path / "x.npy", np.arange(200.0).reshape(100, 2).astype(dtype, order=order))
-    assert load(tmp_path / "x.npy") == (80, 2)
+    assert first_event_shape(spec_of(tmp_path / "x.npy")) == (80, 2)
 
 
 @pytest.mark.parametrize("dtype", [">i2", ">u2", "<i8", "|u1"])
@@ -90,7 +89,7 @@ def test_integers_of_any_byte_order_become_tensors(tmp_path: Path, dtype: str) -
 )
 @pytest.mark.parametrize("use", ["data/npy", "data/mnist"])
 def test_paths_that_lead_elsewhere(use: str, path: str) -> None:
-    text = refused(lambda: load(path, use, (1, 2, 2)))
+    text = refused(first_event_shape, spec_of(path, use, (1, 2, 2)))
     assert path.rstrip("/") in text and "root" not in text
 
 
@@ -103,7 +102,7 @@ def test_no_run_begins_with_a_path_that_is_none(
     loop(tmp_path / "loop")
     event = {"shape": [1, 2, 2], "levels": 256}
     spec = {"flowkit": 1, "event": event, "flow": [{"use": "glow/actnorm"}], "data": {"use": use, "path": path}}
-    assert use in refused(lambda: train(read_spec(spec), tmp_path / "run"))
+    assert use in refused(train_spec, spec, tmp_path / "run")
     assert [each.name for each in tmp_path.iterdir()] == ["loop"]
 
 
@@ -116,7 +115,9 @@ def test_what_is_no_regular_file_is_not_waited_for(
     tmp_path: Path, use: str, name: str, make: Callable[..., None]
 ) -> None:
     make(tmp_path / name)
-    assert "not" in refused(lambda: load(tmp_path / name if use == "data/npy" else tmp_path, use, (1, 2, 2)))
+    assert "not" in refused(
+        first_event_shape, spec_of(tmp_path / name if use == "data/npy" else tmp_path, use, (1, 2, 2))
+    )
 
 
 def idx(shape: tuple[int, ...], length: int) -> bytes:
@@ -146,15 +147,17 @@ MNIST = {
 @pytest.mark.parametrize(("name", "content", "message"), MNIST.values(), ids=MNIST)
 def test_idx_files_that_lie(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
-    text = refused(lambda: load(tmp_path, "data/mnist", (1, 2, 2)))
+    text = refused(first_event_shape, spec_of(tmp_path, "data/mnist", (1, 2, 2)))
     assert message in text and "secret" not in text and "726f6f74" not in text.replace(" ", "")
 
 
 @pytest.mark.parametrize("noise", [1e38, 1.7e308])
 def test_toys_with_absurd_noise(noise: float) -> None:
-    assert outcome(lambda: load("", "data/toy", name="moons", noise=noise))[0] == "refused"
+    assert outcome(first_event_shape, spec_of("", "data/toy", name="moons", noise=noise))[0] == "refused"
 
 
 def test_numbers_beyond_float32_are_named(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.full((100, 2), 1e300))
-    assert "event 0 (counted from 0) holds NaN or infinity in float32" in refused(lambda: load(tmp_path / "x.npy"))
+    assert "event 0 (counted from 0) holds NaN or infinity in float32" in refused(
+        first_event_shape, spec_of(tmp_path / "x.npy")
+    )

@@ -85,7 +85,7 @@ WEIGHTS = {
 def test_weights_that_lie(run: Path, monkeypatch: pytest.MonkeyPatch, content: Any, message: str) -> None:
     monkeypatch.chdir(run)
     (run / "weights.safetensors").write_bytes(content if isinstance(content, bytes) else content())
-    text = refused(lambda: Flow.load(run))
+    text = refused(Flow.load, run)
     assert re.search(message, text), text
     assert "weights.safetensors" in text and "secret" not in text and len(text) < 1000
     assert not Path("owned").exists()
@@ -99,7 +99,7 @@ FILES = ["spec.yaml", "weights.safetensors", "results.json", "lock.json"]
 def test_only_regular_files_of_the_run_are_read(run: Path, name: str, make: Damage) -> None:
     (run / name).unlink()
     make(run / name)
-    assert "root:" not in refused(lambda: Flow.load(run))
+    assert "root:" not in refused(Flow.load, run)
 
 
 RESUMED = ["spec.yaml", "lock.json", "checkpoints/last.ckpt"]
@@ -114,7 +114,7 @@ def test_only_regular_files_of_the_run_are_resumed(unfinished: Path, name: str, 
     target = unfinished / name
     shutil.rmtree(target) if target.is_dir() else target.unlink()
     make(target)
-    assert "root:" not in refused(lambda: resume(unfinished))
+    assert "root:" not in refused(resume, unfinished)
 
 
 def test_a_link_to_a_run_is_followed(run: Path, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ JSON = {
 def test_damaged_json_is_named(run: Path, read: Damage, content: str | bytes) -> None:
     name = "results.json" if read is read_results else "lock.json"
     (run / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    text = refused(lambda: read(run))
+    text = refused(read, run)
     assert name in text and "secret" not in text and len(text) < 1000
 
 
@@ -170,13 +170,13 @@ def test_a_plugin_that_is_missing_is_named(run: Path, read: Damage) -> None:
     write_lock(run, **{"flowkit-nowhere": "1.2.3"})
     if read is resume:
         (run / "results.json").unlink()
-    assert "made with the plugins of flowkit-nowhere 1.2.3, which isn't installed" in refused(lambda: read(run))
+    assert "made with the plugins of flowkit-nowhere 1.2.3, which isn't installed" in refused(read, run)
 
 
 @pytest.mark.parametrize("lock", [{"x" * 10**6: "1"}, {"flowkit-nowhere": "1" * 10**6}])
 def test_a_lock_of_much_text_is_shortened(run: Path, lock: dict[str, str]) -> None:
     write_lock(run, **lock)
-    text = refused(lambda: Flow.load(run))
+    text = refused(Flow.load, run)
     assert "isn't installed" in text and len(text) < 2000
 
 
@@ -269,7 +269,7 @@ CHECKPOINTS: dict[str, tuple[Damage, str]] = {
 def test_checkpoints_that_lie(unfinished: Path, monkeypatch: pytest.MonkeyPatch, damage: Damage, message: str) -> None:
     monkeypatch.chdir(unfinished)
     damage(checkpoint(unfinished))
-    text = refused(lambda: resume(unfinished))
+    text = refused(resume, unfinished)
     assert message in text and "last.ckpt" in text and len(text) < 2000, text
     assert not list(unfinished.rglob("owned"))
 
@@ -277,4 +277,4 @@ def test_checkpoints_that_lie(unfinished: Path, monkeypatch: pytest.MonkeyPatch,
 def test_a_run_of_a_strangers_spec_is_held_to_it(run: Path) -> None:
     other = SPEC | {"event": {"shape": [3]}}
     (run / "spec.yaml").write_text(to_yaml(read_spec(other)))
-    assert "is of another flow than spec.yaml" in refused(lambda: Flow.load(run))
+    assert "is of another flow than spec.yaml" in refused(Flow.load, run)

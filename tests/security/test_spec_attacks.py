@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from flowkit.errors import FlowkitError
 from flowkit.flow import Flow
 from flowkit.plugin import Registry
 from flowkit.spec import SpecError, read_spec
+from tests.security.actions import built
 from tests.security.bounded import outcome, refused
 
 SPEC = "flowkit: 1\nevent: {{shape: [2]}}\nflow: [{{use: glow/actnorm}}]\n{}"
@@ -96,19 +96,10 @@ COSTLY = {
 FINE = {("event", 10**7), ("seed", 10**7), ("seed", 10**9), ("seed", 10**12)}
 
 
-def built(spec: dict[str, Any]) -> str:
-    """Why the spec is refused, or nothing."""
-    try:
-        Flow.from_spec(spec)
-    except FlowkitError as error:
-        return str(error)
-    return ""
-
-
 @pytest.mark.parametrize("name", COSTLY)
 def test_absurd_numbers_are_refused_before_they_cost(name: str) -> None:
     values = (10**7, 10**9, 10**12, 10**19, 10**99)
-    kind, answers = outcome(lambda: [built(COSTLY[name](value)) for value in values])
+    kind, answers = outcome(built, [COSTLY[name](value) for value in values])
     assert kind == "returned", answers
     for value, text in zip(values, literal_eval(answers), strict=True):
         assert bool(text) != ((name, value) in FINE), (value, text)
@@ -128,13 +119,13 @@ REAL = {
 
 @pytest.mark.parametrize("name", REAL)
 def test_extreme_reals_build_or_are_refused(name: str) -> None:
-    kind, answers = outcome(lambda: [built(REAL[name](value)) for value in (5e-324, 1e-38, 1e38, 1.7e308)])
+    kind, answers = outcome(built, [REAL[name](value) for value in (5e-324, 1e-38, 1e38, 1.7e308)])
     assert kind == "returned", answers
 
 
 def test_many_layers_of_a_large_event_are_counted_not_built() -> None:
     spec = layer([2**24], repeat=4096, flow=[{"use": "glow/actnorm"}])
-    assert "parameters; the most is" in refused(lambda: Flow.from_spec(spec))
+    assert "parameters; the most is" in refused(Flow.from_spec, spec)
 
 
 def test_every_number_in_a_first_party_config_is_tried() -> None:

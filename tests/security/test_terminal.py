@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import signal
 import stat
 import subprocess
 import sys
@@ -23,6 +21,7 @@ from flowkit.cli.terminal import printable, show_warnings_plainly
 from flowkit.errors import VersionWarning
 from flowkit.files import replacing
 from flowkit.spec import read_spec, to_yaml
+from tests.security.actions import command, on_a_full_disk
 from tests.security.bounded import outcome
 from tests.security.bundles import edit_manifest
 from tests.security.conftest import SPEC
@@ -199,13 +198,7 @@ def test_outputs_that_can_not_be_written(run: Path, tmp_path: Path, make: Any) -
 
 def test_a_full_disk_leaves_the_old_file(run: Path, tmp_path: Path) -> None:
     (tmp_path / "samples.npy").write_text("old")
-
-    def sample() -> tuple[int, str]:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-        result = flowkit("sample", run, "-n", "5000", "-o", tmp_path / "samples.npy")
-        return result.exit_code, result.stderr
-
-    code, message = literal_eval(outcome(sample)[1])
+    sample = ("flowkit", "sample", run, "-n", "5000", "-o", tmp_path / "samples.npy")
+    code, _, message = literal_eval(outcome(on_a_full_disk, command, *sample)[1])
     assert code == 2 and message.startswith(f"{tmp_path / 'samples.npy'}: ")
     assert (tmp_path / "samples.npy").read_text() == "old" and not list(tmp_path.glob(".*"))

@@ -159,7 +159,7 @@ def test_files_that_are_no_arrays(tmp_path: Path) -> None:
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.npy")
-    assert "not a regular file" in refused(lambda: look(str(tmp_path / "x.npy")))
+    assert "not a regular file" in refused(look, str(tmp_path / "x.npy"))
 
 
 def test_datasets_by_their_name() -> None:
