@@ -29,7 +29,7 @@ def diff(
     from flowkit.spec.comparison import compare
 
     registry = Registry.discover()
-    a, b = (read_spec(path / "spec.yaml" if path.is_dir() else path, (), registry) for path in (first, second))
+    a, b = (read_spec(_spec_file(path), (), registry) for path in (first, second))
     console, differences = Console(), compare(a, b)
     colours = {"+": "green", "-": "red", "~": "yellow"}
     for difference in differences:
@@ -39,3 +39,16 @@ def diff(
     console.print(f"{len(differences) or 'no'} difference{'s' * (len(differences) != 1)}, {models}", highlight=False)
     if differences:
         raise typer.Exit(1)
+
+
+def _spec_file(path: Path) -> Path:
+    """The file itself, or that of a run, which may be a stranger's."""
+    if not path.is_dir():
+        return path
+    from flowkit.errors import RunError
+    from flowkit_runtime.files import stays_inside
+
+    file = path / "spec.yaml"
+    if file.exists() and not (file.is_file() and stays_inside(file, path)):
+        raise RunError(f"{file} is no regular file of the run: put the file itself there")
+    return file

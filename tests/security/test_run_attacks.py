@@ -9,6 +9,7 @@ import re
 import shutil
 import struct
 import warnings
+from ast import literal_eval
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from flowkit.errors import VersionWarning
 from flowkit.flow import Flow
 from flowkit.spec import lock, read_spec, to_yaml
 from flowkit.train import read_results, resume
-from tests.security.bounded import refused
+from tests.security.actions import command
+from tests.security.bounded import outcome, refused
 from tests.security.conftest import SPEC
 from tests.security.files import SECRET, Evil, away, device, fifo, loop, outside
 
@@ -100,6 +102,14 @@ def test_only_regular_files_of_the_run_are_read(run: Path, name: str, make: Dama
     (run / name).unlink()
     make(run / name)
     assert "root:" not in refused(Flow.load, run)
+
+
+@pytest.mark.parametrize("make", [fifo, device, loop, outside, away, Path.mkdir])
+def test_only_the_spec_in_the_run_is_compared(run: Path, make: Damage) -> None:
+    (run / "spec.yaml").unlink()
+    make(run / "spec.yaml")
+    code, out, err = literal_eval(outcome(command, "flowkit", "diff", run, run)[1])
+    assert (code, out) == (2, "") and str(run / "spec.yaml") in err and "root:" not in err
 
 
 RESUMED = ["spec.yaml", "lock.json", "checkpoints/last.ckpt"]
