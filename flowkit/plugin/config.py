@@ -28,6 +28,9 @@ from flowkit.plugin.strict import make_strict, parts_of
 
 Shape = tuple[int, ...]
 
+NULL = {"type": "null"}
+"""As a JSON Schema."""
+
 
 def halve(channels: int) -> tuple[int, int]:
     """How channels are divided: the first half is kept, and has one more where the number is odd."""
@@ -89,9 +92,18 @@ class Documented(BaseModel):
     ) -> dict[str, Any]:
         generated = handler(schema)
         properties = handler.resolve_ref_schema(generated).get("properties", {})
+        for name in filter(cls.is_computed, properties):  # its validator takes null for leaving it out
+            if NULL not in properties[name].get("anyOf", []):
+                properties[name] = {"anyOf": [properties[name], NULL]}
         for name, text in cls.field_docs().items():
             properties.get(name, {})["description"] = text
         return generated
+
+    @classmethod
+    def is_computed(cls, name: str) -> bool:
+        """Whether a validator makes the field's default, of None."""
+        field = cls.model_fields[name]
+        return field.default is None and field.validate_default is True
 
 
 @cache

@@ -67,7 +67,7 @@ def field_rows(config: type[Documented]) -> list[FieldRow]:
     """The fields of a mapping in a spec, in order."""
     docs, schemas = config.field_docs(), field_schemas(config)
     return [
-        FieldRow(name, in_words(schema), _default(config, name, schema), " ".join(docs.get(name, "").split()))
+        FieldRow(name, in_words(schema), _default(config, name), " ".join(docs.get(name, "").split()))
         for name, schema in schemas.items()
     ]
 
@@ -155,13 +155,13 @@ def spelled(value: Any) -> str:
     return str(value)
 
 
-def _default(config: type[BaseModel], name: str, schema: dict[str, Any]) -> str:
+def _default(config: type[Documented], name: str) -> str:
     field = config.model_fields[name]
     if field.is_required():
         return "required"
+    if config.is_computed(name):
+        return "computed"
     default = field.get_default(call_default_factory=True, validated_data={})
-    if default is None and not any(word in in_words(schema) for word in ("null", "anything")):
-        return "computed"  # by a validator
     return spelled(default)
 
 

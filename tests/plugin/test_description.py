@@ -64,6 +64,7 @@ class Everything(BijectorConfig):
     maps: list[TransformerRef] = Field(default=[])
     optimizer: Optimizer = Optimizer()
     high: float = Field(default=None, validate_default=True)
+    low: float | None = Field(default=None, validate_default=True)
     anything: Any = None
 
 
@@ -85,7 +86,8 @@ mapping | mapping | {} |
 map | a transformer: {use: …} | required |
 maps | list of: a transformer: {use: …} | [] |
 optimizer | Optimizer | its defaults |
-high | number | computed |
+high | number or null | computed |
+low | number or null | computed |
 anything | anything | null |
 """
 

@@ -128,9 +128,12 @@ def test_every_field_says_its_default(schema: dict[str, Any]) -> None:
     }
 
 
-def test_a_default_that_depends_on_the_event_is_none(installed: dict[str, Any]) -> None:
+def test_a_default_that_depends_on_the_event_may_be_null(installed: dict[str, Any]) -> None:
     fields = installed["definitions"]["glow.rescale"]["properties"]
     assert fields["low"]["default"] == 0 and "default" not in fields["high"]
+    spec = {"flowkit": 1, "event": {"shape": [2], "levels": 256}, "flow": [{"use": "glow/rescale", "high": None}]}
+    assert read_spec(spec).flow[0].config.high == 256
+    assert list(Draft7Validator(installed).iter_errors(spec)) == []
 
 
 def test_names_are_completed_with_what_they_mean(schema: dict[str, Any]) -> None:
