@@ -30,7 +30,7 @@ from flowkit_runtime.cli.verify import verify
 class Commands(frame.Commands):
     """Ends a command that fails on purpose with the message and its exit code, without a traceback."""
 
-    def message(self, error: Exception) -> str | None:
+    def message(self, error: BaseException) -> str | None:
         """As of the runtime's commands; besides flowkit's own errors, and a plugin's code."""
         if isinstance(error, FlowkitError):
             return str(error)

@@ -18,9 +18,9 @@ def blame(error: BaseException) -> str | None:
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         claim = others.get(_package(str(frame.f_globals.get("__name__"))))
         if claim is not None:
-            said = str(error).strip().partition("\n")[0]
+            said = ": ".join(filter(None, (type(error).__name__, str(error).strip().partition("\n")[0])))
             place = f"{frame.f_code.co_filename}:{line}, in {frame.f_code.co_name}"
-            return f"plugin {claim.namespace!r} ({claim.origin}) fails: {type(error).__name__}: {said} ({place})"
+            return f"plugin {claim.namespace!r} ({claim.origin}) fails: {said} ({place})"
     return None
 
 

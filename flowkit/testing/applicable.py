@@ -34,5 +34,5 @@ def is_applicable(check: Check, subject: Any) -> bool:
     """Whether the check has something to check on the subject; so it has where the subject can't even be made."""
     try:
         return bool(getattr(check, "holds", lambda _: True)(subject))
-    except Exception:  # whatever a plugin raises: the checks will say so
+    except (Exception, SystemExit):  # whatever a plugin raises: the checks will say so
         return True

@@ -73,12 +73,12 @@ def run_check(subject: Subject, name: str) -> Result:
         check(subject)
     except NotApplicable as nothing:
         outcome, reason = ("skipped", str(nothing)) if expected is None else (outcome, reason)
-    except Exception as error:  # whatever a plugin raises is a finding, and must not hide the others
+    except (Exception, SystemExit) as error:  # whatever a plugin raises is a finding, and must not hide the others
         outcome, reason = ("failed", explain(error)) if expected is None else ("expected failure", expected)
     return Result(name, outcome, time.perf_counter() - start, reason)
 
 
-def explain(error: Exception) -> str:
+def explain(error: BaseException) -> str:
     """What a check found; of an error that the plugin raised itself, also the line that it came from."""
     if isinstance(error, AssertionError) and str(error):
         return f"{error}{'' if error.__cause__ is None else _place(error.__cause__)}"

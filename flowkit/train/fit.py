@@ -120,7 +120,9 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except SystemExit as error:
-        raise KeyboardInterrupt from error
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
     finally:
         if signal.getsignal(signal.SIGINT) is not handler:
             signal.signal(signal.SIGINT, handler)

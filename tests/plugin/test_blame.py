@@ -61,16 +61,35 @@ flow:
 """
 
 
-def test_in_a_run(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+LEAVES = LAYER.replace("return torch.ones(7) @ x, None", "raise SystemExit")
+LEAVES_IN_TRAINING = LAYER.replace("torch.ones(7) @ x, None", "x, exit() if torch.is_grad_enabled() else x.sum(1)")
+INITIALIZE = """
+    def initialize(self, x, context=None):
+        exit(3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("layer", "said", "place"),
+    [
+        (LAYER, "RuntimeError: ", "7, in forward_and_log_det)"),
+        (LEAVES, "SystemExit (", "7, in forward_and_log_det)"),
+        (LEAVES_IN_TRAINING, "SystemExit", "7, in forward_and_log_det)"),
+        (LEAVES + INITIALIZE, "SystemExit: 3 (", "13, in initialize)"),
+    ],
+)
+def test_in_a_run(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: str, said: str, place: str
+) -> None:
     install(site, "bad", code=CODE.format(shapes="event, event"))
-    (site / "flowkit_bad_layer.py").write_text(LAYER, "utf-8")
+    (site / "flowkit_bad_layer.py").write_text(layer, "utf-8")
     (tmp_path / "spec.yaml").write_text(TRAINED, "utf-8")
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["train", "spec.yaml", "-o", "run"])
     assert result.exit_code == 2 and isinstance(result.exception, SystemExit)
     (line,) = result.stderr.splitlines()
-    assert line.startswith("plugin 'bad' (flowkit-bad 1.2) fails: RuntimeError: ")
-    assert line.endswith("flowkit_bad_layer.py:7, in forward_and_log_det)")
+    assert line.startswith(f"plugin 'bad' (flowkit-bad 1.2) fails: {said}")
+    assert line.endswith(f"flowkit_bad_layer.py:{place}")
 
 
 def test_faults_of_flowkit_show_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,14 +22,14 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # somebody else's code, called by a command, may exit
             message = self.message(error)
             if message is None:
                 raise
             echo(message, err=True)
             raise typer.Exit(getattr(error, "exit_code", 2)) from error
 
-    def message(self, error: Exception) -> str | None:
+    def message(self, error: BaseException) -> str | None:
         """What to print of an error raised on purpose, or that comes from outside: no disk, no right."""
         if isinstance(error, FlowRuntimeError):
             return str(error)
