@@ -19,7 +19,7 @@ from flowkit.flow.base import Base, StandardNormal
 from flowkit.flow.compilation import check_strategy
 from flowkit.flow.composition import Layer, Plan, flat, frozen, runs
 from flowkit.flow.factor_out import FactorOut
-from flowkit.flow.inputs import check_events, check_latents, check_levels
+from flowkit.flow.inputs import check_events, check_latents, check_levels, check_memory
 from flowkit.flow.layout import channels_last
 from flowkit.flow.memory import Drift
 from flowkit.flow.precision import full_precision, precision_of
@@ -90,6 +90,16 @@ class Flow(nn.Module):
     def to_spec(self) -> Spec:
         """The spec that builds this flow. Raises PluginError for a layer that no installed plugin registers."""
         return self.spec or saving.describe(self)
+
+    @property
+    def memory(self) -> str:
+        """What a forward pass keeps for the backward pass: see docs/memory.md. Raises InputError for an unknown one."""
+        return self._memory
+
+    @memory.setter
+    def memory(self, strategy: str) -> None:
+        check_memory(strategy)
+        self._memory = strategy
 
     # The bijection x <-> (z_1, …, z_L)
 

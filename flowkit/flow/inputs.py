@@ -1,17 +1,28 @@
-"""What a flow says of tensors that it can't take: each check raises InputError."""
+"""What a flow says of tensors, and words, that it can't take: each check raises InputError."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from flowkit.errors import InputError
 from flowkit.plugin.config import Shape
+from flowkit.spec import Train
 
 NO_MINIMUM = (torch.uint16, torch.uint32, torch.uint64)
 """Types that torch can hold and convert, and do little else with."""
+
+MEMORY_STRATEGIES: tuple[str, ...] = get_args(Train.model_fields["memory"].annotation)
+"""What they do: flowkit/flow/memory.py."""
+
+
+def check_memory(strategy: str) -> None:
+    if strategy not in MEMORY_STRATEGIES:
+        *others, last = MEMORY_STRATEGIES
+        raise InputError(f"memory must be {', '.join(others)} or {last}, not {strategy!r}")
 
 
 def check_events(x: Tensor, event_shape: Shape, dtype: torch.dtype, levels: int | None) -> None:

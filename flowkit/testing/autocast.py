@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from flowkit.flow import Composition, Coupling
-from flowkit.testing.bijectors import MEMORY_STRATEGIES, by_autodiff, flow_gradients, flow_of
+from flowkit.flow.inputs import MEMORY_STRATEGIES
+from flowkit.testing.bijectors import by_autodiff, flow_gradients, flow_of
 from flowkit.testing.compare import close
 from flowkit.testing.subjects import BijectorSubject, Call
 

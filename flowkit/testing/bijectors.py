@@ -7,7 +7,7 @@ proves nothing about it.
 from __future__ import annotations
 
 import math
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from flowkit.flow import Bijector, ChannelLinear, Composition, Flow
 from flowkit.flow.channel_linear import ChannelRun
 from flowkit.flow.channel_maps import AlikeRuns
 from flowkit.flow.composition import frozen
-from flowkit.spec.model import Train
+from flowkit.flow.inputs import MEMORY_STRATEGIES
 from flowkit.testing import hints
 from flowkit.testing.applicable import only_where
 from flowkit.testing.compare import (
@@ -31,7 +31,6 @@ from flowkit.testing.perturbation import perturb, seeded
 from flowkit.testing.saved import initialize_saved
 from flowkit.testing.subjects import BijectorSubject, Call
 
-MEMORY_STRATEGIES: tuple[str, ...] = get_args(Train.model_fields["memory"].annotation)
 FAR = 10
 """How far off x and y are tried, in standard deviations."""
 FAR_TOLERANCE = 1e-6

@@ -1,6 +1,7 @@
 """Memory strategies: the gradients are the stored ones, whatever is computed again, and less is kept."""
 
 import copy
+import re
 import weakref
 
 import pytest
@@ -8,9 +9,10 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from flowkit.errors import InputError
 from flowkit.flow import Bijector, Composition, Flow
+from flowkit.flow.inputs import MEMORY_STRATEGIES
 from flowkit.testing import perturb
-from flowkit.testing.bijectors import MEMORY_STRATEGIES
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Affine
 from flowkit_glow.conv1x1 import Conv1x1
@@ -308,6 +310,16 @@ def kept(strategy, steps):
         loss = flow(x).sum()
         assert loss.requires_grad
         return live.bytes
+
+
+@pytest.mark.parametrize("word", ["stoer", "Store", None, ["store"]])
+def test_a_word_that_is_no_strategy_is_refused(word):
+    flow = Flow([ActNorm((2,))])
+    with pytest.raises(
+        InputError, match=rf"store, checkpoint or reversible, not {re.escape(repr(word))}"
+    ):
+        flow.memory = word
+    assert flow.memory == "store"
 
 
 def test_what_reversible_keeps_does_not_grow_with_depth():

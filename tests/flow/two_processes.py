@@ -15,7 +15,7 @@ from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from flowkit.flow import Flow
-from flowkit.testing.bijectors import MEMORY_STRATEGIES
+from flowkit.flow.inputs import MEMORY_STRATEGIES
 from tests.flow.specs import batch, perturbed
 
 CASES = list(product(("image", "arrays"), MEMORY_STRATEGIES))
