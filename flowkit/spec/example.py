@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import reduce
+from operator import getitem
+from typing import Any, cast
 
-from flowkit.errors import SpecError
+from flowkit.errors import Path, SpecError
 from flowkit.plugin import Found, Registry
 from flowkit.plugin.example import USES, example_fields
+from flowkit.spec.model import Coupling
 from flowkit.spec.read import read_spec
 
 EVENTS: tuple[dict[str, Any], ...] = (
@@ -17,13 +20,13 @@ EVENTS: tuple[dict[str, Any], ...] = (
 )
 """Tried in turn until one is taken."""
 
-PLACES = {
-    "bijector": "flow[0]",
-    "transformer": "flow[0].coupling",
-    "split": "flow[0].split",
-    "conditioner": "flow[0].conditioner",
-    "base": "base",
-    "dataset": "data",
+PLACES: dict[str, Path] = {
+    "bijector": ("flow", 0),
+    "transformer": ("flow", 0, "coupling"),
+    "split": ("flow", 0, "split"),
+    "conditioner": ("flow", 0, "conditioner"),
+    "base": ("base",),
+    "dataset": ("data",),
 }
 """Where the plugin stands."""
 
@@ -47,16 +50,8 @@ def source_with(found: Found, event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sections(kind: str, use: dict[str, Any]) -> dict[str, Any]:
-    affine, network, plain = {"use": USES["transformer"]}, {"use": USES["conditioner"]}, [{"use": USES["step"]}]
-    match kind:
-        case "bijector":
-            return {"flow": [use]}
-        case "transformer":
-            return {"flow": [{"coupling": use, "conditioner": network}]}
-        case "split":
-            return {"flow": [{"coupling": affine, "conditioner": network, "split": use}]}
-        case "conditioner":
-            return {"flow": [{"coupling": affine, "conditioner": use}]}
-        case "base":
-            return {"flow": plain, "base": use}
-    return {"flow": plain, "data": use}
+    *way, last = PLACES[kind]
+    step = {"coupling": {"use": USES["transformer"]}, "conditioner": {"use": USES["conditioner"]}}
+    sections: dict[str, Any] = {"flow": [step if last in Coupling.model_fields else {"use": USES["step"]}]}
+    reduce(getitem, way, cast(Any, sections))[last] = use
+    return sections

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from flowkit.errors import PluginError, SpecError
+from flowkit.errors import PluginError, SpecError, format_path
 from flowkit.flow.assembly import build, build_plugin
 from flowkit.flow.conditioning import context_shape
 from flowkit.plugin import Found, Registry, Shape
@@ -107,7 +107,8 @@ def _conditional(found: Found, specs: list[Spec], context: Shape | None) -> list
 
 
 def _read(found: Found, event: dict[str, Any], fields: Sequence[str], registry: Registry) -> Spec:
-    overrides = [f"{PLACES[found.kind]}.{field}" for field in fields]
+    place = format_path(PLACES[found.kind])
+    overrides = [f"{place}.{field}" for field in fields]
     return read_spec(source_with(found, event), overrides, registry)
 
 

@@ -315,9 +315,7 @@ def kept(strategy, steps):
 @pytest.mark.parametrize("word", ["stoer", "Store", None, ["store"]])
 def test_a_word_that_is_no_strategy_is_refused(word):
     flow = Flow([ActNorm((2,))])
-    with pytest.raises(
-        InputError, match=rf"store, checkpoint or reversible, not {re.escape(repr(word))}"
-    ):
+    with pytest.raises(InputError, match=rf"store, checkpoint or reversible, not {re.escape(repr(word))}"):
         flow.memory = word
     assert flow.memory == "store"
 
