@@ -51,7 +51,8 @@ def sample(
 def _context(flow: Flow, text: str | None, n: int) -> Tensor | None:
     import torch
 
-    from flowkit.errors import DataError, InputError
+    from flowkit.errors import InputError
+    from flowkit_runtime.streaming.sources import read_npy
 
     classes = flow.context.classes if flow.context else None
     if text is None:
@@ -60,10 +61,7 @@ def _context(flow: Flow, text: str | None, n: int) -> Tensor | None:
         if not text.isdecimal():
             raise InputError(f"--context {text}: give a label, or a .npy file")
         return torch.tensor(int(text), device=flow.device)
-    from flowkit_runtime.files import map_npy
-
-    try:
-        array = map_npy(Path(text))
-        return torch.tensor(array.astype(array.dtype.newbyteorder("=")), device=flow.device)
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{text} can't be read as .npy: {error}") from error
+    array = read_npy(Path(text))
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"--context {text} holds {array.dtype}, not numbers")
+    return torch.tensor(array.astype(array.dtype.newbyteorder("=")), device=flow.device)

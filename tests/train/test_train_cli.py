@@ -151,9 +151,14 @@ def test_sample_takes_labels_in_turn_or_one_or_a_file(runs: Path, tmp_path: Path
         (("-o", "x.jpg"), "must end with .png or .npy"),
         (("-o", "x.npy", "--context", "seven"), "give a label, or a .npy file"),
         (("-o", "x.npy", "--context", "nowhere.npy"), "nowhere.npy can't be read"),
+        (("-o", "x.npy", "--context", "words.npy"), "--context words.npy holds <U1, not numbers"),
     ],
 )
-def test_sample_refuses(runs: Path, options: tuple[str, ...], message: str) -> None:
+def test_sample_refuses(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("words.npy", np.array(["a", "b"]))
     result = flowkit("sample", runs / "digits", *options)
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.replace("│", " ").split())
