@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from benchmarks import environment
-
-if __name__ == "__main__":  # before anything imports torch
-    environment.tune_allocator()
-
 import json
 import warnings
 from pathlib import Path
@@ -15,9 +10,10 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks import plot, report
+from benchmarks import environment, plot, report
 from benchmarks.groups import GROUPS, Run
 from benchmarks.progress import Progress
+from flowkit.allocator import keep_freed_memory
 
 QUICK, FULL = 5, 25
 """Rounds."""
@@ -42,6 +38,7 @@ def main(
     """
     warnings.simplefilter("ignore")
     torch.set_num_threads(environment.cores())
+    keep_freed_memory()
     chosen = group or list(GROUPS)
     if unknown := set(chosen) - set(GROUPS):
         raise typer.BadParameter(f"no group {', '.join(unknown)}; there are {', '.join(GROUPS)}")

@@ -1,23 +1,11 @@
-"""What has to be decided before torch starts, and what the figures were measured with. Imports no torch."""
+"""What the figures were measured with."""
 
 from __future__ import annotations
 
 import os
 import platform
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-ALLOCATOR = {
-    "MALLOC_MMAP_THRESHOLD_": "4000000000",
-    "MALLOC_TRIM_THRESHOLD_": "8000000000",
-    "MALLOC_TOP_PAD_": "67108864",
-}
-"""glibc keeps large tensors instead of returning them to the kernel at each free. Without it the page faults, 8,600 a
-step, decide more than the code does."""
-
-QUIET = {"KINETO_LOG_LEVEL": "99"}
-"""torch's profiler writes to stderr whenever it starts and stops."""
 
 LIBRARIES = (
     "flowkit",
@@ -31,12 +19,6 @@ LIBRARIES = (
     "flowjax",
     "jax",
 )
-
-
-def tune_allocator() -> None:
-    """Start this process anew with ALLOCATOR: glibc reads it once, before main."""
-    if any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
-        os.execve(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]], os.environ | ALLOCATOR | QUIET)
 
 
 def cores() -> int:

@@ -8,14 +8,17 @@ it. Each strategy runs in a process of its own, so that its peak memory, VmHWM, 
 
 from __future__ import annotations
 
-import argparse
-import subprocess
-import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
+
+from flowkit.cli.options import Overrides
 
 SPEC = Path(__file__).parents[1] / "specs" / "glow-cifar10.yaml"
 CROP = 32
@@ -75,25 +78,20 @@ def status(key: str) -> float:
     return int(line.split()[1]) / 1000
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("strategies", nargs="*", default=["store", "checkpoint", "reversible"])
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=3, help="after one that warms up")
-    parser.add_argument("--set", action="append", default=[], help="override a field of the spec")
-    parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.data:
-        take_steps(args.data, *args.strategies, args.batch, args.steps, args.set)
-        return
-    with tempfile.TemporaryDirectory() as directory:
+def main(
+    strategies: Annotated[list[str] | None, typer.Argument(help="Of memory; all by default.")] = None,
+    batch: int = 8,
+    steps: Annotated[int, typer.Option(help="After one that warms up.")] = 3,
+    overrides: Overrides = None,
+) -> None:
+    """Take training steps of Glow as published for CIFAR-10."""
+    anew = ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1)
+    with tempfile.TemporaryDirectory() as directory, anew:
         data = Path(directory, "crops.npy")
         write_crops(data)
-        own = ["--batch", str(args.batch), "--steps", str(args.steps), *(f"--set={each}" for each in args.set)]
-        for strategy in args.strategies:
-            command = [sys.executable, "-m", "benchmarks.published", *own, "--data", str(data), strategy]
-            subprocess.run(command, check=True)
+        for memory in strategies or ["store", "checkpoint", "reversible"]:
+            anew.submit(take_steps, data, memory, batch, steps, overrides or []).result()
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)
