@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow fuzz peers bench coverage check format docs web-runtime clean
+.PHONY: help env demo test test-slow nightly peers bench coverage check format docs web-runtime clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -29,10 +29,8 @@ test: .venv/dev  ## Run the fast tests
 test-slow: .venv/dev  ## Run the tests that train and export at length
 	$(BIN)/pytest -n auto --dist worksteal -m slow tests/test_*.py tests  # the longest first
 
-fuzz: .venv/dev  ## Try 10,000 random specs and 20,000 damaged ones, export 1,000; two hours, and 6 GB
-	FLOWKIT_FUZZ_EXAMPLES=10000 $(BIN)/pytest tests/fuzz/test_fuzz_valid.py -m slow -s
-	FLOWKIT_FUZZ_EXAMPLES=20000 $(BIN)/pytest tests/fuzz/test_fuzz_mutated.py -m slow -s
-	FLOWKIT_FUZZ_EXAMPLES=100000 $(BIN)/pytest tests/fuzz/test_fuzz_export.py -m slow -s
+nightly: .venv/dev .venv-peers/ready  ## Run all tests with every seed and opset, and 31,000 random specs; hours, and 6 GB
+	FLOWKIT_NIGHTLY=1 $(BIN)/pytest -n auto --dist worksteal tests/fuzz tests/zoo tests  # the longest first
 
 peers: .venv/dev .venv-peers/ready  ## Compare layers with those of nflows, normflows, FrEIA and zuko
 	$(BIN)/pytest tests/peers

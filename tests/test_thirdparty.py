@@ -19,6 +19,7 @@ import torch
 from flowkit.flow import Flow
 from flowkit.spec import latent_shapes, lock, read_spec, to_yaml
 from flowkit.testing import check_bijector, perturb
+from tests.extent import extent
 from tests.thirdparty.place import ROOT, Place, install, lint
 from tests.thirdparty.strangers import KINDS, announce, begin_all, importable, namespace
 
@@ -186,7 +187,7 @@ def test_a_spec_that_names_the_broken_one_says_whose_it_is(broken, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["channel-linear", "conditioner", "dataset"])
+@pytest.mark.parametrize("kind", extent(["channel-linear", "conditioner", "dataset"], list(KINDS)))
 def test_installed_by_pip_it_passes_its_tests_trains_and_exports(strangers, tmp_path, kind):
     place = Place(of(kind, strangers).directory, (tmp_path,))
     install(place, tmp_path)

@@ -16,6 +16,7 @@ from benchmarks.cost import cost
 from benchmarks.measure import Spread, interleave, ratios
 from benchmarks.progress import Progress
 from benchmarks.race import race
+from tests.extent import extent
 
 PEERLESS = ("limit", "limit, bf16", "flowkit", "flowkit, bf16", "flowkit, checkpoint")
 TABLES = [pytest.param(module, id=module.__name__) for module in (glow, splines)]
@@ -120,17 +121,20 @@ def test_rounds_are_shuffled_and_ratios_are_those_of_the_same_round():
 
 @pytest.mark.slow
 def test_graphs_are_timed_beside_torch(monkeypatch):
-    monkeypatch.setattr(deployment, "SETTINGS", {"glow": deployment.TINY["glow"]})
+    settings = extent({"glow": deployment.TINY["glow"]}, deployment.TINY)
+    monkeypatch.setattr(deployment, "SETTINGS", settings)
     monkeypatch.setattr(groups, "PROCESSES", 2)
     names = ["torch", "onnxruntime", deployment.UNMERGED]
     results = groups.run_onnx(groups.Run(2, torch.device("cpu"), Progress(), tuple(names)))
-    assert {name: list(measured["rows"]) for name, measured in results.items()} == {"glow": names}
+    assert {name: list(measured["rows"]) for name, measured in results.items()} == {
+        name: names if name in deployment.LAYERED else names[:2] for name in settings
+    }
     for measured in results.values():
         for row in measured["rows"].values():
             assert "failed" not in row and [len(seconds) for seconds in row["seconds"].values()] == [2] * 6
         assert all(measured["rows"]["onnxruntime"]["bytes"].values()) and len(measured["first score"]) == 2
     text = report.onnx_text(json.loads(json.dumps(results)))
-    assert text.count("of 2 processes") == 1 and "layers merged over time without: encode B=1 " in text
+    assert text.count("of 2 processes") == len(settings) and "layers merged over time without: encode B=1 " in text
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from flowkit.export.graphs import OPSET, OPSETS, Graphs
 from flowkit.flow import Bijector, ChannelLinear, Composition, Flow
 from flowkit.flow.structure import structure
 from flowkit_glow.actnorm import ActNorm
+from tests.extent import extent
 from tests.flow.specs import STEP, batch, perturbed
 
 
@@ -36,7 +37,7 @@ def assert_same(flow: Flow, graphs: Graphs) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("opset", [OPSETS[0], OPSET + 1, OPSETS[-1]])
+@pytest.mark.parametrize("opset", extent([OPSETS[0], OPSET + 1, OPSETS[-1]], list(OPSETS)))
 def test_every_opset_gives_the_same(opset):
     flow = perturbed("vector", scale=0.05)
     graphs = Graphs(flow, opset)

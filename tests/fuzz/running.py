@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,10 +9,8 @@ from typing import TypeVar
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-EXAMPLES = int(os.environ.get("FLOWKIT_FUZZ_EXAMPLES", "100"))
-"""Of the slow tests."""
 FEW = 60
-"""Of the fast ones."""
+"""Examples of a fast test."""
 ROUND = 500
 
 T = TypeVar("T")

@@ -17,8 +17,9 @@ from flowkit.export import export
 from flowkit.flow import Flow
 from flowkit.plugin import Registry
 from flowkit.spec import read_spec
+from tests.extent import extent
 from tests.fuzz.agreement import batch, perturb
-from tests.fuzz.running import EXAMPLES, fuzz
+from tests.fuzz.running import fuzz
 from tests.fuzz.valid import specs
 
 STRENGTHS = (0.1, 0.01, 0.001)
@@ -55,7 +56,7 @@ def inverts(flow: Flow, x: torch.Tensor, context: torch.Tensor | None) -> bool:
 
 @pytest.mark.slow
 def test_random_specs_are_exported(registry: Registry) -> None:
-    """A hundredth of the examples: 1,000 take an hour and more."""
+    """1,000 take an hour and more."""
     went: Counter[str] = Counter()
 
     def holds(case: tuple[dict[str, Any], int]) -> None:
@@ -68,7 +69,7 @@ def test_random_specs_are_exported(registry: Registry) -> None:
             error.add_note(f"seed {seed} of {json.dumps(spec)}")
             raise
 
-    fuzz(st.tuples(specs(registry), st.integers(0, 2**31)), holds, max(3, EXAMPLES // 100))
+    fuzz(st.tuples(specs(registry), st.integers(0, 2**31)), holds, extent(3, 1000))
     print(dict(went))
     assert sum(n for how, n in went.items() if how.startswith("verified")) > sum(went.values()) / 2
 

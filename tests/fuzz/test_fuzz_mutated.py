@@ -10,9 +10,10 @@ import pytest
 from flowkit.errors import Problem, SpecError
 from flowkit.plugin import Registry
 from flowkit.spec import read_spec, walk
+from tests.extent import extent
 from tests.fuzz.costs import Costs
 from tests.fuzz.mutated import Case, cases
-from tests.fuzz.running import EXAMPLES, FEW, fuzz
+from tests.fuzz.running import FEW, fuzz
 from tests.fuzz.valid import specs
 
 SPECS = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parents[2].glob("specs/*.yaml"))]
@@ -37,7 +38,7 @@ def test_many_damaged_specs(registry: Registry, file: Path) -> None:
     def holds(case: Case) -> None:
         outcomes[check(case, registry, file, costs)] += 1
 
-    fuzz(cases(specs(registry), SPECS), holds, EXAMPLES)
+    fuzz(cases(specs(registry), SPECS), holds, extent(100, 20_000))
     print(f"{sum(outcomes.values())} specs, {dict(outcomes)}, 0 failures")
     print(f"at worst {costs.seconds:.2f} s, and {costs.megabytes:.0f} MB above the start")
     assert outcomes["accepted"] and outcomes["refused"] > outcomes["accepted"]

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from flowkit.plugin import Registry
 from flowkit.spec import read_spec
+from tests.extent import extent
 from tests.fuzz.agreement import check, check_text
-from tests.fuzz.running import EXAMPLES, FEW, fuzz
+from tests.fuzz.running import FEW, fuzz
 from tests.fuzz.valid import specs, written
 
+EXAMPLES = extent(100, 10_000)
 ENOUGH = 5000
 """Examples in which every field of every plugin must have been written."""
 SEEDS = st.integers(0, 2**31)

@@ -1,19 +1,13 @@
-"""Right layers pass whatever the seed.
-
-By hand: ``FLOWKIT_FLAKE_SEEDS=200 pytest tests/zoo/test_flakes.py`` runs 200 seeds one after another, from
-``FLOWKIT_FLAKE_START`` on; half a minute each. Left out is what no seed changes: tracing, and datasets.
-"""
-
-import os
+"""Right layers pass whatever the seed; half a minute each. Left out is what no seed changes: tracing, and datasets."""
 
 import pytest
 
 from flowkit.testing import CHECKS
 from flowkit.testing.run import run_check
+from tests.extent import extent
 from tests.plugins.cases import subjects
 
-START = int(os.environ.get("FLOWKIT_FLAKE_START", "1000"))
-SEEDS = range(START, START + int(os.environ.get("FLOWKIT_FLAKE_SEEDS", "0")))
+SEEDS = range(1000, extent(1000, 1200))
 WITHOUT_DRAWS = {"device", "export"}
 
 
