@@ -66,11 +66,11 @@ def map_npy(path: Path) -> NDArray[Any]:
     return array
 
 
-def read_npz(path: Path, shapes: Mapping[str, Shape], most_rows: int) -> dict[str, NDArray[Any]]:
-    """The arrays [n, *shape] of these names from an uncompressed .npz, n being one for all, 1 to `most_rows`."""
+def read_npz(path: Path, shapes: Mapping[str, Shape], rows: range) -> dict[str, NDArray[Any]]:
+    """The arrays [n, *shape] of these names from an uncompressed .npz, n being one for all, and one of `rows`."""
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive:
-            arrays = {name: _read_member(archive, f"{name}.npy", shape, most_rows) for name, shape in shapes.items()}
+            arrays = {name: _read_member(archive, f"{name}.npy", shape, rows) for name, shape in shapes.items()}
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, KeyError) as error:
         raise ValueError(f"it is not an .npz file of {', '.join(shapes)}: {error}") from error
     if len({len(array) for array in arrays.values()}) > 1:
@@ -78,15 +78,17 @@ def read_npz(path: Path, shapes: Mapping[str, Shape], most_rows: int) -> dict[st
     return arrays
 
 
-def _read_member(archive: zipfile.ZipFile, name: str, shape: Shape, most_rows: int) -> NDArray[Any]:
+def _read_member(archive: zipfile.ZipFile, name: str, shape: Shape, rows: range) -> NDArray[Any]:
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
         raise ValueError(f"{name} is compressed")
     with archive.open(info) as member:
         head = io.BytesIO(member.read(_MAX_HEADER))
         found, dtype, fortran = _read_header(head)
-        if found[1:] != shape or not 1 <= found[0] <= most_rows:
-            raise ValueError(f"{name} is of shape {list(found)}, not [1 … {most_rows}, *{list(shape)}]")
+        if len(found) != 1 + len(shape) or found[1:] != shape:
+            raise ValueError(f"{name} is of shape {list(found)}, not [{', '.join(map(str, ('n', *shape)))}]")
+        if found[0] not in rows:
+            raise ValueError(f"{name} is of shape {list(found)}: its rows must be {rows[0]} to {rows[-1]}")
         if dtype.kind not in "iuf":
             raise ValueError(f"{name} holds {dtype}, not numbers")
         _check_length(found, dtype, info.file_size - head.tell())

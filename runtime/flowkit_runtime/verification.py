@@ -130,7 +130,7 @@ def _read_reference(bundle: Bundle) -> Arrays:
     if bundle.context is not None:
         shapes["context"] = bundle.context.shape
     try:
-        return read_npz(path, shapes, MAX_ROWS)
+        return read_npz(path, shapes, range(1, MAX_ROWS + 1))
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} can't be read: {error}; export the bundle again") from error
 

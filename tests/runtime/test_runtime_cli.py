@@ -172,6 +172,27 @@ def test_encode_names_the_row(make_bundle, tmp_path_factory) -> None:
     assert "must end with .npz" in run("encode", place, place / "x.npy", "-o", place / "z.npy", code=2).stderr
 
 
+def test_of_no_events_there_are_latents_and_no_picture(make_bundle, tmp_path_factory) -> None:
+    bundle, place = make_bundle(levels=256), tmp_path_factory.mktemp("none")
+    np.save(place / "x.npy", np.zeros((0, 1, 2, 2), np.uint8))
+    run("encode", bundle, place / "x.npy", "-o", place / "z.npz")
+    run("decode", bundle, place / "z.npz", "-o", place / "y.npy")
+    assert np.load(place / "y.npy").shape == (0, 1, 2, 2)
+    message = run("decode", bundle, place / "z.npz", "-o", place / "y.png", code=2).stderr
+    assert "y.png: there are no events to draw" in message
+
+
+def test_more_than_there_is_memory_for_is_a_message(make_bundle, tmp_path) -> None:
+    message = run("sample", make_bundle(), "-n", 10**12, "-o", tmp_path / "x.npy", code=2).stderr
+    assert message.startswith("out of memory: Unable to allocate") and message.count("\n") == 1
+
+
+def test_interpolate_leaves_the_data(make_bundle, tmp_path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((3, 1, 2, 2)))
+    data = tmp_path / "x.npy"
+    assert "is the data itself" in run("interpolate", make_bundle(), data, 0, 1, "-o", data, code=2).stderr
+
+
 def test_latents_of_another_flow_are_refused(make_bundle, tmp_path_factory) -> None:
     place = tmp_path_factory.mktemp("place")
     np.savez(place / "z.npz", z_1=np.zeros((3, 1, 1, 2)))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -455,6 +456,7 @@ FILES = {
     "a row or names": ("x.csv", b"0,1,2,3\n4,5,6,7\n", "x.csv begins with 0,1,2,3: a row, or names?"),
     "twice a name": ("x.csv", b"a,a,c,d\n1,2,3,4\n", "a column is chosen twice: a, a, c, d"),
     "no Parquet": ("x.parquet", b"x" * 100, "x.parquet can't be read as Parquet"),
+    "names that are no UTF-8": ("x.csv", "ä,b,c,d\n".encode("latin-1"), "the name of a column is not UTF-8 text"),
     "empty Parquet": ("x.parquet", b"", "x.parquet can't be read as Parquet"),
 }
 
@@ -465,6 +467,25 @@ def test_files_that_are_none(make_bundle, place, name, content, message):
         (place / name).write_bytes(content)
     assert message in score(make_bundle(levels=None), place / name, "-o", place / "s.npy", code=2).stderr
     assert not list(place.glob(".*")) and not (place / "s.npy").exists()
+
+
+def test_an_output_that_is_the_data_is_refused(make_bundle, place):
+    bundle, data = make_bundle(levels=None), save(place / "x.npy", np.zeros((3, 1, 2, 2)))
+    (place / "link.npy").symlink_to("x.npy")
+    before = data.read_bytes()
+    for output in (data, place / "link.npy", place / "." / "x.npy"):
+        assert "is the data itself: name another output" in score(bundle, data, "-o", output, code=2).stderr
+    assert data.read_bytes() == before
+
+
+def test_decimals_and_suffixes_in_capitals(make_bundle, place):
+    bundle = make_bundle(levels=None)
+    decimals = pa.array([Decimal("1.25"), Decimal("-3.50")])
+    data = write(place / "x.parquet", pa.table(dict.fromkeys("abcd", decimals)))
+    score(bundle, data.rename(place / "X.PARQUET"), "-o", place / "s.npy")
+    save(place / "X.NPY.npy", np.repeat([1.25, -3.5], 4).reshape(2, 1, 2, 2)).rename(place / "X.NPY")
+    score(bundle, place / "X.NPY", "-o", place / "t.npy")
+    np.testing.assert_array_equal(np.load(place / "s.npy"), np.load(place / "t.npy"))
 
 
 def test_arrays_of_another_shape_and_columns_of_arrays(make_bundle, place):

@@ -58,7 +58,7 @@ def encoded(model: Model, data: Path, part: Wanted) -> tuple[NDArray[np.float32]
 def write_events(events: Array, levels: int | None, path: Path) -> None:
     """Events [n, *event] as an array (.npy), or as a grid of images (.png).
 
-    Raises InputError: a picture of what are no images, [1, 3 or 4, height, width] of whole numbers.
+    Raises InputError: a picture of nothing, or of what are no images, [1, 3 or 4, height, width] of whole numbers.
     """
     if path.suffix == ".npy":
         with replacing(path) as temporary, temporary.open("wb") as file:
@@ -67,6 +67,8 @@ def write_events(events: Array, levels: int | None, path: Path) -> None:
     if events.ndim != 4 or events.shape[1] not in (1, 3, 4) or levels is None:
         images = "images, [1, 3 or 4, height, width] of whole numbers"
         raise InputError(f"{path}: events of this flow are no {images}; write .npy")
+    if not len(events):
+        raise InputError(f"{path}: there are no events to draw; write .npy")
     picture = extra("PIL.Image", "pillow", "writing a picture").fromarray(_grid(events, levels))
     with replacing(path) as temporary:
         picture.save(temporary)

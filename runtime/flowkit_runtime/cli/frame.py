@@ -30,11 +30,13 @@ class Commands(TyperGroup):
             raise typer.Exit(getattr(error, "exit_code", 2)) from error
 
     def message(self, error: BaseException) -> str | None:
-        """What to print of an error raised on purpose, or that comes from outside: no disk, no right."""
+        """What to print of an error raised on purpose, or that comes from outside: no disk, no right, no memory."""
         if isinstance(error, FlowRuntimeError):
             return str(error)
         if isinstance(error, OSError) and error.filename is not None:
             return f"{os.fsdecode(error.filename)}: {error.strerror or error}"
+        if isinstance(error, MemoryError):
+            return f"out of memory: {error}"
         return None
 
 

@@ -31,8 +31,10 @@ def interpolate(
     """
     from flowkit_runtime.cli.events import check_suffix, contexts_of, event, write_events
     from flowkit_runtime.model import load
+    from flowkit_runtime.streaming.sources import check_apart
 
     check_suffix(output)
+    check_apart(output, data)
     model = load(bundle, threads=threads)
     first, last = (event(model, data, columns, resize, row) for row in (a, b))
     write_events(model.interpolate(first, last, n, contexts_of(model, context, n)), model.levels, output)

@@ -66,7 +66,7 @@ def decode(
     model = load(bundle, threads=threads)
     shapes = {f"z_{i}": shape for i, shape in enumerate(model.latent_shapes, 1)}
     try:
-        arrays = list(read_npz(latents, shapes, sys.maxsize).values())
+        arrays = list(read_npz(latents, shapes, range(sys.maxsize)).values())
     except (OSError, ValueError) as error:
         raise InputError(f"{latents} can't be read: {error}") from error
     write_events(model.decode(arrays, contexts_of(model, context, len(arrays[0]))), model.levels, output)

@@ -46,7 +46,7 @@ def score(
     from flowkit_runtime.streaming.sources import open_source
 
     if output is not None:
-        check_output(output)
+        check_output(output, data)
     model = load(bundle, threads=threads)
     source = open_source(data, wanted(model, columns, context_columns, context, resize))
     job = Job(model, bundle, source, data, draws, seed, threads)

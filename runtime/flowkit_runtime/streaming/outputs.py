@@ -11,7 +11,7 @@ import numpy as np
 
 from flowkit_runtime.errors import InputError
 from flowkit_runtime.streaming.part import Part, Scores
-from flowkit_runtime.streaming.sources import extra
+from flowkit_runtime.streaming.sources import check_apart, extra
 
 SUFFIXES = (".npy", ".csv", ".parquet")
 
@@ -44,8 +44,9 @@ class Result:
             first += len(scores)
 
 
-def check_output(path: Path) -> None:
-    """Before anything is scored. Raises InputError: of another kind, or what it needs isn't installed."""
+def check_output(path: Path, data: Path) -> None:
+    """Before anything is scored. Raises InputError: of another kind, the data, or what it needs isn't installed."""
+    check_apart(path, data)
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path} must end with {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     if path.suffix == ".parquet":

@@ -69,7 +69,8 @@ def open_source(path: Path, wanted: Wanted) -> Source:
 
     Raises InputError: the file is of no such kind, can't be read, or doesn't hold what is wanted.
     """
-    table = path.suffix in (".csv", ".parquet")
+    suffix = path.suffix.lower()
+    table = suffix in (".csv", ".parquet")
     if not table and (wanted.columns or wanted.context_columns):
         raise InputError(f"{path} is no table: columns can be chosen of .csv and .parquet files only")
     if wanted.context_columns and wanted.context_from is not None:
@@ -84,9 +85,15 @@ def open_source(path: Path, wanted: Wanted) -> Source:
         from flowkit_runtime.streaming.tables import open_table
 
         return open_table(path, wanted)
-    if path.suffix != ".npy":
+    if suffix != ".npy":
         raise InputError(f"{path} is neither a folder of images nor a .npy, .csv or .parquet file")
     return Npy(path, wanted)
+
+
+def check_apart(output: Path, data: Path) -> None:
+    """Raises InputError if the output would take the place of the data."""
+    if output.exists() and data.exists() and output.samefile(data):
+        raise InputError(f"{output} is the data itself: name another output")
 
 
 class Npy:

@@ -88,6 +88,8 @@ class Table:
             row = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
             raise InputError(f"{self.path} has no value in column {name!r} of row {first + row} (rows count from 0)")
         try:
+            if str(column.type).startswith("decimal"):
+                column = column.cast("float64")
             array: Array = column.to_numpy(zero_copy_only=False)
         except Exception as error:  # of pyarrow
             raise InputError(f"{self.path}: column {name!r} can't be read: {error}") from error
@@ -187,7 +189,10 @@ def open_table(path: Path, wanted: Wanted) -> Table:
         open_file(path).close()
     except (OSError, ValueError) as error:
         raise InputError(f"{path} can't be read: {error}") from error
-    return (Csv if path.suffix == ".csv" else Parquet)(path, wanted)
+    try:
+        return (Csv if path.suffix.lower() == ".csv" else Parquet)(path, wanted)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: the name of a column is not UTF-8 text: save the file as UTF-8") from error
 
 
 def _guarded(batches: Iterable[Any], path: Path) -> Iterator[Any]:
