@@ -35,6 +35,7 @@ from flowkit.version import __version__
 from flowkit_runtime import verification
 from flowkit_runtime.bundle import DECODER, ENCODER, MANIFEST, REFERENCE
 from flowkit_runtime.errors import VerificationError
+from flowkit_runtime.replacing import naming
 from flowkit_runtime.verification import Arrays
 
 FORMAT = 2
@@ -87,7 +88,7 @@ def export(
     ``x`` are held-out events, integers for integer data: on the first the graphs are verified, from the scores of all
     comes the threshold of the manifest, below which 99% of them lie. Without them the graphs are verified on samples of
     the flow. The directory appears only when all is verified. Raises ExportError, and flowkit_runtime's
-    VerificationError if a graph deviates.
+    VerificationError if a graph deviates; an OSError names ``directory``.
     """
     directory, options = Path(directory), options or Options()
     if options.page is not None:
@@ -95,15 +96,16 @@ def export(
     if directory.exists() and not (overwrite and (directory / MANIFEST).is_file()):
         hint = "pass --overwrite to replace it" if (directory / MANIFEST).is_file() else "choose another"
         raise ExportError(f"{directory} exists: {hint}")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    try:
-        part.chmod(0o755)
-        exported = _fill(part, flow, x, context, weights, options)
-        _put(part, directory)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+    with naming(directory):
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+        try:
+            part.chmod(0o755)
+            exported = _fill(part, flow, x, context, weights, options)
+            _put(part, directory)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
     return exported
 
 

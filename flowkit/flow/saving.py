@@ -18,6 +18,7 @@ from flowkit.flow.lock import check_lock
 from flowkit.plugin.reference import Use
 from flowkit.plugin.registry import Registry
 from flowkit.spec import Spec, read_spec
+from flowkit_runtime.bundle import MANIFEST
 from flowkit_runtime.errors import shortened
 from flowkit_runtime.files import open_file, stays_inside
 
@@ -46,12 +47,19 @@ def read_run(directory: Path) -> Spec:
     """The spec of a finished run. Raises RunError saying what is missing or not to be trusted, SpecError."""
     if not (directory / SPEC).is_file():
         raise RunError(f"{directory} is not a run: it has no {SPEC}. `flowkit train SPEC` makes one")
+    check_no_bundle(directory)
     if not (directory / RESULTS).is_file():
         raise RunError(f"{directory} is not finished: `flowkit train --resume {directory}` goes on with it")
     for name in (SPEC, RESULTS, WEIGHTS):
         check_inside(directory / name, directory)
     check_lock(directory)
     return read_spec(directory / SPEC)
+
+
+def check_no_bundle(directory: Path) -> None:
+    """Raises RunError if it is what a run was exported to: that has a spec too."""
+    if (directory / MANIFEST).exists():
+        raise RunError(f"{directory} is a bundle, which `flowkit export` wrote: name the run that it was made of")
 
 
 def check_inside(path: Path, directory: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from flowkit.errors import RunError
 from flowkit.files import making
 from flowkit.flow.lock import LOCK, check_lock
-from flowkit.flow.saving import RESULTS, SPEC, check_inside
+from flowkit.flow.saving import RESULTS, SPEC, check_inside, check_no_bundle
 from flowkit.spec import Spec, lock, read_spec, to_yaml
 
 METRICS = "metrics.csv"
@@ -46,6 +46,7 @@ def read_unfinished(directory: Path) -> Spec:
     """The spec of a run that was interrupted. Raises RunError if it is finished, or no run at all."""
     if not (directory / SPEC).is_file() or not (directory / LOCK).is_file():
         raise RunError(f"{directory} is not a run: `flowkit train SPEC` makes one")
+    check_no_bundle(directory)
     if (directory / RESULTS).exists():
         raise RunError(f"{directory} is finished: there is nothing to resume")
     for name in (SPEC, LOCK, CHECKPOINT, METRICS):

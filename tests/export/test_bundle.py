@@ -1,6 +1,7 @@
 """Export: both graphs agree with the fp64 flow at every batch size, and nothing half-made is handed out."""
 
 import copy
+import errno
 import json
 from itertools import product
 
@@ -163,6 +164,16 @@ def test_a_flow_that_deviates_is_not_handed_out(tmp_path, monkeypatch):
     with pytest.raises(VerificationError, match=rf"(?s)deviates.*encode\.onnx begins to deviate in {layer}"):
         export(flow, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_names_the_bundle_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(bundles, "_write_npz", full)
+    with pytest.raises(OSError) as caught:
+        export(trained_like(SMALL), tmp_path / "b")
+    assert caught.value.filename == str(tmp_path / "b") and list(tmp_path.iterdir()) == []
 
 
 def test_an_existing_directory_is_left_alone(tmp_path):

@@ -15,7 +15,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from flowkit_runtime import load, verification
-from tests.security.actions import command, count_checks, event_shape, load_of_few_fields, printing_to, served
+from tests.security.actions import (
+    command,
+    count_checks,
+    event_shape,
+    load_of_few_fields,
+    on_a_full_disk,
+    printing_to,
+    served,
+)
 from tests.security.bounded import outcome, refused
 from tests.security.bundles import W, edit_manifest, encoder, npz, put
 from tests.security.files import SECRET, Evil, away, device, fifo, header, loop, outside
@@ -237,6 +245,14 @@ def test_no_events_are_no_error(bundle: Path) -> None:
     np.save(bundle.parent / "x.npy", np.zeros((0, 2)))
     for name, output in (("score", "s.npy"), ("encode", "z.npz")):
         assert by_command(name, bundle, bundle.parent / "x.npy", "-o", bundle.parent / output)[0] == 0
+
+
+def test_a_full_disk_is_a_message_and_leaves_the_old_file(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.npy").write_text("old")
+    sample = ("flowkit-runtime", "sample", bundle, "-n", "5000", "-o", tmp_path / "x.npy")
+    code, _, message = literal_eval(outcome(on_a_full_disk, command, *sample)[1])
+    assert code == 2 and message.startswith(f"{tmp_path / 'x.npy'}: 10000 requested and ")
+    assert (tmp_path / "x.npy").read_text() == "old" and not list(tmp_path.glob(".*"))
 
 
 # Graphs

@@ -142,6 +142,13 @@ def test_links_laid_under_temporary_names_are_not_followed(unfinished: Path, tmp
     assert not (unfinished / name).is_symlink()
 
 
+@pytest.mark.parametrize("use", [Flow.load, resume])
+def test_a_bundle_is_no_run(bundle: Path, use: Damage) -> None:
+    before = {path.name for path in bundle.iterdir()}
+    assert f"{bundle} is a bundle, which `flowkit export` wrote: name the run" in refused(use, bundle)
+    assert {path.name for path in bundle.iterdir()} == before
+
+
 # JSON
 
 JSON = {

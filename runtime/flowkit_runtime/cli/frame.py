@@ -34,7 +34,7 @@ class Commands(TyperGroup):
         if isinstance(error, FlowRuntimeError):
             return str(error)
         if isinstance(error, OSError) and error.filename is not None:
-            return f"{os.fsdecode(error.filename)}: {error.strerror or error}"
+            return f"{os.fsdecode(error.filename)}: {error.strerror or ' '.join(map(str, error.args))}"
         if isinstance(error, MemoryError):
             return f"out of memory: {error}"
         return None
