@@ -26,6 +26,7 @@ from flowkit.flow.precision import full_precision, precision_of
 from flowkit.plugin.config import Shape
 from flowkit.spec import Context, Spec, read_spec, walk
 from flowkit_runtime import noise
+from flowkit_runtime.inputs import checked_temperature
 
 
 class Flow(nn.Module):
@@ -187,7 +188,8 @@ class Flow(nn.Module):
 
         temperature scales the noise: below 1 gives likelier, less varied samples (Kingma & Dhariwal 2018, §6).
         """
-        eps = [self._normal(n, shape, seed, stream) * temperature for stream, shape in enumerate(self.latent_shapes)]
+        scale = checked_temperature(temperature)
+        eps = [self._normal(n, shape, seed, stream) * scale for stream, shape in enumerate(self.latent_shapes)]
         with full_precision(self.device):
             latents = [*eps[:-1], self.base.from_noise(eps[-1])]
         return self.decode(latents, conditioning.repeat(self.context, context, n))

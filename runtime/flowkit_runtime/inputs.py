@@ -1,7 +1,9 @@
 """Checks on what callers pass in; each failure is an InputError that says what, where and what instead."""
 
+import math
 import operator
 from collections.abc import Iterator
+from numbers import Real
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -12,6 +14,13 @@ from flowkit_runtime.errors import InputError
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
+
+
+def checked_temperature(value: Any) -> float:
+    """Of noise, as a float. Raises InputError."""
+    if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+        raise InputError(f"temperature must be a finite number of at least 0, got {value!r}")
+    return float(value)
 
 
 def integer(name: str, value: SupportsIndex, low: int, high: int | None = None) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Sequence
-from numbers import Real
 from os import PathLike
 from typing import Any
 
@@ -14,7 +13,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from flowkit_runtime.bundle import Bundle, read_bundle, resized
 from flowkit_runtime.errors import BundleError, InputError, shortened
-from flowkit_runtime.inputs import Array, batch, chunks, context_rows, finite, grid, integer, is_integral
+from flowkit_runtime.inputs import (
+    Array,
+    batch,
+    checked_temperature,
+    chunks,
+    context_rows,
+    finite,
+    grid,
+    integer,
+    is_integral,
+)
 from flowkit_runtime.interpolation import path_between
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, normal, uniform
 from flowkit_runtime.session import Graph, Provider, open_graphs
@@ -190,13 +199,12 @@ class Model:
             )
         n = integer("n", n, 0)
         seed = secrets.randbits(64) if seed is None else integer("seed", seed, 0, 1 << 64)
-        if not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
-            raise InputError(f"temperature must be a finite number of at least 0, got {temperature!r}")
+        temperature = checked_temperature(temperature)
         rows = context_rows(context, self.context, n, 0)
         result = np.empty((n, *self.event_shape), self._dtype)
         for part in chunks(n, integer("batch_size", batch_size, 1)):
             eps = self._eps(seed, part)
-            z = [(float(temperature) * values).astype(np.float32) for values in eps]
+            z = [(temperature * values).astype(np.float32) for values in eps]
             result[part] = self._events(z, rows, part)
         return result
 

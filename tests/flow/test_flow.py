@@ -11,6 +11,7 @@ from flowkit.errors import InputError, ShapeError
 from flowkit.flow import Flow, FlowDistribution, StandardNormal
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.permute import Permute
+from flowkit_runtime import FlowRuntimeError
 from tests.flow.specs import SPECS, batch, perturbed
 
 ALL = pytest.mark.parametrize("name", SPECS)
@@ -112,6 +113,12 @@ def test_samples_are_seeded_and_rows_do_not_depend_on_n(name):
     fewer = flow.sample(4, None if context is None else context[:4], seed=3)
     torch.testing.assert_close(fewer, samples[:4])
     assert not torch.equal(samples, flow.sample(6, context, seed=4))
+
+
+@pytest.mark.parametrize("temperature", [-1, math.nan, math.inf, "1", None])
+def test_a_bad_temperature_is_refused(temperature):
+    with pytest.raises(FlowRuntimeError, match="temperature must be a finite number of at least 0"):
+        perturbed("vector").sample(1, temperature=temperature)
 
 
 def test_temperature_0_decodes_the_mode_of_the_base():
