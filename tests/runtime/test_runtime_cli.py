@@ -141,7 +141,7 @@ def test_real_numbers_are_no_picture(make_bundle, tmp_path_factory) -> None:
         ((), "this model needs a context: a class from 0 to 2"),
         (("--context", "x"), "the context 'x' is neither a class nor a .npy file"),
         (("--context", "3"), "classes from 0 to 2"),
-        (("--context", "nowhere.npy"), "nowhere.npy can't be read as .npy"),
+        (("--context", "nowhere.npy"), "nowhere.npy can't be read as .npy: No such file or directory\n"),
     ],
 )
 def test_contexts_that_are_none(make_bundle, tmp_path_factory, given, message) -> None:

@@ -160,7 +160,8 @@ def read_npy(path: Path) -> Array:
     try:
         return map_npy(path)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read as .npy: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} can't be read as .npy: {why}") from error
 
 
 def extra(module: str, package: str, why: str) -> ModuleType:
