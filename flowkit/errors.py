@@ -37,7 +37,7 @@ class InputError(FlowkitError, ValueError):
 
 
 class RunError(FlowkitError):
-    """A run directory is missing, unfinished, in the way, or not a run at all."""
+    """A directory of a run, or for a bundle, is missing, unfinished, in the way, or not one at all."""
 
 
 class TrainingError(FlowkitError):

@@ -20,7 +20,7 @@ from onnx import helper
 from torch import Tensor
 
 import flowkit_runtime
-from flowkit.errors import ExportError
+from flowkit.errors import ExportError, RunError
 from flowkit.export.graphs import OPSET, OTHER_SIZE, Graphs
 from flowkit.export.precision import Precision
 from flowkit.export.reference import reference
@@ -87,16 +87,14 @@ def export(
 
     ``x`` are held-out events, integers for integer data: on the first the graphs are verified, from the scores of all
     comes the threshold of the manifest, below which 99% of them lie. Without them the graphs are verified on samples of
-    the flow. The directory appears only when all is verified. Raises ExportError, and flowkit_runtime's
-    VerificationError if a graph deviates; an OSError names ``directory``.
+    the flow. The directory appears only when all is verified. Raises RunError if something is in its place, ExportError,
+    and flowkit_runtime's VerificationError if a graph deviates; an OSError names ``directory``.
     """
     directory, options = Path(directory), options or Options()
     if options.page is not None:
         check_page(options.precision, x is not None)
-    if directory.exists() and not (overwrite and (directory / MANIFEST).is_file()):
-        hint = "pass --overwrite to replace it" if (directory / MANIFEST).is_file() else "choose another"
-        raise ExportError(f"{directory} exists: {hint}")
     with naming(directory):
+        _check_free(directory, overwrite)
         directory.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
         try:
@@ -107,6 +105,15 @@ def export(
             shutil.rmtree(part, ignore_errors=True)
             raise
     return exported
+
+
+def _check_free(directory: Path, overwrite: bool) -> None:
+    """Only an empty directory, or a bundle that is to be overwritten, may be there."""
+    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
+        return
+    is_bundle = (directory / MANIFEST).is_file()
+    if not (is_bundle and overwrite):
+        raise RunError(f"{directory} exists: {'pass --overwrite to replace it' if is_bundle else 'choose another'}")
 
 
 def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weights: str, options: Options) -> Exported:

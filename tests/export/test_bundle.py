@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import flowkit_runtime
-from flowkit.errors import ExportError
+from flowkit.errors import ExportError, RunError
 from flowkit.export import bundle as bundles
 from flowkit.export import export
 from flowkit.export.graphs import Graphs
@@ -180,16 +180,22 @@ def test_an_existing_directory_is_left_alone(tmp_path):
     flow = trained_like(SMALL)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "precious.txt").write_text("x")
-    with pytest.raises(ExportError, match="exists: choose another"):
+    with pytest.raises(RunError, match="exists: choose another"):
         export(flow, tmp_path / "mine", overwrite=True)
     assert (tmp_path / "mine" / "precious.txt").exists()
+
+
+def test_an_empty_directory_is_filled(tmp_path):
+    (tmp_path / "b").mkdir()
+    export(trained_like(SMALL), tmp_path / "b")
+    assert (tmp_path / "b" / "manifest.json").exists() and [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
 def test_overwrite_replaces_a_bundle(tmp_path):
     flow = trained_like(SMALL)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "manifest.json").write_text("{}")
-    with pytest.raises(ExportError, match="--overwrite"):
+    with pytest.raises(RunError, match="--overwrite"):
         export(flow, tmp_path / "b")
     export(flow, tmp_path / "b", weights="ema", overwrite=True)
     assert json.loads((tmp_path / "b" / "manifest.json").read_text())["weights"] == "ema"
