@@ -24,9 +24,6 @@ LOST = 0.01
 """The error, as a share of the largest value, from which on an answer is noise."""
 _NOISE = 16
 _FAR = (10.0, 1e3, 1e6)  # times the range of the data
-_NEIGHBOURS = 8
-"""Of each extreme. There are few of them, and where a flow magnifies roundings, one row's error is a matter of luck: a
-factor of 3 between two of them says nothing. So torch's is the largest of the row's and of its neighbours'."""
 
 
 def reference(
@@ -37,7 +34,7 @@ def reference(
     ``events`` are held out, as the data has them; without them, samples of the flow are taken. Judged are rows of which
     torch itself keeps some digits, and all that are held out. Raises ExportError if it isn't finite on one of those.
     """
-    x, context, groups, rows = _rows(exact, events, context)
+    x, context, groups = _rows(exact, events, context)
     with np.errstate(over="ignore", invalid="ignore"):
         answers = _answers(exact, x, context)
         own = [_own(flow, answers, precision) for flow in (exact, exact.freeze())]  # which round in other places
@@ -51,8 +48,7 @@ def reference(
     answers |= {"group": groups.astype(np.float64), "judged": judged.astype(np.float64)}
     each = [verification.compare(_latents(answers), exact.levels, answers, of_flow) for of_flow in own]
     by_group = {group: [errors[group] for errors in each if group in errors] for group in GROUPS}
-    torch_errors = {group: _largest(errors, precision) for group, errors in by_group.items()}
-    return {name: array[:rows] for name, array in answers.items()}, torch_errors
+    return answers, {group: _largest(errors, precision) for group, errors in by_group.items()}
 
 
 def _right(wanted: Arrays, given: Arrays, within: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -73,24 +69,18 @@ def _largest(each: Sequence[dict[str, float]], precision: Precision) -> dict[str
     return errors
 
 
-def _rows(
-    exact: Flow, x: Tensor | None, context: Tensor | None
-) -> tuple[Tensor, Tensor | None, NDArray[np.int64], int]:
-    """Continuous events that fp32 can hold, their context and their groups; how many there are before the neighbours of
-    extremes, on which the graphs are not run."""
+def _rows(exact: Flow, x: Tensor | None, context: Tensor | None) -> tuple[Tensor, Tensor | None, NDArray[np.int64]]:
+    """Continuous events that fp32 can hold, of all groups, and their context."""
     if x is None:
         context = None if exact.context is None else _any_context(exact)
         x = exact.sample(ROWS, context, seed=0)
     held_out = exact.dequantize(x[:ROWS], torch.Generator().manual_seed(0))
-    parts = [part.float().double() for part in (held_out, _unlike(exact, held_out), _extremes(exact, held_out))]
+    parts = [held_out, _unlike(exact, held_out), _extremes(exact, held_out)]
     groups = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    rows = len(groups)
-    parts.append(_neighbours(parts[-1]))
-    groups = np.append(groups, np.repeat(len(GROUPS) - 1, len(parts[-1])))
     if context is not None:
         context = context[torch.arange(len(groups)) % min(len(context), ROWS)]
         context = context.float().double() if context.is_floating_point() else context
-    return torch.cat(parts), context, groups, rows
+    return torch.cat(parts).float().double(), context, groups
 
 
 def _range(flow: Flow, held_out: Tensor) -> tuple[float, float]:
@@ -118,13 +108,6 @@ def _extremes(flow: Flow, held_out: Tensor) -> Tensor:
     low, high = _range(flow, held_out)
     far = [value for times in _FAR for value in (low - times * (high - low), high + times * (high - low))]
     return torch.stack([torch.full(flow.event_shape, value) for value in (*far, math.inf, math.nan)]).double()
-
-
-def _neighbours(x: Tensor) -> Tensor:
-    """The same events, some roundings of fp32 away."""
-    x = x.repeat(_NEIGHBOURS, *(1 for _ in x.shape[1:]))
-    sign = torch.rand(x.shape, generator=torch.Generator().manual_seed(0), dtype=x.dtype) * 2 - 1
-    return (x * (1 + 4 * torch.finfo(torch.float32).eps * sign)).float().double()
 
 
 def _any_context(flow: Flow) -> Tensor:

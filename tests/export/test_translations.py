@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from flowkit.export import pieces
 
@@ -58,6 +59,23 @@ def test_they_are_right_to_rounding(model, given):
         assert result.dtype == np.float32, name
         error = abs(torch.from_numpy(result) - exact)
         assert (error <= ROUNDING * largest.get(name, torch.ones_like(exact))).all(), (name, error.max())
+
+
+class OfOneNumber(nn.Module):
+    functions = (torch.sigmoid, F.logsigmoid, torch.expm1, torch.log1p)
+
+    def forward(self, *x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(function(*x) for function in self.functions)
+
+
+def test_small_results_are_right_as_a_share_of_themselves():
+    small = torch.logspace(-30, 0, 301)
+    x = torch.cat([torch.linspace(-85, 85, 3001), small, -small, small - 1, torch.zeros(1)])
+    x = torch.cat([x, torch.tensor([torch.inf, -torch.inf, torch.nan, 1e30])])[:, None]
+    model = pieces._export(OfOneNumber(), (x,), ["x"], ({0: torch.export.Dim("batch")},), 20)
+    results = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x.numpy()})
+    for function, exact, result in zip(OfOneNumber.functions, OfOneNumber()(x.double()), results, strict=True):
+        np.testing.assert_allclose(result, exact, rtol=ROUNDING, atol=0, err_msg=function.__name__)
 
 
 def test_softmax_is_onnxruntimes_where_that_is_fast(model):

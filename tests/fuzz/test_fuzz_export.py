@@ -95,11 +95,11 @@ def test_random_specs_are_exported(registry: Registry) -> None:
                 {"factor_out": "channels"},
             ],
             150,
-            id="extremes, of which torch is by luck 5 times nearer to fp64",
+            id="the logarithm of a small sigmoid",
         ),
     ],
 )
 def test_a_spec_that_was_refused(event: dict[str, Any], flow: list[Any], seed: int, registry: Registry) -> None:
-    """Flows that fp32 can serve, which verification once took for deviating."""
+    """Flows that fp32 can serve: the first's graphs were taken for wrong ones, the second's were wrong."""
     spec = {"flowkit": 1, "event": event, "flow": flow}
     assert exported(spec, registry, seed) == f"verified, perturbed by {STRENGTHS[0]}"
