@@ -71,7 +71,7 @@ class AffineMap(NamedTuple):
     def __call__(self, x: Tensor) -> Tensor:
         """[batch, c, *spatial] -> the same."""
         with full_precision(x.device):
-            return at_positions(lambda v: torch.addmm(self.offset, v, self.matrix), x)
+            return (x.movedim(1, -1) @ self.matrix).add_(self.offset).movedim(-1, 1)
 
 
 class ChannelRun(nn.Module):
