@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,11 @@ class ChannelLinear(Bijector):
     may change in parameters and buffers alone: layers that differ in nothing else are computed together, and without
     gradients their matrices are kept for as long as no number of theirs changes.
     """
+
+    batched: ClassVar[bool] = False
+    """Whether the three methods also take parameters and buffers of several layers, stacked: channels and its inverse
+    then give [layers, n, c], of v [n, c] or [layers, n, c], and log_det [layers]. Others go through torch.vmap, which
+    takes twice as long. Said by each class for itself: a subclass does not inherit it."""
 
     @abstractmethod
     def channels(self, v: Tensor) -> Tensor:
@@ -92,6 +97,11 @@ class ChannelRun(nn.Module):
             v = layer.channels_inverse(v) if inverse else layer.channels(v)
             log_det = log_det + layer.log_det()
         return v, -log_det if inverse else log_det
+
+    @property
+    def batched(self) -> bool:
+        """Whether ``forward`` also runs with stacked tensors of several runs: [runs, n, c] and [runs]."""
+        return all(vars(type(layer)).get("batched", False) for layer in self.layers)
 
     def freeze(self, dtype: torch.dtype, device: torch.device) -> FrozenChannels:
         """The run with its matrices, forward and inverse, and its log-det computed once and for all."""
