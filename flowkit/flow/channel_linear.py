@@ -78,6 +78,14 @@ class AffineMap(NamedTuple):
         with full_precision(x.device):
             return (x.movedim(1, -1) @ self.matrix).add_(self.offset).movedim(-1, 1)
 
+    def gradients(self, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of x, the matrix and the offset, from that of the map's output at x."""
+        with full_precision(x.device):
+            rows = grad.movedim(1, -1)  # [batch, *spatial, c]
+            of_output = rows.flatten(0, -2)
+            of_matrix = x.movedim(1, -1).flatten(0, -2).T @ of_output
+            return (rows @ self.matrix.T).movedim(-1, 1), of_matrix, of_output.sum(0)
+
 
 class ChannelRun(nn.Module):
     """Neighbouring channel-linear layers, which compose to one affine map of the channels.

@@ -137,9 +137,10 @@ class _Level:
         self.surroundings = Surroundings(x.device)
         self.first = x[:1].clone()
         log_dets = [x.new_zeros(x.shape[0])]
-        for step in self.steps:
+        for index, step in enumerate(self.steps):
             x = _take(step, x, context, log_dets)
-            self.surroundings.step_done()
+            if not isinstance(step, AffineMap):
+                self.surroundings.step_done(index)
         return x, torch.stack(log_dets).sum(0)
 
     def backward(self, y: Tensor, context: Tensor | None, grad: Tensor, grad_log_det: Tensor) -> list[Tensor | None]:
@@ -147,16 +148,28 @@ class _Level:
         totals: dict[int, Tensor] = {}
         with kept_generators(y.device):
             for index in reversed(range(len(self.steps))):
-                with self.surroundings.again(index), torch.enable_grad():
-                    x, outputs = _recompute(self.steps[index], self.inverses[index], y, context)
-                wanted = [t for t in (context, *self.own[index]) if t is not None and t.requires_grad]
-                grad, *found = _gradients(outputs, [x, *wanted], [grad, grad_log_det])
-                for tensor, term in zip(wanted, found, strict=True):
+                y, grad, found = self._back(index, y, context, grad, grad_log_det)
+                for tensor, term in found:
                     if term is not None:
                         totals[id(tensor)] = totals[id(tensor)] + term if id(tensor) in totals else term
-                y = x.detach()
         self.drift.note(y[:1], self.first)
         return [grad, *(totals.get(id(t)) for t in (context, *self.tensors))]
+
+    def _back(
+        self, index: int, y: Tensor, context: Tensor | None, grad: Tensor, grad_log_det: Tensor
+    ) -> tuple[Tensor, Tensor, Iterable[tuple[Tensor, Tensor | None]]]:
+        """The input of a step, its gradient, and that of each tensor which the step reads besides."""
+        step, inverse = self.steps[index], self.inverses[index]
+        if isinstance(step, AffineMap):
+            assert inverse is not None
+            x = inverse(y)
+            grad, *found = step.gradients(x, grad)
+            return x, grad, zip(step, found, strict=True)
+        with self.surroundings.again(index), torch.enable_grad(), precision_of(step, y.device):
+            x, *outputs = step.recompute(y, context)
+        wanted = [t for t in (context, *self.own[index]) if t is not None and t.requires_grad]
+        grad, *found = _gradients(outputs, [x, *wanted], [grad, grad_log_det])
+        return x.detach(), grad, zip(wanted, found, strict=True)
 
 
 class _Reversible(torch.autograd.Function):
@@ -173,19 +186,6 @@ class _Reversible(torch.autograd.Function):
         y, context, *_ = ctx.saved_tensors
         context = None if context is None else context.detach().requires_grad_(ctx.needs_input_grad[2])
         return None, *ctx.level.backward(y.detach(), context, *grads)
-
-
-def _recompute(
-    step: Step, inverse: AffineMap | None, y: Tensor, context: Tensor | None
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """x = f⁻¹(y), a leaf, and what the step makes of it, with its graph."""
-    if not isinstance(step, AffineMap):
-        with precision_of(step, y.device):
-            x, *outputs = step.recompute(y, context)
-        return x, tuple(outputs)
-    assert inverse is not None
-    x = inverse(y).detach().requires_grad_()
-    return x, (step(x),)
 
 
 def _gradients(outputs: Sequence[Tensor], inputs: Sequence[Tensor], grads: Sequence[Tensor]) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -18,26 +18,23 @@ class Surroundings:
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._now = device, _generators(device)
-        self._before: list[State | None] = []  # of each step that drew random numbers
-        self._autocast: dict[str, Any] = {
-            "device_type": device.type,
-            "enabled": torch.is_autocast_enabled(device.type),
-            "dtype": torch.get_autocast_dtype(device.type),
-        }
+        self._before: dict[int, State] = {}  # each step that drew random numbers
+        self._autocast = _autocast(device)
 
-    def step_done(self) -> None:
-        """To be told after each step."""
+    def step_done(self, index: int) -> None:
+        """To be told after each step that may draw random numbers."""
         after = _generators(self._device)
-        drew = not all(map(torch.equal, self._now, after))
-        self._before.append(self._now if drew else None)
+        if not all(map(torch.equal, self._now, after)):
+            self._before[index] = self._now
         self._now = after
 
     @contextmanager
     def again(self, index: int) -> Iterator[None]:
         """As it was when that step began. What it draws is not put back: see kept_generators."""
-        if (state := self._before[index]) is not None:
+        if (state := self._before.get(index)) is not None:
             _set_generators(self._device, state)
-        with torch.autocast(**self._autocast):
+        unchanged = self._autocast == _autocast(self._device)
+        with nullcontext() if unchanged else torch.autocast(**self._autocast):
             yield
 
 
@@ -49,6 +46,15 @@ def kept_generators(device: torch.device) -> Iterator[None]:
         yield
     finally:
         _set_generators(device, state)
+
+
+def _autocast(device: torch.device) -> dict[str, Any]:
+    """What torch.autocast takes to be as it is now."""
+    return {
+        "device_type": device.type,
+        "enabled": torch.is_autocast_enabled(device.type),
+        "dtype": torch.get_autocast_dtype(device.type),
+    }
 
 
 def _generators(device: torch.device) -> State:

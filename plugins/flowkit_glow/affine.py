@@ -32,8 +32,16 @@ class Affine(Transformer):
 
     def inverse(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         t, b = _halves(theta)
+        log_derivative = -self._log_scale(t)
+        return (y - b) * log_derivative.exp(), log_derivative
+
+    def recompute(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        t, b = _halves(theta)
         log_s = self._log_scale(t)
-        return (y - b) * (-log_s).exp(), -log_s
+        s = log_s.exp()
+        with torch.no_grad():
+            y.data = (y - b) / s
+        return (s * y).add_(b), log_s
 
     def _log_scale(self, t: Tensor) -> Tensor:
         if isinstance(self.scale, str):
