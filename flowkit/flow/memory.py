@@ -111,6 +111,30 @@ def recomputed(function: Callable[..., Any], *inputs: Any, tensors: Iterable[Ten
     return torch_checkpoint(lambda *given: function(*given[:n]), *inputs, *tensors, use_reentrant=False)
 
 
+def recomputed_at_once(function: Callable[[], Sequence[Tensor]], tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """function(), computed again in the backward pass, which goes no further than to ``tensors``. Quicker than
+    ``recomputed``, and can't be differentiated twice."""
+    outputs: tuple[Tensor, ...] = _Recomputed.apply(function, *tensors)
+    return outputs
+
+
+class _Recomputed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, function: Callable[[], Sequence[Tensor]], *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.function = function
+        ctx.save_for_backward(*tensors)  # because it tells if they change meanwhile
+        return tuple(output.detach() for output in function())  # the function may keep its own
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        wanted = [t for t in ctx.saved_tensors if t.requires_grad]
+        with torch.enable_grad():
+            outputs = ctx.function()
+        found = iter(_gradients(outputs, wanted, grads))
+        return None, *(next(found) if t.requires_grad else None for t in ctx.saved_tensors)
+
+
 def reversible(
     steps: Sequence[Step], inverses: Sequence[AffineMap | None], x: Tensor, context: Tensor | None, drift: Drift
 ) -> Output:
@@ -138,9 +162,10 @@ class _Level:
         self.first = x[:1].clone()
         log_dets = [x.new_zeros(x.shape[0])]
         for index, step in enumerate(self.steps):
-            x = _take(step, x, context, log_dets)
             if not isinstance(step, AffineMap):
-                self.surroundings.step_done(index)
+                self.surroundings.step_begins(index)
+            x = _take(step, x, context, log_dets)
+        self.surroundings.pass_ends()
         return x, torch.stack(log_dets).sum(0)
 
     def backward(self, y: Tensor, context: Tensor | None, grad: Tensor, grad_log_det: Tensor) -> list[Tensor | None]:
@@ -191,6 +216,8 @@ class _Reversible(torch.autograd.Function):
 def _gradients(outputs: Sequence[Tensor], inputs: Sequence[Tensor], grads: Sequence[Tensor]) -> tuple[Any, ...]:
     """Of the outputs that have any; there may be fewer than ``grads``. None for an input that isn't used."""
     pairs = [(output, grad) for output, grad in zip(outputs, grads, strict=False) if output.requires_grad]
+    if not pairs:
+        return (None,) * len(inputs)
     of, given = zip(*pairs, strict=True)
     return torch.autograd.grad(of, inputs, given, allow_unused=True)
 

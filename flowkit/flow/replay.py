@@ -17,16 +17,18 @@ class Surroundings:
     """What the steps of a pass take from around them, beside their inputs."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device, self._now = device, _generators(device)
-        self._before: dict[int, State] = {}  # each step that drew random numbers
+        self._device, self._first = device, _generators(device)
+        self._before: dict[int, State] = {}  # each step, if any of them drew random numbers
         self._autocast = _autocast(device)
 
-    def step_done(self, index: int) -> None:
-        """To be told after each step that may draw random numbers."""
-        after = _generators(self._device)
-        if not all(map(torch.equal, self._now, after)):
-            self._before[index] = self._now
-        self._now = after
+    def step_begins(self, index: int) -> None:
+        """To be told before each step that may draw random numbers."""
+        self._before[index] = _generators(self._device)
+
+    def pass_ends(self) -> None:
+        """To be told after the last step."""
+        if all(map(torch.equal, self._first, _generators(self._device))):
+            self._before.clear()
 
     @contextmanager
     def again(self, index: int) -> Iterator[None]:
