@@ -54,7 +54,7 @@ class Transformer(nn.Module, ABC):
         """
         with torch.no_grad():
             y.data = self.inverse(y, theta)[0]
-        return self(y, theta)  # type: ignore[no-any-return]
+        return self(y, theta)
 
 
 class Conditioner(nn.Module, ABC):
