@@ -121,6 +121,7 @@ class Plan:
         return [[maps[step] if isinstance(step, ChannelRun) else step for step in level] for level in self._levels]
 
     def _maps_under(self, strategy: str, x: Tensor) -> Maps:
+        """The forward ones. What they are computed from is not kept, unless under ``store``."""
         match strategy:
             case "reversible":
                 *numbers, log_det = memory.recomputed_at_once(lambda: _flattened(self._maps(x)), self._run_parameters())

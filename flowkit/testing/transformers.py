@@ -86,7 +86,7 @@ def _against_autodiff(transformer: Transformer, call: Call) -> None:
 
 
 def recompute(subject: TransformerSubject) -> None:
-    """recompute(y) makes y x, and gives what forward gives there, with the same gradients: for ``memory: reversible``."""
+    """recompute(y) makes y x, and gives what forward gives there, gradients too: for ``memory: reversible``."""
     transformer = subject.module()
     value, theta = (t.detach().requires_grad_() for t in subject.calls(transformer)[0].inputs)
     expected = transformer(value, theta)
@@ -212,5 +212,6 @@ def n_params(subject: TransformerSubject) -> None:
 
 
 CHECKS = (
-    round_trip, log_derivative, inverse_log_derivative, recompute, far, elementwise, identity, extremes, edges, n_params,
+    round_trip, log_derivative, inverse_log_derivative, recompute, far, elementwise, identity, extremes, edges,
+    n_params,
 )  # fmt: skip
