@@ -94,12 +94,16 @@ class Plan:
     def forward(
         self, x: Tensor, context: Tensor | None, strategy: str = "store", drift: memory.Drift | None = None
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """x -> (z_1, …, z_L) and log|det| [batch], under a memory strategy if there is a backward pass to come."""
+        """x -> (z_1, …, z_L) and log|det| [batch], under a memory strategy if there is a backward pass to come.
+
+        Raises FlowkitError for ``reversible`` under torch.compile.
+        """
         self._follow_changes()
         strategy = strategy if torch.is_grad_enabled() else "store"
         if self._forward is not _forward:
-            check_strategy(strategy)
             any_batch(x, context)
+        if self._forward is not _forward or torch.compiler.is_compiling():
+            check_strategy(strategy)
         maps, log_det = self._maps_under(strategy, x)
         with torch.no_grad():
             inverses = self._maps(x, inverse=True)[0] if strategy == "reversible" else {}

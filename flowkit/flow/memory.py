@@ -12,7 +12,6 @@ from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
 from flowkit.flow.bijector import Bijector
 from flowkit.flow.channel_linear import AffineMap
-from flowkit.flow.compilation import check_strategy
 from flowkit.flow.precision import precision_of
 from flowkit.flow.replay import Surroundings, kept_generators
 
@@ -141,10 +140,8 @@ def reversible(
     """Kept is the output. The backward pass computes each input back from it (Gomez et al. 2017, "RevNet", §3.2).
 
     ``inverses`` has the inverse of each step that is a map. Gradients reach x, the context, the maps and the
-    parameters of bijectors. Raises FlowkitError under torch.compile.
+    parameters of bijectors.
     """
-    if torch.compiler.is_compiling():
-        check_strategy("reversible")
     level = _Level(steps, inverses, drift)
     return _Reversible.apply(level, x, context, *level.tensors)
 
