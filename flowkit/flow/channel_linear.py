@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,11 @@ class ChannelLinear(Bijector):
     may change in parameters and buffers alone: layers that differ in nothing else are computed together, and without
     gradients their matrices are kept for as long as no number of theirs changes.
     """
+
+    batched: ClassVar[bool] = False
+    """Whether the three methods also take parameters and buffers of several layers, stacked: channels and its inverse
+    then give [layers, n, c], of v [n, c] or [layers, n, c], and log_det [layers]. Others go through torch.vmap, which
+    takes twice as long. Said by each class for itself: a subclass does not inherit it."""
 
     @abstractmethod
     def channels(self, v: Tensor) -> Tensor:
@@ -71,7 +76,15 @@ class AffineMap(NamedTuple):
     def __call__(self, x: Tensor) -> Tensor:
         """[batch, c, *spatial] -> the same."""
         with full_precision(x.device):
-            return at_positions(lambda v: torch.addmm(self.offset, v, self.matrix), x)
+            return (x.movedim(1, -1) @ self.matrix).add_(self.offset).movedim(-1, 1)
+
+    def gradients(self, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of x, the matrix and the offset, from that of the map's output at x."""
+        with full_precision(x.device):
+            rows = grad.movedim(1, -1)  # [batch, *spatial, c]
+            of_output = rows.flatten(0, -2)
+            of_matrix = x.movedim(1, -1).flatten(0, -2).T @ of_output
+            return (rows @ self.matrix.T).movedim(-1, 1), of_matrix, of_output.sum(0)
 
 
 class ChannelRun(nn.Module):
@@ -92,6 +105,11 @@ class ChannelRun(nn.Module):
             v = layer.channels_inverse(v) if inverse else layer.channels(v)
             log_det = log_det + layer.log_det()
         return v, -log_det if inverse else log_det
+
+    @property
+    def batched(self) -> bool:
+        """Whether ``forward`` also runs with stacked tensors of several runs: [runs, n, c] and [runs]."""
+        return all(vars(type(layer)).get("batched", False) for layer in self.layers)
 
     def freeze(self, dtype: torch.dtype, device: torch.device) -> FrozenChannels:
         """The run with its matrices, forward and inverse, and its log-det computed once and for all."""

@@ -54,6 +54,9 @@ class AlikeRuns:
 
     def _apply(self, v: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         """What every run makes of the rows v [n, c], [runs, n, c], and the log-dets [runs]."""
+        if self._together and self.runs[0].batched:
+            rows, log_dets = functional_call(self.runs[0], self._stacked(), (v, inverse))
+            return rows.expand(len(self.runs), *v.shape), log_dets.expand(len(self.runs))
         if self._together:
             try:
                 return torch.vmap(lambda own: functional_call(self.runs[0], own, (v, inverse)))(self._stacked())

@@ -94,16 +94,17 @@ class Plan:
     def forward(
         self, x: Tensor, context: Tensor | None, strategy: str = "store", drift: memory.Drift | None = None
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """x -> (z_1, …, z_L) and log|det| [batch], under a memory strategy if there is a backward pass to come."""
+        """x -> (z_1, …, z_L) and log|det| [batch], under a memory strategy if there is a backward pass to come.
+
+        Raises FlowkitError for ``reversible`` under torch.compile.
+        """
         self._follow_changes()
         strategy = strategy if torch.is_grad_enabled() else "store"
         if self._forward is not _forward:
-            check_strategy(strategy)
             any_batch(x, context)
-        if strategy == "store":
-            maps, log_det = self._maps(x)
-        else:
-            maps, log_det = memory.recomputed(self._maps, x, tensors=self._run_parameters())
+        if self._forward is not _forward or torch.compiler.is_compiling():
+            check_strategy(strategy)
+        maps, log_det = self._maps_under(strategy, x)
         with torch.no_grad():
             inverses = self._maps(x, inverse=True)[0] if strategy == "reversible" else {}
         back = [[inverses.get(step) for step in level] for level in self._levels]
@@ -123,6 +124,18 @@ class Plan:
         """Of each level."""
         return [[maps[step] if isinstance(step, ChannelRun) else step for step in level] for level in self._levels]
 
+    def _maps_under(self, strategy: str, x: Tensor) -> Maps:
+        """The forward ones. What they are computed from is not kept, unless under ``store``."""
+        match strategy:
+            case "reversible":
+                *numbers, log_det = memory.recomputed_at_once(lambda: _flattened(self._maps(x)), self._run_parameters())
+                maps = map(AffineMap, numbers[::2], numbers[1::2])
+                return dict(zip((run for group in self._groups for run in group.runs), maps, strict=True)), log_det
+            case "checkpoint":
+                maps_again: Maps = memory.recomputed(self._maps, x, tensors=self._run_parameters())
+                return maps_again
+        return self._maps(x)
+
     def _run_parameters(self) -> Iterator[Tensor]:
         return (p for group in self._groups for run in group.runs for p in run.parameters())
 
@@ -136,6 +149,12 @@ class Plan:
                 maps.update(of_group)
                 log_det = log_det + term
         return maps, log_det
+
+
+def _flattened(maps: Maps) -> list[Tensor]:
+    """The numbers of each map, and the log-det."""
+    of_runs, log_det = maps
+    return [*(tensor for of_run in of_runs.values() for tensor in of_run), log_det]
 
 
 def _forward(

@@ -47,6 +47,15 @@ class Transformer(nn.Module, ABC):
     def inverse(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         """x and log|∂x/∂y|, elementwise: of this inverse map."""
 
+    def recompute(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """y becomes x = f⁻¹(y), unseen by autograd; f(x) and log|∂f/∂x| with their graph, for ``memory: reversible``.
+
+        A transformer that can share work between the two directions overrides it.
+        """
+        with torch.no_grad():
+            y.data = self.inverse(y, theta)[0]
+        return self(y, theta)
+
 
 class Conditioner(nn.Module, ABC):
     """A network from the kept part, and the context if there is one, to the transformer's parameters."""
@@ -86,13 +95,15 @@ class Coupling(Bijector):
 
     def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """As any layer's, but θ, which costs the most, is computed once for both directions: it is θ(x₂) = θ(y₂)."""
-        x = y.detach().clone().requires_grad_()  # its kept part is right already
-        theta = self._theta(self._split(x)[0], context)
-        with torch.no_grad(), full_precision(y.device):
-            kept, transformed = self.split.split(y)
-            # Not seen by autograd, to which the kept part, that θ came from, would seem to have changed as well.
-            x.data.copy_(self.split.merge(kept, self.transformer.inverse(transformed, theta)[0]))
-        return x, *self._transform(*self._split(x), theta)
+        x = y.detach().requires_grad_()  # its kept part is right already
+        kept, transformed = self._split(x)
+        theta = self._theta(kept, context)
+        with full_precision(y.device):
+            # x and its part get other memory, unseen by autograd: to it they are what was split, and y is left alone.
+            again, log_derivative = self.transformer.recompute(transformed, theta)
+            with torch.no_grad():
+                x.data = self.split.merge(kept, transformed)
+            return x, self.split.merge(kept, again), sum_over_event(log_derivative)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         with full_precision(x.device):

@@ -12,7 +12,6 @@ from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
 from flowkit.flow.bijector import Bijector
 from flowkit.flow.channel_linear import AffineMap
-from flowkit.flow.compilation import check_strategy
 from flowkit.flow.precision import precision_of
 from flowkit.flow.replay import Surroundings, kept_generators
 
@@ -111,16 +110,38 @@ def recomputed(function: Callable[..., Any], *inputs: Any, tensors: Iterable[Ten
     return torch_checkpoint(lambda *given: function(*given[:n]), *inputs, *tensors, use_reentrant=False)
 
 
+def recomputed_at_once(function: Callable[[], Sequence[Tensor]], tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """function(), computed again in the backward pass, which goes no further than to ``tensors``. Quicker than
+    ``recomputed``, and can't be differentiated twice."""
+    outputs: tuple[Tensor, ...] = _Recomputed.apply(function, *tensors)
+    return outputs
+
+
+class _Recomputed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, function: Callable[[], Sequence[Tensor]], *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.function = function
+        ctx.save_for_backward(*tensors)  # because it tells if they change meanwhile
+        return tuple(output.detach() for output in function())  # the function may keep its own
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        wanted = [t for t in ctx.saved_tensors if t.requires_grad]
+        with torch.enable_grad():
+            outputs = ctx.function()
+        found = iter(_gradients(outputs, wanted, grads))
+        return None, *(next(found) if t.requires_grad else None for t in ctx.saved_tensors)
+
+
 def reversible(
     steps: Sequence[Step], inverses: Sequence[AffineMap | None], x: Tensor, context: Tensor | None, drift: Drift
 ) -> Output:
     """Kept is the output. The backward pass computes each input back from it (Gomez et al. 2017, "RevNet", §3.2).
 
     ``inverses`` has the inverse of each step that is a map. Gradients reach x, the context, the maps and the
-    parameters of bijectors. Raises FlowkitError under torch.compile.
+    parameters of bijectors.
     """
-    if torch.compiler.is_compiling():
-        check_strategy("reversible")
     level = _Level(steps, inverses, drift)
     return _Reversible.apply(level, x, context, *level.tensors)
 
@@ -137,9 +158,11 @@ class _Level:
         self.surroundings = Surroundings(x.device)
         self.first = x[:1].clone()
         log_dets = [x.new_zeros(x.shape[0])]
-        for step in self.steps:
+        for index, step in enumerate(self.steps):
+            if not isinstance(step, AffineMap):
+                self.surroundings.step_begins(index)
             x = _take(step, x, context, log_dets)
-            self.surroundings.step_done()
+        self.surroundings.pass_ends()
         return x, torch.stack(log_dets).sum(0)
 
     def backward(self, y: Tensor, context: Tensor | None, grad: Tensor, grad_log_det: Tensor) -> list[Tensor | None]:
@@ -147,16 +170,28 @@ class _Level:
         totals: dict[int, Tensor] = {}
         with kept_generators(y.device):
             for index in reversed(range(len(self.steps))):
-                with self.surroundings.again(index), torch.enable_grad():
-                    x, outputs = _recompute(self.steps[index], self.inverses[index], y, context)
-                wanted = [t for t in (context, *self.own[index]) if t is not None and t.requires_grad]
-                grad, *found = _gradients(outputs, [x, *wanted], [grad, grad_log_det])
-                for tensor, term in zip(wanted, found, strict=True):
+                y, grad, found = self._back(index, y, context, grad, grad_log_det)
+                for tensor, term in found:
                     if term is not None:
                         totals[id(tensor)] = totals[id(tensor)] + term if id(tensor) in totals else term
-                y = x.detach()
         self.drift.note(y[:1], self.first)
         return [grad, *(totals.get(id(t)) for t in (context, *self.tensors))]
+
+    def _back(
+        self, index: int, y: Tensor, context: Tensor | None, grad: Tensor, grad_log_det: Tensor
+    ) -> tuple[Tensor, Tensor, Iterable[tuple[Tensor, Tensor | None]]]:
+        """The input of a step, its gradient, and that of each tensor which the step reads besides."""
+        step, inverse = self.steps[index], self.inverses[index]
+        if isinstance(step, AffineMap):
+            assert inverse is not None
+            x = inverse(y)
+            grad, *found = step.gradients(x, grad)
+            return x, grad, zip(step, found, strict=True)
+        with self.surroundings.again(index), torch.enable_grad(), precision_of(step, y.device):
+            x, *outputs = step.recompute(y, context)
+        wanted = [t for t in (context, *self.own[index]) if t is not None and t.requires_grad]
+        grad, *found = _gradients(outputs, [x, *wanted], [grad, grad_log_det])
+        return x.detach(), grad, zip(wanted, found, strict=True)
 
 
 class _Reversible(torch.autograd.Function):
@@ -175,22 +210,11 @@ class _Reversible(torch.autograd.Function):
         return None, *ctx.level.backward(y.detach(), context, *grads)
 
 
-def _recompute(
-    step: Step, inverse: AffineMap | None, y: Tensor, context: Tensor | None
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """x = f⁻¹(y), a leaf, and what the step makes of it, with its graph."""
-    if not isinstance(step, AffineMap):
-        with precision_of(step, y.device):
-            x, *outputs = step.recompute(y, context)
-        return x, tuple(outputs)
-    assert inverse is not None
-    x = inverse(y).detach().requires_grad_()
-    return x, (step(x),)
-
-
 def _gradients(outputs: Sequence[Tensor], inputs: Sequence[Tensor], grads: Sequence[Tensor]) -> tuple[Any, ...]:
     """Of the outputs that have any; there may be fewer than ``grads``. None for an input that isn't used."""
     pairs = [(output, grad) for output, grad in zip(outputs, grads, strict=False) if output.requires_grad]
+    if not pairs:
+        return (None,) * len(inputs)
     of, given = zip(*pairs, strict=True)
     return torch.autograd.grad(of, inputs, given, allow_unused=True)
 

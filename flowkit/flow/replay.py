@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -17,27 +17,26 @@ class Surroundings:
     """What the steps of a pass take from around them, beside their inputs."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device, self._now = device, _generators(device)
-        self._before: list[State | None] = []  # of each step that drew random numbers
-        self._autocast: dict[str, Any] = {
-            "device_type": device.type,
-            "enabled": torch.is_autocast_enabled(device.type),
-            "dtype": torch.get_autocast_dtype(device.type),
-        }
+        self._device, self._first = device, _generators(device)
+        self._before: dict[int, State] = {}  # each step, if any of them drew random numbers
+        self._autocast = _autocast(device)
 
-    def step_done(self) -> None:
-        """To be told after each step."""
-        after = _generators(self._device)
-        drew = not all(map(torch.equal, self._now, after))
-        self._before.append(self._now if drew else None)
-        self._now = after
+    def step_begins(self, index: int) -> None:
+        """To be told before each step that may draw random numbers."""
+        self._before[index] = _generators(self._device)
+
+    def pass_ends(self) -> None:
+        """To be told after the last step."""
+        if all(map(torch.equal, self._first, _generators(self._device))):
+            self._before.clear()
 
     @contextmanager
     def again(self, index: int) -> Iterator[None]:
         """As it was when that step began. What it draws is not put back: see kept_generators."""
-        if (state := self._before[index]) is not None:
+        if (state := self._before.get(index)) is not None:
             _set_generators(self._device, state)
-        with torch.autocast(**self._autocast):
+        unchanged = self._autocast == _autocast(self._device)
+        with nullcontext() if unchanged else torch.autocast(**self._autocast):
             yield
 
 
@@ -49,6 +48,15 @@ def kept_generators(device: torch.device) -> Iterator[None]:
         yield
     finally:
         _set_generators(device, state)
+
+
+def _autocast(device: torch.device) -> dict[str, Any]:
+    """What torch.autocast takes to be as it is now."""
+    return {
+        "device_type": device.type,
+        "enabled": torch.is_autocast_enabled(device.type),
+        "dtype": torch.get_autocast_dtype(device.type),
+    }
 
 
 def _generators(device: torch.device) -> State:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -83,6 +83,27 @@ def _against_autodiff(transformer: Transformer, call: Call) -> None:
         f"log-derivative of {call.method} at {value.detach().flatten()[worst]:.12g} is {given[worst]:.12g}; autodiff "
         f"has {expected[worst]:.12g}{hints.explain(given, expected, None, transformer)}"
     )
+
+
+def recompute(subject: TransformerSubject) -> None:
+    """recompute(y) makes y x, and gives what forward gives there, gradients too: for ``memory: reversible``."""
+    transformer = subject.module()
+    value, theta = (t.detach().requires_grad_() for t in subject.calls(transformer)[0].inputs)
+    expected = transformer(value, theta)
+    again = expected[0].detach().requires_grad_()
+    outputs = transformer.recompute(again, theta)
+    close("what recompute makes of y - x", again, value, ROUND_TRIP_TOLERANCE)
+    weights = [torch.linspace(-1, 1, value.numel(), dtype=value.dtype).view_as(value)] * 2
+    for what, output, right in zip(("output", "log-derivative"), outputs, expected, strict=True):
+        close(f"{what} of recompute - that of forward", output, right, ROUND_TRIP_TOLERANCE)
+    for what, at, right_at in (("value", again, value), ("θ", theta, theta)):
+        grad, right = _gradient(outputs, at, weights), _gradient(expected, right_at, weights)
+        close(f"gradient for {what} through recompute - that through forward", grad, right, LOG_DET_TOLERANCE)
+
+
+def _gradient(outputs: Sequence[Tensor], at: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    loss = torch.stack([(weight * output).sum() for weight, output in zip(weights, outputs, strict=True)]).sum()
+    return torch.autograd.grad(loss, at, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
 
 
 def elementwise(subject: TransformerSubject) -> None:
@@ -191,5 +212,6 @@ def n_params(subject: TransformerSubject) -> None:
 
 
 CHECKS = (
-    round_trip, log_derivative, inverse_log_derivative, far, elementwise, identity, extremes, edges, n_params,
+    round_trip, log_derivative, inverse_log_derivative, recompute, far, elementwise, identity, extremes, edges,
+    n_params,
 )  # fmt: skip

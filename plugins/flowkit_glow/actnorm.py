@@ -17,19 +17,21 @@ class ActNorm(ChannelLinear):
     that is constant in that batch, or a batch of one vector, gives s = 1.
     """
 
+    batched = True
+
     def __init__(self, event_shape: Sequence[int]) -> None:
         super().__init__(event_shape)
         self.log_scale = nn.Parameter(torch.zeros(self.event_shape[0]))
         self.bias = nn.Parameter(torch.zeros(self.event_shape[0]))
 
     def channels(self, v: Tensor) -> Tensor:
-        return v * self.log_scale.exp() + self.bias
+        return v * self.log_scale.exp().unsqueeze(-2) + self.bias.unsqueeze(-2)
 
     def channels_inverse(self, v: Tensor) -> Tensor:
-        return (v - self.bias) * (-self.log_scale).exp()
+        return (v - self.bias.unsqueeze(-2)) * (-self.log_scale).exp().unsqueeze(-2)
 
     def log_det(self) -> Tensor:
-        return self.log_scale.sum()
+        return self.log_scale.sum(-1)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         log_scale, bias = normalizing(x)

@@ -26,14 +26,22 @@ class Affine(Transformer):
         self.scale = scale
 
     def forward(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        t, b = theta.unbind(1)
+        t, b = _halves(theta)
         log_s = self._log_scale(t)
-        return torch.addcmul(b, log_s.exp(), x), log_s
+        return (log_s.exp() * x).add_(b), log_s  # addcmul's gradient takes two operators more
 
     def inverse(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        t, b = theta.unbind(1)
+        t, b = _halves(theta)
+        log_derivative = -self._log_scale(t)
+        return (y - b) * log_derivative.exp(), log_derivative
+
+    def recompute(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        t, b = _halves(theta)
         log_s = self._log_scale(t)
-        return (y - b) * (-log_s).exp(), -log_s
+        s = log_s.exp()
+        with torch.no_grad():
+            y.data = (y - b) / s
+        return (s * y).add_(b), log_s
 
     def _log_scale(self, t: Tensor) -> Tensor:
         if isinstance(self.scale, str):
@@ -45,6 +53,13 @@ class Affine(Transformer):
         start = -middle / half  # the tanh where log s = 0
         slope = 1 / (half * (1 - start**2))
         return middle + half * torch.tanh(slope * t + math.atanh(start))
+
+
+def _halves(theta: Tensor) -> tuple[Tensor, Tensor]:
+    """[batch, 2, c, …] -> two [batch, c, …]. unbind would say the same, but its gradient is a stack, which does not
+    keep to channels_last, as the cat does that is chunk's."""
+    t, b = theta.flatten(1, 2).chunk(2, 1)
+    return t, b
 
 
 class Additive(Transformer):

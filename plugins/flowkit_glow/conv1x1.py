@@ -13,6 +13,8 @@ from flowkit.flow import ChannelLinear
 class Conv1x1(ChannelLinear):
     """y = W x at each position;  log|det| = h·w·log|det W|  (Kingma & Dhariwal 2018, §3.2). W starts as a rotation."""
 
+    batched = True
+
     def __init__(self, event_shape: Sequence[int], parametrization: str = "lu") -> None:
         super().__init__(event_shape)
         self.parametrization = parametrization
@@ -20,10 +22,10 @@ class Conv1x1(ChannelLinear):
         self.matrix = LU(weight) if parametrization == "lu" else Plain(weight)
 
     def channels(self, v: Tensor) -> Tensor:
-        return v @ self.matrix().T
+        return v @ self.matrix().mT
 
     def channels_inverse(self, v: Tensor) -> Tensor:
-        return self.matrix.solve(v.T).T
+        return self.matrix.solve(v.mT).mT
 
     def log_det(self) -> Tensor:
         return self.matrix.log_abs_det()
@@ -77,16 +79,16 @@ class LU(nn.Module):
     def solve(self, y: Tensor) -> Tensor:
         """W⁻¹ y = (U + diag(s))⁻¹ L⁻¹ Pᵀ y, y [c, n]."""
         lower, upper = self._factors()
-        y = torch.linalg.solve_triangular(lower, self.permutation.T @ y, upper=False, unitriangular=True)
+        y = torch.linalg.solve_triangular(lower, self.permutation.mT @ y, upper=False, unitriangular=True)
         return torch.linalg.solve_triangular(upper, y, upper=True)
 
     def log_abs_det(self) -> Tensor:
         """Σ log|s_i|."""
-        return self.log_abs_s.sum()
+        return self.log_abs_s.sum(-1)
 
     def _factors(self) -> tuple[Tensor, Tensor]:
         s = self.sign * self.log_abs_s.exp()
-        return self.lower.tril(-1) + torch.eye(len(s)).to(s), self.upper.triu(1) + s.diag()
+        return self.lower.tril(-1) + torch.eye(s.shape[-1]).to(s), self.upper.triu(1) + s.diag_embed()
 
 
 def _random_rotation(c: int) -> Tensor:

@@ -40,9 +40,9 @@ class ConvNet(Conditioner):
         self.context = _zeroed(nn.Linear(math.prod(context_shape), hidden or out)) if context_shape else None
 
     def forward(self, kept: Tensor, context: Tensor | None = None) -> Tensor:
-        h = self._first(kept, context)
-        for conv in self.convs[1:]:
-            h = conv(self._activate(h))
+        h = kept
+        for index, conv in enumerate(self.convs):  # a slice of them would be a module, made at each pass
+            h = conv(self._activate(h)) if index else self._first(h, context)
         return h.unflatten(1, self.params_shape[:2])  # [batch, n_params, c, h, w]
 
     def initialize(self, kept: Tensor, context: Tensor | None = None) -> None:

@@ -97,6 +97,27 @@ def test_alike_runs_that_vmap_cannot_take_are_computed_one_at_a_time():
         torch.testing.assert_close(one, other)
 
 
+class Wider(ActNorm):
+    """It says nothing of stacked parameters, and would be wrong with them where there are as many runs as rows."""
+
+    def channels(self, v):
+        return v * self.log_scale.exp() + self.bias
+
+
+def test_a_subclass_does_not_inherit_that_it_takes_stacked_parameters():
+    torch.manual_seed(0)
+    runs = [ChannelRun([Wider((2, 2, 2))]) for _ in range(3)]
+    assert not runs[0].batched and ChannelRun([ActNorm(EVENT), Conv1x1(EVENT)]).batched
+    for run in runs:
+        perturb(run, 0.3)
+    (group,) = alike(runs)
+    maps, log_det = group.maps(torch.float32, torch.device("cpu"), False)
+    for run in runs:
+        for one, other in zip(maps[run], affine_map(run, torch.float32, torch.device("cpu"))[0], strict=True):
+            torch.testing.assert_close(one, other)
+    torch.testing.assert_close(log_det, 4 * sum(run.layers[0].log_scale.sum() for run in runs))
+
+
 def test_a_layer_that_is_put_in_later_is_run():
     layers = Composition([ActNorm(EVENT), Conv1x1(EVENT)])
     x = torch.randn(2, *EVENT)

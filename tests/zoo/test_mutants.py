@@ -45,6 +45,15 @@ MUTANTS = {
     "affine: log-derivative": (
         TransformerSubject(Affine, (4,)), Affine, "forward",
         lambda s, x, th: (s._log_scale(th[:, 0]).exp() * x + th[:, 1], s._log_scale(th[:, 0]).exp())),
+    "affine: recompute": (
+        TransformerSubject(Affine, (4,)), Affine, "recompute", lambda s, y, th: s.forward(y, th)),
+    "affine: recompute, gradient": (
+        TransformerSubject(Affine, (4,)), Affine, "recompute",
+        lambda s, y, th, right=Affine.recompute: right(s, y, th.detach() + 0 * th)),
+    "actnorm: not for stacked parameters": (
+        lambda: ActNorm((2, 2, 2)), ActNorm, "channels", lambda s, v: v * s.log_scale.exp() + s.bias),
+    "conv1x1: log-det of stacked parameters": (
+        lambda: Conv1x1((2, 2, 2)), LU, "log_abs_det", lambda s: s.log_abs_s.sum()),
     "additive: sign": (
         TransformerSubject(Additive, (4,)), Additive, "inverse",
         lambda s, y, th: (y + th[:, 0], torch.zeros_like(y))),

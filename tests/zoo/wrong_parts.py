@@ -49,6 +49,18 @@ class OneInTheTails(RationalQuadratic):
         return y, torch.where(x.abs() < self.bound, log_derivative, torch.ones_like(x))
 
 
+@wrong("transformer", "recompute", "what recompute makes of y")
+class RecomputesItsParentsMap(Affine):
+    """Changes the map of its parent, and keeps what the parent recomputes: gradients are wrong, and only reversibly."""
+
+    def forward(self, x, theta):
+        y, log_derivative = super().forward(x, theta)
+        return y + theta[:, 1], log_derivative
+
+    def inverse(self, y, theta):
+        return super().inverse(y - theta[:, 1], theta)
+
+
 @wrong("transformer", "extremes", "does torch.where choose", seen="danielward27/flowjax#239")
 class NaNBehindWhere(Affine):
     """torch.where hides the values of a branch that is not taken, and lets its NaN gradients through."""
