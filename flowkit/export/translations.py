@@ -29,8 +29,10 @@ def lerp(start: Any, end: Any, weight: Any) -> Any:
 
 
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + e^-x). onnxruntime's own is right to 1e-7, however small the value: 0.1% off at x = -11, 17% at -15, and 0
-    below -18. A scale has to be right as a share of itself."""
+    """1 / (1 + e^-x). onnxruntime's own is right to 1e-7, however small the value: 0.1% off at x = -11, 17% at -15.
+
+    A scale has to be right as a share of itself.
+    """
     return op.Div(1.0, op.Add(1.0, op.Exp(op.Neg(x))))
 
 
