@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from flowkit_spline.curve import Bin, Curve
-from flowkit_spline.evaluation import bin_of, evaluate, side
+from flowkit_spline.evaluation import bin_of, evaluate, unit
 
 
 class Backward(torch.autograd.Function):
@@ -28,9 +28,9 @@ class Backward(torch.autograd.Function):
             return (*_by_autodiff(ctx, g), None, None)
         _, _, inside, probabilities, below, slope_logits, xi, *b = ctx.saved_tensors
         c = Curve(Bin(*b), xi)
-        g_output, g_log = g[0] * inside * side(ctx.bound), g[1] * inside
+        g_output, g_log = g[0] * inside * unit(ctx.bound), g[1] * inside
         g_at, g_bin = (_through_inverse if ctx.inverse else _through_curve)(c, g_output, g_log)
-        g_value = torch.addcmul(g[0], g_at - g_output, inside, value=1 / side(ctx.bound))
+        g_value = torch.addcmul(g[0], g_at - g_output, inside, value=1 / unit(ctx.bound))
         here = bin_of(below)
         g_theta = torch.cat(
             [_through_softmax(g_bin, probabilities, below, here), _through_slopes(g_bin, slope_logits, here)]

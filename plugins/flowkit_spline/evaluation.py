@@ -15,6 +15,8 @@ MIN_SHARE = 1e-3
 """The least share of a bin's equal part that its width and its height keep: slopes stay finite."""
 MIN_SLOPE = 1e-3
 """The least derivative at a knot."""
+MIDDLE = 1 / (2 * (1 - MIN_SHARE))
+"""Half the side of the square, in the unit in which bins have widths softmax + ε."""
 
 
 class Evaluation(NamedTuple):
@@ -27,29 +29,31 @@ class Evaluation(NamedTuple):
     probabilities: Tensor
     """Softmax of widths and heights, [2, K, batch, *event]."""
     below: Tensor
-    """1 for the bins that end at or before the element, else 0, [K, batch, *event]."""
+    """½ for the bins that end at or before the element, else -½, [K, batch, *event]: Σ shares · below, half of what is
+    left of the bin less half of the rest, is where the bin begins."""
     slope_logits: Tensor
     """What softplus makes d0 and d1 of, [2, batch, *event]."""
     curve: Curve
 
 
-def side(bound: float) -> float:
-    """The side of the square [-B, B]² in the unit in which bins have widths softmax + ε."""
-    return 2 * bound * (1 - MIN_SHARE)
+def unit(bound: float) -> float:
+    """What bins have widths softmax + ε in."""
+    return bound / MIDDLE
 
 
 def evaluate(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evaluation:
     """The spline, or its inverse, at each element of ``value`` [batch, *event], θ [batch, 3K - 1, *event].
 
-    The parameters come first, as softmax then lays them out: what is done over bins is done to whole batches.
+    The parameters come first, as softmax then lays them out: what is done over bins is done to whole batches. Positions
+    are counted from the middle of the square, where the data is: from a corner, rounding would be twice as large.
     """
     bins = (theta.shape[1] + 1) // 3
     logits, slopes = theta.movedim(1, 0).split([2 * bins, bins - 1])
     probabilities = logits.unflatten(0, (2, bins)).softmax(1)
     shares = probabilities + MIN_SHARE / (1 - MIN_SHARE) / bins
     inside = value.detach().abs().lt_(bound)  # in place: it is 0 or 1, not bool, and multiplies fast
-    at = (value.clamp(-bound, bound) + bound) / side(bound)
-    below = _below(shares[int(inverse)].detach(), at.detach())
+    at = value.clamp(-bound, bound) / unit(bound)
+    below = _below(shares[int(inverse)].detach(), at.detach() + MIDDLE)
     here = bin_of(below)
     corner, size = (shares * below).sum(1), (shares * here).sum(1)
     # At ±B as at θ = 0: the derivative is 1.
@@ -63,18 +67,18 @@ def evaluate(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evalu
     else:
         curve = Curve(b, _within((at - b.u) / b.width))
         found, log_derivative = b.v + b.height * curve.eta, curve.log_derivative()
-    output = torch.addcmul(value, inside, found - at, value=side(bound))
+    output = torch.addcmul(value, inside, found - at, value=unit(bound))
     return Evaluation(output, log_derivative * inside, inside, probabilities, below, slope_logits, curve)
 
 
-def _below(shares: Tensor, at: Tensor) -> Tensor:
-    """The bin search: 1 for the bins that end at or before each element, else 0. The last never ends."""
-    return F.pad((at - shares[:-1].cumsum(0)).ge_(0), [0, 0] * at.dim() + [0, 1])
+def _below(shares: Tensor, from_left: Tensor) -> Tensor:
+    """The bin search: ½ for the bins that end at or before each element, else -½. The last never ends."""
+    return F.pad((from_left - shares[:-1].cumsum(0)).ge_(0).sub_(0.5), [0, 0] * from_left.dim() + [0, 1], value=-0.5)
 
 
 def bin_of(below: Tensor) -> Tensor:
     """1 for the bin that holds each element, else 0, [K, batch, *event]."""
-    return F.pad(below[:-1], [0, 0] * (below.dim() - 1) + [1, 0], value=1.0) - below
+    return F.pad(below[:-1], [0, 0] * (below.dim() - 1) + [1, 0], value=0.5) - below
 
 
 def _within(position: Tensor) -> Tensor:
