@@ -100,7 +100,7 @@ class InOnnxruntime:
         graphs = Graphs(exact if self.merged else layer_by_layer(exact))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # while it is torch's turn
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # while it is torch's turn
         for task, graph in {"encode": graphs.encoder, "decode": graphs.decoder}.items():
             data = graph.SerializeToString()
             self.bytes[task] = len(data)
