@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import getpass
 import json
 import os
@@ -21,6 +22,7 @@ import flowkit_runtime
 from flowkit.errors import ExportError
 from flowkit.export import Options, export, weights
 from flowkit.export import bundle as bundles
+from flowkit.export import reference as references
 from flowkit.flow import Bijector, Flow
 from flowkit.plugin import BijectorConfig
 from flowkit_runtime import verification
@@ -233,3 +235,14 @@ def test_a_layer_that_counts_its_events_positions_is_found_out(tmp_path, mine):
     export(trained_like(spec), tmp_path / "right")
     with pytest.raises(VerificationError, match=r"begins to deviate in layer 1 \(mine/sized"):
         export(trained_like(spec), tmp_path / "wrong", options=Options(any_size=True))
+
+
+def test_torchs_error_unlike_the_data_is_the_largest_of_neighbours(flow, held_out, monkeypatch):
+    """One row's error is luck where a flow magnifies roundings. The bundle doesn't carry the neighbours."""
+    exact = copy.deepcopy(flow).double()
+    answers, errors = references.reference(exact, held_out, None, "float32")
+    monkeypatch.setattr(references, "_NEIGHBOURS", 0)
+    alone, own = references.reference(exact, held_out, None, "float32")
+    assert {name: array.shape for name, array in answers.items()} == {n: a.shape for n, a in alone.items()}
+    assert errors["held-out"] == own["held-out"] and (answers["judged"] <= alone["judged"]).all()
+    assert errors["off-data"]["latents"] > own["off-data"]["latents"]
