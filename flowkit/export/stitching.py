@@ -88,11 +88,13 @@ class Stitcher:
         """The kinds of a piece's values. Sizes of its inputs have the names that they have where these come from."""
         known: dict[int | str, int | str] = {}
         for name in piece.inputs:
-            known |= zip(piece.kinds[name].sizes, self._kinds[names[name]].sizes, strict=True)
-        for name in names.keys() & piece.kinds.keys():
-            kind = piece.kinds[name]
-            sizes = [known.get(size, f"{prefix}/{size}") if isinstance(size, str) else size for size in kind.sizes]
-            self._kinds.setdefault(names[name], Kind(kind.type, sizes))
+            if name in piece.kinds and names[name] in self._kinds:
+                known |= zip(piece.kinds[name].sizes, self._kinds[names[name]].sizes, strict=True)
+        for name, value in names.items():  # in their order, so that each export gives the same names
+            if name in piece.kinds:
+                kind = piece.kinds[name]
+                sizes = [known.get(size, f"{prefix}/{size}") if isinstance(size, str) else size for size in kind.sizes]
+                self._kinds.setdefault(value, Kind(kind.type, sizes))
 
     def shapes(self, outputs: Sequence[str]) -> list[onnx.ValueInfoProto]:
         """Of the values inside the graph. onnxruntime uses memory again for what it knows to be of the same size. For

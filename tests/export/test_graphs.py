@@ -110,6 +110,14 @@ def test_the_shapes_of_all_values_are_known(three_steps):
         assert named == {"", "batch"} and all(size.dim_param or size.dim_value for s in sizes.values() for size in s)
 
 
+def test_shapes_that_are_not_known_are_left_out(monkeypatch):
+    monkeypatch.setattr(pieces, "_kinds", lambda infos: iter(()))
+    flow = deep(steps=1)
+    graphs = Graphs(flow)
+    assert not graphs.encoder.graph.value_info
+    assert_same(flow, graphs)
+
+
 class Regrouped(Bijector):
     """x -> 2 x + 1, computed on all values of a batch as one row, and on its squares."""
 
