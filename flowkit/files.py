@@ -11,13 +11,18 @@ from pathlib import Path
 from flowkit_runtime.replacing import replacing as replacing
 
 
+def is_free(directory: Path) -> bool:
+    """Whether nothing is there, or an empty directory."""
+    return not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
+
+
 @contextmanager
 def making(directory: Path) -> Iterator[Path]:
     """An empty directory to fill; it becomes ``directory`` if nothing is raised.
 
     Raises FileExistsError if anything but an empty directory is there.
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    if not is_free(directory):
         raise FileExistsError(f"{directory} exists and is not empty")
     directory = directory.absolute()  # `.` has no name
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}.part")

@@ -27,6 +27,7 @@ from flowkit.export.reference import reference
 from flowkit.export.sizes import resized, smallest_steps
 from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.weights import share_weights
+from flowkit.files import is_free
 from flowkit.flow import Flow
 from flowkit.flow.lock import LOCK
 from flowkit.flow.saving import SPEC
@@ -109,7 +110,7 @@ def export(
 
 def _check_free(directory: Path, overwrite: bool) -> None:
     """Only an empty directory, or a bundle that is to be overwritten, may be there."""
-    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
+    if is_free(directory):
         return
     is_bundle = (directory / MANIFEST).is_file()
     if not (is_bundle and overwrite):

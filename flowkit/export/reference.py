@@ -45,11 +45,7 @@ def reference(
     with np.errstate(over="ignore", invalid="ignore"):
         answers = _answers(exact, x, context)
         own = [_own(flow, answers, precision) for flow in (exact, exact.freeze())]  # which round in other places
-        within = np.where(groups == 0, np.inf, LOST)  # far from the data the digits run out
-        judged = np.logical_and.reduce([_right(answers, each, within) for each in own])
-    held_out = int((groups == 0).sum())
-    families = judged[held_out:].reshape(-1, rows - held_out)  # the rows unlike the data, and each set of neighbours
-    judged[held_out:] = np.tile(families.all(axis=0), len(families))
+        judged = _judged(answers, own, groups, rows)
     if not judged[groups == 0].all():
         where = exact.first_nonfinite(x[:ROWS], None if context is None else context[:ROWS])
         raise ExportError(
@@ -60,6 +56,16 @@ def reference(
     by_group = {group: [errors[group] for errors in each if group in errors] for group in GROUPS}
     torch_errors = {group: _largest(errors, precision) for group, errors in by_group.items()}
     return {name: array[:rows] for name, array in answers.items()}, torch_errors
+
+
+def _judged(answers: Arrays, own: Sequence[Arrays], groups: NDArray[np.int64], rows: int) -> NDArray[np.bool_]:
+    """Of which rows torch itself keeps some digits: unlike the data, of a row and all its neighbours, or of none."""
+    within = np.where(groups == 0, np.inf, LOST)  # far from the data the digits run out
+    judged = np.logical_and.reduce([_right(answers, each, within) for each in own])
+    held_out = int((groups == 0).sum())
+    families = judged[held_out:].reshape(-1, rows - held_out)  # the rows, and each set of their neighbours
+    judged[held_out:] = np.tile(families.all(axis=0), len(families))
+    return judged
 
 
 def _right(wanted: Arrays, given: Arrays, within: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import warnings
-from ast import literal_eval
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,9 @@ from flowkit.cli.terminal import printable, show_warnings_plainly
 from flowkit.errors import VersionWarning
 from flowkit.files import replacing
 from flowkit.spec import read_spec, to_yaml
-from tests.security.actions import command, on_a_full_disk
-from tests.security.bounded import outcome
 from tests.security.bundles import edit_manifest
 from tests.security.conftest import SPEC
+from tests.security.full_disk import sampled_on_a_full_disk
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\u202egnp.exe\x9b31m"
 CONTROL = set("\x1b\x07\u202e\x9b")
@@ -197,8 +195,5 @@ def test_outputs_that_can_not_be_written(run: Path, tmp_path: Path, make: Any) -
 
 
 def test_a_full_disk_leaves_the_old_file(run: Path, tmp_path: Path) -> None:
-    (tmp_path / "samples.npy").write_text("old")
-    sample = ("flowkit", "sample", run, "-n", "5000", "-o", tmp_path / "samples.npy")
-    code, _, message = literal_eval(outcome(on_a_full_disk, command, *sample)[1])
-    assert code == 2 and message.startswith(f"{tmp_path / 'samples.npy'}: ")
-    assert (tmp_path / "samples.npy").read_text() == "old" and not list(tmp_path.glob(".*"))
+    message = sampled_on_a_full_disk("flowkit", run, tmp_path / "samples.npy")
+    assert message.startswith(f"{tmp_path / 'samples.npy'}: ")
