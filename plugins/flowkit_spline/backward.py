@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from flowkit_spline.curve import Bin, Curve
-from flowkit_spline.evaluation import bin_of, evaluate, unit
+from flowkit_spline.evaluation import bin_of, ends_of, evaluate, unit
 
 
 class Backward(torch.autograd.Function):
@@ -18,7 +18,7 @@ class Backward(torch.autograd.Function):
     def forward(ctx: Any, value: Tensor, theta: Tensor, bound: float, inverse: bool) -> tuple[Tensor, Tensor]:
         done = evaluate(value, theta, bound, inverse)
         ctx.bound, ctx.inverse = bound, inverse
-        tables = done.inside, done.probabilities, done.below, done.slope_logits
+        tables = done.inside, done.probabilities, done.sides, done.slope_logits
         ctx.save_for_backward(value, theta, *tables, done.curve.xi, *done.curve.b)
         return done.output, done.log_derivative
 
@@ -26,16 +26,14 @@ class Backward(torch.autograd.Function):
     def backward(ctx: Any, *g: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             return (*_by_autodiff(ctx, g), None, None)
-        _, _, inside, probabilities, below, slope_logits, xi, *b = ctx.saved_tensors
+        _, _, inside, probabilities, sides, slope_logits, xi, *b = ctx.saved_tensors
         c = Curve(Bin(*b), xi)
         g_output, g_log = g[0] * inside * unit(ctx.bound), g[1] * inside
         g_at, g_bin = (_through_inverse if ctx.inverse else _through_curve)(c, g_output, g_log)
-        g_value = torch.addcmul(g[0], g_at - g_output, inside, value=1 / unit(ctx.bound))
-        here = bin_of(below)
-        g_theta = torch.cat(
-            [_through_softmax(g_bin, probabilities, below, here), _through_slopes(g_bin, slope_logits, here)]
-        )
-        return g_value, g_theta.movedim(0, 1), None, None
+        g_value = torch.addcmul(g[0], g_at - g_output, inside, value=1 / unit(ctx.bound)).squeeze(0)
+        here = bin_of(sides)
+        g_theta = [_through_softmax(g_bin, probabilities, sides, here), _through_slopes(g_bin, slope_logits, here)]
+        return g_value, torch.cat(g_theta).movedim(0, 1), None, None
 
 
 def _by_autodiff(ctx: Any, g: tuple[Tensor, ...]) -> list[Tensor | None]:
@@ -73,14 +71,15 @@ def _through_size(c: Curve, g_u0: Tensor, g_v0: Tensor, g_s: Tensor) -> tuple[Te
     return g_u0 * c.xi - g_height * c.s, g_v0 * c.eta + g_height
 
 
-def _through_softmax(g: Bin, probabilities: Tensor, below: Tensor, here: Tensor) -> Tensor:
+def _through_softmax(g: Bin, probabilities: Tensor, sides: Tensor, here: Tensor) -> Tensor:
     """For the logits of widths and heights, [2K, batch, *event]."""
-    g_corner, g_size = torch.stack([g.u, g.v]).unsqueeze(1), torch.stack([g.width, g.height]).unsqueeze(1)
-    g_shares = torch.addcmul(g_corner * below, g_size, here)
+    g_corner, g_size = torch.cat([g.u, g.v]).unsqueeze(1), torch.cat([g.width, g.height]).unsqueeze(1)
+    g_shares = torch.addcmul(g_corner * sides[1:], g_size, here)
     return torch.ops.aten._softmax_backward_data(g_shares, probabilities, 1, g_shares.dtype).flatten(0, 1)
 
 
 def _through_slopes(g: Bin, logits: Tensor, here: Tensor) -> Tensor:
     """For the logits of the derivatives at inner knots, [K - 1, batch, *event]."""
-    g_logits = torch.ops.aten.softplus_backward(torch.stack([g.d0, g.d1]), logits, 1, 20)  # F.softplus' β, threshold
-    return torch.addcmul(g_logits[0] * here[1:], g_logits[1], here[:-1])
+    g_ends = torch.ops.aten.softplus_backward(torch.cat([g.d0, g.d1]), logits, 1, 20)  # F.softplus' β, threshold
+    left, right = ends_of(here)
+    return torch.addcmul(g_ends[0] * left, g_ends[1], right)

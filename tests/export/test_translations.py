@@ -61,8 +61,12 @@ def test_they_are_right_to_rounding(model, given):
         assert (error <= ROUNDING * largest.get(name, torch.ones_like(exact))).all(), (name, error.max())
 
 
+def wide_softplus(x: Tensor) -> Tensor:
+    return F.softplus(x, beta=0.5, threshold=5)
+
+
 class OfOneNumber(nn.Module):
-    functions = (torch.sigmoid, F.logsigmoid, torch.expm1, torch.log1p)
+    functions = (torch.sigmoid, F.logsigmoid, F.softplus, wide_softplus, torch.expm1, torch.log1p)
 
     def forward(self, *x: Tensor) -> tuple[Tensor, ...]:
         return tuple(function(*x) for function in self.functions)

@@ -71,8 +71,8 @@ MUTANTS = {
     "spline: log-derivative": (
         TransformerSubject(RationalQuadratic, (6,)), Curve, "log_derivative", lambda c: (c.s / c.denominator).log()),
     "spline: wrong bin": (
-        TransformerSubject(lambda: RationalQuadratic(bound=1.0), (6,)), evaluation, "_below",
-        lambda shares, at, right=evaluation._below: right(shares.roll(1, 0), at)),
+        TransformerSubject(lambda: RationalQuadratic(bound=1.0), (6,)), evaluation, "_sides",
+        lambda inner, at, right=evaluation._sides: right(inner.roll(1, 0), at)),
     "spline: gradient for a knot's derivative": (
         TransformerSubject(RationalQuadratic, (6,)), Curve, "adjoints",
         lambda c, g_eta, g_log, right=Curve.adjoints: (*right(c, g_eta, g_log)[:3], torch.zeros_like(g_log))),
