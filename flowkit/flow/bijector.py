@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from flowkit.flow.gradients import Gradients, gradients_at
 from flowkit.flow.replay import kept_generators
 from flowkit.plugin.config import Shape
 
@@ -41,15 +42,17 @@ class Bijector(nn.Module, ABC):
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x = f⁻¹(y) and log|det ∂f⁻¹/∂y|: of this inverse map, so the sign is opposite to the forward one."""
 
-    def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """x = f⁻¹(y) as a leaf, and f(x) and log|det ∂f/∂x| with their graph, for ``memory: reversible``.
+    def undo(
+        self, y: Tensor, context: Tensor | None, grads: tuple[Tensor, Tensor], tensors: Sequence[Tensor]
+    ) -> tuple[Tensor, Gradients]:
+        """x = f⁻¹(y), and the gradients for x and each of ``tensors``, which f reads besides, of those for f(x) and
+        log|det ∂f/∂x|: for ``memory: reversible``.
 
         A layer that can share work between the two directions overrides it.
         """
         with torch.no_grad(), kept_generators(y.device):
             x, _ = self.inverse_and_log_det(y, context)
-        x = x.detach().requires_grad_()
-        return x, *self.forward_and_log_det(x, context)
+        return x, gradients_at(lambda x: self.forward_and_log_det(x, context), [x], grads, tensors)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Set parameters from a first batch of data. Called once, before training, without gradients."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from flowkit.flow.bijector import Bijector, sum_over_event
+from flowkit.flow.gradients import Gradients, added, gradients, gradients_at
 from flowkit.flow.precision import full_precision
 
 
@@ -47,14 +48,18 @@ class Transformer(nn.Module, ABC):
     def inverse(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         """x and log|∂x/∂y|, elementwise: of this inverse map."""
 
-    def recompute(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """y becomes x = f⁻¹(y), unseen by autograd; f(x) and log|∂f/∂x| with their graph, for ``memory: reversible``.
+    def undo(
+        self, y: Tensor, theta: Tensor, grads: tuple[Tensor, Tensor], tensors: Sequence[Tensor]
+    ) -> tuple[Tensor, Gradients]:
+        """x = f⁻¹(y; θ), and the gradients for x, θ and each of ``tensors``, the transformer's own, of those for f(x)
+        and, to be broadcast, log|∂f/∂x|: for ``memory: reversible``.
 
         A transformer that can share work between the two directions overrides it.
         """
         with torch.no_grad():
-            y.data = self.inverse(y, theta)[0]
-        return self(y, theta)
+            x = self.inverse(y, theta)[0]
+        grads = grads[0], grads[1].expand_as(y)
+        return x, gradients_at(self, [x, theta], grads, tensors)
 
 
 class Conditioner(nn.Module, ABC):
@@ -93,17 +98,26 @@ class Coupling(Bijector):
             x, log_derivative = self.transformer.inverse(transformed, theta)
             return self.split.merge(kept, x), sum_over_event(log_derivative)
 
-    def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """As any layer's, but θ, which costs the most, is computed once for both directions: it is θ(x₂) = θ(y₂)."""
-        x = y.detach().requires_grad_()  # its kept part is right already
-        kept, transformed = self._split(x)
-        theta = self._theta(kept, context)
+    def undo(
+        self, y: Tensor, context: Tensor | None, grads: tuple[Tensor, Tensor], tensors: Sequence[Tensor]
+    ) -> tuple[Tensor, Gradients]:
+        """As any layer's, but θ, which costs the most, is computed once for both directions: it is θ(x₂) = θ(y₂).
+
+        A split only moves elements, so that a gradient is split and merged as the event is.
+        """
+        (kept, transformed), (g_kept, g_transformed) = self._split(y), self._split(grads[0])
+        leaf = kept.detach().requires_grad_()
+        with torch.enable_grad():
+            theta = self._theta(leaf, context)
+        own = [p for p in self.transformer.parameters() if p.requires_grad]
         with full_precision(y.device):
-            # x and its part get other memory, unseen by autograd: to it they are what was split, and y is left alone.
-            again, log_derivative = self.transformer.recompute(transformed, theta)
-            with torch.no_grad():
-                x.data = self.split.merge(kept, transformed)
-            return x, self.split.merge(kept, again), sum_over_event(log_derivative)
+            g_log = grads[1].view(-1, *(1,) * (transformed.dim() - 1))
+            x, found = self.transformer.undo(transformed, theta.detach(), (g_transformed, g_log), own)
+            g_x, g_theta, *g_own = found
+            through, *of_network = gradients([theta], [leaf, *tensors], [g_theta])
+            of_own: dict[Tensor, Any] = dict(zip(own, g_own, strict=True))
+            of_tensors = [added(g, of_own.get(t)) for t, g in zip(tensors, of_network, strict=True)]
+            return self.split.merge(kept, x), [self.split.merge(added(g_kept, through), g_x), *of_tensors]
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         with full_precision(x.device):

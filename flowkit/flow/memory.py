@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
 from flowkit.flow.bijector import Bijector
 from flowkit.flow.channel_linear import AffineMap
+from flowkit.flow.gradients import gradients
 from flowkit.flow.precision import precision_of
 from flowkit.flow.replay import Surroundings, kept_generators
 
@@ -130,7 +131,7 @@ class _Recomputed(torch.autograd.Function):
         wanted = [t for t in ctx.saved_tensors if t.requires_grad]
         with torch.enable_grad():
             outputs = ctx.function()
-        found = iter(_gradients(outputs, wanted, grads))
+        found = iter(gradients(outputs, wanted, grads))
         return None, *(next(found) if t.requires_grad else None for t in ctx.saved_tensors)
 
 
@@ -185,13 +186,12 @@ class _Level:
         if isinstance(step, AffineMap):
             assert inverse is not None
             x = inverse(y)
-            grad, *found = step.gradients(x, grad)
-            return x, grad, zip(step, found, strict=True)
-        with self.surroundings.again(index), torch.enable_grad(), precision_of(step, y.device):
-            x, *outputs = step.recompute(y, context)
+            grad, *of_map = step.gradients(x, grad)
+            return x, grad, zip(step, of_map, strict=True)
         wanted = [t for t in (context, *self.own[index]) if t is not None and t.requires_grad]
-        grad, *found = _gradients(outputs, [x, *wanted], [grad, grad_log_det])
-        return x.detach(), grad, zip(wanted, found, strict=True)
+        with self.surroundings.again(index), precision_of(step, y.device):
+            x, found = step.undo(y, context, (grad, grad_log_det), wanted)
+        return x, found[0], zip(wanted, found[1:], strict=True)
 
 
 class _Reversible(torch.autograd.Function):
@@ -208,15 +208,6 @@ class _Reversible(torch.autograd.Function):
         y, context, *_ = ctx.saved_tensors
         context = None if context is None else context.detach().requires_grad_(ctx.needs_input_grad[2])
         return None, *ctx.level.backward(y.detach(), context, *grads)
-
-
-def _gradients(outputs: Sequence[Tensor], inputs: Sequence[Tensor], grads: Sequence[Tensor]) -> tuple[Any, ...]:
-    """Of the outputs that have any; there may be fewer than ``grads``. None for an input that isn't used."""
-    pairs = [(output, grad) for output, grad in zip(outputs, grads, strict=False) if output.requires_grad]
-    if not pairs:
-        return (None,) * len(inputs)
-    of, given = zip(*pairs, strict=True)
-    return torch.autograd.grad(of, inputs, given, allow_unused=True)
 
 
 def _tensors(step: Step) -> list[Tensor]:

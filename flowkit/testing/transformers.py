@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from flowkit.flow import Transformer
+from flowkit.flow.gradients import gradients
 from flowkit.testing import hints
 from flowkit.testing.compare import LOG_DET_TOLERANCE, ROUND_TRIP_TOLERANCE, close, jacobian
 from flowkit.testing.subjects import Call, TransformerSubject
@@ -85,25 +86,22 @@ def _against_autodiff(transformer: Transformer, call: Call) -> None:
     )
 
 
-def recompute(subject: TransformerSubject) -> None:
-    """recompute(y) makes y x, and gives what forward gives there, gradients too: for ``memory: reversible``."""
+def undo(subject: TransformerSubject) -> None:
+    """undo(y) gives x, and the gradients of forward there, as autograd has them: for ``memory: reversible``."""
     transformer = subject.module()
     value, theta = (t.detach().requires_grad_() for t in subject.calls(transformer)[0].inputs)
+    own = [p for p in transformer.parameters() if p.requires_grad]
     expected = transformer(value, theta)
-    again = expected[0].detach().requires_grad_()
-    outputs = transformer.recompute(again, theta)
-    close("what recompute makes of y - x", again, value, ROUND_TRIP_TOLERANCE)
-    weights = [torch.linspace(-1, 1, value.numel(), dtype=value.dtype).view_as(value)] * 2
-    for what, output, right in zip(("output", "log-derivative"), outputs, expected, strict=True):
-        close(f"{what} of recompute - that of forward", output, right, ROUND_TRIP_TOLERANCE)
-    for what, at, right_at in (("value", again, value), ("θ", theta, theta)):
-        grad, right = _gradient(outputs, at, weights), _gradient(expected, right_at, weights)
-        close(f"gradient for {what} through recompute - that through forward", grad, right, LOG_DET_TOLERANCE)
-
-
-def _gradient(outputs: Sequence[Tensor], at: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    loss = torch.stack([(weight * output).sum() for weight, output in zip(weights, outputs, strict=True)]).sum()
-    return torch.autograd.grad(loss, at, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
+    g_output = torch.linspace(-1, 1, value.numel(), dtype=value.dtype).view_as(value)
+    g_log = torch.linspace(1, 2, len(value), dtype=value.dtype).view(-1, *(1,) * (value.dim() - 1))
+    rights = gradients(expected, [value, theta, *own], [g_output, g_log.expand_as(value)])
+    x, grads = transformer.undo(expected[0].detach(), theta.detach(), (g_output, g_log), own)
+    close("what undo makes of y - x", x, value, ROUND_TRIP_TOLERANCE)
+    names = ["value", "θ", *["a parameter"] * len(own)]
+    for what, grad, right in zip(names, grads, rights, strict=True):
+        if right is not None:
+            assert grad is not None, f"undo gives no gradient for {what}"
+            close(f"gradient for {what} from undo - that of forward", grad, right, LOG_DET_TOLERANCE)
 
 
 def elementwise(subject: TransformerSubject) -> None:
@@ -212,6 +210,6 @@ def n_params(subject: TransformerSubject) -> None:
 
 
 CHECKS = (
-    round_trip, log_derivative, inverse_log_derivative, recompute, far, elementwise, identity, extremes, edges,
+    round_trip, log_derivative, inverse_log_derivative, undo, far, elementwise, identity, extremes, edges,
     n_params,
 )  # fmt: skip

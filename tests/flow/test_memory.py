@@ -156,7 +156,7 @@ def test_a_parameter_that_is_not_used_has_no_gradient(strategy):
 
 
 class Jitters(Bijector):
-    """In training each event is scaled by a random number; the layer does without an own ``recompute``."""
+    """In training each event is scaled by a random number; the layer does without an own ``undo``."""
 
     def __init__(self, event_shape):
         super().__init__(event_shape)

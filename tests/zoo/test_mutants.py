@@ -45,11 +45,14 @@ MUTANTS = {
     "affine: log-derivative": (
         TransformerSubject(Affine, (4,)), Affine, "forward",
         lambda s, x, th: (s._log_scale(th[:, 0]).exp() * x + th[:, 1], s._log_scale(th[:, 0]).exp())),
-    "affine: recompute": (
-        TransformerSubject(Affine, (4,)), Affine, "recompute", lambda s, y, th: s.forward(y, th)),
-    "affine: recompute, gradient": (
-        TransformerSubject(Affine, (4,)), Affine, "recompute",
-        lambda s, y, th, right=Affine.recompute: right(s, y, th.detach() + 0 * th)),
+    "affine: undo": (
+        TransformerSubject(Affine, (4,)), Affine, "undo",
+        lambda s, y, *given, right=Affine.undo: (y, right(s, y, *given)[1])),
+    "affine: undo, gradient of the scale": (
+        TransformerSubject(lambda: Affine((0.5, 3.0)), (4,)), Affine, "_through_log_scale", lambda s, log_s, g: g),
+    "affine: undo, gradient of the log-derivative": (
+        TransformerSubject(lambda: Affine("sigmoid"), (4,)), Affine, "undo",
+        lambda s, y, th, grads, own, right=Affine.undo: right(s, y, th, (grads[0], 0 * grads[1]), own)),
     "actnorm: not for stacked parameters": (
         lambda: ActNorm((2, 2, 2)), ActNorm, "channels", lambda s, v: v * s.log_scale.exp() + s.bias),
     "conv1x1: log-det of stacked parameters": (

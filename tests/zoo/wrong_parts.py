@@ -49,9 +49,9 @@ class OneInTheTails(RationalQuadratic):
         return y, torch.where(x.abs() < self.bound, log_derivative, torch.ones_like(x))
 
 
-@wrong("transformer", "recompute", "what recompute makes of y")
-class RecomputesItsParentsMap(Affine):
-    """Changes the map of its parent, and keeps what the parent recomputes: gradients are wrong, and only reversibly."""
+@wrong("transformer", "undo", "what undo makes of y")
+class UndoesItsParentsMap(Affine):
+    """Changes the map of its parent, and keeps how the parent undoes it: gradients are wrong, and only reversibly."""
 
     def forward(self, x, theta):
         y, log_derivative = super().forward(x, theta)

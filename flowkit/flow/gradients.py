@@ -1,0 +1,42 @@
+"""Gradients of a piece of a pass, outside of autograd's own backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flowkit.flow.precision import full_precision
+
+Gradients = Sequence[Any]
+"""One for each tensor, None for what isn't used."""
+
+
+def gradients(outputs: Sequence[Tensor], inputs: Sequence[Tensor], grads: Sequence[Tensor]) -> Gradients:
+    """Of the inputs, of those of the outputs; there may be fewer outputs than ``grads``."""
+    pairs = [(output, grad) for output, grad in zip(outputs, grads, strict=False) if output.requires_grad]
+    if not pairs:
+        return (None,) * len(inputs)
+    of, given = zip(*pairs, strict=True)
+    with full_precision(given[0].device):  # torch wants no autocast in a backward pass
+        return torch.autograd.grad(of, inputs, given, allow_unused=True)
+
+
+def gradients_at(
+    function: Callable[..., Sequence[Tensor]],
+    at: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    tensors: Sequence[Tensor] = (),
+) -> Gradients:
+    """Those for ``at`` and for ``tensors``, which the function reads besides, of those for function(*at)."""
+    leaves = [t.detach().requires_grad_() for t in at]
+    with torch.enable_grad():
+        outputs = function(*leaves)
+    return gradients(outputs, [*leaves, *tensors], grads)
+
+
+def added(one: Any, other: Any) -> Any:
+    """The sum of two gradients, either of which may be None."""
+    return one if other is None else other if one is None else one + other
