@@ -40,11 +40,13 @@ def faults_a_step(mode, **variables):
 
 
 @glibc
+@pytest.mark.slow
 def test_a_step_uses_the_memory_again_that_the_last_one_freed():
     assert faults_a_step("kept") < 50 < 1000 < faults_a_step("as it is")
 
 
 @glibc
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variables", [{"MALLOC_TRIM_THRESHOLD_": "131072"}, {"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=131072"}]
 )

@@ -67,6 +67,7 @@ def only_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SLOW_CHECKS, "bijector", {})
 
 
+@pytest.mark.slow
 def test_what_is_right() -> None:
     *lines, last = run("glow/permute", "--event", "5")
     total = len(CHECKS["plugin"]) + len(CHECKS["bijector"]) + len(SLOW_CHECKS["bijector"])

@@ -64,7 +64,7 @@ def assert_same(given: list[Tensor], expected: list[Tensor], tolerance: float) -
         torch.testing.assert_close(mine, plain, rtol=tolerance, atol=tolerance)
 
 
-FAST = {("image", "store"), ("vector", "checkpoint")}
+FAST = {("vector", "checkpoint")}
 CASES = [
     pytest.param(spec, memory, marks=() if (spec, memory) in FAST else pytest.mark.slow)
     for spec in SPECS

@@ -11,6 +11,7 @@ import pytest
 from tests.security.bounded import outcome
 
 
+@pytest.mark.slow
 def test_an_attack_that_crashes_fails() -> None:
     with pytest.raises(AssertionError, match=r"ended with -6: longer than \d+ s, or crashed"):
         outcome(os.abort)

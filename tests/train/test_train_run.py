@@ -110,6 +110,7 @@ def test_the_training_figure_is_the_mean_loss_of_the_steps(tmp_path: Path, make_
     assert float(rows(tmp_path / "run")[0]["train"]) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_but_a_line_an_epoch(tmp_path: Path, make_spec: MakeSpec) -> None:
     (tmp_path / "spec.yaml").write_text(to_yaml(make_spec("train.validate_every=2", "train.epochs=3")))
     code = """if True:
