@@ -8,6 +8,7 @@ from flowkit.flow.coupling import Conditioner, Coupling, Split, Transformer
 from flowkit.flow.distribution import FlowDistribution
 from flowkit.flow.factor_out import FactorOut
 from flowkit.flow.flow import Flow
+from flowkit.flow.gradients import Gradients
 
 __all__ = [
     "Base",
@@ -19,6 +20,7 @@ __all__ = [
     "FactorOut",
     "Flow",
     "FlowDistribution",
+    "Gradients",
     "Split",
     "StandardNormal",
     "Transformer",

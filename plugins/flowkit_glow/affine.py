@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from flowkit.flow import Transformer
-from flowkit.flow.gradients import Gradients
+from flowkit.flow import Gradients, Transformer
 
 
 class Affine(Transformer):
@@ -53,7 +52,7 @@ class Affine(Transformer):
         lo, hi = self.scale
         middle, half = math.log(hi * lo) / 2, math.log(hi / lo) / 2
         if middle == 0:  # the usual bounds, 1/hi and hi: two operators less
-            return half * torch.tanh(t / half)
+            return half * torch.tanh(t * (1 / half))
         start = -middle / half  # the tanh where log s = 0
         slope = 1 / (half * (1 - start**2))
         return middle + half * torch.tanh(slope * t + math.atanh(start))
