@@ -25,10 +25,10 @@ LOST = 0.01
 _NOISE = 16
 _FAR = (10.0, 1e3, 1e6)  # times the range of the data
 _NEIGHBOURS, _VALUES = 8, 512
-"""Of each row that is unlike the data, and the most values that they may have. Where a flow magnifies roundings, one
-row's error is luck: over its neighbours, some roundings away, torch's own runs from a tenth to ten times its median. So
-torch's error is the largest of the row's and of its neighbours', and the row is judged if torch keeps digits of all of
-them. In large events the largest error is one of many as it is."""
+"""Of each row, and the most values that they may have. Where a flow magnifies roundings, one row's error is luck: over
+its neighbours, some roundings away, torch's own runs from a tenth to ten times its median. So torch's error is the
+largest of the row's and of its neighbours'; a row unlike the data is judged if torch keeps digits of all of them. In
+large events the largest error is one of many as it is."""
 
 
 def reference(
@@ -46,7 +46,7 @@ def reference(
         answers = _answers(exact, x, context)
         own = [_own(flow, answers, precision) for flow in (exact, exact.freeze())]  # which round in other places
         judged = _judged(answers, own, groups, rows)
-    if not judged[groups == 0].all():
+    if not judged[:rows][groups[:rows] == 0].all():
         where = exact.first_nonfinite(x[:ROWS], None if context is None else context[:ROWS])
         raise ExportError(
             f"in {precision} the flow is not finite on held-out events{f': see {where}' if where else ''}"
@@ -62,10 +62,10 @@ def _judged(answers: Arrays, own: Sequence[Arrays], groups: NDArray[np.int64], r
     """Of which rows torch itself keeps some digits: unlike the data, of a row and all its neighbours, or of none."""
     within = np.where(groups == 0, np.inf, LOST)  # far from the data the digits run out
     judged = np.logical_and.reduce([_right(answers, each, within) for each in own])
-    held_out = int((groups == 0).sum())
-    families = judged[held_out:].reshape(-1, rows - held_out)  # the rows, and each set of their neighbours
-    judged[held_out:] = np.tile(families.all(axis=0), len(families))
-    return judged
+    families = judged.reshape(-1, rows)  # the rows, and each set of their neighbours
+    unlike = groups[:rows] != 0
+    families[:, unlike] = families[:, unlike].all(axis=0)
+    return families.ravel()
 
 
 def _right(wanted: Arrays, given: Arrays, within: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -130,9 +130,8 @@ def _extremes(flow: Flow, held_out: Tensor) -> Tensor:
 def _with_neighbours(
     x: Tensor, context: Tensor | None, groups: NDArray[np.int64]
 ) -> tuple[Tensor, Tensor | None, NDArray[np.int64]]:
-    """The rows, and after them the neighbours of those that are unlike the data, set by set."""
-    sets = min(_NEIGHBOURS, _VALUES // x[0].numel())
-    again = np.tile(np.flatnonzero(groups != 0), sets)
+    """The rows, and after them their neighbours, set by set."""
+    again = np.tile(np.arange(len(x)), min(_NEIGHBOURS, _VALUES // x[0].numel()))
     sign = torch.rand(len(again), *x.shape[1:], generator=torch.Generator().manual_seed(0), dtype=x.dtype) * 2 - 1
     near = (x[again] * (1 + 4 * torch.finfo(torch.float32).eps * sign)).float().double()
     given = None if context is None else torch.cat([context, context[again]])
