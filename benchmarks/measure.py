@@ -6,13 +6,17 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from statistics import quantiles
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import torch
 
 WARM_UP = 3
 """Steps before the first that counts; a compiled contender compiles in them."""
+
+PAUSE = 0.01
+"""Seconds before each step. The threads of the step before it go on waiting for work, and take a core from a library
+that has threads of its own: torch, onnxruntime and jax in one process."""
 
 Step = Callable[[], Any]
 
@@ -48,6 +52,7 @@ def interleave(steps: Mapping[str, Step], rounds: int, advance: Callable[[], Non
 def timed(step: Step) -> float:
     """Seconds that the step takes, the accelerator's work included."""
     synchronize()
+    sleep(PAUSE)
     start = perf_counter()
     step()
     synchronize()
