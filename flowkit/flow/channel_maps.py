@@ -31,10 +31,10 @@ class AlikeRuns:
         self._together = len(runs) > 1 and runs[0].event_shape[0] <= TOGETHER_UP_TO and bool(self._places)
         self._last: dict[tuple[torch.dtype, bool], tuple[dict[str, Tensor], Maps]] = {}
 
-    def maps(self, dtype: torch.dtype, device: torch.device, inverse: bool) -> Maps:
-        """Of each run, or of its inverse. Without gradients, the last ones are kept for as long as no number changes:
+    def maps(self, dtype: torch.dtype, device: torch.device, inverse: bool, keep: bool = True) -> Maps:
+        """Of each run, or of its inverse. Without gradients the last ones are kept for as long as no number changes:
         compared are the numbers themselves, on a GPU, where that would make it wait, none are kept."""
-        if torch.is_grad_enabled() or device.type != "cpu" or torch.compiler.is_compiling():
+        if not keep or torch.is_grad_enabled() or device.type != "cpu" or torch.compiler.is_compiling():
             return self._compute(dtype, device, inverse)
         tensors, last = self._stacked(), self._last.get((dtype, inverse))
         if last is None or not all(torch.equal(tensor, last[0][name]) for name, tensor in tensors.items()):

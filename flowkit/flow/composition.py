@@ -106,7 +106,7 @@ class Plan:
             check_strategy(strategy)
         maps, log_det = self._maps_under(strategy, x)
         with torch.no_grad():
-            inverses = self._maps(x, inverse=True)[0] if strategy == "reversible" else {}
+            inverses = self._maps(x, inverse=True, keep=False)[0] if strategy == "reversible" else {}
         back = [[inverses.get(step) for step in level] for level in self._levels]
         z, log_dets = self._forward(self._steps(maps), back, self._factor_outs, x, context, strategy, drift)
         return z, log_det + log_dets
@@ -128,7 +128,9 @@ class Plan:
         """The forward ones. What they are computed from is not kept, unless under ``store``."""
         match strategy:
             case "reversible":
-                *numbers, log_det = memory.recomputed_at_once(lambda: _flattened(self._maps(x)), self._run_parameters())
+                *numbers, log_det = memory.recomputed_at_once(
+                    lambda: _flattened(self._maps(x, keep=False)), self._run_parameters()
+                )
                 maps = map(AffineMap, numbers[::2], numbers[1::2])
                 return dict(zip((run for group in self._groups for run in group.runs), maps, strict=True)), log_det
             case "checkpoint":
@@ -139,13 +141,13 @@ class Plan:
     def _run_parameters(self) -> Iterator[Tensor]:
         return (p for group in self._groups for run in group.runs for p in run.parameters())
 
-    def _maps(self, like: Tensor, inverse: bool = False) -> Maps:
-        """Of all runs, and the sum of their log-dets."""
+    def _maps(self, like: Tensor, inverse: bool = False, keep: bool = True) -> Maps:
+        """Of all runs, and the sum of their log-dets. In training, where numbers change at each step, none are kept."""
         maps: dict[nn.Module, AffineMap] = {}
         log_det = like.new_zeros(())
         with full_precision(like.device):
             for group in self._groups:
-                of_group, term = group.maps(like.dtype, like.device, inverse)
+                of_group, term = group.maps(like.dtype, like.device, inverse, keep)
                 maps.update(of_group)
                 log_det = log_det + term
         return maps, log_det
