@@ -41,7 +41,7 @@ def reference(
     """
     x, context, groups = _rows(exact, events, context)
     rows = len(x)
-    x, context, groups = _with_neighbours(x, context, groups)
+    x, context, groups = _with_neighbours(x, context, groups, precision)
     with np.errstate(over="ignore", invalid="ignore"):
         answers = _answers(exact, x, context)
         own = [_own(flow, answers, precision) for flow in (exact, exact.freeze())]  # which round in other places
@@ -128,12 +128,12 @@ def _extremes(flow: Flow, held_out: Tensor) -> Tensor:
 
 
 def _with_neighbours(
-    x: Tensor, context: Tensor | None, groups: NDArray[np.int64]
+    x: Tensor, context: Tensor | None, groups: NDArray[np.int64], precision: Precision
 ) -> tuple[Tensor, Tensor | None, NDArray[np.int64]]:
-    """The rows, and after them their neighbours, set by set."""
+    """The rows, and after them their neighbours, some roundings of that precision away, set by set."""
     again = np.tile(np.arange(len(x)), min(_NEIGHBOURS, _VALUES // x[0].numel()))
     sign = torch.rand(len(again), *x.shape[1:], generator=torch.Generator().manual_seed(0), dtype=x.dtype) * 2 - 1
-    near = (x[again] * (1 + 4 * torch.finfo(torch.float32).eps * sign)).float().double()
+    near = (x[again] * (1 + 4 * torch.finfo(getattr(torch, precision)).eps * sign)).float().double()
     given = None if context is None else torch.cat([context, context[again]])
     return torch.cat([x, near]), given, np.concatenate([groups, groups[again]])
 
