@@ -38,7 +38,7 @@ def sigmoid(x: Any) -> Any:
 
 def log_sigmoid(x: Any) -> Any:
     """-log(1 + e^-x), not the logarithm of that sigmoid."""
-    return op.Neg(op.Softplus(op.Neg(x)))
+    return op.Neg(softplus(op.Neg(x)))
 
 
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
@@ -47,11 +47,12 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     With e = e^βx and w = 1 + e as rounded, log(1 + e) = log w + (e - (w - 1)) / w: the second term is what the rounding
     lost, all that there is where e is small.
     """
-    scaled = x if beta == 1 else op.Mul(x, float(beta))
-    e = op.Exp(scaled)
+    if beta != 1:
+        return op.Div(softplus(op.Mul(x, float(beta)), threshold=threshold), float(beta))
+    e = op.Exp(x)
     w = op.Add(e, 1.0)
     smooth = op.Add(op.Log(w), op.Div(op.Sub(e, op.Sub(w, 1.0)), w))
-    return op.Where(op.Greater(scaled, float(threshold)), x, smooth if beta == 1 else op.Div(smooth, float(beta)))
+    return op.Where(op.Greater(x, float(threshold)), x, smooth)
 
 
 def expm1(x: Any) -> Any:
