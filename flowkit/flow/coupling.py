@@ -89,7 +89,10 @@ class Coupling(Bijector):
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kept, transformed = self._split(x)
-        return self._transform(kept, transformed, self._theta(kept, context))
+        theta = self._theta(kept, context)
+        with full_precision(x.device):
+            y, log_derivative = self.transformer(transformed, theta)
+            return self.split.merge(kept, y), sum_over_event(log_derivative)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kept, transformed = self._split(y)
@@ -126,11 +129,6 @@ class Coupling(Bijector):
     def _theta(self, kept: Tensor, context: Tensor | None) -> Tensor:
         """The network runs under autocast, if that is on; what it gives goes on in the precision of the event."""
         return self.conditioner(kept, context).to(kept.dtype)
-
-    def _transform(self, kept: Tensor, transformed: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        with full_precision(kept.device):
-            y, log_derivative = self.transformer(transformed, theta)
-            return self.split.merge(kept, y), sum_over_event(log_derivative)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         self.conditioner.initialize(self._split(x)[0], context)
