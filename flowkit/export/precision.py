@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.func import functional_call
 
 from flowkit.flow import Conditioner, Coupling, Flow
 
 Precision = Literal["float32", "float16", "bfloat16"]
+
+COMPUTED_IN: Mapping[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.float32,
+}
+"""What networks of this precision round to as they compute."""
 
 
 def in_precision(flow: Flow, precision: Precision) -> Flow:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flowkit.errors import ExportError
-from flowkit.export.precision import Precision, in_precision
+from flowkit.export.precision import COMPUTED_IN, Precision, in_precision
 from flowkit.export.program import Program, decode_program, encode_program
 from flowkit.flow import Flow
 from flowkit_runtime import verification
@@ -130,10 +130,10 @@ def _extremes(flow: Flow, held_out: Tensor) -> Tensor:
 def _with_neighbours(
     x: Tensor, context: Tensor | None, groups: NDArray[np.int64], precision: Precision
 ) -> tuple[Tensor, Tensor | None, NDArray[np.int64]]:
-    """The rows, and after them their neighbours, some roundings of that precision away, set by set."""
+    """The rows, and after them their neighbours, some roundings of graphs of that precision away, set by set."""
     again = np.tile(np.arange(len(x)), min(_NEIGHBOURS, _VALUES // x[0].numel()))
     sign = torch.rand(len(again), *x.shape[1:], generator=torch.Generator().manual_seed(0), dtype=x.dtype) * 2 - 1
-    near = (x[again] * (1 + 4 * torch.finfo(getattr(torch, precision)).eps * sign)).float().double()
+    near = (x[again] * (1 + 4 * torch.finfo(COMPUTED_IN[precision]).eps * sign)).float().double()
     given = None if context is None else torch.cat([context, context[again]])
     return torch.cat([x, near]), given, np.concatenate([groups, groups[again]])
 

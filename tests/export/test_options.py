@@ -249,6 +249,13 @@ def test_torchs_error_is_the_largest_of_neighbours(flow, held_out, monkeypatch):
         assert errors[rows]["latents"] > own[rows]["latents"]
 
 
+@pytest.mark.parametrize(("precision", "rounds_to"), [("float32", 2**-23), ("float16", 2**-10), ("bfloat16", 2**-23)])
+def test_neighbours_are_roundings_away_of_what_networks_compute_in(precision, rounds_to):
+    ones = torch.ones(4, 64, dtype=torch.float64)
+    rows, _, _ = references._with_neighbours(ones, None, np.zeros(4, int), precision)
+    assert rounds_to < (rows - 1).abs().max() <= 4 * rounds_to
+
+
 class BelowOne(Bijector):
     """y = -log(1 - x), for x < 1."""
 
