@@ -11,6 +11,10 @@ from torch import Tensor
 
 from flowkit.errors import FlowkitError
 
+VARIANTS = 128
+"""Graphs of one function, beyond torch's 8: in training and not, with gradients of some things or others, under
+autocast and not, for one event and for many."""
+
 ADVICE = "install g++ or clang++ (or say where one is in $CXX), or go without compiling"
 
 
@@ -26,13 +30,24 @@ def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
     # A code object of its own: torch keeps its graphs there, and of a few, whatever flows they are of.
     own = FunctionType(function.__code__.replace(), function.__globals__)
     compiled_function: Callable[..., Any] = torch.compile(own, **options)
-    return compiled_function
+    config = torch._dynamo.config
+
+    def call(*given: Any) -> Any:
+        if torch.compiler.is_compiling():  # by someone else, of something larger
+            return function(*given)
+        before, config.recompile_limit = config.recompile_limit, VARIANTS  # config.patch takes ten times as long
+        try:
+            return compiled_function(*given)
+        finally:
+            config.recompile_limit = before
+
+    return call
 
 
 def any_batch(*tensors: Tensor | None) -> None:
     """Let the graph that is made for these tensors [batch, …] take any batch size."""
     for tensor in tensors:
-        if tensor is not None:
+        if tensor is not None and not torch.compiler.is_compiling():
             torch._dynamo.maybe_mark_dynamic(tensor, 0)
 
 
