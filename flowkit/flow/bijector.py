@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from flowkit.flow.gradients import Gradients, gradients_at
+from flowkit.flow.gradients import Gradients, gradients_at, outdated_undo
 from flowkit.flow.replay import kept_generators
 from flowkit.plugin.config import Shape
 
@@ -24,6 +24,11 @@ class Bijector(nn.Module, ABC):
     handles_autocast: ClassVar[bool] = False
     """Whether autocast is left on for it, because it has networks in it and sees to the precision of the rest itself,
     as a coupling does. Anything else is run without."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if outdated_undo(cls, Bijector):
+            cls.undo = Bijector.undo  # type: ignore[method-assign]
 
     def __init__(self, event_shape: Sequence[int]) -> None:
         super().__init__()
@@ -48,7 +53,8 @@ class Bijector(nn.Module, ABC):
         """x = f⁻¹(y), and the gradients for x and each of ``tensors``, which f reads besides, of those for f(x) and
         log|det ∂f/∂x|: for ``memory: reversible``.
 
-        A layer that can share work between the two directions overrides it.
+        A layer that can share work between the two directions overrides it. Subclasses that change another method
+        of it, and not this one, have this one as it is here again.
         """
         with torch.no_grad(), kept_generators(y.device):
             x, _ = self.inverse_and_log_det(y, context)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.flow.bijector import Bijector, sum_over_event
-from flowkit.flow.gradients import Gradients, added, gradients, gradients_at
+from flowkit.flow.gradients import Gradients, added, gradients, gradients_at, outdated_undo
 from flowkit.flow.precision import full_precision
 
 
@@ -40,6 +40,11 @@ class Transformer(nn.Module, ABC):
     n_params: int
     """How many parameters each element takes."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if outdated_undo(cls, Transformer):
+            cls.undo = Transformer.undo  # type: ignore[method-assign]
+
     @abstractmethod
     def forward(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         """y and log|∂y/∂x|, elementwise."""
@@ -54,7 +59,8 @@ class Transformer(nn.Module, ABC):
         """x = f⁻¹(y; θ), and the gradients for x, θ and each of ``tensors``, the transformer's own, of those for f(x)
         and, to be broadcast, log|∂f/∂x|: for ``memory: reversible``.
 
-        A transformer that can share work between the two directions overrides it.
+        A transformer that can share work between the two directions overrides it. Subclasses that change another method
+        of it, and not this one, have this one as it is here again.
         """
         with torch.no_grad():
             x = self.inverse(y, theta)[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,19 @@ def gradients_at(
     with torch.enable_grad():
         outputs = function(*leaves)
     return gradients(outputs, [*leaves, *tensors], grads)
+
+
+def outdated_undo(cls: type, kind: type) -> bool:
+    """Whether ``undo`` is inherited from a class, of this kind, of which a method was changed since."""
+    by = next(base for base in cls.__mro__ if "undo" in vars(base))
+    since = cls.__mro__[: cls.__mro__.index(by)]
+    return bool(_methods(since) & _methods(base for base in by.__mro__ if issubclass(base, kind)))
+
+
+def _methods(classes: Iterable[type]) -> set[str]:
+    """Those that a pass may be made of."""
+    named = {name for each in classes for name, value in vars(each).items() if callable(value)}
+    return {name for name in named if not name.startswith("__")} - {"initialize", "freeze"}
 
 
 def added(one: Any, other: Any) -> Any:

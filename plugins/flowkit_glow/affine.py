@@ -44,7 +44,8 @@ class Affine(Transformer):
         log_s = self._log_scale(t)
         s, shifted = log_s.exp(), y - b
         g_t = self._through_log_scale(log_s, torch.addcmul(g_log, g_y, shifted))
-        return shifted / s, [g_y * s, torch.cat([g_t, g_y], 1).unflatten(1, theta.shape[1:3])]
+        g_theta = torch.cat([g_t, g_y], 1).unflatten(1, theta.shape[1:3])
+        return shifted / s, [g_y * s, g_theta, *(None for _ in tensors)]
 
     def _log_scale(self, t: Tensor) -> Tensor:
         if isinstance(self.scale, str):
