@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
+from flowkit.errors import FlowkitError
 from flowkit.flow.bijector import Bijector
 from flowkit.flow.channel_linear import AffineMap
 from flowkit.flow.gradients import gradients
@@ -157,6 +158,7 @@ class _Level:
 
     def forward(self, x: Tensor, context: Tensor | None) -> Output:
         self.surroundings = Surroundings(x.device)
+        self.training = self._training()
         self.first = x[:1].clone()
         log_dets = [x.new_zeros(x.shape[0])]
         for index, step in enumerate(self.steps):
@@ -168,6 +170,11 @@ class _Level:
 
     def backward(self, y: Tensor, context: Tensor | None, grad: Tensor, grad_log_det: Tensor) -> list[Tensor | None]:
         """The gradients of x, the context and the tensors, of those of y and log|det|."""
+        if self._training() != self.training:
+            raise FlowkitError(
+                "under memory: reversible a backward pass computes the layers again, and the flow was switched between "
+                "train() and eval() since the forward pass: switch after backward()"
+            )
         totals: dict[int, Tensor] = {}
         with kept_generators(y.device):
             for index in reversed(range(len(self.steps))):
@@ -177,6 +184,9 @@ class _Level:
                         totals[id(tensor)] = totals[id(tensor)] + term if id(tensor) in totals else term
         self.drift.note(y[:1], self.first)
         return [grad, *(totals.get(id(t)) for t in (context, *self.tensors))]
+
+    def _training(self) -> list[bool]:
+        return [step.training for step in self.steps if isinstance(step, Bijector)]
 
     def _back(
         self, index: int, y: Tensor, context: Tensor | None, grad: Tensor, grad_log_det: Tensor

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flowkit.errors import InputError
-from flowkit.flow import Bijector, Composition, Flow
+from flowkit.errors import FlowkitError, InputError
+from flowkit.flow import Bijector, Composition, Coupling, Flow
 from flowkit.flow.inputs import MEMORY_STRATEGIES
 from flowkit.testing import perturb
 from flowkit_glow.actnorm import ActNorm
@@ -107,12 +107,55 @@ def test_a_batch_of_none(strategy):
 
 @RECOMPUTING
 def test_tied_parameters(strategy):
-    """One network in two couplings, one layer in two places."""
+    """One network in two couplings, one layer in three places, in two runs of which it is merged with another."""
     event = (4,)
     norm, first, second = ActNorm(event), coupling(event, Affine()), coupling(event, Affine())
     second.conditioner = first.conditioner
-    flow = small(norm, first, Permute(event, "random"), second, norm, first)
+    permutation = Permute(event, "random")
+    flow = small(norm, first, permutation, second, norm, permutation, first, norm, permutation, second)
     assert_the_stored_ones(flow, strategy)
+
+
+class Sharper(Affine):
+    def _log_scale(self, t):
+        return super()._log_scale(2 * t)
+
+
+class Stretched(Affine):
+    def __init__(self):
+        super().__init__()
+        self.log_stretch = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, x, theta):
+        y, log_derivative = super().forward(x, theta)
+        return y * self.log_stretch.exp(), log_derivative + self.log_stretch
+
+    def inverse(self, y, theta):
+        x, log_derivative = super().inverse(y * (-self.log_stretch).exp(), theta)
+        return x, log_derivative - self.log_stretch
+
+
+class Reversed(Coupling):
+    def forward_and_log_det(self, x, context=None):
+        y, log_det = super().forward_and_log_det(x, context)
+        return y.flip(1), log_det
+
+    def inverse_and_log_det(self, y, context=None):
+        return super().inverse_and_log_det(y.flip(1), context)
+
+
+def reversing():
+    plain = coupling((4,), Affine())
+    return Reversed(plain.split, plain.conditioner, plain.transformer)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [lambda: coupling((4,), Sharper()), lambda: coupling((4,), Stretched()), reversing],
+    ids=["a helper", "the passes of a transformer", "those of a coupling"],
+)
+def test_subclasses_do_not_inherit_what_undoes_another_layer(layer):
+    assert_the_stored_ones(small(layer(), Permute((4,)), layer()), "reversible")
 
 
 @RECOMPUTING
@@ -214,6 +257,15 @@ def test_a_parameter_that_changes_before_the_backward_pass_is_an_error(strategy)
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             loss.backward()
             pytest.fail(f"{name} changed, and nobody noticed")
+
+
+def test_dropout_that_is_switched_off_before_the_backward_pass_is_an_error():
+    flow = with_dropout("vector")
+    flow.memory = "reversible"
+    loss = flow(batch(flow)[0]).sum()
+    flow.eval()
+    with pytest.raises(FlowkitError, match=r"switch after backward\(\)"):
+        loss.backward()
 
 
 def test_a_second_derivative_is_refused():
