@@ -14,11 +14,6 @@ from torch.nn import functional as F
 from flowkit.flow.bijector import Bijector
 from flowkit.flow.precision import full_precision
 
-PROBE = 2.0**40
-"""The length of the vectors that show a channel map's matrix. It is what the map does to them less what it does to 0:
-where they are short, a small matrix drowns in the rounding of a large offset (rescaling 65,536 levels has 1.5e-5
-beside ½: 4e-4 of the matrix in fp32). A power of 2, so that scaling rounds nothing."""
-
 
 class ChannelLinear(Bijector):
     """y[:, p] = A x[:, p] + a at each position p of an image [c, h, w]; a vector [d] is one position of d channels.
@@ -126,15 +121,24 @@ def affine_map(
     return read_off(rows), log_det
 
 
+def probe_length(dtype: torch.dtype) -> float:
+    """Of the vectors that show a channel map's matrix, which is what the map does to them less what it does to 0.
+
+    Where they are short, a small matrix drowns in the rounding of a large offset: rescaling 65,536 levels has 1.5e-5
+    beside ½, 4e-4 of the matrix in fp32. A power of 2, so that scaling rounds nothing; fp16 ends at 2¹⁶.
+    """
+    return 2.0**6 if dtype == torch.float16 else 2.0**40
+
+
 def probe(c: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """PROBE times the unit vectors, then 0: [c + 1, c]."""
-    return PROBE * torch.eye(c + 1, c, dtype=dtype, device=device)
+    """The unit vectors, made long, then 0: [c + 1, c]."""
+    return probe_length(dtype) * torch.eye(c + 1, c, dtype=dtype, device=device)
 
 
 def read_off(rows: Tensor) -> AffineMap:
     """The affine map that makes these rows [..., c + 1, c] of probe's."""
     rows, offset = rows.split([rows.shape[-1], 1], -2)
-    return AffineMap((rows - offset) / PROBE, offset.squeeze(-2))
+    return AffineMap((rows - offset) / probe_length(rows.dtype), offset.squeeze(-2))
 
 
 class FrozenChannels(Bijector):

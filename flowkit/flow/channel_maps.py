@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
+from contextlib import nullcontext
+from threading import RLock
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.func import functional_call
 
 from flowkit.flow.channel_linear import AffineMap, ChannelRun, positions, probe, read_off
-from flowkit.flow.structure import structure
+from flowkit.flow.structure import holds_one_twice, made_of, structure
 
 TOGETHER_UP_TO = 64
 """Channels up to which alike runs are computed together: there dispatch is what costs. torch's batched LU is silently
@@ -21,20 +24,34 @@ Maps = tuple[dict[nn.Module, AffineMap], Tensor]
 """The map of each run, and the log-det of all of them together, a scalar."""
 
 
+_ONE_AT_A_TIME = RLock()
+"""functional_call puts tensors into a module, which no other thread may read meanwhile."""
+
+
 class AlikeRuns:
     """Runs that differ in nothing but their tensors' values, such as the steps of a ``repeat``."""
 
     def __init__(self, runs: Sequence[ChannelRun]) -> None:
         self.runs = runs
+        self._made_of = self._parts()
         places = [_tensor_places(run) for run in runs]
         self._places = {name: [of_run[name] for of_run in places] for name in places[0]}
-        self._together = len(runs) > 1 and runs[0].event_shape[0] <= TOGETHER_UP_TO and bool(self._places)
+        few = runs[0].event_shape[0] <= TOGETHER_UP_TO
+        self._together = len(runs) > 1 and few and bool(self._places) and not holds_one_twice(runs[0])
+        self._shell = _shell(runs[0])
         self._last: dict[tuple[torch.dtype, bool], tuple[dict[str, Tensor], Maps]] = {}
+
+    def as_it_was(self) -> bool:
+        """Whether the runs are still made of the same parts."""
+        return self._parts() == self._made_of
+
+    def _parts(self) -> list[list[object]]:
+        return [made_of(layer) for run in self.runs for layer in run.layers]
 
     def maps(self, dtype: torch.dtype, device: torch.device, inverse: bool, keep: bool = True) -> Maps:
         """Of each run, or of its inverse. Without gradients the last ones are kept for as long as no number changes:
         compared are the numbers themselves, on a GPU, where that would make it wait, none are kept."""
-        if not keep or torch.is_grad_enabled() or device.type != "cpu" or torch.compiler.is_compiling():
+        if not keep or torch.is_grad_enabled() or device.type != "cpu" or _more_than_numbers():
             return self._compute(dtype, device, inverse)
         tensors, last = self._stacked(), self._last.get((dtype, inverse))
         if last is None or not all(torch.equal(tensor, last[0][name]) for name, tensor in tensors.items()):
@@ -55,15 +72,21 @@ class AlikeRuns:
     def _apply(self, v: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         """What every run makes of the rows v [n, c], [runs, n, c], and the log-dets [runs]."""
         if self._together and self.runs[0].batched:
-            rows, log_dets = functional_call(self.runs[0], self._stacked(), (v, inverse))
+            rows, log_dets = self._with(self._stacked(), v, inverse)
             return rows.expand(len(self.runs), *v.shape), log_dets.expand(len(self.runs))
         if self._together:
             try:
-                return torch.vmap(lambda own: functional_call(self.runs[0], own, (v, inverse)))(self._stacked())
+                return torch.vmap(lambda own: self._with(own, v, inverse))(self._stacked())
             except (RuntimeError, TypeError, ValueError):  # a plugin's layer may do what torch.vmap can't
                 self._together = False
-        rows, log_dets = zip(*(run(v, inverse) for run in self.runs), strict=True)
-        return torch.stack(rows), torch.stack(log_dets)
+        each = [run(v, inverse) for run in self.runs]
+        return torch.stack([rows for rows, _ in each]), torch.stack([log_det for _, log_det in each])
+
+    def _with(self, tensors: dict[str, Tensor], v: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        """What a run with these tensors makes of v."""
+        with nullcontext() if torch.compiler.is_compiling() else _ONE_AT_A_TIME:
+            made: tuple[Tensor, Tensor] = functional_call(self._shell, tensors, (v, inverse))
+            return made
 
 
 def alike(runs: Iterable[ChannelRun]) -> list[AlikeRuns]:
@@ -72,6 +95,24 @@ def alike(runs: Iterable[ChannelRun]) -> list[AlikeRuns]:
     for run in runs:
         groups[structure(run)].append(run)
     return [AlikeRuns(group) for group in groups.values()]
+
+
+def _more_than_numbers() -> bool:
+    """Whether tensors may stand for more than their numbers: for tangents, for a batch, in a graph."""
+    compiling = torch.compiler.is_compiling()
+    return compiling or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def _shell(module: nn.Module) -> nn.Module:
+    """A module that computes the same from tensors that it is given; it has none, and others don't know of it."""
+    shell = object.__new__(type(module))
+    tensors = {
+        held: {name: t if t is None else torch.empty(0) for name, t in vars(module)[held].items()}
+        for held in ("_parameters", "_buffers")
+    }
+    parts = {name: part if part is None else _shell(part) for name, part in module._modules.items()}
+    vars(shell).update(vars(module) | tensors | {"_modules": parts})
+    return shell
 
 
 def _tensor_places(run: ChannelRun) -> dict[str, tuple[dict[str, Any], str]]:

@@ -79,8 +79,10 @@ class Plan:
                 self._levels[-1].append(step)
 
     def _follow_changes(self) -> None:
-        """Somebody may have put another layer in."""
-        if not torch.compiler.is_compiling() and list(flat(self._layers)) != self._flat:
+        """Somebody may have put another layer in, or another part into a layer of a run."""
+        if torch.compiler.is_compiling():
+            return
+        if list(flat(self._layers)) != self._flat or not all(group.as_it_was() for group in self._groups):
             self._follow()
 
     def compile(self, **options: Any) -> None:
@@ -138,8 +140,9 @@ class Plan:
                 return maps_again
         return self._maps(x)
 
-    def _run_parameters(self) -> Iterator[Tensor]:
-        return (p for group in self._groups for run in group.runs for p in run.parameters())
+    def _run_parameters(self) -> dict[Tensor, None]:
+        """Each once, those of tied layers too."""
+        return dict.fromkeys(p for group in self._groups for run in group.runs for p in run.parameters())
 
     def _maps(self, like: Tensor, inverse: bool = False, keep: bool = True) -> Maps:
         """Of all runs, and the sum of their log-dets. In training, where numbers change at each step, none are kept."""
@@ -206,8 +209,7 @@ def merged(layers: Iterable[L]) -> list[L | ChannelRun]:
 def frozen(layers: Iterable[L], dtype: torch.dtype, device: torch.device) -> list[L]:
     """The layers for inference: runs always merged, everything else frozen on its own."""
     return [
-        ChannelRun(run).freeze(dtype, device) if isinstance(run[0], ChannelLinear) else run[0].freeze()
-        for run in runs(layers)
+        ChannelRun(run).freeze(dtype, device) if _is_channel_linear(run[0]) else run[0].freeze() for run in runs(layers)
     ]
 
 
@@ -219,7 +221,7 @@ def runs(layers: Iterable[Any]) -> list[list[Any]]:
     """Runs of neighbouring channel-linear layers; every other layer on its own. (torch.compile reads no groupby.)"""
     found: list[list[Any]] = []
     for layer in flat(layers):
-        if found and isinstance(layer, ChannelLinear) and isinstance(found[-1][0], ChannelLinear):
+        if found and _is_channel_linear(layer) and _is_channel_linear(found[-1][0]):
             found[-1].append(layer)
         else:
             found.append([layer])
@@ -229,4 +231,14 @@ def runs(layers: Iterable[Any]) -> list[list[Any]]:
 def flat(layers: Iterable[Any]) -> Iterator[Any]:
     """The layers, those of compositions one by one."""
     for layer in layers:
-        yield from flat(layer.layers) if isinstance(layer, Composition) else (layer,)
+        yield from flat(layer.layers) if _passes_as(layer, Composition) else (layer,)
+
+
+def _is_channel_linear(layer: Layer) -> bool:
+    return _passes_as(layer, ChannelLinear)
+
+
+def _passes_as(layer: Layer, kind: type[Any]) -> bool:
+    """Whether a layer is of this kind, and its passes are: a subclass may have its own."""
+    passes = ("forward_and_log_det", "inverse_and_log_det")
+    return isinstance(layer, kind) and all(getattr(type(layer), name) is getattr(kind, name) for name in passes)

@@ -1,26 +1,63 @@
-"""Which modules compute the same from the same tensors."""
+"""What modules are made of: which compute the same from the same tensors, and whether one is still what it was."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Iterator
 from itertools import chain
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 _COMMON = vars(nn.Module()).keys()  # what every module has
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 def structure(module: nn.Module) -> Hashable:
-    """Equal for modules that differ in nothing but the values of their parameters and buffers: types, settings, shapes.
+    """Equal for modules that differ in nothing but the values of their parameters and buffers: types, settings, shapes,
+    and what stands in them twice.
 
     A setting that isn't plain, such as an object of a plugin's, equals itself alone.
     """
-    tensors = chain(module.named_parameters(), module.named_buffers())
+    modules, tensors = list(module.named_modules(remove_duplicate=False)), list(_named_tensors(module))
     return (
-        tuple((name, type(part), _settings(part)) for name, part in module.named_modules()),
+        tuple((name, type(part), _settings(part)) for name, part in modules),
         tuple((name, tuple(t.shape), t.dtype) for name, t in tensors),
+        *(tuple(_first_places(held for _, held in named)) for named in (modules, tensors)),
     )
+
+
+def holds_one_twice(module: nn.Module) -> bool:
+    """Whether a module or a tensor stands in it in two places: layers that are tied."""
+    named: list[Any] = [*module.named_modules(remove_duplicate=False), *_named_tensors(module)]
+    return len({id(held) for _, held in named}) < len(named)
+
+
+def made_of(module: nn.Module) -> list[object]:
+    """What it is made of but for the values of its tensors: another list once a part of it was put in, parametrized,
+    pruned or given a hook. Quick: it is compared at each pass."""
+    found: list[object] = []
+    _gather(module, found)
+    return found
+
+
+def _gather(module: nn.Module, found: list[object]) -> None:
+    parts = module._modules.values()
+    found += (type(module), *(len(getattr(module, hooks)) for hooks in _HOOKS))
+    found += (*module._parameters, *module._buffers, *parts)
+    for part in parts:
+        if part is not None:
+            _gather(part, found)
+
+
+def _named_tensors(module: nn.Module) -> chain[tuple[str, Tensor]]:
+    return chain(module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False))
+
+
+def _first_places(held: Iterable[object]) -> Iterator[int]:
+    """For each object, where it comes first."""
+    first: dict[int, int] = {}
+    for place, each in enumerate(held):
+        yield first.setdefault(id(each), place)
 
 
 def _settings(module: nn.Module) -> Hashable:

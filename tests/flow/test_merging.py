@@ -1,5 +1,7 @@
 """Merging is a computed view: same values, same parameters."""
 
+import copy
+
 import pytest
 import torch
 
@@ -153,3 +155,10 @@ def test_a_small_matrix_beside_a_large_offset_keeps_its_digits(dtype, rtol, high
     for inverse, expected in ((False, 1 / (high - 0.3)), (True, high - 0.3)):
         forward, _ = affine_map(run, dtype, torch.device("cpu"), inverse)
         assert forward.matrix.item() == pytest.approx(expected, rel=rtol)
+
+
+def test_fp16_holds_the_vectors_that_show_a_matrix():
+    flow = Flow([Rescale((3,), 0, 256), ActNorm((3,)), coupling((3,), Affine())])
+    perturb(flow, 0.1)
+    x = torch.rand(5, 3) * 256
+    torch.testing.assert_close(copy.deepcopy(flow).half()(x.half()).float(), flow(x), atol=0.05, rtol=0.01)
