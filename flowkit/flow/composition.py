@@ -209,7 +209,7 @@ def merged(layers: Iterable[L]) -> list[L | ChannelRun]:
 def frozen(layers: Iterable[L], dtype: torch.dtype, device: torch.device) -> list[L]:
     """The layers for inference: runs always merged, everything else frozen on its own."""
     return [
-        ChannelRun(run).freeze(dtype, device) if _is_channel_linear(run[0]) else run[0].freeze() for run in runs(layers)
+        ChannelRun(run).freeze(dtype, device) if is_channel_linear(run[0]) else run[0].freeze() for run in runs(layers)
     ]
 
 
@@ -221,7 +221,7 @@ def runs(layers: Iterable[Any]) -> list[list[Any]]:
     """Runs of neighbouring channel-linear layers; every other layer on its own. (torch.compile reads no groupby.)"""
     found: list[list[Any]] = []
     for layer in flat(layers):
-        if found and _is_channel_linear(layer) and _is_channel_linear(found[-1][0]):
+        if found and is_channel_linear(layer) and is_channel_linear(found[-1][0]):
             found[-1].append(layer)
         else:
             found.append([layer])
@@ -234,7 +234,8 @@ def flat(layers: Iterable[Any]) -> Iterator[Any]:
         yield from flat(layer.layers) if _passes_as(layer, Composition) else (layer,)
 
 
-def _is_channel_linear(layer: Layer) -> bool:
+def is_channel_linear(layer: Layer) -> bool:
+    """Whether a layer is run as one affine map of the channels, merged with others."""
     return _passes_as(layer, ChannelLinear)
 
 

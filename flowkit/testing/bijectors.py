@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowkit.flow import Bijector, ChannelLinear, Composition, Flow
+from flowkit.flow import Bijector, Composition, Flow
 from flowkit.flow.channel_linear import ChannelRun
 from flowkit.flow.channel_maps import AlikeRuns
-from flowkit.flow.composition import frozen
+from flowkit.flow.composition import frozen, is_channel_linear
 from flowkit.flow.inputs import MEMORY_STRATEGIES
 from flowkit.testing import hints
 from flowkit.testing.applicable import only_where
@@ -191,7 +191,7 @@ def flow_of(subject: BijectorSubject, bijector: Bijector) -> Flow:
     return Flow([bijector], context=None if shape is None else {"shape": shape})
 
 
-@only_where(lambda subject: isinstance(subject.fresh(), ChannelLinear), "not channel-linear")
+@only_where(lambda subject: is_channel_linear(subject.fresh()), "not channel-linear")
 def merge(subject: BijectorSubject) -> None:
     """A channel-linear layer merges with its neighbours: the run is its layers one after another, and many runs of the
     same kind, computed together, are what each is alone."""
