@@ -187,10 +187,47 @@ def test_more_than_there_is_memory_for_is_a_message(make_bundle, tmp_path) -> No
     assert message.startswith("out of memory: Unable to allocate") and message.count("\n") == 1
 
 
-def test_interpolate_leaves_the_data(make_bundle, tmp_path) -> None:
-    np.save(tmp_path / "x.npy", np.zeros((3, 1, 2, 2)))
-    data = tmp_path / "x.npy"
-    assert "is the data itself" in run("interpolate", make_bundle(), data, 0, 1, "-o", data, code=2).stderr
+@pytest.fixture
+def inputs(make_bundle, tmp_path_factory, monkeypatch) -> Path:
+    """A directory with a bundle, data, its latents, a context of each row, and an image."""
+    place = tmp_path_factory.mktemp("inputs")
+    monkeypatch.chdir(place)
+    make_bundle(levels=256, context={"classes": 3}).rename(place / "bundle")
+    np.save("x.npy", np.zeros((3, 1, 2, 2), np.uint8))
+    np.save("c.npy", np.zeros(3, np.int64))
+    np.savez("z.npz", z_1=np.zeros((3, 1, 1, 2)), z_2=np.zeros((3, 1, 1, 2)))
+    Path("images").mkdir()
+    for name in "ab":
+        Image.new("L", (2, 2)).save(f"images/{name}.png")
+    Path("link.npy").symlink_to("c.npy")
+    Path("z.npy").symlink_to("z.npz")
+    Path("reference.npy").symlink_to("bundle/reference.npz")
+    return place
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("interpolate bundle x.npy 0 1 --context 0 -o x.npy", "x.npy is the data itself"),
+        ("interpolate bundle x.npy 0 1 -n 3 --context c.npy -o link.npy", "link.npy is the context itself"),
+        ("interpolate bundle images 0 1 --context 0 -o images/b.png", "images/b.png is the data itself"),
+        ("sample bundle -n 3 --context c.npy -o images/../c.npy", "images/../c.npy is the context itself"),
+        ("sample bundle -n 3 --context 0 -o reference.npy", "reference.npy is a file of the bundle"),
+        ("encode bundle x.npy --context 0 -o bundle/reference.npz", "bundle/reference.npz is a file of the bundle"),
+        ("decode bundle z.npz --context 0 -o z.npy", "z.npy is the input itself"),
+        ("decode bundle z.npz --context c.npy -o c.npy", "c.npy is the context itself"),
+    ],
+)
+def test_an_output_is_never_put_in_place_of_what_is_read(inputs, command, message) -> None:
+    before = {path: path.read_bytes() for path in inputs.rglob("*") if path.is_file()}
+    assert run(*command.split(), code=2).stderr == f"{message}: name another output\n"
+    assert {path: path.read_bytes() for path in inputs.rglob("*") if path.is_file()} == before
+
+
+def test_an_output_may_lie_beside_what_is_read(inputs) -> None:
+    for _ in range(2):
+        run("score", "bundle", "images", "--context", 0, "-o", "images/s.csv")
+        run("encode", "bundle", "x.npy", "--context", 0, "-o", "bundle/z.npz")
 
 
 def test_latents_of_another_flow_are_refused(make_bundle, tmp_path_factory) -> None:

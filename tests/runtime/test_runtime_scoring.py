@@ -478,6 +478,23 @@ def test_an_output_that_is_the_data_is_refused(make_bundle, place):
     assert data.read_bytes() == before
 
 
+def test_an_output_that_is_the_context_is_refused(make_bundle, place):
+    bundle, data = make_bundle(levels=None, context={"classes": 3}), save(place / "x.npy", points(3))
+    before = save(place / "c.npy", np.arange(3)).read_bytes()
+    (place / "link.npy").symlink_to("c.npy")
+    for context, output in (("c.npy", "c.npy"), ("c.npy", "link.npy"), ("link.npy", "c.npy")):
+        message = score(bundle, data, "--context", place / context, "-o", place / output, code=2).stderr
+        assert message == f"{place / output} is the context itself: name another output\n"
+    assert (place / "c.npy").read_bytes() == before
+
+
+def test_an_output_that_is_a_directory_is_refused_before_anything_is_scored(make_bundle, place, starts):
+    (place / "s.csv").mkdir()
+    message = score(make_bundle(levels=None), save(place / "x.npy", points(3)), "-o", place / "s.csv", code=2).stderr
+    assert message == f"{place / 's.csv'}: it is a directory, not a file to write to\n"
+    assert not starts and not list(place.glob(".*"))
+
+
 def test_decimals_and_suffixes_in_capitals(make_bundle, place):
     bundle = make_bundle(levels=None)
     decimals = pa.array([Decimal("1.25"), Decimal("-3.50")])

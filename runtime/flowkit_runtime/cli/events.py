@@ -20,14 +20,6 @@ if TYPE_CHECKING:
     from flowkit_runtime.model import Model
 
 
-def check_suffix(path: Path) -> None:
-    """Before anything is computed. Raises InputError: of another kind, or what it needs isn't installed."""
-    if path.suffix not in (".npy", ".png"):
-        raise InputError(f"{path} must end with .npy or .png")
-    if path.suffix == ".png":
-        extra("PIL.Image", "pillow", "writing a picture")
-
-
 def contexts_of(model: Model, given: str | None, n: int) -> Array | None:
     """What `--context` gives for n events."""
     return contexts(Wanted(model.event_shape, model.levels, model.context, context_from=given), n)(slice(0, n))

@@ -28,13 +28,13 @@ def encode(
     import numpy as np
 
     from flowkit_runtime.cli.events import encoded
-    from flowkit_runtime.errors import InputError
+    from flowkit_runtime.cli.outputs import check_apart, check_output
     from flowkit_runtime.model import load
     from flowkit_runtime.replacing import replacing
 
-    if output.suffix != ".npz":
-        raise InputError(f"{output} must end with .npz")
+    check_output(output, [".npz"])
     model = load(bundle, threads=threads)
+    check_apart(output, model, bundle, context, data=data)
     latents = encoded(model, data, wanted(model, columns, context_columns, context, resize))
     with replacing(output) as temporary:
         named: dict[str, Any] = {f"z_{i}": latent for i, latent in enumerate(latents, 1)}
@@ -57,13 +57,15 @@ def decode(
     """
     import sys
 
-    from flowkit_runtime.cli.events import check_suffix, contexts_of, write_events
+    from flowkit_runtime.cli.events import contexts_of, write_events
+    from flowkit_runtime.cli.outputs import EVENTS, check_apart, check_output
     from flowkit_runtime.errors import InputError
     from flowkit_runtime.files import read_npz
     from flowkit_runtime.model import load
 
-    check_suffix(output)
+    check_output(output, EVENTS)
     model = load(bundle, threads=threads)
+    check_apart(output, model, bundle, context, input=latents)
     shapes = {f"z_{i}": shape for i, shape in enumerate(model.latent_shapes, 1)}
     try:
         arrays = list(read_npz(latents, shapes, range(sys.maxsize)).values())

@@ -26,10 +26,12 @@ def sample(
 
     Example: flowkit-runtime sample exports/glow-digits -n 100 --temperature 0.7 -o samples.png
     """
-    from flowkit_runtime.cli.events import check_suffix, contexts_of, write_events
+    from flowkit_runtime.cli.events import contexts_of, write_events
+    from flowkit_runtime.cli.outputs import EVENTS, check_apart, check_output
     from flowkit_runtime.model import load
 
-    check_suffix(output)
+    check_output(output, EVENTS)
     model = load(bundle, threads=threads)
+    check_apart(output, model, bundle, context)
     write_events(model.sample(n, seed, temperature, contexts_of(model, context, n)), model.levels, output)
     echo(f"{n} samples: {output}")

@@ -39,15 +39,17 @@ def score(
 
     Example: flowkit-runtime score exports/moons points.csv -o scores.csv
     """
+    from flowkit_runtime.cli.outputs import SCORES, check_apart, check_output
     from flowkit_runtime.cli.progress import counting
     from flowkit_runtime.model import load
-    from flowkit_runtime.streaming.outputs import check_output
     from flowkit_runtime.streaming.scoring import Job, score_file
     from flowkit_runtime.streaming.sources import open_source
 
     if output is not None:
-        check_output(output, data)
+        check_output(output, SCORES)
     model = load(bundle, threads=threads)
+    if output is not None:
+        check_apart(output, model, bundle, context, data=data)
     source = open_source(data, wanted(model, columns, context_columns, context, resize))
     job = Job(model, bundle, source, data, draws, seed, threads)
     try:

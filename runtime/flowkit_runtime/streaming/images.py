@@ -36,7 +36,7 @@ class Images:
                 f"{path} is a folder of images, [1, 3 or 4, height, width] of whole numbers below 256, and events of "
                 f"this flow are {list(shape)} of {kind}: save them as .npy"
             )
-        self.path, self.names = path, sorted(each.name for each in path.iterdir() if _is_image(each))
+        self.path, self.names = path, [file.name for file in image_files(path)]
         if not self.names:
             raise InputError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))})")
         self.rows = len(self.names)
@@ -69,6 +69,11 @@ class Images:
         if image.size != self._size and not self._resize:
             found, needed = (f"{width} × {height}" for width, height in (image.size, self._size))
             raise InputError(f"{path} is {found} pixels, events of this flow are {needed}; --resize brings it there")
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The images in a folder, sorted by name."""
+    return sorted(path for path in folder.iterdir() if _is_image(path))
 
 
 def _is_image(path: Path) -> bool:

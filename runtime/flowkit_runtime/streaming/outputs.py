@@ -9,11 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from flowkit_runtime.errors import InputError
 from flowkit_runtime.streaming.part import Part, Scores
-from flowkit_runtime.streaming.sources import check_apart, extra
-
-SUFFIXES = (".npy", ".csv", ".parquet")
+from flowkit_runtime.streaming.sources import extra
 
 
 @dataclass(frozen=True)
@@ -42,15 +39,6 @@ class Result:
             anomalous = [] if self.threshold is None else [~(scores <= self.threshold)]
             yield [*names, scores, *anomalous]
             first += len(scores)
-
-
-def check_output(path: Path, data: Path) -> None:
-    """Before anything is scored. Raises InputError: of another kind, the data, or what it needs isn't installed."""
-    check_apart(path, data)
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"{path} must end with {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
-    if path.suffix == ".parquet":
-        extra("pyarrow.parquet", "pyarrow", "writing Parquet")
 
 
 def write(result: Result, path: Path) -> None:

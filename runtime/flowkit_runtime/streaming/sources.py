@@ -90,12 +90,6 @@ def open_source(path: Path, wanted: Wanted) -> Source:
     return Npy(path, wanted)
 
 
-def check_apart(output: Path, data: Path) -> None:
-    """Raises InputError if the output would take the place of the data."""
-    if output.exists() and data.exists() and output.samefile(data):
-        raise InputError(f"{output} is the data itself: name another output")
-
-
 class Npy:
     """An array [n, *event], of which a part at a time is mapped."""
 
@@ -123,18 +117,22 @@ def rows_at_once(event_shape: Sequence[int]) -> int:
 
 def contexts(wanted: Wanted, n: int) -> Callable[[slice], Array | None]:
     """The context of a slice of n rows, from a class for all or from a .npy file with one row per event or for all."""
-    given = wanted.context_from
-    if given is None or not given.endswith(".npy"):
+    given, path = wanted.context_from, context_file(wanted.context_from)
+    if path is None:
         value = None if given is None else _label(given)
         context_rows(value, wanted.context, n, 0)  # refused here, before anything is read
         return lambda part: None if value is None else context_rows(value, wanted.context, 1, 0)
-    path = Path(given)
     array = read_npy(path)
     shape = () if wanted.context is None else wanted.context.shape
     for_all = array.shape in (shape, (1, *shape))
     if for_all or array.shape[:1] != (n,):
         context_rows(array, wanted.context, n, 0)
     return lambda part: array if for_all else read_npy(path)[part].copy()
+
+
+def context_file(given: str | None) -> Path | None:
+    """What `--context` names, if that is a file."""
+    return Path(given) if given is not None and given.endswith(".npy") else None
 
 
 def _label(text: str) -> int:
@@ -145,8 +143,8 @@ def _label(text: str) -> int:
 
 def context_identity(wanted: Wanted) -> list[Any]:
     """What changes if the context does."""
-    given = wanted.context_from
-    return [given, file_identity(Path(given)) if given is not None and given.endswith(".npy") else None]
+    path = context_file(wanted.context_from)
+    return [wanted.context_from, None if path is None else file_identity(path)]
 
 
 def file_identity(path: Path) -> list[Any]:

@@ -1,0 +1,48 @@
+"""Where a command writes: looked at before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowkit_runtime.bundle import MANIFEST
+from flowkit_runtime.errors import InputError
+from flowkit_runtime.streaming.images import image_files
+from flowkit_runtime.streaming.sources import context_file, extra
+
+if TYPE_CHECKING:
+    from flowkit_runtime.model import Model
+
+EVENTS = (".npy", ".png")
+SCORES = (".npy", ".csv", ".parquet")
+_NEEDS = {
+    ".png": ("PIL.Image", "pillow", "writing a picture"),
+    ".parquet": ("pyarrow.parquet", "pyarrow", "writing Parquet"),
+}
+
+
+def check_output(path: Path, suffixes: Iterable[str]) -> None:
+    """Raises InputError: it is of another kind, or a directory, or what writes it isn't installed."""
+    if path.suffix not in suffixes:
+        *others, last = suffixes
+        raise InputError(f"{path} must end with {', '.join(others)}{' or ' * bool(others)}{last}")
+    if path.is_dir():
+        raise InputError(f"{path}: it is a directory, not a file to write to")
+    if path.suffix in _NEEDS:
+        extra(*_NEEDS[path.suffix])
+
+
+def check_apart(output: Path, model: Model, bundle: Path, context: str | None, **inputs: Path) -> None:
+    """Raises InputError if the output would take the place of what is read: of a file of the bundle, the context, or
+    one of `inputs`, which are named by what they are."""
+    if not output.exists():
+        return
+    read = {"a file of the bundle": [bundle / name for name in (MANIFEST, *model.manifest["files"])]}
+    if (file := context_file(context)) is not None:
+        read["the context itself"] = [file]
+    for name, path in inputs.items():
+        read[f"the {name} itself"] = image_files(path) if path.is_dir() else [path]
+    for what, files in read.items():
+        if any(file.exists() and output.samefile(file) for file in files):
+            raise InputError(f"{output} is {what}: name another output")
