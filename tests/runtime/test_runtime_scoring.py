@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from flowkit_runtime import Model, load
+from flowkit_runtime import InputError, Model, load
 from flowkit_runtime.cli.main import app
 from flowkit_runtime.streaming import sources, tables
 from flowkit_runtime.streaming.part import Part, open_part, part_path
@@ -429,6 +429,48 @@ def test_a_missing_value_names_column_and_row(make_bundle, place, monkeypatch, k
     assert f"x.{kind} has no value in column 'c' of row 200" in message
 
 
+ONE = sources.Wanted((1,), None, None)
+GAPS = {
+    "the end of a first line": ("1.5,\n3,4\n", 2, "column 'f1' of row 0"),
+    "a first line, as NA": ("1.5,NA\n3,4\n", 2, "column 'f1' of row 0"),
+    "all of a first line": ("NA,\n3,4\n", 2, "column 'f0' of row 0"),
+    "an empty line": ("a\n1\n\n3\n", 1, "column 'a' of row 1"),
+    "an empty line of Windows": ("a\r\n1\r\n\r\n3\r\n", 1, "column 'a' of row 1"),
+    "an empty line without names": ("1\n\n3\n", 1, "column 'f0' of row 1"),
+    "an empty line far behind": ("1\n" * 500_000 + "\n3\n", 1, "column 'f0' of row 500000"),
+    "an NA at the end": ("a\n1\n3\nNA\n\n", 1, "column 'a' of row 2"),
+}
+
+
+@pytest.mark.parametrize(("text", "values", "message"), GAPS.values(), ids=GAPS)
+def test_no_row_of_a_csv_is_lost_for_a_missing_value(place, text, values, message):
+    (place / "x.csv").write_bytes(text.encode())
+    with pytest.raises(InputError, match=f"x.csv has no value in {message}"):
+        list(sources.open_source(place / "x.csv", sources.Wanted((values,), None, None)).batches(0, 4096))
+
+
+@pytest.mark.parametrize("text", ["\n1\n3\n", "\na\n1\n3\n", "\r\n1\n"])
+def test_a_column_that_begins_with_an_empty_line_is_refused(place, text):
+    (place / "x.csv").write_bytes(text.encode())
+    with pytest.raises(InputError, match=r"x\.csv begins with an empty line"):
+        sources.open_source(place / "x.csv", ONE)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n\n", "\r\n\r\n"])
+@pytest.mark.parametrize("begin", ["", "a\n", "2020_1\n", "0x10\n"])
+def test_empty_lines_at_the_end_are_no_rows(place, begin, end):
+    (place / "x.csv").write_bytes(f"{begin}1\n3{end}".encode())
+    ((events, _),) = sources.open_source(place / "x.csv", ONE).batches(0, 10)
+    assert events.tolist() == [[1], [3]]
+
+
+def test_what_python_takes_for_numbers_may_be_names(place):
+    (place / "x.csv").write_text("2020_1,2020_2\n1,2\n\n3,4\n")
+    source = sources.open_source(place / "x.csv", sources.Wanted((2,), None, None, columns=("2020_1", "2020_2")))
+    ((events, _),) = source.batches(0, 10)
+    assert events.tolist() == [[1, 2], [3, 4]]
+
+
 def misfits(place: Path, kind: str) -> Iterator[tuple[pa.Table, list[str], str]]:
     rows = table(points(3))
     yield rows.select(["a", "b"]), [], "an event of this flow has 4 values, and there are 2 columns (a, b); choose with"
@@ -454,6 +496,7 @@ FILES = {
     "empty CSV": ("x.csv", b"", "x.csv can't be read as CSV: Empty CSV file"),
     "ragged CSV": ("x.csv", b"a,b,c,d\n1,2,3,4\n1,2\n", "x.csv can't be read as CSV: CSV parse error: Row #3"),
     "a row or names": ("x.csv", b"0,1,2,3\n4,5,6,7\n", "x.csv begins with 0,1,2,3: a row, or names?"),
+    "a row or names, and an index": ("x.csv", b",0,1,2\n0,5,6,7\n", "x.csv begins with ,0,1,2: a row, or names?"),
     "twice a name": ("x.csv", b"a,a,c,d\n1,2,3,4\n", "a column is chosen twice: a, a, c, d"),
     "no Parquet": ("x.parquet", b"x" * 100, "x.parquet can't be read as Parquet"),
     "names that are no UTF-8": ("x.csv", "ä,b,c,d\n".encode("latin-1"), "the name of a column is not UTF-8 text"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -150,9 +151,11 @@ class Parquet(Table):
 
 
 class Csv(Table):
-    """A CSV file with a header; or without one, if numbers stand in its first line: f0, f1, … are its columns.
+    """A CSV file with a header; or without one, if numbers stand in its first line, or values are missing there where
+    the rest are numbers: f0, f1, … are its columns.
 
-    It is read from the beginning, whatever row is asked for: only reading tells where a row begins.
+    It is read from the beginning, whatever row is asked for: only reading tells where a row begins. An empty line is
+    a missing value where there is one column, unless nothing follows it; otherwise it is no row.
     """
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
@@ -160,19 +163,34 @@ class Csv(Table):
         self.path, self._block = path, max(_BLOCK, _LINE * math.prod(wanted.event_shape))
         with open_file(path) as file:
             sample = file.read(_SAMPLE)
-        found = self._open({}, headless=False).schema.names
-        self._headless = all(map(_is_number, found))
-        if found == [str(i) for i in range(len(found))]:  # pandas names columns so that have no names
+        found = self._open({}, headless=False, one_column=False).schema.names
+        self._headless, self._one_column = self._are_numbers(found), len(found) == 1
+        named = [name for name in found if name]  # pandas gives the index no name, and numbers to what has none
+        if named == [str(i) for i in range(len(named))] and named:
             raise InputError(f"{path} begins with {','.join(found)[:100]}: a row, or names? Give the columns names")
+        if self._one_column and sample[:1] in (b"\r", b"\n"):
+            raise InputError(f"{path} begins with an empty line: a missing value? Remove it, or write the value")
         lines = max(1, sample.count(b"\n")) * path.stat().st_size // max(1, len(sample))
         names = [f"f{i}" for i in range(len(found))] if self._headless else found
         super().__init__(path, wanted, names, lines - (not self._headless))
 
-    def _open(self, types: dict[str, Any], headless: bool) -> Any:
+    def _are_numbers(self, names: Sequence[str]) -> bool:
+        """Whether a line of these is read as numbers, some of which may be missing."""
+        missing = self._csv.ConvertOptions().null_values
+        given = [name.strip() for name in names if name.strip() not in missing]
+        try:
+            self._arrow.array(given, self._arrow.string()).cast(self._arrow.float64())
+        except ValueError:
+            return False
+        return True
+
+    def _open(self, types: dict[str, Any], headless: bool, one_column: bool) -> Any:
         options = self._csv.ReadOptions(use_threads=False, block_size=self._block, autogenerate_column_names=headless)
         convert = self._csv.ConvertOptions(column_types=types, include_columns=list(types))
+        parse = self._csv.ParseOptions(ignore_empty_lines=not one_column)
+        file = _WithoutEmptyEnd(self.path) if one_column else self.path
         try:
-            return self._csv.open_csv(self.path, read_options=options, convert_options=convert)
+            return self._csv.open_csv(file, options, parse, convert)
         except (OSError, ValueError) as error:  # pyarrow's are
             raise InputError(f"{self.path} can't be read as CSV: {error}") from error
 
@@ -180,7 +198,31 @@ class Csv(Table):
         context = self._wanted.context
         kind = self._arrow.int64() if context is not None and context.classes is not None else self._arrow.float64()
         types = dict.fromkeys(self._columns, self._arrow.float64()) | dict.fromkeys(self._context_columns, kind)
-        yield from _without_first(_guarded(self._open(types, self._headless), self.path), start)
+        yield from _without_first(_guarded(self._open(types, self._headless, self._one_column), self.path), start)
+
+
+class _WithoutEmptyEnd(io.RawIOBase):
+    """A file but for the empty lines at its end."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open_file(path)
+        size = self._file.seek(0, io.SEEK_END)
+        end_of_file = self._file.seek(max(0, size - _SAMPLE))
+        end = self._file.read()
+        self._left = end_of_file + len(end.rstrip(b"\r\n"))
+        self._file.seek(0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._file.readinto(memoryview(buffer)[: self._left])
+        self._left -= count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def open_table(path: Path, wanted: Wanted) -> Table:
@@ -208,11 +250,3 @@ def _without_first(batches: Iterable[Any], rows: int) -> Iterator[Any]:
         if batch.num_rows > rows:
             yield batch.slice(rows)
         rows = max(0, rows - batch.num_rows)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
