@@ -16,6 +16,10 @@ class InputError(FlowRuntimeError):
     """An argument has the wrong type, shape, range or value."""
 
 
+class RowError(InputError):
+    """A row can't be used; who read it from a file says from which."""
+
+
 class VerificationError(BundleError):
     """The graphs deviate from the model that they were made from."""
 

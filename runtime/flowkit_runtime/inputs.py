@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flowkit_runtime.bundle import Context
-from flowkit_runtime.errors import InputError
+from flowkit_runtime.errors import InputError, RowError
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -55,7 +55,7 @@ def finite(name: str, rows: Array, start: int) -> NDArray[np.float32]:
         result = np.asarray(rows, np.float32)
     bad = ~np.isfinite(result)
     if bad.any():
-        raise InputError(f"{name} must be finite in float32; {_first(name, rows, bad, start)}")
+        raise RowError(f"{name} must be finite in float32; {_first(name, rows, bad, start)}")
     return result
 
 
@@ -65,7 +65,7 @@ def grid(name: str, rows: Array, start: int, levels: int) -> NDArray[np.float64]
     good = (values >= 0) & (values <= levels - 1) & (values == np.floor(values))
     if not good.all():
         wanted = f"whole numbers from 0 to {levels - 1}"
-        raise InputError(f"{name} must hold {wanted}; {_first(name, rows, ~good, start)}")
+        raise RowError(f"{name} must hold {wanted}; {_first(name, rows, ~good, start)}")
     return values
 
 
@@ -84,12 +84,18 @@ def context_rows(value: ArrayLike | None, spec: Context | None, n: int, start: i
     array = _real("context", value)
     if array.shape == spec.shape:
         array = array[None]
-    if array.shape not in ((n, *spec.shape), (1, *spec.shape)):
-        shapes = f"{[n, *spec.shape]} (one per row) or {[*spec.shape]} (one for all)"
-        raise InputError(f"context must have shape {shapes}, got {list(array.shape)}")
+    if len(array) != 1 or array.shape[1:] != spec.shape:
+        check_context_shape(array.shape, spec, n)
     start = start if len(array) == n else 0
     rows = finite("context", array, start) if spec.classes is None else _classes(array, spec.classes, start)
     return np.broadcast_to(rows, (n, *spec.shape))
+
+
+def check_context_shape(shape: Shape, spec: Context, n: int) -> None:
+    """Raises InputError unless there is a row for each of n."""
+    if shape != (n, *spec.shape):
+        shapes = f"{[n, *spec.shape]} (one per row) or {[*spec.shape]} (one for all)"
+        raise InputError(f"context must have shape {shapes}, got {list(shape)}")
 
 
 def chunks(n: int, batch_size: int, first: int = 0) -> Iterator[slice]:
@@ -114,7 +120,7 @@ def _classes(array: Array, classes: int, start: int) -> NDArray[np.int64]:
     bad = (array < 0) | (array >= classes)
     if bad.any():
         wanted = f"classes from 0 to {classes - 1}"
-        raise InputError(f"context must hold {wanted}; {_first('context', array, bad, start)}")
+        raise RowError(f"context must hold {wanted}; {_first('context', array, bad, start)}")
     return array.astype(np.int64)
 
 

@@ -125,6 +125,25 @@ def test_contexts_of_arrays(make_bundle, place, given):
     assert np.array_equal(np.load(place / "s.npy"), expected)
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\n\n\n"])
+@pytest.mark.parametrize("n", [3, 9000])
+def test_contexts_of_each_row_of_a_csv_however_it_ends(make_bundle, place, n, end):
+    bundle, classes, x = make_bundle(levels=None, context={"classes": 3}), np.arange(n) % 3, np.zeros((n, 1, 2, 2))
+    (place / "x.csv").write_text("a,b,c,d\n" + "\n".join(["0,0,0,0.000000001"] * n) + end)
+    score(bundle, place / "x.csv", "-o", place / "s.npy", "--context", save(place / "c.npy", classes))
+    np.testing.assert_allclose(np.load(place / "s.npy"), load(bundle).score(x, classes), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["npy", "csv", "parquet"])
+@pytest.mark.parametrize("shape", [(ROWS - 1, 2), (ROWS, 3)])
+def test_contexts_of_another_shape_are_refused_before_anything_is_scored(make_bundle, place, starts, kind, shape):
+    bundle, context = make_bundle(levels=None, context={"shape": [2]}), save(place / "c.npy", np.zeros(shape))
+    data = save(place / "x.npy", points()) if kind == "npy" else write(place / f"x.{kind}", table(points()))
+    message = score(bundle, data, "--context", context, code=2).stderr
+    assert message == f"context must have shape [{ROWS}, 2] (one per row) or [2] (one for all), got {list(shape)}\n"
+    assert not starts
+
+
 def test_a_csv_without_a_header_loses_no_row(make_bundle, place):
     data = place / "x.csv"
     np.savetxt(data, points(3).reshape(3, 4), delimiter=",")
@@ -417,7 +436,13 @@ def test_a_bad_context_names_its_row(make_bundle, place):
         *("--context", save(place / "c.npy", context)),
         code=2,
     ).stderr
-    assert "context must hold classes from 0 to 2; in row 200, context[200] is 3" in message
+    row = "context must hold classes from 0 to 2; in row 200, context[200] is 3"
+    assert message == f"{place / 'c.npy'}: {row} (rows count from 0)\n"
+
+
+def test_what_is_not_of_a_row_does_not_name_the_data(make_bundle, place):
+    message = score(make_bundle(), save(place / "x.npy", np.zeros((3, 1, 2, 2))), "--draws", 2**40, code=2).stderr
+    assert message == f"draws must be in [1, {2**31 + 1}), got {2**40}\n"
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -14,7 +14,7 @@ from flowkit_runtime.cli.options import wanted
 from flowkit_runtime.errors import InputError
 from flowkit_runtime.inputs import Array
 from flowkit_runtime.replacing import replacing
-from flowkit_runtime.streaming.sources import Wanted, contexts, extra, open_source, rows_at_once
+from flowkit_runtime.streaming.sources import Wanted, contexts, extra, naming_rows, open_source, rows_at_once
 
 if TYPE_CHECKING:
     from flowkit_runtime.model import Model
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 def contexts_of(model: Model, given: str | None, n: int) -> Array | None:
     """What `--context` gives for n events."""
-    return contexts(Wanted(model.event_shape, model.levels, model.context, context_from=given), n)(slice(0, n))
+    wanted = Wanted(model.event_shape, model.levels, model.context, context_from=given)
+    return contexts(wanted, lambda: n)(slice(0, n))
 
 
 def event(model: Model, data: Path, columns: str, resize: bool, row: int) -> Array:
@@ -39,10 +40,8 @@ def encoded(model: Model, data: Path, part: Wanted) -> tuple[NDArray[np.float32]
     parts = [tuple(np.empty((0, *shape), np.float32) for shape in model.latent_shapes)]
     rows = 0
     for events, context in open_source(data, part).batches(0, rows_at_once(model.event_shape)):
-        try:
+        with naming_rows(data):
             parts.append(model.encode(events, context, start=rows))
-        except InputError as error:
-            raise InputError(f"{data}: {error} (rows count from 0)") from error
         rows += len(events)
     return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
 

@@ -41,7 +41,7 @@ class Images:
             raise InputError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))})")
         self.rows = len(self.names)
         self._mode, self._size, self._resize = _MODES[shape[0]], (shape[2], shape[1]), wanted.resize
-        self._context = contexts(wanted, self.rows)
+        self._context = contexts(wanted, lambda: self.rows)
         files: list[Any] = [file_identity(path / name) for name in self.names]
         self.identity = [files, wanted.resize, *context_identity(wanted)]
 

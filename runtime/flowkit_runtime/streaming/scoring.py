@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from flowkit_runtime.bundle import MANIFEST
-from flowkit_runtime.errors import FlowRuntimeError, InputError
+from flowkit_runtime.errors import FlowRuntimeError
 from flowkit_runtime.replacing import naming, replacing
 from flowkit_runtime.streaming.outputs import Result, write
 from flowkit_runtime.streaming.part import Part, open_part, part_path
-from flowkit_runtime.streaming.sources import Source, rows_at_once
+from flowkit_runtime.streaming.sources import Source, naming_rows, rows_at_once
 from flowkit_runtime.streaming.summary import Summary, summarize
 
 if TYPE_CHECKING:
@@ -79,10 +79,8 @@ def score_file(job: Job, output: Path | None, progress: Callable[[int], None]) -
 
 def _score(job: Job, part: Part, batch: int, progress: Callable[[int], None]) -> None:
     for events, context in job.source.batches(part.rows, batch):
-        try:
+        with naming_rows(job.data):
             scores = job.model.score(events, context, job.draws, job.seed, batch_size=batch, start=part.rows)
-        except InputError as error:
-            raise InputError(f"{job.data}: {error} (rows count from 0)") from error
         part.append(scores)
         progress(part.rows)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -11,9 +12,9 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from flowkit_runtime.bundle import Context
-from flowkit_runtime.errors import InputError
+from flowkit_runtime.errors import InputError, RowError
 from flowkit_runtime.files import map_npy
-from flowkit_runtime.inputs import Array, chunks, context_rows
+from flowkit_runtime.inputs import Array, check_context_shape, chunks, context_rows
 
 Rows = tuple[Array, Array | None]
 """Events [n, *event] and their context: one row per event, one for all, or none."""
@@ -101,7 +102,7 @@ class Npy:
             sizes = ", ".join(map(str, ("n", *wanted.event_shape)))
             raise InputError(f"{path} has the shape {list(array.shape)}; events of this flow are [{sizes}]")
         self.path, self.rows = path, len(array)
-        self._context = contexts(wanted, self.rows)
+        self._context = contexts(wanted, lambda: self.rows)
         self.identity = [file_identity(path), *context_identity(wanted)]
 
     def batches(self, start: int, size: int) -> Iterator[Rows]:
@@ -115,19 +116,36 @@ def rows_at_once(event_shape: Sequence[int]) -> int:
     return max(1, min(MOST_AT_ONCE, AT_ONCE // math.prod(event_shape)))
 
 
-def contexts(wanted: Wanted, n: int) -> Callable[[slice], Array | None]:
-    """The context of a slice of n rows, from a class for all or from a .npy file with one row per event or for all."""
-    given, path = wanted.context_from, context_file(wanted.context_from)
-    if path is None:
-        value = None if given is None else _label(given)
-        context_rows(value, wanted.context, n, 0)  # refused here, before anything is read
-        return lambda part: None if value is None else context_rows(value, wanted.context, 1, 0)
+def contexts(wanted: Wanted, count: Callable[[], int]) -> Callable[[slice], Array | None]:
+    """The context of a slice of rows: a class for all, or from a .npy file with one row for all or for each.
+
+    `count` says how many rows there are; it is asked only where there is one for each.
+    """
+    given, spec, path = wanted.context_from, wanted.context, context_file(wanted.context_from)
+    if spec is None or path is None:
+        for_all = context_rows(given if spec is None or given is None else _label(given), spec, 1, 0)
+        return lambda part: for_all
     array = read_npy(path)
-    shape = () if wanted.context is None else wanted.context.shape
-    for_all = array.shape in (shape, (1, *shape))
-    if for_all or array.shape[:1] != (n,):
-        context_rows(array, wanted.context, n, 0)
-    return lambda part: array if for_all else read_npy(path)[part].copy()
+
+    def rows(part: slice) -> Array | None:
+        with naming_rows(path):
+            return context_rows(read_npy(path)[part], spec, part.stop - part.start, part.start)
+
+    if array.shape in (spec.shape, (1, *spec.shape)):
+        with naming_rows(path):
+            one = context_rows(array, spec, 1, 0)
+        return lambda part: one
+    check_context_shape(array.shape, spec, count())
+    return rows
+
+
+@contextmanager
+def naming_rows(path: Path) -> Iterator[None]:
+    """An error of a row, raised within, names the file that the row is of."""
+    try:
+        yield
+    except RowError as error:
+        raise InputError(f"{path}: {error} (rows count from 0)") from error
 
 
 def context_file(given: str | None) -> Path | None:

@@ -35,7 +35,7 @@ class Table:
         rest = [name for name in found if name not in self._context_columns]
         self._columns = self._named(wanted.columns, found) or rest
         self._check_numbers(found)
-        self._context = None if self._context_columns else contexts(wanted, rows)
+        self._context = None if self._context_columns else contexts(wanted, self._count)
         self.identity = [
             file_identity(path),
             self._columns,
@@ -59,6 +59,10 @@ class Table:
                 first, count = first + size, count - size
         if count:
             yield self._rows(held, first, count)
+
+    def _count(self) -> int:
+        """How many rows there are, exactly."""
+        return self.rows
 
     def _records(self, start: int) -> Iterator[Any]:
         """Record batches of the chosen columns, the first row being `start`."""
@@ -193,6 +197,9 @@ class Csv(Table):
             return self._csv.open_csv(file, options, parse, convert)
         except (OSError, ValueError) as error:  # pyarrow's are
             raise InputError(f"{self.path} can't be read as CSV: {error}") from error
+
+    def _count(self) -> int:
+        return sum(batch.num_rows for batch in self._records(0))
 
     def _records(self, start: int) -> Iterator[Any]:
         context = self._wanted.context
