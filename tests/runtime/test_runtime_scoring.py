@@ -20,6 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from flowkit_runtime import InputError, Model, load
+from flowkit_runtime.bundle import Context
 from flowkit_runtime.cli.main import app
 from flowkit_runtime.streaming import sources, tables
 from flowkit_runtime.streaming.part import Part, open_part, part_path
@@ -496,6 +497,40 @@ def test_what_python_takes_for_numbers_may_be_names(place):
     assert events.tolist() == [[1, 2], [3, 4]]
 
 
+LEAKS = {
+    "text": (b"a,b\n1,2\n3,secret\n", "column 'b' of row 1 holds no number"),
+    "text without a header": (b"1,2\n3,secret\n", "column 'f1' of row 1 holds no number"),
+    "text behind empty lines": (b"a,b\n\n\n1,2\nsecret,4\n", "column 'a' of row 1 holds no number"),
+    "a large number": (b"a,b\n" + b"1,2\n" * 5000 + b"3,0x5ec4e7secret\n", "column 'b' of row 5000 holds no number"),
+    "long row": (b"a,b\n1,2\n3,4,secret\n", "row 1 has 3 values, not 2"),
+    "long row without a header": (b"1,2\n3,4,secret\n", "row 1 has 3 values, not 2"),
+    "long row far behind": (b"a,b\n" + b"1,2\n" * 500_000 + b"3,4,secret\n", "row 500000 has 3 values, not 2"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), LEAKS.values(), ids=LEAKS)
+def test_errors_say_where_the_text_of_a_csv_is_wrong_and_do_not_quote_it(place, content, message):
+    (place / "x.csv").write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        list(sources.open_source(place / "x.csv", sources.Wanted((2,), None, None)).batches(0, 10))
+    assert str(caught.value) == f"{place / 'x.csv'} can't be read as CSV: {message} (rows count from 0)"
+
+
+def test_a_class_of_a_csv_that_is_none_is_located(place):
+    (place / "x.csv").write_text("name,a,c\nsecret,1,0\nsecret,2,0.5\n")
+    wanted = sources.Wanted((1,), None, Context((), 3), columns=("a",), context_columns=("c",))
+    with pytest.raises(InputError, match="column 'c' of row 1 holds no whole number"):
+        list(sources.open_source(place / "x.csv", wanted).batches(0, 10))
+
+
+def test_many_names_of_columns_are_shortened(place):
+    (place / "x.csv").write_text(",".join(f"column{i}" for i in range(1000)) + "\n")
+    for columns in ((), ("a", "b"), ("column1",) * 500):
+        with pytest.raises(InputError, match=" …") as caught:
+            sources.open_source(place / "x.csv", sources.Wanted((2,), None, None, columns=columns))
+        assert len(str(caught.value)) < 1000
+
+
 def misfits(place: Path, kind: str) -> Iterator[tuple[pa.Table, list[str], str]]:
     rows = table(points(3))
     yield rows.select(["a", "b"]), [], "an event of this flow has 4 values, and there are 2 columns (a, b); choose with"
@@ -504,7 +539,11 @@ def misfits(place: Path, kind: str) -> Iterator[tuple[pa.Table, list[str], str]]
     yield rows, ["--columns", "a,b,c,c"], "a column is chosen twice"
     yield rows, ["--context-columns", "a"], "takes no context; leave --context-columns out"
     words = rows.set_column(1, "b", pa.array(["x", "y", "z"]))
-    yield words, [], "column 'b' holds string, not numbers" if kind == "parquet" else "invalid value 'x'"
+    yield (
+        words,
+        [],
+        "column 'b' holds string, not numbers" if kind == "parquet" else "column 'b' of row 0 holds no number",
+    )
 
 
 @pytest.mark.parametrize("case", range(6))
@@ -519,7 +558,7 @@ FILES = {
     "another kind": ("x.txt", b"1,2,3,4", "neither a folder of images nor a .npy, .csv or .parquet file"),
     "empty array": ("x.npy", b"", "can't be read as .npy"),
     "empty CSV": ("x.csv", b"", "x.csv can't be read as CSV: Empty CSV file"),
-    "ragged CSV": ("x.csv", b"a,b,c,d\n1,2,3,4\n1,2\n", "x.csv can't be read as CSV: CSV parse error: Row #3"),
+    "ragged CSV": ("x.csv", b"a,b,c,d\n1,2,3,4\n1,2\n", "x.csv can't be read as CSV: row 1 has 2 values, not 4"),
     "a row or names": ("x.csv", b"0,1,2,3\n4,5,6,7\n", "x.csv begins with 0,1,2,3: a row, or names?"),
     "a row or names, and an index": ("x.csv", b",0,1,2\n0,5,6,7\n", "x.csv begins with ,0,1,2: a row, or names?"),
     "twice a name": ("x.csv", b"a,a,c,d\n1,2,3,4\n", "a column is chosen twice: a, a, c, d"),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from flowkit_runtime.errors import InputError
+from flowkit_runtime.errors import InputError, shortened
 from flowkit_runtime.files import open_file
 from flowkit_runtime.inputs import Array
 from flowkit_runtime.streaming.sources import Rows, Wanted, context_identity, contexts, extra, file_identity
@@ -18,6 +20,9 @@ from flowkit_runtime.streaming.sources import Rows, Wanted, context_identity, co
 _BLOCK = 2**20  # bytes of CSV that are parsed at a time, of which a line must not have more
 _LINE = 64  # bytes that a number may take
 _SAMPLE = 2**16  # bytes that tell how long a line is
+_KINDS = {"double": "number", "int64": "whole number"}
+_BAD_VALUE = re.compile(r"CSV column #(\d+): Row #(\d+): CSV conversion error to (double|int64): ")
+_BAD_ROW = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
 
 class Table:
@@ -91,22 +96,27 @@ class Table:
     def _numbers(self, column: Any, name: str, first: int) -> Array:
         if column.null_count:
             row = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
-            raise InputError(f"{self.path} has no value in column {name!r} of row {first + row} (rows count from 0)")
+            raise InputError(
+                f"{self.path} has no value in column {shortened(repr(name))} of row {first + row} (rows count from 0)"
+            )
         try:
             if str(column.type).startswith("decimal"):
                 column = column.cast("float64")
             array: Array = column.to_numpy(zero_copy_only=False)
         except Exception as error:  # of pyarrow
-            raise InputError(f"{self.path}: column {name!r} can't be read: {error}") from error
+            raise InputError(
+                f"{self.path}: column {shortened(repr(name))} can't be read: {shortened(error)}"
+            ) from error
         if array.dtype.kind not in "biuf":
-            raise InputError(f"{self.path}: column {name!r} holds {column.type}, not numbers; choose with --columns")
+            kind = f"column {shortened(repr(name))} holds {shortened(column.type)}"
+            raise InputError(f"{self.path}: {kind}, not numbers; choose with --columns")
         return array
 
     def _named(self, names: Sequence[str], found: Sequence[str]) -> list[str]:
         for name in names:
             if found.count(name) != 1:
                 problem = "has no column" if name not in found else "has more than one column"
-                raise InputError(f"{self.path} {problem} {name!r}; its columns are {', '.join(found)}")
+                raise InputError(f"{self.path} {problem} {name!r}; its columns are {shortened(', '.join(found))}")
         return list(names)
 
     def _check_numbers(self, found: Sequence[str]) -> None:
@@ -114,7 +124,7 @@ class Table:
         if wanted.context is None and self._context_columns:
             raise InputError("this model takes no context; leave --context-columns out")
         if len(set(self.chosen)) < len(self.chosen):
-            raise InputError(f"{self.path}: a column is chosen twice: {', '.join(self.chosen)}")
+            raise InputError(f"{self.path}: a column is chosen twice: {shortened(', '.join(self.chosen))}")
         self._check_number(self._columns, math.prod(wanted.event_shape), "an event", "--columns", found)
         if wanted.context is not None and self._context_columns:
             needed = math.prod(wanted.context.shape)
@@ -122,10 +132,9 @@ class Table:
 
     def _check_number(self, columns: list[str], needed: int, what: str, option: str, found: Sequence[str]) -> None:
         if len(columns) != needed:
-            listed = ", ".join(columns)
             raise InputError(
                 f"{self.path}: {what} of this flow has {needed} value{'s' * (needed != 1)}, and there are "
-                f"{len(columns)} columns ({listed if len(listed) < 500 else listed[:500] + ' …'}); "
+                f"{len(columns)} columns ({shortened(', '.join(columns))}); "
                 f"choose with {option} a,b,…"
             )
 
@@ -143,15 +152,17 @@ class Parquet(Table):
             # A page at a time: read whole, a row group of a file written in one piece is the file.
             return parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK)
         except Exception as error:  # pyarrow's errors are of many kinds
-            raise InputError(f"{path} can't be read as Parquet: {error}") from error
+            raise InputError(f"{path} can't be read as Parquet: {shortened(error)}") from error
 
     def _records(self, start: int) -> Iterator[Any]:
         with self._file(self.path) as file:
             groups = list(range(file.metadata.num_row_groups))
             while groups and start >= file.metadata.row_group(groups[0]).num_rows:
                 start -= file.metadata.row_group(groups.pop(0)).num_rows
-            batches = file.iter_batches(_BLOCK // 64, groups, self.chosen, use_threads=False)
-            yield from _without_first(_guarded(batches, self.path), start)
+            with _reading(self.path, "Parquet"):
+                yield from _without_first(
+                    file.iter_batches(_BLOCK // 64, groups, self.chosen, use_threads=False), start
+                )
 
 
 class Csv(Table):
@@ -167,7 +178,7 @@ class Csv(Table):
         self.path, self._block = path, max(_BLOCK, _LINE * math.prod(wanted.event_shape))
         with open_file(path) as file:
             sample = file.read(_SAMPLE)
-        found = self._open({}, headless=False, one_column=False).schema.names
+        found = self._first_line()
         self._headless, self._one_column = self._are_numbers(found), len(found) == 1
         named = [name for name in found if name]  # pandas gives the index no name, and numbers to what has none
         if named == [str(i) for i in range(len(named))] and named:
@@ -175,8 +186,15 @@ class Csv(Table):
         if self._one_column and sample[:1] in (b"\r", b"\n"):
             raise InputError(f"{path} begins with an empty line: a missing value? Remove it, or write the value")
         lines = max(1, sample.count(b"\n")) * path.stat().st_size // max(1, len(sample))
-        names = [f"f{i}" for i in range(len(found))] if self._headless else found
-        super().__init__(path, wanted, names, lines - (not self._headless))
+        self._found = [f"f{i}" for i in range(len(found))] if self._headless else found
+        super().__init__(path, wanted, self._found, lines - (not self._headless))
+
+    def _first_line(self) -> list[str]:
+        options = self._csv.ReadOptions(use_threads=False, block_size=self._block)
+        parse = self._csv.ParseOptions(invalid_row_handler=lambda row: "skip")  # refused when it is its turn
+        with _reading(self.path, "CSV"):
+            reader = self._csv.open_csv(self.path, options, parse)
+        return list(reader.schema.names)
 
     def _are_numbers(self, names: Sequence[str]) -> bool:
         """Whether a line of these is read as numbers, some of which may be missing."""
@@ -188,16 +206,6 @@ class Csv(Table):
             return False
         return True
 
-    def _open(self, types: dict[str, Any], headless: bool, one_column: bool) -> Any:
-        options = self._csv.ReadOptions(use_threads=False, block_size=self._block, autogenerate_column_names=headless)
-        convert = self._csv.ConvertOptions(column_types=types, include_columns=list(types))
-        parse = self._csv.ParseOptions(ignore_empty_lines=not one_column)
-        file = _WithoutEmptyEnd(self.path) if one_column else self.path
-        try:
-            return self._csv.open_csv(file, options, parse, convert)
-        except (OSError, ValueError) as error:  # pyarrow's are
-            raise InputError(f"{self.path} can't be read as CSV: {error}") from error
-
     def _count(self) -> int:
         return sum(batch.num_rows for batch in self._records(0))
 
@@ -205,7 +213,28 @@ class Csv(Table):
         context = self._wanted.context
         kind = self._arrow.int64() if context is not None and context.classes is not None else self._arrow.float64()
         types = dict.fromkeys(self._columns, self._arrow.float64()) | dict.fromkeys(self._context_columns, kind)
-        yield from _without_first(_guarded(self._open(types, self._headless, self._one_column), self.path), start)
+        options = self._csv.ReadOptions(
+            use_threads=False, block_size=self._block, autogenerate_column_names=self._headless
+        )
+        parse = self._csv.ParseOptions(ignore_empty_lines=not self._one_column)
+        convert = self._csv.ConvertOptions(column_types=types, include_columns=list(types))
+        file = _WithoutEmptyEnd(self.path) if self._one_column else self.path
+        with _reading(self.path, "CSV", self._why):
+            yield from _without_first(self._csv.open_csv(file, options, parse, convert), start)
+
+    def _why(self, error: Exception) -> str:
+        """What pyarrow says, but where it quotes the file, only at which place that is."""
+        text = str(error)
+        if found := _BAD_VALUE.search(text):
+            column, line, kind = self._found[int(found[1])], int(found[2]), _KINDS[found[3]]
+            return f"column {shortened(repr(column))} of {self._row(line)} holds no {kind} (rows count from 0)"
+        if found := _BAD_ROW.search(text):
+            return f"{self._row(int(found[1]))} has {found[3]} values, not {found[2]} (rows count from 0)"
+        return shortened(text)
+
+    def _row(self, line: int) -> str:
+        """The row in a line, of which pyarrow counts the first, which may be the header, as 1."""
+        return f"row {line - 1 - (not self._headless)}"
 
 
 class _WithoutEmptyEnd(io.RawIOBase):
@@ -244,12 +273,13 @@ def open_table(path: Path, wanted: Wanted) -> Table:
         raise InputError(f"{path}: the name of a column is not UTF-8 text: save the file as UTF-8") from error
 
 
-def _guarded(batches: Iterable[Any], path: Path) -> Iterator[Any]:
-    """The batches; what pyarrow finds wrong in them is an InputError that names the file."""
+@contextmanager
+def _reading(path: Path, kind: str, why: Callable[[Exception], str] = shortened) -> Iterator[None]:
+    """What pyarrow finds wrong within is an InputError that names the file, and says why."""
     try:
-        yield from batches
+        yield
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read: {error}") from error
+        raise InputError(f"{path} can't be read as {kind}: {why(error)}") from error
 
 
 def _without_first(batches: Iterable[Any], rows: int) -> Iterator[Any]:
