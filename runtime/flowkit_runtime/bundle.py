@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import operator
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -123,9 +124,14 @@ def resized(bundle: Bundle, size: Sequence[int]) -> Bundle:
             f"{bundle.directory} has graphs for events of shape {list(bundle.event_shape)} alone: leave size out, or "
             "export the run again with --any-size"
         )
+    try:
+        size = [operator.index(n) for n in size]
+    except TypeError:
+        raise InputError(f"size must be a height and a width, two integers, got {shortened(repr(size))}") from None
     fits = len(size) == 2 and all(n > 0 and n % step == 0 for n, step in zip(size, bundle.steps, strict=True))
     if not fits or math.prod(size) * bundle.event_shape[0] > MAX_SIZE:
-        raise InputError(f"size must be a height and a width, multiples of {list(bundle.steps)}, got {size!r}")
+        got = ", ".join(map(shortened, size[:3]))
+        raise InputError(f"size must be a height and a width, multiples of {list(bundle.steps)}, got {got}")
     before = bundle.event_shape[1:]
     event, *latents = (
         (c, *(n * part // whole for n, part, whole in zip(size, sizes, before, strict=True)))

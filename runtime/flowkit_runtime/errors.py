@@ -26,5 +26,8 @@ class VerificationError(BundleError):
 
 def shortened(value: object) -> str:
     """The text of what a stranger's file says, as much of it as a message has room for."""
-    text = str(value)
+    try:
+        text = str(value)
+    except ValueError:
+        text = "a number of more digits than Python writes"
     return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]} …"

@@ -106,7 +106,7 @@ def _read_header(head: io.BytesIO) -> tuple[Shape, np.dtype[Any], bool]:
         raise ValueError("it does not begin like a .npy file") from error
     if dtype.kind not in "biufcSU":
         raise ValueError(f"it holds {dtype.kind!r}, Python objects or records, not plain numbers")
-    if any(size < 0 for size in shape):
+    if any(type(size) is not int or size < 0 for size in shape):  # True is an int, too
         raise ValueError(f"its header announces the shape {list(shape)}")
     return shape, dtype, fortran
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flowkit_runtime.bundle import Context
-from flowkit_runtime.errors import InputError, RowError
+from flowkit_runtime.errors import InputError, RowError, shortened
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -18,9 +18,14 @@ Shape = tuple[int, ...]
 
 def checked_temperature(value: Any) -> float:
     """Of noise, as a float. Raises InputError."""
-    if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
-        raise InputError(f"temperature must be a finite number of at least 0, got {value!r}")
-    return float(value)
+    try:
+        number = float(value) if isinstance(value, Real) else math.nan
+    except OverflowError:  # of an integer
+        number = math.inf
+    if not 0 <= number < math.inf:
+        given = shortened(value if isinstance(value, Real) else repr(value))
+        raise InputError(f"temperature must be a finite number of at least 0, got {given}")
+    return number
 
 
 def integer(name: str, value: SupportsIndex, low: int, high: int | None = None) -> int:
@@ -31,7 +36,7 @@ def integer(name: str, value: SupportsIndex, low: int, high: int | None = None) 
         raise InputError(f"{name} must be an integer, got {value!r}") from None
     if number < low or (high is not None and number >= high):
         wanted = f"at least {low}" if high is None else f"in [{low}, {high})"
-        raise InputError(f"{name} must be {wanted}, got {number}")
+        raise InputError(f"{name} must be {wanted}, got {shortened(number)}")
     return number
 
 
@@ -42,7 +47,7 @@ def is_integral(array: Array) -> bool:
 
 def batch(name: str, value: ArrayLike, shape: Shape) -> Array:
     """`value` as an array [n, *shape] of real numbers; its values are not looked at."""
-    array = _real(name, value)
+    array = real(name, value)
     if array.shape[1:] == shape and array.ndim == len(shape) + 1:
         return array
     hint = f"; add the batch axis: {name}[None]" if array.shape == shape else ""
@@ -57,6 +62,13 @@ def finite(name: str, rows: Array, start: int) -> NDArray[np.float32]:
     if bad.any():
         raise RowError(f"{name} must be finite in float32; {_first(name, rows, bad, start)}")
     return result
+
+
+def points(name: str, rows: Array, start: int, levels: int | None) -> NDArray[np.float32]:
+    """`rows` as float32; with levels, an integer k (by dtype) is the middle of its cell, k + 1/2."""
+    if levels is not None and is_integral(rows):
+        return (grid(name, rows, start, levels) + 0.5).astype(np.float32)
+    return finite(name, rows, start)
 
 
 def grid(name: str, rows: Array, start: int, levels: int) -> NDArray[np.float64]:
@@ -81,7 +93,7 @@ def context_rows(value: ArrayLike | None, spec: Context | None, n: int, start: i
     if value is None:
         kind = f"floats {[*spec.shape]}" if spec.classes is None else f"a class from 0 to {spec.classes - 1}"
         raise InputError(f"this model needs a context: {kind} per row, or one for all rows")
-    array = _real("context", value)
+    array = real("context", value)
     if array.shape == spec.shape:
         array = array[None]
     if len(array) != 1 or array.shape[1:] != spec.shape:
@@ -104,7 +116,8 @@ def chunks(n: int, batch_size: int, first: int = 0) -> Iterator[slice]:
         yield slice(start, min(start + batch_size, n))
 
 
-def _real(name: str, value: ArrayLike) -> Array:
+def real(name: str, value: ArrayLike) -> Array:
+    """`value` as an array of real numbers, of any shape."""
     try:
         array = np.asarray(value)
     except ValueError as error:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import secrets
+import sys
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flowkit_runtime.bundle import Bundle, read_bundle, resized
-from flowkit_runtime.errors import BundleError, InputError, shortened
+from flowkit_runtime.errors import BundleError, InputError, RowError, shortened
 from flowkit_runtime.inputs import (
     Array,
     batch,
@@ -23,6 +24,8 @@ from flowkit_runtime.inputs import (
     grid,
     integer,
     is_integral,
+    points,
+    real,
 )
 from flowkit_runtime.interpolation import path_between
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, normal, uniform
@@ -94,7 +97,7 @@ class Model:
         Raises:
             InputError: also for integer data of a flow with levels, which has no density at a point.
         """
-        events = batch("x", x, self.event_shape)
+        start, events = integer("start", start, 0), batch("x", x, self.event_shape)
         if self.levels is not None and is_integral(events):
             raise InputError(
                 "x holds integers, and integer data has no density at a point: use .score(x), which adds "
@@ -149,11 +152,11 @@ class Model:
         With levels, an integer k (by dtype) is encoded at the middle of its cell, k + 1/2; floats are
         taken as they are. `start` is the row that errors count from.
         """
-        events = batch("x", x, self.event_shape)
+        start, events = integer("start", start, 0), batch("x", x, self.event_shape)
         rows = context_rows(context, self.context, len(events), start)
         latents = tuple(np.empty((len(events), *shape), np.float32) for shape in self.latent_shapes)
         for part in chunks(len(events), integer("batch_size", batch_size, 1)):
-            feed = _feed({"x": self._points(events[part], start + part.start)}, rows, part)
+            feed = _feed({"x": points("x", events[part], start + part.start, self.levels)}, rows, part)
             for latent, value in zip(latents, self._encoder.run(self._latent_names, feed), strict=True):
                 latent[part] = value
         return latents
@@ -197,14 +200,15 @@ class Model:
                 f"this bundle's base is {shortened(repr(self._base))}, but the runtime samples {_NORMAL_BASE!r} "
                 "only: draw the latents yourself and pass them to .decode"
             )
-        n = integer("n", n, 0)
+        n = self._count(n, 0)
         seed = secrets.randbits(64) if seed is None else integer("seed", seed, 0, 1 << 64)
         temperature = checked_temperature(temperature)
         rows = context_rows(context, self.context, n, 0)
         result = np.empty((n, *self.event_shape), self._dtype)
         for part in chunks(n, integer("batch_size", batch_size, 1)):
-            eps = self._eps(seed, part)
-            z = [(temperature * values).astype(np.float32) for values in eps]
+            with np.errstate(over="ignore"):  # what overflows becomes inf, which is refused
+                noise = [temperature * eps for eps in self._eps(seed, part)]
+            z = [finite(name, values, part.start) for name, values in zip(self._latent_names, noise, strict=True)]
             result[part] = self._events(z, rows, part)
         return result
 
@@ -218,8 +222,9 @@ class Model:
         Raises:
             InputError: n is below 2, or a or b is not one event.
         """
-        n = integer("n", n, 2)
-        ends = np.concatenate([batch(name, np.asarray(x)[None], self.event_shape) for name, x in (("a", a), ("b", b))])
+        n = self._count(n, 2)
+        events = {name: batch(name, real(name, x)[None], self.event_shape) for name, x in (("a", a), ("b", b))}
+        ends = np.concatenate([points(name, event, 0, self.levels) for name, event in events.items()])
         rows = context_rows(context, self.context, n, 0)
         latents = self.encode(ends, None if rows is None else rows[[0, -1]])
         return self.decode(path_between(latents, n), rows)
@@ -232,17 +237,20 @@ class Model:
         """
         if self.threshold is None:
             raise BundleError("this bundle has no anomaly threshold: export it with a flowkit that calibrates one")
-        result: NDArray[np.bool_] = ~(np.asarray(scores, np.float64) <= self.threshold.score)
+        result: NDArray[np.bool_] = ~(real("scores", scores).astype(np.float64) <= self.threshold.score)
         return result
 
     @property
     def _dtype(self) -> np.dtype[Any]:
         return np.dtype(np.float32) if self.levels is None else np.min_scalar_type(self.levels - 1)
 
-    def _points(self, rows: Array, start: int) -> NDArray[np.float32]:
-        if self.levels is not None and is_integral(rows):
-            return (grid("x", rows, start, self.levels) + 0.5).astype(np.float32)
-        return finite("x", rows, start)
+    def _count(self, n: SupportsIndex, low: int) -> int:
+        """`n` as a number of events; InputError: numpy couldn't count their bytes, even if there were memory."""
+        n = integer("n", n, low)
+        shapes = [self.event_shape, () if self.context is None else self.context.shape]
+        if n > sys.maxsize // (8 * max(map(math.prod, shapes))):
+            raise InputError(f"n is {shortened(n)}, more events than one array can hold")
+        return n
 
     def _latents(self, latents: Sequence[ArrayLike]) -> list[Array]:
         names = self._latent_names
@@ -263,11 +271,13 @@ class Model:
 
     def _events(self, z: list[NDArray[np.float32]], context: Array | None, part: slice) -> Array:
         (x,) = self._decoder.run(["x"], _feed(dict(zip(self._latent_names, z, strict=True)), context, part))
+        # An infinite value is above or below all levels, and becomes the last or first.
+        wrong = ~np.isfinite(x) if self.levels is None else np.isnan(x)
+        if wrong.any():
+            index = np.unravel_index(int(wrong.argmax()), x.shape)
+            raise RowError(f"row {part.start + int(index[0])} decodes to {x[index]}: its latents are too large")
         if self.levels is None:
             return x
-        if np.isnan(x).any():
-            row = part.start + int(np.isnan(x.reshape(len(x), -1)).any(axis=1).argmax())
-            raise InputError(f"row {row} decodes to NaN, not to a level: its latents are too large")
         levels: Array = np.clip(np.floor(x), 0, self.levels - 1)
         return levels
 

@@ -26,6 +26,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from flowkit_runtime.errors import InputError, shortened
 from flowkit_runtime.inputs import integer
 
 DEQUANTIZATION_STREAM = 1 << 31
@@ -46,10 +47,10 @@ def uniform(seed: int, stream: int, shape: Sequence[int], start: int = 0) -> NDA
         seed: integer in [0, 2^64).
         stream: integer in [0, 2^32); different streams of a seed are independent.
         shape: shape of the result; its first axis counts rows.
-        start: the row of the (unbounded) stream at which the result begins.
+        start: the row of the stream, of 2^65 numbers, at which the result begins.
 
     Raises:
-        InputError: an argument is not an integer in its range.
+        InputError: an argument is not an integer in its range, or the stream ends before.
     """
     return _draw(seed, stream, shape, start, lambda u0, u1: (u0, u1))
 
@@ -88,6 +89,8 @@ def _draw(
     shape = tuple(integer("shape", size, 0) for size in shape)
     count, first = math.prod(shape), integer("start", start, 0) * math.prod(shape[1:])
     block, end = first // 2, (first + count + 1) // 2
+    if end > 1 << 64:
+        raise InputError(f"start is {shortened(start)}, and a stream ends before that: it has 2^64 blocks")
     pair = transform(*_uniform_pair(seed, stream, block, end - block))
     flat = np.stack(pair, axis=1).reshape(-1)
     return flat[first - 2 * block :][:count].reshape(shape)

@@ -81,7 +81,7 @@ def _options(threads: int | None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _SILENT
     if threads is not None:
-        options.intra_op_num_threads = integer("threads", threads, 1, MAX_THREADS)
+        options.intra_op_num_threads = integer("threads", threads, 1, MAX_THREADS + 1)
     return options
 
 

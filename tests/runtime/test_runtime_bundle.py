@@ -7,6 +7,7 @@ import pytest
 
 import flowkit_runtime
 from flowkit_runtime import BundleError, InputError, load, session
+from flowkit_runtime.bundle import read_bundle, resized
 from tests.security.bundles import edit_manifest, put
 
 
@@ -125,6 +126,16 @@ def test_a_graph_that_contradicts_the_manifest_is_refused(make_bundle):
     edit_manifest(directory, lambda manifest: manifest.update(context={"classes": 3}))
     message = refusal(directory)
     assert "encode.onnx maps x [n, 1, 2, 2] to" in message and "implies x [n, 1, 2, 2], context [n]" in message
+
+
+@pytest.mark.parametrize(
+    "size", [5, None, "ab", (4.0, 8.0), (4,), (4, 3), (0, 4), (4, 4, 4), (4, 10**5000), (4, 2**24)]
+)
+def test_sizes_that_are_none_are_refused(make_bundle, size):
+    bundle = read_bundle(make_bundle(sizes_are_multiples_of=[2, 2]))
+    assert resized(bundle, (4, 8)).event_shape == (1, 4, 8)
+    with pytest.raises(InputError, match="size must be a height and a width"):
+        resized(bundle, size)
 
 
 def test_an_unavailable_provider_is_refused(make_bundle):

@@ -140,7 +140,9 @@ def test_real_numbers_are_no_picture(make_bundle, tmp_path_factory) -> None:
     [
         ((), "this model needs a context: a class from 0 to 2"),
         (("--context", "x"), "the context 'x' is neither a class nor a .npy file"),
-        (("--context", "3"), "classes from 0 to 2"),
+        (("--context", "3"), "classes from 0 to 2; in row 0, context[0] is 3"),
+        (("--context", "1" * 24), f"the context {'1' * 24} is no class: there are 65536 at most\n"),
+        (("--context", "1" * 5000), f"the context {'1' * 500} … is no class: there are 65536 at most\n"),
         (("--context", "nowhere.npy"), "nowhere.npy can't be read as .npy: No such file or directory\n"),
     ],
 )
@@ -228,6 +230,28 @@ def test_an_output_may_lie_beside_what_is_read(inputs) -> None:
     for _ in range(2):
         run("score", "bundle", "images", "--context", 0, "-o", "images/s.csv")
         run("encode", "bundle", "x.npy", "--context", 0, "-o", "bundle/z.npz")
+
+
+def test_numbers_that_are_too_large_are_messages(make_bundle, tmp_path_factory) -> None:
+    bundle, place = make_bundle(levels=None), tmp_path_factory.mktemp("place")
+    np.save(place / "x.npy", np.zeros((2, 1, 2, 2)))
+    for command in (["sample", bundle], ["interpolate", bundle, place / "x.npy", 0, 1]):
+        assert (
+            "n is 99999999999999999999, more events than one array can hold"
+            in run(*command, "-n", "9" * 20, "-o", place / "s.npy", code=2).stderr
+        )
+    message = run("sample", bundle, "--temperature", "5e37", "-o", place / "s.npy", code=2).stderr
+    assert "its latents are too large" in message
+    assert [path.name for path in place.iterdir()] == ["x.npy"]
+
+
+def test_ends_that_are_no_events_are_named_by_file_and_row(make_bundle, tmp_path_factory) -> None:
+    place, x = tmp_path_factory.mktemp("place"), np.zeros((9, 1, 2, 2))
+    x[7, 0, 1, 0] = np.nan
+    np.save(place / "x.npy", x)
+    arguments = make_bundle(levels=None), place / "x.npy", 5, 7, "-o", place / "s.npy"
+    row = "x must be finite in float32; in row 7, x[7, 0, 1, 0] is nan (rows count from 0)"
+    assert run("interpolate", *arguments, code=2).stderr == f"{place / 'x.npy'}: {row}\n"
 
 
 def test_latents_of_another_flow_are_refused(make_bundle, tmp_path_factory) -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from flowkit_runtime import BundleError, InputError, load
+from flowkit_runtime import BundleError, InputError, load, session
 from flowkit_runtime.interpolation import path_between
 
 ENDS = np.random.default_rng(0).normal(size=(2, 6))
@@ -61,7 +61,7 @@ def test_integer_ends_are_exact(make_bundle):
     [
         (np.zeros((1, 2, 2)), 1, "n must be at least 2, got 1"),
         (np.zeros((2, 2)), 3, "a must have shape"),
-        (np.full((1, 2, 2), np.nan), 3, "x must be finite"),
+        (np.full((1, 2, 2), np.nan), 3, "a must be finite"),
     ],
 )
 def test_ends_and_numbers_that_are_none(make_bundle, a, n, message):
@@ -108,10 +108,14 @@ def test_rows_are_counted_from_the_start_that_is_given(make_bundle):
     assert not np.allclose(model.score(x[4:], draws=2), whole[4:], rtol=1e-6)
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1.5, 10**6])
+@pytest.mark.parametrize("threads", [0, -1, 1.5, session.MAX_THREADS + 1, 10**6])
 def test_threads_are_a_reasonable_number(make_bundle, threads):
     with pytest.raises(InputError, match="threads must be"):
         load(make_bundle(), threads=threads)
+
+
+def test_as_many_threads_as_the_most(make_bundle):
+    assert session._options(session.MAX_THREADS).intra_op_num_threads == session.MAX_THREADS
 
 
 def test_threads_are_given_to_onnxruntime(make_bundle):

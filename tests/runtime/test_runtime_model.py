@@ -1,6 +1,7 @@
 """The bundle's flow is z = (x - 8) / 4 - shift(context); see conftest.py."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -139,8 +140,25 @@ def test_a_row_that_decodes_to_nan_is_named(discrete, monkeypatch):
     x = np.full((2, *EVENT), 3, np.float32)
     x[1, 0, 1, 1] = np.nan
     monkeypatch.setattr(discrete._decoder, "run", lambda names, feed: [x])
-    with pytest.raises(InputError, match="row 3 decodes to NaN"):
+    with pytest.raises(InputError, match="row 3 decodes to nan: its latents are too large"):
         discrete._events(list(discrete.encode(x[:1])), None, slice(2, 4))
+
+
+@pytest.mark.parametrize("z", [3e38, -3e38])
+def test_a_row_that_decodes_beyond_float32_is_named(continuous, z):
+    latents = [np.zeros((3, 1, 1, 2)), np.zeros((3, 1, 1, 2))]
+    latents[1][2, 0, 0, 1] = z
+    with pytest.raises(InputError, match=f"row 2 decodes to {z * math.inf}: its latents are too large"):
+        continuous.decode(latents)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("temperature", "message"), [(5e37, "decodes to -inf: its latents are too large"), (1e300, "z_1 must be finite")]
+)
+def test_samples_at_absurd_temperatures_are_refused(continuous, temperature, message):
+    with pytest.raises(InputError, match=message):
+        continuous.sample(8, seed=0, temperature=temperature)
 
 
 @pytest.mark.parametrize("latents", [0, np.zeros((2, 1, 1, 2)), (np.zeros((2, 1, 1, 2)),)])
@@ -187,7 +205,7 @@ def test_another_base_is_not_sampled(make_bundle):
     assert model.score(integers(1)).shape == (1,)
 
 
-@pytest.mark.parametrize("temperature", [-1, math.nan, math.inf, "1", None])
+@pytest.mark.parametrize("temperature", [-1, math.nan, math.inf, "1", None, 10**400, Fraction(10**5000)])
 def test_a_bad_temperature_is_refused(discrete, temperature):
     with pytest.raises(InputError, match="temperature must be a finite number of at least 0"):
         discrete.sample(1, temperature=temperature)
@@ -198,6 +216,15 @@ def test_a_bad_temperature_is_refused(discrete, temperature):
     [
         (lambda model: model.sample(-1), "n must be at least 0, got -1"),
         (lambda model: model.sample(1.5), "n must be an integer, got 1.5"),
+        (lambda model: model.sample(10**20), r"n is 10{20}, more events than one array"),
+        (lambda model: model.sample(10**5000), "n is a number of more digits than Python writes, more"),
+        (lambda model: model.interpolate(*integers(2), 10**20), "n is 10{20}, more events"),
+        (lambda model: model.interpolate([[[1], [1, 2]]], *integers(1), 3), "a is not an array"),
+        (lambda model: model.log_prob(points(1), start=-1), "start must be at least 0, got -1"),
+        (lambda model: model.log_prob(points(1), start="a"), "start must be an integer, got 'a'"),
+        (lambda model: model.encode(points(1), start="a"), "start must be an integer, got 'a'"),
+        (lambda model: model.score(integers(1), start=2**64), "start is 18446744073709551616, and a stream ends"),
+        (lambda model: model.sample(1, context=10**23), "takes no context"),
         (lambda model: model.sample(0, seed=2**64), "seed must be in"),
         (lambda model: model.sample(1, batch_size=0), "batch_size must be at least 1"),
         (lambda model: model.score(integers(1), draws=0), "draws must be in"),
@@ -293,6 +320,13 @@ def test_bad_array_contexts_are_refused(vectors, context, message):
 def test_a_context_for_an_unconditional_model_is_refused(discrete):
     with pytest.raises(InputError, match="takes no context"):
         discrete.sample(2, context=[0, 0])
+
+
+@pytest.mark.parametrize("scores", ["abc", None, [[1.0], [1.0, 2.0]], 1j])
+def test_scores_that_are_no_numbers_are_refused(make_bundle, scores):
+    model = load(make_bundle(threshold={"quantile": 0.99, "score": 2.5, "events": 360}))
+    with pytest.raises(InputError, match="scores "):
+        model.anomalous(scores)
 
 
 def test_an_empty_batch_runs_no_network(discrete, monkeypatch):

@@ -37,6 +37,10 @@ def test_chunks_agree_with_the_whole(draw, row):
     assert np.array_equal(np.concatenate(parts), whole)
 
 
+def test_the_last_numbers_of_a_stream():
+    assert np.array_equal(uniform(0, 0, (3,), 2**65 - 3)[1:], uniform(0, 0, (2,), 2**65 - 2))
+
+
 def test_shapes():
     assert uniform(0, 0, ()) == uniform(0, 0, (1,))[0]
     assert normal(0, 0, (0, 3)).shape == (0, 3)
@@ -61,6 +65,8 @@ def test_moments_match_the_distributions():
         ((0, 2**32, (1,)), "stream must be in"),
         ((0, 0, (-1,)), "shape must be at least 0"),
         ((0, 0, (1,), -1), "start must be at least 0"),
+        ((0, 0, (2,), 2**65 - 1), "start is 36893488147419103231, and a stream ends before that: it has 2\\^64 blocks"),
+        ((0, 0, (1, 2**24), 2**60), "a stream ends before that"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):

@@ -36,6 +36,7 @@ NPY = {
     "overflowing": (header((2**62, 2**62)), "announces"),
     "huge, but of nothing": (header((2**62, 0)), "must hold|can't|not a .npy|no events|shape"),
     "negative": (header((-1, 2)) + bytes(800), r"announces the shape \[-1, 2\]"),
+    "true": (header((True, 2)) + bytes(8), r"announces the shape \[True, 2\]"),
     "two negatives": (header((-100, -2)) + bytes(800), "announces the shape"),
     "many dimensions": (header((1,) * 100) + bytes(4), "not a .npy file|shape"),
     "truncated": (header() + bytes(799), "and 799 follow"),

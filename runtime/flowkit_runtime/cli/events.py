@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flowkit_runtime.cli.options import wanted
 from flowkit_runtime.errors import InputError
-from flowkit_runtime.inputs import Array
+from flowkit_runtime.inputs import Array, points
 from flowkit_runtime.replacing import replacing
 from flowkit_runtime.streaming.sources import Wanted, contexts, extra, naming_rows, open_source, rows_at_once
 
@@ -27,11 +27,13 @@ def contexts_of(model: Model, given: str | None, n: int) -> Array | None:
 
 
 def event(model: Model, data: Path, columns: str, resize: bool, row: int) -> Array:
-    """One event of a file or folder, [*event]. Raises InputError: it has no such row."""
+    """One event of a file or folder, [*event]. Raises InputError: it has no such row, or that is no event."""
     without_context = replace(wanted(model, columns, "", None, resize), context=None)
     found = next(open_source(data, without_context).batches(row, 1), None)
     if found is None:
         raise InputError(f"{data} has no row {row} (rows count from 0)")
+    with naming_rows(data):
+        points("x", found[0], row, model.levels)
     return found[0][0]
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from flowkit_runtime.bundle import Context
-from flowkit_runtime.errors import InputError, RowError
+from flowkit_runtime.bundle import MAX_LEVELS, Context
+from flowkit_runtime.errors import InputError, RowError, shortened
 from flowkit_runtime.files import map_npy
 from flowkit_runtime.inputs import Array, check_context_shape, chunks, context_rows
 
@@ -155,7 +155,9 @@ def context_file(given: str | None) -> Path | None:
 
 def _label(text: str) -> int:
     if not text.isdecimal():
-        raise InputError(f"the context {text!r} is neither a class nor a .npy file")
+        raise InputError(f"the context {shortened(repr(text))} is neither a class nor a .npy file")
+    if len(text) > len(str(MAX_LEVELS)):
+        raise InputError(f"the context {shortened(text)} is no class: there are {MAX_LEVELS} at most")
     return int(text)
 
 
