@@ -25,6 +25,7 @@ from flowkit_runtime.cli.main import app
 from flowkit_runtime.streaming import sources, tables
 from flowkit_runtime.streaming.part import Part, open_part, part_path
 from tests.security.bundles import edit_manifest
+from tests.security.files import fifo, loop
 
 BATCH = 64
 ROWS = 5 * BATCH + 7
@@ -209,6 +210,98 @@ def test_an_image_of_another_size_is_named_or_resized(make_bundle, pictures):
     message = score(bundle, pictures, code=2).stderr
     assert f"{pictures / 'e.png'} is 6 × 4 pixels, events of this flow are 2 × 2; --resize brings it there" in message
     assert "5 events scored" in score(bundle, pictures, "--resize").stdout
+
+
+def event_of(path: Path, channels: int, size: tuple[int, int]) -> np.ndarray:
+    """The image of a folder with this alone, as [h, w, c]."""
+    source = sources.open_source(path.parent, sources.Wanted((channels, *size), 256, None))
+    ((events, _),) = source.batches(0, 1)
+    return events[0].transpose(1, 2, 0).astype(int)
+
+
+TURNED: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # as EXIF says where the first row and column are
+    1: lambda stored: stored,  # top, left
+    2: lambda stored: stored[:, ::-1],  # top, right
+    3: lambda stored: stored[::-1, ::-1],  # bottom, right
+    4: lambda stored: stored[::-1],  # bottom, left
+    5: lambda stored: stored.swapaxes(0, 1),  # left, top
+    6: lambda stored: stored.swapaxes(0, 1)[:, ::-1],  # right, top
+    7: lambda stored: stored.swapaxes(0, 1)[::-1, ::-1],  # right, bottom
+    8: lambda stored: stored.swapaxes(0, 1)[::-1],  # left, bottom
+}
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", TURNED)
+def test_images_are_turned_as_browsers_turn_them(place, orientation, suffix):
+    stored = np.random.default_rng(0).integers(0, 256, (3, 5, 3), np.uint8)
+    (exif := Image.Exif())[0x112] = orientation
+    Image.fromarray(stored).save(place / f"x.{suffix}", exif=exif, lossless=True)
+    expected = TURNED[orientation](stored)
+    assert np.array_equal(event_of(place / f"x.{suffix}", 3, expected.shape[:2]), expected)
+
+
+def test_an_orientation_that_is_none_turns_nothing(place):
+    stored = np.random.default_rng(0).integers(0, 256, (3, 5, 3), np.uint8)
+    Image.fromarray(stored).save(place / "x.png", exif=b"Exif\0\0this is none")
+    assert np.array_equal(event_of(place / "x.png", 3, (3, 5)), stored)
+
+
+def transparent(mode: str) -> tuple[Image.Image, dict[str, Any]]:
+    """An image of a mode, and how it is to be saved; in the first row it is transparent, below more or less so."""
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (4, 6, 4), np.uint8))
+    opacity = rng.integers(0, 256, (4, 6), np.uint8)
+    opacity[0] = 0
+    image.putalpha(Image.fromarray(opacity))
+    if mode == "P":
+        return image.convert("RGB").convert("P"), {"transparency": bytes(opacity.ravel()) * 10}
+    if mode in ("L", "RGB"):
+        image = image.convert(mode)
+        return image, {"transparency": image.getpixel((2, 1))}
+    return image.convert(mode), {}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB"])
+def test_what_is_transparent_is_laid_on_black_as_on_the_page(place, mode, channels):
+    """The page: the mean of opacity times red, green and blue; grey is 0.299 R + 0.587 G + 0.114 B of that."""
+    image, options = transparent(mode)
+    image.save(place / "x.png", **options)
+    with Image.open(place / "x.png") as saved:
+        pixels = np.asarray(saved.convert("RGBA")).astype(float)
+    assert len(np.unique(pixels[..., 3])) > 1
+    expected = pixels if channels == 4 else pixels[..., :3] * pixels[..., 3:] / 255
+    if channels == 1:
+        expected = expected @ [[0.299], [0.587], [0.114]]
+    found = event_of(place / "x.png", channels, (4, 6))
+    assert np.abs(found - np.rint(expected)).max() <= (channels < 4)
+    assert channels == 4 or (found[pixels[..., 3] == 0] == 0).all()
+
+
+def test_a_palette_with_opacities_is_laid_on_black(place):
+    """Mode PA, of which Pillow writes no files."""
+    Image.new("L", (6, 4)).save(place / "x.png")
+    source = sources.open_source(place, sources.Wanted((3, 4, 6), 256, None))
+    image = transparent("LA")[0].convert("PA")
+    pixels = np.asarray(image.convert("RGBA")).astype(float)
+    found = np.asarray(source._converted(place / "x.png", image)).astype(float)
+    assert np.abs(found - pixels[..., :3] * pixels[..., 3:] / 255).max() <= 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_large_image_is_no_warning(place, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    Image.new("L", (6, 5), "white").save(place / "x.png")
+    assert (event_of(place / "x.png", 1, (5, 6)) == 255).all()
+
+
+@pytest.mark.parametrize("make", [loop, fifo, lambda path: path.symlink_to("nowhere")])
+def test_an_image_that_is_a_link_to_nothing_is_named(make_bundle, pictures, make):
+    make(pictures / "b2.png")
+    message = score(make_bundle(levels=256), pictures, code=2).stderr
+    assert message.startswith(f"{pictures / 'b2.png'} is a link to nothing, or no regular file: remove it")
 
 
 def truncated(path: Path) -> None:

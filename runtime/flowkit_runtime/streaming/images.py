@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,13 @@ _EIGHT_BITS = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa",
 class Images:
     """The images of a folder, sorted by name; its sub-folders and other files are left out.
 
-    Each is converted to the event's channels (1 grey, 3 RGB, 4 RGBA) and must have its size, or is brought to it
-    where that is wanted.
+    Each is turned as its EXIF orientation says, laid on black where it is transparent and events aren't, and converted
+    to the event's channels (1 grey, 3 RGB, 4 RGBA): as browsers show it on a canvas. It must have the event's size, or
+    is brought to it where that is wanted.
     """
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
-        self._image = extra("PIL.Image", "pillow", "reading images")
+        self._image, self._ops = (extra(name, "pillow", "reading images") for name in ("PIL.Image", "PIL.ImageOps"))
         shape = wanted.event_shape
         if len(shape) != 3 or shape[0] not in _MODES or wanted.levels != 256:
             kind = "any real numbers" if wanted.levels is None else f"whole numbers below {wanted.levels}"
@@ -51,11 +54,10 @@ class Images:
 
     def _read(self, path: Path) -> Array:
         try:
-            with self._image.open(path, formats=_FORMATS) as image:
-                self._check(path, image)
-                converted = image.convert(self._mode)
-                if converted.size != self._size:
-                    converted = converted.resize(self._size, self._image.Resampling.BICUBIC, reducing_gap=3.0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow's, of images that it reads all the same
+                with self._image.open(path, formats=_FORMATS) as image:
+                    converted = self._converted(path, image)
         except InputError:
             raise
         except Exception as error:  # Pillow's decoders raise errors of many kinds
@@ -63,18 +65,31 @@ class Images:
         pixels = np.asarray(converted, np.uint8)
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # [c, h, w]
 
-    def _check(self, path: Path, image: Any) -> None:
+    def _converted(self, path: Path, image: Any) -> Any:
         if image.mode not in _EIGHT_BITS:
             raise InputError(f"{path} has more than 8 bits a channel (mode {image.mode})")
+        with suppress(SyntaxError):  # Pillow's of EXIF data that is none, which browsers pass over
+            image = self._ops.exif_transpose(image)
         if image.size != self._size and not self._resize:
             found, needed = (f"{width} × {height}" for width, height in (image.size, self._size))
             raise InputError(f"{path} is {found} pixels, events of this flow are {needed}; --resize brings it there")
+        if image.has_transparency_data and self._mode != "RGBA":
+            image = image.convert("RGBA")
+            image = self._image.alpha_composite(self._image.new("RGBA", image.size, "black"), image)
+        image = image.convert(self._mode)
+        if image.size == self._size:
+            return image
+        return image.resize(self._size, self._image.Resampling.BICUBIC, reducing_gap=3.0)
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images in a folder, sorted by name."""
-    return sorted(path for path in folder.iterdir() if _is_image(path))
+    """The images in a folder, sorted by name. Raises InputError: one is a link to nothing, or no regular file."""
+    found = sorted(path for path in folder.iterdir() if _is_named_like_an_image(path) and not path.is_dir())
+    for path in found:
+        if not path.is_file():
+            raise InputError(f"{path} is a link to nothing, or no regular file: remove it, or put the image there")
+    return found
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+def _is_named_like_an_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")

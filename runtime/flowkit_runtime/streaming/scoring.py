@@ -21,7 +21,7 @@ from flowkit_runtime.streaming.summary import Summary, summarize
 if TYPE_CHECKING:
     from flowkit_runtime.model import Model
 
-_LAYOUT = 1  # of a part; another number for every change of what scores are made from
+_LAYOUT = 2  # of a part; another number for every change of what scores are made from
 
 
 @dataclass(frozen=True)
