@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from flowkit_runtime.bundle import MAX_LEVELS, Context
 from flowkit_runtime.errors import InputError, RowError, shortened
 from flowkit_runtime.files import map_npy
-from flowkit_runtime.inputs import Array, check_context_shape, chunks, context_rows
+from flowkit_runtime.inputs import Array, check_context_shape, chunks, context_rows, real
 
 Rows = tuple[Array, Array | None]
 """Events [n, *event] and their context: one row per event, one for all, or none."""
@@ -97,7 +97,7 @@ class Npy:
     names = None
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
-        array = read_npy(path)
+        array = real(str(path), read_npy(path))
         if array.shape[1:] != wanted.event_shape or array.ndim != 1 + len(wanted.event_shape):
             sizes = ", ".join(map(str, ("n", *wanted.event_shape)))
             raise InputError(f"{path} has the shape {list(array.shape)}; events of this flow are [{sizes}]")
