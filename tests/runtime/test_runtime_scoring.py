@@ -304,6 +304,18 @@ def test_an_image_that_is_a_link_to_nothing_is_named(make_bundle, pictures, make
     assert message.startswith(f"{pictures / 'b2.png'} is a link to nothing, or no regular file: remove it")
 
 
+def test_names_that_are_no_text_are_written(make_bundle, place):
+    folder = place / os.fsdecode(b"images")
+    folder.mkdir()
+    name = os.fsdecode(b"\xff\xe9.png")
+    Image.new("L", (2, 2)).save(folder / name)
+    for output in ("s.csv", "s.parquet"):
+        score(make_bundle(levels=256), folder, "-o", place / output)
+    assert (place / "s.csv").read_bytes().splitlines()[1].startswith(b"\xff\xe9.png,")
+    assert pa.parquet.read_table(place / "s.parquet")["file"].to_pylist() == [r"\udcff\udce9.png"]
+    assert not list(place.glob(".*"))
+
+
 def truncated(path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (2, 2), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:44])

@@ -77,5 +77,7 @@ def _write_parquet(result: Result, path: Path) -> None:
     schema = arrow.schema([(name, kinds[name]) for name in result.columns])
     with parquet.ParquetWriter(path, schema) as writer:
         for block in result.blocks():
+            if result.names is not None:
+                block[0] = [name.encode(errors="backslashreplace").decode() for name in block[0]]  # may be no UTF-8
             arrays = [arrow.array(column, kind.type) for column, kind in zip(block, schema, strict=True)]
             writer.write_batch(arrow.RecordBatch.from_arrays(arrays, schema=schema))
