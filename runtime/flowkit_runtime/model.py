@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from typing import Any, SupportsIndex
 
@@ -32,6 +32,7 @@ from flowkit_runtime.noise import DEQUANTIZATION_STREAM, normal, uniform
 from flowkit_runtime.session import Graph, Provider, open_graphs
 
 BATCH_SIZE = 256
+Progress = Callable[[int], None]
 _NORMAL_BASE = "base/standard_normal"
 
 
@@ -66,7 +67,8 @@ class Model:
     Arrays hold one event per row, [n, *event_shape], in data units. A context has one row per event, or
     is a single row that serves them all: class indices where `context.classes` is set, else floats
     [n, *context.shape]. Every method works through `batch_size` rows at a time, so that the memory the
-    networks need does not grow with n, and raises InputError for an argument it cannot use.
+    networks need does not grow with n, and raises InputError for an argument it cannot use. `progress` is called
+    after each batch with the number of rows that are done.
 
     Attributes:
         event_shape: shape of one event.
@@ -105,7 +107,7 @@ class Model:
             )
         rows = context_rows(context, self.context, len(events), start)
         result = np.empty(len(events), np.float32)
-        for part in chunks(len(events), integer("batch_size", batch_size, 1)):
+        for part in _parts(len(events), batch_size):
             result[part] = self._density(finite("x", events[part], start + part.start), rows, part)
         return result
 
@@ -137,7 +139,7 @@ class Model:
         events = batch("x", x, self.event_shape)
         rows = context_rows(context, self.context, len(events), start)
         total = np.zeros(len(events))
-        for part in chunks(len(events), integer("batch_size", batch_size, 1)):
+        for part in _parts(len(events), batch_size):
             values = grid("x", events[part], start + part.start, self.levels)
             for draw in range(draws):
                 u = uniform(seed, DEQUANTIZATION_STREAM + draw, values.shape, start + part.start)
@@ -155,14 +157,19 @@ class Model:
         start, events = integer("start", start, 0), batch("x", x, self.event_shape)
         rows = context_rows(context, self.context, len(events), start)
         latents = tuple(np.empty((len(events), *shape), np.float32) for shape in self.latent_shapes)
-        for part in chunks(len(events), integer("batch_size", batch_size, 1)):
+        for part in _parts(len(events), batch_size):
             feed = _feed({"x": points("x", events[part], start + part.start, self.levels)}, rows, part)
             for latent, value in zip(latents, self._encoder.run(self._latent_names, feed), strict=True):
                 latent[part] = value
         return latents
 
     def decode(
-        self, latents: Sequence[ArrayLike], context: ArrayLike | None = None, *, batch_size: int = BATCH_SIZE
+        self,
+        latents: Sequence[ArrayLike],
+        context: ArrayLike | None = None,
+        *,
+        batch_size: int = BATCH_SIZE,
+        progress: Progress | None = None,
     ) -> Array:
         """Events x of latents, [n, *event_shape]; the inverse of `encode`.
 
@@ -173,7 +180,7 @@ class Model:
         n = len(parts[0])
         rows = context_rows(context, self.context, n, 0)
         result = np.empty((n, *self.event_shape), self._dtype)
-        for part in chunks(n, integer("batch_size", batch_size, 1)):
+        for part in _parts(n, batch_size, progress):
             z = [finite(name, z[part], part.start) for name, z in zip(self._latent_names, parts, strict=True)]
             result[part] = self._events(z, rows, part)
         return result
@@ -186,6 +193,7 @@ class Model:
         context: ArrayLike | None = None,
         *,
         batch_size: int = BATCH_SIZE,
+        progress: Progress | None = None,
     ) -> Array:
         """Decode z = temperature * eps, eps ~ N(0, I); dtype and shape as for `decode`.
 
@@ -205,7 +213,7 @@ class Model:
         temperature = checked_temperature(temperature)
         rows = context_rows(context, self.context, n, 0)
         result = np.empty((n, *self.event_shape), self._dtype)
-        for part in chunks(n, integer("batch_size", batch_size, 1)):
+        for part in _parts(n, batch_size, progress):
             with np.errstate(over="ignore"):  # what overflows becomes inf, which is refused
                 noise = [temperature * eps for eps in self._eps(seed, part)]
             z = [finite(name, values, part.start) for name, values in zip(self._latent_names, noise, strict=True)]
@@ -280,6 +288,14 @@ class Model:
             return x
         levels: Array = np.clip(np.floor(x), 0, self.levels - 1)
         return levels
+
+
+def _parts(n: int, batch_size: int, progress: Progress | None = None) -> Iterator[slice]:
+    """The rows of each batch; when the next is asked for, those of this one are done."""
+    for part in chunks(n, integer("batch_size", batch_size, 1)):
+        yield part
+        if progress is not None:
+            progress(part.stop)
 
 
 def _feed(arrays: dict[str, Array], context: Array | None, part: slice) -> dict[str, Array]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from typer.testing import CliRunner
 from flowkit.cli.main import app as flowkit_app
 from flowkit_runtime import load
 from flowkit_runtime.cli.main import app
+from flowkit_runtime.streaming import sources
 
 COMMANDS = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
@@ -252,6 +255,35 @@ def test_ends_that_are_no_events_are_named_by_file_and_row(make_bundle, tmp_path
     arguments = make_bundle(levels=None), place / "x.npy", 5, 7, "-o", place / "s.npy"
     row = "x must be finite in float32; in row 7, x[7, 0, 1, 0] is nan (rows count from 0)"
     assert run("interpolate", *arguments, code=2).stderr == f"{place / 'x.npy'}: {row}\n"
+
+
+def test_progress_is_shown_of_what_may_take_long(inputs, monkeypatch) -> None:
+    seen: dict[str, list[int]] = {}
+
+    @contextmanager
+    def recording(what: str, total: int) -> Iterator[Callable[[int], None]]:
+        yield seen.setdefault(f"{what} {total}", []).append
+
+    for module in ("cli.progress", "cli.events"):
+        monkeypatch.setattr(f"flowkit_runtime.{module}.counting", recording)
+    monkeypatch.setattr(sources, "MOST_AT_ONCE", 256)
+    np.save("x.npy", np.zeros((600, 1, 2, 2), np.uint8))
+    run("score", "bundle", "x.npy", "--context", 0)
+    run("encode", "bundle", "x.npy", "--context", 0, "-o", "z.npz")
+    run("decode", "bundle", "z.npz", "--context", 0, "-o", "y.npy")
+    run("sample", "bundle", "-n", 600, "--context", 0, "-o", "y.npy")
+    assert seen.pop("scoring 600") == [0, 256, 512, 600]
+    assert seen == {f"{what} 600": [256, 512, 600] for what in ("encoding", "decoding", "sampling")}
+
+
+def test_latents_that_are_too_large_are_named_by_file_and_row(make_bundle, tmp_path_factory) -> None:
+    place, z = tmp_path_factory.mktemp("place"), np.zeros((3, 1, 1, 2))
+    bundle = make_bundle(levels=None)
+    for value, message in ((3e38, "row 2 decodes to inf: its latents are too large"), (1e39, "in row 2, z_2[2, 0")):
+        np.savez(place / "z.npz", z_1=z, z_2=z + value * np.array([0, 0, 1]).reshape(3, 1, 1, 1))
+        said = run("decode", bundle, place / "z.npz", "-o", place / "x.npy", code=2).stderr
+        assert said.startswith(f"{place / 'z.npz'}: ") and message in said
+    assert [path.name for path in place.iterdir()] == ["z.npz"]
 
 
 def test_latents_of_another_flow_are_refused(make_bundle, tmp_path_factory) -> None:

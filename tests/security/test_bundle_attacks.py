@@ -20,6 +20,7 @@ from tests.security.actions import (
     count_checks,
     event_shape,
     load_of_few_fields,
+    on_a_full_disk,
     printing_to,
     served,
 )
@@ -249,7 +250,15 @@ def test_no_events_are_no_error(bundle: Path) -> None:
 
 def test_a_full_disk_is_a_message_and_leaves_the_old_file(bundle: Path, tmp_path: Path) -> None:
     message = sampled_on_a_full_disk("flowkit-runtime", bundle, tmp_path / "x.npy")
-    assert message.startswith(f"{tmp_path / 'x.npy'}: 10000 requested and ")
+    assert message == f"{tmp_path / 'x.npy'}: File too large\n"
+
+
+def test_a_disk_that_is_full_of_latents_is_a_message(bundle: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((5000, 2)))
+    arguments = "encode", bundle, tmp_path / "x.npy", "-o", tmp_path / "z.npz"
+    code, _, message = literal_eval(outcome(on_a_full_disk, command, "flowkit-runtime", *arguments)[1])
+    assert (code, message) == (2, f"{tmp_path / 'z.npz'}: File too large\n")
+    assert not (tmp_path / "z.npz").exists() and not list(tmp_path.glob(".*"))
 
 
 # Graphs

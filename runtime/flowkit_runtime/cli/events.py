@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowkit_runtime.cli.options import wanted
+from flowkit_runtime.cli.progress import counting
 from flowkit_runtime.errors import InputError
 from flowkit_runtime.inputs import Array, points
 from flowkit_runtime.replacing import replacing
@@ -40,11 +41,13 @@ def event(model: Model, data: Path, columns: str, resize: bool, row: int) -> Arr
 def encoded(model: Model, data: Path, part: Wanted) -> tuple[NDArray[np.float32], ...]:
     """The latents of all events of a file or folder. Raises InputError: names the file, and the row that is wrong."""
     parts = [tuple(np.empty((0, *shape), np.float32) for shape in model.latent_shapes)]
-    rows = 0
-    for events, context in open_source(data, part).batches(0, rows_at_once(model.event_shape)):
-        with naming_rows(data):
-            parts.append(model.encode(events, context, start=rows))
-        rows += len(events)
+    rows, source = 0, open_source(data, part)
+    with counting("encoding", source.rows) as progress:
+        for events, context in source.batches(0, rows_at_once(model.event_shape)):
+            with naming_rows(data):
+                parts.append(model.encode(events, context, start=rows))
+            rows += len(events)
+            progress(rows)
     return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
 
 
@@ -55,7 +58,8 @@ def write_events(events: Array, levels: int | None, path: Path) -> None:
     """
     if path.suffix == ".npy":
         with replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, events)
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(events))
+            file.write(events.data)  # np.save doesn't say why a disk takes no more
         return
     if events.ndim != 4 or events.shape[1] not in (1, 3, 4) or levels is None:
         images = "images, [1, 3 or 4, height, width] of whole numbers"

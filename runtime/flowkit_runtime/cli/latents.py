@@ -59,9 +59,11 @@ def decode(
 
     from flowkit_runtime.cli.events import contexts_of, write_events
     from flowkit_runtime.cli.outputs import EVENTS, check_apart, check_output
+    from flowkit_runtime.cli.progress import counting
     from flowkit_runtime.errors import InputError
     from flowkit_runtime.files import read_npz
     from flowkit_runtime.model import load
+    from flowkit_runtime.streaming.sources import naming_rows
 
     check_output(output, EVENTS)
     model = load(bundle, threads=threads)
@@ -71,5 +73,8 @@ def decode(
         arrays = list(read_npz(latents, shapes, range(sys.maxsize)).values())
     except (OSError, ValueError) as error:
         raise InputError(f"{latents} can't be read: {error}") from error
-    write_events(model.decode(arrays, contexts_of(model, context, len(arrays[0]))), model.levels, output)
-    echo(f"{len(arrays[0])} events decoded: {output}")
+    n = len(arrays[0])
+    with counting("decoding", n) as progress, naming_rows(latents):
+        events = model.decode(arrays, contexts_of(model, context, n), progress=progress)
+    write_events(events, model.levels, output)
+    echo(f"{n} events decoded: {output}")

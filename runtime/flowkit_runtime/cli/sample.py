@@ -28,10 +28,13 @@ def sample(
     """
     from flowkit_runtime.cli.events import contexts_of, write_events
     from flowkit_runtime.cli.outputs import EVENTS, check_apart, check_output
+    from flowkit_runtime.cli.progress import counting
     from flowkit_runtime.model import load
 
     check_output(output, EVENTS)
     model = load(bundle, threads=threads)
     check_apart(output, model, bundle, context)
-    write_events(model.sample(n, seed, temperature, contexts_of(model, context, n)), model.levels, output)
+    with counting("sampling", n) as progress:
+        samples = model.sample(n, seed, temperature, contexts_of(model, context, n), progress=progress)
+    write_events(samples, model.levels, output)
     echo(f"{n} samples: {output}")
