@@ -603,13 +603,19 @@ def test_what_python_takes_for_numbers_may_be_names(place):
 
 
 LEAKS = {
-    "text": (b"a,b\n1,2\n3,secret\n", "column 'b' of row 1 holds no number"),
-    "text without a header": (b"1,2\n3,secret\n", "column 'f1' of row 1 holds no number"),
-    "text behind empty lines": (b"a,b\n\n\n1,2\nsecret,4\n", "column 'a' of row 1 holds no number"),
-    "a large number": (b"a,b\n" + b"1,2\n" * 5000 + b"3,0x5ec4e7secret\n", "column 'b' of row 5000 holds no number"),
-    "long row": (b"a,b\n1,2\n3,4,secret\n", "row 1 has 3 values, not 2"),
-    "long row without a header": (b"1,2\n3,4,secret\n", "row 1 has 3 values, not 2"),
-    "long row far behind": (b"a,b\n" + b"1,2\n" * 500_000 + b"3,4,secret\n", "row 500000 has 3 values, not 2"),
+    "text": (b"a,b\n1,2\n3,secret\n", "column 'b' of row 1 holds no number (rows count from 0)"),
+    "text without a header": (b"1,2\n3,secret\n", "column 'f1' of row 1 holds no number (rows count from 0)"),
+    "text behind empty lines": (b"a,b\n\n\n1,2\nsecret,4\n", "column 'a' of row 1 holds no number (rows count from 0)"),
+    "a large number": (
+        b"a,b\n" + b"1,2\n" * 5000 + b"3,0x5ec4e7secret\n",
+        "column 'b' of row 5000 holds no number (rows count from 0)",
+    ),
+    "long row": (b"a,b\n1,2\n3,4,secret\n", "line 3 has 3 values, not 2 (empty lines don't count)"),
+    "long row without a header": (b"1,2\n\n3,4,secret\n", "line 2 has 3 values, not 2 (empty lines don't count)"),
+    "long row far behind": (
+        b"a,b\n" + b"1,2\n" * 500_000 + b"3,4,secret\n",
+        "line 500002 has 3 values, not 2 (empty lines don't count)",
+    ),
 }
 
 
@@ -618,7 +624,7 @@ def test_errors_say_where_the_text_of_a_csv_is_wrong_and_do_not_quote_it(place, 
     (place / "x.csv").write_bytes(content)
     with pytest.raises(InputError) as caught:
         list(sources.open_source(place / "x.csv", sources.Wanted((2,), None, None)).batches(0, 10))
-    assert str(caught.value) == f"{place / 'x.csv'} can't be read as CSV: {message} (rows count from 0)"
+    assert str(caught.value) == f"{place / 'x.csv'} can't be read as CSV: {message}"
 
 
 def test_a_class_of_a_csv_that_is_none_is_located(place):
@@ -663,7 +669,7 @@ FILES = {
     "another kind": ("x.txt", b"1,2,3,4", "neither a folder of images nor a .npy, .csv or .parquet file"),
     "empty array": ("x.npy", b"", "can't be read as .npy"),
     "empty CSV": ("x.csv", b"", "x.csv can't be read as CSV: Empty CSV file"),
-    "ragged CSV": ("x.csv", b"a,b,c,d\n1,2,3,4\n1,2\n", "x.csv can't be read as CSV: row 1 has 2 values, not 4"),
+    "ragged CSV": ("x.csv", b"a,b,c,d\n1,2,3,4\n1,2\n", "x.csv can't be read as CSV: line 3 has 2 values, not 4"),
     "a row or names": ("x.csv", b"0,1,2,3\n4,5,6,7\n", "x.csv begins with 0,1,2,3: a row, or names?"),
     "a row or names, and an index": ("x.csv", b",0,1,2\n0,5,6,7\n", "x.csv begins with ,0,1,2: a row, or names?"),
     "twice a name": ("x.csv", b"a,a,c,d\n1,2,3,4\n", "a column is chosen twice: a, a, c, d"),

@@ -22,7 +22,7 @@ _LINE = 64  # bytes that a number may take
 _SAMPLE = 2**16  # bytes that tell how long a line is
 _KINDS = {"double": "number", "int64": "whole number"}
 _BAD_VALUE = re.compile(r"CSV column #(\d+): Row #(\d+): CSV conversion error to (double|int64): ")
-_BAD_ROW = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
+_BAD_LINE = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
 
 class Table:
@@ -191,9 +191,8 @@ class Csv(Table):
 
     def _first_line(self) -> list[str]:
         options = self._csv.ReadOptions(use_threads=False, block_size=self._block)
-        parse = self._csv.ParseOptions(invalid_row_handler=lambda row: "skip")  # refused when it is its turn
-        with _reading(self.path, "CSV"):
-            reader = self._csv.open_csv(self.path, options, parse)
+        with _reading(self.path, "CSV", self._why):  # and of what follows: it is read with the line
+            reader = self._csv.open_csv(self.path, options)
         return list(reader.schema.names)
 
     def _are_numbers(self, names: Sequence[str]) -> bool:
@@ -226,15 +225,12 @@ class Csv(Table):
         """What pyarrow says, but where it quotes the file, only at which place that is."""
         text = str(error)
         if found := _BAD_VALUE.search(text):
-            column, line, kind = self._found[int(found[1])], int(found[2]), _KINDS[found[3]]
-            return f"column {shortened(repr(column))} of {self._row(line)} holds no {kind} (rows count from 0)"
-        if found := _BAD_ROW.search(text):
-            return f"{self._row(int(found[1]))} has {found[3]} values, not {found[2]} (rows count from 0)"
+            column, kind = self._found[int(found[1])], _KINDS[found[3]]
+            row = int(found[2]) - 1 - (not self._headless)  # pyarrow counts from 1, and the header as well
+            return f"column {shortened(repr(column))} of row {row} holds no {kind} (rows count from 0)"
+        if found := _BAD_LINE.search(text):
+            return f"line {found[1]} has {found[3]} values, not {found[2]} (empty lines don't count)"
         return shortened(text)
-
-    def _row(self, line: int) -> str:
-        """The row in a line, of which pyarrow counts the first, which may be the header, as 1."""
-        return f"row {line - 1 - (not self._headless)}"
 
 
 class _WithoutEmptyEnd(io.RawIOBase):
