@@ -286,6 +286,11 @@ def test_latents_that_are_too_large_are_named_by_file_and_row(make_bundle, tmp_p
     assert [path.name for path in place.iterdir()] == ["z.npz"]
 
 
+def test_a_class_that_is_none_is_not_of_the_latents(inputs) -> None:
+    message = run("decode", "bundle", "z.npz", "--context", 7, "-o", "y.npy", code=2).stderr
+    assert message == "context must hold classes from 0 to 2; in row 0, context[0] is 7\n"
+
+
 def test_latents_of_another_flow_are_refused(make_bundle, tmp_path_factory) -> None:
     place = tmp_path_factory.mktemp("place")
     np.savez(place / "z.npz", z_1=np.zeros((3, 1, 1, 2)))

@@ -159,10 +159,9 @@ class Parquet(Table):
             groups = list(range(file.metadata.num_row_groups))
             while groups and start >= file.metadata.row_group(groups[0]).num_rows:
                 start -= file.metadata.row_group(groups.pop(0)).num_rows
+            batches = file.iter_batches(_BLOCK // 64, groups, self.chosen, use_threads=False)
             with _reading(self.path, "Parquet"):
-                yield from _without_first(
-                    file.iter_batches(_BLOCK // 64, groups, self.chosen, use_threads=False), start
-                )
+                yield from _without_first(batches, start)
 
 
 class Csv(Table):
@@ -181,7 +180,7 @@ class Csv(Table):
         found = self._first_line()
         self._headless, self._one_column = self._are_numbers(found), len(found) == 1
         named = [name for name in found if name]  # pandas gives the index no name, and numbers to what has none
-        if named == [str(i) for i in range(len(named))] and named:
+        if named and named == [str(i) for i in range(len(named))]:
             raise InputError(f"{path} begins with {','.join(found)[:100]}: a row, or names? Give the columns names")
         if self._one_column and sample[:1] in (b"\r", b"\n"):
             raise InputError(f"{path} begins with an empty line: a missing value? Remove it, or write the value")
@@ -239,9 +238,8 @@ class _WithoutEmptyEnd(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         self._file = open_file(path)
         size = self._file.seek(0, io.SEEK_END)
-        end_of_file = self._file.seek(max(0, size - _SAMPLE))
-        end = self._file.read()
-        self._left = end_of_file + len(end.rstrip(b"\r\n"))
+        before = self._file.seek(max(0, size - _SAMPLE))
+        self._left = before + len(self._file.read().rstrip(b"\r\n"))
         self._file.seek(0)
 
     def readable(self) -> bool:
