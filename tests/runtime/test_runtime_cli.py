@@ -155,6 +155,12 @@ def test_contexts_that_are_none(make_bundle, tmp_path_factory, given, message) -
     assert message in run("sample", bundle, "-o", place / "s.npy", *given, code=2).stderr
 
 
+def test_a_class_is_no_context_of_floats(make_bundle, tmp_path_factory) -> None:
+    bundle, place = make_bundle(levels=None, context={"shape": [2]}), tmp_path_factory.mktemp("place")
+    message = run("sample", bundle, "-o", place / "s.npy", "--context", 1, code=2).stderr
+    assert message == "the context '1' is no .npy file; this flow's is floats [2], one for all rows or one for each\n"
+
+
 def test_encode_and_decode_give_the_events_back(make_bundle, tmp_path_factory) -> None:
     bundle, place = make_bundle(context={"classes": 3}), tmp_path_factory.mktemp("place")
     x = np.random.default_rng(0).integers(0, 17, (300, 1, 2, 2), np.uint8)

@@ -123,7 +123,7 @@ def contexts(wanted: Wanted, count: Callable[[], int]) -> Callable[[slice], Arra
     """
     given, spec, path = wanted.context_from, wanted.context, context_file(wanted.context_from)
     if spec is None or path is None:
-        for_all = context_rows(given if spec is None or given is None else _label(given), spec, 1, 0)
+        for_all = context_rows(given if spec is None or given is None else _label(given, spec), spec, 1, 0)
         return lambda part: for_all
     array = read_npy(path)
 
@@ -153,7 +153,10 @@ def context_file(given: str | None) -> Path | None:
     return Path(given) if given is not None and given.endswith(".npy") else None
 
 
-def _label(text: str) -> int:
+def _label(text: str, spec: Context) -> int:
+    if spec.classes is None:
+        floats = f"floats {[*spec.shape]}, one for all rows or one for each"
+        raise InputError(f"the context {shortened(repr(text))} is no .npy file; this flow's is {floats}")
     if not text.isdecimal():
         raise InputError(f"the context {shortened(repr(text))} is neither a class nor a .npy file")
     if len(text) > len(str(MAX_LEVELS)):
