@@ -181,8 +181,10 @@ def _rounding_otherwise(exact: Flow) -> list[Flow]:
 
 
 class _Unfused(FrozenChannels):
-    """A channel map whose product is rounded before the offset is added, as in onnxruntime. torch does both at once,
-    and loses nothing where one is nearly the other's opposite and fp32 holds all the numbers: 257 v + 128.5 at v ≈ -½."""
+    """A channel map whose product is rounded before the offset is added, as in onnxruntime.
+
+    torch does both at once, and loses nothing where one is nearly the other's opposite: 257 v + 128.5 at v ≈ -½.
+    """
 
     def __init__(self, fused: FrozenChannels) -> None:
         Bijector.__init__(self, fused.event_shape)
