@@ -120,9 +120,9 @@ def _check_free(directory: Path, overwrite: bool) -> None:
 def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weights: str, options: Options) -> Exported:
     exact = copy.deepcopy(flow).cpu().double().eval()
     other = resized(exact) if options.any_size else None
-    answers, own = reference(exact, x, context, options.precision)
+    manifest = _describe(exact, weights, options)  # before all that takes long: a plugin of it may be missing
     graphs = Graphs(exact, options.opset, options.precision, options.any_size)
-    manifest = _describe(exact, weights, options)
+    answers, own = reference(exact, x, context, options.precision)
     _write_graphs(part, graphs, options, manifest)
     (part / SPEC).write_text(to_yaml(canonical(flow.to_spec())), encoding="utf-8")
     (part / LOCK).write_text(_json(lock(flow.to_spec())), encoding="utf-8")

@@ -22,6 +22,7 @@ from flowkit.export.program import Call, Step
 from flowkit.export.translations import TRANSLATIONS
 from flowkit.flow.structure import structure
 from flowkit.flow.tracing import ADVICE
+from flowkit_runtime.graph_check import DRAWING
 
 EXAMPLES = 3
 """Rows of the examples that are traced: any number but 0 and 1, which torch.export takes for constants."""
@@ -149,6 +150,8 @@ def _export(
     foreign = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
     if foreign or model.functions:
         raise ExportError(f"needs operators outside the standard domain: {', '.join(sorted(foreign))}")
+    if drawing := DRAWING & {node.op_type for node in model.graph.node}:
+        raise ExportError(f"it draws random numbers ({', '.join(sorted(drawing))}), but must give the same each time")
     return model
 
 

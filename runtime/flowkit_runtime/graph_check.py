@@ -1,7 +1,8 @@
 """Look through an ONNX file, before onnxruntime does, for what a flow's graph never has.
 
-A graph of plain operators, each run once, has no way to read a file, run code or loop. The file is protocol buffers:
-a sequence of fields, each with a key (number, kind of value) and a value (https://protobuf.dev/programming-guides/encoding).
+A graph of plain operators, each run once, has no way to read a file, run code or loop; without random numbers it gives
+the same each time. The file is protocol buffers: a sequence of fields, each with a key (number, kind of value) and a
+value (https://protobuf.dev/programming-guides/encoding).
 """
 
 import mmap
@@ -22,18 +23,23 @@ _EXTERNAL = "data outside the file"
 _MESSAGES = {
     "Model": {7: "Graph", 20: "training information", 25: "functions"},
     "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
-    "Node": {5: "Attribute", 7: "Domain"},
+    "Node": {4: "Operator", 5: "Attribute", 7: "Domain"},
     "Attribute": {5: "Tensor", 6: _SUBGRAPH, 10: "Tensor", 11: _SUBGRAPH, 22: "SparseTensor", 23: "SparseTensor"},
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
     "Tensor": {13: "External", 14: "Location"},
     "External": {1: "Key", 2: "Value"},
 }
 _STANDARD_DOMAINS = (b"", b"ai.onnx")
+DRAWING = frozenset(
+    ["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout"]
+)
+"""Operators that draw random numbers; Dropout does so in training, and otherwise has nothing to do in a graph."""
 
 
 def check_graph(path: Path, weights_file: str | None = None) -> None:
-    """Raises ValueError if the file is no ONNX model, or has sub-graphs, functions, operators outside the standard
-    domain, or data outside the file, other than in the weights file beside it, if one is named."""
+    """Raises ValueError if the file is no ONNX model, or has sub-graphs, functions, operators that draw random numbers
+    or are outside the standard domain, or data outside the file, other than in the weights file beside it, if one is
+    named."""
     with open_file(path) as file:
         try:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -62,6 +68,9 @@ class _Check:
             elif inner == "Domain":
                 if bytes(self._data[first:last]) not in _STANDARD_DOMAINS:
                     raise ValueError("it has an operator outside the standard domain")
+            elif inner == "Operator":
+                if (name := str(self._data[first:last], "ascii", "replace")) in DRAWING:
+                    raise ValueError(f"its operator {name} draws random numbers")
             elif inner == "Location":
                 if value and self._weights_file is None:
                     raise ValueError(f"it has {_EXTERNAL}")

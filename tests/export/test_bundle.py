@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import flowkit_runtime
-from flowkit.errors import ExportError, RunError
+from flowkit.errors import ExportError, PluginError, RunError
 from flowkit.export import bundle as bundles
 from flowkit.export import export
 from flowkit.export.graphs import Graphs
@@ -200,6 +200,14 @@ def test_overwrite_replaces_a_bundle(tmp_path):
     export(flow, tmp_path / "b", weights="ema", overwrite=True)
     assert json.loads((tmp_path / "b" / "manifest.json").read_text())["weights"] == "ema"
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_layer_that_no_plugin_registers_is_refused_before_all_that_takes_long(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundles, "Graphs", None)
+    monkeypatch.setattr(bundles, "reference", None)
+    with pytest.raises(PluginError, match="Branches is not the target of any installed plugin: register it"):
+        export(Flow([Branches((3,))]), tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,86 @@
+"""No random numbers in graphs: the yardstick, torch's own error, would measure their noise, and let all pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from onnx import helper
+from torch.nn import functional
+
+import flowkit
+from flowkit.errors import ExportError
+from flowkit.export import export
+from flowkit.export.graphs import Graphs
+from flowkit.flow import Bijector, Flow
+from flowkit.plugin import BijectorConfig
+from flowkit_glow.actnorm import ActNorm
+from flowkit_runtime.graph_check import DRAWING, check_graph
+
+
+class Noisy(Bijector):
+    """y = x + noise, x = y."""
+
+    def __init__(self, event_shape, noise=torch.randn_like):
+        super().__init__(event_shape)
+        self.noise = noise
+
+    def forward_and_log_det(self, x, context=None):
+        return x + self.noise(x), x.new_zeros(x.shape[0])
+
+    def inverse_and_log_det(self, y, context=None):
+        return y, y.new_zeros(y.shape[0])
+
+
+@pytest.mark.parametrize(
+    ("noise", "operator"),
+    [
+        (torch.randn_like, "RandomNormalLike"),
+        (torch.rand_like, "RandomUniformLike"),
+        (lambda x: torch.randn(2), "RandomNormal"),
+        (lambda x: functional.dropout(x, training=True), "Dropout"),
+        (lambda x: torch.bernoulli(x.sigmoid()), "Bernoulli|RandomUniformLike"),
+        (lambda x: torch.multinomial(x.exp(), 2), "Multinomial"),
+    ],
+)
+def test_a_layer_that_draws_random_numbers_is_named(noise, operator):
+    flow = Flow([ActNorm((2,)), Noisy((2,), noise)]).double().eval()
+    with pytest.raises(ExportError, match=rf"layer 1 \(Noisy\) can't be exported .*random numbers \(({operator})"):
+        Graphs(flow)
+
+
+class NoisyConfig(BijectorConfig):
+    """No fields."""
+
+
+def test_nothing_of_it_is_handed_out(tmp_path):
+    flowkit.register("mine/noisy", NoisyConfig, Noisy)
+    spec = {"flowkit": 1, "event": {"shape": [2]}, "flow": [{"use": "glow/actnorm"}, {"use": "mine/noisy"}]}
+    with pytest.raises(ExportError, match=r"^layer 1 \(mine/noisy at .*random numbers \(RandomNormalLike\)"):
+        export(Flow.from_spec(spec).eval(), tmp_path / "b", torch.randn(80, 2))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_with_dropout_is_exported_as_it_is_evaluated(tmp_path):
+    network = {"use": "glow/mlp", "hidden": 4, "layers": 1, "dropout": 0.5}
+    spec = {
+        "flowkit": 1,
+        "event": {"shape": [2]},
+        "flow": [{"coupling": {"use": "glow/affine"}, "conditioner": network}],
+    }
+    export(Flow.from_spec(spec), tmp_path / "b")
+
+
+@pytest.mark.parametrize("operator", sorted(DRAWING))
+def test_the_runtime_refuses_such_graphs(operator: str, tmp_path: Path) -> None:
+    x, y = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", 2]) for name in "xy")
+    path = tmp_path / "encode.onnx"
+    for op_type in ("Identity", operator):
+        graph = helper.make_graph([helper.make_node(op_type, ["x"], ["y"])], "flow", [x], [y])
+        onnx.save(helper.make_model(graph), path)
+        if op_type == "Identity":
+            check_graph(path)
+    with pytest.raises(ValueError, match=f"its operator {operator} draws random numbers"):
+        check_graph(path)
