@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from onnx import helper
 from torch import Tensor
 
@@ -211,13 +212,24 @@ def _measure(part: Path, answers: Arrays, x: Tensor | None, context: Tensor | No
     if x is None:
         return {"change": change, "threshold": None, "restored": None}
     events, contexts = x.numpy(), None if context is None else context.numpy()
-    scores = model.score(events, contexts)
+    threshold = _threshold(model.score(events, contexts), events)
     restored = None
     if model.levels is not None:
         same = model.decode(model.encode(events, contexts), contexts) == events
         restored = {"events": len(events), "exact": int(same.reshape(len(events), -1).all(axis=1).sum())}
-    threshold = {"quantile": QUANTILE, "score": float(np.quantile(scores, QUANTILE)), "events": len(scores)}
     return {"change": change, "threshold": threshold, "restored": restored}
+
+
+def _threshold(scores: NDArray[np.floating], events: NDArray[Any]) -> dict[str, Any]:
+    """Below which most scores lie. Raises ExportError if one of them isn't finite."""
+    (lost,) = np.nonzero(~np.isfinite(scores))
+    if lost.size:
+        low, high = events[lost[0]].min(), events[lost[0]].max()
+        raise ExportError(
+            f"{lost.size} of {len(scores)} held-out events have no finite score, so that there is no threshold: first "
+            f"event {lost[0]}, of values from {low:.4g} to {high:.4g}. Look for outliers in the data"
+        )
+    return {"quantile": QUANTILE, "score": float(np.quantile(scores, QUANTILE)), "events": len(scores)}
 
 
 def _change(model: flowkit_runtime.Model, answers: Arrays) -> float:
@@ -256,4 +268,4 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, indent=2) + "\n"
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"

@@ -166,6 +166,16 @@ def test_a_flow_that_deviates_is_not_handed_out(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_event_without_a_finite_score_is_named(tmp_path):
+    """It is none of the first, on which graphs are verified; the threshold comes of all."""
+    x = torch.randn(200, 2)
+    x[100:110] = 1e25
+    says = r"10 of 200 held-out events have no finite score.* first event 100, of values from 1e\+25 to 1e\+25"
+    with pytest.raises(ExportError, match=says):
+        export(trained_like(SMALL), tmp_path / "b", x)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_full_disk_names_the_bundle_and_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
