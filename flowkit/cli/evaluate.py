@@ -31,7 +31,7 @@ def evaluate(
     flow = Flow.load(run).to(best_device())
     spec = flow.to_spec()
     data = training.load_data(spec)
-    figure = training.evaluate(flow, data[split], spec.train.batch_size, draws)
+    figure = training.evaluate(flow, data[split], spec.train.batch_size, draws, split)
     echo(f"{split}, {len(data[split].x)} events, {flow.unit}:")
     for name, value in {"flow": figure, **baselines(data["train"], data[split], flow.levels)}.items():
         echo(f"  {name:<10}{value:.4f}")

@@ -226,8 +226,8 @@ def _threshold(scores: NDArray[np.floating], events: NDArray[Any]) -> dict[str, 
     if lost.size:
         low, high = events[lost[0]].min(), events[lost[0]].max()
         raise ExportError(
-            f"{lost.size} of {len(scores)} held-out events have no finite score, so that there is no threshold: first "
-            f"event {lost[0]}, of values from {low:.4g} to {high:.4g}. Look for outliers in the data"
+            f"{lost.size} of {len(scores)} held-out events have no finite score, first event {lost[0]} (counted from "
+            f"0), of values from {low:.4g} to {high:.4g}. There is no threshold: look for outliers in the data"
         )
     return {"quantile": QUANTILE, "score": float(np.quantile(scores, QUANTILE)), "events": len(scores)}
 

@@ -37,7 +37,7 @@ def _gaussian(fit: np.ndarray, held_out: np.ndarray, levels: int | None) -> floa
     """-E log N(x + u; μ, Σ), the expectation over u in closed form: u adds I/12 to the scatter of x."""
     noise = 0.0 if levels is None else 1 / 12
     dim = fit.shape[1]
-    mean = fit.mean(0)
+    mean = fit.mean(0, dtype=np.float64)  # in which no square of a float32 overflows
     covariance = np.cov(fit, rowvar=False).reshape(dim, dim) + noise * np.eye(dim)
     centred = held_out - mean
     scatter = centred.T @ centred / len(held_out) + noise * np.eye(dim)

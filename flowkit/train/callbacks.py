@@ -13,7 +13,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from flowkit.errors import TrainingError
+from flowkit.errors import DataError, TrainingError
 from flowkit.files import replacing
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays
@@ -73,9 +73,10 @@ class Validation(Callback):
         epoch, self.figure = trainer.current_epoch + 1, None
         if epoch % self.settings.validate_every and epoch != self.settings.epochs:
             return
-        self.figure = evaluate(self.flow, self.data, self.settings.batch_size)
-        if not math.isfinite(self.figure):
-            raise TrainingError(f"epoch {epoch}: the validation figure is {self.figure}: {ADVICE}")
+        try:
+            self.figure = evaluate(self.flow, self.data, self.settings.batch_size, 1, "val")
+        except DataError as error:  # of all events, if the weights are at fault
+            raise TrainingError(f"epoch {epoch}: {error}: {ADVICE}") from error
         self.waited += 1
         if self.figure < self.best:
             self.best, self.best_epoch, self.waited = self.figure, epoch, 0

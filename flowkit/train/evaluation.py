@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
+from flowkit.errors import DataError
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays
 from flowkit.train.batches import in_order
@@ -15,16 +17,28 @@ def best_device() -> torch.device:
 
 
 @torch.no_grad()
-def evaluate(flow: Flow, data: Arrays, batch_size: int, draws: int = 1) -> float:
+def evaluate(flow: Flow, data: Arrays, batch_size: int, draws: int = 1, part: str = "data") -> float:
     """The mean score of the events, in ``flow.unit``; lower is better.
 
     Integer data is dequantized with ``draws`` draws of noise that depend on nothing but an event's row and
-    ``batch_size``, so that the figures of two epochs, or of two flows, can be compared.
+    ``batch_size``, so that the figures of two epochs, or of two flows, can be compared. Raises DataError if a score
+    isn't finite, which names the event and ``part``, that of the data which these are.
     """
-    training, total = flow.training, 0.0
+    training, scores = flow.training, []
     flow.eval()
     for batch, (x, context) in enumerate(in_order(data, batch_size)):
         context = None if context is None else context.to(flow.device)
-        total += flow.score(x.to(flow.device), context, draws=draws, seed=batch).cpu().double().sum().item()
+        scores.append(flow.score(x.to(flow.device), context, draws=draws, seed=batch).cpu().double())
     flow.train(training)
-    return total / len(data.x)
+    return _mean(torch.cat(scores), data, part)
+
+
+def _mean(scores: Tensor, data: Arrays, part: str) -> float:
+    lost = scores.isfinite().logical_not().nonzero()
+    if len(lost):
+        event = int(lost[0])
+        raise DataError(
+            f"{part}: {len(lost)} of {len(scores)} events have no finite score, first event {event} (counted from 0), "
+            f"of values from {data.x[event].min():.4g} to {data.x[event].max():.4g}"
+        )
+    return scores.mean().item()

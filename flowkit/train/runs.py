@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import torch
 
 from flowkit.allocator import keep_freed_memory
-from flowkit.errors import FlowkitError, RunError
+from flowkit.errors import DataError, FlowkitError, RunError, TrainingError
 from flowkit.files import replacing
 from flowkit.flow import Flow
 from flowkit.flow.saving import RESULTS, WEIGHTS
@@ -110,9 +110,16 @@ def _finish(flow: Flow, data: dict[SplitName, Arrays], directory: Path) -> Resul
     flow.save(directory / WEIGHTS)
     draw_loss(fitted.rows, flow.unit, directory / "loss.png")
     draw_samples(flow, data["val"], directory / "samples.png")
+    try:
+        test = evaluate(flow, data["test"], spec.train.batch_size, TEST_DRAWS, "test")
+    except DataError as error:
+        raise TrainingError(
+            f"{error}. The flow is trained, but has no figure: look for outliers in the data, and when they are mended "
+            f"`flowkit train --resume {directory}` finishes the run"
+        ) from error
     results = Results(
         unit=flow.unit,
-        test=evaluate(flow, data["test"], spec.train.batch_size, TEST_DRAWS),
+        test=test,
         val=fitted.best,
         best_epoch=fitted.best_epoch,
         epochs=len(fitted.rows),

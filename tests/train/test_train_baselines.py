@@ -39,3 +39,9 @@ def test_continuous_data_has_no_histogram():
     figures = baselines(Arrays(x), Arrays(x), None)
     assert list(figures) == ["gaussian"]
     assert figures["gaussian"] == pytest.approx(0.5 * np.log(2 * np.pi * np.e * x.var()), abs=1e-3)
+
+
+def test_the_largest_float32_has_a_figure():
+    x = RNG.normal(size=(50, 2)).astype(np.float32)
+    far = np.vstack([x, np.array([[3e38, 3e38], [3e38, -3e38]], np.float32)])
+    assert all(np.isfinite(baselines(Arrays(a), Arrays(b), None)["gaussian"]) for a, b in ((x, far), (far, x)))

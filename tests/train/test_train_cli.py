@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from flowkit.cli.main import app
 from flowkit.spec import read_spec, to_yaml
-from flowkit.train import train
+from flowkit.train import load_data, train
 from flowkit.train.callbacks import Validation
 from tests.train.conftest import SPEC
 
@@ -115,6 +115,35 @@ def test_evaluate_prints_the_figure_of_the_results(runs: Path) -> None:
     assert head == "test, 180 events, bits/dim:" and flow.split() == ["flow", f"{results['test']:.4f}"]
     head, flow, *_ = flowkit("evaluate", runs / "digits", "--split", "val", "--draws", "1").stdout.splitlines()
     assert head == "val, 180 events, bits/dim:" and flow.split() == ["flow", f"{results['val']:.4f}"]
+
+
+def test_a_test_part_with_an_outlier_has_no_figure_and_the_run_is_finished_once_it_is_mended(
+    spec: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    events = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+    row = next(row for row, parts in enumerate(_parts(events)) if parts == "test")
+    outlier = events.copy()
+    outlier[row] = 1e25
+    np.save("events.npy", outlier)
+    result = flowkit("train", spec, "-o", "run", "--set", "data={use: data/npy, path: events.npy}")
+    assert result.exit_code == 1
+    where = "first event 0 (counted from 0), of values from 1e+25 to 1e+25. The flow is trained, but has no figure"
+    assert f"test: 1 of 20 events have no finite score, {where}" in result.stderr
+    assert f"`flowkit train --resume {Path('run').resolve()}` finishes the run" in result.stderr
+    assert not Path("run/results.json").exists()
+    np.save("events.npy", events)
+    assert flowkit("train", "--resume", "run").exit_code == 0
+    np.save("events.npy", outlier)
+    result = flowkit("evaluate", "run")
+    assert (result.exit_code, result.stdout) == (2, "") and result.stderr.count("\n") == 1
+
+
+def _parts(events: np.ndarray) -> list[str]:
+    """Of which part each event is."""
+    np.save("events.npy", events)
+    config = read_spec(SPEC, ["data={use: data/npy, path: events.npy}"])
+    parts = {tuple(x): name for name, arrays in load_data(config).items() for x in arrays.x.tolist()}
+    return [parts[tuple(x)] for x in events.tolist()]
 
 
 def test_sample_arrays(runs: Path, tmp_path: Path) -> None:
