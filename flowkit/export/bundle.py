@@ -6,7 +6,6 @@ import copy
 import hashlib
 import io
 import json
-import os
 import shutil
 import tempfile
 import zipfile
@@ -28,7 +27,7 @@ from flowkit.export.reference import reference
 from flowkit.export.sizes import resized, smallest_steps
 from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.weights import share_weights
-from flowkit.files import is_free
+from flowkit.files import is_free, making
 from flowkit.flow import Flow
 from flowkit.flow.lock import LOCK
 from flowkit.flow.saving import SPEC
@@ -89,24 +88,15 @@ def export(
 
     ``x`` are held-out events, integers for integer data: on the first the graphs are verified, from the scores of all
     comes the threshold of the manifest, below which 99% of them lie. Without them the graphs are verified on samples of
-    the flow. The directory appears only when all is verified. Raises RunError if another is in its place, ExportError,
+    the flow. The directory appears, or is filled, only when all is verified. Raises RunError if another is in its place, ExportError,
     and flowkit_runtime's VerificationError if a graph deviates; an OSError names ``directory``.
     """
     directory, options = Path(directory), options or Options()
     if options.page is not None:
         check_page(options.precision, x is not None)
-    with naming(directory):
-        _check_free(directory, overwrite)
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-        try:
-            part.chmod(0o755)
-            exported = _fill(part, flow, x, context, weights, options)
-            _put(part, directory)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
-    return exported
+    _check_free(directory, overwrite)
+    with naming(directory), making(directory, last=MANIFEST, overwrite=overwrite) as part:
+        return _fill(part, flow, x, context, weights, options)
 
 
 def _check_free(directory: Path, overwrite: bool) -> None:
@@ -238,15 +228,6 @@ def _change(model: flowkit_runtime.Model, answers: Arrays) -> float:
     given = model.log_prob(answers["x"][rows], answers["context"][rows] if "context" in answers else None)
     bits = np.log(2.0) * answers["x"][0].size
     return float(abs(given.astype(np.float64) - answers["log_prob"][rows]).mean() / bits)
-
-
-def _put(part: Path, directory: Path) -> None:
-    """Move the finished bundle to its place; one that was there before is gone only once the new one stands."""
-    old = part.with_name(f"{part.name}.old")
-    if directory.exists():
-        os.rename(directory, old)
-    os.rename(part, directory)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_npz(path: Path, arrays: Arrays) -> None:
