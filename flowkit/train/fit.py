@@ -101,7 +101,7 @@ def _initialize(flow: Flow, batch: Batch) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without Lightning's tips and advice. Warnings of anybody else's come through."""
-    logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    logger = logging.getLogger("pytorch_lightning")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:

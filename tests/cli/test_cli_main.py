@@ -101,19 +101,23 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Pat
     assert done.stderr == "[]\n"
 
 
-def test_ctrl_c_leaves_quietly() -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_is_interrupted_leaves_quietly_and_nothing_behind(number: int, code: int, tmp_path: Path) -> None:
     script = (
-        "import signal, sys, time, typer; from flowkit.cli.main import app, main\n"
+        "import signal, sys, time, typer; from pathlib import Path\n"
+        "from flowkit.cli.main import app, main; from flowkit.files import making\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a process in the background ignores
         "@app.command()\n"
         "def wait():\n"
-        "    print('ready', flush=True); time.sleep(30)\n"
+        "    with making(Path('out')): print('ready', flush=True); time.sleep(30)\n"
         "sys.argv = ['flowkit', 'wait']; main()"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
     )
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
+    assert list(tmp_path.iterdir())
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=30)
-    assert (process.returncode, stderr.strip()) == (130, "")
+    assert (process.returncode, stderr.strip()) == (code, "")
+    assert not list(tmp_path.iterdir())

@@ -213,6 +213,21 @@ def test_a_run_survives_kills(spec: Path) -> None:
     assert all((whole[name] == killed[name]).all() for name in whole)
 
 
+@pytest.mark.slow
+def test_sigterm_says_how_to_go_on(spec: Path) -> None:
+    code = "from flowkit.cli.main import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "train", spec, "-o", "run", "--set", "train.epochs=1000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdout.readline().startswith("epoch 1/1000")
+    process.terminate()
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (143, "interrupted: `flowkit train --resume run` goes on\n")
+
+
 def test_evaluate_and_sample_import_no_lightning() -> None:
     code = "import flowkit.train, flowkit.train.pictures, sys; print('pytorch_lightning' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
