@@ -144,6 +144,8 @@ def _export(
                 custom_translation_table=TRANSLATIONS,
             )  # fmt: skip
     except Exception as error:  # the exporter's errors share no narrower base
+        if _is_interrupt(error):
+            raise KeyboardInterrupt from error
         raise ExportError(_first_cause(error)) from error
     assert program is not None
     model = program.model_proto
@@ -191,6 +193,13 @@ def _check_open(value: onnx.ValueInfoProto, dimensions: Sequence[int]) -> None:
     fixed = {"batch" if dimension == 0 else "image": sizes[dimension] for dimension in dimensions if sizes[dimension]}
     for of, size in fixed.items():
         raise ExportError(f"it gives a size of {size} whatever the size of the {of} ({ADVICE})")
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether an error arose from Ctrl-C, as where that stops torch from importing a module which it then needs."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _first_cause(error: BaseException) -> str:

@@ -236,6 +236,18 @@ def test_what_cannot_be_exported_is_named(wrong, says, tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_ctrl_c_is_no_error_of_a_layers(monkeypatch):
+    def interrupted(*_, **__):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise AttributeError("module 'torch._dynamo' has no attribute 'exc'")
+
+    monkeypatch.setattr(torch.onnx, "export", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Graphs(Flow([ActNorm((3,))]).double())
+
+
 class Branches(Bijector):
     """Right in torch, and impossible to trace. The others are this one but for ..."""
 
