@@ -54,10 +54,10 @@ def export(
     flow = Flow.load(run)
     held_out = load_data(flow.to_spec(), ["test"])["test"]
     weights = read_results(run).weights
-    output = output or Path("exports") / run.name
+    name = run.resolve().name
+    output = output or Path("exports", name)
     x, context = take(held_out, slice(MOST_EVENTS))
-    title = run.resolve().name if web else None
-    options = Options(opset, precision, shared_weights, any_size, title)
+    options = Options(opset, precision, shared_weights, any_size, page=name if web else None)
     with Console(stderr=True).status("exporting and verifying …"):
         exported = write_bundle(flow, output, x, context, weights, overwrite, options)
     echo(table(exported.figures))

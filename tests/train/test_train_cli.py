@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from flowkit.cli.main import app
+from flowkit.errors import ExportError
 from flowkit.spec import read_spec, to_yaml
 from flowkit.train import load_data, train
 from flowkit.train.callbacks import Validation
@@ -144,6 +145,16 @@ def _parts(events: np.ndarray) -> list[str]:
     config = read_spec(SPEC, ["data={use: data/npy, path: events.npy}"])
     parts = {tuple(x): name for name, arrays in load_data(config).items() for x in arrays.x.tolist()}
     return [parts[tuple(x)] for x in events.tolist()]
+
+
+@pytest.mark.parametrize(("where", "run"), [(".", "moons"), ("moons", "."), ("moons/checkpoints", "..")])
+def test_exports_are_named_after_the_run(where: str, run: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def export(flow: Any, directory: Path, *_: Any) -> None:
+        raise ExportError(f"to {directory}")
+
+    monkeypatch.setattr("flowkit.export.export", export)
+    monkeypatch.chdir(runs / where)
+    assert flowkit("export", run).stderr == f"to {Path('exports/moons')}\n"
 
 
 def test_sample_arrays(runs: Path, tmp_path: Path) -> None:
