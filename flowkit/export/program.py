@@ -36,6 +36,15 @@ class Step:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
+    @torch.no_grad()
+    def run(self, values: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Its outputs, by torch. Raises ExportError naming the step if it fails."""
+        try:
+            results: tuple[Tensor, ...] = self.call(*(values[name] for name in self.inputs))
+        except RuntimeError as error:
+            raise ExportError(f"{self.name} fails: {error}") from error
+        return results
+
 
 @dataclass
 class Program:
@@ -61,16 +70,11 @@ class Program:
         given = tuple(i for i in inputs if i is not None)
         self.steps.append(Step(name, Call(module, function), given, outputs))
 
-    @torch.no_grad()
     def run(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All values, by torch. Raises ExportError naming the step that fails."""
         values = dict(feed)
         for step in self.steps:
-            try:
-                results = step.call(*(values[name] for name in step.inputs))
-            except RuntimeError as error:
-                raise ExportError(f"{step.name} fails: {error}") from error
-            values.update(zip(step.outputs, results, strict=True))
+            values.update(zip(step.outputs, step.run(values), strict=True))
         return values | {name: torch.stack([values[t] for t in terms]).sum(0) for name, terms in self.sums.items()}
 
 

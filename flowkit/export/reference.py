@@ -14,6 +14,7 @@ from torch import Tensor
 from flowkit.errors import ExportError
 from flowkit.export.precision import COMPUTED_IN, Precision, in_precision
 from flowkit.export.program import Program, decode_program, encode_program
+from flowkit.export.rows import check_rows
 from flowkit.flow import Bijector, Flow
 from flowkit.flow.channel_linear import FrozenChannels
 from flowkit_runtime import verification
@@ -38,17 +39,19 @@ def reference(
     """The fp64 flow's answers to events, and the errors of the same flow in torch, in the precision of the graphs.
 
     ``events`` are held out, as the data has them; without them, samples of the flow are taken. Judged are rows of which
-    torch itself keeps some digits, and all that are held out. Raises ExportError if it isn't finite on one of those.
+    torch itself keeps some digits, and all that are held out. Raises ExportError if it isn't finite on one of those,
+    or if rows depend on each other.
     """
     x, context, groups = _rows(exact, events, context)
-    rows = len(x)
+    held_out, rows = int((groups == 0).sum()), len(x)
+    check_rows(exact, x[:held_out], None if context is None else context[:held_out])
     x, context, groups = _with_neighbours(x, context, groups, precision)
     with np.errstate(over="ignore", invalid="ignore"):
         answers = _answers(exact, x, context)
         own = [_own(flow, answers, precision) for flow in _rounding_otherwise(exact)]
         judged = _judged(answers, own, groups, rows)
-    if not judged[:rows][groups[:rows] == 0].all():
-        where = exact.first_nonfinite(x[:ROWS], None if context is None else context[:ROWS])
+    if not judged[:held_out].all():
+        where = exact.first_nonfinite(x[:held_out], None if context is None else context[:held_out])
         raise ExportError(
             f"in {precision} the flow is not finite on held-out events{f': see {where}' if where else ''}"
         )

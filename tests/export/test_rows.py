@@ -1,0 +1,54 @@
+"""Rows of a batch are independent, or the export says which layer mixes them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from flowkit.errors import ExportError
+from flowkit.export.reference import reference
+from flowkit.flow import Bijector, Flow
+from flowkit_glow.actnorm import ActNorm
+
+
+class Moved(Bijector):
+    """y = x + forth(x), x = y + back(y), where only forth or only back is anything."""
+
+    def __init__(self, event_shape, forth=torch.zeros_like, back=torch.zeros_like):
+        super().__init__(event_shape)
+        self.forth, self.back = forth, back
+
+    def forward_and_log_det(self, x, context=None):
+        return x + self.forth(x), x.new_zeros(x.shape[0])
+
+    def inverse_and_log_det(self, y, context=None):
+        return y + self.back(y), y.new_zeros(y.shape[0])
+
+
+def with_layer(layer):
+    return Flow([ActNorm((2,)), layer, ActNorm((2,))]).double().eval()
+
+
+@pytest.mark.parametrize(
+    "mixing",
+    [
+        lambda x: -x.mean(0),
+        lambda x: -x.nanmean(0),
+        lambda x: 0.1 * x.cumsum(0),
+        lambda x: 0.1 * x.flip(0).cumsum(0).flip(0),
+        lambda x: torch.full_like(x, np.random.default_rng().normal()),
+    ],
+    ids=["mean", "mean of what is finite", "all before", "all behind", "random numbers that no graph has"],
+)
+@pytest.mark.parametrize("way", ["forth", "back"])
+def test_a_layer_that_mixes_rows_is_named(mixing, way):
+    flow = with_layer(Moved((2,), **{way: mixing}))
+    with pytest.raises(ExportError, match=r"^layer 1 \(Moved\) gives an event other values alone than among others"):
+        reference(flow, torch.randn(80, 2), None, "float32")
+
+
+def test_events_that_are_not_finite_are_not_taken_for_mixed():
+    flow = with_layer(Moved((2,), forth=lambda x: x / 0))
+    with pytest.raises(ExportError, match=r"not finite on held-out events: see layer 1 \(Moved\)"):
+        reference(flow, torch.randn(80, 2), None, "float32")
