@@ -89,7 +89,8 @@ def export(
     ``x`` are held-out events, integers for integer data: on the first the graphs are verified, from the scores of all
     comes the threshold of the manifest, below which 99% of them lie. Without them the graphs are verified on samples of
     the flow. The directory appears, or is filled, only when all is verified. Raises RunError if another is in its
-    place, ExportError, and flowkit_runtime's VerificationError if a graph deviates; an OSError names ``directory``.
+    place, InputError for options that don't fit, ExportError, and flowkit_runtime's VerificationError if a graph
+    deviates; an OSError names ``directory``.
     """
     directory, options = Path(directory), options or Options()
     if options.page is not None:

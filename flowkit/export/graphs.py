@@ -10,7 +10,7 @@ import torch
 from onnx import helper
 from torch import Tensor
 
-from flowkit.errors import ExportError
+from flowkit.errors import InputError
 from flowkit.export.bisection import first_deviation
 from flowkit.export.pieces import EXAMPLES, Kind, Piece, trace
 from flowkit.export.precision import Precision, in_precision
@@ -32,14 +32,15 @@ _IR_VERSION = 10
 class Graphs:
     """The encoder and the decoder of an fp64 flow: frozen in fp64, then made fp32, or its networks 16 bits wide.
 
-    Raises ExportError naming the layer and what can't be exported of it.
+    Raises InputError for an opset that torch doesn't export right, ExportError naming the layer and what can't be
+    exported of it.
     """
 
     def __init__(
         self, exact: Flow, opset: int = OPSET, precision: Precision = "float32", any_size: bool = False
     ) -> None:
         if opset not in OPSETS:
-            raise ExportError(f"opset {opset}: choose one from {OPSETS[0]} to {OPSETS[-1]}")
+            raise InputError(f"opset {opset}: choose one from {OPSETS[0]} to {OPSETS[-1]}")
         self._precision = precision
         _, programs = self._programs(exact)
         x, latents = ([_example(s, any_size) for s in shapes] for shapes in ([exact.event_shape], exact.latent_shapes))

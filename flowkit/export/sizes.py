@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 
-from flowkit.errors import ExportError, FlowkitError
+from flowkit.errors import ExportError, FlowkitError, InputError
 from flowkit.export.graphs import OTHER_SIZE
 from flowkit.flow import Flow
 from flowkit.spec import canonical
 
 
 def resized(flow: Flow) -> Flow:
-    """The flow for images OTHER_SIZE times as high and wide. Raises ExportError if it isn't the same weights."""
+    """The flow for images OTHER_SIZE times as high and wide.
+
+    Raises InputError if its events or contexts are none, ExportError if it isn't the same weights.
+    """
     if len(flow.event_shape) != 3 or (flow.context is not None and len(flow.context.shape or ()) == 3):
-        raise ExportError("graphs for any size are of images alone: neither of vectors nor of images as context")
+        raise InputError("graphs for any size are of images alone: neither of vectors nor of images as context")
     c, h, w = flow.event_shape
     shape = [c, h * OTHER_SIZE[0], w * OTHER_SIZE[1]]
     spec = canonical(flow.to_spec())

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from flowkit.errors import ExportError
+from flowkit.errors import InputError
 from flowkit.export import pieces
 from flowkit.export.graphs import OPSET, OPSETS, Graphs
 from flowkit.flow import Bijector, ChannelLinear, Composition, Flow
@@ -49,7 +49,7 @@ def test_every_opset_gives_the_same(opset):
 
 @pytest.mark.parametrize("opset", [17, 25])
 def test_other_opsets_are_refused(opset):
-    with pytest.raises(ExportError, match=f"opset {opset}: choose one from 18 to 24"):
+    with pytest.raises(InputError, match=f"opset {opset}: choose one from 18 to 24"):
         Graphs(perturbed("vector"), opset)
 
 

@@ -222,7 +222,7 @@ def mine():
 
 def test_any_size_is_refused_where_the_flow_is_of_one(tmp_path, mine):
     options = Options(any_size=True)
-    with pytest.raises(ExportError, match="neither of vectors"):
+    with pytest.raises(flowkit.errors.InputError, match="neither of vectors"):
         export(trained_like("vector"), tmp_path / "b", options=options)
     with pytest.raises(ExportError, match=r"this flow is of one image size: at \[1, 8, 12\] size mismatch.*shift"):
         export(trained_like({**SPEC, "flow": [{"use": "mine/shift"}]}), tmp_path / "b", options=options)

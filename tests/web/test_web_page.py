@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from flowkit.errors import ExportError
+from flowkit.errors import ExportError, InputError
 from flowkit.export import Options, export
 from flowkit.export.web import PAGE, page, vendored, write_page
 from flowkit.flow import Flow
@@ -138,7 +138,7 @@ def test_what_is_too_large_is_not_written(tmp_path, monkeypatch):
 )
 def test_a_page_that_cannot_be_is_refused_at_once(precision, x, message, tmp_path):
     flow = Flow.from_spec(SPECS["vector"])
-    with pytest.raises(ExportError, match=message):
+    with pytest.raises(InputError, match=message):
         export(flow, tmp_path / "bundle", x, options=Options(precision=precision, page="any"))
     assert list(tmp_path.iterdir()) == []
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.errors import ExportError
+from flowkit.errors import ExportError, InputError
 from flowkit.export.web import vendored
 from flowkit.export.web.about import describe
 from flowkit.files import replacing
@@ -45,11 +45,11 @@ MAX_BYTES = 2**28
 
 
 def check_page(precision: str, with_events: bool) -> None:
-    """Raises ExportError if no page can be made of a bundle in this precision, or without held-out events."""
+    """Raises InputError if no page can be made of a bundle in this precision, or without held-out events."""
     if precision == "bfloat16":
-        raise ExportError("onnxruntime-web has no operators for bfloat16: export the page in float32 or float16")
+        raise InputError("onnxruntime-web has no operators for bfloat16: export the page in float32 or float16")
     if not with_events:
-        raise ExportError("the page shows held-out events: pass x")
+        raise InputError("the page shows held-out events: pass x")
 
 
 def write_page(directory: Path, manifest: dict[str, Any], title: str) -> None:
