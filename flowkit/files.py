@@ -21,9 +21,9 @@ def is_free(directory: Path) -> bool:
 def making(directory: Path, last: str = "", overwrite: bool = False) -> Iterator[Path]:
     """An empty directory to fill; it becomes ``directory`` if nothing is raised.
 
-    One that is there, which may be a mount point, somebody's working directory or behind a link, stays and is filled:
-    with the entry of the name ``last`` at last, and instead of what it holds, if that is to be overwritten.
-    Raises FileExistsError if it holds anything that isn't.
+    One that is there, which may be a mount point, somebody's working directory or behind a link, stays and is filled,
+    the entry named ``last`` last. Under ``overwrite`` that replaces what it held; otherwise raises FileExistsError if
+    anything but an empty directory is there.
     """
     if not (overwrite or is_free(directory)):
         raise FileExistsError(f"{directory} exists and is not empty")

@@ -112,7 +112,7 @@ def _check_free(directory: Path, overwrite: bool) -> None:
 def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weights: str, options: Options) -> Exported:
     exact = copy.deepcopy(flow).cpu().double().eval()
     other = resized(exact) if options.any_size else None
-    manifest = _describe(exact, weights, options)  # before all that takes long: a plugin of it may be missing
+    manifest = _describe(exact, weights, options)  # first, as a layer may be of no plugin
     graphs = Graphs(exact, options.opset, options.precision, options.any_size)
     answers, own = reference(exact, x, context, options.precision)
     _write_graphs(part, graphs, options, manifest)
