@@ -97,7 +97,7 @@ def _open(
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} is no graph of a flow: {error}; export the bundle again") from error
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
+        session = onnxruntime.InferenceSession(str(path), options, providers=chosen, enable_fallback=0)
         found = _signature(session.get_inputs()), _signature(session.get_outputs())
     except Exception as error:  # onnxruntime's exceptions share no narrower base; names may be no UTF-8
         version = onnxruntime.__version__
