@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -95,25 +94,6 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-@contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does, so that nothing half-written is left; the exit code is its own, 143."""
-    terminated = False
-
-    def interrupt(*_: object) -> None:
-        nonlocal terminated
-        terminated = True
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except SystemExit as error:
-        if terminated:
-            error.code = 128 + signal.SIGTERM
-        raise
-
-
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -157,5 +137,5 @@ frame.register(app, "flowkit", score)
 def main() -> None:
     """The entry point of the console script."""
     show_warnings_plainly()
-    with _interrupted_by_sigterm():
+    with frame.interrupted_by_sigterm():
         app()

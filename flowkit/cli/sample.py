@@ -33,14 +33,14 @@ def sample(
 
     Example: flowkit sample runs/glow-digits -n 100 --temperature 0.7 -o samples.png
     """
-    if output.suffix not in (".png", ".npy"):
-        raise typer.BadParameter(f"{output} must end with .png or .npy", param_hint="--output")
-
     from flowkit.allocator import keep_freed_memory
     from flowkit.flow import Flow
     from flowkit.train.evaluation import best_device
     from flowkit.train.pictures import save_samples
+    from flowkit_runtime.cli.outputs import EVENTS, check_apart, check_output
 
+    check_output(output, EVENTS)
+    check_apart(output, {}, context)
     keep_freed_memory()
     flow = Flow.load(run).to(best_device())
     samples = flow.sample(n, _context(flow, context, n), temperature, seed)
@@ -48,20 +48,15 @@ def sample(
     echo(f"{n} samples: {output}")
 
 
-def _context(flow: Flow, text: str | None, n: int) -> Tensor | None:
+def _context(flow: Flow, given: str | None, n: int) -> Tensor | None:
     import torch
 
-    from flowkit.errors import InputError
-    from flowkit_runtime.streaming.sources import read_npy
+    from flowkit_runtime.bundle import Context
+    from flowkit_runtime.streaming.sources import Wanted, contexts
 
-    classes = flow.context.classes if flow.context else None
-    if text is None:
-        return None if classes is None else torch.arange(n, device=flow.device) % classes
-    if not text.endswith(".npy"):
-        if not text.isdecimal():
-            raise InputError(f"--context {text}: give a label, or a .npy file")
-        return torch.tensor(int(text), device=flow.device)
-    array = read_npy(Path(text))
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"--context {text} holds {array.dtype}, not numbers")
-    return torch.tensor(array.astype(array.dtype.newbyteorder("=")), device=flow.device)
+    own = flow.context
+    if given is None and own is not None and own.classes is not None:
+        return torch.arange(n, device=flow.device) % own.classes
+    spec = None if own is None else Context(own.shape or (), own.classes)
+    rows = contexts(Wanted(flow.event_shape, flow.levels, spec, context_from=given), lambda: n)(slice(0, n))
+    return None if rows is None else torch.tensor(rows, device=flow.device)

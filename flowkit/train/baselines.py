@@ -17,11 +17,12 @@ def baselines(train: Arrays, test: Arrays, levels: int | None) -> dict[str, floa
 
     - histogram: each value on its own, by its frequencies in training, one added to each (integer data only);
     - gaussian: a full covariance; for integer data of x + u, u ~ U[0, 1), whose covariance is that of x plus I/12.
+      Left out where it is singular, as of a feature that is always the same.
     """
     fit, held_out = (arrays.x.reshape(len(arrays.x), -1) for arrays in (train, test))
     figures = {} if levels is None else {"histogram": _histogram(fit, held_out, levels)}
-    if fit.shape[1] <= MAX_GAUSSIAN:
-        figures["gaussian"] = _gaussian(fit, held_out, levels)
+    if fit.shape[1] <= MAX_GAUSSIAN and (gaussian := _gaussian(fit, held_out, levels)) is not None:
+        figures["gaussian"] = gaussian
     return figures
 
 
@@ -33,12 +34,14 @@ def _histogram(fit: np.ndarray, held_out: np.ndarray, levels: int) -> float:
     return float(np.mean(bits))
 
 
-def _gaussian(fit: np.ndarray, held_out: np.ndarray, levels: int | None) -> float:
+def _gaussian(fit: np.ndarray, held_out: np.ndarray, levels: int | None) -> float | None:
     """-E log N(x + u; μ, Σ), the expectation over u in closed form: u adds I/12 to the scatter of x."""
     noise = 0.0 if levels is None else 1 / 12
     dim = fit.shape[1]
     mean = fit.mean(0, dtype=np.float64)  # in which no square of a float32 overflows
     covariance = np.cov(fit, rowvar=False).reshape(dim, dim) + noise * np.eye(dim)
+    if np.linalg.matrix_rank(covariance, hermitian=True) < dim:
+        return None
     centred = held_out - mean
     scatter = centred.T @ centred / len(held_out) + noise * np.eye(dim)
     log_det = np.linalg.slogdet(covariance)[1]

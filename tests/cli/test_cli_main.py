@@ -101,11 +101,14 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Pat
     assert done.stderr == "[]\n"
 
 
+@pytest.mark.parametrize("module", ["flowkit.cli.main", "flowkit_runtime.cli.main"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_what_is_interrupted_leaves_quietly_and_nothing_behind(number: int, code: int, tmp_path: Path) -> None:
+def test_what_is_interrupted_leaves_quietly_and_nothing_behind(
+    module: str, number: int, code: int, tmp_path: Path
+) -> None:
     script = (
         "import signal, sys, time, typer; from pathlib import Path\n"
-        "from flowkit.cli.main import app, main; from flowkit.files import making\n"
+        f"from {module} import app, main; from flowkit.files import making\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a process in the background ignores
         "@app.command()\n"
         "def wait():\n"

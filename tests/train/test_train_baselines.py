@@ -45,3 +45,9 @@ def test_the_largest_float32_has_a_figure():
     x = RNG.normal(size=(50, 2)).astype(np.float32)
     far = np.vstack([x, np.array([[3e38, 3e38], [3e38, -3e38]], np.float32)])
     assert all(np.isfinite(baselines(Arrays(a), Arrays(b), None)["gaussian"]) for a, b in ((x, far), (far, x)))
+
+
+def test_a_feature_that_is_always_the_same_has_no_gaussian():
+    x = np.ones((50, 2), np.float32)
+    x[:, 0] = RNG.normal(size=50)
+    assert baselines(Arrays(x), Arrays(x), None) == {}

@@ -188,17 +188,20 @@ def test_sample_takes_labels_in_turn_or_one_or_a_file(runs: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("-o", "x.jpg"), "must end with .png or .npy"),
-        (("-o", "x.npy", "--context", "seven"), "give a label, or a .npy file"),
+        (("-o", "x.jpg"), "must end with .npy or .png"),
+        (("-o", "x.npy", "--context", "seven"), "'seven' is neither a class nor a .npy file"),
         (("-o", "x.npy", "--context", "nowhere.npy"), "nowhere.npy can't be read"),
-        (("-o", "x.npy", "--context", "words.npy"), "--context words.npy holds <U1, not numbers"),
+        (("-o", "x.npy", "--context", "words.npy"), "must hold real numbers"),
+        (("-o", "x.npy", "--context", "10"), "must hold classes from 0 to 9"),
+        (("-o", "labels.npy", "--context", "labels.npy"), "labels.npy is the context itself: name another output"),
     ],
 )
 def test_sample_refuses(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    np.save("words.npy", np.array(["a", "b"]))
+    np.save("words.npy", np.array(["a"] * 64))
+    np.save("labels.npy", np.zeros(64, int))
     result = flowkit("sample", runs / "digits", *options)
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.replace("│", " ").split())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -38,6 +40,25 @@ class Commands(TyperGroup):
         if isinstance(error, MemoryError):
             return f"out of memory: {error}"
         return None
+
+
+@contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does, so that nothing half-written is left; the exit code is its own, 143."""
+    terminated = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal terminated
+        terminated = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except SystemExit as error:
+        if terminated:
+            error.code = 128 + signal.SIGTERM
+        raise
 
 
 def register(app: typer.Typer, program: str, command: Callable[..., None]) -> None:

@@ -30,12 +30,12 @@ def interpolate(
     Example: flowkit-runtime interpolate exports/glow-digits digits.npy 3 8 -o steps.png
     """
     from flowkit_runtime.cli.events import contexts_of, event, write_events
-    from flowkit_runtime.cli.outputs import EVENTS, check_apart, check_output
+    from flowkit_runtime.cli.outputs import EVENTS, bundle_files, check_apart, check_output
     from flowkit_runtime.model import load
 
     check_output(output, EVENTS)
     model = load(bundle, threads=threads)
-    check_apart(output, model, bundle, context, data=data)
+    check_apart(output, bundle_files(model, bundle), context, data=data)
     first, last = (event(model, data, columns, resize, row) for row in (a, b))
     write_events(model.interpolate(first, last, n, contexts_of(model, context, n)), model.levels, output)
     echo(f"{n} events from row {a} to row {b}: {output}")

@@ -28,13 +28,13 @@ def encode(
     import numpy as np
 
     from flowkit_runtime.cli.events import encoded
-    from flowkit_runtime.cli.outputs import check_apart, check_output
+    from flowkit_runtime.cli.outputs import bundle_files, check_apart, check_output
     from flowkit_runtime.model import load
     from flowkit_runtime.replacing import replacing
 
     check_output(output, [".npz"])
     model = load(bundle, threads=threads)
-    check_apart(output, model, bundle, context, data=data)
+    check_apart(output, bundle_files(model, bundle), context, data=data)
     latents = encoded(model, data, wanted(model, columns, context_columns, context, resize))
     with replacing(output) as temporary:
         named: dict[str, Any] = {f"z_{i}": latent for i, latent in enumerate(latents, 1)}
@@ -58,7 +58,7 @@ def decode(
     import sys
 
     from flowkit_runtime.cli.events import contexts_of, write_events
-    from flowkit_runtime.cli.outputs import EVENTS, check_apart, check_output
+    from flowkit_runtime.cli.outputs import EVENTS, bundle_files, check_apart, check_output
     from flowkit_runtime.cli.progress import counting
     from flowkit_runtime.errors import InputError
     from flowkit_runtime.files import read_npz
@@ -67,7 +67,7 @@ def decode(
 
     check_output(output, EVENTS)
     model = load(bundle, threads=threads)
-    check_apart(output, model, bundle, context, input=latents)
+    check_apart(output, bundle_files(model, bundle), context, input=latents)
     shapes = {f"z_{i}": shape for i, shape in enumerate(model.latent_shapes, 1)}
     try:
         arrays = list(read_npz(latents, shapes, range(sys.maxsize)).values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from flowkit_runtime.cli.frame import NAME, Commands, register
+from flowkit_runtime.cli.frame import NAME, Commands, interrupted_by_sigterm, register
 from flowkit_runtime.cli.info import info
 from flowkit_runtime.cli.interpolate import interpolate
 from flowkit_runtime.cli.latents import decode, encode
@@ -26,4 +26,5 @@ for command in (info, verify, score, sample, encode, decode, interpolate):
 
 def main() -> None:
     """The entry point of the console script."""
-    app()
+    with interrupted_by_sigterm():
+        app()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,12 +33,17 @@ def check_output(path: Path, suffixes: Iterable[str]) -> None:
         extra(*_NEEDS[path.suffix])
 
 
-def check_apart(output: Path, model: Model, bundle: Path, context: str | None, **inputs: Path) -> None:
-    """Raises InputError if the output would take the place of what is read: of a file of the bundle, the context, or
-    one of `inputs`, which are named by what they are."""
+def bundle_files(model: Model, bundle: Path) -> dict[str, list[Path]]:
+    """What the model was loaded from, for `check_apart`."""
+    return {"a file of the bundle": [bundle / name for name in (MANIFEST, *model.manifest["files"])]}
+
+
+def check_apart(output: Path, own: Mapping[str, list[Path]], context: str | None, **inputs: Path) -> None:
+    """Raises InputError if the output would take the place of what is read: of the model's `own` files, the context,
+    or one of `inputs`, which are named by what they are."""
     if not output.exists():
         return
-    read = {"a file of the bundle": [bundle / name for name in (MANIFEST, *model.manifest["files"])]}
+    read = dict(own)
     if (file := context_file(context)) is not None:
         read["the context itself"] = [file]
     for name, path in inputs.items():

@@ -27,13 +27,13 @@ def sample(
     Example: flowkit-runtime sample exports/glow-digits -n 100 --temperature 0.7 -o samples.png
     """
     from flowkit_runtime.cli.events import contexts_of, write_events
-    from flowkit_runtime.cli.outputs import EVENTS, check_apart, check_output
+    from flowkit_runtime.cli.outputs import EVENTS, bundle_files, check_apart, check_output
     from flowkit_runtime.cli.progress import counting
     from flowkit_runtime.model import load
 
     check_output(output, EVENTS)
     model = load(bundle, threads=threads)
-    check_apart(output, model, bundle, context)
+    check_apart(output, bundle_files(model, bundle), context)
     with counting("sampling", n) as progress:
         samples = model.sample(n, seed, temperature, contexts_of(model, context, n), progress=progress)
     write_events(samples, model.levels, output)

@@ -39,7 +39,7 @@ def score(
 
     Example: flowkit-runtime score exports/moons points.csv -o scores.csv
     """
-    from flowkit_runtime.cli.outputs import SCORES, check_apart, check_output
+    from flowkit_runtime.cli.outputs import SCORES, bundle_files, check_apart, check_output
     from flowkit_runtime.cli.progress import counting
     from flowkit_runtime.model import load
     from flowkit_runtime.streaming.scoring import Job, score_file
@@ -49,7 +49,7 @@ def score(
         check_output(output, SCORES)
     model = load(bundle, threads=threads)
     if output is not None:
-        check_apart(output, model, bundle, context, data=data)
+        check_apart(output, bundle_files(model, bundle), context, data=data)
     source = open_source(data, wanted(model, columns, context_columns, context, resize))
     job = Job(model, bundle, source, data, draws, seed, threads)
     try:
