@@ -110,16 +110,9 @@ def _finish(flow: Flow, data: dict[SplitName, Arrays], directory: Path) -> Resul
     flow.save(directory / WEIGHTS)
     draw_loss(fitted.rows, flow.unit, directory / "loss.png")
     draw_samples(flow, data["val"], directory / "samples.png")
-    try:
-        test = evaluate(flow, data["test"], spec.train.batch_size, TEST_DRAWS, "test")
-    except DataError as error:
-        raise TrainingError(
-            f"{error}. The flow is trained, but has no figure: look for outliers in the data, and when they are mended "
-            f"`flowkit train --resume {directory}` finishes the run"
-        ) from error
     results = Results(
         unit=flow.unit,
-        test=test,
+        test=_test(flow, data["test"], directory),
         val=fitted.best,
         best_epoch=fitted.best_epoch,
         epochs=len(fitted.rows),
@@ -130,3 +123,13 @@ def _finish(flow: Flow, data: dict[SplitName, Arrays], directory: Path) -> Resul
     with replacing(directory / RESULTS) as temporary:
         temporary.write_text(json.dumps(asdict(results), indent=2) + "\n", encoding="utf-8")
     return results
+
+
+def _test(flow: Flow, data: Arrays, directory: Path) -> float:
+    try:
+        return evaluate(flow, data, flow.to_spec().train.batch_size, TEST_DRAWS, "test")
+    except DataError as error:
+        raise TrainingError(
+            f"{error}. The flow is trained, but has no figure: look for outliers in the data, and when they are mended "
+            f"`flowkit train --resume {directory}` finishes the run"
+        ) from error

@@ -2,6 +2,7 @@
 
 import math
 import operator
+import sys
 from collections.abc import Iterator
 from numbers import Real
 from typing import Any, SupportsIndex
@@ -37,6 +38,15 @@ def integer(name: str, value: SupportsIndex, low: int, high: int | None = None) 
     if number < low or (high is not None and number >= high):
         wanted = f"at least {low}" if high is None else f"in [{low}, {high})"
         raise InputError(f"{name} must be {wanted}, got {shortened(number)}")
+    return number
+
+
+def count(n: SupportsIndex, low: int, event_shape: Shape, context: Context | None) -> int:
+    """`n` as a number of events, whose bytes and their contexts' numpy can count, if there were memory for them."""
+    number = integer("n", n, low)
+    largest = max(math.prod(event_shape), math.prod(context.shape) if context else 1)
+    if number > sys.maxsize // (8 * largest):
+        raise InputError(f"n is {shortened(number)}, more events than one array can hold")
     return number
 
 

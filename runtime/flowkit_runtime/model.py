@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import secrets
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +19,7 @@ from flowkit_runtime.inputs import (
     checked_temperature,
     chunks,
     context_rows,
+    count,
     finite,
     grid,
     integer,
@@ -208,7 +208,7 @@ class Model:
                 f"this bundle's base is {shortened(repr(self._base))}, but the runtime samples {_NORMAL_BASE!r} "
                 "only: draw the latents yourself and pass them to .decode"
             )
-        n = self._count(n, 0)
+        n = count(n, 0, self.event_shape, self.context)
         seed = secrets.randbits(64) if seed is None else integer("seed", seed, 0, 1 << 64)
         temperature = checked_temperature(temperature)
         rows = context_rows(context, self.context, n, 0)
@@ -230,7 +230,7 @@ class Model:
         Raises:
             InputError: n is below 2, or a or b is not one event.
         """
-        n = self._count(n, 2)
+        n = count(n, 2, self.event_shape, self.context)
         events = {name: batch(name, real(name, x)[None], self.event_shape) for name, x in (("a", a), ("b", b))}
         ends = np.concatenate([points(name, event, 0, self.levels) for name, event in events.items()])
         rows = context_rows(context, self.context, n, 0)
@@ -251,14 +251,6 @@ class Model:
     @property
     def _dtype(self) -> np.dtype[Any]:
         return np.dtype(np.float32) if self.levels is None else np.min_scalar_type(self.levels - 1)
-
-    def _count(self, n: SupportsIndex, low: int) -> int:
-        """`n` as a number of events; InputError: numpy couldn't count their bytes, even if there were memory."""
-        n = integer("n", n, low)
-        shapes = [self.event_shape, () if self.context is None else self.context.shape]
-        if n > sys.maxsize // (8 * max(map(math.prod, shapes))):
-            raise InputError(f"n is {shortened(n)}, more events than one array can hold")
-        return n
 
     def _latents(self, latents: Sequence[ArrayLike]) -> list[Array]:
         names = self._latent_names
