@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,38 +21,52 @@ def is_free(directory: Path) -> bool:
 def making(directory: Path, last: str = "", overwrite: bool = False) -> Iterator[Path]:
     """An empty directory to fill; it becomes ``directory`` if nothing is raised.
 
-    One that is there, which may be a mount point, somebody's working directory or behind a link, stays and is filled,
-    the entry named ``last`` last. Under ``overwrite`` that replaces what it held; otherwise raises FileExistsError if
-    anything but an empty directory is there.
+    One that is there and empty, or a mount point, or around the working directory, stays and is filled, with the entry
+    of the name ``last`` at last; another takes the place of what is to be overwritten as a whole. Links are followed.
+    What was there comes back if that fails. Raises FileExistsError if there is anything, and ``overwrite`` is not set.
     """
     if not (overwrite or is_free(directory)):
         raise FileExistsError(f"{directory} exists and is not empty")
     place = directory.resolve()  # `.` has no name
-    around = next(path for path in (place, *place.parents) if path.exists())  # of the same file system
-    before = list(place.iterdir()) if place == around else []
-    work = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".part", dir=around))
+    stays = place.exists() and (is_free(place) or place.is_mount() or Path.cwd().is_relative_to(place))
+    beside = next(path for path in place.parents if path.exists()) if not stays else place  # of the same file system
+    work = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".part", dir=beside))
+    new, old = work / "new", work / "old"
+    new.mkdir()
     try:
-        new, old = work / "new", work / "old"
-        new.mkdir()
         yield new
-        if place == around:
-            old.mkdir()
-            _exchange(place, before, new, old, last)
-        else:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            new.rename(place)
+        _move(_entries(place, new, old, last) if stays else _whole(place, new, old))
+        shutil.rmtree(old, ignore_errors=True)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
+        if not (old.exists() and any(old.iterdir())):  # the only copy, if it could not be brought back
+            shutil.rmtree(work, ignore_errors=True)
 
 
-def _exchange(place: Path, before: Iterable[Path], new: Path, old: Path, last: str) -> None:
-    """Fill ``place`` from ``new``, and move what was there ``before`` to ``old``; it comes back if that fails."""
+Moves = Sequence[tuple[Path, Path]]
+"""From where, to where."""
+
+
+def _whole(place: Path, new: Path, old: Path) -> Moves:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return [(place, old), (new, place)] if place.exists() else [(new, place)]
+
+
+def _entries(place: Path, new: Path, old: Path, last: str) -> Moves:
+    old.mkdir()
+    before = [entry for entry in place.iterdir() if entry.suffix != ".part"]  # such as another command's
+    after = sorted(new.iterdir(), key=lambda entry: entry.name == last)
+    return [(entry, old / entry.name) for entry in before] + [(entry, place / entry.name) for entry in after]
+
+
+def _move(moves: Moves) -> None:
+    """One after another; if one fails, those before it are taken back."""
+    done: list[tuple[Path, Path]] = []
     try:
-        for entry in before:
-            entry.rename(old / entry.name)
-        for entry in sorted(new.iterdir(), key=lambda entry: entry.name == last):
-            entry.rename(place / entry.name)
+        for source, target in moves:
+            source.rename(target)
+            done.append((source, target))
     except BaseException:
-        for entry in old.iterdir():
-            entry.rename(place / entry.name)
+        for source, target in reversed(done):
+            target.rename(source)
         raise

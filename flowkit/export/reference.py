@@ -51,9 +51,10 @@ def reference(
         own = [_own(flow, answers, precision) for flow in _rounding_otherwise(exact)]
         judged = _judged(answers, own, groups, rows)
     if not judged[:held_out].all():
-        where = exact.first_nonfinite(x[:held_out], None if context is None else context[:held_out])
+        flow = in_precision(copy.deepcopy(exact).float(), precision)
+        where = flow.first_nonfinite(x[:held_out].float(), None if context is None else context[:held_out])
         raise ExportError(
-            f"in {precision} the flow is not finite on held-out events{f': see {where}' if where else ''}"
+            f"in {precision} the flow is not finite on held-out events: see {where or 'its base, or its inverse'}"
         )
     answers |= {"group": groups.astype(np.float64), "judged": judged.astype(np.float64)}
     each = [verification.compare(_latents(answers), exact.levels, answers, of_flow) for of_flow in own]

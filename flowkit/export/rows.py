@@ -36,7 +36,10 @@ def _check(step: Step, among: Mapping[str, Tensor]) -> None:
     if not _same(alone, step.run(among)):
         raise ExportError(f"{step.name} gives an event other values each time: it must depend on nothing else")
     if _same(alone, step.run({n: v * (1 + _NUDGE) if v.is_floating_point() else v for n, v in among.items()})):
-        raise ExportError(f"rows depend on each other: {step.name} gives an event other values alone than among others")
+        raise ExportError(
+            f"rows depend on each other: {step.name} gives an event other values alone than among others. It must "
+            "compute each by itself, without statistics of the batch"
+        )
 
 
 def _same(given: Sequence[Tensor], wanted: Sequence[Tensor]) -> bool:

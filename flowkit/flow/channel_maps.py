@@ -38,7 +38,7 @@ class AlikeRuns:
         self._places = {name: [of_run[name] for of_run in places] for name in places[0]}
         few = runs[0].event_shape[0] <= TOGETHER_UP_TO
         self._together = len(runs) > 1 and few and bool(self._places) and not holds_one_twice(runs[0])
-        self._shell = _shell(runs[0])
+        self._shell = _shell(runs[0]) if self._together else None
         self._last: dict[tuple[torch.dtype, bool], tuple[dict[str, Tensor], Maps]] = {}
 
     def as_it_was(self) -> bool:
@@ -85,6 +85,7 @@ class AlikeRuns:
     def _with(self, tensors: dict[str, Tensor], v: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         """What a run with these tensors makes of v."""
         with nullcontext() if torch.compiler.is_compiling() else _ONE_AT_A_TIME:
+            assert self._shell is not None
             made: tuple[Tensor, Tensor] = functional_call(self._shell, tensors, (v, inverse))
             return made
 

@@ -35,7 +35,8 @@ def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
     def call(*given: Any) -> Any:
         if torch.compiler.is_compiling():  # by someone else, of something larger
             return function(*given)
-        before, config.recompile_limit = config.recompile_limit, VARIANTS  # config.patch takes ten times as long
+        before = config.recompile_limit
+        config.recompile_limit = max(before, VARIANTS)  # config.patch takes ten times as long
         try:
             return compiled_function(*given)
         finally:

@@ -58,32 +58,73 @@ class Composition(Bijector):
             x, _ = layer.forward_and_log_det(x, context)
 
 
+class Arrangement:
+    """Layers as they were at some moment, sorted by how they are run."""
+
+    def __init__(self, layers: Iterable[Layer]) -> None:
+        self.layers = list(flat(layers))
+        steps = merged(self.layers)
+        self.groups = alike(step for step in steps if isinstance(step, ChannelRun))
+        self.factor_outs = [step for step in steps if isinstance(step, FactorOut)]
+        self.levels: list[list[Bijector | ChannelRun]] = [[]]
+        for step in steps:
+            if isinstance(step, FactorOut):
+                self.levels.append([])
+            else:
+                self.levels[-1].append(step)
+
+    def is_of(self, layers: Iterable[Layer]) -> bool:
+        """Whether these are the layers, and those of runs still made of the same parts."""
+        return list(flat(layers)) == self.layers and all(group.as_it_was() for group in self.groups)
+
+    def steps(self, maps: dict[nn.Module, AffineMap]) -> list[list[memory.Step]]:
+        """Of each level."""
+        return [[maps[step] if isinstance(step, ChannelRun) else step for step in level] for level in self.levels]
+
+    def maps(self, like: Tensor, inverse: bool = False, keep: bool = True) -> Maps:
+        """Of all runs, and the sum of their log-dets. In training, where numbers change at each step, none are kept."""
+        maps: dict[nn.Module, AffineMap] = {}
+        log_det = like.new_zeros(())
+        with full_precision(like.device):
+            for group in self.groups:
+                of_group, term = group.maps(like.dtype, like.device, inverse, keep)
+                maps.update(of_group)
+                log_det = log_det + term
+        return maps, log_det
+
+    def maps_under(self, strategy: str, x: Tensor) -> Maps:
+        """The forward ones. What they are computed from is not kept, unless under ``store``."""
+        match strategy:
+            case "reversible":
+                *numbers, log_det = memory.recomputed_at_once(
+                    lambda: _flattened(self.maps(x, keep=False)), self._parameters()
+                )
+                maps = map(AffineMap, numbers[::2], numbers[1::2])
+                return dict(zip((run for group in self.groups for run in group.runs), maps, strict=True)), log_det
+            case "checkpoint":
+                maps_again: Maps = memory.recomputed(self.maps, x, tensors=self._parameters())
+                return maps_again
+        return self.maps(x)
+
+    def _parameters(self) -> dict[Tensor, None]:
+        """Of runs, each once, those of tied layers too."""
+        return dict.fromkeys(p for group in self.groups for run in group.runs for p in run.parameters())
+
+
 class Plan:
     """How layers are run. It follows them and their parameters, and belongs to no state_dict."""
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         self._layers = layers
         self._forward, self._inverse = _forward, _inverse
-        self._follow()
+        self._arrangement = Arrangement(layers)
 
-    def _follow(self) -> None:
-        self._flat = list(flat(self._layers))
-        steps = merged(self._flat)
-        self._groups = alike(step for step in steps if isinstance(step, ChannelRun))
-        self._factor_outs = [step for step in steps if isinstance(step, FactorOut)]
-        self._levels: list[list[Bijector | ChannelRun]] = [[]]
-        for step in steps:
-            if isinstance(step, FactorOut):
-                self._levels.append([])
-            else:
-                self._levels[-1].append(step)
-
-    def _follow_changes(self) -> None:
-        """Somebody may have put another layer in, or another part into a layer of a run."""
-        if torch.compiler.is_compiling():
-            return
-        if list(flat(self._layers)) != self._flat or not all(group.as_it_was() for group in self._groups):
-            self._follow()
+    def _now(self) -> Arrangement:
+        """Somebody may have put another layer in, or another part into one. A pass keeps to one arrangement."""
+        now = self._arrangement
+        if not torch.compiler.is_compiling() and not now.is_of(self._layers):
+            now = self._arrangement = Arrangement(self._layers)
+        return now
 
     def compile(self, **options: Any) -> None:
         """What runs the layers as one graph each way. Channel maps are computed outside of it: without gradients they
@@ -100,60 +141,27 @@ class Plan:
 
         Raises FlowkitError for ``reversible`` under torch.compile.
         """
-        self._follow_changes()
+        now = self._now()
         strategy = strategy if torch.is_grad_enabled() else "store"
         if self._forward is not _forward:
             any_batch(x, context)
         if self._forward is not _forward or torch.compiler.is_compiling():
             check_strategy(strategy)
-        maps, log_det = self._maps_under(strategy, x)
+        maps, log_det = now.maps_under(strategy, x)
         with torch.no_grad():
-            inverses = self._maps(x, inverse=True, keep=False)[0] if strategy == "reversible" else {}
-        back = [[inverses.get(step) for step in level] for level in self._levels]
-        z, log_dets = self._forward(self._steps(maps), back, self._factor_outs, x, context, strategy, drift)
+            inverses = now.maps(x, inverse=True, keep=False)[0] if strategy == "reversible" else {}
+        back = [[inverses.get(step) for step in level] for level in now.levels]
+        z, log_dets = self._forward(now.steps(maps), back, now.factor_outs, x, context, strategy, drift)
         return z, log_det + log_dets
 
     def inverse(self, latents: Sequence[Tensor], context: Tensor | None) -> tuple[Tensor, Tensor]:
         """(z_1, …, z_L) -> x and log|det| [batch] of this inverse map."""
-        self._follow_changes()
+        now = self._now()
         if self._inverse is not _inverse:
             any_batch(*latents, context)
-        maps, log_det = self._maps(latents[-1], inverse=True)
-        x, log_dets = self._inverse(self._steps(maps), self._factor_outs, latents, context)
+        maps, log_det = now.maps(latents[-1], inverse=True)
+        x, log_dets = self._inverse(now.steps(maps), now.factor_outs, latents, context)
         return x, log_det + log_dets
-
-    def _steps(self, maps: dict[nn.Module, AffineMap]) -> list[list[memory.Step]]:
-        """Of each level."""
-        return [[maps[step] if isinstance(step, ChannelRun) else step for step in level] for level in self._levels]
-
-    def _maps_under(self, strategy: str, x: Tensor) -> Maps:
-        """The forward ones. What they are computed from is not kept, unless under ``store``."""
-        match strategy:
-            case "reversible":
-                *numbers, log_det = memory.recomputed_at_once(
-                    lambda: _flattened(self._maps(x, keep=False)), self._run_parameters()
-                )
-                maps = map(AffineMap, numbers[::2], numbers[1::2])
-                return dict(zip((run for group in self._groups for run in group.runs), maps, strict=True)), log_det
-            case "checkpoint":
-                maps_again: Maps = memory.recomputed(self._maps, x, tensors=self._run_parameters())
-                return maps_again
-        return self._maps(x)
-
-    def _run_parameters(self) -> dict[Tensor, None]:
-        """Each once, those of tied layers too."""
-        return dict.fromkeys(p for group in self._groups for run in group.runs for p in run.parameters())
-
-    def _maps(self, like: Tensor, inverse: bool = False, keep: bool = True) -> Maps:
-        """Of all runs, and the sum of their log-dets. In training, where numbers change at each step, none are kept."""
-        maps: dict[nn.Module, AffineMap] = {}
-        log_det = like.new_zeros(())
-        with full_precision(like.device):
-            for group in self._groups:
-                of_group, term = group.maps(like.dtype, like.device, inverse, keep)
-                maps.update(of_group)
-                log_det = log_det + term
-        return maps, log_det
 
 
 def _flattened(maps: Maps) -> list[Tensor]:

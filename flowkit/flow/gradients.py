@@ -45,8 +45,8 @@ def outdated_undo(cls: type, kind: type) -> bool:
 
 
 def _methods(classes: Iterable[type]) -> set[str]:
-    """Those that a pass may be made of."""
-    named = {name for each in classes for name, value in vars(each).items() if callable(value)}
+    """Those that a pass may be made of, and properties."""
+    named = {name for each in classes for name, value in vars(each).items() if hasattr(value, "__get__")}
     return {name for name in named if not name.startswith("__")} - {"initialize", "freeze"}
 
 

@@ -172,8 +172,8 @@ class _Level:
         """The gradients of x, the context and the tensors, of those of y and log|det|."""
         if self._training() != self.training:
             raise FlowkitError(
-                "under memory: reversible a backward pass computes the layers again, and the flow was switched between "
-                "train() and eval() since the forward pass: switch after backward()"
+                "under memory: reversible a backward pass computes the layers again, and the flow or a part of it was "
+                "switched between train() and eval() since the forward pass: switch after backward()"
             )
         totals: dict[int, Tensor] = {}
         with kept_generators(y.device):
@@ -186,7 +186,7 @@ class _Level:
         return [grad, *(totals.get(id(t)) for t in (context, *self.tensors))]
 
     def _training(self) -> list[bool]:
-        return [step.training for step in self.steps if isinstance(step, Bijector)]
+        return [module.training for step in self.steps if isinstance(step, Bijector) for module in step.modules()]
 
     def _back(
         self, index: int, y: Tensor, context: Tensor | None, grad: Tensor, grad_log_det: Tensor

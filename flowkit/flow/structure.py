@@ -34,7 +34,7 @@ def holds_one_twice(module: nn.Module) -> bool:
 
 def made_of(module: nn.Module) -> list[object]:
     """What it is made of but for the values of its tensors: another list once a part of it was put in, parametrized,
-    pruned or given a hook. Quick: it is compared at each pass."""
+    pruned, given a hook or switched to training. Quick: it is compared at each pass. Settings are not looked at."""
     found: list[object] = []
     _gather(module, found)
     return found
@@ -42,8 +42,9 @@ def made_of(module: nn.Module) -> list[object]:
 
 def _gather(module: nn.Module, found: list[object]) -> None:
     parts = module._modules.values()
-    found += (type(module), *(len(getattr(module, hooks)) for hooks in _HOOKS))
-    found += (*module._parameters, *module._buffers, *parts)
+    found += (type(module), module.training, *(len(getattr(module, hooks)) for hooks in _HOOKS), *parts)
+    for tensors in (module._parameters, module._buffers):
+        found += [name for name, tensor in tensors.items() if tensor is not None]
     for part in parts:
         if part is not None:
             _gather(part, found)

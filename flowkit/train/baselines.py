@@ -40,7 +40,8 @@ def _gaussian(fit: np.ndarray, held_out: np.ndarray, levels: int | None) -> floa
     dim = fit.shape[1]
     mean = fit.mean(0, dtype=np.float64)  # in which no square of a float32 overflows
     covariance = np.cov(fit, rowvar=False).reshape(dim, dim) + noise * np.eye(dim)
-    if np.linalg.matrix_rank(covariance, hermitian=True) < dim:
+    scale = np.sqrt(covariance.diagonal())  # features may have different units
+    if not scale.all() or np.linalg.matrix_rank(covariance / np.outer(scale, scale), hermitian=True) < dim:
         return None
     centred = held_out - mean
     scatter = centred.T @ centred / len(held_out) + noise * np.eye(dim)

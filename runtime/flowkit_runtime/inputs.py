@@ -34,7 +34,7 @@ def integer(name: str, value: SupportsIndex, low: int, high: int | None = None) 
     try:
         number = operator.index(value)
     except TypeError:
-        raise InputError(f"{name} must be an integer, got {value!r}") from None
+        raise InputError(f"{name} must be an integer, got {shortened(repr(value))}") from None
     if number < low or (high is not None and number >= high):
         wanted = f"at least {low}" if high is None else f"in [{low}, {high})"
         raise InputError(f"{name} must be {wanted}, got {shortened(number)}")
@@ -106,7 +106,7 @@ def context_rows(value: ArrayLike | None, spec: Context | None, n: int, start: i
     array = real("context", value)
     if array.shape == spec.shape:
         array = array[None]
-    if len(array) != 1 or array.shape[1:] != spec.shape:
+    if array.shape != (1, *spec.shape):
         check_context_shape(array.shape, spec, n)
     start = start if len(array) == n else 0
     rows = finite("context", array, start) if spec.classes is None else _classes(array, spec.classes, start)

@@ -67,14 +67,6 @@ def test_a_link_to_nothing_is_refused_at_once(target: str, tmp_path: Path, quick
     assert files(tmp_path) == ["link"] and not quick
 
 
-def test_what_is_put_there_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundles, "_fill", lambda *_: (tmp_path / "b" / "notes.txt").write_text(""))
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / MANIFEST).write_text("{}")
-    export(FLOW, tmp_path / "b", overwrite=True)
-    assert files(tmp_path) == ["b", "b/notes.txt"]
-
-
 def test_an_export_that_fails_leaves_all_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     export(FLOW, tmp_path / "b")
 
@@ -94,7 +86,7 @@ def test_a_bundle_that_cannot_be_replaced_comes_back(tmp_path: Path, monkeypatch
     rename = Path.rename
 
     def failing(path: Path, target: Path) -> Path:
-        if path.name == "file-2":
+        if path.name == "new":
             raise OSError(5, "Input/output error")
         return rename(path, target)
 

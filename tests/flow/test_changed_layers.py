@@ -30,6 +30,7 @@ def flow_of(*runs: list[Bijector]) -> Flow:
 
 
 def glow() -> Flow:
+    torch.manual_seed(0)
     return flow_of(*([ActNorm(EVENT), Conv1x1(EVENT)] for _ in range(2)))
 
 
@@ -133,6 +134,37 @@ def test_a_hook_is_called() -> None:
     for layer in flow.layers:
         y, _ = layer.forward_and_log_det(y)
     torch.testing.assert_close(flow.encode(x)[0], y)
+
+
+class Training(ActNorm):
+    """Another map in training than after it."""
+
+    batched = True
+
+    def channels(self, v: Tensor) -> Tensor:
+        return super().channels(v) + int(self.training)
+
+    def channels_inverse(self, v: Tensor) -> Tensor:
+        return super().channels_inverse(v - int(self.training))
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_map_may_depend_on_whether_it_is_trained(runs: int) -> None:
+    flow = flow_of(*([Training(EVENT), Permute(EVENT)] for _ in range(runs)))
+    for training in (True, False, True):
+        assert_as_its_layers(flow.train(training))
+
+
+@pytest.mark.parametrize("strategy", ["store", "checkpoint", "reversible"])
+def test_a_layer_that_is_replaced_before_the_backward_pass_has_its_gradient(strategy: str) -> None:
+    flow = glow()
+    flow.memory = strategy
+    x, bias = torch.randn(5, *EVENT, dtype=torch.float64), flow.layers[0].bias
+    (expected,) = torch.autograd.grad(flow(x).sum(), bias)
+    loss = flow(x).sum()
+    flow.layers[0] = ActNorm(EVENT).double()
+    flow(x)
+    torch.testing.assert_close(torch.autograd.grad(loss, bias)[0], expected)
 
 
 class Doubled(Composition):

@@ -27,6 +27,15 @@ def test_threads_may_share_a_flow(gradients: bool) -> None:
         assert all(threads.map(score, range(200)))
 
 
+def test_threads_may_share_a_flow_whose_layers_are_replaced() -> None:
+    flow = glow()
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(20):
+            flow.layers[0] = copy.deepcopy(flow.layers[0])
+            list(threads.map(lambda _: flow(X), range(8)))
+            flow(X)
+
+
 def test_a_derivative_forward_is_that_of_the_numbers_at_hand() -> None:
     """Matrices that were kept have no tangents."""
     flow = glow()

@@ -51,7 +51,8 @@ def exported(spec: dict[str, Any], registry: Registry, seed: int) -> str:
 def inverts(flow: Flow, x: torch.Tensor, context: torch.Tensor | None) -> bool:
     latents, log_det = flow.forward_and_log_det(x, context)
     back, _ = flow.inverse_and_log_det(latents, context)
-    return bool(log_det.isfinite().all() and ((back - x).abs() <= 1e-3 * x.abs().max()).all())
+    density = log_det + flow.latent_log_prob(latents)
+    return bool(density.isfinite().all() and ((back - x).abs() <= 1e-3 * x.abs().max()).all())
 
 
 @pytest.mark.slow

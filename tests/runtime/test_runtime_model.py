@@ -310,6 +310,7 @@ def test_bad_classes_are_refused(classes, context, message):
         (None, r"this model needs a context: floats \[2\] per row"),
         (np.zeros((3, 2)), r"shape \[2, 2\] \(one per row\) or \[2\] \(one for all\), got \[3, 2\]"),
         ([[0, 0], [0, math.nan]], r"in row 1, context\[1, 1\] is nan"),
+        (5, r"shape \[2, 2\] \(one per row\) or \[2\] \(one for all\), got \[\]"),
     ],
 )
 def test_bad_array_contexts_are_refused(vectors, context, message):

@@ -595,6 +595,14 @@ def test_empty_lines_at_the_end_are_no_rows(place, begin, end):
     assert events.tolist() == [[1], [3]]
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\n\n\n", "\r\n", "\r\n\r\n"])
+def test_a_column_may_have_one_row_or_none(place, end):
+    for text, rows in (("1", [[1]]), ("a\n1", [[1]]), ("a", [])):
+        (place / "x.csv").write_bytes(f"{text}{end}".encode())
+        batches = sources.open_source(place / "x.csv", ONE).batches(0, 10)
+        assert [row for events, _ in batches for row in events.tolist()] == rows
+
+
 def test_what_python_takes_for_numbers_may_be_names(place):
     (place / "x.csv").write_text("2020_1,2020_2\n1,2\n\n3,4\n")
     source = sources.open_source(place / "x.csv", sources.Wanted((2,), None, None, columns=("2020_1", "2020_2")))

@@ -47,7 +47,8 @@ def test_the_largest_float32_has_a_figure():
     assert all(np.isfinite(baselines(Arrays(a), Arrays(b), None)["gaussian"]) for a, b in ((x, far), (far, x)))
 
 
-def test_a_feature_that_is_always_the_same_has_no_gaussian():
-    x = np.ones((50, 2), np.float32)
-    x[:, 0] = RNG.normal(size=50)
-    assert baselines(Arrays(x), Arrays(x), None) == {}
+def test_features_that_depend_on_each_other_have_no_gaussian_and_those_in_other_units_have():
+    x = RNG.normal(size=(50, 2)).astype(np.float32)
+    for column, has in ((np.ones(50), False), (2 * x[:, 0], False), (1e-10 * x[:, 1], True)):
+        x[:, 1] = column
+        assert ("gaussian" in baselines(Arrays(x), Arrays(x), None)) == has

@@ -50,15 +50,18 @@ def interrupted_by_sigterm() -> Iterator[None]:
     def interrupt(*_: object) -> None:
         nonlocal terminated
         terminated = True
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would interrupt the cleaning up
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     except SystemExit as error:
         if terminated:
             error.code = 128 + signal.SIGTERM
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def register(app: typer.Typer, program: str, command: Callable[..., None]) -> None:

@@ -190,8 +190,9 @@ class Csv(Table):
 
     def _first_line(self) -> list[str]:
         options = self._csv.ReadOptions(use_threads=False, block_size=self._block)
-        with _reading(self.path, "CSV", self._why):  # and of what follows: it is read with the line
-            reader = self._csv.open_csv(self.path, options)
+        # What follows is read with the line.
+        with _reading(self.path, "CSV", self._why), _WithoutEmptyEnd(self.path) as file:
+            reader = self._csv.open_csv(file, options)
         return list(reader.schema.names)
 
     def _are_numbers(self, names: Sequence[str]) -> bool:
@@ -233,13 +234,15 @@ class Csv(Table):
 
 
 class _WithoutEmptyEnd(io.RawIOBase):
-    """A file but for the empty lines at its end."""
+    """A file whose last line ends, as pyarrow wants it where that has a single value, and which has no empty ones
+    behind it."""
 
     def __init__(self, path: Path) -> None:
         self._file = open_file(path)
         size = self._file.seek(0, io.SEEK_END)
         before = self._file.seek(max(0, size - _SAMPLE))
         self._left = before + len(self._file.read().rstrip(b"\r\n"))
+        self._end = b"\n" if self._left else b""
         self._file.seek(0)
 
     def readable(self) -> bool:
@@ -248,6 +251,11 @@ class _WithoutEmptyEnd(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         count = self._file.readinto(memoryview(buffer)[: self._left])
         self._left -= count
+        if not self._left and count < len(
+            buffer
+        ):  # at once: pyarrow takes a file that gives too little for one that ends
+            buffer[count : count + len(self._end)] = self._end
+            count, self._end = count + len(self._end), b""
         return count
 
     def close(self) -> None:

@@ -1,0 +1,91 @@
+"""Directories that appear whole: what is there before, between and after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flowkit.files import making
+
+
+def fill(directory: Path, **files: str) -> None:
+    for name, text in files.items():
+        (directory / name).write_text(text, "utf-8")
+
+
+def held(directory: Path) -> dict[str, str]:
+    return {path.name: path.read_text("utf-8") for path in directory.iterdir()}
+
+
+def rename_failing_at(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if path.name == name and path.parent.name == "new":
+            raise OSError("no more")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+
+
+@pytest.mark.parametrize("here", [True, False], ids=["the working directory", "another"])
+def test_what_is_overwritten_is_gone_and_only_that(here: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    fill(place, old="1", both="1")
+    monkeypatch.chdir(place if here else tmp_path)
+    with making(place, last="both", overwrite=True) as new:
+        fill(new, both="2", more="2")
+        assert held(place)["both"] == "1" if not here else (place / "both").read_text("utf-8") == "1"
+    assert held(place) == {"both": "2", "more": "2"}
+    assert list(tmp_path.iterdir()) == [place]
+    assert not here or Path.cwd().samefile(place)
+
+
+@pytest.mark.parametrize("before", [{}, {"both": "1", "old": "1"}], ids=["empty", "full"])
+def test_what_was_there_comes_back(before: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, **before)
+    monkeypatch.chdir(tmp_path)
+    rename_failing_at("last", monkeypatch)
+    with pytest.raises(OSError, match="no more"), making(Path(), last="last", overwrite=True) as new:
+        fill(new, both="2", more="2", last="2")
+    assert held(tmp_path) == before
+
+
+def test_a_directory_that_takes_no_other_place_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    fill(place, old="1")
+    rename = Path.rename
+    monkeypatch.setattr(Path, "rename", lambda path, to: [][1] if path.name == "new" else rename(path, to))
+    with pytest.raises(IndexError), making(place, overwrite=True) as new:
+        fill(new, new="2")
+    assert held(place) == {"old": "1"} and list(tmp_path.iterdir()) == [place]
+
+
+def test_what_cannot_be_brought_back_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, old="1")
+    monkeypatch.chdir(tmp_path)
+    rename = Path.rename
+    monkeypatch.setattr(
+        Path, "rename", lambda path, to: rename(path, to) if path.name == "old" and to.parent.name == "old" else [][1]
+    )
+    with pytest.raises(IndexError), making(Path(), overwrite=True) as new:
+        fill(new, new="2")
+    (kept,) = tmp_path.rglob("old/old")
+    assert kept.read_text("utf-8") == "1"
+
+
+def test_two_may_overwrite_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for where in (tmp_path, tmp_path / "elsewhere"):
+        where.mkdir(exist_ok=True)
+        monkeypatch.chdir(where)
+        place = tmp_path if where == tmp_path else tmp_path / "place"
+        with making(place, overwrite=True) as first:
+            with making(place, overwrite=True) as second:
+                fill(second, who="second")
+            fill(first, who="first")
+        assert (place / "who").read_text("utf-8") == "first"
