@@ -26,7 +26,7 @@ LOST = 0.01
 """The error, as a share of the largest value, from which on an answer is noise."""
 _NOISE = 16
 _FAR = (10.0, 1e3, 1e6)  # times the range of the data
-_NEIGHBOURS, _VALUES = 8, 4096
+_NEIGHBOURS, _VALUES = 8, 3000
 """Of each row, and the most values that they may have. Where a flow magnifies roundings, one row's error is luck: over
 its neighbours, some roundings away, torch's own runs from a tenth to ten times its median. So torch's error is the
 largest of the row's and of its neighbours'; a row unlike the data is judged if torch keeps digits of all of them. In
