@@ -29,6 +29,7 @@ from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.weights import share_weights
 from flowkit.files import is_free, making
 from flowkit.flow import Flow
+from flowkit.flow.inputs import without_score
 from flowkit.flow.lock import LOCK
 from flowkit.flow.saving import SPEC
 from flowkit.spec import canonical, likelihood, lock, model_hash, to_yaml
@@ -213,13 +214,8 @@ def _measure(part: Path, answers: Arrays, x: Tensor | None, context: Tensor | No
 
 def _threshold(scores: NDArray[np.floating], events: NDArray[Any]) -> dict[str, Any]:
     """Below which most scores lie. Raises ExportError if one of them isn't finite."""
-    (lost,) = np.nonzero(~np.isfinite(scores))
-    if lost.size:
-        low, high = events[lost[0]].min(), events[lost[0]].max()
-        raise ExportError(
-            f"{lost.size} of {len(scores)} held-out events have no finite score, first event {lost[0]} (counted from "
-            f"0), of values from {low:.4g} to {high:.4g}. There is no threshold: look for outliers in the data"
-        )
+    if lost := without_score(scores, events, "held-out events"):
+        raise ExportError(f"{lost}. There is no threshold: look for outliers in the data")
     return {"quantile": QUANTILE, "score": float(np.quantile(scores, QUANTILE)), "events": len(scores)}
 
 

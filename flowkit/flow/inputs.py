@@ -1,11 +1,14 @@
-"""What a flow says of tensors, and words, that it can't take: each check raises InputError."""
+"""What a flow says of tensors, and words, that it can't take: each check raises InputError, but
+for ``without_score``, whose callers know whose fault that is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from flowkit.errors import InputError
@@ -61,3 +64,15 @@ def _batched(shape: Shape) -> str:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def without_score(scores: NDArray[np.floating], events: NDArray[Any], what: str = "events") -> str | None:
+    """How many events have no finite score, and which is the first, in words; None if all have one."""
+    (lost,) = np.nonzero(~np.isfinite(scores))
+    if not lost.size:
+        return None
+    low, high = events[lost[0]].min(), events[lost[0]].max()
+    return (
+        f"{lost.size} of {len(scores)} {what} have no finite score, first event {lost[0]} (counted from 0), of values "
+        f"from {low:.4g} to {high:.4g}"
+    )

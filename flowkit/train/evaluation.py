@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from flowkit.errors import DataError
 from flowkit.flow import Flow
+from flowkit.flow.inputs import without_score
 from flowkit.plugin import Arrays
 from flowkit.train.batches import in_order
 
@@ -30,15 +30,7 @@ def evaluate(flow: Flow, data: Arrays, batch_size: int, draws: int = 1, part: st
         context = None if context is None else context.to(flow.device)
         scores.append(flow.score(x.to(flow.device), context, draws=draws, seed=batch).cpu().double())
     flow.train(training)
-    return _mean(torch.cat(scores), data, part)
-
-
-def _mean(scores: Tensor, data: Arrays, part: str) -> float:
-    lost = scores.isfinite().logical_not().nonzero()
-    if len(lost):
-        event = int(lost[0])
-        raise DataError(
-            f"{part}: {len(lost)} of {len(scores)} events have no finite score, first event {event} (counted from 0), "
-            f"of values from {data.x[event].min():.4g} to {data.x[event].max():.4g}"
-        )
-    return scores.mean().item()
+    all_scores = torch.cat(scores)
+    if lost := without_score(all_scores.numpy(), data.x):
+        raise DataError(f"{part}: {lost}")
+    return all_scores.mean().item()
