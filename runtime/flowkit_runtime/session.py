@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from flowkit_runtime.binding import Feed, padded, run_bound
 from flowkit_runtime.bundle import DECODER, ENCODER, Bundle
 from flowkit_runtime.errors import BundleError, InputError, shortened
 from flowkit_runtime.graph_check import check_graph
@@ -38,22 +39,26 @@ class Graph:
     path: Path
     session: Any
     outputs: Tensors
+    on_gpu: bool
 
-    def run(self, names: Sequence[str], feed: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    def run(self, names: Sequence[str], feed: Feed) -> list[NDArray[Any]]:
         """The named outputs, [n, *shape] each.
 
         Raises:
             BundleError: onnxruntime can't run the graph, or an output is not of the shape that it should have.
         """
+        rows = len(next(iter(feed.values())))
+        if self.on_gpu:
+            feed = padded(feed)
         try:
-            results: list[NDArray[Any]] = self.session.run(list(names), feed)
+            results = run_bound(self.session, names, feed) if self.on_gpu else self.session.run(list(names), feed)
         except Exception as error:  # onnxruntime's exceptions share no narrower base
             raise BundleError(f"{self.path} fails in onnxruntime: {shortened(error)}") from error
         n = len(next(iter(feed.values())))
         for name, result in zip(names, results, strict=True):
             if result.shape != (expected := (n, *self.outputs[name][1])):
                 raise BundleError(f"{self.path} gives {name} of shape {list(result.shape)}, not {list(expected)}")
-        return results
+        return [result[:rows] for result in results]
 
 
 def open_graphs(
@@ -106,7 +111,7 @@ def _open(
     if not all(map(_fit, found, wanted)):
         maps, implies = (shortened(" to ".join(map(_describe, pair))) for pair in (found, wanted))
         raise BundleError(f"{path} maps {maps}, but the manifest implies {implies}: export the bundle again")
-    return Graph(path, session, outputs)
+    return Graph(path, session, outputs, on_gpu=session.get_providers()[0] == _CUDA)
 
 
 def _signature(nodes: Sequence[Any]) -> Tensors:

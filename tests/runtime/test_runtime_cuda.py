@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flowkit_runtime import load, session
+from flowkit_runtime import binding, load, session
+from flowkit_runtime.errors import BundleError
 
 CUDA = "CUDAExecutionProvider"
 
@@ -23,3 +24,31 @@ def test_cuda_gives_what_the_cpu_gives(make_bundle):
     x = (8 + 4 * np.random.default_rng(0).normal(size=(300, 1, 2, 2))).astype(np.float32)
     np.testing.assert_allclose(there.score(x), here.score(x), rtol=1e-5)
     np.testing.assert_allclose(there.sample(300, seed=1), here.sample(300, seed=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 256, 300])
+def test_bound_and_padded_as_on_a_gpu_the_rows_are_the_same(make_bundle, rows, monkeypatch):
+    bundle = make_bundle(levels=None, context={"shape": [2]})
+    there, here = load(bundle), load(bundle)
+    sizes = set()
+
+    def recorded(bound, names, feed):
+        sizes.update(len(array) for array in feed.values())
+        return binding.run_bound(bound, names, feed)
+
+    monkeypatch.setattr(session, "run_bound", recorded)
+    there._encoder.on_gpu = there._decoder.on_gpu = True
+    generator = np.random.default_rng(0)
+    x, context = generator.normal(8, 4, (rows, 1, 2, 2)), generator.normal(size=(rows, 2))
+    latents = [model.encode(x, context, batch_size=128) for model in (there, here)]
+    np.testing.assert_array_equal(*map(np.stack, latents))
+    np.testing.assert_array_equal(*(model.score(x, context, batch_size=128) for model in (there, here)))
+    np.testing.assert_array_equal(*(model.decode(latents[0], context) for model in (there, here)))
+    assert sizes <= {1, 2, 4, 64, 128, 256, 512}
+
+
+def test_what_fails_on_a_gpu_is_told_of(make_bundle):
+    model = load(make_bundle(levels=None))
+    model._encoder.on_gpu = True
+    with pytest.raises(BundleError, match=r"encode\.onnx fails in onnxruntime: .*x"):
+        model._encoder.run(["log_prob"], {"x": np.zeros((3, 7), np.float32)})
