@@ -1,8 +1,8 @@
-"""glow-mnist on the real images: the figures of its ONNX graphs, and every test image back exactly."""
+"""glow-mnist on the real images: the figures of its ONNX graphs, and test images back exactly."""
 
 import os
-import shutil
 import struct
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,25 +15,25 @@ from flowkit.spec import read_spec
 from flowkit.train import load_data, train
 from flowkit.train.batches import take
 from flowkit_data.mnist import read_idx
+from tests.extent import extent
 
 ROOT = Path(__file__).parents[1]
 PLACES = [os.environ.get("FLOWKIT_MNIST"), ROOT / "data" / "mnist", ROOT.parent / "shared" / "data" / "mnist"]
 MNIST = next((Path(place) for place in PLACES if place and Path(place).is_dir()), None)
 
-TRAINING = 12_800
-"""Images of the 60,000, some of them for validation: 90 steps. All of the test images are kept."""
+IMAGES = {"train": 6_400, "t10k": extent(2_000, 10_000)}
+"""How many of the 60,000 and of the 10,000: 45 steps of training, and those that must come back."""
 
 
 @pytest.fixture
 def fewer(tmp_path: Path) -> Path:
-    """A directory like MNIST's, with TRAINING images to train on."""
+    """A directory like MNIST's, with the first IMAGES."""
     assert MNIST is not None
     directory = tmp_path / "mnist"
     directory.mkdir()
-    for file in MNIST.glob("t10k-*"):
-        shutil.copy(file, directory)
-    for name, dimensions in (("train-images-idx3-ubyte", 3), ("train-labels-idx1-ubyte", 1)):
-        values = read_idx(next(MNIST.glob(f"{name}*")), dimensions)[:TRAINING]
+    for split, (kind, dimensions) in product(IMAGES, (("images", 3), ("labels", 1))):
+        name = f"{split}-{kind}-idx{dimensions}-ubyte"
+        values = read_idx(next(MNIST.glob(f"{name}*")), dimensions)[: IMAGES[split]]
         head = struct.pack(f">4B{dimensions}I", 0, 0, 8, dimensions, *values.shape)
         (directory / name).write_bytes(head + values.tobytes())
     return directory
@@ -50,5 +50,5 @@ def test_the_graphs_give_every_image_back(fewer, tmp_path, monkeypatch):
     errors = {figure.quantity: figure.error for figure in exported.figures if figure.rows == "held-out"}
     assert errors["latents"] < 1e-4 and errors["log_prob"] < 1e-5 and errors["round_trip"] < 1e-5
     model = flowkit_runtime.load(tmp_path / "bundle")
-    assert len(test.x) == 10_000
+    assert len(test.x) == IMAGES["t10k"]
     assert np.array_equal(model.decode(model.encode(test.x)), test.x)

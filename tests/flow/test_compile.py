@@ -20,6 +20,7 @@ from flowkit.testing import BijectorSubject
 from flowkit.testing.run import run_check
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.permute import Permute
+from tests.extent import extent
 from tests.flow.specs import IMAGE, SPECS, batch, perturbed
 
 
@@ -87,7 +88,7 @@ def test_the_numbers_are_the_same_and_one_graph_serves_all_batch_sizes(spec: str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spec", ["image", "arrays"])
+@pytest.mark.parametrize("spec", extent(["labels"], list(SPECS)))
 def test_generated_code_gives_the_same_numbers(spec: str) -> None:
     flow = perturbed(spec)
     other = compiled(flow, "inductor")
