@@ -34,6 +34,7 @@ class Noisy(Bijector):
         return y, y.new_zeros(y.shape[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("noise", "operator"),
     [

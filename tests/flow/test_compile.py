@@ -104,6 +104,7 @@ def test_many_flows_may_be_compiled_in_one_process(monkeypatch) -> None:
             there_and_back(compiled(Flow([ActNorm((size,))]).double()), 3)
 
 
+@pytest.mark.slow
 def test_a_flow_may_be_used_in_many_ways() -> None:
     """Each takes a graph of its own, and torch by itself gives up at the ninth."""
     flow = perturbed("vector").float()

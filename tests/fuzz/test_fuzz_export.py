@@ -75,6 +75,7 @@ def test_random_specs_are_exported(registry: Registry) -> None:
     assert sum(n for how, n in went.items() if how.startswith("verified")) > sum(went.values()) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("event", "flow", "seed"),
     [
