@@ -44,15 +44,17 @@ def reference(
     """
     x, context, groups = _rows(exact, events, context)
     held_out, rows = int((groups == 0).sum()), len(x)
-    check_rows(exact, x[:held_out], None if context is None else context[:held_out])
+    like_data = x[:held_out], None if context is None else context[:held_out]
+    check_rows(exact, *like_data)
     x, context, groups = _with_neighbours(x, context, groups, precision)
     with np.errstate(over="ignore", invalid="ignore"):
         answers = _answers(exact, x, context)
         own = [_own(flow, answers, precision) for flow in _rounding_otherwise(exact)]
         judged = _judged(answers, own, groups, rows)
     if not judged[:held_out].all():
-        flow = in_precision(copy.deepcopy(exact).float(), precision)
-        where = flow.first_nonfinite(x[:held_out].float(), None if context is None else context[:held_out])
+        where = _single(exact, precision).first_nonfinite(
+            x[:held_out].float(), None if context is None else context[:held_out]
+        )
         raise ExportError(
             f"in {precision} the flow is not finite on held-out events: see {where or 'its base, or its inverse'}"
         )
@@ -164,7 +166,7 @@ def _answers(flow: Flow, x: Tensor, context: Tensor | None) -> Arrays:
 
 def _own(exact: Flow, reference: Arrays, precision: Precision) -> Arrays:
     """The answers of the same flow in the precision of the graphs: the yardstick for those of onnxruntime."""
-    flow = in_precision(copy.deepcopy(exact).float(), precision)
+    flow = _single(exact, precision)
     tensors = {name: torch.from_numpy(array) for name, array in reference.items()}
     own = _answers(flow, tensors["x"].float(), tensors.get("context"))
     own["round_trip"] = own["decoded"]  # fp32 latents are decoded as they are
@@ -173,6 +175,11 @@ def _own(exact: Flow, reference: Arrays, precision: Precision) -> Arrays:
     given = {"context": tensors["context"]} if "context" in tensors else {}
     own["decoded"] = decode.run(latents | given)["x"].numpy()
     return own
+
+
+def _single(exact: Flow, precision: Precision) -> Flow:
+    """The flow in fp32, with its networks in the precision of the graphs."""
+    return in_precision(copy.deepcopy(exact).float(), precision)
 
 
 def _rounding_otherwise(exact: Flow) -> list[Flow]:

@@ -214,10 +214,10 @@ class Model:
         rows = context_rows(context, self.context, n, 0)
         result = np.empty((n, *self.event_shape), self._dtype)
         for part in _parts(n, batch_size, progress):
-            with np.errstate(over="ignore"):  # what overflows becomes inf, which is refused
-                noise = [temperature * eps for eps in self._eps(seed, part)]
-            z = [finite(name, values, part.start) for name, values in zip(self._latent_names, noise, strict=True)]
-            result[part] = self._events(z, rows, part)
+            try:
+                result[part] = self._events(self._noise(seed, temperature, part), rows, part)
+            except RowError as error:
+                raise RowError(f"{error}; take a temperature below {temperature:g}") from None
         return result
 
     def interpolate(self, a: ArrayLike, b: ArrayLike, n: int, context: ArrayLike | None = None) -> Array:
@@ -261,9 +261,12 @@ class Model:
             raise InputError(f"latents differ in their number of rows: {[len(array) for array in arrays]}")
         return arrays
 
-    def _eps(self, seed: int, part: slice) -> list[NDArray[np.float64]]:
+    def _noise(self, seed: int, temperature: float, part: slice) -> list[NDArray[np.float32]]:
         n = part.stop - part.start
-        return [normal(seed, i, (n, *shape), part.start) for i, shape in enumerate(self.latent_shapes)]
+        eps = [normal(seed, i, (n, *shape), part.start) for i, shape in enumerate(self.latent_shapes)]
+        with np.errstate(over="ignore"):  # what overflows becomes inf, which is refused
+            z = [temperature * values for values in eps]
+        return [finite(name, values, part.start) for name, values in zip(self._latent_names, z, strict=True)]
 
     def _density(self, points: NDArray[np.float32], context: Array | None, part: slice) -> Array:
         (log_prob,) = self._encoder.run(["log_prob"], _feed({"x": points}, context, part))
