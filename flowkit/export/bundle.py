@@ -6,6 +6,7 @@ import copy
 import hashlib
 import io
 import json
+import re
 import shutil
 import tempfile
 import zipfile
@@ -20,7 +21,7 @@ from onnx import helper
 from torch import Tensor
 
 import flowkit_runtime
-from flowkit.errors import ExportError, RunError
+from flowkit.errors import ExportError, InputError, RunError
 from flowkit.export.graphs import OPSET, OTHER_SIZE, Graphs
 from flowkit.export.precision import Precision
 from flowkit.export.reference import reference
@@ -36,7 +37,7 @@ from flowkit.spec import canonical, likelihood, lock, model_hash, to_yaml
 from flowkit.version import __version__
 from flowkit_runtime import verification
 from flowkit_runtime.bundle import DECODER, ENCODER, MANIFEST, REFERENCE
-from flowkit_runtime.errors import VerificationError
+from flowkit_runtime.errors import BundleError, VerificationError
 from flowkit_runtime.replacing import naming
 from flowkit_runtime.verification import Arrays
 
@@ -94,6 +95,8 @@ def export(
     deviates; an OSError names ``directory``.
     """
     directory, options = Path(directory), options or Options()
+    if x is not None and not len(x):
+        raise InputError("x holds no events: give some that are held out, or leave x out to verify on samples")
     if options.page is not None:
         check_page(options.precision, x is not None)
     _check_free(directory, overwrite)
@@ -108,6 +111,19 @@ def _check_free(directory: Path, overwrite: bool) -> None:
     is_bundle = (directory / MANIFEST).is_file()
     if not (is_bundle and overwrite):
         raise RunError(f"{directory} exists: {'pass --overwrite to replace it' if is_bundle else 'choose another'}")
+    if others := _others(directory):
+        raise RunError(
+            f"{directory} holds {others[0]!r}, which is not of the bundle: move it, or choose another directory"
+        )
+
+
+def _others(directory: Path) -> list[str]:
+    """What lies in a bundle's directory and isn't listed by its manifest. Of one that can't be read, all may go."""
+    try:
+        listed = {MANIFEST, *json.loads((directory / MANIFEST).read_text(encoding="utf-8"))["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return sorted(entry.name for entry in directory.iterdir() if entry.name not in listed and entry.suffix != ".part")
 
 
 def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weights: str, options: Options) -> Exported:
@@ -138,7 +154,10 @@ def _verified(
     files = [path for path in sorted(part.iterdir()) if path.name != MANIFEST]
     manifest |= {"files": {path.name: _sha256(path) for path in files}, "torch_errors": own}
     _write_json(part / MANIFEST, manifest)
-    figures = verification.measure(part)
+    try:
+        figures = verification.measure(part)
+    except BundleError as error:
+        raise _lacking(error) from error
     if not all(figure.passed for figure in figures):
         where = graphs.first_deviation(exact, {name: torch.from_numpy(array) for name, array in answers.items()})
         raise VerificationError(
@@ -147,6 +166,18 @@ def _verified(
         )
     manifest["verification"] = [asdict(figure) for figure in figures]
     return figures
+
+
+def _lacking(error: BundleError) -> Exception:
+    """An error that names the layer and its operator, if onnxruntime lacks that one; nodes are named after layers."""
+    found = re.search(r"implementation for (\w+)\(\d+\) node with name '(\d+)_(\w+)", str(error.__cause__))
+    if found is None:
+        return error
+    operator, index, layer = found.groups()
+    return ExportError(
+        f"layer {index} ({layer}) can't be exported to ONNX: onnxruntime has no {operator} for the type that the layer "
+        "computes in; compute in that of x"
+    )
 
 
 def _verify_resized(

@@ -24,6 +24,7 @@ from flowkit.flow.structure import structure
 from flowkit.flow.tracing import ADVICE
 from flowkit_runtime.graph_check import DRAWING
 
+_OF_WEIGHTS = "if it is of weights alone, compute it in freeze(), which makes the layer for export"
 EXAMPLES = 3
 """Rows of the examples that are traced: any number but 0 and 1, which torch.export takes for constants."""
 
@@ -59,6 +60,18 @@ class _Example:
     @property
     def tensors(self) -> dict[str, Tensor]:
         return tensors_of(self.call)
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Where a tensor stands -> its name. Each module comes once: torch, which looks for what is tied by itself,
+        puts a tensor twice into one that stands in two places, and doesn't take it out again."""
+        names = {id(tensor): name for name, tensor in self.tensors.items()}
+        return {
+            f"{prefix}.{key}".removeprefix("."): names[id(tensor)]
+            for prefix, module in self.call.named_modules()
+            for key, tensor in chain(module._parameters.items(), module._buffers.items())
+            if tensor is not None
+        }
 
 
 def tensors_of(call: Call) -> dict[str, Tensor]:
@@ -107,7 +120,8 @@ class _Together(nn.Module):
         for example in self.examples:
             values = [next(given) for _ in example.values]
             tensors = {name: next(given) for name in example.tensors}
-            results += functional_call(example.call, tensors, tuple(values))
+            placed = {place: tensors[name] for place, name in example.places.items()}
+            results += functional_call(example.call, placed, tuple(values), tie_weights=False)
         return tuple(results)
 
 
@@ -207,7 +221,9 @@ def _first_cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     text = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-    return text if "No ONNX function" in text else f"{text} ({ADVICE})"
+    if "No ONNX function" in text:
+        return f"{text} ({_OF_WEIGHTS})"
+    return f"{text} ({ADVICE})" if "data-dependent" in text or "Guard" in text or "batch" in text else text
 
 
 @contextmanager

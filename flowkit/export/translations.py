@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from onnxscript import ir
 from onnxscript import opset18 as op
 
 
@@ -25,7 +26,8 @@ def softmax(x: Any, dim: int, dtype: int = -1) -> Any:
 
 def lerp(start: Any, end: Any, weight: Any) -> Any:
     """(1 - w) start + w end, either term right to rounding; torch.onnx writes two forms and a choice, 7 nodes."""
-    return op.Add(op.Mul(op.Sub(1.0, weight), start), op.Mul(weight, end))
+    weight = number(weight, start) if isinstance(weight, int | float) else weight
+    return op.Add(op.Mul(op.Sub(number(1, start), weight), start), op.Mul(weight, end))
 
 
 def sigmoid(x: Any) -> Any:
@@ -33,37 +35,52 @@ def sigmoid(x: Any) -> Any:
 
     A scale has to be right as a share of itself.
     """
-    return op.Div(1.0, op.Add(1.0, op.Exp(op.Neg(x))))
+    one = number(1, x)
+    return op.Div(one, op.Add(one, op.Exp(op.Neg(x))))
 
 
 def log_sigmoid(x: Any) -> Any:
     """-log(1 + e^-x), not the logarithm of that sigmoid."""
-    return op.Neg(softplus(op.Neg(x)))
+    return op.Neg(_softplus(op.Neg(x), number(1, x), number(20, x)))
 
 
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
-    """log(1 + e^βx) / β, for torch x itself beyond a threshold: onnxruntime's own takes three times as long.
+    """log(1 + e^βx) / β, for torch x itself beyond a threshold: onnxruntime's own takes three times as long."""
+    one, limit = number(1, x), number(threshold, x)
+    if beta == 1:
+        return _softplus(x, one, limit)
+    return op.Div(_softplus(op.Mul(x, number(beta, x)), one, limit), number(beta, x))
 
-    With e = e^βx and w = 1 + e as rounded, log(1 + e) = log w + (e - (w - 1)) / w: the second term is what the rounding
-    lost, all that there is where e is small.
-    """
-    if beta != 1:
-        return op.Div(softplus(op.Mul(x, float(beta)), threshold=threshold), float(beta))
+
+def _softplus(x: Any, one: Any, limit: Any) -> Any:
+    """With e = e^x and w = 1 + e as rounded, log(1 + e) = log w + (e - (w - 1)) / w: the second term is what the
+    rounding lost, all that there is where e is small."""
     e = op.Exp(x)
-    w = op.Add(e, 1.0)
-    smooth = op.Add(op.Log(w), op.Div(op.Sub(e, op.Sub(w, 1.0)), w))
-    return op.Where(op.Greater(x, float(threshold)), x, smooth)
+    w = op.Add(e, one)
+    smooth = op.Add(op.Log(w), op.Div(op.Sub(e, op.Sub(w, one)), w))
+    return op.Where(op.Greater(x, limit), x, smooth)
 
 
 def expm1(x: Any) -> Any:
     """e^x - 1 = tanh(x / 2) (e^x + 1), right to rounding near 0, where torch.onnx's e^x - 1 has no digit left."""
-    return op.Mul(op.Tanh(op.Div(x, 2.0)), op.Add(op.Exp(x), 1.0))
+    return op.Mul(op.Tanh(op.Div(x, number(2, x))), op.Add(op.Exp(x), number(1, x)))
 
 
 def log1p(x: Any) -> Any:
-    """log(1 + x), near 0 as 2 artanh(x / (x + 2)), where torch.onnx's logarithm of 1 + x has no digit left."""
-    near = op.Mul(2.0, op.Atanh(op.Div(x, op.Add(x, 2.0))))
-    return op.Where(op.Less(op.Abs(x), 0.5), near, op.Log(op.Add(x, 1.0)))
+    """log(1 + x), where torch.onnx's logarithm of 1 + x has no digit left near 0.
+
+    With w = 1 + x as rounded, x log(w) / (w - 1): the error of w cancels (Goldberg 1991, theorem 4).
+    """
+    one = number(1, x)
+    w = op.Add(x, one)
+    far, lost = op.Log(w), op.Sub(w, one)
+    near = op.Where(op.Equal(w, one), x, op.Div(op.Mul(x, far), lost))
+    return op.Where(op.Less(op.Abs(x), number(0.5, x)), near, far)
+
+
+def number(value: float, x: Any) -> Any:
+    """A constant of the type of x. (Beside what has no type yet, a Python number becomes fp32.)"""
+    return op.Constant(value=ir.tensor(value, dtype=x.dtype))
 
 
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {

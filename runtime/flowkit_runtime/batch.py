@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flowkit_runtime.errors import InputError
-from flowkit_runtime.inputs import Array
+from flowkit_runtime.inputs import Array, real
 from flowkit_runtime.model import load
 
 
@@ -42,9 +42,19 @@ class Scorer:
         seed: int = 0,
         threads: int | None = 1,
     ) -> None:
+        for name, given in (("columns", columns), ("context_columns", context_columns)):
+            if isinstance(given, str):
+                raise InputError(f"{name} must be a list of names, got the string {given!r}: use [{given!r}]")
+            if len(set(given)) < len(given):
+                raise InputError(f"{name} has one twice: {', '.join(map(str, given))}")
+        self._made_with = bundle, columns, context_columns, draws, seed, threads
         self._model = load(bundle, threads=threads)
         self._columns, self._context_columns = tuple(columns), tuple(context_columns)
         self._draws, self._seed = draws, seed
+
+    def __reduce__(self) -> tuple[type[Scorer], tuple[Any, ...]]:
+        """Another process loads the bundle anew."""
+        return type(self), self._made_with
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """`batch` and its scores. Raises InputError: a column is missing, or rows can't be scored."""
@@ -59,12 +69,20 @@ class Scorer:
         return {**batch, "score": scores, **anomalous}
 
 
+def _column(name: str, values: Any) -> Array:
+    """One value of a batch, a column of numbers or of arrays, which Arrow and pandas have as objects."""
+    array = np.asarray(values)
+    return real(name, list(array) if array.dtype == object and array.ndim else values)
+
+
 def _joined(batch: Mapping[str, Any], columns: Sequence[str], shape: tuple[int, ...]) -> Array:
     """Columns as one array [n, *shape]."""
     missing = [name for name in columns if name not in batch]
     if missing:
-        raise InputError(f"the batch has no column {missing[0]!r}; it has {', '.join(batch)}")
-    arrays = [np.asarray(batch[name]) for name in columns]
+        raise InputError(f"the batch has no column {missing[0]!r}; it has {', '.join(map(str, batch))}")
+    arrays = [_column(str(name), batch[name]) for name in columns]
+    if len({len(array) for array in arrays if array.ndim}) > 1:
+        raise InputError(f"columns differ in their number of rows: {[len(array) for array in arrays]}")
     if len(arrays) == 1 and arrays[0].shape[1:] == shape:
         return arrays[0]
     if any(array.ndim != 1 for array in arrays) or len(arrays) != math.prod(shape):

@@ -128,6 +128,8 @@ def chunks(n: int, batch_size: int, first: int = 0) -> Iterator[slice]:
 
 def real(name: str, value: ArrayLike) -> Array:
     """`value` as an array of real numbers, of any shape."""
+    if np.ma.is_masked(value):
+        raise InputError(f"{name} is masked in places: missing values are errors; fill them, or leave those rows out")
     try:
         array = np.asarray(value)
     except ValueError as error:

@@ -147,6 +147,8 @@ def choose_providers(providers: Sequence[Provider] | None, available: Sequence[s
     if providers is None:
         # TF32 keeps 10 bits of mantissa: far too few for a log-determinant summed over a whole event.
         return [(_CUDA, {"use_tf32": 0}), _CPU] if _CUDA in available and _has_cuda_device() else [_CPU]
+    if isinstance(providers, str):
+        raise InputError(f"providers must be a list of names, got the string {providers!r}: use [{providers!r}]")
     for provider in providers:
         name = provider if isinstance(provider, str) else provider[0]
         if name not in available:

@@ -10,12 +10,14 @@ import onnx
 import pytest
 import torch
 
+import flowkit
 import flowkit_runtime
-from flowkit.errors import ExportError, PluginError, RunError
+from flowkit.errors import ExportError, InputError, PluginError, RunError
 from flowkit.export import bundle as bundles
 from flowkit.export import export
 from flowkit.export.graphs import Graphs
 from flowkit.flow import Bijector, Flow
+from flowkit.plugin import BijectorConfig
 from flowkit.testing import perturb
 from flowkit_glow.actnorm import ActNorm
 from flowkit_runtime import verification
@@ -210,6 +212,16 @@ def test_overwrite_replaces_a_bundle(tmp_path):
     export(flow, tmp_path / "b", weights="ema", overwrite=True)
     assert json.loads((tmp_path / "b" / "manifest.json").read_text())["weights"] == "ema"
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    (tmp_path / "b" / "scores.csv").write_text("precious")
+    with pytest.raises(RunError, match=r"b holds 'scores\.csv', which is not of the bundle: move it"):
+        export(flow, tmp_path / "b", overwrite=True)
+    assert (tmp_path / "b" / "scores.csv").exists()
+
+
+def test_held_out_events_are_some(tmp_path):
+    flow = trained_like(SMALL)
+    with pytest.raises(InputError, match="x holds no events"):
+        export(flow, tmp_path / "b", torch.zeros(0, *flow.event_shape))
 
 
 def test_a_layer_that_no_plugin_registers_is_refused_before_all_that_takes_long(tmp_path, monkeypatch):
@@ -226,7 +238,7 @@ def test_a_layer_that_no_plugin_registers_is_refused_before_all_that_takes_long(
         "Branches": "Could not guard on data-dependent expression.*branch on values",
         "OneBatchSize": "a size of 3 whatever the size of the batch",
         "Specialized": "a size of 3 whatever the size of the batch",
-        "NoOperator": "No ONNX function found.*bessel_j0",
+        "NoOperator": "No ONNX function found.*bessel_j0.*if it is of weights alone, compute it in freeze",
     }.items(),
 )
 def test_what_cannot_be_exported_is_named(wrong, says, tmp_path, capfd):
@@ -234,6 +246,14 @@ def test_what_cannot_be_exported_is_named(wrong, says, tmp_path, capfd):
     with pytest.raises(ExportError, match=rf"(?s)^layer 1 \({wrong}\) can't be exported to ONNX: .*{says}"):
         Graphs(flow.double())
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_operator_that_onnxruntime_lacks_is_named(tmp_path):
+    flowkit.register("mine/doubled", DoubledConfig, Doubled)
+    spec = {"flowkit": 1, "event": {"shape": [3]}, "flow": [{"use": "glow/actnorm"}, {"use": "mine/doubled"}]}
+    with pytest.raises(ExportError, match=r"^layer 1 \(Doubled\) can't be exported to ONNX: onnxruntime has no Sinh"):
+        export(Flow.from_spec(spec), tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_is_no_error_of_a_layers(monkeypatch):
@@ -270,6 +290,17 @@ class Specialized(Branches):
 
     def forward_and_log_det(self, x, context=None):
         return x, torch.zeros(int(x.shape[0]))
+
+
+class DoubledConfig(BijectorConfig):
+    """No fields."""
+
+
+class Doubled(Branches):
+    """... an operator that onnxruntime has in fp32 alone."""
+
+    def forward_and_log_det(self, x, context=None):
+        return x, 0 * x.double().sinh().sum(1).to(x.dtype)
 
 
 class NoOperator(Branches):

@@ -171,6 +171,31 @@ def test_one_layer_may_stand_in_a_flow_twice():
     assert_same(flow, Graphs(flow))
 
 
+class Tied(Bijector):
+    """A module in two places, in another a parameter of its, and functions that are written anew, in fp64."""
+
+    def __init__(self, event_shape):
+        super().__init__(event_shape)
+        self.first = self.again = nn.Linear(3, 3)
+        self.other = nn.Linear(3, 3)
+        self.other.weight = self.first.weight
+
+    def shift(self):
+        return self.again(torch.sigmoid(self.first(torch.ones(1, 3).to(self.first.weight))))
+
+    def forward_and_log_det(self, x, context=None):
+        precise = torch.log1p(torch.sigmoid(x.double())).sum(1)
+        return x + self.other(self.shift()), 0 * precise.to(x.dtype)
+
+    def inverse_and_log_det(self, y, context=None):
+        return y - self.other(self.shift()), y.new_zeros(y.shape[0])
+
+
+def test_modules_and_tensors_may_be_tied():
+    flow = Flow([ActNorm((3,)), Tied((3,)), Tied((3,))]).double().eval()
+    assert_same(flow, Graphs(flow))
+
+
 class Scaled(ChannelLinear):
     """y = s x; s is a plain attribute."""
 

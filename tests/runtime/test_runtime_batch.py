@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 
 import numpy as np
@@ -45,6 +46,20 @@ def test_columns_that_are_chosen(make_bundle):
     assert np.array_equal(of_all_others["score"], found["score"])
 
 
+def test_a_column_of_lists_is_one_of_arrays(make_bundle):
+    bundle, x = make_bundle(levels=None, context={"shape": [2]}), columns(points())
+    context = np.random.default_rng(1).normal(size=(200, 2))
+    scorer = Scorer(bundle, context_columns=["c2"])
+    found = scorer(x | {"c2": pa.array(list(context))})
+    assert np.array_equal(found["score"], load(bundle).score(points(), context))
+
+
+def test_a_worker_gets_a_scorer_that_loads_the_bundle_there(make_bundle):
+    scorer = Scorer(make_bundle(levels=None), ["x"], threads=2)
+    again = pickle.loads(pickle.dumps(scorer))
+    assert np.array_equal(again({"x": points()})["score"], scorer({"x": points()})["score"])
+
+
 def test_integer_data_with_draws(make_bundle):
     bundle, x = make_bundle(), np.random.default_rng(0).integers(0, 17, (9, 1, 2, 2))
     assert np.array_equal(Scorer(bundle, draws=3, seed=4)({"x": x})["score"], load(bundle).score(x, None, 3, 4))
@@ -55,6 +70,13 @@ def test_integer_data_with_draws(make_bundle):
     [
         ({}, {"a": np.zeros(3)}, r"one column of arrays \[1, 2, 2\], or 4 of numbers, are wanted; got a \[3\]"),
         ({}, {}, "got none"),
+        ({}, {"a": np.zeros(3), 0: np.zeros(2), "b": np.zeros(3), "c": np.zeros(3)}, r"number of rows: \[3, 2, 3, 3\]"),
+        ({"columns": "abcd"}, {}, "columns must be a list of names, got the string 'abcd'"),
+        ({"columns": ["a", "a"]}, {}, "columns has one twice: a, a"),
+        ({"columns": ["z"]}, {0: np.zeros(3)}, "the batch has no column 'z'; it has 0"),
+        ({}, {"a": np.array(["2020"], "datetime64[Y]")}, "a must hold real numbers, got dtype datetime64"),
+        ({}, {"x": pa.array([[1.0, 2.0], [3.0]])}, "x is not an array"),
+        ({}, {"x": np.ma.masked_array(points(2), points(2) > 8)}, "x is masked in places"),
         ({"columns": ["z"]}, {"a": np.zeros(3)}, "the batch has no column 'z'; it has a"),
         ({"context_columns": ["k"]}, {"k": np.zeros(1, int), "x": points(1)}, "takes no context"),
         ({}, {"x": np.full((2, 1, 2, 2), np.nan)}, "x must be finite in float32; in row 0"),

@@ -346,3 +346,12 @@ def test_an_empty_batch_runs_no_network(discrete, monkeypatch):
 
 def test_an_empty_batch_of_a_conditional_model_takes_any_context(classes):
     assert classes.sample(0, context=1).shape == (0, *EVENT)
+
+
+def test_masked_values_are_missing_values(continuous):
+    x = np.ma.masked_array(np.zeros((2, *EVENT)), np.zeros((2, *EVENT), bool))
+    assert np.array_equal(continuous.score(x), continuous.score(x.data))
+    x[1] = np.ma.masked
+    for method in (continuous.score, continuous.log_prob, continuous.encode):
+        with pytest.raises(InputError, match="x is masked in places"):
+            method(x)
