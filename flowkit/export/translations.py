@@ -80,7 +80,7 @@ def log1p(x: Any) -> Any:
 
 def number(value: float, x: Any) -> Any:
     """A constant of the type of x. (Beside what has no type yet, a Python number becomes fp32.)"""
-    return op.Constant(value=ir.tensor(value, dtype=x.dtype))
+    return op.Constant(value=ir.to_proto(ir.tensor(value, dtype=x.dtype)))
 
 
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {

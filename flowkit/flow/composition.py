@@ -97,12 +97,12 @@ class Arrangement:
         match strategy:
             case "reversible":
                 *numbers, log_det = memory.recomputed_at_once(
-                    lambda: _flattened(self.maps(x, keep=False)), self._parameters()
+                    lambda: _flattened(self.maps(x, keep=False)), self._parameters
                 )
                 maps = map(AffineMap, numbers[::2], numbers[1::2])
                 return dict(zip((run for group in self.groups for run in group.runs), maps, strict=True)), log_det
             case "checkpoint":
-                maps_again: Maps = memory.recomputed(self.maps, x, tensors=self._parameters())
+                maps_again: Maps = memory.recomputed(self.maps, x, tensors=self._parameters)
                 return maps_again
         return self.maps(x)
 

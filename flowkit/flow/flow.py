@@ -35,7 +35,8 @@ class Flow(nn.Module):
     x is [batch, *event_shape] in data units. For integer data (``levels`` set) the value k stands for the interval
     [k, k + 1). z_1 … z_{L-1} are what left at factor-outs, standard normal; z_L is what the last layer gives, of the
     base distribution. Context, where the flow is conditional, is labels [batch] or [batch, *shape]. Threads may share
-    a flow; layers may stand in it twice, be replaced, and be changed in tensors, parts and hooks.
+    a flow; layers may stand in it twice, be replaced, and be changed in tensors, parts and hooks, though a
+    compiled flow sees no hook that comes later.
     """
 
     initialized: Tensor

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,8 +21,21 @@ def gradients(outputs: Sequence[Tensor], inputs: Sequence[Tensor], grads: Sequen
     if not pairs:
         return (None,) * len(inputs)
     of, given = zip(*pairs, strict=True)
-    with full_precision(given[0].device):  # torch wants no autocast in a backward pass
+    with full_precision(given[0].device), _without_hooks(inputs):  # torch wants no autocast in a backward pass
         return torch.autograd.grad(of, inputs, given, allow_unused=True)
+
+
+@contextmanager
+def _without_hooks(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """A parameter's hooks are for its whole gradient, for which autograd calls them later."""
+    hooked = [(tensor, tensor._backward_hooks) for tensor in tensors if tensor._backward_hooks]
+    for tensor, _ in hooked:
+        tensor._backward_hooks = None
+    try:
+        yield
+    finally:
+        for tensor, hooks in hooked:
+            tensor._backward_hooks = hooks
 
 
 def gradients_at(

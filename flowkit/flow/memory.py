@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -98,42 +99,77 @@ def checkpoint(steps: Sequence[Step], x: Tensor, context: Tensor | None) -> Outp
     for step in steps:
         pending.append(step)
         if isinstance(step, Bijector):
-            x, log_det = recomputed(store, pending, x, context, tensors=_tensors(step))
+            x, log_det = recomputed(store, pending, x, context, tensors=partial(_tensors, step))
             log_dets.append(log_det)
             pending = []
     x, rest = store(pending, x, context)
     return x, torch.stack([*log_dets, rest]).sum(0)
 
 
-def recomputed(function: Callable[..., Any], *inputs: Any, tensors: Iterable[Tensor]) -> Any:
-    """function(*inputs), to be computed again in the backward pass. ``tensors`` are those that it reads besides: torch
-    raises an error if they change meanwhile."""
-    n = len(inputs)
-    return torch_checkpoint(lambda *given: function(*given[:n]), *inputs, *tensors, use_reentrant=False)
+def recomputed(function: Callable[..., Any], *inputs: Any, tensors: Callable[[], Iterable[Tensor]]) -> Any:
+    """function(*inputs), to be computed again in the backward pass. ``tensors`` lists those that it reads besides: it
+    is an error if they change meanwhile."""
+    n, read = len(inputs), _Read(tensors)
+
+    def again(*given: Any) -> Any:
+        read.check()
+        return function(*given[:n])
+
+    return torch_checkpoint(again, *inputs, *read.tensors, use_reentrant=False)
 
 
-def recomputed_at_once(function: Callable[[], Sequence[Tensor]], tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
-    """function(), computed again in the backward pass, which goes no further than to ``tensors``. Quicker than
+def recomputed_at_once(
+    function: Callable[[], Sequence[Tensor]], tensors: Callable[[], Iterable[Tensor]]
+) -> tuple[Tensor, ...]:
+    """function(), computed again in the backward pass, which goes no further than to the tensors listed. Quicker than
     ``recomputed``, and can't be differentiated twice."""
-    outputs: tuple[Tensor, ...] = _Recomputed.apply(function, *tensors)
+    read = _Read(tensors)
+    outputs: tuple[Tensor, ...] = _Recomputed.apply(function, read, *read.tensors)
     return outputs
+
+
+class _Read:
+    """The tensors that a pass reads, which must be the same when it is computed again. torch tells of those that are
+    changed in place, if they are saved; here is told of those that are replaced."""
+
+    def __init__(self, listed: Callable[[], Iterable[Tensor]]) -> None:
+        self._listed = listed
+        self.tensors = list(listed())
+        self._places = _places(self.tensors)
+
+    def check(self) -> None:
+        if _places(list(self._listed())) != self._places:
+            raise FlowkitError(
+                "parameters were replaced between forward and backward pass, by torch.func.functional_call or through "
+                "their .data, and under memory: checkpoint or reversible the backward pass computes the layers again: "
+                "use memory: store"
+            )
+
+
+def _places(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """Which tensors, and where their numbers are. A graph that is being compiled has none."""
+    return [] if torch.compiler.is_compiling() else [(id(t), t.data_ptr()) for t in tensors]
 
 
 class _Recomputed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, function: Callable[[], Sequence[Tensor]], *tensors: Tensor) -> tuple[Tensor, ...]:
-        ctx.function = function
+    def forward(
+        ctx: Any, function: Callable[[], Sequence[Tensor]], read: _Read, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        ctx.function, ctx.read = function, read
         ctx.save_for_backward(*tensors)  # because it tells if they change meanwhile
         return tuple(output.detach() for output in function())  # the function may keep its own
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        wanted = [t for t in ctx.saved_tensors if t.requires_grad]
+        ctx.read.check()
+        tensors = ctx.saved_tensors  # read once: torch's own checkpoint, around it, computes them for that
+        wanted = [t for t in tensors if t.requires_grad]
         with torch.enable_grad():
             outputs = ctx.function()
         found = iter(gradients(outputs, wanted, grads))
-        return None, *(next(found) if t.requires_grad else None for t in ctx.saved_tensors)
+        return None, None, *(next(found) if t.requires_grad else None for t in tensors)
 
 
 def reversible(
@@ -155,6 +191,7 @@ class _Level:
         self.steps, self.inverses, self.drift = steps, inverses, drift
         self.own = [_tensors(step) for step in steps]
         self.tensors = list({id(t): t for own in self.own for t in own}.values())
+        self.read = _Read(lambda: (t for step in steps for t in _tensors(step)))
 
     def forward(self, x: Tensor, context: Tensor | None) -> Output:
         self.surroundings = Surroundings(x.device)
@@ -175,6 +212,7 @@ class _Level:
                 "under memory: reversible a backward pass computes the layers again, and the flow or a part of it was "
                 "switched between train() and eval() since the forward pass: switch after backward()"
             )
+        self.read.check()
         totals: dict[int, Tensor] = {}
         with kept_generators(y.device):
             for index in reversed(range(len(self.steps))):

@@ -9,18 +9,18 @@ from typing import Any
 from torch import Tensor, nn
 
 _COMMON = vars(nn.Module()).keys()  # what every module has
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def structure(module: nn.Module) -> Hashable:
     """Equal for modules that differ in nothing but the values of their parameters and buffers: types, settings, shapes,
-    and what stands in them twice.
+    whether they are in training, and what stands in them twice.
 
     A setting that isn't plain, such as an object of a plugin's, equals itself alone.
     """
     modules, tensors = list(module.named_modules(remove_duplicate=False)), list(_named_tensors(module))
     return (
-        tuple((name, type(part), _settings(part)) for name, part in modules),
+        tuple((name, type(part), part.training, _settings(part)) for name, part in modules),
         tuple((name, tuple(t.shape), t.dtype) for name, t in tensors),
         *(tuple(_first_places(held for _, held in named)) for named in (modules, tensors)),
     )

@@ -164,11 +164,16 @@ def _initialize_in_a_flow(subject: BijectorSubject, x: Tensor, context: Tensor |
 
 
 def memory(subject: BijectorSubject) -> None:
-    """Under every memory strategy the gradients, for parameters, x and context, are those under ``store``."""
+    """Under every memory strategy the gradients, for parameters, x and context, are those under ``store``, and so are
+    the others' when a parameter is frozen."""
     flow = flow_of(subject, subject.module()).double().train()
-    expected = flow_gradients(subject, flow, "store")
-    for strategy in MEMORY_STRATEGIES:
-        all_close(f"under memory: {strategy}", flow_gradients(subject, flow, strategy), expected, 1e-10)
+    for held in (None, *list(flow.parameters())[:1]):
+        if held is not None:
+            held.requires_grad_(False)
+        expected = flow_gradients(subject, flow, "store")
+        where = "" if held is None else ", a parameter frozen"
+        for strategy in MEMORY_STRATEGIES:
+            all_close(f"under memory: {strategy}{where}", flow_gradients(subject, flow, strategy), expected, 1e-10)
 
 
 def flow_gradients(subject: BijectorSubject, flow: Flow, strategy: str, autocast: bool = False) -> dict[str, Tensor]:

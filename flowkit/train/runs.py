@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import torch
 
 from flowkit.allocator import keep_freed_memory
-from flowkit.errors import DataError, FlowkitError, RunError, TrainingError
+from flowkit.errors import DataError, FlowkitError, InputError, RunError, TrainingError
 from flowkit.files import replacing
 from flowkit.flow import Flow
 from flowkit.flow.saving import RESULTS, WEIGHTS
@@ -64,12 +64,15 @@ def train(spec: Spec, directory: Path) -> Results:
 
     Interrupted, even killed, it can be resumed from its last whole epoch. Seeds torch's global generator, and has the
     process keep the memory that it frees (``flowkit.allocator``).
-    Raises DataError, PluginError, RunError if ``directory`` is in use, TrainingError if a loss isn't finite.
+    Raises DataError, PluginError, InputError if no parameter learns, RunError if ``directory`` is in use, TrainingError
+    if a loss isn't finite.
     """
     _require_extra()
     keep_freed_memory()
     spec, directory = with_absolute_paths(spec), directory.resolve()
     flow = _build(spec)  # whatever is wrong with it, or with the data, shows before there is a directory
+    if not any(parameter.requires_grad for parameter in flow.parameters()):
+        raise InputError("there is nothing to train: no layer of the flow has parameters that learn; add some")
     data = load_data(spec)
     create(spec, directory)
     return _finish(flow, data, directory)

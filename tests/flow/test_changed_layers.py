@@ -153,6 +153,17 @@ def test_a_map_may_depend_on_whether_it_is_trained(runs: int) -> None:
     flow = flow_of(*([Training(EVENT), Permute(EVENT)] for _ in range(runs)))
     for training in (True, False, True):
         assert_as_its_layers(flow.train(training))
+    flow.layers[-3].eval()  # one of those that were alike
+    assert_as_its_layers(flow)
+
+
+def test_a_backward_hook_is_for_the_layer_that_has_it() -> None:
+    flow, x = glow(), torch.randn(5, *EVENT, dtype=torch.float64)
+    flow.layers[0].register_full_backward_pre_hook(lambda layer, grads: grads)
+    flow.layers[1].matrix.register_full_backward_pre_hook(lambda matrix, grads: [torch.zeros_like(g) for g in grads])
+    flow(x).sum().backward()
+    lower = [flow.layers[index].matrix.lower.grad.abs().max() for index in (1, 4)]
+    assert lower[0] == 0 and lower[1] > 0
 
 
 @pytest.mark.parametrize("strategy", ["store", "checkpoint", "reversible"])

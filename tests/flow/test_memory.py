@@ -422,3 +422,52 @@ def test_drift_is_the_worst_since_it_was_read():
     flow.layers[0].share = float("nan")
     flow(batch(flow)[0]).sum().backward()
     assert flow.drift.read() == float("inf")
+
+
+@RECOMPUTING
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_hooks_of_parameters_are_called_once(strategy, layer):
+    flow = small(*(part for _ in range(2) for part in (ActNorm((4,)), Conv1x1((4,)), coupling((4,), Affine()))))
+    flow.memory = strategy
+    x, parameter = torch.randn(5, 4, dtype=torch.float64), next(flow.layers[layer].parameters())
+    (expected,) = torch.autograd.grad(flow(x).sum(), parameter)
+    calls = []
+    parameter.register_hook(lambda grad: calls.append(grad) or 0.1 * grad)
+    for times in (1, 2):
+        parameter.grad = None
+        flow(x).sum().backward()
+        assert len(calls) == times
+        torch.testing.assert_close(parameter.grad, 0.1 * expected)
+
+
+@RECOMPUTING
+@pytest.mark.parametrize("layers", [(ActNorm, Conv1x1), (lambda event: coupling(event, Affine()),)])
+def test_parameters_that_are_replaced_meanwhile_are_told_of(strategy, layers):
+    flow = small(*(layer((4,)) for layer in layers))
+    flow.memory = strategy
+    x = torch.randn(5, 4, dtype=torch.float64)
+    other = {name: (p.detach() + 0.1).requires_grad_() for name, p in flow.named_parameters()}
+    with pytest.raises(FlowkitError, match=r"parameters were replaced .*: use memory: store"):
+        torch.autograd.grad(torch.func.functional_call(flow, other, (x,)).sum(), list(other.values()))
+    loss = flow(x).sum()
+    for p in flow.parameters():
+        p.data = p.data * 1.5
+    with pytest.raises(FlowkitError, match=r"parameters were replaced .*: use memory: store"):
+        loss.backward()
+
+
+@RECOMPUTING
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_torchs_checkpoint_may_be_around_it(strategy, reentrant):
+    flow = small(ActNorm((4,)), Conv1x1((4,)), coupling((4,), Affine()))
+    x = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    (expected,) = torch.autograd.grad(flow(x).sum(), flow.layers[0].bias)
+    flow.memory = strategy
+    torch.utils.checkpoint.checkpoint(flow, x, use_reentrant=reentrant).sum().backward()
+    torch.testing.assert_close(flow.layers[0].bias.grad, expected)
+
+
+def test_vmap_takes_images():
+    flow = perturbed("image")
+    x, _ = batch(flow, 3)
+    torch.testing.assert_close(torch.vmap(lambda one: flow(one[None])[0])(x), flow(x))

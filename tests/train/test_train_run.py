@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch._dynamo.utils import counters
 from torch._inductor import config as inductor
 
-from flowkit.errors import DataError, DriftWarning, FlowkitError, RunError, TrainingError
+from flowkit.errors import DataError, DriftWarning, FlowkitError, InputError, RunError, TrainingError
 from flowkit.flow import Flow
 from flowkit.spec import Spec, read_spec, to_yaml
 from flowkit.train import Results, evaluate, load_data, resume, train
@@ -108,6 +108,14 @@ def test_the_training_figure_is_the_mean_loss_of_the_steps(tmp_path: Path, make_
     train(spec, tmp_path / "run")
     expected = evaluate(Flow.load(tmp_path / "run"), load_data(spec)["train"], 220)
     assert float(rows(tmp_path / "run")[0]["train"]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_flow_without_parameters_is_refused_before_there_is_a_directory(tmp_path: Path) -> None:
+    data = {"use": "data/toy", "name": "moons"}
+    spec = {"flowkit": 1, "event": {"shape": [2]}, "flow": [{"use": "glow/permute"}], "data": data}
+    with pytest.raises(InputError, match="there is nothing to train"):
+        train(read_spec(spec), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

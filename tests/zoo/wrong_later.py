@@ -56,6 +56,28 @@ class DrawsOnTheWayThereOnly(_Around):
         return y, log_det + x[0].numel() * log_scale.flatten()
 
 
+@wrong("bijector", "memory", "", event=(4,))
+class UndoesForAllItsParameters(Bijector):
+    """Its own undo gives the gradients of all of its parameters, whichever are asked for: once one is frozen, there
+    are more than tensors."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.log_scale, self.bias = (nn.Parameter(torch.zeros(event)) for _ in range(2))
+
+    def forward_and_log_det(self, x, context=None):
+        return x * self.log_scale.exp() + self.bias, x.new_zeros(len(x)) + self.log_scale.sum()
+
+    def inverse_and_log_det(self, y, context=None):
+        return (y - self.bias) * (-self.log_scale).exp(), y.new_zeros(len(y)) - self.log_scale.sum()
+
+    def undo(self, y, context, grads, tensors):
+        with torch.no_grad():
+            x, _ = self.inverse_and_log_det(y)
+            scaled = grads[0] * self.log_scale.exp()
+            return x, [scaled, (scaled * x).sum(0) + grads[1].sum(), grads[0].sum(0)]
+
+
 @wrong("bijector", "single_precision", "of very different sizes")
 class LogOfTheProduct(_Around):
     """log ∏ s by way of the product, which fp32 can't hold where fp64 still can."""
