@@ -642,6 +642,13 @@ def test_a_class_of_a_csv_that_is_none_is_located(place):
         list(sources.open_source(place / "x.csv", wanted).batches(0, 10))
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_another_separator_than_commas_is_named(make_bundle, place, separator):
+    (place / "x.csv").write_text(separator.join("abcd") + "\n" + separator.join("1234") + "\n")
+    message = score(make_bundle(levels=None), place / "x.csv", code=2).stderr
+    assert f"separate values by commas, not by {separator!r}" in message
+
+
 def test_many_names_of_columns_are_shortened(place):
     (place / "x.csv").write_text(",".join(f"column{i}" for i in range(1000)) + "\n")
     for columns in ((), ("a", "b"), ("column1",) * 500):

@@ -132,10 +132,11 @@ class Table:
 
     def _check_number(self, columns: list[str], needed: int, what: str, option: str, found: Sequence[str]) -> None:
         if len(columns) != needed:
+            separator = next((s for s in ";\t" if len(found) == 1 and s in found[0]), None)
             raise InputError(
                 f"{self.path}: {what} of this flow has {needed} value{'s' * (needed != 1)}, and there are "
                 f"{len(columns)} columns ({shortened(', '.join(columns))}); "
-                f"choose with {option} a,b,…"
+                + (f"separate values by commas, not by {separator!r}" if separator else f"choose with {option} a,b,…")
             )
 
 
