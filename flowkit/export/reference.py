@@ -52,9 +52,7 @@ def reference(
         own = [_own(flow, answers, precision) for flow in _rounding_otherwise(exact)]
         judged = _judged(answers, own, groups, rows)
     if not judged[:held_out].all():
-        where = _single(exact, precision).first_nonfinite(
-            x[:held_out].float(), None if context is None else context[:held_out]
-        )
+        where = _single(exact, precision).first_nonfinite(like_data[0].float(), like_data[1])
         raise ExportError(
             f"in {precision} the flow is not finite on held-out events: see {where or 'its base, or its inverse'}"
         )

@@ -81,8 +81,8 @@ def _joined(batch: Mapping[str, Any], columns: Sequence[str], shape: tuple[int, 
     if missing:
         raise InputError(f"the batch has no column {missing[0]!r}; it has {', '.join(map(str, batch))}")
     arrays = [_column(str(name), batch[name]) for name in columns]
-    if len({len(array) for array in arrays if array.ndim}) > 1:
-        raise InputError(f"columns differ in their number of rows: {[len(array) for array in arrays]}")
+    if len(rows := {len(array) for array in arrays if array.ndim}) > 1:
+        raise InputError(f"columns differ in their number of rows: {', '.join(map(str, sorted(rows)))}")
     if len(arrays) == 1 and arrays[0].shape[1:] == shape:
         return arrays[0]
     if any(array.ndim != 1 for array in arrays) or len(arrays) != math.prod(shape):
