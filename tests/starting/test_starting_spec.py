@@ -19,6 +19,7 @@ from flowkit.starting import look, starting_spec
 from flowkit.train import load_data, train
 from flowkit.train.baselines import baselines
 from flowkit.train.batches import take
+from tests.extent import extent
 
 Shape = tuple[int, ...]
 
@@ -201,7 +202,7 @@ DIGITS = load_digits().images[:, None].astype(np.uint8)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("x", "margin"), [(spirals(5000), 0.3), (DIGITS, 0.0)], ids=["spirals", "digits"])
+@pytest.mark.parametrize(("x", "margin"), [(spirals(5000), 0.3), *extent([], [(DIGITS, 0.0)])])
 def test_a_fifth_of_the_run_beats_a_density_without_a_flow(x: np.ndarray, margin: float, tmp_path: Path) -> None:
     spec = read_spec(write(tmp_path, x))
     fifth = [f"train.{name}={getattr(spec.train, name) // 5}" for name in ("epochs", "warmup")]
