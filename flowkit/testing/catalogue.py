@@ -22,7 +22,7 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
     "dataset": _by_id(datasets.CHECKS),
     "plugin": _by_id(plugins.CHECKS),
 }
-"""Each kind's checks. An id never changes its meaning; what it means is the first line of the check's docstring."""
+"""Each kind's checks. An id never changes its meaning, which is the first paragraph of the check's docstring."""
 
 SLOW_CHECKS: Mapping[str, Mapping[str, Check]] = {
     kind: {} if kind in ("dataset", "plugin") else _by_id(slow.CHECKS) for kind in CHECKS
@@ -32,4 +32,4 @@ SLOW_CHECKS: Mapping[str, Mapping[str, Check]] = {
 
 def describe(check: Check) -> str:
     """What a check asks for, in one line."""
-    return (check.__doc__ or "").partition("\n")[0]
+    return " ".join((check.__doc__ or "").partition("\n\n")[0].split())
