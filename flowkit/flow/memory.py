@@ -189,9 +189,8 @@ class _Level:
 
     def __init__(self, steps: Sequence[Step], inverses: Sequence[AffineMap | None], drift: Drift) -> None:
         self.steps, self.inverses, self.drift = steps, inverses, drift
-        self.own = [_tensors(step) for step in steps]
-        self.tensors = list({id(t): t for own in self.own for t in own}.values())
-        self.read = _Read(lambda: (t for step in steps for t in _tensors(step)))
+        self.own = [_Read(partial(_tensors, step)) for step in steps]
+        self.tensors = list({id(t): t for own in self.own for t in own.tensors}.values())
 
     def forward(self, x: Tensor, context: Tensor | None) -> Output:
         self.surroundings = Surroundings(x.device)
@@ -212,7 +211,6 @@ class _Level:
                 "under memory: reversible a backward pass computes the layers again, and the flow or a part of it was "
                 "switched between train() and eval() since the forward pass: switch after backward()"
             )
-        self.read.check()
         totals: dict[int, Tensor] = {}
         with kept_generators(y.device):
             for index in reversed(range(len(self.steps))):
@@ -236,7 +234,8 @@ class _Level:
             x = inverse(y)
             grad, *of_map = step.gradients(x, grad)
             return x, grad, zip(step, of_map, strict=True)
-        wanted = [t for t in (context, *self.own[index]) if t is not None and t.requires_grad]
+        self.own[index].check()
+        wanted = [t for t in (context, *self.own[index].tensors) if t is not None and t.requires_grad]
         with self.surroundings.again(index), precision_of(step, y.device):
             x, found = step.undo(y, context, (grad, grad_log_det), wanted)
         return x, found[0], zip(wanted, found[1:], strict=True)
