@@ -17,6 +17,11 @@ def is_free(directory: Path) -> bool:
     return not os.path.lexists(directory) or (directory.is_dir() and not any(directory.iterdir()))
 
 
+def contents(directory: Path) -> list[Path]:
+    """What lies in a directory, but for the work of commands that still run, or were killed."""
+    return [entry for entry in directory.iterdir() if entry.suffix != ".part"]
+
+
 @contextmanager
 def making(directory: Path, last: str = "", overwrite: bool = False) -> Iterator[Path]:
     """An empty directory to fill; it becomes ``directory`` if nothing is raised.
@@ -54,9 +59,8 @@ def _whole(place: Path, new: Path, old: Path) -> Moves:
 
 def _entries(place: Path, new: Path, old: Path, last: str) -> Moves:
     old.mkdir()
-    before = [entry for entry in place.iterdir() if entry.suffix != ".part"]  # such as another command's
     after = sorted(new.iterdir(), key=lambda entry: entry.name == last)
-    return [(entry, old / entry.name) for entry in before] + [(entry, place / entry.name) for entry in after]
+    return [(entry, old / entry.name) for entry in contents(place)] + [(entry, place / entry.name) for entry in after]
 
 
 def _move(moves: Moves) -> None:

@@ -28,7 +28,7 @@ from flowkit.export.reference import reference
 from flowkit.export.sizes import resized, smallest_steps
 from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.weights import share_weights
-from flowkit.files import is_free, making
+from flowkit.files import contents, is_free, making
 from flowkit.flow import Flow
 from flowkit.flow.inputs import without_score
 from flowkit.flow.lock import LOCK
@@ -38,6 +38,7 @@ from flowkit.version import __version__
 from flowkit_runtime import verification
 from flowkit_runtime.bundle import DECODER, ENCODER, MANIFEST, REFERENCE
 from flowkit_runtime.errors import BundleError, VerificationError
+from flowkit_runtime.files import read_json
 from flowkit_runtime.replacing import naming
 from flowkit_runtime.verification import Arrays
 
@@ -120,10 +121,10 @@ def _check_free(directory: Path, overwrite: bool) -> None:
 def _others(directory: Path) -> list[str]:
     """What lies in a bundle's directory and isn't listed by its manifest. Of one that can't be read, all may go."""
     try:
-        listed = {MANIFEST, *json.loads((directory / MANIFEST).read_text(encoding="utf-8"))["files"]}
+        listed = {MANIFEST, *read_json(directory / MANIFEST)["files"]}
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    return sorted(entry.name for entry in directory.iterdir() if entry.name not in listed and entry.suffix != ".part")
+    return sorted(entry.name for entry in contents(directory) if entry.name not in listed)
 
 
 def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weights: str, options: Options) -> Exported:
@@ -157,7 +158,9 @@ def _verified(
     try:
         figures = verification.measure(part)
     except BundleError as error:
-        raise _lacking(error) from error
+        if lacking := _lacking(error):
+            raise ExportError(lacking) from error
+        raise
     if not all(figure.passed for figure in figures):
         where = graphs.first_deviation(exact, {name: torch.from_numpy(array) for name, array in answers.items()})
         raise VerificationError(
@@ -168,13 +171,13 @@ def _verified(
     return figures
 
 
-def _lacking(error: BundleError) -> Exception:
-    """An error that names the layer and its operator, if onnxruntime lacks that one; nodes are named after layers."""
+def _lacking(error: BundleError) -> str | None:
+    """Which layer has an operator that onnxruntime lacks, if that is it. Nodes are named after layers."""
     found = re.search(r"implementation for (\w+)\(\d+\) node with name '(\d+)_(\w+)", str(error.__cause__))
     if found is None:
-        return error
+        return None
     operator, index, layer = found.groups()
-    return ExportError(
+    return (
         f"layer {index} ({layer}) can't be exported to ONNX: onnxruntime has no {operator} for the type that the layer "
         "computes in; compute in that of x"
     )

@@ -24,9 +24,9 @@ from flowkit.flow.structure import structure
 from flowkit.flow.tracing import ADVICE
 from flowkit_runtime.graph_check import DRAWING
 
-_OF_WEIGHTS = "if it is of weights alone, compute it in freeze(), which makes the layer for export"
 EXAMPLES = 3
 """Rows of the examples that are traced: any number but 0 and 1, which torch.export takes for constants."""
+_OF_WEIGHTS = "if it is of weights alone, compute it in freeze(), which makes the layer for export"
 
 
 class Kind(NamedTuple):
