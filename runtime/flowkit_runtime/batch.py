@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flowkit_runtime.errors import InputError
-from flowkit_runtime.inputs import Array, real
+from flowkit_runtime.inputs import Array, check_listed, real
 from flowkit_runtime.model import load
 
 
@@ -43,18 +43,18 @@ class Scorer:
         threads: int | None = 1,
     ) -> None:
         for name, given in (("columns", columns), ("context_columns", context_columns)):
-            if isinstance(given, str):
-                raise InputError(f"{name} must be a list of names, got the string {given!r}: use [{given!r}]")
+            check_listed(name, given)
             if len(set(given)) < len(given):
                 raise InputError(f"{name} has one twice: {', '.join(map(str, given))}")
-        self._made_with = bundle, columns, context_columns, draws, seed, threads
+        self._bundle, self._threads = bundle, threads
         self._model = load(bundle, threads=threads)
         self._columns, self._context_columns = tuple(columns), tuple(context_columns)
         self._draws, self._seed = draws, seed
 
     def __reduce__(self) -> tuple[type[Scorer], tuple[Any, ...]]:
         """Another process loads the bundle anew."""
-        return type(self), self._made_with
+        columns = self._columns, self._context_columns
+        return type(self), (self._bundle, *columns, self._draws, self._seed, self._threads)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """`batch` and its scores. Raises InputError: a column is missing, or rows can't be scored."""
@@ -71,8 +71,10 @@ class Scorer:
 
 def _column(name: str, values: Any) -> Array:
     """One value of a batch, a column of numbers or of arrays, which Arrow and pandas have as objects."""
-    array = np.asarray(values)
-    return real(name, list(array) if array.dtype == object and array.ndim else values)
+    if isinstance(values, list | tuple):
+        return real(name, values)
+    array = np.asanyarray(values)  # with its mask, if it has one
+    return real(name, list(array) if array.dtype == object and array.ndim else array)
 
 
 def _joined(batch: Mapping[str, Any], columns: Sequence[str], shape: tuple[int, ...]) -> Array:

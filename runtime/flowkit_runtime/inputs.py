@@ -126,6 +126,12 @@ def chunks(n: int, batch_size: int, first: int = 0) -> Iterator[slice]:
         yield slice(start, min(start + batch_size, n))
 
 
+def check_listed(name: str, given: object) -> None:
+    """Raises InputError for a string, which would be a sequence of its letters."""
+    if isinstance(given, str):
+        raise InputError(f"{name} must be a list of names, got the string {given!r}: use [{given!r}]")
+
+
 def real(name: str, value: ArrayLike) -> Array:
     """`value` as an array of real numbers, of any shape."""
     if np.ma.is_masked(value):

@@ -13,7 +13,7 @@ from flowkit_runtime.binding import Feed, padded, run_bound
 from flowkit_runtime.bundle import DECODER, ENCODER, Bundle
 from flowkit_runtime.errors import BundleError, InputError, shortened
 from flowkit_runtime.graph_check import check_graph
-from flowkit_runtime.inputs import integer
+from flowkit_runtime.inputs import check_listed, integer
 
 MAX_THREADS = 1024
 """The most threads that may be asked for; onnxruntime starts as many as it is told."""
@@ -147,8 +147,7 @@ def choose_providers(providers: Sequence[Provider] | None, available: Sequence[s
     if providers is None:
         # TF32 keeps 10 bits of mantissa: far too few for a log-determinant summed over a whole event.
         return [(_CUDA, {"use_tf32": 0}), _CPU] if _CUDA in available and _has_cuda_device() else [_CPU]
-    if isinstance(providers, str):
-        raise InputError(f"providers must be a list of names, got the string {providers!r}: use [{providers!r}]")
+    check_listed("providers", providers)
     for provider in providers:
         name = provider if isinstance(provider, str) else provider[0]
         if name not in available:

@@ -77,6 +77,7 @@ def test_integer_data_with_draws(make_bundle):
         ({"columns": ["z"]}, {0: np.zeros(3)}, "the batch has no column 'z'; it has 0"),
         ({}, {"a": np.array(["2020"], "datetime64[Y]")}, "a must hold real numbers, got dtype datetime64"),
         ({}, {"x": pa.array([[1.0, 2.0], [3.0]])}, "x is not an array"),
+        ({}, {"x": [[1.0, 2.0], [3.0]]}, "x is not an array"),
         ({}, {"x": np.ma.masked_array(points(2), points(2) > 8)}, "x is masked in places"),
         ({"columns": ["z"]}, {"a": np.zeros(3)}, "the batch has no column 'z'; it has a"),
         ({"context_columns": ["k"]}, {"k": np.zeros(1, int), "x": points(1)}, "takes no context"),
