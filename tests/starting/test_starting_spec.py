@@ -202,7 +202,10 @@ DIGITS = load_digits().images[:, None].astype(np.uint8)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("x", "margin"), [(spirals(5000), 0.3), *extent([], [(DIGITS, 0.0)])])
+@pytest.mark.parametrize(
+    ("x", "margin"),
+    [pytest.param(spirals(5000), 0.3, id="spirals"), *extent([], [pytest.param(DIGITS, 0.0, id="digits")])],
+)
 def test_a_fifth_of_the_run_beats_a_density_without_a_flow(x: np.ndarray, margin: float, tmp_path: Path) -> None:
     spec = read_spec(write(tmp_path, x))
     fifth = [f"train.{name}={getattr(spec.train, name) // 5}" for name in ("epochs", "warmup")]
