@@ -204,6 +204,17 @@ class Shift(Bijector):
         return y - self.shift, y.new_zeros(y.shape[0])
 
 
+class ShortFarAway(Bijector):
+    """y = x; a graph's inverse is 0.1% short where |y| > 20, as a series that was cut off would be."""
+
+    def forward_and_log_det(self, x, context=None):
+        return x * 1, x.new_zeros(x.shape[0])
+
+    def inverse_and_log_det(self, y, context=None):
+        short = torch.where(y.abs() > 20, 0.999 * y, y) if torch.compiler.is_exporting() else y * 1
+        return short, y.new_zeros(y.shape[0])
+
+
 class Sized(Bijector):
     """y = x; a log-det that counts the positions of the event that it was built for."""
 
@@ -218,6 +229,7 @@ class Sized(Bijector):
 def mine():
     flowkit.register("mine/shift", NothingConfig, Shift)
     flowkit.register("mine/sized", NothingConfig, Sized)
+    flowkit.register("mine/short_far_away", NothingConfig, ShortFarAway)
 
 
 def test_any_size_is_refused_where_the_flow_is_of_one(tmp_path, mine):
@@ -247,6 +259,22 @@ def test_torchs_error_is_the_largest_of_neighbours(flow, held_out, monkeypatch):
     assert (answers["judged"] <= alone["judged"]).all()
     for rows in ("held-out", "off-data"):
         assert errors[rows]["latents"] > own[rows]["latents"]
+
+
+def test_off_the_data_a_decoder_is_judged_by_the_larger_of_torchs_two_errors(flow, held_out):
+    _, errors = references.reference(copy.deepcopy(flow).double(), held_out, None, "float32")
+    for rows in ("off-data", "extremes"):
+        assert errors[rows]["decoded"] == errors[rows]["round_trip"] > 0
+    assert errors["held-out"]["decoded"] != errors["held-out"]["round_trip"]
+
+
+def test_a_decoder_that_is_wrong_far_from_the_data_is_refused(tmp_path, mine):
+    spec = {**SPEC, "event": {"shape": [1, 4, 4]}, "flow": [{"use": "mine/short_far_away"}, *STEP[:1]]}
+    with pytest.raises(VerificationError) as caught:
+        export(trained_like(spec), tmp_path / "b")
+    wrong = [line.split()[:2] for line in str(caught.value).splitlines() if line.endswith("too large")]
+    assert wrong == [["extremes", "decoded"], ["extremes", "round_trip"]]
+    assert "layer 0 (mine/short_far_away" in str(caught.value)
 
 
 @pytest.mark.parametrize(("precision", "rounds_to"), [("float32", 2**-23), ("float16", 2**-10), ("bfloat16", 2**-23)])

@@ -113,6 +113,17 @@ def test_random_specs_are_exported(registry: Registry) -> None:
             0,
             id="an offset nearly opposite to its product",
         ),
+        pytest.param(
+            {"shape": [2, 2, 1], "levels": 257},
+            [
+                {"conditioner": {"use": "glow/mlp"}, "coupling": {"use": "spline/rational_quadratic", "bins": 7}},
+                {"use": "glow/actnorm"},
+                {"use": "mirror/layer", "reflections": 3},
+                {"use": "glow/rescale"},
+            ],
+            19892,
+            id="torch decodes well off the data by luck",
+        ),
     ],
 )
 def test_a_spec_that_was_refused(event: dict[str, Any], flow: list[Any], seed: int, registry: Registry) -> None:
