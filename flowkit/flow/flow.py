@@ -260,7 +260,7 @@ class Flow(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The precision of the parameters; without any, as in a frozen flow, what `to` or `double` made of the flow."""
-        return next((p.dtype for p in self.parameters()), self._precision.dtype)
+        return next((p.dtype for p in self.parameters() if p.is_floating_point()), self._precision.dtype)
 
     @property
     def device(self) -> torch.device:
@@ -285,6 +285,8 @@ class Flow(nn.Module):
 
 
 def _check_chain(layers: Sequence[Layer]) -> None:
+    if not layers:
+        raise ShapeError("a flow has at least one layer: they tell the shape of an event")
     for index, (before, after) in enumerate(pairwise(layers), 1):
         if before.output_shape != after.event_shape:
             raise ShapeError(

@@ -191,9 +191,21 @@ def test_a_flow_that_holds_no_numbers_has_a_precision_too():
         assert flow.log_prob(torch.zeros(2, 3, dtype=dtype)).dtype == flow.sample(2).dtype == dtype
 
 
+def test_parameters_that_are_no_floats_say_nothing_of_the_precision():
+    layer, counts = ActNorm((3,)), torch.nn.Parameter(torch.zeros(2, dtype=torch.int64), requires_grad=False)
+    layer._parameters = {"counts": counts, **layer._parameters}
+    flow = Flow([layer]).double()
+    assert flow.log_prob(torch.zeros(2, 3, dtype=torch.float64)).dtype == flow.dtype == torch.float64
+
+
 def test_layers_that_do_not_fit():
     with pytest.raises(ShapeError, match=r"layer 1 \(ActNorm\) takes events of shape \[3\]; \[4\] reaches it"):
         Flow([ActNorm((4,)), ActNorm((3,))])
+
+
+def test_a_flow_without_layers_has_no_event():
+    with pytest.raises(ShapeError, match="at least one layer"):
+        Flow([])
 
 
 def test_wrong_latents():
