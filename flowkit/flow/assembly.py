@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -84,6 +86,20 @@ def build_plugin(use: Use, *shapes: Any) -> Any:
     if not isinstance(module, base):
         raise PluginError(f"plugin {use.plugin}: its target must derive from flowkit.flow.{base.__name__}")
     return module
+
+
+def check_chain(layers: Sequence[Layer], base: Base | None) -> None:
+    """Raises ShapeError unless each takes what the one before gives, and the base what the last one gives."""
+    if not layers:
+        raise ShapeError("a flow has at least one layer: they tell the shape of an event")
+    for index, (before, after) in enumerate(pairwise([*layers, *([base] if base is not None else [])]), 1):
+        given = before.output_shape  # type: ignore[union-attr]  # the base comes last
+        if tuple(given) != tuple(after.event_shape):
+            who = "the base" if after is base else f"layer {index}"
+            raise ShapeError(
+                f"{who} ({type(after).__name__}) takes events of shape {list(after.event_shape)}; "
+                f"{list(given)} reaches it"
+            )
 
 
 def _build(step: Step, context: Shape | None) -> Layer:

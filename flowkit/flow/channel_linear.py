@@ -174,4 +174,5 @@ class FrozenChannels(Bijector):
         return (self.log_det * positions(x.shape)).expand(x.shape[0])
 
     def _affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return F.conv2d(x, weight, bias) if len(self.event_shape) == 3 else F.linear(x, weight, bias)
+        affine = {1: F.linear, 2: F.conv1d, 3: F.conv2d, 4: F.conv3d}[len(self.event_shape)]
+        return affine(x, weight, bias)

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flowkit.errors import InputError
+from flowkit.flow.inputs import check_tensor
 from flowkit.plugin.config import Shape
 from flowkit.spec.model import Context
 
@@ -26,6 +27,7 @@ def embed(spec: Context | None, context: Tensor | None, like: Tensor) -> Tensor 
     if context is None:
         wanted = f"a label 0 … {spec.classes - 1}" if spec.classes else f"an array of shape {list(spec.shape or ())}"
         raise InputError(f"this flow is conditional: pass context, {wanted} for each event")
+    check_tensor("context", context)
     expected = (like.shape[0], *(spec.shape or ()))
     if context.shape != expected:
         raise InputError(f"context has shape {list(context.shape)}; this batch needs {list(expected)}")
@@ -43,5 +45,6 @@ def repeat(spec: Context | None, context: Tensor | None, n: int) -> Tensor | Non
     """The context of n samples: n rows as they are; a single row, batched or not, n times."""
     if spec is None or context is None:
         return context
+    check_tensor("context", context)
     rows = context if context.dim() > len(spec.shape or ()) else context[None]
     return rows.expand(n, *rows.shape[1:]) if len(rows) == 1 else rows

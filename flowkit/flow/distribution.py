@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from flowkit.flow import conditioning
 from flowkit.flow.flow import Flow
 
 
@@ -36,5 +37,5 @@ class FlowDistribution(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """[*sample_shape] in nats."""
         flat = value.reshape(-1, *self.event_shape)
-        context = None if self.context is None else self.context.expand(len(flat), *self.context.shape)
+        context = conditioning.repeat(self.flow.context, self.context, len(flat))
         return self.flow.log_prob(flat, context).view(value.shape[: value.dim() - len(self.event_shape)])

@@ -5,28 +5,36 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from flowkit.errors import ShapeError, format_path
+from flowkit.errors import format_path
 from flowkit.flow import conditioning, saving
-from flowkit.flow.assembly import assemble, build_plugin
+from flowkit.flow.assembly import assemble, build_plugin, check_chain
 from flowkit.flow.base import Base, StandardNormal
 from flowkit.flow.compilation import check_strategy
 from flowkit.flow.composition import Layer, Plan, flat, frozen, runs
 from flowkit.flow.factor_out import FactorOut
-from flowkit.flow.inputs import check_events, check_latents, check_levels, check_memory
+from flowkit.flow.inputs import (
+    as_flowkit,
+    check_events,
+    check_latents,
+    check_levels,
+    check_memory,
+    check_shape,
+    check_some,
+    check_tensor,
+)
 from flowkit.flow.layout import channels_last
 from flowkit.flow.memory import Drift
 from flowkit.flow.precision import full_precision, precision_of
 from flowkit.plugin.config import Shape
 from flowkit.spec import Context, Spec, read_spec, walk
 from flowkit_runtime import noise
-from flowkit_runtime.inputs import checked_temperature
+from flowkit_runtime.inputs import checked_temperature, integer
 
 
 class Flow(nn.Module):
@@ -51,19 +59,19 @@ class Flow(nn.Module):
         context: Context | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        _check_chain(layers)
+        check_chain(layers, base)
         self.layers: Sequence[Layer] = nn.ModuleList(layers)  # type: ignore[assignment]
         self.event_shape = layers[0].event_shape
         self.base = base or StandardNormal(layers[-1].output_shape)
         self.levels = levels
         self.context = Context.model_validate(context) if isinstance(context, Mapping) else context
-        self.spec: Spec | None = None
+        self.spec = None
         self._plan = Plan(self.layers)
         self.memory = "store"
         self.drift = Drift()
         self.register_buffer("initialized", torch.tensor(False))
         self.register_buffer("_precision", torch.empty(0), persistent=False)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # what convolutions have weights in
+        self._apply(channels_last)  # what convolutions have weights in
 
     # Making and keeping
 
@@ -90,6 +98,15 @@ class Flow(nn.Module):
         """Write the weights as safetensors."""
         saving.write_weights(self, Path(path))
 
+    @property
+    def spec(self) -> Spec | None:
+        """What this flow was built from; None for one built in Python, or of which a part was replaced since."""
+        return self._spec if saving.parts(self) == self._parts else None
+
+    @spec.setter
+    def spec(self, spec: Spec | None) -> None:
+        self._spec, self._parts = spec, saving.parts(self)
+
     def to_spec(self) -> Spec:
         """The spec that builds this flow. Raises PluginError for a layer that no installed plugin registers."""
         return self.spec or saving.describe(self)
@@ -114,7 +131,7 @@ class Flow(nn.Module):
 
     def inverse_and_log_det(self, latents: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Continuous x of latents, and log|det| [batch] of this inverse map."""
-        check_latents(latents, self.latent_shapes)
+        check_latents(latents, self.latent_shapes, self.dtype)
         context = conditioning.embed(self.context, context, latents[-1])
         return self._plan.inverse([channels_last(z) for z in latents], context)
 
@@ -143,6 +160,8 @@ class Flow(nn.Module):
         """
         if self.levels is None:
             return self.in_unit(self(x, context))
+        draws = as_flowkit(integer, "draws", draws, 1, noise.DEQUANTIZATION_STREAM + 1)
+        check_shape(x, self.event_shape)
         check_levels(x, self.levels)
         log_probs = [self(_within(x.to(self.dtype), self._uniform(seed, draw, x)), context) for draw in range(draws)]
         return self.in_unit(torch.stack(log_probs).mean(0))
@@ -170,6 +189,7 @@ class Flow(nn.Module):
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
         """(z_1, …, z_L) of x. Integers are encoded at k + ½, so that decode gives them back exactly."""
+        check_tensor("x", x)
         if self.levels is not None and not x.is_floating_point():
             check_levels(x, self.levels)
             x = x.to(self.dtype) + 0.5
@@ -190,7 +210,7 @@ class Flow(nn.Module):
 
         temperature scales the noise: below 1 gives likelier, less varied samples (Kingma & Dhariwal 2018, §6).
         """
-        scale = checked_temperature(temperature)
+        n, scale = as_flowkit(integer, "n", n, 0), as_flowkit(checked_temperature, temperature)
         eps = [self._normal(n, shape, seed, stream) * scale for stream, shape in enumerate(self.latent_shapes)]
         with full_precision(self.device):
             latents = [*eps[:-1], self.base.from_noise(eps[-1])]
@@ -219,6 +239,8 @@ class Flow(nn.Module):
         """Data-dependent initialization from a batch of continuous x, layer by layer. Only the first call does it."""
         if self.initialized:
             return
+        check_events(x, self.event_shape, self.dtype, self.levels)
+        check_some(x)
         context = conditioning.embed(self.context, context, x)
         with full_precision(x.device):
             for layer in self.layers:
@@ -277,22 +299,11 @@ class Flow(nn.Module):
     def _normal(self, n: int, shape: Shape, seed: int | None, stream: int) -> Tensor:
         if seed is None:
             return torch.randn(n, *shape, dtype=self.dtype, device=self.device)
-        return torch.from_numpy(noise.normal(seed, stream, (n, *shape))).to(self.device, self.dtype)
+        return torch.from_numpy(as_flowkit(noise.normal, seed, stream, (n, *shape))).to(self.device, self.dtype)
 
     def _uniform(self, seed: int, draw: int, x: Tensor) -> Tensor:
-        u = noise.uniform(seed, noise.DEQUANTIZATION_STREAM + draw, tuple(x.shape))
+        u = as_flowkit(noise.uniform, seed, noise.DEQUANTIZATION_STREAM + draw, tuple(x.shape))
         return torch.from_numpy(u).to(self.device, self.dtype)
-
-
-def _check_chain(layers: Sequence[Layer]) -> None:
-    if not layers:
-        raise ShapeError("a flow has at least one layer: they tell the shape of an event")
-    for index, (before, after) in enumerate(pairwise(layers), 1):
-        if before.output_shape != after.event_shape:
-            raise ShapeError(
-                f"layer {index} ({type(after).__name__}) takes events of shape {list(after.event_shape)}; "
-                f"{list(before.output_shape)} reaches it"
-            )
 
 
 def _within(k: Tensor, u: Tensor) -> Tensor:

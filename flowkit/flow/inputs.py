@@ -1,10 +1,10 @@
-"""What a flow says of tensors, and words, that it can't take: each check raises InputError, but
+"""What a flow says of tensors, numbers and words that it can't take: each check raises InputError, but
 for ``without_score``, whose callers know whose fault that is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from torch import Tensor
 from flowkit.errors import InputError
 from flowkit.plugin.config import Shape
 from flowkit.spec import Train
+from flowkit_runtime import errors as runtime
+
+T = TypeVar("T")
 
 NO_MINIMUM = (torch.uint16, torch.uint32, torch.uint64)
 """Types that torch can hold and convert, and do little else with."""
@@ -28,12 +31,30 @@ def check_memory(strategy: str) -> None:
         raise InputError(f"memory must be {', '.join(others)} or {last}, not {strategy!r}")
 
 
-def check_events(x: Tensor, event_shape: Shape, dtype: torch.dtype, levels: int | None) -> None:
-    """Continuous events, [batch, *event_shape], in the flow's precision."""
+def as_flowkit(check: Callable[..., T], *args: Any) -> T:
+    """What one of flowkit_runtime's checks gives; what it finds wrong is an error of flowkit's own here."""
+    try:
+        return check(*args)
+    except runtime.InputError as error:
+        raise InputError(str(error)) from None
+
+
+def check_tensor(name: str, x: Tensor) -> None:
     if not isinstance(x, Tensor):
-        raise InputError(f"x is a {type(x).__module__}.{type(x).__name__}; a flow takes tensors: torch.as_tensor(x)")
+        kind = f"{type(x).__module__}.{type(x).__name__}".removeprefix("builtins.")
+        raise InputError(f"{name} is a {kind}; a flow takes tensors: torch.as_tensor({name})")
+
+
+def check_shape(x: Tensor, event_shape: Shape) -> None:
+    """[batch, *event_shape]."""
+    check_tensor("x", x)
     if x.shape[1:] != event_shape:
         raise InputError(f"x has shape {list(x.shape)}; this flow takes {_batched(event_shape)}")
+
+
+def check_events(x: Tensor, event_shape: Shape, dtype: torch.dtype, levels: int | None) -> None:
+    """Continuous events, [batch, *event_shape], in the flow's precision."""
+    check_shape(x, event_shape)
     if not x.is_floating_point():
         instead = "x.float()" if levels is None else "score(x) for integer data, or dequantize(x) first"
         raise InputError(f"a density needs continuous values, and x is {_name(x.dtype)}: use {instead}")
@@ -41,21 +62,38 @@ def check_events(x: Tensor, event_shape: Shape, dtype: torch.dtype, levels: int 
         raise InputError(f"x is {_name(x.dtype)} and this flow is {_name(dtype)}: convert one, as in x.to(flow.dtype)")
 
 
+def check_some(x: Tensor) -> None:
+    """At least one event, all of them finite."""
+    if not len(x):
+        raise InputError("x holds no events: give some of the data")
+    if not x.isfinite().all():
+        raise InputError("x holds NaN or infinity: leave such events out")
+
+
 def check_levels(x: Tensor, levels: int) -> None:
-    """Integers 0 … levels - 1."""
+    """Integers 0 … levels - 1, of any type."""
     if x.numel() == 0 or (x.dtype == torch.uint8 and levels >= 256):
         return
+    if x.is_floating_point() and not (x == x.floor()).all():
+        value = x[x != x.floor()][0].item()
+        raise InputError(f"x holds {value:g}, and integer data are whole numbers; log_prob(x) is for points between")
     whole = x.long() if x.dtype in NO_MINIMUM else x
     low, high = whole.min().item(), whole.max().item()
     if low < 0 or high >= levels:
         raise InputError(f"x ranges from {low} to {high}; this flow's levels are 0 … {levels - 1}")
 
 
-def check_latents(latents: Sequence[Tensor], shapes: Sequence[Shape]) -> None:
-    """One [batch, *shape] for each of the shapes."""
+def check_latents(latents: Sequence[Tensor], shapes: Sequence[Shape], dtype: torch.dtype) -> None:
+    """One [batch, *shape] for each of the shapes, in the flow's precision."""
+    for z in latents:
+        check_tensor("z", z)
     given = [tuple(z.shape[1:]) for z in latents]
     if given != list(shapes):
         raise InputError(f"latents have event shapes {given}; this flow has {list(shapes)}")
+    if len(rows := {len(z) for z in latents}) > 1:
+        raise InputError(f"latents differ in their number of events: {', '.join(map(str, sorted(rows)))}")
+    if other := [z.dtype for z in latents if z.dtype != dtype]:
+        raise InputError(f"a latent is {_name(other[0])} and this flow is {_name(dtype)}: convert it, z.to(flow.dtype)")
 
 
 def _batched(shape: Shape) -> str:

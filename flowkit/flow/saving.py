@@ -80,7 +80,7 @@ def read_weights(flow: nn.Module, path: Path) -> None:
         check_tensors(tensors, flow.state_dict())
     except ValueError as error:
         advice = "put back the spec that it was trained with, or train again"
-        raise RunError(f"{path} is of another flow than {SPEC}: {error}: {advice}") from error
+        raise RunError(f"{path} doesn't fit {SPEC}: {error}: {advice}") from error
     flow.load_state_dict(tensors)
 
 
@@ -97,7 +97,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def check_tensors(there: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Raises ValueError unless they have the same names, shapes and types, and what is there is finite."""
+    """Raises ValueError unless they have the same names, shapes and types, and are finite where those wanted are."""
     has, needs = _signature(there), _signature(wanted)
     differing = [name for name in sorted(has.keys() | needs.keys()) if has.get(name) != needs.get(name)]
     if differing:
@@ -106,13 +106,20 @@ def check_tensors(there: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> 
         is_and_should_be = "{} there and {} in the flow".format(*each)
         raise ValueError(f"{shortened(name)} is {is_and_should_be}, one of {len(differing)} that differ")
     for name, tensor in there.items():
-        if not tensor.isfinite().all():
+        if (~tensor.isfinite() & wanted[name].isfinite().to(tensor.device)).any():  # a mask may hold -inf
             raise ValueError(f"{name} holds NaN or infinity")
 
 
 def _signature(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """{name: type and shape}, as ``float32 [2, 3]``."""
     return {name: f"{tensor.dtype} {list(tensor.shape)}".removeprefix("torch.") for name, tensor in tensors.items()}
+
+
+def parts(flow: Flow) -> list[nn.Module]:
+    """What a spec names: layers and base, and what they are made of, as couplings are of a conditioner."""
+    named = [*flow.layers, flow.base]
+    inner = [part for module in named for name, part in module.named_children() if name != "parametrizations"]
+    return [*named, *inner]
 
 
 def describe(flow: Flow) -> Spec:

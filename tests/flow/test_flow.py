@@ -11,7 +11,6 @@ from flowkit.errors import InputError, ShapeError
 from flowkit.flow import Flow, FlowDistribution, StandardNormal
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.permute import Permute
-from flowkit_runtime import FlowRuntimeError
 from tests.flow.specs import SPECS, batch, perturbed
 
 ALL = pytest.mark.parametrize("name", SPECS)
@@ -117,7 +116,7 @@ def test_samples_are_seeded_and_rows_do_not_depend_on_n(name):
 
 @pytest.mark.parametrize("temperature", [-1, math.nan, math.inf, "1", None])
 def test_a_bad_temperature_is_refused(temperature):
-    with pytest.raises(FlowRuntimeError, match="temperature must be a finite number of at least 0"):
+    with pytest.raises(InputError, match="temperature must be a finite number of at least 0"):
         perturbed("vector").sample(1, temperature=temperature)
 
 
@@ -203,9 +202,82 @@ def test_layers_that_do_not_fit():
         Flow([ActNorm((4,)), ActNorm((3,))])
 
 
+def test_a_base_that_does_not_fit():
+    with pytest.raises(ShapeError, match=r"the base \(StandardNormal\) takes events of shape \[4\]; \[3\] reaches it"):
+        Flow([ActNorm((3,))], base=StandardNormal((4,)))
+
+
 def test_a_flow_without_layers_has_no_event():
     with pytest.raises(ShapeError, match="at least one layer"):
         Flow([])
+
+
+WRONG = {
+    "score of an array": (
+        lambda f: f.score(np.zeros((2, 1, 8, 12), int)),
+        r"x is a numpy\.ndarray; a flow takes tensors",
+    ),
+    "encode of a list": (lambda f: f.encode([[1]]), "x is a list; a flow takes tensors"),
+    "score between levels": (lambda f: f.score(torch.full((2, *f.event_shape), 2.5)), "x holds 2.5, and integer data"),
+    "score of NaN": (lambda f: f.score(torch.full((2, *f.event_shape), math.nan)), "x holds nan, and integer data"),
+    "score of infinity": (lambda f: f.score(torch.full((2, *f.event_shape), math.inf)), "x ranges from inf to inf"),
+    "score of another shape": (lambda f: f.score(torch.zeros(2, 3)), r"x has shape \[2, 3\]"),
+    "no draws": (lambda f: f.score(torch.zeros(2, *f.event_shape), draws=0), "draws must be .* got 0"),
+    "a seed below 0": (lambda f: f.score(torch.zeros(2, *f.event_shape), seed=-1), "seed must be .* got -1"),
+    "samples below 0": (lambda f: f.sample(-1), "n must be at least 0, got -1"),
+    "half a sample": (lambda f: f.sample(2.5), "n must be an integer, got 2.5"),
+    "a sample's seed": (lambda f: f.sample(2, seed=-1), "seed must be .* got -1"),
+    "latents of another type": (lambda f: f.decode([z.float() for z in f.encode(_whole(f))]), "a latent is float32"),
+    "latents of no type": (lambda f: f.decode([z.numpy() for z in f.encode(_whole(f))]), "z is a numpy"),
+    "latents of other batches": (
+        lambda f: f.decode([z[i:] for i, z in enumerate(f.encode(_whole(f)))]),
+        "latents differ in their number of events: ",
+    ),
+    "start of an array": (lambda f: _anew(f).initialize(np.zeros((2, *f.event_shape))), "x is a numpy"),
+    "start of integers": (lambda f: _anew(f).initialize(_whole(f)), "a density needs continuous values"),
+    "start of nothing": (lambda f: _anew(f).initialize(_whole(f)[:0].double()), "x holds no events"),
+    "start of NaN": (lambda f: _anew(f).initialize(_whole(f).double() * math.nan), "x holds NaN or infinity"),
+}
+
+
+def _whole(flow):
+    return torch.ones(3, *flow.event_shape, dtype=torch.int64)
+
+
+def _anew(flow):
+    flow.initialized.fill_(False)
+    return flow
+
+
+@pytest.mark.parametrize("call, says", WRONG.values(), ids=WRONG.keys())
+def test_what_a_flow_cannot_take_is_told(call, says):
+    flow = perturbed("image")
+    with torch.no_grad(), pytest.raises(InputError, match=says):
+        call(flow)
+    assert not (says.startswith("x holds") and "integer" not in says and flow.initialized)
+
+
+def test_a_context_is_a_tensor():
+    flow = perturbed("labels")
+    with pytest.raises(InputError, match="context is a list; a flow takes tensors"):
+        flow.sample(2, [0, 1])
+
+
+def test_a_distribution_has_one_context_for_all():
+    flow = perturbed("labels")
+    one = FlowDistribution(flow, torch.tensor([1]))
+    x = one.sample((5,)).double()
+    assert torch.equal(one.log_prob(x), FlowDistribution(flow, torch.tensor(1)).log_prob(x))
+
+
+def test_layers_of_any_rank():
+    """Parameters of five dimensions; events of two, frozen too."""
+    layer = ActNorm((3, 4))
+    layer.more = torch.nn.Parameter(torch.zeros(2, 2, 3, 3, 3))
+    layer.bias.data += torch.arange(3.0)
+    flow, x = Flow([layer, ActNorm((3, 4))]).double(), torch.randn(2, 3, 4, dtype=torch.float64)
+    torch.testing.assert_close(flow.freeze().log_prob(x), flow.log_prob(x))
+    torch.testing.assert_close(flow.freeze().decode(flow.encode(x)), x)
 
 
 def test_wrong_latents():

@@ -1,14 +1,20 @@
 """Flows on disk and as specs."""
 
+import copy
+
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn.utils import parametrizations
 
 from flowkit.errors import PluginError, RunError
-from flowkit.flow import Flow
+from flowkit.flow import Coupling, Flow, StandardNormal
+from flowkit.flow.saving import read_weights
 from flowkit.spec import model_hash, read_spec
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Affine
+from flowkit_glow.mlp import MLP
+from flowkit_glow.permute import Permute
 from tests.flow.specs import SPECS, batch, perturbed
 from tests.plugins.cases import coupling
 
@@ -48,6 +54,62 @@ def test_fields_come_through():
     assert model_hash(again.to_spec()) == model_hash(flow.to_spec())
 
 
+@pytest.mark.parametrize("part", ["layer", "conditioner", "base", "one more"])
+def test_a_flow_of_which_a_part_was_replaced_describes_itself_anew(part):
+    """Or a bundle's spec, hash and lock were those of another model."""
+    flow = Flow.from_spec(SPECS["vector"])
+    shape, coupled = flow.event_shape, next(layer for layer in flow.layers if isinstance(layer, Coupling))
+    match part:
+        case "layer":
+            flow.layers[0] = Permute(shape)
+        case "conditioner":
+            kept = coupled.split.split(torch.zeros(2, *shape))[0].shape[1:]
+            coupled.conditioner = MLP(kept, coupled.conditioner(torch.zeros(2, *kept)).shape[1:], None, hidden=3)
+        case "base":
+            flow.base = Logistic(shape)
+        case "one more":
+            flow.layers.append(ActNorm(shape))
+    if part == "base":
+        with pytest.raises(PluginError, match="Logistic is not the target"):
+            flow.to_spec()
+        return
+    assert model_hash(flow.to_spec()) != model_hash(read_spec(SPECS["vector"]))
+    again = Flow.from_spec(flow.to_spec())
+    again.load_state_dict(flow.state_dict())
+    x, _ = batch(perturbed("vector"))
+    assert torch.equal(again.log_prob(x.float()), flow.log_prob(x.float()))
+    assert len(flow.frozen_names()) == len(flow.freeze().layers)
+
+
+def test_a_copy_keeps_its_spec():
+    flow = Flow.from_spec(SPECS["image"])
+    parametrizations.weight_norm(flow.layers[2], "bias", dim=None)
+    assert copy.deepcopy(flow).double().to_spec() is not None and copy.deepcopy(flow).spec == flow.spec is not None
+
+
+class Logistic(StandardNormal):
+    """Of no plugin."""
+
+
+class Masked(ActNorm):
+    """With a mask as attention has it."""
+
+    def __init__(self, event_shape):
+        super().__init__(event_shape)
+        self.register_buffer("mask", torch.tensor([0.0, -torch.inf, 0.0]))
+
+
+def test_weights_may_be_infinite_where_the_flow_is_built_so(tmp_path):
+    flow, path = Flow([Masked((3,))]), tmp_path / "w.safetensors"
+    flow.save(path)
+    read_weights(Flow([Masked((3,))]), path)
+    flow.layers[0].mask.neg_()
+    flow.layers[0].bias.data[1] = torch.nan
+    flow.save(path)
+    with pytest.raises(RunError, match=r"doesn't fit spec\.yaml: layers\.0\.bias holds NaN or infinity"):
+        read_weights(Flow([Masked((3,))]), path)
+
+
 def test_an_unregistered_layer_is_named():
     class Mine(ActNorm):
         pass
@@ -79,4 +141,4 @@ def test_weights_of_another_flow(tmp_path):
         RunError, match=r"bias is float64 \[3\] there and float32 \[4\] in the flow, one of 9 that differ"
     ) as caught:
         Flow.load(tmp_path)
-    assert "weights.safetensors is of another flow than spec.yaml" in str(caught.value)
+    assert "weights.safetensors doesn't fit spec.yaml" in str(caught.value)

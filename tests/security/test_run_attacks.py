@@ -132,7 +132,10 @@ def test_a_link_to_a_run_is_followed(run: Path, tmp_path: Path) -> None:
     assert Flow.load(tmp_path / "link").event_shape == (2,)
 
 
-@pytest.mark.parametrize("name", [".metrics.part.csv", ".results.part.json", "checkpoints/.last.part.ckpt"])
+TOKEN = "0123abcd.part"
+
+
+@pytest.mark.parametrize("name", [f".metrics.{TOKEN}.csv", f".results.{TOKEN}.json", f"checkpoints/.last.{TOKEN}.ckpt", ".training"])
 def test_links_laid_under_temporary_names_are_not_followed(unfinished: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "precious").write_text("precious")
     checkpoint(unfinished).unlink()  # it begins anew
@@ -294,4 +297,4 @@ def test_checkpoints_that_lie(unfinished: Path, monkeypatch: pytest.MonkeyPatch,
 def test_a_run_of_a_strangers_spec_is_held_to_it(run: Path) -> None:
     other = SPEC | {"event": {"shape": [3]}}
     (run / "spec.yaml").write_text(to_yaml(read_spec(other)))
-    assert "is of another flow than spec.yaml" in refused(Flow.load, run)
+    assert "doesn't fit spec.yaml" in refused(Flow.load, run)
