@@ -82,6 +82,12 @@ class Problem:
         return "\n".join(lines)
 
 
+def in_a_line(error: BaseException) -> str:
+    """Type and the first line of the message: torch goes on for pages."""
+    said = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 def _point(source: str, column: int) -> list[str]:
     """The line and a caret below the 0-based column. Of a long line, as minified JSON is, what is around it."""
     start = max(0, column - MAX_SHOWN // 2) if len(source) > MAX_SHOWN else 0

@@ -16,21 +16,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from onnx import helper
 from torch import Tensor
 
-import flowkit_runtime
 from flowkit.errors import ExportError, InputError, RunError
+from flowkit.export.figures import measured
 from flowkit.export.graphs import OPSET, OTHER_SIZE, Graphs
-from flowkit.export.precision import Precision
-from flowkit.export.reference import reference
+from flowkit.export.precision import COMPUTED_IN, Precision
+from flowkit.export.reference import ROWS, reference
 from flowkit.export.sizes import resized, smallest_steps
 from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.weights import share_weights
 from flowkit.files import contents, is_free, making
-from flowkit.flow import Flow
-from flowkit.flow.inputs import without_score
+from flowkit.flow import Flow, conditioning
+from flowkit.flow.inputs import check_levels, check_shape
 from flowkit.flow.lock import LOCK
 from flowkit.flow.saving import SPEC
 from flowkit.spec import canonical, likelihood, lock, model_hash, to_yaml
@@ -44,11 +43,6 @@ from flowkit_runtime.verification import Arrays
 
 FORMAT = 2
 WEIGHTS_FILE = "weights.bin"
-QUANTILE = 0.99
-"""The share of held-out events whose score is below the threshold."""
-MOST_CHANGE = 0.005
-"""The most bits/dim by which 16 bits may change the mean log-density of held-out events. In fp32 the yardstick alone
-judges: the log-densities of 65,536 levels that nothing rescales are some billions, of which fp32 has 7 digits."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +90,28 @@ def export(
     deviates; an OSError names ``directory``.
     """
     directory, options = Path(directory), options or Options()
-    if x is not None and not len(x):
-        raise InputError("x holds no events: give some that are held out, or leave x out to verify on samples")
-    if options.page is not None:
-        check_page(options.precision, x is not None)
+    _check_given(flow, x, context, options)
     _check_free(directory, overwrite)
     with naming(directory), making(directory, last=MANIFEST, overwrite=overwrite) as part:
         return _fill(part, flow, x, context, weights, options)
+
+
+def _check_given(flow: Flow, x: Tensor | None, context: Tensor | None, options: Options) -> None:
+    """Before all that takes long. Raises InputError."""
+    if options.precision not in COMPUTED_IN:
+        raise InputError(f"precision must be {', '.join(COMPUTED_IN)}, not {options.precision!r}")
+    if options.page is not None:
+        check_page(options.precision, x is not None, options.page)
+    if x is None:
+        if context is not None:
+            raise InputError("a context belongs to events: give x too, or neither, to verify on samples")
+        return
+    check_shape(x, flow.event_shape)
+    if not len(x):
+        raise InputError("x holds no events: give some that are held out, or leave x out to verify on samples")
+    if flow.levels is not None:
+        check_levels(x, flow.levels)
+    conditioning.embed(flow.context, context, x)
 
 
 def _check_free(directory: Path, overwrite: bool) -> None:
@@ -139,7 +148,7 @@ def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weig
     figures = _verified(part, graphs, exact, manifest, answers, own)
     if other is not None:
         _verify_resized(part, graphs, manifest, other, x, context)
-    manifest |= _measure(part, answers, x, context, options)
+    manifest |= measured(part, answers, x, context, options.precision)
     if options.page is not None:
         write_page(part, manifest, options.page)
         manifest["files"][PAGE] = _sha256(part / PAGE)
@@ -187,7 +196,7 @@ def _verify_resized(
     part: Path, graphs: Graphs, manifest: dict[str, Any], other: Flow, x: Tensor | None, context: Tensor | None
 ) -> None:
     """The same graphs, as a bundle of their own, against the flow that is built for another size."""
-    events = None if x is None else x.repeat(1, 1, *OTHER_SIZE)
+    events = None if x is None else x[:ROWS].repeat(1, 1, *OTHER_SIZE)
     with tempfile.TemporaryDirectory(prefix=f"{part.name}.", dir=part.parent) as directory:
         shutil.copytree(part, directory, dirs_exist_ok=True)
         sizes = {"event": manifest["event"] | {"shape": other.event_shape}, "latents": other.latent_shapes}
@@ -224,41 +233,6 @@ def _write_graphs(part: Path, graphs: Graphs, options: Options, manifest: dict[s
         share_weights(models, part / WEIGHTS_FILE)
     for name, model in zip((ENCODER, DECODER), models, strict=True):
         (part / name).write_bytes(model.SerializeToString(deterministic=True))
-
-
-def _measure(part: Path, answers: Arrays, x: Tensor | None, context: Tensor | None, options: Options) -> dict[str, Any]:
-    """What the graphs make of held-out events: how far their density is off, and where the threshold lies."""
-    model = flowkit_runtime.load(part)
-    change = _change(model, answers)
-    if options.precision != "float32" and not change <= MOST_CHANGE:
-        raise ExportError(
-            f"in {options.precision} the log-density of held-out events is off by {change:.4f} bits/dim on average, "
-            f"more than {MOST_CHANGE}: choose a wider --precision"
-        )
-    if x is None:
-        return {"change": change, "threshold": None, "restored": None}
-    events, contexts = x.numpy(), None if context is None else context.numpy()
-    threshold = _threshold(model.score(events, contexts), events)
-    restored = None
-    if model.levels is not None:
-        same = model.decode(model.encode(events, contexts), contexts) == events
-        restored = {"events": len(events), "exact": int(same.reshape(len(events), -1).all(axis=1).sum())}
-    return {"change": change, "threshold": threshold, "restored": restored}
-
-
-def _threshold(scores: NDArray[np.floating], events: NDArray[Any]) -> dict[str, Any]:
-    """Below which most scores lie. Raises ExportError if one of them isn't finite."""
-    if lost := without_score(scores, events, "held-out events"):
-        raise ExportError(f"{lost}. There is no threshold: look for outliers in the data")
-    return {"quantile": QUANTILE, "score": float(np.quantile(scores, QUANTILE)), "events": len(scores)}
-
-
-def _change(model: flowkit_runtime.Model, answers: Arrays) -> float:
-    """Mean difference from the fp64 flow, bits/dim."""
-    rows = answers["group"] == 0
-    given = model.log_prob(answers["x"][rows], answers["context"][rows] if "context" in answers else None)
-    bits = np.log(2.0) * answers["x"][0].size
-    return float(abs(given.astype(np.float64) - answers["log_prob"][rows]).mean() / bits)
 
 
 def _write_npz(path: Path, arrays: Arrays) -> None:

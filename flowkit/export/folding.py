@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from flowkit.export.pieces import Piece
+from flowkit.export.pieces import IR_VERSION, Piece
 
 _GROWING = frozenset({"Expand", "Tile", "ConstantOfShape", "Range", "Cast"})
 """Operators that make much of little, at no cost, fp32 of bf16 too: what they give is better made anew than kept."""
@@ -66,5 +66,5 @@ class _Constant:
         ]
         outputs = [helper.make_empty_tensor_value_info(name) for name in self._outputs]
         graph = helper.make_graph(self._nodes, "constants", inputs, outputs)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self._opset)], ir_version=10)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self._opset)], ir_version=IR_VERSION)
         return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flowkit.errors import InputError
 from flowkit.export.bisection import first_deviation
-from flowkit.export.pieces import EXAMPLES, Kind, Piece, trace
+from flowkit.export.pieces import EXAMPLES, IR_VERSION, Kind, Piece, trace
 from flowkit.export.precision import Precision, in_precision
 from flowkit.export.program import Program, decode_program, encode_program
 from flowkit.export.stitching import Stitcher
@@ -25,8 +25,6 @@ OPSETS = range(18, 25)
 OPSET = 20
 OTHER_SIZE = (2, 3)
 """Times the height and width of the data: another size, of which graphs for any size are made and verified."""
-_IR_VERSION = 10
-"""What onnxruntime reads since 1.18."""
 
 
 class Graphs:
@@ -100,7 +98,7 @@ def _stitched(
     constants, inner = list(stitcher.constants.values()), stitcher.shapes(program.outputs)
     graph = helper.make_graph(stitcher.nodes, "flow", inputs, outputs, constants, value_info=inner)
     model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=_IR_VERSION, producer_name="flowkit"
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION, producer_name="flowkit"
     )
     onnx.checker.check_model(model, full_check=True)
     return model

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from flowkit.errors import ExportError
+from flowkit.errors import ExportError, in_a_line
 from flowkit.export.program import Call, Step
 from flowkit.export.translations import TRANSLATIONS
 from flowkit.flow.structure import structure
@@ -26,6 +26,8 @@ from flowkit_runtime.graph_check import DRAWING
 
 EXAMPLES = 3
 """Rows of the examples that are traced: any number but 0 and 1, which torch.export takes for constants."""
+IR_VERSION = 10
+"""Of all graphs: what onnxruntime reads since 1.18."""
 _OF_WEIGHTS = "if it is of weights alone, compute it in freeze(), which makes the layer for export"
 
 
@@ -220,7 +222,7 @@ def _first_cause(error: BaseException) -> str:
     """What lies at the bottom of an error of the exporter's."""
     while error.__cause__ is not None:
         error = error.__cause__
-    text = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    text = in_a_line(error)
     if "No ONNX function" in text:
         return f"{text} ({_OF_WEIGHTS})"
     return f"{text} ({ADVICE})" if "data-dependent" in text or "Guard" in text or "batch" in text else text

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flowkit.errors import ExportError
+from flowkit.errors import ExportError, in_a_line
 from flowkit.flow import Bijector, Flow, conditioning
 
 LOG_PROB = "log_prob"
@@ -41,8 +41,8 @@ class Step:
         """Its outputs, by torch. Raises ExportError naming the step if it fails."""
         try:
             results: tuple[Tensor, ...] = self.call(*(values[name] for name in self.inputs))
-        except RuntimeError as error:
-            raise ExportError(f"{self.name} fails: {error}") from error
+        except Exception as error:  # a plugin may raise anything
+            raise ExportError(f"{self.name} fails: {in_a_line(error)}") from error
         return results
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from flowkit.errors import ExportError, FlowkitError, InputError
 from flowkit.export.graphs import OTHER_SIZE
 from flowkit.flow import Flow
-from flowkit.spec import canonical
+from flowkit.flow.assembly import count_parameters
+from flowkit.spec import canonical, read_spec
 
 
 def resized(flow: Flow) -> Flow:
@@ -17,13 +20,13 @@ def resized(flow: Flow) -> Flow:
     """
     if len(flow.event_shape) != 3 or (flow.context is not None and len(flow.context.shape or ()) == 3):
         raise InputError("graphs for any size are of images alone: neither of vectors nor of images as context")
-    c, h, w = flow.event_shape
-    shape = [c, h * OTHER_SIZE[0], w * OTHER_SIZE[1]]
-    spec = canonical(flow.to_spec())
+    _, h, w = flow.event_shape
+    sides = h * OTHER_SIZE[0], w * OTHER_SIZE[1]
     try:
-        other = Flow.from_spec({**spec, "event": {**spec["event"], "shape": shape}})
+        other = Flow.from_spec(_of_size(canonical(flow.to_spec()), sides))
         other.load_state_dict(flow.state_dict())
     except (FlowkitError, RuntimeError) as error:
+        shape = [flow.event_shape[0], *sides]
         raise ExportError(
             f"this flow is of one image size: at {shape} {str(error).splitlines()[-1].strip()}"
         ) from error
@@ -31,9 +34,29 @@ def resized(flow: Flow) -> Flow:
 
 
 def smallest_steps(flow: Flow) -> list[int]:
-    """What heights and widths must be multiples of, so that latents have whole sizes."""
-    _, h, w = flow.event_shape
-    return [
-        math.lcm(*(size // math.gcd(size, shape[axis]) for shape in flow.latent_shapes))
-        for axis, size in ((1, h), (2, w))
-    ]
+    """What heights and widths must be multiples of: latents have whole sizes then, and layers take what reaches them,
+    as a checkerboard takes even widths."""
+    spec, steps = canonical(flow.to_spec()), []
+    for axis, side in ((1, flow.event_shape[1]), (2, flow.event_shape[2])):
+        whole = math.lcm(*(side // math.gcd(side, shape[axis]) for shape in flow.latent_shapes))
+        candidates = [step for step in range(whole, side, whole) if side % step == 0]
+        steps.append(next((step for step in candidates if _takes_multiples(flow, spec, axis, step)), side))
+    return steps
+
+
+def _takes_multiples(flow: Flow, spec: dict[str, Any], axis: int, step: int) -> bool:
+    """Whether the layers can be built for images of step, twice and three times that, along one axis."""
+    _, *sides = flow.event_shape
+    try:
+        for times in (1, 2, 3):
+            sides[axis - 1] = times * step
+            count_parameters(read_spec(_of_size(spec, sides)))
+    except FlowkitError:
+        return False
+    return True
+
+
+def _of_size(spec: dict[str, Any], sides: Sequence[int]) -> dict[str, Any]:
+    """The spec for images of this height and width."""
+    event = spec["event"]
+    return {**spec, "event": {**event, "shape": [event["shape"][0], *sides]}}

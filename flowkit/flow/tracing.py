@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from flowkit.errors import in_a_line
+
 ADVICE = "does it branch on values, or use len(x) or int(x.shape[0])?"
 
 
@@ -28,6 +30,5 @@ def why_untraceable(module: nn.Module, inputs: tuple[Tensor, ...]) -> str | None
     try:
         torch.export.export(module, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs))
     except Exception as error:  # the exporter's errors share no narrower base
-        reason = str(error).strip().partition("\n")[0]
-        return f"{type(error).__name__}: {reason} ({ADVICE})"
+        return f"{in_a_line(error)} ({ADVICE})"
     return None

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 
-from flowkit.errors import FlowkitError, InputError
+from flowkit.errors import FlowkitError, InputError, in_a_line
 from flowkit.flow import Base, Bijector, Conditioner, Split, Transformer
 from flowkit.plugin import Dataset, Shape
 from flowkit.testing.applicable import Check, NotApplicable
@@ -84,8 +84,7 @@ def explain(error: BaseException) -> str:
         return f"{error}{'' if error.__cause__ is None else _place(error.__cause__)}"
     if isinstance(error, FlowkitError):
         return f"{type(error).__name__}: {error}"
-    said = str(error).strip().partition("\n")[0]  # torch goes on for pages
-    return f"{type(error).__name__}: {said}{_place(error)}"
+    return f"{in_a_line(error)}{_place(error)}"
 
 
 def _place(error: BaseException) -> str:

@@ -13,8 +13,8 @@ import torch
 import flowkit
 import flowkit_runtime
 from flowkit.errors import ExportError, InputError, PluginError, RunError
+from flowkit.export import Options, export
 from flowkit.export import bundle as bundles
-from flowkit.export import export
 from flowkit.export.graphs import Graphs
 from flowkit.flow import Bijector, Flow
 from flowkit.plugin import BijectorConfig
@@ -218,10 +218,29 @@ def test_overwrite_replaces_a_bundle(tmp_path):
     assert (tmp_path / "b" / "scores.csv").exists()
 
 
-def test_held_out_events_are_some(tmp_path):
-    flow = trained_like(SMALL)
-    with pytest.raises(InputError, match="x holds no events"):
-        export(flow, tmp_path / "b", torch.zeros(0, *flow.event_shape))
+@pytest.mark.parametrize(
+    "of, given, says",
+    {
+        "none": (SMALL, {"x": torch.zeros(0, 2)}, "x holds no events"),
+        "another shape": (SMALL, {"x": torch.zeros(4, 3)}, r"x has shape \[4, 3\]; this flow takes \[batch, 2\]"),
+        "an array": (SMALL, {"x": np.zeros((4, 2))}, "x is a numpy.ndarray; a flow takes tensors"),
+        "no levels": (SPECS["image"], {"x": torch.full((4, 1, 4, 4), 0.5)}, "x holds 0.5, and integer data are whole"),
+        "beyond levels": (SPECS["image"], {"x": torch.full((4, 1, 4, 4), 17)}, "this flow's levels are 0 … 16"),
+        "no context": (SPECS["arrays"], {"x": torch.zeros(4, 3)}, "this flow is conditional: pass context"),
+        "a context alone": (SPECS["arrays"], {"context": torch.zeros(4, 2)}, "a context belongs to events: give x too"),
+        "a precision": (SMALL, {"options": Options(precision="fp16")}, "precision must be .*float16.* not 'fp16'"),
+        "a page's title": (
+            SMALL,
+            {"x": torch.zeros(4, 2), "options": Options(page="bad\udcff")},
+            r"the page's title, 'bad\\udcff', is no UTF-8 text",
+        ),
+    }.values(),
+)
+def test_what_cannot_be_verified_on_is_refused_before_all_that_takes_long(of, given, says, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundles, "Graphs", None)
+    with pytest.raises(InputError, match=says):
+        export(trained_like(of), tmp_path / "b", **given)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_layer_that_no_plugin_registers_is_refused_before_all_that_takes_long(tmp_path, monkeypatch):
@@ -238,6 +257,7 @@ def test_a_layer_that_no_plugin_registers_is_refused_before_all_that_takes_long(
         "Branches": "Could not guard on data-dependent expression.*branch on values",
         "OneBatchSize": "a size of 3 whatever the size of the batch",
         "Specialized": "a size of 3 whatever the size of the batch",
+        "Silent": "NotImplementedError$",
         "NoOperator": "No ONNX function found.*bessel_j0.*if it is of weights alone, compute it in freeze",
     }.items(),
 )
@@ -246,6 +266,11 @@ def test_what_cannot_be_exported_is_named(wrong, says, tmp_path, capfd):
     with pytest.raises(ExportError, match=rf"(?s)^layer 1 \({wrong}\) can't be exported to ONNX: .*{says}"):
         Graphs(flow.double())
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_layer_that_fails_is_named():
+    with pytest.raises(ExportError, match=r"^layer 1 \(NoInverse\) fails: KeyError: 'inverse'"):
+        Graphs(Flow([ActNorm((3,)), NoInverse((3,))]).double())
 
 
 def test_an_operator_that_onnxruntime_lacks_is_named(tmp_path):
@@ -301,6 +326,22 @@ class Doubled(Branches):
 
     def forward_and_log_det(self, x, context=None):
         return x, 0 * x.double().sinh().sum(1).to(x.dtype)
+
+
+class Silent(Branches):
+    """... an error without a message."""
+
+    def forward_and_log_det(self, x, context=None):
+        if torch.compiler.is_exporting():
+            raise NotImplementedError
+        return x, x.new_zeros(x.shape[0])
+
+
+class NoInverse(Branches):
+    """... that it has none."""
+
+    def inverse_and_log_det(self, y, context=None):
+        raise KeyError("inverse")
 
 
 class NoOperator(Branches):

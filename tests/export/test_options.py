@@ -20,8 +20,7 @@ from torch import nn
 import flowkit
 import flowkit_runtime
 from flowkit.errors import ExportError
-from flowkit.export import Options, export, weights
-from flowkit.export import bundle as bundles
+from flowkit.export import Options, export, figures, weights
 from flowkit.export import reference as references
 from flowkit.flow import Bijector, Flow
 from flowkit.plugin import BijectorConfig
@@ -73,7 +72,7 @@ def test_networks_in_16_bits(flow, held_out, plain, tmp_path, precision, kind):
 
 
 def test_a_precision_that_costs_too_much_is_refused(flow, held_out, tmp_path, monkeypatch):
-    monkeypatch.setattr(bundles, "MOST_CHANGE", 1e-9)
+    monkeypatch.setattr(figures, "MOST_CHANGE", 1e-9)
     with pytest.raises(ExportError, match=r"in bfloat16 the log-density .* off by 0\.0\d+ bits/dim.*wider --precision"):
         export(flow, tmp_path / "b", held_out, options=Options(precision="bfloat16"))
     assert list(tmp_path.iterdir()) == []
@@ -230,6 +229,26 @@ def mine():
     flowkit.register("mine/shift", NothingConfig, Shift)
     flowkit.register("mine/sized", NothingConfig, Sized)
     flowkit.register("mine/short_far_away", NothingConfig, ShortFarAway)
+
+
+@pytest.mark.parametrize(
+    ("squeezed", "steps"), [([], [1, 2]), ([{"use": "glow/squeeze"}], [2, 4])], ids=["checkerboard", "squeezed before"]
+)
+def test_sizes_are_those_that_every_layer_takes(tmp_path, squeezed, steps):
+    """The latents alone would be whole at half of that width."""
+    alternating = {**STEP[2], "split": {"use": "glow/checkerboard"}}
+    spec = {
+        **SPEC,
+        "event": {"shape": [1, 4, 8], "levels": 17},
+        "flow": [{"use": "glow/rescale"}, *squeezed, alternating],
+    }
+    flow = trained_like(spec)
+    manifest = export(flow, tmp_path / "b", options=Options(any_size=True)).manifest
+    assert manifest["sizes_are_multiples_of"] == steps
+    size = (3 * steps[0], 3 * steps[1])
+    assert flowkit_runtime.load(tmp_path / "b", size=size).sample(2, seed=0).shape == (2, 1, *size)
+    with pytest.raises(InputError, match="multiples of"):
+        flowkit_runtime.load(tmp_path / "b", size=(size[0], steps[1] // 2))
 
 
 def test_any_size_is_refused_where_the_flow_is_of_one(tmp_path, mine):

@@ -44,12 +44,19 @@ MAX_BYTES = 2**28
 """The most bytes of graphs and weights: browsers hold no text of more than 512 MB, and base64 adds a third."""
 
 
-def check_page(precision: str, with_events: bool) -> None:
-    """Raises InputError if no page can be made of a bundle in this precision, or without held-out events."""
+def check_page(precision: str, with_events: bool, title: str) -> None:
+    """Raises InputError if no page can be made: of a bundle in this precision, without held-out events, or because the
+    title, a directory's name say, is no text."""
     if precision == "bfloat16":
         raise InputError("onnxruntime-web has no operators for bfloat16: export the page in float32 or float16")
     if not with_events:
         raise InputError("the page shows held-out events: pass x")
+    try:
+        title.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"the page's title, {title!r}, is no UTF-8 text: give the run's directory another name"
+        ) from None
 
 
 def write_page(directory: Path, manifest: dict[str, Any], title: str) -> None:
