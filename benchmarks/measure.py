@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import quantiles
 from time import perf_counter, sleep
 from typing import Any
@@ -32,9 +32,6 @@ class Spread:
     @classmethod
     def of(cls, values: list[float]) -> Spread:
         return cls(*(quantiles(values, n=4, method="inclusive") if len(values) > 1 else 3 * values))
-
-    def as_dict(self) -> dict[str, float]:
-        return asdict(self)
 
 
 def interleave(steps: Mapping[str, Step], rounds: int, advance: Callable[[], None]) -> dict[str, list[float]]:

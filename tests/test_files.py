@@ -1,12 +1,17 @@
-"""Directories that appear whole: what is there before, between and after."""
+"""Files and directories that appear whole: what is there before, between and after."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flowkit.files import making
+from flowkit.files import making, replacing
 
 
 def fill(directory: Path, **files: str) -> None:
@@ -89,3 +94,77 @@ def test_two_may_overwrite_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyP
                 fill(second, who="second")
             fill(first, who="first")
         assert (place / "who").read_text("utf-8") == "first"
+
+
+def test_two_may_write_one_file(tmp_path: Path) -> None:
+    with replacing(tmp_path / "out.txt") as first:
+        first.write_text("half of the first", "utf-8")
+        with replacing(tmp_path / "out.txt") as second:
+            second.write_text("second", "utf-8")
+        assert held(tmp_path) == {"out.txt": "second", first.name: "half of the first"}
+        first.write_text("first", "utf-8")
+    assert held(tmp_path) == {"out.txt": "first"}
+
+
+WRITE = """
+import os, pathlib, signal, sys
+from flowkit.files import replacing
+with replacing(pathlib.Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    print(temporary.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITE, tmp_path / "[out].txt"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        name = process.stdout.readline().rstrip()
+        try:
+            for text in ("1", "2"):
+                with replacing(tmp_path / "[out].txt") as temporary:
+                    temporary.write_text(text, "utf-8")
+                assert held(tmp_path) == {"[out].txt": text, name: "half"}
+        finally:
+            process.kill()
+    with replacing(tmp_path / "out.txt") as temporary:  # another file's: none of its business
+        temporary.write_text("3", "utf-8")
+    assert held(tmp_path) == {"[out].txt": "2", name: "half", "out.txt": "3"}
+    with replacing(tmp_path / "[out].txt") as temporary:
+        temporary.write_text("4", "utf-8")
+    assert held(tmp_path) == {"[out].txt": "4", "out.txt": "3"}
+
+
+def test_a_file_that_is_swept_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock, swept = fcntl.flock, []
+
+    def late(file: Any, flags: int) -> None:
+        if not swept:
+            swept.extend(tmp_path.iterdir())
+            swept[0].unlink()
+        flock(file, flags)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with replacing(tmp_path / "out.txt") as temporary:
+        temporary.write_text("1", "utf-8")
+    assert len(swept) == 1 and held(tmp_path) == {"out.txt": "1"}
+
+
+@pytest.mark.parametrize("missing", ["Windows", "a network file system"])
+def test_where_files_cannot_be_locked_they_are_written_and_nothing_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    if missing == "Windows":
+        monkeypatch.setattr("flowkit_runtime.locking.fcntl", None)
+    with replacing(tmp_path / "out.txt") as first:
+        first.write_text("first", "utf-8")
+        with replacing(tmp_path / "out.txt") as second:
+            second.write_text("second", "utf-8")
+    assert held(tmp_path) == {"out.txt": "first"}

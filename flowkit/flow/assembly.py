@@ -92,14 +92,16 @@ def check_chain(layers: Sequence[Layer], base: Base | None) -> None:
     """Raises ShapeError unless each takes what the one before gives, and the base what the last one gives."""
     if not layers:
         raise ShapeError("a flow has at least one layer: they tell the shape of an event")
-    for index, (before, after) in enumerate(pairwise([*layers, *([base] if base is not None else [])]), 1):
-        given = before.output_shape  # type: ignore[union-attr]  # the base comes last
-        if tuple(given) != tuple(after.event_shape):
-            who = "the base" if after is base else f"layer {index}"
-            raise ShapeError(
-                f"{who} ({type(after).__name__}) takes events of shape {list(after.event_shape)}; "
-                f"{list(given)} reaches it"
-            )
+    for index, (before, after) in enumerate(pairwise(layers), 1):
+        _check_fits(f"layer {index}", after, before.output_shape)
+    if base is not None:
+        _check_fits("the base", base, layers[-1].output_shape)
+
+
+def _check_fits(name: str, taking: Layer | Base, given: Shape) -> None:
+    if tuple(taking.event_shape) != tuple(given):
+        kind, wanted = type(taking).__name__, list(taking.event_shape)
+        raise ShapeError(f"{name} ({kind}) takes events of shape {wanted}; {list(given)} reaches it")
 
 
 def _build(step: Step, context: Shape | None) -> Layer:

@@ -174,5 +174,5 @@ class FrozenChannels(Bijector):
         return (self.log_det * positions(x.shape)).expand(x.shape[0])
 
     def _affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        affine = {1: F.linear, 2: F.conv1d, 3: F.conv2d, 4: F.conv3d}[len(self.event_shape)]
+        affine: Callable[..., Tensor] = (F.linear, F.conv1d, F.conv2d, F.conv3d)[len(self.event_shape) - 1]
         return affine(x, weight, bias)

@@ -49,8 +49,11 @@ class AlikeRuns:
         return [made_of(layer) for run in self.runs for layer in run.layers]
 
     def maps(self, dtype: torch.dtype, device: torch.device, inverse: bool, keep: bool = True) -> Maps:
-        """Of each run, or of its inverse. Without gradients the last ones are kept for as long as no number changes:
-        compared are the numbers themselves, on a GPU, where that would make it wait, none are kept."""
+        """The map of each run, or of its inverse, and the sum of their log-dets.
+
+        Without gradients, on a CPU, the last ones are used again while all parameters and buffers are equal to those
+        that they were computed from. On a GPU comparing these would make it wait: nothing is used again.
+        """
         if not keep or torch.is_grad_enabled() or device.type != "cpu" or _more_than_numbers():
             return self._compute(dtype, device, inverse)
         tensors, last = self._stacked(), self._last.get((dtype, inverse))

@@ -112,7 +112,8 @@ class Arrangement:
 
 
 class Plan:
-    """How layers are run. It follows them and their parameters, and belongs to no state_dict."""
+    """Runs a list of layers: sorted into levels and channel runs once, and again where the list, or what a layer of a
+    run is made of, has changed. It is no module, and adds nothing to a state_dict."""
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         self._layers = layers

@@ -129,8 +129,8 @@ def recomputed_at_once(
 
 
 class _Read:
-    """The tensors that a pass reads, which must be the same when it is computed again. torch tells of those that are
-    changed in place, if they are saved; here is told of those that are replaced."""
+    """Remembers which tensors a pass read, to raise an error if one was replaced by when the pass is computed again.
+    Of changes in place torch tells itself, for tensors that were saved, by their versions."""
 
     def __init__(self, listed: Callable[[], Iterable[Tensor]]) -> None:
         self._listed = listed

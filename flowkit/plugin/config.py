@@ -162,5 +162,6 @@ class BaseConfig(PluginConfig):
 class DatasetConfig(PluginConfig):
     """Where data comes from.  Built as ``Target(**fields)``.
 
-    Fields of type pathlib.Path are made absolute when a run begins, so that it can be resumed from anywhere.
+    Values of type pathlib.Path, however deep in fields, are made absolute when a run begins, so that it can be
+    resumed from anywhere.
     """

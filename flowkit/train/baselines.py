@@ -17,7 +17,7 @@ def baselines(train: Arrays, test: Arrays, levels: int | None) -> dict[str, floa
 
     - histogram: each value on its own, by its frequencies in training, one added to each (integer data only);
     - gaussian: a full covariance; for integer data of x + u, u ~ U[0, 1), whose covariance is that of x plus I/12.
-      Left out where it is singular, as of a feature that is always the same.
+      Left out where it is singular, as of a feature that is always the same, or of one row, or isn't finite.
     """
     fit, held_out = (arrays.x.reshape(len(arrays.x), -1) for arrays in (train, test))
     figures = {} if levels is None else {"histogram": _histogram(fit, held_out, levels)}
@@ -37,9 +37,13 @@ def _histogram(fit: np.ndarray, held_out: np.ndarray, levels: int) -> float:
 def _gaussian(fit: np.ndarray, held_out: np.ndarray, levels: int | None) -> float | None:
     """-E log N(x + u; μ, Σ), the expectation over u in closed form: u adds I/12 to the scatter of x."""
     noise = 0.0 if levels is None else 1 / 12
-    dim = fit.shape[1]
+    rows, dim = fit.shape
+    if rows < 2:
+        return None
     mean = fit.mean(0, dtype=np.float64)  # in which no square of a float32 overflows
     covariance = np.cov(fit, rowvar=False).reshape(dim, dim) + noise * np.eye(dim)
+    if not np.isfinite(covariance).all():
+        return None
     scale = np.sqrt(covariance.diagonal())  # features may have different units
     if not scale.all() or np.linalg.matrix_rank(covariance / np.outer(scale, scale), hermitian=True) < dim:
         return None

@@ -4,23 +4,33 @@
 - metrics.csv, checkpoints/last.ckpt: written after each epoch
 - weights.safetensors, samples.png, loss.png: of the weights that did best in validation
 - results.json: the figures; written last, so that its presence marks a finished run
+- .training: while a process trains it, which has it locked; one that a killed process left is no obstacle
 """
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from flowkit.errors import RunError
 from flowkit.files import making
 from flowkit.flow.lock import LOCK, check_lock
 from flowkit.flow.saving import RESULTS, SPEC, check_inside, check_no_bundle
+from flowkit.plugin import Use
 from flowkit.spec import Spec, lock, read_spec, to_yaml
+from flowkit_runtime.locking import open_alone, remove
 
 METRICS = "metrics.csv"
 CHECKPOINT = Path("checkpoints", "last.ckpt")
+TRAINING = ".training"
 
 
 def create(spec: Spec, directory: Path) -> None:
@@ -55,11 +65,38 @@ def read_unfinished(directory: Path) -> Spec:
     return read_spec(directory / SPEC)
 
 
+@contextmanager
+def taking(directory: Path) -> Iterator[None]:
+    """A run that this process alone trains. Raises RunError if another one does."""
+    path = directory / TRAINING
+    try:
+        file = open_alone(path, os.O_CREAT)
+    except BlockingIOError as error:
+        raise RunError(f"{directory} is being trained by another process: wait until it ends, or end it") from error
+    except OSError as error:
+        raise RunError(f"{path} can't be opened ({error}): remove it, or make {directory} writable") from error
+    try:
+        yield
+    finally:
+        remove(path, file)
+
+
 def with_absolute_paths(spec: Spec) -> Spec:
-    """The same spec, the data section's fields of type Path independent of the working directory."""
-    if spec.data is None:
-        return spec
-    config = spec.data.config
-    paths = {name: value.absolute() for name, value in config if isinstance(value, Path)}
-    data = replace(spec.data, config=config.model_copy(update=paths))
-    return spec.model_copy(update={"data": data})
+    """The same spec, the data section's paths, however deep in it, independent of the working directory."""
+    return spec.model_copy(update={"data": _absolute(spec.data)})
+
+
+def _absolute(value: Any) -> Any:
+    match value:
+        case Path():
+            return value.absolute()
+        case list() | tuple() | set() | frozenset():
+            items = map(_absolute, value)
+            return value._make(items) if hasattr(value, "_make") else type(value)(items)  # NamedTuples have it
+        case dict():
+            return {_absolute(key): _absolute(item) for key, item in value.items()}
+        case BaseModel():
+            return value.model_copy(update={name: _absolute(item) for name, item in value})
+        case Use():
+            return replace(value, config=_absolute(value.config))
+    return value

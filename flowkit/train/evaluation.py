@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from flowkit.errors import DataError
@@ -24,13 +27,24 @@ def evaluate(flow: Flow, data: Arrays, batch_size: int, draws: int = 1, part: st
     ``batch_size``, so that the figures of two epochs, or of two flows, can be compared. Raises DataError if a score
     isn't finite, which names the event and ``part``, that of the data which these are.
     """
-    training, scores = flow.training, []
-    flow.eval()
-    for batch, (x, context) in enumerate(in_order(data, batch_size)):
-        context = None if context is None else context.to(flow.device)
-        scores.append(flow.score(x.to(flow.device), context, draws=draws, seed=batch).cpu().double())
-    flow.train(training)
+    scores = []
+    with _evaluating(flow):
+        for batch, (x, context) in enumerate(in_order(data, batch_size)):
+            context = None if context is None else context.to(flow.device)
+            scores.append(flow.score(x.to(flow.device), context, draws=draws, seed=batch).cpu().double())
     all_scores = torch.cat(scores)
     if lost := without_score(all_scores.numpy(), data.x):
         raise DataError(f"{part}: {lost}")
     return all_scores.mean().item()
+
+
+@contextmanager
+def _evaluating(flow: Flow) -> Iterator[None]:
+    """The flow in evaluation mode; in the end each module has the mode again that it had."""
+    modes = [(module, module.training) for module in flow.modules()]
+    try:
+        flow.eval()
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -52,7 +52,8 @@ def _save(parts: dict[str, Tensor], levels: int | None, path: Path) -> None:
             axis.imshow(_grid(x, levels))
             axis.set_axis_off()
         elif x.shape[1] == 1:
-            axis.hist(x[:, 0].numpy(), bins=50, density=True)
+            finite = x[x.isfinite()].numpy()
+            axis.hist(finite, bins=50, density=len(finite) > 0)
         else:
             axis.scatter(*x[:, :2].T.numpy(), s=3)
     with replacing(path) as temporary:

@@ -19,7 +19,7 @@ from flowkit.flow.saving import RESULTS, WEIGHTS
 from flowkit.plugin import Arrays, SplitName
 from flowkit.spec import Spec
 from flowkit.train.data import load_data
-from flowkit.train.directory import create, read_unfinished, with_absolute_paths
+from flowkit.train.directory import create, read_unfinished, taking, with_absolute_paths
 from flowkit.train.evaluation import best_device, evaluate
 from flowkit_runtime.files import read_json
 
@@ -75,15 +75,20 @@ def train(spec: Spec, directory: Path) -> Results:
         raise InputError("there is nothing to train: no layer of the flow has parameters that learn; add some")
     data = load_data(spec)
     create(spec, directory)
-    return _finish(flow, data, directory)
+    with taking(directory):
+        return _finish(flow, data, directory)
 
 
 def resume(directory: Path) -> Results:
-    """Go on with an interrupted run, to the figures it would have reached. Raises RunError, TrainingError."""
+    """Go on with an interrupted run, to the figures it would have reached.
+
+    Raises RunError, also if another process trains it, TrainingError.
+    """
     spec = read_unfinished(directory)
     _require_extra()
     keep_freed_memory()
-    return _finish(_build(spec), load_data(spec), directory)
+    with taking(directory):
+        return _finish(_build(spec), load_data(spec), directory)
 
 
 def _require_extra() -> None:

@@ -47,10 +47,10 @@ class ConvNet(Conditioner):
 
     def initialize(self, kept: Tensor, context: Tensor | None = None) -> None:
         h = kept
-        for index, conv in enumerate(self.convs):
+        for index, conv in enumerate(self.convs[:-1]):
             if isinstance(conv, NormedConv):
                 conv.initialize(h)
-            h = self._activate(self._first(h, context) if index == 0 else conv(h))
+            h = self._activate(conv(h) if index else self._first(h, context))
 
     def _first(self, kept: Tensor, context: Tensor | None) -> Tensor:
         h = self.convs[0](kept)

@@ -147,7 +147,9 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     _check_link(root, path)
     try:
         manifest = read_json(path)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise BundleError(f"{path} can't be read: {error.strerror}") from error
+    except ValueError as error:
         raise BundleError(f"{path} is not valid JSON ({error}); {_AGAIN}") from error
     if not isinstance(manifest, dict):
         _malformed(root, "it is not an object")

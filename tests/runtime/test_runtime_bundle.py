@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -45,6 +46,15 @@ def test_a_manifest_that_is_no_json_is_refused(make_bundle):
     directory = make_bundle()
     (directory / "manifest.json").write_text("{")
     assert "manifest.json is not valid JSON" in refusal(directory)
+
+
+def test_a_manifest_that_cannot_be_read_says_why(make_bundle, monkeypatch):
+    def denied(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    directory = make_bundle()
+    monkeypatch.setattr("flowkit_runtime.bundle.read_json", denied)
+    assert refusal(directory) == f"{directory / 'manifest.json'} can't be read: Permission denied"
 
 
 def test_an_unknown_format_names_the_known_ones(make_bundle):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +27,7 @@ from flowkit_runtime.bundle import Context
 from flowkit_runtime.cli.main import app
 from flowkit_runtime.streaming import sources, tables
 from flowkit_runtime.streaming.part import Part, open_part, part_path
+from flowkit_runtime.streaming.summary import summarize
 from tests.security.bundles import edit_manifest
 from tests.security.files import fifo, loop
 
@@ -508,6 +512,53 @@ def test_two_processes_do_not_write_one_output(make_bundle, place):
     assert "s.npy is being written by another process" in message
 
 
+def test_a_part_is_another_processes_only_once_it_is_gone(make_bundle, place, monkeypatch):
+    bundle, data, unlink, refused = make_bundle(levels=None), save(place / "x.npy", points()), Path.unlink, []
+
+    def watched(path: Path, missing_ok: bool = False) -> None:
+        if path == part_path(place / "s.npy"):
+            with pytest.raises(InputError, match="is being written by another process"):
+                open_part(place / "s.npy")
+            refused.append(True)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    score(bundle, data, "-o", place / "s.npy")
+    points_with_nan = points()
+    points_with_nan[200] = np.nan
+    score(bundle, save(place / "x.npy", points_with_nan), "-o", place / "s.npy", code=2)
+    assert refused == [True, True] and not list(place.glob(".*"))
+
+
+def test_a_part_that_is_removed_before_it_is_locked_is_made_again(place, monkeypatch):
+    flock, removed = fcntl.flock, []
+
+    def late(file: Any, flags: int) -> None:
+        if not removed:
+            removed.append(part_path(place / "s.npy").unlink())
+        flock(file, flags)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with open_part(place / "s.npy") as file:
+        assert os.path.samestat(os.fstat(file.fileno()), part_path(place / "s.npy").stat())
+
+
+def test_scores_are_written_where_files_cannot_be_locked(make_bundle, place, monkeypatch):
+    monkeypatch.setattr("flowkit_runtime.locking.fcntl", None)
+    score(make_bundle(levels=None), save(place / "x.npy", points()), "-o", place / "s.npy")
+    assert len(np.load(place / "s.npy")) == ROWS and not list(place.glob(".*"))
+
+
+def test_a_part_that_somebody_removed_is_no_error(make_bundle, place, monkeypatch):
+    def removing(*arguments: Any) -> Any:
+        part_path(place / "s.npy").unlink()
+        return summarize(*arguments)
+
+    monkeypatch.setattr("flowkit_runtime.streaming.scoring.summarize", removing)
+    score(make_bundle(levels=None), save(place / "x.npy", points()), "-o", place / "s.npy")
+    assert len(np.load(place / "s.npy")) == ROWS
+
+
 def test_a_link_under_the_name_of_the_part_is_not_followed(make_bundle, place):
     (place / "precious").write_text("precious")
     part_path(place / "s.npy").symlink_to(place / "precious")
@@ -516,6 +567,30 @@ def test_a_link_under_the_name_of_the_part_is_not_followed(make_bundle, place):
 
 
 # What can't be scored
+
+
+def test_without_an_output_a_full_disk_names_the_temporary_directory(make_bundle, place, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    bundle, data = make_bundle(levels=None), save(place / "x.npy", points())
+    monkeypatch.setattr("flowkit_runtime.streaming.part._write", full)
+    assert score(bundle, data, code=2).stderr == f"{tempfile.gettempdir()}: No space left on device\n"
+
+
+def test_without_an_output_some_temporary_directory_is_needed(make_bundle, place, monkeypatch):
+    def none() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    message = score(make_bundle(levels=None), save(place / "x.npy", points()), code=2).stderr
+    assert message.startswith("No usable temporary directory found in ['/tmp']: make one, or name an output")
+
+
+def test_an_output_below_a_file_is_told_so(make_bundle, place):
+    data = save(place / "x.npy", points())
+    for output in (data / "s.npy", data / "deeper" / "s.npy"):
+        assert "s.npy: Not a directory" in score(make_bundle(levels=None), data, "-o", output, code=2).stderr
 
 
 def test_a_bad_value_names_file_and_row_and_leaves_nothing(make_bundle, place):

@@ -137,7 +137,7 @@ def test_an_output_that_is_a_link_is_replaced_itself(tmp_path: Path) -> None:
 
 def test_a_link_under_the_temporary_name_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("precious")
-    (tmp_path / ".out.part.npy").symlink_to("precious")
+    (tmp_path / ".out.0123abcd.part.npy").symlink_to("precious")
     with replacing(tmp_path / "out.npy") as temporary:
         temporary.write_text("new")
     assert (tmp_path / "precious").read_text() == "precious"

@@ -52,3 +52,12 @@ def test_features_that_depend_on_each_other_have_no_gaussian_and_those_in_other_
     for column, has in ((np.ones(50), False), (2 * x[:, 0], False), (1e-10 * x[:, 1], True)):
         x[:, 1] = column
         assert ("gaussian" in baselines(Arrays(x), Arrays(x), None)) == has
+
+
+def test_one_row_or_values_beyond_float64_have_no_gaussian():
+    one, three = Arrays(np.ones((1, 3), np.float32)), Arrays(RNG.normal(size=(3, 3)).astype(np.float32))
+    assert baselines(one, three, None) == {}
+    assert list(baselines(Arrays(FIT.x[:1]), HELD_OUT, levels=5)) == ["histogram"]
+    far = Arrays(np.array([[1e200, 0], [-1e200, 1], [0, 2]]))
+    with np.errstate(all="ignore"):
+        assert baselines(far, far, None) == {}

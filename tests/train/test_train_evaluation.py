@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
 
+from flowkit.errors import InputError
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays
 from flowkit.train import evaluate
@@ -34,3 +37,13 @@ def test_evaluation_leaves_the_mode_as_it_was(flow: Flow) -> None:
     for mode in (True, False):
         evaluate(flow.train(mode), Arrays(np.ones((2, 2), np.uint8)), 1)
         assert flow.training is mode
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_each_layer_gets_the_mode_back_that_it_had_whatever_happens(flow: Flow, fails: bool) -> None:
+    flow.train()
+    flow.layers[0].eval()  # frozen, as for fine-tuning
+    before = [module.training for module in flow.modules()]
+    with pytest.raises(InputError) if fails else nullcontext():
+        evaluate(flow, Arrays(np.full((2, 2), 9 if fails else 1, np.uint8)), 1)
+    assert [module.training for module in flow.modules()] == before

@@ -1,11 +1,15 @@
-"""Grids of images."""
+"""Grids of images, and histograms."""
 
 from __future__ import annotations
 
-import numpy as np
-import torch
+from pathlib import Path
 
-from flowkit.train.pictures import _grid
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+
+from flowkit.train.pictures import _grid, save_samples
 
 
 def test_a_grid_reads_like_a_page() -> None:
@@ -24,3 +28,12 @@ def test_colours_and_clipping() -> None:
 def test_continuous_images_are_shown_over_their_range() -> None:
     images = torch.tensor([-3.0, 0.0, 3.0, 1.0]).reshape(1, 1, 2, 2)
     assert np.allclose(_grid(images, levels=None)[:2, :2, 0], [[0, 0.5], [1, 2 / 3]])
+
+
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+def test_a_histogram_is_of_the_finite_samples(tmp_path: Path, value: float) -> None:
+    samples = torch.linspace(0, 1, 100)[:, None]
+    save_samples(samples, None, tmp_path / "finite.png")
+    save_samples(torch.cat([samples, torch.full((1, 1), value)]), None, tmp_path / "lost.png")
+    assert np.array_equal(imread(tmp_path / "finite.png"), imread(tmp_path / "lost.png"))
+    save_samples(torch.full((3, 1), value), None, tmp_path / "none.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -11,9 +12,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -23,11 +24,15 @@ from safetensors.torch import load_file
 from torch._dynamo.utils import counters
 from torch._inductor import config as inductor
 
+import flowkit
 from flowkit.errors import DataError, DriftWarning, FlowkitError, InputError, RunError, TrainingError
 from flowkit.flow import Flow
+from flowkit.plugin import Arrays, Dataset, DatasetConfig, DatasetRef, PluginConfig
 from flowkit.spec import Spec, read_spec, to_yaml
 from flowkit.train import Results, evaluate, load_data, resume, train
 from flowkit.train.callbacks import Validation
+from flowkit.train.directory import with_absolute_paths
+from tests.train.conftest import SPEC
 
 MakeSpec = Callable[..., Spec]
 
@@ -47,8 +52,6 @@ def outcome(run: Path) -> tuple[Any, ...]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run that no test writes to."""
-    from tests.train.conftest import SPEC
-
     run = tmp_path_factory.mktemp("runs") / "finished"
     train(read_spec(SPEC), run)
     return run
@@ -170,8 +173,6 @@ def uninterrupted(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     """A way to train, and what comes of it."""
-    from tests.train.conftest import SPEC
-
     run = tmp_path_factory.mktemp("runs") / "whole"
     train(read_spec(SPEC, request.param), run)
     return request.param, outcome(run)
@@ -227,6 +228,54 @@ def test_a_run_resumes_from_another_working_directory(
     assert resume(tmp_path / "run").epochs == 4
 
 
+class Pair(NamedTuple):
+    number: int
+    file: Path
+
+
+class Place(PluginConfig):
+    file: Path
+    rest: Pair | None = None
+
+
+class ShardsConfig(DatasetConfig):
+    paths: list[Path]
+    named: dict[str, set[Path]]
+    place: Place
+    inner: DatasetRef
+    text: str = "events.npy"
+
+
+class Shards(Dataset):
+    def __init__(self, **fields: Any):
+        self.__dict__ |= fields
+
+    def load(self, split: Any) -> Arrays:
+        return Arrays(np.zeros((4, 2), np.float32))
+
+
+def test_paths_however_deep_in_a_config_do_not_depend_on_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flowkit.register("mine/shards", ShardsConfig, Shards)
+    monkeypatch.chdir(tmp_path)
+    fields = {
+        "paths": ["a.npy", "/b.npy"],
+        "named": {"more": ["c.npy"]},
+        "place": {"file": "d.npy", "rest": [1, "e.npy"]},
+        "inner": {"use": "data/npy", "path": "f.npy"},
+    }
+    spec = with_absolute_paths(read_spec(SPEC | {"data": {"use": "mine/shards", **fields}}))
+    assert read_spec(to_yaml(spec)).data.dump() == {
+        "use": "mine/shards",
+        "paths": [f"{tmp_path}/a.npy", "/b.npy"],
+        "named": {"more": [f"{tmp_path}/c.npy"]},
+        "place": {"file": f"{tmp_path}/d.npy", "rest": [1, f"{tmp_path}/e.npy"]},
+        "inner": {"use": "data/npy", "path": f"{tmp_path}/f.npy", "fractions": [0.8, 0.1, 0.1]},
+        "text": "events.npy",
+    }
+
+
 @pytest.mark.parametrize("moment", ["on_fit_start", "on_train_epoch_end"])
 def test_ctrl_c_leaves_a_run_that_resumes_and_python_as_it_was(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, moment: str
@@ -248,6 +297,66 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, make_spec: MakeSpec, kill
         resume(tmp_path / "run")
     file.unlink()
     assert resume(tmp_path / "run").epochs == 4
+
+
+# One process at a time
+
+
+@contextlib.contextmanager
+def paused(run: Path) -> Iterator[None]:
+    """A process that has begun to resume a run, and waits in its first step; it is killed at the end."""
+    code = """if True:
+        import sys, time, pathlib, flowkit.train
+        from flowkit.train.step import Fitting
+        Fitting.training_step = lambda *_: (print("here", flush=True), time.sleep(600))
+        flowkit.train.resume(pathlib.Path(sys.argv[1]))
+    """
+    with subprocess.Popen([sys.executable, "-c", code, str(run)], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "here\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_run_that_another_process_trains_is_left_alone_until_that_is_dead(
+    tmp_path: Path, make_spec: MakeSpec, killed_at: Any
+) -> None:
+    run = tmp_path / "run"
+    with killed_at(7):
+        train(make_spec(), run)
+    with paused(run):
+        before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        with pytest.raises(RunError, match=f"{run} is being trained by another process: wait"):
+            resume(run)
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert resume(run).epochs == 4
+    assert not list(run.rglob(".*"))
+
+
+def test_a_new_run_is_not_resumed_while_it_is_trained(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = []
+
+    def resumed(*_: Any) -> None:
+        with pytest.raises(RunError, match="is being trained by another process"):
+            resume(tmp_path / "run")
+        refused.append(True)
+
+    monkeypatch.setattr(Validation, "on_fit_start", resumed)
+    train(make_spec("train.epochs=1"), tmp_path / "run")
+    assert refused == [True] and not list((tmp_path / "run").rglob(".*"))
+
+
+def test_runs_are_trained_where_files_cannot_be_locked(
+    tmp_path: Path, make_spec: MakeSpec, killed_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowkit_runtime.locking.fcntl", None)
+    with killed_at(7):
+        train(make_spec(), tmp_path / "run")
+    assert resume(tmp_path / "run").epochs == 4
+    assert not list((tmp_path / "run").rglob(".*"))
 
 
 # What is refused

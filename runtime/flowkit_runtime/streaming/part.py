@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowkit_runtime.errors import InputError
+from flowkit_runtime.locking import open_alone
+from flowkit_runtime.replacing import make_parent
 
 Scores = NDArray[np.float64]
 
@@ -62,22 +64,11 @@ def open_part(output: Path) -> IO[bytes]:
 
     Raises InputError: another process is writing this output.
     """
-    path = part_path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_symlink():
-        path.unlink()
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    file = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
+    make_parent(output)
     try:
-        import fcntl
-    except ImportError:  # Windows
-        return file
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return open_alone(part_path(output), os.O_CREAT)
     except BlockingIOError as error:
-        file.close()
         raise InputError(f"{output} is being written by another process") from error
-    return file
 
 
 def _write(file: IO[bytes], content: bytes) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from flowkit_runtime.bundle import MANIFEST
-from flowkit_runtime.errors import FlowRuntimeError
+from flowkit_runtime.errors import FlowRuntimeError, InputError
+from flowkit_runtime.locking import remove
 from flowkit_runtime.replacing import naming, replacing
 from flowkit_runtime.streaming.outputs import Result, write
 from flowkit_runtime.streaming.part import Part, open_part, part_path
@@ -89,19 +90,20 @@ def _score(job: Job, part: Part, batch: int, progress: Callable[[int], None]) ->
 def _part_file(output: Path | None) -> Iterator[IO[bytes]]:
     """Stays if this is interrupted or the disk is full; is removed at the end, or where going on would not help."""
     if output is None:
-        with tempfile.TemporaryFile(buffering=0) as temporary:
+        with naming(_temporary_directory()), tempfile.TemporaryFile(buffering=0) as temporary:
             yield temporary
         return
-    with naming(output):
-        file = open_part(output)
-        stays = True
+    with naming(output), open_part(output) as file:
         try:
-            with file:
-                yield file
-            stays = False
+            yield file
         except FlowRuntimeError:
-            stays = False
+            remove(part_path(output), file)
             raise
-        finally:
-            if not stays:
-                part_path(output).unlink()
+        remove(part_path(output), file)
+
+
+def _temporary_directory() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:  # none can be written to
+        raise InputError(f"{error.strerror}: make one, or name an output beside which scores are kept") from error
