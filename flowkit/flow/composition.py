@@ -16,6 +16,7 @@ from flowkit.flow.channel_maps import Maps, alike
 from flowkit.flow.compilation import any_batch, check_strategy, compiled
 from flowkit.flow.factor_out import FactorOut
 from flowkit.flow.precision import full_precision, precision_of
+from flowkit.flow.structure import parameters
 from flowkit.plugin.config import Shape
 
 MERGE_UP_TO = 192
@@ -108,7 +109,7 @@ class Arrangement:
 
     def _parameters(self) -> dict[Tensor, None]:
         """Of runs, each once, those of tied layers too."""
-        return dict.fromkeys(p for group in self.groups for run in group.runs for p in run.parameters())
+        return dict.fromkeys(p for group in self.groups for run in group.runs for p in parameters(run))
 
 
 class Plan:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from flowkit.flow.bijector import Bijector, sum_over_event
 from flowkit.flow.gradients import Gradients, added, gradients, gradients_at, outdated_undo
 from flowkit.flow.precision import full_precision
+from flowkit.flow.structure import parameters
 
 
 class Split(nn.Module, ABC):
@@ -118,7 +119,7 @@ class Coupling(Bijector):
         leaf = kept.detach().requires_grad_()
         with torch.enable_grad():
             theta = self._theta(leaf, context)
-        own = [p for p in self.transformer.parameters() if p.requires_grad]
+        own = [p for p in parameters(self.transformer) if p.requires_grad]
         with full_precision(y.device):
             g_log = grads[1].view(-1, *(1,) * (transformed.dim() - 1))
             x, found = self.transformer.undo(transformed, theta.detach(), (g_transformed, g_log), own)

@@ -17,6 +17,7 @@ from flowkit.flow.channel_linear import AffineMap
 from flowkit.flow.gradients import gradients
 from flowkit.flow.precision import precision_of
 from flowkit.flow.replay import Surroundings, kept_generators
+from flowkit.flow.structure import parameters, parts
 
 Step = Bijector | AffineMap
 """What a pass consists of. The log-det of a map is counted elsewhere, with those of all the others."""
@@ -222,7 +223,7 @@ class _Level:
         return [grad, *(totals.get(id(t)) for t in (context, *self.tensors))]
 
     def _training(self) -> list[bool]:
-        return [module.training for step in self.steps if isinstance(step, Bijector) for module in step.modules()]
+        return [part.training for step in self.steps if isinstance(step, Bijector) for part in parts(step)]
 
     def _back(
         self, index: int, y: Tensor, context: Tensor | None, grad: Tensor, grad_log_det: Tensor
@@ -258,4 +259,4 @@ class _Reversible(torch.autograd.Function):
 
 
 def _tensors(step: Step) -> list[Tensor]:
-    return list(step) if isinstance(step, AffineMap) else [p for p in step.parameters() if p.requires_grad]
+    return list(step) if isinstance(step, AffineMap) else [p for p in parameters(step) if p.requires_grad]

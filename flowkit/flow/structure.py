@@ -32,22 +32,31 @@ def holds_one_twice(module: nn.Module) -> bool:
     return len({id(held) for _, held in named}) < len(named)
 
 
+def parts(module: nn.Module) -> list[nn.Module]:
+    """It and the modules in it, a tied one wherever it stands: module.modules() makes names, and takes ten times as
+    long, which tells where it is asked at each step of each pass."""
+    found = [module]
+    for part in module._modules.values():
+        if part is not None:
+            found += parts(part)
+    return found
+
+
+def parameters(module: nn.Module) -> list[Tensor]:
+    """Its own and those of its parts, each once."""
+    own = (tensor for part in parts(module) for tensor in part._parameters.values())
+    return list(dict.fromkeys(tensor for tensor in own if tensor is not None))
+
+
 def made_of(module: nn.Module) -> list[object]:
     """What it is made of but for the values of its tensors: another list once a part of it was put in, parametrized,
     pruned, given a hook or switched to training. Quick: it is compared at each pass. Settings are not looked at."""
     found: list[object] = []
-    _gather(module, found)
+    for part in parts(module):
+        found += (type(part), part.training, *(len(getattr(part, hooks)) for hooks in _HOOKS), *part._modules.values())
+        for tensors in (part._parameters, part._buffers):
+            found += [name for name, tensor in tensors.items() if tensor is not None]
     return found
-
-
-def _gather(module: nn.Module, found: list[object]) -> None:
-    parts = module._modules.values()
-    found += (type(module), module.training, *(len(getattr(module, hooks)) for hooks in _HOOKS), *parts)
-    for tensors in (module._parameters, module._buffers):
-        found += [name for name, tensor in tensors.items() if tensor is not None]
-    for part in parts:
-        if part is not None:
-            _gather(part, found)
 
 
 def _named_tensors(module: nn.Module) -> chain[tuple[str, Tensor]]:
