@@ -33,7 +33,7 @@ class Backward(torch.autograd.Function):
         g_value = torch.addcmul(g[0], g_at - g_output, inside, value=1 / unit(ctx.bound)).squeeze(0)
         here = bin_of(sides)
         g_theta = [_through_softmax(g_bin, probabilities, sides, here), _through_slopes(g_bin, slope_logits, here)]
-        return g_value, torch.cat(g_theta).movedim(0, 1), None, None
+        return g_value, torch.cat([g.movedim(0, 1) for g in g_theta], 1), None, None
 
 
 def _by_autodiff(ctx: Any, g: tuple[Tensor, ...]) -> list[Tensor | None]:
@@ -74,7 +74,7 @@ def _through_size(c: Curve, g_u0: Tensor, g_v0: Tensor, g_s: Tensor) -> tuple[Te
 def _through_softmax(g: Bin, probabilities: Tensor, sides: Tensor, here: Tensor) -> Tensor:
     """For the logits of widths and heights, [2K, batch, *event]."""
     g_corner, g_size = torch.cat([g.u, g.v]).unsqueeze(1), torch.cat([g.width, g.height]).unsqueeze(1)
-    g_shares = torch.addcmul(g_corner * sides[1:], g_size, here)
+    g_shares = (g_corner * sides[1:]).addcmul_(g_size, here)
     return torch.ops.aten._softmax_backward_data(g_shares, probabilities, 1, g_shares.dtype).flatten(0, 1)
 
 
@@ -82,4 +82,4 @@ def _through_slopes(g: Bin, logits: Tensor, here: Tensor) -> Tensor:
     """For the logits of the derivatives at inner knots, [K - 1, batch, *event]."""
     g_ends = torch.ops.aten.softplus_backward(torch.cat([g.d0, g.d1]), logits, 1, 20)  # F.softplus' β, threshold
     left, right = ends_of(here)
-    return torch.addcmul(g_ends[0] * left, g_ends[1], right)
+    return (g_ends[0] * left).addcmul_(g_ends[1], right)
