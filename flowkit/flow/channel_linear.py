@@ -71,7 +71,14 @@ class AffineMap(NamedTuple):
     def __call__(self, x: Tensor) -> Tensor:
         """[batch, c, *spatial] -> the same."""
         with full_precision(x.device):
-            return (x.movedim(1, -1) @ self.matrix).add_(self.offset).movedim(-1, 1)
+            return (x.movedim(1, -1) @ self.matrix).add_(self._offset(x)).movedim(-1, 1)
+
+    def _offset(self, x: Tensor) -> Tensor:
+        """a, in a graph once for each event: its gradient is then a sum over positions, and one over the batch, where
+        for a sum over both at once torch would write other code, and compile again, for each size of batches."""
+        if not torch.compiler.is_compiling():
+            return self.offset
+        return self.offset.expand(x.shape[0], *(1,) * (x.dim() - 2), -1)
 
     def gradients(self, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of x, the matrix and the offset, from that of the map's output at x."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import product
 
 import pytest
@@ -16,12 +17,12 @@ from torch._inductor import config as inductor
 from flowkit.errors import FlowkitError, InputError, SpecError
 from flowkit.flow import Bijector, Flow, compilation
 from flowkit.spec import read_spec
-from flowkit.testing import BijectorSubject
+from flowkit.testing import BijectorSubject, perturb
 from flowkit.testing.run import run_check
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.permute import Permute
 from tests.extent import extent
-from tests.flow.specs import IMAGE, SPECS, batch, perturbed
+from tests.flow.specs import IMAGE, LABELS, SPECS, batch, perturbed
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +49,12 @@ def graphs() -> int:
 
 
 def density(flow: Flow, n: int) -> list[Tensor]:
+    return grads(flow, *batch(flow, n))
+
+
+def grads(flow: Flow, x: Tensor, context: Tensor | None) -> list[Tensor]:
     """log p and the gradients of all parameters."""
-    log_prob = flow(*batch(flow, n))
+    log_prob = flow(x, context)
     return [log_prob.detach(), *torch.autograd.grad(log_prob.square().mean(), list(flow.parameters()))]
 
 
@@ -95,6 +100,49 @@ def test_generated_code_gives_the_same_numbers(spec: str) -> None:
     for what in extent([density], [density, there_and_back]):
         for n in (4, 3, 6):
             assert_same(what(other, n), what(flow, n), 1e-9)
+
+
+@pytest.mark.slow
+def test_code_is_not_generated_again_for_a_third_batch_size() -> None:
+    """torch has other convolutions for less than 16 events, and other code for sums of more than 4,096 numbers, which
+    those over the batch and 16×16 positions are from 17 events on."""
+    flow = Flow.from_spec({**LABELS, "event": {"shape": [1, 32, 32], "levels": 17}})
+    perturb(flow, 0.2)
+    other = compiled(flow, "inductor")
+    counts = []
+    for n in (20, 3, 16, 40):
+        x, context = batch(flow, n)
+        given, expected = (grads(each, x.float(), context) for each in (other, flow))
+        assert_same(given, expected, 1e-3)
+        counts.append(graphs())
+    assert counts == [1, 2, 2, 2]
+
+
+def test_on_a_cpu_code_calls_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is said against it: torch takes no options beside a mode."""
+    taken = []
+    monkeypatch.setattr(torch, "compile", lambda function, **options: taken.append(options) or function)
+    cpp = {"cpp_wrapper": True, "cpp_wrapper_build_separate": True}
+    for given, more in (
+        ({}, {"options": cpp}),
+        ({"options": {"cpp_wrapper": False}}, {"options": {**cpp, "cpp_wrapper": False}}),
+        ({"mode": "reduce-overhead"}, {}),
+        ({"backend": BACKEND}, {}),
+    ):
+        flow = Flow([Shift((2,))]).double()
+        flow.compile(**given)
+        there_and_back(flow, 3)
+        assert taken[-2:] == [{"fullgraph": True, **given, **more}] * 2
+
+
+def test_torchs_limit_is_put_back_when_the_last_of_several_passes_ends() -> None:
+    before = torch._dynamo.config.recompile_limit
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(compilation._limit)
+        second.enter_context(compilation._limit)
+        first.close()
+        assert torch._dynamo.config.recompile_limit == compilation.VARIANTS
+    assert torch._dynamo.config.recompile_limit == before
 
 
 def test_many_flows_may_be_compiled_in_one_process(monkeypatch) -> None:
