@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache
 from threading import Lock
 from types import FunctionType
 from typing import Any
@@ -31,23 +30,20 @@ def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
     assert isinstance(function, FunctionType)
     # A code object of its own: torch keeps its graphs there, and of a few, whatever flows they are of.
     own = FunctionType(function.__code__.replace(), function.__globals__)
-
-    @cache
-    def on(device: str) -> Callable[..., Any]:
-        return torch.compile(own, **(_without_python(options) if device == "cpu" else options))
+    on_cpu, elsewhere = torch.compile(own, **_without_python(options)), torch.compile(own, **options)
 
     def call(*given: Any) -> Any:
         if torch.compiler.is_compiling():  # by someone else, of something larger
             return function(*given)
         with _limit:
-            return on(_device(given))(*given)
+            return (on_cpu if _device(given) == "cpu" else elsewhere)(*given)
 
     return call
 
 
 def _without_python(options: dict[str, Any]) -> dict[str, Any]:
-    """Options of the same backend, with kernels called from C++: on two cores Python is 5% of a Glow's training step.
-    Compiled by itself, the code that calls them takes no longer to make. Options that say otherwise stay."""
+    """The options, with kernels called from C++: on two cores Python is 5% of a Glow's training step. Compiled by
+    itself, the code that calls them costs little at the start. Options that say otherwise stay."""
     if options.get("backend", "inductor") != "inductor" or options.get("mode"):
         return options
     own = {"cpp_wrapper": True, "cpp_wrapper_build_separate": True}

@@ -33,7 +33,7 @@ def holds_one_twice(module: nn.Module) -> bool:
 
 
 def parts(module: nn.Module) -> list[nn.Module]:
-    """It and the modules in it, a tied one wherever it stands: module.modules() makes names, and takes ten times as
+    """It and the modules in it, a tied one wherever it stands: module.modules() makes names, and takes three times as
     long, which tells where it is asked at each step of each pass."""
     found = [module]
     for part in module._modules.values():

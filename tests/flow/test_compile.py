@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -36,6 +37,9 @@ def _no_graphs() -> Iterator[None]:
 BACKEND = "aot_eager_decomp_partition"
 """The graphs, forward and backward, as a code generator gets them, run as they are. (Under aot_eager pixel_unshuffle
 of a single channel, with an open batch size, comes in another memory format than it was traced with.)"""
+
+
+CPP = {"cpp_wrapper": True, "cpp_wrapper_build_separate": True}
 
 
 def compiled(flow: Flow, backend: str = BACKEND) -> Flow:
@@ -118,21 +122,25 @@ def test_code_is_not_generated_again_for_a_third_batch_size() -> None:
     assert counts == [1, 2, 2, 2]
 
 
-def test_on_a_cpu_code_calls_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing is said against it: torch takes no options beside a mode."""
-    taken = []
-    monkeypatch.setattr(torch, "compile", lambda function, **options: taken.append(options) or function)
-    cpp = {"cpp_wrapper": True, "cpp_wrapper_build_separate": True}
-    for given, more in (
-        ({}, {"options": cpp}),
-        ({"options": {"cpp_wrapper": False}}, {"options": {**cpp, "cpp_wrapper": False}}),
+@pytest.mark.parametrize(
+    ("given", "more"),
+    [
+        ({}, {"options": CPP}),
+        ({"options": {"cpp_wrapper": False}}, {"options": {**CPP, "cpp_wrapper": False}}),
         ({"mode": "reduce-overhead"}, {}),
         ({"backend": BACKEND}, {}),
-    ):
-        flow = Flow([Shift((2,))]).double()
-        flow.compile(**given)
-        there_and_back(flow, 3)
-        assert taken[-2:] == [{"fullgraph": True, **given, **more}] * 2
+    ],
+)
+def test_on_a_cpu_code_calls_code(given: dict[str, Any], more: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is said against it: torch takes no options beside a mode."""
+    used = []
+    monkeypatch.setattr(
+        torch, "compile", lambda function, **options: lambda *args: used.append(options) or function(*args)
+    )
+    flow = Flow([Shift((2,))]).double()
+    flow.compile(**given)
+    there_and_back(flow, 3)
+    assert used == [{"fullgraph": True, **given, **more}] * 2
 
 
 def test_torchs_limit_is_put_back_when_the_last_of_several_passes_ends() -> None:
