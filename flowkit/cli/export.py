@@ -33,6 +33,10 @@ def export(
     web: Annotated[
         bool, typer.Option("--web", help="Add a page that runs the flow in a browser: one file, no server.")
     ] = False,
+    quantile: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of held-out events that score below the threshold of `anomalous`."),
+    ] = 0.99,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
 ) -> None:
     """Write a trained flow as ONNX graphs, both directions, verified in onnxruntime before they are handed out.
@@ -57,7 +61,7 @@ def export(
     name = run.resolve().name
     output = output or Path("exports", name)
     x, context = take(held_out, slice(MOST_EVENTS))
-    options = Options(opset, precision, shared_weights, any_size, page=name if web else None)
+    options = Options(opset, precision, shared_weights, any_size, page=name if web else None, quantile=quantile)
     with Console(stderr=True).status("exporting and verifying …"):
         exported = write_bundle(flow, output, x, context, weights, overwrite, options)
     echo(table(exported.figures))
@@ -74,4 +78,4 @@ def _summary(manifest: dict[str, Any], unit: str) -> Iterator[str]:
         yield f"{restored['exact']} of {restored['events']} held-out events are decoded exactly as they were"
     if threshold := manifest["threshold"]:
         share, score = threshold["quantile"], threshold["score"]
-        yield f"{share:.0%} of {threshold['events']} held-out events score below {score:.4f} {unit}, the threshold"
+        yield f"{100 * share:g}% of {threshold['events']} held-out events score below {score:.4f} {unit}, the threshold"

@@ -20,7 +20,7 @@ from onnx import helper
 from torch import Tensor
 
 from flowkit.errors import ExportError, InputError, RunError
-from flowkit.export.figures import measured
+from flowkit.export.figures import check_quantile, measured
 from flowkit.export.graphs import OPSET, OTHER_SIZE, Graphs
 from flowkit.export.precision import COMPUTED_IN, Precision
 from flowkit.export.reference import ROWS, reference
@@ -55,6 +55,7 @@ class Options:
         shared_weights: put the weights that both graphs have into one file beside them.
         any_size: leave the height and width of images open.
         page: title of a page that runs the flow in a browser, and shows held-out events; None for no page.
+        quantile: the share of the held-out events that score below the threshold, between 0 and 1.
     """
 
     opset: int = OPSET
@@ -62,6 +63,7 @@ class Options:
     shared_weights: bool = False
     any_size: bool = False
     page: str | None = None
+    quantile: float = 0.99
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,11 @@ def export(
 ) -> Exported:
     """Write ``flow`` as a bundle, verified in onnxruntime against the flow in fp64.
 
-    ``x`` are held-out events, integers for integer data: on the first the graphs are verified, from the scores of all
-    comes the threshold of the manifest, below which 99% of them lie. Without them the graphs are verified on samples of
-    the flow. The directory appears, or is filled, only when all is verified. Raises RunError if another is in its
-    place, InputError for options that don't fit, ExportError, and flowkit_runtime's VerificationError if a graph
-    deviates; an OSError names ``directory``.
+    ``x`` are held-out events, integers for integer data: on the first the graphs are verified, and the ``quantile`` of
+    the scores of all is the threshold in the manifest. Without them the graphs are verified on samples of the flow. The
+    directory appears, or is filled, only when all is verified. Raises RunError if another is in its place, InputError
+    for options that don't fit, ExportError, and flowkit_runtime's VerificationError if a graph deviates; an OSError
+    names ``directory``.
     """
     directory, options = Path(directory), options or Options()
     _check_given(flow, x, context, options)
@@ -100,6 +102,7 @@ def _check_given(flow: Flow, x: Tensor | None, context: Tensor | None, options: 
     """Before all that takes long. Raises InputError."""
     if options.precision not in COMPUTED_IN:
         raise InputError(f"precision must be {', '.join(COMPUTED_IN)}, not {options.precision!r}")
+    check_quantile(options.quantile)
     if options.page is not None:
         check_page(options.precision, x is not None, options.page)
     if x is None:
@@ -148,7 +151,7 @@ def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weig
     figures = _verified(part, graphs, exact, manifest, answers, own)
     if other is not None:
         _verify_resized(part, graphs, manifest, other, x, context)
-    manifest |= measured(part, answers, x, context, options.precision)
+    manifest |= measured(part, answers, x, context, options.precision, options.quantile)
     if options.page is not None:
         write_page(part, manifest, options.page)
         manifest["files"][PAGE] = _sha256(part / PAGE)

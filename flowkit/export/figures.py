@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import flowkit_runtime
-from flowkit.errors import ExportError
+from flowkit.errors import ExportError, InputError
 from flowkit.export.precision import Precision
 from flowkit.flow.inputs import without_score
 from flowkit_runtime.verification import Arrays
 
-QUANTILE = 0.99
-"""The share of held-out events whose score is below the threshold."""
 MOST_CHANGE = 0.005
 """The most bits/dim by which 16 bits may change the mean log-density of held-out events. In fp32 the yardstick alone
 judges: the log-densities of 65,536 levels that nothing rescales are some billions, of which fp32 has 7 digits."""
 
 
+def check_quantile(quantile: float) -> None:
+    """Raises InputError unless ``quantile`` is a number between 0 and 1."""
+    if not isinstance(quantile, Real) or not 0 < quantile < 1:
+        raise InputError(f"quantile must be a number above 0 and below 1, such as 0.99, got {quantile!r}")
+
+
 def measured(
-    part: Path, answers: Arrays, x: Tensor | None, context: Tensor | None, precision: Precision
+    part: Path, answers: Arrays, x: Tensor | None, context: Tensor | None, precision: Precision, quantile: float
 ) -> dict[str, Any]:
     """For the manifest: how far the density of held-out events is off, the threshold, how many are restored exactly.
 
@@ -39,7 +44,7 @@ def measured(
     if x is None:
         return {"change": change, "threshold": None, "restored": None}
     events, contexts = x.numpy(), None if context is None else context.numpy()
-    threshold = _threshold(model.score(events, contexts), events)
+    threshold = _threshold(model.score(events, contexts), events, quantile)
     restored = None
     if model.levels is not None:
         same = model.decode(model.encode(events, contexts), contexts) == events
@@ -47,11 +52,11 @@ def measured(
     return {"change": change, "threshold": threshold, "restored": restored}
 
 
-def _threshold(scores: NDArray[np.floating], events: NDArray[Any]) -> dict[str, Any]:
-    """Below which most scores lie. Raises ExportError if one of them isn't finite."""
+def _threshold(scores: NDArray[np.floating], events: NDArray[Any], quantile: float) -> dict[str, Any]:
+    """The score that this share of the events stays below. Raises ExportError if a score isn't finite."""
     if lost := without_score(scores, events, "held-out events"):
         raise ExportError(f"{lost}. There is no threshold: look for outliers in the data")
-    return {"quantile": QUANTILE, "score": float(np.quantile(scores, QUANTILE)), "events": len(scores)}
+    return {"quantile": float(quantile), "score": float(np.quantile(scores, quantile)), "events": len(scores)}
 
 
 def _change(model: flowkit_runtime.Model, answers: Arrays) -> float:

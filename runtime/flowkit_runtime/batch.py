@@ -21,6 +21,8 @@ class Scorer:
 
     >>> dataset.map_batches(Scorer, fn_constructor_args=("bundle",), concurrency=4)  # Ray Data
 
+    Only unusually unlikely events are anomalous, never unusually likely ones: see `Model.anomalous`.
+
     An event is one column of arrays [n, *event_shape], or as many columns of numbers as it has values. For integer
     data the dequantization noise is that of the row within its batch: scores then depend on how the data is cut into
     batches, the less the more `draws` there are.

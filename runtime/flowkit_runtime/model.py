@@ -238,7 +238,10 @@ class Model:
         return self.decode(path_between(latents, n), rows)
 
     def anomalous(self, scores: ArrayLike) -> NDArray[np.bool_]:
-        """Which scores are above the threshold; one that is NaN is, too.
+        """Which scores are above the threshold, as booleans of the same shape; a NaN counts as above.
+
+        The test has one side: an event that is unusually likely is never flagged. Likelihood prefers simple inputs,
+        so that a blank image can be likelier than all of the data.
 
         Raises:
             BundleError: the bundle has no threshold.

@@ -86,6 +86,24 @@ def test_networks_that_overflow_in_16_bits_are_refused(held_out, tmp_path):
         export(flow, tmp_path / "b", held_out, options=Options(precision="float16"))
 
 
+@pytest.mark.parametrize("quantile", [0.5, 0.995, np.float32(0.25)])
+def test_the_quantile_of_the_threshold_is_chosen(flow, held_out, plain, tmp_path, quantile):
+    exported = export(flow, tmp_path / "b", held_out, options=Options(quantile=quantile))
+    scores = flowkit_runtime.load(plain).score(held_out)
+    expected = {"quantile": float(quantile), "score": pytest.approx(np.quantile(scores, quantile)), "events": 80}
+    assert exported.manifest["threshold"] == expected
+    model = flowkit_runtime.load(tmp_path / "b")
+    assert model.threshold.quantile == quantile
+    assert model.anomalous(scores).sum() == pytest.approx(80 * (1 - quantile), abs=1)
+
+
+@pytest.mark.parametrize("quantile", [0, 1, -0.5, 99, float("nan"), "0.9", None, True])
+def test_a_quantile_that_is_none_is_refused(flow, tmp_path, quantile):
+    with pytest.raises(flowkit.errors.InputError, match="quantile must be a number above 0 and below 1, "):
+        export(flow, tmp_path / "b", options=Options(quantile=quantile))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_weights_are_shared_by_both_graphs(flow, held_out, plain, tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "_SMALL", 8)
     export(flow, tmp_path / "b", held_out, options=Options(shared_weights=True))

@@ -44,6 +44,13 @@ def test_flowkit_has_the_same_under_its_own_name(command: str) -> None:
     assert f"Example: flowkit {command} " in text and "flowkit-runtime" not in text
 
 
+@pytest.mark.parametrize("program", [app, flowkit_app])
+def test_the_help_of_score_says_what_its_test_misses(program) -> None:
+    text = " ".join(CliRunner().invoke(program, ["score", "--help"]).stdout.split())
+    assert "This test has one side: an event that is unusually likely is never flagged." in text
+    assert "Likelihood prefers simple inputs" in text
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_bundle_is_a_message(command: str, tmp_path: Path) -> None:
     rest = {
@@ -93,7 +100,7 @@ def test_info_says_what_a_bundle_is(make_bundle) -> None:
         "latents 1×1×2 + 1×1×2: 4 values, base base/standard_normal",
         "precision float16",
         "score bits/dim",
-        "threshold 2.3100: 99.00% of 360 held-out events stay below",
+        "threshold 2.3100: 99% of 360 held-out events stay below",
         "verified latents within 1.50e-06 of fp64 on held-out data",
     ):
         assert line in lines

@@ -157,6 +157,17 @@ def test_exports_are_named_after_the_run(where: str, run: str, runs: Path, monke
     assert flowkit("export", run).stderr == f"to {Path('exports/moons')}\n"
 
 
+def test_export_takes_the_quantile_of_the_threshold(runs: Path, tmp_path: Path) -> None:
+    result = flowkit("export", runs / "moons", "-o", tmp_path / "b", "--quantile", "0.995")
+    assert result.exit_code == 0, result.output
+    threshold = json.loads((tmp_path / "b" / "manifest.json").read_text())["threshold"]
+    assert threshold["quantile"] == 0.995
+    events, score = threshold["events"], threshold["score"]
+    assert f"99.5% of {events} held-out events score below {score:.4f} nats, the threshold" in result.stdout
+    for wrong in ("1.5", "0"):
+        assert flowkit("export", runs / "moons", "-o", tmp_path / "c", "--quantile", wrong).exit_code == 2
+
+
 def test_sample_arrays(runs: Path, tmp_path: Path) -> None:
     def draw(*options: str) -> np.ndarray:
         assert flowkit("sample", runs / "moons", "-o", tmp_path / "x.npy", *options).exit_code == 0

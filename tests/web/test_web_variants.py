@@ -24,6 +24,14 @@ def test_the_threshold_is_shown(exported, chromium, tmp_path):
     chromium.set("numbers", "30, -30", "change")
     assert "Unusual: 99 % of 360 such points stay below 50." in chromium.text("#scored")
     assert "Not" not in chromium.text("#scored .unusual")
+    assert "Only a high score is called unusual. Likelihood prefers simple points: they" in chromium.text("#scored")
+
+
+def test_the_threshold_has_the_quantile_of_the_export(exported, chromium, tmp_path):
+    threshold = {"quantile": 0.99995, "score": 50.0, "events": 360}
+    chromium.open(copied(exported["colours"], tmp_path / "calibrated", threshold=threshold))
+    assert "99.995 % of 360 such pictures stay below 50." in chromium.text("#scored")
+    assert "prefers simple pictures, such as blank ones: they can score" in chromium.text("#scored")
 
 
 def test_another_base_has_no_samples(exported, chromium, tmp_path):

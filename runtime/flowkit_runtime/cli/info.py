@@ -37,8 +37,8 @@ def _lines(found: bundles.Bundle) -> Iterator[tuple[str, str]]:
             yield field, str(manifest[field])
     yield "score", "nats" if found.levels is None else "bits/dim"
     if found.threshold is not None:
-        quantile, events = found.threshold.quantile, found.threshold.events
-        yield "threshold", f"{found.threshold.score:.4f}: {quantile:.2%} of {events} held-out events stay below"
+        share, events = f"{100 * found.threshold.quantile:g}%", found.threshold.events
+        yield "threshold", f"{found.threshold.score:.4f}: {share} of {events} held-out events stay below"
     else:
         yield "threshold", "none"
     yield from _figures(manifest.get("verification"))

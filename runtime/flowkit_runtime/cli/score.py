@@ -37,6 +37,9 @@ def score(
     Lower is likelier. Files may be of any length; a run that was stopped, even killed, goes on where it was when the
     same command is given again.
 
+    An event is anomalous if its score is above the bundle's threshold. This test has one side: an event that is
+    unusually likely is never flagged. Likelihood prefers simple inputs: a blank image is often likelier than all data.
+
     Example: flowkit-runtime score exports/moons points.csv -o scores.csv
     """
     from flowkit_runtime.cli.outputs import SCORES, bundle_files, check_apart, check_output
@@ -69,5 +72,5 @@ def _report(model: Model, summary: Summary, output: Path | None) -> None:
         echo(f"mean {summary.mean:.4f} {unit}, median {summary.median:.4f}, {within}")
     if model.threshold is not None:
         above = f"{summary.above} of {summary.n} above the threshold {model.threshold.score:.4f}"
-        echo(f"{above}, which {model.threshold.quantile:.2%} of held-out events stay below")
+        echo(f"{above}, which {100 * model.threshold.quantile:g}% of held-out events stay below")
     echo(f"{summary.n} events scored" + (f": {output}" if output else ""))

@@ -102,7 +102,7 @@ function scoreView(score, about) {
   const figure = html("p", { class: "figure" }, html("data", { id: "score", value: score }, score.toFixed(3)), ` ${unitName(about.event)}`);
   const likelier = about.scores.filter((other) => other > score).length;
   const rank = html("p", {}, `Likelier than ${likelier} of ${about.scores.length} ${many} that it was not trained on.`);
-  return [figure, rank, ...verdict(score, about.threshold, many), scorePlot(score, about)];
+  return [figure, rank, ...verdict(score, about), scorePlot(score, about)];
 }
 
 const unitName = (event) =>
@@ -114,16 +114,24 @@ export function unit(event) {
   return `in ${unitName(event)}: what writing one down takes on average, where plainly it takes ${format(Math.log2(event.levels), 3)}`;
 }
 
-function verdict(score, threshold, many) {
+function verdict(score, { threshold, event }) {
   if (!threshold) return [];
-  const text = `${format(100 * threshold.quantile)} % of ${threshold.events} such ${many} stay below ${format(threshold.score)}`;
+  const [, many] = nameOf(event);
+  const text = `${percent(threshold)} of ${threshold.events} such ${many} stay below ${format(threshold.score)}`;
   const unusual = score > threshold.score;
-  return [html("p", { class: unusual ? "unusual" : "usual" }, `${unusual ? "Unusual" : "Not unusual"}: ${text}.`)];
+  const simple = isPicture(event) ? `simple ${many}, such as blank ones` : `simple ${many}`;
+  const hint = `Only a high score is called unusual. Likelihood prefers ${simple}: they can score lower than any real one.`;
+  return [
+    html("p", { class: unusual ? "unusual" : "usual" }, `${unusual ? "Unusual" : "Not unusual"}: ${text}.`),
+    html("p", { class: "hint" }, hint),
+  ];
 }
+
+const percent = (threshold) => `${format(100 * threshold.quantile, 6)} %`;
 
 function scorePlot(score, { scores, threshold }) {
   const marks = [{ at: score, text: "this one", kind: "mark" }];
-  if (threshold) marks.push({ at: threshold.score, text: `${format(100 * threshold.quantile)} %`, kind: "limit" });
+  if (threshold) marks.push({ at: threshold.score, text: percent(threshold), kind: "limit" });
   const range = extent([...scores, ...marks.map((mark) => mark.at)]);
   return histogram(scores, [], marks, range, `scores of ${scores.length} held-out examples; this one: ${format(score)}`);
 }
