@@ -12,6 +12,7 @@ import numpy as np
 from flowkit_runtime.errors import InputError
 from flowkit_runtime.inputs import Array, check_listed, real
 from flowkit_runtime.model import load
+from flowkit_runtime.providers import Provider
 
 
 class Scorer:
@@ -33,6 +34,7 @@ class Scorer:
         context_columns: those that make its context, likewise.
         draws, seed: of dequantization noise, see Model.score.
         threads: that one scorer may use; 1 suits workers that share a machine.
+        providers: execution providers of onnxruntime, see `load`.
     """
 
     def __init__(
@@ -43,20 +45,21 @@ class Scorer:
         draws: int = 1,
         seed: int = 0,
         threads: int | None = 1,
+        providers: Sequence[Provider] | None = None,
     ) -> None:
         for name, given in (("columns", columns), ("context_columns", context_columns)):
             check_listed(name, given)
             if len(set(given)) < len(given):
                 raise InputError(f"{name} has one twice: {', '.join(map(str, given))}")
-        self._bundle, self._threads = bundle, threads
-        self._model = load(bundle, threads=threads)
+        self._bundle, self._threads, self._providers = bundle, threads, providers
+        self._model = load(bundle, providers, threads)
         self._columns, self._context_columns = tuple(columns), tuple(context_columns)
         self._draws, self._seed = draws, seed
 
     def __reduce__(self) -> tuple[type[Scorer], tuple[Any, ...]]:
         """Another process loads the bundle anew."""
         columns = self._columns, self._context_columns
-        return type(self), (self._bundle, *columns, self._draws, self._seed, self._threads)
+        return type(self), (self._bundle, *columns, self._draws, self._seed, self._threads, self._providers)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """`batch` and its scores. Raises InputError: a column is missing, or rows can't be scored."""

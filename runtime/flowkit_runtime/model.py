@@ -29,7 +29,8 @@ from flowkit_runtime.inputs import (
 )
 from flowkit_runtime.interpolation import path_between
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, normal, uniform
-from flowkit_runtime.session import Graph, Provider, open_graphs
+from flowkit_runtime.providers import Provider
+from flowkit_runtime.session import Graph, open_graphs
 
 BATCH_SIZE = 256
 Progress = Callable[[int], None]
@@ -46,14 +47,16 @@ def load(
 
     Args:
         directory: the bundle.
-        providers: onnxruntime execution providers; by default CUDA (without TF32) where the installed
-            onnxruntime has it and a device is present, otherwise the CPU.
+        providers: onnxruntime execution providers, in order of preference; all of them must load. By default CUDA
+            where the installed onnxruntime and the machine have it, otherwise the CPU. CUDA computes without TF32
+            unless its options say otherwise. `Model.providers` has those in use.
         threads: how many threads one call of a graph may use; by default as many as there are cores.
         size: height and width of the images, for a bundle exported with `--any-size`; by default those of the data.
 
     Raises:
         BundleError: there is no bundle, or it is damaged or unsupported.
-        InputError: a named provider is not available, `threads` is below 1, or the graphs don't take this `size`.
+        InputError: a named provider is unknown or can't be loaded, `threads` is below 1, or the graphs don't take
+            this `size`.
     """
     bundle = read_bundle(directory)
     if size is not None:
@@ -76,6 +79,7 @@ class Model:
         context: what rows are conditioned on; None for an unconditional flow.
         latent_shapes: shape of each latent of one event.
         threshold: the score that a share of the held-out events stayed below; None where none was calibrated.
+        providers: the execution providers of onnxruntime in use, in order of preference.
         manifest: the bundle's manifest.json as parsed.
     """
 
@@ -85,6 +89,7 @@ class Model:
         self.context = bundle.context
         self.latent_shapes = bundle.latent_shapes
         self.threshold = bundle.threshold
+        self.providers: tuple[str, ...] = tuple(encoder.session.get_providers())
         self.manifest: dict[str, Any] = bundle.manifest
         self._latent_names = bundle.latent_names
         self._base = bundle.base

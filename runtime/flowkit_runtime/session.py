@@ -1,31 +1,25 @@
 """Open ONNX graphs in onnxruntime."""
 
-import sys
 from collections.abc import Mapping, Sequence
-from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 from numpy.typing import NDArray
 
 from flowkit_runtime.binding import Feed, padded, run_bound
 from flowkit_runtime.bundle import DECODER, ENCODER, Bundle
 from flowkit_runtime.errors import BundleError, InputError, shortened
 from flowkit_runtime.graph_check import check_graph
-from flowkit_runtime.inputs import check_listed, integer
+from flowkit_runtime.inputs import integer
+from flowkit_runtime.providers import CPU, CUDA, Chosen, Provider, checked, default, open_session
 
 MAX_THREADS = 1024
 """The most threads that may be asked for; onnxruntime starts as many as it is told."""
 
-Provider = str | tuple[str, dict[str, Any]]
-
-_CUDA = "CUDAExecutionProvider"
-_CPU = "CPUExecutionProvider"
 _SILENT = 4  # onnxruntime's log, which shows names of the graph as they come; what fails is raised as well
 _FLOAT, _INT64 = "tensor(float)", "tensor(int64)"
-# The driver's device files on Linux; under WSL there are none, but its driver library is at a fixed place.
-_DRIVER_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/usr/lib/wsl/lib/libcuda.so.1")
 
 
 Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
@@ -64,25 +58,34 @@ class Graph:
 def open_graphs(
     bundle: Bundle, providers: Sequence[Provider] | None, threads: int | None = None
 ) -> tuple[Graph, Graph]:
-    """The encoder and the decoder of a bundle.
+    """The encoder and the decoder of a bundle, on the same providers.
+
+    Without `providers` they run on CUDA where it can be loaded, else on the CPU.
 
     Raises:
         BundleError: a graph holds what no flow has, onnxruntime cannot load it, or it contradicts the manifest.
-        InputError: a named provider is not available, or `threads` is below 1.
+        InputError: a named provider is unknown or can't be loaded, or `threads` is below 1.
     """
     options = _options(threads)
+    if providers is not None:
+        return _open_both(bundle, checked(providers), options)
+    try:
+        return _open_both(bundle, default(), options)
+    except InputError:  # a device without the libraries or the driver that this onnxruntime needs
+        return _open_both(bundle, checked([CPU]), options)
+
+
+def _open_both(bundle: Bundle, chosen: Chosen, options: Any) -> tuple[Graph, Graph]:
     x = {"x": (_FLOAT, bundle.event_shape)}
     latents = {name: (_FLOAT, shape) for name, shape in zip(bundle.latent_names, bundle.latent_shapes, strict=True)}
     context = {}
     if bundle.context is not None:
         context = {"context": (_FLOAT if bundle.context.classes is None else _INT64, bundle.context.shape)}
-    encoder = _open(bundle, ENCODER, x | context, {**latents, "log_prob": (_FLOAT, ())}, providers, options)
-    return encoder, _open(bundle, DECODER, latents | context, x, providers, options)
+    encoder = _open(bundle, ENCODER, x | context, {**latents, "log_prob": (_FLOAT, ())}, chosen, options)
+    return encoder, _open(bundle, DECODER, latents | context, x, chosen, options)
 
 
 def _options(threads: int | None) -> Any:
-    import onnxruntime  # here, so that the noise can be used without it
-
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _SILENT
     if threads is not None:
@@ -90,20 +93,17 @@ def _options(threads: int | None) -> Any:
     return options
 
 
-def _open(
-    bundle: Bundle, name: str, inputs: Tensors, outputs: Tensors, providers: Sequence[Provider] | None, options: Any
-) -> Graph:
-    import onnxruntime
-
+def _open(bundle: Bundle, name: str, inputs: Tensors, outputs: Tensors, chosen: Chosen, options: Any) -> Graph:
     path = bundle.directory / name
-    chosen = choose_providers(providers, onnxruntime.get_available_providers())
     try:
         check_graph(path, bundle.weights_file)
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} is no graph of a flow: {error}; export the bundle again") from error
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=chosen, enable_fallback=0)
+        session = open_session(path, options, chosen)
         found = _signature(session.get_inputs()), _signature(session.get_outputs())
+    except InputError:
+        raise
     except Exception as error:  # onnxruntime's exceptions share no narrower base; names may be no UTF-8
         version = onnxruntime.__version__
         raise BundleError(f"onnxruntime {version} cannot load {path} (a newer one may): {shortened(error)}") from error
@@ -111,7 +111,7 @@ def _open(
     if not all(map(_fit, found, wanted)):
         maps, implies = (shortened(" to ".join(map(_describe, pair))) for pair in (found, wanted))
         raise BundleError(f"{path} maps {maps}, but the manifest implies {implies}: export the bundle again")
-    return Graph(path, session, outputs, on_gpu=session.get_providers()[0] == _CUDA)
+    return Graph(path, session, outputs, on_gpu=session.get_providers()[0] == CUDA)
 
 
 def _signature(nodes: Sequence[Any]) -> Tensors:
@@ -136,26 +136,3 @@ def _describe(tensors: Tensors) -> str:
         f"{name} [n, {', '.join(map(str, shape))}]" if shape else f"{name} [n]" for name, (_, shape) in tensors.items()
     )
     return ", ".join(each)
-
-
-def choose_providers(providers: Sequence[Provider] | None, available: Sequence[str]) -> list[Provider]:
-    """`providers` if given, else CUDA where it is available and a device is present, then the CPU.
-
-    Raises:
-        InputError: a named provider is not available (onnxruntime would fall back to the CPU).
-    """
-    if providers is None:
-        # TF32 keeps 10 bits of mantissa: far too few for a log-determinant summed over a whole event.
-        return [(_CUDA, {"use_tf32": 0}), _CPU] if _CUDA in available and _has_cuda_device() else [_CPU]
-    check_listed("providers", providers)
-    for provider in providers:
-        name = provider if isinstance(provider, str) else provider[0]
-        if name not in available:
-            raise InputError(f"onnxruntime has no provider {name!r} here; it has {', '.join(available)}")
-    return list(providers)
-
-
-def _has_cuda_device() -> bool:
-    if sys.platform == "win32":
-        return find_library("nvcuda") is not None
-    return any(Path(file).exists() for file in _DRIVER_FILES)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from flowkit_runtime.bundle import REFERENCE, Bundle, read_bundle
 from flowkit_runtime.errors import BundleError, VerificationError
 from flowkit_runtime.files import read_npz
-from flowkit_runtime.session import Graph, Provider, open_graphs
+from flowkit_runtime.providers import Provider
+from flowkit_runtime.session import Graph, open_graphs
 
 BATCH_SIZES = (1, 2, 7, 64)
 MAX_ROWS = 1024

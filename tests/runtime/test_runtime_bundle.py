@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import flowkit_runtime
-from flowkit_runtime import BundleError, InputError, load, session
+from flowkit_runtime import BundleError, InputError, load
 from flowkit_runtime.bundle import read_bundle, resized
 from tests.security.bundles import edit_manifest, put
 
@@ -146,27 +146,6 @@ def test_sizes_that_are_none_are_refused(make_bundle, size):
     assert resized(bundle, (4, 8)).event_shape == (1, 4, 8)
     with pytest.raises(InputError, match="size must be a height and a width"):
         resized(bundle, size)
-
-
-def test_an_unavailable_provider_is_refused(make_bundle):
-    with pytest.raises(InputError, match=r"no provider 'NoSuchProvider' here; it has .*CPU"):
-        load(make_bundle(), providers=["NoSuchProvider"])
-
-
-def test_a_named_provider_is_used(make_bundle):
-    assert load(make_bundle(), providers=[("CPUExecutionProvider", {})]).levels == 17
-
-
-@pytest.mark.parametrize("available", [True, False])
-@pytest.mark.parametrize("device", [True, False])
-def test_cuda_is_chosen_only_where_it_can_run(monkeypatch, tmp_path, available, device):
-    driver = tmp_path / "nvidiactl"
-    if device:
-        driver.touch()
-    monkeypatch.setattr(session, "_DRIVER_FILES", (str(driver),))
-    cpu, cuda = "CPUExecutionProvider", ("CUDAExecutionProvider", {"use_tf32": 0})
-    chosen = session.choose_providers(None, [cuda[0], cpu] if available else [cpu])
-    assert chosen == ([cuda, cpu] if available and device else [cpu])
 
 
 def run_python(program, *arguments):

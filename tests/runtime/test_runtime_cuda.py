@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flowkit_runtime import binding, load, session
+from flowkit_runtime import binding, load, providers, session
 from flowkit_runtime.errors import BundleError
 
 CUDA = "CUDAExecutionProvider"
@@ -13,7 +13,7 @@ CUDA = "CUDAExecutionProvider"
 
 def available() -> bool:
     onnxruntime = pytest.importorskip("onnxruntime")
-    return CUDA in onnxruntime.get_available_providers() and session._has_cuda_device()
+    return CUDA in onnxruntime.get_available_providers() and providers._has_cuda_device()
 
 
 @pytest.mark.skipif(not available(), reason="there is no CUDA device here: the runtime on CUDA is NOT tested")

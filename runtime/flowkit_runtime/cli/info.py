@@ -6,23 +6,26 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from flowkit_runtime.cli.options import Bundle
+from flowkit_runtime.cli.options import Bundle, ProviderNames, names
 from flowkit_runtime.cli.terminal import echo
 
 if TYPE_CHECKING:
     from flowkit_runtime import bundle as bundles
 
 
-def info(bundle: Bundle) -> None:
-    """Say what a bundle is: its event, context and latents, how it was verified, its threshold. Checks all files.
+def info(bundle: Bundle, providers: ProviderNames = None) -> None:
+    """Say what a bundle is, and on which execution providers it runs here. Checks all files.
+
+    The lines are its event, context and latents, its threshold, how it was verified, and the providers.
 
     Example: flowkit-runtime info exports/glow-digits
     """
     from flowkit_runtime.bundle import read_bundle
+    from flowkit_runtime.model import load
 
-    found = read_bundle(bundle)
-    for name, text in _lines(found):
+    for name, text in _lines(read_bundle(bundle)):
         echo(f"{name:<12}{text}")
+    echo(f"{'providers':<12}{', '.join(load(bundle, names(providers)).providers)}")
 
 
 def _lines(found: bundles.Bundle) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flowkit_runtime.cli.options import Bundle, Columns, Context, Data, Resize, Threads
+from flowkit_runtime.cli.options import Bundle, Columns, Context, Data, ProviderNames, Resize, Threads, names
 from flowkit_runtime.cli.terminal import echo
 
 
@@ -24,6 +24,7 @@ def interpolate(
     context: Context = None,
     resize: Resize = False,
     threads: Threads = None,
+    providers: ProviderNames = None,
 ) -> None:
     """Events on the way from one to another, along an arc between their latents. Rows count from 0.
 
@@ -34,7 +35,7 @@ def interpolate(
     from flowkit_runtime.model import load
 
     check_output(output, EVENTS)
-    model = load(bundle, threads=threads)
+    model = load(bundle, names(providers), threads)
     check_apart(output, bundle_files(model, bundle), context, data=data)
     first, last = (event(model, data, columns, resize, row) for row in (a, b))
     write_events(model.interpolate(first, last, n, contexts_of(model, context, n)), model.levels, output)

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from flowkit_runtime.cli.options import Bundle, Columns, Context, ContextColumns, Data, Resize, Threads, wanted
+from flowkit_runtime.cli.options import (
+    Bundle,
+    Columns,
+    Context,
+    ContextColumns,
+    Data,
+    ProviderNames,
+    Resize,
+    Threads,
+    names,
+    wanted,
+)
 from flowkit_runtime.cli.terminal import echo
 
 
@@ -20,6 +31,7 @@ def encode(
     context: Context = None,
     resize: Resize = False,
     threads: Threads = None,
+    providers: ProviderNames = None,
 ) -> None:
     """Turn events into latents: arrays z_1, z_2, … [n, *shape] in one .npz file, which decode reads.
 
@@ -33,7 +45,7 @@ def encode(
     from flowkit_runtime.replacing import replacing
 
     check_output(output, [".npz"])
-    model = load(bundle, threads=threads)
+    model = load(bundle, names(providers), threads)
     check_apart(output, bundle_files(model, bundle), context, data=data)
     latents = encoded(model, data, wanted(model, columns, context_columns, context, resize))
     with replacing(output) as temporary:
@@ -50,6 +62,7 @@ def decode(
     ],
     context: Context = None,
     threads: Threads = None,
+    providers: ProviderNames = None,
 ) -> None:
     """Turn latents back into events; the inverse of encode.
 
@@ -66,7 +79,7 @@ def decode(
     from flowkit_runtime.streaming.sources import naming_rows
 
     check_output(output, EVENTS)
-    model = load(bundle, threads=threads)
+    model = load(bundle, names(providers), threads)
     check_apart(output, bundle_files(model, bundle), context, input=latents)
     shapes = {f"z_{i}": shape for i, shape in enumerate(model.latent_shapes, 1)}
     try:

@@ -42,6 +42,21 @@ Threads = Annotated[
     typer.Option(min=1, help="Threads that onnxruntime may use; without it, one a core.", show_default=False),
 ]
 
+ProviderNames = Annotated[
+    str | None,
+    typer.Option(
+        "--providers",
+        metavar="A,B,…",
+        help="Execution providers of onnxruntime, such as CUDAExecutionProvider; without it, CUDA if it works here.",
+        show_default=False,
+    ),
+]
+
+
+def names(text: str | None) -> list[str] | None:
+    """The names in a list that is separated by commas; None where the option isn't given."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
 
 def wanted(model: Model, columns: str, context_columns: str, context: str | None, resize: bool) -> Wanted:
     """What a model takes, and which part of the data it is to be given."""

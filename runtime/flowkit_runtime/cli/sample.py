@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flowkit_runtime.cli.options import Bundle, Context, Count, Seed, Temperature, Threads
+from flowkit_runtime.cli.options import Bundle, Context, Count, ProviderNames, Seed, Temperature, Threads, names
 from flowkit_runtime.cli.terminal import echo
 
 
@@ -21,6 +21,7 @@ def sample(
     seed: Seed = 0,
     context: Context = None,
     threads: Threads = None,
+    providers: ProviderNames = None,
 ) -> None:
     """Draw samples from an exported bundle, without torch.
 
@@ -32,7 +33,7 @@ def sample(
     from flowkit_runtime.model import load
 
     check_output(output, EVENTS)
-    model = load(bundle, threads=threads)
+    model = load(bundle, names(providers), threads)
     check_apart(output, bundle_files(model, bundle), context)
     with counting("sampling", n) as progress:
         samples = model.sample(n, seed, temperature, contexts_of(model, context, n), progress=progress)

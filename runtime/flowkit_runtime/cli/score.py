@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowkit_runtime.cli.options import Bundle, Columns, Context, ContextColumns, Data, Resize, Seed, Threads, wanted
+from flowkit_runtime.cli.options import (
+    Bundle,
+    Columns,
+    Context,
+    ContextColumns,
+    Data,
+    ProviderNames,
+    Resize,
+    Seed,
+    Threads,
+    names,
+    wanted,
+)
 from flowkit_runtime.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -31,6 +43,7 @@ def score(
     seed: Seed = 0,
     resize: Resize = False,
     threads: Threads = None,
+    providers: ProviderNames = None,
 ) -> None:
     """Score events with an exported bundle, without torch: bits/dim for integer data, nats otherwise.
 
@@ -50,7 +63,7 @@ def score(
 
     if output is not None:
         check_output(output, SCORES)
-    model = load(bundle, threads=threads)
+    model = load(bundle, names(providers), threads)
     if output is not None:
         check_apart(output, bundle_files(model, bundle), context, data=data)
     source = open_source(data, wanted(model, columns, context_columns, context, resize))

@@ -50,7 +50,7 @@ class Job:
         import onnxruntime
 
         manifest = hashlib.sha256((self.bundle / MANIFEST).read_bytes()).hexdigest()  # it has the digests of the rest
-        settings = [self.draws, self.seed, self.threads, rows_at_once(self.model.event_shape)]
+        settings = [self.draws, self.seed, self.threads, self.model.providers, rows_at_once(self.model.event_shape)]
         return [_LAYOUT, onnxruntime.__version__, manifest, self.source.identity, *settings]
 
 

@@ -1,0 +1,137 @@
+"""Execution providers of onnxruntime: which are asked for, and whether a session runs on them.
+
+onnxruntime runs a graph on the CPU, without an error, where a provider's libraries can't be loaded.
+"""
+
+import ctypes
+import io
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from ctypes.util import find_library
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from flowkit_runtime.errors import InputError, shortened
+
+Provider = str | tuple[str, dict[str, Any]]
+"""The name of an execution provider, with options or without: ("CUDAExecutionProvider", {"device_id": 1})."""
+Chosen = list[tuple[str, dict[str, Any]]]
+
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+
+# The driver's device files on Linux; under WSL there are none, but its driver library is at a fixed place.
+_DRIVER_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/usr/lib/wsl/lib/libcuda.so.1")
+# TF32 keeps 10 bits of mantissa: far too few for a log-determinant summed over a whole event.
+_OPTIONS = {CUDA: {"use_tf32": 0}}
+_INSTALL = {CUDA: "install CUDA and cuDNN, for example with `pip install 'onnxruntime-gpu[cuda,cudnn]'`"}
+
+
+def default() -> Chosen:
+    """CUDA where the installed onnxruntime has it and a device is present, then the CPU."""
+    names = [CUDA, CPU] if CUDA in onnxruntime.get_available_providers() and _has_cuda_device() else [CPU]
+    return [_pair(name) for name in names]
+
+
+def checked(providers: Sequence[Provider]) -> Chosen:
+    """The providers that a caller names, CUDA without TF32 unless its options say otherwise.
+
+    Raises:
+        InputError: there are none, one is named twice, or the installed onnxruntime doesn't have one.
+    """
+    if not isinstance(providers, list | tuple) or not providers:
+        raise InputError(
+            f"providers must be a list of names, such as ['{CPU}'], got {shortened(repr(providers))}; leave providers "
+            "out for the default"
+        )
+    chosen = [_pair(provider) for provider in providers]
+    names = [name for name, _ in chosen]
+    available = onnxruntime.get_available_providers()
+    for name in names:
+        if name not in available:
+            raise InputError(
+                f"onnxruntime has no provider {shortened(repr(name))} here; it has {', '.join(available)}"
+                + "; CUDA is in the wheel onnxruntime-gpu: uninstall onnxruntime, whose place it takes" * (name == CUDA)
+            )
+        if names.count(name) > 1:
+            raise InputError(f"providers has {name} twice")
+    return chosen
+
+
+def open_session(path: Path, options: Any, chosen: Chosen) -> Any:
+    """An InferenceSession of the graph in `path` that runs on all of the chosen providers.
+
+    Raises:
+        InputError: a provider can't be loaded, or can't open a graph that the CPU can.
+        Exception: onnxruntime's own, where the graph is at fault.
+    """
+    names = [name for name, _ in chosen]
+    if CUDA in names:
+        _load_nvidia_wheels()
+    try:
+        session = _start(path, options, chosen)
+    except Exception as error:  # onnxruntime's exceptions share no narrower base
+        others = [name for name in names if name != CPU]
+        if not others:
+            raise
+        _start(path, options, [(CPU, {})])  # raises where it is the graph
+        why = shortened(str(error).strip())
+        raise InputError(f"onnxruntime can't use {', '.join(others)}: {why}; {_advice(others[0])}") from error
+    found = session.get_providers()
+    for name in names:
+        if name not in found:
+            raise InputError(
+                f"onnxruntime couldn't load {name}, and would run on {', '.join(found)}: {_why(name)}; {_advice(name)}"
+            )
+    return session
+
+
+def _pair(provider: Any) -> tuple[str, dict[str, Any]]:
+    match provider:
+        case str(name) | (str(name),):
+            options: dict[str, Any] = {}
+        case (str(name), dict(options)):
+            pass
+        case _:
+            raise InputError(f"a provider is a name, or a name and a dict of options; got {shortened(repr(provider))}")
+    return name, {**_OPTIONS.get(name, {}), **options}
+
+
+def _start(path: Path, options: Any, chosen: Chosen) -> Any:
+    return onnxruntime.InferenceSession(str(path), options, providers=chosen, enable_fallback=0)
+
+
+@cache
+def _load_nvidia_wheels() -> None:
+    """Load the CUDA and cuDNN that pip installed, where the system's loader doesn't look."""
+    if hasattr(onnxruntime, "preload_dlls"):  # since 1.21
+        with redirect_stdout(io.StringIO()):  # it prints what it doesn't find
+            onnxruntime.preload_dlls()
+
+
+def _why(name: str) -> str:
+    """The system's reason not to load a provider, which onnxruntime writes to its log alone."""
+    stem = f"onnxruntime_providers_{name.removesuffix('ExecutionProvider').lower()}"
+    file = f"{stem}.dll" if sys.platform == "win32" else f"lib{stem}.so"
+    library = Path(onnxruntime.__file__).parent / "capi" / file
+    try:
+        if library.exists():
+            ctypes.CDLL(str(library))
+    except OSError as error:
+        return shortened(error)
+    return "it doesn't say why"
+
+
+def _advice(name: str) -> str:
+    instead = "or leave providers out for the default"
+    return f"{_INSTALL.get(name, f'install what {name} needs')}, {instead}"
+
+
+def _has_cuda_device() -> bool:
+    if sys.platform == "win32":
+        return find_library("nvcuda") is not None
+    return any(Path(file).exists() for file in _DRIVER_FILES)
