@@ -35,13 +35,12 @@ from flowkit.flow.saving import SPEC
 from flowkit.spec import canonical, likelihood, lock, model_hash, to_yaml
 from flowkit.version import __version__
 from flowkit_runtime import verification
-from flowkit_runtime.bundle import DECODER, ENCODER, MANIFEST, REFERENCE
+from flowkit_runtime.bundle import DECODER, ENCODER, FORMAT, MANIFEST, REFERENCE, sealed
 from flowkit_runtime.errors import BundleError, VerificationError
 from flowkit_runtime.files import read_json
 from flowkit_runtime.replacing import naming
 from flowkit_runtime.verification import Arrays
 
-FORMAT = 2
 WEIGHTS_FILE = "weights.bin"
 
 
@@ -147,7 +146,7 @@ def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weig
     answers, own = reference(exact, x, context, options.precision)
     _write_graphs(part, graphs, options, manifest)
     (part / SPEC).write_text(to_yaml(canonical(flow.to_spec())), encoding="utf-8")
-    (part / LOCK).write_text(_json(lock(flow.to_spec())), encoding="utf-8")
+    (part / LOCK).write_text(json.dumps(lock(flow.to_spec()), indent=2) + "\n", encoding="utf-8")
     figures = _verified(part, graphs, exact, manifest, answers, own)
     if other is not None:
         _verify_resized(part, graphs, manifest, other, x, context)
@@ -155,7 +154,7 @@ def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weig
     if options.page is not None:
         write_page(part, manifest, options.page)
         manifest["files"][PAGE] = _sha256(part / PAGE)
-    _write_json(part / MANIFEST, manifest)
+    (part / MANIFEST).write_bytes(sealed(manifest))
     return Exported(figures, manifest)
 
 
@@ -166,7 +165,7 @@ def _verified(
     _write_npz(part / REFERENCE, answers)
     files = [path for path in sorted(part.iterdir()) if path.name != MANIFEST]
     manifest |= {"files": {path.name: _sha256(path) for path in files}, "torch_errors": own}
-    _write_json(part / MANIFEST, manifest)
+    (part / MANIFEST).write_bytes(sealed(manifest))
     try:
         figures = verification.measure(part)
     except BundleError as error:
@@ -250,11 +249,3 @@ def _write_npz(path: Path, arrays: Arrays) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(_json(value), encoding="utf-8")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, allow_nan=False) + "\n"

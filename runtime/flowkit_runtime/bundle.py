@@ -1,22 +1,25 @@
 """Read and check a bundle: a directory that holds an exported flow, described by its manifest.json."""
 
 import hashlib
+import json
 import math
 import operator
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path, PureWindowsPath
 from typing import Any, NoReturn
 
 from flowkit_runtime.errors import BundleError, InputError, shortened
-from flowkit_runtime.files import open_file, read_json, stays_inside
+from flowkit_runtime.files import open_file, parse_json, read_short, stays_inside
 
 MANIFEST = "manifest.json"
 ENCODER, DECODER = "encode.onnx", "decode.onnx"
 REFERENCE = "reference.npz"
-FORMATS = (2,)
+FORMAT = 3
+"""The version of the manifest that is written and read."""
+CHECKSUM = "sha256"
 
 MAX_SIZE = 2**24
 """The most values of one event or context, as in specs."""
@@ -96,10 +99,10 @@ class Bundle:
 
 
 def read_bundle(directory: str | PathLike[str]) -> Bundle:
-    """Read the manifest of `directory` and compare every file it lists with its SHA-256.
+    """Read the manifest of `directory` and compare it and every file it lists with their SHA-256.
 
     Raises:
-        BundleError: there is no bundle, its manifest is malformed or of an unknown format, or a listed
+        BundleError: there is no bundle, its manifest is damaged, malformed or of an unknown format, or a listed
             file is missing, changed or outside the directory.
     """
     root = Path(directory)
@@ -111,6 +114,19 @@ def read_bundle(directory: str | PathLike[str]) -> Bundle:
     for name, digest in manifest["files"].items():
         _check_file(root, name, digest)
     return bundle
+
+
+def sealed(manifest: Mapping[str, Any]) -> bytes:
+    """Return the content of a manifest.json that ends with its own checksum.
+
+    The field `sha256` holds the SHA-256 of the file as it would be with that field empty.
+    """
+    return _json(manifest, hashlib.sha256(_json(manifest, "")).hexdigest())
+
+
+def _json(manifest: Mapping[str, Any], checksum: str) -> bytes:
+    rest = {name: value for name, value in manifest.items() if name != CHECKSUM}
+    return (json.dumps({**rest, CHECKSUM: checksum}, indent=2, allow_nan=False) + "\n").encode()
 
 
 def resized(bundle: Bundle, size: Sequence[int]) -> Bundle:
@@ -146,20 +162,28 @@ def _read_manifest(root: Path) -> dict[str, Any]:
         raise BundleError(_no_bundle(root))
     _check_link(root, path)
     try:
-        manifest = read_json(path)
+        raw = read_short(path)
+        manifest = parse_json(raw)
     except OSError as error:
         raise BundleError(f"{path} can't be read: {error.strerror}") from error
     except ValueError as error:
         raise BundleError(f"{path} is not valid JSON ({error}); {_AGAIN}") from error
     if not isinstance(manifest, dict):
         _malformed(root, "it is not an object")
-    if manifest.get("format") not in FORMATS:
-        known = ", ".join(map(str, FORMATS))
+    if manifest.get("format") != FORMAT:
         raise BundleError(
-            f"{path} has format {shortened(repr(manifest.get('format')))}; this flowkit-runtime reads format {known}: "
+            f"{path} has format {shortened(repr(manifest.get('format')))}; this flowkit-runtime reads format {FORMAT}: "
             "upgrade flowkit-runtime, or export the bundle with a matching flowkit"
         )
+    _check_manifest(path, raw, manifest.get(CHECKSUM))
     return manifest
+
+
+def _check_manifest(path: Path, raw: bytes, digest: Any) -> None:
+    """Compare the text of a manifest with its own checksum, as `sealed` made it."""
+    empty = raw.replace(f'"{CHECKSUM}": "{digest}"'.encode(errors="replace"), f'"{CHECKSUM}": ""'.encode())
+    if hashlib.sha256(empty).hexdigest() != digest:
+        raise BundleError(f"{path} does not match its own SHA-256: it was changed or damaged; {_AGAIN}")
 
 
 def _no_bundle(root: Path) -> str:

@@ -43,10 +43,20 @@ def stays_inside(path: Path, directory: Path) -> bool:
 
 def read_json(path: Path) -> Any:
     """The value in a JSON file, without NaN, infinities and keys that stand twice."""
+    return parse_json(read_short(path))
+
+
+def read_short(path: Path) -> bytes:
+    """The content of a file of at most MAX_JSON bytes."""
     with open_file(path) as file:
         raw = file.read(MAX_JSON + 1)
     if len(raw) > MAX_JSON:
         raise ValueError(f"it is longer than {MAX_JSON:,} bytes")
+    return raw
+
+
+def parse_json(raw: bytes) -> Any:
+    """The value that JSON stands for, read as `read_json` reads it."""
     try:
         return json.loads(
             raw.decode("utf-8"), parse_constant=_finite, parse_float=_finite, object_pairs_hook=_without_duplicates

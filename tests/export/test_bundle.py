@@ -21,6 +21,7 @@ from flowkit.plugin import BijectorConfig
 from flowkit.testing import perturb
 from flowkit_glow.actnorm import ActNorm
 from flowkit_runtime import verification
+from flowkit_runtime.bundle import sealed
 from flowkit_runtime.errors import BundleError, VerificationError
 from tests.flow.specs import SPECS, batch
 
@@ -145,7 +146,7 @@ def test_verify_finds_graphs_that_deviate(exported, tmp_path):
         verification.verify(tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     manifest["files"]["reference.npz"] = bundles._sha256(tmp_path / "reference.npz")
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "manifest.json").write_bytes(sealed(manifest))
     with pytest.raises(VerificationError, match=r"log_prob .* too large"):
         verification.verify(tmp_path)
 

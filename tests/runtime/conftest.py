@@ -1,7 +1,6 @@
 """A hand-made bundle: z = (x - 8) / 4 - shift(context), split into the rows of a 2 x 2 image."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from flowkit_runtime.bundle import FORMAT, sealed
 
 CENTER, SCALE = 8.0, 4.0
 EVENT, LATENT = ["n", 1, 2, 2], ["n", 1, 1, 2]
@@ -31,7 +32,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         (tmp_path / "lock.json").write_text("{}\n")
         np.savez(tmp_path / "reference.npz", x=np.zeros((1, 1, 2, 2), np.float32))
         manifest = {
-            "format": 2,
+            "format": FORMAT,
             "flowkit": "0.1.0",
             "model": "0" * 64,
             "event": {"shape": [1, 2, 2], "levels": levels},
@@ -48,7 +49,7 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
             },
             "verification": {},
         }
-        (tmp_path / "manifest.json").write_text(json.dumps(manifest | fields))
+        (tmp_path / "manifest.json").write_bytes(sealed(manifest | fields))
         return tmp_path
 
     return make

@@ -53,12 +53,12 @@ def test_a_manifest_that_cannot_be_read_says_why(make_bundle, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     directory = make_bundle()
-    monkeypatch.setattr("flowkit_runtime.bundle.read_json", denied)
+    monkeypatch.setattr("flowkit_runtime.bundle.read_short", denied)
     assert refusal(directory) == f"{directory / 'manifest.json'} can't be read: Permission denied"
 
 
 def test_an_unknown_format_names_the_known_ones(make_bundle):
-    assert "has format 3; this flowkit-runtime reads format 2" in refusal(make_bundle(format=3))
+    assert "has format 2; this flowkit-runtime reads format 3" in refusal(make_bundle(format=2))
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,20 @@ def test_a_malformed_manifest_is_refused(make_bundle, fields, message):
     directory = make_bundle()
     edit_manifest(directory, lambda manifest: manifest.update(fields))
     assert message in refusal(directory)
+
+
+def test_a_manifest_with_any_bit_changed_is_refused(make_bundle):
+    directory = make_bundle(threshold={"score": 1.5, "quantile": 0.99, "events": 40})
+    path = directory / "manifest.json"
+    content = path.read_bytes()
+    for at in range(8 * len(content)):
+        changed = bytearray(content)
+        changed[at // 8] ^= 1 << at % 8
+        path.write_bytes(changed)
+        with pytest.raises(BundleError, match=r"manifest\.json"):
+            read_bundle(directory)
+    path.write_bytes(content)
+    assert read_bundle(directory).threshold.score == 1.5
 
 
 def test_a_manifest_that_is_no_object_is_refused(make_bundle):

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from flowkit_runtime.bundle import FORMAT, sealed
 from flowkit_runtime.verification import GROUPS, QUANTITIES
 
 W = numpy_helper.from_array(np.zeros(2, np.float32), "w")
@@ -22,7 +23,7 @@ W = numpy_helper.from_array(np.zeros(2, np.float32), "w")
 def write_bundle(directory: Path) -> Path:
     directory.mkdir()
     manifest = {
-        "format": 2,
+        "format": FORMAT,
         "event": {"shape": [2], "levels": None},
         "context": None,
         "latents": [[2]],
@@ -30,7 +31,7 @@ def write_bundle(directory: Path) -> Path:
         "files": {},
         "torch_errors": dict.fromkeys(GROUPS, dict.fromkeys(QUANTITIES, 1e-7)),
     }
-    (directory / "manifest.json").write_text(json.dumps(manifest))
+    (directory / "manifest.json").write_bytes(sealed(manifest))
     files = {"encode.onnx": encoder(), "decode.onnx": decoder(), "reference.npz": npz(), "lock.json": b"{}"}
     for name, content in (files | {"spec.yaml": b"flowkit: 1"}).items():
         put(directory, name, content)
@@ -38,9 +39,10 @@ def write_bundle(directory: Path) -> Path:
 
 
 def edit_manifest(bundle: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change a manifest, its own checksum with it."""
     manifest = json.loads((bundle / "manifest.json").read_text())
     change(manifest)
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    (bundle / "manifest.json").write_bytes(sealed(manifest))
 
 
 def put(bundle: Path, name: str, content: bytes) -> None:

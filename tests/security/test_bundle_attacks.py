@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import zipfile
 from ast import literal_eval
@@ -177,10 +178,29 @@ def of_another_flow(bundle: Path) -> None:
     put(bundle, "encode.onnx", encoder(initializers=[numpy_helper.from_array(np.ones(2, np.float32), "w")]))
 
 
+def edit_and_leave_the_checksum(change: Callable[[dict[str, Any]], Any]) -> Damage:
+    """Change the manifest, but not its own checksum."""
+
+    def damage(bundle: Path) -> None:
+        path = bundle / "manifest.json"
+        manifest = json.loads(path.read_text())
+        change(manifest)
+        path.write_text(json.dumps(manifest, indent=2) + "\n")
+
+    return damage
+
+
+THRESHOLD = {"score": -1e9, "quantile": 0.99, "events": 40}
+HIGH_LIMITS = dict.fromkeys(verification.GROUPS, dict.fromkeys(verification.QUANTITIES, 1e9))
+NO_MATCH = "manifest.json does not match its own SHA-256"
+
 DAMAGE: dict[str, tuple[Damage, str]] = {
     "truncated encode.onnx": (truncate("encode.onnx", 50), "encode.onnx does not match its SHA-256"),
     "truncated decode.onnx": (truncate("decode.onnx", 50), "decode.onnx does not match its SHA-256"),
     "truncated manifest": (truncate("manifest.json", 50), "manifest.json is not valid JSON"),
+    "another threshold": (edit_and_leave_the_checksum(lambda m: m.update(threshold=THRESHOLD)), NO_MATCH),
+    "limits of 1e9": (edit_and_leave_the_checksum(lambda m: m.update(torch_errors=HIGH_LIMITS)), NO_MATCH),
+    "no checksum of the manifest": (edit_and_leave_the_checksum(lambda m: m.pop("sha256")), NO_MATCH),
     "truncated reference": (truncate("reference.npz", 50), "reference.npz does not match its SHA-256"),
     "empty encode.onnx": (truncate("encode.onnx", 0), "encode.onnx does not match its SHA-256"),
     "a bit of encode.onnx": (flip("encode.onnx"), "encode.onnx does not match its SHA-256"),
