@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from flowkit.errors import FlowkitError, Path, PluginError, ShapeError, format_path
 from flowkit.flow.base import Base
@@ -17,8 +19,16 @@ from flowkit.flow.coupling import Conditioner, Coupling, Split, Transformer
 from flowkit.flow.factor_out import FactorOut
 from flowkit.plugin.config import Shape, SplitConfig
 from flowkit.plugin.reference import Use
-from flowkit.spec import model
+from flowkit.spec import model, uses
 from flowkit.spec.walk import Step, walk
+
+CREATING = frozenset(
+    [
+        torch.arange, torch.empty, torch.eye, torch.full, torch.linspace, torch.logspace, torch.ones, torch.rand,
+        torch.randint, torch.randn, torch.randperm, torch.zeros,
+    ]
+)  # fmt: skip
+"""The functions of torch that create a tensor from its shape."""
 
 BASES: dict[str, type] = {
     "bijector": Bijector,
@@ -32,6 +42,9 @@ BASES: dict[str, type] = {
 MAX_PARAMETERS = 2**32
 """The most parameters that a flow may have."""
 
+AFFORDABLE = 2**24
+"""The most values that a layer may create while it is built to be counted: 64 MB in fp32."""
+
 
 def assemble(spec: model.Spec) -> list[Layer]:
     """One layer for each step of the spec. Raises ShapeError if it has too many parameters, PluginError."""
@@ -42,18 +55,32 @@ def assemble(spec: model.Spec) -> list[Layer]:
 
 
 def count_parameters(spec: model.Spec) -> list[int]:
-    """Parameters of each step, unallocated where that can be. What is repeated is built once for each shape."""
+    """Return the number of parameters of each step. What is repeated is built once for each shape, and discarded."""
     counts: dict[tuple[Path, Shape], int] = {}
     steps = walk(spec)
-    for step in steps:
-        if (step.path, step.input_shape) not in counts:
-            layer = _unallocated(step, context_shape(spec.context))
-            counts[step.path, step.input_shape] = sum(p.numel() for p in layer.parameters())
+    with torch.random.fork_rng(devices=[]):  # counting leaves the weights of a seed as they are
+        for step in steps:
+            if (step.path, step.input_shape) not in counts:
+                layer = _to_count(step, context_shape(spec.context))
+                counts[step.path, step.input_shape] = sum(p.numel() for p in layer.parameters())
     return [counts[step.path, step.input_shape] for step in steps]
 
 
-def _unallocated(step: Step, context: Shape | None) -> Layer:
-    """The layer without its numbers. One that asks for a number while it is built, a mask's nonzero() say, has them."""
+def _to_count(step: Step, context: Shape | None) -> Layer:
+    """Build a layer as it will be used if that is affordable, otherwise on the meta device, without its values.
+
+    On the meta device everything that a constructor creates has no values, a library's tensors included if the
+    constructor is the first to import it. They would stay so for the whole process. Therefore only layers that are too
+    large to be tried are built there. A constructor that asks for a value can't be, and is built as it is.
+    """
+    with _placed(step):
+        for use in uses(step.item):
+            use.plugin.load()
+    try:
+        with _Affordable():
+            return build(step, context)
+    except _TooLarge:
+        pass
     try:
         with torch.device("meta"):
             return build(step, context)
@@ -61,10 +88,44 @@ def _unallocated(step: Step, context: Shape | None) -> Layer:
         return build(step, context)
 
 
+class _TooLarge(FlowkitError):
+    """A layer creates more values than AFFORDABLE. It never leaves this module."""
+
+
+class _Affordable(TorchFunctionMode):
+    """Raises _TooLarge before a function of torch, such as `torch.empty`, creates more values than are affordable."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = AFFORDABLE
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in CREATING:
+            shape = {name: value for name, value in kwargs.items() if name not in ("generator", "out", "pin_memory")}
+            self.left -= func(*args, **shape | {"device": "meta"}).numel()
+            if self.left < 0:
+                raise _TooLarge
+        return func(*args, **kwargs)
+
+
 def build(step: Step, context: Shape | None) -> Layer:
     """The layer of one step. Raises PluginError, naming the place in the spec, if its plugin can't be built."""
-    try:
+    with _placed(step):
         layer = _build(step, context)
+    if tuple(layer.output_shape) != step.output_shape:
+        raise PluginError(
+            f"{step.name}: its config says that {list(step.input_shape)} becomes {list(step.output_shape)}, "
+            f"its layer's output_shape says {list(layer.output_shape)}: make them agree"
+        )
+    return layer
+
+
+@contextmanager
+def _placed(step: Step) -> Iterator[None]:
+    """Whatever building a step raises says where in the spec the step is."""
+    try:
+        yield
     except PluginError as error:
         raise PluginError(f"{format_path(step.path)}: {error}") from error
     except FlowkitError:
@@ -72,12 +133,6 @@ def build(step: Step, context: Shape | None) -> Layer:
     except Exception as error:
         place = f"{step.name} at {format_path(step.path)}"
         raise PluginError(f"{place} can't be built: {type(error).__name__}: {error}") from error
-    if tuple(layer.output_shape) != step.output_shape:
-        raise PluginError(
-            f"{step.name}: its config says that {list(step.input_shape)} becomes {list(step.output_shape)}, "
-            f"its layer's output_shape says {list(layer.output_shape)}: make them agree"
-        )
-    return layer
 
 
 def build_plugin(use: Use, *shapes: Any) -> Any:

@@ -6,8 +6,9 @@ import importlib
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pluggy
 import pydantic
@@ -34,6 +35,16 @@ def guarded(what: str, *on_purpose: type[Exception]) -> Iterator[None]:
     except BaseException as error:
         why = str(error) if isinstance(error, errors.PluginError) else reason(error)
         raise errors.PluginError(f"{what}: {why}") from error
+
+
+def outside_devices() -> AbstractContextManager[Any]:
+    """Return a context in which tensors are created on the CPU, whatever device context the caller is in.
+
+    Modules of plugins are imported in it: what they create at module level belongs to the whole process. torch isn't
+    imported for it. As long as nobody has imported torch, there is no device context either.
+    """
+    device = getattr(sys.modules.get("torch"), "device", None)
+    return nullcontext() if device is None else device("cpu")
 
 
 def reason(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from importlib.metadata import Distribution, EntryPoint
 from typing import Any
 
 from flowkit.plugin.descriptor import Descriptor
-from flowkit.plugin.failure import guarded
+from flowkit.plugin.failure import guarded, outside_devices
 
 METADATA = {"Name": "a distribution without a name", "Version": "unknown", "Summary": ""}
 """The keys of a distribution's metadata that are shown, and what stands for those that are missing."""
@@ -65,6 +65,6 @@ class Found:
         return self.origin.version
 
     def load(self) -> Any:
-        """The target class, imported if need be. Raises PluginError if that fails."""
-        with guarded(f"plugin {self}: its target {self.descriptor.place} can't be imported"):
+        """The target class, imported if need be, outside of any device context. Raises PluginError if that fails."""
+        with guarded(f"plugin {self}: its target {self.descriptor.place} can't be imported"), outside_devices():
             return self.descriptor.load()

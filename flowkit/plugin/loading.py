@@ -12,7 +12,7 @@ import pluggy
 from flowkit.errors import PluginError
 from flowkit.plugin import hooks
 from flowkit.plugin.descriptor import NAME, Descriptor
-from flowkit.plugin.failure import guarded, reason
+from flowkit.plugin.failure import guarded, outside_devices, reason
 from flowkit.plugin.found import Found, Origin
 
 Plugins = dict[str, Found]
@@ -22,7 +22,7 @@ Plugins = dict[str, Found]
 def load(entry: EntryPoint) -> Plugins:
     """Import the module of an entry point and ask it for its plugins. Raises PluginError and KeyboardInterrupt only."""
     origin = Origin.of(entry)
-    with guarded(f"plugin {entry.name!r} ({origin}, {entry.value})"):
+    with guarded(f"plugin {entry.name!r} ({origin}, {entry.value})"), outside_devices():
         registered = list(_registered(_import(entry)))
     found = [
         Found(f"{entry.name}/{descriptor.name}", kind, descriptor, origin, entry.module)

@@ -1,7 +1,7 @@
 """Text -> validated spec. No torch."""
 
 from flowkit.errors import Problem, SpecError
-from flowkit.spec.identity import canonical, lock, model_hash, to_yaml
+from flowkit.spec.identity import canonical, lock, model_hash, to_yaml, uses
 from flowkit.spec.model import Context, Coupling, Event, FactorOut, Item, Optimizer, Repeat, Spec, Train
 from flowkit.spec.read import read_spec
 from flowkit.spec.walk import BrokenChain, Step, count_layers, latent_shapes, likelihood, walk
@@ -28,5 +28,6 @@ __all__ = [
     "model_hash",
     "read_spec",
     "to_yaml",
+    "uses",
     "walk",
 ]

@@ -42,7 +42,7 @@ def model_hash(spec: Spec) -> str:
 
 def lock(spec: Spec) -> dict[str, Any]:
     """What built the model: flowkit's version, and {distribution: version} of the plugins; and its hash."""
-    plugins = {use.plugin.distribution: use.plugin.version for use in _uses(spec)}
+    plugins = {use.plugin.distribution: use.plugin.version for use in uses(spec)}
     return {"flowkit": __version__, "model": model_hash(spec), "plugins": dict(sorted(plugins.items()))}
 
 
@@ -64,7 +64,8 @@ def to_yaml(spec: Spec | dict[str, Any]) -> str:
     return stream.getvalue()
 
 
-def _uses(value: Any) -> Iterator[Use]:
+def uses(value: Any) -> Iterator[Use]:
+    """Yield every plugin that a spec, or a part of one, names, however deep in another's fields."""
     if isinstance(value, Use):
         yield value
         value = value.config
@@ -74,7 +75,7 @@ def _uses(value: Any) -> Iterator[Use]:
         value = list(value.values())
     if isinstance(value, list | tuple):
         for item in value:
-            yield from _uses(item)
+            yield from uses(item)
 
 
 def _styled(value: Any, top: bool = False) -> Any:
