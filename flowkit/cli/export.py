@@ -74,8 +74,9 @@ def export(
 
 def _summary(manifest: dict[str, Any], unit: str) -> Iterator[str]:
     yield f"log-densities of held-out events are off by {manifest['change']:.1e} bits/dim on average"
-    if restored := manifest["restored"]:
-        yield f"{restored['exact']} of {restored['events']} held-out events are decoded exactly as they were"
+    kinds = {"held-out": "", "off-data": " (constants, checkerboards, noise)"}
+    for group, restored in (manifest["restored"] or {}).items():
+        yield f"{restored['exact']} of {restored['events']} {group} events{kinds[group]} come back exactly"
     if threshold := manifest["threshold"]:
         share, score = threshold["quantile"], threshold["score"]
         yield f"{100 * share:g}% of {threshold['events']} held-out events score below {score:.4f} {unit}, the threshold"

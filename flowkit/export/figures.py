@@ -14,7 +14,7 @@ import flowkit_runtime
 from flowkit.errors import ExportError, InputError
 from flowkit.export.precision import Precision
 from flowkit.flow.inputs import without_score
-from flowkit_runtime.verification import Arrays
+from flowkit_runtime.verification import GROUPS, Arrays
 
 MOST_CHANGE = 0.005
 """The most bits/dim by which 16 bits may change the mean log-density of held-out events. In fp32 the yardstick alone
@@ -30,7 +30,8 @@ def check_quantile(quantile: float) -> None:
 def measured(
     part: Path, answers: Arrays, x: Tensor | None, context: Tensor | None, precision: Precision, quantile: float
 ) -> dict[str, Any]:
-    """For the manifest: how far the density of held-out events is off, the threshold, how many are restored exactly.
+    """Return, for the manifest, how far the density of held-out events is off, the threshold, and how many events of
+    integer data, held out and off the data, come back exactly.
 
     Raises ExportError if 16 bits change the density too much, or an event has no finite score.
     """
@@ -41,15 +42,25 @@ def measured(
             f"in {precision} the log-density of held-out events is off by {change:.4f} bits/dim on average, "
             f"more than {MOST_CHANGE}: choose a wider --precision"
         )
-    if x is None:
-        return {"change": change, "threshold": None, "restored": None}
-    events, contexts = x.numpy(), None if context is None else context.numpy()
-    threshold = _threshold(model.score(events, contexts), events, quantile)
-    restored = None
-    if model.levels is not None:
-        same = model.decode(model.encode(events, contexts), contexts) == events
-        restored = {"events": len(events), "exact": int(same.reshape(len(events), -1).all(axis=1).sum())}
+    given = None if x is None else (x.numpy(), None if context is None else context.numpy())
+    threshold = None if given is None else _threshold(model.score(*given), given[0], quantile)
+    restored = None if model.levels is None else _restored(model, answers, given)
     return {"change": change, "threshold": threshold, "restored": restored}
+
+
+def _restored(
+    model: flowkit_runtime.Model, answers: Arrays, held_out: tuple[NDArray[Any], NDArray[Any] | None] | None
+) -> dict[str, dict[str, int]]:
+    """For each group of integer events, how many there are and how many come back exactly."""
+    rows = answers["group"] == GROUPS.index("off-data")
+    levels = np.floor(answers["x"][rows]).astype(np.int64)
+    events = {"off-data": (levels, answers["context"][rows] if "context" in answers else None)}
+    if held_out is not None:
+        events["held-out"] = held_out
+    return {
+        group: {"events": len(x), "exact": int((model.reconstruction_error(x, context) == 0).sum())}
+        for group, (x, context) in events.items()
+    }
 
 
 def _threshold(scores: NDArray[np.floating], events: NDArray[Any], quantile: float) -> dict[str, Any]:

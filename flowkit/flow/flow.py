@@ -188,7 +188,7 @@ class Flow(nn.Module):
     # Data <-> latents, samples
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
-        """(z_1, …, z_L) of x. Integers are encoded at k + ½, so that decode gives them back exactly."""
+        """Return (z_1, …, z_L) of x. Integers are encoded at k + ½, so that decode restores them on the data."""
         check_tensor("x", x)
         if self.levels is not None and not x.is_floating_point():
             check_levels(x, self.levels)

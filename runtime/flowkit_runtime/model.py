@@ -190,6 +190,30 @@ class Model:
             result[part] = self._events(z, rows, part)
         return result
 
+    def reconstruction_error(
+        self, x: ArrayLike, context: ArrayLike | None = None, *, batch_size: int = BATCH_SIZE, start: int = 0
+    ) -> NDArray[np.float64]:
+        """Return the largest |decode(encode(x)) - x| of each event, [n], in data units.
+
+        With levels it is a whole number of levels, and 0 says that the event comes back exactly; x that is not whole is
+        compared by its level, floor(x). An event that decodes to NaN is infinitely far off. On the data and near it
+        integers come back exactly; far from it float32 may lose too many digits. `start` is the row that errors count
+        from.
+        """
+        start, events = integer("start", start, 0), batch("x", x, self.event_shape)
+        rows = context_rows(context, self.context, len(events), start)
+        result = np.empty(len(events))
+        for part in _parts(len(events), batch_size):
+            given = points("x", events[part], start + part.start, self.levels)
+            latents = self._encoder.run(self._latent_names, _feed({"x": given}, rows, part))
+            decoded = self._decoded(latents, rows, part)
+            wanted = given if self.levels is None else np.floor(given)
+            found = decoded if self.levels is None else self._whole(decoded)
+            with np.errstate(invalid="ignore"):
+                error = np.abs(found.astype(np.float64) - wanted)
+            result[part] = np.where(np.isfinite(error), error, np.inf).reshape(len(error), -1).max(axis=1)
+        return result
+
     def sample(
         self,
         n: int,
@@ -281,14 +305,20 @@ class Model:
         return log_prob
 
     def _events(self, z: list[NDArray[np.float32]], context: Array | None, part: slice) -> Array:
-        (x,) = self._decoder.run(["x"], _feed(dict(zip(self._latent_names, z, strict=True)), context, part))
+        x = self._decoded(z, context, part)
         # An infinite value is above or below all levels, and becomes the last or first.
         wrong = ~np.isfinite(x) if self.levels is None else np.isnan(x)
         if wrong.any():
             index = np.unravel_index(int(wrong.argmax()), x.shape)
             raise RowError(f"row {part.start + int(index[0])} decodes to {x[index]}: its latents are too large")
-        if self.levels is None:
-            return x
+        return x if self.levels is None else self._whole(x)
+
+    def _decoded(self, z: Sequence[Array], context: Array | None, part: slice) -> Array:
+        (x,) = self._decoder.run(["x"], _feed(dict(zip(self._latent_names, z, strict=True)), context, part))
+        return x
+
+    def _whole(self, x: Array) -> Array:
+        assert self.levels is not None
         levels: Array = np.clip(np.floor(x), 0, self.levels - 1)
         return levels
 

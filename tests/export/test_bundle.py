@@ -126,7 +126,8 @@ def test_the_manifest_says_what_it_is(exported):
     assert manifest["change"] < 1e-6
     scores = flowkit_runtime.load(directory).score(*as_given(flow, 40, seed=2))
     assert manifest["threshold"] == {"quantile": 0.99, "score": pytest.approx(np.quantile(scores, 0.99)), "events": 40}
-    assert manifest["restored"] == ({"events": 40, "exact": 40} if flow.levels else None)
+    restored = {"off-data": {"events": 23, "exact": 23}, "held-out": {"events": 40, "exact": 40}}
+    assert manifest["restored"] == (restored if flow.levels else None)
     assert Flow.from_spec(directory / "spec.yaml").to_spec().event == flow.to_spec().event
 
 

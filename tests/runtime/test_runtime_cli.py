@@ -19,6 +19,7 @@ from flowkit.cli.main import app as flowkit_app
 from flowkit_runtime import load
 from flowkit_runtime.cli.main import app
 from flowkit_runtime.streaming import sources
+from tests.security.bundles import alter_decoded
 
 COMMANDS = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
@@ -179,6 +180,40 @@ def test_encode_and_decode_give_the_events_back(make_bundle, tmp_path_factory) -
             assert np.array_equal(mine, its)
     run("decode", bundle, place / "z.npz", "-o", place / "y.npy", "--context", place / "c.npy")
     assert np.array_equal(np.load(place / "y.npy"), x)
+
+
+def test_encode_checks_that_integers_come_back(make_bundle, tmp_path_factory) -> None:
+    bundle, place = make_bundle(levels=17), tmp_path_factory.mktemp("place")
+    x = np.zeros((6000, 1, 2, 2), np.uint8)
+    np.save(place / "x.npy", x)
+    arguments = "encode", bundle, place / "x.npy", "-o", place / "z.npz", "--check"
+    said = run(*arguments).stdout
+    assert "all 6000 events come back exactly when they are decoded; the largest error is 0 levels" in said
+    alter_decoded(bundle, "Min", 10.5)
+    x[[7, 5000], 0, 1, 1] = 12, 16
+    np.save(place / "x.npy", x)
+    said = run(*arguments, code=1).stdout
+    assert said.endswith(
+        "2 of 6000 events don't come back exactly; the largest error is 6 levels. Rows, counted from 0: 7, 5000\n"
+    )
+    assert len(np.load(place / "z.npz")["z_1"]) == 6000  # written all the same
+    np.save(place / "x.npy", x + 11)
+    assert run(*arguments, code=2).exit_code == 2  # not even an event
+    np.save(place / "x.npy", np.full_like(x, 16))
+    said = run(*arguments, code=1).stdout
+    assert "Rows, counted from 0: 0, 1, 2, 3, " in said and said.endswith(", 19 and 5980 more\n")
+
+
+def test_encode_checks_that_real_numbers_come_back(make_bundle, tmp_path_factory) -> None:
+    bundle, place = make_bundle(levels=None), tmp_path_factory.mktemp("place")
+    x = np.random.default_rng(0).normal(size=(50, 1, 2, 2)).astype(np.float32) * 100
+    np.save(place / "x.npy", x)
+    arguments = "encode", bundle, place / "x.npy", "-o", place / "z.npz", "--check"
+    assert "all 50 events come back when they are decoded" in run(*arguments).stdout
+    alter_decoded(bundle, "Min", float(np.sort(x.max(axis=(1, 2, 3)))[-2]) + 1)
+    said = run(*arguments, code=1).stdout
+    assert "1 of 50 events don't come back; the largest error is" in said
+    assert said.endswith(f"Rows, counted from 0: {x.max(axis=(1, 2, 3)).argmax()}\n")
 
 
 def test_encode_names_the_row(make_bundle, tmp_path_factory) -> None:

@@ -9,6 +9,7 @@ import pytest
 from flowkit_runtime import BundleError, InputError, load
 from flowkit_runtime.model import _dequantize
 from flowkit_runtime.noise import normal, uniform
+from tests.security.bundles import alter_decoded
 
 D = 4
 EVENT = (1, 2, 2)
@@ -355,3 +356,36 @@ def test_masked_values_are_missing_values(continuous):
     for method in (continuous.score, continuous.log_prob, continuous.encode):
         with pytest.raises(InputError, match="x is masked in places"):
             method(x)
+
+
+def test_the_reconstruction_error_of_integers_is_in_levels(make_bundle):
+    bundle = make_bundle(levels=17)
+    alter_decoded(bundle, "Min", 10.5)
+    model = load(bundle)
+    x = np.array([3, 10, 11, 16], np.uint8).reshape(4, 1, 1, 1) * np.ones(EVENT, np.uint8)
+    assert model.reconstruction_error(x, batch_size=3).tolist() == [0, 0, 1, 6]
+    assert model.reconstruction_error(x + 0.7).tolist() == [0, 0, 1, 6]
+
+
+def test_the_reconstruction_error_of_real_numbers_is_in_their_units(make_bundle):
+    bundle = make_bundle(levels=None)
+    alter_decoded(bundle, "Min", 10.5)
+    x = np.zeros((3, *EVENT), np.float32)
+    x[1, 0, 0, 0] = 11.25
+    x[2] = 3e38
+    found = load(bundle).reconstruction_error(x)
+    assert found[:2] == pytest.approx([0, 0.75], abs=1e-6) and found[2] == pytest.approx(3e38)
+
+
+@pytest.mark.parametrize("levels", [None, 17])
+def test_what_decodes_to_no_number_is_infinitely_far_off(make_bundle, levels):
+    bundle = make_bundle(levels=levels)
+    alter_decoded(bundle, "Mul", np.nan)
+    assert load(bundle).reconstruction_error(np.ones((2, *EVENT))).tolist() == [np.inf, np.inf]
+
+
+def test_the_reconstruction_error_takes_a_context_and_names_rows(make_bundle):
+    model = load(make_bundle(context={"classes": 3}))
+    assert model.reconstruction_error(integers(5), np.arange(5) % 3).tolist() == [0] * 5
+    with pytest.raises(InputError, match="in row 12, x"):
+        model.reconstruction_error(integers(5) + 17, 0, start=12)

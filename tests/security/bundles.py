@@ -52,6 +52,16 @@ def put(bundle: Path, name: str, content: bytes) -> None:
     edit_manifest(bundle, lambda manifest: manifest["files"].update({name: digest}))
 
 
+def alter_decoded(bundle: Path, operator: str, value: float) -> None:
+    """Apply an operator, with this value, to all that the decoder gives, so that some events don't come back."""
+    model = onnx.load(bundle / "decode.onnx")
+    for node in model.graph.node:
+        node.output[:] = ["unaltered" if name == "x" else name for name in node.output]
+    model.graph.node.append(helper.make_node(operator, ["unaltered", "value"], ["x"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), "value"))
+    put(bundle, "decode.onnx", model.SerializeToString())
+
+
 def encoder(*nodes: onnx.NodeProto, initializers: Any = (W,), **fields: Any) -> bytes:
     """z_1 = x + w, log_prob = Σ z_1, with further nodes in front. w is one of the initializers or made by a node."""
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 2])]

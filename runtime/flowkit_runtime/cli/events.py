@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,17 +38,50 @@ def event(model: Model, data: Path, columns: str, resize: bool, row: int) -> Arr
     return found[0][0]
 
 
-def encoded(model: Model, data: Path, part: Wanted) -> tuple[NDArray[np.float32], ...]:
-    """The latents of all events of a file or folder. Raises InputError: names the file, and the row that is wrong."""
+TOLERANCE = 1e-4
+"""The error up to which an event of real numbers comes back, as a share of its largest value, or of 1."""
+
+
+@dataclass
+class Encoded:
+    """Events that were encoded, and how far they are off when they are decoded again.
+
+    Attributes:
+        latents: z_1, z_2, …, [n, *shape] each.
+        errors: the largest error of each event, [n]; none where events weren't decoded again.
+        lost: the rows, counted from 0, that don't come back.
+    """
+
+    latents: tuple[NDArray[np.float32], ...]
+    errors: NDArray[np.float64]
+    lost: list[int]
+
+
+def encoded(model: Model, data: Path, part: Wanted, check: bool = False) -> Encoded:
+    """Encode all events of a file or folder; with `check`, decode them again.
+
+    Raises InputError: names the file, and the row that is wrong.
+    """
     parts = [tuple(np.empty((0, *shape), np.float32) for shape in model.latent_shapes)]
+    errors, lost = [np.empty(0)], []
     rows, source = 0, open_source(data, part)
     with counting("encoding", source.rows) as progress:
         for events, context in source.batches(0, rows_at_once(model.event_shape)):
             with naming_rows(data):
                 parts.append(model.encode(events, context, start=rows))
+                if check:
+                    errors.append(model.reconstruction_error(events, context, start=rows))
+                    lost += [rows + int(i) for i in np.flatnonzero(errors[-1] > _tolerated(model, events))]
             rows += len(events)
             progress(rows)
-    return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
+    return Encoded(tuple(np.concatenate(each) for each in zip(*parts, strict=True)), np.concatenate(errors), lost)
+
+
+def _tolerated(model: Model, events: Array) -> Array | float:
+    """The error up to which each event comes back: none for integer data."""
+    if model.levels is not None:
+        return 0.0
+    return TOLERANCE * np.maximum(1.0, np.abs(events.reshape(len(events), -1)).max(axis=1))
 
 
 def write_events(events: Array, levels: int | None, path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,12 @@ from flowkit_runtime.cli.options import (
 )
 from flowkit_runtime.cli.terminal import echo
 
+if TYPE_CHECKING:
+    from flowkit_runtime.cli.events import Encoded
+
+MOST_NAMED = 20
+"""Rows that a message names."""
+
 
 def encode(
     bundle: Bundle,
@@ -30,12 +36,18 @@ def encode(
     context_columns: ContextColumns = "",
     context: Context = None,
     resize: Resize = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Decode again, and name the rows that don't come back; then exit with 1.")
+    ] = False,
     threads: Threads = None,
     providers: ProviderNames = None,
 ) -> None:
     """Turn events into latents: arrays z_1, z_2, … [n, *shape] in one .npz file, which decode reads.
 
-    Example: flowkit-runtime encode exports/moons points.npy -o latents.npz
+    Far from the data float32 may lose too many digits for an event to be restored. --check decodes each event again and
+    names the rows that don't come back: exactly for integers, otherwise to 1e-4 of the row's largest value, or of 1.
+
+    Example: flowkit-runtime encode exports/moons points.npy -o latents.npz --check
     """
     import numpy as np
 
@@ -47,11 +59,26 @@ def encode(
     check_output(output, [".npz"])
     model = load(bundle, names(providers), threads)
     check_apart(output, bundle_files(model, bundle), context, data=data)
-    latents = encoded(model, data, wanted(model, columns, context_columns, context, resize))
+    result = encoded(model, data, wanted(model, columns, context_columns, context, resize), check)
     with replacing(output) as temporary:
-        named: dict[str, Any] = {f"z_{i}": latent for i, latent in enumerate(latents, 1)}
+        named: dict[str, Any] = {f"z_{i}": latent for i, latent in enumerate(result.latents, 1)}
         np.savez(temporary, **named)
-    echo(f"{len(latents[0])} events encoded: {output}")
+    echo(f"{len(result.latents[0])} events encoded: {output}")
+    if check:
+        echo(_restored(result, model.levels))
+    if result.lost:
+        raise typer.Exit(1)
+
+
+def _restored(result: Encoded, levels: int | None) -> str:
+    """How many events come back when they are decoded, and which don't."""
+    n, lost, exactly = len(result.errors), result.lost, "" if levels is None else " exactly"
+    largest = max(result.errors, default=0.0)
+    error = f"the largest error is {largest:.3g}" + ("" if levels is None else " levels")
+    if not lost:
+        return f"all {n} events come back{exactly} when they are decoded; {error}"
+    named = ", ".join(map(str, lost[:MOST_NAMED])) + (f" and {len(lost) - MOST_NAMED} more" * (len(lost) > MOST_NAMED))
+    return f"{len(lost)} of {n} events don't come back{exactly}; {error}. Rows, counted from 0: {named}"
 
 
 def decode(
