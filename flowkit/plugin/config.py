@@ -12,7 +12,7 @@ import inspect
 import textwrap
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -27,6 +27,9 @@ from pydantic_core import core_schema
 from flowkit.plugin.strict import make_strict, parts_of
 
 Shape = tuple[int, ...]
+
+ReadsContext = Literal["no", "optional", "required"]
+"""What a plugin's layer does with the flow's context: "optional" layers do without where the flow has none."""
 
 NULL = {"type": "null"}
 """As a JSON Schema."""
@@ -121,11 +124,22 @@ def _strings_below_fields(cls: type) -> dict[str, str]:
 
 
 class PluginConfig(Documented):
-    """Fields that a spec may set."""
+    """Fields that a spec may set.
+
+    ``reads_context`` declares what the layer does with the flow's context, by default nothing. A spec with a context
+    that nothing in its flow reads is refused, and so is one without a context for a layer that requires it. Where it
+    depends on the fields, declare it as a property.
+    """
+
+    reads_context: ClassVar[ReadsContext] = "no"
 
 
 class BijectorConfig(PluginConfig):
-    """A layer on its own: ``{use: namespace/name, …}`` in a flow.  Built as ``Target(event_shape, **fields)``."""
+    """A layer on its own: ``{use: namespace/name, …}`` in a flow.  Built as ``Target(event_shape, **fields)``.
+
+    If the layer reads the ``context`` that its methods are given, declare ``reads_context = "optional"``, or
+    ``"required"`` if it can't do without.
+    """
 
     def output_shape(self, event: Shape) -> Shape:
         """The event shape that leaves, without the batch. Raises ShapeError if the layer can't take ``event``."""
@@ -141,11 +155,13 @@ class SplitConfig(PluginConfig):
 
 
 class ConditionerConfig(PluginConfig):
-    """A network from the kept part to parameters.
+    """A network from the kept part, and the context if the flow has one, to parameters.
 
     Built as ``Target(kept_shape, params_shape, context_shape, **fields)``, params_shape being
-    [n_params, *transformed].
+    [n_params, *transformed]. If it never reads the context, declare ``reads_context = "no"``.
     """
+
+    reads_context: ClassVar[ReadsContext] = "optional"
 
     def check_shapes(self, kept: Shape, transformed: Shape) -> None:
         """Raises ShapeError if the network can't read ``kept`` or can't write ``transformed``."""

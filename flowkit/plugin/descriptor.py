@@ -15,6 +15,7 @@ from flowkit.plugin.config import (
     ConditionerConfig,
     DatasetConfig,
     PluginConfig,
+    ReadsContext,
     SplitConfig,
     TransformerConfig,
 )
@@ -37,6 +38,9 @@ CONFIG_BASES: dict[str, type[PluginConfig]] = {
     "dataset": DatasetConfig,
 }
 """The kinds of plugin, each with the class that its configs derive from."""
+
+GIVEN_CONTEXT = frozenset({"bijector", "conditioner"})
+"""The kinds that are given a flow's context."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -71,11 +75,22 @@ class Descriptor:
             raise PluginError(f"the config of {self.name} has a field whose type is not defined: import it")
         if reserved := STEP_KEYS & self.config.model_fields.keys():
             raise PluginError(f"{self.name} has a field {min(reserved)!r}, which specs keep for themselves: rename it")
+        self._check_reads_context(kind)
         if not (inspect.isclass(self.target) or (isinstance(self.target, str) and TARGET.fullmatch(self.target))):
             raise PluginError(f'the target of {self.name} must read "package.module:Class", not {self.target!r}')
         if self.likelihood not in get_args(Likelihood):
             known = ", ".join(get_args(Likelihood))
             raise PluginError(f"the likelihood of {self.name} must be one of {known}, not {self.likelihood!r}")
+
+    def _check_reads_context(self, kind: str) -> None:
+        declared = self.config.reads_context
+        if isinstance(declared, property):
+            return
+        if declared not in get_args(ReadsContext):
+            known = ", ".join(get_args(ReadsContext))
+            raise PluginError(f"reads_context of {self.name} must be one of {known}, not {declared!r}")
+        if declared != "no" and kind not in GIVEN_CONTEXT:
+            raise PluginError(f"reads_context of {self.name} must be no: a {kind} is given no context")
 
     def _check_api(self) -> None:
         if not isinstance(self.api, int):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
+from itertools import product
 from operator import getitem
 from typing import Any, cast
 
@@ -20,6 +21,9 @@ EVENTS: tuple[dict[str, Any], ...] = (
 )
 """Tried in turn until one is taken."""
 
+CONTEXT: dict[str, Any] = {"shape": [3]}
+"""The context of a plugin that requires one."""
+
 PLACES: dict[str, Path] = {
     "bijector": ("flow", 0),
     "transformer": ("flow", 0, "coupling"),
@@ -33,8 +37,8 @@ PLACES: dict[str, Path] = {
 
 def example_spec(found: Found, registry: Registry) -> dict[str, Any] | None:
     """The spec as plain data, for a dataset only its section; None if the fields that it needs can't be guessed."""
-    for event in EVENTS:
-        source = source_with(found, event)
+    for context, event in product((None, CONTEXT), EVENTS):
+        source = source_with(found, event, context)
         try:
             read_spec(source, registry=registry)
         except SpecError:
@@ -43,10 +47,11 @@ def example_spec(found: Found, registry: Registry) -> dict[str, Any] | None:
     return None
 
 
-def source_with(found: Found, event: dict[str, Any]) -> dict[str, Any]:
-    """The spec as plain data, for this event; the fields that the plugin requires are guessed."""
+def source_with(found: Found, event: dict[str, Any], context: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The spec as plain data, for this event and context; the fields that the plugin requires are guessed."""
     use = {"use": found.name, **example_fields(found.descriptor.config)}
-    return {"flowkit": 1, "event": event, **_sections(found.kind, use)}
+    given = {"event": event} if context is None else {"event": event, "context": context}
+    return {"flowkit": 1, **given, **_sections(found.kind, use)}
 
 
 def _sections(kind: str, use: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from flowkit.errors import Problem, SpecError
 from flowkit.plugin.registry import Registry
+from flowkit.spec.conditioning import context_problem
 from flowkit.spec.document import Document
 from flowkit.spec.messages import explain, position
 from flowkit.spec.model import Spec
@@ -37,7 +38,8 @@ def read_spec(
     registry = registry or Registry.discover()
     try:
         spec = Spec.model_validate(document.data, context={"registry": registry})
-        walk(spec)
+        if unread := context_problem(spec, walk(spec), registry):
+            problems.append(document.problem(*unread))
     except ValidationError as error:
         found, more = explain(error, document, registry)
         problems += found

@@ -13,9 +13,11 @@ from flowkit.flow.conditioning import context_shape
 from flowkit.plugin import Found, Registry, Shape
 from flowkit.plugin.config import SplitConfig
 from flowkit.plugin.description import field_schemas
+from flowkit.plugin.descriptor import GIVEN_CONTEXT
 from flowkit.plugin.reference import Use
 from flowkit.spec import Spec, model, read_spec, walk
-from flowkit.spec.example import PLACES, source_with
+from flowkit.spec.conditioning import reads_context
+from flowkit.spec.example import CONTEXT, PLACES, source_with
 from flowkit.testing.subjects import (
     BaseSubject,
     BijectorSubject,
@@ -40,9 +42,6 @@ SMALL: tuple[Shape, ...] = ((2,), (1,))
 COUPLING = "a coupling with it"
 """The title of what a part of a coupling is checked in."""
 
-CONTEXT = (3,)
-"""Of what is conditioned."""
-
 
 def plugin_subjects(
     name: str,
@@ -55,8 +54,8 @@ def plugin_subjects(
 
     ``fields`` are the plugin's, such as ``["scale=2"]``; what it requires beside them is guessed. ``event`` is the
     event to check it on, instead of a vector and two images, as far as it takes them. With ``context`` all is checked
-    in flows that are given one; conditioners are checked with and without in any case. Raises PluginError, and
-    SpecError if it takes none of the events.
+    in flows that are given one; what declares that it may read one is checked with and without in any case. Raises
+    PluginError, and SpecError if it takes none of the events.
     """
     registry = Registry.discover()
     found = registry.look_up(None, name)
@@ -87,9 +86,9 @@ def _specs(found: Found, fields: Sequence[str], rows: Sequence[Sequence[Shape]],
     """A spec for each row of events, as far as the plugin takes any of it."""
     specs, refusal = [], None
     for row in rows:
-        for shape, levels in product(row, (None, 256)):
+        for shape, levels, context in product(row, (None, 256), (None, CONTEXT)):
             try:
-                specs.append(_read(found, {"shape": list(shape), "levels": levels}, fields, registry))
+                specs.append(_read(found, {"shape": list(shape), "levels": levels}, context, fields, registry))
                 break
             except SpecError as error:
                 refusal = refusal or error
@@ -99,17 +98,23 @@ def _specs(found: Found, fields: Sequence[str], rows: Sequence[Sequence[Shape]],
 
 
 def _conditional(found: Found, specs: list[Spec], context: Shape | None) -> list[Spec]:
-    """The specs with this context; without one, a conditioner's and one of them conditional."""
-    conditional = [each.model_copy(update={"context": model.Context(shape=context or CONTEXT)}) for each in specs]
-    if context:
-        return conditional
-    return specs + conditional[:1] if found.kind == "conditioner" else specs
+    """The specs with this context; without one, as they are, and one with a context if the plugin may read it."""
+    reads = reads_context(specs[0].flow[0])
+    if context is None and (reads != "optional" or found.kind not in GIVEN_CONTEXT):
+        return specs
+    if reads == "no":
+        raise PluginError(f"{found} reads no context, as its config declares: see reads_context in the contracts")
+    section = model.Context(shape=context) if context else model.Context.model_validate(CONTEXT)
+    conditional = [each.model_copy(update={"context": section}) for each in specs]
+    return conditional if context else specs + conditional[:1]
 
 
-def _read(found: Found, event: dict[str, Any], fields: Sequence[str], registry: Registry) -> Spec:
+def _read(
+    found: Found, event: dict[str, Any], context: dict[str, Any] | None, fields: Sequence[str], registry: Registry
+) -> Spec:
     place = format_path(PLACES[found.kind])
     overrides = [f"{place}.{field}" for field in fields]
-    return read_spec(source_with(found, event), overrides, registry)
+    return read_spec(source_with(found, event, context), overrides, registry)
 
 
 def _whole(found: Found, spec: Spec) -> PluginSubject:

@@ -48,6 +48,12 @@ class Conditional(Bijector):
         return y - context.sum(1, keepdim=True), y.new_zeros(y.shape[0])
 
 
+class ConditionalConfig(BijectorConfig):
+    """Requires a context."""
+
+    reads_context = "required"
+
+
 class Bare:
     """Not a layer."""
 
@@ -125,11 +131,25 @@ def test_what_cannot_be_checked_does_not_keep_the_others_from_it() -> None:
 @pytest.mark.usefixtures("only_fast")
 @pytest.mark.parametrize(("target", "code"), [(Conditional, 0), (Right, 1)])
 def test_with_a_context(target: type, code: int) -> None:
-    flowkit.register("mine/conditional", Config, target)
+    flowkit.register("mine/conditional", ConditionalConfig, target)
     lines = run("mine/conditional", "--event", "4", "--context", "2", "-v", code=code)
     (line,) = [line for line in lines if line.startswith("    context ")]
     assert ("passed" if target is Conditional else "forward_and_log_det ignores its context") in line
     assert lines[0].startswith("mine/conditional in a spec, [4], conditional: ")
+
+
+@pytest.mark.usefixtures("only_fast")
+def test_what_requires_a_context_is_given_one() -> None:
+    flowkit.register("mine/conditional", ConditionalConfig, Conditional)
+    lines = run("mine/conditional", "--event", "4")
+    assert lines[0].startswith("mine/conditional in a spec, [4], conditional: ")
+
+
+@pytest.mark.usefixtures("only_fast")
+def test_a_context_for_what_declares_to_read_none() -> None:
+    flowkit.register("mine/undeclared", Config, Conditional)
+    lines = run("mine/undeclared", "--event", "4", "--context", "2", code=2)
+    assert "mine/undeclared (this process) reads no context, as its config declares" in lines[-1]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,9 @@ def test_override(text: str, path: str, value: Any, good: str, registry: Registr
 
 
 def test_a_section_that_is_not_there_is_made(registry: Registry) -> None:
-    text = "flowkit: 1\nevent: {shape: [2]}\nflow: [{use: toy/scale}]\ntrain:\n"
+    text = (
+        "flowkit: 1\nevent: {shape: [2]}\nflow: [{coupling: {use: toy/affine}, conditioner: {use: toy/net}}]\ntrain:\n"
+    )
     spec = read_spec(text, ["train.optimizer.lr=1", "context.classes=3"], registry)
     assert spec.train.optimizer.lr == 1 and spec.context is not None and spec.context.classes == 3
 

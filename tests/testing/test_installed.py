@@ -52,7 +52,7 @@ def test_the_integral_of_a_base_is_taken():
 
 
 def test_context():
-    conditional = plugin_subjects("glow/actnorm", context=(2,)).values()
+    conditional = plugin_subjects("glow/affine", context=(2,)).values()
     assert {each.context_shape for each in conditional if each.kind == "bijector"} == {(2,)}
     networks = plugin_subjects("glow/mlp").values(), plugin_subjects("glow/mlp", context=(2,)).values()
     shapes = [{each.context_shape for each in subjects if each.kind == "conditioner"} for subjects in networks]

@@ -16,13 +16,16 @@ Given = dict[str, Any]
 
 
 def spec_of(tmp_path: Path, x: np.ndarray, contexts: np.ndarray | None = None, **sections: Any) -> Spec:
-    """A spec with one layer that takes any event, on arrays written to files."""
+    """A spec with one layer, which reads the context where there is one, on arrays written to files."""
+    layer = {"use": "glow/actnorm"}
+    if "context" in sections:
+        layer = {"coupling": {"use": "glow/affine"}, "conditioner": {"use": "glow/mlp"}}
     data = {"use": "data/npy", "path": str(tmp_path / "x.npy")}
     np.save(tmp_path / "x.npy", x)
     if contexts is not None:
         data["context"] = str(tmp_path / "c.npy")
         np.save(tmp_path / "c.npy", contexts)
-    return read_spec({"flowkit": 1, "flow": [{"use": "glow/actnorm"}], "data": data, **sections})
+    return read_spec({"flowkit": 1, "flow": [layer], "data": data, **sections})
 
 
 def test_integers_come_as_they_are_and_floats_as_float32(tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""Checks that a spec's context is read, and is there for what needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from flowkit.errors import Path, PluginError
+from flowkit.plugin.config import ConditionerConfig, ReadsContext, Shape, SplitConfig
+from flowkit.plugin.descriptor import GIVEN_CONTEXT
+from flowkit.plugin.failure import guarded
+from flowkit.plugin.found import Found
+from flowkit.plugin.reference import Use
+from flowkit.plugin.registry import Registry
+from flowkit.spec.identity import uses
+from flowkit.spec.model import Spec
+from flowkit.spec.walk import Step
+
+WEAKEST_FIRST: tuple[ReadsContext, ...] = get_args(ReadsContext)
+
+
+def context_problem(spec: Spec, steps: Sequence[Step], registry: Registry) -> tuple[Path, str, str | None] | None:
+    """Return path, message and suggestion if nothing reads the context, or a step requires one that isn't there."""
+    declared = set()
+    for step in steps:
+        try:
+            reads = reads_context(step.item)
+        except PluginError as error:
+            return step.path, str(error), None
+        if reads == "required" and spec.context is None:
+            section = "add a section context: {classes: 10} for labels, {shape: [3]} for arrays"
+            return step.path, f"{step.name} requires a context, and this spec has none", section
+        declared.add(reads)
+    if spec.context is not None and declared == {"no"}:
+        message = "no step of this flow reads the context: the density would not depend on it"
+        return ("context",), message, _advice(spec.event.shape, registry)
+    return None
+
+
+def reads_context(item: Any) -> ReadsContext:
+    """Return what a step does with the context: the strongest of what the plugins in it declare.
+
+    Raises PluginError if a declaration that depends on the fields fails.
+    """
+    return max(map(_declared, uses(item)), key=WEAKEST_FIRST.index, default="no")
+
+
+def _declared(use: Use) -> ReadsContext:
+    with guarded(f"plugin {use.plugin}: its reads_context fails"):
+        declared = use.config.reads_context
+        if declared not in WEAKEST_FIRST:
+            raise ValueError(f"it is {declared!r}, not one of {', '.join(WEAKEST_FIRST)}")
+        return declared
+
+
+def _advice(event: Shape, registry: Registry) -> str:
+    """Return which installed plugins could read the context of such an event."""
+    reading = [
+        found
+        for found in registry.installed()[0]
+        if found.kind in GIVEN_CONTEXT and found.descriptor.config.reads_context != "no"
+    ]
+    parts = _parts(event, registry)
+    networks = [found.name for found in reading if parts and _takes(found, parts, registry)]
+    bijectors = [found.name for found in reading if found.kind == "bijector"]
+    could = [f"the conditioner of a coupling ({', '.join(networks)})"] * bool(networks)
+    could += [f"the bijector {' or '.join(bijectors)}"] * bool(bijectors)
+    if not could:
+        return f"leave context out: nothing that is installed reads it for events of shape {list(event)}"
+    return f"add what reads it, {' or '.join(could)}, or leave context out"
+
+
+def _parts(event: Shape, registry: Registry) -> tuple[Shape, Shape] | None:
+    """Return what the first split that takes the event makes of it."""
+    from flowkit.plugin.example import example_config  # only on the way to an error
+
+    for found in registry.installed()[0]:
+        config = example_config(found, registry) if found.kind == "split" else None
+        if isinstance(config, SplitConfig):
+            try:
+                return config.split_shapes(event)
+            except Exception:  # it refuses the event, or is broken
+                continue
+    return None
+
+
+def _takes(found: Found, parts: tuple[Shape, Shape], registry: Registry) -> bool:
+    """Return whether this is a conditioner that reads and writes such parts."""
+    from flowkit.plugin.example import example_config
+
+    config = example_config(found, registry) if found.kind == "conditioner" else None
+    if not isinstance(config, ConditionerConfig):
+        return False
+    try:
+        config.check_shapes(*parts)
+    except Exception:  # it refuses them, or is broken
+        return False
+    return True
