@@ -17,7 +17,8 @@ def evaluate(
 ) -> None:
     """Score a trained flow on its data, beside densities without a flow. Lower is better.
 
-    Mean bits/dim for integer data, nats otherwise.
+    Mean bits/dim for integer data, nats otherwise. The data must be that which the flow was trained on; other data is
+    scored by `flowkit score` with an exported bundle.
 
     Example: flowkit evaluate runs/glow-digits
     """
@@ -30,7 +31,7 @@ def evaluate(
     keep_freed_memory()
     flow = Flow.load(run).to(best_device())
     spec = flow.to_spec()
-    data = training.load_data(spec)
+    data = training.load_run_data(run, spec)
     figure = training.evaluate(flow, data[split], spec.train.batch_size, draws, split)
     echo(f"{split}, {len(data[split].x)} events, {flow.unit}:")
     for name, value in {"flow": figure, **baselines(data["train"], data[split], flow.levels)}.items():

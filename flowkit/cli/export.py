@@ -50,13 +50,13 @@ def export(
     from flowkit.export import export as write_bundle
     from flowkit.export.web import PAGE
     from flowkit.flow import Flow
-    from flowkit.train import load_data, read_results
+    from flowkit.train import load_run_data, read_results
     from flowkit.train.batches import take
     from flowkit_runtime.verification import table
 
     keep_freed_memory()
     flow = Flow.load(run)
-    held_out = load_data(flow.to_spec(), ["test"])["test"]
+    held_out = load_run_data(run, flow.to_spec(), ["test"])["test"]
     weights = read_results(run).weights
     name = run.resolve().name
     output = output or Path("exports", name)

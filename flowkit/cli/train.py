@@ -20,15 +20,25 @@ def train(
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was interrupted.")
     ] = None,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="With --resume: finish now, with the best weights so far.")
+    ] = False,
 ) -> None:
     """Fit the flow of a spec to its data. A run that was interrupted, even killed, can be resumed.
 
     Example: flowkit train specs/glow-digits.yaml --set train.epochs=3
+
+    A resumed run must find its data and its spec as they were. --set may change how long it is trained
+    (train.epochs, train.minutes), or where its data is (data); a finished run is then trained for longer.
+
+    Example: flowkit train --resume runs/glow-digits --set train.epochs=60
     """
     if (spec is None) == (resume is None):
         raise typer.BadParameter("give either a SPEC or a run to --resume")
-    if resume is not None and (output is not None or overrides):
-        raise typer.BadParameter("a resumed run keeps its directory and its spec: leave out -o and --set")
+    if resume is not None and output is not None:
+        raise typer.BadParameter("a resumed run keeps its directory: leave out -o")
+    if finish and resume is None:
+        raise typer.BadParameter("--finish is for a run that was interrupted: give it with --resume RUN")
 
     from flowkit import train as training
     from flowkit.spec import read_spec
@@ -37,11 +47,11 @@ def train(
     directory = resume or output or free_name(Path("runs", spec.stem))  # type: ignore[union-attr]
     try:
         if spec is None:
-            results = training.resume(directory)
+            results = training.resume(directory, overrides or (), finish)
         else:
             results = training.train(read_spec(spec, overrides or ()), directory)
     except KeyboardInterrupt as interrupt:
         if directory.exists():
-            echo(f"interrupted: `flowkit train --resume {directory}` goes on", err=True)
+            echo(f"interrupted: `flowkit train --resume {directory}` goes on, with `--finish` it ends here", err=True)
         raise typer.Exit(130) from interrupt
     echo(f"{directory}: val {results.val:.4f}, test {results.test:.4f} {results.unit}")

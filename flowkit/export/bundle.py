@@ -30,8 +30,7 @@ from flowkit.export.weights import share_weights
 from flowkit.files import contents, is_free, making
 from flowkit.flow import Flow, conditioning
 from flowkit.flow.inputs import check_levels, check_shape
-from flowkit.flow.lock import LOCK
-from flowkit.flow.saving import SPEC
+from flowkit.flow.lock import LOCK, SPEC
 from flowkit.spec import canonical, likelihood, lock, model_hash, to_yaml
 from flowkit.version import __version__
 from flowkit_runtime import verification

@@ -1,27 +1,94 @@
-"""lock.json of a run: the versions of the plugins that built it, compared with those installed here."""
+"""lock.json of a run: the plugins, the spec and the data that it was made with, compared with what is there now."""
 
 from __future__ import annotations
 
 import os
 import re
 import warnings
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-from flowkit.errors import RunError, VersionWarning
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from flowkit.errors import RunError, SpecError, VersionWarning
+from flowkit.spec import Spec, read_spec
+from flowkit.spec.comparison import compare
 from flowkit_runtime.errors import shortened
 from flowkit_runtime.files import read_json
 
-LOCK = "lock.json"
+LOCK, SPEC = "lock.json", "spec.yaml"
 DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
+MAY_CHANGE = (("train", "epochs"), ("train", "minutes"), ("data",))
+"""The fields of a run's spec that may be edited: how long it is trained, and where its data is read from."""
 
-def check_lock(directory: Path) -> None:
-    """Raises RunError if a distribution that the run needs is missing, warns (VersionWarning) where one is of
-    another version, apart from the last number of 1.2.3. A run without a lock passes."""
-    if not os.path.lexists(directory / LOCK):
-        return
-    for name, then in _read(directory / LOCK).items():
+CHANGEABLE = "train.epochs, train.minutes and data"
+"""The same in words."""
+
+
+class ArrayPrint(BaseModel):
+    """The fingerprint of one array."""
+
+    dtype: str
+    shape: list[int]
+    sha256: str
+    """The SHA-256 of the values in row-major order and little-endian, in hex."""
+
+
+class PartPrint(BaseModel):
+    """The fingerprint of one part of the data."""
+
+    events: ArrayPrint
+    contexts: ArrayPrint | None = None
+
+
+class Lock(BaseModel):
+    """The content of lock.json."""
+
+    model_config = ConfigDict(strict=True)
+
+    plugins: dict[str, str]
+    """{distribution: version}; names in parentheses or with blanks are of plugins registered in a process."""
+    spec: dict[str, Any]
+    """The spec that the run is trained with, defaults filled in."""
+    data: dict[str, PartPrint | None]
+    """The fingerprint of each part of the data; None for a part that is to be mended."""
+
+
+def read_lock(directory: Path) -> Lock:
+    """The lock of a run. Raises RunError if it is damaged, or of a flowkit that recorded less."""
+    path = directory / LOCK
+    try:
+        return Lock.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = shortened(".".join(map(str, first["loc"])) or "it")
+        raise RunError(f"{path} can't be read ({where}: {shortened(first['msg'])}): train anew") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} can't be read ({error}): put it back, or train anew") from error
+
+
+def read_run_spec(directory: Path, overrides: Sequence[str] = ()) -> Spec:
+    """The spec of a run, compared with its lock, as are the installed plugins. A run without a lock passes.
+
+    Raises RunError if a distribution that the run needs is missing, or if a field was edited that must not be;
+    SpecError. Warns (VersionWarning) if a plugin is of another version, apart from the last number of 1.2.3.
+    """
+    lock = read_lock(directory) if os.path.lexists(directory / LOCK) else None
+    if lock is not None:
+        _check_plugins(lock, directory)
+    spec = read_spec(directory / SPEC, overrides)
+    if lock is not None:
+        _check_spec(lock, directory, spec)
+    return spec
+
+
+def _check_plugins(lock: Lock, directory: Path) -> None:
+    for name, then in lock.plugins.items():
+        if not DISTRIBUTION.fullmatch(name):  # of a plugin that was registered in a process
+            continue
         made_with = f"{shortened(name)} {shortened(then)}"
         try:
             now = version(name)
@@ -29,15 +96,22 @@ def check_lock(directory: Path) -> None:
             raise RunError(f"{directory} was made with the plugins of {made_with}, which isn't installed") from error
         if now.split(".")[:2] != then.split(".")[:2]:
             message = f"{directory} was made with {made_with}; {now} is installed, and may compute something else"
-            warnings.warn(message, VersionWarning, stacklevel=4)
+            warnings.warn(message, VersionWarning, stacklevel=5)
 
 
-def _read(path: Path) -> dict[str, str]:
-    """{distribution: version}, without plugins that were registered in a process."""
+def _check_spec(lock: Lock, directory: Path, spec: Spec) -> None:
     try:
-        plugins = read_json(path)["plugins"]
-        if not all(isinstance(each, str) for each in plugins.values()):
-            raise ValueError("a version is not text")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} can't be read ({error}): a lock names distributions and their versions") from error
-    return {name: number for name, number in plugins.items() if DISTRIBUTION.fullmatch(name)}
+        recorded = read_spec(lock.spec)
+    except SpecError as error:
+        raise RunError(f"{directory / LOCK} holds no valid spec ({shortened(error)}): train anew") from error
+    edited = [each for each in compare(recorded, spec) if not _may_change(each.path)]
+    if edited:
+        lines = "".join(f"\n  {shortened(each)}" for each in edited)
+        raise RunError(
+            f"{directory} was trained with another spec:{lines}\nOnly {CHANGEABLE} may change in a run. Put the other "
+            f"fields back, or begin another run: `flowkit train {directory / SPEC} -o DIR`"
+        )
+
+
+def _may_change(path: tuple[str | int, ...]) -> bool:
+    return any(path[: len(field)] == field for field in MAY_CHANGE)

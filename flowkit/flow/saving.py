@@ -15,7 +15,7 @@ from flowkit.errors import PluginError, RunError
 from flowkit.files import replacing
 from flowkit.flow.coupling import Coupling
 from flowkit.flow.factor_out import FactorOut
-from flowkit.flow.lock import check_lock
+from flowkit.flow.lock import SPEC, read_run_spec
 from flowkit.plugin.reference import Use
 from flowkit.plugin.registry import Registry
 from flowkit.spec import Spec, read_spec
@@ -26,8 +26,8 @@ from flowkit_runtime.files import open_file, stays_inside
 if TYPE_CHECKING:
     from flowkit.flow.flow import Flow
 
-WEIGHTS, SPEC, RESULTS = "weights.safetensors", "spec.yaml", "results.json"
-"""The files of a run that a flow is loaded from; results.json is written last and marks the run as finished."""
+WEIGHTS, RESULTS = "weights.safetensors", "results.json"
+"""The weights of a finished run, and its figures: results.json is written last and marks the run as finished."""
 
 MAX_HEADER = 2**24
 """The most bytes of a safetensors file's header: 100 for each of 160,000 tensors."""
@@ -51,11 +51,13 @@ def read_run(directory: Path) -> Spec:
         raise RunError(f"{directory} is not a run: it has no {SPEC}. `flowkit train SPEC` makes one")
     check_no_bundle(directory)
     if not (directory / RESULTS).is_file():
-        raise RunError(f"{directory} is not finished: `flowkit train --resume {directory}` goes on with it")
+        raise RunError(
+            f"{directory} is not finished: `flowkit train --resume {directory}` goes on with it, and with `--finish` "
+            "finishes it now, with the best weights so far"
+        )
     for name in (SPEC, RESULTS, WEIGHTS):
         check_inside(directory / name, directory)
-    check_lock(directory)
-    return read_spec(directory / SPEC)
+    return read_run_spec(directory)
 
 
 def check_no_bundle(directory: Path) -> None:

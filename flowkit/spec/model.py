@@ -170,8 +170,10 @@ class Optimizer(Documented):
 class Train(Documented):
     """How the flow is fitted."""
 
-    epochs: PositiveInt = 10
-    """Passes over the training data."""
+    epochs: PositiveInt | None = 10
+    """Passes over the training data; null, also the default where minutes is given, for as many as fit into it."""
+    minutes: PositiveFloat | None = None
+    """The minutes that epochs and validations may take, over interruptions: then the run finishes; null: any time."""
     batch_size: PositiveInt = 128
     """Events a step."""
     optimizer: Optimizer = Optimizer()
@@ -199,6 +201,18 @@ class Train(Documented):
     compile: bool = False
     """true: torch.compile makes code of the flow for its training steps, which are then faster, after a minute or so
     at the start. It needs a C++ compiler, and can't be had with memory: reversible."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _minutes_alone(cls, value: Any) -> Any:
+        """With minutes the number of epochs is open, unless it is given too."""
+        return {"epochs": None, **value} if isinstance(value, dict) and value.get("minutes") is not None else value
+
+    @model_validator(mode="after")
+    def _an_end(self) -> Train:
+        if self.epochs is None and self.minutes is None:
+            raise PydanticCustomError("epochs", "never ends with epochs: null; give epochs, minutes or both")
+        return self
 
     @field_validator("compile")
     @classmethod

@@ -1,7 +1,7 @@
 """Fits a spec's flow to its data, on pytorch-lightning, which is imported only once a training starts."""
 
-from flowkit.train.data import load_data
+from flowkit.train.data import load_data, load_run_data
 from flowkit.train.evaluation import evaluate
 from flowkit.train.runs import Results, read_results, resume, train
 
-__all__ = ["Results", "evaluate", "load_data", "read_results", "resume", "train"]
+__all__ = ["Results", "evaluate", "load_data", "load_run_data", "read_results", "resume", "train"]

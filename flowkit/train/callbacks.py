@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import csv
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from flowkit.errors import DataError, TrainingError
 from flowkit.files import replacing
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays
-from flowkit.spec import Train
 from flowkit.train.checkpoint import COLUMNS, Checkpoint, Row, standing, tensors_of
 from flowkit.train.directory import CHECKPOINT, METRICS
 from flowkit.train.evaluation import evaluate
@@ -58,21 +56,28 @@ class Average(Callback):
 
 
 class Validation(Callback):
-    """Scores the flow every few epochs and after the last; keeps the best weights; runs out of patience."""
+    """Scores the flow every few epochs and after the last; keeps the best weights; ends the run early.
 
-    def __init__(self, flow: Flow, settings: Train, data: Arrays):
-        self.flow, self.settings, self.data = flow, settings, data
+    The run ends after a validation if patience is lost, or if its time is used up.
+    """
+
+    def __init__(self, flow: Flow, fitting: Fitting, data: Arrays):
+        self.flow, self.fitting, self.settings, self.data = flow, fitting, fitting.settings, data
         self.figure: float | None = None  # of this epoch
         self.best, self.best_epoch, self.waited = math.inf, 0, 0
         self.weights: dict[str, Tensor] = {}
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
-        trainer.should_stop = self._lost_patience()  # it may have been killed right after it was to stop
+        trainer.should_stop = self._ends()  # it may have been killed right after it was to stop
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         epoch, self.figure = trainer.current_epoch + 1, None
-        if epoch % self.settings.validate_every and epoch != self.settings.epochs:
-            return
+        if trainer.should_stop or epoch % self.settings.validate_every == 0 or epoch == self.settings.epochs:
+            self.validate(epoch)
+            trainer.should_stop = self._ends()
+
+    def validate(self, epoch: int) -> None:
+        """Score the flow as it is after ``epoch``; its weights are kept if no earlier ones did better."""
         try:
             self.figure = evaluate(self.flow, self.data, self.settings.batch_size, 1, "val")
         except DataError as error:  # of all events, if the weights are at fault
@@ -81,10 +86,10 @@ class Validation(Callback):
         if self.figure < self.best:
             self.best, self.best_epoch, self.waited = self.figure, epoch, 0
             self.weights = {name: value.cpu().clone() for name, value in self.flow.state_dict().items()}
-        trainer.should_stop = self._lost_patience()
 
-    def _lost_patience(self) -> bool:
-        return self.settings.patience is not None and self.waited >= self.settings.patience
+    def _ends(self) -> bool:
+        lost_patience = self.settings.patience is not None and self.waited >= self.settings.patience
+        return lost_patience or self.fitting.stopwatch.share >= 1
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from there."""
@@ -100,10 +105,7 @@ class History(Callback):
         self.rows: list[Row] = []
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self._write()  # a resumed run drops the rows behind its checkpoint
-
-    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self._started = time.perf_counter()
+        self.write()  # a resumed run drops the rows behind its checkpoint
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         row: Row = {
@@ -112,17 +114,18 @@ class History(Callback):
             "lr": self.fitting.lr,
             "train": sum(self.fitting.losses) / len(self.fitting.losses),
             "val": self.validation.figure,
-            "seconds": round(time.perf_counter() - self._started, 3),
+            "seconds": self.fitting.stopwatch.end_epoch(),
             "drift": self.fitting.drift,
         }
         self.rows.append(row)
-        self._write()
+        self.write()
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from there."""
         self.rows = checkpoint.rows
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Replace the file."""
         if not self.file.parent.is_dir():
             raise TrainingError(f"{self.file.parent} was removed while the flow was trained")
         with replacing(self.file) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

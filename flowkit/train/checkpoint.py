@@ -93,9 +93,12 @@ def _rows(table: Tensor | None, fitting: Fitting) -> list[Row]:
     if table is None or table.dtype != torch.float64 or shape[1:] != [len(COLUMNS)] or shape[0] == 0:
         raise ValueError("it holds no rows of metrics")
     rows = [dict(zip(COLUMNS, values, strict=True)) for values in table.tolist()]
+    steps = 0
     for epoch, row in enumerate(rows, 1):
-        if (row["epoch"], row["step"]) != (epoch, epoch * fitting.steps_an_epoch):
-            raise ValueError(f"its row {epoch} is not that of step {epoch * fitting.steps_an_epoch}")
+        taken = row["step"] - steps  # fewer than all of an epoch where the time was used up
+        if row["epoch"] != epoch or not (1 <= taken <= fitting.steps_an_epoch and taken.is_integer()):
+            raise ValueError(f"its row {epoch} is not that of an epoch of {fitting.steps_an_epoch} steps")
+        steps = row["step"]
         for name, value in row.items():
             if not _sound(name, value):
                 raise ValueError(f"its row {epoch} has {value} for {name}")

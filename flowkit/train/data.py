@@ -1,15 +1,18 @@
-"""Loads a spec's dataset and checks it against the spec's event and context."""
+"""Loads a spec's dataset and checks it against the spec's event and context; a run's, against its fingerprint too."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from flowkit.errors import DataError
+from flowkit.errors import DataError, RunError
+from flowkit.flow.lock import SPEC, read_lock
 from flowkit.plugin import Arrays, SplitName
 from flowkit.plugin.dataset import SPLITS, load_parts
 from flowkit.spec import Context, Event, Spec
+from flowkit.train.fingerprint import changes, fingerprints
 
 
 def load_data(spec: Spec, splits: Sequence[SplitName] = SPLITS) -> dict[SplitName, Arrays]:
@@ -24,6 +27,26 @@ def load_data(spec: Spec, splits: Sequence[SplitName] = SPLITS) -> dict[SplitNam
     return {
         split: _fit(arrays, spec, f"{spec.data.name}, {split} part") for split, arrays in load_parts(spec.data, splits)
     }
+
+
+def load_run_data(directory: Path, spec: Spec, splits: Sequence[SplitName] = SPLITS) -> dict[SplitName, Arrays]:
+    """Parts of the data of a run, which must be the same as when the run began.
+
+    Raises RunError, which says what has changed and what to do; PluginError.
+    """
+    advice = (
+        "Put the data back; where it was moved, change `data` in the run's spec. To train on the new data, begin "
+        f"another run: `flowkit train {directory / SPEC} -o DIR`"
+    )
+    recorded = read_lock(directory).data
+    try:
+        data = load_data(spec, splits)
+    except DataError as error:
+        raise RunError(f"{directory}: the data of this run can't be used as it is now: {error}\n{advice}") from error
+    if changed := changes(recorded, fingerprints(data)):
+        lines = "".join(f"\n  {line}" for line in changed)
+        raise RunError(f"{directory}: the data has changed since the run began:{lines}\n{advice}")
+    return data
 
 
 def _fit(arrays: Arrays, spec: Spec, where: str) -> Arrays:

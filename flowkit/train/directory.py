@@ -1,6 +1,6 @@
 """A run's directory: made whole or not at all, each file replaced whole or not at all.
 
-- spec.yaml, lock.json: what is trained, and with which plugins; there from the first moment on
+- spec.yaml, lock.json: the spec; the plugins, spec and data that the run was made with; there from the first moment on
 - metrics.csv, checkpoints/last.ckpt: written after each epoch
 - weights.safetensors, samples.png, loss.png: of the weights that did best in validation
 - results.json: the figures; written last, so that its presence marks a finished run
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, count
@@ -21,11 +21,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from flowkit.errors import RunError
-from flowkit.files import making
-from flowkit.flow.lock import LOCK, check_lock
-from flowkit.flow.saving import RESULTS, SPEC, check_inside, check_no_bundle
-from flowkit.plugin import Use
-from flowkit.spec import Spec, lock, read_spec, to_yaml
+from flowkit.files import making, replacing
+from flowkit.flow.lock import LOCK, SPEC, PartPrint, read_lock, read_run_spec
+from flowkit.flow.saving import RESULTS, check_inside, check_no_bundle
+from flowkit.plugin import Arrays, SplitName, Use
+from flowkit.spec import Spec, lock, to_yaml
+from flowkit.train.fingerprint import fingerprint
 from flowkit_runtime.locking import open_alone, remove
 
 METRICS = "metrics.csv"
@@ -33,17 +34,44 @@ CHECKPOINT = Path("checkpoints", "last.ckpt")
 TRAINING = ".training"
 
 
-def create(spec: Spec, directory: Path) -> None:
+def create(spec: Spec, directory: Path, data: Mapping[SplitName, Arrays]) -> None:
     """Make the directory of a new run. Raises RunError if anything but an empty directory is there."""
     try:
         with making(directory) as temporary:
             (temporary / CHECKPOINT.parent).mkdir()
             (temporary / SPEC).write_text(to_yaml(spec), encoding="utf-8")
-            (temporary / LOCK).write_text(json.dumps(lock(spec), indent=2) + "\n", encoding="utf-8")
+            prints = {part: fingerprint(arrays) for part, arrays in data.items()}
+            (temporary / LOCK).write_text(_lock_text(spec, prints), encoding="utf-8")
     except FileExistsError as error:
         raise RunError(f"{directory} exists and is not empty: choose another, or --resume a run") from error
     except OSError as error:
         raise RunError(f"{directory} can't be made: {error}") from error
+
+
+def record(spec: Spec, directory: Path, data: Mapping[SplitName, Arrays]) -> None:
+    """Write the spec and the lock of a run anew, if the spec was changed or a part of the data has no fingerprint."""
+    known = read_lock(directory)
+    prints = {part: known.data.get(part) or fingerprint(arrays) for part, arrays in data.items()}
+    if known.spec != spec.model_dump(mode="json") or known.data != prints:
+        _write(directory / SPEC, to_yaml(spec))
+        _write(directory / LOCK, _lock_text(spec, prints))
+
+
+def forget(part: SplitName, directory: Path) -> None:
+    """Remove the fingerprint of a part of the data that is to be mended: the run takes the part as it is next time."""
+    known = read_lock(directory)
+    spec = read_run_spec(directory)
+    _write(directory / LOCK, _lock_text(spec, known.data | {part: None}))
+
+
+def _lock_text(spec: Spec, prints: Mapping[Any, PartPrint | None]) -> str:
+    data = {part: each and each.model_dump() for part, each in prints.items()}
+    return json.dumps({**lock(spec), "spec": spec.model_dump(mode="json"), "data": data}, indent=2) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def free_name(directory: Path) -> Path:
@@ -52,17 +80,22 @@ def free_name(directory: Path) -> Path:
     return next(path for path in chain([directory], numbered) if not path.exists())
 
 
-def read_unfinished(directory: Path) -> Spec:
-    """The spec of a run that was interrupted. Raises RunError if it is finished, or no run at all."""
+def read_resumable(directory: Path, overrides: Sequence[str] = ()) -> Spec:
+    """The spec of a run to go on with. ``overrides``, as of read_spec, may change what a run may change.
+
+    Raises RunError if it is no run, or finished and nothing is overridden; SpecError.
+    """
     if not (directory / SPEC).is_file() or not (directory / LOCK).is_file():
         raise RunError(f"{directory} is not a run: `flowkit train SPEC` makes one")
     check_no_bundle(directory)
-    if (directory / RESULTS).exists():
-        raise RunError(f"{directory} is finished: there is nothing to resume")
+    if (directory / RESULTS).exists() and not overrides:
+        raise RunError(
+            f"{directory} is finished: there is nothing to resume. `flowkit train --resume {directory} --set "
+            "train.epochs=N` trains it for longer"
+        )
     for name in (SPEC, LOCK, CHECKPOINT, METRICS):
         check_inside(directory / name, directory)
-    check_lock(directory)
-    return read_spec(directory / SPEC)
+    return with_absolute_paths(read_run_spec(directory, overrides))
 
 
 @contextmanager

@@ -7,22 +7,25 @@ import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
 from rich.console import Console
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from flowkit.errors import RunError
 from flowkit.flow import Flow
-from flowkit.plugin import Arrays, SplitName
+from flowkit.flow.saving import RESULTS
+from flowkit.plugin import Arrays
 from flowkit.spec import Train
 from flowkit.train.batches import Batch, training_batches
 from flowkit.train.callbacks import Average, History, LastCheckpoint, Validation
-from flowkit.train.checkpoint import ANEW, Checkpoint, Row, read_checkpoint
+from flowkit.train.checkpoint import Checkpoint, Row, read_checkpoint
 from flowkit.train.directory import CHECKPOINT
+from flowkit.train.evaluation import best_device
 from flowkit.train.report import reporter
 from flowkit.train.step import Fitting
 
@@ -46,26 +49,70 @@ class Fitted:
     rows: list[Row]
 
 
-def fit(flow: Flow, settings: Train, data: dict[SplitName, Arrays], directory: Path) -> Fitted:
-    """Train from the run's checkpoint, or from the start if there is none yet.
+@dataclass(frozen=True)
+class Start:
+    """Where a training starts: at the run's checkpoint, or at initial weights if there is none yet."""
 
-    Raises TrainingError when a loss isn't finite, RunError when the checkpoint isn't one of this run,
-    KeyboardInterrupt when interrupted.
+    fitting: Fitting
+    batches: DataLoader[Batch]
+    checkpoint: Checkpoint | None
+
+
+def start(flow: Flow, settings: Train, data: Arrays, directory: Path) -> Start:
+    """Read the run's checkpoint, or initialize the flow with the training data.
+
+    Raises RunError when the checkpoint isn't one of this run, or has more epochs than the settings.
     """
-    batches = training_batches(data["train"], settings.batch_size, settings.seed)
+    batches = training_batches(data, settings.batch_size, settings.seed)
     fitting = Fitting(flow, settings, len(batches))
-    checkpoint = read_checkpoint(directory / CHECKPOINT, fitting) if (directory / CHECKPOINT).exists() else None
-    if checkpoint is None:
+    if not (directory / CHECKPOINT).exists():
         _initialize(flow, next(iter(batches)))
-    average = None if settings.ema is None else Average(flow, settings.ema)
-    validation = Validation(average.flow if average else flow, settings, data["val"])
+        return Start(fitting, batches, None)
+    checkpoint = read_checkpoint(directory / CHECKPOINT, fitting)
+    done = len(checkpoint.rows)
+    if settings.epochs is not None and done > settings.epochs:
+        raise RunError(
+            f"{directory} has {done} epochs behind it, more than train.epochs: {settings.epochs}: set {done} or more; "
+            f"`flowkit train --resume {directory} --finish` finishes it as it is"
+        )
+    return Start(fitting, batches, checkpoint)
+
+
+def fit(start: Start, data: Arrays, directory: Path, finish: bool = False) -> Fitted:
+    """Train from the start to the end; ``finish``: take what there is, validated with ``data``.
+
+    Raises TrainingError when a loss isn't finite, RunError when there is nothing to take, KeyboardInterrupt when
+    interrupted.
+    """
+    fitting, checkpoint = start.fitting, start.checkpoint
+    if finish and checkpoint is None:
+        raise RunError(
+            f"{directory} has no whole epoch yet, and so nothing to finish with: `flowkit train --resume {directory}` "
+            "goes on with it"
+        )
+    flow, ema = fitting.flow, fitting.settings.ema
+    average = None if ema is None else Average(flow, ema)
+    validation = Validation(average.flow if average else flow, fitting, data)
     history = History(directory, fitting, validation)
-    last = LastCheckpoint(directory, average, validation, history)
-    callbacks = [average, validation, history, reporter(Console(), fitting, history), last]
+    if checkpoint is not None:
+        for each in (fitting, average, validation, history):
+            if each:
+                each.restore(checkpoint)
+    if not finish:
+        last = LastCheckpoint(directory, average, validation, history)
+        callbacks = [average, validation, history, reporter(Console(), fitting, history), last]
+        _train(start, [callback for callback in callbacks if callback], directory)
+    if checkpoint is not None and history.rows[-1]["val"] is None:  # nothing was trained since
+        _validate_last(validation, history, checkpoint, directory)
+    return Fitted(validation.weights, validation.best, validation.best_epoch, history.rows)
+
+
+def _train(start: Start, callbacks: list[Callback], directory: Path) -> None:
+    epochs = start.fitting.settings.epochs
     with _quiet(), _interruptible():
         trainer = Trainer(
-            max_epochs=settings.epochs,
-            callbacks=[callback for callback in callbacks if callback],
+            max_epochs=-1 if epochs is None else epochs,
+            callbacks=callbacks,
             devices=1,
             logger=False,
             enable_checkpointing=False,
@@ -73,15 +120,19 @@ def fit(flow: Flow, settings: Train, data: dict[SplitName, Arrays], directory: P
             enable_model_summary=False,
             default_root_dir=directory,
         )
-        if checkpoint is not None:
-            for each in (fitting, average, validation, history):
-                if each:
-                    each.restore(checkpoint)
-            _forward(trainer, checkpoint)
-        trainer.fit(fitting, batches)
-    if not validation.weights:  # there was nothing left to train, and the checkpoint was without them
-        raise RunError(f"{directory / CHECKPOINT} holds no validated weights: {ANEW}")
-    return Fitted(validation.weights, validation.best, validation.best_epoch, history.rows)
+        if start.checkpoint is not None:
+            _forward(trainer, start.checkpoint)
+        (directory / RESULTS).unlink(missing_ok=True)  # of a finished run that is trained for longer
+        trainer.fit(start.fitting, start.batches)
+
+
+def _validate_last(validation: Validation, history: History, checkpoint: Checkpoint, directory: Path) -> None:
+    """Validate the checkpoint's weights, as is done after a last epoch, and record it."""
+    validation.flow.to(best_device())
+    validation.validate(len(history.rows))
+    history.rows[-1]["val"] = validation.figure
+    replace(checkpoint, rows=history.rows, best=validation.weights).write(directory / CHECKPOINT)
+    history.write()
 
 
 def _forward(trainer: Trainer, checkpoint: Checkpoint) -> None:

@@ -20,31 +20,40 @@ def describe(row: Row, unit: str) -> str:
     return f"train {row['train']:.4f}{val} {unit}{drift}"
 
 
+def _epoch(number: int, fitting: Fitting) -> str:
+    epochs = fitting.settings.epochs
+    return f"epoch {number}" if epochs is None else f"epoch {number}/{epochs}"
+
+
 class Bar(Callback):
-    """Steps of the whole run, with the figures of the last epoch."""
+    """Steps of the whole run, or seconds if its time is limited, with the figures of the last epoch."""
 
     def __init__(self, console: Console, fitting: Fitting, history: History):
         self.fitting, self.history = fitting, history
         words, figures = TextColumn("{task.description}"), TextColumn("{task.fields[figures]}")
-        columns = (words, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), figures)
+        unit = TextColumn("" if fitting.stopwatch.limit is None else "s")
+        columns = (words, BarColumn(), MofNCompleteColumn(), unit, TimeRemainingColumn(), figures)
         self.progress = Progress(*columns, console=console, refresh_per_second=4)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        total, done = self.fitting.steps, trainer.global_step
-        self.task = self.progress.add_task("", total=total, completed=done, figures="")
+        total = self.fitting.stopwatch.limit or self.fitting.steps
+        self.task = self.progress.add_task("", total=total, completed=self._done(trainer), figures="")
         self.progress.start()
 
     def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
-        epoch = f"epoch {trainer.current_epoch + 1}/{self.fitting.settings.epochs}"
-        self.progress.update(self.task, description=epoch)
+        self.progress.update(self.task, description=_epoch(trainer.current_epoch + 1, self.fitting))
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
-        self.progress.advance(self.task)
+        self.progress.update(self.task, completed=self._done(trainer))
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         self.progress.update(self.task, figures=describe(self.history.rows[-1], self.fitting.flow.unit))
+
+    def _done(self, trainer: Trainer) -> int:
+        watch = self.fitting.stopwatch
+        return trainer.global_step if watch.limit is None else int(watch.seconds)
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         self.progress.stop()
@@ -61,7 +70,7 @@ class Lines(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         row = self.history.rows[-1]
-        epoch = f"epoch {row['epoch']}/{self.fitting.settings.epochs}  step {row['step']}"
+        epoch = f"{_epoch(row['epoch'], self.fitting)}  step {row['step']}"
         line = f"{epoch}  {describe(row, self.fitting.flow.unit)}  lr {row['lr']:.2g}  {row['seconds']:.1f} s"
         self.console.print(line, highlight=False, soft_wrap=True)
 

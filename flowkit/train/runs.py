@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,8 +19,8 @@ from flowkit.flow import Flow
 from flowkit.flow.saving import RESULTS, WEIGHTS
 from flowkit.plugin import Arrays, SplitName
 from flowkit.spec import Spec
-from flowkit.train.data import load_data
-from flowkit.train.directory import create, read_unfinished, taking, with_absolute_paths
+from flowkit.train.data import load_data, load_run_data
+from flowkit.train.directory import create, forget, read_resumable, record, taking, with_absolute_paths
 from flowkit.train.evaluation import best_device, evaluate
 from flowkit_runtime.files import read_json
 
@@ -74,21 +75,25 @@ def train(spec: Spec, directory: Path) -> Results:
     if not any(parameter.requires_grad for parameter in flow.parameters()):
         raise InputError("there is nothing to train: no layer of the flow has parameters that learn; add some")
     data = load_data(spec)
-    create(spec, directory)
+    create(spec, directory, data)
     with taking(directory):
         return _finish(flow, data, directory)
 
 
-def resume(directory: Path) -> Results:
+def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False) -> Results:
     """Go on with an interrupted run, to the figures it would have reached.
 
-    Raises RunError, also if another process trains it, TrainingError.
+    ``overrides``, texts such as ``train.epochs=60``, change how long it is trained (train.epochs, train.minutes), or
+    where its data is read from (data); with them a finished run is trained for longer. The learning rate is then that
+    of the new schedule. ``finish`` trains no more: the run is finished with the best weights so far.
+
+    Raises RunError, also if another process trains it, or its data or spec have changed; SpecError; TrainingError.
     """
-    spec = read_unfinished(directory)
+    spec = read_resumable(directory, overrides)
     _require_extra()
     keep_freed_memory()
     with taking(directory):
-        return _finish(_build(spec), load_data(spec), directory)
+        return _finish(_build(spec), load_run_data(directory, spec), directory, finish)
 
 
 def _require_extra() -> None:
@@ -105,13 +110,15 @@ def _build(spec: Spec) -> Flow:
     return flow
 
 
-def _finish(flow: Flow, data: dict[SplitName, Arrays], directory: Path) -> Results:
-    """Train, then write what a finished run has, results.json last."""
-    from flowkit.train.fit import fit  # seconds of imports
+def _finish(flow: Flow, data: dict[SplitName, Arrays], directory: Path, now: bool = False) -> Results:
+    """Train, but for ``now``; then write what a finished run has, results.json last."""
+    from flowkit.train.fit import fit, start  # seconds of imports
     from flowkit.train.pictures import draw_loss, draw_samples
 
     spec = flow.to_spec()
-    fitted = fit(flow, spec.train, data, directory)
+    started = start(flow, spec.train, data["train"], directory)
+    record(spec, directory, data)
+    fitted = fit(started, data["val"], directory, now)
     flow = copy.deepcopy(flow)  # a plain one: to compile it for a few passes would take longer than they do
     flow.load_state_dict(fitted.weights)
     flow.to(best_device()).eval()
@@ -137,7 +144,8 @@ def _test(flow: Flow, data: Arrays, directory: Path) -> float:
     try:
         return evaluate(flow, data, flow.to_spec().train.batch_size, TEST_DRAWS, "test")
     except DataError as error:
+        forget("test", directory)
         raise TrainingError(
-            f"{error}. The flow is trained, but has no figure: look for outliers in the data, and when they are mended "
-            f"`flowkit train --resume {directory}` finishes the run"
+            f"{error}. The flow is trained, but has no figure: look for outliers in the test part, and when they are "
+            f"mended `flowkit train --resume {directory}` finishes the run. The other parts must stay as they are"
         ) from error

@@ -22,6 +22,7 @@ from flowkit.flow.memory import DRIFT_LIMIT, DRIFT_LIMIT_BF16
 from flowkit.spec import Train
 from flowkit.train.batches import Batch
 from flowkit.train.checkpoint import Checkpoint
+from flowkit.train.stopwatch import Stopwatch
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": partial(torch.optim.Adam, fused=True),  # one operator for all parameters: a small flow has hundreds
@@ -41,13 +42,17 @@ def derived_seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
-def learning_rate_factor(step: int, total: int, warmup: int, schedule: str) -> float:
-    """The share of the peak learning rate at step 0, 1, …: linear in the warm-up, then 1 or a cosine."""
+def learning_rate_factor(step: int, total: float, warmup: int, schedule: str, time_share: float = 0.0) -> float:
+    """The share of the peak learning rate at step 0, 1, …: linear in the warm-up, then 1 or a cosine.
+
+    The cosine ends after ``total`` steps or when all of the time is used, ``time_share`` 1, whichever comes first.
+    """
     if step < warmup:
         return (step + 1) / (warmup + 1)
     if schedule == "constant":
         return 1.0
-    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup)))
+    done = max((step - warmup) / max(1, total - warmup), time_share)
+    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, done))
 
 
 class Fitting(lightning.LightningModule):
@@ -62,21 +67,24 @@ class Fitting(lightning.LightningModule):
         self.flow, self.settings, self.steps_an_epoch = flow, settings, steps_an_epoch
         self.losses: list[float] = []  # of the steps of this epoch
         self.drift: float | None = None  # the worst of this epoch
+        self.stopwatch = Stopwatch(settings.minutes)
         self._warned = False
         self.resumed: Checkpoint | None = None
         self._batch: Batch | None = None
 
     @property
-    def steps(self) -> int:
-        """Of all epochs."""
-        return self.settings.epochs * self.steps_an_epoch
+    def steps(self) -> float:
+        """The steps of all epochs; infinity if only the time limits them."""
+        return math.inf if self.settings.epochs is None else self.settings.epochs * self.steps_an_epoch
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from there; the optimizer, once there is one."""
         self.flow.load_state_dict(checkpoint.weights)
+        self.stopwatch.whole = sum(row["seconds"] for row in checkpoint.rows)
         self.resumed = checkpoint
 
     def on_train_epoch_start(self) -> None:
+        self.stopwatch.start_epoch()
         self.losses.clear()
         self.drift = None
         torch.manual_seed(derived_seed(self.settings.seed, self.current_epoch))
@@ -90,6 +98,10 @@ class Fitting(lightning.LightningModule):
             self.losses.append(self._finite(loss, "loss"))
         return loss
 
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.stopwatch.share >= 1:
+            self.trainer.should_stop = True  # the epoch ends here
+
     def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
         """Lightning calls this between the backward pass and the optimizer's step."""
         self.lr = optimizer.param_groups[0]["lr"]
@@ -99,7 +111,7 @@ class Fitting(lightning.LightningModule):
         self._finite(norm, "gradient")
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        settings, done = self.settings, 0
+        settings, watch, done = self.settings, self.stopwatch, 0
         optimizer = self.optimizer(self.flow.parameters())
         if self.resumed is not None:
             optimizer.load_state_dict(optimizer.state_dict() | {"state": self.resumed.optimizer})
@@ -108,7 +120,7 @@ class Fitting(lightning.LightningModule):
             group["initial_lr"] = settings.optimizer.lr  # a schedule that doesn't begin at 0 asks for it
         schedule = LambdaLR(
             optimizer,
-            lambda step: learning_rate_factor(step, self.steps, settings.warmup, settings.schedule),
+            lambda step: learning_rate_factor(step, self.steps, settings.warmup, settings.schedule, watch.share),
             last_epoch=done - 1,  # the first thing that it does is a step
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,58 @@
+"""The fingerprint of a run's data: type, shape and hash of what was read, so that a change can be told and located."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from flowkit.flow.lock import ArrayPrint, PartPrint
+from flowkit.plugin import Arrays, SplitName
+
+CHUNK = 2**24
+"""About how many bytes are hashed at a time, so that a mapped file is never in memory as a whole."""
+
+
+def fingerprint(arrays: Arrays) -> PartPrint:
+    """The fingerprint of one part of the data, as training sees it: after the conversion to float32 or labels."""
+    contexts = None if arrays.context is None else _of(arrays.context)
+    return PartPrint(events=_of(arrays.x), contexts=contexts)
+
+
+def fingerprints(data: Mapping[SplitName, Arrays]) -> dict[SplitName, PartPrint]:
+    """The fingerprint of each part."""
+    return {part: fingerprint(arrays) for part, arrays in data.items()}
+
+
+def changes(before: Mapping[str, PartPrint | None], now: Mapping[SplitName, PartPrint]) -> list[str]:
+    """A line for each array of ``now`` that differs from ``before``: which one, and how."""
+    lines = []
+    for part, print_now in now.items():
+        print_before = before.get(part)
+        if print_before is not None:
+            lines += [f"{part}: {difference}" for difference in _differences(print_before, print_now)]
+    return lines
+
+
+def _of(array: np.ndarray) -> ArrayPrint:
+    digest = hashlib.sha256()
+    rows = max(1, CHUNK // max(1, array[:1].nbytes))
+    little_endian = array.dtype.newbyteorder("<")  # the same hash on every machine
+    for start in range(0, len(array), rows):
+        digest.update(np.ascontiguousarray(array[start : start + rows], little_endian).data)
+    return ArrayPrint(dtype=array.dtype.name, shape=list(array.shape), sha256=digest.hexdigest())
+
+
+def _differences(before: PartPrint, now: PartPrint) -> Iterator[str]:
+    if before.events.shape[:1] != now.events.shape[:1]:
+        yield f"{before.events.shape[0]} rows then, {now.events.shape[0]} now"
+        return
+    for what, then, here in (("events", before.events, now.events), ("contexts", before.contexts, now.contexts)):
+        if then is None or here is None:
+            if then is not here:
+                yield f"{what} {'came' if then is None else 'are gone'}"
+        elif (then.dtype, then.shape) != (here.dtype, here.shape):
+            yield f"{what} were {then.dtype} {then.shape}, and are {here.dtype} {here.shape}"
+        elif then.sha256 != here.sha256:
+            yield f"{what} have the same shape, {then.shape}, and other contents"
