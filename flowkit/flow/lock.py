@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flowkit.errors import RunError, SpecError, VersionWarning
 from flowkit.spec import Spec, read_spec
@@ -32,7 +32,7 @@ class ArrayPrint(BaseModel):
     """The fingerprint of one array."""
 
     dtype: str
-    shape: list[int]
+    shape: list[int] = Field(min_length=1)
     sha256: str
     """The SHA-256 of the values in row-major order and little-endian, in hex."""
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from flowkit.flow.lock import ArrayPrint, PartPrint
 from flowkit.plugin import Arrays, SplitName
+from flowkit_runtime.errors import shortened
 
 CHUNK = 2**24
 """About how many bytes are hashed at a time, so that a mapped file is never in memory as a whole."""
@@ -53,6 +54,6 @@ def _differences(before: PartPrint, now: PartPrint) -> Iterator[str]:
             if then is not here:
                 yield f"{what} {'came' if then is None else 'are gone'}"
         elif (then.dtype, then.shape) != (here.dtype, here.shape):
-            yield f"{what} were {then.dtype} {then.shape}, and are {here.dtype} {here.shape}"
+            yield f"{what} were {shortened(then.dtype)} {shortened(then.shape)}, and are {here.dtype} {here.shape}"
         elif then.sha256 != here.sha256:
             yield f"{what} have the same shape, {then.shape}, and other contents"

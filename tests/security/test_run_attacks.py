@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from flowkit.errors import VersionWarning
 from flowkit.flow import Flow
-from flowkit.spec import lock, read_spec, to_yaml
+from flowkit.spec import read_spec, to_yaml
 from flowkit.train import read_results, resume
 from tests.security.actions import command
 from tests.security.bounded import outcome, refused
@@ -184,7 +184,8 @@ def test_damaged_json_is_named(run: Path, read: Damage, content: str | bytes) ->
 
 
 def write_lock(run: Path, **plugins: str) -> None:
-    (run / "lock.json").write_text(json.dumps(lock(read_spec(SPEC)) | {"plugins": plugins}))
+    content = json.loads((run / "lock.json").read_text())
+    (run / "lock.json").write_text(json.dumps(content | {"plugins": plugins}))
 
 
 @pytest.mark.parametrize("read", [Flow.load, resume])
@@ -277,9 +278,9 @@ CHECKPOINTS: dict[str, tuple[Damage, str]] = {
     "rows that are a number": (edited(rows=torch.tensor(1.0, dtype=torch.float64)), "no rows"),
     "rows in float32": (edited(rows=torch.ones(2, 7)), "no rows"),
     "rows of other columns": (edited(rows=torch.ones(2, 5, dtype=torch.float64)), "no rows"),
-    "a row of another epoch": (row(0, 1e300), "its row 2 is not that of step 4"),
-    "a row of another step": (row(1, 5), "its row 2 is not that of step 4"),
-    "a row without an epoch": (row(0, math.nan), "its row 2 is not that of step 4"),
+    "a row of another epoch": (row(0, 1e300), "its row 2 is not that of an epoch of 2 steps"),
+    "a row of another step": (row(1, 5), "its row 2 is not that of an epoch of 2 steps"),
+    "a row without an epoch": (row(0, math.nan), "its row 2 is not that of an epoch of 2 steps"),
     "a row that is not finite": (row(3, math.nan), "its row 2 has nan for train"),
     "a validation that is not finite": (row(4, -math.inf), "its row 2 has -inf for val"),
     "a negative drift": (row(6, -1.0), "its row 2 has -1.0 for drift"),
@@ -299,4 +300,33 @@ def test_checkpoints_that_lie(unfinished: Path, monkeypatch: pytest.MonkeyPatch,
 def test_a_run_of_a_strangers_spec_is_held_to_it(run: Path) -> None:
     other = SPEC | {"event": {"shape": [3]}}
     (run / "spec.yaml").write_text(to_yaml(read_spec(other)))
+    assert "~ event.shape: [2] -> [3]" in refused(Flow.load, run)
+    (run / "lock.json").unlink()
     assert "doesn't fit spec.yaml" in refused(Flow.load, run)
+
+
+LOCKS: dict[str, tuple[dict[str, Any], str]] = {
+    "no spec": ({"spec": None}, "spec: "),
+    "a spec of another kind": ({"spec": [[]]}, "spec: "),
+    "a spec that isn't valid": ({"spec": {"flowkit": 1, "x" * 10**5: "x" * 10**5}}, "holds no valid spec"),
+    "a spec nested too deep": ({"spec": {"a": json.loads("[" * 900 + "]" * 900)}}, "holds no valid spec"),
+    "a spec of another event": ({"spec": SPEC | {"event": {"shape": [3]}}}, "event.shape: [3] -> [2]"),
+    "no data": ({"data": None}, "data: "),
+    "data of another kind": ({"data": {"train": {"events": {"shape": {}}}}}, "data.train.events"),
+    "data of another run": (
+        {"data": {"train": {"events": {"dtype": "x" * 10**5, "shape": [40, *[1] * 10**4], "sha256": ""}}}},
+        "the data has changed",
+    ),
+    "a shape without rows": (
+        {"data": {"train": {"events": {"dtype": "float32", "shape": [], "sha256": ""}}}},
+        "data.train.events.shape",
+    ),
+}
+
+
+@pytest.mark.parametrize(("replace", "message"), LOCKS.values(), ids=LOCKS)
+def test_locks_that_lie(unfinished: Path, replace: dict[str, Any], message: str) -> None:
+    content = json.loads((unfinished / "lock.json").read_text())
+    (unfinished / "lock.json").write_text(json.dumps(content | replace))
+    text = refused(resume, unfinished)
+    assert message in text and str(unfinished) in text and len(text) < 2000, text

@@ -98,8 +98,8 @@ def test_ctrl_c_says_how_to_go_on(spec: Path, monkeypatch: pytest.MonkeyPatch) -
     [
         ((), "give either a SPEC or a run"),
         (("moons.yaml", "--resume", "run"), "give either a SPEC or a run"),
-        (("--resume", "run", "-o", "other"), "leave out -o and --set"),
-        (("--resume", "run", "--set", "train.epochs=9"), "leave out -o and --set"),
+        (("--resume", "run", "-o", "other"), "leave out -o"),
+        (("--resume", "run", "--set", "train.epochs=9"), "run is not a run"),
         (("--resume", "run"), "run is not a run"),
         (("moons.yaml", "-o", "."), "exists and is not empty"),
     ],
@@ -132,11 +132,16 @@ def test_a_test_part_with_an_outlier_has_no_figure_and_the_run_is_finished_once_
     assert f"test: 1 of 20 events have no finite score, {where}" in result.stderr
     assert f"`flowkit train --resume {Path('run').resolve()}` finishes the run" in result.stderr
     assert not Path("run/results.json").exists()
+    np.save("events.npy", events[1:])
+    assert "train: 160 rows then, 159 now" in flowkit("train", "--resume", "run").stderr
     np.save("events.npy", events)
     assert flowkit("train", "--resume", "run").exit_code == 0
+    assert flowkit("evaluate", "run").exit_code == 0
     np.save("events.npy", outlier)
-    result = flowkit("evaluate", "run")
-    assert (result.exit_code, result.stdout) == (2, "") and result.stderr.count("\n") == 1
+    for command in ("evaluate", "export"):
+        result = flowkit(command, "run")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "the data has changed since the run began:\n  test: events" in result.stderr
 
 
 def _parts(events: np.ndarray) -> list[str]:
@@ -250,7 +255,10 @@ def test_sigterm_says_how_to_go_on(spec: Path) -> None:
     assert process.stdout is not None and process.stdout.readline().startswith("epoch 1/1000")
     process.terminate()
     _, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (143, "interrupted: `flowkit train --resume run` goes on\n")
+    assert (process.returncode, stderr) == (
+        143,
+        "interrupted: `flowkit train --resume run` goes on, with `--finish` it ends here\n",
+    )
 
 
 def test_evaluate_and_sample_import_no_lightning() -> None:
