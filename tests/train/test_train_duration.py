@@ -82,7 +82,7 @@ def test_without_a_whole_epoch_there_is_nothing_to_finish_with(
     run = tmp_path / "run"
     with killed_at(3):
         train(make_spec(), run)
-    with pytest.raises(RunError, match="has no whole epoch yet.*--resume"):
+    with pytest.raises(RunError, match=r"has no whole epoch yet.*--resume"):
         resume(run, finish=True)
     assert resume(run).epochs == 4
 
