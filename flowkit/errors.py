@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from flowkit_runtime.errors import shortened as shortened
+
 Path = tuple[str | int, ...]
 
 MAX_SHOWN = 160
@@ -83,8 +85,14 @@ class Problem:
 
 
 def in_a_line(error: BaseException) -> str:
-    """Type and the first line of the message: torch goes on for pages."""
-    said = str(error).strip().partition("\n")[0]
+    """Return the type and the first line of the message of somebody else's error, shortened: torch goes on for pages.
+
+    An error whose ``__str__`` fails is told by its type.
+    """
+    try:
+        said = shortened(str(error).strip().partition("\n")[0])
+    except Exception:
+        said = ""
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 

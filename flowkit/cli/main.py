@@ -18,10 +18,10 @@ from flowkit.cli.plugins import plugins
 from flowkit.cli.sample import sample
 from flowkit.cli.schema import schema
 from flowkit.cli.show import show
-from flowkit.cli.terminal import echo, show_warnings_plainly
+from flowkit.cli.terminal import echo, keep_stdout, limited, show_warnings_plainly
 from flowkit.cli.train import train
 from flowkit.cli.validate import validate
-from flowkit.errors import FlowkitError
+from flowkit.errors import FlowkitError, SpecError
 from flowkit_runtime.cli import frame
 from flowkit_runtime.cli.score import score
 from flowkit_runtime.cli.verify import verify
@@ -31,12 +31,17 @@ class Commands(frame.Commands):
     """Ends a command that fails on purpose with the message and its exit code, without a traceback."""
 
     def message(self, error: BaseException) -> str | None:
-        """As of the runtime's commands; besides flowkit's own errors, and a plugin's code."""
-        if isinstance(error, FlowkitError):
+        """As of the runtime's commands; besides flowkit's own errors, and a plugin's code. Long ones are cut."""
+        if isinstance(error, SpecError):
             return str(error)
-        from flowkit.plugin.blame import blame
+        text = str(error) if isinstance(error, FlowkitError) else super().message(error) or _blame(error)
+        return None if text is None else limited(text)
 
-        return super().message(error) or blame(error)
+
+def _blame(error: BaseException) -> str | None:
+    from flowkit.plugin.blame import blame  # only on the way to an error
+
+    return blame(error)
 
 
 def _print_version(wanted: bool) -> None:
@@ -136,6 +141,7 @@ frame.register(app, "flowkit", score)
 
 def main() -> None:
     """The entry point of the console script."""
+    keep_stdout()
     show_warnings_plainly()
     with frame.interrupted_by_sigterm():
         app()

@@ -16,6 +16,6 @@ def schema() -> None:
     from flowkit.spec.schema import json_schema
 
     registry = Registry.discover()
-    echo(json.dumps(json_schema(registry), indent=2))
+    echo(json.dumps(json_schema(registry), indent=2, allow_nan=False))
     for error in registry.installed()[1].values():
         echo(f"left out: {error}", err=True)

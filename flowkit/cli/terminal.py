@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 
 from flowkit.errors import DriftWarning, VersionWarning
 from flowkit_runtime.cli.terminal import echo as echo
 from flowkit_runtime.cli.terminal import printable as printable
+
+MAX_ERROR = 4_000
+"""The most characters of an error, but for those of specs, that are printed."""
+
+
+def limited(text: str) -> str:
+    """Return an error's text without what is too long to read. A plugin may raise flowkit's errors with any text."""
+    return text if len(text) <= MAX_ERROR else f"{text[:MAX_ERROR]} …"
+
+
+def keep_stdout() -> None:
+    """Keep standard output to what the command itself writes, for the rest of the process.
+
+    `sys.stdout` gets a file descriptor of its own, and file descriptor 1 leads to stderr. So what libraries and plugins
+    write to it, in C, in child processes or when Python exits, never mixes with a schema or a table.
+    """
+    try:
+        stdout, stderr = sys.stdout.fileno(), sys.stderr.fileno()
+    except (OSError, AttributeError):  # one of them is closed, or no file
+        return
+    if stdout == 1:
+        own = os.dup(stdout)
+        os.dup2(stderr, stdout)
+        sys.stdout = os.fdopen(own, "w", buffering=1, encoding=sys.stdout.encoding, errors=sys.stdout.errors)
 
 
 def show_warnings_plainly() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from flowkit.errors import FlowkitError, Path, PluginError, ShapeError, format_path
+from flowkit.errors import FlowkitError, Path, PluginError, ShapeError, format_path, in_a_line
 from flowkit.flow.base import Base
 from flowkit.flow.bijector import Bijector
 from flowkit.flow.composition import Layer
@@ -132,7 +132,7 @@ def _placed(step: Step) -> Iterator[None]:
         raise
     except Exception as error:
         place = f"{step.name} at {format_path(step.path)}"
-        raise PluginError(f"{place} can't be built: {type(error).__name__}: {error}") from error
+        raise PluginError(f"{place} can't be built: {in_a_line(error)}") from error
 
 
 def build_plugin(use: Use, *shapes: Any) -> Any:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 
-from flowkit.errors import PluginError
+from flowkit.errors import PluginError, in_a_line
 from flowkit.plugin.policy import FIRST_PARTY
 from flowkit.plugin.registry import Claim, Registry
 
@@ -18,9 +18,8 @@ def blame(error: BaseException) -> str | None:
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         claim = others.get(_package(str(frame.f_globals.get("__name__"))))
         if claim is not None:
-            said = ": ".join(filter(None, (type(error).__name__, str(error).strip().partition("\n")[0])))
             place = f"{frame.f_code.co_filename}:{line}, in {frame.f_code.co_name}"
-            return f"plugin {claim.namespace!r} ({claim.origin}) fails: {said} ({place})"
+            return f"plugin {claim.namespace!r} ({claim.origin}) fails: {in_a_line(error)} ({place})"
     return None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
-from flowkit.errors import ShapeError
+from flowkit.errors import ShapeError, in_a_line, shortened
 from flowkit.plugin.config import (
     BijectorConfig,
     ConditionerConfig,
@@ -186,9 +186,9 @@ def _outcome(config: BijectorConfig | SplitConfig | ConditionerConfig, event: Sh
         config.check_shapes(event, event)
         return ": accepted"
     except ShapeError as error:
-        return f": refused: {error}"
+        return f": refused: {shortened(error)}"
     except Exception as error:  # a rule of a stranger's
-        return f": its rule fails: {type(error).__name__}: {error}"
+        return f": its rule fails: {in_a_line(error)}"
 
 
 def target_doc(target: str | type) -> str:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import re
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Literal, get_args
+
+from pydantic import BaseModel
 
 from flowkit.errors import PluginError
 from flowkit.plugin.config import (
@@ -48,6 +52,22 @@ STEP_KEYS = frozenset({"use", "repeat", "coupling", "factor_out"})
 """What a spec writes beside a plugin's fields or tells its steps apart by: no field may have such a name."""
 
 
+def _finite(value: Any) -> bool:
+    """Return whether there is neither NaN nor infinity in the default of a field."""
+    match value:
+        case float():
+            return math.isfinite(value)
+        case Enum():
+            return _finite(value.value)
+        case BaseModel():
+            return _finite(dict(value))
+        case dict():
+            return _finite(list(value.values()))
+        case list() | tuple() | set() | frozenset():
+            return all(map(_finite, value))
+    return True
+
+
 @dataclass(frozen=True)
 class Descriptor:
     """One plugin. Specs call it ``namespace/name``, the namespace being the name of its entry point.
@@ -76,6 +96,7 @@ class Descriptor:
         if reserved := STEP_KEYS & self.config.model_fields.keys():
             raise PluginError(f"{self.name} has a field {min(reserved)!r}, which specs keep for themselves: rename it")
         self._check_reads_context(kind)
+        self._check_defaults()
         if not (inspect.isclass(self.target) or (isinstance(self.target, str) and TARGET.fullmatch(self.target))):
             raise PluginError(f'the target of {self.name} must read "package.module:Class", not {self.target!r}')
         if self.likelihood not in get_args(Likelihood):
@@ -91,6 +112,16 @@ class Descriptor:
             raise PluginError(f"reads_context of {self.name} must be one of {known}, not {declared!r}")
         if declared != "no" and kind not in GIVEN_CONTEXT:
             raise PluginError(f"reads_context of {self.name} must be no: a {kind} is given no context")
+
+    def _check_defaults(self) -> None:
+        for name, field in self.config.model_fields.items():
+            try:
+                default = field.get_default(call_default_factory=True, validated_data={})
+            except Exception:  # a factory that needs other fields, or is broken: a spec will tell
+                continue
+            if not _finite(default):
+                no_spec = "which no spec can say: take None for none, or a number"
+                raise PluginError(f"the default of {self.name}.{name} is {default!r}, {no_spec}")
 
     def _check_api(self) -> None:
         if not isinstance(self.api, int):

@@ -48,9 +48,9 @@ def outside_devices() -> AbstractContextManager[Any]:
 
 
 def reason(error: BaseException) -> str:
-    """Type and message, and the line of the plugin's own code."""
+    """Type and message, shortened, and the line of the plugin's own code."""
     try:
-        message = " ".join(str(error).split())
+        message = errors.shortened(" ".join(str(error).split()))
     except Exception:
         message = ""
     said = f"{type(error).__name__}: {message}" if message else type(error).__name__

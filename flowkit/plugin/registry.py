@@ -12,6 +12,7 @@ from flowkit.errors import PluginError
 from flowkit.plugin.failure import reason
 from flowkit.plugin.found import IN_PROCESS, Found, Origin
 from flowkit.plugin.loading import Plugins, load
+from flowkit.plugin.own import is_called_as_own, mistaken_for_own, own_distribution
 from flowkit.plugin.policy import ADVICE, FIRST_PARTY, Policy
 
 GROUP = "flowkit"
@@ -213,14 +214,19 @@ def _entries() -> tuple[dict[str, list[EntryPoint]], dict[str, PluginError]]:
     """The entry points by namespace, and the distributions whose entry points can't be read."""
     entries: dict[str, list[EntryPoint]] = {}
     found, damaged = _found()
+    own, impostor = own_distribution()
+    if impostor is not None:
+        found = [entry for entry in found if not (entry.dist and is_called_as_own(entry.dist))]
+        found += own.entry_points.select(group=GROUP) if own else []
+        damaged = {**damaged, FIRST_PARTY: PluginError(mistaken_for_own(impostor))}
     for entry in found:
         entries.setdefault(entry.name, []).append(entry)
     return entries, damaged
 
 
-def _found() -> tuple[Iterable[EntryPoint], dict[str, PluginError]]:
+def _found() -> tuple[list[EntryPoint], dict[str, PluginError]]:
     try:
-        return entry_points(group=GROUP), {}
+        return list(entry_points(group=GROUP)), {}
     except Exception:  # importlib fails for all if one distribution's file is damaged
         return _found_one_by_one()
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from flowkit.errors import Path, Problem
+from flowkit.errors import Path, Problem, shortened
 from flowkit.plugin.registry import Registry
 from flowkit.spec import advice
 from flowkit.spec.document import Document, Place
@@ -145,7 +145,7 @@ def _explain(group: list[_Located], document: Document, registry: Registry) -> P
             return document.problem(path, f"must be {' or '.join(dict.fromkeys(kinds))}, not {show(value)}", suggestion)
         case kind if kind in COUNTS:
             return document.problem(path, COUNTS[kind].format(**details["ctx"]))
-    return document.problem(path, message.removeprefix("Value error, ").removeprefix("Assertion failed, "))
+    return document.problem(path, shortened(message.removeprefix("Value error, ").removeprefix("Assertion failed, ")))
 
 
 def _must_be(details: ErrorDetails) -> str:

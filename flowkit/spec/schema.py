@@ -6,10 +6,11 @@ them: so an editor completes the fields of this plugin, and complains about thes
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.errors import PydanticUserError
 from pydantic.json_schema import models_json_schema
 
 from flowkit.plugin.descriptor import CONFIG_BASES
@@ -26,9 +27,9 @@ def json_schema(registry: Registry) -> Schema:
     """A draft-07 schema with every plugin that can be imported. Imports plugin modules, not their targets."""
     plugins, _ = registry.installed()
     try:
-        return _compose(plugins)
-    except PydanticUserError:  # a field of some plugin has no JSON Schema: the others shall not suffer for it
-        return _compose([found for found in plugins if _has_schema(found.descriptor.config)])
+        return _as_json(_compose(plugins))
+    except Exception:  # a field of some plugin has no JSON Schema: the others shall not suffer for it
+        return _as_json(_compose([found for found in plugins if _has_schema(found.descriptor.config)]))
 
 
 def _compose(plugins: list[Found]) -> dict[str, Any]:
@@ -51,10 +52,16 @@ def _compose(plugins: list[Found]) -> dict[str, Any]:
 
 def _has_schema(config: type[BaseModel]) -> bool:
     try:
-        config.model_json_schema()
-    except PydanticUserError:
+        _as_json(_finish(config.model_json_schema()))
+    except Exception:
         return False
     return True
+
+
+def _as_json(schema: Schema) -> Schema:
+    """Return the schema if it can be written as JSON. Raises TypeError and ValueError."""
+    json.dumps(schema, allow_nan=False)
+    return schema
 
 
 def _key(found: Found) -> str:
@@ -106,10 +113,10 @@ def _step(readers: dict[str, str], definitions: Schema) -> Schema:
 def _finish(schema: Any) -> Any:
     """Puts references to kinds where fields left a mark, and writes as draft-07 what pydantic writes otherwise."""
     if isinstance(schema, list):
-        return [_finish(item) for item in schema]
+        return [_finish(item) for item in schema if _finite(item)]
     if not isinstance(schema, dict):
         return schema
-    schema = {name: _finish(item) for name, item in schema.items()}
+    schema = {name: _finish(item) for name, item in schema.items() if _finite(item)}
     if isinstance(schema.get("properties"), dict):
         for field in schema["properties"].values():
             field.pop("title", None)  # it only repeats the name
@@ -120,6 +127,11 @@ def _finish(schema: Any) -> Any:
     if "$ref" in schema and len(schema) > 1:  # draft-07 reads nothing beside it
         schema["allOf"] = [{"$ref": schema.pop("$ref")}]
     return _without_null(schema)
+
+
+def _finite(value: Any) -> bool:
+    """Return False for NaN and infinity, which JSON doesn't have: a bound of infinity says nothing."""
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _without_null(schema: Schema) -> Schema:

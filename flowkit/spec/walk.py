@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flowkit.errors import Path, PluginError, ShapeError, format_path
+from flowkit.errors import Path, PluginError, ShapeError, format_path, shortened
 from flowkit.plugin.config import BijectorConfig, ConditionerConfig, Shape, SplitConfig, halve
 from flowkit.plugin.descriptor import Likelihood
 from flowkit.plugin.failure import guarded
@@ -68,7 +68,7 @@ def walk(spec: Spec) -> list[Step]:
             steps.append(_step(item, path, shape))
         except ValueError as error:  # ShapeError is one, and so is what a plugin's rule may raise of its own
             reached = f"{list(shape)} reaches it{_in_rounds(rounds)}"
-            raise BrokenChain(f"{error} ({reached})", path, _origin(steps, shape)) from error
+            raise BrokenChain(f"{shortened(error)} ({reached})", path, _origin(steps, shape)) from error
         except PluginError as error:
             raise BrokenChain(f"{error}{_in_rounds(rounds)}", path) from error
         shape = steps[-1].output_shape

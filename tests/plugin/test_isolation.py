@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from flowkit.cli.main import app
 from flowkit.errors import PluginError, SpecError
 from flowkit.plugin import Policy, Registry
+from flowkit.plugin.policy import FIRST_PARTY
 from flowkit.spec import read_spec
+from flowkit.spec.schema import json_schema
 from tests.plugin.sites import PLUGIN, install
+from tests.thirdparty.place import Place
 
 LISTED = '[Descriptor("shift", ShiftConfig, "nowhere:Shift")]'
 HOOK = "def flowkit_register_bijectors():\n    return "
@@ -29,6 +35,7 @@ def descriptor(**fields: object) -> str:
 
 BROKEN = {
     "raises": ("x = 1\nraise RuntimeError('two\\nlines')", "RuntimeError: two lines (", "flowkit_bad.py:2)"),
+    "talks": ("raise RuntimeError(10_000 * 'talk and ')", "RuntimeError: talk and talk", " … (", "flowkit_bad.py:1)"),
     "leaves": ("import sys; sys.exit(3)", "SystemExit: 3"),
     "cancels": ("import asyncio; raise asyncio.CancelledError", "CancelledError"),
     "skips": ("import pytest; pytest.skip('not here', allow_module_level=True)", "Skipped: not here"),
@@ -61,6 +68,21 @@ BROKEN = {
     "no api": (descriptor(api='"1"'), "the api of shift must be a whole number"),
     "unknown capability": (descriptor(colour="1"), "unexpected keyword argument 'colour'"),
     "reserved": (PLUGIN.replace("BijectorConfig):", "BijectorConfig):\n    repeat: int = 1"), "field 'repeat'"),
+    **{
+        f"default {field}": (
+            "import math\nfrom pydantic import Field\n"
+            + PLUGIN.replace("BijectorConfig):", f"BijectorConfig):\n    a: {field}"),
+            f"the default of shift.a is {shown}",
+            "no spec can say",
+        )
+        for field, shown in {
+            "float = math.nan": "nan",
+            "float = -math.inf": "-inf",
+            "tuple[float, float] = (0, math.inf)": "(0, inf)",
+            "dict[str, list[float]] = {'b': [math.nan]}": "{'b': [nan]}",
+            "float = Field(default_factory=lambda: math.nan)": "nan",
+        }.items()
+    },
     "undefined": (PLUGIN.replace("BijectorConfig):", "BijectorConfig):\n    a: 'Nowhere'"), "type is not defined"),
 }
 
@@ -95,7 +117,7 @@ def test_a_broken_plugin_is_named(name: str, site: Path) -> None:
     message = str(caught.value)
     assert message.startswith("plugin 'bad' (flowkit-bad 1.2, flowkit_bad): ")
     assert all(word in message for word in words), message
-    assert "\n" not in message
+    assert "\n" not in message and len(message) < 1000
     found, broken = registry.installed()
     assert "glow/actnorm" in {each.name for each in found} and list(broken) == ["bad"]
 
@@ -247,9 +269,127 @@ def test_targets_are_named_too(site: Path) -> None:
 
 
 def test_a_config_without_a_json_schema_leaves_the_schema_of_the_others(site: Path) -> None:
-    from flowkit.spec.schema import json_schema
-
     code = PLUGIN.replace("BijectorConfig):", "BijectorConfig):\n    f: Callable[[], int] = int")
     install(site, "odd", code=f"from collections.abc import Callable\n{code}")
     definitions = json_schema(Registry.discover())["definitions"]
     assert "glow.actnorm" in definitions and "odd.shift" not in definitions
+
+
+def test_a_bound_of_infinity_leaves_the_schema_json(site: Path) -> None:
+    fields = "a: float = Field(0, lt=math.inf, gt=-1)\n    b: float = Field(0, examples=[math.nan, 1])"
+    code = PLUGIN.replace("BijectorConfig):", f"BijectorConfig):\n    {fields}")
+    install(site, "odd", code=f"import math\nfrom pydantic import Field\n{code}")
+    properties = json_schema(Registry.discover())["definitions"]["odd.shift"]["properties"]
+    json.dumps(properties, allow_nan=False)
+    assert properties["a"]["exclusiveMinimum"] == -1 and "exclusiveMaximum" not in properties["a"]
+    assert properties["b"]["examples"] == [1]
+
+
+@pytest.mark.parametrize("extra", ["{'x': object()}", "lambda schema: 1 / 0"], ids=["object", "raises"])
+def test_a_schema_that_is_no_json_leaves_that_of_the_others(extra: str, site: Path) -> None:
+    code = PLUGIN.replace("BijectorConfig):", f"BijectorConfig):\n    a: int = Field(0, json_schema_extra={extra})")
+    install(site, "odd", code=f"from pydantic import Field\n{code}")
+    definitions = json_schema(Registry.discover())["definitions"]
+    json.dumps(definitions, allow_nan=False)
+    assert "glow.actnorm" in definitions and "odd.shift" not in definitions
+
+
+LONG = "100 * (1000 * 'x' + chr(10))"
+FAILING = {
+    "a validator": f"""
+    @field_validator("a")
+    @classmethod
+    def _check(cls, a):
+        raise ValueError({LONG})
+""",
+    "a validator that is broken": f"""
+    @field_validator("a")
+    @classmethod
+    def _check(cls, a):
+        raise KeyError({LONG})
+""",
+    "a shape rule": f"""
+    def output_shape(self, event):
+        raise ShapeError({LONG})
+""",
+    "a shape rule that is broken": f"""
+    def output_shape(self, event):
+        raise KeyError({LONG})
+""",
+}
+"""Parts of a config that fail with a message of 100 KB."""
+
+
+@pytest.mark.parametrize("part", FAILING)
+def test_a_long_message_of_a_config_is_shortened(part: str, site: Path) -> None:
+    code = PLUGIN.replace("BijectorConfig):", f"BijectorConfig):\n    a: int = 0\n{FAILING[part]}")
+    install(site, "bad", code=f"from pydantic import field_validator\nfrom flowkit.plugin import ShapeError\n{code}")
+    with pytest.raises(SpecError) as caught:
+        read_spec("flowkit: 1\nevent: {shape: [2]}\nflow: [{use: bad/shift, a: 1}]\n")
+    assert "xxx" in str(caught.value) and len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize("error", ["ValueError", "MemoryError", "flowkit.errors.DataError", "ShapeError"])
+@pytest.mark.parametrize("place", ["__init__", "forward_and_log_det"])
+def test_a_long_message_of_a_target_is_shortened(
+    place: str, error: str, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = f"raise {error}({LONG})"
+    install(site, "bad", code=PLUGIN.replace("nowhere:", "flowkit_target:"))
+    lines = [
+        "import flowkit.errors, torch",
+        "from flowkit.errors import ShapeError",
+        "from flowkit.flow import Bijector",
+        "class Shift(Bijector):",
+        "    def __init__(self, event_shape):",
+        "        super().__init__(event_shape)",
+        "        self.b = torch.nn.Parameter(torch.zeros(event_shape))",
+        f"        {fails if place == '__init__' else 'pass'}",
+        "    def forward_and_log_det(self, x, context=None):",
+        f"        {fails if place != '__init__' else 'pass'}",
+        "    inverse_and_log_det = forward_and_log_det",
+    ]
+    (site / "flowkit_target.py").write_text("\n".join(lines))
+    (tmp_path / "spec.yaml").write_text(spec("bad/shift") + "data: {use: data/toy, name: moons, n: 64}\n")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["train", "spec.yaml", "-o", "run"])
+    assert result.exit_code == 2
+    assert "xxx" in result.stderr and len(result.stderr) < 5000
+
+
+LOUD = """\
+import atexit, ctypes, os, subprocess, sys
+libc = ctypes.CDLL(None)
+def shout(when):
+    print("print", when)
+    os.write(1, f"write {when}\\n".encode())
+    libc.printf(f"printf {when}\\n".encode())
+    subprocess.run([sys.executable, "-c", f"print('child {when}')"])
+shout("on import")
+atexit.register(os.write, 1, b"at exit")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="printf of another C library")
+def test_what_a_plugin_writes_to_file_descriptor_1_goes_to_stderr(site: Path) -> None:
+    install(site, "loud", code=LOUD + PLUGIN)
+    result = Place(site, (site,)).run("flowkit", "schema")
+    assert "loud.shift" in json.loads(result.stdout)["definitions"]
+    assert {"print on import", "write on import", "child on import"} <= set(result.stderr.splitlines())
+    assert "printf on import" in result.stderr and "at exit" in result.stderr
+
+
+@pytest.mark.parametrize("entry_points", [None, "[flowkit]\nevil = flowkit_evil\nglow = flowkit_evil\n"])
+def test_a_distribution_of_flowkits_name_does_not_hide_its_plugins(entry_points: str | None, site: Path) -> None:
+    info = site / f"{FIRST_PARTY}-9.9.dist-info".replace("flowkit-nf", "Flowkit_NF")
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {FIRST_PARTY}\nVersion: 9.9\n")
+    if entry_points:
+        (info / "entry_points.txt").write_text(entry_points)
+    registry = Registry.discover(Policy(no_plugins=True))
+    assert registry.namespaces == ["base", "data", "glow", "spline"]
+    assert registry.look_up("bijector", "glow/actnorm").version != "9.9"
+    (message,) = map(str, registry.installed()[1].values())
+    assert f"another distribution in {site} calls itself {FIRST_PARTY}" in message and "uninstall it" in message
+    with pytest.raises(PluginError, match="calls itself"):
+        Registry.discover(Policy(strict=True))

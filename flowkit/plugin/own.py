@@ -1,0 +1,44 @@
+"""flowkit's own distribution, told from others of its name by metadata alone."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import Distribution, distributions
+
+from flowkit.plugin.policy import FIRST_PARTY
+
+COMMAND = "flowkit.cli.main:main"
+"""The entry point of the command, which flowkit's own distribution has."""
+
+
+def own_distribution() -> tuple[Distribution | None, Distribution | None]:
+    """Return flowkit's own distribution, and another of its name that stands before it on Python's path.
+
+    importlib.metadata reads the first distribution of a name alone, so that the other hides flowkit's own plugins.
+    Either may be None: flowkit need not be installed.
+    """
+    impostor = None
+    for distribution in distributions(name=FIRST_PARTY):
+        if _has_command(distribution):
+            return distribution, impostor
+        impostor = impostor or distribution
+    return None, impostor
+
+
+def is_called_as_own(distribution: Distribution) -> bool:
+    """Return whether pip takes the distribution's name for that of flowkit's own."""
+    return re.sub(r"[-_.]+", "-", str(distribution.metadata["Name"])).lower() == FIRST_PARTY
+
+
+def mistaken_for_own(impostor: Distribution) -> str:
+    """Return what to say of a distribution that has the name of flowkit's own."""
+    place = impostor.locate_file("")
+    return f"another distribution in {place} calls itself {FIRST_PARTY}, and its plugins aren't used: uninstall it"
+
+
+def _has_command(distribution: Distribution) -> bool:
+    try:
+        scripts = distribution.entry_points.select(group="console_scripts")
+    except Exception:  # damaged, which is told where plugins are looked for
+        return False
+    return any(script.value == COMMAND for script in scripts)
