@@ -1,7 +1,8 @@
-"""What a flow is conditioned on, as the layers see it: one float tensor [batch, *shape], or None."""
+"""The context of a flow, as its layers see it: one float tensor [batch, *shape], or None."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,32 +20,44 @@ def context_shape(context: Context | None) -> Shape | None:
 
 
 def embed(spec: Context | None, context: Tensor | None, like: Tensor) -> Tensor | None:
-    """The context of a batch, checked against the spec, on the device and in the precision of ``like``."""
+    """The context of a batch, one row for each event, on the device and in the precision of ``like``."""
+    rows = per_event(spec, context, like.shape[0])
+    if spec is None or rows is None:
+        return None
+    if spec.classes is None:
+        return rows.to(like)
+    try:
+        return F.one_hot(rows.long(), spec.classes).to(like)  # [batch, classes]
+    except RuntimeError as error:  # one_hot checks the range, without making a GPU wait for it
+        raise InputError(f"context holds labels outside 0 … {spec.classes - 1}") from error
+
+
+def per_event(spec: Context | None, context: Tensor | None, n: int) -> Tensor | None:
+    """The context [n, *shape] of n events; a single row, batched or not, serves them all.
+
+    Raises InputError: there is none, or one that the spec doesn't have, or it has another shape or type.
+    """
     if spec is None:
         if context is not None:
             raise InputError("this flow takes no context: its spec has no `context:` section")
         return None
     if context is None:
         wanted = f"a label 0 … {spec.classes - 1}" if spec.classes else f"an array of shape {list(spec.shape or ())}"
-        raise InputError(f"this flow is conditional: pass context, {wanted} for each event")
+        raise InputError(f"this flow is conditional: pass context, {wanted} for each event, or one for all")
     check_tensor("context", context)
-    expected = (like.shape[0], *(spec.shape or ()))
-    if context.shape != expected:
-        raise InputError(f"context has shape {list(context.shape)}; this batch needs {list(expected)}")
-    if spec.classes is None:
-        return context.to(like)
-    if context.is_floating_point():
-        raise InputError("this flow's context are labels: pass integers, one for each event")
-    try:
-        return F.one_hot(context.long(), spec.classes).to(like)  # [batch, classes]
-    except RuntimeError as error:  # one_hot checks the range, without making a GPU wait for it
-        raise InputError(f"context holds labels outside 0 … {spec.classes - 1}") from error
-
-
-def repeat(spec: Context | None, context: Tensor | None, n: int) -> Tensor | None:
-    """The context of n samples: n rows as they are; a single row, batched or not, n times."""
-    if spec is None or context is None:
+    _check_type(context, labels=spec.classes is not None)
+    shape = spec.shape or ()
+    if context.shape == (n, *shape):
         return context
-    check_tensor("context", context)
-    rows = context if context.dim() > len(spec.shape or ()) else context[None]
-    return rows.expand(n, *rows.shape[1:]) if len(rows) == 1 else rows
+    if context.shape in (shape, (1, *shape)):
+        return context.expand(n, *shape)
+    raise InputError(
+        f"context has shape {list(context.shape)}; this batch needs {[n, *shape]}, or {list(shape)} for all events"
+    )
+
+
+def _check_type(context: Tensor, labels: bool) -> None:
+    if labels and (context.is_floating_point() or context.is_complex() or context.dtype == torch.bool):
+        raise InputError("this flow's context are labels: pass integers, one for each event, or one for all")
+    if context.is_complex():
+        raise InputError("context holds complex numbers, and this flow's are real")

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from flowkit.flow import conditioning
+from flowkit.errors import InputError
 from flowkit.flow.flow import Flow
+from flowkit.flow.inputs import check_tensor
 
 
 class FlowDistribution(Distribution):
@@ -36,6 +37,9 @@ class FlowDistribution(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """[*sample_shape] in nats."""
+        check_tensor("value", value)
+        batch_dims = value.dim() - len(self.event_shape)
+        if value.shape[max(0, batch_dims) :] != self.event_shape:
+            raise InputError(f"value has shape {list(value.shape)}; it must end with {list(self.event_shape)}")
         flat = value.reshape(-1, *self.event_shape)
-        context = conditioning.repeat(self.flow.context, self.context, len(flat))
-        return self.flow.log_prob(flat, context).view(value.shape[: value.dim() - len(self.event_shape)])
+        return self.flow.log_prob(flat, self.context).view(value.shape[:batch_dims])

@@ -24,9 +24,11 @@ from flowkit.flow.inputs import (
     check_latents,
     check_levels,
     check_memory,
+    check_scale,
     check_shape,
     check_some,
     check_tensor,
+    enough_memory,
 )
 from flowkit.flow.layout import channels_last
 from flowkit.flow.memory import Drift
@@ -34,7 +36,8 @@ from flowkit.flow.precision import full_precision, precision_of
 from flowkit.plugin.config import Shape
 from flowkit.spec import Context, Spec, read_spec, walk
 from flowkit_runtime import noise
-from flowkit_runtime.inputs import checked_temperature, integer
+from flowkit_runtime.inputs import checked_temperature, count, integer
+from flowkit_runtime.paths import as_path
 
 
 class Flow(nn.Module):
@@ -42,9 +45,9 @@ class Flow(nn.Module):
 
     x is [batch, *event_shape] in data units. For integer data (``levels`` set) the value k stands for the interval
     [k, k + 1). z_1 … z_{L-1} are what left at factor-outs, standard normal; z_L is what the last layer gives, of the
-    base distribution. Context, where the flow is conditional, is labels [batch] or [batch, *shape]. Threads may share
-    a flow; layers may stand in it twice, be replaced, and be changed in tensors, parts and hooks, though a
-    compiled flow sees no hook that comes later.
+    base distribution. The context of a conditional flow is labels [batch] or arrays [batch, *shape]; a single one,
+    batched or not, serves all events. Threads may share a flow; layers may stand in it twice, be replaced, and be
+    changed in tensors, parts and hooks, though a compiled flow sees no hook that comes later.
     """
 
     initialized: Tensor
@@ -86,17 +89,20 @@ class Flow(nn.Module):
 
     @classmethod
     def load(cls, run: str | Path) -> Flow:
-        """The trained flow of a finished run, in evaluation mode. Raises RunError, SpecError, PluginError.
+        """The trained flow of a finished run, in evaluation mode.
+
+        Raises InputError for what is no path, RunError, SpecError, PluginError.
 
         Warns (VersionWarning) if the run was made with another version of a plugin.
         """
-        flow = cls.from_spec(saving.read_run(Path(run)))
-        saving.read_weights(flow, Path(run, saving.WEIGHTS))
+        run = as_flowkit(as_path, "run", run)
+        flow = cls.from_spec(saving.read_run(run))
+        saving.read_weights(flow, run / saving.WEIGHTS)
         return flow.eval()
 
     def save(self, path: str | Path) -> None:
-        """Write the weights as safetensors."""
-        saving.write_weights(self, Path(path))
+        """Write the weights as safetensors. Raises InputError for what is no path."""
+        saving.write_weights(self, as_flowkit(as_path, "path", path))
 
     @property
     def spec(self) -> Spec | None:
@@ -182,6 +188,7 @@ class Flow(nn.Module):
 
     def dequantize(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Integers k -> k + u, u ~ U[0, 1); continuous data as it is. In the flow's precision."""
+        check_tensor("x", x)
         x = x.to(self.dtype)
         return x if self.levels is None else _within(x, torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x))
 
@@ -210,11 +217,13 @@ class Flow(nn.Module):
 
         temperature scales the noise: below 1 gives likelier, less varied samples (Kingma & Dhariwal 2018, §6).
         """
-        n, scale = as_flowkit(integer, "n", n, 0), as_flowkit(checked_temperature, temperature)
-        eps = [self._normal(n, shape, seed, stream) * scale for stream, shape in enumerate(self.latent_shapes)]
-        with full_precision(self.device):
-            latents = [*eps[:-1], self.base.from_noise(eps[-1])]
-        return self.decode(latents, conditioning.repeat(self.context, context, n))
+        n, scale = as_flowkit(count, n, 0, self.event_shape, None), as_flowkit(checked_temperature, temperature)
+        check_scale(scale, self.dtype)
+        with enough_memory():
+            eps = [self._normal(n, shape, seed, stream) * scale for stream, shape in enumerate(self.latent_shapes)]
+            with full_precision(self.device):
+                latents = [*eps[:-1], self.base.from_noise(eps[-1])]
+            return self.decode(latents, context)
 
     @property
     def latent_shapes(self) -> list[Shape]:
@@ -268,6 +277,7 @@ class Flow(nn.Module):
     @torch.no_grad()
     def first_nonfinite(self, x: Tensor, context: Tensor | None = None) -> str | None:
         """The first layer whose output or log-det is not finite for this batch, and where it stands; None if none."""
+        check_shape(x, self.event_shape)
         context = conditioning.embed(self.context, context, x)
         for name, layer in self._named_layers():
             if isinstance(layer, FactorOut):

@@ -3,7 +3,8 @@ for ``without_score``, whose callers know whose fault that is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar, get_args
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowkit.errors import InputError
+from flowkit.errors import InputError, in_a_line
 from flowkit.plugin.config import Shape
 from flowkit.spec import Train
 from flowkit_runtime import errors as runtime
@@ -39,10 +40,24 @@ def as_flowkit(check: Callable[..., T], *args: Any) -> T:
         raise InputError(str(error)) from None
 
 
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Turns a tensor that can't be allocated into an InputError: it was asked for by the size of an argument."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # on a CPU, torch raises a RuntimeError without a type of its own
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+        if not known:
+            raise
+        raise InputError(f"there isn't enough memory: {in_a_line(error)}; work on fewer events at a time") from error
+
+
 def check_tensor(name: str, x: Tensor) -> None:
     if not isinstance(x, Tensor):
         kind = f"{type(x).__module__}.{type(x).__name__}".removeprefix("builtins.")
         raise InputError(f"{name} is a {kind}; a flow takes tensors: torch.as_tensor({name})")
+    if x.layout != torch.strided:
+        raise InputError(f"{name} is of layout {_name(x.layout)}; a flow takes dense tensors: {name}.to_dense()")
 
 
 def check_shape(x: Tensor, event_shape: Shape) -> None:
@@ -62,6 +77,12 @@ def check_events(x: Tensor, event_shape: Shape, dtype: torch.dtype, levels: int 
         raise InputError(f"x is {_name(x.dtype)} and this flow is {_name(dtype)}: convert one, as in x.to(flow.dtype)")
 
 
+def check_scale(temperature: float, dtype: torch.dtype) -> None:
+    """A temperature at which noise, of which no value is above 10, stays finite in the flow's precision."""
+    if 10 * temperature > torch.finfo(dtype).max:
+        raise InputError(f"temperature {temperature:g} makes noise that {_name(dtype)} can't hold: take a lower one")
+
+
 def check_some(x: Tensor) -> None:
     """At least one event, all of them finite."""
     if not len(x):
@@ -72,6 +93,8 @@ def check_some(x: Tensor) -> None:
 
 def check_levels(x: Tensor, levels: int) -> None:
     """Integers 0 … levels - 1, of any type."""
+    if x.is_complex():
+        raise InputError(f"x holds complex numbers, and this flow's levels are 0 … {levels - 1}")
     if x.numel() == 0 or (x.dtype == torch.uint8 and levels >= 256):
         return
     if x.is_floating_point() and not (x == x.floor()).all():
@@ -85,6 +108,8 @@ def check_levels(x: Tensor, levels: int) -> None:
 
 def check_latents(latents: Sequence[Tensor], shapes: Sequence[Shape], dtype: torch.dtype) -> None:
     """One [batch, *shape] for each of the shapes, in the flow's precision."""
+    if not isinstance(latents, list | tuple):
+        raise InputError(f"latents must be a tuple of tensors, one for each of {list(shapes)}: as encode gives them")
     for z in latents:
         check_tensor("z", z)
     given = [tuple(z.shape[1:]) for z in latents]
@@ -100,7 +125,7 @@ def _batched(shape: Shape) -> str:
     return f"[{', '.join(['batch', *map(str, shape)])}]"
 
 
-def _name(dtype: torch.dtype) -> str:
+def _name(dtype: torch.dtype | torch.layout) -> str:
     return str(dtype).removeprefix("torch.")
 
 

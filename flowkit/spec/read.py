@@ -55,6 +55,8 @@ def _load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Document:
         return Document.from_python(source)
     if isinstance(source, str) and (BREAK.search(source) or source.lstrip().startswith("{")):
         return read_text(source)
+    if not isinstance(source, str | os.PathLike):
+        raise SpecError([Problem((), f"a spec is a file's path, a text or a dict, not a {type(source).__name__}")])
     return read_file(source)
 
 

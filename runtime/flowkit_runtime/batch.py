@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from flowkit_runtime.errors import InputError
-from flowkit_runtime.inputs import Array, check_listed, real
+from flowkit_runtime.errors import InputError, quoted
+from flowkit_runtime.inputs import Array, as_array, enough_memory, listed, real
 from flowkit_runtime.model import load
 from flowkit_runtime.providers import Provider
 
@@ -47,13 +47,9 @@ class Scorer:
         threads: int | None = 1,
         providers: Sequence[Provider] | None = None,
     ) -> None:
-        for name, given in (("columns", columns), ("context_columns", context_columns)):
-            check_listed(name, given)
-            if len(set(given)) < len(given):
-                raise InputError(f"{name} has one twice: {', '.join(map(str, given))}")
+        self._columns, self._context_columns = listed("columns", columns), listed("context_columns", context_columns)
         self._bundle, self._threads, self._providers = bundle, threads, providers
         self._model = load(bundle, providers, threads)
-        self._columns, self._context_columns = tuple(columns), tuple(context_columns)
         self._draws, self._seed = draws, seed
 
     def __reduce__(self) -> tuple[type[Scorer], tuple[Any, ...]]:
@@ -61,8 +57,11 @@ class Scorer:
         columns = self._columns, self._context_columns
         return type(self), (self._bundle, *columns, self._draws, self._seed, self._threads, self._providers)
 
+    @enough_memory()
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """`batch` and its scores. Raises InputError: a column is missing, or rows can't be scored."""
+        if not hasattr(type(batch), "keys"):
+            raise InputError(f"a batch is a mapping, from names to columns; got {quoted(batch)}")
         model = self._model
         columns = self._columns or [name for name in batch if name not in self._context_columns]
         events = _joined(batch, columns, model.event_shape)
@@ -78,7 +77,7 @@ def _column(name: str, values: Any) -> Array:
     """One value of a batch, a column of numbers or of arrays, which Arrow and pandas have as objects."""
     if isinstance(values, list | tuple):
         return real(name, values)
-    array = np.asanyarray(values)  # with its mask, if it has one
+    array = as_array(name, values)
     return real(name, list(array) if array.dtype == object and array.ndim else array)
 
 

@@ -11,8 +11,9 @@ from os import PathLike
 from pathlib import Path, PureWindowsPath
 from typing import Any, NoReturn
 
-from flowkit_runtime.errors import BundleError, InputError, shortened
+from flowkit_runtime.errors import BundleError, InputError, quoted, shortened
 from flowkit_runtime.files import open_file, parse_json, read_short, stays_inside
+from flowkit_runtime.paths import as_path
 
 MANIFEST = "manifest.json"
 ENCODER, DECODER = "encode.onnx", "decode.onnx"
@@ -103,16 +104,20 @@ def read_bundle(directory: str | PathLike[str]) -> Bundle:
 
     Raises:
         BundleError: there is no bundle, its manifest is damaged, malformed or of an unknown format, or a listed
-            file is missing, changed or outside the directory.
+            file is missing, changed, unreadable or outside the directory.
+        InputError: `directory` is no path.
     """
-    root = Path(directory)
-    manifest = _read_manifest(root)
-    bundle = _parse(root, manifest)
-    for name in (ENCODER, DECODER):
-        if name not in manifest["files"]:
-            _malformed(root, f"files lists no {name}")
-    for name, digest in manifest["files"].items():
-        _check_file(root, name, digest)
+    root = as_path("the directory of a bundle", directory)
+    try:
+        manifest = _read_manifest(root)
+        bundle = _parse(root, manifest)
+        for name in (ENCODER, DECODER):
+            if name not in manifest["files"]:
+                _malformed(root, f"files lists no {name}")
+        for name, digest in manifest["files"].items():
+            _check_file(root, name, digest)
+    except OSError as error:
+        raise BundleError(f"{error.filename or root} can't be read: {error.strerror or error}") from error
     return bundle
 
 
@@ -142,8 +147,8 @@ def resized(bundle: Bundle, size: Sequence[int]) -> Bundle:
         )
     try:
         size = [operator.index(n) for n in size]
-    except TypeError:
-        raise InputError(f"size must be a height and a width, two integers, got {shortened(repr(size))}") from None
+    except Exception:  # a TypeError, or whatever the value's own code raises
+        raise InputError(f"size must be a height and a width, two integers, got {quoted(size)}") from None
     fits = len(size) == 2 and all(n > 0 and n % step == 0 for n, step in zip(size, bundle.steps, strict=True))
     if not fits or math.prod(size) * bundle.event_shape[0] > MAX_SIZE:
         got = ", ".join(map(shortened, size[:3]))

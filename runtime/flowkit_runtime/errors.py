@@ -24,6 +24,14 @@ class VerificationError(BundleError):
     """The graphs deviate from the model that they were made from."""
 
 
+def quoted(value: object) -> str:
+    """The shortened repr of a caller's value; where it has none, the name of its type."""
+    try:
+        return shortened(repr(value))
+    except Exception:  # whatever the value's own code raises
+        return f"a value of type {type(value).__name__}"
+
+
 def shortened(value: object) -> str:
     """The text of what a stranger's file says, as much of it as a message has room for."""
     try:

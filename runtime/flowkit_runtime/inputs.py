@@ -4,6 +4,7 @@ import math
 import operator
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any, SupportsIndex
 
@@ -11,34 +12,45 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flowkit_runtime.bundle import Context
-from flowkit_runtime.errors import InputError, RowError, shortened
+from flowkit_runtime.errors import InputError, RowError, quoted, shortened
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
 
 def checked_temperature(value: Any) -> float:
-    """Of noise, as a float. Raises InputError."""
+    """The temperature of noise as a float. Raises InputError."""
     try:
-        number = float(value) if isinstance(value, Real) else math.nan
-    except OverflowError:  # of an integer
-        number = math.inf
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except Exception:  # an integer beyond a float, or whatever the value's own code raises
+        number = math.nan
     if not 0 <= number < math.inf:
-        given = shortened(value if isinstance(value, Real) else repr(value))
-        raise InputError(f"temperature must be a finite number of at least 0, got {given}")
+        raise InputError(f"temperature must be a finite number of at least 0, got {quoted(value)}")
     return number
 
 
 def integer(name: str, value: SupportsIndex, low: int, high: int | None = None) -> int:
-    """`value` as an int in [low, high), or in [low, inf) without `high`."""
+    """`value` as an int in [low, high), or in [low, inf) without `high`. A bool is no integer here."""
     try:
-        number = operator.index(value)
-    except TypeError:
-        raise InputError(f"{name} must be an integer, got {shortened(repr(value))}") from None
+        number = None if isinstance(value, bool) else operator.index(value)
+    except Exception:  # a TypeError, or whatever the value's own code raises
+        number = None
+    if number is None:
+        raise InputError(f"{name} must be an integer, got {quoted(value)}")
     if number < low or (high is not None and number >= high):
         wanted = f"at least {low}" if high is None else f"in [{low}, {high})"
         raise InputError(f"{name} must be {wanted}, got {shortened(number)}")
     return number
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Turns an array that can't be allocated into an InputError: it was asked for by the size of an argument."""
+    try:
+        yield
+    except MemoryError as error:
+        why = str(error) or "out of memory"
+        raise InputError(f"there isn't enough memory: {why}; work on fewer events at a time") from error
 
 
 def count(n: SupportsIndex, low: int, event_shape: Shape, context: Context | None) -> int:
@@ -126,23 +138,50 @@ def chunks(n: int, batch_size: int, first: int = 0) -> Iterator[slice]:
         yield slice(start, min(start + batch_size, n))
 
 
-def check_listed(name: str, given: object) -> None:
-    """Raises InputError for a string, which would be a sequence of its letters."""
+def listed(name: str, given: Any) -> tuple[Any, ...]:
+    """Names as a tuple, each of them once.
+
+    Raises:
+        InputError: `given` is no list of names, or a string, which would be a sequence of its letters.
+    """
     if isinstance(given, str):
-        raise InputError(f"{name} must be a list of names, got the string {given!r}: use [{given!r}]")
+        raise InputError(f"{name} must be a list of names, got the string {quoted(given)}: use [{quoted(given)}]")
+    try:
+        names = tuple(given)
+        once = len(set(names)) == len(names)
+    except Exception:  # it can't be iterated over, or holds what can't be a name
+        raise InputError(f"{name} must be a list of names, got {quoted(given)}") from None
+    if not once:
+        raise InputError(f"{name} has one twice: {shortened(', '.join(map(str, names)))}")
+    return names
+
+
+def as_array(name: str, value: ArrayLike) -> Array:
+    """`value` as an array, with its mask if it has one. Raises InputError, whatever its conversion raises."""
+    try:
+        return np.asanyarray(value)
+    except MemoryError:
+        raise
+    except Exception as error:  # numpy's, or of the value's own code
+        reason = shortened(f"{type(error).__name__}: {error}")
+        raise InputError(f"{name} is not an array, nor can it be made one: {reason}") from error
 
 
 def real(name: str, value: ArrayLike) -> Array:
     """`value` as an array of real numbers, of any shape."""
-    if np.ma.is_masked(value):
+    array = as_array(name, value)
+    if np.ma.is_masked(array) or _holds_masked(value):
         raise InputError(f"{name} is masked in places: missing values are errors; fill them, or leave those rows out")
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise InputError(f"{name} is not an array: {error}") from error
     if array.dtype.kind not in "biuf":
-        raise InputError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    return array
+        raise InputError(f"{name} must hold real numbers, got dtype {shortened(array.dtype)}")
+    return np.asarray(array)
+
+
+def _holds_masked(value: object) -> bool:
+    """Return True if a masked array with missing values is inside of lists, where numpy drops its mask."""
+    if isinstance(value, list | tuple):
+        return any(map(_holds_masked, value))
+    return isinstance(value, np.ma.MaskedArray) and bool(np.ma.is_masked(value))
 
 
 def _classes(array: Array, classes: int, start: int) -> NDArray[np.int64]:

@@ -20,6 +20,7 @@ from flowkit_runtime.inputs import (
     chunks,
     context_rows,
     count,
+    enough_memory,
     finite,
     grid,
     integer,
@@ -55,8 +56,8 @@ def load(
 
     Raises:
         BundleError: there is no bundle, or it is damaged or unsupported.
-        InputError: a named provider is unknown or can't be loaded, `threads` is below 1, or the graphs don't take
-            this `size`.
+        InputError: `directory` is no path, a named provider is unknown or can't be loaded, `threads` is below 1, or
+            the graphs don't take this `size`.
     """
     bundle = read_bundle(directory)
     if size is not None:
@@ -96,6 +97,7 @@ class Model:
         self._encoder = encoder
         self._decoder = decoder
 
+    @enough_memory()
     def log_prob(
         self, x: ArrayLike, context: ArrayLike | None = None, *, batch_size: int = BATCH_SIZE, start: int = 0
     ) -> NDArray[np.float32]:
@@ -116,6 +118,7 @@ class Model:
             result[part] = self._density(finite("x", events[part], start + part.start), rows, part)
         return result
 
+    @enough_memory()
     def score(
         self,
         x: ArrayLike,
@@ -151,6 +154,7 @@ class Model:
                 total[part] += self._density(_dequantize(values, u), rows, part)
         return -total / (draws * math.prod(self.event_shape) * math.log(2.0))
 
+    @enough_memory()
     def encode(
         self, x: ArrayLike, context: ArrayLike | None = None, *, batch_size: int = BATCH_SIZE, start: int = 0
     ) -> tuple[NDArray[np.float32], ...]:
@@ -168,6 +172,7 @@ class Model:
                 latent[part] = value
         return latents
 
+    @enough_memory()
     def decode(
         self,
         latents: Sequence[ArrayLike],
@@ -190,6 +195,7 @@ class Model:
             result[part] = self._events(z, rows, part)
         return result
 
+    @enough_memory()
     def reconstruction_error(
         self, x: ArrayLike, context: ArrayLike | None = None, *, batch_size: int = BATCH_SIZE, start: int = 0
     ) -> NDArray[np.float64]:
@@ -214,6 +220,7 @@ class Model:
             result[part] = np.where(np.isfinite(error), error, np.inf).reshape(len(error), -1).max(axis=1)
         return result
 
+    @enough_memory()
     def sample(
         self,
         n: int,
@@ -249,6 +256,7 @@ class Model:
                 raise RowError(f"{error}; take a temperature below {temperature:g}") from None
         return result
 
+    @enough_memory()
     def interpolate(self, a: ArrayLike, b: ArrayLike, n: int, context: ArrayLike | None = None) -> Array:
         """n events [n, *event_shape] on the way from event a to event b, both [*event_shape] and included.
 
@@ -266,6 +274,7 @@ class Model:
         latents = self.encode(ends, None if rows is None else rows[[0, -1]])
         return self.decode(path_between(latents, n), rows)
 
+    @enough_memory()
     def anomalous(self, scores: ArrayLike) -> NDArray[np.bool_]:
         """Which scores are above the threshold, as booleans of the same shape; a NaN counts as above.
 

@@ -21,13 +21,14 @@ Latent l (from 0) of a sample uses stream l; dequantization draw d uses stream 2
 """
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit_runtime.errors import InputError, shortened
-from flowkit_runtime.inputs import integer
+from flowkit_runtime.errors import InputError, quoted, shortened
+from flowkit_runtime.inputs import enough_memory, integer
 
 DEQUANTIZATION_STREAM = 1 << 31
 
@@ -40,6 +41,7 @@ Words = NDArray[np.uint64]
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
+@enough_memory()
 def uniform(seed: int, stream: int, shape: Sequence[int], start: int = 0) -> NDArray[np.float64]:
     """Uniforms in [0, 1) with 53 random bits each.
 
@@ -50,11 +52,13 @@ def uniform(seed: int, stream: int, shape: Sequence[int], start: int = 0) -> NDA
         start: the row of the stream, of 2^65 numbers, at which the result begins.
 
     Raises:
-        InputError: an argument is not an integer in its range, or the stream ends before.
+        InputError: an argument is not an integer in its range, the stream ends before, or there is no memory for
+            the shape.
     """
     return _draw(seed, stream, shape, start, lambda u0, u1: (u0, u1))
 
 
+@enough_memory()
 def normal(seed: int, stream: int, shape: Sequence[int], start: int = 0) -> NDArray[np.float64]:
     """Standard normals; arguments and errors as for `uniform`."""
     return _draw(seed, stream, shape, start, _box_muller)
@@ -86,14 +90,22 @@ def _draw(
     seed: int, stream: int, shape: Sequence[int], start: int, transform: Callable[..., Pair]
 ) -> NDArray[np.float64]:
     seed, stream = integer("seed", seed, 0, 1 << 64), integer("stream", stream, 0, 1 << 32)
-    shape = tuple(integer("shape", size, 0) for size in shape)
+    shape = _sizes(shape)
     count, first = math.prod(shape), integer("start", start, 0) * math.prod(shape[1:])
+    if count > sys.maxsize // 16:  # bytes of a pair
+        raise InputError(f"shape asks for {shortened(count)} numbers, more than one array can hold")
     block, end = first // 2, (first + count + 1) // 2
     if end > 1 << 64:
         raise InputError(f"start is {shortened(start)}, and a stream ends before that: it has 2^64 blocks")
     pair = transform(*_uniform_pair(seed, stream, block, end - block))
     flat = np.stack(pair, axis=1).reshape(-1)
     return flat[first - 2 * block :][:count].reshape(shape)
+
+
+def _sizes(shape: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(shape, list | tuple):
+        raise InputError(f"shape must be a list of sizes, got {quoted(shape)}")
+    return tuple(integer("shape", size, 0) for size in shape)
 
 
 def _uniform_pair(seed: int, stream: int, block: int, blocks: int) -> Pair:

@@ -15,7 +15,7 @@ from typing import Any
 
 import onnxruntime
 
-from flowkit_runtime.errors import InputError, shortened
+from flowkit_runtime.errors import InputError, quoted, shortened
 
 Provider = str | tuple[str, dict[str, Any]]
 """The name of an execution provider, with options or without: ("CUDAExecutionProvider", {"device_id": 1})."""
@@ -45,7 +45,7 @@ def checked(providers: Sequence[Provider]) -> Chosen:
     """
     if not isinstance(providers, list | tuple) or not providers:
         raise InputError(
-            f"providers must be a list of names, such as ['{CPU}'], got {shortened(repr(providers))}; leave providers "
+            f"providers must be a list of names, such as ['{CPU}'], got {quoted(providers)}; leave providers "
             "out for the default"
         )
     chosen = [_pair(provider) for provider in providers]
@@ -54,7 +54,7 @@ def checked(providers: Sequence[Provider]) -> Chosen:
     for name in names:
         if name not in available:
             raise InputError(
-                f"onnxruntime has no provider {shortened(repr(name))} here; it has {', '.join(available)}"
+                f"onnxruntime has no provider {quoted(name)} here; it has {', '.join(available)}"
                 + "; CUDA is in the wheel onnxruntime-gpu: uninstall onnxruntime, whose place it takes" * (name == CUDA)
             )
         if names.count(name) > 1:
@@ -97,7 +97,7 @@ def _pair(provider: Any) -> tuple[str, dict[str, Any]]:
         case (str(name), dict(options)):
             pass
         case _:
-            raise InputError(f"a provider is a name, or a name and a dict of options; got {shortened(repr(provider))}")
+            raise InputError(f"a provider is a name, or a name and a dict of options; got {quoted(provider)}")
     return name, {**_OPTIONS.get(name, {}), **options}
 
 

@@ -131,6 +131,15 @@ def test_the_manifest_says_what_it_is(exported):
     assert Flow.from_spec(directory / "spec.yaml").to_spec().event == flow.to_spec().event
 
 
+def test_one_context_of_all_held_out_events(tmp_path):
+    flow = trained_like(SPECS["arrays"])
+    x, one = batch(flow, 20, seed=2)[0], torch.tensor([0.5, -1.0])
+    export(flow, tmp_path / "one", x, one)
+    export(flow, tmp_path / "each", x, one.expand(20, 2))
+    for name in ("manifest.json", "reference.npz"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "each" / name).read_bytes()
+
+
 def test_verify_repeats_it(exported):
     _, directory = exported
     assert all(figure.passed for figure in verification.verify(directory))
