@@ -26,10 +26,8 @@ Output = tuple[Tensor, Tensor]
 """y, and log|det| [batch] of the bijectors on the way."""
 
 
-DRIFT_LIMIT = 3e-5
-"""Drift up to which gradients are as good as stored ones in fp32. Of 120 Glows with 4 to 32 steps a level and random
-parameters, those below it had gradients off by at most 1.1e-3, as stored ones are where a ReLU falls on its other
-side; at 1e-4 it was 3e-3, at 1e-3 1.5e-2."""
+DRIFT_LIMIT = 1e-3
+"""The largest drift in fp32 that brings no warning. docs/memory.md has the measurements."""
 DRIFT_LIMIT_BF16 = 1e-2
 """The same where networks compute in bf16. What comes back off by a rounding is now and then another bf16 number: in
 trained Glows of 16 and 32 steps a level drift reached 3e-3. Gradients were 2e-3 from stored ones there, which bf16 had
@@ -37,20 +35,21 @@ put off by 3e-2; at 5e-2 they were wrong."""
 
 
 class Drift:
-    """How far reversible passes have come back from where they set out, since this was last read.
+    """The reconstruction error of reversible passes: the largest since it was last read.
 
-    max|x̂ - x| / max(1, max|x|), x̂ being the input of a level as computed back from its output, for the first event of
-    each batch. Gradients are those at x̂.
+    It is max|x̂ - x| / max(1, max|x|), where x̂ is the input of a level as computed back from its output. The error is
+    that of the first event of each batch, and max|x| is over the batch: an event that is black would make the rounding
+    of its pixels look large. Gradients are computed at x̂.
     """
 
     def __init__(self) -> None:
         self._worst: Tensor | None = None
 
-    def note(self, back: Tensor, x: Tensor) -> None:
-        """Of one level. Nothing waits for the value."""
+    def note(self, back: Tensor, x: Tensor, largest: Tensor) -> None:
+        """Record one level: its first event [1, ...], back and as it was, and max|x|. No device synchronization."""
         if not x.numel():
             return
-        drift = ((back - x).abs().amax() / x.abs().amax().clamp(min=1)).nan_to_num(torch.inf)
+        drift = ((back - x).abs().amax() / largest.clamp(min=1)).nan_to_num(torch.inf)
         self._worst = drift if self._worst is None else torch.maximum(self._worst, drift)
 
     def read(self) -> float | None:
@@ -197,6 +196,7 @@ class _Level:
         self.surroundings = Surroundings(x.device)
         self.training = self._training()
         self.first = x[:1].clone()
+        self.largest = x.detach().abs().amax() if x.numel() else x.new_zeros(())
         log_dets = [x.new_zeros(x.shape[0])]
         for index, step in enumerate(self.steps):
             if not isinstance(step, AffineMap):
@@ -219,7 +219,7 @@ class _Level:
                 for tensor, term in found:
                     if term is not None:
                         totals[id(tensor)] = totals[id(tensor)] + term if id(tensor) in totals else term
-        self.drift.note(y[:1], self.first)
+        self.drift.note(y[:1], self.first, self.largest)
         return [grad, *(totals.get(id(t)) for t in (context, *self.tensors))]
 
     def _training(self) -> list[bool]:

@@ -140,8 +140,8 @@ class Fitting(lightning.LightningModule):
             self._warned = True
             warnings.warn(
                 f"step {self.global_step}: under memory: reversible inputs come back with an error of {drift:.1e}, and "
-                f"beyond {limit:.0e} gradients go wrong. Use memory: checkpoint, which is exact, or tighter "
-                "bounds of scales",
+                f"beyond {limit:.0e} gradients can be off by more than 1%. Use memory: checkpoint, whose gradients "
+                "are the stored ones, or tighter bounds of scales",
                 DriftWarning,
                 stacklevel=2,
             )

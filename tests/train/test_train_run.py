@@ -546,12 +546,12 @@ def test_the_drift_of_each_epoch_is_recorded_and_shown(
 def test_drift_beyond_the_limit_is_warned_of_once_before_the_step_is_taken(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drifts = iter([1e-9, 5e-5, math.inf, *[1e-4] * 17])
+    drifts = iter([9e-4, 2e-3, math.inf, *[1e-4] * 17])
     monkeypatch.setattr("flowkit.flow.memory.Drift.read", lambda self: next(drifts))
     with pytest.warns(DriftWarning) as caught:
         train(make_spec("train.memory=reversible"), tmp_path / "run")
     (warning,) = [str(each.message) for each in caught if each.category is DriftWarning]
-    assert re.search(r"step 1: .* error of 5\.0e-05, .* memory: checkpoint", warning)
+    assert re.search(r"step 1: .* error of 2\.0e-03, .* memory: checkpoint", warning)
     assert [row["drift"] for row in rows(tmp_path / "run")] == ["inf", *["0.0001"] * 3]
 
 
