@@ -57,6 +57,11 @@ class Checkpoint:
         """All steps so far."""
         return self.rows[-1]["step"]
 
+    @property
+    def seconds(self) -> float:
+        """The time of all epochs so far."""
+        return sum(row["seconds"] for row in self.rows)
+
     def write(self, path: Path) -> None:
         """Replace the file."""
         values = [[math.nan if value is None else value for value in row.values()] for row in self.rows]

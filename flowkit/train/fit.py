@@ -23,7 +23,7 @@ from flowkit.plugin import Arrays
 from flowkit.spec import Train
 from flowkit.train.batches import Batch, training_batches
 from flowkit.train.callbacks import Average, History, LastCheckpoint, Validation
-from flowkit.train.checkpoint import Checkpoint, Row, read_checkpoint
+from flowkit.train.checkpoint import Checkpoint, Row, read_checkpoint, standing
 from flowkit.train.directory import CHECKPOINT
 from flowkit.train.evaluation import best_device
 from flowkit.train.report import reporter
@@ -61,7 +61,8 @@ class Start:
 def start(flow: Flow, settings: Train, data: Arrays, directory: Path) -> Start:
     """Read the run's checkpoint, or initialize the flow with the training data.
 
-    Raises RunError when the checkpoint isn't one of this run, or has more epochs than the settings.
+    Raises RunError when the checkpoint isn't one of this run, or has more epochs than the settings, or if the run is
+    finished and the settings leave nothing to train.
     """
     batches = training_batches(data, settings.batch_size, settings.seed)
     fitting = Fitting(flow, settings, len(batches))
@@ -75,7 +76,22 @@ def start(flow: Flow, settings: Train, data: Arrays, directory: Path) -> Start:
             f"{directory} has {done} epochs behind it, more than train.epochs: {settings.epochs}: set {done} or more; "
             f"`flowkit train --resume {directory} --finish` finishes it as it is"
         )
+    if (directory / RESULTS).exists() and (reason := _ended(settings, checkpoint)):
+        raise RunError(f"{directory} is finished and there is nothing left to train: {reason}")
     return Start(fitting, batches, checkpoint)
+
+
+def _ended(settings: Train, checkpoint: Checkpoint) -> str | None:
+    """Why training ends at the checkpoint, or None if it goes on."""
+    done = len(checkpoint.rows)
+    _, best_epoch, waited = standing(checkpoint.rows)
+    if done == settings.epochs:
+        return f"train.epochs: {done} are done"
+    if settings.minutes is not None and checkpoint.seconds >= 60 * settings.minutes:
+        return f"train.minutes: {settings.minutes:g} are used up"
+    if settings.patience is not None and waited >= settings.patience:
+        return f"epoch {best_epoch} is still the best after train.patience: {settings.patience} more validations"
+    return None
 
 
 def fit(start: Start, data: Arrays, directory: Path, finish: bool = False) -> Fitted:

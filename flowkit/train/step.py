@@ -80,7 +80,7 @@ class Fitting(lightning.LightningModule):
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from there; the optimizer, once there is one."""
         self.flow.load_state_dict(checkpoint.weights)
-        self.stopwatch.whole = sum(row["seconds"] for row in checkpoint.rows)
+        self.stopwatch.whole = checkpoint.seconds
         self.resumed = checkpoint
 
     def on_train_epoch_start(self) -> None:

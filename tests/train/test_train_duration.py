@@ -159,6 +159,33 @@ def test_a_finished_run_is_trained_for_longer(tmp_path: Path, make_spec: MakeSpe
     assert resume(run).epochs == 4
 
 
+@pytest.mark.parametrize(
+    ("settings", "overrides", "reason"),
+    [
+        ((), ["train.epochs=4"], "train.epochs: 4 are done"),
+        ((), ["train.epochs=9", "train.minutes=1e-9"], "train.minutes: 1e-09 are used up"),
+        (("train.patience=1",), ["train.epochs=9"], "epoch 1 is still the best after train.patience: 1"),
+    ],
+)
+def test_a_finished_run_with_nothing_left_to_train_is_left_alone(
+    tmp_path: Path,
+    make_spec: MakeSpec,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: tuple[str, ...],
+    overrides: list[str],
+    reason: str,
+) -> None:
+    run = tmp_path / "run"
+    figures = itertools.count(1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("flowkit.train.callbacks.evaluate", lambda *_: next(figures))  # worse each time
+        train(make_spec(*settings), run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match=f"is finished and there is nothing left to train: {reason}"):
+        resume(run, overrides)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
 # A budget of time
 
 
