@@ -10,7 +10,7 @@ import torch
 from onnx import helper
 from torch import Tensor
 
-from flowkit.errors import InputError
+from flowkit.errors import ExportError, InputError
 from flowkit.export.bisection import first_deviation
 from flowkit.export.pieces import EXAMPLES, IR_VERSION, Kind, Piece, trace
 from flowkit.export.precision import Precision, in_precision
@@ -19,6 +19,7 @@ from flowkit.export.stitching import Stitcher
 from flowkit.flow import Flow
 from flowkit.plugin.config import Shape
 from flowkit_runtime.bundle import DECODER, ENCODER
+from flowkit_runtime.graph_rules import RULES
 
 OPSETS = range(18, 25)
 """The versions of the ONNX operators that torch exports right: 17 and 27 give invalid graphs."""
@@ -94,6 +95,7 @@ def _stitched(
     kinds = {name: _kind(name, values[name], any_size) for names in ends for name in names}
     stitcher = Stitcher(opset)
     stitcher.stitch(program, pieces, kinds)
+    _check_operators(stitcher.nodes)
     inputs, outputs = ([helper.make_tensor_value_info(name, *kinds[name]) for name in names] for names in ends)
     constants, inner = list(stitcher.constants.values()), stitcher.shapes(program.outputs)
     graph = helper.make_graph(stitcher.nodes, "flow", inputs, outputs, constants, value_info=inner)
@@ -102,6 +104,17 @@ def _stitched(
     )
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _check_operators(nodes: Sequence[onnx.NodeProto]) -> None:
+    """Raises ExportError for an operator that flowkit_runtime refuses, and names the layer, as nodes do."""
+    for node in nodes:
+        if node.op_type not in RULES and node.op_type not in ("Constant", "Loop"):
+            index, _, layer = node.name.partition("/")[0].partition("_")
+            raise ExportError(
+                f"layer {index} ({layer}) can't be exported to ONNX: it needs the operator {node.op_type}, which "
+                "flowkit_runtime refuses to run; write it with other operators"
+            )
 
 
 def _example_context(flow: Flow) -> list[Tensor]:

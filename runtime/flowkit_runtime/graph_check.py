@@ -1,127 +1,187 @@
-"""Look through an ONNX file, before onnxruntime does, for what a flow's graph never has.
+"""Look through an ONNX file, before onnxruntime does, for what would crash or block the process that loads it.
 
-A graph of plain operators, each run once, has no way to read a file, run code or loop; without random numbers it gives
-the same each time. The file is protocol buffers: a sequence of fields, each with a key (number, kind of value) and a
-value (https://protobuf.dev/programming-guides/encoding).
+A graph may have the operators of `graph_rules.RULES`, each run once or in a Loop of a fixed number of steps: none of
+them reads a file, runs code or draws random numbers. Sizes are followed through the graph, so that what it computes of
+its own constants, which onnxruntime does while it loads, and for each event stays within bounds.
 """
 
-import mmap
-from collections.abc import Iterator
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
-from flowkit_runtime.files import open_file
+import numpy as np
 
-MAX_FIELDS = 2_000_000
-"""The most fields that are looked at, in some seconds. A coupling has about 1,000."""
+from flowkit_runtime.errors import shortened
+from flowkit_runtime.graph_file import BOOL, FLOAT, FLOATS, INT64, Graph, Node, Tensor, read_graph
+from flowkit_runtime.graph_known import kind, known, work
+from flowkit_runtime.graph_rules import RULES
+from flowkit_runtime.graph_shapes import Call, Rows, Shape, Value, each, elements, of_constant
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_WIDTHS = {_FIXED64: 8, _FIXED32: 4}
+MAX_STEPS = 65_536
+"""The most steps of a Loop."""
+MADE, MADE_FOR_BYTE = 2**22, 1
+"""The most values that may be made of constants alone: a number, and more for each byte of the files."""
+FOLDED, FOLDED_FOR_BYTE = 2**28, 8
+"""The most multiplications for them: a number, about half a second, and more for each byte of the files."""
+SIZE_FOR_VALUE, WORK_FOR_VALUE, SMALL_EVENT = 2**12, 2**28, 2**10
+"""The most values of a tensor, and multiplications of the graph, for each value of an event; small events count as
+1,024 values. specs/glow-cifar10.yaml takes 43 values and 1.3 million multiplications."""
 
-# message -> the number of a field -> the message that it holds, or why it is refused (https://onnx.ai/onnx/repo-docs/IR)
-_SUBGRAPH = "a graph inside a graph"
-_EXTERNAL = "data outside the file"
-_MESSAGES = {
-    "Model": {7: "Graph", 20: "training information", 25: "functions"},
-    "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
-    "Node": {4: "Operator", 5: "Attribute", 7: "Domain"},
-    "Attribute": {5: "Tensor", 6: _SUBGRAPH, 10: "Tensor", 11: _SUBGRAPH, 22: "SparseTensor", 23: "SparseTensor"},
-    "SparseTensor": {1: "Tensor", 2: "Tensor"},
-    "Tensor": {13: "External", 14: "Location"},
-    "External": {1: "Key", 2: "Value"},
-}
-_STANDARD_DOMAINS = (b"", b"ai.onnx")
 DRAWING = frozenset(
     ["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout"]
 )
 """Operators that draw random numbers; Dropout does so in training, and otherwise has nothing to do in a graph."""
 
+_WINDOWS = "dilations", "group", "kernel_shape", "output_shape", "strides"
+_POSITIVE = frozenset([*_WINDOWS, "blocksize", "kv_num_heads", "num_groups", "num_outputs", "q_num_heads"])
+"""Attributes that onnxruntime divides by, or that count what there is at least one of."""
 
-def check_graph(path: Path, weights_file: str | None = None) -> None:
-    """Raises ValueError if the file is no ONNX model, or has sub-graphs, functions, operators that draw random numbers
-    or are outside the standard domain, or data outside the file, other than in the weights file beside it, if one is
-    named."""
-    with open_file(path) as file:
-        try:
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError:
-            raise ValueError("it is empty") from None
-    with content, memoryview(content) as data:
-        _Check(data, weights_file)("Model", 0, len(data))
+_WITH_OPTIONAL = frozenset(["Attention", "Clip", "DFT", "GRU", "LSTM", "Loop", "Pad", "RNN", "Resize", "Slice"])
+"""Operators of which an input may be left out, if another follows: some others read what isn't there, and crash."""
+
+Inputs = Mapping[str, tuple[int, Shape]]
+"""Names of a graph's inputs -> ONNX's number for their type, and the shape of one row."""
+
+
+def check_graph(path: Path, inputs: Inputs, weights_file: str | None = None) -> None:
+    """Raises ValueError if the file is no ONNX model, or its graph has what no flow's graph needs: unknown operators,
+    data outside the file (but in the weights file beside it, if one is named), graphs inside graphs other than a Loop
+    of a fixed number of steps, integers that are divided by what may be zero, or work or memory out of proportion."""
+    graph = read_graph(path, weights_file)
+    if not set(graph.inputs) <= {*inputs, *(tensor.name for tensor in graph.constants)}:
+        names = (shortened(", ".join(each)) for each in (graph.inputs, inputs))
+        raise ValueError("it takes {}, where the manifest implies {}".format(*names))
+    size = path.stat().st_size + ((path.parent / weights_file).stat().st_size if weights_file else 0)
+    rows = {name: Value(of_type, (Rows(1), *shape)) for name, (of_type, shape) in inputs.items()}
+    event = max(SMALL_EVENT, sum(math.prod(map(each, shape)) for _, shape in inputs.values()))
+    _Check(size, event).graph(graph, rows)
 
 
 class _Check:
-    def __init__(self, data: memoryview, weights_file: str | None) -> None:
-        self._data, self._weights_file = data, weights_file
-        self._left = iter(range(MAX_FIELDS))
+    """Follows the values of a graph, and counts what they take."""
 
-    def __call__(self, message: str, start: int, stop: int) -> None:
-        known = _MESSAGES[message]
-        for number, value, first, last in _fields(self._data, start, stop, self._left):
-            inner = known.get(number)
-            if inner in _MESSAGES:
-                if first == last and value:
-                    raise ValueError("it is not an ONNX model")
-                if inner == "External":
-                    self._external(first, last)
-                else:
-                    self(inner, first, last)
-            elif inner == "Domain":
-                if bytes(self._data[first:last]) not in _STANDARD_DOMAINS:
-                    raise ValueError("it has an operator outside the standard domain")
-            elif inner == "Operator":
-                if (name := str(self._data[first:last], "ascii", "replace")) in DRAWING:
-                    raise ValueError(f"its operator {name} draws random numbers")
-            elif inner == "Location":
-                if value and self._weights_file is None:
-                    raise ValueError(f"it has {_EXTERNAL}")
-            elif inner:
-                raise ValueError(f"it has {inner}")
+    def __init__(self, bytes_read: int, event: int) -> None:
+        self._made_left = MADE + MADE_FOR_BYTE * bytes_read
+        self._folded_left = FOLDED + FOLDED_FOR_BYTE * bytes_read
+        self._largest, self._work_left = SIZE_FOR_VALUE * event, WORK_FOR_VALUE * event
 
-    def _external(self, start: int, stop: int) -> None:
-        """An entry, key and value, of where data lies: in the weights file and nowhere else."""
-        entry = {
-            _MESSAGES["External"].get(number): bytes(self._data[first:last])
-            for number, _, first, last in _fields(self._data, start, stop, self._left)
-        }
-        key, value = entry.get("Key"), entry.get("Value", b"")
-        right = value == self._weights_file.encode() if self._weights_file else False
-        if not (right if key == b"location" else key in (b"offset", b"length") and value.isdigit()):
-            raise ValueError(f"it has {_EXTERNAL}")
+    def graph(self, graph: Graph, values: Mapping[str, Value], steps: int = 1) -> dict[str, Value]:
+        """All values of a graph, from those of its inputs and, in a Loop of some steps, of the graph around it."""
+        found = dict(values) | {tensor.name: of_constant(tensor) for tensor in graph.constants}
+        for node in graph.nodes:
+            if missing := [name for name in node.inputs if name and name not in found]:
+                raise ValueError(f"{shortened(repr(missing[0]))} is read, and nothing gives it")
+            if "" in node.inputs and (node.operator not in _WITH_OPTIONAL or node.inputs[-1] == ""):
+                raise ValueError(f"its operator {shortened(repr(node.operator))} leaves an input out")
+            call = Call(node, [found[name] if name else None for name in node.inputs])
+            outputs = self._loop(call, found, steps) if node.operator == "Loop" else self._outputs(call, steps)
+            found |= zip(node.outputs, outputs, strict=True)
+        return found
 
+    def _outputs(self, call: Call, steps: int) -> list[Value]:
+        """What an operator gives. Raises ValueError for what no flow has."""
+        node = call.node
+        if node.operator == "Constant":
+            return [_constant(call)]
+        if node.operator in DRAWING:
+            raise ValueError(f"its operator {node.operator} draws random numbers")
+        if node.operator not in RULES:
+            raise ValueError(f"it has the operator {shortened(repr(node.operator))}, which is none of those of flows")
+        self._check_attributes(node)
+        self._check_divisor(call)
+        shapes = RULES[node.operator](call)
+        listed = shapes if isinstance(shapes, list) else [shapes]
+        if len(listed) < len(node.outputs):
+            call.wrong()
+        constant = all(value is None or value.constant for value in call.inputs)
+        exact = call.exact and all(value is None or value.exact for value in call.inputs)
+        outputs = []
+        for index, (shape, _) in enumerate(zip(listed, node.outputs, strict=False)):
+            of_type = kind(call, index)
+            values = known(call, shape, of_type)
+            # Sizes are constants, too, where they aren't those of the batch: onnxruntime knows them while it loads.
+            fixed = constant or (values is not None and not any(isinstance(size, Rows) for size in values.ravel()))
+            self._count(call, shape, fixed, steps)
+            outputs.append(Value(of_type, shape, values, fixed, exact))
+        return outputs
 
-def _fields(data: memoryview, start: int, stop: int, left: Iterator[int]) -> Iterator[tuple[int, int, int, int]]:
-    """(number, value, first byte, behind the last byte) of each field; the value of what is no varint is 0."""
-    at = start
-    while at < stop:
-        if next(left, None) is None:
-            raise ValueError(f"it has more than {MAX_FIELDS:,} fields")
-        key, at = _varint(data, at, stop)
-        kind, value, first = key & 7, 0, at
-        if kind == _VARINT:
-            value, at = _varint(data, at, stop)
-            first = at
-        elif kind == _BYTES:
-            length, first = _varint(data, at, stop)
-            at = first + length
-        elif kind in _WIDTHS:
-            at += _WIDTHS[kind]
+    def _count(self, call: Call, shape: Shape, constant: bool, steps: int) -> None:
+        """Take a value and the work for it from what is left."""
+        if constant:
+            self._made_left -= elements(shape)
+            self._folded_left -= work(call, shape) * steps
         else:
-            raise ValueError("it is not an ONNX model")
-        number = (key & 0xFFFFFFFF) >> 3  # onnxruntime's parser, too, keeps 32 bits
-        if at > stop or not number:
-            raise ValueError("it is truncated, or not an ONNX model")
-        yield number, value, first, at
+            self._work_left -= work(call, shape) * steps
+        if self._made_left < 0 or self._folded_left < 0:
+            raise ValueError("it computes more of its constants than any flow does")
+        if elements(shape) > self._largest:
+            raise ValueError(f"its operator {call.node.operator} gives {elements(shape):,} values for one event")
+        if self._work_left < 0:
+            raise ValueError("it computes more for each event than any flow does")
+
+    def _check_attributes(self, node: Node) -> None:
+        for name, value in node.attributes.items():
+            if isinstance(value, Graph):
+                raise ValueError("it has a graph inside a graph")
+            numbers = value if isinstance(value, list) else [value]
+            for number in numbers:
+                low = 1 if name in _POSITIVE else -(2**31)
+                if isinstance(number, int) and not low <= number < 2**31:
+                    raise ValueError(f"its operator {node.operator} has {number} in {shortened(repr(name))}")
+
+    def _check_divisor(self, call: Call) -> None:
+        """Raises ValueError for a division of integers that may end the process: by 0, or of the smallest by -1."""
+        if call.node.operator not in ("Div", "Mod") or call.given(0).kind in FLOATS:
+            return
+        divisor = call.known(1)
+        if divisor is None or not all(each(number) > 0 for number in divisor.ravel()):
+            raise ValueError(
+                f"its operator {call.node.operator} divides integers by what isn't a constant greater than 0"
+            )
+
+    def _loop(self, call: Call, around: Mapping[str, Value], steps: int) -> list[Value]:
+        """What a Loop gives: the values that it carries from step to step, and those that it collects of each step."""
+        body, counted = call.node.attributes.get("body"), call.known(0)
+        if steps != 1 or not isinstance(body, Graph):
+            raise ValueError(
+                "it has a graph inside a graph inside a graph" if steps != 1 else "it has a Loop of nothing"
+            )
+        if counted is None or counted.size != 1 or not call.given(0).constant:
+            raise ValueError("its Loop has no constant number of steps")
+        count = counted.item()
+        if not isinstance(count, int) or not 0 < count <= MAX_STEPS:
+            raise ValueError(f"its Loop has {count} steps, not 1 to {MAX_STEPS:,}")
+        carried = [call.given(i) for i in range(2, len(call.inputs))]
+        start = [Value(INT64, ()), Value(BOOL, ()), *(_unknown(value) for value in carried)]
+        if len(body.inputs) != len(start) or len(body.outputs) < 1 + len(carried):
+            call.wrong()
+        found = self.graph(body, {**around, **dict(zip(body.inputs, start, strict=True))}, steps=max(2, count))
+        if missing := [name for name in body.outputs if name not in found]:
+            raise ValueError(f"its Loop gives {shortened(repr(missing[0]))}, which nothing makes")
+        ends = [found[name] for name in body.outputs[1:]]
+        for before, after in zip(carried, ends, strict=False):
+            if (before.kind, before.shape, before.exact) != (after.kind, after.shape, after.exact):
+                raise ValueError("its Loop changes the shape of what it carries from step to step")
+        collected = [Value(value.kind, (count, *value.shape), exact=False) for value in ends[len(carried) :]]
+        for value in collected:
+            if elements(value.shape) > self._largest:
+                raise ValueError(f"its Loop gives {elements(value.shape):,} values for one event")
+        return [*map(_unknown, carried), *collected]
 
 
-def _varint(data: memoryview, at: int, stop: int) -> tuple[int, int]:
-    """A number in groups of seven bits, the lowest first, and the place behind it."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= stop:
-            break
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise ValueError("it is truncated, or not an ONNX model")
+def _unknown(value: Value) -> Value:
+    """A value of which only the shape stays the same from step to step."""
+    return Value(value.kind, value.shape, exact=value.exact)
+
+
+def _constant(call: Call) -> Value:
+    """The value of a Constant."""
+    (name, value), *more = call.node.attributes.items() or [("", None)]
+    if more or name not in ("value", "value_float", "value_floats", "value_int", "value_ints"):
+        raise ValueError("it has a Constant that is no array of numbers")
+    if isinstance(value, Tensor):
+        return of_constant(value)
+    numbers = np.array(value, object)
+    return Value(FLOAT if "float" in name else INT64, numbers.shape, numbers, constant=True)

@@ -12,6 +12,7 @@ from flowkit_runtime.binding import Feed, padded, run_bound
 from flowkit_runtime.bundle import DECODER, ENCODER, Bundle
 from flowkit_runtime.errors import BundleError, InputError, shortened
 from flowkit_runtime.graph_check import check_graph
+from flowkit_runtime.graph_file import FLOAT, INT64
 from flowkit_runtime.inputs import integer
 from flowkit_runtime.providers import CPU, CUDA, Chosen, Provider, checked, default, open_session
 
@@ -20,6 +21,7 @@ MAX_THREADS = 1024
 
 _SILENT = 4  # onnxruntime's log, which shows names of the graph as they come; what fails is raised as well
 _FLOAT, _INT64 = "tensor(float)", "tensor(int64)"
+_KINDS = {_FLOAT: FLOAT, _INT64: INT64}
 
 
 Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
@@ -96,7 +98,7 @@ def _options(threads: int | None) -> Any:
 def _open(bundle: Bundle, name: str, inputs: Tensors, outputs: Tensors, chosen: Chosen, options: Any) -> Graph:
     path = bundle.directory / name
     try:
-        check_graph(path, bundle.weights_file)
+        check_graph(path, {name: (_KINDS[kind], shape) for name, (kind, shape) in inputs.items()}, bundle.weights_file)
     except (OSError, ValueError) as error:
         raise BundleError(f"{path} is no graph of a flow: {error}; export the bundle again") from error
     try:

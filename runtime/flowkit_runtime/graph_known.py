@@ -1,0 +1,148 @@
+"""What is known of an operator besides shapes before the graph runs: types, integers, and how much work it is."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from flowkit_runtime.graph_file import BOOL, FLOAT, INT32, INT64, MAX_VALUES, Tensor
+from flowkit_runtime.graph_rules import dimensions, labels
+from flowkit_runtime.graph_shapes import Call, Known, Rows, Shape, each, elements
+
+_OVERFLOW = 2**31
+"""Integers that are as large, without sign, aren't followed: in int32 they would overflow."""
+
+# Types
+
+_KINDS = {
+    **dict.fromkeys(("ArgMax", "ArgMin", "Shape", "Size"), INT64),
+    **dict.fromkeys(("And", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual"), BOOL),
+    **dict.fromkeys(("Not", "Or", "Xor"), BOOL),
+}
+_TYPED_BY = {"CastLike": 1, "OneHot": 2, "Where": 1}
+"""The input whose type the output has, where that is not the first."""
+
+
+def kind(call: Call, output: int = 0) -> int:
+    """ONNX's number for the type of an output."""
+    name = call.node.operator
+    if name in _KINDS:
+        return _KINDS[name]
+    if name == "Cast":
+        return int(call.attribute("to", FLOAT))
+    if name == "EyeLike" and "dtype" in call.node.attributes:
+        return int(call.attribute("dtype", FLOAT))
+    if name == "ConstantOfShape":
+        value = call.attribute("value", None)
+        return value.kind if isinstance(value, Tensor) else FLOAT
+    if name in ("TopK", "MaxPool") and output == 1:
+        return INT64
+    return call.given(_TYPED_BY.get(name, 0)).kind
+
+
+# Integers
+
+_ARITHMETIC: dict[str, Callable[..., Any]] = {
+    "Abs": np.absolute,
+    "Add": operator.add,
+    "Div": operator.floordiv,
+    "Max": np.maximum,
+    "Min": np.minimum,
+    "Mul": operator.mul,
+    "Sub": operator.sub,
+}
+
+
+def known(call: Call, shape: Shape, kind: int) -> Known | None:
+    """The values of the output where they are few integers, and follow from those of the inputs; else None."""
+    sizes = tuple(size for size in shape if isinstance(size, int))
+    if kind not in (INT32, INT64) or sizes != shape or math.prod(sizes) > MAX_VALUES:
+        return None
+    try:
+        values = _computed(call, sizes)
+    except (TypeError, ValueError, IndexError):  # sizes that grow with the batch have no order and no sum
+        return None
+    if values is None or values.shape != shape or not all(abs(each(v)) < _OVERFLOW for v in values.ravel()):
+        return None
+    return values
+
+
+def _computed(call: Call, shape: tuple[int, ...]) -> Known | None:
+    name = call.node.operator
+    if name in ("Shape", "Size"):
+        return _sizes(call)
+    if name == "ConstantOfShape":
+        value = call.attribute("value", None)
+        return None if value is None or value.values is None else np.full(shape, value.values.item(), np.object_)
+    given = [call.known(i) for i in range(len(call.inputs))]
+    if not given or any(array is None for array in given):
+        return None
+    first, *rest = [array for array in given if array is not None]
+    if name in _ARITHMETIC:
+        if name == "Div" and any(isinstance(n, int) and n < 0 for n in first.ravel()):
+            return None  # ONNX rounds towards zero
+        return np.asarray(_ARITHMETIC[name](first, *rest), object)
+    if name in ("Cast", "Identity"):
+        integers = all(isinstance(n, int | Rows) and not isinstance(n, bool) for n in first.ravel())
+        return first if integers else None
+    if name in ("Reshape", "Squeeze", "Unsqueeze"):
+        return first.reshape(shape)
+    if name == "Expand":
+        return np.broadcast_to(first, shape)
+    if name == "Concat":
+        return np.concatenate([first, *rest], axis=call.attribute("axis", 0))
+    if name == "Gather":
+        return np.asarray(np.take(first, rest[0].astype(np.int64), axis=call.attribute("axis", 0)), object)
+    if name == "Slice" and first.ndim == 1:
+        start, end, *axis_and_step = (array.ravel()[0] for array in rest)
+        return first[slice(start, end, axis_and_step[1] if len(axis_and_step) > 1 else 1)]
+    return None
+
+
+def _sizes(call: Call) -> Known | None:
+    if not call.given(0).exact:
+        return None
+    sizes = dimensions(call)
+    if call.node.operator == "Shape":
+        values = np.empty(len(sizes), object)
+        values[:] = sizes
+        return values
+    total = elements(call.shape())
+    return np.array(Rows(total) if any(isinstance(size, Rows) for size in sizes) else total, object)
+
+
+# Work
+
+_SORTED, _INTERPOLATED = 32, 64
+"""Steps for each value that TopK sorts, and for each that Resize makes of its neighbours."""
+
+
+def work(call: Call, output: Shape) -> int:
+    """About how many multiplications, or other steps as long, an operator takes to make an output of this shape."""
+    name, made = call.node.operator, elements(output)
+    if name == "MatMul":
+        return made * each(call.shape()[-1])
+    if name == "Gemm":
+        return made * each(call.shape()[0 if call.attribute("transA", 0) else 1])
+    if name in ("Conv", "ConvTranspose"):
+        return (made if name == "Conv" else elements(call.shape())) * elements(call.shape(1)[1:])
+    if name == "Einsum":
+        sizes, _ = labels(call)
+        return elements(tuple(sizes.values()))
+    if name in ("DFT", "Det"):
+        return elements(call.shape()) * max(map(each, call.shape()))
+    if name in ("GRU", "LSTM", "RNN"):
+        return elements(call.shape()[:2]) * (elements(call.shape(1)) + elements(call.shape(2)))
+    if name == "Attention":
+        return (elements(call.shape()) + made) * each(call.shape(1)[-2])
+    if name.startswith(("Reduce", "Arg", "Global")):
+        return elements(call.shape())
+    if name in ("AveragePool", "LpPool", "MaxPool"):
+        return made * math.prod(call.attribute("kernel_shape", []))
+    if name == "TopK":
+        return elements(call.shape()) * _SORTED
+    return made * (_INTERPOLATED if name in ("GridSample", "Resize") else 1)

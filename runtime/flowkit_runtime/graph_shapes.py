@@ -1,0 +1,169 @@
+"""What is known of a graph's values before it runs: sizes, some of which grow with the batch, and integers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowkit_runtime.graph_file import MAX_RANK, Node, Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A size that is `each` times the number of rows in a batch."""
+
+    each: int
+
+    def __mul__(self, other: object) -> Rows:
+        if isinstance(other, int) and other > 0:
+            return Rows(self.each * other)
+        return NotImplemented
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: object) -> Rows:
+        if isinstance(other, int) and other > 0 and self.each % other == 0:
+            return Rows(self.each // other)
+        return NotImplemented
+
+    def __abs__(self) -> Rows:
+        return self
+
+
+Size = int | Rows
+Shape = tuple[Size, ...]
+Known = NDArray[np.object_]
+
+
+@dataclass(frozen=True)
+class Value:
+    """What is known of a tensor before the graph runs.
+
+    Attributes:
+        kind: ONNX's number for its type.
+        shape: upper bounds of its sizes.
+        known: its values, where they are few integers that are the same whatever the events are.
+        constant: whether it depends on no input of the graph.
+        exact: whether `shape` is its shape, not only a bound.
+    """
+
+    kind: int
+    shape: Shape
+    known: Known | None = None
+    constant: bool = False
+    exact: bool = True
+
+
+def of_constant(tensor: Tensor) -> Value:
+    """The value of a constant."""
+    known = None if tensor.values is None else tensor.values.astype(object)
+    return Value(tensor.kind, tensor.shape, known, constant=True)
+
+
+def each(size: Size) -> int:
+    """The size for a batch of one row."""
+    return size.each if isinstance(size, Rows) else size
+
+
+def elements(shape: Shape) -> int:
+    """How many values a tensor has, for each row of a batch if it has rows.
+
+    Raises ValueError if there are more than in proportion to the batch.
+    """
+    if sum(isinstance(size, Rows) for size in shape) > 1:
+        raise ValueError("it has a value that grows faster than the batch")
+    return math.prod(map(each, shape))
+
+
+class Call:
+    """A node with the values of its inputs. Rules read it, and set `exact` to False where they give only a bound."""
+
+    def __init__(self, node: Node, inputs: Sequence[Value | None]) -> None:
+        self.node, self.inputs, self.exact = node, inputs, True
+
+    def shape(self, index: int = 0) -> Shape:
+        return self.given(index).shape
+
+    def given(self, index: int) -> Value:
+        value = self.inputs[index] if index < len(self.inputs) else None
+        if value is None:
+            raise ValueError(f"its operator {self.node.operator} lacks an input")
+        return value
+
+    def has(self, index: int) -> bool:
+        return index < len(self.inputs) and self.inputs[index] is not None
+
+    def known(self, index: int) -> Known | None:
+        """The values of an input, None where they aren't known or there is no such input."""
+        return self.given(index).known if self.has(index) else None
+
+    def numbers(self, index: int) -> list[Any]:
+        """The values of an input, which a shape depends on. Raises ValueError where they aren't known."""
+        known = self.given(index).known
+        if known is None:
+            raise ValueError(f"its operator {self.node.operator} gives a shape that depends on values")
+        return list(known.ravel())
+
+    def attribute(self, name: str, default: Any) -> Any:
+        value = self.node.attributes.get(name)
+        if value is None:
+            return default
+        if default is not None and not isinstance(value, type(default)):
+            self.wrong()
+        return value
+
+    def axis(self, rank: int, default: int | None = 0, name: str = "axis") -> int:
+        return self.place(self.attribute(name, default), rank)
+
+    def place(self, axis: Any, rank: int) -> int:
+        """An axis, counted from the front."""
+        if not isinstance(axis, int) or not -rank <= axis < max(rank, 1):
+            self.wrong()
+        return axis % rank if rank else 0
+
+    def wrong(self) -> NoReturn:
+        raise ValueError(f"its operator {self.node.operator} doesn't fit its inputs")
+
+
+# Arithmetic of sizes
+
+
+def together(a: Size, b: Size) -> Size:
+    """The size of two dimensions that are broadcast. Sizes that don't fit fail when the graph runs."""
+    if a == b or b == 1:
+        return a
+    if a == 1:
+        return b
+    return like(max(each(a), each(b)), a, b)
+
+
+def added(a: Size, b: Size) -> Size:
+    return like(each(a) + each(b), a, b)
+
+
+def like(size: int, *others: Size) -> Size:
+    return Rows(size) if any(isinstance(other, Rows) for other in others) else size
+
+
+def broadcast(*shapes: Shape) -> Shape:
+    """The shape to which all are broadcast."""
+    rank = max(map(len, shapes), default=0)
+    padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
+    return tuple(reduce(together, sizes) for sizes in zip(*padded, strict=True))
+
+
+def product(shape: Shape) -> Size:
+    return like(elements(shape), *shape)
+
+
+def checked(call: Call, sizes: Sequence[Any]) -> Shape:
+    """A shape that the values of an input gave."""
+    if len(sizes) > MAX_RANK or any(isinstance(size, float) or each(size) < 0 for size in sizes):
+        call.wrong()
+    return tuple(sizes)
