@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from benchmarks.contender import perturb
 from benchmarks.glow import Glow
 from benchmarks.splines import Splines
+from flowkit.bijectors.composition import flat, frozen
 from flowkit.export import export
 from flowkit.export.graphs import Graphs
 from flowkit.flow import Flow
-from flowkit.flow.composition import flat, frozen
 
 Spec = Mapping[str, Any]
 """``event`` and ``flow``."""
@@ -125,7 +125,7 @@ def latents_of(flow: Flow, x: Tensor) -> list[Tensor]:
 
 def layer_by_layer(exact: Flow) -> Flow:
     """An fp64 flow with every layer frozen by itself: no two are merged, log-dets are constants all the same."""
-    parts = [part for layer in flat(exact.layers) for part in frozen([layer], exact.dtype, exact.device)]
+    parts = [part for layer in flat(exact.layers) for part in frozen([layer], torch.empty(0, dtype=exact.dtype))]
     return Flow(parts, base=exact.base).double().eval()
 
 

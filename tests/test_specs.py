@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from flowkit.flow import Flow
-from flowkit.flow.assembly import count_parameters
+from flowkit.flow.building import count_parameters
 from flowkit.spec import latent_shapes, read_spec, to_yaml
 from flowkit.testing import perturb
 

@@ -64,7 +64,7 @@ def _write(spec: Spec, form: Format, console: Console) -> None:
     elif form == "svg":
         console.file.write(views.svg(spec))
     else:
-        from flowkit.flow.assembly import count_parameters  # seconds: torch
+        from flowkit.flow.building import count_parameters  # seconds: torch
 
         parameters = count_parameters(spec)
         if form == "json":

@@ -28,7 +28,7 @@ from flowkit.export.sizes import resized, smallest_steps
 from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.weights import share_weights
 from flowkit.files import contents, is_free, making
-from flowkit.flow import Flow, conditioning
+from flowkit.flow import Flow, inputs
 from flowkit.flow.inputs import check_levels, check_shape
 from flowkit.flow.lock import LOCK, SPEC
 from flowkit.spec import canonical, likelihood, lock, model_hash, to_yaml
@@ -114,7 +114,7 @@ def _check_given(flow: Flow, x: Tensor | None, context: Tensor | None, options: 
         raise InputError("x holds no events: give some that are held out, or leave x out to verify on samples")
     if flow.levels is not None:
         check_levels(x, flow.levels)
-    conditioning.embed(flow.context, context, x)
+    inputs.embed(flow.context, context, x)
 
 
 def _check_free(directory: Path, overwrite: bool) -> None:

@@ -17,7 +17,8 @@ from flowkit.export.precision import Precision, in_precision
 from flowkit.export.program import Program, decode_program, encode_program
 from flowkit.export.stitching import Stitcher
 from flowkit.flow import Flow
-from flowkit.plugin.config import Shape
+from flowkit.flow.layer_names import frozen_names
+from flowkit.shapes import Shape
 from flowkit_runtime.bundle import DECODER, ENCODER
 from flowkit_runtime.graph_rules import RULES
 
@@ -59,7 +60,7 @@ class Graphs:
 
     def _programs(self, exact: Flow) -> tuple[tuple[Program, Program], tuple[Program, Program]]:
         """Encoder and decoder, of the flow as it is and in the graphs' precision."""
-        names, frozen = exact.frozen_names(), exact.freeze()
+        names, frozen = frozen_names(exact), exact.freeze()
         own = in_precision(copy.deepcopy(frozen).float(), self._precision)
         exact_programs, own_programs = (
             (encode_program(flow, names), decode_program(flow, names)) for flow in (frozen, own)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from flowkit.flow import Conditioner, Coupling, Flow
+from flowkit.bijectors import Conditioner, Coupling
+from flowkit.flow import Flow
 
 Precision = Literal["float32", "float16", "bfloat16"]
 

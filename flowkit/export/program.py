@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from flowkit.bijectors import Bijector
 from flowkit.errors import ExportError, in_a_line
-from flowkit.flow import Bijector, Flow, conditioning
+from flowkit.flow import Flow, inputs
 
 LOG_PROB = "log_prob"
 
@@ -86,7 +87,7 @@ class _Ends(nn.Module):
         self.base, self.context, self.density = flow.base, flow.context, flow.latent_log_prob
 
     def embed(self, like: Tensor, context: Tensor) -> Tensor:
-        embedded = conditioning.embed(self.context, context, like)
+        embedded = inputs.embed(self.context, context, like)
         assert embedded is not None
         return embedded
 

@@ -11,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flowkit.bijectors import Bijector
+from flowkit.bijectors.channel_linear import FrozenChannels
 from flowkit.errors import ExportError
 from flowkit.export.precision import COMPUTED_IN, Precision, in_precision
 from flowkit.export.program import Program, decode_program, encode_program
 from flowkit.export.rows import check_rows
-from flowkit.flow import Bijector, Flow
-from flowkit.flow.channel_linear import FrozenChannels
+from flowkit.flow import Flow
+from flowkit.flow.layer_names import first_nonfinite
 from flowkit_runtime import verification
 from flowkit_runtime.verification import GROUPS, QUANTITIES, Arrays, Errors
 
@@ -52,7 +54,7 @@ def reference(
         own = [_own(flow, answers, precision) for flow in _rounding_otherwise(exact)]
         judged = _judged(answers, own, groups, rows)
     if not judged[:held_out].all():
-        where = _single(exact, precision).first_nonfinite(like_data[0].float(), like_data[1])
+        where = first_nonfinite(_single(exact, precision), like_data[0].float(), like_data[1])
         raise ExportError(
             f"in {precision} the flow is not finite on held-out events: see {where or 'its base, or its inverse'}"
         )

@@ -9,7 +9,7 @@ from typing import Any
 from flowkit.errors import ExportError, FlowkitError, InputError
 from flowkit.export.graphs import OTHER_SIZE
 from flowkit.flow import Flow
-from flowkit.flow.assembly import count_parameters
+from flowkit.flow.building import count_parameters
 from flowkit.spec import canonical, read_spec
 
 

@@ -1,10 +1,8 @@
-"""torch.compile for the passes of a flow."""
+"""torch.compile for the passes of a flow: as one graph, or with the code of a step made once and used again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from threading import Lock
-from types import FunctionType
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,30 +11,34 @@ from torch import Tensor
 from flowkit.errors import FlowkitError
 
 VARIANTS = 128
-"""Graphs of one function, beyond torch's 8: in training and not, with gradients of some things or others, under
-autocast and not, for one event and for many."""
+"""The graphs that a function may have, where torch has 8: one each in training and not, with gradients of some things
+or others, under autocast and not, for one event and for many."""
 
 ADVICE = "install g++ or clang++ (or say where one is in $CXX), or go without compiling"
 
+Pass = Callable[..., Any]
+"""x or latents, and the context -> the results."""
 
-def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """A function as one graph, made at the first call for any batch size; ``options`` are torch.compile's.
 
-    Raises FlowkitError if there is no C++ compiler for the code that torch writes.
+def compiled(function: Pass, **options: Any) -> Pass:
+    """Return the pass as one graph, made at the first call for any batch size; ``options`` are torch.compile's.
+
+    torch's limit of graphs a function is raised for the process. Raises FlowkitError without a C++ compiler.
     """
     options = {"fullgraph": True} | options
     if options.get("backend", "inductor") == "inductor":
         _require_compiler()
-    assert isinstance(function, FunctionType)
-    # A code object of its own: torch keeps its graphs there, and of a few, whatever flows they are of.
-    own = FunctionType(function.__code__.replace(), function.__globals__)
-    on_cpu, elsewhere = torch.compile(own, **_without_python(options)), torch.compile(own, **options)
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, VARIANTS)
+    on_cpu, elsewhere = torch.compile(function, **_without_python(options)), torch.compile(function, **options)
 
-    def call(*given: Any) -> Any:
+    def call(given: Tensor | Sequence[Tensor], context: Tensor | None) -> Any:
         if torch.compiler.is_compiling():  # by someone else, of something larger
-            return function(*given)
-        with _limit:
-            return (on_cpu if _device(given) == "cpu" else elsewhere)(*given)
+            return function(given, context)
+        tensors = [given] if isinstance(given, Tensor) else given
+        for tensor in (*tensors, context):
+            if tensor is not None:
+                torch._dynamo.maybe_mark_dynamic(tensor, 0)
+        return (on_cpu if tensors[0].device.type == "cpu" else elsewhere)(given, context)
 
     return call
 
@@ -48,51 +50,6 @@ def _without_python(options: dict[str, Any]) -> dict[str, Any]:
         return options
     own = {"cpp_wrapper": True, "cpp_wrapper_build_separate": True}
     return options | {"options": own | (options.get("options") or {})}
-
-
-def _device(given: Iterable[Any]) -> str:
-    """The type of the device that the first tensor among these is on, in a sequence of them or by itself."""
-    each = (argument if isinstance(argument, list | tuple) else [argument] for argument in given)
-    return next(tensor.device.type for tensors in each for tensor in tensors if isinstance(tensor, Tensor))
-
-
-class _Limit:
-    """torch's own limit of graphs, of which there is one for all threads, as it has to be while compiled passes run.
-    (config.patch takes ten times as long.)"""
-
-    def __init__(self) -> None:
-        self._lock, self._passes = Lock(), 0
-
-    def __enter__(self) -> None:
-        config = torch._dynamo.config
-        with self._lock:
-            if not self._passes:
-                self._before, config.recompile_limit = config.recompile_limit, max(config.recompile_limit, VARIANTS)
-            self._passes += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._passes -= 1
-            if not self._passes:
-                torch._dynamo.config.recompile_limit = self._before
-
-
-_limit = _Limit()
-
-
-def any_batch(*tensors: Tensor | None) -> None:
-    """Let the graph that is made for these tensors [batch, …] take any batch size."""
-    for tensor in tensors:
-        if tensor is not None and not torch.compiler.is_compiling():
-            torch._dynamo.maybe_mark_dynamic(tensor, 0)
-
-
-def check_strategy(strategy: str) -> None:
-    """Raises FlowkitError for a strategy that a graph can't hold."""
-    if strategy == "reversible":
-        raise FlowkitError(
-            "a compiled flow can't run under memory: reversible; use checkpoint or store, or don't compile"
-        )
 
 
 def _require_compiler() -> None:

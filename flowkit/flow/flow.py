@@ -1,4 +1,4 @@
-"""Flow: a density made of bijectors and a base distribution."""
+"""Flow: a density made of bijectors and base distributions."""
 
 from __future__ import annotations
 
@@ -11,29 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flowkit.errors import format_path
-from flowkit.flow import conditioning, saving
-from flowkit.flow.assembly import assemble, build_plugin, check_chain
-from flowkit.flow.base import Base, StandardNormal
-from flowkit.flow.compilation import check_strategy
-from flowkit.flow.composition import Layer, Plan, flat, frozen, runs
-from flowkit.flow.factor_out import FactorOut
-from flowkit.flow.inputs import (
-    as_flowkit,
-    check_events,
-    check_latents,
-    check_levels,
-    check_memory,
-    check_scale,
-    check_shape,
-    check_some,
-    check_tensor,
-    enough_memory,
-)
-from flowkit.flow.layout import channels_last
-from flowkit.flow.memory import Drift
-from flowkit.flow.precision import full_precision, precision_of
-from flowkit.plugin.config import Shape
+from flowkit.bijectors import Base, Bijector, FactorOut, StandardNormal, full_precision
+from flowkit.bijectors.composition import frozen, initialize_through, inverse_through
+from flowkit.bijectors.memory import STRATEGIES, Drift
+from flowkit.flow import building, inputs, saving
+from flowkit.flow.building import Layer
+from flowkit.flow.compilation import compiled
+from flowkit.shapes import Shape
 from flowkit.spec import Context, Spec, read_spec, walk
 from flowkit_runtime import noise
 from flowkit_runtime.inputs import checked_temperature, count, integer
@@ -41,13 +25,17 @@ from flowkit_runtime.paths import as_path
 
 
 class Flow(nn.Module):
-    """log p(x) = Σ_l log p(z_l) + Σ_i log|det J_i|, with (z_1, …, z_L) = f(x), f_i the layers.
+    """log p(x) = Σ_l log p(z_l) + Σ_i log|det J_i|, with (z_1, …, z_L) = f(x) and f_i the layers.
 
     x is [batch, *event_shape] in data units. For integer data (``levels`` set) the value k stands for the interval
     [k, k + 1). z_1 … z_{L-1} are what left at factor-outs, standard normal; z_L is what the last layer gives, of the
-    base distribution. The context of a conditional flow is labels [batch] or arrays [batch, *shape]; a single one,
-    batched or not, serves all events. Threads may share a flow; layers may stand in it twice, be replaced, and be
-    changed in tensors, parts and hooks, though a compiled flow sees no hook that comes later.
+    base distribution. The context of a conditional flow is labels [batch] or an array [batch, *shape]; a single one
+    serves all events. Threads may share a flow. Layers may stand in it twice, be replaced, and be changed.
+
+    Example:
+        >>> flow = Flow.from_spec("specs/realnvp-moons.yaml")
+        >>> flow.log_prob(flow.sample(5, seed=0)).shape
+        torch.Size([5])
     """
 
     initialized: Tensor
@@ -62,90 +50,18 @@ class Flow(nn.Module):
         context: Context | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        check_chain(layers, base)
+        building.check_chain(layers, base)
         self.layers: Sequence[Layer] = nn.ModuleList(layers)  # type: ignore[assignment]
         self.event_shape = layers[0].event_shape
         self.base = base or StandardNormal(layers[-1].output_shape)
         self.levels = levels
         self.context = Context.model_validate(context) if isinstance(context, Mapping) else context
         self.spec = None
-        self._plan = Plan(self.layers)
         self.memory = "store"
         self.drift = Drift()
         self.register_buffer("initialized", torch.tensor(False))
         self.register_buffer("_precision", torch.empty(0), persistent=False)
-        self._apply(channels_last)  # what convolutions have weights in
-
-    # Making and keeping
-
-    @classmethod
-    def from_spec(cls, spec: Spec | str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Flow:
-        """Build a flow from a spec: a validated one, a file's path, or a dict. Raises SpecError, PluginError."""
-        spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
-        base = build_plugin(spec.base, walk(spec)[-1].output_shape)
-        flow = cls(assemble(spec), base=base, levels=spec.event.levels, context=spec.context)
-        flow.spec = spec
-        return flow
-
-    @classmethod
-    def load(cls, run: str | Path) -> Flow:
-        """The trained flow of a finished run, in evaluation mode.
-
-        Raises InputError for what is no path, RunError, SpecError, PluginError.
-
-        Warns (VersionWarning) if the run was made with another version of a plugin.
-        """
-        run = as_flowkit(as_path, "run", run)
-        flow = cls.from_spec(saving.read_run(run))
-        saving.read_weights(flow, run / saving.WEIGHTS)
-        return flow.eval()
-
-    def save(self, path: str | Path) -> None:
-        """Write the weights as safetensors. Raises InputError for what is no path."""
-        saving.write_weights(self, as_flowkit(as_path, "path", path))
-
-    @property
-    def spec(self) -> Spec | None:
-        """What this flow was built from; None for one built in Python, or of which a part was replaced since."""
-        return self._spec if saving.parts(self) == self._parts else None
-
-    @spec.setter
-    def spec(self, spec: Spec | None) -> None:
-        self._spec, self._parts = spec, saving.parts(self)
-
-    def to_spec(self) -> Spec:
-        """The spec that builds this flow. Raises PluginError for a layer that no installed plugin registers."""
-        return self.spec or saving.describe(self)
-
-    @property
-    def memory(self) -> str:
-        """What a forward pass keeps for the backward pass: see docs/memory.md. Raises InputError for an unknown one."""
-        return self._memory
-
-    @memory.setter
-    def memory(self, strategy: str) -> None:
-        check_memory(strategy)
-        self._memory = strategy
-
-    # The bijection x <-> (z_1, …, z_L)
-
-    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The latents of continuous x, and log|det| [batch]."""
-        check_events(x, self.event_shape, self.dtype, self.levels)
-        context = conditioning.embed(self.context, context, x)
-        return self._plan.forward(channels_last(x), context, self.memory, self.drift)
-
-    def inverse_and_log_det(self, latents: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Continuous x of latents, and log|det| [batch] of this inverse map."""
-        check_latents(latents, self.latent_shapes, self.dtype)
-        context = conditioning.embed(self.context, context, latents[-1])
-        return self._plan.inverse([channels_last(z) for z in latents], context)
-
-    def latent_log_prob(self, latents: Sequence[Tensor]) -> Tensor:
-        """Σ_l log p(z_l) in nats, [batch]."""
-        *left, last = latents
-        with full_precision(last.device):
-            return sum((StandardNormal(z.shape[1:]).log_prob(z) for z in left), self.base.log_prob(last))
+        self._apply(_channels_last)  # what convolutions have weights in
 
     # The density
 
@@ -155,55 +71,45 @@ class Flow(nn.Module):
         return self.latent_log_prob(latents) + log_det
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """log p(x) in nats, [batch], at continuous x in data units. Raises InputError for integers: see score."""
+        """log p(x) in nats, [batch], at continuous x in data units. Raises InputError for integers: see ``nll``."""
         return self(x, context)
 
-    def score(self, x: Tensor, context: Tensor | None = None, draws: int = 1, seed: int = 0) -> Tensor:
-        """How unlikely each event is, [batch]: bits/dim for integer data, nats otherwise; lower is likelier.
+    def nll(self, x: Tensor, context: Tensor | None = None, draws: int = 1, seed: int = 0) -> Tensor:
+        """Return the negative log-likelihood of each event in nats, [batch].
 
-        Integer data is scored at x + u, u ~ U[0, 1), the mean over ``draws`` of u: an upper bound of
-        -log₂ P(x) / D (Theis et al. 2016, eq. 1).
+        Integer data is scored at x + u, u ~ U[0, 1), the mean over ``draws`` of u: an upper bound of -log P(x)
+        (Theis et al. 2016, eq. 1).
         """
         if self.levels is None:
-            return self.in_unit(self(x, context))
-        draws = as_flowkit(integer, "draws", draws, 1, noise.DEQUANTIZATION_STREAM + 1)
-        check_shape(x, self.event_shape)
-        check_levels(x, self.levels)
+            return -self(x, context)
+        draws = inputs.as_flowkit(integer, "draws", draws, 1, noise.DEQUANTIZATION_STREAM + 1)
+        inputs.check_shape(x, self.event_shape)
+        inputs.check_levels(x, self.levels)
         log_probs = [self(_within(x.to(self.dtype), self._uniform(seed, draw, x)), context) for draw in range(draws)]
-        return self.in_unit(torch.stack(log_probs).mean(0))
+        return -torch.stack(log_probs).mean(0)
 
-    @property
-    def size(self) -> int:
-        """D, the number of values in an event."""
-        return math.prod(self.event_shape)
-
-    @property
-    def unit(self) -> str:
-        """The unit of losses and scores."""
-        return "nats" if self.levels is None else "bits/dim"
-
-    def in_unit(self, log_prob: Tensor) -> Tensor:
-        """-log_prob / (D log 2) for integer data, -log_prob otherwise."""
-        return -log_prob if self.levels is None else -log_prob / (self.size * math.log(2))
+    def bits_per_dim(self, x: Tensor, context: Tensor | None = None, draws: int = 1, seed: int = 0) -> Tensor:
+        """Return ``nll`` in bits/dim, [batch]: divided by log 2 and by D, the number of values in an event."""
+        return self.nll(x, context, draws, seed) / (math.prod(self.event_shape) * math.log(2))
 
     def dequantize(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Integers k -> k + u, u ~ U[0, 1); continuous data as it is. In the flow's precision."""
-        check_tensor("x", x)
+        """Return k + u, u ~ U[0, 1), for integers k, and continuous data as it is, in the flow's precision."""
+        inputs.check_tensor("x", x)
         x = x.to(self.dtype)
         return x if self.levels is None else _within(x, torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x))
 
     # Data <-> latents, samples
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Return (z_1, …, z_L) of x. Integers are encoded at k + ½, so that decode restores them on the data."""
-        check_tensor("x", x)
+        """Return the latents (z_1, …, z_L) of x. Integers k are encoded at k + ½, the middle of their interval."""
+        inputs.check_tensor("x", x)
         if self.levels is not None and not x.is_floating_point():
-            check_levels(x, self.levels)
+            inputs.check_levels(x, self.levels)
             x = x.to(self.dtype) + 0.5
         return self.forward_and_log_det(x, context)[0]
 
     def decode(self, latents: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        """The event of latents: for integer data floor(x), clipped to 0 … levels - 1, as an integer tensor."""
+        """Return the event of latents: for integer data floor(x), clipped to 0 … levels - 1, as an integer tensor."""
         x, _ = self.inverse_and_log_det(latents, context)
         if self.levels is None:
             return x
@@ -213,17 +119,69 @@ class Flow(nn.Module):
     def sample(
         self, n: int, context: Tensor | None = None, temperature: float = 1.0, seed: int | None = None
     ) -> Tensor:
-        """n events, [n, *event_shape]. The same seed gives the same noise here and in flowkit_runtime.
+        """Draw n events, [n, *event_shape]. The same seed gives the same noise here and in flowkit_runtime.
 
-        temperature scales the noise: below 1 gives likelier, less varied samples (Kingma & Dhariwal 2018, §6).
+        temperature scales the noise: below 1 it gives likelier, less varied samples (Kingma & Dhariwal 2018, §6).
         """
-        n, scale = as_flowkit(count, n, 0, self.event_shape, None), as_flowkit(checked_temperature, temperature)
-        check_scale(scale, self.dtype)
-        with enough_memory():
+        n = inputs.as_flowkit(count, n, 0, self.event_shape, None)
+        scale = inputs.as_flowkit(checked_temperature, temperature)
+        inputs.check_scale(scale, self.dtype)
+        with inputs.enough_memory():
             eps = [self._normal(n, shape, seed, stream) * scale for stream, shape in enumerate(self.latent_shapes)]
             with full_precision(self.device):
                 latents = [*eps[:-1], self.base.from_noise(eps[-1])]
             return self.decode(latents, context)
+
+    # The bijection x <-> (z_1, …, z_L)
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return the latents of continuous x, and log|det| [batch]."""
+        inputs.check_events(x, self.event_shape, self.dtype, self.levels)
+        return self._forward(_channels_last(x), inputs.embed(self.context, context, x))
+
+    def inverse_and_log_det(self, latents: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return continuous x of latents, and log|det| [batch] of this inverse map."""
+        inputs.check_latents(latents, self.latent_shapes, self.dtype)
+        context = inputs.embed(self.context, context, latents[-1])
+        return self._inverse([_channels_last(z) for z in latents], context)
+
+    def latent_log_prob(self, latents: Sequence[Tensor]) -> Tensor:
+        """Return Σ_l log p(z_l) in nats, [batch]."""
+        *left, last = latents
+        with full_precision(last.device):
+            return sum((StandardNormal(z.shape[1:]).log_prob(z) for z in left), self.base.log_prob(last))
+
+    def _forward(self, x: Tensor, context: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor]:
+        run = STRATEGIES[self.memory if torch.is_grad_enabled() else "store"]
+        latents, log_det = [], x.new_zeros(x.shape[0])
+        for layers, factor_out in self._levels():
+            x, term = run(layers, x, context, self.drift)
+            log_det = log_det + term
+            if factor_out is not None:
+                x, z = factor_out.split(x)
+                latents.append(z)
+        return (*latents, x), log_det
+
+    def _inverse(self, latents: Sequence[Tensor], context: Tensor | None) -> tuple[Tensor, Tensor]:
+        *left, x = latents
+        log_det = x.new_zeros(x.shape[0])
+        for layers, factor_out in reversed(list(self._levels())):
+            if factor_out is not None:
+                x = factor_out.merge(x, left.pop())
+            x, term = inverse_through(layers, x, context)
+            log_det = log_det + term
+        return x, log_det
+
+    def _levels(self) -> Iterator[tuple[list[Bijector], FactorOut | None]]:
+        """Divide the layers at the factor-outs: bijectors, and the factor-out behind them if there is one."""
+        bijectors: list[Bijector] = []
+        for layer in self.layers:
+            if isinstance(layer, FactorOut):
+                yield bijectors, layer
+                bijectors = []
+            else:
+                bijectors.append(layer)
+        yield bijectors, None
 
     @property
     def latent_shapes(self) -> list[Shape]:
@@ -233,61 +191,105 @@ class Flow(nn.Module):
 
     # Before and after training
 
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Have torch.compile make one graph each way of what the layers do, at the first pass; arguments are its own.
-
-        Densities, their gradients, encode, decode and samples then run faster, for any batch size, and are the same to
-        rounding, but for other random numbers in dropout. Parameters, state_dict, freeze, export and copies stay plain.
-        Raises FlowkitError without a C++ compiler, and under memory: reversible.
-        """
-        check_strategy(self.memory)
-        self._plan.compile(*args, **kwargs)
-
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Data-dependent initialization from a batch of continuous x, layer by layer. Only the first call does it."""
         if self.initialized:
             return
-        check_events(x, self.event_shape, self.dtype, self.levels)
-        check_some(x)
-        context = conditioning.embed(self.context, context, x)
+        inputs.check_events(x, self.event_shape, self.dtype, self.levels)
+        inputs.check_some(x)
+        context = inputs.embed(self.context, context, x)
         with full_precision(x.device):
-            for layer in self.layers:
-                if isinstance(layer, FactorOut):
-                    x, _ = layer.split(x)
-                else:
-                    layer.initialize(x, context)
-                    x, _ = layer.forward_and_log_det(x, context)
+            for layers, factor_out in self._levels():
+                x = initialize_through(layers, x, context)
+                x = x if factor_out is None else factor_out.split(x)[0]
         self.initialized.fill_(True)
 
+    @property
+    def memory(self) -> str:
+        """The memory strategy of a forward pass: see docs/memory.md. Setting an unknown one raises InputError."""
+        return self._memory
+
+    @memory.setter
+    def memory(self, strategy: str) -> None:
+        inputs.check_memory(strategy, compiled="_forward" in vars(self))
+        self._memory = strategy
+
+    def compile(self, **options: Any) -> None:  # type: ignore[override]
+        """Have torch.compile make one graph each way, at the first pass; options are torch.compile's.
+
+        Densities, their gradients, encode, decode and samples then run faster, for any batch size, and are the same to
+        rounding, but for other random numbers in dropout. Parameters, state_dict, freeze, export and copies stay plain.
+        Raises FlowkitError without a C++ compiler, and under memory: reversible.
+        """
+        inputs.check_memory(self.memory, compiled=True)
+        passes = (type(self)._forward.__get__(self), type(self)._inverse.__get__(self))
+        self._forward, self._inverse = (compiled(each, **options) for each in passes)  # type: ignore[method-assign]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name not in ("_forward", "_inverse")}
+
     def freeze(self) -> Flow:
-        """A copy for inference: each channel-linear run is one convolution, its log-det a constant."""
-        own = copy.deepcopy(self)
+        """Return a copy for inference: each channel-linear run is one convolution, its log-det a constant."""
+        own, like = copy.deepcopy(self), torch.empty(0, dtype=self.dtype, device=self.device)
+        layers: list[Layer] = []
         with full_precision(self.device):
-            layers = frozen(own.layers, self.dtype, self.device)
+            for bijectors, factor_out in own._levels():
+                layers += [*frozen(bijectors, like), *([factor_out] if factor_out else [])]
         flow = Flow(layers, base=own.base, levels=self.levels, context=self.context)
         flow.initialized.fill_(True)
         return flow.to(self.device, self.dtype).eval()
 
-    def frozen_names(self) -> list[str]:
-        """What each layer of ``freeze()`` was made of, and where that stands."""
-        names = {id(part): name for name, layer in self._named_layers() for part in flat([layer])}
-        return [", ".join(names[id(layer)] for layer in run) for run in runs(self.layers)]
+    # From and to specs and files
 
-    @torch.no_grad()
-    def first_nonfinite(self, x: Tensor, context: Tensor | None = None) -> str | None:
-        """The first layer whose output or log-det is not finite for this batch, and where it stands; None if none."""
-        check_shape(x, self.event_shape)
-        context = conditioning.embed(self.context, context, x)
-        for name, layer in self._named_layers():
-            if isinstance(layer, FactorOut):
-                x, _ = layer.split(x)
-                continue
-            with precision_of(layer, x.device):
-                x, log_det = layer.forward_and_log_det(x, context)
-            if not (x.isfinite().all() and log_det.isfinite().all()):
-                return name
-        return None
+    @classmethod
+    def from_spec(cls, spec: Spec | str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Flow:
+        """Build a flow from a spec: a validated one, a file's path, or a dict. Raises SpecError, PluginError."""
+        spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
+        base = building.build_plugin(spec.base, walk(spec)[-1].output_shape)
+        flow = cls(building.build_layers(spec), base=base, levels=spec.event.levels, context=spec.context)
+        flow.spec = spec
+        return flow
+
+    @classmethod
+    def load(cls, run: str | Path) -> Flow:
+        """Return the trained flow of a finished run, in evaluation mode.
+
+        Raises InputError for what is no path, RunError, SpecError, PluginError. Warns (VersionWarning) if the run was
+        made with another version of a plugin.
+        """
+        run = inputs.as_flowkit(as_path, "run", run)
+        flow = cls.from_spec(saving.read_run(run))
+        saving.read_weights(flow, run / saving.WEIGHTS)
+        return flow.eval()
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights as safetensors. Raises InputError for what is no path."""
+        saving.write_weights(self, inputs.as_flowkit(as_path, "path", path))
+
+    @property
+    def spec(self) -> Spec | None:
+        """The spec that this flow was built from. None if it was built in Python, or a part was replaced since."""
+        return self._spec if building.parts(self.layers, self.base) == self._parts else None
+
+    @spec.setter
+    def spec(self, spec: Spec | None) -> None:
+        self._spec, self._parts = spec, building.parts(self.layers, self.base)
+
+    def to_spec(self) -> Spec:
+        """Return the spec that builds this flow. Raises PluginError for a layer that no installed plugin registers."""
+        return self.spec or building.describe(self.layers, self.base, self.levels, self.context)
+
+    # What it is, and where
+
+    @property
+    def unit(self) -> str:
+        """The unit of losses and figures: bits/dim for integer data, nats otherwise."""
+        return "nats" if self.levels is None else "bits/dim"
+
+    def in_unit(self, log_prob: Tensor) -> Tensor:
+        """Convert log-densities in nats to losses in ``unit``."""
+        return -log_prob if self.levels is None else -log_prob / (math.prod(self.event_shape) * math.log(2))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -299,23 +301,26 @@ class Flow(nn.Module):
         """Where the flow is."""
         return self.initialized.device
 
-    def _named_layers(self) -> Iterator[tuple[str, Layer]]:
-        if self.spec is None:
-            yield from ((f"layer {i} ({type(layer).__name__})", layer) for i, layer in enumerate(self.layers))
-            return
-        for index, (step, layer) in enumerate(zip(walk(self.spec), self.layers, strict=True)):
-            yield f"layer {index} ({step.name} at {format_path(step.path)})", layer
-
     def _normal(self, n: int, shape: Shape, seed: int | None, stream: int) -> Tensor:
         if seed is None:
             return torch.randn(n, *shape, dtype=self.dtype, device=self.device)
-        return torch.from_numpy(as_flowkit(noise.normal, seed, stream, (n, *shape))).to(self.device, self.dtype)
+        return torch.from_numpy(inputs.as_flowkit(noise.normal, seed, stream, (n, *shape))).to(self.device, self.dtype)
 
     def _uniform(self, seed: int, draw: int, x: Tensor) -> Tensor:
-        u = as_flowkit(noise.uniform, seed, noise.DEQUANTIZATION_STREAM + draw, tuple(x.shape))
+        u = inputs.as_flowkit(noise.uniform, seed, noise.DEQUANTIZATION_STREAM + draw, tuple(x.shape))
         return torch.from_numpy(u).to(self.device, self.dtype)
 
 
 def _within(k: Tensor, u: Tensor) -> Tensor:
     """k + u, below k + 1: in fp32 the sum of 255 and the largest u would round up to 256, out of the data's range."""
     return torch.minimum(k + u, torch.nextafter(k + 1, k))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Lay images [batch, c, h, w] out in channels_last memory, as channel maps and convolutions want them.
+
+    Layers keep that order. torch.vmap knows of no memory formats.
+    """
+    if x.dim() != 4 or torch._C._are_functorch_transforms_active():
+        return x
+    return x.contiguous(memory_format=torch.channels_last)

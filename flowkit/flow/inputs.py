@@ -1,20 +1,21 @@
-"""What a flow says of tensors, numbers and words that it can't take: each check raises InputError, but
-for ``without_score``, whose callers know whose fault that is."""
+"""Checks of what a flow is given, and its context as the layers see it. Each check raises InputError."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
+from flowkit.bijectors.memory import REVERSIBLE_COMPILED, STRATEGIES
 from flowkit.errors import InputError, in_a_line
-from flowkit.plugin.config import Shape
-from flowkit.spec import Train
+from flowkit.shapes import Shape
+from flowkit.spec.model import Context
 from flowkit_runtime import errors as runtime
 
 T = TypeVar("T")
@@ -22,14 +23,16 @@ T = TypeVar("T")
 NO_MINIMUM = (torch.uint16, torch.uint32, torch.uint64)
 """Types that torch can hold and convert, and do little else with."""
 
-MEMORY_STRATEGIES: tuple[str, ...] = get_args(Train.model_fields["memory"].annotation)
-"""What they do: flowkit/flow/memory.py."""
+MEMORY_STRATEGIES = tuple(STRATEGIES)
 
 
-def check_memory(strategy: str) -> None:
+def check_memory(strategy: str, compiled: bool = False) -> None:
+    """An unknown strategy, or one that a compiled flow can't run."""
     if strategy not in MEMORY_STRATEGIES:
         *others, last = MEMORY_STRATEGIES
         raise InputError(f"memory must be {', '.join(others)} or {last}, not {strategy!r}")
+    if compiled and strategy == "reversible":
+        raise InputError(REVERSIBLE_COMPILED)
 
 
 def as_flowkit(check: Callable[..., T], *args: Any) -> T:
@@ -71,7 +74,7 @@ def check_events(x: Tensor, event_shape: Shape, dtype: torch.dtype, levels: int 
     """Continuous events, [batch, *event_shape], in the flow's precision."""
     check_shape(x, event_shape)
     if not x.is_floating_point():
-        instead = "x.float()" if levels is None else "score(x) for integer data, or dequantize(x) first"
+        instead = "x.float()" if levels is None else "nll(x) or bits_per_dim(x), or dequantize(x) first"
         raise InputError(f"a density needs continuous values, and x is {_name(x.dtype)}: use {instead}")
     if x.dtype != dtype:
         raise InputError(f"x is {_name(x.dtype)} and this flow is {_name(dtype)}: convert one, as in x.to(flow.dtype)")
@@ -119,6 +122,57 @@ def check_latents(latents: Sequence[Tensor], shapes: Sequence[Shape], dtype: tor
         raise InputError(f"latents differ in their number of events: {', '.join(map(str, sorted(rows)))}")
     if other := [z.dtype for z in latents if z.dtype != dtype]:
         raise InputError(f"a latent is {_name(other[0])} and this flow is {_name(dtype)}: convert it, z.to(flow.dtype)")
+
+
+def context_shape(context: Context | None) -> Shape | None:
+    """The shape that conditioners read: labels come one-hot."""
+    if context is None:
+        return None
+    return (context.classes,) if context.classes is not None else context.shape
+
+
+def embed(spec: Context | None, context: Tensor | None, like: Tensor) -> Tensor | None:
+    """The context of a batch, one row for each event, on the device and in the precision of ``like``."""
+    rows = per_event(spec, context, like.shape[0])
+    if spec is None or rows is None:
+        return None
+    if spec.classes is None:
+        return rows.to(like)
+    try:
+        return F.one_hot(rows.long(), spec.classes).to(like)  # [batch, classes]
+    except RuntimeError as error:  # one_hot checks the range, without making a GPU wait for it
+        raise InputError(f"context holds labels outside 0 … {spec.classes - 1}") from error
+
+
+def per_event(spec: Context | None, context: Tensor | None, n: int) -> Tensor | None:
+    """The context [n, *shape] of n events; a single row, batched or not, serves them all.
+
+    Raises InputError: there is none, or one that the spec doesn't have, or it has another shape or type.
+    """
+    if spec is None:
+        if context is not None:
+            raise InputError("this flow takes no context: its spec has no `context:` section")
+        return None
+    if context is None:
+        wanted = f"a label 0 … {spec.classes - 1}" if spec.classes else f"an array of shape {list(spec.shape or ())}"
+        raise InputError(f"this flow is conditional: pass context, {wanted} for each event, or one for all")
+    check_tensor("context", context)
+    _check_type(context, labels=spec.classes is not None)
+    shape = spec.shape or ()
+    if context.shape == (n, *shape):
+        return context
+    if context.shape in (shape, (1, *shape)):
+        return context.expand(n, *shape)
+    raise InputError(
+        f"context has shape {list(context.shape)}; this batch needs {[n, *shape]}, or {list(shape)} for all events"
+    )
+
+
+def _check_type(context: Tensor, labels: bool) -> None:
+    if labels and (context.is_floating_point() or context.is_complex() or context.dtype == torch.bool):
+        raise InputError("this flow's context are labels: pass integers, one for each event, or one for all")
+    if context.is_complex():
+        raise InputError("context holds complex numbers, and this flow's are real")
 
 
 def _batched(shape: Shape) -> str:

@@ -1,30 +1,22 @@
-"""Flows on disk and as specs: weights as safetensors, a finished run, a flow built in Python as a spec."""
+"""Flows on disk: weights as safetensors, and the files of a finished run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from flowkit.errors import PluginError, RunError
+from flowkit.errors import RunError
 from flowkit.files import replacing
-from flowkit.flow.coupling import Coupling
-from flowkit.flow.factor_out import FactorOut
 from flowkit.flow.lock import SPEC, read_run_spec
-from flowkit.plugin.reference import Use
-from flowkit.plugin.registry import Registry
-from flowkit.spec import Spec, read_spec
+from flowkit.spec import Spec
 from flowkit_runtime.bundle import MANIFEST
 from flowkit_runtime.errors import shortened
 from flowkit_runtime.files import open_file, stays_inside
-
-if TYPE_CHECKING:
-    from flowkit.flow.flow import Flow
 
 WEIGHTS, RESULTS = "weights.safetensors", "results.json"
 """The weights of a finished run, and its figures: results.json is written last and marks the run as finished."""
@@ -115,60 +107,3 @@ def check_tensors(there: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> 
 def _signature(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """{name: type and shape}, as ``float32 [2, 3]``."""
     return {name: f"{tensor.dtype} {list(tensor.shape)}".removeprefix("torch.") for name, tensor in tensors.items()}
-
-
-def parts(flow: Flow) -> list[nn.Module]:
-    """What a spec names: layers and base, and what they are made of, as couplings are of a conditioner."""
-    named = [*flow.layers, flow.base]
-    inner = [part for module in named for name, part in module.named_children() if name != "parametrizations"]
-    return [*named, *inner]
-
-
-def describe(flow: Flow) -> Spec:
-    """The spec of a flow that was built in Python. Raises PluginError for a layer that no plugin registers."""
-    registry = Registry.discover()
-    event = {"shape": list(flow.event_shape), "levels": flow.levels}
-    source: dict[str, Any] = {"flowkit": 1, "event": event, "base": _use(flow.base, registry)}
-    if flow.context is not None:
-        source["context"] = flow.context.model_dump(mode="json", exclude_none=True)
-    source["flow"] = [_step(layer, registry) for layer in flow.layers]
-    return read_spec(source, registry=registry)
-
-
-def _step(layer: nn.Module, registry: Registry) -> dict[str, Any]:
-    match layer:
-        case FactorOut():
-            return {"factor_out": "channels"}
-        case Coupling():
-            return {
-                "coupling": _use(layer.transformer, registry),
-                "conditioner": _use(layer.conditioner, registry),
-                "split": _use(layer.split, registry),
-            }
-    return _use(layer, registry)
-
-
-def _use(module: nn.Module, registry: Registry) -> dict[str, Any]:
-    """{use: name, **fields}, each field read from the attribute of its name; a module there is a plugin in turn."""
-    found = registry.find_target(type(module))
-    if found is None:
-        raise PluginError(f"{type(module).__qualname__} is not the target of any installed plugin: register it")
-    fields = found.descriptor.config.model_fields
-    missing = [name for name in fields if not hasattr(module, name)]
-    if missing:
-        raise PluginError(f"{found} does not keep its fields as attributes: {', '.join(missing)}")
-    return {"use": found.name, **{name: _field(getattr(module, name), registry) for name in fields}}
-
-
-def _field(value: Any, registry: Registry) -> Any:
-    """A field as a spec writes it: a plugin inside of it as the module that was built of it, or as it came."""
-    match value:
-        case list() | tuple() | nn.ModuleList():
-            return [_field(item, registry) for item in value]
-        case dict() | nn.ModuleDict():
-            return {key: _field(item, registry) for key, item in value.items()}
-        case nn.Module():
-            return _use(value, registry)
-        case Use():
-            return value.dump()
-    return value

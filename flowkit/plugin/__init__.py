@@ -7,10 +7,8 @@ from flowkit.plugin.config import (
     ConditionerConfig,
     DatasetConfig,
     PluginConfig,
-    Shape,
     SplitConfig,
     TransformerConfig,
-    halve,
 )
 from flowkit.plugin.dataset import Arrays, Dataset, SplitName
 from flowkit.plugin.descriptor import Descriptor
@@ -21,6 +19,7 @@ from flowkit.plugin.in_process import register
 from flowkit.plugin.policy import Policy
 from flowkit.plugin.reference import BaseRef, ConditionerRef, DatasetRef, Ref, SplitRef, TransformerRef, Use
 from flowkit.plugin.registry import Registry
+from flowkit.shapes import Shape, halve
 
 __all__ = [
     "Arrays",

@@ -25,19 +25,13 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from flowkit.plugin.strict import make_strict, parts_of
-
-Shape = tuple[int, ...]
+from flowkit.shapes import Shape
 
 ReadsContext = Literal["no", "optional", "required"]
 """What a plugin's layer does with the flow's context: "optional" layers do without where the flow has none."""
 
 NULL = {"type": "null"}
 """As a JSON Schema."""
-
-
-def halve(channels: int) -> tuple[int, int]:
-    """How channels are divided: the first half is kept, and has one more where the number is odd."""
-    return channels - channels // 2, channels // 2
 
 
 class Documented(BaseModel):

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from pydantic import ValidationInfo
 
-from flowkit.plugin.config import Shape
+from flowkit.shapes import Shape
 
 KEY = "event"
 """Where pydantic's validation context holds the event."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flowkit.errors import Path, PluginError, ShapeError, format_path, shortened
-from flowkit.plugin.config import BijectorConfig, ConditionerConfig, Shape, SplitConfig, halve
+from flowkit.plugin.config import BijectorConfig, ConditionerConfig, SplitConfig
 from flowkit.plugin.descriptor import Likelihood
 from flowkit.plugin.failure import guarded
 from flowkit.plugin.reference import Use
+from flowkit.shapes import Shape, halve
 from flowkit.spec.model import MAX_EVENT_SIZE, Coupling, FactorOut, Item, Repeat, Spec
 
 MAX_LAYERS = 4096

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowkit.flow import Composition, Coupling
+from flowkit.bijectors import Composition, Coupling
 from flowkit.flow.inputs import MEMORY_STRATEGIES
 from flowkit.testing.bijectors import by_autodiff, flow_gradients, flow_of
 from flowkit.testing.compare import close

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from flowkit.flow import Base, StandardNormal
+from flowkit.bijectors import Base, StandardNormal
 from flowkit.testing.applicable import only_where
 from flowkit.testing.compare import LOG_DET_TOLERANCE, jacobian
 from flowkit.testing.subjects import BaseSubject

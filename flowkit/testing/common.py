@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 
-from flowkit.flow.tracing import Method, why_untraceable
+from flowkit.export.tracing import Method, why_untraceable
 from flowkit.testing.compare import all_close, close, equal_shapes
 from flowkit.testing.effects import input_untouched, pure, settings, without_gradients
 from flowkit.testing.perturbation import seeded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from flowkit.flow import Conditioner
+from flowkit.bijectors import Conditioner
 from flowkit.testing.applicable import only_where
 from flowkit.testing.compare import close
 from flowkit.testing.saved import initialize_saved

@@ -8,8 +8,8 @@ from itertools import product
 from typing import Any
 
 from flowkit.errors import PluginError, SpecError, format_path
-from flowkit.flow.assembly import build, build_plugin
-from flowkit.flow.conditioning import context_shape
+from flowkit.flow.building import build, build_plugin
+from flowkit.flow.inputs import context_shape
 from flowkit.plugin import Found, Registry, Shape
 from flowkit.plugin.config import SplitConfig
 from flowkit.plugin.description import field_schemas

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import torch
 
+from flowkit.bijectors import Base, Bijector, Conditioner, Split, Transformer
 from flowkit.errors import FlowkitError, InputError, in_a_line
-from flowkit.flow import Base, Bijector, Conditioner, Split, Transformer
 from flowkit.plugin import Dataset, Shape
 from flowkit.testing.applicable import Check, NotApplicable
 from flowkit.testing.catalogue import CHECKS, SLOW_CHECKS

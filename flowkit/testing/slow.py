@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
-from flowkit.flow import Bijector, ChannelLinear, Composition
-from flowkit.flow.composition import frozen
-from flowkit.flow.tracing import ADVICE, Method
+from flowkit.bijectors import Bijector, ChannelLinear, Composition
+from flowkit.bijectors.composition import frozen
+from flowkit.export.tracing import ADVICE, Method
 from flowkit.testing.bijectors import flow_of
 from flowkit.testing.subjects import BijectorSubject, Call, ModuleSubject
 
@@ -55,7 +55,7 @@ def _compare(n: int, given: list[Tensor], single: dict[str, Tensor], exact: dict
 
 def _for_inference(module: nn.Module) -> nn.Module:
     if isinstance(module, Bijector):
-        return Composition(frozen([module], torch.float64, torch.device("cpu"))).eval()
+        return Composition(frozen([module], torch.empty(0, dtype=torch.float64))).eval()
     return module
 
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from flowkit.flow import Transformer
-from flowkit.flow.gradients import gradients
+from flowkit.bijectors import Transformer
 from flowkit.testing import hints
 from flowkit.testing.compare import LOG_DET_TOLERANCE, ROUND_TRIP_TOLERANCE, close, jacobian
 from flowkit.testing.subjects import Call, TransformerSubject
@@ -84,24 +83,6 @@ def _against_autodiff(transformer: Transformer, call: Call) -> None:
         f"log-derivative of {call.method} at {value.detach().flatten()[worst]:.12g} is {given[worst]:.12g}; autodiff "
         f"has {expected[worst]:.12g}{hints.explain(given, expected, None, transformer)}"
     )
-
-
-def undo(subject: TransformerSubject) -> None:
-    """undo(y) gives x, and the gradients of forward there, as autograd has them: for ``memory: reversible``."""
-    transformer = subject.module()
-    value, theta = (t.detach().requires_grad_() for t in subject.calls(transformer)[0].inputs)
-    own = [p for p in transformer.parameters() if p.requires_grad]
-    expected = transformer(value, theta)
-    g_output = torch.linspace(-1, 1, value.numel(), dtype=value.dtype).view_as(value)
-    g_log = torch.linspace(1, 2, len(value), dtype=value.dtype).view(-1, *(1,) * (value.dim() - 1))
-    rights = gradients(expected, [value, theta, *own], [g_output, g_log.expand_as(value)])
-    x, grads = transformer.undo(expected[0].detach(), theta.detach(), (g_output, g_log), own)
-    close("what undo makes of y - x", x, value, ROUND_TRIP_TOLERANCE)
-    names = ["value", "θ", *["a parameter"] * len(own)]
-    for what, grad, right in zip(names, grads, rights, strict=True):
-        if right is not None:
-            assert grad is not None, f"undo gives no gradient for {what}"
-            close(f"gradient for {what} from undo - that of forward", grad, right, LOG_DET_TOLERANCE)
 
 
 def elementwise(subject: TransformerSubject) -> None:
@@ -210,6 +191,6 @@ def n_params(subject: TransformerSubject) -> None:
 
 
 CHECKS = (
-    round_trip, log_derivative, inverse_log_derivative, undo, far, elementwise, identity, extremes, edges,
+    round_trip, log_derivative, inverse_log_derivative, far, elementwise, identity, extremes, edges,
     n_params,
 )  # fmt: skip

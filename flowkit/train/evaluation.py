@@ -27,11 +27,11 @@ def evaluate(flow: Flow, data: Arrays, batch_size: int, draws: int = 1, part: st
     ``batch_size``, so that the figures of two epochs, or of two flows, can be compared. Raises DataError if a score
     isn't finite, which names the event and ``part``, that of the data which these are.
     """
-    scores = []
+    scores, figure = [], flow.nll if flow.levels is None else flow.bits_per_dim
     with _evaluating(flow):
         for batch, (x, context) in enumerate(in_order(data, batch_size)):
             context = None if context is None else context.to(flow.device)
-            scores.append(flow.score(x.to(flow.device), context, draws=draws, seed=batch).cpu().double())
+            scores.append(figure(x.to(flow.device), context, draws=draws, seed=batch).cpu().double())
     all_scores = torch.cat(scores)
     if lost := without_score(all_scores.numpy(), data.x):
         raise DataError(f"{part}: {lost}")

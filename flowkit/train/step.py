@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from flowkit.bijectors.memory import DRIFT_LIMIT, DRIFT_LIMIT_BF16
 from flowkit.errors import DriftWarning, TrainingError
 from flowkit.flow import Flow
-from flowkit.flow.memory import DRIFT_LIMIT, DRIFT_LIMIT_BF16
+from flowkit.flow.layer_names import first_nonfinite
 from flowkit.spec import Train
 from flowkit.train.batches import Batch
 from flowkit.train.checkpoint import Checkpoint
@@ -151,6 +152,6 @@ class Fitting(lightning.LightningModule):
         if math.isfinite(number):
             return number
         assert self._batch is not None
-        layer = self.flow.first_nonfinite(*self._batch)
+        layer = first_nonfinite(self.flow, *self._batch)
         where = f"the first output that isn't finite is of {layer}" if layer else "all outputs are finite"
         raise TrainingError(f"step {self.global_step}: the {what} is {number}; {where}: {ADVICE}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowkit.flow import ChannelLinear
+from flowkit.bijectors import AffineMap, ChannelLinear
 
 
 class ActNorm(ChannelLinear):
@@ -17,21 +17,17 @@ class ActNorm(ChannelLinear):
     that is constant in that batch, or a batch of one vector, gives s = 1.
     """
 
-    batched = True
-
     def __init__(self, event_shape: Sequence[int]) -> None:
         super().__init__(event_shape)
         self.log_scale = nn.Parameter(torch.zeros(self.event_shape[0]))
         self.bias = nn.Parameter(torch.zeros(self.event_shape[0]))
 
-    def channels(self, v: Tensor) -> Tensor:
-        return v * self.log_scale.exp().unsqueeze(-2) + self.bias.unsqueeze(-2)
+    def affine(self) -> AffineMap:
+        return AffineMap(self.log_scale.exp(), self.bias, self.log_scale.sum())
 
-    def channels_inverse(self, v: Tensor) -> Tensor:
-        return (v - self.bias.unsqueeze(-2)) * (-self.log_scale).exp().unsqueeze(-2)
-
-    def log_det(self) -> Tensor:
-        return self.log_scale.sum(-1)
+    def affine_inverse(self) -> AffineMap:
+        scale = (-self.log_scale).exp()
+        return AffineMap(scale, -scale * self.bias, -self.log_scale.sum())
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         log_scale, bias = normalizing(x)

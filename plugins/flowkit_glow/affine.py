@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from flowkit.flow import Gradients, Transformer
+from flowkit.bijectors import Transformer
 
 
 class Affine(Transformer):
@@ -36,17 +35,6 @@ class Affine(Transformer):
         log_derivative = -self._log_scale(t)
         return (y - b) * log_derivative.exp(), log_derivative
 
-    def undo(
-        self, y: Tensor, theta: Tensor, grads: tuple[Tensor, Tensor], tensors: Sequence[Tensor]
-    ) -> tuple[Tensor, Gradients]:
-        t, b = _halves(theta)
-        g_y, g_log = grads
-        log_s = self._log_scale(t)
-        s, shifted = log_s.exp(), y - b
-        g_t = self._through_log_scale(log_s, torch.addcmul(g_log, g_y, shifted))
-        g_theta = torch.cat([g_t, g_y], 1).unflatten(1, theta.shape[1:3])
-        return shifted / s, [g_y * s, g_theta, *(None for _ in tensors)]
-
     def _log_scale(self, t: Tensor) -> Tensor:
         if isinstance(self.scale, str):
             return F.logsigmoid(t + 2)
@@ -57,14 +45,6 @@ class Affine(Transformer):
         start = -middle / half  # the tanh where log s = 0
         slope = 1 / (half * (1 - start**2))
         return middle + half * torch.tanh(slope * t + math.atanh(start))
-
-    def _through_log_scale(self, log_s: Tensor, grad: Tensor) -> Tensor:
-        """The gradient for t, of that for log s:  ∂log s/∂t = 1 + log s (log s - log lo - log hi) / (log lo log hi)."""
-        if isinstance(self.scale, str):
-            return -grad * torch.expm1(log_s)
-        lo, hi = map(math.log, self.scale)
-        from_sum = log_s if lo == -hi else log_s - (lo + hi)
-        return torch.addcmul(grad, grad * log_s, from_sum, value=1 / (lo * hi))
 
 
 def _halves(theta: Tensor) -> tuple[Tensor, Tensor]:

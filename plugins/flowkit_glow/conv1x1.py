@@ -7,13 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowkit.flow import ChannelLinear
+from flowkit.bijectors import AffineMap, ChannelLinear
 
 
 class Conv1x1(ChannelLinear):
     """y = W x at each position;  log|det| = h·w·log|det W|  (Kingma & Dhariwal 2018, §3.2). W starts as a rotation."""
-
-    batched = True
 
     def __init__(self, event_shape: Sequence[int], parametrization: str = "lu") -> None:
         super().__init__(event_shape)
@@ -21,14 +19,13 @@ class Conv1x1(ChannelLinear):
         weight = _random_rotation(self.event_shape[0])
         self.matrix = LU(weight) if parametrization == "lu" else Plain(weight)
 
-    def channels(self, v: Tensor) -> Tensor:
-        return v @ self.matrix().mT
+    def affine(self) -> AffineMap:
+        weight = self.matrix()
+        return AffineMap(weight, weight.new_zeros(()), self.matrix.log_abs_det())
 
-    def channels_inverse(self, v: Tensor) -> Tensor:
-        return self.matrix.solve(v.mT).mT
-
-    def log_det(self) -> Tensor:
-        return self.matrix.log_abs_det()
+    def affine_inverse(self) -> AffineMap:
+        inverse = self.matrix.inverse()
+        return AffineMap(inverse, inverse.new_zeros(()), -self.matrix.log_abs_det())
 
 
 class Plain(nn.Module):
@@ -42,9 +39,9 @@ class Plain(nn.Module):
         """W [c, c]."""
         return self.weight
 
-    def solve(self, y: Tensor) -> Tensor:
-        """W⁻¹ y, y [c, n]."""
-        return torch.linalg.inv_ex(self.weight).inverse @ y
+    def inverse(self) -> Tensor:
+        """W⁻¹ [c, c]."""
+        return torch.linalg.inv_ex(self.weight).inverse
 
     def log_abs_det(self) -> Tensor:
         """log|det W|. One matrix at a time: batched, torch's LU is silently wrong for large ones (issue 142815)."""
@@ -76,19 +73,19 @@ class LU(nn.Module):
         lower, upper = self._factors()
         return self.permutation @ lower @ upper
 
-    def solve(self, y: Tensor) -> Tensor:
-        """W⁻¹ y = (U + diag(s))⁻¹ L⁻¹ Pᵀ y, y [c, n]."""
+    def inverse(self) -> Tensor:
+        """W⁻¹ = (U + diag(s))⁻¹ L⁻¹ Pᵀ [c, c]."""
         lower, upper = self._factors()
-        y = torch.linalg.solve_triangular(lower, self.permutation.mT @ y, upper=False, unitriangular=True)
-        return torch.linalg.solve_triangular(upper, y, upper=True)
+        inverse = torch.linalg.solve_triangular(lower, self.permutation.mT, upper=False, unitriangular=True)
+        return torch.linalg.solve_triangular(upper, inverse, upper=True)
 
     def log_abs_det(self) -> Tensor:
         """Σ log|s_i|."""
-        return self.log_abs_s.sum(-1)
+        return self.log_abs_s.sum()
 
     def _factors(self) -> tuple[Tensor, Tensor]:
         s = self.sign * self.log_abs_s.exp()
-        return self.lower.tril(-1) + torch.eye(s.shape[-1]).to(s), self.upper.triu(1) + s.diag_embed()
+        return self.lower.tril(-1) + torch.eye(len(s)).to(s), self.upper.triu(1) + s.diag()
 
 
 def _random_rotation(c: int) -> Tensor:

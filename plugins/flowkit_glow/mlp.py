@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from flowkit.flow import Conditioner
+from flowkit.bijectors import Conditioner
 from flowkit.plugin import Shape
 
 

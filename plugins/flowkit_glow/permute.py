@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from flowkit.flow import ChannelLinear
+from flowkit.bijectors import AffineMap, ChannelLinear
 
 
 class Permute(ChannelLinear):
@@ -21,11 +22,9 @@ class Permute(ChannelLinear):
         c = self.event_shape[0]
         self.register_buffer("index", torch.arange(c).flip(0) if order == "reverse" else torch.randperm(c))
 
-    def channels(self, v: Tensor) -> Tensor:
-        return v[:, self.index]
+    def affine(self) -> AffineMap:
+        matrix = F.one_hot(self.index, len(self.index)).float()  # row i is 1 at order[i]
+        return AffineMap(matrix, torch.zeros(()), torch.zeros(()))
 
-    def channels_inverse(self, v: Tensor) -> Tensor:
-        return v[:, self.index.argsort()]
-
-    def log_det(self) -> Tensor:
-        return torch.zeros(())
+    def affine_inverse(self) -> AffineMap:
+        return self.affine()._replace(matrix=self.affine().matrix.mT)

@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
-from flowkit.flow import ChannelLinear
+from flowkit.bijectors import AffineMap, ChannelLinear
 
 
 class Rescale(ChannelLinear):
@@ -17,13 +16,14 @@ class Rescale(ChannelLinear):
     def __init__(self, event_shape: Sequence[int], low: float, high: float) -> None:
         super().__init__(event_shape)
         self.low, self.high = low, high
-        self.scale, self.shift = 1 / (high - low), -low / (high - low) - 0.5
 
-    def channels(self, v: Tensor) -> Tensor:
-        return v * self.scale + self.shift
+    def affine(self) -> AffineMap:
+        scale, shift = 1 / (self.high - self.low), -self.low / (self.high - self.low) - 0.5
+        return self._constant(scale, shift)
 
-    def channels_inverse(self, v: Tensor) -> Tensor:
-        return (v - self.shift) / self.scale
+    def affine_inverse(self) -> AffineMap:
+        return self._constant(self.high - self.low, (self.high + self.low) / 2)
 
-    def log_det(self) -> Tensor:
-        return torch.tensor(-self.event_shape[0] * math.log(self.high - self.low), dtype=torch.float64)
+    def _constant(self, scale: float, shift: float) -> AffineMap:
+        numbers = (scale, shift, self.event_shape[0] * math.log(scale))
+        return AffineMap(*(torch.tensor(number, dtype=torch.float64) for number in numbers))

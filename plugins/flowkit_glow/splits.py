@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from flowkit.flow import Split
+from flowkit.bijectors import Split
 from flowkit.plugin import halve
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from flowkit.flow import Bijector
+from flowkit.bijectors import Bijector
 from flowkit.plugin import Shape
 from flowkit_glow.plugin import SqueezeConfig
 

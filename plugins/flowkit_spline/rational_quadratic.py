@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from flowkit.flow import Transformer
+from flowkit.bijectors import Transformer
 from flowkit_spline.backward import Backward
 from flowkit_spline.evaluation import evaluate
 

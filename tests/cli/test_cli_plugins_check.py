@@ -5,8 +5,8 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import flowkit
+from flowkit.bijectors import Bijector
 from flowkit.cli.main import app
-from flowkit.flow import Bijector
 from flowkit.plugin import BijectorConfig, DatasetConfig, Shape, ShapeError
 from flowkit.testing import CHECKS, SLOW_CHECKS
 from flowkit_glow.actnorm import ActNorm

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from flowkit.bijectors import Bijector, ChannelLinear, Composition
 from flowkit.errors import InputError
 from flowkit.export import pieces
 from flowkit.export.graphs import OPSET, OPSETS, Graphs
-from flowkit.flow import Bijector, ChannelLinear, Composition, Flow
+from flowkit.flow import Flow
 from flowkit.flow.structure import structure
 from flowkit_glow.actnorm import ActNorm
 from tests.extent import extent

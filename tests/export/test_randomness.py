@@ -11,10 +11,11 @@ from onnx import helper
 from torch.nn import functional
 
 import flowkit
+from flowkit.bijectors import Bijector
 from flowkit.errors import ExportError
 from flowkit.export import export
 from flowkit.export.graphs import Graphs
-from flowkit.flow import Bijector, Flow
+from flowkit.flow import Flow
 from flowkit.plugin import BijectorConfig
 from flowkit_glow.actnorm import ActNorm
 from flowkit_runtime.graph_check import DRAWING, check_graph

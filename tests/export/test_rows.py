@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from flowkit.bijectors import Bijector
 from flowkit.errors import ExportError
 from flowkit.export.reference import reference
 from flowkit.export.rows import check_rows
-from flowkit.flow import Bijector, Flow
+from flowkit.flow import Flow
 from flowkit_glow.actnorm import ActNorm
 
 

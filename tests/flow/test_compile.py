@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 from torch._inductor import config as inductor
 
+from flowkit.bijectors import Bijector
 from flowkit.errors import FlowkitError, InputError, SpecError
-from flowkit.flow import Bijector, Flow, compilation
+from flowkit.flow import Flow, compilation
 from flowkit.spec import read_spec
 from flowkit.testing import BijectorSubject, perturb
 from flowkit.testing.run import run_check

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.func import functional_call, jvp, stack_module_state, vmap
 
-from tests.flow.test_changed_layers import EVENT, glow
+from tests.bijectors.test_changed_layers import EVENT, glow
 
 X = torch.randn(5, *EVENT, dtype=torch.float64)
 

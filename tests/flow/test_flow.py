@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch.func import jacrev
 
+from flowkit.bijectors import StandardNormal
 from flowkit.errors import InputError, ShapeError
-from flowkit.flow import Flow, FlowDistribution, StandardNormal
+from flowkit.flow import Flow, FlowDistribution
+from flowkit.flow.layer_names import first_nonfinite
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.permute import Permute
 from tests.flow.specs import SPECS, batch, perturbed
@@ -27,7 +29,7 @@ def test_log_prob_is_change_of_variables_by_autodiff(name):
             return torch.cat([z.flatten() for z in flow.forward_and_log_det(v, c)[0]])
 
         z = flat(one)
-        jacobian = jacrev(flat)(one).reshape(flow.size, flow.size)
+        jacobian = jacrev(flat)(one).reshape(z.numel(), z.numel())
         expected = -0.5 * (z.square() + math.log(2 * math.pi)).sum() + torch.linalg.slogdet(jacobian).logabsdet
         assert flow.log_prob(one, c).item() == pytest.approx(expected.item(), rel=1e-9)
 
@@ -77,12 +79,12 @@ def test_integers_come_back_exactly():
     assert torch.equal(decoded, k)
 
 
-def test_score_is_bits_per_dim_of_dequantized_data_and_seeded():
+def test_bits_per_dim_are_those_of_dequantized_data_and_seeded():
     flow = perturbed("image")
     k = torch.randint(17, (3, 1, 4, 4))
-    score = flow.score(k, draws=2, seed=5)
-    assert torch.equal(score, flow.score(k, draws=2, seed=5))
-    assert not torch.equal(score, flow.score(k, draws=2, seed=6))
+    score = flow.bits_per_dim(k, draws=2, seed=5)
+    assert torch.equal(score, flow.bits_per_dim(k, draws=2, seed=5))
+    assert not torch.equal(score, flow.bits_per_dim(k, draws=2, seed=6))
     u = [flow._uniform(5, draw, k) for draw in (0, 1)]
     expected = -(flow.log_prob(k + u[0]) + flow.log_prob(k + u[1])) / 2 / (16 * math.log(2))
     torch.testing.assert_close(score, expected)
@@ -96,11 +98,11 @@ def test_dequantized_values_stay_in_their_interval_in_fp32():
     assert (x >= 255).all() and (x < 256).all()
 
 
-def test_continuous_score_is_negative_log_prob():
+def test_nll_of_continuous_data_is_negative_log_prob():
     flow = perturbed("vector")
     x, _ = batch(flow)
     assert flow.unit == "nats"
-    torch.testing.assert_close(flow.score(x), -flow.log_prob(x))
+    torch.testing.assert_close(flow.nll(x), -flow.log_prob(x))
 
 
 @ALL
@@ -152,7 +154,7 @@ def test_context_matters(name):
         ("vector", torch.zeros(2, 3, dtype=torch.int64), None, r"x is int64: use x.float\(\)"),
         ("vector", torch.zeros(2, 3, dtype=torch.float64), None, "x is float64 and this flow is float32"),
         ("vector", torch.zeros(2, 3), torch.zeros(2, 2), "takes no context"),
-        ("image", torch.zeros(2, 1, 4, 4, dtype=torch.uint8), None, r"x is uint8: use score\(x\)"),
+        ("image", torch.zeros(2, 1, 4, 4, dtype=torch.uint8), None, r"x is uint8: use nll\(x\) or bits_per_dim"),
         ("labels", torch.zeros(2, 1, 4, 4), None, "conditional: pass context, a label 0 … 4 for each"),
         ("labels", torch.zeros(2, 1, 4, 4), torch.zeros(3, dtype=torch.int64), r"this batch needs \[2\]"),
         ("labels", torch.zeros(2, 1, 4, 4), torch.zeros(2), "pass integers"),
@@ -165,7 +167,7 @@ def test_wrong_input_says_what_to_do(name, x, context, words):
         flow.log_prob(x, context)
 
 
-@pytest.mark.parametrize("method", ["score", "encode"])
+@pytest.mark.parametrize("method", ["nll", "encode"])
 @pytest.mark.parametrize(("value", "range_"), [(17, "17 to 17"), (-1, "-1 to -1")])
 def test_integers_outside_the_levels(method, value, range_):
     flow = Flow.from_spec(SPECS["image"])
@@ -177,10 +179,10 @@ def test_integers_outside_the_levels(method, value, range_):
 def test_integers_of_any_type(dtype):
     flow = perturbed("image")
     x = torch.randint(0, 17, (2, *flow.event_shape))
-    assert torch.equal(flow.score(x.to(dtype), seed=0), flow.score(x, seed=0))
+    assert torch.equal(flow.bits_per_dim(x.to(dtype), seed=0), flow.bits_per_dim(x, seed=0))
     assert all(torch.equal(*pair) for pair in zip(flow.encode(x.to(dtype)), flow.encode(x), strict=True))
     with pytest.raises(InputError, match="x ranges from 17 to 17"):
-        flow.score(torch.full_like(x, 17).to(dtype))
+        flow.bits_per_dim(torch.full_like(x, 17).to(dtype))
 
 
 def test_a_flow_that_holds_no_numbers_has_a_precision_too():
@@ -213,17 +215,26 @@ def test_a_flow_without_layers_has_no_event():
 
 
 WRONG = {
-    "score of an array": (
-        lambda f: f.score(np.zeros((2, 1, 8, 12), int)),
+    "bits/dim of an array": (
+        lambda f: f.bits_per_dim(np.zeros((2, 1, 8, 12), int)),
         r"x is a numpy\.ndarray; a flow takes tensors",
     ),
     "encode of a list": (lambda f: f.encode([[1]]), "x is a list; a flow takes tensors"),
-    "score between levels": (lambda f: f.score(torch.full((2, *f.event_shape), 2.5)), "x holds 2.5, and integer data"),
-    "score of NaN": (lambda f: f.score(torch.full((2, *f.event_shape), math.nan)), "x holds nan, and integer data"),
-    "score of infinity": (lambda f: f.score(torch.full((2, *f.event_shape), math.inf)), "x ranges from inf to inf"),
-    "score of another shape": (lambda f: f.score(torch.zeros(2, 3)), r"x has shape \[2, 3\]"),
-    "no draws": (lambda f: f.score(torch.zeros(2, *f.event_shape), draws=0), "draws must be .* got 0"),
-    "a seed below 0": (lambda f: f.score(torch.zeros(2, *f.event_shape), seed=-1), "seed must be .* got -1"),
+    "bits/dim between levels": (
+        lambda f: f.bits_per_dim(torch.full((2, *f.event_shape), 2.5)),
+        "x holds 2.5, and integer data",
+    ),
+    "bits/dim of NaN": (
+        lambda f: f.bits_per_dim(torch.full((2, *f.event_shape), math.nan)),
+        "x holds nan, and integer data",
+    ),
+    "bits/dim of infinity": (
+        lambda f: f.bits_per_dim(torch.full((2, *f.event_shape), math.inf)),
+        "x ranges from inf to inf",
+    ),
+    "bits/dim of another shape": (lambda f: f.bits_per_dim(torch.zeros(2, 3)), r"x has shape \[2, 3\]"),
+    "no draws": (lambda f: f.bits_per_dim(torch.zeros(2, *f.event_shape), draws=0), "draws must be .* got 0"),
+    "a seed below 0": (lambda f: f.bits_per_dim(torch.zeros(2, *f.event_shape), seed=-1), "seed must be .* got -1"),
     "samples below 0": (lambda f: f.sample(-1), "n must be at least 0, got -1"),
     "half a sample": (lambda f: f.sample(2.5), "n must be an integer, got 2.5"),
     "a sample's seed": (lambda f: f.sample(2, seed=-1), "seed must be .* got -1"),
@@ -315,10 +326,10 @@ def test_distribution_adapter():
 def test_first_nonfinite_names_layer_and_place():
     flow = perturbed("image")
     x, _ = batch(flow)
-    assert flow.first_nonfinite(x) is None
+    assert first_nonfinite(flow, x) is None
     with torch.no_grad():
         flow.layers[5].log_scale[0] = math.nan
-    assert flow.first_nonfinite(x) == "layer 5 (glow/actnorm at flow[2].flow[0])"
+    assert first_nonfinite(flow, x) == "layer 5 (glow/actnorm at flow[2].flow[0])"
 
 
 def test_a_flow_without_parameters_keeps_its_precision():

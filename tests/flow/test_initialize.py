@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from flowkit.flow import Coupling, FactorOut, Flow
+from flowkit.bijectors import Coupling, FactorOut
+from flowkit.flow import Flow
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.convnet import NormedConv
 from tests.flow.specs import SPECS, batch, perturbed

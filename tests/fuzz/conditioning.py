@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.func import jacrev
 
+from flowkit.bijectors.factor_out import FactorOut
 from flowkit.flow import Flow
-from flowkit.flow.composition import Layer
-from flowkit.flow.factor_out import FactorOut
+from flowkit.flow.building import Layer
 
 EPS = torch.finfo(torch.float64).eps
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import jacrev
 
-from flowkit.flow import Bijector
+from flowkit.bijectors import Bijector
 from flowkit.testing import BijectorSubject
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Affine

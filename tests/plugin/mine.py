@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import flowkit
-from flowkit.flow import Base, Bijector, Conditioner, Split, Transformer
+from flowkit.bijectors import Base, Bijector, Conditioner, Split, Transformer
 from flowkit.plugin import (
     Arrays,
     BaseConfig,

@@ -36,7 +36,7 @@ def flowkit_register_splits():
 """
 LAYER = """\
 import torch
-from flowkit.flow import Bijector
+from flowkit.bijectors import Bijector
 
 
 class Layer(Bijector):

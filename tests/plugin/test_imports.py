@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from flowkit.flow import Flow, assembly
-from flowkit.flow.assembly import count_parameters
+from flowkit.flow.building import count_parameters
 from flowkit.spec import read_spec
 from tests.plugin.sites import install
 
@@ -129,7 +129,9 @@ class Target(StandardNormal):
 }
 """A target of each kind that computes with the tensors of a library of its own."""
 
-HEAD = "import torch\nfrom torch import nn\nfrom flowkit import flow\nfrom flowkit.flow.base import StandardNormal\n"
+HEAD = (
+    "import torch\nfrom torch import nn\nfrom flowkit import flow\nfrom flowkit.bijectors.base import StandardNormal\n"
+)
 
 LIBRARY = "import torch\nONE = torch.ones(())\nNET = torch.nn.Linear(2, 2)\n"
 

@@ -257,7 +257,7 @@ def test_targets_are_named_too(site: Path) -> None:
         "flowkit_leaves:Shift": "its target flowkit_leaves:Shift can't be imported: SystemExit: 1",
         "builtins:dict": "can't be built: TypeError",
         "flowkit_good:ShiftConfig": "can't be built: TypeError",
-        "builtins:tuple": "its target must derive from flowkit.flow.Bijector",
+        "builtins:tuple": "its target must derive from flowkit.bijectors.Bijector",
     }
     (site / "flowkit_leaves.py").write_text("raise SystemExit(1)")
     listed = [f'Descriptor("shift{n}", ShiftConfig, "{target}")' for n, target in enumerate(hidden)]

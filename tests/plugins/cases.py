@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from flowkit.flow import Bijector, Composition, Coupling, StandardNormal, Transformer
+from flowkit.bijectors import Bijector, Composition, Coupling, StandardNormal, Transformer
 from flowkit.testing import (
     BaseSubject,
     BijectorSubject,

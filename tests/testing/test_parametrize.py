@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowkit.flow import StandardNormal
+from flowkit.bijectors import StandardNormal
 from flowkit.testing import CHECKS, BaseSubject, BijectorSubject, Subject, parametrize_with_checks
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.squeeze import Squeeze

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from torch import Tensor
 
-from flowkit.flow import Bijector
+from flowkit.bijectors import Bijector
 from flowkit.testing import BijectorSubject, run_check
 
 

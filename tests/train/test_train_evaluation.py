@@ -24,7 +24,7 @@ def flow() -> Flow:
 
 def test_the_figure_is_the_mean_over_events_and_draws(flow: Flow) -> None:
     x = np.arange(10, dtype=np.uint8).reshape(5, 2) % 4
-    scores = [flow.score(torch.tensor(x[i : i + 2]), draws=3, seed=i // 2) for i in (0, 2, 4)]
+    scores = [flow.bits_per_dim(torch.tensor(x[i : i + 2]), draws=3, seed=i // 2) for i in (0, 2, 4)]
     assert evaluate(flow, Arrays(x), 2, draws=3) == pytest.approx(torch.cat(scores).mean().item(), rel=1e-6)
 
 

@@ -547,7 +547,7 @@ def test_drift_beyond_the_limit_is_warned_of_once_before_the_step_is_taken(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drifts = iter([9e-4, 2e-3, math.inf, *[1e-4] * 17])
-    monkeypatch.setattr("flowkit.flow.memory.Drift.read", lambda self: next(drifts))
+    monkeypatch.setattr("flowkit.bijectors.memory.Drift.read", lambda self: next(drifts))
     with pytest.warns(DriftWarning) as caught:
         train(make_spec("train.memory=reversible"), tmp_path / "run")
     (warning,) = [str(each.message) for each in caught if each.category is DriftWarning]
@@ -557,7 +557,7 @@ def test_drift_beyond_the_limit_is_warned_of_once_before_the_step_is_taken(
 
 def test_bf16_takes_more_drift(tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     drifts = iter([1e-9, 5e-3, 2e-2, *[1e-4] * 17])
-    monkeypatch.setattr("flowkit.flow.memory.Drift.read", lambda self: next(drifts))
+    monkeypatch.setattr("flowkit.bijectors.memory.Drift.read", lambda self: next(drifts))
     with pytest.warns(DriftWarning, match="step 2: .* beyond 1e-02"):
         train(make_spec("train.memory=reversible", "train.precision=bf16"), tmp_path / "run")
 
@@ -565,7 +565,7 @@ def test_bf16_takes_more_drift(tmp_path: Path, make_spec: MakeSpec, monkeypatch:
 def test_a_run_with_an_infinite_drift_resumes(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, killed_at: Any
 ) -> None:
-    monkeypatch.setattr("flowkit.flow.memory.Drift.read", lambda self: math.inf)
+    monkeypatch.setattr("flowkit.bijectors.memory.Drift.read", lambda self: math.inf)
     with pytest.warns(DriftWarning), killed_at(7):
         train(make_spec("train.memory=reversible"), tmp_path / "run")
     with pytest.warns(DriftWarning):

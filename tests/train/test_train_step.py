@@ -120,7 +120,8 @@ def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(
 def test_a_validation_figure_that_is_not_finite_stops(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flowkit.flow.Flow.score", lambda flow, x, *_, **__: x[:, 0] * math.nan)
+    for name in ("nll", "bits_per_dim"):
+        monkeypatch.setattr(f"flowkit.flow.Flow.{name}", lambda flow, x, *_, **__: x[:, 0] * math.nan)
     with pytest.raises(TrainingError, match=r"epoch 1: val: 22 of 22 events have no finite score, .*: try a"):
         train(make_spec(), tmp_path / "run")
 

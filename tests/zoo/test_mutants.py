@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from flowkit.flow import Composition, Coupling
+from flowkit.bijectors import Composition, Coupling
 from flowkit.testing import BijectorSubject, Subject, TransformerSubject, checks_of, run_check
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Additive, Affine

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from flowkit.flow import Base, Bijector, Conditioner, Transformer
+from flowkit.bijectors import Base, Bijector, Conditioner, Transformer
 from flowkit.testing import BaseSubject, BijectorSubject, ConditionerSubject, TransformerSubject, check
 from tests.extent import extent
 

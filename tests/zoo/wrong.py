@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from flowkit.flow import Bijector, ChannelLinear
+from flowkit.bijectors import Bijector, ChannelLinear
 from flowkit_glow.actnorm import ActNorm, normalizing
 from flowkit_glow.affine import Affine
 from flowkit_glow.conv1x1 import Conv1x1

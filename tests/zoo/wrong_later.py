@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from flowkit.flow import Base, Bijector, StandardNormal
+from flowkit.bijectors import Base, Bijector, StandardNormal
 from flowkit.plugin import Arrays
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Affine

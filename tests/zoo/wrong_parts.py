@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from flowkit.flow import Base, Split, StandardNormal
+from flowkit.bijectors import Base, Split, StandardNormal
 from flowkit.plugin import Arrays, Dataset
 from flowkit_glow.affine import Affine
 from flowkit_glow.mlp import MLP

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from flowkit.plugin.config import Shape
 from flowkit.plugin.reference import Use
+from flowkit.shapes import Shape
 from flowkit.spec.model import Coupling, Spec
 from flowkit.spec.views.outline import Entry, Layer, Loop, data_text, fields, outline, span
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from flowkit.errors import Path
-from flowkit.plugin.config import PluginConfig, Shape
+from flowkit.plugin.config import PluginConfig
 from flowkit.plugin.reference import Use
+from flowkit.shapes import Shape
 from flowkit.spec.line import line
 from flowkit.spec.model import Coupling, FactorOut, Item, Repeat, Spec
 from flowkit.spec.walk import Step, walk

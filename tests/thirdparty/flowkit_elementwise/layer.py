@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowkit.flow import Bijector, Transformer
+from flowkit.bijectors import Bijector, Transformer
 from flowkit.plugin import Use
 
 

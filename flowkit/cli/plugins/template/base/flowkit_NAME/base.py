@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from flowkit.flow import Base, StandardNormal
+from flowkit.bijectors import Base, StandardNormal
 from torch import Tensor
 
 

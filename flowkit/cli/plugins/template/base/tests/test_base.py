@@ -1,5 +1,5 @@
 import torch
-from flowkit.flow import StandardNormal
+from flowkit.bijectors import StandardNormal
 
 from flowkit_NAME.base import NameBase
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from flowkit.flow import Bijector
+from flowkit.bijectors import Bijector
 from torch import Tensor, nn
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from flowkit.flow import ChannelLinear
+from flowkit.bijectors import ChannelLinear
 from torch import Tensor, nn
 
 

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from flowkit.flow import Conditioner
+from flowkit.bijectors import Conditioner
 from flowkit.plugin import Shape
 from torch import Tensor, nn
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from flowkit.flow import Coupling
+from flowkit.bijectors import Coupling
 from flowkit.testing import check_bijector
 from flowkit_glow.affine import Affine
 from flowkit_glow.splits import Channels

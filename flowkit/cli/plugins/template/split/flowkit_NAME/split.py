@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from flowkit.flow import Split
+from flowkit.bijectors import Split
 from torch import Tensor
 
 

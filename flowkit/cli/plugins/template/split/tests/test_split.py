@@ -1,5 +1,5 @@
 import pytest
-from flowkit.flow import Coupling
+from flowkit.bijectors import Coupling
 from flowkit.plugin import ShapeError
 from flowkit.testing import check_bijector
 from flowkit_glow.affine import Affine

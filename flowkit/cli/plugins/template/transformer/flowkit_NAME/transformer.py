@@ -3,7 +3,7 @@
 import math
 
 import torch
-from flowkit.flow import Transformer
+from flowkit.bijectors import Transformer
 from torch import Tensor
 
 

@@ -10,11 +10,13 @@ from sklearn.datasets import load_sample_image
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from flowkit.bijectors import Bijector, Composition, Coupling
+from flowkit.bijectors.memory import DRIFT_LIMIT
 from flowkit.errors import FlowkitError, InputError
-from flowkit.flow import Bijector, Composition, Coupling, Flow
+from flowkit.flow import Flow
 from flowkit.flow.inputs import MEMORY_STRATEGIES
-from flowkit.flow.memory import DRIFT_LIMIT
-from flowkit.testing import perturb
+from flowkit.testing import BijectorSubject, perturb
+from flowkit.testing.run import run_check
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Affine
 from flowkit_glow.conv1x1 import Conv1x1
@@ -153,11 +155,21 @@ def reversing():
 
 @pytest.mark.parametrize(
     "layer",
-    [lambda: coupling((4,), Sharper()), lambda: coupling((4,), Stretched()), reversing],
-    ids=["a helper", "the passes of a transformer", "those of a coupling"],
+    [lambda: coupling((4,), Sharper()), lambda: coupling((4,), Stretched())],
+    ids=["a helper", "the passes of a transformer"],
 )
-def test_subclasses_do_not_inherit_what_undoes_another_layer(layer):
+def test_subclasses_of_transformers_are_computed_again_as_they_are(layer):
     assert_the_stored_ones(small(layer(), Permute((4,)), layer()), "reversible")
+
+
+def test_the_kit_tells_of_a_subclass_that_overrides_one_of_two_methods():
+    result = run_check(BijectorSubject(reversing), "memory")
+    assert result.is_error and "memory: reversible" in result.reason
+    Reversed.recompute = Bijector.recompute
+    try:
+        assert not run_check(BijectorSubject(reversing), "memory").is_error
+    finally:
+        del Reversed.recompute
 
 
 @RECOMPUTING
@@ -384,8 +396,8 @@ def test_what_reversible_keeps_does_not_grow_with_depth():
 def test_without_gradients_everything_is_computed_once(strategy, monkeypatch):
     flow = perturbed("image")
     flow.memory = strategy
-    monkeypatch.delattr("flowkit.flow.memory.recomputed")
-    monkeypatch.delattr("flowkit.flow.memory.reversible")
+    monkeypatch.delattr("flowkit.bijectors.memory.torch_checkpoint")
+    monkeypatch.delattr("flowkit.bijectors.memory._Reversible")
     with torch.no_grad():
         flow(batch(flow)[0])
 

@@ -1,4 +1,4 @@
-"""Validated spec -> layers."""
+"""A validated spec -> layers, and layers -> the spec that builds them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from flowkit.bijectors import Base, Bijector, Conditioner, Coupling, FactorOut, Split, Transformer
 from flowkit.errors import FlowkitError, Path, PluginError, ShapeError, format_path, in_a_line
-from flowkit.flow.base import Base
-from flowkit.flow.bijector import Bijector
-from flowkit.flow.composition import Layer
-from flowkit.flow.conditioning import context_shape
-from flowkit.flow.coupling import Conditioner, Coupling, Split, Transformer
-from flowkit.flow.factor_out import FactorOut
-from flowkit.plugin.config import Shape, SplitConfig
+from flowkit.flow.inputs import context_shape
+from flowkit.plugin.config import SplitConfig
 from flowkit.plugin.reference import Use
-from flowkit.spec import model, uses
+from flowkit.plugin.registry import Registry
+from flowkit.shapes import Shape
+from flowkit.spec import model, read_spec, uses
 from flowkit.spec.walk import Step, walk
+
+Layer = Bijector | FactorOut
+"""What a flow is made of."""
 
 CREATING = frozenset(
     [
@@ -46,7 +48,7 @@ AFFORDABLE = 2**24
 """The most values that a layer may create while it is built to be counted: 64 MB in fp32."""
 
 
-def assemble(spec: model.Spec) -> list[Layer]:
+def build_layers(spec: model.Spec) -> list[Layer]:
     """One layer for each step of the spec. Raises ShapeError if it has too many parameters, PluginError."""
     parameters = sum(count_parameters(spec))
     if parameters > MAX_PARAMETERS:
@@ -139,7 +141,7 @@ def build_plugin(use: Use, *shapes: Any) -> Any:
     """What a plugin's target makes of its fields. Raises PluginError, naming the plugin, if that is not of its kind."""
     module, base = use.build(*shapes), BASES[use.plugin.kind]
     if not isinstance(module, base):
-        raise PluginError(f"plugin {use.plugin}: its target must derive from flowkit.flow.{base.__name__}")
+        raise PluginError(f"plugin {use.plugin}: its target must derive from flowkit.bijectors.{base.__name__}")
     return module
 
 
@@ -180,3 +182,60 @@ def _n_params(use: Use, transformer: Transformer) -> int:
     if not isinstance(n_params, int) or n_params < 1:
         raise PluginError(f"plugin {use.plugin}: its n_params must be a whole number, 1 at least, not {n_params!r}")
     return n_params
+
+
+def parts(layers: Sequence[Layer], base: Base) -> list[nn.Module]:
+    """List what a spec names: layers and base, and what they are made of, as couplings are of a conditioner."""
+    named = [*layers, base]
+    inner = [part for module in named for name, part in module.named_children() if name != "parametrizations"]
+    return [*named, *inner]
+
+
+def describe(layers: Sequence[Layer], base: Base, levels: int | None, context: model.Context | None) -> model.Spec:
+    """Write a flow that was built in Python as a spec. Raises PluginError for a layer that no plugin registers."""
+    registry = Registry.discover()
+    event = {"shape": list(layers[0].event_shape), "levels": levels}
+    source: dict[str, Any] = {"flowkit": 1, "event": event, "base": _use(base, registry)}
+    if context is not None:
+        source["context"] = context.model_dump(mode="json", exclude_none=True)
+    source["flow"] = [_step(layer, registry) for layer in layers]
+    return read_spec(source, registry=registry)
+
+
+def _step(layer: nn.Module, registry: Registry) -> dict[str, Any]:
+    match layer:
+        case FactorOut():
+            return {"factor_out": "channels"}
+        case Coupling():
+            return {
+                "coupling": _use(layer.transformer, registry),
+                "conditioner": _use(layer.conditioner, registry),
+                "split": _use(layer.split, registry),
+            }
+    return _use(layer, registry)
+
+
+def _use(module: nn.Module, registry: Registry) -> dict[str, Any]:
+    """{use: name, **fields}, each field read from the attribute of its name; a module there is a plugin in turn."""
+    found = registry.find_target(type(module))
+    if found is None:
+        raise PluginError(f"{type(module).__qualname__} is not the target of any installed plugin: register it")
+    fields = found.descriptor.config.model_fields
+    missing = [name for name in fields if not hasattr(module, name)]
+    if missing:
+        raise PluginError(f"{found} does not keep its fields as attributes: {', '.join(missing)}")
+    return {"use": found.name, **{name: _field(getattr(module, name), registry) for name in fields}}
+
+
+def _field(value: Any, registry: Registry) -> Any:
+    """A field as a spec writes it: a plugin inside of it as the module that was built of it, or as it came."""
+    match value:
+        case list() | tuple() | nn.ModuleList():
+            return [_field(item, registry) for item in value]
+        case dict() | nn.ModuleDict():
+            return {key: _field(item, registry) for key, item in value.items()}
+        case nn.Module():
+            return _use(value, registry)
+        case Use():
+            return value.dump()
+    return value

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from flowkit.flow.bijector import Bijector, sum_over_event
-from flowkit.flow.gradients import Gradients, added, gradients, gradients_at, outdated_undo
-from flowkit.flow.precision import full_precision
-from flowkit.flow.structure import parameters
+from flowkit.bijectors.bijector import Bijector, full_precision, sum_over_event
 
 
 class Split(nn.Module, ABC):
-    """Divides an event in two, and puts it together again: merge(*split(x)) = x."""
+    """Divides an event in two, and puts it together again: merge(*split(x)) = x. It only moves elements."""
 
     def __init__(self, event_shape: Sequence[int]) -> None:
         super().__init__()
@@ -32,7 +29,7 @@ class Split(nn.Module, ABC):
 
 
 class Transformer(nn.Module, ABC):
-    """An elementwise invertible map y = f(x; θ). It may not know how θ was made.
+    """An elementwise invertible map y = f(x; θ). It doesn't depend on where θ comes from.
 
     x, y and the log-derivative are [batch, *event]; θ is [batch, n_params, *event]. By convention f is the
     identity, or near it, at θ = 0, where a conditioner starts.
@@ -41,32 +38,13 @@ class Transformer(nn.Module, ABC):
     n_params: int
     """How many parameters each element takes."""
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if outdated_undo(cls, Transformer):
-            cls.undo = Transformer.undo  # type: ignore[method-assign]
-
     @abstractmethod
     def forward(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """y and log|∂y/∂x|, elementwise."""
+        """Return y and log|∂y/∂x|, elementwise."""
 
     @abstractmethod
     def inverse(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """x and log|∂x/∂y|, elementwise: of this inverse map."""
-
-    def undo(
-        self, y: Tensor, theta: Tensor, grads: tuple[Tensor, Tensor], tensors: Sequence[Tensor]
-    ) -> tuple[Tensor, Gradients]:
-        """x = f⁻¹(y; θ), and the gradients for x, θ and each of ``tensors``, the transformer's own, of those for f(x)
-        and, to be broadcast, log|∂f/∂x|: for ``memory: reversible``.
-
-        A transformer that can share work between the two directions overrides it. Subclasses that change another method
-        of it, and not this one, have this one as it is here again.
-        """
-        with torch.no_grad():
-            x = self.inverse(y, theta)[0]
-        grads = grads[0], grads[1].expand_as(y)
-        return x, gradients_at(self, [x, theta], grads, tensors)
+        """Return x and log|∂x/∂y|, elementwise: the log-derivative of this inverse map."""
 
 
 class Conditioner(nn.Module, ABC):
@@ -96,10 +74,7 @@ class Coupling(Bijector):
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kept, transformed = self._split(x)
-        theta = self._theta(kept, context)
-        with full_precision(x.device):
-            y, log_derivative = self.transformer(transformed, theta)
-            return self.split.merge(kept, y), sum_over_event(log_derivative)
+        return self._transform(kept, transformed, self._theta(kept, context))
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kept, transformed = self._split(y)
@@ -108,33 +83,29 @@ class Coupling(Bijector):
             x, log_derivative = self.transformer.inverse(transformed, theta)
             return self.split.merge(kept, x), sum_over_event(log_derivative)
 
-    def undo(
-        self, y: Tensor, context: Tensor | None, grads: tuple[Tensor, Tensor], tensors: Sequence[Tensor]
-    ) -> tuple[Tensor, Gradients]:
-        """As any layer's, but θ, which costs the most, is computed once for both directions: it is θ(x₂) = θ(y₂).
+    def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """As for any bijector, but the network runs once for both directions, as θ(x₂) = θ(y₂).
 
-        A split only moves elements, so that a gradient is split and merged as the event is.
+        A subclass that overrides ``forward_and_log_det`` overrides this too, for example with ``Bijector.recompute``.
         """
-        (kept, transformed), (g_kept, g_transformed) = self._split(y), self._split(grads[0])
-        leaf = kept.detach().requires_grad_()
-        with torch.enable_grad():
-            theta = self._theta(leaf, context)
-        own = [p for p in parameters(self.transformer) if p.requires_grad]
-        with full_precision(y.device):
-            g_log = grads[1].view(-1, *(1,) * (transformed.dim() - 1))
-            x, found = self.transformer.undo(transformed, theta.detach(), (g_transformed, g_log), own)
-            g_x, g_theta, *g_own = found
-            through, *of_network = gradients([theta], [leaf, *tensors], [g_theta])
-            of_own: dict[Tensor, Any] = dict(zip(own, g_own, strict=True))
-            of_tensors = [added(g, of_own.get(t)) for t, g in zip(tensors, of_network, strict=True)]
-            return self.split.merge(kept, x), [self.split.merge(added(g_kept, through), g_x), *of_tensors]
+        x = y.detach().requires_grad_()  # only x₂ is read until x has its own memory, below
+        theta = self._theta(self._split(x)[0], context)
+        with torch.no_grad(), full_precision(y.device):
+            kept, transformed = self.split.split(y)
+            x.data = self.split.merge(kept, self.transformer.inverse(transformed, theta)[0])
+        return x, *self._transform(*self._split(x), theta)
+
+    def _transform(self, kept: Tensor, transformed: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        with full_precision(kept.device):
+            y, log_derivative = self.transformer(transformed, theta)
+            return self.split.merge(kept, y), sum_over_event(log_derivative)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         with full_precision(x.device):
             return self.split.split(x)
 
     def _theta(self, kept: Tensor, context: Tensor | None) -> Tensor:
-        """The network runs under autocast, if that is on; what it gives goes on in the precision of the event."""
+        """Run the network, under autocast if that is on. θ goes on in the precision of the event."""
         return self.conditioner(kept, context).to(kept.dtype)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:

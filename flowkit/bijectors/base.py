@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from flowkit.flow.bijector import sum_over_event
+from flowkit.bijectors.bijector import sum_over_event
 
 
 class Base(nn.Module, ABC):
-    """A density on events [*event_shape] that can be sampled by transforming standard normal noise."""
+    """A density of events [*event_shape], which is sampled by transforming standard normal noise."""
 
     def __init__(self, event_shape: Sequence[int]) -> None:
         super().__init__()
@@ -20,11 +20,11 @@ class Base(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
-        """log p(z) in nats, [batch]."""
+        """Return log p(z) in nats, [batch]."""
 
     @abstractmethod
     def from_noise(self, eps: Tensor) -> Tensor:
-        """eps ~ N(0, I) [batch, *event_shape] -> z ~ p."""
+        """Turn noise eps ~ N(0, I), [batch, *event_shape], into samples z ~ p of the same shape."""
 
 
 class StandardNormal(Base):

@@ -10,8 +10,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
-from flowkit.flow import Bijector, Composition, Flow
-from flowkit.testing import perturb
+from flowkit.bijectors import AffineMap, Bijector, Composition
+from flowkit.flow import Flow
+from flowkit.testing import BijectorSubject, perturb
+from flowkit.testing.run import run_check
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Affine
 from flowkit_glow.conv1x1 import LU, Conv1x1
@@ -139,13 +141,12 @@ def test_a_hook_is_called() -> None:
 class Training(ActNorm):
     """Another map in training than after it."""
 
-    batched = True
+    def affine(self) -> AffineMap:
+        affine = super().affine()
+        return affine._replace(offset=affine.offset + int(self.training))
 
-    def channels(self, v: Tensor) -> Tensor:
-        return super().channels(v) + int(self.training)
-
-    def channels_inverse(self, v: Tensor) -> Tensor:
-        return super().channels_inverse(v - int(self.training))
+    def affine_inverse(self) -> AffineMap:
+        return self.affine().inverse()
 
 
 @pytest.mark.parametrize("runs", [1, 2])
@@ -201,9 +202,13 @@ class Shifted(ActNorm):
         return super().inverse_and_log_det(y - 1, context)
 
 
-@pytest.mark.parametrize("layer", [lambda: Doubled([ActNorm(EVENT), Permute(EVENT)]), lambda: Shifted(EVENT)])
-def test_subclasses_with_passes_of_their_own_are_run_by_those(layer: Callable[[], Bijector]) -> None:
-    flow = flow_of([ActNorm(EVENT), layer(), Permute(EVENT)])
+def test_the_kit_tells_of_a_channel_linear_layer_whose_passes_are_not_its_map() -> None:
+    result = run_check(BijectorSubject(lambda: Shifted(EVENT)), "merge")
+    assert result.is_error and "does the layer do what affine() says?" in result.reason
+
+
+def test_a_subclass_of_a_composition_with_passes_of_its_own_is_run_by_those() -> None:
+    flow = flow_of([ActNorm(EVENT), Doubled([ActNorm(EVENT), Permute(EVENT)]), Permute(EVENT)])
     assert_as_its_layers(flow)
     x = torch.randn(5, *EVENT, dtype=torch.float64)
     torch.testing.assert_close(flow.freeze()(x), flow(x))

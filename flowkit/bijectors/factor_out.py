@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowkit.plugin.config import Shape, halve
+from flowkit.shapes import Shape, halve
 
 
 class FactorOut(nn.Module):
-    """x -> (kept, z): a slice of the channels, no parameters, log|det| = 0 (Dinh et al. 2017, section 3.6).
+    """x -> (kept, z): a slice of the channels, without parameters, log|det| = 0 (Dinh et al. 2017, section 3.6).
 
     Glow's learned conditional prior of z is an affine coupling in front of it that transforms the half that leaves.
     """
@@ -29,9 +29,5 @@ class FactorOut(nn.Module):
         return kept, z
 
     def merge(self, kept: Tensor, z: Tensor) -> Tensor:
-        """The inverse of split."""
+        """Put the event together again: the inverse of split."""
         return torch.cat([kept, z], 1)
-
-    def freeze(self) -> FactorOut:
-        """Itself: there is nothing to compute."""
-        return self

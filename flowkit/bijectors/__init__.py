@@ -1,0 +1,24 @@
+"""The mathematics of flows: bijectors, what they are made of, and base distributions. Needs torch only."""
+
+from flowkit.bijectors.base import Base, StandardNormal
+from flowkit.bijectors.bijector import Bijector, full_precision, sum_over_event
+from flowkit.bijectors.channel_linear import AffineMap, ChannelLinear
+from flowkit.bijectors.composition import Composition
+from flowkit.bijectors.coupling import Conditioner, Coupling, Split, Transformer
+from flowkit.bijectors.factor_out import FactorOut
+
+__all__ = [
+    "AffineMap",
+    "Base",
+    "Bijector",
+    "ChannelLinear",
+    "Composition",
+    "Conditioner",
+    "Coupling",
+    "FactorOut",
+    "Split",
+    "StandardNormal",
+    "Transformer",
+    "full_precision",
+    "sum_over_event",
+]

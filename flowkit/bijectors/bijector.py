@@ -1,0 +1,79 @@
+"""The contract of every layer: an invertible map with a known Jacobian determinant."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.shapes import Shape
+
+
+class Bijector(nn.Module, ABC):
+    """An invertible, differentiable map of events, y = f(x). Forward always means data -> latent.
+
+    Tensors are batched: x is [batch, *event_shape], y is [batch, *output_shape], log_det is [batch]. A bijector doesn't
+    branch on the values of tensors. It computes on the device and in the precision of its inputs.
+    """
+
+    handles_autocast: ClassVar[bool] = False
+    """True if the layer itself decides what runs under autocast, as a coupling does for its network. All other layers
+    are run with autocast off."""
+
+    def __init__(self, event_shape: Sequence[int]) -> None:
+        super().__init__()
+        self.event_shape: Shape = tuple(event_shape)
+
+    @property
+    def output_shape(self) -> Shape:
+        """The event shape of y."""
+        return self.event_shape
+
+    @abstractmethod
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return y = f(x) and log|det ∂f/∂x|."""
+
+    @abstractmethod
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return x = f⁻¹(y) and log|det ∂f⁻¹/∂y|, the log-det of this inverse map, opposite in sign to forward's."""
+
+    def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return x = f⁻¹(y) as a leaf tensor, and f(x) and log|det ∂f/∂x| with gradients for it.
+
+        The backward pass under ``memory: reversible`` calls this with gradients enabled. A layer that can share work
+        between the two directions may override it together with ``forward_and_log_det``.
+        """
+        with torch.no_grad(), forked_generators(y.device):  # forward draws the same random numbers
+            x, _ = self.inverse_and_log_det(y, context)
+        x = x.detach().requires_grad_()
+        return x, *self.forward_and_log_det(x, context)
+
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Set parameters from a first batch of data. A flow calls it once, before training, without gradients."""
+
+    def freeze(self) -> Bijector:
+        """Return the same map as a module for inference, with everything that depends on parameters alone computed."""
+        return self
+
+
+def sum_over_event(v: Tensor) -> Tensor:
+    """[batch, *event] -> [batch]. Unlike ``flatten(1).sum(1)``, it doesn't copy tensors in channels_last memory."""
+    return v.sum(tuple(range(1, v.dim())))
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Switch autocast off: affine maps, transformers, log-dets and densities keep the precision of the event."""
+    kind = device.type
+    on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if on else nullcontext()
+
+
+def forked_generators(device: torch.device) -> AbstractContextManager[None]:
+    """Put the random number generators back at the end: what is drawn inside is drawn again afterwards."""
+    if device.type == "cpu":
+        return torch.random.fork_rng([])
+    return torch.random.fork_rng([device], device_type=device.type)

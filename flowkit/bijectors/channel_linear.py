@@ -1,0 +1,162 @@
+"""Layers that are one affine map of the channels, the same at every position, and how neighbours compose to one."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from flowkit.bijectors.bijector import Bijector
+
+
+class AffineMap(NamedTuple):
+    """v -> A v + a, the same at each position of an image [c, h, w]; a vector [d] is one position of d channels.
+
+    Constants may be given in any precision: they are converted to that of the event.
+    """
+
+    matrix: Tensor
+    """A [c, c], or its diagonal: [c], or a scalar if all entries are the same."""
+    offset: Tensor
+    """a [c], or a scalar."""
+    log_det: Tensor
+    """log|det A|, a scalar: the log-det at one position."""
+
+    def then(self, other: AffineMap) -> AffineMap:
+        """Compose two maps: v -> B (A v + a) + b, with A v + a this map and B v + b the other."""
+        diagonal = self.matrix.dim() < 2
+        matrix = other.matrix * self.matrix if diagonal else other._linear(self.matrix.mT).mT
+        return AffineMap(matrix, other._linear(self.offset) + other.offset, self.log_det + other.log_det)
+
+    def inverse(self) -> AffineMap:
+        """v -> A⁻¹ (v - a)."""
+        if self.matrix.dim() < 2:
+            inverse, offset = self.matrix.reciprocal(), self.offset
+        else:
+            inverse, offset = torch.linalg.inv_ex(self.matrix).inverse, self.offset.expand(len(self.matrix))
+        linear = AffineMap(inverse, offset, -self.log_det)
+        return linear._replace(offset=-linear._linear(offset))
+
+    def to(self, x: Tensor, channels: int) -> AffineMap:
+        """The map with the device and precision of x, and with an offset for each channel."""
+        matrix, offset, log_det = (t.to(x) for t in self)
+        return AffineMap(matrix, offset.expand(channels), log_det)
+
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply the map at each position of x [batch, c, *spatial]. Return the result, and the log-det [batch]."""
+        n, c, *spatial = x.shape
+        matrix, offset, log_det = self.to(x, c)
+        # With an offset for each event, its gradient is a sum over positions and one over the batch. For a sum over
+        # both at once torch.compile would write other code, and compile again, for each range of batch sizes.
+        offset = offset.expand(n, *(1 for _ in spatial), c)
+        y = AffineMap(matrix, offset, log_det)._linear(x.movedim(1, -1)) + offset  # [batch, *spatial, c]
+        return y.movedim(-1, 1), (log_det * math.prod(spatial)).expand(n)
+
+    def _linear(self, rows: Tensor) -> Tensor:
+        """A v for each row v of [..., c]."""
+        return rows * self.matrix if self.matrix.dim() < 2 else rows @ self.matrix.mT
+
+
+class ChannelLinear(Bijector):
+    """y[:, p] = A x[:, p] + a at each position p;  log|det| = h·w·log|det A|, as the Jacobian holds A at each position.
+
+    A subclass returns the map, and flowkit does the rest: it applies the map, counts the positions, and merges
+    neighbouring layers into one map. A subclass doesn't override ``forward_and_log_det`` or ``inverse_and_log_det``: a
+    merged layer is run by its maps alone.
+    """
+
+    @abstractmethod
+    def affine(self) -> AffineMap:
+        """Return A, a, and log|det A| at one position."""
+
+    def affine_inverse(self) -> AffineMap:
+        """Return the inverse map, with -log|det A|. Override it where the inverse has a better formula."""
+        return self.affine().inverse()
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.affine().transform(x)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.affine_inverse().transform(y)
+
+
+class ChannelRun:
+    """Neighbouring channel-linear layers, run as the one map that they compose to.
+
+    A run is made anew at each pass and belongs to no module: merging changes neither parameters nor state_dict.
+    """
+
+    handles_autocast: ClassVar[bool] = False
+
+    def __init__(self, layers: Sequence[ChannelLinear]) -> None:
+        self.layers = layers
+
+    def affine(self, x: Tensor) -> AffineMap:
+        """The composed map, with the device and precision of x."""
+        maps = (layer.affine().to(x, layer.event_shape[0]) for layer in self.layers)
+        return reduce(AffineMap.then, maps)
+
+    def affine_inverse(self, y: Tensor) -> AffineMap:
+        """The composed inverse map, with the device and precision of y."""
+        maps = (layer.affine_inverse().to(y, layer.event_shape[0]) for layer in reversed(self.layers))
+        return reduce(AffineMap.then, maps)
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.affine(x).transform(x)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.affine_inverse(y).transform(y)
+
+    def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """See ``Bijector.recompute``."""
+        with torch.no_grad():
+            x, _ = self.inverse_and_log_det(y)
+        x = x.detach().requires_grad_()
+        return x, *self.forward_and_log_det(x)
+
+    def modules(self) -> Iterator[torch.nn.Module]:
+        """The layers and their parts."""
+        for layer in self.layers:
+            yield from layer.modules()
+
+    @torch.no_grad()
+    def freeze(self, like: Tensor) -> FrozenChannels:
+        """The run for inference, with the device and precision of ``like``."""
+        return FrozenChannels(self.layers[0].event_shape, self.affine(like), self.affine_inverse(like))
+
+
+class FrozenChannels(Bijector):
+    """A run of channel-linear layers for inference: one convolution each way, and a constant log-det."""
+
+    forward_weight: Tensor
+    forward_bias: Tensor
+    inverse_weight: Tensor
+    inverse_bias: Tensor
+    log_det: Tensor
+
+    def __init__(self, event_shape: Sequence[int], forward: AffineMap, inverse: AffineMap) -> None:
+        super().__init__(event_shape)
+        c, *spatial = self.event_shape
+        for name, affine in {"forward": forward, "inverse": inverse}.items():
+            matrix = affine.matrix if affine.matrix.dim() == 2 else affine.matrix.expand(c).diag()
+            self.register_buffer(f"{name}_weight", matrix.reshape(c, c, *(1 for _ in spatial)).contiguous())
+            self.register_buffer(f"{name}_bias", affine.offset.contiguous())
+        self.register_buffer("log_det", forward.log_det)  # at one position
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self._affine(x, self.forward_weight, self.forward_bias), self._log_det(x)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self._affine(y, self.inverse_weight, self.inverse_bias), -self._log_det(y)
+
+    def _log_det(self, x: Tensor) -> Tensor:
+        return (self.log_det * math.prod(x.shape[2:])).expand(x.shape[0])
+
+    def _affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return (F.linear, F.conv1d, F.conv2d, F.conv3d)[len(self.event_shape) - 1](x, weight, bias)  # type: ignore[operator]

@@ -1,0 +1,118 @@
+"""Layers one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.bijectors.bijector import Bijector, full_precision
+from flowkit.bijectors.channel_linear import ChannelLinear, ChannelRun
+from flowkit.shapes import Shape
+
+Step = Bijector | ChannelRun
+"""What a pass runs: a layer, or neighbouring channel-linear layers as one map."""
+
+
+class Composition(Bijector):
+    """y = f_M(… f_1(x) …);  log|det| is the sum of the layers'."""
+
+    handles_autocast: ClassVar[bool] = True
+
+    def __init__(self, layers: Sequence[Bijector]) -> None:
+        super().__init__(layers[0].event_shape)
+        self.layers: Sequence[Bijector] = nn.ModuleList(layers)  # type: ignore[assignment]
+
+    @property
+    def output_shape(self) -> Shape:
+        return self.layers[-1].output_shape
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return forward_through(self.layers, x, context)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return inverse_through(self.layers, y, context)
+
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        initialize_through(self.layers, x, context)
+
+
+def forward_through(layers: Iterable[Bijector], x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return what the layers make of x, and the sum of their log-dets, [batch]."""
+    log_det = x.new_zeros(x.shape[0])
+    for step in merged(layers):
+        with autocast_of(step, x.device):
+            x, term = step.forward_and_log_det(x, context)
+        log_det = log_det + term
+    return x, log_det
+
+
+def inverse_through(layers: Iterable[Bijector], y: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return what the layers' inverses, the last one first, make of y, and the sum of their log-dets, [batch]."""
+    log_det = y.new_zeros(y.shape[0])
+    for step in reversed(merged(layers)):
+        with autocast_of(step, y.device):
+            y, term = step.inverse_and_log_det(y, context)
+        log_det = log_det + term
+    return y, log_det
+
+
+def initialize_through(layers: Iterable[Bijector], x: Tensor, context: Tensor | None) -> Tensor:
+    """Initialize the layers, each from what those before it make of x. Return what all of them make of x."""
+    for layer in layers:
+        layer.initialize(x, context)
+        x, _ = layer.forward_and_log_det(x, context)
+    return x
+
+
+def merged(layers: Iterable[Bijector]) -> list[Step]:
+    """The layers, with neighbouring channel-linear layers merged into runs."""
+    steps: list[Step] = []
+    for run in runs(layers):
+        steps.append(run[0] if len(run) == 1 else ChannelRun(run))  # type: ignore[arg-type]
+    return steps
+
+
+def frozen(layers: Iterable[Bijector], like: Tensor) -> list[Bijector]:
+    """The layers for inference, with the device and precision of ``like``: a channel-linear run is one convolution."""
+    return [
+        ChannelRun(run).freeze(like) if isinstance(run[0], ChannelLinear) else run[0].freeze()  # type: ignore[arg-type]
+        for run in runs(layers)
+    ]
+
+
+def runs(layers: Iterable[Bijector]) -> list[list[Bijector]]:
+    """Divide the layers into runs of neighbouring channel-linear ones; every other layer stands alone."""
+    found: list[list[Bijector]] = []
+    for layer in flat(layers):
+        if found and isinstance(layer, ChannelLinear) and isinstance(found[-1][0], ChannelLinear):
+            found[-1].append(layer)
+        else:
+            found.append([layer])
+    return found
+
+
+def units(layers: Iterable[Bijector]) -> Iterator[list[Bijector]]:
+    """Divide the layers into units: each is a layer that isn't channel-linear, with the run in front of it."""
+    unit: list[Bijector] = []
+    for layer in flat(layers):
+        unit.append(layer)
+        if not isinstance(layer, ChannelLinear):
+            yield unit
+            unit = []
+    if unit:
+        yield unit
+
+
+def flat(layers: Iterable[Bijector]) -> Iterator[Bijector]:
+    """The layers, those of compositions one by one. A subclass of Composition is a layer of its own."""
+    for layer in layers:
+        yield from flat(layer.layers) if type(layer) is Composition else (layer,)
+
+
+def autocast_of(step: Step, device: torch.device) -> AbstractContextManager[object]:
+    """Autocast as a step is run under: off, unless the step handles it itself."""
+    return nullcontext() if step.handles_autocast else full_precision(device)

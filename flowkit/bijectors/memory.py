@@ -1,0 +1,218 @@
+"""Memory strategies: which activations a forward pass stores for the backward pass.
+
+Each strategy runs the layers between two factor-outs: x -> (y, log|det| [batch]).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint as torch_checkpoint
+
+from flowkit.bijectors.bijector import Bijector, forked_generators, full_precision
+from flowkit.bijectors.composition import Step, autocast_of, forward_through, merged, units
+from flowkit.errors import FlowkitError
+
+Output = tuple[Tensor, Tensor]
+"""y, and log|det| [batch]."""
+DRIFT_LIMIT = 1e-3
+"""The largest drift in fp32 that brings no warning. docs/memory.md has the measurements."""
+DRIFT_LIMIT_BF16 = 1e-2
+"""The same where networks compute in bf16. What comes back off by a rounding is now and then another bf16 number: in
+trained Glows of 16 and 32 steps a level drift reached 3e-3. Gradients were 2e-3 from stored ones there, which bf16 had
+put off by 3e-2; at 5e-2 they were wrong."""
+
+
+class Drift:
+    """The reconstruction error of reversible passes: the largest since it was last read.
+
+    It is max|x̂ - x| / max(1, max|x|), where x̂ is the input of a level as computed back from its output. The error is
+    that of the first event of each batch, and max|x| is over the batch: an event that is black would make the rounding
+    of its pixels look large. Gradients are computed at x̂.
+    """
+
+    def __init__(self) -> None:
+        self._worst: Tensor | None = None
+
+    def note(self, back: Tensor, x: Tensor, largest: Tensor) -> None:
+        """Record one level: its first event [1, ...], back and as it was, and max|x|. No device synchronization."""
+        if not x.numel():
+            return
+        drift = ((back - x).abs().amax() / largest.clamp(min=1)).nan_to_num(torch.inf)
+        self._worst = drift if self._worst is None else torch.maximum(self._worst, drift)
+
+    def read(self) -> float | None:
+        """The worst since the last time; None where nothing was reversed."""
+        worst, self._worst = self._worst, None
+        return None if worst is None else worst.item()
+
+
+REVERSIBLE_COMPILED = "a compiled flow can't run under memory: reversible; use checkpoint or store, or don't compile"
+
+
+def store(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, drift: Drift) -> Output:
+    """Autograd stores what it needs."""
+    return forward_through(layers, x, context)
+
+
+def checkpoint(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, drift: Drift) -> Output:
+    """Store the input of each unit. The backward pass computes the rest again (Chen et al. 2016)."""
+    log_det = x.new_zeros(x.shape[0])
+    for unit in units(layers):
+        x, term = _checkpointed(unit, x, context)
+        log_det = log_det + term
+    return x, log_det
+
+
+def reversible(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, drift: Drift) -> Output:
+    """Store the output alone. The backward pass computes inputs of steps from their outputs (Gomez et al. 2017, §3.2)."""
+    if torch.compiler.is_compiling():
+        raise FlowkitError(REVERSIBLE_COMPILED)
+    steps = merged(layers)
+    return _Reversible.apply(steps, drift, x, context, *parameters(steps))
+
+
+STRATEGIES: dict[str, Callable[[Sequence[Bijector], Tensor, Tensor | None, Drift], Output]] = {
+    "store": store,
+    "checkpoint": checkpoint,
+    "reversible": reversible,
+}
+
+
+def _checkpointed(unit: list[Bijector], x: Tensor, context: Tensor | None) -> Output:
+    read = parameters(unit)
+    places = _places(read)
+
+    def again(x: Tensor, context: Tensor | None, *_: Tensor) -> Output:
+        _check_same(places, parameters(unit))
+        return forward_through(unit, x, context)
+
+    # The parameters are arguments, so that torch notices if one is changed in place before the backward pass.
+    return torch_checkpoint(again, x, context, *read, use_reentrant=False)  # type: ignore[return-value]
+
+
+class _Reversible(torch.autograd.Function):
+    """Gradients for x, the context and the parameters, with each step computed again from its output."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, steps: list[Step], drift: Drift, x: Tensor, context: Tensor | None, *tensors: Tensor
+    ) -> Output:
+        ctx.steps, ctx.drift, ctx.first = steps, drift, x[:1].clone()
+        ctx.largest = x.abs().amax() if x.numel() else x.new_zeros(())
+        ctx.places, ctx.modes, ctx.autocast = _places(tensors), _modes(steps), _autocast(x.device)
+        ctx.generators = [_generators(x.device)]  # the state before each step, and after the last
+        log_det = x.new_zeros(x.shape[0])
+        for step in steps:
+            with autocast_of(step, x.device):
+                x, term = step.forward_and_log_det(x, context)
+            log_det = log_det + term
+            ctx.generators.append(_generators(x.device))
+        if all(map(torch.equal, ctx.generators[0], ctx.generators[-1])):
+            ctx.generators = None  # nothing was drawn
+        ctx.save_for_backward(x, context, *tensors)  # the parameters, so that torch notices if one is changed in place
+        return x, log_det
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g_y: Tensor, g_log_det: Tensor) -> tuple[Tensor | None, ...]:
+        y, context, *_ = ctx.saved_tensors
+        _check_same(ctx.places, tensors := parameters(ctx.steps))
+        _check_modes(ctx.modes, ctx.steps)
+        context = None if context is None else context.detach().requires_grad_(ctx.needs_input_grad[3])
+        totals: dict[Tensor, Tensor] = {}
+        with forked_generators(y.device), _without_hooks(tensors), torch.enable_grad():
+            for index in reversed(range(len(ctx.steps))):
+                if ctx.generators is not None:
+                    _set_generators(y.device, ctx.generators[index])
+                step = ctx.steps[index]
+                with torch.autocast(**ctx.autocast), autocast_of(step, y.device):
+                    x, again, log_det = step.recompute(y, context)
+                wanted = [t for t in (context, *parameters([step])) if t is not None and t.requires_grad]
+                g_y, *grads = _gradients((again, log_det), (x, *wanted), (g_y, g_log_det))
+                for tensor, grad in zip(wanted, grads, strict=True):
+                    if grad is not None:
+                        totals[tensor] = totals[tensor] + grad if tensor in totals else grad
+                y = x.detach()
+        ctx.drift.note(y[:1], ctx.first, ctx.largest)
+        return None, None, g_y, *(None if t is None else totals.get(t) for t in (context, *tensors))
+
+
+@contextmanager
+def _without_hooks(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """A parameter's hooks are for its whole gradient. Autograd calls them later, not for each step."""
+    hooks = [tensor._backward_hooks for tensor in tensors]
+    for tensor in tensors:
+        tensor._backward_hooks = None
+    try:
+        yield
+    finally:
+        for tensor, own in zip(tensors, hooks, strict=True):
+            tensor._backward_hooks = own
+
+
+def _gradients(outputs: Output, inputs: Sequence[Tensor], cotangents: tuple[Tensor, Tensor]) -> Sequence[Any]:
+    """Return the vector–Jacobian product: the gradients of ``inputs`` for these cotangents of ``outputs``."""
+    pairs = [pair for pair in zip(outputs, cotangents, strict=True) if pair[0].requires_grad]
+    differentiable, given = zip(*pairs, strict=True)
+    with full_precision(inputs[0].device):  # torch wants no autocast in a backward pass
+        return torch.autograd.grad(differentiable, inputs, given, allow_unused=True)
+
+
+def parameters(steps: Iterable[Step]) -> list[Tensor]:
+    """List the parameters of the steps, each once."""
+    modules = (module for step in steps for module in step.modules())
+    return list(dict.fromkeys(p for module in modules for p in module._parameters.values() if p is not None))
+
+
+def _places(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """Tell which tensors these are, and where their numbers lie. A graph that is being compiled has no memory."""
+    return [] if torch.compiler.is_compiling() else [(id(t), t.data_ptr()) for t in tensors]
+
+
+def _check_same(places: list[tuple[int, int]], tensors: Sequence[Tensor]) -> None:
+    if _places(tensors) != places:
+        raise FlowkitError(
+            "parameters were replaced between forward and backward pass, by torch.func.functional_call or through "
+            "their .data, and under memory: checkpoint or reversible the backward pass computes the layers again: "
+            "use memory: store"
+        )
+
+
+def _modes(steps: Sequence[Step]) -> list[bool]:
+    return [module.training for step in steps for module in step.modules()]
+
+
+def _check_modes(modes: list[bool], steps: Sequence[Step]) -> None:
+    if _modes(steps) != modes:
+        raise FlowkitError(
+            "under memory: reversible a backward pass computes the layers again, and the flow or a part of it was "
+            "switched between train() and eval() since the forward pass: switch after backward()"
+        )
+
+
+def _autocast(device: torch.device) -> dict[str, Any]:
+    """The arguments with which torch.autocast is as it is now."""
+    kind = device.type
+    return {
+        "device_type": kind,
+        "enabled": torch.is_autocast_enabled(kind),
+        "dtype": torch.get_autocast_dtype(kind),
+    }
+
+
+def _generators(device: torch.device) -> tuple[Tensor, ...]:
+    """The states of the random number generators: the CPU's, and the accelerator's if that is in use."""
+    cpu = torch.get_rng_state()
+    return (cpu,) if device.type == "cpu" else (cpu, torch.get_device_module(device).get_rng_state(device))
+
+
+def _set_generators(device: torch.device, states: tuple[Tensor, ...]) -> None:
+    torch.set_rng_state(states[0])
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(states[1], device)

@@ -1,0 +1,46 @@
+"""How messages name the layers of a flow, and which layer is the first whose output isn't finite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from flowkit.bijectors import FactorOut
+from flowkit.bijectors.composition import autocast_of, flat, runs
+from flowkit.errors import format_path
+from flowkit.flow import inputs
+from flowkit.flow.building import Layer
+from flowkit.flow.flow import Flow
+from flowkit.spec import walk
+
+
+def frozen_names(flow: Flow) -> list[str]:
+    """Name each layer of ``flow.freeze()`` after the layers that it was made of."""
+    names = {id(part): name for name, layer in _named(flow) for part in flat([layer])}
+    return [", ".join(names[id(layer)] for layer in run) for run in runs(flow.layers)]
+
+
+@torch.no_grad()
+def first_nonfinite(flow: Flow, x: Tensor, context: Tensor | None = None) -> str | None:
+    """Name the first layer whose output or log-det isn't finite for this batch of events. None if all are finite."""
+    inputs.check_shape(x, flow.event_shape)
+    context = inputs.embed(flow.context, context, x)
+    for name, layer in _named(flow):
+        if isinstance(layer, FactorOut):
+            x, _ = layer.split(x)
+            continue
+        with autocast_of(layer, x.device):
+            x, log_det = layer.forward_and_log_det(x, context)
+        if not (x.isfinite().all() and log_det.isfinite().all()):
+            return name
+    return None
+
+
+def _named(flow: Flow) -> Iterator[tuple[str, Layer]]:
+    if flow.spec is None:
+        yield from ((f"layer {i} ({type(layer).__name__})", layer) for i, layer in enumerate(flow.layers))
+        return
+    for index, (step, layer) in enumerate(zip(walk(flow.spec), flow.layers, strict=True)):
+        yield f"layer {index} ({step.name} at {format_path(step.path)})", layer
