@@ -70,7 +70,7 @@ def checkpoint(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, dr
 
 
 def reversible(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, drift: Drift) -> Output:
-    """Store the output alone. The backward pass computes inputs of steps from their outputs (Gomez et al. 2017, §3.2)."""
+    """Store the output alone. The backward pass computes inputs from outputs (Gomez et al. 2017, §3.2)."""
     if torch.compiler.is_compiling():
         raise FlowkitError(REVERSIBLE_COMPILED)
     steps = merged(layers)

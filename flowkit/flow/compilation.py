@@ -14,6 +14,8 @@ VARIANTS = 128
 """The graphs that a function may have, where torch has 8: one each in training and not, with gradients of some things
 or others, under autocast and not, for one event and for many."""
 
+FLOWS = 64
+
 ADVICE = "install g++ or clang++ (or say where one is in $CXX), or go without compiling"
 
 Pass = Callable[..., Any]
@@ -28,7 +30,7 @@ def compiled(function: Pass, **options: Any) -> Pass:
     options = {"fullgraph": True} | options
     if options.get("backend", "inductor") == "inductor":
         _require_compiler()
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, VARIANTS)
+    _raise_limits()
     on_cpu, elsewhere = torch.compile(function, **_without_python(options)), torch.compile(function, **options)
 
     def call(given: Tensor | Sequence[Tensor], context: Tensor | None) -> Any:
@@ -41,6 +43,13 @@ def compiled(function: Pass, **options: Any) -> Pass:
         return (on_cpu if tensors[0].device.type == "cpu" else elsewhere)(given, context)
 
     return call
+
+
+def _raise_limits() -> None:
+    """Have torch make as many graphs as there are variants, of as many flows as there may be in a process."""
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, VARIANTS)
+    config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, FLOWS * VARIANTS)
 
 
 def _without_python(options: dict[str, Any]) -> dict[str, Any]:

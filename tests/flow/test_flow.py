@@ -214,6 +214,10 @@ def test_a_flow_without_layers_has_no_event():
         Flow([])
 
 
+def filled(flow, value):
+    return torch.full((2, *flow.event_shape), value)
+
+
 WRONG = {
     "bits/dim of an array": (
         lambda f: f.bits_per_dim(np.zeros((2, 1, 8, 12), int)),
