@@ -159,4 +159,4 @@ class FrozenChannels(Bijector):
         return (self.log_det * math.prod(x.shape[2:])).expand(x.shape[0])
 
     def _affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return (F.linear, F.conv1d, F.conv2d, F.conv3d)[len(self.event_shape) - 1](x, weight, bias)  # type: ignore[operator]
+        return (F.linear, F.conv1d, F.conv2d, F.conv3d)[len(self.event_shape) - 1](x, weight, bias)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -72,21 +72,21 @@ def merged(layers: Iterable[Bijector]) -> list[Step]:
     """The layers, with neighbouring channel-linear layers merged into runs."""
     steps: list[Step] = []
     for run in runs(layers):
-        steps.append(run[0] if len(run) == 1 else ChannelRun(run))  # type: ignore[arg-type]
+        steps.append(run[0] if len(run) == 1 else ChannelRun(run))
     return steps
 
 
 def frozen(layers: Iterable[Bijector], like: Tensor) -> list[Bijector]:
     """The layers for inference, with the device and precision of ``like``: a channel-linear run is one convolution."""
     return [
-        ChannelRun(run).freeze(like) if isinstance(run[0], ChannelLinear) else run[0].freeze()  # type: ignore[arg-type]
+        ChannelRun(run).freeze(like) if isinstance(run[0], ChannelLinear) else run[0].freeze()
         for run in runs(layers)
     ]
 
 
-def runs(layers: Iterable[Bijector]) -> list[list[Bijector]]:
+def runs(layers: Iterable[Any]) -> list[list[Any]]:
     """Divide the layers into runs of neighbouring channel-linear ones; every other layer stands alone."""
-    found: list[list[Bijector]] = []
+    found: list[list[Any]] = []
     for layer in flat(layers):
         if found and isinstance(layer, ChannelLinear) and isinstance(found[-1][0], ChannelLinear):
             found[-1].append(layer)
@@ -107,7 +107,7 @@ def units(layers: Iterable[Bijector]) -> Iterator[list[Bijector]]:
         yield unit
 
 
-def flat(layers: Iterable[Bijector]) -> Iterator[Bijector]:
+def flat(layers: Iterable[Any]) -> Iterator[Any]:
     """The layers, those of compositions one by one. A subclass of Composition is a layer of its own."""
     for layer in layers:
         yield from flat(layer.layers) if type(layer) is Composition else (layer,)

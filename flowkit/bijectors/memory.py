@@ -93,7 +93,7 @@ def _checkpointed(unit: list[Bijector], x: Tensor, context: Tensor | None) -> Ou
         return forward_through(unit, x, context)
 
     # The parameters are arguments, so that torch notices if one is changed in place before the backward pass.
-    return torch_checkpoint(again, x, context, *read, use_reentrant=False)  # type: ignore[return-value]
+    return torch_checkpoint(again, x, context, *read, use_reentrant=False)
 
 
 class _Reversible(torch.autograd.Function):

@@ -215,7 +215,7 @@ class Flow(nn.Module):
         inputs.check_memory(strategy, compiled="_forward" in vars(self))
         self._memory = strategy
 
-    def compile(self, **options: Any) -> None:  # type: ignore[override]
+    def compile(self, **options: Any) -> None:
         """Have torch.compile make one graph each way, at the first pass; options are torch.compile's.
 
         Densities, their gradients, encode, decode and samples then run faster, for any batch size, and are the same to

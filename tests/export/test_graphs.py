@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from flowkit.bijectors import Bijector, ChannelLinear, Composition
+from flowkit.bijectors import AffineMap, Bijector, ChannelLinear, Composition
 from flowkit.errors import InputError
 from flowkit.export import pieces
 from flowkit.export.graphs import OPSET, OPSETS, Graphs
@@ -204,14 +204,9 @@ class Scaled(ChannelLinear):
         super().__init__(event_shape)
         self.s = s
 
-    def channels(self, v):
-        return v * self.s
-
-    def channels_inverse(self, v):
-        return v / self.s
-
-    def log_det(self):
-        return self.event_shape[0] * torch.tensor(self.s).log()
+    def affine(self):
+        s = torch.tensor(self.s)
+        return AffineMap(s, torch.zeros(()), self.event_shape[0] * s.log())
 
 
 class Halved(Bijector):

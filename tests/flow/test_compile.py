@@ -16,7 +16,7 @@ from torch._inductor import config as inductor
 
 from flowkit.bijectors import Bijector
 from flowkit.errors import FlowkitError, InputError, SpecError
-from flowkit.flow import Flow, compilation
+from flowkit.flow import Flow
 from flowkit.spec import read_spec
 from flowkit.testing import BijectorSubject, perturb
 from flowkit.testing.run import run_check

@@ -56,7 +56,7 @@ def flowkit_register_bases():
 
 TARGETS = {
     "scale": """
-class Target(flow.Bijector):
+class Target(bijectors.Bijector):
     def __init__(self, event_shape):
         super().__init__(event_shape)
         IN_INIT
@@ -69,7 +69,7 @@ class Target(flow.Bijector):
         return y / self.log_a.exp() / library().ONE, -self.log_a.sum().expand(y.shape[0])
 """,
     "outer": """
-class Target(flow.Bijector):
+class Target(bijectors.Bijector):
     def __init__(self, event_shape, inner):
         super().__init__(event_shape)
         IN_INIT
@@ -82,7 +82,7 @@ class Target(flow.Bijector):
         return self.inner.inverse_and_log_det(y, context)
 """,
     "constant": """
-class Target(flow.Conditioner):
+class Target(bijectors.Conditioner):
     def __init__(self, kept_shape, params_shape, context_shape):
         super().__init__()
         IN_INIT
@@ -92,7 +92,7 @@ class Target(flow.Conditioner):
         return (self.theta * library().ONE).expand(kept.shape[0], *self.theta.shape)
 """,
     "shift": """
-class Target(flow.Transformer):
+class Target(bijectors.Transformer):
     n_params = 1
 
     def __init__(self):
@@ -106,7 +106,7 @@ class Target(flow.Transformer):
         return y - theta[:, 0] * library().ONE, torch.zeros_like(y)
 """,
     "halves": """
-class Target(flow.Split):
+class Target(bijectors.Split):
     def __init__(self, event_shape):
         super().__init__(event_shape)
         IN_INIT
@@ -130,7 +130,7 @@ class Target(StandardNormal):
 """A target of each kind that computes with the tensors of a library of its own."""
 
 HEAD = (
-    "import torch\nfrom torch import nn\nfrom flowkit import flow\nfrom flowkit.bijectors.base import StandardNormal\n"
+    "import torch\nfrom torch import nn\nfrom flowkit import bijectors\nfrom flowkit.bijectors import StandardNormal\n"
 )
 
 LIBRARY = "import torch\nONE = torch.ones(())\nNET = torch.nn.Linear(2, 2)\n"

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from flowkit.bijectors import Bijector, ChannelLinear
+from flowkit.bijectors import AffineMap, Bijector, ChannelLinear
 from flowkit_glow.actnorm import ActNorm, normalizing
 from flowkit_glow.affine import Affine
 from flowkit_glow.conv1x1 import Conv1x1
@@ -16,6 +16,19 @@ from flowkit_glow.splits import Channels
 from flowkit_glow.squeeze import Squeeze
 from tests.plugins.cases import coupling
 from tests.zoo.zoo import wrong
+
+
+class _LogDetOfItsMap(ActNorm):
+    """Actnorm whose maps have the log-det at one position that ``at_a_position`` says."""
+
+    def at_a_position(self) -> Tensor:
+        raise NotImplementedError
+
+    def affine(self):
+        return super().affine()._replace(log_det=self.at_a_position())
+
+    def affine_inverse(self):
+        return super().affine_inverse()._replace(log_det=-self.at_a_position())
 
 
 class _Scaled(ActNorm):
@@ -71,10 +84,10 @@ class ForgetsPositionsOfOneTerm(Bijector):
 
 
 @wrong("bijector", "log_det", seen="a common misprint, h·w·∏ s for (∏ s)^(h·w)")
-class ProductInsteadOfSum(ActNorm):
+class ProductInsteadOfSum(_LogDetOfItsMap):
     """h·w·∏ s, where it is h·w·Σ log s."""
 
-    def log_det(self):
+    def at_a_position(self):
         return self.log_scale.exp().prod()
 
 
@@ -87,11 +100,11 @@ class ForgetsTheLog(_Scaled):
 
 
 @wrong("bijector", "log_det", "the sign is wrong", seen="VincentStimper/normalizing-flows#27")
-class WrongSign(ActNorm):
+class WrongSign(_LogDetOfItsMap):
     """Both directions have the log-det of the other one."""
 
-    def log_det(self):
-        return -super().log_det()
+    def at_a_position(self):
+        return -self.log_scale.sum()
 
 
 @wrong("bijector", "inverse_log_det", "log-det of the other direction", seen="ikostrikov/pytorch-flows#16")
@@ -142,10 +155,13 @@ class LogDetOfInitialWeights(Conv1x1):
     def __init__(self, event):
         super().__init__(event)
         nn.init.normal_(self.matrix.log_abs_s)
-        self.register_buffer("cached", super().log_det().detach())
+        self.register_buffer("cached", self.matrix.log_abs_det().detach())
 
-    def log_det(self):
-        return self.cached
+    def affine(self):
+        return super().affine()._replace(log_det=self.cached)
+
+    def affine_inverse(self):
+        return super().affine_inverse()._replace(log_det=-self.cached)
 
 
 @wrong("bijector", "log_det", seen="wohlert/semi-supervised-pytorch#21")
@@ -170,26 +186,26 @@ class LogDetWithoutBatch(ActNorm):
     """A constant log-det is returned as it is, without a batch dimension."""
 
     def forward_and_log_det(self, x, context=None):
-        return super().forward_and_log_det(x, context)[0], self.log_det()
+        return super().forward_and_log_det(x, context)[0], self.log_scale.sum()
 
 
 # Gradients
 
 
 @wrong("bijector", "gradients")
-class DetachedLogDet(ActNorm):
+class DetachedLogDet(_LogDetOfItsMap):
     """The log-det has the right value, and nothing learns from it."""
 
-    def log_det(self):
-        return super().log_det().detach()
+    def at_a_position(self):
+        return self.log_scale.sum().detach()
 
 
 @wrong("bijector", "gradients")
 class DetachedScale(ActNorm):
     """Values through .data or .detach(): the map has no gradient for its scale."""
 
-    def channels(self, v):
-        return v * self.log_scale.exp().detach() + self.bias
+    def affine(self):
+        return super().affine()._replace(matrix=self.log_scale.exp().detach())
 
 
 @wrong("bijector", "memory")
@@ -198,9 +214,10 @@ class DrawsAtEachRun(ActNorm):
 
     calls = 0
 
-    def channels(self, v):
+    def affine(self):
         type(self).calls += self.training and torch.is_grad_enabled()
-        return super().channels(v * (1 + 0.01 * type(self).calls))
+        affine = super().affine()
+        return affine._replace(matrix=affine.matrix * (1 + 0.01 * type(self).calls))
 
 
 # Batches, state, modes, devices
@@ -210,8 +227,8 @@ class DrawsAtEachRun(ActNorm):
 class BatchMixing(ActNorm):
     """Subtracts the mean of the batch at hand."""
 
-    def channels(self, v):
-        return super().channels(v - v.mean(0).detach())
+    def forward_and_log_det(self, x, context=None):
+        return super().forward_and_log_det(x - x.mean((0, 2, 3), keepdim=True).detach())
 
 
 @wrong("bijector", "batch_independence", seen="kamenbliznashki/normalizing_flows#13")
@@ -220,38 +237,40 @@ class BatchNormalization(ActNorm):
 
     def __init__(self, event):
         super().__init__(event)
-        self.register_buffer("mean", torch.zeros(event[0]))
+        self.register_buffer("mean", torch.zeros(1, event[0], 1, 1))
 
-    def channels(self, v):
-        mean = v.mean(0) if self.training else self.mean
-        return super().channels(v - mean)
+    def forward_and_log_det(self, x, context=None):
+        return super().forward_and_log_det(x - (x.mean((0, 2, 3), keepdim=True) if self.training else self.mean))
 
-    def channels_inverse(self, v):
-        return super().channels_inverse(v) + self.mean
+    def inverse_and_log_det(self, y, context=None):
+        x, log_det = super().inverse_and_log_det(y)
+        return x + self.mean, log_det
 
 
 @wrong("bijector", "modes")
 class OtherScaleInTraining(ActNorm):
     """A temperature that is applied in one mode only."""
 
-    def channels(self, v):
-        return super().channels(v) * (0.9 if self.training else 1.0)
+    def affine(self):
+        affine = super().affine()
+        return affine._replace(offset=affine.offset * (0.9 if self.training else 1.0))
 
 
 @wrong("bijector", "train_log_det")
 class DropoutOnTheEvent(ActNorm):
     """Dropout on the event itself, instead of inside a network: what is scaled in training counts in no log-det."""
 
-    def channels(self, v):
-        return super().channels(nn.functional.dropout(v, 0.2, self.training))
+    def forward_and_log_det(self, x, context=None):
+        return super().forward_and_log_det(nn.functional.dropout(x, 0.2, self.training))
 
 
 @wrong("bijector", "input_untouched", event=(5,))
 class WritesIntoInput(ActNorm):
     """mul_ and add_ save memory, and change the caller's data."""
 
-    def channels(self, v):
-        return v.mul_(self.log_scale.exp().detach()).add_(self.bias.detach())
+    def forward_and_log_det(self, x, context=None):
+        _, log_det = super().forward_and_log_det(x)
+        return x.mul_(self.log_scale.exp().detach()).add_(self.bias.detach()), log_det
 
 
 @wrong("bijector", "pure", "belongs into initialize", seen="bayesiains/nflows#4, rosinality/glow-pytorch#6")
@@ -280,7 +299,7 @@ class NaNOnConstantChannel(ActNorm):
 
 
 @wrong("bijector", "initialize", "log_det of forward_and_log_det")
-class LogDetOfTheFirstBatch(ActNorm):
+class LogDetOfTheFirstBatch(_LogDetOfItsMap):
     """initialize keeps a log-det of its own: that of the statistics that it saw, not of the parameters that it set."""
 
     found = None
@@ -289,8 +308,8 @@ class LogDetOfTheFirstBatch(ActNorm):
         super().initialize(x, context)
         self.found = -normalizing(x)[0].sum()
 
-    def log_det(self):
-        return super().log_det() if self.found is None else self.found
+    def at_a_position(self):
+        return self.log_scale.sum() if self.found is None else self.found
 
 
 @wrong("bijector", "state", "did you forget register_buffer", seen="ikostrikov/pytorch-flows#17, pyro-ppl/pyro#2436")
@@ -312,14 +331,12 @@ class ScaleStaysOnTheCPU(ActNorm):
         super().__init__(event)
         self.unit = torch.full((event[0],), 2.0, dtype=torch.float64)
 
-    def channels(self, v):
-        return super().channels(v) * self.unit
+    def affine(self):
+        matrix, offset, log_det = super().affine()
+        return AffineMap(matrix * self.unit, offset * self.unit, log_det + self.unit.log().sum())
 
-    def channels_inverse(self, v):
-        return super().channels_inverse(v / self.unit)
-
-    def log_det(self):
-        return super().log_det() + self.unit.log().sum()
+    def affine_inverse(self):
+        return self.affine().inverse()
 
 
 @wrong("bijector", "device", "is on the cpu", seen="tonyduan/normalizing-flows#6")
@@ -334,24 +351,25 @@ class LogDetOnTheCPU(Permute):
 class BranchesOnValues(ActNorm):
     """if x.any(): the GPU waits for the CPU, and one branch is lost in an exported graph."""
 
-    def channels(self, v):
-        return super().channels(v) if (v.abs() < 1e9).any() else v
+    def forward_and_log_det(self, x, context=None):
+        return super().forward_and_log_det(x if (x.abs() < 1e9).any() else 2 * x)
 
 
 @wrong("bijector", "precision")
 class Downcasts(ActNorm):
     """.float() somewhere on the way."""
 
-    def channels(self, v):
-        return super().channels(v).float()
+    def forward_and_log_det(self, x, context=None):
+        y, log_det = super().forward_and_log_det(x)
+        return y.float(), log_det
 
 
 @wrong("bijector", "round_trip", seen="greta-dev/greta#85")
 class RoundsToFloat(ActNorm):
     """fp64 in and out, fp32 in between: half of the digits are gone."""
 
-    def channels(self, v):
-        return super().channels(v.float()).to(v.dtype) if v.dtype == torch.float64 else super().channels(v)
+    def forward_and_log_det(self, x, context=None):
+        return super().forward_and_log_det(x.float().to(x.dtype))
 
 
 @wrong("bijector", "export")
@@ -374,22 +392,22 @@ class InverseByForwardPermutation(Permute):
         super().__init__(event, "random")
         self.index = torch.tensor([1, 2, 3, 0])
 
-    def channels_inverse(self, v):
-        return v[:, self.index]
+    def affine_inverse(self):
+        return self.affine()
 
 
-@wrong("bijector", "merge", "is the map affine")
+@wrong("bijector", "merge", "does the layer do what affine")
 class NotAffine(ChannelLinear):
-    """Calls itself channel-linear and is not: merging would change the model."""
+    """Calls itself channel-linear and has a curve in its passes, which merging leaves out."""
 
-    def channels(self, v):
-        return v.asinh()
+    def affine(self):
+        return AffineMap(torch.ones(()), torch.zeros(()), torch.zeros(()))
 
-    def channels_inverse(self, v):
-        return v.sinh()
+    def forward_and_log_det(self, x, context=None):
+        return x.asinh(), -x.square().log1p().flatten(1).sum(1) / 2
 
-    def log_det(self):
-        return torch.zeros(())
+    def inverse_and_log_det(self, y, context=None):
+        return y.sinh(), y.cosh().log().flatten(1).sum(1)
 
 
 @wrong("bijector", "freeze")

@@ -49,21 +49,6 @@ class OneInTheTails(RationalQuadratic):
         return y, torch.where(x.abs() < self.bound, log_derivative, torch.ones_like(x))
 
 
-@wrong("transformer", "undo", "gradient for θ from undo")
-class UndoesWithItsParentsGradients(Affine):
-    """Changes the map of its parent, and undoes it, with the parent's gradients: wrong ones, and only reversibly."""
-
-    def forward(self, x, theta):
-        y, log_derivative = super().forward(x, theta)
-        return y + theta[:, 1], log_derivative
-
-    def inverse(self, y, theta):
-        return super().inverse(y - theta[:, 1], theta)
-
-    def undo(self, y, theta, grads, tensors):
-        return super().undo(y - theta[:, 1], theta, grads, tensors)
-
-
 @wrong("transformer", "extremes", "does torch.where choose", seen="danielward27/flowjax#239")
 class NaNBehindWhere(Affine):
     """torch.where hides the values of a branch that is not taken, and lets its NaN gradients through."""

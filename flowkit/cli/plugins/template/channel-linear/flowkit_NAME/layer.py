@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from flowkit.bijectors import ChannelLinear
+from flowkit.bijectors import AffineMap, ChannelLinear
 from torch import Tensor, nn
 
 
@@ -19,20 +19,17 @@ class NameLayer(ChannelLinear):
         self.reflections = reflections
         self.vectors = nn.Parameter(torch.randn(reflections, self.event_shape[0]))
 
-    def channels(self, v: Tensor) -> Tensor:
+    def affine(self) -> AffineMap:
+        """flowkit applies the map at each position, and merges it with those of neighbours."""
+        matrix = torch.eye(self.event_shape[0]).to(self.vectors)
         for u in self.vectors.unbind():
-            v = _reflect(v, u)
-        return v
+            matrix = _reflect(matrix, u)
+        return AffineMap(matrix, torch.zeros(()), torch.zeros(()))
 
-    def channels_inverse(self, v: Tensor) -> Tensor:
-        for u in reversed(self.vectors.unbind()):
-            v = _reflect(v, u)
-        return v
-
-    def log_det(self) -> Tensor:
-        """At one position: flowkit counts the positions."""
-        return torch.zeros(())
+    def affine_inverse(self) -> AffineMap:
+        affine = self.affine()
+        return affine._replace(matrix=affine.matrix.mT)  # reflections are orthogonal
 
 
-def _reflect(v: Tensor, u: Tensor) -> Tensor:
-    return v - 2 * torch.outer(v @ u, u) / (u @ u)  # [n, c]
+def _reflect(matrix: Tensor, u: Tensor) -> Tensor:
+    return matrix - 2 * torch.outer(u, u @ matrix) / (u @ u)  # H matrix
