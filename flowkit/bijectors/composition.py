@@ -79,8 +79,7 @@ def merged(layers: Iterable[Bijector]) -> list[Step]:
 def frozen(layers: Iterable[Bijector], like: Tensor) -> list[Bijector]:
     """The layers for inference, with the device and precision of ``like``: a channel-linear run is one convolution."""
     return [
-        ChannelRun(run).freeze(like) if isinstance(run[0], ChannelLinear) else run[0].freeze()
-        for run in runs(layers)
+        ChannelRun(run).freeze(like) if isinstance(run[0], ChannelLinear) else run[0].freeze() for run in runs(layers)
     ]
 
 
