@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from flowkit.flow import Flow, assembly
+from flowkit.flow import Flow, building
 from flowkit.flow.building import count_parameters
 from flowkit.spec import read_spec
 from tests.plugin.sites import install
@@ -195,7 +195,7 @@ def test_modules_are_imported_with_values_where_a_layer_is_too_large(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bring(site, "with the module")
-    monkeypatch.setattr(assembly, "AFFORDABLE", 0)
+    monkeypatch.setattr(building, "AFFORDABLE", 0)
     assert count_parameters(read_spec(SPEC)) == [4, 2]
     assert len(devices()) == len(TARGETS) - 1 and set().union(*devices().values()) == {"cpu"}  # the base isn't counted
 
