@@ -92,7 +92,7 @@ def export(
     directory, options = Path(directory), options or Options()
     _check_given(flow, x, context, options)
     if x is not None:
-        context = conditioning.per_event(flow.context, context, len(x))
+        context = inputs.per_event(flow.context, context, len(x))
     _check_free(directory, overwrite)
     with naming(directory), making(directory, last=MANIFEST, overwrite=overwrite) as part:
         return _fill(part, flow, x, context, weights, options)

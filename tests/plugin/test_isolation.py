@@ -339,7 +339,7 @@ def test_a_long_message_of_a_target_is_shortened(
     lines = [
         "import flowkit.errors, torch",
         "from flowkit.errors import ShapeError",
-        "from flowkit.flow import Bijector",
+        "from flowkit.bijectors import Bijector",
         "class Shift(Bijector):",
         "    def __init__(self, event_shape):",
         "        super().__init__(event_shape)",

@@ -149,7 +149,7 @@ def test_a_target_of_the_wrong_kind() -> None:
     with pytest.raises(PluginError, match=r"^flow\[0\]: plugin mine/scale \(this process\) can't be built: TypeError"):
         Flow.from_spec(SHORT)
     flowkit.register("mine/scale", type("Empty", (BijectorConfig,), {}), tuple)
-    with pytest.raises(PluginError, match=r"mine/scale .*must derive from flowkit\.flow\.Bijector"):
+    with pytest.raises(PluginError, match=r"mine/scale .*must derive from flowkit\.bijectors\.Bijector"):
         Flow.from_spec(SHORT)
 
 
