@@ -50,7 +50,7 @@ class Lock(BaseModel):
     model_config = ConfigDict(strict=True)
 
     plugins: dict[str, str]
-    """{distribution: version}; names in parentheses or with blanks are of plugins registered in a process."""
+    """{distribution: version}; plugins that were registered in a process are under `this process`."""
     spec: dict[str, Any]
     """The spec that the run is trained with, defaults filled in."""
     data: dict[str, PartPrint | None]
