@@ -8,6 +8,7 @@ its own constants, which onnxruntime does while it loads, and for each event sta
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from flowkit_runtime.graph_shapes import Call, Rows, Shape, Value, each, element
 
 MAX_STEPS = 65_536
 """The most steps of a Loop."""
+MAX_READERS, MAX_CONSTANTS, MAX_FOLDED = 1_000, 20_000, 10_000
+"""The most operators that read one value, the most constants, and the most operators on constants alone. The time that
+onnxruntime takes to load a graph grows with the square of each."""
 MADE, MADE_FOR_BYTE = 2**22, 1
 """The most values that may be made of constants alone: a number, and more for each byte of the files."""
 FOLDED, FOLDED_FOR_BYTE = 2**28, 8
@@ -63,16 +67,24 @@ class _Check:
     """Follows the values of a graph, and counts what they take."""
 
     def __init__(self, bytes_read: int, event: int) -> None:
+        self._constants_left, self._folds_left = MAX_CONSTANTS, MAX_FOLDED
         self._made_left = MADE + MADE_FOR_BYTE * bytes_read
         self._folded_left = FOLDED + FOLDED_FOR_BYTE * bytes_read
         self._largest, self._work_left = SIZE_FOR_VALUE * event, WORK_FOR_VALUE * event
 
     def graph(self, graph: Graph, values: Mapping[str, Value], steps: int = 1) -> dict[str, Value]:
         """All values of a graph, from those of its inputs and, in a Loop of some steps, of the graph around it."""
-        found = dict(values) | {tensor.name: of_constant(tensor) for tensor in graph.constants}
+        constants = {tensor.name: of_constant(tensor) for tensor in graph.constants}
+        self._constants_left -= len(graph.constants)
+        if self._constants_left < 0:
+            raise ValueError(f"it has more than {MAX_CONSTANTS:,} constants")
+        found, readers = {**values, **constants}, Counter[str]()
         for node in graph.nodes:
+            readers.update(name for name in node.inputs if name not in constants)
             if missing := [name for name in node.inputs if name and name not in found]:
                 raise ValueError(f"{shortened(repr(missing[0]))} is read, and nothing gives it")
+            if any(readers[name] > MAX_READERS for name in node.inputs):
+                raise ValueError(f"more than {MAX_READERS:,} of its operators read the same value")
             if "" in node.inputs and (node.operator not in _WITH_OPTIONAL or node.inputs[-1] == ""):
                 raise ValueError(f"its operator {shortened(repr(node.operator))} leaves an input out")
             call = Call(node, [found[name] if name else None for name in node.inputs])
@@ -110,11 +122,12 @@ class _Check:
     def _count(self, call: Call, shape: Shape, constant: bool, steps: int) -> None:
         """Take a value and the work for it from what is left."""
         if constant:
+            self._folds_left -= 1
             self._made_left -= elements(shape)
             self._folded_left -= work(call, shape) * steps
         else:
             self._work_left -= work(call, shape) * steps
-        if self._made_left < 0 or self._folded_left < 0:
+        if min(self._folds_left, self._made_left, self._folded_left) < 0:
             raise ValueError("it computes more of its constants than any flow does")
         if elements(shape) > self._largest:
             raise ValueError(f"its operator {call.node.operator} gives {elements(shape):,} values for one event")

@@ -381,6 +381,23 @@ def by_sizes_of_the_event() -> bytes:
     return encoder(*more, node("Concat", "n n", "nn", axis=0), *made, initializers=constants(one=[1], k=[1000]))
 
 
+def described() -> bytes:
+    """Many descriptions of values that aren't there."""
+    model = onnx.load_model_from_string(encoder())
+    model.graph.value_info.extend(helper.make_tensor_value_info(f"v{i}", FLOAT, []) for i in range(300_000))
+    return model.SerializeToString()
+
+
+def headless() -> bytes:
+    """An Attention of no heads, by which its sizes are divided."""
+    a = constants(a=np.ones((1, 2, 4), np.float32))
+    model = onnx.load_model_from_string(
+        encoder(node("Attention", "a a a", "c", q_num_heads=0, kv_num_heads=0), initializers=a)
+    )
+    model.opset_import[0].version = 23
+    return model.SerializeToString()
+
+
 ONE = {"one": np.float32([1])}
 DIVIDES, MUCH = "divides integers by what isn't a constant greater than 0", "more of its constants than any flow"
 ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -402,10 +419,7 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "leaves an input out",
     ),
-    "no heads": (
-        lambda: encoder(node("Attention", "a a a", "c"), initializers=constants(a=np.ones((1, 2, 4), np.float32))),
-        "Attention doesn't fit its inputs",
-    ),
+    "no heads": (headless, "Attention has 0 in"),
     "no groups": (
         lambda: encoder(
             node("ConvTranspose", "a b", "c", group=0),
@@ -417,12 +431,20 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a hundred products of 1000×1000": (lambda: products(1000, 100), MUCH),
     "150,000 operators": (lambda: identities(150_000), "more than 50,000 operators"),
     "300,000 descriptions of values": (
-        lambda: encoder() + helper.make_model(
-            helper.make_graph(
-                [], "g", [], [], value_info=[helper.make_tensor_value_info("x", FLOAT, [])] * 300_000
-            )
-        ).SerializeToString(),
+        described,
         "more than 250,000 operators, constants and descriptions",
+    ),
+    "10,000 operators that read the event": (
+        lambda: encoder(*(node("LeakyRelu", "x", f"x{i}", alpha=float(i)) for i in range(10_000))),
+        "more than 1,000 of its operators read the same value",
+    ),
+    "50,000 constants": (
+        lambda: encoder(initializers=constants(**{f"c{i}": np.float32([i]) for i in range(50_000)})),
+        "more than 20,000 constants",
+    ),
+    "40,000 operators on constants": (
+        lambda: encoder(*(node("Neg", f"w{i}" if i else "w", f"w{i + 1}") for i in range(40_000))),
+        MUCH,
     ),
     "a large constant of a small one": (
         lambda: encoder(node("Expand", "one n", "c"), initializers=constants(n=[2**30], **ONE)),
