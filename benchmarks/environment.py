@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 LIBRARIES = (
-    "flowkit",
+    "flowkit-nf",
     "torch",
     "onnxruntime",
     "onnxruntime-gpu",

@@ -58,6 +58,10 @@ class VersionWarning(UserWarning):
     """A run was made with another version of a plugin than the one installed here."""
 
 
+class InstallationWarning(UserWarning):
+    """Two installed distributions bring the same files, so that one has overwritten those of the other."""
+
+
 class DriftWarning(UserWarning):
     """Under ``memory: reversible`` inputs don't come back well enough for their gradients to be trusted."""
 

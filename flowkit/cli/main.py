@@ -118,6 +118,9 @@ def flowkit(
         "FLOWKIT_DENY_PLUGINS": deny_plugins,
         "FLOWKIT_STRICT": str(int(strict)),
     }
+    from flowkit.plugin.own import warn_of_conflicts
+
+    warn_of_conflicts()
     context.with_resource(_environment(variables))
     if strict:
         from flowkit.plugin import Registry

@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 
-from flowkit.errors import DriftWarning, VersionWarning
+from flowkit.errors import DriftWarning, InstallationWarning, VersionWarning
 from flowkit_runtime.cli.terminal import echo as echo
 from flowkit_runtime.cli.terminal import printable as printable
 
@@ -40,7 +40,7 @@ def show_warnings_plainly() -> None:
     default = warnings.formatwarning
 
     def formatted(message: Warning | str, category: type[Warning], *place: object, **line: object) -> str:
-        if issubclass(category, VersionWarning | DriftWarning):
+        if issubclass(category, VersionWarning | InstallationWarning | DriftWarning):
             return f"warning: {printable(str(message))}\n"
         return default(message, category, *place, **line)  # type: ignore[arg-type]
 

@@ -1,14 +1,45 @@
-"""flowkit's own distribution, told from others of its name by metadata alone."""
+"""flowkit's own distribution, and others that get in its way: told by metadata alone, in a millisecond."""
 
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import Distribution, distributions
 
+from flowkit.errors import InstallationWarning
 from flowkit.plugin.policy import FIRST_PARTY
 
 COMMAND = "flowkit.cli.main:main"
 """The entry point of the command, which flowkit's own distribution has."""
+
+SHARED = {
+    "flowkit": "another project, and brings a package `flowkit` too",
+    "flowkit-runtime": f"part of {FIRST_PARTY}, and brings the same package `flowkit_runtime`",
+}
+"""The distributions that must not stand beside flowkit's own, and why."""
+
+
+@cache
+def warn_of_conflicts() -> None:
+    """Warn (InstallationWarning), once in a process, of distributions that share files with flowkit's own."""
+    for conflict in conflicts():
+        warnings.warn(conflict, InstallationWarning, stacklevel=3)
+
+
+def conflicts() -> Iterator[str]:
+    """Yield what to say of each, naming what to uninstall. Nothing if flowkit itself is not installed."""
+    own, _ = own_distribution()
+    if own is None:
+        return
+    for name, why in SHARED.items():
+        other = next(iter(distributions(name=name)), None)
+        if other is not None:
+            yield (
+                f"{name} {other.version} is installed beside {FIRST_PARTY} {own.version}. It is {why}, so one has "
+                f"overwritten files of the other: pip uninstall {name} {FIRST_PARTY}, then install {FIRST_PARTY} again"
+            )
 
 
 def own_distribution() -> tuple[Distribution | None, Distribution | None]:

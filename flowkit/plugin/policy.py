@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from flowkit.errors import PluginError
 
-FIRST_PARTY = "flowkit"
-"""The distribution whose plugins are there unless ``--deny-plugins`` names them."""
+FIRST_PARTY = "flowkit-nf"
+"""flowkit's own distribution, whose plugins are there unless ``--deny-plugins`` names them."""
 
 ADVICE = {
     "--no-plugins": "leave that out (--no-plugins, FLOWKIT_NO_PLUGINS) to use it",

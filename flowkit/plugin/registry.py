@@ -12,7 +12,7 @@ from flowkit.errors import PluginError
 from flowkit.plugin.failure import reason
 from flowkit.plugin.found import IN_PROCESS, Found, Origin
 from flowkit.plugin.loading import Plugins, load
-from flowkit.plugin.own import is_called_as_own, mistaken_for_own, own_distribution
+from flowkit.plugin.own import is_called_as_own, mistaken_for_own, own_distribution, warn_of_conflicts
 from flowkit.plugin.policy import ADVICE, FIRST_PARTY, Policy
 
 GROUP = "flowkit"
@@ -74,6 +74,7 @@ class Registry:
         The policy is by default that of the environment. Raises PluginError if it is strict and an installed plugin
         can't be used.
         """
+        warn_of_conflicts()
         policy = policy or Policy.from_environment()
         entries, damaged = _entries()
         damaged = {name: error for name, error in damaged.items() if not policy.denied_by("", name)}

@@ -98,7 +98,7 @@ def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False)
 
 def _require_extra() -> None:
     if find_spec("pytorch_lightning") is None:
-        raise FlowkitError("training needs pytorch-lightning: pip install 'flowkit[train]'")
+        raise FlowkitError("training needs pytorch-lightning: pip install 'flowkit-nf[train]'")
 
 
 def _build(spec: Spec) -> Flow:

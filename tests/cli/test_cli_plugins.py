@@ -27,7 +27,7 @@ def run(*arguments: str, code: int = 0) -> tuple[str, str]:
 def test_a_line_for_each_namespace(arguments: list[str]) -> None:
     out, err = run(*arguments)
     (line,) = [line for line in out.splitlines() if line.startswith("glow ")]
-    assert re.split(r"\s{2,}", line) == ["glow", "flowkit", flowkit.__version__, "available", SUMMARY]
+    assert re.split(r"\s{2,}", line) == ["glow", "flowkit-nf", flowkit.__version__, "available", SUMMARY]
     assert "flowkit plugins show NAMESPACE" in out and "flowkit plugins list --all" in out
     assert err == ""
 
@@ -36,7 +36,7 @@ def test_a_line_for_each_plugin() -> None:
     out, err = run("list", "--all")
     (line,) = [line for line in out.splitlines() if line.startswith("glow/squeeze ")]
     cells = re.split(r"\s{2,}", line)
-    assert cells[:-1] == ["glow/squeeze", "bijector", "exact", "flowkit", flowkit.__version__]
+    assert cells[:-1] == ["glow/squeeze", "bijector", "exact", "flowkit-nf", flowkit.__version__]
     assert cells[-1].startswith("[c, h, w] -> [4c, h/2, w/2]")
     assert err == ""
 

@@ -830,4 +830,4 @@ def test_what_is_not_installed_is_said(make_bundle, place, pictures, monkeypatch
     monkeypatch.setitem(sys.modules, name, None)
     (place / "x.csv").write_text("a,b,c,d\n1,2,3,4\n")
     data = pictures if package == "pillow" else place / "x.csv"
-    assert f"pip install 'flowkit-runtime[files]' or {package}" in score(make_bundle(levels=256), data, code=2).stderr
+    assert f"needs {package}: pip install {package}" in score(make_bundle(levels=256), data, code=2).stderr

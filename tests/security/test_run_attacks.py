@@ -204,8 +204,8 @@ def test_a_lock_of_much_text_is_shortened(run: Path, lock: dict[str, str]) -> No
 
 
 def test_another_version_of_a_plugin_is_a_warning(run: Path) -> None:
-    write_lock(run, flowkit="99.0.0")
-    with pytest.warns(VersionWarning, match=r"made with flowkit 99\.0\.0; .* is installed"):
+    write_lock(run, **{"flowkit-nf": "99.0.0"})
+    with pytest.warns(VersionWarning, match=r"made with flowkit-nf 99\.0\.0; .* is installed"):
         Flow.load(run)
 
 

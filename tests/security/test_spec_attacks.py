@@ -132,7 +132,7 @@ def test_every_number_in_a_first_party_config_is_tried() -> None:
     """A new field that decides how much there is to build belongs into the tables above."""
     tried = {name.rpartition(".")[2] for name in (*COSTLY, *REAL)} | {"scale", "noise", "fractions"}
     for plugin in Registry.discover().installed()[0]:
-        if plugin.distribution == "flowkit":
+        if plugin.distribution == "flowkit-nf":
             for name, field in plugin.descriptor.config.model_fields.items():
                 numeric = any(kind in repr(field.annotation) for kind in ("int", "float"))
                 assert not numeric or name in tried, f"{plugin.name}: {name}"

@@ -190,4 +190,4 @@ def extra(module: str, package: str, why: str) -> ModuleType:
     try:
         return import_module(module)
     except ImportError as error:
-        raise InputError(f"{why} needs {package}: pip install 'flowkit-runtime[files]' or {package}") from error
+        raise InputError(f"{why} needs {package}: pip install {package}") from error
