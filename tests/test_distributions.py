@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 import warnings
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ from typer.testing import CliRunner
 from flowkit.cli.main import app
 from flowkit.errors import InstallationWarning
 from flowkit.plugin import Registry
-from flowkit.plugin.own import conflicts, warn_of_conflicts
+from flowkit.plugin.own import warn_of_conflicts
 from flowkit.plugin.policy import FIRST_PARTY
 from flowkit.spec import lock, read_spec
+from flowkit_nf import conflicts
 from tests.thirdparty.place import ROOT, Place
 from tests.thirdparty.strangers import KINDS
 
@@ -98,7 +100,7 @@ def test_a_new_plugin_depends_on_ours(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("name", ["nf", "runtime"])
 def test_a_new_plugin_does_not_take_our_names(tmp_path: Path, name: str) -> None:
     begun = CliRunner().invoke(app, ["plugins", "new", name, "-o", str(tmp_path / "package")])
-    assert begun.exit_code == 2 and "a distribution of flowkit's own" in begun.stderr
+    assert begun.exit_code == 2 and f"the namespace {name} is taken" in begun.stderr
 
 
 def test_what_is_installed_and_what_a_run_records_is_ours() -> None:
@@ -159,3 +161,13 @@ def test_a_command_warns_of_it_in_a_line(command: list[str], tmp_path: Path) -> 
     result = Place(tmp_path, (tmp_path / "site",)).run("flowkit", *command)
     (line,) = result.stderr.splitlines()
     assert line.startswith("warning: flowkit 1.4.0 is installed beside flowkit-nf")
+
+
+def test_the_command_says_what_has_overwritten_it(tmp_path: Path) -> None:
+    """As where the other project is installed last, and something that it needs is missing."""
+    install(tmp_path, "flowkit", "1.4.0")
+    (tmp_path / "flowkit").mkdir()
+    (tmp_path / "flowkit" / "__init__.py").write_text("import a_module_that_is_nowhere")
+    code = "import sys; sys.path.insert(0, sys.argv.pop()); from flowkit_nf.command import main; main()"
+    result = Place(tmp_path).run(sys.executable, "-c", code, str(tmp_path), fails_with=2)
+    assert result.stderr.startswith("flowkit 1.4.0 is installed beside flowkit-nf") and "Traceback" not in result.stderr

@@ -208,7 +208,7 @@ def test_they_please_the_type_checker(strangers):
 def test_the_wheel_of_flowkit_brings_what_is_no_code(tmp_path):
     for part in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / part, tmp_path)
-    for part in ("flowkit", "plugins", "runtime"):
+    for part in ("flowkit", "flowkit_nf", "plugins", "runtime"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     install(Place(tmp_path), tmp_path / "site")
     for part in (Path("flowkit", "cli", "plugins", "template"), Path("flowkit", "export", "web")):

@@ -10,8 +10,9 @@ import re
 from dataclasses import dataclass
 
 from flowkit.errors import PluginError
+from flowkit_nf import DISTRIBUTION
 
-FIRST_PARTY = "flowkit-nf"
+FIRST_PARTY = DISTRIBUTION
 """flowkit's own distribution, whose plugins are there unless ``--deny-plugins`` names them."""
 
 ADVICE = {

@@ -12,8 +12,9 @@ from flowkit.errors import PluginError
 from flowkit.plugin.failure import reason
 from flowkit.plugin.found import IN_PROCESS, Found, Origin
 from flowkit.plugin.loading import Plugins, load
-from flowkit.plugin.own import is_called_as_own, mistaken_for_own, own_distribution, warn_of_conflicts
+from flowkit.plugin.own import is_called_as_own, mistaken_for_own, warn_of_conflicts
 from flowkit.plugin.policy import ADVICE, FIRST_PARTY, Policy
+from flowkit_nf import own_distribution
 
 GROUP = "flowkit"
 """The entry-point group. An entry point's name is the namespace of the plugins in its module."""

@@ -65,7 +65,7 @@ def test_what_others_wrote_does_not_command_the_terminal(
 def test_the_plugins_of_a_namespace() -> None:
     out, _ = run("show", "spline")
     assert out.startswith(
-        f"spline, of flowkit {flowkit.__version__}: {SUMMARY}\n\nspline/rational_quadratic  transformer"
+        f"spline, of flowkit-nf {flowkit.__version__}: {SUMMARY}\n\nspline/rational_quadratic  transformer"
     )
 
 
@@ -82,7 +82,7 @@ def test_the_plugins_of_a_namespace() -> None:
 def test_one_plugin(name: str, lines: list[str]) -> None:
     out, err = run("show", name)
     kind = Registry.discover().look_up(None, name).kind
-    assert out.startswith(f"{name}: {kind} of flowkit {flowkit.__version__}, plugin API 1, exact likelihood\n")
+    assert out.startswith(f"{name}: {kind} of flowkit-nf {flowkit.__version__}, plugin API 1, exact likelihood\n")
     assert all(line in out for line in lines), out
     assert err == ""
 

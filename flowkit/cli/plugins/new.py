@@ -63,8 +63,6 @@ def _check(name: str) -> None:
     from flowkit.errors import PluginError
     from flowkit.plugin import Registry
     from flowkit.plugin.descriptor import NAME
-    from flowkit.plugin.own import SHARED
-    from flowkit.plugin.policy import FIRST_PARTY
 
     usable = re.sub(r"\W|-", "_", name.lower(), flags=re.ASCII).removeprefix("flowkit_").rstrip("_")
     if name != usable or not NAME.fullmatch(name):
@@ -73,8 +71,6 @@ def _check(name: str) -> None:
             f"{name!r} can't be a namespace: lower case, a letter, then letters, digits, _ between them, "
             f"without flowkit_{advice}"
         )
-    if f"flowkit-{name}" in (FIRST_PARTY, *SHARED):
-        raise PluginError(f"flowkit-{name} is the name of a distribution of flowkit's own: choose another namespace")
     if name in Registry.discover().entries or find_spec(f"flowkit_{name}"):
         raise PluginError(f"the namespace {name} is taken by a package that is installed here: choose another name")
 

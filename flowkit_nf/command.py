@@ -1,0 +1,20 @@
+"""The command `flowkit`."""
+
+from __future__ import annotations
+
+import sys
+
+from flowkit_nf import conflicts
+
+
+def main() -> None:
+    """Run the command. Where it can't be imported, say which other distribution has overwritten it."""
+    try:
+        from flowkit.cli.main import main as command
+    except ImportError:
+        overwritten = list(conflicts())
+        if not overwritten:
+            raise
+        print(*overwritten, sep="\n", file=sys.stderr)
+        sys.exit(2)
+    command()
