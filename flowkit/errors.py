@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flowkit_runtime.errors import shortened as shortened
-
 Path = tuple[str | int, ...]
 
 MAX_SHOWN = 160
@@ -86,18 +84,6 @@ class Problem:
         if self.suggestion:
             lines.append(f"    {self.suggestion}")
         return "\n".join(lines)
-
-
-def in_a_line(error: BaseException) -> str:
-    """Return the type and the first line of the message of somebody else's error, shortened: torch goes on for pages.
-
-    An error whose ``__str__`` fails is told by its type.
-    """
-    try:
-        said = shortened(str(error).strip().partition("\n")[0])
-    except Exception:
-        said = ""
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _point(source: str, column: int) -> list[str]:

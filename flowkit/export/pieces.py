@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from flowkit.errors import ExportError, in_a_line
+from flowkit.errors import ExportError
 from flowkit.export.program import Call, Step
 from flowkit.export.tracing import ADVICE
 from flowkit.export.translations import TRANSLATIONS
 from flowkit.flow.structure import structure
+from flowkit.plugin.failure import in_a_line
 from flowkit_runtime.graph_check import DRAWING
 
 EXAMPLES = 3

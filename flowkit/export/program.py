@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.bijectors import Bijector
-from flowkit.errors import ExportError, in_a_line
+from flowkit.errors import ExportError
 from flowkit.flow import Flow, inputs
+from flowkit.plugin.failure import in_a_line
 
 LOG_PROB = "log_prob"
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flowkit.errors import in_a_line
+from flowkit.plugin.failure import in_a_line
 
 ADVICE = "does it branch on values, or use len(x) or int(x.shape[0])?"
 

@@ -12,9 +12,10 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from flowkit.bijectors import Base, Bijector, Conditioner, Coupling, FactorOut, Split, Transformer
-from flowkit.errors import FlowkitError, Path, PluginError, ShapeError, format_path, in_a_line
+from flowkit.errors import FlowkitError, Path, PluginError, ShapeError, format_path
 from flowkit.flow.inputs import context_shape
 from flowkit.plugin.config import SplitConfig
+from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.reference import Use
 from flowkit.plugin.registry import Registry
 from flowkit.shapes import Shape

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flowkit.bijectors.memory import REVERSIBLE_COMPILED, STRATEGIES
-from flowkit.errors import InputError, in_a_line
+from flowkit.errors import InputError
+from flowkit.plugin.failure import in_a_line
 from flowkit.shapes import Shape
 from flowkit.spec.model import Context
 from flowkit_runtime import errors as runtime

@@ -7,7 +7,8 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 
-from flowkit.errors import PluginError, in_a_line
+from flowkit.errors import PluginError
+from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.policy import FIRST_PARTY
 from flowkit.plugin.registry import Claim, Registry
 

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
-from flowkit.errors import ShapeError, in_a_line, shortened
+from flowkit.errors import ShapeError
 from flowkit.plugin.config import (
     BijectorConfig,
     ConditionerConfig,
@@ -23,6 +23,8 @@ from flowkit.plugin.config import (
     Shape,
     SplitConfig,
 )
+from flowkit.plugin.failure import in_a_line
+from flowkit_runtime.errors import shortened
 
 TYPES = {
     "integer": "whole number",

@@ -14,6 +14,7 @@ import pluggy
 import pydantic
 
 from flowkit import errors
+from flowkit_runtime.errors import shortened
 
 BETWEEN = [Path(file).parent for file in (errors.__file__, importlib.__file__, pluggy.__file__, pydantic.__file__)]
 """Directories of the code between flowkit and a plugin, where no plugin's author looks for a mistake."""
@@ -47,10 +48,22 @@ def outside_devices() -> AbstractContextManager[Any]:
     return nullcontext() if device is None else device("cpu")
 
 
+def in_a_line(error: BaseException) -> str:
+    """Return the type and the first line of the message of somebody else's error, shortened: torch goes on for pages.
+
+    An error whose ``__str__`` fails is told by its type.
+    """
+    try:
+        said = shortened(str(error).strip().partition("\n")[0])
+    except Exception:
+        said = ""
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 def reason(error: BaseException) -> str:
     """Type and message, shortened, and the line of the plugin's own code."""
     try:
-        message = errors.shortened(" ".join(str(error).split()))
+        message = shortened(" ".join(str(error).split()))
     except Exception:
         message = ""
     said = f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from flowkit.errors import Path, Problem, shortened
+from flowkit.errors import Path, Problem
 from flowkit.plugin.registry import Registry
 from flowkit.spec import advice
 from flowkit.spec.document import Document, Place
@@ -19,6 +19,7 @@ from flowkit.spec.fields import enter, fields_at
 from flowkit.spec.model import VERSION
 from flowkit.spec.overrides import FILE
 from flowkit.version import __version__
+from flowkit_runtime.errors import shortened
 
 MAX_PROBLEMS = 50
 """The most problems that are shown; the rest is counted."""

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flowkit.errors import Path, PluginError, ShapeError, format_path, shortened
+from flowkit.errors import Path, PluginError, ShapeError, format_path
 from flowkit.plugin.config import BijectorConfig, ConditionerConfig, SplitConfig
 from flowkit.plugin.descriptor import Likelihood
 from flowkit.plugin.failure import guarded
 from flowkit.plugin.reference import Use
 from flowkit.shapes import Shape, halve
 from flowkit.spec.model import MAX_EVENT_SIZE, Coupling, FactorOut, Item, Repeat, Spec
+from flowkit_runtime.errors import shortened
 
 MAX_LAYERS = 4096
 """The most layers that a flow may have, repeats expanded."""

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import torch
 
 from flowkit.bijectors import Base, Bijector, Conditioner, Split, Transformer
-from flowkit.errors import FlowkitError, InputError, in_a_line
+from flowkit.errors import FlowkitError, InputError
 from flowkit.plugin import Dataset, Shape
+from flowkit.plugin.failure import in_a_line
 from flowkit.testing.applicable import Check, NotApplicable
 from flowkit.testing.catalogue import CHECKS, SLOW_CHECKS
 from flowkit.testing.subjects import (
