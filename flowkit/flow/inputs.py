@@ -163,7 +163,7 @@ def per_event(spec: Context | None, context: Tensor | None, n: int) -> Tensor | 
     if context.shape == (n, *shape):
         return context
     if context.shape in (shape, (1, *shape)):
-        return context.expand(n, *shape)
+        return context.expand(n, *shape).contiguous()  # a compiled pass makes another graph for other strides
     raise InputError(
         f"context has shape {list(context.shape)}; this batch needs {[n, *shape]}, or {list(shape)} for all events"
     )
