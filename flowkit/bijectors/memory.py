@@ -77,7 +77,9 @@ def reversible(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, dr
     return _Reversible.apply(steps, drift, x, context, *parameters(steps))
 
 
-STRATEGIES: dict[str, Callable[[Sequence[Bijector], Tensor, Tensor | None, Drift], Output]] = {
+Strategy = Callable[[Sequence[Bijector], Tensor, Tensor | None, Drift], Output]
+
+STRATEGIES: dict[str, Strategy] = {
     "store": store,
     "checkpoint": checkpoint,
     "reversible": reversible,

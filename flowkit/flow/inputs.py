@@ -27,13 +27,19 @@ NO_MINIMUM = (torch.uint16, torch.uint32, torch.uint64)
 MEMORY_STRATEGIES = tuple(STRATEGIES)
 
 
-def check_memory(strategy: str, compiled: bool = False) -> None:
-    """An unknown strategy, or one that a compiled flow can't run."""
+def check_memory(strategy: str) -> None:
+    """A memory strategy."""
     if strategy not in MEMORY_STRATEGIES:
         *others, last = MEMORY_STRATEGIES
         raise InputError(f"memory must be {', '.join(others)} or {last}, not {strategy!r}")
-    if compiled and strategy == "reversible":
+
+
+def check_compilable(strategy: str, scope: str = "flow") -> None:
+    """A memory strategy that a compiled flow can run, and what torch.compile makes code of."""
+    if strategy == "reversible":
         raise InputError(REVERSIBLE_COMPILED)
+    if scope not in ("flow", "step"):
+        raise InputError(f"scope must be 'flow' or 'step', not {scope!r}")
 
 
 def as_flowkit(check: Callable[..., T], *args: Any) -> T:
