@@ -35,4 +35,4 @@ def evaluate(
     figure = training.evaluate(flow, data[split], spec.train.batch_size, draws, split)
     echo(f"{split}, {len(data[split].x)} events, {flow.unit}:")
     for name, value in {"flow": figure, **baselines(data["train"], data[split], flow.levels)}.items():
-        echo(f"  {name:<10}{value:.4f}")
+        echo(f"  {name:<16}{value:.4f}")

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from flowkit.bijectors.memory import REVERSIBLE_COMPILED, STRATEGIES
 from flowkit.errors import InputError
 from flowkit.plugin.failure import in_a_line
+from flowkit.plugin.rows import Rows
 from flowkit.shapes import Shape
 from flowkit.spec.model import Context
 from flowkit_runtime import errors as runtime
@@ -190,7 +191,7 @@ def _name(dtype: torch.dtype | torch.layout) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def without_score(scores: NDArray[np.floating], events: NDArray[Any], what: str = "events") -> str | None:
+def without_score(scores: NDArray[np.floating], events: NDArray[Any] | Rows, what: str = "events") -> str | None:
     """How many events have no finite score, and which is the first, in words; None if all have one."""
     (lost,) = np.nonzero(~np.isfinite(scores))
     if not lost.size:

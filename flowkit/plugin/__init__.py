@@ -20,6 +20,7 @@ from flowkit.plugin.policy import Policy
 from flowkit.plugin.reference import BaseRef, ConditionerRef, DatasetRef, Ref, SplitRef, TransformerRef, Use
 from flowkit.plugin.registry import Registry
 from flowkit.shapes import Shape, halve
+from flowkit.plugin.rows import Rows
 
 __all__ = [
     "Arrays",
@@ -39,6 +40,7 @@ __all__ = [
     "Policy",
     "Ref",
     "Registry",
+    "Rows",
     "Shape",
     "ShapeError",
     "SplitConfig",

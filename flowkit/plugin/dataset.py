@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from flowkit.errors import FlowkitError, PluginError
 from flowkit.plugin.failure import guarded
+from flowkit.plugin.rows import Rows
 
 if TYPE_CHECKING:  # numpy is imported by whoever loads data, not by whoever validates a spec
     import numpy as np
@@ -22,10 +23,13 @@ SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
 @dataclass(frozen=True)
 class Arrays:
-    """``x`` [n, *event], integers for data with levels, floats otherwise; ``context`` [n, *context] or labels [n]."""
+    """``x`` [n, *event], integers for data with levels, floats otherwise; ``context`` [n, *context] or labels [n].
 
-    x: np.ndarray
-    context: np.ndarray | None = None
+    Both are numpy arrays, or ``Rows`` of a memory-mapped array that may be larger than the memory.
+    """
+
+    x: np.ndarray | Rows
+    context: np.ndarray | Rows | None = None
 
 
 class Dataset(ABC):
@@ -57,5 +61,5 @@ def load_parts(use: Use, splits: Sequence[SplitName] = SPLITS) -> Iterator[tuple
 def _check(arrays: Arrays, use: Use) -> None:
     import numpy as np
 
-    if not (isinstance(arrays, Arrays) and isinstance(arrays.x, np.ndarray)):
-        raise PluginError(f"plugin {use.plugin}: load must return flowkit.plugin.Arrays of numpy arrays")
+    if not (isinstance(arrays, Arrays) and isinstance(arrays.x, np.ndarray | Rows)):
+        raise PluginError(f"plugin {use.plugin}: load must return flowkit.plugin.Arrays of numpy arrays or Rows")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from flowkit.errors import DataError
+from flowkit.plugin import Rows
 from flowkit.spec.model import MAX_LEVELS
 from flowkit.starting.values import Values
 
@@ -16,7 +17,7 @@ MAX_FLOAT = 1e30
 MIN_SPREAD = 1e-30
 
 
-def check_events(x: np.ndarray, where: str) -> None:
+def check_events(x: np.ndarray | Rows, where: str) -> None:
     """Raises DataError unless ``x`` is [n, d] or [n, channels, height, width], n > 0."""
     shape = f"{where} has shape {list(x.shape)}"
     if len(x) == 0:
@@ -74,7 +75,7 @@ def doubts_about(values: Values, where: str) -> list[str]:
     ]
 
 
-def context_section(contexts: np.ndarray, values: Values, where: str) -> dict[str, Any]:
+def context_section(contexts: np.ndarray | Rows, values: Values, where: str) -> dict[str, Any]:
     """The `context` of a spec: classes for integers [n], a shape for arrays. Raises DataError if it is neither."""
     if contexts.ndim in (2, 4):
         return {"shape": list(contexts.shape[1:])}

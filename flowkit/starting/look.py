@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from flowkit.errors import DataError
-from flowkit.plugin import Shape
+from flowkit.plugin import Rows, Shape
 from flowkit.plugin.dataset import load_parts
+from flowkit.plugin.rows import chunks
 from flowkit.spec import read_spec
 from flowkit.spec.line import line
 from flowkit.starting.checks import check_events, check_range, context_section, doubts_about, doubts_about_context
@@ -107,12 +108,12 @@ def _look_at_dataset(reference: str) -> Look:
         rows=len(train),
         event=train.shape[1:],
         values=values,
-        classes=max(int(part.max()) + 1 for part in labels) if labels else None,
+        classes=max(int(some.max()) + 1 for part in labels for _, some in chunks(part)) if labels else None,
         doubts=tuple(doubts_about(values, name)),
     )
 
 
-def read_array(path: str) -> np.ndarray:
+def read_array(path: str) -> Rows:
     """Map a .npy file into memory. Raises DataError unless it is an array of rows of numbers."""
     try:
         array = map_npy(Path(path))
@@ -127,4 +128,4 @@ def read_array(path: str) -> np.ndarray:
         raise DataError(f"{path} holds {array.dtype}: save integers or floats, such as x.astype('uint8')")
     if not math.prod(array.shape):
         raise DataError(f"{path} has shape {list(array.shape)}: it is empty")
-    return array
+    return Rows(array)

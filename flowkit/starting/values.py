@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flowkit.errors import DataError
+from flowkit.plugin import Rows
 
 CHUNK = 2**22
 """Values that are looked at together."""
@@ -59,7 +60,7 @@ class Values:
         return self.spread < MIN_STEPS * step
 
 
-def measure(parts: Sequence[np.ndarray], where: str) -> Values:
+def measure(parts: Sequence[np.ndarray | Rows], where: str) -> Values:
     """Of arrays [n, *event] of numbers, n > 0. Raises DataError at the first row that isn't finite in float32."""
     low = high = np.asarray(parts[0][0])
     whole = np.ones(low.shape, bool)
@@ -78,7 +79,7 @@ def _are_bytes_over_255(chunk: np.ndarray) -> bool:
     return bool((np.abs(chunk * 255 - np.rint(chunk * 255)) < 1e-3).all())
 
 
-def _chunks(parts: Sequence[np.ndarray], where: str) -> Iterator[np.ndarray]:
+def _chunks(parts: Sequence[np.ndarray | Rows], where: str) -> Iterator[np.ndarray]:
     first = 0
     for part in parts:
         rows = max(1, CHUNK // math.prod(part.shape[1:]))

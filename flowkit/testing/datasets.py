@@ -10,6 +10,7 @@ import numpy as np
 
 from flowkit.plugin import Arrays, Dataset, SplitName
 from flowkit.plugin.dataset import SPLITS
+from flowkit.plugin.rows import Rows, first_not_finite
 from flowkit.testing.effects import settings_kept
 from flowkit.testing.perturbation import seeded
 from flowkit.testing.subjects import DatasetSubject
@@ -22,9 +23,10 @@ def parts(subject: DatasetSubject) -> None:
     for name, part in loaded.items():
         assert isinstance(part, Arrays), f"load({name!r}) gives {type(part).__name__}, not flowkit.plugin.Arrays"
         for what, array in _arrays(part):
-            assert isinstance(array, np.ndarray), f"{what} of {name} is {type(array).__name__}, not a numpy array"
+            kind = type(array).__name__
+            assert isinstance(array, np.ndarray | Rows), f"{what} of {name} is {kind}, not a numpy array, or Rows"
             assert array.dtype.kind in "iuf", f"{what} of {name} has dtype {array.dtype}: integers or floats"
-            assert np.isfinite(array).all(), f"{what} of {name} has values that are not finite"
+            assert first_not_finite(array) is None, f"{what} of {name} has values that are not finite"
             assert len(array) == len(part.x) > 0, f"{what} of {name} has {len(array)} rows, and {len(part.x)} events"
         kinds.add(tuple((what, array.dtype, array.shape[1:]) for what, array in _arrays(part)))
     assert len(kinds) == 1, f"the parts differ in type or shape: {kinds}"
@@ -48,7 +50,7 @@ def repeatable(subject: DatasetSubject) -> None:
     for how, other in others.items():
         for name in SPLITS:
             for (what, one), (_, again) in zip(_arrays(first[name]), _arrays(other[name]), strict=True):
-                assert np.array_equal(one, again), f"{what} of {name} differs when it is loaded again {how}: {ADVICE}"
+                assert np.array_equal(one[:], again[:]), f"{what} of {name} differs when it is loaded again {how}: {ADVICE}"
 
 
 ADVICE = "fix the division by a seed, numpy.random.default_rng(0) made in load, and change copies"
@@ -65,7 +67,7 @@ def disjoint(subject: DatasetSubject) -> None:
     The same for the events of test among those of validation.
     """
     loaded = _load(subject.make())
-    rows = {name: [row.tobytes() for row in np.ascontiguousarray(part.x)] for name, part in loaded.items()}
+    rows = {name: [row.tobytes() for row in np.ascontiguousarray(part.x[:])] for name, part in loaded.items()}
     repeated = len(rows["train"]) - len(set(rows["train"]))
     usual = (repeated + 1) / len(rows["train"])
     pairs: tuple[tuple[SplitName, SplitName], ...] = (("val", "train"), ("test", "train"), ("test", "val"))
@@ -83,7 +85,7 @@ def _load(dataset: Dataset, names: Iterable[SplitName] = SPLITS) -> dict[SplitNa
     return {name: dataset.load(name) for name in names}
 
 
-def _arrays(part: Arrays) -> Iterator[tuple[str, np.ndarray]]:
+def _arrays(part: Arrays) -> Iterator[tuple[str, np.ndarray | Rows]]:
     yield "x", part.x
     if part.context is not None:
         yield "context", part.context

@@ -1,54 +1,158 @@
-"""What a density gets without a flow: the figures to compare a trained one with, by the same accounting."""
+"""What a density gets without a flow: the figures to compare a trained one with, by the same accounting.
+
+Data is read in chunks, several times, so that memory does not grow with it.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from flowkit.plugin import Arrays
+from flowkit.plugin import Arrays, Rows
+from flowkit.plugin.rows import CHUNK, chunks
 
 MAX_GAUSSIAN = 4096
-"""The most dimensions for which a full covariance is estimated."""
+"""The most dimensions, of event and context together, for which a full covariance is estimated."""
+MAX_COUNTS = 2**22
+"""The most frequencies that are counted in one pass over the data."""
+RIDGE = 1e-9
+"""Added to the variance of each entry of the context, which is 1, so that constant and dependent entries do no harm."""
 
 
 def baselines(train: Arrays, test: Arrays, levels: int | None) -> dict[str, float]:
     """The mean score of ``test`` under densities fitted to ``train``: bits/dim for integer data, nats otherwise.
 
-    - histogram: each value on its own, by its frequencies in training, one added to each (integer data only);
-    - gaussian: a full covariance; for integer data of x + u, u ~ U[0, 1), whose covariance is that of x plus I/12.
-      Left out where it is singular, as of a feature that is always the same, or of one row, or isn't finite.
+    - histogram: each value on its own, by its frequencies in training, one added to each (integer data only). It
+      doesn't read the context.
+    - gaussian, for data without context: a full covariance.
+    - linear-gaussian, for data with context: the mean is a linear function of the context (labels are one-hot), the
+      covariance of the residuals is full.
+
+    Integer data is that of x + u, u ~ U[0, 1), whose covariance is that of x plus I/12. A Gaussian is left out where
+    its covariance is singular, as of a feature that is always the same, or of too few rows, or isn't finite.
     """
-    fit, held_out = (arrays.x.reshape(len(arrays.x), -1) for arrays in (train, test))
-    figures = {} if levels is None else {"histogram": _histogram(fit, held_out, levels)}
-    if fit.shape[1] <= MAX_GAUSSIAN and (gaussian := _gaussian(fit, held_out, levels)) is not None:
-        figures["gaussian"] = gaussian
+    figures = {} if levels is None else {"histogram": _histogram(train.x, test.x, levels)}
+    features = _count_features(train, test)
+    if features + math.prod(train.x.shape[1:]) <= MAX_GAUSSIAN:
+        gaussian = _gaussian(train, test, features, levels)
+        if gaussian is not None:
+            figures["gaussian" if train.context is None else "linear-gaussian"] = gaussian
     return figures
 
 
-def _histogram(fit: np.ndarray, held_out: np.ndarray, levels: int) -> float:
-    bits = []
-    for column, values in zip(fit.T, held_out.T, strict=True):
-        counts = np.bincount(column, minlength=levels) + 1.0
-        bits.append(-np.log2(counts[values] / counts.sum()).mean())
-    return float(np.mean(bits))
+def _histogram(fit: np.ndarray | Rows, held_out: np.ndarray | Rows, levels: int) -> float:
+    dim, width, bits = math.prod(fit.shape[1:]), max(1, MAX_COUNTS // levels), 0.0
+    for first in range(0, dim, width):
+        columns = slice(first, min(first + width, dim))
+        counts = np.ones((columns.stop - first) * levels)
+        for cells in _cells(fit, columns, levels):
+            counts += np.bincount(cells.ravel(), minlength=len(counts))
+        surprise = math.log2(len(fit) + levels) - np.log2(counts)
+        bits += sum(surprise[cells].sum() for cells in _cells(held_out, columns, levels))
+    return float(bits / (len(held_out) * dim))
 
 
-def _gaussian(fit: np.ndarray, held_out: np.ndarray, levels: int | None) -> float | None:
-    """-E log N(x + u; μ, Σ), the expectation over u in closed form: u adds I/12 to the scatter of x."""
-    noise = 0.0 if levels is None else 1 / 12
-    rows, dim = fit.shape
-    if rows < 2:
+def _cells(x: np.ndarray | Rows, columns: slice, levels: int) -> Iterator[np.ndarray]:
+    """The index of each value among the counts, level by level, column after column."""
+    for _, part in chunks(x):
+        values = part.reshape(len(part), -1)[:, columns].astype(np.int64)
+        yield values + levels * np.arange(values.shape[1])
+
+
+def _gaussian(train: Arrays, test: Arrays, features: int, levels: int | None) -> float | None:
+    """-E log N(x + u; μ(c), Σ), the expectation over u in closed form: u adds I/12 to the scatter of x."""
+    regression = _regress(train, features)
+    if regression is None:
         return None
-    mean = fit.mean(0, dtype=np.float64)  # in which no square of a float32 overflows
-    covariance = np.cov(fit, rowvar=False).reshape(dim, dim) + noise * np.eye(dim)
-    if not np.isfinite(covariance).all():
+    dim = math.prod(train.x.shape[1:])
+    noise = (0.0 if levels is None else 1 / 12) * np.eye(dim)
+    covariance = regression.scatter(train) / regression.freedom + noise
+    if not _is_regular(covariance):
         return None
-    scale = np.sqrt(covariance.diagonal())  # features may have different units
-    if not scale.all() or np.linalg.matrix_rank(covariance / np.outer(scale, scale), hermitian=True) < dim:
-        return None
-    centred = held_out - mean
-    scatter = centred.T @ centred / len(held_out) + noise * np.eye(dim)
+    scatter = regression.scatter(test) / len(test.x) + noise
     log_det = np.linalg.slogdet(covariance)[1]
     nats = 0.5 * (dim * math.log(2 * math.pi) + log_det + np.trace(np.linalg.solve(covariance, scatter)))
     return float(nats if levels is None else nats / (dim * math.log(2)))
+
+
+def _is_regular(covariance: np.ndarray) -> bool:
+    scale = np.sqrt(covariance.diagonal())  # features may have different units
+    if not (np.isfinite(covariance).all() and scale.all()):
+        return False
+    return bool(np.linalg.matrix_rank(covariance / np.outer(scale, scale), hermitian=True) == len(scale))
+
+
+@dataclass(frozen=True)
+class _Regression:
+    """E[x | c] = x̄ + (c - c̄) slopes, by least squares; ``mean`` is [c̄, x̄]."""
+
+    mean: np.ndarray
+    slopes: np.ndarray
+    freedom: int
+    """Rows, less what they are fitted with: the mean, and the independent entries of the context."""
+
+    def scatter(self, arrays: Arrays) -> np.ndarray:
+        """The sum of the outer products of residuals, [dim, dim]."""
+        features, dim = self.slopes.shape
+        total = np.zeros((dim, dim))
+        for rows in _joined(arrays, features):
+            centred = rows - self.mean
+            residuals = centred[:, features:] - centred[:, :features] @ self.slopes
+            total += residuals.T @ residuals
+        return total
+
+
+def _regress(arrays: Arrays, features: int) -> _Regression | None:
+    """Fit the mean; None if there are too few rows, or the context's variance isn't finite."""
+    mean, cross = _moments(arrays, features)
+    variance = cross[:, :features].diagonal() / len(arrays.x)
+    if not np.isfinite(cross).all():
+        return None
+    scale = np.sqrt(np.where(variance > 0, variance, 1.0))
+    correlation = cross[:, :features] / np.outer(scale, scale) / len(arrays.x)
+    rank = np.linalg.matrix_rank(correlation, hermitian=True) if features else 0
+    if (freedom := len(arrays.x) - 1 - int(rank)) < 1:
+        return None
+    wanted = cross[:, features:] / scale[:, None] / len(arrays.x)
+    slopes = np.linalg.solve(correlation + RIDGE * np.eye(features), wanted) / scale[:, None]
+    return _Regression(mean, slopes, freedom)
+
+
+def _moments(arrays: Arrays, features: int) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of [c, x], and Σ (c - c̄)ᵀ ([c, x] - mean), merged chunk by chunk as in Chan, Golub, LeVeque 1983."""
+    dim = features + math.prod(arrays.x.shape[1:])
+    seen, mean, cross = 0, np.zeros(dim), np.zeros((features, dim))
+    for rows in _joined(arrays, features):
+        own = rows.mean(0)
+        centred, step = rows - own, own - mean
+        share = len(rows) / (seen + len(rows))
+        cross += centred[:, :features].T @ centred + np.outer(step[:features], step) * seen * share
+        mean += step * share
+        seen += len(rows)
+    return mean, cross
+
+
+def _count_features(train: Arrays, test: Arrays) -> int:
+    """How many numbers a context is to a regression: one for each class that occurs, or the context's own."""
+    if train.context is None:
+        return 0
+    if train.context.ndim > 1:
+        return math.prod(train.context.shape[1:])
+    labels = (part for arrays in (train, test) if arrays.context is not None for _, part in chunks(arrays.context))
+    return 1 + int(max(part.max() for part in labels))
+
+
+def _joined(arrays: Arrays, features: int) -> Iterator[np.ndarray]:
+    """Contexts and events, float64 [rows, features + dim], a chunk at a time."""
+    step = max(1, CHUNK // (features + math.prod(arrays.x.shape[1:])))
+    for start in range(0, len(arrays.x), step):
+        part = slice(start, start + step)
+        x = arrays.x[part]
+        columns = [x.reshape(len(x), -1)]
+        if arrays.context is not None:
+            context = arrays.context[part]
+            columns.insert(0, context[:, None] == np.arange(features) if context.ndim == 1 else context.reshape(len(x), -1))
+        yield np.concatenate(columns, axis=1, dtype=np.float64)

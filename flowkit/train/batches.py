@@ -40,7 +40,7 @@ class Shuffled(Sampler[np.ndarray]):
             yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
 
 
-class _Rows(Dataset[Batch]):
+class _Batches(Dataset[Batch]):
     def __init__(self, arrays: Arrays):
         self.arrays = arrays
 
@@ -52,7 +52,7 @@ def training_batches(arrays: Arrays, batch_size: int, seed: int) -> DataLoader[B
     """Shuffled batches, in another order each epoch."""
     sampler = Shuffled(len(arrays.x), batch_size, seed)
     generator = torch.Generator()  # what it draws for workers doesn't come out of the global stream
-    return DataLoader(_Rows(arrays), sampler=sampler, batch_size=None, generator=generator)
+    return DataLoader(_Batches(arrays), sampler=sampler, batch_size=None, generator=generator)
 
 
 def in_order(arrays: Arrays, batch_size: int) -> Iterator[Batch]:

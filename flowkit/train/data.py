@@ -11,13 +11,17 @@ from flowkit.errors import DataError, RunError
 from flowkit.flow.lock import SPEC, read_lock
 from flowkit.plugin import Arrays, SplitName
 from flowkit.plugin.dataset import SPLITS, load_parts
+from flowkit.plugin.rows import Rows, chunks, first_not_finite
 from flowkit.spec import Context, Event, Spec
 from flowkit.train.fingerprint import changes, fingerprints
+
+Values = np.ndarray | Rows
 
 
 def load_data(spec: Spec, splits: Sequence[SplitName] = SPLITS) -> dict[SplitName, Arrays]:
     """Parts of the spec's dataset: integers as they come for an event with levels, float32 otherwise.
 
+    What has to be converted comes as ``Rows``, which convert what is read of them; all is checked a chunk at a time.
     Labels are int64 [n], other contexts float32 [n, *shape]; a flow without context gets none. Raises DataError if
     the spec names no data, or the data can't be read or doesn't fit, saying what came and what was expected;
     PluginError if the dataset is broken.
@@ -56,37 +60,49 @@ def _fit(arrays: Arrays, spec: Spec, where: str) -> Arrays:
     return Arrays(events, None if spec.context is None else _contexts(arrays, spec.context, where))
 
 
-def _events(x: np.ndarray, event: Event, where: str) -> np.ndarray:
+def _events(x: Values, event: Event, where: str) -> Values:
     if x.shape[1:] != event.shape:
         raise DataError(f"{where}: events have shape {list(x.shape[1:])}; the spec's event is {list(event.shape)}")
     if event.levels is None:
         if not np.issubdtype(x.dtype, np.floating):
             raise DataError(
-                f"{where}: events are {x.dtype}, up to {x.max()}; the spec's event is continuous: "
+                f"{where}: events are {x.dtype}, up to {_range(x)[1]}; the spec's event is continuous: "
                 f"set event.levels, or give floats"
             )
         return _finite(x, where)
     if not np.issubdtype(x.dtype, np.integer):
         raise DataError(f"{where}: events are {x.dtype}; the spec's event has levels, which needs integers")
-    low, high = int(x.min()), int(x.max())
+    low, high = _range(x)
     if low < 0 or high >= event.levels:
         raise DataError(
             f"{where}: values range from {low} to {high}; "
             f"the spec's levels: {event.levels} allows 0 to {event.levels - 1}"
         )
-    return x.astype(x.dtype.newbyteorder("="), copy=False)  # torch takes no other byte order
+    return _as(x.dtype.newbyteorder("="), x)  # torch takes no other byte order
 
 
-def _finite(x: np.ndarray, where: str) -> np.ndarray:
-    with np.errstate(over="ignore"):  # what overflows becomes infinity
-        x = x.astype(np.float32, copy=False)
-    finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
-    if not finite.all():
-        raise DataError(f"{where}: event {int(finite.argmin())} (counted from 0) holds NaN or infinity in float32")
+def _range(x: Values) -> tuple[int, int]:
+    """The least and the largest value of integers."""
+    ranges = [(part.min(), part.max()) for _, part in chunks(x)]
+    return int(min(low for low, _ in ranges)), int(max(high for _, high in ranges))
+
+
+def _as(dtype: np.dtype | type, x: Values) -> Values:
+    """The array itself if it has the dtype, otherwise rows that are converted as they are read."""
+    if x.dtype == dtype:
+        return x
+    return x.astype(dtype) if isinstance(x, Rows) else Rows(x, dtype=dtype)
+
+
+def _finite(x: Values, where: str) -> Values:
+    x = _as(np.float32, x)
+    event = first_not_finite(x)
+    if event is not None:
+        raise DataError(f"{where}: event {event} (counted from 0) holds NaN or infinity in float32")
     return x
 
 
-def _contexts(arrays: Arrays, context: Context, where: str) -> np.ndarray:
+def _contexts(arrays: Arrays, context: Context, where: str) -> Values:
     given, shape = arrays.context, context.shape or ()
     wanted = f"labels 0 to {context.classes - 1}" if context.classes else f"arrays of shape {list(shape)}"
     if given is None:
@@ -98,8 +114,9 @@ def _contexts(arrays: Arrays, context: Context, where: str) -> np.ndarray:
         )
     if context.classes is None:
         return _finite(given, where)
-    if not np.issubdtype(given.dtype, np.integer) or given.min() < 0 or given.max() >= context.classes:
-        raise DataError(
-            f"{where}: contexts are {given.dtype} from {given.min()} to {given.max()}; the spec's context are {wanted}"
-        )
-    return given.astype(np.int64, copy=False)
+    if not np.issubdtype(given.dtype, np.integer):
+        raise DataError(f"{where}: contexts are {given.dtype} numbers; the spec's context are {wanted}")
+    low, high = _range(given)
+    if low < 0 or high >= context.classes:
+        raise DataError(f"{where}: contexts are {given.dtype} from {low} to {high}; the spec's context are {wanted}")
+    return _as(np.int64, given)

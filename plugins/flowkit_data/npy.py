@@ -7,13 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from flowkit.plugin import Arrays, DataError, Dataset, SplitName
+from flowkit.plugin import Arrays, DataError, Dataset, Rows, SplitName
+from flowkit.plugin.rows import first_not_finite
 from flowkit_data.parts import rows_of
 from flowkit_runtime.files import map_npy
 
 
 class Npy(Dataset):
-    """Events [n, *event], and contexts [n, …] if there are any, from memory-mapped .npy files."""
+    """Events [n, *event], and contexts [n, …] if there are any, from .npy files.
+
+    The files are memory-mapped and read a batch at a time, so that they may be larger than the memory. In memory is
+    the order of the rows, 8 bytes each.
+    """
 
     def __init__(self, path: Path, context: Path | None, fractions: tuple[float, float, float]):
         self.path, self.context, self.fractions = path, context, fractions
@@ -21,7 +26,7 @@ class Npy(Dataset):
     def load(self, split: SplitName) -> Arrays:
         """Raises DataError if a file isn't a .npy array, holds NaN or infinity, or they differ in length."""
         rows = rows_of(split, len(self._events), self.fractions)
-        return Arrays(self._events[rows], None if self._contexts is None else self._contexts[rows])
+        return Arrays(Rows(self._events, rows), None if self._contexts is None else Rows(self._contexts, rows))
 
     @cached_property
     def _events(self) -> np.ndarray:
@@ -51,7 +56,7 @@ def read_array(path: Path) -> np.ndarray:
         raise DataError(f"data/npy: {path} must hold one array of numbers, a row an event")
     if array.size == 0:
         raise DataError(f"data/npy: {path} is empty: its shape is {list(array.shape)}")
-    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
-    if not finite.all():
-        raise DataError(f"data/npy: {path}: row {int(finite.argmin())} (the first is 0) holds NaN or infinity")
+    row = first_not_finite(Rows(array))
+    if row is not None:
+        raise DataError(f"data/npy: {path}: row {row} (the first is 0) holds NaN or infinity")
     return array
