@@ -168,3 +168,59 @@ def test_where_files_cannot_be_locked_they_are_written_and_nothing_is_swept(
         with replacing(tmp_path / "out.txt") as second:
             second.write_text("second", "utf-8")
     assert held(tmp_path) == {"out.txt": "first"}
+
+
+MAKE = """
+import pathlib, sys
+from flowkit.files import making
+with making(pathlib.Path(sys.argv[1]), overwrite=True) as new:
+    (new / "half").write_text("half")
+    print(new.parent.name, flush=True)
+    sys.stdin.read()
+"""
+
+
+def make(place: Path, text: str) -> None:
+    with making(place, overwrite=True) as new:
+        fill(new, who=text)
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["inside", "beside"])
+def test_a_directory_that_a_killed_process_left_is_removed_and_that_of_a_living_one_is_not(
+    there: bool, tmp_path: Path
+) -> None:
+    place = tmp_path / "not yet" / "[pl]ace"
+    work = place if there else tmp_path
+    work.mkdir(parents=True, exist_ok=True)
+    with subprocess.Popen(
+        [sys.executable, "-c", MAKE, place], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        name = process.stdout.readline().rstrip()
+        try:
+            make(place, "1")
+            assert (place / "who").exists() and (work / name / "new" / "half").exists()
+        finally:
+            process.kill()
+    make(tmp_path / "place", "3")  # another's name: none of its business
+    assert (work / name).exists()
+    make(place, "4")
+    assert held(place) == {"who": "4"} and not list(tmp_path.rglob("*.part"))
+
+
+def test_the_only_copy_of_what_was_to_be_overwritten_is_kept_until_there_is_another(tmp_path: Path) -> None:
+    place, work = tmp_path / "place", tmp_path / ".place.01234567.part"
+    (work / "old").mkdir(parents=True)  # killed after it had moved the old one, before it moved the new one
+    fill(work / "old", who="old")
+    with pytest.raises(IndexError), making(place) as new:
+        fill(new, who=[][1])
+    assert held(work / "old") == {"who": "old"}
+    make(place, "new")
+    assert held(place) == {"who": "new"} and list(tmp_path.iterdir()) == [place]
+
+
+def test_what_a_killed_process_left_in_an_empty_directory_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / f".{tmp_path.name}.01234567.part" / "new").mkdir(parents=True)
+    with making(tmp_path) as new:
+        fill(new, who="me")
+    assert held(tmp_path) == {"who": "me"}

@@ -73,7 +73,7 @@ def export(
 
 
 def _summary(manifest: dict[str, Any], unit: str) -> Iterator[str]:
-    yield f"log-densities of held-out events are off by {manifest['change']:.1e} bits/dim on average"
+    yield f"log-densities of held-out events are off by {manifest['change']:.1e} {unit} on average"
     kinds = {"held-out": "", "off-data": " (constants, checkerboards, noise)"}
     for group, restored in (manifest["restored"] or {}).items():
         yield f"{restored['exact']} of {restored['events']} {group} events{kinds[group]} come back exactly"

@@ -24,6 +24,7 @@ from flowkit.cli.validate import validate
 from flowkit.errors import FlowkitError, SpecError
 from flowkit_runtime.cli import frame
 from flowkit_runtime.cli.score import score
+from flowkit_runtime.cli.signals import ended_by_signals
 from flowkit_runtime.cli.verify import verify
 
 
@@ -146,5 +147,5 @@ def main() -> None:
     """The entry point of the console script."""
     keep_stdout()
     show_warnings_plainly()
-    with frame.interrupted_by_sigterm():
+    with ended_by_signals():
         app()

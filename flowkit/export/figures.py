@@ -36,11 +36,12 @@ def measured(
     Raises ExportError if 16 bits change the density too much, or an event has no finite score.
     """
     model = flowkit_runtime.load(part)
-    change = _change(model, answers)
-    if precision != "float32" and not change <= MOST_CHANGE:
+    unit, bits = ("nats", np.log(2.0) * answers["x"][0].size) if model.levels is None else ("bits/dim", 1.0)
+    change, most = _change(model, answers), MOST_CHANGE * bits
+    if precision != "float32" and not change <= most:
         raise ExportError(
-            f"in {precision} the log-density of held-out events is off by {change:.4f} bits/dim on average, "
-            f"more than {MOST_CHANGE}: choose a wider --precision"
+            f"in {precision} the log-density of held-out events is off by {change:.4f} {unit} on average, "
+            f"more than {most:.4g}: choose a wider --precision"
         )
     given = None if x is None else (x.numpy(), None if context is None else context.numpy())
     threshold = None if given is None else _threshold(model.score(*given), given[0], quantile)
@@ -71,8 +72,8 @@ def _threshold(scores: NDArray[np.floating], events: NDArray[Any], quantile: flo
 
 
 def _change(model: flowkit_runtime.Model, answers: Arrays) -> float:
-    """Mean difference from the fp64 flow, bits/dim."""
+    """Mean difference of the score from the fp64 flow: bits/dim for integer data, nats otherwise."""
     rows = answers["group"] == 0
     given = model.log_prob(answers["x"][rows], answers["context"][rows] if "context" in answers else None)
-    bits = np.log(2.0) * answers["x"][0].size
-    return float(abs(given.astype(np.float64) - answers["log_prob"][rows]).mean() / bits)
+    unit = 1.0 if model.levels is None else np.log(2.0) * answers["x"][0].size
+    return float(abs(given.astype(np.float64) - answers["log_prob"][rows]).mean() / unit)

@@ -1,5 +1,7 @@
 """What a plugin author imports in ``plugin.py``: descriptors, hooks and config bases. No torch."""
 
+from typing import TYPE_CHECKING, Any
+
 from flowkit.errors import DataError, ShapeError
 from flowkit.plugin.config import (
     BaseConfig,
@@ -20,7 +22,9 @@ from flowkit.plugin.policy import Policy
 from flowkit.plugin.reference import BaseRef, ConditionerRef, DatasetRef, Ref, SplitRef, TransformerRef, Use
 from flowkit.plugin.registry import Registry
 from flowkit.shapes import Shape, halve
-from flowkit.plugin.rows import Rows
+
+if TYPE_CHECKING:
+    from flowkit.plugin.rows import Rows as Rows
 
 __all__ = [
     "Arrays",
@@ -54,3 +58,11 @@ __all__ = [
     "hookimpl",
     "register",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Rows":  # which imports numpy
+        from flowkit.plugin.rows import Rows
+
+        return Rows
+    raise AttributeError(f"module 'flowkit.plugin' has no attribute {name!r}")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from flowkit.errors import FlowkitError, PluginError
 from flowkit.plugin.failure import guarded
-from flowkit.plugin.rows import Rows
 
 if TYPE_CHECKING:  # numpy is imported by whoever loads data, not by whoever validates a spec
     import numpy as np
 
     from flowkit.plugin.reference import Use
+    from flowkit.plugin.rows import Rows
 
 SplitName = Literal["train", "val", "test"]
 
@@ -60,6 +60,8 @@ def load_parts(use: Use, splits: Sequence[SplitName] = SPLITS) -> Iterator[tuple
 
 def _check(arrays: Arrays, use: Use) -> None:
     import numpy as np
+
+    from flowkit.plugin.rows import Rows
 
     if not (isinstance(arrays, Arrays) and isinstance(arrays.x, np.ndarray | Rows)):
         raise PluginError(f"plugin {use.plugin}: load must return flowkit.plugin.Arrays of numpy arrays or Rows")

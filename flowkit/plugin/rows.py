@@ -1,14 +1,13 @@
-"""Rows of an array that may be larger than the memory. numpy only."""
+"""Rows of an array that may be larger than the memory. It imports numpy, and so is imported once data is loaded."""
 
 from __future__ import annotations
 
 import math
 import mmap
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:  # numpy is imported by whoever loads data, not by whoever validates a spec
-    import numpy as np
+import numpy as np
 
 CHUNK = 2**20
 """About how many values are read together."""
@@ -21,13 +20,11 @@ FAULT_AROUND = 2**16
 class Rows:
     """Some rows of an array, in some dtype, read when they are indexed: ``x[3:7]``, ``x[[5, 2]]``, ``x[:]``.
 
-    Indexing gives a new array. Where ``array`` is memory-mapped, the process stays small: pages that were read are given
-    back to the kernel, which keeps them cached. ``rows`` are the indices of the rows, None for all.
+    Indexing gives a new array. Where ``array`` is memory-mapped, the process stays small: pages that were read are
+    given back to the kernel, which keeps them cached. ``rows`` are the indices of the rows, None for all.
     """
 
     def __init__(self, array: np.ndarray, rows: np.ndarray | None = None, dtype: np.dtype | type | None = None):
-        import numpy as np
-
         self._array, self._rows = np.asarray(array), rows  # asarray: np.memmap's own indexing is slow
         self.dtype = np.dtype(dtype or array.dtype)
         self.shape: tuple[int, ...] = (len(array) if rows is None else len(rows), *array.shape[1:])
@@ -37,8 +34,6 @@ class Rows:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        import numpy as np
-
         chosen = rows if self._rows is None else self._rows[rows]
         with np.errstate(over="ignore"):  # what overflows becomes infinity
             values = np.array(self._array[chosen], self.dtype)
@@ -50,8 +45,6 @@ class Rows:
         return values
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        import numpy as np
-
         return np.asarray(self[:], dtype)
 
     @property
@@ -73,8 +66,6 @@ def chunks(array: np.ndarray | Rows) -> Iterator[tuple[int, np.ndarray]]:
 
 def first_not_finite(array: np.ndarray | Rows) -> int | None:
     """The index of the first row that holds NaN or infinity."""
-    import numpy as np
-
     if array.dtype.kind not in "fc":
         return None
     for start, part in chunks(array):
@@ -89,8 +80,6 @@ def _give_back(array: Any) -> None:
 
     A mapping that can be written to may hold changes that are in no file, and is left alone.
     """
-    import numpy as np
-
     while isinstance(array, np.ndarray):
         array = array.base
     if isinstance(array, mmap.mmap) and hasattr(array, "madvise"):

@@ -50,7 +50,9 @@ def repeatable(subject: DatasetSubject) -> None:
     for how, other in others.items():
         for name in SPLITS:
             for (what, one), (_, again) in zip(_arrays(first[name]), _arrays(other[name]), strict=True):
-                assert np.array_equal(one[:], again[:]), f"{what} of {name} differs when it is loaded again {how}: {ADVICE}"
+                assert np.array_equal(one[:], again[:]), (
+                    f"{what} of {name} differs when it is loaded again {how}: {ADVICE}"
+                )
 
 
 ADVICE = "fix the division by a seed, numpy.random.default_rng(0) made in load, and change copies"

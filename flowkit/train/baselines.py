@@ -153,6 +153,7 @@ def _joined(arrays: Arrays, features: int) -> Iterator[np.ndarray]:
         x = arrays.x[part]
         columns = [x.reshape(len(x), -1)]
         if arrays.context is not None:
-            context = arrays.context[part]
-            columns.insert(0, context[:, None] == np.arange(features) if context.ndim == 1 else context.reshape(len(x), -1))
+            given = arrays.context[part]
+            one_hot = given.ndim == 1
+            columns.insert(0, given[:, None] == np.arange(features) if one_hot else given.reshape(len(x), -1))
         yield np.concatenate(columns, axis=1, dtype=np.float64)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from flowkit.plugin import Arrays
+from flowkit.plugin import Arrays, Rows
 from flowkit.train.baselines import baselines
 
 RNG = np.random.default_rng(0)
@@ -61,3 +61,67 @@ def test_one_row_or_values_beyond_float64_have_no_gaussian():
     far = Arrays(np.array([[1e200, 0], [-1e200, 1], [0, 2]]))
     with np.errstate(all="ignore"):
         assert baselines(far, far, None) == {}
+
+
+def linear(rows, seed, noise=0.1):
+    """x = c A + normal noise; its entropy is that of the noise."""
+    random = np.random.default_rng(seed)
+    context = random.normal(3, 2, (rows, 3))
+    slopes = np.random.default_rng(9).normal(size=(3, 2))
+    return Arrays((context @ slopes + noise * random.normal(size=(rows, 2)) + 100), context)
+
+
+def test_with_a_context_the_mean_of_the_gaussian_is_linear_in_it():
+    figures = baselines(linear(20_000, 0), linear(20_000, 1), None)
+    assert figures == {"linear-gaussian": pytest.approx(np.log(2 * np.pi * np.e * 0.01), abs=0.02)}
+
+
+def test_constant_and_dependent_contexts_do_no_harm():
+    train, test = linear(5000, 0), linear(5000, 1)
+    expected = baselines(train, test, None)["linear-gaussian"]
+
+    def widened(arrays):
+        return Arrays(arrays.x, np.hstack([arrays.context, np.ones((5000, 1)), 1e6 * arrays.context]))
+
+    assert baselines(widened(train), widened(test), None)["linear-gaussian"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_with_labels_each_class_has_a_mean_and_all_have_one_covariance():
+    labels = RNG.integers(0, 3, 6000)
+    x = RNG.normal(size=(6000, 2)) + 10.0 * labels[:, None]
+    residuals = x - np.stack([x[labels == k].mean(0) for k in range(3)])[labels]
+    normal = torch.distributions.MultivariateNormal(
+        torch.zeros(2, dtype=torch.float64), torch.from_numpy(residuals.T @ residuals / (6000 - 3))
+    )
+    expected = -normal.log_prob(torch.from_numpy(residuals)).mean().item()
+    arrays = Arrays(x, labels)
+    assert baselines(arrays, arrays, None)["linear-gaussian"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_context_with_as_many_numbers_as_there_are_rows_has_no_gaussian():
+    assert baselines(Arrays(RNG.normal(size=(4, 1)), RNG.normal(size=(4, 9))), linear(3, 0), None) == {}
+
+
+def test_integers_with_a_context():
+    train, test = (Arrays(part.x.astype(np.uint8), part.context) for part in (linear(500, 0), linear(500, 1)))
+    assert list(baselines(train, test, levels=256)) == ["histogram", "linear-gaussian"]
+
+
+@pytest.mark.parametrize("levels", [None, 256])
+def test_chunks_and_passes_make_no_difference(monkeypatch, levels):
+    def rounded(arrays):
+        return arrays if levels is None else Arrays(arrays.x.astype(np.int64) % 256, arrays.context)
+
+    train, test = rounded(linear(300, 0)), rounded(linear(200, 1))
+    whole = baselines(train, test, levels)
+    monkeypatch.setattr("flowkit.plugin.rows.CHUNK", 7)
+    monkeypatch.setattr("flowkit.train.baselines.CHUNK", 7)
+    monkeypatch.setattr("flowkit.train.baselines.MAX_COUNTS", 1)
+    lazy = [Arrays(Rows(part.x), Rows(part.context)) for part in (train, test)]
+    assert baselines(*lazy, levels) == pytest.approx(whole, rel=1e-12)
+
+
+def test_a_mean_far_from_zero_costs_no_digits():
+    x = RNG.normal(size=(3000, 2))
+    near, far = (baselines(Arrays(x + offset), Arrays(x + offset), None)["gaussian"] for offset in (0, 1e7))
+    assert far == pytest.approx(near, rel=1e-7)

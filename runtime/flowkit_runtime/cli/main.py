@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from flowkit_runtime.cli.frame import NAME, Commands, interrupted_by_sigterm, register
+from flowkit_runtime.cli.frame import NAME, Commands, register
 from flowkit_runtime.cli.info import info
 from flowkit_runtime.cli.interpolate import interpolate
 from flowkit_runtime.cli.latents import decode, encode
 from flowkit_runtime.cli.sample import sample
 from flowkit_runtime.cli.score import score
+from flowkit_runtime.cli.signals import ended_by_signals
 from flowkit_runtime.cli.verify import verify
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -26,5 +27,5 @@ for command in (info, verify, score, sample, encode, decode, interpolate):
 
 def main() -> None:
     """The entry point of the console script."""
-    with interrupted_by_sigterm():
+    with ended_by_signals():
         app()

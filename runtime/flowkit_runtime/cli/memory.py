@@ -1,0 +1,80 @@
+"""What a command says when memory is short."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from typing import Any
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+LIBRARIES = ("numpy", "torch", "onnxruntime")
+"""They are large, and where memory is short their C++ code ends the process without an exception."""
+ROOM = 2**27
+"""Bytes that have to be left when a library is imported."""
+SIGNS = ("out of memory", "can't allocate memory", "Cannot allocate memory", "failed to map segment", "bad_alloc")
+"""Parts of the messages of errors that aren't a MemoryError."""
+
+_TRY = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+sys.path[:] = {path}
+try:
+    import {library}
+    bytearray({room})
+except ImportError as error:
+    sys.exit(any(sign in str(error) for sign in {signs}))
+"""
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """The error in one line if it, or what caused it, is that memory is short; otherwise None."""
+    cause: BaseException | None = error
+    while cause is not None:
+        said = str(cause)
+        if isinstance(cause, MemoryError) or (
+            isinstance(cause, OSError | ImportError | RuntimeError) and any(sign in said for sign in SIGNS)
+        ):
+            return f"out of memory: {said.strip().partition(chr(10))[0] or type(cause).__name__}"
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+@contextmanager
+def imports_tried_first() -> Iterator[None]:
+    """Try large imports in another process first, where memory is limited (`ulimit -v`).
+
+    Within, such an import raises MemoryError if that process fails or dies.
+    """
+    limit = None if resource is None else resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit is None or limit == resource.RLIM_INFINITY:
+        yield
+        return
+    finder = _TriedFirst(limit)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _TriedFirst(MetaPathFinder):
+    def __init__(self, limit: int):
+        self.limit = limit
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        """Find nothing; raise MemoryError if the library can't be imported under the limit."""
+        if fullname not in LIBRARIES:
+            return
+        code = _TRY.format(path=sys.path, library=fullname, room=ROOM, signs=SIGNS)
+        tried = subprocess.run(
+            [sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        if tried.returncode:
+            raise MemoryError(f"{fullname} does not fit into {self.limit >> 20:,} MiB: raise the limit (ulimit -v)")

@@ -1,0 +1,53 @@
+"""Data larger than the memory is trained on and scored: nothing copies it whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import re, resource, sys
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning  # seconds, and memory, before the limit
+
+import flowkit.train.fit, flowkit.train.pictures
+from flowkit.flow import Flow
+from flowkit.spec import read_spec
+from flowkit.train import evaluate, load_data, train
+from flowkit.train.baselines import baselines
+
+rows, context, kind = int(sys.argv[1]), np.ones((1, 1), np.float32), sys.argv[2]
+x = np.lib.format.open_memmap("x.npy", "w+", np.dtype(kind), (rows, 64))  # a sparse file
+x[::499] = np.random.default_rng(0).integers(0, 200, (len(x[::499]), 64))
+del x
+spec = read_spec({
+    "flowkit": 1, "event": {"shape": [64], **({"levels": 256} if kind == "u1" else {})},
+    "flow": [{"use": "glow/rescale"}, {"use": "glow/actnorm"}] if kind == "u1" else [{"use": "glow/actnorm"}],
+    "data": {"use": "data/npy", "path": "x.npy"}, "train": {"epochs": 1, "batch_size": 32768},
+})
+Flow.from_spec(spec).log_prob(__import__("torch").zeros(2, 64))
+used = 1024 * int(re.search(r"VmData:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+resource.setrlimit(resource.RLIMIT_DATA, (used + 2**28, used + 2**28))  # writable memory; a mapped file is none
+train(spec, Path("run"))
+data = load_data(spec)
+evaluate(Flow.load("run"), data["test"], 32768)
+print(sorted(baselines(data["train"], data["test"], spec.event.levels)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="RLIMIT_DATA counts all writable memory on Linux")
+@pytest.mark.parametrize(("kind", "rows"), [("f4", 2_000_000), ("f8", 1_000_000), ("u1", 8_000_000)])
+def test_memory_does_not_grow_with_the_data(kind: str, rows: int, tmp_path: Path) -> None:
+    """512 MB, of which the training part alone is larger than the limit."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(rows), kind], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    expected = "['gaussian', 'histogram']" if kind == "u1" else "['gaussian']"
+    assert done.stdout.splitlines()[-1] == expected
