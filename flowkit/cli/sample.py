@@ -43,8 +43,10 @@ def sample(
     check_apart(output, {}, context)
     keep_freed_memory()
     flow = Flow.load(run).to(best_device())
-    samples = flow.sample(n, _context(flow, context, n), temperature, seed)
-    save_samples(samples.cpu(), flow.levels, output)
+    given = _context(flow, context, n)
+    samples = flow.sample(n, given, temperature, seed)
+    labels = given if given is None or len(given) == n else given.expand(n, *given.shape[1:])
+    save_samples(samples.cpu(), None if labels is None else labels.cpu(), flow.levels, output)
     echo(f"{n} samples: {output}")
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from torch import Tensor
 
 from flowkit.files import replacing
@@ -22,54 +25,129 @@ if TYPE_CHECKING:
 
 IMAGES, POINTS = 100, 1000
 """How many samples a grid and a scatter plot show."""
+MOST_CLASSES = 10
+"""The most classes that a legend lists; more are told apart by a colour bar."""
+MOST_NUMBERS = 2
+"""The most numbers of a context that are written above an image."""
 
 
 def draw_samples(flow: Flow, data: Arrays, path: Path) -> None:
-    """Samples beside as many events of the data; contexts are those of the data's first rows."""
-    rows = slice(0, IMAGES if len(flow.event_shape) == 3 else POINTS)
+    """Draw events of the data, chosen at random, beside samples with the same contexts. The choice is always the same.
+
+    Events of a conditional flow are labelled with their contexts, and those with class labels are sorted by class.
+    """
+    count = min(IMAGES if len(flow.event_shape) == 3 else POINTS, len(data.x))
+    rows = np.random.default_rng(0).choice(len(data.x), count, replace=False)
+    if data.context is not None and data.context.ndim == 1:
+        rows = rows[np.argsort(data.context[rows], kind="stable")]
     x, context = take(data, rows)
     samples = flow.sample(len(x), None if context is None else context.to(flow.device), seed=0).cpu()
-    _save({"data": x, "samples": samples}, flow.levels, path)
+    _save({"data": x, "samples": samples}, context, flow.levels, path)
 
 
-def save_samples(samples: Tensor, levels: int | None, path: Path) -> None:
-    """Samples [n, *event] as an array (.npy) or a picture (.png), whichever the suffix of ``path`` says."""
+def save_samples(samples: Tensor, context: Tensor | None, levels: int | None, path: Path) -> None:
+    """Save samples [n, *event] as an array (.npy) or a picture (.png), whichever the suffix of ``path`` says."""
     if path.suffix == ".npy":
         with replacing(path) as temporary:
             np.save(temporary, samples.numpy())
     else:
-        _save({"samples": samples}, levels, path)
+        _save({"samples": samples}, context, levels, path)
 
 
-def _save(parts: dict[str, Tensor], levels: int | None, path: Path) -> None:
-    """Parts side by side, each under its name."""
+def _save(parts: dict[str, Tensor], context: Tensor | None, levels: int | None, path: Path) -> None:
+    """Draw parts side by side, each under its name; event i of each part has context i."""
     figure = Figure(figsize=(4 * len(parts), 4.4), layout=ConstrainedLayoutEngine(h_pad=0.12))
     images = next(iter(parts.values())).dim() == 4
     axes = figure.subplots(1, len(parts), sharex=not images, sharey=not images, squeeze=False)[0]
+    colours = None
     for axis, (title, x) in zip(axes, parts.items(), strict=True):
         axis.set_title(title)
         if images:
-            axis.imshow(_grid(x, levels))
-            axis.set_axis_off()
-        elif x.shape[1] == 1:
-            finite = x[x.isfinite()].numpy()
-            axis.hist(finite, bins=50, density=len(finite) > 0)
+            _draw_images(axis, x, context, levels)
         else:
-            axis.scatter(*x[:, :2].T.numpy(), s=3)
+            colours = _draw_points(axis, x, context)
+    if colours is not None and context is not None:
+        _explain(figure, axes, colours, context)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
 
 
-def _grid(images: Tensor, levels: int | None) -> np.ndarray:
-    """Images [n, c, h, w] as one square grid: three channels in colour, otherwise the first in grey."""
+def _draw_images(axis: Axes, x: Tensor, context: Tensor | None, levels: int | None) -> None:
+    gap = 1 if context is None else 1 + math.ceil(x.shape[2] / 3)  # room for a line of text
+    axis.imshow(_grid(x, levels, gap))
+    axis.set_axis_off()
+    if context is None:
+        return
+    across, (height, width) = math.ceil(math.sqrt(len(x))), x.shape[2:]
+    words = [_words(one) for one in context]
+    cell = 72 * 3.4 / max(across, math.ceil(len(x) / across) * (height + gap) / (width + 1))  # its width in points
+    size = min(9, cell / (width + 1) * (gap - 1), cell / 0.6 / max(map(len, words)))
+    for index, word in enumerate(words):
+        down, right = divmod(index, across)
+        axis.text(right * (width + 1) - 0.5, down * (height + gap) + gap - 1.5, word, fontsize=size, va="bottom")
+
+
+def _words(context: Tensor) -> str:
+    """A class, or the first numbers of a context."""
+    if context.dim() == 0:
+        return str(context.item())
+    numbers = context.flatten()
+    more = " …" if len(numbers) > MOST_NUMBERS else ""
+    return " ".join(f"{number:.2g}" for number in numbers[:MOST_NUMBERS].tolist()) + more
+
+
+def _draw_points(axis: Axes, x: Tensor, context: Tensor | None) -> PathCollection | None:
+    """Draw the first two entries of events in the colours of their contexts.
+
+    Events of one entry are drawn over their contexts, or as a histogram, which have no colours.
+    """
+    first = None if context is None else context.flatten(1)[:, 0] if context.dim() > 1 else context
+    if x.shape[1] > 1:
+        colours = {} if first is None else {"c": first.numpy(), **(_PALETTE if _few_classes(context) else {})}
+        return axis.scatter(*x[:, :2].T.numpy(), s=3, **colours)
+    if first is None:
+        finite = x[x.isfinite()].numpy()
+        axis.hist(finite, bins=50, density=len(finite) > 0)
+    else:
+        axis.scatter(first.numpy(), x[:, 0].numpy(), s=3)
+        axis.set_xlabel(_name(context))
+    return None
+
+
+_PALETTE: dict[str, Any] = {"cmap": "tab10", "vmin": 0, "vmax": MOST_CLASSES - 1}
+
+
+def _few_classes(context: Tensor | None) -> bool:
+    return context is not None and context.dim() == 1 and int(context.max()) < MOST_CLASSES
+
+
+def _name(context: Tensor | None) -> str:
+    return "context" if context is None or context.dim() == 1 or context[0].numel() == 1 else "context, first number"
+
+
+def _explain(figure: Figure, axes: Sequence[Axes], colours: PathCollection, context: Tensor) -> None:
+    """Say which colour is which context: each class, or a bar for the first number."""
+    if _few_classes(context):
+        classes = context.unique().tolist()
+        handles = [Line2D([], [], marker="o", linestyle="", color=colours.to_rgba(k), label=str(k)) for k in classes]
+        figure.legend(handles=handles, title="context", loc="outside right center")
+    else:
+        figure.colorbar(colours, ax=axes, label=_name(context))
+
+
+def _grid(images: Tensor, levels: int | None, gap: int = 1) -> np.ndarray:
+    """Put images [n, c, h, w] into one square grid: three channels in colour, otherwise the first in grey.
+
+    ``gap`` is the number of white lines between two rows of images; all but one are above the images.
+    """
     pixels = images.numpy() if images.shape[1] == 3 else np.repeat(images[:, :1].numpy(), 3, axis=1)
     low, high = (0, levels - 1) if levels else (pixels.min(), pixels.max())
     pixels = np.clip((pixels - low) / max(high - low, 1e-12), 0, 1)
     n, _, height, width = pixels.shape
     across = math.ceil(math.sqrt(n))
     blank = np.ones((-n % across, 3, height, width))
-    tiles = np.pad(np.concatenate([pixels, blank]), ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=1)
-    rows = tiles.reshape(-1, across, 3, height + 1, width + 1)
+    tiles = np.pad(np.concatenate([pixels, blank]), ((0, 0), (0, 0), (gap - 1, 1), (0, 1)), constant_values=1)
+    rows = tiles.reshape(-1, across, 3, height + gap, width + 1)
     return rows.transpose(0, 3, 1, 4, 2).reshape(-1, across * (width + 1), 3)  # [down, across, 3]
 
 

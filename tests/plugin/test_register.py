@@ -31,7 +31,7 @@ def test_every_kind_is_used_in_a_spec_and_trained_a_step() -> None:
     spec = read_spec(mine.SPEC)
     assert lock(spec)["plugins"]["this process"] == "0"
     flow = Flow.from_spec(spec)
-    x = torch.from_numpy(load_data(spec)["train"].x)
+    x = torch.from_numpy(load_data(spec)["train"].x[:])
     optimizer = torch.optim.SGD(flow.parameters(), 1e-2)
     before = -flow.log_prob(x).mean()
     before.backward()

@@ -148,7 +148,7 @@ def _parts(events: np.ndarray) -> list[str]:
     """Of which part each event is."""
     np.save("events.npy", events)
     config = read_spec(SPEC, ["data={use: data/npy, path: events.npy}"])
-    parts = {tuple(x): name for name, arrays in load_data(config).items() for x in arrays.x.tolist()}
+    parts = {tuple(x): name for name, arrays in load_data(config).items() for x in arrays.x[:].tolist()}
     return [parts[tuple(x)] for x in events.tolist()]
 
 

@@ -33,7 +33,7 @@ def test_continuous_images_are_shown_over_their_range() -> None:
 @pytest.mark.parametrize("value", [torch.inf, torch.nan])
 def test_a_histogram_is_of_the_finite_samples(tmp_path: Path, value: float) -> None:
     samples = torch.linspace(0, 1, 100)[:, None]
-    save_samples(samples, None, tmp_path / "finite.png")
-    save_samples(torch.cat([samples, torch.full((1, 1), value)]), None, tmp_path / "lost.png")
+    save_samples(samples, None, None, tmp_path / "finite.png")
+    save_samples(torch.cat([samples, torch.full((1, 1), value)]), None, None, tmp_path / "lost.png")
     assert np.array_equal(imread(tmp_path / "finite.png"), imread(tmp_path / "lost.png"))
-    save_samples(torch.full((3, 1), value), None, tmp_path / "none.png")
+    save_samples(torch.full((3, 1), value), None, None, tmp_path / "none.png")
