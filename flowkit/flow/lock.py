@@ -21,10 +21,10 @@ from flowkit_runtime.files import read_json
 LOCK, SPEC = "lock.json", "spec.yaml"
 DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
-MAY_CHANGE = (("train", "epochs"), ("train", "minutes"), ("data",))
+MAY_CHANGE = (("train", "epochs"), ("train", "minutes"), ("train", "threads"), ("data",))
 """The fields of a run's spec that may be edited: how long it is trained, and where its data is read from."""
 
-CHANGEABLE = "train.epochs, train.minutes and data"
+CHANGEABLE = "train.epochs, train.minutes, train.threads and data"
 """The same in words."""
 
 

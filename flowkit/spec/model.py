@@ -198,6 +198,9 @@ class Train(Documented):
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: conditioners are trained in bfloat16, faster where the hardware has it; maps, log-dets, weights, validation
     and the finished run's figures stay in fp32."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Threads on the CPU; null: as many as OMP_NUM_THREADS says, without it one. More help large flows on an idle
+    machine, and make steps many times slower on a busy one."""
     compile: bool | Literal["step"] = False
     """true: torch.compile makes code of the flow for its training steps, which are then faster, after a minute or more
     at the start. step: it makes code of one step of each kind, so that deep flows start much sooner and run a little

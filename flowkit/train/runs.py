@@ -22,6 +22,7 @@ from flowkit.spec import Spec
 from flowkit.train.data import load_data, load_run_data
 from flowkit.train.directory import create, forget, read_resumable, record, taking, with_absolute_paths
 from flowkit.train.evaluation import best_device, evaluate
+from flowkit.train.threads import using_threads
 from flowkit_runtime.files import read_json
 
 TEST_DRAWS = 8
@@ -76,23 +77,24 @@ def train(spec: Spec, directory: Path) -> Results:
         raise InputError("there is nothing to train: no layer of the flow has parameters that learn; add some")
     data = load_data(spec)
     create(spec, directory, data)
-    with taking(directory):
+    with taking(directory), using_threads(spec.train.threads):
         return _finish(flow, data, directory)
 
 
 def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False) -> Results:
     """Go on with an interrupted run, to the figures it would have reached.
 
-    ``overrides``, texts such as ``train.epochs=60``, change how long it is trained (train.epochs, train.minutes), or
-    where its data is read from (data); with them a finished run is trained for longer. The learning rate is then that
-    of the new schedule. ``finish`` trains no more: the run is finished with the best weights so far.
+    ``overrides``, texts such as ``train.epochs=60``, change how long it is trained (train.epochs, train.minutes), on how
+    many threads (train.threads), or where its data is read from (data); with them a finished run is trained for longer.
+    The learning rate is then that of the new schedule. ``finish`` trains no more: the run is finished with the best
+    weights so far.
 
     Raises RunError, also if another process trains it, or its data or spec have changed; SpecError; TrainingError.
     """
     spec = read_resumable(directory, overrides)
     _require_extra()
     keep_freed_memory()
-    with taking(directory):
+    with taking(directory), using_threads(spec.train.threads):
         return _finish(_build(spec), load_run_data(directory, spec), directory, finish)
 
 

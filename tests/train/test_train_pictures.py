@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from flowkit.plugin import Arrays
+from flowkit.train import pictures
 from flowkit.train.pictures import _grid, save_samples
 
 
@@ -37,3 +41,66 @@ def test_a_histogram_is_of_the_finite_samples(tmp_path: Path, value: float) -> N
     save_samples(torch.cat([samples, torch.full((1, 1), value)]), None, None, tmp_path / "lost.png")
     assert np.array_equal(imread(tmp_path / "finite.png"), imread(tmp_path / "lost.png"))
     save_samples(torch.full((3, 1), value), None, None, tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("kind", ["labels", "arrays", None])
+def test_events_are_drawn_at_random_and_samples_have_their_contexts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str | None
+) -> None:
+    """The file is sorted by its values: its first rows are unlike the others."""
+    x = np.arange(5000, dtype=np.float32).repeat(64).reshape(5000, 1, 8, 8)
+    given = {"labels": np.arange(5000) // 500, "arrays": np.arange(10_000.0, dtype=np.float32).reshape(5000, 2)}
+    context = None if kind is None else given[kind]
+    drawn: dict[str, Any] = {}
+
+    class Copies:
+        """A flow whose samples are their contexts."""
+
+        event_shape, levels, device = (1, 8, 8), None, torch.device("cpu")
+
+        def sample(self, n: int, context: torch.Tensor | None, seed: int) -> torch.Tensor:
+            drawn["asked"] = context
+            return torch.zeros(n, 1, 8, 8)
+
+    monkeypatch.setattr(pictures, "_save", lambda parts, shown, *_: drawn.update(parts, shown=shown))
+    pictures.draw_samples(Copies(), Arrays(x, context), tmp_path / "x.png")  # type: ignore[arg-type]
+    rows = drawn["data"][:, 0, 0, 0].long()
+    assert len(set(rows.tolist())) == 100 and rows.min() < 500 and rows.max() > 4500
+    assert drawn["asked"] is drawn["shown"]
+    if context is not None:
+        assert np.array_equal(drawn["shown"], context[rows])
+    first = rows
+    pictures.draw_samples(Copies(), Arrays(x, context), tmp_path / "x.png")  # type: ignore[arg-type]
+    assert drawn["data"][:, 0, 0, 0].long().equal(first)
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for axis in figure.axes for text in axis.texts]
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are saved."""
+    seen: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (seen.append(self), save(self, *a, **k))[1])
+    return seen
+
+
+def test_images_are_labelled_with_their_contexts(tmp_path: Path, figures: list[Figure]) -> None:
+    images = torch.zeros(3, 1, 4, 4)
+    save_samples(images, torch.tensor([7, 0, 12]), None, tmp_path / "x.png")
+    save_samples(images, torch.tensor([[0.5, -1, 2], [0, 1, 2], [10, 0.123, 2]]), None, tmp_path / "x.png")
+    save_samples(images, None, None, tmp_path / "x.png")
+    assert [texts(figure) for figure in figures] == [["7", "0", "12"], ["0.5 -1 …", "0 1 …", "10 0.12 …"], []]
+
+
+def test_points_are_coloured_by_their_contexts(tmp_path: Path, figures: list[Figure]) -> None:
+    points = torch.randn(20, 2)
+    save_samples(points, torch.arange(20) % 3, None, tmp_path / "x.png")
+    assert [text.get_text() for text in figures[0].legends[0].get_texts()] == ["0", "1", "2"]
+    for context in (torch.arange(20), torch.randn(20, 2)):
+        save_samples(points, context, None, tmp_path / "x.png")
+        assert len(figures[-1].axes) == 2 and figures[-1].axes[1].get_ylabel().startswith("context")  # a colour bar
+    save_samples(points[:, :1], torch.randn(20, 1), None, tmp_path / "x.png")
+    assert figures[-1].axes[0].get_xlabel() == "context"
