@@ -9,10 +9,8 @@ import numpy as np
 
 from flowkit.flow.lock import ArrayPrint, PartPrint
 from flowkit.plugin import Arrays, SplitName
+from flowkit.plugin.rows import Rows, chunks
 from flowkit_runtime.errors import shortened
-
-CHUNK = 2**24
-"""About how many bytes are hashed at a time, so that a mapped file is never in memory as a whole."""
 
 
 def fingerprint(arrays: Arrays) -> PartPrint:
@@ -36,12 +34,11 @@ def changes(before: Mapping[str, PartPrint | None], now: Mapping[SplitName, Part
     return lines
 
 
-def _of(array: np.ndarray) -> ArrayPrint:
+def _of(array: np.ndarray | Rows) -> ArrayPrint:
     digest = hashlib.sha256()
-    rows = max(1, CHUNK // max(1, array[:1].nbytes))
     little_endian = array.dtype.newbyteorder("<")  # the same hash on every machine
-    for start in range(0, len(array), rows):
-        digest.update(np.ascontiguousarray(array[start : start + rows], little_endian).data)
+    for _, part in chunks(array):
+        digest.update(np.ascontiguousarray(part, little_endian).data)
     return ArrayPrint(dtype=array.dtype.name, shape=list(array.shape), sha256=digest.hexdigest())
 
 

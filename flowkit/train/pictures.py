@@ -104,7 +104,7 @@ def _draw_points(axis: Axes, x: Tensor, context: Tensor | None) -> PathCollectio
     first = None if context is None else context.flatten(1)[:, 0] if context.dim() > 1 else context
     if x.shape[1] > 1:
         colours = {} if first is None else {"c": first.numpy(), **(_PALETTE if _few_classes(context) else {})}
-        return axis.scatter(*x[:, :2].T.numpy(), s=3, **colours)
+        return axis.scatter(x[:, 0].numpy(), x[:, 1].numpy(), s=3, **colours)
     if first is None:
         finite = x[x.isfinite()].numpy()
         axis.hist(finite, bins=50, density=len(finite) > 0)
@@ -128,8 +128,8 @@ def _name(context: Tensor | None) -> str:
 def _explain(figure: Figure, axes: Sequence[Axes], colours: PathCollection, context: Tensor) -> None:
     """Say which colour is which context: each class, or a bar for the first number."""
     if _few_classes(context):
-        classes = context.unique().tolist()
-        handles = [Line2D([], [], marker="o", linestyle="", color=colours.to_rgba(k), label=str(k)) for k in classes]
+        marks = {str(k): tuple(colours.to_rgba(k)) for k in context.unique().tolist()}
+        handles = [Line2D([], [], marker="o", linestyle="", color=mark, label=k) for k, mark in marks.items()]
         figure.legend(handles=handles, title="context", loc="outside right center")
     else:
         figure.colorbar(colours, ax=axes, label=_name(context))

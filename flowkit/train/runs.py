@@ -84,10 +84,10 @@ def train(spec: Spec, directory: Path) -> Results:
 def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False) -> Results:
     """Go on with an interrupted run, to the figures it would have reached.
 
-    ``overrides``, texts such as ``train.epochs=60``, change how long it is trained (train.epochs, train.minutes), on how
-    many threads (train.threads), or where its data is read from (data); with them a finished run is trained for longer.
-    The learning rate is then that of the new schedule. ``finish`` trains no more: the run is finished with the best
-    weights so far.
+    ``overrides``, texts such as ``train.epochs=60``, change how long it is trained (train.epochs, train.minutes), on
+    how many threads (train.threads), or where its data is read from (data); with them a finished run is trained for
+    longer. The learning rate is then that of the new schedule. ``finish`` trains no more: the run is finished with the
+    best weights so far.
 
     Raises RunError, also if another process trains it, or its data or spec have changed; SpecError; TrainingError.
     """
