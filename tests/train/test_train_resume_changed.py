@@ -144,7 +144,7 @@ def test_fingerprints_depend_on_type_shape_and_values_and_not_on_layout(monkeypa
     assert all(fingerprint(Arrays(each)).events == expected for each in same)
     other = [x.astype(np.float64), x.reshape(4, 6), x + 1, x[::-1]]
     assert all(fingerprint(Arrays(each)).events != expected for each in other)
-    monkeypatch.setattr("flowkit.plugin.rows.CHUNK", 3)  # one row and a bit
+    monkeypatch.setattr("flowkit.plugin.rows.CHUNK", 5)  # one row and a bit
     assert fingerprint(Arrays(x)).events == expected
 
 
@@ -189,7 +189,7 @@ def test_fields_that_were_edited_are_named(
     with pytest.raises(RunError) as caught:
         resume(run, overrides)
     assert change in str(caught.value) and "Put the other fields back" in str(caught.value)
-    assert "Only train.epochs, train.minutes and data may change in a run" in str(caught.value)
+    assert "Only train.epochs, train.minutes, train.threads and data may change in a run" in str(caught.value)
     assert contents(run) == before
 
 
