@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from flowkit.plugin.kinds import KINDS
 from flowkit.testing import CHECKS, SLOW_CHECKS, describe
 
 PAGE = Path(__file__).with_name("conformance.md")
@@ -73,14 +74,8 @@ operator that ONNX lacks"}`. It is strict: a check that passes, although it is e
 Their ids are stable. Every check has a wrong plugin in [the zoo](../tests/zoo/README.md) that it catches.
 """
 
-TITLES = {
-    "plugin": "A plugin as a whole, as specs name it",
-    "bijector": "Bijectors",
-    "transformer": "Transformers",
-    "split": "Splits",
-    "conditioner": "Conditioners",
-    "base": "Base distributions",
-    "dataset": "Datasets",
+TITLES = {"plugin": "A plugin as a whole, as specs name it"} | {
+    kind.name: kind.plural.title() for kind in KINDS.values()
 }
 
 

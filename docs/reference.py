@@ -10,8 +10,8 @@ from pathlib import Path
 from flowkit.plugin import Found, Policy, Registry
 from flowkit.plugin.config import Documented
 from flowkit.plugin.description import FieldRow, field_rows, shape_rule, target_doc
-from flowkit.plugin.descriptor import CONFIG_BASES
 from flowkit.plugin.example import example_config
+from flowkit.plugin.kinds import KINDS
 from flowkit.spec import Spec, model, to_yaml
 from flowkit.spec.example import example_spec
 
@@ -28,7 +28,9 @@ plugins show NAME` prints the same of any plugin that is installed. This page is
 def page(registry: Registry) -> str:
     """The whole page, as Markdown."""
     found, _ = registry.installed()
-    kinds = [(f"## {kind.title()}s", [each for each in found if each.kind == kind]) for kind in CONFIG_BASES]
+    kinds = [
+        (f"## {kind.plural.title()}", [each for each in found if each.kind == kind.name]) for kind in KINDS.values()
+    ]
     parts = [HEAD, "## Sections", *map(section, sections())]
     for title, plugins in kinds:
         parts += [title, *(plugin(each, registry) for each in plugins)]

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from flowkit.bijectors import Base, Bijector, Conditioner, Coupling, FactorOut, Split, Transformer
+from flowkit.bijectors import Base, Bijector, Coupling, FactorOut, Transformer
 from flowkit.errors import FlowkitError, Path, PluginError, ShapeError, format_path
 from flowkit.flow.inputs import context_shape
 from flowkit.plugin.config import SplitConfig
@@ -32,15 +32,6 @@ CREATING = frozenset(
     ]
 )  # fmt: skip
 """The functions of torch that create a tensor from its shape."""
-
-BASES: dict[str, type] = {
-    "bijector": Bijector,
-    "transformer": Transformer,
-    "split": Split,
-    "conditioner": Conditioner,
-    "base": Base,
-}
-"""What the target of each kind derives from."""
 
 MAX_PARAMETERS = 2**32
 """The most parameters that a flow may have."""
@@ -138,14 +129,6 @@ def _placed(step: Step) -> Iterator[None]:
         raise PluginError(f"{place} can't be built: {in_a_line(error)}") from error
 
 
-def build_plugin(use: Use, *shapes: Any) -> Any:
-    """What a plugin's target makes of its fields. Raises PluginError, naming the plugin, if that is not of its kind."""
-    module, base = use.build(*shapes), BASES[use.plugin.kind]
-    if not isinstance(module, base):
-        raise PluginError(f"plugin {use.plugin}: its target must derive from flowkit.bijectors.{base.__name__}")
-    return module
-
-
 def check_chain(layers: Sequence[Layer], base: Base | None) -> None:
     """Raises ShapeError unless each takes what the one before gives, and the base what the last one gives."""
     if not layers:
@@ -165,13 +148,13 @@ def _check_fits(name: str, taking: Layer | Base, given: Shape) -> None:
 def _build(step: Step, context: Shape | None) -> Layer:
     match step.item:
         case Use():
-            return build_plugin(step.item, step.input_shape)
+            return step.item.build(step.input_shape)
         case model.Coupling(split=Use(config=SplitConfig() as split)):
             kept, transformed = split.split_shapes(step.input_shape)
-            transformer = build_plugin(step.item.coupling)
+            transformer = step.item.coupling.build()
             params = (_n_params(step.item.coupling, transformer), *transformed)
-            conditioner = build_plugin(step.item.conditioner, kept, params, context)
-            return Coupling(build_plugin(step.item.split, step.input_shape), conditioner, transformer)
+            conditioner = step.item.conditioner.build(kept, params, context)
+            return Coupling(step.item.split.build(step.input_shape), conditioner, transformer)
         case model.FactorOut():
             return FactorOut(step.input_shape)
     raise TypeError(f"not a step of a flow: {step.item!r}")

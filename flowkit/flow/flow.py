@@ -261,7 +261,7 @@ class Flow(nn.Module):
     def from_spec(cls, spec: Spec | str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Flow:
         """Build a flow from a spec: a validated one, a file's path, or a dict. Raises SpecError, PluginError."""
         spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
-        base = building.build_plugin(spec.base, walk(spec)[-1].output_shape)
+        base = spec.base.build(walk(spec)[-1].output_shape)
         flow = cls(building.build_layers(spec), base=base, levels=spec.event.levels, context=spec.context)
         flow.spec = spec
         return flow

@@ -40,17 +40,9 @@ class Dataset(ABC):
         """One part; labels come as ``context`` if there are any. Raises DataError if it can't be read."""
 
 
-def build_dataset(use: Use) -> Dataset:
-    """The dataset that a spec names. Raises PluginError if it can't be built, or is none."""
-    dataset = use.build()
-    if not isinstance(dataset, Dataset):
-        raise PluginError(f"plugin {use.plugin}: its target must derive from flowkit.plugin.Dataset")
-    return dataset
-
-
 def load_parts(use: Use, splits: Sequence[SplitName] = SPLITS) -> Iterator[tuple[SplitName, Arrays]]:
     """Parts of the dataset that a spec names, one after another. Raises PluginError if it is broken, DataError."""
-    dataset = build_dataset(use)
+    dataset: Dataset = use.build()
     for split in splits:
         with guarded(f"plugin {use.plugin} can't load its {split} part", FlowkitError):
             arrays = dataset.load(split)

@@ -13,16 +13,8 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel
 
 from flowkit.errors import PluginError
-from flowkit.plugin.config import (
-    BaseConfig,
-    BijectorConfig,
-    ConditionerConfig,
-    DatasetConfig,
-    PluginConfig,
-    ReadsContext,
-    SplitConfig,
-    TransformerConfig,
-)
+from flowkit.plugin.config import PluginConfig, ReadsContext
+from flowkit.plugin.kinds import KINDS
 from flowkit.version import __version__
 
 API_VERSION = 1
@@ -32,19 +24,6 @@ OLDEST_API = 1
 """The oldest version of the contract that this flowkit still keeps."""
 
 Likelihood = Literal["exact", "lower_bound", "estimate"]
-
-CONFIG_BASES: dict[str, type[PluginConfig]] = {
-    "bijector": BijectorConfig,
-    "transformer": TransformerConfig,
-    "split": SplitConfig,
-    "conditioner": ConditionerConfig,
-    "base": BaseConfig,
-    "dataset": DatasetConfig,
-}
-"""The kinds of plugin, each with the class that its configs derive from."""
-
-GIVEN_CONTEXT = frozenset({"bijector", "conditioner"})
-"""The kinds that are given a flow's context."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -88,7 +67,7 @@ class Descriptor:
         if not (isinstance(self.name, str) and NAME.fullmatch(self.name)):
             raise PluginError(f"the name {self.name!r} must be lower case: a letter, then letters, digits, _")
         self._check_api()
-        base = CONFIG_BASES[kind]
+        base = KINDS[kind].config
         if not (inspect.isclass(self.config) and issubclass(self.config, base)):
             raise PluginError(f"the config of {kind} {self.name} must derive from flowkit.plugin.{base.__name__}")
         if not self.config.__pydantic_complete__:
@@ -110,7 +89,7 @@ class Descriptor:
         if declared not in get_args(ReadsContext):
             known = ", ".join(get_args(ReadsContext))
             raise PluginError(f"reads_context of {self.name} must be one of {known}, not {declared!r}")
-        if declared != "no" and kind not in GIVEN_CONTEXT:
+        if declared != "no" and not KINDS[kind].given_context:
             raise PluginError(f"reads_context of {self.name} must be no: a {kind} is given no context")
 
     def _check_defaults(self) -> None:

@@ -11,18 +11,8 @@ from flowkit.plugin.config import PluginConfig
 from flowkit.plugin.description import field_schemas
 from flowkit.plugin.event import KEY
 from flowkit.plugin.found import Found
+from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.registry import Registry
-
-USES = {
-    "step": "glow/actnorm",
-    "bijector": "glow/actnorm",
-    "transformer": "glow/affine",
-    "split": "glow/channels",
-    "conditioner": "glow/mlp",
-    "base": "base/standard_normal",
-    "dataset": "data/digits",
-}
-"""A plugin of each kind that needs no fields, and reads vectors and images if there are such."""
 
 
 def example_fields(config: type[BaseModel]) -> dict[str, Any]:
@@ -43,7 +33,7 @@ def example_config(found: Found, registry: Registry) -> PluginConfig | None:
 def _value(schema: dict[str, Any]) -> Any:
     match schema:
         case {"x-flowkit": kind}:
-            return {"use": USES[kind]}
+            return {"use": KINDS["bijector" if kind == "step" else kind].example}
         case {"const": value} | {"enum": [value, *_]}:
             return value
         case {"anyOf": [first, *_]}:

@@ -6,8 +6,9 @@ import inspect
 
 from flowkit.errors import PluginError
 from flowkit.plugin.config import PluginConfig
-from flowkit.plugin.descriptor import CONFIG_BASES, NAME, Descriptor, Likelihood
+from flowkit.plugin.descriptor import NAME, Descriptor, Likelihood
 from flowkit.plugin.found import IN_PROCESS, Found
+from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.registry import REGISTERED, Registry
 
 
@@ -29,8 +30,8 @@ def register(name: str, config: type[PluginConfig], target: str | type, likeliho
 
 
 def _kind(config: type[PluginConfig]) -> str:
-    for kind, base in CONFIG_BASES.items():
-        if inspect.isclass(config) and issubclass(config, base):
-            return kind
-    bases = ", ".join(base.__name__ for base in CONFIG_BASES.values())
+    for kind in KINDS.values():
+        if inspect.isclass(config) and issubclass(config, kind.config):
+            return kind.name
+    bases = ", ".join(kind.config.__name__ for kind in KINDS.values())
     raise PluginError(f"the config must be a class that derives from one of flowkit.plugin's {bases}, not {config!r}")

@@ -12,6 +12,7 @@ from flowkit.errors import FlowkitError, PluginError
 from flowkit.plugin.config import PluginConfig
 from flowkit.plugin.failure import guarded
 from flowkit.plugin.found import Found
+from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.registry import UnknownPlugin
 
 MAX_NAME = 200
@@ -37,11 +38,14 @@ class Use:
         return {"use": self.name, **self.config.model_dump(mode="json")}
 
     def build(self, *shapes: Any) -> Any:
-        """Import the target and build it. Raises PluginError if that fails."""
+        """Import the target and build it. Raises PluginError if that fails, or gives something of another kind."""
         fields = {name: getattr(self.config, name) for name in type(self.config).model_fields}
-        target = self.plugin.load()
+        target, kind = self.plugin.load(), KINDS[self.plugin.kind]
         with guarded(f"plugin {self.plugin} can't be built", FlowkitError):
-            return target(*shapes, **fields)
+            built = target(*shapes, **fields)
+        if not isinstance(built, kind.target_base()):
+            raise PluginError(f"plugin {self.plugin}: its target must derive from {kind.target.replace(':', '.')}")
+        return built
 
 
 @dataclass(frozen=True)

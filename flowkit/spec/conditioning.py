@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 from flowkit.errors import Path, PluginError
 from flowkit.plugin.config import ConditionerConfig, ReadsContext, Shape, SplitConfig
-from flowkit.plugin.descriptor import GIVEN_CONTEXT
 from flowkit.plugin.failure import guarded
 from flowkit.plugin.found import Found
+from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.reference import Use
 from flowkit.plugin.registry import Registry
 from flowkit.spec.identity import uses
@@ -58,7 +58,7 @@ def _advice(event: Shape, registry: Registry) -> str:
     reading = [
         found
         for found in registry.installed()[0]
-        if found.kind in GIVEN_CONTEXT and found.descriptor.config.reads_context != "no"
+        if KINDS[found.kind].given_context and found.descriptor.config.reads_context != "no"
     ]
     parts = _parts(event, registry)
     networks = [found.name for found in reading if parts and _takes(found, parts, registry)]

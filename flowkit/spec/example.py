@@ -7,9 +7,10 @@ from itertools import product
 from operator import getitem
 from typing import Any, cast
 
-from flowkit.errors import Path, SpecError
+from flowkit.errors import SpecError
 from flowkit.plugin import Found, Registry
-from flowkit.plugin.example import USES, example_fields
+from flowkit.plugin.example import example_fields
+from flowkit.plugin.kinds import KINDS
 from flowkit.spec.model import Coupling
 from flowkit.spec.read import read_spec
 
@@ -24,16 +25,6 @@ EVENTS: tuple[dict[str, Any], ...] = (
 CONTEXT: dict[str, Any] = {"shape": [3]}
 """The context of a plugin that requires one."""
 
-PLACES: dict[str, Path] = {
-    "bijector": ("flow", 0),
-    "transformer": ("flow", 0, "coupling"),
-    "split": ("flow", 0, "split"),
-    "conditioner": ("flow", 0, "conditioner"),
-    "base": ("base",),
-    "dataset": ("data",),
-}
-"""Where the plugin stands."""
-
 
 def example_spec(found: Found, registry: Registry) -> dict[str, Any] | None:
     """The spec as plain data, for a dataset only its section; None if the fields that it needs can't be guessed."""
@@ -43,7 +34,7 @@ def example_spec(found: Found, registry: Registry) -> dict[str, Any] | None:
             read_spec(source, registry=registry)
         except SpecError:
             continue
-        return {"data": source["data"]} if found.kind == "dataset" else source
+        return source if KINDS[found.kind].in_flow else {key: source[key] for key in KINDS[found.kind].place}
     return None
 
 
@@ -55,8 +46,9 @@ def source_with(found: Found, event: dict[str, Any], context: dict[str, Any] | N
 
 
 def _sections(kind: str, use: dict[str, Any]) -> dict[str, Any]:
-    *way, last = PLACES[kind]
-    step = {"coupling": {"use": USES["transformer"]}, "conditioner": {"use": USES["conditioner"]}}
-    sections: dict[str, Any] = {"flow": [step if last in Coupling.model_fields else {"use": USES["step"]}]}
+    *way, last = KINDS[kind].place
+    coupling = {"coupling": {"use": KINDS["transformer"].example}, "conditioner": {"use": KINDS["conditioner"].example}}
+    step = coupling if last in Coupling.model_fields else {"use": KINDS["bijector"].example}
+    sections: dict[str, Any] = {"flow": [step]}
     reduce(getitem, way, cast(Any, sections))[last] = use
     return sections

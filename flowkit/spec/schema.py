@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from flowkit.plugin.descriptor import CONFIG_BASES
 from flowkit.plugin.found import Found
+from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.registry import Registry
 from flowkit.spec.model import KEYS, Coupling, FactorOut, Repeat, Spec
 
@@ -44,7 +44,7 @@ def _compose(plugins: list[Found]) -> dict[str, Any]:
     definitions = {name: generated[name] for name in generated if name not in {names[config] for config in configs}}
     spec = definitions.pop(names[Spec])
     definitions |= {_key(found): _plugin(found, generated[names[found.descriptor.config]]) for found in plugins}
-    for kind in CONFIG_BASES:
+    for kind in KINDS:
         definitions[kind] = _kind(kind, [found for found in plugins if found.kind == kind])
     definitions["step"] = _step({key: names.get(reader, "bijector") for key, reader in KEYS.items()}, definitions)
     return {"$schema": DIALECT, **_finish(spec), "definitions": _finish(definitions)}

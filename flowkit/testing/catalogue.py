@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from flowkit.plugin.kinds import KINDS
 from flowkit.testing import autocast, bases, bijectors, conditioners, datasets, plugins, slow, splits, transformers
 from flowkit.testing.applicable import Check
 from flowkit.testing.common import COMMON
@@ -25,7 +26,7 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
 """Each kind's checks. An id never changes its meaning, which is the first paragraph of the check's docstring."""
 
 SLOW_CHECKS: Mapping[str, Mapping[str, Check]] = {
-    kind: {} if kind in ("dataset", "plugin") else _by_id(slow.CHECKS) for kind in CHECKS
+    kind: _by_id(slow.CHECKS) if kind in KINDS and KINDS[kind].in_flow else {} for kind in CHECKS
 }
 """Those that take seconds, and run when asked for."""
 

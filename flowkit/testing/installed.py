@@ -8,16 +8,16 @@ from itertools import product
 from typing import Any
 
 from flowkit.errors import PluginError, SpecError, format_path
-from flowkit.flow.building import build, build_plugin
+from flowkit.flow.building import build
 from flowkit.flow.inputs import context_shape
 from flowkit.plugin import Found, Registry, Shape
 from flowkit.plugin.config import SplitConfig
 from flowkit.plugin.description import field_schemas
-from flowkit.plugin.descriptor import GIVEN_CONTEXT
+from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.reference import Use
 from flowkit.spec import Spec, model, read_spec, walk
 from flowkit.spec.conditioning import reads_context
-from flowkit.spec.example import CONTEXT, PLACES, source_with
+from flowkit.spec.example import CONTEXT, source_with
 from flowkit.testing.subjects import (
     BaseSubject,
     BijectorSubject,
@@ -78,7 +78,7 @@ def _check_guessed(found: Found, fields: Sequence[str]) -> None:
         if config.model_fields[name].is_required() and name not in given
         if schema.get("type") == "string" and "enum" not in schema
     ]
-    if found.kind == "dataset" and missing:
+    if missing and not KINDS[found.kind].in_flow:
         raise PluginError(f"{found} reads data, and requires {', '.join(missing)}: --set {missing[0]}=…")
 
 
@@ -94,13 +94,13 @@ def _specs(found: Found, fields: Sequence[str], rows: Sequence[Sequence[Shape]],
                 refusal = refusal or error
     if refusal and not specs:
         raise refusal
-    return specs[:1] if found.kind == "dataset" else specs
+    return specs if KINDS[found.kind].in_flow else specs[:1]
 
 
 def _conditional(found: Found, specs: list[Spec], context: Shape | None) -> list[Spec]:
     """The specs with this context; without one, as they are, and one with a context if the plugin may read it."""
     reads = reads_context(specs[0].flow[0])
-    if context is None and (reads != "optional" or found.kind not in GIVEN_CONTEXT):
+    if context is None and (reads != "optional" or not KINDS[found.kind].given_context):
         return specs
     if reads == "no":
         raise PluginError(f"{found} reads no context, as its config declares: see reads_context in the contracts")
@@ -112,7 +112,7 @@ def _conditional(found: Found, specs: list[Spec], context: Shape | None) -> list
 def _read(
     found: Found, event: dict[str, Any], context: dict[str, Any] | None, fields: Sequence[str], registry: Registry
 ) -> Spec:
-    place = format_path(PLACES[found.kind])
+    place = format_path(KINDS[found.kind].place)
     overrides = [f"{place}.{field}" for field in fields]
     return read_spec(source_with(found, event, context), overrides, registry)
 
@@ -146,7 +146,7 @@ def _conditioner(name: str, spec: Spec) -> dict[str, Subject]:
 
 
 def _base(name: str, spec: Spec) -> dict[str, Subject]:
-    return {name: BaseSubject(lambda: build_plugin(spec.base, spec.event.shape))}
+    return {name: BaseSubject(lambda: spec.base.build(spec.event.shape))}
 
 
 def _dataset(name: str, spec: Spec) -> dict[str, Subject]:

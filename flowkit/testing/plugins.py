@@ -9,17 +9,21 @@ import sys
 import torch
 
 from flowkit.flow import Flow
-from flowkit.plugin.dataset import build_dataset
+from flowkit.plugin.kinds import KINDS
 from flowkit.spec import Spec, latent_shapes
 from flowkit.testing.applicable import only_where
 from flowkit.testing.perturbation import perturb, seeded
 from flowkit.testing.subjects import PluginSubject
 
 
+def _in_flow(subject: PluginSubject) -> bool:
+    return KINDS[subject.plugin.kind].in_flow
+
+
 def builds(subject: PluginSubject) -> None:
     """A spec that names it builds a flow, whose latents have the shapes that validation says; a dataset is one."""
-    if subject.plugin.kind == "dataset":
-        build_dataset(subject.make().data)
+    if not _in_flow(subject):
+        subject.make().data.build()
         return
     spec, flow = _flow(subject)
     with seeded(subject.seed):
@@ -31,7 +35,7 @@ def builds(subject: PluginSubject) -> None:
     assert shapes == said, f"the latents have the shapes {shapes}, and output_shape in the config says {said}"
 
 
-@only_where(lambda subject: subject.plugin.kind != "dataset", "no part of a flow")
+@only_where(_in_flow, "no part of a flow")
 def written_back(subject: PluginSubject) -> None:
     """A flow that was built in Python is written as the spec that builds it: each field is kept as an attribute."""
     spec, flow = _flow(subject)

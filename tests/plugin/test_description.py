@@ -27,9 +27,10 @@ from flowkit.plugin import (
     TransformerRef,
 )
 from flowkit.plugin.description import FieldRow, field_rows, shape_rule, target_doc
-from flowkit.plugin.descriptor import CONFIG_BASES, STEP_KEYS
-from flowkit.plugin.example import USES, example_fields
+from flowkit.plugin.descriptor import STEP_KEYS
+from flowkit.plugin.example import example_fields
 from flowkit.plugin.found import IN_PROCESS
+from flowkit.plugin.kinds import KINDS
 from flowkit.spec import Optimizer, model, read_spec
 from flowkit.spec.example import example_spec
 
@@ -213,10 +214,8 @@ def test_every_plugin_of_our_own_has_an_example_that_is_valid() -> None:
 
 def test_the_plugins_that_examples_are_made_of() -> None:
     registry = Registry.discover(Policy(no_plugins=True))
-    for kind, name in USES.items():
-        found = registry.look_up("bijector" if kind == "step" else kind, name)
-        assert not example_fields(found.descriptor.config)
-    assert set(USES) == {*CONFIG_BASES, "step"}
+    for kind in KINDS.values():
+        assert not example_fields(registry.look_up(kind.name, kind.example).descriptor.config)
 
 
 def test_no_example_where_none_is_valid() -> None:

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from flowkit.cli.terminal import echo
 
-Kind = Literal["bijector", "channel-linear", "transformer", "split", "conditioner", "base", "dataset"]
-
 TEMPLATE = Path(__file__).with_name("template")
 """What every package has, in common/, and what each kind of plugin adds, in a directory of its name."""
+
+KINDS = sorted({path.name for path in TEMPLATE.iterdir()} - {"common"})
+"""The kinds of plugin; a bijector has two templates. Their table isn't read: it would import pydantic for `--help`."""
+
+
+def _known(kind: str) -> str:
+    if kind not in KINDS:
+        raise typer.BadParameter(f"{kind!r} is not one of {', '.join(KINDS)}")
+    return kind
 
 
 def new(
     name: Annotated[str, typer.Argument(help="The namespace of its plugins in specs.", show_default=False)],
-    kind: Annotated[Kind, typer.Option(help="What to begin with.")] = "bijector",
+    kind: Annotated[
+        str,
+        typer.Option(
+            metavar=f"[{'|'.join(KINDS)}]", callback=_known, autocompletion=lambda: KINDS, help="What to begin with."
+        ),
+    ] = "bijector",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where. [default: flowkit-NAME]")
     ] = None,
@@ -90,4 +102,5 @@ def _rendered(name: str, kind: str) -> Iterator[tuple[Path, str]]:
 
 def _plugin(kind: str) -> str:
     """What the template's plugin, and the module of its code, is called."""
-    return "layer" if kind in ("bijector", "channel-linear") else kind
+    (code,) = {path.stem for path in (TEMPLATE / kind / "flowkit_NAME").glob("*.py")} - {"plugin"}
+    return code
