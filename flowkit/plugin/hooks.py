@@ -1,51 +1,28 @@
-"""The hooks that a plugin module may implement. Each returns a list of descriptors of one kind."""
+"""The hooks that a plugin module may implement: one for each kind, which returns a list of descriptors."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 import pluggy
 
 from flowkit.plugin.descriptor import Descriptor
+from flowkit.plugin.kinds import KINDS, Kind
 
 hookspec = pluggy.HookspecMarker("flowkit")
 hookimpl = pluggy.HookimplMarker("flowkit")
 
 
-@hookspec
-def flowkit_register_bijectors() -> list[Descriptor]:  # type: ignore[empty-body]
-    """Layers that stand on their own in a flow."""
+def new_manager() -> pluggy.PluginManager:
+    """Return a manager of pluggy's that knows flowkit's hooks, and no plugin yet."""
+    manager = pluggy.PluginManager("flowkit")
+    manager.add_hookspecs(SimpleNamespace(**{kind.hook: _specification(kind) for kind in KINDS.values()}))
+    return manager
 
 
-@hookspec
-def flowkit_register_transformers() -> list[Descriptor]:  # type: ignore[empty-body]
-    """Elementwise maps for couplings."""
+def _specification(kind: Kind) -> object:
+    def register() -> list[Descriptor]:
+        raise NotImplementedError  # pluggy reads its arguments and never calls it
 
-
-@hookspec
-def flowkit_register_splits() -> list[Descriptor]:  # type: ignore[empty-body]
-    """Ways to divide an event for a coupling."""
-
-
-@hookspec
-def flowkit_register_conditioners() -> list[Descriptor]:  # type: ignore[empty-body]
-    """Networks that give couplings their parameters."""
-
-
-@hookspec
-def flowkit_register_bases() -> list[Descriptor]:  # type: ignore[empty-body]
-    """Base distributions."""
-
-
-@hookspec
-def flowkit_register_datasets() -> list[Descriptor]:  # type: ignore[empty-body]
-    """Sources of training data."""
-
-
-HOOKS = {
-    "bijector": "flowkit_register_bijectors",
-    "transformer": "flowkit_register_transformers",
-    "split": "flowkit_register_splits",
-    "conditioner": "flowkit_register_conditioners",
-    "base": "flowkit_register_bases",
-    "dataset": "flowkit_register_datasets",
-}
-"""The hook that registers each kind."""
+    register.__name__, register.__doc__ = kind.hook, kind.about
+    return hookspec(register)

@@ -5,25 +5,29 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
+from types import ModuleType
 from typing import Any
 
 import pluggy
 
 from flowkit.errors import PluginError
-from flowkit.plugin import hooks
 from flowkit.plugin.descriptor import NAME, Descriptor
 from flowkit.plugin.failure import guarded, outside_devices, reason
 from flowkit.plugin.found import Found, Origin
+from flowkit.plugin.kinds import KINDS
 
 Plugins = dict[str, Found]
 """The plugins of one namespace, keyed by full name."""
 
 
-def load(entry: EntryPoint) -> Plugins:
-    """Import the module of an entry point and ask it for its plugins. Raises PluginError and KeyboardInterrupt only."""
+def load(entry: EntryPoint, manager: pluggy.PluginManager) -> Plugins:
+    """Import the module of an entry point, register it with the manager and call its hooks.
+
+    Raises PluginError and KeyboardInterrupt only.
+    """
     origin = Origin.of(entry)
     with guarded(f"plugin {entry.name!r} ({origin}, {entry.value})"), outside_devices():
-        registered = list(_registered(_import(entry)))
+        registered = _registered(entry.name, _import(entry), manager)
     found = [
         Found(f"{entry.name}/{descriptor.name}", kind, descriptor, origin, entry.module)
         for kind, descriptor in registered
@@ -39,52 +43,77 @@ def _import(entry: EntryPoint) -> Any:
     return entry.load()
 
 
-def _registered(module: Any) -> Iterator[tuple[str, Descriptor]]:
-    """(kind, descriptor) of each plugin, by pluggy, in a manager of its own so that no plugin hides another."""
-    manager = pluggy.PluginManager("flowkit")
-    manager.add_hookspecs(hooks)
-    _check_names(manager, module)
-    manager.register(module)  # checks the signatures
-    seen: set[str] = set()
-    for kind, hook in hooks.HOOKS.items():
-        for descriptor in [each for impl in getattr(manager.hook, hook).get_hookimpls() for each in _call(hook, impl)]:
-            descriptor.check(kind)
-            if descriptor.name in seen:
-                raise PluginError(f"the name {descriptor.name!r} is registered twice")
-            seen.add(descriptor.name)
-            yield kind, descriptor
+def _registered(namespace: str, module: Any, manager: pluggy.PluginManager) -> list[tuple[str, Descriptor]]:
+    """(kind, descriptor) of each plugin. The manager keeps the module, unless something in it is wrong."""
+    _check_marks(module, manager)
+    if manager.is_registered(module):  # it brings another namespace too
+        return list(_described(module, manager))
+    try:
+        manager.register(module, namespace)  # checks the signatures
+        return list(_described(module, manager))
+    except BaseException:
+        if manager.is_registered(module):
+            manager.unregister(module)
+        raise
 
 
-def _check_names(manager: pluggy.PluginManager, module: Any) -> None:
-    """A hook that is misspelt, or not marked, is an error, not a plugin without plugins."""
-    known = list(hooks.HOOKS.values())
+def _check_marks(module: Any, manager: pluggy.PluginManager) -> None:
+    """A hook that isn't marked is an error, not a plugin without plugins."""
+    known = [kind.hook for kind in KINDS.values()]
     marked = [name for name in dir(module) if manager.parse_hookimpl_opts(module, name) is not None]
-    for name in marked:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0)
-            raise PluginError(f"{name} is not a hook: did you mean {near[0]}?")
     for name in known:
         if name not in marked and callable(getattr(module, name, None)):
             raise PluginError(f"{name} is not marked as a hook: put @hookimpl of flowkit.plugin above it")
     if not marked:
         raise PluginError(f"it has no hook: define one of {', '.join(known)}, and put @hookimpl above it")
+    if not isinstance(module, ModuleType):
+        raise PluginError("the entry point must name a module, such as mine.plugin")
 
 
-def _call(hook: str, impl: pluggy.HookImpl) -> list[Descriptor]:
-    """What one implementation returns: pluggy itself would skip None, and take a generator's items."""
-    wanted = f"{hook} must return a list of flowkit.plugin.Descriptor"
-    if impl.wrapper or impl.hookwrapper:
-        raise PluginError(f"{wanted}, and wrap no other hook")
+def _described(module: ModuleType, manager: pluggy.PluginManager) -> Iterator[tuple[str, Descriptor]]:
+    """(kind, descriptor) of what this module's hooks return, whatever other modules the manager has."""
+    _check_hooks(module, manager)
+    others = [each for each in manager.get_plugins() if each is not module]
+    seen: set[str] = set()
+    for kind in KINDS.values():
+        for descriptor in _call(manager.subset_hook_caller(kind.hook, others)):
+            descriptor.check(kind.name)
+            if descriptor.name in seen:
+                raise PluginError(f"the name {descriptor.name!r} is registered twice")
+            seen.add(descriptor.name)
+            yield kind.name, descriptor
+
+
+def _check_hooks(module: ModuleType, manager: pluggy.PluginManager) -> None:
+    """Raises PluginError for a hook that flowkit doesn't have, as one that is misspelt, and for a wrapper."""
+    for caller in manager.get_hookcallers(module) or ():
+        if not caller.has_spec():
+            known = [kind.hook for kind in KINDS.values()]
+            near = difflib.get_close_matches(caller.name, known, n=1, cutoff=0)
+            raise PluginError(f"{caller.name} is not a hook: did you mean {near[0]}?")
+        if any(impl.wrapper or impl.hookwrapper for impl in caller.get_hookimpls() if impl.plugin is module):
+            raise PluginError(f"{_wanted(caller.name)}, and wrap no other hook")
+
+
+def _call(caller: pluggy.HookCaller) -> list[Descriptor]:
+    """Call a hook that one module at most implements."""
     try:
-        listed = impl.function()
+        results = caller()
     except Exception as error:
-        raise PluginError(f"{hook} fails: {reason(error)}") from error
-    if not isinstance(listed, list | tuple):
-        raise PluginError(f"{wanted}, not {_what(listed)}")
-    for each in listed:
-        if not isinstance(each, Descriptor):
-            raise PluginError(f"{wanted}; it holds {_what(each)}")
-    return list(listed)
+        raise PluginError(f"{caller.name} fails: {reason(error)}") from error
+    if len(results) < len(caller.get_hookimpls()):  # pluggy leaves None out
+        results = [None]
+    for listed in results:
+        if not isinstance(listed, list | tuple):
+            raise PluginError(f"{_wanted(caller.name)}, not {_what(listed)}")
+        for each in listed:
+            if not isinstance(each, Descriptor):
+                raise PluginError(f"{_wanted(caller.name)}; it holds {_what(each)}")
+    return [each for listed in results for each in listed]
+
+
+def _wanted(hook: str) -> str:
+    return f"{hook} must return a list of flowkit.plugin.Descriptor"
 
 
 def _what(value: Any) -> str:

@@ -8,9 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, distributions, entry_points
 
+import pluggy
+
 from flowkit.errors import PluginError
 from flowkit.plugin.failure import reason
 from flowkit.plugin.found import IN_PROCESS, Found, Origin
+from flowkit.plugin.hooks import new_manager
 from flowkit.plugin.loading import Plugins, load
 from flowkit.plugin.own import is_called_as_own, mistaken_for_own, warn_of_conflicts
 from flowkit.plugin.policy import ADVICE, FIRST_PARTY, Policy
@@ -67,6 +70,7 @@ class Registry:
     registered: dict[str, Found] = field(default_factory=dict)
     damaged: dict[str, PluginError] = field(default_factory=dict)
     _loaded: dict[str, Plugins | PluginError] = field(default_factory=dict, repr=False)
+    _manager: pluggy.PluginManager = field(default_factory=new_manager, repr=False, compare=False)
 
     @classmethod
     def discover(cls, policy: Policy | None = None) -> Registry:
@@ -147,7 +151,7 @@ class Registry:
             names = " and ".join(str(each.origin) for each in admitted)
             raise PluginError(f"plugin namespace {namespace!r} is claimed by {names}: uninstall all but one")
         if claim.entry is not None:
-            return load(claim.entry)
+            return load(claim.entry, self._manager)
         return {name: each for name, each in self.registered.items() if _namespace(name) == namespace}
 
     def installed(self) -> tuple[list[Found], dict[str, PluginError]]:
