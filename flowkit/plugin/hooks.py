@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pluggy
 
 from flowkit.plugin.descriptor import Descriptor
@@ -16,7 +14,7 @@ hookimpl = pluggy.HookimplMarker("flowkit")
 def new_manager() -> pluggy.PluginManager:
     """Return a manager of pluggy's that knows flowkit's hooks, and no plugin yet."""
     manager = pluggy.PluginManager("flowkit")
-    manager.add_hookspecs(SimpleNamespace(**{kind.hook: _specification(kind) for kind in KINDS.values()}))
+    manager.add_hookspecs(type("Specifications", (), {kind.hook: _specification(kind) for kind in KINDS.values()}))
     return manager
 
 

@@ -34,7 +34,8 @@ def example_spec(found: Found, registry: Registry) -> dict[str, Any] | None:
             read_spec(source, registry=registry)
         except SpecError:
             continue
-        return source if KINDS[found.kind].in_flow else {key: source[key] for key in KINDS[found.kind].place}
+        section = str(KINDS[found.kind].place[0])
+        return source if KINDS[found.kind].in_flow else {section: source[section]}
     return None
 
 
