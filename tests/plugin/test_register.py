@@ -115,7 +115,7 @@ def test_a_target_may_be_named_like_that_of_a_package() -> None:
         (("Mine/scale", mine.ScaleConfig, mine.Scale), "is not a plugin name"),
         (("mine/Scale", mine.ScaleConfig, mine.Scale), "the name 'Scale' must be lower case"),
         (("mine/a/b", mine.ScaleConfig, mine.Scale), "the name 'a/b' must be lower case"),
-        (("glow/scale", mine.ScaleConfig, mine.Scale), "'glow' is that of flowkit-nf .*: choose another, such as mine/"),
+        (("glow/scale", mine.ScaleConfig, mine.Scale), "'glow' is that of flowkit-nf .*: choose another, such as mine"),
         (("mine/scale", mine.Scale, mine.Scale), "must be a class that derives from one of flowkit.plugin's Bijector"),
         (("mine/scale", mine.ScaleConfig(), mine.Scale), "must be a class that derives"),
         (("mine/scale", mine.ScaleConfig, mine.Scale((3,))), "the target of scale must read"),
