@@ -40,8 +40,11 @@ class Composition(Bijector):
         initialize_through(self.layers, x, context)
 
 
-def forward_through(layers: Iterable[Bijector], x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return what the layers make of x, and the sum of their log-dets, [batch]."""
+def forward_through(layers: Iterable[Bijector], x: Tensor, context: Tensor | None, *_: Any) -> tuple[Tensor, Tensor]:
+    """Return what the layers make of x, and the sum of their log-dets, [batch].
+
+    This is the memory strategy ``store``: autograd stores what it needs. Further arguments are those of the others.
+    """
     log_det = x.new_zeros(x.shape[0])
     for step in merged(layers):
         with autocast_of(step, x.device):

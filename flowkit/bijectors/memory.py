@@ -55,11 +55,6 @@ class Drift:
 REVERSIBLE_COMPILED = "a compiled flow can't run under memory: reversible; use checkpoint or store, or don't compile"
 
 
-def store(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, drift: Drift) -> Output:
-    """Autograd stores what it needs."""
-    return forward_through(layers, x, context)
-
-
 def checkpoint(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, drift: Drift) -> Output:
     """Store the input of each unit. The backward pass computes the rest again (Chen et al. 2016)."""
     log_det = x.new_zeros(x.shape[0])
@@ -80,7 +75,7 @@ def reversible(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, dr
 Strategy = Callable[[Sequence[Bijector], Tensor, Tensor | None, Drift], Output]
 
 STRATEGIES: dict[str, Strategy] = {
-    "store": store,
+    "store": forward_through,
     "checkpoint": checkpoint,
     "reversible": reversible,
 }

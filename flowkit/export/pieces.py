@@ -19,9 +19,9 @@ from torch.func import functional_call
 
 from flowkit.errors import ExportError
 from flowkit.export.program import Call, Step
+from flowkit.export.structure import structure
 from flowkit.export.tracing import ADVICE
 from flowkit.export.translations import TRANSLATIONS
-from flowkit.flow.structure import structure
 from flowkit.plugin.failure import in_a_line
 from flowkit_runtime.graph_check import DRAWING
 

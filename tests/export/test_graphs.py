@@ -13,8 +13,8 @@ from flowkit.bijectors import AffineMap, Bijector, ChannelLinear, Composition
 from flowkit.errors import InputError
 from flowkit.export import pieces
 from flowkit.export.graphs import OPSET, OPSETS, Graphs
+from flowkit.export.structure import structure
 from flowkit.flow import Flow
-from flowkit.flow.structure import structure
 from flowkit_glow.actnorm import ActNorm
 from tests.extent import extent
 from tests.flow.specs import STEP, batch, perturbed

@@ -1,12 +1,15 @@
 """Flow: the density, the bijection x <-> (z_1, …, z_L), integers, context, noise."""
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch.func import jacrev
 
+import flowkit
 from flowkit.bijectors import StandardNormal
 from flowkit.errors import InputError, ShapeError
 from flowkit.flow import Flow, FlowDistribution
@@ -345,3 +348,15 @@ def test_a_flow_without_parameters_keeps_its_precision():
             each.freeze().log_prob(torch.ones(1, 3, dtype=torch.float64)).exp().item(),
             math.exp(-1.5) / (2 * math.pi) ** 1.5,
         )
+
+
+def test_a_density_runs_through_few_files():
+    """A reader who follows log_prob opens these, and the layers'."""
+    flow, package = Flow.from_spec(SPECS["image"]), str(Path(flowkit.__file__).parent)
+    x, opened = torch.rand(2, *flow.event_shape), set()
+    sys.setprofile(lambda frame, event, argument: opened.add(frame.f_code.co_filename))
+    try:
+        flow.log_prob(x)
+    finally:
+        sys.setprofile(None)
+    assert len([file for file in opened if file.startswith(package)]) <= 8
