@@ -13,7 +13,8 @@ from flowkit.plugin import Shape
 SINGLE = 2e-7
 """Relative: what fp32 rounds away, a few times over."""
 ROUNDED = (
-    "half of the digits are right: is a constant rounded to fp32, as by torch.tensor(math.log(2))? math.log(2) is not"
+    "half of the digits are right: is a constant rounded to fp32, as by torch.tensor(math.log(2))? math.log(2) is not. "
+    "Or is the log-det approximated apart from the map, by the steps of a solver or a truncated series?"
 )
 
 Guess = tuple[Tensor, Tensor, str]

@@ -10,26 +10,36 @@ from torch import Tensor, nn
 
 BOUND = 2.0
 """Noise is cut off at this many standard deviations."""
+FROM_ZERO = 3.0
+"""How many times as far a matrix or a single number moves that is zero: a network's last layer, or a gate."""
 
 
 @torch.no_grad()
 def perturb(module: nn.Module, scale: float) -> None:
-    """Add noise of this scale to every parameter.
+    """Add noise of this scale to every parameter; 0.3 is what a short training reaches, 0.6 what a longer one does.
 
-    The perturbed maps are well-conditioned by construction, so that a check may ask for ten digits of every draw.
     Noise on a vector is normal, cut off at 2 standard deviations: no scale grows without bound. Noise on a matrix
-    (all dimensions but the first flattened) has a spectral norm of ``scale``: the singular values of a rotation W
-    stay within 1 ± scale (Weyl's inequality), where independent entries make W + noise near-singular now and then.
+    (all dimensions but the first flattened) has a spectral norm of ``scale``. The singular values of a rotation W then
+    stay within 1 ± scale (Weyl's inequality), where independent entries make W + noise near-singular now and then, and
+    no check could ask for ten digits.
+
+    What switches a network off at the start, a last layer of zeros or a single number that is zero, gets three times
+    as much noise. With less the layer stays so close to the identity that its errors are below every tolerance. After
+    some hundred steps of training, last layers have spectral norms of 0.4 to 0.5 in affine couplings
+    (specs/realnvp-moons.yaml), and of 0.9 to 2.2 in a continuous flow on the same data.
     """
     for parameter in module.parameters():
-        parameter.add_(_noise(parameter), alpha=scale)
+        parameter.add_(_noise(parameter, scale))
 
 
-def _noise(parameter: Tensor) -> Tensor:
+def _noise(parameter: Tensor, scale: float) -> Tensor:
     noise = torch.randn_like(parameter).clamp(-BOUND, BOUND)
-    if parameter.dim() < 2 or parameter.numel() in (0, *parameter.shape):
-        return noise
-    return noise / torch.linalg.matrix_norm(noise.flatten(1).double(), 2).to(noise).clamp(min=1e-12)
+    is_vector = parameter.dim() < 2 or parameter.numel() in (0, *parameter.shape)
+    if not parameter.any() and (parameter.numel() == 1 or not is_vector):
+        scale = FROM_ZERO * scale
+    if is_vector:
+        return scale * noise
+    return noise * (scale / torch.linalg.matrix_norm(noise.flatten(1).double(), 2).to(noise).clamp(min=1e-12))
 
 
 @contextmanager

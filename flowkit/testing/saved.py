@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from flowkit.testing.compare import all_close
 from flowkit.testing.effects import inputs_kept, without_gradients
 from flowkit.testing.perturbation import perturb, seeded
-from flowkit.testing.subjects import Call, ModuleSubject
+from flowkit.testing.subjects import PERTURBATION, Call, ModuleSubject
 
 
 def state(subject: ModuleSubject) -> None:
@@ -97,7 +97,7 @@ def initialize_saved(subject: ModuleSubject) -> None:
             f"initialize makes another {name}, which an optimizer that was made before does not know: use copy_"
         )
     with seeded(subject.seed + 5):
-        perturb(module, subject.perturbation)  # a conditioner's θ is 0 until it has moved
+        perturb(module, PERTURBATION)  # a conditioner's θ is 0 until it has moved
     loaded.load_state_dict(_written(module))
     for call in subject.calls(module):
         all_close(

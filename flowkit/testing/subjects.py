@@ -16,8 +16,10 @@ from flowkit.testing.perturbation import perturb, seeded
 FORWARD, INVERSE = "forward_and_log_det", "inverse_and_log_det"
 
 
-DRAWS = 3
-"""Of parameters, where one may be a special case."""
+PERTURBATION = 0.3
+"""The scale of the noise on parameters."""
+SCALES = (PERTURBATION, 0.6, 0.6)
+"""Perturbations of several draws: one may be a special case, and one too near to the identity to show an error."""
 
 
 @dataclass(frozen=True)
@@ -64,23 +66,21 @@ class Subject(ABC):
 class ModuleSubject(Subject):
     """A torch module."""
 
-    perturbation: ClassVar[float] = 0.3
-
     def fresh(self, seed: int = 0) -> Any:
         """A new one in fp64 and evaluation mode, as ``make`` gives it."""
         with seeded(self.seed + seed):
             return self.make().double().eval()
 
-    def module(self, seed: int = 0) -> Any:
+    def module(self, seed: int = 0, scale: float = PERTURBATION) -> Any:
         """A new one with every parameter moved: nothing counts at initialisation."""
         module = self.fresh(seed)
         with seeded(self.seed + seed + 1):
-            perturb(module, self.perturbation)
+            perturb(module, scale)
         return module
 
     def modules(self) -> list[Any]:
         """Several draws: a network with few units may be dead at one, and a determinant has either sign."""
-        return [self.module(seed) for seed in range(DRAWS)]
+        return [self.module(seed, scale) for seed, scale in enumerate(SCALES)]
 
     @abstractmethod
     def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:

@@ -8,7 +8,7 @@ import pytest
 from flowkit.testing import CHECKS, NotApplicable
 from flowkit.testing.common import COMMON
 from flowkit.testing.run import explain
-from tests.zoo import wrong, wrong_later, wrong_parts, wrong_plugins  # noqa: F401  (they fill the zoo)
+from tests.zoo import wrong, wrong_continuous, wrong_later, wrong_parts, wrong_plugins  # noqa: F401  (they fill the zoo)
 from tests.zoo.zoo import ZOO, table
 
 
