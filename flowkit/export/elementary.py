@@ -1,11 +1,9 @@
-"""What torch.onnx writes in a way that onnxruntime is slow with, or wrong, written in another."""
+"""Operators that torch.onnx writes in a way that onnxruntime computes slowly or wrongly, written in another way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import torch
 from onnxscript import ir
 from onnxscript import opset18 as op
 
@@ -66,29 +64,19 @@ def expm1(x: Any) -> Any:
     return op.Mul(op.Tanh(op.Div(x, number(2, x))), op.Add(op.Exp(x), number(1, x)))
 
 
-def log1p(x: Any) -> Any:
-    """log(1 + x), where torch.onnx's logarithm of 1 + x has no digit left near 0.
+def log1p(x: Any, like: Any = None) -> Any:
+    """log(1 + x), where torch.onnx's logarithm of 1 + x has no digit left near 0; ``like`` has the type, if x has none.
 
     With w = 1 + x as rounded, x log(w) / (w - 1): the error of w cancels (Goldberg 1991, theorem 4).
     """
-    one = number(1, x)
+    like = x if like is None else like
+    one = number(1, like)
     w = op.Add(x, one)
     far, lost = op.Log(w), op.Sub(w, one)
     near = op.Where(op.Equal(w, one), x, op.Div(op.Mul(x, far), lost))
-    return op.Where(op.Less(op.Abs(x), number(0.5, x)), near, far)
+    return op.Where(op.Less(op.Abs(x), number(0.5, like)), near, far)
 
 
 def number(value: float, x: Any) -> Any:
     """A constant of the type of x. (Beside what has no type yet, a Python number becomes fp32.)"""
     return op.Constant(value=ir.to_proto(ir.tensor(value, dtype=x.dtype)))
-
-
-TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    torch.ops.aten.softmax.int: softmax,
-    torch.ops.aten.lerp.Tensor: lerp,
-    torch.ops.aten.sigmoid.default: sigmoid,
-    torch.ops.aten.log_sigmoid.default: log_sigmoid,
-    torch.ops.aten.softplus.default: softplus,
-    torch.ops.aten.expm1.default: expm1,
-    torch.ops.aten.log1p.default: log1p,
-}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -76,10 +78,42 @@ def test_small_results_are_right_as_a_share_of_themselves():
     small = torch.logspace(-30, 0, 301)
     x = torch.cat([torch.linspace(-85, 85, 3001), small, -small, small - 1, torch.zeros(1)])
     x = torch.cat([x, torch.tensor([torch.inf, -torch.inf, torch.nan, 1e30])])[:, None]
-    model = pieces._export(OfOneNumber(), (x,), ["x"], ({0: torch.export.Dim("batch")},), 20)
-    results = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x.numpy()})
-    for function, exact, result in zip(OfOneNumber.functions, OfOneNumber()(x.double()), results, strict=True):
+    for function, exact, result in _in_onnxruntime(OfOneNumber(), x):
         np.testing.assert_allclose(result, exact, rtol=ROUNDING, atol=0, err_msg=function.__name__)
+
+
+class Tails(nn.Module):
+    functions = (torch.erfc, torch.special.erfc, torch.special.erfcx, torch.special.log_ndtr)
+
+    def forward(self, *x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(function(*x) for function in self.functions)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high", "rtol"), [(torch.float32, -10, 9.5, 2 * ROUNDING), (torch.float64, -20, 20, 1e-13)]
+)
+def test_tails_are_right_as_a_share_of_themselves(dtype, low, high, rtol):
+    x = torch.cat([torch.linspace(low, high, 2001), torch.logspace(-30, 0, 31), torch.zeros(1)]).to(dtype)[:, None]
+    for function, exact, result in _in_onnxruntime(Tails(), x):
+        if function is torch.special.erfcx:  # e^(x²), whose rounding counts x² times, as in torch in fp32
+            exact, result = exact[x > -1], result[x > -1]
+        smallest = np.finfo(result.dtype).smallest_subnormal
+        np.testing.assert_allclose(result, exact, rtol=rtol, atol=smallest, err_msg=function.__name__)
+
+
+def test_tails_have_limits():
+    x = torch.tensor([torch.inf, -torch.inf, torch.nan, 1e30, -1e15])[:, None]
+    for function, exact, result in _in_onnxruntime(Tails(), x):
+        np.testing.assert_allclose(result, exact, rtol=ROUNDING, err_msg=function.__name__)
+
+
+def _in_onnxruntime(module: nn.Module, x: Tensor) -> Iterator[tuple[Any, Tensor, np.ndarray]]:
+    """Each function of the module, what it gives in torch in fp64, and in a graph of the type of x in onnxruntime."""
+    model = pieces._export(module, (x,), ["x"], ({0: torch.export.Dim("batch")},), 20)
+    results = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x.numpy()})
+    for function, exact, result in zip(module.functions, module(x.double()), results, strict=True):
+        assert result.dtype == x.numpy().dtype
+        yield function, exact, result
 
 
 def test_softmax_is_onnxruntimes_where_that_is_fast(model):
