@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from flowkit.flow import Bijector
+from flowkit.bijectors import Bijector
 from flowkit.testing import BijectorSubject, run_check
 from flowkit_glow.conv1x1 import Conv1x1
 from tests.zoo.wrong_continuous import IntegratesItsLogDet

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from flowkit.flow import Bijector
+from flowkit.bijectors import Bijector
 from tests.zoo.zoo import wrong
 
 STEPS = 10
