@@ -9,7 +9,8 @@ def align(before: Sequence[str], after: Sequence[str]) -> Iterator[tuple[bool, s
     """The two lists in parts, in order: whether these are one entry that corresponds to one, or what differs; and where
     they are in the one list and in the other.
 
-    difflib's time grows with the cube of the length where entries repeat, as the steps of a flow do.
+    difflib's time grows with the cube of the length where entries repeat, as the steps of a flow do: it took 16 s for
+    1,000 steps where this takes 1 ms, and a spec may have 4,000.
     """
     row = column = 0
     for next_row, next_column in [*_common(before, after), (len(before), len(after))]:
