@@ -73,6 +73,9 @@ def export(
 
 
 def _summary(manifest: dict[str, Any], unit: str) -> Iterator[str]:
+    for group, rows in manifest["excluded"].items():
+        if rows["excluded"]:
+            yield f"{rows['excluded']} of {rows['events']} {group} events are excluded: torch itself is off by over 1%"
     yield f"log-densities of held-out events are off by {manifest['change']:.1e} {unit} on average"
     kinds = {"held-out": "", "off-data": " (constants, checkerboards, noise)"}
     for group, restored in (manifest["restored"] or {}).items():

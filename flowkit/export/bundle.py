@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from onnx import helper
 from torch import Tensor
 
 from flowkit.errors import ExportError, InputError, RunError
-from flowkit.export.figures import check_quantile, measured
+from flowkit.export.figures import check_quantile, excluded, measured
 from flowkit.export.graphs import OPSET, OTHER_SIZE, Graphs
 from flowkit.export.precision import COMPUTED_IN, Precision
 from flowkit.export.reference import ROWS, reference
 from flowkit.export.sizes import resized, smallest_steps
 from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.weights import share_weights
+from flowkit.export.yardstick import first_deviation, judge
 from flowkit.files import contents, is_free, making
 from flowkit.flow import Flow, inputs
 from flowkit.flow.inputs import check_levels, check_shape
@@ -144,13 +144,14 @@ def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weig
     other = resized(exact) if options.any_size else None
     manifest = _describe(exact, weights, options)  # first, as a layer may be of no plugin
     graphs = Graphs(exact, options.opset, options.precision, options.any_size)
-    answers, own = reference(exact, x, context, options.precision)
+    answers, own = judge(exact, options.precision, reference(exact, x, context))
     _write_graphs(part, graphs, options, manifest)
     (part / SPEC).write_text(to_yaml(canonical(flow.to_spec())), encoding="utf-8")
     (part / LOCK).write_text(json.dumps(lock(flow.to_spec()), indent=2) + "\n", encoding="utf-8")
     figures = _verified(part, graphs, exact, manifest, answers, own)
     if other is not None:
         _verify_resized(part, graphs, manifest, other, x, context)
+    manifest |= {"excluded": excluded(answers)}
     manifest |= measured(part, answers, x, context, options.precision, options.quantile)
     if options.page is not None:
         write_page(part, manifest, options.page)
@@ -174,7 +175,8 @@ def _verified(
             raise ExportError(lacking) from error
         raise
     if not all(figure.passed for figure in figures):
-        where = graphs.first_deviation(exact, {name: torch.from_numpy(array) for name, array in answers.items()})
+        models = {ENCODER: graphs.encoder, DECODER: graphs.decoder}
+        where = first_deviation(exact, manifest["precision"], models, answers)
         raise VerificationError(
             f"onnxruntime deviates from the flow in fp64:\n{verification.table(figures)}\n"
             f"{where or 'no layer deviates by itself: small errors add up'}"
@@ -203,7 +205,7 @@ def _verify_resized(
     with tempfile.TemporaryDirectory(prefix=f"{part.name}.", dir=part.parent) as directory:
         shutil.copytree(part, directory, dirs_exist_ok=True)
         sizes = {"event": manifest["event"] | {"shape": other.event_shape}, "latents": other.latent_shapes}
-        answers, own = reference(other, events, context, manifest["precision"])
+        answers, own = judge(other, manifest["precision"], reference(other, events, context))
         _verified(Path(directory), graphs, other, manifest | sizes, answers, own)
 
 

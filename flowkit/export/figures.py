@@ -49,6 +49,12 @@ def measured(
     return {"change": change, "threshold": threshold, "restored": restored}
 
 
+def excluded(answers: Arrays) -> dict[str, dict[str, int]]:
+    """Return, for each group of events, how many there are and how many are excluded from verification."""
+    groups = {name: answers["judged"][answers["group"] == index] for index, name in enumerate(GROUPS)}
+    return {name: {"events": len(judged), "excluded": int((judged == 0).sum())} for name, judged in groups.items()}
+
+
 def _restored(
     model: flowkit_runtime.Model, answers: Arrays, held_out: tuple[NDArray[Any], NDArray[Any] | None] | None
 ) -> dict[str, dict[str, int]]:

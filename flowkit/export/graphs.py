@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 import onnx
@@ -11,15 +10,13 @@ from onnx import helper
 from torch import Tensor
 
 from flowkit.errors import ExportError, InputError
-from flowkit.export.bisection import first_deviation
 from flowkit.export.pieces import EXAMPLES, IR_VERSION, Kind, Piece, trace
 from flowkit.export.precision import Precision, in_precision
-from flowkit.export.program import Program, decode_program, encode_program
+from flowkit.export.program import Program, encoder_and_decoder
 from flowkit.export.stitching import Stitcher
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import frozen_names
 from flowkit.shapes import Shape
-from flowkit_runtime.bundle import DECODER, ENCODER
 from flowkit_runtime.graph_rules import RULES
 
 OPSETS = range(18, 25)
@@ -41,31 +38,11 @@ class Graphs:
     ) -> None:
         if opset not in OPSETS:
             raise InputError(f"opset {opset}: choose one from {OPSETS[0]} to {OPSETS[-1]}")
-        self._precision = precision
-        _, programs = self._programs(exact)
+        frozen = in_precision(exact.freeze().float(), precision)
+        programs = encoder_and_decoder(frozen, frozen_names(exact))
         x, latents = ([_example(s, any_size) for s in shapes] for shapes in ([exact.event_shape], exact.latent_shapes))
         context = _example_context(exact)
         self.encoder, self.decoder = make_graphs(programs, [[*x, *context], [*latents, *context]], opset, any_size)
-
-    def first_deviation(self, exact: Flow, reference: Mapping[str, Tensor]) -> str | None:
-        """Where a graph begins to deviate from an fp64 flow on these reference rows; None if no layer does."""
-        rows = reference["judged"] == 1
-        (encode, decode), (own_encode, own_decode) = self._programs(exact)
-        graphs = (ENCODER, self.encoder, encode, own_encode), (DECODER, self.decoder, decode, own_decode)
-        for file, graph, program, own in graphs:
-            feed = {name: reference[name][rows] for name in program.inputs}
-            if where := first_deviation(graph, program, own, feed):
-                return f"{file} begins to deviate in {where}"
-        return None
-
-    def _programs(self, exact: Flow) -> tuple[tuple[Program, Program], tuple[Program, Program]]:
-        """Encoder and decoder, of the flow as it is and in the graphs' precision."""
-        names, frozen = frozen_names(exact), exact.freeze()
-        own = in_precision(copy.deepcopy(frozen).float(), self._precision)
-        exact_programs, own_programs = (
-            (encode_program(flow, names), decode_program(flow, names)) for flow in (frozen, own)
-        )
-        return exact_programs, own_programs
 
 
 def make_graphs(

@@ -132,6 +132,11 @@ def decode_program(flow: Flow, names: Sequence[str]) -> Program:
     return program
 
 
+def encoder_and_decoder(flow: Flow, names: Sequence[str]) -> tuple[Program, Program]:
+    """Return both programs of a flow, frozen or not; ``names`` are those of its layers."""
+    return encode_program(flow, names), decode_program(flow, names)
+
+
 def latent_names(flow: Flow) -> list[str]:
     """z_1, …, z_L."""
     return [f"z_{i}" for i in range(1, len(flow.latent_shapes) + 1)]

@@ -24,7 +24,7 @@ GROUPS = ("held-out", "off-data", "extremes")
 the data; and values far outside of it, infinite and NaN."""
 QUANTITIES = ("latents", "log_prob", "decoded", "round_trip")
 YARDSTICK = 3.0
-"""How many times the error of the same model in torch, in the precision of the graphs, the graphs may have."""
+"""The graphs' error may be this many times that of the same model in torch, in the precision of the graphs."""
 ROUNDINGS = 8 * float(np.finfo(np.float32).eps)
 """Some roundings in fp32, as a share of the largest value: what any two orders of summation may differ by."""
 
@@ -38,12 +38,12 @@ class Figure:
     """The largest error of one quantity over one group of reference rows and all batch sizes.
 
     Attributes:
-        rows: one of GROUPS. Left out are rows of which torch, in the graphs' precision, has nothing finite to 1%.
+        rows: one of GROUPS. Rows of which torch's own error exceeds 1% are excluded; the manifest counts them.
         quantity: latents in their own units, log_prob in bits/dim; decoded and round_trip in data units, for
             integer data as a share of its range [0, levels).
         error: of the graphs, against fp64.
-        torch: of the same model in torch in the graphs' precision, against fp64.
-        limit: the most that `error` may be: 3 times torch's, and some roundings.
+        torch: of the same model in torch in the graphs' precision, against fp64: the largest over eight roundings.
+        limit: the most that `error` may be: 3 times torch's, plus 8ε of the largest value.
     """
 
     rows: str

@@ -1,0 +1,192 @@
+"""The yardstick that graphs are judged by: the error that torch itself makes in the precision of the graphs.
+
+Torch's error is the largest over eight random roundings of the frozen flow's weights and inputs, because one rounding
+may be a favourable one. Where a flow magnifies roundings, the error of one is luck. See docs/export.md.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import helper
+from torch import Tensor
+
+from flowkit.bijectors import Coupling
+from flowkit.errors import ExportError
+from flowkit.export.precision import COMPUTED_IN, Precision, in_precision
+from flowkit.export.program import Program, Step, encoder_and_decoder, latent_names
+from flowkit.export.reference import single
+from flowkit.flow import Flow
+from flowkit.flow.layer_names import first_nonfinite, frozen_names
+from flowkit_runtime import verification
+from flowkit_runtime.verification import GROUPS, QUANTITIES, ROUNDINGS, YARDSTICK, Arrays, Errors
+
+_N_ROUNDINGS = 8
+LOST = 0.01
+"""The error, as a share of the row's largest value, from which on torch's answer to a row is no yardstick."""
+_SAME = 1e-6
+"""The most by which an event's values may depend on its batch, as a share of the largest value, in fp64."""
+_NUDGE = 1e-12
+"""A relative change of a layer's inputs: where it makes a difference, roundings may."""
+
+Feed = Mapping[str, Tensor]
+
+
+def judge(exact: Flow, precision: Precision, reference: Arrays) -> tuple[Arrays, Errors]:
+    """Return the reference with an array ``judged``, 1 for each row that counts, and torch's largest errors of those.
+
+    A row is judged if no rounding moves torch's answers to it by 1% of their largest value. Raises ExportError if the
+    flow isn't finite on a held-out row, or none of those is judged, and if rows depend on each other.
+    """
+    names, frozen = frozen_names(exact), exact.freeze()
+    held_out = reference["group"] == GROUPS.index("held-out")
+    _check_held_out(exact, precision, {name: array[held_out] for name, array in reference.items()})
+    rounded = _roundings(frozen, precision, _inputs(reference))
+    own = [_answers(flow, names, feed) for flow, feed in rounded]
+    judged = np.logical_and.reduce([_relative(reference, each) < LOST for each in own])
+    if not judged[held_out].any():
+        raise ExportError(
+            f"in {precision} the flow can't be verified: a rounding of its weights or inputs moves torch's own answers "
+            f"to every held-out event by more than {LOST:.0%}"
+        )
+    reference = reference | {"judged": judged.astype(np.float64)}
+    each = [verification.compare(latent_names(exact), exact.levels, reference, answer) for answer in own]
+    largest = {g: {q: max((e[g][q] for e in each if g in e), default=0.0) for q in QUANTITIES} for g in GROUPS}
+    return reference, largest
+
+
+def _check_held_out(exact: Flow, precision: Precision, reference: Arrays) -> None:
+    """Raise ExportError if these rows depend on each other, or the flow isn't finite on one of them."""
+    names, frozen, feed = frozen_names(exact), exact.freeze(), _inputs(reference)
+    for program in encoder_and_decoder(frozen, names):
+        _check_rows(program, feed)
+    own = in_precision(frozen.float(), precision)
+    if not np.isfinite(_relative(reference, _answers(own, names, feed))).all():
+        flow = in_precision(copy.deepcopy(exact).float(), precision)
+        where = first_nonfinite(flow, single(feed["x"]), feed.get("context"))
+        raise ExportError(
+            f"in {precision} the flow is not finite on held-out events: see {where or 'its base, or its inverse'}"
+        )
+
+
+def first_deviation(
+    exact: Flow, precision: Precision, models: Mapping[str, onnx.ModelProto], reference: Arrays
+) -> str | None:
+    """Return where an encoder or decoder begins to deviate on the judged rows; None if no layer does.
+
+    ``models`` are those two, by their names. Each layer's values are judged by the yardstick of the whole graph.
+    """
+    names, frozen = frozen_names(exact), exact.freeze()
+    judged = torch.from_numpy(reference["judged"] == 1)
+    feed = {name: value[judged] for name, value in _inputs(reference).items()}
+    for index, (file, model) in enumerate(models.items()):
+        program = encoder_and_decoder(frozen, names)[index]
+        wanted, rounded = program.run(feed), _roundings(frozen, precision, feed)
+        own = [_errors(encoder_and_decoder(flow, names)[index].run(inputs), wanted) for flow, inputs in rounded]
+        given = _errors(_inner_values(model, {name: feed[name] for name in program.inputs}), wanted)
+        for step in program.steps:
+            for name in given.keys() & set(step.outputs):
+                limit = YARDSTICK * max(each[name] for each in own) + ROUNDINGS * float(wanted[name].abs().max())
+                if not given[name] <= limit:
+                    return f"{file} begins to deviate in {step.name}"
+    return None
+
+
+def _inputs(reference: Arrays) -> dict[str, Tensor]:
+    """Return what the encoder and the decoder take: x, the latents, the context."""
+    return {n: torch.from_numpy(a) for n, a in reference.items() if n in ("x", "context") or n.startswith("z_")}
+
+
+def _roundings(frozen: Flow, precision: Precision, feed: Feed) -> Iterator[tuple[Flow, dict[str, Tensor]]]:
+    """Yield the flow in the precision of the graphs, and its inputs in fp32, each rounded up or down at random.
+
+    A weight, buffer or input is multiplied by 1 ± ε/2; ε is that of the type in which it is computed with.
+    """
+    for seed in range(_N_ROUNDINGS):
+        generator, flow = torch.Generator().manual_seed(seed), copy.deepcopy(frozen)
+        networks = [module.conditioner for module in flow.modules() if isinstance(module, Coupling)]
+        theirs = {id(tensor) for network in networks for tensor in (*network.parameters(), *network.buffers())}
+        for tensor in (*flow.parameters(), *flow.buffers()):
+            tensor.data = _rounded(tensor, COMPUTED_IN[precision] if id(tensor) in theirs else torch.float32, generator)
+        rounded = {name: single(_rounded(value, torch.float32, generator)) for name, value in feed.items()}
+        yield in_precision(flow.float(), precision), rounded
+
+
+def _rounded(value: Tensor, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
+    if not value.is_floating_point():
+        return value.data
+    sign = torch.randint(2, value.shape, generator=generator, dtype=value.dtype) * 2 - 1
+    return value.data * (1 + torch.finfo(dtype).eps / 2 * sign)
+
+
+def _answers(flow: Flow, names: Sequence[str], feed: Feed) -> Arrays:
+    """Return what an fp32 flow makes of reference rows, as ``verification.compare`` takes it."""
+    encode, decode = encoder_and_decoder(flow, names)
+    feed = {name: single(value) for name, value in feed.items()}
+    encoded = encode.run({name: feed[name] for name in encode.inputs})
+    answers = {name: encoded[name] for name in encode.outputs}
+    answers |= {"decoded": decode.run(feed)["x"], "round_trip": decode.run({**feed, **answers})["x"]}
+    return {name: value.numpy() for name, value in answers.items()}
+
+
+def _relative(reference: Arrays, answers: Arrays) -> NDArray[np.float64]:
+    """Return each row's largest error, as a share of its largest value; NaN where something isn't finite."""
+    worst = np.zeros(len(reference["x"]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for name, answer in answers.items():
+            wanted = reference["x" if name == "round_trip" else name].reshape(len(worst), -1)
+            error = abs(answer.reshape(wanted.shape) - wanted).max(axis=1)
+            worst = np.maximum(worst, error / np.maximum(1.0, abs(wanted).max(axis=1)))
+    return worst
+
+
+def _errors(values: Feed, wanted: Feed) -> dict[str, float]:
+    return {name: float((value.double() - wanted[name]).abs().max()) for name, value in values.items()}
+
+
+def _inner_values(model: onnx.ModelProto, feed: Feed) -> dict[str, Tensor]:
+    """Return all values of a graph that have a program's name; those of nodes have a slash."""
+    import onnxruntime
+
+    model = copy.deepcopy(model)
+    outputs = {value.name for value in model.graph.output}
+    names = [name for node in model.graph.node for name in node.output if "/" not in name]
+    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names if name not in outputs)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    results = session.run(names, {name: single(value).numpy() for name, value in feed.items()})
+    return {name: torch.from_numpy(result) for name, result in zip(names, results, strict=True)}
+
+
+def _check_rows(program: Program, feed: Feed) -> None:
+    """Raise ExportError naming the first layer that gives the first or last of some events other values alone."""
+    values = program.run(feed)
+    for step in program.steps:
+        for row in (slice(0, 1), slice(-1, None)):
+            _check_row(step, {name: value[row] for name, value in values.items()})
+
+
+def _check_row(step: Step, among: Feed) -> None:
+    """Compare a row's values with those that it has ``among`` others."""
+    alone = step.run(among)
+    if _same(alone, [among[name] for name in step.outputs]):
+        return
+    if not _same(alone, step.run(among)):
+        raise ExportError(f"{step.name} gives an event other values each time: it must depend on nothing else")
+    nudged = {name: value * (1 + _NUDGE) if value.is_floating_point() else value for name, value in among.items()}
+    if _same(alone, step.run(nudged)):
+        raise ExportError(
+            f"rows depend on each other: {step.name} gives an event other values alone than among others. It must "
+            "compute each by itself, without statistics of the batch"
+        )
+
+
+def _same(given: Sequence[Tensor], wanted: Sequence[Tensor]) -> bool:
+    return all(
+        torch.allclose(a, b, rtol=0, atol=_SAME * max(1.0, float(b.abs().max())), equal_nan=True)
+        for a, b in zip(given, wanted, strict=True)
+    )
