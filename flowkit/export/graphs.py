@@ -17,7 +17,7 @@ from flowkit.export.stitching import Stitcher
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import frozen_names
 from flowkit.shapes import Shape
-from flowkit_runtime.graph_rules import RULES
+from flowkit_runtime.graph_check import RULES
 
 OPSETS = range(18, 25)
 """The versions of the ONNX operators that torch exports right: 17 and 27 give invalid graphs."""

@@ -12,7 +12,7 @@ from flowkit_runtime.binding import Feed, padded, run_bound
 from flowkit_runtime.bundle import DECODER, ENCODER, Bundle
 from flowkit_runtime.errors import BundleError, InputError, shortened
 from flowkit_runtime.graph_check import check_graph
-from flowkit_runtime.graph_file import FLOAT, INT64
+from flowkit_runtime.graph_check.reading import FLOAT, INT64
 from flowkit_runtime.inputs import integer
 from flowkit_runtime.providers import CPU, CUDA, Chosen, Provider, checked, default, open_session
 

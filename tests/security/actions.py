@@ -17,7 +17,8 @@ from flowkit.errors import FlowkitError
 from flowkit.flow import Flow
 from flowkit.spec import read_spec
 from flowkit.train import load_data, train
-from flowkit_runtime import graph_file, load, verification
+from flowkit_runtime import load, verification
+from flowkit_runtime.graph_check import reading
 
 APPS = {"flowkit": flowkit.cli.main.app, "flowkit-runtime": flowkit_runtime.cli.main.app}
 
@@ -41,7 +42,7 @@ def count_checks(bundle: Path) -> int:
 
 
 def load_of_few_fields(bundle: Path) -> None:
-    graph_file.MAX_FIELDS = 10_000
+    reading.MAX_FIELDS = 10_000
     load(bundle)
 
 

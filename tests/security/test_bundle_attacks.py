@@ -419,6 +419,15 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "leaves an input out",
     ),
+    "a recurrent network of no rows": (
+        lambda: encoder(
+            node("LSTM", "a b r", "c", hidden_size=5, direction="bidirectional"),
+            initializers=constants(
+                a=np.ones((3, 0, 4), np.float32), b=np.ones((2, 20, 4), np.float32), r=np.ones((2, 20, 5), np.float32)
+            ),
+        ),
+        "LSTM doesn't fit its inputs",
+    ),
     "no heads": (headless, "Attention has 0 in"),
     "no groups": (
         lambda: encoder(

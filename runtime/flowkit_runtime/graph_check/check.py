@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from flowkit_runtime.errors import shortened
-from flowkit_runtime.graph_file import BOOL, FLOAT, FLOATS, INT64, Graph, Node, Tensor, read_graph
-from flowkit_runtime.graph_known import kind, known, work
-from flowkit_runtime.graph_rules import RULES
-from flowkit_runtime.graph_shapes import Call, Rows, Shape, Value, each, elements, of_constant
+from flowkit_runtime.graph_check.known import kind, known, work
+from flowkit_runtime.graph_check.operators import RULES
+from flowkit_runtime.graph_check.reading import BOOL, FLOAT, FLOATS, INT64, Graph, Node, Tensor, read_graph
+from flowkit_runtime.graph_check.sizes import Call, Rows, Shape, Value, each, elements, of_constant
 
 MAX_STEPS = 65_536
 """The most steps of a Loop."""

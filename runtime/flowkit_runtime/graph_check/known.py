@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from flowkit_runtime.graph_file import BOOL, FLOAT, INT32, INT64, MAX_VALUES, Tensor
-from flowkit_runtime.graph_rules import dimensions, labels
-from flowkit_runtime.graph_shapes import Call, Known, Rows, Shape, each, elements
+from flowkit_runtime.graph_check.computing import labels
+from flowkit_runtime.graph_check.moving import dimensions
+from flowkit_runtime.graph_check.reading import BOOL, FLOAT, INT32, INT64, MAX_VALUES, Tensor
+from flowkit_runtime.graph_check.sizes import Call, Known, Rows, Shape, each, elements
 
 _OVERFLOW = 2**31
 """Integers that are as large, without sign, aren't followed: in int32 they would overflow."""

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit_runtime.graph_file import MAX_RANK, Node, Tensor
+from flowkit_runtime.graph_check.reading import MAX_RANK, Node, Tensor
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,185 @@
+"""The shapes that operators give which compute with their inputs: products, convolutions, reductions and others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from flowkit_runtime.graph_check.sizes import Call, Rows, Shape, Size, broadcast, checked, each, together
+
+_MOST = 2**31
+
+
+def reduced(call: Call) -> Shape:
+    shape, axes = call.shape(), call.attribute("axes", [])
+    if call.has(1):
+        axes = call.numbers(1)
+    if 0 in shape:
+        call.wrong()  # onnxruntime divides by their number
+    if not axes and call.attribute("noop_with_empty_axes", 0):
+        return shape
+    return _without(call, axes or list(range(len(shape))))
+
+
+def _without(call: Call, axes: Sequence[Any]) -> Shape:
+    shape, keep = call.shape(), call.attribute("keepdims", 1)
+    places = {call.place(axis, len(shape)) for axis in axes}
+    return tuple(1 if i in places else size for i, size in enumerate(shape) if keep or i not in places)
+
+
+def arg(call: Call) -> Shape:
+    return _without(call, [call.attribute("axis", 0)])
+
+
+def matmul(call: Call) -> Shape:
+    a, b = call.shape(0), call.shape(1)
+    if not a or not b:
+        call.wrong()
+    rows, columns = a[-2:-1], b[-1:] if len(b) > 1 else ()
+    return broadcast(a[:-2], b[:-2]) + rows + columns
+
+
+def gemm(call: Call) -> Shape:
+    a, b = (shape[::-1] if call.attribute(name, 0) else shape for shape, name in _transposed(call))
+    return a[0], b[1]
+
+
+def _transposed(call: Call) -> list[tuple[Shape, str]]:
+    a, b = call.shape(0), call.shape(1)
+    if len(a) != 2 or len(b) != 2:
+        call.wrong()
+    return [(a, "transA"), (b, "transB")]
+
+
+def conv(call: Call) -> Shape:
+    x, weight = call.shape(0), call.shape(1)
+    if len(x) != len(weight) or len(x) < 3:
+        call.wrong()
+    return (x[0], weight[0], *_windows(call, x[2:], [each(size) for size in weight[2:]]))
+
+
+def pool(call: Call) -> list[Shape]:
+    x, kernel = call.shape(), call.attribute("kernel_shape", [])
+    if len(x) != len(kernel) + 2 or not kernel:
+        call.wrong()
+    return [(*x[:2], *_windows(call, x[2:], kernel))] * len(call.node.outputs)
+
+
+def _windows(call: Call, sizes: Shape, kernel: Sequence[int]) -> list[int]:
+    """How often a window fits along each dimension; rounded up, as some operators do."""
+    n = len(sizes)
+    strides, dilations = call.attribute("strides", [1] * n), call.attribute("dilations", [1] * n)
+    pads = call.attribute("pads", [0] * 2 * n)
+    if len(strides) != n or len(dilations) != n or len(pads) != 2 * n:
+        call.wrong()
+    if call.attribute("auto_pad", b"NOTSET").startswith(b"SAME"):
+        return [-(-each(size) // stride) for size, stride in zip(sizes, strides, strict=True)]
+    reach = [(k - 1) * dilation + 1 for k, dilation in zip(kernel, dilations, strict=True)]
+    padded = [each(size) + before + after for size, before, after in zip(sizes, pads[:n], pads[n:], strict=True)]
+    up = call.attribute("ceil_mode", 0)
+    gaps = [(whole - r, stride) for whole, r, stride in zip(padded, reach, strides, strict=True)]
+    return [max(0, (-(-gap // stride) if up else gap // stride) + 1) for gap, stride in gaps]
+
+
+def conv_transpose(call: Call) -> Shape:
+    x, weight = call.shape(0), call.shape(1)
+    n, groups = len(x) - 2, call.attribute("group", 1)
+    if n < 1 or len(weight) != len(x):
+        call.wrong()
+    kernel = [each(size) for size in weight[2:]]
+    strides, dilations, more = (
+        call.attribute(name, [value] * n) for name, value in (("strides", 1), ("dilations", 1), ("output_padding", 0))
+    )
+    if not len(strides) == len(dilations) == len(more) == n:
+        call.wrong()
+    own = call.attribute("output_shape", [])
+    sizes = own or [
+        stride * (each(size) - 1) + (k - 1) * dilation + 1 + extra
+        for size, k, stride, dilation, extra in zip(x[2:], kernel, strides, dilations, more, strict=True)
+    ]
+    call.exact = False  # pads make it smaller
+    return (x[0], each(weight[1]) * groups, *sizes)
+
+
+def einsum(call: Call) -> Shape:
+    sizes, output = labels(call)
+    return tuple(sizes[label] for label in output)
+
+
+def labels(call: Call) -> tuple[dict[str, Size], str]:
+    """The size of each label of an Einsum's equation, and the labels of its output."""
+    equation = call.attribute("equation", b"").decode("latin-1").replace(" ", "")
+    terms, arrow, output = equation.partition("->")
+    sizes: dict[str, Size] = {}
+    parts = terms.split(",")
+    if not arrow or len(parts) != len(call.inputs) or "." in equation:
+        call.wrong()
+    for index, part in enumerate(parts):
+        if len(part) != len(call.shape(index)):
+            call.wrong()
+        for label, size in zip(part, call.shape(index), strict=True):
+            sizes[label] = together(sizes.get(label, 1), size)
+    if not set(output) <= sizes.keys():
+        call.wrong()
+    return sizes, output
+
+
+def resize(call: Call) -> Shape:
+    shape = list(call.shape())
+    places = [call.place(axis, len(shape)) for axis in call.attribute("axes", list(range(len(shape))))]
+    sizes = call.numbers(3) if call.has(3) else []
+    scales = call.numbers(2) if not sizes else []
+    for place, size, scale in zip(places, sizes or scales, scales or sizes, strict=True):
+        if sizes:
+            shape[place] = size
+        elif scale != 1:
+            if not 0 < scale < _MOST or isinstance(shape[place], Rows):
+                call.wrong()
+            shape[place] = math.ceil(each(shape[place]) * scale)
+    if call.attribute("keep_aspect_ratio_policy", b"stretch") != b"stretch":
+        call.wrong()
+    call.exact = call.exact and not scales
+    return checked(call, shape)
+
+
+def grid_sample(call: Call) -> Shape:
+    x, grid = call.shape(0), call.shape(1)
+    if len(x) < 4 or len(x) != len(grid):
+        call.wrong()
+    return *x[:2], *grid[1:-1]
+
+
+def attention(call: Call) -> Shape:
+    q, k, v = (call.shape(i) for i in range(3))
+    if not len(q) == len(k) == len(v) in (3, 4) or len(call.node.outputs) > 1:
+        call.wrong()
+    heads, of_keys = (call.attribute(name, 0) for name in ("q_num_heads", "kv_num_heads"))
+    if len(q) == 3 and not (heads and of_keys and each(q[-1]) % heads == each(k[-1]) % of_keys == heads % of_keys == 0):
+        call.wrong()
+    heads = heads if len(q) == 3 else 1
+    return (*q[:-1], each(v[-1]) * heads)  # as if each head read all of v: a bound
+
+
+def recurrent(call: Call) -> list[Shape]:
+    x, recurrence = call.shape(0), call.shape(2)
+    if len(x) != 3 or len(recurrence) != 3 or 0 in (*x, *recurrence) or call.attribute("layout", 0):
+        call.wrong()
+    steps, rows, _ = x
+    last: Shape = recurrence[0], rows, recurrence[2]
+    return [(steps, *last), last, last]
+
+
+def dft(call: Call) -> Shape:
+    *sizes, parts = call.shape()
+    axis = call.attribute("axis", 1)
+    if call.has(2):
+        (axis,) = call.numbers(2)
+    place = call.place(axis, len(sizes) + 1)
+    if place == len(sizes) or isinstance(sizes[place], Rows):
+        call.wrong()
+    length = call.numbers(1)[0] if call.has(1) else sizes[place]
+    if isinstance(length, Rows) or length < 1:
+        call.wrong()
+    sizes[place] = length // 2 + 1 if call.attribute("onesided", 0) and not call.attribute("inverse", 0) else length
+    return *checked(call, sizes), max(2, each(parts))
