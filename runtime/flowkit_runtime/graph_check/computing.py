@@ -172,9 +172,9 @@ def recurrent(call: Call) -> list[Shape]:
 
 def dft(call: Call) -> Shape:
     *sizes, parts = call.shape()
-    axis = call.attribute("axis", 1)
-    if call.has(2):
-        (axis,) = call.numbers(2)
+    axis = call.numbers(2)[0] if call.has(2) else call.attribute("axis", 1)
+    if len(sizes) != 2 and not call.has(2) and "axis" not in call.node.attributes:
+        call.wrong()  # opsets differ in which axis it is
     place = call.place(axis, len(sizes) + 1)
     if place == len(sizes) or isinstance(sizes[place], Rows):
         call.wrong()
