@@ -372,6 +372,24 @@ def nested() -> bytes:
     return loop_of("n", inner, n=3)
 
 
+def deep() -> bytes:
+    """A graph in a graph in a graph, and so on, 2,000 deep: each is the body of a Loop."""
+    graph = b""
+    for _ in range(2_000):
+        attribute = b"\x0a\x04body" + _field(6, graph) + b"\xa0\x01\x05"
+        graph = _field(1, b"\x22\x04Loop" + _field(5, attribute))
+    return _field(7, graph)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of a protocol buffer whose value is bytes."""
+    length, encoded = len(content), b""
+    while length >= 128:
+        encoded += bytes([length % 128 + 128])
+        length //= 128
+    return bytes([number * 8 + 2]) + encoded + bytes([length]) + content
+
+
 def by_sizes_of_the_event() -> bytes:
     """Sizes of a shape are constants, too: 2 * 2000 squared, multiplied ten times."""
     more = [node(*each) for each in (("Shape", "x", "s"), ("Gather", "s one", "d"), ("Mul", "d k", "n"))]
@@ -427,6 +445,10 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
             ),
         ),
         "LSTM doesn't fit its inputs",
+    ),
+    "an event that is a constant, too": (
+        lambda: encoder(initializers=constants(x=np.ones((1, 1), np.float32))),
+        "its input x is a constant, too",
     ),
     "no heads": (headless, "Attention has 0 in"),
     "no groups": (
@@ -512,6 +534,7 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
         "changes the shape of what it carries",
     ),
     "a Loop in a Loop": (nested, "a graph inside a graph inside a graph"),
+    "graphs in graphs without end": (deep, "a graph inside a graph inside a graph"),
     "a Loop that draws": (lambda: loop_of("n", node("RandomNormalLike", "v", "c"), n=3), "draws random numbers"),
     "a Loop that divides": (
         lambda: loop_of("n", node("Mod", "i i", "k"), node("Neg", "v", "c"), n=3),
@@ -553,6 +576,10 @@ GOOD: dict[str, Callable[[], bytes]] = {
         node("ConstantOfShape", "n", "c"), initializers=constants(n=[2**10, 2**10])
     ),
     "a Loop": lambda: loop_of("n", node("Neg", "v", "c"), n=3),
+    "2,000 operators that leave an input out": lambda: encoder(
+        *(node("Clip", f"x{i} _ m" if i else "x _ m", f"x{i + 1}") for i in range(2_000)),
+        initializers=constants(m=np.float32(1)),
+    ),
     "10,000 operators": lambda: identities(10_000),
 }
 

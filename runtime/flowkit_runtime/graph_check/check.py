@@ -1,6 +1,6 @@
 """Look through an ONNX file, before onnxruntime does, for what would crash or block the process that loads it.
 
-A graph may have the operators of `graph_rules.RULES`, each run once or in a Loop of a fixed number of steps: none of
+A graph may have the operators of `operators.RULES`, each run once or in a Loop of a fixed number of steps: none of
 them reads a file, runs code or draws random numbers. Sizes are followed through the graph, so that what it computes of
 its own constants, which onnxruntime does while it loads, and for each event stays within bounds.
 """
@@ -57,10 +57,15 @@ def check_graph(path: Path, inputs: Inputs, weights_file: str | None = None) -> 
     if not set(graph.inputs) <= {*inputs, *(tensor.name for tensor in graph.constants)}:
         names = (shortened(", ".join(each)) for each in (graph.inputs, inputs))
         raise ValueError("it takes {}, where the manifest implies {}".format(*names))
+    if both := inputs.keys() & {tensor.name for tensor in graph.constants}:
+        raise ValueError(f"its input {both.pop()} is a constant, too")
     size = path.stat().st_size + ((path.parent / weights_file).stat().st_size if weights_file else 0)
     rows = {name: Value(of_type, (Rows(1), *shape)) for name, (of_type, shape) in inputs.items()}
     event = max(SMALL_EVENT, sum(math.prod(map(each, shape)) for _, shape in inputs.values()))
-    _Check(size, event).graph(graph, rows)
+    try:
+        _Check(size, event).graph(graph, rows)
+    except (ArithmeticError, LookupError, TypeError) as error:  # of a rule, on inputs or attributes that it can't use
+        raise ValueError(f"an operator doesn't fit its inputs ({error})") from error
 
 
 class _Check:
@@ -80,7 +85,7 @@ class _Check:
             raise ValueError(f"it has more than {MAX_CONSTANTS:,} constants")
         found, readers = {**values, **constants}, Counter[str]()
         for node in graph.nodes:
-            readers.update(name for name in node.inputs if name not in constants)
+            readers.update(name for name in node.inputs if name and name not in constants)
             if missing := [name for name in node.inputs if name and name not in found]:
                 raise ValueError(f"{shortened(repr(missing[0]))} is read, and nothing gives it")
             if any(readers[name] > MAX_READERS for name in node.inputs):
@@ -88,7 +93,7 @@ class _Check:
             if "" in node.inputs and (node.operator not in _WITH_OPTIONAL or node.inputs[-1] == ""):
                 raise ValueError(f"its operator {shortened(repr(node.operator))} leaves an input out")
             call = Call(node, [found[name] if name else None for name in node.inputs])
-            outputs = self._loop(call, found, steps) if node.operator == "Loop" else self._outputs(call, steps)
+            outputs = self._loop(call, found) if node.operator == "Loop" else self._outputs(call, steps)
             found |= zip(node.outputs, outputs, strict=True)
         return found
 
@@ -154,13 +159,11 @@ class _Check:
                 f"its operator {call.node.operator} divides integers by what isn't a constant greater than 0"
             )
 
-    def _loop(self, call: Call, around: Mapping[str, Value], steps: int) -> list[Value]:
+    def _loop(self, call: Call, around: Mapping[str, Value]) -> list[Value]:
         """What a Loop gives: the values that it carries from step to step, and those that it collects of each step."""
         body, counted = call.node.attributes.get("body"), call.known(0)
-        if steps != 1 or not isinstance(body, Graph):
-            raise ValueError(
-                "it has a graph inside a graph inside a graph" if steps != 1 else "it has a Loop of nothing"
-            )
+        if not isinstance(body, Graph):
+            raise ValueError("it has a Loop of nothing")
         if counted is None or counted.size != 1 or not call.given(0).constant:
             raise ValueError("its Loop has no constant number of steps")
         count = counted.item()
@@ -170,7 +173,7 @@ class _Check:
         start = [Value(INT64, ()), Value(BOOL, ()), *(_unknown(value) for value in carried)]
         if len(body.inputs) != len(start) or len(body.outputs) < 1 + len(carried):
             call.wrong()
-        found = self.graph(body, {**around, **dict(zip(body.inputs, start, strict=True))}, steps=max(2, count))
+        found = self.graph(body, {**around, **dict(zip(body.inputs, start, strict=True))}, steps=count)
         if missing := [name for name in body.outputs if name not in found]:
             raise ValueError(f"its Loop gives {shortened(repr(missing[0]))}, which nothing makes")
         ends = [found[name] for name in body.outputs[1:]]

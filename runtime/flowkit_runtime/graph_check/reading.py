@@ -111,6 +111,7 @@ class _Reader:
     def __init__(self, data: memoryview, weights_file: Path | None) -> None:
         self._data, self._weights_file = data, weights_file
         self._fields_left, self._nodes_left, self._parts_left = MAX_FIELDS, MAX_NODES, MAX_PARTS
+        self._inside = False
         self._bytes_outside = weights_file.stat().st_size if weights_file else 0
 
     def model(self) -> Graph:
@@ -168,9 +169,7 @@ class _Reader:
             if part.number in (5, 6):
                 if part.number in values:  # protocol buffers would merge the two
                     raise ValueError(_NOT_ONNX)
-                values[part.number] = self._tensor(part) if part.number == 5 else Graph()
-                if part.number == 6:
-                    self._graph(values[6], part)
+                values[part.number] = self._tensor(part) if part.number == 5 else self._graph_inside(part)
             elif part.number in (7, 8):
                 values[part.number] += self._numbers(part, "<f4" if part.number == 7 else "")
             elif part.number in (1, 4):
@@ -180,6 +179,14 @@ class _Reader:
             elif part.number in (3, 20):
                 values[part.number] = _signed(part.value)
         return values[1], values.get(_ATTRIBUTE_FIELDS.get(values[20], 0))
+
+    def _graph_inside(self, message: _Field) -> Graph:
+        if self._inside:
+            raise ValueError("it has a graph inside a graph inside a graph")
+        graph, self._inside = Graph(), True
+        self._graph(graph, message)
+        self._inside = False
+        return graph
 
     def _tensor(self, message: _Field) -> Tensor:
         tensor, shape, outside = Tensor(), list[int](), False
