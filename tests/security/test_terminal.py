@@ -104,7 +104,8 @@ def test_texts_of_manifests(bundle: Path, fields: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("lock", [{EVIL: "1"}, {"flowkit-x": EVIL}])
 def test_texts_of_locks(run: Path, lock: dict[str, str]) -> None:
-    (run / "lock.json").write_text(json.dumps({"plugins": lock}))
+    there = json.loads((run / "lock.json").read_text())
+    (run / "lock.json").write_text(json.dumps(there | {"plugins": lock}))
     result = flowkit("sample", run, "-n", "2", "-o", run.parent / "samples.npy")
     assert result.exit_code == (2 if "flowkit-x" in lock else 0)
     assert not set(result.output) & CONTROL
