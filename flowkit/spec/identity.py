@@ -86,7 +86,7 @@ def _styled(value: Any, top: bool = False) -> Any:
         return value
     node: CommentedMap | CommentedSeq
     if isinstance(value, dict):
-        node = CommentedMap((name, _styled(item)) for name, item in value.items())
+        node = CommentedMap((_styled(name), _styled(item)) for name, item in value.items())
         block = top or "flow" in value
     else:
         node = CommentedSeq(map(_styled, value))

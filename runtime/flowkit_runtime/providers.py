@@ -13,8 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-
 from flowkit_runtime.errors import InputError, quoted, shortened
 
 Provider = str | tuple[str, dict[str, Any]]
@@ -33,6 +31,8 @@ _INSTALL = {CUDA: "install CUDA and cuDNN, for example with `pip install 'onnxru
 
 def default() -> Chosen:
     """CUDA where the installed onnxruntime has it and a device is present, then the CPU."""
+    import onnxruntime  # here, so that the noise can be used without it
+
     names = [CUDA, CPU] if CUDA in onnxruntime.get_available_providers() and _has_cuda_device() else [CPU]
     return [_pair(name) for name in names]
 
@@ -43,6 +43,8 @@ def checked(providers: Sequence[Provider]) -> Chosen:
     Raises:
         InputError: there are none, one is named twice, or the installed onnxruntime doesn't have one.
     """
+    import onnxruntime
+
     if not isinstance(providers, list | tuple) or not providers:
         raise InputError(
             f"providers must be a list of names, such as ['{CPU}'], got {quoted(providers)}; leave providers "
@@ -102,12 +104,16 @@ def _pair(provider: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _start(path: Path, options: Any, chosen: Chosen) -> Any:
+    import onnxruntime
+
     return onnxruntime.InferenceSession(str(path), options, providers=chosen, enable_fallback=0)
 
 
 @cache
 def _load_nvidia_wheels() -> None:
     """Load the CUDA and cuDNN that pip installed, where the system's loader doesn't look."""
+    import onnxruntime
+
     if hasattr(onnxruntime, "preload_dlls"):  # since 1.21
         with redirect_stdout(io.StringIO()):  # it prints what it doesn't find
             onnxruntime.preload_dlls()
@@ -115,6 +121,8 @@ def _load_nvidia_wheels() -> None:
 
 def _why(name: str) -> str:
     """The system's reason not to load a provider, which onnxruntime writes to its log alone."""
+    import onnxruntime
+
     stem = f"onnxruntime_providers_{name.removesuffix('ExecutionProvider').lower()}"
     file = f"{stem}.dll" if sys.platform == "win32" else f"lib{stem}.so"
     library = Path(onnxruntime.__file__).parent / "capi" / file

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 from numpy.typing import NDArray
 
 from flowkit_runtime.binding import Feed, padded, run_bound
@@ -88,6 +87,8 @@ def _open_both(bundle: Bundle, chosen: Chosen, options: Any) -> tuple[Graph, Gra
 
 
 def _options(threads: int | None) -> Any:
+    import onnxruntime  # here, so that the noise can be used without it
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _SILENT
     if threads is not None:
@@ -96,6 +97,8 @@ def _options(threads: int | None) -> Any:
 
 
 def _open(bundle: Bundle, name: str, inputs: Tensors, outputs: Tensors, chosen: Chosen, options: Any) -> Graph:
+    import onnxruntime
+
     path = bundle.directory / name
     try:
         check_graph(path, {name: (_KINDS[kind], shape) for name, (kind, shape) in inputs.items()}, bundle.weights_file)

@@ -237,7 +237,7 @@ def test_of_no_events_there_are_latents_and_no_picture(make_bundle, tmp_path_fac
 
 def test_more_than_there_is_memory_for_is_a_message(make_bundle, tmp_path) -> None:
     message = run("sample", make_bundle(), "-n", 10**12, "-o", tmp_path / "x.npy", code=2).stderr
-    assert message.startswith("there isn't enough memory: Unable to allocate") and message.count("\n") == 1
+    assert message.startswith("out of memory: Unable to allocate") and message.count("\n") == 1
 
 
 @pytest.fixture

@@ -514,7 +514,7 @@ def test_the_spec_decides_whether_the_flow_is_compiled(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compile_flow = Flow.compile
-    monkeypatch.setattr(Flow, "compile", lambda flow: compile_flow(flow, backend="aot_eager"))
+    monkeypatch.setattr(Flow, "compile", lambda flow, scope: compile_flow(flow, scope, backend="aot_eager"))
     settings = ("train.epochs=2", "train.ema=0.9")
     plain = train(make_spec(*settings), tmp_path / "plain")
     counters.clear()
@@ -546,12 +546,12 @@ def test_the_drift_of_each_epoch_is_recorded_and_shown(
 def test_drift_beyond_the_limit_is_warned_of_once_before_the_step_is_taken(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drifts = iter([9e-4, 2e-3, math.inf, *[1e-4] * 17])
+    drifts = iter([9e-5, 2e-4, math.inf, *[1e-4] * 17])
     monkeypatch.setattr("flowkit.bijectors.memory.Drift.read", lambda self: next(drifts))
     with pytest.warns(DriftWarning) as caught:
         train(make_spec("train.memory=reversible"), tmp_path / "run")
     (warning,) = [str(each.message) for each in caught if each.category is DriftWarning]
-    assert re.search(r"step 1: .* error of 2\.0e-03, .* memory: checkpoint", warning)
+    assert re.search(r"step 1: .* error of 2\.0e-04, .* memory: checkpoint", warning)
     assert [row["drift"] for row in rows(tmp_path / "run")] == ["inf", *["0.0001"] * 3]
 
 
