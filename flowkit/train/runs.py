@@ -108,7 +108,7 @@ def _build(spec: Spec) -> Flow:
     flow = Flow.from_spec(spec)
     flow.memory = spec.train.memory
     if spec.train.compile:
-        flow.compile("step" if spec.train.compile == "step" else "flow")
+        flow.compile()
     return flow
 
 
