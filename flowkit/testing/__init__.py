@@ -32,6 +32,7 @@ from flowkit.testing.run import (
     checks_of,
     run,
     run_check,
+    select,
 )
 from flowkit.testing.subjects import (
     BaseSubject,
@@ -71,4 +72,5 @@ __all__ = [
     "plugin_subjects",
     "run",
     "run_check",
+    "select",
 ]

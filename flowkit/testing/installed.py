@@ -30,13 +30,14 @@ from flowkit.testing.subjects import (
 )
 
 EVENTS: tuple[tuple[Shape, ...], ...] = (
-    ((5,), (4,), (2,), (1,)),
+    ((5,), (4,), (2,)),
+    ((1,),),
     ((3, 3, 5), (1, 3, 3)),
     ((4, 4, 2), (2, 4, 4), (1, 4, 4), (1, 6, 6), (9, 2, 2), (1, 8, 8)),
 )
-"""Vectors, images with odd sides, images with even sides. Of each row the first that the plugin takes."""
+"""Vectors, a single number, images with odd sides, images with even sides. Of each row the first that is taken."""
 
-SMALL: tuple[Shape, ...] = ((2,), (1,))
+SMALL: tuple[Shape, ...] = ((2,),)
 """For bases beside these: their integral is taken for events of one or two values."""
 
 COUPLING = "a coupling with it"
@@ -53,9 +54,9 @@ def plugin_subjects(
     """What to check of the installed plugin ``namespace/name``, each with its title.
 
     ``fields`` are the plugin's, such as ``["scale=2"]``; what it requires beside them is guessed. ``event`` is the
-    event to check it on, instead of a vector and two images, as far as it takes them. With ``context`` all is checked
-    in flows that are given one; what declares that it may read one is checked with and without in any case. Raises
-    PluginError, and SpecError if it takes none of the events.
+    event to check it on, instead of a vector, a single number and two images, as far as it takes them. With
+    ``context`` all is checked in flows that are given one; what declares that it may read one is checked with and
+    without in any case. Raises PluginError, and SpecError if it takes none of the events.
     """
     registry = Registry.discover()
     found = registry.look_up(None, name)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flowkit.testing.applicable import Check, is_applicable
 from flowkit.testing.catalogue import CHECKS
-from flowkit.testing.run import checks_of
+from flowkit.testing.run import select
 from flowkit.testing.subjects import Subject
 
 if TYPE_CHECKING:
@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
 
 def parametrize_with_checks(
-    subjects: Mapping[str, Subject], slow: pytest.MarkDecorator | None = None
+    subjects: Mapping[str, Subject],
+    slow: pytest.MarkDecorator | None = None,
+    only: Collection[str] = (),
+    skip: Collection[str] = (),
 ) -> pytest.MarkDecorator:
     """Decorates ``def test(subject, check): check(subject)``; the ids are ``name-check``.
 
     A check that has nothing to check on a subject makes no test. Expected failures are strict xfails. The slow checks
-    are left out, unless ``slow`` is a mark to put on them, such as ``pytest.mark.slow``.
+    are left out, unless ``slow`` is a mark to put on them, such as ``pytest.mark.slow``. ``only`` and ``skip`` choose
+    checks by their ids.
     """
     import pytest
 
@@ -35,7 +39,7 @@ def parametrize_with_checks(
         [
             parameter(name, subject, check_id, check)
             for name, subject in subjects.items()
-            for check_id, check in checks_of(subject, slow=slow is not None).items()
+            for check_id, check in select(subject, slow is not None, only, skip).items()
             if is_applicable(check, subject)
         ],
     )

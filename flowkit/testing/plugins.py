@@ -7,10 +7,13 @@ import subprocess
 import sys
 
 import torch
+from torch import Tensor
 
 from flowkit.flow import Flow
+from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.kinds import KINDS
-from flowkit.spec import Spec, latent_shapes
+from flowkit.spec import Spec, latent_shapes, model
+from flowkit.spec.example import CONTEXT
 from flowkit.testing.applicable import only_where
 from flowkit.testing.perturbation import perturb, seeded
 from flowkit.testing.subjects import PluginSubject
@@ -25,20 +28,45 @@ def builds(subject: PluginSubject) -> None:
     if not _in_flow(subject):
         subject.make().data.build()
         return
-    spec, flow = _flow(subject)
-    with seeded(subject.seed):
+    spec = subject.make()
+    try:
+        latents = _latents(spec, subject.seed)
+    except Exception as error:  # whatever a plugin raises
+        if _does_with_context(spec, subject.seed):
+            raise AssertionError(
+                f"without a context it raises {in_a_line(error)}, and with one it doesn't: if it can't do without, "
+                'write reads_context = "required" into its config'
+            ) from error
+        raise
+    shapes, said = [tuple(z.shape[1:]) for z in latents], latent_shapes(spec)
+    assert shapes == said, f"the latents have the shapes {shapes}, and output_shape in the config says {said}"
+
+
+def _latents(spec: Spec, seed: int) -> list[Tensor]:
+    flow = _flow(spec, seed)
+    with seeded(seed):
         perturb(flow, 0.1)
         x = torch.randn(2, *spec.event.shape)
         context = None if spec.context is None else torch.randn(2, *(spec.context.shape or ()))
-        latents, _ = flow.forward_and_log_det(x, context)
-    shapes, said = [tuple(z.shape[1:]) for z in latents], latent_shapes(spec)
-    assert shapes == said, f"the latents have the shapes {shapes}, and output_shape in the config says {said}"
+        return list(flow.forward_and_log_det(x, context)[0])
+
+
+def _does_with_context(spec: Spec, seed: int) -> bool:
+    """Return whether a spec that fails has no context, and doesn't fail with one."""
+    if spec.context is not None:
+        return False
+    try:
+        _latents(spec.model_copy(update={"context": model.Context.model_validate(CONTEXT)}), seed)
+    except Exception:  # whatever a plugin raises
+        return False
+    return True
 
 
 @only_where(_in_flow, "no part of a flow")
 def written_back(subject: PluginSubject) -> None:
     """A flow that was built in Python is written as the spec that builds it: each field is kept as an attribute."""
-    spec, flow = _flow(subject)
+    spec = subject.make()
+    flow = _flow(spec, subject.seed)
     flow.spec = None  # as if its layers had been put together by hand
     written = flow.to_spec()
     for section in ("flow", "base"):
@@ -58,10 +86,9 @@ def light(subject: PluginSubject) -> None:
     assert not imported, f"{module} imports torch: only the module that the target names may"
 
 
-def _flow(subject: PluginSubject) -> tuple[Spec, Flow]:
-    spec = subject.make()
-    with seeded(subject.seed):
-        return spec, Flow.from_spec(spec).eval()
+def _flow(spec: Spec, seed: int) -> Flow:
+    with seeded(seed):
+        return Flow.from_spec(spec).eval()
 
 
 CHECKS = (builds, written_back, light)

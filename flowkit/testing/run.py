@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from flowkit.testing.subjects import (
     Subject,
     TransformerSubject,
 )
+from flowkit.testing.time_limit import TimeLimit
 
 Outcome = Literal["passed", "failed", "skipped", "expected failure", "unexpected pass"]
 ERRORS: tuple[Outcome, ...] = ("failed", "unexpected pass")
@@ -57,26 +59,72 @@ def checks_of(subject: Subject, slow: bool = False) -> Mapping[str, Check]:
     return all_checks if slow else fast
 
 
-def run(subject: Subject, slow: bool = False) -> Iterator[Result]:
-    """Every check, one after another, each yielded when it is done."""
-    for name in checks_of(subject, slow):
-        yield run_check(subject, name)
+def check_ids(*ids: str) -> None:
+    """Raises InputError for an id that no check of any kind has."""
+    known = {id_ for checks in (*CHECKS.values(), *SLOW_CHECKS.values()) for id_ in checks}
+    for id_ in ids:
+        if id_ not in known:
+            near = difflib.get_close_matches(id_, known, n=2)
+            advice = f"did you mean {' or '.join(near)}?" if near else f"one of {', '.join(sorted(known))}"
+            raise InputError(f"no check is called {id_}: {advice}")
 
 
-def run_check(subject: Subject, name: str) -> Result:
-    """One check, by its id."""
-    check = checks_of(subject, slow=True)[name]
-    expected = subject.expected_failures.get(name)
-    outcome: Outcome = "passed" if expected is None else "unexpected pass"
-    reason = "" if expected is None else f"passes, although it is expected to fail: {expected}"
+def select(
+    subject: Subject, slow: bool = False, only: Collection[str] = (), skip: Collection[str] = ()
+) -> Mapping[str, Check]:
+    """Return the subject's checks by id: those of ``only``, slow or not, or else all, without those of ``skip``.
+
+    Raises InputError for an id that no check of any kind has.
+    """
+    check_ids(*only, *skip)
+    checks = checks_of(subject, slow=slow or bool(only))
+    return {id_: check for id_, check in checks.items() if id_ not in skip and (not only or id_ in only)}
+
+
+def run(
+    subject: Subject,
+    slow: bool = False,
+    only: Collection[str] = (),
+    skip: Collection[str] = (),
+    timeout: float | None = None,
+) -> Iterator[Result]:
+    """Yield the result of each check when it is done: those that `select` gives, ``timeout`` seconds at most for each.
+
+    Raises InputError for an id that no check has, and where there can be no time limit: see `TimeLimit`.
+    """
+    for name in select(subject, slow, only, skip):
+        yield run_check(subject, name, timeout)
+
+
+def run_check(subject: Subject, name: str, timeout: float | None = None) -> Result:
+    """One check, by its id. It has failed if it takes more than ``timeout`` seconds."""
+    check, limit = checks_of(subject, slow=True)[name], TimeLimit(timeout)
     start = time.perf_counter()
+    outcome, reason = _attempt(check, subject, limit)
+    seconds = time.perf_counter() - start
+    if (expected := subject.expected_failures.get(name)) is None:
+        return Result(name, outcome, seconds, reason)
+    if outcome == "failed":
+        return Result(name, "expected failure", seconds, expected)
+    return Result(name, "unexpected pass", seconds, f"passes, although it is expected to fail: {expected}")
+
+
+def _attempt(check: Check, subject: Subject, limit: TimeLimit) -> tuple[Outcome, str]:
+    """How the check comes out, and why unless it passes."""
     try:
-        check(subject)
+        with limit:
+            check(subject)
     except NotApplicable as nothing:
-        outcome, reason = ("skipped", str(nothing)) if expected is None else (outcome, reason)
-    except (Exception, SystemExit) as error:  # whatever a plugin raises is a finding, and must not hide the others
-        outcome, reason = ("failed", explain(error)) if expected is None else ("expected failure", expected)
-    return Result(name, outcome, time.perf_counter() - start, reason)
+        return "skipped", str(nothing)
+    except BaseException as error:  # whatever a plugin raises is a finding, and must not hide the others
+        if limit.error is None and not isinstance(error, Exception | SystemExit):
+            raise
+        if limit.error is None:
+            return "failed", explain(error)
+    if limit.error is not None:  # also where it was caught, and the check went on
+        place = _place(limit.error)
+        return "failed", f"stopped after {limit.seconds:g} s{place}: is it stuck, or does it need a longer time limit?"
+    return "passed", ""
 
 
 def explain(error: BaseException) -> str:
@@ -94,9 +142,16 @@ def _place(error: BaseException) -> str:
     return f" ({frame.filename}:{frame.lineno}, in {frame.name})"
 
 
-def check(subject: Subject, slow: bool = False) -> None:
-    """Run every check. Raises AssertionError listing all that fail, each with its reason."""
-    failures = [f"{result.check}: {result.reason}" for result in run(subject, slow) if result.is_error]
+def check(
+    subject: Subject,
+    slow: bool = False,
+    only: Collection[str] = (),
+    skip: Collection[str] = (),
+    timeout: float | None = None,
+) -> None:
+    """Run the checks as `run` does. Raises AssertionError listing all that fail, each with its reason."""
+    results = run(subject, slow, only, skip, timeout)
+    failures = [f"{result.check}: {result.reason}" for result in results if result.is_error]
     assert not failures, "\n".join(failures)
 
 

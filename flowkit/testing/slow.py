@@ -110,7 +110,8 @@ def _with_gradients(module: nn.Module, call: Call) -> list[Tensor]:
     output = module(*inputs)
     outputs = list(output) if isinstance(output, tuple) else [output]
     wanted = [*inputs, *(p for p in module.parameters() if p.requires_grad)]
-    loss = sum(value.square().sum() for value in outputs)
+    tie = sum(t.sum() for t in wanted) * 0  # a density may be constant, and have no gradient at all
+    loss = sum(value.square().sum() for value in outputs) + tie
     return outputs + list(torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True))
 
 

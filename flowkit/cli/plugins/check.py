@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from flowkit.cli.plugins.columns import columns
+from flowkit.cli.plugins.progress import Lines, Live, shown
 from flowkit.cli.terminal import echo
 
 if TYPE_CHECKING:
     from flowkit.plugin import Shape
     from flowkit.testing import Result, Subject
+
+TIMEOUT = 300.0
+"""Seconds, many times what any check takes on a small event."""
+
+
+class Chosen(NamedTuple):
+    """Which checks are run, and for how many seconds at most."""
+
+    only: Sequence[str]
+    skip: Sequence[str]
+    timeout: float | None
 
 
 def _shape(text: str) -> Shape:
@@ -40,65 +50,82 @@ def check(
         tuple | None,
         typer.Option(parser=_shape, metavar="SIZES", help="Give it a context of this shape, such as 3."),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CHECK", help="Run this check alone, such as log_det. May be given several times."),
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(metavar="CHECK", help="Leave this check out. May be given several times.")
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="Stop a check that takes longer. It has failed.", show_default=f"{TIMEOUT:.0f}"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of parameters and inputs.")] = 0,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every check.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="List what passes on a terminal too, as in a pipe.")
+    ] = False,
 ) -> None:
     """Run the conformance kit on a plugin: log-dets against autodiff, round trips, gradients, ONNX, and more.
 
-    It is built as specs build it, on a vector and two images as far as it takes them. Leaves with 1 if a check fails,
-    with 2 if a plugin can't be checked.
+    It is built as specs build it, on a vector, a single number and two images as far as it takes them. Each check is
+    shown as it runs. docs/conformance.md lists them.
 
-    Example: flowkit plugins check glow/affine --set scale=[0.5,2]
+    Exit codes: 1 if a check fails, 2 if a plugin can't be checked.
+
+    A single call into C, such as a session of onnxruntime, is not stopped by the time limit before it returns.
+
+    Example: flowkit plugins check glow/affine --set scale=[0.5,2] --only log_det --only round_trip
     """
     from flowkit.plugin import Registry
     from flowkit.testing import plugin_subjects
+    from flowkit.testing.run import check_ids
+    from flowkit.testing.time_limit import TimeLimit, can_interrupt
 
+    check_ids(*(only or ()), *(skip or ()))
+    limit = TimeLimit(TIMEOUT if timeout is None and can_interrupt() else timeout).seconds
     registry = Registry.discover()
     names = [name] if "/" in name else list(registry.namespace(name))
     subjects = partial(plugin_subjects, fields=fields or (), event=event, seed=seed, context=context)
-    if code := max([_check(each, subjects, verbose) for each in names], default=0):
+    chosen = Chosen(only or (), skip or (), limit)
+    with shown(verbose) as progress:
+        codes = [_check(each, subjects, chosen, progress) for each in names]
+    if code := max(codes, default=0):
         raise typer.Exit(code)
 
 
-def _check(name: str, subjects: Callable[[str], dict[str, Subject]], verbose: bool) -> int:
+def _check(name: str, subjects: Callable[[str], dict[str, Subject]], chosen: Chosen, progress: Lines | Live) -> int:
     """The exit code: what can't be checked doesn't keep the rest of its namespace from it."""
     from flowkit.errors import FlowkitError
 
     try:
-        results = _run(subjects(name))
+        results = list(_run(subjects(name), chosen, progress))
     except FlowkitError as error:
         echo(f"{name} can't be checked: {error}", err=True)
         return 2
-    for title, of_one in results.items():
-        counts = Counter(result.outcome for result in of_one)
-        said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-        echo(f"{title}: {said}, in {sum(result.seconds for result in of_one):.1f} s")
-        shown = [result for result in of_one if verbose or result.is_error]
-        rows = [(f"    {each.check}", each.outcome, f"{each.seconds:.2f} s", each.reason) for each in shown]
-        if rows:
-            echo(f"{columns(*rows)}\n")
-    failed = [result for of_one in results.values() for result in of_one if result.is_error]
-    total = sum(map(len, results.values()))
-    echo(f"{name}: {len(failed)} of {total} checks failed" if failed else f"{name} passes all {total} checks")
+    if not results:
+        echo(f"{name} has none of the checks that were chosen", err=True)
+        return 2
+    failed = sum(result.is_error for result in results)
+    total = len(results)
+    echo(f"{name}: {failed} of {total} checks failed" if failed else f"{name} passes all {total} checks")
     return 1 if failed else 0
 
 
-def _run(subjects: Mapping[str, Subject]) -> dict[str, list[Result]]:
-    """The results of each, with a progress bar where a person looks on. What can't be built is checked no further."""
-    from rich.console import Console
-    from rich.progress import Progress
+def _run(subjects: Mapping[str, Subject], chosen: Chosen, progress: Lines | Live) -> Iterator[Result]:
+    """The results, one by one. What can't be built is checked no further."""
+    from flowkit.testing import run_check, select
 
-    from flowkit.testing import checks_of, run_check
-
-    results: dict[str, list[Result]] = {}
-    total = sum(len(checks_of(subject, slow=True)) for subject in subjects.values())
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=total)
-        for title, subject in subjects.items():
-            for check in checks_of(subject, slow=True):
-                progress.update(task, advance=1, description=f"{title}: {check}")
-                results.setdefault(title, []).append(result := run_check(subject, check))
-                if result.check == "builds" and result.is_error:
-                    return results
-    return results
+    for title, subject in subjects.items():
+        checks = select(subject, slow=True, only=chosen.only, skip=chosen.skip)
+        if checks:
+            echo(f"{title}: {len(checks)} check{'s' * (len(checks) != 1)}")
+        for check in checks:
+            progress.begin(title, check)
+            result = run_check(subject, check, chosen.timeout)
+            progress.end(result)
+            yield result
+            if check == "builds" and result.is_error:
+                return
