@@ -14,9 +14,9 @@ HEAD = """\
 # The conformance kit
 
 Is a layer right? A round trip doesn't tell: a wrong log-det goes there and back. `flowkit.testing` moves every
-parameter away from where it starts, and compares log-dets with the Jacobian by automatic differentiation, in fp64; it
-tries shapes, precision, gradients, batches of 0 and 1 and all else that a flow relies on, says what is wrong, and what
-was forgotten where the figures tell:
+parameter away from where it starts, about as far as training does, and compares log-dets with the Jacobian by automatic
+differentiation, in fp64. It tries shapes, precision, gradients, batches of 0 and 1 and all else that a flow relies on.
+It says what is wrong, and what was forgotten where the figures tell:
 
 ```text
 log_det: log_det of forward_and_log_det is 0.48; the Jacobian by autodiff has 2.9; short by the factor h·w = 6: did
@@ -27,12 +27,21 @@ you forget the spatial positions?
 
 ```bash
 flowkit plugins check glow/squeeze
-flowkit plugins check glow/squeeze --set factor=3 --event 2,6,3 --verbose
+flowkit plugins check glow/squeeze --set factor=3 --event 2,6,3
+flowkit plugins check glow/squeeze --only log_det,round_trip
 ```
 
-checks an installed plugin as specs build it, on a vector and two images as far as it takes them; parts of couplings in
-a coupling, too. Without a name behind the slash it checks all plugins of a namespace. It leaves with 1 if any check
-fails.
+The command checks an installed plugin as specs build it: on a vector, a single number and two images, as far as the
+plugin takes them. Parts of couplings are checked in a coupling too. Without a name behind the slash, all plugins of a
+namespace are checked. The exit code is 1 if a check fails.
+
+Each check is shown as it runs, with its seconds: on a terminal on a line that is written over, in a pipe on a line of
+its own. On a terminal only failures stay, and with `--verbose` all lines. `--only` and `--skip` take ids of checks from
+the tables below.
+
+A check that takes more than 300 seconds is stopped and has failed; `--timeout` sets another limit. It interrupts Python
+code, waiting and child processes. It can't interrupt a single call into C, such as one large product of matrices or one
+run of onnxruntime: that is stopped as soon as it returns. There is no limit on Windows.
 
 ## In tests
 
@@ -62,6 +71,9 @@ There is a `check_` function and a `Subject` for each kind: `check_bijector`, `c
 `check_conditioner`, `check_base`, `check_dataset`. Keep events small, at most some 60 values: Jacobians are computed in
 full. `seed=` draws other parameters and inputs; `slow=True` adds the slow checks. Where a check has
 nothing to check, as a merge without a channel-linear layer, `parametrize_with_checks` makes no test of it.
+
+`run`, `check` and `parametrize_with_checks` take `only=` and `skip=` too. `run`, `run_check` and `check` take
+`timeout=`, in seconds, without a limit by default.
 
 What is known to fail, and for now has to, is given by its id with the reason: `expected_failures={"export": "needs an
 operator that ONNX lacks"}`. It is strict: a check that passes, although it is expected to fail, is an error.

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+
 import pytest
 from torch import Tensor
 from typer.testing import CliRunner
@@ -76,13 +79,14 @@ def only_fast(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_what_is_right() -> None:
     *lines, last = run("glow/permute", "--event", "5")
-    total = len(CHECKS["plugin"]) + len(CHECKS["bijector"]) + len(SLOW_CHECKS["bijector"])
-    assert last == f"glow/permute passes all {total} checks"
-    assert [line.partition(": ")[0] for line in lines] == ["glow/permute in a spec, [5]", "glow/permute, [5]"]
+    whole, layer = len(CHECKS["plugin"]), len(CHECKS["bijector"]) + len(SLOW_CHECKS["bijector"])
+    assert last == f"glow/permute passes all {whole + layer} checks"
+    titles = [f"glow/permute in a spec, [5]: {whole} checks", f"glow/permute, [5]: {layer} checks"]
+    assert [line for line in lines if not line.startswith(" ")] == titles
 
 
-def test_every_check_is_listed_if_asked_for() -> None:
-    lines = run("data/digits", "-v")
+def test_every_check_is_listed_in_a_pipe() -> None:
+    lines = run("data/digits")
     whole, dataset = [["builds", "passed"], ["written_back", "skipped"], ["light", "passed"]], CHECKS["dataset"]
     listed = [line.split()[:2] for line in lines if line.startswith("    ")]
     assert listed == whole + [[check, "passed"] for check in dataset]
@@ -132,7 +136,7 @@ def test_what_cannot_be_checked_does_not_keep_the_others_from_it() -> None:
 @pytest.mark.parametrize(("target", "code"), [(Conditional, 0), (Right, 1)])
 def test_with_a_context(target: type, code: int) -> None:
     flowkit.register("mine/conditional", ConditionalConfig, target)
-    lines = run("mine/conditional", "--event", "4", "--context", "2", "-v", code=code)
+    lines = run("mine/conditional", "--event", "4", "--context", "2", code=code)
     (line,) = [line for line in lines if line.startswith("    context ")]
     assert ("passed" if target is Conditional else "forward_and_log_det ignores its context") in line
     assert lines[0].startswith("mine/conditional in a spec, [4], conditional: ")
@@ -152,6 +156,52 @@ def test_a_context_for_what_declares_to_read_none() -> None:
     assert "mine/undeclared (this process) reads no context, as its config declares" in lines[-1]
 
 
+def test_chosen_checks() -> None:
+    flowkit.register("mine/right", Config, Right)
+    lines = run("mine/right", "--event", "4", "--only", "log_det,far,shapes", "--skip", "far")
+    assert [line.split()[0] for line in lines if line.startswith("    ")] == ["shapes", "log_det"]
+    assert lines[-1] == "mine/right passes all 2 checks"
+
+
+class Stuck(ActNorm):
+    """It never comes back, and lets no exception through."""
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        while True:
+            with suppress(Exception):
+                time.sleep(0.01)
+
+
+def test_a_check_that_takes_too_long_is_stopped() -> None:
+    flowkit.register("mine/stuck", Config, Stuck)
+    lines = run("mine/stuck", "--event", "4", "--only", "log_det,state,merge", "--timeout", "0.2", code=1)
+    outcomes = dict(line.split()[:2] for line in lines if line.startswith("    "))
+    assert outcomes == {"state": "failed", "log_det": "failed", "merge": "failed"}
+    assert "stopped after 0.2 s" in lines[1] and "test_cli_plugins_check.py" in lines[1]
+
+
+@pytest.mark.usefixtures("only_fast")
+def test_what_requires_a_context_and_does_not_say_so() -> None:
+    flowkit.register("mine/undeclared", Config, Conditional)
+    lines = run("mine/undeclared", "--event", "4", code=1)
+    (line,) = [line for line in lines if line.startswith("    builds ")]
+    assert "without a context it raises AssertionError" in line and 'reads_context = "required"' in line
+
+
+def test_a_single_number_is_among_the_events() -> None:
+    lines = run("glow/actnorm", "--only", "log_det")
+    assert "glow/actnorm, [1]: 1 check" in lines
+
+
+def test_a_terminal_shows_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes that for a terminal
+    flowkit.register("mine/short", Config, Short)
+    arguments = ["mine/short", "--event", "4,3,2", "--only", "log_det,shapes"]
+    shown, listed = ("\n".join(run(*arguments, *more, code=1)) for more in ([], ["-v"]))
+    assert "mine/short, [4, 3, 2]: shapes" in shown and "\n    shapes" not in shown and "    log_det" in shown
+    assert "    shapes" in listed
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -159,6 +209,11 @@ def test_a_context_for_what_declares_to_read_none() -> None:
         (["glow/permute", "--event", "3,x"], "Invalid value for '--event'"),
         (["glow/permute", "--set", "order=no"], "flow[0].order: must be"),
         (["data/npy"], "requires path"),
+        (["glow/permute", "--only", "log_dt"], "no check is called log_dt: did you mean log_det"),
+        (["glow/permute", "--skip", "log_det,compil"], "no check is called compil: did you mean compile"),
+        (["glow/permute", "--only", "edges"], "glow/permute has none of the checks that were chosen"),
+        (["glow/permute", "--timeout", "0"], "must be above 0"),
+        (["glow/permute", "--timeout", "nan"], "must be above 0"),
     ],
 )
 def test_bad_arguments(arguments: list[str], words: str) -> None:

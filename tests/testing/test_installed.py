@@ -11,13 +11,13 @@ from flowkit.plugin import Registry
 from flowkit.testing import check, plugin_subjects, run_check
 
 PARTS = {
-    "glow/actnorm": {"plugin": 3, "bijector": 3},
+    "glow/actnorm": {"plugin": 4, "bijector": 4},
     "glow/squeeze": {"plugin": 1, "bijector": 1},
-    "glow/rescale": {"plugin": 3, "bijector": 3},
+    "glow/rescale": {"plugin": 4, "bijector": 4},
     "glow/affine": {"plugin": 3, "transformer": 3, "bijector": 3},
     "glow/checkerboard": {"plugin": 1, "split": 1, "bijector": 1},
     "glow/mlp": {"plugin": 4, "conditioner": 4, "bijector": 4},
-    "base/standard_normal": {"plugin": 4, "base": 4},
+    "base/standard_normal": {"plugin": 5, "base": 5},
     "data/digits": {"plugin": 1, "dataset": 1},
 }
 

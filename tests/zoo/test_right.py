@@ -127,6 +127,10 @@ def test_passes(name):
     check(RIGHT[name](0))
 
 
+def test_a_constant_density_is_compiled():
+    check(RIGHT["uniform"](0), only=("compile",))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
 def test_passes_with_any_seed(name):

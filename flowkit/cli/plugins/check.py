@@ -52,10 +52,10 @@ def check(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="CHECK", help="Run this check alone, such as log_det. May be given several times."),
+        typer.Option(metavar="CHECKS", help="Run these checks alone, such as log_det,round_trip."),
     ] = None,
     skip: Annotated[
-        list[str] | None, typer.Option(metavar="CHECK", help="Leave this check out. May be given several times.")
+        list[str] | None, typer.Option(metavar="CHECKS", help="Leave these checks out, such as compile.")
     ] = None,
     timeout: Annotated[
         float | None,
@@ -77,19 +77,20 @@ def check(
 
     A single call into C, such as a session of onnxruntime, is not stopped by the time limit before it returns.
 
-    Example: flowkit plugins check glow/affine --set scale=[0.5,2] --only log_det --only round_trip
+    Example: flowkit plugins check glow/affine --set scale=[0.5,2] --only log_det,round_trip
     """
     from flowkit.plugin import Registry
     from flowkit.testing import plugin_subjects
     from flowkit.testing.run import check_ids
     from flowkit.testing.time_limit import TimeLimit, can_interrupt
 
-    check_ids(*(only or ()), *(skip or ()))
+    only, skip = ([id_ for given in option or () for id_ in given.split(",")] for option in (only, skip))
+    check_ids(*only, *skip)
     limit = TimeLimit(TIMEOUT if timeout is None and can_interrupt() else timeout).seconds
     registry = Registry.discover()
     names = [name] if "/" in name else list(registry.namespace(name))
     subjects = partial(plugin_subjects, fields=fields or (), event=event, seed=seed, context=context)
-    chosen = Chosen(only or (), skip or (), limit)
+    chosen = Chosen(only, skip, limit)
     with shown(verbose) as progress:
         codes = [_check(each, subjects, chosen, progress) for each in names]
     if code := max(codes, default=0):
