@@ -11,10 +11,10 @@ import numpy as np
 
 CHUNK = 2**20
 """About how many values are read together."""
-MAPPED = 2**27
-"""About how many bytes of a mapped file stay in memory between two reads."""
-FAULT_AROUND = 2**16
-"""Bytes that Linux maps around a byte that is read."""
+SMALL = 2**27
+"""The most bytes of an array that may stay mapped."""
+AT_ONCE = 64
+"""Scattered rows that are read between giving back pages. Linux may map a huge page, 2 MB, around each."""
 
 
 class Rows:
@@ -28,20 +28,26 @@ class Rows:
         self._array, self._rows = np.asarray(array), rows  # asarray: np.memmap's own indexing is slow
         self.dtype = np.dtype(dtype or array.dtype)
         self.shape: tuple[int, ...] = (len(array) if rows is None else len(rows), *array.shape[1:])
-        self._row_bytes, self._mapped = array.itemsize * math.prod(array.shape[1:]), 0
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         chosen = rows if self._rows is None else self._rows[rows]
+        if isinstance(chosen, slice | int | np.integer) or len(chosen) <= AT_ONCE or self._spanned(chosen) <= SMALL:
+            return self._read(chosen)
+        pieces = range(0, len(chosen), AT_ONCE)
+        return np.concatenate([self._read(chosen[start : start + AT_ONCE]) for start in pieces])
+
+    def _spanned(self, rows: Any) -> int:
+        """Bytes from the first to the last of some rows."""
+        return int(np.max(rows) - np.min(rows) + 1) * self._array.itemsize * math.prod(self.shape[1:])
+
+    def _read(self, rows: Any) -> np.ndarray:
         with np.errstate(over="ignore"):  # what overflows becomes infinity
-            values = np.array(self._array[chosen], self.dtype)
-        count = len(values) if values.ndim == self.ndim else 1
-        self._mapped += count * max(self._row_bytes, FAULT_AROUND)
-        if self._mapped > MAPPED:
+            values = np.array(self._array[rows], self.dtype)
+        if self._array.nbytes > SMALL:
             _give_back(self._array)
-            self._mapped = 0
         return values
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

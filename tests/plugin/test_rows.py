@@ -15,10 +15,12 @@ X = np.arange(60.0).reshape(20, 3)
 
 
 @pytest.mark.parametrize("rows", [None, np.array([7, 3, 19, 0])])
-def test_they_are_those_of_the_array(rows: np.ndarray | None) -> None:
+def test_they_are_those_of_the_array(rows: np.ndarray | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowkit.plugin.rows.SMALL", 0)
+    monkeypatch.setattr("flowkit.plugin.rows.AT_ONCE", 3)
     whole, lazy = X if rows is None else X[rows], Rows(X, rows)
     assert (lazy.shape, lazy.ndim, lazy.dtype, len(lazy)) == (whole.shape, 2, whole.dtype, len(whole))
-    for key in (slice(None), slice(1, 3), np.array([2, 0]), [3, 3], 1, -1):
+    for key in (slice(None), slice(1, 3), np.array([2, 0]), [3, 3], [3, 1, 0, 2], 1, -1):
         assert np.array_equal(lazy[key], whole[key])
     assert np.array_equal(np.asarray(lazy), whole)
     assert np.array_equal(np.concatenate([part for _, part in chunks(lazy)]), whole)
@@ -43,7 +45,7 @@ def resident(path: Path) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="/proc/self/smaps is Linux's")
 def test_pages_of_a_mapped_file_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowkit.plugin.rows.MAPPED", 2**20)
+    monkeypatch.setattr("flowkit.plugin.rows.SMALL", 2**20)
     np.save(tmp_path / "x.npy", np.ones((2**16, 64)))  # 32 MiB
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     assert mapped.sum() == 2**22 and resident(tmp_path / "x.npy") > 30_000
@@ -53,7 +55,7 @@ def test_pages_of_a_mapped_file_are_given_back(tmp_path: Path, monkeypatch: pyte
 
 
 def test_changes_that_are_in_no_file_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowkit.plugin.rows.MAPPED", 0)
+    monkeypatch.setattr("flowkit.plugin.rows.SMALL", 0)
     np.save(tmp_path / "x.npy", X)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="c")
     mapped[:] = 7

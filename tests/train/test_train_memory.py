@@ -23,7 +23,7 @@ from flowkit.train.baselines import baselines
 
 rows, context, kind = int(sys.argv[1]), np.ones((1, 1), np.float32), sys.argv[2]
 x = np.lib.format.open_memmap("x.npy", "w+", np.dtype(kind), (rows, 512))  # a sparse file
-x[::199] = np.random.default_rng(0).integers(0, 200, (len(x[::199]), 512))
+x[::97] = np.random.default_rng(0).integers(0, 200, (len(x[::97]), 512))
 del x
 spec = read_spec({
     "flowkit": 1, "event": {"shape": [512], **({"levels": 256} if kind == "u1" else {})},
