@@ -21,7 +21,7 @@ from flowkit.errors import ExportError
 from flowkit.export.program import Call, Step
 from flowkit.export.structure import structure
 from flowkit.export.tracing import ADVICE
-from flowkit.export.translations import TRANSLATIONS
+from flowkit.export.translations import METHOD, Translations, translations_of
 from flowkit.plugin.failure import in_a_line
 from flowkit_runtime.graph_check import DRAWING
 
@@ -29,7 +29,10 @@ EXAMPLES = 3
 """Rows of the examples that are traced: any number but 0 and 1, which torch.export takes for constants."""
 IR_VERSION = 10
 """Of all graphs: what onnxruntime reads since 1.18."""
-_OF_WEIGHTS = "if it is of weights alone, compute it in freeze(), which makes the layer for export"
+_UNKNOWN = (
+    "if it is of weights alone, compute it in freeze(), which makes the layer for export; or give the layer a static "
+    f"method {METHOD}, which says how ONNX computes it: see docs/plugin-contracts.md"
+)
 
 
 class Kind(NamedTuple):
@@ -141,7 +144,8 @@ def _trace(examples: Sequence[_Example], opset: int, any_size: bool) -> list[Pie
         batch = torch.export.Dim(f"batch_{index}")
         sizes = [dict.fromkeys(_open_sizes(value, any_size), torch.export.Dim.AUTO) for value in example.values]
         dynamic += [{0: batch, **size} for size in sizes] + [None] * len(example.tensors)
-    model = _export(_Together(examples), tuple(args), inputs, tuple(dynamic), opset)
+    translations = translations_of(chain.from_iterable(example.call.modules() for example in examples))
+    model = _export(_Together(examples), tuple(args), inputs, tuple(dynamic), opset, translations)
     return list(_apart(model, examples, any_size))
 
 
@@ -151,14 +155,19 @@ def _open_sizes(value: Tensor, any_size: bool) -> tuple[int, ...]:
 
 
 def _export(
-    module: nn.Module, args: tuple[Tensor, ...], inputs: list[str], dynamic: tuple[Any, ...], opset: int
+    module: nn.Module,
+    args: tuple[Tensor, ...],
+    inputs: list[str],
+    dynamic: tuple[Any, ...],
+    opset: int,
+    translations: Translations,
 ) -> onnx.ModelProto:
     try:
         with _quiet():
             program = torch.onnx.export(
                 module.eval(), args, dynamo=True, opset_version=opset, input_names=inputs,
                 dynamic_shapes=(dynamic,), external_data=False, verbose=False,
-                custom_translation_table=TRANSLATIONS,
+                custom_translation_table=dict(translations),
             )  # fmt: skip
     except Exception as error:  # the exporter's errors share no narrower base
         if _is_interrupt(error):
@@ -225,7 +234,7 @@ def _first_cause(error: BaseException) -> str:
         error = error.__cause__
     text = in_a_line(error)
     if "No ONNX function" in text:
-        return f"{text} ({_OF_WEIGHTS})"
+        return f"{text} ({_UNKNOWN})"
     return f"{text} ({ADVICE})" if "data-dependent" in text or "Guard" in text or "batch" in text else text
 
 

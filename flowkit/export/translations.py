@@ -1,15 +1,21 @@
-"""Which operators are written in a way of ours instead of torch.onnx's."""
+"""Which operators of torch are written in another way than torch.onnx's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
+from flowkit.errors import ExportError
 from flowkit.export import elementary, normal_tails
+from flowkit.plugin.failure import in_a_line
 
-TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+Translations = Mapping[Callable[..., Any], Callable[..., Any]]
+"""An operator, such as ``torch.ops.aten.erfc.default`` -> a function that writes it with onnxscript's operators."""
+
+TRANSLATIONS: Translations = {
     torch.ops.aten.softmax.int: elementary.softmax,
     torch.ops.aten.lerp.Tensor: elementary.lerp,
     torch.ops.aten.sigmoid.default: elementary.sigmoid,
@@ -22,3 +28,45 @@ TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.special_erfcx.default: normal_tails.erfcx,
     torch.ops.aten.special_log_ndtr.default: normal_tails.log_ndtr,
 }
+"""Those of every export."""
+
+METHOD = "onnx_translations"
+"""A static method of a torch module, which returns translations of its own."""
+
+
+def translations_of(modules: Iterable[nn.Module]) -> Translations:
+    """Return the translations of every export and those that these modules bring.
+
+    Raises ExportError if a module brings what is none, or two modules, or a module and flowkit, translate an operator
+    in different ways: a graph has one translation of each operator.
+    """
+    found: dict[Any, Callable[..., Any]] = dict(TRANSLATIONS)
+    brought_by = dict.fromkeys(found, "flowkit")
+    for method, name in _methods(modules).items():
+        for operator, translation in _brought(method, name).items():
+            if found.setdefault(operator, translation) is not translation:
+                raise ExportError(f"{name} and {brought_by[operator]} both translate {operator} to ONNX: leave one out")
+            brought_by.setdefault(operator, name)
+    return found
+
+
+def _methods(modules: Iterable[nn.Module]) -> dict[Callable[[], Any], str]:
+    """Each method once, however many modules have it, with the name of a class that has it."""
+    classes = dict.fromkeys(type(module) for module in modules)
+    return {getattr(cls, METHOD): cls.__name__ for cls in classes if hasattr(cls, METHOD)}
+
+
+def _brought(method: Callable[[], Any], name: str) -> Translations:
+    try:
+        brought = method()
+    except Exception as error:  # a plugin may raise anything
+        raise ExportError(f"{METHOD} of {name} fails: {in_a_line(error)}") from error
+    if not isinstance(brought, Mapping):
+        raise ExportError(f"{METHOD} of {name} must return a dict, not {type(brought).__name__}")
+    for operator, translation in brought.items():
+        if not isinstance(operator, torch._ops.OpOverload):
+            advice = "write an overload, such as torch.ops.aten.erfc.default"
+            raise ExportError(f"{METHOD} of {name} has the key {operator!r}, which is no operator of torch: {advice}")
+        if not callable(translation):
+            raise ExportError(f"{METHOD} of {name} translates {operator} by {translation!r}, which is no function")
+    return brought

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flowkit.export import pieces
+from flowkit.export.translations import TRANSLATIONS
 
 ROUNDING = 4 * torch.finfo(torch.float32).eps
 
@@ -48,7 +49,7 @@ def given() -> tuple[Tensor, ...]:
 @pytest.fixture(scope="module")
 def model(given):
     batch = torch.export.Dim("batch")
-    return pieces._export(Operators(), given, ["x", "y", "w", "half"], ({0: batch},) * len(given), 20)
+    return pieces._export(Operators(), given, ["x", "y", "w", "half"], ({0: batch},) * len(given), 20, TRANSLATIONS)
 
 
 def test_they_are_right_to_rounding(model, given):
@@ -109,7 +110,7 @@ def test_tails_have_limits():
 
 def _in_onnxruntime(module: nn.Module, x: Tensor) -> Iterator[tuple[Any, Tensor, np.ndarray]]:
     """Each function of the module, what it gives in torch in fp64, and in a graph of the type of x in onnxruntime."""
-    model = pieces._export(module, (x,), ["x"], ({0: torch.export.Dim("batch")},), 20)
+    model = pieces._export(module, (x,), ["x"], ({0: torch.export.Dim("batch")},), 20, TRANSLATIONS)
     results = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x.numpy()})
     for function, exact, result in zip(module.functions, module(x.double()), results, strict=True):
         assert result.dtype == x.numpy().dtype

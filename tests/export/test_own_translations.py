@@ -1,0 +1,122 @@
+"""A layer brings its own translation of an operator that torch.onnx doesn't know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnxruntime
+import pytest
+import torch
+from onnxscript import opset18 as op
+from torch import Tensor, nn
+
+from flowkit.bijectors import Bijector
+from flowkit.errors import ExportError
+from flowkit.export.graphs import Graphs
+from flowkit.export.translations import translations_of
+from flowkit.flow import Flow
+from flowkit.testing import BijectorSubject, check
+from tests.pages import blocks
+
+SEARCH = torch.ops.aten.searchsorted.Tensor
+
+
+class Untranslated(Bijector):
+    """y = x e^s, with one s for negative x and another for positive x."""
+
+    def __init__(self, event_shape: tuple[int, ...]) -> None:
+        super().__init__(event_shape)
+        self.log_slopes = nn.Parameter(torch.tensor([0.5, -0.5]))
+        self.register_buffer("edges", torch.zeros(1))
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        s = self.log_slopes[torch.searchsorted(self.edges, x)]
+        return x * s.exp(), s.flatten(1).sum(1)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        s = self.log_slopes[torch.searchsorted(self.edges, y)]
+        return y * (-s).exp(), -s.flatten(1).sum(1)
+
+
+def searchsorted(edges: Any, x: Any, **options: Any) -> Any:
+    last = op.Constant(value_ints=[-1])
+    return op.ReduceSum(op.Cast(op.Less(edges, op.Unsqueeze(x, last)), to=7), last, keepdims=0)  # 7: int64
+
+
+class Translated(Untranslated):
+    """The same."""
+
+    @staticmethod
+    def onnx_translations() -> dict[Any, Any]:
+        return {SEARCH: searchsorted}
+
+
+class Inherits(Translated):
+    """It has the method of its parent, and that is no conflict."""
+
+
+def test_graphs_have_what_the_translation_writes() -> None:
+    flow = Flow([Translated((2,)), Inherits((2,))]).double()
+    graphs = Graphs(flow)
+    x = torch.tensor([[1.0, -1.0], [-0.5, 2.0]])
+    session = onnxruntime.InferenceSession(graphs.encoder.SerializeToString(), providers=["CPUExecutionProvider"])
+    z, log_prob = session.run(None, {"x": x.numpy()})
+    latents, _ = flow.forward_and_log_det(x.double())
+    torch.testing.assert_close(torch.from_numpy(z).double(), latents[0].detach(), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(
+        torch.from_numpy(log_prob).double(), flow.log_prob(x.double()).detach(), rtol=1e-6, atol=0
+    )
+
+
+def test_the_kit_judges_it() -> None:
+    check(BijectorSubject(lambda: Translated((2,))), only=("onnx",))
+
+
+def test_the_kit_says_if_it_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Translated, "onnx_translations", staticmethod(lambda: {SEARCH: lambda e, x, **_: _none(x)}))
+    with pytest.raises(AssertionError, match="onnxruntime is off by"):
+        check(BijectorSubject(lambda: Translated((2,))), only=("onnx",))
+
+
+def _none(x: Any) -> Any:
+    return op.Mul(op.Cast(x, to=7), op.Constant(value_ints=[0]))
+
+
+def test_the_error_without_one_names_the_way_out() -> None:
+    with pytest.raises(ExportError, match=r"aten\.searchsorted.*static method onnx_translations.*plugin-contracts"):
+        Graphs(Flow([Untranslated((2,))]).double())
+
+
+def test_the_example_in_the_documentation() -> None:
+    (example,) = [text for language, text in blocks("docs/plugin-contracts.md") if language == "python"]
+    exec(example, {})
+
+
+class Other(Untranslated):
+    """It translates the same operator in another way."""
+
+    @staticmethod
+    def onnx_translations() -> dict[Any, Any]:
+        return {SEARCH: lambda edges, x, **options: searchsorted(edges, x)}
+
+
+def test_two_translations_of_one_operator() -> None:
+    with pytest.raises(ExportError, match=r"Other and Translated both translate aten\.searchsorted\.Tensor"):
+        Graphs(Flow([Translated((2,)), Other((2,))]).double())
+
+
+@pytest.mark.parametrize(
+    ("brings", "words"),
+    [
+        (lambda: [SEARCH], "onnx_translations of Brings must return a dict, not list"),
+        (lambda: {"aten.searchsorted": searchsorted}, "has the key 'aten.searchsorted', which is no operator of torch"),
+        (lambda: {torch.ops.aten.searchsorted: searchsorted}, "write an overload, such as torch.ops.aten.erfc.default"),
+        (lambda: {SEARCH: "searchsorted"}, r"translates aten\.searchsorted\.Tensor by 'searchsorted'"),
+        (lambda: 1 / 0, "onnx_translations of Brings fails: ZeroDivisionError"),
+        (lambda: {torch.ops.aten.sigmoid.default: searchsorted}, r"Brings and flowkit both translate aten\.sigmoid"),
+    ],
+)
+def test_what_is_no_translation(brings: Any, words: str) -> None:
+    module = type("Brings", (nn.Module,), {"onnx_translations": staticmethod(brings)})()
+    with pytest.raises(ExportError, match=words):
+        translations_of([module])
