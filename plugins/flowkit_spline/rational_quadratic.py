@@ -1,14 +1,31 @@
-"""The rational-quadratic spline."""
+"""The monotonic rational-quadratic spline (Durkan et al. 2019), its inverse, and their gradients.
+
+The file goes from the outside in: the transformer; ``evaluate``, which finds each element's bin; ``Curve``, the formula
+inside a bin; and the gradients of all that by hand, which take fewer operators than automatic differentiation runs.
+"""
 
 from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import functional as F
 
 from flowkit.bijectors import Transformer
-from flowkit_spline.backward import Backward
-from flowkit_spline.evaluation import evaluate
+
+MIN_SHARE = 1e-3
+"""The smallest width and height of a bin, as a share of an equal part of the square. It keeps slopes finite."""
+MIN_SLOPE = 1e-3
+"""The smallest derivative at a knot."""
+SLOPE_1 = math.log(math.expm1(1 - MIN_SLOPE))
+"""softplus(SLOPE_1) + MIN_SLOPE = 1: the logit of the derivatives at ±B, and of all of them at θ = 0."""
+STEEP = 1e30
+"""Slope of the line that stands for a step: any difference between two positions, times it, is at least 1."""
+MIDDLE = 1 / (2 * (1 - MIN_SHARE))
+"""Half of the square's side, counted in units in which a bin's width is softmax + ε."""
 
 
 class RationalQuadratic(Transformer):
@@ -30,16 +47,241 @@ class RationalQuadratic(Transformer):
         return self._map(y, theta, inverse=True)
 
     def _map(self, value: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        if _backward_is_enough(value, theta):
-            return Backward.apply(value, theta, self.bound, inverse)
+        if _only_gradients_are_asked_for(value, theta):
+            return Spline.apply(value, theta, self.bound, inverse)
         done = evaluate(value, theta, self.bound, inverse)
         return done.output, done.log_derivative
 
 
-def _backward_is_enough(*tensors: Tensor) -> bool:
-    """Whether nothing is asked for but values and gradients: torch.export and torch.func take the formula itself."""
+def _only_gradients_are_asked_for(*tensors: Tensor) -> bool:
+    """Return False in torch.export, under torch.func and for tangents, which take the formula itself."""
     if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)) or torch.compiler.is_exporting():
         return False
     return torch.compiler.is_compiling() or all(
         torch.func.debug_unwrap(t) is t and forward_ad.unpack_dual(t).tangent is None for t in tensors
     )
+
+
+class Bin(NamedTuple):
+    """The bin of each element: its lower-left knot (u, v), width, height, and the derivatives at its two knots."""
+
+    u: Tensor
+    v: Tensor
+    width: Tensor
+    height: Tensor
+    d0: Tensor
+    d1: Tensor
+
+
+class Evaluation(NamedTuple):
+    """The spline at each element, and what its gradients need.
+
+    The output and the log-derivative have shape [batch, *event]. All other tensors have their parameters in front, so
+    that one number for each element is [1, batch, *event].
+    """
+
+    output: Tensor
+    log_derivative: Tensor
+    inside: Tensor
+    """1 on (-B, B), else 0."""
+    probabilities: Tensor
+    """Softmax of widths and heights, [2, K, batch, *event]."""
+    sides: Tensor
+    """½ for the knots at or before the element, else -½, [K + 1, batch, *event]."""
+    slope_logits: Tensor
+    """d0 and d1 before softplus, [2, batch, *event]."""
+    curve: Curve
+
+
+def evaluate(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evaluation:
+    """Apply the spline, or its inverse, to each element of ``value`` [batch, *event], with θ [batch, 3K - 1, *event].
+
+    Parameters come first, as softmax lays them out, so that operations over bins run over whole batches. Positions are
+    counted from the middle of the square, where the data is: counted from a corner, they would be rounded twice as
+    much.
+    """
+    bins = (theta.shape[1] + 1) // 3
+    logits, slopes = theta.movedim(1, 0).split([2 * bins, bins - 1])
+    probabilities = logits.unflatten(0, (2, bins)).softmax(1)
+    shares = probabilities + MIN_SHARE / (1 - MIN_SHARE) / bins
+    value = value.unsqueeze(0)
+    inside = value.detach().abs().lt_(bound)  # in place: 0 or 1 as floats, which multiply faster than bools
+    at = value.clamp(-bound, bound) * (1 / _unit(bound))
+    searched = shares.flatten(0, 1).narrow(0, bins * inverse, bins - 1)
+    sides = _sides(searched.detach().cumsum(0), at.detach() + MIDDLE)
+    here = _bin_of(sides)
+    u, v = _sums(shares, sides[1:])  # half of the bins before this one, less half of the others: where it begins
+    width, height = _sums(shares, here)
+    slope_logits = SLOPE_1 + torch.cat([(slopes * knot).sum(0, keepdim=True) for knot in _ends_of(here)])
+    b = Bin(u, v, width, height, *(MIN_SLOPE + F.softplus(slope_logits)).chunk(2))
+    if inverse:
+        curve = Curve(b, solve(b, _within((at - v) / height)))
+        found, log_derivative = u + width * curve.xi, -curve.log_derivative()
+    else:
+        curve = Curve(b, _within((at - u) / width))
+        found, log_derivative = v + height * curve.eta, curve.log_derivative()
+    output = torch.addcmul(value, inside, found - at, value=_unit(bound)).squeeze(0)
+    return Evaluation(output, (log_derivative * inside).squeeze(0), inside, probabilities, sides, slope_logits, curve)
+
+
+def _unit(bound: float) -> float:
+    """The unit of length in which a bin's width is softmax + ε."""
+    return bound / MIDDLE
+
+
+def _sides(inner: Tensor, from_left: Tensor) -> Tensor:
+    """Return `Evaluation.sides`, from the inner knots; the first knot of all is before each element, the last is not.
+
+    A steep line stands for the step at 0: torch.compile is slow with bools that are kept for the backward pass.
+    """
+    others = [0, 0] * (inner.dim() - 1)
+    knots = F.pad(F.pad(inner, [*others, 1, 0], value=-math.inf), [*others, 0, 1], value=math.inf)
+    return (from_left - knots).mul_(STEEP).add_(0.5).clamp_(-0.5, 0.5)
+
+
+def _bin_of(sides: Tensor) -> Tensor:
+    """Return 1 for the bin that holds each element, else 0, [K, batch, *event]."""
+    return sides[:-1] - sides[1:]
+
+
+def _ends_of(here: Tensor) -> tuple[Tensor, Tensor]:
+    """Return 1 for the inner knot at the left end of the bin, and at the right, else 0, [K - 1, batch, *event] each."""
+    return here[1:], here[:-1]
+
+
+def _sums(shares: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weighted sums of the widths and of the heights over the bins."""
+    of_widths, of_heights = (shares * weights).sum(1).chunk(2)
+    return of_widths, of_heights
+
+
+def _within(position: Tensor) -> Tensor:
+    """Clamp to 0 … 1, which rounding may have left, and pass the gradient as if nothing had been clamped."""
+    inner = position.clamp(0, 1)
+    return position + (inner - position).detach() if position.requires_grad else inner
+
+
+class Curve:
+    """The curve of a bin at ξ (Durkan et al. 2019, eq. 4-5), s = height / width, by repeated interpolation:
+
+    first = (1 - ξ) d0 + ξ s    second = (1 - ξ) s + ξ d1    η = ξ first / denominator
+    numerator = (1 - ξ) first + ξ second    denominator = (1 - ξ) second + ξ first
+    dv/du = s² numerator / denominator²
+
+    ξ runs from 0 to 1 over the bin's width, η over its height. Each line is a mean of positive numbers, so that
+    nothing cancels, however steep the bin is.
+    """
+
+    def __init__(self, b: Bin, xi: Tensor) -> None:
+        self.b, self.xi, self.s = b, xi, b.height / b.width
+        self.first, self.second = torch.lerp(b.d0, self.s, xi), torch.lerp(self.s, b.d1, xi)
+        self.numerator = torch.lerp(self.first, self.second, xi)
+        self.denominator = torch.lerp(self.second, self.first, xi)
+        self.eta = xi * self.first / self.denominator
+
+    def log_derivative(self) -> Tensor:
+        """log dv/du."""
+        return (self.numerator * (self.s / self.denominator).square()).log()
+
+    def adjoints(self, g_eta: Tensor | float, g_log: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the gradients for ξ, s, d0 and d1, given those for η and the log-derivative, by the chain rule."""
+        b, xi, rest = self.b, self.xi, 1 - self.xi
+        # η = α / (α + β), α = ξ first, β = (1 - ξ) second, α + β = denominator
+        g_alpha = (g_eta * (1 - self.eta) - 2 * g_log) / self.denominator
+        g_beta = -(g_eta * self.eta + 2 * g_log) / self.denominator
+        g_numerator = g_log / self.numerator
+        g_first = torch.addcmul(xi * g_alpha, rest, g_numerator)
+        g_second = torch.addcmul(rest * g_beta, xi, g_numerator)
+        g_s = torch.addcmul(xi * g_first, rest, g_second) + 2 * g_log / self.s
+        g_xi = self.first * g_alpha - self.second * g_beta + (self.second - self.first) * g_numerator
+        g_xi = g_xi + (self.s - b.d0) * g_first + (b.d1 - self.s) * g_second
+        return g_xi, g_s, rest * g_first, xi * g_second
+
+
+def solve(b: Bin, eta: Tensor) -> Tensor:
+    """Return the ξ at which the curve has climbed the share η of the bin's height.
+
+    With z = ξ / (1 - ξ) it is (1 - η) s z² + q z - η s = 0, q = (1 - η) d0 - η d1, whose discriminant
+    q² + 4 s² η (1 - η) is a sum. Where q < 0 the same is solved for 1 - ξ, from the other end of the bin: no
+    difference of large numbers is taken, and no rounding leads out of 0 … 1.
+    """
+    s, q = b.height / b.width, torch.lerp(b.d0, -b.d1, eta)
+    root = (q.square() + 4 * s.square() * eta * (1 - eta)).sqrt()
+    mirrored = q < 0
+    rise = 2 * s * torch.where(mirrored, 1 - eta, eta)
+    xi = rise / (rise + root + torch.where(mirrored, -q, q))
+    return torch.where(mirrored, 1 - xi, xi)
+
+
+class Spline(torch.autograd.Function):
+    """``evaluate``'s output and log-derivative, with gradients by hand. Second derivatives are left to autodiff."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, theta: Tensor, bound: float, inverse: bool) -> tuple[Tensor, Tensor]:
+        done = evaluate(value, theta, bound, inverse)
+        ctx.bound, ctx.inverse = bound, inverse
+        tables = done.inside, done.probabilities, done.sides, done.slope_logits
+        ctx.save_for_backward(value, theta, *tables, done.curve.xi, *done.curve.b)
+        return done.output, done.log_derivative
+
+    @staticmethod
+    def backward(ctx: Any, *g: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            return (*_by_autodiff(ctx, g), None, None)
+        _, _, inside, probabilities, sides, slope_logits, xi, *b = ctx.saved_tensors
+        c = Curve(Bin(*b), xi)
+        g_output, g_log = g[0] * inside * _unit(ctx.bound), g[1] * inside
+        g_at, g_bin = (_through_inverse if ctx.inverse else _through_curve)(c, g_output, g_log)
+        g_value = torch.addcmul(g[0], g_at - g_output, inside, value=1 / _unit(ctx.bound)).squeeze(0)
+        here = _bin_of(sides)
+        g_theta = [_through_softmax(g_bin, probabilities, sides, here), _through_slopes(g_bin, slope_logits, here)]
+        return g_value, torch.cat([g.movedim(0, 1) for g in g_theta], 1), None, None
+
+
+def _by_autodiff(ctx: Any, g: tuple[Tensor, ...]) -> list[Tensor | None]:
+    """Return the same gradients with a graph of their own, for ``create_graph=True``."""
+    inputs, needed = ctx.saved_tensors[:2], ctx.needs_input_grad[:2]
+    value, theta = inputs
+    done = evaluate(value, theta, ctx.bound, ctx.inverse)
+    wanted = [t for t, need in zip(inputs, needed, strict=True) if need]
+    grads = iter(torch.autograd.grad((done.output, done.log_derivative), wanted, g, create_graph=True))
+    return [next(grads) if need else None for need in needed]
+
+
+def _through_curve(c: Curve, g_v: Tensor, g_log: Tensor) -> tuple[Tensor, Bin]:
+    """Return the gradients for u and for the bin, where v = v0 + height η(ξ; s, d0, d1) and ξ = (u - u0) / width."""
+    g_xi, g_s, g_d0, g_d1 = c.adjoints(g_v * c.b.height, g_log)
+    g_u = g_xi / c.b.width
+    return g_u, Bin(-g_u, g_v, *_through_size(c, -g_u, g_v, g_s), g_d0, g_d1)
+
+
+def _through_inverse(c: Curve, g_u: Tensor, g_log: Tensor) -> tuple[Tensor, Bin]:
+    """Return the gradients for v and for the bin, where u = u0 + width ξ and η(ξ; s, d0, d1) = (v - v0) / height.
+
+    From the latter dξ = (dη - η_s ds - …) / η_ξ. The log-derivative is -log dv/du.
+    """
+    g_xi = g_u * c.b.width - c.adjoints(0.0, g_log)[0]
+    g_eta = g_xi * c.denominator.square() / (c.s * c.numerator)
+    _, g_s, g_d0, g_d1 = c.adjoints(-g_eta, -g_log)
+    g_v = g_eta / c.b.height
+    return g_v, Bin(g_u, -g_v, *_through_size(c, g_u, -g_v, g_s), g_d0, g_d1)
+
+
+def _through_size(c: Curve, g_u0: Tensor, g_v0: Tensor, g_s: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients for width and height, on which u0 + width ξ, v0 + height η and s = height / width depend."""
+    g_height = g_s / c.b.width
+    return g_u0 * c.xi - g_height * c.s, g_v0 * c.eta + g_height
+
+
+def _through_softmax(g: Bin, probabilities: Tensor, sides: Tensor, here: Tensor) -> Tensor:
+    """Return the gradient for the logits of widths and heights, [2K, batch, *event]."""
+    g_corner, g_size = torch.cat([g.u, g.v]).unsqueeze(1), torch.cat([g.width, g.height]).unsqueeze(1)
+    g_shares = (g_corner * sides[1:]).addcmul_(g_size, here)
+    return torch.ops.aten._softmax_backward_data(g_shares, probabilities, 1, g_shares.dtype).flatten(0, 1)
+
+
+def _through_slopes(g: Bin, logits: Tensor, here: Tensor) -> Tensor:
+    """Return the gradient for the logits of the derivatives at inner knots, [K - 1, batch, *event]."""
+    g_ends = torch.ops.aten.softplus_backward(torch.cat([g.d0, g.d1]), logits, 1, 20)  # F.softplus' β, threshold
+    left, right = _ends_of(here)
+    return (g_ends[0] * left).addcmul_(g_ends[1], right)

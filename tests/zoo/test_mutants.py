@@ -14,9 +14,8 @@ from flowkit_glow.permute import Permute
 from flowkit_glow.rescale import Rescale
 from flowkit_glow.splits import Channels, Checkerboard
 from flowkit_glow.squeeze import Squeeze
-from flowkit_spline import evaluation
-from flowkit_spline.curve import Curve
-from flowkit_spline.rational_quadratic import RationalQuadratic
+from flowkit_spline import rational_quadratic
+from flowkit_spline.rational_quadratic import Curve, RationalQuadratic
 from tests.plugins.cases import IMAGE, coupling
 
 
@@ -71,8 +70,8 @@ MUTANTS = {
     "spline: log-derivative": (
         TransformerSubject(RationalQuadratic, (6,)), Curve, "log_derivative", lambda c: (c.s / c.denominator).log()),
     "spline: wrong bin": (
-        TransformerSubject(lambda: RationalQuadratic(bound=1.0), (6,)), evaluation, "_sides",
-        lambda inner, at, right=evaluation._sides: right(inner.roll(1, 0), at)),
+        TransformerSubject(lambda: RationalQuadratic(bound=1.0), (6,)), rational_quadratic, "_sides",
+        lambda inner, at, right=rational_quadratic._sides: right(inner.roll(1, 0), at)),
     "spline: gradient for a knot's derivative": (
         TransformerSubject(RationalQuadratic, (6,)), Curve, "adjoints",
         lambda c, g_eta, g_log, right=Curve.adjoints: (*right(c, g_eta, g_log)[:3], torch.zeros_like(g_log))),
