@@ -4,8 +4,11 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; subprocesses inherit it
 
+import errno
+import fcntl
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -26,3 +29,13 @@ def forget_registered() -> Iterator[None]:
     yield
     REGISTERED.clear()
     REGISTERED.update(before)
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that can't lock files, as some network file systems can't."""
+
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)

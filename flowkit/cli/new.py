@@ -39,9 +39,9 @@ def new(
     import shlex
 
     from flowkit.errors import InputError
-    from flowkit.files import replacing
     from flowkit.spec import read_spec
     from flowkit.starting import look, starting_spec
+    from flowkit_runtime.writing import replacing
 
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists: choose another name, or --overwrite it")

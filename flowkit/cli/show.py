@@ -43,8 +43,8 @@ def show(
 
     from rich.console import Console
 
-    from flowkit.files import replacing
     from flowkit.spec import read_spec
+    from flowkit_runtime.writing import replacing
 
     flow = read_spec(spec, overrides or ())
     if output is None:

@@ -27,7 +27,6 @@ from flowkit.export.sizes import resized, smallest_steps
 from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.weights import share_weights
 from flowkit.export.yardstick import first_deviation, judge
-from flowkit.files import contents, is_free, making
 from flowkit.flow import Flow, inputs
 from flowkit.flow.inputs import check_levels, check_shape
 from flowkit.flow.lock import LOCK, SPEC
@@ -37,8 +36,8 @@ from flowkit_runtime import verification
 from flowkit_runtime.bundle import DECODER, ENCODER, FORMAT, MANIFEST, REFERENCE, sealed
 from flowkit_runtime.errors import BundleError, VerificationError
 from flowkit_runtime.files import read_json
-from flowkit_runtime.replacing import naming
 from flowkit_runtime.verification import Arrays
+from flowkit_runtime.writing import contents, is_free, making, naming
 
 WEIGHTS_FILE = "weights.bin"
 

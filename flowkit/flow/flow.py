@@ -20,8 +20,8 @@ from flowkit.flow.compilation import compiled
 from flowkit.shapes import Shape
 from flowkit.spec import Context, Spec, read_spec, walk
 from flowkit_runtime import noise
+from flowkit_runtime.files import as_path
 from flowkit_runtime.inputs import checked_temperature, count, integer
-from flowkit_runtime.paths import as_path
 
 
 class Flow(nn.Module):

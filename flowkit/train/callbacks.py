@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from flowkit.errors import DataError, TrainingError
-from flowkit.files import replacing
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays
 from flowkit.train.checkpoint import COLUMNS, Checkpoint, Row, standing, tensors_of
 from flowkit.train.directory import CHECKPOINT, METRICS
 from flowkit.train.evaluation import evaluate
 from flowkit.train.step import ADVICE, Fitting
+from flowkit_runtime.writing import replacing
 
 
 class Average(Callback):

@@ -10,9 +10,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
@@ -21,13 +20,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from flowkit.errors import RunError
-from flowkit.files import making, replacing
 from flowkit.flow.lock import LOCK, SPEC, PartPrint, read_lock, read_run_spec
 from flowkit.flow.saving import RESULTS, check_inside, check_no_bundle
 from flowkit.plugin import Arrays, SplitName, Use
 from flowkit.spec import Spec, lock, to_yaml
 from flowkit.train.fingerprint import fingerprint
-from flowkit_runtime.locking import open_alone, remove
+from flowkit_runtime.writing import locked, making, replacing
 
 METRICS = "metrics.csv"
 CHECKPOINT = Path("checkpoints", "last.ckpt")
@@ -100,18 +98,16 @@ def read_resumable(directory: Path, overrides: Sequence[str] = ()) -> Spec:
 
 @contextmanager
 def taking(directory: Path) -> Iterator[None]:
-    """A run that this process alone trains. Raises RunError if another one does."""
+    """Keep other processes from training this run. Raises RunError if another one does."""
     path = directory / TRAINING
-    try:
-        file = open_alone(path, os.O_CREAT)
-    except BlockingIOError as error:
-        raise RunError(f"{directory} is being trained by another process: wait until it ends, or end it") from error
-    except OSError as error:
-        raise RunError(f"{path} can't be opened ({error}): remove it, or make {directory} writable") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(path))
+        except BlockingIOError as error:
+            raise RunError(f"{directory} is being trained by another process: wait until it ends, or end it") from error
+        except OSError as error:
+            raise RunError(f"{path} can't be opened ({error}): remove it, or make {directory} writable") from error
         yield
-    finally:
-        remove(path, file)
 
 
 def with_absolute_paths(spec: Spec) -> Spec:

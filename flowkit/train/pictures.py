@@ -15,10 +15,10 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from flowkit.files import replacing
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays
 from flowkit.train.batches import take
+from flowkit_runtime.writing import replacing
 
 if TYPE_CHECKING:
     from flowkit.train.checkpoint import Row

@@ -14,7 +14,6 @@ import torch
 
 from flowkit.allocator import keep_freed_memory
 from flowkit.errors import DataError, FlowkitError, InputError, RunError, TrainingError
-from flowkit.files import replacing
 from flowkit.flow import Flow
 from flowkit.flow.saving import RESULTS, WEIGHTS
 from flowkit.plugin import Arrays, SplitName
@@ -24,6 +23,7 @@ from flowkit.train.directory import create, forget, read_resumable, record, taki
 from flowkit.train.evaluation import best_device, evaluate
 from flowkit.train.threads import using_threads
 from flowkit_runtime.files import read_json
+from flowkit_runtime.writing import replacing
 
 TEST_DRAWS = 8
 """Draws of dequantization noise behind the test figure."""

@@ -12,8 +12,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, NoReturn
 
 from flowkit_runtime.errors import BundleError, InputError, quoted, shortened
-from flowkit_runtime.files import open_file, parse_json, read_short, stays_inside
-from flowkit_runtime.paths import as_path
+from flowkit_runtime.files import as_path, open_file, parse_json, read_short, stays_inside
 
 MANIFEST = "manifest.json"
 ENCODER, DECODER = "encode.onnx", "decode.onnx"

@@ -3,6 +3,7 @@
 Errors are an OSError or a ValueError that says what is wrong without showing what the file holds.
 """
 
+import errno
 import io
 import json
 import math
@@ -16,11 +17,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flowkit_runtime.errors import InputError, quoted
+
 Shape = tuple[int, ...]
 
 MAX_JSON = 2**20
 """The most bytes of a JSON file."""
 _MAX_HEADER = 2**16  # of a .npy file; numpy itself stops at 10,000 characters
+
+
+def as_path(name: str, value: Any) -> Path:
+    """Return the argument `value` as a path that the system can look up, whether or not something is there.
+
+    Raises:
+        InputError: it is no path, or one that no system call takes: too long, or with a NUL character.
+    """
+    try:
+        path = Path(value)
+        os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"{name} is longer than a path can be: {quoted(value)}") from None
+    except Exception as error:  # also whatever the value's own code raises
+        raise InputError(f"{name} must be a path, got {quoted(value)} ({error})") from error
+    return path
 
 
 def open_file(path: Path) -> io.BufferedReader:

@@ -1,13 +1,13 @@
-"""Open ONNX graphs in onnxruntime."""
+"""Open ONNX graphs in onnxruntime, and run them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from flowkit_runtime.binding import Feed, padded, run_bound
 from flowkit_runtime.bundle import DECODER, ENCODER, Bundle
 from flowkit_runtime.errors import BundleError, InputError, shortened
 from flowkit_runtime.graph_check import check_graph
@@ -23,6 +23,7 @@ _FLOAT, _INT64 = "tensor(float)", "tensor(int64)"
 _KINDS = {_FLOAT: FLOAT, _INT64: INT64}
 
 
+Feed = dict[str, NDArray[Any]]
 Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
 """Names of tensors -> onnxruntime's name of the type, and the shape of one row."""
 
@@ -44,9 +45,9 @@ class Graph:
         """
         rows = len(next(iter(feed.values())))
         if self.on_gpu:
-            feed = padded(feed)
+            feed = _padded(feed)
         try:
-            results = run_bound(self.session, names, feed) if self.on_gpu else self.session.run(list(names), feed)
+            results = _run_bound(self.session, names, feed) if self.on_gpu else self.session.run(list(names), feed)
         except Exception as error:  # onnxruntime's exceptions share no narrower base
             raise BundleError(f"{self.path} fails in onnxruntime: {shortened(error)}") from error
         n = len(next(iter(feed.values())))
@@ -54,6 +55,30 @@ class Graph:
             if result.shape != (expected := (n, *self.outputs[name][1])):
                 raise BundleError(f"{self.path} gives {name} of shape {list(result.shape)}, not {list(expected)}")
         return [result[:rows] for result in results]
+
+
+def _padded(feed: Feed) -> Feed:
+    """Repeat the last row up to the next power of two.
+
+    cuDNN tries all algorithms of each convolution when the size of a batch is new, which takes longer than the batch.
+    """
+    rows = len(next(iter(feed.values())))
+    missing = (1 << (rows - 1).bit_length()) - rows
+    if missing == 0:
+        return feed
+    return {name: np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) for name, array in feed.items()}
+
+
+def _run_bound(session: Any, names: Sequence[str], feed: Feed) -> list[NDArray[Any]]:
+    """Run a graph on a GPU, with its inputs there before it starts; outputs that aren't named never leave it."""
+    binding = session.io_binding()
+    for name, array in feed.items():
+        binding.bind_cpu_input(name, array)
+    for name in names:
+        binding.bind_output(name)  # on the CPU
+    session.run_with_iobinding(binding)
+    results: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
+    return results
 
 
 def open_graphs(

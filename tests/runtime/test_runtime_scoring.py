@@ -26,7 +26,7 @@ from flowkit_runtime import InputError, Model, load
 from flowkit_runtime.bundle import Context
 from flowkit_runtime.cli.main import app
 from flowkit_runtime.streaming import sources, tables
-from flowkit_runtime.streaming.part import Part, open_part, part_path
+from flowkit_runtime.streaming.part import Part, opened, part_path
 from flowkit_runtime.streaming.summary import summarize
 from tests.security.bundles import edit_manifest
 from tests.security.files import fifo, loop
@@ -506,7 +506,7 @@ def test_memory_does_not_grow_with_the_rows(make_bundle, place, kind):
 
 
 def test_two_processes_do_not_write_one_output(make_bundle, place):
-    with open_part(place / "s.npy"):
+    with opened(place / "s.npy"):
         data = save(place / "x.npy", points())
         message = score(make_bundle(levels=None), data, "-o", place / "s.npy", code=2).stderr
     assert "s.npy is being written by another process" in message
@@ -517,8 +517,8 @@ def test_a_part_is_another_processes_only_once_it_is_gone(make_bundle, place, mo
 
     def watched(path: Path, missing_ok: bool = False) -> None:
         if path == part_path(place / "s.npy"):
-            with pytest.raises(InputError, match="is being written by another process"):
-                open_part(place / "s.npy")
+            with pytest.raises(InputError, match="is being written by another process"), opened(place / "s.npy"):
+                pass
             refused.append(True)
         unlink(path, missing_ok)
 
@@ -530,21 +530,24 @@ def test_a_part_is_another_processes_only_once_it_is_gone(make_bundle, place, mo
     assert refused == [True, True] and not list(place.glob(".*"))
 
 
-def test_a_part_that_is_removed_before_it_is_locked_is_made_again(place, monkeypatch):
+def test_a_lock_that_is_removed_before_it_is_held_is_made_again(place, monkeypatch):
     flock, removed = fcntl.flock, []
 
     def late(file: Any, flags: int) -> None:
         if not removed:
-            removed.append(part_path(place / "s.npy").unlink())
+            removed.append((place / ".s.npy.lock").unlink())
         flock(file, flags)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with open_part(place / "s.npy") as file:
-        assert os.path.samestat(os.fstat(file.fileno()), part_path(place / "s.npy").stat())
+    with (
+        opened(place / "s.npy"),
+        pytest.raises(InputError, match="is being written by another process"),
+        opened(place / "s.npy"),
+    ):
+        pass
 
 
-def test_scores_are_written_where_files_cannot_be_locked(make_bundle, place, monkeypatch):
-    monkeypatch.setattr("flowkit_runtime.locking.fcntl", None)
+def test_scores_are_written_where_files_cannot_be_locked(make_bundle, place, no_locks):
     score(make_bundle(levels=None), save(place / "x.npy", points()), "-o", place / "s.npy")
     assert len(np.load(place / "s.npy")) == ROWS and not list(place.glob(".*"))
 

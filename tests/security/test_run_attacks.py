@@ -136,7 +136,7 @@ PART = "0123abcd.part"
 
 
 @pytest.mark.parametrize(
-    "name", [f".metrics.{PART}.csv", f".results.{PART}.json", f"checkpoints/.last.{PART}.ckpt", ".training"]
+    "name", [f".metrics.csv.{PART}", f".results.json.{PART}", f"checkpoints/.last.ckpt.{PART}", ".training"]
 )
 def test_links_laid_under_temporary_names_are_not_followed(unfinished: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "precious").write_text("precious")

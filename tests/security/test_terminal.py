@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from flowkit.cli.main import app
 from flowkit.cli.terminal import printable, show_warnings_plainly
 from flowkit.errors import VersionWarning
-from flowkit.files import replacing
 from flowkit.spec import read_spec, to_yaml
+from flowkit_runtime.writing import replacing
 from tests.security.bundles import edit_manifest
 from tests.security.conftest import SPEC
 from tests.security.full_disk import sampled_on_a_full_disk
@@ -137,11 +137,12 @@ def test_an_output_that_is_a_link_is_replaced_itself(tmp_path: Path) -> None:
 
 
 def test_a_link_under_the_temporary_name_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("precious")
-    (tmp_path / ".out.0123abcd.part.npy").symlink_to("precious")
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "lock").write_text("precious")
+    (tmp_path / ".out.npy.0123abcd.part").symlink_to("precious")
     with replacing(tmp_path / "out.npy") as temporary:
         temporary.write_text("new")
-    assert (tmp_path / "precious").read_text() == "precious"
+    assert (tmp_path / "precious" / "lock").read_text() == "precious"
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])

@@ -350,9 +350,8 @@ def test_a_new_run_is_not_resumed_while_it_is_trained(
 
 
 def test_runs_are_trained_where_files_cannot_be_locked(
-    tmp_path: Path, make_spec: MakeSpec, killed_at: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_spec: MakeSpec, killed_at: Any, no_locks: None
 ) -> None:
-    monkeypatch.setattr("flowkit_runtime.locking.fcntl", None)
     with killed_at(7):
         train(make_spec(), tmp_path / "run")
     assert resume(tmp_path / "run").epochs == 4

@@ -42,7 +42,7 @@ def new(
     import shlex
 
     from flowkit.errors import PluginError
-    from flowkit.files import making
+    from flowkit_runtime.writing import making
 
     _check(name)
     directory = output or Path(f"flowkit-{name}")

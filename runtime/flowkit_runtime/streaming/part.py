@@ -6,15 +6,15 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit_runtime.errors import InputError
-from flowkit_runtime.locking import open_alone
-from flowkit_runtime.replacing import make_parent
+from flowkit_runtime.errors import FlowRuntimeError, InputError
+from flowkit_runtime.writing import locked, make_parent
 
 Scores = NDArray[np.float64]
 
@@ -59,16 +59,34 @@ def part_path(output: Path) -> Path:
     return output.with_name(f".{output.name}.scores")
 
 
-def open_part(output: Path) -> IO[bytes]:
-    """The file of the part of `output`, which this process alone has. A link that somebody laid there is removed.
+@contextmanager
+def opened(output: Path) -> Iterator[IO[bytes]]:
+    """Yield the file of the part of `output`, which this process alone writes. A link under its name is removed.
 
-    Raises InputError: another process is writing this output.
+    It stays if this is interrupted or the disk is full. It is removed at the end, or where going on would not help.
+    Raises InputError if another process is writing this output.
     """
     make_parent(output)
-    try:
-        return open_alone(part_path(output), os.O_CREAT)
-    except BlockingIOError as error:
-        raise InputError(f"{output} is being written by another process") from error
+    path = part_path(output)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(path.with_suffix(".lock")))
+        except BlockingIOError as error:
+            raise InputError(f"{output} is being written by another process") from error
+        try:
+            with _open(path) as file:
+                yield file
+        except FlowRuntimeError:
+            path.unlink(missing_ok=True)
+            raise
+        path.unlink(missing_ok=True)
+
+
+def _open(path: Path) -> IO[bytes]:
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
 
 
 def _write(file: IO[bytes], content: bytes) -> None:

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from flowkit_runtime.bundle import MANIFEST
-from flowkit_runtime.errors import FlowRuntimeError, InputError
-from flowkit_runtime.locking import remove
-from flowkit_runtime.replacing import naming, replacing
+from flowkit_runtime.errors import InputError
 from flowkit_runtime.streaming.outputs import Result, write
-from flowkit_runtime.streaming.part import Part, open_part, part_path
+from flowkit_runtime.streaming.part import Part, opened
 from flowkit_runtime.streaming.sources import Source, naming_rows, rows_at_once
 from flowkit_runtime.streaming.summary import Summary, summarize
+from flowkit_runtime.writing import naming, replacing
 
 if TYPE_CHECKING:
     from flowkit_runtime.model import Model
@@ -88,18 +87,13 @@ def _score(job: Job, part: Part, batch: int, progress: Callable[[int], None]) ->
 
 @contextmanager
 def _part_file(output: Path | None) -> Iterator[IO[bytes]]:
-    """Stays if this is interrupted or the disk is full; is removed at the end, or where going on would not help."""
+    """Yield the file that scores are kept in, which needs no name without an output."""
     if output is None:
         with naming(_temporary_directory()), tempfile.TemporaryFile(buffering=0) as temporary:
             yield temporary
-        return
-    with naming(output), open_part(output) as file:
-        try:
+    else:
+        with naming(output), opened(output) as file:
             yield file
-        except FlowRuntimeError:
-            remove(part_path(output), file)
-            raise
-        remove(part_path(output), file)
 
 
 def _temporary_directory() -> Path:
