@@ -1,5 +1,6 @@
 """A hand-made bundle: z = (x - 8) / 4 - shift(context), split into the rows of a 2 x 2 image."""
 
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -24,35 +25,35 @@ MakeBundle = Callable[..., Path]
 @pytest.fixture
 def make_bundle(tmp_path: Path) -> MakeBundle:
     """Write a bundle; keywords replace fields of its manifest."""
+    return functools.partial(write_bundle, tmp_path)
 
-    def make(*, levels: int | None = 17, context: Context = None, **fields: Any) -> Path:
-        onnx.save(_encoder(context), tmp_path / "encode.onnx")
-        onnx.save(_decoder(context), tmp_path / "decode.onnx")
-        (tmp_path / "spec.yaml").write_text("flow: []\n")
-        (tmp_path / "lock.json").write_text("{}\n")
-        np.savez(tmp_path / "reference.npz", x=np.zeros((1, 1, 2, 2), np.float32))
-        manifest = {
-            "format": FORMAT,
-            "flowkit": "0.1.0",
-            "model": "0" * 64,
-            "event": {"shape": [1, 2, 2], "levels": levels},
-            "context": context,
-            "latents": [[1, 1, 2], [1, 1, 2]],
-            "base": "base/standard_normal",
-            "likelihood": "exact",
-            "weights": "ema",
-            "opset": OPSET,
-            "files": {
-                path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-                for path in tmp_path.iterdir()
-                if path.name != "manifest.json"
-            },
-            "verification": {},
-        }
-        (tmp_path / "manifest.json").write_bytes(sealed(manifest | fields))
-        return tmp_path
 
-    return make
+def write_bundle(place: Path, *, levels: int | None = 17, context: Context = None, **fields: Any) -> Path:
+    onnx.save(_encoder(context), place / "encode.onnx")
+    onnx.save(_decoder(context), place / "decode.onnx")
+    (place / "spec.yaml").write_text("flow: []\n")
+    (place / "lock.json").write_text("{}\n")
+    np.savez(place / "reference.npz", x=np.zeros((1, 1, 2, 2), np.float32))
+    manifest = {
+        "format": FORMAT,
+        "flowkit": "0.1.0",
+        "model": "0" * 64,
+        "event": {"shape": [1, 2, 2], "levels": levels},
+        "context": context,
+        "latents": [[1, 1, 2], [1, 1, 2]],
+        "base": "base/standard_normal",
+        "likelihood": "exact",
+        "weights": "ema",
+        "opset": OPSET,
+        "files": {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in place.iterdir()
+            if path.name != "manifest.json"
+        },
+        "verification": {},
+    }
+    (place / "manifest.json").write_bytes(sealed(manifest | fields))
+    return place
 
 
 def _encoder(context: Context) -> onnx.ModelProto:

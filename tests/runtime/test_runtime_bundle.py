@@ -9,6 +9,7 @@ import pytest
 import flowkit_runtime
 from flowkit_runtime import BundleError, InputError, load
 from flowkit_runtime.bundle import read_bundle, resized
+from tests.extent import extent
 from tests.security.bundles import edit_manifest, put
 
 
@@ -84,7 +85,7 @@ def test_a_manifest_with_any_bit_changed_is_refused(make_bundle):
     directory = make_bundle(threshold={"score": 1.5, "quantile": 0.99, "events": 40})
     path = directory / "manifest.json"
     content = path.read_bytes()
-    for at in range(8 * len(content)):
+    for at in range(0, 8 * len(content), extent(7, 1)):  # at least one bit of each byte, not always the same
         changed = bytearray(content)
         changed[at // 8] ^= 1 << at % 8
         path.write_bytes(changed)

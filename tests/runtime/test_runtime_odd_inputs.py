@@ -13,6 +13,7 @@ import torch
 
 from flowkit_runtime import BundleError, InputError, load, noise, verification
 from flowkit_runtime.batch import Scorer
+from tests.runtime.conftest import write_bundle
 
 EVENTS = np.zeros((2, 1, 2, 2))
 
@@ -102,9 +103,23 @@ def named(value: object) -> str:
     return type(value).__name__
 
 
+FIELDS = {
+    "integers": {},
+    "continuous": {"levels": None, "threshold": {"quantile": 0.99, "score": 1.0, "events": 9}},
+    "classes": {"levels": None, "context": {"classes": 3}},
+    "arrays": {"levels": None, "context": {"shape": [2]}},
+}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """No call changes a model: one of each kind serves all tests."""
+    return {name: load(write_bundle(tmp_path_factory.mktemp(name), **fields)) for name, fields in FIELDS.items()}
+
+
 @pytest.fixture
-def continuous(make_bundle):
-    return load(make_bundle(levels=None, threshold={"quantile": 0.99, "score": 1.0, "events": 9}))
+def continuous(models):
+    return models["continuous"]
 
 
 def refused(call, words="."):
@@ -114,8 +129,8 @@ def refused(call, words="."):
 
 
 @pytest.mark.parametrize("value", NO_ARRAYS.values(), ids=NO_ARRAYS)
-def test_events_that_are_none(make_bundle, continuous, value):
-    for model in (continuous, load(make_bundle())):
+def test_events_that_are_none(models, continuous, value):
+    for model in (continuous, models["integers"]):
         for method in (model.log_prob, model.score, model.encode, model.reconstruction_error):
             refused(lambda method=method: method(value), "x|memory")
         refused(lambda model=model: model.decode((value, value)))
@@ -124,11 +139,10 @@ def test_events_that_are_none(make_bundle, continuous, value):
 
 
 @pytest.mark.parametrize("value", NO_ARRAYS.values(), ids=NO_ARRAYS)
-@pytest.mark.parametrize("context", [{"classes": 3}, {"shape": [2]}], ids=["classes", "arrays"])
-def test_contexts_that_are_none(make_bundle, context, value):
-    model = load(make_bundle(levels=None, context=context))
-    refused(lambda: model.sample(2, context=value), "context|memory")
-    refused(lambda: model.log_prob(EVENTS, value), "context|memory")
+def test_contexts_that_are_none(models, value):
+    for model in (models["classes"], models["arrays"]):
+        refused(lambda model=model: model.sample(2, context=value), "context|memory")
+        refused(lambda model=model: model.log_prob(EVENTS, value), "context|memory")
 
 
 @pytest.mark.parametrize("value", NO_ARRAYS.values(), ids=NO_ARRAYS)
@@ -151,9 +165,8 @@ def test_what_ends_a_program_is_not_an_input(continuous):
 
 
 @pytest.mark.parametrize("value", NO_INTEGERS, ids=named)
-def test_integers_that_are_none(make_bundle, value):
-    bundle = make_bundle()
-    model, x = load(bundle), EVENTS.astype(int)
+def test_integers_that_are_none(models, make_bundle, value):
+    bundle, model, x = make_bundle(), models["integers"], EVENTS.astype(int)
     for name, call in {
         "n": lambda: model.sample(value),
         "n ": lambda: model.interpolate(x[0], x[1], value),
@@ -176,9 +189,9 @@ def test_temperatures_that_are_none(continuous, value):
 
 
 @pytest.mark.parametrize("n", [10**12, 10**15])
-def test_more_samples_than_there_is_memory_for(make_bundle, continuous, n):
+def test_more_samples_than_there_is_memory_for(models, n):
     words = "there isn't enough memory: Unable to allocate .*; work on fewer events at a time"
-    for model in (continuous, load(make_bundle())):
+    for model in (models["continuous"], models["integers"]):
         refused(lambda model=model: model.sample(n, seed=0), words)
         refused(lambda model=model: model.sample(n, batch_size=n), words)
         refused(lambda model=model: model.interpolate(*EVENTS.astype(int), n), words)
@@ -235,9 +248,9 @@ def test_sizes_that_are_none(make_bundle, size):
     refused(lambda: load(bundle, size=size), "size must be a height and a width")
 
 
-@pytest.mark.parametrize(("context", "value"), [({"classes": 3}, 2), ({"shape": [2]}, [0.5, -1.0])])
-def test_one_context_serves_all_events(make_bundle, context, value):
-    model = load(make_bundle(levels=None, context=context))
+@pytest.mark.parametrize(("kind", "value"), [("classes", 2), ("arrays", [0.5, -1.0])])
+def test_one_context_serves_all_events(models, kind, value):
+    model = models[kind]
     each = np.broadcast_to(value, (2, *np.shape(value)))
     for one in (value, [value]):
         for name in ("log_prob", "score", "encode", "reconstruction_error"):
