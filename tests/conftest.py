@@ -18,8 +18,10 @@ from flowkit.plugin.registry import REGISTERED
 
 torch.set_num_threads(1)
 
-# torch parses the source of its thousand ONNX operators at every export, half of the time that a small one takes.
+# torch parses the source and the signatures of its thousand ONNX operators at every export, more than half of the time
+# that a small one takes.
 exporter.onnxscript_apis.get_torchlib_ops = functools.cache(exporter.onnxscript_apis.get_torchlib_ops)
+exporter._schemas.op_signature_from_function = functools.cache(exporter._schemas.op_signature_from_function)
 
 
 @pytest.fixture(autouse=True)

@@ -54,23 +54,26 @@ def test_other_opsets_are_refused(opset):
         Graphs(perturbed("vector"), opset)
 
 
-def test_steps_that_are_alike_are_traced_once(monkeypatch):
-    traced = []
+@pytest.fixture(scope="module")
+def traced():
+    """The calls that were traced for the graphs of three steps, and the graphs."""
+    calls = []
     honest = pieces._trace_all
-    monkeypatch.setattr(
-        pieces, "_trace_all", lambda distinct, *args: traced.append(distinct) or honest(distinct, *args)
-    )
-    flow = deep(steps=3)
-    graphs = Graphs(flow)
-    (distinct,) = traced
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, "_trace_all", lambda distinct, *args: calls.append(distinct) or honest(distinct, *args))
+        return calls, Graphs(deep(steps=3))
+
+
+@pytest.fixture
+def three_steps(traced):
+    return traced[1]
+
+
+def test_steps_that_are_alike_are_traced_once(traced):
+    (distinct,), graphs = traced
     names = sorted(type(step.call.module).__name__ for step, _ in distinct)  # of the encoder and of the decoder
     assert names == ["Coupling", "Coupling", "FrozenChannels", "FrozenChannels", "_Ends"]
-    assert_same(flow, graphs)  # each step has its own numbers, though it is traced once
-
-
-@pytest.fixture(scope="module")
-def three_steps():
-    return Graphs(deep(steps=3))
+    assert_same(deep(steps=3), graphs)  # each step has its own numbers, though it is traced once
 
 
 def deep(steps: int) -> Flow:
@@ -225,18 +228,11 @@ class Halved(Bijector):
         return y * s, (y / y).sum(1) * np.log(float(s))
 
 
-@pytest.mark.parametrize(
-    "layers",
-    [
-        lambda: [Scaled((3,), 2.0), Aside((3,)), Scaled((3,), 3.0)],
-        lambda: [Halved((3,), 2.0), Halved((3,), 3.0)],
-        lambda: [Halved((3,), [2.0]), Halved((3,), [3.0])],
-        lambda: [Halved((3,), torch.tensor(2.0)), Halved((3,), torch.tensor(3.0))],
-    ],
-    ids=["channel-linear", "number", "list", "tensor"],
-)
-def test_layers_of_other_settings_are_not_alike(layers):
-    flow = Flow(layers()).double()
+def test_layers_of_other_settings_are_not_alike():
+    """They are channel-linear, or have a number, a list or a tensor that no state_dict holds."""
+    settings = (2.0, 3.0, [2.0], [3.0], torch.tensor(2.0), torch.tensor(3.0))
+    layers = [Scaled((3,), 2.0), Aside((3,)), Scaled((3,), 3.0), *(Halved((3,), s) for s in settings)]
+    flow = Flow(layers).double()
     assert_same(flow, Graphs(flow))
 
 

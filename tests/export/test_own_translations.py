@@ -102,7 +102,7 @@ class Other(Untranslated):
 
 def test_two_translations_of_one_operator() -> None:
     with pytest.raises(ExportError, match=r"Other and Translated both translate aten\.searchsorted\.Tensor"):
-        Graphs(Flow([Translated((2,)), Other((2,))]).double())
+        translations_of([Translated((2,)), Other((2,))])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -110,11 +111,17 @@ def test_tails_have_limits():
 
 def _in_onnxruntime(module: nn.Module, x: Tensor) -> Iterator[tuple[Any, Tensor, np.ndarray]]:
     """Each function of the module, what it gives in torch in fp64, and in a graph of the type of x in onnxruntime."""
-    model = pieces._export(module, (x,), ["x"], ({0: torch.export.Dim("batch")},), 20, TRANSLATIONS)
-    results = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x.numpy()})
+    results = _session(type(module), x.dtype).run(None, {"x": x.numpy()})
     for function, exact, result in zip(module.functions, module(x.double()), results, strict=True):
         assert result.dtype == x.numpy().dtype
         yield function, exact, result
+
+
+@functools.cache
+def _session(module: type[nn.Module], dtype: torch.dtype) -> onnxruntime.InferenceSession:
+    batch, x = torch.export.Dim("batch"), torch.ones(3, 1, dtype=dtype)
+    model = pieces._export(module(), (x,), ["x"], ({0: batch},), 20, TRANSLATIONS)
+    return onnxruntime.InferenceSession(model.SerializeToString())
 
 
 def test_softmax_is_onnxruntimes_where_that_is_fast(model):
