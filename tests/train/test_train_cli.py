@@ -61,13 +61,18 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_whatever_runs_a_flow_keeps_the_memory_that_it_frees(
     command: str, runs: Path, spec: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done: list[str] = []
+    """The rest of the command is left out here."""
+
+    class Kept(Exception):
+        pass
+
+    def keep() -> None:
+        raise Kept
+
     for module in ("flowkit.allocator", "flowkit.train.runs"):
-        monkeypatch.setattr(f"{module}.keep_freed_memory", lambda: done.append(command))
-    on = {"train": (spec, "--set", "train.epochs=1"), "sample": (runs / "moons", "-o", "samples.npy")}
-    result = flowkit(command, *on.get(command, (runs / "moons",)))
-    assert result.exit_code == 0, result.output
-    assert done == [command]
+        monkeypatch.setattr(f"{module}.keep_freed_memory", keep)
+    on = {"train": (spec,), "sample": (runs / "moons", "-o", "samples.npy")}
+    assert isinstance(flowkit(command, *on.get(command, (runs / "moons",))).exception, Kept)
 
 
 def test_train_writes_runs_named_after_the_spec(spec: Path) -> None:

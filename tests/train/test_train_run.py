@@ -178,20 +178,20 @@ def uninterrupted(
     return request.param, outcome(run)
 
 
-@pytest.mark.parametrize("step", [0, 3, 10, 17])
 def test_a_killed_and_resumed_run_gives_the_numbers_of_an_uninterrupted_one(
-    tmp_path: Path,
-    make_spec: MakeSpec,
-    killed_at: Any,
-    uninterrupted: tuple[tuple[str, ...], tuple[Any, ...]],
-    step: int,
+    tmp_path: Path, make_spec: MakeSpec, killed_at: Any, uninterrupted: tuple[tuple[str, ...], tuple[Any, ...]]
 ) -> None:
+    """It is killed at its first step, before there is a checkpoint, between two epochs, and within one."""
     overrides, expected = uninterrupted
-    with killed_at(step):
-        train(make_spec(*overrides), tmp_path / "killed")
-    assert len(rows(tmp_path / "killed")) == step // 5
-    resume(tmp_path / "killed")
-    assert outcome(tmp_path / "killed") == expected
+    run = tmp_path / "killed"
+    with killed_at(0):
+        train(make_spec(*overrides), run)
+    for step in (3, 10, 17):
+        with killed_at(step):
+            resume(run)
+        assert len(rows(run)) == step // 5
+    resume(run)
+    assert outcome(run) == expected
 
 
 def test_rows_behind_the_checkpoint_are_dropped(tmp_path: Path, make_spec: MakeSpec, killed_at: Any) -> None:
