@@ -13,16 +13,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from flowkit.errors import RunError
+from flowkit.flow import Flow
 from flowkit.flow.saving import check_tensors, read_tensors, write_tensors
-
-if TYPE_CHECKING:
-    from flowkit.train.step import Fitting
+from flowkit.spec import Train
+from flowkit.train.optimizer import new_optimizer
 
 ANEW = "remove it, and the run begins anew"
 
@@ -70,19 +70,19 @@ class Checkpoint:
         write_tensors({"rows": torch.tensor(values, dtype=torch.float64), **_joined(parts)}, path)
 
 
-def read_checkpoint(path: Path, fitting: Fitting) -> Checkpoint:
-    """What ``Checkpoint.write`` wrote. Raises RunError if it is anything but a checkpoint of this training."""
+def read_checkpoint(path: Path, flow: Flow, settings: Train, steps_an_epoch: int) -> Checkpoint:
+    """Read what ``Checkpoint.write`` wrote. Raises RunError if it is anything but a checkpoint of this training."""
     try:
         tensors = read_tensors(path)
     except (OSError, ValueError) as error:
         raise RunError(f"{path} can't be read ({error}): {ANEW}") from error
     try:
-        rows = _rows(tensors.pop("rows", None), fitting)
-        _check(tensors, rows, fitting)
+        rows = _rows(tensors.pop("rows", None), steps_an_epoch)
+        _check(tensors, rows, flow, settings)
     except ValueError as error:
         raise RunError(f"{path} isn't one of this run ({error}): {ANEW}") from error
     weights, average, best = (_below(f"{part}/", tensors) for part in ("weights", "average", "best"))
-    states = {i: _below(f"optimizer/{i}/", tensors) for i, _ in enumerate(fitting.flow.parameters())}
+    states = {i: _below(f"optimizer/{i}/", tensors) for i, _ in enumerate(flow.parameters())}
     return Checkpoint(rows, weights, average, best, {i: state for i, state in states.items() if state})
 
 
@@ -93,7 +93,7 @@ def standing(rows: Sequence[Row]) -> tuple[float, int, int]:
     return best, best_epoch, sum(epoch > best_epoch for _, epoch in figures)
 
 
-def _rows(table: Tensor | None, fitting: Fitting) -> list[Row]:
+def _rows(table: Tensor | None, steps_an_epoch: int) -> list[Row]:
     shape = [] if table is None else list(table.shape)
     if table is None or table.dtype != torch.float64 or shape[1:] != [len(COLUMNS)] or shape[0] == 0:
         raise ValueError("it holds no rows of metrics")
@@ -101,8 +101,8 @@ def _rows(table: Tensor | None, fitting: Fitting) -> list[Row]:
     steps = 0
     for epoch, row in enumerate(rows, 1):
         taken = row["step"] - steps  # fewer than all of an epoch where the time was used up
-        if row["epoch"] != epoch or not (1 <= taken <= fitting.steps_an_epoch and taken.is_integer()):
-            raise ValueError(f"its row {epoch} is not that of an epoch of {fitting.steps_an_epoch} steps")
+        if row["epoch"] != epoch or not (1 <= taken <= steps_an_epoch and taken.is_integer()):
+            raise ValueError(f"its row {epoch} is not that of an epoch of {steps_an_epoch} steps")
         steps = row["step"]
         for name, value in row.items():
             if not _sound(name, value):
@@ -124,29 +124,29 @@ def _row(epoch: float, step: float, lr: float, train: float, val: float, seconds
     return Row(epoch=int(epoch), step=int(step), lr=lr, train=train, val=known[0], seconds=seconds, drift=known[1])
 
 
-def _check(tensors: Mapping[str, Tensor], rows: list[Row], fitting: Fitting) -> None:
+def _check(tensors: Mapping[str, Tensor], rows: list[Row], flow: Flow, settings: Train) -> None:
     """Raises ValueError unless there are all the tensors that this training keeps, and no others."""
-    weights = fitting.flow.state_dict()
+    weights = flow.state_dict()
     parts = {"weights": weights}
-    if fitting.settings.ema is not None:
+    if settings.ema is not None:
         parts["average"] = weights
     if any(row["val"] is not None for row in rows):
         parts["best"] = weights
     there = {name.rpartition("/")[0] for name in tensors}
-    for index, parameter in enumerate(fitting.flow.parameters()):
+    for index, parameter in enumerate(flow.parameters()):
         if (part := f"optimizer/{index}") in there:  # there is none of a parameter that never had a gradient
-            parts[part] = _state(parameter, fitting)
+            parts[part] = _state(parameter, settings)
             step = tensors.get(f"{part}/step")
             if step is not None and not ((step >= 1) & (step <= rows[-1]["step"])).all():
                 raise ValueError(f"{part}/step is not a step of its epochs")
     check_tensors(tensors, _joined(parts))
 
 
-def _state(parameter: nn.Parameter, fitting: Fitting) -> dict[str, Tensor]:
+def _state(parameter: nn.Parameter, settings: Train) -> dict[str, Tensor]:
     """What the optimizer keeps of a parameter: names, shapes and types."""
     probe = nn.Parameter(torch.zeros_like(parameter))
     probe.grad = torch.zeros_like(probe)
-    optimizer = fitting.optimizer([probe])
+    optimizer = new_optimizer(settings, [probe])
     optimizer.step()
     return tensors_of(optimizer.state[probe])
 

@@ -1,39 +1,27 @@
-"""Puts a flow, its data and the callbacks into a Lightning trainer, and Lightning's own talk aside."""
+"""Trains a flow epoch by epoch: validation, the best weights, metrics.csv and the checkpoint; and says when it ends."""
 
 from __future__ import annotations
 
-import logging
-import signal
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pytorch_lightning import Callback, Trainer
 from rich.console import Console
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from flowkit.errors import RunError
+from flowkit.errors import DataError, RunError, TrainingError
 from flowkit.flow import Flow
 from flowkit.flow.saving import RESULTS
-from flowkit.plugin import Arrays
+from flowkit.plugin import Arrays, SplitName
 from flowkit.spec import Train
-from flowkit.train.batches import Batch, training_batches
-from flowkit.train.callbacks import Average, History, LastCheckpoint, Validation
-from flowkit.train.checkpoint import Checkpoint, Row, read_checkpoint, standing
-from flowkit.train.directory import CHECKPOINT
-from flowkit.train.evaluation import best_device
-from flowkit.train.report import reporter
-from flowkit.train.step import Fitting
-
-CHATTER = (
-    ".*does not have many workers.*",
-    ".*isinstance.treespec, LeafSpec.. is deprecated.*",
-)
-"""Warnings about how Lightning is set up, which is on purpose, and about its own insides."""
+from flowkit.train.batches import Batch, count_batches, shuffled
+from flowkit.train.checkpoint import COLUMNS, Checkpoint, Row, read_checkpoint, standing, tensors_of
+from flowkit.train.directory import CHECKPOINT, METRICS
+from flowkit.train.evaluation import evaluate
+from flowkit.train.report import Report
+from flowkit.train.step import ADVICE, Fitting
+from flowkit_runtime.writing import replacing
 
 MAX_INITIAL_ROWS = 512
 """The most events that the data-dependent initialization looks at."""
@@ -49,115 +37,64 @@ class Fitted:
     rows: list[Row]
 
 
-@dataclass(frozen=True)
-class Start:
-    """Where a training starts: at the run's checkpoint, or at initial weights if there is none yet."""
-
-    fitting: Fitting
-    batches: DataLoader[Batch]
-    checkpoint: Checkpoint | None
-
-
-def start(flow: Flow, settings: Train, data: Arrays, directory: Path) -> Start:
-    """Read the run's checkpoint, or initialize the flow with the training data.
+def find_checkpoint(flow: Flow, settings: Train, data: Arrays, directory: Path) -> Checkpoint | None:
+    """Read the run's checkpoint; None if it has none yet.
 
     Raises RunError when the checkpoint isn't one of this run, or has more epochs than the settings, or if the run is
     finished and the settings leave nothing to train.
     """
-    batches = training_batches(data, settings.batch_size, settings.seed)
-    fitting = Fitting(flow, settings, len(batches))
     if not (directory / CHECKPOINT).exists():
-        _initialize(flow, next(iter(batches)))
-        return Start(fitting, batches, None)
-    checkpoint = read_checkpoint(directory / CHECKPOINT, fitting)
+        return None
+    checkpoint = read_checkpoint(directory / CHECKPOINT, flow, settings, count_batches(data, settings.batch_size))
     done = len(checkpoint.rows)
     if settings.epochs is not None and done > settings.epochs:
         raise RunError(
             f"{directory} has {done} epochs behind it, more than train.epochs: {settings.epochs}: set {done} or more; "
             f"`flowkit train --resume {directory} --finish` finishes it as it is"
         )
-    if (directory / RESULTS).exists() and (reason := _ended(settings, checkpoint)):
+    if (directory / RESULTS).exists() and (reason := ended(settings, checkpoint.rows)):
         raise RunError(f"{directory} is finished and there is nothing left to train: {reason}")
-    return Start(fitting, batches, checkpoint)
+    return checkpoint
 
 
-def _ended(settings: Train, checkpoint: Checkpoint) -> str | None:
-    """Why training ends at the checkpoint, or None if it goes on."""
-    done = len(checkpoint.rows)
-    _, best_epoch, waited = standing(checkpoint.rows)
+def ended(settings: Train, rows: Sequence[Row]) -> str | None:
+    """Say why training ends after these epochs, or return None if it goes on."""
+    done = len(rows)
+    _, best_epoch, waited = standing(rows)
     if done == settings.epochs:
         return f"train.epochs: {done} are done"
-    if settings.minutes is not None and checkpoint.seconds >= 60 * settings.minutes:
+    if settings.minutes is not None and sum(row["seconds"] for row in rows) >= 60 * settings.minutes:
         return f"train.minutes: {settings.minutes:g} are used up"
     if settings.patience is not None and waited >= settings.patience:
         return f"epoch {best_epoch} is still the best after train.patience: {settings.patience} more validations"
     return None
 
 
-def fit(start: Start, data: Arrays, directory: Path, finish: bool = False) -> Fitted:
-    """Train from the start to the end; ``finish``: take what there is, validated with ``data``.
+def fit(
+    flow: Flow,
+    settings: Train,
+    data: Mapping[SplitName, Arrays],
+    directory: Path,
+    checkpoint: Checkpoint | None,
+    finish: bool = False,
+) -> Fitted:
+    """Train from the checkpoint, or from the start, to the end; ``finish``: take what there is.
 
-    Raises TrainingError when a loss isn't finite, RunError when there is nothing to take, KeyboardInterrupt when
-    interrupted.
+    Raises TrainingError when a loss isn't finite, RunError when there is nothing to take.
     """
-    fitting, checkpoint = start.fitting, start.checkpoint
     if finish and checkpoint is None:
         raise RunError(
             f"{directory} has no whole epoch yet, and so nothing to finish with: `flowkit train --resume {directory}` "
             "goes on with it"
         )
-    flow, ema = fitting.flow, fitting.settings.ema
-    average = None if ema is None else Average(flow, ema)
-    validation = Validation(average.flow if average else flow, fitting, data)
-    history = History(directory, fitting, validation)
-    if checkpoint is not None:
-        for each in (fitting, average, validation, history):
-            if each:
-                each.restore(checkpoint)
+    if checkpoint is None:
+        _initialize(flow, next(shuffled(data["train"], settings.batch_size, settings.seed, 0)))
+    training = Training(flow, settings, data, directory, checkpoint)
     if not finish:
-        last = LastCheckpoint(directory, average, validation, history)
-        callbacks = [average, validation, history, reporter(Console(), fitting, history), last]
-        _train(start, [callback for callback in callbacks if callback], directory)
-    if checkpoint is not None and history.rows[-1]["val"] is None:  # nothing was trained since
-        _validate_last(validation, history, checkpoint, directory)
-    return Fitted(validation.weights, validation.best, validation.best_epoch, history.rows)
-
-
-def _train(start: Start, callbacks: list[Callback], directory: Path) -> None:
-    epochs = start.fitting.settings.epochs
-    with _quiet(), _interruptible():
-        trainer = Trainer(
-            max_epochs=-1 if epochs is None else epochs,
-            callbacks=callbacks,
-            devices=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=directory,
-        )
-        if start.checkpoint is not None:
-            _forward(trainer, start.checkpoint)
-        (directory / RESULTS).unlink(missing_ok=True)  # of a finished run that is trained for longer
-        trainer.fit(start.fitting, start.batches)
-
-
-def _validate_last(validation: Validation, history: History, checkpoint: Checkpoint, directory: Path) -> None:
-    """Validate the checkpoint's weights, as is done after a last epoch, and record it."""
-    validation.flow.to(best_device())
-    validation.validate(len(history.rows))
-    history.rows[-1]["val"] = validation.figure
-    replace(checkpoint, rows=history.rows, best=validation.weights).write(directory / CHECKPOINT)
-    history.write()
-
-
-def _forward(trainer: Trainer, checkpoint: Checkpoint) -> None:
-    """Let the trainer count on from the checkpoint."""
-    epochs: Any = trainer.fit_loop.epoch_progress
-    steps = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step
-    for count in (epochs.current, epochs.total):
-        count.ready = count.started = count.processed = count.completed = len(checkpoint.rows)
-    steps.total.ready = steps.total.completed = checkpoint.steps
+        training.train()
+    training.validate_last()
+    best, best_epoch, _ = standing(training.rows)
+    return Fitted(training.best, best, best_epoch, training.rows)
 
 
 def _initialize(flow: Flow, batch: Batch) -> None:
@@ -165,31 +102,103 @@ def _initialize(flow: Flow, batch: Batch) -> None:
     flow.initialize(flow.dequantize(x[:MAX_INITIAL_ROWS]), None if context is None else context[:MAX_INITIAL_ROWS])
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Lightning's tips and advice. Warnings of anybody else's come through."""
-    logger = logging.getLogger("pytorch_lightning")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for message in CHATTER:
-                warnings.filterwarnings("ignore", message=message)
-            yield
-    finally:
-        logger.setLevel(level)
+class Training:
+    """A run while it is trained. After each epoch its directory holds all that a resumed run needs."""
 
+    def __init__(
+        self,
+        flow: Flow,
+        settings: Train,
+        data: Mapping[SplitName, Arrays],
+        directory: Path,
+        checkpoint: Checkpoint | None,
+    ):
+        self.settings, self.data, self.directory = settings, data, directory
+        self.fitting = Fitting(flow, settings, count_batches(data["train"], settings.batch_size))
+        self.rows: list[Row] = []
+        self.best: dict[str, Tensor] = {}  # the weights of the epoch that did best in validation
+        if checkpoint is not None:
+            self._restore(checkpoint)
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Lightning turns a KeyboardInterrupt into exit(1) and goes deaf to the next one: undo both."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from error
-        raise
-    finally:
-        if signal.getsignal(signal.SIGINT) is not handler:
-            signal.signal(signal.SIGINT, handler)
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        self.rows, self.best = checkpoint.rows, checkpoint.best
+        fitting, optimizer = self.fitting, self.fitting.optimizer
+        fitting.flow.load_state_dict(checkpoint.weights)
+        if fitting.average:
+            fitting.average.flow.load_state_dict(checkpoint.average)
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": checkpoint.optimizer})
+        fitting.global_step = self.rows[-1]["step"]
+        fitting.stopwatch.whole = sum(row["seconds"] for row in self.rows)
+
+    def train(self) -> None:
+        """Train epochs until the settings end it."""
+        (self.directory / RESULTS).unlink(missing_ok=True)  # of a finished run that is trained for longer
+        self._write_metrics()  # without rows behind the checkpoint
+        report = Report(Console(), self.fitting)
+        with report.bar:
+            while not ended(self.settings, self.rows):
+                self._train_epoch(report)
+
+    def _train_epoch(self, report: Report) -> None:
+        fitting, settings, epoch = self.fitting, self.settings, len(self.rows) + 1
+        report.start_epoch(epoch)
+        fitting.start_epoch(epoch - 1)
+        for batch in shuffled(self.data["train"], settings.batch_size, settings.seed, epoch - 1):
+            fitting.training_step(batch)
+            report.end_step()
+            if fitting.stopwatch.share >= 1:
+                break
+        fitting.end_epoch()
+        last = epoch == settings.epochs or fitting.stopwatch.share >= 1
+        row = Row(
+            epoch=epoch,
+            step=fitting.global_step,
+            lr=fitting.lr,
+            train=sum(fitting.losses) / len(fitting.losses),
+            val=self.validate(epoch) if last or epoch % settings.validate_every == 0 else None,
+            seconds=fitting.stopwatch.end_epoch(),
+            drift=fitting.drift,
+        )
+        self.rows.append(row)
+        self.save()
+        report.end_epoch(row)
+
+    def validate(self, epoch: int) -> float:
+        """Score the flow as it is after ``epoch``; its weights are kept if no earlier ones did better."""
+        flow = self.fitting.validated
+        try:
+            figure = evaluate(flow, self.data["val"], self.settings.batch_size, 1, "val")
+        except DataError as error:  # of all events, if the weights are at fault
+            raise TrainingError(f"epoch {epoch}: {error}: {ADVICE}") from error
+        if figure < standing(self.rows)[0]:
+            self.best = {name: value.cpu().clone() for name, value in flow.state_dict().items()}
+        return figure
+
+    def validate_last(self) -> None:
+        """Validate the last epoch if it isn't: the run was to validate it later, and ends here instead."""
+        if self.rows[-1]["val"] is None:
+            self.rows[-1]["val"] = self.validate(len(self.rows))
+            self.save()
+
+    def save(self) -> None:
+        """Replace the checkpoint and metrics.csv, which is written anew from the same rows."""
+        fitting = self.fitting
+        if not self.directory.is_dir():
+            raise TrainingError(f"{self.directory} was removed while the flow was trained")
+        Checkpoint(
+            self.rows,
+            fitting.flow.state_dict(),
+            fitting.average.flow.state_dict() if fitting.average else {},
+            self.best,
+            {index: tensors_of(state) for index, state in fitting.optimizer.state_dict()["state"].items()},
+        ).write(self.directory / CHECKPOINT)
+        self._write_metrics()
+
+    def _write_metrics(self) -> None:
+        with (
+            replacing(self.directory / METRICS) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows({**row, "seconds": round(row["seconds"], 3)} for row in self.rows)

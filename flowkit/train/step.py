@@ -1,20 +1,17 @@
-"""The training step: loss, optimizer, schedule, and a stop at the first number that isn't finite."""
+"""The training step on Lightning Fabric, the moving average of the weights, and the time that both have taken."""
 
 from __future__ import annotations
 
+import copy
 import math
+import time
 import warnings
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any
 
 import numpy as np
-import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from flowkit.bijectors.memory import DRIFT_LIMIT, DRIFT_LIMIT_BF16
 from flowkit.errors import DriftWarning, TrainingError
@@ -22,15 +19,7 @@ from flowkit.flow import Flow
 from flowkit.flow.layer_names import first_nonfinite
 from flowkit.spec import Train
 from flowkit.train.batches import Batch
-from flowkit.train.checkpoint import Checkpoint
-from flowkit.train.stopwatch import Stopwatch
-
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "adam": partial(torch.optim.Adam, fused=True),  # one operator for all parameters: a small flow has hundreds
-    "adamw": partial(torch.optim.AdamW, fused=True),
-    "adamax": torch.optim.Adamax,
-    "sgd": torch.optim.SGD,
-}
+from flowkit.train.optimizer import learning_rate_factor, new_optimizer
 
 ADVICE = (
     "try a lower train.optimizer.lr, a longer train.warmup, a smaller train.clip_norm or tighter bounds of "
@@ -39,97 +28,134 @@ ADVICE = (
 
 
 def derived_seed(*numbers: int) -> int:
-    """One seed from several numbers; neighbouring numbers give unrelated seeds."""
+    """Derive one seed from several numbers; neighbouring numbers give unrelated seeds."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
-def learning_rate_factor(step: int, total: float, warmup: int, schedule: str, time_share: float = 0.0) -> float:
-    """The share of the peak learning rate at step 0, 1, …: linear in the warm-up, then 1 or a cosine.
+class Stopwatch:
+    """Counts the seconds of epochs, their validations included. Interruptions don't count.
 
-    The cosine ends after ``total`` steps or when all of the time is used, ``time_share`` 1, whichever comes first.
+    ``whole``: seconds of all whole epochs, in earlier processes too; ``limit``: seconds that may be used, or None.
     """
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    if schedule == "constant":
-        return 1.0
-    done = max((step - warmup) / max(1, total - warmup), time_share)
-    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, done))
+
+    def __init__(self, minutes: float | None):
+        self.limit = None if minutes is None else 60 * minutes
+        self.whole = 0.0
+        self._started: float | None = None
+
+    def start_epoch(self) -> None:
+        """Start the clock of an epoch."""
+        self._started = time.perf_counter()
+
+    def end_epoch(self) -> float:
+        """Stop the clock and return the seconds of the epoch."""
+        seconds = self.seconds - self.whole
+        self.whole, self._started = self.whole + seconds, None
+        return seconds
+
+    @property
+    def seconds(self) -> float:
+        """All seconds so far."""
+        return self.whole + (0.0 if self._started is None else time.perf_counter() - self._started)
+
+    @property
+    def share(self) -> float:
+        """The share of the limit that is used; 0 without a limit."""
+        return 0.0 if self.limit is None else self.seconds / self.limit
 
 
-class Fitting(lightning.LightningModule):
-    """Maximum likelihood. The loss is the flow's unit: bits/dim for integer data, nats otherwise.
+class Average:
+    """The exponential moving average of a flow's parameters, in a second flow.
+
+    After step t = 0, 1, …: average <- d average + (1 - d) weights, d = min(decay, (1 + t) / (10 + t)), so that a
+    short run isn't held back by its initial weights. (torch's AveragedModel has no such warm-up.)
+    """
+
+    def __init__(self, flow: Flow, decay: float):
+        self.source, self.decay = flow, decay
+        self.flow = copy.deepcopy(flow).requires_grad_(False)
+
+    def update(self, step: int) -> None:
+        """Take in the parameters as they are after ``step``."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        weights = [parameter.detach() for parameter in self.source.parameters()]
+        get_ema_multi_avg_fn(decay)(list(self.flow.parameters()), weights, step)
+
+    def copy_buffers(self) -> None:
+        """Give the average the buffers of the flow, which are not averaged."""
+        for average, current in zip(self.flow.buffers(), self.source.buffers(), strict=True):
+            average.copy_(current)
+
+
+class Fitting:
+    """Maximum likelihood, a step at a time. The loss is in the flow's unit: bits/dim for integers, nats otherwise.
 
     Randomness in a step (dequantization, dropout) is a function of (seed, epoch), so that a resumed run takes
     the steps that an uninterrupted one would have taken.
     """
 
     def __init__(self, flow: Flow, settings: Train, steps_an_epoch: int):
-        super().__init__()
-        self.flow, self.settings, self.steps_an_epoch = flow, settings, steps_an_epoch
+        self.flow, self.settings = flow, settings
+        self.steps = math.inf if settings.epochs is None else settings.epochs * steps_an_epoch  # of all epochs
+        self.fabric = Fabric(devices=1)
+        self.model, self.optimizer = self.fabric.setup(flow, new_optimizer(settings, flow.parameters()))
+        self.average = None if settings.ema is None else Average(flow, settings.ema)
+        self.stopwatch = Stopwatch(settings.minutes)
+        self.global_step = 0  # counted over all epochs, from 0
         self.losses: list[float] = []  # of the steps of this epoch
         self.drift: float | None = None  # the worst of this epoch
-        self.stopwatch = Stopwatch(settings.minutes)
         self._warned = False
-        self.resumed: Checkpoint | None = None
-        self._batch: Batch | None = None
 
     @property
-    def steps(self) -> float:
-        """The steps of all epochs; infinity if only the time limits them."""
-        return math.inf if self.settings.epochs is None else self.settings.epochs * self.steps_an_epoch
+    def validated(self) -> Flow:
+        """The flow that is validated and kept: the moving average, where there is one."""
+        return self.average.flow if self.average else self.flow
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from there; the optimizer, once there is one."""
-        self.flow.load_state_dict(checkpoint.weights)
-        self.stopwatch.whole = checkpoint.seconds
-        self.resumed = checkpoint
+    @property
+    def lr(self) -> float:
+        """The learning rate of the last step."""
+        return self.optimizer.param_groups[0]["lr"]
 
-    def on_train_epoch_start(self) -> None:
+    def start_epoch(self, epoch: int) -> None:
+        """Begin epoch 0, 1, …"""
         self.stopwatch.start_epoch()
         self.losses.clear()
         self.drift = None
-        torch.manual_seed(derived_seed(self.settings.seed, self.current_epoch))
+        torch.manual_seed(derived_seed(self.settings.seed, epoch))
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        x, context = batch
+    def training_step(self, batch: Batch) -> None:
+        """Take one step on a batch. Raises TrainingError if the loss or the gradient isn't finite."""
+        x, context = self.fabric.to_device(batch)
         x = self.flow.dequantize(x)
-        self._batch = (x, context)  # for a diagnosis
+        # Fabric's own bf16-mixed would round the events to bfloat16, too.
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            loss = self.flow.in_unit(self.flow(x, context)).mean()
-            self.losses.append(self._finite(loss, "loss"))
-        return loss
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        if self.stopwatch.share >= 1:
-            self.trainer.should_stop = True  # the epoch ends here
-
-    def configure_gradient_clipping(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
-        """Lightning calls this between the backward pass and the optimizer's step."""
-        self.lr = optimizer.param_groups[0]["lr"]
+            loss = self.flow.in_unit(self.model(x, context)).mean()
+            self.losses.append(self._finite(loss, "loss", x, context))
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
         self._watch_drift()
-        limit = self.settings.clip_norm
-        norm = torch.nn.utils.clip_grad_norm_(self.flow.parameters(), math.inf if limit is None else limit)
-        self._finite(norm, "gradient")
+        self._finite(self.clip_gradients(), "gradient", x, context)
+        self._set_learning_rate()
+        self.optimizer.step()
+        if self.average:
+            self.average.update(self.global_step)
+        self.global_step += 1
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        settings, watch, done = self.settings, self.stopwatch, 0
-        optimizer = self.optimizer(self.flow.parameters())
-        if self.resumed is not None:
-            optimizer.load_state_dict(optimizer.state_dict() | {"state": self.resumed.optimizer})
-            done = self.resumed.steps
-        for group in optimizer.param_groups:
-            group["initial_lr"] = settings.optimizer.lr  # a schedule that doesn't begin at 0 asks for it
-        schedule = LambdaLR(
-            optimizer,
-            lambda step: learning_rate_factor(step, self.steps, settings.warmup, settings.schedule, watch.share),
-            last_epoch=done - 1,  # the first thing that it does is a step
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def end_epoch(self) -> None:
+        """End the steps of an epoch."""
+        if self.average:
+            self.average.copy_buffers()
 
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
-        """A new one of the settings' kind."""
-        name, lr, weight_decay = (getattr(self.settings.optimizer, key) for key in ("name", "lr", "weight_decay"))
-        return OPTIMIZERS[name](parameters, lr=lr, weight_decay=weight_decay)
+    def clip_gradients(self) -> Tensor:
+        """Scale the gradients down to train.clip_norm, if they are larger, and return the norm that they had."""
+        limit = math.inf if self.settings.clip_norm is None else self.settings.clip_norm
+        return torch.nn.utils.clip_grad_norm_(self.flow.parameters(), limit)
+
+    def _set_learning_rate(self) -> None:
+        settings, share = self.settings, self.stopwatch.share
+        factor = learning_rate_factor(self.global_step, self.steps, settings.warmup, settings.schedule, share)
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.optimizer.lr * factor
 
     def _watch_drift(self) -> None:
         drift = self.flow.drift.read()
@@ -147,11 +173,10 @@ class Fitting(lightning.LightningModule):
                 stacklevel=2,
             )
 
-    def _finite(self, value: Tensor, what: str) -> float:
+    def _finite(self, value: Tensor, what: str, x: Tensor, context: Tensor | None) -> float:
         number = value.item()
         if math.isfinite(number):
             return number
-        assert self._batch is not None
-        layer = first_nonfinite(self.flow, *self._batch)
+        layer = first_nonfinite(self.flow, x, context)
         where = f"the first output that isn't finite is of {layer}" if layer else "all outputs are finite"
         raise TrainingError(f"step {self.global_step}: the {what} is {number}; {where}: {ADVICE}")

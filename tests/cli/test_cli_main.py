@@ -16,7 +16,7 @@ import flowkit
 from flowkit.cli.main import Commands, app
 from flowkit.errors import ExportError, PluginError, SpecError
 
-HEAVY = ("torch", "numpy", "onnx", "onnxruntime", "pytorch_lightning", "sklearn")
+HEAVY = ("torch", "numpy", "onnx", "onnxruntime", "lightning_fabric", "sklearn")
 
 
 def failing(error: BaseException) -> typer.Typer:

@@ -19,7 +19,7 @@ from flowkit_runtime import FlowRuntimeError
 
 SECONDS, MEGABYTES = 20, 500
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["tests.security.actions", "pytorch_lightning"])
+SERVER.set_forkserver_preload(["tests.security.actions", "lightning_fabric"])
 
 
 def refused(action: Callable[..., Any], *arguments: Any) -> str:

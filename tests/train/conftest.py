@@ -47,10 +47,10 @@ def killed_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], contextlib.Abs
 
     @contextlib.contextmanager
     def context(step: int) -> Iterator[None]:
-        def training_step(self: Fitting, batch: Any, index: int) -> Any:
+        def training_step(self: Fitting, batch: Any) -> None:
             if self.global_step == step:
                 raise Killed
-            return original(self, batch, index)
+            original(self, batch)
 
         with monkeypatch.context() as patch, pytest.raises(Killed):
             patch.setattr(Fitting, "training_step", training_step)

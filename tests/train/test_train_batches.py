@@ -7,19 +7,17 @@ import pytest
 import torch
 
 from flowkit.plugin import Arrays
-from flowkit.train.batches import in_order, training_batches
+from flowkit.train.batches import count_batches, in_order, shuffled
 
 ARRAYS = Arrays(np.arange(50.0)[:, None], np.arange(50))
 
 
-def epoch(number: int, seed: int = 0, batch_size: int = 16) -> list[list[int]]:
-    batches = training_batches(ARRAYS, batch_size, seed)
-    batches.sampler.set_epoch(number)
-    return [context.tolist() for _, context in batches]
+def epoch(number: int, seed: int = 0) -> list[list[int]]:
+    return [context.tolist() for _, context in shuffled(ARRAYS, 16, seed, number)]
 
 
 def test_whole_batches_of_distinct_rows_each_with_its_context() -> None:
-    batches = list(training_batches(ARRAYS, 16, 0))
+    batches = list(shuffled(ARRAYS, 16, 0, 0))
     assert [tuple(x.shape) for x, _ in batches] == [(16, 1)] * 3  # the last two rows are left out
     assert all((x[:, 0] == context).all() for x, context in batches)
     assert len({row for _, context in batches for row in context.tolist()}) == 48
@@ -27,8 +25,8 @@ def test_whole_batches_of_distinct_rows_each_with_its_context() -> None:
 
 @pytest.mark.parametrize(("batch_size", "sizes"), [(50, [50]), (64, [50]), (26, [26]), (25, [25, 25])])
 def test_the_last_incomplete_batch_stays_only_if_there_is_no_other(batch_size: int, sizes: list[int]) -> None:
-    batches = training_batches(ARRAYS, batch_size, 0)
-    assert [len(x) for x, _ in batches] == sizes and len(batches) == len(sizes)
+    assert [len(x) for x, _ in shuffled(ARRAYS, batch_size, 0, 0)] == sizes
+    assert count_batches(ARRAYS, batch_size) == len(sizes)
 
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
@@ -40,7 +38,7 @@ def test_reading_batches_leaves_the_global_random_stream_alone() -> None:
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
-    list(training_batches(ARRAYS, 16, 0))
+    list(shuffled(ARRAYS, 16, 0, 0))
     assert torch.rand(1) == expected
 
 

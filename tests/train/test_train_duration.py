@@ -19,7 +19,7 @@ from flowkit.errors import RunError, SpecError
 from flowkit.flow import Flow
 from flowkit.spec import Spec, read_spec, to_yaml
 from flowkit.train import evaluate, load_run_data, read_results, resume, train
-from flowkit.train.step import learning_rate_factor
+from flowkit.train.optimizer import learning_rate_factor
 from tests.train.conftest import SPEC
 
 MakeSpec = Callable[..., Spec]
@@ -178,7 +178,7 @@ def test_a_finished_run_with_nothing_left_to_train_is_left_alone(
     run = tmp_path / "run"
     figures = itertools.count(1.0)
     with monkeypatch.context() as patch:
-        patch.setattr("flowkit.train.callbacks.evaluate", lambda *_: next(figures))  # worse each time
+        patch.setattr("flowkit.train.fit.evaluate", lambda *_: next(figures))  # worse each time
         train(make_spec(*settings), run)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with pytest.raises(RunError, match=f"is finished and there is nothing left to train: {reason}"):
@@ -195,7 +195,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
     def set_pace(seconds: float) -> None:
         ticks = itertools.count()
-        monkeypatch.setattr("flowkit.train.stopwatch.time.perf_counter", lambda: seconds * next(ticks))
+        monkeypatch.setattr("flowkit.train.step.time.perf_counter", lambda: seconds * next(ticks))
 
     return set_pace
 
@@ -250,6 +250,17 @@ def test_a_run_whose_minutes_are_used_up_trains_no_more(
         train(make_spec("train.epochs=9", "train.minutes=1", "train.validate_every=2"), run)
     assert resume(run, ["train.minutes=0.1"]).epochs == 3
     assert all(rows(run)[index]["val"] for index in (1, 2))
+
+
+def test_an_epoch_behind_which_the_minutes_are_used_up_is_validated(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time may run out after the last look at the clock within the epoch."""
+    monkeypatch.setattr("flowkit.train.fit.ended", lambda settings, rows: len(rows) == 3)
+    run = tmp_path / "run"
+    results = train(make_spec("train.minutes=1000", "train.validate_every=2"), run)
+    assert [bool(row["val"]) for row in rows(run)] == [False, True, True]
+    assert results.val == min(float(row["val"]) for row in rows(run)[1:])
 
 
 def test_epochs_end_a_run_before_its_minutes(tmp_path: Path, make_spec: MakeSpec) -> None:

@@ -13,7 +13,7 @@ import re, resource, sys
 from pathlib import Path
 
 import numpy as np
-import pytorch_lightning  # seconds, and memory, before the limit
+import lightning_fabric  # seconds, and memory, before the limit
 
 import flowkit.train.fit, flowkit.train.pictures
 from flowkit.flow import Flow

@@ -30,8 +30,9 @@ from flowkit.flow import Flow
 from flowkit.plugin import Arrays, Dataset, DatasetConfig, DatasetRef, PluginConfig
 from flowkit.spec import Spec, read_spec, to_yaml
 from flowkit.train import Results, evaluate, load_data, resume, train
-from flowkit.train.callbacks import Validation
 from flowkit.train.directory import with_absolute_paths
+from flowkit.train.fit import Training
+from flowkit.train.step import Fitting
 from tests.train.conftest import SPEC
 
 MakeSpec = Callable[..., Spec]
@@ -276,13 +277,13 @@ def test_paths_however_deep_in_a_config_do_not_depend_on_the_working_directory(
     }
 
 
-@pytest.mark.parametrize("moment", ["on_fit_start", "on_train_epoch_end"])
+@pytest.mark.parametrize("moment", ["train", "validate"])
 def test_ctrl_c_leaves_a_run_that_resumes_and_python_as_it_was(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     handler = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Validation, moment, interrupt)
+        patch.setattr(Training, moment, interrupt)
         train(make_spec(), tmp_path / "run")
     assert signal.getsignal(signal.SIGINT) is handler
     assert resume(tmp_path / "run").epochs == 4
@@ -344,7 +345,7 @@ def test_a_new_run_is_not_resumed_while_it_is_trained(
             resume(tmp_path / "run")
         refused.append(True)
 
-    monkeypatch.setattr(Validation, "on_fit_start", resumed)
+    monkeypatch.setattr(Fitting, "end_epoch", resumed)
     train(make_spec("train.epochs=1"), tmp_path / "run")
     assert refused == [True] and not list((tmp_path / "run").rglob(".*"))
 
@@ -406,7 +407,7 @@ def test_a_directory_appears_whole_or_not_at_all(
 def test_a_directory_that_is_removed_ends_the_training(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Validation, "on_train_epoch_end", lambda *_: shutil.rmtree(tmp_path / "run"))
+    monkeypatch.setattr(Training, "validate", lambda *_: shutil.rmtree(tmp_path / "run"))
     with pytest.raises(TrainingError, match=r"run was removed while the flow was trained"):
         train(make_spec(), tmp_path / "run")
     assert not list(tmp_path.iterdir())
@@ -427,7 +428,7 @@ def test_without_lightning_the_extra_is_named(
 def script(monkeypatch: pytest.MonkeyPatch, figures: list[float]) -> None:
     """Validation gives these figures, epoch by epoch."""
     remaining = list(figures)
-    monkeypatch.setattr("flowkit.train.callbacks.evaluate", lambda *_: remaining.pop(0))
+    monkeypatch.setattr("flowkit.train.fit.evaluate", lambda *_: remaining.pop(0))
 
 
 def test_training_stops_when_patience_is_lost(
@@ -501,7 +502,7 @@ def test_the_spec_decides_the_memory_strategy(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, memory: str
 ) -> None:
     seen = set()
-    monkeypatch.setattr("flowkit.train.step.Fitting.on_train_start", lambda self: seen.add(self.flow.memory))
+    monkeypatch.setattr(Fitting, "end_epoch", lambda self: seen.add(self.flow.memory))
     train(make_spec("train.epochs=1", f"train.memory={memory}"), tmp_path / "run")
     assert seen == {memory}
 

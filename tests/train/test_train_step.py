@@ -16,8 +16,8 @@ from flowkit.errors import TrainingError
 from flowkit.flow import Flow
 from flowkit.spec import Spec
 from flowkit.train import train
-from flowkit.train.callbacks import Average
-from flowkit.train.step import Fitting, derived_seed, learning_rate_factor
+from flowkit.train.optimizer import learning_rate_factor, new_optimizer
+from flowkit.train.step import Average, Fitting, derived_seed
 from flowkit_glow.mlp import MLP
 
 MakeSpec = Callable[..., Spec]
@@ -28,10 +28,10 @@ def test_the_average_against_one_by_hand(make_spec: MakeSpec) -> None:
     average = Average(flow, 0.15)
     weight = next(flow.parameters())
     values = [weight.detach().clone()]
-    for value in (1.0, 2.0, 4.0):
+    for step, value in enumerate((1.0, 2.0, 4.0)):
         weight.data.fill_(value)
         values.append(weight.detach().clone())
-        average.on_train_batch_end(None, None, None, None, 0)
+        average.update(step)
     expected = values[0]
     for decay, value in zip((1 / 10, 0.15, 0.15), values[1:], strict=True):  # 2/11 and 3/12 are above 0.15
         expected = decay * expected + (1 - decay) * value
@@ -42,7 +42,7 @@ def test_the_average_has_the_buffers_of_the_flow(make_spec: MakeSpec) -> None:
     flow = Flow.from_spec(make_spec())
     average = Average(flow, 0.9)
     flow.initialized.fill_(True)
-    average.on_train_epoch_end(None, None)
+    average.copy_buffers()
     assert average.flow.initialized
 
 
@@ -63,7 +63,7 @@ def test_gradients_are_clipped_by_their_global_norm(make_spec: MakeSpec, limit: 
     count = sum(p.numel() for p in flow.parameters())
     for parameter in flow.parameters():
         parameter.grad = torch.full_like(parameter, 10 / math.sqrt(count))
-    fitting.configure_gradient_clipping(torch.optim.SGD(flow.parameters(), lr=1.0))
+    fitting.clip_gradients()
     norm = math.sqrt(sum(float(p.grad.square().sum()) for p in flow.parameters()))
     assert norm == pytest.approx(expected, rel=1e-4)
 
@@ -75,7 +75,7 @@ def test_derived_seeds_differ() -> None:
 @pytest.mark.parametrize("name", ["adam", "adamw", "adamax", "sgd"])
 def test_every_optimizer(make_spec: MakeSpec, name: str) -> None:
     spec = make_spec(f"train.optimizer={{name: {name}, lr: 0.25, weight_decay: 0.5}}")
-    optimizer = Fitting(Flow.from_spec(spec), spec.train, 10).configure_optimizers()["optimizer"]
+    optimizer = new_optimizer(spec.train, Flow.from_spec(spec).parameters())
     assert type(optimizer).__name__.lower() == name
     assert optimizer.defaults["lr"] == 0.25 and optimizer.defaults["weight_decay"] == 0.5
 
@@ -84,10 +84,10 @@ def spoil(monkeypatch: pytest.MonkeyPatch, step: int, spoiled: Callable[[Flow], 
     """Do something to the flow right before a step."""
     original = Fitting.training_step
 
-    def training_step(self: Fitting, batch: Any, index: int) -> torch.Tensor:
+    def training_step(self: Fitting, batch: Any) -> None:
         if self.global_step == step:
             spoiled(self.flow)
-        return original(self, batch, index)
+        original(self, batch)
 
     monkeypatch.setattr(Fitting, "training_step", training_step)
 

@@ -14,7 +14,7 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-LIBRARIES = ("numpy", "torch", "pytorch_lightning", "onnxruntime")
+LIBRARIES = ("numpy", "torch", "lightning_fabric", "onnxruntime")
 """They are large, and where memory is short their C++ code ends the process without an exception."""
 ROOM = 2**27
 """Bytes that have to be left when a library is imported."""
