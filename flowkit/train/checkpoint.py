@@ -52,16 +52,6 @@ class Checkpoint:
     best: dict[str, Tensor]
     optimizer: dict[int, dict[str, Tensor]]
 
-    @property
-    def steps(self) -> int:
-        """All steps so far."""
-        return self.rows[-1]["step"]
-
-    @property
-    def seconds(self) -> float:
-        """The time of all epochs so far."""
-        return sum(row["seconds"] for row in self.rows)
-
     def write(self, path: Path) -> None:
         """Replace the file."""
         values = [[math.nan if value is None else value for value in row.values()] for row in self.rows]
@@ -87,7 +77,7 @@ def read_checkpoint(path: Path, flow: Flow, settings: Train, steps_an_epoch: int
 
 
 def standing(rows: Sequence[Row]) -> tuple[float, int, int]:
-    """The least validation figure, its epoch, and how many came after it. ∞, 0 and 0 before the first."""
+    """Find the least validation figure, its epoch, and how many came after it. ∞, 0 and 0 before the first."""
     figures = [(row["val"], row["epoch"]) for row in rows if row["val"] is not None]
     best, best_epoch = min(figures, default=(math.inf, 0))
     return best, best_epoch, sum(epoch > best_epoch for _, epoch in figures)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,10 +18,8 @@ from torch import Tensor
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays
 from flowkit.train.batches import take
+from flowkit.train.checkpoint import Row
 from flowkit_runtime.writing import replacing
-
-if TYPE_CHECKING:
-    from flowkit.train.checkpoint import Row
 
 IMAGES, POINTS = 100, 1000
 """How many samples a grid and a scatter plot show."""

@@ -98,6 +98,7 @@ class Fitting:
         self.flow, self.settings = flow, settings
         self.steps = math.inf if settings.epochs is None else settings.epochs * steps_an_epoch  # of all epochs
         self.fabric = Fabric(devices=1)
+        # The model is the flow as the fabric calls it; the flow itself is moved to the fabric's device.
         self.model, self.optimizer = self.fabric.setup(flow, new_optimizer(settings, flow.parameters()))
         self.average = None if settings.ema is None else Average(flow, settings.ema)
         self.stopwatch = Stopwatch(settings.minutes)

@@ -26,6 +26,7 @@ from flowkit_runtime import InputError, Model, load
 from flowkit_runtime.bundle import Context
 from flowkit_runtime.cli.main import app
 from flowkit_runtime.streaming import sources, tables
+from flowkit_runtime.streaming.opening import open_source
 from flowkit_runtime.streaming.part import Part, opened, part_path
 from flowkit_runtime.streaming.summary import summarize
 from tests.security.bundles import edit_manifest
@@ -160,7 +161,7 @@ def test_lines_of_large_events_are_read(place, monkeypatch):
     monkeypatch.setattr(tables, "_BLOCK", 1000)
     x = np.random.default_rng(0).normal(size=(2, 100))
     np.savetxt(place / "x.csv", x, "%.40e", delimiter=",")
-    source = sources.open_source(place / "x.csv", sources.Wanted((100,), None, None))
+    source = open_source(place / "x.csv", sources.Wanted((100,), None, None))
     ((events, context),) = source.batches(0, 2)
     assert np.array_equal(events, x) and context is None
 
@@ -218,7 +219,7 @@ def test_an_image_of_another_size_is_named_or_resized(make_bundle, pictures):
 
 def event_of(path: Path, channels: int, size: tuple[int, int]) -> np.ndarray:
     """The image of a folder with this alone, as [h, w, c]."""
-    source = sources.open_source(path.parent, sources.Wanted((channels, *size), 256, None))
+    source = open_source(path.parent, sources.Wanted((channels, *size), 256, None))
     ((events, _),) = source.batches(0, 1)
     return events[0].transpose(1, 2, 0).astype(int)
 
@@ -287,7 +288,7 @@ def test_what_is_transparent_is_laid_on_black_as_on_the_page(place, mode, channe
 def test_a_palette_with_opacities_is_laid_on_black(place):
     """Mode PA, of which Pillow writes no files."""
     Image.new("L", (6, 4)).save(place / "x.png")
-    source = sources.open_source(place, sources.Wanted((3, 4, 6), 256, None))
+    source = open_source(place, sources.Wanted((3, 4, 6), 256, None))
     image = transparent("LA")[0].convert("PA")
     pixels = np.asarray(image.convert("RGBA")).astype(float)
     found = np.asarray(source._converted(place / "x.png", image)).astype(float)
@@ -655,21 +656,21 @@ GAPS = {
 def test_no_row_of_a_csv_is_lost_for_a_missing_value(place, text, values, message):
     (place / "x.csv").write_bytes(text.encode())
     with pytest.raises(InputError, match=f"x.csv has no value in {message}"):
-        list(sources.open_source(place / "x.csv", sources.Wanted((values,), None, None)).batches(0, 4096))
+        list(open_source(place / "x.csv", sources.Wanted((values,), None, None)).batches(0, 4096))
 
 
 @pytest.mark.parametrize("text", ["\n1\n3\n", "\na\n1\n3\n", "\r\n1\n"])
 def test_a_column_that_begins_with_an_empty_line_is_refused(place, text):
     (place / "x.csv").write_bytes(text.encode())
     with pytest.raises(InputError, match=r"x\.csv begins with an empty line"):
-        sources.open_source(place / "x.csv", ONE)
+        open_source(place / "x.csv", ONE)
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\n\n\n", "\r\n\r\n"])
 @pytest.mark.parametrize("begin", ["", "a\n", "2020_1\n", "0x10\n"])
 def test_empty_lines_at_the_end_are_no_rows(place, begin, end):
     (place / "x.csv").write_bytes(f"{begin}1\n3{end}".encode())
-    ((events, _),) = sources.open_source(place / "x.csv", ONE).batches(0, 10)
+    ((events, _),) = open_source(place / "x.csv", ONE).batches(0, 10)
     assert events.tolist() == [[1], [3]]
 
 
@@ -677,13 +678,13 @@ def test_empty_lines_at_the_end_are_no_rows(place, begin, end):
 def test_a_column_may_have_one_row_or_none(place, end):
     for text, rows in (("1", [[1]]), ("a\n1", [[1]]), ("a", [])):
         (place / "x.csv").write_bytes(f"{text}{end}".encode())
-        batches = sources.open_source(place / "x.csv", ONE).batches(0, 10)
+        batches = open_source(place / "x.csv", ONE).batches(0, 10)
         assert [row for events, _ in batches for row in events.tolist()] == rows
 
 
 def test_what_python_takes_for_numbers_may_be_names(place):
     (place / "x.csv").write_text("2020_1,2020_2\n1,2\n\n3,4\n")
-    source = sources.open_source(place / "x.csv", sources.Wanted((2,), None, None, columns=("2020_1", "2020_2")))
+    source = open_source(place / "x.csv", sources.Wanted((2,), None, None, columns=("2020_1", "2020_2")))
     ((events, _),) = source.batches(0, 10)
     assert events.tolist() == [[1, 2], [3, 4]]
 
@@ -709,7 +710,7 @@ LEAKS = {
 def test_errors_say_where_the_text_of_a_csv_is_wrong_and_do_not_quote_it(place, content, message):
     (place / "x.csv").write_bytes(content)
     with pytest.raises(InputError) as caught:
-        list(sources.open_source(place / "x.csv", sources.Wanted((2,), None, None)).batches(0, 10))
+        list(open_source(place / "x.csv", sources.Wanted((2,), None, None)).batches(0, 10))
     assert str(caught.value) == f"{place / 'x.csv'} can't be read as CSV: {message}"
 
 
@@ -717,7 +718,7 @@ def test_a_class_of_a_csv_that_is_none_is_located(place):
     (place / "x.csv").write_text("name,a,c\nsecret,1,0\nsecret,2,0.5\n")
     wanted = sources.Wanted((1,), None, Context((), 3), columns=("a",), context_columns=("c",))
     with pytest.raises(InputError, match="column 'c' of row 1 holds no whole number"):
-        list(sources.open_source(place / "x.csv", wanted).batches(0, 10))
+        list(open_source(place / "x.csv", wanted).batches(0, 10))
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])
@@ -731,7 +732,7 @@ def test_many_names_of_columns_are_shortened(place):
     (place / "x.csv").write_text(",".join(f"column{i}" for i in range(1000)) + "\n")
     for columns in ((), ("a", "b"), ("column1",) * 500):
         with pytest.raises(InputError, match=" …") as caught:
-            sources.open_source(place / "x.csv", sources.Wanted((2,), None, None, columns=columns))
+            open_source(place / "x.csv", sources.Wanted((2,), None, None, columns=columns))
         assert len(str(caught.value)) < 1000
 
 

@@ -58,8 +58,8 @@ def score(
     from flowkit_runtime.cli.outputs import SCORES, bundle_files, check_apart, check_output
     from flowkit_runtime.cli.progress import counting
     from flowkit_runtime.model import load
+    from flowkit_runtime.streaming.opening import open_source
     from flowkit_runtime.streaming.scoring import Job, score_file
-    from flowkit_runtime.streaming.sources import open_source
 
     if output is not None:
         check_output(output, SCORES)

@@ -1,4 +1,4 @@
-"""Where events come from: arrays, tables, folders of images; each gives its rows in order, from any row on."""
+"""What a source of events is, an array as the simplest one, and what all of them need: the context, errors of rows."""
 
 from __future__ import annotations
 
@@ -63,32 +63,6 @@ class Wanted:
     context_columns: tuple[str, ...] = ()
     context_from: str | None = None
     resize: bool = False
-
-
-def open_source(path: Path, wanted: Wanted) -> Source:
-    """The rows of a .npy, .csv or .parquet file or of a folder of images.
-
-    Raises InputError: the file is of no such kind, can't be read, or doesn't hold what is wanted.
-    """
-    suffix = path.suffix.lower()
-    table = suffix in (".csv", ".parquet")
-    if not table and (wanted.columns or wanted.context_columns):
-        raise InputError(f"{path} is no table: columns can be chosen of .csv and .parquet files only")
-    if wanted.context_columns and wanted.context_from is not None:
-        raise InputError("the context comes from columns or from elsewhere, not both")
-    if not path.exists():
-        raise InputError(f"{path}: there is no such file or folder")
-    if path.is_dir():
-        from flowkit_runtime.streaming.images import Images
-
-        return Images(path, wanted)
-    if table:
-        from flowkit_runtime.streaming.tables import open_table
-
-        return open_table(path, wanted)
-    if suffix != ".npy":
-        raise InputError(f"{path} is neither a folder of images nor a .npy, .csv or .parquet file")
-    return Npy(path, wanted)
 
 
 class Npy:
