@@ -1,18 +1,27 @@
-"""torch.compile for the passes of a flow."""
+"""torch.compile for the passes of a flow: code for the whole flow, or for one step of each kind."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from flowkit.bijectors import Bijector
+from flowkit.bijectors.composition import forward_through, inverse_through, units
+from flowkit.bijectors.memory import STRATEGIES, Output
 from flowkit.errors import FlowkitError
+
+Scope = Literal["flow", "step"]
+"""What code is made of: the whole flow, which is fastest, or one step of each kind, which starts sooner."""
 
 VARIANTS, FLOWS = 128, 64
 """The graphs that a function may have: those of a flow (in training and not, with gradients of some things or others,
 under autocast and not, for one event and for many), and the flows of a process. torch allows 8, and 256 in all."""
+
+KINDS = 4096
+"""The kinds of steps that a flow may have. torch allows 8."""
 
 ADVICE = "install g++ or clang++ (or say where one is in $CXX), or go without compiling"
 
@@ -20,7 +29,7 @@ Pass = Callable[..., Any]
 """x or latents, and the context -> the results."""
 
 
-def compiled(function: Pass, **options: Any) -> Pass:
+def compiled(function: Pass, scope: Scope, **options: Any) -> Pass:
     """Return the pass as one graph, made at the first call for any batch size; ``options`` are torch.compile's.
 
     torch's limits of graphs are raised for the process. Raises FlowkitError without a C++ compiler.
@@ -29,7 +38,10 @@ def compiled(function: Pass, **options: Any) -> Pass:
     if options.get("backend", "inductor") == "inductor":
         _require_compiler()
     _raise_limits()
-    on_cpu, there = torch.compile(function, **_without_python(options)), torch.compile(function, **options)
+    there = torch.compile(function, **options)
+    on_cpu = (
+        there if scope == "step" else torch.compile(function, **_without_python(options))
+    )  # no regions in cpp_wrapper
 
     def call(given: Tensor | Sequence[Tensor], context: Tensor | None) -> Any:
         if torch.compiler.is_compiling():  # by someone else, of something larger
@@ -41,6 +53,31 @@ def compiled(function: Pass, **options: Any) -> Pass:
         return (on_cpu if tensors[0].device.type == "cpu" else there)(given, context)
 
     return call
+
+
+_forward_region = torch.compiler.nested_compile_region(forward_through, max_reuse_entries=KINDS)
+_inverse_region = torch.compiler.nested_compile_region(inverse_through, max_reuse_entries=KINDS)
+
+
+def forward_by_steps(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, *_: Any) -> Output:
+    """As ``forward_through``. Each unit is a region of the graph, and units that compute alike share its code."""
+    log_det = x.new_zeros(x.shape[0])
+    for unit in units(layers):
+        x, term = _forward_region(unit, x, context)
+        log_det = log_det + term
+    return x, log_det
+
+
+def inverse_by_steps(layers: Sequence[Bijector], y: Tensor, context: Tensor | None) -> Output:
+    """As ``inverse_through``, in regions."""
+    log_det = y.new_zeros(y.shape[0])
+    for unit in reversed(list(units(layers))):
+        y, term = _inverse_region(unit, y, context)
+        log_det = log_det + term
+    return y, log_det
+
+
+STRATEGIES_BY_STEPS = STRATEGIES | {"store": forward_by_steps}
 
 
 def _raise_limits() -> None:

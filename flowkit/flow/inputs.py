@@ -35,10 +35,12 @@ def check_memory(strategy: str) -> None:
         raise InputError(f"memory must be {', '.join(others)} or {last}, not {strategy!r}")
 
 
-def check_compilable(strategy: str) -> None:
-    """A memory strategy that a compiled flow can run."""
+def check_compilable(strategy: str, scope: str = "flow") -> None:
+    """A memory strategy that a compiled flow can run, and what torch.compile makes code of."""
     if strategy == "reversible":
         raise InputError(REVERSIBLE_COMPILED)
+    if scope not in ("flow", "step"):
+        raise InputError(f"scope must be 'flow' or 'step', not {scope!r}")
 
 
 def as_flowkit(check: Callable[..., T], *args: Any) -> T:

@@ -201,9 +201,10 @@ class Train(Documented):
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads on the CPU; null: as many as OMP_NUM_THREADS says, without it one. More help large flows on an idle
     machine, and make steps many times slower on a busy one."""
-    compile: bool = False
-    """true: torch.compile makes code of the flow for its training steps, which are then faster, after a minute or so
-    at the start. It needs a C++ compiler, and can't be had with memory: reversible."""
+    compile: bool | Literal["step"] = False
+    """true: torch.compile makes code of the flow for its training steps, which are then faster, after a minute or more
+    at the start. step: it makes code of one step of each kind, so that deep flows start much sooner and run a little
+    slower. Both need a C++ compiler, and neither can be had with memory: reversible."""
 
     @model_validator(mode="before")
     @classmethod
@@ -219,9 +220,9 @@ class Train(Documented):
 
     @field_validator("compile")
     @classmethod
-    def _not_reversible(cls, value: bool, info: ValidationInfo) -> bool:
+    def _not_reversible(cls, value: bool | str, info: ValidationInfo) -> bool | str:
         if value and info.data.get("memory") == "reversible":
-            raise ValueError("can't be true under memory: reversible; use memory: checkpoint or store, or leave it out")
+            raise ValueError("can't be had under memory: reversible; use memory: checkpoint or store, or leave it out")
         return value
 
 

@@ -125,7 +125,7 @@ def _build(spec: Spec) -> Flow:
     flow = Flow.from_spec(spec)
     flow.memory = spec.train.memory
     if spec.train.compile:
-        flow.compile()
+        flow.compile("step" if spec.train.compile == "step" else "flow")
     return flow
 
 

@@ -21,9 +21,11 @@ from flowkit.spec import read_spec
 from flowkit.testing import BijectorSubject, perturb
 from flowkit.testing.run import run_check
 from flowkit_glow.actnorm import ActNorm
+from flowkit_glow.affine import Affine
 from flowkit_glow.permute import Permute
 from tests.extent import extent
 from tests.flow.specs import IMAGE, LABELS, SPECS, batch, perturbed
+from tests.plugins.cases import coupling
 
 
 @pytest.fixture(autouse=True)
@@ -42,9 +44,9 @@ of a single channel, with an open batch size, comes in another memory format tha
 CPP = {"cpp_wrapper": True, "cpp_wrapper_build_separate": True}
 
 
-def compiled(flow: Flow, backend: str = BACKEND) -> Flow:
+def compiled(flow: Flow, backend: Any = BACKEND, scope: Any = "flow") -> Flow:
     other = copy.deepcopy(flow)
-    other.compile(backend=backend)
+    other.compile(scope, backend=backend)
     return other
 
 
@@ -75,19 +77,19 @@ def assert_same(given: list[Tensor], expected: list[Tensor], tolerance: float) -
         torch.testing.assert_close(mine, plain, rtol=tolerance, atol=tolerance)
 
 
-FAST = {("vector", "checkpoint")}
+FAST = {("vector", "checkpoint", "flow"), ("vector", "store", "step")}
 CASES = [
-    pytest.param(spec, memory, marks=() if (spec, memory) in FAST else pytest.mark.slow)
+    pytest.param(spec, memory, scope, marks=() if (spec, memory, scope) in FAST else pytest.mark.slow)
     for spec in SPECS
-    for memory in ("store", "checkpoint")
+    for memory, scope in (("store", "flow"), ("checkpoint", "flow"), ("store", "step"))
 ]
 
 
-@pytest.mark.parametrize(("spec", "memory"), CASES)
-def test_the_numbers_are_the_same_and_one_graph_serves_all_batch_sizes(spec: str, memory: str) -> None:
+@pytest.mark.parametrize(("spec", "memory", "scope"), CASES)
+def test_the_numbers_are_the_same_and_one_graph_serves_all_batch_sizes(spec: str, memory: str, scope: str) -> None:
     flow = perturbed(spec)
     flow.memory = memory
-    other = compiled(flow)
+    other = compiled(flow, scope=scope)
     for what in (density, there_and_back):
         counts = []
         for n in (4, 3, 6):
@@ -141,6 +143,34 @@ def test_on_a_cpu_code_calls_code(given: dict[str, Any], more: dict[str, Any], m
     flow.compile(**given)
     there_and_back(flow, 3)
     assert used == [{"fullgraph": True, **given, **more}] * 2
+
+
+@pytest.mark.parametrize(("scope", "grows"), [("flow", True), ("step", False)])
+def test_code_of_steps_does_not_grow_with_depth(scope: str, grows: bool) -> None:
+    """Where steps differ in their numbers alone. One that differs in more has code of its own."""
+
+    def operators(*layers: Bijector) -> int:
+        """Of the graph and of its regions, each counted once."""
+        counts = []
+
+        def count(module: torch.fx.GraphModule, inputs: list[Tensor]) -> torch.fx.GraphModule:
+            graphs = [part.graph for part in module.modules() if isinstance(part, torch.fx.GraphModule)]
+            nodes = [node for graph in graphs for node in graph.nodes]
+            counts.append(sum(node.op == "call_function" and "invoke" not in str(node.target) for node in nodes))
+            return module
+
+        flow = compiled(Flow(list(layers)).double(), count, scope)
+        x = torch.randn(3, 4, dtype=torch.float64)
+        torch.testing.assert_close(flow.encode(x)[0], flow.freeze().encode(x)[0])
+        return counts[0]
+
+    def step(swap: bool) -> list[Bijector]:
+        return [ActNorm((4,)), coupling((4,), Affine(), swap=swap)]
+
+    deep, shallow = (operators(*(layer for _ in range(n) for layer in step(False))) for n in (6, 3))
+    assert (deep > 1.5 * shallow) == grows
+    if scope == "step":
+        assert operators(*step(False), *step(True), *step(False)) > 1.2 * shallow
 
 
 def test_many_flows_may_be_compiled_in_one_process() -> None:

@@ -514,7 +514,7 @@ def test_the_spec_decides_whether_the_flow_is_compiled(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compile_flow = Flow.compile
-    monkeypatch.setattr(Flow, "compile", lambda flow: compile_flow(flow, backend="aot_eager"))
+    monkeypatch.setattr(Flow, "compile", lambda flow, scope: compile_flow(flow, scope, backend="aot_eager"))
     settings = ("train.epochs=2", "train.ema=0.9")
     plain = train(make_spec(*settings), tmp_path / "plain")
     counters.clear()
