@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from benchmarks.contender import perturb
 from benchmarks.glow import Glow
 from benchmarks.splines import Splines
+from flowkit.bijectors import FactorOut
 from flowkit.bijectors.composition import flat, frozen
 from flowkit.export import export
 from flowkit.export.graphs import Graphs
@@ -125,7 +126,9 @@ def latents_of(flow: Flow, x: Tensor) -> list[Tensor]:
 
 def layer_by_layer(exact: Flow) -> Flow:
     """An fp64 flow with every layer frozen by itself: no two are merged, log-dets are constants all the same."""
-    parts = [part for layer in flat(exact.layers) for part in frozen([layer], torch.empty(0, dtype=exact.dtype))]
+    like = torch.empty(0, dtype=exact.dtype)
+    apart = ([layer] if isinstance(layer, FactorOut) else frozen([layer], like) for layer in flat(exact.layers))
+    parts = [part for layers in apart for part in layers]
     return Flow(parts, base=exact.base).double().eval()
 
 

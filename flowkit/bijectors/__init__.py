@@ -1,6 +1,6 @@
 """The mathematics of flows: bijectors, what they are made of, and base distributions. Needs torch only."""
 
-from flowkit.bijectors.base import Base, StandardNormal
+from flowkit.bijectors.base_distribution import Base, StandardNormal
 from flowkit.bijectors.bijector import Bijector, full_precision, sum_over_event
 from flowkit.bijectors.channel_linear import AffineMap, ChannelLinear
 from flowkit.bijectors.composition import Composition

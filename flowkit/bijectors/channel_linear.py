@@ -31,7 +31,7 @@ class AffineMap(NamedTuple):
     def then(self, other: AffineMap) -> AffineMap:
         """Compose two maps: v -> B (A v + a) + b, with A v + a this map and B v + b the other."""
         diagonal = self.matrix.dim() < 2
-        matrix = other.matrix * self.matrix if diagonal else other._linear(self.matrix.mT).mT
+        matrix = other.matrix * self.matrix if diagonal else other._linear(self.matrix.transpose(0, 1)).transpose(0, 1)
         return AffineMap(matrix, other._linear(self.offset) + other.offset, self.log_det + other.log_det)
 
     def inverse(self) -> AffineMap:
@@ -60,7 +60,7 @@ class AffineMap(NamedTuple):
 
     def _linear(self, rows: Tensor) -> Tensor:
         """A v for each row v of [..., c]."""
-        return rows * self.matrix if self.matrix.dim() < 2 else rows @ self.matrix.mT
+        return rows * self.matrix if self.matrix.dim() < 2 else rows @ self.matrix.transpose(0, 1)
 
 
 class ChannelLinear(Bijector):

@@ -55,7 +55,7 @@ class Drift:
 REVERSIBLE_COMPILED = "a compiled flow can't run under memory: reversible; use checkpoint or store, or don't compile"
 
 
-def checkpoint(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, drift: Drift) -> Output:
+def checkpoint(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, *_: Drift) -> Output:
     """Store the input of each unit. The backward pass computes the rest again (Chen et al. 2016)."""
     log_det = x.new_zeros(x.shape[0])
     for unit in units(layers):

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from flowkit.bijectors import Bijector
 from flowkit.bijectors.composition import forward_through, inverse_through, units
-from flowkit.bijectors.memory import STRATEGIES, Output
+from flowkit.bijectors.memory import STRATEGIES, Output, checkpoint
 from flowkit.errors import FlowkitError
+from flowkit.plugin.failure import in_a_line
 
 Scope = Literal["flow", "step"]
 """What code is made of: the whole flow, which is fastest, or one step of each kind, which starts sooner."""
@@ -24,6 +25,11 @@ KINDS = 4096
 """The kinds of steps that a flow may have. torch allows 8."""
 
 ADVICE = "install g++ or clang++ (or say where one is in $CXX), or go without compiling"
+
+BY_ITSELF = (
+    "torch.compile can't make code of one step of this flow by itself: compile the whole flow, flow.compile() or "
+    "train.compile: true. Often it is a layer that reads .T or .mT of a parameter; .transpose(-2, -1) is taken"
+)
 
 Pass = Callable[..., Any]
 """x or latents, and the context -> the results."""
@@ -39,9 +45,8 @@ def compiled(function: Pass, scope: Scope, **options: Any) -> Pass:
         _require_compiler()
     _raise_limits()
     there = torch.compile(function, **options)
-    on_cpu = (
-        there if scope == "step" else torch.compile(function, **_without_python(options))
-    )  # no regions in cpp_wrapper
+    # torch has either regions or kernels that are called from C++.
+    on_cpu = torch.compile(function, **_without_python(options)) if scope == "flow" else there
 
     def call(given: Tensor | Sequence[Tensor], context: Tensor | None) -> Any:
         if torch.compiler.is_compiling():  # by someone else, of something larger
@@ -50,34 +55,33 @@ def compiled(function: Pass, scope: Scope, **options: Any) -> Pass:
         for tensor in (*tensors, context):
             if tensor is not None:
                 torch._dynamo.maybe_mark_dynamic(tensor, 0)
-        return (on_cpu if tensors[0].device.type == "cpu" else there)(given, context)
+        code = on_cpu if tensors[0].device.type == "cpu" else there
+        try:
+            return code(given, context)
+        except (AssertionError, torch._dynamo.exc.UncapturedHigherOrderOpError) as error:
+            if scope == "flow":
+                raise
+            raise FlowkitError(f"{BY_ITSELF} (torch says: {in_a_line(error)})") from error
 
     return call
 
 
-_forward_region = torch.compiler.nested_compile_region(forward_through, max_reuse_entries=KINDS)
-_inverse_region = torch.compiler.nested_compile_region(inverse_through, max_reuse_entries=KINDS)
+def by_steps(through: Pass, last_first: bool = False) -> Pass:
+    """Return ``through`` with each unit of layers as a region of the graph. Units that compute alike share code."""
+    region = torch.compiler.nested_compile_region(through, max_reuse_entries=KINDS)
+
+    def run(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, *_: Any) -> Output:
+        log_det = x.new_zeros(x.shape[0])
+        for unit in list(units(layers))[:: -1 if last_first else 1]:
+            x, term = region(unit, x, context)
+            log_det = log_det + term
+        return x, log_det
+
+    return run
 
 
-def forward_by_steps(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, *_: Any) -> Output:
-    """As ``forward_through``. Each unit is a region of the graph, and units that compute alike share its code."""
-    log_det = x.new_zeros(x.shape[0])
-    for unit in units(layers):
-        x, term = _forward_region(unit, x, context)
-        log_det = log_det + term
-    return x, log_det
-
-
-def inverse_by_steps(layers: Sequence[Bijector], y: Tensor, context: Tensor | None) -> Output:
-    """As ``inverse_through``, in regions."""
-    log_det = y.new_zeros(y.shape[0])
-    for unit in reversed(list(units(layers))):
-        y, term = _inverse_region(unit, y, context)
-        log_det = log_det + term
-    return y, log_det
-
-
-STRATEGIES_BY_STEPS = STRATEGIES | {"store": forward_by_steps}
+STRATEGIES_BY_STEPS = STRATEGIES | {"store": by_steps(forward_through), "checkpoint": by_steps(checkpoint)}
+inverse_by_steps = by_steps(inverse_through, last_first=True)
 
 
 def _raise_limits() -> None:

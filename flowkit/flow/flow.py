@@ -156,7 +156,7 @@ class Flow(nn.Module):
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         run = strategies[self.memory if torch.is_grad_enabled() else "store"]
         latents, log_det = [], x.new_zeros(x.shape[0])
-        for layers, factor_out in self._levels():
+        for layers, factor_out in self._segments():
             x, term = run(layers, x, context, self.drift)
             log_det = log_det + term
             if factor_out is not None:
@@ -169,14 +169,14 @@ class Flow(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         *left, x = latents
         log_det = x.new_zeros(x.shape[0])
-        for layers, factor_out in reversed(list(self._levels())):
+        for layers, factor_out in reversed(list(self._segments())):
             if factor_out is not None:
                 x = factor_out.merge(x, left.pop())
             x, term = through(layers, x, context)
             log_det = log_det + term
         return x, log_det
 
-    def _levels(self) -> Iterator[tuple[list[Bijector], FactorOut | None]]:
+    def _segments(self) -> Iterator[tuple[list[Bijector], FactorOut | None]]:
         """Divide the layers at the factor-outs: bijectors, and the factor-out behind them if there is one."""
         bijectors: list[Bijector] = []
         for layer in self.layers:
@@ -204,7 +204,7 @@ class Flow(nn.Module):
         inputs.check_some(x)
         context = inputs.embed(self.context, context, x)
         with full_precision(x.device):
-            for layers, factor_out in self._levels():
+            for layers, factor_out in self._segments():
                 x = initialize_through(layers, x, context)
                 x = x if factor_out is None else factor_out.split(x)[0]
         self.initialized.fill_(True)
@@ -231,15 +231,12 @@ class Flow(nn.Module):
         reversible and for an unknown scope.
         """
         inputs.check_compilable(self.memory, scope)
+        strategies, through = (
+            (STRATEGIES, inverse_through) if scope == "flow" else (STRATEGIES_BY_STEPS, inverse_by_steps)
+        )
         forward, inverse = type(self)._forward, type(self)._inverse
-        if scope == "step":
-            passes = (
-                lambda x, c: forward(self, x, c, STRATEGIES_BY_STEPS),
-                lambda z, c: inverse(self, z, c, inverse_by_steps),
-            )
-        else:
-            passes = (lambda x, c: forward(self, x, c), lambda z, c: inverse(self, z, c))
-        self._forward, self._inverse = (compiled(each, scope, **options) for each in passes)  # type: ignore[method-assign]
+        self._forward = compiled(lambda x, c: forward(self, x, c, strategies), scope, **options)  # type: ignore[method-assign]
+        self._inverse = compiled(lambda z, c: inverse(self, z, c, through), scope, **options)  # type: ignore[method-assign]
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name not in ("_forward", "_inverse")}
@@ -249,7 +246,7 @@ class Flow(nn.Module):
         own, like = copy.deepcopy(self), torch.empty(0, dtype=self.dtype, device=self.device)
         layers: list[Layer] = []
         with full_precision(self.device):
-            for bijectors, factor_out in own._levels():
+            for bijectors, factor_out in own._segments():
                 layers += [*frozen(bijectors, like), *([factor_out] if factor_out else [])]
         flow = Flow(layers, base=own.base, levels=self.levels, context=self.context)
         flow.initialized.fill_(True)

@@ -11,4 +11,4 @@ class StandardNormalConfig(BaseConfig):
 
 @hookimpl
 def flowkit_register_bases() -> list[Descriptor]:
-    return [Descriptor("standard_normal", StandardNormalConfig, "flowkit.bijectors.base:StandardNormal")]
+    return [Descriptor("standard_normal", StandardNormalConfig, "flowkit.bijectors.base_distribution:StandardNormal")]

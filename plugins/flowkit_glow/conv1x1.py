@@ -76,7 +76,9 @@ class LU(nn.Module):
     def inverse(self) -> Tensor:
         """W⁻¹ = (U + diag(s))⁻¹ L⁻¹ Pᵀ [c, c]."""
         lower, upper = self._factors()
-        inverse = torch.linalg.solve_triangular(lower, self.permutation.mT, upper=False, unitriangular=True)
+        inverse = torch.linalg.solve_triangular(
+            lower, self.permutation.transpose(0, 1), upper=False, unitriangular=True
+        )
         return torch.linalg.solve_triangular(upper, inverse, upper=True)
 
     def log_abs_det(self) -> Tensor:
