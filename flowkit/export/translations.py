@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from flowkit.errors import ExportError
 from flowkit.export import elementary, normal_tails
+from flowkit.export.structure import plain
 from flowkit.plugin.failure import in_a_line
 
 Translations = Mapping[Callable[..., Any], Callable[..., Any]]
@@ -44,10 +46,27 @@ def translations_of(modules: Iterable[nn.Module]) -> Translations:
     brought_by = dict.fromkeys(found, "flowkit")
     for method, name in _methods(modules).items():
         for operator, translation in _brought(method, name).items():
-            if found.setdefault(operator, translation) is not translation:
-                raise ExportError(f"{name} and {brought_by[operator]} both translate {operator} to ONNX: leave one out")
+            if _identity(found.setdefault(operator, translation)) != _identity(translation):
+                both = f"{name} and {brought_by[operator]} both translate {operator}"
+                raise ExportError(f"{both} to ONNX, in different ways: leave one out")
             brought_by.setdefault(operator, name)
     return found
+
+
+def _identity(held: object) -> Hashable:
+    """Return a key that is equal for functions of the same code which hold the same values.
+
+    A ``def`` in the body of a method makes a new function at each call, and layers may share what makes it.
+    """
+    if not isinstance(held, FunctionType):
+        return plain(held)
+    cells = [cell.cell_contents for cell in held.__closure__ or ()]
+    return (
+        held.__code__,
+        tuple(_identity(value) for value in cells if value is not held),  # it holds itself if it is recursive
+        tuple(_identity(value) for value in held.__defaults__ or ()),
+        tuple((name, _identity(value)) for name, value in sorted((held.__kwdefaults__ or {}).items())),
+    )
 
 
 def _methods(modules: Iterable[nn.Module]) -> dict[Callable[[], Any], str]:

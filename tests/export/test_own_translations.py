@@ -100,6 +100,47 @@ class Other(Untranslated):
         return {SEARCH: lambda edges, x, **options: searchsorted(edges, x)}
 
 
+def made_anew(slack: float = 0.0) -> dict[Any, Any]:
+    """A translation as the documentation writes it: each call makes another function."""
+
+    def helper(x: Any) -> Any:
+        return op.Unsqueeze(x, op.Constant(value_ints=[-1]))
+
+    def search(edges: Any, x: Any, **options: Any) -> Any:
+        above = op.Less(op.Add(edges, op.Constant(value_float=slack)), helper(x))
+        return op.ReduceSum(op.Cast(above, to=7), op.Constant(value_ints=[-1]), keepdims=0)
+
+    return {SEARCH: search}
+
+
+class Shares(Untranslated):
+    """It shares what makes its translation."""
+
+    onnx_translations = staticmethod(made_anew)
+
+
+class SharesToo(Untranslated):
+    """It calls the same by itself."""
+
+    @staticmethod
+    def onnx_translations() -> dict[Any, Any]:
+        return {**Shares.onnx_translations()}
+
+
+class HoldsAnother(Untranslated):
+    """Its translation has the same code, and another number in it."""
+
+    @staticmethod
+    def onnx_translations() -> dict[Any, Any]:
+        return made_anew(1.0)
+
+
+def test_layers_may_share_what_makes_their_translation() -> None:
+    Graphs(Flow([Shares((2,)), SharesToo((2,))]).double())
+    with pytest.raises(ExportError, match="both translate"):
+        Graphs(Flow([Shares((2,)), HoldsAnother((2,))]).double())
+
+
 def test_two_translations_of_one_operator() -> None:
     with pytest.raises(ExportError, match=r"Other and Translated both translate aten\.searchsorted\.Tensor"):
         translations_of([Translated((2,)), Other((2,))])
