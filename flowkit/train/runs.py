@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -103,12 +104,13 @@ def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False)
 def using_threads(threads: int | None) -> Iterator[None]:
     """Run torch's operators on this many threads, and on as many as before at the end.
 
-    None is what OMP_NUM_THREADS says, which torch has read, and one thread where it is not set. OpenMP's threads spin
+    None is what OMP_NUM_THREADS says, which torch has read, and one thread where it says none. OpenMP's threads spin
     while they wait for each other: where other processes need the cores, steps on two threads took 9 to 24 times as
     long as on one. On two idle cores the second thread makes steps up to 1.5 times faster, and small ones not at all.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or (before if "OMP_NUM_THREADS" in os.environ else 1))
+    given = re.match(r"\s*[1-9]", os.environ.get("OMP_NUM_THREADS", ""))  # OpenMP ignores 0 and what is no number
+    torch.set_num_threads(threads or (before if given else 1))
     try:
         yield
     finally:

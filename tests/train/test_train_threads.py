@@ -39,7 +39,15 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> set[int]:
 
 @pytest.mark.parametrize(
     ("overrides", "variable", "expected"),
-    [((), None, 1), ((), "3", 3), (("train.threads=2",), None, 2), (("train.threads=2",), "3", 2)],
+    [
+        ((), None, 1),
+        ((), "", 1),
+        ((), "0", 1),
+        ((), "all", 1),
+        ((), "3", 3),
+        (("train.threads=2",), None, 2),
+        (("train.threads=2",), "3", 2),
+    ],
 )
 def test_the_spec_decides_then_the_environment_then_one(
     make_spec: Any,
