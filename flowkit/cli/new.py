@@ -41,7 +41,7 @@ def new(
     from flowkit.errors import InputError
     from flowkit.spec import read_spec
     from flowkit.starting import look, starting_spec
-    from flowkit_runtime.writing import replacing
+    from flowkit_runtime.atomic import replacing
 
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists: choose another name, or --overwrite it")

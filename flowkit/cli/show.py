@@ -44,7 +44,7 @@ def show(
     from rich.console import Console
 
     from flowkit.spec import read_spec
-    from flowkit_runtime.writing import replacing
+    from flowkit_runtime.atomic import replacing
 
     flow = read_spec(spec, overrides or ())
     if output is None:

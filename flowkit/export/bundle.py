@@ -33,11 +33,11 @@ from flowkit.flow.lock import LOCK, SPEC
 from flowkit.spec import canonical, likelihood, lock, model_hash, to_yaml
 from flowkit.version import __version__
 from flowkit_runtime import verification
+from flowkit_runtime.atomic import contents, is_free, making, naming
 from flowkit_runtime.bundle import DECODER, ENCODER, FORMAT, MANIFEST, REFERENCE, sealed
 from flowkit_runtime.errors import BundleError, VerificationError
 from flowkit_runtime.files import read_json
 from flowkit_runtime.verification import Arrays
-from flowkit_runtime.writing import contents, is_free, making, naming
 
 WEIGHTS_FILE = "weights.bin"
 

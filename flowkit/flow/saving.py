@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from flowkit.errors import RunError
 from flowkit.flow.lock import SPEC, read_run_spec
 from flowkit.spec import Spec
+from flowkit_runtime.atomic import replacing
 from flowkit_runtime.bundle import MANIFEST
 from flowkit_runtime.errors import shortened
 from flowkit_runtime.files import open_file, stays_inside
-from flowkit_runtime.writing import replacing
 
 WEIGHTS, RESULTS = "weights.safetensors", "results.json"
 """The weights of a finished run, and its figures: results.json is written last and marks the run as finished."""

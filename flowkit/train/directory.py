@@ -25,7 +25,7 @@ from flowkit.flow.saving import RESULTS, check_inside, check_no_bundle
 from flowkit.plugin import Arrays, SplitName, Use
 from flowkit.spec import Spec, lock, to_yaml
 from flowkit.train.fingerprint import fingerprint
-from flowkit_runtime.writing import locked, making, replacing
+from flowkit_runtime.atomic import locked, making, replacing
 
 METRICS = "metrics.csv"
 CHECKPOINT = Path("checkpoints", "last.ckpt")

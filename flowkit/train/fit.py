@@ -21,7 +21,7 @@ from flowkit.train.directory import CHECKPOINT, METRICS
 from flowkit.train.evaluation import evaluate
 from flowkit.train.report import Report
 from flowkit.train.step import ADVICE, Fitting
-from flowkit_runtime.writing import replacing
+from flowkit_runtime.atomic import replacing
 
 MAX_INITIAL_ROWS = 512
 """The most events that the data-dependent initialization looks at."""

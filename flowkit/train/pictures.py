@@ -19,7 +19,7 @@ from flowkit.flow import Flow
 from flowkit.plugin import Arrays
 from flowkit.train.batches import take
 from flowkit.train.checkpoint import Row
-from flowkit_runtime.writing import replacing
+from flowkit_runtime.atomic import replacing
 
 IMAGES, POINTS = 100, 1000
 """How many samples a grid and a scatter plot show."""

@@ -109,7 +109,7 @@ def test_what_is_interrupted_leaves_quietly_and_nothing_behind(
 ) -> None:
     script = (
         "import signal, sys, time, typer; from pathlib import Path\n"
-        f"from {module} import app, main; from flowkit_runtime.writing import making\n"
+        f"from {module} import app, main; from flowkit_runtime.atomic import making\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a process in the background ignores
         "@app.command()\n"
         "def wait():\n"

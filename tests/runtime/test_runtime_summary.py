@@ -1,4 +1,4 @@
-"""The quantiles of scores, by binary digits, are those of sorting."""
+"""The quantiles of scores, by a radix search, are those of sorting."""
 
 from __future__ import annotations
 

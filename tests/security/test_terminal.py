@@ -19,7 +19,7 @@ from flowkit.cli.main import app
 from flowkit.cli.terminal import printable, show_warnings_plainly
 from flowkit.errors import VersionWarning
 from flowkit.spec import read_spec, to_yaml
-from flowkit_runtime.writing import replacing
+from flowkit_runtime.atomic import replacing
 from tests.security.bundles import edit_manifest
 from tests.security.conftest import SPEC
 from tests.security.full_disk import sampled_on_a_full_disk

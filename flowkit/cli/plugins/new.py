@@ -42,7 +42,7 @@ def new(
     import shlex
 
     from flowkit.errors import PluginError
-    from flowkit_runtime.writing import making
+    from flowkit_runtime.atomic import making
 
     _check(name)
     directory = output or Path(f"flowkit-{name}")

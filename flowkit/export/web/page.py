@@ -20,8 +20,8 @@ import numpy as np
 from flowkit.errors import ExportError, InputError
 from flowkit.export.web import vendored
 from flowkit.export.web.about import describe
+from flowkit_runtime.atomic import replacing
 from flowkit_runtime.bundle import DECODER, ENCODER, REFERENCE
-from flowkit_runtime.writing import replacing
 
 PAGE = "index.html"
 SOURCES = Path(__file__).parent / "page"

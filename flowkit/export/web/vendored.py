@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from flowkit.errors import ExportError
-from flowkit_runtime.writing import replacing
+from flowkit_runtime.atomic import replacing
 
 VERSION = "1.30.0"
 SCRIPT, BINARY = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"

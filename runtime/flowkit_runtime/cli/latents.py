@@ -51,10 +51,10 @@ def encode(
     """
     import numpy as np
 
+    from flowkit_runtime.atomic import replacing
     from flowkit_runtime.cli.events import encoded
     from flowkit_runtime.cli.outputs import bundle_files, check_apart, check_output
     from flowkit_runtime.model import load
-    from flowkit_runtime.writing import replacing
 
     check_output(output, [".npz"])
     model = load(bundle, names(providers), threads)

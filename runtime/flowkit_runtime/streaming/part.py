@@ -13,8 +13,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flowkit_runtime.atomic import locked, make_parent
 from flowkit_runtime.errors import FlowRuntimeError, InputError
-from flowkit_runtime.writing import locked, make_parent
 
 Scores = NDArray[np.float64]
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from flowkit_runtime.atomic import naming, replacing
 from flowkit_runtime.bundle import MANIFEST
 from flowkit_runtime.errors import InputError
 from flowkit_runtime.streaming.outputs import Result, write
 from flowkit_runtime.streaming.part import Part, opened
 from flowkit_runtime.streaming.sources import Source, naming_rows, rows_at_once
 from flowkit_runtime.streaming.summary import Summary, summarize
-from flowkit_runtime.writing import naming, replacing
 
 if TYPE_CHECKING:
     from flowkit_runtime.model import Model

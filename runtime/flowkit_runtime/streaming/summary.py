@@ -1,4 +1,7 @@
-"""What is said of scores at the end, in constant memory."""
+"""Summarize scores in constant memory.
+
+``numpy.quantile`` gives the same numbers, but needs all scores in memory: for 10 million 75 MB more, where this takes 8.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from numpy.typing import NDArray
 
 Blocks = Callable[[], Iterator[NDArray[np.float64]]]
 
-_DIGIT = 16  # bits of a number that one pass over the scores finds
+_DIGIT = 16  # bits of a score that one pass finds
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Of n scores: the mean, the median and the quantiles 0.05 and 0.95, each of them one of the scores.
+    """The mean of n scores, their median and the quantiles 0.05 and 0.95, which are scores themselves.
 
-    ``above`` counts those above the threshold, None without one.
+    ``above`` counts those above the threshold; it is None without one.
     """
 
     n: int
@@ -30,7 +33,7 @@ class Summary:
 
 
 def summarize(blocks: Blocks, threshold: float | None) -> Summary:
-    """``blocks`` gives all scores, in parts, each time that it is called."""
+    """Return the summary of the scores, all of which ``blocks`` gives, in parts, each time that it is called."""
     n, total, above = 0, 0.0, 0
     for block in blocks():
         n, total = n + len(block), total + float(block.sum())
@@ -43,9 +46,9 @@ def summarize(blocks: Blocks, threshold: float | None) -> Summary:
 
 
 def smallest(blocks: Blocks, ranks: Sequence[int]) -> list[float]:
-    """The scores of these ranks (0 is the smallest), by their binary digits, 16 bits a pass, highest first.
+    """Return the scores of these ranks, 0 being the smallest, by a radix search: 16 of 64 bits a pass, highest first.
 
-    Four passes, and 2^16 counters a rank. NaN is above all numbers.
+    It takes four passes, and 2^16 counters for each rank. NaN is above all numbers.
     """
     found, left = [0] * len(ranks), list(ranks)
     for shift in range(64 - _DIGIT, -1, -_DIGIT):
@@ -67,7 +70,7 @@ _SIGN = 1 << 63
 
 
 def _ordered(values: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """Whole numbers in the order of the values: the bits of a float, after the sign, are in its order."""
+    """Return integers in the order of the values: the bits of a float that follow its sign are in the float's order."""
     bits = np.where(np.isnan(values), np.nan, values).astype(np.float64).view(np.uint64)
     return np.where(bits >> np.uint64(63), ~bits, bits | np.uint64(_SIGN))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flowkit_runtime.writing import making, replacing
+from flowkit_runtime.atomic import making, replacing
 
 
 def fill(directory: Path, **files: str) -> None:
@@ -113,7 +113,7 @@ def test_two_may_write_one_file(tmp_path: Path) -> None:
 
 WRITE = """
 import os, pathlib, signal, sys
-from flowkit_runtime.writing import replacing
+from flowkit_runtime.atomic import replacing
 with replacing(pathlib.Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
     print(temporary.parent.name, flush=True)
@@ -168,7 +168,7 @@ def test_where_files_cannot_be_locked_they_are_written_and_nothing_is_swept(tmp_
 
 MAKE = """
 import pathlib, sys
-from flowkit_runtime.writing import making
+from flowkit_runtime.atomic import making
 with making(pathlib.Path(sys.argv[1]), overwrite=True) as new:
     (new / "half").write_text("half")
     print(new.parent.name, flush=True)
