@@ -68,7 +68,7 @@ def _write(spec: Spec, form: Format, console: Console) -> None:
 
         parameters = count_parameters(spec)
         if form == "json":
-            console.file.write(json.dumps(views.describe(spec, parameters), indent=2) + "\n")
+            console.file.write(json.dumps(views.as_dict(spec, parameters), indent=2) + "\n")
         else:
             console.print(_table(walk(spec), parameters))
             console.print()

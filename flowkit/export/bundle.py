@@ -10,23 +10,23 @@ import re
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from onnx import helper
 from torch import Tensor
 
 from flowkit.errors import ExportError, InputError, RunError
+from flowkit.export.any_size import at_other_size, smallest_steps
 from flowkit.export.figures import check_quantile, excluded, measured
 from flowkit.export.graphs import OPSET, OTHER_SIZE, Graphs
 from flowkit.export.precision import COMPUTED_IN, Precision
-from flowkit.export.reference import ROWS, reference
-from flowkit.export.sizes import resized, smallest_steps
 from flowkit.export.web import PAGE, check_page, write_page
-from flowkit.export.weights import share_weights
-from flowkit.export.yardstick import first_deviation, judge
+from flowkit.export.yardstick import ROWS, first_deviation, judge, reference_events
 from flowkit.flow import Flow, inputs
 from flowkit.flow.inputs import check_levels, check_shape
 from flowkit.flow.lock import LOCK, SPEC
@@ -37,9 +37,10 @@ from flowkit_runtime.atomic import contents, is_free, making, naming
 from flowkit_runtime.bundle import DECODER, ENCODER, FORMAT, MANIFEST, REFERENCE, sealed
 from flowkit_runtime.errors import BundleError, VerificationError
 from flowkit_runtime.files import read_json
-from flowkit_runtime.verification import Arrays
+from flowkit_runtime.verification import NamedArrays
 
 WEIGHTS_FILE = "weights.bin"
+_SMALL = 1024  # bytes below which a tensor stays in its graph
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,10 @@ def _others(directory: Path) -> list[str]:
 
 def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weights: str, options: Options) -> Exported:
     exact = copy.deepcopy(flow).cpu().double().eval()
-    other = resized(exact) if options.any_size else None
+    other = at_other_size(exact) if options.any_size else None
     manifest = _describe(exact, weights, options)  # first, as a layer may be of no plugin
     graphs = Graphs(exact, options.opset, options.precision, options.any_size)
-    answers, own = judge(exact, options.precision, reference(exact, x, context))
+    answers, own = judge(exact, options.precision, reference_events(exact, x, context))
     _write_graphs(part, graphs, options, manifest)
     (part / SPEC).write_text(to_yaml(canonical(flow.to_spec())), encoding="utf-8")
     (part / LOCK).write_text(json.dumps(lock(flow.to_spec()), indent=2) + "\n", encoding="utf-8")
@@ -160,7 +161,7 @@ def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weig
 
 
 def _verified(
-    part: Path, graphs: Graphs, exact: Flow, manifest: dict[str, Any], answers: Arrays, own: verification.Errors
+    part: Path, graphs: Graphs, exact: Flow, manifest: dict[str, Any], answers: NamedArrays, own: verification.Errors
 ) -> list[verification.Figure]:
     """Complete the bundle, and verify it. A VerificationError names the layer where a graph begins to deviate."""
     _write_npz(part / REFERENCE, answers)
@@ -204,7 +205,7 @@ def _verify_resized(
     with tempfile.TemporaryDirectory(prefix=f"{part.name}.", dir=part.parent) as directory:
         shutil.copytree(part, directory, dirs_exist_ok=True)
         sizes = {"event": manifest["event"] | {"shape": other.event_shape}, "latents": other.latent_shapes}
-        answers, own = judge(other, manifest["precision"], reference(other, events, context))
+        answers, own = judge(other, manifest["precision"], reference_events(other, events, context))
         _verified(Path(directory), graphs, other, manifest | sizes, answers, own)
 
 
@@ -234,12 +235,29 @@ def _write_graphs(part: Path, graphs: Graphs, options: Options, manifest: dict[s
             model, {name: str(manifest[name]) for name in ("flowkit", "model", "weights", "precision")}
         )
     if options.shared_weights:
-        share_weights(models, part / WEIGHTS_FILE)
+        _share_weights(models, part / WEIGHTS_FILE)
     for name, model in zip((ENCODER, DECODER), models, strict=True):
         (part / name).write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _write_npz(path: Path, arrays: Arrays) -> None:
+def _share_weights(models: Iterable[onnx.ModelProto], path: Path) -> None:
+    """Move the large tensors of the graphs to a file, each once, as ONNX's external data."""
+    places: dict[bytes, int] = {}
+    with path.open("wb") as file:
+        for tensor in (tensor for model in models for tensor in model.graph.initializer):
+            content = tensor.raw_data
+            if len(content) < _SMALL or tensor.data_type == onnx.TensorProto.INT64:  # shapes are read with the graph
+                continue
+            if content not in places:
+                places[content] = file.tell()
+                file.write(content)
+            tensor.ClearField("raw_data")
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            for key, value in {"location": path.name, "offset": places[content], "length": len(content)}.items():
+                tensor.external_data.add(key=key, value=str(value))
+
+
+def _write_npz(path: Path, arrays: NamedArrays) -> None:
     """As numpy.savez does, but without the time of day."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():

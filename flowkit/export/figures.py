@@ -14,7 +14,7 @@ import flowkit_runtime
 from flowkit.errors import ExportError, InputError
 from flowkit.export.precision import Precision
 from flowkit.flow.inputs import without_score
-from flowkit_runtime.verification import GROUPS, Arrays
+from flowkit_runtime.verification import GROUPS, NamedArrays
 
 MOST_CHANGE = 0.005
 """The most bits/dim by which 16 bits may change the mean log-density of held-out events. In fp32 the yardstick alone
@@ -28,7 +28,7 @@ def check_quantile(quantile: float) -> None:
 
 
 def measured(
-    part: Path, answers: Arrays, x: Tensor | None, context: Tensor | None, precision: Precision, quantile: float
+    part: Path, answers: NamedArrays, x: Tensor | None, context: Tensor | None, precision: Precision, quantile: float
 ) -> dict[str, Any]:
     """Return, for the manifest, how far the density of held-out events is off, the threshold, and how many events of
     integer data, held out and off the data, come back exactly.
@@ -49,14 +49,14 @@ def measured(
     return {"change": change, "threshold": threshold, "restored": restored}
 
 
-def excluded(answers: Arrays) -> dict[str, dict[str, int]]:
+def excluded(answers: NamedArrays) -> dict[str, dict[str, int]]:
     """Return, for each group of events, how many there are and how many are excluded from verification."""
     groups = {name: answers["judged"][answers["group"] == index] for index, name in enumerate(GROUPS)}
     return {name: {"events": len(judged), "excluded": int((judged == 0).sum())} for name, judged in groups.items()}
 
 
 def _restored(
-    model: flowkit_runtime.Model, answers: Arrays, held_out: tuple[NDArray[Any], NDArray[Any] | None] | None
+    model: flowkit_runtime.Model, answers: NamedArrays, held_out: tuple[NDArray[Any], NDArray[Any] | None] | None
 ) -> dict[str, dict[str, int]]:
     """For each group of integer events, how many there are and how many come back exactly."""
     rows = answers["group"] == GROUPS.index("off-data")
@@ -77,7 +77,7 @@ def _threshold(scores: NDArray[np.floating], events: NDArray[Any], quantile: flo
     return {"quantile": float(quantile), "score": float(np.quantile(scores, quantile)), "events": len(scores)}
 
 
-def _change(model: flowkit_runtime.Model, answers: Arrays) -> float:
+def _change(model: flowkit_runtime.Model, answers: NamedArrays) -> float:
     """Mean difference of the score from the fp64 flow: bits/dim for integer data, nats otherwise."""
     rows = answers["group"] == 0
     given = model.log_prob(answers["x"][rows], answers["context"][rows] if "context" in answers else None)

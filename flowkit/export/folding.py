@@ -14,7 +14,7 @@ from flowkit.export.pieces import IR_VERSION, Piece
 _GROWING = frozenset({"Expand", "Tile", "ConstantOfShape", "Range", "Cast"})
 """Operators that make much of little, at no cost, fp32 of bf16 too: what they give is better made anew than kept."""
 
-Arrays = dict[str, NDArray[Any]]
+Constants = dict[str, NDArray[Any]]
 
 
 class Folding:
@@ -35,7 +35,7 @@ class Folding:
         made = sorted(read & {name for node in nodes for name in node.output})
         self._constant = _Constant(nodes, made, opset) if made else None
 
-    def constants(self, tensors: Mapping[str, NDArray[Any]]) -> Arrays:
+    def constants(self, tensors: Mapping[str, NDArray[Any]]) -> Constants:
         """All that the rest reads besides the batch, by its names in the piece."""
         given = {value: tensors[name] for name, value in self.piece.tensors.items()}
         given |= {name: numpy_helper.to_array(tensor) for name, tensor in self.piece.constants.items()}
@@ -51,13 +51,13 @@ class _Constant:
         self._inputs = sorted({name for node in nodes for name in node.input if name} - made)
         self._session: Any = None
 
-    def run(self, given: Arrays) -> Arrays:
+    def run(self, given: Constants) -> Constants:
         fed = {name: given[name] for name in self._inputs}
         if self._session is None:  # here, where types and shapes are known
             self._session = self._start(fed)
         return dict(zip(self._outputs, self._session.run(self._outputs, fed), strict=True))
 
-    def _start(self, fed: Arrays) -> Any:
+    def _start(self, fed: Constants) -> Any:
         import onnxruntime
 
         inputs = [

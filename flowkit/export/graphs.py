@@ -10,7 +10,7 @@ from onnx import helper
 from torch import Tensor
 
 from flowkit.errors import ExportError, InputError
-from flowkit.export.pieces import EXAMPLES, IR_VERSION, Kind, Piece, trace
+from flowkit.export.pieces import EXAMPLES, IR_VERSION, Piece, ValueType, trace
 from flowkit.export.precision import Precision, in_precision
 from flowkit.export.program import Program, encoder_and_decoder
 from flowkit.export.stitching import Stitcher
@@ -55,13 +55,13 @@ def make_graphs(
     both = list(zip(programs, inputs, strict=True))
     values = [program.run(dict(zip(program.inputs, given, strict=True))) for program, given in both]
     calls = [
-        (step, tuple(of_program[name] for name in step.inputs))
+        (instruction, tuple(of_program[name] for name in instruction.inputs))
         for program, of_program in zip(programs, values, strict=True)
-        for step in program.steps
+        for instruction in program.instructions
     ]
     pieces = iter(trace(calls, opset, any_size))
     return [
-        _stitched(program, of_program, [next(pieces) for _ in program.steps], opset, any_size)
+        _stitched(program, of_program, [next(pieces) for _ in program.instructions], opset, any_size)
         for program, of_program in zip(programs, values, strict=True)
     ]
 
@@ -109,9 +109,9 @@ def _example(shape: Shape, any_size: bool) -> Tensor:
     return torch.zeros(EXAMPLES, shape[0], *sizes)
 
 
-def _kind(name: str, example: Tensor, any_size: bool) -> Kind:
+def _kind(name: str, example: Tensor, any_size: bool) -> ValueType:
     dtype = onnx.TensorProto.FLOAT if example.is_floating_point() else onnx.TensorProto.INT64
     sizes: list[int | str] = ["batch", *example.shape[1:]]
     if any_size and example.dim() == 4:
         sizes[2:] = [f"{name}_height", f"{name}_width"]
-    return Kind(dtype, sizes)
+    return ValueType(dtype, sizes)

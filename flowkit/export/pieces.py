@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from flowkit.errors import ExportError
-from flowkit.export.program import Call, Step
+from flowkit.export.program import Instruction, Operation
 from flowkit.export.structure import structure
-from flowkit.export.tracing import ADVICE
 from flowkit.export.translations import METHOD, Translations, translations_of
 from flowkit.plugin.failure import in_a_line
 from flowkit_runtime.graph_check import DRAWING
@@ -29,14 +28,15 @@ EXAMPLES = 3
 """Rows of the examples that are traced: any number but 0 and 1, which torch.export takes for constants."""
 IR_VERSION = 10
 """Of all graphs: what onnxruntime reads since 1.18."""
+ADVICE = "does it branch on values, or use len(x) or int(x.shape[0])?"
 _UNKNOWN = (
     "if it is of weights alone, compute it in freeze(), which makes the layer for export; or give the layer a static "
     f"method {METHOD}, which says how ONNX computes it: see docs/plugin-contracts.md"
 )
 
 
-class Kind(NamedTuple):
-    """What values are: the number of their type in ONNX, and sizes. Those that are open have names."""
+class ValueType(NamedTuple):
+    """The type of a value, by its number in ONNX, and its sizes. Those that are open have names."""
 
     type: int
     sizes: Sequence[int | str]
@@ -52,7 +52,7 @@ class Piece:
     tensors: Mapping[str, str]
     """The name of a tensor in the module -> that of its value in the piece."""
     outputs: Sequence[str]
-    kinds: Mapping[str, Kind]
+    kinds: Mapping[str, ValueType]
     """Of its inputs and all values, as far as they are known. A size's name means the same in all of the piece."""
 
 
@@ -60,7 +60,7 @@ class Piece:
 class _Example:
     """A call to trace, with values that fit it."""
 
-    call: Call
+    call: Operation
     values: tuple[Tensor, ...]
 
     @property
@@ -80,37 +80,37 @@ class _Example:
         }
 
 
-def tensors_of(call: Call) -> dict[str, Tensor]:
+def tensors_of(call: Operation) -> dict[str, Tensor]:
     """The parameters and buffers of a call's module, each once."""
     return dict(chain(call.named_parameters(), call.named_buffers()))
 
 
-def trace(calls: Sequence[tuple[Step, tuple[Tensor, ...]]], opset: int, any_size: bool) -> list[Piece]:
-    """The piece of each step, which comes with its inputs, of EXAMPLES rows.
+def trace(calls: Sequence[tuple[Instruction, tuple[Tensor, ...]]], opset: int, any_size: bool) -> list[Piece]:
+    """Return the piece of each instruction, which comes with its inputs, of EXAMPLES rows.
 
     Batch sizes are left open, and under ``any_size`` the heights and widths of images too.
 
-    Raises ExportError, which names the step that torch can't export, and what it says of it.
+    Raises ExportError, which names the instruction that torch can't export, and what it says of it.
     """
     keys: list[Hashable] = []
-    distinct: dict[Hashable, tuple[Step, _Example]] = {}
-    for step, values in calls:
-        keys.append((structure(step.call), *((tuple(v.shape), v.dtype) for v in values)))
-        distinct.setdefault(keys[-1], (step, _Example(step.call, values)))
+    distinct: dict[Hashable, tuple[Instruction, _Example]] = {}
+    for instruction, values in calls:
+        keys.append((structure(instruction.call), *((tuple(v.shape), v.dtype) for v in values)))
+        distinct.setdefault(keys[-1], (instruction, _Example(instruction.call, values)))
     pieces = dict(zip(distinct, _trace_all(list(distinct.values()), opset, any_size), strict=True))
     return [pieces[key] for key in keys]
 
 
-def _trace_all(distinct: Sequence[tuple[Step, _Example]], opset: int, any_size: bool) -> list[Piece]:
+def _trace_all(distinct: Sequence[tuple[Instruction, _Example]], opset: int, any_size: bool) -> list[Piece]:
     examples = [example for _, example in distinct]
     try:
         return _trace(examples, opset, any_size)
     except ExportError as error:
-        for step, example in distinct:
+        for instruction, example in distinct:
             try:
                 _trace([example], opset, any_size)
             except ExportError as reason:
-                raise ExportError(f"{step.name} can't be exported to ONNX: {reason}") from error
+                raise ExportError(f"{instruction.name} can't be exported to ONNX: {reason}") from error
         raise
 
 
@@ -205,12 +205,12 @@ def _apart(model: onnx.ModelProto, examples: Sequence[_Example], any_size: bool)
         yield Piece(nodes[::-1], own_constants, inputs, tensors, results, kinds)
 
 
-def _kinds(infos: Iterable[onnx.ValueInfoProto]) -> Iterator[tuple[str, Kind]]:
+def _kinds(infos: Iterable[onnx.ValueInfoProto]) -> Iterator[tuple[str, ValueType]]:
     for info in infos:
         tensor = info.type.tensor_type
         sizes = [size.dim_param or size.dim_value for size in tensor.shape.dim]
         if tensor.elem_type and 0 not in sizes:  # 0 where it is open and has no name
-            yield info.name, Kind(tensor.elem_type, sizes)
+            yield info.name, ValueType(tensor.elem_type, sizes)
 
 
 def _check_open(value: onnx.ValueInfoProto, dimensions: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""What a graph computes, as steps: each a call that is traced by itself, its values named."""
+"""Programs: what a graph computes, as instructions that are traced one by one and whose values have names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flowkit.plugin.failure import in_a_line
 LOG_PROB = "log_prob"
 
 
-class Call(nn.Module):
+class Operation(nn.Module):
     """A function of a module, as a module whose tensors are that module's."""
 
     def __init__(self, module: nn.Module, function: Callable[..., Any]) -> None:
@@ -30,17 +30,17 @@ class Call(nn.Module):
 
 
 @dataclass(frozen=True)
-class Step:
+class Instruction:
     """``outputs`` = ``call(*inputs)``, names of values; ``name`` says where in the flow that is."""
 
     name: str
-    call: Call
+    call: Operation
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
     @torch.no_grad()
     def run(self, values: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        """Its outputs, by torch. Raises ExportError naming the step if it fails."""
+        """Return the outputs, by torch. Raises ExportError naming the instruction if it fails."""
         try:
             results: tuple[Tensor, ...] = self.call(*(values[name] for name in self.inputs))
         except Exception as error:  # a plugin may raise anything
@@ -50,19 +50,19 @@ class Step:
 
 @dataclass
 class Program:
-    """Steps in order, from the values named ``inputs`` to those named ``outputs``.
+    """Instructions in order, from the values named ``inputs`` to those named ``outputs``.
 
     Each of ``sums`` is a further value: the sum of others, [batch].
     """
 
     inputs: list[str]
     outputs: list[str]
-    steps: list[Step] = field(default_factory=list)
+    instructions: list[Instruction] = field(default_factory=list)
     sums: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def of_method(cls, module: nn.Module, method: str, n_inputs: int, n_outputs: int) -> Program:
-        """A single step: what a method makes of tensors."""
+        """Return a program of one instruction, a method of a module."""
         program = cls([f"input_{i}" for i in range(n_inputs)], [f"output_{i}" for i in range(n_outputs)])
         name, function = f"{type(module).__name__}.{method}", getattr(type(module), method)
         program.add(name, module, function, program.inputs, *program.outputs)
@@ -70,13 +70,13 @@ class Program:
 
     def add(self, name: str, module: nn.Module, function: Any, inputs: Sequence[str | None], *outputs: str) -> None:
         given = tuple(i for i in inputs if i is not None)
-        self.steps.append(Step(name, Call(module, function), given, outputs))
+        self.instructions.append(Instruction(name, Operation(module, function), given, outputs))
 
     def run(self, feed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """All values, by torch. Raises ExportError naming the step that fails."""
+        """Return all values, by torch. Raises ExportError naming the instruction that fails."""
         values = dict(feed)
-        for step in self.steps:
-            values.update(zip(step.outputs, step.run(values), strict=True))
+        for instruction in self.instructions:
+            values.update(zip(instruction.outputs, instruction.run(values), strict=True))
         return values | {name: torch.stack([values[t] for t in terms]).sum(0) for name, terms in self.sums.items()}
 
 

@@ -14,50 +14,53 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import Tensor
 
-from flowkit.export.folding import Arrays, Folding
-from flowkit.export.pieces import Kind, Piece, tensors_of
-from flowkit.export.program import Program, Step
+from flowkit.export.folding import Constants, Folding
+from flowkit.export.pieces import Piece, ValueType, tensors_of
+from flowkit.export.program import Instruction, Program
 
 
 class Stitcher:
-    """A graph in the making. Nodes are named after their step, values as in the program; constants are there once."""
+    """A graph in the making.
+
+    Nodes are named after their instruction, values as in the program; constants are there once.
+    """
 
     def __init__(self, opset: int) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
         self._opset = opset
-        self._kinds: dict[str, Kind] = {}  # of values of the graph
+        self._kinds: dict[str, ValueType] = {}  # of values of the graph
         self._named: dict[tuple[Any, ...], str] = {}  # dtype, shape and bytes of a constant -> its name
         self._foldings: dict[int, Folding] = {}
         self._values: dict[str, str] = {}  # of the program -> of the graph
         self._everywhere: dict[str, float] = {}  # values of the program that are one number, [batch]
 
-    def stitch(self, program: Program, pieces: Iterable[Piece], kinds: Mapping[str, Kind]) -> None:
+    def stitch(self, program: Program, pieces: Iterable[Piece], kinds: Mapping[str, ValueType]) -> None:
         """All nodes of a program, whose outputs then have the names that the program gives them.
 
         ``kinds`` are those of its inputs and outputs.
         """
         self._values, self._kinds = {name: name for name in program.inputs}, dict(kinds)
-        for index, (step, piece) in enumerate(zip(program.steps, pieces, strict=True)):
-            self._add(f"{index}_{type(step.call.module).__name__}", step, piece)
+        for index, (instruction, piece) in enumerate(zip(program.instructions, pieces, strict=True)):
+            self._add(f"{index}_{type(instruction.call.module).__name__}", instruction, piece)
         for name, terms in program.sums.items():
             self._sum(name, terms)
         self._name_outputs(program)
         self._drop_dead(program.outputs)
 
-    def _add(self, prefix: str, step: Step, piece: Piece) -> None:
+    def _add(self, prefix: str, instruction: Instruction, piece: Piece) -> None:
         if id(piece) not in self._foldings:
             self._foldings[id(piece)] = Folding(piece, self._opset)
         folding = self._foldings[id(piece)]
-        constants = folding.constants({name: _array(t) for name, t in tensors_of(step.call).items()})
+        constants = folding.constants({name: _array(t) for name, t in tensors_of(instruction.call).items()})
         tensors = {value: name.removeprefix("module.") for name, value in piece.tensors.items()}
-        names = {given: self._values[name] for given, name in zip(piece.inputs, step.inputs, strict=True)}
+        names = {given: self._values[name] for given, name in zip(piece.inputs, instruction.inputs, strict=True)}
         names[""] = ""
 
         def own(name: str) -> str:
             return f"{prefix}/{tensors.get(name, name)}"
 
-        results = dict(zip(reversed(piece.outputs), reversed(step.outputs), strict=True))
+        results = dict(zip(reversed(piece.outputs), reversed(instruction.outputs), strict=True))
         for node in folding.rest:
             for name in node.input:
                 if name not in names:
@@ -68,7 +71,7 @@ class Stitcher:
             names |= {name: results.get(name) or own(name) for name in node.output if name}
             self._append(node, f"{prefix}/{len(self.nodes)}_{node.op_type}", names)
         self._describe(prefix, piece, names)
-        for value, output in zip(step.outputs, piece.outputs, strict=True):
+        for value, output in zip(instruction.outputs, piece.outputs, strict=True):
             if output not in names:
                 names[output] = self._constant(own(output), constants[output])
             self._values[value] = names[output]
@@ -94,7 +97,7 @@ class Stitcher:
             if name in piece.kinds:
                 kind = piece.kinds[name]
                 sizes = [known.get(size, f"{prefix}/{size}") if isinstance(size, str) else size for size in kind.sizes]
-                self._kinds.setdefault(value, Kind(kind.type, sizes))
+                self._kinds.setdefault(value, ValueType(kind.type, sizes))
 
     def shapes(self, outputs: Sequence[str]) -> list[onnx.ValueInfoProto]:
         """Of the values inside the graph. onnxruntime uses memory again for what it knows to be of the same size. For
@@ -141,7 +144,7 @@ def _array(tensor: Tensor) -> NDArray[Any]:
     return tensor.detach().numpy()
 
 
-def _number(output: str, nodes: Sequence[onnx.NodeProto], constants: Arrays) -> float | None:
+def _number(output: str, nodes: Sequence[onnx.NodeProto], constants: Constants) -> float | None:
     """The one number that a value [batch] consists of, if it is made so."""
     node = next((node for node in nodes if output in node.output), None)
     if node is None or node.op_type not in ("Expand", "ConstantOfShape"):

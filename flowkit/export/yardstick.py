@@ -1,12 +1,14 @@
 """The yardstick that graphs are judged by: the error that torch itself makes in the precision of the graphs.
 
 Torch's error is the largest over eight random roundings of the frozen flow's weights and inputs, because one rounding
-may be a favourable one. Where a flow magnifies roundings, the error of one is luck. See docs/export.md.
+may be a favourable one. Where a flow magnifies roundings, the error of one is luck. It is measured on events like the
+data and unlike it, ``reference_events``, with the fp64 flow's answers to them. See docs/export.md.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -19,13 +21,16 @@ from torch import Tensor
 from flowkit.bijectors import Coupling
 from flowkit.errors import ExportError
 from flowkit.export.precision import COMPUTED_IN, Precision, in_precision
-from flowkit.export.program import Program, Step, encoder_and_decoder, latent_names
-from flowkit.export.reference import single
+from flowkit.export.program import Instruction, Program, encoder_and_decoder, latent_names
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import first_nonfinite, frozen_names
 from flowkit_runtime import verification
-from flowkit_runtime.verification import GROUPS, QUANTITIES, ROUNDINGS, YARDSTICK, Arrays, Errors
+from flowkit_runtime.verification import GROUPS, QUANTITIES, ROUNDINGS, YARDSTICK, Errors, NamedArrays
 
+ROWS = 64
+"""Held-out events that a bundle carries."""
+_NOISE = 16
+_FAR = (10.0, 1e3, 1e6)  # times the range of the data
 _N_ROUNDINGS = 8
 LOST = 0.01
 """The error, as a share of the row's largest value, from which on torch's answer to a row is no yardstick."""
@@ -34,10 +39,10 @@ _SAME = 1e-6
 _NUDGE = 1e-12
 """A relative change of a layer's inputs: where it makes a difference, roundings may."""
 
-Feed = Mapping[str, Tensor]
+NamedTensors = Mapping[str, Tensor]
 
 
-def judge(exact: Flow, precision: Precision, reference: Arrays) -> tuple[Arrays, Errors]:
+def judge(exact: Flow, precision: Precision, reference: NamedArrays) -> tuple[NamedArrays, Errors]:
     """Return the reference with an array ``judged``, 1 for each row that counts, and torch's largest errors of those.
 
     A row is judged if no rounding moves torch's answers to it by 1% of their largest value. Raises ExportError if the
@@ -60,7 +65,7 @@ def judge(exact: Flow, precision: Precision, reference: Arrays) -> tuple[Arrays,
     return reference, largest
 
 
-def _check_held_out(exact: Flow, precision: Precision, reference: Arrays) -> None:
+def _check_held_out(exact: Flow, precision: Precision, reference: NamedArrays) -> None:
     """Raise ExportError if these rows depend on each other, or the flow isn't finite on one of them."""
     names, frozen, feed = frozen_names(exact), exact.freeze(), _inputs(reference)
     for program in encoder_and_decoder(frozen, names):
@@ -75,7 +80,7 @@ def _check_held_out(exact: Flow, precision: Precision, reference: Arrays) -> Non
 
 
 def first_deviation(
-    exact: Flow, precision: Precision, models: Mapping[str, onnx.ModelProto], reference: Arrays
+    exact: Flow, precision: Precision, models: Mapping[str, onnx.ModelProto], reference: NamedArrays
 ) -> str | None:
     """Return where an encoder or decoder begins to deviate on the judged rows; None if no layer does.
 
@@ -89,20 +94,20 @@ def first_deviation(
         wanted, rounded = program.run(feed), _roundings(frozen, precision, feed)
         own = [_errors(encoder_and_decoder(flow, names)[index].run(inputs), wanted) for flow, inputs in rounded]
         given = _errors(_inner_values(model, {name: feed[name] for name in program.inputs}), wanted)
-        for step in program.steps:
-            for name in given.keys() & set(step.outputs):
+        for instruction in program.instructions:
+            for name in given.keys() & set(instruction.outputs):
                 limit = YARDSTICK * max(each[name] for each in own) + ROUNDINGS * float(wanted[name].abs().max())
                 if not given[name] <= limit:
-                    return f"{file} begins to deviate in {step.name}"
+                    return f"{file} begins to deviate in {instruction.name}"
     return None
 
 
-def _inputs(reference: Arrays) -> dict[str, Tensor]:
+def _inputs(reference: NamedArrays) -> dict[str, Tensor]:
     """Return what the encoder and the decoder take: x, the latents, the context."""
     return {n: torch.from_numpy(a) for n, a in reference.items() if n in ("x", "context") or n.startswith("z_")}
 
 
-def _roundings(frozen: Flow, precision: Precision, feed: Feed) -> Iterator[tuple[Flow, dict[str, Tensor]]]:
+def _roundings(frozen: Flow, precision: Precision, feed: NamedTensors) -> Iterator[tuple[Flow, dict[str, Tensor]]]:
     """Yield the flow in the precision of the graphs, and its inputs in fp32, each rounded up or down at random.
 
     A weight, buffer or input is multiplied by 1 ± ε/2; ε is that of the type in which it is computed with.
@@ -124,7 +129,7 @@ def _rounded(value: Tensor, dtype: torch.dtype, generator: torch.Generator) -> T
     return value.data * (1 + torch.finfo(dtype).eps / 2 * sign)
 
 
-def _answers(flow: Flow, names: Sequence[str], feed: Feed) -> Arrays:
+def _answers(flow: Flow, names: Sequence[str], feed: NamedTensors) -> NamedArrays:
     """Return what an fp32 flow makes of reference rows, as ``verification.compare`` takes it."""
     encode, decode = encoder_and_decoder(flow, names)
     feed = {name: single(value) for name, value in feed.items()}
@@ -134,7 +139,7 @@ def _answers(flow: Flow, names: Sequence[str], feed: Feed) -> Arrays:
     return {name: value.numpy() for name, value in answers.items()}
 
 
-def _relative(reference: Arrays, answers: Arrays) -> NDArray[np.float64]:
+def _relative(reference: NamedArrays, answers: NamedArrays) -> NDArray[np.float64]:
     """Return each row's largest error, as a share of its largest value; NaN where something isn't finite."""
     worst = np.zeros(len(reference["x"]))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -145,11 +150,11 @@ def _relative(reference: Arrays, answers: Arrays) -> NDArray[np.float64]:
     return worst
 
 
-def _errors(values: Feed, wanted: Feed) -> dict[str, float]:
+def _errors(values: NamedTensors, wanted: NamedTensors) -> dict[str, float]:
     return {name: float((value.double() - wanted[name]).abs().max()) for name, value in values.items()}
 
 
-def _inner_values(model: onnx.ModelProto, feed: Feed) -> dict[str, Tensor]:
+def _inner_values(model: onnx.ModelProto, feed: NamedTensors) -> dict[str, Tensor]:
     """Return all values of a graph that have a program's name; those of nodes have a slash."""
     import onnxruntime
 
@@ -162,26 +167,26 @@ def _inner_values(model: onnx.ModelProto, feed: Feed) -> dict[str, Tensor]:
     return {name: torch.from_numpy(result) for name, result in zip(names, results, strict=True)}
 
 
-def _check_rows(program: Program, feed: Feed) -> None:
+def _check_rows(program: Program, feed: NamedTensors) -> None:
     """Raise ExportError naming the first layer that gives the first or last of some events other values alone."""
     values = program.run(feed)
-    for step in program.steps:
+    for instruction in program.instructions:
         for row in (slice(0, 1), slice(-1, None)):
-            _check_row(step, {name: value[row] for name, value in values.items()})
+            _check_row(instruction, {name: value[row] for name, value in values.items()})
 
 
-def _check_row(step: Step, among: Feed) -> None:
+def _check_row(instruction: Instruction, among: NamedTensors) -> None:
     """Compare a row's values with those that it has ``among`` others."""
-    alone = step.run(among)
-    if _same(alone, [among[name] for name in step.outputs]):
+    alone = instruction.run(among)
+    if _same(alone, [among[name] for name in instruction.outputs]):
         return
-    if not _same(alone, step.run(among)):
-        raise ExportError(f"{step.name} gives an event other values each time: it must depend on nothing else")
+    if not _same(alone, instruction.run(among)):
+        raise ExportError(f"{instruction.name} gives an event other values each time: it must depend on nothing else")
     nudged = {name: value * (1 + _NUDGE) if value.is_floating_point() else value for name, value in among.items()}
-    if _same(alone, step.run(nudged)):
+    if _same(alone, instruction.run(nudged)):
         raise ExportError(
-            f"rows depend on each other: {step.name} gives an event other values alone than among others. It must "
-            "compute each by itself, without statistics of the batch"
+            f"rows depend on each other: {instruction.name} gives an event other values alone than among others. "
+            "It must compute each by itself, without statistics of the batch"
         )
 
 
@@ -190,3 +195,68 @@ def _same(given: Sequence[Tensor], wanted: Sequence[Tensor]) -> bool:
         torch.allclose(a, b, rtol=0, atol=_SAME * max(1.0, float(b.abs().max())), equal_nan=True)
         for a, b in zip(given, wanted, strict=True)
     )
+
+
+def reference_events(exact: Flow, events: Tensor | None, context: Tensor | None) -> NamedArrays:
+    """Return events of every group with the fp64 flow's answers to them, as a bundle carries them.
+
+    The arrays are ``x``, ``context``, the latents, ``log_prob``, the events ``decoded`` from the latents in fp32, and
+    ``group``, an index into GROUPS. ``events`` are held out, as the data has them; without them, samples of the flow
+    are taken.
+    """
+    if events is None:
+        context = None if exact.context is None else _any_context(exact)
+        events = exact.sample(ROWS, context, seed=0)
+    held_out = exact.dequantize(events[:ROWS], torch.Generator().manual_seed(0))
+    parts = [held_out, _unlike(exact, held_out), _extremes(exact, held_out)]
+    groups = np.repeat(np.arange(len(GROUPS), dtype=np.float64), [len(part) for part in parts])
+    feed = {"x": single(torch.cat(parts)).double()}
+    if context is not None:
+        context = context[torch.arange(len(groups)) % min(len(context), ROWS)]
+        feed["context"] = single(context).double() if context.is_floating_point() else context
+    encode, decode = encoder_and_decoder(exact, [type(layer).__name__ for layer in exact.layers])
+    encoded = encode.run(feed)
+    answers = {name: encoded[name] for name in encode.outputs}
+    latents = {name: single(encoded[name]).double() for name in decode.inputs if name in answers}
+    answers["decoded"] = decode.run(feed | latents)["x"]
+    return {name: value.numpy() for name, value in (feed | answers).items()} | {"group": groups}
+
+
+def single(value: Tensor) -> Tensor:
+    """Return numbers in fp32, as a graph takes them, and classes as they are."""
+    return value.float() if value.is_floating_point() else value
+
+
+def _range(flow: Flow, held_out: Tensor) -> tuple[float, float]:
+    """What the values of the data lie between."""
+    if flow.levels is not None:
+        return 0.0, float(flow.levels)
+    return held_out.min().item(), held_out.max().item()
+
+
+def _unlike(flow: Flow, held_out: Tensor) -> Tensor:
+    """Constants, checkerboards and noise in the range of the data."""
+    low, high = _range(flow, held_out)
+    shape = flow.event_shape
+    constants = [torch.full(shape, low + share * (high - low)) for share in (1 / 512, 1 / 2, 511 / 512)]
+    parity = torch.stack(torch.meshgrid(*map(torch.arange, shape), indexing="ij")).sum(0)
+    boards = [
+        torch.where((parity // size + flip) % 2 == 0, constants[0], constants[2]) for size in (1, 2) for flip in (0, 1)
+    ]
+    noise = torch.rand(_NOISE, *shape, generator=torch.Generator().manual_seed(0)) * (high - low) + low
+    return torch.cat([torch.stack([*constants, *boards]), noise]).double()
+
+
+def _extremes(flow: Flow, held_out: Tensor) -> Tensor:
+    """Values far outside of the range of the data, infinite, and NaN."""
+    low, high = _range(flow, held_out)
+    far = [value for times in _FAR for value in (low - times * (high - low), high + times * (high - low))]
+    return torch.stack([torch.full(flow.event_shape, value) for value in (*far, math.inf, math.nan)]).double()
+
+
+def _any_context(flow: Flow) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    assert flow.context is not None
+    if flow.context.classes is not None:
+        return torch.randint(flow.context.classes, (ROWS,), generator=generator)
+    return torch.randn(ROWS, *(flow.context.shape or ()), generator=generator)

@@ -149,13 +149,13 @@ def _build(step: Step, context: Shape | None) -> Layer:
     match step.item:
         case Use():
             return step.item.build(step.input_shape)
-        case model.Coupling(split=Use(config=SplitConfig() as split)):
+        case model.CouplingSpec(split=Use(config=SplitConfig() as split)):
             kept, transformed = split.split_shapes(step.input_shape)
             transformer = step.item.coupling.build()
             params = (_n_params(step.item.coupling, transformer), *transformed)
             conditioner = step.item.conditioner.build(kept, params, context)
             return Coupling(step.item.split.build(step.input_shape), conditioner, transformer)
-        case model.FactorOut():
+        case model.FactorOutSpec():
             return FactorOut(step.input_shape)
     raise TypeError(f"not a step of a flow: {step.item!r}")
 
@@ -175,7 +175,7 @@ def parts(layers: Sequence[Layer], base: Base) -> list[nn.Module]:
     return [*named, *inner]
 
 
-def describe(layers: Sequence[Layer], base: Base, levels: int | None, context: model.Context | None) -> model.Spec:
+def spec_of(layers: Sequence[Layer], base: Base, levels: int | None, context: model.ContextSpec | None) -> model.Spec:
     """Write a flow that was built in Python as a spec. Raises PluginError for a layer that no plugin registers."""
     registry = Registry.discover()
     event = {"shape": list(layers[0].event_shape), "levels": levels}

@@ -18,7 +18,7 @@ from flowkit.flow import building, inputs, saving
 from flowkit.flow.building import Layer
 from flowkit.flow.compilation import STRATEGIES_BY_STEPS, Scope, compiled, inverse_by_steps
 from flowkit.shapes import Shape
-from flowkit.spec import Context, Spec, read_spec, walk
+from flowkit.spec import ContextSpec, Spec, read_spec, walk
 from flowkit_runtime import noise
 from flowkit_runtime.files import as_path
 from flowkit_runtime.inputs import checked_temperature, count, integer
@@ -47,7 +47,7 @@ class Flow(nn.Module):
         *,
         base: Base | None = None,
         levels: int | None = None,
-        context: Context | Mapping[str, Any] | None = None,
+        context: ContextSpec | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         building.check_chain(layers, base)
@@ -55,7 +55,7 @@ class Flow(nn.Module):
         self.event_shape = layers[0].event_shape
         self.base = base or StandardNormal(layers[-1].output_shape)
         self.levels = levels
-        self.context = Context.model_validate(context) if isinstance(context, Mapping) else context
+        self.context = ContextSpec.model_validate(context) if isinstance(context, Mapping) else context
         self.spec = None
         self.memory = "store"
         self.drift = Drift()
@@ -290,7 +290,7 @@ class Flow(nn.Module):
 
     def to_spec(self) -> Spec:
         """Return the spec that builds this flow. Raises PluginError for a layer that no installed plugin registers."""
-        return self.spec or building.describe(self.layers, self.base, self.levels, self.context)
+        return self.spec or building.spec_of(self.layers, self.base, self.levels, self.context)
 
     # What it is, and where
 

@@ -17,7 +17,7 @@ from flowkit.errors import InputError
 from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.rows import Rows
 from flowkit.shapes import Shape
-from flowkit.spec.model import Context
+from flowkit.spec.model import ContextSpec
 from flowkit_runtime import errors as runtime
 
 T = TypeVar("T")
@@ -132,14 +132,14 @@ def check_latents(latents: Sequence[Tensor], shapes: Sequence[Shape], dtype: tor
         raise InputError(f"a latent is {_name(other[0])} and this flow is {_name(dtype)}: convert it, z.to(flow.dtype)")
 
 
-def context_shape(context: Context | None) -> Shape | None:
+def context_shape(context: ContextSpec | None) -> Shape | None:
     """The shape that conditioners read: labels come one-hot."""
     if context is None:
         return None
     return (context.classes,) if context.classes is not None else context.shape
 
 
-def embed(spec: Context | None, context: Tensor | None, like: Tensor) -> Tensor | None:
+def embed(spec: ContextSpec | None, context: Tensor | None, like: Tensor) -> Tensor | None:
     """The context of a batch, one row for each event, on the device and in the precision of ``like``."""
     rows = per_event(spec, context, like.shape[0])
     if spec is None or rows is None:
@@ -152,7 +152,7 @@ def embed(spec: Context | None, context: Tensor | None, like: Tensor) -> Tensor 
         raise InputError(f"context holds labels outside 0 … {spec.classes - 1}") from error
 
 
-def per_event(spec: Context | None, context: Tensor | None, n: int) -> Tensor | None:
+def per_event(spec: ContextSpec | None, context: Tensor | None, n: int) -> Tensor | None:
     """The context [n, *shape] of n events; a single row, batched or not, serves them all.
 
     Raises InputError: there is none, or one that the spec doesn't have, or it has another shape or type.

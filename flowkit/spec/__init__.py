@@ -2,16 +2,16 @@
 
 from flowkit.errors import Problem, SpecError
 from flowkit.spec.identity import canonical, lock, model_hash, to_yaml, uses
-from flowkit.spec.model import Context, Coupling, Event, FactorOut, Item, Optimizer, Repeat, Spec, Train
+from flowkit.spec.model import ContextSpec, CouplingSpec, EventSpec, FactorOutSpec, Item, Optimizer, Repeat, Spec, Train
 from flowkit.spec.read import read_spec
 from flowkit.spec.walk import BrokenChain, Step, count_layers, latent_shapes, likelihood, walk
 
 __all__ = [
     "BrokenChain",
-    "Context",
-    "Coupling",
-    "Event",
-    "FactorOut",
+    "ContextSpec",
+    "CouplingSpec",
+    "EventSpec",
+    "FactorOutSpec",
     "Item",
     "Optimizer",
     "Problem",

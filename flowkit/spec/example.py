@@ -11,7 +11,7 @@ from flowkit.errors import SpecError
 from flowkit.plugin import Found, Registry
 from flowkit.plugin.example import example_fields
 from flowkit.plugin.kinds import KINDS
-from flowkit.spec.model import Coupling
+from flowkit.spec.model import CouplingSpec
 from flowkit.spec.read import read_spec
 
 EVENTS: tuple[dict[str, Any], ...] = (
@@ -49,7 +49,7 @@ def source_with(found: Found, event: dict[str, Any], context: dict[str, Any] | N
 def _sections(kind: str, use: dict[str, Any]) -> dict[str, Any]:
     *way, last = KINDS[kind].place
     coupling = {"coupling": {"use": KINDS["transformer"].example}, "conditioner": {"use": KINDS["conditioner"].example}}
-    step = coupling if last in Coupling.model_fields else {"use": KINDS["bijector"].example}
+    step = coupling if last in CouplingSpec.model_fields else {"use": KINDS["bijector"].example}
     sections: dict[str, Any] = {"flow": [step]}
     reduce(getitem, way, cast(Any, sections))[last] = use
     return sections

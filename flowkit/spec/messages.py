@@ -55,7 +55,7 @@ COUNTS = {
 }
 
 
-def explain(error: ValidationError, document: Document, registry: Registry) -> tuple[list[Problem], int]:
+def problems_of(error: ValidationError, document: Document, registry: Registry) -> tuple[list[Problem], int]:
     """The errors as problems, the first MAX_PROBLEMS in the order of the text, and how many more there are.
 
     Where a union has tried all its types, the errors of the type that got furthest. Where the event is wrong, none of

@@ -50,7 +50,7 @@ EventShape = Annotated[
 ]
 
 
-class Event(Documented):
+class EventSpec(Documented):
     """One data point."""
 
     shape: EventShape
@@ -64,7 +64,7 @@ def _given(field: str) -> dict[str, Any]:
     return {"required": [field], "properties": {field: {"not": {"type": "null"}}}}
 
 
-class Context(Documented):
+class ContextSpec(Documented):
     """What the density is conditioned on: labels, or an array. Exactly one of the two fields."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [_given("classes"), _given("shape")]})
@@ -75,7 +75,7 @@ class Context(Documented):
     """The context is an array of this shape."""
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> Context:
+    def _exactly_one(self) -> ContextSpec:
         if (self.classes is None) == (self.shape is None):
             raise PydanticCustomError("context", "takes exactly one of classes and shape")
         return self
@@ -90,7 +90,7 @@ class Repeat(Documented):
     """What is repeated."""
 
 
-class Coupling(Documented):
+class CouplingSpec(Documented):
     """Transforms one part of the event with parameters that a network computes from the other part."""
 
     coupling: TransformerRef
@@ -101,7 +101,7 @@ class Coupling(Documented):
     """How the event is divided."""
 
 
-class FactorOut(Documented):
+class FactorOutSpec(Documented):
     """The second half of the channels leaves the flow as a latent of its own; the first half goes on."""
 
     factor_out: Literal["channels"]
@@ -111,8 +111,8 @@ class FactorOut(Documented):
 KEYS: dict[str, Any] = {
     "use": Ref("bijector"),
     "repeat": Repeat,
-    "coupling": Coupling,
-    "factor_out": FactorOut,
+    "coupling": CouplingSpec,
+    "factor_out": FactorOutSpec,
 }
 """The key that tells what a step of a flow is, and what reads it."""
 
@@ -127,8 +127,8 @@ class StepReader:
         return KEYS[found[0]] if len(found) == 1 else None
 
     @classmethod
-    def validate(cls, value: Any, info: ValidationInfo) -> Use | Repeat | Coupling | FactorOut:
-        if isinstance(value, Use | Repeat | Coupling | FactorOut):
+    def validate(cls, value: Any, info: ValidationInfo) -> Use | Repeat | CouplingSpec | FactorOutSpec:
+        if isinstance(value, Use | Repeat | CouplingSpec | FactorOutSpec):
             return value
         reader = cls.choose(value)
         if reader is None:
@@ -153,7 +153,7 @@ class StepReader:
         return {"x-flowkit": "step"}  # `flowkit schema` puts the steps here
 
 
-Item = Annotated[Use | Repeat | Coupling | FactorOut, StepReader]
+Item = Annotated[Use | Repeat | CouplingSpec | FactorOutSpec, StepReader]
 
 
 class Optimizer(Documented):
@@ -231,9 +231,9 @@ class Spec(Documented):
 
     flowkit: Literal[1]
     """The version of the spec language."""
-    event: Event
+    event: EventSpec
     """One data point."""
-    context: Context | None = None
+    context: ContextSpec | None = None
     """What the density is conditioned on; leave it out for none."""
     flow: list[Item] = Field(min_length=1)
     """The steps from data to latent."""

@@ -12,7 +12,7 @@ from flowkit.errors import Problem, SpecError
 from flowkit.plugin.registry import Registry
 from flowkit.spec.conditioning import context_problem
 from flowkit.spec.document import Document
-from flowkit.spec.messages import explain, position
+from flowkit.spec.messages import position, problems_of
 from flowkit.spec.model import Spec
 from flowkit.spec.overrides import override
 from flowkit.spec.text import BREAK, read_file, read_text
@@ -41,7 +41,7 @@ def read_spec(
         if unread := context_problem(spec, walk(spec), registry):
             problems.append(document.problem(*unread))
     except ValidationError as error:
-        found, more = explain(error, document, registry)
+        found, more = problems_of(error, document, registry)
         problems += found
     except BrokenChain as error:
         problems.append(document.problem(error.path, str(error), error.origin))

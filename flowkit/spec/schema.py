@@ -16,7 +16,7 @@ from pydantic.json_schema import models_json_schema
 from flowkit.plugin.found import Found
 from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.registry import Registry
-from flowkit.spec.model import KEYS, Coupling, FactorOut, Repeat, Spec
+from flowkit.spec.model import KEYS, CouplingSpec, FactorOutSpec, Repeat, Spec
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 
@@ -34,7 +34,7 @@ def json_schema(registry: Registry) -> Schema:
 
 def _compose(plugins: list[Found]) -> dict[str, Any]:
     configs = [found.descriptor.config for found in plugins]
-    models: list[type[BaseModel]] = list(dict.fromkeys([Spec, Repeat, Coupling, FactorOut, *configs]))
+    models: list[type[BaseModel]] = list(dict.fromkeys([Spec, Repeat, CouplingSpec, FactorOutSpec, *configs]))
     references, shared = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/definitions/{model}"
     )

@@ -43,7 +43,7 @@ SAYINGS: list[tuple[str, str, str | None]] = [
 """The parser's words -> a message, and a suggestion; what is in brackets goes where the numbers stand."""
 
 
-def explain(error: MarkedYAMLError) -> tuple[Any, str, str | None]:
+def syntax_problem(error: MarkedYAMLError) -> tuple[Any, str, str | None]:
     """The mark to point at, the message, the suggestion."""
     problem, mark = str(error.problem), error.problem_mark or error.context_mark
     begin = error.context_mark

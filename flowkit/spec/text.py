@@ -27,7 +27,7 @@ from ruamel.yaml.events import (
 
 from flowkit.errors import Path, SpecError
 from flowkit.spec.document import LONE, MAX_DEPTH, MAX_DIGITS, Document, Place, whole
-from flowkit.spec.syntax import explain
+from flowkit.spec.syntax import syntax_problem
 
 MAX_BYTES = 128 * 1024
 """The most that a spec may have, in UTF-8."""
@@ -102,7 +102,7 @@ def parse(text: str, file: str, start: int = 0) -> Document:
     try:
         return composer.document()
     except MarkedYAMLError as error:
-        mark, message, suggestion = explain(error)
+        mark, message, suggestion = syntax_problem(error)
         lines.place(mark.line, mark.column).fail(message, (), suggestion)
     except (ValueError, OverflowError):  # the parser's answer to \UFFFFFFFF and to %YAML with endless digits
         composer.last.fail("behind this place is a number or an escape that is out of range")

@@ -13,7 +13,7 @@ from flowkit.plugin.descriptor import Likelihood
 from flowkit.plugin.failure import guarded
 from flowkit.plugin.reference import Use
 from flowkit.shapes import Shape, halve
-from flowkit.spec.model import MAX_EVENT_SIZE, Coupling, FactorOut, Item, Repeat, Spec
+from flowkit.spec.model import MAX_EVENT_SIZE, CouplingSpec, FactorOutSpec, Item, Repeat, Spec
 from flowkit_runtime.errors import shortened
 
 MAX_LAYERS = 4096
@@ -29,7 +29,7 @@ Rounds = tuple[tuple[Path, int, int], ...]
 class Step:
     """One layer of the expanded flow: what it is, where the spec says so, the shapes before and after."""
 
-    item: Use | Coupling | FactorOut
+    item: Use | CouplingSpec | FactorOutSpec
     path: Path
     input_shape: Shape
     output_shape: Shape
@@ -41,9 +41,9 @@ class Step:
         match self.item:
             case Use():
                 return self.item.name
-            case Coupling():
+            case CouplingSpec():
                 return f"coupling {self.item.coupling.name}"
-            case FactorOut():
+            case FactorOutSpec():
                 return "factor_out"
 
 
@@ -119,7 +119,7 @@ def latent_shapes(spec: Spec) -> list[Shape]:
 
 def likelihood(spec: Spec) -> Likelihood:
     """What log_prob is for this flow: exact if it is for every layer, otherwise the weakest of them."""
-    uses = [step.item.coupling if isinstance(step.item, Coupling) else step.item for step in walk(spec)]
+    uses = [step.item.coupling if isinstance(step.item, CouplingSpec) else step.item for step in walk(spec)]
     classes = {use.plugin.descriptor.likelihood for use in uses if isinstance(use, Use)}
     weakest_first: tuple[Likelihood, ...] = ("estimate", "lower_bound", "exact")
     return next(each for each in weakest_first if each in {*classes, "exact"})
@@ -127,7 +127,7 @@ def likelihood(spec: Spec) -> Likelihood:
 
 def _expand(
     items: Iterable[Item], path: Path, rounds: Rounds = ()
-) -> Iterator[tuple[Use | Coupling | FactorOut, Path, Rounds]]:
+) -> Iterator[tuple[Use | CouplingSpec | FactorOutSpec, Path, Rounds]]:
     for index, item in enumerate(items):
         place = (*path, index)
         if not isinstance(item, Repeat):
@@ -137,15 +137,17 @@ def _expand(
             yield from _expand(item.flow, (*place, "flow"), (*rounds, (place, now, item.repeat)))
 
 
-def _step(item: Use | Coupling | FactorOut, path: Path, shape: Shape) -> Step:
+def _step(item: Use | CouplingSpec | FactorOutSpec, path: Path, shape: Shape) -> Step:
     match item:
         case Use(config=BijectorConfig() as config):
             return Step(item, path, shape, _ruled(item, shape, lambda: _checked(config.output_shape(shape))))
-        case Coupling(split=Use(config=SplitConfig() as split), conditioner=Use(config=ConditionerConfig() as network)):
+        case CouplingSpec(
+            split=Use(config=SplitConfig() as split), conditioner=Use(config=ConditionerConfig() as network)
+        ):
             kept, transformed = _ruled(item.split, shape, lambda: _two(split.split_shapes(shape)))
             _ruled(item.conditioner, kept, lambda: network.check_shapes(kept, transformed))
             return Step(item, path, shape, shape)
-        case FactorOut():
+        case FactorOutSpec():
             stay, leave = halve(shape[0])
             if not leave:
                 raise ShapeError("factor_out divides the channels, and there is only one")

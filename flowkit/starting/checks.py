@@ -9,7 +9,7 @@ import numpy as np
 from flowkit.errors import DataError
 from flowkit.plugin import Rows
 from flowkit.spec.model import MAX_LEVELS
-from flowkit.starting.values import Values
+from flowkit.starting.values import ValueRange
 
 MAX_CONTEXT = 100.0
 """Networks learn badly from larger numbers."""
@@ -30,7 +30,7 @@ def check_events(x: np.ndarray | Rows, where: str) -> None:
         raise DataError(f"{shape}, channels last, it seems: they come first: save numpy.moveaxis(x, -1, 1)")
 
 
-def check_range(values: Values, where: str) -> None:
+def check_range(values: ValueRange, where: str) -> None:
     """Raises DataError unless integers fit some `levels` and anything varies."""
     if values.integers and values.lowest < 0:
         raise DataError(f"{where}: integers from {values.lowest} on: levels begin at 0: save x - x.min(), or floats")
@@ -42,7 +42,7 @@ def check_range(values: Values, where: str) -> None:
         _check_floats(values, where)
 
 
-def _check_floats(values: Values, where: str) -> None:
+def _check_floats(values: ValueRange, where: str) -> None:
     """Raises DataError where float32 has no room for the squares and sums that normalize channels."""
     largest = max(abs(values.lowest), abs(values.highest))
     if largest > MAX_FLOAT:
@@ -55,7 +55,7 @@ def _check_floats(values: Values, where: str) -> None:
         )
 
 
-def doubts_about(values: Values, where: str) -> list[str]:
+def doubts_about(values: ValueRange, where: str) -> list[str]:
     """About continuous data, whose density has no bound where values repeat."""
     if values.integers:
         return []
@@ -75,7 +75,7 @@ def doubts_about(values: Values, where: str) -> list[str]:
     ]
 
 
-def context_section(contexts: np.ndarray | Rows, values: Values, where: str) -> dict[str, Any]:
+def context_section(contexts: np.ndarray | Rows, values: ValueRange, where: str) -> dict[str, Any]:
     """The `context` of a spec: classes for integers [n], a shape for arrays. Raises DataError if it is neither."""
     if contexts.ndim in (2, 4):
         return {"shape": list(contexts.shape[1:])}
@@ -89,7 +89,7 @@ def context_section(contexts: np.ndarray | Rows, values: Values, where: str) -> 
     return {"classes": int(values.highest) + 1}
 
 
-def doubts_about_context(values: Values, where: str) -> list[str]:
+def doubts_about_context(values: ValueRange, where: str) -> list[str]:
     largest = max(abs(values.lowest), abs(values.highest))
     if values.low.ndim == 0 or largest <= MAX_CONTEXT:
         return []

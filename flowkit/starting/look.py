@@ -16,7 +16,7 @@ from flowkit.plugin.rows import chunks
 from flowkit.spec import read_spec
 from flowkit.spec.line import line
 from flowkit.starting.checks import check_events, check_range, context_section, doubts_about, doubts_about_context
-from flowkit.starting.values import Values, measure
+from flowkit.starting.values import ValueRange, measure
 from flowkit_runtime.files import map_npy
 
 TRAIN_SHARE = 0.8
@@ -34,7 +34,7 @@ class Look:
     rows: int
     """Events for training."""
     event: Shape
-    values: Values
+    values: ValueRange
     context: dict[str, Any] | None = None
     """The spec's section of that name."""
     classes: int | None = None

@@ -18,7 +18,7 @@ MIN_STEPS = 256
 
 
 @dataclass(frozen=True)
-class Values:
+class ValueRange:
     """For each position of an event, [*event]: its least and largest value, and whether all are whole numbers."""
 
     low: np.ndarray
@@ -60,7 +60,7 @@ class Values:
         return self.spread < MIN_STEPS * step
 
 
-def measure(parts: Sequence[np.ndarray | Rows], where: str) -> Values:
+def measure(parts: Sequence[np.ndarray | Rows], where: str) -> ValueRange:
     """Of arrays [n, *event] of numbers, n > 0. Raises DataError at the first row that isn't finite in float32."""
     low = high = np.asarray(parts[0][0])
     whole = np.ones(low.shape, bool)
@@ -70,7 +70,7 @@ def measure(parts: Sequence[np.ndarray | Rows], where: str) -> Values:
         if chunk.dtype.kind == "f":
             whole &= (chunk == np.rint(chunk)).all(0)
         bytes_over_255 = bytes_over_255 and _are_bytes_over_255(chunk)
-    return Values(low, high, whole, bytes_over_255)
+    return ValueRange(low, high, whole, bytes_over_255)
 
 
 def _are_bytes_over_255(chunk: np.ndarray) -> bool:

@@ -86,7 +86,7 @@ def _hint(subject: BijectorSubject, bijector: Bijector, call: Call, given: Tenso
     initial = by_autodiff(subject, subject.fresh().train(bijector.training), call)
     if given.any() and torch.allclose(given, initial, rtol=1e-6, atol=1e-6):
         return "; it belongs to the initial parameters: is it computed once, in __init__, instead of at each call?"
-    return hints.explain(given, expected, bijector.event_shape, bijector)
+    return hints.hint(given, expected, bijector.event_shape, bijector)
 
 
 def by_autodiff(subject: BijectorSubject, bijector: Bijector, call: Call) -> Tensor:

@@ -21,7 +21,7 @@ Guess = tuple[Tensor, Tensor, str]
 """Two things that are equal if this is the mistake, and how to ask for it."""
 
 
-def explain(given: Tensor, expected: Tensor, event: Shape | None, module: nn.Module) -> str:
+def hint(given: Tensor, expected: Tensor, event: Shape | None, module: nn.Module) -> str:
     """The mistake that gives ``given`` instead of ``expected``, [rows] each, as a question; empty if none is known.
 
     Without an event they are log-derivatives of single elements: nothing is summed, and there are no rows.

@@ -105,7 +105,7 @@ def _conditional(found: Found, specs: list[Spec], context: Shape | None) -> list
         return specs
     if reads == "no":
         raise PluginError(f"{found} reads no context, as its config declares: see reads_context in the contracts")
-    section = model.Context(shape=context) if context else model.Context.model_validate(CONTEXT)
+    section = model.ContextSpec(shape=context) if context else model.ContextSpec.model_validate(CONTEXT)
     conditional = [each.model_copy(update={"context": section}) for each in specs]
     return conditional if context else specs + conditional[:1]
 
@@ -174,6 +174,6 @@ def _layer(spec: Spec) -> Callable[[], Any]:
 def _shapes(spec: Spec) -> tuple[Shape, Shape]:
     """Of the parts, kept and transformed, of the spec's coupling."""
     match spec.flow[0]:
-        case model.Coupling(split=Use(config=SplitConfig() as split)):
+        case model.CouplingSpec(split=Use(config=SplitConfig() as split)):
             return split.split_shapes(spec.event.shape)
     raise TypeError(f"not a coupling: {spec.flow[0]!r}")

@@ -56,7 +56,7 @@ def _does_with_context(spec: Spec, seed: int) -> bool:
     if spec.context is not None:
         return False
     try:
-        _latents(spec.model_copy(update={"context": model.Context.model_validate(CONTEXT)}), seed)
+        _latents(spec.model_copy(update={"context": model.ContextSpec.model_validate(CONTEXT)}), seed)
     except Exception:  # whatever a plugin raises
         return False
     return True

@@ -11,8 +11,9 @@ from torch._dynamo.utils import counters
 
 from flowkit.bijectors import Bijector, ChannelLinear, Composition
 from flowkit.bijectors.composition import frozen
-from flowkit.export.tracing import ADVICE, Method
+from flowkit.export.pieces import ADVICE
 from flowkit.testing.bijectors import flow_of
+from flowkit.testing.common import Method
 from flowkit.testing.subjects import BijectorSubject, Call, ModuleSubject
 
 RATIO = 3.0

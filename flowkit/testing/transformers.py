@@ -81,7 +81,7 @@ def _against_autodiff(transformer: Transformer, call: Call) -> None:
     worst = int(error.nan_to_num(math.inf).argmax())
     assert error[worst] <= LOG_DET_TOLERANCE, (
         f"log-derivative of {call.method} at {value.detach().flatten()[worst]:.12g} is {given[worst]:.12g}; autodiff "
-        f"has {expected[worst]:.12g}{hints.explain(given, expected, None, transformer)}"
+        f"has {expected[worst]:.12g}{hints.hint(given, expected, None, transformer)}"
     )
 
 

@@ -12,7 +12,7 @@ from flowkit.flow.lock import SPEC, read_lock
 from flowkit.plugin import Arrays, SplitName
 from flowkit.plugin.dataset import SPLITS, load_parts
 from flowkit.plugin.rows import Rows, chunks, first_not_finite
-from flowkit.spec import Context, Event, Spec
+from flowkit.spec import ContextSpec, EventSpec, Spec
 from flowkit.train.fingerprint import changes, fingerprints
 
 Values = np.ndarray | Rows
@@ -60,7 +60,7 @@ def _fit(arrays: Arrays, spec: Spec, where: str) -> Arrays:
     return Arrays(events, None if spec.context is None else _contexts(arrays, spec.context, where))
 
 
-def _events(x: Values, event: Event, where: str) -> Values:
+def _events(x: Values, event: EventSpec, where: str) -> Values:
     if x.shape[1:] != event.shape:
         raise DataError(f"{where}: events have shape {list(x.shape[1:])}; the spec's event is {list(event.shape)}")
     if event.levels is None:
@@ -102,7 +102,7 @@ def _finite(x: Values, where: str) -> Values:
     return x
 
 
-def _contexts(arrays: Arrays, context: Context, where: str) -> Values:
+def _contexts(arrays: Arrays, context: ContextSpec, where: str) -> Values:
     given, shape = arrays.context, context.shape or ()
     wanted = f"labels 0 to {context.classes - 1}" if context.classes else f"arrays of shape {list(shape)}"
     if given is None:

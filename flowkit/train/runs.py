@@ -24,8 +24,8 @@ from flowkit.spec import Spec
 from flowkit.train.data import load_data, load_run_data
 from flowkit.train.directory import create, forget, read_resumable, record, taking, with_absolute_paths
 from flowkit.train.evaluation import best_device, evaluate
-from flowkit_runtime.files import read_json
 from flowkit_runtime.atomic import replacing
+from flowkit_runtime.files import read_json
 
 TEST_DRAWS = 8
 """Draws of dequantization noise behind the test figure."""

@@ -1,6 +1,6 @@
 """The monotonic rational-quadratic spline (Durkan et al. 2019), its inverse, and their gradients.
 
-The file goes from the outside in: the transformer; ``evaluate``, which finds each element's bin; ``Curve``, the formula
+The file goes from the outside in: the transformer; ``spline``, which finds each element's bin; ``Curve``, the formula
 inside a bin; and the gradients of all that by hand, which take fewer operators than automatic differentiation runs.
 """
 
@@ -49,7 +49,7 @@ class RationalQuadratic(Transformer):
     def _map(self, value: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         if _only_gradients_are_asked_for(value, theta):
             return Spline.apply(value, theta, self.bound, inverse)
-        done = evaluate(value, theta, self.bound, inverse)
+        done = spline(value, theta, self.bound, inverse)
         return done.output, done.log_derivative
 
 
@@ -93,7 +93,7 @@ class Evaluation(NamedTuple):
     curve: Curve
 
 
-def evaluate(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evaluation:
+def spline(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evaluation:
     """Apply the spline, or its inverse, to each element of ``value`` [batch, *event], with θ [batch, 3K - 1, *event].
 
     Parameters come first, as softmax lays them out, so that operations over bins run over whole batches. Positions are
@@ -214,11 +214,11 @@ def solve(b: Bin, eta: Tensor) -> Tensor:
 
 
 class Spline(torch.autograd.Function):
-    """``evaluate``'s output and log-derivative, with gradients by hand. Second derivatives are left to autodiff."""
+    """``spline``'s output and log-derivative, with gradients by hand. Second derivatives are left to autodiff."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, theta: Tensor, bound: float, inverse: bool) -> tuple[Tensor, Tensor]:
-        done = evaluate(value, theta, bound, inverse)
+        done = spline(value, theta, bound, inverse)
         ctx.bound, ctx.inverse = bound, inverse
         tables = done.inside, done.probabilities, done.sides, done.slope_logits
         ctx.save_for_backward(value, theta, *tables, done.curve.xi, *done.curve.b)
@@ -242,7 +242,7 @@ def _by_autodiff(ctx: Any, g: tuple[Tensor, ...]) -> list[Tensor | None]:
     """Return the same gradients with a graph of their own, for ``create_graph=True``."""
     inputs, needed = ctx.saved_tensors[:2], ctx.needs_input_grad[:2]
     value, theta = inputs
-    done = evaluate(value, theta, ctx.bound, ctx.inverse)
+    done = spline(value, theta, ctx.bound, ctx.inverse)
     wanted = [t for t, need in zip(inputs, needed, strict=True) if need]
     grads = iter(torch.autograd.grad((done.output, done.log_derivative), wanted, g, create_graph=True))
     return [next(grads) if need else None for need in needed]

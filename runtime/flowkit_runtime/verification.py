@@ -28,7 +28,7 @@ YARDSTICK = 3.0
 ROUNDINGS = 8 * float(np.finfo(np.float32).eps)
 """Some roundings in fp32, as a share of the largest value: what any two orders of summation may differ by."""
 
-Arrays = dict[str, NDArray[np.float64]]
+NamedArrays = dict[str, NDArray[np.float64]]
 Errors = dict[str, dict[str, float]]
 """Of each group of rows and quantity, the largest error."""
 
@@ -82,7 +82,7 @@ def measure(directory: str | PathLike[str], providers: Sequence[Provider] | None
 
 
 def _judge(
-    names: Sequence[str], levels: int | None, reference: Arrays, answers: Sequence[Arrays], own: Errors
+    names: Sequence[str], levels: int | None, reference: NamedArrays, answers: Sequence[NamedArrays], own: Errors
 ) -> Iterator[Figure]:
     """The figures of some answers; ``names`` are those of the latents."""
     each = [compare(names, levels, reference, answer) for answer in answers]
@@ -93,7 +93,7 @@ def _judge(
             yield Figure(group, quantity, error, torch, YARDSTICK * torch + rounding)
 
 
-def compare(names: Sequence[str], levels: int | None, reference: Arrays, answer: Arrays) -> Errors:
+def compare(names: Sequence[str], levels: int | None, reference: NamedArrays, answer: NamedArrays) -> Errors:
     """The largest errors of an answer, in the units of Figure."""
     dim = math.prod(reference["x"].shape[1:]) * math.log(2.0)
 
@@ -124,7 +124,7 @@ def table(figures: Sequence[Figure]) -> str:
     return "\n".join(lines)
 
 
-def _read_reference(bundle: Bundle) -> Arrays:
+def _read_reference(bundle: Bundle) -> NamedArrays:
     path = bundle.directory / REFERENCE
     shapes = {"x": bundle.event_shape, "log_prob": (), "decoded": bundle.event_shape, "group": (), "judged": ()}
     shapes |= dict(zip(bundle.latent_names, bundle.latent_shapes, strict=True))
@@ -154,7 +154,7 @@ def _is_float(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) <= sys.float_info.max  # an integer may be any
 
 
-def _answer(names: Sequence[str], encoder: Graph, decoder: Graph, reference: Arrays, size: int) -> Arrays:
+def _answer(names: Sequence[str], encoder: Graph, decoder: Graph, reference: NamedArrays, size: int) -> NamedArrays:
     """What the graphs make of the reference rows, ``size`` at a time."""
     context = {"context": reference["context"]} if "context" in reference else {}
     encoded = _run(encoder, [*names, "log_prob"], {"x": reference["x"], **context}, size)
@@ -163,7 +163,7 @@ def _answer(names: Sequence[str], encoder: Graph, decoder: Graph, reference: Arr
     return {**dict(zip([*names, "log_prob"], encoded, strict=True)), "decoded": decoded, "round_trip": back}
 
 
-def _run(graph: Graph, outputs: Sequence[str], feed: Arrays, size: int) -> list[NDArray[np.float64]]:
+def _run(graph: Graph, outputs: Sequence[str], feed: NamedArrays, size: int) -> list[NDArray[np.float64]]:
     """All rows, ``size`` at a time."""
     with np.errstate(over="ignore"):
         typed = {name: array if array.dtype.kind == "i" else array.astype(np.float32) for name, array in feed.items()}
@@ -175,17 +175,17 @@ def _run(graph: Graph, outputs: Sequence[str], feed: Arrays, size: int) -> list[
     return [np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True)]
 
 
-def _mask(reference: Arrays, group: str) -> NDArray[np.bool_]:
+def _mask(reference: NamedArrays, group: str) -> NDArray[np.bool_]:
     """Which rows are of the group, and judged."""
     return (reference["group"] == GROUPS.index(group)) & (reference["judged"] == 1)
 
 
-def _rows(reference: Arrays, group: str) -> Arrays:
+def _rows(reference: NamedArrays, group: str) -> NamedArrays:
     mask = _mask(reference, group)
     return {name: array[mask] for name, array in reference.items()}
 
 
-def _rounding(quantity: str, reference: Arrays, names: Sequence[str], levels: int | None) -> float:
+def _rounding(quantity: str, reference: NamedArrays, names: Sequence[str], levels: int | None) -> float:
     """Some roundings in fp32 of the largest value, in the units of Figure."""
     arrays = {"latents": [reference[name] for name in names], "round_trip": [reference["x"]]}
     largest = max(float(_by_row(array).max()) for array in arrays.get(quantity) or [reference[quantity]])

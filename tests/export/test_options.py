@@ -21,9 +21,8 @@ import flowkit
 import flowkit_runtime
 from flowkit.bijectors import Bijector
 from flowkit.errors import ExportError
-from flowkit.export import Options, bundle, export, figures, weights, yardstick
-from flowkit.export import reference as references
-from flowkit.export.sizes import smallest_steps
+from flowkit.export import Options, bundle, export, figures, yardstick
+from flowkit.export.any_size import smallest_steps
 from flowkit.flow import Flow
 from flowkit.plugin import BijectorConfig
 from flowkit_runtime import verification
@@ -108,7 +107,7 @@ def test_a_quantile_that_is_none_is_refused(flow, tmp_path, quantile):
 
 
 def test_weights_are_shared_by_both_graphs(flow, held_out, plain, tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "_SMALL", 8)
+    monkeypatch.setattr(bundle, "_SMALL", 8)
     export(flow, tmp_path / "b", held_out, options=Options(shared_weights=True))
     sizes, before = ({p.name: p.stat().st_size for p in d.iterdir()} for d in (tmp_path / "b", plain))
     assert "weights.bin" in json.loads((tmp_path / "b" / "manifest.json").read_text())["files"]
@@ -290,7 +289,7 @@ def test_a_layer_that_counts_its_events_positions_is_found_out(tmp_path, mine):
 
 def own_errors(flow, x, precision="float32"):
     exact = copy.deepcopy(flow).double()
-    return yardstick.judge(exact, precision, references.reference(exact, x, None))
+    return yardstick.judge(exact, precision, yardstick.reference_events(exact, x, None))
 
 
 def test_torchs_error_is_the_largest_of_eight_roundings(flow, held_out, monkeypatch):

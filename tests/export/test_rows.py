@@ -8,8 +8,7 @@ import torch
 
 from flowkit.bijectors import Bijector
 from flowkit.errors import ExportError
-from flowkit.export.reference import reference
-from flowkit.export.yardstick import judge
+from flowkit.export.yardstick import judge, reference_events
 from flowkit.flow import Flow
 from flowkit_glow.actnorm import ActNorm
 
@@ -46,14 +45,14 @@ def with_layer(layer):
 def test_a_layer_that_mixes_rows_is_named(mixing, way):
     flow = with_layer(Moved((2,), **{way: mixing}))
     with pytest.raises(ExportError, match=r"^rows depend on each other: layer 1 \(Moved\) gives"):
-        judge(flow, "float32", reference(flow, torch.randn(80, 2), None))
+        judge(flow, "float32", reference_events(flow, torch.randn(80, 2), None))
 
 
 @pytest.mark.parametrize("way", ["forth", "back"])
 def test_random_numbers_that_no_graph_has_are_found_too(way):
     flow = with_layer(Moved((2,), **{way: lambda x: torch.full_like(x, np.random.default_rng().normal())}))
     with pytest.raises(ExportError, match=r"^layer 1 \(Moved\) gives an event other values each time"):
-        judge(flow, "float32", reference(flow, torch.randn(80, 2), None))
+        judge(flow, "float32", reference_events(flow, torch.randn(80, 2), None))
 
 
 def test_roundings_that_a_layer_magnifies_are_none_of_its_rows():
@@ -63,10 +62,10 @@ def test_roundings_that_a_layer_magnifies_are_none_of_its_rows():
 
     flow = with_layer(Moved((2,), forth=magnified))
     with pytest.raises(ExportError, match="can't be verified"):  # and not that rows depend on each other
-        judge(flow, "float32", reference(flow, torch.rand(64, 2) + 1, None))
+        judge(flow, "float32", reference_events(flow, torch.rand(64, 2) + 1, None))
 
 
 def test_events_that_are_not_finite_are_not_taken_for_mixed():
     flow = with_layer(Moved((2,), forth=lambda x: x / 0))
     with pytest.raises(ExportError, match=r"not finite on held-out events: see layer 1 \(Moved\)"):
-        judge(flow, "float32", reference(flow, torch.randn(80, 2), None))
+        judge(flow, "float32", reference_events(flow, torch.randn(80, 2), None))

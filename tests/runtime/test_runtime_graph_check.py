@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from flowkit_runtime.graph_check import RULES, check_graph
 from flowkit_runtime.graph_check.check import _Check
 from flowkit_runtime.graph_check.reading import read_graph
-from flowkit_runtime.graph_check.sizes import Rows, Value, each
+from flowkit_runtime.graph_check.sizes import PerRow, Value, each
 
 BATCH, EVENT = 3, (4, 6, 6)
 
@@ -107,7 +107,7 @@ def written(path: Path, nodes: list[onnx.NodeProto], outputs: list[str], constan
 
 
 def followed(path: Path) -> dict[str, Value]:
-    return _Check(10**6, 1024).graph(read_graph(path), {"x": Value(1, (Rows(1), *EVENT))})
+    return _Check(10**6, 1024).graph(read_graph(path), {"x": Value(1, (PerRow(1), *EVENT))})
 
 
 @pytest.mark.parametrize(("operator", "inputs", "attributes"), CASES, ids=[f"{i}-{c[0]}" for i, c in enumerate(CASES)])
@@ -125,13 +125,13 @@ def test_sizes_are_those_that_onnxruntime_gives(tmp_path, operator, inputs, attr
     results = session.run(outputs, {"x": np.ones((BATCH, *EVENT), np.float32)})
     values = followed(tmp_path / "g.onnx")
     for name, result in zip(outputs, results, strict=True):
-        shape = [each(size) * (BATCH if isinstance(size, Rows) else 1) for size in values[name].shape]
+        shape = [each(size) * (BATCH if isinstance(size, PerRow) else 1) for size in values[name].shape]
         assert len(shape) == result.ndim and values[name].kind == helper.np_dtype_to_tensor_dtype(result.dtype)
         if values[name].exact:
             assert shape == list(result.shape)
         assert all(bound >= size for bound, size in zip(shape, result.shape, strict=True))
         if values[name].known is not None:
-            assert [each(k) * (BATCH if isinstance(k, Rows) else 1) for k in values[name].known.ravel()] == [
+            assert [each(k) * (BATCH if isinstance(k, PerRow) else 1) for k in values[name].known.ravel()] == [
                 *result.flat
             ]
 
@@ -155,5 +155,5 @@ def test_shapes_that_are_computed_are_followed(tmp_path):
     attributes: dict[str, dict[str, int]] = {"Cast": {"to": 7}, "Concat": {"axis": 0}}
     nodes = [helper.make_node(*node, **attributes.get(node[0], {})) for node in each_node]
     written(tmp_path / "g.onnx", nodes, ["y"], {"zero": ints(0), "one": ints(1), "rest": ints(-1)})
-    assert followed(tmp_path / "g.onnx")["y"].shape == (Rows(4), 36)
+    assert followed(tmp_path / "g.onnx")["y"].shape == (PerRow(4), 36)
     check_graph(tmp_path / "g.onnx", {"x": (1, EVENT)})

@@ -10,7 +10,7 @@ from mistakes import check
 
 from flowkit.errors import Problem, SpecError, format_path
 from flowkit.plugin import Registry
-from flowkit.spec import Coupling, Spec, read_spec
+from flowkit.spec import CouplingSpec, Spec, read_spec
 
 HEAD = "flowkit: 1\nevent: {shape: [2, 4, 4]}\n"
 FLOW = "flow: [{use: toy/scale}]\n"
@@ -380,4 +380,4 @@ def test_deep_repeats_are_read(registry: Registry) -> None:
     for _ in range(30):
         flow = f"{{repeat: 1, flow: [{flow}]}}"
     spec = read_spec(f"{HEAD}flow: [{flow}]", registry=registry)
-    assert not isinstance(spec.flow[0], Coupling)
+    assert not isinstance(spec.flow[0], CouplingSpec)

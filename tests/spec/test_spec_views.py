@@ -10,7 +10,7 @@ import pytest
 
 from flowkit.plugin import Registry
 from flowkit.spec import Spec, latent_shapes, model_hash, read_spec, walk
-from flowkit.spec.views import describe, dot, svg
+from flowkit.spec.views import as_dict, dot, svg
 
 ROOT = Path(__file__).parents[2]
 SPECS = sorted(ROOT.glob("specs/*.yaml"))
@@ -141,7 +141,7 @@ def test_a_graph_has_its_edges_outside_the_clusters(multiscale: Spec) -> None:
 
 def test_a_description_has_every_layer(multiscale: Spec) -> None:
     steps = walk(multiscale)
-    described = describe(multiscale, range(len(steps)))
+    described = as_dict(multiscale, range(len(steps)))
     assert described["event"] == {"shape": [3, 32, 32], "levels": 256}
     assert described["context"] == {"classes": 10}
     assert [step["parameters"] for step in described["steps"]] == list(range(len(steps)))

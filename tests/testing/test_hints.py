@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from flowkit.testing.hints import explain
+from flowkit.testing.hints import hint
 
 EXPECTED = torch.tensor([1.3, -0.4, 2.9], dtype=torch.float64)
 NOTHING = nn.Identity()
@@ -23,17 +23,17 @@ NOTHING = nn.Identity()
     ],
 )
 def test_a_known_mistake_is_asked_for(given, question):
-    assert question in explain(given, EXPECTED, (4, 3, 2), NOTHING)
+    assert question in hint(given, EXPECTED, (4, 3, 2), NOTHING)
 
 
 def test_a_singular_jacobian_is_the_map_s_fault():
     singular = torch.tensor([1.3, -math.inf, 2.9])
-    assert "not invertible" in explain(EXPECTED, singular, (4, 3, 2), NOTHING)
+    assert "not invertible" in hint(EXPECTED, singular, (4, 3, 2), NOTHING)
 
 
 def test_elements_have_no_rows_and_no_batch():
-    assert explain(EXPECTED.sum().expand(3), EXPECTED, None, NOTHING) == ""
+    assert hint(EXPECTED.sum().expand(3), EXPECTED, None, NOTHING) == ""
 
 
 def test_nothing_is_said_of_an_unknown_mistake():
-    assert explain(EXPECTED + torch.tensor([0.1, 0.7, 0.2]), EXPECTED, (4, 3, 2), NOTHING) == ""
+    assert hint(EXPECTED + torch.tensor([0.1, 0.7, 0.2]), EXPECTED, (4, 3, 2), NOTHING) == ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from flowkit.cli.plugins.progress import Lines, Live, shown
+from flowkit.cli.plugins.progress import LineByLine, Live, shown
 from flowkit.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ TIMEOUT = 300.0
 """Seconds, many times what any check takes on a small event."""
 
 
-class Chosen(NamedTuple):
+class Selection(NamedTuple):
     """Which checks are run, and for how many seconds at most."""
 
     only: Sequence[str]
@@ -90,14 +90,16 @@ def check(
     registry = Registry.discover()
     names = [name] if "/" in name else list(registry.namespace(name))
     subjects = partial(plugin_subjects, fields=fields or (), event=event, seed=seed, context=context)
-    chosen = Chosen(only, skip, limit)
+    chosen = Selection(only, skip, limit)
     with shown(verbose) as progress:
         codes = [_check(each, subjects, chosen, progress) for each in names]
     if code := max(codes, default=0):
         raise typer.Exit(code)
 
 
-def _check(name: str, subjects: Callable[[str], dict[str, Subject]], chosen: Chosen, progress: Lines | Live) -> int:
+def _check(
+    name: str, subjects: Callable[[str], dict[str, Subject]], chosen: Selection, progress: LineByLine | Live
+) -> int:
     """The exit code: what can't be checked doesn't keep the rest of its namespace from it."""
     from flowkit.errors import FlowkitError
 
@@ -115,7 +117,7 @@ def _check(name: str, subjects: Callable[[str], dict[str, Subject]], chosen: Cho
     return 1 if failed else 0
 
 
-def _run(subjects: Mapping[str, Subject], chosen: Chosen, progress: Lines | Live) -> Iterator[Result]:
+def _run(subjects: Mapping[str, Subject], chosen: Selection, progress: LineByLine | Live) -> Iterator[Result]:
     """The results, one by one. What can't be built is checked no further."""
     from flowkit.testing import run_check, select
 

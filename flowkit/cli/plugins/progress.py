@@ -18,10 +18,10 @@ WIDTH = 22
 """Of the longest id of a check."""
 
 
-class Lines:
+class LineByLine:
     """A line for every check. It is begun when the check begins, so that one that hangs can be seen in a log too."""
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> LineByLine:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -65,8 +65,8 @@ def _outcome(result: Result) -> str:
     return f"  {result.outcome:<7}  {result.seconds:7.2f} s  {result.reason}".rstrip()
 
 
-def shown(verbose: bool) -> Lines | Live:
+def shown(verbose: bool) -> LineByLine | Live:
     """Return a context that shows checks as suits standard output."""
     from rich.console import Console
 
-    return Live(verbose) if Console().is_terminal else Lines()
+    return Live(verbose) if Console().is_terminal else LineByLine()

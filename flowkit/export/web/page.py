@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import html
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ import numpy as np
 
 from flowkit.errors import ExportError, InputError
 from flowkit.export.web import vendored
-from flowkit.export.web.about import describe
 from flowkit_runtime.atomic import replacing
 from flowkit_runtime.bundle import DECODER, ENCODER, REFERENCE
 
@@ -77,7 +77,7 @@ def write_page(directory: Path, manifest: dict[str, Any], title: str) -> None:
         reference = {name: arrays[name][held_out] for name in ("x", "log_prob", "context") if name in arrays}
     with replacing(directory / PAGE) as temporary:
         temporary.write_text(
-            _page(describe(manifest, reference, title), reference["x"], files), encoding="utf-8", newline="\n"
+            _page(_about(manifest, reference, title), reference["x"], files), encoding="utf-8", newline="\n"
         )
 
 
@@ -100,6 +100,26 @@ def _page(about: dict[str, Any], examples: np.ndarray, files: dict[str, bytes]) 
         runtime=runtime,
         app=app,
     )
+
+
+def _about(manifest: dict[str, Any], reference: dict[str, np.ndarray], title: str) -> dict[str, Any]:
+    """Return what the page says of its model, as JSON. Scores of held-out events are in the units of `Model.score`."""
+    event, x = manifest["event"], reference["x"]
+    unit = math.prod(event["shape"]) * math.log(2.0) if event["levels"] else 1.0
+    return {
+        "title": title,
+        **{name: manifest[name] for name in ("flowkit", "model", "event", "context", "latents", "base")},
+        "threshold": manifest.get("threshold"),
+        "weights_file": manifest.get("weights_file"),
+        "range": [float(x.min()), float(x.max())],
+        "scores": _digits(-reference["log_prob"] / unit),
+        "contexts": _digits(reference["context"].reshape(len(x), -1)) if "context" in reference else None,
+    }
+
+
+def _digits(array: np.ndarray) -> list[Any]:
+    """Return numbers as JSON with seven digits, which is what fp32 holds."""
+    return [[float(f"{v:.7g}") for v in row] if row.ndim else float(f"{row:.7g}") for row in array]
 
 
 def _filled(template: str, **values: str) -> str:

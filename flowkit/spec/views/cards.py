@@ -7,9 +7,9 @@ from typing import Protocol
 
 from flowkit.plugin.config import SplitConfig
 from flowkit.plugin.reference import Use
-from flowkit.spec.model import Coupling, FactorOut
+from flowkit.spec.model import CouplingSpec, FactorOutSpec
 from flowkit.spec.views.drawing import Drawing, width_of
-from flowkit.spec.views.outline import Latent, Layer, fields, span
+from flowkit.spec.views.outline import Latent, LayerOutline, fields, span
 
 PADDING = 14.0
 LINE = 16.0
@@ -80,7 +80,7 @@ class CouplingCard:
 
     leaving = 0.0
 
-    def __init__(self, coupling: Coupling, layer: Layer, context: bool):
+    def __init__(self, coupling: CouplingSpec, layer: LayerOutline, context: bool):
         split = coupling.split.config
         assert isinstance(split, SplitConfig)
         parts = [split.split_shapes(shape) for shape in layer.inputs]
@@ -124,14 +124,14 @@ class CouplingCard:
             drawing.wire((under, edge - 15), (under, edge))
 
 
-def card(layer: Layer, context: bool) -> Block:
+def card(layer: LayerOutline, context: bool) -> Block:
     """The box of a layer."""
     match layer.item:
         case Use():
             return _use_card(layer.item, "layer")
-        case Coupling():
+        case CouplingSpec():
             return CouplingCard(layer.item, layer, context)
-        case FactorOut():
+        case FactorOutSpec():
             return FactorOutCard(layer.latents)
 
 

@@ -11,7 +11,7 @@ from flowkit.spec.model import Spec
 from flowkit.spec.walk import Step, latent_shapes, likelihood, walk
 
 
-def describe(spec: Spec, parameters: Sequence[int]) -> dict[str, Any]:
+def as_dict(spec: Spec, parameters: Sequence[int]) -> dict[str, Any]:
     """What `flowkit show --format json` prints. ``parameters`` has the number of each step of `walk`.
 
     - event: {shape, levels}; context: {classes, shape} or null; base: its plugin

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from flowkit.plugin.reference import Use
 from flowkit.shapes import Shape
-from flowkit.spec.model import Coupling, Spec
-from flowkit.spec.views.outline import Entry, Layer, Loop, data_text, fields, outline, span
+from flowkit.spec.model import CouplingSpec, Spec
+from flowkit.spec.views.outline import Entry, LayerOutline, Loop, data_text, fields, outline, span
 
 
 def dot(spec: Spec) -> str:
@@ -50,7 +50,7 @@ class _Graph:
         yield from self.draw(loop.entries, indent + "  ")
         yield f"{indent}}}"
 
-    def _layer(self, layer: Layer, indent: str) -> Iterator[str]:
+    def _layer(self, layer: LayerOutline, indent: str) -> Iterator[str]:
         self.layers += 1
         node = f"layer_{self.layers}"
         yield f"{indent}{node} [label={_quoted(*_lines(layer))}];"
@@ -60,11 +60,11 @@ class _Graph:
             self.outside.append(f"  {node} -> {node}_z;")
 
 
-def _lines(layer: Layer) -> list[str]:
+def _lines(layer: LayerOutline) -> list[str]:
     match layer.item:
         case Use():
             return [_line(layer.item)]
-        case Coupling(coupling=coupling, conditioner=conditioner, split=split):
+        case CouplingSpec(coupling=coupling, conditioner=conditioner, split=split):
             return [f"coupling {_line(coupling)}", f"conditioner {_line(conditioner)}", f"split {_line(split)}"]
     return [layer.steps[0].name]
 

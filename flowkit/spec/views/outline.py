@@ -10,7 +10,7 @@ from flowkit.plugin.config import PluginConfig
 from flowkit.plugin.reference import Use
 from flowkit.shapes import Shape
 from flowkit.spec.line import line
-from flowkit.spec.model import Coupling, FactorOut, Item, Repeat, Spec
+from flowkit.spec.model import CouplingSpec, FactorOutSpec, Item, Repeat, Spec
 from flowkit.spec.walk import Step, walk
 
 MAX_TEXT = 48
@@ -30,10 +30,10 @@ class Latent:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerOutline:
     """A step of the spec: each time that it runs, and the latents that leave there."""
 
-    item: Use | Coupling | FactorOut
+    item: Use | CouplingSpec | FactorOutSpec
     steps: tuple[Step, ...]
     latents: tuple[Latent, ...]
 
@@ -59,7 +59,7 @@ class Loop:
         return self.entries[0].inputs[:1]
 
 
-Entry = Layer | Loop
+Entry = LayerOutline | Loop
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def outline(spec: Spec) -> Outline:
             if isinstance(item, Repeat):
                 yield Loop(item.repeat, tuple(entries(item.flow, (*here, "flow"))))
             else:
-                yield Layer(item, tuple(steps[here]), tuple(latents.get(here, ())))
+                yield LayerOutline(item, tuple(steps[here]), tuple(latents.get(here, ())))
 
     return Outline(tuple(entries(spec.flow, ("flow",))), Latent(number, walked[-1].output_shape))
 

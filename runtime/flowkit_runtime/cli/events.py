@@ -15,13 +15,8 @@ from flowkit_runtime.cli.options import wanted
 from flowkit_runtime.cli.progress import counting
 from flowkit_runtime.errors import InputError
 from flowkit_runtime.inputs import Array, points
-<<<<<<< HEAD
 from flowkit_runtime.streaming.opening import open_source
 from flowkit_runtime.streaming.sources import Wanted, contexts, extra, naming_rows, rows_at_once
-from flowkit_runtime.atomic import replacing
-=======
-from flowkit_runtime.streaming.sources import Wanted, contexts, extra, naming_rows, open_source, rows_at_once
->>>>>>> 5cecdf8 (flowkit_runtime.atomic; why the runtime's quantiles aren't numpy's)
 
 if TYPE_CHECKING:
     from flowkit_runtime.model import Model

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from flowkit_runtime.cli.options import Bundle, ProviderNames, names
+from flowkit_runtime.cli.options import BundlePath, ProviderNames, names
 from flowkit_runtime.cli.terminal import echo
 
 if TYPE_CHECKING:
     from flowkit_runtime import bundle as bundles
 
 
-def info(bundle: Bundle, providers: ProviderNames = None) -> None:
+def info(bundle: BundlePath, providers: ProviderNames = None) -> None:
     """Say what a bundle is, and on which execution providers it runs here. Checks all files.
 
     The lines are its event, context and latents, its threshold, how it was verified, and the providers.

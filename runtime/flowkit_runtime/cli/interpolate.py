@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from flowkit_runtime.cli.options import Bundle, Columns, Context, Data, ProviderNames, Resize, Threads, names
+from flowkit_runtime.cli.options import BundlePath, Columns, ContextText, Data, ProviderNames, Resize, Threads, names
 from flowkit_runtime.cli.terminal import echo
 
 
 def interpolate(
-    bundle: Bundle,
+    bundle: BundlePath,
     data: Data,
     a: Annotated[int, typer.Argument(metavar="A", min=0, help="The row of DATA to begin with.", show_default=False)],
     b: Annotated[int, typer.Argument(metavar="B", min=0, help="The row to end with.", show_default=False)],
@@ -21,7 +21,7 @@ def interpolate(
     ],
     n: Annotated[int, typer.Option("-n", min=2, help="How many steps, both ends included.")] = 9,
     columns: Columns = "",
-    context: Context = None,
+    context: ContextText = None,
     resize: Resize = False,
     threads: Threads = None,
     providers: ProviderNames = None,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowkit_runtime.cli.options import (
-    Bundle,
+    BundlePath,
     Columns,
-    Context,
     ContextColumns,
+    ContextText,
     Data,
     ProviderNames,
     Resize,
@@ -29,12 +29,12 @@ MOST_NAMED = 20
 
 
 def encode(
-    bundle: Bundle,
+    bundle: BundlePath,
     data: Data,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.npz", help="Write the latents z_1, … here.")],
     columns: Columns = "",
     context_columns: ContextColumns = "",
-    context: Context = None,
+    context: ContextText = None,
     resize: Resize = False,
     check: Annotated[
         bool, typer.Option("--check", help="Decode again, and name the rows that don't come back; then exit with 1.")
@@ -82,12 +82,12 @@ def _restored(result: Encoded, levels: int | None) -> str:
 
 
 def decode(
-    bundle: Bundle,
+    bundle: BundlePath,
     latents: Annotated[Path, typer.Argument(metavar="LATENTS.npz", help="Arrays z_1, …, as encode writes them.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="An array (.npy), or of images a picture (.png).")
     ],
-    context: Context = None,
+    context: ContextText = None,
     threads: Threads = None,
     providers: ProviderNames = None,
 ) -> None:

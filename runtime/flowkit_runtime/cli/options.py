@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from flowkit_runtime.model import Model
     from flowkit_runtime.streaming.sources import Wanted
 
-Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="An exported bundle.", show_default=False)]
+BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="An exported bundle.", show_default=False)]
 Data = Annotated[
     Path,
     typer.Argument(
@@ -27,7 +27,7 @@ Columns = Annotated[
 ContextColumns = Annotated[
     str, typer.Option(metavar="A,B,…", help="Of a table, the columns that make its context.", show_default=False)
 ]
-Context = Annotated[
+ContextText = Annotated[
     str | None,
     typer.Option(metavar="CLASS|FILE.npy", help="What to condition on, for all rows or for each.", show_default=False),
 ]

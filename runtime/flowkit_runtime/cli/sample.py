@@ -7,19 +7,19 @@ from typing import Annotated
 
 import typer
 
-from flowkit_runtime.cli.options import Bundle, Context, Count, ProviderNames, Seed, Temperature, Threads, names
+from flowkit_runtime.cli.options import BundlePath, ContextText, Count, ProviderNames, Seed, Temperature, Threads, names
 from flowkit_runtime.cli.terminal import echo
 
 
 def sample(
-    bundle: Bundle,
+    bundle: BundlePath,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="An array (.npy), or of images a picture (.png).")
     ],
     n: Count = 64,
     temperature: Temperature = 1.0,
     seed: Seed = 0,
-    context: Context = None,
+    context: ContextText = None,
     threads: Threads = None,
     providers: ProviderNames = None,
 ) -> None:

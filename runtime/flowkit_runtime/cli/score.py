@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowkit_runtime.cli.options import (
-    Bundle,
+    BundlePath,
     Columns,
-    Context,
     ContextColumns,
+    ContextText,
     Data,
     ProviderNames,
     Resize,
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from flowkit_runtime.model import Model
     from flowkit_runtime.streaming.summary import Summary
 
-Output = Annotated[
+ScoresFile = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="Write the scores here: .npy, .csv or .parquet."),
 ]
 
 
 def score(
-    bundle: Bundle,
+    bundle: BundlePath,
     data: Data,
-    output: Output = None,
+    output: ScoresFile = None,
     columns: Columns = "",
     context_columns: ContextColumns = "",
-    context: Context = None,
+    context: ContextText = None,
     draws: Annotated[int, typer.Option(min=1, help="Draws of dequantization noise to average over.")] = 1,
     seed: Seed = 0,
     resize: Resize = False,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from flowkit_runtime.cli.options import Bundle, ProviderNames, names
+from flowkit_runtime.cli.options import BundlePath, ProviderNames, names
 from flowkit_runtime.cli.terminal import echo
 
 
-def verify(bundle: Bundle, providers: ProviderNames = None) -> None:
+def verify(bundle: BundlePath, providers: ProviderNames = None) -> None:
     """Check a bundle here and now: its files, and both graphs in onnxruntime against the fp64 model's answers.
 
     Example: flowkit-runtime verify exports/glow-digits

@@ -17,8 +17,8 @@ import numpy as np
 from flowkit_runtime.errors import shortened
 from flowkit_runtime.graph_check.known import kind, known, work
 from flowkit_runtime.graph_check.operators import RULES
-from flowkit_runtime.graph_check.reading import BOOL, FLOAT, FLOATS, INT64, Graph, Node, Tensor, read_graph
-from flowkit_runtime.graph_check.sizes import Call, Rows, Shape, Value, each, elements, of_constant
+from flowkit_runtime.graph_check.reading import BOOL, FLOAT, FLOATS, INT64, Node, ParsedGraph, Tensor, read_graph
+from flowkit_runtime.graph_check.sizes import NodeCall, PerRow, SizedShape, Value, each, elements, of_constant
 
 MAX_STEPS = 65_536
 """The most steps of a Loop."""
@@ -45,7 +45,7 @@ _POSITIVE = frozenset([*_WINDOWS, "blocksize", "kv_num_heads", "num_groups", "nu
 _WITH_OPTIONAL = frozenset(["Attention", "Clip", "DFT", "GRU", "LSTM", "Loop", "Pad", "RNN", "Resize", "Slice"])
 """Operators of which an input may be left out, if another follows: some others read what isn't there, and crash."""
 
-Inputs = Mapping[str, tuple[int, Shape]]
+Inputs = Mapping[str, tuple[int, SizedShape]]
 """Names of a graph's inputs -> ONNX's number for their type, and the shape of one row."""
 
 
@@ -60,7 +60,7 @@ def check_graph(path: Path, inputs: Inputs, weights_file: str | None = None) -> 
     if both := inputs.keys() & {tensor.name for tensor in graph.constants}:
         raise ValueError(f"its input {both.pop()} is a constant, too")
     size = path.stat().st_size + ((path.parent / weights_file).stat().st_size if weights_file else 0)
-    rows = {name: Value(of_type, (Rows(1), *shape)) for name, (of_type, shape) in inputs.items()}
+    rows = {name: Value(of_type, (PerRow(1), *shape)) for name, (of_type, shape) in inputs.items()}
     event = max(SMALL_EVENT, sum(math.prod(map(each, shape)) for _, shape in inputs.values()))
     try:
         _Check(size, event).graph(graph, rows)
@@ -77,7 +77,7 @@ class _Check:
         self._folded_left = FOLDED + FOLDED_FOR_BYTE * bytes_read
         self._largest, self._work_left = SIZE_FOR_VALUE * event, WORK_FOR_VALUE * event
 
-    def graph(self, graph: Graph, values: Mapping[str, Value], steps: int = 1) -> dict[str, Value]:
+    def graph(self, graph: ParsedGraph, values: Mapping[str, Value], steps: int = 1) -> dict[str, Value]:
         """All values of a graph, from those of its inputs and, in a Loop of some steps, of the graph around it."""
         constants = {tensor.name: of_constant(tensor) for tensor in graph.constants}
         self._constants_left -= len(graph.constants)
@@ -92,12 +92,12 @@ class _Check:
                 raise ValueError(f"more than {MAX_READERS:,} of its operators read the same value")
             if "" in node.inputs and (node.operator not in _WITH_OPTIONAL or node.inputs[-1] == ""):
                 raise ValueError(f"its operator {shortened(repr(node.operator))} leaves an input out")
-            call = Call(node, [found[name] if name else None for name in node.inputs])
+            call = NodeCall(node, [found[name] if name else None for name in node.inputs])
             outputs = self._loop(call, found) if node.operator == "Loop" else self._outputs(call, steps)
             found |= zip(node.outputs, outputs, strict=True)
         return found
 
-    def _outputs(self, call: Call, steps: int) -> list[Value]:
+    def _outputs(self, call: NodeCall, steps: int) -> list[Value]:
         """What an operator gives. Raises ValueError for what no flow has."""
         node = call.node
         if node.operator == "Constant":
@@ -119,12 +119,12 @@ class _Check:
             of_type = kind(call, index)
             values = known(call, shape, of_type)
             # Sizes are constants, too, where they aren't those of the batch: onnxruntime knows them while it loads.
-            fixed = constant or (values is not None and not any(isinstance(size, Rows) for size in values.ravel()))
+            fixed = constant or (values is not None and not any(isinstance(size, PerRow) for size in values.ravel()))
             self._count(call, shape, fixed, steps)
             outputs.append(Value(of_type, shape, values, fixed, exact))
         return outputs
 
-    def _count(self, call: Call, shape: Shape, constant: bool, steps: int) -> None:
+    def _count(self, call: NodeCall, shape: SizedShape, constant: bool, steps: int) -> None:
         """Take a value and the work for it from what is left."""
         if constant:
             self._folds_left -= 1
@@ -141,7 +141,7 @@ class _Check:
 
     def _check_attributes(self, node: Node) -> None:
         for name, value in node.attributes.items():
-            if isinstance(value, Graph):
+            if isinstance(value, ParsedGraph):
                 raise ValueError("it has a graph inside a graph")
             numbers = value if isinstance(value, list) else [value]
             for number in numbers:
@@ -149,7 +149,7 @@ class _Check:
                 if isinstance(number, int) and not low <= number < 2**31:
                     raise ValueError(f"its operator {node.operator} has {number} in {shortened(repr(name))}")
 
-    def _check_divisor(self, call: Call) -> None:
+    def _check_divisor(self, call: NodeCall) -> None:
         """Raises ValueError for a division of integers that may end the process: by 0, or of the smallest by -1."""
         if call.node.operator not in ("Div", "Mod") or call.given(0).kind in FLOATS:
             return
@@ -159,10 +159,10 @@ class _Check:
                 f"its operator {call.node.operator} divides integers by what isn't a constant greater than 0"
             )
 
-    def _loop(self, call: Call, around: Mapping[str, Value]) -> list[Value]:
+    def _loop(self, call: NodeCall, around: Mapping[str, Value]) -> list[Value]:
         """What a Loop gives: the values that it carries from step to step, and those that it collects of each step."""
         body, counted = call.node.attributes.get("body"), call.known(0)
-        if not isinstance(body, Graph):
+        if not isinstance(body, ParsedGraph):
             raise ValueError("it has a Loop of nothing")
         if counted is None or counted.size != 1 or not call.given(0).constant:
             raise ValueError("its Loop has no constant number of steps")
@@ -192,7 +192,7 @@ def _unknown(value: Value) -> Value:
     return Value(value.kind, value.shape, exact=value.exact)
 
 
-def _constant(call: Call) -> Value:
+def _constant(call: NodeCall) -> Value:
     """The value of a Constant."""
     (name, value), *more = call.node.attributes.items() or [("", None)]
     if more or name not in ("value", "value_float", "value_floats", "value_int", "value_ints"):

@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from flowkit_runtime.graph_check.sizes import Call, Rows, Shape, Size, broadcast, checked, each, together
+from flowkit_runtime.graph_check.sizes import NodeCall, PerRow, Size, SizedShape, broadcast, checked, each, together
 
 _MOST = 2**31
 
 
-def reduced(call: Call) -> Shape:
+def reduced(call: NodeCall) -> SizedShape:
     shape, axes = call.shape(), call.attribute("axes", [])
     if call.has(1):
         axes = call.numbers(1)
@@ -22,17 +22,17 @@ def reduced(call: Call) -> Shape:
     return _without(call, axes or list(range(len(shape))))
 
 
-def _without(call: Call, axes: Sequence[Any]) -> Shape:
+def _without(call: NodeCall, axes: Sequence[Any]) -> SizedShape:
     shape, keep = call.shape(), call.attribute("keepdims", 1)
     places = {call.place(axis, len(shape)) for axis in axes}
     return tuple(1 if i in places else size for i, size in enumerate(shape) if keep or i not in places)
 
 
-def arg(call: Call) -> Shape:
+def arg(call: NodeCall) -> SizedShape:
     return _without(call, [call.attribute("axis", 0)])
 
 
-def matmul(call: Call) -> Shape:
+def matmul(call: NodeCall) -> SizedShape:
     a, b = call.shape(0), call.shape(1)
     if not a or not b:
         call.wrong()
@@ -40,33 +40,33 @@ def matmul(call: Call) -> Shape:
     return broadcast(a[:-2], b[:-2]) + rows + columns
 
 
-def gemm(call: Call) -> Shape:
+def gemm(call: NodeCall) -> SizedShape:
     a, b = (shape[::-1] if call.attribute(name, 0) else shape for shape, name in _transposed(call))
     return a[0], b[1]
 
 
-def _transposed(call: Call) -> list[tuple[Shape, str]]:
+def _transposed(call: NodeCall) -> list[tuple[SizedShape, str]]:
     a, b = call.shape(0), call.shape(1)
     if len(a) != 2 or len(b) != 2:
         call.wrong()
     return [(a, "transA"), (b, "transB")]
 
 
-def conv(call: Call) -> Shape:
+def conv(call: NodeCall) -> SizedShape:
     x, weight = call.shape(0), call.shape(1)
     if len(x) != len(weight) or len(x) < 3:
         call.wrong()
     return (x[0], weight[0], *_windows(call, x[2:], [each(size) for size in weight[2:]]))
 
 
-def pool(call: Call) -> list[Shape]:
+def pool(call: NodeCall) -> list[SizedShape]:
     x, kernel = call.shape(), call.attribute("kernel_shape", [])
     if len(x) != len(kernel) + 2 or not kernel:
         call.wrong()
     return [(*x[:2], *_windows(call, x[2:], kernel))] * len(call.node.outputs)
 
 
-def _windows(call: Call, sizes: Shape, kernel: Sequence[int]) -> list[int]:
+def _windows(call: NodeCall, sizes: SizedShape, kernel: Sequence[int]) -> list[int]:
     """How often a window fits along each dimension; rounded up, as some operators do."""
     n = len(sizes)
     strides, dilations = call.attribute("strides", [1] * n), call.attribute("dilations", [1] * n)
@@ -82,7 +82,7 @@ def _windows(call: Call, sizes: Shape, kernel: Sequence[int]) -> list[int]:
     return [max(0, (-(-gap // stride) if up else gap // stride) + 1) for gap, stride in gaps]
 
 
-def conv_transpose(call: Call) -> Shape:
+def conv_transpose(call: NodeCall) -> SizedShape:
     x, weight = call.shape(0), call.shape(1)
     n, groups = len(x) - 2, call.attribute("group", 1)
     if n < 1 or len(weight) != len(x):
@@ -102,12 +102,12 @@ def conv_transpose(call: Call) -> Shape:
     return (x[0], each(weight[1]) * groups, *sizes)
 
 
-def einsum(call: Call) -> Shape:
+def einsum(call: NodeCall) -> SizedShape:
     sizes, output = labels(call)
     return tuple(sizes[label] for label in output)
 
 
-def labels(call: Call) -> tuple[dict[str, Size], str]:
+def labels(call: NodeCall) -> tuple[dict[str, Size], str]:
     """The size of each label of an Einsum's equation, and the labels of its output."""
     equation = call.attribute("equation", b"").decode("latin-1").replace(" ", "")
     terms, arrow, output = equation.partition("->")
@@ -125,7 +125,7 @@ def labels(call: Call) -> tuple[dict[str, Size], str]:
     return sizes, output
 
 
-def resize(call: Call) -> Shape:
+def resize(call: NodeCall) -> SizedShape:
     shape = list(call.shape())
     places = [call.place(axis, len(shape)) for axis in call.attribute("axes", list(range(len(shape))))]
     sizes = call.numbers(3) if call.has(3) else []
@@ -134,7 +134,7 @@ def resize(call: Call) -> Shape:
         if sizes:
             shape[place] = size
         elif scale != 1:
-            if not 0 < scale < _MOST or isinstance(shape[place], Rows):
+            if not 0 < scale < _MOST or isinstance(shape[place], PerRow):
                 call.wrong()
             shape[place] = math.ceil(each(shape[place]) * scale)
     if call.attribute("keep_aspect_ratio_policy", b"stretch") != b"stretch":
@@ -143,14 +143,14 @@ def resize(call: Call) -> Shape:
     return checked(call, shape)
 
 
-def grid_sample(call: Call) -> Shape:
+def grid_sample(call: NodeCall) -> SizedShape:
     x, grid = call.shape(0), call.shape(1)
     if len(x) < 4 or len(x) != len(grid):
         call.wrong()
     return *x[:2], *grid[1:-1]
 
 
-def attention(call: Call) -> Shape:
+def attention(call: NodeCall) -> SizedShape:
     q, k, v = (call.shape(i) for i in range(3))
     if not len(q) == len(k) == len(v) in (3, 4) or len(call.node.outputs) > 1:
         call.wrong()
@@ -161,25 +161,25 @@ def attention(call: Call) -> Shape:
     return (*q[:-1], each(v[-1]) * heads)  # as if each head read all of v: a bound
 
 
-def recurrent(call: Call) -> list[Shape]:
+def recurrent(call: NodeCall) -> list[SizedShape]:
     x, recurrence = call.shape(0), call.shape(2)
     if len(x) != 3 or len(recurrence) != 3 or 0 in (*x, *recurrence) or call.attribute("layout", 0):
         call.wrong()
     steps, rows, _ = x
-    last: Shape = recurrence[0], rows, recurrence[2]
+    last: SizedShape = recurrence[0], rows, recurrence[2]
     return [(steps, *last), last, last]
 
 
-def dft(call: Call) -> Shape:
+def dft(call: NodeCall) -> SizedShape:
     *sizes, parts = call.shape()
     axis = call.numbers(2)[0] if call.has(2) else call.attribute("axis", 1)
     if len(sizes) != 2 and not call.has(2) and "axis" not in call.node.attributes:
         call.wrong()  # opsets differ in which axis it is
     place = call.place(axis, len(sizes) + 1)
-    if place == len(sizes) or isinstance(sizes[place], Rows):
+    if place == len(sizes) or isinstance(sizes[place], PerRow):
         call.wrong()
     length = call.numbers(1)[0] if call.has(1) else sizes[place]
-    if isinstance(length, Rows) or length < 1:
+    if isinstance(length, PerRow) or length < 1:
         call.wrong()
     sizes[place] = length // 2 + 1 if call.attribute("onesided", 0) and not call.attribute("inverse", 0) else length
     return *checked(call, sizes), max(2, each(parts))

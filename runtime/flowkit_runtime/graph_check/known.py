@@ -12,7 +12,7 @@ import numpy as np
 from flowkit_runtime.graph_check.computing import labels
 from flowkit_runtime.graph_check.moving import dimensions
 from flowkit_runtime.graph_check.reading import BOOL, FLOAT, INT32, INT64, MAX_VALUES, Tensor
-from flowkit_runtime.graph_check.sizes import Call, Known, Rows, Shape, each, elements
+from flowkit_runtime.graph_check.sizes import Known, NodeCall, PerRow, SizedShape, each, elements
 
 _OVERFLOW = 2**31
 """Integers that are as large, without sign, aren't followed: in int32 they would overflow."""
@@ -28,7 +28,7 @@ _TYPED_BY = {"CastLike": 1, "OneHot": 2, "Where": 1}
 """The input whose type the output has, where that is not the first."""
 
 
-def kind(call: Call, output: int = 0) -> int:
+def kind(call: NodeCall, output: int = 0) -> int:
     """ONNX's number for the type of an output."""
     name = call.node.operator
     if name in _KINDS:
@@ -58,7 +58,7 @@ _ARITHMETIC: dict[str, Callable[..., Any]] = {
 }
 
 
-def known(call: Call, shape: Shape, kind: int) -> Known | None:
+def known(call: NodeCall, shape: SizedShape, kind: int) -> Known | None:
     """The values of the output where they are few integers, and follow from those of the inputs; else None."""
     sizes = tuple(size for size in shape if isinstance(size, int))
     if kind not in (INT32, INT64) or sizes != shape or math.prod(sizes) > MAX_VALUES:
@@ -72,7 +72,7 @@ def known(call: Call, shape: Shape, kind: int) -> Known | None:
     return values
 
 
-def _computed(call: Call, shape: tuple[int, ...]) -> Known | None:
+def _computed(call: NodeCall, shape: tuple[int, ...]) -> Known | None:
     name = call.node.operator
     if name in ("Shape", "Size"):
         return _sizes(call)
@@ -88,7 +88,7 @@ def _computed(call: Call, shape: tuple[int, ...]) -> Known | None:
             return None  # ONNX rounds towards zero
         return np.asarray(_ARITHMETIC[name](first, *rest), object)
     if name in ("Cast", "Identity"):
-        integers = all(isinstance(n, int | Rows) and not isinstance(n, bool) for n in first.ravel())
+        integers = all(isinstance(n, int | PerRow) and not isinstance(n, bool) for n in first.ravel())
         return first if integers else None
     if name in ("Reshape", "Squeeze", "Unsqueeze"):
         return first.reshape(shape)
@@ -104,7 +104,7 @@ def _computed(call: Call, shape: tuple[int, ...]) -> Known | None:
     return None
 
 
-def _sizes(call: Call) -> Known | None:
+def _sizes(call: NodeCall) -> Known | None:
     if not call.given(0).exact:
         return None
     sizes = dimensions(call)
@@ -113,7 +113,7 @@ def _sizes(call: Call) -> Known | None:
         values[:] = sizes
         return values
     total = elements(call.shape())
-    return np.array(Rows(total) if any(isinstance(size, Rows) for size in sizes) else total, object)
+    return np.array(PerRow(total) if any(isinstance(size, PerRow) for size in sizes) else total, object)
 
 
 # Work
@@ -122,7 +122,7 @@ _SORTED, _INTERPOLATED = 32, 64
 """Steps for each value that TopK sorts, and for each that Resize makes of its neighbours."""
 
 
-def work(call: Call, output: Shape) -> int:
+def work(call: NodeCall, output: SizedShape) -> int:
     """About how many multiplications, or other steps as long, an operator takes to make an output of this shape."""
     name, made = call.node.operator, elements(output)
     if name == "MatMul":

@@ -6,10 +6,10 @@ import math
 from functools import reduce
 
 from flowkit_runtime.graph_check.sizes import (
-    Call,
-    Rows,
-    Shape,
+    NodeCall,
+    PerRow,
     Size,
+    SizedShape,
     added,
     broadcast,
     checked,
@@ -23,7 +23,7 @@ _END = 2**31
 """An end of a slice that is at least this is the end of the dimension."""
 
 
-def reshape(call: Call) -> Shape:
+def reshape(call: NodeCall) -> SizedShape:
     shape, target = call.shape(), call.numbers(1)
     zero = bool(call.attribute("allowzero", 0))
     if any(size == 0 and i >= len(shape) for i, size in enumerate(target) if not zero):
@@ -37,14 +37,14 @@ def reshape(call: Call) -> Shape:
     return checked(call, sizes)
 
 
-def _rest(shape: Shape, others: Shape) -> Size:
+def _rest(shape: SizedShape, others: SizedShape) -> Size:
     """The size that makes others hold as many values as a shape."""
     count = -(-elements(shape) // max(1, elements(others)))
-    rows = sum(isinstance(size, Rows) for size in shape) - sum(isinstance(size, Rows) for size in others)
-    return Rows(count) if rows > 0 else count
+    rows = sum(isinstance(size, PerRow) for size in shape) - sum(isinstance(size, PerRow) for size in others)
+    return PerRow(count) if rows > 0 else count
 
 
-def flatten(call: Call) -> Shape:
+def flatten(call: NodeCall) -> SizedShape:
     shape = call.shape()
     axis = call.attribute("axis", 1)
     if not -len(shape) <= axis <= len(shape):
@@ -53,7 +53,7 @@ def flatten(call: Call) -> Shape:
     return product(shape[:axis]), product(shape[axis:])
 
 
-def squeeze(call: Call) -> Shape:
+def squeeze(call: NodeCall) -> SizedShape:
     shape = call.shape()
     if not call.has(1):
         return tuple(size for size in shape if size != 1)
@@ -61,7 +61,7 @@ def squeeze(call: Call) -> Shape:
     return tuple(size for i, size in enumerate(shape) if i not in places)
 
 
-def unsqueeze(call: Call) -> Shape:
+def unsqueeze(call: NodeCall) -> SizedShape:
     shape, axes = list(call.shape()), call.numbers(1)
     rank = len(shape) + len(axes)
     for place in sorted(call.place(axis, rank) for axis in axes):
@@ -69,7 +69,7 @@ def unsqueeze(call: Call) -> Shape:
     return checked(call, shape)
 
 
-def transpose(call: Call) -> Shape:
+def transpose(call: NodeCall) -> SizedShape:
     shape = call.shape()
     order = call.attribute("perm", list(range(len(shape)))[::-1])
     if sorted(order) != list(range(len(shape))):
@@ -77,21 +77,21 @@ def transpose(call: Call) -> Shape:
     return tuple(shape[i] for i in order)
 
 
-def expand(call: Call) -> Shape:
+def expand(call: NodeCall) -> SizedShape:
     return broadcast(call.shape(), checked(call, call.numbers(1)))
 
 
-def tile(call: Call) -> Shape:
+def tile(call: NodeCall) -> SizedShape:
     shape, times = call.shape(), checked(call, call.numbers(1))
     if len(shape) != len(times):
         call.wrong()
     for size, n in zip(shape, times, strict=True):
-        if isinstance(size, Rows) and isinstance(n, Rows):
+        if isinstance(size, PerRow) and isinstance(n, PerRow):
             elements((size, n))  # raises
     return tuple(like(each(size) * each(n), size, n) for size, n in zip(shape, times, strict=True))
 
 
-def concat(call: Call) -> Shape:
+def concat(call: NodeCall) -> SizedShape:
     shapes = [call.shape(i) for i in range(len(call.inputs))]
     rank = len(shapes[0]) if shapes else 0
     if not rank or any(len(shape) != rank for shape in shapes):
@@ -99,11 +99,11 @@ def concat(call: Call) -> Shape:
     axis = call.axis(rank, default=None)
     sizes = list(broadcast(*shapes))
     sizes[axis] = reduce(added, (shape[axis] for shape in shapes))
-    call.exact = len({isinstance(shape[axis], Rows) for shape in shapes}) == 1
+    call.exact = len({isinstance(shape[axis], PerRow) for shape in shapes}) == 1
     return tuple(sizes)
 
 
-def sliced(call: Call) -> Shape:
+def sliced(call: NodeCall) -> SizedShape:
     shape = list(call.shape())
     starts, ends, axes, steps = (call.known(i) for i in (1, 2, 3, 4))
     if starts is None or ends is None or (call.has(3) and axes is None) or (call.has(4) and steps is None):
@@ -123,7 +123,7 @@ def sliced(call: Call) -> Shape:
     return tuple(shape)
 
 
-def split(call: Call) -> list[Shape]:
+def split(call: NodeCall) -> list[SizedShape]:
     shape = call.shape()
     axis, n = call.axis(len(shape)), len(call.node.outputs)
     sizes = call.numbers(1) if call.has(1) else [like(-(-each(shape[axis]) // n), shape[axis])] * n
@@ -133,20 +133,20 @@ def split(call: Call) -> list[Shape]:
     return [checked(call, (*shape[:axis], size, *shape[axis + 1 :])) for size in sizes]
 
 
-def gather(call: Call) -> Shape:
+def gather(call: NodeCall) -> SizedShape:
     shape = call.shape()
     axis = call.axis(len(shape))
     return shape[:axis] + call.shape(1) + shape[axis + 1 :]
 
 
-def gather_nd(call: Call) -> Shape:
+def gather_nd(call: NodeCall) -> SizedShape:
     shape, indices, batched = call.shape(), call.shape(1), call.attribute("batch_dims", 0)
     if not indices or not 0 <= batched <= len(shape):
         call.wrong()
     return indices[:-1] + shape[batched + each(indices[-1]) :]
 
 
-def pad(call: Call) -> Shape:
+def pad(call: NodeCall) -> SizedShape:
     shape, pads = list(call.shape()), call.numbers(1)
     places = [call.place(axis, len(shape)) for axis in call.numbers(3)] if call.has(3) else range(len(shape))
     if len(pads) != 2 * len(places):
@@ -158,7 +158,7 @@ def pad(call: Call) -> Shape:
     return tuple(shape)
 
 
-def blocks(call: Call) -> Shape:
+def blocks(call: NodeCall) -> SizedShape:
     shape, block = call.shape(), call.attribute("blocksize", 1)
     if len(shape) != 4:
         call.wrong()
@@ -168,17 +168,17 @@ def blocks(call: Call) -> Shape:
     return rows, each(channels) * block**2, *(each(size) // block for size in sizes)
 
 
-def dimensions(call: Call) -> Shape:
+def dimensions(call: NodeCall) -> SizedShape:
     """The part of a shape that the operator Shape gives."""
     shape = call.shape()
     return shape[slice(call.attribute("start", 0), call.attribute("end", len(shape)))]
 
 
-def ranged(call: Call) -> Shape:
+def ranged(call: NodeCall) -> SizedShape:
     if any(call.shape(i) for i in range(3)):
         call.wrong()
     start, limit, step = (call.numbers(i)[0] for i in range(3))
-    if start == 0 and step == 1 and isinstance(limit, Rows):
+    if start == 0 and step == 1 and isinstance(limit, PerRow):
         return (limit,)
     if (
         not all(isinstance(number, int | float) and math.isfinite(number) for number in (start, limit, step))
@@ -188,14 +188,14 @@ def ranged(call: Call) -> Shape:
     return (max(0, math.ceil((limit - start) / step)),)
 
 
-def one_hot(call: Call) -> Shape:
+def one_hot(call: NodeCall) -> SizedShape:
     indices, (depth, *_) = call.shape(), call.numbers(1)
     axis = call.attribute("axis", -1)
     place = axis if axis >= 0 else axis + len(indices) + 1
     return checked(call, (*indices[:place], depth, *indices[place:]))
 
 
-def top_k(call: Call) -> list[Shape]:
+def top_k(call: NodeCall) -> list[SizedShape]:
     shape, (k, *_) = call.shape(), call.numbers(1)
     axis = call.axis(len(shape), -1)
     return [checked(call, (*shape[:axis], k, *shape[axis + 1 :]))] * len(call.node.outputs)

@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flowkit_runtime.graph_check import computing, moving
-from flowkit_runtime.graph_check.sizes import Call, Shape, broadcast, checked
+from flowkit_runtime.graph_check.sizes import NodeCall, SizedShape, broadcast, checked
 
-Rule = Callable[[Call], Shape | list[Shape]]
+Rule = Callable[[NodeCall], SizedShape | list[SizedShape]]
 """The shape of the output, or of each output."""
 
 
-def _broadcast(call: Call) -> Shape:
+def _broadcast(call: NodeCall) -> SizedShape:
     return broadcast(*(value.shape for value in call.inputs if value is not None))
 
 
-def _same(call: Call) -> list[Shape]:
+def _same(call: NodeCall) -> list[SizedShape]:
     return [call.shape()] * len(call.node.outputs)
 
 

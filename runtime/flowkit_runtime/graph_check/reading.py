@@ -71,7 +71,7 @@ class Node:
 
 
 @dataclass
-class Graph:
+class ParsedGraph:
     """Nodes in the order in which they run, the constants that they read, and names of inputs and outputs."""
 
     nodes: list[Node] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Graph:
     outputs: list[str] = field(default_factory=list)
 
 
-def read_graph(path: Path, weights_file: str | None = None) -> Graph:
+def read_graph(path: Path, weights_file: str | None = None) -> ParsedGraph:
     """Return the graph of an ONNX file.
 
     Raises ValueError if the file is no ONNX model, has functions, operators outside the standard domain, sparse tensors
@@ -114,8 +114,8 @@ class _Reader:
         self._inside = False
         self._bytes_outside = weights_file.stat().st_size if weights_file else 0
 
-    def model(self) -> Graph:
-        graph, found = Graph(), False
+    def model(self) -> ParsedGraph:
+        graph, found = ParsedGraph(), False
         for part in self._fields(_Field(0, _BYTES, 0, 0, len(self._data))):
             if part.number in (20, 25):
                 raise ValueError("it has training information" if part.number == 20 else "it has functions")
@@ -126,7 +126,7 @@ class _Reader:
             raise ValueError(_NOT_ONNX)
         return graph
 
-    def _graph(self, graph: Graph, message: _Field) -> None:
+    def _graph(self, graph: ParsedGraph, message: _Field) -> None:
         names = {11: graph.inputs, 12: graph.outputs}
         for part in self._fields(message):
             self._parts_left -= 1
@@ -180,10 +180,10 @@ class _Reader:
                 values[part.number] = _signed(part.value)
         return values[1], values.get(_ATTRIBUTE_FIELDS.get(values[20], 0))
 
-    def _graph_inside(self, message: _Field) -> Graph:
+    def _graph_inside(self, message: _Field) -> ParsedGraph:
         if self._inside:
             raise ValueError("it has a graph inside a graph inside a graph")
-        graph, self._inside = Graph(), True
+        graph, self._inside = ParsedGraph(), True
         self._graph(graph, message)
         self._inside = False
         return graph

@@ -15,29 +15,29 @@ from flowkit_runtime.graph_check.reading import MAX_RANK, Node, Tensor
 
 
 @dataclass(frozen=True)
-class Rows:
+class PerRow:
     """A size that is `each` times the number of rows in a batch."""
 
     each: int
 
-    def __mul__(self, other: object) -> Rows:
+    def __mul__(self, other: object) -> PerRow:
         if isinstance(other, int) and other > 0:
-            return Rows(self.each * other)
+            return PerRow(self.each * other)
         return NotImplemented
 
     __rmul__ = __mul__
 
-    def __floordiv__(self, other: object) -> Rows:
+    def __floordiv__(self, other: object) -> PerRow:
         if isinstance(other, int) and other > 0 and self.each % other == 0:
-            return Rows(self.each // other)
+            return PerRow(self.each // other)
         return NotImplemented
 
-    def __abs__(self) -> Rows:
+    def __abs__(self) -> PerRow:
         return self
 
 
-Size = int | Rows
-Shape = tuple[Size, ...]
+Size = int | PerRow
+SizedShape = tuple[Size, ...]
 Known = NDArray[np.object_]
 
 
@@ -54,7 +54,7 @@ class Value:
     """
 
     kind: int
-    shape: Shape
+    shape: SizedShape
     known: Known | None = None
     constant: bool = False
     exact: bool = True
@@ -68,26 +68,26 @@ def of_constant(tensor: Tensor) -> Value:
 
 def each(size: Size) -> int:
     """The size for a batch of one row."""
-    return size.each if isinstance(size, Rows) else size
+    return size.each if isinstance(size, PerRow) else size
 
 
-def elements(shape: Shape) -> int:
+def elements(shape: SizedShape) -> int:
     """How many values a tensor has, for each row of a batch if it has rows.
 
     Raises ValueError if there are more than in proportion to the batch.
     """
-    if sum(isinstance(size, Rows) for size in shape) > 1:
+    if sum(isinstance(size, PerRow) for size in shape) > 1:
         raise ValueError("it has a value that grows faster than the batch")
     return math.prod(map(each, shape))
 
 
-class Call:
+class NodeCall:
     """A node with the values of its inputs. Rules read it, and set `exact` to False where they give only a bound."""
 
     def __init__(self, node: Node, inputs: Sequence[Value | None]) -> None:
         self.node, self.inputs, self.exact = node, inputs, True
 
-    def shape(self, index: int = 0) -> Shape:
+    def shape(self, index: int = 0) -> SizedShape:
         return self.given(index).shape
 
     def given(self, index: int) -> Value:
@@ -148,21 +148,21 @@ def added(a: Size, b: Size) -> Size:
 
 
 def like(size: int, *others: Size) -> Size:
-    return Rows(size) if any(isinstance(other, Rows) for other in others) else size
+    return PerRow(size) if any(isinstance(other, PerRow) for other in others) else size
 
 
-def broadcast(*shapes: Shape) -> Shape:
+def broadcast(*shapes: SizedShape) -> SizedShape:
     """The shape to which all are broadcast."""
     rank = max(map(len, shapes), default=0)
     padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
     return tuple(reduce(together, sizes) for sizes in zip(*padded, strict=True))
 
 
-def product(shape: Shape) -> Size:
+def product(shape: SizedShape) -> Size:
     return like(elements(shape), *shape)
 
 
-def checked(call: Call, sizes: Sequence[Any]) -> Shape:
+def checked(call: NodeCall, sizes: Sequence[Any]) -> SizedShape:
     """A shape that the values of an input gave."""
     if len(sizes) > MAX_RANK or any(isinstance(size, float) or each(size) < 0 for size in sizes):
         call.wrong()

@@ -12,7 +12,7 @@ import numpy as np
 
 from flowkit_runtime.errors import InputError
 from flowkit_runtime.inputs import Array, chunks
-from flowkit_runtime.streaming.sources import Rows, Wanted, context_identity, contexts, extra, file_identity
+from flowkit_runtime.streaming.sources import EventRows, Wanted, context_identity, contexts, extra, file_identity
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -48,7 +48,7 @@ class Images:
         files: list[Any] = [file_identity(path / name) for name in self.names]
         self.identity = [files, wanted.resize, *context_identity(wanted)]
 
-    def batches(self, start: int, size: int) -> Iterator[Rows]:
+    def batches(self, start: int, size: int) -> Iterator[EventRows]:
         for part in chunks(self.rows, size, start):
             yield np.stack([self._read(self.path / name) for name in self.names[part]]), self._context(part)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flowkit_runtime.errors import InputError
 from flowkit_runtime.streaming.images import Images
-from flowkit_runtime.streaming.sources import Npy, Source, Wanted
+from flowkit_runtime.streaming.sources import NpySource, Source, Wanted
 from flowkit_runtime.streaming.tables import open_table
 
 
@@ -29,4 +29,4 @@ def open_source(path: Path, wanted: Wanted) -> Source:
         return open_table(path, wanted)
     if suffix != ".npy":
         raise InputError(f"{path} is neither a folder of images nor a .npy, .csv or .parquet file")
-    return Npy(path, wanted)
+    return NpySource(path, wanted)

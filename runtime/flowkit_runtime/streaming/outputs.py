@@ -14,7 +14,7 @@ from flowkit_runtime.streaming.sources import extra
 
 
 @dataclass(frozen=True)
-class Result:
+class ScoreTable:
     """The scores of all rows, and what stands beside them in a table.
 
     Attributes:
@@ -41,12 +41,12 @@ class Result:
             first += len(scores)
 
 
-def write(result: Result, path: Path) -> None:
+def write(result: ScoreTable, path: Path) -> None:
     """Write the file that the suffix of `path` says: .npy has the scores alone, tables one row per event."""
     {".npy": _write_npy, ".csv": _write_csv, ".parquet": _write_parquet}[path.suffix](result, path)
 
 
-def _write_npy(result: Result, path: Path) -> None:
+def _write_npy(result: ScoreTable, path: Path) -> None:
     with path.open("wb") as file:
         header = {"descr": "<f8", "fortran_order": False, "shape": (result.part.rows,)}
         np.lib.format.write_array_header_1_0(file, header)
@@ -54,7 +54,7 @@ def _write_npy(result: Result, path: Path) -> None:
             file.write(scores.tobytes())
 
 
-def _write_csv(result: Result, path: Path) -> None:
+def _write_csv(result: ScoreTable, path: Path) -> None:
     import csv
 
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -71,7 +71,7 @@ def _plain(column: Scores | Sequence[str]) -> Any:
     return (column.astype(np.uint8) if column.dtype == bool else column).tolist()
 
 
-def _write_parquet(result: Result, path: Path) -> None:
+def _write_parquet(result: ScoreTable, path: Path) -> None:
     arrow, parquet = (extra(name, "pyarrow", "writing Parquet") for name in ("pyarrow", "pyarrow.parquet"))
     kinds = {"file": arrow.string(), "score": arrow.float64(), "anomalous": arrow.bool_()}
     schema = arrow.schema([(name, kinds[name]) for name in result.columns])

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from flowkit_runtime.atomic import naming, replacing
 from flowkit_runtime.bundle import MANIFEST
 from flowkit_runtime.errors import InputError
-from flowkit_runtime.streaming.outputs import Result, write
+from flowkit_runtime.streaming.outputs import ScoreTable, write
 from flowkit_runtime.streaming.part import Part, opened
 from flowkit_runtime.streaming.sources import Source, naming_rows, rows_at_once
 from flowkit_runtime.streaming.summary import Summary, summarize
@@ -73,7 +73,7 @@ def score_file(job: Job, output: Path | None, progress: Callable[[int], None]) -
         _score(job, part, batch, progress)
         if output is not None:
             with replacing(output) as temporary:
-                write(Result(part, threshold, job.source.names), temporary)
+                write(ScoreTable(part, threshold, job.source.names), temporary)
         return summarize(part.blocks, threshold)
 
 

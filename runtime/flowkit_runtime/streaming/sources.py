@@ -16,7 +16,7 @@ from flowkit_runtime.errors import InputError, RowError, shortened
 from flowkit_runtime.files import map_npy
 from flowkit_runtime.inputs import Array, check_context_shape, chunks, context_rows, real
 
-Rows = tuple[Array, Array | None]
+EventRows = tuple[Array, Array | None]
 """Events [n, *event] and their context: one row per event, one for all, or none."""
 AT_ONCE, MOST_AT_ONCE = 2**15, 4096
 
@@ -39,7 +39,7 @@ class Source(Protocol):
         """What changes if the data does."""
         ...
 
-    def batches(self, start: int, size: int) -> Iterator[Rows]:
+    def batches(self, start: int, size: int) -> Iterator[EventRows]:
         """The rows from `start` on, `size` at a time; the last batch may be smaller."""
         ...
 
@@ -65,7 +65,7 @@ class Wanted:
     resize: bool = False
 
 
-class Npy:
+class NpySource:
     """An array [n, *event], of which a part at a time is mapped."""
 
     names = None
@@ -79,7 +79,7 @@ class Npy:
         self._context = contexts(wanted, lambda: self.rows)
         self.identity = [file_identity(path), *context_identity(wanted)]
 
-    def batches(self, start: int, size: int) -> Iterator[Rows]:
+    def batches(self, start: int, size: int) -> Iterator[EventRows]:
         for part in chunks(self.rows, size, start):
             # Mapped anew, and so let go of: what stays mapped counts as this process's memory.
             yield read_npy(self.path)[part].copy(), self._context(part)

@@ -15,7 +15,7 @@ import numpy as np
 from flowkit_runtime.errors import InputError, shortened
 from flowkit_runtime.files import open_file
 from flowkit_runtime.inputs import Array
-from flowkit_runtime.streaming.sources import Rows, Wanted, context_identity, contexts, extra, file_identity
+from flowkit_runtime.streaming.sources import EventRows, Wanted, context_identity, contexts, extra, file_identity
 
 _BLOCK = 2**20  # bytes of CSV that are parsed at a time, of which a line must not have more
 _LINE = 64  # bytes that a number may take
@@ -53,7 +53,7 @@ class Table:
         """The columns that are read."""
         return [*self._columns, *self._context_columns]
 
-    def batches(self, start: int, size: int) -> Iterator[Rows]:
+    def batches(self, start: int, size: int) -> Iterator[EventRows]:
         held: list[Any] = []
         first, count = start, 0
         for batch in self._records(start):
@@ -73,7 +73,7 @@ class Table:
         """Record batches of the chosen columns, the first row being `start`."""
         raise NotImplementedError
 
-    def _rows(self, held: list[Any], first: int, size: int) -> Rows:
+    def _rows(self, held: list[Any], first: int, size: int) -> EventRows:
         """`size` rows from the beginning of `held`, which they leave; the first of them is row `first`."""
         parts: dict[str, list[Array]] = {name: [] for name in self.chosen}
         at, end = first, first + size

@@ -13,8 +13,8 @@ from flowkit.flow.building import count_parameters
 from flowkit.spec import canonical, read_spec
 
 
-def resized(flow: Flow) -> Flow:
-    """The flow for images OTHER_SIZE times as high and wide.
+def at_other_size(flow: Flow) -> Flow:
+    """Return the flow for images OTHER_SIZE times as high and wide.
 
     Raises InputError if its events or contexts are none, ExportError if it isn't the same weights.
     """
