@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flowkit.plugin.kinds import KINDS
-from flowkit.testing import CHECKS, SLOW_CHECKS, describe
+from flowkit.testing import CHECKS, SLOW_CHECKS, purpose
 
 PAGE = Path(__file__).with_name("conformance.md")
 
@@ -103,7 +103,7 @@ def page() -> str:
 
 
 def _table(checks: Mapping[str, object]) -> str:
-    rows = [f"| `{id_}` | {describe(check).replace('|', chr(92) + '|')} |" for id_, check in checks.items()]
+    rows = [f"| `{id_}` | {purpose(check).replace('|', chr(92) + '|')} |" for id_, check in checks.items()]
     return "\n".join(["| check | what it asks for |", "| --- | --- |", *rows])
 
 

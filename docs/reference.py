@@ -9,8 +9,7 @@ from pathlib import Path
 
 from flowkit.plugin import Found, Policy, Registry
 from flowkit.plugin.config import Documented
-from flowkit.plugin.description import FieldRow, field_rows, shape_rule, target_doc
-from flowkit.plugin.example import example_config
+from flowkit.plugin.description import FieldRow, example_config, field_rows, shape_rule, target_doc
 from flowkit.plugin.kinds import KINDS
 from flowkit.spec import Spec, model, to_yaml
 from flowkit.spec.example import example_spec

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from flowkit.cli.main import app
 from flowkit.errors import InstallationWarning
 from flowkit.plugin import Registry
-from flowkit.plugin.own import warn_of_conflicts
+from flowkit.plugin.found import warn_of_conflicts
 from flowkit.plugin.policy import FIRST_PARTY
 from flowkit.spec import lock, read_spec
 from flowkit_nf import conflicts

@@ -13,7 +13,7 @@ from flowkit.bijectors.bijector import Bijector, full_precision
 from flowkit.bijectors.channel_linear import ChannelLinear, ChannelRun
 from flowkit.shapes import Shape
 
-Step = Bijector | ChannelRun
+Merged = Bijector | ChannelRun
 """What a pass runs: a layer, or neighbouring channel-linear layers as one map."""
 
 
@@ -71,9 +71,9 @@ def initialize_through(layers: Iterable[Bijector], x: Tensor, context: Tensor | 
     return x
 
 
-def merged(layers: Iterable[Bijector]) -> list[Step]:
+def merged(layers: Iterable[Bijector]) -> list[Merged]:
     """The layers, with neighbouring channel-linear layers merged into runs."""
-    steps: list[Step] = []
+    steps: list[Merged] = []
     for run in runs(layers):
         steps.append(run[0] if len(run) == 1 else ChannelRun(run))
     return steps
@@ -115,6 +115,6 @@ def flat(layers: Iterable[Any]) -> Iterator[Any]:
         yield from flat(layer.layers) if type(layer) is Composition else (layer,)
 
 
-def autocast_of(step: Step, device: torch.device) -> AbstractContextManager[object]:
+def autocast_of(step: Merged, device: torch.device) -> AbstractContextManager[object]:
     """Autocast as a step is run under: off, unless the step handles it itself."""
     return nullcontext() if step.handles_autocast else full_precision(device)

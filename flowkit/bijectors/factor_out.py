@@ -23,11 +23,11 @@ class FactorOut(nn.Module):
         self.output_shape: Shape = (kept, *event_shape[1:])
         self.latent_shape: Shape = (leaves, *event_shape[1:])
 
-    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def take_out(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [batch, c, …] -> (kept, z)."""
         kept, z = x.split([self.output_shape[0], self.latent_shape[0]], 1)
         return kept, z
 
-    def merge(self, kept: Tensor, z: Tensor) -> Tensor:
-        """Put the event together again: the inverse of split."""
+    def put_back(self, kept: Tensor, z: Tensor) -> Tensor:
+        """Put the event together again: the inverse of `take_out`."""
         return torch.cat([kept, z], 1)

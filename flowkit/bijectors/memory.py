@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
 from flowkit.bijectors.bijector import Bijector, forked_generators, full_precision
-from flowkit.bijectors.composition import Step, autocast_of, forward_through, merged, units
+from flowkit.bijectors.composition import Merged, autocast_of, forward_through, merged, units
 from flowkit.errors import FlowkitError
 
 Output = tuple[Tensor, Tensor]
@@ -98,7 +98,7 @@ class _Reversible(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, steps: list[Step], drift: Drift, x: Tensor, context: Tensor | None, *tensors: Tensor
+        ctx: Any, steps: list[Merged], drift: Drift, x: Tensor, context: Tensor | None, *tensors: Tensor
     ) -> Output:
         ctx.steps, ctx.drift, ctx.first = steps, drift, x[:1].clone()
         ctx.largest = x.abs().amax() if x.numel() else x.new_zeros(())
@@ -161,7 +161,7 @@ def _gradients(outputs: Output, inputs: Sequence[Tensor], cotangents: tuple[Tens
         return torch.autograd.grad(differentiable, inputs, given, allow_unused=True)
 
 
-def parameters(steps: Iterable[Step]) -> list[Tensor]:
+def parameters(steps: Iterable[Merged]) -> list[Tensor]:
     """List the parameters of the steps, each once."""
     modules = (module for step in steps for module in step.modules())
     return list(dict.fromkeys(p for module in modules for p in module._parameters.values() if p is not None))
@@ -181,11 +181,11 @@ def _check_same(places: list[tuple[int, int]], tensors: Sequence[Tensor]) -> Non
         )
 
 
-def _modes(steps: Sequence[Step]) -> list[bool]:
+def _modes(steps: Sequence[Merged]) -> list[bool]:
     return [module.training for step in steps for module in step.modules()]
 
 
-def _check_modes(modes: list[bool], steps: Sequence[Step]) -> None:
+def _check_modes(modes: list[bool], steps: Sequence[Merged]) -> None:
     if _modes(steps) != modes:
         raise FlowkitError(
             "under memory: reversible a backward pass computes the layers again, and the flow or a part of it was "

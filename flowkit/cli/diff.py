@@ -26,11 +26,11 @@ def diff(
 
     from flowkit.plugin import Registry
     from flowkit.spec import model_hash, read_spec
-    from flowkit.spec.comparison import compare
+    from flowkit.spec.comparison import spec_differences
 
     registry = Registry.discover()
     a, b = (read_spec(_spec_file(path), (), registry) for path in (first, second))
-    console, differences = Console(), compare(a, b)
+    console, differences = Console(), spec_differences(a, b)
     colours = {"+": "green", "-": "red", "~": "yellow"}
     for difference in differences:
         console.print(Text(printable(str(difference)), colours[difference.sign]), soft_wrap=True)

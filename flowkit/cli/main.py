@@ -119,7 +119,7 @@ def flowkit(
         "FLOWKIT_DENY_PLUGINS": deny_plugins,
         "FLOWKIT_STRICT": str(int(strict)),
     }
-    from flowkit.plugin.own import warn_of_conflicts
+    from flowkit.plugin.found import warn_of_conflicts
 
     warn_of_conflicts()
     context.with_resource(_environment(variables))

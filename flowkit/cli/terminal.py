@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 
 from flowkit.errors import DriftWarning, InstallationWarning, VersionWarning
 from flowkit_runtime.cli.terminal import echo as echo
@@ -45,3 +46,10 @@ def show_warnings_plainly() -> None:
         return default(message, category, *place, **line)  # type: ignore[arg-type]
 
     warnings.formatwarning = formatted
+
+
+def columns(*rows: Sequence[str]) -> str:
+    """The rows, of equal length, one line each, whatever the window: lines can be searched and cut. No row, no text."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)

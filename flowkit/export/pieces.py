@@ -65,7 +65,7 @@ class _Example:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        return tensors_of(self.call)
+        return state_of(self.call)
 
     @property
     def places(self) -> dict[str, str]:
@@ -80,7 +80,7 @@ class _Example:
         }
 
 
-def tensors_of(call: Operation) -> dict[str, Tensor]:
+def state_of(call: Operation) -> dict[str, Tensor]:
     """The parameters and buffers of a call's module, each once."""
     return dict(chain(call.named_parameters(), call.named_buffers()))
 

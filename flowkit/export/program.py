@@ -108,7 +108,7 @@ def encode_program(flow: Flow, names: Sequence[str]) -> Program:
             log_dets.append(f"log_det_{index}")
             program.add(name, layer, type(layer).forward_and_log_det, [value, c], after, log_dets[-1])
         else:
-            program.add(name, layer, type(layer).split, [value], after, next(left))
+            program.add(name, layer, type(layer).take_out, [value], after, next(left))
         value = after
     program.add(f"the base {type(flow.base).__name__}", _Ends(flow), _Ends.log_prob, latents, "latent_log_prob")
     program.sums[LOG_PROB] = ["latent_log_prob", *log_dets]
@@ -127,7 +127,7 @@ def decode_program(flow: Flow, names: Sequence[str]) -> Program:
         if isinstance(layer, Bijector):
             program.add(name, layer, _inverse, [value, c], before)
         else:
-            program.add(name, layer, type(layer).merge, [value, left.pop()], before)
+            program.add(name, layer, type(layer).put_back, [value, left.pop()], before)
         value = before
     return program
 

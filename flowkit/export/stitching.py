@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor
 
 from flowkit.export.folding import Constants, Folding
-from flowkit.export.pieces import Piece, ValueType, tensors_of
+from flowkit.export.pieces import Piece, ValueType, state_of
 from flowkit.export.program import Instruction, Program
 
 
@@ -52,7 +52,7 @@ class Stitcher:
         if id(piece) not in self._foldings:
             self._foldings[id(piece)] = Folding(piece, self._opset)
         folding = self._foldings[id(piece)]
-        constants = folding.constants({name: _array(t) for name, t in tensors_of(instruction.call).items()})
+        constants = folding.constants({name: _array(t) for name, t in state_of(instruction.call).items()})
         tensors = {value: name.removeprefix("module.") for name, value in piece.tensors.items()}
         names = {given: self._values[name] for given, name in zip(piece.inputs, instruction.inputs, strict=True)}
         names[""] = ""

@@ -160,7 +160,7 @@ class Flow(nn.Module):
             x, term = run(layers, x, context, self.drift)
             log_det = log_det + term
             if factor_out is not None:
-                x, z = factor_out.split(x)
+                x, z = factor_out.take_out(x)
                 latents.append(z)
         return (*latents, x), log_det
 
@@ -171,7 +171,7 @@ class Flow(nn.Module):
         log_det = x.new_zeros(x.shape[0])
         for layers, factor_out in reversed(list(self._segments())):
             if factor_out is not None:
-                x = factor_out.merge(x, left.pop())
+                x = factor_out.put_back(x, left.pop())
             x, term = through(layers, x, context)
             log_det = log_det + term
         return x, log_det
@@ -206,7 +206,7 @@ class Flow(nn.Module):
         with full_precision(x.device):
             for layers, factor_out in self._segments():
                 x = initialize_through(layers, x, context)
-                x = x if factor_out is None else factor_out.split(x)[0]
+                x = x if factor_out is None else factor_out.take_out(x)[0]
         self.initialized.fill_(True)
 
     @property

@@ -29,7 +29,7 @@ def first_nonfinite(flow: Flow, x: Tensor, context: Tensor | None = None) -> str
     context = inputs.embed(flow.context, context, x)
     for name, layer in _named(flow):
         if isinstance(layer, FactorOut):
-            x, _ = layer.split(x)
+            x, _ = layer.take_out(x)
             continue
         with autocast_of(layer, x.device):
             x, log_det = layer.forward_and_log_det(x, context)

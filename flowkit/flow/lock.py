@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flowkit.errors import RunError, SpecError, VersionWarning
 from flowkit.spec import Spec, read_spec
-from flowkit.spec.comparison import compare
+from flowkit.spec.comparison import spec_differences
 from flowkit_runtime.errors import shortened
 from flowkit_runtime.files import read_json
 
@@ -104,7 +104,7 @@ def _check_spec(lock: Lock, directory: Path, spec: Spec) -> None:
         recorded = read_spec(lock.spec)
     except SpecError as error:
         raise RunError(f"{directory / LOCK} holds no valid spec ({shortened(error)}): train anew") from error
-    edited = [each for each in compare(recorded, spec) if not _may_change(each.path)]
+    edited = [each for each in spec_differences(recorded, spec) if not _may_change(each.path)]
     if edited:
         lines = "".join(f"\n  {shortened(each)}" for each in edited)
         raise RunError(

@@ -8,19 +8,19 @@ from flowkit.plugin.config import (
     BijectorConfig,
     ConditionerConfig,
     DatasetConfig,
+    Event,
     PluginConfig,
     SplitConfig,
     TransformerConfig,
+    event_of,
 )
-from flowkit.plugin.dataset import Arrays, Dataset, SplitName
+from flowkit.plugin.dataset import Arrays, Dataset, PartName
 from flowkit.plugin.descriptor import Descriptor
-from flowkit.plugin.event import Event, event_of
 from flowkit.plugin.found import Found
-from flowkit.plugin.hooks import hookimpl
-from flowkit.plugin.in_process import register
+from flowkit.plugin.loading import hookimpl
 from flowkit.plugin.policy import Policy
 from flowkit.plugin.reference import BaseRef, ConditionerRef, DatasetRef, Ref, SplitRef, TransformerRef, Use
-from flowkit.plugin.registry import Registry
+from flowkit.plugin.registry import Registry, register
 from flowkit.shapes import Shape, halve
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ __all__ = [
     "Descriptor",
     "Event",
     "Found",
+    "PartName",
     "PluginConfig",
     "Policy",
     "Ref",
@@ -48,7 +49,6 @@ __all__ = [
     "Shape",
     "ShapeError",
     "SplitConfig",
-    "SplitName",
     "SplitRef",
     "TransformerConfig",
     "TransformerRef",

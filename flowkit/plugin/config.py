@@ -12,7 +12,7 @@ import inspect
 import textwrap
 from functools import cache
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import (
     BaseModel,
@@ -20,12 +20,44 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     SerializerFunctionWrapHandler,
+    ValidationInfo,
     model_serializer,
 )
 from pydantic_core import core_schema
 
 from flowkit.plugin.strict import make_strict, parts_of
 from flowkit.shapes import Shape
+
+EVENT_KEY = "event"
+"""Where pydantic's validation context holds the event."""
+
+
+class Event(Protocol):
+    """One data point, as the spec's `event` section says."""
+
+    @property
+    def shape(self) -> Shape:
+        """(d,) for vectors, (channels, height, width) for images."""
+
+    @property
+    def levels(self) -> int | None:
+        """Integer data takes the values 0 … levels - 1; None for continuous data."""
+
+
+def event_of(info: ValidationInfo) -> Event | None:
+    """The spec's event, in a validator of a config, for defaults and checks that depend on it::
+
+        @field_validator("high", mode="before")
+        @classmethod
+        def _levels(cls, high: Any, info: ValidationInfo) -> Any:
+            event = event_of(info)
+            return event.levels if high is None and event else high
+
+    It is the event that enters the flow, whatever reaches this layer: shapes are the business of ``output_shape``.
+    None if the config is made on its own, or if the spec's event isn't valid.
+    """
+    return (info.context or {}).get(EVENT_KEY)
+
 
 ReadsContext = Literal["no", "optional", "required"]
 """What a plugin's layer does with the flow's context: "optional" layers do without where the flow has none."""

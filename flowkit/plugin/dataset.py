@@ -16,9 +16,9 @@ if TYPE_CHECKING:  # numpy is imported by whoever loads data, not by whoever val
     from flowkit.plugin.reference import Use
     from flowkit.plugin.rows import Rows
 
-SplitName = Literal["train", "val", "test"]
+PartName = Literal["train", "val", "test"]
 
-SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+PARTS: tuple[PartName, ...] = get_args(PartName)
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,18 @@ class Dataset(ABC):
     """A source of data with a fixed division into training, validation and test parts."""
 
     @abstractmethod
-    def load(self, split: SplitName) -> Arrays:
+    def load(self, part: PartName) -> Arrays:
         """One part; labels come as ``context`` if there are any. Raises DataError if it can't be read."""
 
 
-def load_parts(use: Use, splits: Sequence[SplitName] = SPLITS) -> Iterator[tuple[SplitName, Arrays]]:
+def load_parts(use: Use, parts: Sequence[PartName] = PARTS) -> Iterator[tuple[PartName, Arrays]]:
     """Parts of the dataset that a spec names, one after another. Raises PluginError if it is broken, DataError."""
     dataset: Dataset = use.build()
-    for split in splits:
-        with guarded(f"plugin {use.plugin} can't load its {split} part", FlowkitError):
-            arrays = dataset.load(split)
+    for part in parts:
+        with guarded(f"plugin {use.plugin} can't load its {part} part", FlowkitError):
+            arrays = dataset.load(part)
         _check(arrays, use)
-        yield split, arrays
+        yield part, arrays
 
 
 def _check(arrays: Arrays, use: Use) -> None:

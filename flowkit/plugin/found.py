@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import Distribution, EntryPoint
 from typing import Any
 
+from flowkit.errors import InstallationWarning
 from flowkit.plugin.descriptor import Descriptor
 from flowkit.plugin.failure import guarded, outside_devices
+from flowkit_nf import DISTRIBUTION, conflicts
 
 METADATA = {"Name": "a distribution without a name", "Version": "unknown", "Summary": ""}
 """The keys of a distribution's metadata that are shown, and what stands for those that are missing."""
@@ -68,3 +73,21 @@ class Found:
         """The target class, imported if need be, outside of any device context. Raises PluginError if that fails."""
         with guarded(f"plugin {self}: its target {self.descriptor.place} can't be imported"), outside_devices():
             return self.descriptor.load()
+
+
+@cache
+def warn_of_conflicts() -> None:
+    """Warn (InstallationWarning), once in a process, of distributions that share files with flowkit's own."""
+    for conflict in conflicts():
+        warnings.warn(conflict, InstallationWarning, stacklevel=3)
+
+
+def is_called_as_own(distribution: Distribution) -> bool:
+    """Return whether pip takes the distribution's name for that of flowkit's own."""
+    return re.sub(r"[-_.]+", "-", str(distribution.metadata["Name"])).lower() == DISTRIBUTION
+
+
+def mistaken_for_own(impostor: Distribution) -> str:
+    """Return what to say of a distribution that has the name of flowkit's own."""
+    place = impostor.locate_file("")
+    return f"another distribution in {place} calls itself {DISTRIBUTION}, and its plugins aren't used: uninstall it"

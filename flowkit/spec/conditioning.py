@@ -72,7 +72,7 @@ def _advice(event: Shape, registry: Registry) -> str:
 
 def _parts(event: Shape, registry: Registry) -> tuple[Shape, Shape] | None:
     """Return what the first split that takes the event makes of it."""
-    from flowkit.plugin.example import example_config  # only on the way to an error
+    from flowkit.plugin.description import example_config  # only on the way to an error
 
     for found in registry.installed()[0]:
         config = example_config(found, registry) if found.kind == "split" else None
@@ -86,7 +86,7 @@ def _parts(event: Shape, registry: Registry) -> tuple[Shape, Shape] | None:
 
 def _takes(found: Found, parts: tuple[Shape, Shape], registry: Registry) -> bool:
     """Return whether this is a conditioner that reads and writes such parts."""
-    from flowkit.plugin.example import example_config
+    from flowkit.plugin.description import example_config
 
     config = example_config(found, registry) if found.kind == "conditioner" else None
     if not isinstance(config, ConditionerConfig):

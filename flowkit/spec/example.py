@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from flowkit.errors import SpecError
 from flowkit.plugin import Found, Registry
-from flowkit.plugin.example import example_fields
+from flowkit.plugin.description import example_fields
 from flowkit.plugin.kinds import KINDS
 from flowkit.spec.model import CouplingSpec
 from flowkit.spec.read import read_spec

@@ -14,8 +14,8 @@ from pydantic_core import ErrorDetails
 from flowkit.errors import Path, Problem
 from flowkit.plugin.registry import Registry
 from flowkit.spec import advice
+from flowkit.spec.advice import enter, fields_at
 from flowkit.spec.document import Document, Place
-from flowkit.spec.fields import enter, fields_at
 from flowkit.spec.model import VERSION
 from flowkit.spec.overrides import FILE
 from flowkit.version import __version__
@@ -143,14 +143,16 @@ def _explain(group: list[_Located], document: Document, registry: Registry) -> P
             kinds = [_must_be(found.details) for found in group]
             suggestion = advice.on_value(path, value, {found.details["type"] for found in group}, " ".join(kinds))
             suggestion = suggestion or advice.on_mapping(path, kind, document.data, registry)
-            return document.problem(path, f"must be {' or '.join(dict.fromkeys(kinds))}, not {show(value)}", suggestion)
+            return document.problem(
+                path, f"must be {' or '.join(dict.fromkeys(kinds))}, not {shown(value)}", suggestion
+            )
         case kind if kind in COUNTS:
             return document.problem(path, COUNTS[kind].format(**details["ctx"]))
     return document.problem(path, shortened(message.removeprefix("Value error, ").removeprefix("Assertion failed, ")))
 
 
 def _must_be(details: ErrorDetails) -> str:
-    bounds = {name: bound if isinstance(bound, str) else show(bound) for name, bound in details.get("ctx", {}).items()}
+    bounds = {name: bound if isinstance(bound, str) else shown(bound) for name, bound in details.get("ctx", {}).items()}
     return MUST_BE[details["type"]].format(**bounds)
 
 
@@ -170,11 +172,11 @@ def _version(value: Any) -> tuple[str, str]:
     """Message and suggestion."""
     reads = f"this flowkit ({__version__}) reads version {VERSION} of the spec language"
     if isinstance(value, int) and value > VERSION:
-        return f"is version {show(value)}; {reads}", "update flowkit"
-    return f"must be {VERSION}, not {show(value)}: {reads}", f"write flowkit: {VERSION}"
+        return f"is version {shown(value)}; {reads}", "update flowkit"
+    return f"must be {VERSION}, not {shown(value)}: {reads}", f"write flowkit: {VERSION}"
 
 
-def show(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value as a spec writes it, short."""
     match value:
         case None:

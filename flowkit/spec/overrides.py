@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from flowkit.errors import Path
+from flowkit.spec.advice import enter
 from flowkit.spec.document import MAX_DEPTH, Document, Place
-from flowkit.spec.fields import enter
 from flowkit.spec.text import parse
 
 FILE = "--set"

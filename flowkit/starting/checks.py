@@ -17,7 +17,7 @@ MAX_FLOAT = 1e30
 MIN_SPREAD = 1e-30
 
 
-def check_events(x: np.ndarray | Rows, where: str) -> None:
+def check_data(x: np.ndarray | Rows, where: str) -> None:
     """Raises DataError unless ``x`` is [n, d] or [n, channels, height, width], n > 0."""
     shape = f"{where} has shape {list(x.shape)}"
     if len(x) == 0:

@@ -14,9 +14,9 @@ from flowkit.plugin import Rows, Shape
 from flowkit.plugin.dataset import load_parts
 from flowkit.plugin.rows import chunks
 from flowkit.spec import read_spec
-from flowkit.spec.line import line
-from flowkit.starting.checks import check_events, check_range, context_section, doubts_about, doubts_about_context
-from flowkit.starting.values import ValueRange, measure
+from flowkit.spec.identity import line
+from flowkit.starting.checks import check_data, check_range, context_section, doubts_about, doubts_about_context
+from flowkit.starting.values import ValueRange, value_range
 from flowkit_runtime.files import map_npy
 
 TRAIN_SHARE = 0.8
@@ -72,10 +72,10 @@ def look(data: str, context: Path | None = None) -> Look:
 
 def _look_at_file(path: str, context: Path | None) -> Look:
     x = read_array(path)
-    check_events(x, path)
+    check_data(x, path)
     if len(x) < MIN_ROWS:
         raise DataError(f"{path}: {len(x)} events: it takes {MIN_ROWS} to train, validate and test")
-    values = measure([x], path)
+    values = value_range([x], path)
     check_range(values, path)
     data, section, doubts = {"use": "data/npy", "path": path}, None, doubts_about(values, path)
     if context is not None:
@@ -89,7 +89,7 @@ def _look_at_context(path: str, rows: int) -> tuple[dict[str, Any], list[str]]:
     contexts = read_array(path)
     if len(contexts) != rows:
         raise DataError(f"{path} has {len(contexts)} rows for {rows} events")
-    values = measure([contexts], path)
+    values = value_range([contexts], path)
     return context_section(contexts, values, path), doubts_about_context(values, path)
 
 
@@ -98,8 +98,8 @@ def _look_at_dataset(reference: str) -> Look:
     assert spec.data is not None
     name, parts = spec.data.name, dict(load_parts(spec.data))
     for split, part in parts.items():
-        check_events(part.x, f"{name}, {split} part")
-    values = measure([part.x for part in parts.values()], name)
+        check_data(part.x, f"{name}, {split} part")
+    values = value_range([part.x for part in parts.values()], name)
     check_range(values, name)
     labels = [part.context for part in parts.values() if part.context is not None and part.context.ndim == 1]
     train = parts["train"].x

@@ -60,7 +60,7 @@ class ValueRange:
         return self.spread < MIN_STEPS * step
 
 
-def measure(parts: Sequence[np.ndarray | Rows], where: str) -> ValueRange:
+def value_range(parts: Sequence[np.ndarray | Rows], where: str) -> ValueRange:
     """Of arrays [n, *event] of numbers, n > 0. Raises DataError at the first row that isn't finite in float32."""
     low = high = np.asarray(parts[0][0])
     whole = np.ones(low.shape, bool)

@@ -15,12 +15,11 @@ def test_one_by_one(subject, check):
 ``CHECKS`` has the checks of each kind by their ids. ``flowkit plugins check`` runs them on an installed plugin.
 """
 
-from flowkit.testing.applicable import NotApplicable
-from flowkit.testing.catalogue import CHECKS, SLOW_CHECKS, describe
 from flowkit.testing.installed import plugin_subjects
-from flowkit.testing.parametrize import parametrize_with_checks
 from flowkit.testing.perturbation import perturb
 from flowkit.testing.run import (
+    CHECKS,
+    SLOW_CHECKS,
     Result,
     check,
     check_base,
@@ -30,6 +29,8 @@ from flowkit.testing.run import (
     check_split,
     check_transformer,
     checks_of,
+    parametrize_with_checks,
+    purpose,
     run,
     run_check,
     select,
@@ -39,6 +40,7 @@ from flowkit.testing.subjects import (
     BijectorSubject,
     ConditionerSubject,
     DatasetSubject,
+    NotApplicable,
     PluginSubject,
     SplitSubject,
     Subject,
@@ -66,10 +68,10 @@ __all__ = [
     "check_split",
     "check_transformer",
     "checks_of",
-    "describe",
     "parametrize_with_checks",
     "perturb",
     "plugin_subjects",
+    "purpose",
     "run",
     "run_check",
     "select",

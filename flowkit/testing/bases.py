@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from flowkit.bijectors import Base, StandardNormal
-from flowkit.testing.applicable import only_where
 from flowkit.testing.compare import LOG_DET_TOLERANCE, jacobian
-from flowkit.testing.subjects import BaseSubject
+from flowkit.testing.subjects import BaseSubject, only_where
 
 POINTS = {1: 20001, 2: 301}
 """Points along each axis of the quadrature, by the event's size."""

@@ -18,7 +18,6 @@ from flowkit.bijectors.composition import frozen
 from flowkit.flow import Flow
 from flowkit.flow.inputs import MEMORY_STRATEGIES
 from flowkit.testing import hints
-from flowkit.testing.applicable import only_where
 from flowkit.testing.compare import (
     LOG_DET_TOLERANCE,
     MERGE_TOLERANCE,
@@ -29,7 +28,7 @@ from flowkit.testing.compare import (
 )
 from flowkit.testing.perturbation import perturb, seeded
 from flowkit.testing.saved import initialize_saved
-from flowkit.testing.subjects import BijectorSubject, Call
+from flowkit.testing.subjects import BijectorSubject, Call, only_where
 
 FAR = 10
 """How far off x and y are tried, in standard deviations."""

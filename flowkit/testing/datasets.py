@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from flowkit.plugin import Arrays, Dataset, SplitName
-from flowkit.plugin.dataset import SPLITS
+from flowkit.plugin import Arrays, Dataset, PartName
+from flowkit.plugin.dataset import PARTS
 from flowkit.plugin.rows import Rows, first_not_finite
 from flowkit.testing.effects import settings_kept
 from flowkit.testing.perturbation import seeded
@@ -43,12 +43,12 @@ def repeatable(subject: DatasetSubject) -> None:
         np.random.seed(1)
         others = {
             "by another instance": _load(subject.make()),
-            "by the same instance, the other way round": _load(dataset, reversed(SPLITS)),
+            "by the same instance, the other way round": _load(dataset, reversed(PARTS)),
         }
     finally:
         np.random.set_state(np_state)
     for how, other in others.items():
-        for name in SPLITS:
+        for name in PARTS:
             for (what, one), (_, again) in zip(_arrays(first[name]), _arrays(other[name]), strict=True):
                 assert np.array_equal(one[:], again[:]), (
                     f"{what} of {name} differs when it is loaded again {how}: {ADVICE}"
@@ -72,7 +72,7 @@ def disjoint(subject: DatasetSubject) -> None:
     rows = {name: [row.tobytes() for row in np.ascontiguousarray(part.x[:])] for name, part in loaded.items()}
     repeated = len(rows["train"]) - len(set(rows["train"]))
     usual = (repeated + 1) / len(rows["train"])
-    pairs: tuple[tuple[SplitName, SplitName], ...] = (("val", "train"), ("test", "train"), ("test", "val"))
+    pairs: tuple[tuple[PartName, PartName], ...] = (("val", "train"), ("test", "train"), ("test", "val"))
     for name, other in pairs:
         known = set(rows[other])
         shared = sum(row in known for row in rows[name])
@@ -83,7 +83,7 @@ def disjoint(subject: DatasetSubject) -> None:
         )
 
 
-def _load(dataset: Dataset, names: Iterable[SplitName] = SPLITS) -> dict[SplitName, Arrays]:
+def _load(dataset: Dataset, names: Iterable[PartName] = PARTS) -> dict[PartName, Arrays]:
     return {name: dataset.load(name) for name in names}
 
 

@@ -14,9 +14,8 @@ from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.kinds import KINDS
 from flowkit.spec import Spec, latent_shapes, model
 from flowkit.spec.example import CONTEXT
-from flowkit.testing.applicable import only_where
 from flowkit.testing.perturbation import perturb, seeded
-from flowkit.testing.subjects import PluginSubject
+from flowkit.testing.subjects import PluginSubject, only_where
 
 
 def _in_flow(subject: PluginSubject) -> bool:

@@ -1,14 +1,14 @@
-"""Runs the checks of a subject, and says how each came out."""
+"""The catalogue of checks, and running them: one by one, all at once, or as tests of pytest."""
 
 from __future__ import annotations
 
 import difflib
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -16,18 +16,53 @@ from flowkit.bijectors import Base, Bijector, Conditioner, Split, Transformer
 from flowkit.errors import FlowkitError, InputError
 from flowkit.plugin import Dataset, Shape
 from flowkit.plugin.failure import in_a_line
-from flowkit.testing.applicable import Check, NotApplicable
-from flowkit.testing.catalogue import CHECKS, SLOW_CHECKS
+from flowkit.plugin.kinds import KINDS
+from flowkit.testing import autocast, bases, bijectors, couplings, datasets, plugins, slow, transformers
+from flowkit.testing.common import COMMON
 from flowkit.testing.subjects import (
     BaseSubject,
     BijectorSubject,
+    Check,
     ConditionerSubject,
     DatasetSubject,
+    NotApplicable,
     SplitSubject,
     Subject,
     TransformerSubject,
+    is_applicable,
 )
 from flowkit.testing.time_limit import TimeLimit
+
+
+def _by_id(*groups: Iterable[Check]) -> dict[str, Check]:
+    return {check.__name__: check for group in groups for check in group}
+
+
+CHECKS: Mapping[str, Mapping[str, Check]] = {
+    "bijector": _by_id(COMMON, bijectors.CHECKS, (autocast.autocast,)),
+    "transformer": _by_id(COMMON, transformers.CHECKS),
+    "split": _by_id(COMMON, couplings.SPLIT_CHECKS),
+    "conditioner": _by_id(COMMON, couplings.CONDITIONER_CHECKS),
+    "base": _by_id(COMMON, bases.CHECKS),
+    "dataset": _by_id(datasets.CHECKS),
+    "plugin": _by_id(plugins.CHECKS),
+}
+"""Each kind's checks. An id never changes its meaning, which is the first paragraph of the check's docstring."""
+
+SLOW_CHECKS: Mapping[str, Mapping[str, Check]] = {
+    kind: _by_id(slow.CHECKS) if kind in KINDS and KINDS[kind].in_flow else {} for kind in CHECKS
+}
+"""Those that take seconds, and run when asked for."""
+
+
+def purpose(check: Check) -> str:
+    """Return what a check asks for, in one line."""
+    return " ".join((check.__doc__ or "").partition("\n\n")[0].split())
+
+
+if TYPE_CHECKING:
+    import pytest
+
 
 Outcome = Literal["passed", "failed", "skipped", "expected failure", "unexpected pass"]
 ERRORS: tuple[Outcome, ...] = ("failed", "unexpected pass")
@@ -200,3 +235,34 @@ def check_base(make: Callable[[], Base], slow: bool = False, **options: Any) -> 
 def check_dataset(make: Callable[[], Dataset], **options: Any) -> None:
     """The same for a dataset."""
     check(DatasetSubject(make, **options))
+
+
+def parametrize_with_checks(
+    subjects: Mapping[str, Subject],
+    slow: pytest.MarkDecorator | None = None,
+    only: Collection[str] = (),
+    skip: Collection[str] = (),
+) -> pytest.MarkDecorator:
+    """Decorates ``def test(subject, check): check(subject)``; the ids are ``name-check``.
+
+    A check that has nothing to check on a subject makes no test. Expected failures are strict xfails. The slow checks
+    are left out, unless ``slow`` is a mark to put on them, such as ``pytest.mark.slow``. ``only`` and ``skip`` choose
+    checks by their ids.
+    """
+    import pytest
+
+    def parameter(name: str, subject: Subject, check_id: str, check: Check) -> Any:
+        marks = [] if check_id in CHECKS[subject.kind] or slow is None else [slow]
+        if reason := subject.expected_failures.get(check_id):
+            marks.append(pytest.mark.xfail(reason=reason, strict=True))
+        return pytest.param(subject, check, id=f"{name}-{check_id}", marks=marks)
+
+    return pytest.mark.parametrize(
+        ("subject", "check"),
+        [
+            parameter(name, subject, check_id, check)
+            for name, subject in subjects.items()
+            for check_id, check in select(subject, slow is not None, only, skip).items()
+            if is_applicable(check, subject)
+        ],
+    )

@@ -9,8 +9,8 @@ import numpy as np
 
 from flowkit.errors import DataError, RunError
 from flowkit.flow.lock import SPEC, read_lock
-from flowkit.plugin import Arrays, SplitName
-from flowkit.plugin.dataset import SPLITS, load_parts
+from flowkit.plugin import Arrays, PartName
+from flowkit.plugin.dataset import PARTS, load_parts
 from flowkit.plugin.rows import Rows, chunks, first_not_finite
 from flowkit.spec import ContextSpec, EventSpec, Spec
 from flowkit.train.fingerprint import changes, fingerprints
@@ -18,7 +18,7 @@ from flowkit.train.fingerprint import changes, fingerprints
 Values = np.ndarray | Rows
 
 
-def load_data(spec: Spec, splits: Sequence[SplitName] = SPLITS) -> dict[SplitName, Arrays]:
+def load_data(spec: Spec, splits: Sequence[PartName] = PARTS) -> dict[PartName, Arrays]:
     """Parts of the spec's dataset: integers as they come for an event with levels, float32 otherwise.
 
     What has to be converted comes as ``Rows``, which convert what is read of them; all is checked a chunk at a time.
@@ -33,7 +33,7 @@ def load_data(spec: Spec, splits: Sequence[SplitName] = SPLITS) -> dict[SplitNam
     }
 
 
-def load_run_data(directory: Path, spec: Spec, splits: Sequence[SplitName] = SPLITS) -> dict[SplitName, Arrays]:
+def load_run_data(directory: Path, spec: Spec, splits: Sequence[PartName] = PARTS) -> dict[PartName, Arrays]:
     """Parts of the data of a run, which must be the same as when the run began.
 
     Raises RunError, which says what has changed and what to do; PluginError.

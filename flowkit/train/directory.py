@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from flowkit.errors import RunError
 from flowkit.flow.lock import LOCK, SPEC, PartPrint, read_lock, read_run_spec
 from flowkit.flow.saving import RESULTS, check_inside, check_no_bundle
-from flowkit.plugin import Arrays, SplitName, Use
+from flowkit.plugin import Arrays, PartName, Use
 from flowkit.spec import Spec, lock, to_yaml
 from flowkit.train.fingerprint import fingerprint
 from flowkit_runtime.atomic import locked, making, replacing
@@ -32,7 +32,7 @@ CHECKPOINT = Path("checkpoints", "last.ckpt")
 TRAINING = ".training"
 
 
-def create(spec: Spec, directory: Path, data: Mapping[SplitName, Arrays]) -> None:
+def create(spec: Spec, directory: Path, data: Mapping[PartName, Arrays]) -> None:
     """Make the directory of a new run. Raises RunError if anything but an empty directory is there."""
     try:
         with making(directory) as temporary:
@@ -46,7 +46,7 @@ def create(spec: Spec, directory: Path, data: Mapping[SplitName, Arrays]) -> Non
         raise RunError(f"{directory} can't be made: {error}") from error
 
 
-def record(spec: Spec, directory: Path, data: Mapping[SplitName, Arrays]) -> None:
+def record(spec: Spec, directory: Path, data: Mapping[PartName, Arrays]) -> None:
     """Write the spec and the lock of a run anew, if the spec was changed or a part of the data has no fingerprint."""
     known = read_lock(directory)
     prints = {part: known.data.get(part) or fingerprint(arrays) for part, arrays in data.items()}
@@ -55,7 +55,7 @@ def record(spec: Spec, directory: Path, data: Mapping[SplitName, Arrays]) -> Non
         _write(directory / LOCK, _lock_text(spec, prints))
 
 
-def forget(part: SplitName, directory: Path) -> None:
+def forget(part: PartName, directory: Path) -> None:
     """Remove the fingerprint of a part of the data that is to be mended: the run takes the part as it is next time."""
     known = read_lock(directory)
     spec = read_run_spec(directory)

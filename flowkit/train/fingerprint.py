@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from flowkit.flow.lock import ArrayPrint, PartPrint
-from flowkit.plugin import Arrays, SplitName
+from flowkit.plugin import Arrays, PartName
 from flowkit.plugin.rows import Rows, chunks
 from flowkit_runtime.errors import shortened
 
@@ -19,12 +19,12 @@ def fingerprint(arrays: Arrays) -> PartPrint:
     return PartPrint(events=_of(arrays.x), contexts=contexts)
 
 
-def fingerprints(data: Mapping[SplitName, Arrays]) -> dict[SplitName, PartPrint]:
+def fingerprints(data: Mapping[PartName, Arrays]) -> dict[PartName, PartPrint]:
     """The fingerprint of each part."""
     return {part: fingerprint(arrays) for part, arrays in data.items()}
 
 
-def changes(before: Mapping[str, PartPrint | None], now: Mapping[SplitName, PartPrint]) -> list[str]:
+def changes(before: Mapping[str, PartPrint | None], now: Mapping[PartName, PartPrint]) -> list[str]:
     """A line for each array of ``now`` that differs from ``before``: which one, and how."""
     lines = []
     for part, print_now in now.items():

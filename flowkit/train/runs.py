@@ -19,7 +19,7 @@ from flowkit.allocator import keep_freed_memory
 from flowkit.errors import DataError, FlowkitError, InputError, RunError, TrainingError
 from flowkit.flow import Flow
 from flowkit.flow.saving import RESULTS, WEIGHTS
-from flowkit.plugin import Arrays, SplitName
+from flowkit.plugin import Arrays, PartName
 from flowkit.spec import Spec
 from flowkit.train.data import load_data, load_run_data
 from flowkit.train.directory import create, forget, read_resumable, record, taking, with_absolute_paths
@@ -131,7 +131,7 @@ def _build(spec: Spec) -> Flow:
     return flow
 
 
-def _finish(flow: Flow, data: dict[SplitName, Arrays], directory: Path, now: bool = False) -> Results:
+def _finish(flow: Flow, data: dict[PartName, Arrays], directory: Path, now: bool = False) -> Results:
     """Train, but for ``now``; then write what a finished run has, results.json last."""
     from flowkit.train.fit import find_checkpoint, fit  # seconds of imports
     from flowkit.train.pictures import draw_loss, draw_samples

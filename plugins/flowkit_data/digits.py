@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.datasets import load_digits
 
-from flowkit.plugin import Arrays, Dataset, SplitName
+from flowkit.plugin import Arrays, Dataset, PartName
 from flowkit_data.parts import rows_of
 
 
@@ -15,7 +15,7 @@ class Digits(Dataset):
     Data: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI 1998.
     """
 
-    def load(self, split: SplitName) -> Arrays:
+    def load(self, part: PartName) -> Arrays:
         images, labels = load_digits(return_X_y=True)
-        rows = rows_of(split, len(images), (0.8, 0.1, 0.1))
+        rows = rows_of(part, len(images), (0.8, 0.1, 0.1))
         return Arrays(images[rows].astype(np.uint8).reshape(-1, 1, 8, 8), labels[rows].astype(np.int64))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowkit.plugin import Arrays, DataError, Dataset, SplitName
+from flowkit.plugin import Arrays, DataError, Dataset, PartName
 from flowkit_runtime.files import open_file
 
 HELD_OUT = 0.1
@@ -27,16 +27,16 @@ class Mnist(Dataset):
     def __init__(self, path: Path):
         self.path = Path(path)
 
-    def load(self, split: SplitName) -> Arrays:
+    def load(self, part: PartName) -> Arrays:
         """Raises DataError, naming the file, if one is missing, truncated or of another format."""
-        prefix = "t10k" if split == "test" else "train"
+        prefix = "t10k" if part == "test" else "train"
         images = self._read(f"{prefix}-images-idx3-ubyte", dimensions=3)[:, None]  # [n, 1, h, w]
         labels = self._read(f"{prefix}-labels-idx1-ubyte", dimensions=1)
         if len(images) != len(labels):
             raise DataError(f"{self.path}: {len(images)} {prefix} images, but {len(labels)} labels")
         held_out = int(len(images) * HELD_OUT)
         rows = {"train": slice(0, len(images) - held_out), "val": slice(len(images) - held_out, None)}
-        chosen = rows.get(split, slice(None))
+        chosen = rows.get(part, slice(None))
         return Arrays(images[chosen], labels[chosen].astype(np.int64))
 
     def _read(self, name: str, dimensions: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowkit.plugin import Arrays, DataError, Dataset, Rows, SplitName
+from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows
 from flowkit.plugin.rows import first_not_finite
 from flowkit_data.parts import rows_of
 from flowkit_runtime.files import map_npy
@@ -23,9 +23,9 @@ class Npy(Dataset):
     def __init__(self, path: Path, context: Path | None, fractions: tuple[float, float, float]):
         self.path, self.context, self.fractions = path, context, fractions
 
-    def load(self, split: SplitName) -> Arrays:
+    def load(self, part: PartName) -> Arrays:
         """Raises DataError if a file isn't a .npy array, holds NaN or infinity, or they differ in length."""
-        rows = rows_of(split, len(self._events), self.fractions)
+        rows = rows_of(part, len(self._events), self.fractions)
         return Arrays(Rows(self._events, rows), None if self._contexts is None else Rows(self._contexts, rows))
 
     @cached_property

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from flowkit.plugin import SplitName
+from flowkit.plugin import PartName
 
 
-def rows_of(split: SplitName, n: int, fractions: tuple[float, float, float]) -> np.ndarray:
+def rows_of(part: PartName, n: int, fractions: tuple[float, float, float]) -> np.ndarray:
     """The rows of one part, ascending. Every row is in exactly one part."""
     # RandomState's streams are frozen for good; those of numpy's newer generators may change with a release
     order = np.random.RandomState(0).permutation(n)
     train = int(n * fractions[0])
     val = train + round((n - train) * fractions[1] / (fractions[1] + fractions[2]))
-    start, stop = {"train": (0, train), "val": (train, val), "test": (val, n)}[split]
+    start, stop = {"train": (0, train), "val": (train, val), "test": (val, n)}[part]
     return np.sort(order[start:stop])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from flowkit.plugin import Arrays, Dataset, SplitName
+from flowkit.plugin import Arrays, Dataset, PartName
 
 Draw = Callable[[int, np.random.RandomState], tuple[np.ndarray, np.ndarray | None]]
 """n and a source of randomness -> points [n, 2] without noise, labels [n] or None."""
@@ -18,10 +18,10 @@ class ToyPoints(Dataset):
     def __init__(self, name: str, n: int, noise: float):
         self.draw, self.n, self.noise = TOYS[name], n, noise
 
-    def load(self, split: SplitName) -> Arrays:
+    def load(self, part: PartName) -> Arrays:
         # RandomState's streams are frozen for good, so the same points come with every release of numpy
-        random = np.random.RandomState({"train": 0, "val": 1, "test": 2}[split])
-        points, labels = self.draw(self.n if split == "train" else self.n // 10, random)
+        random = np.random.RandomState({"train": 0, "val": 1, "test": 2}[part])
+        points, labels = self.draw(self.n if part == "train" else self.n // 10, random)
         points = points + self.noise * random.standard_normal(points.shape)
         return Arrays(points.astype(np.float32), labels)
 

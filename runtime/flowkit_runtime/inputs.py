@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from flowkit_runtime.bundle import Context
 from flowkit_runtime.errors import InputError, RowError, quoted, shortened
+from flowkit_runtime.files import Shape
 
 Array = NDArray[Any]
-Shape = tuple[int, ...]
 
 
 def checked_temperature(value: Any) -> float:

@@ -138,7 +138,7 @@ def check_shapes(subject: Subject, finite: bool = True) -> float:
     for layer, step in zip(subject.flow.layers, walk(subject.spec), strict=True):
         assert x.shape[1:] == step.input_shape, step
         if isinstance(layer, FactorOut):
-            x, z = layer.split(x)
+            x, z = layer.take_out(x)
             assert z.shape[1:] == step.latent_shape, step
         else:
             x, log_det = layer.forward_and_log_det(x, subject.embedded)

@@ -18,9 +18,9 @@ from flowkit.plugin import (
     ConditionerConfig,
     Dataset,
     DatasetConfig,
+    PartName,
     Shape,
     SplitConfig,
-    SplitName,
     TransformerConfig,
     TransformerRef,
 )
@@ -207,7 +207,7 @@ class Blob(Dataset):
     def __init__(self, n: int = 64) -> None:
         self.n = n
 
-    def load(self, split: SplitName) -> Arrays:
+    def load(self, part: PartName) -> Arrays:
         return Arrays(np.random.default_rng(0).normal(size=(self.n, 3)).astype(np.float32))
 
 

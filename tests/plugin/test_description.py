@@ -26,9 +26,8 @@ from flowkit.plugin import (
     SplitConfig,
     TransformerRef,
 )
-from flowkit.plugin.description import FieldRow, field_rows, shape_rule, target_doc
+from flowkit.plugin.description import FieldRow, example_fields, field_rows, shape_rule, target_doc
 from flowkit.plugin.descriptor import STEP_KEYS
-from flowkit.plugin.example import example_fields
 from flowkit.plugin.found import IN_PROCESS
 from flowkit.plugin.kinds import KINDS
 from flowkit.spec import Optimizer, model, read_spec
@@ -245,7 +244,16 @@ def test_the_reference_is_up_to_date(reference: dict[str, Any]) -> None:
 
 def test_the_reference_has_every_section_and_plugin(reference: dict[str, Any]) -> None:
     names = {each.__name__ for each in reference["sections"]()}
-    assert {"Spec", "Event", "Context", "Repeat", "Coupling", "FactorOut", "Optimizer", "Train"} <= names
+    assert {
+        "Spec",
+        "EventSpec",
+        "ContextSpec",
+        "Repeat",
+        "CouplingSpec",
+        "FactorOutSpec",
+        "Optimizer",
+        "Train",
+    } <= names
     page = (DOCS / "reference.md").read_text("utf-8")
     names |= {found.name for found in Registry.discover(Policy(no_plugins=True)).installed()[0]}
     assert all(f"\n### {name}\n" in page for name in names)

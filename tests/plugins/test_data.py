@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from flowkit.errors import DataError
 from flowkit.plugin import Arrays, Dataset
-from flowkit.plugin.dataset import SPLITS
+from flowkit.plugin.dataset import PARTS
 from flowkit_data.parts import rows_of
 from flowkit_data.plugin import Toy, flowkit_register_datasets
 from tests.security.files import Evil
@@ -30,7 +30,7 @@ def make(name: str, /, **fields: Any) -> Dataset:
 
 
 def load_all(dataset: Dataset) -> list[Arrays]:
-    return [dataset.load(split) for split in SPLITS]
+    return [dataset.load(split) for split in PARTS]
 
 
 def test_the_plugin_module_imports_neither_torch_nor_numpy_nor_sklearn() -> None:

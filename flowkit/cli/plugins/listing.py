@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowkit.cli.plugins.columns import columns
-from flowkit.cli.terminal import echo
+from flowkit.cli.terminal import columns, echo
 
 if TYPE_CHECKING:
     from flowkit.plugin import Registry

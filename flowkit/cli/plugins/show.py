@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowkit.cli.plugins.columns import columns
-from flowkit.cli.terminal import echo
+from flowkit.cli.terminal import columns, echo
 
 if TYPE_CHECKING:
     from flowkit.plugin import Found, Registry
@@ -36,8 +35,7 @@ def _namespace(registry: Registry, namespace: str) -> str:
 
 def _plugin(registry: Registry, found: Found) -> str:
     """The config's docstring, fields, shapes, the target's docstring, an example. No target is imported."""
-    from flowkit.plugin.description import field_rows, shape_rule, target_doc
-    from flowkit.plugin.example import example_config
+    from flowkit.plugin.description import example_config, field_rows, shape_rule, target_doc
     from flowkit.spec import to_yaml
     from flowkit.spec.example import example_spec
 

@@ -9,7 +9,7 @@ from flowkit.errors import Path
 from flowkit.plugin.config import PluginConfig
 from flowkit.plugin.reference import Use
 from flowkit.shapes import Shape
-from flowkit.spec.line import line
+from flowkit.spec.identity import line
 from flowkit.spec.model import CouplingSpec, FactorOutSpec, Item, Repeat, Spec
 from flowkit.spec.walk import Step, walk
 

@@ -1,7 +1,7 @@
 """The dataset NAME/dataset."""
 
 import numpy as np
-from flowkit.plugin import Arrays, Dataset, SplitName
+from flowkit.plugin import Arrays, Dataset, PartName
 
 
 class NameDataset(Dataset):
@@ -10,9 +10,9 @@ class NameDataset(Dataset):
     def __init__(self, n: int = 10_000, noise: float = 0.05) -> None:
         self.n, self.noise = n, noise
 
-    def load(self, split: SplitName) -> Arrays:
+    def load(self, part: PartName) -> Arrays:
         """Raise flowkit.plugin.DataError, saying what is wrong where, if there are files and one can't be read."""
-        random = np.random.default_rng({"train": 0, "val": 1, "test": 2}[split])
-        angle = random.uniform(0, 2 * np.pi, self.n if split == "train" else self.n // 10)
+        random = np.random.default_rng({"train": 0, "val": 1, "test": 2}[part])
+        angle = random.uniform(0, 2 * np.pi, self.n if part == "train" else self.n // 10)
         points = np.stack([np.sin(2 * angle), 2 * np.sin(angle)], 1)
         return Arrays((points + self.noise * random.standard_normal(points.shape)).astype(np.float32))

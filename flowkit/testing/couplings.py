@@ -1,4 +1,4 @@
-"""What a conditioner must do beside what every module must."""
+"""What the splits and conditioners of couplings must do beside what every module must."""
 
 from __future__ import annotations
 
@@ -6,15 +6,42 @@ import torch
 from torch import Tensor
 
 from flowkit.bijectors import Conditioner
-from flowkit.testing.applicable import only_where
 from flowkit.testing.compare import close
 from flowkit.testing.saved import initialize_saved
-from flowkit.testing.subjects import ConditionerSubject
+from flowkit.testing.subjects import ConditionerSubject, SplitSubject, only_where
 
 NEAR_ZERO = 0.1
 """How large θ may be at the start."""
 HALF_PRECISION_TOLERANCE = 0.05
 """Relative to the largest θ: bf16 has two or three digits, and a network is several layers."""
+
+
+def round_trip(subject: SplitSubject) -> None:
+    """merge(split(x)) = x and split(merge(kept, transformed)) = (kept, transformed), exactly."""
+    split = subject.module()
+    there, back = subject.calls(split)
+    (x,) = there.inputs
+    assert torch.equal(split.merge(*split.split(x)), x), "merge(split(x)) is not x"
+    for name, given, part in zip(
+        ("kept", "transformed"), split.split(split.merge(*back.inputs)), back.inputs, strict=True
+    ):
+        assert torch.equal(given, part), f"split(merge(kept, transformed)) does not give back {name}"
+
+
+def partition(subject: SplitSubject) -> None:
+    """Each element of the event is in one of the parts, once, unchanged; neither part is empty."""
+    split = subject.module()
+    x = subject.normal(1, *split.event_shape)
+    parts = [part.flatten() for part in split.split(x)]
+    assert all(len(part) for part in parts), "one of the parts is empty: split_shapes must raise ShapeError instead"
+    both, event = torch.cat(parts).sort().values, x.flatten().sort().values
+    assert torch.isin(both, event).all(), "the parts hold other values than the event: a split only moves elements"
+    twice = int((both.diff() == 0).sum())
+    assert not twice, f"{twice} elements are in the parts twice: do the parts overlap?"
+    assert len(both) == len(event), f"{len(event) - len(both)} elements of the event are in neither part"
+
+
+SPLIT_CHECKS = (round_trip, partition)
 
 
 def start(subject: ConditionerSubject) -> None:
@@ -78,4 +105,4 @@ def autocast(subject: ConditionerSubject) -> None:
         close(f"{name} under bf16 autocast - in fp32", given[name].float(), value, tolerance)
 
 
-CHECKS = (start, reach, context, initialize, initialize_saved, autocast)
+CONDITIONER_CHECKS = (start, reach, context, initialize, initialize_saved, autocast)
