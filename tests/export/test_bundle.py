@@ -258,7 +258,7 @@ def test_what_cannot_be_verified_on_is_refused_before_all_that_takes_long(of, gi
 
 def test_a_layer_that_no_plugin_registers_is_refused_before_all_that_takes_long(tmp_path, monkeypatch):
     monkeypatch.setattr(bundles, "Graphs", None)
-    monkeypatch.setattr(bundles, "reference", None)
+    monkeypatch.setattr(bundles, "reference_events", None)
     with pytest.raises(PluginError, match="Branches is not the target of any installed plugin: register it"):
         export(Flow([Branches((3,))]), tmp_path / "b")
     assert list(tmp_path.iterdir()) == []
