@@ -13,7 +13,7 @@ from torch import Tensor
 from flowkit.errors import DataError, RunError, TrainingError
 from flowkit.flow import Flow
 from flowkit.flow.saving import RESULTS
-from flowkit.plugin import Arrays, SplitName
+from flowkit.plugin import Arrays, PartName
 from flowkit.spec import Train
 from flowkit.train.batches import Batch, count_batches, shuffled
 from flowkit.train.checkpoint import COLUMNS, Checkpoint, Row, read_checkpoint, standing, tensors_of
@@ -73,7 +73,7 @@ def ended(settings: Train, rows: Sequence[Row]) -> str | None:
 def fit(
     flow: Flow,
     settings: Train,
-    data: Mapping[SplitName, Arrays],
+    data: Mapping[PartName, Arrays],
     directory: Path,
     checkpoint: Checkpoint | None,
     finish: bool = False,
@@ -109,7 +109,7 @@ class Training:
         self,
         flow: Flow,
         settings: Train,
-        data: Mapping[SplitName, Arrays],
+        data: Mapping[PartName, Arrays],
         directory: Path,
         checkpoint: Checkpoint | None,
     ):
