@@ -39,8 +39,8 @@ class Figure:
 
     Attributes:
         rows: one of GROUPS. Rows of which torch's own error exceeds 1% are excluded; the manifest counts them.
-        quantity: latents in their own units, log_prob in bits/dim; decoded and round_trip in data units, for
-            integer data as a share of its range [0, levels).
+        quantity: latents in their own units; log_prob in bits/dim for integer data, in nats otherwise; decoded and
+            round_trip in data units, for integer data as a share of its range [0, levels).
         error: of the graphs, against fp64.
         torch: of the same model in torch in the graphs' precision, against fp64: the largest over eight roundings.
         limit: the most that `error` may be: 3 times torch's, plus 8ε of the largest value.
@@ -95,17 +95,16 @@ def _judge(
 
 def compare(names: Sequence[str], levels: int | None, reference: NamedArrays, answer: NamedArrays) -> Errors:
     """The largest errors of an answer, in the units of Figure."""
-    dim = math.prod(reference["x"].shape[1:]) * math.log(2.0)
 
-    def differ(name: str, wanted: str, unit: float = 1.0) -> NDArray[np.float64]:
+    def differ(name: str, wanted: str) -> NDArray[np.float64]:
         with np.errstate(over="ignore", invalid="ignore"):  # rows that aren't finite
-            return _by_row(answer[name] - reference[wanted]) / unit
+            return _by_row(answer[name] - reference[wanted]) / _unit(name, reference, levels)
 
     errors = {
         "latents": np.max([differ(name, name) for name in names], axis=0),
-        "log_prob": differ("log_prob", "log_prob", dim),
-        "decoded": differ("decoded", "decoded", levels or 1),
-        "round_trip": differ("round_trip", "x", levels or 1),
+        "log_prob": differ("log_prob", "log_prob"),
+        "decoded": differ("decoded", "decoded"),
+        "round_trip": differ("round_trip", "x"),
     }
     groups = {group: _mask(reference, group) for group in GROUPS}
     return {
@@ -189,9 +188,14 @@ def _rounding(quantity: str, reference: NamedArrays, names: Sequence[str], level
     """Some roundings in fp32 of the largest value, in the units of Figure."""
     arrays = {"latents": [reference[name] for name in names], "round_trip": [reference["x"]]}
     largest = max(float(_by_row(array).max()) for array in arrays.get(quantity) or [reference[quantity]])
-    dim = math.prod(reference["x"].shape[1:]) * math.log(2.0)
-    unit = {"latents": 1.0, "log_prob": dim}.get(quantity, levels or 1)
-    return ROUNDINGS * largest / unit
+    return ROUNDINGS * largest / _unit(quantity, reference, levels)
+
+
+def _unit(quantity: str, reference: Arrays, levels: int | None) -> float:
+    """What is 1 in the units of Figure; a latent may go by its own name."""
+    if levels is None or quantity not in ("log_prob", "decoded", "round_trip"):
+        return 1.0
+    return math.prod(reference["x"].shape[1:]) * math.log(2.0) if quantity == "log_prob" else float(levels)
 
 
 def _by_row(array: NDArray[np.float64]) -> NDArray[np.float64]:
