@@ -78,13 +78,15 @@ def assert_same(given: list[Tensor], expected: list[Tensor], tolerance: float) -
         torch.testing.assert_close(mine, plain, rtol=tolerance, atol=tolerance)
 
 
-FAST = {("vector", "checkpoint", "flow"), ("vector", "store", "step")}
-CASES = [
-    pytest.param(spec, memory, scope, marks=() if (spec, memory, scope) in FAST else pytest.mark.slow)
-    for spec in SPECS
-    for memory in ("store", "checkpoint")
-    for scope in ("flow", "step")
+FAST = [("vector", "checkpoint", "flow"), ("vector", "store", "step")]
+SLOW = [
+    *(("image", "store", "flow"), ("image", "checkpoint", "step")),
+    *(("labels", "checkpoint", "flow"), ("labels", "store", "step")),
+    *(("arrays", "store", "flow"), ("arrays", "checkpoint", "step")),
 ]
+"""Each flow, strategy and scope meets each of the others; `make nightly` has all three together."""
+ALL = sorted({*product(SPECS, ("store", "checkpoint"), ("flow", "step"))} - {*FAST})
+CASES = [*FAST, *(pytest.param(*case, marks=pytest.mark.slow) for case in extent(SLOW, ALL))]
 
 
 @pytest.mark.parametrize(("spec", "memory", "scope"), CASES)

@@ -133,10 +133,15 @@ CONDITIONERS = {
 
 SAME_GRAPHS = {
     *(f"{name}-5" for name in CHANNEL_LINEAR.keys() - ALL_EVENTS),
-    "affine-asymmetric-3d",
-    *(f"{name}-1d" for name in TRANSFORMERS.keys() - {"rational-quadratic"}),
+    *("conv1x1-lu-1x3x3", "conv1x1-lu-1", "permute-random-4x3x2", "squeeze-3"),
+    *("coupling-spline-image", "conditional-image-vector"),
+    *(f"{name}-1d" for name in TRANSFORMERS),
+    *("affine-asymmetric-3d", "rational-quadratic-2-bins-3d"),
+    *("channels-5-swap", "channels-2", "channels-2-swap", "channels-3x5x3"),
+    *("checkerboard-1x3x4-swap", "checkerboard-2x2x4"),
+    *("mlp-dropout", "convnet-no-hidden"),
 }
-"""Subjects whose graphs have the operators of another one's: frozen, all channel-linear layers are one convolution."""
+"""Subjects whose graphs have the operators of others': frozen, all channel-linear layers are one convolution."""
 
 PUBLISHED = {"identity": "s(0) = sigmoid(2) = 0.88, as published"}
 

@@ -3,10 +3,13 @@
 import pytest
 
 from flowkit.testing import SLOW_CHECKS, parametrize_with_checks
+from tests.extent import extent
 from tests.plugins.cases import SAME_GRAPHS, subjects
 
 SUBJECTS = subjects()
-GRAPHS = [name for name, subject in SUBJECTS.items() if SLOW_CHECKS[subject.kind] and name not in SAME_GRAPHS]
+GRAPHS = [
+    name for name, subject in SUBJECTS.items() if SLOW_CHECKS[subject.kind] and name not in extent(SAME_GRAPHS, set())
+]
 
 
 @parametrize_with_checks(SUBJECTS)
