@@ -191,7 +191,7 @@ def _rounding(quantity: str, reference: NamedArrays, names: Sequence[str], level
     return ROUNDINGS * largest / _unit(quantity, reference, levels)
 
 
-def _unit(quantity: str, reference: Arrays, levels: int | None) -> float:
+def _unit(quantity: str, reference: NamedArrays, levels: int | None) -> float:
     """What is 1 in the units of Figure; a latent may go by its own name."""
     if levels is None or quantity not in ("log_prob", "decoded", "round_trip"):
         return 1.0
