@@ -39,7 +39,7 @@ Plugins = dict[str, Found]
 """The plugins of one namespace, keyed by full name."""
 
 
-def load(entry: EntryPoint, manager: pluggy.PluginManager) -> Plugins:
+def load_plugins(entry: EntryPoint, manager: pluggy.PluginManager) -> Plugins:
     """Import the module of an entry point, register it with the manager and call its hooks.
 
     Raises PluginError and KeyboardInterrupt only.

@@ -17,7 +17,7 @@ from flowkit.plugin.descriptor import NAME, Descriptor, Likelihood
 from flowkit.plugin.failure import reason
 from flowkit.plugin.found import IN_PROCESS, Found, Origin, is_called_as_own, mistaken_for_own, warn_of_conflicts
 from flowkit.plugin.kinds import KINDS
-from flowkit.plugin.loading import Plugins, load, new_manager
+from flowkit.plugin.loading import Plugins, load_plugins, new_manager
 from flowkit.plugin.policy import ADVICE, FIRST_PARTY, Policy
 from flowkit_nf import own_distribution
 
@@ -153,7 +153,7 @@ class Registry:
             names = " and ".join(str(each.origin) for each in admitted)
             raise PluginError(f"plugin namespace {namespace!r} is claimed by {names}: uninstall all but one")
         if claim.entry is not None:
-            return load(claim.entry, self._manager)
+            return load_plugins(claim.entry, self._manager)
         return {name: each for name, each in self.registered.items() if _namespace(name) == namespace}
 
     def installed(self) -> tuple[list[Found], dict[str, PluginError]]:

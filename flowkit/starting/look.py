@@ -71,7 +71,7 @@ def look(data: str, context: Path | None = None) -> Look:
 
 
 def _look_at_file(path: str, context: Path | None) -> Look:
-    x = read_array(path)
+    x = map_rows(path)
     check_data(x, path)
     if len(x) < MIN_ROWS:
         raise DataError(f"{path}: {len(x)} events: it takes {MIN_ROWS} to train, validate and test")
@@ -86,7 +86,7 @@ def _look_at_file(path: str, context: Path | None) -> Look:
 
 
 def _look_at_context(path: str, rows: int) -> tuple[dict[str, Any], list[str]]:
-    contexts = read_array(path)
+    contexts = map_rows(path)
     if len(contexts) != rows:
         raise DataError(f"{path} has {len(contexts)} rows for {rows} events")
     values = value_range([contexts], path)
@@ -113,7 +113,7 @@ def _look_at_dataset(reference: str) -> Look:
     )
 
 
-def read_array(path: str) -> Rows:
+def map_rows(path: str) -> Rows:
     """Map a .npy file into memory. Raises DataError unless it is an array of rows of numbers."""
     try:
         array = map_npy(Path(path))

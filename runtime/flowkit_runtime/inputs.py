@@ -132,7 +132,7 @@ def check_context_shape(shape: Shape, spec: Context, n: int) -> None:
         raise InputError(f"context must have shape {shapes}, got {list(shape)}")
 
 
-def chunks(n: int, batch_size: int, first: int = 0) -> Iterator[slice]:
+def row_slices(n: int, batch_size: int, first: int = 0) -> Iterator[slice]:
     """Consecutive slices of at most `batch_size` rows that cover range(first, n)."""
     for start in range(first, n, batch_size):
         yield slice(start, min(start + batch_size, n))

@@ -17,7 +17,6 @@ from flowkit_runtime.inputs import (
     Array,
     batch,
     checked_temperature,
-    chunks,
     context_rows,
     count,
     enough_memory,
@@ -27,6 +26,7 @@ from flowkit_runtime.inputs import (
     is_integral,
     points,
     real,
+    row_slices,
 )
 from flowkit_runtime.interpolation import path_between
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, normal, uniform
@@ -334,7 +334,7 @@ class Model:
 
 def _parts(n: int, batch_size: int, progress: Progress | None = None) -> Iterator[slice]:
     """The rows of each batch; when the next is asked for, those of this one are done."""
-    for part in chunks(n, integer("batch_size", batch_size, 1)):
+    for part in row_slices(n, integer("batch_size", batch_size, 1)):
         yield part
         if progress is not None:
             progress(part.stop)

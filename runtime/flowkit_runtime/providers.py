@@ -37,7 +37,7 @@ def default() -> Chosen:
     return [_pair(name) for name in names]
 
 
-def checked(providers: Sequence[Provider]) -> Chosen:
+def checked_providers(providers: Sequence[Provider]) -> Chosen:
     """The providers that a caller names, CUDA without TF32 unless its options say otherwise.
 
     Raises:

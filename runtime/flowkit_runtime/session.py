@@ -13,7 +13,7 @@ from flowkit_runtime.errors import BundleError, InputError, shortened
 from flowkit_runtime.graph_check import check_graph
 from flowkit_runtime.graph_check.reading import FLOAT, INT64
 from flowkit_runtime.inputs import integer
-from flowkit_runtime.providers import CPU, CUDA, Chosen, Provider, checked, default, open_session
+from flowkit_runtime.providers import CPU, CUDA, Chosen, Provider, checked_providers, default, open_session
 
 MAX_THREADS = 1024
 """The most threads that may be asked for; onnxruntime starts as many as it is told."""
@@ -94,11 +94,11 @@ def open_graphs(
     """
     options = _options(threads)
     if providers is not None:
-        return _open_both(bundle, checked(providers), options)
+        return _open_both(bundle, checked_providers(providers), options)
     try:
         return _open_both(bundle, default(), options)
     except InputError:  # a device without the libraries or the driver that this onnxruntime needs
-        return _open_both(bundle, checked([CPU]), options)
+        return _open_both(bundle, checked_providers([CPU]), options)
 
 
 def _open_both(bundle: Bundle, chosen: Chosen, options: Any) -> tuple[Graph, Graph]:

@@ -137,9 +137,9 @@ def test_cuda_is_chosen_only_where_it_can_run(monkeypatch, tmp_path, available, 
 
 def test_cuda_computes_without_tf32_unless_told(monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
-    assert providers.checked([CUDA, CPU]) == [(CUDA, {"use_tf32": 0}), (CPU, {})]
+    assert providers.checked_providers([CUDA, CPU]) == [(CUDA, {"use_tf32": 0}), (CPU, {})]
     asked = [(CUDA, {"device_id": 1, "use_tf32": 1})]
-    assert providers.checked(asked) == asked
+    assert providers.checked_providers(asked) == asked
 
 
 def test_cudas_libraries_are_looked_for_in_wheels_once_and_silently(make_bundle, monkeypatch, capsys):

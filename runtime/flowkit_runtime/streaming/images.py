@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from flowkit_runtime.errors import InputError
-from flowkit_runtime.inputs import Array, chunks
+from flowkit_runtime.inputs import Array, row_slices
 from flowkit_runtime.streaming.sources import EventRows, Wanted, context_identity, contexts, extra, file_identity
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -49,7 +49,7 @@ class Images:
         self.identity = [files, wanted.resize, *context_identity(wanted)]
 
     def batches(self, start: int, size: int) -> Iterator[EventRows]:
-        for part in chunks(self.rows, size, start):
+        for part in row_slices(self.rows, size, start):
             yield np.stack([self._read(self.path / name) for name in self.names[part]]), self._context(part)
 
     def _read(self, path: Path) -> Array:

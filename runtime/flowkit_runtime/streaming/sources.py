@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from flowkit_runtime.bundle import MAX_LEVELS, Context
 from flowkit_runtime.errors import InputError, RowError, shortened
 from flowkit_runtime.files import map_npy
-from flowkit_runtime.inputs import Array, check_context_shape, chunks, context_rows, real
+from flowkit_runtime.inputs import Array, check_context_shape, context_rows, real, row_slices
 
 EventRows = tuple[Array, Array | None]
 """Events [n, *event] and their context: one row per event, one for all, or none."""
@@ -80,7 +80,7 @@ class NpySource:
         self.identity = [file_identity(path), *context_identity(wanted)]
 
     def batches(self, start: int, size: int) -> Iterator[EventRows]:
-        for part in chunks(self.rows, size, start):
+        for part in row_slices(self.rows, size, start):
             # Mapped anew, and so let go of: what stays mapped counts as this process's memory.
             yield read_npy(self.path)[part].copy(), self._context(part)
 
