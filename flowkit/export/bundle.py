@@ -23,7 +23,7 @@ from torch import Tensor
 from flowkit.errors import ExportError, InputError, RunError
 from flowkit.export.any_size import at_other_size, smallest_steps
 from flowkit.export.figures import check_quantile, excluded, measured
-from flowkit.export.graphs import OPSET, OTHER_SIZE, Graphs
+from flowkit.export.graphs import OPSET, OTHER_SIZE, Graphs, instruction_of
 from flowkit.export.precision import COMPUTED_IN, Precision
 from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.yardstick import ROWS, first_deviation, judge, reference_events
@@ -171,7 +171,7 @@ def _verified(
     try:
         figures = verification.measure(part)
     except BundleError as error:
-        if lacking := _lacking(error):
+        if lacking := _lacking(error, graphs):
             raise ExportError(lacking) from error
         raise
     if not all(figure.passed for figure in figures):
@@ -185,15 +185,16 @@ def _verified(
     return figures
 
 
-def _lacking(error: BundleError) -> str | None:
-    """Which layer has an operator that onnxruntime lacks, if that is it. Nodes are named after layers."""
-    found = re.search(r"implementation for (\w+)\(\d+\) node with name '(\d+)_(\w+)", str(error.__cause__))
+def _lacking(error: BundleError, graphs: Graphs) -> str | None:
+    """Which layer has an operator that onnxruntime lacks, if that is it."""
+    found = re.search(r"implementation for (\w+)\(\d+\) node with name '(\d+_\w+)", str(error.__cause__))
     if found is None:
         return None
-    operator, index, layer = found.groups()
+    operator, node = found.groups()
+    layer = graphs.layers[ENCODER not in str(error)][instruction_of(node)]
     return (
-        f"layer {index} ({layer}) can't be exported to ONNX: onnxruntime has no {operator} for the type that the layer "
-        "computes in; compute in that of x"
+        f"{layer} can't be exported to ONNX: onnxruntime has no {operator} for the type that the layer computes in; "
+        "compute in that of x"
     )
 
 

@@ -40,6 +40,7 @@ class Graphs:
             raise InputError(f"opset {opset}: choose one from {OPSETS[0]} to {OPSETS[-1]}")
         frozen = in_precision(exact.freeze().float(), precision)
         programs = encoder_and_decoder(frozen, frozen_names(exact))
+        self.layers = [[instruction.name for instruction in program.instructions] for program in programs]
         x, latents = ([_example(s, any_size) for s in shapes] for shapes in ([exact.event_shape], exact.latent_shapes))
         context = _example_context(exact)
         self.encoder, self.decoder = make_graphs(programs, [[*x, *context], [*latents, *context]], opset, any_size)
@@ -73,7 +74,7 @@ def _stitched(
     kinds = {name: _kind(name, values[name], any_size) for names in ends for name in names}
     stitcher = Stitcher(opset)
     stitcher.stitch(program, pieces, kinds)
-    _check_operators(stitcher.nodes)
+    _check_operators(stitcher.nodes, program)
     inputs, outputs = ([helper.make_tensor_value_info(name, *kinds[name]) for name in names] for names in ends)
     constants, inner = list(stitcher.constants.values()), stitcher.shapes(program.outputs)
     graph = helper.make_graph(stitcher.nodes, "flow", inputs, outputs, constants, value_info=inner)
@@ -84,15 +85,20 @@ def _stitched(
     return model
 
 
-def _check_operators(nodes: Sequence[onnx.NodeProto]) -> None:
-    """Raises ExportError for an operator that flowkit_runtime refuses, and names the layer, as nodes do."""
+def _check_operators(nodes: Sequence[onnx.NodeProto], program: Program) -> None:
+    """Raises ExportError for an operator that flowkit_runtime refuses, and names the layer."""
     for node in nodes:
         if node.op_type not in RULES and node.op_type not in ("Constant", "Loop"):
-            index, _, layer = node.name.partition("/")[0].partition("_")
+            layer = program.instructions[instruction_of(node.name)].name
             raise ExportError(
-                f"layer {index} ({layer}) can't be exported to ONNX: it needs the operator {node.op_type}, which "
-                "flowkit_runtime refuses to run; write it with other operators"
+                f"{layer} can't be exported to ONNX: its operator {node.op_type} is one that flowkit_runtime refuses "
+                "to run; write it with other operators"
             )
+
+
+def instruction_of(node: str) -> int:
+    """The index of the instruction that a node is of, from the node's name."""
+    return int(node.partition("_")[0])
 
 
 def _example_context(flow: Flow) -> list[Tensor]:
