@@ -28,15 +28,22 @@ def test_what_is_checked(name):
 
 
 PLUGINS = sorted(each.name for each in Registry.discover().installed()[0])
+FIELDS = {"data/mnist": ["path=data"], "data/npy": ["path=x.npy"]}
 
 
 @pytest.mark.parametrize("name", PLUGINS)
 def test_as_a_plugin_each_of_flowkits_own_is_right(name):
-    fields = {"data/mnist": ["path=data"], "data/npy": ["path=x.npy"]}.get(name, ())
-    wholes = {title: each for title, each in plugin_subjects(name, fields).items() if each.kind == "plugin"}
+    subjects = plugin_subjects(name, FIELDS.get(name, ()))
+    wholes = {title: each for title, each in subjects.items() if each.kind == "plugin"}
     assert wholes
     for subject in wholes.values():
-        check(subject)
+        check(subject, skip=("light",))
+
+
+@pytest.mark.parametrize("name", {name.partition("/")[0]: name for name in PLUGINS}.values())
+def test_the_module_of_each_namespace_is_light(name):
+    (subject, *_) = plugin_subjects(name, FIELDS.get(name, ())).values()
+    check(subject, only=("light",))
 
 
 def test_fields_and_event():
