@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 FEW = 60
-"""Examples of a fast test."""
+"""Examples of a test, but in `make nightly`."""
 ROUND = 500
 
 T = TypeVar("T")
