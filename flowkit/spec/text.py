@@ -178,7 +178,7 @@ class _Composer:
         key = self._scalar(event, path) if isinstance(event, ScalarEvent) else None
         if not isinstance(key, str):
             self._refuse(path, f"a key must be text{_not(event)}")
-        if key == "<<":
+        if key == "<<" and event.implicit[0]:  # quoted it is text
             self._refuse(path, "merge keys (<<) are not allowed: write the fields out")
         if len(key) > MAX_KEY:
             self._refuse(path, f"a key of {len(key):,} characters: the most is {MAX_KEY}")

@@ -61,6 +61,10 @@ def test_json_is_yaml() -> None:
     assert parse('{"a": [1, 2.5, null, true, "x"]}', "f").data == {"a": [1, 2.5, None, True, "x"]}
 
 
+def test_a_quoted_merge_key_is_text() -> None:
+    assert parse('{"<<": 1}', "f").data == {"<<": 1}
+
+
 def test_places_of_keys_and_values() -> None:
     document = parse("a: 1\nbee:\n  - {c: x}\n", "f")
     found = {path: (place.line, place.column) for path, place in document.values.items()}
