@@ -87,8 +87,8 @@ def test_the_error_without_one_names_the_way_out() -> None:
         Graphs(Flow([Untranslated((2,))]).double())
 
 
-def test_the_example_in_the_documentation() -> None:
-    (example,) = [text for language, text in blocks("docs/plugin-contracts.md") if language == "python"]
+@pytest.mark.parametrize("example", [text for kind, text in blocks("docs/plugin-contracts.md") if kind == "python"])
+def test_the_examples_in_the_documentation(example: str) -> None:
     exec(example, {})
 
 
