@@ -13,10 +13,10 @@ PAGE = Path(__file__).with_name("conformance.md")
 HEAD = """\
 # The conformance kit
 
-Is a layer right? A round trip doesn't tell: a wrong log-det goes there and back. `flowkit.testing` moves every
-parameter away from where it starts, about as far as training does, and compares log-dets with the Jacobian by automatic
-differentiation, in fp64. It tries shapes, precision, gradients, batches of 0 and 1 and all else that a flow relies on.
-It says what is wrong, and what was forgotten where the figures tell:
+Is a layer right? A round trip can't tell, because a layer with a wrong log-det still inverts itself. `flowkit.testing`
+moves every parameter away from its initial value, about as far as training does. Then it compares log-dets with the
+Jacobian by automatic differentiation, in fp64. It also checks shapes, precision, gradients, batches of 0 and 1 and
+everything else that a flow relies on. A message says what is wrong and, if the figures show it, what was forgotten:
 
 ```text
 log_det: log_det of forward_and_log_det is 0.48; the Jacobian by autodiff has 2.9; short by the factor h·w = 6: did
@@ -35,13 +35,13 @@ The command checks an installed plugin as specs build it: on a vector, a single 
 plugin takes them. Parts of couplings are checked in a coupling too. Without a name behind the slash, all plugins of a
 namespace are checked. The exit code is 1 if a check fails.
 
-Each check is shown as it runs, with its seconds: on a terminal on a line that is written over, in a pipe on a line of
-its own. On a terminal only failures stay, and with `--verbose` all lines. `--only` and `--skip` take ids of checks from
-the tables below.
+Each check is shown while it runs, with the seconds that it takes. In a pipe every check has a line of its own. On a
+terminal the next check overwrites the line, and only failures stay; with `--verbose` all lines stay. `--only` and
+`--skip` take ids of checks from the tables below.
 
-A check that takes more than 300 seconds is stopped and has failed; `--timeout` sets another limit. It interrupts Python
-code, waiting and child processes. It can't interrupt a single call into C, such as one large product of matrices or one
-run of onnxruntime: that is stopped as soon as it returns. There is no limit on Windows.
+A check that takes more than 300 seconds is stopped and counts as failed; `--timeout` sets another limit. The limit
+interrupts Python code, waiting and child processes. It can't interrupt a single call into C, such as one large matrix
+product or one run of onnxruntime: the check is stopped as soon as that call returns. There is no limit on Windows.
 
 ## In tests
 
@@ -73,7 +73,7 @@ full. `seed=` draws other parameters and inputs; `slow=True` adds the slow check
 nothing to check, as a merge without a channel-linear layer, `parametrize_with_checks` makes no test of it.
 
 `run`, `check` and `parametrize_with_checks` take `only=` and `skip=` too. `run`, `run_check` and `check` take
-`timeout=`, in seconds, without a limit by default.
+`timeout=` in seconds; by default there is no limit.
 
 What is known to fail, and for now has to, is given by its id with the reason: `expected_failures={"export": "needs an
 operator that ONNX lacks"}`. It is strict: a check that passes, although it is expected to fail, is an error.

@@ -42,7 +42,7 @@ class Bijector(nn.Module, ABC):
         """Return x = f⁻¹(y) and log|det ∂f⁻¹/∂y|, the log-det of this inverse map, opposite in sign to forward's."""
 
     def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return x = f⁻¹(y) as a leaf tensor, and f(x) and log|det ∂f/∂x| with gradients for it.
+        """Return x = f⁻¹(y) as a leaf tensor, and f(x) and log|det ∂f/∂x|, through which gradients reach x.
 
         The backward pass under ``memory: reversible`` calls this with gradients enabled. A layer that can share work
         between the two directions may override it together with ``forward_and_log_det``.
@@ -56,24 +56,27 @@ class Bijector(nn.Module, ABC):
         """Set parameters from a first batch of data. A flow calls it once, before training, without gradients."""
 
     def freeze(self) -> Bijector:
-        """Return the same map as a module for inference, with everything that depends on parameters alone computed."""
+        """Return the same map as a module for inference, in which what depends on parameters alone is precomputed."""
         return self
 
 
 def sum_over_event(v: Tensor) -> Tensor:
-    """[batch, *event] -> [batch]. Unlike ``flatten(1).sum(1)``, it doesn't copy tensors in channels_last memory."""
+    """Sum over the values of each event: [batch, *event] -> [batch].
+
+    Unlike ``flatten(1).sum(1)``, this doesn't copy tensors in channels_last memory.
+    """
     return v.sum(tuple(range(1, v.dim())))
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Switch autocast off: affine maps, transformers, log-dets and densities keep the precision of the event."""
+    """Switch autocast off, so that affine maps, transformers, log-dets and densities keep the event's precision."""
     kind = device.type
     on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return torch.autocast(kind, enabled=False) if on else nullcontext()
 
 
 def forked_generators(device: torch.device) -> AbstractContextManager[None]:
-    """Put the random number generators back at the end: what is drawn inside is drawn again afterwards."""
+    """Restore the random number generators at the end, so that the same numbers are drawn again afterwards."""
     if device.type == "cpu":
         return torch.random.fork_rng([])
     return torch.random.fork_rng([device], device_type=device.type)

@@ -1,4 +1,4 @@
-"""Layers that are one affine map of the channels, the same at every position, and how neighbours compose to one."""
+"""Layers that apply one affine map to the channels at every position. Neighbouring layers compose to one map."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from flowkit.bijectors.bijector import Bijector
 
 
 class AffineMap(NamedTuple):
-    """v -> A v + a, the same at each position of an image [c, h, w]; a vector [d] is one position of d channels.
+    """The affine map v -> A v + a of the channels, which is the same at each position of an image [c, h, w].
 
-    Constants may be given in any precision: they are converted to that of the event.
+    A vector [d] counts as one position of d channels. Constants may be given in any precision: they are converted to
+    that of the event.
     """
 
     matrix: Tensor
@@ -35,7 +36,7 @@ class AffineMap(NamedTuple):
         return AffineMap(matrix, other._linear(self.offset) + other.offset, self.log_det + other.log_det)
 
     def inverse(self) -> AffineMap:
-        """v -> A⁻¹ (v - a)."""
+        """Return the inverse map, v -> A⁻¹ (v - a)."""
         if self.matrix.dim() < 2:
             inverse, offset = self.matrix.reciprocal(), self.offset
         else:
@@ -44,7 +45,7 @@ class AffineMap(NamedTuple):
         return linear._replace(offset=-linear._linear(offset))
 
     def to(self, x: Tensor, channels: int) -> AffineMap:
-        """The map with the device and precision of x, and with an offset for each channel."""
+        """Return the map with the device and precision of x, and with an offset for each channel."""
         matrix, offset, log_det = (t.to(x) for t in self)
         return AffineMap(matrix, offset.expand(channels), log_det)
 
@@ -59,16 +60,18 @@ class AffineMap(NamedTuple):
         return y.movedim(-1, 1), (log_det * math.prod(spatial)).expand(n)
 
     def _linear(self, rows: Tensor) -> Tensor:
-        """A v for each row v of [..., c]."""
+        """Return A v for each row v of [..., c]."""
         return rows * self.matrix if self.matrix.dim() < 2 else rows @ self.matrix.transpose(0, 1)
 
 
 class ChannelLinear(Bijector):
-    """y[:, p] = A x[:, p] + a at each position p;  log|det| = h·w·log|det A|, as the Jacobian holds A at each position.
+    """A layer that applies one affine map at each position p: y[:, p] = A x[:, p] + a.
+
+    log|det| = h·w·log|det A|, because the Jacobian has A once for each position.
 
     A subclass returns the map, and flowkit does the rest: it applies the map, counts the positions, and merges
-    neighbouring layers into one map. A subclass doesn't override ``forward_and_log_det`` or ``inverse_and_log_det``: a
-    merged layer is run by its maps alone.
+    neighbouring layers into one map. A subclass must not override ``forward_and_log_det`` or ``inverse_and_log_det``,
+    because merged layers are run by their maps alone.
     """
 
     @abstractmethod
@@ -87,9 +90,9 @@ class ChannelLinear(Bijector):
 
 
 class ChannelRun:
-    """Neighbouring channel-linear layers, run as the one map that they compose to.
+    """A run of neighbouring channel-linear layers, which is applied as the one map that they compose to.
 
-    A run is made anew at each pass and belongs to no module: merging changes neither parameters nor state_dict.
+    A run is made anew at each pass and belongs to no module, so merging changes neither parameters nor state_dict.
     """
 
     handles_autocast: ClassVar[bool] = False
@@ -98,12 +101,12 @@ class ChannelRun:
         self.layers = layers
 
     def affine(self, x: Tensor) -> AffineMap:
-        """The composed map, with the device and precision of x."""
+        """Return the composed map, with the device and precision of x."""
         maps = (layer.affine().to(x, layer.event_shape[0]) for layer in self.layers)
         return reduce(AffineMap.then, maps)
 
     def affine_inverse(self, y: Tensor) -> AffineMap:
-        """The composed inverse map, with the device and precision of y."""
+        """Return the composed inverse map, with the device and precision of y."""
         maps = (layer.affine_inverse().to(y, layer.event_shape[0]) for layer in reversed(self.layers))
         return reduce(AffineMap.then, maps)
 
@@ -121,13 +124,13 @@ class ChannelRun:
         return x, *self.forward_and_log_det(x)
 
     def modules(self) -> Iterator[torch.nn.Module]:
-        """The layers and their parts."""
+        """Yield the layers and all modules in them."""
         for layer in self.layers:
             yield from layer.modules()
 
     @torch.no_grad()
     def freeze(self, like: Tensor) -> FrozenChannels:
-        """The run for inference, with the device and precision of ``like``."""
+        """Return the run for inference, with the device and precision of ``like``."""
         return FrozenChannels(self.layers[0].event_shape, self.affine(like), self.affine_inverse(like))
 
 

@@ -1,4 +1,4 @@
-"""Layers one after another."""
+"""Layers that are applied one after another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Merged = Bijector | ChannelRun
 
 
 class Composition(Bijector):
-    """y = f_M(… f_1(x) …);  log|det| is the sum of the layers'."""
+    """Layers applied one after another: y = f_M(… f_1(x) …). log|det| is the sum of their log-dets."""
 
     handles_autocast: ClassVar[bool] = True
 
@@ -41,9 +41,10 @@ class Composition(Bijector):
 
 
 def forward_through(layers: Iterable[Bijector], x: Tensor, context: Tensor | None, *_: Any) -> tuple[Tensor, Tensor]:
-    """Return what the layers make of x, and the sum of their log-dets, [batch].
+    """Apply the layers to x. Return the result, and the sum of their log-dets, [batch].
 
-    This is the memory strategy ``store``: autograd stores what it needs. Further arguments are those of the others.
+    This is the memory strategy ``store``: autograd stores what it needs. It ignores further arguments, which other
+    strategies take.
     """
     log_det = x.new_zeros(x.shape[0])
     for step in merged(layers):
@@ -54,7 +55,7 @@ def forward_through(layers: Iterable[Bijector], x: Tensor, context: Tensor | Non
 
 
 def inverse_through(layers: Iterable[Bijector], y: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return what the layers' inverses, the last one first, make of y, and the sum of their log-dets, [batch]."""
+    """Apply the layers' inverses to y, the last first. Return the result, and the sum of their log-dets, [batch]."""
     log_det = y.new_zeros(y.shape[0])
     for step in reversed(merged(layers)):
         with autocast_of(step, y.device):
@@ -64,7 +65,7 @@ def inverse_through(layers: Iterable[Bijector], y: Tensor, context: Tensor | Non
 
 
 def initialize_through(layers: Iterable[Bijector], x: Tensor, context: Tensor | None) -> Tensor:
-    """Initialize the layers, each from what those before it make of x. Return what all of them make of x."""
+    """Initialize each layer from the output of the layers before it. Return the output of the last layer."""
     for layer in layers:
         layer.initialize(x, context)
         x, _ = layer.forward_and_log_det(x, context)
@@ -72,7 +73,7 @@ def initialize_through(layers: Iterable[Bijector], x: Tensor, context: Tensor | 
 
 
 def merged(layers: Iterable[Bijector]) -> list[Merged]:
-    """The layers, with neighbouring channel-linear layers merged into runs."""
+    """Return the layers, with neighbouring channel-linear layers merged into runs."""
     steps: list[Merged] = []
     for run in runs(layers):
         steps.append(run[0] if len(run) == 1 else ChannelRun(run))
@@ -80,7 +81,10 @@ def merged(layers: Iterable[Bijector]) -> list[Merged]:
 
 
 def frozen(layers: Iterable[Bijector], like: Tensor) -> list[Bijector]:
-    """The layers for inference, with the device and precision of ``like``: a channel-linear run is one convolution."""
+    """Return the layers for inference, with the device and precision of ``like``.
+
+    Each channel-linear run becomes one convolution.
+    """
     return [
         ChannelRun(run).freeze(like) if isinstance(run[0], ChannelLinear) else run[0].freeze() for run in runs(layers)
     ]
@@ -110,11 +114,11 @@ def units(layers: Iterable[Bijector]) -> Iterator[list[Bijector]]:
 
 
 def flat(layers: Iterable[Any]) -> Iterator[Any]:
-    """The layers, those of compositions one by one. A subclass of Composition is a layer of its own."""
+    """Yield the layers, those of compositions one by one. A subclass of Composition counts as one layer."""
     for layer in layers:
         yield from flat(layer.layers) if type(layer) is Composition else (layer,)
 
 
 def autocast_of(step: Merged, device: torch.device) -> AbstractContextManager[object]:
-    """Autocast as a step is run under: off, unless the step handles it itself."""
+    """Return the context to run a step in. It switches autocast off, unless the step handles autocast itself."""
     return nullcontext() if step.handles_autocast else full_precision(device)

@@ -84,9 +84,9 @@ class Coupling(Bijector):
             return self.split.merge(kept, x), sum_over_event(log_derivative)
 
     def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """As for any bijector, but the network runs once for both directions, as θ(x₂) = θ(y₂).
+        """Do what ``Bijector.recompute`` does, but run the network once for both directions, because θ(x₂) = θ(y₂).
 
-        A subclass that overrides ``forward_and_log_det`` overrides this too, for example with ``Bijector.recompute``.
+        A subclass that overrides ``forward_and_log_det`` must override this too, for example by ``Bijector.recompute``.
         """
         x = y.detach().requires_grad_()  # only x₂ is read until x has its own memory, below
         theta = self._theta(self._split(x)[0], context)
@@ -105,7 +105,7 @@ class Coupling(Bijector):
             return self.split.split(x)
 
     def _theta(self, kept: Tensor, context: Tensor | None) -> Tensor:
-        """Run the network, under autocast if that is on. θ goes on in the precision of the event."""
+        """Run the network, under autocast if that is on. Return θ in the precision of the event."""
         return self.conditioner(kept, context).to(kept.dtype)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:

@@ -11,7 +11,10 @@ from flowkit.shapes import Shape, halve
 
 
 class FactorOut(nn.Module):
-    """x -> (kept, z): a slice of the channels, without parameters, log|det| = 0 (Dinh et al. 2017, section 3.6).
+    """A step that takes a slice of the channels out of the event, as a latent z: x -> (kept, z).
+
+    It has no parameters, and log|det| = 0 (Dinh et al. 2017, section 3.6).
+
 
     Glow's learned conditional prior of z is an affine coupling in front of it that transforms the half that leaves.
     """

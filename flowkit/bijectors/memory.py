@@ -1,4 +1,4 @@
-"""Memory strategies: which activations a forward pass stores for the backward pass.
+"""Memory strategies, which decide what activations a forward pass stores for the backward pass.
 
 Each strategy runs the layers between two factor-outs: x -> (y, log|det| [batch]).
 """
@@ -23,31 +23,35 @@ Output = tuple[Tensor, Tensor]
 DRIFT_LIMIT = 1e-4
 """The largest drift in fp32 that brings no warning. docs/memory.md has the measurements."""
 DRIFT_LIMIT_BF16 = 1e-2
-"""The same where networks compute in bf16. What comes back off by a rounding is now and then another bf16 number: in
-trained Glows of 16 and 32 steps a level drift reached 3e-3. Gradients were 2e-3 from stored ones there, which bf16 had
-put off by 3e-2; at 5e-2 they were wrong."""
+"""The largest drift in bf16 that brings no warning. A value that is computed back with a rounding error is now and then
+rounded to another bf16 number. In trained Glows of 16 and 32 steps a level, drift reached 3e-3. There, gradients
+differed from stored ones by 2e-3, and stored ones were off by 3e-2 because of bf16. At a drift of 5e-2 gradients were
+wrong."""
 
 
 class Drift:
     """The reconstruction error of reversible passes: the largest since it was last read.
 
     It is max|x̂ - x| / max(1, max|x|), where x̂ is the input of a level as computed back from its output. The error is
-    that of the first event of each batch, and max|x| is over the batch: an event that is black would make the rounding
-    of its pixels look large. Gradients are computed at x̂.
+    that of the first event of each batch. max|x| is taken over the batch, because relative to the values of a black
+    event, the rounding of its pixels would look large. Gradients are computed at x̂.
     """
 
     def __init__(self) -> None:
         self._worst: Tensor | None = None
 
     def note(self, back: Tensor, x: Tensor, largest: Tensor) -> None:
-        """Record one level: its first event [1, ...], back and as it was, and max|x|. No device synchronization."""
+        """Record the drift of one level, without waiting for the device.
+
+        ``back`` and ``x`` are its first event [1, ...], computed back and as it was; ``largest`` is max|x|.
+        """
         if not x.numel():
             return
         drift = ((back - x).abs().amax() / largest.clamp(min=1)).nan_to_num(torch.inf)
         self._worst = drift if self._worst is None else torch.maximum(self._worst, drift)
 
     def read(self) -> float | None:
-        """The worst since the last time; None where nothing was reversed."""
+        """Return the largest drift since the last call, or None if nothing was reversed since then."""
         worst, self._worst = self._worst, None
         return None if worst is None else worst.item()
 
@@ -94,7 +98,7 @@ def _checkpointed(unit: list[Bijector], x: Tensor, context: Tensor | None) -> Ou
 
 
 class _Reversible(torch.autograd.Function):
-    """Gradients for x, the context and the parameters, with each step computed again from its output."""
+    """Computes gradients for x, the context and the parameters. Each step is computed again from its output."""
 
     @staticmethod
     def forward(
@@ -142,7 +146,10 @@ class _Reversible(torch.autograd.Function):
 
 @contextmanager
 def _without_hooks(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """A parameter's hooks are for its whole gradient. Autograd calls them later, not for each step."""
+    """Take the hooks off the parameters inside of the block.
+
+    A hook is for the whole gradient of a parameter. Autograd calls it later, not for the gradient of each step.
+    """
     hooks = [tensor._backward_hooks for tensor in tensors]
     for tensor in tensors:
         tensor._backward_hooks = None
@@ -168,7 +175,7 @@ def parameters(steps: Iterable[Merged]) -> list[Tensor]:
 
 
 def _places(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
-    """Tell which tensors these are, and where their numbers lie. A graph that is being compiled has no memory."""
+    """Return the id of each tensor and the address of its data; nothing during compilation, when there is no data."""
     return [] if torch.compiler.is_compiling() else [(id(t), t.data_ptr()) for t in tensors]
 
 
@@ -194,7 +201,7 @@ def _check_modes(modes: list[bool], steps: Sequence[Merged]) -> None:
 
 
 def _autocast(device: torch.device) -> dict[str, Any]:
-    """The arguments with which torch.autocast is as it is now."""
+    """Return the arguments with which torch.autocast restores its present state."""
     kind = device.type
     return {
         "device_type": kind,
@@ -204,7 +211,7 @@ def _autocast(device: torch.device) -> dict[str, Any]:
 
 
 def _generators(device: torch.device) -> tuple[Tensor, ...]:
-    """The states of the random number generators: the CPU's, and the accelerator's if that is in use."""
+    """Return the states of the random number generators: the CPU's, and the accelerator's if ``device`` is one."""
     cpu = torch.get_rng_state()
     return (cpu,) if device.type == "cpu" else (cpu, torch.get_device_module(device).get_rng_state(device))
 

@@ -1,8 +1,8 @@
 """The yardstick that graphs are judged by: the error that torch itself makes in the precision of the graphs.
 
-Torch's error is the largest over eight random roundings of the frozen flow's weights and inputs, because one rounding
-may be a favourable one. Where a flow magnifies roundings, the error of one is luck. It is measured on events like the
-data and unlike it, ``reference_events``, with the fp64 flow's answers to them. See docs/export.md.
+Torch's error is the largest over eight random roundings of the frozen flow's weights and inputs. One rounding alone may
+have a small error by luck, because a flow may magnify roundings. The error is measured against the fp64 flow, on events
+like the data and unlike it, which ``reference_events`` returns. See docs/export.md.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ _NOISE = 16
 _FAR = (10.0, 1e3, 1e6)  # times the range of the data
 _N_ROUNDINGS = 8
 LOST = 0.01
-"""The error, as a share of the row's largest value, from which on torch's answer to a row is no yardstick."""
+"""A row isn't judged if torch's error on it is this share of the row's largest value, or more."""
 _SAME = 1e-6
 """The most by which an event's values may depend on its batch, as a share of the largest value, in fp64."""
 _NUDGE = 1e-12
-"""A relative change of a layer's inputs: where it makes a difference, roundings may."""
+"""A relative change of a layer's inputs. If it changes the outputs, roundings may change them too."""
 
 NamedTensors = Mapping[str, Tensor]
 
 
 def judge(exact: Flow, precision: Precision, reference: NamedArrays) -> tuple[NamedArrays, Errors]:
-    """Return the reference with an array ``judged``, 1 for each row that counts, and torch's largest errors of those.
+    """Return the reference with an array ``judged``, 1 for each row that counts, and torch's largest errors on those.
 
     A row is judged if no rounding moves torch's answers to it by 1% of their largest value. Raises ExportError if the
-    flow isn't finite on a held-out row, or none of those is judged, and if rows depend on each other.
+    flow isn't finite on a held-out row, if no held-out row is judged, or if rows depend on each other.
     """
     names, frozen = frozen_names(exact), exact.freeze()
     held_out = reference["group"] == GROUPS.index("held-out")
@@ -82,9 +82,9 @@ def _check_held_out(exact: Flow, precision: Precision, reference: NamedArrays) -
 def first_deviation(
     exact: Flow, precision: Precision, models: Mapping[str, onnx.ModelProto], reference: NamedArrays
 ) -> str | None:
-    """Return where an encoder or decoder begins to deviate on the judged rows; None if no layer does.
+    """Return where the encoder or decoder begins to deviate on the judged rows, or None if no layer deviates.
 
-    ``models`` are those two, by their names. Each layer's values are judged by the yardstick of the whole graph.
+    ``models`` has these two graphs by name. The values of each layer have the same limits as those of the whole graph.
     """
     names, frozen = frozen_names(exact), exact.freeze()
     judged = torch.from_numpy(reference["judged"] == 1)
@@ -108,9 +108,9 @@ def _inputs(reference: NamedArrays) -> dict[str, Tensor]:
 
 
 def _roundings(frozen: Flow, precision: Precision, feed: NamedTensors) -> Iterator[tuple[Flow, dict[str, Tensor]]]:
-    """Yield the flow in the precision of the graphs, and its inputs in fp32, each rounded up or down at random.
+    """Yield the flow in the precision of the graphs, and its inputs in fp32, with all values rounded at random.
 
-    A weight, buffer or input is multiplied by 1 ± ε/2; ε is that of the type in which it is computed with.
+    Each weight, buffer and input is multiplied by 1 ± ε/2, where ε is that of the type in which computations use it.
     """
     for seed in range(_N_ROUNDINGS):
         generator, flow = torch.Generator().manual_seed(seed), copy.deepcopy(frozen)
@@ -130,7 +130,7 @@ def _rounded(value: Tensor, dtype: torch.dtype, generator: torch.Generator) -> T
 
 
 def _answers(flow: Flow, names: Sequence[str], feed: NamedTensors) -> NamedArrays:
-    """Return what an fp32 flow makes of reference rows, as ``verification.compare`` takes it."""
+    """Return an fp32 flow's answers to the reference rows, as ``verification.compare`` takes them."""
     encode, decode = encoder_and_decoder(flow, names)
     feed = {name: single(value) for name, value in feed.items()}
     encoded = encode.run({name: feed[name] for name in encode.inputs})
@@ -155,7 +155,7 @@ def _errors(values: NamedTensors, wanted: NamedTensors) -> dict[str, float]:
 
 
 def _inner_values(model: onnx.ModelProto, feed: NamedTensors) -> dict[str, Tensor]:
-    """Return all values of a graph that have a program's name; those of nodes have a slash."""
+    """Return all values of a graph that a program names. The names of all other values have a slash."""
     import onnxruntime
 
     model = copy.deepcopy(model)
@@ -168,7 +168,7 @@ def _inner_values(model: onnx.ModelProto, feed: NamedTensors) -> dict[str, Tenso
 
 
 def _check_rows(program: Program, feed: NamedTensors) -> None:
-    """Raise ExportError naming the first layer that gives the first or last of some events other values alone."""
+    """Raise ExportError, naming the layer, if one gives the first or last event other values alone than in a batch."""
     values = program.run(feed)
     for instruction in program.instructions:
         for row in (slice(0, 1), slice(-1, None)):
@@ -176,7 +176,7 @@ def _check_rows(program: Program, feed: NamedTensors) -> None:
 
 
 def _check_row(instruction: Instruction, among: NamedTensors) -> None:
-    """Compare a row's values with those that it has ``among`` others."""
+    """Raise ExportError if a row alone has other values than ``among``, those that it has in a batch."""
     alone = instruction.run(among)
     if _same(alone, [among[name] for name in instruction.outputs]):
         return
@@ -201,8 +201,8 @@ def reference_events(exact: Flow, events: Tensor | None, context: Tensor | None)
     """Return events of every group with the fp64 flow's answers to them, as a bundle carries them.
 
     The arrays are ``x``, ``context``, the latents, ``log_prob``, the events ``decoded`` from the latents in fp32, and
-    ``group``, an index into GROUPS. ``events`` are held out, as the data has them; without them, samples of the flow
-    are taken.
+    ``group``, an index into GROUPS. ``events`` are held-out events as the data has them. If they are None, samples of
+    the flow take their place.
     """
     if events is None:
         context = None if exact.context is None else _any_context(exact)
@@ -228,14 +228,14 @@ def single(value: Tensor) -> Tensor:
 
 
 def _range(flow: Flow, held_out: Tensor) -> tuple[float, float]:
-    """What the values of the data lie between."""
+    """Return the lowest and the highest value that the data may have."""
     if flow.levels is not None:
         return 0.0, float(flow.levels)
     return held_out.min().item(), held_out.max().item()
 
 
 def _unlike(flow: Flow, held_out: Tensor) -> Tensor:
-    """Constants, checkerboards and noise in the range of the data."""
+    """Return constants, checkerboards and noise in the range of the data."""
     low, high = _range(flow, held_out)
     shape = flow.event_shape
     constants = [torch.full(shape, low + share * (high - low)) for share in (1 / 512, 1 / 2, 511 / 512)]
@@ -248,7 +248,7 @@ def _unlike(flow: Flow, held_out: Tensor) -> Tensor:
 
 
 def _extremes(flow: Flow, held_out: Tensor) -> Tensor:
-    """Values far outside of the range of the data, infinite, and NaN."""
+    """Return events of values far outside of the range of the data, of infinity, and of NaN."""
     low, high = _range(flow, held_out)
     far = [value for times in _FAR for value in (low - times * (high - low), high + times * (high - low))]
     return torch.stack([torch.full(flow.event_shape, value) for value in (*far, math.inf, math.nan)]).double()

@@ -1,4 +1,4 @@
-"""Flow: the density that bijectors make with base distributions; building it from a spec, and saving it."""
+"""Flow, a density made of bijectors and base distributions. It can be built from a spec, and saved."""
 
 from flowkit.flow.distribution import FlowDistribution
 from flowkit.flow.flow import Flow

@@ -1,4 +1,4 @@
-"""A validated spec -> layers, and layers -> the spec that builds them."""
+"""Builds the layers of a validated spec, and writes the spec that builds given layers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ AFFORDABLE = 2**24
 
 
 def build_layers(spec: model.Spec) -> list[Layer]:
-    """One layer for each step of the spec. Raises ShapeError if it has too many parameters, PluginError."""
+    """Build one layer for each step of the spec. Raises PluginError, and ShapeError for too many parameters."""
     parameters = sum(count_parameters(spec))
     if parameters > MAX_PARAMETERS:
         raise ShapeError(f"this flow has {parameters:,} parameters; the most is {MAX_PARAMETERS:,}")
@@ -49,7 +49,10 @@ def build_layers(spec: model.Spec) -> list[Layer]:
 
 
 def count_parameters(spec: model.Spec) -> list[int]:
-    """Return the number of parameters of each step. What is repeated is built once for each shape, and discarded."""
+    """Return the number of parameters of each step.
+
+    Layers are built to be counted, and discarded. A repeated step is built once for each shape that it takes.
+    """
     counts: dict[tuple[Path, Shape], int] = {}
     steps = walk(spec)
     with torch.random.fork_rng(devices=[]):  # counting leaves the weights of a seed as they are
@@ -61,11 +64,11 @@ def count_parameters(spec: model.Spec) -> list[int]:
 
 
 def _to_count(step: Step, context: Shape | None) -> Layer:
-    """Build a layer as it will be used if that is affordable, otherwise on the meta device, without its values.
+    """Build a layer to count its parameters: with values if that is affordable, otherwise on the meta device.
 
-    On the meta device everything that a constructor creates has no values, a library's tensors included if the
-    constructor is the first to import it. They would stay so for the whole process. Therefore only layers that are too
-    large to be tried are built there. A constructor that asks for a value can't be, and is built as it is.
+    On the meta device, nothing that a constructor creates has values. If the constructor is the first to import a
+    library, that library's tensors have none either, for the rest of the process. Therefore only layers that are too
+    large are built there. A layer whose constructor asks for a value can't be built there, and is built with values.
     """
     with _placed(step):
         for use in uses(step.item):
@@ -83,7 +86,7 @@ def _to_count(step: Step, context: Shape | None) -> Layer:
 
 
 class _TooLarge(FlowkitError):
-    """A layer creates more values than AFFORDABLE. It never leaves this module."""
+    """Says that a layer creates more values than AFFORDABLE. It never leaves this module."""
 
 
 class _Affordable(TorchFunctionMode):
@@ -104,7 +107,7 @@ class _Affordable(TorchFunctionMode):
 
 
 def build(step: Step, context: Shape | None) -> Layer:
-    """The layer of one step. Raises PluginError, naming the place in the spec, if its plugin can't be built."""
+    """Build the layer of one step. Raises PluginError, naming the place in the spec, if its plugin can't be built."""
     with _placed(step):
         layer = _build(step, context)
     if tuple(layer.output_shape) != step.output_shape:
@@ -117,7 +120,7 @@ def build(step: Step, context: Shape | None) -> Layer:
 
 @contextmanager
 def _placed(step: Step) -> Iterator[None]:
-    """Whatever building a step raises says where in the spec the step is."""
+    """Turn an error while a step is built into a PluginError that names its place; other FlowkitErrors pass."""
     try:
         yield
     except PluginError as error:
@@ -130,7 +133,7 @@ def _placed(step: Step) -> Iterator[None]:
 
 
 def check_chain(layers: Sequence[Layer], base: Base | None) -> None:
-    """Raises ShapeError unless each takes what the one before gives, and the base what the last one gives."""
+    """Raise ShapeError unless each layer, and then the base, takes events of the shape that the one before gives."""
     if not layers:
         raise ShapeError("a flow has at least one layer: they tell the shape of an event")
     for index, (before, after) in enumerate(pairwise(layers), 1):
@@ -161,7 +164,10 @@ def _build(step: Step, context: Shape | None) -> Layer:
 
 
 def _n_params(use: Use, transformer: Transformer) -> int:
-    """What the conditioner is made for. Raises PluginError naming the transformer: the conditioner isn't to blame."""
+    """Return the transformer's ``n_params``, which the conditioner is built for.
+
+    Raises PluginError if it is no positive whole number, naming the transformer: the conditioner isn't to blame.
+    """
     n_params = getattr(transformer, "n_params", None)
     if not isinstance(n_params, int) or n_params < 1:
         raise PluginError(f"plugin {use.plugin}: its n_params must be a whole number, 1 at least, not {n_params!r}")
@@ -169,7 +175,7 @@ def _n_params(use: Use, transformer: Transformer) -> int:
 
 
 def parts(layers: Sequence[Layer], base: Base) -> list[nn.Module]:
-    """List what a spec names: layers and base, and what they are made of, as couplings are of a conditioner."""
+    """List the modules that a spec names: layers, base, and their parts, such as the conditioner of a coupling."""
     named = [*layers, base]
     inner = [part for module in named for name, part in module.named_children() if name != "parametrizations"]
     return [*named, *inner]
@@ -200,7 +206,10 @@ def _step(layer: nn.Module, registry: Registry) -> dict[str, Any]:
 
 
 def _use(module: nn.Module, registry: Registry) -> dict[str, Any]:
-    """{use: name, **fields}, each field read from the attribute of its name; a module there is a plugin in turn."""
+    """Return {use: name, **fields}.
+
+    Each field is read from the attribute of its name. A module in that attribute is written as a plugin in turn.
+    """
     found = registry.find_target(type(module))
     if found is None:
         raise PluginError(f"{type(module).__qualname__} is not the target of any installed plugin: register it")
@@ -212,7 +221,10 @@ def _use(module: nn.Module, registry: Registry) -> dict[str, Any]:
 
 
 def _field(value: Any, registry: Registry) -> Any:
-    """A field as a spec writes it: a plugin inside of it as the module that was built of it, or as it came."""
+    """Return a field as a spec writes it.
+
+    A plugin in the field is either a module that was built, or a ``Use`` that was kept as it came.
+    """
     match value:
         case list() | tuple() | nn.ModuleList():
             return [_field(item, registry) for item in value]

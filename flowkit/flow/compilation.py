@@ -15,14 +15,15 @@ from flowkit.errors import FlowkitError
 from flowkit.plugin.failure import in_a_line
 
 Scope = Literal["flow", "step"]
-"""What code is made of: the whole flow, which is fastest, or one step of each kind, which starts sooner."""
+"""The part that is compiled: the whole flow, which is fastest, or one step of each kind, which starts sooner."""
 
 VARIANTS, FLOWS = 128, 64
-"""The graphs that a function may have: those of a flow (in training and not, with gradients of some things or others,
-under autocast and not, for one event and for many), and the flows of a process. torch allows 8, and 256 in all."""
+"""The most graphs that a flow may have (in training and not, with gradients of some things or others, under autocast
+and not, for one event and for many), and the most flows of a process. torch allows a function 8 graphs, and 256 in all.
+"""
 
 KINDS = 4096
-"""The kinds of steps that a flow may have. torch allows 8."""
+"""The most kinds of steps that a flow may have. torch allows 8."""
 
 ADVICE = "install g++ or clang++ (or say where one is in $CXX), or go without compiling"
 
@@ -32,7 +33,7 @@ BY_ITSELF = (
 )
 
 Pass = Callable[..., Any]
-"""x or latents, and the context -> the results."""
+"""A pass of a flow: x or latents, and the context -> the results."""
 
 
 def compiled(function: Pass, scope: Scope, **options: Any) -> Pass:
@@ -91,8 +92,11 @@ def _raise_limits() -> None:
 
 
 def _without_python(options: dict[str, Any]) -> dict[str, Any]:
-    """The options, with kernels called from C++: on two cores Python is 5% of a Glow's training step. Compiled by
-    itself, the code that calls them costs little at the start. Options that say otherwise stay."""
+    """Return the options with which kernels are called from C++, not from Python.
+
+    On two cores Python takes 5% of a Glow's training step. The code that calls the kernels is compiled by itself, which
+    costs little at the start. Options that say otherwise stay.
+    """
     if options.get("backend", "inductor") != "inductor" or options.get("mode"):
         return options
     own = {"cpp_wrapper": True, "cpp_wrapper_build_separate": True}

@@ -25,12 +25,12 @@ from flowkit_runtime.inputs import checked_temperature, count, integer
 
 
 class Flow(nn.Module):
-    """log p(x) = Σ_l log p(z_l) + Σ_i log|det J_i|, with (z_1, …, z_L) = f(x) and f_i the layers.
+    """A density: log p(x) = Σ_l log p(z_l) + Σ_i log|det J_i|, with (z_1, …, z_L) = f(x) and f_i the layers.
 
     x is [batch, *event_shape] in data units. For integer data (``levels`` set) the value k stands for the interval
-    [k, k + 1). z_1 … z_{L-1} are what left at factor-outs, standard normal; z_L is what the last layer gives, of the
-    base distribution. The context of a conditional flow is labels [batch] or an array [batch, *shape]; a single one
-    serves all events. Threads may share a flow. Layers may stand in it twice, be replaced, and be changed.
+    [k, k + 1). z_1 … z_{L-1} leave the flow at factor-outs and are standard normal. z_L leaves the last layer, and has
+    the base distribution. The context of a conditional flow is labels [batch] or an array [batch, *shape]; a
+    single one serves all events. Threads may share a flow. A layer may occur in it twice, be replaced, and be changed.
 
     Example:
         >>> flow = Flow.from_spec("specs/realnvp-moons.yaml")
@@ -61,7 +61,7 @@ class Flow(nn.Module):
         self.drift = Drift()
         self.register_buffer("initialized", torch.tensor(False))
         self.register_buffer("_precision", torch.empty(0), persistent=False)
-        self._apply(_channels_last)  # what convolutions have weights in
+        self._apply(_channels_last)  # the weights of convolutions
 
     # The density
 
@@ -71,14 +71,14 @@ class Flow(nn.Module):
         return self.latent_log_prob(latents) + log_det
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """log p(x) in nats, [batch], at continuous x in data units. Raises InputError for integers: see ``nll``."""
+        """Return log p(x) in nats, [batch], at continuous x in data units. Raises InputError for integers (see nll)."""
         return self(x, context)
 
     def nll(self, x: Tensor, context: Tensor | None = None, draws: int = 1, seed: int = 0) -> Tensor:
         """Return the negative log-likelihood of each event in nats, [batch].
 
-        Integer data is scored at x + u, u ~ U[0, 1), the mean over ``draws`` of u: an upper bound of -log P(x)
-        (Theis et al. 2016, eq. 1).
+        Integer data is scored at x + u with u ~ U[0, 1). The result is the mean over ``draws`` of u. It is an upper
+        bound of -log P(x) (Theis et al. 2016, eq. 1).
         """
         if self.levels is None:
             return -self(x, context)
@@ -93,7 +93,7 @@ class Flow(nn.Module):
         return self.nll(x, context, draws, seed) / (math.prod(self.event_shape) * math.log(2))
 
     def dequantize(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return k + u, u ~ U[0, 1), for integers k, and continuous data as it is, in the flow's precision."""
+        """Return k + u with u ~ U[0, 1) for integers k, and other data unchanged, in the flow's precision."""
         inputs.check_tensor("x", x)
         x = x.to(self.dtype)
         return x if self.levels is None else _within(x, torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x))
@@ -109,7 +109,7 @@ class Flow(nn.Module):
         return self.forward_and_log_det(x, context)[0]
 
     def decode(self, latents: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        """Return the event of latents: for integer data floor(x), clipped to 0 … levels - 1, as an integer tensor."""
+        """Return the events of latents. Integer data is floor(x), clipped to 0 … levels - 1, as an integer tensor."""
         x, _ = self.inverse_and_log_det(latents, context)
         if self.levels is None:
             return x
@@ -222,11 +222,11 @@ class Flow(nn.Module):
         self._memory = strategy
 
     def compile(self, scope: Scope = "flow", **options: Any) -> None:
-        """Have torch.compile make one graph each way, at the first pass; options are torch.compile's.
+        """Compile the flow: at the first pass, torch.compile makes one graph each way. Options are torch.compile's.
 
-        Densities, their gradients, encode, decode and samples then run faster, for any batch size, and are the same to
-        rounding, but for other random numbers in dropout. With ``scope="step"`` code is made once for each kind of
-        step, not for the whole flow: deep flows start much sooner, and run a little slower. Parameters, state_dict,
+        Densities, their gradients, encode, decode and samples then run faster, for any batch size. They are the same to
+        rounding, except that dropout draws other random numbers. With ``scope="step"`` each kind of step is compiled
+        once, not the whole flow. Then deep flows start much sooner, and run a little slower. Parameters, state_dict,
         freeze, export and copies stay plain. Raises FlowkitError without a C++ compiler, InputError under memory:
         reversible and for an unknown scope.
         """
@@ -242,7 +242,7 @@ class Flow(nn.Module):
         return {name: value for name, value in super().__getstate__().items() if name not in ("_forward", "_inverse")}
 
     def freeze(self) -> Flow:
-        """Return a copy for inference: each channel-linear run is one convolution, its log-det a constant."""
+        """Return a copy for inference, in which each channel-linear run is one convolution with a constant log-det."""
         own, like = copy.deepcopy(self), torch.empty(0, dtype=self.dtype, device=self.device)
         layers: list[Layer] = []
         with full_precision(self.device):
@@ -267,7 +267,7 @@ class Flow(nn.Module):
     def load(cls, run: str | Path) -> Flow:
         """Return the trained flow of a finished run, in evaluation mode.
 
-        Raises InputError for what is no path, RunError, SpecError, PluginError. Warns (VersionWarning) if the run was
+        Raises InputError if ``run`` is no path, RunError, SpecError, PluginError. Warns (VersionWarning) if the run was
         made with another version of a plugin.
         """
         run = inputs.as_flowkit(as_path, "run", run)
@@ -276,7 +276,7 @@ class Flow(nn.Module):
         return flow.eval()
 
     def save(self, path: str | Path) -> None:
-        """Write the weights as safetensors. Raises InputError for what is no path."""
+        """Write the weights as safetensors. Raises InputError if ``path`` is no path."""
         saving.write_weights(self, inputs.as_flowkit(as_path, "path", path))
 
     @property
@@ -331,7 +331,7 @@ def _within(k: Tensor, u: Tensor) -> Tensor:
 def _channels_last(x: Tensor) -> Tensor:
     """Lay images [batch, c, h, w] out in channels_last memory, as channel maps and convolutions want them.
 
-    Layers keep that order. torch.vmap knows of no memory formats.
+    Layers keep that order. Under torch.vmap, which knows no memory formats, x stays as it is.
     """
     if x.dim() != 4 or torch._C._are_functorch_transforms_active():
         return x

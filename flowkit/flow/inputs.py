@@ -29,14 +29,14 @@ MEMORY_STRATEGIES = tuple(STRATEGIES)
 
 
 def check_memory(strategy: str) -> None:
-    """A memory strategy."""
+    """Check that this names a memory strategy."""
     if strategy not in MEMORY_STRATEGIES:
         *others, last = MEMORY_STRATEGIES
         raise InputError(f"memory must be {', '.join(others)} or {last}, not {strategy!r}")
 
 
 def check_compilable(strategy: str, scope: str = "flow") -> None:
-    """A memory strategy that a compiled flow can run, and what torch.compile makes code of."""
+    """Check that a compiled flow can run this memory strategy, and that ``scope`` is one that can be compiled."""
     if strategy == "reversible":
         raise InputError(REVERSIBLE_COMPILED)
     if scope not in ("flow", "step"):
@@ -44,7 +44,7 @@ def check_compilable(strategy: str, scope: str = "flow") -> None:
 
 
 def as_flowkit(check: Callable[..., T], *args: Any) -> T:
-    """What one of flowkit_runtime's checks gives; what it finds wrong is an error of flowkit's own here."""
+    """Return what one of flowkit_runtime's checks returns. Its InputError becomes flowkit's own InputError."""
     try:
         return check(*args)
     except runtime.InputError as error:
@@ -53,7 +53,7 @@ def as_flowkit(check: Callable[..., T], *args: Any) -> T:
 
 @contextmanager
 def enough_memory() -> Iterator[None]:
-    """Turns a tensor that can't be allocated into an InputError: it was asked for by the size of an argument."""
+    """Raise InputError if a tensor can't be allocated, because an argument asked for one of that size."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # on a CPU, torch raises a RuntimeError without a type of its own
@@ -72,14 +72,14 @@ def check_tensor(name: str, x: Tensor) -> None:
 
 
 def check_shape(x: Tensor, event_shape: Shape) -> None:
-    """[batch, *event_shape]."""
+    """Check that x is [batch, *event_shape]."""
     check_tensor("x", x)
     if x.shape[1:] != event_shape:
         raise InputError(f"x has shape {list(x.shape)}; this flow takes {_batched(event_shape)}")
 
 
 def check_events(x: Tensor, event_shape: Shape, dtype: torch.dtype, levels: int | None) -> None:
-    """Continuous events, [batch, *event_shape], in the flow's precision."""
+    """Check that x holds continuous events, [batch, *event_shape], in the flow's precision."""
     check_shape(x, event_shape)
     if not x.is_floating_point():
         instead = "x.float()" if levels is None else "nll(x) or bits_per_dim(x), or dequantize(x) first"
@@ -89,13 +89,13 @@ def check_events(x: Tensor, event_shape: Shape, dtype: torch.dtype, levels: int 
 
 
 def check_scale(temperature: float, dtype: torch.dtype) -> None:
-    """A temperature at which noise, of which no value is above 10, stays finite in the flow's precision."""
+    """Check that noise of this temperature is finite in the flow's precision. No value of noise is above 10."""
     if 10 * temperature > torch.finfo(dtype).max:
         raise InputError(f"temperature {temperature:g} makes noise that {_name(dtype)} can't hold: take a lower one")
 
 
 def check_some(x: Tensor) -> None:
-    """At least one event, all of them finite."""
+    """Check that x holds at least one event, and that all are finite."""
     if not len(x):
         raise InputError("x holds no events: give some of the data")
     if not x.isfinite().all():
@@ -103,7 +103,7 @@ def check_some(x: Tensor) -> None:
 
 
 def check_levels(x: Tensor, levels: int) -> None:
-    """Integers 0 … levels - 1, of any type."""
+    """Check that x holds integers 0 … levels - 1, of any type."""
     if x.is_complex():
         raise InputError(f"x holds complex numbers, and this flow's levels are 0 … {levels - 1}")
     if x.numel() == 0 or (x.dtype == torch.uint8 and levels >= 256):
@@ -118,7 +118,7 @@ def check_levels(x: Tensor, levels: int) -> None:
 
 
 def check_latents(latents: Sequence[Tensor], shapes: Sequence[Shape], dtype: torch.dtype) -> None:
-    """One [batch, *shape] for each of the shapes, in the flow's precision."""
+    """Check that there is one latent [batch, *shape] for each of the shapes, in the flow's precision."""
     if not isinstance(latents, list | tuple):
         raise InputError(f"latents must be a tuple of tensors, one for each of {list(shapes)}: as encode gives them")
     for z in latents:
@@ -133,14 +133,14 @@ def check_latents(latents: Sequence[Tensor], shapes: Sequence[Shape], dtype: tor
 
 
 def context_shape(context: ContextSpec | None) -> Shape | None:
-    """The shape that conditioners read: labels come one-hot."""
+    """Return the shape of the context that conditioners read, where labels are one-hot."""
     if context is None:
         return None
     return (context.classes,) if context.classes is not None else context.shape
 
 
 def embed(spec: ContextSpec | None, context: Tensor | None, like: Tensor) -> Tensor | None:
-    """The context of a batch, one row for each event, on the device and in the precision of ``like``."""
+    """Return the context of a batch, one row for each event, on the device and in the precision of ``like``."""
     rows = per_event(spec, context, like.shape[0])
     if spec is None or rows is None:
         return None
@@ -153,9 +153,9 @@ def embed(spec: ContextSpec | None, context: Tensor | None, like: Tensor) -> Ten
 
 
 def per_event(spec: ContextSpec | None, context: Tensor | None, n: int) -> Tensor | None:
-    """The context [n, *shape] of n events; a single row, batched or not, serves them all.
+    """Return the context [n, *shape] of n events; a single row, batched or not, serves them all.
 
-    Raises InputError: there is none, or one that the spec doesn't have, or it has another shape or type.
+    Raises InputError if the context is missing, if the spec has none, or if its shape or type is wrong.
     """
     if spec is None:
         if context is not None:
@@ -192,7 +192,7 @@ def _name(dtype: torch.dtype | torch.layout) -> str:
 
 
 def without_score(scores: NDArray[np.floating], events: NDArray[Any] | Rows, what: str = "events") -> str | None:
-    """How many events have no finite score, and which is the first, in words; None if all have one."""
+    """Say how many events have no finite score, and which is the first. Return None if all have one."""
     (lost,) = np.nonzero(~np.isfinite(scores))
     if not lost.size:
         return None

@@ -1,4 +1,4 @@
-"""How messages name the layers of a flow, and which layer is the first whose output isn't finite."""
+"""Names the layers of a flow for messages, and finds the first layer whose output isn't finite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""lock.json of a run: the plugins, the spec and the data that it was made with, compared with what is there now."""
+"""lock.json of a run records its plugins, spec and data, which are compared with those that are there now."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class Lock(BaseModel):
     spec: dict[str, Any]
     """The spec that the run is trained with, defaults filled in."""
     data: dict[str, PartPrint | None]
-    """The fingerprint of each part of the data; None for a part that is to be mended."""
+    """The fingerprint of each part of the data; None for a part that is to be corrected."""
 
 
 def read_lock(directory: Path) -> Lock:
-    """The lock of a run. Raises RunError if it is damaged, or of a flowkit that recorded less."""
+    """Return the lock of a run. Raises RunError if it is damaged, or written by a flowkit that recorded less."""
     path = directory / LOCK
     try:
         return Lock.model_validate(read_json(path))
@@ -71,9 +71,9 @@ def read_lock(directory: Path) -> Lock:
 
 
 def read_run_spec(directory: Path, overrides: Sequence[str] = ()) -> Spec:
-    """The spec of a run, compared with its lock, as are the installed plugins. A run without a lock passes.
+    """Return the spec of a run. If the run has a lock, the spec and the installed plugins are compared with it.
 
-    Raises RunError if a distribution that the run needs is missing, or if a field was edited that must not be;
+    Raises RunError if a distribution that the run needs is missing, or if a field was edited that may not change;
     SpecError. Warns (VersionWarning) if a plugin is of another version, apart from the last number of 1.2.3.
     """
     lock = read_lock(directory) if os.path.lexists(directory / LOCK) else None

@@ -1,4 +1,4 @@
-"""The kinds of plugin. Whatever depends on the kind of a plugin reads this table."""
+"""The table of the kinds of plugin. All code that depends on the kind of a plugin reads it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Kind:
     name: str
     plural: str
     about: str
-    """It says in a line what such plugins are for."""
+    """A line that says what such plugins are for."""
     config: type[PluginConfig]
     """The class that configs derive from."""
     target: str
@@ -36,13 +36,13 @@ class Kind:
     call: str
     """The arguments that a target is called with."""
     place: Path
-    """The place of such a plugin in a spec, in the first step where it is part of one."""
+    """The place of such a plugin in a spec. If it is part of a step, this is its place in the first step."""
     example: str
     """A plugin of flowkit's own that needs no fields, and reads vectors and images if there are such."""
     given_context: bool = False
-    """It tells whether the plugin is given the context of the flow."""
+    """True if the plugin is given the context of the flow."""
     in_flow: bool = True
-    """It tells whether the plugin is a part of a flow, and so a torch module."""
+    """True if the plugin is a part of a flow, and so a torch module."""
 
     @property
     def hook(self) -> str:

@@ -1,4 +1,4 @@
-"""What a density gets without a flow: the figures to compare a trained one with, by the same accounting.
+"""Baseline densities, whose scores are computed like those of a trained flow, and are compared with them.
 
 Data is read in chunks, several times, so that memory does not grow with it.
 """
@@ -19,11 +19,11 @@ MAX_GAUSSIAN = 4096
 MAX_COUNTS = 2**22
 """The most frequencies that are counted in one pass over the data."""
 RIDGE = 1e-9
-"""Added to the variance of each entry of the context, which is 1, so that constant and dependent entries do no harm."""
+"""A ridge for the context's variances, which are scaled to 1, so that constant and dependent entries do no harm."""
 
 
 def baselines(train: Arrays, test: Arrays, levels: int | None) -> dict[str, float]:
-    """The mean score of ``test`` under densities fitted to ``train``: bits/dim for integer data, nats otherwise.
+    """Return the mean scores of ``test`` under densities fitted to ``train``: bits/dim for integer data, else nats.
 
     - histogram: each value on its own, by its frequencies in training, one added to each (integer data only). It
       doesn't read the context.
@@ -31,8 +31,9 @@ def baselines(train: Arrays, test: Arrays, levels: int | None) -> dict[str, floa
     - linear-gaussian, for data with context: the mean is a linear function of the context (labels are one-hot), the
       covariance of the residuals is full.
 
-    Integer data is that of x + u, u ~ U[0, 1), whose covariance is that of x plus I/12. A Gaussian is left out where
-    its covariance is singular, as of a feature that is always the same, or of too few rows, or isn't finite.
+    For integer data a Gaussian is one of x + u with u ~ U[0, 1), whose covariance is that of x plus I/12. A Gaussian is
+    left out if its covariance is singular, for example because a feature is constant or there are too few rows, or if
+    its covariance isn't finite.
     """
     figures = {} if levels is None else {"histogram": _histogram(train.x, test.x, levels)}
     features = _count_features(train, test)
@@ -56,14 +57,14 @@ def _histogram(fit: np.ndarray | Rows, held_out: np.ndarray | Rows, levels: int)
 
 
 def _cells(x: np.ndarray | Rows, columns: slice, levels: int) -> Iterator[np.ndarray]:
-    """The index of each value among the counts, level by level, column after column."""
+    """Yield the index of each value among the counts, which have all levels of one column after the other."""
     for _, part in chunks(x):
         values = part.reshape(len(part), -1)[:, columns].astype(np.int64)
         yield values + levels * np.arange(values.shape[1])
 
 
 def _gaussian(train: Arrays, test: Arrays, features: int, levels: int | None) -> float | None:
-    """-E log N(x + u; μ(c), Σ), the expectation over u in closed form: u adds I/12 to the scatter of x."""
+    """Return -E log N(x + u; μ(c), Σ). The expectation over u has a closed form: u adds I/12 to the scatter of x."""
     regression = _regress(train, features)
     if regression is None:
         return None
@@ -87,15 +88,15 @@ def _is_regular(covariance: np.ndarray) -> bool:
 
 @dataclass(frozen=True)
 class _Regression:
-    """E[x | c] = x̄ + (c - c̄) slopes, by least squares; ``mean`` is [c̄, x̄]."""
+    """A linear regression by least squares: E[x | c] = x̄ + (c - c̄) slopes; ``mean`` is [c̄, x̄]."""
 
     mean: np.ndarray
     slopes: np.ndarray
     freedom: int
-    """Rows, less what they are fitted with: the mean, and the independent entries of the context."""
+    """The number of rows, less 1 for the mean, and less 1 for each independent entry of the context."""
 
     def scatter(self, arrays: Arrays) -> np.ndarray:
-        """The sum of the outer products of residuals, [dim, dim]."""
+        """Return the sum of the outer products of residuals, [dim, dim]."""
         features, dim = self.slopes.shape
         total = np.zeros((dim, dim))
         for rows in _joined(arrays, features):
@@ -106,7 +107,7 @@ class _Regression:
 
 
 def _regress(arrays: Arrays, features: int) -> _Regression | None:
-    """Fit the mean; None if there are too few rows, or the context's variance isn't finite."""
+    """Fit the regression. Return None if there are too few rows, or if the moments aren't finite."""
     mean, cross = _moments(arrays, features)
     variance = cross[:, :features].diagonal() / len(arrays.x)
     if not np.isfinite(cross).all():
@@ -122,7 +123,10 @@ def _regress(arrays: Arrays, features: int) -> _Regression | None:
 
 
 def _moments(arrays: Arrays, features: int) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of [c, x], and Σ (c - c̄)ᵀ ([c, x] - mean), merged chunk by chunk as in Chan, Golub, LeVeque 1983."""
+    """Return the mean of [c, x], and Σ (c - c̄)ᵀ ([c, x] - mean).
+
+    They are merged chunk by chunk, as in Chan, Golub, LeVeque 1983.
+    """
     dim = features + math.prod(arrays.x.shape[1:])
     seen, mean, cross = 0, np.zeros(dim), np.zeros((features, dim))
     for rows in _joined(arrays, features):
@@ -136,7 +140,7 @@ def _moments(arrays: Arrays, features: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _count_features(train: Arrays, test: Arrays) -> int:
-    """How many numbers a context is to a regression: one for each class that occurs, or the context's own."""
+    """Return how many numbers of a context a regression reads: one for each class, or all that the context has."""
     if train.context is None:
         return 0
     if train.context.ndim > 1:
@@ -146,7 +150,7 @@ def _count_features(train: Arrays, test: Arrays) -> int:
 
 
 def _joined(arrays: Arrays, features: int) -> Iterator[np.ndarray]:
-    """Contexts and events, float64 [rows, features + dim], a chunk at a time."""
+    """Yield contexts and events as float64 [rows, features + dim], a chunk at a time."""
     step = max(1, CHUNK // (features + math.prod(arrays.x.shape[1:])))
     for start in range(0, len(arrays.x), step):
         part = slice(start, start + step)

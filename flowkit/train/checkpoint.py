@@ -77,7 +77,10 @@ def read_checkpoint(path: Path, flow: Flow, settings: Train, steps_an_epoch: int
 
 
 def standing(rows: Sequence[Row]) -> tuple[float, int, int]:
-    """Find the least validation figure, its epoch, and how many came after it. ∞, 0 and 0 before the first."""
+    """Return the lowest validation figure, its epoch, and how many validations came after it.
+
+    Before the first validation these are ∞, 0 and 0.
+    """
     figures = [(row["val"], row["epoch"]) for row in rows if row["val"] is not None]
     best, best_epoch = min(figures, default=(math.inf, 0))
     return best, best_epoch, sum(epoch > best_epoch for _, epoch in figures)

@@ -1,4 +1,4 @@
-"""Loads a spec's dataset and checks it against the spec's event and context; a run's, against its fingerprint too."""
+"""Loads a spec's dataset and checks it against the spec. A run's data is checked against its fingerprint too."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Values = np.ndarray | Rows
 
 
 def load_data(spec: Spec, splits: Sequence[PartName] = PARTS) -> dict[PartName, Arrays]:
-    """Parts of the spec's dataset: integers as they come for an event with levels, float32 otherwise.
+    """Load parts of the spec's dataset: integers as they come for an event with levels, float32 otherwise.
 
-    What has to be converted comes as ``Rows``, which convert what is read of them; all is checked a chunk at a time.
-    Labels are int64 [n], other contexts float32 [n, *shape]; a flow without context gets none. Raises DataError if
-    the spec names no data, or the data can't be read or doesn't fit, saying what came and what was expected;
-    PluginError if the dataset is broken.
+    Data that has to be converted comes as ``Rows``, which are converted when they are read. All data is checked, a
+    chunk at a time. Labels are int64 [n], other contexts float32 [n, *shape]; a flow without context gets none. Raises
+    DataError if the spec names no data, or if the data can't be read or doesn't fit, saying what came and what was
+    expected; PluginError if the dataset is broken.
     """
     if spec.data is None:
         raise DataError("the spec names no data: add a section like `data: {use: data/npy, path: x.npy}`")
@@ -34,7 +34,7 @@ def load_data(spec: Spec, splits: Sequence[PartName] = PARTS) -> dict[PartName, 
 
 
 def load_run_data(directory: Path, spec: Spec, splits: Sequence[PartName] = PARTS) -> dict[PartName, Arrays]:
-    """Parts of the data of a run, which must be the same as when the run began.
+    """Load parts of the data of a run, which must be the same as when the run began.
 
     Raises RunError, which says what has changed and what to do; PluginError.
     """
@@ -82,13 +82,13 @@ def _events(x: Values, event: EventSpec, where: str) -> Values:
 
 
 def _range(x: Values) -> tuple[int, int]:
-    """The least and the largest value of integers."""
+    """Return the least and the largest value of integers."""
     ranges = [(part.min(), part.max()) for _, part in chunks(x)]
     return int(min(low for low, _ in ranges)), int(max(high for _, high in ranges))
 
 
 def _as(dtype: np.dtype | type, x: Values) -> Values:
-    """The array itself if it has the dtype, otherwise rows that are converted as they are read."""
+    """Return the array itself if it has the dtype, otherwise rows that are converted when they are read."""
     if x.dtype == dtype:
         return x
     return x.astype(dtype) if isinstance(x, Rows) else Rows(x, dtype=dtype)

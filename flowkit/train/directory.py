@@ -56,7 +56,7 @@ def record(spec: Spec, directory: Path, data: Mapping[PartName, Arrays]) -> None
 
 
 def forget(part: PartName, directory: Path) -> None:
-    """Remove the fingerprint of a part of the data that is to be mended: the run takes the part as it is next time."""
+    """Remove the fingerprint of a part of the data that is to be corrected, so that a resumed run accepts the part."""
     known = read_lock(directory)
     spec = read_run_spec(directory)
     _write(directory / LOCK, _lock_text(spec, known.data | {part: None}))
@@ -79,9 +79,10 @@ def free_name(directory: Path) -> Path:
 
 
 def read_resumable(directory: Path, overrides: Sequence[str] = ()) -> Spec:
-    """The spec of a run to go on with. ``overrides``, as of read_spec, may change what a run may change.
+    """Return the spec of a run that is to be continued. ``overrides`` are those of ``read_spec``.
 
-    Raises RunError if it is no run, or finished and nothing is overridden; SpecError.
+    Overrides may change only the fields that may change in a run. Raises RunError if the directory is no run, or if the
+    run is finished and nothing is overridden; SpecError.
     """
     if not (directory / SPEC).is_file() or not (directory / LOCK).is_file():
         raise RunError(f"{directory} is not a run: `flowkit train SPEC` makes one")

@@ -1,4 +1,4 @@
-"""The fingerprint of a run's data: type, shape and hash of what was read, so that a change can be told and located."""
+"""The fingerprint of a run's data: type, shape and hash of what was read, so that a change can be found and located."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from flowkit_runtime.errors import shortened
 
 
 def fingerprint(arrays: Arrays) -> PartPrint:
-    """The fingerprint of one part of the data, as training sees it: after the conversion to float32 or labels."""
+    """Return the fingerprint of one part of the data as training sees it, converted to float32 or labels."""
     contexts = None if arrays.context is None else _of(arrays.context)
     return PartPrint(events=_of(arrays.x), contexts=contexts)
 
 
 def fingerprints(data: Mapping[PartName, Arrays]) -> dict[PartName, PartPrint]:
-    """The fingerprint of each part."""
+    """Return the fingerprint of each part."""
     return {part: fingerprint(arrays) for part, arrays in data.items()}
 
 
 def changes(before: Mapping[str, PartPrint | None], now: Mapping[PartName, PartPrint]) -> list[str]:
-    """A line for each array of ``now`` that differs from ``before``: which one, and how."""
+    """Return a line for each array of ``now`` that differs from ``before``. It says which array, and how it differs."""
     lines = []
     for part, print_now in now.items():
         print_before = before.get(part)

@@ -1,4 +1,4 @@
-"""Trains a flow epoch by epoch: validation, the best weights, metrics.csv and the checkpoint; and says when it ends."""
+"""Trains a flow epoch by epoch: it validates, keeps the best weights, writes what a run resumes from, and ends."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def fit(
     checkpoint: Checkpoint | None,
     finish: bool = False,
 ) -> Fitted:
-    """Train from the checkpoint, or from the start, to the end; ``finish``: take what there is.
+    """Train to the end, from the checkpoint or from the start. With ``finish``, stop at the checkpoint.
 
-    Raises TrainingError when a loss isn't finite, RunError when there is nothing to take.
+    Raises TrainingError if a loss isn't finite, and RunError if ``finish`` is set and there is no checkpoint.
     """
     if finish and checkpoint is None:
         raise RunError(
@@ -103,7 +103,7 @@ def _initialize(flow: Flow, batch: Batch) -> None:
 
 
 class Training:
-    """A run while it is trained. After each epoch its directory holds all that a resumed run needs."""
+    """A run that is being trained. After each epoch its directory holds all that a resumed run needs."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Training:
         fitting.stopwatch.whole = sum(row["seconds"] for row in self.rows)
 
     def train(self) -> None:
-        """Train epochs until the settings end it."""
+        """Train one epoch after another, until the settings end the training."""
         (self.directory / RESULTS).unlink(missing_ok=True)  # of a finished run that is trained for longer
         self._write_metrics()  # without rows behind the checkpoint
         report = Report(Console(), self.fitting)
@@ -164,7 +164,7 @@ class Training:
         report.end_epoch(row)
 
     def validate(self, epoch: int) -> float:
-        """Score the flow as it is after ``epoch``; its weights are kept if no earlier ones did better."""
+        """Return the flow's validation figure after ``epoch``. If it is the best so far, the weights are kept."""
         flow = self.fitting.validated
         try:
             figure = evaluate(flow, self.data["val"], self.settings.batch_size, 1, "val")
@@ -175,7 +175,7 @@ class Training:
         return figure
 
     def validate_last(self) -> None:
-        """Validate the last epoch if it isn't: the run was to validate it later, and ends here instead."""
+        """Validate the last epoch if that wasn't done, because the run was planned to be longer and ends here."""
         if self.rows[-1]["val"] is None:
             self.rows[-1]["val"] = self.validate(len(self.rows))
             self.save()

@@ -29,7 +29,7 @@ def new_optimizer(settings: Train, parameters: Iterable[nn.Parameter]) -> Optimi
 def learning_rate_factor(step: int, total: float, warmup: int, schedule: str, time_share: float = 0.0) -> float:
     """Return the share of the peak learning rate at step 0, 1, …: linear in the warm-up, then 1 or a cosine.
 
-    The cosine ends after ``total`` steps or when all of the time is used, ``time_share`` 1, whichever comes first.
+    The cosine ends after ``total`` steps or when all of the time is used (``time_share`` is 1), whichever comes first.
     """
     if step < warmup:
         return (step + 1) / (warmup + 1)

@@ -86,7 +86,7 @@ def _draw_images(axis: Axes, x: Tensor, context: Tensor | None, levels: int | No
 
 
 def _words(context: Tensor) -> str:
-    """A class, or the first numbers of a context."""
+    """Return a class, or the first numbers of a context, as text."""
     if context.dim() == 0:
         return str(context.item())
     numbers = context.flatten()
@@ -97,7 +97,7 @@ def _words(context: Tensor) -> str:
 def _draw_points(axis: Axes, x: Tensor, context: Tensor | None) -> PathCollection | None:
     """Draw the first two entries of events in the colours of their contexts.
 
-    Events of one entry are drawn over their contexts, or as a histogram, which have no colours.
+    Events of one entry are drawn over their contexts or, if there are none, as a histogram. Neither has colours.
     """
     first = None if context is None else context.flatten(1)[:, 0] if context.dim() > 1 else context
     if x.shape[1] > 1:

@@ -17,7 +17,7 @@ def describe(row: Row, unit: str) -> str:
 
 
 class Report:
-    """Shows steps of the whole run, or seconds if its time is limited, with the figures of the last epoch.
+    """Shows progress in steps of the whole run, or in seconds if its time is limited, and the last epoch's figures.
 
     ``bar`` is the display on a terminal, live while it is entered; it shows nothing anywhere else.
     """

@@ -84,7 +84,7 @@ def train(spec: Spec, directory: Path) -> Results:
 
 
 def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False) -> Results:
-    """Go on with an interrupted run, to the figures it would have reached.
+    """Continue an interrupted run, to the figures that it would have reached.
 
     ``overrides``, texts such as ``train.epochs=60``, change how long it is trained (train.epochs, train.minutes), on
     how many threads (train.threads), or where its data is read from (data); with them a finished run is trained for
@@ -102,11 +102,12 @@ def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False)
 
 @contextmanager
 def using_threads(threads: int | None) -> Iterator[None]:
-    """Run torch's operators on this many threads, and on as many as before at the end.
+    """Run torch's operators on this many threads inside of the block, and on as many as before after it.
 
-    None is what OMP_NUM_THREADS says, which torch has read, and one thread where it says none. OpenMP's threads spin
-    while they wait for each other: where other processes need the cores, steps on two threads took 9 to 24 times as
-    long as on one. On two idle cores the second thread makes steps up to 1.5 times faster, and small ones not at all.
+    None means as many as OMP_NUM_THREADS says, which torch has read, and one thread if it says none. OpenMP's threads
+    spin while they wait for each other. If other processes need the cores, steps on two threads took 9 to 24 times as
+    long as on one. On two idle cores the second thread makes large steps up to 1.5 times faster, and small ones no
+    faster.
     """
     before = torch.get_num_threads()
     given = re.match(r"\s*[1-9]", os.environ.get("OMP_NUM_THREADS", ""))  # OpenMP ignores 0 and what is no number
@@ -132,7 +133,7 @@ def _build(spec: Spec) -> Flow:
 
 
 def _finish(flow: Flow, data: dict[PartName, Arrays], directory: Path, now: bool = False) -> Results:
-    """Train, but for ``now``; then write what a finished run has, results.json last."""
+    """Train, unless ``now`` is set. Then write the files of a finished run, results.json last."""
     from flowkit.train.fit import find_checkpoint, fit  # seconds of imports
     from flowkit.train.pictures import draw_loss, draw_samples
 

@@ -76,7 +76,7 @@ class Average:
         self.flow = copy.deepcopy(flow).requires_grad_(False)
 
     def update(self, step: int) -> None:
-        """Take in the parameters as they are after ``step``."""
+        """Update the average with the parameters as they are after ``step``."""
         decay = min(self.decay, (1 + step) / (10 + step))
         weights = [parameter.detach() for parameter in self.source.parameters()]
         get_ema_multi_avg_fn(decay)(list(self.flow.parameters()), weights, step)
@@ -88,7 +88,7 @@ class Average:
 
 
 class Fitting:
-    """Maximum likelihood, a step at a time. The loss is in the flow's unit: bits/dim for integers, nats otherwise.
+    """Fits a flow by maximum likelihood, a step at a time. The loss is bits/dim for integer data, nats otherwise.
 
     Randomness in a step (dequantization, dropout) is a function of (seed, epoch), so that a resumed run takes
     the steps that an uninterrupted one would have taken.
