@@ -31,8 +31,12 @@ class AffineMap(NamedTuple):
 
     def then(self, other: AffineMap) -> AffineMap:
         """Compose two maps: v -> B (A v + a) + b, with A v + a this map and B v + b the other."""
-        diagonal = self.matrix.dim() < 2
-        matrix = other.matrix * self.matrix if diagonal else other._linear(self.matrix.transpose(0, 1)).transpose(0, 1)
+        if self.matrix.dim() < 2:
+            matrix = other.matrix * self.matrix
+        elif other.matrix.dim() < 2:
+            matrix = other.matrix.unsqueeze(-1) * self.matrix
+        else:
+            matrix = other.matrix @ self.matrix
         return AffineMap(matrix, other._linear(self.offset) + other.offset, self.log_det + other.log_det)
 
     def inverse(self) -> AffineMap:
@@ -50,14 +54,16 @@ class AffineMap(NamedTuple):
         return AffineMap(matrix, offset.expand(channels), log_det)
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Apply the map at each position of x [batch, c, *spatial]. Return the result, and the log-det [batch]."""
+        """Apply the map, of the device and precision of x, at each position of x [batch, c, *spatial].
+
+        Return the result, and the log-det [batch].
+        """
         n, c, *spatial = x.shape
-        matrix, offset, log_det = self.to(x, c)
         # With an offset for each event, its gradient is a sum over positions and one over the batch. For a sum over
         # both at once torch.compile would write other code, and compile again, for each range of batch sizes.
-        offset = offset.expand(n, *(1 for _ in spatial), c)
-        y = AffineMap(matrix, offset, log_det)._linear(x.movedim(1, -1)) + offset  # [batch, *spatial, c]
-        return y.movedim(-1, 1), (log_det * math.prod(spatial)).expand(n)
+        offset = self.offset.expand(n, *(1 for _ in spatial), c)
+        y = self._linear(x.movedim(1, -1)) + offset  # [batch, *spatial, c]
+        return y.movedim(-1, 1), (self.log_det * math.prod(spatial)).expand(n)
 
     def _linear(self, rows: Tensor) -> Tensor:
         """Return A v for each row v of [..., c]."""
@@ -83,10 +89,10 @@ class ChannelLinear(Bijector):
         return self.affine().inverse()
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.affine().transform(x)
+        return self.affine().to(x, self.event_shape[0]).transform(x)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.affine_inverse().transform(y)
+        return self.affine_inverse().to(y, self.event_shape[0]).transform(y)
 
 
 class ChannelRun:

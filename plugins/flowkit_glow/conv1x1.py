@@ -70,24 +70,22 @@ class LU(nn.Module):
 
     def forward(self) -> Tensor:
         """W [c, c]."""
-        lower, upper = self._factors()
-        return self.permutation @ lower @ upper
+        upper = self._upper()
+        return self.permutation @ torch.addmm(upper, self.lower.tril(-1), upper)  # L U = U + (L - I) U
 
     def inverse(self) -> Tensor:
         """W⁻¹ = (U + diag(s))⁻¹ L⁻¹ Pᵀ [c, c]."""
-        lower, upper = self._factors()
-        inverse = torch.linalg.solve_triangular(
-            lower, self.permutation.transpose(0, 1), upper=False, unitriangular=True
-        )
-        return torch.linalg.solve_triangular(upper, inverse, upper=True)
+        transposed = self.permutation.transpose(0, 1)  # with .mT of a buffer torch can't compile one step by itself
+        inverse = torch.linalg.solve_triangular(self.lower, transposed, upper=False, unitriangular=True)
+        return torch.linalg.solve_triangular(self._upper(), inverse, upper=True)
 
     def log_abs_det(self) -> Tensor:
         """Σ log|s_i|."""
         return self.log_abs_s.sum()
 
-    def _factors(self) -> tuple[Tensor, Tensor]:
-        s = self.sign * self.log_abs_s.exp()
-        return self.lower.tril(-1) + torch.eye(len(s)).to(s), self.upper.triu(1) + s.diag()
+    def _upper(self) -> Tensor:
+        """U + diag(s)."""
+        return torch.diagonal_scatter(self.upper.triu(1), self.sign * self.log_abs_s.exp())
 
 
 def _random_rotation(c: int) -> Tensor:
