@@ -32,7 +32,7 @@ class Commands(frame.Commands):
     """Ends a command that fails on purpose with the message and its exit code, without a traceback."""
 
     def message(self, error: BaseException) -> str | None:
-        """As of the runtime's commands; besides flowkit's own errors, and a plugin's code. Long ones are cut."""
+        """Return the message of an error of flowkit, a plugin or the runtime, in its words. Long ones are cut."""
         if isinstance(error, SpecError):
             return str(error)
         text = str(error) if isinstance(error, FlowkitError) else super().message(error) or _blame(error)

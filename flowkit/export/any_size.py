@@ -34,8 +34,10 @@ def at_other_size(flow: Flow) -> Flow:
 
 
 def smallest_steps(flow: Flow) -> list[int]:
-    """What heights and widths must be multiples of: latents have whole sizes then, and layers take what reaches them,
-    as a checkerboard takes even widths."""
+    """Return what heights and widths must be multiples of.
+
+    Latents have whole sizes then, and layers take what reaches them, as a checkerboard takes even widths.
+    """
     spec, steps = canonical(flow.to_spec()), []
     for axis, side in ((1, flow.event_shape[1]), (2, flow.event_shape[2])):
         whole = math.lcm(*(side // math.gcd(side, shape[axis]) for shape in flow.latent_shapes))
@@ -45,7 +47,7 @@ def smallest_steps(flow: Flow) -> list[int]:
 
 
 def _takes_multiples(flow: Flow, spec: dict[str, Any], axis: int, step: int) -> bool:
-    """Whether the layers can be built for images of step, twice and three times that, along one axis."""
+    """Return whether the layers can be built for images of step, twice and three times that, along one axis."""
     _, *sides = flow.event_shape
     try:
         for times in (1, 2, 3):

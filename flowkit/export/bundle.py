@@ -45,7 +45,7 @@ _SMALL = 1024  # bytes below which a tensor stays in its graph
 
 @dataclass(frozen=True)
 class Options:
-    """How graphs are written.
+    """The ways in which graphs can be written.
 
     Attributes:
         opset: the version of the ONNX operators, 18 to 24.
@@ -66,7 +66,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was verified: the figures, and the manifest that has them."""
+    """An export that was verified: its figures, and the manifest that has them."""
 
     figures: list[verification.Figure]
     manifest: dict[str, Any]
@@ -131,7 +131,7 @@ def _check_free(directory: Path, overwrite: bool) -> None:
 
 
 def _others(directory: Path) -> list[str]:
-    """What lies in a bundle's directory and isn't listed by its manifest. Of one that can't be read, all may go."""
+    """List what a bundle's directory holds beside the files of its manifest. If that can't be read, all may go."""
     try:
         listed = {MANIFEST, *read_json(directory / MANIFEST)["files"]}
     except (OSError, ValueError, KeyError, TypeError):
@@ -171,7 +171,7 @@ def _verified(
     try:
         figures = verification.measure(part)
     except BundleError as error:
-        if lacking := _lacking(error, graphs):
+        if lacking := _lacking(error, part, graphs):
             raise ExportError(lacking) from error
         raise
     if not all(figure.passed for figure in figures):
@@ -185,16 +185,16 @@ def _verified(
     return figures
 
 
-def _lacking(error: BundleError, graphs: Graphs) -> str | None:
-    """Which layer has an operator that onnxruntime lacks, if that is it."""
+def _lacking(error: BundleError, part: Path, graphs: Graphs) -> str | None:
+    """Say which layer has an operator that onnxruntime lacks, or return None if the error is another one."""
     found = re.search(r"implementation for (\w+)\(\d+\) node with name '(\d+_\w+)", str(error.__cause__))
     if found is None:
         return None
     operator, node = found.groups()
-    layer = graphs.layers[ENCODER not in str(error)][instruction_of(node)]
+    layers = graphs.encoder_layers if str(part / ENCODER) in str(error) else graphs.decoder_layers
     return (
-        f"{layer} can't be exported to ONNX: onnxruntime has no {operator} for the type that the layer computes in; "
-        "compute in that of x"
+        f"{layers[instruction_of(node)]} can't be exported to ONNX: onnxruntime has no {operator} for the type that "
+        "the layer computes in; compute in that of x"
     )
 
 
@@ -259,7 +259,7 @@ def _share_weights(models: Iterable[onnx.ModelProto], path: Path) -> None:
 
 
 def _write_npz(path: Path, arrays: NamedArrays) -> None:
-    """As numpy.savez does, but without the time of day."""
+    """Write arrays as numpy.savez does, but without the time of day."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             content = io.BytesIO()

@@ -14,7 +14,7 @@ import flowkit_runtime
 from flowkit.errors import ExportError, InputError
 from flowkit.export.precision import Precision
 from flowkit.flow.inputs import without_score
-from flowkit_runtime.verification import GROUPS, NamedArrays
+from flowkit_runtime.verification import GROUPS, NamedArrays, unit_of
 
 MOST_CHANGE = 0.005
 """The most bits/dim by which 16 bits may change the mean log-density of held-out events. In fp32 the yardstick alone
@@ -58,7 +58,7 @@ def excluded(answers: NamedArrays) -> dict[str, dict[str, int]]:
 def _restored(
     model: flowkit_runtime.Model, answers: NamedArrays, held_out: tuple[NDArray[Any], NDArray[Any] | None] | None
 ) -> dict[str, dict[str, int]]:
-    """For each group of integer events, how many there are and how many come back exactly."""
+    """Return, for each group of integer events, how many there are and how many come back exactly."""
     rows = answers["group"] == GROUPS.index("off-data")
     levels = np.floor(answers["x"][rows]).astype(np.int64)
     events = {"off-data": (levels, answers["context"][rows] if "context" in answers else None)}
@@ -71,15 +71,15 @@ def _restored(
 
 
 def _threshold(scores: NDArray[np.floating], events: NDArray[Any], quantile: float) -> dict[str, Any]:
-    """The score that this share of the events stays below. Raises ExportError if a score isn't finite."""
+    """Return the score that this share of the events stays below. Raises ExportError if a score isn't finite."""
     if lost := without_score(scores, events, "held-out events"):
         raise ExportError(f"{lost}. There is no threshold: look for outliers in the data")
     return {"quantile": float(quantile), "score": float(np.quantile(scores, quantile)), "events": len(scores)}
 
 
 def _change(model: flowkit_runtime.Model, answers: NamedArrays) -> float:
-    """Mean difference of the score from the fp64 flow: bits/dim for integer data, nats otherwise."""
+    """Return the mean difference of the score from the fp64 flow: bits/dim for integer data, nats otherwise."""
     rows = answers["group"] == 0
     given = model.log_prob(answers["x"][rows], answers["context"][rows] if "context" in answers else None)
-    unit = 1.0 if model.levels is None else np.log(2.0) * answers["x"][0].size
+    unit = unit_of("log_prob", answers, model.levels)
     return float(abs(given.astype(np.float64) - answers["log_prob"][rows]).mean() / unit)

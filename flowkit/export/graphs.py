@@ -40,7 +40,9 @@ class Graphs:
             raise InputError(f"opset {opset}: choose one from {OPSETS[0]} to {OPSETS[-1]}")
         frozen = in_precision(exact.freeze().float(), precision)
         programs = encoder_and_decoder(frozen, frozen_names(exact))
-        self.layers = [[instruction.name for instruction in program.instructions] for program in programs]
+        self.encoder_layers, self.decoder_layers = (
+            [step.name for step in program.instructions] for program in programs
+        )
         x, latents = ([_example(s, any_size) for s in shapes] for shapes in ([exact.event_shape], exact.latent_shapes))
         context = _example_context(exact)
         self.encoder, self.decoder = make_graphs(programs, [[*x, *context], [*latents, *context]], opset, any_size)
@@ -97,7 +99,7 @@ def _check_operators(nodes: Sequence[onnx.NodeProto], program: Program) -> None:
 
 
 def instruction_of(node: str) -> int:
-    """The index of the instruction that a node is of, from the node's name."""
+    """Return the index of the instruction that a node belongs to, which begins the node's name."""
     return int(node.partition("_")[0])
 
 

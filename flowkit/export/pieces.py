@@ -167,7 +167,7 @@ def _export(
             program = torch.onnx.export(
                 module.eval(), args, dynamo=True, opset_version=opset, input_names=inputs,
                 dynamic_shapes=(dynamic,), external_data=False, verbose=False,
-                custom_translation_table=dict(translations),
+                custom_translation_table=translations,
             )  # fmt: skip
     except Exception as error:  # the exporter's errors share no narrower base
         if _is_interrupt(error):
@@ -222,7 +222,7 @@ def _check_open(value: onnx.ValueInfoProto, dimensions: Sequence[int]) -> None:
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
-    """Whether an error arose from Ctrl-C, as where that stops torch from importing a module which it then needs."""
+    """Return whether an error arose from Ctrl-C, which may stop torch from importing a module that it then needs."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None

@@ -14,7 +14,7 @@ from flowkit.export import elementary, normal_tails
 from flowkit.export.structure import plain
 from flowkit.plugin.failure import in_a_line
 
-Translations = Mapping[Callable[..., Any], Callable[..., Any]]
+Translations = dict[Callable[..., Any], Callable[..., Any]]
 """An operator, such as ``torch.ops.aten.erfc.default`` -> a function that writes it with onnxscript's operators."""
 
 TRANSLATIONS: Translations = {
@@ -42,7 +42,7 @@ def translations_of(modules: Iterable[nn.Module]) -> Translations:
     Raises ExportError if a module brings what is none, or two modules, or a module and flowkit, translate an operator
     in different ways: a graph has one translation of each operator.
     """
-    found: dict[Any, Callable[..., Any]] = dict(TRANSLATIONS)
+    found = dict(TRANSLATIONS)
     brought_by = dict.fromkeys(found, "flowkit")
     for method, name in _methods(modules).items():
         for operator, translation in _brought(method, name).items():
@@ -75,7 +75,7 @@ def _methods(modules: Iterable[nn.Module]) -> dict[Callable[[], Any], str]:
     return {getattr(cls, METHOD): cls.__name__ for cls in classes if hasattr(cls, METHOD)}
 
 
-def _brought(method: Callable[[], Any], name: str) -> Translations:
+def _brought(method: Callable[[], Any], name: str) -> Mapping[Any, Callable[..., Any]]:
     try:
         brought = method()
     except Exception as error:  # a plugin may raise anything

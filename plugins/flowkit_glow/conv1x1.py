@@ -75,6 +75,7 @@ class LU(nn.Module):
 
     def inverse(self) -> Tensor:
         """W⁻¹ = (U + diag(s))⁻¹ L⁻¹ Pᵀ [c, c]."""
+        # Of L, the solver reads only what is below the diagonal.
         transposed = self.permutation.transpose(0, 1)  # with .mT of a buffer torch can't compile one step by itself
         inverse = torch.linalg.solve_triangular(self.lower, transposed, upper=False, unitriangular=True)
         return torch.linalg.solve_triangular(self._upper(), inverse, upper=True)
@@ -84,7 +85,7 @@ class LU(nn.Module):
         return self.log_abs_s.sum()
 
     def _upper(self) -> Tensor:
-        """U + diag(s)."""
+        """Return U + diag(s)."""
         return torch.diagonal_scatter(self.upper.triu(1), self.sign * self.log_abs_s.exp())
 
 

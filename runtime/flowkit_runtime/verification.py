@@ -98,7 +98,7 @@ def compare(names: Sequence[str], levels: int | None, reference: NamedArrays, an
 
     def differ(name: str, wanted: str) -> NDArray[np.float64]:
         with np.errstate(over="ignore", invalid="ignore"):  # rows that aren't finite
-            return _by_row(answer[name] - reference[wanted]) / _unit(name, reference, levels)
+            return _by_row(answer[name] - reference[wanted]) / unit_of(name, reference, levels)
 
     errors = {
         "latents": np.max([differ(name, name) for name in names], axis=0),
@@ -188,11 +188,11 @@ def _rounding(quantity: str, reference: NamedArrays, names: Sequence[str], level
     """Some roundings in fp32 of the largest value, in the units of Figure."""
     arrays = {"latents": [reference[name] for name in names], "round_trip": [reference["x"]]}
     largest = max(float(_by_row(array).max()) for array in arrays.get(quantity) or [reference[quantity]])
-    return ROUNDINGS * largest / _unit(quantity, reference, levels)
+    return ROUNDINGS * largest / unit_of(quantity, reference, levels)
 
 
-def _unit(quantity: str, reference: NamedArrays, levels: int | None) -> float:
-    """What is 1 in the units of Figure; a latent may go by its own name."""
+def unit_of(quantity: str, reference: NamedArrays, levels: int | None) -> float:
+    """Return a quantity's unit in a Figure, such as D log 2 nats for bits/dim. Latents may go by their names."""
     if levels is None or quantity not in ("log_prob", "decoded", "round_trip"):
         return 1.0
     return math.prod(reference["x"].shape[1:]) * math.log(2.0) if quantity == "log_prob" else float(levels)

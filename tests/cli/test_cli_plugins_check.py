@@ -70,6 +70,12 @@ def run(*arguments: str, code: int = 0) -> list[str]:
     return result.stdout.splitlines() + result.stderr.splitlines()
 
 
+def line_of(lines: list[str], check: str) -> str:
+    """The one line that a check has."""
+    (line,) = [line for line in lines if line.startswith(f"    {check} ")]
+    return line
+
+
 @pytest.fixture
 def only_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """The slow checks are left out: one test, of what is right, runs them."""
@@ -96,7 +102,7 @@ def test_every_check_is_listed_in_a_pipe() -> None:
 def test_what_is_wrong() -> None:
     flowkit.register("mine/short", Config, Short)
     lines = run("mine/short", "--event", "[4, 3, 2]", code=1)
-    (line,) = [line for line in lines if line.startswith("    log_det ")]
+    line = line_of(lines, "log_det")
     assert "failed" in line and "short by the factor h·w = 6: did you forget the spatial positions?" in line
     assert lines[-1].startswith("mine/short: ") and lines[-1].endswith(" checks failed")
 
@@ -184,7 +190,7 @@ def test_a_check_that_takes_too_long_is_stopped() -> None:
 def test_what_requires_a_context_and_does_not_say_so() -> None:
     flowkit.register("mine/undeclared", Config, Conditional)
     lines = run("mine/undeclared", "--event", "4", code=1)
-    (line,) = [line for line in lines if line.startswith("    builds ")]
+    line = line_of(lines, "builds")
     assert "without a context it raises AssertionError" in line and 'reads_context = "required"' in line
 
 

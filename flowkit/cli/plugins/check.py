@@ -42,7 +42,7 @@ class LineByLine:
 
 
 class Live:
-    """What runs, and for how long, on the last line of a terminal. Above it are lines for what has failed, or all."""
+    """Shows which check runs, and for how long, on the last line of a terminal. Above it are failures, or all."""
 
     def __init__(self, verbose: bool) -> None:
         from rich.console import Console
@@ -80,7 +80,7 @@ def shown(verbose: bool) -> LineByLine | Live:
 
 
 class Selection(NamedTuple):
-    """Which checks are run, and for how many seconds at most."""
+    """The checks that are run, and for how many seconds at most."""
 
     only: Sequence[str]
     skip: Sequence[str]

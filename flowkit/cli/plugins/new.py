@@ -101,6 +101,6 @@ def _rendered(name: str, kind: str) -> Iterator[tuple[Path, str]]:
 
 
 def _plugin(kind: str) -> str:
-    """What the template's plugin, and the module of its code, is called."""
+    """Return the name of the template's plugin, which is also that of the module of its code."""
     (code,) = {path.stem for path in (TEMPLATE / kind / "flowkit_NAME").glob("*.py")} - {"plugin"}
     return code
