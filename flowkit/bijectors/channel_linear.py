@@ -123,11 +123,12 @@ class ChannelRun:
         return self.affine_inverse(y).transform(y)
 
     def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """See ``Bijector.recompute``."""
+        """See ``Bijector.recompute``. The map is composed once for both directions."""
+        affine = self.affine(y)
         with torch.no_grad():
-            x, _ = self.inverse_and_log_det(y)
-        x = x.detach().requires_grad_()
-        return x, *self.forward_and_log_det(x)
+            x, _ = affine.inverse().transform(y)
+        x.requires_grad_()
+        return x, *affine.transform(x)
 
     def modules(self) -> Iterator[torch.nn.Module]:
         """Yield the layers and all modules in them."""

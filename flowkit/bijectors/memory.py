@@ -105,6 +105,7 @@ class _Reversible(torch.autograd.Function):
         ctx: Any, steps: list[Merged], drift: Drift, x: Tensor, context: Tensor | None, *tensors: Tensor
     ) -> Output:
         ctx.steps, ctx.drift, ctx.first = steps, drift, x[:1].clone()
+        ctx.own = [parameters([step]) for step in steps]
         ctx.largest = x.abs().amax() if x.numel() else x.new_zeros(())
         ctx.places, ctx.modes, ctx.autocast = _places(tensors), _modes(steps), _autocast(x.device)
         ctx.generators = [_generators(x.device)]  # the state before each step, and after the last
@@ -127,14 +128,15 @@ class _Reversible(torch.autograd.Function):
         _check_modes(ctx.modes, ctx.steps)
         context = None if context is None else context.detach().requires_grad_(ctx.needs_input_grad[3])
         totals: dict[Tensor, Tensor] = {}
-        with forked_generators(y.device), _without_hooks(tensors), torch.enable_grad():
+        again_as_forward = torch.autocast(**ctx.autocast)
+        with forked_generators(y.device), _without_hooks(tensors), torch.enable_grad(), again_as_forward:
             for index in reversed(range(len(ctx.steps))):
                 if ctx.generators is not None:
                     _set_generators(y.device, ctx.generators[index])
-                step = ctx.steps[index]
-                with torch.autocast(**ctx.autocast), autocast_of(step, y.device):
+                step, own = ctx.steps[index], ctx.own[index]
+                with autocast_of(step, y.device):
                     x, again, log_det = step.recompute(y, context)
-                wanted = [t for t in (context, *parameters([step])) if t is not None and t.requires_grad]
+                wanted = [t for t in (context, *own) if t is not None and t.requires_grad]
                 g_y, *grads = _gradients((again, log_det), (x, *wanted), (g_y, g_log_det))
                 for tensor, grad in zip(wanted, grads, strict=True):
                     if grad is not None:
