@@ -19,7 +19,7 @@ from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.reference import Use
 from flowkit.plugin.registry import Registry
 from flowkit.shapes import Shape
-from flowkit.spec import model, read_spec, uses
+from flowkit.spec import model, read_spec
 from flowkit.spec.walk import Step, walk
 
 Layer = Bijector | FactorOut
@@ -36,8 +36,8 @@ CREATING = frozenset(
 MAX_PARAMETERS = 2**32
 """The most parameters that a flow may have."""
 
-AFFORDABLE = 2**24
-"""The most values that a layer may create while it is built to be counted: 64 MB in fp32."""
+MAX_VALUES = 2**30
+"""The most values that a layer may create while it is built: 4 GB in fp32."""
 
 
 def build_layers(spec: model.Spec) -> list[Layer]:
@@ -58,43 +58,17 @@ def count_parameters(spec: model.Spec) -> list[int]:
     with torch.random.fork_rng(devices=[]):  # counting leaves the weights of a seed as they are
         for step in steps:
             if (step.path, step.input_shape) not in counts:
-                layer = _to_count(step, context_shape(spec.context))
+                layer = build(step, context_shape(spec.context))
                 counts[step.path, step.input_shape] = sum(p.numel() for p in layer.parameters())
     return [counts[step.path, step.input_shape] for step in steps]
 
 
-def _to_count(step: Step, context: Shape | None) -> Layer:
-    """Build a layer to count its parameters: with values if that is affordable, otherwise on the meta device.
-
-    On the meta device, nothing that a constructor creates has values. If the constructor is the first to import a
-    library, that library's tensors have none either, for the rest of the process. Therefore only layers that are too
-    large are built there. A layer whose constructor asks for a value can't be built there, and is built with values.
-    """
-    with _placed(step):
-        for use in uses(step.item):
-            use.plugin.load()
-    try:
-        with _Affordable():
-            return build(step, context)
-    except _TooLarge:
-        pass
-    try:
-        with torch.device("meta"):
-            return build(step, context)
-    except PluginError:
-        return build(step, context)
-
-
-class _TooLarge(FlowkitError):
-    """Says that a layer creates more values than AFFORDABLE. It never leaves this module."""
-
-
-class _Affordable(TorchFunctionMode):
-    """Raises _TooLarge before a function of torch, such as `torch.empty`, creates more values than are affordable."""
+class _Bounded(TorchFunctionMode):
+    """Raises ShapeError before a function of torch, such as `torch.empty`, creates more values than MAX_VALUES."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.left = AFFORDABLE
+        self.left = MAX_VALUES
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -102,13 +76,13 @@ class _Affordable(TorchFunctionMode):
             shape = {name: value for name, value in kwargs.items() if name not in ("generator", "out", "pin_memory")}
             self.left -= func(*args, **shape | {"device": "meta"}).numel()
             if self.left < 0:
-                raise _TooLarge
+                raise ShapeError(f"its layer would have more than {MAX_VALUES:,} values: make it smaller")
         return func(*args, **kwargs)
 
 
 def build(step: Step, context: Shape | None) -> Layer:
     """Build the layer of one step. Raises PluginError, naming the place in the spec, if its plugin can't be built."""
-    with _placed(step):
+    with _placed(step), _Bounded():
         layer = _build(step, context)
     if tuple(layer.output_shape) != step.output_shape:
         raise PluginError(
@@ -120,11 +94,11 @@ def build(step: Step, context: Shape | None) -> Layer:
 
 @contextmanager
 def _placed(step: Step) -> Iterator[None]:
-    """Turn an error while a step is built into a PluginError that names its place; other FlowkitErrors pass."""
+    """Name the place of the step in errors while it is built. An error that isn't flowkit's becomes a PluginError."""
     try:
         yield
-    except PluginError as error:
-        raise PluginError(f"{format_path(step.path)}: {error}") from error
+    except (PluginError, ShapeError) as error:
+        raise type(error)(f"{format_path(step.path)}: {error}") from error
     except FlowkitError:
         raise
     except Exception as error:
