@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from flowkit.errors import RunError, SpecError, VersionWarning
+from flowkit.errors import RunError, SpecError, VersionWarning, format_path
 from flowkit.spec import Spec, read_spec
 from flowkit.spec.comparison import spec_differences
 from flowkit_runtime.errors import shortened
@@ -21,11 +21,8 @@ from flowkit_runtime.files import read_json
 LOCK, SPEC = "lock.json", "spec.yaml"
 DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
-MAY_CHANGE = (("train", "epochs"), ("train", "minutes"), ("train", "threads"), ("data",))
+CHANGEABLE = ("train.epochs", "train.minutes", "train.threads", "data")
 """The fields of a run's spec that may be edited: how long it is trained, and where its data is read from."""
-
-CHANGEABLE = "train.epochs, train.minutes, train.threads and data"
-"""The same in words."""
 
 
 class ArrayPrint(BaseModel):
@@ -104,14 +101,11 @@ def _check_spec(lock: Lock, directory: Path, spec: Spec) -> None:
         recorded = read_spec(lock.spec)
     except SpecError as error:
         raise RunError(f"{directory / LOCK} holds no valid spec ({shortened(error)}): train anew") from error
-    edited = [each for each in spec_differences(recorded, spec) if not _may_change(each.path)]
+    differences = spec_differences(recorded, spec)
+    edited = [each for each in differences if not format_path(each.path).startswith(CHANGEABLE)]
     if edited:
         lines = "".join(f"\n  {shortened(each)}" for each in edited)
         raise RunError(
-            f"{directory} was trained with another spec:{lines}\nOnly {CHANGEABLE} may change in a run. Put the other "
-            f"fields back, or begin another run: `flowkit train {directory / SPEC} -o DIR`"
+            f"{directory} was trained with another spec:{lines}\nOnly {', '.join(CHANGEABLE)} may change in a run. Put "
+            f"the other fields back, or begin another run: `flowkit train {directory / SPEC} -o DIR`"
         )
-
-
-def _may_change(path: tuple[str | int, ...]) -> bool:
-    return any(path[: len(field)] == field for field in MAY_CHANGE)

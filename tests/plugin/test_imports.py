@@ -195,7 +195,10 @@ def test_a_flow_trains_whose_plugins_use_libraries_with_tensors(imports: str, co
 def test_a_layer_that_is_too_large_is_refused_before_it_has_values() -> None:
     mlp = "{coupling: {use: glow/affine}, conditioner: {use: glow/mlp, hidden: 40000, layers: 2}}"
     spec = read_spec(f"flowkit: 1\nevent: {{shape: [4]}}\nflow: [{mlp}]")
-    with torch.profiler.profile(profile_memory=True) as profile, pytest.raises(ShapeError, match=r"flow\[0\]: .*values"):
+    with (
+        torch.profiler.profile(profile_memory=True) as profile,
+        pytest.raises(ShapeError, match=r"flow\[0\]: .*values"),
+    ):
         count_parameters(spec)
     assert max(event.cpu_memory_usage for event in profile.events()) < 2**20
 
