@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import onnx
+import onnx.shape_inference
 import torch
 from onnx import helper
 from torch import Tensor
 
 from flowkit.errors import ExportError, InputError
-from flowkit.export.pieces import EXAMPLES, IR_VERSION, Piece, ValueType, trace
+from flowkit.export.pieces import EXAMPLES, Piece, trace
 from flowkit.export.precision import Precision, in_precision
 from flowkit.export.program import Program, encoder_and_decoder
-from flowkit.export.stitching import Stitcher
+from flowkit.export.stitching import initializers, make_model, stitched
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import frozen_names
 from flowkit.shapes import Shape
@@ -64,25 +65,22 @@ def make_graphs(
     ]
     pieces = iter(trace(calls, opset, any_size))
     return [
-        _stitched(program, of_program, [next(pieces) for _ in program.instructions], opset, any_size)
+        _model(program, of_program, [next(pieces) for _ in program.instructions], opset, any_size)
         for program, of_program in zip(programs, values, strict=True)
     ]
 
 
-def _stitched(
+def _model(
     program: Program, values: Mapping[str, Tensor], pieces: Sequence[Piece], opset: int, any_size: bool
 ) -> onnx.ModelProto:
-    ends = program.inputs, program.outputs
-    kinds = {name: _kind(name, values[name], any_size) for names in ends for name in names}
-    stitcher = Stitcher(opset)
-    stitcher.stitch(program, pieces, kinds)
-    _check_operators(stitcher.nodes, program)
-    inputs, outputs = ([helper.make_tensor_value_info(name, *kinds[name]) for name in names] for names in ends)
-    constants, inner = list(stitcher.constants.values()), stitcher.shapes(program.outputs)
-    graph = helper.make_graph(stitcher.nodes, "flow", inputs, outputs, constants, value_info=inner)
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION, producer_name="flowkit"
+    nodes, constants = stitched(program, pieces, opset)
+    _check_operators(nodes, program)
+    inputs, outputs = (
+        [_value_info(name, values[name], any_size) for name in names] for names in (program.inputs, program.outputs)
     )
+    graph = helper.make_graph(nodes, "flow", inputs, outputs, initializers(constants))
+    # With the shapes of its values, onnxruntime opens a deep graph several times sooner.
+    model = onnx.shape_inference.infer_shapes(make_model(graph, opset), data_prop=True)
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -117,9 +115,9 @@ def _example(shape: Shape, any_size: bool) -> Tensor:
     return torch.zeros(EXAMPLES, shape[0], *sizes)
 
 
-def _kind(name: str, example: Tensor, any_size: bool) -> ValueType:
+def _value_info(name: str, example: Tensor, any_size: bool) -> onnx.ValueInfoProto:
     dtype = onnx.TensorProto.FLOAT if example.is_floating_point() else onnx.TensorProto.INT64
     sizes: list[int | str] = ["batch", *example.shape[1:]]
     if any_size and example.dim() == 4:
         sizes[2:] = [f"{name}_height", f"{name}_width"]
-    return ValueType(dtype, sizes)
+    return helper.make_tensor_value_info(name, dtype, sizes)

@@ -1,16 +1,20 @@
-"""Calls -> pieces of ONNX graphs. Calls that differ in nothing but their numbers, such as the steps of a ``repeat``,
-are traced once: the tensors of a module are inputs of its piece."""
+"""Calls -> pieces of ONNX graphs.
+
+Calls that differ only in the values of their tensors, such as the steps of a ``repeat``, are traced once: the tensors
+of a module are inputs of its piece.
+"""
 
 from __future__ import annotations
 
 import io
 import logging
 import warnings
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, NamedTuple
+from itertools import chain, islice
+from typing import Any
 
 import onnx
 import torch
@@ -20,26 +24,17 @@ from torch.func import functional_call
 from flowkit.errors import ExportError
 from flowkit.export.program import Instruction, Operation
 from flowkit.export.structure import structure
-from flowkit.export.translations import METHOD, Translations, translations_of
+from flowkit.export.translations import METHOD, Translations, methods_of, translations_of
 from flowkit.plugin.failure import in_a_line
 from flowkit_runtime.graph_check import DRAWING
 
 EXAMPLES = 3
 """Rows of the examples that are traced: any number but 0 and 1, which torch.export takes for constants."""
-IR_VERSION = 10
-"""Of all graphs: what onnxruntime reads since 1.18."""
 ADVICE = "does it branch on values, or use len(x) or int(x.shape[0])?"
 _UNKNOWN = (
     "if it is of weights alone, compute it in freeze(), which makes the layer for export; or give the layer a static "
     f"method {METHOD}, which says how ONNX computes it: see docs/plugin-contracts.md"
 )
-
-
-class ValueType(NamedTuple):
-    """The type of a value, by its number in ONNX, and its sizes. Those that are open have names."""
-
-    type: int
-    sizes: Sequence[int | str]
 
 
 @dataclass(frozen=True)
@@ -52,106 +47,105 @@ class Piece:
     tensors: Mapping[str, str]
     """The name of a tensor in the module -> that of its value in the piece."""
     outputs: Sequence[str]
-    kinds: Mapping[str, ValueType]
-    """Of its inputs and all values, as far as they are known. A size's name means the same in all of the piece."""
 
 
-@dataclass(frozen=True)
-class _Example:
-    """A call to trace, with values that fit it."""
-
-    call: Operation
-    values: tuple[Tensor, ...]
-
-    @property
-    def tensors(self) -> dict[str, Tensor]:
-        return state_of(self.call)
-
-    @property
-    def places(self) -> dict[str, str]:
-        """Where a tensor stands -> its name. Each module comes once: torch, which looks for what is tied by itself,
-        puts a tensor twice into one that stands in two places, and doesn't take it out again."""
-        names = {id(tensor): name for name, tensor in self.tensors.items()}
-        return {
-            f"{prefix}.{key}".removeprefix("."): names[id(tensor)]
-            for prefix, module in self.call.named_modules()
-            for key, tensor in chain(module._parameters.items(), module._buffers.items())
-            if tensor is not None
-        }
+Call = tuple[Instruction, tuple[Tensor, ...]]
+"""An instruction, and values of its inputs, of EXAMPLES rows."""
 
 
 def state_of(call: Operation) -> dict[str, Tensor]:
-    """The parameters and buffers of a call's module, each once."""
+    """Return the parameters and buffers of a call's module, each once."""
     return dict(chain(call.named_parameters(), call.named_buffers()))
 
 
-def trace(calls: Sequence[tuple[Instruction, tuple[Tensor, ...]]], opset: int, any_size: bool) -> list[Piece]:
-    """Return the piece of each instruction, which comes with its inputs, of EXAMPLES rows.
+def trace(calls: Sequence[Call], opset: int, any_size: bool) -> list[Piece]:
+    """Return the piece of each instruction, which comes with its inputs.
 
-    Batch sizes are left open, and under ``any_size`` the heights and widths of images too.
+    Batch sizes are left open, and under ``any_size`` the heights and widths of images too. Calls that bring the same
+    translations of operators are traced together, because each call of torch.onnx takes a second.
 
     Raises ExportError, which names the instruction that torch can't export, and what it says of it.
     """
     keys: list[Hashable] = []
-    distinct: dict[Hashable, tuple[Instruction, _Example]] = {}
+    distinct: dict[Hashable, Call] = {}
+    groups: dict[Hashable, list[Hashable]] = defaultdict(list)
     for instruction, values in calls:
         keys.append((structure(instruction.call), *((tuple(v.shape), v.dtype) for v in values)))
-        distinct.setdefault(keys[-1], (instruction, _Example(instruction.call, values)))
-    pieces = dict(zip(distinct, _trace_all(list(distinct.values()), opset, any_size), strict=True))
+        if keys[-1] not in distinct:
+            distinct[keys[-1]] = instruction, values
+            groups[frozenset(methods_of(instruction.call))].append(keys[-1])
+    pieces: dict[Hashable, Piece] = {}
+    for group in groups.values():
+        pieces |= zip(group, _trace_all([distinct[key] for key in group], opset, any_size), strict=True)
     return [pieces[key] for key in keys]
 
 
-def _trace_all(distinct: Sequence[tuple[Instruction, _Example]], opset: int, any_size: bool) -> list[Piece]:
-    examples = [example for _, example in distinct]
+def _trace_all(calls: Sequence[Call], opset: int, any_size: bool) -> list[Piece]:
     try:
-        return _trace(examples, opset, any_size)
+        return _trace(calls, opset, any_size)
     except ExportError as error:
-        for instruction, example in distinct:
+        for call in calls:
             try:
-                _trace([example], opset, any_size)
+                _trace([call], opset, any_size)
             except ExportError as reason:
-                raise ExportError(f"{instruction.name} can't be exported to ONNX: {reason}") from error
+                raise ExportError(f"{call[0].name} can't be exported to ONNX: {reason}") from error
         raise
 
 
 class _Together(nn.Module):
     """All calls as one function of all their values and tensors. It owns none of them."""
 
-    def __init__(self, examples: Sequence[_Example]) -> None:
+    def __init__(self, calls: Sequence[Call]) -> None:
         super().__init__()
-        self.examples = examples
+        self.calls = calls
 
     def forward(self, *flat: Tensor) -> tuple[Tensor, ...]:
         given, results = iter(flat), []
-        for example in self.examples:
-            values = [next(given) for _ in example.values]
-            tensors = {name: next(given) for name in example.tensors}
-            placed = {place: tensors[name] for place, name in example.places.items()}
-            results += functional_call(example.call, placed, tuple(values), tie_weights=False)
+        for instruction, values in self.calls:
+            inputs = tuple(islice(given, len(values)))
+            tensors = dict(zip(state_of(instruction.call), given, strict=False))
+            placed = {place: tensors[name] for place, name in _places(instruction.call).items()}
+            results += functional_call(instruction.call, placed, inputs, tie_weights=False)
         return tuple(results)
 
 
-def _trace(examples: Sequence[_Example], opset: int, any_size: bool) -> list[Piece]:
+def _places(call: Operation) -> dict[str, str]:
+    """Return where each tensor stands, with its name.
+
+    Each module comes once. torch, which looks for what is tied by itself, puts a tensor twice into a module that stands
+    in two places, and doesn't take it out again.
+    """
+    names = {id(tensor): name for name, tensor in state_of(call).items()}
+    return {
+        f"{prefix}.{key}".removeprefix("."): names[id(tensor)]
+        for prefix, module in call.named_modules()
+        for key, tensor in chain(module._parameters.items(), module._buffers.items())
+        if tensor is not None
+    }
+
+
+def _trace(calls: Sequence[Call], opset: int, any_size: bool) -> list[Piece]:
+    """Return the piece of each call. All of them bring the same translations."""
     args: list[Tensor] = []
     inputs: list[str] = []
     dynamic: list[dict[int, Any] | None] = []
-    for index, example in enumerate(examples):
+    for index, (instruction, values) in enumerate(calls):
+        state = state_of(instruction.call)
         # Copies: torch takes a tensor that two calls have for a single input.
-        args += [tensor.detach().clone() for tensor in (*example.values, *example.tensors.values())]
-        inputs += [f"{index}/{i}" for i in range(len(example.values))]
-        inputs += [f"{index}/{name}" for name in example.tensors]
+        args += [tensor.detach().clone() for tensor in (*values, *state.values())]
+        inputs += [f"{index}/{name}" for name in (*range(len(values)), *state)]
         # Each call has a batch size of its own: with a common one, a piece might read it off another's input.
         batch = torch.export.Dim(f"batch_{index}")
-        sizes = [dict.fromkeys(_open_sizes(value, any_size), torch.export.Dim.AUTO) for value in example.values]
-        dynamic += [{0: batch, **size} for size in sizes] + [None] * len(example.tensors)
-    translations = translations_of(chain.from_iterable(example.call.modules() for example in examples))
-    model = _export(_Together(examples), tuple(args), inputs, tuple(dynamic), opset, translations)
-    return list(_apart(model, examples, any_size))
+        sizes = [dict.fromkeys(_open_sizes(value.shape, any_size), torch.export.Dim.AUTO) for value in values]
+        dynamic += [{0: batch, **size} for size in sizes] + [None] * len(state)
+    translations = translations_of(calls[0][0].call)  # those of all calls
+    model = _export(_Together(calls), tuple(args), inputs, tuple(dynamic), opset, translations)
+    return list(_apart(model, calls, any_size))
 
 
-def _open_sizes(value: Tensor, any_size: bool) -> tuple[int, ...]:
-    """The dimensions of an image's height and width, if they are left open."""
-    return (2, 3) if any_size and value.dim() == 4 else ()
+def _open_sizes(shape: Sequence[int], any_size: bool) -> tuple[int, ...]:
+    """Return the dimensions of an image's height and width, if they are left open."""
+    return (2, 3) if any_size and len(shape) == 4 else ()
 
 
 def _export(
@@ -183,42 +177,33 @@ def _export(
     return model
 
 
-def _apart(model: onnx.ModelProto, examples: Sequence[_Example], any_size: bool) -> Iterator[Piece]:
-    """The piece of each call: the nodes that its results come from, and their constants."""
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    kinds = dict(_kinds(chain(model.graph.input, model.graph.value_info, model.graph.output)))
+def _apart(model: onnx.ModelProto, calls: Sequence[Call], any_size: bool) -> Iterator[Piece]:
+    """Yield the piece of each call: the nodes that its results come from, and their constants."""
     outputs = iter(model.graph.output)
-    for index, example in enumerate(examples):
-        with torch.no_grad():
-            values = [(next(outputs), result) for result in example.call(*example.values)]
-        for value, result in values:
-            _check_open(value, (0, *_open_sizes(result, any_size)))
-        results = [value.name for value, _ in values]
-        needed, nodes = set(results), []
+    for index, (instruction, values) in enumerate(calls):
+        results = list(islice(outputs, len(instruction.outputs)))
+        for value in results:
+            _check_open(value, any_size)
+        needed, nodes = {value.name for value in results}, []
         for node in reversed(model.graph.node):
             if needed & set(node.output):
                 nodes.append(node)
                 needed |= set(node.input)
-        inputs = [f"{index}/{i}" for i in range(len(example.values))]
-        tensors = {name: f"{index}/{name}" for name in example.tensors}
-        own_constants = {name: tensor for name, tensor in constants.items() if name in needed}
-        yield Piece(nodes[::-1], own_constants, inputs, tensors, results, kinds)
+        yield Piece(
+            nodes[::-1],
+            {tensor.name: tensor for tensor in model.graph.initializer if tensor.name in needed},
+            [f"{index}/{i}" for i in range(len(values))],
+            {name: f"{index}/{name}" for name in state_of(instruction.call)},
+            [value.name for value in results],
+        )
 
 
-def _kinds(infos: Iterable[onnx.ValueInfoProto]) -> Iterator[tuple[str, ValueType]]:
-    for info in infos:
-        tensor = info.type.tensor_type
-        sizes = [size.dim_param or size.dim_value for size in tensor.shape.dim]
-        if tensor.elem_type and 0 not in sizes:  # 0 where it is open and has no name
-            yield info.name, ValueType(tensor.elem_type, sizes)
-
-
-def _check_open(value: onnx.ValueInfoProto, dimensions: Sequence[int]) -> None:
-    """Raises ExportError if one of these sizes is the example's, whatever the input's."""
+def _check_open(value: onnx.ValueInfoProto, any_size: bool) -> None:
+    """Raise ExportError if a size that must be open is the example's, whatever the input's."""
     sizes = [size.dim_value for size in value.type.tensor_type.shape.dim] or [EXAMPLES]  # 0 where it was left open
-    fixed = {"batch" if dimension == 0 else "image": sizes[dimension] for dimension in dimensions if sizes[dimension]}
-    for of, size in fixed.items():
-        raise ExportError(f"it gives a size of {size} whatever the size of the {of} ({ADVICE})")
+    for dimension, of in {0: "batch", **dict.fromkeys(_open_sizes(sizes, any_size), "image")}.items():
+        if sizes[dimension]:
+            raise ExportError(f"it gives a size of {sizes[dimension]} whatever the size of the {of} ({ADVICE})")
 
 
 def _is_interrupt(error: BaseException | None) -> bool:

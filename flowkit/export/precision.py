@@ -17,40 +17,30 @@ Precision = Literal["float32", "float16", "bfloat16"]
 COMPUTED_IN: Mapping[Precision, torch.dtype] = {
     "float32": torch.float32,
     "float16": torch.float16,
-    "bfloat16": torch.float32,
+    "bfloat16": torch.float32,  # onnxruntime has no bf16 convolution on a CPU
 }
-"""What networks of this precision round to as they compute."""
+"""The type in which networks of a precision compute. Their weights are kept in the type that the precision names."""
 
 
 def in_precision(flow: Flow, precision: Precision) -> Flow:
-    """The fp32 flow, the conditioners of its couplings in this precision."""
+    """Return the fp32 flow with the conditioners of its couplings in this precision."""
     if precision != "float32":
-        wrap = {"float16": HalfNetwork, "bfloat16": RoundedNetwork}[precision]
         for module in list(flow.modules()):
             if isinstance(module, Coupling):
-                module.conditioner = wrap(module.conditioner)
+                network = module.conditioner.to(getattr(torch, precision))
+                module.conditioner = NetworkInPrecision(network, COMPUTED_IN[precision])
     return flow
 
 
-class HalfNetwork(Conditioner):
-    """A network that computes in fp16, from fp32 to fp32."""
+class NetworkInPrecision(Conditioner):
+    """A network that computes in another type than its weights and inputs may have, and gives fp32."""
 
-    def __init__(self, network: Conditioner) -> None:
+    def __init__(self, network: Conditioner, dtype: torch.dtype) -> None:
         super().__init__()
-        self.network = network.half()
-
-    def forward(self, kept: Tensor, context: Tensor | None = None) -> Tensor:
-        return self.network(kept.half(), None if context is None else context.half()).float()
-
-
-class RoundedNetwork(Conditioner):
-    """A network whose weights are bf16, and computed with in fp32: onnxruntime has no bf16 convolution on a CPU."""
-
-    def __init__(self, network: Conditioner) -> None:
-        super().__init__()
-        self.network = network.bfloat16()
+        self.network, self.dtype = network, dtype
 
     def forward(self, kept: Tensor, context: Tensor | None = None) -> Tensor:
         tensors = dict([*self.network.named_parameters(), *self.network.named_buffers()])
-        raised = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-        return functional_call(self.network, raised, (kept, context))
+        given = {name: t.to(self.dtype) if t.is_floating_point() else t for name, t in tensors.items()}
+        context = None if context is None else context.to(self.dtype)
+        return functional_call(self.network, given, (kept.to(self.dtype), context)).float()

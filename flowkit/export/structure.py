@@ -39,11 +39,11 @@ def _first_places(held: Iterable[object]) -> Iterator[int]:
 def _settings(module: nn.Module) -> Hashable:
     own = sorted(vars(module).keys() - _COMMON)
     hooks = id(module) if any(getattr(module, name) for name in _HOOKS) else None
-    return (hooks, *((name, plain(getattr(module, name))) for name in own))
+    return (hooks, *((name, _plain(getattr(module, name))) for name in own))
 
 
-def plain(value: object) -> Hashable:
+def _plain(value: object) -> Hashable:
     """Return the value, where equality says that it is the same; otherwise which object it is."""
     if isinstance(value, tuple | list):
-        return (type(value), tuple(plain(item) for item in value))
+        return (type(value), tuple(_plain(item) for item in value))
     return (type(value), value) if isinstance(value, bool | int | float | str | None) else ("object", id(value))

@@ -1,9 +1,8 @@
-"""Which operators of torch are written in another way than torch.onnx's."""
+"""The operators of torch that are written in another way than torch.onnx's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from types import FunctionType
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +10,6 @@ from torch import nn
 
 from flowkit.errors import ExportError
 from flowkit.export import elementary, normal_tails
-from flowkit.export.structure import plain
 from flowkit.plugin.failure import in_a_line
 
 Translations = dict[Callable[..., Any], Callable[..., Any]]
@@ -30,48 +28,33 @@ TRANSLATIONS: Translations = {
     torch.ops.aten.special_erfcx.default: normal_tails.erfcx,
     torch.ops.aten.special_log_ndtr.default: normal_tails.log_ndtr,
 }
-"""Those of every export."""
+"""Flowkit's own. A layer may bring others."""
 
 METHOD = "onnx_translations"
-"""A static method of a torch module, which returns translations of its own."""
+"""A static method of a torch module, which returns translations for the layer that the module is in."""
 
 
-def translations_of(modules: Iterable[nn.Module]) -> Translations:
-    """Return the translations of every export and those that these modules bring.
+def translations_of(module: nn.Module) -> Translations:
+    """Return the translations that a module and the modules in it bring, and flowkit's for all other operators.
 
-    Raises ExportError if a module brings what is none, or two modules, or a module and flowkit, translate an operator
-    in different ways: a graph has one translation of each operator.
+    Raises ExportError if a module brings what is none, or two modules translate an operator in different ways.
     """
-    found = dict(TRANSLATIONS)
-    brought_by = dict.fromkeys(found, "flowkit")
-    for method, name in _methods(modules).items():
+    found: Translations = {}
+    brought_by: dict[Any, str] = {}
+    for method, name in methods_of(module).items():
         for operator, translation in _brought(method, name).items():
-            if _identity(found.setdefault(operator, translation)) != _identity(translation):
-                both = f"{name} and {brought_by[operator]} both translate {operator}"
-                raise ExportError(f"{both} to ONNX, in different ways: leave one out")
-            brought_by.setdefault(operator, name)
-    return found
+            if found.setdefault(operator, translation) is not translation:
+                raise ExportError(
+                    f"{name} and {brought_by[operator]} both translate {operator} to ONNX, in different ways, and are "
+                    "parts of one layer: leave one out"
+                )
+            brought_by[operator] = name
+    return TRANSLATIONS | found
 
 
-def _identity(held: object) -> Hashable:
-    """Return a key that is equal for functions of the same code which hold the same values.
-
-    A ``def`` in the body of a method makes a new function at each call, and layers may share what makes it.
-    """
-    if not isinstance(held, FunctionType):
-        return plain(held)
-    cells = [cell.cell_contents for cell in held.__closure__ or ()]
-    return (
-        held.__code__,
-        tuple(_identity(value) for value in cells if value is not held),  # it holds itself if it is recursive
-        tuple(_identity(value) for value in held.__defaults__ or ()),
-        tuple((name, _identity(value)) for name, value in sorted((held.__kwdefaults__ or {}).items())),
-    )
-
-
-def _methods(modules: Iterable[nn.Module]) -> dict[Callable[[], Any], str]:
-    """Each method once, however many modules have it, with the name of a class that has it."""
-    classes = dict.fromkeys(type(module) for module in modules)
+def methods_of(module: nn.Module) -> dict[Callable[[], Any], str]:
+    """Return each method that brings translations once, however many parts have it, with a class that has it."""
+    classes = dict.fromkeys(type(part) for part in module.modules())
     return {getattr(cls, METHOD): cls.__name__ for cls in classes if hasattr(cls, METHOD)}
 
 

@@ -192,10 +192,10 @@ def test_an_event_without_a_finite_score_is_named(tmp_path):
 
 
 def test_a_full_disk_names_the_bundle_and_leaves_nothing(tmp_path, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(bundles, "_write_npz", full)
+    monkeypatch.setattr(bundles.np, "savez", full)
     with pytest.raises(OSError) as caught:
         export(trained_like(SMALL), tmp_path / "b")
     assert caught.value.filename == str(tmp_path / "b") and list(tmp_path.iterdir()) == []

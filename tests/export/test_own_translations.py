@@ -92,58 +92,36 @@ def test_the_examples_in_the_documentation(example: str) -> None:
     exec(example, {})
 
 
+def search_right(edges: Any, x: Any, **options: Any) -> Any:
+    last = op.Constant(value_ints=[-1])
+    return op.ReduceSum(op.Cast(op.LessOrEqual(edges, op.Unsqueeze(x, last)), to=7), last, keepdims=0)
+
+
 class Other(Untranslated):
     """It translates the same operator in another way."""
 
     @staticmethod
     def onnx_translations() -> dict[Any, Any]:
-        return {SEARCH: lambda edges, x, **options: searchsorted(edges, x)}
+        return {SEARCH: search_right}
 
 
-def made_anew(slack: float = 0.0) -> dict[Any, Any]:
-    """A translation as the documentation writes it: each call makes another function."""
-
-    def helper(x: Any) -> Any:
-        return op.Unsqueeze(x, op.Constant(value_ints=[-1]))
-
-    def search(edges: Any, x: Any, **options: Any) -> Any:
-        above = op.Less(op.Add(edges, op.Constant(value_float=slack)), helper(x))
-        return op.ReduceSum(op.Cast(above, to=7), op.Constant(value_ints=[-1]), keepdims=0)
-
-    return {SEARCH: search}
+def test_each_layer_has_its_own_translations() -> None:
+    """Two layers may translate the same operator in different ways."""
+    graphs = Graphs(Flow([Translated((2,)), Other((2,)), Inherits((2,))]).double())
+    operators = [node.op_type for node in graphs.encoder.graph.node]
+    assert operators.count("Less") == 2 and operators.count("LessOrEqual") == 1
 
 
-class Shares(Untranslated):
-    """It shares what makes its translation."""
-
-    onnx_translations = staticmethod(made_anew)
-
-
-class SharesToo(Untranslated):
-    """It calls the same by itself."""
-
-    @staticmethod
-    def onnx_translations() -> dict[Any, Any]:
-        return {**Shares.onnx_translations()}
-
-
-class HoldsAnother(Untranslated):
-    """Its translation has the same code, and another number in it."""
-
-    @staticmethod
-    def onnx_translations() -> dict[Any, Any]:
-        return made_anew(1.0)
-
-
-def test_layers_may_share_what_makes_their_translation() -> None:
-    Graphs(Flow([Shares((2,)), SharesToo((2,))]).double())
-    with pytest.raises(ExportError, match="both translate"):
-        Graphs(Flow([Shares((2,)), HoldsAnother((2,))]).double())
-
-
-def test_two_translations_of_one_operator() -> None:
+def test_two_translations_of_one_operator_in_a_layer() -> None:
+    layer = nn.Sequential(Translated((2,)), Other((2,)))
     with pytest.raises(ExportError, match=r"Other and Translated both translate aten\.searchsorted\.Tensor"):
-        translations_of([Translated((2,)), Other((2,))])
+        translations_of(layer)
+
+
+def test_a_translation_of_ones_own_comes_before_flowkits() -> None:
+    sigmoid = torch.ops.aten.sigmoid.default
+    module = type("Brings", (nn.Module,), {"onnx_translations": staticmethod(lambda: {sigmoid: op.Sigmoid})})()
+    assert translations_of(module)[sigmoid] == op.Sigmoid
 
 
 @pytest.mark.parametrize(
@@ -154,10 +132,9 @@ def test_two_translations_of_one_operator() -> None:
         (lambda: {torch.ops.aten.searchsorted: searchsorted}, "write an overload, such as torch.ops.aten.erfc.default"),
         (lambda: {SEARCH: "searchsorted"}, r"translates aten\.searchsorted\.Tensor by 'searchsorted'"),
         (lambda: 1 / 0, "onnx_translations of Brings fails: ZeroDivisionError"),
-        (lambda: {torch.ops.aten.sigmoid.default: searchsorted}, r"Brings and flowkit both translate aten\.sigmoid"),
     ],
 )
 def test_what_is_no_translation(brings: Any, words: str) -> None:
     module = type("Brings", (nn.Module,), {"onnx_translations": staticmethod(brings)})()
     with pytest.raises(ExportError, match=words):
-        translations_of([module])
+        translations_of(module)

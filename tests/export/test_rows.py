@@ -44,25 +44,15 @@ def with_layer(layer):
 @pytest.mark.parametrize("way", ["forth", "back"])
 def test_a_layer_that_mixes_rows_is_named(mixing, way):
     flow = with_layer(Moved((2,), **{way: mixing}))
-    with pytest.raises(ExportError, match=r"^rows depend on each other: layer 1 \(Moved\) gives"):
+    with pytest.raises(ExportError, match=r"^layer 1 \(Moved\) gives an event other values alone than among others"):
         judge(flow, "float32", reference_events(flow, torch.randn(80, 2), None))
 
 
 @pytest.mark.parametrize("way", ["forth", "back"])
 def test_random_numbers_that_no_graph_has_are_found_too(way):
     flow = with_layer(Moved((2,), **{way: lambda x: torch.full_like(x, np.random.default_rng().normal())}))
-    with pytest.raises(ExportError, match=r"^layer 1 \(Moved\) gives an event other values each time"):
+    with pytest.raises(ExportError, match=r"^layer 1 \(Moved\) gives an event other values .* each time"):
         judge(flow, "float32", reference_events(flow, torch.randn(80, 2), None))
-
-
-def test_roundings_that_a_layer_magnifies_are_none_of_its_rows():
-    def magnified(x):
-        rounded = torch.nextafter(x, torch.full_like(x, 9.0 * (x.shape[0] % 2)))  # otherwise for one row than for 64
-        return torch.sin(1e12 * rounded)
-
-    flow = with_layer(Moved((2,), forth=magnified))
-    with pytest.raises(ExportError, match="can't be verified"):  # and not that rows depend on each other
-        judge(flow, "float32", reference_events(flow, torch.rand(64, 2) + 1, None))
 
 
 def test_events_that_are_not_finite_are_not_taken_for_mixed():
