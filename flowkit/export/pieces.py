@@ -49,7 +49,7 @@ class Piece:
     outputs: Sequence[str]
 
 
-Call = tuple[Instruction, tuple[Tensor, ...]]
+Example = tuple[Instruction, tuple[Tensor, ...]]
 """An instruction, and values of its inputs, of EXAMPLES rows."""
 
 
@@ -58,7 +58,7 @@ def state_of(call: Operation) -> dict[str, Tensor]:
     return dict(chain(call.named_parameters(), call.named_buffers()))
 
 
-def trace(calls: Sequence[Call], opset: int, any_size: bool) -> list[Piece]:
+def trace(calls: Sequence[Example], opset: int, any_size: bool) -> list[Piece]:
     """Return the piece of each instruction, which comes with its inputs.
 
     Batch sizes are left open, and under ``any_size`` the heights and widths of images too. Calls that bring the same
@@ -67,7 +67,7 @@ def trace(calls: Sequence[Call], opset: int, any_size: bool) -> list[Piece]:
     Raises ExportError, which names the instruction that torch can't export, and what it says of it.
     """
     keys: list[Hashable] = []
-    distinct: dict[Hashable, Call] = {}
+    distinct: dict[Hashable, Example] = {}
     groups: dict[Hashable, list[Hashable]] = defaultdict(list)
     for instruction, values in calls:
         keys.append((structure(instruction.call), *((tuple(v.shape), v.dtype) for v in values)))
@@ -80,7 +80,7 @@ def trace(calls: Sequence[Call], opset: int, any_size: bool) -> list[Piece]:
     return [pieces[key] for key in keys]
 
 
-def _trace_all(calls: Sequence[Call], opset: int, any_size: bool) -> list[Piece]:
+def _trace_all(calls: Sequence[Example], opset: int, any_size: bool) -> list[Piece]:
     try:
         return _trace(calls, opset, any_size)
     except ExportError as error:
@@ -95,7 +95,7 @@ def _trace_all(calls: Sequence[Call], opset: int, any_size: bool) -> list[Piece]
 class _Together(nn.Module):
     """All calls as one function of all their values and tensors. It owns none of them."""
 
-    def __init__(self, calls: Sequence[Call]) -> None:
+    def __init__(self, calls: Sequence[Example]) -> None:
         super().__init__()
         self.calls = calls
 
@@ -124,7 +124,7 @@ def _places(call: Operation) -> dict[str, str]:
     }
 
 
-def _trace(calls: Sequence[Call], opset: int, any_size: bool) -> list[Piece]:
+def _trace(calls: Sequence[Example], opset: int, any_size: bool) -> list[Piece]:
     """Return the piece of each call. All of them bring the same translations."""
     args: list[Tensor] = []
     inputs: list[str] = []
@@ -177,7 +177,7 @@ def _export(
     return model
 
 
-def _apart(model: onnx.ModelProto, calls: Sequence[Call], any_size: bool) -> Iterator[Piece]:
+def _apart(model: onnx.ModelProto, calls: Sequence[Example], any_size: bool) -> Iterator[Piece]:
     """Yield the piece of each call: the nodes that its results come from, and their constants."""
     outputs = iter(model.graph.output)
     for index, (instruction, values) in enumerate(calls):
