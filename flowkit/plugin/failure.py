@@ -48,25 +48,22 @@ def outside_devices() -> AbstractContextManager[Any]:
     return nullcontext() if device is None else device("cpu")
 
 
-def in_a_line(error: BaseException) -> str:
+def in_a_line(error: BaseException, whole: bool = False) -> str:
     """Return the type and the first line of the message of somebody else's error, shortened: torch goes on for pages.
 
-    An error whose ``__str__`` fails is told by its type.
+    With ``whole`` the other lines follow on the same line. An error whose ``__str__`` fails is told by its type.
     """
     try:
-        said = shortened(str(error).strip().partition("\n")[0])
+        text = str(error).strip()
+        said = shortened(" ".join(text.split()) if whole else text.partition("\n")[0])
     except Exception:
         said = ""
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def reason(error: BaseException) -> str:
-    """Type and message, shortened, and the line of the plugin's own code."""
-    try:
-        message = shortened(" ".join(str(error).split()))
-    except Exception:
-        message = ""
-    said = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    """Return the error in a line, and the line of the plugin's own code."""
+    said = in_a_line(error, whole=True)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_foreign(frame.filename)]
     if not frames:
         return said

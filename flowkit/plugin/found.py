@@ -82,9 +82,9 @@ def warn_of_conflicts() -> None:
         warnings.warn(conflict, InstallationWarning, stacklevel=3)
 
 
-def is_called_as_own(distribution: Distribution) -> bool:
-    """Return whether pip takes the distribution's name for that of flowkit's own."""
-    return re.sub(r"[-_.]+", "-", str(distribution.metadata["Name"])).lower() == DISTRIBUTION
+def is_called_as_own(name: str) -> bool:
+    """Return whether pip takes a distribution's name for that of flowkit's own."""
+    return re.sub(r"[-_.]+", "-", name).lower() == DISTRIBUTION
 
 
 def mistaken_for_own(impostor: Distribution) -> str:

@@ -26,7 +26,6 @@ class Kind:
     """
 
     name: str
-    plural: str
     about: str
     """A line that says what such plugins are for."""
     config: type[PluginConfig]
@@ -45,6 +44,11 @@ class Kind:
     """True if the plugin is a part of a flow, and so a torch module."""
 
     @property
+    def plural(self) -> str:
+        """The name of many: flowkit's words for kinds all take an s."""
+        return f"{self.name}s"
+
+    @property
     def hook(self) -> str:
         """The name of the hook that registers plugins of this kind."""
         return f"flowkit_register_{self.plural}"
@@ -60,7 +64,6 @@ KINDS: dict[str, Kind] = {
     for kind in (
         Kind(
             "bijector",
-            "bijectors",
             "Layers that stand on their own in a flow.",
             config=BijectorConfig,
             target="flowkit.bijectors:Bijector",
@@ -71,7 +74,6 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "transformer",
-            "transformers",
             "Elementwise maps for couplings.",
             config=TransformerConfig,
             target="flowkit.bijectors:Transformer",
@@ -81,7 +83,6 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "split",
-            "splits",
             "Ways to divide an event for a coupling.",
             config=SplitConfig,
             target="flowkit.bijectors:Split",
@@ -91,7 +92,6 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "conditioner",
-            "conditioners",
             "Networks that give couplings their parameters.",
             config=ConditionerConfig,
             target="flowkit.bijectors:Conditioner",
@@ -102,7 +102,6 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "base",
-            "bases",
             "Base distributions.",
             config=BaseConfig,
             target="flowkit.bijectors:Base",
@@ -112,7 +111,6 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "dataset",
-            "datasets",
             "Sources of training data.",
             config=DatasetConfig,
             target="flowkit.plugin:Dataset",

@@ -77,9 +77,9 @@ def _registered(namespace: str, module: Any, manager: pluggy.PluginManager) -> l
 
 
 def _check_marks(module: Any, manager: pluggy.PluginManager) -> None:
-    """A hook that isn't marked is an error, not a plugin without plugins."""
+    """Raises PluginError for a hook that isn't marked, or is none of flowkit's, or wraps those of others."""
     known = [kind.hook for kind in KINDS.values()]
-    marked = [name for name in dir(module) if manager.parse_hookimpl_opts(module, name) is not None]
+    marked = {name: options for name in dir(module) if (options := manager.parse_hookimpl_opts(module, name))}
     for name in known:
         if name not in marked and callable(getattr(module, name, None)):
             raise PluginError(f"{name} is not marked as a hook: put @hookimpl of flowkit.plugin above it")
@@ -87,11 +87,16 @@ def _check_marks(module: Any, manager: pluggy.PluginManager) -> None:
         raise PluginError(f"it has no hook: define one of {', '.join(known)}, and put @hookimpl above it")
     if not isinstance(module, ModuleType):
         raise PluginError("the entry point must name a module, such as mine.plugin")
+    for name, options in marked.items():
+        if name not in known:
+            (near,) = difflib.get_close_matches(name, known, n=1, cutoff=0)
+            raise PluginError(f"{name} is not a hook: did you mean {near}?")
+        if options["wrapper"] or options["hookwrapper"]:
+            raise PluginError(f"{_wanted(name)}, and wrap no other hook")
 
 
 def _described(module: ModuleType, manager: pluggy.PluginManager) -> Iterator[tuple[str, Descriptor]]:
     """(kind, descriptor) of what this module's hooks return, whatever other modules the manager has."""
-    _check_hooks(module, manager)
     others = [each for each in manager.get_plugins() if each is not module]
     seen: set[str] = set()
     for kind in KINDS.values():
@@ -101,17 +106,6 @@ def _described(module: ModuleType, manager: pluggy.PluginManager) -> Iterator[tu
                 raise PluginError(f"the name {descriptor.name!r} is registered twice")
             seen.add(descriptor.name)
             yield kind.name, descriptor
-
-
-def _check_hooks(module: ModuleType, manager: pluggy.PluginManager) -> None:
-    """Raises PluginError for a hook that flowkit doesn't have, as one that is misspelt, and for a wrapper."""
-    for caller in manager.get_hookcallers(module) or ():
-        if not caller.has_spec():
-            known = [kind.hook for kind in KINDS.values()]
-            near = difflib.get_close_matches(caller.name, known, n=1, cutoff=0)
-            raise PluginError(f"{caller.name} is not a hook: did you mean {near[0]}?")
-        if any(impl.wrapper or impl.hookwrapper for impl in caller.get_hookimpls() if impl.plugin is module):
-            raise PluginError(f"{_wanted(caller.name)}, and wrap no other hook")
 
 
 def _call(caller: pluggy.HookCaller) -> list[Descriptor]:

@@ -18,9 +18,6 @@ from flowkit.plugin.registry import UnknownPlugin
 MAX_NAME = 200
 """The most characters of a plugin's full name."""
 
-MAX_ADVISED = 50
-"""The most unknown names in a spec for which a nearer one is sought."""
-
 
 @dataclass(frozen=True)
 class Use:
@@ -49,49 +46,18 @@ class Use:
 
 
 @dataclass(frozen=True)
-class Ref:
-    """Marks a field as a reference to a plugin of ``kind``: ``Annotated[Use, Ref("transformer")]``.
-
-    The name is looked up in the registry that the validation context carries; errors in the plugin's own
-    fields come out as errors of the spec, at their place.
-    """
+class Reader:
+    """Marks a field that is read by code of our own, as ``Ref`` does. ``kind`` says what stands there."""
 
     kind: str
 
-    def validate(self, value: Any, info: ValidationInfo) -> Use:
-        if isinstance(value, Use):
-            return value
-        name = value.get("use") if isinstance(value, dict) else None
-        if not isinstance(name, str) or len(name) > MAX_NAME:
-            raise PydanticCustomError("plugin_reference", "must name a {kind}: {use: namespace/name}", vars(self))
-        assert info.context is not None, "read_spec gives the registry"
-        found = self._look_up(name, info.context)
-        fields = {key: item for key, item in value.items() if key != "use"}
-        try:
-            with guarded(f"plugin {found} fails to read its fields", ValidationError):
-                return Use(found, found.descriptor.config.model_validate(fields, context=info.context))
-        except PluginError as error:  # a validator of the plugin's own is broken
-            raise PydanticCustomError("broken_plugin", "{message}", {"message": str(error)}) from error
-
-    def _look_up(self, name: str, context: dict[str, Any]) -> Found:
-        """The plugin. What may have been meant is looked for only so often: it takes long."""
-        unknown = context.setdefault("unknown", {})
-        try:
-            if (self.kind, name) in unknown:
-                raise unknown[self.kind, name]
-            if len(unknown) >= MAX_ADVISED and (self.kind, name) not in _known(context):
-                raise UnknownPlugin(f"there is no {self.kind} {name!r}")
-            return context["registry"].look_up(self.kind, name)
-        except UnknownPlugin as error:
-            unknown[self.kind, name] = error.with_traceback(None)
-            details = {"message": error.message, "suggestion": error.suggestion}
-            raise PydanticCustomError("unknown_plugin", "{message}", details) from error
-        except PluginError as error:
-            raise PydanticCustomError("broken_plugin", "{message}", {"message": str(error)}) from error
+    def validate(self, value: Any, info: ValidationInfo) -> Any:
+        """Make what the field holds of what a spec says there."""
+        raise NotImplementedError
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.with_info_plain_validator_function(
-            self.validate, serialization=core_schema.plain_serializer_function_ser_schema(Use.dump)
+            self.validate, serialization=core_schema.plain_serializer_function_ser_schema(_dumped)
         )
 
     def __get_pydantic_json_schema__(
@@ -100,11 +66,34 @@ class Ref:
         return {"x-flowkit": self.kind}  # `flowkit schema` puts the plugins of this kind here
 
 
-def _known(context: dict[str, Any]) -> set[tuple[str, str]]:
-    """(kind, name) of every plugin, listed once for a spec."""
-    if "known" not in context:
-        context["known"] = {(found.kind, found.name) for found in context["registry"].installed()[0]}
-    return context["known"]
+def _dumped(value: Any) -> dict[str, Any]:
+    return value.dump() if isinstance(value, Use) else value.model_dump(mode="json")
+
+
+class Ref(Reader):
+    """Marks a field as a reference to a plugin of ``kind``: ``Annotated[Use, Ref("transformer")]``.
+
+    The name is looked up in the registry that the validation context carries; errors in the plugin's own
+    fields come out as errors of the spec, at their place.
+    """
+
+    def validate(self, value: Any, info: ValidationInfo) -> Use:
+        if isinstance(value, Use):
+            return value
+        name = value.get("use") if isinstance(value, dict) else None
+        if not isinstance(name, str) or len(name) > MAX_NAME:
+            raise PydanticCustomError("plugin_reference", "must name a {kind}: {use: namespace/name}", vars(self))
+        assert info.context is not None, "read_spec gives the registry"
+        fields = {key: item for key, item in value.items() if key != "use"}
+        try:
+            found = info.context["registry"].look_up(self.kind, name)
+            with guarded(f"plugin {found} fails to read its fields", ValidationError):
+                return Use(found, found.descriptor.config.model_validate(fields, context=info.context))
+        except UnknownPlugin as error:
+            details = {"message": error.message, "error": error}
+            raise PydanticCustomError("unknown_plugin", "{message}", details) from error
+        except PluginError as error:  # the plugin can't be imported, or a validator of its own is broken
+            raise PydanticCustomError("broken_plugin", "{message}", {"message": str(error)}) from error
 
 
 TransformerRef = Annotated[Use, Ref("transformer")]

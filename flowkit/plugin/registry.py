@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from importlib.metadata import EntryPoint, distributions, entry_points
+from functools import cached_property, partial
+from importlib.metadata import Distribution, EntryPoint, distributions
 
 import pluggy
 
@@ -35,11 +36,19 @@ REGISTERED: dict[str, Found] = {}
 
 
 class UnknownPlugin(PluginError):
-    """A name that can't be used; ``suggestion`` says what can, or what to do."""
+    """A name that can't be used. What can be is sought only if somebody asks, because it takes long."""
 
-    def __init__(self, message: str, suggestion: str | None = None):
-        super().__init__(message if suggestion is None else f"{message}; {suggestion}")
-        self.message, self.suggestion = message, suggestion
+    def __init__(self, message: str, advise: Callable[[], str]):
+        super().__init__(message)
+        self.message, self._advise = message, advise
+
+    @cached_property
+    def suggestion(self) -> str:
+        """What may have been meant, or what to do."""
+        return self._advise()
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.suggestion}"
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,11 @@ class Registry:
 
     def claims(self, namespace: str) -> list[Claim]:
         """Who brings plugins under this name, denied ones too. Reads metadata, imports nothing."""
-        claims = [self._claim(entry) for entry in self.entries.get(namespace, [])]
+        claims = []
+        for entry in self.entries.get(namespace, []):
+            origin = Origin.of(entry)
+            denied_by = self.policy.denied_by(namespace, origin.distribution)
+            claims.append(Claim(namespace, origin, entry, denied_by))
         if any(_namespace(name) == namespace for name in self.registered):
             claims.append(Claim(namespace, IN_PROCESS))
         admitted = [claim for claim in claims if not claim.denied_by]
@@ -107,30 +120,25 @@ class Registry:
             replace(claim, rivals=tuple(other.origin for other in admitted if other is not claim)) for claim in claims
         ]
 
-    def _claim(self, entry: EntryPoint) -> Claim:
-        origin = Origin.of(entry)
-        return Claim(entry.name, origin, entry, self.policy.denied_by(entry.name, origin.distribution))
-
     def look_up(self, kind: str | None, name: str) -> Found:
         """The plugin ``namespace/name`` of this kind, or of any. Raises UnknownPlugin or PluginError."""
         namespace, slash, _ = name.partition("/")
+        advise = partial(self._advice, kind, name)
         if not slash:
-            raise UnknownPlugin(f"{name!r} is not a plugin name: write namespace/name", self._advice(kind, name))
+            raise UnknownPlugin(f"{name!r} is not a plugin name: write namespace/name", advise)
         if namespace not in self.namespaces:
-            raise UnknownPlugin(self._not_installed(namespace), self._near(kind, name, self._alike(namespace)) or BRING)
-        plugins = self.namespace(namespace)
-        if name not in plugins:
-            raise UnknownPlugin(f"there is no {kind or 'plugin'} {name!r}", self._advice(kind, name))
-        if kind not in (None, plugins[name].kind):
-            raise UnknownPlugin(f"{name} is a {plugins[name].kind}, not a {kind}", self._advice(kind, name))
-        return plugins[name]
+            raise UnknownPlugin(self._not_installed(namespace), advise)
+        found = self.namespace(namespace).get(name)
+        if found is None:
+            raise UnknownPlugin(f"there is no {kind or 'plugin'} {name!r}", advise)
+        if kind not in (None, found.kind):
+            raise UnknownPlugin(f"{name} is a {found.kind}, not a {kind}", advise)
+        return found
 
     def namespace(self, namespace: str) -> Plugins:
         """The plugins of one namespace. Imports its module, once. Raises PluginError, UnknownPlugin if denied."""
         if namespace not in self.namespaces:
-            alike = self._alike(namespace)
-            advice = f"did you mean {' or '.join(alike)}?" if alike else BRING
-            raise UnknownPlugin(self._not_installed(namespace), advice)
+            raise UnknownPlugin(self._not_installed(namespace), lambda: self._alike(namespace) or BRING)
         if namespace not in self._loaded:
             try:
                 self._loaded[namespace] = self._load(namespace)
@@ -147,7 +155,7 @@ class Registry:
         if not admitted:
             denied, option = claims[0], str(claims[0].denied_by)
             message = f"plugin namespace {namespace!r} ({denied.origin}) is denied by {option}"
-            raise UnknownPlugin(message, ADVICE[option])
+            raise UnknownPlugin(message, lambda: ADVICE[option])
         claim = admitted[0]
         if claim.rivals:
             names = " and ".join(str(each.origin) for each in admitted)
@@ -202,8 +210,10 @@ class Registry:
                 names += [each.name for each in self.namespace(namespace).values() if kind in (None, each.kind)]
         return names
 
-    def _alike(self, namespace: str) -> list[str]:
-        return difflib.get_close_matches(namespace, self.namespaces)
+    def _alike(self, namespace: str) -> str | None:
+        """The namespaces that may have been meant."""
+        alike = difflib.get_close_matches(namespace, self.namespaces)
+        return f"did you mean {' or '.join(alike)}?" if alike else None
 
     def _near(self, kind: str | None, name: str, namespaces: list[str]) -> str | None:
         """What may have been meant, of these namespaces."""
@@ -214,43 +224,41 @@ class Registry:
 
     def _advice(self, kind: str | None, name: str) -> str:
         """What may have been meant; all that there is, only if namespaces that sound alike are no help."""
-        near = self._near(kind, name, self._alike(_namespace(name))) or self._near(kind, name, self.namespaces)
+        namespace, slash, _ = name.partition("/")
+        near = self._near(kind, name, difflib.get_close_matches(namespace, self.namespaces))
+        if slash and namespace not in self.namespaces:
+            return near or BRING
+        near = near or self._near(kind, name, self.namespaces)
         return near or f"{kind or 'plugin'}s installed: {_listed(self._names(kind, self.namespaces))}"
 
 
 def _entries() -> tuple[dict[str, list[EntryPoint]], dict[str, PluginError]]:
     """The entry points by namespace, and the distributions whose entry points can't be read."""
-    entries: dict[str, list[EntryPoint]] = {}
-    found, damaged = _found()
     own, impostor = own_distribution()
-    if impostor is not None:
-        found = [entry for entry in found if not (entry.dist and is_called_as_own(entry.dist))]
-        found += own.entry_points.select(group=GROUP) if own else []
-        damaged = {**damaged, FIRST_PARTY: PluginError(mistaken_for_own(impostor))}
-    for entry in found:
-        entries.setdefault(entry.name, []).append(entry)
-    return entries, damaged
-
-
-def _found() -> tuple[list[EntryPoint], dict[str, PluginError]]:
-    try:
-        return list(entry_points(group=GROUP)), {}
-    except Exception:  # importlib fails for all if one distribution's file is damaged
-        return _found_one_by_one()
-
-
-def _found_one_by_one() -> tuple[list[EntryPoint], dict[str, PluginError]]:
-    found: list[EntryPoint] = []
-    damaged: dict[str, PluginError] = {}
-    first = {Origin.of_distribution(each).distribution: each for each in reversed(list(distributions()))}
-    for name, distribution in first.items():
+    entries: dict[str, list[EntryPoint]] = {}
+    damaged = {} if impostor is None else {FIRST_PARTY: PluginError(mistaken_for_own(impostor))}
+    for distribution in distributions():
         try:
-            found += distribution.entry_points.select(group=GROUP)
+            found = distribution.entry_points.select(group=GROUP)
         except Exception as error:
             origin = Origin.of_distribution(distribution)
             message = f"the entry points of {origin} can't be read ({reason(error)}): install it again"
-            damaged[name] = PluginError(message)
-    return found, damaged
+            damaged[origin.distribution] = PluginError(message)
+            continue
+        if found and not _is_hidden(distribution, own):
+            for entry in found:
+                entries.setdefault(entry.name, []).append(entry)
+    return entries, damaged
+
+
+def _is_hidden(distribution: Distribution, own: Distribution | None) -> bool:
+    """Return whether Python takes another distribution for the one of this name: the first on its path.
+
+    Our own is told by its command instead.
+    """
+    name = Origin.of_distribution(distribution).distribution
+    first = own if is_called_as_own(name) else next(iter(distributions(name=name)), None)
+    return first is not None and first.locate_file("") != distribution.locate_file("")
 
 
 def _namespace(name: str) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from flowkit.errors import Path, PluginError, format_path
 from flowkit.plugin.config import Documented
-from flowkit.plugin.reference import Ref
+from flowkit.plugin.reference import Reader, Ref
 from flowkit.plugin.registry import Registry, UnknownPlugin
 from flowkit.spec.model import KEYS, Spec, StepReader
 from flowkit.spec.text import FLOAT, INTEGER
@@ -164,7 +164,7 @@ def fields_at(path: Path, data: Any, registry: Registry) -> dict[str, str]:
             field = model.model_fields.get(part) if model else None
             reader = _reader(field.metadata, field.annotation) if field else None
         data = enter(data, part)
-        if reader is StepReader and isinstance(part, int):
+        if isinstance(reader, StepReader) and isinstance(part, int):
             reader = StepReader.choose(data)
     use = {"use": "The plugin's name"} if isinstance(reader, Ref) else {}
     model = _model(reader, data, registry)
@@ -195,9 +195,7 @@ def _model(reader: Any, data: Any, registry: Registry) -> type[Documented] | Non
 def _reader(metadata: list[Any], annotation: Any) -> Any:
     """The Ref, StepReader or model that a field's type names, however deep: in a list, in a union."""
     for marker in (*metadata, annotation):
-        if isinstance(marker, Ref) or marker is StepReader:
-            return marker
-        if isinstance(marker, type) and issubclass(marker, BaseModel):
+        if isinstance(marker, Reader) or (isinstance(marker, type) and issubclass(marker, BaseModel)):
             return marker
     for argument in reversed(get_args(annotation)):  # Annotated has the markers behind the type
         if found := _reader([], argument):

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any, Final, Literal
 
 from flowkit.errors import Path, format_path
-from flowkit.spec.identity import line
+from flowkit.plugin.spelling import line
 from flowkit.spec.model import KEYS, Spec
 
 

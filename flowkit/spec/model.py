@@ -9,7 +9,6 @@ from pydantic import (
     AfterValidator,
     ConfigDict,
     Field,
-    GetJsonSchemaHandler,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -18,10 +17,19 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import PydanticCustomError
 
 from flowkit.plugin.config import Documented
-from flowkit.plugin.reference import BaseRef, ConditionerRef, DatasetRef, Ref, SplitRef, TransformerRef, Use
+from flowkit.plugin.reference import (
+    BaseRef,
+    ConditionerRef,
+    DatasetRef,
+    Reader,
+    Ref,
+    SplitRef,
+    TransformerRef,
+    Use,
+)
 
 VERSION = 1
 """The version of the spec language: the number behind ``flowkit:``."""
@@ -108,16 +116,11 @@ class FactorOutSpec(Documented):
     """What is divided."""
 
 
-KEYS: dict[str, Any] = {
-    "use": Ref("bijector"),
-    "repeat": Repeat,
-    "coupling": CouplingSpec,
-    "factor_out": FactorOutSpec,
-}
+KEYS: dict[str, Any] = {"use": Ref("bijector"), "repeat": Repeat, "coupling": CouplingSpec, "factor_out": FactorOutSpec}
 """The key that tells what a step of a flow is, and what reads it."""
 
 
-class StepReader:
+class StepReader(Reader):
     """Reads one step of a flow by the key that it has, so that errors have the step's own path."""
 
     @staticmethod
@@ -126,34 +129,18 @@ class StepReader:
         found = [key for key in KEYS if isinstance(value, dict) and key in value]
         return KEYS[found[0]] if len(found) == 1 else None
 
-    @classmethod
-    def validate(cls, value: Any, info: ValidationInfo) -> Use | Repeat | CouplingSpec | FactorOutSpec:
+    def validate(self, value: Any, info: ValidationInfo) -> Use | Repeat | CouplingSpec | FactorOutSpec:
         if isinstance(value, Use | Repeat | CouplingSpec | FactorOutSpec):
             return value
-        reader = cls.choose(value)
+        reader = self.choose(value)
         if reader is None:
             raise PydanticCustomError("step", "a step has exactly one of the keys use, repeat, coupling, factor_out")
         if isinstance(reader, Ref):
             return reader.validate(value, info)
         return reader.model_validate(value, context=info.context)
 
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
-        def dump(step: Any) -> Any:
-            return step.dump() if isinstance(step, Use) else step.model_dump(mode="json")
 
-        return core_schema.with_info_plain_validator_function(
-            cls.validate, serialization=core_schema.plain_serializer_function_ser_schema(dump)
-        )
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"x-flowkit": "step"}  # `flowkit schema` puts the steps here
-
-
-Item = Annotated[Use | Repeat | CouplingSpec | FactorOutSpec, StepReader]
+Item = Annotated[Use | Repeat | CouplingSpec | FactorOutSpec, StepReader("step")]
 
 
 class Optimizer(Documented):

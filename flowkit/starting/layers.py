@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from flowkit.errors import DataError
 from flowkit.plugin import Shape, halve
-from flowkit.spec.identity import line
+from flowkit.plugin.spelling import line
 
 ROWS = (1_000, 10_000, 100_000)
 """Where networks become wider: with few events they would learn them by heart."""

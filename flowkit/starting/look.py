@@ -13,8 +13,8 @@ from flowkit.errors import DataError
 from flowkit.plugin import Rows, Shape
 from flowkit.plugin.dataset import load_parts
 from flowkit.plugin.rows import chunks
+from flowkit.plugin.spelling import line
 from flowkit.spec import read_spec
-from flowkit.spec.identity import line
 from flowkit.starting.checks import check_data, check_range, context_section, doubts_about, doubts_about_context
 from flowkit.starting.values import ValueRange, value_range
 from flowkit_runtime.files import map_npy

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from flowkit.spec.identity import line
+from flowkit.plugin.spelling import line
 from flowkit.starting.layers import Line, layers
 from flowkit.starting.look import Look
 

@@ -64,7 +64,6 @@ def test_a_kind_that_is_added_to_the_table(site: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(plugin, "AugmenterConfig", AugmenterConfig, raising=False)
     row = Kind(
         "augmenter",
-        "augmenters",
         "Changes of events.",
         AugmenterConfig,
         "builtins:list",

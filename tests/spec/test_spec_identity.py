@@ -152,10 +152,10 @@ context: {classes: 10}
 flow:
   - repeat: 2
     flow:
-      - {use: toy/scale, factor: 3.0, even: 2, bias: false}
+      - {use: toy/scale, factor: 3, even: 2, bias: false}
       - repeat: 3
         flow:
-          - coupling: {use: toy/affine, scale: [0.5, 2.0]}
+          - coupling: {use: toy/affine, scale: [0.5, 2]}
             conditioner: {use: toy/net, hidden: 16, widths: [1]}
             split: {use: glow/channels}
       - {factor_out: channels}
@@ -166,10 +166,10 @@ data: {use: toy/points, path: "some: where"}
 train:
   epochs: 3
   batch_size: 128
-  optimizer: {name: adamw, lr: 0.001, weight_decay: 0.0}
+  optimizer: {name: adamw, lr: 0.001, weight_decay: 0}
   schedule: cosine
   warmup: 0
-  clip_norm: 50.0
+  clip_norm: 50
   ema: null
   validate_every: 1
   seed: 0

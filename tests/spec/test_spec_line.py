@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowkit.spec.identity import line
+from flowkit.plugin.spelling import line
 from flowkit.spec.text import parse
 
 HIDDEN = ["\x00", "\x1b", "\x7f", "\x85", "\xa0", "\u200b", "\u2028", "\u202e", "\ufeff", "\uffff", "\U000e0001"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from flowkit.errors import Path
 from flowkit.plugin.config import PluginConfig
 from flowkit.plugin.reference import Use
+from flowkit.plugin.spelling import line
 from flowkit.shapes import Shape
-from flowkit.spec.identity import line
 from flowkit.spec.model import CouplingSpec, FactorOutSpec, Item, Repeat, Spec
 from flowkit.spec.walk import Step, walk
 
