@@ -55,14 +55,28 @@ class BrokenChain(ShapeError):
         self.path, self.origin = path, origin
 
 
-def count_layers(items: Iterable[Item]) -> int:
-    """Layers after expanding repeats, without expanding them."""
-    return sum(item.repeat * count_layers(item.flow) if isinstance(item, Repeat) else 1 for item in items)
+def count_layers(items: Sequence[Item], path: Path = ("flow",)) -> int:
+    """Count layers with repeats expanded, without expanding them.
+
+    Raises BrokenChain at the innermost repeat or flow that has too many.
+    """
+    layers = 0
+    for index, item in enumerate(items):
+        inner = count_layers(item.flow, (*path, index, "flow")) if isinstance(item, Repeat) else 1
+        times = item.repeat if isinstance(item, Repeat) else 1
+        if times * inner > MAX_LAYERS:
+            written = f"{times:,}" if times < 10**9 else "over a billion"
+            message = f"{written} times {inner:,} layers are too many: the most is {MAX_LAYERS:,}"
+            raise BrokenChain(message, (*path, index, "repeat"))
+        layers += times * inner
+    if layers > MAX_LAYERS:
+        raise BrokenChain(f"has {layers:,} layers, repeats expanded: the most is {MAX_LAYERS:,}", path)
+    return layers
 
 
 def walk(spec: Spec) -> list[Step]:
     """All layers in order. Raises BrokenChain at the first that can't take the shape that reaches it."""
-    _check_layers(spec.flow, ("flow",))
+    count_layers(spec.flow)
     steps: list[Step] = []
     shape = spec.event.shape
     for item, path, rounds in _expand(spec.flow, ("flow",)):
@@ -75,25 +89,6 @@ def walk(spec: Spec) -> list[Step]:
             raise BrokenChain(f"{error}{_in_rounds(rounds)}", path) from error
         shape = steps[-1].output_shape
     return steps
-
-
-def _check_layers(items: Sequence[Item], path: Path) -> int:
-    """Counts layers as count_layers does. Raises BrokenChain at the innermost repeat or flow that has too many."""
-    layers = 0
-    for index, item in enumerate(items):
-        inner = _check_layers(item.flow, (*path, index, "flow")) if isinstance(item, Repeat) else 1
-        times = item.repeat if isinstance(item, Repeat) else 1
-        if times * inner > MAX_LAYERS:
-            message = f"{_number(times)} times {_number(inner)} layers are too many: the most is {MAX_LAYERS:,}"
-            raise BrokenChain(message, (*path, index, "repeat"))
-        layers += times * inner
-    if layers > MAX_LAYERS:
-        raise BrokenChain(f"has {_number(layers)} layers, repeats expanded: the most is {MAX_LAYERS:,}", path)
-    return layers
-
-
-def _number(count: int) -> str:
-    return f"{count:,}" if count < 10**9 else "over a billion"
 
 
 def _in_rounds(rounds: Rounds) -> str:

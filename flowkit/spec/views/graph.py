@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from flowkit.plugin.reference import Use
 from flowkit.shapes import Shape
@@ -12,17 +12,18 @@ from flowkit.spec.views.outline import Entry, LayerOutline, Loop, data_text, fie
 
 def dot(spec: Spec) -> str:
     """A digraph from data to latents, repeats as clusters: what `dot -Tsvg` reads."""
-    flow, graph = outline(spec), _Graph()
-    clusters = list(graph.draw(flow.entries, "  "))
-    graph.edge("z", [flow.last.shape])
+    entries, latent = outline(spec)
+    graph = _Graph()
+    graph.draw(entries, "  ")
+    graph.edge("z", [latent.shape])
     lines = [
         "digraph flow {",
         '  node [shape=box, style=rounded, fontname="Helvetica", fontsize=11];',
         '  edge [fontname="Helvetica", fontsize=9];',
         f"  x [label={_quoted('x', data_text(spec))}, shape=ellipse];",
-        *clusters,
-        f"  z [label={_quoted(str(flow.last), spec.base.name)}, shape=ellipse];",
-        *graph.outside,
+        *graph.nodes,
+        f"  z [label={_quoted(str(latent), spec.base.name)}, shape=ellipse];",
+        *graph.edges,
         "}",
     ]
     return "\n".join(lines) + "\n"
@@ -32,32 +33,37 @@ class _Graph:
     """Writes nodes where they stand. Edges and latents come after all clusters: a cluster takes in what it names."""
 
     def __init__(self) -> None:
-        self.outside: list[str] = []
+        self.nodes: list[str] = []
+        self.edges: list[str] = []
         self.previous, self.layers, self.loops = "x", 0, 0
 
     def edge(self, node: str, shapes: Sequence[Shape]) -> None:
-        self.outside.append(f"  {self.previous} -> {node} [label={_quoted(span(shapes))}];")
+        self.edges.append(f"  {self.previous} -> {node} [label={_quoted(span(shapes))}];")
         self.previous = node
 
-    def draw(self, entries: Iterable[Entry], indent: str) -> Iterator[str]:
+    def draw(self, entries: Sequence[Entry], indent: str) -> None:
         for entry in entries:
-            yield from self._loop(entry, indent) if isinstance(entry, Loop) else self._layer(entry, indent)
+            if isinstance(entry, Loop):
+                self._loop(entry, indent)
+            else:
+                self._layer(entry, indent)
 
-    def _loop(self, loop: Loop, indent: str) -> Iterator[str]:
+    def _loop(self, loop: Loop, indent: str) -> None:
         self.loops += 1
-        yield f"{indent}subgraph cluster_{self.loops} {{"
-        yield f"{indent}  label={_quoted(loop.title)}; labeljust=l; style=dashed; fontname=Helvetica; fontsize=11;"
-        yield from self.draw(loop.entries, indent + "  ")
-        yield f"{indent}}}"
+        style = "labeljust=l; style=dashed; fontname=Helvetica; fontsize=11;"
+        self.nodes.append(f"{indent}subgraph cluster_{self.loops} {{")
+        self.nodes.append(f"{indent}  label={_quoted(loop.title)}; {style}")
+        self.draw(loop.entries, indent + "  ")
+        self.nodes.append(f"{indent}}}")
 
-    def _layer(self, layer: LayerOutline, indent: str) -> Iterator[str]:
+    def _layer(self, layer: LayerOutline, indent: str) -> None:
         self.layers += 1
         node = f"layer_{self.layers}"
-        yield f"{indent}{node} [label={_quoted(*_lines(layer))}];"
+        self.nodes.append(f"{indent}{node} [label={_quoted(*_lines(layer))}];")
         self.edge(node, layer.inputs)
         if layer.latents:
-            self.outside.append(f"  {node}_z [label={_quoted(*map(str, layer.latents))}, shape=ellipse];")
-            self.outside.append(f"  {node} -> {node}_z;")
+            self.edges.append(f"  {node}_z [label={_quoted(*map(str, layer.latents))}, shape=ellipse];")
+            self.edges.append(f"  {node} -> {node}_z;")
 
 
 def _lines(layer: LayerOutline) -> list[str]:

@@ -62,16 +62,8 @@ class Loop:
 Entry = LayerOutline | Loop
 
 
-@dataclass(frozen=True)
-class Outline:
-    """The entries from data to latent, and the last latent."""
-
-    entries: tuple[Entry, ...]
-    last: Latent
-
-
-def outline(spec: Spec) -> Outline:
-    """Raises BrokenChain, as `walk` does."""
+def outline(spec: Spec) -> tuple[tuple[Entry, ...], Latent]:
+    """The entries from data to latent, and the last latent. Raises BrokenChain, as `walk` does."""
     steps: dict[Path, list[Step]] = {}
     latents: dict[Path, list[Latent]] = {}
     number = 1
@@ -89,7 +81,7 @@ def outline(spec: Spec) -> Outline:
             else:
                 yield LayerOutline(item, tuple(steps[here]), tuple(latents.get(here, ())))
 
-    return Outline(tuple(entries(spec.flow, ("flow",))), Latent(number, walked[-1].output_shape))
+    return tuple(entries(spec.flow, ("flow",))), Latent(number, walked[-1].output_shape)
 
 
 def span(shapes: Sequence[Shape]) -> str:

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flowkit.spec.model import Spec
-from flowkit.spec.views.cards import FIRST_LINE, GAP, PADDING, Block, CouplingCard, End, card
+from flowkit.plugin.config import SplitConfig
+from flowkit.plugin.reference import Use
+from flowkit.spec.model import CouplingSpec, Spec
 from flowkit.spec.views.drawing import Drawing, width_of
-from flowkit.spec.views.outline import Entry, Loop, data_text, outline, span
+from flowkit.spec.views.outline import Entry, Latent, LayerOutline, Loop, data_text, fields, outline, span
 
 MARGIN = 22.0
+PADDING = 14.0
+LINE = 16.0
+"""From one line of text to the next."""
+FIRST_LINE = 19.0
+"""From the upper edge of a box to the base line of its first text."""
+GAP = 30.0
+"""Between two boxes: the length of an arrow."""
 LABEL = 8.0
 """From an arrow to the shape that is written beside it."""
+MIN_WIDTH = 190.0
+MAX_LATENTS = 4
+"""The most lines for the latents of a factor-out that is repeated."""
 
 
 def svg(spec: Spec) -> str:
     """An SVG document, the same for the same spec."""
-    flow, context = outline(spec), spec.context is not None
-    data, last = End(["x", data_text(spec)]), End([str(flow.last), spec.base.name])
-    blocks = [data, *(_block(entry, context) for entry in flow.entries), last]
-    stack = Stack(blocks, [*_labels(flow.entries), span([flow.last.shape])])
+    entries, latent = outline(spec)
+    blocks = _blocks(entries, spec.context is not None)
+    ends = Card(["x", data_text(spec)], "end", 0), Card([str(latent), spec.base.name], "end", 0)
+    stack = Stack([ends[0], *blocks, ends[1]], [*_labels(entries), span([latent.shape])])
     side = MARGIN + stack.width + GAP
     width = (side + stack.leaving if stack.leaving else MARGIN + stack.width) + MARGIN
     height = stack.height + 2 * MARGIN
@@ -29,12 +40,112 @@ def svg(spec: Spec) -> str:
     return drawing.to_svg(width, height, f"A flow from {list(spec.event.shape)} to {spec.base.name}")
 
 
-class Stack:
+class Block:
+    """A part of the picture, centred on the axis along which the event goes down."""
+
+    width: float
+    height: float
+    leaving = 0.0
+    """The width of what leaves to the side."""
+
+    def draw(self, drawing: Drawing, axis: float, y: float, side: float) -> None:
+        """Paint it from ``y`` on downwards; what leaves goes to the column that begins at ``side``."""
+        raise NotImplementedError
+
+
+class Card(Block):
+    """A box with lines of text: the first is the name."""
+
+    def __init__(self, lines: Sequence[str], style: str, min_width: float = MIN_WIDTH):
+        self.lines, self.style = lines, style
+        name, *rest = lines
+        self.width = max(min_width, *(width_of(line, "field") for line in rest), width_of(name, "name")) + 2 * PADDING
+        self.height = LINE * len(lines) + 14
+
+    @classmethod
+    def of(cls, use: Use, style: str, min_width: float = MIN_WIDTH) -> Card:
+        """The box of a plugin and the fields that the spec writes."""
+        return cls([use.name, *fields(use.config)], style, min_width)
+
+    def draw(self, drawing: Drawing, axis: float, y: float, side: float) -> None:
+        drawing.box(axis - self.width / 2, y, self.width, self.height, self.style)
+        for index, line in enumerate(self.lines):
+            drawing.text(axis, y + FIRST_LINE + LINE * index, line, "field" if index else "name")
+
+
+class FactorOutBlock(Block):
+    """A factor-out, and at the side what leaves there."""
+
+    def __init__(self, latents: Sequence[Latent]):
+        lines = list(map(str, latents))
+        if len(lines) > MAX_LATENTS:
+            lines[MAX_LATENTS - 2 : -1] = ["…"]
+        self.card = Card(["factor_out", "channels"], "factor-out")
+        self.end = Card([*lines, "standard normal"], "end", 0)
+        self.width, self.height = self.card.width, max(self.card.height, self.end.height)
+        self.leaving = self.end.width
+
+    def draw(self, drawing: Drawing, axis: float, y: float, side: float) -> None:
+        middle = y + self.card.height / 2
+        self.card.draw(drawing, axis, y, side)
+        drawing.wire((axis, y + self.card.height), (axis, y + self.height), arrow=False)
+        drawing.wire((axis + self.card.width / 2, middle), (side, middle))
+        self.end.draw(drawing, side + self.end.width / 2, y, side)
+
+
+class CouplingBlock(Block):
+    """The kept part goes down on the left, past the conditioner that reads it; the transformer is on the right."""
+
+    def __init__(self, coupling: CouplingSpec, layer: LayerOutline, context: bool):
+        split = coupling.split.config
+        assert isinstance(split, SplitConfig)
+        parts = [split.split_shapes(shape) for shape in layer.inputs]
+        kept, transformed = (span(shapes) for shapes in zip(*parts, strict=True))
+        self.kept, self.transformed = f"kept {kept}", f"transformed {transformed}"
+        self.split = ", ".join([f"split {coupling.split.name}", *fields(split)])
+        self.context = context
+        self.conditioner = Card.of(coupling.conditioner, "conditioner", 90)
+        self.transformer = Card.of(coupling.coupling, "transformer", 90)
+        beside = max(width_of(text, "field") for text in (self.kept, self.transformed, self.split))
+        boxes = self.conditioner.width + self.transformer.width
+        self.width = max(2 * (beside + 2 * PADDING), boxes + 2 * GAP + 4 * PADDING)
+        self.inner_height = max(self.conditioner.height, self.transformer.height)
+        self.height = 102 + LINE * context + self.inner_height
+
+    def draw(self, drawing: Drawing, axis: float, y: float, side: float) -> None:
+        left, right = axis - self.width / 2, axis + self.width / 2
+        fork, merge = y + 50, y + self.height - 14
+        middle = merge - 20 - self.inner_height / 2
+        kept, transformed = left + 2 * PADDING, right - PADDING - self.transformer.width / 2
+        under = (kept + transformed - self.transformer.width / 2) / 2
+
+        drawing.box(left, y, self.width, self.height, "coupling")
+        drawing.text(left + PADDING, y + FIRST_LINE, "coupling", "name", "start")
+        drawing.text(right - PADDING, y + FIRST_LINE, self.split, "field", "end")
+        drawing.text(kept, fork - 6, self.kept, "field", "start")
+        drawing.text(right - PADDING, fork - 6, self.transformed, "field", "end")
+        drawing.wire((axis, y), (axis, fork), arrow=False)
+        drawing.wire((axis, fork), (kept, fork), (kept, merge), (axis, merge), arrow=False)
+        drawing.wire((axis, fork), (transformed, fork), (transformed, middle - self.transformer.height / 2))
+        below = (transformed, middle + self.transformer.height / 2)
+        drawing.wire(below, (transformed, merge), (axis, merge), arrow=False)
+        drawing.wire((axis, merge), (axis, y + self.height), arrow=False)
+        drawing.wire((kept, middle), (under - self.conditioner.width / 2, middle))
+        drawing.wire((under + self.conditioner.width / 2, middle), (transformed - self.transformer.width / 2, middle))
+        for box, centre in ((self.conditioner, under), (self.transformer, transformed)):
+            box.draw(drawing, centre, middle - box.height / 2, side)
+        if self.context:
+            edge = middle - self.conditioner.height / 2
+            drawing.text(under, edge - 18, "context", "field")
+            drawing.wire((under, edge - 15), (under, edge))
+
+
+class Stack(Block):
     """Blocks, one below the other, and the arrows between them with their labels."""
 
     def __init__(self, blocks: Sequence[Block], labels: Sequence[str]):
         self.blocks, self.labels = blocks, labels
-        couplings = [block for block in blocks if isinstance(block, CouplingCard)]
+        couplings = [block for block in blocks if isinstance(block, CouplingBlock)]
         for coupling in couplings:  # those that take turns look alike
             coupling.width = max(each.width for each in couplings)
         beside = max((LABEL + width_of(label, "field") for label in labels), default=0.0)
@@ -53,14 +164,14 @@ class Stack:
                 y += GAP
 
 
-class Frame:
+class Frame(Block):
     """A repeat: a frame around what is repeated, with the number of times."""
 
     def __init__(self, loop: Loop, context: bool):
         first = loop.entries[0].inputs
         self.label = span(first) if len(set(first)) > 1 else ""
         self.title = loop.title
-        self.inner = Stack([_block(entry, context) for entry in loop.entries], _labels(loop.entries[1:]))
+        self.inner = Stack(_blocks(loop.entries, context), _labels(loop.entries[1:]))
         self.width = max(self.inner.width, 2 * (LABEL + width_of(self.label, "field"))) + 2 * PADDING
         self.height = self.inner.height + GAP + PADDING
         self.leaving = self.inner.leaving
@@ -76,8 +187,19 @@ class Frame:
         drawing.wire((axis, bottom - PADDING), (axis, bottom), arrow=False)
 
 
+def _blocks(entries: Sequence[Entry], context: bool) -> list[Block]:
+    return [_block(entry, context) for entry in entries]
+
+
 def _block(entry: Entry, context: bool) -> Block:
-    return Frame(entry, context) if isinstance(entry, Loop) else card(entry, context)
+    if isinstance(entry, Loop):
+        return Frame(entry, context)
+    match entry.item:
+        case Use():
+            return Card.of(entry.item, "layer")
+        case CouplingSpec():
+            return CouplingBlock(entry.item, entry, context)
+    return FactorOutBlock(entry.latents)
 
 
 def _labels(entries: Sequence[Entry]) -> list[str]:
