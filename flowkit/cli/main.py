@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated
 
 import typer
 
@@ -51,41 +52,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-Version = Annotated[
-    bool,
-    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave."),
-]
-
-
-PANEL = "Installed plugins"
-
-
-def _about_plugins(*names: str, variable: str, help: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, envvar=variable, help=help, metavar=metavar, show_default=False, rich_help_panel=PANEL)
-
-
-NoPlugins = Annotated[
-    bool, _about_plugins("--no-plugins", variable="FLOWKIT_NO_PLUGINS", help="Use only what flowkit itself brings.")
-]
-AllowPlugins = Annotated[
-    str,
-    _about_plugins(
-        variable="FLOWKIT_ALLOW_PLUGINS",
-        metavar="NAMESPACE,…",
-        help="Use only these, and what flowkit itself brings.",
-    ),
-]
-DenyPlugins = Annotated[
-    str, _about_plugins(variable="FLOWKIT_DENY_PLUGINS", metavar="NAMESPACE,…", help="Don't use these.")
-]
-Strict = Annotated[
-    bool,
-    _about_plugins(
-        "--strict",
-        variable="FLOWKIT_STRICT",
-        help="Do nothing if one of those that may be used can't be: broken, colliding, of another API.",
-    ),
-]
+PluginOption = partial(typer.Option, show_default=False, rich_help_panel="Installed plugins")
 
 
 @contextmanager
@@ -106,11 +73,31 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pret
 @app.callback()
 def flowkit(
     context: typer.Context,
-    version: Version = False,
-    no_plugins: NoPlugins = False,
-    allow_plugins: AllowPlugins = "",
-    deny_plugins: DenyPlugins = "",
-    strict: Strict = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    no_plugins: Annotated[
+        bool, PluginOption("--no-plugins", envvar="FLOWKIT_NO_PLUGINS", help="Use only what flowkit itself brings.")
+    ] = False,
+    allow_plugins: Annotated[
+        str,
+        PluginOption(
+            envvar="FLOWKIT_ALLOW_PLUGINS",
+            metavar="NAMESPACE,…",
+            help="Use only these, and what flowkit brings.",
+        ),
+    ] = "",
+    deny_plugins: Annotated[
+        str, PluginOption(envvar="FLOWKIT_DENY_PLUGINS", metavar="NAMESPACE,…", help="Don't use these.")
+    ] = "",
+    strict: Annotated[
+        bool,
+        PluginOption(
+            "--strict",
+            envvar="FLOWKIT_STRICT",
+            help="Do nothing if one of those that may be used can't be: broken, colliding, of another API.",
+        ),
+    ] = False,
 ) -> None:
     """Normalizing flows from spec files: validate, train, export to ONNX."""
     variables = {
@@ -129,16 +116,11 @@ def flowkit(
         Registry.discover()
 
 
-app.command()(new)
-app.command()(validate)
-app.command()(show)
-app.command()(diff)
-app.command()(schema)
+for command in (new, validate, show, diff, schema):
+    app.command()(command)
 app.add_typer(plugins, name="plugins")
-app.command()(train)
-app.command()(evaluate)
-app.command()(sample)
-app.command()(export)
+for command in (train, evaluate, sample, export):
+    app.command()(command)
 frame.register(app, "flowkit", verify)
 frame.register(app, "flowkit", score)
 

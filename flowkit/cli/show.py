@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from flowkit.spec import Spec, Step
+    from flowkit.spec import Spec
 
 Format = Literal["table", "json", "dot", "svg"]
 
@@ -57,51 +57,44 @@ def show(
 def _write(spec: Spec, form: Format, console: Console) -> None:
     import json
 
-    from flowkit.spec import views, walk
+    from flowkit.spec import views
 
-    if form == "dot":
-        console.file.write(views.dot(spec))
-    elif form == "svg":
-        console.file.write(views.svg(spec))
+    if form in ("dot", "svg"):
+        console.file.write(views.dot(spec) if form == "dot" else views.svg(spec))
+        return
+    from flowkit.flow.building import count_parameters  # seconds: torch
+
+    facts = views.as_dict(spec, count_parameters(spec))
+    if form == "json":
+        console.file.write(json.dumps(facts, indent=2) + "\n")
     else:
-        from flowkit.flow.building import count_parameters  # seconds: torch
-
-        parameters = count_parameters(spec)
-        if form == "json":
-            console.file.write(json.dumps(views.as_dict(spec, parameters), indent=2) + "\n")
-        else:
-            console.print(_table(walk(spec), parameters))
-            console.print()
-            console.print(_summary(spec, sum(parameters)), highlight=False, soft_wrap=True)
+        console.print(_table(facts["steps"]))
+        console.print()
+        console.print(_summary(facts), highlight=False, soft_wrap=True)
 
 
-def _table(steps: Sequence[Step], parameters: Sequence[int]) -> Table:
+def _table(steps: Sequence[dict[str, Any]]) -> Table:
     """One row for each layer of the spec at each event shape; repeats are counted, not listed."""
     from rich.table import Table
 
-    rows: dict[object, list[int]] = {}
-    names: dict[object, Step] = {}
-    for step, count in zip(steps, parameters, strict=True):
-        key = (step.path, step.input_shape)
-        names[key] = step
-        rows.setdefault(key, []).append(count)
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for step in steps:
+        rows.setdefault((step["path"], str(step["input_shape"])), []).append(step)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1))
     for title in ("layer", "times", "event", "becomes", "leaves", "parameters"):
         table.add_column(title, justify="right" if title in ("times", "parameters") else "left")
-    for row, counts in rows.items():
-        step = names[row]
-        becomes = "" if step.output_shape == step.input_shape else str(list(step.output_shape))
-        leaves = str(list(step.latent_shape)) if step.latent_shape else ""
-        table.add_row(step.name, f"× {len(counts)}", str(list(step.input_shape)), becomes, leaves, f"{sum(counts):,}")
+    for (_, event), times in rows.items():
+        becomes, leaves = str(times[0]["output_shape"]), str(times[0]["latent_shape"] or "")
+        parameters = sum(step["parameters"] for step in times)
+        becomes = "" if becomes == event else becomes
+        table.add_row(times[0]["name"], f"× {len(times)}", event, becomes, leaves, f"{parameters:,}")
     return table
 
 
-def _summary(spec: Spec, parameters: int) -> str:
-    from flowkit.spec import latent_shapes, likelihood, model_hash
-
-    latents = " + ".join(str(list(shape)) for shape in latent_shapes(spec))
-    data = f"integers below {spec.event.levels}" if spec.event.levels else "continuous"
+def _summary(facts: dict[str, Any]) -> str:
+    event, latents = facts["event"], " + ".join(map(str, facts["latents"]))
+    data = f"integers below {event['levels']}" if "levels" in event else "continuous"
     return (
-        f"event {list(spec.event.shape)} ({data}) -> latents {latents}, base {spec.base.name}\n"
-        f"{parameters:,} parameters, {likelihood(spec)} likelihood, model {model_hash(spec)[:12]}"
+        f"event {event['shape']} ({data}) -> latents {latents}, base {facts['base']}\n"
+        f"{facts['parameters']:,} parameters, {facts['likelihood']} likelihood, model {facts['model'][:12]}"
     )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from flowkit.errors import DataError
 from flowkit.plugin import Rows
+from flowkit.plugin.rows import chunks
 
-CHUNK = 2**22
-"""Values that are looked at together."""
 MIN_STEPS = 256
 """Fewer between the least and the largest value are no continuous data."""
 
@@ -65,34 +63,25 @@ def value_range(parts: Sequence[np.ndarray | Rows], where: str) -> ValueRange:
     low = high = np.asarray(parts[0][0])
     whole = np.ones(low.shape, bool)
     bytes_over_255 = low.dtype.kind == "f"
-    for chunk in _chunks(parts, where):
-        low, high = np.minimum(low, chunk.min(0)), np.maximum(high, chunk.max(0))
-        if chunk.dtype.kind == "f":
-            whole &= (chunk == np.rint(chunk)).all(0)
-        bytes_over_255 = bytes_over_255 and _are_bytes_over_255(chunk)
+    first = 0
+    for part in parts:
+        for start, chunk in chunks(part):
+            low, high = np.minimum(low, chunk.min(0)), np.maximum(high, chunk.max(0))
+            if chunk.dtype.kind == "f":
+                _check_finite(chunk, first + start, where)
+                whole &= (chunk == np.rint(chunk)).all(0)
+                bytes_over_255 = bytes_over_255 and _are_bytes_over_255(chunk)
+        first += len(part)
     return ValueRange(low, high, whole, bytes_over_255)
 
 
-def _are_bytes_over_255(chunk: np.ndarray) -> bool:
-    if chunk.min() < 0 or chunk.max() > 1:
-        return False
-    return bool((np.abs(chunk * 255 - np.rint(chunk * 255)) < 1e-3).all())
-
-
-def _chunks(parts: Sequence[np.ndarray | Rows], where: str) -> Iterator[np.ndarray]:
-    first = 0
-    for part in parts:
-        rows = max(1, CHUNK // math.prod(part.shape[1:]))
-        for start in range(0, len(part), rows):
-            chunk = np.asarray(part[start : start + rows])
-            _check_finite(chunk, first + start, where)
-            yield chunk
-        first += len(part)
-
-
 def _check_finite(chunk: np.ndarray, first: int, where: str) -> None:
-    if chunk.dtype.kind == "f":
-        fits = (np.abs(chunk) <= np.finfo(np.float32).max).reshape(len(chunk), -1).all(axis=1)
-        if not fits.all():
-            row = first + int(fits.argmin())
-            raise DataError(f"{where}: row {row} (the first is 0) holds NaN, infinity, or more than float32 can hold")
+    fits = (np.abs(chunk) <= np.finfo(np.float32).max).reshape(len(chunk), -1).all(axis=1)
+    if not fits.all():
+        row = first + int(fits.argmin())
+        raise DataError(f"{where}: row {row} (the first is 0) holds NaN, infinity, or more than float32 can hold")
+
+
+def _are_bytes_over_255(chunk: np.ndarray) -> bool:
+    times_255 = chunk * 255
+    return bool(chunk.min() >= 0 and chunk.max() <= 1 and (np.abs(times_255 - np.rint(times_255)) < 1e-3).all())

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from flowkit.errors import DataError, PluginError, SpecError
+from flowkit.plugin import rows
 from flowkit.starting import look
-from flowkit.starting import values as values_module
 from tests.security.bounded import refused
 
 RANDOM = np.random.default_rng(0)
@@ -63,7 +63,7 @@ def test_floats_are_continuous(tmp_path: Path, dtype: str) -> None:
 
 def test_chunks_see_what_the_whole_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = look_at(tmp_path, FLOATS).values
-    monkeypatch.setattr(values_module, "CHUNK", 7)  # two rows at a time
+    monkeypatch.setattr(rows, "CHUNK", 7)  # two rows at a time
     for name in ("low", "high", "whole"):
         assert (getattr(look_at(tmp_path, FLOATS).values, name) == getattr(whole, name)).all()
     bad = FLOATS.copy()

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from flowkit.cli.terminal import echo, printable
+from flowkit.cli.terminal import echo
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from flowkit.plugin import Shape
     from flowkit.testing import Result, Subject
 
@@ -25,66 +22,13 @@ WIDTH = 22
 """Of the longest id of a check."""
 
 
-class LineByLine:
-    """A line for every check. It is begun when the check begins, so that one that hangs can be seen in a log too."""
-
-    def __enter__(self) -> LineByLine:
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        pass
-
-    def begin(self, title: str, check: str) -> None:
-        typer.echo(f"    {check:<{WIDTH}}", nl=False)
-
-    def end(self, result: Result) -> None:
-        typer.echo(printable(_outcome(result)))
-
-
-class Live:
-    """Shows which check runs, and for how long, on the last line of a terminal. Above it are failures, or all."""
-
-    def __init__(self, verbose: bool) -> None:
-        from rich.console import Console
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-        columns = SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
-        self.progress: Progress = Progress(*columns, console=Console(), transient=True)
-        self.verbose = verbose
-
-    def __enter__(self) -> Live:
-        self.progress.start()
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.progress.stop()
-
-    def begin(self, title: str, check: str) -> None:
-        self.task = self.progress.add_task(f"{title}: {check}", total=None)
-
-    def end(self, result: Result) -> None:
-        self.progress.remove_task(self.task)
-        if self.verbose or result.is_error:
-            echo(f"    {result.check:<{WIDTH}}{_outcome(result)}")
-
-
-def _outcome(result: Result) -> str:
-    return f"  {result.outcome:<7}  {result.seconds:7.2f} s  {result.reason}".rstrip()
-
-
-def shown(verbose: bool) -> LineByLine | Live:
-    """Return a context that shows checks as suits standard output."""
-    from rich.console import Console
-
-    return Live(verbose) if Console().is_terminal else LineByLine()
-
-
 class Selection(NamedTuple):
-    """The checks that are run, and for how many seconds at most."""
+    """The checks that are run, for how many seconds at most, and whether a terminal lists those that pass."""
 
     only: Sequence[str]
     skip: Sequence[str]
     timeout: float | None
+    verbose: bool
 
 
 def _shape(text: str) -> Shape:
@@ -107,12 +51,10 @@ def check(
         tuple | None, typer.Option(parser=_shape, metavar="SIZES", help="Check it on this event, such as 3,8,8.")
     ] = None,
     context: Annotated[
-        tuple | None,
-        typer.Option(parser=_shape, metavar="SIZES", help="Give it a context of this shape, such as 3."),
+        tuple | None, typer.Option(parser=_shape, metavar="SIZES", help="Give it a context of this shape, such as 3.")
     ] = None,
     only: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CHECKS", help="Run these checks alone, such as log_det,round_trip."),
+        list[str] | None, typer.Option(metavar="CHECKS", help="Run these checks alone, such as log_det,round_trip.")
     ] = None,
     skip: Annotated[
         list[str] | None, typer.Option(metavar="CHECKS", help="Leave these checks out, such as compile.")
@@ -150,21 +92,17 @@ def check(
     registry = Registry.discover()
     names = [name] if "/" in name else list(registry.namespace(name))
     subjects = partial(plugin_subjects, fields=fields or (), event=event, seed=seed, context=context)
-    chosen = Selection(only, skip, limit)
-    with shown(verbose) as progress:
-        codes = [_check(each, subjects, chosen, progress) for each in names]
-    if code := max(codes, default=0):
+    chosen = Selection(only, skip, limit, verbose)
+    if code := max((_check(each, subjects, chosen) for each in names), default=0):
         raise typer.Exit(code)
 
 
-def _check(
-    name: str, subjects: Callable[[str], dict[str, Subject]], chosen: Selection, progress: LineByLine | Live
-) -> int:
+def _check(name: str, subjects: Callable[[str], dict[str, Subject]], chosen: Selection) -> int:
     """The exit code: what can't be checked doesn't keep the rest of its namespace from it."""
     from flowkit.errors import FlowkitError
 
     try:
-        results = list(_run(subjects(name), chosen, progress))
+        results = list(_run(subjects(name), chosen))
     except FlowkitError as error:
         echo(f"{name} can't be checked: {error}", err=True)
         return 2
@@ -177,18 +115,39 @@ def _check(
     return 1 if failed else 0
 
 
-def _run(subjects: Mapping[str, Subject], chosen: Selection, progress: LineByLine | Live) -> Iterator[Result]:
-    """The results, one by one. What can't be built is checked no further."""
+def _run(subjects: Mapping[str, Subject], chosen: Selection) -> Iterator[Result]:
+    """The results, one by one. What can't be built is checked no further.
+
+    A terminal shows on its last line which check runs, and for how long. Elsewhere each check has a line, which is
+    begun when the check begins, so that one that hangs can be seen in a log too.
+    """
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     from flowkit.testing import run_check, select
 
-    for title, subject in subjects.items():
-        checks = select(subject, slow=True, only=chosen.only, skip=chosen.skip)
-        if checks:
-            echo(f"{title}: {len(checks)} check{'s' * (len(checks) != 1)}")
-        for check in checks:
-            progress.begin(title, check)
-            result = run_check(subject, check, chosen.timeout)
-            progress.end(result)
-            yield result
-            if check == "builds" and result.is_error:
-                return
+    console = Console()
+    columns = SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        for title, subject in subjects.items():
+            checks = select(subject, slow=True, only=chosen.only, skip=chosen.skip)
+            if checks:
+                echo(f"{title}: {len(checks)} check{'s' * (len(checks) != 1)}")
+            for check in checks:
+                line = f"    {check:<{WIDTH}}"
+                task = progress.add_task(f"{title}: {check}", total=None)
+                if not console.is_terminal:
+                    typer.echo(line, nl=False)
+                result = run_check(subject, check, chosen.timeout)
+                progress.remove_task(task)
+                if not console.is_terminal:
+                    echo(_outcome(result))
+                elif chosen.verbose or result.is_error:
+                    echo(line + _outcome(result))
+                yield result
+                if check == "builds" and result.is_error:
+                    return
+
+
+def _outcome(result: Result) -> str:
+    return f"  {result.outcome:<7}  {result.seconds:7.2f} s  {result.reason}".rstrip()

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from flowkit.plugin import Registry
 
 
-def listing(
-    every: Annotated[bool, typer.Option("--all", help="Load them all, and list each plugin.")] = False,
-) -> None:
+def listing(every: Annotated[bool, typer.Option("--all", help="Load them all, and list each plugin.")] = False) -> None:
     """List the namespaces that are installed, from their metadata: no plugin is imported.
 
     Broken plugins show with --all, on stderr, with the reason.
