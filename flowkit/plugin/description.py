@@ -6,7 +6,7 @@ import ast
 import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
+from pydantic_core import to_jsonable_python
 
 from flowkit.errors import ShapeError
 from flowkit.plugin.config import (
@@ -29,6 +30,7 @@ from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.found import Found
 from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.registry import Registry
+from flowkit.plugin.spelling import line
 from flowkit_runtime.errors import shortened
 
 TYPES = {
@@ -79,14 +81,20 @@ def field_rows(config: type[Documented]) -> list[FieldRow]:
     ]
 
 
+def schema_of(model: type[BaseModel], references: str = "#/$defs/{model}") -> dict[str, Any]:
+    """The JSON Schema of a mapping; below ``$defs`` are the schemas of others, to which ``references`` point."""
+    schema = model.model_json_schema(ref_template=references)
+    if "$ref" in schema:  # of a model that contains itself
+        schema |= schema["$defs"][schema.pop("$ref").rpartition("/")[2]]
+    return schema
+
+
 def field_schemas(config: type[BaseModel]) -> dict[str, dict[str, Any]]:
     """The JSON Schema of each field; one that allows anything where pydantic can't give any."""
     try:
-        whole = config.model_json_schema()
+        whole = schema_of(config)
     except PydanticUserError:
         whole = {}
-    if "$ref" in whole:  # of a model that contains itself
-        whole = {**whole["$defs"][whole["$ref"].rpartition("/")[2]], "$defs": whole["$defs"]}
     properties = _with_choices(whole.get("properties", {}), whole.get("$defs", {}))
     return {name: properties.get(name, {}) for name in config.model_fields}
 
@@ -114,9 +122,9 @@ def in_words(schema: dict[str, Any]) -> str:
         case {"$ref": reference}:
             return str(reference).rpartition("/")[2]
         case {"const": value}:
-            return spelled(value)
+            return line(value)
         case {"enum": values}:
-            return _either(map(spelled, values))
+            return _either(map(line, values))
         case {"anyOf": options}:
             return _either(map(in_words, options))
         case {"format": "path"}:
@@ -136,30 +144,9 @@ def _either(options: Iterable[str]) -> str:
 
 
 def _bounds(schema: dict[str, Any]) -> str:
-    said = ", ".join(words.format(spelled(schema[name])) for name, words in BOUNDS.items() if name in schema)
-    return f" ({said})" if said else ""
-
-
-def spelled(value: Any) -> str:
-    """A value as a spec writes it."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case float():
-            return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-        case Enum():
-            return spelled(value.value)
-        case set() | frozenset():
-            return spelled(sorted(map(spelled, value)))
-        case list() | tuple():
-            return f"[{', '.join(map(spelled, value))}]"
-        case dict():
-            return f"{{{', '.join(f'{key}: {spelled(item)}' for key, item in value.items())}}}"
-        case BaseModel():
-            return "its defaults"
-    return str(value)
+    given = {name: schema[name] for name in BOUNDS if name in schema}
+    said = [BOUNDS[name].format(bound if isinstance(bound, str) else line(bound)) for name, bound in given.items()]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _default(config: type[Documented], name: str) -> str:
@@ -169,7 +156,10 @@ def _default(config: type[Documented], name: str) -> str:
     if config.is_computed(name):
         return "computed"
     default = field.get_default(call_default_factory=True, validated_data={})
-    return spelled(default)
+    if isinstance(default, BaseModel):
+        return "its defaults"
+    plain = to_jsonable_python(default, fallback=str)
+    return line(sorted(plain) if isinstance(default, set | frozenset) else plain)
 
 
 def shape_rule(config: PluginConfig) -> list[str]:
@@ -183,19 +173,21 @@ def shape_rule(config: PluginConfig) -> list[str]:
     return [f"{list(event)}{_outcome(config, event)}" for event in EVENTS]
 
 
-def _outcome(config: BijectorConfig | SplitConfig | ConditionerConfig, event: Shape) -> str:
+def _outcome(config: PluginConfig, event: Shape) -> str:
     try:
-        if isinstance(config, BijectorConfig):
-            return f" -> {list(config.output_shape(event))}"
-        if isinstance(config, SplitConfig):
-            kept, transformed = map(list, config.split_shapes(event))
-            return f" -> kept {kept}, transformed {transformed}"
-        config.check_shapes(event, event)
-        return ": accepted"
+        match config:
+            case BijectorConfig():
+                return f" -> {list(config.output_shape(event))}"
+            case SplitConfig():
+                kept, transformed = map(list, config.split_shapes(event))
+                return f" -> kept {kept}, transformed {transformed}"
+            case ConditionerConfig():
+                config.check_shapes(event, event)
     except ShapeError as error:
         return f": refused: {shortened(error)}"
     except Exception as error:  # a rule of a stranger's
         return f": its rule fails: {in_a_line(error)}"
+    return ": accepted"
 
 
 def target_doc(target: str | type) -> str:
@@ -203,29 +195,24 @@ def target_doc(target: str | type) -> str:
     if not isinstance(target, str):
         return inspect.getdoc(target) or ""
     module, _, name = target.partition(":")
-    path = _source(module)
     try:
-        tree = ast.parse(path.read_text("utf-8")) if path else None
-    except (OSError, SyntaxError, ValueError):
+        tree = ast.parse(_source(module))
+    except (ImportError, OSError, SyntaxError, ValueError):
         return ""
-    classes = [node for node in getattr(tree, "body", []) if isinstance(node, ast.ClassDef) and node.name == name]
-    return (ast.get_docstring(classes[0]) or "") if classes else ""
+    classes = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    return next((ast.get_docstring(found) or "" for found in classes), "")
 
 
-def _source(module: str) -> Path | None:
-    """The file of a module. find_spec of anything but the topmost package would import the packages around it."""
-    top, *rest = module.split(".")
-    try:
-        spec = find_spec(top)
-    except (ImportError, ValueError):
-        return None
-    if spec is None or not rest:
-        return Path(spec.origin) if spec and spec.origin else None
-    for directory in spec.submodule_search_locations or ():
-        for path in (Path(directory, *rest).with_suffix(".py"), Path(directory, *rest, "__init__.py")):
-            if path.is_file():
-                return path
-    return None
+def _source(module: str) -> str:
+    """The text of a module. Its package is asked for it, because find_spec would import the packages around it."""
+    top, *inner = module.split(".")
+    spec = find_spec(top)
+    for name in inner:
+        places = spec and spec.submodule_search_locations
+        spec = PathFinder.find_spec(name, places) if places else None
+    if spec is None or spec.origin is None:
+        raise ImportError(f"there is no source of {module}")
+    return Path(spec.origin).read_text("utf-8")
 
 
 def example_fields(config: type[BaseModel]) -> dict[str, Any]:

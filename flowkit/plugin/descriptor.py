@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import math
+import json
 import re
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from flowkit.errors import PluginError
 from flowkit.plugin.config import PluginConfig, ReadsContext
@@ -29,22 +28,6 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 STEP_KEYS = frozenset({"use", "repeat", "coupling", "factor_out"})
 """What a spec writes beside a plugin's fields or tells its steps apart by: no field may have such a name."""
-
-
-def _finite(value: Any) -> bool:
-    """Return whether there is neither NaN nor infinity in the default of a field."""
-    match value:
-        case float():
-            return math.isfinite(value)
-        case Enum():
-            return _finite(value.value)
-        case BaseModel():
-            return _finite(dict(value))
-        case dict():
-            return _finite(list(value.values()))
-        case list() | tuple() | set() | frozenset():
-            return all(map(_finite, value))
-    return True
 
 
 @dataclass(frozen=True)
@@ -98,9 +81,11 @@ class Descriptor:
                 default = field.get_default(call_default_factory=True, validated_data={})
             except Exception:  # a factory that needs other fields, or is broken: a spec will tell
                 continue
-            if not _finite(default):
+            try:
+                json.dumps(to_jsonable_python(default, fallback=str), allow_nan=False)
+            except ValueError as error:  # it has NaN or infinity in it
                 no_spec = "which no spec can say: take None for none, or a number"
-                raise PluginError(f"the default of {self.name}.{name} is {default!r}, {no_spec}")
+                raise PluginError(f"the default of {self.name}.{name} is {default!r}, {no_spec}") from error
 
     def _check_api(self) -> None:
         if not isinstance(self.api, int):

@@ -10,58 +10,37 @@ import json
 import math
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
-
+from flowkit.plugin.description import schema_of
 from flowkit.plugin.found import Found
 from flowkit.plugin.kinds import KINDS
+from flowkit.plugin.reference import Ref
 from flowkit.plugin.registry import Registry
 from flowkit.spec.model import KEYS, CouplingSpec, FactorOutSpec, Repeat, Spec
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
+REFERENCES = "#/definitions/{model}"
 
 Schema = dict[str, Any]
 
 
 def json_schema(registry: Registry) -> Schema:
     """A draft-07 schema with every plugin that can be imported. Imports plugin modules, not their targets."""
-    plugins, _ = registry.installed()
-    try:
-        return _as_json(_compose(plugins))
-    except Exception:  # a field of some plugin has no JSON Schema: the others shall not suffer for it
-        return _as_json(_compose([found for found in plugins if _has_schema(found.descriptor.config)]))
-
-
-def _compose(plugins: list[Found]) -> dict[str, Any]:
-    configs = [found.descriptor.config for found in plugins]
-    models: list[type[BaseModel]] = list(dict.fromkeys([Spec, Repeat, CouplingSpec, FactorOutSpec, *configs]))
-    references, shared = models_json_schema(
-        [(model, "validation") for model in models], ref_template="#/definitions/{model}"
-    )
-    names = {model: references[model, "validation"]["$ref"].rpartition("/")[2] for model in models}
-    generated = shared["$defs"]
-
-    definitions = {name: generated[name] for name in generated if name not in {names[config] for config in configs}}
-    spec = definitions.pop(names[Spec])
-    definitions |= {_key(found): _plugin(found, generated[names[found.descriptor.config]]) for found in plugins}
+    plugins: list[Found] = []
+    definitions: Schema = {}
+    for found in registry.installed()[0]:
+        try:
+            definitions |= _plugin(found)
+            plugins.append(found)
+        except Exception:  # a field has no JSON Schema: the others shall not suffer for it
+            continue
     for kind in KINDS:
         definitions[kind] = _kind(kind, [found for found in plugins if found.kind == kind])
-    definitions["step"] = _step({key: names.get(reader, "bijector") for key, reader in KEYS.items()}, definitions)
-    return {"$schema": DIALECT, **_finish(spec), "definitions": _finish(definitions)}
-
-
-def _has_schema(config: type[BaseModel]) -> bool:
-    try:
-        _as_json(_finish(config.model_json_schema()))
-    except Exception:
-        return False
-    return True
-
-
-def _as_json(schema: Schema) -> Schema:
-    """Return the schema if it can be written as JSON. Raises TypeError and ValueError."""
-    json.dumps(schema, allow_nan=False)
-    return schema
+    spec = schema_of(Spec, REFERENCES)
+    for model in (Repeat, CouplingSpec, FactorOutSpec):
+        definitions |= {model.__name__: _finish(schema_of(model, REFERENCES))}
+    readers = {key: "bijector" if isinstance(reader, Ref) else reader.__name__ for key, reader in KEYS.items()}
+    definitions |= {name: _finish(definition) for name, definition in spec.pop("$defs").items()}
+    return {"$schema": DIALECT, **_finish(spec), "definitions": definitions | {"step": _step(readers, definitions)}}
 
 
 def _key(found: Found) -> str:
@@ -72,15 +51,21 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"#/definitions/{name}"}
 
 
-def _plugin(found: Found, config: Schema) -> Schema:
-    """The schema of ``{use: name, …}``."""
-    return {
+def _plugin(found: Found) -> Schema:
+    """The schema of ``{use: name, …}``, and those of the mappings in its fields, below names of its own."""
+    key = _key(found)
+    config = schema_of(found.descriptor.config, f"#/definitions/{key}.{{model}}")
+    inner = {f"{key}.{name}": schema for name, schema in config.pop("$defs", {}).items()}
+    use = {"const": found.name, "description": found.descriptor.summary}
+    whole = {
         **config,
         "title": found.name,
-        "properties": {"use": {"const": found.name, "description": found.descriptor.summary}}
-        | config.get("properties", {}),
+        "properties": {"use": use} | config.get("properties", {}),
         "required": ["use", *config.get("required", [])],
     }
+    finished = _finish({**inner, key: whole})
+    json.dumps(finished, allow_nan=False)  # what an author adds may be no JSON
+    return finished
 
 
 def _kind(kind: str, plugins: list[Found]) -> Schema:
