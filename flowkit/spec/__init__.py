@@ -1,20 +1,16 @@
 """Text -> validated spec. No torch."""
 
-from flowkit.errors import Problem, SpecError
+from flowkit.errors import SpecError
 from flowkit.spec.identity import canonical, lock, model_hash, to_yaml, uses
-from flowkit.spec.model import ContextSpec, CouplingSpec, EventSpec, FactorOutSpec, Item, Optimizer, Repeat, Spec, Train
+from flowkit.spec.model import ContextSpec, CouplingSpec, EventSpec, Optimizer, Repeat, Spec, Train
 from flowkit.spec.read import read_spec
-from flowkit.spec.walk import BrokenChain, Step, count_layers, latent_shapes, likelihood, walk
+from flowkit.spec.walk import Step, count_layers, latent_shapes, likelihood, walk
 
 __all__ = [
-    "BrokenChain",
     "ContextSpec",
     "CouplingSpec",
     "EventSpec",
-    "FactorOutSpec",
-    "Item",
     "Optimizer",
-    "Problem",
     "Repeat",
     "Spec",
     "SpecError",

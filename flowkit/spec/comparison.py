@@ -5,19 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from flowkit.errors import Path, format_path
 from flowkit.plugin.spelling import line
 from flowkit.spec.model import KEYS, Spec
 
-
-class _Absent(Enum):
-    ABSENT = "absent"
-
-
-ABSENT: Final = _Absent.ABSENT
+ABSENT: Any = object()
 """Stands for a value that one of the specs doesn't have."""
 
 

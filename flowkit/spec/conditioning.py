@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, get_args
 
 from flowkit.errors import Path, PluginError
-from flowkit.plugin.config import ConditionerConfig, ReadsContext, Shape, SplitConfig
+from flowkit.plugin.config import ReadsContext, Shape
 from flowkit.plugin.failure import guarded
 from flowkit.plugin.found import Found
 from flowkit.plugin.kinds import KINDS
@@ -15,6 +15,8 @@ from flowkit.plugin.registry import Registry
 from flowkit.spec.identity import uses
 from flowkit.spec.model import Spec
 from flowkit.spec.walk import Step
+
+T = TypeVar("T")
 
 WEAKEST_FIRST: tuple[ReadsContext, ...] = get_args(ReadsContext)
 
@@ -55,14 +57,16 @@ def _declared(use: Use) -> ReadsContext:
 
 def _advice(event: Shape, registry: Registry) -> str:
     """Return which installed plugins could read the context of such an event."""
+    installed = registry.installed()[0]
     reading = [
-        found
-        for found in registry.installed()[0]
-        if KINDS[found.kind].given_context and found.descriptor.config.reads_context != "no"
+        each for each in installed if KINDS[each.kind].given_context and each.descriptor.config.reads_context != "no"
     ]
-    parts = _parts(event, registry)
-    networks = [found.name for found in reading if parts and _takes(found, parts, registry)]
-    bijectors = [found.name for found in reading if found.kind == "bijector"]
+    splits = [_tried(each, registry, lambda config: config.split_shapes(event)) for each in installed]
+    parts = next(filter(None, splits), ())
+    networks = [
+        each.name for each in reading if _tried(each, registry, lambda config: config.check_shapes(*parts) is None)
+    ]
+    bijectors = [each.name for each in reading if each.kind == "bijector"]
     could = [f"the conditioner of a coupling ({', '.join(networks)})"] * bool(networks)
     could += [f"the bijector {' or '.join(bijectors)}"] * bool(bijectors)
     if not could:
@@ -70,29 +74,11 @@ def _advice(event: Shape, registry: Registry) -> str:
     return f"add what reads it, {' or '.join(could)}, or leave context out"
 
 
-def _parts(event: Shape, registry: Registry) -> tuple[Shape, Shape] | None:
-    """Return what the first split that takes the event makes of it."""
+def _tried(found: Found, registry: Registry, rule: Callable[[Any], T]) -> T | None:
+    """Return what a shape rule says with the fields of a plugin's example. None if it has no such rule, or refuses."""
     from flowkit.plugin.description import example_config  # only on the way to an error
 
-    for found in registry.installed()[0]:
-        config = example_config(found, registry) if found.kind == "split" else None
-        if isinstance(config, SplitConfig):
-            try:
-                return config.split_shapes(event)
-            except Exception:  # it refuses the event, or is broken
-                continue
-    return None
-
-
-def _takes(found: Found, parts: tuple[Shape, Shape], registry: Registry) -> bool:
-    """Return whether this is a conditioner that reads and writes such parts."""
-    from flowkit.plugin.description import example_config
-
-    config = example_config(found, registry) if found.kind == "conditioner" else None
-    if not isinstance(config, ConditionerConfig):
-        return False
     try:
-        config.check_shapes(*parts)
-    except Exception:  # it refuses them, or is broken
-        return False
-    return True
+        return rule(example_config(found, registry))
+    except Exception:
+        return None

@@ -238,21 +238,13 @@ def _fail_too_long(file: str) -> NoReturn:
 SAYINGS: list[tuple[str, str, str | None]] = [
     (r"<stream end>", "the text ends before its brackets are closed", None),
     (r"found character '\\t'", "a tab, where YAML is indented with blanks", None),
-    (
-        r"found character '(.)' that",
-        "text can't begin with {0}",
-        "put the text in quotes",
-    ),
+    (r"found character '(.)' that", "text can't begin with {0}", "put the text in quotes"),
     (
         r"mapping values are not allowed",
         "a colon can't stand here",
         "put text with a colon in quotes; or indent this line like the one above; or is a blank missing after a colon?",
     ),
-    (
-        r"sequence entries are not allowed",
-        "a list can't begin here",
-        "put the dash on a line of its own",
-    ),
+    (r"sequence entries are not allowed", "a list can't begin here", "put the dash on a line of its own"),
     (
         r"expected <block end>, but found '[-?<]",
         "this line is indented neither like a line above nor deeper",
