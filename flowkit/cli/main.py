@@ -116,11 +116,16 @@ def flowkit(
         Registry.discover()
 
 
-for command in (new, validate, show, diff, schema):
-    app.command()(command)
+app.command()(new)
+app.command()(validate)
+app.command()(show)
+app.command()(diff)
+app.command()(schema)
 app.add_typer(plugins, name="plugins")
-for command in (train, evaluate, sample, export):
-    app.command()(command)
+app.command()(train)
+app.command()(evaluate)
+app.command()(sample)
+app.command()(export)
 frame.register(app, "flowkit", verify)
 frame.register(app, "flowkit", score)
 
