@@ -60,11 +60,15 @@ def read_lock(directory: Path) -> Lock:
     try:
         return Lock.model_validate(read_json(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = shortened(".".join(map(str, first["loc"])) or "it")
-        raise RunError(f"{path} can't be read ({where}: {shortened(first['msg'])}): train anew") from error
+        raise RunError(f"{path} can't be read ({first_invalid(error)}): train anew") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path} can't be read ({error}): put it back, or train anew") from error
+
+
+def first_invalid(error: ValidationError) -> str:
+    """Return the first field that isn't as it should be, and why: ``epochs: Input should be a valid integer``."""
+    first = error.errors()[0]
+    return f"{shortened('.'.join(map(str, first['loc'])) or 'it')}: {shortened(first['msg'])}"
 
 
 def read_run_spec(directory: Path, overrides: Sequence[str] = ()) -> Spec:

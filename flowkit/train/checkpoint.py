@@ -13,13 +13,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
 import torch
+from pydantic import BaseModel, FiniteFloat, NonNegativeFloat, ValidationError
 from torch import Tensor, nn
 
 from flowkit.errors import RunError
 from flowkit.flow import Flow
+from flowkit.flow.lock import first_invalid
 from flowkit.flow.saving import check_tensors, read_tensors, write_tensors
 from flowkit.spec import Train
 from flowkit.train.optimizer import new_optimizer
@@ -27,19 +28,16 @@ from flowkit.train.optimizer import new_optimizer
 ANEW = "remove it, and the run begins anew"
 
 
-class Row(TypedDict):
+class Row(BaseModel):
     """A line of metrics.csv: one epoch, counted from 1; step and lr are those of its last step, drift is its worst."""
 
     epoch: int
     step: int
-    lr: float
-    train: float
-    val: float | None
-    seconds: float
-    drift: float | None
-
-
-COLUMNS = list(Row.__annotations__)
+    lr: FiniteFloat
+    train: FiniteFloat
+    val: FiniteFloat | None
+    seconds: FiniteFloat
+    drift: NonNegativeFloat | None  # it may be infinite
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Checkpoint:
 
     def write(self, path: Path) -> None:
         """Replace the file."""
-        values = [[math.nan if value is None else value for value in row.values()] for row in self.rows]
+        values = [[math.nan if value is None else value for _, value in row] for row in self.rows]
         parts = {"weights": self.weights, "average": self.average, "best": self.best}
         parts |= {f"optimizer/{index}": state for index, state in self.optimizer.items()}
         write_tensors({"rows": torch.tensor(values, dtype=torch.float64), **_joined(parts)}, path)
@@ -81,40 +79,28 @@ def standing(rows: Sequence[Row]) -> tuple[float, int, int]:
 
     Before the first validation these are ∞, 0 and 0.
     """
-    figures = [(row["val"], row["epoch"]) for row in rows if row["val"] is not None]
+    figures = [(row.val, row.epoch) for row in rows if row.val is not None]
     best, best_epoch = min(figures, default=(math.inf, 0))
     return best, best_epoch, sum(epoch > best_epoch for _, epoch in figures)
 
 
 def _rows(table: Tensor | None, steps_an_epoch: int) -> list[Row]:
+    columns = list(Row.model_fields)
     shape = [] if table is None else list(table.shape)
-    if table is None or table.dtype != torch.float64 or shape[1:] != [len(COLUMNS)] or shape[0] == 0:
+    if table is None or table.dtype != torch.float64 or shape[1:] != [len(columns)] or shape[0] == 0:
         raise ValueError("it holds no rows of metrics")
-    rows = [dict(zip(COLUMNS, values, strict=True)) for values in table.tolist()]
-    steps = 0
-    for epoch, row in enumerate(rows, 1):
-        taken = row["step"] - steps  # fewer than all of an epoch where the time was used up
-        if row["epoch"] != epoch or not (1 <= taken <= steps_an_epoch and taken.is_integer()):
+    rows, steps = [], 0
+    for epoch, values in enumerate(table.tolist(), 1):
+        known = [None if math.isnan(value) else value for value in values]
+        try:
+            row = Row(**dict(zip(columns, known, strict=True)))
+        except ValidationError as error:
+            raise ValueError(f"its row {epoch}: {first_invalid(error)}") from error
+        if row.epoch != epoch or not 1 <= row.step - steps <= steps_an_epoch:  # fewer if the time was used up
             raise ValueError(f"its row {epoch} is not that of an epoch of {steps_an_epoch} steps")
-        steps = row["step"]
-        for name, value in row.items():
-            if not _sound(name, value):
-                raise ValueError(f"its row {epoch} has {value} for {name}")
-    return [_row(**row) for row in rows]
-
-
-def _sound(name: str, value: float) -> bool:
-    match name:
-        case "val":
-            return not math.isinf(value)
-        case "drift":
-            return not value < 0  # it may be infinite
-    return math.isfinite(value)
-
-
-def _row(epoch: float, step: float, lr: float, train: float, val: float, seconds: float, drift: float) -> Row:
-    known = [None if math.isnan(value) else value for value in (val, drift)]
-    return Row(epoch=int(epoch), step=int(step), lr=lr, train=train, val=known[0], seconds=seconds, drift=known[1])
+        steps = row.step
+        rows.append(row)
+    return rows
 
 
 def _check(tensors: Mapping[str, Tensor], rows: list[Row], flow: Flow, settings: Train) -> None:
@@ -123,14 +109,14 @@ def _check(tensors: Mapping[str, Tensor], rows: list[Row], flow: Flow, settings:
     parts = {"weights": weights}
     if settings.ema is not None:
         parts["average"] = weights
-    if any(row["val"] is not None for row in rows):
+    if any(row.val is not None for row in rows):
         parts["best"] = weights
     there = {name.rpartition("/")[0] for name in tensors}
     for index, parameter in enumerate(flow.parameters()):
         if (part := f"optimizer/{index}") in there:  # there is none of a parameter that never had a gradient
             parts[part] = _state(parameter, settings)
             step = tensors.get(f"{part}/step")
-            if step is not None and not ((step >= 1) & (step <= rows[-1]["step"])).all():
+            if step is not None and not ((step >= 1) & (step <= rows[-1].step)).all():
                 raise ValueError(f"{part}/step is not a step of its epochs")
     check_tensors(tensors, _joined(parts))
 

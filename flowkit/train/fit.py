@@ -16,7 +16,7 @@ from flowkit.flow.saving import RESULTS
 from flowkit.plugin import Arrays, PartName
 from flowkit.spec import Train
 from flowkit.train.batches import Batch, count_batches, shuffled
-from flowkit.train.checkpoint import COLUMNS, Checkpoint, Row, read_checkpoint, standing, tensors_of
+from flowkit.train.checkpoint import Checkpoint, Row, read_checkpoint, standing, tensors_of
 from flowkit.train.directory import CHECKPOINT, METRICS
 from flowkit.train.evaluation import evaluate
 from flowkit.train.report import Report
@@ -63,7 +63,7 @@ def ended(settings: Train, rows: Sequence[Row]) -> str | None:
     _, best_epoch, waited = standing(rows)
     if done == settings.epochs:
         return f"train.epochs: {done} are done"
-    if settings.minutes is not None and sum(row["seconds"] for row in rows) >= 60 * settings.minutes:
+    if settings.minutes is not None and sum(row.seconds for row in rows) >= 60 * settings.minutes:
         return f"train.minutes: {settings.minutes:g} are used up"
     if settings.patience is not None and waited >= settings.patience:
         return f"epoch {best_epoch} is still the best after train.patience: {settings.patience} more validations"
@@ -127,8 +127,8 @@ class Training:
         if fitting.average:
             fitting.average.flow.load_state_dict(checkpoint.average)
         optimizer.load_state_dict(optimizer.state_dict() | {"state": checkpoint.optimizer})
-        fitting.global_step = self.rows[-1]["step"]
-        fitting.stopwatch.whole = sum(row["seconds"] for row in self.rows)
+        fitting.global_step = self.rows[-1].step
+        fitting.stopwatch.whole = sum(row.seconds for row in self.rows)
 
     def train(self) -> None:
         """Train one epoch after another, until the settings end the training."""
@@ -176,8 +176,8 @@ class Training:
 
     def validate_last(self) -> None:
         """Validate the last epoch if that wasn't done, because the run was planned to be longer and ends here."""
-        if self.rows[-1]["val"] is None:
-            self.rows[-1]["val"] = self.validate(len(self.rows))
+        if self.rows[-1].val is None:
+            self.rows[-1].val = self.validate(len(self.rows))
             self.save()
 
     def save(self) -> None:
@@ -199,6 +199,6 @@ class Training:
             replacing(self.directory / METRICS) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, list(Row.model_fields))
             writer.writeheader()
-            writer.writerows({**row, "seconds": round(row["seconds"], 3)} for row in self.rows)
+            writer.writerows(row.model_dump() | {"seconds": round(row.seconds, 3)} for row in self.rows)

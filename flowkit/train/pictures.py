@@ -153,8 +153,8 @@ def draw_loss(rows: Sequence[Row], unit: str, path: Path) -> None:
     """Training and validation figures over the epochs."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()
-    validated = [(row["epoch"], row["val"]) for row in rows if row["val"] is not None]
-    axis.plot([row["epoch"] for row in rows], [row["train"] for row in rows], marker=".", label="train")
+    validated = [(row.epoch, row.val) for row in rows if row.val is not None]
+    axis.plot([row.epoch for row in rows], [row.train for row in rows], marker=".", label="train")
     axis.plot(*zip(*validated, strict=True), marker=".", label="val")
     axis.set(xlabel="epoch", ylabel=unit)
     axis.legend()

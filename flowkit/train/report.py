@@ -11,9 +11,9 @@ from flowkit.train.step import Fitting
 
 def describe(row: Row, unit: str) -> str:
     """Put the figures of one epoch into words."""
-    val = "" if row["val"] is None else f"  val {row['val']:.4f}"
-    drift = "" if row["drift"] is None else f"  drift {row['drift']:.1e}"
-    return f"train {row['train']:.4f}{val} {unit}{drift}"
+    val = "" if row.val is None else f"  val {row.val:.4f}"
+    drift = "" if row.drift is None else f"  drift {row.drift:.1e}"
+    return f"train {row.train:.4f}{val} {unit}{drift}"
 
 
 class Report:
@@ -45,8 +45,8 @@ class Report:
         figures = describe(row, self.fitting.flow.unit)
         self.bar.update(self._task, figures=figures)
         if not self.console.is_terminal:
-            epoch = f"{self._name(row['epoch'])}  step {row['step']}"
-            line = f"{epoch}  {figures}  lr {row['lr']:.2g}  {row['seconds']:.1f} s"
+            epoch = f"{self._name(row.epoch)}  step {row.step}"
+            line = f"{epoch}  {figures}  lr {row.lr:.2g}  {row.seconds:.1f} s"
             self.console.print(line, highlight=False, soft_wrap=True)
 
     @property

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
+from pydantic import BaseModel, ValidationError
 
 from flowkit.allocator import keep_freed_memory
 from flowkit.errors import DataError, FlowkitError, InputError, RunError, TrainingError
 from flowkit.flow import Flow
+from flowkit.flow.lock import first_invalid
 from flowkit.flow.saving import RESULTS, WEIGHTS
 from flowkit.plugin import Arrays, PartName
 from flowkit.spec import Spec
@@ -31,36 +31,31 @@ TEST_DRAWS = 8
 """Draws of dequantization noise behind the test figure."""
 
 
-WeightsKind = Literal["ema", "raw"]
-"""Whether weights are the moving average of training's, or its own."""
+class Results(BaseModel):
+    """The content of results.json. The figures are in ``unit``; lower is better."""
 
-
-@dataclass(frozen=True)
-class Results:
-    """What results.json says. The figures are in ``unit``; lower is better."""
-
-    unit: str
+    unit: Literal["nats", "bits/dim"]
     test: float
-    """Over several draws of dequantization noise."""
+    """The figure of the test part, the mean over several draws of dequantization noise."""
     val: float
-    """Of the best epoch, whose weights these are."""
+    """The validation figure of the best epoch, whose weights these are."""
     best_epoch: int
     epochs: int
     parameters: int
-    weights: WeightsKind
+    weights: Literal["ema", "raw"]
+    """Whether the weights are the moving average of training's, or training's own."""
     seconds: float
-    """Of all epochs, over interruptions."""
+    """The time of all epochs, without interruptions."""
 
 
 def read_results(directory: Path) -> Results:
-    """The results of a finished run. Raises RunError if the file is damaged."""
+    """Return the results of a finished run. Raises RunError if the file is damaged."""
     try:
-        results = Results(**read_json(directory / RESULTS))
-        if results.weights not in get_args(WeightsKind):
-            raise ValueError(f"weights must be one of {', '.join(get_args(WeightsKind))}")
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{directory / RESULTS} can't be read: {error}") from error
-    return results
+        return Results.model_validate(read_json(directory / RESULTS))
+    except ValidationError as error:
+        raise RunError(f"{directory / RESULTS} can't be read ({first_invalid(error)})") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{directory / RESULTS} can't be read ({error})") from error
 
 
 def train(spec: Spec, directory: Path) -> Results:
@@ -155,10 +150,10 @@ def _finish(flow: Flow, data: dict[PartName, Arrays], directory: Path, now: bool
         epochs=len(fitted.rows),
         parameters=sum(parameter.numel() for parameter in flow.parameters()),
         weights="raw" if spec.train.ema is None else "ema",
-        seconds=round(sum(row["seconds"] for row in fitted.rows), 1),
+        seconds=round(sum(row.seconds for row in fitted.rows), 1),
     )
     with replacing(directory / RESULTS) as temporary:
-        temporary.write_text(json.dumps(asdict(results), indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(results.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return results
 
 

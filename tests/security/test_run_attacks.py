@@ -278,12 +278,12 @@ CHECKPOINTS: dict[str, tuple[Damage, str]] = {
     "rows that are a number": (edited(rows=torch.tensor(1.0, dtype=torch.float64)), "no rows"),
     "rows in float32": (edited(rows=torch.ones(2, 7)), "no rows"),
     "rows of other columns": (edited(rows=torch.ones(2, 5, dtype=torch.float64)), "no rows"),
-    "a row of another epoch": (row(0, 1e300), "its row 2 is not that of an epoch of 2 steps"),
+    "a row of another epoch": (row(0, 1e300), "its row 2: epoch: "),
     "a row of another step": (row(1, 5), "its row 2 is not that of an epoch of 2 steps"),
-    "a row without an epoch": (row(0, math.nan), "its row 2 is not that of an epoch of 2 steps"),
-    "a row that is not finite": (row(3, math.nan), "its row 2 has nan for train"),
-    "a validation that is not finite": (row(4, -math.inf), "its row 2 has -inf for val"),
-    "a negative drift": (row(6, -1.0), "its row 2 has -1.0 for drift"),
+    "a row without an epoch": (row(0, math.nan), "its row 2: epoch: Input should be"),
+    "a row that is not finite": (row(3, math.nan), "its row 2: train: Input should be"),
+    "a validation that is not finite": (row(4, -math.inf), "its row 2: val: Input should be a finite number"),
+    "a negative drift": (row(6, -1.0), "its row 2: drift: Input should be"),
     "a name of a megabyte": (edited(**{"x" * 10**6: torch.zeros(1)}), NOT_OF_THIS_RUN),
 }
 
