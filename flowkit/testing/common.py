@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import itemgetter, methodcaller
 from typing import Any
 
@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.autograd.gradcheck import GradcheckError, gradcheck
+from torch.func import functional_call
 
 from flowkit.export.pieces import ADVICE
 from flowkit.plugin.failure import in_a_line
-from flowkit.testing.compare import all_close, close, equal_shapes
-from flowkit.testing.effects import input_untouched, pure, settings, without_gradients
-from flowkit.testing.perturbation import seeded
-from flowkit.testing.saved import caches, state
-from flowkit.testing.subjects import Call, ModuleSubject
+from flowkit.testing.compare import all_close, all_near, close, equal_shapes
+from flowkit.testing.effects import caches, input_untouched, pure, settings, state, without_gradients
+from flowkit.testing.subjects import Call, ModuleSubject, only_where
 
 LARGE = 65
 """Rows of a large batch: whoever divides it into chunks of a power of 2 has one row left over."""
@@ -54,20 +53,13 @@ def precision(subject: ModuleSubject) -> None:
 
 def single_precision(subject: ModuleSubject) -> None:
     """In fp32 it gives what it gives in fp64, to three digits."""
-    single, exact_module = subject.module().float(), subject.module().float().double()
+    single, exact = subject.module().float(), subject.module().float().double()
     for call in subject.calls(subject.module()):
-        rounded = call.map(lambda t: t.float().double())
-        exact = without_gradients(rounded, exact_module, subject.seed)
-        given = without_gradients(rounded.map(Tensor.float), single, subject.seed)
-        for name, value in exact.items():
-            close(
-                f"{name} in fp32 - in fp64: does it add or subtract numbers of very different sizes?",
-                given[name].double(), value, SINGLE_TOLERANCE * (1 + _largest(value)),
-            )  # fmt: skip
-
-
-def _largest(t: Tensor) -> float:
-    return t.abs().max().item() if t.numel() else 0.0
+        rounded = call.map(Tensor.float)
+        given = without_gradients(rounded, single, subject.seed)
+        expected = without_gradients(rounded.map(Tensor.double), exact, subject.seed)
+        advice = "does it add or subtract numbers of very different sizes?"
+        all_near(f"in fp32 - in fp64: {advice}", given, expected, SINGLE_TOLERANCE)
 
 
 def device(subject: ModuleSubject) -> None:
@@ -87,12 +79,13 @@ def device(subject: ModuleSubject) -> None:
 
 
 def _run_without_values(module: nn.Module, call: Call) -> None:
-    state = {f"module.{n}": t for n, t in (*module.named_parameters(), *module.named_buffers())}
+    method = call.on(module)
+    state = dict([*method.named_parameters(), *method.named_buffers()])
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):
             away = {name: torch.empty_like(t, device="meta") for name, t in state.items()}
             inputs = tuple(torch.empty_like(t, device="meta") for t in call.inputs)
-            output = torch.func.functional_call(Method(module, call.method), away, inputs)
+            outputs = functional_call(method, away, inputs)
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise AssertionError(
             f"{call.method} asks for a value ({error}), and a GPU would wait: does it branch on values, or use "
@@ -105,35 +98,31 @@ def _run_without_values(module: nn.Module, call: Call) -> None:
             f"{call.method} mixes the device of its input with the CPU: did you forget register_buffer, or "
             f"device=x.device where it makes a tensor? ({error})"
         ) from error
-    for name, value in zip(call.returns, output if isinstance(output, tuple) else (output,), strict=True):
+    for name, value in zip(call.returns, outputs, strict=True):
         assert value.device.type == "meta", f"{name} of {call.method} is on the {value.device}, not where the input is"
 
 
 def batch_independence(subject: ModuleSubject) -> None:
     """Each row comes out as it does alone, and in training mode whatever the other rows are."""
     module = subject.module()
-    for call in subject.calls(module):
-        together = call(module)
-        for row in range(len(call.inputs[0])):
-            alone = call.map(itemgetter(slice(row, row + 1)))(module)
-            for name, value in alone.items():
-                whole = together[name]
-                assert whole.dim() and len(whole) == len(call.inputs[0]), f"{name} has no batch dimension"
-                close(f"{name}: row {row} alone - in the batch", value[0], whole[row], 1e-9)
-    for call in subject.calls(module, LARGE):
-        parts = [call.map(lambda t, n=n: t[n : n + 3])(module) for n in range(0, LARGE, 3)]  # type: ignore[misc]
-        for name, value in call(module).items():
-            close(
-                f"{name}: a batch of {LARGE} - three rows at a time", value, torch.cat([p[name] for p in parts]), 1e-9
-            )
+    for n, at_once in ((3, 1), (LARGE, 3)):
+        for call in subject.calls(module, n):
+            whole = call(module)
+            for name, value in whole.items():
+                assert value.dim() and len(value) == n, f"{name} has no batch dimension"
+            for start in range(0, n, at_once):
+                rows = slice(start, start + at_once)
+                part, expected = (
+                    call.map(itemgetter(rows))(module),
+                    {name: value[rows] for name, value in whole.items()},
+                )
+                all_close(f"of rows {start} to {start + at_once - 1} - in a batch of {n}", part, expected, 1e-9)
     module.train()
     for call in subject.calls(module):
         changed = call.map(lambda t: torch.cat([t[:1], t[1:] * 0.5 + 0.1]))
-        with seeded(subject.seed):
-            first = call(module)
-        with seeded(subject.seed):
-            for name, value in changed(module).items():
-                close(f"{name}: row 0 in training, when the other rows change", value[0], first[name][0], 1e-9)
+        first, again = (without_gradients(each, module, subject.seed) for each in (call, changed))
+        for name, value in again.items():
+            close(f"{name}: row 0 in training, when the other rows change", value[0], first[name][0], 1e-9)
 
 
 def layout(subject: ModuleSubject) -> None:
@@ -183,16 +172,16 @@ def gradients(subject: ModuleSubject) -> None:
 
 
 def _gradcheck(module: nn.Module, call: Call) -> None:
-    inputs = [t.clone().requires_grad_() for t in call.inputs]
-    names, parameters = zip(*module.named_parameters(), strict=True) if list(module.parameters()) else ((), ())
+    method = call.on(module)
+    parameters, n = dict(method.named_parameters()), len(call.inputs)
 
     def run(*values: Tensor) -> tuple[Tensor, ...]:
-        given = {f"module.{n}": v for n, v in zip(names, values[len(inputs) :], strict=True)}
-        output = torch.func.functional_call(Method(module, call.method), given, values[: len(inputs)])
+        outputs = functional_call(method, dict(zip(parameters, values[n:], strict=True)), values[:n])
         tie = sum(value.sum() for value in values) * 0  # gradcheck passes over outputs that need no gradient
-        return tuple(value + tie for value in (output if isinstance(output, tuple) else (output,)))
+        return tuple(value + tie for value in outputs)
 
-    assert gradcheck(run, (*inputs, *parameters), fast_mode=True, atol=1e-5)
+    inputs = [t.clone().requires_grad_() for t in call.inputs]
+    assert gradcheck(run, (*inputs, *parameters.values()), fast_mode=True, atol=1e-5)
 
 
 def export(subject: ModuleSubject) -> None:
@@ -200,27 +189,44 @@ def export(subject: ModuleSubject) -> None:
     module, batch = subject.module(), torch.export.Dim("batch")
     for call in subject.calls(module):  # of 3 rows: torch.export takes 0 and 1 for constants
         try:
-            torch.export.export(
-                Method(module, call.method), call.inputs, dynamic_shapes=({0: batch},) * len(call.inputs)
-            )
+            torch.export.export(call.on(module), call.inputs, dynamic_shapes=(({0: batch},) * len(call.inputs),))
         except Exception as error:  # the exporter's errors share no narrower base
             reason = f"{in_a_line(error)} ({ADVICE})"
             raise AssertionError(f"{call.method} can't be exported with a batch size left open: {reason}") from None
-
-
-class Method(nn.Module):
-    """A method of a module, of one or two tensors, as a module."""
-
-    def __init__(self, module: nn.Module, method: str) -> None:
-        super().__init__()
-        self.module, self.method = module, method
-
-    def forward(self, first: Tensor, second: Tensor | None = None) -> Any:
-        method = getattr(self.module, self.method)
-        return method(first) if second is None else method(first, second)
 
 
 COMMON = (
     settings, shapes, precision, single_precision, device, batch_independence, layout, input_untouched, pure, modes,
     state, caches, gradients, export,
 )  # fmt: skip
+
+
+@only_where(lambda subject: subject.context_shape is not None, "takes no context")
+def context(subject: Any) -> None:
+    """Every direction reads the context: with another one the output is another."""
+    for call in subject.calls(subject.fresh()):
+        x, given = call.inputs
+        changed = call.at(x, given + 1)
+        same = [all(map(torch.equal, call(m).values(), changed(m).values())) for m in subject.modules()]
+        assert not all(same), f"{call.method} ignores its context"
+
+
+def initialized(subject: ModuleSubject) -> Iterator[Any]:
+    """Yield modules that are initialized on a usual batch, on constant data and on a batch of one.
+
+    Raises AssertionError if their outputs aren't finite.
+    """
+    usual = subject.calls(subject.fresh(), 8)[0]
+    batches = {
+        "a batch": usual,
+        "constant data": usual.map(lambda t: torch.full_like(t, 0.3)),
+        "a batch of one": usual.map(itemgetter(slice(1))),
+    }
+    for what, batch in batches.items():
+        module = subject.fresh()
+        with torch.no_grad():
+            module.initialize(*batch.inputs)
+            outputs = batch(module)
+        for name, value in outputs.items():
+            assert value.isfinite().all(), f"{name} is not finite after initialize on {what}"
+        yield module

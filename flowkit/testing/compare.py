@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ LOG_DET_TOLERANCE = 1e-9
 ROUND_TRIP_TOLERANCE = 1e-10
 """Absolute, fp64."""
 MERGE_TOLERANCE = 1e-12
-"""Relative to the largest value, of a merged run against its layers one by one, fp64."""
+"""Relative to the largest value, of a layer against the affine map that it says it is, fp64."""
 
 
 def equal_shapes(name: str, given: Sequence[int], expected: Sequence[int]) -> None:
@@ -27,11 +28,51 @@ def close(name: str, given: Tensor, expected: Tensor, tolerance: float) -> None:
         assert error <= tolerance, f"{name}: off by {error:.3g}, more than {tolerance:.3g}"
 
 
+def all_close(what: str, given: Mapping[str, Tensor], expected: Mapping[str, Tensor], tolerance: float) -> None:
+    """Compare tensors that have the same names. ``what`` says what was given."""
+    for name, value in given.items():
+        close(f"{name} {what}", value, expected[name], tolerance)
+
+
+def all_near(what: str, given: Mapping[str, Tensor], expected: Mapping[str, Tensor], tolerance: float) -> None:
+    """Compare as `all_close` does, with a tolerance relative to 1 plus the largest expected value of each tensor."""
+    for name, value in given.items():
+        close(f"{name} {what}", value.double(), expected[name].double(), tolerance * (1 + largest(expected[name])))
+
+
+def largest(value: Tensor) -> float:
+    """Return the largest absolute value, 0 if there is none."""
+    return value.abs().max().item() if value.numel() else 0.0
+
+
+def as_by_autodiff(
+    what: str,
+    given: Tensor,
+    expected: Tensor,
+    advice: Callable[[], str],
+    tolerance: float = LOG_DET_TOLERANCE,
+    at: Tensor | None = None,
+) -> None:
+    """Compare log-dets or log-densities [rows] with those by autodiff, each relative to its value.
+
+    ``advice`` is added to the message, and the row's value in ``at`` if that is given.
+    """
+    error = (given - expected).abs() / expected.abs().clamp(min=1)
+    worst = int(error.nan_to_num(math.inf).argmax())
+    where = "" if at is None else f" at {at[worst]:.12g}"
+    assert error[worst] <= tolerance, (
+        f"{what}{where} is {given[worst]:.12g}; the Jacobian by autodiff has {expected[worst]:.12g}{advice()}"
+    )
+
+
 def jacobian(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
     """∂ function / ∂ at, [outputs, inputs]. Not by torch.func, which refuses many a plugin's autograd.Function."""
     return torch.autograd.functional.jacobian(function, at).reshape(-1, at.numel())
 
 
-def all_close(what: str, given: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:
-    for name, value in given.items():
-        close(f"{name} {what}", value, expected[name], tolerance)
+def gradients_of(loss: Tensor, wanted: Mapping[str, Tensor], **options: bool) -> dict[str, Tensor]:
+    """Return the gradients of the loss, 0 for what it doesn't depend on. Options are those of torch.autograd.grad."""
+    tie = sum(value.sum() for value in wanted.values()) * 0  # the loss may be constant, and have no gradient at all
+    inputs = list(wanted.values())
+    gradients = torch.autograd.grad(loss + tie, inputs, allow_unused=True, materialize_grads=True, **options)
+    return dict(zip(wanted, gradients, strict=True))

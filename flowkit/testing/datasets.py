@@ -38,21 +38,16 @@ def repeatable(subject: DatasetSubject) -> None:
     dataset = subject.make()
     with seeded(1):
         first = {name: copy.deepcopy(part) for name, part in _load(dataset).items()}
-    np_state = np.random.get_state()
-    try:
-        np.random.seed(1)
+    with seeded(2):
         others = {
             "by another instance": _load(subject.make()),
             "by the same instance, the other way round": _load(dataset, reversed(PARTS)),
         }
-    finally:
-        np.random.set_state(np_state)
     for how, other in others.items():
         for name in PARTS:
             for (what, one), (_, again) in zip(_arrays(first[name]), _arrays(other[name]), strict=True):
-                assert np.array_equal(one[:], again[:]), (
-                    f"{what} of {name} differs when it is loaded again {how}: {ADVICE}"
-                )
+                same = np.array_equal(one[:], again[:])
+                assert same, f"{what} of {name} differs when it is loaded again {how}: {ADVICE}"
 
 
 ADVICE = "fix the division by a seed, numpy.random.default_rng(0) made in load, and change copies"

@@ -1,7 +1,8 @@
-"""What a call may leave behind: nothing. Shared by the checks of every kind."""
+"""What a call may leave behind: nothing. And what a module keeps: its parameters and buffers are all that it is."""
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,11 +10,12 @@ from functools import partial
 
 import numpy as np
 import torch
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from flowkit.testing.compare import all_close
-from flowkit.testing.perturbation import seeded
-from flowkit.testing.subjects import Call, ModuleSubject
+from flowkit.testing.perturbation import perturb, seeded
+from flowkit.testing.subjects import PERTURBATION, Call, ModuleSubject
 
 
 def input_untouched(subject: ModuleSubject) -> None:
@@ -45,8 +47,7 @@ def pure(subject: ModuleSubject) -> None:
         _compare_snapshots(before, _snapshot(module))
         for call, outputs, kept in zip(calls, given, first, strict=True):
             all_close("has changed since: is it a tensor that every call writes into?", outputs, kept, 0)
-            again = without_gradients(call, module, subject.seed)
-            all_close("called again", again, kept, 0)
+            all_close("called again", without_gradients(call, module, subject.seed), kept, 0)
             if not module.training:
                 again = without_gradients(call, module, subject.seed + 1)
                 all_close("called again: does it draw random numbers in evaluation?", again, kept, 0)
@@ -62,7 +63,7 @@ Snapshot = Mapping[str, tuple[Tensor, bool]]
 
 
 def _snapshot(module: nn.Module) -> Snapshot:
-    """Of each parameter and buffer its values, and whether it is trained."""
+    """Return, for each parameter and buffer, its values and whether it is trained."""
     named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     return {name: (t.detach().clone(), t.requires_grad) for name, t in named.items()}
 
@@ -99,6 +100,7 @@ GENERATORS: Mapping[str, Callable[[], float]] = {
     "numpy": lambda: float(np.random.rand()),
     "random": random.random,
 }
+"""How a number is drawn from each."""
 
 
 def settings_kept(what: str, act: Callable[[], object]) -> None:
@@ -107,27 +109,101 @@ def settings_kept(what: str, act: Callable[[], object]) -> None:
     Drawing is allowed: a generator that was at two places before is at two places afterwards.
     """
     before = {name: read() for name, (read, _) in SETTINGS.items()}
-    one, other = (_draws_after(act, seed) for seed in (1, 2))
+    draws = []
+    for seed in (1, 2):
+        with seeded(seed):
+            act()
+            draws.append({name: draw() for name, draw in GENERATORS.items()})
     after = {name: read() for name, (read, _) in SETTINGS.items()}
     for name, (_, write) in SETTINGS.items():
         write(before[name])
     for name, value in after.items():
         assert value == before[name], f"{what} changes torch's {name} to {value}, for everything else as well"
     for name in GENERATORS:
-        assert one[name] != other[name], (
+        assert draws[0][name] != draws[1][name], (
             f"{what} seeds the random generator of {name}, which everything else draws from: make a generator of your "
             "own, as torch.Generator().manual_seed(0) or numpy.random.default_rng(0)"
         )
 
 
-def _draws_after(act: Callable[[], object], seed: int) -> dict[str, float]:
-    numpy_state, python_state = np.random.get_state(), random.getstate()
+def state(subject: ModuleSubject) -> None:
+    """state_dict, written as safetensors, holds all that decides the outputs; so does a deep copy."""
+    module = subject.module()
+    loaded, copied = _loaded(module, subject.module(seed=17)), copy.deepcopy(module)
+    advice = "did you forget register_buffer for something that is drawn or computed?"
+    for call in subject.calls(module):
+        outputs = call(module)
+        all_close(f"after load_state_dict: {advice}", call(loaded), outputs, 1e-12)
+        all_close("of a deep copy", call(copied), outputs, 0)
+
+
+def _loaded(module: nn.Module, other: nn.Module) -> nn.Module:
+    """Return another module with the state of this one, which was written and read as files are."""
+    other.load_state_dict(load(save({name: t.contiguous() for name, t in module.state_dict().items()})))
+    return other
+
+
+def caches(subject: ModuleSubject) -> None:
+    """What earlier calls have computed is not used after parameters, or their precision, have changed."""
+    for what, change in CHANGES.items():
+        module = subject.module()
+        _call_everything(subject, module)
+        change(subject, module)
+        unused = subject.module()
+        unused.load_state_dict(module.state_dict())
+        for run in (partial(without_gradients, seed=subject.seed), Call.__call__):
+            for call in subject.calls(module):
+                all_close(f"after calls, and then {what}: {KEPT}", run(call, module), run(call, unused), 1e-9)
+
+
+KEPT = (
+    "is something kept from an earlier call? Compute it from the parameters each time; freeze is for what may be kept"
+)
+
+
+def _call_everything(subject: ModuleSubject, module: nn.Module, dtype: torch.dtype = torch.float64) -> None:
+    for call in subject.calls(subject.module()):
+        typed = call.map(lambda t: t.to(dtype))
+        typed(module)
+        without_gradients(typed, module, subject.seed)
+
+
+def _convert(subject: ModuleSubject, module: nn.Module) -> None:
+    module.float()
     try:
-        with seeded(seed):
-            np.random.seed(seed)
-            random.seed(seed)
-            act()
-            return {name: draw() for name, draw in GENERATORS.items()}
-    finally:
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)
+        _call_everything(subject, module, torch.float32)
+    except RuntimeError as error:
+        raise AssertionError(f"after calls in fp64 it fails in fp32: {KEPT} ({error})") from error
+    module.double()
+
+
+def moved(subject: ModuleSubject, module: nn.Module, scale: float = 0.1) -> None:
+    """Move the parameters, as a step of an optimizer does."""
+    with seeded(subject.seed + 5):
+        perturb(module, scale)
+
+
+CHANGES: Mapping[str, Callable[[ModuleSubject, nn.Module], object]] = {
+    "a step of the optimizer": moved,
+    "load_state_dict": lambda subject, module: module.load_state_dict(subject.module(seed=17).state_dict()),
+    "float() and double()": _convert,
+}
+"""What happens to a module between calls."""
+
+
+def initialize_saved(subject: ModuleSubject) -> None:
+    """What initialize sets is saved: state_dict holds it, and the parameters are those that there were before."""
+    module = subject.fresh()
+    inputs = subject.calls(module, 8)[0].inputs
+    before = dict(module.named_parameters())
+    with torch.no_grad(), inputs_kept("initialize", inputs):
+        module.initialize(*inputs)
+    for name, parameter in module.named_parameters():
+        assert parameter is before.get(name), (
+            f"initialize makes another {name}, which an optimizer that was made before does not know: use copy_"
+        )
+    moved(subject, module, PERTURBATION)  # a conditioner's θ is 0 until it has moved
+    loaded = _loaded(module, subject.fresh())
+    advice = "does initialize keep something that is neither parameter nor buffer?"
+    for call in subject.calls(module):
+        all_close(f"after load_state_dict: {advice}", call(loaded), call(module), 1e-12)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -44,7 +46,17 @@ def _noise(parameter: Tensor, scale: float) -> Tensor:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """The CPU's random numbers start at ``seed`` inside, and go on outside as if nothing had been drawn."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed, for devices that aren't there, takes 2 ms
-        yield
+    """The random numbers of torch on the CPU, of numpy and of Python start at ``seed`` inside.
+
+    Outside they go on as if nothing had been drawn.
+    """
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed, for devices that aren't there, takes 2 ms
+            np.random.seed(seed)
+            random.seed(seed)
+            yield
+    finally:
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)

@@ -17,7 +17,7 @@ from flowkit.errors import FlowkitError, InputError
 from flowkit.plugin import Dataset, Shape
 from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.kinds import KINDS
-from flowkit.testing import autocast, bases, bijectors, couplings, datasets, plugins, slow, transformers
+from flowkit.testing import bases, bijectors, couplings, datasets, plugins, slow, transformers
 from flowkit.testing.common import COMMON
 from flowkit.testing.subjects import (
     BaseSubject,
@@ -39,7 +39,7 @@ def _by_id(*groups: Iterable[Check]) -> dict[str, Check]:
 
 
 CHECKS: Mapping[str, Mapping[str, Check]] = {
-    "bijector": _by_id(COMMON, bijectors.CHECKS, (autocast.autocast,)),
+    "bijector": _by_id(COMMON, bijectors.CHECKS),
     "transformer": _by_id(COMMON, transformers.CHECKS),
     "split": _by_id(COMMON, couplings.SPLIT_CHECKS),
     "conditioner": _by_id(COMMON, couplings.CONDITIONER_CHECKS),

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
+import onnxruntime
 import torch
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 from flowkit.bijectors import Bijector, ChannelLinear, Composition
-from flowkit.bijectors.composition import frozen
+from flowkit.export.graphs import make_graphs
 from flowkit.export.pieces import ADVICE
-from flowkit.testing.bijectors import flow_of
-from flowkit.testing.common import Method
+from flowkit.export.program import Operation, Program
+from flowkit.flow import Flow
+from flowkit.testing.bijectors import flow_of, for_inference
+from flowkit.testing.compare import all_near, gradients_of, largest
 from flowkit.testing.subjects import BijectorSubject, Call, ModuleSubject
-
-RATIO = 3.0
-"""How many times torch's own fp32 error onnxruntime may have against fp64."""
-FLOOR = 1e-6
-"""The error, relative to the largest value, that is never too much: some roundings of fp32."""
+from flowkit_runtime.verification import ROUNDINGS, YARDSTICK
 
 
 def onnx(subject: ModuleSubject) -> None:
@@ -27,12 +25,8 @@ def onnx(subject: ModuleSubject) -> None:
 
     Its error is at most 3 times torch's own in fp32.
     """
-    import onnxruntime
-
-    from flowkit.export.graphs import make_graphs
-    from flowkit.export.program import Program
-
-    module = _for_inference(subject.module())
+    module = subject.module()
+    module = for_inference(module) if isinstance(module, Bijector) else module
     single = copy.deepcopy(module).float()
     calls = [call.map(Tensor.float) for call in subject.calls(subject.module())]
     programs = [Program.of_method(single, call.method, len(call.inputs), len(call.returns)) for call in calls]
@@ -40,24 +34,18 @@ def onnx(subject: ModuleSubject) -> None:
     for index, (program, graph) in enumerate(zip(programs, graphs, strict=True)):
         session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
         for n in (1, 2, 5):
-            at = subject.calls(subject.module(), n)[index]
-            fed = {name: t.float().numpy() for name, t in zip(program.inputs, at.inputs, strict=True)}
+            call = subject.calls(subject.module(), n)[index].map(Tensor.float)
+            fed = {name: t.numpy() for name, t in zip(program.inputs, call.inputs, strict=True)}
             given = [torch.from_numpy(array) for array in session.run(None, fed)]
-            _compare(n, given, at.map(Tensor.float)(single), at.map(lambda t: t.float().double())(module))
+            _compare(n, given, call(single), call.map(Tensor.double)(module))
 
 
 def _compare(n: int, given: list[Tensor], single: dict[str, Tensor], exact: dict[str, Tensor]) -> None:
     for value, (name, fp32), fp64 in zip(given, single.items(), exact.values(), strict=True):
         assert value.shape == fp64.shape, f"{name}: the graph gives {list(value.shape)} for a batch of {n}"
-        error, own = ((t.double() - fp64).abs().max().item() for t in (value, fp32))
-        allowed = RATIO * own + FLOOR * (1 + fp64.abs().max().item())
+        error, own = (largest(t.double() - fp64) for t in (value, fp32))
+        allowed = YARDSTICK * own + ROUNDINGS * (1 + largest(fp64))
         assert error <= allowed, f"{name}: onnxruntime is off by {error:.3g}, torch in fp32 by {own:.3g}"
-
-
-def _for_inference(module: nn.Module) -> nn.Module:
-    if isinstance(module, Bijector):
-        return Composition(frozen([module], torch.empty(0, dtype=torch.float64))).eval()
-    return module
 
 
 def compile(subject: ModuleSubject) -> None:
@@ -72,10 +60,10 @@ def compile(subject: ModuleSubject) -> None:
     torch.compiler.reset()
     if not isinstance(subject, BijectorSubject) or isinstance(subject.fresh(), ChannelLinear | Composition):
         for call in subject.calls(subject.module()):
-            module, compiled = (Method(subject.module(), call.method) for _ in range(2))
+            plain, compiled = (call.on(subject.module()) for _ in range(2))
             torch.compiler.reset()
             compiled.compile(fullgraph=True, backend="aot_eager")
-            _compare_gradients(module, compiled, call)
+            _compare_gradients(call, plain, compiled)
     if isinstance(subject, BijectorSubject):
         _compile_a_flow(subject)
 
@@ -83,37 +71,31 @@ def compile(subject: ModuleSubject) -> None:
 def _compile_a_flow(subject: BijectorSubject) -> None:
     flow, compiled = (flow_of(subject, subject.module()).double() for _ in range(2))
     compiled.compile(backend="aot_eager_decomp_partition")  # aot_eager mistakes layouts of single channels
-    for method in ("log_prob", "invert"):
+    for index, method in enumerate((Flow.log_prob, _invert)):
         graphs = []
         for n in (3, 5, 4):
-            inputs = subject.calls(subject.module(), n)[method == "invert"].inputs
-            _compare_gradients(_OneLatent(flow, method), _OneLatent(compiled, method), Call(method, inputs, {}))
+            call = subject.calls(subject.module(), n)[index]
+            _compare_gradients(call, Operation(flow, method), Operation(compiled, method))
             graphs.append(counters["stats"]["unique_graphs"])
-        assert graphs[1] == graphs[2], f"{method} is compiled again for a third batch size: {ADVICE}"
+        assert graphs[1] == graphs[2], f"{method.__name__} is compiled again for a third batch size: {ADVICE}"
 
 
-class _OneLatent(Method):
-    """A method of a flow that has a single latent."""
-
-    def forward(self, first: Tensor, second: Tensor | None = None) -> Any:
-        flow: Any = self.module
-        return flow(first, second) if self.method == "log_prob" else flow.inverse_and_log_det([first], second)
+def _invert(flow: Flow, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    return flow.inverse_and_log_det([z], context)
 
 
-def _compare_gradients(module: nn.Module, compiled: nn.Module, call: Call) -> None:
-    for expected, given in zip(_with_gradients(module, call), _with_gradients(compiled, call), strict=True):
-        error = (given - expected).abs().max().item() if given.numel() else 0.0
-        assert error <= 1e-9 * (1 + expected.abs().max().item()), f"{call.method} compiled is off by {error:.3g}"
+def _compare_gradients(call: Call, plain: nn.Module, compiled: nn.Module) -> None:
+    all_near(f"of {call.method} compiled", _with_gradients(compiled, call), _with_gradients(plain, call), 1e-9)
 
 
-def _with_gradients(module: nn.Module, call: Call) -> list[Tensor]:
+def _with_gradients(module: nn.Module, call: Call) -> dict[str, Tensor]:
     inputs = [t.clone().requires_grad_() for t in call.inputs]
-    output = module(*inputs)
-    outputs = list(output) if isinstance(output, tuple) else [output]
-    wanted = [*inputs, *(p for p in module.parameters() if p.requires_grad)]
-    tie = sum(t.sum() for t in wanted) * 0  # a density may be constant, and have no gradient at all
-    loss = sum(value.square().sum() for value in outputs) + tie
-    return outputs + list(torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True))
+    outputs = module(*inputs)
+    wanted = {f"input {i}": t for i, t in enumerate(inputs)}
+    wanted |= {name: p for name, p in module.named_parameters() if p.requires_grad}
+    loss = torch.stack([value.square().sum() for value in outputs]).sum()
+    gradients = {f"gradient of {name}": gradient for name, gradient in gradients_of(loss, wanted).items()}
+    return {f"output {i}": value for i, value in enumerate(outputs)} | gradients
 
 
 CHECKS = (onnx, compile)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from flowkit.export.program import Operation
 from flowkit.plugin import Found, Shape
 from flowkit.testing.perturbation import perturb, seeded
 
@@ -39,15 +40,17 @@ class Call:
         assert len(outputs) == len(self.returns), f"{self.method} returns {len(outputs)} values, not {wanted}"
         return {f"{name} of {self.method}": value for name, value in zip(self.returns, outputs, strict=True)}
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> Call:
-        """The same with every input changed."""
-        return Call(self.method, tuple(function(t) for t in self.inputs), self.returns)
+    def at(self, *inputs: Tensor) -> Call:
+        """Return the same call with other inputs."""
+        return replace(self, inputs=inputs)
 
-    def reads(self, index: int, module: nn.Module) -> bool:
-        """Whether anything that the module returns changes with this input."""
-        changed = tuple(t + 1 if i == index else t for i, t in enumerate(self.inputs))
-        others = Call(self.method, changed, self.returns)(module)
-        return any(not torch.equal(value, others[name]) for name, value in self(module).items())
+    def map(self, function: Callable[[Tensor], Tensor]) -> Call:
+        """Return the same call with every input changed."""
+        return self.at(*map(function, self.inputs))
+
+    def on(self, module: nn.Module) -> Operation:
+        """Return the module's method as a module, which gives a tuple of tensors."""
+        return Operation(module, getattr(type(module), self.method))
 
 
 @dataclass(frozen=True)
@@ -128,9 +131,12 @@ class TransformerSubject(ModuleSubject):
         return self.normal(n, module.n_params, *shape, seed=seed + 1000).clamp(-1.5, 1.5)
 
     def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
-        value, theta = 2 * self.normal(n, *self.event_shape, seed=seed), self.theta(module, n, seed)
-        shapes = {"value": self.event_shape, "log-derivative": self.event_shape}
-        return [Call("forward", (value, theta), shapes), Call("inverse", (value, theta), shapes)]
+        return self.both_ways(2 * self.normal(n, *self.event_shape, seed=seed), self.theta(module, n, seed))
+
+    def both_ways(self, value: Tensor, theta: Tensor) -> list[Call]:
+        """Return the calls of forward and inverse with these inputs."""
+        shapes = dict.fromkeys(("value", "log-derivative"), tuple(value.shape[1:]))
+        return [Call(method, (value, theta), shapes) for method in ("forward", "inverse")]
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ class AttendsToOtherRows(MLP):
         return super().forward(kept * kept.softmax(0), context)
 
 
-@wrong("conditioner", "context", "ignored", context=(2,))
+@wrong("conditioner", "context", "ignores its context", context=(2,))
 class DropsTheContext(MLP):
     """Takes a context and never looks at it."""
 
