@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -30,16 +31,10 @@ def hint(given: Tensor, expected: Tensor, event: Shape | None, module: nn.Module
         return _not_finite(given, expected)
     if ((given - expected).abs() <= SINGLE * expected.abs().clamp(min=1)).all():
         return f"; {ROUNDED}"
-    summed = event is not None
-    event = (1,) if event is None else event
-    for guesses in (
-        _reductions(given, expected, summed),
-        _factors(given, expected, event),
-        _terms(given, expected, event, module),
-    ):
-        for one, other, question in guesses:
-            if torch.allclose(one, other, rtol=1e-8, atol=1e-9):
-                return f"; {question}"
+    guesses = chain(_reductions(given, expected, event), _factors(given, expected, event or (1,)))
+    for one, other, question in chain(guesses, _terms(given, expected, event or (1,), module)):
+        if torch.allclose(one, other, rtol=1e-8, atol=1e-9):
+            return f"; {question}"
     return ""
 
 
@@ -51,9 +46,9 @@ def _not_finite(given: Tensor, expected: Tensor) -> str:
     return ""
 
 
-def _reductions(given: Tensor, expected: Tensor, summed: bool) -> Iterator[Guess]:
+def _reductions(given: Tensor, expected: Tensor, event: Shape | None) -> Iterator[Guess]:
     yield given, torch.zeros_like(given), "it is 0: did you forget the term that depends on x or the parameters?"
-    if summed and len(given) > 1:
+    if event is not None and len(given) > 1:
         advice = "reduce over the event only, flatten(1).sum(1)"
         yield given, expected.sum().expand_as(given), f"every row has the sum over the batch: {advice}"
         yield given, expected.mean().expand_as(given), f"every row has the mean over the batch: {advice}"

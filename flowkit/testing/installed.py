@@ -40,9 +40,6 @@ EVENTS: tuple[tuple[Shape, ...], ...] = (
 SMALL: tuple[Shape, ...] = ((2,),)
 """For bases beside these: their integral is taken for events of one or two values."""
 
-COUPLING = "a coupling with it"
-"""The title of what a part of a coupling is checked in."""
-
 
 def plugin_subjects(
     name: str,
@@ -66,7 +63,9 @@ def plugin_subjects(
     for spec in _conditional(found, _specs(found, fields, rows, registry), context):
         where = f"{list(spec.event.shape)}{', conditional' if spec.context else ''}"
         subjects[f"{name} in a spec, {where}"] = _whole(found, spec)
-        subjects |= {f"{part}, {where}": subject for part, subject in PARTS[found.kind](name, spec).items()}
+        subjects[f"{name}, {where}"] = PARTS[found.kind](spec)
+        if isinstance(spec.flow[0], model.CouplingSpec):
+            subjects[f"a coupling with it, {where}"] = PARTS["bijector"](spec)
     return {title: replace(subject, seed=seed) for title, subject in subjects.items()}
 
 
@@ -85,11 +84,13 @@ def _check_guessed(found: Found, fields: Sequence[str]) -> None:
 
 def _specs(found: Found, fields: Sequence[str], rows: Sequence[Sequence[Shape]], registry: Registry) -> list[Spec]:
     """A spec for each row of events, as far as the plugin takes any of it."""
+    overrides = [f"{format_path(KINDS[found.kind].place)}.{field}" for field in fields]
     specs, refusal = [], None
     for row in rows:
         for shape, levels, context in product(row, (None, 256), (None, CONTEXT)):
             try:
-                specs.append(_read(found, {"shape": list(shape), "levels": levels}, context, fields, registry))
+                source = source_with(found, {"shape": list(shape), "levels": levels}, context)
+                specs.append(read_spec(source, overrides, registry))
                 break
             except SpecError as error:
                 refusal = refusal or error
@@ -110,69 +111,39 @@ def _conditional(found: Found, specs: list[Spec], context: Shape | None) -> list
     return conditional if context else specs + conditional[:1]
 
 
-def _read(
-    found: Found, event: dict[str, Any], context: dict[str, Any] | None, fields: Sequence[str], registry: Registry
-) -> Spec:
-    place = format_path(KINDS[found.kind].place)
-    overrides = [f"{place}.{field}" for field in fields]
-    return read_spec(source_with(found, event, context), overrides, registry)
-
-
 def _whole(found: Found, spec: Spec) -> PluginSubject:
     return PluginSubject(lambda: spec, found)
 
 
-def _bijector(title: str, spec: Spec) -> dict[str, Subject]:
-    return {title: BijectorSubject(_layer(spec), context_shape(spec.context))}
-
-
-def _transformer(name: str, spec: Spec) -> dict[str, Subject]:
-    (_, transformed), coupling = _shapes(spec), _layer(spec)
-    return {name: TransformerSubject(lambda: coupling().transformer, transformed), **_bijector(COUPLING, spec)}
-
-
-def _split(name: str, spec: Spec) -> dict[str, Subject]:
-    coupling = _layer(spec)
-    return {name: SplitSubject(lambda: coupling().split, _shapes(spec)), **_bijector(COUPLING, spec)}
-
-
-def _conditioner(name: str, spec: Spec) -> dict[str, Subject]:
+def _conditioner(spec: Spec) -> ConditionerSubject:
     (kept, transformed), coupling = _shapes(spec), _layer(spec)
     params = (coupling().transformer.n_params, *transformed)
-    context = context_shape(spec.context)
-    return {
-        name: ConditionerSubject(lambda: coupling().conditioner, kept, params, context),
-        **_bijector(COUPLING, spec),
-    }
+    return ConditionerSubject(lambda: coupling().conditioner, kept, params, context_shape(spec.context))
 
 
-def _base(name: str, spec: Spec) -> dict[str, Subject]:
-    return {name: BaseSubject(lambda: spec.base.build(spec.event.shape))}
-
-
-def _dataset(name: str, spec: Spec) -> dict[str, Subject]:
+def _dataset(spec: Spec) -> DatasetSubject:
     assert spec.data is not None
-    return {name: DatasetSubject(spec.data.build)}
+    return DatasetSubject(spec.data.build)
 
 
-PARTS: dict[str, Callable[[str, Spec], dict[str, Subject]]] = {
-    "bijector": _bijector,
-    "transformer": _transformer,
-    "split": _split,
+PARTS: dict[str, Callable[[Spec], Subject]] = {
+    "bijector": lambda spec: BijectorSubject(_layer(spec), context_shape(spec.context)),
+    "transformer": lambda spec: TransformerSubject(lambda: _layer(spec)().transformer, _shapes(spec)[1]),
+    "split": lambda spec: SplitSubject(lambda: _layer(spec)().split, _shapes(spec)),
     "conditioner": _conditioner,
-    "base": _base,
+    "base": lambda spec: BaseSubject(lambda: spec.base.build(spec.event.shape)),
     "dataset": _dataset,
 }
-"""What of a spec is checked, by the kind of the plugin that it is about."""
+"""The part of a spec that is checked, by the kind of the plugin that the spec is about."""
 
 
 def _layer(spec: Spec) -> Callable[[], Any]:
-    """Builds the first layer of the spec."""
+    """Return what builds the first layer of the spec."""
     return lambda: build(walk(spec)[0], context_shape(spec.context))
 
 
 def _shapes(spec: Spec) -> tuple[Shape, Shape]:
-    """Of the parts, kept and transformed, of the spec's coupling."""
+    """Return the shapes of the parts, kept and transformed, of the spec's coupling."""
     match spec.flow[0]:
         case model.CouplingSpec(split=Use(config=SplitConfig() as split)):
             return split.split_shapes(spec.event.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from flowkit.spec import Spec, latent_shapes, model
 from flowkit.spec.example import CONTEXT
 from flowkit.testing.perturbation import perturb, seeded
 from flowkit.testing.subjects import PluginSubject, only_where
+
+GIVEN = model.ContextSpec.model_validate(CONTEXT)
 
 
 def _in_flow(subject: PluginSubject) -> bool:
@@ -31,12 +34,12 @@ def builds(subject: PluginSubject) -> None:
     try:
         latents = _latents(spec, subject.seed)
     except Exception as error:  # whatever a plugin raises
-        if _does_with_context(spec, subject.seed):
-            raise AssertionError(
-                f"without a context it raises {in_a_line(error)}, and with one it doesn't: if it can't do without, "
-                'write reads_context = "required" into its config'
-            ) from error
-        raise
+        if spec.context is not None or not _takes(spec.model_copy(update={"context": GIVEN}), subject.seed):
+            raise
+        raise AssertionError(
+            f"without a context it raises {in_a_line(error)}, and with one it doesn't: if it can't do without, "
+            'write reads_context = "required" into its config'
+        ) from error
     shapes, said = [tuple(z.shape[1:]) for z in latents], latent_shapes(spec)
     assert shapes == said, f"the latents have the shapes {shapes}, and output_shape in the config says {said}"
 
@@ -50,15 +53,11 @@ def _latents(spec: Spec, seed: int) -> list[Tensor]:
         return list(flow.forward_and_log_det(x, context)[0])
 
 
-def _does_with_context(spec: Spec, seed: int) -> bool:
-    """Return whether a spec that fails has no context, and doesn't fail with one."""
-    if spec.context is not None:
-        return False
-    try:
-        _latents(spec.model_copy(update={"context": model.ContextSpec.model_validate(CONTEXT)}), seed)
-    except Exception:  # whatever a plugin raises
-        return False
-    return True
+def _takes(spec: Spec, seed: int) -> bool:
+    with suppress(Exception):  # whatever a plugin raises
+        _latents(spec, seed)
+        return True
+    return False
 
 
 @only_where(_in_flow, "no part of a flow")
