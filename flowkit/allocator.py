@@ -1,4 +1,4 @@
-"""The C allocator of a process that runs flows: what a step frees, the next one uses again."""
+"""Sets up glibc's malloc so that a process that runs flows reuses the memory that it frees."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ MMAP_MAX, TRIM_THRESHOLD, TOP_PAD = -4, -1, -2
 """Parameters of glibc's mallopt(3), from malloc.h."""
 
 SETTINGS = {MMAP_MAX: 0, TRIM_THRESHOLD: -1, TOP_PAD: 64 * 2**20}
-"""No block is mapped on its own, none is given back to the kernel, and the heap grows in strides."""
+"""Map no block on its own, give no memory back to the kernel, and grow the heap in large steps."""
 
 
 def keep_freed_memory() -> bool:
-    """Have glibc's malloc keep freed memory for this process. True if it does from now on.
+    """Make glibc's malloc keep the memory that this process frees. Return True if it does from now on.
 
-    Otherwise each large tensor is mapped when it is made and unmapped when it is freed, and the kernel fills every page
-    of it with zeros at its first use: thousands of page faults a training step. The price is that a process stays as
-    large as it once was. Does nothing where the environment sets malloc up (MALLOC_…, GLIBC_TUNABLES), and where
-    there is no glibc.
+    By default malloc maps each large tensor when it is created, and unmaps it when it is freed. The kernel then fills
+    every page with zeros at its first use, which costs thousands of page faults per training step. The price of keeping
+    memory is that the process never shrinks. Nothing is changed if the environment configures malloc (MALLOC_…,
+    GLIBC_TUNABLES), or if the C library isn't glibc.
     """
     if any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return False
     try:
         libc = ctypes.CDLL(None)
-    except (OSError, TypeError):  # Windows takes no None
+    except (OSError, TypeError):  # CDLL(None) fails on Windows
         return False
     if not hasattr(libc, "gnu_get_libc_version"):
         return False

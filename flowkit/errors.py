@@ -1,7 +1,7 @@
-"""Every error that flowkit raises on purpose, in one hierarchy.
+"""Defines every error that flowkit raises on purpose, in one hierarchy.
 
-Each message says what is wrong, where, and what to do instead. The command line prints it without a traceback
-and leaves with the error's ``exit_code``.
+Each message says what is wrong, where, and what to do instead. The command line prints it without a traceback and exits
+with the error's ``exit_code``.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 Path = tuple[str | int, ...]
 
 MAX_SHOWN = 160
-"""The most characters of a line that a problem shows."""
+"""The most characters of a source line that a message shows."""
 
 
 class FlowkitError(Exception):
-    """The root: catch this one to catch them all."""
+    """The base class of all flowkit errors. Catch it to catch any of them."""
 
     exit_code = 2
 
 
 class ShapeError(FlowkitError, ValueError):
-    """A layer can't take the event shape that reaches it."""
+    """A layer can't take the event shape of its input."""
 
 
 class PluginError(FlowkitError):
@@ -37,7 +37,7 @@ class InputError(FlowkitError, ValueError):
 
 
 class RunError(FlowkitError):
-    """A directory of a run, or for a bundle, is missing, unfinished, in the way, or not one at all."""
+    """The directory of a run or a bundle can't be used, for example because it is missing, unfinished or occupied."""
 
 
 class TrainingError(FlowkitError):
@@ -57,16 +57,16 @@ class VersionWarning(UserWarning):
 
 
 class InstallationWarning(UserWarning):
-    """Two installed distributions bring the same files, so that one has overwritten those of the other."""
+    """Two installed distributions contain the same files, so one has overwritten files of the other."""
 
 
 class DriftWarning(UserWarning):
-    """Under ``memory: reversible`` inputs don't come back well enough for their gradients to be trusted."""
+    """Under ``memory: reversible`` the reconstruction error is so large that the gradients can't be trusted."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a spec, and where: the path of keys, the position (1-based), the line's text."""
+    """One problem in a spec: its path of keys, its position (1-based), and the text of its line."""
 
     path: Path
     message: str
@@ -87,7 +87,10 @@ class Problem:
 
 
 def _point(source: str, column: int) -> list[str]:
-    """The line and a caret below the 0-based column. Of a long line, as minified JSON is, what is around it."""
+    """Return the source line, and a caret below the 0-based column.
+
+    A long line, as in minified JSON, is cut to the text around the column.
+    """
     start = max(0, column - MAX_SHOWN // 2) if len(source) > MAX_SHOWN else 0
     before, after = "…" * (start > 0), "…" * (len(source) > start + MAX_SHOWN)
     return [
@@ -98,7 +101,10 @@ def _point(source: str, column: int) -> list[str]:
 
 @dataclass(eq=False)
 class SpecError(FlowkitError):
-    """A spec is not valid. ``problems`` holds what was found, in the order of the text; ``more`` counts the rest."""
+    """A spec is not valid.
+
+    ``problems`` lists the problems in the order of the text. ``more`` counts those that are not listed.
+    """
 
     problems: list[Problem] = field(default_factory=list)
     more: int = 0
@@ -109,6 +115,6 @@ class SpecError(FlowkitError):
 
 
 def format_path(path: Path) -> str:
-    """``("flow", 0, "use")`` -> ``flow[0].use``."""
+    """Write a path of keys as text: ``("flow", 0, "use")`` becomes ``flow[0].use``."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")

@@ -1,4 +1,4 @@
-"""The mathematics of flows: bijectors, their parts, and base distributions. This package needs torch only."""
+"""Defines the mathematics of flows: bijectors, their parts, and base distributions. This package needs torch only."""
 
 from flowkit.bijectors.base_distribution import Base, StandardNormal
 from flowkit.bijectors.bijector import Bijector, full_precision, sum_over_event

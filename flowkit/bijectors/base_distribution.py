@@ -1,4 +1,4 @@
-"""Base distributions: the density of the last latent."""
+"""Defines base distributions, the densities of a flow's last latent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowkit.bijectors.bijector import sum_over_event
 
 
 class Base(nn.Module, ABC):
-    """A density of events [*event_shape], which is sampled by transforming standard normal noise."""
+    """A density of events [*event_shape]. It is sampled by transforming standard normal noise."""
 
     def __init__(self, event_shape: Sequence[int]) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Base(nn.Module, ABC):
 
 
 class StandardNormal(Base):
-    """N(0, I): log p(z) = -½ Σ (z² + log 2π)."""
+    """The standard normal distribution N(0, I): log p(z) = -½ Σ (z² + log 2π)."""
 
     def log_prob(self, z: Tensor) -> Tensor:
         return -0.5 * (sum_over_event(z.square()) + math.prod(z.shape[1:]) * math.log(2 * math.pi))

@@ -1,4 +1,4 @@
-"""The contract of every layer: an invertible map with a known Jacobian determinant."""
+"""Defines Bijector, the contract of every layer: an invertible map with a known Jacobian determinant."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Bijector(nn.Module, ABC):
     def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Return x = f⁻¹(y) as a leaf tensor, and f(x) and log|det ∂f/∂x|, through which gradients reach x.
 
-        The backward pass under ``memory: reversible`` calls this with gradients enabled. A layer that can share work
-        between the two directions may override it together with ``forward_and_log_det``.
+        The backward pass under ``memory: reversible`` calls this with gradients enabled. A layer whose two directions
+        can share work may override it. The override must agree with ``forward_and_log_det``.
         """
         with torch.no_grad(), forked_generators(y.device):  # forward draws the same random numbers
             x, _ = self.inverse_and_log_det(y, context)
@@ -56,7 +56,7 @@ class Bijector(nn.Module, ABC):
         """Set parameters from a first batch of data. A flow calls it once, before training, without gradients."""
 
     def freeze(self) -> Bijector:
-        """Return the same map as a module for inference, in which what depends on parameters alone is precomputed."""
+        """Return the same map as a module for inference. It precomputes everything that depends only on parameters."""
         return self
 
 
@@ -69,14 +69,20 @@ def sum_over_event(v: Tensor) -> Tensor:
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Switch autocast off, so that affine maps, transformers, log-dets and densities keep the event's precision."""
+    """Return a context that switches autocast off.
+
+    Affine maps, transformers, log-dets and densities run in it, so that they keep the precision of the event.
+    """
     kind = device.type
     on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return torch.autocast(kind, enabled=False) if on else nullcontext()
 
 
 def forked_generators(device: torch.device) -> AbstractContextManager[None]:
-    """Restore the random number generators at the end, so that the same numbers are drawn again afterwards."""
+    """Return a context that restores the random number generators at its end.
+
+    Code that runs after the context draws the same random numbers again.
+    """
     if device.type == "cpu":
         return torch.random.fork_rng([])
     return torch.random.fork_rng([device], device_type=device.type)

@@ -1,4 +1,4 @@
-"""Layers that apply one affine map to the channels at every position. Neighbouring layers compose to one map."""
+"""Defines layers that apply one affine map to the channels at every position. Adjacent layers compose to one map."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from flowkit.bijectors.bijector import Bijector
 class AffineMap(NamedTuple):
     """The affine map v -> A v + a of the channels, which is the same at each position of an image [c, h, w].
 
-    A vector [d] counts as one position of d channels. Constants may be given in any precision: they are converted to
-    that of the event.
+    A vector [d] counts as one position with d channels. Constants may have any precision: they are converted to that of
+    the event.
     """
 
     matrix: Tensor
@@ -30,7 +30,7 @@ class AffineMap(NamedTuple):
     """log|det A|, a scalar: the log-det at one position."""
 
     def then(self, other: AffineMap) -> AffineMap:
-        """Compose two maps: v -> B (A v + a) + b, with A v + a this map and B v + b the other."""
+        """Return the composition v -> B (A v + a) + b of this map, A v + a, and the other one, B v + b."""
         if self.matrix.dim() < 2:
             matrix = other.matrix * self.matrix
         elif other.matrix.dim() < 2:
@@ -49,18 +49,18 @@ class AffineMap(NamedTuple):
         return linear._replace(offset=-linear._linear(offset))
 
     def to(self, x: Tensor, channels: int) -> AffineMap:
-        """Return the map with the device and precision of x, and with an offset for each channel."""
+        """Return the map on the device and in the precision of x, with an offset for each channel."""
         matrix, offset, log_det = (t.to(x) for t in self)
         return AffineMap(matrix, offset.expand(channels), log_det)
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Apply the map, of the device and precision of x, at each position of x [batch, c, *spatial].
+        """Apply the map at each position of x [batch, c, *spatial]. Return the result, and the log-det [batch].
 
-        Return the result, and the log-det [batch].
+        The map must be on the device and in the precision of x.
         """
         n, c, *spatial = x.shape
-        # With an offset for each event, its gradient is a sum over positions and one over the batch. For a sum over
-        # both at once torch.compile would write other code, and compile again, for each range of batch sizes.
+        # The offset is expanded over the batch, so that its gradient is a sum over positions, and then over the
+        # batch. If it were one sum over both, torch.compile would compile again for each range of batch sizes.
         offset = self.offset.expand(n, *(1 for _ in spatial), c)
         y = self._linear(x.movedim(1, -1)) + offset  # [batch, *spatial, c]
         return y.movedim(-1, 1), (self.log_det * math.prod(spatial)).expand(n)
@@ -73,11 +73,11 @@ class AffineMap(NamedTuple):
 class ChannelLinear(Bijector):
     """A layer that applies one affine map at each position p: y[:, p] = A x[:, p] + a.
 
-    log|det| = h·w·log|det A|, because the Jacobian has A once for each position.
+    log|det| = h·w·log|det A|, because the Jacobian contains A once for each position.
 
-    A subclass returns the map, and flowkit does the rest: it applies the map, counts the positions, and merges
-    neighbouring layers into one map. A subclass must not override ``forward_and_log_det`` or ``inverse_and_log_det``,
-    because merged layers are run by their maps alone.
+    A subclass only returns the map. flowkit applies it, counts the positions, and merges adjacent layers into one map.
+    A subclass must not override ``forward_and_log_det`` or ``inverse_and_log_det``, because merged layers are run by
+    their maps alone.
     """
 
     @abstractmethod
@@ -85,7 +85,7 @@ class ChannelLinear(Bijector):
         """Return A, a, and log|det A| at one position."""
 
     def affine_inverse(self) -> AffineMap:
-        """Return the inverse map, with -log|det A|. Override it where the inverse has a better formula."""
+        """Return the inverse map, whose log-det is -log|det A|. Override it if the inverse has a better formula."""
         return self.affine().inverse()
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -96,9 +96,9 @@ class ChannelLinear(Bijector):
 
 
 class ChannelRun:
-    """A run of neighbouring channel-linear layers, which is applied as the one map that they compose to.
+    """A run of adjacent channel-linear layers. It is applied as the one map that they compose to.
 
-    A run is made anew at each pass and belongs to no module, so merging changes neither parameters nor state_dict.
+    A run is created at each pass and belongs to no module, so merging changes neither parameters nor state_dict.
     """
 
     handles_autocast: ClassVar[bool] = False
@@ -107,12 +107,12 @@ class ChannelRun:
         self.layers = layers
 
     def affine(self, x: Tensor) -> AffineMap:
-        """Return the composed map, with the device and precision of x."""
+        """Return the composed map on the device and in the precision of x."""
         maps = (layer.affine().to(x, layer.event_shape[0]) for layer in self.layers)
         return reduce(AffineMap.then, maps)
 
     def affine_inverse(self, y: Tensor) -> AffineMap:
-        """Return the composed inverse map, with the device and precision of y."""
+        """Return the composed inverse map on the device and in the precision of y."""
         maps = (layer.affine_inverse().to(y, layer.event_shape[0]) for layer in reversed(self.layers))
         return reduce(AffineMap.then, maps)
 
@@ -123,7 +123,7 @@ class ChannelRun:
         return self.affine_inverse(y).transform(y)
 
     def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """See ``Bijector.recompute``. The map is composed once for both directions."""
+        """Do what ``Bijector.recompute`` does, but compose the map once for both directions."""
         affine = self.affine(y)
         with torch.no_grad():
             x, _ = affine.inverse().transform(y)
@@ -137,12 +137,12 @@ class ChannelRun:
 
     @torch.no_grad()
     def freeze(self, like: Tensor) -> FrozenChannels:
-        """Return the run for inference, with the device and precision of ``like``."""
+        """Return the run for inference, on the device and in the precision of ``like``."""
         return FrozenChannels(self.layers[0].event_shape, self.affine(like), self.affine_inverse(like))
 
 
 class FrozenChannels(Bijector):
-    """A run of channel-linear layers for inference: one convolution each way, and a constant log-det."""
+    """A run of channel-linear layers for inference: one convolution in each direction, and a constant log-det."""
 
     forward_weight: Tensor
     forward_bias: Tensor

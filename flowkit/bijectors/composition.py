@@ -1,4 +1,4 @@
-"""Layers that are applied one after another."""
+"""Applies layers one after another, and merges adjacent channel-linear layers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flowkit.bijectors.channel_linear import ChannelLinear, ChannelRun
 from flowkit.shapes import Shape
 
 Merged = Bijector | ChannelRun
-"""What a pass runs: a layer, or neighbouring channel-linear layers as one map."""
+"""A step of a pass: a layer, or a run of adjacent channel-linear layers that is applied as one map."""
 
 
 class Composition(Bijector):
@@ -43,8 +43,8 @@ class Composition(Bijector):
 def forward_through(layers: Iterable[Bijector], x: Tensor, context: Tensor | None, *_: Any) -> tuple[Tensor, Tensor]:
     """Apply the layers to x. Return the result, and the sum of their log-dets, [batch].
 
-    This is the memory strategy ``store``: autograd stores what it needs. It ignores further arguments, which other
-    strategies take.
+    This is the memory strategy ``store``: autograd stores what it needs. Further arguments, which other strategies
+    take, are ignored.
     """
     log_det = x.new_zeros(x.shape[0])
     for step in merged(layers):
@@ -55,7 +55,10 @@ def forward_through(layers: Iterable[Bijector], x: Tensor, context: Tensor | Non
 
 
 def inverse_through(layers: Iterable[Bijector], y: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Apply the layers' inverses to y, the last first. Return the result, and the sum of their log-dets, [batch]."""
+    """Apply the inverses of the layers to y, in reverse order.
+
+    Return the result, and the sum of their log-dets, [batch].
+    """
     log_det = y.new_zeros(y.shape[0])
     for step in reversed(merged(layers)):
         with autocast_of(step, y.device):
@@ -73,7 +76,7 @@ def initialize_through(layers: Iterable[Bijector], x: Tensor, context: Tensor | 
 
 
 def merged(layers: Iterable[Bijector]) -> list[Merged]:
-    """Return the layers, with neighbouring channel-linear layers merged into runs."""
+    """Return the layers, with adjacent channel-linear layers merged into runs."""
     steps: list[Merged] = []
     for run in runs(layers):
         steps.append(run[0] if len(run) == 1 else ChannelRun(run))
@@ -81,7 +84,7 @@ def merged(layers: Iterable[Bijector]) -> list[Merged]:
 
 
 def frozen(layers: Iterable[Bijector], like: Tensor) -> list[Bijector]:
-    """Return the layers for inference, with the device and precision of ``like``.
+    """Return the layers for inference, on the device and in the precision of ``like``.
 
     Each channel-linear run becomes one convolution.
     """
@@ -91,7 +94,7 @@ def frozen(layers: Iterable[Bijector], like: Tensor) -> list[Bijector]:
 
 
 def runs(layers: Iterable[Any]) -> list[list[Any]]:
-    """Divide the layers into runs of neighbouring channel-linear ones; every other layer stands alone."""
+    """Divide the layers into runs of adjacent channel-linear layers. Every other layer forms a run of its own."""
     found: list[list[Any]] = []
     for layer in flat(layers):
         if found and isinstance(layer, ChannelLinear) and isinstance(found[-1][0], ChannelLinear):
@@ -102,7 +105,10 @@ def runs(layers: Iterable[Any]) -> list[list[Any]]:
 
 
 def units(layers: Iterable[Bijector]) -> Iterator[list[Bijector]]:
-    """Divide the layers into units: each is a layer that isn't channel-linear, with the run in front of it."""
+    """Divide the layers into units.
+
+    A unit is a layer that isn't channel-linear, together with the run that precedes it.
+    """
     unit: list[Bijector] = []
     for layer in flat(layers):
         unit.append(layer)
@@ -114,11 +120,11 @@ def units(layers: Iterable[Bijector]) -> Iterator[list[Bijector]]:
 
 
 def flat(layers: Iterable[Any]) -> Iterator[Any]:
-    """Yield the layers, those of compositions one by one. A subclass of Composition counts as one layer."""
+    """Yield the layers, and in place of a composition its layers. A subclass of Composition counts as one layer."""
     for layer in layers:
         yield from flat(layer.layers) if type(layer) is Composition else (layer,)
 
 
 def autocast_of(step: Merged, device: torch.device) -> AbstractContextManager[object]:
-    """Return the context to run a step in. It switches autocast off, unless the step handles autocast itself."""
+    """Return the context to run a step in: it switches autocast off, unless the step handles autocast itself."""
     return nullcontext() if step.handles_autocast else full_precision(device)

@@ -1,4 +1,4 @@
-"""Coupling: one part of the event is transformed with parameters that a network computes from the other part."""
+"""Defines couplings, which transform one part of an event with parameters computed from the other part by a network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowkit.bijectors.bijector import Bijector, full_precision, sum_over_event
 
 
 class Split(nn.Module, ABC):
-    """Divides an event in two, and puts it together again: merge(*split(x)) = x. It only moves elements."""
+    """A way to divide an event in two parts and to merge them again: merge(*split(x)) = x. It only moves elements."""
 
     def __init__(self, event_shape: Sequence[int]) -> None:
         super().__init__()
@@ -21,22 +21,22 @@ class Split(nn.Module, ABC):
 
     @abstractmethod
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x [batch, *event] -> (kept [batch, *kept], transformed [batch, *transformed])."""
+        """Divide x [batch, *event] into (kept [batch, *kept], transformed [batch, *transformed])."""
 
     @abstractmethod
     def merge(self, kept: Tensor, transformed: Tensor) -> Tensor:
-        """The event whose parts these are, [batch, *event]."""
+        """Return the event [batch, *event] that these are the parts of."""
 
 
 class Transformer(nn.Module, ABC):
-    """An elementwise invertible map y = f(x; θ). It doesn't depend on where θ comes from.
+    """An elementwise invertible map y = f(x; θ). It doesn't depend on how θ is computed.
 
-    x, y and the log-derivative are [batch, *event]; θ is [batch, n_params, *event]. By convention f is the
-    identity, or near it, at θ = 0, where a conditioner starts.
+    x, y and the log-derivative are [batch, *event]. θ is [batch, n_params, *event]. By convention f is the identity, or
+    close to it, at θ = 0, because conditioners usually start with an output of 0.
     """
 
     n_params: int
-    """How many parameters each element takes."""
+    """The number of parameters for each element."""
 
     @abstractmethod
     def forward(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,22 +48,22 @@ class Transformer(nn.Module, ABC):
 
 
 class Conditioner(nn.Module, ABC):
-    """A network from the kept part, and the context if there is one, to the transformer's parameters."""
+    """A network that computes a transformer's parameters from the kept part, and from the context if there is one."""
 
     @abstractmethod
     def forward(self, kept: Tensor, context: Tensor | None = None) -> Tensor:
-        """[batch, *kept], [batch, *context] -> [batch, n_params, *transformed]."""
+        """Return θ [batch, n_params, *transformed] for kept [batch, *kept] and context [batch, *context]."""
 
     def initialize(self, kept: Tensor, context: Tensor | None = None) -> None:
-        """Set parameters from a first batch. Called once, before training, without gradients."""
+        """Set parameters from a first batch. A flow calls it once, before training, without gradients."""
 
 
 class Coupling(Bijector):
-    """(x₁, x₂) -> (f(x₁; θ(x₂)), x₂), x₁ being the transformed part and x₂ the kept one.
+    """The layer (x₁, x₂) -> (f(x₁; θ(x₂)), x₂), where x₁ is the transformed part and x₂ the kept part.
 
-    The Jacobian is block triangular, so that log|det| = Σ log|∂f/∂x₁| whatever the network θ is
-    (Dinh et al. 2017, "Density estimation using Real NVP", eq. 6). So it is exact under autocast too, where the network
-    computes in bf16, and f in the precision of the event.
+    The Jacobian is block triangular, so log|det| = Σ log|∂f/∂x₁| for any network θ (Dinh et al. 2017, "Density
+    estimation using Real NVP", eq. 6). The log-det is therefore exact under autocast too, where the network computes in
+    bf16, and f in the precision of the event.
     """
 
     handles_autocast: ClassVar[bool] = True
@@ -86,9 +86,10 @@ class Coupling(Bijector):
     def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Do what ``Bijector.recompute`` does, but run the network once for both directions, because θ(x₂) = θ(y₂).
 
-        A subclass that overrides ``forward_and_log_det`` must override this too, for example by ``Bijector.recompute``.
+        A subclass that overrides ``forward_and_log_det`` must override this too. ``Bijector.recompute`` is always
+        correct.
         """
-        x = y.detach().requires_grad_()  # only x₂ is read until x has its own memory, below
+        x = y.detach().requires_grad_()  # until x gets its own memory below, only x₂ is read, and x₂ = y₂
         theta = self._theta(self._split(x)[0], context)
         with torch.no_grad(), full_precision(y.device):
             kept, transformed = self.split.split(y)
@@ -105,7 +106,7 @@ class Coupling(Bijector):
             return self.split.split(x)
 
     def _theta(self, kept: Tensor, context: Tensor | None) -> Tensor:
-        """Run the network, under autocast if that is on. Return θ in the precision of the event."""
+        """Run the network, under autocast if that is enabled. Return θ in the precision of the event."""
         return self.conditioner(kept, context).to(kept.dtype)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:

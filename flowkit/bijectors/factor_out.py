@@ -1,4 +1,4 @@
-"""Factor-out: part of the event leaves the flow as a latent of its own."""
+"""Defines FactorOut, which takes part of the event out of the flow as a latent."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class FactorOut(nn.Module):
 
     It has no parameters, and log|det| = 0 (Dinh et al. 2017, section 3.6).
 
-
-    Glow's learned conditional prior of z is an affine coupling in front of it that transforms the half that leaves.
+    Glow's learned conditional prior of z is equivalent to an affine coupling directly before this step, if it
+    transforms the half that becomes z.
     """
 
     def __init__(self, event_shape: Sequence[int]) -> None:
@@ -27,10 +27,10 @@ class FactorOut(nn.Module):
         self.latent_shape: Shape = (leaves, *event_shape[1:])
 
     def take_out(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x [batch, c, …] -> (kept, z)."""
+        """Divide x [batch, c, …] into (kept, z)."""
         kept, z = x.split([self.output_shape[0], self.latent_shape[0]], 1)
         return kept, z
 
     def put_back(self, kept: Tensor, z: Tensor) -> Tensor:
-        """Put the event together again: the inverse of `take_out`."""
+        """Concatenate kept and z. This is the inverse of `take_out`."""
         return torch.cat([kept, z], 1)

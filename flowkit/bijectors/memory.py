@@ -1,4 +1,4 @@
-"""Memory strategies, which decide what activations a forward pass stores for the backward pass.
+"""Defines memory strategies, which decide what activations a forward pass stores for the backward pass.
 
 Each strategy runs the layers between two factor-outs: x -> (y, log|det| [batch]).
 """
@@ -19,22 +19,24 @@ from flowkit.bijectors.composition import Merged, autocast_of, forward_through, 
 from flowkit.errors import FlowkitError
 
 Output = tuple[Tensor, Tensor]
-"""y, and log|det| [batch]."""
+"""The pair of y and log|det| [batch]."""
 DRIFT_LIMIT = 1e-4
-"""The largest drift in fp32 that brings no warning. docs/memory.md has the measurements."""
+"""The largest drift in fp32 that causes no warning. docs/memory.md has the measurements."""
 DRIFT_LIMIT_BF16 = 1e-2
-"""The largest drift in bf16 that brings no warning. A value that is computed back with a rounding error is now and then
-rounded to another bf16 number. In trained Glows of 16 and 32 steps a level, drift reached 3e-3. There, gradients
-differed from stored ones by 2e-3, and stored ones were off by 3e-2 because of bf16. At a drift of 5e-2 gradients were
-wrong."""
+"""The largest drift in bf16 that causes no warning.
+
+A reconstructed value has a rounding error, so it is sometimes rounded to a different bf16 number than the original. In
+trained Glows with 16 and 32 steps per level, drift reached 3e-3. There, gradients differed from those under ``store``
+by 2e-3, and the latter were off by 3e-2 because of bf16. At a drift of 5e-2 gradients were wrong.
+"""
 
 
 class Drift:
-    """The reconstruction error of reversible passes: the largest since it was last read.
+    """The reconstruction error of reversible passes: the largest one since it was last read.
 
-    It is max|x̂ - x| / max(1, max|x|), where x̂ is the input of a level as computed back from its output. The error is
-    that of the first event of each batch. max|x| is taken over the batch, because relative to the values of a black
-    event, the rounding of its pixels would look large. Gradients are computed at x̂.
+    It is max|x̂ - x| / max(1, max|x|), where x̂ is the input of a level as reconstructed from its output. Gradients are
+    computed at x̂. The numerator is taken over the first event of each batch. max|x| is taken over the whole batch:
+    relative to the values of an all-black image, the rounding of its pixels would look large.
     """
 
     def __init__(self) -> None:
@@ -43,7 +45,8 @@ class Drift:
     def note(self, back: Tensor, x: Tensor, largest: Tensor) -> None:
         """Record the drift of one level, without waiting for the device.
 
-        ``back`` and ``x`` are its first event [1, ...], computed back and as it was; ``largest`` is max|x|.
+        ``x`` is the first event [1, ...] of the level's input, ``back`` is its reconstruction, and ``largest`` is
+        max|x| over the batch.
         """
         if not x.numel():
             return
@@ -51,7 +54,7 @@ class Drift:
         self._worst = drift if self._worst is None else torch.maximum(self._worst, drift)
 
     def read(self) -> float | None:
-        """Return the largest drift since the last call, or None if nothing was reversed since then."""
+        """Return the largest drift since the last call, or None if there was no reversible backward pass since then."""
         worst, self._worst = self._worst, None
         return None if worst is None else worst.item()
 
@@ -60,7 +63,7 @@ REVERSIBLE_COMPILED = "a compiled flow can't run under memory: reversible; use c
 
 
 def checkpoint(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, *_: Drift) -> Output:
-    """Store the input of each unit. The backward pass computes the rest again (Chen et al. 2016)."""
+    """Store only the input of each unit. The backward pass computes the rest again (Chen et al. 2016)."""
     log_det = x.new_zeros(x.shape[0])
     for unit in units(layers):
         x, term = _checkpointed(unit, x, context)
@@ -69,7 +72,7 @@ def checkpoint(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, *_
 
 
 def reversible(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, drift: Drift) -> Output:
-    """Store the output alone. The backward pass computes inputs from outputs (Gomez et al. 2017, §3.2)."""
+    """Store only the output. The backward pass computes inputs from outputs (Gomez et al. 2017, §3.2)."""
     if torch.compiler.is_compiling():
         raise FlowkitError(REVERSIBLE_COMPILED)
     steps = merged(layers)
@@ -93,12 +96,15 @@ def _checkpointed(unit: list[Bijector], x: Tensor, context: Tensor | None) -> Ou
         _check_same(places, parameters(unit))
         return forward_through(unit, x, context)
 
-    # The parameters are arguments, so that torch notices if one is changed in place before the backward pass.
+    # The parameters are arguments, so that torch detects if one is changed in place before the backward pass.
     return torch_checkpoint(again, x, context, *read, use_reentrant=False)
 
 
 class _Reversible(torch.autograd.Function):
-    """Computes gradients for x, the context and the parameters. Each step is computed again from its output."""
+    """Computes gradients for x, the context and the parameters.
+
+    The backward pass reconstructs the input of each step from its output.
+    """
 
     @staticmethod
     def forward(
@@ -108,7 +114,7 @@ class _Reversible(torch.autograd.Function):
         ctx.own = [parameters([step]) for step in steps]
         ctx.largest = x.abs().amax() if x.numel() else x.new_zeros(())
         ctx.places, ctx.modes, ctx.autocast = _places(tensors), _modes(steps), _autocast(x.device)
-        ctx.generators = [_generators(x.device)]  # the state before each step, and after the last
+        ctx.generators = [_generators(x.device)]  # the states before each step, and after the last step
         log_det = x.new_zeros(x.shape[0])
         for step in steps:
             with autocast_of(step, x.device):
@@ -116,8 +122,8 @@ class _Reversible(torch.autograd.Function):
             log_det = log_det + term
             ctx.generators.append(_generators(x.device))
         if all(map(torch.equal, ctx.generators[0], ctx.generators[-1])):
-            ctx.generators = None  # nothing was drawn
-        ctx.save_for_backward(x, context, *tensors)  # the parameters, so that torch notices if one is changed in place
+            ctx.generators = None  # no step drew random numbers
+        ctx.save_for_backward(x, context, *tensors)  # saving parameters lets torch detect in-place changes
         return x, log_det
 
     @staticmethod
@@ -148,9 +154,10 @@ class _Reversible(torch.autograd.Function):
 
 @contextmanager
 def _without_hooks(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Take the hooks off the parameters inside of the block.
+    """Remove the hooks of the parameters inside the block.
 
-    A hook is for the whole gradient of a parameter. Autograd calls it later, not for the gradient of each step.
+    A hook expects the whole gradient of a parameter. Autograd calls it later, with the sum of the gradients of all
+    steps.
     """
     hooks = [tensor._backward_hooks for tensor in tensors]
     for tensor in tensors:
@@ -166,18 +173,21 @@ def _gradients(outputs: Output, inputs: Sequence[Tensor], cotangents: tuple[Tens
     """Return the vector–Jacobian product: the gradients of ``inputs`` for these cotangents of ``outputs``."""
     pairs = [pair for pair in zip(outputs, cotangents, strict=True) if pair[0].requires_grad]
     differentiable, given = zip(*pairs, strict=True)
-    with full_precision(inputs[0].device):  # torch wants no autocast in a backward pass
+    with full_precision(inputs[0].device):  # torch advises against autocast in a backward pass
         return torch.autograd.grad(differentiable, inputs, given, allow_unused=True)
 
 
 def parameters(steps: Iterable[Merged]) -> list[Tensor]:
-    """List the parameters of the steps, each once."""
+    """List the parameters of the steps, each of them once."""
     modules = (module for step in steps for module in step.modules())
     return list(dict.fromkeys(p for module in modules for p in module._parameters.values() if p is not None))
 
 
 def _places(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
-    """Return the id of each tensor and the address of its data; nothing during compilation, when there is no data."""
+    """Return the id of each tensor and the address of its data.
+
+    During compilation, when there is no data, return [].
+    """
     return [] if torch.compiler.is_compiling() else [(id(t), t.data_ptr()) for t in tensors]
 
 
@@ -203,7 +213,7 @@ def _check_modes(modes: list[bool], steps: Sequence[Merged]) -> None:
 
 
 def _autocast(device: torch.device) -> dict[str, Any]:
-    """Return the arguments with which torch.autocast restores its present state."""
+    """Return the arguments for torch.autocast that restore its current state."""
     kind = device.type
     return {
         "device_type": kind,
@@ -213,7 +223,7 @@ def _autocast(device: torch.device) -> dict[str, Any]:
 
 
 def _generators(device: torch.device) -> tuple[Tensor, ...]:
-    """Return the states of the random number generators: the CPU's, and the accelerator's if ``device`` is one."""
+    """Return the states of the random number generators: the CPU's, and that of ``device`` if it is an accelerator."""
     cpu = torch.get_rng_state()
     return (cpu,) if device.type == "cpu" else (cpu, torch.get_device_module(device).get_rng_state(device))
 

@@ -1,4 +1,4 @@
-"""Flow, a density made of bijectors and base distributions. It can be built from a spec, and saved."""
+"""Defines Flow, a density made of bijectors and base distributions. It can be built from a spec, and saved."""
 
 from flowkit.flow.distribution import FlowDistribution
 from flowkit.flow.flow import Flow

@@ -1,4 +1,4 @@
-"""Builds the layers of a validated spec, and writes the spec that builds given layers."""
+"""Builds the layers of a validated spec, and writes the spec of layers that were built in Python."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from flowkit.spec import model, read_spec
 from flowkit.spec.walk import Step, walk
 
 Layer = Bijector | FactorOut
-"""What a flow is made of."""
+"""A layer of a flow."""
 
 CREATING = frozenset(
     [
@@ -31,7 +31,7 @@ CREATING = frozenset(
         torch.randint, torch.randn, torch.randperm, torch.zeros,
     ]
 )  # fmt: skip
-"""The functions of torch that create a tensor from its shape."""
+"""The torch functions that create a tensor from its shape."""
 
 MAX_PARAMETERS = 2**32
 """The most parameters that a flow may have."""
@@ -55,7 +55,7 @@ def count_parameters(spec: model.Spec) -> list[int]:
     """
     counts: dict[tuple[Path, Shape], int] = {}
     steps = walk(spec)
-    with torch.random.fork_rng(devices=[]):  # counting leaves the weights of a seed as they are
+    with torch.random.fork_rng(devices=[]):  # counting must not change the weights that a seed gives
         for step in steps:
             if (step.path, step.input_shape) not in counts:
                 layer = build(step, context_shape(spec.context))
@@ -64,7 +64,10 @@ def count_parameters(spec: model.Spec) -> list[int]:
 
 
 class _Bounded(TorchFunctionMode):
-    """Raises ShapeError before a function of torch, such as `torch.empty`, creates more values than MAX_VALUES."""
+    """Raises ShapeError when torch functions, such as `torch.empty`, would create more than MAX_VALUES values in total.
+
+    It is raised before the memory is allocated.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +84,11 @@ class _Bounded(TorchFunctionMode):
 
 
 def build(step: Step, context: Shape | None) -> Layer:
-    """Build the layer of one step. Raises PluginError, naming the place in the spec, if its plugin can't be built."""
+    """Build the layer of one step.
+
+    Raises PluginError, naming the place in the spec, if its plugin can't be built, or if its output shape is not the
+    one that the plugin's config announces. Raises ShapeError if the layer is too large.
+    """
     with _placed(step), _Bounded():
         layer = _build(step, context)
     if tuple(layer.output_shape) != step.output_shape:
@@ -94,7 +101,7 @@ def build(step: Step, context: Shape | None) -> Layer:
 
 @contextmanager
 def _placed(step: Step) -> Iterator[None]:
-    """Name the place of the step in errors while it is built. An error that isn't flowkit's becomes a PluginError."""
+    """Prefix errors with the place of the step in the spec. An error that isn't flowkit's becomes a PluginError."""
     try:
         yield
     except (PluginError, ShapeError) as error:
@@ -107,7 +114,10 @@ def _placed(step: Step) -> Iterator[None]:
 
 
 def check_chain(layers: Sequence[Layer], base: Base | None) -> None:
-    """Raise ShapeError unless each layer, and then the base, takes events of the shape that the one before gives."""
+    """Check that each layer, and then the base, takes the output shape of the layer before it.
+
+    Raises ShapeError if one doesn't, or if there are no layers.
+    """
     if not layers:
         raise ShapeError("a flow has at least one layer: they tell the shape of an event")
     for index, (before, after) in enumerate(pairwise(layers), 1):
@@ -140,7 +150,8 @@ def _build(step: Step, context: Shape | None) -> Layer:
 def _n_params(use: Use, transformer: Transformer) -> int:
     """Return the transformer's ``n_params``, which the conditioner is built for.
 
-    Raises PluginError if it is no positive whole number, naming the transformer: the conditioner isn't to blame.
+    Raises PluginError that names the transformer if ``n_params`` isn't a positive integer. Otherwise the conditioner
+    would fail with a misleading error.
     """
     n_params = getattr(transformer, "n_params", None)
     if not isinstance(n_params, int) or n_params < 1:
@@ -149,14 +160,14 @@ def _n_params(use: Use, transformer: Transformer) -> int:
 
 
 def parts(layers: Sequence[Layer], base: Base) -> list[nn.Module]:
-    """List the modules that a spec names: layers, base, and their parts, such as the conditioner of a coupling."""
+    """List the modules that a spec names: the layers, the base, and their parts, such as a coupling's conditioner."""
     named = [*layers, base]
     inner = [part for module in named for name, part in module.named_children() if name != "parametrizations"]
     return [*named, *inner]
 
 
 def spec_of(layers: Sequence[Layer], base: Base, levels: int | None, context: model.ContextSpec | None) -> model.Spec:
-    """Write a flow that was built in Python as a spec. Raises PluginError for a layer that no plugin registers."""
+    """Return the spec of a flow that was built in Python. Raises PluginError for a layer that no plugin registers."""
     registry = Registry.discover()
     event = {"shape": list(layers[0].event_shape), "levels": levels}
     source: dict[str, Any] = {"flowkit": 1, "event": event, "base": _use(base, registry)}
@@ -180,9 +191,9 @@ def _step(layer: nn.Module, registry: Registry) -> dict[str, Any]:
 
 
 def _use(module: nn.Module, registry: Registry) -> dict[str, Any]:
-    """Return {use: name, **fields}.
+    """Return the entry {use: name, **fields} of a module.
 
-    Each field is read from the attribute of its name. A module in that attribute is written as a plugin in turn.
+    Each field is read from the attribute of the same name. A module in such an attribute is written as an entry, too.
     """
     found = registry.find_target(type(module))
     if found is None:
@@ -195,9 +206,9 @@ def _use(module: nn.Module, registry: Registry) -> dict[str, Any]:
 
 
 def _field(value: Any, registry: Registry) -> Any:
-    """Return a field as a spec writes it.
+    """Return the value of a field as a spec contains it.
 
-    A plugin in the field is either a module that was built, or a ``Use`` that was kept as it came.
+    A plugin in a field is either a module that was built, or a ``Use`` that the layer kept unbuilt.
     """
     match value:
         case list() | tuple() | nn.ModuleList():

@@ -1,4 +1,4 @@
-"""torch.compile for the passes of a flow: code for the whole flow, or for one step of each kind."""
+"""Compiles the passes of a flow with torch.compile: the whole flow, or one step of each kind."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from flowkit.errors import FlowkitError
 from flowkit.plugin.failure import in_a_line
 
 Scope = Literal["flow", "step"]
-"""The part that is compiled: the whole flow, which is fastest, or one step of each kind, which starts sooner."""
+"""What is compiled: the whole flow, which runs fastest, or one step of each kind, which compiles sooner."""
 
 VARIANTS, FLOWS = 128, 64
-"""The most graphs that a flow may have (in training and not, with gradients of some things or others, under autocast
-and not, for one event and for many), and the most flows of a process. torch allows a function 8 graphs, and 256 in all.
+"""The most graphs of one flow, and the most flows of one process.
+
+A flow has a graph for each combination of training or evaluation mode, the tensors that need gradients, autocast on or
+off, and a batch of one or of many events. By default torch allows 8 graphs of a function, and 256 in total.
 """
 
 KINDS = 4096
-"""The most kinds of steps that a flow may have. torch allows 8."""
+"""The most kinds of steps that a flow may have. By default torch allows 8."""
 
 ADVICE = "install g++ or clang++ (or say where one is in $CXX), or go without compiling"
 
@@ -33,24 +35,25 @@ BY_ITSELF = (
 )
 
 Pass = Callable[..., Any]
-"""A pass of a flow: x or latents, and the context -> the results."""
+"""A pass of a flow: a function of x or latents, and the context, that returns the results."""
 
 
 def compiled(function: Pass, scope: Scope, **options: Any) -> Pass:
-    """Return the pass as one graph, made at the first call for any batch size; ``options`` are torch.compile's.
+    """Return the pass as one graph, which torch.compile makes at the first call and which takes any batch size.
 
-    torch's limits of graphs are raised for the process. Raises FlowkitError without a C++ compiler.
+    ``options`` are torch.compile's. torch's limits of graphs are raised for the whole process. Raises FlowkitError if
+    there is no C++ compiler.
     """
     options = {"fullgraph": True} | options
     if options.get("backend", "inductor") == "inductor":
         _require_compiler()
     _raise_limits()
     there = torch.compile(function, **options)
-    # torch has either regions or kernels that are called from C++.
+    # torch can't combine regions with kernels that are called from C++.
     on_cpu = torch.compile(function, **_without_python(options)) if scope == "flow" else there
 
     def call(given: Tensor | Sequence[Tensor], context: Tensor | None) -> Any:
-        if torch.compiler.is_compiling():  # by someone else, of something larger
+        if torch.compiler.is_compiling():  # a caller compiles a function that contains this pass
             return function(given, context)
         tensors = [given] if isinstance(given, Tensor) else given
         for tensor in (*tensors, context):
@@ -68,7 +71,10 @@ def compiled(function: Pass, scope: Scope, **options: Any) -> Pass:
 
 
 def by_steps(through: Pass, last_first: bool = False) -> Pass:
-    """Return ``through`` with each unit of layers as a region of the graph. Units that compute alike share code."""
+    """Return ``through`` with each unit of layers as a region of the graph.
+
+    Units with the same computation share code.
+    """
     region = torch.compiler.nested_compile_region(through, max_reuse_entries=KINDS)
 
     def run(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, *_: Any) -> Output:
@@ -92,10 +98,10 @@ def _raise_limits() -> None:
 
 
 def _without_python(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with which kernels are called from C++, not from Python.
+    """Return the options with which the kernels are called from C++ instead of Python.
 
-    On two cores Python takes 5% of a Glow's training step. The code that calls the kernels is compiled by itself, which
-    costs little at the start. Options that say otherwise stay.
+    On two cores, Python takes 5% of a Glow's training step. The code that calls the kernels is compiled separately,
+    which adds little to the time of compilation. Options that the caller has set take precedence.
     """
     if options.get("backend", "inductor") != "inductor" or options.get("mode"):
         return options

@@ -1,4 +1,4 @@
-"""A flow as a torch.distributions.Distribution."""
+"""Defines FlowDistribution, which presents a flow as a torch.distributions.Distribution."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from flowkit.flow.inputs import check_tensor
 
 
 class FlowDistribution(Distribution):
-    """p(x | context) of a flow over continuous data, one context for all samples.
+    """The distribution p(x | context) of a flow over continuous data, with one context for all samples.
 
-    ``sample`` draws from torch's global generator, as every distribution of torch does.
+    ``sample`` draws from torch's global generator, as all torch distributions do.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -31,12 +31,15 @@ class FlowDistribution(Distribution):
         return constraints.independent(constraints.real, len(self.event_shape))
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """[*sample_shape, *event_shape]."""
+        """Draw samples, [*sample_shape, *event_shape]."""
         n = torch.Size(sample_shape).numel()
         return self.flow.sample(n, self.context).view(*sample_shape, *self.event_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """[*sample_shape] in nats."""
+        """Return log p(value) in nats, [*sample_shape], for value [*sample_shape, *event_shape].
+
+        Raises InputError if value doesn't end with the event shape.
+        """
         check_tensor("value", value)
         batch_dims = value.dim() - len(self.event_shape)
         if value.shape[max(0, batch_dims) :] != self.event_shape:

@@ -1,4 +1,4 @@
-"""Flow: a density made of bijectors and base distributions."""
+"""Defines Flow, a density made of bijectors and base distributions."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ from flowkit_runtime.inputs import checked_temperature, count, integer
 
 
 class Flow(nn.Module):
-    """A density: log p(x) = Σ_l log p(z_l) + Σ_i log|det J_i|, with (z_1, …, z_L) = f(x) and f_i the layers.
+    """A density over events x, made of layers and a base distribution: log p(x) = Σ_l log p(z_l) + Σ_i log|det J_i|.
 
-    x is [batch, *event_shape] in data units. For integer data (``levels`` set) the value k stands for the interval
-    [k, k + 1). z_1 … z_{L-1} leave the flow at factor-outs and are standard normal. z_L leaves the last layer, and has
-    the base distribution. The context of a conditional flow is labels [batch] or an array [batch, *shape]; a
-    single one serves all events. Threads may share a flow. A layer may occur in it twice, be replaced, and be changed.
+    (z_1, …, z_L) = f(x) are the latents, and J_i is the Jacobian of layer i. x is [batch, *event_shape] in data units.
+    For integer data (``levels`` is set) the value k stands for the interval [k, k + 1). The latents z_1 … z_{L-1} leave
+    the flow at factor-outs and are standard normal. z_L is the output of the last layer, and has the base distribution.
+    The context of a conditional flow is labels [batch] or an array [batch, *shape]. A single label or row serves all
+    events.
+
+    Threads may share a flow. A layer may occur in it twice, and layers may be replaced or changed at any time.
 
     Example:
         >>> flow = Flow.from_spec("specs/realnvp-moons.yaml")
@@ -61,24 +64,28 @@ class Flow(nn.Module):
         self.drift = Drift()
         self.register_buffer("initialized", torch.tensor(False))
         self.register_buffer("_precision", torch.empty(0), persistent=False)
-        self._apply(_channels_last)  # the weights of convolutions
+        self._apply(_channels_last)  # this lays out the weights of convolutions
 
     # The density
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """log_prob: what DistributedDataParallel wraps is what it synchronises."""
+        """Compute log_prob.
+
+        It is `forward` because DistributedDataParallel synchronises gradients only for calls of forward.
+        """
         latents, log_det = self.forward_and_log_det(x, context)
         return self.latent_log_prob(latents) + log_det
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return log p(x) in nats, [batch], at continuous x in data units. Raises InputError for integers (see nll)."""
+        """Return log p(x) in nats, [batch], at continuous x in data units. Raises InputError for integers: see nll."""
         return self(x, context)
 
     def nll(self, x: Tensor, context: Tensor | None = None, draws: int = 1, seed: int = 0) -> Tensor:
         """Return the negative log-likelihood of each event in nats, [batch].
 
-        Integer data is scored at x + u with u ~ U[0, 1). The result is the mean over ``draws`` of u. It is an upper
-        bound of -log P(x) (Theis et al. 2016, eq. 1).
+        Integer data is scored at x + u with u ~ U[0, 1). The result is the mean over ``draws`` draws of u. Its
+        expectation is an upper bound of -log P(x) (Theis et al. 2016, eq. 1). The noise depends only on ``seed`` and
+        the shape of x.
         """
         if self.levels is None:
             return -self(x, context)
@@ -89,11 +96,14 @@ class Flow(nn.Module):
         return -torch.stack(log_probs).mean(0)
 
     def bits_per_dim(self, x: Tensor, context: Tensor | None = None, draws: int = 1, seed: int = 0) -> Tensor:
-        """Return ``nll`` in bits/dim, [batch]: divided by log 2 and by D, the number of values in an event."""
+        """Return ``nll`` in bits/dim, [batch]: it is divided by log 2 and by D, the number of values in an event."""
         return self.nll(x, context, draws, seed) / (math.prod(self.event_shape) * math.log(2))
 
     def dequantize(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return k + u with u ~ U[0, 1) for integers k, and other data unchanged, in the flow's precision."""
+        """Return k + u with u ~ U[0, 1) for integers k, in the flow's precision.
+
+        Continuous data is only converted to it.
+        """
         inputs.check_tensor("x", x)
         x = x.to(self.dtype)
         return x if self.levels is None else _within(x, torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x))
@@ -101,7 +111,7 @@ class Flow(nn.Module):
     # Data <-> latents, samples
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Return the latents (z_1, …, z_L) of x. Integers k are encoded at k + ½, the middle of their interval."""
+        """Return the latents (z_1, …, z_L) of x. An integer k is encoded at k + ½, the middle of its interval."""
         inputs.check_tensor("x", x)
         if self.levels is not None and not x.is_floating_point():
             inputs.check_levels(x, self.levels)
@@ -109,7 +119,10 @@ class Flow(nn.Module):
         return self.forward_and_log_det(x, context)[0]
 
     def decode(self, latents: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        """Return the events of latents. Integer data is floor(x), clipped to 0 … levels - 1, as an integer tensor."""
+        """Return the events of latents.
+
+        For integer data these are floor(x), clipped to 0 … levels - 1, as an integer tensor.
+        """
         x, _ = self.inverse_and_log_det(latents, context)
         if self.levels is None:
             return x
@@ -121,7 +134,8 @@ class Flow(nn.Module):
     ) -> Tensor:
         """Draw n events, [n, *event_shape]. The same seed gives the same noise here and in flowkit_runtime.
 
-        temperature scales the noise: below 1 it gives likelier, less varied samples (Kingma & Dhariwal 2018, §6).
+        ``temperature`` scales the noise: below 1 it gives likelier, less varied samples (Kingma & Dhariwal 2018, §6).
+        Raises InputError if n, temperature or seed is out of range, or if there isn't enough memory.
         """
         n = inputs.as_flowkit(count, n, 0, self.event_shape, None)
         scale = inputs.as_flowkit(checked_temperature, temperature)
@@ -140,7 +154,7 @@ class Flow(nn.Module):
         return self._forward(_channels_last(x), inputs.embed(self.context, context, x))
 
     def inverse_and_log_det(self, latents: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return continuous x of latents, and log|det| [batch] of this inverse map."""
+        """Return the continuous x of latents, and log|det| [batch] of this inverse map."""
         inputs.check_latents(latents, self.latent_shapes, self.dtype)
         context = inputs.embed(self.context, context, latents[-1])
         return self._inverse([_channels_last(z) for z in latents], context)
@@ -177,7 +191,10 @@ class Flow(nn.Module):
         return x, log_det
 
     def _segments(self) -> Iterator[tuple[list[Bijector], FactorOut | None]]:
-        """Divide the layers at the factor-outs: bijectors, and the factor-out behind them if there is one."""
+        """Divide the layers at the factor-outs.
+
+        Yield the bijectors of each segment, and the factor-out that ends it, or None.
+        """
         bijectors: list[Bijector] = []
         for layer in self.layers:
             if isinstance(layer, FactorOut):
@@ -197,7 +214,7 @@ class Flow(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Data-dependent initialization from a batch of continuous x, layer by layer. Only the first call does it."""
+        """Initialize the layers one after another from a batch of continuous x. Only the first call has an effect."""
         if self.initialized:
             return
         inputs.check_events(x, self.event_shape, self.dtype, self.levels)
@@ -222,13 +239,15 @@ class Flow(nn.Module):
         self._memory = strategy
 
     def compile(self, scope: Scope = "flow", **options: Any) -> None:
-        """Compile the flow: at the first pass, torch.compile makes one graph each way. Options are torch.compile's.
+        """Compile the flow. At its first pass in each direction, torch.compile makes one graph of it.
 
-        Densities, their gradients, encode, decode and samples then run faster, for any batch size. They are the same to
-        rounding, except that dropout draws other random numbers. With ``scope="step"`` each kind of step is compiled
-        once, not the whole flow. Then deep flows start much sooner, and run a little slower. Parameters, state_dict,
-        freeze, export and copies stay plain. Raises FlowkitError without a C++ compiler, InputError under memory:
-        reversible and for an unknown scope.
+        Densities, their gradients, encode, decode and sample then run faster, for any batch size. Their results are the
+        same up to rounding, except that dropout draws other random numbers. With ``scope="step"`` one step of each kind
+        is compiled instead of the whole flow: deep flows then compile much sooner, and run a little slower. Parameters,
+        state_dict, freeze, export and copies are not affected.
+
+        ``options`` are torch.compile's. Raises FlowkitError if there is no C++ compiler, and InputError under ``memory:
+        reversible`` or for an unknown scope.
         """
         inputs.check_compilable(self.memory, scope)
         strategies, through = (
@@ -256,7 +275,10 @@ class Flow(nn.Module):
 
     @classmethod
     def from_spec(cls, spec: Spec | str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Flow:
-        """Build a flow from a spec: a validated one, a file's path, or a dict. Raises SpecError, PluginError."""
+        """Build a flow from a spec: a validated one, a file's path, or a dict.
+
+        Raises SpecError, PluginError or ShapeError.
+        """
         spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
         base = spec.base.build(walk(spec)[-1].output_shape)
         flow = cls(building.build_layers(spec), base=base, levels=spec.event.levels, context=spec.context)
@@ -267,8 +289,8 @@ class Flow(nn.Module):
     def load(cls, run: str | Path) -> Flow:
         """Return the trained flow of a finished run, in evaluation mode.
 
-        Raises InputError if ``run`` is no path, RunError, SpecError, PluginError. Warns (VersionWarning) if the run was
-        made with another version of a plugin.
+        Raises InputError if ``run`` is no path, RunError if it is no finished run, SpecError or PluginError. Warns
+        (VersionWarning) if the run was made with another version of a plugin.
         """
         run = inputs.as_flowkit(as_path, "run", run)
         flow = cls.from_spec(saving.read_run(run))
@@ -281,7 +303,10 @@ class Flow(nn.Module):
 
     @property
     def spec(self) -> Spec | None:
-        """The spec that this flow was built from. None if it was built in Python, or a part was replaced since."""
+        """The spec that this flow was built from.
+
+        It is None if the flow was built in Python, or if a part was replaced since.
+        """
         return self._spec if building.parts(self.layers, self.base) == self._parts else None
 
     @spec.setter
@@ -296,7 +321,7 @@ class Flow(nn.Module):
 
     @property
     def unit(self) -> str:
-        """The unit of losses and figures: bits/dim for integer data, nats otherwise."""
+        """The unit of losses and scores: bits/dim for integer data, nats otherwise."""
         return "nats" if self.levels is None else "bits/dim"
 
     def in_unit(self, log_prob: Tensor) -> Tensor:
@@ -305,12 +330,15 @@ class Flow(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision of the parameters; without any, as in a frozen flow, what `to` or `double` made of the flow."""
+        """The precision of the parameters.
+
+        Without parameters, as in a frozen flow, it is what `to` or `double` last set.
+        """
         return next((p.dtype for p in self.parameters() if p.is_floating_point()), self._precision.dtype)
 
     @property
     def device(self) -> torch.device:
-        """Where the flow is."""
+        """The device of the flow."""
         return self.initialized.device
 
     def _normal(self, n: int, shape: Shape, seed: int | None, stream: int) -> Tensor:
@@ -324,14 +352,17 @@ class Flow(nn.Module):
 
 
 def _within(k: Tensor, u: Tensor) -> Tensor:
-    """k + u, below k + 1: in fp32 the sum of 255 and the largest u would round up to 256, out of the data's range."""
+    """Return k + u, rounded so that it stays below k + 1.
+
+    In fp32 the sum of 255 and the largest u would round up to 256, which is out of the data's range.
+    """
     return torch.minimum(k + u, torch.nextafter(k + 1, k))
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """Lay images [batch, c, h, w] out in channels_last memory, as channel maps and convolutions want them.
+    """Return images [batch, c, h, w] in channels_last memory, in which channel maps and convolutions run fastest.
 
-    Layers keep that order. Under torch.vmap, which knows no memory formats, x stays as it is.
+    Layers keep that memory format. Under torch.vmap, which has no memory formats, x is returned unchanged.
     """
     if x.dim() != 4 or torch._C._are_functorch_transforms_active():
         return x

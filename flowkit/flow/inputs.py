@@ -1,4 +1,7 @@
-"""Checks of what a flow is given, and its context as the layers see it. Each check raises InputError."""
+"""Checks the tensors and arguments that a flow is given, and converts contexts for the layers.
+
+Each check raises InputError.
+"""
 
 from __future__ import annotations
 
@@ -23,20 +26,20 @@ from flowkit_runtime import errors as runtime
 T = TypeVar("T")
 
 NO_MINIMUM = (torch.uint16, torch.uint32, torch.uint64)
-"""Types that torch can hold and convert, and do little else with."""
+"""Integer types for which torch implements no minimum. They are converted to int64 first."""
 
 MEMORY_STRATEGIES = tuple(STRATEGIES)
 
 
 def check_memory(strategy: str) -> None:
-    """Check that this names a memory strategy."""
+    """Check that ``strategy`` is the name of a memory strategy."""
     if strategy not in MEMORY_STRATEGIES:
         *others, last = MEMORY_STRATEGIES
         raise InputError(f"memory must be {', '.join(others)} or {last}, not {strategy!r}")
 
 
 def check_compilable(strategy: str, scope: str = "flow") -> None:
-    """Check that a compiled flow can run this memory strategy, and that ``scope`` is one that can be compiled."""
+    """Check that a compiled flow can run this memory strategy, and that ``scope`` is a valid one."""
     if strategy == "reversible":
         raise InputError(REVERSIBLE_COMPILED)
     if scope not in ("flow", "step"):
@@ -44,7 +47,7 @@ def check_compilable(strategy: str, scope: str = "flow") -> None:
 
 
 def as_flowkit(check: Callable[..., T], *args: Any) -> T:
-    """Return what one of flowkit_runtime's checks returns. Its InputError becomes flowkit's own InputError."""
+    """Run one of flowkit_runtime's checks and return its result. Its InputError becomes flowkit's own InputError."""
     try:
         return check(*args)
     except runtime.InputError as error:
@@ -53,10 +56,10 @@ def as_flowkit(check: Callable[..., T], *args: Any) -> T:
 
 @contextmanager
 def enough_memory() -> Iterator[None]:
-    """Raise InputError if a tensor can't be allocated, because an argument asked for one of that size."""
+    """Turn a failed allocation inside the block into an InputError, because the size follows from an argument."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:  # on a CPU, torch raises a RuntimeError without a type of its own
+    except (MemoryError, RuntimeError) as error:  # on a CPU, torch raises a plain RuntimeError
         known = isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
         if not known:
             raise
@@ -89,7 +92,7 @@ def check_events(x: Tensor, event_shape: Shape, dtype: torch.dtype, levels: int 
 
 
 def check_scale(temperature: float, dtype: torch.dtype) -> None:
-    """Check that noise of this temperature is finite in the flow's precision. No value of noise is above 10."""
+    """Check that noise of this temperature is finite in the flow's precision. No value of unscaled noise exceeds 10."""
     if 10 * temperature > torch.finfo(dtype).max:
         raise InputError(f"temperature {temperature:g} makes noise that {_name(dtype)} can't hold: take a lower one")
 
@@ -103,7 +106,7 @@ def check_some(x: Tensor) -> None:
 
 
 def check_levels(x: Tensor, levels: int) -> None:
-    """Check that x holds integers 0 … levels - 1, of any type."""
+    """Check that x holds whole numbers in 0 … levels - 1, in any real dtype."""
     if x.is_complex():
         raise InputError(f"x holds complex numbers, and this flow's levels are 0 … {levels - 1}")
     if x.numel() == 0 or (x.dtype == torch.uint8 and levels >= 256):
@@ -133,7 +136,7 @@ def check_latents(latents: Sequence[Tensor], shapes: Sequence[Shape], dtype: tor
 
 
 def context_shape(context: ContextSpec | None) -> Shape | None:
-    """Return the shape of the context that conditioners read, where labels are one-hot."""
+    """Return the shape of the context that conditioners read. Labels are one-hot there."""
     if context is None:
         return None
     return (context.classes,) if context.classes is not None else context.shape
@@ -148,12 +151,12 @@ def embed(spec: ContextSpec | None, context: Tensor | None, like: Tensor) -> Ten
         return rows.to(like)
     try:
         return F.one_hot(rows.long(), spec.classes).to(like)  # [batch, classes]
-    except RuntimeError as error:  # one_hot checks the range, without making a GPU wait for it
+    except RuntimeError as error:  # one_hot checks the range, without a synchronisation on GPUs
         raise InputError(f"context holds labels outside 0 … {spec.classes - 1}") from error
 
 
 def per_event(spec: ContextSpec | None, context: Tensor | None, n: int) -> Tensor | None:
-    """Return the context [n, *shape] of n events; a single row, batched or not, serves them all.
+    """Return the context [n, *shape] of n events. A single row, with or without a batch dimension, is repeated n times.
 
     Raises InputError if the context is missing, if the spec has none, or if its shape or type is wrong.
     """
@@ -170,7 +173,7 @@ def per_event(spec: ContextSpec | None, context: Tensor | None, n: int) -> Tenso
     if context.shape == (n, *shape):
         return context
     if context.shape in (shape, (1, *shape)):
-        return context.expand(n, *shape).contiguous()  # a compiled pass makes another graph for other strides
+        return context.expand(n, *shape).contiguous()  # with other strides torch.compile would make another graph
     raise InputError(
         f"context has shape {list(context.shape)}; this batch needs {[n, *shape]}, or {list(shape)} for all events"
     )
@@ -192,7 +195,12 @@ def _name(dtype: torch.dtype | torch.layout) -> str:
 
 
 def without_score(scores: NDArray[np.floating], events: NDArray[Any] | Rows, what: str = "events") -> str | None:
-    """Say how many events have no finite score, and which is the first. Return None if all have one."""
+    """Return a message with the number of events that have no finite score, and the first of them.
+
+    None if all have one.
+
+    ``scores`` are [n], ``events`` are [n, *event], and ``what`` is the noun for them.
+    """
     (lost,) = np.nonzero(~np.isfinite(scores))
     if not lost.size:
         return None

@@ -17,14 +17,17 @@ from flowkit.spec import walk
 
 
 def frozen_names(flow: Flow) -> list[str]:
-    """Name each layer of ``flow.freeze()`` after the layers that it was made of."""
+    """Name each layer of ``flow.freeze()`` after the layers that were merged into it."""
     names = {id(part): name for name, layer in _named(flow) for part in flat([layer])}
     return [", ".join(names[id(layer)] for layer in run) for run in runs(flow.layers)]
 
 
 @torch.no_grad()
 def first_nonfinite(flow: Flow, x: Tensor, context: Tensor | None = None) -> str | None:
-    """Name the first layer whose output or log-det isn't finite for this batch of events. None if all are finite."""
+    """Name the first layer with a non-finite output or log-det for this batch of events.
+
+    Return None if there is none.
+    """
     inputs.check_shape(x, flow.event_shape)
     context = inputs.embed(flow.context, context, x)
     for name, layer in _named(flow):

@@ -1,4 +1,4 @@
-"""lock.json of a run records its plugins, spec and data, which are compared with those that are there now."""
+"""Reads lock.json, the record of a run's plugins, spec and data, and compares it with those present now."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ArrayPrint(BaseModel):
     dtype: str
     shape: list[int] = Field(min_length=1)
     sha256: str
-    """The SHA-256 of the values in row-major order and little-endian, in hex."""
+    """The SHA-256 in hex of the values in row-major order and little-endian bytes."""
 
 
 class PartPrint(BaseModel):
@@ -47,15 +47,15 @@ class Lock(BaseModel):
     model_config = ConfigDict(strict=True)
 
     plugins: dict[str, str]
-    """{distribution: version}; plugins that were registered in a process are under `this process`."""
+    """{distribution: version}. Plugins that were registered from Python code are under `this process`."""
     spec: dict[str, Any]
-    """The spec that the run is trained with, defaults filled in."""
+    """The spec that the run is trained with. Its defaults are filled in."""
     data: dict[str, PartPrint | None]
-    """The fingerprint of each part of the data; None for a part that is to be corrected."""
+    """The fingerprint of each part of the data. It is None for a part that the user is to correct."""
 
 
 def read_lock(directory: Path) -> Lock:
-    """Return the lock of a run. Raises RunError if it is damaged, or written by a flowkit that recorded less."""
+    """Return the lock of a run. Raises RunError if it is damaged, or if an older flowkit wrote it with fewer fields."""
     path = directory / LOCK
     try:
         return Lock.model_validate(read_json(path))
@@ -66,16 +66,17 @@ def read_lock(directory: Path) -> Lock:
 
 
 def first_invalid(error: ValidationError) -> str:
-    """Return the first field that isn't as it should be, and why: ``epochs: Input should be a valid integer``."""
+    """Return the first invalid field, and why it is invalid: ``epochs: Input should be a valid integer``."""
     first = error.errors()[0]
     return f"{shortened('.'.join(map(str, first['loc'])) or 'it')}: {shortened(first['msg'])}"
 
 
 def read_run_spec(directory: Path, overrides: Sequence[str] = ()) -> Spec:
-    """Return the spec of a run. If the run has a lock, the spec and the installed plugins are compared with it.
+    """Return the spec of a run. If the run has a lock, check the spec and the installed plugins against it.
 
-    Raises RunError if a distribution that the run needs is missing, or if a field was edited that may not change;
-    SpecError. Warns (VersionWarning) if a plugin is of another version, apart from the last number of 1.2.3.
+    Raises RunError if a distribution that the run needs is missing, or if a field was edited that may not change.
+    Raises SpecError if the spec is invalid. Warns (VersionWarning) if the version of a plugin differs in more than the
+    last number of 1.2.3.
     """
     lock = read_lock(directory) if os.path.lexists(directory / LOCK) else None
     if lock is not None:
@@ -88,7 +89,7 @@ def read_run_spec(directory: Path, overrides: Sequence[str] = ()) -> Spec:
 
 def _check_plugins(lock: Lock, directory: Path) -> None:
     for name, then in lock.plugins.items():
-        if not DISTRIBUTION.fullmatch(name):  # of a plugin that was registered in a process
+        if not DISTRIBUTION.fullmatch(name):  # plugins that were registered from Python code have no version
             continue
         made_with = f"{shortened(name)} {shortened(then)}"
         try:

@@ -1,4 +1,4 @@
-"""Flows on disk: weights as safetensors, and the files of a finished run."""
+"""Saves weights as safetensors, and reads the files of a finished run."""
 
 from __future__ import annotations
 
@@ -19,26 +19,30 @@ from flowkit_runtime.errors import shortened
 from flowkit_runtime.files import open_file, stays_inside
 
 WEIGHTS, RESULTS = "weights.safetensors", "results.json"
-"""The weights of a finished run, and its figures: results.json is written last and marks the run as finished."""
+"""The files of a finished run's weights and results. results.json is written last, and marks the run as finished."""
 
 MAX_HEADER = 2**24
-"""The most bytes of a safetensors file's header: 100 for each of 160,000 tensors."""
+"""The most bytes of a safetensors file's header. That is 100 for each of 160,000 tensors."""
 
 
 def write_weights(flow: nn.Module, path: Path) -> None:
-    """Write all parameters and buffers."""
+    """Write all parameters and buffers as a safetensors file."""
     write_tensors(flow.state_dict(), path)
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write a safetensors file. Tensors of tied layers stand in it under each of their names."""
+    """Write a safetensors file. Tensors that share memory are written once for each of their names."""
     apart = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(apart))
 
 
 def read_run(directory: Path) -> Spec:
-    """The spec of a finished run. Raises RunError saying what is missing or not to be trusted, SpecError."""
+    """Return the spec of a finished run.
+
+    Raises RunError if a file is missing, or is a link that leaves the directory. Raises SpecError if the spec is
+    invalid.
+    """
     if not (directory / SPEC).is_file():
         raise RunError(f"{directory} is not a run: it has no {SPEC}. `flowkit train SPEC` makes one")
     check_no_bundle(directory)
@@ -53,19 +57,19 @@ def read_run(directory: Path) -> Spec:
 
 
 def check_no_bundle(directory: Path) -> None:
-    """Raises RunError if it is what a run was exported to: that has a spec too."""
+    """Raise RunError if the directory is a bundle. A bundle has a spec.yaml too, so it could be taken for a run."""
     if (directory / MANIFEST).exists():
         raise RunError(f"{directory} is a bundle, which `flowkit export` wrote: name the run that it was made of")
 
 
 def check_inside(path: Path, directory: Path) -> None:
-    """Raises RunError if ``path`` is, or goes through, a link that leaves the run."""
+    """Raise RunError if ``path`` leaves the run's directory through a link."""
     if not stays_inside(path, directory):
         raise RunError(f"{path} is a link that leaves the run: put the file itself there")
 
 
 def read_weights(flow: nn.Module, path: Path) -> None:
-    """Load what ``write_weights`` wrote. Raises RunError if the file is damaged, or of another flow."""
+    """Load weights that ``write_weights`` wrote. Raises RunError if the file is damaged, or belongs to another flow."""
     try:
         tensors = read_tensors(path)
     except (OSError, ValueError) as error:
@@ -79,19 +83,22 @@ def read_weights(flow: nn.Module, path: Path) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. Raises OSError, ValueError."""
+    """Return the tensors of a safetensors file. Raises OSError, or ValueError if it is no valid safetensors file."""
     with open_file(path) as file:
         if int.from_bytes(file.read(8), "little") > MAX_HEADER:
             raise ValueError("its header is too long")
     try:
         with safe_open(path, framework="pt") as tensors:
             return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
-    except (SafetensorError, RuntimeError, AttributeError) as error:  # the last two of types that torch lacks
+    except (SafetensorError, RuntimeError, AttributeError) as error:  # the last two for dtypes that torch lacks
         raise ValueError(shortened(error)) from error
 
 
 def check_tensors(there: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Raises ValueError unless they have the same names, shapes and types, and are finite where those wanted are."""
+    """Raise ValueError unless both have the same names, shapes and dtypes.
+
+    Values must be finite wherever the wanted ones are.
+    """
     has, needs = _signature(there), _signature(wanted)
     differing = [name for name in sorted(has.keys() | needs.keys()) if has.get(name) != needs.get(name)]
     if differing:
@@ -105,5 +112,5 @@ def check_tensors(there: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> 
 
 
 def _signature(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """{name: type and shape}, as ``float32 [2, 3]``."""
+    """Return {name: dtype and shape}, for example ``float32 [2, 3]``."""
     return {name: f"{tensor.dtype} {list(tensor.shape)}".removeprefix("torch.") for name, tensor in tensors.items()}
