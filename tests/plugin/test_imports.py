@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from flowkit.errors import ShapeError
-from flowkit.flow import Flow
+from flowkit.flow import Flow, building
 from flowkit.flow.building import count_parameters
 from flowkit.spec import read_spec
 from tests.plugin.sites import install
@@ -201,6 +201,22 @@ def test_a_layer_that_is_too_large_is_refused_before_it_has_values() -> None:
     ):
         count_parameters(spec)
     assert max(event.cpu_memory_usage for event in profile.events()) < 2**20
+
+
+def test_a_constructor_may_create_tensors_in_every_way() -> None:
+    created = [
+        lambda: torch.full((2,), fill_value=1.0),
+        lambda: torch.arange(end=5),
+        lambda: torch.empty(size=(2, 3), memory_format=torch.contiguous_format),
+        lambda: torch.rand(2, 3, generator=torch.Generator()),
+        lambda: torch.zeros(2, out=torch.empty(2)),
+        lambda: torch.zeros(3, layout=torch.sparse_coo),
+        lambda: torch.vmap(lambda v: torch.zeros(3) + v)(torch.ones(2)),
+        lambda: torch.jit.script(torch.nn.Linear(2, 2))(torch.ones(1, 2)),
+        lambda: torch.nn.utils.parametrizations.orthogonal(torch.nn.Linear(3, 3)).weight,
+    ]
+    with building._Bounded():
+        assert [each().device.type for each in created] == ["cpu"] * len(created)
 
 
 def test_counting_leaves_the_weights_of_a_seed() -> None:
