@@ -13,7 +13,7 @@ from torch import Tensor
 from flowkit.errors import ExportError, InputError
 from flowkit.export.pieces import EXAMPLES, Piece, trace
 from flowkit.export.precision import Precision, in_precision
-from flowkit.export.program import Program, encoder_and_decoder
+from flowkit.export.program import Program, any_context, encoder_and_decoder
 from flowkit.export.stitching import initializers, make_model, stitched
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import frozen_names
@@ -45,7 +45,7 @@ class Graphs:
             [step.name for step in program.instructions] for program in programs
         )
         x, latents = ([_example(s, any_size) for s in shapes] for shapes in ([exact.event_shape], exact.latent_shapes))
-        context = _example_context(exact)
+        context = any_context(exact, EXAMPLES)
         self.encoder, self.decoder = make_graphs(programs, [[*x, *context], [*latents, *context]], opset, any_size)
 
 
@@ -99,14 +99,6 @@ def _check_operators(nodes: Sequence[onnx.NodeProto], program: Program) -> None:
 def instruction_of(node: str) -> int:
     """Return the index of the instruction that a node belongs to, which begins the node's name."""
     return int(node.partition("_")[0])
-
-
-def _example_context(flow: Flow) -> list[Tensor]:
-    if flow.context is None:
-        return []
-    if flow.context.classes is not None:
-        return [torch.zeros(EXAMPLES, dtype=torch.int64)]
-    return [torch.zeros(EXAMPLES, *(flow.context.shape or ()))]
 
 
 def _example(shape: Shape, any_size: bool) -> Tensor:

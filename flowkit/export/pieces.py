@@ -10,7 +10,7 @@ import io
 import logging
 import warnings
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -39,13 +39,14 @@ _UNKNOWN = (
 
 @dataclass(frozen=True)
 class Piece:
-    """The graph of a call: from values and the tensors of its module, by their names, to results."""
+    """The graph of a call: from inputs and the tensors of its module to outputs.
 
+    An input has the name ``PREFIX/INDEX``, a tensor ``PREFIX/NAME``.
+    """
+
+    prefix: int
     nodes: Sequence[onnx.NodeProto]
-    constants: Mapping[str, onnx.TensorProto]
-    inputs: Sequence[str]
-    tensors: Mapping[str, str]
-    """The name of a tensor in the module -> that of its value in the piece."""
+    constants: Sequence[onnx.TensorProto]
     outputs: Sequence[str]
 
 
@@ -180,22 +181,17 @@ def _export(
 def _apart(model: onnx.ModelProto, calls: Sequence[Example], any_size: bool) -> Iterator[Piece]:
     """Yield the piece of each call: the nodes that its results come from, and their constants."""
     outputs = iter(model.graph.output)
-    for index, (instruction, values) in enumerate(calls):
+    for index, (instruction, _) in enumerate(calls):
         results = list(islice(outputs, len(instruction.outputs)))
         for value in results:
             _check_open(value, any_size)
-        needed, nodes = {value.name for value in results}, []
+        names = [value.name for value in results]
+        needed, nodes = set(names), []
         for node in reversed(model.graph.node):
             if needed & set(node.output):
                 nodes.append(node)
                 needed |= set(node.input)
-        yield Piece(
-            nodes[::-1],
-            {tensor.name: tensor for tensor in model.graph.initializer if tensor.name in needed},
-            [f"{index}/{i}" for i in range(len(values))],
-            {name: f"{index}/{name}" for name in state_of(instruction.call)},
-            [value.name for value in results],
-        )
+        yield Piece(index, nodes[::-1], [each for each in model.graph.initializer if each.name in needed], names)
 
 
 def _check_open(value: onnx.ValueInfoProto, any_size: bool) -> None:

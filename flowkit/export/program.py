@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flowkit.bijectors import Bijector
+from flowkit.bijectors import Bijector, StandardNormal
 from flowkit.errors import ExportError
 from flowkit.flow import Flow, inputs
 from flowkit.plugin.failure import in_a_line
@@ -80,22 +80,6 @@ class Program:
         return values | {name: torch.stack([values[t] for t in terms]).sum(0) for name, terms in self.sums.items()}
 
 
-class _Ends(nn.Module):
-    """What stands at both ends of a flow: how it reads its context, and the density of its latents."""
-
-    def __init__(self, flow: Flow) -> None:
-        super().__init__()
-        self.base, self.context, self.density = flow.base, flow.context, flow.latent_log_prob
-
-    def embed(self, like: Tensor, context: Tensor) -> Tensor:
-        embedded = inputs.embed(self.context, context, like)
-        assert embedded is not None
-        return embedded
-
-    def log_prob(self, *latents: Tensor) -> Tensor:
-        return self.density(latents)
-
-
 def encode_program(flow: Flow, names: Sequence[str]) -> Program:
     """x, context -> z_1, …, z_L, log_prob, of a frozen flow; ``names`` are those of its layers."""
     latents = latent_names(flow)
@@ -110,8 +94,11 @@ def encode_program(flow: Flow, names: Sequence[str]) -> Program:
         else:
             program.add(name, layer, type(layer).take_out, [value], after, next(left))
         value = after
-    program.add(f"the base {type(flow.base).__name__}", _Ends(flow), _Ends.log_prob, latents, "latent_log_prob")
-    program.sums[LOG_PROB] = ["latent_log_prob", *log_dets]
+    bases = [*(StandardNormal(shape) for shape in flow.latent_shapes[:-1]), flow.base]
+    densities = [f"{LOG_PROB}_{z}" for z in latents]
+    for base, z, density in zip(bases, latents, densities, strict=True):
+        program.add(f"the base {type(base).__name__}", base, type(base).log_prob, [z], density)
+    program.sums[LOG_PROB] = [*densities, *log_dets]
     return program
 
 
@@ -147,10 +134,24 @@ def context_names(flow: Flow) -> list[str]:
     return ["context"] if flow.context else []
 
 
+def any_context(flow: Flow, n: int) -> list[Tensor]:
+    """Return a context for n events, random and always the same, if the flow has one."""
+    generator = torch.Generator().manual_seed(0)
+    if flow.context is None:
+        return []
+    if flow.context.classes is not None:
+        return [torch.randint(flow.context.classes, (n,), generator=generator)]
+    return [torch.randn(n, *(flow.context.shape or ()), generator=generator)]
+
+
 def _embed(program: Program, flow: Flow, like: str) -> str | None:
     if flow.context is None:
         return None
-    program.add("the context", _Ends(flow), _Ends.embed, [like, "context"], "embedded")
+
+    def embed(_: nn.Module, like: Tensor, context: Tensor) -> Any:
+        return inputs.embed(flow.context, context, like)
+
+    program.add("the context", nn.Identity(), embed, [like, "context"], "embedded")
     return "embedded"
 
 

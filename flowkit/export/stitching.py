@@ -64,17 +64,18 @@ class _Stitcher:
         """
         names = {"": ""}  # an input or output that is left out
         for name, tensor in state_of(instruction.call).items():
-            names[piece.tensors[name]] = self._constant(f"{prefix}/{name.removeprefix('module.')}", _array(tensor))
-        for name, constant in piece.constants.items():
-            names[name] = self._constant(f"{prefix}/{name}", numpy_helper.to_array(constant))
-        names |= zip(piece.inputs, instruction.inputs, strict=True)
+            own = f"{prefix}/{name.removeprefix('module.')}"
+            names[f"{piece.prefix}/{name}"] = self._constant(own, _array(tensor))
+        for constant in piece.constants:
+            names[constant.name] = self._constant(f"{prefix}/{constant.name}", numpy_helper.to_array(constant))
+        names |= {f"{piece.prefix}/{index}": name for index, name in enumerate(instruction.inputs)}
         names |= zip(piece.outputs, instruction.outputs, strict=True)
         for node in piece.nodes:
             names |= {name: f"{prefix}/{name}" for name in node.output if name not in names}
             inputs, outputs = ([names[name] for name in of_node] for of_node in (node.input, node.output))
-            own = helper.make_node(node.op_type, inputs, outputs, f"{prefix}/{len(self.nodes)}_{node.op_type}")
-            own.attribute.extend(node.attribute)
-            self.nodes.append(own)
+            copied = helper.make_node(node.op_type, inputs, outputs, f"{prefix}/{len(self.nodes)}_{node.op_type}")
+            copied.attribute.extend(node.attribute)
+            self.nodes.append(copied)
 
     def _constant(self, name: str, array: NDArray[Any]) -> str:
         """Keep a constant, and return its name, which is that of an equal constant if there is one already."""

@@ -21,7 +21,7 @@ from torch import Tensor
 from flowkit.bijectors import Coupling
 from flowkit.errors import ExportError
 from flowkit.export.precision import COMPUTED_IN, Precision, in_precision
-from flowkit.export.program import Program, encoder_and_decoder, latent_names
+from flowkit.export.program import Program, any_context, encoder_and_decoder, latent_names
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import first_nonfinite, frozen_names
 from flowkit.shapes import Shape
@@ -188,7 +188,7 @@ def reference_events(exact: Flow, events: Tensor | None, context: Tensor | None)
     the flow take their place.
     """
     if events is None:
-        context = None if exact.context is None else _any_context(exact)
+        context = next(iter(any_context(exact, ROWS)), None)
         events = exact.sample(ROWS, context, seed=0)
     held_out = exact.dequantize(events[:ROWS], torch.Generator().manual_seed(0))
     low, high = (0.0, float(exact.levels)) if exact.levels else (held_out.min().item(), held_out.max().item())
@@ -230,11 +230,3 @@ def _extremes(shape: Shape) -> Tensor:
 def _filled(values: Tensor, shape: Shape) -> Tensor:
     """Return an event for each value, which has that value everywhere."""
     return values.reshape(-1, *(1 for _ in shape)).expand(-1, *shape)
-
-
-def _any_context(flow: Flow) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    assert flow.context is not None
-    if flow.context.classes is not None:
-        return torch.randint(flow.context.classes, (ROWS,), generator=generator)
-    return torch.randn(ROWS, *(flow.context.shape or ()), generator=generator)

@@ -70,10 +70,10 @@ def jacobian(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
     return torch.autograd.functional.jacobian(function, at).reshape(-1, at.numel())
 
 
-def gradients_of(loss: Tensor, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def gradients_of(loss: Tensor, wanted: Mapping[str, Tensor], retain_graph: bool = False) -> dict[str, Tensor]:
     """Return the gradients of the loss, 0 for what it doesn't depend on."""
     tie = sum(value.sum() for value in wanted.values()) * 0  # the loss may be constant, and have no gradient at all
     gradients = torch.autograd.grad(
-        loss + tie, list(wanted.values()), retain_graph=True, allow_unused=True, materialize_grads=True
+        loss + tie, list(wanted.values()), retain_graph=retain_graph, allow_unused=True, materialize_grads=True
     )
     return dict(zip(wanted, gradients, strict=True))

@@ -129,7 +129,7 @@ def _check_extreme(transformer: Transformer, call: Call, at: str) -> None:
     outputs = call.on(transformer)(value, theta)
     for name, output in zip(("the value", "the log-derivative"), outputs, strict=True):
         assert output.isfinite().all(), f"{at}: {name} is not finite at {grid[~output.isfinite()[0]][0]:.6g}"
-        for gradient in gradients_of(output.sum(), {"value": value, "theta": theta}).values():
+        for gradient in gradients_of(output.sum(), {"value": value, "theta": theta}, retain_graph=True).values():
             assert gradient.isfinite().all(), (
                 f"{at}: a gradient of {name} is not finite: does torch.where choose between a good branch and one "
                 "that is infinite there? Clamp what goes into the branch that isn't taken"

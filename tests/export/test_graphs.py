@@ -72,7 +72,7 @@ def three_steps(traced):
 def test_steps_that_are_alike_are_traced_once(traced):
     (distinct,), graphs = traced
     names = sorted(type(step.call.module).__name__ for step, _ in distinct)  # of the encoder and of the decoder
-    assert names == ["Coupling", "Coupling", "FrozenChannels", "FrozenChannels", "_Ends"]
+    assert names == ["Coupling", "Coupling", "FrozenChannels", "FrozenChannels", "StandardNormal"]
     assert_same(deep(steps=3), graphs)  # each step has its own numbers, though it is traced once
 
 
