@@ -87,8 +87,6 @@ class _Stitcher:
 
     def fold(self, opset: int) -> None:
         """Replace the nodes that depend on constants alone by what onnxruntime computes for them."""
-        import onnxruntime
-
         constant, rest, known = [], [], {"", *self.constants}
         for node in self.nodes:
             if node.op_type not in _GROWING and known.issuperset(node.input):
@@ -98,17 +96,10 @@ class _Stitcher:
                 rest.append(node)
         read = {name for node in rest for name in node.input}
         results = sorted(read.intersection(name for node in constant for name in node.output))
-        needed = {name for node in constant for name in node.input}
-        given = initializers({name: array for name, array in self.constants.items() if name in needed})
-        outputs = [helper.make_empty_tensor_value_info(name) for name in results]
-        if results:
-            graph = helper.make_graph(constant, "constants", [], outputs, given)
-            content = make_model(graph, opset).SerializeToString()
-            session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-            folded = dict(zip(results, session.run(results, {}), strict=True))
-            kept = {name: self._constant(name, array) for name, array in folded.items()}
-            for node in rest:
-                node.input[:] = [kept.get(name, name) for name in node.input]
+        values = _computed(constant, results, self.constants, opset) if results else {}
+        kept = {name: self._constant(name, array) for name, array in values.items()}
+        for node in rest:
+            node.input[:] = [kept.get(name, name) for name in node.input]
         self.nodes = rest
 
     def add_sum(self, name: str, terms: Sequence[str]) -> None:
@@ -129,6 +120,18 @@ class _Stitcher:
                 kept.append(node)
         self.nodes = kept[::-1]
         self.constants = {name: array for name, array in self.constants.items() if name in used}
+
+
+def _computed(nodes: Sequence[onnx.NodeProto], results: list[str], constants: Constants, opset: int) -> Constants:
+    """Return these results of the nodes, by onnxruntime."""
+    import onnxruntime
+
+    read = {name for node in nodes for name in node.input}
+    given = initializers({name: array for name, array in constants.items() if name in read})
+    outputs = [helper.make_empty_tensor_value_info(name) for name in results]
+    content = make_model(helper.make_graph(nodes, "constants", [], outputs, given), opset).SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return dict(zip(results, session.run(results, {}), strict=True))
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

@@ -17,20 +17,8 @@ from flowkit.bijectors.channel_linear import ChannelLinear, ChannelRun
 from flowkit.bijectors.composition import frozen
 from flowkit.flow import Flow
 from flowkit.flow.inputs import MEMORY_STRATEGIES
-from flowkit.testing import hints
+from flowkit.testing import compare, hints
 from flowkit.testing.common import context, initialized
-from flowkit.testing.compare import (
-    LOG_DET_TOLERANCE,
-    MERGE_TOLERANCE,
-    ROUND_TRIP_TOLERANCE,
-    all_close,
-    all_near,
-    as_by_autodiff,
-    close,
-    gradients_of,
-    jacobian,
-    largest,
-)
 from flowkit.testing.effects import initialize_saved, moved
 from flowkit.testing.perturbation import seeded
 from flowkit.testing.subjects import BijectorSubject, Call, only_where
@@ -52,9 +40,9 @@ def round_trip(subject: BijectorSubject) -> None:
     for call, opposite in zip(calls, reversed(calls), strict=True):
         value, log_det = call(bijector).values()
         again, opposite_log_det = opposite.at(value, *call.inputs[1:])(bijector).values()
-        close(f"{opposite.method}({call.method}(v)) - v", again, call.inputs[0], ROUND_TRIP_TOLERANCE)
-        tolerance = LOG_DET_TOLERANCE * (1 + largest(log_det))
-        close("forward log_det + inverse log_det", log_det, -opposite_log_det, tolerance)
+        compare.close(f"{opposite.method}({call.method}(v)) - v", again, call.inputs[0], compare.ROUND_TRIP_TOLERANCE)
+        tolerance = compare.LOG_DET_TOLERANCE * (1 + compare.largest(log_det))
+        compare.close("forward log_det + inverse log_det", log_det, -opposite_log_det, tolerance)
 
 
 def log_det(subject: BijectorSubject) -> None:
@@ -77,7 +65,7 @@ def train_log_det(subject: BijectorSubject) -> None:
 
 
 def _against_autodiff(
-    subject: BijectorSubject, bijector: Bijector, call: Call, tolerance: float = LOG_DET_TOLERANCE
+    subject: BijectorSubject, bijector: Bijector, call: Call, tolerance: float = compare.LOG_DET_TOLERANCE
 ) -> None:
     with seeded(subject.seed):
         given = call.on(bijector)(*call.inputs)[1].detach()
@@ -89,7 +77,7 @@ def _against_autodiff(
             return "; it belongs to the initial parameters: is it computed once, in __init__, instead of at each call?"
         return hints.hint(given, expected, bijector.event_shape, bijector)
 
-    as_by_autodiff(f"log_det of {call.method}", given, expected, advice, tolerance)
+    compare.as_by_autodiff(f"log_det of {call.method}", given, expected, advice, tolerance)
 
 
 def by_autodiff(subject: BijectorSubject, bijector: Bijector, call: Call) -> Tensor:
@@ -102,7 +90,7 @@ def by_autodiff(subject: BijectorSubject, bijector: Bijector, call: Call) -> Ten
             with seeded(subject.seed):
                 return call.on(bijector)(v, *rest)[0]
 
-        rows.append(torch.linalg.slogdet(jacobian(value, one).double()).logabsdet)
+        rows.append(torch.linalg.slogdet(compare.jacobian(value, one).double()).logabsdet)
     return torch.stack(rows)
 
 
@@ -118,7 +106,7 @@ def far(subject: BijectorSubject) -> None:
         assert y.isfinite().all() and log_det.isfinite().all(), f"{call.method} is not finite {what}"
         again, _ = opposite.at(y, *rest)(bijector).values()
         name = f"{opposite.method} of {call.method} - v {what}: is something clamped?"
-        close(name, again, FAR * x, FAR_TOLERANCE * (1 + largest(FAR * x)))
+        compare.close(name, again, FAR * x, FAR_TOLERANCE * (1 + compare.largest(FAR * x)))
         _against_autodiff(subject, bijector, distant, FAR_TOLERANCE)
 
 
@@ -139,7 +127,7 @@ def memory(subject: BijectorSubject) -> None:
         where = "" if held is None else ", a parameter frozen"
         for strategy in MEMORY_STRATEGIES:
             what = f"gradient under memory: {strategy}{where}"
-            all_close(what, _flow_gradients(subject, flow, strategy), expected, 1e-10)
+            compare.all_close(what, _flow_gradients(subject, flow, strategy), expected, 1e-10)
 
 
 def _flow_gradients(subject: BijectorSubject, flow: Flow, strategy: str, autocast: bool = False) -> dict[str, Tensor]:
@@ -152,7 +140,7 @@ def _flow_gradients(subject: BijectorSubject, flow: Flow, strategy: str, autocas
     with seeded(subject.seed):
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             loss = flow.log_prob(*inputs).sum()
-        return gradients_of(loss, wanted)
+        return compare.gradients_of(loss, wanted)
 
 
 def flow_of(subject: BijectorSubject, bijector: Bijector) -> Flow:
@@ -167,9 +155,8 @@ def merge(subject: BijectorSubject) -> None:
     layer = subject.module()
     merged: Any = ChannelRun([layer])
     for call in subject.calls(layer):
-        all_near(
-            "merged - by itself: does the layer do what affine() says?", call(merged), call(layer), MERGE_TOLERANCE
-        )
+        what = "merged - by itself: does the layer do what affine() says?"
+        compare.all_near(what, call(merged), call(layer), compare.MERGE_TOLERANCE)
 
 
 def freeze(subject: BijectorSubject) -> None:
@@ -188,8 +175,8 @@ def _compare_with_frozen(subject: BijectorSubject, bijector: Bijector, what: str
     expected = [call(bijector) for call in calls]
     frozen_bijector = for_inference(bijector)
     for call, outputs in zip(calls, expected, strict=True):
-        all_close(what, call(frozen_bijector), outputs, ROUND_TRIP_TOLERANCE)
-        all_close("of the layer that was frozen", call(bijector), outputs, 0)
+        compare.all_close(what, call(frozen_bijector), outputs, compare.ROUND_TRIP_TOLERANCE)
+        compare.all_close("of the layer that was frozen", call(bijector), outputs, 0)
 
 
 def for_inference(bijector: Bijector) -> Bijector:
@@ -226,14 +213,14 @@ def autocast(subject: BijectorSubject) -> None:
         for name, value in outputs.items():
             assert value.dtype == torch.float32, f"{name} is {value.dtype} under autocast"
         if not bijector.handles_autocast:
-            all_close("under autocast - without, and there is no network in it", outputs, call(plain), 0)
+            compare.all_close("under autocast - without, and there is no network in it", outputs, call(plain), 0)
         _own_log_det(subject, under, call)
     if isinstance(bijector, Coupling):
         x, *rest = there.inputs
         y, _ = there(under).values()
         again, _ = back.at(y, *rest)(under).values()
         what = "inverse(forward(x)) - x under autocast: has θ other digits on the way back?"
-        close(what, again, x, AUTOCAST_TOLERANCE * (1 + largest(x)))
+        compare.close(what, again, x, AUTOCAST_TOLERANCE * (1 + compare.largest(x)))
     _memory_under_autocast(subject)
 
 
@@ -243,7 +230,7 @@ def _own_log_det(subject: BijectorSubject, under: Composition, call: Call) -> No
     given = torch.cat([row[f"log_det of {call.method}"] for row in rows])
     expected = by_autodiff(subject, under, call)
     what = f"log_det of {call.method} under autocast - by autodiff: does anything but the network compute in bf16?"
-    close(what, given.double(), expected, AUTOCAST_TOLERANCE * max(1.0, largest(expected)))
+    compare.close(what, given.double(), expected, AUTOCAST_TOLERANCE * max(1.0, compare.largest(expected)))
 
 
 def _memory_under_autocast(subject: BijectorSubject) -> None:

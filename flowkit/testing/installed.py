@@ -18,16 +18,8 @@ from flowkit.plugin.reference import Use
 from flowkit.spec import Spec, model, read_spec, walk
 from flowkit.spec.conditioning import reads_context
 from flowkit.spec.example import CONTEXT, source_with
-from flowkit.testing.subjects import (
-    BaseSubject,
-    BijectorSubject,
-    ConditionerSubject,
-    DatasetSubject,
-    PluginSubject,
-    SplitSubject,
-    Subject,
-    TransformerSubject,
-)
+from flowkit.testing import subjects
+from flowkit.testing.subjects import PluginSubject, Subject
 
 EVENTS: tuple[tuple[Shape, ...], ...] = (
     ((5,), (4,), (2,)),
@@ -58,15 +50,15 @@ def plugin_subjects(
     registry = Registry.discover()
     found = registry.look_up(None, name)
     _check_guessed(found, fields)
-    subjects: dict[str, Subject] = {}
+    titled: dict[str, Subject] = {}
     rows = ((event,),) if event else (*EVENTS, SMALL) if found.kind == "base" else EVENTS
     for spec in _conditional(found, _specs(found, fields, rows, registry), context):
         where = f"{list(spec.event.shape)}{', conditional' if spec.context else ''}"
-        subjects[f"{name} in a spec, {where}"] = _whole(found, spec)
-        subjects[f"{name}, {where}"] = PARTS[found.kind](spec)
+        titled[f"{name} in a spec, {where}"] = _whole(found, spec)
+        titled[f"{name}, {where}"] = PARTS[found.kind](spec)
         if isinstance(spec.flow[0], model.CouplingSpec):
-            subjects[f"a coupling with it, {where}"] = PARTS["bijector"](spec)
-    return {title: replace(subject, seed=seed) for title, subject in subjects.items()}
+            titled[f"a coupling with it, {where}"] = PARTS["bijector"](spec)
+    return {title: replace(subject, seed=seed) for title, subject in titled.items()}
 
 
 def _check_guessed(found: Found, fields: Sequence[str]) -> None:
@@ -115,23 +107,23 @@ def _whole(found: Found, spec: Spec) -> PluginSubject:
     return PluginSubject(lambda: spec, found)
 
 
-def _conditioner(spec: Spec) -> ConditionerSubject:
+def _conditioner(spec: Spec) -> subjects.ConditionerSubject:
     (kept, transformed), coupling = _shapes(spec), _layer(spec)
     params = (coupling().transformer.n_params, *transformed)
-    return ConditionerSubject(lambda: coupling().conditioner, kept, params, context_shape(spec.context))
+    return subjects.ConditionerSubject(lambda: coupling().conditioner, kept, params, context_shape(spec.context))
 
 
-def _dataset(spec: Spec) -> DatasetSubject:
+def _dataset(spec: Spec) -> subjects.DatasetSubject:
     assert spec.data is not None
-    return DatasetSubject(spec.data.build)
+    return subjects.DatasetSubject(spec.data.build)
 
 
 PARTS: dict[str, Callable[[Spec], Subject]] = {
-    "bijector": lambda spec: BijectorSubject(_layer(spec), context_shape(spec.context)),
-    "transformer": lambda spec: TransformerSubject(lambda: _layer(spec)().transformer, _shapes(spec)[1]),
-    "split": lambda spec: SplitSubject(lambda: _layer(spec)().split, _shapes(spec)),
+    "bijector": lambda spec: subjects.BijectorSubject(_layer(spec), context_shape(spec.context)),
+    "transformer": lambda spec: subjects.TransformerSubject(lambda: _layer(spec)().transformer, _shapes(spec)[1]),
+    "split": lambda spec: subjects.SplitSubject(lambda: _layer(spec)().split, _shapes(spec)),
     "conditioner": _conditioner,
-    "base": lambda spec: BaseSubject(lambda: spec.base.build(spec.event.shape)),
+    "base": lambda spec: subjects.BaseSubject(lambda: spec.base.build(spec.event.shape)),
     "dataset": _dataset,
 }
 """The part of a spec that is checked, by the kind of the plugin that the spec is about."""

@@ -17,20 +17,9 @@ from flowkit.errors import FlowkitError, InputError
 from flowkit.plugin import Dataset, Shape
 from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.kinds import KINDS
-from flowkit.testing import bases, bijectors, couplings, datasets, plugins, slow, transformers
+from flowkit.testing import bases, bijectors, couplings, datasets, plugins, slow, subjects, transformers
 from flowkit.testing.common import COMMON
-from flowkit.testing.subjects import (
-    BaseSubject,
-    BijectorSubject,
-    Check,
-    ConditionerSubject,
-    DatasetSubject,
-    NotApplicable,
-    SplitSubject,
-    Subject,
-    TransformerSubject,
-    is_applicable,
-)
+from flowkit.testing.subjects import Check, NotApplicable, Subject, is_applicable
 from flowkit.testing.time_limit import TimeLimit
 
 
@@ -195,21 +184,21 @@ def check_bijector(
     Keep the event small, at most some 60 values: the Jacobian is computed in full. ``options`` are those of every
     subject: ``seed``, and ``expected_failures``, the ids of checks that fail for now, each with the reason.
     """
-    check(BijectorSubject(make, context_shape, **options), slow)
+    check(subjects.BijectorSubject(make, context_shape, **options), slow)
 
 
 def check_transformer(
     make: Callable[[], Transformer], event_shape: Shape = (2, 3, 2), slow: bool = False, **options: Any
 ) -> None:
     """The same for a transformer, on events of this shape."""
-    check(TransformerSubject(make, event_shape, **options), slow)
+    check(subjects.TransformerSubject(make, event_shape, **options), slow)
 
 
 def check_split(
     make: Callable[[], Split], shapes: tuple[Shape, Shape] | None = None, slow: bool = False, **options: Any
 ) -> None:
     """The same for a split; ``shapes`` are those of its parts, as its config's ``split_shapes`` says."""
-    check(SplitSubject(make, shapes, **options), slow)
+    check(subjects.SplitSubject(make, shapes, **options), slow)
 
 
 def check_conditioner(
@@ -221,17 +210,17 @@ def check_conditioner(
     **options: Any,
 ) -> None:
     """The same for a conditioner that is made for these shapes."""
-    check(ConditionerSubject(make, kept_shape, params_shape, context_shape, **options), slow)
+    check(subjects.ConditionerSubject(make, kept_shape, params_shape, context_shape, **options), slow)
 
 
 def check_base(make: Callable[[], Base], slow: bool = False, **options: Any) -> None:
     """The same for a base distribution; with events of one or two values its integral is taken too."""
-    check(BaseSubject(make, **options), slow)
+    check(subjects.BaseSubject(make, **options), slow)
 
 
 def check_dataset(make: Callable[[], Dataset], **options: Any) -> None:
     """The same for a dataset."""
-    check(DatasetSubject(make, **options))
+    check(subjects.DatasetSubject(make, **options))
 
 
 def parametrize_with_checks(
