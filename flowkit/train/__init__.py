@@ -1,4 +1,4 @@
-"""Fits a spec's flow to its data with Lightning Fabric, which is imported only when a training starts."""
+"""Fits a spec's flow to its data with Lightning Fabric, which is imported only when training starts."""
 
 from flowkit.train.data import load_data, load_run_data
 from flowkit.train.evaluation import evaluate

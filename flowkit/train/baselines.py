@@ -1,6 +1,6 @@
-"""Baseline densities, whose scores are computed like those of a trained flow, and are compared with them.
+"""Computes baseline scores, to compare a trained flow with: those of histograms and Gaussians fitted to the same data.
 
-Data is read in chunks, several times, so that memory does not grow with it.
+Data is read in chunks, several times, so memory use does not grow with its size.
 """
 
 from __future__ import annotations
@@ -19,21 +19,26 @@ MAX_GAUSSIAN = 4096
 MAX_COUNTS = 2**22
 """The most frequencies that are counted in one pass over the data."""
 RIDGE = 1e-9
-"""A ridge for the context's variances, which are scaled to 1, so that constant and dependent entries do no harm."""
+"""The ridge that is added to the correlations of the context.
+
+It makes them invertible if entries are constant or linearly dependent.
+"""
 
 
 def baselines(train: Arrays, test: Arrays, levels: int | None) -> dict[str, float]:
-    """Return the mean scores of ``test`` under densities fitted to ``train``: bits/dim for integer data, else nats.
+    """Return the mean scores of ``test`` under densities fitted to ``train``.
 
-    - histogram: each value on its own, by its frequencies in training, one added to each (integer data only). It
-      doesn't read the context.
-    - gaussian, for data without context: a full covariance.
-    - linear-gaussian, for data with context: the mean is a linear function of the context (labels are one-hot), the
-      covariance of the residuals is full.
+    Integer data is scored in bits/dim, else nats.
 
-    For integer data a Gaussian is one of x + u with u ~ U[0, 1), whose covariance is that of x plus I/12. A Gaussian is
-    left out if its covariance is singular, for example because a feature is constant or there are too few rows, or if
-    its covariance isn't finite.
+    - histogram, for integer data: the values of an event are independent. Probabilities are frequencies in training,
+      with one added to each count. The context is ignored.
+    - gaussian, for data without context: a Gaussian with a full covariance.
+    - linear-gaussian, for data with context: a Gaussian whose mean is a linear function of the context (labels are
+      one-hot), with the full covariance of the residuals.
+
+    For integer data the Gaussian is one of x + u with u ~ U[0, 1), whose covariance is that of x plus I/12. A Gaussian
+    is left out if its covariance isn't finite or is singular, for example because a feature is constant or there are
+    too few rows.
     """
     figures = {} if levels is None else {"histogram": _histogram(train.x, test.x, levels)}
     features = _count_features(train, test)
@@ -57,7 +62,7 @@ def _histogram(fit: np.ndarray | Rows, held_out: np.ndarray | Rows, levels: int)
 
 
 def _cells(x: np.ndarray | Rows, columns: slice, levels: int) -> Iterator[np.ndarray]:
-    """Yield the index of each value among the counts, which have all levels of one column after the other."""
+    """Yield the index of each value into the counts. These hold all levels of the first column, then of the next."""
     for _, part in chunks(x):
         values = part.reshape(len(part), -1)[:, columns].astype(np.int64)
         yield values + levels * np.arange(values.shape[1])
@@ -88,15 +93,15 @@ def _is_regular(covariance: np.ndarray) -> bool:
 
 @dataclass(frozen=True)
 class _Regression:
-    """A linear regression by least squares: E[x | c] = x̄ + (c - c̄) slopes; ``mean`` is [c̄, x̄]."""
+    """A least-squares regression: E[x | c] = x̄ + (c - c̄) slopes. ``mean`` is [c̄, x̄]."""
 
     mean: np.ndarray
     slopes: np.ndarray
     freedom: int
-    """The number of rows, less 1 for the mean, and less 1 for each independent entry of the context."""
+    """The degrees of freedom: the number of rows, less 1 for the mean and 1 for each independent context entry."""
 
     def scatter(self, arrays: Arrays) -> np.ndarray:
-        """Return the sum of the outer products of residuals, [dim, dim]."""
+        """Return the sum of the outer products of the residuals, [dim, dim]."""
         features, dim = self.slopes.shape
         total = np.zeros((dim, dim))
         for rows in _joined(arrays, features):
@@ -123,9 +128,9 @@ def _regress(arrays: Arrays, features: int) -> _Regression | None:
 
 
 def _moments(arrays: Arrays, features: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean of [c, x], and Σ (c - c̄)ᵀ ([c, x] - mean).
+    """Return the mean of [c, x], and the cross moments Σ (c - c̄)ᵀ ([c, x] - mean).
 
-    They are merged chunk by chunk, as in Chan, Golub, LeVeque 1983.
+    They are updated chunk by chunk (Chan, Golub, LeVeque 1983).
     """
     dim = features + math.prod(arrays.x.shape[1:])
     seen, mean, cross = 0, np.zeros(dim), np.zeros((features, dim))
@@ -140,7 +145,7 @@ def _moments(arrays: Arrays, features: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _count_features(train: Arrays, test: Arrays) -> int:
-    """Return how many numbers of a context a regression reads: one for each class, or all that the context has."""
+    """Return the number of context features that a regression reads: the number of classes, or the context's size."""
     if train.context is None:
         return 0
     if train.context.ndim > 1:
@@ -150,7 +155,7 @@ def _count_features(train: Arrays, test: Arrays) -> int:
 
 
 def _joined(arrays: Arrays, features: int) -> Iterator[np.ndarray]:
-    """Yield contexts and events as float64 [rows, features + dim], a chunk at a time."""
+    """Yield contexts and events as float64 [rows, features + dim], one chunk at a time."""
     step = max(1, CHUNK // (features + math.prod(arrays.x.shape[1:])))
     for start in range(0, len(arrays.x), step):
         part = slice(start, start + step)

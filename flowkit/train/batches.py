@@ -1,4 +1,7 @@
-"""Batches of arrays in memory: whole slices, no collation, an order that is a function of (seed, epoch)."""
+"""Cuts arrays into batches, in an order that is a function of (seed, epoch).
+
+Batches are slices and need no collation.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from torch import Tensor
 from flowkit.plugin import Arrays
 
 Batch = tuple[Tensor, Tensor | None]
-"""Events [batch, *event] as the dataset has them, contexts or None."""
+"""Events [batch, *event] in the dataset's dtype, and contexts or None."""
 
 
 def take(arrays: Arrays, rows: np.ndarray | slice) -> Batch:
@@ -21,18 +24,18 @@ def take(arrays: Arrays, rows: np.ndarray | slice) -> Batch:
 
 
 def count_batches(arrays: Arrays, batch_size: int) -> int:
-    """Return the number of batches of an epoch: the last incomplete one is left out, unless it is the only one."""
+    """Return the number of batches in an epoch. The last incomplete batch is dropped, unless it is the only one."""
     return max(1, len(arrays.x) // batch_size)
 
 
 def shuffled(arrays: Arrays, batch_size: int, seed: int, epoch: int) -> Iterator[Batch]:
-    """Yield the batches of epoch 0, 1, …, each epoch in another order."""
+    """Yield the batches of one epoch, which is counted from 0. Each epoch has a different order."""
     order = np.random.default_rng([seed, epoch]).permutation(len(arrays.x))
     for batch in range(count_batches(arrays, batch_size)):
         yield take(arrays, order[batch * batch_size : (batch + 1) * batch_size])
 
 
 def in_order(arrays: Arrays, batch_size: int) -> Iterator[Batch]:
-    """Yield all rows as they come, the last batch as large as it happens to be."""
+    """Yield all rows in order, in batches. The last batch may be smaller."""
     for start in range(0, len(arrays.x), batch_size):
         yield take(arrays, slice(start, start + batch_size))

@@ -1,10 +1,10 @@
-"""checkpoints/last.ckpt: where a run stands after an epoch. A safetensors file; nothing in it is pickled.
+"""Writes and reads checkpoints/last.ckpt, the state of a run after an epoch. It is a safetensors file without pickles.
 
-- rows: metrics.csv, float64 [epochs, 7], NaN where there was no validation, or no drift
-- weights/NAME, average/NAME, best/NAME: of the flow, of its moving average, of the best epoch
-- optimizer/INDEX/KEY: what the optimizer keeps of the parameter of that index
+- rows: the rows of metrics.csv, float64 [epochs, 7]; NaN where there was no validation, or no drift
+- weights/NAME, average/NAME, best/NAME: the tensors of the flow, of its moving average, and of the best epoch
+- optimizer/INDEX/KEY: the optimizer's state of the parameter with that index
 
-Everything else follows from these and the spec. A file that says anything else is refused before it is used.
+Everything else follows from these and the spec. A file with any other content is rejected before it is used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ ANEW = "remove it, and the run begins anew"
 
 
 class Row(BaseModel):
-    """A line of metrics.csv: one epoch, counted from 1; step and lr are those of its last step, drift is its worst."""
+    """A line of metrics.csv: one epoch, counted from 1.
+
+    ``step`` and ``lr`` are those of the epoch's last step. ``drift`` is the largest of the epoch.
+    """
 
     epoch: int
     step: int
@@ -42,7 +45,10 @@ class Row(BaseModel):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run after an epoch; ``average`` is empty for a run without, ``best`` before the first validation."""
+    """The state of a run after an epoch.
+
+    ``average`` is empty without a moving average. ``best`` is empty before the first validation.
+    """
 
     rows: list[Row]
     weights: dict[str, Tensor]
@@ -51,7 +57,7 @@ class Checkpoint:
     optimizer: dict[int, dict[str, Tensor]]
 
     def write(self, path: Path) -> None:
-        """Replace the file."""
+        """Write the checkpoint to ``path``, and replace the file that is there."""
         values = [[math.nan if value is None else value for _, value in row] for row in self.rows]
         parts = {"weights": self.weights, "average": self.average, "best": self.best}
         parts |= {f"optimizer/{index}": state for index, state in self.optimizer.items()}
@@ -59,7 +65,10 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path, flow: Flow, settings: Train, steps_an_epoch: int) -> Checkpoint:
-    """Read what ``Checkpoint.write`` wrote. Raises RunError if it is anything but a checkpoint of this training."""
+    """Read a checkpoint that ``Checkpoint.write`` wrote.
+
+    Raises RunError unless it is a valid checkpoint of this training.
+    """
     try:
         tensors = read_tensors(path)
     except (OSError, ValueError) as error:
@@ -75,7 +84,7 @@ def read_checkpoint(path: Path, flow: Flow, settings: Train, steps_an_epoch: int
 
 
 def standing(rows: Sequence[Row]) -> tuple[float, int, int]:
-    """Return the lowest validation figure, its epoch, and how many validations came after it.
+    """Return the lowest validation score, its epoch, and the number of validations since then.
 
     Before the first validation these are ∞, 0 and 0.
     """
@@ -96,7 +105,7 @@ def _rows(table: Tensor | None, steps_an_epoch: int) -> list[Row]:
             row = Row(**dict(zip(columns, known, strict=True)))
         except ValidationError as error:
             raise ValueError(f"its row {epoch}: {first_invalid(error)}") from error
-        if row.epoch != epoch or not 1 <= row.step - steps <= steps_an_epoch:  # fewer if the time was used up
+        if row.epoch != epoch or not 1 <= row.step - steps <= steps_an_epoch:  # fewer if the time limit ended the epoch
             raise ValueError(f"its row {epoch} is not that of an epoch of {steps_an_epoch} steps")
         steps = row.step
         rows.append(row)
@@ -104,7 +113,7 @@ def _rows(table: Tensor | None, steps_an_epoch: int) -> list[Row]:
 
 
 def _check(tensors: Mapping[str, Tensor], rows: list[Row], flow: Flow, settings: Train) -> None:
-    """Raises ValueError unless there are all the tensors that this training keeps, and no others."""
+    """Raise ValueError unless the tensors are exactly those that this training keeps."""
     weights = flow.state_dict()
     parts = {"weights": weights}
     if settings.ema is not None:
@@ -113,7 +122,7 @@ def _check(tensors: Mapping[str, Tensor], rows: list[Row], flow: Flow, settings:
         parts["best"] = weights
     there = {name.rpartition("/")[0] for name in tensors}
     for index, parameter in enumerate(flow.parameters()):
-        if (part := f"optimizer/{index}") in there:  # there is none of a parameter that never had a gradient
+        if (part := f"optimizer/{index}") in there:  # a parameter that never had a gradient has no state
             parts[part] = _state(parameter, settings)
             step = tensors.get(f"{part}/step")
             if step is not None and not ((step >= 1) & (step <= rows[-1].step)).all():
@@ -122,7 +131,7 @@ def _check(tensors: Mapping[str, Tensor], rows: list[Row], flow: Flow, settings:
 
 
 def _state(parameter: nn.Parameter, settings: Train) -> dict[str, Tensor]:
-    """What the optimizer keeps of a parameter: names, shapes and types."""
+    """Return tensors with the names, shapes and dtypes of the optimizer's state of a parameter."""
     probe = nn.Parameter(torch.zeros_like(parameter))
     probe.grad = torch.zeros_like(probe)
     optimizer = new_optimizer(settings, [probe])
@@ -131,7 +140,7 @@ def _state(parameter: nn.Parameter, settings: Train) -> dict[str, Tensor]:
 
 
 def tensors_of(state: Mapping[str, object]) -> dict[str, Tensor]:
-    """The tensors of what an optimizer keeps of a parameter."""
+    """Return only the tensors of the optimizer's state of a parameter."""
     return {key: value for key, value in state.items() if isinstance(value, Tensor)}
 
 

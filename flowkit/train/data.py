@@ -1,4 +1,4 @@
-"""Loads a spec's dataset and checks it against the spec. A run's data is checked against its fingerprint too."""
+"""Loads a spec's dataset and checks it against the spec. The data of a run is also checked against its fingerprint."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ Values = np.ndarray | Rows
 
 
 def load_data(spec: Spec, splits: Sequence[PartName] = PARTS) -> dict[PartName, Arrays]:
-    """Load parts of the spec's dataset: integers as they come for an event with levels, float32 otherwise.
+    """Load parts of the spec's dataset. Events with levels keep their integer dtype; other events become float32.
 
-    Data that has to be converted comes as ``Rows``, which are converted when they are read. All data is checked, a
-    chunk at a time. Labels are int64 [n], other contexts float32 [n, *shape]; a flow without context gets none. Raises
-    DataError if the spec names no data, or if the data can't be read or doesn't fit, saying what came and what was
-    expected; PluginError if the dataset is broken.
+    Labels become int64 [n], and other contexts float32 [n, *shape]. A flow without context gets none. Data that must be
+    converted is returned as ``Rows``, which convert it when it is read. All data is checked, one chunk at a time.
+
+    Raises DataError if the spec names no data, or if the data can't be read or doesn't fit the spec. Raises PluginError
+    if the dataset plugin is broken.
     """
     if spec.data is None:
         raise DataError("the spec names no data: add a section like `data: {use: data/npy, path: x.npy}`")
@@ -34,9 +35,9 @@ def load_data(spec: Spec, splits: Sequence[PartName] = PARTS) -> dict[PartName, 
 
 
 def load_run_data(directory: Path, spec: Spec, splits: Sequence[PartName] = PARTS) -> dict[PartName, Arrays]:
-    """Load parts of the data of a run, which must be the same as when the run began.
+    """Load parts of the data of a run, which must be unchanged since the run began.
 
-    Raises RunError, which says what has changed and what to do; PluginError.
+    Raises RunError, which says what has changed and what to do, or PluginError.
     """
     advice = (
         "Put the data back; where it was moved, change `data` in the run's spec. To train on the new data, begin "
@@ -78,11 +79,11 @@ def _events(x: Values, event: EventSpec, where: str) -> Values:
             f"{where}: values range from {low} to {high}; "
             f"the spec's levels: {event.levels} allows 0 to {event.levels - 1}"
         )
-    return _as(x.dtype.newbyteorder("="), x)  # torch takes no other byte order
+    return _as(x.dtype.newbyteorder("="), x)  # torch supports only the native byte order
 
 
 def _range(x: Values) -> tuple[int, int]:
-    """Return the least and the largest value of integers."""
+    """Return the smallest and the largest value of an integer array."""
     ranges = [(part.min(), part.max()) for _, part in chunks(x)]
     return int(min(low for low, _ in ranges)), int(max(high for _, high in ranges))
 

@@ -1,10 +1,10 @@
-"""A run's directory: made whole or not at all, each file replaced whole or not at all.
+"""Creates and updates a run's directory. The directory, and each file in it, is replaced as a whole or not at all.
 
-- spec.yaml, lock.json: the spec; the plugins, spec and data that the run was made with; there from the first moment on
+- spec.yaml, lock.json: the spec, and a record of the plugins, spec and data of the run; written when the run begins
 - metrics.csv, checkpoints/last.ckpt: written after each epoch
-- weights.safetensors, samples.png, loss.png: of the weights that did best in validation
-- results.json: the figures; written last, so that its presence marks a finished run
-- .training: while a process trains it, which has it locked; one that a killed process left is no obstacle
+- weights.safetensors, samples.png, loss.png: of the weights with the best validation score
+- results.json: the results; written last, so that its presence marks a finished run
+- .training: locked by the process that trains the run; a file left by a killed process has no effect
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TRAINING = ".training"
 
 
 def create(spec: Spec, directory: Path, data: Mapping[PartName, Arrays]) -> None:
-    """Make the directory of a new run. Raises RunError if anything but an empty directory is there."""
+    """Create the directory of a new run. Raises RunError if a file or a directory that isn't empty is there."""
     try:
         with making(directory) as temporary:
             (temporary / CHECKPOINT.parent).mkdir()
@@ -47,7 +47,7 @@ def create(spec: Spec, directory: Path, data: Mapping[PartName, Arrays]) -> None
 
 
 def record(spec: Spec, directory: Path, data: Mapping[PartName, Arrays]) -> None:
-    """Write the spec and the lock of a run anew, if the spec was changed or a part of the data has no fingerprint."""
+    """Update the spec and the lock of a run, if the spec was changed or a part of the data has no fingerprint."""
     known = read_lock(directory)
     prints = {part: known.data.get(part) or fingerprint(arrays) for part, arrays in data.items()}
     if known.spec != spec.model_dump(mode="json") or known.data != prints:
@@ -56,7 +56,7 @@ def record(spec: Spec, directory: Path, data: Mapping[PartName, Arrays]) -> None
 
 
 def forget(part: PartName, directory: Path) -> None:
-    """Remove the fingerprint of a part of the data that is to be corrected, so that a resumed run accepts the part."""
+    """Remove the fingerprint of a part of the data, so that a resumed run accepts the part after it was corrected."""
     known = read_lock(directory)
     spec = read_run_spec(directory)
     _write(directory / LOCK, _lock_text(spec, known.data | {part: None}))
@@ -73,16 +73,16 @@ def _write(path: Path, text: str) -> None:
 
 
 def free_name(directory: Path) -> Path:
-    """``directory`` if nothing is there, otherwise the first free of ``directory-2``, ``directory-3``, …"""
+    """Return ``directory`` if it doesn't exist, otherwise the first free name of ``directory-2``, ``directory-3``, …"""
     numbered = (directory.with_name(f"{directory.name}-{number}") for number in count(2))
     return next(path for path in chain([directory], numbered) if not path.exists())
 
 
 def read_resumable(directory: Path, overrides: Sequence[str] = ()) -> Spec:
-    """Return the spec of a run that is to be continued. ``overrides`` are those of ``read_spec``.
+    """Return the spec of a run that is to be resumed. ``overrides`` are those of ``read_spec``.
 
-    Overrides may change only the fields that may change in a run. Raises RunError if the directory is no run, or if the
-    run is finished and nothing is overridden; SpecError.
+    Raises RunError if the directory is no run, if the run is finished and nothing is overridden, or if an override
+    changes a field that may not change in a run. Raises SpecError if the spec is invalid.
     """
     if not (directory / SPEC).is_file() or not (directory / LOCK).is_file():
         raise RunError(f"{directory} is not a run: `flowkit train SPEC` makes one")
@@ -99,7 +99,7 @@ def read_resumable(directory: Path, overrides: Sequence[str] = ()) -> Spec:
 
 @contextmanager
 def taking(directory: Path) -> Iterator[None]:
-    """Keep other processes from training this run. Raises RunError if another one does."""
+    """Lock the run inside the block, so that no other process trains it. Raises RunError if another one does."""
     path = directory / TRAINING
     with ExitStack() as stack:
         try:
@@ -112,7 +112,7 @@ def taking(directory: Path) -> Iterator[None]:
 
 
 def with_absolute_paths(spec: Spec) -> Spec:
-    """The same spec, the data section's paths, however deep in it, independent of the working directory."""
+    """Return the spec with absolute paths in its data section, at any depth."""
     return spec.model_copy(update={"data": _absolute(spec.data)})
 
 
@@ -122,7 +122,7 @@ def _absolute(value: Any) -> Any:
             return value.absolute()
         case list() | tuple() | set() | frozenset():
             items = map(_absolute, value)
-            return value._make(items) if hasattr(value, "_make") else type(value)(items)  # NamedTuples have it
+            return value._make(items) if hasattr(value, "_make") else type(value)(items)  # NamedTuples have _make
         case dict():
             return {_absolute(key): _absolute(item) for key, item in value.items()}
         case BaseModel():

@@ -1,4 +1,4 @@
-"""The figure of a flow on data: mean bits/dim for integer data, mean nats for continuous."""
+"""Computes the score of a flow on data: mean bits/dim for integer data, mean nats for continuous data."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from flowkit.train.batches import in_order
 
 
 def best_device() -> torch.device:
-    """The accelerator, where there is one; otherwise the CPU."""
+    """Return the accelerator if there is one, otherwise the CPU."""
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 @torch.no_grad()
 def evaluate(flow: Flow, data: Arrays, batch_size: int, draws: int = 1, part: str = "data") -> float:
-    """The mean score of the events, in ``flow.unit``; lower is better.
+    """Return the mean score of the events, in ``flow.unit``. Lower is better.
 
-    Integer data is dequantized with ``draws`` draws of noise that depend on nothing but an event's row and
-    ``batch_size``, so that the figures of two epochs, or of two flows, can be compared. Raises DataError if a score
-    isn't finite, which names the event and ``part``, that of the data which these are.
+    Integer data is dequantized ``draws`` times. The noise depends only on an event's row and on ``batch_size``, so that
+    the scores of two epochs, or of two flows, can be compared. Raises DataError if a score isn't finite; the message
+    names the event and ``part``, the part of the data.
     """
     scores, figure = [], flow.nll if flow.levels is None else flow.bits_per_dim
     with _evaluating(flow):
@@ -40,7 +40,7 @@ def evaluate(flow: Flow, data: Arrays, batch_size: int, draws: int = 1, part: st
 
 @contextmanager
 def _evaluating(flow: Flow) -> Iterator[None]:
-    """The flow in evaluation mode; in the end each module has the mode again that it had."""
+    """Put the flow in evaluation mode inside the block. Afterwards each module has its previous mode again."""
     modes = [(module, module.training) for module in flow.modules()]
     try:
         flow.eval()

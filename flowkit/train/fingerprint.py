@@ -1,4 +1,7 @@
-"""The fingerprint of a run's data: type, shape and hash of what was read, so that a change can be found and located."""
+"""Computes the fingerprint of a run's data: dtype, shape and hash of each array.
+
+It shows whether and where data changed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from flowkit_runtime.errors import shortened
 
 
 def fingerprint(arrays: Arrays) -> PartPrint:
-    """Return the fingerprint of one part of the data as training sees it, converted to float32 or labels."""
+    """Return the fingerprint of one part of the data, after its conversion to the dtypes that training uses."""
     contexts = None if arrays.context is None else _of(arrays.context)
     return PartPrint(events=_of(arrays.x), contexts=contexts)
 
@@ -25,7 +28,10 @@ def fingerprints(data: Mapping[PartName, Arrays]) -> dict[PartName, PartPrint]:
 
 
 def changes(before: Mapping[str, PartPrint | None], now: Mapping[PartName, PartPrint]) -> list[str]:
-    """Return a line for each array of ``now`` that differs from ``before``. It says which array, and how it differs."""
+    """Return a message for each array of ``now`` that differs from ``before``.
+
+    It says which array, and how it differs.
+    """
     lines = []
     for part, print_now in now.items():
         print_before = before.get(part)

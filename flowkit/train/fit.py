@@ -1,4 +1,4 @@
-"""Trains a flow epoch by epoch: it validates, keeps the best weights, writes what a run resumes from, and ends."""
+"""Trains a flow epoch by epoch: it validates, keeps the best weights, writes checkpoints, and decides when to stop."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from flowkit.train.step import ADVICE, Fitting
 from flowkit_runtime.atomic import replacing
 
 MAX_INITIAL_ROWS = 512
-"""The most events that the data-dependent initialization looks at."""
+"""The most events that data-dependent initialization uses."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """The weights that did best in validation, their figure and epoch, and the rows of metrics.csv."""
+    """The weights with the best validation score, that score and its epoch, and the rows of metrics.csv."""
 
     weights: dict[str, Tensor]
     best: float
@@ -38,10 +38,10 @@ class Fitted:
 
 
 def find_checkpoint(flow: Flow, settings: Train, data: Arrays, directory: Path) -> Checkpoint | None:
-    """Read the run's checkpoint; None if it has none yet.
+    """Read the run's checkpoint. Return None if it has none yet.
 
-    Raises RunError when the checkpoint isn't one of this run, or has more epochs than the settings, or if the run is
-    finished and the settings leave nothing to train.
+    Raises RunError if the checkpoint doesn't belong to this run, if it has more epochs than the settings allow, or if
+    the run is finished and the settings leave nothing to train.
     """
     if not (directory / CHECKPOINT).exists():
         return None
@@ -58,7 +58,7 @@ def find_checkpoint(flow: Flow, settings: Train, data: Arrays, directory: Path) 
 
 
 def ended(settings: Train, rows: Sequence[Row]) -> str | None:
-    """Say why training ends after these epochs, or return None if it goes on."""
+    """Return the reason why training ends after these epochs, or None if it goes on."""
     done = len(rows)
     _, best_epoch, waited = standing(rows)
     if done == settings.epochs:
@@ -80,7 +80,7 @@ def fit(
 ) -> Fitted:
     """Train to the end, from the checkpoint or from the start. With ``finish``, stop at the checkpoint.
 
-    Raises TrainingError if a loss isn't finite, and RunError if ``finish`` is set and there is no checkpoint.
+    Raises TrainingError if a loss isn't finite. Raises RunError if ``finish`` is set and there is no checkpoint.
     """
     if finish and checkpoint is None:
         raise RunError(
@@ -103,7 +103,7 @@ def _initialize(flow: Flow, batch: Batch) -> None:
 
 
 class Training:
-    """A run that is being trained. After each epoch its directory holds all that a resumed run needs."""
+    """The training of a run. After each epoch the run's directory holds all that is needed to resume it."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Training:
         self.settings, self.data, self.directory = settings, data, directory
         self.fitting = Fitting(flow, settings, count_batches(data["train"], settings.batch_size))
         self.rows: list[Row] = []
-        self.best: dict[str, Tensor] = {}  # the weights of the epoch that did best in validation
+        self.best: dict[str, Tensor] = {}  # the weights of the epoch with the best validation score
         if checkpoint is not None:
             self._restore(checkpoint)
 
@@ -132,8 +132,8 @@ class Training:
 
     def train(self) -> None:
         """Train one epoch after another, until the settings end the training."""
-        (self.directory / RESULTS).unlink(missing_ok=True)  # of a finished run that is trained for longer
-        self._write_metrics()  # without rows behind the checkpoint
+        (self.directory / RESULTS).unlink(missing_ok=True)  # a finished run may be trained for longer
+        self._write_metrics()  # drops rows that are later than the checkpoint
         report = Report(Console(), self.fitting)
         with report.bar:
             while not ended(self.settings, self.rows):
@@ -164,24 +164,24 @@ class Training:
         report.end_epoch(row)
 
     def validate(self, epoch: int) -> float:
-        """Return the flow's validation figure after ``epoch``. If it is the best so far, the weights are kept."""
+        """Return the flow's validation score after ``epoch``. If it is the best so far, keep the weights."""
         flow = self.fitting.validated
         try:
             figure = evaluate(flow, self.data["val"], self.settings.batch_size, 1, "val")
-        except DataError as error:  # of all events, if the weights are at fault
+        except DataError as error:  # if the weights are at fault, no event has a finite score
             raise TrainingError(f"epoch {epoch}: {error}: {ADVICE}") from error
         if figure < standing(self.rows)[0]:
             self.best = {name: value.cpu().clone() for name, value in flow.state_dict().items()}
         return figure
 
     def validate_last(self) -> None:
-        """Validate the last epoch if that wasn't done, because the run was planned to be longer and ends here."""
+        """Validate the last epoch if it wasn't validated, because the run was planned to be longer."""
         if self.rows[-1].val is None:
             self.rows[-1].val = self.validate(len(self.rows))
             self.save()
 
     def save(self) -> None:
-        """Replace the checkpoint and metrics.csv, which is written anew from the same rows."""
+        """Replace the checkpoint, and metrics.csv, which holds the same rows."""
         fitting = self.fitting
         if not self.directory.is_dir():
             raise TrainingError(f"{self.directory} was removed while the flow was trained")

@@ -1,4 +1,4 @@
-"""The optimizers that a spec may name, and the learning rate of each step."""
+"""Builds the optimizers that a spec may name, and computes the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from flowkit.spec import Train
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "adam": partial(torch.optim.Adam, fused=True),  # one operator for all parameters: a small flow has hundreds
+    "adam": partial(torch.optim.Adam, fused=True),  # one kernel for all parameters, as even small flows have hundreds
     "adamw": partial(torch.optim.AdamW, fused=True),
     "adamax": torch.optim.Adamax,
     "sgd": torch.optim.SGD,
@@ -27,9 +27,10 @@ def new_optimizer(settings: Train, parameters: Iterable[nn.Parameter]) -> Optimi
 
 
 def learning_rate_factor(step: int, total: float, warmup: int, schedule: str, time_share: float = 0.0) -> float:
-    """Return the share of the peak learning rate at step 0, 1, …: linear in the warm-up, then 1 or a cosine.
+    """Return the share of the peak learning rate at a step, counted from 0. It grows linearly during the warm-up.
 
-    The cosine ends after ``total`` steps or when all of the time is used (``time_share`` is 1), whichever comes first.
+    After the warm-up it is 1, or follows a cosine from 1 to 0. The cosine ends after ``total`` steps, or when all of
+    the time is used (``time_share`` is 1), whichever comes first.
     """
     if step < warmup:
         return (step + 1) / (warmup + 1)

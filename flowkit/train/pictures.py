@@ -1,4 +1,4 @@
-"""Pictures of a run: samples, and the loss over the epochs."""
+"""Draws the pictures of a run: samples, and the loss over the epochs."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ from flowkit.train.checkpoint import Row
 from flowkit_runtime.atomic import replacing
 
 IMAGES, POINTS = 100, 1000
-"""How many samples a grid and a scatter plot show."""
+"""The number of samples in a grid of images, and in a scatter plot."""
 MOST_CLASSES = 10
-"""The most classes that a legend lists; more are told apart by a colour bar."""
+"""The most classes that a legend lists. With more classes, a colour bar is drawn."""
 MOST_NUMBERS = 2
 """The most numbers of a context that are written above an image."""
 
 
 def draw_samples(flow: Flow, data: Arrays, path: Path) -> None:
-    """Draw events of the data, chosen at random, beside samples with the same contexts. The choice is always the same.
+    """Draw randomly chosen events of the data beside samples with the same contexts. The choice is reproducible.
 
-    Events of a conditional flow are labelled with their contexts, and those with class labels are sorted by class.
+    Events of a conditional flow are labelled with their contexts. If these are class labels, events are sorted by
+    class.
     """
     count = min(IMAGES if len(flow.event_shape) == 3 else POINTS, len(data.x))
     rows = np.random.default_rng(0).choice(len(data.x), count, replace=False)
@@ -44,7 +45,7 @@ def draw_samples(flow: Flow, data: Arrays, path: Path) -> None:
 
 
 def save_samples(samples: Tensor, context: Tensor | None, levels: int | None, path: Path) -> None:
-    """Save samples [n, *event] as an array (.npy) or a picture (.png), whichever the suffix of ``path`` says."""
+    """Save samples [n, *event] as an array (.npy) or a picture (.png), depending on the suffix of ``path``."""
     if path.suffix == ".npy":
         with replacing(path) as temporary:
             np.save(temporary, samples.numpy())
@@ -53,7 +54,7 @@ def save_samples(samples: Tensor, context: Tensor | None, levels: int | None, pa
 
 
 def _save(parts: dict[str, Tensor], context: Tensor | None, levels: int | None, path: Path) -> None:
-    """Draw parts side by side, each under its name; event i of each part has context i."""
+    """Draw the parts side by side, each under its name. Event i of each part has context i."""
     figure = Figure(figsize=(4 * len(parts), 4.4), layout=ConstrainedLayoutEngine(h_pad=0.12))
     images = next(iter(parts.values())).dim() == 4
     axes = figure.subplots(1, len(parts), sharex=not images, sharey=not images, squeeze=False)[0]
@@ -78,7 +79,7 @@ def _draw_images(axis: Axes, x: Tensor, context: Tensor | None, levels: int | No
         return
     across, (height, width) = math.ceil(math.sqrt(len(x))), x.shape[2:]
     words = [_words(one) for one in context]
-    cell = 72 * 3.4 / max(across, math.ceil(len(x) / across) * (height + gap) / (width + 1))  # its width in points
+    cell = 72 * 3.4 / max(across, math.ceil(len(x) / across) * (height + gap) / (width + 1))  # width in points
     size = min(9, cell / (width + 1) * (gap - 1), cell / 0.6 / max(map(len, words)))
     for index, word in enumerate(words):
         down, right = divmod(index, across)
@@ -86,7 +87,7 @@ def _draw_images(axis: Axes, x: Tensor, context: Tensor | None, levels: int | No
 
 
 def _words(context: Tensor) -> str:
-    """Return a class, or the first numbers of a context, as text."""
+    """Return the text for one context: its class, or its first numbers."""
     if context.dim() == 0:
         return str(context.item())
     numbers = context.flatten()
@@ -95,9 +96,10 @@ def _words(context: Tensor) -> str:
 
 
 def _draw_points(axis: Axes, x: Tensor, context: Tensor | None) -> PathCollection | None:
-    """Draw the first two entries of events in the colours of their contexts.
+    """Draw the first two entries of events as points, coloured by context. Return the points.
 
-    Events of one entry are drawn over their contexts or, if there are none, as a histogram. Neither has colours.
+    Events of one entry are drawn over their contexts or, if there are none, as a histogram. These have no colours:
+    return None.
     """
     first = None if context is None else context.flatten(1)[:, 0] if context.dim() > 1 else context
     if x.shape[1] > 1:
@@ -124,7 +126,7 @@ def _name(context: Tensor | None) -> str:
 
 
 def _explain(figure: Figure, axes: Sequence[Axes], colours: PathCollection, context: Tensor) -> None:
-    """Say which colour is which context: each class, or a bar for the first number."""
+    """Add a legend of the classes, or a colour bar for the first number of the context."""
     if _few_classes(context):
         marks = {str(k): tuple(colours.to_rgba(k)) for k in context.unique().tolist()}
         handles = [Line2D([], [], marker="o", linestyle="", color=mark, label=k) for k, mark in marks.items()]
@@ -134,9 +136,11 @@ def _explain(figure: Figure, axes: Sequence[Axes], colours: PathCollection, cont
 
 
 def _grid(images: Tensor, levels: int | None, gap: int = 1) -> np.ndarray:
-    """Put images [n, c, h, w] into one square grid: three channels in colour, otherwise the first in grey.
+    """Return images [n, c, h, w] as one square grid, [down, across, 3].
 
-    ``gap`` is the number of white lines between two rows of images; all but one are above the images.
+    One or two channels are drawn as the first in grey.
+
+    ``gap`` is the number of white lines between two rows of images. All but one of them are above the images.
     """
     pixels = images.numpy() if images.shape[1] == 3 else np.repeat(images[:, :1].numpy(), 3, axis=1)
     low, high = (0, levels - 1) if levels else (pixels.min(), pixels.max())
@@ -150,7 +154,7 @@ def _grid(images: Tensor, levels: int | None, gap: int = 1) -> np.ndarray:
 
 
 def draw_loss(rows: Sequence[Row], unit: str, path: Path) -> None:
-    """Training and validation figures over the epochs."""
+    """Draw training and validation losses over the epochs, and save the picture."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()
     validated = [(row.epoch, row.val) for row in rows if row.val is not None]

@@ -1,4 +1,4 @@
-"""Progress for whoever watches: a bar on a terminal, a line an epoch anywhere else."""
+"""Reports the progress of training: a bar on a terminal, one line per epoch otherwise."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from flowkit.train.step import Fitting
 
 
 def describe(row: Row, unit: str) -> str:
-    """Put the figures of one epoch into words."""
+    """Return the figures of one epoch as text."""
     val = "" if row.val is None else f"  val {row.val:.4f}"
     drift = "" if row.drift is None else f"  drift {row.drift:.1e}"
     return f"train {row.train:.4f}{val} {unit}{drift}"
 
 
 class Report:
-    """Shows progress in steps of the whole run, or in seconds if its time is limited, and the last epoch's figures.
+    """Shows the progress of the whole run and the figures of the last epoch.
 
-    ``bar`` is the display on a terminal, live while it is entered; it shows nothing anywhere else.
+    Progress is counted in steps, or in seconds if the time is limited. ``bar`` is the display on a terminal, and a
+    context manager that shows it. It shows nothing if the output is no terminal.
     """
 
     def __init__(self, console: Console, fitting: Fitting):
@@ -32,11 +33,11 @@ class Report:
         self._task = self.bar.add_task("", total=total, completed=self._done, figures="")
 
     def start_epoch(self, epoch: int) -> None:
-        """Show that epoch 1, 2, … begins."""
+        """Show that an epoch begins. Epochs count from 1."""
         self.bar.update(self._task, description=self._name(epoch))
 
     def end_step(self) -> None:
-        """Show how far the run is."""
+        """Update the progress after a step."""
         if self.console.is_terminal:
             self.bar.update(self._task, completed=self._done)
 

@@ -1,4 +1,4 @@
-"""train and resume: from a spec to a finished run."""
+"""Defines train and resume, which turn a spec into a finished run."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from flowkit_runtime.atomic import replacing
 from flowkit_runtime.files import read_json
 
 TEST_DRAWS = 8
-"""Draws of dequantization noise behind the test figure."""
+"""The number of draws of dequantization noise for the test score."""
 
 
 class Results(BaseModel):
-    """The content of results.json. The figures are in ``unit``; lower is better."""
+    """The content of results.json. Scores are in ``unit``; lower is better."""
 
     unit: Literal["nats", "bits/dim"]
     test: float
-    """The figure of the test part, the mean over several draws of dequantization noise."""
+    """The score of the test part, averaged over several draws of dequantization noise."""
     val: float
-    """The validation figure of the best epoch, whose weights these are."""
+    """The validation score of the best epoch, whose weights are saved."""
     best_epoch: int
     epochs: int
     parameters: int
     weights: Literal["ema", "raw"]
-    """Whether the weights are the moving average of training's, or training's own."""
+    """`ema` if the saved weights are the moving average of the trained ones, `raw` if they are the trained ones."""
     seconds: float
-    """The time of all epochs, without interruptions."""
+    """The total time of all epochs, without interruptions."""
 
 
 def read_results(directory: Path) -> Results:
@@ -61,15 +61,16 @@ def read_results(directory: Path) -> Results:
 def train(spec: Spec, directory: Path) -> Results:
     """Fit the spec's flow to its data, in a new directory.
 
-    Interrupted, even killed, it can be resumed from its last whole epoch. Seeds torch's global generator, and has the
-    process keep the memory that it frees (``flowkit.allocator``).
-    Raises DataError, PluginError, InputError if no parameter learns, RunError if ``directory`` is in use, TrainingError
-    if a loss isn't finite.
+    A run that was interrupted, or even killed, can be resumed from its last complete epoch. This function seeds torch's
+    global generator, and makes the process keep the memory that it frees (see ``flowkit.allocator``).
+
+    Raises DataError, PluginError, InputError if the flow has no trainable parameters, RunError if ``directory`` is in
+    use, and TrainingError if a loss isn't finite.
     """
     _require_extra()
     keep_freed_memory()
     spec, directory = with_absolute_paths(spec), directory.resolve()
-    flow = _build(spec)  # whatever is wrong with it, or with the data, shows before there is a directory
+    flow = _build(spec)  # errors of the flow and of the data are raised before the directory is created
     if not any(parameter.requires_grad for parameter in flow.parameters()):
         raise InputError("there is nothing to train: no layer of the flow has parameters that learn; add some")
     data = load_data(spec)
@@ -79,14 +80,15 @@ def train(spec: Spec, directory: Path) -> Results:
 
 
 def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False) -> Results:
-    """Continue an interrupted run, to the figures that it would have reached.
+    """Continue an interrupted run. It reaches the same results as without the interruption.
 
-    ``overrides``, texts such as ``train.epochs=60``, change how long it is trained (train.epochs, train.minutes), on
-    how many threads (train.threads), or where its data is read from (data); with them a finished run is trained for
-    longer. The learning rate is then that of the new schedule. ``finish`` trains no more: the run is finished with the
-    best weights so far.
+    ``overrides`` are texts such as ``train.epochs=60``. They may change how long the run is trained (train.epochs,
+    train.minutes), on how many threads (train.threads), and where its data is read from (data). With overrides, a
+    finished run is trained for longer. The learning rate then follows the new schedule. With ``finish`` nothing more is
+    trained: the run is finished with the best weights so far.
 
-    Raises RunError, also if another process trains it, or its data or spec have changed; SpecError; TrainingError.
+    Raises RunError if there is no such run, if another process trains it, or if its data or spec have changed. Raises
+    SpecError or TrainingError.
     """
     spec = read_resumable(directory, overrides)
     _require_extra()
@@ -97,15 +99,15 @@ def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False)
 
 @contextmanager
 def using_threads(threads: int | None) -> Iterator[None]:
-    """Run torch's operators on this many threads inside of the block, and on as many as before after it.
+    """Run torch's operators on this many threads inside the block, and on as many as before after it.
 
-    None means as many as OMP_NUM_THREADS says, which torch has read, and one thread if it says none. OpenMP's threads
-    spin while they wait for each other. If other processes need the cores, steps on two threads took 9 to 24 times as
-    long as on one. On two idle cores the second thread makes large steps up to 1.5 times faster, and small ones no
-    faster.
+    None stands for the number in OMP_NUM_THREADS, which torch has read, or for one thread if it isn't set. OpenMP
+    threads spin while they wait for each other. If other processes need the cores, steps on two threads took 9 to 24
+    times as long as on one. On two idle cores, the second thread makes large steps up to 1.5 times faster, and small
+    steps no faster.
     """
     before = torch.get_num_threads()
-    given = re.match(r"\s*[1-9]", os.environ.get("OMP_NUM_THREADS", ""))  # OpenMP ignores 0 and what is no number
+    given = re.match(r"\s*[1-9]", os.environ.get("OMP_NUM_THREADS", ""))  # OpenMP ignores 0 and what isn't a number
     torch.set_num_threads(threads or (before if given else 1))
     try:
         yield
@@ -129,14 +131,14 @@ def _build(spec: Spec) -> Flow:
 
 def _finish(flow: Flow, data: dict[PartName, Arrays], directory: Path, now: bool = False) -> Results:
     """Train, unless ``now`` is set. Then write the files of a finished run, results.json last."""
-    from flowkit.train.fit import find_checkpoint, fit  # seconds of imports
+    from flowkit.train.fit import find_checkpoint, fit  # these imports take seconds
     from flowkit.train.pictures import draw_loss, draw_samples
 
     spec = flow.to_spec()
     checkpoint = find_checkpoint(flow, spec.train, data["train"], directory)
     record(spec, directory, data)
     fitted = fit(flow, spec.train, data, directory, checkpoint, now)
-    flow = copy.deepcopy(flow)  # a plain one: to compile it for a few passes would take longer than they do
+    flow = copy.deepcopy(flow)  # the copy isn't compiled: compilation would take longer than the few passes
     flow.load_state_dict(fitted.weights)
     flow.to(best_device()).eval()
     flow.save(directory / WEIGHTS)

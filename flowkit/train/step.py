@@ -1,4 +1,4 @@
-"""The training step on Lightning Fabric, the moving average of the weights, and the time that both have taken."""
+"""Defines the training step on Lightning Fabric, the moving average of the weights, and the measurement of time."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ ADVICE = (
 
 
 def derived_seed(*numbers: int) -> int:
-    """Derive one seed from several numbers; neighbouring numbers give unrelated seeds."""
+    """Derive one seed from several numbers. Similar numbers give unrelated seeds."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 class Stopwatch:
-    """Counts the seconds of epochs, their validations included. Interruptions don't count.
+    """Measures the seconds of epochs, including their validations. Interruptions don't count.
 
-    ``whole``: seconds of all whole epochs, in earlier processes too; ``limit``: seconds that may be used, or None.
+    ``whole`` is the time of all complete epochs, including those of earlier processes. ``limit`` is the time limit, or
+    None.
     """
 
     def __init__(self, minutes: float | None):
@@ -55,20 +56,21 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        """All seconds so far."""
+        """The total time so far, in seconds."""
         return self.whole + (0.0 if self._started is None else time.perf_counter() - self._started)
 
     @property
     def share(self) -> float:
-        """The share of the limit that is used; 0 without a limit."""
+        """The share of the limit that is used. It is 0 without a limit."""
         return 0.0 if self.limit is None else self.seconds / self.limit
 
 
 class Average:
-    """The exponential moving average of a flow's parameters, in a second flow.
+    """The exponential moving average of a flow's parameters, kept in a second flow.
 
-    After step t = 0, 1, …: average <- d average + (1 - d) weights, d = min(decay, (1 + t) / (10 + t)), so that a
-    short run isn't held back by its initial weights. (torch's AveragedModel has no such warm-up.)
+    After step t = 0, 1, … it is updated as average <- d average + (1 - d) weights, with d = min(decay, (1 + t) / (10 +
+    t)). Small d at the start keep the initial weights from dominating the average of a short run. torch's AveragedModel
+    has no such warm-up.
     """
 
     def __init__(self, flow: Flow, decay: float):
@@ -76,40 +78,40 @@ class Average:
         self.flow = copy.deepcopy(flow).requires_grad_(False)
 
     def update(self, step: int) -> None:
-        """Update the average with the parameters as they are after ``step``."""
+        """Update the average with the parameters after ``step``."""
         decay = min(self.decay, (1 + step) / (10 + step))
         weights = [parameter.detach() for parameter in self.source.parameters()]
         get_ema_multi_avg_fn(decay)(list(self.flow.parameters()), weights, step)
 
     def copy_buffers(self) -> None:
-        """Give the average the buffers of the flow, which are not averaged."""
+        """Copy the buffers of the flow, which are not averaged, to the average."""
         for average, current in zip(self.flow.buffers(), self.source.buffers(), strict=True):
             average.copy_(current)
 
 
 class Fitting:
-    """Fits a flow by maximum likelihood, a step at a time. The loss is bits/dim for integer data, nats otherwise.
+    """Fits a flow by maximum likelihood, step by step. The loss is in bits/dim for integer data, otherwise in nats.
 
-    Randomness in a step (dequantization, dropout) is a function of (seed, epoch), so that a resumed run takes
-    the steps that an uninterrupted one would have taken.
+    The randomness of a step (dequantization, dropout) is a function of (seed, epoch), so that a resumed run takes the
+    same steps as an uninterrupted one.
     """
 
     def __init__(self, flow: Flow, settings: Train, steps_an_epoch: int):
         self.flow, self.settings = flow, settings
-        self.steps = math.inf if settings.epochs is None else settings.epochs * steps_an_epoch  # of all epochs
+        self.steps = math.inf if settings.epochs is None else settings.epochs * steps_an_epoch  # in all epochs
         self.fabric = Fabric(devices=1)
-        # The model is the flow as the fabric calls it; the flow itself is moved to the fabric's device.
+        # Fabric wraps the flow as the model, and moves the flow itself to its device.
         self.model, self.optimizer = self.fabric.setup(flow, new_optimizer(settings, flow.parameters()))
         self.average = None if settings.ema is None else Average(flow, settings.ema)
         self.stopwatch = Stopwatch(settings.minutes)
-        self.global_step = 0  # counted over all epochs, from 0
-        self.losses: list[float] = []  # of the steps of this epoch
-        self.drift: float | None = None  # the worst of this epoch
+        self.global_step = 0  # counts the steps of all epochs, from 0
+        self.losses: list[float] = []  # the losses of this epoch's steps
+        self.drift: float | None = None  # the largest drift of this epoch
         self._warned = False
 
     @property
     def validated(self) -> Flow:
-        """The flow that is validated and kept: the moving average, where there is one."""
+        """The flow that is validated and saved: the moving average if there is one."""
         return self.average.flow if self.average else self.flow
 
     @property
@@ -118,7 +120,7 @@ class Fitting:
         return self.optimizer.param_groups[0]["lr"]
 
     def start_epoch(self, epoch: int) -> None:
-        """Begin epoch 0, 1, …"""
+        """Begin an epoch. Epochs count from 0."""
         self.stopwatch.start_epoch()
         self.losses.clear()
         self.drift = None
@@ -128,7 +130,7 @@ class Fitting:
         """Take one step on a batch. Raises TrainingError if the loss or the gradient isn't finite."""
         x, context = self.fabric.to_device(batch)
         x = self.flow.dequantize(x)
-        # Fabric's own bf16-mixed would round the events to bfloat16, too.
+        # Fabric's bf16-mixed precision would also round the events to bf16.
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             loss = self.flow.in_unit(self.model(x, context)).mean()
             self.losses.append(self._finite(loss, "loss", x, context))
@@ -143,12 +145,12 @@ class Fitting:
         self.global_step += 1
 
     def end_epoch(self) -> None:
-        """End the steps of an epoch."""
+        """Update the buffers of the moving average after the last step of an epoch."""
         if self.average:
             self.average.copy_buffers()
 
     def clip_gradients(self) -> Tensor:
-        """Scale the gradients down to train.clip_norm, if they are larger, and return the norm that they had."""
+        """Scale the gradients down to the norm train.clip_norm, if theirs is larger. Return the norm before scaling."""
         limit = math.inf if self.settings.clip_norm is None else self.settings.clip_norm
         return torch.nn.utils.clip_grad_norm_(self.flow.parameters(), limit)
 
