@@ -1,1 +1,1 @@
-"""Base distributions."""
+"""Provides the base distributions."""

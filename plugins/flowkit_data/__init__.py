@@ -1,1 +1,1 @@
-"""Datasets: scikit-learn's digits, MNIST-format files, arrays on disk, and two-dimensional toys."""
+"""Provides datasets: scikit-learn's digits, files in MNIST's format, .npy files, and two-dimensional toys."""

@@ -1,4 +1,4 @@
-"""``data/digits``."""
+"""Defines the dataset ``data/digits``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flowkit_data.parts import rows_of
 
 
 class Digits(Dataset):
-    """scikit-learn's handwritten digits: uint8 [n, 1, 8, 8] with values 0 … 16, labels 0 … 9.
+    """The handwritten digits of scikit-learn: uint8 [n, 1, 8, 8] with values 0 … 16, and labels 0 … 9.
 
     Data: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI 1998.
     """

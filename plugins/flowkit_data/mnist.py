@@ -1,4 +1,4 @@
-"""``data/mnist``: the idx format that MNIST, Fashion-MNIST, KMNIST and others come in."""
+"""Defines the dataset ``data/mnist``, which reads the idx format of MNIST, Fashion-MNIST, KMNIST and others."""
 
 from __future__ import annotations
 
@@ -15,20 +15,26 @@ from flowkit.plugin import Arrays, DataError, Dataset, PartName
 from flowkit_runtime.files import open_file
 
 HELD_OUT = 0.1
-"""The share of the training files, at their end, that is the validation part."""
+"""The share of the training files that is the validation part. It is taken from their end."""
 
 SMALL, MAX_RATIO = 2**20, 100
-"""The most values of a file: these many, or these many times its size; MNIST's, gzipped, have five times theirs."""
+"""A file may have as many values as the larger of SMALL and MAX_RATIO times its size in bytes.
+
+Gzipped MNIST has about 5 values per byte.
+"""
 
 
 class Mnist(Dataset):
-    """Images uint8 [n, 1, h, w] and labels [n] from a directory of four idx files, gzipped or not."""
+    """Images uint8 [n, 1, h, w] and labels [n], read from a directory of four idx files, gzipped or not."""
 
     def __init__(self, path: Path):
         self.path = Path(path)
 
     def load(self, part: PartName) -> Arrays:
-        """Raises DataError, naming the file, if one is missing, truncated or of another format."""
+        """Read one part of the data.
+
+        Raises DataError, naming the file, if one is missing, truncated or in another format.
+        """
         prefix = "t10k" if part == "test" else "train"
         images = self._read(f"{prefix}-images-idx3-ubyte", dimensions=3)[:, None]  # [n, 1, h, w]
         labels = self._read(f"{prefix}-labels-idx1-ubyte", dimensions=1)
@@ -54,9 +60,11 @@ class Mnist(Dataset):
 
 
 def read_idx(file: Path, dimensions: int) -> np.ndarray:
-    """An idx file: the magic (0, 0, 8 for bytes, dimensions), a big-endian uint32 a dimension, the values.
+    """Read an idx file of bytes and return its array.
 
-    No more is unpacked than the header announces. Raises ValueError, or what gzip and zlib raise.
+    The file holds a magic number (0, 0, 8, dimensions), a big-endian uint32 for each dimension, and the values. No more
+    is decompressed than the header announces. Raises ValueError if the file is malformed, and the errors of gzip and
+    zlib.
     """
     magic = bytes([0, 0, 8, dimensions])
     with open_file(file) as packed, gzip.GzipFile(fileobj=packed) if file.suffix == ".gz" else packed as stream:

@@ -1,4 +1,4 @@
-"""``data/npy``: arrays on disk."""
+"""Defines the dataset ``data/npy``, which reads .npy files."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ from flowkit_runtime.files import map_npy
 
 
 class Npy(Dataset):
-    """Events [n, *event], and contexts [n, …] if there are any, from .npy files.
+    """Events [n, *event], and contexts [n, …] if there are any, read from .npy files.
 
-    The files are memory-mapped and read a batch at a time, so that they may be larger than the memory. In memory is
-    the order of the rows, 8 bytes each.
+    The files are memory-mapped and read one batch at a time, so they may be larger than the memory. Only the order of
+    the rows is held in memory, with 8 bytes per row.
     """
 
     def __init__(self, path: Path, context: Path | None, fractions: tuple[float, float, float]):
         self.path, self.context, self.fractions = path, context, fractions
 
     def load(self, part: PartName) -> Arrays:
-        """Raises DataError if a file isn't a .npy array, holds NaN or infinity, or they differ in length."""
+        """Return one part of the data, which is read when it is used.
+
+        Raises DataError if a file isn't a .npy array of numbers, holds NaN or infinity, or if the files differ in
+        length.
+        """
         rows = rows_of(part, len(self._events), self.fractions)
         return Arrays(Rows(self._events, rows), None if self._contexts is None else Rows(self._contexts, rows))
 
@@ -45,7 +49,7 @@ class Npy(Dataset):
 
 
 def read_array(path: Path) -> np.ndarray:
-    """Map a .npy file of numbers, all of them finite. Pickled objects are refused. Raises DataError."""
+    """Map a .npy file of finite numbers. Raises DataError, also for pickled objects, which are never loaded."""
     try:
         array = map_npy(path)
     except FileNotFoundError as error:

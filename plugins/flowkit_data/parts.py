@@ -1,4 +1,4 @@
-"""Divides n rows into training, validation and test parts, the same way in every run."""
+"""Divides n rows into training, validation and test parts, in the same way in every run."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from flowkit.plugin import PartName
 
 
 def rows_of(part: PartName, n: int, fractions: tuple[float, float, float]) -> np.ndarray:
-    """The rows of one part, ascending. Every row is in exactly one part."""
-    # RandomState's streams are frozen for good; those of numpy's newer generators may change with a release
+    """Return the rows of one part, in ascending order. Every row belongs to exactly one part."""
+    # numpy guarantees that RandomState's streams never change; those of newer generators may change with a release
     order = np.random.RandomState(0).permutation(n)
     train = int(n * fractions[0])
     val = train + round((n - train) * fractions[1] / (fractions[1] + fractions[2]))

@@ -1,4 +1,4 @@
-"""The datasets ``data/digits``, ``data/mnist``, ``data/npy`` and ``data/toy``: their fields."""
+"""Registers the datasets ``data/digits``, ``data/mnist``, ``data/npy`` and ``data/toy``, with their fields."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ Fractions = Annotated[tuple[Fraction, Fraction, Fraction], AfterValidator(_sum_t
 
 
 class DigitsConfig(DatasetConfig):
-    """scikit-learn's 1,797 handwritten digits, [1, 8, 8] with 17 levels; the digit is the context.
+    """The 1,797 handwritten digits of scikit-learn, [1, 8, 8] with 17 levels. The digit is the context.
 
-    Divided 80/10/10 by a fixed permutation.
+    They are divided 80/10/10 by a fixed permutation.
     """
 
 
 class MnistConfig(DatasetConfig):
-    """Images and labels in MNIST's file format, 256 levels; the label is the context.
+    """Images and labels in MNIST's file format, with 256 levels. The label is the context.
 
-    The test part are the t10k files, the validation part is the last tenth of the training files.
+    The test part is the t10k files. The validation part is the last tenth of the training files.
     """
 
     path: Path
@@ -44,22 +44,22 @@ class NpyConfig(DatasetConfig):
     """A numpy array of events [n, *event], read from a .npy file and divided by a fixed permutation."""
 
     path: Path
-    """The .npy file of the events: integers for an event with levels, floats otherwise."""
+    """The .npy file of the events: integers for an event with levels, otherwise floats."""
     context: Path | None = None
     """The .npy file of the contexts, one for each event: labels [n], or arrays [n, *context]."""
     fractions: Fractions = (0.8, 0.1, 0.1)
-    """The shares of the training, validation and test parts."""
+    """The shares of the training, validation and test parts. They sum to 1."""
 
 
 class ToyConfig(DatasetConfig):
-    """Points in the plane, [2]; the arm, ring or cluster is the context, checkerboard has none."""
+    """Points in the plane, [2]. The arm, ring or cluster of a point is its context; the checkerboard has none."""
 
     name: Toy
-    """Which picture."""
+    """The distribution of the points."""
     n: Annotated[int, Field(ge=10, le=1_000_000)] = 10_000
-    """Points for training; validation and test have a tenth as many each."""
+    """The number of training points. Validation and test have a tenth as many each."""
     noise: Annotated[float, Field(ge=0, le=1000)] = 0.05
-    """The standard deviation of the normal noise on each coordinate."""
+    """The standard deviation of the normal noise that is added to each coordinate."""
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Activation normalization."""
+"""Defines activation normalization."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from flowkit.bijectors import AffineMap, ChannelLinear
 
 
 class ActNorm(ChannelLinear):
-    """y = s ⊙ x + b for each channel, s = exp(log_scale) > 0;  log|det| = h·w·Σ log s_i.
+    """The map y = s ⊙ x + b of each channel, with s = exp(log_scale) > 0;  log|det| = h·w·Σ log s_i.
 
-    The first batch sets s and b to give each channel mean 0 and variance 1 (Kingma & Dhariwal 2018, §3.1). A channel
-    that is constant in that batch, or a batch of one vector, gives s = 1.
+    The first batch sets s and b so that each channel has mean 0 and variance 1 (Kingma & Dhariwal 2018, §3.1). A
+    channel that is constant in that batch gets s = 1. So do all channels if the batch is a single vector.
     """
 
     def __init__(self, event_shape: Sequence[int]) -> None:
@@ -36,9 +36,12 @@ class ActNorm(ChannelLinear):
 
 
 def normalizing(x: Tensor) -> tuple[Tensor, Tensor]:
-    """log s and b, [c] each, for which s ⊙ x + b has mean 0 and variance 1 in every channel of x [batch, c, …]."""
+    """Return log s and b, [c] each, for which s ⊙ x + b has mean 0 and variance 1 in each channel of x [batch, c, …].
+
+    A constant channel gets s = 1.
+    """
     rows = x.movedim(1, -1).flatten(0, -2)  # [batch·h·w, c]
     mean, std = rows.mean(0), rows.std(0, correction=0)
-    rounding = rows.abs().amax(0) * torch.finfo(x.dtype).eps * 100  # what a constant's std may come out as
+    rounding = rows.abs().amax(0) * torch.finfo(x.dtype).eps * 100  # bounds the std of a constant after rounding
     std = torch.where(std > rounding, std, torch.ones_like(std))
     return -std.log(), -mean / std

@@ -1,4 +1,4 @@
-"""Affine and additive transformers."""
+"""Defines the affine and the additive transformer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from flowkit.bijectors import Transformer
 
 
 class Affine(Transformer):
-    """y = s(t) x + b, θ = (t, b);  log|∂y/∂x| = log s(t).
+    """The map y = s(t) x + b with θ = (t, b);  log|∂y/∂x| = log s(t).
 
-    With bounds [lo, hi], lo < 1 < hi, log s runs along a tanh from log lo to log hi, and is 0 with slope 1 at t = 0;
-    for lo = 1/hi it is L tanh(t / L), L = log hi. ``scale="sigmoid"`` is s = sigmoid(t + 2) of Glow's published code:
-    it can come arbitrarily near to 0, and a trained model then inverts with errors of 1e-3 and more.
+    With bounds [lo, hi], lo < 1 < hi, log s is a scaled and shifted tanh of t between log lo and log hi. It is 0 with
+    slope 1 at t = 0. For lo = 1/hi it is L tanh(t / L) with L = log hi.
+
+    ``scale="sigmoid"`` is s = sigmoid(t + 2), as in Glow's published code. This s has no positive lower bound, and a
+    trained model then inverts with errors of 1e-3 and more.
     """
 
     n_params = 2
@@ -28,7 +30,7 @@ class Affine(Transformer):
     def forward(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         t, b = _halves(theta)
         log_s = self._log_scale(t)
-        return (log_s.exp() * x).add_(b), log_s  # addcmul's gradient takes two operators more
+        return (log_s.exp() * x).add_(b), log_s  # the gradient of addcmul would take two more operators
 
     def inverse(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         t, b = _halves(theta)
@@ -40,7 +42,7 @@ class Affine(Transformer):
             return F.logsigmoid(t + 2)
         lo, hi = self.scale
         middle, half = math.log(hi * lo) / 2, math.log(hi / lo) / 2
-        if middle == 0:  # the usual bounds, 1/hi and hi: two operators less
+        if middle == 0:  # lo = 1/hi, as usual: this takes two operators fewer
             return half * torch.tanh(t * (1 / half))
         start = -middle / half  # the tanh where log s = 0
         slope = 1 / (half * (1 - start**2))
@@ -48,14 +50,17 @@ class Affine(Transformer):
 
 
 def _halves(theta: Tensor) -> tuple[Tensor, Tensor]:
-    """[batch, 2, c, …] -> two [batch, c, …]. unbind would say the same, but its gradient is a stack, which does not
-    keep to channels_last, as the cat does that is chunk's."""
+    """Divide θ [batch, 2, c, …] into two tensors [batch, c, …].
+
+    `chunk` is used because its gradient, a `cat`, keeps the channels_last memory format. The gradient of `unbind` is a
+    `stack`, which doesn't.
+    """
     t, b = theta.flatten(1, 2).chunk(2, 1)
     return t, b
 
 
 class Additive(Transformer):
-    """y = x + b, θ = (b);  log|∂y/∂x| = 0  (Dinh et al. 2015, "NICE", §3.2)."""
+    """The map y = x + b with θ = (b);  log|∂y/∂x| = 0  (Dinh et al. 2015, "NICE", §3.2)."""
 
     n_params = 1
 

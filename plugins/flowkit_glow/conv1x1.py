@@ -1,4 +1,4 @@
-"""The invertible 1×1 convolution."""
+"""Defines the invertible 1×1 convolution."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from flowkit.bijectors import AffineMap, ChannelLinear
 
 
 class Conv1x1(ChannelLinear):
-    """y = W x at each position;  log|det| = h·w·log|det W|  (Kingma & Dhariwal 2018, §3.2). W starts as a rotation."""
+    """The map y = W x at each position;  log|det| = h·w·log|det W|  (Kingma & Dhariwal 2018, §3.2).
+
+    W starts as a random rotation.
+    """
 
     def __init__(self, event_shape: Sequence[int], parametrization: str = "lu") -> None:
         super().__init__(event_shape)
@@ -29,30 +32,34 @@ class Conv1x1(ChannelLinear):
 
 
 class Plain(nn.Module):
-    """W, every entry a parameter. Nothing keeps it from becoming singular."""
+    """A matrix W whose entries are the parameters. Nothing prevents it from becoming singular during training."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.weight = nn.Parameter(weight)
 
     def forward(self) -> Tensor:
-        """W [c, c]."""
+        """Return W [c, c]."""
         return self.weight
 
     def inverse(self) -> Tensor:
-        """W⁻¹ [c, c]."""
+        """Return W⁻¹ [c, c]."""
         return torch.linalg.inv_ex(self.weight).inverse
 
     def log_abs_det(self) -> Tensor:
-        """log|det W|. One matrix at a time: batched, torch's LU is silently wrong for large ones (issue 142815)."""
+        """Return log|det W|, a scalar.
+
+        It is computed for one matrix at a time, because torch's batched LU is silently wrong for large matrices (issue
+        142815).
+        """
         return torch.linalg.slogdet(self.weight).logabsdet
 
 
 class LU(nn.Module):
-    """W = P L (U + diag(s)): P a fixed permutation, L unit lower and U strictly upper triangular (ibid., eq. 10).
+    """The matrix W = P L (U + diag(s)), with P a fixed permutation, L unit lower and U strictly upper triangular.
 
-    sign(s) is fixed and log|s| learned, so that s can't reach 0 and W can't become singular;
-    log|det W| = Σ log|s_i|.
+    sign(s) is fixed and log|s| is learned, so that s can't become 0 and W can't become singular. log|det W| = Σ
+    log|s_i|  (Kingma & Dhariwal 2018, eq. 10).
     """
 
     permutation: Tensor
@@ -69,19 +76,19 @@ class LU(nn.Module):
         self.upper = nn.Parameter(upper.triu(1))
 
     def forward(self) -> Tensor:
-        """W [c, c]."""
+        """Return W [c, c]."""
         upper = self._upper()
         return self.permutation @ torch.addmm(upper, self.lower.tril(-1), upper)  # L U = U + (L - I) U
 
     def inverse(self) -> Tensor:
-        """W⁻¹ = (U + diag(s))⁻¹ L⁻¹ Pᵀ [c, c]."""
-        # Of L, the solver reads only what is below the diagonal.
-        transposed = self.permutation.transpose(0, 1)  # with .mT of a buffer torch can't compile one step by itself
+        """Return W⁻¹ = (U + diag(s))⁻¹ L⁻¹ Pᵀ [c, c]."""
+        # The solver reads only the part of L below the diagonal.
+        transposed = self.permutation.transpose(0, 1)  # with .mT of a buffer torch can't compile single steps
         inverse = torch.linalg.solve_triangular(self.lower, transposed, upper=False, unitriangular=True)
         return torch.linalg.solve_triangular(self._upper(), inverse, upper=True)
 
     def log_abs_det(self) -> Tensor:
-        """Σ log|s_i|."""
+        """Return log|det W| = Σ log|s_i|, a scalar."""
         return self.log_abs_s.sum()
 
     def _upper(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""Glow's conditioner for images."""
+"""Defines Glow's conditioner for images."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from flowkit_glow.actnorm import normalizing
 
 
 class ConvNet(Conditioner):
-    """conv 3×3, norm, ReLU, conv 1×1, norm, ReLU, conv 3×3, the last one zero at the start.
+    """A conditioner of three convolutions: 3×3, norm, ReLU, 1×1, norm, ReLU, 3×3. The last one is zero at the start.
 
-    As in Kingma & Dhariwal 2018, §3.3, and its published code. A context is flattened and added, by a linear map
-    that starts at zero, to what the first convolution gives. With ``hidden=0`` the last convolution is alone; with
-    ``normalization="none"`` all are plain ones.
+    It follows Kingma & Dhariwal 2018, §3.3, and the published code. A context is flattened, mapped linearly, and added
+    to the output of the first convolution. That linear map is zero at the start. With ``hidden=0`` there is only the
+    last convolution. With ``normalization="none"`` all convolutions are plain ones.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class ConvNet(Conditioner):
 
     def forward(self, kept: Tensor, context: Tensor | None = None) -> Tensor:
         h = kept
-        for index, conv in enumerate(self.convs):  # a slice of them would be a module, made at each pass
+        for index, conv in enumerate(self.convs):  # slicing the ModuleList would create a module at each pass
             h = conv(self._activate(h)) if index else self._first(h, context)
         return h.unflatten(1, self.params_shape[:2])  # [batch, n_params, c, h, w]
 
@@ -64,8 +64,10 @@ class ConvNet(Conditioner):
 
 
 class ScaledConv(nn.Conv2d):
-    """A convolution whose output channels are scaled by exp(gain · log_scale), the scale applied to the weights: it
-    costs a pass over them and none over the activations."""
+    """A convolution whose output channels are scaled by exp(gain · log_scale).
+
+    The scale is applied to the weights, which is cheaper than scaling the activations.
+    """
 
     gain = 1.0
     bias: Tensor
@@ -80,7 +82,7 @@ class ScaledConv(nn.Conv2d):
 
 
 class NormedConv(ScaledConv):
-    """A convolution with actnorm behind it: y = s ⊙ (W * x) + b, s = exp(log_scale), set from the first batch."""
+    """A convolution followed by actnorm: y = s ⊙ (W * x) + b with s = exp(log_scale). The first batch sets s and b."""
 
     def __init__(self, in_channels: int, out_channels: int, size: int, padding: int = 0) -> None:
         super().__init__(in_channels, out_channels, size, padding)
@@ -88,20 +90,20 @@ class NormedConv(ScaledConv):
         nn.init.zeros_(self.bias)
 
     def initialize(self, x: Tensor) -> None:
-        """Mean 0 and variance 1 for each output channel on this batch."""
+        """Set the scale and the bias so that each output channel has mean 0 and variance 1 on this batch."""
         log_scale, bias = normalizing(self._conv_forward(x, self.weight, None))
         self.log_scale.copy_(log_scale)
         self.bias.copy_(bias)
 
 
 class ZeroScaledConv(ScaledConv):
-    """The last convolution in Glow's published code: the scale of each output channel learns three times as fast."""
+    """The last convolution in Glow's published code. The scale of each output channel is exp(3 log_scale)."""
 
     gain = 3.0
 
 
 def _zeroed(layer: nn.Conv2d | nn.Linear) -> nn.Module:
-    """The layer, whose output is 0, so that a coupling starts as the identity."""
+    """Set the parameters of a layer to 0 and return it. With an output of 0, a coupling starts as the identity."""
     assert layer.bias is not None
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""A multi-layer perceptron as conditioner."""
+"""Defines a multi-layer perceptron as a conditioner."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from flowkit.plugin import Shape
 
 
 class MLP(Conditioner):
-    """Linear and ReLU, ``layers`` times, then a linear layer that is 0 at the start. Shapes are flattened.
+    """A conditioner of ``layers`` linear layers with ReLU, and a last linear layer that is 0 at the start.
 
-    A context is flattened and read beside the kept part.
+    Inputs are flattened. A context is concatenated to the kept part.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Fixed permutations of the channels."""
+"""Defines fixed permutations of the channels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowkit.bijectors import AffineMap, ChannelLinear
 
 
 class Permute(ChannelLinear):
-    """y_i = x_{order[i]} for each channel i;  log|det| = 0."""
+    """The permutation y_i = x_{order[i]} of the channels;  log|det| = 0."""
 
     index: Tensor
 

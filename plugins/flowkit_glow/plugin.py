@@ -1,4 +1,4 @@
-"""Registers the Glow family: configs and shape rules, without torch."""
+"""Registers the Glow family: its configs and shape rules. This module doesn't import torch."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class RescaleConfig(BijectorConfig):
     """Maps [low, high) to [-1/2, 1/2): y = (x - low) / (high - low) - 1/2."""
 
     low: float = 0.0
-    """What becomes -1/2."""
+    """The value that is mapped to -1/2."""
     high: float = Field(default=None, validate_default=True)
-    """What becomes 1/2. By default the event's `levels`."""
+    """The value that is mapped to 1/2. The default is the event's `levels`."""
 
     @field_validator("high", mode="before")
     @classmethod
@@ -52,28 +52,30 @@ class RescaleConfig(BijectorConfig):
 
 
 class ActNormConfig(BijectorConfig):
-    """y = s ⊙ x + b for each channel, s and b set from the first batch to give mean 0 and variance 1, then learned."""
+    """Scales and shifts each channel: y = s ⊙ x + b. The first batch initializes s and b for mean 0 and variance 1."""
 
 
 class Conv1x1Config(BijectorConfig):
-    """y = W x at each position: an invertible 1×1 convolution, a learned mixing of the channels."""
+    """Mixes the channels with a learned invertible 1×1 convolution: y = W x at each position."""
 
     parametrization: Literal["lu", "plain"] = "lu"
-    """lu: W = P L (U + diag s), log-det in O(c), never singular. plain: W itself, log-det by slogdet in O(c³)."""
+    """lu: W = P L (U + diag s), which is never singular, and whose log-det takes O(c). plain: W itself, whose log-det
+    takes O(c³).
+    """
 
 
 class PermuteConfig(BijectorConfig):
-    """Reorders the channels, the same way at each position."""
+    """Reorders the channels, in the same way at each position."""
 
     order: Literal["reverse", "random"] = "reverse"
-    """reverse, or one order drawn when the flow is built and kept with the weights."""
+    """reverse: the reversed order. random: an order that is drawn when the flow is built and saved with its weights."""
 
 
 class SqueezeConfig(BijectorConfig):
-    """[c, h, w] -> [4c, h/2, w/2]: each 2×2 block of positions becomes channels."""
+    """Turns each 2×2 block of positions into channels: [c, h, w] -> [4c, h/2, w/2]."""
 
     factor: Annotated[int, Field(ge=2, le=64)] = 2
-    """The side of a block."""
+    """The side length of a block."""
 
     def output_shape(self, event: Shape) -> Shape:
         if len(event) != 3:
@@ -86,11 +88,13 @@ class SqueezeConfig(BijectorConfig):
 
 
 class AffineConfig(TransformerConfig):
-    """y = s ⊙ x + b, the scale s within declared bounds and 1 where the parameters are 0."""
+    """Scales and shifts: y = s ⊙ x + b. The scale s has bounds, and is 1 where the parameters are 0."""
 
     scale: tuple[float, float] | Literal["sigmoid"] = (0.25, 4.0)
-    """Bounds [lo, hi] of s, 0 < lo < 1 < hi. `sigmoid` is Glow's published s = sigmoid(t + 2), for reproducing papers:
-    it has no lower bound, so that a trained model inverts with large errors and can give NaN on its own samples."""
+    """Bounds [lo, hi] of s, with 0 < lo < 1 < hi. `sigmoid` is s = sigmoid(t + 2) of Glow's published code, for
+    reproducing papers. It has no positive lower bound, so a trained model inverts with large errors and can give NaN on
+    its own samples.
+    """
 
     @field_validator("scale")
     @classmethod
@@ -101,11 +105,11 @@ class AffineConfig(TransformerConfig):
 
 
 class AdditiveConfig(TransformerConfig):
-    """y = x + b: volume preserving (NICE)."""
+    """Shifts: y = x + b. It preserves volume (NICE)."""
 
 
 class ChannelsConfig(SplitConfig):
-    """Halves the channels: the first half is kept, the second transformed."""
+    """Divides the channels into halves: the first is kept, the second transformed."""
 
     swap: bool = False
     """Keep the second half and transform the first."""
@@ -122,7 +126,7 @@ class CheckerboardConfig(SplitConfig):
     """Divides the positions like a checkerboard: those with even row + column are kept, the others transformed."""
 
     swap: bool = False
-    """Keep the odd positions and transform the even ones."""
+    """Keep the positions with odd row + column and transform the even ones."""
 
     def split_shapes(self, event: Shape) -> tuple[Shape, Shape]:
         if len(event) != 3 or event[2] % 2:
@@ -132,14 +136,14 @@ class CheckerboardConfig(SplitConfig):
 
 
 class ConvNetConfig(ConditionerConfig):
-    """Glow's network for images: convolutions 3×3, 1×1, 3×3, the last zero at the start."""
+    """The network of Glow for images: convolutions 3×3, 1×1, 3×3. The last one is zero at the start."""
 
     hidden: Annotated[int, Field(ge=0, le=MAX_HIDDEN)] = 128
-    """Channels between the convolutions; 0 for the last convolution alone."""
+    """The number of hidden channels. With 0 there is only the last convolution."""
     normalization: Literal["actnorm", "none"] = "actnorm"
-    """actnorm: behind the hidden convolutions, and a learned scale behind the last; none: plain convolutions."""
+    """actnorm: actnorm after the hidden convolutions, and a learned scale after the last. none: plain convolutions."""
     dropout: Dropout = 0.0
-    """Share of the hidden activations that are dropped in training."""
+    """The share of the hidden activations that are dropped in training."""
 
     def check_shapes(self, kept: Shape, transformed: Shape) -> None:
         if len(kept) != 3:
@@ -147,14 +151,17 @@ class ConvNetConfig(ConditionerConfig):
 
 
 class MLPConfig(ConditionerConfig):
-    """A multi-layer perceptron with ReLU, its last layer zero at the start. Reads and writes any shape, flattened."""
+    """A multi-layer perceptron with ReLU for events of any shape, which it flattens.
+
+    Its last layer is zero at the start.
+    """
 
     hidden: Annotated[int, Field(ge=1, le=MAX_HIDDEN)] = 128
-    """Units of each hidden layer."""
+    """The number of units of each hidden layer."""
     layers: Annotated[int, Field(ge=1, le=32)] = 2
-    """Hidden layers."""
+    """The number of hidden layers."""
     dropout: Dropout = 0.0
-    """Share of the hidden activations that are dropped in training."""
+    """The share of the hidden activations that are dropped in training."""
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Rescaling of data units to a range that networks like."""
+"""Defines the map from data units to a range around 0 that suits networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flowkit.bijectors import AffineMap, ChannelLinear
 
 
 class Rescale(ChannelLinear):
-    """y = (x - low) / (high - low) - ½, so that [low, high) becomes [-½, ½);  log|det| = -D log(high - low)."""
+    """The map y = (x - low) / (high - low) - ½, which takes [low, high) to [-½, ½);  log|det| = -D log(high - low)."""
 
     def __init__(self, event_shape: Sequence[int], low: float, high: float) -> None:
         super().__init__(event_shape)

@@ -1,4 +1,4 @@
-"""Ways to divide an event for a coupling."""
+"""Defines ways to divide an event for a coupling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flowkit.plugin import halve
 
 
 class Channels(Split):
-    """The first half of the channels is kept and the second transformed, or the other way round with ``swap``."""
+    """Keeps the first half of the channels and transforms the second. ``swap`` exchanges the two."""
 
     def __init__(self, event_shape: Sequence[int], swap: bool = False) -> None:
         super().__init__(event_shape)
@@ -28,10 +28,10 @@ class Channels(Split):
 
 
 class Checkerboard(Split):
-    """Positions with even row + column are kept, the others transformed, or the other way round with ``swap``.
+    """Keeps the positions with even row + column and transforms the others. ``swap`` exchanges the two.
 
-    Each part is packed to [c, h, w/2]: of every pair of neighbours in a row, one goes to either part, so that networks
-    see half an image and no holes (masking, as in Dinh et al. 2017, §3.4, computes on the holes too).
+    Each part is packed to [c, h, w/2]: one of each pair of neighbours in a row goes to each part. Networks then see
+    half of the image without gaps. The masks of Dinh et al. 2017, §3.4, would make them compute on the gaps, too.
     """
 
     def __init__(self, event_shape: Sequence[int], swap: bool = False) -> None:
@@ -46,6 +46,6 @@ class Checkerboard(Split):
         return self._flip_odd_rows(torch.stack([kept, transformed], -1)).flatten(-2)
 
     def _flip_odd_rows(self, pairs: Tensor) -> Tensor:
-        """Swap both of each pair in every other row: its own inverse."""
+        """Exchange the two of each pair in every other row. This is its own inverse."""
         row = torch.arange(pairs.shape[2], device=pairs.device)[:, None, None]  # [h, 1, 1]
         return torch.where((row + self.swap) % 2 == 0, pairs, pairs.flip(-1))

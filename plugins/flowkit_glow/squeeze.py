@@ -1,4 +1,4 @@
-"""Space to channels."""
+"""Defines the squeeze, which turns blocks of positions into channels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowkit_glow.plugin import SqueezeConfig
 
 
 class Squeeze(Bijector):
-    """[c, h, w] -> [c·f², h/f, w/f], a reordering of the values: log|det| = 0  (Dinh et al. 2017, §3.6)."""
+    """The reordering [c, h, w] -> [c·f², h/f, w/f] of the values;  log|det| = 0  (Dinh et al. 2017, §3.6)."""
 
     def __init__(self, event_shape: Sequence[int], factor: int = 2) -> None:
         super().__init__(event_shape)
@@ -26,7 +26,7 @@ class Squeeze(Bijector):
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         n, c, h, w = x.shape
         f = self.factor
-        y = F.pixel_unshuffle(x, f) if n else x.reshape(n, c * f * f, h // f, w // f)  # torch has no empty batches here
+        y = F.pixel_unshuffle(x, f) if n else x.reshape(n, c * f * f, h // f, w // f)  # which takes no empty batch
         return y, x.new_zeros(n)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

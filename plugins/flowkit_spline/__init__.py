@@ -1,1 +1,1 @@
-"""Neural spline flows (Durkan et al. 2019)."""
+"""Provides the transformer of neural spline flows (Durkan et al. 2019)."""

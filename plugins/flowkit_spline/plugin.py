@@ -1,4 +1,4 @@
-"""Registers the spline transformers: configs, without torch."""
+"""Registers the spline transformer: its config. This module doesn't import torch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from flowkit.plugin import Descriptor, TransformerConfig, hookimpl
 
 
 class RationalQuadraticConfig(TransformerConfig):
-    """A monotonic rational-quadratic spline on [-bound, bound], the identity outside."""
+    """A monotonic rational-quadratic spline on [-bound, bound], and the identity outside."""
 
     bins: Annotated[int, Field(ge=2, le=256)] = 8
-    """Pieces of the spline."""
+    """The number of bins of the spline."""
     bound: PositiveFloat = 3.0
-    """Where the spline ends and the identity begins."""
+    """The spline ends at ±bound, where the identity begins."""
 
 
 @hookimpl

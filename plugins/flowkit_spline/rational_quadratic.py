@@ -1,7 +1,7 @@
-"""The monotonic rational-quadratic spline (Durkan et al. 2019), its inverse, and their gradients.
+"""Defines the monotonic rational-quadratic spline (Durkan et al. 2019), its inverse, and their gradients.
 
-The file goes from the outside in: the transformer; ``spline``, which finds each element's bin; ``Curve``, the formula
-inside a bin; and the gradients of all that by hand, which take fewer operators than automatic differentiation runs.
+In order, the file holds the transformer; ``spline``, which finds the bin of each element; ``Curve``, the formula inside
+a bin; and their gradients. These are written by hand, because they take fewer operators than automatic differentiation.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from torch.nn import functional as F
 from flowkit.bijectors import Transformer
 
 MIN_SHARE = 1e-3
-"""The smallest width and height of a bin, as a share of an equal part of the square. It keeps slopes finite."""
+"""The smallest width and height of a bin, relative to bins of equal size. It keeps slopes finite."""
 MIN_SLOPE = 1e-3
 """The smallest derivative at a knot."""
 SLOPE_1 = math.log(math.expm1(1 - MIN_SLOPE))
-"""softplus(SLOPE_1) + MIN_SLOPE = 1: the logit of the derivatives at ±B, and of all of them at θ = 0."""
+"""The logit for which a derivative is 1: softplus(SLOPE_1) + MIN_SLOPE = 1. Derivatives have it at ±B, and at θ = 0."""
 STEEP = 1e30
-"""Slope of the line that stands for a step: any difference between two positions, times it, is at least 1."""
+"""The slope of a line that stands for a step: a difference between two positions times STEEP is at least 1."""
 MIDDLE = 1 / (2 * (1 - MIN_SHARE))
-"""Half of the square's side, counted in units in which a bin's width is softmax + ε."""
+"""Half of the side of the spline's square, in the unit of length in which a bin's width is softmax + ε."""
 
 
 class RationalQuadratic(Transformer):
     """A monotonic rational-quadratic spline on [-B, B] with linear tails (Durkan et al. 2019, §3.1).
 
-    θ holds K widths and K heights, before softmax, and K - 1 derivatives at the inner knots, before softplus; the
-    derivatives at ±B are 1, as in the tails. At θ = 0 it is the identity.
+    θ holds K widths and K heights before softmax, and K - 1 derivatives at the inner knots before softplus. The
+    derivatives at ±B are 1, as in the tails. At θ = 0 the spline is the identity.
     """
 
     def __init__(self, bins: int = 8, bound: float = 3.0) -> None:
@@ -54,7 +54,11 @@ class RationalQuadratic(Transformer):
 
 
 def _only_gradients_are_asked_for(*tensors: Tensor) -> bool:
-    """Return False in torch.export, under torch.func and for tangents, which take the formula itself."""
+    """Return True if plain gradients are needed, for which the hand-written ones can be used.
+
+    Return False without gradients, in torch.export, under torch.func, and for forward-mode tangents. These take the
+    formula itself.
+    """
     if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)) or torch.compiler.is_exporting():
         return False
     return torch.compiler.is_compiling() or all(
@@ -74,43 +78,43 @@ class Bin(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """The spline at each element, and what its gradients need.
+    """The spline at each element, and the tensors that its gradients need.
 
-    The output and the log-derivative have shape [batch, *event]. All other tensors have their parameters in front, so
-    that one number for each element is [1, batch, *event].
+    The output and the log-derivative have shape [batch, *event]. All other tensors have the parameters as their first
+    dimension, so that one number for each element is [1, batch, *event].
     """
 
     output: Tensor
     log_derivative: Tensor
     inside: Tensor
-    """1 on (-B, B), else 0."""
+    """1 on (-B, B), otherwise 0."""
     probabilities: Tensor
-    """Softmax of widths and heights, [2, K, batch, *event]."""
+    """The softmax of widths and heights, [2, K, batch, *event]."""
     sides: Tensor
-    """½ for the knots at or before the element, else -½, [K + 1, batch, *event]."""
+    """½ for knots at or before the element, -½ for those after it, [K + 1, batch, *event]."""
     slope_logits: Tensor
-    """d0 and d1 before softplus, [2, batch, *event]."""
+    """The derivatives d0 and d1 before softplus, [2, batch, *event]."""
     curve: Curve
 
 
 def spline(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evaluation:
     """Apply the spline, or its inverse, to each element of ``value`` [batch, *event], with θ [batch, 3K - 1, *event].
 
-    Parameters come first, as softmax lays them out, so that operations over bins run over whole batches. Positions are
-    counted from the middle of the square, where the data is: counted from a corner, they would be rounded twice as
-    much.
+    Parameters are moved to the first dimension, where softmax returns them contiguous, so that operations over bins run
+    over whole batches. Positions are measured from the middle of the square, because the data is there. Measured from a
+    corner, they would have twice the rounding error.
     """
     bins = (theta.shape[1] + 1) // 3
     logits, slopes = theta.movedim(1, 0).split([2 * bins, bins - 1])
     probabilities = logits.unflatten(0, (2, bins)).softmax(1)
     shares = probabilities + MIN_SHARE / (1 - MIN_SHARE) / bins
     value = value.unsqueeze(0)
-    inside = value.detach().abs().lt_(bound)  # in place: 0 or 1 as floats, which multiply faster than bools
+    inside = value.detach().abs().lt_(bound)  # in place, as 0.0 or 1.0: floats multiply faster than bools
     at = value.clamp(-bound, bound) * (1 / _unit(bound))
     searched = shares.flatten(0, 1).narrow(0, bins * inverse, bins - 1)
     sides = _sides(searched.detach().cumsum(0), at.detach() + MIDDLE)
     here = _bin_of(sides)
-    u, v = _sums(shares, sides[1:])  # half of the bins before this one, less half of the others: where it begins
+    u, v = _sums(shares, sides[1:])  # the bin's start: half of the bins before it, less half of the others
     width, height = _sums(shares, here)
     slope_logits = SLOPE_1 + torch.cat([(slopes * knot).sum(0, keepdim=True) for knot in _ends_of(here)])
     b = Bin(u, v, width, height, *(MIN_SLOPE + F.softplus(slope_logits)).chunk(2))
@@ -125,14 +129,14 @@ def spline(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evaluat
 
 
 def _unit(bound: float) -> float:
-    """The unit of length in which a bin's width is softmax + ε."""
+    """Return the unit of length in which a bin's width is softmax + ε."""
     return bound / MIDDLE
 
 
 def _sides(inner: Tensor, from_left: Tensor) -> Tensor:
-    """Return `Evaluation.sides`, from the inner knots; the first knot of all is before each element, the last is not.
+    """Return `Evaluation.sides` for the inner knots. The first knot is before every element, and the last is after it.
 
-    A steep line stands for the step at 0: torch.compile is slow with bools that are kept for the backward pass.
+    A steep line stands for the step at 0, because torch.compile is slow with bools that are kept for the backward pass.
     """
     others = [0, 0] * (inner.dim() - 1)
     knots = F.pad(F.pad(inner, [*others, 1, 0], value=-math.inf), [*others, 0, 1], value=math.inf)
@@ -140,12 +144,12 @@ def _sides(inner: Tensor, from_left: Tensor) -> Tensor:
 
 
 def _bin_of(sides: Tensor) -> Tensor:
-    """Return 1 for the bin that holds each element, else 0, [K, batch, *event]."""
+    """Return 1 for the bin that holds each element, otherwise 0, [K, batch, *event]."""
     return sides[:-1] - sides[1:]
 
 
 def _ends_of(here: Tensor) -> tuple[Tensor, Tensor]:
-    """Return 1 for the inner knot at the left end of the bin, and at the right, else 0, [K - 1, batch, *event] each."""
+    """Return indicators of the inner knots at the left and at the right end of the bin, [K - 1, batch, *event] each."""
     return here[1:], here[:-1]
 
 
@@ -156,20 +160,25 @@ def _sums(shares: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _within(position: Tensor) -> Tensor:
-    """Clamp to 0 … 1, which rounding may have left, and pass the gradient as if nothing had been clamped."""
+    """Clamp a position to [0, 1], which it may leave by rounding. The gradient is that of the identity."""
     inner = position.clamp(0, 1)
     return position + (inner - position).detach() if position.requires_grad else inner
 
 
 class Curve:
-    """The curve of a bin at ξ (Durkan et al. 2019, eq. 4-5), s = height / width, by repeated interpolation:
+    """The curve of a bin at ξ (Durkan et al. 2019, eq. 4-5), with s = height / width.
 
-    first = (1 - ξ) d0 + ξ s    second = (1 - ξ) s + ξ d1    η = ξ first / denominator
-    numerator = (1 - ξ) first + ξ second    denominator = (1 - ξ) second + ξ first
-    dv/du = s² numerator / denominator²
+    It is computed by repeated interpolation:
 
-    ξ runs from 0 to 1 over the bin's width, η over its height. Each line is a mean of positive numbers, so that
-    nothing cancels, however steep the bin is.
+        first = (1 - ξ) d0 + ξ s
+        second = (1 - ξ) s + ξ d1
+        numerator = (1 - ξ) first + ξ second
+        denominator = (1 - ξ) second + ξ first
+        η = ξ first / denominator
+        dv/du = s² numerator / denominator²
+
+    ξ runs from 0 to 1 over the bin's width, and η over its height. Each interpolation is a mean of positive numbers, so
+    there is no cancellation, however steep the bin is.
     """
 
     def __init__(self, b: Bin, xi: Tensor) -> None:
@@ -180,11 +189,11 @@ class Curve:
         self.eta = xi * self.first / self.denominator
 
     def log_derivative(self) -> Tensor:
-        """log dv/du."""
+        """Return log dv/du."""
         return (self.numerator * (self.s / self.denominator).square()).log()
 
     def adjoints(self, g_eta: Tensor | float, g_log: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the gradients for ξ, s, d0 and d1, given those for η and the log-derivative, by the chain rule."""
+        """Return the gradients for ξ, s, d0 and d1, given those for η and the log-derivative."""
         b, xi, rest = self.b, self.xi, 1 - self.xi
         # η = α / (α + β), α = ξ first, β = (1 - ξ) second, α + β = denominator
         g_alpha = (g_eta * (1 - self.eta) - 2 * g_log) / self.denominator
@@ -199,11 +208,11 @@ class Curve:
 
 
 def solve(b: Bin, eta: Tensor) -> Tensor:
-    """Return the ξ at which the curve has climbed the share η of the bin's height.
+    """Return the ξ at which the curve has reached the share η of the bin's height.
 
-    With z = ξ / (1 - ξ) it is (1 - η) s z² + q z - η s = 0, q = (1 - η) d0 - η d1, whose discriminant
-    q² + 4 s² η (1 - η) is a sum. Where q < 0 the same is solved for 1 - ξ, from the other end of the bin: no
-    difference of large numbers is taken, and no rounding leads out of 0 … 1.
+    With z = ξ / (1 - ξ) the equation is (1 - η) s z² + q z - η s = 0, where q = (1 - η) d0 - η d1. Both terms of its
+    discriminant, q² + 4 s² η (1 - η), are non-negative. Where q < 0, the same equation is solved for 1 - ξ, from the
+    other end of the bin. This avoids cancellation, and keeps ξ in [0, 1].
     """
     s, q = b.height / b.width, torch.lerp(b.d0, -b.d1, eta)
     root = (q.square() + 4 * s.square() * eta * (1 - eta)).sqrt()
@@ -214,7 +223,7 @@ def solve(b: Bin, eta: Tensor) -> Tensor:
 
 
 class Spline(torch.autograd.Function):
-    """``spline``'s output and log-derivative, with gradients by hand. Second derivatives are left to autodiff."""
+    """Computes ``spline``'s output and log-derivative with hand-written gradients. Second derivatives use autograd."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, theta: Tensor, bound: float, inverse: bool) -> tuple[Tensor, Tensor]:
@@ -258,7 +267,7 @@ def _through_curve(c: Curve, g_v: Tensor, g_log: Tensor) -> tuple[Tensor, Bin]:
 def _through_inverse(c: Curve, g_u: Tensor, g_log: Tensor) -> tuple[Tensor, Bin]:
     """Return the gradients for v and for the bin, where u = u0 + width ξ and η(ξ; s, d0, d1) = (v - v0) / height.
 
-    From the latter dξ = (dη - η_s ds - …) / η_ξ. The log-derivative is -log dv/du.
+    The last equation gives dξ = (dη - η_s ds - …) / η_ξ. The log-derivative is -log dv/du.
     """
     g_xi = g_u * c.b.width - c.adjoints(0.0, g_log)[0]
     g_eta = g_xi * c.denominator.square() / (c.s * c.numerator)
@@ -282,6 +291,7 @@ def _through_softmax(g: Bin, probabilities: Tensor, sides: Tensor, here: Tensor)
 
 def _through_slopes(g: Bin, logits: Tensor, here: Tensor) -> Tensor:
     """Return the gradient for the logits of the derivatives at inner knots, [K - 1, batch, *event]."""
-    g_ends = torch.ops.aten.softplus_backward(torch.cat([g.d0, g.d1]), logits, 1, 20)  # F.softplus' β, threshold
+    # F.softplus has the defaults β = 1, threshold = 20.
+    g_ends = torch.ops.aten.softplus_backward(torch.cat([g.d0, g.d1]), logits, 1, 20)
     left, right = _ends_of(here)
     return (g_ends[0] * left).addcmul_(g_ends[1], right)
