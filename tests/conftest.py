@@ -7,19 +7,25 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; subprocesses in
 import errno
 import fcntl
 import functools
+import gc
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+from torch._export import utils as torch_export
 from torch.onnx._internal.exporter import _registration as exporter
 
 from flowkit.plugin.registry import REGISTERED
 
 torch.set_num_threads(1)
 
-# torch parses the source and the signatures of its thousand ONNX operators at every export, more than half of the time
-# that a small one takes.
+# torch's exporter makes objects by the million, and few cycles: the collector would take a third of the suite's time.
+gc.set_threshold(100_000, 20, 20)
+
+# torch parses the source and the signatures of its thousand ONNX operators at every export, and looks up all of its own
+# operators in each of 28 namespaces, more than half of the time that a small one takes.
+torch_export._materialize_cpp_cia_ops = functools.cache(torch_export._materialize_cpp_cia_ops)
 exporter.onnxscript_apis.get_torchlib_ops = functools.cache(exporter.onnxscript_apis.get_torchlib_ops)
 exporter._schemas.op_signature_from_function = functools.cache(exporter._schemas.op_signature_from_function)
 

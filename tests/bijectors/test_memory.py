@@ -263,10 +263,10 @@ def test_the_generator_stands_where_it_would(name, strategy):
 
 @RECOMPUTING
 def test_a_parameter_that_changes_before_the_backward_pass_is_an_error(strategy):
-    flow = perturbed("image")
+    flow = perturbed("labels")
     flow.memory = strategy
     for name, parameter in flow.named_parameters():
-        loss = flow(batch(flow)[0]).sum()
+        loss = flow(*batch(flow)).sum()
         with torch.no_grad():
             parameter.add_(0.1)
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
@@ -388,9 +388,10 @@ def test_a_word_that_is_no_strategy_is_refused(word):
 
 
 def test_what_reversible_keeps_does_not_grow_with_depth():
-    assert kept("reversible", 32) <= 1.15 * kept("reversible", 4)
-    assert kept("checkpoint", 32) >= 4 * kept("checkpoint", 4)  # that is what is measured
-    assert kept("reversible", 32) < kept("checkpoint", 32) / 10 < kept("store", 32) / 40
+    reversible, checkpoint, store = (kept(strategy, 32) for strategy in ("reversible", "checkpoint", "store"))
+    assert reversible <= 1.15 * kept("reversible", 4)
+    assert checkpoint >= 4 * kept("checkpoint", 4)  # that is what is measured
+    assert reversible < checkpoint / 10 < store / 40
 
 
 @RECOMPUTING
@@ -490,7 +491,7 @@ def errors_and_drift(flow, x):
     return stored, reversible, flow.drift.read()
 
 
-@pytest.mark.parametrize(("scale", "wrong"), [(0.0, False), (0.17, False), (0.2, True)])
+@pytest.mark.parametrize(("scale", "wrong"), [(0.17, False), (0.2, True)])
 def test_drift_is_beyond_its_limit_where_gradients_are_wrong(scale, wrong):
     """The worse the inverse is conditioned, the more rounding errors grow; stored gradients are right in each case."""
     stored, reversible, drift = errors_and_drift(*glow(levels=1, size=16, steps=24, scale=scale))

@@ -256,7 +256,8 @@ def mine():
 
 def test_sizes_are_those_that_every_layer_takes(tmp_path):
     """The latents alone would be whole at half of that width."""
-    alternating = {**STEP[2], "split": {"use": "glow/checkerboard"}}
+    network = {"use": "glow/convnet", "hidden": 0}
+    alternating = {"coupling": {"use": "glow/affine"}, "conditioner": network, "split": {"use": "glow/checkerboard"}}
     flows = [
         trained_like({**SPEC, "event": {"shape": [1, 4, 8], "levels": 17}, "flow": [*squeezed, alternating]})
         for squeezed in ([], [{"use": "glow/squeeze"}])

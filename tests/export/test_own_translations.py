@@ -55,23 +55,6 @@ class Inherits(Translated):
     """It has the method of its parent, and that is no conflict."""
 
 
-def test_graphs_have_what_the_translation_writes() -> None:
-    flow = Flow([Translated((2,)), Inherits((2,))]).double()
-    graphs = Graphs(flow)
-    x = torch.tensor([[1.0, -1.0], [-0.5, 2.0]])
-    session = onnxruntime.InferenceSession(graphs.encoder.SerializeToString(), providers=["CPUExecutionProvider"])
-    z, log_prob = session.run(None, {"x": x.numpy()})
-    latents, _ = flow.forward_and_log_det(x.double())
-    torch.testing.assert_close(torch.from_numpy(z).double(), latents[0].detach(), atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(
-        torch.from_numpy(log_prob).double(), flow.log_prob(x.double()).detach(), rtol=1e-6, atol=0
-    )
-
-
-def test_the_kit_judges_it() -> None:
-    check(BijectorSubject(lambda: Translated((2,))), only=("onnx",))
-
-
 def test_the_kit_says_if_it_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Translated, "onnx_translations", staticmethod(lambda: {SEARCH: lambda e, x, **_: _none(x)}))
     with pytest.raises(AssertionError, match="onnxruntime is off by"):
@@ -89,6 +72,7 @@ def test_the_error_without_one_names_the_way_out() -> None:
 
 @pytest.mark.parametrize("example", [text for kind, text in blocks("docs/plugin-contracts.md") if kind == "python"])
 def test_the_examples_in_the_documentation(example: str) -> None:
+    """The kit judges both, and the first brings its translation."""
     exec(example, {})
 
 
@@ -105,11 +89,20 @@ class Other(Untranslated):
         return {SEARCH: search_right}
 
 
-def test_each_layer_has_its_own_translations() -> None:
+def test_graphs_have_what_the_translation_of_each_layer_writes() -> None:
     """Two layers may translate the same operator in different ways."""
-    graphs = Graphs(Flow([Translated((2,)), Other((2,)), Inherits((2,))]).double())
-    operators = [node.op_type for node in graphs.encoder.graph.node]
+    flow = Flow([Translated((2,)), Other((2,)), Inherits((2,))]).double()
+    encoder = Graphs(flow).encoder
+    operators = [node.op_type for node in encoder.graph.node]
     assert operators.count("Less") == 2 and operators.count("LessOrEqual") == 1
+    x = torch.tensor([[1.0, -1.0], [-0.5, 2.0]])
+    session = onnxruntime.InferenceSession(encoder.SerializeToString(), providers=["CPUExecutionProvider"])
+    z, log_prob = session.run(None, {"x": x.numpy()})
+    latents, _ = flow.forward_and_log_det(x.double())
+    torch.testing.assert_close(torch.from_numpy(z).double(), latents[0].detach(), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(
+        torch.from_numpy(log_prob).double(), flow.log_prob(x.double()).detach(), rtol=1e-6, atol=0
+    )
 
 
 def test_two_translations_of_one_operator_in_a_layer() -> None:

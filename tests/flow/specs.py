@@ -46,6 +46,16 @@ LABELS = {
 }
 ARRAYS = {**copy.deepcopy(VECTOR), "context": {"shape": [2]}}
 
+SMALL = {
+    "flowkit": 1,
+    "event": {"shape": [2]},
+    "flow": [
+        {"use": "glow/actnorm"},
+        {"coupling": {"use": "glow/affine"}, "conditioner": {"use": "glow/mlp", "hidden": 4, "layers": 1}},
+    ],
+}
+"""What is soon exported and compiled."""
+
 SPECS = {"image": IMAGE, "vector": VECTOR, "labels": LABELS, "arrays": ARRAYS}
 
 

@@ -61,7 +61,7 @@ def test_fields_of_any_type(toys: Registry) -> None:
         check_text(read_spec(spec, registry=toys), toys)
         named.update(_named(spec))
 
-    fuzz(specs(toys), holds, FEW)
+    fuzz(specs(toys), holds, extent(FEW, 1000))
     assert {("toy/elementwise", "map"), ("toy/net", "widths"), ("toy/scale", "note")} <= named
 
 

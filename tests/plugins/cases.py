@@ -143,6 +143,12 @@ SAME_GRAPHS = {
 }
 """Subjects whose graphs have the operators of others': frozen, all channel-linear layers are one convolution."""
 
+TRACED_IN_PARTS = {
+    *("coupling-additive-swap", "coupling-spline-vector", "coupling-no-normalization", "conditional-no-hidden"),
+    *("coupling-sigmoid-checkerboard-swap", "conditional-vector-vector"),
+}
+"""Couplings of a split, a conditioner and a transformer that each are a subject of their own."""
+
 PUBLISHED = {"identity": "s(0) = sigmoid(2) = 0.88, as published"}
 
 

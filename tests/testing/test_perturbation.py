@@ -7,9 +7,10 @@ from torch import nn
 from flowkit.bijectors import Bijector
 from flowkit.testing import BijectorSubject, run_check
 from flowkit_glow.conv1x1 import Conv1x1
+from tests.extent import extent
 from tests.zoo.wrong_continuous import IntegratesItsLogDet
 
-SEEDS = range(5)
+SEEDS = range(extent(2, 20))
 
 
 class Gated(IntegratesItsLogDet):

@@ -1,4 +1,4 @@
-"""A small run: moons, two couplings with dropout, four epochs of five steps."""
+"""A small run: moons, a coupling with dropout, four epochs of five steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPEC: dict[str, Any] = {
     "flow": [
         {"use": "glow/actnorm"},
         {
-            "repeat": 2,
+            "repeat": 1,
             "flow": [
                 {"coupling": {"use": "glow/affine"}, "conditioner": {"use": "glow/mlp", "hidden": 8, "dropout": 0.1}},
                 {"use": "glow/permute"},

@@ -264,8 +264,3 @@ def test_sigterm_says_how_to_go_on(spec: Path) -> None:
         143,
         "interrupted: `flowkit train --resume run` goes on, with `--finish` it ends here\n",
     )
-
-
-def test_evaluate_and_sample_import_no_lightning() -> None:
-    code = "import flowkit.train, flowkit.train.pictures, sys; print('lightning' in str(sys.modules))"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"

@@ -170,7 +170,7 @@ def test_a_mapped_file_is_hashed_without_being_in_memory(tmp_path: Path) -> None
     [
         ("train.optimizer.lr=0.1", "~ train.optimizer.lr: 0.01 -> 0.1"),
         ("train.seed=1", "~ train.seed: 0 -> 1"),
-        ("flow[1].repeat=1", "~ flow[1].repeat: 2 -> 1"),
+        ("flow[1].repeat=2", "~ flow[1].repeat: 1 -> 2"),
         ("flow[1].flow[0].coupling={use: glow/affine, scale: [0.5, 2]}", "flow[1].flow[0].coupling.scale"),
     ],
 )

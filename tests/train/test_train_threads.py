@@ -61,7 +61,7 @@ def test_the_spec_decides_then_the_environment_then_one(
     monkeypatch.delenv("OMP_NUM_THREADS")
     if variable is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", variable)
-    train(make_spec("train.epochs=1", *overrides), tmp_path / "run")
+    train(make_spec("train.epochs=1", "data.n=60", *overrides), tmp_path / "run")
     assert seen == {expected} and torch.get_num_threads() == 3
 
 

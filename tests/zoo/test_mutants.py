@@ -78,10 +78,13 @@ MUTANTS = {
 }  # fmt: skip
 
 
+FATAL = {"round_trip", "log_det", "log_derivative", "gradients"}
+"""Checks of values and gradients, one of which each of them fails."""
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_layer_fails(name, monkeypatch):
     made, owner, attribute, broken = MUTANTS[name]
     subject = made if isinstance(made, Subject) else BijectorSubject(made)
     monkeypatch.setattr(owner, attribute, broken)
-    own_checks_first = reversed(checks_of(subject))
-    assert any(run_check(subject, check).outcome == "failed" for check in own_checks_first)
+    assert any(run_check(subject, check).outcome == "failed" for check in checks_of(subject) if check in FATAL)

@@ -17,7 +17,7 @@ class _Inverse(torch.autograd.Function):
     @staticmethod
     def forward(ctx, y, a):
         low, high = y - a, y + a
-        for _ in range(60):
+        for _ in range(45):
             middle = (low + high) / 2
             below = middle + a * torch.tanh(middle) < y
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)

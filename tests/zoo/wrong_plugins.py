@@ -45,6 +45,6 @@ class FieldKeptChanged(ActNorm):
         self.factor = 2 * factor
 
 
-@wrong("plugin", "light", "imports torch", config=_Plain, module=__name__)
+@wrong("plugin", "light", "imports torch", config=_Plain, module=ActNorm.__module__)
 class TorchInThePluginModule(ActNorm):
     """plugin.py imports the layer at its top, and torch with it: every `flowkit validate` waits for seconds."""
