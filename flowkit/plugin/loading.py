@@ -39,12 +39,11 @@ Plugins = dict[str, Found]
 """The plugins of one namespace, keyed by full name."""
 
 
-def load_plugins(entry: EntryPoint, manager: pluggy.PluginManager) -> Plugins:
-    """Import the module of an entry point, register it with the manager and call its hooks.
+def load_plugins(entry: EntryPoint, origin: Origin, manager: pluggy.PluginManager) -> Plugins:
+    """Import the module of an entry point that ``origin`` brings, register it with the manager and call its hooks.
 
     Raises PluginError and KeyboardInterrupt only.
     """
-    origin = Origin.of(entry)
     with guarded(f"plugin {entry.name!r} ({origin}, {entry.value})"), outside_devices():
         registered = _registered(entry.name, _import(entry), manager)
     found = [

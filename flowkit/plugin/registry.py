@@ -161,7 +161,7 @@ class Registry:
             names = " and ".join(str(each.origin) for each in admitted)
             raise PluginError(f"plugin namespace {namespace!r} is claimed by {names}: uninstall all but one")
         if claim.entry is not None:
-            return load_plugins(claim.entry, self._manager)
+            return load_plugins(claim.entry, claim.origin, self._manager)
         return {name: each for name, each in self.registered.items() if _namespace(name) == namespace}
 
     def installed(self) -> tuple[list[Found], dict[str, PluginError]]:

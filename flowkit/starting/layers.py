@@ -27,11 +27,13 @@ SMALLEST = 4
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a spec, its comment, and how deep it stands."""
+    """A line of a spec, and its comment."""
 
     text: str
     comment: str = ""
-    depth: int = 0
+
+    def indented(self, levels: int) -> Line:
+        return replace(self, text="  " * levels + self.text)
 
 
 NORMALIZE = Line("- use: glow/actnorm", "mean 0 and variance 1 of the first batch, then learned")
@@ -119,5 +121,4 @@ def _unsqueezed(event: Shape, coupling: list[Line]) -> list[Line]:
 
 
 def _repeated(times: int, lines: list[Line]) -> list[Line]:
-    inner = [replace(each, depth=each.depth + 2) for each in lines]
-    return [Line(f"- repeat: {times}"), Line("  flow:"), *inner]
+    return [Line(f"- repeat: {times}"), Line("  flow:"), *(each.indented(2) for each in lines)]

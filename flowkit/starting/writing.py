@@ -28,22 +28,16 @@ def starting_spec(look: Look) -> str:
         _event(look),
         *_context(look),
         Line("flow:"),
-        *(replace(each, depth=each.depth + 1) for each in layers(look.event, look.levels, look.rows)),
+        *(each.indented(1) for each in layers(look.event, look.levels, look.rows)),
         Line(f"data: {line(look.data)}"),
-        *_train(look),
+        Line("train:"),
+        *(each.indented(1) for each in _train(look)),
     ]
     lines = [each if each not in lines[:index] else replace(each, comment="") for index, each in enumerate(lines)]
-    column = min(COLUMN, max(len(_text(each)) for each in lines if each.comment) + 2)
-    return "".join(_commented(each, column) for each in lines)
-
-
-def _text(each: Line) -> str:
-    return "  " * each.depth + each.text
-
-
-def _commented(each: Line, column: int) -> str:
-    text = _text(each)
-    return f"{text.ljust(column - 1)} # {each.comment}\n" if each.comment else f"{text}\n"
+    column = min(COLUMN, max(len(each.text) for each in lines if each.comment) + 2)
+    return "".join(
+        f"{each.text.ljust(column - 1)} # {each.comment}\n" if each.comment else f"{each.text}\n" for each in lines
+    )
 
 
 def _event(look: Look) -> Line:
@@ -69,7 +63,6 @@ def _train(look: Look) -> list[Line]:
     steps = max(1, look.rows // batch)
     epochs = min(max(math.ceil(STEPS / steps), EPOCHS[0]), EPOCHS[1])
     settings: dict[str, Any] = {
-        "epochs": epochs,
         "batch_size": batch,
         "optimizer": {"lr": 1e-3},
         "warmup": min(200, epochs * steps // 10),
@@ -77,8 +70,5 @@ def _train(look: Look) -> list[Line]:
     }
     if epochs > VALIDATIONS:
         settings["validate_every"] = math.ceil(epochs / VALIDATIONS)
-    first = f"{epochs * steps:,} steps"
-    return [
-        Line("train:"),
-        *(Line(f"{name}: {line(value)}", first if name == "epochs" else "", 1) for name, value in settings.items()),
-    ]
+    first = Line(f"epochs: {epochs}", f"{epochs * steps:,} steps")
+    return [first, *(Line(f"{name}: {line(value)}") for name, value in settings.items())]
