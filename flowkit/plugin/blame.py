@@ -17,7 +17,7 @@ def blame(error: BaseException) -> str | None:
     """The error in one line, with the plugin, its distribution and the line of its code. None if it is no plugin's."""
     others = dict(_packages(Registry.discover()))
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-        claim = others.get(_package(str(frame.f_globals.get("__name__"))))
+        claim = others.get(_top(str(frame.f_globals.get("__name__"))))
         if claim is not None:
             place = f"{frame.f_code.co_filename}:{line}, in {frame.f_code.co_name}"
             return f"plugin {claim.namespace!r} ({claim.origin}) fails: {in_a_line(error)} ({place})"
@@ -28,16 +28,13 @@ def _packages(registry: Registry) -> Iterator[tuple[str, Claim]]:
     """The packages of those that aren't flowkit's own, as far as they have been imported."""
     for namespace in registry.namespaces:
         for claim in registry.claims(namespace):
-            if claim.entry and claim.origin.distribution != FIRST_PARTY and _module(claim.entry.value) in sys.modules:
-                yield _package(claim.entry.value), claim
+            if claim.entry and claim.origin.distribution != FIRST_PARTY and claim.entry.module in sys.modules:
+                yield _top(claim.entry.module), claim
                 with suppress(PluginError):
                     for found in registry.namespace(namespace).values():
-                        yield _package(found.descriptor.place), claim
+                        yield _top(found.descriptor.place), claim
 
 
-def _module(place: str) -> str:
-    return place.partition(":")[0].strip()
-
-
-def _package(place: str) -> str:
-    return _module(place).partition(".")[0]
+def _top(place: str) -> str:
+    """The topmost package of a module or target."""
+    return place.partition(":")[0].partition(".")[0]

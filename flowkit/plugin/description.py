@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterable
-from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
@@ -62,8 +61,7 @@ EVENTS: tuple[Shape, ...] = ((2,), (3, 8, 8), (3, 7, 7))
 """What shape rules are tried on."""
 
 
-@dataclass(frozen=True)
-class FieldRow:
+class FieldRow(NamedTuple):
     """One field: what may be written there, what holds if nothing is, and what it is for."""
 
     name: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +11,7 @@ from typing import Any
 from flowkit.errors import InstallationWarning
 from flowkit.plugin.descriptor import Descriptor
 from flowkit.plugin.failure import guarded, outside_devices
-from flowkit_nf import DISTRIBUTION, conflicts
+from flowkit_nf import conflicts
 
 METADATA = {"Name": "a distribution without a name", "Version": "unknown", "Summary": ""}
 """The keys of a distribution's metadata that are shown, and what stands for those that are missing."""
@@ -80,14 +79,3 @@ def warn_of_conflicts() -> None:
     """Warn (InstallationWarning), once in a process, of distributions that share files with flowkit's own."""
     for conflict in conflicts():
         warnings.warn(conflict, InstallationWarning, stacklevel=3)
-
-
-def is_called_as_own(name: str) -> bool:
-    """Return whether pip takes a distribution's name for that of flowkit's own."""
-    return re.sub(r"[-_.]+", "-", name).lower() == DISTRIBUTION
-
-
-def mistaken_for_own(impostor: Distribution) -> str:
-    """Return what to say of a distribution that has the name of flowkit's own."""
-    place = impostor.locate_file("")
-    return f"another distribution in {place} calls itself {DISTRIBUTION}, and its plugins aren't used: uninstall it"

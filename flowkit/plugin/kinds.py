@@ -25,15 +25,10 @@ class Kind:
     the conformance kit are those of ``flowkit.testing.CHECKS[NAME]``.
     """
 
-    name: str
-    about: str
-    """A line that says what such plugins are for."""
     config: type[PluginConfig]
-    """The class that configs derive from."""
+    """The class that configs derive from: ``NameConfig``."""
     target: str
     """The class that targets derive from, as ``"package.module:Class"``. It is imported when a target is built."""
-    call: str
-    """The arguments that a target is called with."""
     place: Path
     """The place of such a plugin in a spec. If it is part of a step, this is its place in the first step."""
     example: str
@@ -44,8 +39,11 @@ class Kind:
     """True if the plugin is a part of a flow, and so a torch module."""
 
     @property
+    def name(self) -> str:
+        return self.config.__name__.removesuffix("Config").lower()
+
+    @property
     def plural(self) -> str:
-        """The name of many: flowkit's words for kinds all take an s."""
         return f"{self.name}s"
 
     @property
@@ -62,63 +60,12 @@ class Kind:
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind(
-            "bijector",
-            "Layers that stand on their own in a flow.",
-            config=BijectorConfig,
-            target="flowkit.bijectors:Bijector",
-            call="event_shape, **fields",
-            place=("flow", 0),
-            example="glow/actnorm",
-            given_context=True,
-        ),
-        Kind(
-            "transformer",
-            "Elementwise maps for couplings.",
-            config=TransformerConfig,
-            target="flowkit.bijectors:Transformer",
-            call="**fields",
-            place=("flow", 0, "coupling"),
-            example="glow/affine",
-        ),
-        Kind(
-            "split",
-            "Ways to divide an event for a coupling.",
-            config=SplitConfig,
-            target="flowkit.bijectors:Split",
-            call="event_shape, **fields",
-            place=("flow", 0, "split"),
-            example="glow/channels",
-        ),
-        Kind(
-            "conditioner",
-            "Networks that give couplings their parameters.",
-            config=ConditionerConfig,
-            target="flowkit.bijectors:Conditioner",
-            call="kept_shape, params_shape, context_shape, **fields",
-            place=("flow", 0, "conditioner"),
-            example="glow/mlp",
-            given_context=True,
-        ),
-        Kind(
-            "base",
-            "Base distributions.",
-            config=BaseConfig,
-            target="flowkit.bijectors:Base",
-            call="event_shape, **fields",
-            place=("base",),
-            example="base/standard_normal",
-        ),
-        Kind(
-            "dataset",
-            "Sources of training data.",
-            config=DatasetConfig,
-            target="flowkit.plugin:Dataset",
-            call="**fields",
-            place=("data",),
-            example="data/digits",
-            in_flow=False,
-        ),
+        Kind(BijectorConfig, "flowkit.bijectors:Bijector", ("flow", 0), "glow/actnorm", given_context=True),
+        Kind(TransformerConfig, "flowkit.bijectors:Transformer", ("flow", 0, "coupling"), "glow/affine"),
+        Kind(SplitConfig, "flowkit.bijectors:Split", ("flow", 0, "split"), "glow/channels"),
+        Kind(ConditionerConfig, "flowkit.bijectors:Conditioner", ("flow", 0, "conditioner"), "glow/mlp", True),
+        Kind(BaseConfig, "flowkit.bijectors:Base", ("base",), "base/standard_normal"),
+        Kind(DatasetConfig, "flowkit.plugin:Dataset", ("data",), "data/digits", in_flow=False),
     )
 }
 """The kinds by name, in the order in which they are listed."""

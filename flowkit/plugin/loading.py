@@ -31,7 +31,7 @@ def _specification(kind: Kind) -> object:
     def register() -> list[Descriptor]:
         raise NotImplementedError  # pluggy reads its arguments and never calls it
 
-    register.__name__, register.__doc__ = kind.hook, kind.about
+    register.__name__ = kind.hook
     return hookspec(register)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from flowkit.errors import PluginError
 from flowkit.plugin.config import PluginConfig
 from flowkit.plugin.descriptor import NAME, Descriptor, Likelihood
 from flowkit.plugin.failure import reason
-from flowkit.plugin.found import IN_PROCESS, Found, Origin, is_called_as_own, mistaken_for_own, warn_of_conflicts
+from flowkit.plugin.found import IN_PROCESS, Found, Origin, warn_of_conflicts
 from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.loading import Plugins, load_plugins, new_manager
 from flowkit.plugin.policy import ADVICE, FIRST_PARTY, Policy
@@ -236,7 +237,10 @@ def _entries() -> tuple[dict[str, list[EntryPoint]], dict[str, PluginError]]:
     """The entry points by namespace, and the distributions whose entry points can't be read."""
     own, impostor = own_distribution()
     entries: dict[str, list[EntryPoint]] = {}
-    damaged = {} if impostor is None else {FIRST_PARTY: PluginError(mistaken_for_own(impostor))}
+    damaged: dict[str, PluginError] = {}
+    if impostor is not None:
+        what = f"another distribution in {impostor.locate_file('')} calls itself {FIRST_PARTY}"
+        damaged[FIRST_PARTY] = PluginError(f"{what}, and its plugins aren't used: uninstall it")
     for distribution in distributions():
         try:
             found = distribution.entry_points.select(group=GROUP)
@@ -252,12 +256,12 @@ def _entries() -> tuple[dict[str, list[EntryPoint]], dict[str, PluginError]]:
 
 
 def _is_hidden(distribution: Distribution, own: Distribution | None) -> bool:
-    """Return whether Python takes another distribution for the one of this name: the first on its path.
+    """Return whether another distribution has this name, as pip reads names, and stands before it on Python's path.
 
     Our own is told by its command instead.
     """
-    name = Origin.of_distribution(distribution).distribution
-    first = own if is_called_as_own(name) else next(iter(distributions(name=name)), None)
+    name = re.sub(r"[-_.]+", "-", Origin.of_distribution(distribution).distribution).lower()
+    first = own if name == FIRST_PARTY else next(iter(distributions(name=name)), None)
     return first is not None and first.locate_file("") != distribution.locate_file("")
 
 

@@ -20,16 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from flowkit.plugin.config import Documented
-from flowkit.plugin.reference import (
-    BaseRef,
-    ConditionerRef,
-    DatasetRef,
-    Reader,
-    Ref,
-    SplitRef,
-    TransformerRef,
-    Use,
-)
+from flowkit.plugin.reference import BaseRef, ConditionerRef, DatasetRef, Reader, Ref, SplitRef, TransformerRef, Use
 
 VERSION = 1
 """The version of the spec language: the number behind ``flowkit:``."""

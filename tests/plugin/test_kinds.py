@@ -32,7 +32,7 @@ def test_the_contracts_say_the_same(kind: Kind) -> None:
     assert hook in (f"{kind.name}, `{kind.hook}`", f"{kind.name}, `…_{kind.plural}`")
     assert config == f"`{kind.config.__name__}`"
     assert kind.target_base().__name__ in target
-    assert call == f"`Target({kind.call})`"
+    assert f"Built as `{call}`" in (kind.config.__doc__ or "").replace("\n    ", " ")
 
 
 def test_every_kind_has_checks_and_a_template() -> None:
@@ -62,15 +62,7 @@ def test_a_kind_that_is_added_to_the_table(site: Path, monkeypatch: pytest.Monke
         """Changes events while a flow is trained."""
 
     monkeypatch.setattr(plugin, "AugmenterConfig", AugmenterConfig, raising=False)
-    row = Kind(
-        "augmenter",
-        "Changes of events.",
-        AugmenterConfig,
-        "builtins:list",
-        "**fields",
-        ("augmenter",),
-        "augment/shift",
-    )
+    row = Kind(AugmenterConfig, "builtins:list", ("augmenter",), "augment/shift")
     monkeypatch.setitem(KINDS, "augmenter", row)
     code = PLUGIN.replace("Bijector", "Augmenter").replace("bijectors", "augmenters")
     install(site, "augment", code=code.replace("nowhere:Shift", "builtins:list"))

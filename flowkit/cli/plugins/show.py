@@ -40,7 +40,7 @@ def _plugin(registry: Registry, found: Found) -> str:
     from flowkit.spec.example import example_spec
 
     descriptor = found.descriptor
-    rows = [(row.name, row.type, row.default, row.meaning) for row in field_rows(descriptor.config)]
+    rows = field_rows(descriptor.config)
     config, example = example_config(found, registry), example_spec(found, registry)
     sections = {
         "Fields": columns(("name", "type", "default", "meaning"), *rows) if rows else "none",
