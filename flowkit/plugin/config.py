@@ -35,13 +35,10 @@ EVENT_KEY = "event"
 class Event(Protocol):
     """One data point, as the spec's `event` section says."""
 
-    @property
-    def shape(self) -> Shape:
-        """(d,) for vectors, (channels, height, width) for images."""
-
-    @property
-    def levels(self) -> int | None:
-        """Integer data takes the values 0 … levels - 1; None for continuous data."""
+    shape: Shape
+    """(d,) for vectors, (channels, height, width) for images."""
+    levels: int | None
+    """Integer data takes the values 0 … levels - 1; None for continuous data."""
 
 
 def event_of(info: ValidationInfo) -> Event | None:

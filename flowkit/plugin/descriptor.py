@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -61,17 +62,17 @@ class Descriptor:
         self._check_defaults()
         if not (inspect.isclass(self.target) or (isinstance(self.target, str) and TARGET.fullmatch(self.target))):
             raise PluginError(f'the target of {self.name} must read "package.module:Class", not {self.target!r}')
-        if self.likelihood not in get_args(Likelihood):
-            known = ", ".join(get_args(Likelihood))
-            raise PluginError(f"the likelihood of {self.name} must be one of {known}, not {self.likelihood!r}")
+        self._check_choice("likelihood", self.likelihood, get_args(Likelihood))
+
+    def _check_choice(self, field: str, value: Any, known: Sequence[str]) -> None:
+        if value not in known:
+            raise PluginError(f"{field} of {self.name} must be one of {', '.join(known)}, not {value!r}")
 
     def _check_reads_context(self, kind: str) -> None:
         declared = self.config.reads_context
         if isinstance(declared, property):
             return
-        if declared not in get_args(ReadsContext):
-            known = ", ".join(get_args(ReadsContext))
-            raise PluginError(f"reads_context of {self.name} must be one of {known}, not {declared!r}")
+        self._check_choice("reads_context", declared, get_args(ReadsContext))
         if declared != "no" and not KINDS[kind].given_context:
             raise PluginError(f"reads_context of {self.name} must be no: a {kind} is given no context")
 

@@ -81,9 +81,9 @@ def on_transformer(path: Path, value: Any, registry: Registry) -> str | None:
     return f"write coupling: {{use: {name}}}, and beside it conditioner: {{use: …}}"
 
 
-def on_mapping(path: Path, kind: str, data: Any, registry: Registry) -> str | None:
-    """The fields that a mapping has which isn't one."""
-    return _listed(fields_at(path, data, registry)) if kind == "model_type" else None
+def fields_here(path: Path, data: Any, registry: Registry) -> str:
+    """The fields of the mapping that belongs at ``path``."""
+    return _listed(fields_at(path, data, registry))
 
 
 def on_value(path: Path, value: Any, kinds: set[str], expected: str) -> str | None:

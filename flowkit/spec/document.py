@@ -47,19 +47,17 @@ class Document:
         """Data made in Python, in a copy. Raises SpecError where a text could not have said the same."""
         return cls(_copy(dict(data), ()))
 
-    def problem(self, path: Path, message: str, suggestion: str | None = None) -> Problem:
-        """A problem with the value at ``path``, or with the nearest one around it that the text has."""
-        return Problem(path, message, suggestion, *astuple(self.place(path)))
+    def problem(self, path: Path, message: str, suggestion: str | None = None, at_key: bool = False) -> Problem:
+        """A problem with what stands at ``path``."""
+        return Problem(path, message, suggestion, *astuple(self.place(path, at_key)))
 
-    def place(self, path: Path) -> Place:
-        """Where the value at ``path`` stands, or the nearest one around it that the text has."""
+    def place(self, path: Path, at_key: bool = False) -> Place:
+        """Where the value at ``path`` stands, or the key, or the nearest value around it that the text has."""
+        if at_key and path in self.keys:
+            return self.keys[path]
         while path and path not in self.values:
             path = path[:-1]
         return self.values.get(path, Place(self.file))
-
-    def key_problem(self, path: Path, message: str, suggestion: str | None = None) -> Problem:
-        """A problem with the key that ``path`` ends in."""
-        return Problem(path, message, suggestion, *astuple(self.keys.get(path, Place(self.file))))
 
     def graft(self, path: Path, branch: Document) -> None:
         """Take over the places of ``branch``, whose data has become the value at ``path``."""

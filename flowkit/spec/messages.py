@@ -115,9 +115,7 @@ class _Located:
         return isinstance(holder, dict) and last not in holder
 
     def place(self, document: Document) -> Place:
-        if self.details["type"] == "extra_forbidden" and self.path in document.keys:
-            return document.keys[self.path]
-        return document.place(self.path)
+        return document.place(self.path, at_key=self.details["type"] == "extra_forbidden")
 
 
 def _explain(group: list[_Located], document: Document, registry: Registry) -> Problem:
@@ -129,7 +127,7 @@ def _explain(group: list[_Located], document: Document, registry: Registry) -> P
             return _missing(group, document, registry)
         case "extra_forbidden" | "unexpected_keyword_argument":
             fields = advice.on_unknown_field(path, document.data, registry)
-            return document.key_problem(path, f"unknown field {path[-1]!r}", fields)
+            return document.problem(path, f"unknown field {path[-1]!r}", fields, at_key=True)
         case "literal_error" | "int_parsing_size" if path == ("flowkit",):
             return document.problem(path, *_version(value))
         case "step":
@@ -142,10 +140,10 @@ def _explain(group: list[_Located], document: Document, registry: Registry) -> P
         case kind if kind in MUST_BE:
             kinds = [_must_be(found.details) for found in group]
             suggestion = advice.on_value(path, value, {found.details["type"] for found in group}, " ".join(kinds))
-            suggestion = suggestion or advice.on_mapping(path, kind, document.data, registry)
-            return document.problem(
-                path, f"must be {' or '.join(dict.fromkeys(kinds))}, not {shown(value)}", suggestion
-            )
+            if suggestion is None and kind == "model_type":
+                suggestion = advice.fields_here(path, document.data, registry)
+            message = f"must be {' or '.join(dict.fromkeys(kinds))}, not {shown(value)}"
+            return document.problem(path, message, suggestion)
         case kind if kind in COUNTS:
             return document.problem(path, COUNTS[kind].format(**details["ctx"]))
     return document.problem(path, shortened(message.removeprefix("Value error, ").removeprefix("Assertion failed, ")))
@@ -181,12 +179,10 @@ def shown(value: Any) -> str:
     match value:
         case None:
             return "null"
-        case bool():
-            return str(value).lower()
+        case bool() | int() | float():
+            return str(value).lower().removesuffix(".0")
         case str():
             return repr(value if len(value) <= 40 else f"{value[:40]}…")
-        case int() | float():
-            return repr(value).removesuffix(".0")
         case dict():
             return "a mapping"
         case list() | tuple():

@@ -99,12 +99,20 @@ class CouplingSpec(Documented):
     split: SplitRef = Field(default={"use": "glow/channels"}, validate_default=True)
     """How the event is divided."""
 
+    @property
+    def name(self) -> str:
+        return f"coupling {self.coupling.name}"
+
 
 class FactorOutSpec(Documented):
     """The second half of the channels leaves the flow as a latent of its own; the first half goes on."""
 
     factor_out: Literal["channels"]
     """What is divided."""
+
+    @property
+    def name(self) -> str:
+        return "factor_out"
 
 
 KEYS: dict[str, Any] = {"use": Ref("bijector"), "repeat": Repeat, "coupling": CouplingSpec, "factor_out": FactorOutSpec}

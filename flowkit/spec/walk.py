@@ -38,13 +38,7 @@ class Step:
     @property
     def name(self) -> str:
         """As `show` prints it: ``glow/actnorm``, ``coupling glow/affine``, ``factor_out``."""
-        match self.item:
-            case Use():
-                return self.item.name
-            case CouplingSpec():
-                return f"coupling {self.item.coupling.name}"
-            case FactorOutSpec():
-                return "factor_out"
+        return self.item.name
 
 
 class BrokenChain(ShapeError):
