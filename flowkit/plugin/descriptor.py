@@ -62,7 +62,7 @@ class Descriptor:
         self._check_defaults()
         if not (inspect.isclass(self.target) or (isinstance(self.target, str) and TARGET.fullmatch(self.target))):
             raise PluginError(f'the target of {self.name} must read "package.module:Class", not {self.target!r}')
-        self._check_choice("likelihood", self.likelihood, get_args(Likelihood))
+        self._check_choice("the likelihood", self.likelihood, get_args(Likelihood))
 
     def _check_choice(self, field: str, value: Any, known: Sequence[str]) -> None:
         if value not in known:

@@ -13,6 +13,7 @@ from flowkit.errors import Path, PluginError, format_path
 from flowkit.plugin.config import Documented
 from flowkit.plugin.reference import Reader, Ref
 from flowkit.plugin.registry import Registry, UnknownPlugin
+from flowkit.spec.document import enter
 from flowkit.spec.model import KEYS, Spec, StepReader
 from flowkit.spec.text import FLOAT, INTEGER
 
@@ -172,14 +173,6 @@ def fields_at(path: Path, data: Any, registry: Registry) -> dict[str, str]:
         return use
     docs = model.field_docs()
     return use | {name: " ".join(docs.get(name, "").split()) for name in model.model_fields}
-
-
-def enter(data: Any, part: str | int) -> Any:
-    """One level down; None where there is none."""
-    try:
-        return data[part]
-    except (LookupError, TypeError):
-        return None
 
 
 def _model(reader: Any, data: Any, registry: Registry) -> type[Documented] | None:

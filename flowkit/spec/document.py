@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any, NoReturn
@@ -14,6 +15,9 @@ MAX_DEPTH = 64
 
 MAX_DIGITS = 100
 """The most digits of a number. Python itself gives up at 4300, where an error has to show the number."""
+
+OVERRIDES = "--set"
+"""What problems in an override name as their file."""
 
 LONE = re.compile("[\ud800-\udfff]")
 """Half of a surrogate pair is no character, and can't be written to a file."""
@@ -31,6 +35,13 @@ class Place:
     def fail(self, message: str, path: Path = (), suggestion: str | None = None) -> NoReturn:
         """Raises SpecError with this one problem."""
         raise SpecError([Problem(path, message, suggestion, *astuple(self))])
+
+
+def position(place: Place | Problem) -> tuple[int, int]:
+    """Sorts places and problems as they stand in the text; overrides are read after it, in their own order."""
+    if place.file == OVERRIDES:
+        return sys.maxsize, 0
+    return place.line or 0, place.column or 0
 
 
 @dataclass
@@ -65,6 +76,14 @@ class Document:
             for old in [known for known in mine if known[: len(path)] == path]:
                 del mine[old]
             mine.update({(*path, *inner): place for inner, place in new.items()})
+
+
+def enter(data: Any, part: str | int) -> Any:
+    """One level down; None where there is none."""
+    try:
+        return data[part]
+    except (LookupError, TypeError):
+        return None
 
 
 def _copy(value: Any, path: Path) -> Any:

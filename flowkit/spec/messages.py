@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import reduce
@@ -14,10 +13,9 @@ from pydantic_core import ErrorDetails
 from flowkit.errors import Path, Problem
 from flowkit.plugin.registry import Registry
 from flowkit.spec import advice
-from flowkit.spec.advice import enter, fields_at
-from flowkit.spec.document import Document, Place
+from flowkit.spec.advice import fields_at
+from flowkit.spec.document import Document, Place, enter, position
 from flowkit.spec.model import VERSION
-from flowkit.spec.overrides import FILE
 from flowkit.version import __version__
 from flowkit_runtime.errors import shortened
 
@@ -72,13 +70,6 @@ def problems_of(error: ValidationError, document: Document, registry: Registry) 
     ordered = sorted(groups.values(), key=lambda group: position(group[0].place(document)))
     shown = [_explain(group, document, registry) for group in ordered[:MAX_PROBLEMS]]
     return shown, len(ordered) - len(shown)
-
-
-def position(place: Place | Problem) -> tuple[int, int]:
-    """Sorts places and problems as they stand in the text; overrides are read after it, in their own order."""
-    if place.file == FILE:
-        return sys.maxsize, 0
-    return place.line or 0, place.column or 0
 
 
 @dataclass(frozen=True)

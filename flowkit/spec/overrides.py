@@ -6,12 +6,8 @@ import re
 from typing import Any
 
 from flowkit.errors import Path
-from flowkit.spec.advice import enter
-from flowkit.spec.document import MAX_DEPTH, Document, Place
+from flowkit.spec.document import MAX_DEPTH, OVERRIDES, Document, Place, enter
 from flowkit.spec.text import parse
-
-FILE = "--set"
-"""What problems in an override name as their file."""
 
 PART = re.compile(r"\.?([\w-]+)|\[([0-9]{1,9})\]")
 TARGET = re.compile(r"[\w-]+(\.[\w-]+|\[[0-9]{1,9}\])*")
@@ -22,7 +18,7 @@ def override(document: Document, text: str) -> None:
     target, equals, _ = text.partition("=")
     if not equals or not TARGET.fullmatch(target):
         _place(text, 0).fail("must read path=value, for example train.epochs=3 or flow[0].use=glow/actnorm")
-    branch = parse(text, FILE, start=len(target) + 1)
+    branch = parse(text, OVERRIDES, start=len(target) + 1)
     if () not in branch.values:
         _place(text, len(target)).fail("has no value: write null for none")
     parts = list(PART.finditer(target))
@@ -58,4 +54,4 @@ def _check_holder(holder: Any, key: str | int, path: Path, place: Place) -> None
 
 
 def _place(text: str, column: int) -> Place:
-    return Place(FILE, 1, column + 1, text)
+    return Place(OVERRIDES, 1, column + 1, text)

@@ -11,8 +11,7 @@ from pydantic import ValidationError
 from flowkit.errors import Problem, SpecError
 from flowkit.plugin.registry import Registry
 from flowkit.spec.conditioning import context_problem
-from flowkit.spec.document import Document
-from flowkit.spec.messages import position, problems_of
+from flowkit.spec.document import Document, position
 from flowkit.spec.model import Spec
 from flowkit.spec.overrides import override
 from flowkit.spec.text import BREAK, read_file, read_text
@@ -41,6 +40,8 @@ def read_spec(
         if unread := context_problem(spec, walk(spec), registry):
             problems.append(document.problem(*unread))
     except ValidationError as error:
+        from flowkit.spec.messages import problems_of  # only on the way to an error
+
         found, more = problems_of(error, document, registry)
         problems += found
     except BrokenChain as error:

@@ -68,9 +68,8 @@ def read_file(path: str | os.PathLike[str]) -> Document:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        lines = _Lines(raw.decode("utf-8", errors="replace"), file)
-        before = BREAK.split(raw[: error.start].decode("utf-8"))
-        lines.place(len(before) - 1, len(before[-1])).fail("is not UTF-8 text: save the spec as UTF-8")
+        place = _Lines(raw.decode("utf-8", errors="replace"), file).behind(raw[: error.start].decode("utf-8"))
+        place.fail("is not UTF-8 text: save the spec as UTF-8")
     return read_text(text, file)
 
 
@@ -93,8 +92,7 @@ def parse(text: str, file: str, start: int = 0) -> Document:
     if len(text.encode("utf-8", errors="replace")) > MAX_BYTES:
         _fail_too_long(file)
     if found := NOT_TEXT.search(text):
-        before = BREAK.split(text[: found.start()])
-        place = lines.place(len(before) - 1, len(before[-1]))
+        place = lines.behind(text[: found.start()])
         place.fail(f"the character U+{ord(found[0]):04X} can't stand in a spec: is this a text file?")
     body = TABS_BEFORE_JSON.sub(lambda found: found[0].replace("\t", " "), text[start:])
     composer = _Composer(YAML(typ="safe", pure=True).parse(" " * start + body), lines)
@@ -117,6 +115,11 @@ class _Lines:
     def place(self, line: int, column: int) -> Place:
         """From 0-based positions."""
         return Place(self.file, line + 1, column + 1, self.lines[line] if line < len(self.lines) else "")
+
+    def behind(self, start: str) -> Place:
+        """Behind the text's start."""
+        *above, last = BREAK.split(start)
+        return self.place(len(above), len(last))
 
 
 class _Composer:
@@ -177,7 +180,8 @@ class _Composer:
         self._check(event, path)
         key = self._scalar(event, path) if isinstance(event, ScalarEvent) else None
         if not isinstance(key, str):
-            self._refuse(path, f"a key must be text{_not(event)}")
+            what = f", not {event.value}" if isinstance(event, ScalarEvent) and event.value else ""
+            self._refuse(path, f"a key must be text{what}")  # 1, the end of 1,000 between brackets, is a key
         if key == "<<" and event.implicit[0]:  # quoted it is text
             self._refuse(path, "merge keys (<<) are not allowed: write the fields out")
         if len(key) > MAX_KEY:
@@ -218,11 +222,6 @@ class _Composer:
 
     def _refuse(self, path: Path, message: str) -> NoReturn:
         self.last.fail(message, path)
-
-
-def _not(event: Event) -> str:
-    """What stands where text should: 1, the end of 1,000 between brackets, is a key."""
-    return f", not {event.value}" if isinstance(event, ScalarEvent) and event.value else ""
 
 
 def _number(text: str) -> int | float:
