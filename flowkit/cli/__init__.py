@@ -1,1 +1,5 @@
-"""The command line: one thin module a command, each importing what it needs in its body."""
+"""The command line: one thin module a command, each importing what it needs in its body.
+
+These modules do without ``from __future__ import annotations``: typer reads the annotations of every command when the
+program starts, and would first have to compile their texts.
+"""

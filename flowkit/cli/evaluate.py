@@ -1,7 +1,5 @@
 """`flowkit evaluate`"""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

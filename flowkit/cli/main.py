@@ -1,7 +1,5 @@
 """The `flowkit` command. To add one: write its module beside this one, and register it below."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

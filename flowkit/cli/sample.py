@@ -1,7 +1,5 @@
 """`flowkit sample`"""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,7 +47,7 @@ def sample(
     echo(f"{n} samples: {output}")
 
 
-def _context(flow: Flow, given: str | None, n: int) -> Tensor | None:
+def _context(flow: "Flow", given: str | None, n: int) -> "Tensor | None":
     import torch
 
     from flowkit_runtime.bundle import Context

@@ -1,7 +1,5 @@
 """`flowkit schema`"""
 
-from __future__ import annotations
-
 from flowkit.cli.terminal import echo
 
 

@@ -1,7 +1,5 @@
 """`flowkit show`"""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -54,7 +52,7 @@ def show(
     echo(f"{spec}: {output}")
 
 
-def _write(spec: Spec, form: Format, console: Console) -> None:
+def _write(spec: "Spec", form: Format, console: "Console") -> None:
     import json
 
     from flowkit.spec import views
@@ -73,7 +71,7 @@ def _write(spec: Spec, form: Format, console: Console) -> None:
         console.print(_summary(facts), highlight=False, soft_wrap=True)
 
 
-def _table(steps: Sequence[dict[str, Any]]) -> Table:
+def _table(steps: Sequence[dict[str, Any]]) -> "Table":
     """One row for each layer of the spec at each event shape; repeats are counted, not listed."""
     from rich.table import Table
 

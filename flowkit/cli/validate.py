@@ -1,7 +1,5 @@
 """`flowkit validate`"""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,7 +35,7 @@ def validate(
         raise typer.Exit(SpecError.exit_code)
 
 
-def _describe(spec: Spec) -> str:
+def _describe(spec: "Spec") -> str:
     from flowkit.spec import count_layers, latent_shapes
 
     layers = count_layers(spec.flow)

@@ -1,7 +1,5 @@
 """`flowkit plugins`: one module for each of its commands."""
 
-from __future__ import annotations
-
 import typer
 
 from flowkit.cli.plugins.check import check

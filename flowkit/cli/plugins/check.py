@@ -1,7 +1,5 @@
 """`flowkit plugins check`"""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -31,7 +29,7 @@ class Selection(NamedTuple):
     verbose: bool
 
 
-def _shape(text: str) -> Shape:
+def _shape(text: str) -> "Shape":
     try:
         shape = tuple(int(size) for size in text.strip("[]() ").split(","))
     except ValueError:
@@ -97,7 +95,7 @@ def check(
         raise typer.Exit(code)
 
 
-def _check(name: str, subjects: Callable[[str], dict[str, Subject]], chosen: Selection) -> int:
+def _check(name: str, subjects: "Callable[[str], dict[str, Subject]]", chosen: Selection) -> int:
     """The exit code: what can't be checked doesn't keep the rest of its namespace from it."""
     from flowkit.errors import FlowkitError
 
@@ -115,7 +113,7 @@ def _check(name: str, subjects: Callable[[str], dict[str, Subject]], chosen: Sel
     return 1 if failed else 0
 
 
-def _run(subjects: Mapping[str, Subject], chosen: Selection) -> Iterator[Result]:
+def _run(subjects: "Mapping[str, Subject]", chosen: Selection) -> "Iterator[Result]":
     """The results, one by one. What can't be built is checked no further.
 
     A terminal shows on its last line which check runs, and for how long. Elsewhere each check has a line, which is
@@ -149,5 +147,5 @@ def _run(subjects: Mapping[str, Subject], chosen: Selection) -> Iterator[Result]
                     return
 
 
-def _outcome(result: Result) -> str:
+def _outcome(result: "Result") -> str:
     return f"  {result.outcome:<7}  {result.seconds:7.2f} s  {result.reason}".rstrip()

@@ -1,7 +1,5 @@
 """`flowkit plugins list`"""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,7 +26,7 @@ def listing(every: Annotated[bool, typer.Option("--all", help="Load them all, an
         _namespaces(registry)
 
 
-def _namespaces(registry: Registry) -> None:
+def _namespaces(registry: "Registry") -> None:
     claims = [claim for namespace in registry.namespaces for claim in registry.claims(namespace)]
     rows = [
         (each.namespace, each.origin.distribution, each.origin.version, each.state, each.origin.summary)
@@ -38,7 +36,7 @@ def _namespaces(registry: Registry) -> None:
     echo("\n`flowkit plugins show NAMESPACE` lists what one brings, `flowkit plugins list --all` what all bring.")
 
 
-def _plugins(registry: Registry) -> None:
+def _plugins(registry: "Registry") -> None:
     found, broken = registry.installed()
     rows = [
         (each.name, each.kind, each.descriptor.likelihood, each.distribution, each.version, each.descriptor.summary)

@@ -1,7 +1,5 @@
 """`flowkit plugins new`"""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated

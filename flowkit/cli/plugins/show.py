@@ -1,7 +1,5 @@
 """`flowkit plugins show`"""
 
-from __future__ import annotations
-
 import inspect
 import textwrap
 from typing import TYPE_CHECKING, Annotated
@@ -27,13 +25,13 @@ def show(
     echo(_plugin(registry, registry.look_up(None, name)) if "/" in name else _namespace(registry, name))
 
 
-def _namespace(registry: Registry, namespace: str) -> str:
+def _namespace(registry: "Registry", namespace: str) -> str:
     found, origin = registry.namespace(namespace).values(), registry.claims(namespace)[0].origin
     rows = [(each.name, each.kind, each.descriptor.likelihood, each.descriptor.summary) for each in found]
     return f"{namespace}, of {origin}: {origin.summary}\n\n{columns(*rows) or 'no plugins'}"
 
 
-def _plugin(registry: Registry, found: Found) -> str:
+def _plugin(registry: "Registry", found: "Found") -> str:
     """The config's docstring, fields, shapes, the target's docstring, an example. No target is imported."""
     from flowkit.plugin.description import example_config, field_rows, shape_rule, target_doc
     from flowkit.spec import to_yaml

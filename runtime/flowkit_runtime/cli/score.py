@@ -1,7 +1,5 @@
 """`flowkit-runtime score`"""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,7 +76,7 @@ def score(
     _report(model, summary, output)
 
 
-def _report(model: Model, summary: Summary, output: Path | None) -> None:
+def _report(model: "Model", summary: "Summary", output: Path | None) -> None:
     unit = "nats" if model.levels is None else "bits/dim"
     if summary.n:
         within = f"90% within {summary.low:.4f} … {summary.high:.4f}"

@@ -1,7 +1,5 @@
 """`flowkit-runtime verify`"""
 
-from __future__ import annotations
-
 from flowkit_runtime.cli.options import BundlePath, ProviderNames, names
 from flowkit_runtime.cli.terminal import echo
 
