@@ -37,7 +37,7 @@ def test_a_line_for_each_plugin() -> None:
     (line,) = [line for line in out.splitlines() if line.startswith("glow/squeeze ")]
     cells = re.split(r"\s{2,}", line)
     assert cells[:-1] == ["glow/squeeze", "bijector", "exact", "flowkit-nf", flowkit.__version__]
-    assert cells[-1].startswith("[c, h, w] -> [4c, h/2, w/2]")
+    assert "[c, h, w] -> [4c, h/2, w/2]" in cells[-1]
     assert err == ""
 
 
