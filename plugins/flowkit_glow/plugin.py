@@ -72,7 +72,7 @@ class PermuteConfig(BijectorConfig):
 
 
 class SqueezeConfig(BijectorConfig):
-    """Turns each 2×2 block of positions into channels: [c, h, w] -> [4c, h/2, w/2]."""
+    """[c, h, w] -> [4c, h/2, w/2]: each 2×2 block of positions becomes channels."""
 
     factor: Annotated[int, Field(ge=2, le=64)] = 2
     """The side length of a block."""
@@ -151,10 +151,7 @@ class ConvNetConfig(ConditionerConfig):
 
 
 class MLPConfig(ConditionerConfig):
-    """A multi-layer perceptron with ReLU for events of any shape, which it flattens.
-
-    Its last layer is zero at the start.
-    """
+    """A multi-layer perceptron with ReLU for events of any shape. Its last layer is zero at the start."""
 
     hidden: Annotated[int, Field(ge=1, le=MAX_HIDDEN)] = 128
     """The number of units of each hidden layer."""
