@@ -28,9 +28,9 @@ class RescaleConfig(BijectorConfig):
     """Maps [low, high) to [-1/2, 1/2): y = (x - low) / (high - low) - 1/2."""
 
     low: float = 0.0
-    """The value that is mapped to -1/2."""
+    """What becomes -1/2."""
     high: float = Field(default=None, validate_default=True)
-    """The value that is mapped to 1/2. The default is the event's `levels`."""
+    """What becomes 1/2. By default it is the event's `levels`."""
 
     @field_validator("high", mode="before")
     @classmethod
