@@ -1,4 +1,4 @@
-"""Run an exported flow bundle with numpy and onnxruntime alone.
+"""Runs an exported flow bundle with numpy and onnxruntime alone.
 
 >>> model = flowkit_runtime.load("bundle")
 >>> model.score(x)  # lower is more likely
@@ -20,7 +20,7 @@ __all__ = ["BundleError", "FlowRuntimeError", "InputError", "Model", "Verificati
 
 
 def __getattr__(name: str) -> Any:
-    """`Model` and `load` bring numpy; they are imported when first asked for, so that `--help` answers at once."""
+    """Import `Model` and `load` when they are first used. They import numpy, which would delay `--help`."""
     if name in {"Model", "load"}:
         return getattr(import_module("flowkit_runtime.model"), name)
     raise AttributeError(f"module 'flowkit_runtime' has no attribute {name!r}")

@@ -1,7 +1,8 @@
-"""Files and directories that are written whole or not at all, and locks between processes.
+"""Writes files and directories as a whole or not at all, and locks files between processes.
 
-Both are filled in a hidden directory beside their place, ``.NAME.TOKEN.part``, and moved from there. A lock in it tells
-other processes that its process lives; what killed ones left is removed by the next one that writes to the same place.
+New content is written to a hidden directory beside its place, ``.NAME.TOKEN.part``, and moved from there. A lock in
+that directory tells other processes that its process is alive. Directories of killed processes are removed by the next
+process that writes to the same place.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ from secrets import token_hex
 
 from filelock import FileLock, Timeout
 
-_TOKEN = 4  # bytes, by which the work directories of one place differ
-_LOCK = "lock"  # in a work directory
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # of a file system that can't lock
+_TOKEN = 4  # random bytes in the names of work directories
+_LOCK = "lock"  # the lock file in a work directory
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # raised by file systems that can't lock
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Hold the lock file ``path``, which is made for it and removed at the end, or when this process ends.
+    """Hold a lock on the file ``path``, which is created for it and removed at the end.
 
-    A link under that name is removed. Yields False, and keeps nobody out, where files can't be locked, as on some
-    network file systems. Raises BlockingIOError if another process holds the lock.
+    The lock ends with its process, so a file that a killed process leaves has no effect. A symbolic link at ``path`` is
+    removed first. Yields True, or False if the file system can't lock files, as some network file systems; then no
+    other process is kept out. Raises BlockingIOError if another process holds the lock.
     """
     if path.is_symlink():
         path.unlink(missing_ok=True)
@@ -40,7 +42,7 @@ def locked(path: Path) -> Iterator[bool]:
     try:
         yield lock.is_locked
     finally:
-        with suppress(PermissionError):  # Windows removes closed files only, which filelock does
+        with suppress(PermissionError):  # Windows can't remove open files; there filelock removes it
             path.unlink(missing_ok=True)
         lock.release()
 
@@ -50,16 +52,16 @@ def _acquire(lock: FileLock, path: Path) -> None:
         try:
             lock.acquire(blocking=False)
         except Timeout as error:
-            if path.exists():  # otherwise who held it has just removed it
+            if path.exists():  # otherwise its holder has just removed it
                 raise BlockingIOError(errno.EWOULDBLOCK, "another process holds it", os.fspath(path)) from error
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a new, empty file of the same name to write to; it takes the place of ``path`` if nothing is raised.
+    """Yield a new, empty file of the same name to write to. It replaces ``path`` if nothing is raised.
 
-    Of several that write to one path each has a file of its own, and the last to end replaces those before it.
-    Links are not followed: where ``path`` is one, it is the link that is replaced. An OSError names ``path``.
+    If several processes write to one path, each writes a file of its own, and the last one to end wins. Links are not
+    followed: if ``path`` is a link, the link itself is replaced. An OSError names ``path``.
     """
     with naming(path):
         make_parent(path)
@@ -73,17 +75,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def making(directory: Path, last: str = "", overwrite: bool = False) -> Iterator[Path]:
-    """Yield an empty directory to fill; it becomes ``directory`` if nothing is raised.
+    """Yield an empty directory to fill. It becomes ``directory`` if nothing is raised.
 
-    One that is there and empty, or a mount point, or around the working directory, stays and is filled, with the entry
-    of the name ``last`` at last; another takes the place of what is to be overwritten as a whole. Links are followed.
-    What was there comes back if that fails. Raises FileExistsError if there is anything, and ``overwrite`` is not set.
+    An existing directory is normally replaced as a whole. If it is empty, a mount point, or contains the working
+    directory, it is kept, and its entries are replaced one by one, the entry named ``last`` at the end. Links are
+    followed. If the replacement fails, the previous content is restored. Raises FileExistsError if the directory isn't
+    empty and ``overwrite`` is False.
     """
     if not (overwrite or is_free(directory)):
         raise FileExistsError(f"{directory} exists and is not empty")
     place = directory.resolve()  # `.` has no name
     stays = place.exists() and (is_free(place) or place.is_mount() or Path.cwd().is_relative_to(place))
-    beside = place if stays else next(path for path in place.parents if path.exists())  # of the same file system
+    beside = place if stays else next(path for path in place.parents if path.exists())  # on the same file system
     for directory in (place, *place.parents):  # the parent may not have been there yet
         _sweep(directory, place.name)
     with _work(beside, place.name) as work:
@@ -96,26 +99,26 @@ def making(directory: Path, last: str = "", overwrite: bool = False) -> Iterator
 
 
 def is_free(directory: Path) -> bool:
-    """Return True if nothing is there, not even a link to nothing, or a directory without contents."""
+    """Return True if nothing exists at this path, not even a broken link, or if it is an empty directory."""
     return not os.path.lexists(directory) or (directory.is_dir() and not contents(directory))
 
 
 def contents(directory: Path) -> list[Path]:
-    """List a directory, without the work of commands that still run or were killed."""
+    """List a directory, without the work directories of running or killed processes."""
     return [entry for entry in directory.iterdir() if entry.suffix != ".part"]
 
 
 def make_parent(path: Path) -> None:
-    """Make the directory that a file is to lie in."""
+    """Create the directory that contains this file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:  # and no directory
+    except FileExistsError as error:  # it exists and is no directory
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path.parent)) from error
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an OSError that is raised within name ``path``, the file that the user asked for."""
+    """Make an OSError that is raised inside the block name ``path``, the file that the user asked for."""
     try:
         yield
     except OSError as error:
@@ -125,13 +128,13 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _work(beside: Path, name: str) -> Iterator[Path]:
-    """Yield a new work directory, locked so that nobody sweeps it; at the end it is removed."""
+    """Yield a new work directory, and remove it at the end. It is locked, so that other processes don't remove it."""
     with ExitStack() as stack:
         work = _begin(beside, name, stack)
         try:
             yield work
         finally:
-            if _holds_old(work):  # the only copy, if it could not be brought back
+            if _holds_old(work):  # the only copy, if it couldn't be restored
                 shutil.rmtree(work / "new", ignore_errors=True)
             else:
                 shutil.rmtree(work, ignore_errors=True)
@@ -147,17 +150,17 @@ def _begin(beside: Path, name: str, stack: ExitStack) -> Path:
 
 
 def _sweep(beside: Path, name: str, superseded: bool = False) -> None:
-    """Remove work directories that killed processes left, and links under such names.
+    """Remove the work directories of killed processes, and links with such names.
 
-    One that holds the only copy of what was to be overwritten stays, until ``superseded`` says that the new one is in
-    its place.
+    A work directory that holds the only copy of overwritten content is kept, unless ``superseded`` says that the new
+    content is in place.
     """
     for stale in beside.glob(f"{escape(f'.{name}.')}{'[0-9a-f]' * 2 * _TOKEN}.part"):
         with suppress(OSError):
             if stale.is_symlink():
                 stale.unlink()
                 continue
-            with locked(stale / _LOCK) as alone:  # without locks nobody knows who lives
+            with locked(stale / _LOCK) as alone:  # without locks, live processes can't be told from dead ones
                 if alone and (superseded or not _holds_old(stale)):
                     shutil.rmtree(stale, ignore_errors=True)
 
@@ -166,7 +169,7 @@ def _holds_old(work: Path) -> bool:
     return (work / "old").exists() and any((work / "old").iterdir())
 
 
-_Moves = Sequence[tuple[Path, Path]]  # from where, to where
+_Moves = Sequence[tuple[Path, Path]]  # (source, target)
 
 
 def _whole(place: Path, new: Path, old: Path) -> _Moves:
@@ -181,7 +184,7 @@ def _entries(place: Path, new: Path, old: Path, last: str) -> _Moves:
 
 
 def _move(moves: _Moves) -> None:
-    """Rename one after another; if one fails, those before it are taken back."""
+    """Rename the files one after another. If a rename fails, undo the previous ones."""
     done: list[tuple[Path, Path]] = []
     try:
         for source, target in moves:

@@ -1,4 +1,4 @@
-"""Score batches of columns, as Ray Data and Spark hand them out."""
+"""Scores batches of columns, which Ray Data and Spark pass to workers."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from flowkit_runtime.providers import Provider
 
 
 class Scorer:
-    """Maps a batch, columns by name, to the same batch with `score` and, where the bundle has a threshold, `anomalous`.
+    """Maps a batch (columns by name) to the same batch with a column `score`, and `anomalous` if there is a threshold.
 
-    A worker makes one, which loads the bundle once, and calls it for each of its batches:
+    A worker creates one Scorer, which loads the bundle once, and calls it for each batch:
 
     >>> dataset.map_batches(Scorer, fn_constructor_args=("bundle",), concurrency=4)  # Ray Data
 
     Only unusually unlikely events are anomalous, never unusually likely ones: see `Model.anomalous`.
 
-    An event is one column of arrays [n, *event_shape], or as many columns of numbers as it has values. For integer
-    data the dequantization noise is that of the row within its batch: scores then depend on how the data is cut into
-    batches, the less the more `draws` there are.
+    An event is one column of arrays [n, *event_shape], or as many columns of numbers as it has values. For integer data
+    the dequantization noise depends on the row within the batch. Scores then depend on how the data is divided into
+    batches, and they do so less with more `draws`.
 
     Args:
-        bundle: directory of the bundle, as the workers see it.
-        columns: those that make an event; by default all but `context_columns`.
-        context_columns: those that make its context, likewise.
-        draws, seed: of dequantization noise, see Model.score.
-        threads: that one scorer may use; 1 suits workers that share a machine.
+        bundle: directory of the bundle, as seen by the workers.
+        columns: the columns that make an event; by default all except `context_columns`.
+        context_columns: the columns that make its context; by default none.
+        draws, seed: dequantization noise, see Model.score.
+        threads: the threads that one scorer may use; 1 suits workers that share a machine.
         providers: execution providers of onnxruntime, see `load`.
     """
 
@@ -53,13 +53,13 @@ class Scorer:
         self._draws, self._seed = draws, seed
 
     def __reduce__(self) -> tuple[type[Scorer], tuple[Any, ...]]:
-        """Another process loads the bundle anew."""
+        """Pickle the arguments only, so that another process loads the bundle itself."""
         columns = self._columns, self._context_columns
         return type(self), (self._bundle, *columns, self._draws, self._seed, self._threads, self._providers)
 
     @enough_memory()
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """`batch` and its scores. Raises InputError: a column is missing, or rows can't be scored."""
+        """Return `batch` with its scores. Raises InputError if a column is missing, or if rows can't be scored."""
         if not hasattr(type(batch), "keys"):
             raise InputError(f"a batch is a mapping, from names to columns; got {quoted(batch)}")
         model = self._model
@@ -74,7 +74,7 @@ class Scorer:
 
 
 def _column(name: str, values: Any) -> Array:
-    """One value of a batch, a column of numbers or of arrays, which Arrow and pandas have as objects."""
+    """Return one column of a batch as an array. Arrow and pandas represent columns of arrays as arrays of objects."""
     if isinstance(values, list | tuple):
         return real(name, values)
     array = as_array(name, values)
@@ -82,7 +82,7 @@ def _column(name: str, values: Any) -> Array:
 
 
 def _joined(batch: Mapping[str, Any], columns: Sequence[str], shape: tuple[int, ...]) -> Array:
-    """Columns as one array [n, *shape]."""
+    """Return the columns as one array [n, *shape]."""
     missing = [name for name in columns if name not in batch]
     if missing:
         raise InputError(f"the batch has no column {missing[0]!r}; it has {', '.join(map(str, batch))}")

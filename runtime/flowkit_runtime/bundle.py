@@ -1,4 +1,4 @@
-"""Read and check a bundle: a directory that holds an exported flow, described by its manifest.json."""
+"""Reads and checks a bundle: a directory that holds an exported flow, described by its manifest.json."""
 
 import hashlib
 import json
@@ -24,13 +24,13 @@ CHECKSUM = "sha256"
 MAX_SIZE = 2**24
 """The most values of one event or context, as in specs."""
 MAX_DIMENSIONS = 8
-"""The most sizes of a shape; specs have one or three."""
+"""The most dimensions of a shape. Events in specs have one or three."""
 MAX_LEVELS = 65536
 """The most levels of integer data, and the most classes, as in specs."""
 MAX_NAME = 63
-"""The most characters of a file's name, which are 252 bytes at most."""
+"""The most characters of a file's name. In UTF-8 they take 252 bytes at most."""
 MAX_FILE = 2**31
-"""The most bytes of a file: ONNX files can't be longer."""
+"""The most bytes of a file. ONNX files can't be larger."""
 
 _EXPORT = "flowkit export RUN -o DIR"
 _AGAIN = f"copy the bundle again, or export it again with `{_EXPORT}`"
@@ -38,11 +38,11 @@ _AGAIN = f"copy the bundle again, or export it again with `{_EXPORT}`"
 
 @dataclass(frozen=True)
 class Context:
-    """What each row is conditioned on.
+    """The kind of context that a conditional flow takes with each row.
 
     Attributes:
         shape: shape of one row's context; () for a class index.
-        classes: number of classes where the context is a class index, None where it is a float array.
+        classes: number of classes if the context is a class index, None if it is a float array.
     """
 
     shape: tuple[int, ...]
@@ -51,12 +51,12 @@ class Context:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Above which score an event is called anomalous.
+    """The score above which an event is called anomalous.
 
     Attributes:
-        score: in the units of `Model.score`; lower is likelier.
-        quantile: the share of held-out events whose score is at most this.
-        events: how many held-out events there were.
+        score: the threshold, in the units of `Model.score`; lower is likelier.
+        quantile: the share of held-out events with a score of at most `score`.
+        events: the number of held-out events.
     """
 
     score: float
@@ -69,16 +69,16 @@ class Bundle:
     """A checked bundle.
 
     Attributes:
-        directory: where it lies.
+        directory: its directory.
         manifest: its manifest.json as parsed.
         event_shape: shape of one event.
         levels: number of integer levels of the data, None for continuous data.
-        context: what rows are conditioned on, None for an unconditional flow.
+        context: the kind of context, None for an unconditional flow.
         latent_shapes: shape of each latent of one event, in the order z_1, z_2, ...
         base: name of the base distribution.
-        weights_file: name of the file beside the graphs that holds weights of both; None where they hold their own.
-        steps: what heights and widths are multiples of, where the graphs take images of any size; else None.
-        threshold: of anomalies, None where none was calibrated.
+        weights_file: name of the file with the weights that both graphs share; None if each graph holds its own.
+        steps: the divisors of height and width if the graphs take images of any size, otherwise None.
+        threshold: the threshold of anomalies, None if none was calibrated.
     """
 
     directory: Path
@@ -94,12 +94,12 @@ class Bundle:
 
     @property
     def latent_names(self) -> list[str]:
-        """Names of the latents in the graphs."""
+        """The names of the latents in the graphs."""
         return [f"z_{i}" for i in range(1, len(self.latent_shapes) + 1)]
 
 
 def read_bundle(directory: str | PathLike[str]) -> Bundle:
-    """Read the manifest of `directory` and compare it and every file it lists with their SHA-256.
+    """Read the manifest of `directory`, and check it and every file that it lists against their SHA-256.
 
     Raises:
         BundleError: there is no bundle, its manifest is damaged, malformed or of an unknown format, or a listed
@@ -123,7 +123,7 @@ def read_bundle(directory: str | PathLike[str]) -> Bundle:
 def sealed(manifest: Mapping[str, Any]) -> bytes:
     """Return the content of a manifest.json that ends with its own checksum.
 
-    The field `sha256` holds the SHA-256 of the file as it would be with that field empty.
+    The field `sha256` holds the SHA-256 of the same content with that field empty.
     """
     return _json(manifest, hashlib.sha256(_json(manifest, "")).hexdigest())
 
@@ -134,10 +134,10 @@ def _json(manifest: Mapping[str, Any], checksum: str) -> bytes:
 
 
 def resized(bundle: Bundle, size: Sequence[int]) -> Bundle:
-    """The bundle for images of another height and width.
+    """Return the bundle for images of another height and width.
 
     Raises:
-        InputError: its graphs are of one size, or not of this one.
+        InputError: its graphs take one size only, or don't take this one.
     """
     if bundle.steps is None:
         raise InputError(
@@ -184,7 +184,7 @@ def _read_manifest(root: Path) -> dict[str, Any]:
 
 
 def _check_manifest(path: Path, raw: bytes, digest: Any) -> None:
-    """Compare the text of a manifest with its own checksum, as `sealed` made it."""
+    """Check the content of a manifest against its own checksum, which `sealed` computed."""
     empty = raw.replace(f'"{CHECKSUM}": "{digest}"'.encode(errors="replace"), f'"{CHECKSUM}": ""'.encode())
     if hashlib.sha256(empty).hexdigest() != digest:
         raise BundleError(f"{path} does not match its own SHA-256: it was changed or damaged; {_AGAIN}")

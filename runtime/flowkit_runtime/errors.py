@@ -1,11 +1,11 @@
-"""The exceptions this package raises on purpose."""
+"""Defines the exceptions that this package raises on purpose."""
 
 MAX_QUOTED = 500
-"""The most characters of somebody else's text in a message."""
+"""The most characters of foreign text, such as a caller's value or a file's content, in a message."""
 
 
 class FlowRuntimeError(Exception):
-    """Base of every error raised by flowkit_runtime."""
+    """The base class of every error raised by flowkit_runtime."""
 
 
 class BundleError(FlowRuntimeError):
@@ -17,7 +17,7 @@ class InputError(FlowRuntimeError):
 
 
 class RowError(InputError):
-    """A row can't be used; who read it from a file says from which."""
+    """A row can't be used. Code that read the row from a file turns this into an InputError that names the file."""
 
 
 class VerificationError(BundleError):
@@ -25,15 +25,15 @@ class VerificationError(BundleError):
 
 
 def quoted(value: object) -> str:
-    """The shortened repr of a caller's value; where it has none, the name of its type."""
+    """Return the shortened repr of a caller's value, or the name of its type if it has no repr."""
     try:
         return shortened(repr(value))
-    except Exception:  # whatever the value's own code raises
+    except Exception:  # the value's own code may raise anything
         return f"a value of type {type(value).__name__}"
 
 
 def shortened(value: object) -> str:
-    """The text of what a stranger's file says, as much of it as a message has room for."""
+    """Return text from an untrusted file, shortened to MAX_QUOTED characters."""
     try:
         text = str(value)
     except ValueError:

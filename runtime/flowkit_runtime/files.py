@@ -1,6 +1,6 @@
-"""Read files that may come from a stranger: nothing in them is run, and their size bounds what reading costs.
+"""Reads files from untrusted sources: nothing in them is executed, and the cost of reading is bounded by their size.
 
-Errors are an OSError or a ValueError that says what is wrong without showing what the file holds.
+Errors are an OSError, or a ValueError that describes the problem without showing the file's content.
 """
 
 import errno
@@ -23,11 +23,11 @@ Shape = tuple[int, ...]
 
 MAX_JSON = 2**20
 """The most bytes of a JSON file."""
-_MAX_HEADER = 2**16  # of a .npy file; numpy itself stops at 10,000 characters
+_MAX_HEADER = 2**16  # bytes of a .npy file's header; numpy itself limits it to 10,000 characters
 
 
 def as_path(name: str, value: Any) -> Path:
-    """Return the argument `value` as a path that the system can look up, whether or not something is there.
+    """Return the argument `value` as a path. It need not exist.
 
     Raises:
         InputError: it is no path, or one that no system call takes: too long, or with a NUL character.
@@ -38,13 +38,13 @@ def as_path(name: str, value: Any) -> Path:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise InputError(f"{name} is longer than a path can be: {quoted(value)}") from None
-    except Exception as error:  # also whatever the value's own code raises
+    except Exception as error:  # the value's own code may raise anything
         raise InputError(f"{name} must be a path, got {quoted(value)} ({error})") from error
     return path
 
 
 def open_file(path: Path) -> io.BufferedReader:
-    """Open a regular file. A pipe or device, which may block or never end, is a ValueError."""
+    """Open a regular file. Raises ValueError for a pipe or device, which may block or never end."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     file = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -54,7 +54,7 @@ def open_file(path: Path) -> io.BufferedReader:
 
 
 def stays_inside(path: Path, directory: Path) -> bool:
-    """Whether `path`, links followed, lies in `directory`; no, where links go round in a circle."""
+    """Return True if `path` lies in `directory` after links are resolved. Return False for circular links."""
     try:
         return path.resolve().is_relative_to(directory.resolve())
     except (OSError, RuntimeError):
@@ -62,12 +62,12 @@ def stays_inside(path: Path, directory: Path) -> bool:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file, without NaN, infinities and keys that stand twice."""
+    """Return the value in a JSON file. Raises ValueError for NaN, infinities and duplicate keys."""
     return parse_json(read_short(path))
 
 
 def read_short(path: Path) -> bytes:
-    """The content of a file of at most MAX_JSON bytes."""
+    """Return the content of a file. Raises ValueError if it is longer than MAX_JSON bytes."""
     with open_file(path) as file:
         raw = file.read(MAX_JSON + 1)
     if len(raw) > MAX_JSON:
@@ -76,7 +76,7 @@ def read_short(path: Path) -> bytes:
 
 
 def parse_json(raw: bytes) -> Any:
-    """The value that JSON stands for, read as `read_json` reads it."""
+    """Return the value of a JSON text, with the same checks as `read_json`."""
     try:
         return json.loads(
             raw.decode("utf-8"), parse_constant=_finite, parse_float=_finite, object_pairs_hook=_without_duplicates
@@ -86,7 +86,7 @@ def parse_json(raw: bytes) -> Any:
 
 
 def map_npy(path: Path) -> NDArray[Any]:
-    """The array in a .npy file, mapped. Python objects, which only a pickle holds, are refused."""
+    """Return the memory-mapped array of a .npy file. Raises ValueError for Python objects, which need pickle."""
     with open_file(path) as file:
         head = io.BytesIO(file.read(_MAX_HEADER))
         length = os.fstat(file.fileno()).st_size
@@ -97,7 +97,11 @@ def map_npy(path: Path) -> NDArray[Any]:
 
 
 def read_npz(path: Path, shapes: Mapping[str, Shape], rows: range) -> dict[str, NDArray[Any]]:
-    """The arrays [n, *shape] of these names from an uncompressed .npz, n being one for all, and one of `rows`."""
+    """Return the arrays of an uncompressed .npz, each [n, *shape] with the shape given for its name.
+
+    n is the same for all of them. Raises ValueError if n is not in `rows`, or if an array is missing or has another
+    shape.
+    """
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive:
             arrays = {name: _read_member(archive, f"{name}.npy", shape, rows) for name, shape in shapes.items()}
@@ -127,16 +131,16 @@ def _read_member(archive: zipfile.ZipFile, name: str, shape: Shape, rows: range)
 
 
 def _read_header(head: io.BytesIO) -> tuple[Shape, np.dtype[Any], bool]:
-    """Shape, dtype and whether the order is Fortran's. numpy reads the header as a Python literal."""
+    """Return the shape, the dtype, and True for Fortran order. numpy parses the header as a Python literal."""
     try:
         version = np.lib.format.read_magic(head)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(head)
-    except Exception as error:  # besides ValueError all that a literal can provoke: MemoryError, RecursionError, …
+    except Exception as error:  # ValueError, or what a literal can cause: MemoryError, RecursionError, …
         raise ValueError("it does not begin like a .npy file") from error
     if dtype.kind not in "biufcSU":
         raise ValueError(f"it holds {dtype.kind!r}, Python objects or records, not plain numbers")
-    if any(type(size) is not int or size < 0 for size in shape):  # True is an int, too
+    if any(type(size) is not int or size < 0 for size in shape):  # bools are ints, too
         raise ValueError(f"its header announces the shape {list(shape)}")
     return shape, dtype, fortran
 

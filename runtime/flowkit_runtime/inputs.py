@@ -1,4 +1,7 @@
-"""Checks on what callers pass in; each failure is an InputError that says what, where and what instead."""
+"""Checks the arguments of callers.
+
+Each failure is an InputError that says what is wrong, where, and what to do instead.
+"""
 
 import math
 import operator
@@ -19,10 +22,10 @@ Array = NDArray[Any]
 
 
 def checked_temperature(value: Any) -> float:
-    """The temperature of noise as a float. Raises InputError."""
+    """Return the temperature as a float. Raises InputError unless it is finite and at least 0."""
     try:
         number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    except Exception:  # an integer beyond a float, or whatever the value's own code raises
+    except Exception:  # an integer too large for a float; the value's own code may raise anything
         number = math.nan
     if not 0 <= number < math.inf:
         raise InputError(f"temperature must be a finite number of at least 0, got {quoted(value)}")
@@ -30,7 +33,10 @@ def checked_temperature(value: Any) -> float:
 
 
 def integer(name: str, value: SupportsIndex, low: int, high: int | None = None) -> int:
-    """`value` as an int in [low, high), or in [low, inf) without `high`. A bool is no integer here."""
+    """Return `value` as an int in [low, high), or in [low, inf) if `high` is None.
+
+    A bool doesn't count as an integer.
+    """
     try:
         number = None if isinstance(value, bool) else operator.index(value)
     except Exception:  # a TypeError, or whatever the value's own code raises
@@ -45,7 +51,7 @@ def integer(name: str, value: SupportsIndex, low: int, high: int | None = None) 
 
 @contextmanager
 def enough_memory() -> Iterator[None]:
-    """Turns an array that can't be allocated into an InputError: it was asked for by the size of an argument."""
+    """Turn a failed allocation inside the block into an InputError, because the size follows from an argument."""
     try:
         yield
     except MemoryError as error:
@@ -54,7 +60,11 @@ def enough_memory() -> Iterator[None]:
 
 
 def count(n: SupportsIndex, low: int, event_shape: Shape, context: Context | None) -> int:
-    """`n` as a number of events, whose bytes and their contexts' numpy can count, if there were memory for them."""
+    """Return `n` as a number of events.
+
+    Raises InputError unless `n` is an integer of at least `low`, and numpy can represent the size of such arrays of
+    events and contexts.
+    """
     number = integer("n", n, low)
     largest = max(math.prod(event_shape), math.prod(context.shape) if context else 1)
     if number > sys.maxsize // (8 * largest):
@@ -63,12 +73,12 @@ def count(n: SupportsIndex, low: int, event_shape: Shape, context: Context | Non
 
 
 def is_integral(array: Array) -> bool:
-    """Whether the dtype holds whole numbers only (bool counts as 0 and 1)."""
+    """Return True if the dtype holds whole numbers only. bool counts as 0 and 1."""
     return array.dtype.kind in "biu"
 
 
 def batch(name: str, value: ArrayLike, shape: Shape) -> Array:
-    """`value` as an array [n, *shape] of real numbers; its values are not looked at."""
+    """Return `value` as an array [n, *shape] of real numbers. Its values are not checked."""
     array = real(name, value)
     if array.shape[1:] == shape and array.ndim == len(shape) + 1:
         return array
@@ -77,8 +87,8 @@ def batch(name: str, value: ArrayLike, shape: Shape) -> Array:
 
 
 def finite(name: str, rows: Array, start: int) -> NDArray[np.float32]:
-    """`rows` as float32; `start` is the number of the first row, for the message."""
-    with np.errstate(over="ignore"):  # what overflows becomes inf, which is refused below
+    """Return `rows` as float32, which must be finite. `start` is the number of the first row, for the message."""
+    with np.errstate(over="ignore"):  # overflow gives inf, which is rejected below
         result = np.asarray(rows, np.float32)
     bad = ~np.isfinite(result)
     if bad.any():
@@ -87,14 +97,14 @@ def finite(name: str, rows: Array, start: int) -> NDArray[np.float32]:
 
 
 def points(name: str, rows: Array, start: int, levels: int | None) -> NDArray[np.float32]:
-    """`rows` as float32; with levels, an integer k (by dtype) is the middle of its cell, k + 1/2."""
+    """Return `rows` as float32. With levels, an integer k (by dtype) becomes the middle of its cell, k + 1/2."""
     if levels is not None and is_integral(rows):
         return (grid(name, rows, start, levels) + 0.5).astype(np.float32)
     return finite(name, rows, start)
 
 
 def grid(name: str, rows: Array, start: int, levels: int) -> NDArray[np.float64]:
-    """`rows` as float64, each value a whole number in [0, levels - 1]."""
+    """Return `rows` as float64. Each value must be a whole number in [0, levels - 1]."""
     values = rows.astype(np.float64)
     good = (values >= 0) & (values <= levels - 1) & (values == np.floor(values))
     if not good.all():
@@ -104,9 +114,9 @@ def grid(name: str, rows: Array, start: int, levels: int) -> NDArray[np.float64]
 
 
 def context_rows(value: ArrayLike | None, spec: Context | None, n: int, start: int) -> Array | None:
-    """`value`, n rows or one for all, as int64 [n] (classes) or float32 [n, *shape]; None without a spec.
+    """Return `value` (n rows, or one for all) as int64 [n] for classes, otherwise float32 [n, *shape].
 
-    `start` is the number of the first row, for the message.
+    Without a spec, `value` must be None, and so is the result. `start` is the number of the first row, for the message.
     """
     if spec is None:
         if value is not None:
@@ -126,30 +136,31 @@ def context_rows(value: ArrayLike | None, spec: Context | None, n: int, start: i
 
 
 def check_context_shape(shape: Shape, spec: Context, n: int) -> None:
-    """Raises InputError unless there is a row for each of n."""
+    """Raise InputError unless the shape is that of n rows of context."""
     if shape != (n, *spec.shape):
         shapes = f"{[n, *spec.shape]} (one per row) or {[*spec.shape]} (one for all)"
         raise InputError(f"context must have shape {shapes}, got {list(shape)}")
 
 
 def row_slices(n: int, batch_size: int, first: int = 0) -> Iterator[slice]:
-    """Consecutive slices of at most `batch_size` rows that cover range(first, n)."""
+    """Yield consecutive slices of at most `batch_size` rows that cover range(first, n)."""
     for start in range(first, n, batch_size):
         yield slice(start, min(start + batch_size, n))
 
 
 def listed(name: str, given: Any) -> tuple[Any, ...]:
-    """Names as a tuple, each of them once.
+    """Return names as a tuple.
 
     Raises:
-        InputError: `given` is no list of names, or a string, which would be a sequence of its letters.
+        InputError: `given` is no list of names, contains one twice, or is a string, which would be a sequence of
+            letters.
     """
     if isinstance(given, str):
         raise InputError(f"{name} must be a list of names, got the string {quoted(given)}: use [{quoted(given)}]")
     try:
         names = tuple(given)
         once = len(set(names)) == len(names)
-    except Exception:  # it can't be iterated over, or holds what can't be a name
+    except Exception:  # it can't be iterated over, or an element isn't hashable
         raise InputError(f"{name} must be a list of names, got {quoted(given)}") from None
     if not once:
         raise InputError(f"{name} has one twice: {shortened(', '.join(map(str, names)))}")
@@ -157,18 +168,18 @@ def listed(name: str, given: Any) -> tuple[Any, ...]:
 
 
 def as_array(name: str, value: ArrayLike) -> Array:
-    """`value` as an array, with its mask if it has one. Raises InputError, whatever its conversion raises."""
+    """Return `value` as an array, with its mask if it has one. Raises InputError if the conversion raises anything."""
     try:
         return np.asanyarray(value)
     except MemoryError:
         raise
-    except Exception as error:  # numpy's, or of the value's own code
+    except Exception as error:  # from numpy, or from the value's own code
         reason = shortened(f"{type(error).__name__}: {error}")
         raise InputError(f"{name} is not an array, nor can it be made one: {reason}") from error
 
 
 def real(name: str, value: ArrayLike) -> Array:
-    """`value` as an array of real numbers, of any shape."""
+    """Return `value` as an array of real numbers, of any shape. Raises InputError for missing (masked) values."""
     array = as_array(name, value)
     if np.ma.is_masked(array) or _holds_masked(value):
         raise InputError(f"{name} is masked in places: missing values are errors; fill them, or leave those rows out")
@@ -178,7 +189,7 @@ def real(name: str, value: ArrayLike) -> Array:
 
 
 def _holds_masked(value: object) -> bool:
-    """Return True if a masked array with missing values is inside of lists, where numpy drops its mask."""
+    """Return True if lists contain a masked array with missing values. numpy would drop its mask."""
     if isinstance(value, list | tuple):
         return any(map(_holds_masked, value))
     return isinstance(value, np.ma.MaskedArray) and bool(np.ma.is_masked(value))

@@ -1,4 +1,4 @@
-"""Paths between latents."""
+"""Interpolates between latents."""
 
 from collections.abc import Sequence
 
@@ -6,23 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 Latents = tuple[NDArray[np.float32], ...]
-_PARALLEL = 1e-6  # sin of the angle below which the arc is a straight line, or not determined
+_PARALLEL = 1e-6  # if the sine of the angle is below this, a straight line is taken
 
 
 def path_between(ends: Sequence[NDArray[np.float32]], n: int) -> Latents:
-    """n points on the arc from z_a to z_b; each array of `ends` holds the two of them, [2, *shape].
+    """Return n points on the arc from z_a to z_b. Each array of `ends` holds its part of both, [2, *shape].
 
-    Spherical interpolation (White, "Sampling generative networks", 2016, arXiv:1609.04468), all latents taken as
-    one vector: with Ω the angle between z_a and z_b,
+    This is spherical interpolation (White, "Sampling generative networks", 2016, arXiv:1609.04468), with all latents
+    joined to one vector. With Ω the angle between z_a and z_b,
 
         z(t) = (sin((1-t)Ω) z_a + sin(tΩ) z_b) / sin Ω,   t = 0, 1/(n-1), …, 1.
 
-    Nearly all of N(0, I) in D dimensions lies at a distance of about √D from 0, and two latents are nearly
-    orthogonal. The straight line between them passes at √(D/2), where there is as good as no probability: what it
-    decodes to is too plain. On the arc the weights' squares sum to 1 at Ω = π/2, so that z(t) is N(0, I) if z_a and
-    z_b are; and between neighbours, Ω → 0, it becomes the straight line. (Dividing the straight line by
-    √((1-t)² + t²), which keeps the distribution as well, would leave the neighbourhood.) Opposite ends, Ω = π,
-    determine no arc: the straight line is taken.
+    Nearly all of the mass of N(0, I) in D dimensions lies at a distance of about √D from 0, and two latents are nearly
+    orthogonal. The middle of the straight line between them has a distance of only √(D/2), where there is almost no
+    mass, and decodes to events with too little detail. On the arc, the squares of the two weights sum to 1 at Ω = π/2,
+    so that z(t) is N(0, I) if z_a and z_b are. For close latents, Ω → 0, the arc becomes the straight line. (Dividing
+    the straight line by √((1-t)² + t²) would also keep the distribution, but for close latents the path would leave
+    their neighbourhood.) Opposite latents, Ω = π, determine no arc, so the straight line is taken.
     """
     a, b = (np.concatenate([end[i].ravel() for end in ends]).astype(np.float64) for i in (0, 1))
     t = np.linspace(0.0, 1.0, n)

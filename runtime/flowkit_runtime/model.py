@@ -1,4 +1,4 @@
-"""A loaded flow: densities, scores, latents and samples."""
+"""Computes densities, scores, latents and samples of a loaded flow."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def load(
     """Load the bundle that `flowkit export RUN -o DIR` wrote to `directory`.
 
     Args:
-        directory: the bundle.
+        directory: directory of the bundle.
         providers: onnxruntime execution providers, in order of preference; all of them must load. By default CUDA
-            where the installed onnxruntime and the machine have it, otherwise the CPU. CUDA computes without TF32
-            unless its options say otherwise. `Model.providers` has those in use.
-        threads: how many threads one call of a graph may use; by default as many as there are cores.
+            if the installed onnxruntime and the machine support it, otherwise the CPU. CUDA computes without TF32
+            unless its options say otherwise. `Model.providers` lists those in use.
+        threads: the most threads that one call of a graph may use; by default the number of cores.
         size: height and width of the images, for a bundle exported with `--any-size`; by default those of the data.
 
     Raises:
@@ -66,20 +66,20 @@ def load(
 
 
 class Model:
-    """A flow p(x) = p(z) |det dz/dx|, or p(x | context), made by `load`.
+    """A flow p(x) = p(z) |det dz/dx|, or p(x | context), which `load` returns.
 
-    Arrays hold one event per row, [n, *event_shape], in data units. A context has one row per event, or
-    is a single row that serves them all: class indices where `context.classes` is set, else floats
-    [n, *context.shape]. Every method works through `batch_size` rows at a time, so that the memory the
-    networks need does not grow with n, and raises InputError for an argument it cannot use. `progress` is called
-    after each batch with the number of rows that are done.
+    Arrays hold one event per row, [n, *event_shape], in data units. A context has one row per event, or is a single row
+    for all events: class indices if `context.classes` is set, otherwise floats [n, *context.shape]. Every method
+    processes `batch_size` rows at a time, so that the memory for the networks does not grow with n, and raises
+    InputError for an argument that it can't use. `progress` is called after each batch with the number of rows that are
+    done.
 
     Attributes:
         event_shape: shape of one event.
         levels: data are whole numbers 0 .. levels - 1; None for continuous data.
-        context: what rows are conditioned on; None for an unconditional flow.
+        context: the kind of context; None for an unconditional flow.
         latent_shapes: shape of each latent of one event.
-        threshold: the score that a share of the held-out events stayed below; None where none was calibrated.
+        threshold: the threshold of anomalies; None if none was calibrated.
         providers: the execution providers of onnxruntime in use, in order of preference.
         manifest: the bundle's manifest.json as parsed.
     """
@@ -101,10 +101,11 @@ class Model:
     def log_prob(
         self, x: ArrayLike, context: ArrayLike | None = None, *, batch_size: int = BATCH_SIZE, start: int = 0
     ) -> NDArray[np.float32]:
-        """Log-density ln p(x) at continuous points, in nats per event, [n]; `start` as for `score`.
+        """Return the log-density ln p(x) at continuous points, in nats per event, [n]; `start` as for `score`.
 
         Raises:
-            InputError: also for integer data of a flow with levels, which has no density at a point.
+            InputError: an argument can't be used, or x holds integers and the flow has levels: integer data has no
+                density at a point.
         """
         start, events = integer("start", start, 0), batch("x", x, self.event_shape)
         if self.levels is not None and is_integral(events):
@@ -129,16 +130,16 @@ class Model:
         batch_size: int = BATCH_SIZE,
         start: int = 0,
     ) -> NDArray[np.float64]:
-        """How unlikely each event is, [n]; lower is more likely.
+        """Return how unlikely each event is, [n]; lower is more likely.
 
         With levels, x holds whole numbers (of any real dtype) and the score is in bits per dimension,
 
-            -mean_d ln p(x + u_d) / (D ln 2),   u_d ~ U[0, 1)^D,   D = prod(event_shape),
+            -mean_d ln p(x + u_d) / (D ln 2),   u_d ~ U[0, 1)^D,   D = prod(event_shape).
 
-        which on average over u bounds the discrete -log2 P(x) / D from above (Theis, van den Oord and
-        Bethge, ICLR 2016). u_d is a function of (seed, d, row). Without levels the score is -ln p(x) in
-        nats, and `draws` and `seed` have no effect. Where x is part of a longer sequence, `start` is the row
-        at which it begins: u_d, and the rows that errors name, are then those of the whole.
+        Its expectation over u is an upper bound of the discrete -log2 P(x) / D (Theis, van den Oord and Bethge, ICLR
+        2016). u_d is a function of (seed, d, row). Without levels the score is -ln p(x) in nats, and `draws` and `seed`
+        have no effect. If x is part of a longer sequence, `start` is the row at which it begins: u_d, and the rows that
+        errors name, are then those of the whole sequence.
         """
         start = integer("start", start, 0)
         draws, seed = integer("draws", draws, 1, DEQUANTIZATION_STREAM + 1), integer("seed", seed, 0, 1 << 64)
@@ -158,10 +159,10 @@ class Model:
     def encode(
         self, x: ArrayLike, context: ArrayLike | None = None, *, batch_size: int = BATCH_SIZE, start: int = 0
     ) -> tuple[NDArray[np.float32], ...]:
-        """Latents z of x, one array [n, *shape] for each of `latent_shapes`.
+        """Return the latents z of x, one array [n, *shape] for each of `latent_shapes`.
 
-        With levels, an integer k (by dtype) is encoded at the middle of its cell, k + 1/2; floats are
-        taken as they are. `start` is the row that errors count from.
+        With levels, an integer k (by dtype) is encoded at the middle of its cell, k + 1/2. Floats are encoded as they
+        are. `start` is the number of the first row, for errors.
         """
         start, events = integer("start", start, 0), batch("x", x, self.event_shape)
         rows = context_rows(context, self.context, len(events), start)
@@ -181,10 +182,10 @@ class Model:
         batch_size: int = BATCH_SIZE,
         progress: Progress | None = None,
     ) -> Array:
-        """Events x of latents, [n, *event_shape]; the inverse of `encode`.
+        """Return the events x of latents, [n, *event_shape]. This is the inverse of `encode`.
 
-        Without levels the result is float32. With levels it is floor(x) clipped to [0, levels - 1], in
-        the smallest unsigned dtype that holds levels - 1.
+        Without levels the result is float32. With levels it is floor(x) clipped to [0, levels - 1], in the smallest
+        unsigned dtype that holds levels - 1.
         """
         parts = self._latents(latents)
         n = len(parts[0])
@@ -201,10 +202,10 @@ class Model:
     ) -> NDArray[np.float64]:
         """Return the largest |decode(encode(x)) - x| of each event, [n], in data units.
 
-        With levels it is a whole number of levels, and 0 says that the event comes back exactly; x that is not whole is
-        compared by its level, floor(x). An event that decodes to NaN is infinitely far off. On the data and near it
-        integers come back exactly; far from it float32 may lose too many digits. `start` is the row that errors count
-        from.
+        With levels it is a whole number of levels, and 0 means that the event is restored exactly. Values of x that
+        aren't whole are compared by their level, floor(x). An event that decodes to NaN has an infinite error. On the
+        data and close to it, integers are restored exactly. Far from it, float32 may lose too many digits. `start` is
+        the number of the first row, for errors.
         """
         start, events = integer("start", start, 0), batch("x", x, self.event_shape)
         rows = context_rows(context, self.context, len(events), start)
@@ -231,10 +232,10 @@ class Model:
         batch_size: int = BATCH_SIZE,
         progress: Progress | None = None,
     ) -> Array:
-        """Decode z = temperature * eps, eps ~ N(0, I); dtype and shape as for `decode`.
+        """Draw n events: decode z = temperature * eps with eps ~ N(0, I). The dtype and shape are as for `decode`.
 
-        eps of row r is a function of (seed, r) alone, so the first rows of a seed stay the same for every
-        n and `batch_size`, up to the float32 rounding of the networks. Without a seed each call differs.
+        eps of row r is a function of (seed, r) alone, so the first rows of a seed are the same for every n and
+        `batch_size`, up to the float32 rounding of the networks. Without a seed each call differs.
 
         Raises:
             BundleError: the base distribution is not the standard normal.
@@ -258,11 +259,11 @@ class Model:
 
     @enough_memory()
     def interpolate(self, a: ArrayLike, b: ArrayLike, n: int, context: ArrayLike | None = None) -> Array:
-        """n events [n, *event_shape] on the way from event a to event b, both [*event_shape] and included.
+        """Return n events [n, *event_shape] on a path from event a to event b. Both are [*event_shape] and included.
 
-        The latents of a and b are joined by an arc (spherical interpolation, see
-        `flowkit_runtime.interpolation`) and decoded; dtype as for `decode`. One context serves all, or there is
-        one a step, the first of which is a's and the last b's.
+        The latents of a and b are connected by an arc (spherical interpolation, see `flowkit_runtime.interpolation`)
+        and decoded; dtype as for `decode`. A context is one row for all steps, or one row for each step. In the latter
+        case the first row is that of a, and the last that of b.
 
         Raises:
             InputError: n is below 2, or a or b is not one event.
@@ -276,10 +277,10 @@ class Model:
 
     @enough_memory()
     def anomalous(self, scores: ArrayLike) -> NDArray[np.bool_]:
-        """Which scores are above the threshold, as booleans of the same shape; a NaN counts as above.
+        """Return True for each score above the threshold, as booleans of the same shape. NaN counts as above.
 
-        The test has one side: an event that is unusually likely is never flagged. Likelihood prefers simple inputs,
-        so that a blank image can be likelier than all of the data.
+        The test has one side: an event that is unusually likely is never flagged. Likelihood prefers simple inputs, so
+        a blank image can be likelier than all of the data.
 
         Raises:
             BundleError: the bundle has no threshold.
@@ -305,7 +306,7 @@ class Model:
     def _noise(self, seed: int, temperature: float, part: slice) -> list[NDArray[np.float32]]:
         n = part.stop - part.start
         eps = [normal(seed, i, (n, *shape), part.start) for i, shape in enumerate(self.latent_shapes)]
-        with np.errstate(over="ignore"):  # what overflows becomes inf, which is refused
+        with np.errstate(over="ignore"):  # overflow gives inf, which is rejected
             z = [temperature * values for values in eps]
         return [finite(name, values, part.start) for name, values in zip(self._latent_names, z, strict=True)]
 
@@ -315,7 +316,7 @@ class Model:
 
     def _events(self, z: list[NDArray[np.float32]], context: Array | None, part: slice) -> Array:
         x = self._decoded(z, context, part)
-        # An infinite value is above or below all levels, and becomes the last or first.
+        # With levels, an infinite value is clipped to the last or the first level.
         wrong = ~np.isfinite(x) if self.levels is None else np.isnan(x)
         if wrong.any():
             index = np.unravel_index(int(wrong.argmax()), x.shape)
@@ -333,7 +334,7 @@ class Model:
 
 
 def _parts(n: int, batch_size: int, progress: Progress | None = None) -> Iterator[slice]:
-    """The rows of each batch; when the next is asked for, those of this one are done."""
+    """Yield the rows of each batch. A batch counts as done when the next one is requested."""
     for part in row_slices(n, integer("batch_size", batch_size, 1)):
         yield part
         if progress is not None:
@@ -347,6 +348,6 @@ def _feed(arrays: dict[str, Array], context: Array | None, part: slice) -> dict[
 
 
 def _dequantize(values: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.float32]:
-    # float32 can round k + u up to k + 1: out of k's cell, and for the top level out of the data's range.
+    # float32 can round k + u up to k + 1, which is outside k's cell and, for the top level, outside the data's range.
     below_next = np.nextafter((values + 1).astype(np.float32), np.float32(0))
     return np.minimum((values + u).astype(np.float32), below_next)

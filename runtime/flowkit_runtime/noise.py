@@ -1,7 +1,7 @@
-"""Counter-based noise: every number is a pure function of (seed, stream, position).
+"""Generates counter-based noise: every number is a pure function of (seed, stream, position).
 
-The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as
-1, 2, 3", SC 2011; reference code: Random123). Block i of a stream is
+The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011;
+reference code: Random123). Block i of a stream is
 
     philox4x32_10(counter = (i mod 2^32, i div 2^32, stream, 0), key = (seed mod 2^32, seed div 2^32))
 
@@ -13,11 +13,11 @@ or, by Box and Muller (1958), two normals,
 
     r = sqrt(-2 ln(1 - u0)),   n0 = r cos(2 pi u1),   n1 = r sin(2 pi u1).
 
-The element at row-major flat index j of an array is number (j mod 2) of block (j div 2), so a row does
-not depend on how many rows follow it, and chunks drawn with `start` agree with the whole.
+The element at row-major flat index j of an array is number (j mod 2) of block (j div 2). A row therefore does not
+depend on how many rows follow it, and chunks drawn with `start` agree with the whole.
 
-Latent l (from 0) of a sample uses stream l; dequantization draw d uses stream 2^31 + d.
-`runtime/test_vectors.json` in the repository holds values to check other implementations against.
+Latent l (from 0) of a sample uses stream l; dequantization draw d uses stream 2^31 + d. `runtime/test_vectors.json` in
+the repository holds values to check other implementations against.
 """
 
 import math
@@ -43,7 +43,7 @@ Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 @enough_memory()
 def uniform(seed: int, stream: int, shape: Sequence[int], start: int = 0) -> NDArray[np.float64]:
-    """Uniforms in [0, 1) with 53 random bits each.
+    """Return uniform numbers in [0, 1) with 53 random bits each.
 
     Args:
         seed: integer in [0, 2^64).
@@ -52,20 +52,20 @@ def uniform(seed: int, stream: int, shape: Sequence[int], start: int = 0) -> NDA
         start: the row of the stream, of 2^65 numbers, at which the result begins.
 
     Raises:
-        InputError: an argument is not an integer in its range, the stream ends before, or there is no memory for
-            the shape.
+        InputError: an argument is not an integer in its range, the stream is too short, or there isn't enough memory
+            for the shape.
     """
     return _draw(seed, stream, shape, start, lambda u0, u1: (u0, u1))
 
 
 @enough_memory()
 def normal(seed: int, stream: int, shape: Sequence[int], start: int = 0) -> NDArray[np.float64]:
-    """Standard normals; arguments and errors as for `uniform`."""
+    """Return standard normal numbers. The arguments and errors are those of `uniform`."""
     return _draw(seed, stream, shape, start, _box_muller)
 
 
 def philox4x32(counter: Sequence[Words], key: tuple[int, int]) -> tuple[Words, Words, Words, Words]:
-    """Philox4x32-10 on arrays.
+    """Return Philox4x32-10 of arrays of counters.
 
     Args:
         counter: the four counter words, arrays that broadcast together, of 32-bit values held in uint64.
@@ -92,7 +92,7 @@ def _draw(
     seed, stream = integer("seed", seed, 0, 1 << 64), integer("stream", stream, 0, 1 << 32)
     shape = _sizes(shape)
     count, first = math.prod(shape), integer("start", start, 0) * math.prod(shape[1:])
-    if count > sys.maxsize // 16:  # bytes of a pair
+    if count > sys.maxsize // 16:  # a pair of numbers takes 16 bytes
         raise InputError(f"shape asks for {shortened(count)} numbers, more than one array can hold")
     block, end = first // 2, (first + count + 1) // 2
     if end > 1 << 64:

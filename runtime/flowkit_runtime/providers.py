@@ -1,6 +1,6 @@
-"""Execution providers of onnxruntime: which are asked for, and whether a session runs on them.
+"""Chooses execution providers of onnxruntime, and checks that a session runs on them.
 
-onnxruntime runs a graph on the CPU, without an error, where a provider's libraries can't be loaded.
+If a provider's libraries can't be loaded, onnxruntime runs a graph on the CPU without raising an error.
 """
 
 import ctypes
@@ -16,29 +16,29 @@ from typing import Any
 from flowkit_runtime.errors import InputError, quoted, shortened
 
 Provider = str | tuple[str, dict[str, Any]]
-"""The name of an execution provider, with options or without: ("CUDAExecutionProvider", {"device_id": 1})."""
+"""The name of an execution provider, optionally with options: ("CUDAExecutionProvider", {"device_id": 1})."""
 Chosen = list[tuple[str, dict[str, Any]]]
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 
-# The driver's device files on Linux; under WSL there are none, but its driver library is at a fixed place.
+# The driver's device files on Linux. Under WSL there are none, but the driver library has a fixed path.
 _DRIVER_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/usr/lib/wsl/lib/libcuda.so.1")
-# TF32 keeps 10 bits of mantissa: far too few for a log-determinant summed over a whole event.
+# TF32 has 10 bits of mantissa, far too few for a log-determinant that is summed over a whole event.
 _OPTIONS = {CUDA: {"use_tf32": 0}}
 _INSTALL = {CUDA: "install CUDA and cuDNN, for example with `pip install 'onnxruntime-gpu[cuda,cudnn]'`"}
 
 
 def default() -> Chosen:
-    """CUDA where the installed onnxruntime has it and a device is present, then the CPU."""
-    import onnxruntime  # here, so that the noise can be used without it
+    """Return CUDA and the CPU if the installed onnxruntime supports CUDA and a device is present, otherwise the CPU."""
+    import onnxruntime  # imported here, so that the noise can be used without onnxruntime
 
     names = [CUDA, CPU] if CUDA in onnxruntime.get_available_providers() and _has_cuda_device() else [CPU]
     return [_pair(name) for name in names]
 
 
 def checked_providers(providers: Sequence[Provider]) -> Chosen:
-    """The providers that a caller names, CUDA without TF32 unless its options say otherwise.
+    """Return the providers that a caller names. CUDA runs without TF32 unless its options say otherwise.
 
     Raises:
         InputError: there are none, one is named twice, or the installed onnxruntime doesn't have one.
@@ -65,11 +65,11 @@ def checked_providers(providers: Sequence[Provider]) -> Chosen:
 
 
 def open_session(path: Path, options: Any, chosen: Chosen) -> Any:
-    """An InferenceSession of the graph in `path` that runs on all of the chosen providers.
+    """Return an InferenceSession of the graph in `path` that runs on all of the chosen providers.
 
     Raises:
         InputError: a provider can't be loaded, or can't open a graph that the CPU can.
-        Exception: onnxruntime's own, where the graph is at fault.
+        Exception: onnxruntime's own exception, if the graph is at fault.
     """
     names = [name for name, _ in chosen]
     if CUDA in names:
@@ -80,7 +80,7 @@ def open_session(path: Path, options: Any, chosen: Chosen) -> Any:
         others = [name for name in names if name != CPU]
         if not others:
             raise
-        _start(path, options, [(CPU, {})])  # raises where it is the graph
+        _start(path, options, [(CPU, {})])  # raises if the graph is at fault
         why = shortened(str(error).strip())
         raise InputError(f"onnxruntime can't use {', '.join(others)}: {why}; {_advice(others[0])}") from error
     found = session.get_providers()
@@ -111,16 +111,16 @@ def _start(path: Path, options: Any, chosen: Chosen) -> Any:
 
 @cache
 def _load_nvidia_wheels() -> None:
-    """Load the CUDA and cuDNN that pip installed, where the system's loader doesn't look."""
+    """Load CUDA and cuDNN from the packages that pip installed, which the system's loader doesn't search."""
     import onnxruntime
 
-    if hasattr(onnxruntime, "preload_dlls"):  # since 1.21
-        with redirect_stdout(io.StringIO()):  # it prints what it doesn't find
+    if hasattr(onnxruntime, "preload_dlls"):  # onnxruntime has it since 1.21
+        with redirect_stdout(io.StringIO()):  # it prints the libraries that it can't find
             onnxruntime.preload_dlls()
 
 
 def _why(name: str) -> str:
-    """The system's reason not to load a provider, which onnxruntime writes to its log alone."""
+    """Return the system's reason why a provider can't be loaded. onnxruntime only writes it to its log."""
     import onnxruntime
 
     stem = f"onnxruntime_providers_{name.removesuffix('ExecutionProvider').lower()}"

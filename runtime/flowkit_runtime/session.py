@@ -1,4 +1,4 @@
-"""Open ONNX graphs in onnxruntime, and run them."""
+"""Opens ONNX graphs in onnxruntime, and runs them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ from flowkit_runtime.inputs import integer
 from flowkit_runtime.providers import CPU, CUDA, Chosen, Provider, checked_providers, default, open_session
 
 MAX_THREADS = 1024
-"""The most threads that may be asked for; onnxruntime starts as many as it is told."""
+"""The most threads that may be requested. onnxruntime itself starts as many as it is told to."""
 
-_SILENT = 4  # onnxruntime's log, which shows names of the graph as they come; what fails is raised as well
+_SILENT = 4  # the log would show unescaped names of the graph; failures are raised anyway
 _FLOAT, _INT64 = "tensor(float)", "tensor(int64)"
 _KINDS = {_FLOAT: FLOAT, _INT64: INT64}
 
 
 Feed = dict[str, NDArray[Any]]
 Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
-"""Names of tensors -> onnxruntime's name of the type, and the shape of one row."""
+"""{name: (type, shape)}: onnxruntime's name of a tensor's type, and the shape of one row."""
 
 
 @dataclass
 class Graph:
-    """One direction of a flow in onnxruntime."""
+    """A graph that is open in onnxruntime: the encoder or the decoder of a flow."""
 
     path: Path
     session: Any
@@ -38,10 +38,10 @@ class Graph:
     on_gpu: bool
 
     def run(self, names: Sequence[str], feed: Feed) -> list[NDArray[Any]]:
-        """The named outputs, [n, *shape] each.
+        """Return the named outputs, [n, *shape] each.
 
         Raises:
-            BundleError: onnxruntime can't run the graph, or an output is not of the shape that it should have.
+            BundleError: onnxruntime can't run the graph, or an output has a wrong shape.
         """
         rows = len(next(iter(feed.values())))
         if self.on_gpu:
@@ -58,9 +58,9 @@ class Graph:
 
 
 def _padded(feed: Feed) -> Feed:
-    """Repeat the last row up to the next power of two.
+    """Repeat the last row until the number of rows is a power of two.
 
-    cuDNN tries all algorithms of each convolution when the size of a batch is new, which takes longer than the batch.
+    For each new batch size, cuDNN tries all algorithms of each convolution, which takes longer than running the batch.
     """
     rows = len(next(iter(feed.values())))
     missing = (1 << (rows - 1).bit_length()) - rows
@@ -70,7 +70,7 @@ def _padded(feed: Feed) -> Feed:
 
 
 def _run_bound(session: Any, names: Sequence[str], feed: Feed) -> list[NDArray[Any]]:
-    """Run a graph on a GPU, with its inputs there before it starts; outputs that aren't named never leave it."""
+    """Run a graph on a GPU. Inputs are copied there before it starts, and only the named outputs are copied back."""
     binding = session.io_binding()
     for name, array in feed.items():
         binding.bind_cpu_input(name, array)
@@ -84,12 +84,12 @@ def _run_bound(session: Any, names: Sequence[str], feed: Feed) -> list[NDArray[A
 def open_graphs(
     bundle: Bundle, providers: Sequence[Provider] | None, threads: int | None = None
 ) -> tuple[Graph, Graph]:
-    """The encoder and the decoder of a bundle, on the same providers.
+    """Return the encoder and the decoder of a bundle, on the same providers.
 
-    Without `providers` they run on CUDA where it can be loaded, else on the CPU.
+    Without `providers` they run on CUDA if it can be loaded, otherwise on the CPU.
 
     Raises:
-        BundleError: a graph holds what no flow has, onnxruntime cannot load it, or it contradicts the manifest.
+        BundleError: a graph has content that no flow has, onnxruntime can't load it, or it contradicts the manifest.
         InputError: a named provider is unknown or can't be loaded, or `threads` is below 1.
     """
     options = _options(threads)
@@ -97,7 +97,7 @@ def open_graphs(
         return _open_both(bundle, checked_providers(providers), options)
     try:
         return _open_both(bundle, default(), options)
-    except InputError:  # a device without the libraries or the driver that this onnxruntime needs
+    except InputError:  # there is a device, but not the libraries or the driver that this onnxruntime needs
         return _open_both(bundle, checked_providers([CPU]), options)
 
 
@@ -149,7 +149,10 @@ def _signature(nodes: Sequence[Any]) -> Tensors:
 
 
 def _fit(found: Tensors, wanted: Tensors) -> bool:
-    """Whether a graph's tensors are these. Sizes that it leaves open, which are names, fit any."""
+    """Return True if a graph's tensors have the wanted types and shapes.
+
+    Sizes that it leaves open, which are names, fit any.
+    """
     if found.keys() != wanted.keys():
         return False
     pairs = [(found[name], wanted[name]) for name in wanted]

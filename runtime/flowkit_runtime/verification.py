@@ -1,4 +1,4 @@
-"""Compare a bundle's graphs with the answers of the fp64 model that the bundle carries."""
+"""Verifies a bundle: compares its graphs with the outputs of the fp64 model, which the bundle contains."""
 
 import math
 import sys
@@ -18,19 +18,22 @@ from flowkit_runtime.session import Graph, open_graphs
 
 BATCH_SIZES = (1, 2, 7, 64)
 MAX_ROWS = 1024
-"""The most reference rows that a bundle may carry."""
+"""The most reference rows that a bundle may contain."""
 GROUPS = ("held-out", "off-data", "extremes")
-"""Kinds of reference rows: data that the model wasn't trained on; constants, noise and checkerboards in the range of
-the data; and values far outside of it, infinite and NaN."""
+"""The groups of reference rows.
+
+They are held-out data; constants, noise and checkerboards in the range of the data; and values far outside of it,
+infinite and NaN.
+"""
 QUANTITIES = ("latents", "log_prob", "decoded", "round_trip")
 YARDSTICK = 3.0
-"""The graphs' error may be this many times that of the same model in torch, in the precision of the graphs."""
+"""The largest error of the graphs, relative to that of the same model in torch in the same precision."""
 ROUNDINGS = 8 * float(np.finfo(np.float32).eps)
-"""Some roundings in fp32, as a share of the largest value: what any two orders of summation may differ by."""
+"""A few roundings in fp32, relative to the largest value. Two orders of summation may differ by this much."""
 
 NamedArrays = dict[str, NDArray[np.float64]]
 Errors = dict[str, dict[str, float]]
-"""Of each group of rows and quantity, the largest error."""
+"""{group: {quantity: largest error}}."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,13 @@ class Figure:
     """The largest error of one quantity over one group of reference rows and all batch sizes.
 
     Attributes:
-        rows: one of GROUPS. Rows of which torch's own error exceeds 1% are excluded; the manifest counts them.
+        rows: one of GROUPS. Rows with an error of more than 1% in torch are excluded; the manifest counts them.
         quantity: latents in their own units; log_prob in bits/dim for integer data, in nats otherwise; decoded and
             round_trip in data units, for integer data as a share of its range [0, levels).
-        error: of the graphs, against fp64.
-        torch: of the same model in torch in the graphs' precision, against fp64: the largest over eight roundings.
-        limit: the most that `error` may be: 3 times torch's, plus 8ε of the largest value.
+        error: the error of the graphs against fp64.
+        torch: the error against fp64 of the same model in torch, in the graphs' precision: the largest over eight
+            roundings.
+        limit: the largest allowed `error`: 3 times torch's, plus 8ε of the largest value.
     """
 
     rows: str
@@ -54,16 +58,16 @@ class Figure:
 
     @property
     def passed(self) -> bool:
-        """Whether the error is within the limit; never for NaN."""
+        """True if the error is within the limit. It is False for NaN."""
         return self.error <= self.limit
 
 
 def verify(directory: str | PathLike[str], providers: Sequence[Provider] | None = None) -> list[Figure]:
-    """Run both graphs on the reference rows, in batches of 1, 2, 7 and 64.
+    """Run both graphs on the reference rows, in batches of 1, 2, 7 and 64, and return the figures.
 
     Raises:
-        BundleError: the bundle is missing, damaged or carries no usable reference.
-        VerificationError: a quantity deviates by more than its limit; the message holds all figures.
+        BundleError: the bundle is missing or damaged, or contains no usable reference.
+        VerificationError: an error exceeds its limit; the message holds all figures.
     """
     figures = measure(directory, providers)
     if not all(figure.passed for figure in figures):
@@ -72,7 +76,7 @@ def verify(directory: str | PathLike[str], providers: Sequence[Provider] | None 
 
 
 def measure(directory: str | PathLike[str], providers: Sequence[Provider] | None = None) -> list[Figure]:
-    """The figures of `verify`, whatever they are."""
+    """Return the figures of `verify`, even if they exceed their limits."""
     bundle = read_bundle(directory)
     reference = _read_reference(bundle)
     own = _own_errors(bundle)
@@ -84,7 +88,7 @@ def measure(directory: str | PathLike[str], providers: Sequence[Provider] | None
 def _judge(
     names: Sequence[str], levels: int | None, reference: NamedArrays, answers: Sequence[NamedArrays], own: Errors
 ) -> Iterator[Figure]:
-    """The figures of some answers; ``names`` are those of the latents."""
+    """Yield the figures of the graphs' answers at all batch sizes. ``names`` are those of the latents."""
     each = [compare(names, levels, reference, answer) for answer in answers]
     for group, errors in each[0].items():
         for quantity in errors:
@@ -94,10 +98,10 @@ def _judge(
 
 
 def compare(names: Sequence[str], levels: int | None, reference: NamedArrays, answer: NamedArrays) -> Errors:
-    """The largest errors of an answer, in the units of Figure."""
+    """Return the largest errors of an answer, in the units of Figure."""
 
     def differ(name: str, wanted: str) -> NDArray[np.float64]:
-        with np.errstate(over="ignore", invalid="ignore"):  # rows that aren't finite
+        with np.errstate(over="ignore", invalid="ignore"):  # some rows aren't finite
             return _by_row(answer[name] - reference[wanted]) / unit_of(name, reference, levels)
 
     errors = {
@@ -115,7 +119,7 @@ def compare(names: Sequence[str], levels: int | None, reference: NamedArrays, an
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """The figures as lines of text."""
+    """Return the figures as lines of text."""
     lines = [f"{'rows':<10}{'quantity':<12}{'onnxruntime':>13}{'torch':>13}{'limit':>13}"]
     for f in figures:
         verdict = "" if f.passed else "   too large"
@@ -150,11 +154,11 @@ def _is_complete(errors: Any) -> bool:
 
 
 def _is_float(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # an integer may be any
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # an integer may be too large for a float
 
 
 def _answer(names: Sequence[str], encoder: Graph, decoder: Graph, reference: NamedArrays, size: int) -> NamedArrays:
-    """What the graphs make of the reference rows, ``size`` at a time."""
+    """Run the graphs on the reference rows, ``size`` at a time, and return their outputs."""
     context = {"context": reference["context"]} if "context" in reference else {}
     encoded = _run(encoder, [*names, "log_prob"], {"x": reference["x"], **context}, size)
     (decoded,) = _run(decoder, ["x"], {**{name: reference[name] for name in names}, **context}, size)
@@ -163,7 +167,7 @@ def _answer(names: Sequence[str], encoder: Graph, decoder: Graph, reference: Nam
 
 
 def _run(graph: Graph, outputs: Sequence[str], feed: NamedArrays, size: int) -> list[NDArray[np.float64]]:
-    """All rows, ``size`` at a time."""
+    """Run a graph on all rows, ``size`` at a time, and return the named outputs."""
     with np.errstate(over="ignore"):
         typed = {name: array if array.dtype.kind == "i" else array.astype(np.float32) for name, array in feed.items()}
     rows = len(next(iter(typed.values())))
@@ -175,7 +179,7 @@ def _run(graph: Graph, outputs: Sequence[str], feed: NamedArrays, size: int) -> 
 
 
 def _mask(reference: NamedArrays, group: str) -> NDArray[np.bool_]:
-    """Which rows are of the group, and judged."""
+    """Return a mask of the rows that belong to the group and are judged."""
     return (reference["group"] == GROUPS.index(group)) & (reference["judged"] == 1)
 
 
@@ -185,20 +189,23 @@ def _rows(reference: NamedArrays, group: str) -> NamedArrays:
 
 
 def _rounding(quantity: str, reference: NamedArrays, names: Sequence[str], levels: int | None) -> float:
-    """Some roundings in fp32 of the largest value, in the units of Figure."""
+    """Return ROUNDINGS of the largest value, in the units of Figure."""
     arrays = {"latents": [reference[name] for name in names], "round_trip": [reference["x"]]}
     largest = max(float(_by_row(array).max()) for array in arrays.get(quantity) or [reference[quantity]])
     return ROUNDINGS * largest / unit_of(quantity, reference, levels)
 
 
 def unit_of(quantity: str, reference: NamedArrays, levels: int | None) -> float:
-    """Return a quantity's unit in a Figure, such as D log 2 nats for bits/dim. Latents may go by their names."""
+    """Return the unit of a quantity in a Figure, such as D log 2 nats for bits/dim.
+
+    Latents may be given by their names.
+    """
     if levels is None or quantity not in ("log_prob", "decoded", "round_trip"):
         return 1.0
     return math.prod(reference["x"].shape[1:]) * math.log(2.0) if quantity == "log_prob" else float(levels)
 
 
 def _by_row(array: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The largest value of each row, without sign; infinite where one isn't finite."""
+    """Return the largest absolute value of each row. It is infinite if a value isn't finite."""
     with np.errstate(invalid="ignore"):
         return np.nan_to_num(np.abs(array.reshape(len(array), -1)).max(axis=1), nan=np.inf, posinf=np.inf)

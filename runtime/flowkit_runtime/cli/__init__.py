@@ -1,1 +1,4 @@
-"""The `flowkit-runtime` command. Its commands import nothing heavy before they run, so that `flowkit` can have them."""
+"""Implements the `flowkit-runtime` command.
+
+Its modules import nothing heavy, so that `flowkit` can include its commands.
+"""

@@ -1,4 +1,4 @@
-"""Events that a command reads whole, or makes: an array or a picture."""
+"""Reads and encodes events for commands, and writes events as an array or a picture."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 
 
 def contexts_of(model: Model, given: str | None, n: int) -> Array | None:
-    """What `--context` gives for n events."""
+    """Return the contexts of n events for the value of `--context`."""
     wanted = Wanted(model.event_shape, model.levels, model.context, context_from=given)
     return contexts(wanted, lambda: n)(slice(0, n))
 
 
 def event(model: Model, data: Path, columns: str, resize: bool, row: int) -> Array:
-    """One event of a file or folder, [*event]. Raises InputError: it has no such row, or that is no event."""
+    """Return one event of a file or folder, [*event].
+
+    Raises InputError if there is no such row, or if it isn't an event of this model.
+    """
     without_context = replace(wanted(model, columns, "", None, resize), context=None)
     found = next(open_source(data, without_context).batches(row, 1), None)
     if found is None:
@@ -40,17 +43,17 @@ def event(model: Model, data: Path, columns: str, resize: bool, row: int) -> Arr
 
 
 TOLERANCE = 1e-4
-"""The error up to which an event of real numbers comes back, as a share of its largest value, or of 1."""
+"""The largest reconstruction error of a restored event of real numbers, relative to its largest value or to 1."""
 
 
 @dataclass
 class Encoded:
-    """Events that were encoded, and how far they are off when they are decoded again.
+    """Encoded events, and their reconstruction errors.
 
     Attributes:
         latents: z_1, z_2, …, [n, *shape] each.
-        errors: the largest error of each event, [n]; none where events weren't decoded again.
-        lost: the rows, counted from 0, that don't come back.
+        errors: the largest error of each event, [n]; empty if the events weren't decoded again.
+        lost: the rows, counted from 0, that aren't restored.
     """
 
     latents: tuple[NDArray[np.float32], ...]
@@ -59,9 +62,9 @@ class Encoded:
 
 
 def encoded(model: Model, data: Path, part: Wanted, check: bool = False) -> Encoded:
-    """Encode all events of a file or folder; with `check`, decode them again.
+    """Encode all events of a file or folder. With `check`, decode them again.
 
-    Raises InputError: names the file, and the row that is wrong.
+    Raises InputError, which names the file and the row, if a row isn't an event of this model.
     """
     parts = [tuple(np.empty((0, *shape), np.float32) for shape in model.latent_shapes)]
     errors, lost = [np.empty(0)], []
@@ -79,21 +82,22 @@ def encoded(model: Model, data: Path, part: Wanted, check: bool = False) -> Enco
 
 
 def _tolerated(model: Model, events: Array) -> Array | float:
-    """The error up to which each event comes back: none for integer data."""
+    """Return the largest error of each event that counts as restored: 0 for integer data."""
     if model.levels is not None:
         return 0.0
     return TOLERANCE * np.maximum(1.0, np.abs(events.reshape(len(events), -1)).max(axis=1))
 
 
 def write_events(events: Array, levels: int | None, path: Path) -> None:
-    """Events [n, *event] as an array (.npy), or as a grid of images (.png).
+    """Write events [n, *event] as an array (.npy), or as a grid of images (.png).
 
-    Raises InputError: a picture of nothing, or of what are no images, [1, 3 or 4, height, width] of whole numbers.
+    Raises InputError for a picture without events, or of events that aren't images: [1, 3 or 4, height, width] of
+    integers.
     """
     if path.suffix == ".npy":
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(events))
-            file.write(events.data)  # np.save doesn't say why a disk takes no more
+            file.write(events.data)  # unlike np.save, this reports why writing fails
         return
     if events.ndim != 4 or events.shape[1] not in (1, 3, 4) or levels is None:
         images = "images, [1, 3 or 4, height, width] of whole numbers"
@@ -106,7 +110,7 @@ def write_events(events: Array, levels: int | None, path: Path) -> None:
 
 
 def _grid(images: Array, levels: int) -> Array:
-    """Images [n, c, h, w], side by side with a line of one pixel between them, as bytes [down, across(, c)]."""
+    """Return images [n, c, h, w] as one grid of bytes, [down, across(, c)], with lines of one pixel between them."""
     n, channels, height, width = images.shape
     across = math.ceil(math.sqrt(n))
     down = math.ceil(n / across)

@@ -1,4 +1,4 @@
-"""What all commands have in common: how they end, how their help is shown."""
+"""Implements what all commands share: how they report errors, and how their help is shown."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ NAME = "flowkit-runtime"
 
 
 class Commands(TyperGroup):
-    """Ends a command that fails on purpose with the message and its exit code, without a traceback."""
+    """A group of commands.
+
+    A command that fails on purpose prints the message without a traceback, and exits with its code.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         try:
             with imports_tried_first():
                 return super().invoke(ctx)
-        except (Exception, SystemExit) as error:  # somebody else's code, called by a command, may exit
+        except (Exception, SystemExit) as error:  # foreign code that a command calls may exit
             message = out_of_memory(error) or self.message(error)
             if message is None:
                 raise
@@ -32,7 +35,10 @@ class Commands(TyperGroup):
             raise typer.Exit(getattr(error, "exit_code", 2)) from error
 
     def message(self, error: BaseException) -> str | None:
-        """What to print of an error raised on purpose, or that comes from outside: no disk, no right."""
+        """Return the message of an expected error, raised on purpose or by the system, such as a full disk.
+
+        Otherwise None.
+        """
         if isinstance(error, FlowRuntimeError):
             return str(error)
         if isinstance(error, OSError) and error.filename is not None:
@@ -41,5 +47,5 @@ class Commands(TyperGroup):
 
 
 def register(app: typer.Typer, program: str, command: Callable[..., None]) -> None:
-    """Make a command one of `program`; the examples in its help then say so."""
+    """Add a command to the app of `program`, and adapt the examples in its help."""
     app.command(help=(inspect.getdoc(command) or "").replace(NAME, program))(command)

@@ -1,4 +1,4 @@
-"""`flowkit-runtime info`"""
+"""Implements `flowkit-runtime info`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def info(bundle: BundlePath, providers: ProviderNames = None) -> None:
-    """Say what a bundle is, and on which execution providers it runs here. Checks all files.
+    """Describe a bundle, and list the execution providers that it runs on here. All files are checked.
 
     The lines are its event, context and latents, its threshold, how it was verified, and the providers.
 
@@ -48,7 +48,10 @@ def _lines(found: bundles.Bundle) -> Iterator[tuple[str, str]]:
 
 
 def _figures(verification: Any) -> Iterator[tuple[str, str]]:
-    """How far onnxruntime was from fp64 on held-out data, as found at export; `verify` shows the rest."""
+    """Yield the errors of onnxruntime against fp64 on held-out data, as measured at export.
+
+    `verify` shows the others.
+    """
     for figure in verification if isinstance(verification, list) else ():
         if isinstance(figure, dict) and figure.get("rows") == "held-out" and isinstance(figure.get("error"), float):
             yield "verified", f"{figure.get('quantity')} within {figure['error']:.2e} of fp64 on held-out data"

@@ -1,4 +1,4 @@
-"""`flowkit-runtime interpolate`"""
+"""Implements `flowkit-runtime interpolate`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def interpolate(
     threads: Threads = None,
     providers: ProviderNames = None,
 ) -> None:
-    """Events on the way from one to another, along an arc between their latents. Rows count from 0.
+    """Interpolate between two events, along an arc between their latents. Rows count from 0.
 
     Example: flowkit-runtime interpolate exports/glow-digits digits.npy 3 8 -o steps.png
     """

@@ -1,4 +1,4 @@
-"""`flowkit-runtime encode` and `decode`"""
+"""Implements `flowkit-runtime encode` and `decode`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flowkit_runtime.cli.events import Encoded
 
 MOST_NAMED = 20
-"""Rows that a message names."""
+"""The most rows that a message lists."""
 
 
 def encode(
@@ -44,8 +44,9 @@ def encode(
 ) -> None:
     """Turn events into latents: arrays z_1, z_2, … [n, *shape] in one .npz file, which decode reads.
 
-    Far from the data float32 may lose too many digits for an event to be restored. --check decodes each event again and
-    names the rows that don't come back: exactly for integers, otherwise to 1e-4 of the row's largest value, or of 1.
+    Far from the data, float32 may lose too many digits for an event to be restored. --check decodes each event again
+    and names the rows that aren't restored. The tolerance is 0 for integers, otherwise 1e-4 of the row's largest value
+    or of 1.
 
     Example: flowkit-runtime encode exports/moons points.npy -o latents.npz --check
     """
@@ -71,7 +72,7 @@ def encode(
 
 
 def _restored(result: Encoded, levels: int | None) -> str:
-    """How many events come back when they are decoded, and which don't."""
+    """Return a message that says how many events were restored, and lists those that weren't."""
     n, lost, exactly = len(result.errors), result.lost, "" if levels is None else " exactly"
     largest = max(result.errors, default=0.0)
     error = f"the largest error is {largest:.3g}" + ("" if levels is None else " levels")
@@ -91,7 +92,7 @@ def decode(
     threads: Threads = None,
     providers: ProviderNames = None,
 ) -> None:
-    """Turn latents back into events; the inverse of encode.
+    """Turn latents back into events. This is the inverse of encode.
 
     Example: flowkit-runtime decode exports/moons latents.npz -o points.npy
     """

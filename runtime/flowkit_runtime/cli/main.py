@@ -1,4 +1,7 @@
-"""The `flowkit-runtime` command. To add one: write its module beside this one, and register it below."""
+"""Implements the `flowkit-runtime` command.
+
+To add a subcommand, write its module in this package and register it below.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,6 @@ for command in (info, verify, score, sample, encode, decode, interpolate):
 
 
 def main() -> None:
-    """The entry point of the console script."""
+    """Run the command line. This is the entry point of the console script."""
     with ended_by_signals():
         app()

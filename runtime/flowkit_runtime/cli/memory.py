@@ -1,4 +1,4 @@
-"""What a command says when memory is short."""
+"""Reports that memory is short, instead of a traceback or a crash."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 LIBRARIES = ("numpy", "torch", "lightning_fabric", "onnxruntime")
-"""They are large, and where memory is short their C++ code ends the process without an exception."""
+"""Large libraries, whose C++ code ends the process without an exception if memory is short."""
 ROOM = 2**27
-"""Bytes that have to be left when a library is imported."""
+"""The number of bytes that must be free after a library is imported."""
 SIGNS = ("out of memory", "can't allocate memory", "Cannot allocate memory", "failed to map segment", "bad_alloc")
-"""Parts of the messages of errors that aren't a MemoryError."""
+"""Parts of the messages of errors that mean a lack of memory but aren't a MemoryError."""
 
 _TRY = """
 import resource, sys
@@ -34,7 +34,7 @@ except ImportError as error:
 
 
 def out_of_memory(error: BaseException) -> str | None:
-    """The error in one line if it, or what caused it, is that memory is short; otherwise None."""
+    """Return a one-line message if the error, or one of its causes, is a lack of memory. Otherwise return None."""
     cause: BaseException | None = error
     while cause is not None:
         said = str(cause)
@@ -48,9 +48,9 @@ def out_of_memory(error: BaseException) -> str | None:
 
 @contextmanager
 def imports_tried_first() -> Iterator[None]:
-    """Try large imports in another process first, where memory is limited (`ulimit -v`).
+    """Inside the block, try imports of large libraries in another process first if memory is limited (`ulimit -v`).
 
-    Within, such an import raises MemoryError if that process fails or dies.
+    Such an import raises MemoryError if that process fails or crashes.
     """
     limit = None if resource is None else resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit is None or limit == resource.RLIM_INFINITY:
@@ -69,7 +69,7 @@ class _TriedFirst(MetaPathFinder):
         self.limit = limit
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
-        """Find nothing; raise MemoryError if the library can't be imported under the limit."""
+        """Find nothing. Raise MemoryError if the library can't be imported under the limit."""
         if fullname not in LIBRARIES:
             return
         code = _TRY.format(path=sys.path, library=fullname, room=ROOM, signs=SIGNS)

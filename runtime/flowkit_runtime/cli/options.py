@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take."""
+"""Defines arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ ProviderNames = Annotated[
 
 
 def names(text: str | None) -> list[str] | None:
-    """The names in a list that is separated by commas; None where the option isn't given."""
+    """Return the names in a comma-separated list, or None if the option wasn't given."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def wanted(model: Model, columns: str, context_columns: str, context: str | None, resize: bool) -> Wanted:
-    """What a model takes, and which part of the data it is to be given."""
+    """Return the model's requirements, and which part of the data to read for it."""
     from flowkit_runtime.streaming.sources import Wanted
 
     listed, of_context = (tuple(filter(None, text.split(","))) for text in (columns, context_columns))

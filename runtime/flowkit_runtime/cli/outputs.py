@@ -1,4 +1,4 @@
-"""Where a command writes: looked at before anything is computed."""
+"""Checks the output path of a command before anything is computed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _NEEDS = {
 
 
 def check_output(path: Path, suffixes: Iterable[str]) -> None:
-    """Raises InputError: it is of another kind, or a directory, or what writes it isn't installed."""
+    """Check that the path has one of the suffixes, is no directory, and that the package to write it is installed.
+
+    Raises InputError otherwise.
+    """
     if path.suffix not in suffixes:
         *others, last = suffixes
         raise InputError(f"{path} must end with {', '.join(others)}{' or ' * bool(others)}{last}")
@@ -34,13 +37,16 @@ def check_output(path: Path, suffixes: Iterable[str]) -> None:
 
 
 def bundle_files(model: Model, bundle: Path) -> dict[str, list[Path]]:
-    """What the model was loaded from, for `check_apart`."""
+    """Return the files that the model was loaded from, for `check_apart`."""
     return {"a file of the bundle": [bundle / name for name in (MANIFEST, *model.manifest["files"])]}
 
 
 def check_apart(output: Path, own: Mapping[str, list[Path]], context: str | None, **inputs: Path) -> None:
-    """Raises InputError if the output would take the place of what is read: of the model's `own` files, the context,
-    or one of `inputs`, which are named by what they are."""
+    """Raise InputError if the output would overwrite a file that is read.
+
+    Such files are the model's `own` files, the context, and the `inputs`. Inputs are passed under the name that a
+    message gives them.
+    """
     if not output.exists():
         return
     read = dict(own)

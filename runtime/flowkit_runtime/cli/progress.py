@@ -1,4 +1,4 @@
-"""A bar on the terminal: how many, how fast, how long still."""
+"""Shows a progress bar on a terminal, with the count, the rate and the remaining time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A function to call with the number of rows done; where it passes an estimated total, the total grows."""
+    """Yield a function to call with the number of rows done. If that exceeds an estimated total, the total grows."""
     if not sys.stderr.isatty():
         yield lambda done: None
         return
@@ -23,12 +23,12 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _bar() -> Progress:
-    from rich.console import Console  # here, as it takes a tenth of the time in which one event is scored
+    from rich.console import Console  # imported here because it takes a tenth of the time to score one event
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.text import Text
 
     class Rate(ProgressColumn):
-        """Rows a second."""
+        """The number of rows per second."""
 
         def render(self, task: Task) -> Text:
             return Text(f"{task.speed:,.0f} rows/s" if task.speed else "")

@@ -1,4 +1,4 @@
-"""`flowkit-runtime sample`"""
+"""Implements `flowkit-runtime sample`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`flowkit-runtime score`"""
+"""Implements `flowkit-runtime score`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,8 +45,7 @@ def score(
 ) -> None:
     """Score events with an exported bundle, without torch: bits/dim for integer data, nats otherwise.
 
-    Lower is likelier. Files may be of any length; a run that was stopped, even killed, goes on where it was when the
-    same command is given again.
+    Lower is likelier. Files may be of any length. If a run is stopped, or even killed, the same command resumes it.
 
     An event is anomalous if its score is above the bundle's threshold. This test has one side: an event that is
     unusually likely is never flagged. Likelihood prefers simple inputs: a blank image is often likelier than all data.

@@ -1,4 +1,4 @@
-"""How SIGTERM and Ctrl-C end a command."""
+"""Defines how SIGTERM and Ctrl-C end a command."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SHOW_CURSOR = b"\x1b[?25h"
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does, so that nothing half-written is left; the exit code is its own, 143.
+    """Make SIGTERM end a command like Ctrl-C, so that nothing half-written is left. Its exit code is 143.
 
-    While a module is imported, both end the process at once: an exception would come out of the libraries' C++ code
-    as another one, or abort. What that leaves of a file or a run is what a kill leaves: the next command removes it, or
-    goes on with it.
+    While a module is imported, both signals end the process at once. An exception there would be changed by the C++
+    code of libraries, or abort the process. The files that this leaves are those of a killed process, which the next
+    command removes or resumes from.
     """
     terminated = False
 
@@ -26,7 +26,7 @@ def ended_by_signals() -> Iterator[None]:
         nonlocal terminated
         _leave_imports(number, frame)
         terminated = True
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would interrupt the cleaning up
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second signal would interrupt the clean-up
         raise KeyboardInterrupt
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -34,11 +34,11 @@ def ended_by_signals() -> Iterator[None]:
         raise KeyboardInterrupt
 
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, terminate)}
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not under nohup
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it is ignored under nohup, for example
         before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
-    except BaseException:  # also what the libraries made of the interrupt
+    except BaseException:  # libraries may turn the interrupt into another exception
         if terminated:
             raise SystemExit(128 + signal.SIGTERM) from None
         raise
@@ -48,10 +48,10 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def _leave_imports(number: int, frame: FrameType | None) -> None:
-    """End the process if the frame is within an import."""
+    """End the process if the frame is inside an import."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             if sys.stderr.isatty():
-                os.write(2, SHOW_CURSOR)  # which a progress bar hides
+                os.write(2, SHOW_CURSOR)  # a progress bar has hidden it
             os._exit(128 + number)
         frame = frame.f_back

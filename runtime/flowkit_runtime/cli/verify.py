@@ -1,11 +1,11 @@
-"""`flowkit-runtime verify`"""
+"""Implements `flowkit-runtime verify`."""
 
 from flowkit_runtime.cli.options import BundlePath, ProviderNames, names
 from flowkit_runtime.cli.terminal import echo
 
 
 def verify(bundle: BundlePath, providers: ProviderNames = None) -> None:
-    """Check a bundle here and now: its files, and both graphs in onnxruntime against the fp64 model's answers.
+    """Verify a bundle on this machine: its files, and both graphs in onnxruntime against the outputs of the fp64 model.
 
     Example: flowkit-runtime verify exports/glow-digits
     """

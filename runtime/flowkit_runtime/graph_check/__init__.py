@@ -1,8 +1,8 @@
-"""Look through an ONNX file, before onnxruntime does, for what would crash or block the process that loads it.
+"""Checks an ONNX file, before onnxruntime loads it, for content that would crash or block the process.
 
-`reading` reads the file. `check` follows values through it, and `sizes` says what is known of a value. `operators`
-lists the operators that are allowed. Their rules for shapes are in `computing` and `moving`, those for types, integers
-and work in `known`.
+`reading` parses the file. `check` follows values through the graph, and `sizes` describes what is known of a value
+before the graph runs. `operators` lists the allowed operators. Their rules for shapes are in `computing` and `moving`,
+and those for types, integers and the amount of work in `known`.
 """
 
 from flowkit_runtime.graph_check.check import DRAWING, check_graph

@@ -1,8 +1,8 @@
-"""Look through an ONNX file, before onnxruntime does, for what would crash or block the process that loads it.
+"""Checks an ONNX file, before onnxruntime loads it, for content that would crash or block the process.
 
-A graph may have the operators of `operators.RULES`, each run once or in a Loop of a fixed number of steps: none of
-them reads a file, runs code or draws random numbers. Sizes are followed through the graph, so that what it computes of
-its own constants, which onnxruntime does while it loads, and for each event stays within bounds.
+A graph may contain the operators of `operators.RULES`, each run once or in a Loop with a fixed number of steps. None of
+them reads a file, runs code or draws random numbers. Sizes are followed through the graph. They bound what it computes
+for each event, and what it computes from its own constants, which onnxruntime does while it loads the graph.
 """
 
 from __future__ import annotations
@@ -23,36 +23,44 @@ from flowkit_runtime.graph_check.sizes import NodeCall, PerRow, SizedShape, Valu
 MAX_STEPS = 65_536
 """The most steps of a Loop."""
 MAX_READERS, MAX_CONSTANTS, MAX_FOLDED = 1_000, 20_000, 10_000
-"""The most operators that read one value, the most constants, and the most operators on constants alone. The time that
-onnxruntime takes to load a graph grows with the square of each."""
+"""The most operators that read one value, the most constants, and the most operators whose inputs are all constant.
+
+The time that onnxruntime takes to load a graph grows with the square of each.
+"""
 MADE, MADE_FOR_BYTE = 2**22, 1
-"""The most values that may be made of constants alone: a number, and more for each byte of the files."""
+"""The most values that may be computed from constants: MADE, and MADE_FOR_BYTE more for each byte of the files."""
 FOLDED, FOLDED_FOR_BYTE = 2**28, 8
-"""The most multiplications for them: a number, about half a second, and more for each byte of the files."""
+"""The most multiplications for these values: FOLDED, about half a second, and FOLDED_FOR_BYTE more for each byte."""
 SIZE_FOR_VALUE, WORK_FOR_VALUE, SMALL_EVENT = 2**12, 2**28, 2**10
-"""The most values of a tensor, and multiplications of the graph, for each value of an event; small events count as
-1,024 values. specs/glow-cifar10.yaml takes 43 values and 1.3 million multiplications."""
+"""The most values of a tensor, and the most multiplications of the graph, for each value of an event.
+
+Events smaller than SMALL_EVENT count as SMALL_EVENT values. specs/glow-cifar10.yaml takes 43 values and 1.3 million
+multiplications.
+"""
 
 DRAWING = frozenset(
     ["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout"]
 )
-"""Operators that draw random numbers; Dropout does so in training, and otherwise has nothing to do in a graph."""
+"""Operators that draw random numbers. Dropout does so in training mode, and has no use in inference."""
 
 _WINDOWS = "dilations", "group", "kernel_shape", "output_shape", "strides"
 _POSITIVE = frozenset([*_WINDOWS, "blocksize", "kv_num_heads", "num_groups", "num_outputs", "q_num_heads"])
-"""Attributes that onnxruntime divides by, or that count what there is at least one of."""
+"""Attributes that must be positive: onnxruntime divides by them, or they are counts of at least one."""
 
 _WITH_OPTIONAL = frozenset(["Attention", "Clip", "DFT", "GRU", "LSTM", "Loop", "Pad", "RNN", "Resize", "Slice"])
-"""Operators of which an input may be left out, if another follows: some others read what isn't there, and crash."""
+"""Operators that may leave out an input that isn't the last. Some other operators read the missing input, and crash."""
 
 Inputs = Mapping[str, tuple[int, SizedShape]]
-"""Names of a graph's inputs -> ONNX's number for their type, and the shape of one row."""
+"""{name: (type, shape)} of a graph's inputs: ONNX's number for the type, and the shape of one row."""
 
 
 def check_graph(path: Path, inputs: Inputs, weights_file: str | None = None) -> None:
-    """Raises ValueError if the file is no ONNX model, or its graph has what no flow's graph needs: unknown operators,
-    data outside the file (but in the weights file beside it, if one is named), graphs inside graphs other than a Loop
-    of a fixed number of steps, integers that are divided by what may be zero, or work or memory out of proportion."""
+    """Raise ValueError if the file is no ONNX model, or if its graph has content that no flow's graph needs.
+
+    Such content is: unknown operators; data outside the file, except in the weights file beside it if one is named;
+    nested graphs, except a Loop with a fixed number of steps; integers that are divided by a value that may be zero;
+    and an excessive amount of work or memory.
+    """
     graph = read_graph(path, weights_file)
     if not set(graph.inputs) <= {*inputs, *(tensor.name for tensor in graph.constants)}:
         names = (shortened(", ".join(each)) for each in (graph.inputs, inputs))
@@ -64,12 +72,12 @@ def check_graph(path: Path, inputs: Inputs, weights_file: str | None = None) -> 
     event = max(SMALL_EVENT, sum(math.prod(map(each, shape)) for _, shape in inputs.values()))
     try:
         _Check(size, event).graph(graph, rows)
-    except (ArithmeticError, LookupError, TypeError) as error:  # of a rule, on inputs or attributes that it can't use
+    except (ArithmeticError, LookupError, TypeError) as error:  # of a rule that can't use its inputs or attributes
         raise ValueError(f"an operator doesn't fit its inputs ({error})") from error
 
 
 class _Check:
-    """Follows the values of a graph, and counts what they take."""
+    """Follows the values of a graph, and counts the work and memory that they take."""
 
     def __init__(self, bytes_read: int, event: int) -> None:
         self._constants_left, self._folds_left = MAX_CONSTANTS, MAX_FOLDED
@@ -78,7 +86,12 @@ class _Check:
         self._largest, self._work_left = SIZE_FOR_VALUE * event, WORK_FOR_VALUE * event
 
     def graph(self, graph: ParsedGraph, values: Mapping[str, Value], steps: int = 1) -> dict[str, Value]:
-        """All values of a graph, from those of its inputs and, in a Loop of some steps, of the graph around it."""
+        """Return all values of a graph, given its inputs.
+
+        In the body of a Loop, `values` includes those of the outer graph.
+
+        `steps` is the number of times that the graph runs. Raises ValueError if it must be rejected.
+        """
         constants = {tensor.name: of_constant(tensor) for tensor in graph.constants}
         self._constants_left -= len(graph.constants)
         if self._constants_left < 0:
@@ -98,7 +111,7 @@ class _Check:
         return found
 
     def _outputs(self, call: NodeCall, steps: int) -> list[Value]:
-        """What an operator gives. Raises ValueError for what no flow has."""
+        """Return the outputs of an operator. Raises ValueError if no flow has such an operator."""
         node = call.node
         if node.operator == "Constant":
             return [_constant(call)]
@@ -118,14 +131,14 @@ class _Check:
         for index, (shape, _) in enumerate(zip(listed, node.outputs, strict=False)):
             of_type = kind(call, index)
             values = known(call, shape, of_type)
-            # Sizes are constants, too, where they aren't those of the batch: onnxruntime knows them while it loads.
+            # Sizes that don't depend on the batch are constants, too: onnxruntime knows them while it loads the graph.
             fixed = constant or (values is not None and not any(isinstance(size, PerRow) for size in values.ravel()))
             self._count(call, shape, fixed, steps)
             outputs.append(Value(of_type, shape, values, fixed, exact))
         return outputs
 
     def _count(self, call: NodeCall, shape: SizedShape, constant: bool, steps: int) -> None:
-        """Take a value and the work for it from what is left."""
+        """Subtract a value and the work for it from the remaining limits."""
         if constant:
             self._folds_left -= 1
             self._made_left -= elements(shape)
@@ -150,7 +163,10 @@ class _Check:
                     raise ValueError(f"its operator {node.operator} has {number} in {shortened(repr(name))}")
 
     def _check_divisor(self, call: NodeCall) -> None:
-        """Raises ValueError for a division of integers that may end the process: by 0, or of the smallest by -1."""
+        """Raise ValueError for a division of integers that may crash the process.
+
+        That is a division by 0, or of the smallest integer by -1.
+        """
         if call.node.operator not in ("Div", "Mod") or call.given(0).kind in FLOATS:
             return
         divisor = call.known(1)
@@ -160,7 +176,7 @@ class _Check:
             )
 
     def _loop(self, call: NodeCall, around: Mapping[str, Value]) -> list[Value]:
-        """What a Loop gives: the values that it carries from step to step, and those that it collects of each step."""
+        """Return the outputs of a Loop: the values carried from step to step, and those collected from each step."""
         body, counted = call.node.attributes.get("body"), call.known(0)
         if not isinstance(body, ParsedGraph):
             raise ValueError("it has a Loop of nothing")
@@ -188,12 +204,12 @@ class _Check:
 
 
 def _unknown(value: Value) -> Value:
-    """A value of which only the shape stays the same from step to step."""
+    """Return a value with the same type and shape, but unknown numbers. A Loop may change the numbers at each step."""
     return Value(value.kind, value.shape, exact=value.exact)
 
 
 def _constant(call: NodeCall) -> Value:
-    """The value of a Constant."""
+    """Return the value of the operator Constant."""
     (name, value), *more = call.node.attributes.items() or [("", None)]
     if more or name not in ("value", "value_float", "value_floats", "value_int", "value_ints"):
         raise ValueError("it has a Constant that is no array of numbers")

@@ -1,4 +1,4 @@
-"""The shapes that operators give which compute with their inputs: products, convolutions, reductions and others."""
+"""Computes the output shapes of operators that do arithmetic: products, convolutions, reductions and others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def reduced(call: NodeCall) -> SizedShape:
     if call.has(1):
         axes = call.numbers(1)
     if 0 in shape:
-        call.wrong()  # onnxruntime divides by their number
+        call.wrong()  # onnxruntime divides by the number of values
     if not axes and call.attribute("noop_with_empty_axes", 0):
         return shape
     return _without(call, axes or list(range(len(shape))))
@@ -67,7 +67,7 @@ def pool(call: NodeCall) -> list[SizedShape]:
 
 
 def _windows(call: NodeCall, sizes: SizedShape, kernel: Sequence[int]) -> list[int]:
-    """How often a window fits along each dimension; rounded up, as some operators do."""
+    """Return the number of positions of a window along each dimension. It is rounded up if the operator does so."""
     n = len(sizes)
     strides, dilations = call.attribute("strides", [1] * n), call.attribute("dilations", [1] * n)
     pads = call.attribute("pads", [0] * 2 * n)
@@ -98,7 +98,7 @@ def conv_transpose(call: NodeCall) -> SizedShape:
         stride * (each(size) - 1) + (k - 1) * dilation + 1 + extra
         for size, k, stride, dilation, extra in zip(x[2:], kernel, strides, dilations, more, strict=True)
     ]
-    call.exact = False  # pads make it smaller
+    call.exact = False  # pads make the output smaller
     return (x[0], each(weight[1]) * groups, *sizes)
 
 
@@ -108,7 +108,7 @@ def einsum(call: NodeCall) -> SizedShape:
 
 
 def labels(call: NodeCall) -> tuple[dict[str, Size], str]:
-    """The size of each label of an Einsum's equation, and the labels of its output."""
+    """Return the size of each label in an Einsum's equation, and the labels of its output."""
     equation = call.attribute("equation", b"").decode("latin-1").replace(" ", "")
     terms, arrow, output = equation.partition("->")
     sizes: dict[str, Size] = {}
@@ -158,7 +158,7 @@ def attention(call: NodeCall) -> SizedShape:
     if len(q) == 3 and not (heads and of_keys and each(q[-1]) % heads == each(k[-1]) % of_keys == heads % of_keys == 0):
         call.wrong()
     heads = heads if len(q) == 3 else 1
-    return (*q[:-1], each(v[-1]) * heads)  # as if each head read all of v: a bound
+    return (*q[:-1], each(v[-1]) * heads)  # an upper bound, as if each head read all of v
 
 
 def recurrent(call: NodeCall) -> list[SizedShape]:
@@ -174,7 +174,7 @@ def dft(call: NodeCall) -> SizedShape:
     *sizes, parts = call.shape()
     axis = call.numbers(2)[0] if call.has(2) else call.attribute("axis", 1)
     if len(sizes) != 2 and not call.has(2) and "axis" not in call.node.attributes:
-        call.wrong()  # opsets differ in which axis it is
+        call.wrong()  # the default axis differs between opsets
     place = call.place(axis, len(sizes) + 1)
     if place == len(sizes) or isinstance(sizes[place], PerRow):
         call.wrong()

@@ -1,4 +1,4 @@
-"""What is known of an operator besides shapes before the graph runs: types, integers, and how much work it is."""
+"""Computes what is known of an operator's outputs before the graph runs: types, integers, and the amount of work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flowkit_runtime.graph_check.reading import BOOL, FLOAT, INT32, INT64, MAX_V
 from flowkit_runtime.graph_check.sizes import Known, NodeCall, PerRow, SizedShape, each, elements
 
 _OVERFLOW = 2**31
-"""Integers that are as large, without sign, aren't followed: in int32 they would overflow."""
+"""The bound on the absolute value of integers that are followed. Larger ones would overflow in int32."""
 
 # Types
 
@@ -25,11 +25,11 @@ _KINDS = {
     **dict.fromkeys(("Not", "Or", "Xor"), BOOL),
 }
 _TYPED_BY = {"CastLike": 1, "OneHot": 2, "Where": 1}
-"""The input whose type the output has, where that is not the first."""
+"""The index of the input that determines the output's type, if it isn't the first."""
 
 
 def kind(call: NodeCall, output: int = 0) -> int:
-    """ONNX's number for the type of an output."""
+    """Return ONNX's number for the type of an output."""
     name = call.node.operator
     if name in _KINDS:
         return _KINDS[name]
@@ -59,13 +59,16 @@ _ARITHMETIC: dict[str, Callable[..., Any]] = {
 
 
 def known(call: NodeCall, shape: SizedShape, kind: int) -> Known | None:
-    """The values of the output where they are few integers, and follow from those of the inputs; else None."""
+    """Return the values of the output, if they are a few integers that follow from those of the inputs.
+
+    Otherwise return None.
+    """
     sizes = tuple(size for size in shape if isinstance(size, int))
     if kind not in (INT32, INT64) or sizes != shape or math.prod(sizes) > MAX_VALUES:
         return None
     try:
         values = _computed(call, sizes)
-    except (TypeError, ValueError, IndexError):  # sizes that grow with the batch have no order and no sum
+    except (TypeError, ValueError, IndexError):  # sizes that grow with the batch can't be compared or added
         return None
     if values is None or values.shape != shape or not all(abs(each(v)) < _OVERFLOW for v in values.ravel()):
         return None
@@ -119,11 +122,11 @@ def _sizes(call: NodeCall) -> Known | None:
 # Work
 
 _SORTED, _INTERPOLATED = 32, 64
-"""Steps for each value that TopK sorts, and for each that Resize makes of its neighbours."""
+"""The number of operations for each value that TopK sorts, and for each that Resize or GridSample interpolates."""
 
 
 def work(call: NodeCall, output: SizedShape) -> int:
-    """About how many multiplications, or other steps as long, an operator takes to make an output of this shape."""
+    """Return roughly how many multiplications, or operations of similar cost, an operator needs for such an output."""
     name, made = call.node.operator, elements(output)
     if name == "MatMul":
         return made * each(call.shape()[-1])

@@ -1,4 +1,4 @@
-"""The shapes that operators give which move, repeat, pick or make values."""
+"""Computes the output shapes of operators that move, repeat, select or create values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flowkit_runtime.graph_check.sizes import (
 )
 
 _END = 2**31
-"""An end of a slice that is at least this is the end of the dimension."""
+"""An end of a slice that is at least this large stands for the end of the dimension."""
 
 
 def reshape(call: NodeCall) -> SizedShape:
@@ -38,7 +38,7 @@ def reshape(call: NodeCall) -> SizedShape:
 
 
 def _rest(shape: SizedShape, others: SizedShape) -> Size:
-    """The size that makes others hold as many values as a shape."""
+    """Return the size -1 stands for in a Reshape: with it, `others` hold as many values as `shape`."""
     count = -(-elements(shape) // max(1, elements(others)))
     rows = sum(isinstance(size, PerRow) for size in shape) - sum(isinstance(size, PerRow) for size in others)
     return PerRow(count) if rows > 0 else count
@@ -87,7 +87,7 @@ def tile(call: NodeCall) -> SizedShape:
         call.wrong()
     for size, n in zip(shape, times, strict=True):
         if isinstance(size, PerRow) and isinstance(n, PerRow):
-            elements((size, n))  # raises
+            elements((size, n))  # raises ValueError
     return tuple(like(each(size) * each(n), size, n) for size, n in zip(shape, times, strict=True))
 
 
@@ -169,7 +169,7 @@ def blocks(call: NodeCall) -> SizedShape:
 
 
 def dimensions(call: NodeCall) -> SizedShape:
-    """The part of a shape that the operator Shape gives."""
+    """Return the part of a shape that the operator Shape returns."""
     shape = call.shape()
     return shape[slice(call.attribute("start", 0), call.attribute("end", len(shape)))]
 

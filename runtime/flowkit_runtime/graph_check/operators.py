@@ -1,6 +1,6 @@
-"""The operators that a graph may have, with the shapes that they give: https://onnx.ai/onnx/operators, opsets 18 to 24.
+"""Lists the operators that a graph may have, with their output shapes: https://onnx.ai/onnx/operators, opsets 18 to 24.
 
-Sizes are upper bounds. A shape that depends on values which only running the graph tells is refused with a ValueError.
+Sizes are upper bounds. A shape that depends on values known only when the graph runs is rejected with a ValueError.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from flowkit_runtime.graph_check import computing, moving
 from flowkit_runtime.graph_check.sizes import NodeCall, SizedShape, broadcast, checked
 
 Rule = Callable[[NodeCall], SizedShape | list[SizedShape]]
-"""The shape of the output, or of each output."""
+"""A function that returns the shape of the output, or of each output."""
 
 
 def _broadcast(call: NodeCall) -> SizedShape:
@@ -79,4 +79,4 @@ RULES: dict[str, Rule] = {
     "Transpose": moving.transpose,
     "Unsqueeze": moving.unsqueeze,
 }
-"""The operators that a flow's graph may have."""
+"""The operators that a flow's graph may have, each with the rule for its output shapes."""

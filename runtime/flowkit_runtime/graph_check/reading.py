@@ -1,6 +1,6 @@
-"""Read an ONNX file as plain data, and refuse what a flow's graph never has.
+"""Parses an ONNX file as plain data, and rejects content that a flow's graph never has.
 
-The file is protocol buffers: a sequence of fields, each with a key (number, kind of value) and a value
+The file is in the protocol buffers format: a sequence of fields, each with a key (field number, wire type) and a value
 (https://protobuf.dev/programming-guides/encoding).
 """
 
@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from flowkit_runtime.files import open_file
 
 MAX_FIELDS = 1_000_000
-"""The most fields that are looked at, in some seconds. A coupling has about 1,000."""
+"""The most fields that are read, which takes some seconds. A coupling has about 1,000."""
 MAX_NODES, MAX_PARTS = 50_000, 250_000
-"""The most operators, and the most of them, constants and descriptions of values together. A coupling has about 100
-operators, and onnxruntime takes some kilobytes for each."""
+"""The most operators, and the most parts: operators, constants and descriptions of values.
+
+A coupling has about 100 operators. onnxruntime takes some kilobytes for each part.
+"""
 MAX_VALUES = 4096
-"""The most values that are read of a constant, which may be a shape or a divisor, and of an attribute."""
+"""The most values that are read of an attribute, or of a constant, which may be a shape or a divisor."""
 MAX_RANK = 8
 """The most dimensions of a constant."""
 
@@ -38,18 +40,21 @@ _DTYPES = {
     **{10: "<f2", 11: "<f8", 12: "<u4", 13: "<u8", 16: "<u2"},
 }
 FLOAT, INT32, INT64, BOOL = 1, 6, 7, 9
-"""ONNX's numbers for types."""
+"""ONNX's numbers for the types of tensors."""
 FLOATS = (FLOAT, 10, 11, 16)
-"""The types of real numbers: fp32, fp16, fp64 and bf16."""
+"""The floating-point types: fp32, fp16, fp64 and bf16."""
 _DATA = {4: "<f4", 10: "<f8", 5: "", 7: "", 11: ""}
-"""The fields of a tensor that hold its values as numbers: real ones of this width, or integers."""
+"""{field number: dtype} of the fields of a tensor that hold its values as numbers.
+
+An empty dtype stands for integers.
+"""
 _ATTRIBUTE_FIELDS = {1: 2, 2: 3, 3: 4, 4: 5, 5: 6, 6: 7, 7: 8}
-"""The type of an attribute -> the number of the field that holds its value."""
+"""{type of an attribute: number of the field that holds its value}."""
 
 
 @dataclass
 class Tensor:
-    """A constant: its name, type and shape, and its values where they are few and in the file."""
+    """A constant: its name, type and shape, and its values if they are few and in the file."""
 
     name: str = ""
     kind: int = 0
@@ -59,9 +64,9 @@ class Tensor:
 
 @dataclass
 class Node:
-    """One operator: the names of its inputs ("" for one left out) and outputs, and its attributes.
+    """An operator: the names of its inputs ("" for one left out) and outputs, and its attributes.
 
-    Attributes are int, float, bytes, lists of int or float, Tensor or Graph.
+    Values of attributes are int, float, bytes, lists of int or float, Tensor or ParsedGraph.
     """
 
     operator: str = ""
@@ -72,7 +77,7 @@ class Node:
 
 @dataclass
 class ParsedGraph:
-    """Nodes in the order in which they run, the constants that they read, and names of inputs and outputs."""
+    """A graph: its nodes in the order in which they run, their constants, and the names of inputs and outputs."""
 
     nodes: list[Node] = field(default_factory=list)
     constants: list[Tensor] = field(default_factory=list)
@@ -83,8 +88,9 @@ class ParsedGraph:
 def read_graph(path: Path, weights_file: str | None = None) -> ParsedGraph:
     """Return the graph of an ONNX file.
 
-    Raises ValueError if the file is no ONNX model, has functions, operators outside the standard domain, sparse tensors
-    or very many parts, or keeps data outside the file, other than in the weights file beside it, if one is named.
+    Raises ValueError if the file is no ONNX model; if it has functions, operators outside the standard domain, sparse
+    tensors or too many parts; or if it keeps data outside the file, except in the weights file beside it, if one is
+    named.
     """
     with open_file(path) as file:
         try:
@@ -96,7 +102,7 @@ def read_graph(path: Path, weights_file: str | None = None) -> ParsedGraph:
 
 
 class _Field(NamedTuple):
-    """A field of a message: its number, the kind of its value, the value of a varint, and where other values lie."""
+    """A field of a message: its number, its wire type, its value if that is a varint, and otherwise its place."""
 
     number: int
     kind: int
@@ -106,7 +112,7 @@ class _Field(NamedTuple):
 
 
 class _Reader:
-    """Reads messages, one method for each type; numbers of fields are those of https://onnx.ai/onnx/repo-docs/IR."""
+    """Reads messages, with one method for each type. Field numbers are those of https://onnx.ai/onnx/repo-docs/IR."""
 
     def __init__(self, data: memoryview, weights_file: Path | None) -> None:
         self._data, self._weights_file = data, weights_file
@@ -161,7 +167,7 @@ class _Reader:
         return node
 
     def _attribute(self, message: _Field) -> tuple[str, Any]:
-        """The name, and the value of the type that the attribute says."""
+        """Return the name of an attribute, and its value of the declared type."""
         values: dict[int, Any] = {1: "", 2: 0.0, 3: 0, 4: b"", 7: [], 8: [], 20: 0}
         for part in self._fields(message):
             if part.number in (11, 22, 23):
@@ -214,7 +220,10 @@ class _Reader:
         return tensor
 
     def _values(self, tensor: Tensor, data: Sequence[_Field]) -> NDArray[Any] | None:
-        """The values in the file where they are few. Raises ValueError if the file has fewer than the shape says."""
+        """Return the values that the file holds if they are few, otherwise None.
+
+        Raises ValueError if the file holds fewer values than the shape requires.
+        """
         dtype, count = np.dtype(_DTYPES[tensor.kind]), math.prod(tensor.shape)
         raw = [part for part in data if part.number == 9]
         if len(raw) > 1 or (raw and len(data) > 1):
@@ -233,7 +242,7 @@ class _Reader:
         return values.reshape(tensor.shape)
 
     def _use_outside(self, tensor: Tensor) -> None:
-        """Count the bytes of a tensor in the weights file, so that none is used twice."""
+        """Subtract the bytes of a tensor from those of the weights file, so that no more are used than it has."""
         if self._weights_file is None:
             raise ValueError(_OUTSIDE)
         self._bytes_outside -= math.prod(tensor.shape) * np.dtype(_DTYPES[tensor.kind]).itemsize
@@ -241,7 +250,7 @@ class _Reader:
             raise ValueError(_NO_FIT)
 
     def _check_outside(self, message: _Field) -> None:
-        """Raises ValueError unless an entry, key and value, says that data lie in the weights file."""
+        """Raise ValueError unless an entry (key and value) refers to data in the weights file."""
         entry = {part.number: self._bytes(part) for part in self._fields(message)}
         key, value = entry.get(1), entry.get(2, b"")
         right = value == self._weights_file.name.encode() if self._weights_file else False
@@ -249,7 +258,10 @@ class _Reader:
             raise ValueError(_OUTSIDE)
 
     def _numbers(self, part: _Field, real: str = "") -> list[Any]:
-        """The numbers of a field, one or several packed together: integers, or real numbers of this dtype."""
+        """Return the numbers of a field, a single one or several packed together.
+
+        They are integers, or of the dtype `real` if it isn't empty.
+        """
         if part.kind == _VARINT and not real:
             return [_signed(part.value)]
         content = self._bytes(part)
@@ -269,11 +281,11 @@ class _Reader:
         return bytes(self._data[part.start : part.stop])
 
     def _text(self, part: _Field) -> str:
-        """A name, one character for each byte, as it needn't be UTF-8."""
+        """Return a name as text, with one character for each byte, because it might not be UTF-8."""
         return str(self._data[part.start : part.stop], "latin-1")
 
     def _fields(self, message: _Field) -> Iterator[_Field]:
-        """The fields of a message, which the value of a field holds."""
+        """Yield the fields of the message that is the value of a field."""
         if message.kind != _BYTES:
             raise ValueError(_NOT_ONNX)
         at, stop = message.start, message.stop
@@ -293,14 +305,14 @@ class _Reader:
                 at += _WIDTHS[kind]
             else:
                 raise ValueError(_NOT_ONNX)
-            number = (key & 0xFFFFFFFF) >> 3  # onnxruntime's parser, too, keeps 32 bits
+            number = (key & 0xFFFFFFFF) >> 3  # onnxruntime's parser keeps 32 bits, too
             if at > stop or not number:
                 raise ValueError(_TRUNCATED)
             yield _Field(number, kind, value, first, at)
 
 
 def _varint(data: memoryview, at: int, stop: int) -> tuple[int, int]:
-    """A number in groups of seven bits, the lowest first, and the place behind it."""
+    """Return a variable-length integer (groups of seven bits, the lowest first), and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= stop:
@@ -314,6 +326,6 @@ def _varint(data: memoryview, at: int, stop: int) -> tuple[int, int]:
 
 
 def _signed(value: int) -> int:
-    """An integer of 64 bits, the highest of which is the sign."""
+    """Return the lowest 64 bits as a signed integer in two's complement."""
     value &= 2**64 - 1
     return value - 2**64 if value >= 2**63 else value

@@ -1,4 +1,4 @@
-"""What is known of a graph's values before it runs: sizes, some of which grow with the batch, and integers."""
+"""Describes what is known of a graph's values before it runs: integers, and sizes, which may grow with the batch."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ Known = NDArray[np.object_]
 
 @dataclass(frozen=True)
 class Value:
-    """What is known of a tensor before the graph runs.
+    """The properties of a tensor that are known before the graph runs.
 
     Attributes:
         kind: ONNX's number for its type.
         shape: upper bounds of its sizes.
-        known: its values, where they are few integers that are the same whatever the events are.
-        constant: whether it depends on no input of the graph.
-        exact: whether `shape` is its shape, not only a bound.
+        known: its values, if they are a few integers that don't depend on the events.
+        constant: True if it depends on no input of the graph.
+        exact: True if `shape` is its shape, not only a bound.
     """
 
     kind: int
@@ -61,20 +61,20 @@ class Value:
 
 
 def of_constant(tensor: Tensor) -> Value:
-    """The value of a constant."""
+    """Return the value of a constant."""
     known = None if tensor.values is None else tensor.values.astype(object)
     return Value(tensor.kind, tensor.shape, known, constant=True)
 
 
 def each(size: Size) -> int:
-    """The size for a batch of one row."""
+    """Return the size for a batch of one row."""
     return size.each if isinstance(size, PerRow) else size
 
 
 def elements(shape: SizedShape) -> int:
-    """How many values a tensor has, for each row of a batch if it has rows.
+    """Return the number of values of a tensor, for each row of the batch if its size grows with the batch.
 
-    Raises ValueError if there are more than in proportion to the batch.
+    Raises ValueError if it grows faster than in proportion to the batch.
     """
     if sum(isinstance(size, PerRow) for size in shape) > 1:
         raise ValueError("it has a value that grows faster than the batch")
@@ -82,7 +82,7 @@ def elements(shape: SizedShape) -> int:
 
 
 class NodeCall:
-    """A node with the values of its inputs. Rules read it, and set `exact` to False where they give only a bound."""
+    """A node with the values of its inputs. A rule reads it, and sets `exact` to False if the shape is only a bound."""
 
     def __init__(self, node: Node, inputs: Sequence[Value | None]) -> None:
         self.node, self.inputs, self.exact = node, inputs, True
@@ -100,11 +100,11 @@ class NodeCall:
         return index < len(self.inputs) and self.inputs[index] is not None
 
     def known(self, index: int) -> Known | None:
-        """The values of an input, None where they aren't known or there is no such input."""
+        """Return the values of an input, or None if they aren't known or there is no such input."""
         return self.given(index).known if self.has(index) else None
 
     def numbers(self, index: int) -> list[Any]:
-        """The values of an input, which a shape depends on. Raises ValueError where they aren't known."""
+        """Return the values of an input that determines a shape. Raises ValueError if they aren't known."""
         known = self.given(index).known
         if known is None:
             raise ValueError(f"its operator {self.node.operator} gives a shape that depends on values")
@@ -122,7 +122,7 @@ class NodeCall:
         return self.place(self.attribute(name, default), rank)
 
     def place(self, axis: Any, rank: int) -> int:
-        """An axis, counted from the front."""
+        """Return an axis, counted from the first one."""
         if not isinstance(axis, int) or not -rank <= axis < max(rank, 1):
             self.wrong()
         return axis % rank if rank else 0
@@ -135,7 +135,7 @@ class NodeCall:
 
 
 def together(a: Size, b: Size) -> Size:
-    """The size of two dimensions that are broadcast. Sizes that don't fit fail when the graph runs."""
+    """Return the size of two dimensions that are broadcast. Sizes that don't fit fail when the graph runs."""
     if a == b or b == 1:
         return a
     if a == 1:
@@ -152,7 +152,7 @@ def like(size: int, *others: Size) -> Size:
 
 
 def broadcast(*shapes: SizedShape) -> SizedShape:
-    """The shape to which all are broadcast."""
+    """Return the shape to which all shapes are broadcast."""
     rank = max(map(len, shapes), default=0)
     padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
     return tuple(reduce(together, sizes) for sizes in zip(*padded, strict=True))
@@ -163,7 +163,7 @@ def product(shape: SizedShape) -> Size:
 
 
 def checked(call: NodeCall, sizes: Sequence[Any]) -> SizedShape:
-    """A shape that the values of an input gave."""
+    """Return a shape that is given by the values of an input. Raises ValueError if it isn't valid."""
     if len(sizes) > MAX_RANK or any(isinstance(size, float) or each(size) < 0 for size in sizes):
         call.wrong()
     return tuple(sizes)

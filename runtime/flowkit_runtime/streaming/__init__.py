@@ -1,1 +1,4 @@
-"""Score files of any length in constant memory: a source of rows, a part that grows and resumes, an output."""
+"""Scores files of any length in constant memory.
+
+Scores are kept in a part file, from which a stopped run is resumed.
+"""

@@ -1,4 +1,4 @@
-"""A folder of images as events [channels, height, width] of whole numbers 0 … 255."""
+"""Reads a folder of images as events [channels, height, width] of integers 0 … 255."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from flowkit_runtime.streaming.sources import EventRows, Wanted, context_identit
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What a file may be, whatever its name: Pillow knows formats that start other programs, EPS for one."""
+"""The formats that are read, whatever a file's name is. Pillow's other formats may start programs, as EPS does."""
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _EIGHT_BITS = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
-"""Pillow's modes of at most eight bits a channel; it clips others instead of scaling them."""
+"""Pillow's modes of at most eight bits per channel. Pillow clips the values of other modes instead of scaling them."""
 
 
 class Images:
-    """The images of a folder, sorted by name; its sub-folders and other files are left out.
+    """The images of a folder, sorted by name. Its sub-folders and other files are ignored.
 
-    Each is turned as its EXIF orientation says, laid on black where it is transparent and events aren't, and converted
-    to the event's channels (1 grey, 3 RGB, 4 RGBA): as browsers show it on a canvas. It must have the event's size, or
-    is brought to it where that is wanted.
+    Each image is converted as browsers show it on a canvas. It is rotated according to its EXIF orientation, and
+    converted to the event's channels (1 grey, 3 RGB, 4 RGBA). If it is transparent and events aren't, it is drawn on
+    black. It must have the event's size, unless it is to be resized.
     """
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
@@ -55,12 +55,12 @@ class Images:
     def _read(self, path: Path) -> Array:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow's, of images that it reads all the same
+                warnings.simplefilter("ignore")  # Pillow warns about some images that it can read
                 with self._image.open(path, formats=_FORMATS) as image:
                     converted = self._converted(path, image)
         except InputError:
             raise
-        except Exception as error:  # Pillow's decoders raise errors of many kinds
+        except Exception as error:  # Pillow's decoders raise many types of errors
             raise InputError(f"{path} can't be read as an image: {error}") from error
         pixels = np.asarray(converted, np.uint8)
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # [c, h, w]
@@ -68,7 +68,7 @@ class Images:
     def _converted(self, path: Path, image: Any) -> Any:
         if image.mode not in _EIGHT_BITS:
             raise InputError(f"{path} has more than 8 bits a channel (mode {image.mode})")
-        with suppress(SyntaxError):  # Pillow's of EXIF data that is none, which browsers pass over
+        with suppress(SyntaxError):  # Pillow raises it for invalid EXIF data, which browsers ignore
             image = self._ops.exif_transpose(image)
         if image.size != self._size and not self._resize:
             found, needed = (f"{width} × {height}" for width, height in (image.size, self._size))
@@ -83,7 +83,10 @@ class Images:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images in a folder, sorted by name. Raises InputError: one is a link to nothing, or no regular file."""
+    """Return the images in a folder, sorted by name.
+
+    Raises InputError for a broken link, or a file that isn't regular.
+    """
     found = sorted(path for path in folder.iterdir() if _is_named_like_an_image(path) and not path.is_dir())
     for path in found:
         if not path.is_file():

@@ -1,4 +1,4 @@
-"""Opens whatever holds events: an array, a table, a folder of images."""
+"""Opens a source of events: an array, a table, or a folder of images."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from flowkit_runtime.streaming.tables import open_table
 
 
 def open_source(path: Path, wanted: Wanted) -> Source:
-    """Open a .npy, .csv or .parquet file or a folder of images, which give their rows in order, from any row on.
+    """Open a .npy, .csv or .parquet file, or a folder of images. Its rows can be read in order, from any row on.
 
-    Raises InputError: the file is of no such kind, can't be read, or doesn't hold what is wanted.
+    Raises InputError if the file has another format, can't be read, or doesn't hold what is wanted.
     """
     suffix = path.suffix.lower()
     table = suffix in (".csv", ".parquet")

@@ -1,4 +1,4 @@
-"""Scores as .npy, .csv or .parquet."""
+"""Writes scores as .npy, .csv or .parquet."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from flowkit_runtime.streaming.sources import extra
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """The scores of all rows, and what stands beside them in a table.
+    """The scores of all rows, and the columns beside them in a table.
 
     Attributes:
         part: the scores.
-        threshold: above which an event is anomalous; None leaves that column out.
-        names: of the events, where they have any.
+        threshold: the score above which an event is anomalous; None leaves that column out.
+        names: the names of the events, or None if they have none.
     """
 
     part: Part
@@ -32,7 +32,7 @@ class ScoreTable:
         return ["file"] * (self.names is not None) + ["score"] + ["anomalous"] * (self.threshold is not None)
 
     def blocks(self) -> Iterator[list[Any]]:
-        """The columns of some thousand rows at a time."""
+        """Yield the columns of some thousand rows at a time."""
         first = 0
         for scores in self.part.blocks():
             names = [] if self.names is None else [self.names[first : first + len(scores)]]
@@ -42,7 +42,10 @@ class ScoreTable:
 
 
 def write(result: ScoreTable, path: Path) -> None:
-    """Write the file that the suffix of `path` says: .npy has the scores alone, tables one row per event."""
+    """Write a file in the format of the suffix of `path`.
+
+    A .npy file has only the scores, a table one row per event.
+    """
     {".npy": _write_npy, ".csv": _write_csv, ".parquet": _write_parquet}[path.suffix](result, path)
 
 
@@ -65,7 +68,7 @@ def _write_csv(result: ScoreTable, path: Path) -> None:
 
 
 def _plain(column: Scores | Sequence[str]) -> Any:
-    """As CSV has it: the shortest decimals that give the number back, 0 and 1."""
+    """Convert a column for CSV: floats to the shortest decimals that restore them, booleans to 0 and 1."""
     if not isinstance(column, np.ndarray):
         return column
     return (column.astype(np.uint8) if column.dtype == bool else column).tolist()
@@ -78,6 +81,6 @@ def _write_parquet(result: ScoreTable, path: Path) -> None:
     with parquet.ParquetWriter(path, schema) as writer:
         for block in result.blocks():
             if result.names is not None:
-                block[0] = [name.encode(errors="backslashreplace").decode() for name in block[0]]  # may be no UTF-8
+                block[0] = [name.encode(errors="backslashreplace").decode() for name in block[0]]  # may not be UTF-8
             arrays = [arrow.array(column, kind.type) for column, kind in zip(block, schema, strict=True)]
             writer.write_batch(arrow.RecordBatch.from_arrays(arrays, schema=schema))

@@ -1,4 +1,4 @@
-"""The scores so far, in a file beside the output that a killed process leaves and the next one goes on with."""
+"""Keeps the scores so far in a file beside the output, from which a later process resumes after a killed one."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ _DTYPE = np.dtype("<f8")
 
 
 class Part:
-    """An open file: the SHA-256 of what the scores are made from, then the scores, little-endian float64.
+    """An open file of scores.
+
+    It holds the SHA-256 of the inputs of the scores, then the scores as little-endian float64.
 
     Args:
-        file: open for reading and writing, without a buffer: what is written survives this process.
-        made_from: JSON values that differ if the scores may.
-        batch: rows are kept in whole batches, so that one that was cut short is scored anew, as a whole.
+        file: file that is open for reading and writing without a buffer, so that written data survives this process.
+        made_from: JSON values that are different if the scores could be.
+        batch: the number of rows in a batch. Only complete batches are kept; an incomplete one is scored again.
     """
 
     def __init__(self, file: IO[bytes], made_from: list[Any], batch: int) -> None:
@@ -48,23 +50,23 @@ class Part:
         self.rows += len(scores)
 
     def blocks(self) -> Iterator[Scores]:
-        """All scores, some thousand at a time."""
+        """Yield all scores, some thousand at a time."""
         self._file.seek(_DIGEST)
         while content := self._file.read(_BLOCK * _DTYPE.itemsize):
             yield np.frombuffer(content, _DTYPE)
 
 
 def part_path(output: Path) -> Path:
-    """Where the part of an output lies."""
+    """Return the path of the part file of an output."""
     return output.with_name(f".{output.name}.scores")
 
 
 @contextmanager
 def opened(output: Path) -> Iterator[IO[bytes]]:
-    """Yield the file of the part of `output`, which this process alone writes. A link under its name is removed.
+    """Yield the part file of `output`, locked so that only this process writes to it. A link at its path is removed.
 
-    It stays if this is interrupted or the disk is full. It is removed at the end, or where going on would not help.
-    Raises InputError if another process is writing this output.
+    The file is kept if the block is interrupted or the disk is full. It is removed at the end, and after errors that
+    resuming can't solve. Raises InputError if another process is writing this output.
     """
     make_parent(output)
     path = part_path(output)
@@ -90,7 +92,7 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _write(file: IO[bytes], content: bytes) -> None:
-    """All of it: without a buffer, a file may take a part."""
+    """Write all of the content. A single write without a buffer may write only part of it."""
     view = memoryview(content)
     while view:
         view = view[file.write(view) :]

@@ -1,4 +1,4 @@
-"""Score a source from where an earlier process stopped, and hand the scores out."""
+"""Scores a source, from where an earlier process stopped, and writes the scores."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ from flowkit_runtime.streaming.summary import Summary, summarize
 if TYPE_CHECKING:
     from flowkit_runtime.model import Model
 
-_LAYOUT = 2  # of a part; another number for every change of what scores are made from
+_LAYOUT = 2  # the version of part files; it changes whenever the inputs of the scores do
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be scored, and how.
+    """The scoring of a source with a model.
 
     Attributes:
+        model: the model.
         bundle: directory of the model.
-        data: where the source lies, for messages.
-        draws, seed: of dequantization noise, see Model.score.
-        threads: what the model was loaded with; the last digits of a score depend on it.
+        source: the events.
+        data: path of the source, for messages.
+        draws, seed: dequantization noise, see Model.score.
+        threads: the threads that the model was loaded with; the last digits of a score depend on them.
     """
 
     model: Model
@@ -45,19 +47,19 @@ class Job:
 
     @property
     def made_from(self) -> list[Any]:
-        """JSON values that differ if the scores may."""
+        """JSON values that are different if the scores could be."""
         import onnxruntime
 
-        manifest = hashlib.sha256((self.bundle / MANIFEST).read_bytes()).hexdigest()  # it has the digests of the rest
+        manifest = hashlib.sha256((self.bundle / MANIFEST).read_bytes()).hexdigest()  # it lists the other files' hashes
         settings = [self.draws, self.seed, self.threads, self.model.providers, rows_at_once(self.model.event_shape)]
         return [_LAYOUT, onnxruntime.__version__, manifest, self.source.identity, *settings]
 
 
 def score_file(job: Job, output: Path | None, progress: Callable[[int], None]) -> Summary:
-    """Score all rows and write `output`; memory does not grow with their number.
+    """Score all rows and write `output`. Memory use does not grow with the number of rows.
 
-    A process that is killed leaves a part beside `output`. The same job goes on from there, with the same bytes as
-    result: batches begin at the same rows, and noise is a function of the row. Another job begins anew.
+    A killed process leaves a part file beside `output`. The same job resumes from it, and gives the same bytes: batches
+    begin at the same rows, and noise is a function of the row. A different job starts from the beginning.
 
     Args:
         progress: called with the number of rows that are scored, at the beginning and after each batch.
@@ -87,7 +89,7 @@ def _score(job: Job, part: Part, batch: int, progress: Callable[[int], None]) ->
 
 @contextmanager
 def _part_file(output: Path | None) -> Iterator[IO[bytes]]:
-    """Yield the file that scores are kept in, which needs no name without an output."""
+    """Yield the file for the scores. Without an output it is a temporary file without a name."""
     if output is None:
         with naming(_temporary_directory()), tempfile.TemporaryFile(buffering=0) as temporary:
             yield temporary
@@ -99,5 +101,5 @@ def _part_file(output: Path | None) -> Iterator[IO[bytes]]:
 def _temporary_directory() -> Path:
     try:
         return Path(tempfile.gettempdir())
-    except FileNotFoundError as error:  # none can be written to
+    except FileNotFoundError as error:  # no temporary directory is writable
         raise InputError(f"{error.strerror}: make one, or name an output beside which scores are kept") from error

@@ -1,4 +1,7 @@
-"""What a source of events is, an array as the simplest one, and what all of them need: the context, errors of rows."""
+"""Defines sources of events, and what they share: contexts, and errors that name a row.
+
+Arrays are the simplest source.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from flowkit_runtime.files import map_npy
 from flowkit_runtime.inputs import Array, check_context_shape, context_rows, real, row_slices
 
 EventRows = tuple[Array, Array | None]
-"""Events [n, *event] and their context: one row per event, one for all, or none."""
+"""Events [n, *event] and their context: one row per event, one for all events, or None."""
 AT_ONCE, MOST_AT_ONCE = 2**15, 4096
 
 
@@ -26,34 +29,34 @@ class Source(Protocol):
 
     @property
     def rows(self) -> int:
-        """How many; for CSV, whose length only reading tells, an estimate."""
+        """The number of rows. For CSV it is an estimate, because only reading the file tells it."""
         ...
 
     @property
     def names(self) -> Sequence[str] | None:
-        """Of the events, where they have any."""
+        """The names of the events, or None if they have none."""
         ...
 
     @property
     def identity(self) -> list[Any]:
-        """What changes if the data does."""
+        """JSON values that change if the data does."""
         ...
 
     def batches(self, start: int, size: int) -> Iterator[EventRows]:
-        """The rows from `start` on, `size` at a time; the last batch may be smaller."""
+        """Yield the rows from `start` on, `size` at a time. The last batch may be smaller."""
         ...
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a model takes, and which part of the data is to be given to it.
+    """The events and contexts that a model takes, and which part of the data to read for them.
 
     Attributes:
-        event_shape, levels, context: as of the model.
-        columns: of a table, those that make an event.
-        context_columns: of a table, those that make its context.
-        context_from: a class or a .npy file, for what is no table with context columns.
-        resize: whether images are brought to the event's size.
+        event_shape, levels, context: those of the model.
+        columns: the columns of a table that make an event.
+        context_columns: the columns of a table that make its context.
+        context_from: a class or a .npy file, if the context isn't in columns.
+        resize: True if images are resized to the event's size.
     """
 
     event_shape: tuple[int, ...]
@@ -66,7 +69,7 @@ class Wanted:
 
 
 class NpySource:
-    """An array [n, *event], of which a part at a time is mapped."""
+    """An array [n, *event] in a .npy file, of which one part at a time is mapped."""
 
     names = None
 
@@ -81,19 +84,21 @@ class NpySource:
 
     def batches(self, start: int, size: int) -> Iterator[EventRows]:
         for part in row_slices(self.rows, size, start):
-            # Mapped anew, and so let go of: what stays mapped counts as this process's memory.
+            # The file is mapped again for each batch, because pages that stay mapped count as this process's memory.
             yield read_npy(self.path)[part].copy(), self._context(part)
 
 
 def rows_at_once(event_shape: Sequence[int]) -> int:
-    """How many rows a batch has: fastest measured, for tables some thousand, for 8×8 images some hundred."""
+    """Return the number of rows in a batch, as measured to be fastest: thousands for tables, hundreds for 8×8 images.
+    """
     return max(1, min(MOST_AT_ONCE, AT_ONCE // math.prod(event_shape)))
 
 
 def contexts(wanted: Wanted, count: Callable[[], int]) -> Callable[[slice], Array | None]:
-    """The context of a slice of rows: a class for all, or from a .npy file with one row for all or for each.
+    """Return a function that returns the context of a slice of rows.
 
-    `count` says how many rows there are; it is asked only where there is one for each.
+    The context is a class for all rows, or it is read from a .npy file with one row for all or for each. `count`
+    returns the number of rows. It is called only if there is one context for each row.
     """
     given, spec, path = wanted.context_from, wanted.context, context_file(wanted.context_from)
     if spec is None or path is None:
@@ -115,7 +120,7 @@ def contexts(wanted: Wanted, count: Callable[[], int]) -> Callable[[slice], Arra
 
 @contextmanager
 def naming_rows(path: Path) -> Iterator[None]:
-    """An error of a row, raised within, names the file that the row is of."""
+    """Make errors of rows that are raised inside the block name the file that contains the row."""
     try:
         yield
     except RowError as error:
@@ -123,7 +128,7 @@ def naming_rows(path: Path) -> Iterator[None]:
 
 
 def context_file(given: str | None) -> Path | None:
-    """What `--context` names, if that is a file."""
+    """Return the file that `--context` names, or None if its value isn't a file."""
     return Path(given) if given is not None and given.endswith(".npy") else None
 
 
@@ -139,19 +144,19 @@ def _label(text: str, spec: Context) -> int:
 
 
 def context_identity(wanted: Wanted) -> list[Any]:
-    """What changes if the context does."""
+    """Return JSON values that change if the context does."""
     path = context_file(wanted.context_from)
     return [wanted.context_from, None if path is None else file_identity(path)]
 
 
 def file_identity(path: Path) -> list[Any]:
-    """What changes if a file does: its place, size and time."""
+    """Return JSON values that change if a file does: its path, size and modification time."""
     status = path.stat()
     return [str(path.resolve()), status.st_size, status.st_mtime_ns]
 
 
 def read_npy(path: Path) -> Array:
-    """The array in a .npy file, mapped. Raises InputError."""
+    """Return the memory-mapped array of a .npy file. Raises InputError if it can't be read."""
     try:
         return map_npy(path)
     except (OSError, ValueError) as error:
@@ -160,7 +165,7 @@ def read_npy(path: Path) -> Array:
 
 
 def extra(module: str, package: str, why: str) -> ModuleType:
-    """A module of one of the packages that only some files need. Raises InputError that says what to install."""
+    """Import a module of a package that only some files need. Raises InputError that says what to install."""
     try:
         return import_module(module)
     except ImportError as error:

@@ -1,6 +1,6 @@
-"""Summarize scores in constant memory.
+"""Summarizes scores in constant memory.
 
-``numpy.quantile`` gives the same numbers and needs all scores in memory: 75 MB for 10 million, where this takes 8.
+``numpy.quantile`` gives the same numbers but needs all scores in memory: 75 MB for 10 million, where this takes 8 MB.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 Blocks = Callable[[], Iterator[NDArray[np.float64]]]
 
-_DIGIT = 16  # bits of a score that one pass finds
+_DIGIT = 16  # the number of bits of a score that one pass finds
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The mean of n scores, their median and the quantiles 0.05 and 0.95, which are scores themselves.
+    """The mean of n scores, and their quantiles 0.05 (`low`), 0.5 (`median`) and 0.95 (`high`).
 
-    ``above`` counts those above the threshold; it is None without one.
+    The quantiles are scores themselves. ``above`` is the number of scores above the threshold, or None if there is no
+    threshold.
     """
 
     n: int
@@ -33,7 +34,7 @@ class Summary:
 
 
 def summarize(blocks: Blocks, threshold: float | None) -> Summary:
-    """Return the summary of the scores, all of which ``blocks`` gives, in parts, each time that it is called."""
+    """Return the summary of the scores. Each call of ``blocks`` must return an iterator over all of them, in blocks."""
     n, total, above = 0, 0.0, 0
     for block in blocks():
         n, total = n + len(block), total + float(block.sum())
@@ -46,9 +47,10 @@ def summarize(blocks: Blocks, threshold: float | None) -> Summary:
 
 
 def smallest(blocks: Blocks, ranks: Sequence[int]) -> list[float]:
-    """Return the scores of these ranks, 0 being the smallest, by a radix search: 16 of 64 bits a pass, highest first.
+    """Return the scores of these ranks, where 0 is the smallest. NaN counts as larger than all numbers.
 
-    It takes four passes, and 2^16 counters for each rank. NaN is above all numbers.
+    This is a radix search of four passes: each finds 16 of 64 bits, the highest first. It takes 2^16 counters for each
+    rank.
     """
     found, left = [0] * len(ranks), list(ranks)
     for shift in range(64 - _DIGIT, -1, -_DIGIT):
@@ -70,7 +72,10 @@ _SIGN = 1 << 63
 
 
 def _ordered(values: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """Return integers in the order of the values: the bits of a float that follow its sign are in the float's order."""
+    """Return integers in the same order as the values.
+
+    The bits of a float after its sign are in the order of floats.
+    """
     bits = np.where(np.isnan(values), np.nan, values).astype(np.float64).view(np.uint64)
     return np.where(bits >> np.uint64(63), ~bits, bits | np.uint64(_SIGN))
 

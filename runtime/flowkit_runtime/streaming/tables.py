@@ -1,4 +1,4 @@
-"""Tables, CSV and Parquet: numbers in columns, one event a row."""
+"""Reads tables, CSV and Parquet, with numbers in columns and one event per row."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from flowkit_runtime.files import open_file
 from flowkit_runtime.inputs import Array
 from flowkit_runtime.streaming.sources import EventRows, Wanted, context_identity, contexts, extra, file_identity
 
-_BLOCK = 2**20  # bytes of CSV that are parsed at a time, of which a line must not have more
-_LINE = 64  # bytes that a number may take
-_SAMPLE = 2**16  # bytes that tell how long a line is
+_BLOCK = 2**20  # bytes of CSV that are parsed at a time; a line must not be longer
+_LINE = 64  # the most bytes of a number
+_SAMPLE = 2**16  # bytes from which the length of a line is estimated
 _KINDS = {"double": "number", "int64": "whole number"}
 _BAD_VALUE = re.compile(r"CSV column #(\d+): Row #(\d+): CSV conversion error to (double|int64): ")
 _BAD_LINE = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
@@ -28,7 +28,7 @@ _BAD_LINE = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 class Table:
     """The chosen columns of a table.
 
-    Subclasses give the names of all columns, the number of rows, and the record batches.
+    Subclasses provide the names of all columns, the number of rows, and the record batches.
     """
 
     names = None
@@ -50,7 +50,7 @@ class Table:
 
     @property
     def chosen(self) -> list[str]:
-        """The columns that are read."""
+        """The columns to read."""
         return [*self._columns, *self._context_columns]
 
     def batches(self, start: int, size: int) -> Iterator[EventRows]:
@@ -66,22 +66,23 @@ class Table:
             yield self._rows(held, first, count)
 
     def _count(self) -> int:
-        """How many rows there are, exactly."""
+        """Return the exact number of rows."""
         return self.rows
 
     def _records(self, start: int) -> Iterator[Any]:
-        """Record batches of the chosen columns, the first row being `start`."""
+        """Yield record batches of the chosen columns, beginning at row `start`."""
         raise NotImplementedError
 
     def _rows(self, held: list[Any], first: int, size: int) -> EventRows:
-        """`size` rows from the beginning of `held`, which they leave; the first of them is row `first`."""
+        """Remove `size` rows from the beginning of `held`, and return them. `first` is the number of the first one."""
         parts: dict[str, list[Array]] = {name: [] for name in self.chosen}
         at, end = first, first + size
         while at < end:
             batch = held.pop(0)
             if batch.num_rows > end - at:
                 held.insert(0, batch.slice(end - at))
-            found = dict(zip(batch.schema.names, batch.columns, strict=True))  # each look-up by name goes through all
+            # A look-up by name in a batch searches all of its columns.
+            found = dict(zip(batch.schema.names, batch.columns, strict=True))
             for name, part in parts.items():
                 part.append(self._numbers(found[name].slice(0, end - at), name, at))
             at += batch.num_rows
@@ -90,7 +91,7 @@ class Table:
         if self._context is not None:
             return events, self._context(slice(first, first + size))
         context, spec = np.stack([columns[name] for name in self._context_columns], 1), self._wanted.context
-        assert spec is not None  # there are context columns
+        assert spec is not None  # context columns require a context
         return events, context[:, 0] if spec.classes is not None else context.reshape(size, *spec.shape)
 
     def _numbers(self, column: Any, name: str, first: int) -> Array:
@@ -103,7 +104,7 @@ class Table:
             if str(column.type).startswith("decimal"):
                 column = column.cast("float64")
             array: Array = column.to_numpy(zero_copy_only=False)
-        except Exception as error:  # of pyarrow
+        except Exception as error:  # from pyarrow
             raise InputError(
                 f"{self.path}: column {shortened(repr(name))} can't be read: {shortened(error)}"
             ) from error
@@ -141,7 +142,7 @@ class Table:
 
 
 class Parquet(Table):
-    """A Parquet file. Row groups in front of the first row that is asked for are not read."""
+    """A Parquet file. Row groups before the first requested row are not read."""
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
         with self._file(path) as file:
@@ -150,9 +151,9 @@ class Parquet(Table):
     def _file(self, path: Path) -> Any:
         parquet = extra("pyarrow.parquet", "pyarrow", "reading Parquet")
         try:
-            # A page at a time: read whole, a row group of a file written in one piece is the file.
+            # Read one page at a time: if a file was written in one piece, its only row group is the whole file.
             return parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK)
-        except Exception as error:  # pyarrow's errors are of many kinds
+        except Exception as error:  # pyarrow raises many types of errors
             raise InputError(f"{path} can't be read as Parquet: {shortened(error)}") from error
 
     def _records(self, start: int) -> Iterator[Any]:
@@ -166,11 +167,13 @@ class Parquet(Table):
 
 
 class Csv(Table):
-    """A CSV file with a header; or without one, if numbers stand in its first line, or values are missing there where
-    the rest are numbers: f0, f1, … are its columns.
+    """A CSV file, with or without a header.
 
-    It is read from the beginning, whatever row is asked for: only reading tells where a row begins. An empty line is
-    a missing value where there is one column, unless nothing follows it; otherwise it is no row.
+    It has no header if its first line holds numbers, or missing values in place of some. Then its columns are f0, f1,
+    ….
+
+    The file is always read from the beginning, because only reading it tells where a row begins. In a file of one
+    column, an empty line is a missing value, except at the end. Otherwise empty lines are ignored.
     """
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
@@ -180,7 +183,8 @@ class Csv(Table):
             sample = file.read(_SAMPLE)
         found = self._first_line()
         self._headless, self._one_column = self._are_numbers(found), len(found) == 1
-        named = [name for name in found if name]  # pandas gives the index no name, and numbers to what has none
+        # pandas writes the index without a name, and numbers as names of unnamed columns.
+        named = [name for name in found if name]
         if named and named == [str(i) for i in range(len(named))]:
             raise InputError(f"{path} begins with {','.join(found)[:100]}: a row, or names? Give the columns names")
         if self._one_column and sample[:1] in (b"\r", b"\n"):
@@ -191,13 +195,13 @@ class Csv(Table):
 
     def _first_line(self) -> list[str]:
         options = self._csv.ReadOptions(use_threads=False, block_size=self._block)
-        # What follows is read with the line.
+        # pyarrow reads the following lines together with the first.
         with _reading(self.path, "CSV", self._why), _WithoutEmptyEnd(self.path) as file:
             reader = self._csv.open_csv(file, options)
         return list(reader.schema.names)
 
     def _are_numbers(self, names: Sequence[str]) -> bool:
-        """Whether a line of these is read as numbers, some of which may be missing."""
+        """Return True if a line with these values is read as numbers, some of which may be missing."""
         missing = self._csv.ConvertOptions().null_values
         given = [name.strip() for name in names if name.strip() not in missing]
         try:
@@ -223,11 +227,11 @@ class Csv(Table):
             yield from _without_first(self._csv.open_csv(file, options, parse, convert), start)
 
     def _why(self, error: Exception) -> str:
-        """What pyarrow says, but where it quotes the file, only at which place that is."""
+        """Return pyarrow's message. Where it would quote the file, only the place is named."""
         text = str(error)
         if found := _BAD_VALUE.search(text):
             column, kind = self._found[int(found[1])], _KINDS[found[3]]
-            row = int(found[2]) - 1 - (not self._headless)  # pyarrow counts from 1, and the header as well
+            row = int(found[2]) - 1 - (not self._headless)  # pyarrow counts from 1, and includes the header
             return f"column {shortened(repr(column))} of row {row} holds no {kind} (rows count from 0)"
         if found := _BAD_LINE.search(text):
             return f"line {found[1]} has {found[3]} values, not {found[2]} (empty lines don't count)"
@@ -235,8 +239,10 @@ class Csv(Table):
 
 
 class _WithoutEmptyEnd(io.RawIOBase):
-    """A file whose last line ends, as pyarrow wants it where that has a single value, and which has no empty ones
-    behind it."""
+    """A file without the empty lines at its end, and with a line end after its last line.
+
+    pyarrow requires that if the last line has a single value.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = open_file(path)
@@ -252,9 +258,8 @@ class _WithoutEmptyEnd(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         count = self._file.readinto(memoryview(buffer)[: self._left])
         self._left -= count
-        if not self._left and count < len(
-            buffer
-        ):  # at once: pyarrow takes a file that gives too little for one that ends
+        # The end is added at once, because pyarrow takes a read that gives too little for the end of the file.
+        if not self._left and count < len(buffer):
             buffer[count : count + len(self._end)] = self._end
             count, self._end = count + len(self._end), b""
         return count
@@ -265,7 +270,7 @@ class _WithoutEmptyEnd(io.RawIOBase):
 
 
 def open_table(path: Path, wanted: Wanted) -> Table:
-    """The table of a .csv or .parquet file."""
+    """Open the table of a .csv or .parquet file. Raises InputError if it can't be read."""
     try:
         open_file(path).close()
     except (OSError, ValueError) as error:
@@ -278,7 +283,7 @@ def open_table(path: Path, wanted: Wanted) -> Table:
 
 @contextmanager
 def _reading(path: Path, kind: str, why: Callable[[Exception], str] = shortened) -> Iterator[None]:
-    """What pyarrow finds wrong within is an InputError that names the file, and says why."""
+    """Turn pyarrow's errors inside the block into an InputError that names the file and the reason."""
     try:
         yield
     except (OSError, ValueError) as error:
