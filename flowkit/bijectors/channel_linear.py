@@ -157,7 +157,7 @@ class FrozenChannels(Bijector):
             matrix = affine.matrix if affine.matrix.dim() == 2 else affine.matrix.expand(c).diag()
             self.register_buffer(f"{name}_weight", matrix.reshape(c, c, *(1 for _ in spatial)).contiguous())
             self.register_buffer(f"{name}_bias", affine.offset.contiguous())
-        self.register_buffer("log_det", forward.log_det)  # at one position
+        self.register_buffer("log_det", forward.log_det)  # the log-det at one position
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self._affine(x, self.forward_weight, self.forward_bias), self._log_det(x)

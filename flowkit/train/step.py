@@ -98,7 +98,7 @@ class Fitting:
 
     def __init__(self, flow: Flow, settings: Train, steps_an_epoch: int):
         self.flow, self.settings = flow, settings
-        self.steps = math.inf if settings.epochs is None else settings.epochs * steps_an_epoch  # in all epochs
+        self.steps = math.inf if settings.epochs is None else settings.epochs * steps_an_epoch  # of all epochs
         self.fabric = Fabric(devices=1)
         # Fabric wraps the flow as the model, and moves the flow itself to its device.
         self.model, self.optimizer = self.fabric.setup(flow, new_optimizer(settings, flow.parameters()))

@@ -42,6 +42,6 @@ def normalizing(x: Tensor) -> tuple[Tensor, Tensor]:
     """
     rows = x.movedim(1, -1).flatten(0, -2)  # [batch·h·w, c]
     mean, std = rows.mean(0), rows.std(0, correction=0)
-    rounding = rows.abs().amax(0) * torch.finfo(x.dtype).eps * 100  # bounds the std of a constant after rounding
+    rounding = rows.abs().amax(0) * torch.finfo(x.dtype).eps * 100  # the std that rounding may give a constant
     std = torch.where(std > rounding, std, torch.ones_like(std))
     return -std.log(), -mean / std

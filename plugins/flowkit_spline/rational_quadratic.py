@@ -23,7 +23,7 @@ MIN_SLOPE = 1e-3
 SLOPE_1 = math.log(math.expm1(1 - MIN_SLOPE))
 """The logit for which a derivative is 1: softplus(SLOPE_1) + MIN_SLOPE = 1. Derivatives have it at ±B, and at θ = 0."""
 STEEP = 1e30
-"""The slope of a line that stands for a step: a difference between two positions times STEEP is at least 1."""
+"""The slope of a line that stands for a step. Any difference between two positions, times this slope, is at least 1."""
 MIDDLE = 1 / (2 * (1 - MIN_SHARE))
 """Half of the side of the spline's square, in the unit of length in which a bin's width is softmax + ε."""
 

@@ -84,10 +84,10 @@ def making(directory: Path, last: str = "", overwrite: bool = False) -> Iterator
     """
     if not (overwrite or is_free(directory)):
         raise FileExistsError(f"{directory} exists and is not empty")
-    place = directory.resolve()  # `.` has no name
+    place = directory.resolve()  # resolved, because `.` has no name
     stays = place.exists() and (is_free(place) or place.is_mount() or Path.cwd().is_relative_to(place))
     beside = place if stays else next(path for path in place.parents if path.exists())  # on the same file system
-    for directory in (place, *place.parents):  # the parent may not have been there yet
+    for directory in (place, *place.parents):  # the parent may not have existed before
         _sweep(directory, place.name)
     with _work(beside, place.name) as work:
         new, old = work / "new", work / "old"
@@ -144,7 +144,7 @@ def _begin(beside: Path, name: str, stack: ExitStack) -> Path:
     while True:
         work = beside / f".{name}.{token_hex(_TOKEN)}.part"
         work.mkdir(mode=0o700)
-        with suppress(FileNotFoundError, BlockingIOError):  # another process has just swept it
+        with suppress(FileNotFoundError, BlockingIOError):  # another process has just removed it
             stack.enter_context(locked(work / _LOCK))
             return work
 

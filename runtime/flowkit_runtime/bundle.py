@@ -146,7 +146,7 @@ def resized(bundle: Bundle, size: Sequence[int]) -> Bundle:
         )
     try:
         size = [operator.index(n) for n in size]
-    except Exception:  # a TypeError, or whatever the value's own code raises
+    except Exception:  # a TypeError, or anything from the value's own code
         raise InputError(f"size must be a height and a width, two integers, got {quoted(size)}") from None
     fits = len(size) == 2 and all(n > 0 and n % step == 0 for n, step in zip(size, bundle.steps, strict=True))
     if not fits or math.prod(size) * bundle.event_shape[0] > MAX_SIZE:

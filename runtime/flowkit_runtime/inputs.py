@@ -39,7 +39,7 @@ def integer(name: str, value: SupportsIndex, low: int, high: int | None = None) 
     """
     try:
         number = None if isinstance(value, bool) else operator.index(value)
-    except Exception:  # a TypeError, or whatever the value's own code raises
+    except Exception:  # a TypeError, or anything from the value's own code
         number = None
     if number is None:
         raise InputError(f"{name} must be an integer, got {quoted(value)}")

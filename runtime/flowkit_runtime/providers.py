@@ -76,7 +76,7 @@ def open_session(path: Path, options: Any, chosen: Chosen) -> Any:
         _load_nvidia_wheels()
     try:
         session = _start(path, options, chosen)
-    except Exception as error:  # onnxruntime's exceptions share no narrower base
+    except Exception as error:  # onnxruntime's exceptions have no narrower base
         others = [name for name in names if name != CPU]
         if not others:
             raise

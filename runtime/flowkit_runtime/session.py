@@ -75,7 +75,7 @@ def _run_bound(session: Any, names: Sequence[str], feed: Feed) -> list[NDArray[A
     for name, array in feed.items():
         binding.bind_cpu_input(name, array)
     for name in names:
-        binding.bind_output(name)  # on the CPU
+        binding.bind_output(name)  # outputs are returned on the CPU
     session.run_with_iobinding(binding)
     results: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
     return results
@@ -112,7 +112,7 @@ def _open_both(bundle: Bundle, chosen: Chosen, options: Any) -> tuple[Graph, Gra
 
 
 def _options(threads: int | None) -> Any:
-    import onnxruntime  # here, so that the noise can be used without it
+    import onnxruntime  # imported here, so that the noise can be used without onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _SILENT
@@ -134,7 +134,7 @@ def _open(bundle: Bundle, name: str, inputs: Tensors, outputs: Tensors, chosen: 
         found = _signature(session.get_inputs()), _signature(session.get_outputs())
     except InputError:
         raise
-    except Exception as error:  # onnxruntime's exceptions share no narrower base; names may be no UTF-8
+    except Exception as error:  # onnxruntime's errors have no narrower base, and names may not be UTF-8
         version = onnxruntime.__version__
         raise BundleError(f"onnxruntime {version} cannot load {path} (a newer one may): {shortened(error)}") from error
     wanted = inputs, outputs

@@ -11,7 +11,7 @@ from typing import Any
 
 try:
     import resource
-except ImportError:  # Windows
+except ImportError:  # Windows has no such module
     resource = None  # type: ignore[assignment]
 
 LIBRARIES = ("numpy", "torch", "lightning_fabric", "onnxruntime")

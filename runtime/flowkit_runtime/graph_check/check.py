@@ -88,9 +88,8 @@ class _Check:
     def graph(self, graph: ParsedGraph, values: Mapping[str, Value], steps: int = 1) -> dict[str, Value]:
         """Return all values of a graph, given its inputs.
 
-        In the body of a Loop, `values` includes those of the outer graph.
-
-        `steps` is the number of times that the graph runs. Raises ValueError if it must be rejected.
+        In the body of a Loop, `values` also holds those of the outer graph, and `steps` is the number of times that the
+        body runs. Raises ValueError if the graph must be rejected.
         """
         constants = {tensor.name: of_constant(tensor) for tensor in graph.constants}
         self._constants_left -= len(graph.constants)

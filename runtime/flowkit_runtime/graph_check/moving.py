@@ -38,7 +38,10 @@ def reshape(call: NodeCall) -> SizedShape:
 
 
 def _rest(shape: SizedShape, others: SizedShape) -> Size:
-    """Return the size -1 stands for in a Reshape: with it, `others` hold as many values as `shape`."""
+    """Return the size in place of -1 in a Reshape, for which the output has as many values as `shape`.
+
+    `others` are the other sizes of the output.
+    """
     count = -(-elements(shape) // max(1, elements(others)))
     rows = sum(isinstance(size, PerRow) for size in shape) - sum(isinstance(size, PerRow) for size in others)
     return PerRow(count) if rows > 0 else count

@@ -89,8 +89,7 @@ class NpySource:
 
 
 def rows_at_once(event_shape: Sequence[int]) -> int:
-    """Return the number of rows in a batch, as measured to be fastest: thousands for tables, hundreds for 8×8 images.
-    """
+    """Return the batch size in rows that was measured to be fastest: thousands for tables, hundreds for 8×8 images."""
     return max(1, min(MOST_AT_ONCE, AT_ONCE // math.prod(event_shape)))
 
 

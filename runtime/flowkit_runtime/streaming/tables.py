@@ -169,8 +169,8 @@ class Parquet(Table):
 class Csv(Table):
     """A CSV file, with or without a header.
 
-    It has no header if its first line holds numbers, or missing values in place of some. Then its columns are f0, f1,
-    ….
+    It has no header if the values in its first line are numbers, some of which may be missing. Then its columns are
+    named f0, f1 and so on.
 
     The file is always read from the beginning, because only reading it tells where a row begins. In a file of one
     column, an empty line is a missing value, except at the end. Otherwise empty lines are ignored.
