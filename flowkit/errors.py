@@ -53,7 +53,7 @@ class ExportError(FlowkitError):
 
 
 class VersionWarning(UserWarning):
-    """A run was made with another version of a plugin than the one installed here."""
+    """The version of a plugin with which a run was made isn't the installed one."""
 
 
 class InstallationWarning(UserWarning):

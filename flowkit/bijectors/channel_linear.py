@@ -23,11 +23,11 @@ class AffineMap(NamedTuple):
     """
 
     matrix: Tensor
-    """A [c, c], or its diagonal: [c], or a scalar if all entries are the same."""
+    """The matrix A [c, c], or its diagonal: [c], or a scalar if all entries are the same."""
     offset: Tensor
-    """a [c], or a scalar."""
+    """The offset a [c], or a scalar if all entries are the same."""
     log_det: Tensor
-    """log|det A|, a scalar: the log-det at one position."""
+    """log|det A|, a scalar. It is the log-det at one position."""
 
     def then(self, other: AffineMap) -> AffineMap:
         """Return the composition v -> B (A v + a) + b of this map, A v + a, and the other one, B v + b."""
@@ -66,7 +66,7 @@ class AffineMap(NamedTuple):
         return y.movedim(-1, 1), (self.log_det * math.prod(spatial)).expand(n)
 
     def _linear(self, rows: Tensor) -> Tensor:
-        """Return A v for each row v of [..., c]."""
+        """Return A v for each row v of ``rows`` [..., c]."""
         return rows * self.matrix if self.matrix.dim() < 2 else rows @ self.matrix.transpose(0, 1)
 
 
@@ -82,7 +82,7 @@ class ChannelLinear(Bijector):
 
     @abstractmethod
     def affine(self) -> AffineMap:
-        """Return A, a, and log|det A| at one position."""
+        """Return the map: A, a, and log|det A| at one position."""
 
     def affine_inverse(self) -> AffineMap:
         """Return the inverse map, whose log-det is -log|det A|. Override it if the inverse has a better formula."""

@@ -228,7 +228,7 @@ class Flow(nn.Module):
 
     @property
     def memory(self) -> str:
-        """The memory strategy of a forward pass: see docs/memory.md. Setting an unknown one raises InputError."""
+        """The memory strategy of a forward pass (see docs/memory.md). Setting an unknown strategy raises InputError."""
         return self._memory
 
     @memory.setter

@@ -22,7 +22,8 @@ LOCK, SPEC = "lock.json", "spec.yaml"
 DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 CHANGEABLE = ("train.epochs", "train.minutes", "train.threads", "data")
-"""The fields of a run's spec that may be edited: how long it is trained, and where its data is read from."""
+"""The fields of a run's spec that may be edited: how long and on how many threads it is trained, and where its data is.
+"""
 
 
 class ArrayPrint(BaseModel):

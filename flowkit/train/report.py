@@ -42,7 +42,7 @@ class Report:
             self.bar.update(self._task, completed=self._done)
 
     def end_epoch(self, row: Row) -> None:
-        """Show the figures of an epoch."""
+        """Show the figures of an epoch after its end."""
         figures = describe(row, self.fitting.flow.unit)
         self.bar.update(self._task, figures=figures)
         if not self.console.is_terminal:
