@@ -122,7 +122,7 @@ class NodeCall:
         return self.place(self.attribute(name, default), rank)
 
     def place(self, axis: Any, rank: int) -> int:
-        """Return an axis, counted from the first one."""
+        """Return an axis as an index of at least 0. Raises ValueError if the tensor of this rank doesn't have it."""
         if not isinstance(axis, int) or not -rank <= axis < max(rank, 1):
             self.wrong()
         return axis % rank if rank else 0
