@@ -74,7 +74,7 @@ def test_the_plugins_of_a_namespace() -> None:
     [
         ("glow/squeeze", ["[3, 8, 8] -> [12, 4, 4]", "[2]: refused: squeeze needs an image", "log|det| = 0"]),
         ("glow/affine", ["scale  [number, number] or sigmoid  [0.25, 4]  Bounds [lo, hi] of s", "θ = (t, b)"]),
-        ("glow/rescale", ["high  number or null  computed  What becomes 1/2.", "levels: 256"]),
+        ("glow/rescale", ["high  number or null  computed  The value that is mapped to 1/2.", "levels: 256"]),
         ("base/standard_normal", ["Fields\n    none", "log p(z)", "base: {use: base/standard_normal}"]),
         ("data/mnist", ["path  path  required  ", "data: {use: data/mnist, path: path/to/it}"]),
     ],
