@@ -8,26 +8,42 @@ import errno
 import fcntl
 import functools
 import gc
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import torch
-from torch._export import utils as torch_export
-from torch.onnx._internal.exporter import _registration as exporter
 
 from flowkit.plugin.registry import REGISTERED
+from tests.extent import NIGHTLY
 
-torch.set_num_threads(1)
 
-# torch's exporter makes objects by the million, and few cycles: the collector would take a third of the suite's time.
-gc.set_threshold(100_000, 20, 20)
+@pytest.hookimpl(tryfirst=True)  # before hypothesis reads what is imported
+def pytest_collection_modifyitems() -> None:
+    """Settings of the processes that run tests. The one that only hands them out doesn't come here, nor to torch."""
+    # torch's exporter makes objects by the million, and few cycles: the collector would take a third of its time.
+    gc.set_threshold(100_000, 20, 20)
+    _quick_exports()
+    if "hypothesis" in sys.modules and not NIGHTLY:
+        from hypothesis.internal.conjecture import providers
 
-# torch parses the source and the signatures of its thousand ONNX operators at every export, and looks up all of its own
-# operators in each of 28 namespaces, more than half of the time that a small one takes.
-torch_export._materialize_cpp_cia_ops = functools.cache(torch_export._materialize_cpp_cia_ops)
-exporter.onnxscript_apis.get_torchlib_ops = functools.cache(exporter.onnxscript_apis.get_torchlib_ops)
-exporter._schemas.op_signature_from_function = functools.cache(exporter._schemas.op_signature_from_function)
+        # It would read thousands of modules, torch's among them, for numbers to try.
+        providers._get_local_constants = lambda: providers._local_constants
+
+
+def _quick_exports() -> None:
+    """Set torch to one thread, and let it remember what it looks up at each export."""
+    import torch
+    from torch._export import utils as torch_export
+    from torch.onnx._internal.exporter import _registration as exporter
+
+    torch.set_num_threads(1)
+
+    # torch parses the source and the signatures of its thousand ONNX operators at every export, and looks up all of its
+    # own operators in each of 28 namespaces, more than half of the time that a small one takes.
+    torch_export._materialize_cpp_cia_ops = functools.cache(torch_export._materialize_cpp_cia_ops)
+    exporter.onnxscript_apis.get_torchlib_ops = functools.cache(exporter.onnxscript_apis.get_torchlib_ops)
+    exporter._schemas.op_signature_from_function = functools.cache(exporter._schemas.op_signature_from_function)
 
 
 @pytest.fixture(autouse=True)

@@ -78,8 +78,9 @@ def line_of(lines: list[str], check: str) -> str:
 
 @pytest.fixture
 def only_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The slow checks are left out: one test, of what is right, runs them."""
+    """The checks that trace or compile are left out: one test, of what is right, runs them."""
     monkeypatch.setitem(SLOW_CHECKS, "bijector", {})
+    monkeypatch.setitem(CHECKS, "bijector", {id_: each for id_, each in CHECKS["bijector"].items() if id_ != "export"})
 
 
 @pytest.mark.slow

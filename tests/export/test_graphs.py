@@ -151,19 +151,6 @@ class Aside(Bijector):
         return y, 0 * y.sum(1)
 
 
-def test_a_layer_may_give_its_input_back():
-    flow = Flow([Aside((3,)), Aside((3,))]).double()
-    assert_same(flow, Graphs(flow))
-
-
-def test_one_layer_may_stand_in_a_flow_twice():
-    layer = ActNorm((3,))
-    with torch.no_grad():
-        layer.log_scale.add_(0.3)
-    flow = Flow([layer, Composition([Aside((3,)), layer])]).double().eval()
-    assert_same(flow, Graphs(flow))
-
-
 class Tied(Bijector):
     """A module in two places, in another a parameter of its, and functions that are written anew, in fp64."""
 
@@ -182,11 +169,6 @@ class Tied(Bijector):
 
     def inverse_and_log_det(self, y, context=None):
         return y - self.other(self.shift()), y.new_zeros(y.shape[0])
-
-
-def test_modules_and_tensors_may_be_tied():
-    flow = Flow([ActNorm((3,)), Tied((3,)), Tied((3,))]).double().eval()
-    assert_same(flow, Graphs(flow))
 
 
 class Scaled(ChannelLinear):
@@ -217,11 +199,18 @@ class Halved(Bijector):
         return y * s, (y / y).sum(1) * np.log(float(s))
 
 
-def test_layers_of_other_settings_are_not_alike():
-    """They are channel-linear, or have a number, a list or a tensor that no state_dict holds."""
+def test_layers_that_are_shared_tied_or_nearly_alike_have_their_own_numbers():
+    """One layer stands twice, or gives its input back; modules and tensors are tied; layers differ in a setting alone.
+
+    They are channel-linear, or have a number, a list or a tensor that no state_dict holds.
+    """
+    twice = ActNorm((3,))
+    with torch.no_grad():
+        twice.log_scale.add_(0.3)
     settings = (2.0, 3.0, [2.0], [3.0], torch.tensor(2.0), torch.tensor(3.0))
-    layers = [Scaled((3,), 2.0), Aside((3,)), Scaled((3,), 3.0), *(Halved((3,), s) for s in settings)]
-    flow = Flow(layers).double()
+    nearly_alike = [Scaled((3,), 2.0), Aside((3,)), Scaled((3,), 3.0), *(Halved((3,), s) for s in settings)]
+    layers = [Aside((3,)), Aside((3,)), twice, Composition([Aside((3,)), twice]), Tied((3,)), Tied((3,))]
+    flow = Flow([*nearly_alike, *layers]).double().eval()
     assert_same(flow, Graphs(flow))
 
 

@@ -302,17 +302,18 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, make_spec: MakeSpec, kill
 
 
 @contextlib.contextmanager
-def paused(run: Path) -> Iterator[None]:
-    """A process that has begun to resume a run, and waits in its first step; it is killed at the end.
+def taken(run: Path) -> Iterator[None]:
+    """Another process has taken the run, as `train` and `resume` do, and waits; it is killed at the end.
 
-    Before it began, it had not imported what only training needs.
+    It has not imported what only training needs.
     """
     code = """if True:
         import sys, time, pathlib, flowkit.train, flowkit.train.pictures
+        from flowkit.train.directory import taking
         assert "lightning_fabric" not in sys.modules, "evaluate and sample would wait for it"
-        from flowkit.train.step import Fitting
-        Fitting.training_step = lambda *_: (print("here", flush=True), time.sleep(600))
-        flowkit.train.resume(pathlib.Path(sys.argv[1]))
+        with taking(pathlib.Path(sys.argv[1])):
+            print("here", flush=True)
+            time.sleep(600)
     """
     with subprocess.Popen([sys.executable, "-c", code, str(run)], stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -328,7 +329,7 @@ def test_a_run_that_another_process_trains_is_left_alone_until_that_is_dead(
     run = tmp_path / "run"
     with killed_at(7):
         train(make_spec(), run)
-    with paused(run):
+    with taken(run):
         before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
         with pytest.raises(RunError, match=f"{run} is being trained by another process: wait"):
             resume(run)
@@ -516,7 +517,7 @@ def test_the_spec_decides_whether_the_flow_is_compiled(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compile_flow = Flow.compile
-    monkeypatch.setattr(Flow, "compile", lambda flow, scope: compile_flow(flow, scope, backend="aot_eager"))
+    monkeypatch.setattr(Flow, "compile", lambda flow, scope: compile_flow(flow, scope, backend="eager"))
     settings = ("train.epochs=2", "train.ema=0.9")
     plain = train(make_spec(*settings), tmp_path / "plain")
     counters.clear()
