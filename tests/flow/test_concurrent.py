@@ -24,7 +24,7 @@ def test_threads_may_share_a_flow(gradients: bool) -> None:
             return torch.equal(flow(X), expected)
 
     with ThreadPoolExecutor(4) as threads:
-        assert all(threads.map(score, range(200)))
+        assert all(threads.map(score, range(100)))
 
 
 def test_threads_may_share_a_flow_whose_layers_are_replaced() -> None:

@@ -80,8 +80,7 @@ def save(path: Path, array: Any) -> Path:
 # Data of all kinds
 
 
-@pytest.mark.parametrize("kind", ["npy", "csv", "parquet"])
-@pytest.mark.parametrize("output", ["npy", "csv", "parquet"])
+@pytest.mark.parametrize(("kind", "output"), [("npy", "csv"), ("csv", "parquet"), ("parquet", "npy")])
 def test_all_kinds_of_files_give_the_scores_of_the_model(make_bundle, place, kind, output):
     bundle = make_bundle(levels=None, threshold=THRESHOLD)
     data = save(place / "x.npy", points()) if kind == "npy" else write(place / f"x.{kind}", table(points()))
