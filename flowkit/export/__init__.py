@@ -1,4 +1,4 @@
-"""Flow -> verified ONNX bundle."""
+"""Exports a flow as a verified ONNX bundle."""
 
 from flowkit.export.bundle import Exported, Options, export
 

@@ -1,4 +1,4 @@
-"""The same flow for images of another size, where its weights allow that."""
+"""Builds the same flow for images of another size, where its weights allow that."""
 
 from __future__ import annotations
 
@@ -59,6 +59,6 @@ def _takes_multiples(flow: Flow, spec: dict[str, Any], axis: int, step: int) -> 
 
 
 def _of_size(spec: dict[str, Any], sides: Sequence[int]) -> dict[str, Any]:
-    """The spec for images of this height and width."""
+    """Return the spec for images of this height and width."""
     event = spec["event"]
     return {**spec, "event": {**event, "shape": [event["shape"][0], *sides]}}

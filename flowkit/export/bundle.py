@@ -1,4 +1,4 @@
-"""Flow -> a verified bundle: a directory that flowkit_runtime serves without torch."""
+"""Writes a flow as a verified bundle: a directory that flowkit_runtime serves without torch."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def export(
 
 
 def _check_given(flow: Flow, x: Tensor | None, context: Tensor | None, options: Options) -> None:
-    """Before all that takes long. Raises InputError."""
+    """Check the arguments of an export, before anything that takes long. Raises InputError."""
     if options.precision not in COMPUTED_IN:
         raise InputError(f"precision must be {', '.join(COMPUTED_IN)}, not {options.precision!r}")
     check_quantile(options.quantile)
@@ -116,7 +116,7 @@ def _check_given(flow: Flow, x: Tensor | None, context: Tensor | None, options: 
 
 
 def _check_free(directory: Path, overwrite: bool) -> None:
-    """Only an empty directory, or a bundle that is to be overwritten, may be there."""
+    """Raise RunError unless the directory is free, or holds a bundle and nothing else, and may be overwritten."""
     if is_free(directory):
         return
     is_bundle = (directory / MANIFEST).is_file()
@@ -200,7 +200,7 @@ def _lacking(error: BundleError, part: Path, graphs: Graphs) -> str | None:
 def _verify_resized(
     part: Path, graphs: Graphs, manifest: dict[str, Any], other: Flow, x: Tensor | None, context: Tensor | None
 ) -> None:
-    """The same graphs, as a bundle of their own, against the flow that is built for another size."""
+    """Verify the same graphs, as a bundle of their own, against the flow that is built for another size."""
     events = None if x is None else x[:ROWS].repeat(1, 1, *OTHER_SIZE)
     with tempfile.TemporaryDirectory(prefix=f"{part.name}.", dir=part.parent) as directory:
         shutil.copytree(part, directory, dirs_exist_ok=True)

@@ -1,4 +1,4 @@
-"""Operators that torch.onnx writes in a way that onnxruntime computes slowly or wrongly, written in another way."""
+"""Translates operators for which torch.onnx writes what onnxruntime computes slowly or wrongly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from onnxscript import opset18 as op
 
 
 def softmax(x: Any, dim: int, dtype: int = -1) -> Any:
-    """Over a dimension that isn't the last, onnxruntime's own brings that one last, and back: it takes 6 times as long.
+    """Translate a softmax over any dimension.
+
+    For a dimension that isn't the last, onnxruntime's own transposes there and back, and takes 6 times as long.
 
     ``dtype`` is ONNX's number of the type to compute in, -1 for that of x.
     """
@@ -23,27 +25,27 @@ def softmax(x: Any, dim: int, dtype: int = -1) -> Any:
 
 
 def lerp(start: Any, end: Any, weight: Any) -> Any:
-    """(1 - w) start + w end, either term right to rounding; torch.onnx writes two forms and a choice, 7 nodes."""
+    """Return (1 - w) start + w end, with both terms right to rounding. torch.onnx writes 7 nodes, with a choice."""
     weight = number(weight, start) if isinstance(weight, int | float) else weight
     return op.Add(op.Mul(op.Sub(number(1, start), weight), start), op.Mul(weight, end))
 
 
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + e^-x). onnxruntime's own is right to 1e-7, however small the value: 0.1% off at x = -11, 17% at -15.
+    """Return 1 / (1 + e^-x), right as a share of its value, as a scale has to be.
 
-    A scale has to be right as a share of itself.
+    onnxruntime's own has an error of up to 1e-7 however small the value: it is 0.1% off at x = -11, 17% at x = -15.
     """
     one = number(1, x)
     return op.Div(one, op.Add(one, op.Exp(op.Neg(x))))
 
 
 def log_sigmoid(x: Any) -> Any:
-    """-log(1 + e^-x), not the logarithm of that sigmoid."""
+    """Return -log(1 + e^-x), which has more digits than the logarithm of the sigmoid."""
     return op.Neg(_softplus(op.Neg(x), number(1, x), number(20, x)))
 
 
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
-    """log(1 + e^βx) / β, for torch x itself beyond a threshold: onnxruntime's own takes three times as long."""
+    """Return log(1 + e^βx) / β, and x beyond a threshold, as torch does. onnxruntime's takes three times as long."""
     one, limit = number(1, x), number(threshold, x)
     if beta == 1:
         return _softplus(x, one, limit)
@@ -51,8 +53,11 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
 
 
 def _softplus(x: Any, one: Any, limit: Any) -> Any:
-    """With e = e^x and w = 1 + e as rounded, log(1 + e) = log w + (e - (w - 1)) / w: the second term is what the
-    rounding lost, all that there is where e is small."""
+    """Return log(1 + e^x), and x beyond the limit.
+
+    With e = e^x and w = 1 + e as rounded, log(1 + e) = log w + (e - (w - 1)) / w. The second term is what the rounding
+    lost. It is all that there is where e is small.
+    """
     e = op.Exp(x)
     w = op.Add(e, one)
     smooth = op.Add(op.Log(w), op.Div(op.Sub(e, op.Sub(w, one)), w))
@@ -60,12 +65,14 @@ def _softplus(x: Any, one: Any, limit: Any) -> Any:
 
 
 def expm1(x: Any) -> Any:
-    """e^x - 1 = tanh(x / 2) (e^x + 1), right to rounding near 0, where torch.onnx's e^x - 1 has no digit left."""
+    """Return tanh(x / 2) (e^x + 1) = e^x - 1. Near 0, where torch.onnx's e^x - 1 has no digit left, it is right."""
     return op.Mul(op.Tanh(op.Div(x, number(2, x))), op.Add(op.Exp(x), number(1, x)))
 
 
 def log1p(x: Any, like: Any = None) -> Any:
-    """log(1 + x), where torch.onnx's logarithm of 1 + x has no digit left near 0; ``like`` has the type, if x has none.
+    """Return log(1 + x). Near 0, where torch.onnx's logarithm of 1 + x has no digit left, it is right.
+
+    ``like`` has the type, if x has none.
 
     With w = 1 + x as rounded, x log(w) / (w - 1): the error of w cancels (Goldberg 1991, theorem 4).
     """
@@ -78,5 +85,5 @@ def log1p(x: Any, like: Any = None) -> Any:
 
 
 def number(value: float, x: Any) -> Any:
-    """A constant of the type of x. (Beside what has no type yet, a Python number becomes fp32.)"""
+    """Return a constant of the type of x. (Beside what has no type yet, a Python number becomes fp32.)"""
     return op.Constant(value=ir.to_proto(ir.tensor(value, dtype=x.dtype)))

@@ -1,4 +1,4 @@
-"""What a bundle's graphs make of held-out events."""
+"""Measures what a bundle's graphs make of held-out events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ judges: the log-densities of 65,536 levels that nothing rescales are some billio
 
 
 def check_quantile(quantile: float) -> None:
-    """Raises InputError unless ``quantile`` is a number between 0 and 1."""
+    """Raise InputError unless ``quantile`` is a number between 0 and 1."""
     if not isinstance(quantile, Real) or not 0 < quantile < 1:
         raise InputError(f"quantile must be a number above 0 and below 1, such as 0.99, got {quantile!r}")
 

@@ -1,4 +1,4 @@
-"""Frozen flow -> ONNX graphs."""
+"""Makes the ONNX graphs of a flow."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Graphs:
 def make_graphs(
     programs: Sequence[Program], inputs: Sequence[Sequence[Tensor]], opset: int = OPSET, any_size: bool = False
 ) -> list[onnx.ModelProto]:
-    """Checked graphs of the standard domain, for batches, and if so wanted images, of any size.
+    """Return checked graphs of the standard domain, for batches of any size, and under ``any_size`` for images of any.
 
     ``inputs`` are those of each program, of EXAMPLES rows. Raises ExportError.
     """
@@ -86,7 +86,7 @@ def _model(
 
 
 def _check_operators(nodes: Sequence[onnx.NodeProto], program: Program) -> None:
-    """Raises ExportError for an operator that flowkit_runtime refuses, and names the layer."""
+    """Raise ExportError for an operator that flowkit_runtime refuses, and names the layer."""
     for node in nodes:
         if node.op_type not in RULES and node.op_type not in ("Constant", "Loop"):
             layer = program.instructions[instruction_of(node.name)].name
@@ -102,7 +102,7 @@ def instruction_of(node: str) -> int:
 
 
 def _example(shape: Shape, any_size: bool) -> Tensor:
-    """An event, or one of another size than the flow was trained on."""
+    """Return events of zeros, under ``any_size`` of another size than those that the flow was trained on."""
     sizes = [size * factor for size, factor in zip(shape[1:], OTHER_SIZE, strict=False)] if any_size else shape[1:]
     return torch.zeros(EXAMPLES, shape[0], *sizes)
 

@@ -1,4 +1,7 @@
-"""erfc and what is made of it, right as a share of its value in the tails, where torch.onnx writes 1 - erf(x)."""
+"""Translates erfc and what is made of it, right as a share of its value in the tails.
+
+torch.onnx writes 1 - erf(x), which has no digit left there.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +25,19 @@ LARGEST = 64.0
 
 
 def erfc(x: Any) -> Any:
-    """1 - erf(x): 2 - erfc(|x|) where x is negative."""
+    """Return 1 - erf(x), which is 2 - erfc(|x|) where x is negative."""
     tail = _complement(x, 1.0)
     return op.Where(_negative(x), op.Sub(number(2, x), tail), tail)
 
 
 def erfcx(x: Any) -> Any:
-    """e^(x²) erfc(x): 2 e^(x²) - erfcx(|x|) where x is negative."""
+    """Return e^(x²) erfc(x), which is 2 e^(x²) - erfcx(|x|) where x is negative."""
     tail, square = _scaled(op.Abs(x), x), op.Exp(op.Mul(x, x))
     return op.Where(_negative(x), op.Sub(op.Mul(number(2, x), square), tail), tail)
 
 
 def log_ndtr(x: Any) -> Any:
-    """The logarithm of the standard normal distribution function, erfc(-x / √2) / 2.
+    """Return the logarithm of the standard normal distribution function, erfc(-x / √2) / 2.
 
     Where x is negative it is log(erfcx(|x| / √2) / 2) - x²/2, which never underflows.
     """
@@ -50,7 +53,7 @@ def _negative(x: Any) -> Any:
 
 
 def _complement(x: Any, a: float) -> Any:
-    """erfc(√a z) = e^(-a z²) erfcx(√a z) for z = |x|.
+    """Return erfc(√a z) = e^(-a z²) erfcx(√a z) for z = |x|.
 
     With w the next lower multiple of 1/16, z² = w² + (z - w)(z + w), and w² is exact (Cody 1969): the rounding of z²
     alone would cost a factor e^(ε z²). The root of e^(-a w²) is multiplied in at both ends, as e^(-a w²) itself has few
@@ -67,7 +70,10 @@ def _complement(x: Any, a: float) -> Any:
 
 
 def _scaled(z: Any, x: Any) -> Any:
-    """erfcx(z) for z ≥ 0, in the type of x: t times a Chebyshev series in t = 2 / (2 + z), by Clenshaw's recurrence."""
+    """Return erfcx(z) for z ≥ 0, in the type of x.
+
+    It is t times a Chebyshev series in t = 2 / (2 + z), by Clenshaw's recurrence.
+    """
     two = number(2, x)
     t = op.Div(two, op.Add(two, z))
     u = op.Sub(op.Mul(two, t), number(1, x))  # from -1 to 1
@@ -80,7 +86,7 @@ def _scaled(z: Any, x: Any) -> Any:
 
 
 def _over_t(t: np.ndarray) -> Any:
-    """erfcx(z) / t, smooth from t = 1, where z is 0, to t = 0, where z is infinite."""
+    """Return erfcx(z) / t, smooth from t = 1, where z is 0, to t = 0, where z is infinite."""
     return (torch.special.erfcx(torch.from_numpy(2 / t - 2)) / torch.from_numpy(t)).numpy()
 
 

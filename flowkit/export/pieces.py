@@ -1,4 +1,4 @@
-"""Calls -> pieces of ONNX graphs.
+"""Traces calls, and returns their pieces of ONNX graphs.
 
 Calls that differ only in the values of their tensors, such as the steps of a ``repeat``, are traced once: the tensors
 of a module are inputs of its piece.
@@ -210,7 +210,7 @@ def _is_interrupt(error: BaseException | None) -> bool:
 
 
 def _first_cause(error: BaseException) -> str:
-    """What lies at the bottom of an error of the exporter's."""
+    """Return what lies at the bottom of an error of the exporter's, with advice."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = in_a_line(error)
@@ -221,7 +221,7 @@ def _first_cause(error: BaseException) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's own chatter. Warnings from flowkit and its plugins get through."""
+    """Silence the exporter. Warnings from flowkit and its plugins get through."""
     threshold = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -1,4 +1,4 @@
-"""Graphs whose networks are kept in 16 bits. Channel maps, transformers, log-dets and densities stay in fp32."""
+"""Keeps the networks of a flow in 16 bits. Channel maps, transformers, log-dets and densities stay in fp32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs: what a graph computes, as instructions that are traced one by one and whose values have names."""
+"""Programs say what a graph computes: instructions that are traced one by one, and whose values have names."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Program:
 
 
 def encode_program(flow: Flow, names: Sequence[str]) -> Program:
-    """x, context -> z_1, …, z_L, log_prob, of a frozen flow; ``names`` are those of its layers."""
+    """Return the program x, context -> z_1, …, z_L, log_prob of a frozen flow; ``names`` are those of its layers."""
     latents = latent_names(flow)
     program = Program(["x", *context_names(flow)], [*latents, LOG_PROB])
     c = _embed(program, flow, "x")
@@ -103,7 +103,7 @@ def encode_program(flow: Flow, names: Sequence[str]) -> Program:
 
 
 def decode_program(flow: Flow, names: Sequence[str]) -> Program:
-    """z_1, …, z_L, context -> x, continuous, of a frozen flow."""
+    """Return the program z_1, …, z_L, context -> x, continuous, of a frozen flow."""
     latents = latent_names(flow)
     program = Program([*latents, *context_names(flow)], ["x"])
     c = _embed(program, flow, latents[-1])
@@ -125,12 +125,12 @@ def encoder_and_decoder(flow: Flow, names: Sequence[str]) -> tuple[Program, Prog
 
 
 def latent_names(flow: Flow) -> list[str]:
-    """z_1, …, z_L."""
+    """Return z_1, …, z_L."""
     return [f"z_{i}" for i in range(1, len(flow.latent_shapes) + 1)]
 
 
 def context_names(flow: Flow) -> list[str]:
-    """The name of the context, if the flow has one."""
+    """Return the name of the context, if the flow has one."""
     return ["context"] if flow.context else []
 
 

@@ -1,4 +1,4 @@
-"""Pieces -> one graph."""
+"""Puts the pieces of a program together to one graph."""
 
 from __future__ import annotations
 

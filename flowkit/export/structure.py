@@ -1,4 +1,4 @@
-"""The structure of modules: equal for those that compute the same from the same tensors."""
+"""Compares the structure of modules, which is equal for those that compute the same from the same tensors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _named_tensors(module: nn.Module) -> chain[tuple[str, Tensor]]:
 
 
 def _first_places(held: Iterable[object]) -> Iterator[int]:
-    """For each object, where it comes first."""
+    """Yield for each object the place where it comes first."""
     first: dict[int, int] = {}
     for place, each in enumerate(held):
         yield first.setdefault(id(each), place)

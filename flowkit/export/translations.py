@@ -1,4 +1,4 @@
-"""The operators of torch that are written in another way than torch.onnx's."""
+"""Lists the operators of torch that are translated in another way than by torch.onnx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a base distribution must do beside what every module must."""
+"""Checks what a base distribution must do beside what every module must."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def normalized(subject: BaseSubject) -> None:
 
 @torch.no_grad()
 def _integral(base: Base, shift: float) -> Tensor:
-    """The sum over a grid on the whole line, heavy tails included, that begins at this part of a step."""
+    """Return the sum over a grid on the whole line, heavy tails included, that begins at this part of a step."""
     size = math.prod(base.event_shape)
     n = POINTS[size]
     angle = math.pi * ((torch.arange(n, dtype=torch.float64) + shift) / n - 0.5)

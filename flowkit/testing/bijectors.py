@@ -1,4 +1,4 @@
-"""What a bijector must do beside what every module must.
+"""Checks what a bijector must do beside what every module must.
 
 The judge of a log-det is the Jacobian by automatic differentiation, in fp64, on perturbed parameters: a round trip
 proves nothing about it.
@@ -225,7 +225,7 @@ def autocast(subject: BijectorSubject) -> None:
 
 
 def _own_log_det(subject: BijectorSubject, under: Composition, call: Call) -> None:
-    """Each row alone, as autodiff takes it: a network may round to the other side in a batch of another size."""
+    """Compare the log-dets of each row alone, because a network may round to the other side in a batch."""
     rows = [call.map(itemgetter(slice(row, row + 1)))(under) for row in range(len(call.inputs[0]))]
     given = torch.cat([row[f"log_det of {call.method}"] for row in rows])
     expected = by_autodiff(subject, under, call)

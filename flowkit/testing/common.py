@@ -1,4 +1,4 @@
-"""What every module that a plugin brings must do, whatever its kind. The name of each check is its stable id."""
+"""Checks what every module that a plugin brings must do. The name of each check is its stable id."""
 
 from __future__ import annotations
 

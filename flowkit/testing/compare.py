@@ -1,4 +1,4 @@
-"""Tolerances, and comparisons that say by how much two things differ."""
+"""Holds tolerances, and comparisons that say by how much two things differ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def equal_shapes(name: str, given: Sequence[int], expected: Sequence[int]) -> No
 
 
 def close(name: str, given: Tensor, expected: Tensor, tolerance: float) -> None:
-    """NaN is close to nothing."""
+    """Raise AssertionError unless the values are within an absolute tolerance. NaN is close to nothing."""
     equal_shapes(name, given.shape, expected.shape)
     if given.numel():
         error = (given - expected).abs().max().item()
@@ -66,7 +66,10 @@ def as_by_autodiff(
 
 
 def jacobian(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
-    """∂ function / ∂ at, [outputs, inputs]. Not by torch.func, which refuses many a plugin's autograd.Function."""
+    """Return ∂ function / ∂ at, [outputs, inputs].
+
+    It is not computed by torch.func, which refuses many a plugin's autograd.Function.
+    """
     return torch.autograd.functional.jacobian(function, at).reshape(-1, at.numel())
 
 

@@ -1,4 +1,4 @@
-"""What the splits and conditioners of couplings must do beside what every module must."""
+"""Checks what the splits and conditioners of couplings must do beside what every module must."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dataset must do."""
+"""Checks what a dataset must do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call may leave behind: nothing. And what a module keeps: its parameters and buffers are all that it is."""
+"""Checks that a call leaves nothing behind, and that a module is all in its parameters and buffers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def input_untouched(subject: ModuleSubject) -> None:
 
 @contextmanager
 def inputs_kept(what: str, inputs: tuple[Tensor, ...]) -> Iterator[None]:
-    """Raises AssertionError if the inputs have other values at the end."""
+    """Raise AssertionError if the inputs have other values at the end."""
     before = [t.clone() for t in inputs]
     yield
     same = all(torch.equal(t, old) for t, old in zip(inputs, before, strict=True))
@@ -104,7 +104,7 @@ GENERATORS: Mapping[str, Callable[[], float]] = {
 
 
 def settings_kept(what: str, act: Callable[[], object]) -> None:
-    """Do it twice. Raises AssertionError if it seeds a generator that others draw from, or changes torch's settings.
+    """Call ``act`` twice. Raise AssertionError if it seeds a generator that others use, or changes torch's settings.
 
     Drawing is allowed: a generator that was at two places before is at two places afterwards.
     """

@@ -1,4 +1,4 @@
-"""The mistakes that log-dets are known for, recognised by their figures."""
+"""Recognises the mistakes that log-dets are known for by their figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ Guess = tuple[Tensor, Tensor, str]
 
 
 def hint(given: Tensor, expected: Tensor, event: Shape | None, module: nn.Module) -> str:
-    """The mistake that gives ``given`` instead of ``expected``, [rows] each, as a question; empty if none is known.
+    """Return a question for the mistake that gives ``given`` instead of ``expected``, [rows] each.
+
+    It is empty if no such mistake is known.
 
     Without an event they are log-derivatives of single elements: nothing is summed, and there are no rows.
     """
@@ -73,7 +75,7 @@ def _factors(given: Tensor, expected: Tensor, event: Shape) -> Iterator[Guess]:
 
 
 def _terms(given: Tensor, expected: Tensor, event: Shape, module: nn.Module) -> Iterator[Guess]:
-    """Mistakes in one term of a sum: what is missing is a multiple of the sum of some parameter."""
+    """Yield mistakes in one term of a sum: what is missing is a multiple of the sum of some parameter."""
     positions, missing = math.prod(event[1:]), expected - given
     for name, parameter in module.named_parameters():
         total = parameter.detach().sum().expand_as(missing)

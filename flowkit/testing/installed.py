@@ -1,4 +1,4 @@
-"""What an installed plugin is checked on: the plugin as a whole, and what specs build of it, on small events."""
+"""Builds what an installed plugin is checked on: the plugin as a whole, and what specs build of it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def plugin_subjects(
     seed: int = 0,
     context: Shape | None = None,
 ) -> dict[str, Subject]:
-    """What to check of the installed plugin ``namespace/name``, each with its title.
+    """Return what to check of the installed plugin ``namespace/name``, by titles.
 
     ``fields`` are the plugin's, such as ``["scale=2"]``; what it requires beside them is guessed. ``event`` is the
     event to check it on, instead of a vector, a single number and two images, as far as it takes them. With
@@ -62,7 +62,7 @@ def plugin_subjects(
 
 
 def _check_guessed(found: Found, fields: Sequence[str]) -> None:
-    """Raises PluginError if a dataset requires a path or a text: no guess tells where data is."""
+    """Raise PluginError if a dataset requires a path or a text: no guess tells where data is."""
     config, given = found.descriptor.config, {field.partition("=")[0] for field in fields}
     missing = [
         name
@@ -75,7 +75,7 @@ def _check_guessed(found: Found, fields: Sequence[str]) -> None:
 
 
 def _specs(found: Found, fields: Sequence[str], rows: Sequence[Sequence[Shape]], registry: Registry) -> list[Spec]:
-    """A spec for each row of events, as far as the plugin takes any of it."""
+    """Return a spec for each row of events of which the plugin takes any."""
     overrides = [f"{format_path(KINDS[found.kind].place)}.{field}" for field in fields]
     specs, refusal = [], None
     for row in rows:
@@ -92,7 +92,7 @@ def _specs(found: Found, fields: Sequence[str], rows: Sequence[Sequence[Shape]],
 
 
 def _conditional(found: Found, specs: list[Spec], context: Shape | None) -> list[Spec]:
-    """The specs with this context; without one, as they are, and one with a context if the plugin may read it."""
+    """Return the specs with this context. Without one, add a spec with a context if the plugin may read it."""
     reads = reads_context(specs[0].flow[0])
     if context is None and (reads != "optional" or not KINDS[found.kind].given_context):
         return specs

@@ -1,4 +1,4 @@
-"""Parameters moved away from where they start, where scales are 1 and matrices are rotations and nothing shows."""
+"""Moves parameters away from where they start, where scales are 1, matrices are rotations, and no error shows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _noise(parameter: Tensor, scale: float) -> Tensor:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """The random numbers of torch on the CPU, of numpy and of Python start at ``seed`` inside.
+    """Seed the random numbers of torch on the CPU, of numpy and of Python.
 
     Outside they go on as if nothing had been drawn.
     """

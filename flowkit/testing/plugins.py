@@ -1,4 +1,4 @@
-"""What a plugin must do as a whole, as specs name it: its config, its class and its module together."""
+"""Checks what a plugin must do as a whole, as specs name it: its config, its class and its module together."""
 
 from __future__ import annotations
 

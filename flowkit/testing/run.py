@@ -1,4 +1,4 @@
-"""The catalogue of checks, and running them: one by one, all at once, or as tests of pytest."""
+"""Lists the checks, and runs them one by one, all at once, or as tests of pytest."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ OURS = (str(Path(__file__).parent), str(Path(torch.__file__).parent))
 
 @dataclass(frozen=True)
 class Result:
-    """How one check came out, and why unless it just passed."""
+    """The outcome of one check, and the reason unless it just passed."""
 
     check: str
     outcome: Outcome
@@ -81,7 +81,7 @@ def checks_of(subject: Subject, slow: bool = False) -> Mapping[str, Check]:
 
 
 def check_ids(*ids: str) -> None:
-    """Raises InputError for an id that no check of any kind has."""
+    """Raise InputError for an id that no check of any kind has."""
     known = {id_ for checks in (*CHECKS.values(), *SLOW_CHECKS.values()) for id_ in checks}
     for id_ in ids:
         if id_ not in known:
@@ -118,7 +118,7 @@ def run(
 
 
 def run_check(subject: Subject, name: str, timeout: float | None = None) -> Result:
-    """One check, by its id. It has failed if it takes more than ``timeout`` seconds."""
+    """Run one check, by its id. It has failed if it takes more than ``timeout`` seconds."""
     check, limit = checks_of(subject, slow=True)[name], TimeLimit(timeout)
     start = time.perf_counter()
     outcome, reason = _attempt(check, subject, limit)
@@ -131,7 +131,7 @@ def run_check(subject: Subject, name: str, timeout: float | None = None) -> Resu
 
 
 def _attempt(check: Check, subject: Subject, limit: TimeLimit) -> tuple[Outcome, str]:
-    """How the check comes out, and why unless it passes."""
+    """Return the outcome of the check, and the reason unless it passes."""
     try:
         with limit:
             check(subject)
@@ -149,7 +149,7 @@ def _attempt(check: Check, subject: Subject, limit: TimeLimit) -> tuple[Outcome,
 
 
 def explain(error: BaseException) -> str:
-    """What a check found; of an error that the plugin raised itself, also the line that it came from."""
+    """Return what a check found. For an error that the plugin raised itself, add the line that raised it."""
     if isinstance(error, AssertionError) and str(error):
         return f"{error}{'' if error.__cause__ is None else _place(error.__cause__)}"
     if isinstance(error, FlowkitError):
@@ -190,14 +190,14 @@ def check_bijector(
 def check_transformer(
     make: Callable[[], Transformer], event_shape: Shape = (2, 3, 2), slow: bool = False, **options: Any
 ) -> None:
-    """The same for a transformer, on events of this shape."""
+    """Check a transformer in the same way, on events of this shape."""
     check(subjects.TransformerSubject(make, event_shape, **options), slow)
 
 
 def check_split(
     make: Callable[[], Split], shapes: tuple[Shape, Shape] | None = None, slow: bool = False, **options: Any
 ) -> None:
-    """The same for a split; ``shapes`` are those of its parts, as its config's ``split_shapes`` says."""
+    """Check a split in the same way; ``shapes`` are those of its parts, as its config's ``split_shapes`` says."""
     check(subjects.SplitSubject(make, shapes, **options), slow)
 
 
@@ -209,17 +209,17 @@ def check_conditioner(
     slow: bool = False,
     **options: Any,
 ) -> None:
-    """The same for a conditioner that is made for these shapes."""
+    """Check a conditioner in the same way, that is made for these shapes."""
     check(subjects.ConditionerSubject(make, kept_shape, params_shape, context_shape, **options), slow)
 
 
 def check_base(make: Callable[[], Base], slow: bool = False, **options: Any) -> None:
-    """The same for a base distribution; with events of one or two values its integral is taken too."""
+    """Check a base distribution in the same way; with events of one or two values its integral is taken too."""
     check(subjects.BaseSubject(make, **options), slow)
 
 
 def check_dataset(make: Callable[[], Dataset], **options: Any) -> None:
-    """The same for a dataset."""
+    """Check a dataset in the same way."""
     check(subjects.DatasetSubject(make, **options))
 
 
@@ -229,7 +229,7 @@ def parametrize_with_checks(
     only: Collection[str] = (),
     skip: Collection[str] = (),
 ) -> pytest.MarkDecorator:
-    """Decorates ``def test(subject, check): check(subject)``; the ids are ``name-check``.
+    """Decorate ``def test(subject, check): check(subject)``; the ids are ``name-check``.
 
     A check that has nothing to check on a subject makes no test. Expected failures are strict xfails. The slow checks
     are left out, unless ``slow`` is a mark to put on them, such as ``pytest.mark.slow``. ``only`` and ``skip`` choose

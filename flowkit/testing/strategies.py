@@ -1,4 +1,4 @@
-"""Hypothesis strategies for tests of your own: event shapes, contexts, batches, and modules with moved parameters.
+"""Offers hypothesis strategies for your tests: event shapes, contexts, batches, modules with moved parameters.
 
 from hypothesis import given, strategies as st
 from flowkit.testing.strategies import batches, events, perturbed
@@ -31,24 +31,24 @@ SEEDS = st.integers(0, 2**31 - 1)
 
 
 def events(max_size: int = 24) -> st.SearchStrategy[Shape]:
-    """Event shapes of at most so many values: (d,), and (channels, height, width), even, odd and 1."""
+    """Draw event shapes of at most so many values: (d,), and (channels, height, width), even, odd and 1."""
     return st.one_of(st.tuples(st.integers(1, max_size)), images(max_size))
 
 
 def images(max_size: int = 24, multiple_of: int = 1) -> st.SearchStrategy[Shape]:
-    """Only images, with sides that are multiples of this number."""
+    """Draw shapes of images only, with sides that are multiples of this number."""
     side = st.integers(1, max(1, math.isqrt(max_size) // multiple_of)).map(lambda n: n * multiple_of)
     sides = st.tuples(side, side).filter(lambda pair: math.prod(pair) <= max_size)
     return sides.flatmap(lambda pair: st.tuples(st.integers(1, max_size // math.prod(pair)), *map(st.just, pair)))
 
 
 def contexts(max_size: int = 8) -> st.SearchStrategy[Shape | None]:
-    """Shapes of what a flow is conditioned on, and None for nothing."""
+    """Draw shapes of contexts, and None for no context."""
     return st.none() | events(max_size)
 
 
 def batches(shape: Shape, max_rows: int = 4) -> st.SearchStrategy[Tensor]:
-    """Events of this shape, fp64 [rows, *shape]: normal draws, times 0.01 to 100; no rows too."""
+    """Draw events of this shape, fp64 [rows, *shape]: normal draws, times 0.01 to 100, or no rows."""
 
     def draw(rows: int, exponent: int, seed: int) -> Tensor:
         with seeded(seed):
@@ -58,7 +58,7 @@ def batches(shape: Shape, max_rows: int = 4) -> st.SearchStrategy[Tensor]:
 
 
 def perturbed(make: Callable[[], Module], max_scale: float = 0.3) -> st.SearchStrategy[Module]:
-    """What ``make`` builds, in fp64 and evaluation mode, its parameters moved from where they start: see `perturb`."""
+    """Draw what ``make`` builds, in fp64 and evaluation mode, with its parameters moved by `perturb`."""
 
     def draw(scale: float, seed: int) -> Module:
         with seeded(seed):

@@ -1,4 +1,4 @@
-"""What the checks are run on: a way to make the thing under test, and example inputs, all drawn from one seed."""
+"""Subjects are what checks run on: they make the thing under test, and draw its inputs from one seed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Call:
     returns: Mapping[str, Shape]
 
     def __call__(self, module: nn.Module) -> dict[str, Tensor]:
-        """What the module returns, by name. Raises AssertionError if it is not as many tensors."""
+        """Return what the module returns, by name. Raises AssertionError if it is not as many tensors."""
         output = getattr(module, self.method)(*self.inputs)
         outputs = output if isinstance(output, tuple | list) else (output,)
         wanted = ", ".join(self.returns)
@@ -71,27 +71,27 @@ class ModuleSubject(Subject):
     """A torch module."""
 
     def fresh(self, seed: int = 0) -> Any:
-        """A new one in fp64 and evaluation mode, as ``make`` gives it."""
+        """Return a new module as ``make`` gives it, in fp64 and evaluation mode."""
         with seeded(self.seed + seed):
             return self.make().double().eval()
 
     def module(self, seed: int = 0, scale: float = PERTURBATION) -> Any:
-        """A new one with every parameter moved: nothing counts at initialisation."""
+        """Return a new module with every parameter moved, because errors don't show at initialisation."""
         module = self.fresh(seed)
         with seeded(self.seed + seed + 1):
             perturb(module, scale)
         return module
 
     def modules(self) -> list[Any]:
-        """Several draws: a network with few units may be dead at one, and a determinant has either sign."""
+        """Return several draws: a network with few units may be dead at one, and a determinant has either sign."""
         return [self.module(seed, scale) for seed, scale in enumerate(SCALES)]
 
     @abstractmethod
     def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
-        """Everything that the module can be asked for, with ``n`` rows each."""
+        """Return all calls that the module takes, with ``n`` rows each."""
 
     def normal(self, *shape: int, seed: int = 1) -> Tensor:
-        """Standard normal draws, fp64."""
+        """Return standard normal draws, fp64."""
         with seeded(self.seed + seed):
             return torch.randn(*shape, dtype=torch.float64)
 
@@ -104,7 +104,7 @@ class BijectorSubject(ModuleSubject):
     kind = "bijector"
 
     def batch(self, module: Any, n: int = 3, shape: Shape | None = None, seed: int = 1) -> tuple[Tensor, Tensor | None]:
-        """x [n, *shape], by default the event's, and a context where there is one."""
+        """Return x [n, *shape], by default the event's, and a context where there is one."""
         x = self.normal(n, *(module.event_shape if shape is None else shape), seed=seed)
         return x, None if self.context_shape is None else self.normal(n, *self.context_shape, seed=seed + 1000)
 
@@ -126,7 +126,7 @@ class TransformerSubject(ModuleSubject):
     kind = "transformer"
 
     def theta(self, module: Any, n: int, seed: int = 1, shape: Shape | None = None) -> Tensor:
-        """Parameters between -1.5 and 1.5, [n, n_params, *event]."""
+        """Return parameters between -1.5 and 1.5, [n, n_params, *event]."""
         shape = self.event_shape if shape is None else shape
         return self.normal(n, module.n_params, *shape, seed=seed + 1000).clamp(-1.5, 1.5)
 
@@ -208,7 +208,7 @@ class NotApplicable(Exception):
 
 
 def only_where(holds: Callable[[Any], bool], otherwise: str) -> Callable[[Check], Check]:
-    """Decorates a check of those subjects for which this holds; on others it is not applicable, for this reason."""
+    """Decorate a check of those subjects for which this holds; on others it is not applicable, for this reason."""
 
     def decorate(check: Check) -> Check:
         @wraps(check)
@@ -224,7 +224,7 @@ def only_where(holds: Callable[[Any], bool], otherwise: str) -> Callable[[Check]
 
 
 def is_applicable(check: Check, subject: Any) -> bool:
-    """Whether the check has something to check on the subject; so it has where the subject can't even be made."""
+    """Return whether the check has something to check on the subject, or the subject can't be made."""
     try:
         return bool(getattr(check, "holds", lambda _: True)(subject))
     except (Exception, SystemExit):  # whatever a plugin raises: the checks will say so

@@ -1,4 +1,4 @@
-"""A time limit that interrupts what runs."""
+"""Interrupts what runs for too long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a transformer must do beside what every module must."""
+"""Checks what a transformer must do beside what every module must."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _check_round_trip(transformer: Transformer, calls: Sequence[Call], tolerance
 
 
 def _nearest(value: Tensor, others: list[Tensor]) -> Tensor:
-    """Of the others, at each element, the one nearest to ``value``."""
+    """Return at each element the one of the others that is nearest to ``value``."""
     stacked = torch.stack(others)
     return stacked.gather(0, (stacked - value).abs().argmin(0, keepdim=True))[0]
 

@@ -1,4 +1,4 @@
-"""Bundle -> one HTML file that runs it in a browser."""
+"""Writes a bundle as one HTML file that runs it in a browser."""
 
 from flowkit.export.web.page import PAGE, check_page, write_page
 

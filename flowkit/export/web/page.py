@@ -1,4 +1,4 @@
-"""One HTML file that runs both graphs of a bundle in a browser, and asks the network for nothing.
+"""Writes one HTML file that runs both graphs of a bundle in a browser, and asks the network for nothing.
 
 The page holds everything: its own script and style as text, and onnxruntime-web, the graphs and some held-out events
 as gzip in base64. Its Content-Security-Policy names the digests of its scripts and allows no connection whatever.
@@ -45,8 +45,11 @@ MAX_BYTES = 2**28
 
 
 def check_page(precision: str, with_events: bool, title: str) -> None:
-    """Raises InputError if no page can be made: of a bundle in this precision, without held-out events, or because the
-    title, a directory's name say, is no text."""
+    """Raise InputError if no page can be made.
+
+    It can't be made of a bundle in bfloat16, without held-out events, or with a title that is no text, as a directory's
+    name may be.
+    """
     if precision == "bfloat16":
         raise InputError("onnxruntime-web has no operators for bfloat16: export the page in float32 or float16")
     if not with_events:
@@ -123,12 +126,12 @@ def _digits(array: np.ndarray) -> list[Any]:
 
 
 def _filled(template: str, **values: str) -> str:
-    """The template with each {{name}} replaced; values are not looked into."""
+    """Return the template with each {{name}} replaced; values are not looked into."""
     return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], template)
 
 
 def _runtime() -> str:
-    """onnxruntime-web as a script that leaves `ort` behind, as other inline scripts can't import from it."""
+    """Return onnxruntime-web as a script that leaves `ort` behind, as other inline scripts can't import from it."""
     script = vendored.read(vendored.SCRIPT).decode("utf-8")
     script, exports = re.subn(r"export\{([^{}]*\bas default\b[^{}]*)\};.*\Z", _as_global, script, flags=re.DOTALL)
     assert exports == 1 and "</script" not in script
@@ -142,7 +145,7 @@ def _as_global(found: re.Match[str]) -> str:
 
 
 def _app() -> str:
-    """Our modules as one script: without the lines that import them from each other, and without `export`."""
+    """Return our modules as one script, without the lines that import them from each other and without `export`."""
     modules = [(SOURCES / name).read_text("utf-8") for name in SCRIPTS]
     joined = re.sub(r"^(import [^;]*;\n+|export (default )?)", "", "\n".join(modules), flags=re.MULTILINE)
     assert "</script" not in joined
@@ -150,7 +153,7 @@ def _app() -> str:
 
 
 def _policy(scripts: list[str], style: str) -> str:
-    """Only these scripts and this style run; nothing is fetched, sent or framed."""
+    """Return a policy under which only these scripts and this style run, and nothing is fetched, sent or framed."""
     hashes = " ".join(map(_hash, scripts))
     return (
         f"default-src 'none'; script-src {hashes} 'wasm-unsafe-eval'; style-src {_hash(style)}; img-src data:; "

@@ -1,4 +1,4 @@
-"""onnxruntime-web, of which a compressed copy lies in vendor/.
+"""Reads onnxruntime-web, of which a compressed copy lies in vendor/.
 
 ``make web-runtime`` gets VERSION again from npm. To move to another version,
 change VERSION, run it, and put the digests that it names into SHA256 once the tests pass in a browser.
@@ -27,7 +27,7 @@ VENDOR = Path(__file__).parent / "vendor"
 
 
 def read(name: str) -> bytes:
-    """A file of onnxruntime-web. Raises ExportError if this installation lacks it or holds another."""
+    """Return a file of onnxruntime-web. Raises ExportError if this installation lacks it or holds another."""
     path = VENDOR / f"{name}.xz"
     try:
         data = lzma.decompress(path.read_bytes())
@@ -39,7 +39,7 @@ def read(name: str) -> bytes:
 
 
 def notices() -> bytes:
-    """The licences of onnxruntime and of what is compiled into it."""
+    """Return the licences of onnxruntime and of what is compiled into it."""
     return (
         (VENDOR / "LICENSE").read_bytes() + b"\n" + lzma.decompress((VENDOR / "ThirdPartyNotices.txt.xz").read_bytes())
     )
