@@ -46,7 +46,8 @@ class Graphs:
         )
         x, latents = ([_example(s, any_size) for s in shapes] for shapes in ([exact.event_shape], exact.latent_shapes))
         context = any_context(exact, EXAMPLES)
-        self.encoder, self.decoder = make_graphs(programs, [[*x, *context], [*latents, *context]], opset, any_size)
+        given = [[*events, *([] if context is None else [context])] for events in (x, latents)]
+        self.encoder, self.decoder = make_graphs(programs, given, opset, any_size)
 
 
 def make_graphs(

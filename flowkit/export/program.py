@@ -134,14 +134,14 @@ def context_names(flow: Flow) -> list[str]:
     return ["context"] if flow.context else []
 
 
-def any_context(flow: Flow, n: int) -> list[Tensor]:
-    """Return a context for n events, random and always the same, if the flow has one."""
+def any_context(flow: Flow, n: int) -> Tensor | None:
+    """Return a context for n events, random and always the same. None if the flow has no context."""
     generator = torch.Generator().manual_seed(0)
     if flow.context is None:
-        return []
+        return None
     if flow.context.classes is not None:
-        return [torch.randint(flow.context.classes, (n,), generator=generator)]
-    return [torch.randn(n, *(flow.context.shape or ()), generator=generator)]
+        return torch.randint(flow.context.classes, (n,), generator=generator)
+    return torch.randn(n, *(flow.context.shape or ()), generator=generator)
 
 
 def _embed(program: Program, flow: Flow, like: str) -> str | None:
