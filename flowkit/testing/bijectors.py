@@ -203,7 +203,10 @@ class _Autocast(Composition):
 def autocast(subject: BijectorSubject) -> None:
     """Under bf16 autocast networks alone lose digits: outputs are fp32, log-dets those of the map that is computed.
 
-    What has no network in it is what it is without autocast; a coupling goes back; memory strategies agree.
+    What has no network in it is what it is without autocast; a coupling goes back; memory strategies agree. The log-det
+    of a composition is left to the checks of its layers. A network in bf16 rounds the gradients that pass through it,
+    each row of the Jacobian in another way. The determinant of a single coupling isn't affected, because its Jacobian
+    is triangular. That of several layers is.
     """
     bijector = subject.module().float()
     under, plain = _Autocast([bijector]), Composition([bijector])
@@ -214,7 +217,8 @@ def autocast(subject: BijectorSubject) -> None:
             assert value.dtype == torch.float32, f"{name} is {value.dtype} under autocast"
         if not bijector.handles_autocast:
             compare.all_close("under autocast - without, and there is no network in it", outputs, call(plain), 0)
-        _own_log_det(subject, under, call)
+        if not isinstance(bijector, Composition):
+            _own_log_det(subject, under, call)
     if isinstance(bijector, Coupling):
         x, *rest = there.inputs
         y, _ = there(under).values()

@@ -9,6 +9,7 @@ from torch import nn
 from flowkit.bijectors import Base, Bijector, Conditioner, Transformer
 from flowkit.testing import BaseSubject, BijectorSubject, ConditionerSubject, TransformerSubject, check
 from tests.extent import extent
+from tests.plugins.cases import subjects
 
 
 class _Inverse(torch.autograd.Function):
@@ -129,6 +130,11 @@ def test_passes(name):
 
 def test_a_constant_density_is_compiled():
     check(RIGHT["uniform"](0), only=("compile",))
+
+
+@pytest.mark.parametrize("seed", [2000, 2002])
+def test_roundings_of_gradients_are_no_error_of_a_compositions_log_det(seed):
+    check(subjects(seed)["composition"], only=("autocast",))
 
 
 @pytest.mark.slow
