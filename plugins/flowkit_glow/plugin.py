@@ -28,9 +28,9 @@ class RescaleConfig(BijectorConfig):
     """Maps [low, high) to [-1/2, 1/2): y = (x - low) / (high - low) - 1/2."""
 
     low: float = 0.0
-    """What becomes -1/2."""
+    """The value that is mapped to -1/2."""
     high: float = Field(default=None, validate_default=True)
-    """What becomes 1/2. By default it is the event's `levels`."""
+    """The value that is mapped to 1/2. The default is the event's `levels`."""
 
     @field_validator("high", mode="before")
     @classmethod
@@ -72,7 +72,7 @@ class PermuteConfig(BijectorConfig):
 
 
 class SqueezeConfig(BijectorConfig):
-    """[c, h, w] -> [4c, h/2, w/2]: each 2×2 block of positions becomes channels."""
+    """Turns each 2×2 block of positions into channels: [c, h, w] -> [4c, h/2, w/2]."""
 
     factor: Annotated[int, Field(ge=2, le=64)] = 2
     """The side length of a block."""
