@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from typer.testing import CliRunner
 
@@ -42,8 +43,8 @@ def count_checks(bundle: Path) -> int:
 
 
 def load_of_few_fields(bundle: Path) -> None:
-    reading.MAX_FIELDS = 10_000
-    load(bundle)
+    with mock.patch.object(reading, "MAX_FIELDS", 10_000):
+        load(bundle)
 
 
 def first_event_shape(spec: dict[str, Any]) -> Any:
@@ -70,14 +71,24 @@ def _why_not(spec: dict[str, Any]) -> str:
 
 def printing_to(file: Path, action: Callable[..., Any], *arguments: Any) -> Any:
     """Whatever is printed, by C++ too, goes to the file."""
-    with file.open("wb") as stream:
-        for descriptor in (1, 2):
-            os.dup2(stream.fileno(), descriptor)
-    return action(*arguments)
+    kept = [os.dup(descriptor) for descriptor in (1, 2)]
+    try:
+        with file.open("wb") as stream:
+            for descriptor in (1, 2):
+                os.dup2(stream.fileno(), descriptor)
+        return action(*arguments)
+    finally:
+        for descriptor, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, descriptor)
+            os.close(copy)
 
 
 def on_a_full_disk(action: Callable[..., Any], *arguments: Any) -> Any:
     """Files end after 4 KB."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-    return action(*arguments)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        return action(*arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
