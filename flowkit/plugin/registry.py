@@ -238,6 +238,7 @@ def _entries() -> tuple[dict[str, list[EntryPoint]], dict[str, PluginError]]:
     own, impostor = own_distribution()
     entries: dict[str, list[EntryPoint]] = {}
     damaged: dict[str, PluginError] = {}
+    taken: set[str] = set()
     if impostor is not None:
         what = f"another distribution in {impostor.locate_file('')} calls itself {FIRST_PARTY}"
         damaged[FIRST_PARTY] = PluginError(f"{what}, and its plugins aren't used: uninstall it")
@@ -249,18 +250,23 @@ def _entries() -> tuple[dict[str, list[EntryPoint]], dict[str, PluginError]]:
             message = f"the entry points of {origin} can't be read ({reason(error)}): install it again"
             damaged[origin.distribution] = PluginError(message)
             continue
-        if found and not _is_hidden(distribution, own):
+        if found and (name := _pip_name(distribution)) not in taken and not _is_hidden(distribution, name, own):
+            taken.add(name)  # it comes again if its directory is on Python's path twice
             for entry in found:
                 entries.setdefault(entry.name, []).append(entry)
     return entries, damaged
 
 
-def _is_hidden(distribution: Distribution, own: Distribution | None) -> bool:
-    """Return whether another distribution has this name, as pip reads names, and stands before it on Python's path.
+def _pip_name(distribution: Distribution) -> str:
+    """Return the name as pip reads names."""
+    return re.sub(r"[-_.]+", "-", Origin.of_distribution(distribution).distribution).lower()
+
+
+def _is_hidden(distribution: Distribution, name: str, own: Distribution | None) -> bool:
+    """Return whether another distribution has this name, and stands before it on Python's path.
 
     Our own is told by its command instead.
     """
-    name = re.sub(r"[-_.]+", "-", Origin.of_distribution(distribution).distribution).lower()
     first = own if name == FIRST_PARTY else next(iter(distributions(name=name)), None)
     return first is not None and first.locate_file("") != distribution.locate_file("")
 

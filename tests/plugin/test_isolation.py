@@ -393,3 +393,13 @@ def test_a_distribution_of_flowkits_name_does_not_hide_its_plugins(entry_points:
     assert f"another distribution in {site} calls itself {FIRST_PARTY}" in message and "uninstall it" in message
     with pytest.raises(PluginError, match="calls itself"):
         Registry.discover(Policy(strict=True))
+
+
+def test_a_directory_that_is_twice_on_the_path_brings_its_plugins_once(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(site, "mine")
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setattr("sys.path", [*sys.path, *sys.path])
+    assert [str(each.origin) for each in Registry.discover().claims("mine")] == ["flowkit-mine 1.2"]
+    assert len(Registry.discover().claims("glow")) == 1
