@@ -56,7 +56,7 @@ def _carried(flow: Flow, x: Tensor, context: Tensor | None, quantity: Quantity) 
     total, h = 0.0, x
     for index, layer in enumerate(flow.layers):
         with torch.no_grad():
-            h = layer.split(h)[0] if isinstance(layer, FactorOut) else layer.forward_and_log_det(h, context)[0]
+            h = layer.take_out(h)[0] if isinstance(layer, FactorOut) else layer.forward_and_log_det(h, context)[0]
         jacobian = jacrev(lambda v, n=index + 1: quantity(n, v).flatten())(h)
         norm = jacobian.reshape(len(jacobian), h.numel()).abs().sum(1).max().item()
         total += EPS * norm * h.abs().max().item()
@@ -68,7 +68,7 @@ def _ahead(layers: Sequence[Layer], h: Tensor, context: Tensor | None) -> tuple[
     latents, total = [], h.flatten(1).sum(1) * 0
     for layer in layers:
         if isinstance(layer, FactorOut):
-            h, z = layer.split(h)
+            h, z = layer.take_out(h)
             latents.append(z.flatten(1))
         else:
             h, log_det = layer.forward_and_log_det(h, context)
@@ -82,7 +82,7 @@ def _left(layers: Sequence[Layer], h: Tensor, context: Tensor | None) -> list[Te
     left = []
     for layer in layers:
         if isinstance(layer, FactorOut):
-            h, z = layer.split(h)
+            h, z = layer.take_out(h)
             left.append(z)
         else:
             h, _ = layer.forward_and_log_det(h, context)
@@ -91,5 +91,5 @@ def _left(layers: Sequence[Layer], h: Tensor, context: Tensor | None) -> list[Te
 
 def _back(layers: Sequence[Layer], h: Tensor, left: list[Tensor], context: Tensor | None) -> Tensor:
     for layer in reversed(layers):
-        h = layer.merge(h, left.pop()) if isinstance(layer, FactorOut) else layer.inverse_and_log_det(h, context)[0]
+        h = layer.put_back(h, left.pop()) if isinstance(layer, FactorOut) else layer.inverse_and_log_det(h, context)[0]
     return h
