@@ -14,7 +14,7 @@ from flowkit.plugin.registry import Claim, Registry
 
 
 def blame(error: BaseException) -> str | None:
-    """The error in one line, with the plugin, its distribution and the line of its code. None if it is no plugin's."""
+    """Return the error in one line, with the plugin, its distribution and line of code; None if it is no plugin's."""
     others = dict(_packages(Registry.discover()))
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         claim = others.get(_top(str(frame.f_globals.get("__name__"))))
@@ -25,7 +25,7 @@ def blame(error: BaseException) -> str | None:
 
 
 def _packages(registry: Registry) -> Iterator[tuple[str, Claim]]:
-    """The packages of those that aren't flowkit's own, as far as they have been imported."""
+    """Yield the packages of plugins that aren't flowkit's own, as far as they have been imported."""
     for namespace in registry.namespaces:
         for claim in registry.claims(namespace):
             if claim.entry and claim.origin.distribution != FIRST_PARTY and claim.entry.module in sys.modules:
@@ -36,5 +36,5 @@ def _packages(registry: Registry) -> Iterator[tuple[str, Claim]]:
 
 
 def _top(place: str) -> str:
-    """The topmost package of a module or target."""
+    """Return the topmost package of a module or target."""
     return place.partition(":")[0].partition(".")[0]

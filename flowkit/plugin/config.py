@@ -33,7 +33,7 @@ EVENT_KEY = "event"
 
 
 class Event(Protocol):
-    """One data point, as the spec's `event` section says."""
+    """The event, one data point, as the spec's `event` section describes it."""
 
     shape: Shape
     """(d,) for vectors, (channels, height, width) for images."""
@@ -42,7 +42,7 @@ class Event(Protocol):
 
 
 def event_of(info: ValidationInfo) -> Event | None:
-    """The spec's event, in a validator of a config, for defaults and checks that depend on it::
+    """Return the spec's event to a validator of a config whose defaults or checks depend on it::
 
         @field_validator("high", mode="before")
         @classmethod
@@ -74,7 +74,7 @@ class Documented(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        """Raises TypeError for a field that holds a model with rules of its own, or wouldn't be read back as it is."""
+        """Raise TypeError for a field that holds a model with rules of its own, or wouldn't be read back as it is."""
         for name in cls.model_computed_fields:
             raise TypeError(f"{cls.__name__}.{name}: a spec can't set a computed field: make it a property")
         for name, field in cls.model_fields.items():
@@ -88,7 +88,7 @@ class Documented(BaseModel):
 
     @classmethod
     def field_docs(cls) -> dict[str, str]:
-        """What each field is for, where it is said."""
+        """Return what each documented field is for."""
         docs: dict[str, str] = {}
         for base in reversed(cls.__mro__):
             docs |= _strings_below_fields(base) if issubclass(base, Documented) else {}
@@ -96,7 +96,7 @@ class Documented(BaseModel):
 
     @model_serializer(mode="wrap")
     def _as_a_spec(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What is None by default and still None is left out: a field that is added later changes no model's hash."""
+        """Leave out fields that are None by default and still None: a new optional field changes no model's hash."""
         dumped = serialize(self)
         for name in list(dumped):
             value = getattr(self, name)
@@ -127,7 +127,7 @@ class Documented(BaseModel):
 
     @classmethod
     def is_computed(cls, name: str) -> bool:
-        """Whether a validator makes the field's default, of None."""
+        """Return whether a validator computes the field's default from None."""
         field = cls.model_fields[name]
         return field.default is None and field.validate_default is True
 
@@ -165,7 +165,7 @@ class BijectorConfig(PluginConfig):
     """
 
     def output_shape(self, event: Shape) -> Shape:
-        """The event shape that leaves, without the batch. Raises ShapeError if the layer can't take ``event``."""
+        """Return the event shape that leaves, without the batch. Raise ShapeError if the layer can't take ``event``."""
         return event
 
 
@@ -173,7 +173,7 @@ class SplitConfig(PluginConfig):
     """Divides an event for a coupling.  Built as ``Target(event_shape, **fields)``."""
 
     def split_shapes(self, event: Shape) -> tuple[Shape, Shape]:
-        """The shapes (kept, transformed) of the two parts. Raises ShapeError if ``event`` can't be divided."""
+        """Return the shapes (kept, transformed) of the two parts. Raise ShapeError if ``event`` can't be divided."""
         raise NotImplementedError
 
 
@@ -187,7 +187,7 @@ class ConditionerConfig(PluginConfig):
     reads_context: ClassVar[ReadsContext] = "optional"
 
     def check_shapes(self, kept: Shape, transformed: Shape) -> None:
-        """Raises ShapeError if the network can't read ``kept`` or can't write ``transformed``."""
+        """Raise ShapeError if the network can't read ``kept`` or can't write ``transformed``."""
 
 
 class TransformerConfig(PluginConfig):
@@ -199,7 +199,7 @@ class BaseConfig(PluginConfig):
 
 
 class DatasetConfig(PluginConfig):
-    """Where data comes from.  Built as ``Target(**fields)``.
+    """A source of data.  Built as ``Target(**fields)``.
 
     Values of type pathlib.Path, however deep in fields, are made absolute when a run begins, so that it can be
     resumed from anywhere.

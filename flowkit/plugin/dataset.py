@@ -37,11 +37,11 @@ class Dataset(ABC):
 
     @abstractmethod
     def load(self, part: PartName) -> Arrays:
-        """One part; labels come as ``context`` if there are any. Raises DataError if it can't be read."""
+        """Return one part, with labels as ``context`` if there are any. Raise DataError if it can't be read."""
 
 
 def load_parts(use: Use, parts: Sequence[PartName] = PARTS) -> Iterator[tuple[PartName, Arrays]]:
-    """Parts of the dataset that a spec names, one after another. Raises PluginError if it is broken, DataError."""
+    """Yield parts of the dataset that a spec names. Raise PluginError if the dataset is broken, and DataError."""
     dataset: Dataset = use.build()
     for part in parts:
         with guarded(f"plugin {use.plugin} can't load its {part} part", FlowkitError):

@@ -1,4 +1,4 @@
-"""What a config says of itself, in plain words: for `flowkit plugins show` and docs/reference.md. No torch."""
+"""Describes configs in plain words, for `flowkit plugins show` and docs/reference.md. No torch."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ EVENTS: tuple[Shape, ...] = ((2,), (3, 8, 8), (3, 7, 7))
 
 
 class FieldRow(NamedTuple):
-    """One field: what may be written there, what holds if nothing is, and what it is for."""
+    """One field of a config: the values that it takes, its default, and its purpose."""
 
     name: str
     type: str
@@ -71,7 +71,7 @@ class FieldRow(NamedTuple):
 
 
 def field_rows(config: type[Documented]) -> list[FieldRow]:
-    """The fields of a mapping in a spec, in order."""
+    """Return the fields of a mapping in a spec, in order."""
     docs, schemas = config.field_docs(), field_schemas(config)
     return [
         FieldRow(name, in_words(schema), _default(config, name), " ".join(docs.get(name, "").split()))
@@ -80,7 +80,7 @@ def field_rows(config: type[Documented]) -> list[FieldRow]:
 
 
 def schema_of(model: type[BaseModel], references: str = "#/$defs/{model}") -> dict[str, Any]:
-    """The JSON Schema of a mapping; below ``$defs`` are the schemas of others, to which ``references`` point."""
+    """Return the JSON Schema of a mapping. ``$defs`` has those of other mappings, to which ``references`` point."""
     schema = model.model_json_schema(ref_template=references)
     if "$ref" in schema:  # of a model that contains itself
         schema |= schema["$defs"][schema.pop("$ref").rpartition("/")[2]]
@@ -88,7 +88,7 @@ def schema_of(model: type[BaseModel], references: str = "#/$defs/{model}") -> di
 
 
 def field_schemas(config: type[BaseModel]) -> dict[str, dict[str, Any]]:
-    """The JSON Schema of each field; one that allows anything where pydantic can't give any."""
+    """Return the JSON Schema of each field. It allows anything where pydantic can't make one."""
     try:
         whole = schema_of(config)
     except PydanticUserError:
@@ -111,7 +111,7 @@ def _with_choices(schema: Any, definitions: dict[str, Any]) -> Any:
 
 
 def in_words(schema: dict[str, Any]) -> str:
-    """What a field's JSON Schema allows."""
+    """Put into words what a field's JSON Schema allows."""
     match schema:
         case {"x-flowkit": "step"}:
             return "a step"
@@ -161,7 +161,7 @@ def _default(config: type[Documented], name: str) -> str:
 
 
 def shape_rule(config: PluginConfig) -> list[str]:
-    """What becomes of a few example events, or why they are refused; nothing for kinds that have no rule."""
+    """Return what becomes of a few example events, or why they are refused. Kinds without a rule have no lines."""
     if isinstance(config, BijectorConfig) and type(config).output_shape is BijectorConfig.output_shape:
         return ["any event; its shape stays"]
     if isinstance(config, ConditionerConfig) and type(config).check_shapes is ConditionerConfig.check_shapes:
@@ -189,7 +189,7 @@ def _outcome(config: PluginConfig, event: Shape) -> str:
 
 
 def target_doc(target: str | type) -> str:
-    """The docstring of a target, read from its source: nothing is imported. Empty if there is none to be found."""
+    """Return the docstring of a target, read from its source without an import. It is empty if none is found."""
     if not isinstance(target, str):
         return inspect.getdoc(target) or ""
     module, _, name = target.partition(":")
@@ -202,7 +202,7 @@ def target_doc(target: str | type) -> str:
 
 
 def _source(module: str) -> str:
-    """The text of a module. Its package is asked for it, because find_spec would import the packages around it."""
+    """Return a module's source. Packages are searched one by one, because find_spec would import those around it."""
     top, *inner = module.split(".")
     spec = find_spec(top)
     for name in inner:

@@ -1,4 +1,4 @@
-"""What a plugin says of itself: a name, a config class, and the place of the code, not yet imported."""
+"""Descriptors of plugins: a name, a config class, and the place of the code, which isn't imported yet."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Descriptor:
     api: int = API_VERSION
 
     def check(self, kind: str) -> None:
-        """Raises PluginError, saying which field is wrong and what to do, unless this describes a ``kind``."""
+        """Raise PluginError, which says what field is wrong and what to do, unless this describes a ``kind``."""
         if not (isinstance(self.name, str) and NAME.fullmatch(self.name)):
             raise PluginError(f"the name {self.name!r} must be lower case: a letter, then letters, digits, _")
         self._check_api()
@@ -99,7 +99,7 @@ class Descriptor:
             raise PluginError(f"{self.name} was made for plugin API {self.api}, and {takes}: update the plugin")
 
     def load(self) -> Any:
-        """The target class, imported if need be. Raises what the import raises: Found.load says whose fault it is."""
+        """Return the target class, imported if need be. Errors of the import pass; Found.load blames them."""
         if not isinstance(self.target, str):
             return self.target
         module, _, attribute = self.target.partition(":")
@@ -107,7 +107,7 @@ class Descriptor:
 
     @property
     def place(self) -> str:
-        """Of the target, as ``"package.module:Class"``."""
+        """The place of the target, as ``"package.module:Class"``."""
         return self.target if isinstance(self.target, str) else f"{self.target.__module__}:{self.target.__qualname__}"
 
     @property

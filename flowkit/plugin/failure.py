@@ -1,4 +1,4 @@
-"""Somebody else's code is run here: what it prints, and what it raises, in one line."""
+"""Runs other people's code: its output goes to stderr, and its errors are told in one line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BETWEEN = [Path(file).parent for file in (errors.__file__, importlib.__file__, p
 
 @contextmanager
 def guarded(what: str, *on_purpose: type[Exception]) -> Iterator[None]:
-    """Around a plugin's code: whatever it raises becomes a PluginError that begins with ``what``.
+    """Run a plugin's code: whatever it raises becomes a PluginError that begins with ``what``.
 
     SystemExit too: a plugin may not end flowkit. KeyboardInterrupt, and what is raised ``on_purpose``, pass. What it
     prints goes to stderr: stdout is the command's, which may be writing JSON.

@@ -35,7 +35,7 @@ class Origin:
 
     @classmethod
     def of_distribution(cls, distribution: Distribution) -> Origin:
-        """Its metadata may lack anything."""
+        """Return the origin that a distribution's metadata tells. Any part of the metadata may be missing."""
         try:
             metadata = distribution.metadata
             return cls(*(metadata[key] or missing for key, missing in METADATA.items()))
@@ -69,7 +69,7 @@ class Found:
         return self.origin.version
 
     def load(self) -> Any:
-        """The target class, imported if need be, outside of any device context. Raises PluginError if that fails."""
+        """Return the target class, imported if need be outside of device contexts. Raise PluginError if that fails."""
         with guarded(f"plugin {self}: its target {self.descriptor.place} can't be imported"), outside_devices():
             return self.descriptor.load()
 

@@ -62,7 +62,7 @@ def _import(entry: EntryPoint) -> Any:
 
 
 def _registered(namespace: str, module: Any, manager: pluggy.PluginManager) -> list[tuple[str, Descriptor]]:
-    """(kind, descriptor) of each plugin. The manager keeps the module, unless something in it is wrong."""
+    """Return (kind, descriptor) of each plugin. The manager keeps the module, unless something in it is wrong."""
     _check_marks(module, manager)
     if manager.is_registered(module):  # it brings another namespace too
         return list(_described(module, manager))
@@ -76,7 +76,7 @@ def _registered(namespace: str, module: Any, manager: pluggy.PluginManager) -> l
 
 
 def _check_marks(module: Any, manager: pluggy.PluginManager) -> None:
-    """Raises PluginError for a hook that isn't marked, or is none of flowkit's, or wraps those of others."""
+    """Raise PluginError for a hook that isn't marked, is none of flowkit's, or wraps those of others."""
     known = [kind.hook for kind in KINDS.values()]
     marked = {name: options for name in dir(module) if (options := manager.parse_hookimpl_opts(module, name))}
     for name in known:
@@ -95,7 +95,7 @@ def _check_marks(module: Any, manager: pluggy.PluginManager) -> None:
 
 
 def _described(module: ModuleType, manager: pluggy.PluginManager) -> Iterator[tuple[str, Descriptor]]:
-    """(kind, descriptor) of what this module's hooks return, whatever other modules the manager has."""
+    """Yield (kind, descriptor) of all that this module's hooks return. Other modules of the manager aren't called."""
     others = [each for each in manager.get_plugins() if each is not module]
     seen: set[str] = set()
     for kind in KINDS.values():

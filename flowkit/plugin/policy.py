@@ -1,4 +1,4 @@
-"""Which of the installed plugins may be used. Environment variables say so, and options of ``flowkit`` set them.
+"""Decides which installed plugins may be used. Environment variables say so; options of ``flowkit`` set them.
 
 One mechanism serves the command line, its child processes, and Python: ``Registry.discover`` reads it.
 """
@@ -27,7 +27,7 @@ FLAGS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("", "0"
 
 @dataclass(frozen=True)
 class Policy:
-    """What may be loaded: a plugin must pass all that is set. The default is everything.
+    """The conditions for loading a plugin, all of which it must meet. By default there are none.
 
     ``no_plugins`` leaves only what flowkit's own distribution brings, ``allow`` only that and these namespaces,
     ``deny`` everything but these namespaces. ``strict`` makes an installed plugin that is allowed, but can't be
@@ -46,7 +46,7 @@ class Policy:
         return cls(_flag("FLOWKIT_NO_PLUGINS"), allow or None, deny, _flag("FLOWKIT_STRICT"))
 
     def denied_by(self, namespace: str, distribution: str) -> str | None:
-        """The option that keeps this distribution's plugins away, a key of ADVICE, or None."""
+        """Return the option that keeps this distribution's plugins away, a key of ADVICE, or None."""
         if namespace in self.deny:
             return "--deny-plugins"
         if distribution == FIRST_PARTY:

@@ -31,7 +31,7 @@ class Use:
         return self.plugin.name
 
     def dump(self) -> dict[str, Any]:
-        """As a spec writes it, defaults filled in."""
+        """Return the plugin and its fields as a spec writes them, defaults filled in."""
         return {"use": self.name, **self.config.model_dump(mode="json")}
 
     def build(self, *shapes: Any) -> Any:
@@ -52,7 +52,7 @@ class Reader:
     kind: str
 
     def validate(self, value: Any, info: ValidationInfo) -> Any:
-        """Make what the field holds of what a spec says there."""
+        """Return the value of the field for the value that a spec has there."""
         raise NotImplementedError
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:

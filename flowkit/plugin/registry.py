@@ -45,7 +45,7 @@ class UnknownPlugin(PluginError):
 
     @cached_property
     def suggestion(self) -> str:
-        """What may have been meant, or what to do."""
+        """The names that may have been meant, or what to do."""
         return self._advise()
 
     def __str__(self) -> str:
@@ -86,7 +86,7 @@ class Registry:
 
     @classmethod
     def discover(cls, policy: Policy | None = None) -> Registry:
-        """Everything installed here and registered in this process. Imports nothing, unless the policy is strict.
+        """Return all plugins that are installed or registered here. Import nothing, unless the policy is strict.
 
         The policy is by default that of the environment. Raises PluginError if it is strict and an installed plugin
         can't be used.
@@ -108,7 +108,7 @@ class Registry:
         return sorted({*self.entries, *map(_namespace, self.registered)})
 
     def claims(self, namespace: str) -> list[Claim]:
-        """Who brings plugins under this name, denied ones too. Reads metadata, imports nothing."""
+        """Return who brings plugins under this name, denied ones too. Metadata is read; nothing is imported."""
         claims = []
         for entry in self.entries.get(namespace, []):
             origin = Origin.of(entry)
@@ -122,7 +122,7 @@ class Registry:
         ]
 
     def look_up(self, kind: str | None, name: str) -> Found:
-        """The plugin ``namespace/name`` of this kind, or of any. Raises UnknownPlugin or PluginError."""
+        """Return the plugin ``namespace/name`` of this kind, or of any. Raise UnknownPlugin or PluginError."""
         namespace, slash, _ = name.partition("/")
         advise = partial(self._advice, kind, name)
         if not slash:
@@ -137,7 +137,7 @@ class Registry:
         return found
 
     def namespace(self, namespace: str) -> Plugins:
-        """The plugins of one namespace. Imports its module, once. Raises PluginError, UnknownPlugin if denied."""
+        """Return the plugins of a namespace. Import its module once. Raise PluginError, UnknownPlugin if denied."""
         if namespace not in self.namespaces:
             raise UnknownPlugin(self._not_installed(namespace), lambda: self._alike(namespace) or BRING)
         if namespace not in self._loaded:
@@ -182,7 +182,7 @@ class Registry:
         return plugins, broken
 
     def find_target(self, target: type) -> Found | None:
-        """The plugin whose target is this class, or None. Used to write a flow built in Python as a spec.
+        """Return the plugin whose target is this class, or None. It serves to write a flow built in Python as a spec.
 
         Imports plugin modules until it is found: the one of the same package first, then flowkit's own.
         """
@@ -212,19 +212,19 @@ class Registry:
         return names
 
     def _alike(self, namespace: str) -> str | None:
-        """The namespaces that may have been meant."""
+        """Suggest the namespaces that may have been meant."""
         alike = difflib.get_close_matches(namespace, self.namespaces)
         return f"did you mean {' or '.join(alike)}?" if alike else None
 
     def _near(self, kind: str | None, name: str, namespaces: list[str]) -> str | None:
-        """What may have been meant, of these namespaces."""
+        """Suggest the names in these namespaces that may have been meant."""
         names = self._names(kind, namespaces)
         same = [full for full in names if full.partition("/")[2] == name.rpartition("/")[2]]
         near = same or difflib.get_close_matches(name, names, n=2, cutoff=0.5)
         return f"did you mean {' or '.join(near)}?" if near else None
 
     def _advice(self, kind: str | None, name: str) -> str:
-        """What may have been meant; all that there is, only if namespaces that sound alike are no help."""
+        """Suggest names in similar namespaces, then in all of them, and otherwise list the names that are installed."""
         namespace, slash, _ = name.partition("/")
         near = self._near(kind, name, difflib.get_close_matches(namespace, self.namespaces))
         if slash and namespace not in self.namespaces:
@@ -234,7 +234,7 @@ class Registry:
 
 
 def _entries() -> tuple[dict[str, list[EntryPoint]], dict[str, PluginError]]:
-    """The entry points by namespace, and the distributions whose entry points can't be read."""
+    """Return the entry points by namespace, and errors for distributions whose entry points can't be read."""
     own, impostor = own_distribution()
     entries: dict[str, list[EntryPoint]] = {}
     damaged: dict[str, PluginError] = {}

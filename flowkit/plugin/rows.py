@@ -40,7 +40,7 @@ class Rows:
         return np.concatenate([self._read(chosen[start : start + AT_ONCE]) for start in pieces])
 
     def _spanned(self, rows: Any) -> int:
-        """Bytes from the first to the last of some rows."""
+        """Return the number of bytes from the first to the last of some rows."""
         return int(np.max(rows) - np.min(rows) + 1) * self._array.itemsize * math.prod(self.shape[1:])
 
     def _read(self, rows: Any) -> np.ndarray:
@@ -59,19 +59,19 @@ class Rows:
         return len(self.shape)
 
     def astype(self, dtype: np.dtype | type) -> Rows:
-        """The same rows in another dtype, converted as they are read."""
+        """Return the same rows in another dtype. They are converted when they are read."""
         return Rows(self._array, self._rows, dtype)
 
 
 def chunks(array: np.ndarray | Rows) -> Iterator[tuple[int, np.ndarray]]:
-    """All rows in order, about ``CHUNK`` values at a time, each part with the index of its first row."""
+    """Yield all rows in order, about ``CHUNK`` values at a time, each part with the index of its first row."""
     step = max(1, CHUNK // max(1, math.prod(array.shape[1:])))
     for start in range(0, len(array), step):
         yield start, array[start : start + step]
 
 
 def first_not_finite(array: np.ndarray | Rows) -> int | None:
-    """The index of the first row that holds NaN or infinity."""
+    """Return the index of the first row that holds NaN or infinity."""
     if array.dtype.kind not in "fc":
         return None
     for start, part in chunks(array):

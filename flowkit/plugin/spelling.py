@@ -1,4 +1,4 @@
-"""How a spec spells a value, on one line."""
+"""Writes values on one line, as a spec spells them."""
 
 from __future__ import annotations
 

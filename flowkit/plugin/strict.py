@@ -32,7 +32,7 @@ def make_strict(schema: Any) -> None:
 
 
 def parts_of(annotation: Any) -> Iterator[Any]:
-    """A type, and those that it is made of: ``list[int] | None`` of list[int], int, None."""
+    """Yield a type and those that it is made of: for ``list[int] | None`` also list[int], int and None."""
     yield annotation
     for argument in get_args(annotation):
         yield from parts_of(argument)

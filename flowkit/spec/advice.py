@@ -1,4 +1,4 @@
-"""What may have been meant. Only asked on the way to an error."""
+"""Suggests what may have been meant. It is imported only on the way to an error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WORDS = dict.fromkeys(["yes", "on", "true", "y"], "true") | dict.fromkeys(["no",
 
 
 def on_unknown_field(path: Path, data: Any, registry: Registry) -> str:
-    """A field of this name elsewhere, or fields here, for the key that ``path`` ends in."""
+    """Suggest a field of this name elsewhere, or the fields here, for the key that ``path`` ends in."""
     name, around = str(path[-1]), path[:-1]
     fields = fields_at(around, data, registry)
     if blank := _blank(name, fields):
@@ -60,7 +60,7 @@ def on_step(value: Any, message: str) -> tuple[str, str | None]:
 
 
 def on_reference(value: Any, kind: str, registry: Registry) -> str | None:
-    """How to write the plugin that a text may have meant."""
+    """Suggest how to write the plugin that a text may have meant."""
     if not isinstance(value, str):
         return None
     try:
@@ -72,7 +72,7 @@ def on_reference(value: Any, kind: str, registry: Registry) -> str | None:
 
 
 def on_transformer(path: Path, value: Any, registry: Registry) -> str | None:
-    """A transformer that stands where a step should."""
+    """Suggest a coupling if a transformer stands where a step should."""
     if not isinstance(path[-1], int):
         return None
     try:
@@ -83,12 +83,12 @@ def on_transformer(path: Path, value: Any, registry: Registry) -> str | None:
 
 
 def fields_here(path: Path, data: Any, registry: Registry) -> str:
-    """The fields of the mapping that belongs at ``path``."""
+    """Name the fields of the mapping that belongs at ``path``."""
     return _listed(fields_at(path, data, registry))
 
 
 def on_value(path: Path, value: Any, kinds: set[str], expected: str) -> str | None:
-    """How to write ``value`` as what it must be: a number, a truth, a list, text, one of some words."""
+    """Suggest how to write ``value`` as what it must be: a number, a truth, a list, text, one of some words."""
     if isinstance(value, str):
         return _on_text(path, value, kinds, expected)
     if "string_type" in kinds and isinstance(value, int | float):
@@ -120,20 +120,20 @@ def _on_text(path: Path, text: str, kinds: set[str], expected: str) -> str | Non
 
 
 def _number(text: str, whole: bool) -> str | None:
-    """1_000 as 1000, 0,1 as 0.1."""
+    """Return the number that was meant: 1000 for 1_000, 0.1 for 0,1."""
     plain = text.strip().replace("_", "").replace(",", "" if whole else ".")
     return plain if INTEGER.fullmatch(plain) or (FLOAT.fullmatch(plain) and not whole) else None
 
 
 def _near(around: Path, data: Any, registry: Registry) -> Iterator[Path]:
-    """Mappings within this one, beside it, around it, and the sections of a spec."""
+    """Yield mappings within this one, beside it and around it, and the sections of a spec."""
     for holder in (around, around[:-1]):
         yield from ((*holder, field) for field in fields_at(holder, data, registry) if (*holder, field) != around)
     yield from (path for path in [around[:-1], *SECTIONS] if path)
 
 
 def _blank(text: str, fields: Iterable[str]) -> str | None:
-    """``epochs:3`` is one word."""
+    """Suggest the missing blank: YAML reads ``epochs:3`` as one word."""
     name, colon, rest = text.partition(":")
     return f"write a blank after the colon: {name}: {rest}" if colon and name in fields else None
 
@@ -148,7 +148,7 @@ def _listed(fields: dict[str, str]) -> str:
 
 
 def did_you_mean(names: Iterable[str], choices: Iterable[str]) -> str | None:
-    """The choices that are nearest to one of ``names``, of the first few and not too long."""
+    """Return the choices nearest to one of ``names``. Only the first few names that aren't too long are tried."""
     options = list(choices)
     found: dict[str, None] = {}
     for name in list(names)[:MAX_FIELDS]:
@@ -157,7 +157,7 @@ def did_you_mean(names: Iterable[str], choices: Iterable[str]) -> str | None:
 
 
 def fields_at(path: Path, data: Any, registry: Registry) -> dict[str, str]:
-    """The fields of the mapping at ``path``, each with what it is for; none if that can't be told."""
+    """Return the fields of the mapping at ``path``, each with its purpose; none if the mapping can't be told."""
     reader: Any = Spec
     for part in path:
         if isinstance(part, str):  # an entry of a list is read by what reads the list
@@ -176,7 +176,7 @@ def fields_at(path: Path, data: Any, registry: Registry) -> dict[str, str]:
 
 
 def _model(reader: Any, data: Any, registry: Registry) -> type[Documented] | None:
-    """The model that reads the mapping ``data``: of a reference, the config of the plugin that it names."""
+    """Return the model that reads the mapping ``data``. For a reference it is the config of the named plugin."""
     if not isinstance(reader, Ref):
         return reader if isinstance(reader, type) and issubclass(reader, Documented) else None
     try:
@@ -186,7 +186,7 @@ def _model(reader: Any, data: Any, registry: Registry) -> type[Documented] | Non
 
 
 def _reader(metadata: list[Any], annotation: Any) -> Any:
-    """The Ref, StepReader or model that a field's type names, however deep: in a list, in a union."""
+    """Return the Ref, StepReader or model that a field's type names, also within a list or a union."""
     for marker in (*metadata, annotation):
         if isinstance(marker, Reader) or (isinstance(marker, type) and issubclass(marker, BaseModel)):
             return marker

@@ -1,4 +1,4 @@
-"""How two specs differ, defaults filled in, steps that were added or removed told from steps that changed."""
+"""Compares two specs, defaults filled in. Steps that were added or removed are told from steps that changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ABSENT: Any = object()
 
 @dataclass(frozen=True)
 class Difference:
-    """What is at ``path`` in the first spec and in the second; the path is the second's where only that has it."""
+    """The values at ``path`` in two specs. The path is the second's where only the second has a value."""
 
     path: Path
     before: Any
@@ -34,7 +34,7 @@ class Difference:
 
 
 def spec_differences(first: Spec, second: Spec) -> list[Difference]:
-    """All differences, in the order of the fields; none for specs that say the same, however they are written."""
+    """Return all differences, in the order of the fields. Specs that say the same have none, however written."""
     return list(_compare(first.model_dump(mode="json"), second.model_dump(mode="json"), ()))
 
 
@@ -67,7 +67,7 @@ def _compare_lists(before: list[Any], after: list[Any], path: Path) -> Iterator[
 
 
 def _compare_runs(before: list[Any], after: list[Any], path: Path, row: int, column: int) -> Iterator[Difference]:
-    """Parts of two lists that have no equal entries, and where they begin."""
+    """Compare parts of two lists that have no equal entries, and begin at ``row`` and ``column``."""
     for alike, rows, columns in align(list(map(_kind, before)), list(map(_kind, after))):
         if alike:
             yield from _compare(before[rows.start], after[columns.start], (*path, row + rows.start))
@@ -83,7 +83,7 @@ def _identity(entry: dict[str, Any]) -> str:
 
 
 def _kind(entry: dict[str, Any]) -> str:
-    """What a step is, its fields aside: the plugin's name, or the key that tells steps apart."""
+    """Return the kind of a step, without its fields: the plugin's name, or the key that tells steps apart."""
     return str(entry.get("use")) if "use" in entry else " ".join(key for key in KEYS if key in entry)
 
 

@@ -25,7 +25,7 @@ LONE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Place:
-    """Where something stands: 1-based, with the text of its line."""
+    """A place in a text, counted from 1, with the text of its line."""
 
     file: str
     line: int | None = None
@@ -33,12 +33,12 @@ class Place:
     source: str | None = None
 
     def fail(self, message: str, path: Path = (), suggestion: str | None = None) -> NoReturn:
-        """Raises SpecError with this one problem."""
+        """Raise SpecError with this one problem."""
         raise SpecError([Problem(path, message, suggestion, *astuple(self))])
 
 
 def position(place: Place | Problem) -> tuple[int, int]:
-    """Sorts places and problems as they stand in the text; overrides are read after it, in their own order."""
+    """Return a sort key: the position in the text. Overrides come behind the text, in their own order."""
     if place.file == OVERRIDES:
         return sys.maxsize, 0
     return place.line or 0, place.column or 0
@@ -59,11 +59,11 @@ class Document:
         return cls(_copy(dict(data), ()))
 
     def problem(self, path: Path, message: str, suggestion: str | None = None, at_key: bool = False) -> Problem:
-        """A problem with what stands at ``path``."""
+        """Return a problem with the value, or the key, at ``path``."""
         return Problem(path, message, suggestion, *astuple(self.place(path, at_key)))
 
     def place(self, path: Path, at_key: bool = False) -> Place:
-        """Where the value at ``path`` stands, or the key, or the nearest value around it that the text has."""
+        """Return the place of the value, or key, at ``path``, or of the nearest value around it that the text has."""
         if at_key and path in self.keys:
             return self.keys[path]
         while path and path not in self.values:
@@ -79,7 +79,7 @@ class Document:
 
 
 def enter(data: Any, part: str | int) -> Any:
-    """One level down; None where there is none."""
+    """Return the entry of a mapping or list, or None if it has no such entry."""
     try:
         return data[part]
     except (LookupError, TypeError):

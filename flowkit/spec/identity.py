@@ -1,4 +1,4 @@
-"""What makes two specs the same model, which code built it, and how a spec is written back as text."""
+"""The identity of a model: its canonical form, its hash, the code that built it, and its spec as text."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ WIDTH = 80
 
 
 def canonical(spec: Spec) -> dict[str, Any]:
-    """The model part of a spec, as plain data, defaults filled in. Optional fields that are absent stay absent."""
+    """Return the model part of a spec as plain data, defaults filled in. Absent optional fields stay absent."""
     return spec.model_dump(mode="json", include=set(MODEL_FIELDS))
 
 
 def model_hash(spec: Spec) -> str:
-    """The sha256, in hex, of the canonical form as compact JSON with sorted keys."""
+    """Return the SHA-256, in hex, of the canonical form as compact JSON with sorted keys."""
     text = json.dumps(canonical(spec), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def lock(spec: Spec) -> dict[str, Any]:
-    """What built the model: flowkit's version, and {distribution: version} of the plugins; and its hash."""
+    """Return flowkit's version, {distribution: version} of the model's plugins, and the model's hash."""
     plugins = {use.plugin.distribution: use.plugin.version for use in uses(spec)}
     return {"flowkit": __version__, "model": model_hash(spec), "plugins": dict(sorted(plugins.items()))}
 

@@ -1,4 +1,4 @@
-"""What pydantic found wrong, in plain words, located, with a suggestion."""
+"""Turns pydantic's errors into located problems in plain words, with suggestions."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ COUNTS = {
 
 
 def problems_of(error: ValidationError, document: Document, registry: Registry) -> tuple[list[Problem], int]:
-    """The errors as problems, the first MAX_PROBLEMS in the order of the text, and how many more there are.
+    """Return the first MAX_PROBLEMS errors as problems, in the order of the text, and how many more there are.
 
     Where a union has tried all its types, the errors of the type that got furthest. Where the event is wrong, none of
     defaults, which may depend on it.
@@ -98,7 +98,7 @@ class _Located:
         return self.path if self.in_union else None
 
     def is_of_a_default(self, data: Any) -> bool:
-        """Whether the text leaves out the field that is wrong."""
+        """Return whether the text leaves out the field that is wrong."""
         if not self.path or self.details["type"] == "missing":
             return False
         *around, last = self.path
@@ -166,7 +166,7 @@ def _version(value: Any) -> tuple[str, str]:
 
 
 def shown(value: Any) -> str:
-    """A value as a spec writes it, short."""
+    """Return a value as a spec writes it, shortened."""
     match value:
         case None:
             return "null"

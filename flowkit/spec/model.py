@@ -59,7 +59,7 @@ class EventSpec(Documented):
 
 
 def _given(field: str) -> dict[str, Any]:
-    """The JSON Schema of a mapping that has the field, and not null."""
+    """Return the JSON Schema of a mapping that has the field, and not null."""
     return {"required": [field], "properties": {field: {"not": {"type": "null"}}}}
 
 
@@ -124,7 +124,7 @@ class StepReader(Reader):
 
     @staticmethod
     def choose(value: Any) -> Any:
-        """What reads this step: an entry of KEYS, or None if it doesn't have exactly one of the keys."""
+        """Return the reader of this step, an entry of KEYS, or None if it doesn't have exactly one of the keys."""
         found = [key for key in KEYS if isinstance(value, dict) and key in value]
         return KEYS[found[0]] if len(found) == 1 else None
 

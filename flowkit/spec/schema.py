@@ -24,7 +24,7 @@ Schema = dict[str, Any]
 
 
 def json_schema(registry: Registry) -> Schema:
-    """A draft-07 schema with every plugin that can be imported. Imports plugin modules, not their targets."""
+    """Return a draft-07 schema with every plugin that can be imported. Their targets aren't imported."""
     plugins: list[Found] = []
     definitions: Schema = {}
     for found in registry.installed()[0]:
@@ -52,7 +52,7 @@ def _ref(name: str) -> Schema:
 
 
 def _plugin(found: Found) -> Schema:
-    """The schema of ``{use: name, …}``, and those of the mappings in its fields, below names of its own."""
+    """Return the schema of ``{use: name, …}``, and those of the mappings in its fields, below names of its own."""
     key = _key(found)
     config = schema_of(found.descriptor.config, f"#/definitions/{key}.{{model}}")
     inner = {f"{key}.{name}": schema for name, schema in config.pop("$defs", {}).items()}

@@ -52,7 +52,7 @@ NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
 def read_file(path: str | os.PathLike[str]) -> Document:
-    """The spec in a file. Raises SpecError if it can't be read or isn't a mapping."""
+    """Return the spec in a file. Raise SpecError if it can't be read or isn't a mapping."""
     file = os.fspath(path)
     try:
         with open(file, "rb") as stream:
@@ -74,7 +74,7 @@ def read_file(path: str | os.PathLike[str]) -> Document:
 
 
 def read_text(text: str, file: str = "<spec>") -> Document:
-    """The spec in a text. Raises SpecError if it isn't one YAML mapping."""
+    """Return the spec in a text. Raise SpecError if it isn't one YAML mapping."""
     document = parse(text, file)
     if () not in document.values:
         _Lines(text, file).place(0, 0).fail("is empty: a spec begins with flowkit: 1")
@@ -84,7 +84,7 @@ def read_text(text: str, file: str = "<spec>") -> Document:
 
 
 def parse(text: str, file: str, start: int = 0) -> Document:
-    """One YAML value, which begins at the character ``start``; without values if the text is empty.
+    """Return the YAML value that begins at the character ``start``. An empty text gives no values.
 
     Raises SpecError at the first thing that isn't allowed.
     """

@@ -27,7 +27,7 @@ Rounds = tuple[tuple[Path, int, int], ...]
 
 @dataclass(frozen=True)
 class Step:
-    """One layer of the expanded flow: what it is, where the spec says so, the shapes before and after."""
+    """One layer of the expanded flow: its item and path in the spec, and the shapes before and after it."""
 
     item: Use | CouplingSpec | FactorOutSpec
     path: Path
@@ -69,7 +69,7 @@ def count_layers(items: Sequence[Item], path: Path = ("flow",)) -> int:
 
 
 def walk(spec: Spec) -> list[Step]:
-    """All layers in order. Raises BrokenChain at the first that can't take the shape that reaches it."""
+    """Return all layers in order. Raise BrokenChain at the first that can't take the shape that reaches it."""
     count_layers(spec.flow)
     steps: list[Step] = []
     shape = spec.event.shape
@@ -93,7 +93,7 @@ def _in_rounds(rounds: Rounds) -> str:
 
 
 def _origin(steps: list[Step], shape: Shape) -> str:
-    """Where the shape comes from: the last step that changed it, or the event."""
+    """Say where the shape comes from: the last step that changed it, or the event."""
     changed = next((step for step in reversed(steps) if step.output_shape != step.input_shape), None)
     if changed is None:
         return f"{list(shape)} is the shape of the event"
@@ -101,13 +101,13 @@ def _origin(steps: list[Step], shape: Shape) -> str:
 
 
 def latent_shapes(spec: Spec) -> list[Shape]:
-    """The shapes of z_1 … z_L: of what leaves on the way, then of what is left at the end."""
+    """Return the shapes of z_1 … z_L: those of factored-out latents in order, then that of the last."""
     steps = walk(spec)
     return [step.latent_shape for step in steps if step.latent_shape] + [steps[-1].output_shape]
 
 
 def likelihood(spec: Spec) -> Likelihood:
-    """What log_prob is for this flow: exact if it is for every layer, otherwise the weakest of them."""
+    """Return the likelihood that log_prob gives: exact if every layer's is, otherwise the weakest among them."""
     uses = [step.item.coupling if isinstance(step.item, CouplingSpec) else step.item for step in walk(spec)]
     classes = {use.plugin.descriptor.likelihood for use in uses if isinstance(use, Use)}
     weakest_first: tuple[Likelihood, ...] = ("estimate", "lower_bound", "exact")
@@ -145,20 +145,20 @@ def _step(item: Use | CouplingSpec | FactorOutSpec, path: Path, shape: Shape) ->
 
 
 def _ruled(use: Use, shape: Shape, rule: Callable[[], T]) -> T:
-    """What a plugin's shape rule says. Raises what it raises on purpose, and PluginError if it is broken."""
+    """Return what a shape rule gives. A ValueError, such as ShapeError, passes; others become a PluginError."""
     with guarded(f"plugin {use.plugin}: its shape rule fails on {list(shape)}", ValueError):
         return rule()
 
 
 def _two(shapes: Any) -> tuple[Shape, Shape]:
-    """What a split's rule gives, if it is two shapes."""
+    """Return the result of a split's rule, checked to be two shapes."""
     if not isinstance(shapes, Sequence) or len(shapes) != 2:
         raise TypeError(f"it gives {shapes!r}, not two shapes")
     return _checked(shapes[0]), _checked(shapes[1])
 
 
 def _checked(shape: Any) -> Shape:
-    """What a plugin's rule gives, if it is a shape at all."""
+    """Return the result of a plugin's rule, checked to be a shape."""
     if not shape or not all(isinstance(size, int) and size > 0 for size in shape):
         raise TypeError(f"it gives {shape!r}, which is no shape")
     if math.prod(shape) > MAX_EVENT_SIZE:

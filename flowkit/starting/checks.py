@@ -1,4 +1,4 @@
-"""What no flow can be fitted to, and what somebody may not have meant."""
+"""Refuses data that no flow can be fitted to, and doubts data that may not be what was meant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What data holds, as far as a spec has to know it."""
+"""Looks at data, as far as a spec has to know it."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class ValueRange:
 
 
 def value_range(parts: Sequence[np.ndarray | Rows], where: str) -> ValueRange:
-    """Of arrays [n, *event] of numbers, n > 0. Raises DataError at the first row that isn't finite in float32."""
+    """Return the range of arrays [n, *event], n > 0. Raise DataError at the first row that isn't finite in float32."""
     low = high = np.asarray(parts[0][0])
     whole = np.ones(low.shape, bool)
     bytes_over_255 = low.dtype.kind == "f"

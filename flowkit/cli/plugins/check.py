@@ -96,7 +96,7 @@ def check(
 
 
 def _check(name: str, subjects: "Callable[[str], dict[str, Subject]]", chosen: Selection) -> int:
-    """The exit code: what can't be checked doesn't keep the rest of its namespace from it."""
+    """Check one plugin and return the exit code. An error here doesn't keep the rest of a namespace from its checks."""
     from flowkit.errors import FlowkitError
 
     try:
@@ -114,7 +114,7 @@ def _check(name: str, subjects: "Callable[[str], dict[str, Subject]]", chosen: S
 
 
 def _run(subjects: "Mapping[str, Subject]", chosen: Selection) -> "Iterator[Result]":
-    """The results, one by one. What can't be built is checked no further.
+    """Yield the results one by one. A subject that can't be built ends the checks.
 
     A terminal shows on its last line which check runs, and for how long. Elsewhere each check has a line, which is
     begun when the check begins, so that one that hangs can be seen in a log too.

@@ -12,7 +12,7 @@ from flowkit.spec.walk import Step, latent_shapes, likelihood, walk
 
 
 def as_dict(spec: Spec, parameters: Sequence[int]) -> dict[str, Any]:
-    """What `flowkit show --format json` prints. ``parameters`` has the number of each step of `walk`.
+    """Return what `flowkit show --format json` prints. ``parameters`` has the number of each step of `walk`.
 
     - event: {shape, levels}; context: {classes, shape} or null; base: its plugin
     - steps: each layer from data to latent, repeats expanded: its name; its path in the spec; input_shape,

@@ -63,7 +63,7 @@ Entry = LayerOutline | Loop
 
 
 def outline(spec: Spec) -> tuple[tuple[Entry, ...], Latent]:
-    """The entries from data to latent, and the last latent. Raises BrokenChain, as `walk` does."""
+    """Return the entries from data to latent, and the last latent. Raise BrokenChain, as `walk` does."""
     steps: dict[Path, list[Step]] = {}
     latents: dict[Path, list[Latent]] = {}
     number = 1
@@ -85,7 +85,7 @@ def outline(spec: Spec) -> tuple[tuple[Entry, ...], Latent]:
 
 
 def span(shapes: Sequence[Shape]) -> str:
-    """One shape, or the first and the last of those that differ from one time to the next."""
+    """Return one shape, or the first and the last of those that differ from one time to the next."""
     first, last = str(list(shapes[0])), str(list(shapes[-1]))
     return first if first == last else f"{first} … {last}"
 
@@ -98,7 +98,7 @@ def fields(config: PluginConfig) -> list[str]:
 
 
 def data_text(spec: Spec) -> str:
-    """What an event holds, and what it is conditioned on."""
+    """Say what an event holds and what it is conditioned on."""
     values = "continuous" if spec.event.levels is None else f"integers 0 … {spec.event.levels - 1}"
     if spec.context is None:
         return values

@@ -64,7 +64,7 @@ class Card(Block):
 
     @classmethod
     def of(cls, use: Use, style: str, min_width: float = MIN_WIDTH) -> Card:
-        """The box of a plugin and the fields that the spec writes."""
+        """Return the box of a plugin with the fields that the spec writes."""
         return cls([use.name, *fields(use.config)], style, min_width)
 
     def draw(self, drawing: Drawing, axis: float, y: float, side: float) -> None:
@@ -203,5 +203,5 @@ def _block(entry: Entry, context: bool) -> Block:
 
 
 def _labels(entries: Sequence[Entry]) -> list[str]:
-    """The shapes that reach the entries."""
+    """Return the shapes that reach the entries, as labels of arrows."""
     return [span(entry.inputs) for entry in entries]
