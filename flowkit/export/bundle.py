@@ -27,8 +27,8 @@ from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.yardstick import ROWS, first_deviation, judge, reference_events
 from flowkit.flow import Flow, inputs
 from flowkit.flow.inputs import check_levels, check_shape
-from flowkit.flow.lock import LOCK, SPEC
 from flowkit.spec import canonical, likelihood, lock, model_hash, to_yaml
+from flowkit.spec.run import LOCK, SPEC
 from flowkit.version import __version__
 from flowkit_runtime import verification
 from flowkit_runtime.atomic import contents, is_free, making, naming

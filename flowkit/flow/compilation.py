@@ -47,7 +47,9 @@ def compiled(function: Pass, scope: Scope, **options: Any) -> Pass:
     options = {"fullgraph": True} | options
     if options.get("backend", "inductor") == "inductor":
         _require_compiler()
-    _raise_limits()
+    limits = torch._dynamo.config
+    limits.recompile_limit = max(limits.recompile_limit, VARIANTS)
+    limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, FLOWS * VARIANTS)
     there = torch.compile(function, **options)
     # torch can't combine regions with kernels that are called from C++.
     on_cpu = torch.compile(function, **_without_python(options)) if scope == "flow" else there
@@ -89,12 +91,6 @@ def by_steps(through: Pass, last_first: bool = False) -> Pass:
 
 STRATEGIES_BY_STEPS = STRATEGIES | {"store": by_steps(forward_through), "checkpoint": by_steps(checkpoint)}
 inverse_by_steps = by_steps(inverse_through, last_first=True)
-
-
-def _raise_limits() -> None:
-    config = torch._dynamo.config
-    config.recompile_limit = max(config.recompile_limit, VARIANTS)
-    config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, FLOWS * VARIANTS)
 
 
 def _without_python(options: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from flowkit.flow.building import Layer
 from flowkit.flow.compilation import STRATEGIES_BY_STEPS, Scope, compiled, inverse_by_steps
 from flowkit.shapes import Shape
 from flowkit.spec import ContextSpec, Spec, read_spec, walk
+from flowkit.spec.run import WEIGHTS, read_run
 from flowkit_runtime import noise
 from flowkit_runtime.files import as_path
 from flowkit_runtime.inputs import checked_temperature, count, integer
@@ -293,8 +294,8 @@ class Flow(nn.Module):
         (VersionWarning) if the run was made with another version of a plugin.
         """
         run = inputs.as_flowkit(as_path, "run", run)
-        flow = cls.from_spec(saving.read_run(run))
-        saving.read_weights(flow, run / saving.WEIGHTS)
+        flow = cls.from_spec(read_run(run))
+        saving.read_weights(flow, run / WEIGHTS)
         return flow.eval()
 
     def save(self, path: str | Path) -> None:

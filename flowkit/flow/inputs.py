@@ -28,14 +28,11 @@ T = TypeVar("T")
 NO_MINIMUM = (torch.uint16, torch.uint32, torch.uint64)
 """Integer types for which torch implements no minimum. They are converted to int64 first."""
 
-MEMORY_STRATEGIES = tuple(STRATEGIES)
-
 
 def check_memory(strategy: str) -> None:
     """Check that ``strategy`` is the name of a memory strategy."""
-    if strategy not in MEMORY_STRATEGIES:
-        *others, last = MEMORY_STRATEGIES
-        raise InputError(f"memory must be {', '.join(others)} or {last}, not {strategy!r}")
+    if strategy not in STRATEGIES:
+        raise InputError(f"memory must be one of {', '.join(STRATEGIES)}, not {strategy!r}")
 
 
 def check_compilable(strategy: str, scope: str = "flow") -> None:

@@ -1,4 +1,4 @@
-"""Saves weights as safetensors, and reads the files of a finished run."""
+"""Saves weights as safetensors, and reads them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from flowkit.errors import RunError
-from flowkit.flow.lock import SPEC, read_run_spec
-from flowkit.spec import Spec
+from flowkit.spec.run import SPEC
 from flowkit_runtime.atomic import replacing
-from flowkit_runtime.bundle import MANIFEST
 from flowkit_runtime.errors import shortened
-from flowkit_runtime.files import open_file, stays_inside
-
-WEIGHTS, RESULTS = "weights.safetensors", "results.json"
-"""The files of a finished run's weights and results. results.json is written last, and marks the run as finished."""
+from flowkit_runtime.files import open_file
 
 MAX_HEADER = 2**24
 """The most bytes of a safetensors file's header. That is 100 for each of 160,000 tensors."""
@@ -35,37 +30,6 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     apart = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(apart))
-
-
-def read_run(directory: Path) -> Spec:
-    """Return the spec of a finished run.
-
-    Raises RunError if a file is missing, or is a link that leaves the directory. Raises SpecError if the spec is
-    invalid.
-    """
-    if not (directory / SPEC).is_file():
-        raise RunError(f"{directory} is not a run: it has no {SPEC}. `flowkit train SPEC` makes one")
-    check_no_bundle(directory)
-    if not (directory / RESULTS).is_file():
-        raise RunError(
-            f"{directory} is not finished: `flowkit train --resume {directory}` goes on with it, and with `--finish` "
-            "finishes it now, with the best weights so far"
-        )
-    for name in (SPEC, RESULTS, WEIGHTS):
-        check_inside(directory / name, directory)
-    return read_run_spec(directory)
-
-
-def check_no_bundle(directory: Path) -> None:
-    """Raise RunError if the directory is a bundle. A bundle has a spec.yaml too, so it could be taken for a run."""
-    if (directory / MANIFEST).exists():
-        raise RunError(f"{directory} is a bundle, which `flowkit export` wrote: name the run that it was made of")
-
-
-def check_inside(path: Path, directory: Path) -> None:
-    """Raise RunError if ``path`` leaves the run's directory through a link."""
-    if not stays_inside(path, directory):
-        raise RunError(f"{path} is a link that leaves the run: put the file itself there")
 
 
 def read_weights(flow: nn.Module, path: Path) -> None:

@@ -15,8 +15,8 @@ from torch import Tensor
 from flowkit.bijectors import Bijector, Composition, Coupling
 from flowkit.bijectors.channel_linear import ChannelLinear, ChannelRun
 from flowkit.bijectors.composition import frozen
+from flowkit.bijectors.memory import STRATEGIES
 from flowkit.flow import Flow
-from flowkit.flow.inputs import MEMORY_STRATEGIES
 from flowkit.testing import compare, hints
 from flowkit.testing.common import context, initialized
 from flowkit.testing.effects import initialize_saved, moved
@@ -125,7 +125,7 @@ def memory(subject: BijectorSubject) -> None:
             held.requires_grad_(False)
         expected = _flow_gradients(subject, flow, "store")
         where = "" if held is None else ", a parameter frozen"
-        for strategy in MEMORY_STRATEGIES:
+        for strategy in STRATEGIES:
             what = f"gradient under memory: {strategy}{where}"
             compare.all_close(what, _flow_gradients(subject, flow, strategy), expected, 1e-10)
 
@@ -245,7 +245,7 @@ def _memory_under_autocast(subject: BijectorSubject) -> None:
         return torch.cat([gradient.flatten() for gradient in found.values()])
 
     expected = gradients("store")
-    for strategy in MEMORY_STRATEGIES:
+    for strategy in STRATEGIES:
         error = (gradients(strategy) - expected).norm()
         assert error <= AUTOCAST_GRADIENT_TOLERANCE * expected.norm(), (
             f"gradients under autocast and memory: {strategy} are off by {error:.3g} of {expected.norm():.3g}"

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from flowkit.errors import RunError
 from flowkit.flow import Flow
-from flowkit.flow.lock import first_invalid
 from flowkit.flow.saving import check_tensors, read_tensors, write_tensors
 from flowkit.spec import Train
+from flowkit.spec.run import first_invalid
 from flowkit.train.optimizer import new_optimizer
 
 ANEW = "remove it, and the run begins anew"

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from flowkit.errors import DataError, RunError
-from flowkit.flow.lock import SPEC, read_lock
 from flowkit.plugin import Arrays, PartName
 from flowkit.plugin.dataset import PARTS, load_parts
 from flowkit.plugin.rows import Rows, chunks, first_not_finite
 from flowkit.spec import ContextSpec, EventSpec, Spec
+from flowkit.spec.run import SPEC, read_lock
 from flowkit.train.fingerprint import changes, fingerprints
 
 Values = np.ndarray | Rows

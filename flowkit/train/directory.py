@@ -20,10 +20,18 @@ from typing import Any
 from pydantic import BaseModel
 
 from flowkit.errors import RunError
-from flowkit.flow.lock import LOCK, SPEC, PartPrint, read_lock, read_run_spec
-from flowkit.flow.saving import RESULTS, check_inside, check_no_bundle
 from flowkit.plugin import Arrays, PartName, Use
 from flowkit.spec import Spec, lock, to_yaml
+from flowkit.spec.run import (
+    LOCK,
+    RESULTS,
+    SPEC,
+    PartPrint,
+    check_inside,
+    check_no_bundle,
+    read_lock,
+    read_run_spec,
+)
 from flowkit.train.fingerprint import fingerprint
 from flowkit_runtime.atomic import locked, making, replacing
 

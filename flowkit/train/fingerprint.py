@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from flowkit.flow.lock import ArrayPrint, PartPrint
 from flowkit.plugin import Arrays, PartName
 from flowkit.plugin.rows import Rows, chunks
+from flowkit.spec.run import ArrayPrint, PartPrint
 from flowkit_runtime.errors import shortened
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from flowkit.errors import DataError, RunError, TrainingError
 from flowkit.flow import Flow
-from flowkit.flow.saving import RESULTS
 from flowkit.plugin import Arrays, PartName
 from flowkit.spec import Train
+from flowkit.spec.run import RESULTS
 from flowkit.train.batches import Batch, count_batches, shuffled
 from flowkit.train.checkpoint import Checkpoint, Row, read_checkpoint, standing, tensors_of
 from flowkit.train.directory import CHECKPOINT, METRICS

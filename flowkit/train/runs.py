@@ -17,10 +17,9 @@ from pydantic import BaseModel, ValidationError
 from flowkit.allocator import keep_freed_memory
 from flowkit.errors import DataError, FlowkitError, InputError, RunError, TrainingError
 from flowkit.flow import Flow
-from flowkit.flow.lock import first_invalid
-from flowkit.flow.saving import RESULTS, WEIGHTS
 from flowkit.plugin import Arrays, PartName
 from flowkit.spec import Spec
+from flowkit.spec.run import RESULTS, WEIGHTS, first_invalid
 from flowkit.train.data import load_data, load_run_data
 from flowkit.train.directory import create, forget, read_resumable, record, taking, with_absolute_paths
 from flowkit.train.evaluation import best_device, evaluate

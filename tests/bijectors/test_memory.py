@@ -11,10 +11,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from flowkit.bijectors import Bijector, Composition, Coupling
-from flowkit.bijectors.memory import DRIFT_LIMIT
+from flowkit.bijectors.memory import DRIFT_LIMIT, STRATEGIES
 from flowkit.errors import FlowkitError, InputError
 from flowkit.flow import Flow
-from flowkit.flow.inputs import MEMORY_STRATEGIES
 from flowkit.testing import BijectorSubject, perturb
 from flowkit.testing.run import run_check
 from flowkit_glow.actnorm import ActNorm
@@ -26,7 +25,7 @@ from tests.extent import extent
 from tests.flow.specs import SPECS, STEP, batch, perturbed
 from tests.plugins.cases import coupling
 
-RECOMPUTING = pytest.mark.parametrize("strategy", [s for s in MEMORY_STRATEGIES if s != "store"])
+RECOMPUTING = pytest.mark.parametrize("strategy", [s for s in STRATEGIES if s != "store"])
 TOLERANCE = 1e-10
 
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
+from flowkit.bijectors.memory import STRATEGIES
 from flowkit.flow import Flow
-from flowkit.flow.inputs import MEMORY_STRATEGIES
 from tests.flow.specs import batch, perturbed
 
-CASES = list(product(("image", "arrays"), MEMORY_STRATEGIES))
+CASES = list(product(("image", "arrays"), STRATEGIES))
 """Flows and memory strategies."""
 ROWS = 6
 """Of the whole batch."""

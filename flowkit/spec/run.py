@@ -1,4 +1,4 @@
-"""Reads lock.json, the record of a run's plugins, spec and data, and compares it with those present now."""
+"""Reads the spec of a run, and compares it with lock.json, the record of the plugins, spec and data of the run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flowkit.errors import RunError, SpecError, VersionWarning, format_path
-from flowkit.spec import Spec, read_spec
 from flowkit.spec.comparison import spec_differences
+from flowkit.spec.model import Spec
+from flowkit.spec.read import read_spec
+from flowkit_runtime.bundle import MANIFEST
 from flowkit_runtime.errors import shortened
-from flowkit_runtime.files import read_json
+from flowkit_runtime.files import read_json, stays_inside
 
-LOCK, SPEC = "lock.json", "spec.yaml"
+SPEC, LOCK = "spec.yaml", "lock.json"
+WEIGHTS, RESULTS = "weights.safetensors", "results.json"
+"""The files of a finished run's weights and results. results.json is written last, and marks the run as finished."""
+
 DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 CHANGEABLE = ("train.epochs", "train.minutes", "train.threads", "data")
@@ -70,6 +75,37 @@ def first_invalid(error: ValidationError) -> str:
     """Return the first invalid field, and why it is invalid: ``epochs: Input should be a valid integer``."""
     first = error.errors()[0]
     return f"{shortened('.'.join(map(str, first['loc'])) or 'it')}: {shortened(first['msg'])}"
+
+
+def read_run(directory: Path) -> Spec:
+    """Return the spec of a finished run.
+
+    Raises RunError if a file is missing, or is a link that leaves the directory. Raises SpecError if the spec is
+    invalid.
+    """
+    if not (directory / SPEC).is_file():
+        raise RunError(f"{directory} is not a run: it has no {SPEC}. `flowkit train SPEC` makes one")
+    check_no_bundle(directory)
+    if not (directory / RESULTS).is_file():
+        raise RunError(
+            f"{directory} is not finished: `flowkit train --resume {directory}` goes on with it, and with `--finish` "
+            "finishes it now, with the best weights so far"
+        )
+    for name in (SPEC, RESULTS, WEIGHTS):
+        check_inside(directory / name, directory)
+    return read_run_spec(directory)
+
+
+def check_no_bundle(directory: Path) -> None:
+    """Raise RunError if the directory is a bundle. A bundle has a spec.yaml too, so it could be taken for a run."""
+    if (directory / MANIFEST).exists():
+        raise RunError(f"{directory} is a bundle, which `flowkit export` wrote: name the run that it was made of")
+
+
+def check_inside(path: Path, directory: Path) -> None:
+    """Raise RunError if ``path`` leaves the run's directory through a link."""
+    if not stays_inside(path, directory):
+        raise RunError(f"{path} is a link that leaves the run: put the file itself there")
 
 
 def read_run_spec(directory: Path, overrides: Sequence[str] = ()) -> Spec:
