@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from flowkit_nf import conflicts
@@ -9,6 +10,8 @@ from flowkit_nf import conflicts
 
 def main() -> None:
     """Run the command. Where it can't be imported, say which other distribution has overwritten it."""
+    # Else pydantic reads the metadata of all packages for plugins of its own, and imports those plugins.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         from flowkit.cli.main import main as command
     except ImportError:

@@ -90,10 +90,14 @@ LIGHT = [
 
 def test_light_commands_import_nothing_heavy(tmp_path: Path) -> None:
     (tmp_path / "SPEC").write_text("flowkit: 1\nevent: {shape: [2]}\nflow: [{use: glow/actnorm}]\n")
+    (tmp_path / "observer.py").write_text("raise RuntimeError('a plugin of pydantic was imported')")
+    (tmp_path / "observer-1.dist-info").mkdir()
+    (tmp_path / "observer-1.dist-info" / "entry_points.txt").write_text("[pydantic]\nobserver = observer\n")
     script = (
-        "import sys; from flowkit.cli.main import app\n"
+        "import sys; from flowkit_nf.command import main\n"
         f"for command in {LIGHT}:\n"
-        "    try: app(command.split())\n"
+        "    sys.argv = ['flowkit', *command.split()]\n"
+        "    try: main()\n"
         "    except SystemExit as end: code = end.code\n"
         f"    heavy = [name for name in {HEAVY} if name in sys.modules]\n"
         "    print(command, code, heavy, file=sys.stderr)"
