@@ -85,11 +85,10 @@ def _trace_all(calls: Sequence[Example], opset: int, any_size: bool) -> list[Pie
     try:
         return _trace(calls, opset, any_size)
     except ExportError as error:
+        if len(calls) == 1:
+            raise ExportError(f"{calls[0][0].name} can't be exported to ONNX: {error}") from error
         for call in calls:
-            try:
-                _trace([call], opset, any_size)
-            except ExportError as reason:
-                raise ExportError(f"{call[0].name} can't be exported to ONNX: {reason}") from error
+            _trace_all([call], opset, any_size)
         raise
 
 

@@ -65,16 +65,6 @@ def test_nothing_of_it_is_handed_out(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_network_with_dropout_is_exported_as_it_is_evaluated(tmp_path):
-    network = {"use": "glow/mlp", "hidden": 4, "layers": 1, "dropout": 0.5}
-    spec = {
-        "flowkit": 1,
-        "event": {"shape": [2]},
-        "flow": [{"coupling": {"use": "glow/affine"}, "conditioner": network}],
-    }
-    export(Flow.from_spec(spec), tmp_path / "b")
-
-
 @pytest.mark.parametrize("operator", sorted(DRAWING))
 def test_the_runtime_refuses_such_graphs(operator: str, tmp_path: Path) -> None:
     x, y = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", 2]) for name in "xy")
