@@ -132,8 +132,8 @@ CONDITIONERS = {
 }
 
 SAME_GRAPHS = {
-    *(f"{name}-5" for name in CHANNEL_LINEAR.keys() - ALL_EVENTS),
-    *("conv1x1-lu-1x3x3", "conv1x1-lu-1", "permute-random-4x3x2", "squeeze-3"),
+    *(f"{name}-5" for name in CHANNEL_LINEAR.keys() - {"conv1x1-lu"}),
+    *("conv1x1-lu-1x3x3", "conv1x1-lu-1", "permute-random-4x3x2", "rescale-4x3x2", "squeeze-3"),
     *("coupling-spline-image", "conditional-image-vector"),
     *(f"{name}-1d" for name in TRANSFORMERS),
     *("affine-asymmetric-3d", "rational-quadratic-2-bins-3d"),
@@ -144,10 +144,22 @@ SAME_GRAPHS = {
 """Subjects whose graphs have the operators of others': frozen, all channel-linear layers are one convolution."""
 
 TRACED_IN_PARTS = {
-    *("coupling-additive-swap", "coupling-spline-vector", "coupling-no-normalization", "conditional-no-hidden"),
-    *("coupling-sigmoid-checkerboard-swap", "conditional-vector-vector"),
+    *("coupling-additive-swap", "coupling-sigmoid-checkerboard-swap"),
+    *("composition", "conditional-vector-vector", "conditional-composition"),
 }
-"""Couplings of a split, a conditioner and a transformer that each are a subject of their own."""
+"""Compositions, and couplings, of parts that each are a subject of their own."""
+
+LIKE_OTHERS = {
+    *("actnorm-1x3x3", "actnorm-1", "conv1x1-lu-1", "conv1x1-plain-4x3x2"),
+    *("permute-reverse-5", "permute-random-4x3x2", "rescale-5"),
+    *("coupling-odd-channels", "coupling-spline-vector", "coupling-checkerboard", "coupling-no-normalization"),
+    *("conditional-image-vector", "conditional-no-hidden"),
+    *("affine-1d", "affine-asymmetric-3d", "affine-sigmoid-1d", "additive-1d"),
+    *("rational-quadratic-1d", "rational-quadratic-2-bins-3d"),
+    *("channels-5", "channels-2-swap", "channels-3x5x3", "checkerboard-1x3x4-swap", "checkerboard-2x2x4"),
+    "convnet",
+}
+"""Subjects each of whose settings, such as its event, its split or its transformer, is one of another subject too."""
 
 PUBLISHED = {"identity": "s(0) = sigmoid(2) = 0.88, as published"}
 

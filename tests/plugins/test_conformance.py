@@ -4,7 +4,7 @@ import pytest
 
 from flowkit.testing import SLOW_CHECKS, check
 from tests.extent import extent
-from tests.plugins.cases import SAME_GRAPHS, TRACED_IN_PARTS, subjects
+from tests.plugins.cases import LIKE_OTHERS, SAME_GRAPHS, TRACED_IN_PARTS, subjects
 
 SUBJECTS = subjects()
 GRAPHS = [
@@ -13,7 +13,7 @@ GRAPHS = [
 NOT_TRACED = extent(SAME_GRAPHS | TRACED_IN_PARTS, set())
 
 
-@pytest.mark.parametrize("name", SUBJECTS)
+@pytest.mark.parametrize("name", [name for name in SUBJECTS if name not in extent(LIKE_OTHERS, set())])
 def test_conformance(name):
     """All checks. Tracing takes longer than the others together, and is left out where it would give a known graph."""
     check(SUBJECTS[name], skip=("export",) if name in NOT_TRACED else ())
