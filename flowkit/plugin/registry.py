@@ -82,6 +82,7 @@ class Registry:
     registered: dict[str, Found] = field(default_factory=dict)
     damaged: dict[str, PluginError] = field(default_factory=dict)
     _loaded: dict[str, Plugins | PluginError] = field(default_factory=dict, repr=False)
+    _claims: dict[str, list[Claim]] = field(default_factory=dict, repr=False)
     _manager: pluggy.PluginManager = field(default_factory=new_manager, repr=False, compare=False)
 
     @classmethod
@@ -108,7 +109,12 @@ class Registry:
         return sorted({*self.entries, *map(_namespace, self.registered)})
 
     def claims(self, namespace: str) -> list[Claim]:
-        """Return who brings plugins under this name, denied ones too. Metadata is read; nothing is imported."""
+        """Return who brings plugins under this name, denied ones too. Metadata is read once; nothing is imported."""
+        if namespace not in self._claims:
+            self._claims[namespace] = self._read_claims(namespace)
+        return self._claims[namespace]
+
+    def _read_claims(self, namespace: str) -> list[Claim]:
         claims = []
         for entry in self.entries.get(namespace, []):
             origin = Origin.of(entry)
