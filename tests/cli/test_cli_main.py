@@ -106,8 +106,10 @@ def test_light_commands_import_nothing_heavy(tmp_path: Path) -> None:
     assert done.stderr.splitlines() == [f"{command} 0 []" for command in LIGHT]
 
 
-@pytest.mark.parametrize("module", ["flowkit.cli.main", "flowkit_runtime.cli.main"])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(  # the other pairs are in test_runtime_memory.py
+    ("module", "number", "code"),
+    [("flowkit.cli.main", signal.SIGINT, 130), ("flowkit_runtime.cli.main", signal.SIGTERM, 143)],
+)
 def test_what_is_interrupted_leaves_quietly_and_nothing_behind(
     module: str, number: int, code: int, tmp_path: Path
 ) -> None:

@@ -32,10 +32,8 @@ def many(site: Path) -> Path:
 
 IMPORTED = {
     "plugins": (0, []),
-    "plugins list": (0, []),
     "validate good.yaml": (0, ["flowkit_many7"]),
     "validate bad.yaml": (2, ["flowkit_many7"]),
-    "plugins show many3": (0, ["flowkit_many3"]),
     "plugins show many3/shift": (0, ["flowkit_many3"]),
     "plugins show glow/affine": (0, []),
     "--deny-plugins many7 validate good.yaml": (2, []),
@@ -44,6 +42,7 @@ IMPORTED = {
 
 FORKED = f"""
 import os, sys
+import flowkit.spec  # once for all commands
 from flowkit.cli.main import app
 def imported():
     return [name for name in sys.modules if name in {HEAVY} or "many" in name or "sad" in name]

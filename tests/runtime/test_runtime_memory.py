@@ -56,8 +56,10 @@ def test_a_command_without_memory_says_so_in_one_line(mebibytes: int, tmp_path: 
     assert done.stderr.startswith("out of memory: ")
 
 
-@pytest.mark.parametrize("module", ["flowkit.cli.main", "flowkit_runtime.cli.main"])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(  # the other pairs are in test_cli_main.py
+    ("module", "number", "code"),
+    [("flowkit_runtime.cli.main", signal.SIGINT, 130), ("flowkit.cli.main", signal.SIGTERM, 143)],
+)
 def test_a_signal_during_an_import_ends_a_command_quietly(module: str, number: int, code: int, tmp_path: Path) -> None:
     """A library's C++ code turns the interrupt of an import into another error."""
     (tmp_path / "library.py").write_text(
@@ -76,17 +78,3 @@ def test_a_signal_during_an_import_ends_a_command_quietly(module: str, number: i
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (code, "")
-
-
-def test_a_signal_that_becomes_another_error_ends_a_command_quietly() -> None:
-    script = (
-        "import os, signal, sys\n"
-        "from flowkit_runtime.cli.main import app, main\n"
-        "@app.command()\n"
-        "def run():\n"
-        "    try: os.kill(os.getpid(), signal.SIGTERM); [x for x in range(10**6)]\n"
-        "    except BaseException: raise RuntimeError('unreported exception') from None\n"
-        "sys.argv = ['flowkit', 'run']; main()"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (143, "")

@@ -97,17 +97,10 @@ def test_check_jsonschema(installed: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "schema.json").write_text(json.dumps(installed))
     broken = tmp_path / "broken.yaml"
     broken.write_text(SPECS[0].read_text("utf-8").replace("glow/actnorm", "glow/actnrm", 1))
-
-    def check(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "check_jsonschema", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    assert check("--check-metaschema", tmp_path / "schema.json").returncode == 0
-    done = check("--schemafile", tmp_path / "schema.json", *SPECS)
-    assert done.returncode == 0, done.stdout
-    done = check("--schemafile", tmp_path / "schema.json", broken)
-    assert done.returncode == 1
-    assert "'glow/actnrm' is not one of ['glow/rescale', 'glow/actnorm'" in done.stdout
+    command = [sys.executable, "-m", "check_jsonschema", "--schemafile", tmp_path / "schema.json", *SPECS, broken]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "'glow/actnrm' is not one of ['glow/rescale', 'glow/actnorm'" in done.stdout
+    assert not [path for path in SPECS if str(path) in done.stdout]
 
 
 def test_every_field_says_what_it_is_for(installed: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from tests.extent import extent
 from tests.plugins.cases import CHANNEL_LINEAR
 
 some = settings(
-    max_examples=extent(10, 100), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=extent(5, 100), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 
 
@@ -41,7 +41,7 @@ def test_batches_and_moved_parameters(data):
 
 
 @pytest.mark.parametrize("name", CHANNEL_LINEAR)
-@settings(some, max_examples=extent(4, 30))
+@settings(some, max_examples=extent(3, 30))
 @given(event=events(), seed=SEEDS)
 def test_channel_linear_layers_on_any_event(name, event, seed):
     subject = BijectorSubject(lambda: CHANNEL_LINEAR[name](event), seed=seed)
