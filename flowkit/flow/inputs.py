@@ -31,8 +31,9 @@ NO_MINIMUM = (torch.uint16, torch.uint32, torch.uint64)
 
 def check_memory(strategy: str) -> None:
     """Check that ``strategy`` is the name of a memory strategy."""
-    if strategy not in STRATEGIES:
-        raise InputError(f"memory must be one of {', '.join(STRATEGIES)}, not {strategy!r}")
+    if strategy not in tuple(STRATEGIES):  # a list, say, has no hash
+        *others, last = STRATEGIES
+        raise InputError(f"memory must be {', '.join(others)} or {last}, not {strategy!r}")
 
 
 def check_compilable(strategy: str, scope: str = "flow") -> None:
