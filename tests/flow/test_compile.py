@@ -25,7 +25,7 @@ from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Affine
 from flowkit_glow.permute import Permute
 from tests.extent import extent
-from tests.flow.specs import IMAGE, LABELS, SMALL, SPECS, batch, perturbed
+from tests.flow.specs import IMAGE, LABELS, PRIOR, SMALL, SPECS, batch, perturbed
 from tests.plugins.cases import coupling
 
 
@@ -78,27 +78,32 @@ def assert_same(given: list[Tensor], expected: list[Tensor], tolerance: float) -
         torch.testing.assert_close(mine, plain, rtol=tolerance, atol=tolerance)
 
 
-def small() -> Flow:
+SMALL_LABELS = {**LABELS, "flow": [{"use": "glow/rescale"}, {"use": "glow/squeeze"}, PRIOR]}
+SMALL_SPECS = {"small": SMALL, "small labels": SMALL_LABELS}
+
+
+def small(name: str = "small") -> Flow:
     torch.manual_seed(0)
-    flow = Flow.from_spec(SMALL).double().eval()
+    flow = Flow.from_spec(SMALL_SPECS[name]).double().eval()
     perturb(flow, 0.2)
     return flow
 
 
-FAST = [("labels", "checkpoint", "flow"), ("small", "store", "step")]
+FAST = [("small labels", "checkpoint", "flow"), ("small", "store", "step")]
 SLOW = [
     *(("image", "store", "flow"), ("image", "checkpoint", "step")),
+    *(("labels", "checkpoint", "flow"), ("labels", "store", "step")),
     *(("vector", "checkpoint", "flow"), ("vector", "store", "step")),
     *(("arrays", "store", "flow"), ("arrays", "checkpoint", "step")),
 ]
 """Each flow, strategy and scope meets each of the others; `make nightly` has all three together."""
-ALL = sorted({*product(SPECS, ("store", "checkpoint"), ("flow", "step"))} - {*FAST})
+ALL = list(product(SPECS, ("store", "checkpoint"), ("flow", "step")))
 CASES = [*FAST, *(pytest.param(*case, marks=pytest.mark.slow) for case in extent(SLOW, ALL))]
 
 
 @pytest.mark.parametrize(("spec", "memory", "scope"), CASES)
 def test_the_numbers_are_the_same_and_one_graph_serves_all_batch_sizes(spec: str, memory: str, scope: str) -> None:
-    flow = small() if spec == "small" else perturbed(spec)
+    flow = small(spec) if spec in SMALL_SPECS else perturbed(spec)
     flow.memory = memory
     other = compiled(flow, scope=scope)
     for what in (density, there_and_back):
@@ -177,13 +182,13 @@ def test_code_of_steps_does_not_grow_with_depth(scope: str, grows: bool) -> None
         torch.testing.assert_close(flow.encode(x)[0], flow.freeze().encode(x)[0])
         return counts[0]
 
-    def step(swap: bool) -> list[Bijector]:
-        return [ActNorm((4,)), coupling((4,), Affine(), swap=swap)]
+    def step(swap: bool = False) -> Bijector:
+        return coupling((4,), Affine(), swap=swap)
 
-    deep, shallow = (operators(*(layer for _ in range(n) for layer in step(False))) for n in (4, 2))
-    assert (deep > 1.5 * shallow) == grows
+    deep, shallow = operators(step(), step(), step()), operators(step())
+    assert (deep > 2 * shallow) == grows
     if scope == "step":
-        assert operators(*step(False), *step(True), *step(False)) > 1.2 * shallow
+        assert operators(step(), step(swap=True)) > 1.5 * shallow
 
 
 class Transposed(ChannelLinear):
@@ -201,14 +206,14 @@ def test_a_layer_that_cannot_be_compiled_by_steps_is_explained() -> None:
     flow, x = Flow([Transposed((2,)), coupling((2,), Affine())]).double(), torch.randn(3, 2).double()
     with pytest.raises(FlowkitError, match=r"reads \.T or \.mT of a parameter"):
         compiled(flow, scope="step").encode(x)
-    torch.testing.assert_close(compiled(flow).encode(x), flow.encode(x))
+    torch.testing.assert_close(compiled(flow, "eager").encode(x), flow.encode(x))
 
 
 def test_many_flows_may_be_compiled_in_one_process() -> None:
     """More than torch's limits of graphs for one function: 8, and 256 in all."""
     with torch._dynamo.config.patch(recompile_limit=2, accumulated_recompile_limit=2):
-        for size in range(1, 5):
-            there_and_back(compiled(Flow([ActNorm((size,))]).double(), "eager"), 3)
+        for size in (1, 2, 3):
+            compiled(Flow([ActNorm((size,))]), "eager").encode(torch.zeros(3, size))
 
 
 @pytest.mark.slow
@@ -242,7 +247,7 @@ def test_compiling_leaves_state_copies_and_the_frozen_flow_alone() -> None:
 
 
 def test_new_weights_and_new_layers_are_followed() -> None:
-    flow = compiled(Flow([ActNorm((3,)), Permute((3,))]).double())
+    flow = compiled(Flow([ActNorm((3,)), Permute((3,))]).double(), "eager")
     there_and_back(flow, 3)
     with torch.no_grad():
         for parameter in flow.parameters():
@@ -285,7 +290,6 @@ class RowByRow(Shift):
 def test_the_kit_says_which_bijector_is_compiled_again_for_each_batch_size() -> None:
     result = run_check(BijectorSubject(lambda: RowByRow((2,))), "compile")
     assert result.is_error and "log_prob is compiled again for a third batch size" in result.reason
-    assert not run_check(BijectorSubject(lambda: Shift((2,))), "compile").is_error
 
 
 def test_wrong_inputs_are_errors_as_without() -> None:
