@@ -34,6 +34,17 @@ def make_spec() -> Callable[..., Spec]:
     return lambda *overrides: read_spec(SPEC, overrides)
 
 
+def leave_out_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    for draw in ("draw_loss", "draw_samples"):
+        monkeypatch.setattr(f"flowkit.train.pictures.{draw}", lambda *_: None)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs have no pictures, which take most of the time of a small one."""
+    leave_out_pictures(monkeypatch)
+
+
 class Killed(BaseException):
     """Stands for a SIGKILL: nothing catches it."""
 

@@ -21,7 +21,9 @@ from flowkit.errors import ExportError
 from flowkit.spec import read_spec, to_yaml
 from flowkit.train import load_data, train
 from flowkit.train.fit import Training
-from tests.train.conftest import SPEC
+from tests.train.conftest import SPEC, leave_out_pictures
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 DIGITS = {
     "flowkit": 1,
@@ -45,8 +47,10 @@ def flowkit(*arguments: str | Path) -> Result:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two finished runs that no test writes to: ``moons``, and ``digits``, conditional on the label."""
     directory = tmp_path_factory.mktemp("runs")
-    train(read_spec(SPEC, ["train.epochs=1"]), directory / "moons")
-    train(read_spec(DIGITS), directory / "digits")
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_pictures(patch)
+        train(read_spec(SPEC, ["train.epochs=1"]), directory / "moons")
+        train(read_spec(DIGITS), directory / "digits")
     return directory
 
 

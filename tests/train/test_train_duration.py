@@ -24,11 +24,7 @@ from tests.train.conftest import SPEC
 
 MakeSpec = Callable[..., Spec]
 
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    for draw in ("draw_loss", "draw_samples"):
-        monkeypatch.setattr(f"flowkit.train.pictures.{draw}", lambda *_: None)
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def rows(run: Path) -> list[dict[str, str]]:

@@ -34,13 +34,12 @@ def test_continuous_images_are_shown_over_their_range() -> None:
     assert np.allclose(_grid(images, levels=None)[:2, :2, 0], [[0, 0.5], [1, 2 / 3]])
 
 
-@pytest.mark.parametrize("value", [torch.inf, torch.nan])
-def test_a_histogram_is_of_the_finite_samples(tmp_path: Path, value: float) -> None:
-    samples = torch.linspace(0, 1, 100)[:, None]
+def test_a_histogram_is_of_the_finite_samples(tmp_path: Path) -> None:
+    samples, lost = torch.linspace(0, 1, 100)[:, None], torch.tensor([[torch.inf], [-torch.inf], [torch.nan]])
     save_samples(samples, None, None, tmp_path / "finite.png")
-    save_samples(torch.cat([samples, torch.full((1, 1), value)]), None, None, tmp_path / "lost.png")
+    save_samples(torch.cat([samples, lost]), None, None, tmp_path / "lost.png")
     assert np.array_equal(imread(tmp_path / "finite.png"), imread(tmp_path / "lost.png"))
-    save_samples(torch.full((3, 1), value), None, None, tmp_path / "none.png")
+    save_samples(lost, None, None, tmp_path / "none.png")
 
 
 @pytest.mark.parametrize("kind", ["labels", "arrays", None])
@@ -80,10 +79,9 @@ def texts(figure: Figure) -> list[str]:
 
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are saved."""
+    """The figures that are to be saved. They are not drawn."""
     seen: list[Figure] = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (seen.append(self), save(self, *a, **k))[1])
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: seen.append(self))
     return seen
 
 

@@ -22,11 +22,7 @@ from tests.train.conftest import SPEC
 MakeSpec = Callable[..., Spec]
 Change = Callable[[NDArray[Any]], NDArray[Any]]
 
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    for draw in ("draw_loss", "draw_samples"):
-        monkeypatch.setattr(f"flowkit.train.pictures.{draw}", lambda *_: None)
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture

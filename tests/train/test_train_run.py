@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import importlib
 import io
 import json
 import math
@@ -30,12 +31,14 @@ from flowkit.flow import Flow
 from flowkit.plugin import Arrays, Dataset, DatasetConfig, DatasetRef, PluginConfig
 from flowkit.spec import Spec, read_spec, to_yaml
 from flowkit.train import Results, evaluate, load_data, resume, train
-from flowkit.train.directory import with_absolute_paths
+from flowkit.train.directory import TRAINING, with_absolute_paths
 from flowkit.train.fit import Training
 from flowkit.train.step import Fitting
 from tests.train.conftest import SPEC
 
 MakeSpec = Callable[..., Spec]
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def rows(run: Path) -> list[dict[str, str]]:
@@ -56,13 +59,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "finished"
     train(read_spec(SPEC), run)
     return run
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half of the time of a small run is that of its pictures, which ``finished`` has."""
-    for draw in ("draw_loss", "draw_samples"):
-        monkeypatch.setattr(f"flowkit.train.pictures.{draw}", lambda *_: None)
 
 
 # What a run leaves behind
@@ -303,19 +299,16 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, make_spec: MakeSpec, kill
 
 @contextlib.contextmanager
 def taken(run: Path) -> Iterator[None]:
-    """Another process has taken the run, as `train` and `resume` do, and waits; it is killed at the end.
-
-    It has not imported what only training needs.
-    """
+    """Another process has locked the run, as `train` and `resume` do, and waits; it is killed at the end."""
     code = """if True:
-        import sys, time, pathlib, flowkit.train, flowkit.train.pictures
-        from flowkit.train.directory import taking
-        assert "lightning_fabric" not in sys.modules, "evaluate and sample would wait for it"
-        with taking(pathlib.Path(sys.argv[1])):
+        import sys, time, pathlib
+        from flowkit_runtime.atomic import locked
+        with locked(pathlib.Path(sys.argv[1])):
             print("here", flush=True)
             time.sleep(600)
     """
-    with subprocess.Popen([sys.executable, "-c", code, str(run)], stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-c", code, str(run / TRAINING)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None and process.stdout.readline() == "here\n"
             yield process
@@ -414,6 +407,15 @@ def test_a_directory_that_is_removed_ends_the_training(
     with pytest.raises(TrainingError, match=r"run was removed while the flow was trained"):
         train(make_spec(), tmp_path / "run")
     assert not list(tmp_path.iterdir())
+
+
+def test_evaluate_and_sample_do_not_wait_for_lightning(monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("flowkit.train.pictures")
+    monkeypatch.setattr(flowkit, "train", flowkit.train)  # to be put back
+    for name in [name for name in sys.modules if name.startswith("flowkit.train")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)  # whoever imports it fails
+    importlib.import_module("flowkit.train.pictures")
 
 
 def test_without_lightning_the_extra_is_named(

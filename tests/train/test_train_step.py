@@ -22,6 +22,8 @@ from flowkit_glow.mlp import MLP
 
 MakeSpec = Callable[..., Spec]
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 def test_the_average_against_one_by_hand(make_spec: MakeSpec) -> None:
     flow = Flow.from_spec(make_spec())

@@ -12,6 +12,8 @@ import torch
 from flowkit.train import resume, train
 from flowkit.train.step import Fitting
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 @pytest.fixture(autouse=True)
 def _three_threads() -> Iterator[None]:
@@ -32,8 +34,6 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> set[int]:
         step(self, batch)
 
     monkeypatch.setattr(Fitting, "training_step", training_step)
-    for draw in ("draw_samples", "draw_loss"):
-        monkeypatch.setattr(f"flowkit.train.pictures.{draw}", lambda *_: None)
     return numbers
 
 
