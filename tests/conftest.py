@@ -24,6 +24,7 @@ def pytest_collection_modifyitems() -> None:
     # torch's exporter makes objects by the million, and few cycles: the collector would take a third of its time.
     gc.set_threshold(100_000, 20, 20)
     _quick_exports()
+    gc.freeze()  # what is imported stays
     if "tests.security.bounded" in sys.modules:
         sys.modules["tests.security.bounded"].start_server()
     if "hypothesis" in sys.modules and not NIGHTLY:

@@ -1,6 +1,6 @@
 """Plugin packages begun, installed and found as a stranger's would be: one of each kind, from `flowkit plugins new`.
 
-What a command does runs in a process of its own with the installed packages on the path: discovery is the real one.
+What depends on what is imported runs in a process of its own with the installed packages on the path.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from flowkit.cli.main import app
 from flowkit.flow import Flow
 from flowkit.spec import latent_shapes, lock, read_spec, to_yaml
 from flowkit.testing import BijectorSubject, check, perturb
@@ -150,17 +152,23 @@ def test_a_layer_with_a_plugin_in_a_field(imported):
     assert lock(spec)["plugins"].keys() >= {"flowkit-elementwise", "flowkit-bend"}
 
 
-def test_a_field_out_of_range_is_an_error_at_its_place(strangers):
-    place = of("transformer", strangers)
-    text = (place.directory / "example.yaml").read_text(encoding="utf-8").replace("max_slope: 8", "max_slope: 0.5", 1)
-    (place.directory / "steep.yaml").write_text(text, encoding="utf-8")
-    error = place.run("flowkit", "validate", "steep.yaml", fails_with=2).stderr
+def refused(spec: Path) -> str:
+    """The message of `flowkit validate`, in this process."""
+    result = CliRunner().invoke(app, ["validate", str(spec)])
+    assert result.exit_code == 2
+    return result.stderr
+
+
+def test_a_field_out_of_range_is_an_error_at_its_place(imported):
+    directory = of("transformer", imported).directory
+    text = (directory / "example.yaml").read_text(encoding="utf-8").replace("max_slope: 8", "max_slope: 0.5", 1)
+    (directory / "steep.yaml").write_text(text, encoding="utf-8")
+    error = refused(directory / "steep.yaml")
     assert "steep.yaml:8:" in error and "flow[0].flow[1].coupling.max_slope" in error
 
 
 def test_without_the_distribution(strangers):
-    error = Place(of("bijector", strangers).directory).run("flowkit", "validate", "example.yaml", fails_with=2).stderr
-    assert "no plugin namespace 'scale' is installed" in error
+    assert "no plugin namespace 'scale' is installed" in refused(of("bijector", strangers).directory / "example.yaml")
 
 
 def test_a_broken_neighbour_is_reported_and_the_rest_works(strangers, broken):
@@ -170,14 +178,16 @@ def test_a_broken_neighbour_is_reported_and_the_rest_works(strangers, broken):
     assert line.startswith("broken: plugin 'sad' (flowkit-sad 0.3, flowkit_sad.plugin)") and "sad since noon" in line
 
 
-def test_a_spec_that_does_not_name_the_broken_one_is_unaffected(strangers, broken):
-    place = Place(of("bijector", strangers).directory, (*strangers.sites, broken))
-    assert place.run("flowkit", "validate", "example.yaml").stderr == ""
+def test_a_spec_that_does_not_name_the_broken_one_is_unaffected(imported, broken):
+    with importable(broken):
+        result = CliRunner().invoke(app, ["validate", str(of("bijector", imported).directory / "example.yaml")])
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_a_spec_that_names_the_broken_one_says_whose_it_is(broken, tmp_path):
     (tmp_path / "sad.yaml").write_text(GLOW.replace("glow/actnorm", "sad/layer"))
-    error = Place(tmp_path, (broken,)).run("flowkit", "validate", "sad.yaml", fails_with=2).stderr
+    with importable(broken):
+        error = refused(tmp_path / "sad.yaml")
     assert "flowkit-sad 0.3" in error and "sad since noon" in error
 
 
