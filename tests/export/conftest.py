@@ -5,12 +5,21 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
+import onnx
 import pytest
+from torch import Tensor
 
 from flowkit.export import bundle
-from flowkit.export.graphs import Graphs
+from flowkit.export.graphs import Graphs, make_graphs
+from flowkit.export.program import encode_program
 from flowkit.flow import Flow
 from flowkit.spec import model_hash
+
+
+def encoder_of(flow: Flow, x: Tensor) -> onnx.ModelProto:
+    """The graph of the encoder alone, of a flow in fp32 that is not frozen; x are EXAMPLES events."""
+    program = encode_program(flow, [type(layer).__name__ for layer in flow.layers])
+    return make_graphs([program], [[x]])[0]
 
 
 @pytest.fixture(autouse=True, scope="session")

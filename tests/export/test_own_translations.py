@@ -15,10 +15,11 @@ from flowkit.bijectors import Bijector
 from flowkit.errors import ExportError
 from flowkit.export.graphs import make_graphs
 from flowkit.export.pieces import EXAMPLES
-from flowkit.export.program import Program, encoder_and_decoder
+from flowkit.export.program import Program
 from flowkit.export.translations import translations_of
 from flowkit.flow import Flow
 from flowkit.testing import BijectorSubject, check
+from tests.export.conftest import encoder_of
 from tests.pages import blocks
 
 SEARCH = torch.ops.aten.searchsorted.Tensor
@@ -100,8 +101,7 @@ class Other(Untranslated):
 def test_graphs_have_what_the_translation_of_each_layer_writes() -> None:
     """Two layers may translate the same operator in different ways."""
     flow = Flow([Translated((2,)), Other((2,)), Inherits((2,))])
-    encode, _ = encoder_and_decoder(flow, ["first", "second", "third"])
-    (encoder,) = make_graphs([encode], [[torch.zeros(EXAMPLES, 2)]])
+    encoder = encoder_of(flow, torch.zeros(EXAMPLES, 2))
     operators = [node.op_type for node in encoder.graph.node]
     assert operators.count("Less") == 2 and operators.count("LessOrEqual") == 1
     x = torch.tensor([[1.0, -1.0], [-0.5, 2.0]])

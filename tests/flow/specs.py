@@ -26,7 +26,7 @@ IMAGE = {
         PRIOR,
         {"factor_out": "channels"},
         {"use": "glow/squeeze"},
-        {"repeat": 2, "flow": STEP},
+        *STEP,
     ],
 }
 VECTOR = {

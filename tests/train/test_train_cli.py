@@ -21,6 +21,7 @@ from flowkit.errors import ExportError
 from flowkit.spec import read_spec, to_yaml
 from flowkit.train import load_data, train
 from flowkit.train.fit import Training
+from tests.flow.specs import SMALL
 from tests.train.conftest import SPEC, leave_out_pictures
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -49,7 +50,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         leave_out_pictures(patch)
-        train(read_spec(SPEC, ["train.epochs=1"]), directory / "moons")
+        train(read_spec({**SPEC, "flow": SMALL["flow"]}, ["train.epochs=1"]), directory / "moons")
         train(read_spec(DIGITS), directory / "digits")
     return directory
 
