@@ -35,7 +35,7 @@ from flowkit.train.directory import TRAINING, with_absolute_paths
 from flowkit.train.fit import Training
 from flowkit.train.step import Fitting
 from tests.flow.specs import SMALL
-from tests.train.conftest import SPEC
+from tests.train.conftest import SPEC, leave_out_pictures
 
 MakeSpec = Callable[..., Spec]
 
@@ -175,7 +175,9 @@ def uninterrupted(
 ) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     """A way to train, and what comes of it."""
     run = tmp_path_factory.mktemp("runs") / "whole"
-    train(read_spec(SPEC, request.param), run)
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_pictures(patch)
+        train(read_spec(SPEC, request.param), run)
     return request.param, outcome(run)
 
 
