@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from typer import testing
 
 from flowkit.plugin.registry import REGISTERED
 from tests.extent import NIGHTLY
@@ -24,6 +25,8 @@ def pytest_collection_modifyitems() -> None:
     # torch's exporter makes objects by the million, and few cycles: the collector would take a third of its time.
     gc.set_threshold(100_000, 20, 20)
     _quick_exports()
+    # Typer's runner puts an app's commands together anew at each call, from their signatures.
+    testing._get_command = functools.cache(testing._get_command)  # type: ignore[attr-defined]
     gc.freeze()  # what is imported stays
     if "tests.security.bounded" in sys.modules:
         sys.modules["tests.security.bounded"].start_server()
