@@ -5,6 +5,7 @@ from flowkit.bijectors.bijector import Bijector, full_precision, sum_over_event
 from flowkit.bijectors.channel_linear import AffineMap, ChannelLinear
 from flowkit.bijectors.composition import Composition
 from flowkit.bijectors.coupling import Conditioner, Coupling, Split, Transformer
+from flowkit.bijectors.elementwise import Elementwise
 from flowkit.bijectors.factor_out import FactorOut
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Composition",
     "Conditioner",
     "Coupling",
+    "Elementwise",
     "FactorOut",
     "Split",
     "StandardNormal",

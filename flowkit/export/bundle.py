@@ -47,7 +47,7 @@ class Options:
 
     Attributes:
         opset: the version of the ONNX operators, 18 to 24.
-        precision: of the couplings' networks.
+        precision: of the networks.
         shared_weights: put the weights that both graphs have into one file beside them.
         any_size: leave the height and width of images open.
         page: title of a page that runs the flow in a browser, and shows held-out events; None for no page.

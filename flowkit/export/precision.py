@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
-from flowkit.bijectors import Conditioner, Coupling
+from flowkit.bijectors import Bijector, Conditioner
 from flowkit.flow import Flow
 
 Precision = Literal["float32", "float16", "bfloat16"]
@@ -23,13 +23,20 @@ COMPUTED_IN: Mapping[Precision, torch.dtype] = {
 
 
 def in_precision(flow: Flow, precision: Precision) -> Flow:
-    """Return the fp32 flow with the conditioners of its couplings in this precision."""
+    """Return the fp32 flow with its networks in this precision."""
     if precision != "float32":
-        for module in list(flow.modules()):
-            if isinstance(module, Coupling):
-                network = module.conditioner.to(getattr(torch, precision))
-                module.conditioner = NetworkInPrecision(network, COMPUTED_IN[precision])
+        for layer, name, network in list(networks(flow)):
+            setattr(layer, name, NetworkInPrecision(network.to(getattr(torch, precision)), COMPUTED_IN[precision]))
     return flow
+
+
+def networks(flow: nn.Module) -> Iterator[tuple[Bijector, str, Conditioner]]:
+    """Yield the networks that autocast reaches: the layer, the name of the conditioner in it, and the conditioner."""
+    for layer in flow.modules():
+        if isinstance(layer, Bijector) and layer.handles_autocast:
+            for name, part in layer.named_children():
+                if isinstance(part, Conditioner):
+                    yield layer, name, part
 
 
 class NetworkInPrecision(Conditioner):

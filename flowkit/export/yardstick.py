@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from onnx import helper
 from torch import Tensor
 
-from flowkit.bijectors import Coupling
 from flowkit.errors import ExportError
-from flowkit.export.precision import COMPUTED_IN, Precision, in_precision
+from flowkit.export.precision import COMPUTED_IN, Precision, in_precision, networks
 from flowkit.export.program import Program, any_context, encoder_and_decoder, latent_names
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import first_nonfinite, frozen_names
@@ -112,8 +111,7 @@ def _roundings(frozen: Flow, precision: Precision, feed: NamedTensors) -> Iterat
     """
     for seed in range(_N_ROUNDINGS):
         generator, flow = torch.Generator().manual_seed(seed), copy.deepcopy(frozen)
-        networks = [module.conditioner for module in flow.modules() if isinstance(module, Coupling)]
-        theirs = {id(tensor) for network in networks for tensor in (*network.parameters(), *network.buffers())}
+        theirs = {id(t) for *_, network in networks(flow) for t in (*network.parameters(), *network.buffers())}
         for tensor in (*flow.parameters(), *flow.buffers()):
             tensor.data = _rounded(tensor, COMPUTED_IN[precision] if id(tensor) in theirs else torch.float32, generator)
         rounded = {name: single(_rounded(value, torch.float32, generator)) for name, value in feed.items()}

@@ -11,15 +11,14 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from flowkit.bijectors import Base, Bijector, Coupling, FactorOut, Transformer
+from flowkit.bijectors import Base, Bijector, Coupling, Elementwise, FactorOut, Transformer
 from flowkit.errors import FlowkitError, Path, PluginError, ShapeError, format_path
-from flowkit.flow.inputs import context_shape
 from flowkit.plugin.config import SplitConfig
 from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.reference import Use
 from flowkit.plugin.registry import Registry
 from flowkit.shapes import Shape
-from flowkit.spec import model, read_spec
+from flowkit.spec import context_shape, model, read_spec
 from flowkit.spec.walk import Step, walk
 
 Layer = Bijector | FactorOut
@@ -142,16 +141,26 @@ def _build(step: Step, context: Shape | None) -> Layer:
             params = (_n_params(step.item.coupling, transformer), *transformed)
             conditioner = step.item.conditioner.build(kept, params, context)
             return Coupling(step.item.split.build(step.input_shape), conditioner, transformer)
+        case model.ElementwiseSpec():
+            return _build_elementwise(step.item, step.input_shape, context)
         case model.FactorOutSpec():
             return FactorOut(step.input_shape)
     raise TypeError(f"not a step of a flow: {step.item!r}")
 
 
-def _n_params(use: Use, transformer: Transformer) -> int:
-    """Return the transformer's ``n_params``, which the conditioner is built for.
+def _build_elementwise(item: model.ElementwiseSpec, event: Shape, context: Shape | None) -> Elementwise:
+    """Build an elementwise layer. Its conditioner reads the context in the place of the kept part."""
+    transformer = item.elementwise.build()
+    params = (_n_params(item.elementwise, transformer), *event)
+    conditioner = None if item.conditioner is None else item.conditioner.build(context, params, None)
+    return Elementwise(event, transformer, conditioner)
 
-    Raises PluginError that names the transformer if ``n_params`` isn't a positive integer. Otherwise the conditioner
-    would fail with a misleading error.
+
+def _n_params(use: Use, transformer: Transformer) -> int:
+    """Return the transformer's ``n_params``, for which the layer's parameters or its conditioner are built.
+
+    Raises PluginError that names the transformer if ``n_params`` isn't a positive integer. Otherwise what is built for
+    it would fail with a misleading error.
     """
     n_params = getattr(transformer, "n_params", None)
     if not isinstance(n_params, int) or n_params < 1:
@@ -187,6 +196,9 @@ def _step(layer: nn.Module, registry: Registry) -> dict[str, Any]:
                 "conditioner": _use(layer.conditioner, registry),
                 "split": _use(layer.split, registry),
             }
+        case Elementwise():
+            step = {"elementwise": _use(layer.transformer, registry)}
+            return step if layer.conditioner is None else step | {"conditioner": _use(layer.conditioner, registry)}
     return _use(layer, registry)
 
 

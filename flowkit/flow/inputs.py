@@ -133,13 +133,6 @@ def check_latents(latents: Sequence[Tensor], shapes: Sequence[Shape], dtype: tor
         raise InputError(f"a latent is {_name(other[0])} and this flow is {_name(dtype)}: convert it, z.to(flow.dtype)")
 
 
-def context_shape(context: ContextSpec | None) -> Shape | None:
-    """Return the shape of the context that conditioners read. Labels are one-hot there."""
-    if context is None:
-        return None
-    return (context.classes,) if context.classes is not None else context.shape
-
-
 def embed(spec: ContextSpec | None, context: Tensor | None, like: Tensor) -> Tensor | None:
     """Return the context of a batch, one row for each event, on the device and in the precision of ``like``."""
     rows = per_event(spec, context, like.shape[0])

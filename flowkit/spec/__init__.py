@@ -2,13 +2,24 @@
 
 from flowkit.errors import SpecError
 from flowkit.spec.identity import canonical, lock, model_hash, to_yaml, uses
-from flowkit.spec.model import ContextSpec, CouplingSpec, EventSpec, Optimizer, Repeat, Spec, Train
+from flowkit.spec.model import (
+    ContextSpec,
+    CouplingSpec,
+    ElementwiseSpec,
+    EventSpec,
+    Optimizer,
+    Repeat,
+    Spec,
+    Train,
+    context_shape,
+)
 from flowkit.spec.read import read_spec
 from flowkit.spec.walk import Step, count_layers, latent_shapes, likelihood, walk
 
 __all__ = [
     "ContextSpec",
     "CouplingSpec",
+    "ElementwiseSpec",
     "EventSpec",
     "Optimizer",
     "Repeat",
@@ -17,6 +28,7 @@ __all__ = [
     "Step",
     "Train",
     "canonical",
+    "context_shape",
     "count_layers",
     "latent_shapes",
     "likelihood",

@@ -72,14 +72,14 @@ def on_reference(value: Any, kind: str, registry: Registry) -> str | None:
 
 
 def on_transformer(path: Path, value: Any, registry: Registry) -> str | None:
-    """Suggest a coupling if a transformer stands where a step should."""
+    """Suggest the steps that take a transformer if one stands where a step should."""
     if not isinstance(path[-1], int):
         return None
     try:
         name = registry.look_up("transformer", value["use"]).name
     except PluginError:
         return None
-    return f"write coupling: {{use: {name}}}, and beside it conditioner: {{use: …}}"
+    return f"write coupling: {{use: {name}}}, and beside it conditioner: {{use: …}}; or elementwise: {{use: {name}}}"
 
 
 def fields_here(path: Path, data: Any, registry: Registry) -> str:

@@ -13,7 +13,7 @@ from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.reference import Use
 from flowkit.plugin.registry import Registry
 from flowkit.spec.identity import uses
-from flowkit.spec.model import Spec
+from flowkit.spec.model import ElementwiseSpec, Spec, context_shape
 from flowkit.spec.walk import Step
 
 T = TypeVar("T")
@@ -30,21 +30,24 @@ def context_problem(spec: Spec, steps: Sequence[Step], registry: Registry) -> tu
         except PluginError as error:
             return step.path, str(error), None
         if reads == "required" and spec.context is None:
-            section = "add a section context: {classes: 10} for labels, {shape: [3]} for arrays"
-            return step.path, f"{step.name} requires a context, and this spec has none", section
+            return step.path, f"{step.name} requires a context, and this spec has none", _without_context(step)
         declared.add(reads)
     if spec.context is not None and declared == {"no"}:
         message = "no step of this flow reads the context: the density would not depend on it"
-        return ("context",), message, _advice(spec.event.shape, registry)
+        return ("context",), message, _advice(spec, registry)
     return None
 
 
 def reads_context(item: Any) -> ReadsContext:
     """Return what a step does with the context: the strongest of what the plugins in it declare.
 
-    Raises PluginError if a declaration that depends on the fields fails.
+    The conditioner of an elementwise step reads nothing else, so that it requires a context. Raises PluginError if a
+    declaration that depends on the fields fails.
     """
-    return max(map(_declared, uses(item)), key=WEAKEST_FIRST.index, default="no")
+    declared = list(map(_declared, uses(item)))
+    if isinstance(item, ElementwiseSpec) and item.conditioner is not None:
+        return "required"
+    return max(declared, key=WEAKEST_FIRST.index, default="no")
 
 
 def _declared(use: Use) -> ReadsContext:
@@ -55,19 +58,35 @@ def _declared(use: Use) -> ReadsContext:
         return declared
 
 
-def _advice(event: Shape, registry: Registry) -> str:
-    """Return which installed plugins could read the context of such an event."""
+def _without_context(step: Step) -> str:
+    """Return what to do about a step that requires a context, in a spec that has none."""
+    section = "add a section context: {classes: 10} for labels, {shape: [3]} for arrays"
+    if isinstance(step.item, ElementwiseSpec):
+        return f"{section}; or leave conditioner out, and the parameters are learned"
+    return section
+
+
+def _advice(spec: Spec, registry: Registry) -> str:
+    """Return which installed plugins could read this context for such an event."""
+    event, context = spec.event.shape, context_shape(spec.context) or ()
     installed = registry.installed()[0]
     reading = [
         each for each in installed if KINDS[each.kind].given_context and each.descriptor.config.reads_context != "no"
     ]
     splits = [_tried(each, registry, lambda config: config.split_shapes(event)) for each in installed]
     parts = next(filter(None, splits), ())
-    networks = [
-        each.name for each in reading if _tried(each, registry, lambda config: config.check_shapes(*parts) is None)
-    ]
+
+    def networks(among: list[Found], kept: Shape, transformed: Shape) -> str:
+        def reads(config: Any) -> bool:
+            return config.check_shapes(kept, transformed) is None
+
+        return ", ".join(each.name for each in among if _tried(each, registry, reads))
+
+    in_coupling = networks(reading, *parts) if parts else ""
+    in_elementwise = networks(installed, context, event)
     bijectors = [each.name for each in reading if each.kind == "bijector"]
-    could = [f"the conditioner of a coupling ({', '.join(networks)})"] * bool(networks)
+    could = [f"the conditioner of a coupling ({in_coupling})"] * bool(in_coupling)
+    could += [f"the conditioner of an elementwise step ({in_elementwise})"] * bool(in_elementwise)
     could += [f"the bijector {' or '.join(bijectors)}"] * bool(bijectors)
     if not could:
         return f"leave context out: nothing that is installed reads it for events of shape {list(event)}"

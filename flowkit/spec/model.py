@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from flowkit.plugin.config import Documented
 from flowkit.plugin.reference import BaseRef, ConditionerRef, DatasetRef, Reader, Ref, SplitRef, TransformerRef, Use
+from flowkit.shapes import Shape
 
 VERSION = 1
 """The version of the spec language: the number behind ``flowkit:``."""
@@ -80,6 +81,13 @@ class ContextSpec(Documented):
         return self
 
 
+def context_shape(context: ContextSpec | None) -> Shape | None:
+    """Return the shape of the context that layers read. Labels are one-hot there."""
+    if context is None:
+        return None
+    return (context.classes,) if context.classes is not None else context.shape
+
+
 class Repeat(Documented):
     """A flow several times over, each time with parameters of its own."""
 
@@ -104,6 +112,19 @@ class CouplingSpec(Documented):
         return f"coupling {self.coupling.name}"
 
 
+class ElementwiseSpec(Documented):
+    """Transforms each value of the event. The parameters are learned, or a network computes them from the context."""
+
+    elementwise: TransformerRef
+    """The transformer: the map of each value."""
+    conditioner: ConditionerRef | None = None
+    """The network that reads the context, and writes the transformer's parameters; leave it out to learn them."""
+
+    @property
+    def name(self) -> str:
+        return f"elementwise {self.elementwise.name}"
+
+
 class FactorOutSpec(Documented):
     """The second half of the channels leaves the flow as a latent of its own; the first half goes on."""
 
@@ -115,7 +136,16 @@ class FactorOutSpec(Documented):
         return "factor_out"
 
 
-KEYS: dict[str, Any] = {"use": Ref("bijector"), "repeat": Repeat, "coupling": CouplingSpec, "factor_out": FactorOutSpec}
+LayerSpec = Use | CouplingSpec | ElementwiseSpec | FactorOutSpec
+"""A step of a flow that is one layer."""
+
+KEYS: dict[str, Any] = {
+    "use": Ref("bijector"),
+    "repeat": Repeat,
+    "coupling": CouplingSpec,
+    "elementwise": ElementwiseSpec,
+    "factor_out": FactorOutSpec,
+}
 """The key that tells what a step of a flow is, and what reads it."""
 
 
@@ -128,18 +158,18 @@ class StepReader(Reader):
         found = [key for key in KEYS if isinstance(value, dict) and key in value]
         return KEYS[found[0]] if len(found) == 1 else None
 
-    def validate(self, value: Any, info: ValidationInfo) -> Use | Repeat | CouplingSpec | FactorOutSpec:
-        if isinstance(value, Use | Repeat | CouplingSpec | FactorOutSpec):
+    def validate(self, value: Any, info: ValidationInfo) -> LayerSpec | Repeat:
+        if isinstance(value, LayerSpec | Repeat):
             return value
         reader = self.choose(value)
         if reader is None:
-            raise PydanticCustomError("step", "a step has exactly one of the keys use, repeat, coupling, factor_out")
+            raise PydanticCustomError("step", f"a step has exactly one of the keys {', '.join(KEYS)}")
         if isinstance(reader, Ref):
             return reader.validate(value, info)
         return reader.model_validate(value, context=info.context)
 
 
-Item = Annotated[Use | Repeat | CouplingSpec | FactorOutSpec, StepReader("step")]
+Item = Annotated[LayerSpec | Repeat, StepReader("step")]
 
 
 class Optimizer(Documented):

@@ -15,7 +15,7 @@ from flowkit.plugin.found import Found
 from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.reference import Ref
 from flowkit.plugin.registry import Registry
-from flowkit.spec.model import KEYS, CouplingSpec, FactorOutSpec, Repeat, Spec
+from flowkit.spec.model import KEYS, Spec
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 REFERENCES = "#/definitions/{model}"
@@ -36,8 +36,9 @@ def json_schema(registry: Registry) -> Schema:
     for kind in KINDS:
         definitions[kind] = _kind(kind, [found for found in plugins if found.kind == kind])
     spec = schema_of(Spec, REFERENCES)
-    for model in (Repeat, CouplingSpec, FactorOutSpec):
-        definitions |= {model.__name__: _finish(schema_of(model, REFERENCES))}
+    for reader in KEYS.values():
+        if not isinstance(reader, Ref):
+            definitions |= {reader.__name__: _finish(schema_of(reader, REFERENCES))}
     readers = {key: "bijector" if isinstance(reader, Ref) else reader.__name__ for key, reader in KEYS.items()}
     definitions |= {name: _finish(definition) for name, definition in spec.pop("$defs").items()}
     return {"$schema": DIALECT, **_finish(spec), "definitions": definitions | {"step": _step(readers, definitions)}}

@@ -13,7 +13,18 @@ from flowkit.plugin.descriptor import Likelihood
 from flowkit.plugin.failure import guarded
 from flowkit.plugin.reference import Use
 from flowkit.shapes import Shape, halve
-from flowkit.spec.model import MAX_EVENT_SIZE, CouplingSpec, FactorOutSpec, Item, Repeat, Spec
+from flowkit.spec.identity import uses
+from flowkit.spec.model import (
+    MAX_EVENT_SIZE,
+    CouplingSpec,
+    ElementwiseSpec,
+    FactorOutSpec,
+    Item,
+    LayerSpec,
+    Repeat,
+    Spec,
+    context_shape,
+)
 from flowkit_runtime.errors import shortened
 
 MAX_LAYERS = 4096
@@ -29,7 +40,7 @@ Rounds = tuple[tuple[Path, int, int], ...]
 class Step:
     """One layer of the expanded flow: its item and path in the spec, and the shapes before and after it."""
 
-    item: Use | CouplingSpec | FactorOutSpec
+    item: LayerSpec
     path: Path
     input_shape: Shape
     output_shape: Shape
@@ -72,10 +83,10 @@ def walk(spec: Spec) -> list[Step]:
     """Return all layers in order. Raise BrokenChain at the first that can't take the shape that reaches it."""
     count_layers(spec.flow)
     steps: list[Step] = []
-    shape = spec.event.shape
+    shape, context = spec.event.shape, context_shape(spec.context)
     for item, path, rounds in _expand(spec.flow, ("flow",)):
         try:
-            steps.append(_step(item, path, shape))
+            steps.append(_step(item, path, shape, context))
         except ValueError as error:  # ShapeError is one, and so is what a plugin's rule may raise of its own
             reached = f"{list(shape)} reaches it{_in_rounds(rounds)}"
             raise BrokenChain(f"{shortened(error)} ({reached})", path, _origin(steps, shape)) from error
@@ -107,16 +118,13 @@ def latent_shapes(spec: Spec) -> list[Shape]:
 
 
 def likelihood(spec: Spec) -> Likelihood:
-    """Return the likelihood that log_prob gives: exact if every layer's is, otherwise the weakest among them."""
-    uses = [step.item.coupling if isinstance(step.item, CouplingSpec) else step.item for step in walk(spec)]
-    classes = {use.plugin.descriptor.likelihood for use in uses if isinstance(use, Use)}
+    """Return the likelihood that log_prob gives: the weakest that a plugin of the flow declares."""
+    classes = {use.plugin.descriptor.likelihood for use in uses([spec.flow, spec.base])}
     weakest_first: tuple[Likelihood, ...] = ("estimate", "lower_bound", "exact")
     return next(each for each in weakest_first if each in {*classes, "exact"})
 
 
-def _expand(
-    items: Iterable[Item], path: Path, rounds: Rounds = ()
-) -> Iterator[tuple[Use | CouplingSpec | FactorOutSpec, Path, Rounds]]:
+def _expand(items: Iterable[Item], path: Path, rounds: Rounds = ()) -> Iterator[tuple[LayerSpec, Path, Rounds]]:
     for index, item in enumerate(items):
         place = (*path, index)
         if not isinstance(item, Repeat):
@@ -126,7 +134,7 @@ def _expand(
             yield from _expand(item.flow, (*place, "flow"), (*rounds, (place, now, item.repeat)))
 
 
-def _step(item: Use | CouplingSpec | FactorOutSpec, path: Path, shape: Shape) -> Step:
+def _step(item: LayerSpec, path: Path, shape: Shape, context: Shape | None) -> Step:
     match item:
         case Use(config=BijectorConfig() as config):
             return Step(item, path, shape, _ruled(item, shape, lambda: _checked(config.output_shape(shape))))
@@ -136,12 +144,26 @@ def _step(item: Use | CouplingSpec | FactorOutSpec, path: Path, shape: Shape) ->
             kept, transformed = _ruled(item.split, shape, lambda: _two(split.split_shapes(shape)))
             _ruled(item.conditioner, kept, lambda: network.check_shapes(kept, transformed))
             return Step(item, path, shape, shape)
+        case ElementwiseSpec(conditioner=conditioner):
+            if conditioner is not None and context is not None:
+                _check_elementwise(conditioner, context, shape)
+            return Step(item, path, shape, shape)
         case FactorOutSpec():
             stay, leave = halve(shape[0])
             if not leave:
                 raise ShapeError("factor_out divides the channels, and there is only one")
             return Step(item, path, shape, (stay, *shape[1:]), (leave, *shape[1:]))
     raise TypeError(f"not a step of a flow: {item!r}")
+
+
+def _check_elementwise(conditioner: Use, context: Shape, event: Shape) -> None:
+    """Check that the conditioner reads the context, which it is given in the place of the kept part."""
+    assert isinstance(conditioner.config, ConditionerConfig)
+    network = conditioner.config
+    try:
+        _ruled(conditioner, context, lambda: network.check_shapes(context, event))
+    except ValueError as error:
+        raise ShapeError(f"{error}; here it reads the context, {list(context)}") from error
 
 
 def _ruled(use: Use, shape: Shape, rule: Callable[[], T]) -> T:

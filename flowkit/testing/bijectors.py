@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowkit.bijectors import Bijector, Composition, Coupling
+from flowkit.bijectors import Bijector, Composition, Coupling, Elementwise
 from flowkit.bijectors.channel_linear import ChannelLinear, ChannelRun
 from flowkit.bijectors.composition import frozen
 from flowkit.bijectors.memory import STRATEGIES
@@ -205,10 +205,10 @@ class _Autocast(Composition):
 def autocast(subject: BijectorSubject) -> None:
     """Under bf16 autocast networks alone lose digits: outputs are fp32, log-dets those of the map that is computed.
 
-    What has no network in it is what it is without autocast; a coupling goes back; memory strategies agree. The log-det
-    of a composition is left to the checks of its layers. A network in bf16 rounds the gradients that pass through it,
-    each row of the Jacobian in another way. The determinant of a single coupling isn't affected, because its Jacobian
-    is triangular. That of several layers is.
+    What has no network in it is what it is without autocast; couplings and elementwise layers go back; memory
+    strategies agree. The log-det of a composition is left to the checks of its layers. A network in bf16 rounds the
+    gradients that pass through it, each row of the Jacobian in another way. The determinant of a single coupling isn't
+    affected, because its Jacobian is triangular. That of several layers is.
     """
     bijector = subject.module().float()
     under, plain = _Autocast([bijector]), Composition([bijector])
@@ -221,7 +221,7 @@ def autocast(subject: BijectorSubject) -> None:
             compare.all_close("under autocast - without, and there is no network in it", outputs, call(plain), 0)
         if not isinstance(bijector, Composition):
             _own_log_det(subject, under, call)
-    if isinstance(bijector, Coupling):
+    if isinstance(bijector, Coupling | Elementwise):
         x, *rest = there.inputs
         y, _ = there(under).values()
         again, _ = back.at(y, *rest)(under).values()

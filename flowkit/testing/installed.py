@@ -9,13 +9,12 @@ from typing import Any
 
 from flowkit.errors import PluginError, SpecError, format_path
 from flowkit.flow.building import build
-from flowkit.flow.inputs import context_shape
 from flowkit.plugin import Found, Registry, Shape
 from flowkit.plugin.config import SplitConfig
 from flowkit.plugin.description import field_schemas
 from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.reference import Use
-from flowkit.spec import Spec, model, read_spec, walk
+from flowkit.spec import Spec, context_shape, model, read_spec, walk
 from flowkit.spec.conditioning import reads_context
 from flowkit.spec.example import CONTEXT, source_with
 from flowkit.testing import subjects

@@ -148,6 +148,9 @@ class ConvNetConfig(ConditionerConfig):
     def check_shapes(self, kept: Shape, transformed: Shape) -> None:
         if len(kept) != 3:
             raise ShapeError("glow/convnet reads images [channels, height, width]: use glow/mlp for vectors")
+        if transformed[1:] != kept[1:]:
+            sizes = f"reads {list(kept)}, and can't write parameters for {list(transformed)}"
+            raise ShapeError(f"glow/convnet {sizes}, of another height and width: use glow/mlp")
 
 
 class MLPConfig(ConditionerConfig):

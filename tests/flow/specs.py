@@ -45,6 +45,17 @@ LABELS = {
     "flow": [{"use": "glow/rescale"}, {"use": "glow/squeeze"}, *STEP],
 }
 ARRAYS = {**copy.deepcopy(VECTOR), "context": {"shape": [2]}}
+VALUES = {
+    "flowkit": 1,
+    "event": {"shape": [1]},
+    "context": {"shape": [2]},
+    "flow": [
+        {"use": "glow/actnorm"},
+        {"elementwise": {"use": "glow/affine"}, "conditioner": {"use": "glow/mlp", "hidden": 8}},
+        {"elementwise": {"use": "spline/rational_quadratic", "bins": 4}},
+    ],
+}
+"""One value, given two: no coupling could divide it."""
 
 SMALL = {
     "flowkit": 1,
@@ -56,7 +67,7 @@ SMALL = {
 }
 """What is soon exported and compiled."""
 
-SPECS = {"image": IMAGE, "vector": VECTOR, "labels": LABELS, "arrays": ARRAYS}
+SPECS = {"image": IMAGE, "vector": VECTOR, "labels": LABELS, "arrays": ARRAYS, "values": VALUES}
 
 
 def perturbed(name: str, seed: int = 0, scale: float = 0.2) -> Flow:

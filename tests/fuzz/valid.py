@@ -41,18 +41,24 @@ def shapes(draw: Draw, most: int = MAX_SIZE) -> list[int]:
     return [draw(st.integers(1, max(1, min(4, most // (height * width))))), height, width]
 
 
+CONTEXTS = (
+    st.fixed_dictionaries({"classes": st.integers(2, 5)}) | st.fixed_dictionaries({"shape": shapes(20)}) | st.none()
+)
+"""A context, or None."""
+
+
 @st.composite
 def specs(draw: Draw, registry: Registry) -> dict[str, Any]:
     """A valid spec as a dict."""
     event = {"shape": draw(shapes()), "levels": draw(LEVELS)}
     spec: dict[str, Any] = {"flowkit": 1, "event": _pruned(event)}
-    drawn = Drawn(registry)
-    flow, _ = draw(_flows(_Ground(drawn, registry, spec["event"]), event["shape"], MAX_LAYERS))
+    drawn, context = Drawn(registry), draw(CONTEXTS)
+    flow, _ = draw(_flows(_Ground(drawn, registry, spec["event"], context), event["shape"], MAX_LAYERS))
     assume(flow)
     spec["flow"] = flow
-    contexts = st.fixed_dictionaries({"classes": st.integers(2, 5)}) | st.fixed_dictionaries({"shape": shapes(20)})
+    if _accepted({**spec, "context": context}, registry):  # not if no step reads it
+        spec["context"] = context
     sections = {
-        "context": contexts,
         "base": drawn.use("base"),
         "data": drawn.use("dataset"),
         "train": drawn.model(Train),
@@ -83,11 +89,12 @@ class _Ground:
     drawn: Drawn
     registry: Registry
     event: dict[str, Any]
+    context: dict[str, Any] | None
 
     def through(self, steps: list[Step], shape: Shape) -> Shape | None:
-        """The shape behind these steps; None if they don't fit."""
+        """The shape behind these steps; None if they don't fit, or require a context where there is none."""
         spec = {"flowkit": 1, "event": {**self.event, "shape": list(shape)}, "flow": steps}
-        accepted = _accepted(spec, self.registry)
+        accepted = _accepted(spec, self.registry) or _accepted({**spec, "context": self.context}, self.registry)
         return walk(accepted)[-1].output_shape if accepted else None
 
 
@@ -104,7 +111,7 @@ def _flows(draw: Draw, ground: _Ground, shape: Shape, room: int, depth: int = 0)
 @st.composite
 def _fitting(draw: Draw, ground: _Ground, shape: Shape, room: int, depth: int) -> tuple[list[Step], Shape]:
     """One step that takes the shape, in a list; none if there is no room, or if luck is out."""
-    kinds = ["use"] * 4 + ["coupling"] * 4 + ["factor_out"] + ["repeat"] * 2 * (depth < 2)
+    kinds = ["use"] * 4 + ["coupling"] * 4 + ["elementwise"] * 2 + ["factor_out"] + ["repeat"] * 2 * (depth < 2)
     for _ in range(TRIES if room > 0 else 0):
         kind = draw(st.sampled_from(kinds))
         if kind == "repeat":
@@ -123,6 +130,9 @@ def _plain_step(drawn: Drawn, kind: str) -> st.SearchStrategy[Step]:
         return drawn.use("bijector")
     if kind == "factor_out":
         return st.just({"factor_out": "channels"})
+    if kind == "elementwise":
+        transformer = {"elementwise": drawn.use("transformer")}
+        return st.fixed_dictionaries(transformer, optional={"conditioner": drawn.use("conditioner")})
     parts = {"coupling": drawn.use("transformer"), "conditioner": drawn.use("conditioner")}
     return st.fixed_dictionaries(parts, optional={"split": drawn.use("split")})
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from flowkit.bijectors import Bijector, Composition, Coupling, StandardNormal, Transformer
+from flowkit.bijectors import Bijector, Composition, Coupling, Elementwise, StandardNormal, Transformer
 from flowkit.testing import (
     BaseSubject,
     BijectorSubject,
@@ -49,6 +49,16 @@ def coupling(
     return Coupling({"channels": Channels, "checkerboard": Checkerboard}[split](event, swap), conditioner, transformer)
 
 
+def elementwise(
+    event: tuple[int, ...], transformer: Transformer, context: tuple[int, ...] | None = None
+) -> Elementwise:
+    """An elementwise layer, with a small conditioner if there is a context."""
+    if context is None:
+        return Elementwise(event, transformer)
+    make = ConvNet if len(event) == len(context) == 3 else MLP
+    return Elementwise(event, transformer, make(context, (transformer.n_params, *event), hidden=6))
+
+
 CHANNEL_LINEAR: dict[str, Callable[[tuple[int, ...]], Bijector]] = {
     "actnorm": ActNorm,
     "conv1x1-lu": lambda event: Conv1x1(event, "lu"),
@@ -85,6 +95,8 @@ BIJECTORS: dict[str, Callable[[], Bijector]] = {
     "coupling-checkerboard": lambda: coupling((1, 3, 4), Affine(), split="checkerboard"),
     "coupling-sigmoid-checkerboard-swap": lambda: coupling((2, 2, 4), Affine("sigmoid"), "checkerboard", swap=True),
     "coupling-no-normalization": lambda: coupling(IMAGE, Affine(), normalization="none"),
+    "elementwise-vector": lambda: elementwise(VECTOR, RationalQuadratic(bins=4)),
+    "elementwise-image": lambda: elementwise(COLUMN, Affine()),
     "composition": lambda: Composition([ActNorm(IMAGE), Conv1x1(IMAGE), coupling(IMAGE, Affine()), ActNorm(IMAGE)]),
 }
 
@@ -93,6 +105,8 @@ CONDITIONAL: dict[str, tuple[Callable[[], Bijector], tuple[int, ...]]] = {
     "image-vector": (lambda: coupling(IMAGE, Affine(), context=(3,)), (3,)),
     "image-image": (lambda: coupling(IMAGE, Affine(), context=(2, 3, 2)), (2, 3, 2)),
     "no-hidden": (lambda: coupling(IMAGE, Affine(), context=(3,), hidden=0), (3,)),
+    "elementwise-value": (lambda: elementwise((1,), RationalQuadratic(bins=4), (3,)), (3,)),
+    "elementwise-image": (lambda: elementwise(COLUMN, Affine(), (2, 3, 3)), (2, 3, 3)),
     "composition": (lambda: Composition([ActNorm(VECTOR), coupling(VECTOR, Affine(), context=(2,))]), (2,)),
 }
 
@@ -134,7 +148,7 @@ CONDITIONERS = {
 SAME_GRAPHS = {
     *(f"{name}-5" for name in CHANNEL_LINEAR.keys() - {"conv1x1-lu"}),
     *("conv1x1-lu-1x3x3", "conv1x1-lu-1", "permute-random-4x3x2", "rescale-4x3x2", "squeeze-3"),
-    *("coupling-spline-image", "conditional-image-vector"),
+    *("coupling-spline-image", "conditional-image-vector", "elementwise-image", "conditional-elementwise-image"),
     *(f"{name}-1d" for name in TRANSFORMERS),
     *("affine-asymmetric-3d", "rational-quadratic-2-bins-3d"),
     *("channels-5-swap", "channels-2", "channels-2-swap", "channels-3x5x3"),

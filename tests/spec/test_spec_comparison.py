@@ -23,6 +23,7 @@ flow:
   - {use: toy/scale, factor: 4}
   - {use: toy/elementwise, map: {use: toy/affine}}
   - use: toy/squeeze
+  - elementwise: {use: toy/affine}
 """
 
 
@@ -34,12 +35,16 @@ def before(registry: Registry) -> Spec:
 CHANGES: dict[str, tuple[tuple[str, str], list[str]]] = {
     "a field": (("factor: 4", "factor: 5"), ["~ flow[2].factor: 4 -> 5"]),
     "a default that changes": (
-        ("{use: toy/affine}\n", "{use: toy/affine, scale: [0.5, 2]}\n"),
+        ("coupling: {use: toy/affine}\n", "coupling: {use: toy/affine, scale: [0.5, 2]}\n"),
         ["~ flow[1].flow[1].coupling.scale: [0.25, 4] -> [0.5, 2]"],
     ),
     "other types": (
         ("map: {use: toy/affine}", "map: {use: toy/affine, scale: sigmoid}"),
         ["~ flow[3].map.scale: [0.25, 4] -> sigmoid"],
+    ),
+    "the transformer of an elementwise step": (
+        ("elementwise: {use: toy/affine}", "elementwise: {use: toy/affine, scale: sigmoid}"),
+        ["~ flow[5].elementwise.scale: [0.25, 4] -> sigmoid"],
     ),
     "a field that is gone": ((", levels: 256", ""), ["- event.levels: 256"]),
     "a section that is new": (

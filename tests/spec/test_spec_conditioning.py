@@ -127,7 +127,14 @@ def coupling(conditioner: str) -> dict[str, Any]:
     return {"coupling": use("map"), "conditioner": use(conditioner), "split": use("halves")}
 
 
+def elementwise(conditioner: str | None = None) -> dict[str, Any]:
+    step = {"elementwise": use("map")}
+    return step if conditioner is None else step | {"conditioner": use(conditioner)}
+
+
 READ = {
+    "elementwise": [elementwise("net")],
+    "elementwise, declared to read none": [elementwise("deaf")],
     "bijector": [use("plain"), use("shift")],
     "conditioner": [coupling("net")],
     "by its field": [use("either", conditional=True)],
@@ -135,6 +142,7 @@ READ = {
     "in a repeat": [use("plain"), {"repeat": 2, "flow": [use("shift")]}],
 }
 UNREAD = {
+    "elementwise": [elementwise()],
     "bijector": [use("plain"), use("plain")],
     "conditioner": [coupling("deaf")],
     "by its field": [use("either")],
@@ -163,13 +171,23 @@ def test_a_context_that_nothing_reads(steps: list[dict[str, Any]]) -> None:
         (
             "[4]",
             (),
-            "the conditioner of a coupling (my/net) or the bijector my/shift or my/needs or my/either or my/odd,",
+            "the conditioner of a coupling (my/net) or the conditioner of an elementwise step (my/net, my/deaf) or the "
+            "bijector my/shift or my/needs or my/either or my/odd,",
         ),
-        ("[4]", ("shift", "needs", "either", "odd"), "add what reads it, the conditioner of a coupling (my/net), or"),
-        ("[4, 2, 2]", ("needs", "either", "odd"), "add what reads it, the bijector my/shift, or leave context out"),
+        ("[4]", ("shift", "needs", "either", "odd"), "add what reads it, the conditioner of a coupling (my/net) or"),
+        (
+            "[4, 2, 2]",
+            ("needs", "either", "odd", "net", "deaf"),
+            "add what reads it, the bijector my/shift, or leave context out",
+        ),
         (
             "[1]",
             ("shift", "needs", "either", "odd"),
+            "add what reads it, the conditioner of an elementwise step (my/net, my/deaf), or leave context out",
+        ),
+        (
+            "[1]",
+            ("shift", "needs", "either", "odd", "net", "deaf"),
             "leave context out: nothing that is installed reads it for events",
         ),
     ],
@@ -186,6 +204,22 @@ def test_a_context_that_is_required() -> None:
         read(use("plain"), use("needs"), context="")
     (problem,) = caught.value.problems
     assert problem.path == ("flow", 1) and problem.line == 5 and "add a section context" in str(problem)
+
+
+def test_the_network_of_an_elementwise_step_requires_a_context() -> None:
+    with pytest.raises(SpecError, match="elementwise my/map requires a context, and this spec has none") as caught:
+        read(use("plain"), elementwise("net"), context="")
+    (problem,) = caught.value.problems
+    assert problem.path == ("flow", 1) and "or leave conditioner out" in str(problem)
+    read(use("plain"), elementwise(), context="")
+
+
+def test_the_network_of_an_elementwise_step_is_checked_with_the_shape_of_the_context() -> None:
+    with pytest.raises(SpecError) as caught:
+        read(use("plain"), elementwise("net"), context="{shape: [1, 2, 2]}")
+    (problem,) = caught.value.problems
+    assert problem.path == ("flow", 1) and problem.line == 6
+    assert "reads vectors; here it reads the context, [1, 2, 2] ([4] reaches it)" in str(problem)
 
 
 @pytest.mark.parametrize(("step", "words"), [(use("either", fail=True), "KeyError"), (use("odd"), "'sometimes'")])

@@ -228,6 +228,29 @@ flow:
     conditioner: {use: toy/net, widths: ¦[1, 2, 3]}
 => flow[0].conditioner.widths: at most 2 entries, not 3
 
+flow: [{elementwise: {use: toy/affine, ¦scal: 1}}]
+=> flow[0].elementwise.scal: unknown field 'scal'
+=> did you mean scale?
+
+flow: [{elementwise: {use: ¦toy/scale}}]
+=> flow[0].elementwise.use: toy/scale is a bijector, not a transformer
+
+flow: [{elementwise: {use: toy/affine}, ¦split: {use: glow/channels}}]
+=> flow[0].split: unknown field 'split'
+=> fields here: elementwise, conditioner
+
+flow: [¦{elementwise: {use: toy/affine}, conditioner: {use: toy/net}}]
+=> flow[0]: elementwise toy/affine requires a context, and this spec has none
+=> or leave conditioner out
+
+flow: [¦{elementwise: {use: toy/affine}, coupling: {use: toy/affine}}]
+=> flow[0]: has both coupling and elementwise: a step has exactly one of the keys
+
+flow:
+  - ¦elementwize: {use: toy/affine}
+=> flow[0]: exactly one of the keys use, repeat, coupling, elementwise, factor_out
+=> did you mean elementwise?
+
 flow: [{factor_out: ¦rows}]
 => flow[0].factor_out: must be 'channels', not 'rows'
 

@@ -82,6 +82,20 @@ def test_null_stands_for_none(context: str, schema: dict[str, Any], good: str, r
     assert list(Draft7Validator(schema).iter_errors(read_text(text).data)) == []
 
 
+@pytest.mark.parametrize(
+    ("step", "fits"),
+    [
+        ({"elementwise": {"use": "toy/affine"}}, True),
+        ({"elementwise": {"use": "toy/affine"}, "conditioner": {"use": "toy/net"}}, True),
+        ({"elementwise": {"use": "toy/affine"}, "conditioner": None}, True),
+        ({"elementwise": {"use": "toy/net"}}, False),
+        ({"elementwise": {"use": "toy/affine"}, "split": {"use": "glow/channels"}}, False),
+    ],
+)
+def test_elementwise_steps(step: dict[str, Any], fits: bool, schema: dict[str, Any]) -> None:
+    assert Draft7Validator(schema).is_valid({"flowkit": 1, "event": {"shape": [2]}, "flow": [step]}) == fits
+
+
 def test_a_step_of_two_kinds_does_not_fit(schema: dict[str, Any]) -> None:
     flow = [{"use": "toy/scale", "repeat": 2}]
     assert not Draft7Validator(schema).is_valid({"flowkit": 1, "event": {"shape": [2]}, "flow": flow})

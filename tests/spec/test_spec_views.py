@@ -78,6 +78,28 @@ def test_a_picture_says_what_the_flow_does(multiscale: Spec) -> None:
     assert said.count("[96, 1, 1]") == 2
 
 
+ELEMENTWISE = """\
+flowkit: 1
+event: {shape: [1]}
+context: {shape: [10]}
+flow:
+  - elementwise: {use: glow/affine, scale: [0.5, 2]}
+    conditioner: {use: glow/mlp, hidden: 64}
+  - elementwise: {use: spline/rational_quadratic, bins: 6}
+"""
+
+
+def test_the_views_of_elementwise_steps() -> None:
+    spec = read_spec(ELEMENTWISE)
+    said = texts(svg(spec))
+    assert said.count("context") == 1 and {"elementwise", "glow/affine", "scale [0.5, 2]", "hidden 64"} <= {*said}
+    assert said[-5:-2] == ["elementwise spline/rational_quadratic", "bins 6", "[1]"]
+    assert "elementwise glow/affine: scale [0.5, 2]\\nconditioner glow/mlp: hidden 64" in dot(spec)
+    assert 'label="elementwise spline/rational_quadratic: bins 6"' in dot(spec)
+    steps = as_dict(spec, [1, 2])["steps"]
+    assert [step["name"] for step in steps] == ["elementwise glow/affine", "elementwise spline/rational_quadratic"]
+
+
 def test_a_picture_of_a_flow_without_context_draws_none(multiscale: Spec) -> None:
     said = texts(svg(multiscale.model_copy(update={"context": None})))
     assert "context" not in said and "integers 0 … 255" in said

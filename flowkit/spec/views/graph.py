@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flowkit.plugin.reference import Use
 from flowkit.shapes import Shape
-from flowkit.spec.model import CouplingSpec, Spec
+from flowkit.spec.model import Spec
 from flowkit.spec.views.outline import Entry, LayerOutline, Loop, data_text, fields, outline, span
 
 
@@ -67,12 +67,10 @@ class _Graph:
 
 
 def _lines(layer: LayerOutline) -> list[str]:
-    match layer.item:
-        case Use():
-            return [_line(layer.item)]
-        case CouplingSpec(coupling=coupling, conditioner=conditioner, split=split):
-            return [f"coupling {_line(coupling)}", f"conditioner {_line(conditioner)}", f"split {_line(split)}"]
-    return [layer.steps[0].name]
+    if isinstance(layer.item, Use):
+        return [_line(layer.item)]
+    parts = [f"{name} {_line(part)}" for name, part in layer.item if isinstance(part, Use)]
+    return parts or [layer.item.name]
 
 
 def _line(use: Use) -> str:

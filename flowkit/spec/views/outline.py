@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from flowkit.errors import Path
 from flowkit.plugin.config import PluginConfig
-from flowkit.plugin.reference import Use
 from flowkit.plugin.spelling import line
 from flowkit.shapes import Shape
-from flowkit.spec.model import CouplingSpec, FactorOutSpec, Item, Repeat, Spec
+from flowkit.spec.model import Item, LayerSpec, Repeat, Spec
 from flowkit.spec.walk import Step, walk
 
 MAX_TEXT = 48
@@ -33,7 +32,7 @@ class Latent:
 class LayerOutline:
     """A step of the spec: each time that it runs, and the latents that leave there."""
 
-    item: Use | CouplingSpec | FactorOutSpec
+    item: LayerSpec
     steps: tuple[Step, ...]
     latents: tuple[Latent, ...]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flowkit.plugin.config import SplitConfig
 from flowkit.plugin.reference import Use
-from flowkit.spec.model import CouplingSpec, Spec
+from flowkit.spec.model import CouplingSpec, ElementwiseSpec, Spec
 from flowkit.spec.views.drawing import Drawing, width_of
 from flowkit.spec.views.outline import Entry, Latent, LayerOutline, Loop, data_text, fields, outline, span
 
@@ -93,44 +93,35 @@ class FactorOutBlock(Block):
         self.end.draw(drawing, side + self.end.width / 2, y, side)
 
 
-class CouplingBlock(Block):
-    """The kept part goes down on the left, past the conditioner that reads it; the transformer is on the right."""
+class ConditionedBlock(Block):
+    """A frame with the transformer on the right, and on the left the conditioner that computes its parameters."""
 
-    def __init__(self, coupling: CouplingSpec, layer: LayerOutline, context: bool):
-        split = coupling.split.config
-        assert isinstance(split, SplitConfig)
-        parts = [split.split_shapes(shape) for shape in layer.inputs]
-        kept, transformed = (span(shapes) for shapes in zip(*parts, strict=True))
-        self.kept, self.transformed = f"kept {kept}", f"transformed {transformed}"
-        self.split = ", ".join([f"split {coupling.split.name}", *fields(split)])
-        self.context = context
-        self.conditioner = Card.of(coupling.conditioner, "conditioner", 90)
-        self.transformer = Card.of(coupling.coupling, "transformer", 90)
-        beside = max(width_of(text, "field") for text in (self.kept, self.transformed, self.split))
-        boxes = self.conditioner.width + self.transformer.width
-        self.width = max(2 * (beside + 2 * PADDING), boxes + 2 * GAP + 4 * PADDING)
+    def __init__(self, title: str, transformer: Use, conditioner: Use, context: bool):
+        self.title, self.context = title, context
+        self.conditioner = Card.of(conditioner, "conditioner", 90)
+        self.transformer = Card.of(transformer, "transformer", 90)
+        self.width = self.conditioner.width + self.transformer.width + 2 * GAP + 4 * PADDING
         self.inner_height = max(self.conditioner.height, self.transformer.height)
         self.height = 102 + LINE * context + self.inner_height
 
+    def heights(self, y: float) -> tuple[float, float, float]:
+        """Return where the wires part, where the middle of the inner boxes is, and where the wires meet again."""
+        merge = y + self.height - 14
+        return y + 50, merge - 20 - self.inner_height / 2, merge
+
     def draw(self, drawing: Drawing, axis: float, y: float, side: float) -> None:
         left, right = axis - self.width / 2, axis + self.width / 2
-        fork, merge = y + 50, y + self.height - 14
-        middle = merge - 20 - self.inner_height / 2
-        kept, transformed = left + 2 * PADDING, right - PADDING - self.transformer.width / 2
-        under = (kept + transformed - self.transformer.width / 2) / 2
+        fork, middle, merge = self.heights(y)
+        transformed = right - PADDING - self.transformer.width / 2
+        under = (left + 2 * PADDING + transformed - self.transformer.width / 2) / 2
 
         drawing.box(left, y, self.width, self.height, "coupling")
-        drawing.text(left + PADDING, y + FIRST_LINE, "coupling", "name", "start")
-        drawing.text(right - PADDING, y + FIRST_LINE, self.split, "field", "end")
-        drawing.text(kept, fork - 6, self.kept, "field", "start")
-        drawing.text(right - PADDING, fork - 6, self.transformed, "field", "end")
+        drawing.text(left + PADDING, y + FIRST_LINE, self.title, "name", "start")
         drawing.wire((axis, y), (axis, fork), arrow=False)
-        drawing.wire((axis, fork), (kept, fork), (kept, merge), (axis, merge), arrow=False)
         drawing.wire((axis, fork), (transformed, fork), (transformed, middle - self.transformer.height / 2))
         below = (transformed, middle + self.transformer.height / 2)
         drawing.wire(below, (transformed, merge), (axis, merge), arrow=False)
         drawing.wire((axis, merge), (axis, y + self.height), arrow=False)
-        drawing.wire((kept, middle), (under - self.conditioner.width / 2, middle))
         drawing.wire((under + self.conditioner.width / 2, middle), (transformed - self.transformer.width / 2, middle))
         for box, centre in ((self.conditioner, under), (self.transformer, transformed)):
             box.draw(drawing, centre, middle - box.height / 2, side)
@@ -140,14 +131,40 @@ class CouplingBlock(Block):
             drawing.wire((under, edge - 15), (under, edge))
 
 
+class CouplingBlock(ConditionedBlock):
+    """The kept part goes down on the left, past the conditioner that reads it; the transformer is on the right."""
+
+    def __init__(self, coupling: CouplingSpec, layer: LayerOutline, context: bool):
+        super().__init__("coupling", coupling.coupling, coupling.conditioner, context)
+        split = coupling.split.config
+        assert isinstance(split, SplitConfig)
+        parts = [split.split_shapes(shape) for shape in layer.inputs]
+        kept, transformed = (span(shapes) for shapes in zip(*parts, strict=True))
+        self.kept, self.transformed = f"kept {kept}", f"transformed {transformed}"
+        self.split = ", ".join([f"split {coupling.split.name}", *fields(split)])
+        beside = max(width_of(text, "field") for text in (self.kept, self.transformed, self.split))
+        self.width = max(2 * (beside + 2 * PADDING), self.width)
+
+    def draw(self, drawing: Drawing, axis: float, y: float, side: float) -> None:
+        super().draw(drawing, axis, y, side)
+        kept, right = axis - self.width / 2 + 2 * PADDING, axis + self.width / 2 - PADDING
+        fork, middle, merge = self.heights(y)
+        conditioner = (kept + right - self.transformer.width) / 2 - self.conditioner.width / 2
+        drawing.text(right, y + FIRST_LINE, self.split, "field", "end")
+        drawing.text(kept, fork - 6, self.kept, "field", "start")
+        drawing.text(right, fork - 6, self.transformed, "field", "end")
+        drawing.wire((axis, fork), (kept, fork), (kept, merge), (axis, merge), arrow=False)
+        drawing.wire((kept, middle), (conditioner, middle))
+
+
 class Stack(Block):
     """Blocks, one below the other, and the arrows between them with their labels."""
 
     def __init__(self, blocks: Sequence[Block], labels: Sequence[str]):
         self.blocks, self.labels = blocks, labels
-        couplings = [block for block in blocks if isinstance(block, CouplingBlock)]
-        for coupling in couplings:  # those that take turns look alike
-            coupling.width = max(each.width for each in couplings)
+        conditioned = [block for block in blocks if isinstance(block, ConditionedBlock)]
+        for block in conditioned:  # those that take turns look alike
+            block.width = max(each.width for each in conditioned)
         beside = max((LABEL + width_of(label, "field") for label in labels), default=0.0)
         self.width = max(2 * beside, *(block.width for block in blocks))
         self.height = sum(block.height for block in blocks) + GAP * len(labels)
@@ -199,6 +216,10 @@ def _block(entry: Entry, context: bool) -> Block:
             return Card.of(entry.item, "layer")
         case CouplingSpec():
             return CouplingBlock(entry.item, entry, context)
+        case ElementwiseSpec(elementwise=transformer, conditioner=None):
+            return Card([entry.item.name, *fields(transformer.config)], "layer")
+        case ElementwiseSpec(elementwise=transformer, conditioner=Use() as conditioner):
+            return ConditionedBlock("elementwise", transformer, conditioner, context)
     return FactorOutBlock(entry.latents)
 
 

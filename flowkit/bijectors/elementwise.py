@@ -1,0 +1,70 @@
+"""Defines elementwise layers, which transform each value of an event with parameters that don't depend on the event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.bijectors.bijector import Bijector, full_precision, sum_over_event
+from flowkit.bijectors.coupling import Conditioner, Transformer
+from flowkit.errors import InputError
+from flowkit.shapes import Shape
+
+
+class Elementwise(Bijector):
+    """The layer y = f(x; θ), applied to each value of the event, with log|det| = Σ log|∂f/∂x|.
+
+    With a conditioner, θ is θ(context): the network reads the context in the place of the kept part, and is built with
+    the context's shape as ``kept_shape`` and ``context_shape=None``. A flow of such layers is a density p(x | context)
+    for events of any size, a single value included. Without a conditioner, θ is a parameter [n_params, *event] that
+    starts at 0.
+
+    The network is run under autocast if that is enabled, and f in the precision of the event.
+
+    Example:
+        >>> flow = Flow([Elementwise((1,), Affine(), MLP((10,), (2, 1)))], context={"shape": [10]})
+        >>> flow.log_prob(torch.zeros(3, 1), torch.randn(3, 10)).shape
+        torch.Size([3])
+    """
+
+    handles_autocast: ClassVar[bool] = True
+
+    def __init__(
+        self, event_shape: Sequence[int], transformer: Transformer, conditioner: Conditioner | None = None
+    ) -> None:
+        super().__init__(event_shape)
+        self.transformer, self.conditioner = transformer, conditioner
+        shape: Shape = (transformer.n_params, *self.event_shape)
+        self.theta = nn.Parameter(torch.zeros(shape)) if conditioner is None else None
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        theta = self._theta(x, context)
+        with full_precision(x.device):
+            y, log_derivative = self.transformer(x, theta)
+            return y, sum_over_event(log_derivative)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        theta = self._theta(y, context)
+        with full_precision(y.device):
+            x, log_derivative = self.transformer.inverse(y, theta)
+            return x, sum_over_event(log_derivative)
+
+    def _theta(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """Return θ [batch, n_params, *event] in the precision of the event x."""
+        if self.theta is not None:
+            return self.theta.expand(x.shape[0], *self.theta.shape)
+        assert self.conditioner is not None
+        return self.conditioner(_required(context)).to(x.dtype)
+
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        if self.conditioner is not None:
+            self.conditioner.initialize(_required(context))
+
+
+def _required(context: Tensor | None) -> Tensor:
+    if context is None:
+        raise InputError("an elementwise layer with a conditioner computes its parameters from the context: pass one")
+    return context
