@@ -36,24 +36,36 @@ class Line:
         return replace(self, text="  " * levels + self.text)
 
 
+SPLINE = "{use: spline/rational_quadratic, bound: 4}"
 NORMALIZE = Line("- use: glow/actnorm", "mean 0 and variance 1 of the first batch, then learned")
 
 
-def layers(event: Shape, levels: int | None, rows: int) -> list[Line]:
+def layers(event: Shape, levels: int | None, rows: int, conditional: bool) -> list[Line]:
     """The steps of a flow for such events. Raises DataError where no coupling could divide them."""
     coupling = _coupling(event, rows)
     lines = [] if levels is None else [Line("- use: glow/rescale", f"[0, {levels}) -> [-1/2, 1/2)")]
     if len(event) == 3:
         return lines + _image(event, coupling)
     if event[0] == 1:
-        raise DataError(
-            "events of one value: a coupling keeps a part of an event and transforms the rest: put more into an event, "
-            "or bend the value with a bijector of your own"
-        )
+        return lines + _one_value(rows, conditional)
     return lines + _repeated(6 if rows > ROWS[0] else 3, _step(event[0], coupling))
 
 
+def _one_value(rows: int, conditional: bool) -> list[Line]:
+    """A coupling could not divide one value: its steps read the context, or nothing."""
+    if not conditional:
+        return [NORMALIZE, Line(f"- elementwise: {SPLINE}", "learned")]
+    network = _conditioner((1,), rows)
+    affine = [Line("- elementwise: {use: glow/affine}", "mean and scale, from the context"), network]
+    return [NORMALIZE, *affine, Line(f"- elementwise: {SPLINE}", "the shape, from the context"), network]
+
+
 def _coupling(event: Shape, rows: int) -> list[Line]:
+    transformer = SPLINE if math.prod(event) <= MAX_SPLINE else "{use: glow/affine, scale: [0.5, 2]}"
+    return [Line(f"- coupling: {transformer}"), _conditioner(event, rows)]
+
+
+def _conditioner(event: Shape, rows: int) -> Line:
     width = bisect(ROWS, rows)
     network: dict[str, str | float] = {
         "use": "glow/convnet" if len(event) == 3 else "glow/mlp",
@@ -61,9 +73,7 @@ def _coupling(event: Shape, rows: int) -> list[Line]:
     }
     if DROPOUT[width]:
         network["dropout"] = DROPOUT[width]
-    spline = math.prod(event) <= MAX_SPLINE
-    transformer = "{use: spline/rational_quadratic, bound: 4}" if spline else "{use: glow/affine, scale: [0.5, 2]}"
-    return [Line(f"- coupling: {transformer}"), Line(f"  conditioner: {line(network)}")]
+    return Line(f"  conditioner: {line(network)}")
 
 
 def _step(channels: int, coupling: list[Line]) -> list[Line]:

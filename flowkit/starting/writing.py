@@ -28,7 +28,7 @@ def starting_spec(look: Look) -> str:
         _event(look),
         *_context(look),
         Line("flow:"),
-        *(each.indented(1) for each in layers(look.event, look.levels, look.rows)),
+        *(each.indented(1) for each in layers(look.event, look.levels, look.rows, look.context is not None)),
         Line(f"data: {line(look.data)}"),
         Line("train:"),
         *(each.indented(1) for each in _train(look)),

@@ -1,4 +1,4 @@
-"""Registers the datasets ``data/digits``, ``data/mnist``, ``data/npy`` and ``data/toy``, with their fields."""
+"""Registers the datasets of this package, with their fields. This module imports neither numpy nor scikit-learn."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ def _sum_to_one(fractions: tuple[float, float, float]) -> tuple[float, float, fl
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Fractions = Annotated[tuple[Fraction, Fraction, Fraction], AfterValidator(_sum_to_one)]
+
+
+class DiabetesConfig(DatasetConfig):
+    """The 442 patients of scikit-learn's diabetes data: the progression of the disease, [1], given 10 features.
+
+    The features are scaled as scikit-learn returns them, to a mean of 0 and a sum of squares of 1. The patients are
+    divided 80/10/10 by a fixed permutation.
+    """
 
 
 class DigitsConfig(DatasetConfig):
@@ -65,6 +73,7 @@ class ToyConfig(DatasetConfig):
 @hookimpl
 def flowkit_register_datasets() -> list[Descriptor]:
     return [
+        Descriptor("diabetes", DiabetesConfig, "flowkit_data.diabetes:Diabetes"),
         Descriptor("digits", DigitsConfig, "flowkit_data.digits:Digits"),
         Descriptor("mnist", MnistConfig, "flowkit_data.mnist:Mnist"),
         Descriptor("npy", NpyConfig, "flowkit_data.npy:Npy"),

@@ -117,6 +117,10 @@ class ChannelsConfig(SplitConfig):
     def split_shapes(self, event: Shape) -> tuple[Shape, Shape]:
         c, *rest = event
         if c < 2:
+            if not rest:
+                raise ShapeError(
+                    "a coupling needs 2 values: for events of one, write elementwise: instead of coupling:"
+                )
             raise ShapeError("this coupling needs 2 channels: squeeze first, or use split: {use: glow/checkerboard}")
         first, second = ((part, *rest) for part in halve(c))
         return (second, first) if self.swap else (first, second)

@@ -16,6 +16,7 @@ from flowkit.testing import (
     Subject,
     TransformerSubject,
 )
+from flowkit_data.diabetes import Diabetes
 from flowkit_data.digits import Digits
 from flowkit_data.toy import ToyPoints
 from flowkit_glow.actnorm import ActNorm
@@ -200,5 +201,6 @@ def subjects(seed: int = 0) -> dict[str, Subject]:
         },
         **{f"toy-{name}": DatasetSubject(lambda name=name: ToyPoints(name, n=500, noise=0.05)) for name in toys},
         "digits": DatasetSubject(Digits),
+        "diabetes": DatasetSubject(Diabetes),
     }
     return {name: replace(subject, seed=seed) for name, subject in every.items()}

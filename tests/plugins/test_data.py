@@ -58,6 +58,22 @@ def test_the_parts_of_digits_are_the_whole_and_the_labels_belong_to_the_images()
     assert sorted(rows) == whole
 
 
+# diabetes
+
+
+def test_diabetes() -> None:
+    from sklearn.datasets import load_diabetes
+
+    parts = load_all(make("diabetes"))
+    assert [len(part.x) for part in parts] == [353, 44, 45]
+    assert all(part.x.shape[1:] == (1,) and part.context.shape[1:] == (10,) for part in parts)
+    assert all(part.x.dtype == part.context.dtype == np.float32 for part in parts)
+    features, progression = load_diabetes(return_X_y=True)
+    whole = np.concatenate([progression[:, None], features], axis=1).astype(np.float32)
+    rows = np.concatenate([np.concatenate([part.x, part.context], axis=1) for part in parts])
+    assert sorted(rows.tolist()) == sorted(whole.tolist())
+
+
 def test_the_parts_never_change() -> None:
     assert rows_of("val", 1797, (0.8, 0.1, 0.1))[:8].tolist() == [24, 25, 33, 36, 41, 43, 67, 69]
     assert rows_of("test", 1797, (0.8, 0.1, 0.1))[:8].tolist() == [11, 23, 28, 32, 57, 72, 84, 86]

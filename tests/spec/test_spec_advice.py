@@ -22,7 +22,7 @@ flow: [{use: ¦flowkit_glow.actnorm.ActNorm}]
 
 flow: [{use: ¦glow/affine, conditioner: {use: glow/mlp}}]
 => flow[0].use: glow/affine is a transformer, not a bijector
-=> write coupling: {use: glow/affine}, and beside it conditioner
+=> write coupling: {use: glow/affine}, and beside it conditioner: {use: …}; or elementwise: {use: glow/affine}
 
 flow: [{coupling: {use: ¦glow/convnet}, conditioner: {use: glow/mlp}}]
 => flow[0].coupling.use: glow/convnet is a conditioner, not a transformer
@@ -35,6 +35,21 @@ event: {shape: [4]}
 flow: [¦{coupling: {use: glow/affine}, conditioner: {use: glow/convnet}}]
 => flow[0]: use glow/mlp for vectors ([4] reaches it)
 => [4] is the shape of the event
+
+event: {shape: [1]}
+flow: [¦{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}}]
+=> flow[0]: a coupling needs 2 values: for events of one, write elementwise: instead of coupling: ([1] reaches it)
+
+context: {shape: [3, 4, 4]}
+event: {shape: [3, 8, 8]}
+flow: [¦{elementwise: {use: glow/affine}, conditioner: {use: glow/convnet}}]
+=> flow[0]: glow/convnet reads [3, 4, 4], and can't write parameters for [3, 8, 8]
+=> [3, 8, 8] is the shape of the event
+
+context: {shape: [3]}
+event: {shape: [3, 8, 8]}
+flow: [¦{elementwise: {use: glow/affine}, conditioner: {use: glow/convnet}}]
+=> flow[0]: use glow/mlp for vectors; here it reads the context, [3] ([3, 8, 8] reaches it)
 
 flow: [{coupling: ¦glow/affine, conditioner: {use: glow/mlp}}]
 => flow[0].coupling: must name a transformer: {use: namespace/name}
@@ -204,7 +219,7 @@ data: ¦data/digits
 
 data: {use: ¦glow/actnorm}
 => data.use: glow/actnorm is a bijector, not a dataset
-=> datasets installed: data/digits
+=> datasets installed: data/diabetes, data/digits
 
 data: {use: data/toy, name: ¦moon}
 => data.name: not 'moon'

@@ -61,6 +61,9 @@ CASES: dict[str, tuple[np.ndarray, np.ndarray | None, list[Shape]]] = {
     "16 × 12, floats": (drawn((40, 1, 16, 12), np.float32), ARRAYS, [(4, 8, 6)]),
     "15 × 15": (drawn((40, 1, 15, 15), np.uint8), None, [(9, 5, 5)]),
     "one pixel, four channels": (drawn((40, 4, 1, 1), np.uint8), None, [(4, 1, 1)]),
+    "one value": (drawn((40, 1), np.float32), None, [(1,)]),
+    "one value, given two": (drawn((40, 1), np.float32), ARRAYS, [(1,)]),
+    "one integer, given a label": (drawn((40, 1), np.uint8), np.arange(40) % 3, [(1,)]),
     "a row": (drawn((40, 1, 1, 6), np.float32), None, [(1, 1, 6)]),
     "11 × 13 in colour": (drawn((40, 3, 11, 13), np.uint8), None, [(3, 11, 13)]),
 }
@@ -111,7 +114,7 @@ def test_images_are_squeezed_while_their_sides_allow(shape: Shape, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("shape", "message"),
-    [((1,), "events of one value: a coupling"), ((1, 13, 17), "pad them"), ((1, 1, 1), "pad them")],
+    [((1, 13, 17), "pad them"), ((1, 1, 1), "pad them")],
 )
 def test_events_that_nothing_divides(shape: Shape, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
