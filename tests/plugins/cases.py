@@ -161,14 +161,15 @@ SAME_GRAPHS = {
 TRACED_IN_PARTS = {
     *("coupling-additive-swap", "coupling-sigmoid-checkerboard-swap"),
     *("composition", "conditional-vector-vector", "conditional-composition"),
+    *("elementwise-vector", "conditional-elementwise-value"),
 }
-"""Compositions, and couplings, of parts that each are a subject of their own."""
+"""Compositions, couplings and elementwise layers of parts that each are a subject of their own."""
 
 LIKE_OTHERS = {
     *("actnorm-1x3x3", "actnorm-1", "conv1x1-lu-1", "conv1x1-plain-4x3x2"),
     *("permute-reverse-5", "permute-random-4x3x2", "rescale-5"),
     *("coupling-odd-channels", "coupling-spline-vector", "coupling-checkerboard", "coupling-no-normalization"),
-    *("conditional-image-vector", "conditional-no-hidden"),
+    *("conditional-image-vector", "conditional-no-hidden", "elementwise-image"),
     *("affine-1d", "affine-asymmetric-3d", "affine-sigmoid-1d", "additive-1d"),
     *("rational-quadratic-1d", "rational-quadratic-2-bins-3d"),
     *("channels-5", "channels-2-swap", "channels-3x5x3", "checkerboard-1x3x4-swap", "checkerboard-2x2x4"),
