@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from flowkit.bijectors import Base, Bijector, Composition, Conditioner, Coupling, Split, Transformer
+from flowkit.bijectors import Base, Bijector, Composition, Conditioner, Coupling, Elementwise, Split, Transformer
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import first_nonfinite
 from flowkit.testing import perturb
@@ -74,7 +74,8 @@ def flow_of_strangers(seen):
             return seen.product(self, eps)
 
     layers = [Rotation((DIM,)), Coupling(Halves((DIM,)), Network(), Scale()), Rotation((DIM,))]
-    return Flow([*layers, Composition([Coupling(Halves((DIM,)), Network(), Scale())])], base=Normal((DIM,)))
+    rest = [Composition([Coupling(Halves((DIM,)), Network(), Scale())]), Elementwise((DIM,), Scale())]
+    return Flow([*layers, *rest], base=Normal((DIM,)))
 
 
 @pytest.mark.parametrize("memory", ["store", "checkpoint", "reversible"])
