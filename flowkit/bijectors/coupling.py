@@ -32,7 +32,7 @@ class Transformer(nn.Module, ABC):
     """An elementwise invertible map y = f(x; θ). It doesn't depend on how θ is computed.
 
     x, y and the log-derivative are [batch, *event]. θ is [batch, n_params, *event]. By convention f is the identity, or
-    close to it, at θ = 0, because conditioners usually start with an output of 0.
+    close to it, at θ = 0, because conditioners usually start with an output of 0, and learned parameters at 0.
     """
 
     n_params: int
@@ -48,7 +48,10 @@ class Transformer(nn.Module, ABC):
 
 
 class Conditioner(nn.Module, ABC):
-    """A network that computes a transformer's parameters from the kept part, and from the context if there is one."""
+    """A network that computes a transformer's parameters from the kept part, and from the context if there is one.
+
+    In an elementwise layer the context takes the place of the kept part, and ``context`` is None.
+    """
 
     @abstractmethod
     def forward(self, kept: Tensor, context: Tensor | None = None) -> Tensor:

@@ -181,7 +181,8 @@ class ConditionerConfig(PluginConfig):
     """A network from the kept part, and the context if the flow has one, to parameters.
 
     Built as ``Target(kept_shape, params_shape, context_shape, **fields)``, params_shape being
-    [n_params, *transformed]. If it never reads the context, declare ``reads_context = "no"``.
+    [n_params, *transformed]. If it never reads the context, declare ``reads_context = "no"``. In an elementwise step
+    the context takes the place of the kept part, and ``context_shape`` is None.
     """
 
     reads_context: ClassVar[ReadsContext] = "optional"
