@@ -189,7 +189,7 @@ def reference_events(exact: Flow, events: Tensor | None, context: Tensor | None)
         context = any_context(exact, ROWS)
         events = exact.sample(ROWS, context, seed=0)
     held_out = exact.dequantize(events[:ROWS], torch.Generator().manual_seed(0))
-    low, high = (0.0, float(exact.levels)) if exact.levels else (held_out.min().item(), held_out.max().item())
+    low, high = _range(exact, held_out)
     shares = _unlike(exact.event_shape), _extremes(exact.event_shape)
     parts = [held_out, *(low + (high - low) * share for share in shares)]
     groups = np.repeat(np.arange(len(GROUPS), dtype=np.float64), [len(part) for part in parts])
@@ -203,6 +203,15 @@ def reference_events(exact: Flow, events: Tensor | None, context: Tensor | None)
     latents = {name: single(encoded[name]).double() for name in decode.inputs if name in answers}
     answers["decoded"] = decode.run(feed | latents)["x"]
     return {name: value.numpy() for name, value in (feed | answers).items()} | {"group": groups}
+
+
+def _range(exact: Flow, held_out: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the ends of the data's range: of each coordinate if their domains differ, otherwise of all values."""
+    if exact.levels:
+        return held_out.new_zeros(()), held_out.new_tensor(exact.levels)
+    if isinstance(exact.to_spec().event.domains, tuple):
+        return held_out.amin(0), held_out.amax(0)
+    return held_out.min(), held_out.max()
 
 
 def single(value: Tensor) -> Tensor:

@@ -12,13 +12,17 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from flowkit.bijectors import Base, Bijector, Coupling, Elementwise, FactorOut, Transformer
+from flowkit.domains import REALS
 from flowkit.errors import FlowkitError, Path, PluginError, ShapeError, format_path
 from flowkit.plugin.config import SplitConfig
+from flowkit.plugin.domain_field import written
 from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.reference import Use
 from flowkit.plugin.registry import Registry
 from flowkit.shapes import Shape
 from flowkit.spec import context_shape, model, read_spec
+from flowkit.spec.domains import data_domain
+from flowkit.spec.read import read_fields
 from flowkit.spec.walk import Step, walk
 
 Layer = Bijector | FactorOut
@@ -183,6 +187,9 @@ def spec_of(layers: Sequence[Layer], base: Base, levels: int | None, context: mo
     if context is not None:
         source["context"] = context.model_dump(mode="json", exclude_none=True)
     source["flow"] = [_step(layer, registry) for layer in layers]
+    spec = read_fields(source, (), registry)
+    if spec is not None and (domain := data_domain(spec, walk(spec))) != REALS:
+        source["event"] |= {"domain": written(domain)}
     return read_spec(source, registry=registry)
 
 

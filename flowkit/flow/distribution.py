@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -9,9 +10,22 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from flowkit.domains import REALS, Domain
 from flowkit.errors import InputError
 from flowkit.flow.flow import Flow
 from flowkit.flow.inputs import check_tensor
+
+
+def _constraint(domain: Domain) -> constraints.Constraint:
+    """Return the constraint of one coordinate. A circle has that of the interval which it is cut open to."""
+    match math.isfinite(domain.low), math.isfinite(domain.high):
+        case True, True:
+            return constraints.interval(domain.low, domain.high)
+        case True, False:
+            return constraints.greater_than_eq(domain.low)
+        case False, True:
+            return constraints.less_than(domain.high)
+    return constraints.real
 
 
 class FlowDistribution(Distribution):
@@ -28,7 +42,11 @@ class FlowDistribution(Distribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        return constraints.independent(constraints.real, len(self.event_shape))
+        """The domain of the events: that of the flow's spec. A flow that was built in Python is one over the reals."""
+        domains = REALS if self.flow.spec is None else self.flow.spec.event.domains
+        if isinstance(domains, tuple):
+            return constraints.cat([_constraint(domain) for domain in domains], -1, [1] * len(domains))
+        return constraints.independent(_constraint(domains), len(self.event_shape))
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw samples, [*sample_shape, *event_shape]."""

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from flowkit.domains import POSITIVE, REALS, Circle, Domain, Domains, Interval
 from flowkit.errors import DataError, ShapeError
 from flowkit.plugin.config import (
     BaseConfig,
@@ -16,6 +17,7 @@ from flowkit.plugin.config import (
 )
 from flowkit.plugin.dataset import Arrays, Dataset, PartName
 from flowkit.plugin.descriptor import Descriptor
+from flowkit.plugin.domain_field import DomainField
 from flowkit.plugin.found import Found
 from flowkit.plugin.loading import hookimpl
 from flowkit.plugin.policy import Policy
@@ -27,10 +29,13 @@ if TYPE_CHECKING:
     from flowkit.plugin.rows import Rows as Rows
 
 __all__ = [
+    "POSITIVE",
+    "REALS",
     "Arrays",
     "BaseConfig",
     "BaseRef",
     "BijectorConfig",
+    "Circle",
     "ConditionerConfig",
     "ConditionerRef",
     "DataError",
@@ -38,8 +43,12 @@ __all__ = [
     "DatasetConfig",
     "DatasetRef",
     "Descriptor",
+    "Domain",
+    "DomainField",
+    "Domains",
     "Event",
     "Found",
+    "Interval",
     "PartName",
     "PluginConfig",
     "Policy",

@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
+from flowkit.domains import REALS, Domain, Domains
 from flowkit.plugin.strict import make_strict, parts_of
 from flowkit.shapes import Shape
 
@@ -39,6 +40,10 @@ class Event(Protocol):
     """(d,) for vectors, (channels, height, width) for images."""
     levels: int | None
     """Integer data takes the values 0 … levels - 1; None for continuous data."""
+
+    @property
+    def domains(self) -> Domains:
+        """The domain of the data: what values each coordinate may take."""
 
 
 def event_of(info: ValidationInfo) -> Event | None:
@@ -168,6 +173,17 @@ class BijectorConfig(PluginConfig):
         """Return the event shape that leaves, without the batch. Raise ShapeError if the layer can't take ``event``."""
         return event
 
+    def domain(self, event: Shape) -> Domains | None:
+        """Return the domain that the layer takes. None stands for any that all values of the event share.
+
+        A layer that takes any domain only moves values, so it gives the same domain.
+        """
+        return REALS
+
+    def codomain(self, event: Shape) -> Domains:
+        """Return the domain that leaves. It isn't read if ``domain`` is None."""
+        return REALS
+
 
 class SplitConfig(PluginConfig):
     """Divides an event for a coupling.  Built as ``Target(event_shape, **fields)``."""
@@ -192,11 +208,19 @@ class ConditionerConfig(PluginConfig):
 
 
 class TransformerConfig(PluginConfig):
-    """An elementwise invertible map.  Built as ``Target(**fields)``."""
+    """An elementwise invertible map of a domain to itself.  Built as ``Target(**fields)``."""
+
+    def domain(self) -> Domain:
+        """Return the domain that the transformer maps to itself."""
+        return REALS
 
 
 class BaseConfig(PluginConfig):
     """A base distribution over the last latent.  Built as ``Target(event_shape, **fields)``."""
+
+    def support(self, event: Shape) -> Domains:
+        """Return the domain on which the density is positive."""
+        return REALS
 
 
 class DatasetConfig(PluginConfig):

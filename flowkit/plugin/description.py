@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 from pydantic_core import to_jsonable_python
 
+from flowkit.domains import Interval
 from flowkit.errors import ShapeError
 from flowkit.plugin.config import (
     EVENT_KEY,
@@ -123,6 +124,8 @@ def in_words(schema: dict[str, Any]) -> str:
             return line(value)
         case {"enum": values}:
             return _either(map(line, values))
+        case {"format": "domain"}:
+            return "a domain: real, positive, [low, high] or {circle: [low, high]}; a list of these for a vector"
         case {"anyOf": options}:
             return _either(map(in_words, options))
         case {"format": "path"}:
@@ -221,7 +224,7 @@ def example_fields(config: type[BaseModel]) -> dict[str, Any]:
 
 def example_config(found: Found, registry: Registry) -> PluginConfig | None:
     """The config with these fields, read for an image with levels; None if it refuses them."""
-    config, event = found.descriptor.config, SimpleNamespace(shape=(4, 8, 8), levels=256)
+    config, event = found.descriptor.config, SimpleNamespace(shape=(4, 8, 8), levels=256, domains=Interval(0.0, 256.0))
     try:
         return config.model_validate(example_fields(config), context={"registry": registry, EVENT_KEY: event})
     except Exception:  # of a validator of the plugin's own
@@ -234,6 +237,8 @@ def _value(schema: dict[str, Any]) -> Any:
             return {"use": KINDS["bijector" if kind == "step" else kind].example}
         case {"const": value} | {"enum": [value, *_]}:
             return value
+        case {"format": "domain"}:
+            return [0, 1]
         case {"anyOf": [first, *_]}:
             return _value(first)
         case {"prefixItems": items}:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import reduce
 from itertools import product
 from operator import getitem
 from typing import Any, cast
 
-from flowkit.errors import SpecError
+from flowkit.domains import REALS, Circle, Domains, each
+from flowkit.errors import FlowkitError, SpecError
 from flowkit.plugin import Found, Registry
 from flowkit.plugin.description import example_fields
+from flowkit.plugin.domain_field import written
 from flowkit.plugin.kinds import KINDS
-from flowkit.spec.model import CouplingSpec
-from flowkit.spec.read import read_spec
+from flowkit.spec.domains import base_support, codomain, data_domain
+from flowkit.spec.model import CouplingSpec, Spec
+from flowkit.spec.read import read_fields, read_spec
+from flowkit.spec.walk import walk
 
 EVENTS: tuple[dict[str, Any], ...] = (
     {"shape": [2]},
     {"shape": [4, 8, 8]},
     {"shape": [2], "levels": 256},
     {"shape": [4, 8, 8], "levels": 256},
+    {"shape": [2], "domain": [0, 1]},
 )
 """Tried in turn until one is taken."""
 
@@ -29,7 +36,7 @@ CONTEXT: dict[str, Any] = {"shape": [3]}
 def example_spec(found: Found, registry: Registry) -> dict[str, Any] | None:
     """The spec as plain data, for a dataset only its section; None if the fields that it needs can't be guessed."""
     for context, event in product((None, CONTEXT), EVENTS):
-        source = source_with(found, event, context)
+        source = source_with(found, event, context, registry)
         try:
             read_spec(source, registry=registry)
         except SpecError:
@@ -39,11 +46,47 @@ def example_spec(found: Found, registry: Registry) -> dict[str, Any] | None:
     return None
 
 
-def source_with(found: Found, event: dict[str, Any], context: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The spec as plain data, for this event and context; the fields that the plugin requires are guessed."""
+def source_with(
+    found: Found,
+    event: dict[str, Any],
+    context: dict[str, Any] | None,
+    registry: Registry,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return the spec as plain data, for this event and context. The fields that the plugin requires are guessed.
+
+    ``overrides`` are those with which the spec will be read: the plugin's domain may depend on them.
+    """
     use = {"use": found.name, **example_fields(found.descriptor.config)}
     given = {"event": event} if context is None else {"event": event, "context": context}
-    return {"flowkit": 1, **given, **_sections(found.kind, use)}
+    source = {"flowkit": 1, **given, **_sections(found.kind, use)}
+    spec = read_fields(source, overrides, registry)
+    with suppress(FlowkitError):  # a rule that fails is explained when the spec is read
+        if spec is not None:
+            return source | _around(spec, found.kind, source)
+    return source
+
+
+def _around(spec: Spec, kind: str, source: dict[str, Any]) -> dict[str, Any]:
+    """Return the sections that give the plugin its domain, and map its codomain to the support of the base."""
+    steps = walk(spec)
+    if kind == "base":
+        support = base_support(spec.base, spec.event.shape)
+        moving = {"flow": [{"use": "glow/permute"}]}  # it takes any domain
+        return {} if support == REALS else {"event": _on(support, source), **moving}
+    takes = data_domain(spec, steps)
+    gives = codomain(steps[0], takes)
+    sections: dict[str, Any] = {} if takes == REALS else {"event": _on(takes, source)}
+    if any(isinstance(domain, Circle) for domain in each(gives)):
+        sections["base"] = {"use": "base/uniform", "on": written(gives)}
+    elif gives != REALS:
+        sections["flow"] = [*source["flow"], {"use": "map/to_reals", "bounds": written(gives)}]
+    return sections
+
+
+def _on(domains: Domains, source: dict[str, Any]) -> dict[str, Any]:
+    """Return the source's event with this domain."""
+    return {**source["event"], "domain": written(domains)}
 
 
 def _sections(kind: str, use: dict[str, Any]) -> dict[str, Any]:

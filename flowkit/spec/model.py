@@ -19,7 +19,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from flowkit.domains import REALS, Domains, Interval, simplified
 from flowkit.plugin.config import Documented
+from flowkit.plugin.domain_field import DomainField
 from flowkit.plugin.reference import BaseRef, ConditionerRef, DatasetRef, Reader, Ref, SplitRef, TransformerRef, Use
 from flowkit.shapes import Shape
 
@@ -57,6 +59,23 @@ class EventSpec(Documented):
     """[d] for vectors, [channels, height, width] for images."""
     levels: Annotated[int, Field(ge=2, le=MAX_LEVELS)] | None = None
     """For integer data: entries take the values 0 … levels - 1. Leave it out for continuous data."""
+    domain: DomainField | None = None
+    """The values that the data may take: real, positive, [low, high] or {circle: [low, high]}, or for vectors a list
+    with one of these for each coordinate. Without it the density is one over all real numbers."""
+
+    @model_validator(mode="after")
+    def _fitting_domain(self) -> EventSpec:
+        if isinstance(self.domain, tuple) and (len(self.shape) > 1 or len(self.domain) != self.shape[0]):
+            wanted = f", or a list of {self.shape[0]}" if len(self.shape) == 1 else ""
+            raise PydanticCustomError("domain", f"{list(self.shape)} takes one domain for all values{wanted}")
+        if self.levels is not None and self.domain not in (None, Interval(0, self.levels)):
+            raise PydanticCustomError("domain", f"the domain of integer data is [0, {self.levels}]")
+        return self
+
+    @property
+    def domains(self) -> Domains:
+        """The domain of the data. Where the spec has none, it is the reals."""
+        return REALS if self.domain is None else simplified(self.domain)
 
 
 def _given(field: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from flowkit.errors import Problem, SpecError
 from flowkit.plugin.registry import Registry
 from flowkit.spec.conditioning import context_problem
 from flowkit.spec.document import Document, position
+from flowkit.spec.domains import domain_problem
 from flowkit.spec.model import Spec
 from flowkit.spec.overrides import override
 from flowkit.spec.text import BREAK, read_file, read_text
@@ -37,18 +38,30 @@ def read_spec(
     registry = registry or Registry.discover()
     try:
         spec = Spec.model_validate(document.data, context={"registry": registry})
-        if unread := context_problem(spec, walk(spec), registry):
-            problems.append(document.problem(*unread))
+        steps = walk(spec)
+        found = context_problem(spec, steps, registry), domain_problem(spec, steps)
+        problems += [document.problem(*each) for each in found if each]
     except ValidationError as error:
         from flowkit.spec.messages import problems_of  # only on the way to an error
 
-        found, more = problems_of(error, document, registry)
-        problems += found
+        located, more = problems_of(error, document, registry)
+        problems += located
     except BrokenChain as error:
         problems.append(document.problem(error.path, str(error), error.origin))
     if problems:
         raise SpecError(sorted(problems, key=position), more)
     return spec
+
+
+def read_fields(source: Mapping[str, Any], overrides: Sequence[str], registry: Registry) -> Spec | None:
+    """Return a spec whose fields are valid, its shapes and domains unchecked. Return None if a field is wrong."""
+    document = Document.from_python(source)
+    if _override(document, overrides):
+        return None
+    try:
+        return Spec.model_validate(document.data, context={"registry": registry})
+    except ValidationError:
+        return None
 
 
 def _load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Document:

@@ -18,7 +18,7 @@ from flowkit.bijectors.composition import frozen
 from flowkit.bijectors.memory import STRATEGIES
 from flowkit.flow import Flow
 from flowkit.testing import compare, hints
-from flowkit.testing.common import context, initialized
+from flowkit.testing.common import LARGE, context, initialized
 from flowkit.testing.effects import initialize_saved, moved
 from flowkit.testing.perturbation import seeded
 from flowkit.testing.subjects import BijectorSubject, Call, only_where
@@ -99,17 +99,25 @@ def by_autodiff(subject: BijectorSubject, bijector: Bijector, call: Call) -> Ten
 def far(subject: BijectorSubject) -> None:
     """At ten times the usual distance from 0 too it goes there and back, and both log-dets hold, to six digits."""
     bijector = subject.module()
-    calls = subject.calls(bijector)
-    for call, opposite in zip(calls, reversed(calls), strict=True):
-        x, *rest = call.inputs
-        distant = call.at(FAR * x, *rest)
+    calls = subject.calls(bijector, distance=FAR)
+    for distant, opposite in zip(calls, reversed(calls), strict=True):
+        x, *rest = distant.inputs
         y, log_det = distant(bijector).values()
         what = f"{FAR} times as far from 0 as usual"
-        assert y.isfinite().all() and log_det.isfinite().all(), f"{call.method} is not finite {what}"
+        assert y.isfinite().all() and log_det.isfinite().all(), f"{distant.method} is not finite {what}"
         again, _ = opposite.at(y, *rest)(bijector).values()
-        name = f"{opposite.method} of {call.method} - v {what}: is something clamped?"
-        compare.close(name, again, FAR * x, FAR_TOLERANCE * (1 + compare.largest(FAR * x)))
+        name = f"{opposite.method} of {distant.method} - v {what}: is something clamped?"
+        compare.close(name, again, x, FAR_TOLERANCE * (1 + compare.largest(x)))
         _against_autodiff(subject, bijector, distant, FAR_TOLERANCE)
+
+
+def domains(subject: BijectorSubject) -> None:
+    """Forward maps the domain into the codomain, and inverse maps the codomain into the domain."""
+    bijector = subject.module()
+    for distance in (1.0, FAR):
+        there, back = subject.calls(bijector, n=LARGE, distance=distance)
+        for call, given in ((there, subject.codomain), (back, subject.domain)):
+            compare.within(call.method, next(iter(call(bijector).values())), given)
 
 
 def initialize(subject: BijectorSubject) -> None:
@@ -255,6 +263,6 @@ def _memory_under_autocast(subject: BijectorSubject) -> None:
 
 
 CHECKS = (
-    round_trip, log_det, inverse_log_det, train_log_det, far, context, initialize, initialize_saved, memory, merge,
-    freeze, autocast,
+    round_trip, log_det, inverse_log_det, train_log_det, far, domains, context, initialize, initialize_saved, memory,
+    merge, freeze, autocast,
 )  # fmt: skip

@@ -118,8 +118,9 @@ def batch_independence(subject: ModuleSubject) -> None:
                 )
                 all_close(f"of rows {start} to {start + at_once - 1} - in a batch of {n}", part, expected, 1e-9)
     module.train()
-    for call in subject.calls(module):
-        changed = call.map(lambda t: torch.cat([t[:1], t[1:] * 0.5 + 0.1]))
+    for call, other in zip(subject.calls(module), subject.calls(module, seed=3), strict=True):
+        mixed = (torch.cat([t[:1], o[1:]]) for t, o in zip(call.inputs, other.inputs, strict=True))
+        changed = call.at(*mixed)
         first, again = (without_gradients(each, module, subject.seed) for each in (call, changed))
         for name, value in again.items():
             close(f"{name}: row 0 in training, when the other rows change", value[0], first[name][0], 1e-9)
@@ -211,6 +212,11 @@ def context(subject: Any) -> None:
         assert not all(same), f"{call.method} ignores its context"
 
 
+def _constant(x: Tensor) -> Tensor:
+    """Return data without variance: the same event in each row, and for images the same value in each position."""
+    return x[:1].expand_as(x) if x.dim() == 2 else torch.full_like(x, x.flatten()[0].item())
+
+
 def initialized(subject: ModuleSubject) -> Iterator[Any]:
     """Yield modules that are initialized on a usual batch, on constant data and on a batch of one.
 
@@ -219,7 +225,7 @@ def initialized(subject: ModuleSubject) -> Iterator[Any]:
     usual = subject.calls(subject.fresh(), 8)[0]
     batches = {
         "a batch": usual,
-        "constant data": usual.map(lambda t: torch.full_like(t, 0.3)),
+        "constant data": usual.map(_constant),
         "a batch of one": usual.map(itemgetter(slice(1))),
     }
     for what, batch in batches.items():

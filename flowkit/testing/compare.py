@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from flowkit.domains import Domains, each
+
 LOG_DET_TOLERANCE = 1e-9
 """Relative (absolute below 1), of a log-det against autodiff, fp64."""
 ROUND_TRIP_TOLERANCE = 1e-10
@@ -63,6 +65,14 @@ def as_by_autodiff(
     assert error[worst] <= tolerance, (
         f"{what}{where} is {given[worst]:.12g}; the Jacobian by autodiff has {expected[worst]:.12g}{advice()}"
     )
+
+
+def within(name: str, values: Tensor, domains: Domains) -> None:
+    """Raise AssertionError unless the values [rows, *event] are in the domain."""
+    for index, domain in enumerate(each(domains)):
+        own = values[:, index] if isinstance(domains, tuple) else values
+        outside = own[~((own >= domain.low) & (own <= domain.high))]
+        assert not outside.numel(), f"{name} gives {outside[0]:.6g}, which is outside of {domain}"
 
 
 def jacobian(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:

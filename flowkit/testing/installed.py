@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+from flowkit.domains import Domain, each
 from flowkit.errors import PluginError, SpecError, format_path
 from flowkit.flow.building import build
 from flowkit.plugin import Found, Registry, Shape
@@ -16,6 +17,7 @@ from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.reference import Use
 from flowkit.spec import Spec, context_shape, model, read_spec, walk
 from flowkit.spec.conditioning import reads_context
+from flowkit.spec.domains import codomain
 from flowkit.spec.example import CONTEXT, source_with
 from flowkit.testing import subjects
 from flowkit.testing.subjects import PluginSubject, Subject
@@ -27,6 +29,9 @@ EVENTS: tuple[tuple[Shape, ...], ...] = (
     ((4, 4, 2), (2, 4, 4), (1, 4, 4), (1, 6, 6), (9, 2, 2), (1, 8, 8)),
 )
 """Vectors, a single number, images with odd sides, images with even sides. Of each row the first that is taken."""
+
+VALUES: tuple[dict[str, Any], ...] = ({}, {"levels": 256}, {"domain": [0, 1]})
+"""The values that events may have, tried in turn."""
 
 SMALL: tuple[Shape, ...] = ((2,),)
 """For bases beside these: their integral is taken for events of one or two values."""
@@ -78,9 +83,10 @@ def _specs(found: Found, fields: Sequence[str], rows: Sequence[Sequence[Shape]],
     overrides = [f"{format_path(KINDS[found.kind].place)}.{field}" for field in fields]
     specs, refusal = [], None
     for row in rows:
-        for shape, levels, context in product(row, (None, 256), (None, CONTEXT)):
+        for shape, values, context in product(row, VALUES, (None, CONTEXT)):
             try:
-                source = source_with(found, {"shape": list(shape), "levels": levels}, context)
+                event = {"shape": list(shape), **values}
+                source = source_with(found, event, context, registry, overrides)
                 specs.append(read_spec(source, overrides, registry))
                 break
             except SpecError as error:
@@ -118,14 +124,23 @@ def _dataset(spec: Spec) -> subjects.DatasetSubject:
 
 
 PARTS: dict[str, Callable[[Spec], Subject]] = {
-    "bijector": lambda spec: subjects.BijectorSubject(_layer(spec), context_shape(spec.context)),
-    "transformer": lambda spec: subjects.TransformerSubject(lambda: _layer(spec)().transformer, _shapes(spec)[1]),
+    "bijector": lambda spec: subjects.BijectorSubject(
+        _layer(spec), context_shape(spec.context), spec.event.domains, codomain(walk(spec)[0], spec.event.domains)
+    ),
+    "transformer": lambda spec: subjects.TransformerSubject(
+        lambda: _layer(spec)().transformer, _shapes(spec)[1], _transformer_domain(spec)
+    ),
     "split": lambda spec: subjects.SplitSubject(lambda: _layer(spec)().split, _shapes(spec)),
     "conditioner": _conditioner,
     "base": lambda spec: subjects.BaseSubject(lambda: spec.base.build(spec.event.shape)),
     "dataset": _dataset,
 }
 """The part of a spec that is checked, by the kind of the plugin that the spec is about."""
+
+
+def _transformer_domain(spec: Spec) -> Domain:
+    (domain,) = each(spec.event.domains)  # all coordinates of a coupling have the same
+    return domain
 
 
 def _layer(spec: Spec) -> Callable[[], Any]:

@@ -16,7 +16,7 @@ from flowkit.plugin.kinds import KINDS
 from flowkit.spec import Spec, latent_shapes, model
 from flowkit.spec.example import CONTEXT
 from flowkit.testing.perturbation import perturb, seeded
-from flowkit.testing.subjects import PluginSubject, only_where
+from flowkit.testing.subjects import PluginSubject, inside, only_where
 
 GIVEN = model.ContextSpec.model_validate(CONTEXT)
 
@@ -48,7 +48,7 @@ def _latents(spec: Spec, seed: int) -> list[Tensor]:
     flow = _flow(spec, seed)
     with seeded(seed):
         perturb(flow, 0.1)
-        x = torch.randn(2, *spec.event.shape)
+        x = inside(spec.event.domains, torch.randn(2, *spec.event.shape))
         context = None if spec.context is None else torch.randn(2, *(spec.context.shape or ()))
         return list(flow.forward_and_log_det(x, context)[0])
 

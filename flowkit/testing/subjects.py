@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from flowkit.domains import REALS, Domain, Domains
 from flowkit.export.program import Operation
 from flowkit.plugin import Found, Shape
 from flowkit.testing.perturbation import perturb, seeded
@@ -98,20 +100,21 @@ class ModuleSubject(Subject):
 
 @dataclass(frozen=True)
 class BijectorSubject(ModuleSubject):
-    """A Bijector. Keep its event small, at most some 60 values: the Jacobian is computed in full."""
+    """A Bijector from ``domain`` to ``codomain``.
+
+    Keep its event small, at most some 60 values: the Jacobian is computed in full.
+    """
 
     context_shape: Shape | None = None
+    domain: Domains = REALS
+    codomain: Domains = REALS
     kind = "bijector"
 
-    def batch(self, module: Any, n: int = 3, shape: Shape | None = None, seed: int = 1) -> tuple[Tensor, Tensor | None]:
-        """Return x [n, *shape], by default the event's, and a context where there is one."""
-        x = self.normal(n, *(module.event_shape if shape is None else shape), seed=seed)
-        return x, None if self.context_shape is None else self.normal(n, *self.context_shape, seed=seed + 1000)
-
-    def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
-        x, context = self.batch(module, n, seed=seed)
-        y, _ = self.batch(module, n, module.output_shape, seed=seed)
-        rest = () if context is None else (context,)
+    def calls(self, module: Any, n: int = 3, seed: int = 1, distance: float = 1.0) -> list[Call]:
+        """Return both calls. ``distance`` scales the normal draws that x and y are made of."""
+        x = inside(self.domain, distance * self.normal(n, *module.event_shape, seed=seed))
+        y = inside(self.codomain, distance * self.normal(n, *module.output_shape, seed=seed))
+        rest = () if self.context_shape is None else (self.normal(n, *self.context_shape, seed=seed + 1000),)
         return [
             Call(FORWARD, (x, *rest), {"y": module.output_shape, "log_det": ()}),
             Call(INVERSE, (y, *rest), {"x": module.event_shape, "log_det": ()}),
@@ -120,9 +123,10 @@ class BijectorSubject(ModuleSubject):
 
 @dataclass(frozen=True)
 class TransformerSubject(ModuleSubject):
-    """A Transformer, on events of this shape."""
+    """A Transformer of ``domain``, on events of this shape."""
 
     event_shape: Shape = (2, 3, 2)
+    domain: Domain = REALS
     kind = "transformer"
 
     def theta(self, module: Any, n: int, seed: int = 1, shape: Shape | None = None) -> Tensor:
@@ -131,12 +135,33 @@ class TransformerSubject(ModuleSubject):
         return self.normal(n, module.n_params, *shape, seed=seed + 1000).clamp(-1.5, 1.5)
 
     def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
-        return self.both_ways(2 * self.normal(n, *self.event_shape, seed=seed), self.theta(module, n, seed))
+        real = 2 * self.normal(n, *self.event_shape, seed=seed)
+        return self.both_ways(inside(self.domain, real), self.theta(module, n, seed))
 
     def both_ways(self, value: Tensor, theta: Tensor) -> list[Call]:
         """Return the calls of forward and inverse with these inputs."""
         shapes = dict.fromkeys(("value", "log-derivative"), tuple(value.shape[1:]))
         return [Call(method, (value, theta), shapes) for method in ("forward", "inverse")]
+
+
+def inside(domains: Domains, real: Tensor) -> Tensor:
+    """Map real numbers [batch, *event] into a domain, strictly rising, so that large numbers stay off its ends."""
+    if isinstance(domains, tuple):
+        return torch.stack([_inside(domain, real[:, i]) for i, domain in enumerate(domains)], 1)
+    return _inside(domains, real)
+
+
+def _inside(domain: Domain, real: Tensor) -> Tensor:
+    hypotenuse = (1 + real.square()).sqrt()
+    positive = torch.where(real > 0, hypotenuse + real, 1 / (hypotenuse - real))
+    match math.isfinite(domain.low), math.isfinite(domain.high):
+        case True, True:
+            return domain.low + (domain.high - domain.low) * (0.5 + real.atan() / math.pi)
+        case True, False:
+            return domain.low + positive
+        case False, True:
+            return domain.high - 1 / positive
+    return real
 
 
 @dataclass(frozen=True)

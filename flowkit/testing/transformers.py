@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from flowkit.bijectors import Transformer
+from flowkit.domains import Domain
 from flowkit.testing import hints
-from flowkit.testing.compare import ROUND_TRIP_TOLERANCE, as_by_autodiff, close, gradients_of, jacobian
-from flowkit.testing.subjects import Call, TransformerSubject
+from flowkit.testing.compare import ROUND_TRIP_TOLERANCE, as_by_autodiff, close, gradients_of, jacobian, within
+from flowkit.testing.subjects import Call, TransformerSubject, inside
 
 EXTREME_THETA = 50.0
 """What a network may give for an event unlike any it was trained on."""
@@ -22,6 +23,8 @@ KINK = 1e-13
 """Relative: how near to a kink rounding may lead to its other side, where the derivative is another one."""
 FAR_TOLERANCE = 1e-8
 """Relative, of round trips far out."""
+FAR_OUT = torch.sinh(torch.linspace(-5.3, 5.3, 107, dtype=torch.float64))
+"""Numbers up to ±100, dense at 0."""
 
 
 def round_trip(subject: TransformerSubject) -> None:
@@ -33,7 +36,7 @@ def round_trip(subject: TransformerSubject) -> None:
 def far(subject: TransformerSubject) -> None:
     """Round trip and log-derivative hold up to ±100, relative to how far out it is."""
     transformer = subject.module()
-    grid = torch.sinh(torch.linspace(-5.3, 5.3, 107, dtype=torch.float64))[None]
+    grid = inside(subject.domain, FAR_OUT[None])
     for seed in range(4):
         calls = subject.both_ways(grid, subject.theta(transformer, 1, seed, (1,)).expand(1, -1, grid.shape[1]))
         _check_round_trip(transformer, calls, FAR_TOLERANCE, ": is something clamped?")
@@ -87,6 +90,15 @@ def _against_autodiff(transformer: Transformer, call: Call) -> None:
     )  # fmt: skip
 
 
+def domains(subject: TransformerSubject) -> None:
+    """Both directions map the domain into itself, far out and at θ up to ±50 too."""
+    transformer = subject.module()
+    for scale in (1.0, EXTREME_THETA):
+        theta = scale * subject.theta(transformer, 1, shape=(1,)).expand(-1, -1, len(FAR_OUT))
+        for call in subject.both_ways(inside(subject.domain, FAR_OUT[None]), theta):
+            within(call.method, next(iter(call(transformer).values())), subject.domain)
+
+
 def elementwise(subject: TransformerSubject) -> None:
     """Each element depends on itself and its own parameters, and on no other element."""
     transformer = subject.module()
@@ -117,7 +129,8 @@ def extremes(subject: TransformerSubject) -> None:
 
     Finite in fp32 too, in which models are trained.
     """
-    grid = torch.sinh(torch.linspace(-9, 9, 181, dtype=torch.float64))  # ±4000, dense at 0
+    real = torch.sinh(torch.linspace(-9, 9, 181, dtype=torch.float64))  # ±4000, dense at 0
+    grid = inside(subject.domain, real)
     for dtype, scale in product((torch.float64, torch.float32), (0.0, EXTREME_THETA)):
         transformer = subject.module().to(dtype)
         theta = scale * torch.sign(subject.normal(EXTREME_DRAWS, transformer.n_params, 1)).expand(-1, -1, len(grid))
@@ -150,9 +163,9 @@ def edges(subject: TransformerSubject) -> None:
     whole number, which is where knots are at θ = 0.
     """
     transformer = subject.module()
-    points = torch.tensor(sorted(_edges(transformer)), dtype=torch.float64)
-    around = [points, *(torch.nextafter(points, points + sign) for sign in (-1, 1))]
-    value = torch.cat(around)[None]  # [1, points]
+    points = _edges(transformer)
+    around = torch.cat([points, *(torch.nextafter(points, points + sign) for sign in (-1, 1))])
+    value = _within(subject.domain, around)[None]  # [1, points]
     for theta in (torch.zeros(()), subject.theta(transformer, 1, shape=(1,))):
         calls = subject.both_ways(value, theta.double().expand(1, transformer.n_params, value.shape[1]))
         _check_round_trip(transformer, calls, 10 * ROUND_TRIP_TOLERANCE)
@@ -160,11 +173,16 @@ def edges(subject: TransformerSubject) -> None:
             _against_autodiff(transformer, call)
 
 
-def _edges(transformer: Transformer) -> set[float]:
+def _within(domain: Domain, points: Tensor) -> Tensor:
+    return points[(points >= domain.low) & (points <= domain.high)]
+
+
+def _edges(transformer: Transformer) -> Tensor:
     numbers = list(_numbers(transformer))
     bounds = {abs(number) for number in numbers if 0 < abs(number) < 1e6} | {1.0}
     parts = {number for number in numbers if isinstance(number, int) and 1 < number <= 256} | {1}
-    return {sign * bound * k / n for bound in bounds for n in parts for k in range(n + 1) for sign in (-1, 1)}
+    edges = {sign * bound * k / n for bound in bounds for n in parts for k in range(n + 1) for sign in (-1, 1)}
+    return torch.tensor(sorted(edges), dtype=torch.float64)
 
 
 def _numbers(transformer: Transformer) -> Iterator[float]:
@@ -179,8 +197,9 @@ def n_params(subject: TransformerSubject) -> None:
     transformer = subject.module()
     n = transformer.n_params
     assert isinstance(n, int) and n > 0, f"n_params must be a whole number above 0, not {n!r}"
-    points = torch.tensor(sorted(_edges(transformer)), dtype=torch.float64)
-    grid = torch.cat([points, (points[1:] + points[:-1]) / 2, torch.linspace(-4, 4, 41)])[None]
+    points = _edges(transformer)
+    between = torch.cat([points, (points[1:] + points[:-1]) / 2, torch.linspace(-4, 4, 41)])
+    grid = _within(subject.domain, between)[None]
     theta = 0.1 * subject.theta(transformer, 1, shape=(grid.shape[1],)).requires_grad_()
     outputs = transformer(grid, theta)
     loss = torch.stack([output.square().sum() for output in outputs]).sum()
@@ -190,6 +209,6 @@ def n_params(subject: TransformerSubject) -> None:
 
 
 CHECKS = (
-    round_trip, log_derivative, inverse_log_derivative, far, elementwise, identity, extremes, edges,
+    round_trip, log_derivative, inverse_log_derivative, far, domains, elementwise, identity, extremes, edges,
     n_params,
 )  # fmt: skip

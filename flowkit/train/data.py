@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from flowkit.domains import REALS, Domains, each, spelled
 from flowkit.errors import DataError, RunError
 from flowkit.plugin import Arrays, PartName
 from flowkit.plugin.dataset import PARTS, load_parts
@@ -70,7 +71,7 @@ def _events(x: Values, event: EventSpec, where: str) -> Values:
                 f"{where}: events are {x.dtype}, up to {_range(x)[1]}; the spec's event is continuous: "
                 f"set event.levels, or give floats"
             )
-        return _finite(x, where)
+        return _inside(_finite(x, where), event.domains, where)
     if not np.issubdtype(x.dtype, np.integer):
         raise DataError(f"{where}: events are {x.dtype}; the spec's event has levels, which needs integers")
     low, high = _range(x)
@@ -100,6 +101,23 @@ def _finite(x: Values, where: str) -> Values:
     event = first_not_finite(x)
     if event is not None:
         raise DataError(f"{where}: event {event} (counted from 0) holds NaN or infinity in float32")
+    return x
+
+
+def _inside(x: Values, domains: Domains, where: str) -> Values:
+    """Return the events. Raises DataError for the first that lies outside of the domain, whose ends are rounded too."""
+    if domains == REALS:
+        return x
+    low, high = (np.array([getattr(domain, end) for domain in each(domains)], np.float32) for end in ("low", "high"))
+    for start, part in chunks(x):
+        flat = part.reshape(len(part), -1)
+        rows, coordinates = np.nonzero((flat < low) | (flat > high))
+        if rows.size:
+            row, coordinate = int(rows[0]), int(coordinates[0])
+            raise DataError(
+                f"{where}: event {start + row} (counted from 0) has {flat[row, coordinate]:g} as value {coordinate}; "
+                f"event.domain allows {spelled(domains)}"
+            )
     return x
 
 

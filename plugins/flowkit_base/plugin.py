@@ -1,14 +1,40 @@
-"""Registers the base distributions."""
+"""Registers the base distributions. This module doesn't import torch."""
 
 from __future__ import annotations
 
-from flowkit.plugin import BaseConfig, Descriptor, hookimpl
+import math
+
+from pydantic import field_validator
+from pydantic_core import PydanticCustomError
+
+from flowkit.plugin import BaseConfig, Descriptor, DomainField, Domains, Shape, hookimpl
 
 
 class StandardNormalConfig(BaseConfig):
     """N(0, I): independent standard normals."""
 
 
+class UniformConfig(BaseConfig):
+    """The uniform distribution on a box, or on circles."""
+
+    on: DomainField
+    """The intervals or circles: one for all coordinates, or for a vector a list with one for each."""
+
+    @field_validator("on")
+    @classmethod
+    def _finite(cls, on: Domains) -> Domains:
+        each = on if isinstance(on, tuple) else (on,)
+        if not all(math.isfinite(domain.low) and math.isfinite(domain.high) for domain in each):
+            raise PydanticCustomError("finite", "needs intervals with two finite ends, such as [0, 1]")
+        return on
+
+    def support(self, event: Shape) -> Domains:
+        return self.on
+
+
 @hookimpl
 def flowkit_register_bases() -> list[Descriptor]:
-    return [Descriptor("standard_normal", StandardNormalConfig, "flowkit.bijectors.base_distribution:StandardNormal")]
+    return [
+        Descriptor("standard_normal", StandardNormalConfig, "flowkit.bijectors.base_distribution:StandardNormal"),
+        Descriptor("uniform", UniformConfig, "flowkit_base.uniform:Uniform"),
+    ]

@@ -11,6 +11,7 @@ from flowkit.plugin import (
     BijectorConfig,
     ConditionerConfig,
     Descriptor,
+    Domains,
     Shape,
     ShapeError,
     SplitConfig,
@@ -70,6 +71,9 @@ class PermuteConfig(BijectorConfig):
     order: Literal["reverse", "random"] = "reverse"
     """reverse: the reversed order. random: an order that is drawn when the flow is built and saved with its weights."""
 
+    def domain(self, event: Shape) -> Domains | None:
+        return None  # it only moves values
+
 
 class SqueezeConfig(BijectorConfig):
     """Turns each 2×2 block of positions into channels: [c, h, w] -> [4c, h/2, w/2]."""
@@ -85,6 +89,9 @@ class SqueezeConfig(BijectorConfig):
         if h % f or w % f:
             raise ShapeError(f"squeeze needs height and width divisible by {f}: pad the data, or leave it out here")
         return (c * f * f, h // f, w // f)
+
+    def domain(self, event: Shape) -> Domains | None:
+        return None  # it only moves values
 
 
 class AffineConfig(TransformerConfig):

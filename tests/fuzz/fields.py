@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from flowkit.domains import Domains
 from flowkit.plugin import Registry
 from flowkit.plugin.reference import Ref
 
@@ -27,6 +28,10 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sample
     ["null", "1e3", "yes", "- a", "a: b", "#", "~", "0x1f", "=", "<<", "*a", "&a", "!a", "|", "'", '"', "{", "on", "."]
 )
 """Text, and text that YAML would read as something else if it were not quoted."""
+
+DOMAINS = st.sampled_from(
+    ["real", "positive", [0, 1], [-1.5, 2], [0, None], [None, 3.5], {"circle": [0, 1]}, {"circle": [-3.14, 3.14]}]
+)
 
 Fields = st.SearchStrategy[dict[str, Any]]
 
@@ -131,6 +136,8 @@ class Drawn:
         kinds = [mark.kind for mark in metadata if isinstance(mark, Ref)]
         if kinds:
             return st.deferred(lambda: self.use(kinds[0]))
+        if annotation == Domains:
+            return DOMAINS | st.lists(DOMAINS, min_size=1, max_size=4)
         match get_origin(annotation):
             case None:
                 return self._plain(annotation, Bounds.read(metadata))

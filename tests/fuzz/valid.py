@@ -16,9 +16,15 @@ from typing import Any
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from flowkit.errors import SpecError
-from flowkit.plugin import Registry, Shape
+from flowkit.domains import REALS, Domains
+from flowkit.errors import PluginError, SpecError
+from flowkit.plugin import BijectorConfig, Registry, Shape, Use
+from flowkit.plugin.domain_field import written as written_domain
 from flowkit.spec import Train, read_spec, to_yaml, walk
+from flowkit.spec.conditioning import reads_context
+from flowkit.spec.domains import Mismatch, codomain, data_domain
+from flowkit.spec.read import read_fields
+from flowkit.spec.walk import BrokenChain
 from tests.fuzz.fields import Drawn
 
 MAX_LAYERS = 12
@@ -50,14 +56,21 @@ CONTEXTS = (
 @st.composite
 def specs(draw: Draw, registry: Registry) -> dict[str, Any]:
     """A valid spec as a dict."""
-    event = {"shape": draw(shapes()), "levels": draw(LEVELS)}
-    spec: dict[str, Any] = {"flowkit": 1, "event": _pruned(event)}
+    event = _pruned({"shape": draw(shapes()), "levels": draw(LEVELS)})
     drawn, context = Drawn(registry), draw(CONTEXTS)
-    flow, _ = draw(_flows(_Ground(drawn, registry, spec["event"], context), event["shape"], MAX_LAYERS))
+    start = _Reached(tuple(event["shape"]), REALS if "levels" in event else None)
+    flow, end = draw(_flows(_Ground(drawn, registry, event, context), start, MAX_LAYERS))
     assume(flow)
-    spec["flow"] = flow
+    spec: dict[str, Any] = {"flowkit": 1, "event": event, "flow": flow}
+    if end.data not in (None, REALS):
+        event["domain"] = written_domain(end.data)
     if _accepted({**spec, "context": context}, registry):  # not if no step reads it
         spec["context"] = context
+    if end.domain not in (None, REALS):
+        spec["base"] = {"use": "base/uniform", "on": written_domain(end.domain)}
+        if _accepted(spec, registry) is None:
+            flow.append({"use": "map/to_reals", "bounds": written_domain(end.domain)})
+            del spec["base"]
     sections = {
         "base": drawn.use("base"),
         "data": drawn.use("dataset"),
@@ -83,6 +96,24 @@ def written(spec: Mapping[str, Any]) -> st.SearchStrategy[Any]:
 
 
 @dataclass(frozen=True)
+class _Reached:
+    """The shape and the domain that some steps reach. The domain is None while all steps take any."""
+
+    shape: Shape
+    domain: Domains | None
+    data: Domains | None = None
+    """The domain of the data, which the first step decides that doesn't take any."""
+
+
+def _declares(step: Any) -> bool:
+    """Whether a step takes one domain only."""
+    match step.item:
+        case Use(config=BijectorConfig() as config):
+            return config.domain(step.input_shape) is not None
+    return True  # couplings, and factor-outs, whose latent is standard normal
+
+
+@dataclass(frozen=True)
 class _Ground:
     """What steps are drawn on."""
 
@@ -91,38 +122,51 @@ class _Ground:
     event: dict[str, Any]
     context: dict[str, Any] | None
 
-    def through(self, steps: list[Step], shape: Shape) -> Shape | None:
-        """The shape behind these steps; None if they don't fit, or require a context where there is none."""
-        spec = {"flowkit": 1, "event": {**self.event, "shape": list(shape)}, "flow": steps}
-        accepted = _accepted(spec, self.registry) or _accepted({**spec, "context": self.context}, self.registry)
-        return walk(accepted)[-1].output_shape if accepted else None
+    def through(self, steps: list[Step], before: _Reached) -> _Reached | None:
+        """What is reached by these steps; None if they don't fit, or require a context where there is none."""
+        event = {**self.event, "shape": list(before.shape)}
+        spec = read_fields({"flowkit": 1, "event": event, "flow": steps, "context": self.context}, (), self.registry)
+        if spec is None:
+            return None
+        try:
+            walked = walk(spec)
+            if self.context is None and any(reads_context(step.item) == "required" for step in walked):
+                return None
+            data, domain = before.data, before.domain
+            if domain is None and any(_declares(step) for step in walked):
+                data = domain = data_domain(spec, walked)
+            for step in walked if domain is not None else ():
+                domain = codomain(step, domain)
+        except (BrokenChain, Mismatch, PluginError):
+            return None
+        return _Reached(walked[-1].output_shape, domain, data)
 
 
 @st.composite
-def _flows(draw: Draw, ground: _Ground, shape: Shape, room: int, depth: int = 0) -> tuple[list[Step], Shape]:
-    """Steps of at most ``room`` layers in all, and the shape behind them."""
+def _flows(draw: Draw, ground: _Ground, reached: _Reached, room: int, depth: int = 0) -> tuple[list[Step], _Reached]:
+    """Steps of at most ``room`` layers in all, and what they reach."""
     flow: list[Step] = []
     for _ in range(draw(st.integers(1, 6))):
-        steps, after = draw(_fitting(ground, shape, room - _layers(flow), depth))
-        flow, shape = flow + steps, after
-    return flow, shape
+        steps, after = draw(_fitting(ground, reached, room - _layers(flow), depth))
+        flow, reached = flow + steps, after
+    return flow, reached
 
 
 @st.composite
-def _fitting(draw: Draw, ground: _Ground, shape: Shape, room: int, depth: int) -> tuple[list[Step], Shape]:
-    """One step that takes the shape, in a list; none if there is no room, or if luck is out."""
+def _fitting(draw: Draw, ground: _Ground, reached: _Reached, room: int, depth: int) -> tuple[list[Step], _Reached]:
+    """One step that takes what is reached, in a list; none if there is no room, or if luck is out."""
     kinds = ["use"] * 4 + ["coupling"] * 4 + ["elementwise"] * 2 + ["factor_out"] + ["repeat"] * 2 * (depth < 2)
     for _ in range(TRIES if room > 0 else 0):
         kind = draw(st.sampled_from(kinds))
         if kind == "repeat":
-            body, _ = draw(_flows(ground, shape, room, depth + 1))
+            body, _ = draw(_flows(ground, reached, room, depth + 1))
             step = {"repeat": draw(st.integers(1, max(1, min(3, room // max(1, _layers(body)))))), "flow": body}
         else:
             step = draw(_plain_step(ground.drawn, kind))
-        after = ground.through([step], shape)
-        if after and math.prod(after) <= MAX_SIZE:
+        after = ground.through([step], reached)
+        if after and math.prod(after.shape) <= MAX_SIZE:
             return [step], after
-    return [], shape
+    return [], reached
 
 
 def _plain_step(drawn: Drawn, kind: str) -> st.SearchStrategy[Step]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from flowkit.bijectors import Bijector, Composition, Coupling, Elementwise, StandardNormal, Transformer
+from flowkit.domains import POSITIVE, REALS, Circle, Interval
 from flowkit.testing import (
     BaseSubject,
     BijectorSubject,
@@ -16,6 +17,7 @@ from flowkit.testing import (
     Subject,
     TransformerSubject,
 )
+from flowkit_base.uniform import Uniform
 from flowkit_data.diabetes import Diabetes
 from flowkit_data.digits import Digits
 from flowkit_data.toy import ToyPoints
@@ -29,6 +31,11 @@ from flowkit_glow.plugin import ChannelsConfig, CheckerboardConfig
 from flowkit_glow.rescale import Rescale
 from flowkit_glow.splits import Channels, Checkerboard
 from flowkit_glow.squeeze import Squeeze
+from flowkit_map.half_line import Exp, Softplus
+from flowkit_map.interval import Logit, Sigmoid
+from flowkit_map.phase import Phase
+from flowkit_map.sinh_arcsinh import SinhArcsinh
+from flowkit_map.to_reals import ToReals
 from flowkit_spline.rational_quadratic import RationalQuadratic
 
 IMAGE, ODD, COLUMN, VECTOR = (4, 3, 2), (3, 5, 3), (1, 3, 3), (5,)
@@ -99,6 +106,19 @@ BIJECTORS: dict[str, Callable[[], Bijector]] = {
     "elementwise-vector": lambda: elementwise(VECTOR, RationalQuadratic(bins=4)),
     "elementwise-image": lambda: elementwise(COLUMN, Affine()),
     "composition": lambda: Composition([ActNorm(IMAGE), Conv1x1(IMAGE), coupling(IMAGE, Affine()), ActNorm(IMAGE)]),
+}
+
+TURN = Circle(-1.0, 2.0)
+MIXED = (Interval(-1.0, 3.0), REALS, Interval(0.5), Interval(high=-2.0))
+
+BETWEEN_DOMAINS = {
+    "logit": BijectorSubject(lambda: Logit((3,), -1.0, 2.0), domain=Interval(-1.0, 2.0)),
+    "sigmoid": BijectorSubject(lambda: Sigmoid((3,), -1.0, 2.0), codomain=Interval(-1.0, 2.0)),
+    "exp": BijectorSubject(lambda: Exp((3,)), codomain=POSITIVE),
+    "softplus": BijectorSubject(lambda: Softplus((3,)), codomain=POSITIVE),
+    "to-reals": BijectorSubject(lambda: ToReals((4,), MIXED), domain=MIXED),
+    "sinh-arcsinh": BijectorSubject(lambda: SinhArcsinh((2, 1, 2))),
+    "phase": BijectorSubject(lambda: Phase((3,), -1.0, high=2.0), domain=TURN, codomain=TURN),
 }
 
 CONDITIONAL: dict[str, tuple[Callable[[], Bijector], tuple[int, ...]]] = {
@@ -193,6 +213,7 @@ def subjects(seed: int = 0) -> dict[str, Subject]:
     every = {
         **{name: BijectorSubject(make) for name, make in BIJECTORS.items()},
         **{f"conditional-{name}": BijectorSubject(*case) for name, case in CONDITIONAL.items()},
+        **BETWEEN_DOMAINS,
         **transformers,
         **SPLITS,
         **CONDITIONERS,
@@ -200,6 +221,7 @@ def subjects(seed: int = 0) -> dict[str, Subject]:
             f"normal-{len(event)}d": BaseSubject(lambda event=event: StandardNormal(event))
             for event in ((1,), (2,), ODD)
         },
+        "uniform": BaseSubject(lambda: Uniform((2,), (Interval(-1.0, 3.0), TURN))),
         **{f"toy-{name}": DatasetSubject(lambda name=name: ToyPoints(name, n=500, noise=0.05)) for name in toys},
         "digits": DatasetSubject(Digits),
         "diabetes": DatasetSubject(Diabetes),

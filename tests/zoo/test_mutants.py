@@ -14,9 +14,14 @@ from flowkit_glow.permute import Permute
 from flowkit_glow.rescale import Rescale
 from flowkit_glow.splits import Channels, Checkerboard
 from flowkit_glow.squeeze import Squeeze
+from flowkit_map.half_line import Softplus
+from flowkit_map.interval import Logit, logit
+from flowkit_map.phase import Phase
+from flowkit_map.sinh_arcsinh import SinhArcsinh
+from flowkit_map.to_reals import ToReals
 from flowkit_spline import rational_quadratic
 from flowkit_spline.rational_quadratic import Curve, RationalQuadratic
-from tests.plugins.cases import IMAGE, coupling
+from tests.plugins.cases import BETWEEN_DOMAINS, IMAGE, MIXED, coupling
 
 
 def changed(layer, **parts):
@@ -56,6 +61,18 @@ MUTANTS = {
     "additive: sign": (
         TransformerSubject(Additive, (4,)), Additive, "inverse",
         lambda s, y, th: (y + th[:, 0], torch.zeros_like(y))),
+    "logit: width of the interval": (
+        BETWEEN_DOMAINS["logit"], Logit, "forward_and_log_det",
+        lambda s, x, c=None: (logit(x, -1.0, 2.0)[0], logit((x + 1) / 3, 0.0, 1.0)[1].sum(1))),
+    "softplus: log-det of exp": (
+        BETWEEN_DOMAINS["softplus"], Softplus, "forward_and_log_det",
+        lambda s, x, c=None: (torch.logaddexp(x, torch.zeros_like(x)), x.sum(1))),
+    "to-reals: the third column like the fourth": (
+        BETWEEN_DOMAINS["to-reals"], ToReals, "inverse_and_log_det",
+        lambda s, y, c=None: ToReals((4,), (*MIXED[:2], *MIXED[:1:-1])).inverse_and_log_det(y)),
+    "sinh-arcsinh: weight of the tails": (
+        BETWEEN_DOMAINS["sinh-arcsinh"], SinhArcsinh, "_log_tail", lambda s: s.t.detach()),
+    "phase: not around the circle": (BETWEEN_DOMAINS["phase"], Phase, "_around", lambda s, x: x),
     "coupling: half the log-det": (
         lambda: coupling(IMAGE, Affine()), Coupling, "forward_and_log_det",
         lambda s, x, c=None, right=Coupling.forward_and_log_det: (right(s, x, c)[0], right(s, x, c)[1] / 2)),
@@ -78,7 +95,7 @@ MUTANTS = {
 }  # fmt: skip
 
 
-FATAL = {"round_trip", "log_det", "log_derivative", "gradients"}
+FATAL = {"round_trip", "log_det", "log_derivative", "gradients", "domains"}
 """Checks of values and gradients, one of which each of them fails."""
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.bijectors import Base, Bijector, Coupling, StandardNormal
+from flowkit.domains import Circle
 from flowkit.plugin import Arrays
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Affine
@@ -36,6 +37,21 @@ class _Around(Bijector):
 
 
 # Bijectors
+
+
+@wrong("bijector", "domains", "which is outside of the circle", domain=Circle(0.0, 1.0), codomain=Circle(0.0, 1.0))
+class TurnsWithoutGoingAround(Bijector):
+    """A phase is added on a circle, and not taken around it: part of the circle gets no density."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.phase = nn.Parameter(torch.zeros(event))
+
+    def forward_and_log_det(self, x, context=None):
+        return x + self.phase, x.new_zeros(len(x))
+
+    def inverse_and_log_det(self, y, context=None):
+        return y - self.phase, y.new_zeros(len(y))
 
 
 @wrong("bijector", "far", "is something clamped")

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from flowkit.bijectors import Base, Split, StandardNormal
+from flowkit.domains import Interval
 from flowkit.plugin import Arrays, Dataset
 from flowkit_glow.affine import Affine
 from flowkit_glow.mlp import MLP
@@ -17,6 +18,11 @@ from flowkit_spline.rational_quadratic import RationalQuadratic
 from tests.zoo.zoo import wrong
 
 # Transformers
+
+
+@wrong("transformer", "domains", "which is outside of", domain=Interval(0.0, 1.0))
+class LeavesItsInterval(Affine):
+    """Declares an interval as its domain, and scales values out of it."""
 
 
 @wrong("transformer", "edges")

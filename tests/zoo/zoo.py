@@ -40,8 +40,10 @@ class Wrong:
 ZOO: dict[str, Wrong] = {}
 
 SUBJECTS: dict[str, Callable[..., Subject]] = {
-    "bijector": lambda cls, event=IMAGE, context=None: BijectorSubject(lambda: cls(event), context),
-    "transformer": lambda cls, event=(2, 3, 2): TransformerSubject(cls, event),
+    "bijector": lambda cls, event=IMAGE, context=None, **domains: BijectorSubject(
+        lambda: cls(event), context, **domains
+    ),
+    "transformer": lambda cls, event=(2, 3, 2), **domain: TransformerSubject(cls, event, **domain),
     "split": lambda cls, event=(4, 2, 2), shapes=None: SplitSubject(lambda: cls(event), shapes),
     "conditioner": lambda cls, context=None: ConditionerSubject(
         lambda: cls((3,), (2, 2), context, hidden=6), (3,), (2, 2), context

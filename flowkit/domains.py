@@ -1,0 +1,70 @@
+"""Defines domains, the sets of values that the coordinates of an event may take.
+
+A layer declares the domain that it takes and the one that it gives. A flow is a bijection from the domain of its data
+to the support of its base distribution only if each layer takes what the layer before it gives.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from flowkit.shapes import halve
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The values between two ends, either of which may be infinite. Both ends infinite are the reals."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __str__(self) -> str:
+        if self == REALS:
+            return "the reals"
+        left, right = "(-∞" if self.low == -math.inf else f"[{self.low:g}", "∞)" if self.high == math.inf else ""
+        return f"{left}, {right or f'{self.high:g}]'}"
+
+
+@dataclass(frozen=True)
+class Circle:
+    """The values between two ends that are the same point: an angle, or a time of the day."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"the circle [{self.low:g}, {self.high:g})"
+
+
+REALS = Interval()
+POSITIVE = Interval(0.0)
+
+Domain = Interval | Circle
+"""The values of one coordinate."""
+
+Domains = Domain | tuple[Domain, ...]
+"""The domain of all coordinates of an event, or of each coordinate of a vector [d]."""
+
+
+def each(domains: Domains) -> tuple[Domain, ...]:
+    """Return the domains of the coordinates: one that they share, or one for each."""
+    return domains if isinstance(domains, tuple) else (domains,)
+
+
+def spelled(domains: Domains) -> str:
+    """Return the domains for a message: ``the reals``, or ``([0, 1], the reals)``."""
+    return f"({', '.join(map(str, domains))})" if isinstance(domains, tuple) else str(domains)
+
+
+def simplified(domains: Domains) -> Domains:
+    """Return a single domain if all coordinates have the same one."""
+    return domains[0] if isinstance(domains, tuple) and len(set(domains)) == 1 else domains
+
+
+def halved(domains: Domains) -> tuple[Domains, Domains]:
+    """Return the domains of both halves of a vector's coordinates."""
+    if not isinstance(domains, tuple):
+        return domains, domains
+    first, _ = halve(len(domains))
+    return simplified(domains[:first]), simplified(domains[first:])

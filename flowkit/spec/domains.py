@@ -1,0 +1,130 @@
+"""Follows the domain of the data through a flow to the support of its base distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flowkit.domains import REALS, Circle, Domain, Domains, Interval, each, halved, simplified, spelled
+from flowkit.errors import Path, PluginError, format_path
+from flowkit.plugin.config import BaseConfig, BijectorConfig, TransformerConfig
+from flowkit.plugin.failure import guarded
+from flowkit.plugin.reference import Use
+from flowkit.shapes import Shape
+from flowkit.spec.model import CouplingSpec, Spec
+from flowkit.spec.walk import Step
+
+
+class Mismatch(Exception):
+    """A layer or a base distribution takes another domain than the one that reaches it."""
+
+
+def domain_problem(spec: Spec, steps: Sequence[Step]) -> tuple[Path, str, str | None] | None:
+    """Return path, message and suggestion for the first layer, or the base, that takes another domain than it is given.
+
+    A flow is a density on the domain of its data only if the domains fit.
+    """
+    domains, origin = spec.event.domains, "is the domain of the event, which event.domain declares"
+    path: Path = ("base",)
+    try:
+        for step in steps:
+            path, given = step.path, domains
+            domains = codomain(step, given)
+            if domains != given:
+                origin = f"is the domain of what {step.name} at {format_path(step.path)} gives"
+        path, support = ("base",), base_support(spec.base, steps[-1].output_shape)
+        _check("the base distribution", support, domains)
+    except (Mismatch, PluginError) as error:
+        return path, str(error), f"{spelled(domains)} {origin}{_advice(domains)}"
+    return None
+
+
+def codomain(step: Step, given: Domains) -> Domains:
+    """Return the domain after a step to which ``given`` comes.
+
+    Raises Mismatch if the step takes another domain, and PluginError if a rule of its plugin is broken.
+    """
+    match step.item:
+        case Use(config=BijectorConfig() as config):
+            takes = _ruled(step.item, step.input_shape, config.domain)
+            if takes is None:
+                return _shared(step.name, given)
+            _check(step.name, takes, given)
+            return _given(step.item, step.output_shape, lambda _: config.codomain(step.input_shape))
+        case CouplingSpec(coupling=Use(config=TransformerConfig())):
+            _check(step.name, transformer_domain(step.item.coupling), given)
+            return given
+    kept, leaves = halved(given)  # a factor-out
+    _check("a latent that leaves is standard normal: it", REALS, leaves)
+    return kept
+
+
+def data_domain(spec: Spec, steps: Sequence[Step]) -> Domains:
+    """Return the domain that the first layer takes which doesn't take any. If all take any, it is the base's support.
+
+    Raises PluginError if a rule of a plugin is broken.
+    """
+    for step in steps:
+        match step.item:
+            case Use(config=BijectorConfig() as config):
+                takes = _ruled(step.item, step.input_shape, config.domain)
+            case CouplingSpec():
+                takes = transformer_domain(step.item.coupling)
+            case _:
+                takes = None
+        if takes is not None:
+            return takes
+    return base_support(spec.base, steps[-1].output_shape)
+
+
+def transformer_domain(use: Use) -> Domain:
+    """Return the domain that a transformer maps to itself."""
+    assert isinstance(use.config, TransformerConfig)
+    config = use.config
+    domain = _given(use, (), lambda _: config.domain())
+    assert not isinstance(domain, tuple), "refused above, because the event of a transformer has no shape"
+    return domain
+
+
+def base_support(use: Use, event: Shape) -> Domains:
+    """Return the support of a base distribution over events of this shape."""
+    assert isinstance(use.config, BaseConfig)
+    return _given(use, event, use.config.support)
+
+
+def _given(use: Use, event: Shape, rule: Callable[[Shape], Any]) -> Domains:
+    declared = _ruled(use, event, rule)
+    if declared is None:
+        raise PluginError(f"plugin {use.plugin}: its domain rule gives None, and only the domain of a bijector may")
+    return declared
+
+
+def _ruled(use: Use, event: Shape, rule: Callable[[Shape], Any]) -> Domains | None:
+    """Return what a domain rule of a config gives. Raises PluginError if the rule fails, or gives no domain."""
+    with guarded(f"plugin {use.plugin}: its domain rule fails"):
+        declared = rule(event)
+        if isinstance(declared, tuple) and (len(event) != 1 or len(declared) != event[0]):
+            raise TypeError(f"it gives {len(declared)} domains for an event of shape {list(event)}")
+        if declared is not None and not all(isinstance(domain, Interval | Circle) for domain in each(declared)):
+            raise TypeError(f"it gives {declared!r}, which is no domain: see Interval and Circle of flowkit.plugin")
+        return None if declared is None else simplified(declared)
+
+
+def _check(name: str, takes: Domains, given: Domains) -> None:
+    if takes != given:
+        raise Mismatch(f"{name} takes {spelled(takes)}; the domain that reaches it is {spelled(given)}")
+
+
+def _shared(name: str, domains: Domains) -> Domains:
+    if isinstance(domains, tuple):
+        raise Mismatch(f"{name} may move values between coordinates, and their domains differ: {spelled(domains)}")
+    return domains
+
+
+def _advice(given: Domains) -> str:
+    """Say what to do about a domain that a layer doesn't take."""
+    if any(isinstance(domain, Circle) for domain in each(given)):
+        return ". A circle is mapped by layers that declare one, to a base distribution on the same circle"
+    if given != REALS:
+        return ". Map it to the reals first: {use: map/to_reals}"
+    return ". If the data has another domain, declare it: event: {domain: …}"

@@ -1,0 +1,38 @@
+"""Defines the uniform distribution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from flowkit.bijectors import Base
+from flowkit.bijectors.bijector import sum_over_event
+from flowkit.plugin import Domains
+
+
+class Uniform(Base):
+    """The uniform distribution on a box or a torus: log p(z) = -Σ log(high - low) inside, and -∞ outside."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, event_shape: Sequence[int], on: Domains) -> None:
+        super().__init__(event_shape)
+        self.on = on
+        each = on if isinstance(on, tuple) else (on,)
+        for name in ("low", "high"):
+            ends = torch.tensor([getattr(domain, name) for domain in each], dtype=torch.float64)
+            self.register_buffer(name, ends if isinstance(on, tuple) else ends[0], persistent=False)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        volume = sum_over_event((self.high - self.low).to(z).log().expand_as(z))
+        inside = ((z >= self.low.to(z)) & (z <= self.high.to(z))).flatten(1).all(1)
+        return torch.where(inside, -volume, -math.inf)
+
+    def from_noise(self, eps: Tensor) -> Tensor:
+        """Return low + (high - low) Φ(eps), where Φ is the distribution function of the normal distribution."""
+        low, high = self.low.to(eps), self.high.to(eps)
+        return low + (high - low) * torch.special.ndtr(eps)

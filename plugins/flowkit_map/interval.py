@@ -1,0 +1,63 @@
+"""Defines the logit and the sigmoid, which map an interval to the reals and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from flowkit.bijectors import Bijector, sum_over_event
+
+
+def logit(x: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """Return y = log(u / (1 - u)) with u = (x - low) / (high - low), and log|∂y/∂x|, elementwise.
+
+    A value at an end of the interval, where y is infinite, is taken as the nearest number inside.
+    """
+    finfo = torch.finfo(x.dtype)
+    u = ((x - low) / (high - low)).clamp(finfo.tiny, 1 - finfo.eps / 2)
+    log_u, log_rest = u.log(), (-u).log1p()
+    return log_u - log_rest, -log_u - log_rest - math.log(high - low)
+
+
+def sigmoid(x: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """Return y = low + (high - low) / (1 + exp(-x)), the inverse of ``logit``, and log|∂y/∂x|, elementwise."""
+    return low + (high - low) * x.sigmoid(), F.logsigmoid(x) + F.logsigmoid(-x) + math.log(high - low)
+
+
+class Logit(Bijector):
+    """The map y = log(u / (1 - u)) with u = (x - low) / (high - low), from an interval to the reals.
+
+    log|det| = -Σ (log u + log(1 - u) + log(high - low))  (Dinh et al. 2017, §4.1, without their α).
+    """
+
+    def __init__(self, event_shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> None:
+        super().__init__(event_shape)
+        self.low, self.high = low, high
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        y, log_derivative = logit(x, self.low, self.high)
+        return y, sum_over_event(log_derivative)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x, log_derivative = sigmoid(y, self.low, self.high)
+        return x, sum_over_event(log_derivative)
+
+
+class Sigmoid(Bijector):
+    """The map y = low + (high - low) / (1 + exp(-x)), from the reals to an interval: the inverse of ``Logit``."""
+
+    def __init__(self, event_shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> None:
+        super().__init__(event_shape)
+        self.low, self.high = low, high
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        y, log_derivative = sigmoid(x, self.low, self.high)
+        return y, sum_over_event(log_derivative)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x, log_derivative = logit(y, self.low, self.high)
+        return x, sum_over_event(log_derivative)

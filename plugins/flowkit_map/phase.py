@@ -1,0 +1,30 @@
+"""Defines the rotation of a circle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.bijectors import Bijector
+
+
+class Phase(Bijector):
+    """The rotation y = low + (x + φ - low) mod (high - low) of each coordinate's circle;  log|det| = 0."""
+
+    def __init__(self, event_shape: Sequence[int], low: float = 0.0, *, high: float) -> None:
+        super().__init__(event_shape)
+        self.low, self.high = low, high
+        self.phase = nn.Parameter(torch.zeros(self.event_shape))
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self._around(x + self.phase), x.new_zeros(x.shape[0])
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self._around(y - self.phase), y.new_zeros(y.shape[0])
+
+    def _around(self, x: Tensor) -> Tensor:
+        """Return the points of the circle that these numbers stand for."""
+        turns = torch.floor((x - self.low) / (self.high - self.low)).detach()
+        return x - turns * (self.high - self.low)

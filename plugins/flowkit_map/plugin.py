@@ -1,0 +1,134 @@
+"""Registers the maps between domains. This module doesn't import torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from flowkit.plugin import (
+    POSITIVE,
+    REALS,
+    BijectorConfig,
+    Circle,
+    Descriptor,
+    DomainField,
+    Domains,
+    Interval,
+    Shape,
+    ShapeError,
+    event_of,
+    hookimpl,
+)
+
+
+class ToRealsConfig(BijectorConfig):
+    """Maps each coordinate to the reals by its domain: an interval by the logit, a half-line by the logarithm."""
+
+    bounds: DomainField = Field(default=None, validate_default=True)
+    """The domain of each coordinate. The default is that of the event."""
+
+    @field_validator("bounds", mode="before")
+    @classmethod
+    def _of_the_event(cls, bounds: Any, info: ValidationInfo) -> Any:
+        event = event_of(info)
+        if bounds is not None:
+            return bounds
+        if event is None or event.domains == REALS:
+            raise PydanticCustomError("missing_bounds", "is needed, because the event has no `domain`")
+        return event.domains
+
+    @field_validator("bounds")
+    @classmethod
+    def _no_circle(cls, bounds: Domains) -> Domains:
+        if any(isinstance(domain, Circle) for domain in (bounds if isinstance(bounds, tuple) else (bounds,))):
+            raise PydanticCustomError("circle", "can't be a circle, which no continuous map takes to the reals")
+        return bounds
+
+    def output_shape(self, event: Shape) -> Shape:
+        if isinstance(self.bounds, tuple) and event != (len(self.bounds),):
+            raise ShapeError(f"map/to_reals has bounds for {len(self.bounds)} coordinates")
+        return event
+
+    def domain(self, event: Shape) -> Domains | None:
+        return self.bounds
+
+
+class _IntervalConfig(BijectorConfig):
+    low: float = 0.0
+    """The lower end."""
+    high: float = 1.0
+    """The upper end."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> _IntervalConfig:
+        if not self.low < self.high:
+            raise PydanticCustomError("range", "low ({low}) must be below high ({high})", dict(self))
+        return self
+
+
+class LogitConfig(_IntervalConfig):
+    """Maps an interval to the reals: y = log(u / (1 - u)) with u = (x - low) / (high - low)."""
+
+    def domain(self, event: Shape) -> Domains | None:
+        return Interval(self.low, self.high)
+
+
+class SigmoidConfig(_IntervalConfig):
+    """Maps the reals to an interval: y = low + (high - low) / (1 + exp(-x)). It is the inverse of the logit."""
+
+    def codomain(self, event: Shape) -> Domains:
+        return Interval(self.low, self.high)
+
+
+class ExpConfig(BijectorConfig):
+    """Maps the reals to the positive numbers: y = exp(x)."""
+
+    def codomain(self, event: Shape) -> Domains:
+        return POSITIVE
+
+
+class SoftplusConfig(BijectorConfig):
+    """Maps the reals to the positive numbers: y = log(1 + exp(x)), which is close to x for large x."""
+
+    def codomain(self, event: Shape) -> Domains:
+        return POSITIVE
+
+
+class SinhArcsinhConfig(BijectorConfig):
+    """Learns the skewness and the weight of the tails of each coordinate: y = sinh(δ arsinh(x) + ε)."""
+
+
+class PhaseConfig(BijectorConfig):
+    """Turns a circle by a learned angle of each coordinate: y = x + φ, taken around the circle."""
+
+    low: float = 0.0
+    """Where the circle begins."""
+    high: float
+    """Where the circle ends, at the point where it begins."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> PhaseConfig:
+        if not self.low < self.high:
+            raise PydanticCustomError("range", "low ({low}) must be below high ({high})", dict(self))
+        return self
+
+    def domain(self, event: Shape) -> Domains | None:
+        return Circle(self.low, self.high)
+
+    def codomain(self, event: Shape) -> Domains:
+        return Circle(self.low, self.high)
+
+
+@hookimpl
+def flowkit_register_bijectors() -> list[Descriptor]:
+    return [
+        Descriptor("to_reals", ToRealsConfig, "flowkit_map.to_reals:ToReals"),
+        Descriptor("logit", LogitConfig, "flowkit_map.interval:Logit"),
+        Descriptor("sigmoid", SigmoidConfig, "flowkit_map.interval:Sigmoid"),
+        Descriptor("exp", ExpConfig, "flowkit_map.half_line:Exp"),
+        Descriptor("softplus", SoftplusConfig, "flowkit_map.half_line:Softplus"),
+        Descriptor("sinh_arcsinh", SinhArcsinhConfig, "flowkit_map.sinh_arcsinh:SinhArcsinh"),
+        Descriptor("phase", PhaseConfig, "flowkit_map.phase:Phase"),
+    ]

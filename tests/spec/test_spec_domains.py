@@ -1,0 +1,160 @@
+"""The domain of the data is followed to the support of the base distribution; what doesn't fit is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from flowkit.domains import REALS, Circle, Domains, Interval
+from flowkit.errors import SpecError
+from flowkit.plugin import BaseConfig, BijectorConfig, Descriptor, Found, Registry, Shape, TransformerConfig
+from flowkit.plugin.found import IN_PROCESS
+from flowkit.spec import Spec, canonical, model_hash, read_spec, to_yaml
+
+TURN = Circle(0.0, 6.0)
+
+
+class Spline(TransformerConfig):
+    """A spline on the circle."""
+
+    def domain(self) -> Circle:
+        return TURN
+
+
+class Phase(BijectorConfig):
+    """Adds an angle, and forgets to go around the circle: it declares nothing."""
+
+
+class Onto(BaseConfig):
+    """The density is positive on the circle."""
+
+    def support(self, event: Shape) -> Domains:
+        return TURN
+
+
+class Broken(BijectorConfig):
+    """Has a rule that gives whatever the field says."""
+
+    gives: str = "nothing"
+
+    def codomain(self, event: Shape) -> Any:
+        return {"error": lambda: {}["x"], "few": lambda: (REALS,), "nothing": lambda: None, "text": lambda: "reals"}[
+            self.gives
+        ]()
+
+
+MINE = {"transformer": {"spline": Spline}, "bijector": {"phase": Phase, "broken": Broken}, "base": {"onto": Onto}}
+
+
+def read(*steps: dict[str, Any], shape: str = "[2]", **sections: str) -> Spec:
+    mine = {
+        f"my/{name}": Found(f"my/{name}", kind, Descriptor(name, config, "nowhere:Target"), IN_PROCESS)
+        for kind, configs in MINE.items()
+        for name, config in configs.items()
+    }
+    registry = Registry(Registry.discover().entries, registered=mine)
+    event = f"event: {{shape: {shape}{''.join(f', {k}: {v}' for k, v in sections.items() if k != 'base')}}}"
+    base = [f"base: {sections['base']}"] if "base" in sections else []
+    lines = ["flowkit: 1", event, *base, "flow:", *(f"  - {json.dumps(step)}" for step in steps)]
+    return read_spec("\n".join(lines), registry=registry)
+
+
+def use(name: str, **fields: Any) -> dict[str, Any]:
+    return {"use": name, **fields}
+
+
+def coupling(transformer: str) -> dict[str, Any]:
+    return {"coupling": use(transformer), "conditioner": use("glow/mlp")}
+
+
+CIRCLE = "{circle: [0, 6]}"
+FITTING: list[tuple[list[dict[str, Any]], dict[str, str]]] = [
+    ([use("map/to_reals"), use("glow/actnorm")], {"domain": "[[0, 1], real]"}),
+    ([use("map/to_reals"), use("glow/actnorm")], {"domain": "[positive, [null, 3]]"}),
+    ([use("map/to_reals"), use("glow/actnorm")], {"domain": "[0, 256]", "levels": "256"}),
+    ([use("glow/permute"), use("map/logit"), coupling("glow/affine")], {"domain": "[[0, 1], [0, 1]]"}),
+    ([use("glow/actnorm"), use("map/sigmoid"), use("map/logit")], {}),
+    ([use("map/exp"), use("map/to_reals", bounds="positive")], {}),
+    ([coupling("my/spline"), use("glow/permute"), coupling("my/spline")], {"domain": CIRCLE, "base": "{use: my/onto}"}),
+    ([coupling("my/spline"), use("map/phase", high=6)], {"domain": CIRCLE, "base": "{use: my/onto}"}),
+    ([{"factor_out": "channels"}, use("map/logit")], {"domain": "[[0, 1], real]"}),
+    ([use("glow/squeeze"), use("map/logit")], {"domain": "[0, 1]", "shape": "[1, 2, 2]"}),
+]
+
+
+@pytest.mark.parametrize(("steps", "sections"), FITTING)
+def test_what_fits(steps: list[dict[str, Any]], sections: dict[str, str]) -> None:
+    spec = read(*steps, **sections)
+    assert canonical(spec)["event"].get("domain") == (None if "domain" not in sections else spec_domain(spec))
+
+
+def spec_domain(spec: Spec) -> Any:
+    return spec.model_dump(mode="json")["event"]["domain"]
+
+
+TWO = {"domain": "[[0, 1], real]"}
+MISFITS: dict[str, tuple[list[dict[str, Any]], dict[str, str], str]] = {
+    "logit on the reals": (
+        [use("map/logit")], {}, r"flow\[0\]: map/logit takes \[0, 1\]; .* reaches it is the reals.*declare it"
+    ),
+    "a phase that isn't one of the circle": (
+        [coupling("my/spline"), use("my/phase")], {"domain": CIRCLE, "base": "{use: my/onto}"},
+        r"flow\[1\]: my/phase takes the reals; the domain that reaches it is the circle \[0, 6\)",
+    ),
+    "another circle": (
+        [coupling("my/spline")], {"domain": "{circle: [0, 1]}", "base": "{use: my/onto}"},
+        r"coupling my/spline takes the circle \[0, 6\); .* is the circle \[0, 1\)",
+    ),
+    "the base": (
+        [use("map/sigmoid")], {}, r"base: the base distribution takes the reals; .*\[0, 1\] is the domain of what "
+        r"map/sigmoid at flow\[0\] gives\. Map it to the reals first"
+    ),
+    "an interval into a linear layer": ([use("glow/actnorm")], {"domain": "[0, 1]"}, r"glow/actnorm takes the reals"),
+    "coordinates that are moved": ([use("glow/permute")], TWO, r"may move values .* differ: \(\[0, 1\], the reals\)"),
+    "coordinates in a coupling": ([coupling("glow/affine")], TWO, r"takes the reals; .*\(\[0, 1\], the reals\)"),
+    "a latent that leaves": (
+        [{"factor_out": "channels"}], {"domain": "[real, [0, 1]]"}, r"a latent that leaves is standard normal: it takes"
+    ),
+    "a rule that fails": ([use("my/broken", gives="error")], {}, r"my/broken .*: its domain rule fails: KeyError"),
+    "too few": ([use("my/broken", gives="few")], {}, r"gives 1 domains for an event of shape \[2\]"),
+    "none": ([use("my/broken")], {}, r"gives None, and only the domain of a bijector may"),
+    "a text": ([use("my/broken", gives="text")], {}, r"'reals', which is no domain"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_what_does_not_fit_is_refused(name: str) -> None:
+    steps, sections, says = MISFITS[name]
+    with pytest.raises(SpecError, match=rf"(?s){says}"):
+        read(*steps, **sections)
+
+
+INVALID = {
+    "[1, 0]": r"event.domain: begins at 1 and ends at 0",
+    "reals": r"event.domain: a domain is real, positive",
+    "{circle: [0, null]}": r"a domain is real, positive",
+    "[true, false]": r"a domain is real, positive",
+    "[]": r"a domain is real, positive",
+    "[real, real, real]": r"\[2\] takes one domain for all values, or a list of 2",
+}
+
+
+@pytest.mark.parametrize("domain", INVALID)
+def test_what_is_no_domain_is_refused(domain: str) -> None:
+    with pytest.raises(SpecError, match=INVALID[domain]):
+        read(use("glow/actnorm"), domain=domain)
+
+
+def test_the_domain_of_integer_data_is_that_of_its_levels() -> None:
+    with pytest.raises(SpecError, match=r"the domain of integer data is \[0, 16\]"):
+        read(use("map/to_reals"), domain="[0, 17]", levels="16")
+
+
+def test_a_domain_is_part_of_the_model_and_written_as_it_is_read() -> None:
+    spec = read(use("map/to_reals"), domain="[[0, 1], [null, 2]]")
+    assert spec.event.domains == (Interval(0, 1), Interval(high=2))
+    assert read_spec(to_yaml(spec)) == spec
+    assert model_hash(spec) != model_hash(read(use("map/to_reals"), domain="[[0, 1], [null, 3]]"))
+    assert "domain" not in canonical(read(use("glow/actnorm")))["event"]
