@@ -47,7 +47,7 @@ Domains = Domain | tuple[Domain, ...]
 """The domain of all coordinates of an event, or of each coordinate of a vector [d]."""
 
 
-def each(domains: Domains) -> tuple[Domain, ...]:
+def by_coordinate(domains: Domains) -> tuple[Domain, ...]:
     """Return the domains of the coordinates: one that they share, or one for each."""
     return domains if isinstance(domains, tuple) else (domains,)
 

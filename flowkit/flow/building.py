@@ -15,7 +15,7 @@ from flowkit.bijectors import Base, Bijector, Coupling, Elementwise, FactorOut, 
 from flowkit.domains import REALS
 from flowkit.errors import FlowkitError, Path, PluginError, ShapeError, format_path
 from flowkit.plugin.config import SplitConfig
-from flowkit.plugin.domain_field import written
+from flowkit.plugin.domain_field import written_domain
 from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.reference import Use
 from flowkit.plugin.registry import Registry
@@ -138,7 +138,8 @@ def _check_fits(name: str, taking: Layer | Base, given: Shape) -> None:
 def _build(step: Step, context: Shape | None) -> Layer:
     match step.item:
         case Use():
-            return step.item.build(step.input_shape)
+            told = () if step.item.config.reads_context == "no" else (context,)
+            return step.item.build(step.input_shape, *told)
         case model.CouplingSpec(split=Use(config=SplitConfig() as split)):
             kept, transformed = split.split_shapes(step.input_shape)
             transformer = step.item.coupling.build()
@@ -189,7 +190,7 @@ def spec_of(layers: Sequence[Layer], base: Base, levels: int | None, context: mo
     source["flow"] = [_step(layer, registry) for layer in layers]
     spec = read_fields(source, (), registry)
     if spec is not None and (domain := data_domain(spec, walk(spec))) != REALS:
-        source["event"] |= {"domain": written(domain)}
+        source["event"] |= {"domain": written_domain(domain)}
     return read_spec(source, registry=registry)
 
 

@@ -166,7 +166,8 @@ class BijectorConfig(PluginConfig):
     """A layer on its own: ``{use: namespace/name, …}`` in a flow.  Built as ``Target(event_shape, **fields)``.
 
     If the layer reads the ``context`` that its methods are given, declare ``reads_context = "optional"``, or
-    ``"required"`` if it can't do without.
+    ``"required"`` if it can't do without. Then it is built as ``Target(event_shape, context_shape, **fields)``, where
+    context_shape is None for a flow without a context.
     """
 
     def output_shape(self, event: Shape) -> Shape:

@@ -13,7 +13,7 @@ from flowkit.domains import POSITIVE, REALS, Circle, Domain, Domains, Interval
 NAMED: dict[str, Domain] = {"real": REALS, "positive": POSITIVE}
 
 
-def read(value: Any) -> Domains:
+def read_domain(value: Any) -> Domains:
     """Return the domain that a spec spells: of all coordinates, or a tuple with one for each coordinate."""
     if isinstance(value, Interval | Circle):
         return value
@@ -22,10 +22,10 @@ def read(value: Any) -> Domains:
     return _one(value)
 
 
-def written(domains: Domains) -> Any:
+def written_domain(domains: Domains) -> Any:
     """Return the domain as a spec spells it."""
     if isinstance(domains, tuple):
-        return [written(domain) for domain in domains]
+        return [written_domain(domain) for domain in domains]
     for name, domain in NAMED.items():
         if domain == domains:
             return name
@@ -73,8 +73,8 @@ _ONE = [{"enum": list(NAMED)}, _PAIR, _CIRCLE]
 
 DomainField = Annotated[
     Domains,
-    PlainValidator(read),
-    PlainSerializer(written),
+    PlainValidator(read_domain),
+    PlainSerializer(written_domain),
     WithJsonSchema({"format": "domain", "anyOf": [*_ONE, {"type": "array", "items": {"anyOf": _ONE}, "minItems": 1}]}),
 ]
 """A domain as a spec spells it: ``real``, ``positive``, ``[low, high]`` or ``{circle: [low, high]}``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flowkit.domains import REALS, Circle, Domain, Domains, Interval, each, halved, simplified, spelled
+from flowkit.domains import REALS, Circle, Domain, Domains, Interval, by_coordinate, halved, simplified, spelled
 from flowkit.errors import Path, PluginError, format_path
 from flowkit.plugin.config import BaseConfig, BijectorConfig, TransformerConfig
 from flowkit.plugin.failure import guarded
@@ -105,7 +105,9 @@ def _ruled(use: Use, event: Shape, rule: Callable[[Shape], Any]) -> Domains | No
         declared = rule(event)
         if isinstance(declared, tuple) and (len(event) != 1 or len(declared) != event[0]):
             raise TypeError(f"it gives {len(declared)} domains for an event of shape {list(event)}")
-        if declared is not None and not all(isinstance(domain, Interval | Circle) for domain in each(declared)):
+        if declared is not None and not all(
+            isinstance(domain, Interval | Circle) for domain in by_coordinate(declared)
+        ):
             raise TypeError(f"it gives {declared!r}, which is no domain: see Interval and Circle of flowkit.plugin")
         return None if declared is None else simplified(declared)
 
@@ -123,7 +125,7 @@ def _shared(name: str, domains: Domains) -> Domains:
 
 def _advice(given: Domains) -> str:
     """Say what to do about a domain that a layer doesn't take."""
-    if any(isinstance(domain, Circle) for domain in each(given)):
+    if any(isinstance(domain, Circle) for domain in by_coordinate(given)):
         return ". A circle is mapped by layers that declare one, to a base distribution on the same circle"
     if given != REALS:
         return ". Map it to the reals first: {use: map/to_reals}"

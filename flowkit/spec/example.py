@@ -9,11 +9,11 @@ from itertools import product
 from operator import getitem
 from typing import Any, cast
 
-from flowkit.domains import REALS, Circle, Domains, each
+from flowkit.domains import REALS, Circle, Domains, by_coordinate
 from flowkit.errors import FlowkitError, SpecError
 from flowkit.plugin import Found, Registry
 from flowkit.plugin.description import example_fields
-from flowkit.plugin.domain_field import written
+from flowkit.plugin.domain_field import written_domain
 from flowkit.plugin.kinds import KINDS
 from flowkit.spec.domains import base_support, codomain, data_domain
 from flowkit.spec.model import CouplingSpec, Spec
@@ -77,16 +77,16 @@ def _around(spec: Spec, kind: str, source: dict[str, Any]) -> dict[str, Any]:
     takes = data_domain(spec, steps)
     gives = codomain(steps[0], takes)
     sections: dict[str, Any] = {} if takes == REALS else {"event": _on(takes, source)}
-    if any(isinstance(domain, Circle) for domain in each(gives)):
-        sections["base"] = {"use": "base/uniform", "on": written(gives)}
+    if any(isinstance(domain, Circle) for domain in by_coordinate(gives)):
+        sections["base"] = {"use": "base/uniform", "on": written_domain(gives)}
     elif gives != REALS:
-        sections["flow"] = [*source["flow"], {"use": "map/to_reals", "bounds": written(gives)}]
+        sections["flow"] = [*source["flow"], {"use": "map/to_reals", "bounds": written_domain(gives)}]
     return sections
 
 
 def _on(domains: Domains, source: dict[str, Any]) -> dict[str, Any]:
     """Return the source's event with this domain."""
-    return {**source["event"], "domain": written(domains)}
+    return {**source["event"], "domain": written_domain(domains)}
 
 
 def _sections(kind: str, use: dict[str, Any]) -> dict[str, Any]:

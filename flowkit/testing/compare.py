@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from flowkit.domains import Domains, each
+from flowkit.domains import Domains, by_coordinate
 
 LOG_DET_TOLERANCE = 1e-9
 """Relative (absolute below 1), of a log-det against autodiff, fp64."""
@@ -69,7 +69,7 @@ def as_by_autodiff(
 
 def within(name: str, values: Tensor, domains: Domains) -> None:
     """Raise AssertionError unless the values [rows, *event] are in the domain."""
-    for index, domain in enumerate(each(domains)):
+    for index, domain in enumerate(by_coordinate(domains)):
         own = values[:, index] if isinstance(domains, tuple) else values
         outside = own[~((own >= domain.low) & (own <= domain.high))]
         assert not outside.numel(), f"{name} gives {outside[0]:.6g}, which is outside of {domain}"

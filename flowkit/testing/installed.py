@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from flowkit.domains import Domain, each
+from flowkit.domains import Domain, by_coordinate
 from flowkit.errors import PluginError, SpecError, format_path
 from flowkit.flow.building import build
 from flowkit.plugin import Found, Registry, Shape
@@ -139,7 +139,7 @@ PARTS: dict[str, Callable[[Spec], Subject]] = {
 
 
 def _transformer_domain(spec: Spec) -> Domain:
-    (domain,) = each(spec.event.domains)  # all coordinates of a coupling have the same
+    (domain,) = by_coordinate(spec.event.domains)  # all coordinates of a coupling have the same
     return domain
 
 

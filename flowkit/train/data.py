@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowkit.domains import REALS, Domains, each, spelled
+from flowkit.domains import REALS, Domains, by_coordinate, spelled
 from flowkit.errors import DataError, RunError
 from flowkit.plugin import Arrays, PartName
 from flowkit.plugin.dataset import PARTS, load_parts
@@ -108,7 +108,9 @@ def _inside(x: Values, domains: Domains, where: str) -> Values:
     """Return the events. Raises DataError for the first that lies outside of the domain, whose ends are rounded too."""
     if domains == REALS:
         return x
-    low, high = (np.array([getattr(domain, end) for domain in each(domains)], np.float32) for end in ("low", "high"))
+    low, high = (
+        np.array([getattr(domain, end) for domain in by_coordinate(domains)], np.float32) for end in ("low", "high")
+    )
     for start, part in chunks(x):
         flat = part.reshape(len(part), -1)
         rows, coordinates = np.nonzero((flat < low) | (flat > high))

@@ -26,12 +26,12 @@ class Exp(Bijector):
 
 
 class Softplus(Bijector):
-    """The map y = log(1 + exp(x));  log|det| = Σ log sigmoid(x)."""
+    """The map y = log(1 + exp(x));  log|det| = Σ log inverse_logit(x)."""
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return torch.logaddexp(x, torch.zeros_like(x)), sum_over_event(F.logsigmoid(x))
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         y = positive(y)
-        rest = (-(-y).expm1()).log()  # log(1 - exp(-y)) = log sigmoid(x)
+        rest = (-(-y).expm1()).log()  # log(1 - exp(-y)) = log inverse_logit(x)
         return y + rest, -sum_over_event(rest)

@@ -23,7 +23,7 @@ def logit(x: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
     return log_u - log_rest, -log_u - log_rest - math.log(high - low)
 
 
-def sigmoid(x: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+def inverse_logit(x: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
     """Return y = low + (high - low) / (1 + exp(-x)), the inverse of ``logit``, and log|∂y/∂x|, elementwise."""
     return low + (high - low) * x.sigmoid(), F.logsigmoid(x) + F.logsigmoid(-x) + math.log(high - low)
 
@@ -43,7 +43,7 @@ class Logit(Bijector):
         return y, sum_over_event(log_derivative)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x, log_derivative = sigmoid(y, self.low, self.high)
+        x, log_derivative = inverse_logit(y, self.low, self.high)
         return x, sum_over_event(log_derivative)
 
 
@@ -55,7 +55,7 @@ class Sigmoid(Bijector):
         self.low, self.high = low, high
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        y, log_derivative = sigmoid(x, self.low, self.high)
+        y, log_derivative = inverse_logit(x, self.low, self.high)
         return y, sum_over_event(log_derivative)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

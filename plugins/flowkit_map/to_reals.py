@@ -11,7 +11,7 @@ from torch import Tensor
 from flowkit.bijectors import Bijector, sum_over_event
 from flowkit.plugin import Domain, Domains
 from flowkit_map.half_line import positive
-from flowkit_map.interval import logit, sigmoid
+from flowkit_map.interval import inverse_logit, logit
 
 
 class ToReals(Bijector):
@@ -55,7 +55,7 @@ def _to_reals(x: Tensor, domain: Domain) -> tuple[Tensor, Tensor]:
 def _from_reals(y: Tensor, domain: Domain) -> tuple[Tensor, Tensor]:
     match math.isfinite(domain.low), math.isfinite(domain.high):
         case True, True:
-            return sigmoid(y, domain.low, domain.high)
+            return inverse_logit(y, domain.low, domain.high)
         case True, False:
             return domain.low + y.exp(), y
         case False, True:

@@ -97,7 +97,10 @@ def test_its_example_is_a_spec() -> None:
     [
         ("glow/squeze", "there is no plugin 'glow/squeze'; did you mean glow/squeeze"),
         ("glwo/squeeze", "did you mean glow/squeeze?"),
-        ("glwo", "no plugin namespace 'glwo' is installed (installed: base, data, glow, spline); did you mean glow?"),
+        (
+            "glwo",
+            "no plugin namespace 'glwo' is installed (installed: base, data, glow, map, spline); did you mean glow?",
+        ),
         ("nothing", "pip install the package that brings it"),
     ],
 )

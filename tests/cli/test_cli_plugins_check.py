@@ -4,6 +4,7 @@ import time
 from contextlib import suppress
 
 import pytest
+import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -40,15 +41,19 @@ class Picky(BijectorConfig):
 
 
 class Conditional(Bijector):
-    """y = x + the sum of a context, which it can't do without."""
+    """y = x + wᵀ context. It can't do without a context, whose shape it is told."""
+
+    def __init__(self, event_shape: Shape, context_shape: Shape | None = None) -> None:
+        super().__init__(event_shape)
+        self.weight = torch.nn.Parameter(torch.ones(*(context_shape or ())))
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         assert context is not None
-        return x + context.sum(1, keepdim=True), x.new_zeros(x.shape[0])
+        return x + (self.weight * context).sum(1, keepdim=True), x.new_zeros(x.shape[0])
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         assert context is not None
-        return y - context.sum(1, keepdim=True), y.new_zeros(y.shape[0])
+        return y - (self.weight * context).sum(1, keepdim=True), y.new_zeros(y.shape[0])
 
 
 class ConditionalConfig(BijectorConfig):

@@ -13,7 +13,7 @@ from torch.func import jacrev
 from torch.nn import functional as F
 
 from flowkit.bijectors.factor_out import FactorOut
-from flowkit.domains import REALS, each
+from flowkit.domains import REALS, by_coordinate
 from flowkit.flow import Flow
 from flowkit.plugin import Registry
 from flowkit.spec import Repeat, Spec, canonical, latent_shapes, model_hash, read_spec, to_yaml, walk
@@ -166,7 +166,7 @@ def reaches_an_end(subject: Subject) -> bool:
         domains = codomain(step, domains)
         ends = [
             (end, x[:, i] if isinstance(domains, tuple) else x)
-            for i, domain in enumerate(each(domains))
+            for i, domain in enumerate(by_coordinate(domains))
             for end in (domain.low, domain.high)
         ]
         if any((values == end).any() for end, values in ends):

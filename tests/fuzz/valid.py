@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from flowkit.domains import REALS, Domains
 from flowkit.errors import PluginError, SpecError
 from flowkit.plugin import BijectorConfig, Registry, Shape, Use
-from flowkit.plugin.domain_field import written as written_domain
+from flowkit.plugin.domain_field import written_domain
 from flowkit.spec import Train, read_spec, to_yaml, walk
 from flowkit.spec.conditioning import reads_context
 from flowkit.spec.domains import Mismatch, codomain, data_domain
