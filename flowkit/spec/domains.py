@@ -11,7 +11,7 @@ from flowkit.plugin.config import BaseConfig, BijectorConfig, TransformerConfig
 from flowkit.plugin.failure import guarded
 from flowkit.plugin.reference import Use
 from flowkit.shapes import Shape
-from flowkit.spec.model import CouplingSpec, Spec
+from flowkit.spec.model import CouplingSpec, ElementwiseSpec, Spec
 from flowkit.spec.walk import Step
 
 
@@ -51,8 +51,8 @@ def codomain(step: Step, given: Domains) -> Domains:
                 return _shared(step.name, given)
             _check(step.name, takes, given)
             return _given(step.item, step.output_shape, lambda _: config.codomain(step.input_shape))
-        case CouplingSpec(coupling=Use(config=TransformerConfig())):
-            _check(step.name, transformer_domain(step.item.coupling), given)
+        case CouplingSpec(coupling=transformer) | ElementwiseSpec(elementwise=transformer):
+            _check(step.name, transformer_domain(transformer), given)
             return given
     kept, leaves = halved(given)  # a factor-out
     _check("a latent that leaves is standard normal: it", REALS, leaves)
@@ -68,8 +68,8 @@ def data_domain(spec: Spec, steps: Sequence[Step]) -> Domains:
         match step.item:
             case Use(config=BijectorConfig() as config):
                 takes = _ruled(step.item, step.input_shape, config.domain)
-            case CouplingSpec():
-                takes = transformer_domain(step.item.coupling)
+            case CouplingSpec(coupling=transformer) | ElementwiseSpec(elementwise=transformer):
+                takes = transformer_domain(transformer)
             case _:
                 takes = None
         if takes is not None:

@@ -16,7 +16,7 @@ from typing import Any
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from flowkit.domains import REALS, Domains
+from flowkit.domains import REALS, Circle, Domains, by_coordinate
 from flowkit.errors import PluginError, SpecError
 from flowkit.plugin import BijectorConfig, Registry, Shape, Use
 from flowkit.plugin.domain_field import written_domain
@@ -64,13 +64,15 @@ def specs(draw: Draw, registry: Registry) -> dict[str, Any]:
     spec: dict[str, Any] = {"flowkit": 1, "event": event, "flow": flow}
     if end.data not in (None, REALS):
         event["domain"] = written_domain(end.data)
+    if end.domain not in (None, REALS):
+        ends = [end for domain in by_coordinate(end.domain) for end in (domain.low, domain.high)]
+        if all(map(math.isfinite, ends)):
+            spec["base"] = {"use": "base/uniform", "on": written_domain(end.domain)}
+        else:
+            assume(not any(isinstance(domain, Circle) for domain in by_coordinate(end.domain)))
+            flow.append({"use": "map/to_reals", "bounds": written_domain(end.domain)})
     if _accepted({**spec, "context": context}, registry):  # not if no step reads it
         spec["context"] = context
-    if end.domain not in (None, REALS):
-        spec["base"] = {"use": "base/uniform", "on": written_domain(end.domain)}
-        if _accepted(spec, registry) is None:
-            flow.append({"use": "map/to_reals", "bounds": written_domain(end.domain)})
-            del spec["base"]
     sections = {
         "base": drawn.use("base"),
         "data": drawn.use("dataset"),
