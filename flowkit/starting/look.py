@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,8 @@ class Look:
     values: ValueRange
     context: dict[str, Any] | None = None
     """The spec's section of that name."""
-    classes: int | None = None
-    """Of labels that the data brings without having been asked."""
+    offered: dict[str, Any] | None = None
+    """The section that `context` would be for labels or arrays that the data brings without having been asked."""
     doubts: tuple[str, ...] = ()
     """What may not be meant, and what to do about it."""
 
@@ -101,16 +102,27 @@ def _look_at_dataset(reference: str) -> Look:
         check_data(part.x, f"{name}, {split} part")
     values = value_range([part.x for part in parts.values()], name)
     check_range(values, name)
-    labels = [part.context for part in parts.values() if part.context is not None and part.context.ndim == 1]
-    train = parts["train"].x
+    train, given = parts["train"].x, _offered([part.context for part in parts.values() if part.context is not None])
+    one_value = train.shape[1:] == (1,)  # a dataset of one value and a context is meant for p(value | context)
     return Look(
         data=spec.model_dump(mode="json")["data"],
         rows=len(train),
         event=train.shape[1:],
         values=values,
-        classes=max(int(some.max()) + 1 for part in labels for _, some in chunks(part)) if labels else None,
+        context=given if one_value else None,
+        offered=None if one_value else given,
         doubts=tuple(doubts_about(values, name)),
     )
+
+
+def _offered(contexts: Sequence[np.ndarray | Rows]) -> dict[str, Any] | None:
+    """Return the section for the contexts of a dataset's parts; None without contexts, or if there is one class."""
+    if not contexts:
+        return None
+    if contexts[0].ndim > 1:
+        return {"shape": list(contexts[0].shape[1:])}
+    classes = max(int(some.max()) + 1 for part in contexts for _, some in chunks(part))
+    return {"classes": classes} if classes > 1 else None
 
 
 def map_rows(path: str) -> Rows:

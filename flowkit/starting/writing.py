@@ -53,8 +53,9 @@ def _event(look: Look) -> Line:
 def _context(look: Look) -> list[Line]:
     if look.context is not None:
         return [Line(f"context: {line(look.context)}")]
-    if look.classes is not None and look.classes > 1:
-        return [Line(f"# context: {line({'classes': look.classes})}", "the data has labels")]
+    if look.offered is not None:
+        kind = "labels" if "classes" in look.offered else "arrays to condition on"
+        return [Line(f"# context: {line(look.offered)}", f"the data has {kind}")]
     return []
 
 

@@ -164,9 +164,9 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_datasets_by_their_name() -> None:
     seen = look("{use: data/digits}")
-    assert (seen.event, seen.levels, seen.rows, seen.classes) == ((1, 8, 8), 17, 1437, 10)
+    assert (seen.event, seen.levels, seen.rows, seen.offered) == ((1, 8, 8), 17, 1437, {"classes": 10})
     seen = look("{use: data/toy, name: checkerboard, n: 50}")
-    assert (seen.event, seen.levels, seen.rows, seen.classes) == ((2,), None, 50, None)
+    assert (seen.event, seen.levels, seen.rows, seen.offered) == ((2,), None, 50, None)
     assert seen.data == {"use": "data/toy", "name": "checkerboard", "n": 50, "noise": 0.05}
 
 

@@ -194,6 +194,15 @@ def test_labels_of_a_dataset_are_offered() -> None:
     assert read_spec(text.replace("# context:", "context:")).context is not None
 
 
+def test_arrays_of_a_dataset_are_offered_and_taken_for_events_of_one_value(tmp_path: Path) -> None:
+    x = drawn((40, 2), np.float32)
+    for name, array in {"x": x, "y": x[:, :1], "c": drawn((40, 3), np.float32)}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    data = f"{{use: data/npy, path: {tmp_path}/%s.npy, context: {tmp_path}/c.npy}}"
+    assert "\n# context: {shape: [3]}" in starting_spec(look(data % "x"))
+    assert read_spec(starting_spec(look(data % "y"))).context is not None
+
+
 def spirals(n: int) -> np.ndarray:
     random = np.random.default_rng(0)
     turn, arm = 3 * np.pi * np.sqrt(random.random(n)), random.integers(2, size=n)
