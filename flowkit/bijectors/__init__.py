@@ -7,6 +7,7 @@ from flowkit.bijectors.composition import Composition
 from flowkit.bijectors.coupling import Conditioner, Coupling, Split, Transformer
 from flowkit.bijectors.elementwise import Elementwise
 from flowkit.bijectors.factor_out import FactorOut
+from flowkit.bijectors.inverse import Inverse
 
 __all__ = [
     "AffineMap",
@@ -18,6 +19,7 @@ __all__ = [
     "Coupling",
     "Elementwise",
     "FactorOut",
+    "Inverse",
     "Split",
     "StandardNormal",
     "Transformer",

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from flowkit.bijectors import Base, Bijector, Coupling, Elementwise, FactorOut, Transformer
+from flowkit.bijectors import Base, Bijector, Coupling, Elementwise, FactorOut, Inverse, Transformer
 from flowkit.domains import REALS
 from flowkit.errors import FlowkitError, Path, PluginError, ShapeError, format_path
 from flowkit.plugin.config import SplitConfig
@@ -94,6 +94,7 @@ def build(step: Step, context: Shape | None) -> Layer:
     """
     with _placed(step), _Bounded():
         layer = _build(step, context)
+        layer = Inverse(layer) if step.is_inverse and isinstance(layer, Bijector) else layer
     if tuple(layer.output_shape) != step.output_shape:
         raise PluginError(
             f"{step.name}: its config says that {list(step.input_shape)} becomes {list(step.output_shape)}, "
@@ -175,7 +176,7 @@ def _n_params(use: Use, transformer: Transformer) -> int:
 
 def parts(layers: Sequence[Layer], base: Base) -> list[nn.Module]:
     """List the modules that a spec names: the layers, the base, and their parts, such as a coupling's conditioner."""
-    named = [*layers, base]
+    named = [*layers, *(layer.bijector for layer in layers if isinstance(layer, Inverse)), base]
     inner = [part for module in named for name, part in module.named_children() if name != "parametrizations"]
     return [*named, *inner]
 
@@ -196,6 +197,8 @@ def spec_of(layers: Sequence[Layer], base: Base, levels: int | None, context: mo
 
 def _step(layer: nn.Module, registry: Registry) -> dict[str, Any]:
     match layer:
+        case Inverse():
+            return {**_step(layer.bijector, registry), "inverse": True}
         case FactorOut():
             return {"factor_out": "channels"}
         case Coupling():

@@ -27,7 +27,7 @@ Likelihood = Literal["exact", "lower_bound", "estimate"]
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-STEP_KEYS = frozenset({"use", "repeat", "coupling", "elementwise", "factor_out"})
+STEP_KEYS = frozenset({"use", "repeat", "coupling", "elementwise", "factor_out", "inverse"})
 """What a spec writes beside a plugin's fields or tells its steps apart by: no field may have such a name."""
 
 

@@ -25,14 +25,22 @@ class Use:
 
     plugin: Found
     config: PluginConfig
+    inverse: bool | None = None
+    """True for a step of a flow that is run in the opposite direction."""
 
     @property
     def name(self) -> str:
         return self.plugin.name
 
+    @property
+    def title(self) -> str:
+        """The plugin's name, and for a step whether it is inverted: ``inverse of map/logit``."""
+        return f"inverse of {self.name}" if self.inverse else self.name
+
     def dump(self) -> dict[str, Any]:
         """Return the plugin and its fields as a spec writes them, defaults filled in."""
-        return {"use": self.name, **self.config.model_dump(mode="json")}
+        inverse = {} if self.inverse is None else {"inverse": True}
+        return {"use": self.name, **self.config.model_dump(mode="json"), **inverse}
 
     def build(self, *shapes: Any) -> Any:
         """Import the target and build it. Raises PluginError if that fails, or gives something of another kind."""

@@ -49,8 +49,10 @@ def codomain(step: Step, given: Domains) -> Domains:
             takes = _ruled(step.item, step.input_shape, config.domain)
             if takes is None:
                 return _shared(step.name, given)
+            gives = _given(step.item, step.output_shape, lambda _: config.codomain(step.input_shape))
+            takes, gives = (gives, takes) if step.is_inverse else (takes, gives)
             _check(step.name, takes, given)
-            return _given(step.item, step.output_shape, lambda _: config.codomain(step.input_shape))
+            return gives
         case CouplingSpec(coupling=transformer) | ElementwiseSpec(elementwise=transformer):
             _check(step.name, transformer_domain(transformer), given)
             return given
@@ -68,6 +70,8 @@ def data_domain(spec: Spec, steps: Sequence[Step]) -> Domains:
         match step.item:
             case Use(config=BijectorConfig() as config):
                 takes = _ruled(step.item, step.input_shape, config.domain)
+                if takes is not None and step.is_inverse:
+                    takes = _given(step.item, step.output_shape, config.codomain)
             case CouplingSpec(coupling=transformer) | ElementwiseSpec(elementwise=transformer):
                 takes = transformer_domain(transformer)
             case _:

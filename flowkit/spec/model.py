@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -116,6 +117,17 @@ class Repeat(Documented):
     """What is repeated."""
 
 
+Inverted = Annotated[bool | None, AfterValidator(lambda inverse: inverse or None)]
+"""True or None. False is read as None, so that it changes no model's hash."""
+
+
+class UseDirection(Documented):
+    """The field of a plugin's step that the plugin doesn't read."""
+
+    inverse: Inverted = None
+    """true: the layer is run in the opposite direction."""
+
+
 class CouplingSpec(Documented):
     """Transforms one part of the event with parameters that a network computes from the other part."""
 
@@ -125,10 +137,12 @@ class CouplingSpec(Documented):
     """The network that reads the kept part, and the context, and writes the transformer's parameters."""
     split: SplitRef = Field(default={"use": "glow/channels"}, validate_default=True)
     """How the event is divided."""
+    inverse: Inverted = None
+    """true: the layer is run in the opposite direction."""
 
     @property
     def name(self) -> str:
-        return f"coupling {self.coupling.name}"
+        return f"{'inverse of ' if self.inverse else ''}coupling {self.coupling.name}"
 
 
 class ElementwiseSpec(Documented):
@@ -138,10 +152,12 @@ class ElementwiseSpec(Documented):
     """The transformer: the map of each value."""
     conditioner: ConditionerRef | None = None
     """The network that reads the context, and writes the transformer's parameters; leave it out to learn them."""
+    inverse: Inverted = None
+    """true: the layer is run in the opposite direction."""
 
     @property
     def name(self) -> str:
-        return f"elementwise {self.elementwise.name}"
+        return f"{'inverse of ' if self.inverse else ''}elementwise {self.elementwise.name}"
 
 
 class FactorOutSpec(Documented):
@@ -184,8 +200,14 @@ class StepReader(Reader):
         if reader is None:
             raise PydanticCustomError("step", f"a step has exactly one of the keys {', '.join(KEYS)}")
         if isinstance(reader, Ref):
-            return reader.validate(value, info)
+            return _read_use(reader, value, info)
         return reader.model_validate(value, context=info.context)
+
+
+def _read_use(reader: Ref, value: dict[str, Any], info: ValidationInfo) -> Use:
+    """Read a plugin of a step. Its field ``inverse`` is that of the step, whatever the plugin's fields are."""
+    use = reader.validate({key: field for key, field in value.items() if key != "inverse"}, info)
+    return replace(use, inverse=UseDirection.model_validate({"inverse": value.get("inverse")}).inverse)
 
 
 Item = Annotated[LayerSpec | Repeat, StepReader("step")]

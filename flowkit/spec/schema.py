@@ -22,6 +22,15 @@ REFERENCES = "#/definitions/{model}"
 
 Schema = dict[str, Any]
 
+INVERSE: Schema = {
+    "inverse": {
+        "type": ["boolean", "null"],
+        "default": None,
+        "description": "true: the layer is run in the opposite direction.",
+    }
+}
+"""The field of a step that its plugin doesn't read."""
+
 
 def json_schema(registry: Registry) -> Schema:
     """Return a draft-07 schema with every plugin that can be imported. Their targets aren't imported."""
@@ -61,7 +70,7 @@ def _plugin(found: Found) -> Schema:
     whole = {
         **config,
         "title": found.name,
-        "properties": {"use": use} | config.get("properties", {}),
+        "properties": {"use": use, **(INVERSE if found.kind == "bijector" else {})} | config.get("properties", {}),
         "required": ["use", *config.get("required", [])],
     }
     finished = _finish({**inner, key: whole})

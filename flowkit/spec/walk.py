@@ -48,8 +48,13 @@ class Step:
 
     @property
     def name(self) -> str:
-        """As `show` prints it: ``glow/actnorm``, ``coupling glow/affine``, ``factor_out``."""
-        return self.item.name
+        """As `show` prints it: ``glow/actnorm``, ``coupling glow/affine``, ``inverse of map/logit``, ``factor_out``."""
+        return self.item.title if isinstance(self.item, Use) else self.item.name
+
+    @property
+    def is_inverse(self) -> bool:
+        """True if the layer is run in the opposite direction."""
+        return not isinstance(self.item, FactorOutSpec) and self.item.inverse is True
 
 
 class BrokenChain(ShapeError):
@@ -137,7 +142,10 @@ def _expand(items: Iterable[Item], path: Path, rounds: Rounds = ()) -> Iterator[
 def _step(item: LayerSpec, path: Path, shape: Shape, context: Shape | None) -> Step:
     match item:
         case Use(config=BijectorConfig() as config):
-            return Step(item, path, shape, _ruled(item, shape, lambda: _checked(config.output_shape(shape))))
+            output = _ruled(item, shape, lambda: _checked(config.output_shape(shape)))
+            if item.inverse and output != shape:
+                raise ShapeError(f"inverse: true needs a layer that keeps shapes; {item.name} gives {list(output)}")
+            return Step(item, path, shape, output)
         case CouplingSpec(
             split=Use(config=SplitConfig() as split), conditioner=Use(config=ConditionerConfig() as network)
         ):

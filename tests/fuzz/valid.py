@@ -164,11 +164,17 @@ def _fitting(draw: Draw, ground: _Ground, reached: _Reached, room: int, depth: i
             body, _ = draw(_flows(ground, reached, room, depth + 1))
             step = {"repeat": draw(st.integers(1, max(1, min(3, room // max(1, _layers(body)))))), "flow": body}
         else:
-            step = draw(_plain_step(ground.drawn, kind))
+            step = draw(_step_either_way(ground.drawn, kind))
         after = ground.through([step], reached)
         if after and math.prod(after.shape) <= MAX_SIZE:
             return [step], after
     return [], reached
+
+
+def _step_either_way(drawn: Drawn, kind: str) -> st.SearchStrategy[Step]:
+    """A step, sometimes inverted."""
+    inverse = st.sampled_from([{}, {}, {}, {"inverse": True}] if kind != "factor_out" else [{}])
+    return st.builds(lambda step, more: {**step, **more}, _plain_step(drawn, kind), inverse)
 
 
 def _plain_step(drawn: Drawn, kind: str) -> st.SearchStrategy[Step]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from flowkit.bijectors import Bijector, Composition, Coupling, Elementwise, StandardNormal, Transformer
+from flowkit.bijectors import Bijector, Composition, Coupling, Elementwise, Inverse, StandardNormal, Transformer
 from flowkit.domains import POSITIVE, REALS, Circle, Interval
 from flowkit.testing import (
     BaseSubject,
@@ -105,6 +105,8 @@ BIJECTORS: dict[str, Callable[[], Bijector]] = {
     "coupling-no-normalization": lambda: coupling(IMAGE, Affine(), normalization="none"),
     "elementwise-vector": lambda: elementwise(VECTOR, RationalQuadratic(bins=4)),
     "elementwise-image": lambda: elementwise(COLUMN, Affine()),
+    "inverse-actnorm": lambda: Inverse(ActNorm((5,))),
+    "inverse-coupling": lambda: Inverse(coupling(VECTOR, Affine())),
     "composition": lambda: Composition([ActNorm(IMAGE), Conv1x1(IMAGE), coupling(IMAGE, Affine()), ActNorm(IMAGE)]),
 }
 

@@ -80,6 +80,8 @@ FITTING: list[tuple[list[dict[str, Any]], dict[str, str]]] = [
     ([coupling("my/spline"), use("glow/permute"), coupling("my/spline")], {"domain": CIRCLE, "base": "{use: my/onto}"}),
     ([coupling("my/spline"), use("map/phase", high=6)], {"domain": CIRCLE, "base": "{use: my/onto}"}),
     ([{"factor_out": "channels"}, use("map/logit")], {"domain": "[[0, 1], real]"}),
+    ([use("map/exp", inverse=True), use("glow/actnorm", inverse=True)], {"domain": "positive"}),
+    ([use("glow/permute"), use("map/sigmoid", inverse=True)], {"domain": "[0, 1]"}),
     ([{"elementwise": use("my/spline")}], {"domain": CIRCLE, "base": "{use: my/onto}"}),
     ([use("glow/squeeze"), use("map/logit")], {"domain": "[0, 1]", "shape": "[1, 2, 2]"}),
 ]
@@ -114,6 +116,9 @@ MISFITS: dict[str, tuple[list[dict[str, Any]], dict[str, str], str]] = {
     ),
     "an interval into a linear layer": ([use("glow/actnorm")], {"domain": "[0, 1]"}, r"glow/actnorm takes the reals"),
     "coordinates that are moved": ([use("glow/permute")], TWO, r"may move values .* differ: \(\[0, 1\], the reals\)"),
+    "an inverted layer": (
+        [use("map/logit", inverse=True)], {"domain": "[0, 1]"}, r"inverse of map/logit takes the reals; .* is \[0, 1\]"
+    ),
     "an elementwise step": (
         [{"elementwise": use("my/spline")}], {}, r"elementwise my/spline takes the circle \[0, 6\); .* is the reals"
     ),

@@ -70,12 +70,12 @@ def _lines(layer: LayerOutline) -> list[str]:
     if isinstance(layer.item, Use):
         return [_line(layer.item)]
     parts = [f"{name} {_line(part)}" for name, part in layer.item if isinstance(part, Use)]
-    return parts or [layer.item.name]
+    return [layer.item.name, *parts] if parts and layer.steps[0].is_inverse else parts or [layer.item.name]
 
 
 def _line(use: Use) -> str:
     written = fields(use.config)
-    return f"{use.name}: {', '.join(written)}" if written else use.name
+    return f"{use.title}: {', '.join(written)}" if written else use.title
 
 
 def _quoted(*lines: str) -> str:

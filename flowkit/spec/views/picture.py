@@ -65,7 +65,7 @@ class Card(Block):
     @classmethod
     def of(cls, use: Use, style: str, min_width: float = MIN_WIDTH) -> Card:
         """Return the box of a plugin with the fields that the spec writes."""
-        return cls([use.name, *fields(use.config)], style, min_width)
+        return cls([use.title, *fields(use.config)], style, min_width)
 
     def draw(self, drawing: Drawing, axis: float, y: float, side: float) -> None:
         drawing.box(axis - self.width / 2, y, self.width, self.height, self.style)
@@ -141,7 +141,8 @@ class CouplingBlock(ConditionedBlock):
         parts = [split.split_shapes(shape) for shape in layer.inputs]
         kept, transformed = (span(shapes) for shapes in zip(*parts, strict=True))
         self.kept, self.transformed = f"kept {kept}", f"transformed {transformed}"
-        self.split = ", ".join([f"split {coupling.split.name}", *fields(split)])
+        inverse = ["inverse"] if coupling.inverse else []
+        self.split = ", ".join([*inverse, f"split {coupling.split.name}", *fields(split)])
         beside = max(width_of(text, "field") for text in (self.kept, self.transformed, self.split))
         self.width = max(2 * (beside + 2 * PADDING), self.width)
 
@@ -219,7 +220,8 @@ def _block(entry: Entry, context: bool) -> Block:
         case ElementwiseSpec(elementwise=transformer, conditioner=None):
             return Card([entry.item.name, *fields(transformer.config)], "layer")
         case ElementwiseSpec(elementwise=transformer, conditioner=Use() as conditioner):
-            return ConditionedBlock("elementwise", transformer, conditioner, context)
+            title = "inverse of elementwise" if entry.item.inverse else "elementwise"
+            return ConditionedBlock(title, transformer, conditioner, context)
     return FactorOutBlock(entry.latents)
 
 

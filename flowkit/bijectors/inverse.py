@@ -1,0 +1,39 @@
+"""Defines Inverse, which runs a bijector in the opposite direction."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from flowkit.bijectors.bijector import Bijector
+from flowkit.bijectors.composition import autocast_of
+from flowkit.shapes import Shape
+
+
+class Inverse(Bijector):
+    """The map y = f⁻¹(x) of a bijector f. Its log-det is that of f's inverse.
+
+    Data-dependent initialization isn't passed on, because it would normalize f(x) and not f⁻¹(x).
+    """
+
+    handles_autocast: ClassVar[bool] = True
+
+    def __init__(self, bijector: Bijector) -> None:
+        super().__init__(bijector.output_shape)
+        self.bijector = bijector
+
+    @property
+    def output_shape(self) -> Shape:
+        return self.bijector.event_shape
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        with autocast_of(self.bijector, x.device):
+            return self.bijector.inverse_and_log_det(x, context)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        with autocast_of(self.bijector, y.device):
+            return self.bijector.forward_and_log_det(y, context)
+
+    def freeze(self) -> Bijector:
+        return Inverse(self.bijector.freeze())
