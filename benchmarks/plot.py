@@ -6,12 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("svg")
-
-from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from benchmarks.report import LIMIT, Rows, against, columns
 
@@ -23,7 +19,7 @@ def write(measured: Mapping[str, Any], path: Path) -> None:
     heights = [0.28 * len(rows) + 0.8 for rows in tables] + ([2.6, 2.6] if axes else [])
     if not heights:
         return
-    figure = pyplot.figure(figsize=(13, sum(heights)), layout="constrained")
+    figure = Figure(figsize=(13, sum(heights)), layout="constrained")
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, rows in zip(parts, tables, strict=False):
         heads = columns(rows)
@@ -39,7 +35,6 @@ def write(measured: Mapping[str, Any], path: Path) -> None:
                 ax.minorticks_off()
             panels[0].legend(fontsize=6)
     figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
 
 
 def _bars(ax: Axes, rows: Rows, column: str) -> None:

@@ -98,7 +98,7 @@ class Ref(Reader):
             with guarded(f"plugin {found} fails to read its fields", ValidationError):
                 return Use(found, found.descriptor.config.model_validate(fields, context=info.context))
         except UnknownPlugin as error:
-            details = {"message": error.message, "error": error}
+            details = {"message": error.message, "suggestion": error.suggestion}  # not the error: pydantic calls str()
             raise PydanticCustomError("unknown_plugin", "{message}", details) from error
         except PluginError as error:  # the plugin can't be imported, or a validator of its own is broken
             raise PydanticCustomError("broken_plugin", "{message}", {"message": str(error)}) from error

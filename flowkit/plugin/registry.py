@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from importlib.metadata import Distribution, EntryPoint, distributions
 
 import pluggy
@@ -43,13 +43,12 @@ class UnknownPlugin(PluginError):
         super().__init__(message)
         self.message, self._advise = message, advise
 
-    @cached_property
     def suggestion(self) -> str:
-        """The names that may have been meant, or what to do."""
+        """Return the names that may have been meant, or what to do."""
         return self._advise()
 
     def __str__(self) -> str:
-        return f"{self.message}; {self.suggestion}"
+        return f"{self.message}; {self.suggestion()}"
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def on_reference(value: Any, kind: str, registry: Registry) -> str | None:
     try:
         return _use(registry.look_up(kind, value).name)
     except UnknownPlugin as error:
-        return _use(value) or error.suggestion
+        return _use(value) or error.suggestion()
     except PluginError:
         return None
 

@@ -126,7 +126,7 @@ def _explain(group: list[_Located], document: Document, registry: Registry) -> P
         case "plugin_reference":
             return document.problem(path, message, advice.on_reference(value, details["ctx"]["kind"], registry))
         case "unknown_plugin":
-            suggestion = advice.on_transformer(path, value, registry) or details["ctx"]["error"].suggestion
+            suggestion = advice.on_transformer(path, value, registry) or details["ctx"]["suggestion"]()
             return document.problem((*path, "use"), message, suggestion)
         case kind if kind in MUST_BE:
             kinds = [_must_be(found.details) for found in group]

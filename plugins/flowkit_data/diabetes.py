@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.datasets import load_diabetes
 
 from flowkit.plugin import Arrays, Dataset, PartName
 from flowkit_data.parts import rows_of
@@ -19,6 +18,8 @@ class Diabetes(Dataset):
     """
 
     def load(self, part: PartName) -> Arrays:
+        from sklearn.datasets import load_diabetes  # it takes as long to import as torch
+
         features, progression = load_diabetes(return_X_y=True)
         rows = rows_of(part, len(progression), (0.8, 0.1, 0.1))
         return Arrays(progression[rows, None].astype(np.float32), features[rows].astype(np.float32))

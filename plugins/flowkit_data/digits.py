@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from flowkit.plugin import Arrays, Dataset, PartName
 from flowkit_data.parts import rows_of
@@ -16,6 +15,8 @@ class Digits(Dataset):
     """
 
     def load(self, part: PartName) -> Arrays:
+        from sklearn.datasets import load_digits  # it takes as long to import as torch
+
         images, labels = load_digits(return_X_y=True)
         rows = rows_of(part, len(images), (0.8, 0.1, 0.1))
         return Arrays(images[rows].astype(np.uint8).reshape(-1, 1, 8, 8), labels[rows].astype(np.int64))

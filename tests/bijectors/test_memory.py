@@ -6,7 +6,6 @@ import weakref
 
 import pytest
 import torch
-from sklearn.datasets import load_sample_image
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -457,6 +456,8 @@ MLP = [
 
 def glow(levels, size, steps, scale):
     """A Glow with noise of this scale on the networks, initialized on crops of a photograph; the crops come with it."""
+    from sklearn.datasets import load_sample_image
+
     level = [{"use": "glow/squeeze"}, {"repeat": steps, "flow": [*STEP[:2], CONVNET]}]
     flow = [{"use": "glow/rescale"}, *[*level, FACTOR_OUT] * (levels - 1), *level]
     torch.manual_seed(0)

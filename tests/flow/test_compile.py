@@ -89,7 +89,7 @@ def small(name: str = "small") -> Flow:
     return flow
 
 
-FAST = [("small labels", "checkpoint", "flow"), ("small", "store", "step")]
+FAST = [("small labels", "checkpoint", "step")]
 SLOW = [
     *(("image", "store", "flow"), ("image", "checkpoint", "step")),
     *(("labels", "checkpoint", "flow"), ("labels", "store", "step")),

@@ -126,9 +126,9 @@ def idx(shape: tuple[int, ...], length: int) -> bytes:
 
 
 def bomb(shape: tuple[int, ...]) -> bytes:
-    """2 GB of zeros in 2 MB."""
-    member = gzip.compress(bytes(2**26))
-    return gzip.compress(idx(shape, 0)) + member * 32
+    """2 GB of zeros in 2 MB, as many members: to make one of 2 GB would take long."""
+    member = gzip.compress(bytes(2**21))
+    return gzip.compress(idx(shape, 0)) + member * 2**10
 
 
 MNIST = {

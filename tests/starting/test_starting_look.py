@@ -187,6 +187,6 @@ def test_a_dataset_whose_target_is_none(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_dataset_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowkit_data.digits.load_digits", lambda **_: [][0])
+    monkeypatch.setattr("flowkit_data.digits.Digits.load", lambda *_: [][0])
     with pytest.raises(PluginError, match=r"plugin data/digits .* can't load its train part: IndexError"):
         look("{use: data/digits}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 
 from flowkit.errors import DataError
 from flowkit.flow import Flow
@@ -203,22 +203,28 @@ def test_arrays_of_a_dataset_are_offered_and_taken_for_events_of_one_value(tmp_p
     assert read_spec(starting_spec(look(data % "y"))).context is not None
 
 
-def spirals(n: int) -> np.ndarray:
+def spirals(n: int = 5000) -> np.ndarray:
     random = np.random.default_rng(0)
     turn, arm = 3 * np.pi * np.sqrt(random.random(n)), random.integers(2, size=n)
     points = turn[:, None] * np.stack([np.cos(turn + np.pi * arm), np.sin(turn + np.pi * arm)], 1)
     return 100 + points + random.normal(size=(n, 2)) / 4
 
 
-DIGITS = load_digits().images[:, None].astype(np.uint8)
+def digits() -> np.ndarray:
+    from sklearn.datasets import load_digits
+
+    return load_digits().images[:, None].astype(np.uint8)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("x", "margin"),
-    [pytest.param(spirals(5000), 0.3, id="spirals"), *extent([], [pytest.param(DIGITS, 0.0, id="digits")])],
+    ("draw", "margin"),
+    [pytest.param(spirals, 0.3, id="spirals"), *extent([], [pytest.param(digits, 0.0, id="digits")])],
 )
-def test_a_fifth_of_the_run_beats_a_density_without_a_flow(x: np.ndarray, margin: float, tmp_path: Path) -> None:
+def test_a_fifth_of_the_run_beats_a_density_without_a_flow(
+    draw: Callable[[], np.ndarray], margin: float, tmp_path: Path
+) -> None:
+    x = draw()
     spec = read_spec(write(tmp_path, x))
     fifth = [f"train.{name}={getattr(spec.train, name) // 5}" for name in ("epochs", "warmup")]
     results = train(read_spec(write(tmp_path, x), fifth), tmp_path / "run")

@@ -166,5 +166,5 @@ def _hash(text: str) -> str:
 
 
 def _block(name: str, data: bytes) -> str:
-    packed = base64.b64encode(gzip.compress(data, mtime=0)).decode("ascii")
+    packed = base64.b64encode(gzip.compress(data, compresslevel=5, mtime=0)).decode("ascii")
     return f'<script type="application/gzip;base64" id="block-{name}">{packed}</script>'
