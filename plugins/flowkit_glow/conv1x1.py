@@ -13,7 +13,8 @@ from flowkit.bijectors import AffineMap, ChannelLinear
 class Conv1x1(ChannelLinear):
     """The map y = W x at each position;  log|det| = h·w·log|det W|  (Kingma & Dhariwal 2018, §3.2).
 
-    W starts as a random rotation.
+    A vector [d] counts as one position with d channels, so that this is also the dense linear layer of vectors. Its
+    log-det is log|det W| then. W starts as a random orthogonal matrix.
     """
 
     def __init__(self, event_shape: Sequence[int], parametrization: str = "lu") -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from flowkit.bijectors import AffineMap, ChannelLinear
+from flowkit_glow.plugin import PermuteConfig
 
 
 class Permute(ChannelLinear):
@@ -16,11 +17,11 @@ class Permute(ChannelLinear):
 
     index: Tensor
 
-    def __init__(self, event_shape: Sequence[int], order: str = "reverse") -> None:
+    def __init__(self, event_shape: Sequence[int], order: str | Sequence[int] = "reverse") -> None:
         super().__init__(event_shape)
-        self.order = order
-        c = self.event_shape[0]
-        self.register_buffer("index", torch.arange(c).flip(0) if order == "reverse" else torch.randperm(c))
+        self.order = order if isinstance(order, str) else tuple(order)
+        PermuteConfig(order=self.order).output_shape(self.event_shape)
+        self.register_buffer("index", _index(self.order, self.event_shape[0]))
 
     def affine(self) -> AffineMap:
         matrix = F.one_hot(self.index, len(self.index)).float()  # row i is 1 at order[i]
@@ -28,3 +29,13 @@ class Permute(ChannelLinear):
 
     def affine_inverse(self) -> AffineMap:
         return self.affine()._replace(matrix=self.affine().matrix.mT)
+
+
+def _index(order: str | Sequence[int], c: int) -> Tensor:
+    """Return order[i] for each of the c channels."""
+    match order:
+        case "reverse":
+            return torch.arange(c).flip(0)
+        case "random":
+            return torch.randperm(c)
+    return torch.tensor(order)

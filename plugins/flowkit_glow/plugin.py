@@ -57,7 +57,10 @@ class ActNormConfig(BijectorConfig):
 
 
 class Conv1x1Config(BijectorConfig):
-    """Mixes the channels with a learned invertible 1×1 convolution: y = W x at each position."""
+    """Mixes the channels with a learned invertible 1×1 convolution: y = W x at each position.
+
+    The values of a vector are its channels, so that this is also the dense linear layer of vectors.
+    """
 
     parametrization: Literal["lu", "plain"] = "lu"
     """lu: W = P L (U + diag s), which is never singular, and whose log-det takes O(c). plain: W itself, whose log-det
@@ -65,14 +68,73 @@ class Conv1x1Config(BijectorConfig):
     """
 
 
-class PermuteConfig(BijectorConfig):
-    """Reorders the channels, in the same way at each position."""
+class HouseholderConfig(BijectorConfig):
+    """Mixes the channels with a learned orthogonal matrix, a product of Householder reflections: y = W x.
 
-    order: Literal["reverse", "random"] = "reverse"
-    """reverse: the reversed order. random: an order that is drawn when the flow is built and saved with its weights."""
+    It preserves volume. W is the same at each position of an image.
+    """
+
+    reflections: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """The number of reflections. The default is the number of channels c, with which W can be any orthogonal matrix of
+    determinant (-1)^c.
+    """
+
+
+class PermuteConfig(BijectorConfig):
+    """Reorders the channels, in the same way at each position: y_i = x_{order[i]}."""
+
+    order: Literal["reverse", "random"] | Annotated[tuple[int, ...], Field(min_length=1)] = "reverse"
+    """reverse: the reversed order. random: an order that is drawn when the flow is built and saved with its weights. A
+    list such as [2, 0, 1]: the index, counted from 0, of the channel that comes first, second and so on.
+    """
+
+    @field_validator("order")
+    @classmethod
+    def _permutation(cls, order: str | tuple[int, ...]) -> str | tuple[int, ...]:
+        if not isinstance(order, str) and sorted(order) != list(range(len(order))):
+            raise PydanticCustomError(
+                "permutation",
+                "is no permutation: a list of {n} has each index from 0 to {last} once",
+                {"n": len(order), "last": len(order) - 1},
+            )
+        return order
+
+    def output_shape(self, event: Shape) -> Shape:
+        if not isinstance(self.order, str) and len(self.order) != event[0]:
+            raise ShapeError(
+                f"permute has an order of {len(self.order)} channels, and there are {event[0]}: "
+                f"list {event[0]} indices, or write order: reverse or order: random"
+            )
+        return event
 
     def domain(self, event: Shape) -> Domains | None:
         return None  # it only moves values
+
+
+class _AxisConfig(BijectorConfig):
+    axis: Literal["width", "height"] = "width"
+    """width: the last axis, which is the only one of a vector. height: the rows of an image."""
+
+    def output_shape(self, event: Shape) -> Shape:
+        if self.axis == "height" and len(event) != 3:
+            raise ShapeError("only an image [channels, height, width] has a height: leave out axis")
+        return event
+
+    def domain(self, event: Shape) -> Domains | None:
+        return None  # it only moves values
+
+
+class FlipConfig(_AxisConfig):
+    """Reverses the order of the values along the width or the height of an image, or of those of a vector."""
+
+
+class RollConfig(_AxisConfig):
+    """Shifts the values cyclically along the width or the height of an image, or those of a vector."""
+
+    shift: int = 1
+    """The number of places by which the values move towards the end. A negative number moves them towards the
+    beginning. A value that leaves at one end comes back at the other.
+    """
 
 
 class SqueezeConfig(BijectorConfig):
@@ -181,7 +243,10 @@ def flowkit_register_bijectors() -> list[Descriptor]:
         Descriptor("rescale", RescaleConfig, "flowkit_glow.rescale:Rescale"),
         Descriptor("actnorm", ActNormConfig, "flowkit_glow.actnorm:ActNorm"),
         Descriptor("conv1x1", Conv1x1Config, "flowkit_glow.conv1x1:Conv1x1"),
+        Descriptor("householder", HouseholderConfig, "flowkit_glow.householder:Householder"),
         Descriptor("permute", PermuteConfig, "flowkit_glow.permute:Permute"),
+        Descriptor("flip", FlipConfig, "flowkit_glow.reordering:Flip"),
+        Descriptor("roll", RollConfig, "flowkit_glow.reordering:Roll"),
         Descriptor("squeeze", SqueezeConfig, "flowkit_glow.squeeze:Squeeze"),
     ]
 

@@ -80,6 +80,24 @@ def _set_nflows_factors(layer: Any, lower: Tensor, upper: Tensor) -> None:
     layer.unconstrained_upper_diag.data = (upper.diagonal() - layer.eps).expm1().log()  # softplus⁻¹
 
 
+@carries("nflows", "HouseholderSequence", "householder-vector")
+def householder(subject: Subject) -> Directions:
+    from nflows.transforms import HouseholderSequence
+
+    vectors = subject.weight("v").flip(0)  # its first reflection is the one that is applied first
+    layer = HouseholderSequence(subject.event[0], len(vectors))
+    layer.q_vectors.data = vectors
+    return layer.forward, layer.inverse
+
+
+@carries("nflows", "Permutation", "permute-image", "permute-vector")
+def permutation(subject: Subject) -> Directions:
+    from nflows.transforms import Permutation
+
+    layer = Permutation(subject.weight("index"))
+    return layer.forward, layer.inverse
+
+
 @carries("nflows", "AffineCouplingTransform", *SIGMOID)
 def affine_coupling(subject: Subject) -> Directions:
     from nflows.transforms import AffineCouplingTransform

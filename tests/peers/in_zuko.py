@@ -41,6 +41,13 @@ def lu_linear(subject: Subject) -> Directions:
     return _zuko(ComposedTransform(both, PermutationTransform(p.argmax(1))))
 
 
+@carries("zuko", "PermutationTransform", "permute-image", "permute-vector")
+def permutation(subject: Subject) -> Directions:
+    from zuko.transforms import PermutationTransform
+
+    return _zuko(PermutationTransform(subject.weight("index")))
+
+
 @carries("zuko", "CouplingTransform(MonotonicAffineTransform)", *AFFINE, "affine-context")
 def affine_coupling(subject: Subject) -> Directions:
     from zuko.transforms import MonotonicAffineTransform

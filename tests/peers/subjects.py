@@ -15,6 +15,8 @@ from flowkit.testing import BijectorSubject
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Affine
 from flowkit_glow.conv1x1 import Conv1x1
+from flowkit_glow.householder import Householder
+from flowkit_glow.permute import Permute
 from flowkit_spline.rational_quadratic import RationalQuadratic
 from tests.plugins.cases import coupling
 
@@ -28,6 +30,9 @@ SUBJECTS: dict[str, Callable[[], Bijector]] = {
     "conv1x1-plain-image": lambda: Conv1x1(IMAGE, "plain"),
     "conv1x1-lu-vector": lambda: Conv1x1(VECTOR, "lu"),
     "conv1x1-plain-vector": lambda: Conv1x1(VECTOR, "plain"),
+    "householder-vector": lambda: Householder(VECTOR, reflections=3),
+    "permute-image": lambda: Permute(IMAGE, [2, 0, 3, 1]),
+    "permute-vector": lambda: Permute(VECTOR, [1, 4, 0, 2, 3]),
     "affine-image": lambda: coupling(IMAGE, Affine(), **CONVS),
     "affine-vector": lambda: coupling(VECTOR, Affine()),
     "affine-context": lambda: coupling(VECTOR, Affine(), context=(3,)),
@@ -59,8 +64,8 @@ def steep_splines() -> tuple[Tensor, Tensor]:
 def _record(name: str) -> dict[str, Tensor]:
     subject = BijectorSubject(SUBJECTS[name], CONTEXT.get(name), seed=SEED)
     layer = subject.module()
-    x, context = subject.batch(layer, 4)
-    x = 1.5 * x  # some of it beyond the spline's bound
+    forward, _ = subject.calls(layer, 4, distance=1.5)  # some of x is beyond the spline's bound
+    x, context = (*forward.inputs, None)[:2]
     with torch.no_grad():
         z, log_det = layer.forward_and_log_det(x, context)
         _, inverse_log_det = layer.inverse_and_log_det(z, context)

@@ -25,9 +25,11 @@ from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Additive, Affine
 from flowkit_glow.conv1x1 import Conv1x1
 from flowkit_glow.convnet import ConvNet
+from flowkit_glow.householder import Householder
 from flowkit_glow.mlp import MLP
 from flowkit_glow.permute import Permute
 from flowkit_glow.plugin import ChannelsConfig, CheckerboardConfig
+from flowkit_glow.reordering import Flip, Roll
 from flowkit_glow.rescale import Rescale
 from flowkit_glow.splits import Channels, Checkerboard
 from flowkit_glow.squeeze import Squeeze
@@ -71,8 +73,11 @@ CHANNEL_LINEAR: dict[str, Callable[[tuple[int, ...]], Bijector]] = {
     "actnorm": ActNorm,
     "conv1x1-lu": lambda event: Conv1x1(event, "lu"),
     "conv1x1-plain": lambda event: Conv1x1(event, "plain"),
+    "householder": Householder,
+    "householder-2": lambda event: Householder(event, reflections=2),
     "permute-reverse": Permute,
     "permute-random": lambda event: Permute(event, "random"),
+    "permute-list": lambda event: Permute(event, [1, *range(2, event[0]), 0]),
     "rescale": lambda event: Rescale(event, low=-1.0, high=17.0),
 }
 
@@ -94,6 +99,12 @@ BIJECTORS: dict[str, Callable[[], Bijector]] = {
         for name, make in CHANNEL_LINEAR.items()
         for event in ((IMAGE, COLUMN, VECTOR, (1,)) if name in ALL_EVENTS else (IMAGE, VECTOR))
     },
+    "flip-vector": lambda: Flip(VECTOR),
+    "flip-width": lambda: Flip(ODD),
+    "flip-height": lambda: Flip(IMAGE, "height"),
+    "roll-vector": lambda: Roll(VECTOR, shift=-2),
+    "roll-width": lambda: Roll(ODD),
+    "roll-height": lambda: Roll(IMAGE, "height", shift=7),
     "squeeze": lambda: Squeeze((1, 4, 6)),
     "squeeze-3": lambda: Squeeze((2, 3, 6), factor=3),
     "coupling-odd-channels": lambda: coupling(ODD, Affine()),
@@ -171,6 +182,7 @@ CONDITIONERS = {
 SAME_GRAPHS = {
     *(f"{name}-5" for name in CHANNEL_LINEAR.keys() - {"conv1x1-lu"}),
     *("conv1x1-lu-1x3x3", "conv1x1-lu-1", "permute-random-4x3x2", "rescale-4x3x2", "squeeze-3"),
+    *("householder-4x3x2", "householder-2-4x3x2", "permute-list-4x3x2", "flip-width", "roll-width"),
     *("coupling-spline-image", "conditional-image-vector", "elementwise-image", "conditional-elementwise-image"),
     *(f"{name}-1d" for name in TRANSFORMERS),
     *("affine-asymmetric-3d", "rational-quadratic-2-bins-3d"),
@@ -189,7 +201,8 @@ TRACED_IN_PARTS = {
 
 LIKE_OTHERS = {
     *("actnorm-1x3x3", "actnorm-1", "conv1x1-lu-1", "conv1x1-plain-4x3x2"),
-    *("permute-reverse-5", "permute-random-4x3x2", "rescale-5"),
+    *("permute-reverse-5", "permute-random-4x3x2", "permute-list-5", "rescale-5"),
+    *("householder-4x3x2", "householder-2-5", "flip-width", "roll-width"),
     *("coupling-odd-channels", "coupling-spline-vector", "coupling-checkerboard", "coupling-no-normalization"),
     *("conditional-image-vector", "conditional-no-hidden", "elementwise-image"),
     *("affine-1d", "affine-asymmetric-3d", "affine-sigmoid-1d", "additive-1d"),

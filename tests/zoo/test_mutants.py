@@ -10,7 +10,9 @@ from flowkit.testing import BijectorSubject, Subject, TransformerSubject, checks
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Additive, Affine
 from flowkit_glow.conv1x1 import LU, Conv1x1, Plain
+from flowkit_glow.householder import Householder
 from flowkit_glow.permute import Permute
+from flowkit_glow.reordering import Flip, Roll
 from flowkit_glow.rescale import Rescale
 from flowkit_glow.splits import Channels, Checkerboard
 from flowkit_glow.squeeze import Squeeze
@@ -43,6 +45,11 @@ MUTANTS = {
     "lu: log-det of s": (lambda: Conv1x1(IMAGE), LU, "log_abs_det", lambda s: s.log_abs_s.exp().sum()),
     "lu: no permutation": (
         lambda: Conv1x1((6, 2, 1)), LU, "forward", lambda s: s._factors()[0] @ s._factors()[1]),
+    "householder: inverse is W": (lambda: Householder(IMAGE), Householder, "affine_inverse", Householder.affine),
+    "householder: vectors of any length": (
+        lambda: Householder(IMAGE), Householder, "_product",
+        lambda s: torch.eye(4).to(s.v) - 2 * s.v.T @ torch.linalg.solve_triangular(
+            2 * s.v @ s.v.T, s.v, upper=True, unitriangular=True)),
     "permute: inverse": (lambda: Permute((5,), "random"), Permute, "affine_inverse", Permute.affine),
     "rescale: log-det sign": (
         lambda: Rescale(IMAGE, 0, 17), Rescale, "affine",
@@ -50,6 +57,12 @@ MUTANTS = {
     "rescale: one channel": (
         lambda: Rescale(IMAGE, 0, 17), Rescale, "affine",
         changed(Rescale, log_det=lambda s: torch.tensor(-math.log(s.high - s.low)))),
+    "permute: inverse of a list": (lambda: Permute((3,), [1, 2, 0]), Permute, "affine_inverse", Permute.affine),
+    "flip: inverse along the other axis": (
+        lambda: Flip(IMAGE, "height"), Flip, "inverse_and_log_det",
+        lambda s, y, c=None: Flip(IMAGE).forward_and_log_det(y)),
+    "roll: inverse in the same direction": (
+        lambda: Roll(IMAGE, "height"), Roll, "inverse_and_log_det", Roll.forward_and_log_det),
     "squeeze: inverse": (
         lambda: Squeeze((1, 4, 4)), Squeeze, "inverse_and_log_det",
         lambda s, y, c=None: (y.flip(1).reshape(-1, 1, 4, 4), y.new_zeros(len(y)))),

@@ -1,0 +1,45 @@
+"""Defines orthogonal matrices as products of Householder reflections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from flowkit.bijectors import AffineMap, ChannelLinear
+
+
+class Householder(ChannelLinear):
+    """The map y = W x at each position, with an orthogonal matrix W;  log|det| = 0.
+
+    W = H_1 H_2 ⋯ H_k is a product of reflections H_i = I - 2 v_i v_iᵀ / ‖v_i‖² with learned vectors v_i (Tomczak &
+    Welling 2016). The inverse is Wᵀ. The determinant of W is (-1)^k and doesn't change in training. The v_i start as
+    normal random numbers, so W starts as a random orthogonal matrix. If v_i is 0, H_i is I.
+    """
+
+    def __init__(self, event_shape: Sequence[int], reflections: int | None = None) -> None:
+        super().__init__(event_shape)
+        self.reflections = reflections
+        c = self.event_shape[0]
+        self.v = nn.Parameter(torch.randn(reflections or c, c))
+
+    def affine(self) -> AffineMap:
+        weight = self._product()
+        return AffineMap(weight, weight.new_zeros(()), weight.new_zeros(()))
+
+    def affine_inverse(self) -> AffineMap:
+        return self.affine()._replace(matrix=self._product().mT)
+
+    def _product(self) -> Tensor:
+        """Return W [c, c].
+
+        With the unit vectors v_i / ‖v_i‖ as the rows of U, W = I - 2 Uᵀ M⁻¹ U, where M is upper triangular: 1 on its
+        diagonal, and 2 U Uᵀ above it (Joffrain et al. 2006). This takes one solve, not k steps.
+        """
+        unit = F.normalize(self.v, dim=1)
+        above = 2 * unit @ unit.transpose(0, 1)  # the solver reads only the part above the diagonal
+        solved = torch.linalg.solve_triangular(above, unit, upper=True, unitriangular=True)
+        identity = torch.eye(unit.shape[1], dtype=unit.dtype, device=unit.device)
+        return identity - 2 * unit.transpose(0, 1) @ solved
