@@ -13,6 +13,7 @@ from flowkit.plugin.config import (
     PluginConfig,
     SplitConfig,
     TransformerConfig,
+    domain_of_event,
     event_of,
 )
 from flowkit.plugin.dataset import Arrays, Dataset, PartName
@@ -62,6 +63,7 @@ __all__ = [
     "TransformerConfig",
     "TransformerRef",
     "Use",
+    "domain_of_event",
     "event_of",
     "halve",
     "hookimpl",

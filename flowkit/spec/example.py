@@ -26,6 +26,7 @@ EVENTS: tuple[dict[str, Any], ...] = (
     {"shape": [2], "levels": 256},
     {"shape": [4, 8, 8], "levels": 256},
     {"shape": [2], "domain": [0, 1]},
+    {"shape": [2], "domain": {"circle": [0, 1]}},
 )
 """Tried in turn until one is taken."""
 

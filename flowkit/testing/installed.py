@@ -30,7 +30,7 @@ EVENTS: tuple[tuple[Shape, ...], ...] = (
 )
 """Vectors, a single number, images with odd sides, images with even sides. Of each row the first that is taken."""
 
-VALUES: tuple[dict[str, Any], ...] = ({}, {"levels": 256}, {"domain": [0, 1]})
+VALUES: tuple[dict[str, Any], ...] = ({}, {"levels": 256}, {"domain": [0, 1]}, {"domain": {"circle": [0, 1]}})
 """The values that events may have, tried in turn."""
 
 SMALL: tuple[Shape, ...] = ((2,),)

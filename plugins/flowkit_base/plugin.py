@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from pydantic import field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from flowkit.plugin import BaseConfig, Descriptor, DomainField, Domains, Shape, hookimpl
+from flowkit.plugin import BaseConfig, Descriptor, DomainField, Domains, Shape, domain_of_event, hookimpl
 
 
 class StandardNormalConfig(BaseConfig):
@@ -17,8 +18,14 @@ class StandardNormalConfig(BaseConfig):
 class UniformConfig(BaseConfig):
     """The uniform distribution on a box, or on circles."""
 
-    on: DomainField
-    """The intervals or circles: one for all coordinates, or for a vector a list with one for each."""
+    on: DomainField = Field(default=None, validate_default=True)
+    """The intervals or circles: one for all coordinates, or for a vector a list with one for each. The default is the
+    domain of the event."""
+
+    @field_validator("on", mode="before")
+    @classmethod
+    def _of_the_event(cls, on: Any, info: ValidationInfo) -> Any:
+        return domain_of_event(info) if on is None else on
 
     @field_validator("on")
     @classmethod

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.bijectors import Bijector
+from flowkit.plugin import Circle
 
 
 class Phase(Bijector):
     """The rotation y = low + (x + φ - low) mod (high - low) of each coordinate's circle;  log|det| = 0."""
 
-    def __init__(self, event_shape: Sequence[int], low: float = 0.0, *, high: float) -> None:
+    def __init__(self, event_shape: Sequence[int], on: Circle) -> None:
         super().__init__(event_shape)
-        self.low, self.high = low, high
+        self.on = on
         self.phase = nn.Parameter(torch.zeros(self.event_shape))
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -26,5 +27,5 @@ class Phase(Bijector):
 
     def _around(self, x: Tensor) -> Tensor:
         """Return the points of the circle that these numbers stand for."""
-        turns = torch.floor((x - self.low) / (self.high - self.low)).detach()
-        return x - turns * (self.high - self.low)
+        period = self.on.high - self.on.low
+        return x - torch.floor((x - self.on.low) / period).detach() * period

@@ -9,7 +9,6 @@ from pydantic_core import PydanticCustomError
 
 from flowkit.plugin import (
     POSITIVE,
-    REALS,
     BijectorConfig,
     Circle,
     Descriptor,
@@ -18,7 +17,7 @@ from flowkit.plugin import (
     Interval,
     Shape,
     ShapeError,
-    event_of,
+    domain_of_event,
     hookimpl,
 )
 
@@ -32,12 +31,7 @@ class ToRealsConfig(BijectorConfig):
     @field_validator("bounds", mode="before")
     @classmethod
     def _of_the_event(cls, bounds: Any, info: ValidationInfo) -> Any:
-        event = event_of(info)
-        if bounds is not None:
-            return bounds
-        if event is None or event.domains == REALS:
-            raise PydanticCustomError("missing_bounds", "is needed, because the event has no `domain`")
-        return event.domains
+        return domain_of_event(info) if bounds is None else bounds
 
     @field_validator("bounds")
     @classmethod
@@ -103,22 +97,26 @@ class SinhArcsinhConfig(BijectorConfig):
 class PhaseConfig(BijectorConfig):
     """Turns a circle by a learned angle of each coordinate: y = x + φ, taken around the circle."""
 
-    low: float = 0.0
-    """Where the circle begins."""
-    high: float
-    """Where the circle ends, at the point where it begins."""
+    on: DomainField = Field(default=None, validate_default=True)
+    """The circle. The default is the domain of the event."""
 
-    @model_validator(mode="after")
-    def _ordered(self) -> PhaseConfig:
-        if not self.low < self.high:
-            raise PydanticCustomError("range", "low ({low}) must be below high ({high})", dict(self))
-        return self
+    @field_validator("on", mode="before")
+    @classmethod
+    def _of_the_event(cls, on: Any, info: ValidationInfo) -> Any:
+        return domain_of_event(info) if on is None else on
+
+    @field_validator("on")
+    @classmethod
+    def _a_circle(cls, on: Domains) -> Domains:
+        if not isinstance(on, Circle):
+            raise PydanticCustomError("circle", "must be a circle")
+        return on
 
     def domain(self, event: Shape) -> Domains | None:
-        return Circle(self.low, self.high)
+        return self.on
 
     def codomain(self, event: Shape) -> Domains:
-        return Circle(self.low, self.high)
+        return self.on
 
 
 @hookimpl

@@ -1,12 +1,22 @@
-"""Registers the spline transformer: its config. This module doesn't import torch."""
+"""Registers the spline transformers: their configs. This module doesn't import torch."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
-from flowkit.plugin import Descriptor, TransformerConfig, hookimpl
+from flowkit.plugin import (
+    Circle,
+    Descriptor,
+    Domain,
+    DomainField,
+    Domains,
+    TransformerConfig,
+    domain_of_event,
+    hookimpl,
+)
 
 
 class RationalQuadraticConfig(TransformerConfig):
@@ -18,6 +28,31 @@ class RationalQuadraticConfig(TransformerConfig):
     """The spline ends at ±bound, where the identity begins."""
 
 
+class CircularConfig(TransformerConfig):
+    """A monotonic rational-quadratic spline of a circle to itself, whose ends are one knot."""
+
+    on: DomainField = Field(default=None, validate_default=True)
+    """The circle. The default is the domain of the event."""
+    bins: Annotated[int, Field(ge=2, le=256)] = 8
+    """The number of bins of the spline."""
+
+    @field_validator("on", mode="before")
+    @classmethod
+    def _of_the_event(cls, on: Any, info: ValidationInfo) -> Any:
+        return domain_of_event(info) if on is None else on
+
+    @field_validator("on")
+    @classmethod
+    def _a_circle(cls, on: Domains) -> Domains:
+        if not isinstance(on, Circle):
+            raise PydanticCustomError("circle", "must be a circle")
+        return on
+
+    def domain(self) -> Domain:
+        assert isinstance(self.on, Circle)
+        return self.on
+
+
 @hookimpl
 def flowkit_register_transformers() -> list[Descriptor]:
     return [
@@ -25,5 +60,6 @@ def flowkit_register_transformers() -> list[Descriptor]:
             "rational_quadratic",
             RationalQuadraticConfig,
             "flowkit_spline.rational_quadratic:RationalQuadratic",
-        )
+        ),
+        Descriptor("circular", CircularConfig, "flowkit_spline.rational_quadratic:CircularRationalQuadratic"),
     ]

@@ -15,6 +15,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from flowkit.bijectors import Transformer
+from flowkit.plugin import Circle
 
 MIN_SHARE = 1e-3
 """The smallest width and height of a bin, relative to bins of equal size. It keeps slopes finite."""
@@ -51,6 +52,25 @@ class RationalQuadratic(Transformer):
             return Spline.apply(value, theta, self.bound, inverse)
         done = spline(value, theta, self.bound, inverse)
         return done.output, done.log_derivative
+
+
+class CircularRationalQuadratic(RationalQuadratic):
+    """A monotonic rational-quadratic spline of a circle to itself (Rezende et al. 2020, "Normalizing Flows on Tori and
+    Spheres", §2.1).
+
+    θ holds K widths and K heights before softmax, and K derivatives before softplus. The ends of the circle are one
+    knot, which is mapped to itself and has one derivative. A layer ``map/phase`` moves that point. At θ = 0 the spline
+    is the identity.
+    """
+
+    def __init__(self, on: Circle, bins: int = 8) -> None:
+        super().__init__(bins, (on.high - on.low) / 2)
+        self.on, self.middle = on, (on.high + on.low) / 2
+        self.n_params = 3 * bins
+
+    def _map(self, value: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        output, log_derivative = super()._map(value - self.middle, theta, inverse)
+        return output + self.middle, log_derivative
 
 
 def _only_gradients_are_asked_for(*tensors: Tensor) -> bool:
@@ -100,12 +120,14 @@ class Evaluation(NamedTuple):
 def spline(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evaluation:
     """Apply the spline, or its inverse, to each element of ``value`` [batch, *event], with θ [batch, 3K - 1, *event].
 
+    With θ [batch, 3K, *event] the spline is that of a circle, whose ends ±B are one knot.
+
     Parameters are moved to the first dimension, where softmax returns them contiguous, so that operations over bins run
     over whole batches. Positions are measured from the middle of the square, because the data is there. Measured from a
     corner, they would have twice the rounding error.
     """
     bins = (theta.shape[1] + 1) // 3
-    logits, slopes = theta.movedim(1, 0).split([2 * bins, bins - 1])
+    logits, slopes = theta.movedim(1, 0).split([2 * bins, theta.shape[1] - 2 * bins])
     probabilities = logits.unflatten(0, (2, bins)).softmax(1)
     shares = probabilities + MIN_SHARE / (1 - MIN_SHARE) / bins
     value = value.unsqueeze(0)
@@ -116,7 +138,8 @@ def spline(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evaluat
     here = _bin_of(sides)
     u, v = _sums(shares, sides[1:])  # the bin's start: half of the bins before it, less half of the others
     width, height = _sums(shares, here)
-    slope_logits = SLOPE_1 + torch.cat([(slopes * knot).sum(0, keepdim=True) for knot in _ends_of(here)])
+    ends = _ends_of(here, len(slopes))
+    slope_logits = SLOPE_1 + torch.cat([(slopes * knot).sum(0, keepdim=True) for knot in ends])
     b = Bin(u, v, width, height, *(MIN_SLOPE + F.softplus(slope_logits)).chunk(2))
     if inverse:
         curve = Curve(b, solve(b, _within((at - v) / height)))
@@ -148,8 +171,13 @@ def _bin_of(sides: Tensor) -> Tensor:
     return sides[:-1] - sides[1:]
 
 
-def _ends_of(here: Tensor) -> tuple[Tensor, Tensor]:
-    """Return indicators of the inner knots at the left and at the right end of the bin, [K - 1, batch, *event] each."""
+def _ends_of(here: Tensor, n_slopes: int) -> tuple[Tensor, Tensor]:
+    """Return indicators of the knots at the left and at the right end of the bin, [n_slopes, batch, *event] each.
+
+    These are the K - 1 inner knots, or the K knots of a circle, the first of which ends the last bin.
+    """
+    if n_slopes == len(here):
+        return here, here.roll(1, 0)
     return here[1:], here[:-1]
 
 
@@ -228,7 +256,7 @@ class Spline(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor, theta: Tensor, bound: float, inverse: bool) -> tuple[Tensor, Tensor]:
         done = spline(value, theta, bound, inverse)
-        ctx.bound, ctx.inverse = bound, inverse
+        ctx.bound, ctx.inverse, ctx.n_slopes = bound, inverse, theta.shape[1] - 2 * ((theta.shape[1] + 1) // 3)
         tables = done.inside, done.probabilities, done.sides, done.slope_logits
         ctx.save_for_backward(value, theta, *tables, done.curve.xi, *done.curve.b)
         return done.output, done.log_derivative
@@ -243,7 +271,8 @@ class Spline(torch.autograd.Function):
         g_at, g_bin = (_through_inverse if ctx.inverse else _through_curve)(c, g_output, g_log)
         g_value = torch.addcmul(g[0], g_at - g_output, inside, value=1 / _unit(ctx.bound)).squeeze(0)
         here = _bin_of(sides)
-        g_theta = [_through_softmax(g_bin, probabilities, sides, here), _through_slopes(g_bin, slope_logits, here)]
+        ends = _ends_of(here, ctx.n_slopes)
+        g_theta = [_through_softmax(g_bin, probabilities, sides, here), _through_slopes(g_bin, slope_logits, ends)]
         return g_value, torch.cat([g.movedim(0, 1) for g in g_theta], 1), None, None
 
 
@@ -289,9 +318,9 @@ def _through_softmax(g: Bin, probabilities: Tensor, sides: Tensor, here: Tensor)
     return torch.ops.aten._softmax_backward_data(g_shares, probabilities, 1, g_shares.dtype).flatten(0, 1)
 
 
-def _through_slopes(g: Bin, logits: Tensor, here: Tensor) -> Tensor:
-    """Return the gradient for the logits of the derivatives at inner knots, [K - 1, batch, *event]."""
+def _through_slopes(g: Bin, logits: Tensor, ends: tuple[Tensor, Tensor]) -> Tensor:
+    """Return the gradient for the logits of the derivatives at the knots, [n_slopes, batch, *event]."""
     # F.softplus has the defaults β = 1, threshold = 20.
     g_ends = torch.ops.aten.softplus_backward(torch.cat([g.d0, g.d1]), logits, 1, 20)
-    left, right = _ends_of(here)
+    left, right = ends
     return (g_ends[0] * left).addcmul_(g_ends[1], right)

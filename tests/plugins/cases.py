@@ -38,7 +38,7 @@ from flowkit_map.interval import Logit, Sigmoid
 from flowkit_map.phase import Phase
 from flowkit_map.sinh_arcsinh import SinhArcsinh
 from flowkit_map.to_reals import ToReals
-from flowkit_spline.rational_quadratic import RationalQuadratic
+from flowkit_spline.rational_quadratic import CircularRationalQuadratic, RationalQuadratic
 
 IMAGE, ODD, COLUMN, VECTOR = (4, 3, 2), (3, 5, 3), (1, 3, 3), (5,)
 
@@ -131,7 +131,7 @@ BETWEEN_DOMAINS = {
     "softplus": BijectorSubject(lambda: Softplus((3,)), codomain=POSITIVE),
     "to-reals": BijectorSubject(lambda: ToReals((4,), MIXED), domain=MIXED),
     "sinh-arcsinh": BijectorSubject(lambda: SinhArcsinh((2, 1, 2))),
-    "phase": BijectorSubject(lambda: Phase((3,), -1.0, high=2.0), domain=TURN, codomain=TURN),
+    "phase": BijectorSubject(lambda: Phase((3,), TURN), domain=TURN, codomain=TURN),
 }
 
 CONDITIONAL: dict[str, tuple[Callable[[], Bijector], tuple[int, ...]]] = {
@@ -229,6 +229,7 @@ def subjects(seed: int = 0) -> dict[str, Subject]:
         **{name: BijectorSubject(make) for name, make in BIJECTORS.items()},
         **{f"conditional-{name}": BijectorSubject(*case) for name, case in CONDITIONAL.items()},
         **BETWEEN_DOMAINS,
+        "circular": TransformerSubject(lambda: CircularRationalQuadratic(TURN, bins=4), (5,), domain=TURN),
         **transformers,
         **SPLITS,
         **CONDITIONERS,

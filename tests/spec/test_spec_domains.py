@@ -78,10 +78,14 @@ FITTING: list[tuple[list[dict[str, Any]], dict[str, str]]] = [
     ([use("glow/actnorm"), use("map/sigmoid"), use("map/logit")], {}),
     ([use("map/exp"), use("map/to_reals", bounds="positive")], {}),
     ([coupling("my/spline"), use("glow/permute"), coupling("my/spline")], {"domain": CIRCLE, "base": "{use: my/onto}"}),
-    ([coupling("my/spline"), use("map/phase", high=6)], {"domain": CIRCLE, "base": "{use: my/onto}"}),
+    ([coupling("my/spline"), use("map/phase")], {"domain": CIRCLE, "base": "{use: my/onto}"}),
     ([{"factor_out": "channels"}, use("map/logit")], {"domain": "[[0, 1], real]"}),
     ([use("map/exp", inverse=True), use("glow/actnorm", inverse=True)], {"domain": "positive"}),
     ([use("glow/permute"), use("map/sigmoid", inverse=True)], {"domain": "[0, 1]"}),
+    (
+        [use("map/phase"), coupling("spline/circular"), use("map/phase")],
+        {"domain": "{circle: [-3.14, 3.14]}", "base": "{use: base/uniform}"},
+    ),
     ([{"elementwise": use("my/spline")}], {"domain": CIRCLE, "base": "{use: my/onto}"}),
     ([use("glow/squeeze"), use("map/logit")], {"domain": "[0, 1]", "shape": "[1, 2, 2]"}),
 ]
