@@ -11,7 +11,7 @@ from flowkit.plugin.config import BaseConfig, BijectorConfig, TransformerConfig
 from flowkit.plugin.failure import guarded
 from flowkit.plugin.reference import Use
 from flowkit.shapes import Shape
-from flowkit.spec.model import CouplingSpec, ElementwiseSpec, Spec
+from flowkit.spec.model import CouplingSpec, ElementwiseSpec, FactorOutSpec, Spec
 from flowkit.spec.walk import Step
 
 
@@ -24,18 +24,18 @@ def domain_problem(spec: Spec, steps: Sequence[Step]) -> tuple[Path, str, str | 
 
     A flow is a density on the domain of its data only if the domains fit.
     """
-    domains, origin = spec.event.domains, "is the domain of the event, which event.domain declares"
+    domains, origin = spec.event.domains, "The event has this domain"
     path: Path = ("base",)
     try:
         for step in steps:
             path, given = step.path, domains
             domains = codomain(step, given)
             if domains != given:
-                origin = f"is the domain of what {step.name} at {format_path(step.path)} gives"
+                origin = f"{step.name} at {format_path(step.path)} gives this domain"
         path, support = ("base",), base_support(spec.base, steps[-1].output_shape)
         _check("the base distribution", support, domains)
     except (Mismatch, PluginError) as error:
-        return path, str(error), f"{spelled(domains)} {origin}{_advice(domains)}"
+        return path, str(error), f"{origin}. {_advice(domains)}"
     return None
 
 
@@ -44,21 +44,35 @@ def codomain(step: Step, given: Domains) -> Domains:
 
     Raises Mismatch if the step takes another domain, and PluginError if a rule of its plugin is broken.
     """
+    if isinstance(step.item, FactorOutSpec):
+        kept, leaves = halved(given)
+        _check("a latent that leaves is standard normal: it", REALS, leaves)
+        return kept
+    takes = taken(step)
+    if takes is None:
+        return _shared(step.name, given)
+    _check(step.name, takes, given)
     match step.item:
         case Use(config=BijectorConfig() as config):
-            takes = _ruled(step.item, step.input_shape, config.domain)
-            if takes is None:
-                return _shared(step.name, given)
-            gives = _given(step.item, step.output_shape, lambda _: config.codomain(step.input_shape))
-            takes, gives = (gives, takes) if step.is_inverse else (takes, gives)
-            _check(step.name, takes, given)
-            return gives
+            gives = config.domain if step.is_inverse else config.codomain
+            return _given(step.item, step.output_shape, lambda: gives(step.input_shape))
+    return given
+
+
+def taken(step: Step) -> Domains | None:
+    """Return the domain that a step takes. None stands for any domain.
+
+    Raises PluginError if a rule of a plugin is broken.
+    """
+    match step.item:
+        case Use(config=BijectorConfig() as config):
+            takes = _ruled(step.item, step.input_shape, lambda: config.domain(step.input_shape))
+            if takes is None or not step.is_inverse:
+                return takes
+            return _given(step.item, step.input_shape, lambda: config.codomain(step.input_shape))
         case CouplingSpec(coupling=transformer) | ElementwiseSpec(elementwise=transformer):
-            _check(step.name, transformer_domain(transformer), given)
-            return given
-    kept, leaves = halved(given)  # a factor-out
-    _check("a latent that leaves is standard normal: it", REALS, leaves)
-    return kept
+            return transformer_domain(transformer)
+    return None
 
 
 def data_domain(spec: Spec, steps: Sequence[Step]) -> Domains:
@@ -67,16 +81,7 @@ def data_domain(spec: Spec, steps: Sequence[Step]) -> Domains:
     Raises PluginError if a rule of a plugin is broken.
     """
     for step in steps:
-        match step.item:
-            case Use(config=BijectorConfig() as config):
-                takes = _ruled(step.item, step.input_shape, config.domain)
-                if takes is not None and step.is_inverse:
-                    takes = _given(step.item, step.output_shape, config.codomain)
-            case CouplingSpec(coupling=transformer) | ElementwiseSpec(elementwise=transformer):
-                takes = transformer_domain(transformer)
-            case _:
-                takes = None
-        if takes is not None:
+        if (takes := taken(step)) is not None:
             return takes
     return base_support(spec.base, steps[-1].output_shape)
 
@@ -85,7 +90,7 @@ def transformer_domain(use: Use) -> Domain:
     """Return the domain that a transformer maps to itself."""
     assert isinstance(use.config, TransformerConfig)
     config = use.config
-    domain = _given(use, (), lambda _: config.domain())
+    domain = _given(use, (), config.domain)
     assert not isinstance(domain, tuple), "refused above, because the event of a transformer has no shape"
     return domain
 
@@ -93,20 +98,25 @@ def transformer_domain(use: Use) -> Domain:
 def base_support(use: Use, event: Shape) -> Domains:
     """Return the support of a base distribution over events of this shape."""
     assert isinstance(use.config, BaseConfig)
-    return _given(use, event, use.config.support)
+    config = use.config
+    return _given(use, event, lambda: config.support(event))
 
 
-def _given(use: Use, event: Shape, rule: Callable[[Shape], Any]) -> Domains:
+def _given(use: Use, event: Shape, rule: Callable[[], Any]) -> Domains:
+    """Return a domain that must not be None."""
     declared = _ruled(use, event, rule)
     if declared is None:
         raise PluginError(f"plugin {use.plugin}: its domain rule gives None, and only the domain of a bijector may")
     return declared
 
 
-def _ruled(use: Use, event: Shape, rule: Callable[[Shape], Any]) -> Domains | None:
-    """Return what a domain rule of a config gives. Raises PluginError if the rule fails, or gives no domain."""
+def _ruled(use: Use, event: Shape, rule: Callable[[], Any]) -> Domains | None:
+    """Return what a domain rule of a config gives, for events of this shape.
+
+    Raises PluginError if the rule fails, or gives no domain.
+    """
     with guarded(f"plugin {use.plugin}: its domain rule fails"):
-        declared = rule(event)
+        declared = rule()
         if isinstance(declared, tuple) and (len(event) != 1 or len(declared) != event[0]):
             raise TypeError(f"it gives {len(declared)} domains for an event of shape {list(event)}")
         if declared is not None and not all(
@@ -130,7 +140,7 @@ def _shared(name: str, domains: Domains) -> Domains:
 def _advice(given: Domains) -> str:
     """Say what to do about a domain that a layer doesn't take."""
     if any(isinstance(domain, Circle) for domain in by_coordinate(given)):
-        return ". A circle is mapped by layers that declare one, to a base distribution on the same circle"
+        return "Layers that declare a circle map it to a base distribution on the same circle"
     if given != REALS:
-        return ". Map it to the reals first: {use: map/to_reals}"
-    return ". If the data has another domain, declare it: event: {domain: …}"
+        return "Map it to the reals first: {use: map/to_reals}"
+    return "If the data has another domain, declare it: event: {domain: …}"

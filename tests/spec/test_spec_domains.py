@@ -115,8 +115,8 @@ MISFITS: dict[str, tuple[list[dict[str, Any]], dict[str, str], str]] = {
         r"coupling my/spline takes the circle \[0, 6\); .* is the circle \[0, 1\)",
     ),
     "the base": (
-        [use("map/sigmoid")], {}, r"base: the base distribution takes the reals; .*\[0, 1\] is the domain of what "
-        r"map/sigmoid at flow\[0\] gives\. Map it to the reals first"
+        [use("map/sigmoid")], {}, r"base: the base distribution takes the reals; .*map/sigmoid at flow\[0\] "
+        r"gives this domain\. Map it to the reals first"
     ),
     "an interval into a linear layer": ([use("glow/actnorm")], {"domain": "[0, 1]"}, r"glow/actnorm takes the reals"),
     "coordinates that are moved": ([use("glow/permute")], TWO, r"may move values .* differ: \(\[0, 1\], the reals\)"),
