@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import deployment, glow, groups, plot, report, splines
+from benchmarks import deployment, glow, groups, measure, plot, report, splines
 from benchmarks.check import density_error
 from benchmarks.contender import Density
 from benchmarks.cost import cost
@@ -22,8 +22,15 @@ PEERLESS = ("limit", "limit, bf16", "flowkit", "flowkit, bf16", "flowkit, checkp
 TABLES = [pytest.param(module, id=module.__name__) for module in (glow, splines)]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_pauses():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "PAUSE", 0)
+        yield
+
+
 @pytest.fixture(scope="module")
-def rows():
+def rows(no_pauses):
     builders = {name: lambda name=name: glow.CONTENDERS[name](glow.TINY) for name in PEERLESS}
     builders["broken"] = lambda: 1 / 0
     columns = [("train", 2), ("log_prob", 3), ("sample", 3)]

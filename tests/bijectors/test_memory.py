@@ -21,7 +21,7 @@ from flowkit_glow.conv1x1 import Conv1x1
 from flowkit_glow.permute import Permute
 from flowkit_glow.squeeze import Squeeze
 from tests.extent import extent
-from tests.flow.specs import SPECS, STEP, batch, perturbed
+from tests.flow.specs import SMALL, SPECS, STEP, batch, perturbed
 from tests.plugins.cases import coupling
 
 RECOMPUTING = pytest.mark.parametrize("strategy", [s for s in STRATEGIES if s != "store"])
@@ -305,7 +305,7 @@ def test_torch_func_is_refused():
 
 
 def test_torch_compile_is_refused_with_what_to_do():
-    flow = perturbed("vector")
+    flow = Flow.from_spec(SMALL).double()
     flow.memory = "reversible"
     with pytest.raises(torch._dynamo.exc.Unsupported, match="use checkpoint"):
         torch.compile(flow, backend="eager", fullgraph=True)(batch(flow)[0])

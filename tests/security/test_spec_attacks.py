@@ -26,7 +26,7 @@ TEXTS = {
     "alias": ("x: [*a]", "anchors"),
     "merge": ("<<: {a: 1}", "merge keys"),
     "directive": ("--- \nx: 1", "second document"),
-    "brackets": ("x: " + "[" * 5000, "nested more than 64 levels"),
+    "brackets": ("x: " + "[" * 300, "nested more than 64 levels"),
     "digits": ("x: " + "9" * 5000, "a number of 5000 characters"),
     "control character": ("x: \x1b[31m", r"U\+001B"),
 }

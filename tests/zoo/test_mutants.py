@@ -98,12 +98,12 @@ MUTANTS = {
         lambda: Composition([ActNorm(IMAGE), coupling(IMAGE, Affine())]), Composition, "forward_and_log_det",
         lambda s, x, c=None: s.layers[1].forward_and_log_det(s.layers[0].forward_and_log_det(x)[0])),
     "spline: log-derivative": (
-        TransformerSubject(RationalQuadratic, (6,)), Curve, "log_derivative", lambda c: (c.s / c.denominator).log()),
+        TransformerSubject(RationalQuadratic, (2,)), Curve, "log_derivative", lambda c: (c.s / c.denominator).log()),
     "spline: wrong bin": (
-        TransformerSubject(lambda: RationalQuadratic(bound=1.0), (6,)), rational_quadratic, "_sides",
+        TransformerSubject(lambda: RationalQuadratic(bound=1.0), (2,)), rational_quadratic, "_sides",
         lambda inner, at, right=rational_quadratic._sides: right(inner.roll(1, 0), at)),
     "spline: gradient for a knot's derivative": (
-        TransformerSubject(RationalQuadratic, (6,)), Curve, "adjoints",
+        TransformerSubject(RationalQuadratic, (2,)), Curve, "adjoints",
         lambda c, g_eta, g_log, right=Curve.adjoints: (*right(c, g_eta, g_log)[:3], torch.zeros_like(g_log))),
 }  # fmt: skip
 
