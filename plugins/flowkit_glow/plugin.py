@@ -22,6 +22,7 @@ from flowkit.plugin import (
 )
 
 MAX_HIDDEN = 2**16
+Index = Annotated[int, Field(ge=0)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -83,7 +84,7 @@ class HouseholderConfig(BijectorConfig):
 class PermuteConfig(BijectorConfig):
     """Reorders the channels, in the same way at each position: y_i = x_{order[i]}."""
 
-    order: Literal["reverse", "random"] | Annotated[tuple[int, ...], Field(min_length=1)] = "reverse"
+    order: Literal["reverse", "random"] | Annotated[tuple[Index, ...], Field(min_length=1)] = "reverse"
     """reverse: the reversed order. random: an order that is drawn when the flow is built and saved with its weights. A
     list such as [2, 0, 1]: the index, counted from 0, of the channel that comes first, second and so on.
     """

@@ -75,6 +75,7 @@ FITTING: list[tuple[list[dict[str, Any]], dict[str, str]]] = [
     ([use("map/to_reals"), use("glow/actnorm")], {"domain": "[positive, [null, 3]]"}),
     ([use("map/to_reals"), use("glow/actnorm")], {"domain": "[0, 256]", "levels": "256"}),
     ([use("glow/permute"), use("map/logit"), coupling("glow/affine")], {"domain": "[[0, 1], [0, 1]]"}),
+    ([use("glow/flip"), use("glow/roll"), use("map/logit")], {"domain": "[0, 1]"}),
     ([use("glow/actnorm"), use("map/sigmoid"), use("map/logit")], {}),
     ([use("map/exp"), use("map/to_reals", bounds="positive")], {}),
     ([coupling("my/spline"), use("glow/permute"), coupling("my/spline")], {"domain": CIRCLE, "base": "{use: my/onto}"}),
@@ -119,6 +120,8 @@ MISFITS: dict[str, tuple[list[dict[str, Any]], dict[str, str], str]] = {
         r"gives this domain\. Map it to the reals first"
     ),
     "an interval into a linear layer": ([use("glow/actnorm")], {"domain": "[0, 1]"}, r"glow/actnorm takes the reals"),
+    "coordinates that are rolled": ([use("glow/roll")], TWO, r"may move values .* differ"),
+    "coordinates that are reflected": ([use("glow/householder")], TWO, r"glow/householder takes the reals"),
     "coordinates that are moved": ([use("glow/permute")], TWO, r"may move values .* differ: \(\[0, 1\], the reals\)"),
     "an inverted layer": (
         [use("map/logit", inverse=True)], {"domain": "[0, 1]"}, r"inverse of map/logit takes the reals; .* is \[0, 1\]"
