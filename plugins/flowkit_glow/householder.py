@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -30,16 +31,17 @@ class Householder(ChannelLinear):
         return AffineMap(weight, weight.new_zeros(()), weight.new_zeros(()))
 
     def affine_inverse(self) -> AffineMap:
-        return self.affine()._replace(matrix=self._product().mT)
+        affine = self.affine()
+        return affine._replace(matrix=affine.matrix.mT)
 
     def _product(self) -> Tensor:
         """Return W [c, c].
 
-        With the unit vectors v_i / ‖v_i‖ as the rows of U, W = I - 2 Uᵀ M⁻¹ U, where M is upper triangular: 1 on its
-        diagonal, and 2 U Uᵀ above it (Joffrain et al. 2006). This takes one solve, not k steps.
+        With the vectors √2 v_i / ‖v_i‖ as the rows of R, W = I - Rᵀ M⁻¹ R, where M is upper triangular: 1 on its
+        diagonal, and R Rᵀ above it (Joffrain et al. 2006). This takes one solve, not k steps.
         """
-        unit = F.normalize(self.v, dim=1)
-        above = 2 * unit @ unit.transpose(0, 1)  # the solver reads only the part above the diagonal
-        solved = torch.linalg.solve_triangular(above, unit, upper=True, unitriangular=True)
-        identity = torch.eye(unit.shape[1], dtype=unit.dtype, device=unit.device)
-        return identity - 2 * unit.transpose(0, 1) @ solved
+        rows = math.sqrt(2) * F.normalize(self.v, dim=1)
+        # The solver reads only the part of R Rᵀ above the diagonal.
+        solved = torch.linalg.solve_triangular(rows @ rows.transpose(0, 1), rows, upper=True, unitriangular=True)
+        identity = torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
+        return torch.addmm(identity, rows.transpose(0, 1), solved, alpha=-1)

@@ -28,7 +28,8 @@ class Permute(ChannelLinear):
         return AffineMap(matrix, torch.zeros(()), torch.zeros(()))
 
     def affine_inverse(self) -> AffineMap:
-        return self.affine()._replace(matrix=self.affine().matrix.mT)
+        affine = self.affine()
+        return affine._replace(matrix=affine.matrix.mT)
 
 
 def _index(order: str | Sequence[int], c: int) -> Tensor:
