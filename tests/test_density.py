@@ -9,6 +9,7 @@ import torch
 import flowkit_runtime
 from flowkit.export import export
 from flowkit.flow import Flow
+from flowkit.plugin import Arrays
 from flowkit.spec import read_spec
 from flowkit.testing import perturb
 from flowkit.train import train
@@ -39,8 +40,9 @@ def integrate(flow: Flow, half_width: float, cells: int) -> float:
     return total * (2 * half_width / cells) ** 2
 
 
-TEST = Diabetes().load("test")
-Y, GIVEN = torch.from_numpy(TEST.x), torch.from_numpy(TEST.context)
+@pytest.fixture
+def held_out() -> Arrays:
+    return Diabetes().load("test")
 
 
 @torch.no_grad()
@@ -50,22 +52,24 @@ def integrals(flow: Flow, contexts: torch.Tensor) -> list[float]:
     return [torch.trapezoid(flow.log_prob(y[:, None], c).exp(), y).item() for c in contexts.double()]
 
 
-def test_a_conditional_density_of_one_value_integrates_to_1() -> None:
+def test_a_conditional_density_of_one_value_integrates_to_1(held_out: Arrays) -> None:
+    y, given = torch.from_numpy(held_out.x), torch.from_numpy(held_out.context)
     flow = Flow.from_spec(SPECS / "nsf-diabetes.yaml").double()
-    flow.initialize(Y.double(), GIVEN.double())
+    flow.initialize(y.double(), given.double())
     perturb(flow, 0.3)
-    assert integrals(flow, 20 * GIVEN[:10]) == pytest.approx([1] * 10, abs=1e-4)
+    assert integrals(flow, 20 * given[:10]) == pytest.approx([1] * 10, abs=1e-4)
 
 
 @pytest.mark.slow
-def test_the_density_of_diabetes(tmp_path: Path) -> None:
+def test_the_density_of_diabetes(held_out: Arrays, tmp_path: Path) -> None:
+    y, given = torch.from_numpy(held_out.x), torch.from_numpy(held_out.context)
     train(read_spec(SPECS / "nsf-diabetes.yaml"), tmp_path / "run")
     flow = Flow.load(tmp_path / "run")
     with torch.no_grad():
-        log_prob = flow.log_prob(Y, GIVEN)
-    linear = baselines(Diabetes().load("train"), TEST, None)["linear-gaussian"]
+        log_prob = flow.log_prob(y, given)
+    linear = baselines(Diabetes().load("train"), held_out, None)["linear-gaussian"]
     assert -log_prob.mean().item() < linear - 0.1  # 5.32 and 5.47 nats
-    export(flow, tmp_path / "bundle", Y, GIVEN)
-    served = flowkit_runtime.load(tmp_path / "bundle").log_prob(TEST.x, TEST.context)
+    export(flow, tmp_path / "bundle", y, given)
+    served = flowkit_runtime.load(tmp_path / "bundle").log_prob(held_out.x, held_out.context)
     np.testing.assert_allclose(served, log_prob, atol=1e-4)
-    assert integrals(flow.double(), GIVEN[:10]) == pytest.approx([1] * 10, abs=1e-4)
+    assert integrals(flow.double(), given[:10]) == pytest.approx([1] * 10, abs=1e-4)
