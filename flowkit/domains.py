@@ -12,26 +12,44 @@ from dataclasses import dataclass
 from flowkit.shapes import halve
 
 
+def _check_ends(low: float, high: float) -> None:
+    if not (isinstance(low, int | float) and isinstance(high, int | float) and low < high):
+        raise ValueError(f"a domain begins below its end, not at {low!r} and {high!r}")
+
+
 @dataclass(frozen=True)
 class Interval:
-    """The values between two ends, either of which may be infinite. Both ends infinite are the reals."""
+    """The values between two ends, either of which may be infinite. Both ends infinite are the reals.
+
+    The ends don't belong to it. Raises ValueError unless low < high.
+    """
 
     low: float = -math.inf
     high: float = math.inf
 
+    def __post_init__(self) -> None:
+        _check_ends(self.low, self.high)
+
     def __str__(self) -> str:
         if self == REALS:
             return "the reals"
-        left, right = "(-∞" if self.low == -math.inf else f"[{self.low:g}", "∞)" if self.high == math.inf else ""
-        return f"{left}, {right or f'{self.high:g}]'}"
+        return f"({self.low:g}, {self.high:g})".replace("inf", "∞")
 
 
 @dataclass(frozen=True)
 class Circle:
-    """The values between two ends that are the same point: an angle, or a time of the day."""
+    """The values between two ends that are the same point: an angle, or a time of the day.
+
+    Raises ValueError unless low < high, and both are finite.
+    """
 
     low: float
     high: float
+
+    def __post_init__(self) -> None:
+        _check_ends(self.low, self.high)
+        if not math.isfinite(self.high - self.low):
+            raise ValueError(f"a circle has two finite ends, not {self.low} and {self.high}")
 
     def __str__(self) -> str:
         return f"the circle [{self.low:g}, {self.high:g})"

@@ -42,10 +42,11 @@ class FlowDistribution(Distribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        """The domain of the events: that of the flow's spec. A flow that was built in Python is one over the reals."""
+        """The domain of the events: that of the flow's spec. For a flow without a spec it is the reals."""
         domains = REALS if self.flow.spec is None else self.flow.spec.event.domains
         if isinstance(domains, tuple):
-            return constraints.cat([_constraint(domain) for domain in domains], -1, [1] * len(domains))
+            columns = constraints.cat([_constraint(domain) for domain in domains], -1, [1] * len(domains))
+            return constraints.independent(columns, 1)
         return constraints.independent(_constraint(domains), len(self.event_shape))
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:

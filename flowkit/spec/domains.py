@@ -32,9 +32,11 @@ def domain_problem(spec: Spec, steps: Sequence[Step]) -> tuple[Path, str, str | 
             domains = codomain(step, given)
             if domains != given:
                 origin = f"{step.name} at {format_path(step.path)} gives this domain"
-        path, support = ("base",), base_support(spec.base, steps[-1].output_shape)
-        _check("the base distribution", support, domains)
-    except (Mismatch, PluginError) as error:
+        path = ("base",)
+        _check("the base distribution", base_support(spec.base, steps[-1].output_shape), domains)
+    except PluginError as error:
+        return path, str(error), None
+    except Mismatch as error:
         return path, str(error), f"{origin}. {_advice(domains)}"
     return None
 

@@ -79,7 +79,7 @@ def _around(spec: Spec, kind: str, source: dict[str, Any]) -> dict[str, Any]:
     gives = codomain(steps[0], takes)
     sections: dict[str, Any] = {} if takes == REALS else {"event": _on(takes, source)}
     if any(isinstance(domain, Circle) for domain in by_coordinate(gives)):
-        sections["base"] = {"use": "base/uniform", "on": written_domain(gives)}
+        sections["base"] = {"use": "base/uniform", "bounds": written_domain(gives)}
     elif gives != REALS:
         sections["flow"] = [*source["flow"], {"use": "map/to_reals", "bounds": written_domain(gives)}]
     return sections

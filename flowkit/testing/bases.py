@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from flowkit.bijectors import Base, StandardNormal
-from flowkit.testing.compare import LOG_DET_TOLERANCE, as_by_autodiff, jacobian
+from flowkit.testing.common import LARGE
+from flowkit.testing.compare import LOG_DET_TOLERANCE, as_by_autodiff, jacobian, within
 from flowkit.testing.subjects import BaseSubject, only_where
 
 POINTS = {1: 20001, 2: 301}
@@ -73,6 +74,13 @@ def temperature(subject: BaseSubject) -> None:
 
 
 @torch.no_grad()
+def domains(subject: BaseSubject) -> None:
+    """from_noise gives values in the support, for noise three times as far out as usual too."""
+    base = subject.module()
+    within("from_noise", base.from_noise(3 * subject.normal(LARGE, *base.event_shape)), subject.support)
+
+
+@torch.no_grad()
 def tails(subject: BaseSubject) -> None:
     """Noise of ±6, which an image has now and then, gives finite events of finite density, in fp32 too."""
     for dtype in (torch.float64, torch.float32):
@@ -86,4 +94,4 @@ def tails(subject: BaseSubject) -> None:
             )
 
 
-CHECKS = (density, normalized, temperature, tails)
+CHECKS = (density, normalized, temperature, domains, tails)

@@ -17,7 +17,7 @@ from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.reference import Use
 from flowkit.spec import Spec, context_shape, model, read_spec, walk
 from flowkit.spec.conditioning import reads_context
-from flowkit.spec.domains import codomain
+from flowkit.spec.domains import base_support, codomain
 from flowkit.spec.example import CONTEXT, source_with
 from flowkit.testing import subjects
 from flowkit.testing.subjects import PluginSubject, Subject
@@ -132,7 +132,9 @@ PARTS: dict[str, Callable[[Spec], Subject]] = {
     ),
     "split": lambda spec: subjects.SplitSubject(lambda: _layer(spec)().split, _shapes(spec)),
     "conditioner": _conditioner,
-    "base": lambda spec: subjects.BaseSubject(lambda: spec.base.build(spec.event.shape)),
+    "base": lambda spec: subjects.BaseSubject(
+        lambda: spec.base.build(spec.event.shape), base_support(spec.base, spec.event.shape)
+    ),
     "dataset": _dataset,
 }
 """The part of a spec that is checked, by the kind of the plugin that the spec is about."""

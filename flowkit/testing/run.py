@@ -181,8 +181,9 @@ def check_bijector(
 ) -> None:
     """Check what ``make`` builds. Raises AssertionError listing all that fail.
 
-    Keep the event small, at most some 60 values: the Jacobian is computed in full. ``options`` are those of every
-    subject: ``seed``, and ``expected_failures``, the ids of checks that fail for now, each with the reason.
+    Keep the event small, at most some 60 values: the Jacobian is computed in full. ``options`` are ``domain`` and
+    ``codomain``, such as ``flowkit.plugin.Interval(0, 1)``, and those of every subject: ``seed``, and
+    ``expected_failures``, the ids of checks that fail for now, each with the reason.
     """
     check(subjects.BijectorSubject(make, context_shape, **options), slow)
 
@@ -190,7 +191,7 @@ def check_bijector(
 def check_transformer(
     make: Callable[[], Transformer], event_shape: Shape = (2, 3, 2), slow: bool = False, **options: Any
 ) -> None:
-    """Check a transformer in the same way, on events of this shape."""
+    """Check a transformer in the same way, on events of this shape. Pass ``domain`` if it isn't the reals."""
     check(subjects.TransformerSubject(make, event_shape, **options), slow)
 
 
@@ -214,7 +215,10 @@ def check_conditioner(
 
 
 def check_base(make: Callable[[], Base], slow: bool = False, **options: Any) -> None:
-    """Check a base distribution in the same way; with events of one or two values its integral is taken too."""
+    """Check a base distribution in the same way; with events of one or two values its integral is taken too.
+
+    Pass ``support`` if it isn't the reals.
+    """
     check(subjects.BaseSubject(make, **options), slow)
 
 

@@ -198,8 +198,9 @@ class ConditionerSubject(ModuleSubject):
 
 @dataclass(frozen=True)
 class BaseSubject(ModuleSubject):
-    """A Base."""
+    """A Base with this support."""
 
+    support: Domains = REALS
     kind = "base"
 
     def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowkit.domains import REALS, Domains, by_coordinate, spelled
+from flowkit.domains import REALS, Circle, Domains, by_coordinate, spelled
 from flowkit.errors import DataError, RunError
 from flowkit.plugin import Arrays, PartName
 from flowkit.plugin.dataset import PARTS, load_parts
@@ -105,15 +105,19 @@ def _finite(x: Values, where: str) -> Values:
 
 
 def _inside(x: Values, domains: Domains, where: str) -> Values:
-    """Return the events. Raises DataError for the first that lies outside of the domain, whose ends are rounded too."""
+    """Return the events. Raises DataError for the first that lies outside of the domain, or at an end of an interval.
+
+    The ends are rounded as the events are.
+    """
     if domains == REALS:
         return x
     low, high = (
         np.array([getattr(domain, end) for domain in by_coordinate(domains)], np.float32) for end in ("low", "high")
     )
+    closed = np.array([isinstance(domain, Circle) for domain in by_coordinate(domains)])
     for start, part in chunks(x):
         flat = part.reshape(len(part), -1)
-        rows, coordinates = np.nonzero((flat < low) | (flat > high))
+        rows, coordinates = np.nonzero(np.where(closed, (flat < low) | (flat > high), (flat <= low) | (flat >= high)))
         if rows.size:
             row, coordinate = int(rows[0]), int(coordinates[0])
             raise DataError(

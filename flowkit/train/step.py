@@ -134,6 +134,8 @@ class Fitting:
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             loss = self.flow.in_unit(self.model(x, context)).mean()
             self.losses.append(self._finite(loss, "loss", x, context))
+        if not loss.requires_grad:
+            raise TrainingError("there is nothing to train: the density depends on no parameter; add layers")
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self._watch_drift()

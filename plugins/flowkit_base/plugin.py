@@ -18,25 +18,25 @@ class StandardNormalConfig(BaseConfig):
 class UniformConfig(BaseConfig):
     """The uniform distribution on a box, or on circles."""
 
-    on: DomainField = Field(default=None, validate_default=True)
+    bounds: DomainField = Field(default=None, validate_default=True)
     """The intervals or circles: one for all coordinates, or for a vector a list with one for each. The default is the
     domain of the event."""
 
-    @field_validator("on", mode="before")
+    @field_validator("bounds", mode="before")
     @classmethod
-    def _of_the_event(cls, on: Any, info: ValidationInfo) -> Any:
-        return domain_of_event(info) if on is None else on
+    def _of_the_event(cls, bounds: Any, info: ValidationInfo) -> Any:
+        return domain_of_event(info) if bounds is None else bounds
 
-    @field_validator("on")
+    @field_validator("bounds")
     @classmethod
-    def _finite(cls, on: Domains) -> Domains:
-        each = on if isinstance(on, tuple) else (on,)
+    def _finite(cls, bounds: Domains) -> Domains:
+        each = bounds if isinstance(bounds, tuple) else (bounds,)
         if not all(math.isfinite(domain.low) and math.isfinite(domain.high) for domain in each):
             raise PydanticCustomError("finite", "needs intervals with two finite ends, such as [0, 1]")
-        return on
+        return bounds
 
     def support(self, event: Shape) -> Domains:
-        return self.on
+        return self.bounds
 
 
 @hookimpl

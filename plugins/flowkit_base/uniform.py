@@ -19,13 +19,13 @@ class Uniform(Base):
     low: Tensor
     high: Tensor
 
-    def __init__(self, event_shape: Sequence[int], on: Domains) -> None:
+    def __init__(self, event_shape: Sequence[int], bounds: Domains) -> None:
         super().__init__(event_shape)
-        self.on = on
-        each = on if isinstance(on, tuple) else (on,)
+        self.bounds = bounds
+        each = bounds if isinstance(bounds, tuple) else (bounds,)
         for name in ("low", "high"):
             ends = torch.tensor([getattr(domain, name) for domain in each], dtype=torch.float64)
-            self.register_buffer(name, ends if isinstance(on, tuple) else ends[0], persistent=False)
+            self.register_buffer(name, ends if isinstance(bounds, tuple) else ends[0], persistent=False)
 
     def log_prob(self, z: Tensor) -> Tensor:
         volume = sum_over_event((self.high - self.low).to(z).log().expand_as(z))

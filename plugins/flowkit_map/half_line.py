@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,9 +11,13 @@ from torch.nn import functional as F
 from flowkit.bijectors import Bijector, sum_over_event
 
 
-def positive(x: Tensor) -> Tensor:
-    """Return x, where 0 is taken as the smallest normal number, because its logarithm is infinite."""
-    return x.clamp(min=torch.finfo(x.dtype).tiny)
+def logarithm(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return y = log x and log|∂y/∂x|, elementwise.
+
+    0 is taken as the smallest normal number. Below 0 the log-derivative is -∞, so that the density is 0.
+    """
+    y = x.clamp(min=torch.finfo(x.dtype).tiny).log()
+    return y, torch.where(x < 0, -math.inf, -y)
 
 
 class Exp(Bijector):
@@ -21,8 +27,8 @@ class Exp(Bijector):
         return x.exp(), sum_over_event(x)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x = positive(y).log()
-        return x, -sum_over_event(x)
+        x, log_derivative = logarithm(y)
+        return x, sum_over_event(log_derivative)
 
 
 class Softplus(Bijector):
@@ -32,6 +38,5 @@ class Softplus(Bijector):
         return torch.logaddexp(x, torch.zeros_like(x)), sum_over_event(F.logsigmoid(x))
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        y = positive(y)
-        rest = (-(-y).expm1()).log()  # log(1 - exp(-y)) = log inverse_logit(x)
-        return y + rest, -sum_over_event(rest)
+        rest, log_derivative = logarithm(-(-y).expm1())  # log(1 - exp(-y)) = log sigmoid(x)
+        return y + rest, sum_over_event(log_derivative)

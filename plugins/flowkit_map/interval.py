@@ -15,12 +15,14 @@ from flowkit.bijectors import Bijector, sum_over_event
 def logit(x: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
     """Return y = log(u / (1 - u)) with u = (x - low) / (high - low), and log|∂y/∂x|, elementwise.
 
-    A value at an end of the interval, where y is infinite, is taken as the nearest number inside.
+    At both ends of the interval y would be infinite. There u is taken as ε/2 or 1 - ε/2, where ε is that of the
+    precision. Outside of the interval the log-derivative is -∞, so that the density is 0.
     """
-    finfo = torch.finfo(x.dtype)
-    u = ((x - low) / (high - low)).clamp(finfo.tiny, 1 - finfo.eps / 2)
+    share, margin = (x - low) / (high - low), torch.finfo(x.dtype).eps / 2
+    u = share.clamp(margin, 1 - margin)
     log_u, log_rest = u.log(), (-u).log1p()
-    return log_u - log_rest, -log_u - log_rest - math.log(high - low)
+    outside = (share < 0) | (share > 1)
+    return log_u - log_rest, torch.where(outside, -math.inf, -log_u - log_rest - math.log(high - low))
 
 
 def inverse_logit(x: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:

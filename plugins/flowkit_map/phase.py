@@ -14,9 +14,9 @@ from flowkit.plugin import Circle
 class Phase(Bijector):
     """The rotation y = low + (x + φ - low) mod (high - low) of each coordinate's circle;  log|det| = 0."""
 
-    def __init__(self, event_shape: Sequence[int], on: Circle) -> None:
+    def __init__(self, event_shape: Sequence[int], bounds: Circle) -> None:
         super().__init__(event_shape)
-        self.on = on
+        self.bounds = bounds
         self.phase = nn.Parameter(torch.zeros(self.event_shape))
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -27,5 +27,6 @@ class Phase(Bijector):
 
     def _around(self, x: Tensor) -> Tensor:
         """Return the points of the circle that these numbers stand for."""
-        period = self.on.high - self.on.low
-        return x - torch.floor((x - self.on.low) / period).detach() * period
+        low, high = self.bounds.low, self.bounds.high
+        turns = torch.floor((x - low) / (high - low)).detach()
+        return (x - turns * (high - low)).clamp(low, high)  # rounding may leave the circle

@@ -97,26 +97,26 @@ class SinhArcsinhConfig(BijectorConfig):
 class PhaseConfig(BijectorConfig):
     """Turns a circle by a learned angle of each coordinate: y = x + φ, taken around the circle."""
 
-    on: DomainField = Field(default=None, validate_default=True)
+    bounds: DomainField = Field(default=None, validate_default=True)
     """The circle. The default is the domain of the event."""
 
-    @field_validator("on", mode="before")
+    @field_validator("bounds", mode="before")
     @classmethod
-    def _of_the_event(cls, on: Any, info: ValidationInfo) -> Any:
-        return domain_of_event(info) if on is None else on
+    def _of_the_event(cls, bounds: Any, info: ValidationInfo) -> Any:
+        return domain_of_event(info) if bounds is None else bounds
 
-    @field_validator("on")
+    @field_validator("bounds")
     @classmethod
-    def _a_circle(cls, on: Domains) -> Domains:
-        if not isinstance(on, Circle):
+    def _a_circle(cls, bounds: Domains) -> Domains:
+        if not isinstance(bounds, Circle):
             raise PydanticCustomError("circle", "must be a circle")
-        return on
+        return bounds
 
     def domain(self, event: Shape) -> Domains | None:
-        return self.on
+        return self.bounds
 
     def codomain(self, event: Shape) -> Domains:
-        return self.on
+        return self.bounds
 
 
 @hookimpl

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flowkit.bijectors import Bijector, sum_over_event
 from flowkit.plugin import Domain, Domains
-from flowkit_map.half_line import positive
+from flowkit_map.half_line import logarithm
 from flowkit_map.interval import inverse_logit, logit
 
 
@@ -44,11 +44,10 @@ def _to_reals(x: Tensor, domain: Domain) -> tuple[Tensor, Tensor]:
         case True, True:
             return logit(x, domain.low, domain.high)
         case True, False:
-            y = positive(x - domain.low).log()
-            return y, -y
+            return logarithm(x - domain.low)
         case False, True:
-            y = -positive(domain.high - x).log()
-            return y, y
+            y, log_derivative = logarithm(domain.high - x)
+            return -y, log_derivative
     return x, torch.zeros_like(x)
 
 

@@ -31,26 +31,26 @@ class RationalQuadraticConfig(TransformerConfig):
 class CircularConfig(TransformerConfig):
     """A monotonic rational-quadratic spline of a circle to itself, whose ends are one knot."""
 
-    on: DomainField = Field(default=None, validate_default=True)
+    bounds: DomainField = Field(default=None, validate_default=True)
     """The circle. The default is the domain of the event."""
     bins: Annotated[int, Field(ge=2, le=256)] = 8
     """The number of bins of the spline."""
 
-    @field_validator("on", mode="before")
+    @field_validator("bounds", mode="before")
     @classmethod
-    def _of_the_event(cls, on: Any, info: ValidationInfo) -> Any:
-        return domain_of_event(info) if on is None else on
+    def _of_the_event(cls, bounds: Any, info: ValidationInfo) -> Any:
+        return domain_of_event(info) if bounds is None else bounds
 
-    @field_validator("on")
+    @field_validator("bounds")
     @classmethod
-    def _a_circle(cls, on: Domains) -> Domains:
-        if not isinstance(on, Circle):
+    def _a_circle(cls, bounds: Domains) -> Domains:
+        if not isinstance(bounds, Circle):
             raise PydanticCustomError("circle", "must be a circle")
-        return on
+        return bounds
 
     def domain(self) -> Domain:
-        assert isinstance(self.on, Circle)
-        return self.on
+        assert isinstance(self.bounds, Circle)
+        return self.bounds
 
 
 @hookimpl

@@ -63,9 +63,9 @@ class CircularRationalQuadratic(RationalQuadratic):
     is the identity.
     """
 
-    def __init__(self, on: Circle, bins: int = 8) -> None:
-        super().__init__(bins, (on.high - on.low) / 2)
-        self.on, self.middle = on, (on.high + on.low) / 2
+    def __init__(self, bounds: Circle, bins: int = 8) -> None:
+        super().__init__(bins, (bounds.high - bounds.low) / 2)
+        self.bounds, self.middle = bounds, (bounds.high + bounds.low) / 2
         self.n_params = 3 * bins
 
     def _map(self, value: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:

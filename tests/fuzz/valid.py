@@ -67,7 +67,7 @@ def specs(draw: Draw, registry: Registry) -> dict[str, Any]:
     if end.domain not in (None, REALS):
         ends = [end for domain in by_coordinate(end.domain) for end in (domain.low, domain.high)]
         if all(map(math.isfinite, ends)):
-            spec["base"] = {"use": "base/uniform", "on": written_domain(end.domain)}
+            spec["base"] = {"use": "base/uniform", "bounds": written_domain(end.domain)}
         else:
             assume(not any(isinstance(domain, Circle) for domain in by_coordinate(end.domain)))
             flow.append({"use": "map/to_reals", "bounds": written_domain(end.domain)})

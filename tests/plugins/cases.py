@@ -124,6 +124,8 @@ BIJECTORS: dict[str, Callable[[], Bijector]] = {
 TURN = Circle(-1.0, 2.0)
 MIXED = (Interval(-1.0, 3.0), REALS, Interval(0.5), Interval(high=-2.0))
 
+BOX = (Interval(-1.0, 3.0), TURN)
+
 BETWEEN_DOMAINS = {
     "logit": BijectorSubject(lambda: Logit((3,), -1.0, 2.0), domain=Interval(-1.0, 2.0)),
     "sigmoid": BijectorSubject(lambda: Sigmoid((3,), -1.0, 2.0), codomain=Interval(-1.0, 2.0)),
@@ -237,7 +239,7 @@ def subjects(seed: int = 0) -> dict[str, Subject]:
             f"normal-{len(event)}d": BaseSubject(lambda event=event: StandardNormal(event))
             for event in ((1,), (2,), ODD)
         },
-        "uniform": BaseSubject(lambda: Uniform((2,), (Interval(-1.0, 3.0), TURN))),
+        "uniform": BaseSubject(lambda: Uniform((2,), BOX), BOX),
         **{f"toy-{name}": DatasetSubject(lambda name=name: ToyPoints(name, n=500, noise=0.05)) for name in toys},
         "digits": DatasetSubject(Digits),
         "diabetes": DatasetSubject(Diabetes),

@@ -40,9 +40,14 @@ class Broken(BijectorConfig):
     gives: str = "nothing"
 
     def codomain(self, event: Shape) -> Any:
-        return {"error": lambda: {}["x"], "few": lambda: (REALS,), "nothing": lambda: None, "text": lambda: "reals"}[
-            self.gives
-        ]()
+        rules: dict[str, Any] = {
+            "error": lambda: {}["x"],
+            "few": lambda: (REALS,),
+            "nothing": lambda: None,
+            "text": lambda: "reals",
+            "ends": lambda: Interval("0", 1),
+        }
+        return rules[self.gives]()
 
 
 MINE = {"transformer": {"spline": Spline}, "bijector": {"phase": Phase, "broken": Broken}, "base": {"onto": Onto}}
@@ -105,7 +110,7 @@ def spec_domain(spec: Spec) -> Any:
 TWO = {"domain": "[[0, 1], real]"}
 MISFITS: dict[str, tuple[list[dict[str, Any]], dict[str, str], str]] = {
     "logit on the reals": (
-        [use("map/logit")], {}, r"flow\[0\]: map/logit takes \[0, 1\]; .* reaches it is the reals.*declare it"
+        [use("map/logit")], {}, r"flow\[0\]: map/logit takes \(0, 1\); .* reaches it is the reals.*declare it"
     ),
     "a phase that isn't one of the circle": (
         [coupling("my/spline"), use("my/phase")], {"domain": CIRCLE, "base": "{use: my/onto}"},
@@ -122,20 +127,30 @@ MISFITS: dict[str, tuple[list[dict[str, Any]], dict[str, str], str]] = {
     "an interval into a linear layer": ([use("glow/actnorm")], {"domain": "[0, 1]"}, r"glow/actnorm takes the reals"),
     "coordinates that are rolled": ([use("glow/roll")], TWO, r"may move values .* differ"),
     "coordinates that are reflected": ([use("glow/householder")], TWO, r"glow/householder takes the reals"),
-    "coordinates that are moved": ([use("glow/permute")], TWO, r"may move values .* differ: \(\[0, 1\], the reals\)"),
+    "coordinates that are moved": ([use("glow/permute")], TWO, r"may move values .* differ: \(\(0, 1\), the reals\)"),
     "an inverted layer": (
-        [use("map/logit", inverse=True)], {"domain": "[0, 1]"}, r"inverse of map/logit takes the reals; .* is \[0, 1\]"
+        [use("map/logit", inverse=True)], {"domain": "[0, 1]"}, r"inverse of map/logit takes the reals; .* is \(0, 1\)"
     ),
     "an elementwise step": (
         [{"elementwise": use("my/spline")}], {}, r"elementwise my/spline takes the circle \[0, 6\); .* is the reals"
     ),
-    "coordinates in a coupling": ([coupling("glow/affine")], TWO, r"takes the reals; .*\(\[0, 1\], the reals\)"),
+    "coordinates in a coupling": ([coupling("glow/affine")], TWO, r"takes the reals; .*\(\(0, 1\), the reals\)"),
     "a latent that leaves": (
         [{"factor_out": "channels"}], {"domain": "[real, [0, 1]]"}, r"a latent that leaves is standard normal: it takes"
     ),
     "a rule that fails": ([use("my/broken", gives="error")], {}, r"my/broken .*: its domain rule fails: KeyError"),
     "too few": ([use("my/broken", gives="few")], {}, r"gives 1 domains for an event of shape \[2\]"),
     "none": ([use("my/broken")], {}, r"gives None, and only the domain of a bijector may"),
+    "ends that are no numbers": (
+        [use("my/broken", gives="ends")], {}, r"its domain rule fails: ValueError: a domain begins below its end"
+    ),
+    "an infinite base": (
+        [use("glow/actnorm")], {"base": "{use: base/uniform, bounds: [real, [0, 1]]}"}, r"base.bounds: needs intervals"
+    ),
+    "too many for the base": (
+        [use("map/sigmoid")], {"base": "{use: base/uniform, bounds: [[0, 1], [0, 1], [0, 1]]}"},
+        r"base: plugin base/uniform .* gives 3 domains"
+    ),
     "a text": ([use("my/broken", gives="text")], {}, r"'reals', which is no domain"),
 }  # fmt: skip
 

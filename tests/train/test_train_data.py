@@ -80,8 +80,8 @@ REFUSED: dict[str, tuple[np.ndarray, np.ndarray | None, Given, str]] = {
     "outside of the domain": (
         np.stack([np.linspace(0.1, 0.9, 20), np.full(20, -3.0), np.arange(20.0)], 1),
         None,
-        {"event": {"shape": [3], "domain": [[0, 1], "real", [None, 18]]}, "flow": [{"use": "map/to_reals"}]},
-        r"event \d+ \(counted from 0\) has 19 as value 2; event.domain allows \(\[0, 1\], the reals, \(-∞, 18\]\)",
+        {"event": {"shape": [3], "domain": [[0, 1], "real", [None, 19]]}, "flow": [{"use": "map/to_reals"}]},
+        r"event \d+ \(counted from 0\) has 19 as value 2; event.domain allows \(\(0, 1\), the reals, \(-∞, 19\)\)",
     ),
     "no events in a part": (X[:3], None, {"event": EVENT}, "there are no events"),
     "no context": (X, None, {"event": EVENT, "context": {"classes": 2}}, "no context; .* labels 0 to 1"),

@@ -328,6 +328,11 @@ class LocationOnTheCPU(StandardNormal):
         return eps + self.location
 
 
+@wrong("base", "domains", "from_noise gives -.* outside of", support=Interval(0.0))
+class ClaimsAHalfLine(StandardNormal):
+    """Declares the positive numbers as its support, and gives all numbers."""
+
+
 # Datasets
 
 

@@ -48,7 +48,7 @@ SUBJECTS: dict[str, Callable[..., Subject]] = {
     "conditioner": lambda cls, context=None: ConditionerSubject(
         lambda: cls((3,), (2, 2), context, hidden=6), (3,), (2, 2), context
     ),
-    "base": lambda cls, event=(2,): BaseSubject(lambda: cls(event)),
+    "base": lambda cls, event=(2,), **more: BaseSubject(lambda: cls(event), **more),
     "dataset": lambda cls: DatasetSubject(cls),
     "plugin": lambda cls, config, module=None: _plugin(cls, config, module),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from flowkit.domains import spelled
 from flowkit.errors import Path
 from flowkit.plugin.config import PluginConfig
 from flowkit.plugin.spelling import line
@@ -99,6 +100,7 @@ def fields(config: PluginConfig) -> list[str]:
 def data_text(spec: Spec) -> str:
     """Say what an event holds and what it is conditioned on."""
     values = "continuous" if spec.event.levels is None else f"integers 0 … {spec.event.levels - 1}"
+    values += f" in {spelled(spec.event.domains)}" if spec.event.domain is not None else ""
     if spec.context is None:
         return values
     if spec.context.classes is not None:
