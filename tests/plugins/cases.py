@@ -77,7 +77,7 @@ CHANNEL_LINEAR: dict[str, Callable[[tuple[int, ...]], Bijector]] = {
     "householder-2": lambda event: Householder(event, reflections=2),
     "permute-reverse": Permute,
     "permute-random": lambda event: Permute(event, "random"),
-    "permute-list": lambda event: Permute(event, [1, *range(2, event[0]), 0]),
+    "permute-list": lambda event: Permute(event, [*range(1, event[0]), 0]),
     "rescale": lambda event: Rescale(event, low=-1.0, high=17.0),
 }
 
