@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -18,7 +19,6 @@ from flowkit.flow import Flow
 from flowkit.flow.layer_names import first_nonfinite
 from flowkit.spec import Train
 from flowkit.train.batches import Batch
-from flowkit.train.lightning import Fabric
 from flowkit.train.optimizer import learning_rate_factor, new_optimizer
 
 ADVICE = (

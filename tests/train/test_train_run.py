@@ -426,15 +426,6 @@ def test_evaluate_and_sample_do_not_wait_for_lightning(monkeypatch: pytest.Monke
     importlib.import_module("flowkit.train.pictures")
 
 
-def test_lightning_is_imported_without_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowkit.train.lightning", importlib.import_module("flowkit.train.lightning"))
-    again = ("flowkit.train.lightning", "lightning_fabric", "torchmetrics")
-    for name in [name for name in sys.modules if name.startswith(again)]:
-        monkeypatch.delitem(sys.modules, name)
-    importlib.import_module("flowkit.train.lightning")
-    assert "torchmetrics" not in sys.modules
-
-
 def test_without_lightning_the_extra_is_named(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
