@@ -209,7 +209,7 @@ def _range(exact: Flow, held_out: Tensor) -> tuple[Tensor, Tensor]:
     """Return the ends of the data's range: of each coordinate if their domains differ, otherwise of all values."""
     if exact.levels:
         return held_out.new_zeros(()), held_out.new_tensor(exact.levels)
-    if isinstance(exact.to_spec().event.domains, tuple):
+    if exact.spec is not None and isinstance(exact.spec.event.domains, tuple):
         return held_out.amin(0), held_out.amax(0)
     return held_out.min(), held_out.max()
 
