@@ -78,6 +78,9 @@ COSTLY = {
     "mlp.hidden": lambda n: with_coupling({}, MLP | {"hidden": n}),
     "convnet.hidden": lambda n: with_coupling({}, CONVNET | {"hidden": n}),
     "spline.bins": lambda n: with_coupling(SPLINE | {"bins": n}, MLP),
+    "householder.reflections": lambda n: layer([2], use="glow/householder", reflections=n),
+    "permute.order": lambda n: layer([2], use="glow/permute", order=[0, n]),
+    "roll.shift": lambda n: layer([2], use="glow/roll", shift=n),
     "squeeze.factor": lambda n: layer([1, 8, 8], use="glow/squeeze", factor=n),
     "levels": lambda n: layer([2], use="glow/rescale") | {"event": {"shape": [2], "levels": n}},
     "event": lambda n: layer([n], use="glow/actnorm"),
@@ -93,15 +96,15 @@ COSTLY = {
 """The numbers in specs that decide how much there is to build."""
 
 
-FINE = {("event", 10**7), ("seed", 10**7), ("seed", 10**9), ("seed", 10**12)}
+VALUES = (10**7, 10**9, 10**12, 10**19, 10**99)
+FINE = {("event", 10**7), *(("seed", n) for n in VALUES[:3]), *(("roll.shift", n) for n in VALUES)}
 
 
 @pytest.mark.parametrize("name", COSTLY)
 def test_absurd_numbers_are_refused_before_they_cost(name: str) -> None:
-    values = (10**7, 10**9, 10**12, 10**19, 10**99)
-    kind, answers = outcome(built, [COSTLY[name](value) for value in values])
+    kind, answers = outcome(built, [COSTLY[name](value) for value in VALUES])
     assert kind == "returned", answers
-    for value, text in zip(values, literal_eval(answers), strict=True):
+    for value, text in zip(VALUES, literal_eval(answers), strict=True):
         assert bool(text) != ((name, value) in FINE), (value, text)
         assert "Exception raised from" not in text and len(text) < 1000  # no stack trace of torch's
 
