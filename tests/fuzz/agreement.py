@@ -19,7 +19,7 @@ from flowkit.plugin import Registry
 from flowkit.spec import Repeat, Spec, canonical, latent_shapes, model_hash, read_spec, to_yaml, walk
 from flowkit.spec.domains import codomain
 from flowkit.testing.subjects import inside
-from tests.fuzz.conditioning import Rounding, of_inverse, of_latents, of_log_det
+from tests.fuzz.conditioning import EPS, Rounding, of_inverse, of_latents, of_log_det
 
 TOLERANCE = 1e-8
 """fp64, relative to the largest value on the way, absolute below 1."""
@@ -133,6 +133,7 @@ def check_round_trip(subject: Subject) -> float | None:
         embedded = None if subject.embedded is None else subject.embedded[worst, None]
         explained = MARGIN * of_inverse(flow, subject.x[worst, None], embedded)
         hopeless = not explained <= subject.x[worst].abs().max()  # no digit is left; NaN, where it overflows
+        hopeless |= reaches_an_end(subject)
         assert errors[worst] <= explained or hopeless, (
             f"inverse(forward(x)): off by {errors[worst]:.3g}; rounding explains {explained:.3g}"
         )
@@ -159,18 +160,19 @@ def check_shapes(subject: Subject, finite: bool = True) -> float:
 
 @torch.no_grad()
 def reaches_an_end(subject: Subject) -> bool:
-    """Whether rounding takes a value to an end of its domain, which no layer maps back: sigmoid(200) is 1."""
+    """Whether a value comes so near to an end of its domain that no layer maps it back: sigmoid(40) is 1 by rounding.
+
+    The logit takes what is nearer to an end than ε/2 of the interval's width for that distance.
+    """
     x, domains = subject.x, subject.spec.event.domains
     for layer, step in zip(subject.flow.layers, walk(subject.spec), strict=True):
         x = layer.take_out(x)[0] if isinstance(layer, FactorOut) else layer.forward_and_log_det(x, subject.embedded)[0]
         domains = codomain(step, domains)
-        ends = [
-            (end, x[:, i] if isinstance(domains, tuple) else x)
-            for i, domain in enumerate(by_coordinate(domains))
-            for end in (domain.low, domain.high)
-        ]
-        if any((values == end).any() for end, values in ends):
-            return True
+        for index, domain in enumerate(by_coordinate(domains)):
+            values, width = x[:, index] if isinstance(domains, tuple) else x, domain.high - domain.low
+            margin = EPS * width if math.isfinite(width) else 0.0
+            if ((values - domain.low <= margin) | (domain.high - values <= margin)).any():
+                return True
     return False
 
 
