@@ -71,7 +71,7 @@ def by_coordinate(domains: Domains) -> tuple[Domain, ...]:
 
 
 def spelled(domains: Domains) -> str:
-    """Return the domains for a message: ``the reals``, or ``([0, 1], the reals)``."""
+    """Return the domains for a message: ``the reals``, or ``((0, 1), the reals)``."""
     return f"({', '.join(map(str, domains))})" if isinstance(domains, tuple) else str(domains)
 
 

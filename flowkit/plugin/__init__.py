@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from flowkit.domains import POSITIVE, REALS, Circle, Domain, Domains, Interval
+from flowkit.domains import POSITIVE, REALS, Circle, Domain, Domains, Interval, by_coordinate
 from flowkit.errors import DataError, ShapeError
 from flowkit.plugin.config import (
     BaseConfig,
@@ -13,12 +13,11 @@ from flowkit.plugin.config import (
     PluginConfig,
     SplitConfig,
     TransformerConfig,
-    domain_of_event,
     event_of,
 )
 from flowkit.plugin.dataset import Arrays, Dataset, PartName
 from flowkit.plugin.descriptor import Descriptor
-from flowkit.plugin.domain_field import DomainField
+from flowkit.plugin.domain_field import CircleOfEvent, DomainField, DomainOfEvent
 from flowkit.plugin.found import Found
 from flowkit.plugin.loading import hookimpl
 from flowkit.plugin.policy import Policy
@@ -37,6 +36,7 @@ __all__ = [
     "BaseRef",
     "BijectorConfig",
     "Circle",
+    "CircleOfEvent",
     "ConditionerConfig",
     "ConditionerRef",
     "DataError",
@@ -46,6 +46,7 @@ __all__ = [
     "Descriptor",
     "Domain",
     "DomainField",
+    "DomainOfEvent",
     "Domains",
     "Event",
     "Found",
@@ -63,7 +64,7 @@ __all__ = [
     "TransformerConfig",
     "TransformerRef",
     "Use",
-    "domain_of_event",
+    "by_coordinate",
     "event_of",
     "halve",
     "hookimpl",

@@ -23,7 +23,7 @@ from pydantic import (
     ValidationInfo,
     model_serializer,
 )
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import core_schema
 
 from flowkit.domains import REALS, Domain, Domains
 from flowkit.plugin.strict import make_strict, parts_of
@@ -59,17 +59,6 @@ def event_of(info: ValidationInfo) -> Event | None:
     None if the config is made on its own, or if the spec's event isn't valid.
     """
     return (info.context or {}).get(EVENT_KEY)
-
-
-def domain_of_event(info: ValidationInfo) -> Domains:
-    """Return the domain of the spec's event, to a validator of a field whose default it is.
-
-    Raises ValueError if the event has no domain, or if the config is made on its own.
-    """
-    event = event_of(info)
-    if event is None or event.domains == REALS:
-        raise PydanticCustomError("missing_domain", "is needed, because the event has no `domain`")
-    return event.domains
 
 
 ReadsContext = Literal["no", "optional", "required"]

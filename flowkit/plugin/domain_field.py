@@ -1,22 +1,21 @@
-"""``DomainField``: a field of a spec or a config that holds the domain of an event."""
+"""Defines the types of fields of specs and configs that hold the domain of an event."""
 
 from __future__ import annotations
 
 import math
 from typing import Annotated, Any
 
-from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from flowkit.domains import POSITIVE, REALS, Circle, Domain, Domains, Interval
+from flowkit.plugin.config import event_of
 
 NAMED: dict[str, Domain] = {"real": REALS, "positive": POSITIVE}
 
 
 def read_domain(value: Any) -> Domains:
     """Return the domain that a spec spells: of all coordinates, or a tuple with one for each coordinate."""
-    if isinstance(value, Interval | Circle):
-        return value
     if isinstance(value, list | tuple) and value and not _is_interval(value):
         return tuple(map(_one, value))
     return _one(value)
@@ -61,6 +60,21 @@ def _one(value: Any) -> Domain:
     return Interval(low, high) if circle is None else Circle(low, high)
 
 
+def _or_of_the_event(value: Any, info: ValidationInfo) -> Any:
+    if value is not None:
+        return value
+    event = event_of(info)
+    if event is None or event.domains == REALS:
+        raise PydanticCustomError("missing_domain", "is needed, because the event has no `domain`")
+    return event.domains
+
+
+def _circle(domains: Domains) -> Circle:
+    if not isinstance(domains, Circle):
+        raise PydanticCustomError("circle", "must be a circle")
+    return domains
+
+
 _END = {"anyOf": [{"type": "number"}, {"type": "null"}]}
 _PAIR = {"type": "array", "items": _END, "minItems": 2, "maxItems": 2}
 _CIRCLE = {
@@ -71,13 +85,23 @@ _CIRCLE = {
 }
 _ONE = [{"enum": list(NAMED)}, _PAIR, _CIRCLE]
 
-DomainField = Annotated[
-    Domains,
+_DOMAIN = (
     PlainValidator(read_domain),
     PlainSerializer(written_domain),
     WithJsonSchema({"format": "domain", "anyOf": [*_ONE, {"type": "array", "items": {"anyOf": _ONE}, "minItems": 1}]}),
-]
+)
+
+DomainField = Annotated[Domains, *_DOMAIN]
 """A domain as a spec spells it: ``real``, ``positive``, ``[low, high]`` or ``{circle: [low, high]}``.
 
 It is that of all coordinates of an event. For a vector, a list has one for each coordinate. A ``null`` end is infinite.
 """
+
+DomainOfEvent = Annotated[Domains, *_DOMAIN, BeforeValidator(_or_of_the_event)]
+"""The same, by default the domain of the spec's event.
+
+It is declared as ``bounds: DomainOfEvent = Field(default=None, validate_default=True)``.
+"""
+
+CircleOfEvent = Annotated[Circle, *_DOMAIN, BeforeValidator(_or_of_the_event), AfterValidator(_circle)]
+"""The same for a circle."""

@@ -48,7 +48,7 @@ class Step:
 
     @property
     def name(self) -> str:
-        """As `show` prints it: ``glow/actnorm``, ``coupling glow/affine``, ``inverse of map/logit``, ``factor_out``."""
+        """The name that messages print: ``glow/actnorm``, ``inverse of map/logit``, ``coupling glow/affine``."""
         return self.item.title if isinstance(self.item, Use) else self.item.name
 
     @property

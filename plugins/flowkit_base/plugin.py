@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from flowkit.plugin import BaseConfig, Descriptor, DomainField, Domains, Shape, domain_of_event, hookimpl
+from flowkit.plugin import BaseConfig, Descriptor, DomainOfEvent, Domains, Shape, by_coordinate, hookimpl
 
 
 class StandardNormalConfig(BaseConfig):
@@ -18,20 +17,14 @@ class StandardNormalConfig(BaseConfig):
 class UniformConfig(BaseConfig):
     """The uniform distribution on a box, or on circles."""
 
-    bounds: DomainField = Field(default=None, validate_default=True)
+    bounds: DomainOfEvent = Field(default=None, validate_default=True)
     """The intervals or circles: one for all coordinates, or for a vector a list with one for each. The default is the
     domain of the event."""
-
-    @field_validator("bounds", mode="before")
-    @classmethod
-    def _of_the_event(cls, bounds: Any, info: ValidationInfo) -> Any:
-        return domain_of_event(info) if bounds is None else bounds
 
     @field_validator("bounds")
     @classmethod
     def _finite(cls, bounds: Domains) -> Domains:
-        each = bounds if isinstance(bounds, tuple) else (bounds,)
-        if not all(math.isfinite(domain.low) and math.isfinite(domain.high) for domain in each):
+        if not all(math.isfinite(domain.low) and math.isfinite(domain.high) for domain in by_coordinate(bounds)):
             raise PydanticCustomError("finite", "needs intervals with two finite ends, such as [0, 1]")
         return bounds
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flowkit.bijectors import Base
 from flowkit.bijectors.bijector import sum_over_event
-from flowkit.plugin import Domains
+from flowkit.plugin import Domains, by_coordinate
 
 
 class Uniform(Base):
@@ -22,9 +22,8 @@ class Uniform(Base):
     def __init__(self, event_shape: Sequence[int], bounds: Domains) -> None:
         super().__init__(event_shape)
         self.bounds = bounds
-        each = bounds if isinstance(bounds, tuple) else (bounds,)
         for name in ("low", "high"):
-            ends = torch.tensor([getattr(domain, name) for domain in each], dtype=torch.float64)
+            ends = torch.tensor([getattr(domain, name) for domain in by_coordinate(bounds)], dtype=torch.float64)
             self.register_buffer(name, ends if isinstance(bounds, tuple) else ends[0], persistent=False)
 
     def log_prob(self, z: Tensor) -> Tensor:

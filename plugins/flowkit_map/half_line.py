@@ -32,7 +32,7 @@ class Exp(Bijector):
 
 
 class Softplus(Bijector):
-    """The map y = log(1 + exp(x));  log|det| = Σ log inverse_logit(x)."""
+    """The map y = log(1 + exp(x));  log|det| = Σ log sigmoid(x)."""
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return torch.logaddexp(x, torch.zeros_like(x)), sum_over_event(F.logsigmoid(x))

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from flowkit.plugin import (
     POSITIVE,
     BijectorConfig,
     Circle,
+    CircleOfEvent,
     Descriptor,
-    DomainField,
+    DomainOfEvent,
     Domains,
     Interval,
     Shape,
     ShapeError,
-    domain_of_event,
+    by_coordinate,
     hookimpl,
 )
 
@@ -25,18 +24,13 @@ from flowkit.plugin import (
 class ToRealsConfig(BijectorConfig):
     """Maps each coordinate to the reals by its domain: an interval by the logit, a half-line by the logarithm."""
 
-    bounds: DomainField = Field(default=None, validate_default=True)
+    bounds: DomainOfEvent = Field(default=None, validate_default=True)
     """The domain of each coordinate. The default is that of the event."""
-
-    @field_validator("bounds", mode="before")
-    @classmethod
-    def _of_the_event(cls, bounds: Any, info: ValidationInfo) -> Any:
-        return domain_of_event(info) if bounds is None else bounds
 
     @field_validator("bounds")
     @classmethod
     def _no_circle(cls, bounds: Domains) -> Domains:
-        if any(isinstance(domain, Circle) for domain in (bounds if isinstance(bounds, tuple) else (bounds,))):
+        if any(isinstance(domain, Circle) for domain in by_coordinate(bounds)):
             raise PydanticCustomError("circle", "can't be a circle, which no continuous map takes to the reals")
         return bounds
 
@@ -97,20 +91,8 @@ class SinhArcsinhConfig(BijectorConfig):
 class PhaseConfig(BijectorConfig):
     """Turns a circle by a learned angle of each coordinate: y = x + φ, taken around the circle."""
 
-    bounds: DomainField = Field(default=None, validate_default=True)
+    bounds: CircleOfEvent = Field(default=None, validate_default=True)
     """The circle. The default is the domain of the event."""
-
-    @field_validator("bounds", mode="before")
-    @classmethod
-    def _of_the_event(cls, bounds: Any, info: ValidationInfo) -> Any:
-        return domain_of_event(info) if bounds is None else bounds
-
-    @field_validator("bounds")
-    @classmethod
-    def _a_circle(cls, bounds: Domains) -> Domains:
-        if not isinstance(bounds, Circle):
-            raise PydanticCustomError("circle", "must be a circle")
-        return bounds
 
     def domain(self, event: Shape) -> Domains | None:
         return self.bounds

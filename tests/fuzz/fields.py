@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from flowkit.domains import Domains
+from flowkit.domains import Circle, Domains
 from flowkit.plugin import Registry
 from flowkit.plugin.reference import Ref
 
@@ -136,7 +136,7 @@ class Drawn:
         kinds = [mark.kind for mark in metadata if isinstance(mark, Ref)]
         if kinds:
             return st.deferred(lambda: self.use(kinds[0]))
-        if annotation == Domains:
+        if annotation in (Domains, Circle):
             return DOMAINS | st.lists(DOMAINS, min_size=1, max_size=4)
         match get_origin(annotation):
             case None:
