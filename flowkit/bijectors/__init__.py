@@ -8,6 +8,7 @@ from flowkit.bijectors.coupling import Conditioner, Coupling, Split, Transformer
 from flowkit.bijectors.elementwise import Elementwise
 from flowkit.bijectors.factor_out import FactorOut
 from flowkit.bijectors.inverse import Inverse
+from flowkit.bijectors.loop import fixed_loop
 
 __all__ = [
     "AffineMap",
@@ -23,6 +24,7 @@ __all__ = [
     "Split",
     "StandardNormal",
     "Transformer",
+    "fixed_loop",
     "full_precision",
     "sum_over_event",
 ]

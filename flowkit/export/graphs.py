@@ -11,6 +11,7 @@ from onnx import helper
 from torch import Tensor
 
 from flowkit.errors import ExportError, InputError
+from flowkit.export.loops import loop_shapes, with_bodies
 from flowkit.export.pieces import EXAMPLES, Piece, trace
 from flowkit.export.precision import Precision, in_precision
 from flowkit.export.program import Program, any_context, encoder_and_decoder
@@ -79,7 +80,9 @@ def _model(
     inputs, outputs = (
         [_value_info(name, values[name], any_size) for name in names] for names in (program.inputs, program.outputs)
     )
-    graph = helper.make_graph(nodes, "flow", inputs, outputs, initializers(constants))
+    graph = helper.make_graph(
+        nodes, "flow", inputs, outputs, initializers(constants), value_info=loop_shapes(nodes, program.outputs)
+    )
     # With the shapes of its values, onnxruntime opens a deep graph several times sooner.
     model = onnx.shape_inference.infer_shapes(make_model(graph, opset), data_prop=True)
     onnx.checker.check_model(model, full_check=True)
@@ -88,7 +91,7 @@ def _model(
 
 def _check_operators(nodes: Sequence[onnx.NodeProto], program: Program) -> None:
     """Raise ExportError for an operator that flowkit_runtime refuses, and names the layer."""
-    for node in nodes:
+    for node in with_bodies(nodes):
         if node.op_type not in RULES and node.op_type not in ("Constant", "Loop"):
             layer = program.instructions[instruction_of(node.name)].name
             raise ExportError(

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from flowkit.errors import ExportError
+from flowkit.export.loops import fix_loops, reads, with_bodies
 from flowkit.export.program import Instruction, Operation
 from flowkit.export.structure import structure
 from flowkit.export.translations import METHOD, Translations, methods_of, translations_of
@@ -169,11 +170,13 @@ def _export(
         raise ExportError(_first_cause(error)) from error
     assert program is not None
     model = program.model_proto
-    foreign = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
+    nodes = list(with_bodies(model.graph.node))
+    foreign = {node.domain for node in nodes} - {"", "ai.onnx"}
     if foreign or model.functions:
         raise ExportError(f"needs operators outside the standard domain: {', '.join(sorted(foreign))}")
-    if drawing := DRAWING & {node.op_type for node in model.graph.node}:
+    if drawing := DRAWING & {node.op_type for node in nodes}:
         raise ExportError(f"it draws random numbers ({', '.join(sorted(drawing))}), but must give the same each time")
+    fix_loops(model.graph)
     return model
 
 
@@ -189,7 +192,7 @@ def _apart(model: onnx.ModelProto, calls: Sequence[Example], any_size: bool) -> 
         for node in reversed(model.graph.node):
             if needed & set(node.output):
                 nodes.append(node)
-                needed |= set(node.input)
+                needed |= reads(node)
         yield Piece(index, nodes[::-1], [each for each in model.graph.initializer if each.name in needed], names)
 
 

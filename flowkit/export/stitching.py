@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import Tensor
 
+from flowkit.export.loops import body_of, names_in, reads, rename, with_bodies
 from flowkit.export.pieces import Piece, state_of
 from flowkit.export.program import Instruction, Program
 
@@ -71,10 +73,12 @@ class _Stitcher:
         names |= {f"{piece.prefix}/{index}": name for index, name in enumerate(instruction.inputs)}
         names |= zip(piece.outputs, instruction.outputs, strict=True)
         for node in piece.nodes:
-            names |= {name: f"{prefix}/{name}" for name in node.output if name not in names}
-            inputs, outputs = ([names[name] for name in of_node] for of_node in (node.input, node.output))
-            copied = helper.make_node(node.op_type, inputs, outputs, f"{prefix}/{len(self.nodes)}_{node.op_type}")
-            copied.attribute.extend(node.attribute)
+            copied, body = copy.deepcopy(node), body_of(node)
+            made = [*node.output, *(names_in(body) if body is not None else ())]
+            names |= {name: f"{prefix}/{name}" for name in made if name not in names}
+            rename(copied, names)
+            for index, each in enumerate(with_bodies([copied])):
+                each.name = f"{prefix}/{len(self.nodes)}{f'.{index}' if index else ''}_{each.op_type}"
             self.nodes.append(copied)
 
     def _constant(self, name: str, array: NDArray[Any]) -> str:
@@ -89,17 +93,17 @@ class _Stitcher:
         """Replace the nodes that depend on constants alone by what onnxruntime computes for them."""
         constant, rest, known = [], [], {"", *self.constants}
         for node in self.nodes:
-            if node.op_type not in _GROWING and known.issuperset(node.input):
+            if node.op_type not in _GROWING and known.issuperset(reads(node)):
                 constant.append(node)
                 known |= set(node.output)
             else:
                 rest.append(node)
-        read = {name for node in rest for name in node.input}
+        read = {name for node in rest for name in reads(node)}
         results = sorted(read.intersection(name for node in constant for name in node.output))
         values = _computed(constant, results, self.constants, opset) if results else {}
         kept = {name: self._constant(name, array) for name, array in values.items()}
         for node in rest:
-            node.input[:] = [kept.get(name, name) for name in node.input]
+            rename(node, kept)
         self.nodes = rest
 
     def add_sum(self, name: str, terms: Sequence[str]) -> None:
@@ -116,7 +120,7 @@ class _Stitcher:
         used, kept = set(outputs), []
         for node in reversed(self.nodes):
             if used & set(node.output):
-                used |= set(node.input)
+                used |= reads(node)
                 kept.append(node)
         self.nodes = kept[::-1]
         self.constants = {name: array for name, array in self.constants.items() if name in used}
@@ -126,7 +130,7 @@ def _computed(nodes: Sequence[onnx.NodeProto], results: list[str], constants: Co
     """Return these results of the nodes, by onnxruntime."""
     import onnxruntime
 
-    read = {name for node in nodes for name in node.input}
+    read = {name for node in nodes for name in reads(node)}
     given = initializers({name: array for name, array in constants.items() if name in read})
     outputs = [helper.make_empty_tensor_value_info(name) for name in results]
     content = make_model(helper.make_graph(nodes, "constants", [], outputs, given), opset).SerializeToString()

@@ -317,14 +317,50 @@ def node(operator: str, inputs: str, outputs: str, **attributes: Any) -> NodePro
     return helper.make_node(operator, names, outputs.split(), **attributes)
 
 
-def loop_of(steps: str, *body: NodeProto, gives: str = "c", **arrays: Any) -> bytes:
+def loop_of(
+    steps: str, *body: NodeProto, takes: str = "v", gives: str = "c", attributes: Any = None, **arrays: Any
+) -> bytes:
     """A Loop that carries v, at first x, from step to step, and what its body makes of it."""
-    scalars = [helper.make_tensor_value_info("i", INT64, []), helper.make_tensor_value_info("go", BOOL, [])]
-    shaped = [helper.make_tensor_value_info(name, FLOAT, None) for name in ("v", gives)]
-    inputs, outputs = [*scalars, shaped[0]], [helper.make_tensor_value_info("on", BOOL, []), shaped[1]]
-    graph = helper.make_graph([node("Identity", "go", "on"), *body], "body", inputs, outputs)
-    loop = node("Loop", f"{steps} true x", "last", body=graph)
+    loop = loop_node(steps, *body, takes=takes, gives=gives, **attributes or {})
     return encoder(loop, initializers=constants(true=True, **arrays))
+
+
+def loop_node(
+    steps: str, *body: NodeProto, takes: str = "v", gives: str = "c", of: str = "x", last: str = "last", **others: Any
+) -> NodeProto:
+    scalars = [helper.make_tensor_value_info("i", INT64, []), helper.make_tensor_value_info("go", BOOL, [])]
+    shaped = [helper.make_tensor_value_info(name, FLOAT, None) for name in (takes, *gives.split())]
+    inputs, outputs = [*scalars, shaped[0]], [helper.make_tensor_value_info("on", BOOL, []), *shaped[1:]]
+    graph = helper.make_graph([node("Identity", "go", "on"), *body], "body", inputs, outputs)
+    return node("Loop", f"{steps} true {of}", last, body=graph, **others)
+
+
+def loops_of(*steps: int) -> bytes:
+    """A Loop for each number of steps, each of what the one before gives."""
+    numbers = {f"n{i}": n for i, n in enumerate(steps)}
+    names = ["x", *(f"last_{name}" for name in numbers)]
+    loops = (
+        loop_node(n, node("Neg", "v", "c"), of=a, last=b)
+        for n, (a, b) in zip(numbers, itertools.pairwise(names), strict=True)
+    )
+    return encoder(*loops, initializers=constants(true=True, **numbers))
+
+
+def loop_of_two_numbers() -> bytes:
+    """onnxruntime takes the last of two constants with one name."""
+    numbers = [*constants(true=True, n=3), *constants(n=10**9)[1:]]
+    return encoder(loop_node("n", node("Neg", "v", "c")), initializers=numbers)
+
+
+def loop_of_a_number_outside(bundle: Path) -> None:
+    number = TensorProto(name="n", data_type=INT64, dims=[], data_location=TensorProto.EXTERNAL)
+    for key, value in {"location": "weights.bin", "offset": "0", "length": "8"}.items():
+        number.external_data.add(key=key, value=value)
+    (bundle / "weights.bin").write_bytes(np.int64(3).tobytes())
+    put(bundle, "weights.bin", np.int64(3).tobytes())
+    graph = encoder(loop_node("n", node("Neg", "v", "c")), initializers=[*constants(true=True), number])
+    put(bundle, "encode.onnx", graph)
+    edit_manifest(bundle, lambda manifest: manifest.update(weights_file="weights.bin"))
 
 
 def doubled(times: int) -> list[NodeProto]:
@@ -360,11 +396,14 @@ def wrapped() -> bytes:
     return encoder(*cast, node("Div", "a8 b8", "c"), initializers=constants(a=[7], b=[256]))
 
 
-def conditional() -> bytes:
+def conditional_node(x: str) -> NodeProto:
     y = helper.make_tensor_value_info("y", FLOAT, None)
-    branch = helper.make_graph([node("Identity", "x", "y")], "branch", [], [y])
-    choose = node("If", "true", "c", then_branch=branch, else_branch=branch)
-    return encoder(choose, initializers=constants(true=True))
+    branch = helper.make_graph([node("Identity", x, "y")], "branch", [], [y])
+    return node("If", "true", "c", then_branch=branch, else_branch=branch)
+
+
+def conditional() -> bytes:
+    return encoder(conditional_node("x"), initializers=constants(true=True))
 
 
 def nested() -> bytes:
@@ -524,7 +563,48 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "no constant number of steps",
     ),
-    "a Loop of many steps": (lambda: loop_of("n", node("Neg", "v", "c"), n=10**9), "1000000000 steps, not 1 to 65,536"),
+    "a Loop of many steps": (lambda: loop_of("n", node("Neg", "v", "c"), n=10**9), "1000000000 steps, not 1 to 4,096"),
+    "a Loop of more steps": (lambda: loop_of("n", node("Neg", "v", "c"), n=4_097), "4097 steps, not 1 to 4,096"),
+    "a Loop of no steps": (lambda: loop_of("n", node("Neg", "v", "c"), n=0), "0 steps, not 1 to 4,096"),
+    "a Loop of two numbers of steps": (loop_of_two_numbers, "'n' is the name of two values"),
+    "a Loop of a list of steps": (lambda: loop_of("n", node("Neg", "v", "c"), n=[3, 4]), "no constant number of steps"),
+    "a Loop of 32 bits": (lambda: loop_of("n", node("Neg", "v", "c"), n=np.int32(3)), "no constant number of steps"),
+    "a Loop of a computed number of steps": (
+        lambda: encoder(
+            node("Mul", "a a", "n"), loop_node("n", node("Neg", "v", "c")), initializers=constants(true=True, a=2)
+        ),
+        "no constant number of steps",
+    ),
+    "many Loops of many steps": (lambda: loops_of(*[4_096] * 16, 1), "more than 65,536 steps together"),
+    "many Loops": (lambda: loops_of(*[1] * 1_025), "more than 1,024 Loops"),
+    "a Loop that collects": (
+        lambda: loop_of("n", node("Neg", "v", "c"), gives="c c", attributes={"last": "last all"}, n=3),
+        "collects values of all its steps",
+    ),
+    "a Loop of another graph": (
+        lambda: loop_of("n", node("Neg", "v", "c"), attributes={"other": helper.make_graph([], "g", [], [])}, n=3),
+        "a Loop of anything but one body",
+    ),
+    "a Loop that hides a value": (
+        lambda: loop_of("n", node("Neg", "w", "c"), takes="w", n=3), "'w' is the name of two values"
+    ),
+    "a Loop that hides a value inside": (
+        lambda: loop_of("n", node("Neg", "v", "w"), node("Neg", "w", "c"), n=3), "'w' is the name of two values"
+    ),
+    "a condition in a Loop": (
+        lambda: loop_of("n", conditional_node("v"), n=3), "a graph inside a graph inside a graph",
+    ),
+    "a value twice": (
+        lambda: encoder(node("Neg", "x", "a"), node("Abs", "x", "a")), "'a' is the name of two values"
+    ),
+    "Loops that read one value": (
+        lambda: encoder(
+            *(loop_node("n", *(node("LeakyRelu", "x", f"x{k}_{i}", alpha=float(i)) for i in range(400)),
+                        gives=f"x{k}_0", last=f"last{k}") for k in range(3)),
+            initializers=constants(true=True, n=3),
+        ),
+        "more than 1,000 of its operators read the same value",
+    ),
     "a Loop that grows": (
         lambda: loop_of("n", node("Concat", "v v", "c", axis=1), n=40),
         "changes the shape of what it carries",
@@ -539,12 +619,11 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a Loop of much work": (
         lambda: loop_of(
             "n",
-            node("Concat", "v v", "w", axis=1),
-            node("Tile", "w t", "u"),
-            node("MatMul", "u m", "b"),
-            node("MatMul", "b m", "a"),
+            node("Concat", "v v", "d", axis=1),
+            node("Tile", "d t", "u"),
+            *(node("MatMul", f"{a} m", b) for a, b in itertools.pairwise(["u", *(f"u{i}" for i in range(19)), "a"])),
             node("Slice", "a zero two one", "c"),
-            n=65_000, t=[1, 500], m=np.ones((2000, 2000), np.float32), zero=[0], two=[2], one=[1],
+            n=4_000, t=[1, 500], m=np.ones((2000, 2000), np.float32), zero=[0], two=[2], one=[1],
         ),
         "computes more for each event than any flow",
     ),
@@ -556,6 +635,11 @@ def test_graphs_that_crash_or_block_are_refused(bundle: Path, make: Callable[[],
     put(bundle, "encode.onnx", make())
     text = refused(load, bundle)
     assert message in text and "encode.onnx is no graph of a flow" in text
+
+
+def test_a_number_of_steps_outside_the_graph_is_refused(bundle: Path) -> None:
+    loop_of_a_number_outside(bundle)
+    assert "its Loop has no constant number of steps" in refused(load, bundle)
 
 
 GOOD: dict[str, Callable[[], bytes]] = {
@@ -572,6 +656,8 @@ GOOD: dict[str, Callable[[], bytes]] = {
         node("ConstantOfShape", "n", "c"), initializers=constants(n=[2**10, 2**10])
     ),
     "a Loop": lambda: loop_of("n", node("Neg", "v", "c"), n=3),
+    "1,000 Loops": lambda: loops_of(*[1] * 1_000),
+    "a Loop of as many steps as may be": lambda: loop_of("n", node("Neg", "v", "c"), n=4_096),
     "2,000 operators that leave an input out": lambda: encoder(
         *(node("Clip", f"x{i} _ m" if i else "x _ m", f"x{i + 1}") for i in range(2_000)),
         initializers=constants(m=np.float32(1)),

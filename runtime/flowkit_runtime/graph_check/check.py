@@ -2,14 +2,15 @@
 
 A graph may contain the operators of `operators.RULES`, each run once or in a Loop with a fixed number of steps. None of
 them reads a file, runs code or draws random numbers. Sizes are followed through the graph. They bound what it computes
-for each event, and what it computes from its own constants, which onnxruntime does while it loads the graph.
+for each event, and what it computes from its own constants, which onnxruntime does while it loads the graph. Every name
+stands for one value, because onnxruntime takes the last of two constants with the same name.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping
+from collections import ChainMap, Counter
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,8 @@ from flowkit_runtime.graph_check.operators import RULES
 from flowkit_runtime.graph_check.reading import BOOL, FLOAT, FLOATS, INT64, Node, ParsedGraph, Tensor, read_graph
 from flowkit_runtime.graph_check.sizes import NodeCall, PerRow, SizedShape, Value, each, elements, of_constant
 
-MAX_STEPS = 65_536
-"""The most steps of a Loop."""
+MAX_LOOPS, MAX_STEPS, MAX_ALL_STEPS = 1_024, 4_096, 65_536
+"""The most Loops, the most steps of one Loop, and the most steps of all Loops together."""
 MAX_READERS, MAX_CONSTANTS, MAX_FOLDED = 1_000, 20_000, 10_000
 """The most operators that read one value, the most constants, and the most operators whose inputs are all constant.
 
@@ -84,20 +85,24 @@ class _Check:
         self._made_left = MADE + MADE_FOR_BYTE * bytes_read
         self._folded_left = FOLDED + FOLDED_FOR_BYTE * bytes_read
         self._largest, self._work_left = SIZE_FOR_VALUE * event, WORK_FOR_VALUE * event
+        self._loops_left, self._steps_left = MAX_LOOPS, MAX_ALL_STEPS
+        self._readers, self._named_constants = Counter[str](), set[str]()
 
-    def graph(self, graph: ParsedGraph, values: Mapping[str, Value], steps: int = 1) -> dict[str, Value]:
+    def graph(self, graph: ParsedGraph, values: MutableMapping[str, Value], steps: int = 1) -> ChainMap[str, Value]:
         """Return all values of a graph, given its inputs.
 
         In the body of a Loop, `values` also holds those of the outer graph, and `steps` is the number of times that the
         body runs. Raises ValueError if the graph must be rejected.
         """
-        constants = {tensor.name: of_constant(tensor) for tensor in graph.constants}
         self._constants_left -= len(graph.constants)
         if self._constants_left < 0:
             raise ValueError(f"it has more than {MAX_CONSTANTS:,} constants")
-        found, readers = {**values, **constants}, Counter[str]()
+        found = ChainMap[str, Value]({}, values)
+        _add(found, [tensor.name for tensor in graph.constants], map(of_constant, graph.constants))
+        constants, readers = {tensor.name: tensor for tensor in graph.constants}, self._readers
+        self._named_constants |= constants.keys()
         for node in graph.nodes:
-            readers.update(name for name in node.inputs if name and name not in constants)
+            readers.update(name for name in node.inputs if name and name not in self._named_constants)
             if missing := [name for name in node.inputs if name and name not in found]:
                 raise ValueError(f"{shortened(repr(missing[0]))} is read, and nothing gives it")
             if any(readers[name] > MAX_READERS for name in node.inputs):
@@ -105,8 +110,9 @@ class _Check:
             if "" in node.inputs and (node.operator not in _WITH_OPTIONAL or node.inputs[-1] == ""):
                 raise ValueError(f"its operator {shortened(repr(node.operator))} leaves an input out")
             call = NodeCall(node, [found[name] if name else None for name in node.inputs])
-            outputs = self._loop(call, found) if node.operator == "Loop" else self._outputs(call, steps)
-            found |= zip(node.outputs, outputs, strict=True)
+            looped = node.operator == "Loop"
+            outputs = self._loop(call, self._steps(node, constants), found) if looped else self._outputs(call, steps)
+            _add(found, node.outputs, outputs)
         return found
 
     def _outputs(self, call: NodeCall, steps: int) -> list[Value]:
@@ -174,32 +180,52 @@ class _Check:
                 f"its operator {call.node.operator} divides integers by what isn't a constant greater than 0"
             )
 
-    def _loop(self, call: NodeCall, around: Mapping[str, Value]) -> list[Value]:
-        """Return the outputs of a Loop: the values carried from step to step, and those collected from each step."""
-        body, counted = call.node.attributes.get("body"), call.known(0)
-        if not isinstance(body, ParsedGraph):
-            raise ValueError("it has a Loop of nothing")
-        if counted is None or counted.size != 1 or not call.given(0).constant:
+    def _steps(self, node: Node, constants: Mapping[str, Tensor]) -> int:
+        """Return the number of steps of a Loop, which is a constant, and subtract it from the remaining limits."""
+        counted = constants.get(node.inputs[0]) if node.inputs else None
+        if counted is None or counted.kind != INT64 or counted.values is None or counted.values.size != 1:
             raise ValueError("its Loop has no constant number of steps")
-        count = counted.item()
-        if not isinstance(count, int) or not 0 < count <= MAX_STEPS:
+        count = int(counted.values.item())
+        if not 0 < count <= MAX_STEPS:
             raise ValueError(f"its Loop has {count} steps, not 1 to {MAX_STEPS:,}")
+        self._loops_left -= 1
+        self._steps_left -= count
+        if self._loops_left < 0:
+            raise ValueError(f"it has more than {MAX_LOOPS:,} Loops")
+        if self._steps_left < 0:
+            raise ValueError(f"its Loops have more than {MAX_ALL_STEPS:,} steps together")
+        return count
+
+    def _loop(self, call: NodeCall, steps: int, around: MutableMapping[str, Value]) -> list[Value]:
+        """Return the outputs of a Loop: the values that it carries from step to step."""
+        body = call.node.attributes.get("body")
+        if not isinstance(body, ParsedGraph) or len(call.node.attributes) > 1:
+            raise ValueError("it has a Loop of anything but one body")
         carried = [call.given(i) for i in range(2, len(call.inputs))]
-        start = [Value(INT64, ()), Value(BOOL, ()), *(_unknown(value) for value in carried)]
-        if len(body.inputs) != len(start) or len(body.outputs) < 1 + len(carried):
+        if len(body.inputs) != 2 + len(carried) or len(body.outputs) < 1 + len(carried):
             call.wrong()
-        found = self.graph(body, {**around, **dict(zip(body.inputs, start, strict=True))}, steps=count)
+        if len(body.outputs) > 1 + len(carried):
+            raise ValueError("its Loop collects values of all its steps, and the memory for them would grow")
+        inside = ChainMap({}, around)
+        _add(inside, body.inputs, [Value(INT64, ()), Value(BOOL, ()), *map(_unknown, carried)])
+        found = self.graph(body, inside, steps)
         if missing := [name for name in body.outputs if name not in found]:
             raise ValueError(f"its Loop gives {shortened(repr(missing[0]))}, which nothing makes")
-        ends = [found[name] for name in body.outputs[1:]]
-        for before, after in zip(carried, ends, strict=False):
+        for name in (*inside.maps[0], *found.maps[0]):  # another Loop may use the same names
+            self._readers.pop(name, None)
+            self._named_constants.discard(name)
+        for before, after in zip(carried, (found[name] for name in body.outputs[1:]), strict=True):
             if (before.kind, before.shape, before.exact) != (after.kind, after.shape, after.exact):
                 raise ValueError("its Loop changes the shape of what it carries from step to step")
-        collected = [Value(value.kind, (count, *value.shape), exact=False) for value in ends[len(carried) :]]
-        for value in collected:
-            if elements(value.shape) > self._largest:
-                raise ValueError(f"its Loop gives {elements(value.shape):,} values for one event")
-        return [*map(_unknown, carried), *collected]
+        return list(map(_unknown, carried))
+
+
+def _add(found: MutableMapping[str, Value], names: Sequence[str], values: Iterable[Value]) -> None:
+    """Add values to those that were found. Raises ValueError if a name stands for another value already."""
+    for name, value in zip(names, values, strict=True):
+        if name and name in found:
+            raise ValueError(f"{shortened(repr(name))} is the name of two values")
+        found[name] = value
 
 
 def _unknown(value: Value) -> Value:
