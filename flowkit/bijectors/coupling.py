@@ -31,12 +31,28 @@ class Split(nn.Module, ABC):
 class Transformer(nn.Module, ABC):
     """An elementwise invertible map y = f(x; θ). It doesn't depend on how θ is computed.
 
-    x, y and the log-derivative are [batch, *event]. θ is [batch, n_params, *event]. By convention f is the identity, or
-    close to it, at θ = 0, because conditioners usually start with an output of 0, and learned parameters at 0.
+    x, y and the log-derivative are [batch, *event]. θ is [batch, n_params, *event]. Training starts at θ = 0, where f
+    should be the identity. A transformer that has to start elsewhere, as a mixture whose components may not be equal,
+    passes its ``starting_theta``, one number for each parameter, to ``super().__init__``. f should be near the identity
+    there. A conditioner's output is then the difference from the starting θ, and learned parameters start at it.
     """
 
     n_params: int
     """The number of parameters for each element."""
+
+    starting_theta: Tensor | None
+    """The θ at which training starts, [n_params], or None for 0. It isn't in the state_dict."""
+
+    def __init__(self, starting_theta: Sequence[float] | None = None) -> None:
+        super().__init__()
+        start = None if starting_theta is None else torch.tensor(starting_theta)
+        self.register_buffer("starting_theta", start, persistent=False)
+
+    def from_start(self, difference: Tensor) -> Tensor:
+        """Return θ for its difference from the starting θ. Both are [batch, n_params, *event]."""
+        if self.starting_theta is None:
+            return difference
+        return difference + self.starting_theta.reshape(-1, *(1 for _ in difference.shape[2:])).to(difference.dtype)
 
     @abstractmethod
     def forward(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,7 +71,10 @@ class Conditioner(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, kept: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return θ [batch, n_params, *transformed] for kept [batch, *kept] and context [batch, *context]."""
+        """Return θ, or its difference from a transformer's starting θ, [batch, n_params, *transformed].
+
+        kept is [batch, *kept], and context [batch, *context].
+        """
 
     def initialize(self, kept: Tensor, context: Tensor | None = None) -> None:
         """Set parameters from a first batch. A flow calls it once, before training, without gradients."""
@@ -110,7 +129,7 @@ class Coupling(Bijector):
 
     def _theta(self, kept: Tensor, context: Tensor | None) -> Tensor:
         """Run the network, under autocast if that is enabled. Return θ in the precision of the event."""
-        return self.conditioner(kept, context).to(kept.dtype)
+        return self.transformer.from_start(self.conditioner(kept, context).to(kept.dtype))
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         self.conditioner.initialize(self._split(x)[0], context)

@@ -20,7 +20,7 @@ class Elementwise(Bijector):
     With a conditioner, θ is θ(context): the network reads the context in the place of the kept part, and is built with
     the context's shape as ``kept_shape`` and ``context_shape=None``. A flow of such layers is a density p(x | context)
     for events of any size, a single value included. Without a conditioner, θ is a parameter [n_params, *event] that
-    starts at 0.
+    starts at 0, or at the transformer's starting θ.
 
     The network is run under autocast if that is enabled, and f in the precision of the event.
 
@@ -38,7 +38,7 @@ class Elementwise(Bijector):
         super().__init__(event_shape)
         self.transformer, self.conditioner = transformer, conditioner
         shape: Shape = (transformer.n_params, *self.event_shape)
-        self.theta = nn.Parameter(torch.zeros(shape)) if conditioner is None else None
+        self.theta = nn.Parameter(transformer.from_start(torch.zeros(1, *shape))[0]) if conditioner is None else None
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         theta = self._theta(x, context)
@@ -57,7 +57,7 @@ class Elementwise(Bijector):
         if self.theta is not None:
             return self.theta.expand(x.shape[0], *self.theta.shape)
         assert self.conditioner is not None
-        return self.conditioner(_required(context)).to(x.dtype)
+        return self.transformer.from_start(self.conditioner(_required(context)).to(x.dtype))
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         if self.conditioner is not None:

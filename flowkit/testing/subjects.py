@@ -129,10 +129,10 @@ class TransformerSubject(ModuleSubject):
     domain: Domain = REALS
     kind = "transformer"
 
-    def theta(self, module: Any, n: int, seed: int = 1, shape: Shape | None = None) -> Tensor:
-        """Return parameters between -1.5 and 1.5, [n, n_params, *event]."""
+    def theta(self, module: Any, n: int, seed: int = 1, shape: Shape | None = None, scale: float = 1.0) -> Tensor:
+        """Return parameters that differ from the starting θ by at most 1.5 times ``scale``, [n, n_params, *event]."""
         shape = self.event_shape if shape is None else shape
-        return self.normal(n, module.n_params, *shape, seed=seed + 1000).clamp(-1.5, 1.5)
+        return module.from_start(scale * self.normal(n, module.n_params, *shape, seed=seed + 1000).clamp(-1.5, 1.5))
 
     def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
         real = 2 * self.normal(n, *self.event_shape, seed=seed)

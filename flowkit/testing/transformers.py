@@ -15,6 +15,8 @@ from flowkit.testing import hints
 from flowkit.testing.compare import ROUND_TRIP_TOLERANCE, as_by_autodiff, close, gradients_of, jacobian, within
 from flowkit.testing.subjects import Call, TransformerSubject, inside
 
+NEAR_IDENTITY = 1.0
+"""How far a transformer may be from the identity, and its log-derivative from 0, at a starting θ of its own."""
 EXTREME_THETA = 50.0
 """What a network may give for an event unlike any it was trained on."""
 EXTREME_DRAWS = 8
@@ -94,7 +96,7 @@ def domains(subject: TransformerSubject) -> None:
     """Both directions map the domain into itself, far out and at θ up to ±50 too."""
     transformer = subject.module()
     for scale in (1.0, EXTREME_THETA):
-        theta = scale * subject.theta(transformer, 1, shape=(1,)).expand(-1, -1, len(FAR_OUT))
+        theta = subject.theta(transformer, 1, shape=(1,), scale=scale).expand(-1, -1, len(FAR_OUT))
         for call in subject.both_ways(inside(subject.domain, FAR_OUT[None]), theta):
             within(call.method, next(iter(call(transformer).values())), subject.domain)
 
@@ -114,14 +116,16 @@ def elementwise(subject: TransformerSubject) -> None:
 
 
 def identity(subject: TransformerSubject) -> None:
-    """At θ = 0, where networks start, it is the identity."""
+    """At θ = 0, where networks start, it is the identity; at a starting θ of its own it is near it."""
     transformer = subject.module()
+    own = transformer.starting_theta is not None
+    at, tolerance = ("the starting θ", NEAR_IDENTITY) if own else ("θ = 0", ROUND_TRIP_TOLERANCE)
     for call in subject.calls(transformer):
         value, theta = call.inputs
-        output, log_derivative = call.at(value, torch.zeros_like(theta))(transformer).values()
-        close(f"{call.method}(v; θ = 0) - v", output, value, ROUND_TRIP_TOLERANCE)
-        zero = torch.zeros_like(value)
-        close(f"log-derivative of {call.method} at θ = 0", log_derivative, zero, ROUND_TRIP_TOLERANCE)
+        start = transformer.from_start(torch.zeros_like(theta))
+        output, log_derivative = call.at(value, start)(transformer).values()
+        close(f"{call.method}(v; θ) - v at {at}", output, value, tolerance)
+        close(f"log-derivative of {call.method} at {at}", log_derivative, torch.zeros_like(value), tolerance)
 
 
 def extremes(subject: TransformerSubject) -> None:
@@ -133,7 +137,8 @@ def extremes(subject: TransformerSubject) -> None:
     grid = inside(subject.domain, real)
     for dtype, scale in product((torch.float64, torch.float32), (0.0, EXTREME_THETA)):
         transformer = subject.module().to(dtype)
-        theta = scale * torch.sign(subject.normal(EXTREME_DRAWS, transformer.n_params, 1)).expand(-1, -1, len(grid))
+        signs = torch.sign(subject.normal(EXTREME_DRAWS, transformer.n_params, 1)).to(dtype)
+        theta = transformer.from_start(scale * signs).expand(-1, -1, len(grid))
         value = grid.expand(EXTREME_DRAWS, -1)
         for call in subject.both_ways(value.to(dtype), theta.to(dtype)):
             _check_extreme(transformer, call, subject.domain, f"{call.method} at |θ| = {scale:.0f} in {dtype}")
@@ -168,8 +173,9 @@ def edges(subject: TransformerSubject) -> None:
     points = _edges(transformer)
     around = torch.cat([points, *(torch.nextafter(points, points + sign) for sign in (-1, 1))])
     value = _within(subject.domain, around)[None]  # [1, points]
-    for theta in (torch.zeros(()), subject.theta(transformer, 1, shape=(1,))):
-        calls = subject.both_ways(value, theta.double().expand(1, transformer.n_params, value.shape[1]))
+    for scale in (0.0, 1.0):
+        theta = subject.theta(transformer, 1, shape=(1,), scale=scale)
+        calls = subject.both_ways(value, theta.expand(-1, -1, value.shape[1]))
         _check_round_trip(transformer, calls, 10 * ROUND_TRIP_TOLERANCE)
         for call in calls:
             _against_autodiff(transformer, call)
@@ -195,14 +201,15 @@ def _numbers(transformer: Transformer) -> Iterator[float]:
 
 
 def n_params(subject: TransformerSubject) -> None:
-    """n_params is how many parameters it reads, and each of them changes something."""
+    """n_params is how many parameters it reads, each of them changes something, and so many start somewhere."""
     transformer = subject.module()
-    n = transformer.n_params
+    n, start = transformer.n_params, transformer.starting_theta
     assert isinstance(n, int) and n > 0, f"n_params must be a whole number above 0, not {n!r}"
+    assert start is None or start.shape == (n,), f"n_params is {n}, but starting_theta has shape {list(start.shape)}"
     points = _edges(transformer)
     between = torch.cat([points, (points[1:] + points[:-1]) / 2, torch.linspace(-4, 4, 41)])
     grid = _within(subject.domain, between)[None]
-    theta = 0.1 * subject.theta(transformer, 1, shape=(grid.shape[1],)).requires_grad_()
+    theta = subject.theta(transformer, 1, shape=(grid.shape[1],), scale=0.1).requires_grad_()
     outputs = transformer(grid, theta)
     loss = torch.stack([output.square().sum() for output in outputs]).sum()
     gradient = gradients_of(loss, {"theta": theta})["theta"]

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowkit.bijectors import Conditioner, Elementwise
+from flowkit.bijectors import Conditioner, Coupling, Elementwise
 from flowkit.errors import InputError
 from flowkit.flow import Flow
 from flowkit.testing import perturb
 from flowkit_glow.affine import Affine
 from flowkit_glow.mlp import MLP
+from flowkit_glow.splits import Channels
 from flowkit_spline.rational_quadratic import RationalQuadratic
 from tests.flow.specs import VALUES, batch, perturbed
 
@@ -35,6 +36,44 @@ def test_without_a_conditioner_it_starts_as_the_identity(event: tuple[int, ...])
     y, log_det = layer.forward_and_log_det(x)
     torch.testing.assert_close(y, x)
     torch.testing.assert_close(log_det, torch.zeros(3))
+
+
+class StartsElsewhere(Affine):
+    """An affine map with other parameters at the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.starting_theta = torch.tensor([0.25, -0.5])
+
+
+@pytest.mark.parametrize("event", [(1,), (2, 3, 4)], ids=str)
+def test_parameters_start_at_the_starting_theta(event: tuple[int, ...]) -> None:
+    layer = Elementwise(event, StartsElsewhere())
+    assert layer.theta is not None and layer.theta.shape == (2, *event)
+    assert (layer.theta[0] == 0.25).all() and (layer.theta[1] == -0.5).all()
+    assert list(layer.state_dict()) == ["theta"]
+    layer.theta.data.zero_()  # then it is θ as it is, no difference
+    torch.testing.assert_close(layer.forward_and_log_det(x := torch.randn(3, *event))[0], x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_network_gives_the_difference_from_the_starting_theta(dtype: torch.dtype) -> None:
+    coupling = Coupling(Channels((3,)), MLP((2,), (2, 1)), StartsElsewhere()).to(dtype)
+    elementwise = Elementwise((1,), StartsElsewhere(), MLP((2,), (2, 1))).to(dtype)
+    x, log_s = torch.randn(4, 3, dtype=dtype), Affine()._log_scale(torch.tensor(0.25, dtype=dtype))
+    kept, transformed = coupling.split.split(x)
+    for layer, args in ((coupling, (x,)), (elementwise, (transformed, kept))):
+        y, log_det = layer.forward_and_log_det(*args)
+        given = layer.split.split(y)[1] if isinstance(layer, Coupling) else y
+        torch.testing.assert_close(given, transformed * log_s.exp() - 0.5)
+        torch.testing.assert_close(log_det, log_s.expand(4))
+        torch.testing.assert_close(layer.inverse_and_log_det(y, *args[1:])[0], args[0])
+        assert not [name for name in layer.state_dict() if "starting" in name]
+        perturb(layer, 0.3)
+        moved = layer.forward_and_log_det(*args)[0]
+        theta = layer.conditioner(kept)
+        wanted = Affine()(transformed, theta + torch.tensor([[[0.25], [-0.5]]], dtype=dtype))[0]
+        torch.testing.assert_close(layer.split.split(moved)[1] if isinstance(layer, Coupling) else moved, wanted)
 
 
 class Notes(Conditioner):

@@ -96,6 +96,37 @@ class Leaky(Transformer):
         return self.forward(y, -theta)
 
 
+class TwoBends(Transformer):
+    """y = x + (tanh(x - a) + tanh(x - b)) / 2, by bisection: components that start apart, as they would stay equal."""
+
+    n_params = 2
+
+    def __init__(self):
+        super().__init__(starting_theta=[-1.0, 1.0])
+
+    def forward(self, x, theta):
+        bends = torch.tanh(x[:, None] - theta)
+        return x + bends.mean(1), torch.log1p((1 - bends.square()).mean(1))
+
+    def inverse(self, y, theta):
+        x = _inverse_of_bends(y, theta)
+        return x, -self.forward(x, theta)[1]
+
+
+def _inverse_of_bends(y, theta):
+    with torch.no_grad():
+        low, high = y - 1, y + 1
+        for _ in range(12):
+            middle = (low + high) / 2
+            below = TwoBends.forward(None, middle, theta)[0] < y
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        x = (low + high) / 2
+    for _ in range(3):
+        value, log_slope = TwoBends.forward(None, x, theta)
+        x = x - (value - y) / log_slope.exp()
+    return x
+
+
 class FourierFeatures(Conditioner):
     """Random frequencies that are saved and not trained."""
 
@@ -122,6 +153,7 @@ class Uniform(Base):
 
 RIGHT = {
     "bisection": lambda seed: BijectorSubject(lambda: Bisection((3,)), seed=seed),
+    "two-bends": lambda seed: TransformerSubject(TwoBends, seed=seed),
     "fixed-scale": lambda seed: BijectorSubject(lambda: FixedScale((4,)), seed=seed),
     "sinh": lambda seed: BijectorSubject(lambda: Sinh((3,)), seed=seed),
     "leaky": lambda seed: TransformerSubject(Leaky, seed=seed),

@@ -115,6 +115,24 @@ class StartsAtHalf(Affine):
         return torch.nn.functional.logsigmoid(t)
 
 
+@wrong("transformer", "identity", "at the starting θ: off by")
+class StartsFarAway(Affine):
+    """Its starting θ is that of a trained model: a new flow of many layers moves everything out of sight."""
+
+    def __init__(self):
+        super().__init__()
+        self.starting_theta = torch.tensor([0.0, 3.0])
+
+
+@wrong("transformer", "n_params", "n_params is 2, but starting_theta has shape")
+class StartsWithOneTooFew(Affine):
+    """Its starting θ has a number for the shift, and none for the scale: both start there."""
+
+    def __init__(self):
+        super().__init__()
+        self.starting_theta = torch.tensor([0.5])
+
+
 @wrong("transformer", "n_params", "change nothing")
 class ReadsOneTooFew(Affine):
     """Asks the network for a parameter that it never reads."""
