@@ -25,6 +25,7 @@ from flowkit.bijectors.composition import flat, frozen
 from flowkit.export import export
 from flowkit.export.graphs import Graphs
 from flowkit.flow import Flow
+from flowkit_runtime.bundle import DECODER, ENCODER
 
 Spec = Mapping[str, Any]
 """``event`` and ``flow``."""
@@ -102,7 +103,7 @@ class InOnnxruntime:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.add_session_config_entry("session.force_spinning_stop", "1")  # while it is torch's turn
-        for task, graph in {"encode": graphs.encoder, "decode": graphs.decoder}.items():
+        for task, graph in {"encode": graphs.models[ENCODER], "decode": graphs.models[DECODER]}.items():
             data = graph.SerializeToString()
             self.bytes[task] = len(data)
             self.sessions[task] = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

@@ -54,6 +54,7 @@ def plugin(found: Found, registry: Registry) -> str:
     blocks = [
         f"### {found.name}",
         inspect.getdoc(descriptor.config) or "",
+        "" if descriptor.directions == "both" else f"Directions: {descriptor.directions}.",
         table(rows) if rows else "No fields.",
         "\n".join(["Takes:", "", *(f"- {line}" for line in shapes)]) if shapes else "",
         f"`{descriptor.target}`:\n\n{quoted(target_doc(descriptor.target))}",

@@ -36,6 +36,10 @@ class InputError(FlowkitError, ValueError):
     """A tensor or argument handed to a flow has the wrong shape, type or range."""
 
 
+class DirectionError(FlowkitError, NotImplementedError):
+    """A layer has only one direction, and the other one is needed."""
+
+
 class RunError(FlowkitError):
     """The directory of a run or a bundle can't be used, for example because it is missing, unfinished or occupied."""
 

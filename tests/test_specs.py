@@ -24,6 +24,8 @@ def test_the_tensors_have_the_shapes_that_validation_says(path):
     context = None if spec.context is None else torch.randn(2, *spec.context.shape, dtype=torch.float64)
     latents, log_det = flow.forward_and_log_det(x, context)
     assert [tuple(z.shape[1:]) for z in latents] == latent_shapes(spec)
+    if flow.directions == "forward":
+        return
     back, inverse_log_det = flow.inverse_and_log_det(latents, context)
     torch.testing.assert_close(back, x, atol=1e-7, rtol=0)
     torch.testing.assert_close(log_det, -inverse_log_det, atol=1e-7, rtol=1e-9)

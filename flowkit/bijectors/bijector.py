@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
@@ -10,6 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from flowkit.directions import Shared, defined
+from flowkit.errors import DirectionError
 from flowkit.shapes import Shape
 
 
@@ -18,6 +20,9 @@ class Bijector(nn.Module, ABC):
 
     Tensors are batched: x is [batch, *event_shape], y is [batch, *output_shape], log_det is [batch]. A bijector doesn't
     branch on the values of tensors. It computes on the device and in the precision of its inputs.
+
+    A layer that can compute one of its directions only leaves the method of the other one out, which then raises
+    DirectionError.
     """
 
     handles_autocast: ClassVar[bool] = False
@@ -33,13 +38,18 @@ class Bijector(nn.Module, ABC):
         """The event shape of y."""
         return self.event_shape
 
-    @abstractmethod
+    @property
+    def directions(self) -> Shared:
+        """The directions that the layer can compute: by default those whose methods its class has."""
+        return defined(type(self), Bijector, "forward_and_log_det", "inverse_and_log_det")
+
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return y = f(x) and log|det ∂f/∂x|."""
+        raise DirectionError(f"{type(self).__name__} has no forward direction, data -> latent")
 
-    @abstractmethod
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return x = f⁻¹(y) and log|det ∂f⁻¹/∂y|, the log-det of this inverse map, opposite in sign to forward's."""
+        raise DirectionError(f"{type(self).__name__} has no inverse, latent -> data")
 
     def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Return x = f⁻¹(y) as a leaf tensor, and f(x) and log|det ∂f/∂x|, through which gradients reach x.

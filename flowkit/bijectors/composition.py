@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from flowkit.bijectors.bijector import Bijector, full_precision
 from flowkit.bijectors.channel_linear import ChannelLinear, ChannelRun
+from flowkit.directions import Shared, shared
 from flowkit.shapes import Shape
 
 Merged = Bijector | ChannelRun
@@ -29,6 +30,10 @@ class Composition(Bijector):
     @property
     def output_shape(self) -> Shape:
         return self.layers[-1].output_shape
+
+    @property
+    def directions(self) -> Shared:
+        return shared(layer.directions for layer in self.layers)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return forward_through(self.layers, x, context)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.bijectors.bijector import Bijector, full_precision, sum_over_event
+from flowkit.directions import Shared, defined
+from flowkit.errors import DirectionError
 
 
 class Split(nn.Module, ABC):
@@ -35,6 +37,8 @@ class Transformer(nn.Module, ABC):
     should be the identity. A transformer that has to start elsewhere, as a mixture whose components may not be equal,
     passes its ``starting_theta``, one number for each parameter, to ``super().__init__``. f should be near the identity
     there. A conditioner's output is then the difference from the starting θ, and learned parameters start at it.
+
+    A transformer that can compute one of its directions only leaves the method of the other one out.
     """
 
     n_params: int
@@ -54,13 +58,18 @@ class Transformer(nn.Module, ABC):
             return difference
         return difference + self.starting_theta.reshape(-1, *(1 for _ in difference.shape[2:])).to(difference.dtype)
 
-    @abstractmethod
+    @property
+    def directions(self) -> Shared:
+        """The directions that the transformer can compute: by default those whose methods its class has."""
+        return defined(type(self), Transformer, "forward", "inverse")
+
     def forward(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Return y and log|∂y/∂x|, elementwise."""
+        raise DirectionError(f"{type(self).__name__} has no forward direction, data -> latent")
 
-    @abstractmethod
     def inverse(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Return x and log|∂x/∂y|, elementwise: the log-derivative of this inverse map."""
+        raise DirectionError(f"{type(self).__name__} has no inverse, latent -> data")
 
 
 class Conditioner(nn.Module, ABC):
@@ -93,6 +102,10 @@ class Coupling(Bijector):
     def __init__(self, split: Split, conditioner: Conditioner, transformer: Transformer) -> None:
         super().__init__(split.event_shape)
         self.split, self.conditioner, self.transformer = split, conditioner, transformer
+
+    @property
+    def directions(self) -> Shared:
+        return self.transformer.directions
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kept, transformed = self._split(x)

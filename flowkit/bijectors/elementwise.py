@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from flowkit.bijectors.bijector import Bijector, full_precision, sum_over_event
 from flowkit.bijectors.coupling import Conditioner, Transformer
+from flowkit.directions import Shared
 from flowkit.errors import InputError
 from flowkit.shapes import Shape
 
@@ -39,6 +40,10 @@ class Elementwise(Bijector):
         self.transformer, self.conditioner = transformer, conditioner
         shape: Shape = (transformer.n_params, *self.event_shape)
         self.theta = nn.Parameter(transformer.from_start(torch.zeros(1, *shape))[0]) if conditioner is None else None
+
+    @property
+    def directions(self) -> Shared:
+        return self.transformer.directions
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         theta = self._theta(x, context)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from flowkit.directions import Shared
 from flowkit.shapes import Shape, halve
 
 
@@ -18,6 +20,8 @@ class FactorOut(nn.Module):
     Glow's learned conditional prior of z is equivalent to an affine coupling directly before this step, if it
     transforms the half that becomes z.
     """
+
+    directions: ClassVar[Shared] = "both"
 
     def __init__(self, event_shape: Sequence[int]) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from flowkit.bijectors.bijector import Bijector
 from flowkit.bijectors.composition import autocast_of
+from flowkit.directions import Shared, swapped
 from flowkit.shapes import Shape
 
 
@@ -26,6 +27,10 @@ class Inverse(Bijector):
     @property
     def output_shape(self) -> Shape:
         return self.bijector.event_shape
+
+    @property
+    def directions(self) -> Shared:
+        return swapped(self.bijector.directions)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         with autocast_of(self.bijector, x.device):

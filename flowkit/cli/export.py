@@ -39,6 +39,8 @@ def export(
 ) -> None:
     """Write a trained flow as ONNX graphs, both directions, verified in onnxruntime before they are handed out.
 
+    A flow that runs forward only has encode.onnx alone.
+
     Example: flowkit export runs/glow-digits -o exports/glow-digits
     """
     from rich.console import Console
@@ -50,6 +52,7 @@ def export(
     from flowkit.flow import Flow
     from flowkit.train import load_run_data, read_results
     from flowkit.train.batches import take
+    from flowkit_runtime.bundle import GRAPHS
     from flowkit_runtime.verification import table
 
     keep_freed_memory()
@@ -65,7 +68,7 @@ def export(
     echo(table(exported.figures))
     for line in _summary(exported.manifest, flow.unit):
         echo(line)
-    echo(f"{output}: encode.onnx and decode.onnx, verified")
+    echo(f"{output}: {' and '.join(GRAPHS[exported.manifest['directions']])}, verified")
     if web:
         echo(f"{output / PAGE}: open it in a browser, or send it to somebody")
 

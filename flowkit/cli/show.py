@@ -91,8 +91,9 @@ def _table(steps: Sequence[dict[str, Any]]) -> "Table":
 
 def _summary(facts: dict[str, Any]) -> str:
     event, latents = facts["event"], " + ".join(map(str, facts["latents"]))
+    one_way = "" if facts["directions"] == "both" else f"{facts['directions']} only, "
     data = f"integers below {event['levels']}" if "levels" in event else "continuous"
     return (
         f"event {event['shape']} ({data}) -> latents {latents}, base {facts['base']}\n"
-        f"{facts['parameters']:,} parameters, {facts['likelihood']} likelihood, model {facts['model'][:12]}"
+        f"{facts['parameters']:,} parameters, {one_way}{facts['likelihood']} likelihood, model {facts['model'][:12]}"
     )

@@ -36,8 +36,9 @@ def validate(
 
 
 def _describe(spec: "Spec") -> str:
-    from flowkit.spec import count_layers, latent_shapes
+    from flowkit.spec import count_layers, flow_directions, latent_shapes
 
     layers = count_layers(spec.flow)
     latents = " + ".join(str(list(shape)) for shape in latent_shapes(spec))
-    return f"{layers} layer{'s' * (layers != 1)}, event {list(spec.event.shape)}, latents {latents}"
+    one_way = "" if (directions := flow_directions(spec)) == "both" else f", {directions} only"
+    return f"{layers} layer{'s' * (layers != 1)}, event {list(spec.event.shape)}, latents {latents}{one_way}"

@@ -18,7 +18,8 @@ import onnx
 from onnx import helper
 from torch import Tensor
 
-from flowkit.errors import ExportError, InputError, RunError
+from flowkit.directions import lacks
+from flowkit.errors import DirectionError, ExportError, InputError, RunError
 from flowkit.export.any_size import at_other_size, smallest_steps
 from flowkit.export.figures import check_quantile, excluded, measured
 from flowkit.export.graphs import OPSET, OTHER_SIZE, Graphs, instruction_of
@@ -32,7 +33,7 @@ from flowkit.spec.run import LOCK, SPEC
 from flowkit.version import __version__
 from flowkit_runtime import verification
 from flowkit_runtime.atomic import contents, is_free, making, naming
-from flowkit_runtime.bundle import DECODER, ENCODER, FORMAT, MANIFEST, REFERENCE, sealed
+from flowkit_runtime.bundle import FORMAT, MANIFEST, REFERENCE, sealed
 from flowkit_runtime.errors import BundleError, VerificationError
 from flowkit_runtime.files import read_json
 from flowkit_runtime.verification import NamedArrays
@@ -82,7 +83,9 @@ def export(
     """Write ``flow`` as a bundle, verified in onnxruntime against the flow in fp64.
 
     ``x`` are held-out events, integers for integer data: on the first the graphs are verified, and the ``quantile`` of
-    the scores of all is the threshold in the manifest. Without them the graphs are verified on samples of the flow. The
+    the scores of all is the threshold in the manifest. Without them the graphs are verified on samples of the flow. A
+    flow that runs forward only has ``encode.onnx`` alone, and needs events, because it draws no samples. A flow that
+    runs its inverse only has ``decode.onnx`` alone, takes no events, and is verified on latents of its base. The
     directory appears, or is filled, only when all is verified. Raises RunError if another is in its place, InputError
     for options that don't fit, ExportError, and flowkit_runtime's VerificationError if a graph deviates; an OSError
     names ``directory``.
@@ -101,6 +104,10 @@ def _check_given(flow: Flow, x: Tensor | None, context: Tensor | None, options: 
     if options.precision not in COMPUTED_IN:
         raise InputError(f"precision must be {', '.join(COMPUTED_IN)}, not {options.precision!r}")
     check_quantile(options.quantile)
+    if x is None and lacks(flow.directions, "inverse"):
+        raise DirectionError("this flow runs forward only, so it draws no samples to be verified on: pass events x")
+    if x is not None and lacks(flow.directions, "forward"):
+        raise DirectionError("this flow runs its inverse only, so it encodes no events: leave out x")
     if options.page is not None:
         check_page(options.precision, x is not None, options.page)
     if x is None:
@@ -174,8 +181,7 @@ def _verified(
             raise ExportError(lacking) from error
         raise
     if not all(figure.passed for figure in figures):
-        models = {ENCODER: graphs.encoder, DECODER: graphs.decoder}
-        where = first_deviation(exact, manifest["precision"], models, answers)
+        where = first_deviation(exact, manifest["precision"], graphs.models, answers)
         raise VerificationError(
             f"onnxruntime deviates from the flow in fp64:\n{verification.table(figures)}\n"
             f"{where or 'no layer deviates by itself: small errors add up'}"
@@ -190,10 +196,10 @@ def _lacking(error: BundleError, part: Path, graphs: Graphs) -> str | None:
     if found is None:
         return None
     operator, node = found.groups()
-    layers = graphs.encoder_layers if str(part / ENCODER) in str(error) else graphs.decoder_layers
+    file = next(file for file in graphs.models if str(part / file) in str(error))
     return (
-        f"{layers[instruction_of(node)]} can't be exported to ONNX: onnxruntime has no {operator} for the type that "
-        "the layer computes in; compute in that of x"
+        f"{graphs.layers[file][instruction_of(node)]} can't be exported to ONNX: onnxruntime has no {operator} for the "
+        "type that the layer computes in; compute in that of x"
     )
 
 
@@ -218,6 +224,7 @@ def _describe(exact: Flow, weights: str, options: Options) -> dict[str, Any]:
         "event": {"shape": list(exact.event_shape), "levels": exact.levels},
         "context": exact.context and exact.context.model_dump(mode="json", exclude_none=True),
         "latents": [list(shape) for shape in exact.latent_shapes],
+        "directions": exact.directions,
         "base": spec.base.name,
         "likelihood": likelihood(spec),
         "weights": weights,
@@ -229,14 +236,14 @@ def _describe(exact: Flow, weights: str, options: Options) -> dict[str, Any]:
 
 
 def _write_graphs(part: Path, graphs: Graphs, options: Options, manifest: dict[str, Any]) -> None:
-    models = [copy.deepcopy(model) for model in (graphs.encoder, graphs.decoder)]
-    for model in models:
+    models = {file: copy.deepcopy(model) for file, model in graphs.models.items()}
+    for model in models.values():
         helper.set_model_props(
             model, {name: str(manifest[name]) for name in ("flowkit", "model", "weights", "precision")}
         )
     if options.shared_weights:
-        _share_weights(models, part / WEIGHTS_FILE)
-    for name, model in zip((ENCODER, DECODER), models, strict=True):
+        _share_weights(models.values(), part / WEIGHTS_FILE)
+    for name, model in models.items():
         (part / name).write_bytes(model.SerializeToString(deterministic=True))
 
 

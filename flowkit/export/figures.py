@@ -31,11 +31,13 @@ def measured(
     part: Path, answers: NamedArrays, x: Tensor | None, context: Tensor | None, precision: Precision, quantile: float
 ) -> dict[str, Any]:
     """Return, for the manifest, how far the density of held-out events is off, the threshold, and how many events of
-    integer data, held out and off the data, come back exactly.
+    integer data, held out and off the data, come back exactly. What needs a direction that the flow lacks is None.
 
     Raises ExportError if 16 bits change the density too much, or an event has no finite score.
     """
     model = flowkit_runtime.load(part)
+    if model.directions == "inverse":
+        return {"change": None, "threshold": None, "restored": None}
     unit, bits = ("nats", np.log(2.0) * answers["x"][0].size) if model.levels is None else ("bits/dim", 1.0)
     change, most = _change(model, answers), MOST_CHANGE * bits
     if precision != "float32" and not change <= most:
@@ -45,7 +47,7 @@ def measured(
         )
     given = None if x is None else (x.numpy(), None if context is None else context.numpy())
     threshold = None if given is None else _threshold(model.score(*given), given[0], quantile)
-    restored = None if model.levels is None else _restored(model, answers, given)
+    restored = None if model.levels is None or model.directions != "both" else _restored(model, answers, given)
     return {"change": change, "threshold": threshold, "restored": restored}
 
 

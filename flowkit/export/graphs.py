@@ -14,11 +14,12 @@ from flowkit.errors import ExportError, InputError
 from flowkit.export.loops import loop_shapes, with_bodies
 from flowkit.export.pieces import EXAMPLES, Piece, trace
 from flowkit.export.precision import Precision, in_precision
-from flowkit.export.program import Program, any_context, encoder_and_decoder
+from flowkit.export.program import Program, any_context, programs_of
 from flowkit.export.stitching import initializers, make_model, stitched
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import frozen_names
 from flowkit.shapes import Shape
+from flowkit_runtime.bundle import DECODER, ENCODER
 from flowkit_runtime.graph_check import RULES
 
 OPSETS = range(18, 25)
@@ -29,7 +30,9 @@ OTHER_SIZE = (2, 3)
 
 
 class Graphs:
-    """The encoder and the decoder of an fp64 flow: frozen in fp64, then made fp32, or its networks 16 bits wide.
+    """The graphs of an fp64 flow by file, ``models``: frozen in fp64, then made fp32, or its networks 16 bits wide.
+
+    ``layers`` are the names of the instructions of each graph. A flow with one direction has one graph.
 
     Raises InputError for an opset that torch doesn't export right, ExportError naming the layer and what can't be
     exported of it.
@@ -41,14 +44,16 @@ class Graphs:
         if opset not in OPSETS:
             raise InputError(f"opset {opset}: choose one from {OPSETS[0]} to {OPSETS[-1]}")
         frozen = in_precision(exact.freeze().float(), precision)
-        programs = encoder_and_decoder(frozen, frozen_names(exact))
-        self.encoder_layers, self.decoder_layers = (
-            [step.name for step in program.instructions] for program in programs
-        )
-        x, latents = ([_example(s, any_size) for s in shapes] for shapes in ([exact.event_shape], exact.latent_shapes))
+        programs = programs_of(frozen, frozen_names(exact), exact.directions)
+        self.layers = {file: [step.name for step in program.instructions] for file, program in programs.items()}
+        shapes = {ENCODER: [exact.event_shape], DECODER: exact.latent_shapes}
         context = any_context(exact, EXAMPLES)
-        given = [[*events, *([] if context is None else [context])] for events in (x, latents)]
-        self.encoder, self.decoder = make_graphs(programs, given, opset, any_size)
+        given = [
+            [*(_example(shape, any_size) for shape in shapes[file]), *([] if context is None else [context])]
+            for file in programs
+        ]
+        graphs = make_graphs(list(programs.values()), given, opset, any_size)
+        self.models = dict(zip(programs, graphs, strict=True))
 
 
 def make_graphs(

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.bijectors import Bijector, StandardNormal
+from flowkit.directions import Shared
 from flowkit.errors import ExportError
 from flowkit.flow import Flow, inputs
 from flowkit.plugin.failure import in_a_line
+from flowkit_runtime.bundle import DECODER, ENCODER, GRAPHS
 
 LOG_PROB = "log_prob"
 
@@ -119,9 +121,10 @@ def decode_program(flow: Flow, names: Sequence[str]) -> Program:
     return program
 
 
-def encoder_and_decoder(flow: Flow, names: Sequence[str]) -> tuple[Program, Program]:
-    """Return both programs of a flow, frozen or not; ``names`` are those of its layers."""
-    return encode_program(flow, names), decode_program(flow, names)
+def programs_of(flow: Flow, names: Sequence[str], directions: Shared) -> dict[str, Program]:
+    """Return the programs of a flow, frozen or not, by the files of their graphs; ``names`` are those of its layers."""
+    write = {ENCODER: encode_program, DECODER: decode_program}
+    return {file: write[file](flow, names) for file in GRAPHS[directions]}
 
 
 def latent_names(flow: Flow) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx
@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 from onnx import helper
 from torch import Tensor
 
+from flowkit.directions import lacks
 from flowkit.errors import ExportError
 from flowkit.export.precision import COMPUTED_IN, Precision, in_precision, networks
-from flowkit.export.program import Program, any_context, encoder_and_decoder, latent_names
+from flowkit.export.program import Program, any_context, latent_names, programs_of
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import first_nonfinite, frozen_names
 from flowkit.shapes import Shape
 from flowkit_runtime import verification
-from flowkit_runtime.verification import GROUPS, QUANTITIES, ROUNDINGS, YARDSTICK, Errors, NamedArrays
+from flowkit_runtime.bundle import DECODER, ENCODER
+from flowkit_runtime.verification import GROUPS, ROUNDINGS, YARDSTICK, Errors, NamedArrays, quantities_of
 
 ROWS = 64
 """Held-out events that a bundle carries."""
@@ -46,10 +48,11 @@ def judge(exact: Flow, precision: Precision, reference: NamedArrays) -> tuple[Na
     A row is judged if no rounding moves torch's answers to it by 1% of their largest value. Raises ExportError if the
     flow isn't finite on a held-out row, if no held-out row is judged, or if rows depend on each other.
     """
-    names, frozen = frozen_names(exact), exact.freeze()
+    names, frozen, directions = frozen_names(exact), exact.freeze(), exact.directions
     held_out = reference["group"] == GROUPS.index("held-out")
     _check_held_out(exact, precision, {name: array[held_out] for name, array in reference.items()})
-    own = [_answers(flow, names, feed) for flow, feed in _roundings(frozen, precision, _inputs(reference))]
+    roundings = _roundings(frozen, precision, _inputs(reference))
+    own = [_answers(programs_of(flow, names, directions), feed) for flow, feed in roundings]
     judged = np.all([_relative(reference, each) < LOST for each in own], axis=0)
     if not judged[held_out].any():
         raise ExportError(
@@ -58,19 +61,21 @@ def judge(exact: Flow, precision: Precision, reference: NamedArrays) -> tuple[Na
         )
     reference = reference | {"judged": judged.astype(np.float64)}
     each = [verification.compare(latent_names(exact), exact.levels, reference, answer) for answer in own]
-    largest = {g: {q: max((e[g][q] for e in each if g in e), default=0.0) for q in QUANTITIES} for g in GROUPS}
+    quantities = quantities_of(directions)
+    largest = {g: {q: max((e[g][q] for e in each if g in e), default=0.0) for q in quantities} for g in GROUPS}
     return reference, largest
 
 
 def _check_held_out(exact: Flow, precision: Precision, reference: NamedArrays) -> None:
     """Raise ExportError if these rows depend on each other, or the flow isn't finite on one of them."""
     names, frozen, feed = frozen_names(exact), exact.freeze(), _inputs(reference)
-    for program in encoder_and_decoder(frozen, names):
+    for program in programs_of(frozen, names, exact.directions).values():
         _check_rows(program, feed)
-    own = in_precision(frozen.float(), precision)
-    if not np.isfinite(_relative(reference, _answers(own, names, feed))).all():
-        flow = in_precision(copy.deepcopy(exact).float(), precision)
-        where = first_nonfinite(flow, single(feed["x"]), feed.get("context"))
+    own = programs_of(in_precision(frozen.float(), precision), names, exact.directions)
+    if not np.isfinite(_relative(reference, _answers(own, feed))).all():
+        flow, where = in_precision(copy.deepcopy(exact).float(), precision), None
+        if "x" in feed:
+            where = first_nonfinite(flow, single(feed["x"]), feed.get("context"))
         raise ExportError(
             f"in {precision} the flow is not finite on held-out events: see {where or 'its base, or its inverse'}"
         )
@@ -81,15 +86,15 @@ def first_deviation(
 ) -> str | None:
     """Return where the encoder or decoder begins to deviate on the judged rows, or None if no layer deviates.
 
-    ``models`` has these two graphs by name. The values of each layer have the same limits as those of the whole graph.
+    ``models`` has the graphs by file. The values of each layer have the same limits as those of the whole graph.
     """
-    names, frozen = frozen_names(exact), exact.freeze()
+    names, frozen, directions = frozen_names(exact), exact.freeze(), exact.directions
     judged = torch.from_numpy(reference["judged"] == 1)
     feed = {name: value[judged] for name, value in _inputs(reference).items()}
-    for index, (file, model) in enumerate(models.items()):
-        program = encoder_and_decoder(frozen, names)[index]
+    for file, model in models.items():
+        program = programs_of(frozen, names, directions)[file]
         wanted, rounded = program.run(feed), _roundings(frozen, precision, feed)
-        own = [_errors(encoder_and_decoder(flow, names)[index].run(inputs), wanted) for flow, inputs in rounded]
+        own = [_errors(programs_of(flow, names, directions)[file].run(inputs), wanted) for flow, inputs in rounded]
         given = _errors(_inner_values(model, {name: feed[name] for name in program.inputs}), wanted)
         for instruction in program.instructions:
             for name in given.keys() & set(instruction.outputs):
@@ -125,19 +130,22 @@ def _rounded(value: Tensor, dtype: torch.dtype, generator: torch.Generator) -> T
     return value.data * (1 + torch.finfo(dtype).eps / 2 * sign)
 
 
-def _answers(flow: Flow, names: Sequence[str], feed: NamedTensors) -> NamedArrays:
-    """Return an fp32 flow's answers to the reference rows, as ``verification.compare`` takes them."""
-    encode, decode = encoder_and_decoder(flow, names)
+def _answers(programs: Mapping[str, Program], feed: NamedTensors) -> NamedArrays:
+    """Return the answers of an fp32 flow's programs to the reference rows, as ``verification.compare`` takes them."""
     feed = {name: single(value) for name, value in feed.items()}
-    encoded = encode.run(feed)
-    answers = {name: encoded[name] for name in encode.outputs}
-    answers |= {"decoded": decode.run(feed)["x"], "round_trip": decode.run({**feed, **answers})["x"]}
+    answers: dict[str, Tensor] = {}
+    if (encode := programs.get(ENCODER)) is not None:
+        encoded = encode.run(feed)
+        answers = {name: encoded[name] for name in encode.outputs}
+    if (decode := programs.get(DECODER)) is not None:
+        decoded = {"decoded": decode.run(feed)["x"]}
+        answers |= decoded | ({"round_trip": decode.run({**feed, **answers})["x"]} if answers else {})
     return {name: value.numpy() for name, value in answers.items()}
 
 
 def _relative(reference: NamedArrays, answers: NamedArrays) -> NDArray[np.float64]:
     """Return each row's largest error, as a share of its largest value; NaN where something isn't finite."""
-    worst = np.zeros(len(reference["x"]))
+    worst = np.zeros(len(reference["group"]))
     with np.errstate(over="ignore", invalid="ignore"):
         for name, answer in answers.items():
             wanted = reference["x" if name == "round_trip" else name].reshape(len(worst), -1)
@@ -183,26 +191,57 @@ def reference_events(exact: Flow, events: Tensor | None, context: Tensor | None)
 
     The arrays are ``x``, ``context``, the latents, ``log_prob``, the events ``decoded`` from the latents in fp32, and
     ``group``, an index into GROUPS. ``events`` are held-out events as the data has them. If they are None, samples of
-    the flow take their place.
+    the flow take their place. A flow that runs forward only has no ``decoded``; one that runs its inverse only has
+    latents and ``decoded`` alone.
     """
+    if lacks(exact.directions, "forward"):
+        return _reference_latents(exact)
     if events is None:
         context = any_context(exact, ROWS)
         events = exact.sample(ROWS, context, seed=0)
     held_out = exact.dequantize(events[:ROWS], torch.Generator().manual_seed(0))
-    low, high = _range(exact, held_out)
-    shares = _unlike(exact.event_shape), _extremes(exact.event_shape)
-    parts = [held_out, *(low + (high - low) * share for share in shares)]
-    groups = np.repeat(np.arange(len(GROUPS), dtype=np.float64), [len(part) for part in parts])
-    feed = {"x": single(torch.cat(parts)).double()}
-    if context is not None:
-        context = context[torch.arange(len(groups)) % min(len(context), ROWS)]
-        feed["context"] = single(context).double() if context.is_floating_point() else context
-    encode, decode = encoder_and_decoder(exact, [type(layer).__name__ for layer in exact.layers])
+    x, groups = _and_unlike(held_out, *_range(exact, held_out))
+    feed = {"x": x, **_context_rows(context, len(groups))}
+    programs = programs_of(exact, [type(layer).__name__ for layer in exact.layers], exact.directions)
+    encode = programs[ENCODER]
     encoded = encode.run(feed)
     answers = {name: encoded[name] for name in encode.outputs}
-    latents = {name: single(encoded[name]).double() for name in decode.inputs if name in answers}
-    answers["decoded"] = decode.run(feed | latents)["x"]
+    if (decode := programs.get(DECODER)) is not None:
+        latents = {name: single(encoded[name]).double() for name in decode.inputs if name in answers}
+        answers["decoded"] = decode.run(feed | latents)["x"]
     return {name: value.numpy() for name, value in (feed | answers).items()} | {"group": groups}
+
+
+def _reference_latents(exact: Flow) -> NamedArrays:
+    """Return latents of every group, drawn from the base or unlike these, with what the fp64 flow decodes them to."""
+    context = any_context(exact, ROWS)
+    drawn = exact.sample_latents(ROWS, context, seed=0)
+    rows = [_and_unlike(z, z.min(), z.max()) for z in drawn]
+    groups = rows[0][1]
+    feed = {name: z for name, (z, _) in zip(latent_names(exact), rows, strict=True)}
+    feed |= _context_rows(context, len(groups))
+    names = [type(layer).__name__ for layer in exact.layers]
+    decoded = programs_of(exact, names, exact.directions)[DECODER].run(feed)["x"]
+    return {name: value.numpy() for name, value in (feed | {"decoded": decoded}).items()} | {"group": groups}
+
+
+def _and_unlike(like: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, NDArray[np.float64]]:
+    """Return rows of every group, fp64 values of fp32, and the group of each row.
+
+    ``like`` are those of the first group. ``low`` and ``high`` are the ends of their range.
+    """
+    shape = tuple(like.shape[1:])
+    parts = [like, *(low + (high - low) * share for share in (_unlike(shape), _extremes(shape)))]
+    groups = np.repeat(np.arange(len(GROUPS), dtype=np.float64), [len(part) for part in parts])
+    return single(torch.cat(parts)).double(), groups
+
+
+def _context_rows(context: Tensor | None, n: int) -> dict[str, Tensor]:
+    """Return the context of n rows, repeated in turn; empty if there is none."""
+    if context is None:
+        return {}
+    context = context[torch.arange(n) % min(len(context), ROWS)]
+    return {"context": single(context).double() if context.is_floating_point() else context}
 
 
 def _range(exact: Flow, held_out: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from flowkit.bijectors import Base, Bijector, Coupling, Elementwise, FactorOut, Inverse, Transformer
+from flowkit.directions import Direction, Shared, lacks, shared
 from flowkit.domains import REALS
 from flowkit.errors import FlowkitError, Path, PluginError, ShapeError, format_path
 from flowkit.plugin.config import SplitConfig
@@ -20,7 +21,8 @@ from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.reference import Use
 from flowkit.plugin.registry import Registry
 from flowkit.shapes import Shape
-from flowkit.spec import context_shape, model, read_spec
+from flowkit.spec import context_shape, directions, model, read_spec
+from flowkit.spec.directions import which_way
 from flowkit.spec.domains import data_domain
 from flowkit.spec.read import read_fields
 from flowkit.spec.walk import Step, walk
@@ -95,12 +97,24 @@ def build(step: Step, context: Shape | None) -> Layer:
     with _placed(step), _Bounded():
         layer = _build(step, context)
         layer = Inverse(layer) if step.is_inverse and isinstance(layer, Bijector) else layer
+    _check_directions(step, layer)
     if tuple(layer.output_shape) != step.output_shape:
         raise PluginError(
             f"{step.name}: its config says that {list(step.input_shape)} becomes {list(step.output_shape)}, "
             f"its layer's output_shape says {list(layer.output_shape)}: make them agree"
         )
     return layer
+
+
+def _check_directions(step: Step, layer: Layer) -> None:
+    """Raise PluginError if the layer lacks a direction that its config declares. It may have one more."""
+    declared = directions(step.item)
+    if shared([declared, layer.directions]) != declared:
+        advice = "write the missing method, or declare directions in the config"
+        raise PluginError(
+            f"{step.name} at {format_path(step.path)}: its config says that it {which_way(declared)}, and its layer "
+            f"{which_way(layer.directions)}: {advice}"
+        )
 
 
 @contextmanager
@@ -115,6 +129,30 @@ def _placed(step: Step) -> Iterator[None]:
     except Exception as error:
         place = f"{step.name} at {format_path(step.path)}"
         raise PluginError(f"{place} can't be built: {in_a_line(error)}") from error
+
+
+def named_layers(layers: Sequence[Layer], spec: model.Spec | None) -> Iterator[tuple[str, Layer]]:
+    """Yield each layer with its name for messages, which has its place in the spec if there is one."""
+    if spec is None:
+        yield from ((f"layer {i} ({type(layer).__name__})", layer) for i, layer in enumerate(layers))
+        return
+    for index, (step, layer) in enumerate(zip(walk(spec), layers, strict=True)):
+        yield f"layer {index} ({step.name} at {format_path(step.path)})", layer
+
+
+def without_direction(layers: Sequence[Layer], spec: model.Spec | None, direction: Direction) -> str:
+    """Return a message that names the first layer without this direction, and says what can't be done."""
+    declared: list[Shared] = ["both"] * len(layers) if spec is None else [directions(step.item) for step in walk(spec)]
+    lacking = (
+        f"{name} {which_way(has)}"
+        for (name, layer), own in zip(named_layers(layers, spec), declared, strict=True)
+        if lacks(has := shared([layer.directions, own]), direction)
+    )
+    needs = {
+        "forward": "densities, latents and training need the forward direction of every layer",
+        "inverse": "samples, decoding and memory: reversible need the inverse of every layer",
+    }
+    return f"{next(lacking)}, and {needs[direction]}"
 
 
 def check_chain(layers: Sequence[Layer], base: Base | None) -> None:

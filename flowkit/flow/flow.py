@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from flowkit.bijectors import Base, Bijector, FactorOut, StandardNormal, full_precision
 from flowkit.bijectors.composition import frozen, initialize_through, inverse_through
 from flowkit.bijectors.memory import STRATEGIES, Drift, Strategy
+from flowkit.directions import Direction, Shared, lacks, shared
+from flowkit.errors import DirectionError
 from flowkit.flow import building, inputs, saving
 from flowkit.flow.building import Layer
 from flowkit.flow.compilation import STRATEGIES_BY_STEPS, Scope, compiled, inverse_by_steps
 from flowkit.shapes import Shape
-from flowkit.spec import ContextSpec, Spec, read_spec, walk
+from flowkit.spec import ContextSpec, Spec, flow_directions, read_spec, walk
 from flowkit.spec.run import WEIGHTS, read_run
 from flowkit_runtime import noise
 from flowkit_runtime.files import as_path
@@ -33,6 +35,9 @@ class Flow(nn.Module):
     the flow at factor-outs and are standard normal. z_L is the output of the last layer, and has the base distribution.
     The context of a conditional flow is labels [batch] or an array [batch, *shape]. A single label or row serves all
     events.
+
+    A flow has the directions that all of its layers have. One that runs forward only has densities and latents, and no
+    samples. One that runs its inverse only has samples alone. What a flow lacks raises DirectionError.
 
     Threads may share a flow. A layer may occur in it twice, and layers may be replaced or changed at any time.
 
@@ -136,26 +141,37 @@ class Flow(nn.Module):
         """Draw n events, [n, *event_shape]. The same seed gives the same noise here and in flowkit_runtime.
 
         ``temperature`` scales the noise: below 1 it gives likelier, less varied samples (Kingma & Dhariwal 2018, §6).
-        Raises InputError if n, temperature or seed is out of range, or if there isn't enough memory.
+        Raises InputError if n, temperature or seed is out of range, or if there isn't enough memory. Raises
+        DirectionError if the flow runs forward only.
         """
+        self._check_has("inverse")
         n = inputs.as_flowkit(count, n, 0, self.event_shape, None)
         scale = inputs.as_flowkit(checked_temperature, temperature)
         inputs.check_scale(scale, self.dtype)
         with inputs.enough_memory():
-            eps = [self._normal(n, shape, seed, stream) * scale for stream, shape in enumerate(self.latent_shapes)]
-            with full_precision(self.device):
-                latents = [*eps[:-1], self.base.from_noise(eps[-1])]
-            return self.decode(latents, context)
+            return self.decode(self.sample_latents(n, context, scale, seed), context)
+
+    @torch.no_grad()
+    def sample_latents(
+        self, n: int, context: Tensor | None = None, temperature: float = 1.0, seed: int | None = None
+    ) -> tuple[Tensor, ...]:
+        """Draw latents of n events from the base distributions. The arguments are those of ``sample``."""
+        eps = [self._normal(n, shape, seed, stream) * temperature for stream, shape in enumerate(self.latent_shapes)]
+        with full_precision(self.device):
+            return (*eps[:-1], self.base.from_noise(eps[-1]))
 
     # The bijection x <-> (z_1, …, z_L)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return the latents of continuous x, and log|det| [batch]."""
+        if self._declared != "both":  # otherwise a layer without this direction says so itself
+            self._check_has("forward")
         inputs.check_events(x, self.event_shape, self.dtype, self.levels)
         return self._forward(_channels_last(x), inputs.embed(self.context, context, x))
 
     def inverse_and_log_det(self, latents: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the continuous x of latents, and log|det| [batch] of this inverse map."""
+        self._check_has("inverse")
         inputs.check_latents(latents, self.latent_shapes, self.dtype)
         context = inputs.embed(self.context, context, latents[-1])
         return self._inverse([_channels_last(z) for z in latents], context)
@@ -218,6 +234,7 @@ class Flow(nn.Module):
         """Initialize the layers one after another from a batch of continuous x. Only the first call has an effect."""
         if self.initialized:
             return
+        self._check_has("forward")
         inputs.check_events(x, self.event_shape, self.dtype, self.levels)
         inputs.check_some(x)
         context = inputs.embed(self.context, context, x)
@@ -229,12 +246,18 @@ class Flow(nn.Module):
 
     @property
     def memory(self) -> str:
-        """The memory strategy of a forward pass (see docs/memory.md). Setting an unknown strategy raises InputError."""
+        """The memory strategy of a forward pass (see docs/memory.md).
+
+        Setting an unknown strategy raises InputError. Setting reversible raises DirectionError if a layer has no
+        inverse.
+        """
         return self._memory
 
     @memory.setter
     def memory(self, strategy: str) -> None:
         inputs.check_memory(strategy)
+        if strategy == "reversible":
+            self._check_has("inverse")
         if "_forward" in vars(self):
             inputs.check_compilable(strategy)
         self._memory = strategy
@@ -313,12 +336,27 @@ class Flow(nn.Module):
     @spec.setter
     def spec(self, spec: Spec | None) -> None:
         self._spec, self._parts = spec, building.parts(self.layers, self.base)
+        self._declared: Shared = "both" if spec is None else flow_directions(spec)
 
     def to_spec(self) -> Spec:
         """Return the spec that builds this flow. Raises PluginError for a layer that no installed plugin registers."""
         return self.spec or building.spec_of(self.layers, self.base, self.levels, self.context)
 
     # What it is, and where
+
+    @property
+    def directions(self) -> Shared:
+        """The directions that all layers have: both, forward, inverse or neither.
+
+        A layer of a spec has at most those that its config declares.
+        """
+        own = shared(layer.directions for layer in self.layers)
+        return own if self._declared == "both" or self.spec is None else shared([own, self._declared])
+
+    def _check_has(self, direction: Direction) -> None:
+        """Raise DirectionError, naming a layer, if the flow lacks this direction."""
+        if not torch.compiler.is_compiling() and lacks(self.directions, direction):
+            raise DirectionError(building.without_direction(self.layers, self.spec, direction))
 
     @property
     def unit(self) -> str:

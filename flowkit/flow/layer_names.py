@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
 from flowkit.bijectors import FactorOut
 from flowkit.bijectors.composition import autocast_of, flat, runs
-from flowkit.errors import format_path
 from flowkit.flow import inputs
-from flowkit.flow.building import Layer
+from flowkit.flow.building import named_layers
 from flowkit.flow.flow import Flow
-from flowkit.spec import walk
 
 
 def frozen_names(flow: Flow) -> list[str]:
     """Name each layer of ``flow.freeze()`` after the layers that were merged into it."""
-    names = {id(part): name for name, layer in _named(flow) for part in flat([layer])}
+    names = {id(part): name for name, layer in named_layers(flow.layers, flow.spec) for part in flat([layer])}
     return [", ".join(names[id(layer)] for layer in run) for run in runs(flow.layers)]
 
 
@@ -30,7 +26,7 @@ def first_nonfinite(flow: Flow, x: Tensor, context: Tensor | None = None) -> str
     """
     inputs.check_shape(x, flow.event_shape)
     context = inputs.embed(flow.context, context, x)
-    for name, layer in _named(flow):
+    for name, layer in named_layers(flow.layers, flow.spec):
         if isinstance(layer, FactorOut):
             x, _ = layer.take_out(x)
             continue
@@ -39,11 +35,3 @@ def first_nonfinite(flow: Flow, x: Tensor, context: Tensor | None = None) -> str
         if not (x.isfinite().all() and log_det.isfinite().all()):
             return name
     return None
-
-
-def _named(flow: Flow) -> Iterator[tuple[str, Layer]]:
-    if flow.spec is None:
-        yield from ((f"layer {i} ({type(layer).__name__})", layer) for i, layer in enumerate(flow.layers))
-        return
-    for index, (step, layer) in enumerate(zip(walk(flow.spec), flow.layers, strict=True)):
-        yield f"layer {index} ({step.name} at {format_path(step.path)})", layer

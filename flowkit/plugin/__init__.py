@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from flowkit.directions import Directions
 from flowkit.domains import POSITIVE, REALS, Circle, Domain, Domains, Interval, by_coordinate
 from flowkit.errors import DataError, ShapeError
 from flowkit.plugin.config import (
@@ -44,6 +45,7 @@ __all__ = [
     "DatasetConfig",
     "DatasetRef",
     "Descriptor",
+    "Directions",
     "Domain",
     "DomainField",
     "DomainOfEvent",

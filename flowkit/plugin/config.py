@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
+from flowkit.directions import Directions
 from flowkit.domains import REALS, Domain, Domains
 from flowkit.plugin.strict import make_strict, parts_of
 from flowkit.shapes import Shape
@@ -155,11 +156,16 @@ class PluginConfig(Documented):
     """Fields that a spec may set.
 
     ``reads_context`` declares what the layer does with the flow's context, by default nothing. A spec with a context
-    that nothing in its flow reads is refused, and so is one without a context for a layer that requires it. Where it
-    depends on the fields, declare it as a property.
+    that nothing in its flow reads is refused, and so is one without a context for a layer that requires it.
+
+    ``directions`` declares which directions a bijector or a transformer can compute: "both", "forward" (data -> latent)
+    or "inverse" (latent -> data). A spec that needs a missing direction is refused.
+
+    Where a declaration depends on the fields, make it a property.
     """
 
     reads_context: ClassVar[ReadsContext] = "no"
+    directions: ClassVar[Directions] = "both"
 
 
 class BijectorConfig(PluginConfig):

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from pydantic_core import to_jsonable_python
 
+from flowkit.directions import Directions
 from flowkit.errors import PluginError
 from flowkit.plugin.config import PluginConfig, ReadsContext
 from flowkit.plugin.kinds import KINDS
@@ -59,6 +60,7 @@ class Descriptor:
         if reserved := STEP_KEYS & self.config.model_fields.keys():
             raise PluginError(f"{self.name} has a field {min(reserved)!r}, which specs keep for themselves: rename it")
         self._check_reads_context(kind)
+        self._check_directions(kind)
         self._check_defaults()
         if not (inspect.isclass(self.target) or (isinstance(self.target, str) and TARGET.fullmatch(self.target))):
             raise PluginError(f'the target of {self.name} must read "package.module:Class", not {self.target!r}')
@@ -75,6 +77,14 @@ class Descriptor:
         self._check_choice("reads_context", declared, get_args(ReadsContext))
         if declared != "no" and not KINDS[kind].given_context:
             raise PluginError(f"reads_context of {self.name} must be no: a {kind} is given no context")
+
+    def _check_directions(self, kind: str) -> None:
+        declared = self.config.directions
+        if isinstance(declared, property):
+            return
+        self._check_choice("directions", declared, get_args(Directions))
+        if declared != "both" and not KINDS[kind].has_directions:
+            raise PluginError(f"directions of {self.name} must be both: a {kind} has none of its own")
 
     def _check_defaults(self) -> None:
         for name, field in self.config.model_fields.items():
@@ -109,6 +119,12 @@ class Descriptor:
     def place(self) -> str:
         """The place of the target, as ``"package.module:Class"``."""
         return self.target if isinstance(self.target, str) else f"{self.target.__module__}:{self.target.__qualname__}"
+
+    @property
+    def directions(self) -> str:
+        """The directions that the config declares, or "by its fields" if they depend on these."""
+        declared = self.config.directions
+        return "by its fields" if isinstance(declared, property) else declared
 
     @property
     def summary(self) -> str:

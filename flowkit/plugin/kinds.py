@@ -35,6 +35,8 @@ class Kind:
     """A plugin of flowkit's own that needs no fields, and reads vectors and images if there are such."""
     given_context: bool = False
     """True if the plugin is given the context of the flow."""
+    has_directions: bool = False
+    """True if the plugin is a map that may have one direction only."""
     in_flow: bool = True
     """True if the plugin is a part of a flow, and so a torch module."""
 
@@ -60,8 +62,8 @@ class Kind:
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind(BijectorConfig, "flowkit.bijectors:Bijector", ("flow", 0), "glow/actnorm", given_context=True),
-        Kind(TransformerConfig, "flowkit.bijectors:Transformer", ("flow", 0, "coupling"), "glow/affine"),
+        Kind(BijectorConfig, "flowkit.bijectors:Bijector", ("flow", 0), "glow/actnorm", True, True),
+        Kind(TransformerConfig, "flowkit.bijectors:Transformer", ("flow", 0, "coupling"), "glow/affine", False, True),
         Kind(SplitConfig, "flowkit.bijectors:Split", ("flow", 0, "split"), "glow/channels"),
         Kind(ConditionerConfig, "flowkit.bijectors:Conditioner", ("flow", 0, "conditioner"), "glow/mlp", True),
         Kind(BaseConfig, "flowkit.bijectors:Base", ("base",), "base/standard_normal"),

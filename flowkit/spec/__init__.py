@@ -1,6 +1,7 @@
 """Text -> validated spec. No torch."""
 
 from flowkit.errors import SpecError
+from flowkit.spec.directions import directions, flow_directions
 from flowkit.spec.identity import canonical, lock, model_hash, to_yaml, uses
 from flowkit.spec.model import (
     ContextSpec,
@@ -30,6 +31,8 @@ __all__ = [
     "canonical",
     "context_shape",
     "count_layers",
+    "directions",
+    "flow_directions",
     "latent_shapes",
     "likelihood",
     "lock",

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from flowkit.errors import Problem, SpecError
 from flowkit.plugin.registry import Registry
 from flowkit.spec.conditioning import context_problem
+from flowkit.spec.directions import direction_problem
 from flowkit.spec.document import Document, position
 from flowkit.spec.domains import domain_problem
 from flowkit.spec.model import Spec
@@ -39,7 +40,7 @@ def read_spec(
     try:
         spec = Spec.model_validate(document.data, context={"registry": registry})
         steps = walk(spec)
-        found = context_problem(spec, steps, registry), domain_problem(spec, steps)
+        found = context_problem(spec, steps, registry), domain_problem(spec, steps), direction_problem(spec, steps)
         problems += [document.problem(*each) for each in found if each]
     except ValidationError as error:
         from flowkit.spec.messages import problems_of  # only on the way to an error

@@ -66,7 +66,7 @@ def _plugin(found: Found) -> Schema:
     key = _key(found)
     config = schema_of(found.descriptor.config, f"#/definitions/{key}.{{model}}")
     inner = {f"{key}.{name}": schema for name, schema in config.pop("$defs", {}).items()}
-    use = {"const": found.name, "description": found.descriptor.summary}
+    use = {"const": found.name, "description": found.descriptor.summary + _one_way(found)}
     whole = {
         **config,
         "title": found.name,
@@ -76,6 +76,11 @@ def _plugin(found: Found) -> Schema:
     finished = _finish({**inner, key: whole})
     json.dumps(finished, allow_nan=False)  # what an author adds may be no JSON
     return finished
+
+
+def _one_way(found: Found) -> str:
+    directions = found.descriptor.directions
+    return f" (directions: {directions})" if directions != "both" else ""
 
 
 def _kind(kind: str, plugins: list[Found]) -> Schema:

@@ -16,13 +16,14 @@ from flowkit.bijectors import Bijector, Composition, Coupling, Elementwise
 from flowkit.bijectors.channel_linear import ChannelLinear, ChannelRun
 from flowkit.bijectors.composition import frozen
 from flowkit.bijectors.memory import STRATEGIES
+from flowkit.directions import lacks
 from flowkit.domains import REALS
 from flowkit.flow import Flow
 from flowkit.testing import compare, hints
-from flowkit.testing.common import LARGE, context, initialized
+from flowkit.testing.common import LARGE, compare_directions, context, initialized
 from flowkit.testing.effects import initialize_saved, moved
 from flowkit.testing.perturbation import seeded
-from flowkit.testing.subjects import BijectorSubject, Call, only_where
+from flowkit.testing.subjects import FORWARD, INVERSE, BijectorSubject, Call, needs, only_where
 
 FAR = 10
 """How far off x and y are tried, in standard deviations."""
@@ -36,6 +37,7 @@ AUTOCAST_GRADIENT_TOLERANCE = 1e-3
 """Relative, of all gradients together: a step that is computed again rounds a number or two to the other side."""
 
 
+@needs("forward", "inverse")
 def round_trip(subject: BijectorSubject) -> None:
     """inverse(forward(x)) = x and forward(inverse(y)) = y to 1e-10, and the log-dets cancel."""
     bijector = subject.module()
@@ -48,16 +50,18 @@ def round_trip(subject: BijectorSubject) -> None:
         compare.close("forward log_det + inverse log_det", log_det, -opposite_log_det, tolerance)
 
 
+@needs("forward")
 def log_det(subject: BijectorSubject) -> None:
     """Forward log_det is log|det| of the Jacobian by autodiff, to 1e-9."""
     for seed, bijector in enumerate(subject.modules()):
         _against_autodiff(subject, bijector, subject.calls(bijector, seed=seed + 1)[0])
 
 
+@needs("inverse")
 def inverse_log_det(subject: BijectorSubject) -> None:
     """Inverse log_det is log|det| of the Jacobian of the inverse by autodiff, to 1e-9."""
     for seed, bijector in enumerate(subject.modules()):
-        _against_autodiff(subject, bijector, subject.calls(bijector, seed=seed + 1)[1])
+        _against_autodiff(subject, bijector, subject.calls(bijector, seed=seed + 1)[-1])
 
 
 def train_log_det(subject: BijectorSubject) -> None:
@@ -99,6 +103,7 @@ def by_autodiff(subject: BijectorSubject, bijector: Bijector, call: Call) -> Ten
     return torch.linalg.slogdet(by_row.double()).logabsdet
 
 
+@needs("forward", "inverse")
 def far(subject: BijectorSubject) -> None:
     """At ten times the usual distance from 0 too it goes there and back, and both log-dets hold, to six digits."""
     bijector = subject.module()
@@ -118,30 +123,36 @@ def far(subject: BijectorSubject) -> None:
 def domains(subject: BijectorSubject) -> None:
     """Forward maps the domain into the codomain, and inverse maps the codomain into the domain."""
     bijector = subject.module()
+    given = {FORWARD: subject.codomain, INVERSE: subject.domain}
     for distance in (1.0, FAR):
-        there, back = subject.calls(bijector, n=LARGE, distance=distance)
-        for call, given in ((there, subject.codomain), (back, subject.domain)):
-            compare.within(call.method, next(iter(call(bijector).values())), given)
+        for call in subject.calls(bijector, n=LARGE, distance=distance):
+            compare.within(call.method, next(iter(call(bijector).values())), given[call.method])
 
 
+@needs("forward")
 def initialize(subject: BijectorSubject) -> None:
     """initialize leaves a finite map with the right log-det: on a usual batch, on constant data, on a batch of one."""
     for bijector in initialized(subject):
         _against_autodiff(subject, bijector, subject.calls(bijector, 1)[0])
 
 
+@needs("forward")
 def memory(subject: BijectorSubject) -> None:
     """Under every memory strategy the gradients, for parameters, x and context, are those under ``store``, and so are
-    the others' when a parameter is frozen."""
+    the others' when a parameter is frozen. A layer without an inverse has no ``reversible``."""
     flow = flow_of(subject, subject.module()).double().train()
     for held in (None, *list(flow.parameters())[:1]):
         if held is not None:
             held.requires_grad_(False)
         expected = _flow_gradients(subject, flow, "store")
         where = "" if held is None else ", a parameter frozen"
-        for strategy in STRATEGIES:
+        for strategy in _strategies(subject):
             what = f"gradient under memory: {strategy}{where}"
             compare.all_close(what, _flow_gradients(subject, flow, strategy), expected, 1e-10)
+
+
+def _strategies(subject: BijectorSubject) -> list[str]:
+    return [name for name in STRATEGIES if name != "reversible" or not lacks(subject.directions, "inverse")]
 
 
 def _flow_gradients(subject: BijectorSubject, flow: Flow, strategy: str, autocast: bool = False) -> dict[str, Tensor]:
@@ -224,8 +235,8 @@ def autocast(subject: BijectorSubject) -> None:
     """
     bijector = subject.module().float()
     under, plain = _Autocast([bijector]), Composition([bijector])
-    there, back = (call.map(Tensor.float) for call in subject.calls(bijector))
-    for call in (there, back):
+    calls = [call.map(Tensor.float) for call in subject.calls(bijector)]
+    for call in calls:
         outputs = call(under)
         for name, value in outputs.items():
             assert value.dtype == torch.float32, f"{name} is {value.dtype} under autocast"
@@ -233,13 +244,15 @@ def autocast(subject: BijectorSubject) -> None:
             compare.all_close("under autocast - without, and there is no network in it", outputs, call(plain), 0)
         if not isinstance(bijector, Composition):
             _own_log_det(subject, under, call)
-    if isinstance(bijector, Coupling | Elementwise):
+    if isinstance(bijector, Coupling | Elementwise) and len(calls) == 2:
+        there, back = calls
         x, *rest = there.inputs
         y, _ = there(under).values()
         again, _ = back.at(y, *rest)(under).values()
         what = "inverse(forward(x)) - x under autocast: has θ other digits on the way back?"
         compare.close(what, again, x, AUTOCAST_TOLERANCE * (1 + compare.largest(x)))
-    _memory_under_autocast(subject)
+    if not lacks(subject.directions, "forward"):
+        _memory_under_autocast(subject)
 
 
 def _own_log_det(subject: BijectorSubject, under: Composition, call: Call) -> None:
@@ -259,14 +272,19 @@ def _memory_under_autocast(subject: BijectorSubject) -> None:
         return torch.cat([gradient.flatten() for gradient in found.values()])
 
     expected = gradients("store")
-    for strategy in STRATEGIES:
+    for strategy in _strategies(subject):
         error = (gradients(strategy) - expected).norm()
         assert error <= AUTOCAST_GRADIENT_TOLERANCE * expected.norm(), (
             f"gradients under autocast and memory: {strategy} are off by {error:.3g} of {expected.norm():.3g}"
         )
 
 
+def directions(subject: BijectorSubject) -> None:
+    """It has the directions that it declares: both, unless its config says otherwise."""
+    compare_directions(subject, FORWARD, INVERSE)
+
+
 CHECKS = (
-    round_trip, log_det, inverse_log_det, train_log_det, far, domains, context, initialize, initialize_saved, memory,
-    merge, freeze, autocast,
+    directions, round_trip, log_det, inverse_log_det, train_log_det, far, domains, context, initialize,
+    initialize_saved, memory, merge, freeze, autocast,
 )  # fmt: skip

@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 from torch.func import functional_call
 
+from flowkit.directions import Shared
 from flowkit.export.pieces import ADVICE
 from flowkit.plugin.failure import in_a_line
 from flowkit.testing.compare import all_close, all_near, close, equal_shapes
@@ -200,6 +201,28 @@ COMMON = (
     settings, shapes, precision, single_precision, device, batch_independence, layout, input_untouched, pure, modes,
     state, caches, gradients, export,
 )  # fmt: skip
+
+
+def compare_directions(subject: Any, forward: str, inverse: str) -> None:
+    """Raise AssertionError unless the module has the directions that the subject declares.
+
+    ``forward`` and ``inverse`` are the names of their methods. A method that isn't written raises DirectionError, a
+    NotImplementedError, and so do those of authors.
+    """
+    module = subject.module()
+    for call, way in zip(subject.calls(module), _ways(subject.directions), strict=True):
+        try:
+            call(module)
+        except NotImplementedError as error:
+            other = "inverse" if way == "forward" else "forward"
+            raise AssertionError(
+                f"{call.method} isn't there ({in_a_line(error)}): write it, or say directions = {other!r} in the "
+                "config, and pass that to the kit"
+            ) from error
+
+
+def _ways(directions: Shared) -> tuple[Shared, ...]:
+    return ("forward", "inverse") if directions == "both" else (directions,)
 
 
 @only_where(lambda subject: subject.context_shape is not None, "takes no context")

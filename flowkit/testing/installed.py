@@ -15,7 +15,7 @@ from flowkit.plugin.config import SplitConfig
 from flowkit.plugin.description import field_schemas
 from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.reference import Use
-from flowkit.spec import Spec, context_shape, model, read_spec, walk
+from flowkit.spec import Spec, context_shape, directions, model, read_spec, walk
 from flowkit.spec.conditioning import reads_context
 from flowkit.spec.domains import base_support, codomain
 from flowkit.spec.example import CONTEXT, source_with
@@ -125,10 +125,14 @@ def _dataset(spec: Spec) -> subjects.DatasetSubject:
 
 PARTS: dict[str, Callable[[Spec], Subject]] = {
     "bijector": lambda spec: subjects.BijectorSubject(
-        _layer(spec), context_shape(spec.context), spec.event.domains, codomain(walk(spec)[0], spec.event.domains)
+        _layer(spec),
+        context_shape(spec.context),
+        spec.event.domains,
+        codomain(walk(spec)[0], spec.event.domains),
+        directions(spec.flow[0]),
     ),
     "transformer": lambda spec: subjects.TransformerSubject(
-        lambda: _layer(spec)().transformer, _shapes(spec)[1], _transformer_domain(spec)
+        lambda: _layer(spec)().transformer, _shapes(spec)[1], _transformer_domain(spec), directions(spec.flow[0])
     ),
     "split": lambda spec: subjects.SplitSubject(lambda: _layer(spec)().split, _shapes(spec)),
     "conditioner": _conditioner,

@@ -10,6 +10,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
+from flowkit.directions import lacks
 from flowkit.flow import Flow
 from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.kinds import KINDS
@@ -48,6 +49,9 @@ def _latents(spec: Spec, seed: int) -> list[Tensor]:
     flow = _flow(spec, seed)
     with seeded(seed):
         perturb(flow, 0.1)
+        if lacks(flow.directions, "forward"):
+            flow.sample(2, None if spec.context is None else torch.randn(2, *(spec.context.shape or ())))
+            return list(flow.sample_latents(2))
         x = inside(spec.event.domains, torch.randn(2, *spec.event.shape))
         context = None if spec.context is None else torch.randn(2, *(spec.context.shape or ()))
         return list(flow.forward_and_log_det(x, context)[0])

@@ -182,7 +182,8 @@ def check_bijector(
     """Check what ``make`` builds. Raises AssertionError listing all that fail.
 
     Keep the event small, at most some 60 values: the Jacobian is computed in full. ``options`` are ``domain`` and
-    ``codomain``, such as ``flowkit.plugin.Interval(0, 1)``, and those of every subject: ``seed``, and
+    ``codomain``, such as ``flowkit.plugin.Interval(0, 1)``, ``directions``, such as "forward", and those of every
+    subject: ``seed``, and
     ``expected_failures``, the ids of checks that fail for now, each with the reason.
     """
     check(subjects.BijectorSubject(make, context_shape, **options), slow)
@@ -191,7 +192,10 @@ def check_bijector(
 def check_transformer(
     make: Callable[[], Transformer], event_shape: Shape = (2, 3, 2), slow: bool = False, **options: Any
 ) -> None:
-    """Check a transformer in the same way, on events of this shape. Pass ``domain`` if it isn't the reals."""
+    """Check a transformer in the same way, on events of this shape.
+
+    Pass ``domain`` if it isn't the reals, and ``directions`` if they aren't both.
+    """
     check(subjects.TransformerSubject(make, event_shape, **options), slow)
 
 

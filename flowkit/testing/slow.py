@@ -17,7 +17,7 @@ from flowkit.flow import Flow
 from flowkit.testing.bijectors import flow_of, for_inference
 from flowkit.testing.compare import all_near, gradients_of, largest
 from flowkit.testing.perturbation import seeded
-from flowkit.testing.subjects import BijectorSubject, Call, ModuleSubject
+from flowkit.testing.subjects import FORWARD, INVERSE, BijectorSubject, Call, ModuleSubject
 from flowkit_runtime.verification import ROUNDINGS, YARDSTICK
 
 N_ROUNDINGS = 8
@@ -83,8 +83,9 @@ def compile(subject: ModuleSubject) -> None:
 def _compile_a_flow(subject: BijectorSubject) -> None:
     flow, compiled = (flow_of(subject, subject.module()).double() for _ in range(2))
     compiled.compile(backend="aot_eager_decomp_partition")  # aot_eager mistakes layouts of single channels
-    for index, method in enumerate((Flow.log_prob, _invert)):
-        graphs = []
+    methods = {FORWARD: Flow.log_prob, INVERSE: _invert}
+    for index, name in enumerate(call.method for call in subject.calls(subject.module())):
+        graphs, method = [], methods[name]
         for n in (3, 5, 4):
             call = subject.calls(subject.module(), n)[index]
             _compare_gradients(call, Operation(flow, method), Operation(compiled, method))

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from flowkit.directions import Direction, Shared, lacks
 from flowkit.domains import REALS, Domain, Domains
 from flowkit.export.program import Operation
 from flowkit.plugin import Found, Shape
@@ -108,17 +109,22 @@ class BijectorSubject(ModuleSubject):
     context_shape: Shape | None = None
     domain: Domains = REALS
     codomain: Domains = REALS
+    directions: Shared = "both"
     kind = "bijector"
 
     def calls(self, module: Any, n: int = 3, seed: int = 1, distance: float = 1.0) -> list[Call]:
-        """Return both calls. ``distance`` scales the normal draws that x and y are made of."""
+        """Return the calls of the directions that the bijector has: forward first, if it has both.
+
+        ``distance`` scales the normal draws that x and y are made of.
+        """
         x = inside(self.domain, distance * self.normal(n, *module.event_shape, seed=seed))
         y = inside(self.codomain, distance * self.normal(n, *module.output_shape, seed=seed))
         rest = () if self.context_shape is None else (self.normal(n, *self.context_shape, seed=seed + 1000),)
-        return [
+        both = [
             Call(FORWARD, (x, *rest), {"y": module.output_shape, "log_det": ()}),
             Call(INVERSE, (y, *rest), {"x": module.event_shape, "log_det": ()}),
         ]
+        return _of_directions(both, self.directions)
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,7 @@ class TransformerSubject(ModuleSubject):
 
     event_shape: Shape = (2, 3, 2)
     domain: Domain = REALS
+    directions: Shared = "both"
     kind = "transformer"
 
     def theta(self, module: Any, n: int, seed: int = 1, shape: Shape | None = None, scale: float = 1.0) -> Tensor:
@@ -139,9 +146,16 @@ class TransformerSubject(ModuleSubject):
         return self.both_ways(inside(self.domain, real), self.theta(module, n, seed))
 
     def both_ways(self, value: Tensor, theta: Tensor) -> list[Call]:
-        """Return the calls of forward and inverse with these inputs."""
+        """Return the calls of forward and inverse with these inputs, as far as the transformer has both."""
         shapes = dict.fromkeys(("value", "log-derivative"), tuple(value.shape[1:]))
-        return [Call(method, (value, theta), shapes) for method in ("forward", "inverse")]
+        both = [Call(method, (value, theta), shapes) for method in ("forward", "inverse")]
+        return _of_directions(both, self.directions)
+
+
+def _of_directions(calls: list[Call], directions: Shared) -> list[Call]:
+    """Return the calls of the directions that there are. ``calls`` are that of forward and that of the inverse."""
+    ways: tuple[Direction, Direction] = ("forward", "inverse")
+    return [call for call, way in zip(calls, ways, strict=True) if not lacks(directions, way)]
 
 
 def inside(domains: Domains, real: Tensor) -> Tensor:
@@ -247,6 +261,16 @@ def only_where(holds: Callable[[Any], bool], otherwise: str) -> Callable[[Check]
         return checked
 
     return decorate
+
+
+def needs(*directions: Direction) -> Callable[[Check], Check]:
+    """Decorate a check of subjects that have these directions; on others it is not applicable."""
+
+    def holds(subject: Any) -> bool:
+        return not any(lacks(subject.directions, direction) for direction in directions)
+
+    way = {("forward",): "its inverse", ("inverse",): "forward"}.get(directions, "in one direction")
+    return only_where(holds, f"declared to run {way} only")
 
 
 def is_applicable(check: Check, subject: Any) -> bool:

@@ -2,7 +2,8 @@
 
 - spec.yaml, lock.json: the spec, and a record of the plugins, spec and data of the run; written when the run begins
 - metrics.csv, checkpoints/last.ckpt: written after each epoch
-- weights.safetensors, samples.png, loss.png: of the weights with the best validation score
+- weights.safetensors, samples.png, loss.png: of the weights with the best validation score. A flow that runs forward
+  only has no samples.png.
 - results.json: the results; written last, so that its presence marks a finished run
 - .training: locked by the process that trains the run; a file left by a killed process has no effect
 """

@@ -15,6 +15,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 from flowkit.allocator import keep_freed_memory
+from flowkit.directions import lacks
 from flowkit.errors import DataError, FlowkitError, InputError, RunError, TrainingError
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays, PartName
@@ -142,7 +143,8 @@ def _finish(flow: Flow, data: dict[PartName, Arrays], directory: Path, now: bool
     flow.to(best_device()).eval()
     flow.save(directory / WEIGHTS)
     draw_loss(fitted.rows, flow.unit, directory / "loss.png")
-    draw_samples(flow, data["val"], directory / "samples.png")
+    if not lacks(flow.directions, "inverse"):
+        draw_samples(flow, data["val"], directory / "samples.png")
     results = Results(
         unit=flow.unit,
         test=_test(flow, data["test"], directory),

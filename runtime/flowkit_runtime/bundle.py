@@ -16,6 +16,8 @@ from flowkit_runtime.files import as_path, open_file, parse_json, read_short, st
 
 MANIFEST = "manifest.json"
 ENCODER, DECODER = "encode.onnx", "decode.onnx"
+GRAPHS: dict[str, tuple[str, ...]] = {"both": (ENCODER, DECODER), "forward": (ENCODER,), "inverse": (DECODER,)}
+"""The graphs of a bundle by the directions of its flow: forward is x -> z, inverse is z -> x."""
 REFERENCE = "reference.npz"
 FORMAT = 3
 """The version of the manifest that is written and read."""
@@ -75,6 +77,7 @@ class Bundle:
         levels: number of integer levels of the data, None for continuous data.
         context: the kind of context, None for an unconditional flow.
         latent_shapes: shape of each latent of one event, in the order z_1, z_2, ...
+        directions: "both", or "forward" or "inverse" if the flow has one direction only.
         base: name of the base distribution.
         weights_file: name of the file with the weights that both graphs share; None if each graph holds its own.
         steps: the divisors of height and width if the graphs take images of any size, otherwise None.
@@ -87,6 +90,7 @@ class Bundle:
     levels: int | None
     context: Context | None
     latent_shapes: tuple[tuple[int, ...], ...]
+    directions: str
     base: str
     weights_file: str | None
     steps: tuple[int, ...] | None
@@ -96,6 +100,22 @@ class Bundle:
     def latent_names(self) -> list[str]:
         """The names of the latents in the graphs."""
         return [f"z_{i}" for i in range(1, len(self.latent_shapes) + 1)]
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """The files of its graphs."""
+        return GRAPHS[self.directions]
+
+    def check_has(self, graph: str) -> None:
+        """Raise BundleError if the flow lacks the direction of this graph."""
+        if graph not in self.graphs:
+            way, without = {
+                ENCODER: ("latent -> data", "it gives no densities, scores or latents"),
+                DECODER: ("data -> latent", "it draws no samples and decodes nothing"),
+            }[graph]
+            raise BundleError(
+                f"{self.directory} holds {self.graphs[0]} alone, because its flow runs {way} only: {without}"
+            )
 
 
 def read_bundle(directory: str | PathLike[str]) -> Bundle:
@@ -110,7 +130,7 @@ def read_bundle(directory: str | PathLike[str]) -> Bundle:
     try:
         manifest = _read_manifest(root)
         bundle = _parse(root, manifest)
-        for name in (ENCODER, DECODER):
+        for name in bundle.graphs:
             if name not in manifest["files"]:
                 _malformed(root, f"files lists no {name}")
         for name, digest in manifest["files"].items():
@@ -197,7 +217,7 @@ def _no_bundle(root: Path) -> str:
             f"`flowkit export {root} -o DIR` and load DIR"
         )
     problem = f"has no {MANIFEST}" if root.is_dir() else "is not a directory"
-    return f"{root} {problem}; a bundle is a directory with {MANIFEST}, {ENCODER} and {DECODER}, made by `{_EXPORT}`"
+    return f"{root} {problem}; a bundle is a directory with {MANIFEST} and ONNX graphs, made by `{_EXPORT}`"
 
 
 def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
@@ -215,6 +235,7 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
             levels=None if levels is None else _whole("event.levels", levels, 2, MAX_LEVELS),
             context=None if context is None else _context(context),
             latent_shapes=tuple(_shape("latents", shape) for shape in manifest["latents"]),
+            directions=_directions(manifest.get("directions", "both")),
             base=str(manifest["base"]),
             weights_file=_weights_file(manifest),
             steps=_steps(manifest),
@@ -228,6 +249,12 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
     if sizes[0] != sizes[1]:
         _malformed(root, f"an event has {sizes[0]} values, its latents together {sizes[1]}")
     return bundle
+
+
+def _directions(value: Any) -> str:
+    if not isinstance(value, str) or value not in GRAPHS:
+        raise TypeError(f"directions is {shortened(repr(value))}, not one of {', '.join(GRAPHS)}")
+    return value
 
 
 def _weights_file(manifest: dict[str, Any]) -> str | None:

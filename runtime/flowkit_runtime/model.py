@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flowkit_runtime.bundle import Bundle, read_bundle, resized
+from flowkit_runtime.bundle import DECODER, ENCODER, Bundle, read_bundle, resized
 from flowkit_runtime.errors import BundleError, InputError, RowError, shortened
 from flowkit_runtime.inputs import (
     Array,
@@ -62,7 +62,7 @@ def load(
     bundle = read_bundle(directory)
     if size is not None:
         bundle = resized(bundle, size)
-    return Model(bundle, *open_graphs(bundle, providers, threads))
+    return Model(bundle, open_graphs(bundle, providers, threads))
 
 
 class Model:
@@ -72,9 +72,11 @@ class Model:
     for all events: class indices if `context.classes` is set, otherwise floats [n, *context.shape]. Every method
     processes `batch_size` rows at a time, so that the memory for the networks does not grow with n, and raises
     InputError for an argument that it can't use. `progress` is called after each batch with the number of rows that are
-    done.
+    done. The bundle of a flow that runs in one direction only has one graph. What needs the other one raises
+    BundleError.
 
     Attributes:
+        directions: "both", "forward" if the flow only encodes and scores, "inverse" if it only decodes and samples.
         event_shape: shape of one event.
         levels: data are whole numbers 0 .. levels - 1; None for continuous data.
         context: the kind of context; None for an unconditional flow.
@@ -84,18 +86,19 @@ class Model:
         manifest: the bundle's manifest.json as parsed.
     """
 
-    def __init__(self, bundle: Bundle, encoder: Graph, decoder: Graph) -> None:
+    def __init__(self, bundle: Bundle, graphs: Mapping[str, Graph]) -> None:
+        self.directions = bundle.directions
         self.event_shape = bundle.event_shape
         self.levels = bundle.levels
         self.context = bundle.context
         self.latent_shapes = bundle.latent_shapes
         self.threshold = bundle.threshold
-        self.providers: tuple[str, ...] = tuple(encoder.session.get_providers())
+        self.providers: tuple[str, ...] = tuple(next(iter(graphs.values())).session.get_providers())
         self.manifest: dict[str, Any] = bundle.manifest
         self._latent_names = bundle.latent_names
         self._base = bundle.base
-        self._encoder = encoder
-        self._decoder = decoder
+        self._check_has = bundle.check_has
+        self._graphs = graphs
 
     @enough_memory()
     def log_prob(
@@ -107,6 +110,7 @@ class Model:
             InputError: an argument can't be used, or x holds integers and the flow has levels: integer data has no
                 density at a point.
         """
+        self._check_has(ENCODER)
         start, events = integer("start", start, 0), batch("x", x, self.event_shape)
         if self.levels is not None and is_integral(events):
             raise InputError(
@@ -141,6 +145,7 @@ class Model:
         have no effect. If x is part of a longer sequence, `start` is the row at which it begins: u_d, and the rows that
         errors name, are then those of the whole sequence.
         """
+        self._check_has(ENCODER)
         start = integer("start", start, 0)
         draws, seed = integer("draws", draws, 1, DEQUANTIZATION_STREAM + 1), integer("seed", seed, 0, 1 << 64)
         if self.levels is None:
@@ -164,12 +169,13 @@ class Model:
         With levels, an integer k (by dtype) is encoded at the middle of its cell, k + 1/2. Floats are encoded as they
         are. `start` is the number of the first row, for errors.
         """
+        self._check_has(ENCODER)
         start, events = integer("start", start, 0), batch("x", x, self.event_shape)
         rows = context_rows(context, self.context, len(events), start)
         latents = tuple(np.empty((len(events), *shape), np.float32) for shape in self.latent_shapes)
         for part in _parts(len(events), batch_size):
             feed = _feed({"x": points("x", events[part], start + part.start, self.levels)}, rows, part)
-            for latent, value in zip(latents, self._encoder.run(self._latent_names, feed), strict=True):
+            for latent, value in zip(latents, self._graphs[ENCODER].run(self._latent_names, feed), strict=True):
                 latent[part] = value
         return latents
 
@@ -187,6 +193,7 @@ class Model:
         Without levels the result is float32. With levels it is floor(x) clipped to [0, levels - 1], in the smallest
         unsigned dtype that holds levels - 1.
         """
+        self._check_has(DECODER)
         parts = self._latents(latents)
         n = len(parts[0])
         rows = context_rows(context, self.context, n, 0)
@@ -207,12 +214,14 @@ class Model:
         data and close to it, integers are restored exactly. Far from it, float32 may lose too many digits. `start` is
         the number of the first row, for errors.
         """
+        self._check_has(ENCODER)
+        self._check_has(DECODER)
         start, events = integer("start", start, 0), batch("x", x, self.event_shape)
         rows = context_rows(context, self.context, len(events), start)
         result = np.empty(len(events))
         for part in _parts(len(events), batch_size):
             given = points("x", events[part], start + part.start, self.levels)
-            latents = self._encoder.run(self._latent_names, _feed({"x": given}, rows, part))
+            latents = self._graphs[ENCODER].run(self._latent_names, _feed({"x": given}, rows, part))
             decoded = self._decoded(latents, rows, part)
             wanted = given if self.levels is None else np.floor(given)
             found = decoded if self.levels is None else self._whole(decoded)
@@ -238,8 +247,9 @@ class Model:
         `batch_size`, up to the float32 rounding of the networks. Without a seed each call differs.
 
         Raises:
-            BundleError: the base distribution is not the standard normal.
+            BundleError: the base distribution is not the standard normal, or the flow runs forward only.
         """
+        self._check_has(DECODER)
         if self._base != _NORMAL_BASE:
             raise BundleError(
                 f"this bundle's base is {shortened(repr(self._base))}, but the runtime samples {_NORMAL_BASE!r} "
@@ -268,6 +278,7 @@ class Model:
         Raises:
             InputError: n is below 2, or a or b is not one event.
         """
+        self._check_has(DECODER)
         n = count(n, 2, self.event_shape, self.context)
         events = {name: batch(name, real(name, x)[None], self.event_shape) for name, x in (("a", a), ("b", b))}
         ends = np.concatenate([points(name, event, 0, self.levels) for name, event in events.items()])
@@ -311,7 +322,7 @@ class Model:
         return [finite(name, values, part.start) for name, values in zip(self._latent_names, z, strict=True)]
 
     def _density(self, points: NDArray[np.float32], context: Array | None, part: slice) -> Array:
-        (log_prob,) = self._encoder.run(["log_prob"], _feed({"x": points}, context, part))
+        (log_prob,) = self._graphs[ENCODER].run(["log_prob"], _feed({"x": points}, context, part))
         return log_prob
 
     def _events(self, z: list[NDArray[np.float32]], context: Array | None, part: slice) -> Array:
@@ -324,7 +335,7 @@ class Model:
         return x if self.levels is None else self._whole(x)
 
     def _decoded(self, z: Sequence[Array], context: Array | None, part: slice) -> Array:
-        (x,) = self._decoder.run(["x"], _feed(dict(zip(self._latent_names, z, strict=True)), context, part))
+        (x,) = self._graphs[DECODER].run(["x"], _feed(dict(zip(self._latent_names, z, strict=True)), context, part))
         return x
 
     def _whole(self, x: Array) -> Array:

@@ -81,10 +81,8 @@ def _run_bound(session: Any, names: Sequence[str], feed: Feed) -> list[NDArray[A
     return results
 
 
-def open_graphs(
-    bundle: Bundle, providers: Sequence[Provider] | None, threads: int | None = None
-) -> tuple[Graph, Graph]:
-    """Return the encoder and the decoder of a bundle, on the same providers.
+def open_graphs(bundle: Bundle, providers: Sequence[Provider] | None, threads: int | None = None) -> dict[str, Graph]:
+    """Return the graphs of a bundle by their file names, on the same providers.
 
     Without `providers` they run on CUDA if it can be loaded, otherwise on the CPU.
 
@@ -94,21 +92,24 @@ def open_graphs(
     """
     options = _options(threads)
     if providers is not None:
-        return _open_both(bundle, checked_providers(providers), options)
+        return _open_all(bundle, checked_providers(providers), options)
     try:
-        return _open_both(bundle, default(), options)
+        return _open_all(bundle, default(), options)
     except InputError:  # there is a device, but not the libraries or the driver that this onnxruntime needs
-        return _open_both(bundle, checked_providers([CPU]), options)
+        return _open_all(bundle, checked_providers([CPU]), options)
 
 
-def _open_both(bundle: Bundle, chosen: Chosen, options: Any) -> tuple[Graph, Graph]:
+def _open_all(bundle: Bundle, chosen: Chosen, options: Any) -> dict[str, Graph]:
     x = {"x": (_FLOAT, bundle.event_shape)}
     latents = {name: (_FLOAT, shape) for name, shape in zip(bundle.latent_names, bundle.latent_shapes, strict=True)}
     context = {}
     if bundle.context is not None:
         context = {"context": (_FLOAT if bundle.context.classes is None else _INT64, bundle.context.shape)}
-    encoder = _open(bundle, ENCODER, x | context, {**latents, "log_prob": (_FLOAT, ())}, chosen, options)
-    return encoder, _open(bundle, DECODER, latents | context, x, chosen, options)
+    signatures = {
+        ENCODER: (x | context, {**latents, "log_prob": (_FLOAT, ())}),
+        DECODER: (latents | context, x),
+    }
+    return {name: _open(bundle, name, *signatures[name], chosen, options) for name in bundle.graphs}
 
 
 def _options(threads: int | None) -> Any:

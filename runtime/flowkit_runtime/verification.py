@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit_runtime.bundle import REFERENCE, Bundle, read_bundle
+from flowkit_runtime.bundle import DECODER, ENCODER, REFERENCE, Bundle, read_bundle
 from flowkit_runtime.errors import BundleError, VerificationError
 from flowkit_runtime.files import read_npz
 from flowkit_runtime.providers import Provider
@@ -26,6 +26,8 @@ They are held-out data; constants, noise and checkerboards in the range of the d
 infinite and NaN.
 """
 QUANTITIES = ("latents", "log_prob", "decoded", "round_trip")
+OF_ONE_WAY = {"forward": ("latents", "log_prob"), "inverse": ("decoded",)}
+"""The quantities of a flow that has one direction only."""
 YARDSTICK = 3.0
 """The largest error of the graphs, relative to that of the same model in torch in the same precision."""
 ROUNDINGS = 8 * float(np.finfo(np.float32).eps)
@@ -63,7 +65,7 @@ class Figure:
 
 
 def verify(directory: str | PathLike[str], providers: Sequence[Provider] | None = None) -> list[Figure]:
-    """Run both graphs on the reference rows, in batches of 1, 2, 7 and 64, and return the figures.
+    """Run all graphs on the reference rows, in batches of 1, 2, 7 and 64, and return the figures.
 
     Raises:
         BundleError: the bundle is missing or damaged, or contains no usable reference.
@@ -80,8 +82,8 @@ def measure(directory: str | PathLike[str], providers: Sequence[Provider] | None
     bundle = read_bundle(directory)
     reference = _read_reference(bundle)
     own = _own_errors(bundle)
-    encoder, decoder = open_graphs(bundle, providers)
-    answers = [_answer(bundle.latent_names, encoder, decoder, reference, size) for size in BATCH_SIZES]
+    graphs = open_graphs(bundle, providers)
+    answers = [_answer(bundle.latent_names, graphs, reference, size) for size in BATCH_SIZES]
     return list(_judge(bundle.latent_names, bundle.levels, reference, answers, own))
 
 
@@ -104,12 +106,13 @@ def compare(names: Sequence[str], levels: int | None, reference: NamedArrays, an
         with np.errstate(over="ignore", invalid="ignore"):  # some rows aren't finite
             return _by_row(answer[name] - reference[wanted]) / unit_of(name, reference, levels)
 
-    errors = {
-        "latents": np.max([differ(name, name) for name in names], axis=0),
-        "log_prob": differ("log_prob", "log_prob"),
-        "decoded": differ("decoded", "decoded"),
-        "round_trip": differ("round_trip", "x"),
+    errors: dict[str, NDArray[np.float64]] = {
+        quantity: differ(quantity, "x" if quantity == "round_trip" else quantity)
+        for quantity in ("log_prob", "decoded", "round_trip")
+        if quantity in answer
     }
+    if names[0] in answer:
+        errors = {"latents": np.max([differ(name, name) for name in names], axis=0), **errors}
     groups = {group: _mask(reference, group) for group in GROUPS}
     return {
         group: {quantity: float(error[rows].max()) for quantity, error in errors.items()}
@@ -129,7 +132,9 @@ def table(figures: Sequence[Figure]) -> str:
 
 def _read_reference(bundle: Bundle) -> NamedArrays:
     path = bundle.directory / REFERENCE
-    shapes = {"x": bundle.event_shape, "log_prob": (), "decoded": bundle.event_shape, "group": (), "judged": ()}
+    shapes: dict[str, tuple[int, ...]] = {"group": (), "judged": ()}
+    shapes |= {"x": bundle.event_shape, "log_prob": ()} if ENCODER in bundle.graphs else {}
+    shapes |= {"decoded": bundle.event_shape} if DECODER in bundle.graphs else {}
     shapes |= dict(zip(bundle.latent_names, bundle.latent_shapes, strict=True))
     if bundle.context is not None:
         shapes["context"] = bundle.context.shape
@@ -140,30 +145,42 @@ def _read_reference(bundle: Bundle) -> NamedArrays:
 
 
 def _own_errors(bundle: Bundle) -> Errors:
-    own = bundle.manifest.get("torch_errors")
-    if not isinstance(own, dict) or not all(group in own and _is_complete(own[group]) for group in GROUPS):
+    own, quantities = bundle.manifest.get("torch_errors"), quantities_of(bundle.directions)
+    if not isinstance(own, dict) or not all(group in own and _is_complete(own[group], quantities) for group in GROUPS):
         raise BundleError(
-            f"{bundle.directory}: the manifest has no torch_errors of {', '.join(QUANTITIES)} for "
+            f"{bundle.directory}: the manifest has no torch_errors of {', '.join(quantities)} for "
             f"{', '.join(GROUPS)}; export the bundle again"
         )
     return own
 
 
-def _is_complete(errors: Any) -> bool:
-    return isinstance(errors, dict) and all(_is_float(errors.get(quantity)) for quantity in QUANTITIES)
+def quantities_of(directions: str) -> tuple[str, ...]:
+    """Return the quantities that are compared of a flow with these directions."""
+    return OF_ONE_WAY.get(directions, QUANTITIES)
+
+
+def _is_complete(errors: Any, quantities: Sequence[str]) -> bool:
+    return isinstance(errors, dict) and all(_is_float(errors.get(quantity)) for quantity in quantities)
 
 
 def _is_float(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) <= sys.float_info.max  # an integer may be too large for a float
 
 
-def _answer(names: Sequence[str], encoder: Graph, decoder: Graph, reference: NamedArrays, size: int) -> NamedArrays:
+def _answer(names: Sequence[str], graphs: Mapping[str, Graph], reference: NamedArrays, size: int) -> NamedArrays:
     """Run the graphs on the reference rows, ``size`` at a time, and return their outputs."""
     context = {"context": reference["context"]} if "context" in reference else {}
-    encoded = _run(encoder, [*names, "log_prob"], {"x": reference["x"], **context}, size)
-    (decoded,) = _run(decoder, ["x"], {**{name: reference[name] for name in names}, **context}, size)
-    (back,) = _run(decoder, ["x"], {**dict(zip(names, encoded, strict=False)), **context}, size)
-    return {**dict(zip([*names, "log_prob"], encoded, strict=True)), "decoded": decoded, "round_trip": back}
+    answer: NamedArrays = {}
+    if ENCODER in graphs:
+        outputs = [*names, "log_prob"]
+        encoded = _run(graphs[ENCODER], outputs, {"x": reference["x"], **context}, size)
+        answer |= dict(zip(outputs, encoded, strict=True))
+    if DECODER in graphs:
+        own = {name: answer[name] for name in names if name in answer}
+        for quantity, latents in {"decoded": {name: reference[name] for name in names}, "round_trip": own}.items():
+            if latents:
+                (answer[quantity],) = _run(graphs[DECODER], ["x"], {**latents, **context}, size)
+    return answer
 
 
 def _run(graph: Graph, outputs: Sequence[str], feed: NamedArrays, size: int) -> list[NDArray[np.float64]]:
@@ -190,8 +207,8 @@ def _rows(reference: NamedArrays, group: str) -> NamedArrays:
 
 def _rounding(quantity: str, reference: NamedArrays, names: Sequence[str], levels: int | None) -> float:
     """Return ROUNDINGS of the largest value, in the units of Figure."""
-    arrays = {"latents": [reference[name] for name in names], "round_trip": [reference["x"]]}
-    largest = max(float(_by_row(array).max()) for array in arrays.get(quantity) or [reference[quantity]])
+    arrays = {"latents": names, "round_trip": ["x"]}.get(quantity, [quantity])
+    largest = max(float(_by_row(reference[name]).max()) for name in arrays)
     return ROUNDINGS * largest / unit_of(quantity, reference, levels)
 
 

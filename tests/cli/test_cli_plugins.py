@@ -36,7 +36,7 @@ def test_a_line_for_each_plugin() -> None:
     out, err = run("list", "--all")
     (line,) = [line for line in out.splitlines() if line.startswith("glow/squeeze ")]
     cells = re.split(r"\s{2,}", line)
-    assert cells[:-1] == ["glow/squeeze", "bijector", "exact", "flowkit-nf", flowkit.__version__]
+    assert cells[:-1] == ["glow/squeeze", "bijector", "exact", "both", "flowkit-nf", flowkit.__version__]
     assert "[c, h, w] -> [4c, h/2, w/2]" in cells[-1]
     assert err == ""
 
@@ -99,7 +99,7 @@ def test_its_example_is_a_spec() -> None:
         ("glwo/squeeze", "did you mean glow/squeeze?"),
         (
             "glwo",
-            "no plugin namespace 'glwo' is installed (installed: base, data, glow, map, spline); did you mean glow?",
+            "no plugin namespace 'glwo' is installed (installed: base, data, glow, map, residual, spline); did you mean glow?",
         ),
         ("nothing", "pip install the package that brings it"),
     ],

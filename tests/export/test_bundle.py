@@ -25,7 +25,7 @@ from flowkit.plugin import BijectorConfig
 from flowkit.testing import perturb
 from flowkit_glow.actnorm import ActNorm
 from flowkit_runtime import verification
-from flowkit_runtime.bundle import sealed
+from flowkit_runtime.bundle import ENCODER, sealed
 from flowkit_runtime.errors import BundleError, VerificationError
 from tests.flow.specs import PRIOR, SMALL, SPECS, STEP, batch
 
@@ -185,8 +185,8 @@ def test_a_flow_that_deviates_is_not_handed_out(tmp_path, monkeypatch):
 
     def tampering(*args):
         graphs = honest(*args)
-        graphs.encoder = copy.deepcopy(graphs.encoder)
-        bias = next(t for t in graphs.encoder.graph.initializer if t.name.endswith("conditioner.last.bias"))
+        graphs.models = copy.deepcopy(graphs.models)
+        bias = next(t for t in graphs.models[ENCODER].graph.initializer if t.name.endswith("conditioner.last.bias"))
         bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.float32(0.01), bias.name))
         return graphs
 

@@ -17,6 +17,7 @@ from flowkit.export.pieces import EXAMPLES
 from flowkit.export.structure import structure
 from flowkit.flow import Flow
 from flowkit_glow.actnorm import ActNorm
+from flowkit_runtime.bundle import DECODER, ENCODER
 from tests.export.conftest import encoder_of
 from tests.extent import extent
 from tests.flow.specs import PRIOR, STEP, batch, perturbed
@@ -33,10 +34,10 @@ def assert_same(flow: Flow, graphs: Graphs) -> None:
     with torch.no_grad():
         latents, log_det = flow.forward_and_log_det(x)
         log_prob = flow.latent_log_prob(latents) + log_det
-    for given, wanted in zip(run(graphs.encoder, x=x), [*latents, log_prob], strict=True):
+    for given, wanted in zip(run(graphs.models[ENCODER], x=x), [*latents, log_prob], strict=True):
         np.testing.assert_allclose(given, wanted, atol=1e-5 * (1 + float(wanted.abs().max())))
     feed = {f"z_{i}": z for i, z in enumerate(latents, 1)}
-    np.testing.assert_allclose(run(graphs.decoder, **feed)[0], x, atol=2e-5)
+    np.testing.assert_allclose(run(graphs.models[DECODER], **feed)[0], x, atol=2e-5)
 
 
 @pytest.mark.slow
@@ -44,7 +45,7 @@ def assert_same(flow: Flow, graphs: Graphs) -> None:
 def test_every_opset_gives_the_same(opset):
     flow = perturbed("vector", scale=0.05)
     graphs = Graphs(flow, opset)
-    for model in (graphs.encoder, graphs.decoder):
+    for model in (graphs.models[ENCODER], graphs.models[DECODER]):
         assert [(o.domain, o.version) for o in model.opset_import] == [("", opset)]
         onnx.checker.check_model(model, full_check=True)
     assert_same(flow, graphs)
@@ -88,7 +89,7 @@ def deep(steps: int) -> Flow:
 
 
 def test_what_is_constant_is_folded(three_steps):
-    encoder = three_steps.encoder
+    encoder = three_steps.models[ENCODER]
     operators = [node.op_type for node in encoder.graph.node]
     assert operators.count("Conv") == 3 * (1 + 1)  # a run of channel maps, and the network
     assert operators.count("Sum") == 1 and operators[-1] == "Sum"
@@ -102,13 +103,13 @@ def test_what_is_constant_is_folded(three_steps):
 
 
 def test_values_are_named_after_what_they_are(three_steps):
-    values = [name for node in three_steps.encoder.graph.node for name in node.output]
+    values = [name for node in three_steps.models[ENCODER].graph.node for name in node.output]
     assert {"h_1", "h_5", "log_det_6", "z_1", "log_prob"} <= set(values) and len(values) == len(set(values))
 
 
 def test_the_shapes_of_all_values_are_known(three_steps):
     """Without them onnxruntime takes long to open a graph."""
-    for graph in (three_steps.encoder.graph, three_steps.decoder.graph):
+    for graph in (three_steps.models[ENCODER].graph, three_steps.models[DECODER].graph):
         infos = {info.name: info.type.tensor_type for info in (*graph.value_info, *graph.output)}
         assert infos.keys() == {name for node in graph.node for name in node.output}
         assert all(info.HasField("shape") for info in infos.values())

@@ -38,6 +38,7 @@ from flowkit_map.interval import Logit, Sigmoid
 from flowkit_map.phase import Phase
 from flowkit_map.sinh_arcsinh import SinhArcsinh
 from flowkit_map.to_reals import ToReals
+from flowkit_residual.planar import Planar
 from flowkit_spline.rational_quadratic import CircularRationalQuadratic, RationalQuadratic
 
 IMAGE, ODD, COLUMN, VECTOR = (4, 3, 2), (3, 5, 3), (1, 3, 3), (5,)
@@ -136,6 +137,12 @@ BETWEEN_DOMAINS = {
     "phase": BijectorSubject(lambda: Phase((3,), TURN), domain=TURN, codomain=TURN),
 }
 
+ONE_WAY = {
+    "planar": BijectorSubject(lambda: Planar((3,)), directions="forward"),
+    "planar-image": BijectorSubject(lambda: Planar(COLUMN), directions="forward"),
+    "inverse-planar": BijectorSubject(lambda: Inverse(Planar(VECTOR)), directions="inverse"),
+}
+
 CONDITIONAL: dict[str, tuple[Callable[[], Bijector], tuple[int, ...]]] = {
     "vector-vector": (lambda: coupling(VECTOR, Affine(), context=(3,)), (3,)),
     "image-vector": (lambda: coupling(IMAGE, Affine(), context=(3,)), (3,)),
@@ -231,6 +238,7 @@ def subjects(seed: int = 0) -> dict[str, Subject]:
         **{name: BijectorSubject(make) for name, make in BIJECTORS.items()},
         **{f"conditional-{name}": BijectorSubject(*case) for name, case in CONDITIONAL.items()},
         **BETWEEN_DOMAINS,
+        **ONE_WAY,
         "circular": TransformerSubject(lambda: CircularRationalQuadratic(TURN, bins=4), (5,), domain=TURN),
         **transformers,
         **SPLITS,

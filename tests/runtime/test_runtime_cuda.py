@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from flowkit_runtime import load, providers, session
+from flowkit_runtime.bundle import DECODER, ENCODER
 from flowkit_runtime.errors import BundleError
 
 CUDA = "CUDAExecutionProvider"
@@ -20,7 +21,7 @@ def available() -> bool:
 def test_cuda_gives_what_the_cpu_gives(make_bundle):
     bundle = make_bundle(levels=None)
     there, here = load(bundle), load(bundle, providers=["CPUExecutionProvider"])
-    assert there._encoder.session.get_provider_options()[CUDA]["use_tf32"] == "0"
+    assert there._graphs[ENCODER].session.get_provider_options()[CUDA]["use_tf32"] == "0"
     x = (8 + 4 * np.random.default_rng(0).normal(size=(300, 1, 2, 2))).astype(np.float32)
     np.testing.assert_allclose(there.score(x), here.score(x), rtol=1e-5)
     np.testing.assert_allclose(there.sample(300, seed=1), here.sample(300, seed=1), rtol=1e-5)
@@ -37,7 +38,7 @@ def test_bound_and_padded_as_on_a_gpu_the_rows_are_the_same(make_bundle, rows, m
         return right(bound, names, feed)
 
     monkeypatch.setattr(session, "_run_bound", recorded)
-    there._encoder.on_gpu = there._decoder.on_gpu = True
+    there._graphs[ENCODER].on_gpu = there._graphs[DECODER].on_gpu = True
     generator = np.random.default_rng(0)
     x, context = generator.normal(8, 4, (rows, 1, 2, 2)), generator.normal(size=(rows, 2))
     latents = [model.encode(x, context, batch_size=128) for model in (there, here)]
@@ -49,6 +50,6 @@ def test_bound_and_padded_as_on_a_gpu_the_rows_are_the_same(make_bundle, rows, m
 
 def test_what_fails_on_a_gpu_is_told_of(make_bundle):
     model = load(make_bundle(levels=None))
-    model._encoder.on_gpu = True
+    model._graphs[ENCODER].on_gpu = True
     with pytest.raises(BundleError, match=r"encode\.onnx fails in onnxruntime: .*x"):
-        model._encoder.run(["log_prob"], {"x": np.zeros((3, 7), np.float32)})
+        model._graphs[ENCODER].run(["log_prob"], {"x": np.zeros((3, 7), np.float32)})

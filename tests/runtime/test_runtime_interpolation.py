@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from flowkit_runtime import BundleError, InputError, load, session
+from flowkit_runtime.bundle import DECODER, ENCODER
 from flowkit_runtime.interpolation import path_between
 
 ENDS = np.random.default_rng(0).normal(size=(2, 6))
@@ -120,5 +121,5 @@ def test_as_many_threads_as_the_most(make_bundle):
 
 def test_threads_are_given_to_onnxruntime(make_bundle):
     model = load(make_bundle(), threads=3)
-    assert model._encoder.session.get_session_options().intra_op_num_threads == 3
-    assert model._decoder.session.get_session_options().intra_op_num_threads == 3
+    assert model._graphs[ENCODER].session.get_session_options().intra_op_num_threads == 3
+    assert model._graphs[DECODER].session.get_session_options().intra_op_num_threads == 3

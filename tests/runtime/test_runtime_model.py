@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from flowkit_runtime import BundleError, InputError, load
+from flowkit_runtime.bundle import DECODER
 from flowkit_runtime.model import _dequantize
 from flowkit_runtime.noise import normal, uniform
 from tests.security.bundles import alter_decoded
@@ -140,7 +141,7 @@ def test_decode_clips_to_the_levels_in_the_smallest_dtype(make_bundle, levels, d
 def test_a_row_that_decodes_to_nan_is_named(discrete, monkeypatch):
     x = np.full((2, *EVENT), 3, np.float32)
     x[1, 0, 1, 1] = np.nan
-    monkeypatch.setattr(discrete._decoder, "run", lambda names, feed: [x])
+    monkeypatch.setattr(discrete._graphs[DECODER], "run", lambda names, feed: [x])
     with pytest.raises(InputError, match="row 3 decodes to nan: its latents are too large"):
         discrete._events(list(discrete.encode(x[:1])), None, slice(2, 4))
 
@@ -336,8 +337,7 @@ def test_scores_that_are_no_numbers_are_refused(make_bundle, scores):
 
 
 def test_an_empty_batch_runs_no_network(discrete, monkeypatch):
-    monkeypatch.delattr(discrete, "_encoder")
-    monkeypatch.delattr(discrete, "_decoder")
+    monkeypatch.setattr(discrete, "_graphs", {})
     empty, z = np.zeros((0, *EVENT)), np.zeros((0, 1, 1, 2))
     assert discrete.log_prob(empty).shape == discrete.score(empty).shape == (0,)
     assert [latent.shape for latent in discrete.encode(empty)] == [z.shape] * 2

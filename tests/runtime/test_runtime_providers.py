@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from flowkit.cli.main import app as flowkit_app
 from flowkit_runtime import BundleError, InputError, load, providers, verification
 from flowkit_runtime.batch import Scorer
+from flowkit_runtime.bundle import DECODER, ENCODER
 from flowkit_runtime.cli.main import app
 from flowkit_runtime.streaming.scoring import Job
 
@@ -85,14 +86,14 @@ def test_a_provider_that_fails_is_told_from_a_graph_that_does(make_bundle, witho
 def test_unasked_the_cpu_serves_where_cuda_cannot(make_bundle, without_cuda, fails):
     without_cuda.fails = fails
     model = load(make_bundle())
-    assert model.providers == (CPU,) and not model._encoder.on_gpu
+    assert model.providers == (CPU,) and not model._graphs[ENCODER].on_gpu
     assert model.sample(2, seed=0).shape == (2, 1, 2, 2)
 
 
 @pytest.mark.parametrize("asked", [None, [CPU], (CPU,), [(CPU, {})]])
 def test_the_providers_in_use_are_told(make_bundle, asked):
     model = load(make_bundle(), providers=asked)
-    assert model.providers == tuple(model._decoder.session.get_providers())
+    assert model.providers == tuple(model._graphs[DECODER].session.get_providers())
     assert model.providers[-1] == CPU
 
 

@@ -54,6 +54,27 @@ class TurnsWithoutGoingAround(Bijector):
         return y - self.phase, y.new_zeros(len(y))
 
 
+@wrong("bijector", "directions", r"inverse_and_log_det isn't there .*say directions = 'forward' in the config")
+class RunsForwardOnly(Bijector):
+    """Its inverse isn't written, and nothing declares that: it trains, and can't be sampled afterwards."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.log_a = nn.Parameter(torch.zeros(event))
+
+    def forward_and_log_det(self, x, context=None):
+        a, bend = self.log_a.exp(), x.tanh()
+        return x + a * bend, (1 + a * (1 - bend.square())).log().flatten(1).sum(1)
+
+
+@wrong("bijector", "directions", r"no formula.*say directions = 'forward' in the config")
+class RaisesInTheInverse(RunsForwardOnly):
+    """The inverse raises NotImplementedError, and nothing declares that."""
+
+    def inverse_and_log_det(self, y, context=None):
+        raise NotImplementedError("there is no formula")
+
+
 @wrong("bijector", "far", "is something clamped")
 class ClampsItsInput(_Around):
     """A clamp against outliers: two events beyond it have the same latent."""

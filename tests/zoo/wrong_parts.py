@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from flowkit.bijectors import Base, Split, StandardNormal
+from flowkit.bijectors import Base, Split, StandardNormal, Transformer
 from flowkit.domains import Interval
 from flowkit.plugin import Arrays, Dataset
 from flowkit_glow.affine import Affine
@@ -88,6 +88,17 @@ class SumsTooEarly(Affine):
     def forward(self, x, theta):
         y, log_derivative = super().forward(x, theta)
         return y, log_derivative.sum(-1)
+
+
+@wrong("transformer", "directions", r"inverse isn't there .*say directions = 'forward' in the config")
+class TransformsForwardOnly(Transformer):
+    """A bend whose inverse has no formula, which nothing declares."""
+
+    n_params = 1
+
+    def forward(self, x, theta):
+        slope = 1 + theta[:, 0].sigmoid() * (1 - x.tanh().square())
+        return x + theta[:, 0].sigmoid() * x.tanh(), slope.log()
 
 
 @wrong("transformer", "inverse_log_derivative", "the sign is wrong")

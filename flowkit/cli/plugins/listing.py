@@ -39,9 +39,12 @@ def _namespaces(registry: "Registry") -> None:
 def _plugins(registry: "Registry") -> None:
     found, broken = registry.installed()
     rows = [
-        (each.name, each.kind, each.descriptor.likelihood, each.distribution, each.version, each.descriptor.summary)
+        (
+            *(each.name, each.kind, each.descriptor.likelihood, each.descriptor.directions),
+            *(each.distribution, each.version, each.descriptor.summary),
+        )
         for each in sorted(found, key=lambda each: (each.kind, each.name))
     ]
-    echo(columns(("name", "kind", "likelihood", "distribution", "version", "summary"), *rows))
+    echo(columns(("name", "kind", "likelihood", "directions", "distribution", "version", "summary"), *rows))
     for error in broken.values():
         echo(f"broken: {error}", err=True)

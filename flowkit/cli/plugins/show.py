@@ -27,7 +27,10 @@ def show(
 
 def _namespace(registry: "Registry", namespace: str) -> str:
     found, origin = registry.namespace(namespace).values(), registry.claims(namespace)[0].origin
-    rows = [(each.name, each.kind, each.descriptor.likelihood, each.descriptor.summary) for each in found]
+    rows = [
+        (each.name, each.kind, each.descriptor.likelihood, each.descriptor.directions, each.descriptor.summary)
+        for each in found
+    ]
     return f"{namespace}, of {origin}: {origin.summary}\n\n{columns(*rows) or 'no plugins'}"
 
 
@@ -47,6 +50,7 @@ def _plugin(registry: "Registry", found: "Found") -> str:
         "Example": to_yaml(example).rstrip() if example else "",
     }
     parts = [f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections.items() if text]
-    capabilities = f"plugin API {descriptor.api}, {descriptor.likelihood} likelihood"
+    one_way = "" if descriptor.directions == "both" else f", {descriptor.directions} only"
+    capabilities = f"plugin API {descriptor.api}, {descriptor.likelihood} likelihood{one_way}"
     title = f"{found.name}: {found.kind} of {found.origin}, {capabilities}"
     return "\n\n".join([title, inspect.getdoc(descriptor.config) or "", *parts])

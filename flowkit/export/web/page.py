@@ -21,7 +21,7 @@ import numpy as np
 from flowkit.errors import ExportError, InputError
 from flowkit.export.web import vendored
 from flowkit_runtime.atomic import replacing
-from flowkit_runtime.bundle import DECODER, ENCODER, REFERENCE
+from flowkit_runtime.bundle import DECODER, ENCODER, GRAPHS, REFERENCE
 
 PAGE = "index.html"
 SOURCES = Path(__file__).parent / "page"
@@ -67,7 +67,8 @@ def write_page(directory: Path, manifest: dict[str, Any], title: str) -> None:
 
     Raises ExportError if it would be too large for a browser.
     """
-    names = {"encoder": ENCODER, "decoder": DECODER}
+    blocks = {ENCODER: "encoder", DECODER: "decoder"}
+    names = {blocks[file]: file for file in GRAPHS[manifest["directions"]]}
     if weights := manifest.get("weights_file"):
         names["weights"] = weights
     files = {block: (directory / name).read_bytes() for block, name in names.items()}
@@ -111,7 +112,7 @@ def _about(manifest: dict[str, Any], reference: dict[str, np.ndarray], title: st
     unit = math.prod(event["shape"]) * math.log(2.0) if event["levels"] else 1.0
     return {
         "title": title,
-        **{name: manifest[name] for name in ("flowkit", "model", "event", "context", "latents", "base")},
+        **{name: manifest[name] for name in ("flowkit", "model", "event", "context", "latents", "directions", "base")},
         "threshold": manifest.get("threshold"),
         "weights_file": manifest.get("weights_file"),
         "range": [float(x.min()), float(x.max())],

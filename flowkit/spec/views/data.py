@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowkit.errors import format_path
+from flowkit.spec.directions import directions, flow_directions
 from flowkit.spec.identity import model_hash
 from flowkit.spec.model import Spec
 from flowkit.spec.walk import Step, latent_shapes, likelihood, walk
@@ -16,9 +17,10 @@ def as_dict(spec: Spec, parameters: Sequence[int]) -> dict[str, Any]:
 
     - event: {shape, levels}; context: {classes, shape} or null; base: its plugin
     - steps: each layer from data to latent, repeats expanded: its name; its path in the spec; input_shape,
-      output_shape; latent_shape, of what leaves there, or null; parameters
+      output_shape; latent_shape, of what leaves there, or null; directions; parameters
     - latents: the shapes of z_1 … z_L
-    - parameters: of all steps; likelihood: exact, lower_bound or estimate; model: the hash of the canonical form
+    - directions of the flow: both, forward or inverse; likelihood: exact, lower_bound or estimate
+    - parameters: of all steps; model: the hash of the canonical form
     """
     return {
         "event": spec.event.model_dump(mode="json"),
@@ -26,6 +28,7 @@ def as_dict(spec: Spec, parameters: Sequence[int]) -> dict[str, Any]:
         "steps": [_step(step, count) for step, count in zip(walk(spec), parameters, strict=True)],
         "latents": [list(shape) for shape in latent_shapes(spec)],
         "base": spec.base.name,
+        "directions": flow_directions(spec),
         "parameters": sum(parameters),
         "likelihood": likelihood(spec),
         "model": model_hash(spec),
@@ -39,5 +42,6 @@ def _step(step: Step, parameters: int) -> dict[str, Any]:
         "input_shape": list(step.input_shape),
         "output_shape": list(step.output_shape),
         "latent_shape": list(step.latent_shape) if step.latent_shape else None,
+        "directions": directions(step.item),
         "parameters": parameters,
     }

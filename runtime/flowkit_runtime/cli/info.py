@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from flowkit_runtime import bundle as bundles
 
 
+ONE_WAY = {"forward": "it draws no samples", "inverse": "it gives no scores"}
+"""What a flow with one direction can't do."""
+
+
 def info(bundle: BundlePath, providers: ProviderNames = None) -> None:
     """Describe a bundle, and list the execution providers that it runs on here. All files are checked.
 
@@ -34,6 +38,8 @@ def _lines(found: bundles.Bundle) -> Iterator[tuple[str, str]]:
     yield "context", _context(found.context)
     latents = " + ".join(_sizes(shape) for shape in found.latent_shapes)
     yield "latents", f"{latents}: {math.prod(found.event_shape)} values, base {found.base}"
+    if found.directions != "both":
+        yield "directions", f"{found.directions} only: {ONE_WAY[found.directions]}"
     manifest = found.manifest
     for field in ("model", "flowkit", "weights", "precision", "opset"):
         if manifest.get(field) is not None:

@@ -5,7 +5,7 @@ from flowkit_runtime.cli.terminal import echo
 
 
 def verify(bundle: BundlePath, providers: ProviderNames = None) -> None:
-    """Verify a bundle on this machine: its files, and both graphs in onnxruntime against the outputs of the fp64 model.
+    """Verify a bundle on this machine: its files, and its graphs in onnxruntime against the outputs of the fp64 model.
 
     Example: flowkit-runtime verify exports/glow-digits
     """

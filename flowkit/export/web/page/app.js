@@ -12,7 +12,8 @@ import { readAbout, unpack } from "./unpack.js";
 async function start() {
   const about = readAbout();
   describe(about);
-  const blocks = ["wasm", "encoder", "decoder", "examples", ...(about.weights_file ? ["weights"] : [])];
+  const graphs = ["encoder", ...(about.directions === "both" ? ["decoder"] : [])]; // a page has events, so an encoder
+  const blocks = ["wasm", ...graphs, "examples", ...(about.weights_file ? ["weights"] : [])];
   const files = Object.fromEntries(await Promise.all(blocks.map(async (id) => [id, await unpack(id)])));
   const model = await Model.open(about, files);
   const events = new Float32Array(files.examples.buffer);
@@ -20,9 +21,10 @@ async function start() {
   globalThis.flowkit = { ...page, noise: { normal, philox4x32, uniform } }; // at hand in the browser's console
   $("state").remove();
   $("cards").hidden = false;
-  if (about.base === "base/standard_normal") await startSamples(page);
+  if (model.decodes && about.base === "base/standard_normal") await startSamples(page);
   else $("samples").remove(); // the page has no noise for another base
-  await startBetween(page);
+  if (model.decodes) await startBetween(page);
+  else for (const part of document.querySelectorAll("#between, .decoded")) part.remove();
   await startExample(page);
 }
 

@@ -15,10 +15,11 @@ export function startExample(page) {
     const x = await read();
     const given = context.rows();
     const score = await model.score(x, given);
-    const points = model.points(x);
-    const back = await model.decode((await model.encode(points, given)).latents, given);
     $("seen").replaceChildren(seen(x, page));
     $("scored").replaceChildren(...scoreView(score, about));
+    if (!model.decodes) return;
+    const points = model.points(x);
+    const back = await model.decode((await model.encode(points, given)).latents, given);
     $("returned").replaceChildren(...errorView(points, back, page));
   });
   const context = contextControl($("example-context"), page, false, draw);

@@ -22,7 +22,8 @@ export class Model {
     const weights = about.weights_file && [{ path: about.weights_file, data: files.weights }];
     const options = { executionProviders: ["wasm"], ...(weights && { externalData: weights }) };
     const encoder = await ort.InferenceSession.create(files.encoder, options);
-    return new Model(about, encoder, await ort.InferenceSession.create(files.decoder, options));
+    const decoder = files.decoder && (await ort.InferenceSession.create(files.decoder, options));
+    return new Model(about, encoder, decoder);
   }
 
   constructor(about, encoder, decoder) {
@@ -33,6 +34,11 @@ export class Model {
     this.context = about.context;
     this.#encoder = encoder;
     this.#decoder = decoder;
+  }
+
+  /** Whether the flow has an inverse: without one it draws no samples. */
+  get decodes() {
+    return this.#decoder !== undefined;
   }
 
   /** {latents: one array each, logProb [n]} of continuous events x. */

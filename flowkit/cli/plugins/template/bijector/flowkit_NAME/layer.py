@@ -1,4 +1,7 @@
-"""The layer NAME/layer."""
+"""The layer NAME/layer.
+
+If the inverse of yours has no formula, leave inverse_and_log_det out, and write directions = "forward" into its config.
+"""
 
 import math
 from collections.abc import Sequence

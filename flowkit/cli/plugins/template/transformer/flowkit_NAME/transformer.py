@@ -14,6 +14,8 @@ class NameTransformer(Transformer):
     x = (a w - b √(w² + l r)) / (l r). θ = (log l, log r, shift), the logs softly limited to ± log max_slope.
     A smooth leaky ReLU, with √(1 + x²) for |x| as in Barron 2021, "Squareplus". At θ = 0, where training starts, y = x. To
     start elsewhere, give θ as numbers: ``super().__init__(starting_theta=[0.1, -0.1, 0.0])``.
+
+    Without a formula for the inverse, leave that method out, and write directions = "forward" into the config.
     """
 
     n_params = 3

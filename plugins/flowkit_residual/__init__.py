@@ -1,0 +1,1 @@
+"""Provides layers that add a function of x to x."""
