@@ -269,7 +269,8 @@ def needs(*directions: Direction) -> Callable[[Check], Check]:
     def holds(subject: Any) -> bool:
         return not any(lacks(subject.directions, direction) for direction in directions)
 
-    way = {("forward",): "its inverse", ("inverse",): "forward"}.get(directions, "in one direction")
+    ways: dict[tuple[Direction, ...], str] = {("forward",): "its inverse", ("inverse",): "forward"}
+    way = ways.get(directions, "in one direction")
     return only_where(holds, f"declared to run {way} only")
 
 
