@@ -79,6 +79,8 @@ class _Stitcher:
             rename(copied, names)
             for index, each in enumerate(with_bodies([copied])):
                 each.name = f"{prefix}/{len(self.nodes)}{f'.{index}' if index else ''}_{each.op_type}"
+                each.ClearField("metadata_props")  # stack traces, with paths of this machine
+                each.ClearField("doc_string")
             self.nodes.append(copied)
 
     def _constant(self, name: str, array: NDArray[Any]) -> str:

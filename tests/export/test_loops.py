@@ -23,6 +23,7 @@ from flowkit.testing import BijectorSubject, check, perturb
 from flowkit_glow.convnet import ConvNet
 from flowkit_glow.mlp import MLP
 from flowkit_glow.splits import Channels
+from flowkit_runtime.bundle import DECODER, ENCODER
 from flowkit_runtime.graph_check import check_graph
 from tests.extent import extent
 
@@ -118,7 +119,7 @@ def test_a_graph_has_a_loop_of_a_constant_number_of_steps(opset, tmp_path):
         layer.n = times  # another body
     flow = a_flow(*layers)
     graphs = Graphs(flow, opset)
-    decoder = graphs.decoder
+    decoder = graphs.models[DECODER]
     onnx.checker.check_model(decoder, full_check=True)
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in decoder.graph.initializer}
     steps = [int(constants[loop.input[0]]) for loop in loops_in(decoder)]
@@ -132,7 +133,7 @@ def test_a_graph_has_a_loop_of_a_constant_number_of_steps(opset, tmp_path):
 
 def test_what_is_the_same_at_each_step_is_computed_once():
     flow = a_flow(coupling((2,)))
-    decoder = Graphs(flow).decoder
+    decoder = Graphs(flow).models[DECODER]
     (loop,) = loops_in(decoder)
     operators = {node.op_type for node in with_bodies([loop])}
     assert "Exp" not in operators and "Log" not in operators  # of softplus and sigmoid of θ, which has its network
@@ -141,7 +142,7 @@ def test_what_is_the_same_at_each_step_is_computed_once():
 
 def test_images_of_any_size_and_networks_of_16_bits():
     flow = a_flow(coupling((2, 4, 4)))
-    decoder = Graphs(flow, 20, "float32", True).decoder
+    decoder = Graphs(flow, 20, "float32", True).models[DECODER]
     for shape in ((2, 4, 4), (2, 6, 10)):
         other = a_flow(coupling(shape))
         other.load_state_dict(flow.state_dict())
@@ -150,7 +151,7 @@ def test_images_of_any_size_and_networks_of_16_bits():
 
 def test_networks_of_16_bits_in_a_body():
     flow = a_flow(Passes((2,)))
-    half = Graphs(flow, 20, "float16").decoder
+    half = Graphs(flow, 20, "float16").models[DECODER]
     assert_decodes(in_precision(flow.float(), "float16"), half, (2,), 4e-3)  # two roundings of 16 bits
     (loop,) = loops_in(half)
     assert "Gemm" in {node.op_type for node in with_bodies([loop])}
@@ -162,7 +163,7 @@ def test_networks_of_16_bits_in_a_body():
 def test_weights_of_a_body_are_shared(tmp_path, precision):
     flow = a_flow(Passes((2,)))
     graphs = Graphs(flow, 20, precision)
-    models = [graphs.encoder, graphs.decoder]
+    models = [graphs.models[ENCODER], graphs.models[DECODER]]
     _share_weights(models, tmp_path / "weights.bin")
     (tmp_path / "decode.onnx").write_bytes(models[1].SerializeToString())
     assert_decodes(in_precision(flow.float(), precision), tmp_path / "decode.onnx", (2,))
