@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.bijectors.bijector import Bijector, full_precision, sum_over_event
-from flowkit.directions import Shared, defined
+from flowkit.directions import Shared, defined, shared
 from flowkit.errors import DirectionError
 
 
@@ -92,49 +92,67 @@ class Conditioner(nn.Module, ABC):
 class Coupling(Bijector):
     """The layer (x₁, x₂) -> (f(x₁; θ(x₂)), x₂), where x₁ is the transformed part and x₂ the kept part.
 
-    The Jacobian is block triangular, so log|det| = Σ log|∂f/∂x₁| for any network θ (Dinh et al. 2017, "Density
-    estimation using Real NVP", eq. 6). The log-det is therefore exact under autocast too, where the network computes in
-    bf16, and f in the precision of the event.
+    With ``kept``, a bijector of the kept part, it is (x₁, x₂) -> (f(x₁; θ(x₂)), g(x₂)), where g has parameters of its
+    own and reads no context (Durkan et al. 2019, "Neural spline flows", §3.2). The network reads x₂, not g(x₂).
+
+    The Jacobian is block triangular, so log|det| = Σ log|∂f/∂x₁| + log|det ∂g/∂x₂| for any network θ (Dinh et al. 2017,
+    "Density estimation using Real NVP", eq. 6). The log-det is therefore exact under autocast too, where the network
+    computes in bf16, and f in the precision of the event.
     """
 
     handles_autocast: ClassVar[bool] = True
 
-    def __init__(self, split: Split, conditioner: Conditioner, transformer: Transformer) -> None:
+    def __init__(
+        self, split: Split, conditioner: Conditioner, transformer: Transformer, kept: Bijector | None = None
+    ) -> None:
         super().__init__(split.event_shape)
-        self.split, self.conditioner, self.transformer = split, conditioner, transformer
+        self.split, self.conditioner, self.transformer, self.kept = split, conditioner, transformer, kept
 
     @property
     def directions(self) -> Shared:
-        return self.transformer.directions
+        return shared(part.directions for part in (self.transformer, self.kept) if part is not None)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kept, transformed = self._split(x)
         return self._transform(kept, transformed, self._theta(kept, context))
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        kept, transformed = self._split(y)
+        kept, transformed, kept_log_det = self._untransform_kept(y)
         theta = self._theta(kept, context)
         with full_precision(y.device):
             x, log_derivative = self.transformer.inverse(transformed, theta)
-            return self.split.merge(kept, x), sum_over_event(log_derivative)
+            return self.split.merge(kept, x), _added(sum_over_event(log_derivative), kept_log_det)
 
     def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Do what ``Bijector.recompute`` does, but run the network once for both directions, because θ(x₂) = θ(y₂).
+        """Do what ``Bijector.recompute`` does, but run the network once for both directions, because both read x₂.
 
         A subclass that overrides ``forward_and_log_det`` must override this too. ``Bijector.recompute`` is always
         correct.
         """
-        x = y.detach().requires_grad_()  # until x gets its own memory below, only x₂ is read, and x₂ = y₂
+        x = y.detach().requires_grad_()  # until x gets its own memory below, only x₂ is read
+        with torch.no_grad():
+            kept, transformed, _ = self._untransform_kept(y)
+        if self.kept is not None:  # otherwise x₂ = y₂
+            x.data = self.split.merge(kept, transformed)
         theta = self._theta(self._split(x)[0], context)
         with torch.no_grad(), full_precision(y.device):
-            kept, transformed = self.split.split(y)
             x.data = self.split.merge(kept, self.transformer.inverse(transformed, theta)[0])
         return x, *self._transform(*self._split(x), theta)
 
     def _transform(self, kept: Tensor, transformed: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         with full_precision(kept.device):
             y, log_derivative = self.transformer(transformed, theta)
-            return self.split.merge(kept, y), sum_over_event(log_derivative)
+            kept, kept_log_det = (kept, None) if self.kept is None else self.kept.forward_and_log_det(kept)
+            return self.split.merge(kept, y), _added(sum_over_event(log_derivative), kept_log_det)
+
+    def _untransform_kept(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return x₂, y₁, and log|det| of the inverse map of the kept part if that is transformed."""
+        with full_precision(y.device):
+            kept, transformed = self.split.split(y)
+            if self.kept is None:
+                return kept, transformed, None
+            kept, log_det = self.kept.inverse_and_log_det(kept)
+            return kept, transformed, log_det
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         with full_precision(x.device):
@@ -145,4 +163,11 @@ class Coupling(Bijector):
         return self.transformer.from_start(self.conditioner(kept, context).to(kept.dtype))
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        self.conditioner.initialize(self._split(x)[0], context)
+        kept, _ = self._split(x)
+        self.conditioner.initialize(kept, context)
+        if self.kept is not None:
+            self.kept.initialize(kept)
+
+
+def _added(log_det: Tensor, of_kept: Tensor | None) -> Tensor:
+    return log_det if of_kept is None else log_det + of_kept

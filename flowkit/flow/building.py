@@ -184,20 +184,22 @@ def _build(step: Step, context: Shape | None) -> Layer:
             transformer = step.item.coupling.build()
             params = (_n_params(step.item.coupling, transformer), *transformed)
             conditioner = step.item.conditioner.build(kept, params, context)
-            return Coupling(step.item.split.build(step.input_shape), conditioner, transformer)
+            kept_layer = None if step.item.kept is None else _build_elementwise(step.item.kept, kept)
+            return Coupling(step.item.split.build(step.input_shape), conditioner, transformer, kept_layer)
         case model.ElementwiseSpec():
-            return _build_elementwise(step.item, step.input_shape, context)
+            return _build_elementwise(step.item.elementwise, step.input_shape, step.item.conditioner, context)
         case model.FactorOutSpec():
             return FactorOut(step.input_shape)
     raise TypeError(f"not a step of a flow: {step.item!r}")
 
 
-def _build_elementwise(item: model.ElementwiseSpec, event: Shape, context: Shape | None) -> Elementwise:
-    """Build an elementwise layer. Its conditioner reads the context in the place of the kept part."""
-    transformer = item.elementwise.build()
-    params = (_n_params(item.elementwise, transformer), *event)
-    conditioner = None if item.conditioner is None else item.conditioner.build(context, params, None)
-    return Elementwise(event, transformer, conditioner)
+def _build_elementwise(
+    use: Use, event: Shape, conditioner: Use | None = None, context: Shape | None = None
+) -> Elementwise:
+    """Build an elementwise layer. A conditioner reads the context in the place of the kept part."""
+    transformer = use.build()
+    params = (_n_params(use, transformer), *event)
+    return Elementwise(event, transformer, None if conditioner is None else conditioner.build(context, params, None))
 
 
 def _n_params(use: Use, transformer: Transformer) -> int:
@@ -214,7 +216,9 @@ def _n_params(use: Use, transformer: Transformer) -> int:
 
 def parts(layers: Sequence[Layer], base: Base) -> list[nn.Module]:
     """List the modules that a spec names: the layers, the base, and their parts, such as a coupling's conditioner."""
-    named = [*layers, *(layer.bijector for layer in layers if isinstance(layer, Inverse)), base]
+    plain = [layer.bijector if isinstance(layer, Inverse) else layer for layer in layers]
+    kept = [layer.kept for layer in plain if isinstance(layer, Coupling) and layer.kept is not None]
+    named = [*layers, *plain, *kept, base]
     inner = [part for module in named for name, part in module.named_children() if name != "parametrizations"]
     return [*named, *inner]
 
@@ -244,11 +248,24 @@ def _step(layer: nn.Module, registry: Registry) -> dict[str, Any]:
                 "coupling": _use(layer.transformer, registry),
                 "conditioner": _use(layer.conditioner, registry),
                 "split": _use(layer.split, registry),
+                **_kept(layer.kept, registry),
             }
         case Elementwise():
             step = {"elementwise": _use(layer.transformer, registry)}
             return step if layer.conditioner is None else step | {"conditioner": _use(layer.conditioner, registry)}
     return _use(layer, registry)
+
+
+def _kept(layer: nn.Module | None, registry: Registry) -> dict[str, Any]:
+    """Return the entry of a coupling for the layer of its kept part."""
+    if layer is None:
+        return {}
+    if isinstance(layer, Elementwise) and layer.conditioner is None:
+        return {"kept": _use(layer.transformer, registry)}
+    raise PluginError(
+        f"a spec can't say that the kept part of a coupling goes through {type(layer).__qualname__}: it takes a "
+        "transformer with learned parameters"
+    )
 
 
 def _use(module: nn.Module, registry: Registry) -> dict[str, Any]:

@@ -58,6 +58,9 @@ def codomain(step: Step, given: Domains) -> Domains:
         case Use(config=BijectorConfig() as config):
             gives = config.domain if step.is_inverse else config.codomain
             return _given(step.item, step.output_shape, lambda: gives(step.input_shape))
+        case CouplingSpec(kept=Use() as unconditional):
+            name = f"the kept part of {step.name}: {unconditional.name}"
+            _check(name, transformer_domain(unconditional), given)
     return given
 
 

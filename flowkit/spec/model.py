@@ -137,6 +137,8 @@ class CouplingSpec(Documented):
     """The network that reads the kept part, and the context, and writes the transformer's parameters."""
     split: SplitRef = Field(default={"use": "glow/channels"}, validate_default=True)
     """How the event is divided."""
+    kept: TransformerRef | None = None
+    """A transformer of the kept part, whose parameters are learned; leave it out, and the kept part stays as it is."""
     inverse: Inverted = None
     """true: the layer is run in the opposite direction."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch.func import jacrev
@@ -14,6 +16,7 @@ from torch.nn import functional as F
 
 from flowkit.bijectors.factor_out import FactorOut
 from flowkit.domains import REALS, by_coordinate
+from flowkit.errors import DirectionError
 from flowkit.flow import Flow
 from flowkit.plugin import Registry
 from flowkit.spec import Repeat, Spec, canonical, latent_shapes, model_hash, read_spec, to_yaml, walk
@@ -61,6 +64,8 @@ def check(source: Any, registry: Registry, seed: int) -> float | None:
     torch.manual_seed(seed)
     flow = Flow.from_spec(spec).double().eval()
     check_description(flow, spec, registry)
+    if flow.directions != "both":
+        return check_one_way(spec, flow)
     flow.initialize(*batch(flow, 32))
     subject = Subject(spec, flow, *batch(flow, BATCH))
     if reaches_an_end(subject):
@@ -76,6 +81,69 @@ def check(source: Any, registry: Registry, seed: int) -> float | None:
     if math.prod(flow.event_shape) <= MOST_FOR_JACOBIAN:
         check_log_dets(subject)
     return strength
+
+
+ONE_WAY_STRENGTH = 0.1
+"""Of the perturbation of a flow that runs one way only, which nothing inverts."""
+TOO_LARGE = 1e50
+"""A value in whose square fp64 has few powers of ten left: flows that reach it are left alone."""
+
+
+def check_one_way(spec: Spec, flow: Flow) -> float | None:
+    """A flow with one direction: what it has agrees with its spec and with autodiff, and what it lacks is refused."""
+    x, context = batch(flow, BATCH)
+    if flow.directions == "forward":
+        flow.initialize(*batch(flow, 32))
+    perturb(flow, ONE_WAY_STRENGTH)
+    subject = Subject(spec, flow, x, context)
+    lacking: list[Callable[[], Any]] = [lambda: flow.log_prob(x, context), lambda: flow.encode(x, context)]
+    if flow.directions == "forward":
+        lacking = [lambda: flow.sample(1, context), lambda: setattr(flow, "memory", "reversible")]
+        with torch.no_grad():
+            scale = check_shapes(subject, finite=False)
+            if not scale < TOO_LARGE or reaches_an_end(subject):
+                return None
+            assert flow.log_prob(x, context).isfinite().all()
+            check_frozen(subject, TOLERANCE * scale)
+        if math.prod(flow.event_shape) <= MOST_FOR_JACOBIAN:
+            check_log_dets(subject)
+    elif not check_decoded(subject):
+        return None
+    for act in lacking:
+        with pytest.raises(DirectionError, match=r"layer [0-9]+ .*flow"):
+            act()
+    return ONE_WAY_STRENGTH
+
+
+def check_decoded(subject: Subject) -> bool:
+    """A flow that runs its inverse only decodes its base's latents to events, and each layer's log-det is right.
+
+    Returns False if values are too large.
+    """
+    flow, embedded = subject.flow, subject.embedded
+    latents = list(flow.sample_latents(BATCH, subject.context, seed=0))
+    x, log_det = flow.inverse_and_log_det(latents, subject.context)
+    if not x.abs().max() < TOO_LARGE or not log_det.abs().max() < TOO_LARGE:
+        return False
+    assert x.shape == (BATCH, *subject.spec.event.shape) and log_det.shape == (BATCH,)
+    frozen, frozen_log_det = flow.freeze().inverse_and_log_det(latents, subject.context)
+    scale = 1 + x.abs().max().item() + max(z.abs().max().item() for z in latents)
+    torch.testing.assert_close(frozen, x, atol=1e-7 * scale, rtol=1e-7)
+    torch.testing.assert_close(frozen_log_det, log_det, atol=1e-7 * scale, rtol=1e-7)
+    check_sample(subject)
+    if math.prod(flow.event_shape) <= MOST_FOR_JACOBIAN:
+        h = latents.pop()[:1]
+        context = None if embedded is None else embedded[:1]
+        for layer in reversed(list(flow.layers)):
+            if isinstance(layer, FactorOut):
+                h = layer.put_back(h, latents.pop()[:1])
+                continue
+            jacobian = jacrev(lambda v, layer=layer: layer.inverse_and_log_det(v, context)[0])(h).detach()
+            expected = torch.linalg.slogdet(jacobian.reshape(h.numel(), h.numel())).logabsdet
+            h, given = layer.inverse_and_log_det(h, context)
+            error = (given - expected).abs().item()
+            assert error <= TOLERANCE * max(1, abs(expected.item())), f"{type(layer).__name__} is off by {error:.3g}"
+    return True
 
 
 def batch(flow: Flow, n: int) -> tuple[Tensor, Tensor | None]:

@@ -16,11 +16,12 @@ from typing import Any
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from flowkit.directions import Shared, shared
 from flowkit.domains import REALS, Circle, Domains, by_coordinate
 from flowkit.errors import PluginError, SpecError
 from flowkit.plugin import BijectorConfig, Registry, Shape, Use
 from flowkit.plugin.domain_field import written_domain
-from flowkit.spec import Train, read_spec, to_yaml, walk
+from flowkit.spec import Train, directions, read_spec, to_yaml, walk
 from flowkit.spec.conditioning import reads_context
 from flowkit.spec.domains import Mismatch, codomain, data_domain
 from flowkit.spec.read import read_fields
@@ -103,6 +104,7 @@ class _Reached:
 
     shape: Shape
     domain: Domains | None
+    directions: Shared = "both"
     data: Domains | None = None
     """The domain of the data, which the first step decides that doesn't take any."""
 
@@ -134,6 +136,9 @@ class _Ground:
             walked = walk(spec)
             if self.context is None and any(reads_context(step.item) == "required" for step in walked):
                 return None
+            ways = shared([before.directions, *(directions(step.item) for step in walked)])
+            if ways == "neither":
+                return None
             data, domain = before.data, before.domain
             if domain is None and any(_declares(step) for step in walked):
                 data = domain = data_domain(spec, walked)
@@ -141,7 +146,7 @@ class _Ground:
                 domain = codomain(step, domain)
         except (BrokenChain, Mismatch, PluginError):
             return None
-        return _Reached(walked[-1].output_shape, domain, data)
+        return _Reached(walked[-1].output_shape, domain, ways, data)
 
 
 @st.composite
@@ -186,7 +191,7 @@ def _plain_step(drawn: Drawn, kind: str) -> st.SearchStrategy[Step]:
         transformer = {"elementwise": drawn.use("transformer")}
         return st.fixed_dictionaries(transformer, optional={"conditioner": drawn.use("conditioner")})
     parts = {"coupling": drawn.use("transformer"), "conditioner": drawn.use("conditioner")}
-    return st.fixed_dictionaries(parts, optional={"split": drawn.use("split")})
+    return st.fixed_dictionaries(parts, optional={"split": drawn.use("split"), "kept": drawn.use("transformer")})
 
 
 def _layers(flow: list[Step]) -> int:

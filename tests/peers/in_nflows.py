@@ -14,6 +14,7 @@ from tests.peers.rows import (
     Conditioner,
     Directions,
     Subject,
+    arranged,
     carries,
     channels_last,
     mask,
@@ -115,3 +116,19 @@ def spline_coupling(subject: Subject) -> Directions:
     from nflows.transforms import PiecewiseRationalQuadraticCouplingTransform
 
     return piecewise(PiecewiseRationalQuadraticCouplingTransform, subject)
+
+
+@carries("nflows", "PiecewiseRationalQuadraticCouplingTransform(apply_unconditional_transform=True)", "spline-kept")
+def spline_coupling_with_kept(subject: Subject) -> Directions:
+    from nflows.transforms import PiecewiseRationalQuadraticCouplingTransform
+
+    def make(*args: Any, **options: Any) -> Any:
+        layer = PiecewiseRationalQuadraticCouplingTransform(*args, apply_unconditional_transform=True, **options)
+        theta = arranged(subject.weight("kept.theta")[None])[0]  # [11, kept]
+        parts = theta.transpose(0, 1).split([4, 4, 3], 1)
+        names = ("unnormalized_widths", "unnormalized_heights", "unnormalized_derivatives")
+        for name, part in zip(names, parts, strict=True):
+            getattr(layer.unconditional_transform, name).data = part.contiguous()
+        return layer
+
+    return piecewise(make, subject)

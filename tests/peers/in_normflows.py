@@ -118,6 +118,15 @@ def spline_coupling(subject: Subject) -> Directions:
     return piecewise(PiecewiseRationalQuadraticCoupling, subject)
 
 
+@carries("normflows", "Planar", "planar-image", "planar-vector")
+def planar(subject: Subject) -> Directions:
+    from normflows.flows import Planar
+
+    w, u, b = (subject.weight(name) for name in ("w", "u", "b"))
+    layer = Planar(subject.event, u=u[None], w=w[None], b=b)
+    return layer.forward, None  # without an inverse, as here
+
+
 def _in_default_precision(direction: Direction) -> Direction:
     """fp64 data, torch's default dtype as a user has it."""
 

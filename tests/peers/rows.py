@@ -147,13 +147,17 @@ def piecewise(coupling: Any, subject: Subject) -> Directions:
     """Theirs of nflows and of normflows: at least MIN_SHARE / K for each bin, softplus without our offset."""
 
     def arrange(theta: Tensor) -> Tensor:
-        theta = torch.cat([theta[:, :8], theta[:, 8:] + math.log(math.expm1(1 - MIN_SLOPE))], 1)
-        return theta.transpose(1, 2).flatten(1, 2)  # parameters of one channel side by side
+        return arranged(theta).transpose(1, 2).flatten(1, 2)  # parameters of one channel side by side
 
     floors = {"min_bin_width": MIN_SHARE / 4, "min_bin_height": MIN_SHARE / 4, "min_derivative": MIN_SLOPE}
     network = Conditioner(subject, 11, arrange)
     layer = coupling(mask(subject), lambda i, o: network, num_bins=4, tails="linear", tail_bound=3.0, **floors)
     return partial(layer.forward, context=subject.context), partial(layer.inverse, context=subject.context)
+
+
+def arranged(theta: Tensor) -> Tensor:
+    """Return θ [batch, 11, c] of a spline of four bins with softplus's argument as nflows and normflows have it."""
+    return torch.cat([theta[:, :8], theta[:, 8:] + math.log(math.expm1(1 - MIN_SLOPE))], 1)
 
 
 def mask(subject: Subject) -> Tensor:

@@ -17,6 +17,7 @@ from flowkit_glow.affine import Affine
 from flowkit_glow.conv1x1 import Conv1x1
 from flowkit_glow.householder import Householder
 from flowkit_glow.permute import Permute
+from flowkit_residual.planar import Planar
 from flowkit_spline.rational_quadratic import RationalQuadratic
 from tests.plugins.cases import coupling
 
@@ -41,6 +42,9 @@ SUBJECTS: dict[str, Callable[[], Bijector]] = {
     "spline-image": lambda: coupling(IMAGE, RationalQuadratic(bins=4), **CONVS),
     "spline-vector": lambda: coupling(VECTOR, RationalQuadratic(bins=4)),
     "spline-context": lambda: coupling(VECTOR, RationalQuadratic(bins=4), context=(3,)),
+    "spline-kept": lambda: coupling(VECTOR, RationalQuadratic(bins=4), kept=RationalQuadratic(bins=4)),
+    "planar-image": lambda: Planar(IMAGE),
+    "planar-vector": lambda: Planar(VECTOR),
 }
 CONTEXT = {"affine-context": (3,), "spline-context": (3,)}
 SEED = 6
@@ -64,19 +68,15 @@ def steep_splines() -> tuple[Tensor, Tensor]:
 def _record(name: str) -> dict[str, Tensor]:
     subject = BijectorSubject(SUBJECTS[name], CONTEXT.get(name), seed=SEED)
     layer = subject.module()
-    forward, _ = subject.calls(layer, 4, distance=1.5)  # some of x is beyond the spline's bound
+    forward = subject.calls(layer, 4, distance=1.5)[0]  # some of x is beyond the spline's bound
     x, context = (*forward.inputs, None)[:2]
     with torch.no_grad():
         z, log_det = layer.forward_and_log_det(x, context)
-        _, inverse_log_det = layer.inverse_and_log_det(z, context)
-        record = {
-            "x": x,
-            "z": z,
-            "log_det": log_det,
-            "inverse_log_det": inverse_log_det,
-            "autodiff/log_det": _autodiff(layer.forward_and_log_det, x, context),
-            "autodiff/inverse_log_det": _autodiff(layer.inverse_and_log_det, z, context),
-        }
+        record = {"x": x, "z": z, "log_det": log_det}
+        record["autodiff/log_det"] = _autodiff(layer.forward_and_log_det, x, context)
+        if layer.directions == "both":
+            record["inverse_log_det"] = layer.inverse_and_log_det(z, context)[1]
+            record["autodiff/inverse_log_det"] = _autodiff(layer.inverse_and_log_det, z, context)
     if context is not None:
         record["context"] = context
     return record | {f"weights/{key}": value for key, value in layer.state_dict().items()}

@@ -50,14 +50,16 @@ def coupling(
     split: str = "channels",
     swap: bool = False,
     context: tuple[int, ...] | None = None,
+    kept: Transformer | None = None,
     **network: Any,
 ) -> Coupling:
     """A coupling with a small conditioner that fits the event."""
     config = {"channels": ChannelsConfig, "checkerboard": CheckerboardConfig}[split](swap=swap)
-    kept, transformed = config.split_shapes(tuple(event))
+    kept_shape, transformed = config.split_shapes(tuple(event))
     make = ConvNet if len(event) == 3 else MLP
-    conditioner = make(kept, (transformer.n_params, *transformed), context, **{"hidden": 6, **network})
-    return Coupling({"channels": Channels, "checkerboard": Checkerboard}[split](event, swap), conditioner, transformer)
+    conditioner = make(kept_shape, (transformer.n_params, *transformed), context, **{"hidden": 6, **network})
+    divide = {"channels": Channels, "checkerboard": Checkerboard}[split](event, swap)
+    return Coupling(divide, conditioner, transformer, None if kept is None else Elementwise(kept_shape, kept))
 
 
 def elementwise(
@@ -115,6 +117,8 @@ BIJECTORS: dict[str, Callable[[], Bijector]] = {
     "coupling-checkerboard": lambda: coupling((1, 3, 4), Affine(), split="checkerboard"),
     "coupling-sigmoid-checkerboard-swap": lambda: coupling((2, 2, 4), Affine("sigmoid"), "checkerboard", swap=True),
     "coupling-no-normalization": lambda: coupling(IMAGE, Affine(), normalization="none"),
+    "coupling-kept-vector": lambda: coupling(VECTOR, RationalQuadratic(bins=4), kept=RationalQuadratic(bins=3)),
+    "coupling-kept-image": lambda: coupling((1, 3, 4), Affine(), "checkerboard", swap=True, kept=Affine()),
     "elementwise-vector": lambda: elementwise(VECTOR, RationalQuadratic(bins=4)),
     "elementwise-image": lambda: elementwise(COLUMN, Affine()),
     "inverse-actnorm": lambda: Inverse(ActNorm((5,))),
@@ -145,6 +149,7 @@ ONE_WAY = {
 
 CONDITIONAL: dict[str, tuple[Callable[[], Bijector], tuple[int, ...]]] = {
     "vector-vector": (lambda: coupling(VECTOR, Affine(), context=(3,)), (3,)),
+    "kept-vector": (lambda: coupling(VECTOR, Affine(), context=(3,), kept=Affine()), (3,)),
     "image-vector": (lambda: coupling(IMAGE, Affine(), context=(3,)), (3,)),
     "image-image": (lambda: coupling(IMAGE, Affine(), context=(2, 3, 2)), (2, 3, 2)),
     "no-hidden": (lambda: coupling(IMAGE, Affine(), context=(3,), hidden=0), (3,)),

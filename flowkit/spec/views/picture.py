@@ -140,7 +140,8 @@ class CouplingBlock(ConditionedBlock):
         assert isinstance(split, SplitConfig)
         parts = [split.split_shapes(shape) for shape in layer.inputs]
         kept, transformed = (span(shapes) for shapes in zip(*parts, strict=True))
-        self.kept, self.transformed = f"kept {kept}", f"transformed {transformed}"
+        through = "" if coupling.kept is None else ", ".join(["", coupling.kept.name, *fields(coupling.kept.config)])
+        self.kept, self.transformed = f"kept {kept}{through}", f"transformed {transformed}"
         inverse = ["inverse"] if coupling.inverse else []
         self.split = ", ".join([*inverse, f"split {coupling.split.name}", *fields(split)])
         beside = max(width_of(text, "field") for text in (self.kept, self.transformed, self.split))
