@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 import re
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from onnx import helper
 from torch import Tensor
 
 from flowkit.directions import lacks
+from flowkit.domains import REALS, Domains, by_coordinate
 from flowkit.errors import DirectionError, ExportError, InputError, RunError
 from flowkit.export.any_size import at_other_size, smallest_steps
 from flowkit.export.figures import check_quantile, excluded, measured
@@ -221,7 +223,11 @@ def _describe(exact: Flow, weights: str, options: Options) -> dict[str, Any]:
         "format": FORMAT,
         "flowkit": __version__,
         "model": model_hash(spec),
-        "event": {"shape": list(exact.event_shape), "levels": exact.levels},
+        "event": {
+            "shape": list(exact.event_shape),
+            "levels": exact.levels,
+            "domain": _ends(spec.event.domains),
+        },
         "context": exact.context and exact.context.model_dump(mode="json", exclude_none=True),
         "latents": [list(shape) for shape in exact.latent_shapes],
         "directions": exact.directions,
@@ -233,6 +239,14 @@ def _describe(exact: Flow, weights: str, options: Options) -> dict[str, Any]:
         "weights_file": WEIGHTS_FILE if options.shared_weights else None,
         "sizes_are_multiples_of": smallest_steps(exact) if options.any_size else None,
     }
+
+
+def _ends(domains: Domains) -> list[list[float | None]] | None:
+    """Return the ends of the domain as a manifest has them: a pair for all values or for each, null for infinite."""
+    if domains == REALS:
+        return None
+    pairs = ((domain.low, domain.high) for domain in by_coordinate(domains))
+    return [[end if math.isfinite(end) else None for end in pair] for pair in pairs]
 
 
 def _write_graphs(part: Path, graphs: Graphs, options: Options, manifest: dict[str, Any]) -> None:

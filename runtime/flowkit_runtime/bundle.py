@@ -75,6 +75,8 @@ class Bundle:
         manifest: its manifest.json as parsed.
         event_shape: shape of one event.
         levels: number of integer levels of the data, None for continuous data.
+        domain: the ends (low, high) between which values of the data lie, either of which may be infinite: one pair for
+            all values, or one for each coordinate. None if they may be any number.
         context: the kind of context, None for an unconditional flow.
         latent_shapes: shape of each latent of one event, in the order z_1, z_2, ...
         directions: "both", or "forward" or "inverse" if the flow has one direction only.
@@ -88,6 +90,7 @@ class Bundle:
     manifest: dict[str, Any]
     event_shape: tuple[int, ...]
     levels: int | None
+    domain: tuple[tuple[float, float], ...] | None
     context: Context | None
     latent_shapes: tuple[tuple[int, ...], ...]
     directions: str
@@ -233,6 +236,7 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
             manifest=manifest,
             event_shape=_shape("event.shape", event["shape"]),
             levels=None if levels is None else _whole("event.levels", levels, 2, MAX_LEVELS),
+            domain=_domain(event.get("domain"), event["shape"]),
             context=None if context is None else _context(context),
             latent_shapes=tuple(_shape("latents", shape) for shape in manifest["latents"]),
             directions=_directions(manifest.get("directions", "both")),
@@ -249,6 +253,27 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
     if sizes[0] != sizes[1]:
         _malformed(root, f"an event has {sizes[0]} values, its latents together {sizes[1]}")
     return bundle
+
+
+def _domain(value: Any, shape: Any) -> tuple[tuple[float, float], ...] | None:
+    """Return the pairs of ends, of which null is an infinite one."""
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) not in {1, *(shape if len(shape) == 1 else ())}:
+        raise TypeError(f"event.domain is {shortened(repr(value))}, not one pair, or one for each coordinate")
+    pairs = []
+    for pair in value:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(end is None or _is_number(end) for end in pair):
+            raise TypeError(f"event.domain holds {shortened(repr(pair))}, not [low, high]")
+        low, high = -math.inf if pair[0] is None else float(pair[0]), math.inf if pair[1] is None else float(pair[1])
+        if not low < high:
+            raise TypeError(f"event.domain holds {shortened(repr(pair))}, which doesn't rise")
+        pairs.append((low, high))
+    return tuple(pairs)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _directions(value: Any) -> str:
@@ -284,7 +309,7 @@ def _threshold(value: Any) -> Threshold | None:
     if not isinstance(value, dict):
         raise TypeError(f"threshold is {shortened(repr(value))}, not an object")
     for field in ("score", "quantile"):
-        if type(value[field]) not in (int, float) or not abs(value[field]) <= sys.float_info.max:
+        if not _is_number(value[field]):
             raise TypeError(f"threshold.{field} holds {shortened(repr(value[field]))}, not a number")
     if not 0 <= value["quantile"] <= 1:
         raise TypeError(f"threshold.quantile is {value['quantile']}, not from 0 to 1")

@@ -103,6 +103,26 @@ def points(name: str, rows: Array, start: int, levels: int | None) -> NDArray[np
     return finite(name, rows, start)
 
 
+def inside(
+    name: str, rows: NDArray[np.float32], start: int, domain: tuple[tuple[float, float], ...] | None
+) -> NDArray[np.float32]:
+    """Return `rows`, whose values must lie within the domain of the data. Its ends are rounded to float32, and allowed.
+
+    Raises RowError, which names the row and the column.
+    """
+    if domain is None:
+        return rows
+    with np.errstate(over="ignore"):
+        low, high = np.asarray(domain, np.float32).T
+    bad = (rows < low) | (rows > high)
+    if bad.any():
+        column = int(np.unravel_index(int(bad.argmax()), bad.shape)[-1]) if len(domain) > 1 else 0
+        ends = f"from {domain[column][0]:g} to {domain[column][1]:g}"
+        where = f" in column {column}" if len(domain) > 1 else ""
+        raise RowError(f"{name} must lie in the domain of the data, {ends}{where}; {_first(name, rows, bad, start)}")
+    return rows
+
+
 def grid(name: str, rows: Array, start: int, levels: int) -> NDArray[np.float64]:
     """Return `rows` as float64. Each value must be a whole number in [0, levels - 1]."""
     values = rows.astype(np.float64)

@@ -22,6 +22,7 @@ from flowkit_runtime.inputs import (
     enough_memory,
     finite,
     grid,
+    inside,
     integer,
     is_integral,
     points,
@@ -79,6 +80,8 @@ class Model:
         directions: "both", "forward" if the flow only encodes and scores, "inverse" if it only decodes and samples.
         event_shape: shape of one event.
         levels: data are whole numbers 0 .. levels - 1; None for continuous data.
+        domain: the ends (low, high) between which values of the data lie: one pair for all, or one for each coordinate;
+            None if they may be any number. Events outside are refused.
         context: the kind of context; None for an unconditional flow.
         latent_shapes: shape of each latent of one event.
         threshold: the threshold of anomalies; None if none was calibrated.
@@ -90,6 +93,7 @@ class Model:
         self.directions = bundle.directions
         self.event_shape = bundle.event_shape
         self.levels = bundle.levels
+        self.domain = bundle.domain
         self.context = bundle.context
         self.latent_shapes = bundle.latent_shapes
         self.threshold = bundle.threshold
@@ -120,7 +124,8 @@ class Model:
         rows = context_rows(context, self.context, len(events), start)
         result = np.empty(len(events), np.float32)
         for part in _parts(len(events), batch_size):
-            result[part] = self._density(finite("x", events[part], start + part.start), rows, part)
+            points = inside("x", finite("x", events[part], start + part.start), start + part.start, self.domain)
+            result[part] = self._density(points, rows, part)
         return result
 
     @enough_memory()
@@ -174,7 +179,7 @@ class Model:
         rows = context_rows(context, self.context, len(events), start)
         latents = tuple(np.empty((len(events), *shape), np.float32) for shape in self.latent_shapes)
         for part in _parts(len(events), batch_size):
-            feed = _feed({"x": points("x", events[part], start + part.start, self.levels)}, rows, part)
+            feed = _feed({"x": self._points("x", events[part], start + part.start)}, rows, part)
             for latent, value in zip(latents, self._graphs[ENCODER].run(self._latent_names, feed), strict=True):
                 latent[part] = value
         return latents
@@ -220,7 +225,7 @@ class Model:
         rows = context_rows(context, self.context, len(events), start)
         result = np.empty(len(events))
         for part in _parts(len(events), batch_size):
-            given = points("x", events[part], start + part.start, self.levels)
+            given = self._points("x", events[part], start + part.start)
             latents = self._graphs[ENCODER].run(self._latent_names, _feed({"x": given}, rows, part))
             decoded = self._decoded(latents, rows, part)
             wanted = given if self.levels is None else np.floor(given)
@@ -281,7 +286,7 @@ class Model:
         self._check_has(DECODER)
         n = count(n, 2, self.event_shape, self.context)
         events = {name: batch(name, real(name, x)[None], self.event_shape) for name, x in (("a", a), ("b", b))}
-        ends = np.concatenate([points(name, event, 0, self.levels) for name, event in events.items()])
+        ends = np.concatenate([self._points(name, event, 0) for name, event in events.items()])
         rows = context_rows(context, self.context, n, 0)
         latents = self.encode(ends, None if rows is None else rows[[0, -1]])
         return self.decode(path_between(latents, n), rows)
@@ -304,6 +309,10 @@ class Model:
     @property
     def _dtype(self) -> np.dtype[Any]:
         return np.dtype(np.float32) if self.levels is None else np.min_scalar_type(self.levels - 1)
+
+    def _points(self, name: str, rows: Array, start: int) -> NDArray[np.float32]:
+        """Return rows of events as points in the domain of the data. `start` is the number of the first row."""
+        return inside(name, points(name, rows, start, self.levels), start, self.domain)
 
     def _latents(self, latents: Sequence[ArrayLike]) -> list[Array]:
         names = self._latent_names

@@ -34,7 +34,8 @@ def info(bundle: BundlePath, providers: ProviderNames = None) -> None:
 
 def _lines(found: bundles.Bundle) -> Iterator[tuple[str, str]]:
     values = "real numbers" if found.levels is None else f"whole numbers 0 … {found.levels - 1}"
-    yield "event", f"{_sizes(found.event_shape)}, {values}"
+    within = "" if found.domain is None else f" in {', '.join(f'({low:g}, {high:g})' for low, high in found.domain)}"
+    yield "event", f"{_sizes(found.event_shape)}, {values}{within}"
     yield "context", _context(found.context)
     latents = " + ".join(_sizes(shape) for shape in found.latent_shapes)
     yield "latents", f"{latents}: {math.prod(found.event_shape)} values, base {found.base}"

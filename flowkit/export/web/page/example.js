@@ -69,18 +69,29 @@ function ownPicture(about, chosen) {
 /** Numbers that were typed. */
 function ownNumbers(about, chosen) {
   $("own-picture").remove();
-  const { levels, shape } = about.event;
+  const { levels, shape, domain } = about.event;
   const count = shape.reduce((a, b) => a * b, 1);
   $("numbers").addEventListener("change", () =>
     chosen(async () => {
       const numbers = Float32Array.from(parseNumbers($("numbers").value, count, "Your numbers"));
       const bad = levels ? numbers.find((k) => !Number.isInteger(k) || k < 0 || k >= levels) : undefined;
       if (bad !== undefined) throw new Error(`Your numbers: ${bad} is not a whole number from 0 to ${levels - 1}.`);
+      const far = numbers.findIndex((value, i) => outside(value, endsOf(domain, i)));
+      if (far >= 0) {
+        const [low, high] = endsOf(domain, far).map((end, k) => end ?? (k ? "∞" : "−∞"));
+        throw new Error(`Your numbers: ${format(numbers[far])} is not between ${low} and ${high}, as all of the data are.`);
+      }
       return numbers;
     }),
   );
   return (values) => ($("numbers").value = Array.from(values, (value) => format(value)).join(", "));
 }
+
+/** The ends between which value i of an event lies; null for an infinite one. */
+const endsOf = (domain, i) => (domain ? domain[domain.length > 1 ? i : 0] : [null, null]);
+
+const outside = (value, [low, high]) =>
+  (low !== null && value < Math.fround(low)) || (high !== null && value > Math.fround(high));
 
 function seen(x, { about, examples }) {
   if (nameOf(about.event)[0] !== "point") return shown(x, about, "what the model sees");
