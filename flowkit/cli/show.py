@@ -75,17 +75,21 @@ def _table(steps: Sequence[dict[str, Any]]) -> "Table":
     """One row for each layer of the spec at each event shape; repeats are counted, not listed."""
     from rich.table import Table
 
-    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    from flowkit.plugin.spelling import line
+
+    rows: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for step in steps:
-        rows.setdefault((step["path"], str(step["input_shape"])), []).append(step)
+        rows.setdefault((step["path"], str(step["input_shape"]), line(step["domain"])), []).append(step)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1))
-    for title in ("layer", "times", "event", "becomes", "leaves", "parameters"):
+    bounded = any(step["domain"] != "real" for step in steps)  # a column for it only then
+    for title in ("layer", "times", "event", *(["domain"] if bounded else []), "becomes", "leaves", "parameters"):
         table.add_column(title, justify="right" if title in ("times", "parameters") else "left")
-    for (_, event), times in rows.items():
+    for (_, event, domain), times in rows.items():
         becomes, leaves = str(times[0]["output_shape"]), str(times[0]["latent_shape"] or "")
         parameters = sum(step["parameters"] for step in times)
         becomes = "" if becomes == event else becomes
-        table.add_row(times[0]["name"], f"× {len(times)}", event, becomes, leaves, f"{parameters:,}")
+        reached = [domain] if bounded else []
+        table.add_row(times[0]["name"], f"× {len(times)}", event, *reached, becomes, leaves, f"{parameters:,}")
     return table
 
 

@@ -22,7 +22,7 @@ def _constraint(domain: Domain) -> constraints.Constraint:
         case True, True:
             return constraints.interval(domain.low, domain.high)
         case True, False:
-            return constraints.greater_than_eq(domain.low)
+            return constraints.greater_than(domain.low)
         case False, True:
             return constraints.less_than(domain.high)
     return constraints.real

@@ -41,6 +41,14 @@ def domain_problem(spec: Spec, steps: Sequence[Step]) -> tuple[Path, str, str | 
     return None
 
 
+def reached_domains(spec: Spec, steps: Sequence[Step]) -> list[Domains]:
+    """Return the domain that reaches each step of a valid spec."""
+    reached = [spec.event.domains]
+    for step in steps[:-1]:
+        reached.append(codomain(step, reached[-1]))
+    return reached
+
+
 def codomain(step: Step, given: Domains) -> Domains:
     """Return the domain after a step to which ``given`` comes.
 

@@ -64,11 +64,19 @@ class EventSpec(Documented):
     """The values that the data may take: real, positive, [low, high] or {circle: [low, high]}, or for vectors a list
     with one of these for each coordinate. Without it the density is one over all real numbers."""
 
+    @field_validator("domain")
+    @classmethod
+    def _canonical_domain(cls, domain: Domains | None, info: ValidationInfo) -> Domains | None:
+        """Return one domain for coordinates that share it, and None for the reals: a model has one canonical form."""
+        shape = info.data.get("shape")
+        if isinstance(domain, tuple) and shape is not None and (len(shape) > 1 or len(domain) != shape[0]):
+            wanted = f", or a list of {shape[0]}" if len(shape) == 1 else ""
+            raise PydanticCustomError("domain", f"{list(shape)} takes one domain for all values{wanted}")
+        shared = None if domain is None else simplified(domain)
+        return None if shared == REALS and info.data.get("levels") is None else shared
+
     @model_validator(mode="after")
     def _fitting_domain(self) -> EventSpec:
-        if isinstance(self.domain, tuple) and (len(self.shape) > 1 or len(self.domain) != self.shape[0]):
-            wanted = f", or a list of {self.shape[0]}" if len(self.shape) == 1 else ""
-            raise PydanticCustomError("domain", f"{list(self.shape)} takes one domain for all values{wanted}")
         if self.levels is not None and self.domain not in (None, Interval(0, self.levels)):
             raise PydanticCustomError("domain", f"the domain of integer data is [0, {self.levels}]")
         return self
@@ -76,7 +84,7 @@ class EventSpec(Documented):
     @property
     def domains(self) -> Domains:
         """The domain of the data. Where the spec has none, it is the reals."""
-        return REALS if self.domain is None else simplified(self.domain)
+        return REALS if self.domain is None else self.domain
 
 
 def _given(field: str) -> dict[str, Any]:

@@ -16,6 +16,8 @@ EPOCHS = (3, 200)
 """... within these."""
 VALIDATIONS = 50
 """How often a run is validated, at most."""
+MAX_COLUMNS = 20
+"""The most columns for which domains are offered."""
 COLUMN = 64
 """Where comments begin at the latest, unless a line is longer."""
 
@@ -26,8 +28,10 @@ def starting_spec(look: Look) -> str:
         Line(f"# Written by `flowkit new`: {look}."),
         Line("flowkit: 1"),
         _event(look),
+        *_domain(look),
         *_context(look),
         Line("flow:"),
+        *([Line("  # - use: map/to_reals", "first, with that domain")] if _domain(look) else []),
         *(each.indented(1) for each in layers(look.event, look.levels, look.rows, look.context is not None)),
         Line(f"data: {line(look.data)}"),
         Line("train:"),
@@ -48,6 +52,25 @@ def _event(look: Look) -> Line:
     largest = int(look.values.highest)
     why = f"integers 0 … {largest}" + ("" if largest == look.levels - 1 else f", and the rest of {look.levels}")
     return Line(f"event: {line({'shape': shape, 'levels': look.levels})}", why)
+
+
+def _domain(look: Look) -> list[Line]:
+    """Offer a domain for a vector of which some columns hold positive values only: data can't tell whether it must."""
+    if look.levels is not None or len(look.event) != 1:
+        return []
+    columns = [_apparent(low, high) for low, high in zip(look.values.low, look.values.high, strict=True)]
+    if not any(column != "real" for column in columns) or len(columns) > MAX_COLUMNS:
+        return []
+    domain = columns[0] if all(column == columns[0] for column in columns) else columns
+    why = "if values can't lie elsewhere, whatever the data has"
+    return [Line(f"# event: {line({'shape': list(look.event), 'domain': domain})}", why)]
+
+
+def _apparent(low: float, high: float) -> Any:
+    """Return the domain that a column with this least and largest value may have."""
+    if not low > 0:
+        return "real"
+    return [0, 1] if high < 1 else "positive"
 
 
 def _context(look: Look) -> list[Line]:

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
+from flowkit.errors import SpecError
 from flowkit.plugin import Registry
 from flowkit.spec import read_spec
 from tests.extent import extent
 from tests.fuzz.agreement import check, check_text
 from tests.fuzz.running import FEW, fuzz
-from tests.fuzz.valid import specs, written
+from tests.fuzz.valid import loose, specs, written
 
 EXAMPLES = extent(FEW, 10_000)
 ENOUGH = 5000
@@ -51,6 +52,30 @@ def test_specs(registry: Registry) -> None:
     installed, _ = registry.installed()
     fields = {(each.name, field) for each in installed for field in ("use", *each.descriptor.config.model_fields)}
     assert fields <= drawn or EXAMPLES < ENOUGH, f"never drawn: {fields - drawn}"
+
+
+def test_parts_that_nobody_fitted(registry: Registry) -> None:
+    """What validation refuses is refused with problems; what it accepts builds and runs, as any valid spec does."""
+    outcomes: Counter[str] = Counter()
+
+    def holds(case: tuple[dict[str, Any], int]) -> None:
+        spec, seed = case
+        try:
+            read_spec(spec, registry=registry)
+        except SpecError as error:
+            assert error.problems
+            outcomes["refused"] += 1
+            return
+        try:
+            check(spec, registry, seed)
+        except Exception as error:
+            error.add_note(f"seed {seed} of {json.dumps(spec)}")
+            raise
+        outcomes["accepted"] += 1
+
+    fuzz(st.tuples(loose(registry), SEEDS), holds, EXAMPLES)
+    print(dict(outcomes))
+    assert outcomes["refused"] > outcomes["accepted"]
 
 
 def test_fields_of_any_type(toys: Registry) -> None:

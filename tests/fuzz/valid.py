@@ -10,7 +10,7 @@ import copy
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import assume
@@ -20,13 +20,13 @@ from flowkit.directions import Shared, shared
 from flowkit.domains import REALS, Circle, Domains, by_coordinate
 from flowkit.errors import PluginError, SpecError
 from flowkit.plugin import BijectorConfig, Registry, Shape, Use
-from flowkit.plugin.domain_field import written_domain
+from flowkit.plugin.domain_field import read_domain, written_domain
 from flowkit.spec import Train, directions, read_spec, to_yaml, walk
 from flowkit.spec.conditioning import reads_context
 from flowkit.spec.domains import Mismatch, codomain, data_domain
 from flowkit.spec.read import read_fields
 from flowkit.spec.walk import BrokenChain
-from tests.fuzz.fields import Drawn
+from tests.fuzz.fields import DOMAINS, Drawn
 
 MAX_LAYERS = 12
 MAX_SIZE = 100
@@ -60,7 +60,15 @@ def specs(draw: Draw, registry: Registry) -> dict[str, Any]:
     event = _pruned({"shape": draw(shapes()), "levels": draw(LEVELS)})
     drawn, context = Drawn(registry), draw(CONTEXTS)
     start = _Reached(tuple(event["shape"]), REALS if "levels" in event else None)
+    begun: list[Step] = []
+    if "levels" not in event and draw(st.integers(0, 3)) == 0:
+        domain, begun = draw(_beginnings(event["shape"]))
+        event["domain"] = domain
+        start = _Reached(start.shape, REALS, data=read_domain(domain))
+        if isinstance(start.data, Circle):
+            start = replace(start, domain=start.data)
     flow, end = draw(_flows(_Ground(drawn, registry, event, context), start, MAX_LAYERS))
+    flow = begun + flow
     assume(flow)
     spec: dict[str, Any] = {"flowkit": 1, "event": event, "flow": flow}
     if end.data not in (None, REALS):
@@ -84,6 +92,36 @@ def specs(draw: Draw, registry: Registry) -> dict[str, Any]:
             candidate = {**spec, name: draw(section)}
             spec = candidate if _accepted(candidate, registry) else spec
     return spec
+
+
+@st.composite
+def loose(draw: Draw, registry: Registry) -> dict[str, Any]:
+    """A spec of parts that nobody has fitted to each other, which validation accepts or refuses."""
+    drawn = Drawn(registry)
+    domains = st.none() | st.none() | DOMAINS | st.lists(DOMAINS, min_size=2, max_size=2)
+    event = {"shape": draw(shapes(24)), "levels": draw(st.none() | LEVELS), "domain": draw(domains)}
+    kinds = st.sampled_from(["use"] * 4 + ["coupling"] * 3 + ["elementwise"] * 2 + ["factor_out"])
+    steps = st.lists(kinds.flatmap(lambda kind: _step_either_way(drawn, kind)), min_size=1, max_size=4)
+    sections = {
+        "context": st.none() | CONTEXTS,
+        "base": st.none() | st.none() | drawn.use("base"),
+        "train": st.none() | st.just({"memory": "reversible"}),
+        "data": st.none() | st.just({"use": "data/toy", "name": "moons"}),
+    }
+    more = {name: draw(section) for name, section in sections.items()}
+    return {"flowkit": 1, "event": _pruned(event), "flow": draw(steps), **_pruned(more)}
+
+
+@st.composite
+def _beginnings(draw: Draw, shape: list[int]) -> tuple[Any, list[Step]]:
+    """A domain of the data, and the steps that take it: to the reals, or around the circle."""
+    if draw(st.integers(0, 2)) == 0:
+        circle = draw(DOMAINS.filter(lambda domain: isinstance(domain, dict)))
+        return circle, draw(st.sampled_from([[{"use": "map/phase"}], [{"elementwise": {"use": "spline/circular"}}]]))
+    plain = DOMAINS.filter(lambda domain: not isinstance(domain, dict))
+    n = shape[0] if len(shape) == 1 and shape[0] > 1 else 0
+    domain = draw(plain | st.lists(plain, min_size=n, max_size=n) if n else plain)
+    return domain, [{"use": "map/to_reals"}]
 
 
 def written(spec: Mapping[str, Any]) -> st.SearchStrategy[Any]:
@@ -129,6 +167,8 @@ class _Ground:
     def through(self, steps: list[Step], before: _Reached) -> _Reached | None:
         """What is reached by these steps; None if they don't fit, or require a context where there is none."""
         event = {**self.event, "shape": list(before.shape)}
+        if isinstance(event.get("domain"), list) and before.shape != tuple(self.event["shape"]):
+            del event["domain"]  # one for each of other coordinates
         spec = read_fields({"flowkit": 1, "event": event, "flow": steps, "context": self.context}, (), self.registry)
         if spec is None:
             return None

@@ -189,3 +189,12 @@ def test_a_domain_is_part_of_the_model_and_written_as_it_is_read() -> None:
     assert read_spec(to_yaml(spec)) == spec
     assert model_hash(spec) != model_hash(read(use("map/to_reals"), domain="[[0, 1], [null, 3]]"))
     assert "domain" not in canonical(read(use("glow/actnorm")))["event"]
+
+
+def test_a_domain_has_one_canonical_form() -> None:
+    """Random specs found that a list of equal domains gave another hash than the flow that was built from it."""
+    forms = [("[[null, 3.5], [null, 3.5]]", "[null, 3.5]"), ("[real, real]", None), ("real", None)]
+    for written, shorter in forms:
+        steps = [use("map/to_reals", bounds=[None, 3.5])] if shorter else [use("glow/actnorm")]
+        long, short = (read(*steps, **({"domain": text} if text else {})) for text in (written, shorter))
+        assert model_hash(long) == model_hash(short) and canonical(long)["event"] == canonical(short)["event"]

@@ -173,6 +173,7 @@ def test_a_description_has_every_layer(multiscale: Spec) -> None:
         "input_shape": [12, 16, 16],
         "output_shape": [6, 16, 16],
         "latent_shape": [6, 16, 16],
+        "domain": "real",
         "directions": "both",
         "parameters": 33,
     }

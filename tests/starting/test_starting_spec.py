@@ -230,3 +230,17 @@ def test_a_fifth_of_the_run_beats_a_density_without_a_flow(
     results = train(read_spec(write(tmp_path, x), fifth), tmp_path / "run")
     data = load_data(spec)
     assert results.test < min(baselines(data["train"], data["test"], spec.event.levels).values()) - margin
+
+
+def test_positive_columns_are_offered_a_domain(tmp_path: Path) -> None:
+    """Data can't tell whether its values must be positive: the domain is a comment, and valid if it is taken."""
+    rng = np.random.default_rng(0)
+    columns = [rng.beta(2, 3, 2000), rng.normal(size=2000), rng.gamma(2.0, size=2000)]
+    np.save(tmp_path / "x.npy", np.stack(columns, 1).astype(np.float32))
+    text = starting_spec(look(str(tmp_path / "x.npy")))
+    assert "# event: {shape: [3], domain: [[0, 1], real, positive]}" in text
+    plain = [line for line in text.splitlines() if not line.startswith("event:")]
+    taken = "\n".join(line.replace("# event:", "event:", 1).replace("# - use", "- use", 1) for line in plain)
+    assert read_spec(taken).flow[0].name == "map/to_reals"
+    np.save(tmp_path / "real.npy", columns[1][:, None].astype(np.float32))
+    assert "domain" not in starting_spec(look(str(tmp_path / "real.npy")))

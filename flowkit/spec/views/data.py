@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from flowkit.domains import Domains
 from flowkit.errors import format_path
+from flowkit.plugin.domain_field import written_domain
 from flowkit.spec.directions import directions, flow_directions
+from flowkit.spec.domains import reached_domains
 from flowkit.spec.identity import model_hash
 from flowkit.spec.model import Spec
 from flowkit.spec.walk import Step, latent_shapes, likelihood, walk
@@ -17,15 +20,16 @@ def as_dict(spec: Spec, parameters: Sequence[int]) -> dict[str, Any]:
 
     - event: {shape, levels}; context: {classes, shape} or null; base: its plugin
     - steps: each layer from data to latent, repeats expanded: its name; its path in the spec; input_shape,
-      output_shape; latent_shape, of what leaves there, or null; directions; parameters
+      output_shape; latent_shape, of what leaves there, or null; domain, that reaches it; directions; parameters
     - latents: the shapes of z_1 … z_L
     - directions of the flow: both, forward or inverse; likelihood: exact, lower_bound or estimate
     - parameters: of all steps; model: the hash of the canonical form
     """
+    steps = walk(spec)
     return {
         "event": spec.event.model_dump(mode="json"),
         "context": spec.context and spec.context.model_dump(mode="json"),
-        "steps": [_step(step, count) for step, count in zip(walk(spec), parameters, strict=True)],
+        "steps": [_step(*each) for each in zip(steps, reached_domains(spec, steps), parameters, strict=True)],
         "latents": [list(shape) for shape in latent_shapes(spec)],
         "base": spec.base.name,
         "directions": flow_directions(spec),
@@ -35,13 +39,14 @@ def as_dict(spec: Spec, parameters: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def _step(step: Step, parameters: int) -> dict[str, Any]:
+def _step(step: Step, domain: Domains, parameters: int) -> dict[str, Any]:
     return {
         "name": step.name,
         "path": format_path(step.path),
         "input_shape": list(step.input_shape),
         "output_shape": list(step.output_shape),
         "latent_shape": list(step.latent_shape) if step.latent_shape else None,
+        "domain": written_domain(domain),
         "directions": directions(step.item),
         "parameters": parameters,
     }
