@@ -130,7 +130,7 @@ def layer_by_layer(exact: Flow) -> Flow:
     like = torch.empty(0, dtype=exact.dtype)
     apart = ([layer] if isinstance(layer, FactorOut) else frozen([layer], like) for layer in flat(exact.layers))
     parts = [part for layers in apart for part in layers]
-    return Flow(parts, base=exact.base).double().eval()
+    return Flow(parts, base=list(exact.bases)).double().eval()
 
 
 UNMERGED = "onnxruntime, layers not merged"

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from flowkit.export.program import any_context
 from flowkit.flow import Flow
 from flowkit.flow.building import count_parameters
 from flowkit.spec import latent_shapes, read_spec, to_yaml
@@ -21,7 +22,7 @@ def test_the_tensors_have_the_shapes_that_validation_says(path):
     flow = Flow.from_spec(spec).double().eval()
     perturb(flow, 0.01)
     x = torch.rand(2, *spec.event.shape, dtype=torch.float64) * (spec.event.levels or 1)
-    context = None if spec.context is None else torch.randn(2, *spec.context.shape, dtype=torch.float64)
+    context = any_context(flow, 2)
     latents, log_det = flow.forward_and_log_det(x, context)
     assert [tuple(z.shape[1:]) for z in latents] == latent_shapes(spec)
     if flow.directions == "forward":

@@ -1,6 +1,6 @@
 """Defines the mathematics of flows: bijectors, their parts, and base distributions. This package needs torch only."""
 
-from flowkit.bijectors.base_distribution import Base, StandardNormal
+from flowkit.bijectors.base_distribution import Base, Noise, StandardNormal
 from flowkit.bijectors.bijector import Bijector, full_precision, sum_over_event
 from flowkit.bijectors.channel_linear import AffineMap, ChannelLinear
 from flowkit.bijectors.composition import Composition
@@ -21,6 +21,7 @@ __all__ = [
     "Elementwise",
     "FactorOut",
     "Inverse",
+    "Noise",
     "Split",
     "StandardNormal",
     "Transformer",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.directions import Shared, defined
-from flowkit.errors import DirectionError
+from flowkit.errors import DirectionError, InputError
 from flowkit.shapes import Shape
 
 
@@ -76,6 +76,13 @@ def sum_over_event(v: Tensor) -> Tensor:
     Unlike ``flatten(1).sum(1)``, this doesn't copy tensors in channels_last memory.
     """
     return v.sum(tuple(range(1, v.dim())))
+
+
+def required_context(context: Tensor | None, what: str) -> Tensor:
+    """Return the context. Raises InputError if it is None: ``what`` is said to need it."""
+    if context is None:
+        raise InputError(f"{what} from the context: pass one")
+    return context
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:

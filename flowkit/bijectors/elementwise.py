@@ -8,10 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from flowkit.bijectors.bijector import Bijector, full_precision, sum_over_event
+from flowkit.bijectors.bijector import Bijector, full_precision, required_context, sum_over_event
 from flowkit.bijectors.coupling import Conditioner, Transformer
 from flowkit.directions import Shared
-from flowkit.errors import InputError
 from flowkit.shapes import Shape
 
 
@@ -62,14 +61,11 @@ class Elementwise(Bijector):
         if self.theta is not None:
             return self.theta.expand(x.shape[0], *self.theta.shape)
         assert self.conditioner is not None
-        return self.transformer.from_start(self.conditioner(_required(context)).to(x.dtype))
+        return self.transformer.from_start(self.conditioner(self._required(context)).to(x.dtype))
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         if self.conditioner is not None:
-            self.conditioner.initialize(_required(context))
+            self.conditioner.initialize(self._required(context))
 
-
-def _required(context: Tensor | None) -> Tensor:
-    if context is None:
-        raise InputError("an elementwise layer with a conditioner computes its parameters from the context: pass one")
-    return context
+    def _required(self, context: Tensor | None) -> Tensor:
+        return required_context(context, "an elementwise layer with a conditioner computes its parameters")

@@ -1,6 +1,5 @@
 """`flowkit show`"""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -60,23 +59,27 @@ def _write(spec: "Spec", form: Format, console: "Console") -> None:
     if form in ("dot", "svg"):
         console.file.write(views.dot(spec) if form == "dot" else views.svg(spec))
         return
-    from flowkit.flow.building import count_parameters  # seconds: torch
+    from flowkit.flow.building import count_base_parameters, count_parameters  # seconds: torch
 
-    facts = views.as_dict(spec, count_parameters(spec))
+    facts = views.as_dict(spec, count_parameters(spec), count_base_parameters(spec))
     if form == "json":
         console.file.write(json.dumps(facts, indent=2) + "\n")
     else:
-        console.print(_table(facts["steps"]))
+        console.print(_table(facts))
         console.print()
         console.print(_summary(facts), highlight=False, soft_wrap=True)
 
 
-def _table(steps: Sequence[dict[str, Any]]) -> "Table":
-    """One row for each layer of the spec at each event shape; repeats are counted, not listed."""
+def _table(facts: dict[str, Any]) -> "Table":
+    """Return a row for each layer of the spec at each event shape, and for each base with parameters.
+
+    Repeats are counted, not listed.
+    """
     from rich.table import Table
 
     from flowkit.plugin.spelling import line
 
+    steps = facts["steps"]
     rows: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for step in steps:
         rows.setdefault((step["path"], str(step["input_shape"]), line(step["domain"])), []).append(step)
@@ -90,6 +93,10 @@ def _table(steps: Sequence[dict[str, Any]]) -> "Table":
         becomes = "" if becomes == event else becomes
         reached = [domain] if bounded else []
         table.add_row(times[0]["name"], f"× {len(times)}", event, *reached, becomes, leaves, f"{parameters:,}")
+    for base, latent in zip(facts["bases"], facts["latents"], strict=True):
+        if base["parameters"]:
+            blank = [""] * (3 if bounded else 2)
+            table.add_row(base["name"], "", str(latent), *blank, f"{base['parameters']:,}")
     return table
 
 
@@ -97,7 +104,9 @@ def _summary(facts: dict[str, Any]) -> str:
     event, latents = facts["event"], " + ".join(map(str, facts["latents"]))
     one_way = "" if facts["directions"] == "both" else f"{facts['directions']} only, "
     data = f"integers below {event['levels']}" if "levels" in event else "continuous"
+    names = [base["name"] for base in facts["bases"]]
+    bases = f"base {names[0]}" if len(set(names)) == 1 else f"bases {', '.join(names)}"
     return (
-        f"event {event['shape']} ({data}) -> latents {latents}, base {facts['base']}\n"
+        f"event {event['shape']} ({data}) -> latents {latents}, {bases}\n"
         f"{facts['parameters']:,} parameters, {one_way}{facts['likelihood']} likelihood, model {facts['model'][:12]}"
     )

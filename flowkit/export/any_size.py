@@ -8,6 +8,7 @@ from typing import Any
 
 from flowkit.errors import ExportError, FlowkitError, InputError
 from flowkit.export.graphs import OTHER_SIZE
+from flowkit.export.program import noise_of
 from flowkit.flow import Flow
 from flowkit.flow.building import count_parameters
 from flowkit.spec import canonical, read_spec
@@ -16,8 +17,11 @@ from flowkit.spec import canonical, read_spec
 def at_other_size(flow: Flow) -> Flow:
     """Return the flow for images OTHER_SIZE times as high and wide.
 
-    Raises InputError if its events or contexts are none, ExportError if it isn't the same weights.
+    Raises InputError if its events or contexts are none, or its bases have noise of one size. Raises ExportError if it
+    isn't the same weights.
     """
+    if noise_of(flow):
+        raise InputError("graphs for any size are of flows whose bases are all base/standard_normal")
     if len(flow.event_shape) != 3 or (flow.context is not None and len(flow.context.shape or ()) == 3):
         raise InputError("graphs for any size are of images alone: neither of vectors nor of images as context")
     _, h, w = flow.event_shape

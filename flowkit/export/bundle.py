@@ -26,11 +26,12 @@ from flowkit.export.any_size import at_other_size, smallest_steps
 from flowkit.export.figures import check_quantile, excluded, measured
 from flowkit.export.graphs import OPSET, OTHER_SIZE, Graphs, instruction_of
 from flowkit.export.precision import COMPUTED_IN, Precision
+from flowkit.export.program import noise_of
 from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.yardstick import ROWS, first_deviation, judge, reference_events
 from flowkit.flow import Flow, inputs
 from flowkit.flow.inputs import check_levels, check_shape
-from flowkit.spec import canonical, likelihood, lock, model_hash, to_yaml
+from flowkit.spec import canonical, latent_bases, likelihood, lock, model_hash, to_yaml, walk
 from flowkit.spec.run import LOCK, SPEC
 from flowkit.version import __version__
 from flowkit_runtime import verification
@@ -231,7 +232,8 @@ def _describe(exact: Flow, weights: str, options: Options) -> dict[str, Any]:
         "context": exact.context and exact.context.model_dump(mode="json", exclude_none=True),
         "latents": [list(shape) for shape in exact.latent_shapes],
         "directions": exact.directions,
-        "base": spec.base.name,
+        "bases": [base.name for base in latent_bases(spec, walk(spec))],
+        "noise": [{"kind": each.kind, "shape": list(each.shape)} for each in noise_of(exact)] or None,
         "likelihood": likelihood(spec),
         "weights": weights,
         "opset": options.opset,
@@ -250,7 +252,7 @@ def _ends(domains: Domains) -> list[list[float | None]] | None:
 
 
 def _write_graphs(part: Path, graphs: Graphs, options: Options, manifest: dict[str, Any]) -> None:
-    models = {file: copy.deepcopy(model) for file, model in graphs.models.items()}
+    models = copy.deepcopy(graphs.models)
     for model in models.values():
         helper.set_model_props(
             model, {name: str(manifest[name]) for name in ("flowkit", "model", "weights", "precision")}

@@ -14,12 +14,12 @@ from flowkit.errors import ExportError, InputError
 from flowkit.export.loops import loop_shapes, with_bodies
 from flowkit.export.pieces import EXAMPLES, Piece, trace
 from flowkit.export.precision import Precision, in_precision
-from flowkit.export.program import Program, any_context, programs_of
+from flowkit.export.program import Program, any_context, noise_of, programs_of
 from flowkit.export.stitching import initializers, make_model, stitched
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import frozen_names
 from flowkit.shapes import Shape
-from flowkit_runtime.bundle import DECODER, ENCODER
+from flowkit_runtime.bundle import BASE, DECODER, ENCODER
 from flowkit_runtime.graph_check import RULES
 
 OPSETS = range(18, 25)
@@ -30,12 +30,11 @@ OTHER_SIZE = (2, 3)
 
 
 class Graphs:
-    """The graphs of an fp64 flow by file, ``models``: frozen in fp64, then made fp32, or its networks 16 bits wide.
+    """The graphs of an fp64 flow: frozen in fp64, then made fp32, or its networks 16 bits wide.
 
-    ``layers`` are the names of the instructions of each graph. A flow with one direction has one graph.
-
-    Raises InputError for an opset that torch doesn't export right, ExportError naming the layer and what can't be
-    exported of it.
+    ``models`` has them by the names of their files, and ``layers`` the names of the instructions of each. A flow
+    with one direction has one graph of its layers. Raises InputError for an opset that torch doesn't export
+    right, ExportError naming the layer and what can't be exported of it.
     """
 
     def __init__(
@@ -46,14 +45,18 @@ class Graphs:
         frozen = in_precision(exact.freeze().float(), precision)
         programs = programs_of(frozen, frozen_names(exact), exact.directions)
         self.layers = {file: [step.name for step in program.instructions] for file, program in programs.items()}
-        shapes = {ENCODER: [exact.event_shape], DECODER: exact.latent_shapes}
-        context = any_context(exact, EXAMPLES)
-        given = [
-            [*(_example(shape, any_size) for shape in shapes[file]), *([] if context is None else [context])]
-            for file in programs
-        ]
-        graphs = make_graphs(list(programs.values()), given, opset, any_size)
-        self.models = dict(zip(programs, graphs, strict=True))
+        given = _examples(exact, any_size)
+        models = make_graphs(list(programs.values()), [given[file] for file in programs], opset, any_size)
+        self.models: dict[str, onnx.ModelProto] = dict(zip(programs, models, strict=True))
+
+
+def _examples(flow: Flow, any_size: bool) -> dict[str, list[Tensor]]:
+    """Return inputs of each graph, by the names of their files."""
+    context = any_context(flow, EXAMPLES)
+    noise = [each.shape for each in noise_of(flow)]
+    shapes = {ENCODER: [flow.event_shape], DECODER: flow.latent_shapes, BASE: noise}
+    rest = [] if context is None else [context]
+    return {file: [*(_example(shape, any_size) for shape in of_file), *rest] for file, of_file in shapes.items()}
 
 
 def make_graphs(
@@ -113,7 +116,7 @@ def instruction_of(node: str) -> int:
 def _example(shape: Shape, any_size: bool) -> Tensor:
     """Return events of zeros, under ``any_size`` of another size than those that the flow was trained on."""
     sizes = [size * factor for size, factor in zip(shape[1:], OTHER_SIZE, strict=False)] if any_size else shape[1:]
-    return torch.zeros(EXAMPLES, shape[0], *sizes)
+    return torch.zeros(EXAMPLES, *shape[:1], *sizes)
 
 
 def _value_info(name: str, example: Tensor, any_size: bool) -> onnx.ValueInfoProto:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from flowkit.bijectors import Bijector, StandardNormal
-from flowkit.directions import Shared
+from flowkit.bijectors import Bijector, Noise, StandardNormal
+from flowkit.bijectors.base_distribution import from_flat_noise
+from flowkit.directions import Shared, lacks
 from flowkit.errors import ExportError
 from flowkit.flow import Flow, inputs
 from flowkit.plugin.failure import in_a_line
-from flowkit_runtime.bundle import DECODER, ENCODER, GRAPHS
+from flowkit_runtime.bundle import BASE, DECODER, ENCODER, GRAPHS
 
 LOG_PROB = "log_prob"
 
@@ -63,12 +65,19 @@ class Program:
     sums: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
-    def of_method(cls, module: nn.Module, method: str, n_inputs: int, n_outputs: int) -> Program:
-        """Return a program of one instruction, a method of a module."""
+    def of_function(
+        cls, name: str, module: nn.Module, function: Callable[..., Any], n_inputs: int, n_outputs: int
+    ) -> Program:
+        """Return a program of one instruction, a function of a module and tensors."""
         program = cls([f"input_{i}" for i in range(n_inputs)], [f"output_{i}" for i in range(n_outputs)])
-        name, function = f"{type(module).__name__}.{method}", getattr(type(module), method)
         program.add(name, module, function, program.inputs, *program.outputs)
         return program
+
+    @classmethod
+    def of_method(cls, module: nn.Module, method: str, n_inputs: int, n_outputs: int) -> Program:
+        """Return a program of one instruction, a method of a module."""
+        name = f"{type(module).__name__}.{method}"
+        return cls.of_function(name, module, getattr(type(module), method), n_inputs, n_outputs)
 
     def add(self, name: str, module: nn.Module, function: Any, inputs: Sequence[str | None], *outputs: str) -> None:
         given = tuple(i for i in inputs if i is not None)
@@ -96,10 +105,9 @@ def encode_program(flow: Flow, names: Sequence[str]) -> Program:
         else:
             program.add(name, layer, type(layer).take_out, [value], after, next(left))
         value = after
-    bases = [*(StandardNormal(shape) for shape in flow.latent_shapes[:-1]), flow.base]
     densities = [f"{LOG_PROB}_{z}" for z in latents]
-    for base, z, density in zip(bases, latents, densities, strict=True):
-        program.add(f"the base {type(base).__name__}", base, type(base).log_prob, [z], density)
+    for base, z, density in zip(flow.bases, latents, densities, strict=True):
+        program.add(_base_name(base, z), base, type(base).log_prob, [z, c], density)
     program.sums[LOG_PROB] = [*densities, *log_dets]
     return program
 
@@ -121,10 +129,39 @@ def decode_program(flow: Flow, names: Sequence[str]) -> Program:
     return program
 
 
+def base_program(flow: Flow) -> Program:
+    """Return the program noise_1, …, noise_M, context -> z_1, …, z_L of a frozen flow."""
+    names = noise_names(flow)
+    program = Program([*names, *context_names(flow)], latent_names(flow))
+    c, left = _embed(program, flow, names[0]), iter(names)
+    for base, z in zip(flow.bases, program.outputs, strict=True):
+        program.add(_base_name(base, z), base, from_flat_noise, [*islice(left, len(base.noise)), c], z)
+    return program
+
+
 def programs_of(flow: Flow, names: Sequence[str], directions: Shared) -> dict[str, Program]:
-    """Return the programs of a flow, frozen or not, by the files of their graphs; ``names`` are those of its layers."""
+    """Return the programs of a flow, frozen or not, by the files of their graphs; ``names`` are those of its layers.
+
+    That of the bases is there if samples can be decoded, unless all are standard normals: their samples are the noise.
+    """
     write = {ENCODER: encode_program, DECODER: decode_program}
-    return {file: write[file](flow, names) for file in GRAPHS[directions]}
+    programs = {file: write[file](flow, names) for file in GRAPHS[directions]}
+    return programs | ({BASE: base_program(flow)} if DECODER in programs and noise_of(flow) else {})
+
+
+def noise_of(flow: Flow) -> list[Noise]:
+    """Return the noise of all bases, in the order of the latents.
+
+    It is empty if all are standard normals, and if the flow runs forward only.
+    """
+    if all(type(base) is StandardNormal for base in flow.bases) or lacks(flow.directions, "inverse"):
+        return []
+    return [each for base in flow.bases for each in base.noise]
+
+
+def noise_names(flow: Flow) -> list[str]:
+    """Return noise_1, …, noise_M. There are none if all bases are standard normals."""
+    return [f"noise_{i}" for i in range(1, len(noise_of(flow)) + 1)]
 
 
 def latent_names(flow: Flow) -> list[str]:
@@ -145,6 +182,10 @@ def any_context(flow: Flow, n: int) -> Tensor | None:
     if flow.context.classes is not None:
         return torch.randint(flow.context.classes, (n,), generator=generator)
     return torch.randn(n, *(flow.context.shape or ()), generator=generator)
+
+
+def _base_name(base: nn.Module, z: str) -> str:
+    return f"the base {type(base).__name__} of {z}"
 
 
 def _embed(program: Program, flow: Flow, like: str) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -21,17 +21,20 @@ from torch import Tensor
 from flowkit.directions import lacks
 from flowkit.errors import ExportError
 from flowkit.export.precision import COMPUTED_IN, Precision, in_precision, networks
-from flowkit.export.program import Program, any_context, latent_names, programs_of
+from flowkit.export.program import Program, any_context, latent_names, noise_names, noise_of, programs_of
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import first_nonfinite, frozen_names
 from flowkit.shapes import Shape
+from flowkit_runtime import noise as random
 from flowkit_runtime import verification
-from flowkit_runtime.bundle import DECODER, ENCODER
-from flowkit_runtime.verification import GROUPS, ROUNDINGS, YARDSTICK, Errors, NamedArrays, quantities_of
+from flowkit_runtime.bundle import BASE, DECODER, ENCODER
+from flowkit_runtime.verification import GROUPS, ROUNDINGS, YARDSTICK, Errors, NamedArrays
 
 ROWS = 64
 """Held-out events that a bundle carries."""
 _NOISE = 16
+_FARTHEST = 6.0
+"""No normal number that the runtime draws has a larger square, together with its pair, than two of these have."""
 _FAR = (10.0, 1e3, 1e6)  # times the range of the data, below and above it
 _N_ROUNDINGS = 8
 LOST = 0.01
@@ -53,17 +56,34 @@ def judge(exact: Flow, precision: Precision, reference: NamedArrays) -> tuple[Na
     _check_held_out(exact, precision, {name: array[held_out] for name, array in reference.items()})
     roundings = _roundings(frozen, precision, _inputs(reference))
     own = [_answers(programs_of(flow, names, directions), feed) for flow, feed in roundings]
-    judged = np.all([_relative(reference, each) < LOST for each in own], axis=0)
+    reference = reference | _judged(reference, own)
+    judged = reference["judged"] == 1
     if not judged[held_out].any():
         raise ExportError(
             f"in {precision} the flow can't be verified: a rounding of its weights or inputs moves torch's own answers "
             f"to every held-out event by more than {LOST:.0%}"
         )
-    reference = reference | {"judged": judged.astype(np.float64)}
     each = [verification.compare(latent_names(exact), exact.levels, reference, answer) for answer in own]
-    quantities = quantities_of(directions)
-    largest = {g: {q: max((e[g][q] for e in each if g in e), default=0.0) for q in quantities} for g in GROUPS}
+    quantities = verification.quantities_of(reference)
+    largest = {
+        g: {q: max((e[g][q] for e in each if q in e.get(g, ())), default=0.0) for q in quantities} for g in GROUPS
+    }
     return reference, largest
+
+
+def _judged(reference: NamedArrays, own: Sequence[NamedArrays]) -> NamedArrays:
+    """Return an array for each group of quantities that is judged by itself, 1 for each row that counts."""
+    judged = {}
+    for quantity in {verification.judged_name(each): each for each in verification.quantities_of(reference)}.values():
+        of_quantity = [_relative(reference, _answers_of(quantity, each)) < LOST for each in own]
+        judged[verification.judged_name(quantity)] = np.all(of_quantity, axis=0).astype(np.float64)
+    return judged
+
+
+def _answers_of(quantity: str, answers: NamedArrays) -> NamedArrays:
+    """Return the answers that are judged on the same rows as this quantity."""
+    is_sampled = quantity == verification.SAMPLED
+    return {name: array for name, array in answers.items() if name.startswith(verification.SAMPLED) == is_sampled}
 
 
 def _check_held_out(exact: Flow, precision: Precision, reference: NamedArrays) -> None:
@@ -84,14 +104,14 @@ def _check_held_out(exact: Flow, precision: Precision, reference: NamedArrays) -
 def first_deviation(
     exact: Flow, precision: Precision, models: Mapping[str, onnx.ModelProto], reference: NamedArrays
 ) -> str | None:
-    """Return where the encoder or decoder begins to deviate on the judged rows, or None if no layer deviates.
+    """Return where a graph begins to deviate on the judged rows, or None if no layer deviates.
 
     ``models`` has the graphs by file. The values of each layer have the same limits as those of the whole graph.
     """
     names, frozen, directions = frozen_names(exact), exact.freeze(), exact.directions
-    judged = torch.from_numpy(reference["judged"] == 1)
-    feed = {name: value[judged] for name, value in _inputs(reference).items()}
     for file, model in models.items():
+        rows = reference[verification.judged_name(verification.SAMPLED if file == BASE else "latents")]
+        feed = {name: value[torch.from_numpy(rows == 1)] for name, value in _inputs(reference).items()}
         program = programs_of(frozen, names, directions)[file]
         wanted, rounded = program.run(feed), _roundings(frozen, precision, feed)
         own = [_errors(programs_of(flow, names, directions)[file].run(inputs), wanted) for flow, inputs in rounded]
@@ -105,21 +125,27 @@ def first_deviation(
 
 
 def _inputs(reference: NamedArrays) -> dict[str, Tensor]:
-    """Return what the encoder and the decoder take: x, the latents, the context."""
-    return {n: torch.from_numpy(a) for n, a in reference.items() if n in ("x", "context") or n.startswith("z_")}
+    """Return what the graphs take: x, the latents, the noise, the context."""
+    taken = "x", "context", "z_", "noise_"
+    return {name: torch.from_numpy(array) for name, array in reference.items() if name.startswith(taken)}
 
 
 def _roundings(frozen: Flow, precision: Precision, feed: NamedTensors) -> Iterator[tuple[Flow, dict[str, Tensor]]]:
     """Yield the flow in the precision of the graphs, and its inputs in fp32, with all values rounded at random.
 
     Each weight, buffer and input is multiplied by 1 ± ε/2, where ε is that of the type in which computations use it.
+    Uniform noise is left as it is: all of its numbers are exact in fp32.
     """
+    exact = {name for name, each in zip(noise_names(frozen), noise_of(frozen), strict=True) if each.kind == "uniform"}
     for seed in range(_N_ROUNDINGS):
         generator, flow = torch.Generator().manual_seed(seed), copy.deepcopy(frozen)
         theirs = {id(t) for *_, network in networks(flow) for t in (*network.parameters(), *network.buffers())}
         for tensor in (*flow.parameters(), *flow.buffers()):
             tensor.data = _rounded(tensor, COMPUTED_IN[precision] if id(tensor) in theirs else torch.float32, generator)
-        rounded = {name: single(_rounded(value, torch.float32, generator)) for name, value in feed.items()}
+        rounded = {
+            name: single(value if name in exact else _rounded(value, torch.float32, generator))
+            for name, value in feed.items()
+        }
         yield in_precision(flow.float(), precision), rounded
 
 
@@ -140,7 +166,16 @@ def _answers(programs: Mapping[str, Program], feed: NamedTensors) -> NamedArrays
     if (decode := programs.get(DECODER)) is not None:
         decoded = {"decoded": decode.run(feed)["x"]}
         answers |= decoded | ({"round_trip": decode.run({**feed, **answers})["x"]} if answers else {})
+    answers |= _sampled(programs, feed)
     return {name: value.numpy() for name, value in answers.items()}
+
+
+def _sampled(programs: Mapping[str, Program], feed: NamedTensors) -> dict[str, Tensor]:
+    """Return what the graph of the bases makes of the noise, if there is one, by the names that a bundle has for it."""
+    if BASE not in programs:
+        return {}
+    values = programs[BASE].run(feed)
+    return {verification.sampled_name(name): values[name] for name in programs[BASE].outputs}
 
 
 def _relative(reference: NamedArrays, answers: NamedArrays) -> NDArray[np.float64]:
@@ -190,9 +225,10 @@ def reference_events(exact: Flow, events: Tensor | None, context: Tensor | None)
     """Return events of every group with the fp64 flow's answers to them, as a bundle carries them.
 
     The arrays are ``x``, ``context``, the latents, ``log_prob``, the events ``decoded`` from the latents in fp32, and
-    ``group``, an index into GROUPS. ``events`` are held-out events as the data has them. If they are None, samples of
-    the flow take their place. A flow that runs forward only has no ``decoded``; one that runs its inverse only has
-    latents and ``decoded`` alone.
+    ``group``, an index into GROUPS. If the bases have a graph of their own, there are noise and the latents that it
+    gives, too. ``events`` are held-out events as the data has them. If they are None, samples of the flow take their
+    place. A flow that runs forward only has no ``decoded``; one that runs its inverse only has latents and ``decoded``
+    alone.
     """
     if lacks(exact.directions, "forward"):
         return _reference_latents(exact)
@@ -201,15 +237,30 @@ def reference_events(exact: Flow, events: Tensor | None, context: Tensor | None)
         events = exact.sample(ROWS, context, seed=0)
     held_out = exact.dequantize(events[:ROWS], torch.Generator().manual_seed(0))
     x, groups = _and_unlike(held_out, *_range(exact, held_out))
-    feed = {"x": x, **_context_rows(context, len(groups))}
+    feed = {"x": x, **_context_rows(context, len(groups)), **_noise(exact, groups)}
     programs = programs_of(exact, [type(layer).__name__ for layer in exact.layers], exact.directions)
     encode = programs[ENCODER]
     encoded = encode.run(feed)
-    answers = {name: encoded[name] for name in encode.outputs}
+    answers = {name: encoded[name] for name in encode.outputs} | _sampled(programs, feed)
     if (decode := programs.get(DECODER)) is not None:
         latents = {name: single(encoded[name]).double() for name in decode.inputs if name in answers}
         answers["decoded"] = decode.run(feed | latents)["x"]
     return {name: value.numpy() for name, value in (feed | answers).items()} | {"group": groups}
+
+
+def _noise(exact: Flow, groups: NDArray[np.float64]) -> dict[str, Tensor]:
+    """Return noise for each row, of the seed 0. In the last group, of extremes, it lies at the ends of its range."""
+    noise = {}
+    for stream, (name, each) in enumerate(zip(noise_names(exact), noise_of(exact), strict=True)):
+        shape = (len(groups), *each.shape)
+        extreme = torch.from_numpy(groups == GROUPS.index("extremes")).view(-1, *(1 for _ in each.shape))
+        if each.kind == "normal":
+            drawn = single(torch.from_numpy(random.normal(0, stream, shape))).double()
+            noise[name] = torch.where(extreme, _FARTHEST * drawn.sign(), drawn)
+        else:
+            drawn = torch.from_numpy(random.uniform(0, stream, shape))
+            noise[name] = torch.where(extreme, (drawn > 0.5) * (1 - 2**-23) + 2**-24, drawn)
+    return noise
 
 
 def _reference_latents(exact: Flow) -> NamedArrays:
@@ -219,10 +270,10 @@ def _reference_latents(exact: Flow) -> NamedArrays:
     rows = [_and_unlike(z, z.min(), z.max()) for z in drawn]
     groups = rows[0][1]
     feed = {name: z for name, (z, _) in zip(latent_names(exact), rows, strict=True)}
-    feed |= _context_rows(context, len(groups))
-    names = [type(layer).__name__ for layer in exact.layers]
-    decoded = programs_of(exact, names, exact.directions)[DECODER].run(feed)["x"]
-    return {name: value.numpy() for name, value in (feed | {"decoded": decoded}).items()} | {"group": groups}
+    feed |= _context_rows(context, len(groups)) | _noise(exact, groups)
+    programs = programs_of(exact, [type(layer).__name__ for layer in exact.layers], exact.directions)
+    answers = {"decoded": programs[DECODER].run(feed)["x"], **_sampled(programs, feed)}
+    return {name: value.numpy() for name, value in (feed | answers).items()} | {"group": groups}
 
 
 def _and_unlike(like: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, NDArray[np.float64]]:

@@ -1,4 +1,4 @@
-"""Builds the layers of a validated spec, and writes the spec of layers that were built in Python."""
+"""Builds the layers and bases of a validated spec, and writes the spec of those that were built in Python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from flowkit.bijectors import Base, Bijector, Coupling, Elementwise, FactorOut, Inverse, Transformer
+from flowkit.bijectors import Base, Bijector, Coupling, Elementwise, FactorOut, Inverse, StandardNormal, Transformer
 from flowkit.directions import Direction, Shared, lacks, shared
 from flowkit.domains import REALS
 from flowkit.errors import FlowkitError, Path, PluginError, ShapeError, format_path
@@ -25,7 +25,7 @@ from flowkit.spec import context_shape, directions, model, read_spec
 from flowkit.spec.directions import which_way
 from flowkit.spec.domains import data_domain
 from flowkit.spec.read import read_fields
-from flowkit.spec.walk import Step, walk
+from flowkit.spec.walk import LatentBase, Step, latent_bases, walk
 
 Layer = Bijector | FactorOut
 """A layer of a flow."""
@@ -47,7 +47,7 @@ MAX_VALUES = 2**30
 
 def build_layers(spec: model.Spec) -> list[Layer]:
     """Build one layer for each step of the spec. Raises PluginError, and ShapeError for too many parameters."""
-    parameters = sum(count_parameters(spec))
+    parameters = sum(count_parameters(spec)) + sum(count_base_parameters(spec))
     if parameters > MAX_PARAMETERS:
         raise ShapeError(f"this flow has {parameters:,} parameters; the most is {MAX_PARAMETERS:,}")
     return [build(step, context_shape(spec.context)) for step in walk(spec)]
@@ -66,6 +66,17 @@ def count_parameters(spec: model.Spec) -> list[int]:
                 layer = build(step, context_shape(spec.context))
                 counts[step.path, step.input_shape] = sum(p.numel() for p in layer.parameters())
     return [counts[step.path, step.input_shape] for step in steps]
+
+
+def build_bases(spec: model.Spec) -> list[Base]:
+    """Build the base distribution of each latent. Raises PluginError, and ShapeError for one that is too large."""
+    return [build_base(each, context_shape(spec.context)) for each in latent_bases(spec, walk(spec))]
+
+
+def count_base_parameters(spec: model.Spec) -> list[int]:
+    """Return the number of parameters of each latent's base. They are built to be counted, and discarded."""
+    with torch.random.fork_rng(devices=[]):
+        return [sum(p.numel() for p in base.parameters()) for base in build_bases(spec)]
 
 
 class _Bounded(TorchFunctionMode):
@@ -94,7 +105,7 @@ def build(step: Step, context: Shape | None) -> Layer:
     Raises PluginError, naming the place in the spec, if its plugin can't be built, or if its output shape is not the
     one that the plugin's config announces. Raises ShapeError if the layer is too large.
     """
-    with _placed(step), _Bounded():
+    with _placed(step.name, step.path), _Bounded():
         layer = _build(step, context)
         layer = Inverse(layer) if step.is_inverse and isinstance(layer, Bijector) else layer
     _check_directions(step, layer)
@@ -117,18 +128,31 @@ def _check_directions(step: Step, layer: Layer) -> None:
         )
 
 
+def build_base(each: LatentBase, context: Shape | None) -> Base:
+    """Build the base distribution of one latent. Errors are those of `build`."""
+    if each.use is None:
+        return StandardNormal(each.shape)
+    with _placed(each.name, each.path), _Bounded():
+        built: Base = each.use.build(each.shape, *_context_for(each.use, context))
+    return built
+
+
+def _context_for(use: Use, context: Shape | None) -> tuple[Shape | None, ...]:
+    """Return the argument ``context_shape`` for a plugin that declares to read the context, and none for another."""
+    return () if use.config.reads_context == "no" else (context,)
+
+
 @contextmanager
-def _placed(step: Step) -> Iterator[None]:
-    """Prefix errors with the place of the step in the spec. An error that isn't flowkit's becomes a PluginError."""
+def _placed(name: str, path: Path) -> Iterator[None]:
+    """Prefix errors with a place in the spec. An error that isn't flowkit's becomes a PluginError."""
     try:
         yield
     except (PluginError, ShapeError) as error:
-        raise type(error)(f"{format_path(step.path)}: {error}") from error
+        raise type(error)(f"{format_path(path)}: {error}") from error
     except FlowkitError:
         raise
     except Exception as error:
-        place = f"{step.name} at {format_path(step.path)}"
-        raise PluginError(f"{place} can't be built: {in_a_line(error)}") from error
+        raise PluginError(f"{name} at {format_path(path)} can't be built: {in_a_line(error)}") from error
 
 
 def named_layers(layers: Sequence[Layer], spec: model.Spec | None) -> Iterator[tuple[str, Layer]]:
@@ -155,8 +179,8 @@ def without_direction(layers: Sequence[Layer], spec: model.Spec | None, directio
     return f"{next(lacking)}, and {needs[direction]}"
 
 
-def check_chain(layers: Sequence[Layer], base: Base | None) -> None:
-    """Check that each layer, and then the base, takes the output shape of the layer before it.
+def check_chain(layers: Sequence[Layer]) -> None:
+    """Check that each layer takes the output shape of the layer before it.
 
     Raises ShapeError if one doesn't, or if there are no layers.
     """
@@ -164,8 +188,23 @@ def check_chain(layers: Sequence[Layer], base: Base | None) -> None:
         raise ShapeError("a flow has at least one layer: they tell the shape of an event")
     for index, (before, after) in enumerate(pairwise(layers), 1):
         _check_fits(f"layer {index}", after, before.output_shape)
-    if base is not None:
-        _check_fits("the base", base, layers[-1].output_shape)
+
+
+def all_bases(latents: Sequence[Shape], given: Base | Sequence[Base] | None) -> list[Base]:
+    """Return one base for each latent: those that are given, one of them being that of the last, or standard normals.
+
+    Raises ShapeError if there are as many as latents are not, or one doesn't take its latent.
+    """
+    if given is None or isinstance(given, Base):
+        last = StandardNormal(latents[-1]) if given is None else given
+        bases = [*map(StandardNormal, latents[:-1]), last]
+    else:
+        bases = list(given)
+    if len(bases) != len(latents):
+        raise ShapeError(f"{len(bases)} bases are given, and the flow has {len(latents)} latents: one for each")
+    for index, (base, shape) in enumerate(zip(bases, latents, strict=True), 1):
+        _check_fits("the base" if index == len(bases) else f"the base of latent {index}", base, shape)
+    return bases
 
 
 def _check_fits(name: str, taking: Layer | Base, given: Shape) -> None:
@@ -177,8 +216,7 @@ def _check_fits(name: str, taking: Layer | Base, given: Shape) -> None:
 def _build(step: Step, context: Shape | None) -> Layer:
     match step.item:
         case Use():
-            told = () if step.item.config.reads_context == "no" else (context,)
-            return step.item.build(step.input_shape, *told)
+            return step.item.build(step.input_shape, *_context_for(step.item, context))
         case model.CouplingSpec(split=Use(config=SplitConfig() as split)):
             kept, transformed = split.split_shapes(step.input_shape)
             transformer = step.item.coupling.build()
@@ -214,23 +252,28 @@ def _n_params(use: Use, transformer: Transformer) -> int:
     return n_params
 
 
-def parts(layers: Sequence[Layer], base: Base) -> list[nn.Module]:
-    """List the modules that a spec names: the layers, the base, and their parts, such as a coupling's conditioner."""
+def parts(layers: Sequence[Layer], bases: Sequence[Base]) -> list[nn.Module]:
+    """List the modules that a spec names: the layers, the bases, and their parts, such as a coupling's conditioner."""
     plain = [layer.bijector if isinstance(layer, Inverse) else layer for layer in layers]
     kept = [layer.kept for layer in plain if isinstance(layer, Coupling) and layer.kept is not None]
-    named = [*layers, *plain, *kept, base]
+    named = [*layers, *plain, *kept, *bases]
     inner = [part for module in named for name, part in module.named_children() if name != "parametrizations"]
     return [*named, *inner]
 
 
-def spec_of(layers: Sequence[Layer], base: Base, levels: int | None, context: model.ContextSpec | None) -> model.Spec:
+def spec_of(
+    layers: Sequence[Layer], bases: Sequence[Base], levels: int | None, context: model.ContextSpec | None
+) -> model.Spec:
     """Return the spec of a flow that was built in Python. Raises PluginError for a layer that no plugin registers."""
     registry = Registry.discover()
     event = {"shape": list(layers[0].event_shape), "levels": levels}
-    source: dict[str, Any] = {"flowkit": 1, "event": event, "base": _use(base, registry)}
+    *leaving, last = (_use(base, registry) for base in bases)
+    source: dict[str, Any] = {"flowkit": 1, "event": event, "base": last}
     if context is not None:
         source["context"] = context.model_dump(mode="json", exclude_none=True)
     source["flow"] = [_step(layer, registry) for layer in layers]
+    for step, base in zip((step for step in source["flow"] if "factor_out" in step), leaving, strict=True):
+        step["base"] = base
     spec = read_fields(source, (), registry)
     if spec is not None and (domain := data_domain(spec, walk(spec))) != REALS:
         source["event"] |= {"domain": written_domain(domain)}

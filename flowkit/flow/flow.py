@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flowkit.bijectors import Base, Bijector, FactorOut, StandardNormal, full_precision
+from flowkit.bijectors import Base, Bijector, FactorOut, Noise, full_precision
+from flowkit.bijectors.base_distribution import as_uniform
 from flowkit.bijectors.composition import frozen, initialize_through, inverse_through
 from flowkit.bijectors.memory import STRATEGIES, Drift, Strategy
 from flowkit.directions import Direction, Shared, lacks, shared
@@ -20,7 +22,7 @@ from flowkit.flow import building, inputs, saving
 from flowkit.flow.building import Layer
 from flowkit.flow.compilation import STRATEGIES_BY_STEPS, Scope, compiled, inverse_by_steps
 from flowkit.shapes import Shape
-from flowkit.spec import ContextSpec, Spec, flow_directions, read_spec, walk
+from flowkit.spec import ContextSpec, Spec, flow_directions, read_spec
 from flowkit.spec.run import WEIGHTS, read_run
 from flowkit_runtime import noise
 from flowkit_runtime.files import as_path
@@ -28,13 +30,13 @@ from flowkit_runtime.inputs import checked_temperature, count, integer
 
 
 class Flow(nn.Module):
-    """A density over events x, made of layers and a base distribution: log p(x) = Σ_l log p(z_l) + Σ_i log|det J_i|.
+    """A density over events x, made of layers and base distributions: log p(x) = Σ_l log p(z_l) + Σ_i log|det J_i|.
 
     (z_1, …, z_L) = f(x) are the latents, and J_i is the Jacobian of layer i. x is [batch, *event_shape] in data units.
     For integer data (``levels`` is set) the value k stands for the interval [k, k + 1). The latents z_1 … z_{L-1} leave
-    the flow at factor-outs and are standard normal. z_L is the output of the last layer, and has the base distribution.
-    The context of a conditional flow is labels [batch] or an array [batch, *shape]. A single label or row serves all
-    events.
+    the flow at factor-outs, and z_L is the output of the last layer. ``base`` is the base distribution of z_L, or a
+    list with one for each latent. A latent for which none is given is standard normal. The context of a conditional
+    flow is labels [batch] or an array [batch, *shape]. A single label or row serves all events.
 
     A flow has the directions that all of its layers have. One that runs forward only has densities and latents, and no
     samples. One that runs its inverse only has samples alone. What a flow lacks raises DirectionError.
@@ -54,15 +56,15 @@ class Flow(nn.Module):
         self,
         layers: Sequence[Layer],
         *,
-        base: Base | None = None,
+        base: Base | Sequence[Base] | None = None,
         levels: int | None = None,
         context: ContextSpec | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        building.check_chain(layers, base)
+        building.check_chain(layers)
         self.layers: Sequence[Layer] = nn.ModuleList(layers)  # type: ignore[assignment]
         self.event_shape = layers[0].event_shape
-        self.base = base or StandardNormal(layers[-1].output_shape)
+        self.bases: Sequence[Base] = nn.ModuleList(building.all_bases(self.latent_shapes, base))  # type: ignore[assignment]
         self.levels = levels
         self.context = ContextSpec.model_validate(context) if isinstance(context, Mapping) else context
         self.spec = None
@@ -80,7 +82,7 @@ class Flow(nn.Module):
         It is `forward` because DistributedDataParallel synchronises gradients only for calls of forward.
         """
         latents, log_det = self.forward_and_log_det(x, context)
-        return self.latent_log_prob(latents) + log_det
+        return self.latent_log_prob(latents, context) + log_det
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return log p(x) in nats, [batch], at continuous x in data units. Raises InputError for integers: see nll."""
@@ -140,9 +142,9 @@ class Flow(nn.Module):
     ) -> Tensor:
         """Draw n events, [n, *event_shape]. The same seed gives the same noise here and in flowkit_runtime.
 
-        ``temperature`` scales the noise: below 1 it gives likelier, less varied samples (Kingma & Dhariwal 2018, §6).
-        Raises InputError if n, temperature or seed is out of range, or if there isn't enough memory. Raises
-        DirectionError if the flow runs forward only.
+        ``temperature`` scales normal noise: below 1 it gives likelier, less varied samples (Kingma & Dhariwal 2018,
+        §6). Uniform noise, with which a mixture chooses a component, isn't scaled. Raises InputError if n, temperature
+        or seed is out of range, or if there isn't enough memory. Raises DirectionError if the flow runs forward only.
         """
         self._check_has("inverse")
         n = inputs.as_flowkit(count, n, 0, self.event_shape, None)
@@ -155,10 +157,17 @@ class Flow(nn.Module):
     def sample_latents(
         self, n: int, context: Tensor | None = None, temperature: float = 1.0, seed: int | None = None
     ) -> tuple[Tensor, ...]:
-        """Draw latents of n events from the base distributions. The arguments are those of ``sample``."""
-        eps = [self._normal(n, shape, seed, stream) * temperature for stream, shape in enumerate(self.latent_shapes)]
+        """Draw latents of n events from the base distributions. The arguments are those of ``sample``.
+
+        Each array of noise has a stream of its own, in the order of the latents.
+        """
+        latents, streams = [], itertools.count()
+        context = inputs.embed(self.context, context, torch.empty(n, dtype=self.dtype, device=self.device))
         with full_precision(self.device):
-            return (*eps[:-1], self.base.from_noise(eps[-1]))
+            for base in self.bases:
+                drawn = [self._noise(n, each, temperature, seed, next(streams)) for each in base.noise]
+                latents.append(base.from_noise(drawn, context))
+        return tuple(latents)
 
     # The bijection x <-> (z_1, …, z_L)
 
@@ -176,11 +185,12 @@ class Flow(nn.Module):
         context = inputs.embed(self.context, context, latents[-1])
         return self._inverse([_channels_last(z) for z in latents], context)
 
-    def latent_log_prob(self, latents: Sequence[Tensor]) -> Tensor:
+    def latent_log_prob(self, latents: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
         """Return Σ_l log p(z_l) in nats, [batch]."""
-        *left, last = latents
-        with full_precision(last.device):
-            return sum((StandardNormal(z.shape[1:]).log_prob(z) for z in left), self.base.log_prob(last))
+        context = inputs.embed(self.context, context, latents[-1])
+        with full_precision(latents[-1].device):
+            terms = [base.log_prob(z, context) for base, z in zip(self.bases, latents, strict=True)]
+            return torch.stack(terms).sum(0)
 
     def _forward(
         self, x: Tensor, context: Tensor | None, strategies: Mapping[str, Strategy] = STRATEGIES
@@ -231,17 +241,24 @@ class Flow(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Initialize the layers one after another from a batch of continuous x. Only the first call has an effect."""
+        """Initialize the layers one after another from a batch of continuous x, and then the bases.
+
+        Only the first call has an effect.
+        """
         if self.initialized:
             return
         self._check_has("forward")
         inputs.check_events(x, self.event_shape, self.dtype, self.levels)
         inputs.check_some(x)
-        context = inputs.embed(self.context, context, x)
+        context, latents = inputs.embed(self.context, context, x), []
         with full_precision(x.device):
             for layers, factor_out in self._segments():
                 x = initialize_through(layers, x, context)
-                x = x if factor_out is None else factor_out.take_out(x)[0]
+                if factor_out is not None:
+                    x, z = factor_out.take_out(x)
+                    latents.append(z)
+            for base, z in zip(self.bases, [*latents, x], strict=True):
+                base.initialize(z, context)
         self.initialized.fill_(True)
 
     @property
@@ -291,7 +308,8 @@ class Flow(nn.Module):
         with full_precision(self.device):
             for bijectors, factor_out in own._segments():
                 layers += [*frozen(bijectors, like), *([factor_out] if factor_out else [])]
-        flow = Flow(layers, base=own.base, levels=self.levels, context=self.context)
+            bases = [base.freeze() for base in own.bases]
+        flow = Flow(layers, base=bases, levels=self.levels, context=self.context)
         flow.initialized.fill_(True)
         return flow.to(self.device, self.dtype).eval()
 
@@ -304,8 +322,8 @@ class Flow(nn.Module):
         Raises SpecError, PluginError or ShapeError.
         """
         spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
-        base = spec.base.build(walk(spec)[-1].output_shape)
-        flow = cls(building.build_layers(spec), base=base, levels=spec.event.levels, context=spec.context)
+        layers = building.build_layers(spec)
+        flow = cls(layers, base=building.build_bases(spec), levels=spec.event.levels, context=spec.context)
         flow.spec = spec
         return flow
 
@@ -331,16 +349,16 @@ class Flow(nn.Module):
 
         It is None if the flow was built in Python, or if a part was replaced since.
         """
-        return self._spec if building.parts(self.layers, self.base) == self._parts else None
+        return self._spec if building.parts(self.layers, self.bases) == self._parts else None
 
     @spec.setter
     def spec(self, spec: Spec | None) -> None:
-        self._spec, self._parts = spec, building.parts(self.layers, self.base)
+        self._spec, self._parts = spec, building.parts(self.layers, self.bases)
         self._declared: Shared = "both" if spec is None else flow_directions(spec)
 
     def to_spec(self) -> Spec:
         """Return the spec that builds this flow. Raises PluginError for a layer that no installed plugin registers."""
-        return self.spec or building.spec_of(self.layers, self.base, self.levels, self.context)
+        return self.spec or building.spec_of(self.layers, self.bases, self.levels, self.context)
 
     # What it is, and where
 
@@ -380,10 +398,14 @@ class Flow(nn.Module):
         """The device of the flow."""
         return self.initialized.device
 
-    def _normal(self, n: int, shape: Shape, seed: int | None, stream: int) -> Tensor:
+    def _noise(self, n: int, wanted: Noise, scale: float, seed: int | None, stream: int) -> Tensor:
+        shape, is_normal = (n, *wanted.shape), wanted.kind == "normal"
         if seed is None:
-            return torch.randn(n, *shape, dtype=self.dtype, device=self.device)
-        return torch.from_numpy(inputs.as_flowkit(noise.normal, seed, stream, (n, *shape))).to(self.device, self.dtype)
+            draw = torch.randn if is_normal else torch.rand
+            drawn = draw(shape, dtype=self.dtype, device=self.device)
+            return drawn * scale if is_normal else as_uniform(drawn)
+        numbers = inputs.as_flowkit(noise.normal if is_normal else noise.uniform, seed, stream, shape)
+        return torch.from_numpy(numbers * scale if is_normal else numbers).to(self.device, self.dtype)
 
     def _uniform(self, seed: int, draw: int, x: Tensor) -> Tensor:
         u = inputs.as_flowkit(noise.uniform, seed, noise.DEQUANTIZATION_STREAM + draw, tuple(x.shape))

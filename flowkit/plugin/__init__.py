@@ -11,9 +11,11 @@ from flowkit.plugin.config import (
     ConditionerConfig,
     DatasetConfig,
     Event,
+    FlowContext,
     PluginConfig,
     SplitConfig,
     TransformerConfig,
+    context_of,
     event_of,
 )
 from flowkit.plugin.dataset import Arrays, Dataset, PartName
@@ -51,6 +53,7 @@ __all__ = [
     "DomainOfEvent",
     "Domains",
     "Event",
+    "FlowContext",
     "Found",
     "Interval",
     "PartName",
@@ -67,6 +70,7 @@ __all__ = [
     "TransformerRef",
     "Use",
     "by_coordinate",
+    "context_of",
     "event_of",
     "halve",
     "hookimpl",

@@ -30,8 +30,8 @@ from flowkit.domains import REALS, Domain, Domains
 from flowkit.plugin.strict import make_strict, parts_of
 from flowkit.shapes import Shape
 
-EVENT_KEY = "event"
-"""Where pydantic's validation context holds the event."""
+EVENT_KEY, CONTEXT_KEY = "event", "context"
+"""Where pydantic's validation context holds the event, and the context of the flow."""
 
 
 class Event(Protocol):
@@ -47,6 +47,15 @@ class Event(Protocol):
         """The domain of the data: what values each coordinate may take."""
 
 
+class FlowContext(Protocol):
+    """What the density is conditioned on, as the spec's `context` section describes it. One of the two is None."""
+
+    classes: int | None
+    """The context is a label 0 … classes - 1; layers receive it one-hot, [batch, classes]."""
+    shape: Shape | None
+    """The context is an array of this shape."""
+
+
 def event_of(info: ValidationInfo) -> Event | None:
     """Return the spec's event to a validator of a config whose defaults or checks depend on it::
 
@@ -60,6 +69,14 @@ def event_of(info: ValidationInfo) -> Event | None:
     None if the config is made on its own, or if the spec's event isn't valid.
     """
     return (info.context or {}).get(EVENT_KEY)
+
+
+def context_of(info: ValidationInfo) -> FlowContext | None:
+    """Return the spec's context to a validator of a config that can't do with every context.
+
+    None if there is none, if the config is made on its own, or if the spec's context isn't valid.
+    """
+    return (info.context or {}).get(CONTEXT_KEY)
 
 
 ReadsContext = Literal["no", "optional", "required"]
@@ -223,7 +240,14 @@ class TransformerConfig(PluginConfig):
 
 
 class BaseConfig(PluginConfig):
-    """A base distribution over the last latent.  Built as ``Target(event_shape, **fields)``."""
+    """A base distribution of a latent.  Built as ``Target(event_shape, **fields)``.
+
+    If its density depends on the context, declare ``reads_context``. Then it is built as
+    ``Target(event_shape, context_shape, **fields)``, as a bijector is.
+    """
+
+    def check_shapes(self, event: Shape, context: Shape | None) -> None:
+        """Raise ShapeError if there is no such base over ``event``, or for this shape of the context."""
 
     def support(self, event: Shape) -> Domains:
         """Return the domain on which the density is positive."""

@@ -66,7 +66,7 @@ KINDS: dict[str, Kind] = {
         Kind(TransformerConfig, "flowkit.bijectors:Transformer", ("flow", 0, "coupling"), "glow/affine", False, True),
         Kind(SplitConfig, "flowkit.bijectors:Split", ("flow", 0, "split"), "glow/channels"),
         Kind(ConditionerConfig, "flowkit.bijectors:Conditioner", ("flow", 0, "conditioner"), "glow/mlp", True),
-        Kind(BaseConfig, "flowkit.bijectors:Base", ("base",), "base/standard_normal"),
+        Kind(BaseConfig, "flowkit.bijectors:Base", ("base",), "base/standard_normal", given_context=True),
         Kind(DatasetConfig, "flowkit.plugin:Dataset", ("data",), "data/digits", in_flow=False),
     )
 }

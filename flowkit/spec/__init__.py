@@ -15,13 +15,14 @@ from flowkit.spec.model import (
     context_shape,
 )
 from flowkit.spec.read import read_spec
-from flowkit.spec.walk import Step, count_layers, latent_shapes, likelihood, walk
+from flowkit.spec.walk import LatentBase, Step, count_layers, latent_bases, latent_shapes, likelihood, walk
 
 __all__ = [
     "ContextSpec",
     "CouplingSpec",
     "ElementwiseSpec",
     "EventSpec",
+    "LatentBase",
     "Optimizer",
     "Repeat",
     "Spec",
@@ -33,6 +34,7 @@ __all__ = [
     "count_layers",
     "directions",
     "flow_directions",
+    "latent_bases",
     "latent_shapes",
     "likelihood",
     "lock",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, get_args
 
 from flowkit.errors import Path, PluginError
@@ -13,8 +13,8 @@ from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.reference import Use
 from flowkit.plugin.registry import Registry
 from flowkit.spec.identity import uses
-from flowkit.spec.model import ElementwiseSpec, Spec, context_shape
-from flowkit.spec.walk import Step
+from flowkit.spec.model import ElementwiseSpec, FactorOutSpec, Spec, context_shape
+from flowkit.spec.walk import Step, latent_bases
 
 T = TypeVar("T")
 
@@ -22,24 +22,33 @@ WEAKEST_FIRST: tuple[ReadsContext, ...] = get_args(ReadsContext)
 
 
 def context_problem(spec: Spec, steps: Sequence[Step], registry: Registry) -> tuple[Path, str, str | None] | None:
-    """Return path, message and suggestion if nothing reads the context, or a step requires one that isn't there."""
+    """Return path, message and suggestion if nothing reads the context, or what requires one doesn't have it."""
     declared = set()
-    for step in steps:
+    for item, path, name in _readers(spec, steps):
         try:
-            reads = reads_context(step.item)
+            reads = reads_context(item)
         except PluginError as error:
-            return step.path, str(error), None
+            return path, str(error), None
         if reads == "required" and spec.context is None:
-            return step.path, f"{step.name} requires a context, and this spec has none", _without_context(step)
+            return path, f"{name} requires a context, and this spec has none", _without_context(item)
         declared.add(reads)
     if spec.context is not None and declared == {"no"}:
-        message = "no step of this flow reads the context: the density would not depend on it"
+        message = "no step of this flow reads the context, nor does a base: the density would not depend on it"
         return ("context",), message, _advice(spec, registry)
     return None
 
 
+def _readers(spec: Spec, steps: Sequence[Step]) -> Iterator[tuple[Any, Path, str]]:
+    """Yield what may read the context, the steps and the bases, with path and name."""
+    for step in steps:
+        if not isinstance(step.item, FactorOutSpec):
+            yield step.item, step.path, step.name
+    for base in latent_bases(spec, steps):
+        yield base.use, base.path, base.name
+
+
 def reads_context(item: Any) -> ReadsContext:
-    """Return what a step does with the context: the strongest of what the plugins in it declare.
+    """Return what a step or base does with the context: the strongest of what the plugins in it declare.
 
     The conditioner of an elementwise step reads nothing else, so that it requires a context. Raises PluginError if a
     declaration that depends on the fields fails.
@@ -58,10 +67,10 @@ def _declared(use: Use) -> ReadsContext:
         return declared
 
 
-def _without_context(step: Step) -> str:
-    """Return what to do about a step that requires a context, in a spec that has none."""
+def _without_context(item: Any) -> str:
+    """Return what to do about a step or base that requires a context, in a spec that has none."""
     section = "add a section context: {classes: 10} for labels, {shape: [3]} for arrays"
-    if isinstance(step.item, ElementwiseSpec):
+    if isinstance(item, ElementwiseSpec):
         return f"{section}; or leave conditioner out, and the parameters are learned"
     return section
 
@@ -80,14 +89,16 @@ def _advice(spec: Spec, registry: Registry) -> str:
         def reads(config: Any) -> bool:
             return config.check_shapes(kept, transformed) is None
 
-        return ", ".join(each.name for each in among if _tried(each, registry, reads))
+        conditioners = [each for each in among if each.kind == "conditioner"]
+        return ", ".join(each.name for each in conditioners if _tried(each, registry, reads))
 
     in_coupling = networks(reading, *parts) if parts else ""
     in_elementwise = networks(installed, context, event)
-    bijectors = [each.name for each in reading if each.kind == "bijector"]
+    bijectors, bases = ([each.name for each in reading if each.kind == kind] for kind in ("bijector", "base"))
     could = [f"the conditioner of a coupling ({in_coupling})"] * bool(in_coupling)
     could += [f"the conditioner of an elementwise step ({in_elementwise})"] * bool(in_elementwise)
     could += [f"the bijector {' or '.join(bijectors)}"] * bool(bijectors)
+    could += [f"the base {' or '.join(bases)}"] * bool(bases)
     if not could:
         return f"leave context out: nothing that is installed reads it for events of shape {list(event)}"
     return f"add what reads it, {' or '.join(could)}, or leave context out"

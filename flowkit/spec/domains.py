@@ -56,7 +56,9 @@ def codomain(step: Step, given: Domains) -> Domains:
     """
     if isinstance(step.item, FactorOutSpec):
         kept, leaves = halved(given)
-        _check("a latent that leaves is standard normal: it", REALS, leaves)
+        base = step.item.base
+        name = "a latent that leaves is standard normal: it" if base is None else f"the base {base.name}"
+        _check(name, _support_of_leaving(step), leaves)
         return kept
     takes = taken(step)
     if takes is None:
@@ -89,14 +91,35 @@ def taken(step: Step) -> Domains | None:
 
 
 def data_domain(spec: Spec, steps: Sequence[Step]) -> Domains:
-    """Return the domain that the first layer takes which doesn't take any. If all take any, it is the base's support.
+    """Return the domain of the data that a flow takes. It is followed from the supports of the bases to the data.
 
     Raises PluginError if a rule of a plugin is broken.
     """
-    for step in steps:
-        if (takes := taken(step)) is not None:
-            return takes
-    return base_support(spec.base, steps[-1].output_shape)
+    domains = base_support(spec.base, steps[-1].output_shape)
+    for step in reversed(steps):
+        if isinstance(step.item, FactorOutSpec):
+            domains = _joined(step, domains, _support_of_leaving(step))
+        elif (takes := taken(step)) is not None:
+            domains = takes
+    return domains
+
+
+def _support_of_leaving(step: Step) -> Domains:
+    """Return the support of the latent that leaves at a factor-out."""
+    assert isinstance(step.item, FactorOutSpec) and step.latent_shape is not None
+    return REALS if step.item.base is None else base_support(step.item.base, step.latent_shape)
+
+
+def _joined(step: Step, kept: Domains, leaves: Domains) -> Domains:
+    """Return the domain of the event of which a factor-out makes these.
+
+    All values of an image have the same domain. If its halves have two, none fits, and the kept half's is returned.
+    """
+    if len(step.input_shape) > 1 or step.latent_shape is None:
+        return kept
+    sizes = step.output_shape[0], step.latent_shape[0]
+    halves = zip((kept, leaves), sizes, strict=True)
+    return simplified(tuple(d for half, n in halves for d in (half if isinstance(half, tuple) else (half,) * n)))
 
 
 def transformer_domain(use: Use) -> Domain:

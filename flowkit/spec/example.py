@@ -30,13 +30,13 @@ EVENTS: tuple[dict[str, Any], ...] = (
 )
 """Tried in turn until one is taken."""
 
-CONTEXT: dict[str, Any] = {"shape": [3]}
-"""The context of a plugin that requires one."""
+CONTEXTS: tuple[dict[str, Any], ...] = ({"shape": [3]}, {"classes": 3})
+"""The contexts of a plugin that requires one, tried in turn."""
 
 
 def example_spec(found: Found, registry: Registry) -> dict[str, Any] | None:
     """The spec as plain data, for a dataset only its section; None if the fields that it needs can't be guessed."""
-    for context, event in product((None, CONTEXT), EVENTS):
+    for context, event in product((None, *CONTEXTS), EVENTS):
         source = source_with(found, event, context, registry)
         try:
             read_spec(source, registry=registry)

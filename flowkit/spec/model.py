@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from flowkit.domains import REALS, Domains, Interval, simplified
-from flowkit.plugin.config import Documented
+from flowkit.plugin.config import CONTEXT_KEY, EVENT_KEY, Documented
 from flowkit.plugin.domain_field import DomainField
 from flowkit.plugin.reference import BaseRef, ConditionerRef, DatasetRef, Reader, Ref, SplitRef, TransformerRef, Use
 from flowkit.shapes import Shape
@@ -34,6 +34,9 @@ MAX_EVENT_SIZE = 2**24
 
 MAX_LEVELS = 65536
 """The most levels of integer data, and the most classes."""
+
+STANDARD_NORMAL = "base/standard_normal"
+"""The base of a latent for which a spec names none."""
 
 
 def _check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -170,11 +173,18 @@ class ElementwiseSpec(Documented):
         return f"{'inverse of ' if self.inverse else ''}elementwise {self.elementwise.name}"
 
 
+def _unless_standard_normal(base: Use | None) -> Use | None:
+    """Return None for the base that a latent has without one, so that a model has one canonical form."""
+    return None if base is not None and base.name == STANDARD_NORMAL else base
+
+
 class FactorOutSpec(Documented):
     """The second half of the channels leaves the flow as a latent of its own; the first half goes on."""
 
     factor_out: Literal["channels"]
     """What is divided."""
+    base: Annotated[BaseRef | None, AfterValidator(_unless_standard_normal)] = None
+    """The distribution of the latent that leaves; leave it out for base/standard_normal."""
 
     @property
     def name(self) -> str:
@@ -304,8 +314,8 @@ class Spec(Documented):
     """What the density is conditioned on; leave it out for none."""
     flow: list[Item] = Field(min_length=1)
     """The steps from data to latent."""
-    base: BaseRef = Field(default={"use": "base/standard_normal"}, validate_default=True)
-    """The distribution of the last latent; latents that left before are standard normal."""
+    base: BaseRef = Field(default={"use": STANDARD_NORMAL}, validate_default=True)
+    """The distribution of the last latent; a latent that leaves before has that of its factor_out."""
     data: DatasetRef | None = None
     """Where the data comes from. Training needs it."""
     train: Train = Train()
@@ -314,7 +324,8 @@ class Spec(Documented):
     @field_validator("flow", mode="wrap")
     @classmethod
     def _show_event_to_plugins(cls, value: Any, read: Any, info: ValidationInfo) -> Any:
-        """Plugin configs find the event in the validation context, for defaults that depend on it."""
+        """Plugin configs find event and context in the validation context, for what depends on them."""
         if info.context is not None:
-            info.context["event"] = info.data.get("event")
+            info.context[EVENT_KEY] = info.data.get("event")
+            info.context[CONTEXT_KEY] = info.data.get("context")
         return read(value)

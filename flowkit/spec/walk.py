@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flowkit.errors import Path, PluginError, ShapeError, format_path
-from flowkit.plugin.config import BijectorConfig, ConditionerConfig, SplitConfig
+from flowkit.plugin.config import BaseConfig, BijectorConfig, ConditionerConfig, SplitConfig
 from flowkit.plugin.descriptor import Likelihood
 from flowkit.plugin.failure import guarded
 from flowkit.plugin.reference import Use
@@ -16,6 +16,7 @@ from flowkit.shapes import Shape, halve
 from flowkit.spec.identity import uses
 from flowkit.spec.model import (
     MAX_EVENT_SIZE,
+    STANDARD_NORMAL,
     CouplingSpec,
     ElementwiseSpec,
     FactorOutSpec,
@@ -57,6 +58,20 @@ class Step:
         return not isinstance(self.item, FactorOutSpec) and self.item.inverse is True
 
 
+@dataclass(frozen=True)
+class LatentBase:
+    """The base distribution of a latent: its plugin and path in the spec, and the latent's shape."""
+
+    use: Use | None  # None for the standard normal that a factor-out has without a base of its own
+    path: Path
+    shape: Shape
+
+    @property
+    def name(self) -> str:
+        """The plugin's name."""
+        return STANDARD_NORMAL if self.use is None else self.use.name
+
+
 class BrokenChain(ShapeError):
     """The layer at ``path`` can't take the shape that reaches it; ``origin`` says where that shape comes from."""
 
@@ -85,7 +100,10 @@ def count_layers(items: Sequence[Item], path: Path = ("flow",)) -> int:
 
 
 def walk(spec: Spec) -> list[Step]:
-    """Return all layers in order. Raise BrokenChain at the first that can't take the shape that reaches it."""
+    """Return all layers in order.
+
+    Raises BrokenChain at the first layer, or the base, that can't take the shape that reaches it.
+    """
     count_layers(spec.flow)
     steps: list[Step] = []
     shape, context = spec.event.shape, context_shape(spec.context)
@@ -98,6 +116,12 @@ def walk(spec: Spec) -> list[Step]:
         except PluginError as error:
             raise BrokenChain(f"{error}{_in_rounds(rounds)}", path) from error
         shape = steps[-1].output_shape
+    try:
+        _check_base(spec.base, shape, context)
+    except ValueError as error:
+        raise BrokenChain(f"{shortened(error)} ({list(shape)} reaches it)", ("base",), _origin(steps, shape)) from error
+    except PluginError as error:
+        raise BrokenChain(str(error), ("base",)) from error
     return steps
 
 
@@ -120,6 +144,16 @@ def latent_shapes(spec: Spec) -> list[Shape]:
     """Return the shapes of z_1 … z_L: those of factored-out latents in order, then that of the last."""
     steps = walk(spec)
     return [step.latent_shape for step in steps if step.latent_shape] + [steps[-1].output_shape]
+
+
+def latent_bases(spec: Spec, steps: Sequence[Step]) -> list[LatentBase]:
+    """Return the bases of z_1 … z_L. ``steps`` are those of the spec."""
+    leaving = [
+        LatentBase(step.item.base, (*step.path, "base"), step.latent_shape)
+        for step in steps
+        if isinstance(step.item, FactorOutSpec) and step.latent_shape
+    ]
+    return [*leaving, LatentBase(spec.base, ("base",), steps[-1].output_shape)]
 
 
 def likelihood(spec: Spec) -> Likelihood:
@@ -160,6 +194,8 @@ def _step(item: LayerSpec, path: Path, shape: Shape, context: Shape | None) -> S
             stay, leave = halve(shape[0])
             if not leave:
                 raise ShapeError("factor_out divides the channels, and there is only one")
+            if item.base is not None:
+                _check_base(item.base, (leave, *shape[1:]), context)
             return Step(item, path, shape, (stay, *shape[1:]), (leave, *shape[1:]))
     raise TypeError(f"not a step of a flow: {item!r}")
 
@@ -172,6 +208,13 @@ def _check_elementwise(conditioner: Use, context: Shape, event: Shape) -> None:
         _ruled(conditioner, context, lambda: network.check_shapes(context, event))
     except ValueError as error:
         raise ShapeError(f"{error}; here it reads the context, {list(context)}") from error
+
+
+def _check_base(use: Use, event: Shape, context: Shape | None) -> None:
+    """Check that there is such a base distribution over a latent of this shape."""
+    assert isinstance(use.config, BaseConfig)
+    base = use.config
+    _ruled(use, event, lambda: base.check_shapes(event, context))
 
 
 def _ruled(use: Use, shape: Shape, rule: Callable[[], T]) -> T:

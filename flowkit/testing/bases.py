@@ -7,52 +7,91 @@ import math
 import torch
 from torch import Tensor
 
-from flowkit.bijectors import Base, StandardNormal
-from flowkit.testing.common import LARGE
+from flowkit.bijectors import Base
+from flowkit.bijectors.base_distribution import from_flat_noise, log_normal
+from flowkit.testing.common import LARGE, context
 from flowkit.testing.compare import LOG_DET_TOLERANCE, as_by_autodiff, jacobian, within
+from flowkit.testing.histogram import compare_with_density
 from flowkit.testing.subjects import BaseSubject, only_where
 
 POINTS = {1: 20001, 2: 301}
 """Points along each axis of the quadrature, by the event's size."""
+CONTEXTS = 2
+"""Contexts for which a density is integrated and sampled."""
 
 
+def _is_map_of_normals(subject: BaseSubject) -> bool:
+    """Return True if the noise is as many normal numbers as the event has values."""
+    base = subject.fresh()
+    normal = all(each.kind == "normal" for each in base.noise)
+    return normal and sum(math.prod(each.shape) for each in base.noise) == math.prod(base.event_shape)
+
+
+def _is_small(subject: BaseSubject) -> bool:
+    return math.prod(subject.fresh().event_shape) in POINTS
+
+
+@only_where(_is_map_of_normals, "its noise isn't one normal number for each value: see the check samples")
 def density(subject: BaseSubject) -> None:
-    """log p(z) is the density of z = from_noise(eps): log N(eps) - log|det ∂z/∂eps|, by autodiff, to 1e-9.
+    """log p(z) is the density of z = from_noise(ε): log N(ε) - log|det ∂z/∂ε|, by autodiff, to 1e-9.
 
     Three times farther out too, to 1e-6, and the determinant has one sign: from_noise folds nothing.
     """
     base = subject.module()
-    eps = subject.normal(6, *base.event_shape)
+    given = subject.contexts(6)
     signs = set()
-    for scaled, tolerance in ((eps, LOG_DET_TOLERANCE), (3 * eps, 1e-6)):
-        slogdets = [torch.linalg.slogdet(jacobian(base.from_noise, row[None])) for row in scaled]
+    for distance, tolerance in ((1.0, LOG_DET_TOLERANCE), (3.0, 1e-6)):
+        noise = subject.noise(base, 6, distance=distance)
+        slogdets = [torch.linalg.slogdet(_jacobian(subject, base, row)) for row in zip(*noise, *given, strict=True)]
         signs |= {sign.item() for sign, _ in slogdets}
-        expected = StandardNormal(base.event_shape).log_prob(scaled) - torch.stack([log_det for _, log_det in slogdets])
-        given = base.log_prob(base.from_noise(scaled)).detach()
-        as_by_autodiff("log_prob", given, expected, lambda: f" of from_noise: {ADVICE}", tolerance)
-    assert len(signs) == 1, "the determinant of ∂z/∂eps has both signs: from_noise folds, and some z come from two eps"
+        log_noise = torch.stack([log_normal(each) for each in noise]).sum(0)
+        expected = log_noise - torch.stack([log_det for _, log_det in slogdets])
+        log_prob = base.log_prob(from_flat_noise(base, *noise, *given), *given).detach()
+        as_by_autodiff("log_prob", log_prob, expected, lambda: f" of from_noise: {ADVICE}", tolerance)
+    assert len(signs) == 1, "the determinant of ∂z/∂ε has both signs: from_noise folds, and some z come from two ε"
+
+
+def _jacobian(subject: BaseSubject, base: Base, row: tuple[Tensor, ...]) -> Tensor:
+    """Return ∂z/∂ε of one event. ``row`` has its noise, and its context if there is one."""
+    n = len(base.noise)
+    parts, given = row[:n], [each[None] for each in row[n:]]
+    sizes = [part.numel() for part in parts]
+
+    def sample(eps: Tensor) -> Tensor:
+        noise = [flat.reshape(1, *part.shape) for flat, part in zip(eps.split(sizes), parts, strict=True)]
+        return from_flat_noise(base, *noise, *given)
+
+    return jacobian(sample, torch.cat([part.flatten() for part in parts]))
 
 
 ADVICE = "do both use the same location and scale, and has log_prob its normalizing constant?"
 
 
-@only_where(
-    lambda subject: math.prod(subject.fresh().event_shape) in POINTS,
-    "the integral is taken for events of one or two values",
-)
+@only_where(_is_small, "the integral is taken for events of one or two values")
 def normalized(subject: BaseSubject) -> None:
-    """∫ p(z) dz = 1 to 1e-3, by quadrature, for events of one or two values.
+    """∫ p(z) dz = 1 to 1e-3, by quadrature, for events of one or two values, and for each of two contexts.
 
     Where p jumps, a sum over a grid depends on where the grid lies: by as much it may be off.
     """
     base = subject.module()
-    integrals = torch.stack([_integral(base, shift) for shift in (0.125, 0.375, 0.625, 0.875)])
-    integral, spread = integrals.mean().item(), (integrals.max() - integrals.min()).item()
-    assert abs(integral - 1) <= 1e-3 + spread, f"the density integrates to {integral:.6g}, not 1"
+    for given in _contexts(subject):
+        integrals = torch.stack([_integral(base, given, shift) for shift in (0.125, 0.375, 0.625, 0.875)])
+        integral, spread = integrals.mean().item(), (integrals.max() - integrals.min()).item()
+        assert abs(integral - 1) <= 1e-3 + spread, f"the density integrates to {integral:.6g}, not 1"
+
+
+def _contexts(subject: BaseSubject) -> list[list[Tensor]]:
+    """Return several contexts of one event, or one empty list if there is no context."""
+    drawn = subject.contexts(CONTEXTS)
+    if not drawn:
+        return [[]]
+    if subject.labels:
+        return [[row[None]] for row in torch.eye(drawn[0].shape[1]).to(drawn[0])[:CONTEXTS]]
+    return [[row[None]] for row in drawn[0]]
 
 
 @torch.no_grad()
-def _integral(base: Base, shift: float) -> Tensor:
+def _integral(base: Base, given: list[Tensor], shift: float) -> Tensor:
     """Return the sum over a grid on the whole line, heavy tails included, that begins at this part of a step."""
     size = math.prod(base.event_shape)
     n = POINTS[size]
@@ -60,38 +99,84 @@ def _integral(base: Base, shift: float) -> Tensor:
     z, weight = angle.tan(), math.pi / n / angle.cos().square()
     points = torch.stack(torch.meshgrid(*[z] * size, indexing="ij"), -1).reshape(-1, *base.event_shape)
     weights = torch.stack(torch.meshgrid(*[weight] * size, indexing="ij"), -1).prod(-1).flatten()
-    return (base.log_prob(points).exp() * weights).sum()
+    return (base.log_prob(points, *_for_all(given, len(points))).exp() * weights).sum()
+
+
+def _for_all(given: list[Tensor], n: int) -> list[Tensor]:
+    """Return the context of one event as that of n events."""
+    return [each.expand(n, *each.shape[1:]) for each in given]
+
+
+@only_where(
+    lambda subject: _is_small(subject) and not _is_map_of_normals(subject),
+    "samples are counted for events of one or two values, where the check density doesn't apply",
+)
+@torch.no_grad()
+def samples(subject: BaseSubject) -> None:
+    """Of 500,000 samples, as many lie in each cell of a grid as the density says, for each of two contexts.
+
+    The events have one or two values. The cells are quantiles of the samples, and the density is integrated over each.
+    """
+    base = subject.module()
+    for given in _contexts(subject):
+
+        def log_prob(z: Tensor, given: list[Tensor] = given) -> Tensor:
+            return base.log_prob(z.reshape(-1, *base.event_shape), *_for_all(given, len(z)))
+
+        noise = subject.noise(base, SAMPLES)
+        z = from_flat_noise(base, *noise, *_for_all(given, SAMPLES))
+        compare_with_density(z.flatten(1), log_prob, subject.support)
+
+
+SAMPLES = 500_000
 
 
 @torch.no_grad()
 def temperature(subject: BaseSubject) -> None:
-    """Noise scaled by a temperature of 0, ½ or 1 gives finite events of finite density."""
-    base = subject.module()
-    eps = subject.normal(3, *base.event_shape)
+    """Normal noise scaled by a temperature of 0, ½ or 1 gives finite events of finite density."""
+    base, given = subject.module(), subject.contexts(3)
     for scale in (0.0, 0.5, 1.0):
-        z = base.from_noise(scale * eps)
-        assert z.isfinite().all() and base.log_prob(z).isfinite().all(), f"not finite at temperature {scale}"
+        z = from_flat_noise(base, *subject.noise(base, 3, distance=scale), *given)
+        log_prob = base.log_prob(z, *given)
+        assert z.isfinite().all() and log_prob.isfinite().all(), f"not finite at temperature {scale}"
 
 
 @torch.no_grad()
 def domains(subject: BaseSubject) -> None:
-    """from_noise gives values in the support, for noise three times as far out as usual too."""
+    """from_noise gives values in the support, for normal noise three times as far out as usual too."""
     base = subject.module()
-    within("from_noise", base.from_noise(3 * subject.normal(LARGE, *base.event_shape)), subject.support)
+    noise = subject.noise(base, LARGE, distance=3.0)
+    within("from_noise", from_flat_noise(base, *noise, *subject.contexts(LARGE)), subject.support)
 
 
 @torch.no_grad()
 def tails(subject: BaseSubject) -> None:
-    """Noise of ±6, which an image has now and then, gives finite events of finite density, in fp32 too."""
+    """Noise at its ends gives finite events of finite density, in fp32 too: normal ±6, and the outermost uniforms."""
     for dtype in (torch.float64, torch.float32):
         base = subject.module().to(dtype)
-        eps = 6 * torch.sign(subject.normal(4, *base.event_shape)).to(dtype)
-        z = base.from_noise(eps)
-        for name, value in (("from_noise", z), ("log_prob", base.log_prob(z))):
+        noise = [
+            (6 * each.sign() if kind.kind == "normal" else (each > 0.5) * (1 - 2**-23) + 2**-24).to(dtype)
+            for kind, each in zip(base.noise, subject.noise(base, 4), strict=True)
+        ]
+        given = [each.to(dtype) for each in subject.contexts(4)]
+        z = from_flat_noise(base, *noise, *given)
+        for name, value in (("from_noise", z), ("log_prob", base.log_prob(z, *given))):
             assert value.isfinite().all(), (
-                f"{name} is not finite for noise of ±6 in {dtype}: a distribution function is 1 there by rounding; "
-                "use what is left to 1, as torch.special.erfc and log_ndtr do"
+                f"{name} is not finite for noise of ±6, or next to 0 and 1, in {dtype}: a distribution function is 1 "
+                "there by rounding; use what is left to 1, as torch.special.erfc and log_ndtr do"
             )
 
 
-CHECKS = (density, normalized, temperature, domains, tails)
+@torch.no_grad()
+def freeze(subject: BaseSubject) -> None:
+    """freeze() gives the same density, and the same samples of the same noise."""
+    base = subject.module()
+    inference = base.freeze()
+    assert isinstance(inference, Base) and inference.noise == base.noise, "freeze() gives a base with other noise"
+    for call in subject.calls(base):
+        for (name, given), expected in zip(call(inference).items(), call(base).values(), strict=True):
+            error = (given - expected).abs().max().item()
+            assert error <= 1e-10 * (1 + expected.abs().max().item()), f"{name} after freeze(): off by {error:.3g}"
+
+
+CHECKS = (context, density, normalized, samples, temperature, domains, tails, freeze)

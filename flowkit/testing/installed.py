@@ -9,7 +9,7 @@ from typing import Any
 
 from flowkit.domains import Domain, by_coordinate
 from flowkit.errors import PluginError, SpecError, format_path
-from flowkit.flow.building import build
+from flowkit.flow.building import build, build_bases
 from flowkit.plugin import Found, Registry, Shape
 from flowkit.plugin.config import SplitConfig
 from flowkit.plugin.description import field_schemas
@@ -18,7 +18,7 @@ from flowkit.plugin.reference import Use
 from flowkit.spec import Spec, context_shape, directions, model, read_spec, walk
 from flowkit.spec.conditioning import reads_context
 from flowkit.spec.domains import base_support, codomain
-from flowkit.spec.example import CONTEXT, source_with
+from flowkit.spec.example import CONTEXTS, source_with
 from flowkit.testing import subjects
 from flowkit.testing.subjects import PluginSubject, Subject
 
@@ -83,7 +83,7 @@ def _specs(found: Found, fields: Sequence[str], rows: Sequence[Sequence[Shape]],
     overrides = [f"{format_path(KINDS[found.kind].place)}.{field}" for field in fields]
     specs, refusal = [], None
     for row in rows:
-        for shape, values, context in product(row, VALUES, (None, CONTEXT)):
+        for shape, values, context in product(row, VALUES, (None, *CONTEXTS)):
             try:
                 event = {"shape": list(shape), **values}
                 source = source_with(found, event, context, registry, overrides)
@@ -98,12 +98,14 @@ def _specs(found: Found, fields: Sequence[str], rows: Sequence[Sequence[Shape]],
 
 def _conditional(found: Found, specs: list[Spec], context: Shape | None) -> list[Spec]:
     """Return the specs with this context. Without one, add a spec with a context if the plugin may read it."""
-    reads = reads_context(specs[0].flow[0])
+    reads = reads_context(specs[0].base if found.kind == "base" else specs[0].flow[0])
     if context is None and (reads != "optional" or not KINDS[found.kind].given_context):
         return specs
     if reads == "no":
         raise PluginError(f"{found} reads no context, as its config declares: see reads_context in the contracts")
-    section = model.ContextSpec(shape=context) if context else model.ContextSpec.model_validate(CONTEXT)
+    labels = specs[0].context is not None and specs[0].context.classes is not None
+    shaped = {"classes": context[0]} if context and labels and len(context) == 1 else {"shape": context}
+    section = model.ContextSpec.model_validate(shaped if context else CONTEXTS[0])
     conditional = [each.model_copy(update={"context": section}) for each in specs]
     return conditional if context else specs + conditional[:1]
 
@@ -137,7 +139,10 @@ PARTS: dict[str, Callable[[Spec], Subject]] = {
     "split": lambda spec: subjects.SplitSubject(lambda: _layer(spec)().split, _shapes(spec)),
     "conditioner": _conditioner,
     "base": lambda spec: subjects.BaseSubject(
-        lambda: spec.base.build(spec.event.shape), base_support(spec.base, spec.event.shape)
+        lambda: build_bases(spec)[-1],
+        base_support(spec.base, spec.event.shape),
+        context_shape(spec.context),
+        labels=spec.context is not None and spec.context.classes is not None,
     ),
     "dataset": _dataset,
 }

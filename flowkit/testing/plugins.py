@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from flowkit.directions import lacks
+from flowkit.export.program import any_context
 from flowkit.flow import Flow
 from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.kinds import KINDS
 from flowkit.spec import Spec, latent_shapes, model
-from flowkit.spec.example import CONTEXT
+from flowkit.spec.example import CONTEXTS
 from flowkit.testing.perturbation import perturb, seeded
 from flowkit.testing.subjects import PluginSubject, inside, only_where
 
-GIVEN = model.ContextSpec.model_validate(CONTEXT)
+GIVEN = model.ContextSpec.model_validate(CONTEXTS[0])
 
 
 def _in_flow(subject: PluginSubject) -> bool:
@@ -49,11 +50,11 @@ def _latents(spec: Spec, seed: int) -> list[Tensor]:
     flow = _flow(spec, seed)
     with seeded(seed):
         perturb(flow, 0.1)
+        context = any_context(flow, 2)
         if lacks(flow.directions, "forward"):
-            flow.sample(2, None if spec.context is None else torch.randn(2, *(spec.context.shape or ())))
-            return list(flow.sample_latents(2))
+            flow.sample(2, context)
+            return list(flow.sample_latents(2, context))
         x = inside(spec.event.domains, torch.randn(2, *spec.event.shape))
-        context = None if spec.context is None else torch.randn(2, *(spec.context.shape or ()))
         return list(flow.forward_and_log_det(x, context)[0])
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import onnxruntime
 import torch
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
-from flowkit.bijectors import Bijector, ChannelLinear, Composition
+from flowkit.bijectors import Base, Bijector, ChannelLinear, Composition
 from flowkit.export.graphs import make_graphs
 from flowkit.export.pieces import ADVICE
 from flowkit.export.program import Operation, Program
@@ -30,10 +31,10 @@ def onnx(subject: ModuleSubject) -> None:
     Its error is at most 3 times torch's own in fp32, the largest over eight random roundings of the inputs.
     """
     module = subject.module()
-    module = for_inference(module) if isinstance(module, Bijector) else module
+    module = _for_inference(module)
     single = copy.deepcopy(module).float()
     calls = [call.map(Tensor.float) for call in subject.calls(subject.module())]
-    programs = [Program.of_method(single, call.method, len(call.inputs), len(call.returns)) for call in calls]
+    programs = [_program(call, single) for call in calls]
     graphs = make_graphs(programs, [call.inputs for call in calls])
     for index, (program, graph) in enumerate(zip(programs, graphs, strict=True)):
         session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -44,6 +45,19 @@ def onnx(subject: ModuleSubject) -> None:
             with seeded(subject.seed):
                 own = [call.map(_rounded)(single) for _ in range(N_ROUNDINGS)]
             _compare(n, given, own, call.map(Tensor.double)(module))
+
+
+def _for_inference(module: Any) -> Any:
+    """Return what an export makes of a module."""
+    if isinstance(module, Base):
+        return module.freeze()
+    return for_inference(module) if isinstance(module, Bijector) else module
+
+
+def _program(call: Call, module: nn.Module) -> Program:
+    """Return the call as a program of one instruction."""
+    name = f"{type(module).__name__}.{call.method}"
+    return Program.of_function(name, module, call.function(module), len(call.inputs), len(call.returns))
 
 
 def _rounded(value: Tensor) -> Tensor:

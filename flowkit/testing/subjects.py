@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from flowkit.bijectors.base_distribution import as_uniform, from_flat_noise
 from flowkit.directions import Direction, Shared, lacks
 from flowkit.domains import REALS, Domain, Domains
 from flowkit.export.program import Operation
@@ -19,6 +20,7 @@ from flowkit.plugin import Found, Shape
 from flowkit.testing.perturbation import perturb, seeded
 
 FORWARD, INVERSE = "forward_and_log_det", "inverse_and_log_det"
+LOG_PROB, FROM_NOISE = "log_prob", "from_noise"
 
 
 PERTURBATION = 0.3
@@ -37,7 +39,7 @@ class Call:
 
     def __call__(self, module: nn.Module) -> dict[str, Tensor]:
         """Return what the module returns, by name. Raises AssertionError if it is not as many tensors."""
-        output = getattr(module, self.method)(*self.inputs)
+        output = self.function(module)(module, *self.inputs)
         outputs = output if isinstance(output, tuple | list) else (output,)
         wanted = ", ".join(self.returns)
         assert len(outputs) == len(self.returns), f"{self.method} returns {len(outputs)} values, not {wanted}"
@@ -51,9 +53,13 @@ class Call:
         """Return the same call with every input changed."""
         return self.at(*map(function, self.inputs))
 
+    def function(self, module: nn.Module) -> Callable[..., Any]:
+        """Return the module's method as a function of the module and the inputs."""
+        return from_flat_noise if self.method == FROM_NOISE else getattr(type(module), self.method)
+
     def on(self, module: nn.Module) -> Operation:
         """Return the module's method as a module, which gives a tuple of tensors."""
-        return Operation(module, getattr(type(module), self.method))
+        return Operation(module, self.function(module))
 
 
 @dataclass(frozen=True)
@@ -212,16 +218,47 @@ class ConditionerSubject(ModuleSubject):
 
 @dataclass(frozen=True)
 class BaseSubject(ModuleSubject):
-    """A Base with this support."""
+    """A Base with this support.
+
+    If it reads a context, ``context_shape`` is its shape. With ``labels`` contexts are one-hot labels [classes], as a
+    flow gives labels to its layers.
+    """
 
     support: Domains = REALS
+    context_shape: Shape | None = None
+    labels: bool = False
     kind = "base"
 
     def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
-        eps = self.normal(n, *module.event_shape, seed=seed)
+        noise, context = self.noise(module, n, seed), self.contexts(n, seed)
         with torch.no_grad():
-            z = module.from_noise(eps)  # inside the support, whatever that is
-        return [Call("log_prob", (z.clone(),), {"log p": ()}), Call("from_noise", (eps,), {"z": module.event_shape})]
+            z = from_flat_noise(module, *noise, *context)  # inside the support, whatever that is
+        return [
+            Call(LOG_PROB, (z.clone(), *context), {"log p": ()}),
+            Call(FROM_NOISE, (*noise, *context), {"z": module.event_shape}),
+        ]
+
+    def noise(self, module: Any, n: int, seed: int = 1, distance: float = 1.0) -> list[Tensor]:
+        """Return noise for n events. ``distance`` scales the normal numbers."""
+        with seeded(self.seed + seed):
+            return [
+                distance * torch.randn(n, *each.shape, dtype=torch.float64)
+                if each.kind == "normal"
+                else as_uniform(torch.rand(n, *each.shape, dtype=torch.float64))
+                for each in module.noise
+            ]
+
+    def contexts(self, n: int, seed: int = 1) -> list[Tensor]:
+        """Return the context of n events, in a list, which is empty if there is none."""
+        if self.context_shape is None:
+            return []
+        drawn = self.normal(n, *self.context_shape, seed=seed + 1000)
+        return [one_hot(drawn) if self.labels else drawn]
+
+
+def one_hot(drawn: Tensor) -> Tensor:
+    """Return the one-hot label of the largest value of each row."""
+    return nn.functional.one_hot(drawn.argmax(1), drawn.shape[1]).to(drawn)
 
 
 @dataclass(frozen=True)

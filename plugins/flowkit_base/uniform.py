@@ -8,13 +8,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from flowkit.bijectors import Base
+from flowkit.bijectors import Base, Noise
 from flowkit.bijectors.bijector import sum_over_event
 from flowkit.plugin import Domains, by_coordinate
 
 
 class Uniform(Base):
-    """The uniform distribution on a box or a torus: log p(z) = -Σ log(high - low) inside, and -∞ outside."""
+    """The uniform distribution on a box or a torus: log p(z) = -Σ log(high - low) inside, and -∞ outside.
+
+    It is sampled from one uniform number u for each value, as low + (high - low) u.
+    """
 
     low: Tensor
     high: Tensor
@@ -26,12 +29,16 @@ class Uniform(Base):
             ends = torch.tensor([getattr(domain, name) for domain in by_coordinate(bounds)], dtype=torch.float64)
             self.register_buffer(name, ends if isinstance(bounds, tuple) else ends[0], persistent=False)
 
-    def log_prob(self, z: Tensor) -> Tensor:
+    @property
+    def noise(self) -> tuple[Noise, ...]:
+        return (Noise("uniform", self.event_shape),)
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         volume = sum_over_event((self.high - self.low).to(z).log().expand_as(z))
         inside = ((z >= self.low.to(z)) & (z <= self.high.to(z))).flatten(1).all(1)
         return torch.where(inside, -volume, -math.inf)
 
-    def from_noise(self, eps: Tensor) -> Tensor:
-        """Return low + (high - low) Φ(eps), where Φ is the distribution function of the normal distribution."""
-        low, high = self.low.to(eps), self.high.to(eps)
-        return low + (high - low) * torch.special.ndtr(eps)
+    def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+        (u,) = noise
+        low, high = self.low.to(u), self.high.to(u)
+        return low + (high - low) * u

@@ -15,11 +15,11 @@ from flowkit_runtime.errors import BundleError, InputError, quoted, shortened
 from flowkit_runtime.files import as_path, open_file, parse_json, read_short, stays_inside
 
 MANIFEST = "manifest.json"
-ENCODER, DECODER = "encode.onnx", "decode.onnx"
+ENCODER, DECODER, BASE = "encode.onnx", "decode.onnx", "base.onnx"
 GRAPHS: dict[str, tuple[str, ...]] = {"both": (ENCODER, DECODER), "forward": (ENCODER,), "inverse": (DECODER,)}
-"""The graphs of a bundle by the directions of its flow: forward is x -> z, inverse is z -> x."""
+"""The graphs of the layers by the directions of a flow: forward is x -> z, inverse is z -> x."""
 REFERENCE = "reference.npz"
-FORMAT = 3
+FORMAT = 4
 """The version of the manifest that is written and read."""
 CHECKSUM = "sha256"
 
@@ -29,6 +29,8 @@ MAX_DIMENSIONS = 8
 """The most dimensions of a shape. Events in specs have one or three."""
 MAX_LEVELS = 65536
 """The most levels of integer data, and the most classes, as in specs."""
+MAX_NOISE = 4096
+"""The most arrays of noise that samples are made from."""
 MAX_NAME = 63
 """The most characters of a file's name. In UTF-8 they take 252 bytes at most."""
 MAX_FILE = 2**31
@@ -49,6 +51,19 @@ class Context:
 
     shape: tuple[int, ...]
     classes: int | None
+
+
+@dataclass(frozen=True)
+class NoiseArray:
+    """One array of random numbers that samples are made from.
+
+    Attributes:
+        kind: "normal" or "uniform".
+        shape: shape of one row.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,9 @@ class Bundle:
         context: the kind of context, None for an unconditional flow.
         latent_shapes: shape of each latent of one event, in the order z_1, z_2, ...
         directions: "both", or "forward" or "inverse" if the flow has one direction only.
-        base: name of the base distribution.
+        bases: names of the base distributions of the latents.
+        noise: what the graph of the bases makes latents from; None if all latents are standard normal, and there is no
+            such graph.
         weights_file: name of the file with the weights that both graphs share; None if each graph holds its own.
         steps: the divisors of height and width if the graphs take images of any size, otherwise None.
         threshold: the threshold of anomalies, None if none was calibrated.
@@ -94,7 +111,8 @@ class Bundle:
     context: Context | None
     latent_shapes: tuple[tuple[int, ...], ...]
     directions: str
-    base: str
+    bases: tuple[str, ...]
+    noise: tuple[NoiseArray, ...] | None
     weights_file: str | None
     steps: tuple[int, ...] | None
     threshold: Threshold | None
@@ -107,7 +125,7 @@ class Bundle:
     @property
     def graphs(self) -> tuple[str, ...]:
         """The files of its graphs."""
-        return GRAPHS[self.directions]
+        return (*GRAPHS[self.directions], *([] if self.noise is None else [BASE]))
 
     def check_has(self, graph: str) -> None:
         """Raise BundleError if the flow lacks the direction of this graph."""
@@ -119,6 +137,11 @@ class Bundle:
             raise BundleError(
                 f"{self.directory} holds {self.graphs[0]} alone, because its flow runs {way} only: {without}"
             )
+
+    @property
+    def noise_names(self) -> list[str]:
+        """The names of the noise in the graph of the bases. There are none without such a graph."""
+        return [f"noise_{i}" for i in range(1, len(self.noise or ()) + 1)]
 
 
 def read_bundle(directory: str | PathLike[str]) -> Bundle:
@@ -240,7 +263,8 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
             context=None if context is None else _context(context),
             latent_shapes=tuple(_shape("latents", shape) for shape in manifest["latents"]),
             directions=_directions(manifest.get("directions", "both")),
-            base=str(manifest["base"]),
+            bases=_bases(manifest),
+            noise=_noise_arrays(manifest["noise"]),
             weights_file=_weights_file(manifest),
             steps=_steps(manifest),
             threshold=_threshold(manifest.get("threshold")),
@@ -280,6 +304,24 @@ def _directions(value: Any) -> str:
     if not isinstance(value, str) or value not in GRAPHS:
         raise TypeError(f"directions is {shortened(repr(value))}, not one of {', '.join(GRAPHS)}")
     return value
+
+
+def _bases(manifest: dict[str, Any]) -> tuple[str, ...]:
+    names = manifest["bases"]
+    if not isinstance(names, list) or len(names) != len(manifest["latents"]):
+        raise TypeError(f"bases is {shortened(repr(names))}, not a list with a name for each latent")
+    return tuple(map(str, names))
+
+
+def _noise_arrays(value: Any) -> tuple[NoiseArray, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_NOISE:
+        raise TypeError(f"noise is {shortened(repr(value))}, not a list of 1 to {MAX_NOISE} arrays")
+    for array in value:
+        if not isinstance(array, dict) or array.get("kind") not in ("normal", "uniform"):
+            raise TypeError(f"noise has {shortened(repr(array))}, which is neither normal nor uniform")
+    return tuple(NoiseArray(array["kind"], _shape("noise.shape", array["shape"])) for array in value)
 
 
 def _weights_file(manifest: dict[str, Any]) -> str | None:

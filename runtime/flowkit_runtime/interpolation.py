@@ -9,10 +9,13 @@ Latents = tuple[NDArray[np.float32], ...]
 _PARALLEL = 1e-6  # if the sine of the angle is below this, a straight line is taken
 
 
-def path_between(ends: Sequence[NDArray[np.float32]], n: int) -> Latents:
-    """Return n points on the arc from z_a to z_b. Each array of `ends` holds its part of both, [2, *shape].
+def path_between(ends: Sequence[NDArray[np.float32]], n: int, arc: bool = True) -> Latents:
+    """Return n points on the arc from z_a to z_b, or on the straight line unless `arc`.
 
-    This is spherical interpolation (White, "Sampling generative networks", 2016, arXiv:1609.04468), with all latents
+    Each array of `ends` holds its part of both, [2, *shape]. The straight line is for latents that aren't standard
+    normal. It stays in the support of a uniform distribution, for example.
+
+    The arc is spherical interpolation (White, "Sampling generative networks", 2016, arXiv:1609.04468), with all latents
     joined to one vector. With Ω the angle between z_a and z_b,
 
         z(t) = (sin((1-t)Ω) z_a + sin(tΩ) z_b) / sin Ω,   t = 0, 1/(n-1), …, 1.
@@ -28,7 +31,7 @@ def path_between(ends: Sequence[NDArray[np.float32]], n: int) -> Latents:
     t = np.linspace(0.0, 1.0, n)
     norms = np.linalg.norm(a) * np.linalg.norm(b)
     angle = np.arccos(np.clip(a @ b / norms, -1.0, 1.0)) if norms > 0 else 0.0
-    if np.sin(angle) < _PARALLEL:
+    if not arc or np.sin(angle) < _PARALLEL:
         weights = 1.0 - t, t
     else:
         weights = np.sin((1.0 - t) * angle) / np.sin(angle), np.sin(t * angle) / np.sin(angle)

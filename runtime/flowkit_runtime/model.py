@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flowkit_runtime.bundle import DECODER, ENCODER, Bundle, read_bundle, resized
-from flowkit_runtime.errors import BundleError, InputError, RowError, shortened
+from flowkit_runtime.bundle import BASE, DECODER, ENCODER, Bundle, NoiseArray, read_bundle, resized
+from flowkit_runtime.errors import BundleError, InputError, RowError
 from flowkit_runtime.inputs import (
     Array,
     batch,
@@ -36,7 +36,6 @@ from flowkit_runtime.session import Graph, open_graphs
 
 BATCH_SIZE = 256
 Progress = Callable[[int], None]
-_NORMAL_BASE = "base/standard_normal"
 
 
 def load(
@@ -100,7 +99,8 @@ class Model:
         self.providers: tuple[str, ...] = tuple(next(iter(graphs.values())).session.get_providers())
         self.manifest: dict[str, Any] = bundle.manifest
         self._latent_names = bundle.latent_names
-        self._base = bundle.base
+        self._noise_names = bundle.noise_names
+        self._noise = bundle.noise
         self._check_has = bundle.check_has
         self._graphs = graphs
 
@@ -246,20 +246,17 @@ class Model:
         batch_size: int = BATCH_SIZE,
         progress: Progress | None = None,
     ) -> Array:
-        """Draw n events: decode z = temperature * eps with eps ~ N(0, I). The dtype and shape are as for `decode`.
+        """Draw n events: decode latents z that are made from noise. The dtype and shape are as for `decode`.
 
-        eps of row r is a function of (seed, r) alone, so the first rows of a seed are the same for every n and
-        `batch_size`, up to the float32 rounding of the networks. Without a seed each call differs.
+        For a standard normal base z = temperature * eps with eps ~ N(0, I). For other bases z is what the graph of the
+        bases makes from noise. `temperature` scales normal noise only: how often a mixture chooses a component doesn't
+        depend on it. The noise of row r is a function of (seed, r) alone, so the first rows of a seed are the same for
+        every n and `batch_size`, up to the float32 rounding of the networks. Without a seed each call differs.
 
         Raises:
-            BundleError: the base distribution is not the standard normal, or the flow runs forward only.
+            BundleError: the flow runs forward only.
         """
         self._check_has(DECODER)
-        if self._base != _NORMAL_BASE:
-            raise BundleError(
-                f"this bundle's base is {shortened(repr(self._base))}, but the runtime samples {_NORMAL_BASE!r} "
-                "only: draw the latents yourself and pass them to .decode"
-            )
         n = count(n, 0, self.event_shape, self.context)
         seed = secrets.randbits(64) if seed is None else integer("seed", seed, 0, 1 << 64)
         temperature = checked_temperature(temperature)
@@ -267,7 +264,7 @@ class Model:
         result = np.empty((n, *self.event_shape), self._dtype)
         for part in _parts(n, batch_size, progress):
             try:
-                result[part] = self._events(self._noise(seed, temperature, part), rows, part)
+                result[part] = self._events(self._drawn(seed, temperature, rows, part), rows, part)
             except RowError as error:
                 raise RowError(f"{error}; take a temperature below {temperature:g}") from None
         return result
@@ -276,9 +273,10 @@ class Model:
     def interpolate(self, a: ArrayLike, b: ArrayLike, n: int, context: ArrayLike | None = None) -> Array:
         """Return n events [n, *event_shape] on a path from event a to event b. Both are [*event_shape] and included.
 
-        The latents of a and b are connected by an arc (spherical interpolation, see `flowkit_runtime.interpolation`)
-        and decoded; dtype as for `decode`. A context is one row for all steps, or one row for each step. In the latter
-        case the first row is that of a, and the last that of b.
+        The latents of a and b are connected by an arc (spherical interpolation, see `flowkit_runtime.interpolation`),
+        or by a straight line if a base isn't the standard normal, and decoded; dtype as for `decode`. A context is one
+        row for all steps, or one row for each step. In the latter case the first row is that of a, and the last that
+        of b.
 
         Raises:
             InputError: n is below 2, or a or b is not one event.
@@ -289,7 +287,7 @@ class Model:
         ends = np.concatenate([self._points(name, event, 0) for name, event in events.items()])
         rows = context_rows(context, self.context, n, 0)
         latents = self.encode(ends, None if rows is None else rows[[0, -1]])
-        return self.decode(path_between(latents, n), rows)
+        return self.decode(path_between(latents, n, arc=self._noise is None), rows)
 
     @enough_memory()
     def anomalous(self, scores: ArrayLike) -> NDArray[np.bool_]:
@@ -323,12 +321,15 @@ class Model:
             raise InputError(f"latents differ in their number of rows: {[len(array) for array in arrays]}")
         return arrays
 
-    def _noise(self, seed: int, temperature: float, part: slice) -> list[NDArray[np.float32]]:
-        n = part.stop - part.start
-        eps = [normal(seed, i, (n, *shape), part.start) for i, shape in enumerate(self.latent_shapes)]
-        with np.errstate(over="ignore"):  # overflow gives inf, which is rejected
-            z = [temperature * values for values in eps]
-        return [finite(name, values, part.start) for name, values in zip(self._latent_names, z, strict=True)]
+    def _drawn(self, seed: int, temperature: float, context: Array | None, part: slice) -> list[NDArray[np.float32]]:
+        """Return latents of these rows: the noise itself, or what the graph of the bases makes of it."""
+        if self._noise is None:
+            noise = [NoiseArray("normal", shape) for shape in self.latent_shapes]
+            return _random(noise, self._latent_names, seed, temperature, part)
+        drawn = _random(self._noise, self._noise_names, seed, temperature, part)
+        feed = _feed(dict(zip(self._noise_names, drawn, strict=True)), context, part)
+        latents = self._graphs[BASE].run(self._latent_names, feed)
+        return [finite(name, z, part.start) for name, z in zip(self._latent_names, latents, strict=True)]
 
     def _density(self, points: NDArray[np.float32], context: Array | None, part: slice) -> Array:
         (log_prob,) = self._graphs[ENCODER].run(["log_prob"], _feed({"x": points}, context, part))
@@ -359,6 +360,21 @@ def _parts(n: int, batch_size: int, progress: Progress | None = None) -> Iterato
         yield part
         if progress is not None:
             progress(part.stop)
+
+
+def _random(
+    wanted: Sequence[NoiseArray], names: Sequence[str], seed: int, temperature: float, part: slice
+) -> list[NDArray[np.float32]]:
+    """Return arrays of noise for these rows, each of a stream of its own."""
+    drawn = []
+    for stream, (name, each) in enumerate(zip(names, wanted, strict=True)):
+        shape = (part.stop - part.start, *each.shape)
+        if each.kind == "uniform":
+            drawn.append(uniform(seed, stream, shape, part.start).astype(np.float32))  # exact
+            continue
+        with np.errstate(over="ignore"):  # overflow gives inf, which is rejected
+            drawn.append(finite(name, temperature * normal(seed, stream, shape, part.start), part.start))
+    return drawn
 
 
 def _feed(arrays: dict[str, Array], context: Array | None, part: slice) -> dict[str, Array]:

@@ -5,18 +5,21 @@ reference code: Random123). Block i of a stream is
 
     philox4x32_10(counter = (i mod 2^32, i div 2^32, stream, 0), key = (seed mod 2^32, seed div 2^32))
 
-Its four 32-bit words (w0, w1, w2, w3) give two 53-bit uniforms,
+Its four 32-bit words (w0, w1, w2, w3) give two uniforms of 23 bits, in the middle of their cells,
 
-    u0 = (floor(w0 / 2^5) 2^26 + floor(w1 / 2^6)) / 2^53,   u1 likewise from (w2, w3),
+    (floor(w0 / 2^9) + 1/2) / 2^23,   (floor(w2 / 2^9) + 1/2) / 2^23,
 
-or, by Box and Muller (1958), two normals,
+which are exact in float32, and never 0 or 1. Or they give, by Box and Muller (1958), two normals,
 
-    r = sqrt(-2 ln(1 - u0)),   n0 = r cos(2 pi u1),   n1 = r sin(2 pi u1).
+    r = sqrt(-2 ln(1 - u0)),   n0 = r cos(2 pi u1),   n1 = r sin(2 pi u1),
+
+from u0 = (floor(w0 / 2^5) 2^26 + floor(w1 / 2^6)) / 2^53, and u1 likewise from (w2, w3).
 
 The element at row-major flat index j of an array is number (j mod 2) of block (j div 2). A row therefore does not
 depend on how many rows follow it, and chunks drawn with `start` agree with the whole.
 
-Latent l (from 0) of a sample uses stream l; dequantization draw d uses stream 2^31 + d. `runtime/test_vectors.json` in
+The arrays of noise of a sample use the streams 0, 1, 2, … in the order of the latents: a standard normal latent has one
+array, another as many as its base declares. Dequantization draw d uses stream 2^31 + d. `runtime/test_vectors.json` in
 the repository holds values to check other implementations against.
 """
 
@@ -43,7 +46,7 @@ Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 @enough_memory()
 def uniform(seed: int, stream: int, shape: Sequence[int], start: int = 0) -> NDArray[np.float64]:
-    """Return uniform numbers in [0, 1) with 53 random bits each.
+    """Return uniform numbers (k + 1/2) / 2^23 between 0 and 1, with 23 random bits each.
 
     Args:
         seed: integer in [0, 2^64).
@@ -55,7 +58,7 @@ def uniform(seed: int, stream: int, shape: Sequence[int], start: int = 0) -> NDA
         InputError: an argument is not an integer in its range, the stream is too short, or there isn't enough memory
             for the shape.
     """
-    return _draw(seed, stream, shape, start, lambda u0, u1: (u0, u1))
+    return _draw(seed, stream, shape, start, _uniform_pair)
 
 
 @enough_memory()
@@ -97,7 +100,7 @@ def _draw(
     block, end = first // 2, (first + count + 1) // 2
     if end > 1 << 64:
         raise InputError(f"start is {shortened(start)}, and a stream ends before that: it has 2^64 blocks")
-    pair = transform(*_uniform_pair(seed, stream, block, end - block))
+    pair = transform(*_words(seed, stream, block, end - block))
     flat = np.stack(pair, axis=1).reshape(-1)
     return flat[first - 2 * block :][:count].reshape(shape)
 
@@ -108,12 +111,19 @@ def _sizes(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(integer("shape", size, 0) for size in shape)
 
 
-def _uniform_pair(seed: int, stream: int, block: int, blocks: int) -> Pair:
+def _words(seed: int, stream: int, block: int, blocks: int) -> tuple[Words, Words, Words, Words]:
     index = np.uint64(block) + np.arange(blocks, dtype=np.uint64)
     low, half = np.uint64(_LOW), np.uint64(32)
     fixed = np.full(1, stream, np.uint64), np.zeros(1, np.uint64)
-    w0, w1, w2, w3 = philox4x32((index & low, index >> half, *fixed), (seed & _LOW, seed >> 32))
-    return _unit_interval(w0, w1), _unit_interval(w2, w3)
+    return philox4x32((index & low, index >> half, *fixed), (seed & _LOW, seed >> 32))
+
+
+def _uniform_pair(w0: Words, w1: Words, w2: Words, w3: Words) -> Pair:
+    return _middle_of_cell(w0), _middle_of_cell(w2)
+
+
+def _middle_of_cell(word: Words) -> NDArray[np.float64]:
+    return ((word >> np.uint64(9)).astype(np.float64) + 0.5) * 2.0**-23
 
 
 def _unit_interval(high: Words, low: Words) -> NDArray[np.float64]:
@@ -121,7 +131,8 @@ def _unit_interval(high: Words, low: Words) -> NDArray[np.float64]:
     return bits.astype(np.float64) * 2.0**-53
 
 
-def _box_muller(u0: NDArray[np.float64], u1: NDArray[np.float64]) -> Pair:
+def _box_muller(w0: Words, w1: Words, w2: Words, w3: Words) -> Pair:
+    u0, u1 = _unit_interval(w0, w1), _unit_interval(w2, w3)
     radius = np.sqrt(-2.0 * np.log(1.0 - u0))  # 1 - u lies in (0, 1], so the logarithm is finite
     angle = 2.0 * np.pi * u1
     return radius * np.cos(angle), radius * np.sin(angle)

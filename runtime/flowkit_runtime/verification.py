@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit_runtime.bundle import DECODER, ENCODER, REFERENCE, Bundle, read_bundle
+from flowkit_runtime.bundle import BASE, DECODER, ENCODER, REFERENCE, Bundle, read_bundle
 from flowkit_runtime.errors import BundleError, VerificationError
 from flowkit_runtime.files import read_npz
 from flowkit_runtime.providers import Provider
@@ -26,8 +26,8 @@ They are held-out data; constants, noise and checkerboards in the range of the d
 infinite and NaN.
 """
 QUANTITIES = ("latents", "log_prob", "decoded", "round_trip")
-OF_ONE_WAY = {"forward": ("latents", "log_prob"), "inverse": ("decoded",)}
-"""The quantities of a flow that has one direction only."""
+SAMPLED = "sampled"
+"""One more quantity, of bundles with a graph of the bases: the latents that it makes from noise."""
 YARDSTICK = 3.0
 """The largest error of the graphs, relative to that of the same model in torch in the same precision."""
 ROUNDINGS = 8 * float(np.finfo(np.float32).eps)
@@ -44,8 +44,8 @@ class Figure:
 
     Attributes:
         rows: one of GROUPS. Rows with an error of more than 1% in torch are excluded; the manifest counts them.
-        quantity: latents in their own units; log_prob in bits/dim for integer data, in nats otherwise; decoded and
-            round_trip in data units, for integer data as a share of its range [0, levels).
+        quantity: latents, and those sampled from noise, in their own units; log_prob in bits/dim for integer data, in
+            nats otherwise; decoded and round_trip in data units, for integer data as a share of its range [0, levels).
         error: the error of the graphs against fp64.
         torch: the error against fp64 of the same model in torch, in the graphs' precision: the largest over eight
             roundings.
@@ -81,9 +81,9 @@ def measure(directory: str | PathLike[str], providers: Sequence[Provider] | None
     """Return the figures of `verify`, even if they exceed their limits."""
     bundle = read_bundle(directory)
     reference = _read_reference(bundle)
-    own = _own_errors(bundle)
+    own = _own_errors(bundle, quantities_of(reference))
     graphs = open_graphs(bundle, providers)
-    answers = [_answer(bundle.latent_names, graphs, reference, size) for size in BATCH_SIZES]
+    answers = [_answer(bundle, graphs, reference, size) for size in BATCH_SIZES]
     return list(_judge(bundle.latent_names, bundle.levels, reference, answers, own))
 
 
@@ -95,7 +95,7 @@ def _judge(
     for group, errors in each[0].items():
         for quantity in errors:
             error, torch = max(one[group][quantity] for one in each), own[group][quantity]
-            rounding = _rounding(quantity, _rows(reference, group), names, levels)
+            rounding = _rounding(quantity, _rows(reference, group, quantity), names, levels)
             yield Figure(group, quantity, error, torch, YARDSTICK * torch + rounding)
 
 
@@ -113,12 +113,29 @@ def compare(names: Sequence[str], levels: int | None, reference: NamedArrays, an
     }
     if names[0] in answer:
         errors = {"latents": np.max([differ(name, name) for name in names], axis=0), **errors}
-    groups = {group: _mask(reference, group) for group in GROUPS}
-    return {
-        group: {quantity: float(error[rows].max()) for quantity, error in errors.items()}
-        for group, rows in groups.items()
-        if rows.any()
+    if sampled_name(names[0]) in answer:
+        errors[SAMPLED] = np.max([differ(each, each) for each in map(sampled_name, names)], axis=0)
+    masks = {group: {quantity: _mask(reference, group, quantity) for quantity in errors} for group in GROUPS}
+    largest = {
+        group: {quantity: float(errors[quantity][rows].max()) for quantity, rows in of_group.items() if rows.any()}
+        for group, of_group in masks.items()
     }
+    return {group: of_group for group, of_group in largest.items() if of_group}
+
+
+def sampled_name(latent: str) -> str:
+    """Return the name of the latent that the graph of the bases makes from noise, beside that which x is encoded to."""
+    return f"{SAMPLED}_{latent}"
+
+
+def quantities_of(reference: Iterable[str]) -> tuple[str, ...]:
+    """Return the quantities that a bundle is judged by, given the names of its reference's arrays.
+
+    A flow that has one direction only lacks some of them.
+    """
+    there = set(reference)
+    needed = {"latents": {"log_prob"}, "round_trip": {"log_prob", "decoded"}, SAMPLED: {sampled_name("z_1")}}
+    return tuple(each for each in (*QUANTITIES, SAMPLED) if needed.get(each, {each}) <= there)
 
 
 def table(figures: Sequence[Figure]) -> str:
@@ -136,6 +153,10 @@ def _read_reference(bundle: Bundle) -> NamedArrays:
     shapes |= {"x": bundle.event_shape, "log_prob": ()} if ENCODER in bundle.graphs else {}
     shapes |= {"decoded": bundle.event_shape} if DECODER in bundle.graphs else {}
     shapes |= dict(zip(bundle.latent_names, bundle.latent_shapes, strict=True))
+    if bundle.noise is not None:
+        shapes |= {name: each.shape for name, each in zip(bundle.noise_names, bundle.noise, strict=True)}
+        shapes |= dict(zip(map(sampled_name, bundle.latent_names), bundle.latent_shapes, strict=True))
+        shapes |= {judged_name(SAMPLED): ()}
     if bundle.context is not None:
         shapes["context"] = bundle.context.shape
     try:
@@ -144,19 +165,14 @@ def _read_reference(bundle: Bundle) -> NamedArrays:
         raise BundleError(f"{path} can't be read: {error}; export the bundle again") from error
 
 
-def _own_errors(bundle: Bundle) -> Errors:
-    own, quantities = bundle.manifest.get("torch_errors"), quantities_of(bundle.directions)
+def _own_errors(bundle: Bundle, quantities: Sequence[str]) -> Errors:
+    own = bundle.manifest.get("torch_errors")
     if not isinstance(own, dict) or not all(group in own and _is_complete(own[group], quantities) for group in GROUPS):
         raise BundleError(
             f"{bundle.directory}: the manifest has no torch_errors of {', '.join(quantities)} for "
             f"{', '.join(GROUPS)}; export the bundle again"
         )
     return own
-
-
-def quantities_of(directions: str) -> tuple[str, ...]:
-    """Return the quantities that are compared of a flow with these directions."""
-    return OF_ONE_WAY.get(directions, QUANTITIES)
 
 
 def _is_complete(errors: Any, quantities: Sequence[str]) -> bool:
@@ -167,8 +183,9 @@ def _is_float(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) <= sys.float_info.max  # an integer may be too large for a float
 
 
-def _answer(names: Sequence[str], graphs: Mapping[str, Graph], reference: NamedArrays, size: int) -> NamedArrays:
+def _answer(bundle: Bundle, graphs: Mapping[str, Graph], reference: NamedArrays, size: int) -> NamedArrays:
     """Run the graphs on the reference rows, ``size`` at a time, and return their outputs."""
+    names = bundle.latent_names
     context = {"context": reference["context"]} if "context" in reference else {}
     answer: NamedArrays = {}
     if ENCODER in graphs:
@@ -180,6 +197,10 @@ def _answer(names: Sequence[str], graphs: Mapping[str, Graph], reference: NamedA
         for quantity, latents in {"decoded": {name: reference[name] for name in names}, "round_trip": own}.items():
             if latents:
                 (answer[quantity],) = _run(graphs[DECODER], ["x"], {**latents, **context}, size)
+    if BASE in graphs:
+        noise = {name: reference[name] for name in bundle.noise_names}
+        sampled = _run(graphs[BASE], names, {**noise, **context}, size)
+        answer |= dict(zip(map(sampled_name, names), sampled, strict=True))
     return answer
 
 
@@ -195,19 +216,27 @@ def _run(graph: Graph, outputs: Sequence[str], feed: NamedArrays, size: int) -> 
     return [np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True)]
 
 
-def _mask(reference: NamedArrays, group: str) -> NDArray[np.bool_]:
-    """Return a mask of the rows that belong to the group and are judged."""
-    return (reference["group"] == GROUPS.index(group)) & (reference["judged"] == 1)
+def judged_name(quantity: str) -> str:
+    """Return the name of the array that is 1 for each row by which the quantity is judged.
+
+    Noise doesn't depend on x, so samples of bases are judged on rows of their own.
+    """
+    return f"judged_{SAMPLED}" if quantity == SAMPLED else "judged"
 
 
-def _rows(reference: NamedArrays, group: str) -> NamedArrays:
-    mask = _mask(reference, group)
+def _mask(reference: NamedArrays, group: str, quantity: str) -> NDArray[np.bool_]:
+    """Return a mask of the rows that belong to the group and by which the quantity is judged."""
+    return (reference["group"] == GROUPS.index(group)) & (reference[judged_name(quantity)] == 1)
+
+
+def _rows(reference: NamedArrays, group: str, quantity: str) -> NamedArrays:
+    mask = _mask(reference, group, quantity)
     return {name: array[mask] for name, array in reference.items()}
 
 
 def _rounding(quantity: str, reference: NamedArrays, names: Sequence[str], levels: int | None) -> float:
     """Return ROUNDINGS of the largest value, in the units of Figure."""
-    arrays = {"latents": names, "round_trip": ["x"]}.get(quantity, [quantity])
+    arrays = {"latents": names, "round_trip": ["x"], SAMPLED: list(map(sampled_name, names))}.get(quantity, [quantity])
     largest = max(float(_by_row(reference[name]).max()) for name in arrays)
     return ROUNDINGS * largest / unit_of(quantity, reference, levels)
 

@@ -67,11 +67,11 @@ def flow_of_strangers(seen):
         inverse_and_log_det = forward_and_log_det
 
     class Normal(Base):
-        def log_prob(self, z):
+        def log_prob(self, z, context=None):
             return -seen.product(self, z).square().sum(1) / 2
 
-        def from_noise(self, eps):
-            return seen.product(self, eps)
+        def from_noise(self, noise, context=None):
+            return seen.product(self, noise[0])
 
     layers = [Rotation((DIM,)), Coupling(Halves((DIM,)), Network(), Scale()), Rotation((DIM,))]
     rest = [Composition([Coupling(Halves((DIM,)), Network(), Scale())]), Elementwise((DIM,), Scale())]

@@ -68,7 +68,7 @@ def test_a_flow_of_which_a_part_was_replaced_describes_itself_anew(part):
             kept = coupled.split.split(torch.zeros(2, *shape))[0].shape[1:]
             coupled.conditioner = MLP(kept, coupled.conditioner(torch.zeros(2, *kept)).shape[1:], None, hidden=3)
         case "base":
-            flow.base = Logistic(shape)
+            flow.bases[0] = Logistic(shape)
         case "one more":
             flow.layers.append(ActNorm(shape))
     if part == "base":

@@ -177,7 +177,7 @@ def check_text(spec: Spec, registry: Registry) -> None:
 
 def check_description(flow: Flow, spec: Spec, registry: Registry) -> None:
     """The layers, taken as if built in Python, describe themselves as the spec does, its repeats written out."""
-    built = Flow(flow.layers, base=flow.base, levels=flow.levels, context=flow.context)
+    built = Flow(flow.layers, base=list(flow.bases), levels=flow.levels, context=flow.context)
     plain = {**canonical(spec), "flow": _written_out(spec.flow)}
     assert model_hash(built.to_spec()) == model_hash(read_spec(plain, registry=registry))
 

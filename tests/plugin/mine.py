@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -188,12 +189,12 @@ class Wide(Base):
         super().__init__(event_shape)
         self.width = width
 
-    def log_prob(self, z: Tensor) -> Tensor:
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         each = (z / self.width).square() + math.log(2 * math.pi * self.width**2)
         return -0.5 * each.flatten(1).sum(1)
 
-    def from_noise(self, eps: Tensor) -> Tensor:
-        return eps * self.width
+    def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+        return noise[0] * self.width
 
 
 class BlobConfig(DatasetConfig):

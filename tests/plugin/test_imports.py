@@ -124,7 +124,7 @@ class Target(StandardNormal):
         super().__init__(event_shape)
         IN_INIT
 
-    def log_prob(self, z):
+    def log_prob(self, z, context=None):
         return super().log_prob(z * library().ONE)
 """,
 }

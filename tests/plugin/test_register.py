@@ -47,7 +47,7 @@ def test_every_kind_is_used_in_a_spec_and_trained_a_step() -> None:
 def test_a_flow_built_in_python_is_written_as_a_spec() -> None:
     mine.register()
     built = Flow.from_spec(mine.SPEC)
-    spec = Flow(list(built.layers), base=built.base).to_spec()
+    spec = Flow(list(built.layers), base=list(built.bases)).to_spec()
     assert (spec.flow, spec.base) == (built.to_spec().flow, built.to_spec().base)
 
 

@@ -17,6 +17,12 @@ from flowkit.testing import (
     Subject,
     TransformerSubject,
 )
+from flowkit_base.class_conditional_normal import ClassConditionalNormal
+from flowkit_base.conditional_normal import ConditionalNormal
+from flowkit_base.diagonal_normal import DiagonalNormal
+from flowkit_base.full_normal import FullNormal
+from flowkit_base.gaussian_mixture import GaussianMixture
+from flowkit_base.student_t import StudentT
 from flowkit_base.uniform import Uniform
 from flowkit_data.diabetes import Diabetes
 from flowkit_data.digits import Digits
@@ -158,6 +164,34 @@ CONDITIONAL: dict[str, tuple[Callable[[], Bijector], tuple[int, ...]]] = {
     "composition": (lambda: Composition([ActNorm(VECTOR), coupling(VECTOR, Affine(), context=(2,))]), (2,)),
 }
 
+BASES = {
+    "uniform": BaseSubject(lambda: Uniform((2,), BOX), BOX),
+    **{
+        f"{name}-{'x'.join(map(str, event))}": BaseSubject(lambda make=make, event=event: make(event))
+        for event in ((1,), (2,), IMAGE)
+        for name, make in (
+            ("diagonal", DiagonalNormal),
+            ("full", FullNormal),
+            ("mixture", lambda event: GaussianMixture(event, 4)),
+            ("student-t", StudentT),
+        )
+    },
+    "student-t-cauchy": BaseSubject(lambda: StudentT((1,), degrees_of_freedom=1.0, learned=False)),
+    **{
+        f"class-{'x'.join(map(str, event))}": BaseSubject(
+            lambda event=event: ClassConditionalNormal(event, (3,)), context_shape=(3,), labels=True
+        )
+        for event in ((2,), IMAGE)
+    },
+    "conditional-vector": BaseSubject(
+        lambda: ConditionalNormal((2,), (3,), MLP((3,), (2, 2), hidden=6), (0.1, 20.0)), context_shape=(3,)
+    ),
+    "conditional-image": BaseSubject(
+        lambda: ConditionalNormal(IMAGE, (2, 3, 2), ConvNet((2, 3, 2), (2, *IMAGE), hidden=6)), context_shape=(2, 3, 2)
+    ),
+}
+"""Base distributions. Those of one and two values have their samples counted, too."""
+
 SPLITS = {
     f"{name}-{'x'.join(map(str, event))}{'-swap' * swap}": SplitSubject(
         lambda make=make, event=event, swap=swap: make(event, swap), config(swap=swap).split_shapes(event)
@@ -252,7 +286,7 @@ def subjects(seed: int = 0) -> dict[str, Subject]:
             f"normal-{len(event)}d": BaseSubject(lambda event=event: StandardNormal(event))
             for event in ((1,), (2,), ODD)
         },
-        "uniform": BaseSubject(lambda: Uniform((2,), BOX), BOX),
+        **{f"base-{name}": subject for name, subject in BASES.items()},
         **{f"toy-{name}": DatasetSubject(lambda name=name: ToyPoints(name, n=500, noise=0.05)) for name in toys},
         "digits": DatasetSubject(Digits),
         "diabetes": DatasetSubject(Diabetes),

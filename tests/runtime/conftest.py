@@ -28,7 +28,11 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
     return functools.partial(write_bundle, tmp_path)
 
 
-def write_bundle(place: Path, *, levels: int | None = 17, context: Context = None, **fields: Any) -> Path:
+def write_bundle(
+    place: Path, *, levels: int | None = 17, context: Context = None, noise: Any = None, **fields: Any
+) -> Path:
+    if noise is not None:
+        onnx.save(_base(context), place / "base.onnx")
     onnx.save(_encoder(context), place / "encode.onnx")
     onnx.save(_decoder(context), place / "decode.onnx")
     (place / "spec.yaml").write_text("flow: []\n")
@@ -41,7 +45,8 @@ def write_bundle(place: Path, *, levels: int | None = 17, context: Context = Non
         "event": {"shape": [1, 2, 2], "levels": levels},
         "context": context,
         "latents": [[1, 1, 2], [1, 1, 2]],
-        "base": "base/standard_normal",
+        "bases": 2 * ["base/standard_normal"],
+        "noise": noise,
         "likelihood": "exact",
         "weights": "ema",
         "opset": OPSET,
@@ -81,6 +86,18 @@ def _decoder(context: Context) -> onnx.ModelProto:
         helper.make_node("Add", ["moved", "center"], ["x"]),
     ]
     return _model(nodes, [_value("z_1", LATENT), _value("z_2", LATENT)], [_value("x", EVENT)], context)
+
+
+def _base(context: Context) -> onnx.ModelProto:
+    """z_1 = u, z_2 = ε + u + shift(context), of uniform noise u and normal noise ε, both [1, 1, 2]."""
+    nodes = [
+        *_shift(context),
+        helper.make_node("Identity", ["noise_1"], ["z_1"]),
+        helper.make_node("Add", ["noise_1", "noise_2"], ["both"]),
+        helper.make_node("Add", ["both", "shift"], ["z_2"]),
+    ]
+    noise = [_value(name, LATENT) for name in ("noise_1", "noise_2")]
+    return _model(nodes, noise, [_value("z_1", LATENT), _value("z_2", LATENT)], context)
 
 
 def _shift(context: Context) -> list[onnx.NodeProto]:

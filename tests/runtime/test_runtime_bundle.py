@@ -59,7 +59,7 @@ def test_a_manifest_that_cannot_be_read_says_why(make_bundle, monkeypatch):
 
 
 def test_an_unknown_format_names_the_known_ones(make_bundle):
-    assert "has format 2; this flowkit-runtime reads format 3" in refusal(make_bundle(format=2))
+    assert "has format 2; this flowkit-runtime reads format 4" in refusal(make_bundle(format=2))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The bundle's flow is z = (x - 8) / 4 - shift(context); see conftest.py."""
 
+import json
 import math
 from fractions import Fraction
 
@@ -7,12 +8,13 @@ import numpy as np
 import pytest
 
 from flowkit_runtime import BundleError, InputError, load
-from flowkit_runtime.bundle import DECODER
+from flowkit_runtime.bundle import DECODER, sealed
 from flowkit_runtime.model import _dequantize
 from flowkit_runtime.noise import normal, uniform
 from tests.security.bundles import alter_decoded
 
 D = 4
+NOISE = [{"kind": "uniform", "shape": [1, 1, 2]}, {"kind": "normal", "shape": [1, 1, 2]}]  # what conftest's graph takes
 EVENT = (1, 2, 2)
 
 
@@ -204,11 +206,44 @@ def test_zero_temperature_gives_the_mode(discrete):
     assert (discrete.sample(2, temperature=0) == 8).all()
 
 
-def test_another_base_is_not_sampled(make_bundle):
-    model = load(make_bundle(base="base/mixture"))
-    with pytest.raises(BundleError, match="base is 'base/mixture'"):
-        model.sample(1)
-    assert model.score(integers(1)).shape == (1,)
+@pytest.mark.parametrize("context", [None, {"classes": 3}])
+def test_the_graph_of_the_bases_makes_latents_of_noise(make_bundle, context):
+    model = load(make_bundle(levels=None, noise=NOISE, context=context))
+    rows = None if context is None else np.arange(5) % 3
+    found = model.sample(5, seed=7, temperature=0.5, context=rows)
+    u = uniform(7, 0, (5, 1, 1, 2))
+    z_2 = 0.5 * normal(7, 1, (5, 1, 1, 2)) + u + (0 if rows is None else rows.reshape(5, 1, 1, 1))
+    expected = model.decode([u, z_2], rows)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    assert np.array_equal(model.sample(5, seed=7, temperature=0.5, context=rows, batch_size=2), found)
+
+
+def test_uniform_noise_has_no_temperature(make_bundle):
+    model = load(make_bundle(levels=None, noise=NOISE))
+    first, second = (model.encode(model.sample(5, seed=7, temperature=t))[0] for t in (0.0, 1.0))
+    np.testing.assert_allclose(first, second, rtol=0, atol=1e-6)
+
+
+def test_the_way_between_latents_that_are_not_normal_is_straight(make_bundle):
+    a, b = np.random.default_rng(0).normal(size=(2, 1, 2, 2))
+    model = load(make_bundle(levels=None, noise=NOISE))
+    for ends, path in zip(model.encode(np.stack([a, b])), model.encode(model.interpolate(a, b, 3)), strict=True):
+        np.testing.assert_allclose(path[1], (ends[0] + ends[1]) / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [NOISE[:1], [*NOISE, NOISE[0]], [NOISE[0], {"kind": "normal", "shape": [2]}]])
+def test_noise_that_the_graph_does_not_take(make_bundle, wrong):
+    with pytest.raises(BundleError, match=r"base\.onnx"):
+        load(make_bundle(noise=wrong))
+
+
+def test_a_bundle_without_the_graph_that_its_noise_needs(make_bundle):
+    directory = make_bundle(noise=NOISE)
+    manifest = json.loads((directory / "manifest.json").read_text())
+    del manifest["files"]["base.onnx"]
+    (directory / "manifest.json").write_bytes(sealed(manifest))
+    with pytest.raises(BundleError, match=r"files lists no base\.onnx"):
+        load(directory)
 
 
 @pytest.mark.parametrize("temperature", [-1, math.nan, math.inf, "1", None, 10**400, Fraction(10**5000)])

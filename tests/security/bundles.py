@@ -27,7 +27,8 @@ def write_bundle(directory: Path) -> Path:
         "event": {"shape": [2], "levels": None},
         "context": None,
         "latents": [[2]],
-        "base": "base/standard_normal",
+        "bases": ["base/standard_normal"],
+        "noise": None,
         "files": {},
         "torch_errors": dict.fromkeys(GROUPS, dict.fromkeys(QUANTITIES, 1e-7)),
     }

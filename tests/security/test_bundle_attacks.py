@@ -89,6 +89,13 @@ FIELDS = {
     "latents of another kind": {"latents": {"a": 1}},
     "files": {"files": 3},
     "no files": {"files": {}},
+    "no bases": {"bases": []},
+    "noise of nothing": {"noise": []},
+    "too much noise": {"noise": [{"kind": "normal", "shape": [2]}] * 5000},
+    "noise of another kind": {"noise": [{"kind": "cauchy", "shape": [2]}]},
+    "noise of a negative size": {"noise": [{"kind": "normal", "shape": [-2]}]},
+    "noise without a shape": {"noise": [{"kind": "normal"}]},
+    "noise without its graph": {"noise": [{"kind": "normal", "shape": [2]}]},
 }
 
 
@@ -99,7 +106,7 @@ def test_manifests_that_lie(bundle: Path, fields: dict[str, Any]) -> None:
 
 
 def test_a_base_of_much_text_is_shortened(bundle: Path) -> None:
-    edit_manifest(bundle, lambda manifest: manifest.update(base="x" * 10**6))
+    edit_manifest(bundle, lambda manifest: manifest.update(bases="x" * 10**6))
     assert len(refused(served, bundle, "sample", 2)) < 2000
 
 

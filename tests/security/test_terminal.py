@@ -94,7 +94,7 @@ def test_paths_of_data(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["spec.yaml"]
 
 
-@pytest.mark.parametrize("fields", [{"base": EVIL}, {"format": EVIL}, {"files": {EVIL: "0"}}, {EVIL: EVIL}])
+@pytest.mark.parametrize("fields", [{"bases": [EVIL]}, {"format": EVIL}, {"files": {EVIL: "0"}}, {EVIL: EVIL}])
 def test_texts_of_manifests(bundle: Path, fields: dict[str, Any]) -> None:
     edit_manifest(bundle, lambda manifest: manifest.update(fields))
     np.save(bundle / "x.npy", np.zeros((3, 2), np.float32))

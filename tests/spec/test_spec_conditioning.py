@@ -9,8 +9,10 @@ import pytest
 
 from flowkit.errors import PluginError, SpecError
 from flowkit.plugin import (
+    BaseConfig,
     BijectorConfig,
     ConditionerConfig,
+    ConditionerRef,
     Descriptor,
     Found,
     Ref,
@@ -94,7 +96,22 @@ class Map(TransformerConfig):
     """y = x"""
 
 
+class Normal(BaseConfig):
+    """Reads no context."""
+
+
+class Prior(BaseConfig):
+    """Reads a context by itself, or by a network in its field, which it requires then."""
+
+    net: ConditionerRef | None = None
+
+    @property
+    def reads_context(self):
+        return "optional" if self.net is None else "required"
+
+
 KINDS = {
+    "base": {"prior": Prior},
     "bijector": {"plain": Plain, "shift": Shift, "needs": Needs, "either": Either, "odd": Odd, "outer": Outer},
     "conditioner": {"net": Net, "deaf": Deaf},
     "split": {"halves": Halves},
@@ -103,20 +120,28 @@ KINDS = {
 
 
 def registry(*left_out: str) -> Registry:
-    """Return these plugins, and the installed bases."""
+    """Return these plugins, and the base that a spec has by default."""
     mine = {
         f"my/{name}": Found(f"my/{name}", kind, Descriptor(name, config, "nowhere:Target"), IN_PROCESS)
         for kind, configs in KINDS.items()
         for name, config in configs.items()
         if name not in left_out
     }
-    base = Registry.discover()
-    return Registry({"base": base.entries["base"]}, registered=mine)
+    normal = Descriptor("standard_normal", Normal, "nowhere:Target")
+    mine["base/standard_normal"] = Found("base/standard_normal", "base", normal, IN_PROCESS)
+    return Registry({}, registered=mine)
 
 
-def read(*steps: dict[str, Any], context: str = "{classes: 2}", event: str = "[4]", left_out: tuple = ()) -> Spec:
-    lines = ["flowkit: 1", f"event: {{shape: {event}}}", *([f"context: {context}"] if context else []), "flow:"]
-    return read_spec("\n".join([*lines, *(f"  - {json.dumps(step)}" for step in steps)]), registry=registry(*left_out))
+def read(
+    *steps: dict[str, Any],
+    context: str = "{classes: 2}",
+    event: str = "[4]",
+    left_out: tuple = (),
+    base: dict[str, Any] | None = None,
+) -> Spec:
+    lines = ["flowkit: 1", f"event: {{shape: {event}}}", *([f"context: {context}"] if context else [])]
+    lines += ["flow:", *(f"  - {json.dumps(step)}" for step in steps)]
+    return read_spec("\n".join(lines + ([f"base: {json.dumps(base)}"] if base else [])), registry=registry(*left_out))
 
 
 def use(name: str, **fields: Any) -> dict[str, Any]:
@@ -172,22 +197,26 @@ def test_a_context_that_nothing_reads(steps: list[dict[str, Any]]) -> None:
             "[4]",
             (),
             "the conditioner of a coupling (my/net) or the conditioner of an elementwise step (my/net, my/deaf) or the "
-            "bijector my/shift or my/needs or my/either or my/odd,",
+            "bijector my/shift or my/needs or my/either or my/odd or the base my/prior,",
         ),
-        ("[4]", ("shift", "needs", "either", "odd"), "add what reads it, the conditioner of a coupling (my/net) or"),
+        (
+            "[4]",
+            ("shift", "needs", "either", "odd", "prior"),
+            "add what reads it, the conditioner of a coupling (my/net) or",
+        ),
         (
             "[4, 2, 2]",
-            ("needs", "either", "odd", "net", "deaf"),
+            ("needs", "either", "odd", "net", "deaf", "prior"),
             "add what reads it, the bijector my/shift, or leave context out",
         ),
         (
             "[1]",
-            ("shift", "needs", "either", "odd"),
+            ("shift", "needs", "either", "odd", "prior"),
             "add what reads it, the conditioner of an elementwise step (my/net, my/deaf), or leave context out",
         ),
         (
             "[1]",
-            ("shift", "needs", "either", "odd", "net", "deaf"),
+            ("shift", "needs", "either", "odd", "net", "deaf", "prior"),
             "leave context out: nothing that is installed reads it for events",
         ),
     ],
@@ -196,6 +225,25 @@ def test_what_could_read_it_is_named(event: str, left_out: tuple[str, ...], advi
     with pytest.raises(SpecError) as caught:
         read(use("plain"), event=event, left_out=left_out)
     assert advice in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("steps", "base"),
+    [([use("plain")], use("prior")), ([{"factor_out": "channels", "base": use("prior")}], None)],
+    ids=["of the last latent", "of one that leaves"],
+)
+def test_a_base_reads_the_context(steps: list[dict[str, Any]], base: dict[str, Any] | None) -> None:
+    assert read(*steps, base=base).context is not None
+
+
+@pytest.mark.parametrize("path", [("base",), ("flow", 0, "base")])
+def test_a_base_requires_a_context(path: tuple[str | int, ...]) -> None:
+    prior = use("prior", net=use("net"))
+    steps, base = ([use("plain")], prior) if len(path) == 1 else ([{"factor_out": "channels", "base": prior}], None)
+    read(*steps, base=base)
+    with pytest.raises(SpecError, match="my/prior requires a context, and this spec has none") as caught:
+        read(*steps, base=base, context="")
+    assert caught.value.problems[0].path == path
 
 
 def test_a_context_that_is_required() -> None:

@@ -96,7 +96,7 @@ def test_the_views_of_elementwise_steps() -> None:
     assert said[-5:-2] == ["elementwise spline/rational_quadratic", "bins 6", "[1]"]
     assert "elementwise glow/affine: scale [0.5, 2]\\nconditioner glow/mlp: hidden 64" in dot(spec)
     assert 'label="elementwise spline/rational_quadratic: bins 6"' in dot(spec)
-    steps = as_dict(spec, [1, 2])["steps"]
+    steps = as_dict(spec, [1, 2], [0])["steps"]
     assert [step["name"] for step in steps] == ["elementwise glow/affine", "elementwise spline/rational_quadratic"]
 
 
@@ -163,7 +163,7 @@ def test_a_graph_has_its_edges_outside_the_clusters(multiscale: Spec) -> None:
 
 def test_a_description_has_every_layer(multiscale: Spec) -> None:
     steps = walk(multiscale)
-    described = as_dict(multiscale, range(len(steps)))
+    described = as_dict(multiscale, range(len(steps)), range(6))
     assert described["event"] == {"shape": [3, 32, 32], "levels": 256}
     assert described["context"] == {"classes": 10}
     assert [step["parameters"] for step in described["steps"]] == list(range(len(steps)))
@@ -178,8 +178,10 @@ def test_a_description_has_every_layer(multiscale: Spec) -> None:
         "parameters": 33,
     }
     assert described["latents"] == [list(shape) for shape in latent_shapes(multiscale)]
-    assert described["parameters"] == sum(range(len(steps)))
-    assert (described["base"], described["likelihood"]) == ("base/standard_normal", "exact")
+    assert described["parameters"] == sum(range(len(steps))) + sum(range(6))
+    assert [base["name"] for base in described["bases"]] == 6 * ["base/standard_normal"]
+    assert described["bases"][-1] == {"name": "base/standard_normal", "path": "base", "parameters": 5}
+    assert described["likelihood"] == "exact"
     assert described["model"] == model_hash(multiscale)
 
 

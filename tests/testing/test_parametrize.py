@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from flowkit.bijectors import StandardNormal
+from flowkit.domains import Interval
 from flowkit.testing import CHECKS, BaseSubject, BijectorSubject, Subject, parametrize_with_checks
+from flowkit_base.uniform import Uniform
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.squeeze import Squeeze
 
@@ -18,8 +20,9 @@ CASES: dict[str, tuple[Subject, set[str]]] = {
     "channel-linear": (BijectorSubject(lambda: ActNorm((3,))), {"context"}),
     "not channel-linear": (BijectorSubject(lambda: Squeeze((1, 2, 2))), {"context", "merge"}),
     "with a context": (BijectorSubject(lambda: ActNorm((3,)), context_shape=(2,)), set()),
-    "a large base": (BaseSubject(lambda: StandardNormal((3,))), {"normalized"}),
-    "a small base": (BaseSubject(lambda: StandardNormal((2,))), set()),
+    "a large base": (BaseSubject(lambda: StandardNormal((3,))), {"context", "normalized", "samples"}),
+    "a small base": (BaseSubject(lambda: StandardNormal((2,))), {"context", "samples"}),
+    "a base of uniform noise": (BaseSubject(lambda: Uniform((2,), Interval(0, 1))), {"context", "density"}),
     "what can't be made": (BijectorSubject(fail), {"context"}),
 }
 

@@ -28,7 +28,7 @@ MANIFEST = {
     "event": {"shape": [1, 2, 2], "levels": 17},
     "context": {"shape": [3]},
     "latents": [[4, 1, 1]],
-    "base": "base/standard_normal",
+    "noise": None,
 }
 TITLE = "</script><script>alert(1)</script> & {{app}}"
 

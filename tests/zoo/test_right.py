@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from flowkit.bijectors import Base, Bijector, Conditioner, Transformer
+from flowkit.bijectors import Base, Bijector, Conditioner, Noise, Transformer
 from flowkit.testing import BaseSubject, BijectorSubject, ConditionerSubject, TransformerSubject, check
 from tests.extent import extent
 from tests.plugins.cases import subjects
@@ -144,11 +144,36 @@ class FourierFeatures(Conditioner):
 class Uniform(Base):
     """A density with jumps."""
 
-    def log_prob(self, z):
+    def log_prob(self, z, context=None):
         return torch.where((z >= 0) & (z <= 1), 0.0, -math.inf).to(z).flatten(1).sum(1)
 
-    def from_noise(self, eps):
-        return torch.special.ndtr(eps)
+    def from_noise(self, noise, context=None):
+        return torch.special.ndtr(noise[0])
+
+
+class Cauchy(Base):
+    """By its quantiles, from uniform noise."""
+
+    noise = property(lambda self: (Noise("uniform", self.event_shape),))
+
+    def log_prob(self, z, context=None):
+        return -(math.pi * (1 + z.square())).log().flatten(1).sum(1)
+
+    def from_noise(self, noise, context=None):
+        return torch.tan(math.pi * (noise[0] - 0.5))
+
+
+class Laplace(Base):
+    """A sign and a distance, both from uniform noise, around a location that the context gives."""
+
+    noise = property(lambda self: (Noise("uniform", self.event_shape), Noise("uniform", self.event_shape)))
+
+    def log_prob(self, z, context=None):
+        return -((z - context).abs() + math.log(2)).flatten(1).sum(1)
+
+    def from_noise(self, noise, context=None):
+        sign, u = noise
+        return context + torch.where(sign > 0.5, 1.0, -1.0) * -u.log()
 
 
 RIGHT = {
@@ -159,6 +184,9 @@ RIGHT = {
     "leaky": lambda seed: TransformerSubject(Leaky, seed=seed),
     "fourier-features": lambda seed: ConditionerSubject(FourierFeatures, (3,), (2, 2), seed=seed),
     "uniform": lambda seed: BaseSubject(lambda: Uniform((2,)), seed=seed),
+    "cauchy-1": lambda seed: BaseSubject(lambda: Cauchy((1,)), seed=seed),
+    "cauchy-2": lambda seed: BaseSubject(lambda: Cauchy((2,)), seed=seed),
+    "laplace": lambda seed: BaseSubject(lambda: Laplace((2,)), context_shape=(2,), seed=seed),
 }
 
 

@@ -8,7 +8,14 @@ import pytest
 from flowkit.testing import CHECKS, NotApplicable
 from flowkit.testing.common import COMMON
 from flowkit.testing.run import explain
-from tests.zoo import wrong, wrong_continuous, wrong_later, wrong_parts, wrong_plugins  # noqa: F401  (they fill the zoo)
+from tests.zoo import (  # noqa: F401  (they fill the zoo)
+    wrong,
+    wrong_bases,
+    wrong_continuous,
+    wrong_later,
+    wrong_parts,
+    wrong_plugins,
+)
 from tests.zoo.zoo import ZOO, table
 
 

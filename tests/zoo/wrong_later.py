@@ -305,10 +305,11 @@ class WritesWhereTheMaskIs(MLP):
 class QuantilesOfRoundedNumbers(Base):
     """Logistic noise by log u/(1 - u): u is 1 in fp32, for noise beyond 5.4, and the sample infinite."""
 
-    def log_prob(self, z):
+    def log_prob(self, z, context=None):
         return (-z - 2 * nn.functional.softplus(-z)).flatten(1).sum(1)
 
-    def from_noise(self, eps):
+    def from_noise(self, noise, context=None):
+        (eps,) = noise
         if eps.dtype == torch.float64:
             return torch.special.log_ndtr(eps) - torch.special.log_ndtr(-eps)
         return torch.special.ndtr(eps).logit()
@@ -318,8 +319,8 @@ class QuantilesOfRoundedNumbers(Base):
 class FoldsTheLine(StandardNormal):
     """Positive noise only, with the density of both signs."""
 
-    def from_noise(self, eps):
-        return eps.abs()
+    def from_noise(self, noise, context=None):
+        return noise[0].abs()
 
 
 # Datasets

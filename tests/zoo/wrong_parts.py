@@ -294,10 +294,11 @@ class StandardizesByZero(MLP):
 class _Laplace(Base):
     """Laplace by its quantiles, right."""
 
-    def log_prob(self, z):
+    def log_prob(self, z, context=None):
         return -(z.abs() + math.log(2)).flatten(1).sum(1)
 
-    def from_noise(self, eps):
+    def from_noise(self, noise, context=None):
+        (eps,) = noise
         tail = 0.5 * torch.special.erfc(eps.abs() / math.sqrt(2))
         return -eps.sign() * (2 * tail).log()
 
@@ -306,7 +307,7 @@ class _Laplace(Base):
 class UnnormalizedDensity(_Laplace):
     """Without its normalizing constant: likelihoods of two models can't be compared."""
 
-    def log_prob(self, z):
+    def log_prob(self, z, context=None):
         return -z.abs().flatten(1).sum(1)
 
 
@@ -314,23 +315,24 @@ class UnnormalizedDensity(_Laplace):
 class NoiseOfOtherScale(StandardNormal):
     """from_noise and log_prob have different scales: samples are not from the density."""
 
-    def from_noise(self, eps):
-        return 2 * eps
+    def from_noise(self, noise, context=None):
+        return 2 * noise[0]
 
 
 @wrong("base", "density")
 class NoiseFolded(StandardNormal):
     """from_noise reaches half of the line only."""
 
-    def from_noise(self, eps):
-        return eps.abs() * 1.5
+    def from_noise(self, noise, context=None):
+        return noise[0].abs() * 1.5
 
 
 @wrong("base", "temperature")
 class NoiseOnASphere(StandardNormal):
     """Divides by the norm of the noise: at temperature 0 everything is NaN."""
 
-    def from_noise(self, eps):
+    def from_noise(self, noise, context=None):
+        (eps,) = noise
         return eps * eps.norm() / eps.norm()
 
 
@@ -338,7 +340,7 @@ class NoiseOnASphere(StandardNormal):
 class DensityOfEachElement(StandardNormal):
     """log p of every element, where that of the event is wanted."""
 
-    def log_prob(self, z):
+    def log_prob(self, z, context=None):
         return -0.5 * (z.square() + math.log(2 * math.pi))
 
 
@@ -350,11 +352,11 @@ class LocationOnTheCPU(StandardNormal):
         super().__init__(event)
         self.location = torch.ones(event, dtype=torch.float64)
 
-    def log_prob(self, z):
+    def log_prob(self, z, context=None):
         return super().log_prob(z - self.location)
 
-    def from_noise(self, eps):
-        return eps + self.location
+    def from_noise(self, noise, context=None):
+        return noise[0] + self.location
 
 
 @wrong("base", "domains", "from_noise gives -.* outside of", support=Interval(0.0))

@@ -1,4 +1,4 @@
-"""Writes one HTML file that runs both graphs of a bundle in a browser, and asks the network for nothing.
+"""Writes one HTML file that runs the graphs of a bundle in a browser, and asks the network for nothing.
 
 The page holds everything: its own script and style as text, and onnxruntime-web, the graphs and some held-out events
 as gzip in base64. Its Content-Security-Policy names the digests of its scripts and allows no connection whatever.
@@ -21,7 +21,7 @@ import numpy as np
 from flowkit.errors import ExportError, InputError
 from flowkit.export.web import vendored
 from flowkit_runtime.atomic import replacing
-from flowkit_runtime.bundle import DECODER, ENCODER, GRAPHS, REFERENCE
+from flowkit_runtime.bundle import BASE, DECODER, ENCODER, GRAPHS, REFERENCE
 
 PAGE = "index.html"
 SOURCES = Path(__file__).parent / "page"
@@ -67,8 +67,9 @@ def write_page(directory: Path, manifest: dict[str, Any], title: str) -> None:
 
     Raises ExportError if it would be too large for a browser.
     """
-    blocks = {ENCODER: "encoder", DECODER: "decoder"}
-    names = {blocks[file]: file for file in GRAPHS[manifest["directions"]]}
+    blocks = {ENCODER: "encoder", DECODER: "decoder", BASE: "base"}
+    graphs = [*GRAPHS[manifest["directions"]], *([BASE] if manifest["noise"] else [])]
+    names = {blocks[file]: file for file in graphs}
     if weights := manifest.get("weights_file"):
         names["weights"] = weights
     files = {block: (directory / name).read_bytes() for block, name in names.items()}
@@ -112,7 +113,7 @@ def _about(manifest: dict[str, Any], reference: dict[str, np.ndarray], title: st
     unit = math.prod(event["shape"]) * math.log(2.0) if event["levels"] else 1.0
     return {
         "title": title,
-        **{name: manifest[name] for name in ("flowkit", "model", "event", "context", "latents", "directions", "base")},
+        **{name: manifest[name] for name in ("flowkit", "model", "event", "context", "latents", "directions", "noise")},
         "threshold": manifest.get("threshold"),
         "weights_file": manifest.get("weights_file"),
         "range": [float(x.min()), float(x.max())],

@@ -12,18 +12,20 @@ from flowkit.spec.directions import directions, flow_directions
 from flowkit.spec.domains import reached_domains
 from flowkit.spec.identity import model_hash
 from flowkit.spec.model import Spec
-from flowkit.spec.walk import Step, latent_shapes, likelihood, walk
+from flowkit.spec.walk import Step, latent_bases, latent_shapes, likelihood, walk
 
 
-def as_dict(spec: Spec, parameters: Sequence[int]) -> dict[str, Any]:
-    """Return what `flowkit show --format json` prints. ``parameters`` has the number of each step of `walk`.
+def as_dict(spec: Spec, parameters: Sequence[int], of_bases: Sequence[int]) -> dict[str, Any]:
+    """Return what `flowkit show --format json` prints.
 
-    - event: {shape, levels}; context: {classes, shape} or null; base: its plugin
+    ``parameters`` has the number of each step of `walk`, and ``of_bases`` that of each latent's base.
+
+    - event: {shape, levels}; context: {classes, shape} or null
     - steps: each layer from data to latent, repeats expanded: its name; its path in the spec; input_shape,
       output_shape; latent_shape, of what leaves there, or null; domain, that reaches it; directions; parameters
-    - latents: the shapes of z_1 … z_L
+    - latents: the shapes of z_1 … z_L; bases: their base distributions, each with name, path and parameters
     - directions of the flow: both, forward or inverse; likelihood: exact, lower_bound or estimate
-    - parameters: of all steps; model: the hash of the canonical form
+    - parameters: of all steps and bases; model: the hash of the canonical form
     """
     steps = walk(spec)
     return {
@@ -31,9 +33,12 @@ def as_dict(spec: Spec, parameters: Sequence[int]) -> dict[str, Any]:
         "context": spec.context and spec.context.model_dump(mode="json"),
         "steps": [_step(*each) for each in zip(steps, reached_domains(spec, steps), parameters, strict=True)],
         "latents": [list(shape) for shape in latent_shapes(spec)],
-        "base": spec.base.name,
+        "bases": [
+            {"name": base.name, "path": format_path(base.path), "parameters": count}
+            for base, count in zip(latent_bases(spec, steps), of_bases, strict=True)
+        ],
         "directions": flow_directions(spec),
-        "parameters": sum(parameters),
+        "parameters": sum(parameters) + sum(of_bases),
         "likelihood": likelihood(spec),
         "model": model_hash(spec),
     }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flowkit.plugin.reference import Use
 from flowkit.shapes import Shape
-from flowkit.spec.model import Spec
+from flowkit.spec.model import FactorOutSpec, Spec
 from flowkit.spec.views.outline import Entry, LayerOutline, Loop, data_text, fields, outline, span
 
 
@@ -22,7 +22,7 @@ def dot(spec: Spec) -> str:
         '  edge [fontname="Helvetica", fontsize=9];',
         f"  x [label={_quoted('x', data_text(spec))}, shape=ellipse];",
         *graph.nodes,
-        f"  z [label={_quoted(str(latent), spec.base.name)}, shape=ellipse];",
+        f"  z [label={_quoted(str(latent), _line(spec.base))}, shape=ellipse];",
         *graph.edges,
         "}",
     ]
@@ -62,13 +62,17 @@ class _Graph:
         self.nodes.append(f"{indent}{node} [label={_quoted(*_lines(layer))}];")
         self.edge(node, layer.inputs)
         if layer.latents:
-            self.edges.append(f"  {node}_z [label={_quoted(*map(str, layer.latents))}, shape=ellipse];")
+            base = layer.item.base if isinstance(layer.item, FactorOutSpec) else None
+            lines = [*map(str, layer.latents), *([] if base is None else [_line(base)])]
+            self.edges.append(f"  {node}_z [label={_quoted(*lines)}, shape=ellipse];")
             self.edges.append(f"  {node} -> {node}_z;")
 
 
 def _lines(layer: LayerOutline) -> list[str]:
     if isinstance(layer.item, Use):
         return [_line(layer.item)]
+    if isinstance(layer.item, FactorOutSpec):
+        return [layer.item.name]
     parts = [f"{name} {_line(part)}" for name, part in layer.item if isinstance(part, Use)]
     return [layer.item.name, *parts] if parts and layer.steps[0].is_inverse else parts or [layer.item.name]
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from flowkit.plugin.config import SplitConfig
 from flowkit.plugin.reference import Use
-from flowkit.spec.model import CouplingSpec, ElementwiseSpec, Spec
+from flowkit.spec.conditioning import reads_context
+from flowkit.spec.model import CouplingSpec, ElementwiseSpec, FactorOutSpec, Spec
 from flowkit.spec.views.drawing import Drawing, width_of
 from flowkit.spec.views.outline import Entry, Latent, LayerOutline, Loop, data_text, fields, outline, span
 
@@ -29,7 +30,8 @@ def svg(spec: Spec) -> str:
     """An SVG document, the same for the same spec."""
     entries, latent = outline(spec)
     blocks = _blocks(entries, spec.context is not None)
-    ends = Card(["x", data_text(spec)], "end", 0), Card([str(latent), spec.base.name], "end", 0)
+    last = [str(latent), *_base_text(spec.base, spec.context is not None)]
+    ends = Card(["x", data_text(spec)], "end", 0), Card(last, "end", 0)
     stack = Stack([ends[0], *blocks, ends[1]], [*_labels(entries), span([latent.shape])])
     side = MARGIN + stack.width + GAP
     width = (side + stack.leaving if stack.leaving else MARGIN + stack.width) + MARGIN
@@ -38,6 +40,12 @@ def svg(spec: Spec) -> str:
     drawing.box(0.5, 0.5, width - 1, height - 1, "page")
     stack.draw(drawing, MARGIN + stack.width / 2, MARGIN, side)
     return drawing.to_svg(width, height, f"A flow from {list(spec.event.shape)} to {spec.base.name}")
+
+
+def _base_text(base: Use, context: bool) -> list[str]:
+    """Return the lines of a base distribution: its name, and the fields that the spec writes."""
+    reads = reads_context(base) != "no" and context
+    return [f"{base.name}{', given the context' if reads else ''}", *fields(base.config)]
 
 
 class Block:
@@ -76,12 +84,12 @@ class Card(Block):
 class FactorOutBlock(Block):
     """A factor-out, and at the side what leaves there."""
 
-    def __init__(self, latents: Sequence[Latent]):
+    def __init__(self, latents: Sequence[Latent], base: Use | None, context: bool):
         lines = list(map(str, latents))
         if len(lines) > MAX_LATENTS:
             lines[MAX_LATENTS - 2 : -1] = ["…"]
         self.card = Card(["factor_out", "channels"], "factor-out")
-        self.end = Card([*lines, "standard normal"], "end", 0)
+        self.end = Card([*lines, *(["standard normal"] if base is None else _base_text(base, context))], "end", 0)
         self.width, self.height = self.card.width, max(self.card.height, self.end.height)
         self.leaving = self.end.width
 
@@ -223,7 +231,9 @@ def _block(entry: Entry, context: bool) -> Block:
         case ElementwiseSpec(elementwise=transformer, conditioner=Use() as conditioner):
             title = "inverse of elementwise" if entry.item.inverse else "elementwise"
             return ConditionedBlock(title, transformer, conditioner, context)
-    return FactorOutBlock(entry.latents)
+        case FactorOutSpec(base=base):
+            return FactorOutBlock(entry.latents, base, context)
+    raise TypeError(f"not a step of a flow: {entry.item!r}")
 
 
 def _labels(entries: Sequence[Entry]) -> list[str]:

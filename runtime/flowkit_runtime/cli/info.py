@@ -38,7 +38,8 @@ def _lines(found: bundles.Bundle) -> Iterator[tuple[str, str]]:
     yield "event", f"{_sizes(found.event_shape)}, {values}{within}"
     yield "context", _context(found.context)
     latents = " + ".join(_sizes(shape) for shape in found.latent_shapes)
-    yield "latents", f"{latents}: {math.prod(found.event_shape)} values, base {found.base}"
+    bases = f"base {found.bases[0]}" if len(set(found.bases)) == 1 else f"bases {', '.join(found.bases)}"
+    yield "latents", f"{latents}: {math.prod(found.event_shape)} values, {bases}"
     if found.directions != "both":
         yield "directions", f"{found.directions} only: {ONE_WAY[found.directions]}"
     manifest = found.manifest

@@ -13,7 +13,8 @@ async function start() {
   const about = readAbout();
   describe(about);
   const graphs = ["encoder", ...(about.directions === "both" ? ["decoder"] : [])]; // a page has events, so an encoder
-  const blocks = ["wasm", ...graphs, "examples", ...(about.weights_file ? ["weights"] : [])];
+  const some = [...(about.noise ? ["base"] : []), ...(about.weights_file ? ["weights"] : [])];
+  const blocks = ["wasm", ...graphs, "examples", ...some];
   const files = Object.fromEntries(await Promise.all(blocks.map(async (id) => [id, await unpack(id)])));
   const model = await Model.open(about, files);
   const events = new Float32Array(files.examples.buffer);
@@ -21,10 +22,10 @@ async function start() {
   globalThis.flowkit = { ...page, noise: { normal, philox4x32, uniform } }; // at hand in the browser's console
   $("state").remove();
   $("cards").hidden = false;
-  if (model.decodes && about.base === "base/standard_normal") await startSamples(page);
-  else $("samples").remove(); // the page has no noise for another base
-  if (model.decodes) await startBetween(page);
-  else for (const part of document.querySelectorAll("#between, .decoded")) part.remove();
+  if (model.decodes) {
+    await startSamples(page);
+    await startBetween(page);
+  } else for (const part of document.querySelectorAll("#samples, #between, .decoded")) part.remove();
   await startExample(page);
 }
 

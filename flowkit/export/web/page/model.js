@@ -1,4 +1,4 @@
-// The flow: both graphs in onnxruntime-web, and what flowkit_runtime's Model does with them.
+// The flow: its graphs in onnxruntime-web, and what flowkit_runtime's Model does with them.
 //
 // Events and latents are flat Float32Arrays of n rows. A context is a list of rows, n of them or one for all; a row is
 // a list of numbers, for a class its index.
@@ -13,6 +13,7 @@ export const product = (sizes) => sizes.reduce((a, b) => a * b, 1);
 export class Model {
   #encoder;
   #decoder;
+  #base; // undefined if all latents are standard normal
   #last = Promise.resolve(); // a session runs one thing at a time
 
   /** Starts onnxruntime-web with what the page holds: nothing is fetched. */
@@ -21,19 +22,20 @@ export class Model {
     ort.env.wasm.wasmBinary = files.wasm;
     const weights = about.weights_file && [{ path: about.weights_file, data: files.weights }];
     const options = { executionProviders: ["wasm"], ...(weights && { externalData: weights }) };
-    const encoder = await ort.InferenceSession.create(files.encoder, options);
-    const decoder = files.decoder && (await ort.InferenceSession.create(files.decoder, options));
-    return new Model(about, encoder, decoder);
+    const open = (file) => file && ort.InferenceSession.create(file, options);
+    return new Model(about, await open(files.encoder), await open(files.decoder), await open(files.base));
   }
 
-  constructor(about, encoder, decoder) {
+  constructor(about, encoder, decoder, base) {
     this.levels = about.event.levels;
     this.shape = about.event.shape;
     this.size = product(about.event.shape);
     this.latents = about.latents;
+    this.noise = about.noise ?? about.latents.map((shape) => ({ kind: "normal", shape }));
     this.context = about.context;
     this.#encoder = encoder;
     this.#decoder = decoder;
+    this.#base = base;
   }
 
   /** Whether the flow has an inverse: without one it draws no samples. */
@@ -43,7 +45,7 @@ export class Model {
 
   /** {latents: one array each, logProb [n]} of continuous events x. */
   async encode(x, context = null) {
-    const names = [...this.latents.keys()].map((i) => `z_${i + 1}`);
+    const names = this.#latentNames();
     const inputs = { x: { data: x, shape: this.shape } };
     const found = await this.#run(this.#encoder, inputs, [...names, "log_prob"], x.length / this.size, context);
     return { latents: names.map((name) => found[name]), logProb: found.log_prob };
@@ -57,12 +59,26 @@ export class Model {
     return (await this.#run(this.#decoder, inputs, ["x"], n, context)).x;
   }
 
-  /** n continuous events, decoded from temperature times the seed's normals. */
+  /** n continuous events, decoded from what the bases make of the seed's noise. Temperature scales normals alone. */
   async sample(n, seed, temperature, context = null) {
-    const latents = this.latents.map((shape, stream) =>
-      Float32Array.from(normal(seed, stream, n * product(shape)), (value) => temperature * value),
-    );
-    return this.decode(latents, context);
+    const noise = this.noise.map(({ kind, shape }, stream) => {
+      const count = n * product(shape);
+      if (kind === "uniform") return Float32Array.from(uniform(seed, stream, count));
+      return Float32Array.from(normal(seed, stream, count), (value) => temperature * value);
+    });
+    return this.decode(this.#base ? await this.#fromNoise(noise, n, context) : noise, context);
+  }
+
+  async #fromNoise(noise, n, context) {
+    const inputs = {};
+    this.noise.forEach(({ shape }, i) => (inputs[`noise_${i + 1}`] = { data: noise[i], shape }));
+    const names = this.#latentNames();
+    const found = await this.#run(this.#base, inputs, names, n, context);
+    return names.map((name) => found[name]);
+  }
+
+  #latentNames() {
+    return this.latents.map((_, i) => `z_${i + 1}`);
   }
 
   /** How unlikely one event is, lower is likelier: bits per value for levels, after adding noise; else nats. */
@@ -72,11 +88,12 @@ export class Model {
     return this.levels ? -logProb[0] / (this.size * Math.LN2) : -logProb[0];
   }
 
-  /** Continuous events on the way from a to b, at each t in [0, 1]: along an arc in the space of noise. */
+  /** Continuous events on the way from a to b, at each t in [0, 1]: along an arc in the space of latents, or along a
+   * straight line if a base isn't the standard normal. */
   async interpolate(a, b, ts, context = null) {
     const from = (await this.encode(this.points(a), context)).latents;
     const to = (await this.encode(this.points(b), context)).latents;
-    const [p, q] = arc(from, to);
+    const [p, q] = this.#base ? LINE : arc(from, to);
     const latents = from.map((z, i) =>
       Float32Array.from(ts.flatMap((t) => Array.from(z, (value, k) => p(t) * value + q(t) * to[i][k]))),
     );
@@ -137,12 +154,14 @@ function below(positive) {
   return new Float32Array(bits.buffer)[0];
 }
 
+const LINE = [(t) => 1 - t, (t) => t];
+
 /** Weights p(t), q(t) of two latents on the great circle through them: the mix stays as noisy as its ends are. */
 function arc(from, to) {
   const dot = (a, b) => a.reduce((sum, z, i) => sum + z.reduce((part, value, k) => part + value * b[i][k], 0), 0);
   const cosine = dot(from, to) / Math.sqrt(dot(from, from) * dot(to, to));
   const angle = Math.acos(Math.min(1, Math.max(-1, cosine)));
-  if (!(Math.sin(angle) > 1e-6)) return [(t) => 1 - t, (t) => t]; // no circle, or no single one: a straight line
+  if (!(Math.sin(angle) > 1e-6)) return LINE; // no circle, or no single one: a straight line
   return [(t) => Math.sin((1 - t) * angle) / Math.sin(angle), (t) => Math.sin(t * angle) / Math.sin(angle)];
 }
 

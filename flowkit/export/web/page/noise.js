@@ -1,7 +1,7 @@
 // Noise that is a pure function of (seed, stream, position): the same numbers as flowkit_runtime.noise gives.
 //
 // Block i of a stream is philox4x32_10(counter = (i mod 2^32, i div 2^32, stream, 0), key = seed): four words, which
-// make two uniforms of 53 bits or, by Box and Muller, two normals. Element j is number (j mod 2) of block (j div 2).
+// make two uniforms of 23 bits or, by Box and Muller, two normals. Element j is number (j mod 2) of block (j div 2).
 
 export const DEQUANTIZATION_STREAM = 2 ** 31;
 
@@ -29,14 +29,15 @@ function upperHalf(a, b) {
   return aHigh * bHigh + (middle >>> 16) + (other >>> 16);
 }
 
-/** `count` uniforms in [0, 1), from flat index `first` of the stream. `seed` is a BigInt in [0, 2^64). */
+/** `count` uniforms (k + 1/2) / 2^23, from flat index `first` of the stream. `seed` is a BigInt in [0, 2^64). */
 export function uniform(seed, stream, count, first = 0) {
-  return draw(seed, stream, count, first, (u0, u1) => [u0, u1]);
+  return draw(seed, stream, count, first, (w0, w1, w2) => [middleOfCell(w0), middleOfCell(w2)]);
 }
 
 /** `count` standard normals; arguments as for uniform. */
 export function normal(seed, stream, count, first = 0) {
-  return draw(seed, stream, count, first, (u0, u1) => {
+  return draw(seed, stream, count, first, (...words) => {
+    const [u0, u1] = [unitInterval(words[0], words[1]), unitInterval(words[2], words[3])];
     const radius = Math.sqrt(-2 * Math.log(1 - u0));
     return [radius * Math.cos(2 * Math.PI * u1), radius * Math.sin(2 * Math.PI * u1)];
   });
@@ -47,13 +48,16 @@ function draw(seed, stream, count, first, transform) {
   const values = new Float64Array(count);
   const firstBlock = Math.floor(first / 2);
   for (let block = firstBlock; 2 * block < first + count; block += 1) {
-    const [w0, w1, w2, w3] = philox4x32([block % 2 ** 32, Math.floor(block / 2 ** 32), stream, 0], key);
-    const pair = transform(unitInterval(w0, w1), unitInterval(w2, w3));
+    const pair = transform(...philox4x32([block % 2 ** 32, Math.floor(block / 2 ** 32), stream, 0], key));
     const at = 2 * block - first;
     if (at >= 0) values[at] = pair[0];
     if (at + 1 < count) values[at + 1] = pair[1];
   }
   return values;
+}
+
+function middleOfCell(word) {
+  return ((word >>> 9) + 0.5) / 2 ** 23;
 }
 
 function unitInterval(high, low) {

@@ -19,10 +19,11 @@ class NameBase(Base):
         self.tail = tail
         self.normal = StandardNormal(event_shape)
 
-    def log_prob(self, z: Tensor) -> Tensor:
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         eps = torch.sinh(torch.asinh(z) / self.tail)
         each = math.log(self.tail) + (torch.log1p(z.square()) - torch.log1p(eps.square())) / 2  # [batch, *event]
         return self.normal.log_prob(eps) - each.flatten(1).sum(1)  # [batch]
 
-    def from_noise(self, eps: Tensor) -> Tensor:
+    def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+        (eps,) = noise  # one standard normal number for each value; see Base.noise for others
         return torch.sinh(self.tail * torch.asinh(eps))

@@ -1,0 +1,44 @@
+"""Defines the class-conditional normal distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.bijectors import Base
+from flowkit.bijectors.bijector import required_context
+from flowkit.plugin import Shape
+from flowkit_base.diagonal_normal import diagonal_log_prob
+
+
+class ClassConditionalNormal(Base):
+    """A normal distribution with diagonal covariance for each class y: p(z | y) = N(z; μ_y, σ_y²).
+
+    The means [classes, *event] and the standard deviations σ = exp(log_scale) are learned, as in Glow's conditional
+    prior (Kingma & Dhariwal 2018) and in FlowGMM (Izmailov et al. 2020). The context is the class, one-hot [batch,
+    classes]. At the start μ = 0 and σ = 1 for every class.
+
+    With such bases a flow is a classifier, too: p(y | x) is proportional to p(x | y) p(y).
+    """
+
+    def __init__(self, event_shape: Sequence[int], context_shape: Shape) -> None:
+        super().__init__(event_shape)
+        (classes,) = context_shape
+        self.mean = nn.Parameter(torch.zeros(classes, *self.event_shape))
+        self.log_scale = nn.Parameter(torch.zeros(classes, *self.event_shape))
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return diagonal_log_prob(z, *self._of_class(context))
+
+    def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+        (eps,) = noise
+        mean, log_scale = self._of_class(context)
+        return mean + log_scale.exp() * eps
+
+    def _of_class(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return μ and log σ of each event's class, [batch, *event]. Products with a one-hot row are exact."""
+        label = required_context(context, "this base chooses its mean and scale")
+        mean, log_scale = (label @ each.flatten(1) for each in (self.mean, self.log_scale))
+        return mean.unflatten(1, self.event_shape), log_scale.unflatten(1, self.event_shape)

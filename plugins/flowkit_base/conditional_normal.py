@@ -1,0 +1,61 @@
+"""Defines the normal distribution whose mean and scale a network computes from the context."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from flowkit.bijectors import Base, Conditioner
+from flowkit.bijectors.bijector import required_context
+from flowkit.plugin import Shape, Use
+from flowkit_base.diagonal_normal import diagonal_log_prob
+
+
+class ConditionalNormal(Base):
+    """A normal distribution with diagonal covariance that depends on the context c: p(z | c) = N(z; μ(c), σ(c)²).
+
+    A network computes μ and t from c (Winkler et al. 2019, "Learning likelihoods with conditional normalizing flows",
+    §3.2). log σ is a scaled and shifted tanh of t between log lo and log hi, the bounds ``scale``. It is 0 at t = 0.
+
+    The network reads the context in the place of the kept part, as in an elementwise layer: it is built with the
+    context's shape as ``kept_shape`` and ``context_shape=None``, and gives [batch, 2, *event].
+    """
+
+    def __init__(
+        self,
+        event_shape: Sequence[int],
+        context_shape: Shape,
+        conditioner: Use | Conditioner,
+        scale: tuple[float, float] = (0.01, 100.0),
+    ) -> None:
+        super().__init__(event_shape)
+        self.scale = scale
+        params: Shape = (2, *self.event_shape)
+        built = conditioner.build(context_shape, params, None) if isinstance(conditioner, Use) else conditioner
+        self.conditioner: Conditioner = built
+
+    def initialize(self, z: Tensor, context: Tensor | None = None) -> None:
+        self.conditioner.initialize(self._required(context))
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return diagonal_log_prob(z, *self._from_context(context))
+
+    def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+        (eps,) = noise
+        mean, log_scale = self._from_context(context)
+        return mean + log_scale.exp() * eps
+
+    def _from_context(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return μ and log σ, [batch, *event]."""
+        theta = self.conditioner(self._required(context))
+        lo, hi = map(math.log, self.scale)
+        middle, half = (hi + lo) / 2, (hi - lo) / 2
+        start = -middle / half  # the tanh where log σ = 0
+        slope = 1 / (half * (1 - start**2))  # so that ∂ log σ / ∂t = 1 there
+        return theta[:, 0], middle + half * torch.tanh(slope * theta[:, 1] + math.atanh(start))
+
+    def _required(self, context: Tensor | None) -> Tensor:
+        return required_context(context, "this base computes its mean and scale")

@@ -1,0 +1,98 @@
+"""Defines Student's t-distribution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from flowkit.bijectors import Base, Noise
+from flowkit.bijectors.bijector import sum_over_event
+
+
+class StudentT(Base):
+    """Independent t-distributions with ν degrees of freedom, whose tails are as heavy as |z|^-(ν + 1).
+
+    log p(z) = Σ [log Γ((ν+1)/2) - log Γ(ν/2) - ½ log πν - (ν+1)/2 log(1 + z²/ν)] for any ν > 0. ν = exp(log_nu) is
+    learned, one for each value of the event, unless ``learned`` is False (Jaini et al. 2020, "Tails of Lipschitz
+    triangular flows"; Laszkiewicz et al. 2022, "Marginal tail-adaptive normalizing flows"). Location and scale are
+    those of the layer before: an actnorm, for example.
+
+    A value is sampled from two normal numbers by the polar form of Bailey 1994, "Polar generation of random variates
+    with the t-distribution": z = ε₀ √(expm1(s/ν) / (s/ν)) with s = ε₀² + ε₁². For ν → ∞ it is ε₀.
+    """
+
+    log_nu: Tensor
+
+    def __init__(self, event_shape: Sequence[int], degrees_of_freedom: float = 5.0, learned: bool = True) -> None:
+        super().__init__(event_shape)
+        self.degrees_of_freedom, self.learned = degrees_of_freedom, learned
+        start = torch.full(self.event_shape, math.log(degrees_of_freedom))
+        if learned:
+            self.log_nu = nn.Parameter(start)
+        else:
+            self.register_buffer("log_nu", start)
+
+    @property
+    def noise(self) -> tuple[Noise, ...]:
+        return (Noise("normal", self.event_shape), Noise("normal", self.event_shape))
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return _t_log_prob(z, self.log_nu.exp(), self.log_constant())
+
+    def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+        return _polar(noise, self.log_nu.exp())
+
+    def log_constant(self) -> Tensor:
+        """Return log p(0) for each value, [*event].
+
+        It is computed in fp64. For large ν the gamma functions nearly cancel.
+        """
+        nu = self.log_nu.double().exp()
+        log_constant = torch.lgamma((nu + 1) / 2) - torch.lgamma(nu / 2) - (math.pi * nu).log() / 2
+        return log_constant.to(self.log_nu)
+
+    def freeze(self) -> FrozenStudentT:
+        return FrozenStudentT(self)
+
+
+class FrozenStudentT(Base):
+    """The same distribution with constant ν and log p(0). ONNX has no gamma function."""
+
+    nu: Tensor
+    log_constant: Tensor
+
+    def __init__(self, base: StudentT) -> None:
+        super().__init__(base.event_shape)
+        self.register_buffer("nu", base.log_nu.detach().exp())
+        self.register_buffer("log_constant", base.log_constant().detach())
+
+    @property
+    def noise(self) -> tuple[Noise, ...]:
+        return (Noise("normal", self.event_shape), Noise("normal", self.event_shape))
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return _t_log_prob(z, self.nu, self.log_constant)
+
+    def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+        return _polar(noise, self.nu)
+
+
+def _t_log_prob(z: Tensor, nu: Tensor, log_constant: Tensor) -> Tensor:
+    return sum_over_event(log_constant - (nu + 1) / 2 * torch.log1p(z.square() / nu))
+
+
+def _polar(noise: Sequence[Tensor], nu: Tensor) -> Tensor:
+    """Return ε₀ √(expm1(a) / a) with a = (ε₀² + ε₁²) / ν. Near a = 0 the square root is 1 + a/4."""
+    eps, other = noise
+    a = (eps.square() + other.square()) / nu
+    small = a < SMALL
+    safe = torch.where(small, SMALL, a)  # what isn't taken must be finite, too: its gradient counts
+    growth = (safe / 2).exp() * (-torch.expm1(-safe) / safe).sqrt()  # expm1(a) = e^a (1 - e^-a), without overflow
+    return eps * torch.where(small, 1 + a / 4, growth)
+
+
+SMALL = 1e-8
+"""Below this, √(expm1(a) / a) is 1 + a/4 to rounding in fp64."""
