@@ -23,6 +23,14 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Fractions = Annotated[tuple[Fraction, Fraction, Fraction], AfterValidator(_sum_to_one)]
 
 
+class BreastCancerConfig(DatasetConfig):
+    """Five measurements of 569 tumours, from scikit-learn's breast cancer data, [5], and the diagnosis, 0 or 1.
+
+    Four columns are positive and the last lies between 0 and 1. The tumours are divided 80/10/10 by a fixed
+    permutation.
+    """
+
+
 class DiabetesConfig(DatasetConfig):
     """The 442 patients of scikit-learn's diabetes data: the progression of the disease, [1], given 10 features.
 
@@ -73,6 +81,7 @@ class ToyConfig(DatasetConfig):
 @hookimpl
 def flowkit_register_datasets() -> list[Descriptor]:
     return [
+        Descriptor("breast_cancer", BreastCancerConfig, "flowkit_data.breast_cancer:BreastCancer"),
         Descriptor("diabetes", DiabetesConfig, "flowkit_data.diabetes:Diabetes"),
         Descriptor("digits", DigitsConfig, "flowkit_data.digits:Digits"),
         Descriptor("mnist", MnistConfig, "flowkit_data.mnist:Mnist"),

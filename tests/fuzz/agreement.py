@@ -229,6 +229,7 @@ def check_shapes(subject: Subject, finite: bool = True) -> float:
 @torch.no_grad()
 def reaches_an_end(subject: Subject) -> bool:
     """Whether a value comes so near to an end of its domain that no layer maps it back: sigmoid(40) is 1 by rounding.
+    So is exp(1000) infinite.
 
     The logit takes what is nearer to an end than ε/2 of the interval's width for that distance.
     """
@@ -239,7 +240,9 @@ def reaches_an_end(subject: Subject) -> bool:
         for index, domain in enumerate(by_coordinate(domains)):
             values, width = x[:, index] if isinstance(domains, tuple) else x, domain.high - domain.low
             margin = EPS * width if math.isfinite(width) else 0.0
-            if ((values - domain.low <= margin) | (domain.high - values <= margin)).any():
+            near = (values - domain.low <= margin) | (domain.high - values <= margin)
+            infinite = values.isinf() & (domain != REALS)  # exp has overflowed
+            if (near | infinite).any():
                 return True
     return False
 

@@ -119,9 +119,10 @@ def _beginnings(draw: Draw, shape: list[int]) -> tuple[Any, list[Step]]:
         circle = draw(DOMAINS.filter(lambda domain: isinstance(domain, dict)))
         return circle, draw(st.sampled_from([[{"use": "map/phase"}], [{"elementwise": {"use": "spline/circular"}}]]))
     plain = DOMAINS.filter(lambda domain: not isinstance(domain, dict))
+    bounded = plain.filter(lambda domain: domain != "real")
     n = shape[0] if len(shape) == 1 and shape[0] > 1 else 0
-    domain = draw(plain | st.lists(plain, min_size=n, max_size=n) if n else plain)
-    return domain, [{"use": "map/to_reals"}]
+    columns = st.lists(plain, min_size=n, max_size=n).filter(lambda domains: any(each != "real" for each in domains))
+    return draw(bounded | columns if n else bounded), [{"use": "map/to_reals"}]
 
 
 def written(spec: Mapping[str, Any]) -> st.SearchStrategy[Any]:

@@ -24,6 +24,7 @@ from flowkit_base.full_normal import FullNormal
 from flowkit_base.gaussian_mixture import GaussianMixture
 from flowkit_base.student_t import StudentT
 from flowkit_base.uniform import Uniform
+from flowkit_data.breast_cancer import BreastCancer
 from flowkit_data.diabetes import Diabetes
 from flowkit_data.digits import Digits
 from flowkit_data.toy import ToyPoints
@@ -290,5 +291,6 @@ def subjects(seed: int = 0) -> dict[str, Subject]:
         **{f"toy-{name}": DatasetSubject(lambda name=name: ToyPoints(name, n=500, noise=0.05)) for name in toys},
         "digits": DatasetSubject(Digits),
         "diabetes": DatasetSubject(Diabetes),
+        "breast-cancer": DatasetSubject(BreastCancer),
     }
     return {name: replace(subject, seed=seed) for name, subject in every.items()}

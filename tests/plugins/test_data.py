@@ -74,6 +74,19 @@ def test_diabetes() -> None:
     assert sorted(rows.tolist()) == sorted(whole.tolist())
 
 
+def test_breast_cancer() -> None:
+    from sklearn.datasets import load_breast_cancer
+
+    parts = load_all(make("breast_cancer"))
+    assert [len(part.x) for part in parts] == [455, 57, 57]
+    assert all(part.x.shape[1:] == (5,) and part.x.dtype == np.float32 for part in parts)
+    x, labels = (np.concatenate(each) for each in zip(*((part.x, part.context) for part in parts), strict=True))
+    assert x.min() > 0 and x[:, 4].max() < 1  # inside the domains of specs/nsf-breast-cancer.yaml
+    data = load_breast_cancer()
+    assert sorted(labels.tolist()) == sorted(data.target.tolist())
+    assert sorted(x[:, 0].tolist()) == sorted(data.data[:, 0].astype(np.float32).tolist())
+
+
 def test_the_parts_never_change() -> None:
     assert rows_of("val", 1797, (0.8, 0.1, 0.1))[:8].tolist() == [24, 25, 33, 36, 41, 43, 67, 69]
     assert rows_of("test", 1797, (0.8, 0.1, 0.1))[:8].tolist() == [11, 23, 28, 32, 57, 72, 84, 86]

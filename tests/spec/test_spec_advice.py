@@ -219,7 +219,7 @@ data: ¦data/digits
 
 data: {use: ¦glow/actnorm}
 => data.use: glow/actnorm is a bijector, not a dataset
-=> datasets installed: data/diabetes, data/digits
+=> datasets installed: data/breast_cancer, data/diabetes, data/digits
 
 data: {use: data/toy, name: ¦moon}
 => data.name: not 'moon'
