@@ -227,7 +227,7 @@ def _plain_step(drawn: Drawn, kind: str) -> st.SearchStrategy[Step]:
     if kind == "use":
         return drawn.use("bijector")
     if kind == "factor_out":
-        return st.just({"factor_out": "channels"})
+        return st.fixed_dictionaries({"factor_out": st.just("channels")}, optional={"base": drawn.use("base")})
     if kind == "elementwise":
         transformer = {"elementwise": drawn.use("transformer")}
         return st.fixed_dictionaries(transformer, optional={"conditioner": drawn.use("conditioner")})
