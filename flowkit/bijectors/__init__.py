@@ -9,6 +9,8 @@ from flowkit.bijectors.elementwise import Elementwise
 from flowkit.bijectors.factor_out import FactorOut
 from flowkit.bijectors.inverse import Inverse
 from flowkit.bijectors.loop import fixed_loop
+from flowkit.bijectors.numeric_inverse import numeric_inverse
+from flowkit.bijectors.scale import bounded_log_scale
 
 __all__ = [
     "AffineMap",
@@ -25,7 +27,9 @@ __all__ = [
     "Split",
     "StandardNormal",
     "Transformer",
+    "bounded_log_scale",
     "fixed_loop",
     "full_precision",
+    "numeric_inverse",
     "sum_over_event",
 ]

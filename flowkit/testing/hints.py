@@ -41,6 +41,11 @@ def hint(given: Tensor, expected: Tensor, event: Shape | None, module: nn.Module
 
 
 def _not_finite(given: Tensor, expected: Tensor) -> str:
+    if expected.isneginf().all():
+        return (
+            "; it has no gradient: is it computed under torch.no_grad()? A search for the inverse needs steps with "
+            "gradients after it, as flowkit.bijectors.numeric_inverse has them"
+        )
     if expected.isneginf().any():
         return "; the map is not invertible there: does something clamp, round or cut off?"
     if expected.isfinite().all() and given.isnan().any():

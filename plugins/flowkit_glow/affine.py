@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from flowkit.bijectors import Transformer
+from flowkit.bijectors import Transformer, bounded_log_scale
 
 
 class Affine(Transformer):
@@ -40,13 +38,7 @@ class Affine(Transformer):
     def _log_scale(self, t: Tensor) -> Tensor:
         if isinstance(self.scale, str):
             return F.logsigmoid(t + 2)
-        lo, hi = self.scale
-        middle, half = math.log(hi * lo) / 2, math.log(hi / lo) / 2
-        if middle == 0:  # lo = 1/hi, as usual: this takes two operators fewer
-            return half * torch.tanh(t * (1 / half))
-        start = -middle / half  # the tanh where log s = 0
-        slope = 1 / (half * (1 - start**2))
-        return middle + half * torch.tanh(slope * t + math.atanh(start))
+        return bounded_log_scale(t, *self.scale)
 
 
 def _halves(theta: Tensor) -> tuple[Tensor, Tensor]:

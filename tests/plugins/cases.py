@@ -45,6 +45,7 @@ from flowkit_map.interval import Logit, Sigmoid
 from flowkit_map.phase import Phase
 from flowkit_map.sinh_arcsinh import SinhArcsinh
 from flowkit_map.to_reals import ToReals
+from flowkit_mixture.logistic import MixtureOfLogistics
 from flowkit_residual.planar import Planar
 from flowkit_spline.rational_quadratic import CircularRationalQuadratic, RationalQuadratic
 
@@ -101,6 +102,7 @@ TRANSFORMERS: dict[str, Callable[[], Transformer]] = {
     "additive": Additive,
     "rational-quadratic": RationalQuadratic,
     "rational-quadratic-2-bins": lambda: RationalQuadratic(bins=2, bound=1.0),
+    "mixture-of-logistics": lambda: MixtureOfLogistics(3),
 }
 
 BIJECTORS: dict[str, Callable[[], Bijector]] = {
@@ -121,6 +123,7 @@ BIJECTORS: dict[str, Callable[[], Bijector]] = {
     "coupling-additive-swap": lambda: coupling(ODD, Additive(), swap=True),
     "coupling-spline-vector": lambda: coupling(VECTOR, RationalQuadratic(bins=4)),
     "coupling-spline-image": lambda: coupling(IMAGE, RationalQuadratic(bins=4)),
+    "coupling-mixture": lambda: coupling(VECTOR, MixtureOfLogistics(2, (0.1, 4.0))),
     "coupling-checkerboard": lambda: coupling((1, 3, 4), Affine(), split="checkerboard"),
     "coupling-sigmoid-checkerboard-swap": lambda: coupling((2, 2, 4), Affine("sigmoid"), "checkerboard", swap=True),
     "coupling-no-normalization": lambda: coupling(IMAGE, Affine(), normalization="none"),
@@ -128,6 +131,7 @@ BIJECTORS: dict[str, Callable[[], Bijector]] = {
     "coupling-kept-image": lambda: coupling((1, 3, 4), Affine(), "checkerboard", swap=True, kept=Affine()),
     "elementwise-vector": lambda: elementwise(VECTOR, RationalQuadratic(bins=4)),
     "elementwise-image": lambda: elementwise(COLUMN, Affine()),
+    "elementwise-mixture": lambda: elementwise((2,), MixtureOfLogistics(2)),
     "inverse-actnorm": lambda: Inverse(ActNorm((5,))),
     "inverse-coupling": lambda: Inverse(coupling(VECTOR, Affine())),
     "composition": lambda: Composition([ActNorm(IMAGE), Conv1x1(IMAGE), coupling(IMAGE, Affine()), ActNorm(IMAGE)]),
@@ -161,6 +165,7 @@ CONDITIONAL: dict[str, tuple[Callable[[], Bijector], tuple[int, ...]]] = {
     "image-image": (lambda: coupling(IMAGE, Affine(), context=(2, 3, 2)), (2, 3, 2)),
     "no-hidden": (lambda: coupling(IMAGE, Affine(), context=(3,), hidden=0), (3,)),
     "elementwise-value": (lambda: elementwise((1,), RationalQuadratic(bins=4), (3,)), (3,)),
+    "elementwise-mixture": (lambda: elementwise((1,), MixtureOfLogistics(2), (3,)), (3,)),
     "elementwise-image": (lambda: elementwise(COLUMN, Affine(), (2, 3, 3)), (2, 3, 3)),
     "composition": (lambda: Composition([ActNorm(VECTOR), coupling(VECTOR, Affine(), context=(2,))]), (2,)),
 }
@@ -245,6 +250,7 @@ TRACED_IN_PARTS = {
     *("coupling-additive-swap", "coupling-sigmoid-checkerboard-swap"),
     *("composition", "conditional-vector-vector", "conditional-composition"),
     *("elementwise-vector", "conditional-elementwise-value"),
+    *("elementwise-mixture", "conditional-elementwise-mixture"),
 }
 """Compositions, couplings and elementwise layers of parts that each are a subject of their own."""
 
@@ -255,7 +261,7 @@ LIKE_OTHERS = {
     *("coupling-odd-channels", "coupling-spline-vector", "coupling-checkerboard", "coupling-no-normalization"),
     *("conditional-image-vector", "conditional-no-hidden", "elementwise-image"),
     *("affine-1d", "affine-asymmetric-3d", "affine-sigmoid-1d", "additive-1d"),
-    *("rational-quadratic-1d", "rational-quadratic-2-bins-3d"),
+    *("rational-quadratic-1d", "rational-quadratic-2-bins-3d", "mixture-of-logistics-3d"),
     *("channels-5", "channels-2-swap", "channels-3x5x3", "checkerboard-1x3x4-swap", "checkerboard-2x2x4"),
     "convnet",
 }

@@ -73,11 +73,13 @@ def layer(shape: Any, **fields: Any) -> dict[str, Any]:
 
 
 MLP, CONVNET, SPLINE = {"use": "glow/mlp"}, {"use": "glow/convnet"}, {"use": "spline/rational_quadratic"}
+MIXTURE = {"use": "mixture/logistic"}
 COSTLY = {
     "mlp.layers": lambda n: with_coupling({}, MLP | {"layers": n}),
     "mlp.hidden": lambda n: with_coupling({}, MLP | {"hidden": n}),
     "convnet.hidden": lambda n: with_coupling({}, CONVNET | {"hidden": n}),
     "spline.bins": lambda n: with_coupling(SPLINE | {"bins": n}, MLP),
+    "mixture.components": lambda n: with_coupling(MIXTURE | {"components": n}, MLP),
     "householder.reflections": lambda n: layer([2], use="glow/householder", reflections=n),
     "permute.order": lambda n: layer([2], use="glow/permute", order=[0, n]),
     "roll.shift": lambda n: layer([2], use="glow/roll", shift=n),
@@ -114,6 +116,8 @@ REAL = {
     "rescale.high": lambda x: layer([2], use="glow/rescale", low=0, high=x),
     "affine.lo": lambda x: with_coupling({"scale": [min(x, 0.5), 2]}, MLP),
     "affine.hi": lambda x: with_coupling({"scale": [0.5, max(x, 2)]}, MLP),
+    "mixture.lo": lambda x: with_coupling(MIXTURE | {"scale": [min(x, 0.5), 2]}, MLP),
+    "mixture.hi": lambda x: with_coupling(MIXTURE | {"scale": [0.5, max(x, 2)]}, MLP),
     "spline.bound": lambda x: with_coupling(SPLINE | {"bound": x}, MLP),
     "dropout": lambda x: with_coupling({}, MLP | {"dropout": x}),
     "lr": lambda x: layer([2], use="glow/actnorm") | {"train": {"optimizer": {"lr": x, "weight_decay": x}}},

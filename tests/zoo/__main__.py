@@ -6,6 +6,7 @@ from tests.zoo import (  # noqa: F401  (they fill the zoo)
     wrong,
     wrong_bases,
     wrong_continuous,
+    wrong_inverses,
     wrong_later,
     wrong_parts,
     wrong_plugins,

@@ -21,6 +21,8 @@ from flowkit_map.interval import Logit, logit
 from flowkit_map.phase import Phase
 from flowkit_map.sinh_arcsinh import SinhArcsinh
 from flowkit_map.to_reals import ToReals
+from flowkit_mixture import logistic
+from flowkit_mixture.logistic import MixtureOfLogistics
 from flowkit_spline import rational_quadratic
 from flowkit_spline.rational_quadratic import Curve, RationalQuadratic
 from tests.plugins.cases import BETWEEN_DOMAINS, IMAGE, MIXED, coupling
@@ -97,6 +99,14 @@ MUTANTS = {
     "composition: one log-det": (
         lambda: Composition([ActNorm(IMAGE), coupling(IMAGE, Affine())]), Composition, "forward_and_log_det",
         lambda s, x, c=None: s.layers[1].forward_and_log_det(s.layers[0].forward_and_log_det(x)[0])),
+    "mixture: density without the scales": (
+        TransformerSubject(lambda: MixtureOfLogistics(3), (2,)), MixtureOfLogistics, "forward",
+        lambda s, x, th: (
+            logistic._logit_of_mixture(x, *s._mixture(th))[0],
+            logistic._logit_of_mixture(x, *s._mixture(th))[1] + s._mixture(th)[2].mean(1))),
+    "mixture: scales of another parameter": (
+        TransformerSubject(lambda: MixtureOfLogistics(3), (2,)), MixtureOfLogistics, "inverse",
+        lambda s, y, th, right=MixtureOfLogistics.inverse: right(s, y, th.roll(1, 1))),
     "spline: log-derivative": (
         TransformerSubject(RationalQuadratic, (2,)), Curve, "log_derivative", lambda c: (c.s / c.denominator).log()),
     "spline: wrong bin": (

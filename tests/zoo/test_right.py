@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from flowkit.bijectors import Base, Bijector, Conditioner, Noise, Transformer
+from flowkit.bijectors import Base, Bijector, Conditioner, Noise, Transformer, numeric_inverse
 from flowkit.testing import BaseSubject, BijectorSubject, ConditionerSubject, TransformerSubject, check
 from tests.extent import extent
 from tests.plugins.cases import subjects
@@ -97,7 +97,7 @@ class Leaky(Transformer):
 
 
 class TwoBends(Transformer):
-    """y = x + (tanh(x - a) + tanh(x - b)) / 2, by bisection: components that start apart, as they would stay equal."""
+    """y = x + (tanh(x - a) + tanh(x - b)) / 2, by search: components that start apart, as they would stay equal."""
 
     n_params = 2
 
@@ -109,22 +109,7 @@ class TwoBends(Transformer):
         return x + bends.mean(1), torch.log1p((1 - bends.square()).mean(1))
 
     def inverse(self, y, theta):
-        x = _inverse_of_bends(y, theta)
-        return x, -self.forward(x, theta)[1]
-
-
-def _inverse_of_bends(y, theta):
-    with torch.no_grad():
-        low, high = y - 1, y + 1
-        for _ in range(12):
-            middle = (low + high) / 2
-            below = TwoBends.forward(None, middle, theta)[0] < y
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        x = (low + high) / 2
-    for _ in range(3):
-        value, log_slope = TwoBends.forward(None, x, theta)
-        x = x - (value - y) / log_slope.exp()
-    return x
+        return numeric_inverse(lambda x: self(x, theta), y, y - 1, y + 1)
 
 
 class FourierFeatures(Conditioner):
