@@ -238,6 +238,7 @@ SAME_GRAPHS = {
     *("conv1x1-lu-1x3x3", "conv1x1-lu-1", "permute-random-4x3x2", "rescale-4x3x2", "squeeze-3"),
     *("householder-4x3x2", "householder-2-4x3x2", "permute-list-4x3x2", "flip-width", "roll-width"),
     *("coupling-spline-image", "conditional-image-vector", "elementwise-image", "conditional-elementwise-image"),
+    *("coupling-mixture", "elementwise-mixture", "conditional-elementwise-mixture"),
     *(f"{name}-1d" for name in TRANSFORMERS),
     *("affine-asymmetric-3d", "rational-quadratic-2-bins-3d"),
     *("channels-5-swap", "channels-2", "channels-2-swap", "channels-3x5x3"),
@@ -250,7 +251,6 @@ TRACED_IN_PARTS = {
     *("coupling-additive-swap", "coupling-sigmoid-checkerboard-swap"),
     *("composition", "conditional-vector-vector", "conditional-composition"),
     *("elementwise-vector", "conditional-elementwise-value"),
-    *("elementwise-mixture", "conditional-elementwise-mixture"),
 }
 """Compositions, couplings and elementwise layers of parts that each are a subject of their own."""
 
