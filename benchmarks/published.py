@@ -48,7 +48,7 @@ def take_steps(data: Path, memory: str, batch: int, steps: int, overrides: list[
     flow.memory = memory
     optimizer = torch.optim.Adamax(flow.parameters(), lr=1e-3)
     crops = torch.from_numpy(np.load(data))
-    flow.initialize(flow.dequantize(crops[-batch:]))
+    flow.initialize(flow.dequantize(crops[-batch:])[0])
     before = status("VmRSS")
     losses, seconds, peaks = [], [], []
     for step in range(steps + 1):
@@ -56,7 +56,7 @@ def take_steps(data: Path, memory: str, batch: int, steps: int, overrides: list[
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * (step + 1) / 5000  # the spec's warm-up
         optimizer.zero_grad()
-        loss = flow.in_unit(flow(flow.dequantize(crops[step * batch : (step + 1) * batch]))).mean()
+        loss = flow.in_unit(flow(flow.dequantize(crops[step * batch : (step + 1) * batch])[0])).mean()
         loss.backward()
         peaks.append(status("VmHWM"))  # the first has no optimizer's state in it
         optimizer.step()

@@ -31,6 +31,6 @@ def evaluate(
     spec = flow.to_spec()
     data = training.load_run_data(run, spec)
     figure = training.evaluate(flow, data[split], spec.train.batch_size, draws, split)
-    echo(f"{split}, {len(data[split].x)} events, {flow.unit}:")
+    echo(f"{split}, {len(data[split].x)} events, {flow.printed_unit}:")
     for name, value in {"flow": figure, **baselines(data["train"], data[split], flow.levels)}.items():
         echo(f"  {name:<16}{value:.4f}")

@@ -66,7 +66,7 @@ def export(
     with Console(stderr=True).status("exporting and verifying …"):
         exported = write_bundle(flow, output, x, context, weights, overwrite, options)
     echo(table(exported.figures))
-    for line in _summary(exported.manifest, flow.unit):
+    for line in _summary(exported.manifest, flow.printed_unit):
         echo(line)
     echo(f"{output}: {' and '.join(GRAPHS[exported.manifest['directions']])}, verified")
     if web:

@@ -59,15 +59,26 @@ def _write(spec: "Spec", form: Format, console: "Console") -> None:
     if form in ("dot", "svg"):
         console.file.write(views.dot(spec) if form == "dot" else views.svg(spec))
         return
-    from flowkit.flow.building import count_base_parameters, count_parameters  # seconds: torch
-
-    facts = views.as_dict(spec, count_parameters(spec), count_base_parameters(spec))
+    facts = _facts(spec)
     if form == "json":
         console.file.write(json.dumps(facts, indent=2) + "\n")
     else:
+        if facts["dequantization"]:
+            console.print("dequantization: the noise u in [0, 1), given the event", highlight=False)
+            console.print(_table(facts["dequantization"]))
+            console.print()
         console.print(_table(facts))
         console.print()
         console.print(_summary(facts), highlight=False, soft_wrap=True)
+
+
+def _facts(spec: "Spec") -> dict[str, Any]:
+    from flowkit.flow.building import count_base_parameters, count_parameters  # seconds: torch
+    from flowkit.spec import dequantizer, views
+
+    noise = dequantizer(spec)
+    described = None if noise is None else _facts(noise)
+    return views.as_dict(spec, count_parameters(spec), count_base_parameters(spec), described)
 
 
 def _table(facts: dict[str, Any]) -> "Table":

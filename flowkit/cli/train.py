@@ -52,6 +52,6 @@ def train(
         if directory.exists():
             echo(f"interrupted: `flowkit train --resume {directory}` goes on, with `--finish` it ends here", err=True)
         raise typer.Exit(130) from interrupt
-    echo(f"{directory}: val {results.val:.4f}, test {results.test:.4f} {results.unit}")
+    echo(f"{directory}: val {results.val:.4f}, test {results.test:.4f} {results.printed_unit}")
     if not (directory / "samples.png").exists():
         echo(f"{directory} has no samples.png: the flow runs forward only, so it draws no samples")

@@ -235,7 +235,7 @@ def reference_events(exact: Flow, events: Tensor | None, context: Tensor | None)
     if events is None:
         context = any_context(exact, ROWS)
         events = exact.sample(ROWS, context, seed=0)
-    held_out = exact.dequantize(events[:ROWS], torch.Generator().manual_seed(0))
+    held_out, _ = exact.dequantize(events[:ROWS], torch.Generator().manual_seed(0))
     x, groups = _and_unlike(held_out, *_range(exact, held_out))
     feed = {"x": x, **_context_rows(context, len(groups)), **_noise(exact, groups)}
     programs = programs_of(exact, [type(layer).__name__ for layer in exact.layers], exact.directions)

@@ -262,22 +262,32 @@ def parts(layers: Sequence[Layer], bases: Sequence[Base]) -> list[nn.Module]:
 
 
 def spec_of(
-    layers: Sequence[Layer], bases: Sequence[Base], levels: int | None, context: model.ContextSpec | None
+    layers: Sequence[Layer],
+    bases: Sequence[Base],
+    levels: int | None,
+    context: model.ContextSpec | None,
+    dequantizer: tuple[Sequence[Layer], Sequence[Base]] | None,
 ) -> model.Spec:
     """Return the spec of a flow that was built in Python. Raises PluginError for a layer that no plugin registers."""
     registry = Registry.discover()
     event = {"shape": list(layers[0].event_shape), "levels": levels}
-    *leaving, last = (_use(base, registry) for base in bases)
-    source: dict[str, Any] = {"flowkit": 1, "event": event, "base": last}
+    source: dict[str, Any] = {"flowkit": 1, "event": event, **_flow(layers, bases, registry)}
     if context is not None:
         source["context"] = context.model_dump(mode="json", exclude_none=True)
-    source["flow"] = [_step(layer, registry) for layer in layers]
-    for step, base in zip((step for step in source["flow"] if "factor_out" in step), leaving, strict=True):
-        step["base"] = base
+    if dequantizer is not None:
+        source["dequantization"] = _flow(*dequantizer, registry)
     spec = read_fields(source, (), registry)
     if spec is not None and (domain := data_domain(spec, walk(spec))) != REALS:
         source["event"] |= {"domain": written_domain(domain)}
     return read_spec(source, registry=registry)
+
+
+def _flow(layers: Sequence[Layer], bases: Sequence[Base], registry: Registry) -> dict[str, Any]:
+    *leaving, last = (_use(base, registry) for base in bases)
+    steps = [_step(layer, registry) for layer in layers]
+    for step, base in zip((step for step in steps if "factor_out" in step), leaving, strict=True):
+        step["base"] = base
+    return {"flow": steps, "base": last}
 
 
 def _step(layer: nn.Module, registry: Registry) -> dict[str, Any]:

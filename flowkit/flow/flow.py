@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.bijectors import Base, Bijector, FactorOut, Noise, full_precision
-from flowkit.bijectors.base_distribution import as_uniform
+from flowkit.bijectors.base_distribution import unseeded
 from flowkit.bijectors.composition import frozen, initialize_through, inverse_through
 from flowkit.bijectors.memory import STRATEGIES, Drift, Strategy
 from flowkit.directions import Direction, Shared, lacks, shared
@@ -21,12 +21,18 @@ from flowkit.errors import DirectionError
 from flowkit.flow import building, inputs, saving
 from flowkit.flow.building import Layer
 from flowkit.flow.compilation import STRATEGIES_BY_STEPS, Scope, compiled, inverse_by_steps
+from flowkit.flow.dequantization import as_context, check_dequantizer, within
+from flowkit.plugin.descriptor import Likelihood
 from flowkit.shapes import Shape
-from flowkit.spec import ContextSpec, Spec, flow_directions, read_spec
+from flowkit.spec import ContextSpec, Spec, dequantizer, flow_directions, likelihood, read_spec
 from flowkit.spec.run import WEIGHTS, read_run
 from flowkit_runtime import noise
+from flowkit_runtime.bundle import printed_unit
 from flowkit_runtime.files import as_path
 from flowkit_runtime.inputs import checked_temperature, count, integer
+
+Draw = Callable[[Noise, int], Tensor]
+"""A function that returns one array of noise, with as many rows as there are events, given its number from 0."""
 
 
 class Flow(nn.Module):
@@ -40,6 +46,9 @@ class Flow(nn.Module):
 
     A flow has the directions that all of its layers have. One that runs forward only has densities and latents, and no
     samples. One that runs its inverse only has samples alone. What a flow lacks raises DirectionError.
+
+    ``dequantizer`` is a flow of the noise u of integer data k, whose context is k in units of the range, (k + ½) /
+    levels - ½. It is fitted together with this flow (Ho et al. 2019, "Flow++", §3.1). Without it u is uniform.
 
     Threads may share a flow. A layer may occur in it twice, and layers may be replaced or changed at any time.
 
@@ -59,13 +68,17 @@ class Flow(nn.Module):
         base: Base | Sequence[Base] | None = None,
         levels: int | None = None,
         context: ContextSpec | Mapping[str, Any] | None = None,
+        dequantizer: Flow | None = None,
     ) -> None:
         super().__init__()
         building.check_chain(layers)
+        if dequantizer is not None:
+            check_dequantizer(dequantizer.event_shape, dequantizer.context, layers[0].event_shape, levels)
         self.layers: Sequence[Layer] = nn.ModuleList(layers)  # type: ignore[assignment]
         self.event_shape = layers[0].event_shape
         self.bases: Sequence[Base] = nn.ModuleList(building.all_bases(self.latent_shapes, base))  # type: ignore[assignment]
         self.levels = levels
+        self.dequantizer = dequantizer
         self.context = ContextSpec.model_validate(context) if isinstance(context, Mapping) else context
         self.spec = None
         self.memory = "store"
@@ -91,30 +104,55 @@ class Flow(nn.Module):
     def nll(self, x: Tensor, context: Tensor | None = None, draws: int = 1, seed: int = 0) -> Tensor:
         """Return the negative log-likelihood of each event in nats, [batch].
 
-        Integer data is scored at x + u with u ~ U[0, 1). The result is the mean over ``draws`` draws of u. Its
-        expectation is an upper bound of -log P(x) (Theis et al. 2016, eq. 1). The noise depends only on ``seed`` and
-        the shape of x.
+        Integer data is scored at x + u with noise u ~ q(u | x), which is U[0, 1) or that of the dequantizer. The result
+        is the mean of log q(u | x) - log p(x + u) over ``draws`` draws of u. Its expectation is an upper bound of -log
+        P(x) (Theis et al. 2016, eq. 1; Ho et al. 2019, eq. 11). The noise depends only on ``seed`` and the shape of x.
         """
         if self.levels is None:
             return -self(x, context)
         draws = inputs.as_flowkit(integer, "draws", draws, 1, noise.DEQUANTIZATION_STREAM + 1)
         inputs.check_shape(x, self.event_shape)
         inputs.check_levels(x, self.levels)
-        log_probs = [self(_within(x.to(self.dtype), self._uniform(seed, draw, x)), context) for draw in range(draws)]
-        return -torch.stack(log_probs).mean(0)
+        nlls = []
+        for draw in range(draws):
+            points, log_q = self._dequantized(x.to(self.dtype), self._seeded_noise(len(x), seed, draw))
+            nlls.append(log_q - self(points, context))
+        return torch.stack(nlls).mean(0)
 
     def bits_per_dim(self, x: Tensor, context: Tensor | None = None, draws: int = 1, seed: int = 0) -> Tensor:
         """Return ``nll`` in bits/dim, [batch]: it is divided by log 2 and by D, the number of values in an event."""
         return self.nll(x, context, draws, seed) / (math.prod(self.event_shape) * math.log(2))
 
-    def dequantize(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return k + u with u ~ U[0, 1) for integers k, in the flow's precision.
+    def dequantize(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Return k + u for integers k, in the flow's precision, and log q(u | k) in nats, [batch].
 
-        Continuous data is only converted to it.
+        The noise u is uniform in [0, 1), or drawn from the dequantizer. Continuous data is only converted to the flow's
+        precision, and log q is 0.
         """
         inputs.check_tensor("x", x)
         x = x.to(self.dtype)
-        return x if self.levels is None else _within(x, torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x))
+        if self.levels is None:
+            return x, x.new_zeros(x.shape[0])
+
+        def draw(wanted: Noise, _: int) -> Tensor:
+            return unseeded((len(x), *wanted.shape), wanted.kind, x.dtype, generator).to(x)
+
+        return self._dequantized(x, draw)
+
+    def _dequantized(self, k: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Return k + u and log q(u | k)."""
+        if self.dequantizer is None or self.levels is None:
+            return within(k, draw(Noise("uniform", self.event_shape), 0)), k.new_zeros(k.shape[0])
+        given = as_context(k, self.levels)
+        latents = self.dequantizer._latents(len(k), draw, given)
+        u, log_det = self.dequantizer.inverse_and_log_det(latents, given)
+        return within(k, u), self.dequantizer.latent_log_prob(latents, given) - log_det
+
+    def _seeded_noise(self, n: int, seed: int, draw: int) -> Draw:
+        """Return what gives the noise of one draw of u: each array has a stream of its own."""
+        arrays = 1 if self.dequantizer is None else sum(len(base.noise) for base in self.dequantizer.bases)
+        first = noise.DEQUANTIZATION_STREAM + draw * arrays
+        return lambda wanted, index: self._noise(n, wanted, 1.0, seed, first + index)
 
     # Data <-> latents, samples
 
@@ -161,11 +199,15 @@ class Flow(nn.Module):
 
         Each array of noise has a stream of its own, in the order of the latents.
         """
+        return self._latents(n, lambda wanted, stream: self._noise(n, wanted, temperature, seed, stream), context)
+
+    def _latents(self, n: int, draw: Draw, context: Tensor | None) -> tuple[Tensor, ...]:
+        """Return latents of n events, made of the noise that ``draw`` gives."""
         latents, streams = [], itertools.count()
         context = inputs.embed(self.context, context, torch.empty(n, dtype=self.dtype, device=self.device))
         with full_precision(self.device):
             for base in self.bases:
-                drawn = [self._noise(n, each, temperature, seed, next(streams)) for each in base.noise]
+                drawn = [draw(each, next(streams)) for each in base.noise]
                 latents.append(base.from_noise(drawn, context))
         return tuple(latents)
 
@@ -251,6 +293,8 @@ class Flow(nn.Module):
         inputs.check_events(x, self.event_shape, self.dtype, self.levels)
         inputs.check_some(x)
         context, latents = inputs.embed(self.context, context, x), []
+        if self.dequantizer is not None and self.levels is not None:
+            self.dequantizer.initialize(x - x.floor(), as_context(x.floor(), self.levels))
         with full_precision(x.device):
             for layers, factor_out in self._segments():
                 x = initialize_through(layers, x, context)
@@ -309,7 +353,8 @@ class Flow(nn.Module):
             for bijectors, factor_out in own._segments():
                 layers += [*frozen(bijectors, like), *([factor_out] if factor_out else [])]
             bases = [base.freeze() for base in own.bases]
-        flow = Flow(layers, base=bases, levels=self.levels, context=self.context)
+        dequantizer = None if own.dequantizer is None else own.dequantizer.freeze()
+        flow = Flow(layers, base=bases, levels=self.levels, context=self.context, dequantizer=dequantizer)
         flow.initialized.fill_(True)
         return flow.to(self.device, self.dtype).eval()
 
@@ -322,8 +367,14 @@ class Flow(nn.Module):
         Raises SpecError, PluginError or ShapeError.
         """
         spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
-        layers = building.build_layers(spec)
-        flow = cls(layers, base=building.build_bases(spec), levels=spec.event.levels, context=spec.context)
+        noise_spec = dequantizer(spec)
+        flow = cls(
+            building.build_layers(spec),
+            base=building.build_bases(spec),
+            levels=spec.event.levels,
+            context=spec.context,
+            dequantizer=None if noise_spec is None else cls.from_spec(noise_spec),
+        )
         flow.spec = spec
         return flow
 
@@ -349,16 +400,21 @@ class Flow(nn.Module):
 
         It is None if the flow was built in Python, or if a part was replaced since.
         """
-        return self._spec if building.parts(self.layers, self.bases) == self._parts else None
+        return self._spec if self._named_parts() == self._parts else None
 
     @spec.setter
     def spec(self, spec: Spec | None) -> None:
-        self._spec, self._parts = spec, building.parts(self.layers, self.bases)
+        self._spec, self._parts = spec, self._named_parts()
         self._declared: Shared = "both" if spec is None else flow_directions(spec)
+
+    def _named_parts(self) -> list[nn.Module]:
+        own = building.parts(self.layers, self.bases)
+        return own if self.dequantizer is None else own + self.dequantizer._named_parts()
 
     def to_spec(self) -> Spec:
         """Return the spec that builds this flow. Raises PluginError for a layer that no installed plugin registers."""
-        return self.spec or building.spec_of(self.layers, self.bases, self.levels, self.context)
+        noise_parts = None if self.dequantizer is None else (self.dequantizer.layers, self.dequantizer.bases)
+        return self.spec or building.spec_of(self.layers, self.bases, self.levels, self.context, noise_parts)
 
     # What it is, and where
 
@@ -381,6 +437,12 @@ class Flow(nn.Module):
         """The unit of losses and scores: bits/dim for integer data, nats otherwise."""
         return "nats" if self.levels is None else "bits/dim"
 
+    @property
+    def printed_unit(self) -> str:
+        """The unit as it is printed beside figures. It says so if they come from a bound of the likelihood."""
+        bound: Likelihood = "exact" if self.dequantizer is None else "lower_bound"
+        return printed_unit(self.levels, bound if self.spec is None else likelihood(self.spec))
+
     def in_unit(self, log_prob: Tensor) -> Tensor:
         """Convert log-densities in nats to losses in ``unit``."""
         return -log_prob if self.levels is None else -log_prob / (math.prod(self.event_shape) * math.log(2))
@@ -399,25 +461,13 @@ class Flow(nn.Module):
         return self.initialized.device
 
     def _noise(self, n: int, wanted: Noise, scale: float, seed: int | None, stream: int) -> Tensor:
-        shape, is_normal = (n, *wanted.shape), wanted.kind == "normal"
+        shape = (n, *wanted.shape)
         if seed is None:
-            draw = torch.randn if is_normal else torch.rand
-            drawn = draw(shape, dtype=self.dtype, device=self.device)
-            return drawn * scale if is_normal else as_uniform(drawn)
-        numbers = inputs.as_flowkit(noise.normal if is_normal else noise.uniform, seed, stream, shape)
-        return torch.from_numpy(numbers * scale if is_normal else numbers).to(self.device, self.dtype)
-
-    def _uniform(self, seed: int, draw: int, x: Tensor) -> Tensor:
-        u = inputs.as_flowkit(noise.uniform, seed, noise.DEQUANTIZATION_STREAM + draw, tuple(x.shape))
-        return torch.from_numpy(u).to(self.device, self.dtype)
-
-
-def _within(k: Tensor, u: Tensor) -> Tensor:
-    """Return k + u, rounded so that it stays below k + 1.
-
-    In fp32 the sum of 255 and the largest u would round up to 256, which is out of the data's range.
-    """
-    return torch.minimum(k + u, torch.nextafter(k + 1, k))
+            drawn = unseeded(shape, wanted.kind, self.dtype, device=self.device)
+        else:
+            numbers = inputs.as_flowkit(noise.normal if wanted.kind == "normal" else noise.uniform, seed, stream, shape)
+            drawn = torch.from_numpy(numbers).to(self.device, self.dtype)
+        return drawn * scale if wanted.kind == "normal" else drawn
 
 
 def _channels_last(x: Tensor) -> Tensor:

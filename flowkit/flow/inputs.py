@@ -83,7 +83,7 @@ def check_events(x: Tensor, event_shape: Shape, dtype: torch.dtype, levels: int 
     """Check that x holds continuous events, [batch, *event_shape], in the flow's precision."""
     check_shape(x, event_shape)
     if not x.is_floating_point():
-        instead = "x.float()" if levels is None else "nll(x) or bits_per_dim(x), or dequantize(x) first"
+        instead = "x.float()" if levels is None else "nll(x) or bits_per_dim(x), or dequantize(x)[0] first"
         raise InputError(f"a density needs continuous values, and x is {_name(x.dtype)}: use {instead}")
     if x.dtype != dtype:
         raise InputError(f"x is {_name(x.dtype)} and this flow is {_name(dtype)}: convert one, as in x.to(flow.dtype)")

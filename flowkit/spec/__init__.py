@@ -13,6 +13,7 @@ from flowkit.spec.model import (
     Spec,
     Train,
     context_shape,
+    dequantizer,
 )
 from flowkit.spec.read import read_spec
 from flowkit.spec.walk import LatentBase, Step, count_layers, latent_bases, latent_shapes, likelihood, walk
@@ -32,6 +33,7 @@ __all__ = [
     "canonical",
     "context_shape",
     "count_layers",
+    "dequantizer",
     "directions",
     "flow_directions",
     "latent_bases",

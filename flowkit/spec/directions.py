@@ -47,6 +47,22 @@ def direction_problem(spec: Spec, steps: Sequence[Step]) -> tuple[Path, str, str
     return None if first is None else _needed(spec, first)
 
 
+def noise_problem(steps: Sequence[Step]) -> tuple[Path, str, str | None] | None:
+    """Return path, message and suggestion if a step of the flow of the dequantization noise runs one way only.
+
+    The noise is drawn through the inverse of each layer, and layers are initialized through their forward direction.
+    """
+    for step in steps:
+        try:
+            has = directions(step.item)
+        except PluginError as error:
+            return step.path, str(error), None
+        if has != "both":
+            message = f"{step.name} {which_way(has)}, and the flow of the dequantization noise needs both directions"
+            return step.path, message, None
+    return None
+
+
 def which_way(directions: Shared) -> str:
     """Say which way a layer or a flow runs."""
     words: dict[Shared, str] = {

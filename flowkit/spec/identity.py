@@ -14,7 +14,7 @@ from flowkit.plugin.spelling import line
 from flowkit.spec.model import Spec
 from flowkit.version import __version__
 
-MODEL_FIELDS = ("flowkit", "event", "context", "flow", "base")
+MODEL_FIELDS = ("flowkit", "event", "context", "flow", "base", "dequantization")
 """The part of a spec that makes the model. `data` and `train` only decide its weights."""
 
 WIDTH = 80

@@ -233,6 +233,15 @@ def _read_use(reader: Ref, value: dict[str, Any], info: ValidationInfo) -> Use:
 Item = Annotated[LayerSpec | Repeat, StepReader("step")]
 
 
+class DequantizationSpec(Documented):
+    """A flow of the dequantization noise, which is learned with the density. Without it, the noise is uniform."""
+
+    flow: list[Item] = Field(min_length=1)
+    """The steps from the noise, whose values are in [0, 1], to its latent. Their context is the event."""
+    base: BaseRef = Field(default={"use": "base/standard_normal"}, validate_default=True)
+    """The distribution of the last latent."""
+
+
 class Optimizer(Documented):
     """The optimizer and its step size."""
 
@@ -316,6 +325,8 @@ class Spec(Documented):
     """The steps from data to latent."""
     base: BaseRef = Field(default={"use": STANDARD_NORMAL}, validate_default=True)
     """The distribution of the last latent; a latent that leaves before has that of its factor_out."""
+    dequantization: DequantizationSpec | None = None
+    """The distribution of the noise that makes integer data continuous; leave it out for uniform noise."""
     data: DatasetRef | None = None
     """Where the data comes from. Training needs it."""
     train: Train = Train()
@@ -329,3 +340,36 @@ class Spec(Documented):
             info.context[EVENT_KEY] = info.data.get("event")
             info.context[CONTEXT_KEY] = info.data.get("context")
         return read(value)
+
+    @field_validator("dequantization", mode="wrap")
+    @classmethod
+    def _of_integers(cls, value: Any, read: Any, info: ValidationInfo) -> Any:
+        """The plugins in this flow find the event that it has, which is the noise."""
+        event = info.data.get("event")
+        if value is None or event is None:
+            return read(value)
+        if event.levels is None:
+            raise PydanticCustomError("levels", "continuous data isn't dequantized: leave it out, or give event.levels")
+        return read(value) if info.context is None else _reading_noise(value, read, info.context, event)
+
+
+def noise_event(event: EventSpec) -> EventSpec:
+    """Return the event of the flow of dequantization noise: a value in [0, 1] for each value of the data."""
+    return EventSpec(shape=event.shape, domain=Interval(0, 1))
+
+
+def _reading_noise(value: Any, read: Any, context: dict[str, Any], event: EventSpec) -> Any:
+    context["event"] = noise_event(event)
+    try:
+        return read(value)
+    finally:
+        context["event"] = event
+
+
+def dequantizer(spec: Spec) -> Spec | None:
+    """Return the flow of the dequantization noise as a spec of its own, or None. Its context is the event."""
+    own = spec.dequantization
+    if own is None:
+        return None
+    context = ContextSpec(shape=spec.event.shape)
+    return Spec(flowkit=VERSION, event=noise_event(spec.event), context=context, flow=own.flow, base=own.base)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
-from flowkit.errors import Problem, SpecError
+from flowkit.errors import Path, Problem, SpecError
 from flowkit.plugin.registry import Registry
 from flowkit.spec.conditioning import context_problem
-from flowkit.spec.directions import direction_problem
+from flowkit.spec.directions import direction_problem, noise_problem
 from flowkit.spec.document import Document, position
 from flowkit.spec.domains import domain_problem
-from flowkit.spec.model import Spec
+from flowkit.spec.model import Spec, dequantizer
 from flowkit.spec.overrides import override
 from flowkit.spec.text import BREAK, read_file, read_text
 from flowkit.spec.walk import BrokenChain, walk
@@ -39,19 +39,30 @@ def read_spec(
     registry = registry or Registry.discover()
     try:
         spec = Spec.model_validate(document.data, context={"registry": registry})
-        steps = walk(spec)
-        found = context_problem(spec, steps, registry), domain_problem(spec, steps), direction_problem(spec, steps)
-        problems += [document.problem(*each) for each in found if each]
+        problems += [document.problem(*each) for each in _flow_problems(spec, registry)]
     except ValidationError as error:
         from flowkit.spec.messages import problems_of  # only on the way to an error
 
         located, more = problems_of(error, document, registry)
         problems += located
-    except BrokenChain as error:
-        problems.append(document.problem(error.path, str(error), error.origin))
     if problems:
         raise SpecError(sorted(problems, key=position), more)
     return spec
+
+
+def _flow_problems(spec: Spec, registry: Registry) -> Iterator[tuple[Path, str, str | None]]:
+    """Yield path, message and suggestion for what doesn't fit in the flow, and in that of the dequantization noise."""
+    noise, within = dequantizer(spec), ("dequantization",)
+    try:
+        steps = walk(spec)
+        found = context_problem(spec, steps, registry), domain_problem(spec, steps), direction_problem(spec, steps)
+        yield from filter(None, found)
+        if noise is not None:
+            steps = walk(noise, within)
+            for path, *words in filter(None, (domain_problem(noise, steps), noise_problem(steps))):
+                yield (path if path[0] == within[0] else (*within, *path)), *words
+    except BrokenChain as error:
+        yield error.path, str(error), error.origin
 
 
 def read_fields(source: Mapping[str, Any], overrides: Sequence[str], registry: Registry) -> Spec | None:

@@ -99,15 +99,16 @@ def count_layers(items: Sequence[Item], path: Path = ("flow",)) -> int:
     return layers
 
 
-def walk(spec: Spec) -> list[Step]:
+def walk(spec: Spec, within: Path = ()) -> list[Step]:
     """Return all layers in order.
 
-    Raises BrokenChain at the first layer, or the base, that can't take the shape that reaches it.
+    ``within`` is the path of the section that has the flow, if it isn't the spec itself. Raises BrokenChain at the
+    first layer, or the base, that can't take the shape that reaches it.
     """
-    count_layers(spec.flow)
+    count_layers(spec.flow, (*within, "flow"))
     steps: list[Step] = []
     shape, context = spec.event.shape, context_shape(spec.context)
-    for item, path, rounds in _expand(spec.flow, ("flow",)):
+    for item, path, rounds in _expand(spec.flow, (*within, "flow")):
         try:
             steps.append(_step(item, path, shape, context))
         except ValueError as error:  # ShapeError is one, and so is what a plugin's rule may raise of its own
@@ -157,8 +158,13 @@ def latent_bases(spec: Spec, steps: Sequence[Step]) -> list[LatentBase]:
 
 
 def likelihood(spec: Spec) -> Likelihood:
-    """Return the likelihood that log_prob gives: the weakest that a plugin of the flow declares."""
+    """Return the likelihood that a score gives: the weakest that a plugin of the flow declares.
+
+    With a flow of the dequantization noise, the score of an integer is a lower bound.
+    """
     classes = {use.plugin.descriptor.likelihood for use in uses([spec.flow, spec.base])}
+    if spec.dequantization is not None:
+        classes.add("lower_bound")
     weakest_first: tuple[Likelihood, ...] = ("estimate", "lower_bound", "exact")
     return next(each for each in weakest_first if each in {*classes, "exact"})
 

@@ -99,7 +99,7 @@ def fit(
 
 def _initialize(flow: Flow, batch: Batch) -> None:
     x, context = batch
-    flow.initialize(flow.dequantize(x[:MAX_INITIAL_ROWS]), None if context is None else context[:MAX_INITIAL_ROWS])
+    flow.initialize(flow.dequantize(x[:MAX_INITIAL_ROWS])[0], None if context is None else context[:MAX_INITIAL_ROWS])
 
 
 class Training:

@@ -43,7 +43,7 @@ class Report:
 
     def end_epoch(self, row: Row) -> None:
         """Show the figures of an epoch after its end."""
-        figures = describe(row, self.fitting.flow.unit)
+        figures = describe(row, self.fitting.flow.printed_unit)
         self.bar.update(self._task, figures=figures)
         if not self.console.is_terminal:
             epoch = f"{self._name(row.epoch)}  step {row.step}"

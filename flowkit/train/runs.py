@@ -19,12 +19,14 @@ from flowkit.directions import lacks
 from flowkit.errors import DataError, FlowkitError, InputError, RunError, TrainingError
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays, PartName
-from flowkit.spec import Spec
+from flowkit.plugin.descriptor import Likelihood
+from flowkit.spec import Spec, likelihood
 from flowkit.spec.run import RESULTS, WEIGHTS, first_invalid
 from flowkit.train.data import load_data, load_run_data
 from flowkit.train.directory import create, forget, read_resumable, record, taking, with_absolute_paths
 from flowkit.train.evaluation import best_device, evaluate
 from flowkit_runtime.atomic import replacing
+from flowkit_runtime.bundle import LIKELIHOODS
 from flowkit_runtime.files import read_json
 
 TEST_DRAWS = 8
@@ -35,6 +37,8 @@ class Results(BaseModel):
     """The content of results.json. Scores are in ``unit``; lower is better."""
 
     unit: Literal["nats", "bits/dim"]
+    likelihood: Likelihood
+    """How the likelihood was computed."""
     test: float
     """The score of the test part, averaged over several draws of dequantization noise."""
     val: float
@@ -46,6 +50,11 @@ class Results(BaseModel):
     """`ema` if the saved weights are the moving average of the trained ones, `raw` if they are the trained ones."""
     seconds: float
     """The total time of all epochs, without interruptions."""
+
+    @property
+    def printed_unit(self) -> str:
+        """The unit as it is printed. It says so if scores come from a bound of the likelihood."""
+        return self.unit + LIKELIHOODS[self.likelihood]
 
 
 def read_results(directory: Path) -> Results:
@@ -142,11 +151,12 @@ def _finish(flow: Flow, data: dict[PartName, Arrays], directory: Path, now: bool
     flow.load_state_dict(fitted.weights)
     flow.to(best_device()).eval()
     flow.save(directory / WEIGHTS)
-    draw_loss(fitted.rows, flow.unit, directory / "loss.png")
+    draw_loss(fitted.rows, flow.printed_unit, directory / "loss.png")
     if not lacks(flow.directions, "inverse"):
         draw_samples(flow, data["val"], directory / "samples.png")
     results = Results(
         unit=flow.unit,
+        likelihood=likelihood(spec),
         test=_test(flow, data["test"], directory),
         val=fitted.best,
         best_epoch=fitted.best_epoch,

@@ -129,10 +129,10 @@ class Fitting:
     def training_step(self, batch: Batch) -> None:
         """Take one step on a batch. Raises TrainingError if the loss or the gradient isn't finite."""
         x, context = self.fabric.to_device(batch)
-        x = self.flow.dequantize(x)
+        x, log_q = self.flow.dequantize(x)
         # Fabric's bf16-mixed precision would also round the events to bf16.
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            loss = self.flow.in_unit(self.model(x, context)).mean()
+            loss = self.flow.in_unit(self.model(x, context) - log_q).mean()
             self.losses.append(self._finite(loss, "loss", x, context))
         if not loss.requires_grad:
             raise TrainingError("there is nothing to train: the density depends on no parameter; add layers")

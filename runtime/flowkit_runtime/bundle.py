@@ -36,6 +36,13 @@ MAX_NAME = 63
 MAX_FILE = 2**31
 """The most bytes of a file. ONNX files can't be larger."""
 
+LIKELIHOODS = {
+    "exact": "",
+    "lower_bound": " (from a lower bound of the likelihood)",
+    "estimate": " (from an estimate of the likelihood)",
+}
+"""How a flow computes its likelihood, and what is printed behind the unit of its scores."""
+
 _EXPORT = "flowkit export RUN -o DIR"
 _AGAIN = f"copy the bundle again, or export it again with `{_EXPORT}`"
 
@@ -98,6 +105,7 @@ class Bundle:
         bases: names of the base distributions of the latents.
         noise: what the graph of the bases makes latents from; None if all latents are standard normal, and there is no
             such graph.
+        likelihood: how the likelihood is computed, a key of LIKELIHOODS.
         weights_file: name of the file with the weights that both graphs share; None if each graph holds its own.
         steps: the divisors of height and width if the graphs take images of any size, otherwise None.
         threshold: the threshold of anomalies, None if none was calibrated.
@@ -113,6 +121,7 @@ class Bundle:
     directions: str
     bases: tuple[str, ...]
     noise: tuple[NoiseArray, ...] | None
+    likelihood: str
     weights_file: str | None
     steps: tuple[int, ...] | None
     threshold: Threshold | None
@@ -142,6 +151,16 @@ class Bundle:
     def noise_names(self) -> list[str]:
         """The names of the noise in the graph of the bases. There are none without such a graph."""
         return [f"noise_{i}" for i in range(1, len(self.noise or ()) + 1)]
+
+    @property
+    def printed_unit(self) -> str:
+        """The unit of scores as it is printed."""
+        return printed_unit(self.levels, self.likelihood)
+
+
+def printed_unit(levels: int | None, likelihood: str) -> str:
+    """Return the unit of scores, and whether they come from a bound or an estimate of the likelihood."""
+    return ("nats" if levels is None else "bits/dim") + LIKELIHOODS[likelihood]
 
 
 def read_bundle(directory: str | PathLike[str]) -> Bundle:
@@ -265,6 +284,7 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
             directions=_directions(manifest.get("directions", "both")),
             bases=_bases(manifest),
             noise=_noise_arrays(manifest["noise"]),
+            likelihood=_likelihood(manifest["likelihood"]),
             weights_file=_weights_file(manifest),
             steps=_steps(manifest),
             threshold=_threshold(manifest.get("threshold")),
@@ -322,6 +342,12 @@ def _noise_arrays(value: Any) -> tuple[NoiseArray, ...] | None:
         if not isinstance(array, dict) or array.get("kind") not in ("normal", "uniform"):
             raise TypeError(f"noise has {shortened(repr(array))}, which is neither normal nor uniform")
     return tuple(NoiseArray(array["kind"], _shape("noise.shape", array["shape"])) for array in value)
+
+
+def _likelihood(value: Any) -> str:
+    if not isinstance(value, str) or value not in LIKELIHOODS:
+        raise TypeError(f"likelihood is {shortened(repr(value))}, not one of {', '.join(LIKELIHOODS)}")
+    return value
 
 
 def _weights_file(manifest: dict[str, Any]) -> str | None:

@@ -84,6 +84,7 @@ class Model:
         context: the kind of context; None for an unconditional flow.
         latent_shapes: shape of each latent of one event.
         threshold: the threshold of anomalies; None if none was calibrated.
+        printed_unit: the unit of scores as it is printed. It says so if they come from a bound of the likelihood.
         providers: the execution providers of onnxruntime in use, in order of preference.
         manifest: the bundle's manifest.json as parsed.
     """
@@ -96,6 +97,7 @@ class Model:
         self.context = bundle.context
         self.latent_shapes = bundle.latent_shapes
         self.threshold = bundle.threshold
+        self.printed_unit = bundle.printed_unit
         self.providers: tuple[str, ...] = tuple(next(iter(graphs.values())).session.get_providers())
         self.manifest: dict[str, Any] = bundle.manifest
         self._latent_names = bundle.latent_names

@@ -465,7 +465,7 @@ def glow(levels, size, steps, scale):
     perturb(glow, scale)
     photograph = torch.from_numpy(load_sample_image("china.jpg").copy()).permute(2, 0, 1)[:, 100 : 100 + size]
     n = max(1, 64 // size)
-    x = glow.dequantize(torch.stack([photograph[..., 200 + size * i : 200 + size * (i + 1)] for i in range(n)]))
+    x, _ = glow.dequantize(torch.stack([photograph[..., 200 + size * i : 200 + size * (i + 1)] for i in range(n)]))
     glow.initialize(x)
     return glow, x
 

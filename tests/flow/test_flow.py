@@ -96,7 +96,7 @@ def test_bits_per_dim_are_those_of_dequantized_data_and_seeded():
 def test_dequantized_values_stay_in_their_interval_in_fp32():
     flow = Flow.from_spec({**SPECS["image"], "event": {"shape": [1, 4, 4], "levels": 256}})
     k = torch.full((4000, 1, 4, 4), 255)
-    x = flow.dequantize(k, torch.Generator().manual_seed(0))
+    x, _ = flow.dequantize(k, torch.Generator().manual_seed(0))
     assert x.dtype == torch.float32
     assert (x >= 255).all() and (x < 256).all()
 

@@ -82,7 +82,7 @@ def losses_of_steps(spec: Spec, data: Arrays, steps: int = 2) -> list[float]:
     torch.manual_seed(0)
     flow = Flow.from_spec(spec).eval()  # without dropout: the same loss each time
     x, context = take(data, slice(None))
-    x = flow.dequantize(x)
+    x, _ = flow.dequantize(x)
     flow.initialize(x, context)
     optimizer = torch.optim.AdamW(flow.parameters(), lr=spec.train.optimizer.lr)
     losses = []

@@ -15,12 +15,16 @@ from flowkit.spec.model import Spec
 from flowkit.spec.walk import Step, latent_bases, latent_shapes, likelihood, walk
 
 
-def as_dict(spec: Spec, parameters: Sequence[int], of_bases: Sequence[int]) -> dict[str, Any]:
+def as_dict(
+    spec: Spec, parameters: Sequence[int], of_bases: Sequence[int], dequantization: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Return what `flowkit show --format json` prints.
 
-    ``parameters`` has the number of each step of `walk`, and ``of_bases`` that of each latent's base.
+    ``parameters`` has the number of each step of `walk`, ``of_bases`` that of each latent's base, and
+    ``dequantization`` the same description of the flow of the dequantization noise.
 
     - event: {shape, levels}; context: {classes, shape} or null
+    - dequantization: the same description of the flow of the noise, or null
     - steps: each layer from data to latent, repeats expanded: its name; its path in the spec; input_shape,
       output_shape; latent_shape, of what leaves there, or null; domain, that reaches it; directions; parameters
     - latents: the shapes of z_1 … z_L; bases: their base distributions, each with name, path and parameters
@@ -31,6 +35,7 @@ def as_dict(spec: Spec, parameters: Sequence[int], of_bases: Sequence[int]) -> d
     return {
         "event": spec.event.model_dump(mode="json"),
         "context": spec.context and spec.context.model_dump(mode="json"),
+        "dequantization": dequantization,
         "steps": [_step(*each) for each in zip(steps, reached_domains(spec, steps), parameters, strict=True)],
         "latents": [list(shape) for shape in latent_shapes(spec)],
         "bases": [
@@ -38,7 +43,7 @@ def as_dict(spec: Spec, parameters: Sequence[int], of_bases: Sequence[int]) -> d
             for base, count in zip(latent_bases(spec, steps), of_bases, strict=True)
         ],
         "directions": flow_directions(spec),
-        "parameters": sum(parameters) + sum(of_bases),
+        "parameters": sum(parameters) + sum(of_bases) + (dequantization or {"parameters": 0})["parameters"],
         "likelihood": likelihood(spec),
         "model": model_hash(spec),
     }

@@ -11,7 +11,7 @@ from flowkit.plugin.config import PluginConfig
 from flowkit.plugin.spelling import line
 from flowkit.shapes import Shape
 from flowkit.spec.model import Item, LayerSpec, Repeat, Spec
-from flowkit.spec.walk import Step, walk
+from flowkit.spec.walk import Step, count_layers, walk
 
 MAX_TEXT = 48
 """The most characters of a field's value."""
@@ -101,6 +101,7 @@ def data_text(spec: Spec) -> str:
     """Say what an event holds and what it is conditioned on."""
     values = "continuous" if spec.event.levels is None else f"integers 0 … {spec.event.levels - 1}"
     values += f" in {spelled(spec.event.domains)}" if spec.event.domain is not None else ""
+    values += f", noise of {count_layers(spec.dequantization.flow)} layers" if spec.dequantization is not None else ""
     if spec.context is None:
         return values
     if spec.context.classes is not None:

@@ -46,7 +46,7 @@ def _lines(found: bundles.Bundle) -> Iterator[tuple[str, str]]:
     for field in ("model", "flowkit", "weights", "precision", "opset"):
         if manifest.get(field) is not None:
             yield field, str(manifest[field])
-    yield "score", "nats" if found.levels is None else "bits/dim"
+    yield "score", found.printed_unit
     if found.threshold is not None:
         share, events = f"{100 * found.threshold.quantile:g}%", found.threshold.events
         yield "threshold", f"{found.threshold.score:.4f}: {share} of {events} held-out events stay below"

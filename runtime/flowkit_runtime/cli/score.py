@@ -76,10 +76,9 @@ def score(
 
 
 def _report(model: "Model", summary: "Summary", output: Path | None) -> None:
-    unit = "nats" if model.levels is None else "bits/dim"
     if summary.n:
         within = f"90% within {summary.low:.4f} … {summary.high:.4f}"
-        echo(f"mean {summary.mean:.4f} {unit}, median {summary.median:.4f}, {within}")
+        echo(f"mean {summary.mean:.4f} {model.printed_unit}, median {summary.median:.4f}, {within}")
     if model.threshold is not None:
         above = f"{summary.above} of {summary.n} above the threshold {model.threshold.score:.4f}"
         echo(f"{above}, which {100 * model.threshold.quantile:g}% of held-out events stay below")
