@@ -78,19 +78,6 @@ def log_normal(z: Tensor) -> Tensor:
     return -0.5 * (sum_over_event(z.square()) + math.prod(z.shape[1:]) * math.log(2 * math.pi))
 
 
-def unseeded(
-    shape: Shape,
-    kind: Literal["normal", "uniform"],
-    dtype: torch.dtype,
-    generator: torch.Generator | None = None,
-    device: torch.device | None = None,
-) -> Tensor:
-    """Return noise of a kind from torch's generator, or from the one that is given."""
-    if kind == "normal":
-        return torch.randn(shape, generator=generator, dtype=dtype, device=device)
-    return as_uniform(torch.rand(shape, generator=generator, dtype=dtype, device=device))
-
-
 def as_uniform(u: Tensor) -> Tensor:
     """Round numbers in [0, 1) to those of uniform noise, (k + ½) / 2²³."""
     return (torch.floor(u * 2**23) + 0.5) / 2**23

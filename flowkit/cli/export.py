@@ -52,7 +52,6 @@ def export(
     from flowkit.flow import Flow
     from flowkit.train import load_run_data, read_results
     from flowkit.train.batches import take
-    from flowkit_runtime.bundle import GRAPHS
     from flowkit_runtime.verification import table
 
     keep_freed_memory()
@@ -66,21 +65,22 @@ def export(
     with Console(stderr=True).status("exporting and verifying …"):
         exported = write_bundle(flow, output, x, context, weights, overwrite, options)
     echo(table(exported.figures))
-    for line in _summary(exported.manifest, flow.printed_unit):
+    for line in _summary(exported.manifest, flow):
         echo(line)
-    echo(f"{output}: {' and '.join(GRAPHS[exported.manifest['directions']])}, verified")
+    graphs = [file for file in exported.manifest["files"] if file.endswith(".onnx")]
+    echo(f"{output}: {' and '.join([', '.join(graphs[:-1]), graphs[-1]] if graphs[1:] else graphs)}, verified")
     if web:
         echo(f"{output / PAGE}: open it in a browser, or send it to somebody")
 
 
-def _summary(manifest: dict[str, Any], unit: str) -> Iterator[str]:
+def _summary(manifest: dict[str, Any], flow: Flow) -> Iterator[str]:
     for group, rows in manifest["excluded"].items():
         if rows["excluded"]:
             yield f"{rows['excluded']} of {rows['events']} {group} events are excluded: torch itself is off by over 1%"
-    yield f"log-densities of held-out events are off by {manifest['change']:.1e} {unit} on average"
+    yield f"log-densities of held-out events are off by {manifest['change']:.1e} {flow.unit} on average"
     kinds = {"held-out": "", "off-data": " (constants, checkerboards, noise)"}
     for group, restored in (manifest["restored"] or {}).items():
         yield f"{restored['exact']} of {restored['events']} {group} events{kinds[group]} come back exactly"
     if threshold := manifest["threshold"]:
         share, score = threshold["quantile"], threshold["score"]
-        yield f"{100 * share:g}% of {threshold['events']} held-out events score below {score:.4f} {unit}, the threshold"
+        yield f"{100 * share:g}% of {threshold['events']} held-out events score below {score:.4f} {flow.printed_unit}, the threshold"

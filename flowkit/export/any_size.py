@@ -20,6 +20,8 @@ def at_other_size(flow: Flow) -> Flow:
     Raises InputError if its events or contexts are none, or its bases have noise of one size. Raises ExportError if it
     isn't the same weights.
     """
+    if flow.dequantizer is not None:
+        raise InputError("graphs for any size are of flows whose dequantization noise is uniform")
     if noise_of(flow):
         raise InputError("graphs for any size are of flows whose bases are all base/standard_normal")
     if len(flow.event_shape) != 3 or (flow.context is not None and len(flow.context.shape or ()) == 3):

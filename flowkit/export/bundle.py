@@ -19,6 +19,7 @@ import onnx
 from onnx import helper
 from torch import Tensor
 
+from flowkit.bijectors import Noise
 from flowkit.directions import lacks
 from flowkit.domains import REALS, Domains, by_coordinate
 from flowkit.errors import DirectionError, ExportError, InputError, RunError
@@ -26,7 +27,7 @@ from flowkit.export.any_size import at_other_size, smallest_steps
 from flowkit.export.figures import check_quantile, excluded, measured
 from flowkit.export.graphs import OPSET, OTHER_SIZE, Graphs, instruction_of
 from flowkit.export.precision import COMPUTED_IN, Precision
-from flowkit.export.program import noise_of
+from flowkit.export.program import dequantization_noise, noise_of
 from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.yardstick import ROWS, first_deviation, judge, reference_events
 from flowkit.flow import Flow, inputs
@@ -233,7 +234,8 @@ def _describe(exact: Flow, weights: str, options: Options) -> dict[str, Any]:
         "latents": [list(shape) for shape in exact.latent_shapes],
         "directions": exact.directions,
         "bases": [base.name for base in latent_bases(spec, walk(spec))],
-        "noise": [{"kind": each.kind, "shape": list(each.shape)} for each in noise_of(exact)] or None,
+        "noise": _described(noise_of(exact)),
+        "dequantization": _described(dequantization_noise(exact).values()),
         "likelihood": likelihood(spec),
         "weights": weights,
         "opset": options.opset,
@@ -249,6 +251,10 @@ def _ends(domains: Domains) -> list[list[float | None]] | None:
         return None
     pairs = ((domain.low, domain.high) for domain in by_coordinate(domains))
     return [[end if math.isfinite(end) else None for end in pair] for pair in pairs]
+
+
+def _described(noise: Iterable[Noise]) -> list[dict[str, Any]] | None:
+    return [{"kind": each.kind, "shape": list(each.shape)} for each in noise] or None
 
 
 def _write_graphs(part: Path, graphs: Graphs, options: Options, manifest: dict[str, Any]) -> None:

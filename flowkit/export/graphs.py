@@ -14,12 +14,12 @@ from flowkit.errors import ExportError, InputError
 from flowkit.export.loops import loop_shapes, with_bodies
 from flowkit.export.pieces import EXAMPLES, Piece, trace
 from flowkit.export.precision import Precision, in_precision
-from flowkit.export.program import Program, any_context, noise_of, programs_of
+from flowkit.export.program import Program, any_context, dequantization_noise, noise_of, programs_of
 from flowkit.export.stitching import initializers, make_model, stitched
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import frozen_names
 from flowkit.shapes import Shape
-from flowkit_runtime.bundle import BASE, DECODER, ENCODER
+from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER
 from flowkit_runtime.graph_check import RULES
 
 OPSETS = range(18, 25)
@@ -56,7 +56,9 @@ def _examples(flow: Flow, any_size: bool) -> dict[str, list[Tensor]]:
     noise = [each.shape for each in noise_of(flow)]
     shapes = {ENCODER: [flow.event_shape], DECODER: flow.latent_shapes, BASE: noise}
     rest = [] if context is None else [context]
-    return {file: [*(_example(shape, any_size) for shape in of_file), *rest] for file, of_file in shapes.items()}
+    examples = {file: [*(_example(shape, any_size) for shape in of_file), *rest] for file, of_file in shapes.items()}
+    of_dequantizer = [flow.event_shape, *(each.shape for each in dequantization_noise(flow).values())]
+    return examples | {DEQUANTIZER: [_example(shape, any_size) for shape in of_dequantizer]}
 
 
 def make_graphs(

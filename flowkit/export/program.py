@@ -15,10 +15,11 @@ from flowkit.bijectors.base_distribution import from_flat_noise
 from flowkit.directions import Shared, lacks
 from flowkit.errors import ExportError
 from flowkit.flow import Flow, inputs
+from flowkit.flow.dequantization import as_context
 from flowkit.plugin.failure import in_a_line
-from flowkit_runtime.bundle import BASE, DECODER, ENCODER, GRAPHS
+from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER, GRAPHS
 
-LOG_PROB = "log_prob"
+LOG_PROB, LOG_Q = "log_prob", "log_q"
 
 
 class Operation(nn.Module):
@@ -139,14 +140,55 @@ def base_program(flow: Flow) -> Program:
     return program
 
 
+def dequantize_program(flow: Flow) -> Program:
+    """Return the program k, noise -> u, log_q of a frozen flow with a flow of the dequantization noise u."""
+    noise_flow, levels = flow.dequantizer, flow.levels
+    assert noise_flow is not None and levels is not None
+    noise = list(dequantization_noise(flow))
+    program, left = Program(["k", *noise], ["u", LOG_Q]), iter(noise)
+    program.add("the event", nn.Identity(), lambda _, k: as_context(k, levels), ["k"], "given")
+    latents, terms = latent_names(noise_flow), []
+    for base, z in zip(noise_flow.bases, latents, strict=True):
+        name = f"dequantization: {_base_name(base, z)}"
+        program.add(name, base, from_flat_noise, [*islice(left, len(base.noise)), "given"], z)
+        terms.append(f"{LOG_PROB}_{z}")
+        program.add(name, base, type(base).log_prob, [z, "given"], terms[-1])
+    *rest, value = latents
+    for index in range(len(noise_flow.layers), 0, -1):
+        layer = noise_flow.layers[index - 1]
+        name, before = f"dequantization: layer {index - 1} ({type(layer).__name__})", f"h_{index - 1}"
+        before = before if index > 1 else "u"
+        if isinstance(layer, Bijector):
+            terms.append(f"log_det_{index}")
+            program.add(name, layer, _inverse_and_forward_log_det, [value, "given"], before, terms[-1])
+        else:
+            program.add(name, layer, type(layer).put_back, [value, rest.pop()], before)
+        value = before
+    program.sums[LOG_Q] = terms
+    return program
+
+
+def dequantization_noise(flow: Flow) -> dict[str, Noise]:
+    """Return the noise that the dequantization noise is made from, by name. It is empty if that noise is uniform."""
+    if flow.dequantizer is None:
+        return {}
+    arrays = [each for base in flow.dequantizer.bases for each in base.noise]
+    return {f"dequantization_noise_{i}": each for i, each in enumerate(arrays, 1)}
+
+
 def programs_of(flow: Flow, names: Sequence[str], directions: Shared) -> dict[str, Program]:
     """Return the programs of a flow, frozen or not, by the files of their graphs; ``names`` are those of its layers.
 
     That of the bases is there if samples can be decoded, unless all are standard normals: their samples are the noise.
+    That of the dequantization noise is there if it is learned.
     """
     write = {ENCODER: encode_program, DECODER: decode_program}
     programs = {file: write[file](flow, names) for file in GRAPHS[directions]}
-    return programs | ({BASE: base_program(flow)} if DECODER in programs and noise_of(flow) else {})
+    if DECODER in programs and noise_of(flow):
+        programs[BASE] = base_program(flow)
+    if ENCODER in programs and flow.dequantizer is not None:
+        programs[DEQUANTIZER] = dequantize_program(flow)
+    return programs
 
 
 def noise_of(flow: Flow) -> list[Noise]:
@@ -201,3 +243,8 @@ def _embed(program: Program, flow: Flow, like: str) -> str | None:
 
 def _inverse(layer: Bijector, y: Tensor, context: Tensor | None = None) -> Tensor:
     return layer.inverse_and_log_det(y, context)[0]
+
+
+def _inverse_and_forward_log_det(layer: Bijector, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    x, log_det = layer.inverse_and_log_det(y, context)
+    return x, -log_det

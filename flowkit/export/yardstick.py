@@ -18,16 +18,25 @@ from numpy.typing import NDArray
 from onnx import helper
 from torch import Tensor
 
+from flowkit.bijectors import Noise
 from flowkit.directions import lacks
 from flowkit.errors import ExportError
 from flowkit.export.precision import COMPUTED_IN, Precision, in_precision, networks
-from flowkit.export.program import Program, any_context, latent_names, noise_names, noise_of, programs_of
+from flowkit.export.program import (
+    Program,
+    any_context,
+    dequantization_noise,
+    latent_names,
+    noise_names,
+    noise_of,
+    programs_of,
+)
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import first_nonfinite, frozen_names
 from flowkit.shapes import Shape
 from flowkit_runtime import noise as random
 from flowkit_runtime import verification
-from flowkit_runtime.bundle import BASE, DECODER, ENCODER
+from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER
 from flowkit_runtime.verification import GROUPS, ROUNDINGS, YARDSTICK, Errors, NamedArrays
 
 ROWS = 64
@@ -41,6 +50,9 @@ LOST = 0.01
 """A row isn't judged if torch's error on it is this share of the row's largest value, or more."""
 _SAME = 1e-6
 """The most by which an event's values may depend on its batch, as a share of the largest value, in fp64."""
+
+_JUDGED_BY = {BASE: verification.SAMPLED, DEQUANTIZER: "u"}
+"""A quantity that a graph gives, by its file. All others give latents, or events from these."""
 
 NamedTensors = Mapping[str, Tensor]
 
@@ -75,15 +87,15 @@ def _judged(reference: NamedArrays, own: Sequence[NamedArrays]) -> NamedArrays:
     """Return an array for each group of quantities that is judged by itself, 1 for each row that counts."""
     judged = {}
     for quantity in {verification.judged_name(each): each for each in verification.quantities_of(reference)}.values():
-        of_quantity = [_relative(reference, _answers_of(quantity, each)) < LOST for each in own]
-        judged[verification.judged_name(quantity)] = np.all(of_quantity, axis=0).astype(np.float64)
+        rows = verification.judged_name(quantity)
+        of_quantity = [_relative(reference, _answers_of(rows, each)) < LOST for each in own]
+        judged[rows] = np.all(of_quantity, axis=0).astype(np.float64)
     return judged
 
 
-def _answers_of(quantity: str, answers: NamedArrays) -> NamedArrays:
-    """Return the answers that are judged on the same rows as this quantity."""
-    is_sampled = quantity == verification.SAMPLED
-    return {name: array for name, array in answers.items() if name.startswith(verification.SAMPLED) == is_sampled}
+def _answers_of(rows: str, answers: NamedArrays) -> NamedArrays:
+    """Return the answers that are judged on the rows of this name."""
+    return {name: array for name, array in answers.items() if verification.judged_name(name) == rows}
 
 
 def _check_held_out(exact: Flow, precision: Precision, reference: NamedArrays) -> None:
@@ -110,7 +122,7 @@ def first_deviation(
     """
     names, frozen, directions = frozen_names(exact), exact.freeze(), exact.directions
     for file, model in models.items():
-        rows = reference[verification.judged_name(verification.SAMPLED if file == BASE else "latents")]
+        rows = reference[verification.judged_name(_JUDGED_BY.get(file, "latents"))]
         feed = {name: value[torch.from_numpy(rows == 1)] for name, value in _inputs(reference).items()}
         program = programs_of(frozen, names, directions)[file]
         wanted, rounded = program.run(feed), _roundings(frozen, precision, feed)
@@ -125,9 +137,13 @@ def first_deviation(
 
 
 def _inputs(reference: NamedArrays) -> dict[str, Tensor]:
-    """Return what the graphs take: x, the latents, the noise, the context."""
-    taken = "x", "context", "z_", "noise_"
-    return {name: torch.from_numpy(array) for name, array in reference.items() if name.startswith(taken)}
+    """Return what the graphs take: x, the integers k, the latents, the noise, the context."""
+    taken = "z_", "noise_", "dequantization_noise_"
+    return {
+        name: torch.from_numpy(array)
+        for name, array in reference.items()
+        if name in ("x", "k", "context") or name.startswith(taken)
+    }
 
 
 def _roundings(frozen: Flow, precision: Precision, feed: NamedTensors) -> Iterator[tuple[Flow, dict[str, Tensor]]]:
@@ -136,7 +152,8 @@ def _roundings(frozen: Flow, precision: Precision, feed: NamedTensors) -> Iterat
     Each weight, buffer and input is multiplied by 1 ± ε/2, where ε is that of the type in which computations use it.
     Uniform noise is left as it is: all of its numbers are exact in fp32.
     """
-    exact = {name for name, each in zip(noise_names(frozen), noise_of(frozen), strict=True) if each.kind == "uniform"}
+    drawn = zip(noise_names(frozen), noise_of(frozen), strict=True), dequantization_noise(frozen).items()
+    exact = {name for pairs in drawn for name, each in pairs if each.kind == "uniform"}
     for seed in range(_N_ROUNDINGS):
         generator, flow = torch.Generator().manual_seed(seed), copy.deepcopy(frozen)
         theirs = {id(t) for *_, network in networks(flow) for t in (*network.parameters(), *network.buffers())}
@@ -166,7 +183,7 @@ def _answers(programs: Mapping[str, Program], feed: NamedTensors) -> NamedArrays
     if (decode := programs.get(DECODER)) is not None:
         decoded = {"decoded": decode.run(feed)["x"]}
         answers |= decoded | ({"round_trip": decode.run({**feed, **answers})["x"]} if answers else {})
-    answers |= _sampled(programs, feed)
+    answers |= _sampled(programs, feed) | _dequantized(programs, feed)
     return {name: value.numpy() for name, value in answers.items()}
 
 
@@ -176,6 +193,14 @@ def _sampled(programs: Mapping[str, Program], feed: NamedTensors) -> dict[str, T
         return {}
     values = programs[BASE].run(feed)
     return {verification.sampled_name(name): values[name] for name in programs[BASE].outputs}
+
+
+def _dequantized(programs: Mapping[str, Program], feed: NamedTensors) -> dict[str, Tensor]:
+    """Return the dequantization noise and its log-density, if there is a graph of them."""
+    if DEQUANTIZER not in programs:
+        return {}
+    values = programs[DEQUANTIZER].run(feed)
+    return {name: values[name] for name in programs[DEQUANTIZER].outputs}
 
 
 def _relative(reference: NamedArrays, answers: NamedArrays) -> NDArray[np.float64]:
@@ -221,37 +246,46 @@ def _check_rows(program: Program, feed: NamedTensors) -> None:
                     )
 
 
+@torch.no_grad()
 def reference_events(exact: Flow, events: Tensor | None, context: Tensor | None) -> NamedArrays:
     """Return events of every group with the fp64 flow's answers to them, as a bundle carries them.
 
     The arrays are ``x``, ``context``, the latents, ``log_prob``, the events ``decoded`` from the latents in fp32, and
     ``group``, an index into GROUPS. If the bases have a graph of their own, there are noise and the latents that it
-    gives, too. ``events`` are held-out events as the data has them. If they are None, samples of the flow take their
-    place. A flow that runs forward only has no ``decoded``; one that runs its inverse only has latents and ``decoded``
-    alone.
+    gives, too. With a flow of the dequantization noise there are the integers ``k``, the noise that ``u`` is made from,
+    ``u`` and ``log_q``. ``events`` are held-out events as the data has them. If they are None, samples of the flow take
+    their place. A flow that runs forward only has no ``decoded``; one that runs its inverse only has latents and
+    ``decoded`` alone.
     """
     if lacks(exact.directions, "forward"):
         return _reference_latents(exact)
     if events is None:
         context = any_context(exact, ROWS)
         events = exact.sample(ROWS, context, seed=0)
-    held_out, _ = exact.dequantize(events[:ROWS], torch.Generator().manual_seed(0))
+    held_out, _ = exact.dequantize(events[:ROWS], seed=0)
     x, groups = _and_unlike(held_out, *_range(exact, held_out))
-    feed = {"x": x, **_context_rows(context, len(groups)), **_noise(exact, groups)}
+    noise = _noise(dict(zip(noise_names(exact), noise_of(exact), strict=True)), groups)
+    feed = {"x": x, **_context_rows(context, len(groups)), **noise}
+    if exact.dequantizer is not None:
+        feed |= {"k": x.floor(), **_noise(dequantization_noise(exact), groups, random.DEQUANTIZATION_STREAM)}
     programs = programs_of(exact, [type(layer).__name__ for layer in exact.layers], exact.directions)
     encode = programs[ENCODER]
     encoded = encode.run(feed)
-    answers = {name: encoded[name] for name in encode.outputs} | _sampled(programs, feed)
+    answers = {name: encoded[name] for name in encode.outputs}
+    answers |= _sampled(programs, feed) | _dequantized(programs, feed)
     if (decode := programs.get(DECODER)) is not None:
         latents = {name: single(encoded[name]).double() for name in decode.inputs if name in answers}
         answers["decoded"] = decode.run(feed | latents)["x"]
     return {name: value.numpy() for name, value in (feed | answers).items()} | {"group": groups}
 
 
-def _noise(exact: Flow, groups: NDArray[np.float64]) -> dict[str, Tensor]:
-    """Return noise for each row, of the seed 0. In the last group, of extremes, it lies at the ends of its range."""
+def _noise(wanted: Mapping[str, Noise], groups: NDArray[np.float64], first_stream: int = 0) -> dict[str, Tensor]:
+    """Return noise for each row, of the seed 0 and one stream for each array.
+
+    In the last group, of extremes, it lies at the ends of its range.
+    """
     noise = {}
-    for stream, (name, each) in enumerate(zip(noise_names(exact), noise_of(exact), strict=True)):
+    for stream, (name, each) in enumerate(wanted.items(), first_stream):
         shape = (len(groups), *each.shape)
         extreme = torch.from_numpy(groups == GROUPS.index("extremes")).view(-1, *(1 for _ in each.shape))
         if each.kind == "normal":
@@ -270,7 +304,8 @@ def _reference_latents(exact: Flow) -> NamedArrays:
     rows = [_and_unlike(z, z.min(), z.max()) for z in drawn]
     groups = rows[0][1]
     feed = {name: z for name, (z, _) in zip(latent_names(exact), rows, strict=True)}
-    feed |= _context_rows(context, len(groups)) | _noise(exact, groups)
+    feed |= _context_rows(context, len(groups))
+    feed |= _noise(dict(zip(noise_names(exact), noise_of(exact), strict=True)), groups)
     programs = programs_of(exact, [type(layer).__name__ for layer in exact.layers], exact.directions)
     answers = {"decoded": programs[DECODER].run(feed)["x"], **_sampled(programs, feed)}
     return {name: value.numpy() for name, value in (feed | answers).items()} | {"group": groups}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.bijectors import Base, Bijector, FactorOut, Noise, full_precision
-from flowkit.bijectors.base_distribution import unseeded
+from flowkit.bijectors.base_distribution import as_uniform
 from flowkit.bijectors.composition import frozen, initialize_through, inverse_through
 from flowkit.bijectors.memory import STRATEGIES, Drift, Strategy
 from flowkit.directions import Direction, Shared, lacks, shared
@@ -30,9 +30,6 @@ from flowkit_runtime import noise
 from flowkit_runtime.bundle import printed_unit
 from flowkit_runtime.files import as_path
 from flowkit_runtime.inputs import checked_temperature, count, integer
-
-Draw = Callable[[Noise, int], Tensor]
-"""A function that returns one array of noise, with as many rows as there are events, given its number from 0."""
 
 
 class Flow(nn.Module):
@@ -115,7 +112,7 @@ class Flow(nn.Module):
         inputs.check_levels(x, self.levels)
         nlls = []
         for draw in range(draws):
-            points, log_q = self._dequantized(x.to(self.dtype), self._seeded_noise(len(x), seed, draw))
+            points, log_q = self.dequantize(x, seed, draw)
             nlls.append(log_q - self(points, context))
         return torch.stack(nlls).mean(0)
 
@@ -123,36 +120,24 @@ class Flow(nn.Module):
         """Return ``nll`` in bits/dim, [batch]: it is divided by log 2 and by D, the number of values in an event."""
         return self.nll(x, context, draws, seed) / (math.prod(self.event_shape) * math.log(2))
 
-    def dequantize(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def dequantize(self, x: Tensor, seed: int | None = None, draw: int = 0) -> tuple[Tensor, Tensor]:
         """Return k + u for integers k, in the flow's precision, and log q(u | k) in nats, [batch].
 
-        The noise u is uniform in [0, 1), or drawn from the dequantizer. Continuous data is only converted to the flow's
-        precision, and log q is 0.
+        The noise u is uniform in [0, 1), or drawn from the dequantizer. The same seed and number of the draw give the
+        same noise here and in flowkit_runtime. Continuous data is only converted to the flow's precision, and log q is
+        0.
         """
         inputs.check_tensor("x", x)
-        x = x.to(self.dtype)
+        k = x.to(self.dtype)
         if self.levels is None:
-            return x, x.new_zeros(x.shape[0])
-
-        def draw(wanted: Noise, _: int) -> Tensor:
-            return unseeded((len(x), *wanted.shape), wanted.kind, x.dtype, generator).to(x)
-
-        return self._dequantized(x, draw)
-
-    def _dequantized(self, k: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Return k + u and log q(u | k)."""
-        if self.dequantizer is None or self.levels is None:
-            return within(k, draw(Noise("uniform", self.event_shape), 0)), k.new_zeros(k.shape[0])
-        given = as_context(k, self.levels)
-        latents = self.dequantizer._latents(len(k), draw, given)
+            return k, k.new_zeros(k.shape[0])
+        if self.dequantizer is None:
+            u = self._noise(len(k), Noise("uniform", self.event_shape), 1.0, seed, noise.DEQUANTIZATION_STREAM + draw)
+            return within(k, u), k.new_zeros(k.shape[0])
+        given, arrays = as_context(k, self.levels), sum(len(base.noise) for base in self.dequantizer.bases)
+        latents = self.dequantizer._latents(len(k), given, 1.0, seed, noise.DEQUANTIZATION_STREAM + draw * arrays)
         u, log_det = self.dequantizer.inverse_and_log_det(latents, given)
         return within(k, u), self.dequantizer.latent_log_prob(latents, given) - log_det
-
-    def _seeded_noise(self, n: int, seed: int, draw: int) -> Draw:
-        """Return what gives the noise of one draw of u: each array has a stream of its own."""
-        arrays = 1 if self.dequantizer is None else sum(len(base.noise) for base in self.dequantizer.bases)
-        first = noise.DEQUANTIZATION_STREAM + draw * arrays
-        return lambda wanted, index: self._noise(n, wanted, 1.0, seed, first + index)
 
     # Data <-> latents, samples
 
@@ -199,15 +184,17 @@ class Flow(nn.Module):
 
         Each array of noise has a stream of its own, in the order of the latents.
         """
-        return self._latents(n, lambda wanted, stream: self._noise(n, wanted, temperature, seed, stream), context)
+        return self._latents(n, context, temperature, seed)
 
-    def _latents(self, n: int, draw: Draw, context: Tensor | None) -> tuple[Tensor, ...]:
-        """Return latents of n events, made of the noise that ``draw`` gives."""
-        latents, streams = [], itertools.count()
+    def _latents(
+        self, n: int, context: Tensor | None, temperature: float, seed: int | None, first_stream: int = 0
+    ) -> tuple[Tensor, ...]:
+        """Return what ``sample_latents`` does, with gradients, from noise of the streams from ``first_stream`` on."""
+        latents, streams = [], itertools.count(first_stream)
         context = inputs.embed(self.context, context, torch.empty(n, dtype=self.dtype, device=self.device))
         with full_precision(self.device):
             for base in self.bases:
-                drawn = [draw(each, next(streams)) for each in base.noise]
+                drawn = [self._noise(n, each, temperature, seed, next(streams)) for each in base.noise]
                 latents.append(base.from_noise(drawn, context))
         return tuple(latents)
 
@@ -461,13 +448,13 @@ class Flow(nn.Module):
         return self.initialized.device
 
     def _noise(self, n: int, wanted: Noise, scale: float, seed: int | None, stream: int) -> Tensor:
-        shape = (n, *wanted.shape)
+        shape, is_normal = (n, *wanted.shape), wanted.kind == "normal"
         if seed is None:
-            drawn = unseeded(shape, wanted.kind, self.dtype, device=self.device)
-        else:
-            numbers = inputs.as_flowkit(noise.normal if wanted.kind == "normal" else noise.uniform, seed, stream, shape)
-            drawn = torch.from_numpy(numbers).to(self.device, self.dtype)
-        return drawn * scale if wanted.kind == "normal" else drawn
+            draw = torch.randn if is_normal else torch.rand
+            drawn = draw(shape, dtype=self.dtype, device=self.device)
+            return drawn * scale if is_normal else as_uniform(drawn)
+        numbers = inputs.as_flowkit(noise.normal if is_normal else noise.uniform, seed, stream, shape)
+        return torch.from_numpy(numbers * scale if is_normal else numbers).to(self.device, self.dtype)
 
 
 def _channels_last(x: Tensor) -> Tensor:

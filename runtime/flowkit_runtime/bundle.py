@@ -15,7 +15,7 @@ from flowkit_runtime.errors import BundleError, InputError, quoted, shortened
 from flowkit_runtime.files import as_path, open_file, parse_json, read_short, stays_inside
 
 MANIFEST = "manifest.json"
-ENCODER, DECODER, BASE = "encode.onnx", "decode.onnx", "base.onnx"
+ENCODER, DECODER, BASE, DEQUANTIZER = "encode.onnx", "decode.onnx", "base.onnx", "dequantize.onnx"
 GRAPHS: dict[str, tuple[str, ...]] = {"both": (ENCODER, DECODER), "forward": (ENCODER,), "inverse": (DECODER,)}
 """The graphs of the layers by the directions of a flow: forward is x -> z, inverse is z -> x."""
 REFERENCE = "reference.npz"
@@ -105,6 +105,8 @@ class Bundle:
         bases: names of the base distributions of the latents.
         noise: what the graph of the bases makes latents from; None if all latents are standard normal, and there is no
             such graph.
+        dequantization: what the graph of the dequantization noise u is made from; None if u is uniform, and there is no
+            such graph.
         likelihood: how the likelihood is computed, a key of LIKELIHOODS.
         weights_file: name of the file with the weights that both graphs share; None if each graph holds its own.
         steps: the divisors of height and width if the graphs take images of any size, otherwise None.
@@ -121,6 +123,7 @@ class Bundle:
     directions: str
     bases: tuple[str, ...]
     noise: tuple[NoiseArray, ...] | None
+    dequantization: tuple[NoiseArray, ...] | None
     likelihood: str
     weights_file: str | None
     steps: tuple[int, ...] | None
@@ -134,7 +137,8 @@ class Bundle:
     @property
     def graphs(self) -> tuple[str, ...]:
         """The files of its graphs."""
-        return (*GRAPHS[self.directions], *([] if self.noise is None else [BASE]))
+        further = {BASE: self.noise, DEQUANTIZER: self.dequantization}
+        return (*GRAPHS[self.directions], *(file for file, noise in further.items() if noise is not None))
 
     def check_has(self, graph: str) -> None:
         """Raise BundleError if the flow lacks the direction of this graph."""
@@ -151,6 +155,11 @@ class Bundle:
     def noise_names(self) -> list[str]:
         """The names of the noise in the graph of the bases. There are none without such a graph."""
         return [f"noise_{i}" for i in range(1, len(self.noise or ()) + 1)]
+
+    @property
+    def dequantization_names(self) -> list[str]:
+        """The names of the noise in the graph of the dequantization noise."""
+        return [f"dequantization_noise_{i}" for i in range(1, len(self.dequantization or ()) + 1)]
 
     @property
     def printed_unit(self) -> str:
@@ -283,7 +292,8 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
             latent_shapes=tuple(_shape("latents", shape) for shape in manifest["latents"]),
             directions=_directions(manifest.get("directions", "both")),
             bases=_bases(manifest),
-            noise=_noise_arrays(manifest["noise"]),
+            noise=_noise_arrays("noise", manifest["noise"]),
+            dequantization=_noise_arrays("dequantization", manifest["dequantization"]),
             likelihood=_likelihood(manifest["likelihood"]),
             weights_file=_weights_file(manifest),
             steps=_steps(manifest),
@@ -333,15 +343,15 @@ def _bases(manifest: dict[str, Any]) -> tuple[str, ...]:
     return tuple(map(str, names))
 
 
-def _noise_arrays(value: Any) -> tuple[NoiseArray, ...] | None:
+def _noise_arrays(field: str, value: Any) -> tuple[NoiseArray, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not 0 < len(value) <= MAX_NOISE:
-        raise TypeError(f"noise is {shortened(repr(value))}, not a list of 1 to {MAX_NOISE} arrays")
+        raise TypeError(f"{field} is {shortened(repr(value))}, not a list of 1 to {MAX_NOISE} arrays")
     for array in value:
         if not isinstance(array, dict) or array.get("kind") not in ("normal", "uniform"):
-            raise TypeError(f"noise has {shortened(repr(array))}, which is neither normal nor uniform")
-    return tuple(NoiseArray(array["kind"], _shape("noise.shape", array["shape"])) for array in value)
+            raise TypeError(f"{field} has {shortened(repr(array))}, which is neither normal nor uniform")
+    return tuple(NoiseArray(array["kind"], _shape(f"{field}.shape", array["shape"])) for array in value)
 
 
 def _likelihood(value: Any) -> str:

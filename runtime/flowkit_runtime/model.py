@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flowkit_runtime.bundle import BASE, DECODER, ENCODER, Bundle, NoiseArray, read_bundle, resized
+from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER, Bundle, NoiseArray, read_bundle, resized
 from flowkit_runtime.errors import BundleError, InputError, RowError
 from flowkit_runtime.inputs import (
     Array,
@@ -103,6 +103,8 @@ class Model:
         self._latent_names = bundle.latent_names
         self._noise_names = bundle.noise_names
         self._noise = bundle.noise
+        self._dequantization_names = bundle.dequantization_names
+        self._dequantization = bundle.dequantization
         self._check_has = bundle.check_has
         self._graphs = graphs
 
@@ -147,6 +149,8 @@ class Model:
 
             -mean_d ln p(x + u_d) / (D ln 2),   u_d ~ U[0, 1)^D,   D = prod(event_shape).
 
+        If the bundle has a flow of the noise, u_d ~ q(u | x), and ln q(u_d | x) is subtracted from each ln p(x + u_d).
+
         Its expectation over u is an upper bound of the discrete -log2 P(x) / D (Theis, van den Oord and Bethge, ICLR
         2016). u_d is a function of (seed, d, row). Without levels the score is -ln p(x) in nats, and `draws` and `seed`
         have no effect. If x is part of a longer sequence, `start` is the row at which it begins: u_d, and the rows that
@@ -163,8 +167,8 @@ class Model:
         for part in _parts(len(events), batch_size):
             values = grid("x", events[part], start + part.start, self.levels)
             for draw in range(draws):
-                u = uniform(seed, DEQUANTIZATION_STREAM + draw, values.shape, start + part.start)
-                total[part] += self._density(_dequantize(values, u), rows, part)
+                u, log_q = self._dequantization_noise(values, seed, draw, start + part.start)
+                total[part] += self._density(_dequantize(values, u), rows, part) - log_q
         return -total / (draws * math.prod(self.event_shape) * math.log(2.0))
 
     @enough_memory()
@@ -333,6 +337,18 @@ class Model:
         latents = self._graphs[BASE].run(self._latent_names, feed)
         return [finite(name, z, part.start) for name, z in zip(self._latent_names, latents, strict=True)]
 
+    def _dequantization_noise(
+        self, values: NDArray[np.float64], seed: int, draw: int, start: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the noise u of one draw, for events of the rows from `start` on, and its log-density, [n]."""
+        arrays, rows = self._dequantization, slice(start, start + len(values))
+        if arrays is None:
+            return uniform(seed, DEQUANTIZATION_STREAM + draw, values.shape, start), np.zeros(len(values))
+        names, first = self._dequantization_names, DEQUANTIZATION_STREAM + draw * len(arrays)
+        drawn = dict(zip(names, _random(arrays, names, seed, 1.0, rows, first), strict=True))
+        u, log_q = self._graphs[DEQUANTIZER].run(["u", "log_q"], {"k": values.astype(np.float32), **drawn})
+        return u.astype(np.float64), log_q.astype(np.float64)
+
     def _density(self, points: NDArray[np.float32], context: Array | None, part: slice) -> Array:
         (log_prob,) = self._graphs[ENCODER].run(["log_prob"], _feed({"x": points}, context, part))
         return log_prob
@@ -365,11 +381,16 @@ def _parts(n: int, batch_size: int, progress: Progress | None = None) -> Iterato
 
 
 def _random(
-    wanted: Sequence[NoiseArray], names: Sequence[str], seed: int, temperature: float, part: slice
+    wanted: Sequence[NoiseArray],
+    names: Sequence[str],
+    seed: int,
+    temperature: float,
+    part: slice,
+    first_stream: int = 0,
 ) -> list[NDArray[np.float32]]:
     """Return arrays of noise for these rows, each of a stream of its own."""
     drawn = []
-    for stream, (name, each) in enumerate(zip(names, wanted, strict=True)):
+    for stream, (name, each) in enumerate(zip(names, wanted, strict=True), first_stream):
         shape = (part.stop - part.start, *each.shape)
         if each.kind == "uniform":
             drawn.append(uniform(seed, stream, shape, part.start).astype(np.float32))  # exact

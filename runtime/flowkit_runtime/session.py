@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit_runtime.bundle import BASE, DECODER, ENCODER, Bundle
+from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER, Bundle
 from flowkit_runtime.errors import BundleError, InputError, shortened
 from flowkit_runtime.graph_check import check_graph
 from flowkit_runtime.graph_check.reading import FLOAT, INT64
@@ -105,11 +105,21 @@ def _open_all(bundle: Bundle, chosen: Chosen, options: Any) -> dict[str, Graph]:
     context = {}
     if bundle.context is not None:
         context = {"context": (_FLOAT if bundle.context.classes is None else _INT64, bundle.context.shape)}
-    noise = {name: (_FLOAT, each.shape) for name, each in zip(bundle.noise_names, bundle.noise or (), strict=True)}
+    noise, dequantization = (
+        {name: (_FLOAT, each.shape) for name, each in zip(names, arrays or (), strict=True)}
+        for names, arrays in (
+            (bundle.noise_names, bundle.noise),
+            (bundle.dequantization_names, bundle.dequantization),
+        )
+    )
     signatures = {
         ENCODER: (x | context, {**latents, "log_prob": (_FLOAT, ())}),
         DECODER: (latents | context, x),
         BASE: (noise | context, latents),
+        DEQUANTIZER: (
+            {"k": x["x"], **dequantization},
+            {"u": x["x"], "log_q": (_FLOAT, ())},
+        ),
     }
     return {name: _open(bundle, name, *signatures[name], chosen, options) for name in bundle.graphs}
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit_runtime.bundle import BASE, DECODER, ENCODER, REFERENCE, Bundle, read_bundle
+from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER, REFERENCE, Bundle, read_bundle
 from flowkit_runtime.errors import BundleError, VerificationError
 from flowkit_runtime.files import read_npz
 from flowkit_runtime.providers import Provider
@@ -28,6 +28,8 @@ infinite and NaN.
 QUANTITIES = ("latents", "log_prob", "decoded", "round_trip")
 SAMPLED = "sampled"
 """One more quantity, of bundles with a graph of the bases: the latents that it makes from noise."""
+DEQUANTIZED = ("u", "log_q")
+"""Two more quantities, of bundles with a graph of the dequantization noise: the noise, and its log-density."""
 YARDSTICK = 3.0
 """The largest error of the graphs, relative to that of the same model in torch in the same precision."""
 ROUNDINGS = 8 * float(np.finfo(np.float32).eps)
@@ -44,8 +46,9 @@ class Figure:
 
     Attributes:
         rows: one of GROUPS. Rows with an error of more than 1% in torch are excluded; the manifest counts them.
-        quantity: latents, and those sampled from noise, in their own units; log_prob in bits/dim for integer data, in
-            nats otherwise; decoded and round_trip in data units, for integer data as a share of its range [0, levels).
+        quantity: latents, those sampled from noise, and the dequantization noise u in their own units; log_prob and
+            log_q in bits/dim for integer data, in nats otherwise; decoded and round_trip in data units, for integer
+            data as a share of its range [0, levels).
         error: the error of the graphs against fp64.
         torch: the error against fp64 of the same model in torch, in the graphs' precision: the largest over eight
             roundings.
@@ -108,7 +111,7 @@ def compare(names: Sequence[str], levels: int | None, reference: NamedArrays, an
 
     errors: dict[str, NDArray[np.float64]] = {
         quantity: differ(quantity, "x" if quantity == "round_trip" else quantity)
-        for quantity in ("log_prob", "decoded", "round_trip")
+        for quantity in ("log_prob", "decoded", "round_trip", *DEQUANTIZED)
         if quantity in answer
     }
     if names[0] in answer:
@@ -135,7 +138,7 @@ def quantities_of(reference: Iterable[str]) -> tuple[str, ...]:
     """
     there = set(reference)
     needed = {"latents": {"log_prob"}, "round_trip": {"log_prob", "decoded"}, SAMPLED: {sampled_name("z_1")}}
-    return tuple(each for each in (*QUANTITIES, SAMPLED) if needed.get(each, {each}) <= there)
+    return tuple(each for each in (*QUANTITIES, SAMPLED, *DEQUANTIZED) if needed.get(each, {each}) <= there)
 
 
 def table(figures: Sequence[Figure]) -> str:
@@ -157,6 +160,10 @@ def _read_reference(bundle: Bundle) -> NamedArrays:
         shapes |= {name: each.shape for name, each in zip(bundle.noise_names, bundle.noise, strict=True)}
         shapes |= dict(zip(map(sampled_name, bundle.latent_names), bundle.latent_shapes, strict=True))
         shapes |= {judged_name(SAMPLED): ()}
+    if bundle.dequantization is not None:
+        arrays = zip(bundle.dequantization_names, bundle.dequantization, strict=True)
+        shapes |= {name: each.shape for name, each in arrays}
+        shapes |= {"k": bundle.event_shape, "u": bundle.event_shape, "log_q": (), judged_name("u"): ()}
     if bundle.context is not None:
         shapes["context"] = bundle.context.shape
     try:
@@ -201,6 +208,9 @@ def _answer(bundle: Bundle, graphs: Mapping[str, Graph], reference: NamedArrays,
         noise = {name: reference[name] for name in bundle.noise_names}
         sampled = _run(graphs[BASE], names, {**noise, **context}, size)
         answer |= dict(zip(map(sampled_name, names), sampled, strict=True))
+    if DEQUANTIZER in graphs:
+        feed = {name: reference[name] for name in ("k", *bundle.dequantization_names)}
+        answer |= dict(zip(DEQUANTIZED, _run(graphs[DEQUANTIZER], DEQUANTIZED, feed, size), strict=True))
     return answer
 
 
@@ -217,11 +227,13 @@ def _run(graph: Graph, outputs: Sequence[str], feed: NamedArrays, size: int) -> 
 
 
 def judged_name(quantity: str) -> str:
-    """Return the name of the array that is 1 for each row by which the quantity is judged.
+    """Return the name of the array that is 1 for each row by which a quantity, or an array of answers, is judged.
 
-    Noise doesn't depend on x, so samples of bases are judged on rows of their own.
+    Noise doesn't depend on x, so what graphs make from it is judged on rows of its own.
     """
-    return f"judged_{SAMPLED}" if quantity == SAMPLED else "judged"
+    if quantity in DEQUANTIZED:
+        return "judged_u"
+    return f"judged_{SAMPLED}" if quantity.startswith(SAMPLED) else "judged"
 
 
 def _mask(reference: NamedArrays, group: str, quantity: str) -> NDArray[np.bool_]:
@@ -246,9 +258,10 @@ def unit_of(quantity: str, reference: NamedArrays, levels: int | None) -> float:
 
     Latents may be given by their names.
     """
-    if levels is None or quantity not in ("log_prob", "decoded", "round_trip"):
+    if levels is None or quantity not in ("log_prob", "log_q", "decoded", "round_trip"):
         return 1.0
-    return math.prod(reference["x"].shape[1:]) * math.log(2.0) if quantity == "log_prob" else float(levels)
+    is_density = quantity in ("log_prob", "log_q")
+    return math.prod(reference["x"].shape[1:]) * math.log(2.0) if is_density else float(levels)
 
 
 def _by_row(array: NDArray[np.float64]) -> NDArray[np.float64]:

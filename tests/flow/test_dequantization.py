@@ -48,7 +48,7 @@ def test_the_noise_has_the_density_that_is_subtracted() -> None:
     """q is normalized: its density, taken through the forward direction, is the one that a draw comes with."""
     flow = perturbed(spec())
     k = torch.full((64, 1), 2.0, dtype=torch.float64)
-    points, log_q = flow.dequantize(k, torch.Generator().manual_seed(0))
+    points, log_q = flow.dequantize(k, seed=0)
     assert flow.dequantizer is not None
     given = torch.full((64, 1), 2.5 / 4 - 0.5, dtype=torch.float64)
     assert torch.allclose(flow.dequantizer.log_prob(points - 2, given), log_q, atol=1e-8)

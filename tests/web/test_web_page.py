@@ -29,6 +29,7 @@ MANIFEST = {
     "context": {"shape": [3]},
     "latents": [[4, 1, 1]],
     "noise": None,
+    "dequantization": None,
 }
 TITLE = "</script><script>alert(1)</script> & {{app}}"
 

@@ -21,9 +21,11 @@ import numpy as np
 from flowkit.errors import ExportError, InputError
 from flowkit.export.web import vendored
 from flowkit_runtime.atomic import replacing
-from flowkit_runtime.bundle import BASE, DECODER, ENCODER, GRAPHS, REFERENCE
+from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER, GRAPHS, REFERENCE
 
 PAGE = "index.html"
+_SAID = ("flowkit", "model", "event", "context", "latents", "directions", "noise", "dequantization")
+"""What the page takes from the manifest as it is."""
 SOURCES = Path(__file__).parent / "page"
 SCRIPTS = (
     "dom.js",
@@ -67,8 +69,9 @@ def write_page(directory: Path, manifest: dict[str, Any], title: str) -> None:
 
     Raises ExportError if it would be too large for a browser.
     """
-    blocks = {ENCODER: "encoder", DECODER: "decoder", BASE: "base"}
-    graphs = [*GRAPHS[manifest["directions"]], *([BASE] if manifest["noise"] else [])]
+    blocks = {ENCODER: "encoder", DECODER: "decoder", BASE: "base", DEQUANTIZER: "dequantizer"}
+    further = {BASE: manifest["noise"], DEQUANTIZER: manifest["dequantization"]}
+    graphs = [*GRAPHS[manifest["directions"]], *(file for file, noise in further.items() if noise)]
     names = {blocks[file]: file for file in graphs}
     if weights := manifest.get("weights_file"):
         names["weights"] = weights
@@ -79,7 +82,7 @@ def write_page(directory: Path, manifest: dict[str, Any], title: str) -> None:
         )
     with np.load(directory / REFERENCE) as arrays:
         held_out = arrays["group"] == 0  # the others are unlike the data
-        reference = {name: arrays[name][held_out] for name in ("x", "log_prob", "context") if name in arrays}
+        reference = {name: arrays[name][held_out] for name in ("x", "log_prob", "log_q", "context") if name in arrays}
     with replacing(directory / PAGE) as temporary:
         temporary.write_text(
             _page(_about(manifest, reference, title), reference["x"], files), encoding="utf-8", newline="\n"
@@ -113,11 +116,11 @@ def _about(manifest: dict[str, Any], reference: dict[str, np.ndarray], title: st
     unit = math.prod(event["shape"]) * math.log(2.0) if event["levels"] else 1.0
     return {
         "title": title,
-        **{name: manifest[name] for name in ("flowkit", "model", "event", "context", "latents", "directions", "noise")},
+        **{name: manifest[name] for name in _SAID},
         "threshold": manifest.get("threshold"),
         "weights_file": manifest.get("weights_file"),
         "range": [float(x.min()), float(x.max())],
-        "scores": _digits(-reference["log_prob"] / unit),
+        "scores": _digits((reference.get("log_q", 0.0) - reference["log_prob"]) / unit),
         "contexts": _digits(reference["context"].reshape(len(x), -1)) if "context" in reference else None,
     }
 

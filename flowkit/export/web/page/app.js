@@ -13,7 +13,9 @@ async function start() {
   const about = readAbout();
   describe(about);
   const graphs = ["encoder", ...(about.directions === "both" ? ["decoder"] : [])]; // a page has events, so an encoder
-  const some = [...(about.noise ? ["base"] : []), ...(about.weights_file ? ["weights"] : [])];
+  const some = Object.entries({ base: about.noise, dequantizer: about.dequantization, weights: about.weights_file })
+    .filter(([, there]) => there)
+    .map(([block]) => block);
   const blocks = ["wasm", ...graphs, "examples", ...some];
   const files = Object.fromEntries(await Promise.all(blocks.map(async (id) => [id, await unpack(id)])));
   const model = await Model.open(about, files);

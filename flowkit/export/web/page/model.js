@@ -14,6 +14,7 @@ export class Model {
   #encoder;
   #decoder;
   #base; // undefined if all latents are standard normal
+  #dequantizer; // undefined if the dequantization noise is uniform
   #last = Promise.resolve(); // a session runs one thing at a time
 
   /** Starts onnxruntime-web with what the page holds: nothing is fetched. */
@@ -23,10 +24,13 @@ export class Model {
     const weights = about.weights_file && [{ path: about.weights_file, data: files.weights }];
     const options = { executionProviders: ["wasm"], ...(weights && { externalData: weights }) };
     const open = (file) => file && ort.InferenceSession.create(file, options);
-    return new Model(about, await open(files.encoder), await open(files.decoder), await open(files.base));
+    const names = ["encoder", "decoder", "base", "dequantizer"];
+    const sessions = [];
+    for (const name of names) sessions.push(await open(files[name]));
+    return new Model(about, ...sessions);
   }
 
-  constructor(about, encoder, decoder, base) {
+  constructor(about, encoder, decoder, base, dequantizer) {
     this.levels = about.event.levels;
     this.shape = about.event.shape;
     this.size = product(about.event.shape);
@@ -36,6 +40,8 @@ export class Model {
     this.#encoder = encoder;
     this.#decoder = decoder;
     this.#base = base;
+    this.#dequantizer = dequantizer;
+    this.dequantization = about.dequantization;
   }
 
   /** Whether the flow has an inverse: without one it draws no samples. */
@@ -61,11 +67,7 @@ export class Model {
 
   /** n continuous events, decoded from what the bases make of the seed's noise. Temperature scales normals alone. */
   async sample(n, seed, temperature, context = null) {
-    const noise = this.noise.map(({ kind, shape }, stream) => {
-      const count = n * product(shape);
-      if (kind === "uniform") return Float32Array.from(uniform(seed, stream, count));
-      return Float32Array.from(normal(seed, stream, count), (value) => temperature * value);
-    });
+    const noise = drawn(this.noise, n, seed, temperature, 0);
     return this.decode(this.#base ? await this.#fromNoise(noise, n, context) : noise, context);
   }
 
@@ -83,9 +85,22 @@ export class Model {
 
   /** How unlikely one event is, lower is likelier: bits per value for levels, after adding noise; else nats. */
   async score(x, context = null, seed = 0n) {
-    const points = this.levels ? this.dequantized(x, uniform(seed, DEQUANTIZATION_STREAM, x.length)) : x;
-    const { logProb } = await this.encode(points, context);
-    return this.levels ? -logProb[0] / (this.size * Math.LN2) : -logProb[0];
+    if (!this.levels) return -(await this.encode(x, context)).logProb[0];
+    const { u, logQ } = await this.#dequantizationNoise(x, seed);
+    const { logProb } = await this.encode(this.dequantized(x, u), context);
+    return (logQ - logProb[0]) / (this.size * Math.LN2);
+  }
+
+  /** The noise u of one event and its log-density. */
+  async #dequantizationNoise(x, seed) {
+    if (!this.#dequantizer) return { u: uniform(seed, DEQUANTIZATION_STREAM, x.length), logQ: 0 };
+    const noise = drawn(this.dequantization, 1, seed, 1, DEQUANTIZATION_STREAM);
+    const inputs = { k: { data: Float32Array.from(x), shape: this.shape } };
+    this.dequantization.forEach(({ shape }, i) => {
+      inputs[`dequantization_noise_${i + 1}`] = { data: noise[i], shape };
+    });
+    const found = await this.#run(this.#dequantizer, inputs, ["u", "log_q"], 1, null);
+    return { u: found.u, logQ: found.log_q[0] };
   }
 
   /** Continuous events on the way from a to b, at each t in [0, 1]: along an arc in the space of latents, or along a
@@ -138,7 +153,7 @@ export class Model {
   }
 
   #contextTensor(context, start, stop) {
-    if (!this.context) return {};
+    if (!this.context || context === null) return {}; // the graph of the dequantization noise takes no context
     const rows = context.length === 1 ? Array(stop - start).fill(context[0]) : context.slice(start, stop);
     const values = rows.flat();
     if (this.context.classes) {
@@ -146,6 +161,15 @@ export class Model {
     }
     return { context: new ort.Tensor("float32", Float32Array.from(values), [stop - start, ...this.context.shape]) };
   }
+}
+
+/** Arrays of noise for n rows, each of a stream of its own, as flowkit_runtime draws them. */
+function drawn(arrays, n, seed, temperature, firstStream) {
+  return arrays.map(({ kind, shape }, i) => {
+    const count = n * product(shape);
+    if (kind === "uniform") return Float32Array.from(uniform(seed, firstStream + i, count));
+    return Float32Array.from(normal(seed, firstStream + i, count), (value) => temperature * value);
+  });
 }
 
 function below(positive) {
