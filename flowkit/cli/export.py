@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from flowkit.cli.terminal import echo
+
+if TYPE_CHECKING:
+    from flowkit.flow import Flow
 
 MOST_EVENTS = 10_000
 """Held-out events that the threshold comes from."""
@@ -68,12 +71,12 @@ def export(
     for line in _summary(exported.manifest, flow):
         echo(line)
     graphs = [file for file in exported.manifest["files"] if file.endswith(".onnx")]
-    echo(f"{output}: {' and '.join([', '.join(graphs[:-1]), graphs[-1]] if graphs[1:] else graphs)}, verified")
+    echo(f"{output}: {', '.join(graphs)}: verified")
     if web:
         echo(f"{output / PAGE}: open it in a browser, or send it to somebody")
 
 
-def _summary(manifest: dict[str, Any], flow: Flow) -> Iterator[str]:
+def _summary(manifest: dict[str, Any], flow: "Flow") -> Iterator[str]:
     for group, rows in manifest["excluded"].items():
         if rows["excluded"]:
             yield f"{rows['excluded']} of {rows['events']} {group} events are excluded: torch itself is off by over 1%"
@@ -83,4 +86,5 @@ def _summary(manifest: dict[str, Any], flow: Flow) -> Iterator[str]:
         yield f"{restored['exact']} of {restored['events']} {group} events{kinds[group]} come back exactly"
     if threshold := manifest["threshold"]:
         share, score = threshold["quantile"], threshold["score"]
-        yield f"{100 * share:g}% of {threshold['events']} held-out events score below {score:.4f} {flow.printed_unit}, the threshold"
+        events = f"{100 * share:g}% of {threshold['events']} held-out events"
+        yield f"{events} score below {score:.4f} {flow.printed_unit}, the threshold"

@@ -72,11 +72,13 @@ class Flow(nn.Module):
         if dequantizer is not None:
             check_dequantizer(dequantizer.event_shape, dequantizer.context, layers[0].event_shape, levels)
         self.layers: Sequence[Layer] = nn.ModuleList(layers)  # type: ignore[assignment]
-        self.event_shape = layers[0].event_shape
+        self.event_shape: Shape = layers[0].event_shape
         self.bases: Sequence[Base] = nn.ModuleList(building.all_bases(self.latent_shapes, base))  # type: ignore[assignment]
         self.levels = levels
         self.dequantizer = dequantizer
-        self.context = ContextSpec.model_validate(context) if isinstance(context, Mapping) else context
+        self.context: ContextSpec | None = (
+            ContextSpec.model_validate(context) if isinstance(context, Mapping) else context
+        )
         self.spec = None
         self.memory = "store"
         self.drift = Drift()
