@@ -47,6 +47,7 @@ def write_bundle(
         "latents": [[1, 1, 2], [1, 1, 2]],
         "bases": 2 * ["base/standard_normal"],
         "noise": noise,
+        "dequantization": None,
         "likelihood": "exact",
         "weights": "ema",
         "opset": OPSET,
