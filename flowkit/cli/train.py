@@ -39,7 +39,9 @@ def train(
         raise typer.BadParameter("--finish is for a run that was interrupted: give it with --resume RUN")
 
     from flowkit import train as training
-    from flowkit.spec import read_spec
+    from flowkit.directions import lacks
+    from flowkit.spec import flow_directions, read_spec
+    from flowkit.spec.run import read_run
     from flowkit.train.directory import free_name
 
     directory = resume or output or free_name(Path("runs", spec.stem))  # type: ignore[union-attr]
@@ -53,5 +55,5 @@ def train(
             echo(f"interrupted: `flowkit train --resume {directory}` goes on, with `--finish` it ends here", err=True)
         raise typer.Exit(130) from interrupt
     echo(f"{directory}: val {results.val:.4f}, test {results.test:.4f} {results.printed_unit}")
-    if not (directory / "samples.png").exists():
+    if lacks(flow_directions(read_run(directory)), "inverse"):
         echo(f"{directory} has no samples.png: the flow runs forward only, so it draws no samples")

@@ -172,7 +172,7 @@ COMMANDS = {
 def place(make_bundle, tmp_path_factory, monkeypatch):
     """A directory with a bundle, events and latents. `verify` takes its reference, which it lacks, for read."""
     monkeypatch.setattr(verification, "_read_reference", lambda bundle: {})
-    monkeypatch.setattr(verification, "_own_errors", lambda bundle: {})
+    monkeypatch.setattr(verification, "_own_errors", lambda bundle, quantities: {})
     directory = tmp_path_factory.mktemp("place")
     monkeypatch.chdir(directory)
     make_bundle(levels=None).rename(directory / "bundle")

@@ -30,6 +30,7 @@ MANIFEST = {
     "latents": [[4, 1, 1]],
     "noise": None,
     "dequantization": None,
+    "directions": "both",
 }
 TITLE = "</script><script>alert(1)</script> & {{app}}"
 
