@@ -16,6 +16,7 @@ from flowkit.export.loops import with_bodies
 from flowkit.flow import Flow
 from flowkit.testing import perturb
 from flowkit_mixture.logistic import MixtureOfLogistics
+from flowkit_runtime.bundle import DECODER
 
 COUPLING = {
     "coupling": {"use": "mixture/logistic", "components": 4},
@@ -87,7 +88,7 @@ def test_its_components_are_trained_apart() -> None:
 
 @pytest.mark.parametrize("spec", [VECTOR, ONE_VALUE], ids=["coupling", "elementwise"])
 def test_its_decoder_is_small(spec: dict) -> None:
-    decoder = Graphs(a_flow(spec)).decoder
+    decoder = Graphs(a_flow(spec)).models[DECODER]
     assert len(list(with_bodies(decoder.graph.node))) <= 2 * 250
     loops = [node for node in decoder.graph.node if node.op_type == "Loop"]
     steps = {t.name: int(onnx.numpy_helper.to_array(t)) for t in decoder.graph.initializer if t.dims == []
