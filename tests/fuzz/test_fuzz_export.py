@@ -66,7 +66,7 @@ def exported_decoder(flow: Flow) -> str:
 @torch.no_grad()
 def inverts(flow: Flow, x: torch.Tensor, context: torch.Tensor | None) -> bool:
     latents, log_det = flow.forward_and_log_det(x, context)
-    density = log_det + flow.latent_log_prob(latents)
+    density = log_det + flow.latent_log_prob(latents, context)
     if flow.directions == "forward":
         return bool(density.isfinite().all())
     back, _ = flow.inverse_and_log_det(latents, context)
