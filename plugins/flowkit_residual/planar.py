@@ -9,14 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from flowkit.bijectors import Bijector
+from flowkit.bijectors import Bijector, numeric_inverse
+from flowkit.directions import Shared
 
 
 class Planar(Bijector):
     """The map y = x + û tanh(w·x + b), which changes x along û only  (Rezende & Mohamed 2015, eq. 10-12).
 
     log|det| = log(1 + tanh'(w·x + b) w·û). It is invertible if w·û > -1. So û is the parameter u, moved along w until
-    w·û = softplus(w·u) - 1 (their appendix A.1). The inverse has no formula, and the layer has none.
+    w·û = softplus(w·u) - 1 (their appendix A.1).
+
+    The inverse has no formula, and by default the layer has none. With ``numeric_inverse`` it solves the equation of
+    one number t = w·x + b for each event: t + w·û tanh(t) = w·y + b. As |tanh| < 1, t is at most |w·û| away from the
+    right side. Then x = y - û tanh(t).
 
     w and u are [*event], b is a single number, and · is the sum over all values of an event.
 
@@ -26,18 +31,44 @@ class Planar(Bijector):
         torch.Size([3])
     """
 
-    def __init__(self, event_shape: Sequence[int]) -> None:
+    def __init__(self, event_shape: Sequence[int], numeric_inverse: bool = False) -> None:
         super().__init__(event_shape)
+        self.numeric_inverse = numeric_inverse
         bound = 1 / math.sqrt(math.prod(self.event_shape))
         self.w = nn.Parameter(torch.empty(self.event_shape).uniform_(-bound, bound))
         self.u = nn.Parameter(torch.empty(self.event_shape).uniform_(-bound, bound))
         self.b = nn.Parameter(torch.zeros(()))
 
+    @property
+    def directions(self) -> Shared:
+        return "both" if self.numeric_inverse else "forward"
+
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        shift, w_shift = self._shift()
+        t = x.flatten(1) @ self.w.flatten() + self.b  # [batch]
+        return x + self._bend(t, shift), _stretched(t, w_shift)[1]
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if not self.numeric_inverse:
+            return super().inverse_and_log_det(y, context)
+        shift, w_shift = self._shift()
+        given, most = y.flatten(1) @ self.w.flatten() + self.b, w_shift.abs()
+        t, log_det = numeric_inverse(lambda t: _stretched(t, w_shift), given, given - most, given + most)
+        return y - self._bend(t, shift), log_det
+
+    def _shift(self) -> tuple[Tensor, Tensor]:
+        """Return û, flat, and w·û."""
         w, u = self.w.flatten(), self.u.flatten()
         w_u = w @ u
-        w_shift = F.softplus(w_u) - 1  # w·û
-        shift = u + (w_shift - w_u) * w / (w @ w)  # û
-        bend = torch.tanh(x.flatten(1) @ w + self.b)  # [batch]
-        y = x + bend.unflatten(0, (-1, *(1 for _ in self.event_shape))) * shift.view(self.event_shape)
-        return y, ((1 - bend.square()) * w_shift).log1p()
+        w_shift = F.softplus(w_u) - 1
+        return u + (w_shift - w_u) * w / (w @ w), w_shift
+
+    def _bend(self, t: Tensor, shift: Tensor) -> Tensor:
+        """Return û tanh(t), [batch, *event]."""
+        return torch.tanh(t).unflatten(0, (-1, *(1 for _ in self.event_shape))) * shift.view(self.event_shape)
+
+
+def _stretched(t: Tensor, w_shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Return t + w·û tanh(t), which is w·y + b, and the logarithm of its slope, which is the log-det."""
+    bend = torch.tanh(t)
+    return t + w_shift * bend, ((1 - bend.square()) * w_shift).log1p()

@@ -155,6 +155,8 @@ BETWEEN_DOMAINS = {
 ONE_WAY = {
     "planar": BijectorSubject(lambda: Planar((3,)), directions="forward"),
     "planar-image": BijectorSubject(lambda: Planar(COLUMN), directions="forward"),
+    "planar-numeric": BijectorSubject(lambda: Planar((3,), numeric_inverse=True)),
+    "planar-numeric-image": BijectorSubject(lambda: Planar(COLUMN, numeric_inverse=True)),
     "inverse-planar": BijectorSubject(lambda: Inverse(Planar(VECTOR)), directions="inverse"),
 }
 
