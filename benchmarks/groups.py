@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import deployment, glow, splines
+from benchmarks import autoregressive, deployment, glow, splines
 from benchmarks.check import density_error
 from benchmarks.glow import Glow
 from benchmarks.progress import Progress
@@ -41,7 +41,7 @@ class Run:
 
 
 def run_table(module: ModuleType, setting: Any, run: Run) -> Rows:
-    """The contenders of glow.py or splines.py, timed, and first checked where they are ALIKE."""
+    """The contenders of glow.py, splines.py or autoregressive.py, timed, and first checked where they are ALIKE."""
     builders = run.builders(module, setting)
     rows = race(builders, module.batches(setting, run.device), module.COLUMNS, run.rounds, run.progress)
     tiny = run.builders(module, module.TINY, module.ALIKE)
@@ -126,6 +126,8 @@ def run_onnx(run: Run) -> dict[str, dict[str, Any]]:
 GROUPS: dict[str, Callable[[Run], Any]] = {
     "glow": partial(run_table, glow, Glow()),
     "tabular": partial(run_table, splines, splines.Splines()),
+    "maf": partial(run_table, autoregressive, autoregressive.MaskedFlow()),
+    "nsf-ar": partial(run_table, autoregressive, autoregressive.MaskedFlow(bins=8)),
     "memory": run_memory,
     "scale": run_scale,
     "onnx": run_onnx,

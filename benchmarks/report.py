@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import deployment, glow, splines
+from benchmarks import autoregressive, deployment, glow, splines
 from benchmarks.measure import Spread, ratios
 
 LIMIT = "limit"
@@ -43,6 +44,16 @@ def tabular_text(rows: Rows) -> str:
 flowkit's time over that of the fastest peer:
 
 {fastest(rows, splines.PEERS)}"""
+
+
+def autoregressive_text(layers: str, rows: Rows) -> str:
+    return f"""### {layers}: 10 features, five layers in orders that take turns, MADE 2×128
+
+{table(rows)}
+
+The limit runs each network once; sampling takes ten passes of each. flowkit's time over that of the fastest peer:
+
+{fastest(rows, autoregressive.PEERS)}"""
 
 
 def memory_text(depths: Mapping[str, Rows]) -> str:
@@ -107,6 +118,8 @@ def _deployed(rows: Rows) -> str:
 TEXTS = {
     "glow": glow_text,
     "tabular": tabular_text,
+    "maf": partial(autoregressive_text, "Affine autoregressive layers (MAF)"),
+    "nsf-ar": partial(autoregressive_text, "Autoregressive splines of eight bins (NSF)"),
     "memory": memory_text,
     "scale": scale_text,
     "onnx": onnx_text,

@@ -28,7 +28,8 @@ def page(registry: Registry) -> str:
     """The whole page, as Markdown."""
     found, _ = registry.installed()
     kinds = [
-        (f"## {kind.plural.title()}", [each for each in found if each.kind == kind.name]) for kind in KINDS.values()
+        (f"## {kind.plural.replace('-', ' ').capitalize()}", [each for each in found if each.kind == kind.name])
+        for kind in KINDS.values()
     ]
     parts = [HEAD, "## Sections", *map(section, sections())]
     for title, plugins in kinds:

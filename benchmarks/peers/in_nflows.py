@@ -1,4 +1,4 @@
-"""Glow and spline couplings in nflows."""
+"""Glow, spline couplings and autoregressive flows in nflows."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from nflows.transforms import (
     ActNorm,
     AffineCouplingTransform,
     CompositeTransform,
+    MaskedAffineAutoregressiveTransform,
+    MaskedPiecewiseRationalQuadraticAutoregressiveTransform,
     MultiscaleCompositeTransform,
     OneByOneConvolution,
     PiecewiseRationalQuadraticCouplingTransform,
+    ReversePermutation,
     SqueezeTransform,
     Transform,
 )
@@ -21,6 +24,7 @@ from nflows.transforms import (
 from benchmarks.contender import Density
 
 if TYPE_CHECKING:
+    from benchmarks.autoregressive import MaskedFlow
     from benchmarks.glow import Glow
     from benchmarks.splines import Splines
 
@@ -54,4 +58,25 @@ def splines(setting: Splines) -> Density:
         for index in range(setting.couplings)
     ]
     model = Flow(CompositeTransform(couplings), StandardNormal([setting.features]))
+    return Density(model, model.log_prob, model.sample, model.transform_to_noise)
+
+
+def autoregressive(setting: MaskedFlow) -> Density:
+    """Masked layers with MADE of feedforward blocks, and between them the values in reverse."""
+    sizes = {
+        "features": setting.features,
+        "hidden_features": setting.hidden,
+        "num_blocks": setting.hidden_layers - 1,  # behind a first hidden layer
+        "use_residual_blocks": False,
+    }
+    spline = {"num_bins": setting.bins, "tails": "linear", "tail_bound": setting.bound}
+    layers: list[Transform] = []
+    for _ in range(setting.layers):
+        layers += [
+            MaskedPiecewiseRationalQuadraticAutoregressiveTransform(**sizes, **spline)
+            if setting.bins
+            else MaskedAffineAutoregressiveTransform(**sizes),
+            ReversePermutation(setting.features),
+        ]
+    model = Flow(CompositeTransform(layers[:-1]), StandardNormal([setting.features]))
     return Density(model, model.log_prob, model.sample, model.transform_to_noise)

@@ -1,4 +1,4 @@
-"""Glow and spline couplings in normflows."""
+"""Glow, spline couplings and autoregressive flows in normflows."""
 
 from __future__ import annotations
 
@@ -7,12 +7,23 @@ from typing import TYPE_CHECKING
 import torch
 from normflows import MultiscaleFlow, NormalizingFlow
 from normflows.distributions import DiagGaussian
-from normflows.flows import CoupledRationalQuadraticSpline, GlowBlock, Merge, Squeeze
+from normflows.flows import (
+    AutoregressiveRationalQuadraticSpline,
+    CoupledRationalQuadraticSpline,
+    GlowBlock,
+    MaskedAffineAutoregressive,
+    Merge,
+    Permute,
+    Reverse,
+    Squeeze,
+)
+from normflows.flows.neural_spline.autoregressive import MaskedPiecewiseRationalQuadraticAutoregressive
 from normflows.flows.neural_spline.coupling import PiecewiseRationalQuadraticCoupling
 
 from benchmarks.contender import Density
 
 if TYPE_CHECKING:
+    from benchmarks.autoregressive import MaskedFlow
     from benchmarks.glow import Glow
     from benchmarks.splines import Splines
 
@@ -54,5 +65,34 @@ def _coupling(setting: Splines, index: int) -> CoupledRationalQuadraticSpline:
         num_bins=setting.bins,
         tails="linear",
         tail_bound=setting.bound,
+    )
+    return layer
+
+
+def autoregressive(setting: MaskedFlow) -> Density:
+    """Masked layers with MADE of feedforward blocks, and between them a permutation: it has none that reverses."""
+    layers = []
+    for _ in range(setting.layers):
+        layers += [_masked(setting), Permute(setting.features)]
+    model = NormalizingFlow(DiagGaussian(setting.features, trainable=False), layers[:-1])
+    return Density(model, model.log_prob, lambda n: model.sample(n)[0], model.inverse)
+
+
+def _masked(setting: MaskedFlow) -> AutoregressiveRationalQuadraticSpline | Reverse:
+    blocks = setting.hidden_layers - 1  # behind a first hidden layer
+    if not setting.bins:  # its pass of the network runs from latent to data
+        layer = MaskedAffineAutoregressive(
+            setting.features, setting.hidden, num_blocks=blocks, use_residual_blocks=False
+        )
+        return Reverse(layer)
+    layer = AutoregressiveRationalQuadraticSpline(setting.features, blocks, setting.hidden, setting.bins)
+    layer.mprqat = MaskedPiecewiseRationalQuadraticAutoregressive(  # its own has a residual network
+        setting.features,
+        setting.hidden,
+        num_bins=setting.bins,
+        tails="linear",
+        tail_bound=setting.bound,
+        num_blocks=blocks,
+        use_residual_blocks=False,
     )
     return layer

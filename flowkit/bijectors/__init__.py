@@ -1,5 +1,6 @@
 """Defines the mathematics of flows: bijectors, their parts, and base distributions. This package needs torch only."""
 
+from flowkit.bijectors.autoregressive import Autoregressive, MaskedConditioner, Order
 from flowkit.bijectors.base_distribution import Base, Noise, StandardNormal
 from flowkit.bijectors.bijector import Bijector, full_precision, sum_over_event
 from flowkit.bijectors.channel_linear import AffineMap, ChannelLinear
@@ -14,6 +15,7 @@ from flowkit.bijectors.scale import bounded_log_scale
 
 __all__ = [
     "AffineMap",
+    "Autoregressive",
     "Base",
     "Bijector",
     "ChannelLinear",
@@ -23,7 +25,9 @@ __all__ = [
     "Elementwise",
     "FactorOut",
     "Inverse",
+    "MaskedConditioner",
     "Noise",
+    "Order",
     "Split",
     "StandardNormal",
     "Transformer",

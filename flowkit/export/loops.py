@@ -143,13 +143,37 @@ def _fix(node: onnx.NodeProto, body: onnx.GraphProto, constants: Mapping[str, ND
     return steps
 
 
+def drop_unread(node: onnx.NodeProto, read: set[str]) -> None:
+    """Drop what a Loop carries from step to step only for results that aren't among the names ``read`` in the graph."""
+    if (body := body_of(node)) is None:
+        return
+    kept = {index for index, name in enumerate(node.output) if name in read}
+    while more := _carried_for(body, kept) - kept:
+        kept |= more
+    for index in sorted(set(range(len(node.output))) - kept, reverse=True):
+        del node.input[2 + index], node.output[index], body.input[2 + index], body.output[1 + index]
+    _drop_unread(body)
+
+
+def _carried_for(body: onnx.GraphProto, results: set[int]) -> set[int]:
+    """Return the indices of the carried values that a step reads for the results with these indices."""
+    needed, _ = _needed(body, [body.output[1 + index].name for index in results])
+    return {index for index, value in enumerate(body.input[2:]) if value.name in needed}
+
+
 def _drop_unread(body: onnx.GraphProto) -> None:
-    read, kept = {value.name for value in body.output}, []
+    _, nodes = _needed(body, [value.name for value in body.output])
+    _set_nodes(body, nodes)
+
+
+def _needed(body: onnx.GraphProto, results: Iterable[str]) -> tuple[set[str], list[onnx.NodeProto]]:
+    """Return the names of the values, and the nodes, that these results of a body come from."""
+    read, nodes = set(results), []
     for node in reversed(body.node):
         if read & set(node.output):
             read |= set(node.input)
-            kept.append(node)
-    _set_nodes(body, kept[::-1])
+            nodes.append(node)
+    return read, nodes[::-1]
 
 
 def _set_nodes(body: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import Tensor
 
-from flowkit.export.loops import body_of, names_in, reads, rename, with_bodies
+from flowkit.export.loops import body_of, drop_unread, names_in, reads, rename, with_bodies
 from flowkit.export.pieces import Piece, state_of
 from flowkit.export.program import Instruction, Program
 
@@ -122,6 +122,7 @@ class _Stitcher:
         used, kept = set(outputs), []
         for node in reversed(self.nodes):
             if used & set(node.output):
+                drop_unread(node, used)
                 used |= reads(node)
                 kept.append(node)
         self.nodes = kept[::-1]

@@ -11,7 +11,17 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from flowkit.bijectors import Base, Bijector, Coupling, Elementwise, FactorOut, Inverse, StandardNormal, Transformer
+from flowkit.bijectors import (
+    Autoregressive,
+    Base,
+    Bijector,
+    Coupling,
+    Elementwise,
+    FactorOut,
+    Inverse,
+    StandardNormal,
+    Transformer,
+)
 from flowkit.directions import Direction, Shared, lacks, shared
 from flowkit.domains import REALS
 from flowkit.errors import FlowkitError, Path, PluginError, ShapeError, format_path
@@ -226,6 +236,10 @@ def _build(step: Step, context: Shape | None) -> Layer:
             return Coupling(step.item.split.build(step.input_shape), conditioner, transformer, kept_layer)
         case model.ElementwiseSpec():
             return _build_elementwise(step.item.elementwise, step.input_shape, step.item.conditioner, context)
+        case model.AutoregressiveSpec():
+            order, transformer = step.item.order.build(step.input_shape), step.item.autoregressive.build()
+            params = (_n_params(step.item.autoregressive, transformer), *step.input_shape)
+            return Autoregressive(order, step.item.conditioner.build(order, params, context), transformer)
         case model.FactorOutSpec():
             return FactorOut(step.input_shape)
     raise TypeError(f"not a step of a flow: {step.item!r}")
@@ -302,6 +316,12 @@ def _step(layer: nn.Module, registry: Registry) -> dict[str, Any]:
                 "conditioner": _use(layer.conditioner, registry),
                 "split": _use(layer.split, registry),
                 **_kept(layer.kept, registry),
+            }
+        case Autoregressive():
+            return {
+                "autoregressive": _use(layer.transformer, registry),
+                "conditioner": _use(layer.conditioner, registry),
+                "order": _use(layer.order, registry),
             }
         case Elementwise():
             step = {"elementwise": _use(layer.transformer, registry)}

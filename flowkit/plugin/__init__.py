@@ -12,6 +12,8 @@ from flowkit.plugin.config import (
     DatasetConfig,
     Event,
     FlowContext,
+    MaskedConditionerConfig,
+    OrderConfig,
     PluginConfig,
     SplitConfig,
     TransformerConfig,
@@ -24,7 +26,17 @@ from flowkit.plugin.domain_field import CircleOfEvent, DomainField, DomainOfEven
 from flowkit.plugin.found import Found
 from flowkit.plugin.loading import hookimpl
 from flowkit.plugin.policy import Policy
-from flowkit.plugin.reference import BaseRef, ConditionerRef, DatasetRef, Ref, SplitRef, TransformerRef, Use
+from flowkit.plugin.reference import (
+    BaseRef,
+    ConditionerRef,
+    DatasetRef,
+    MaskedConditionerRef,
+    OrderRef,
+    Ref,
+    SplitRef,
+    TransformerRef,
+    Use,
+)
 from flowkit.plugin.registry import Registry, register
 from flowkit.shapes import Shape, halve
 
@@ -56,6 +68,10 @@ __all__ = [
     "FlowContext",
     "Found",
     "Interval",
+    "MaskedConditionerConfig",
+    "MaskedConditionerRef",
+    "OrderConfig",
+    "OrderRef",
     "PartName",
     "PluginConfig",
     "Policy",

@@ -231,6 +231,27 @@ class ConditionerConfig(PluginConfig):
         """Raise ShapeError if the network can't read ``kept`` or can't write ``transformed``."""
 
 
+class MaskedConditionerConfig(PluginConfig):
+    """A network for an autoregressive layer: the parameters of each value from the values before it, and the context.
+
+    Built as ``Target(order, params_shape, context_shape, **fields)``, order being the layer's
+    ``flowkit.bijectors.Order``, and params_shape [n_params, *event]. If it never reads the context, declare
+    ``reads_context = "no"``.
+    """
+
+    reads_context: ClassVar[ReadsContext] = "optional"
+
+    def check_shape(self, event: Shape) -> None:
+        """Raise ShapeError if the network can't read ``event``."""
+
+
+class OrderConfig(PluginConfig):
+    """A sequence of an event's values for an autoregressive layer.  Built as ``Target(event_shape, **fields)``."""
+
+    def check_shape(self, event: Shape) -> None:
+        """Raise ShapeError if this is no sequence of the values of ``event``."""
+
+
 class TransformerConfig(PluginConfig):
     """An elementwise invertible map of a domain to itself.  Built as ``Target(**fields)``."""
 

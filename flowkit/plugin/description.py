@@ -22,6 +22,8 @@ from flowkit.plugin.config import (
     BijectorConfig,
     ConditionerConfig,
     Documented,
+    MaskedConditionerConfig,
+    OrderConfig,
     PluginConfig,
     Shape,
     SplitConfig,
@@ -30,7 +32,7 @@ from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.found import Found
 from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.registry import Registry
-from flowkit.plugin.spelling import line
+from flowkit.plugin.spelling import line, with_article
 from flowkit_runtime.errors import shortened
 
 TYPES = {
@@ -117,7 +119,7 @@ def in_words(schema: dict[str, Any]) -> str:
         case {"x-flowkit": "step"}:
             return "a step"
         case {"x-flowkit": kind}:
-            return f"a {kind}: {{use: …}}"
+            return f"{with_article(kind)}: {{use: …}}"
         case {"$ref": reference}:
             return str(reference).rpartition("/")[2]
         case {"const": value}:
@@ -169,7 +171,10 @@ def shape_rule(config: PluginConfig) -> list[str]:
         return ["any event; its shape stays"]
     if isinstance(config, ConditionerConfig) and type(config).check_shapes is ConditionerConfig.check_shapes:
         return ["any event"]
-    if not isinstance(config, BijectorConfig | SplitConfig | ConditionerConfig):
+    for base in (MaskedConditionerConfig, OrderConfig):
+        if isinstance(config, base) and type(config).check_shape is base.check_shape:
+            return ["any event"]
+    if not isinstance(config, BijectorConfig | SplitConfig | ConditionerConfig | MaskedConditionerConfig | OrderConfig):
         return []
     return [f"{list(event)}{_outcome(config, event)}" for event in EVENTS]
 
@@ -184,6 +189,8 @@ def _outcome(config: PluginConfig, event: Shape) -> str:
                 return f" -> kept {kept}, transformed {transformed}"
             case ConditionerConfig():
                 config.check_shapes(event, event)
+            case MaskedConditionerConfig() | OrderConfig():
+                config.check_shape(event)
     except ShapeError as error:
         return f": refused: {shortened(error)}"
     except Exception as error:  # a rule of a stranger's

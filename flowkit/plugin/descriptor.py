@@ -16,6 +16,7 @@ from flowkit.directions import Directions
 from flowkit.errors import PluginError
 from flowkit.plugin.config import PluginConfig, ReadsContext
 from flowkit.plugin.kinds import KINDS
+from flowkit.plugin.spelling import with_article
 from flowkit.version import __version__
 
 API_VERSION = 1
@@ -28,7 +29,7 @@ Likelihood = Literal["exact", "lower_bound", "estimate"]
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-STEP_KEYS = frozenset({"use", "repeat", "coupling", "elementwise", "factor_out", "inverse"})
+STEP_KEYS = frozenset({"use", "repeat", "coupling", "elementwise", "autoregressive", "factor_out", "inverse"})
 """What a spec writes beside a plugin's fields or tells its steps apart by: no field may have such a name."""
 
 
@@ -76,7 +77,7 @@ class Descriptor:
             return
         self._check_choice("reads_context", declared, get_args(ReadsContext))
         if declared != "no" and not KINDS[kind].given_context:
-            raise PluginError(f"reads_context of {self.name} must be no: a {kind} is given no context")
+            raise PluginError(f"reads_context of {self.name} must be no: {with_article(kind)} is given no context")
 
     def _check_directions(self, kind: str) -> None:
         declared = self.config.directions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+import re
 from dataclasses import dataclass
 
 from flowkit.errors import Path
@@ -11,6 +12,8 @@ from flowkit.plugin.config import (
     BijectorConfig,
     ConditionerConfig,
     DatasetConfig,
+    MaskedConditionerConfig,
+    OrderConfig,
     PluginConfig,
     SplitConfig,
     TransformerConfig,
@@ -35,6 +38,8 @@ class Kind:
     """A plugin of flowkit's own that needs no fields, and reads vectors and images if there are such."""
     given_context: bool = False
     """True if the plugin is given the context of the flow."""
+    step: str = "use"
+    """The key of the step that it is a part of, if it is part of one."""
     has_directions: bool = False
     """True if the plugin is a map that may have one direction only."""
     in_flow: bool = True
@@ -42,7 +47,9 @@ class Kind:
 
     @property
     def name(self) -> str:
-        return self.config.__name__.removesuffix("Config").lower()
+        """``masked-conditioner`` for MaskedConditionerConfig."""
+        words = re.findall("[A-Z][a-z]*", self.config.__name__.removesuffix("Config"))
+        return "-".join(words).lower()
 
     @property
     def plural(self) -> str:
@@ -51,7 +58,7 @@ class Kind:
     @property
     def hook(self) -> str:
         """The name of the hook that registers plugins of this kind."""
-        return f"flowkit_register_{self.plural}"
+        return f"flowkit_register_{self.plural.replace('-', '_')}"
 
     def target_base(self) -> type:
         """Import the class that targets derive from."""
@@ -62,10 +69,42 @@ class Kind:
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind(BijectorConfig, "flowkit.bijectors:Bijector", ("flow", 0), "glow/actnorm", True, True),
-        Kind(TransformerConfig, "flowkit.bijectors:Transformer", ("flow", 0, "coupling"), "glow/affine", False, True),
-        Kind(SplitConfig, "flowkit.bijectors:Split", ("flow", 0, "split"), "glow/channels"),
-        Kind(ConditionerConfig, "flowkit.bijectors:Conditioner", ("flow", 0, "conditioner"), "glow/mlp", True),
+        Kind(
+            BijectorConfig,
+            "flowkit.bijectors:Bijector",
+            ("flow", 0),
+            "glow/actnorm",
+            given_context=True,
+            has_directions=True,
+        ),
+        Kind(
+            TransformerConfig,
+            "flowkit.bijectors:Transformer",
+            ("flow", 0, "coupling"),
+            "glow/affine",
+            step="coupling",
+            has_directions=True,
+        ),
+        Kind(SplitConfig, "flowkit.bijectors:Split", ("flow", 0, "split"), "glow/channels", step="coupling"),
+        Kind(
+            ConditionerConfig,
+            "flowkit.bijectors:Conditioner",
+            ("flow", 0, "conditioner"),
+            "glow/mlp",
+            given_context=True,
+            step="coupling",
+        ),
+        Kind(
+            MaskedConditionerConfig,
+            "flowkit.bijectors:MaskedConditioner",
+            ("flow", 0, "conditioner"),
+            "autoregressive/made",
+            given_context=True,
+            step="autoregressive",
+        ),
+        Kind(
+            OrderConfig, "flowkit.bijectors:Order", ("flow", 0, "order"), "autoregressive/random", step="autoregressive"
+        ),
         Kind(BaseConfig, "flowkit.bijectors:Base", ("base",), "base/standard_normal", given_context=True),
         Kind(DatasetConfig, "flowkit.plugin:Dataset", ("data",), "data/digits", in_flow=False),
     )

@@ -14,6 +14,7 @@ from flowkit.plugin.failure import guarded
 from flowkit.plugin.found import Found
 from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.registry import UnknownPlugin
+from flowkit.plugin.spelling import with_article
 
 MAX_NAME = 200
 """The most characters of a plugin's full name."""
@@ -90,7 +91,8 @@ class Ref(Reader):
             return value
         name = value.get("use") if isinstance(value, dict) else None
         if not isinstance(name, str) or len(name) > MAX_NAME:
-            raise PydanticCustomError("plugin_reference", "must name a {kind}: {use: namespace/name}", vars(self))
+            details = {"kind": self.kind, "one": with_article(self.kind)}
+            raise PydanticCustomError("plugin_reference", "must name {one}: {use: namespace/name}", details)
         assert info.context is not None, "read_spec gives the registry"
         fields = {key: item for key, item in value.items() if key != "use"}
         try:
@@ -98,8 +100,8 @@ class Ref(Reader):
             with guarded(f"plugin {found} fails to read its fields", ValidationError):
                 return Use(found, found.descriptor.config.model_validate(fields, context=info.context))
         except UnknownPlugin as error:
-            details = {"message": error.message, "suggestion": error.suggestion}  # not the error: pydantic calls str()
-            raise PydanticCustomError("unknown_plugin", "{message}", details) from error
+            advice = {"message": error.message, "suggestion": error.suggestion}  # not the error: pydantic calls str()
+            raise PydanticCustomError("unknown_plugin", "{message}", advice) from error
         except PluginError as error:  # the plugin can't be imported, or a validator of its own is broken
             raise PydanticCustomError("broken_plugin", "{message}", {"message": str(error)}) from error
 
@@ -107,5 +109,7 @@ class Ref(Reader):
 TransformerRef = Annotated[Use, Ref("transformer")]
 SplitRef = Annotated[Use, Ref("split")]
 ConditionerRef = Annotated[Use, Ref("conditioner")]
+MaskedConditionerRef = Annotated[Use, Ref("masked-conditioner")]
+OrderRef = Annotated[Use, Ref("order")]
 BaseRef = Annotated[Use, Ref("base")]
 DatasetRef = Annotated[Use, Ref("dataset")]

@@ -21,6 +21,7 @@ from flowkit.plugin.found import IN_PROCESS, Found, Origin, warn_of_conflicts
 from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.loading import Plugins, load_plugins, new_manager
 from flowkit.plugin.policy import ADVICE, FIRST_PARTY, Policy
+from flowkit.plugin.spelling import with_article
 from flowkit_nf import own_distribution
 
 GROUP = "flowkit"
@@ -138,7 +139,7 @@ class Registry:
         if found is None:
             raise UnknownPlugin(f"there is no {kind or 'plugin'} {name!r}", advise)
         if kind not in (None, found.kind):
-            raise UnknownPlugin(f"{name} is a {found.kind}, not a {kind}", advise)
+            raise UnknownPlugin(f"{name} is {with_article(found.kind)}, not {with_article(kind)}", advise)
         return found
 
     def namespace(self, namespace: str) -> Plugins:

@@ -26,3 +26,8 @@ def line(value: Any) -> str:
         return value
     text = json.dumps(value, ensure_ascii=False)
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+
+
+def with_article(noun: str) -> str:
+    """Return a noun with its indefinite article: ``an order``."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

@@ -4,6 +4,7 @@ from flowkit.errors import SpecError
 from flowkit.spec.directions import directions, flow_directions
 from flowkit.spec.identity import canonical, lock, model_hash, to_yaml, uses
 from flowkit.spec.model import (
+    AutoregressiveSpec,
     ContextSpec,
     CouplingSpec,
     ElementwiseSpec,
@@ -19,6 +20,7 @@ from flowkit.spec.read import read_spec
 from flowkit.spec.walk import LatentBase, Step, count_layers, latent_bases, latent_shapes, likelihood, walk
 
 __all__ = [
+    "AutoregressiveSpec",
     "ContextSpec",
     "CouplingSpec",
     "ElementwiseSpec",

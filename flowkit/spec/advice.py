@@ -79,7 +79,10 @@ def on_transformer(path: Path, value: Any, registry: Registry) -> str | None:
         name = registry.look_up("transformer", value["use"]).name
     except PluginError:
         return None
-    return f"write coupling: {{use: {name}}}, and beside it conditioner: {{use: …}}; or elementwise: {{use: {name}}}"
+    use = f"{{use: {name}}}"
+    return (
+        f"write coupling: {use}, and beside it conditioner: {{use: …}}; or elementwise: {use}, or autoregressive: {use}"
+    )
 
 
 def fields_here(path: Path, data: Any, registry: Registry) -> str:

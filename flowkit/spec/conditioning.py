@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, get_args
 
 from flowkit.errors import Path, PluginError
-from flowkit.plugin.config import ReadsContext, Shape
+from flowkit.plugin.config import ReadsContext
 from flowkit.plugin.failure import guarded
 from flowkit.plugin.found import Found
 from flowkit.plugin.kinds import KINDS
@@ -83,25 +83,24 @@ def _advice(spec: Spec, registry: Registry) -> str:
         each for each in installed if KINDS[each.kind].given_context and each.descriptor.config.reads_context != "no"
     ]
     splits = [_tried(each, registry, lambda config: config.split_shapes(event)) for each in installed]
-    parts = next(filter(None, splits), ())
+    parts = next(filter(None, splits), None)
 
-    def networks(among: list[Found], kept: Shape, transformed: Shape) -> str:
-        def reads(config: Any) -> bool:
-            return config.check_shapes(kept, transformed) is None
+    def networks(kind: str, among: list[Found], check: Callable[[Any], Any]) -> str:
+        fitting = (each for each in among if each.kind == kind)
+        return ", ".join(each.name for each in fitting if _tried(each, registry, lambda config: check(config) is None))
 
-        conditioners = [each for each in among if each.kind == "conditioner"]
-        return ", ".join(each.name for each in conditioners if _tried(each, registry, reads))
-
-    in_coupling = networks(reading, *parts) if parts else ""
-    in_elementwise = networks(installed, context, event)
-    bijectors, bases = ([each.name for each in reading if each.kind == kind] for kind in ("bijector", "base"))
-    could = [f"the conditioner of a coupling ({in_coupling})"] * bool(in_coupling)
-    could += [f"the conditioner of an elementwise step ({in_elementwise})"] * bool(in_elementwise)
-    could += [f"the bijector {' or '.join(bijectors)}"] * bool(bijectors)
-    could += [f"the base {' or '.join(bases)}"] * bool(bases)
-    if not could:
+    could = {
+        "a coupling": parts and networks("conditioner", reading, lambda config: config.check_shapes(*parts)),
+        "an elementwise step": networks("conditioner", installed, lambda config: config.check_shapes(context, event)),
+        "an autoregressive step": networks("masked-conditioner", reading, lambda config: config.check_shape(event)),
+    }
+    places = [f"the conditioner of {step} ({names})" for step, names in could.items() if names]
+    for kind in ("bijector", "base"):
+        if names := [each.name for each in reading if each.kind == kind]:
+            places.append(f"the {kind} {' or '.join(names)}")
+    if not places:
         return f"leave context out: nothing that is installed reads it for events of shape {list(event)}"
-    return f"add what reads it, {' or '.join(could)}, or leave context out"
+    return f"add what reads it, {' or '.join(places)}, or leave context out"
 
 
 def _tried(found: Found, registry: Registry, rule: Callable[[Any], T]) -> T | None:

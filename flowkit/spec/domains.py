@@ -11,7 +11,7 @@ from flowkit.plugin.config import BaseConfig, BijectorConfig, TransformerConfig
 from flowkit.plugin.failure import guarded
 from flowkit.plugin.reference import Use
 from flowkit.shapes import Shape
-from flowkit.spec.model import CouplingSpec, ElementwiseSpec, FactorOutSpec, Spec
+from flowkit.spec.model import AutoregressiveSpec, CouplingSpec, ElementwiseSpec, FactorOutSpec, Spec
 from flowkit.spec.walk import Step
 
 
@@ -85,7 +85,11 @@ def taken(step: Step) -> Domains | None:
             if takes is None or not step.is_inverse:
                 return takes
             return _given(step.item, step.input_shape, lambda: config.codomain(step.input_shape))
-        case CouplingSpec(coupling=transformer) | ElementwiseSpec(elementwise=transformer):
+        case (
+            CouplingSpec(coupling=transformer)
+            | ElementwiseSpec(elementwise=transformer)
+            | AutoregressiveSpec(autoregressive=transformer)
+        ):
             return transformer_domain(transformer)
     return None
 

@@ -16,7 +16,7 @@ from flowkit.plugin.description import example_fields
 from flowkit.plugin.domain_field import written_domain
 from flowkit.plugin.kinds import KINDS
 from flowkit.spec.domains import base_support, codomain, data_domain
-from flowkit.spec.model import CouplingSpec, Spec
+from flowkit.spec.model import Spec
 from flowkit.spec.read import read_fields, read_spec
 from flowkit.spec.walk import walk
 
@@ -27,6 +27,7 @@ EVENTS: tuple[dict[str, Any], ...] = (
     {"shape": [4, 8, 8], "levels": 256},
     {"shape": [2], "domain": [0, 1]},
     {"shape": [2], "domain": {"circle": [0, 1]}},
+    {"shape": [1]},
 )
 """Tried in turn until one is taken."""
 
@@ -92,8 +93,15 @@ def _on(domains: Domains, source: dict[str, Any]) -> dict[str, Any]:
 
 def _sections(kind: str, use: dict[str, Any]) -> dict[str, Any]:
     *way, last = KINDS[kind].place
-    coupling = {"coupling": {"use": KINDS["transformer"].example}, "conditioner": {"use": KINDS["conditioner"].example}}
-    step = coupling if last in CouplingSpec.model_fields else {"use": KINDS["bijector"].example}
-    sections: dict[str, Any] = {"flow": [step]}
+    steps: dict[str, Any] = {
+        "use": _use("bijector"),
+        "coupling": {"coupling": _use("transformer"), "conditioner": _use("conditioner")},
+        "autoregressive": {"autoregressive": _use("transformer"), "order": _use("order")},
+    }
+    sections: dict[str, Any] = {"flow": [steps[KINDS[kind].step]]}
     reduce(getitem, way, cast(Any, sections))[last] = use
     return sections
+
+
+def _use(kind: str) -> dict[str, Any]:
+    return {"use": KINDS[kind].example}

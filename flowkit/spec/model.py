@@ -23,7 +23,18 @@ from pydantic_core import PydanticCustomError
 from flowkit.domains import REALS, Domains, Interval, simplified
 from flowkit.plugin.config import CONTEXT_KEY, EVENT_KEY, Documented
 from flowkit.plugin.domain_field import DomainField
-from flowkit.plugin.reference import BaseRef, ConditionerRef, DatasetRef, Reader, Ref, SplitRef, TransformerRef, Use
+from flowkit.plugin.reference import (
+    BaseRef,
+    ConditionerRef,
+    DatasetRef,
+    MaskedConditionerRef,
+    OrderRef,
+    Reader,
+    Ref,
+    SplitRef,
+    TransformerRef,
+    Use,
+)
 from flowkit.shapes import Shape
 
 VERSION = 1
@@ -173,6 +184,24 @@ class ElementwiseSpec(Documented):
         return f"{'inverse of ' if self.inverse else ''}elementwise {self.elementwise.name}"
 
 
+class AutoregressiveSpec(Documented):
+    """Transforms each value of the event with parameters that a network computes from the values before it."""
+
+    autoregressive: TransformerRef
+    """The transformer: the map of each value."""
+    conditioner: MaskedConditionerRef = Field(default={"use": "autoregressive/made"}, validate_default=True)
+    """The network that reads the values before each value, and the context, and writes the transformer's parameters."""
+    order: OrderRef = Field(default={"use": "autoregressive/natural"}, validate_default=True)
+    """The sequence of the values."""
+    inverse: Inverted = None
+    """true: the layer is run in the opposite direction. It then samples in one pass, and its density takes as many
+    passes as the event has values."""
+
+    @property
+    def name(self) -> str:
+        return f"{'inverse of ' if self.inverse else ''}autoregressive {self.autoregressive.name}"
+
+
 def _unless_standard_normal(base: Use | None) -> Use | None:
     """Return None for the base that a latent has without one, so that a model has one canonical form."""
     return None if base is not None and base.name == STANDARD_NORMAL else base
@@ -191,7 +220,7 @@ class FactorOutSpec(Documented):
         return "factor_out"
 
 
-LayerSpec = Use | CouplingSpec | ElementwiseSpec | FactorOutSpec
+LayerSpec = Use | CouplingSpec | ElementwiseSpec | AutoregressiveSpec | FactorOutSpec
 """A step of a flow that is one layer."""
 
 KEYS: dict[str, Any] = {
@@ -199,6 +228,7 @@ KEYS: dict[str, Any] = {
     "repeat": Repeat,
     "coupling": CouplingSpec,
     "elementwise": ElementwiseSpec,
+    "autoregressive": AutoregressiveSpec,
     "factor_out": FactorOutSpec,
 }
 """The key that tells what a step of a flow is, and what reads it."""

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flowkit.errors import Path, PluginError, ShapeError, format_path
-from flowkit.plugin.config import BaseConfig, BijectorConfig, ConditionerConfig, SplitConfig
+from flowkit.plugin.config import (
+    BaseConfig,
+    BijectorConfig,
+    ConditionerConfig,
+    MaskedConditionerConfig,
+    OrderConfig,
+    SplitConfig,
+)
 from flowkit.plugin.descriptor import Likelihood
 from flowkit.plugin.failure import guarded
 from flowkit.plugin.reference import Use
@@ -17,6 +24,7 @@ from flowkit.spec.identity import uses
 from flowkit.spec.model import (
     MAX_EVENT_SIZE,
     STANDARD_NORMAL,
+    AutoregressiveSpec,
     CouplingSpec,
     ElementwiseSpec,
     FactorOutSpec,
@@ -27,6 +35,9 @@ from flowkit.spec.model import (
     context_shape,
 )
 from flowkit_runtime.errors import shortened
+
+MAX_SEQUENCE = 65536
+"""The most values of an event that an autoregressive layer takes. Its inverse takes a pass of the network for each."""
 
 MAX_LAYERS = 4096
 """The most layers that a flow may have, repeats expanded."""
@@ -195,6 +206,14 @@ def _step(item: LayerSpec, path: Path, shape: Shape, context: Shape | None) -> S
         case ElementwiseSpec(conditioner=conditioner):
             if conditioner is not None and context is not None:
                 _check_elementwise(conditioner, context, shape)
+            return Step(item, path, shape, shape)
+        case AutoregressiveSpec(
+            conditioner=Use(config=MaskedConditionerConfig() as masked), order=Use(config=OrderConfig() as order)
+        ):
+            if math.prod(shape) > MAX_SEQUENCE:
+                raise ShapeError(f"an autoregressive layer takes events of at most {MAX_SEQUENCE:,} values")
+            _ruled(item.order, shape, lambda: order.check_shape(shape))
+            _ruled(item.conditioner, shape, lambda: masked.check_shape(shape))
             return Step(item, path, shape, shape)
         case FactorOutSpec():
             stay, leave = halve(shape[0])

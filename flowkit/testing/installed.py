@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+from flowkit.bijectors import Autoregressive
 from flowkit.domains import Domain, by_coordinate
 from flowkit.errors import PluginError, SpecError, format_path
 from flowkit.flow.building import build, build_bases
@@ -32,6 +33,9 @@ EVENTS: tuple[tuple[Shape, ...], ...] = (
 
 VALUES: tuple[dict[str, Any], ...] = ({}, {"levels": 256}, {"domain": [0, 1]}, {"domain": {"circle": [0, 1]}})
 """The values that events may have, tried in turn."""
+
+LAYERS: dict[type, str] = {model.CouplingSpec: "a coupling", model.AutoregressiveSpec: "an autoregressive layer"}
+"""The steps of specs that have plugins as parts, which are checked in a layer too."""
 
 SMALL: tuple[Shape, ...] = ((2,),)
 """For bases beside these: their integral is taken for events of one or two values."""
@@ -60,8 +64,8 @@ def plugin_subjects(
         where = f"{list(spec.event.shape)}{', conditional' if spec.context else ''}"
         titled[f"{name} in a spec, {where}"] = _whole(found, spec)
         titled[f"{name}, {where}"] = PARTS[found.kind](spec)
-        if isinstance(spec.flow[0], model.CouplingSpec):
-            titled[f"a coupling with it, {where}"] = PARTS["bijector"](spec)
+        if layer := LAYERS.get(type(spec.flow[0])):
+            titled[f"{layer} with it, {where}"] = PARTS["bijector"](spec)
     return {title: replace(subject, seed=seed) for title, subject in titled.items()}
 
 
@@ -120,6 +124,15 @@ def _conditioner(spec: Spec) -> subjects.ConditionerSubject:
     return subjects.ConditionerSubject(lambda: coupling().conditioner, kept, params, context_shape(spec.context))
 
 
+def _masked_conditioner(spec: Spec) -> subjects.MaskedConditionerSubject:
+    layer = _layer(spec)
+    example: Autoregressive = layer()
+    params = (example.transformer.n_params, *spec.event.shape)
+    return subjects.MaskedConditionerSubject(
+        lambda: layer().conditioner, example.order, params, context_shape(spec.context)
+    )
+
+
 def _dataset(spec: Spec) -> subjects.DatasetSubject:
     assert spec.data is not None
     return subjects.DatasetSubject(spec.data.build)
@@ -138,6 +151,8 @@ PARTS: dict[str, Callable[[Spec], Subject]] = {
     ),
     "split": lambda spec: subjects.SplitSubject(lambda: _layer(spec)().split, _shapes(spec)),
     "conditioner": _conditioner,
+    "masked-conditioner": _masked_conditioner,
+    "order": lambda spec: subjects.OrderSubject(lambda: _layer(spec)().order),
     "base": lambda spec: subjects.BaseSubject(
         lambda: build_bases(spec)[-1],
         base_support(spec.base, spec.event.shape),

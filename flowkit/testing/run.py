@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from flowkit.bijectors import Base, Bijector, Conditioner, Split, Transformer
+from flowkit.bijectors import Base, Bijector, Conditioner, MaskedConditioner, Order, Split, Transformer
 from flowkit.errors import FlowkitError, InputError
 from flowkit.plugin import Dataset, Shape
 from flowkit.plugin.failure import in_a_line
-from flowkit.plugin.kinds import KINDS
-from flowkit.testing import bases, bijectors, couplings, datasets, plugins, slow, subjects, transformers
+from flowkit.testing import autoregressive, bases, bijectors, couplings, datasets, plugins, slow, subjects, transformers
 from flowkit.testing.common import COMMON
 from flowkit.testing.subjects import Check, NotApplicable, Subject, is_applicable
 from flowkit.testing.time_limit import TimeLimit
@@ -32,6 +31,8 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
     "transformer": _by_id(COMMON, transformers.CHECKS),
     "split": _by_id(COMMON, couplings.SPLIT_CHECKS),
     "conditioner": _by_id(COMMON, couplings.CONDITIONER_CHECKS),
+    "masked-conditioner": _by_id(COMMON, autoregressive.MASKED_CHECKS),
+    "order": _by_id(autoregressive.ORDER_CHECKS),
     "base": _by_id(COMMON, bases.CHECKS),
     "dataset": _by_id(datasets.CHECKS),
     "plugin": _by_id(plugins.CHECKS),
@@ -39,7 +40,7 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
 """Each kind's checks. An id never changes its meaning, which is the first paragraph of the check's docstring."""
 
 SLOW_CHECKS: Mapping[str, Mapping[str, Check]] = {
-    kind: _by_id(slow.CHECKS) if kind in KINDS and KINDS[kind].in_flow else {} for kind in CHECKS
+    kind: _by_id(slow.CHECKS) if "export" in checks else {} for kind, checks in CHECKS.items()
 }
 """Those that take seconds, and run when asked for."""
 
@@ -216,6 +217,26 @@ def check_conditioner(
 ) -> None:
     """Check a conditioner in the same way, that is made for these shapes."""
     check(subjects.ConditionerSubject(make, kept_shape, params_shape, context_shape, **options), slow)
+
+
+def check_masked_conditioner(
+    make: Callable[[], MaskedConditioner],
+    order: Order,
+    params_shape: Shape,
+    context_shape: Shape | None = None,
+    slow: bool = False,
+    **options: Any,
+) -> None:
+    """Check a masked conditioner in the same way, that is made for this order.
+
+    Take an order that is neither that of the event nor its reverse, so that masks which ignore it are noticed.
+    """
+    check(subjects.MaskedConditionerSubject(make, order, params_shape, context_shape, **options), slow)
+
+
+def check_order(make: Callable[[], Order], **options: Any) -> None:
+    """Check an order in the same way."""
+    check(subjects.OrderSubject(make, **options))
 
 
 def check_base(make: Callable[[], Base], slow: bool = False, **options: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from flowkit.bijectors import Order
 from flowkit.bijectors.base_distribution import as_uniform, from_flat_noise
 from flowkit.directions import Direction, Shared, lacks
 from flowkit.domains import REALS, Domain, Domains
@@ -214,6 +215,32 @@ class ConditionerSubject(ModuleSubject):
         kept = self.normal(n, *self.kept_shape, seed=seed)
         context = () if self.context_shape is None else (self.normal(n, *self.context_shape, seed=seed + 1000),)
         return [Call("forward", (kept, *context), {"θ": self.params_shape})]
+
+
+@dataclass(frozen=True)
+class MaskedConditionerSubject(ModuleSubject):
+    """A MaskedConditioner that is made for this order, and writes ``params_shape``, [n_params, *event]."""
+
+    order: Order
+    params_shape: Shape
+    context_shape: Shape | None = None
+    kind = "masked-conditioner"
+
+    def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
+        x = self.normal(n, *self.order.event_shape, seed=seed)
+        context = () if self.context_shape is None else (self.normal(n, *self.context_shape, seed=seed + 1000),)
+        return [Call("forward", (x, *context), {"θ": self.params_shape})]
+
+
+@dataclass(frozen=True)
+class OrderSubject(ModuleSubject):
+    """An Order."""
+
+    kind = "order"
+
+    def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
+        """Return none: an order computes nothing of tensors."""
+        return []
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,22 @@ VALUES = {
 }
 """One value, given two: no coupling could divide it."""
 
+SEQUENCE = {
+    "flowkit": 1,
+    "event": {"shape": [3]},
+    "context": {"classes": 3},
+    "flow": [
+        {"use": "glow/actnorm"},
+        {
+            "autoregressive": {"use": "spline/rational_quadratic", "bins": 4},
+            "conditioner": {"use": "autoregressive/made", "hidden": 8},
+            "order": {"use": "autoregressive/listed", "indices": [2, 0, 1]},
+        },
+        {"autoregressive": {"use": "glow/affine"}, "inverse": True},
+    ],
+}
+"""Autoregressive layers in both directions, given a label."""
+
 SMALL = {
     "flowkit": 1,
     "event": {"shape": [2]},
@@ -67,7 +83,7 @@ SMALL = {
 }
 """What is soon exported and compiled."""
 
-SPECS = {"image": IMAGE, "vector": VECTOR, "labels": LABELS, "arrays": ARRAYS, "values": VALUES}
+SPECS = {"image": IMAGE, "vector": VECTOR, "labels": LABELS, "arrays": ARRAYS, "values": VALUES, "sequence": SEQUENCE}
 
 
 def perturbed(name: str, seed: int = 0, scale: float = 0.2) -> Flow:

@@ -115,6 +115,10 @@ class Drawn:
         found = sorted((each for each in installed if each.kind == kind), key=lambda each: each.name)
         return st.one_of([self._plugin(each.name, each.descriptor.config) for each in found])
 
+    def has(self, kind: str) -> bool:
+        """Whether a plugin of the kind is installed."""
+        return any(each.kind == kind for each in self.registry.installed()[0])
+
     def _plugin(self, name: str, config: type[BaseModel]) -> Fields:
         return self.model(config).map(lambda fields: {"use": name, **fields})
 

@@ -203,7 +203,8 @@ def _flows(draw: Draw, ground: _Ground, reached: _Reached, room: int, depth: int
 @st.composite
 def _fitting(draw: Draw, ground: _Ground, reached: _Reached, room: int, depth: int) -> tuple[list[Step], _Reached]:
     """One step that takes what is reached, in a list; none if there is no room, or if luck is out."""
-    kinds = ["use"] * 4 + ["coupling"] * 4 + ["elementwise"] * 2 + ["factor_out"] + ["repeat"] * 2 * (depth < 2)
+    kinds = ["use"] * 4 + ["coupling"] * 4 + ["elementwise"] * 2 + ["factor_out"]
+    kinds += ["repeat"] * 2 * (depth < 2) + ["autoregressive"] * 2 * ground.drawn.has("masked-conditioner")
     for _ in range(TRIES if room > 0 else 0):
         kind = draw(st.sampled_from(kinds))
         if kind == "repeat":
@@ -231,6 +232,9 @@ def _plain_step(drawn: Drawn, kind: str) -> st.SearchStrategy[Step]:
     if kind == "elementwise":
         transformer = {"elementwise": drawn.use("transformer")}
         return st.fixed_dictionaries(transformer, optional={"conditioner": drawn.use("conditioner")})
+    if kind == "autoregressive":
+        parts = {"conditioner": drawn.use("masked-conditioner"), "order": drawn.use("order")}
+        return st.fixed_dictionaries({"autoregressive": drawn.use("transformer")}, optional=parts)
     parts = {"coupling": drawn.use("transformer"), "conditioner": drawn.use("conditioner")}
     return st.fixed_dictionaries(parts, optional={"split": drawn.use("split"), "kept": drawn.use("transformer")})
 

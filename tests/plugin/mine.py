@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import flowkit
-from flowkit.bijectors import Base, Bijector, Conditioner, Split, Transformer
+from flowkit.bijectors import Base, Bijector, Conditioner, MaskedConditioner, Order, Split, Transformer
 from flowkit.plugin import (
     Arrays,
     BaseConfig,
@@ -19,6 +19,8 @@ from flowkit.plugin import (
     ConditionerConfig,
     Dataset,
     DatasetConfig,
+    MaskedConditionerConfig,
+    OrderConfig,
     PartName,
     Shape,
     SplitConfig,
@@ -177,6 +179,38 @@ class Linear(Conditioner):
         return self.linear(kept.flatten(1)).unflatten(1, self.params)
 
 
+class TriangularConfig(MaskedConditionerConfig):
+    """One linear map with a triangular matrix."""
+
+
+class Triangular(MaskedConditioner):
+    def __init__(self, order: Order, params: Shape, context: Shape | None) -> None:
+        super().__init__()
+        self.order_of = order.ranks()
+        self.weight = nn.Parameter(torch.zeros(*params, params[1]))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        before = self.order_of[:, None] > self.order_of
+        return torch.einsum("pij,bj->bpi", self.weight * before.to(x), x)
+
+
+class RotatedConfig(OrderConfig):
+    """Begins somewhere in the event."""
+
+    start: int = 1
+    """Where."""
+
+
+class Rotated(Order):
+    def __init__(self, event_shape: Shape, start: int = 1) -> None:
+        super().__init__(event_shape)
+        self.start = start
+
+    def sequence(self) -> list[int]:
+        size = math.prod(self.event_shape)
+        return [(self.start + i) % size for i in range(size)]
+
+
 class WideConfig(BaseConfig):
     """N(0, width²)."""
 
@@ -220,6 +254,8 @@ PLUGINS = {
     "mine/shift": (ShiftConfig, Shift),
     "mine/last": (LastConfig, Last),
     "mine/linear": (LinearConfig, Linear),
+    "mine/triangular": (TriangularConfig, Triangular),
+    "mine/rotated": (RotatedConfig, Rotated),
     "mine/wide": (WideConfig, Wide),
     "mine/blob": (BlobConfig, Blob),
 }
@@ -235,6 +271,9 @@ flow:
   - coupling: {use: mine/shift}
     conditioner: {use: mine/linear}
     split: {use: mine/last, n: 2}
+  - autoregressive: {use: mine/shift}
+    conditioner: {use: mine/triangular}
+    order: {use: mine/rotated, start: 2}
 base: {use: mine/wide, width: 2}
 data: {use: mine/blob, n: 32}
 train: {epochs: 1, batch_size: 16}

@@ -29,7 +29,8 @@ def row(kind: Kind) -> list[str]:
 @pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
 def test_the_contracts_say_the_same(kind: Kind) -> None:
     hook, config, _, target, call = row(kind)
-    assert hook in (f"{kind.name}, `{kind.hook}`", f"{kind.name}, `…_{kind.plural}`")
+    short = kind.hook.removeprefix("flowkit_register_")
+    assert hook in (f"{kind.name}, `{kind.hook}`", f"{kind.name}, `…_{short}`")
     assert config == f"`{kind.config.__name__}`"
     assert kind.target_base().__name__ in target
     assert f"Built as `{call}`" in (kind.config.__doc__ or "").replace("\n    ", " ")

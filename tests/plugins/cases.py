@@ -6,17 +6,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from flowkit.bijectors import Bijector, Composition, Coupling, Elementwise, Inverse, StandardNormal, Transformer
+from flowkit.bijectors import (
+    Autoregressive,
+    Bijector,
+    Composition,
+    Coupling,
+    Elementwise,
+    Inverse,
+    Order,
+    StandardNormal,
+    Transformer,
+)
 from flowkit.domains import POSITIVE, REALS, Circle, Interval
 from flowkit.testing import (
     BaseSubject,
     BijectorSubject,
     ConditionerSubject,
     DatasetSubject,
+    MaskedConditionerSubject,
+    OrderSubject,
     SplitSubject,
     Subject,
     TransformerSubject,
 )
+from flowkit_autoregressive.made import MADE
+from flowkit_autoregressive.orders import Listed, Natural, Random, Reversed
 from flowkit_base.class_conditional_normal import ClassConditionalNormal
 from flowkit_base.conditional_normal import ConditionalNormal
 from flowkit_base.diagonal_normal import DiagonalNormal
@@ -80,6 +94,14 @@ def elementwise(
     return Elementwise(event, transformer, make(context, (transformer.n_params, *event), hidden=6))
 
 
+def autoregressive(
+    order: Order, transformer: Transformer, context: tuple[int, ...] | None = None, **network: Any
+) -> Autoregressive:
+    """An autoregressive layer with a small MADE."""
+    params = (transformer.n_params, *order.event_shape)
+    return Autoregressive(order, MADE(order, params, context, **{"hidden": 6, **network}), transformer)
+
+
 CHANNEL_LINEAR: dict[str, Callable[[tuple[int, ...]], Bijector]] = {
     "actnorm": ActNorm,
     "conv1x1-lu": lambda event: Conv1x1(event, "lu"),
@@ -132,6 +154,11 @@ BIJECTORS: dict[str, Callable[[], Bijector]] = {
     "elementwise-vector": lambda: elementwise(VECTOR, RationalQuadratic(bins=4)),
     "elementwise-image": lambda: elementwise(COLUMN, Affine()),
     "elementwise-mixture": lambda: elementwise((2,), MixtureOfLogistics(2)),
+    "autoregressive-affine": lambda: autoregressive(Natural(VECTOR), Affine()),
+    "autoregressive-spline": lambda: autoregressive(Reversed((4,)), RationalQuadratic(bins=4)),
+    "autoregressive-image": lambda: autoregressive(Random(COLUMN), Affine()),
+    "autoregressive-value": lambda: autoregressive(Natural((1,)), Affine()),
+    "inverse-autoregressive": lambda: Inverse(autoregressive(Random(VECTOR, seed=2), Affine(), residual=True)),
     "inverse-actnorm": lambda: Inverse(ActNorm((5,))),
     "inverse-coupling": lambda: Inverse(coupling(VECTOR, Affine())),
     "composition": lambda: Composition([ActNorm(IMAGE), Conv1x1(IMAGE), coupling(IMAGE, Affine()), ActNorm(IMAGE)]),
@@ -169,6 +196,9 @@ CONDITIONAL: dict[str, tuple[Callable[[], Bijector], tuple[int, ...]]] = {
     "elementwise-value": (lambda: elementwise((1,), RationalQuadratic(bins=4), (3,)), (3,)),
     "elementwise-mixture": (lambda: elementwise((1,), MixtureOfLogistics(2), (3,)), (3,)),
     "elementwise-image": (lambda: elementwise(COLUMN, Affine(), (2, 3, 3)), (2, 3, 3)),
+    "autoregressive": (lambda: autoregressive(Random((4,)), RationalQuadratic(bins=4), (3,)), (3,)),
+    "autoregressive-value": (lambda: autoregressive(Natural((1,)), Affine(), (2, 2, 1)), (2, 2, 1)),
+    "inverse-autoregressive": (lambda: Inverse(autoregressive(Random((4,)), Affine(), (3,))), (3,)),
     "composition": (lambda: Composition([ActNorm(VECTOR), coupling(VECTOR, Affine(), context=(2,))]), (2,)),
 }
 
@@ -235,6 +265,32 @@ CONDITIONERS = {
     "convnet-dropout": conditioner(ConvNet, "image", dropout=0.5, normalization="none"),
 }
 
+
+def made(order: Order, context: tuple[int, ...] | None = None, **fields: Any) -> MaskedConditionerSubject:
+    """MADE with few units, for two parameters of each value."""
+    params = (2, *order.event_shape)
+    make = lambda: MADE(order, params, context, **{"hidden": 6, **fields})  # noqa: E731
+    return MaskedConditionerSubject(make, order, params, context)
+
+
+MASKED_CONDITIONERS = {
+    "made": made(Random(VECTOR)),
+    "made-image": made(Random((2, 2, 1), seed=1)),
+    "made-context": made(Random(VECTOR), (3,), layers=1),
+    "made-context-image": made(Reversed((3,)), (2, 1, 2), activation="elu"),
+    "made-value": made(Natural((1,))),
+    "made-value-context": made(Natural((1,)), (3,)),
+    "made-residual": made(Random(VECTOR), (3,), residual=True, activation="tanh"),
+    "made-few-units": made(Random((9,)), hidden=3, activation="tanh"),
+}
+
+ORDERS = {
+    "natural": OrderSubject(lambda: Natural((2, 3, 2))),
+    "reversed": OrderSubject(lambda: Reversed(VECTOR)),
+    "random": OrderSubject(lambda: Random((2, 3, 2), seed=3)),
+    "listed": OrderSubject(lambda: Listed((3,), [2, 0, 1])),
+}
+
 SAME_GRAPHS = {
     *(f"{name}-5" for name in CHANNEL_LINEAR.keys() - {"conv1x1-lu"}),
     *("conv1x1-lu-1x3x3", "conv1x1-lu-1", "permute-random-4x3x2", "rescale-4x3x2", "squeeze-3"),
@@ -246,6 +302,8 @@ SAME_GRAPHS = {
     *("channels-5-swap", "channels-2", "channels-2-swap", "channels-3x5x3"),
     *("checkerboard-1x3x4-swap", "checkerboard-2x2x4"),
     *("mlp-dropout", "convnet-no-hidden"),
+    *("autoregressive-value", "conditional-autoregressive-value", "conditional-inverse-autoregressive"),
+    *("autoregressive-spline", "made-image", "made-context-image", "made-value", "made-few-units"),
 }
 """Subjects whose graphs have the operators of others': frozen, all channel-linear layers are one convolution."""
 
@@ -253,6 +311,7 @@ TRACED_IN_PARTS = {
     *("coupling-additive-swap", "coupling-sigmoid-checkerboard-swap"),
     *("composition", "conditional-vector-vector", "conditional-composition"),
     *("elementwise-vector", "conditional-elementwise-value"),
+    *("autoregressive-affine", "autoregressive-spline", "conditional-autoregressive"),
 }
 """Compositions, couplings and elementwise layers of parts that each are a subject of their own."""
 
@@ -291,6 +350,8 @@ def subjects(seed: int = 0) -> dict[str, Subject]:
         **transformers,
         **SPLITS,
         **CONDITIONERS,
+        **MASKED_CONDITIONERS,
+        **ORDERS,
         **{
             f"normal-{len(event)}d": BaseSubject(lambda event=event: StandardNormal(event))
             for event in ((1,), (2,), ODD)

@@ -74,7 +74,19 @@ def layer(shape: Any, **fields: Any) -> dict[str, Any]:
 
 MLP, CONVNET, SPLINE = {"use": "glow/mlp"}, {"use": "glow/convnet"}, {"use": "spline/rational_quadratic"}
 MIXTURE = {"use": "mixture/logistic"}
+
+
+def autoregressive(shape: Any = (2,), **parts: Any) -> dict[str, Any]:
+    use = {name: {"use": f"autoregressive/{plugin}", **fields} for name, (plugin, fields) in parts.items()}
+    return layer(list(shape), autoregressive={"use": "glow/affine"}, **use)
+
+
 COSTLY = {
+    "made.layers": lambda n: autoregressive(conditioner=("made", {"layers": n})),
+    "made.hidden": lambda n: autoregressive(conditioner=("made", {"hidden": n})),
+    "autoregressive event": lambda n: autoregressive([n]),
+    "listed.indices": lambda n: autoregressive(order=("listed", {"indices": [0, n]})),
+    "random.seed": lambda n: autoregressive(order=("random", {"seed": n})),
     "mlp.layers": lambda n: with_coupling({}, MLP | {"layers": n}),
     "mlp.hidden": lambda n: with_coupling({}, MLP | {"hidden": n}),
     "convnet.hidden": lambda n: with_coupling({}, CONVNET | {"hidden": n}),
@@ -99,7 +111,11 @@ COSTLY = {
 
 
 VALUES = (10**7, 10**9, 10**12, 10**19, 10**99)
-FINE = {("event", 10**7), *(("seed", n) for n in VALUES[:3]), *(("roll.shift", n) for n in VALUES)}
+FINE = {
+    ("event", 10**7),
+    *((name, n) for n in VALUES[:3] for name in ("seed", "random.seed")),
+    *(("roll.shift", n) for n in VALUES),
+}
 
 
 @pytest.mark.parametrize("name", COSTLY)

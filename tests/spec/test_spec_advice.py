@@ -22,7 +22,7 @@ flow: [{use: ¦flowkit_glow.actnorm.ActNorm}]
 
 flow: [{use: ¦glow/affine, conditioner: {use: glow/mlp}}]
 => flow[0].use: glow/affine is a transformer, not a bijector
-=> write coupling: {use: glow/affine}, and beside it conditioner: {use: …}; or elementwise: {use: glow/affine}
+=> write coupling: {use: glow/affine}, and beside it conditioner: {use: …}; or elementwise: {use: glow/affine}, or
 
 flow: [{coupling: {use: ¦glow/convnet}, conditioner: {use: glow/mlp}}]
 => flow[0].coupling.use: glow/convnet is a conditioner, not a transformer
@@ -50,6 +50,29 @@ context: {shape: [3]}
 event: {shape: [3, 8, 8]}
 flow: [¦{elementwise: {use: glow/affine}, conditioner: {use: glow/convnet}}]
 => flow[0]: use glow/mlp for vectors; here it reads the context, [3] ([3, 8, 8] reaches it)
+
+flow: [{autoregressive: {use: glow/affine}, conditioner: {use: ¦glow/mlp}}]
+=> flow[0].conditioner.use: glow/mlp is a conditioner, not a masked-conditioner
+=> masked-conditioners installed: autoregressive/made
+
+flow: [{coupling: {use: glow/affine}, conditioner: {use: ¦autoregressive/made}}]
+=> flow[0].conditioner.use: autoregressive/made is a masked-conditioner, not a conditioner
+
+flow: [{autoregressive: {use: glow/affine}, order: ¦reversed}]
+=> flow[0].order: must name an order
+=> did you mean autoregressive/reversed?
+
+flow: [{autoregressive: {use: glow/affine}, ¦split: {use: glow/channels}}]
+=> flow[0].split: unknown field 'split'
+=> fields here: autoregressive, conditioner, order, inverse
+
+event: {shape: [3]}
+flow: [¦{autoregressive: {use: glow/affine}, order: {use: autoregressive/listed, indices: [1, 2, 3]}}]
+=> flow[0]: indices must list each of 0 … 2 once, for the 3 values of an event ([3] reaches it)
+
+event: {shape: [1, 300, 300]}
+flow: [¦{autoregressive: {use: glow/affine}}]
+=> flow[0]: an autoregressive layer takes events of at most 65,536 values
 
 flow: [{coupling: ¦glow/affine, conditioner: {use: glow/mlp}}]
 => flow[0].coupling: must name a transformer: {use: namespace/name}

@@ -15,6 +15,8 @@ from flowkit.plugin import (
     ConditionerRef,
     Descriptor,
     Found,
+    MaskedConditionerConfig,
+    OrderConfig,
     Ref,
     Registry,
     ShapeError,
@@ -83,6 +85,18 @@ class Deaf(ConditionerConfig):
     reads_context = "no"
 
 
+class Masked(MaskedConditionerConfig):
+    """Reads a context, and vectors."""
+
+    def check_shape(self, event):
+        if len(event) != 1:
+            raise ShapeError("reads vectors")
+
+
+class Somehow(OrderConfig):
+    """An order."""
+
+
 class Halves(SplitConfig):
     """Divides events of even size."""
 
@@ -114,6 +128,8 @@ KINDS = {
     "base": {"prior": Prior},
     "bijector": {"plain": Plain, "shift": Shift, "needs": Needs, "either": Either, "odd": Odd, "outer": Outer},
     "conditioner": {"net": Net, "deaf": Deaf},
+    "masked-conditioner": {"masked": Masked},
+    "order": {"any": Somehow},
     "split": {"halves": Halves},
     "transformer": {"map": Map},
 }
@@ -157,7 +173,9 @@ def elementwise(conditioner: str | None = None) -> dict[str, Any]:
     return step if conditioner is None else step | {"conditioner": use(conditioner)}
 
 
+AUTOREGRESSIVE = {"autoregressive": use("map"), "conditioner": use("masked"), "order": use("any")}
 READ = {
+    "autoregressive": [AUTOREGRESSIVE],
     "elementwise": [elementwise("net")],
     "elementwise, declared to read none": [elementwise("deaf")],
     "bijector": [use("plain"), use("shift")],
@@ -197,7 +215,8 @@ def test_a_context_that_nothing_reads(steps: list[dict[str, Any]]) -> None:
             "[4]",
             (),
             "the conditioner of a coupling (my/net) or the conditioner of an elementwise step (my/net, my/deaf) or the "
-            "bijector my/shift or my/needs or my/either or my/odd or the base my/prior,",
+            "conditioner of an autoregressive step (my/masked) or the bijector my/shift or my/needs or my/either or "
+            "my/odd or the base my/prior,",
         ),
         (
             "[4]",
@@ -212,11 +231,12 @@ def test_a_context_that_nothing_reads(steps: list[dict[str, Any]]) -> None:
         (
             "[1]",
             ("shift", "needs", "either", "odd", "prior"),
-            "add what reads it, the conditioner of an elementwise step (my/net, my/deaf), or leave context out",
+            "add what reads it, the conditioner of an elementwise step (my/net, my/deaf) or the conditioner of an "
+            "autoregressive step (my/masked), or leave context out",
         ),
         (
             "[1]",
-            ("shift", "needs", "either", "odd", "net", "deaf", "prior"),
+            ("shift", "needs", "either", "odd", "net", "deaf", "masked", "prior"),
             "leave context out: nothing that is installed reads it for events",
         ),
     ],

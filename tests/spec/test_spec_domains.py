@@ -93,6 +93,7 @@ FITTING: list[tuple[list[dict[str, Any]], dict[str, str]]] = [
         {"domain": "{circle: [-3.14, 3.14]}", "base": "{use: base/uniform}"},
     ),
     ([{"elementwise": use("my/spline")}], {"domain": CIRCLE, "base": "{use: my/onto}"}),
+    ([{"autoregressive": use("my/spline")}], {"domain": CIRCLE, "base": "{use: my/onto}"}),
     ([use("glow/squeeze"), use("map/logit")], {"domain": "[0, 1]", "shape": "[1, 2, 2]"}),
 ]
 
@@ -133,6 +134,9 @@ MISFITS: dict[str, tuple[list[dict[str, Any]], dict[str, str], str]] = {
     ),
     "an elementwise step": (
         [{"elementwise": use("my/spline")}], {}, r"elementwise my/spline takes the circle \[0, 6\); .* is the reals"
+    ),
+    "an autoregressive step": (
+        [{"autoregressive": use("glow/affine")}], TWO, r"autoregressive glow/affine takes the reals; .*\(\(0, 1\)"
     ),
     "coordinates in a coupling": ([coupling("glow/affine")], TWO, r"takes the reals; .*\(\(0, 1\), the reals\)"),
     "a latent that leaves": (

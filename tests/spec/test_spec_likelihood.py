@@ -12,6 +12,8 @@ from flowkit.plugin import (
     ConditionerConfig,
     Descriptor,
     Found,
+    MaskedConditionerConfig,
+    OrderConfig,
     PluginConfig,
     Registry,
     TransformerConfig,
@@ -31,6 +33,8 @@ CONFIGS: dict[str, type[PluginConfig]] = {
     "bijector": BijectorConfig,
     "transformer": TransformerConfig,
     "conditioner": ConditionerConfig,
+    "masked-conditioner": MaskedConditionerConfig,
+    "order": OrderConfig,
     "base": BaseConfig,
 }
 
@@ -52,11 +56,17 @@ def use(name: str, **fields: Any) -> dict[str, Any]:
 
 EXACT = use("bijector_exact")
 NETWORK = {"elementwise": use("transformer_exact"), "conditioner": use("conditioner_lower_bound")}
+MASKED = {
+    "autoregressive": use("transformer_exact"),
+    "conditioner": use("masked-conditioner_lower_bound"),
+    "order": use("order_exact"),
+}
 CASES: dict[str, tuple[list[dict[str, Any]], str, str]] = {
     "all are exact": ([EXACT], "exact", "exact"),
     "a bijector": ([EXACT, use("bijector_lower_bound")], "exact", "lower_bound"),
     "a transformer": ([{"elementwise": use("transformer_estimate")}], "exact", "estimate"),
     "a network, in a repeat": ([EXACT, {"repeat": 2, "flow": [NETWORK]}], "exact", "lower_bound"),
+    "a masked network": ([EXACT, MASKED], "exact", "lower_bound"),
     "a plugin in a field": ([use("holder", inner=use("transformer_lower_bound"))], "exact", "lower_bound"),
     "the base": ([EXACT], "lower_bound", "lower_bound"),
     "the weakest of two": ([use("bijector_lower_bound")], "estimate", "estimate"),

@@ -248,7 +248,7 @@ flow: [¦{elementwise: {use: toy/affine}, coupling: {use: toy/affine}}]
 
 flow:
   - ¦elementwize: {use: toy/affine}
-=> flow[0]: exactly one of the keys use, repeat, coupling, elementwise, factor_out
+=> flow[0]: exactly one of the keys use, repeat, coupling, elementwise, autoregressive, factor_out
 => did you mean elementwise?
 
 flow: [{factor_out: ¦rows}]

@@ -100,6 +100,32 @@ def test_the_views_of_elementwise_steps() -> None:
     assert [step["name"] for step in steps] == ["elementwise glow/affine", "elementwise spline/rational_quadratic"]
 
 
+AUTOREGRESSIVE = """\
+flowkit: 1
+event: {shape: [4]}
+context: {shape: [10]}
+flow:
+  - autoregressive: {use: glow/affine, scale: [0.5, 2]}
+    conditioner: {use: autoregressive/made, hidden: 64}
+    order: {use: autoregressive/random, seed: 3}
+  - autoregressive: {use: spline/rational_quadratic}
+    inverse: true
+"""
+
+
+def test_the_views_of_autoregressive_steps() -> None:
+    spec = read_spec(AUTOREGRESSIVE)
+    said = texts(svg(spec))
+    assert said.count("context") == 2
+    assert {"autoregressive", "order autoregressive/random, seed 3", "glow/affine", "hidden 64"} <= {*said}
+    assert {"inverse of autoregressive", "order autoregressive/natural"} <= {*said}
+    parts = "conditioner autoregressive/made: hidden 64\\norder autoregressive/random: seed 3"
+    assert f'label="autoregressive glow/affine: scale [0.5, 2]\\n{parts}"' in dot(spec)
+    steps = as_dict(spec, [1, 2], [0])["steps"]
+    inverse = "inverse of autoregressive spline/rational_quadratic"
+    assert [step["name"] for step in steps] == ["autoregressive glow/affine", inverse]
+
+
 def test_a_picture_of_a_flow_without_context_draws_none(multiscale: Spec) -> None:
     said = texts(svg(multiscale.model_copy(update={"context": None})))
     assert "context" not in said and "integers 0 … 255" in said

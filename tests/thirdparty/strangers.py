@@ -23,6 +23,8 @@ KINDS = {
     "transformer": "bend/transformer",
     "split": "some/split",
     "conditioner": "sine/conditioner",
+    "masked-conditioner": "each/masked",
+    "order": "stride/order",
     "base": "tails/base",
     "dataset": "figure_8/dataset",
 }

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tests.zoo import (  # noqa: F401  (they fill the zoo)
     wrong,
+    wrong_autoregressive,
     wrong_bases,
     wrong_continuous,
     wrong_inverses,

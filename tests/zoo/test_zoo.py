@@ -10,6 +10,7 @@ from flowkit.testing.common import COMMON
 from flowkit.testing.run import explain
 from tests.zoo import (  # noqa: F401  (they fill the zoo)
     wrong,
+    wrong_autoregressive,
     wrong_bases,
     wrong_continuous,
     wrong_inverses,

@@ -1,4 +1,4 @@
-"""Wrong transformers, splits, conditioners, bases and datasets."""
+"""Wrong transformers, splits, conditioners, orders, bases and datasets."""
 
 from __future__ import annotations
 

@@ -16,11 +16,14 @@ from flowkit.testing import (
     BijectorSubject,
     ConditionerSubject,
     DatasetSubject,
+    MaskedConditionerSubject,
+    OrderSubject,
     PluginSubject,
     SplitSubject,
     Subject,
     TransformerSubject,
 )
+from flowkit_autoregressive.orders import Random
 
 IMAGE = (4, 3, 2)
 PLAUSIBLE = "easily written"
@@ -48,6 +51,10 @@ SUBJECTS: dict[str, Callable[..., Subject]] = {
     "conditioner": lambda cls, context=None: ConditionerSubject(
         lambda: cls((3,), (2, 2), context, hidden=6), (3,), (2, 2), context
     ),
+    "masked-conditioner": lambda cls, context=None, event=(4,), **fields: MaskedConditionerSubject(
+        lambda: cls(Random(event), (2, *event), context, **{"hidden": 8, **fields}), Random(event), (2, *event), context
+    ),
+    "order": lambda cls, event=(4,): OrderSubject(lambda: cls(event)),
     "base": lambda cls, event=(2,), **more: BaseSubject(lambda: cls(event), **more),
     "dataset": lambda cls: DatasetSubject(cls),
     "plugin": lambda cls, config, module=None: _plugin(cls, config, module),
@@ -89,7 +96,11 @@ def table() -> str:
     lines = [HEAD]
     for kind in SUBJECTS:
         rows = {name: case for name, case in ZOO.items() if case.subject.kind == kind}
-        lines += [f"## {kind.capitalize()}s\n", "| name | the bug | seen | caught by |", "| --- | --- | --- | --- |"]
+        lines += [
+            f"## {kind.replace('-', ' ').capitalize()}s\n",
+            "| name | the bug | seen | caught by |",
+            "| --- | --- | --- | --- |",
+        ]
         lines += [f"| {name} | {case.bug} | {_links(case.seen)} | `{case.check}` |" for name, case in rows.items()]
         lines.append("")
     return "\n".join(lines)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from flowkit.plugin.config import SplitConfig
 from flowkit.plugin.reference import Use
 from flowkit.spec.conditioning import reads_context
-from flowkit.spec.model import CouplingSpec, ElementwiseSpec, FactorOutSpec, Spec
+from flowkit.spec.model import AutoregressiveSpec, CouplingSpec, ElementwiseSpec, FactorOutSpec, Spec
 from flowkit.spec.views.drawing import Drawing, width_of
 from flowkit.spec.views.outline import Entry, Latent, LayerOutline, Loop, data_text, fields, outline, span
 
@@ -167,6 +167,25 @@ class CouplingBlock(ConditionedBlock):
         drawing.wire((kept, middle), (conditioner, middle))
 
 
+class AutoregressiveBlock(ConditionedBlock):
+    """The conditioner on the left reads the event too; the transformer is on the right."""
+
+    def __init__(self, layer: AutoregressiveSpec, context: bool):
+        title = "inverse of autoregressive" if layer.inverse else "autoregressive"
+        super().__init__(title, layer.autoregressive, layer.conditioner, context)
+        self.order = ", ".join([f"order {layer.order.name}", *fields(layer.order.config)])
+        texts = width_of(title, "name") + width_of(self.order, "field")
+        self.width = max(texts + 4 * PADDING, self.width)
+
+    def draw(self, drawing: Drawing, axis: float, y: float, side: float) -> None:
+        super().draw(drawing, axis, y, side)
+        left, right = axis - self.width / 2 + PADDING, axis + self.width / 2 - PADDING
+        fork, middle, _ = self.heights(y)
+        conditioner = (left + PADDING + right - self.transformer.width) / 2 - self.conditioner.width / 2
+        drawing.text(right, y + FIRST_LINE, self.order, "field", "end")
+        drawing.wire((axis, fork), (left, fork), (left, middle), (conditioner, middle))
+
+
 class Stack(Block):
     """Blocks, one below the other, and the arrows between them with their labels."""
 
@@ -231,6 +250,8 @@ def _block(entry: Entry, context: bool) -> Block:
         case ElementwiseSpec(elementwise=transformer, conditioner=Use() as conditioner):
             title = "inverse of elementwise" if entry.item.inverse else "elementwise"
             return ConditionedBlock(title, transformer, conditioner, context)
+        case AutoregressiveSpec():
+            return AutoregressiveBlock(entry.item, context)
         case FactorOutSpec(base=base):
             return FactorOutBlock(entry.latents, base, context)
     raise TypeError(f"not a step of a flow: {entry.item!r}")

@@ -1,0 +1,25 @@
+import pytest
+import torch
+from flowkit.bijectors import Autoregressive
+from flowkit.testing import check_bijector, check_masked_conditioner
+from flowkit_autoregressive.orders import Natural, Random
+from flowkit_glow.affine import Affine
+
+from flowkit_NAME.masked import NameMasked
+
+
+@pytest.mark.parametrize("context_shape", [None, (3,)])
+def test_conformance(context_shape):
+    order = Random((4,), seed=1)
+    check_masked_conditioner(
+        lambda: NameMasked(order, (2, 4), context_shape, hidden=3), order, (2, 4), context_shape
+    )
+
+
+def test_conformance_of_an_autoregressive_layer():
+    order = Random((4,), seed=1)
+    check_bijector(lambda: Autoregressive(order, NameMasked(order, (2, 4), hidden=3), Affine()))
+
+
+def test_zero_at_the_start():
+    assert not NameMasked(Natural((4,)), (2, 4))(torch.randn(5, 4)).any()

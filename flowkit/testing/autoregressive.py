@@ -1,0 +1,133 @@
+"""Checks what the orders and masked conditioners of autoregressive layers must do beside what every module must."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.autograd.functional import jacobian
+
+from flowkit.bijectors import MaskedConditioner, Order
+from flowkit.testing.common import context
+from flowkit.testing.compare import all_close, gradients_of
+from flowkit.testing.couplings import autocast, initialize, start
+from flowkit.testing.effects import initialize_saved, settings
+from flowkit.testing.perturbation import seeded
+from flowkit.testing.subjects import MaskedConditionerSubject, OrderSubject, only_where
+
+
+def permutation(subject: OrderSubject) -> None:
+    """The sequence has each of 0 … D - 1 once, for an event of D values."""
+    order: Order = subject.module()
+    sequence, size = list(order.sequence()), math.prod(order.event_shape)
+    assert sorted(sequence) == list(range(size)), (
+        f"the sequence is {sequence}, and must have each index of the flattened event once, 0 … {size - 1}"
+    )
+
+
+def deterministic(subject: OrderSubject) -> None:
+    """The sequence is the same at each call, and in each order that is built with the same fields."""
+    first, other = subject.fresh(0), subject.fresh(1)  # torch, numpy and Python have other seeds for the second
+    sequence = list(first.sequence())
+    again = "draw it from a field `seed`, by a generator of its own: a saved model must find its order again"
+    with seeded(subject.seed + 2):
+        assert list(first.sequence()) == sequence, f"a second call gives another sequence: {again}"
+    assert list(other.sequence()) == sequence, f"built again, it has another sequence: {again}"
+
+
+ORDER_CHECKS = (settings, permutation, deterministic)
+
+
+def autoregressive(subject: MaskedConditionerSubject) -> None:
+    """θ of each value depends on no value that isn't before it in the order: exactly, for every parameter."""
+    rank = subject.order.ranks().flatten()
+    later = rank[None, :] > rank[:, None]  # [of θ, of x]
+    for depends in _dependences(subject):
+        wrong = (depends & later).nonzero()
+        assert not len(wrong), (
+            f"θ of the value at place {int(rank[wrong[0, 0]])} of the order depends on the value at place "
+            f"{int(rank[wrong[0, 1]])}, which comes later: do the masks follow the order that the network is given?"
+        )
+
+        own = depends.diagonal()
+        assert not own.any(), f"θ_i depends on x_i itself, {_place(rank, own)}: is a mask off by one, >= where it is >?"
+
+
+def _place(rank: Tensor, at: Tensor) -> str:
+    return f"at place {int(rank[at].min())} of the order"
+
+
+@only_where(lambda subject: math.prod(subject.order.event_shape) > 1, "a single value has none before it")
+def earlier_values(subject: MaskedConditionerSubject) -> None:
+    """θ of each value but the first depends on values before it, and each value but the last is read."""
+    rank = subject.order.ranks().flatten()
+    depends = torch.stack(list(_dependences(subject))).any(0)
+    alone, unread = ~depends.any(1) & (rank > 0), ~depends.any(0) & (rank < len(rank) - 1)
+    assert not alone.any(), f"θ depends on none of the values before it, {_place(rank, alone)}: do masks block all?"
+    assert not unread.any(), (
+        f"no θ depends on the value at place {int(rank[unread].min())} of the order: does a mask lose a connection, "
+        "or has a hidden layer too few units for all degrees?"
+    )
+
+
+def _dependences(subject: MaskedConditionerSubject) -> Iterator[Tensor]:
+    """Yield for several draws which θ_i depend on which x_j, [D, D], by autodiff on perturbed weights."""
+    for seed, network in enumerate(subject.modules()):
+        (call,) = subject.calls(network, 16, seed=seed + 1)
+        x, *given = call.inputs
+        matrix = jacobian(lambda v, network=network, given=given: network(v, *given).sum(0), x)
+        n_params, size = matrix.shape[0], math.prod(subject.order.event_shape)
+        yield (matrix.reshape(n_params, size, len(x), size) != 0).any(2).any(0)
+
+
+@only_where(
+    lambda subject: math.prod(subject.order.event_shape) > 1 or subject.context_shape is not None,
+    "there is nothing to read for a single value without a context",
+)
+def reach(subject: MaskedConditionerSubject) -> None:
+    """Every parameter has a gradient that is not all zero."""
+    unreached = []
+    for network in subject.modules():
+        (call,) = subject.calls(network, 16)
+        wanted = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        (theta,) = call(network).values()
+        gradients = gradients_of(theta.square().sum(), wanted)
+        unreached.append({name for name, of in zip(wanted, gradients.values(), strict=True) if not of.any()})
+    without = sorted(set.intersection(*unreached))
+    assert not without, f"θ does not depend on {', '.join(without)}: is something detached, or never called?"
+
+
+@only_where(lambda subject: subject.context_shape is not None, "takes no context")
+def context_for_each(subject: MaskedConditionerSubject) -> None:
+    """θ of every value depends on the context, that of the first value too."""
+    rank = subject.order.ranks().flatten()
+    reached = torch.zeros(len(rank), dtype=torch.bool)
+    for network in subject.modules():
+        (call,) = subject.calls(network)
+        x, given = call.inputs
+        change = (network(x, given + 1) - network(x, given)).flatten(2)  # [batch, n_params, D]
+        reached |= (change != 0).any(0).any(0)
+    assert reached.all(), (
+        f"θ doesn't depend on the context {_place(rank, ~reached)}: the first value has no values before it, so that "
+        "units must be free to read the context alone"
+    )
+
+
+def freeze(subject: MaskedConditionerSubject) -> None:
+    """freeze gives a masked conditioner with the same θ, and leaves the network as it was."""
+    network = subject.module()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    frozen = network.freeze()
+    assert isinstance(frozen, MaskedConditioner), f"freeze gives a {type(frozen).__name__}, no MaskedConditioner"
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), f"freeze changes {name}: copy what it changes"
+    for call in subject.calls(network):
+        all_close("frozen - as it is trained", call(frozen), call(network), 1e-10)
+
+
+MASKED_CHECKS = (
+    autoregressive, earlier_values, context, context_for_each, start, reach, initialize, initialize_saved, freeze,
+    autocast,
+)  # fmt: skip

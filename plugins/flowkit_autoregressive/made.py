@@ -1,0 +1,117 @@
+"""Defines MADE, a multi-layer perceptron with masked weights (Germain et al. 2015)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from flowkit.bijectors import MaskedConditioner, Order
+from flowkit.plugin import Shape
+
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "elu": F.elu, "tanh": torch.tanh}
+
+
+class MADE(MaskedConditioner):
+    """A masked conditioner of ``layers`` hidden layers, and a last linear layer that is 0 at the start.
+
+    Each hidden unit has a degree m: it reads the first m values of the order, and no others (Germain et al. 2015, §4).
+    It is therefore connected to the first m inputs, and to units of degree m at most in the layer before it. θ of the
+    value behind the first m is connected to hidden units of degree m at most. Degrees go round from 1 to D - 1.
+
+    A context is concatenated to the event, and every hidden unit reads it. There are then units of degree 0 too,
+    without which θ of the first value would be constant.
+
+    With ``residual`` there are a first linear layer and ``layers`` blocks h + V a(W a(h)) behind it, as in nflows.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        params_shape: Shape,
+        context_shape: Shape | None = None,
+        hidden: int = 128,
+        layers: int = 2,
+        residual: bool = False,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        self.hidden, self.layers, self.residual, self.activation = hidden, layers, residual, activation
+        self.params_shape = tuple(params_shape)
+        ranks = order.ranks().flatten()
+        context = torch.zeros(math.prod(context_shape) if context_shape else 0, dtype=torch.long)
+        between = _degrees(hidden, len(ranks), len(context) > 0)
+        n = 2 * layers if residual else layers - 1
+        first = MaskedLinear(torch.cat([ranks + 1, context]), between)
+        self.linears = nn.ModuleList([first, *(MaskedLinear(between, between) for _ in range(n))])
+        self.last: nn.Linear = MaskedLinear(between, ranks.repeat(self.params_shape[0]))
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        h = x.flatten(1)
+        if context is not None:
+            h = torch.cat([h, context.flatten(1)], 1)
+        h = self._residual(h) if self.residual else self._plain(h)
+        return self.last(h).unflatten(1, self.params_shape)  # [batch, n_params, *event]
+
+    def _plain(self, h: Tensor) -> Tensor:
+        activate = ACTIVATIONS[self.activation]
+        for linear in self.linears:
+            h = activate(linear(h))
+        return h
+
+    def _residual(self, h: Tensor) -> Tensor:
+        activate = ACTIVATIONS[self.activation]
+        first, *blocks = self.linears
+        h = first(h)
+        for inner, outer in zip(blocks[::2], blocks[1::2], strict=True):
+            h = h + outer(activate(inner(activate(h))))
+        return h
+
+    def freeze(self) -> MADE:
+        frozen = copy.deepcopy(self)
+        frozen.linears = nn.ModuleList(map(_unmasked, self.linears))
+        frozen.last = _unmasked(self.last)
+        return frozen
+
+
+class MaskedLinear(nn.Linear):
+    """A linear layer y = (W ⊙ M) x + b. M_ij is 1 if the degree of unit i is at least that of input j, and else 0."""
+
+    mask: Tensor
+
+    def __init__(self, inputs: Tensor, units: Tensor) -> None:
+        super().__init__(len(inputs), len(units))
+        self.register_buffer("mask", (units[:, None] >= inputs).to(self.weight.dtype), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.mask, self.bias)
+
+
+def _unmasked(linear: nn.Module) -> nn.Linear:
+    """Return a plain linear layer with the masked weights of a layer, or the layer itself if it has no mask."""
+    assert isinstance(linear, nn.Linear)
+    if not isinstance(linear, MaskedLinear):
+        return linear
+    plain = nn.Linear(linear.in_features, linear.out_features, device="meta")
+    plain.weight = nn.Parameter((linear.weight * linear.mask).detach())
+    plain.bias = nn.Parameter(linear.bias.detach().clone())
+    return plain
+
+
+def _degrees(units: int, size: int, context: bool) -> Tensor:
+    """Return the degrees of the hidden units, for events of this many values.
+
+    They go round. If the units are fewer than the degrees, they are spread from the least to the greatest, so that
+    every value but the last has a unit that reads it.
+    """
+    least = 0 if context or size == 1 else 1
+    n = size - least
+    if units < n:
+        return torch.linspace(size - 1, least, units).round().long()
+    return torch.arange(units) % n + least
