@@ -39,14 +39,14 @@ def test_a_decoder_has_one_loop_and_the_encoder_none(tmp_path):
     """30 nodes for an affine layer. The log-derivatives, which a decoder doesn't give, aren't computed in it."""
     flow = a_flow(7, {"autoregressive": AFFINE, "order": {"use": "autoregressive/random"}}, context=3)
     graphs = Graphs(flow)
-    assert [node.op_type for node in graphs.decoder.graph.node].count("Loop") == 1
-    assert "Loop" not in {node.op_type for node in graphs.encoder.graph.node}
-    assert n_nodes(graphs.decoder) <= 32
-    (loop,) = [node for node in graphs.decoder.graph.node if node.op_type == "Loop"]
-    constants = {each.name: onnx.numpy_helper.to_array(each) for each in graphs.decoder.graph.initializer}
+    assert [node.op_type for node in graphs.models["decode.onnx"].graph.node].count("Loop") == 1
+    assert "Loop" not in {node.op_type for node in graphs.models["encode.onnx"].graph.node}
+    assert n_nodes(graphs.models["decode.onnx"]) <= 32
+    (loop,) = [node for node in graphs.models["decode.onnx"].graph.node if node.op_type == "Loop"]
+    constants = {each.name: onnx.numpy_helper.to_array(each) for each in graphs.models["decode.onnx"].graph.initializer}
     assert constants[loop.input[0]] == 7
     path = tmp_path / "decode.onnx"
-    path.write_bytes(graphs.decoder.SerializeToString())
+    path.write_bytes(graphs.models["decode.onnx"].SerializeToString())
     check_graph(path, {"z_1": (1, (7,)), "context": (1, (3,))})
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     for n in (1, 5):
@@ -72,9 +72,9 @@ def test_the_size_of_a_decoder_does_not_depend_on_that_of_the_event(step, most):
 
 def test_an_inverse_flow_has_the_loop_in_its_encoder():
     graphs = Graphs(a_flow(3, {"autoregressive": AFFINE, "inverse": True}))
-    assert [n_nodes(graphs.decoder) < 20, n_nodes(graphs.encoder) < 60] == [True, True]
-    assert "Loop" in {node.op_type for node in graphs.encoder.graph.node}
-    session = onnxruntime.InferenceSession(graphs.encoder.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert [n_nodes(graphs.models["decode.onnx"]) < 20, n_nodes(graphs.models["encode.onnx"]) < 60] == [True, True]
+    assert "Loop" in {node.op_type for node in graphs.models["encode.onnx"].graph.node}
+    session = onnxruntime.InferenceSession(graphs.models["encode.onnx"].SerializeToString(), providers=["CPUExecutionProvider"])
     flow, x = a_flow(3, {"autoregressive": AFFINE, "inverse": True}), torch.randn(4, 3)
     with torch.no_grad():
         (z,), _ = flow.forward_and_log_det(x.double())
