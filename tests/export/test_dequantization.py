@@ -38,7 +38,7 @@ def test_scores_are_those_of_torch(exported: tuple[Flow, Path]) -> None:
         with torch.no_grad():
             wanted = flow.bits_per_dim(K, draws=draws, seed=seed).numpy()
         assert np.abs(model.score(K.numpy(), draws=draws, seed=seed) - wanted).max() < 2e-6
-    assert np.array_equal(model.score(K.numpy()[5:], start=5), model.score(K.numpy())[5:])
+    assert np.abs(model.score(K.numpy()[5:], start=5) - model.score(K.numpy())[5:]).max() < 1e-6
     assert model.printed_unit == "bits/dim (from a lower bound of the likelihood)"
 
 
