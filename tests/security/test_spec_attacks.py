@@ -96,6 +96,10 @@ COSTLY = {
     "permute.order": lambda n: layer([2], use="glow/permute", order=[0, n]),
     "roll.shift": lambda n: layer([2], use="glow/roll", shift=n),
     "squeeze.factor": lambda n: layer([1, 8, 8], use="glow/squeeze", factor=n),
+    "mixture.components": lambda n: (
+        layer([2], use="glow/actnorm") | {"base": {"use": "base/gaussian_mixture", "components": n}}
+    ),
+    "full_normal.event": lambda n: layer([n], use="glow/actnorm") | {"base": {"use": "base/full_normal"}},
     "levels": lambda n: layer([2], use="glow/rescale") | {"event": {"shape": [2], "levels": n}},
     "event": lambda n: layer([n], use="glow/actnorm"),
     "channels": lambda n: layer([n, 1, 1], use="glow/conv1x1"),
@@ -135,6 +139,9 @@ REAL = {
     "mixture.lo": lambda x: with_coupling(MIXTURE | {"scale": [min(x, 0.5), 2]}, MLP),
     "mixture.hi": lambda x: with_coupling(MIXTURE | {"scale": [0.5, max(x, 2)]}, MLP),
     "spline.bound": lambda x: with_coupling(SPLINE | {"bound": x}, MLP),
+    "student_t.degrees_of_freedom": lambda x: (
+        layer([2], use="glow/actnorm") | {"base": {"use": "base/student_t", "degrees_of_freedom": x}}
+    ),
     "dropout": lambda x: with_coupling({}, MLP | {"dropout": x}),
     "lr": lambda x: layer([2], use="glow/actnorm") | {"train": {"optimizer": {"lr": x, "weight_decay": x}}},
 }
