@@ -10,10 +10,8 @@ from flowkit_NAME.masked import NameMasked
 
 @pytest.mark.parametrize("context_shape", [None, (3,)])
 def test_conformance(context_shape):
-    order = Random((4,), seed=1)
-    check_masked_conditioner(
-        lambda: NameMasked(order, (2, 4), context_shape, hidden=3), order, (2, 4), context_shape
-    )
+    order, params = Random((4,), seed=1), (2, 4)
+    check_masked_conditioner(lambda: NameMasked(order, params, context_shape, hidden=3), order, params, context_shape)
 
 
 def test_conformance_of_an_autoregressive_layer():
