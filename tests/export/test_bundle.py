@@ -135,7 +135,7 @@ def test_the_graphs_are_standard_dynamic_and_clean(exported):
 def test_the_manifest_says_what_it_is(exported):
     flow, directory = exported
     manifest = json.loads((directory / "manifest.json").read_text())
-    assert manifest["event"] == {"shape": list(flow.event_shape), "levels": flow.levels}
+    assert manifest["event"] == {"shape": list(flow.event_shape), "levels": flow.levels, "domain": None}
     assert manifest["latents"] == [list(shape) for shape in flow.latent_shapes]
     assert manifest["likelihood"] == "exact"
     assert set(manifest["files"]) == {"encode.onnx", "decode.onnx", "spec.yaml", "lock.json", "reference.npz"}
