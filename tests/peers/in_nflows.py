@@ -17,6 +17,7 @@ from tests.peers.rows import (
     arranged,
     carries,
     channels_last,
+    load_made,
     mask,
     piecewise,
 )
@@ -108,6 +109,23 @@ def affine_coupling(subject: Subject) -> Directions:
         return torch.cat([theta[:, 1], t], 1)
 
     layer = AffineCouplingTransform(mask(subject), lambda i, o: Conditioner(subject, 2, arrange))
+    return layer.forward, layer.inverse
+
+
+@carries("nflows", "MaskedAffineAutoregressiveTransform", "maf-sigmoid-vector")
+def masked_affine(subject: Subject) -> Directions:
+    from nflows.transforms import MaskedAffineAutoregressiveTransform
+
+    d = subject.event[0]
+    layer = MaskedAffineAutoregressiveTransform(d, 12, num_blocks=1, use_residual_blocks=False)
+    made = layer.autoregressive_net
+    load_made(subject, [made.initial_layer, made.blocks[0].linear, made.final_layer], 2)
+
+    def arranged(x: Tensor, context: Tensor | None = None) -> Tensor:  # s = softplus(t) + 1e-3 there
+        t, shift = made(x, context).unflatten(1, (d, 2)).unbind(2)
+        return torch.stack([(torch.sigmoid(t + 2) - 1e-3).expm1().log(), shift], 2).flatten(1)
+
+    layer.__dict__["autoregressive_net"] = arranged  # in front of the module of this name
     return layer.forward, layer.inverse
 
 

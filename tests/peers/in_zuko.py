@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,6 +20,7 @@ from tests.peers.rows import (
     Directions,
     Subject,
     carries,
+    load_made,
     log_scale,
     mask,
 )
@@ -50,28 +52,57 @@ def permutation(subject: Subject) -> Directions:
 
 @carries("zuko", "CouplingTransform(MonotonicAffineTransform)", *AFFINE, "affine-context")
 def affine_coupling(subject: Subject) -> Directions:
+    return _zuko_coupling(subject, 2, _affine)
+
+
+@carries("zuko", "MaskedAutoregressiveTransform(MonotonicAffineTransform)", "maf-vector", "maf-context")
+def masked_affine(subject: Subject) -> Directions:
+    return _zuko_autoregressive(subject, 2, _affine)
+
+
+@carries("zuko", "MaskedAutoregressiveTransform(MonotonicRQSTransform)", "nsf-ar-vector")
+def masked_spline(subject: Subject) -> Directions:
+    return _zuko_autoregressive(subject, 11, _spline)
+
+
+def _affine(theta: Tensor) -> Any:
     from zuko.transforms import MonotonicAffineTransform
 
-    def transform(theta: Tensor) -> Any:
-        return MonotonicAffineTransform(theta[:, 1], _unclip(log_scale(theta[:, 0]), 1e-3), slope=1e-3)
-
-    return _zuko_coupling(subject, 2, transform)
+    return MonotonicAffineTransform(theta[:, 1], _unclip(log_scale(theta[:, 0]), 1e-3), slope=1e-3)
 
 
 @carries("zuko", "CouplingTransform(MonotonicRQSTransform)", *SPLINE)
 def spline_coupling(subject: Subject) -> Directions:
+    return _zuko_coupling(subject, 11, _spline)
+
+
+def _spline(theta: Tensor) -> Any:
     from zuko.transforms import MonotonicRQSTransform
 
-    def transform(theta: Tensor) -> Any:
-        theta = theta.movedim(1, -1)
-        *parts, slopes = theta.split([4, 4, 3], -1)
-        widths, heights = (MIN_SHARE / 4 + (1 - MIN_SHARE) * part.softmax(-1) for part in parts)
-        slopes = MIN_SLOPE + F.softplus(slopes + math.log(math.expm1(1 - MIN_SLOPE)))
-        # There softmax and exp of clipped logits: 4 brings the log-shares, -8.3 to 0, within the clip
-        logits = [_unclip(share.log() + 4, 1e-9, times=2) for share in (widths, heights)]
-        return MonotonicRQSTransform(*logits, _unclip(slopes.log(), 1e-9), bound=3.0, slope=1e-9)
+    theta = theta.movedim(1, -1)
+    *parts, slopes = theta.split([4, 4, 3], -1)
+    widths, heights = (MIN_SHARE / 4 + (1 - MIN_SHARE) * part.softmax(-1) for part in parts)
+    slopes = MIN_SLOPE + F.softplus(slopes + math.log(math.expm1(1 - MIN_SLOPE)))
+    # There softmax and exp of clipped logits: 4 brings the log-shares, -8.3 to 0, within the clip
+    logits = [_unclip(share.log() + 4, 1e-9, times=2) for share in (widths, heights)]
+    return MonotonicRQSTransform(*logits, _unclip(slopes.log(), 1e-9), bound=3.0, slope=1e-9)
 
-    return _zuko_coupling(subject, 11, transform)
+
+def _zuko_autoregressive(subject: Subject, n_params: int, transform: Callable[[Tensor], Any]) -> Directions:
+    """zuko's own network with flowkit's weights. θ is [batch, n_params, values]."""
+    from zuko.flows.autoregressive import MaskedAutoregressiveTransform
+
+    d, context = subject.event[0], subject.context
+    layer = MaskedAutoregressiveTransform(
+        d,
+        0 if context is None else context.shape[1],
+        order=torch.arange(d) if subject.name == "maf-context" else torch.arange(d).flip(0),
+        univariate=lambda theta: transform(theta.movedim(-1, 1)),
+        shapes=[(n_params,)],
+        hidden_features=[12, 12],
+    )
+    load_made(subject, [layer.hyper[index] for index in (0, 2, 4)], n_params)
+    return _zuko(layer(context))
 
 
 def _zuko_coupling(subject: Subject, n_params: int, transform: Callable[[Tensor], Any]) -> Directions:

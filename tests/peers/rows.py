@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -25,7 +25,7 @@ class Subject:
     """One of flowkit's layers: its weights, and its answers."""
 
     def __init__(self, archive: Any, name: str) -> None:
-        prefix = f"{name}/"
+        self.name, prefix = name, f"{name}/"
         self.values = {
             key.removeprefix(prefix): torch.from_numpy(archive[key]) for key in archive if key.startswith(prefix)
         }
@@ -83,6 +83,15 @@ class Conditioner(nn.Module):
         for layer, padding in (("convs.0", 1), ("convs.1", 0)):
             h = F.conv2d(h, w(f"conditioner.{layer}.weight"), w(f"conditioner.{layer}.bias"), padding=padding).relu()
         return F.conv2d(h, w("conditioner.convs.2.weight"), w("conditioner.convs.2.bias"), padding=1)
+
+
+def load_made(subject: Subject, linears: Sequence[nn.Linear], n_params: int) -> None:
+    """Give flowkit's weights to a peer's masked layers, which have θ as [values, n_params] and masks of their own."""
+    for linear, name in zip(linears, ("linears.0", "linears.1", "last"), strict=True):
+        weight, bias = (subject.weight(f"conditioner.{name}.{part}") for part in ("weight", "bias"))
+        if name == "last":
+            weight, bias = (part.unflatten(0, (n_params, -1)).transpose(0, 1).flatten(0, 1) for part in (weight, bias))
+        linear.weight.data, linear.bias.data = weight, bias
 
 
 def log_scale(t: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.func import jacrev
 
 from flowkit.bijectors import Bijector
 from flowkit.testing import BijectorSubject
+from flowkit_autoregressive.orders import Natural, Reversed
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Affine
 from flowkit_glow.conv1x1 import Conv1x1
@@ -19,7 +20,7 @@ from flowkit_glow.householder import Householder
 from flowkit_glow.permute import Permute
 from flowkit_residual.planar import Planar
 from flowkit_spline.rational_quadratic import RationalQuadratic
-from tests.plugins.cases import coupling
+from tests.plugins.cases import autoregressive, coupling
 
 IMAGE, VECTOR = (4, 3, 2), (5,)
 CONVS = {"hidden": 6, "normalization": "none"}
@@ -45,8 +46,12 @@ SUBJECTS: dict[str, Callable[[], Bijector]] = {
     "spline-kept": lambda: coupling(VECTOR, RationalQuadratic(bins=4), kept=RationalQuadratic(bins=4)),
     "planar-image": lambda: Planar(IMAGE),
     "planar-vector": lambda: Planar(VECTOR),
+    "maf-sigmoid-vector": lambda: autoregressive(Natural(VECTOR), Affine("sigmoid"), hidden=12),
+    "maf-vector": lambda: autoregressive(Reversed(VECTOR), Affine(), hidden=12),
+    "maf-context": lambda: autoregressive(Natural(VECTOR), Affine(), (3,), hidden=12),
+    "nsf-ar-vector": lambda: autoregressive(Reversed(VECTOR), RationalQuadratic(bins=4), hidden=12),
 }
-CONTEXT = {"affine-context": (3,), "spline-context": (3,)}
+CONTEXT = {"affine-context": (3,), "spline-context": (3,), "maf-context": (3,)}
 SEED = 6
 """One whose convolutions nflows can express: its LU has positive pivots only, after some order of the columns."""
 
