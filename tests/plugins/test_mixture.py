@@ -17,6 +17,7 @@ from flowkit.flow import Flow
 from flowkit.testing import perturb
 from flowkit_mixture.logistic import MixtureOfLogistics
 from flowkit_runtime.bundle import DECODER
+from tests.extent import extent
 
 COUPLING = {
     "coupling": {"use": "mixture/logistic", "components": 4},
@@ -86,7 +87,7 @@ def test_its_components_are_trained_apart() -> None:
     assert means.sort().values.diff().min() > 0.01
 
 
-@pytest.mark.parametrize("spec", [VECTOR, ONE_VALUE], ids=["coupling", "elementwise"])
+@pytest.mark.parametrize("spec", extent([VECTOR], [VECTOR, ONE_VALUE]), ids=lambda spec: f"{len(spec['flow'])} layers")
 def test_its_decoder_is_small(spec: dict) -> None:
     decoder = Graphs(a_flow(spec)).models[DECODER]
     assert len(list(with_bodies(decoder.graph.node))) <= 2 * 250

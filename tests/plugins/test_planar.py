@@ -12,11 +12,12 @@ from flowkit.spec import flow_directions, read_spec
 from flowkit.testing import perturb
 from flowkit_residual.planar import Planar
 from flowkit_runtime.bundle import DECODER
+from tests.extent import extent
 
 PLANAR = {"use": "residual/planar", "numeric_inverse": True}
 
 
-@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("inverse", extent([False], [False, True]))
 def test_it_runs_both_ways_and_so_do_its_graphs(inverse: bool) -> None:
     step = PLANAR | ({"inverse": True} if inverse else {})
     spec = {"flowkit": 1, "event": {"shape": [3]}, "flow": [{"use": "glow/actnorm"}, {"repeat": 3, "flow": [step]}]}
