@@ -64,6 +64,14 @@ def _softplus(x: Any, one: Any, limit: Any) -> Any:
     return op.Where(op.Greater(x, limit), x, smooth)
 
 
+def logaddexp(x: Any, y: Any) -> Any:
+    """Return log(e^x + e^y) as max(x, y) + log(1 + e^-|x - y|).
+
+    torch.onnx writes the logarithm of the sum, which is infinite beyond 89 and, beside y = 0, loses every x below -17.
+    """
+    return op.Add(op.Max(x, y), log1p(op.Exp(op.Neg(op.Abs(op.Sub(x, y)))), x))
+
+
 def expm1(x: Any) -> Any:
     """Return tanh(x / 2) (e^x + 1) = e^x - 1. Near 0, where torch.onnx's e^x - 1 has no digit left, it is right."""
     return op.Mul(op.Tanh(op.Div(x, number(2, x))), op.Add(op.Exp(x), number(1, x)))

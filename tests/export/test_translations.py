@@ -69,8 +69,12 @@ def wide_softplus(x: Tensor) -> Tensor:
     return F.softplus(x, beta=0.5, threshold=5)
 
 
+def softplus_of_a_sum(x: Tensor) -> Tensor:
+    return torch.logaddexp(x, torch.zeros_like(x))
+
+
 class OfOneNumber(nn.Module):
-    functions = (torch.sigmoid, F.logsigmoid, F.softplus, wide_softplus, torch.expm1, torch.log1p)
+    functions = (torch.sigmoid, F.logsigmoid, F.softplus, wide_softplus, torch.expm1, torch.log1p, softplus_of_a_sum)
 
     def forward(self, *x: Tensor) -> tuple[Tensor, ...]:
         return tuple(function(*x) for function in self.functions)
