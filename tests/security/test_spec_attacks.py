@@ -96,7 +96,7 @@ COSTLY = {
     "permute.order": lambda n: layer([2], use="glow/permute", order=[0, n]),
     "roll.shift": lambda n: layer([2], use="glow/roll", shift=n),
     "squeeze.factor": lambda n: layer([1, 8, 8], use="glow/squeeze", factor=n),
-    "mixture.components": lambda n: (
+    "gaussian_mixture.components": lambda n: (
         layer([2], use="glow/actnorm") | {"base": {"use": "base/gaussian_mixture", "components": n}}
     ),
     "full_normal.event": lambda n: layer([n], use="glow/actnorm") | {"base": {"use": "base/full_normal"}},
