@@ -61,7 +61,7 @@ def specs(draw: Draw, registry: Registry) -> dict[str, Any]:
     drawn, context = Drawn(registry), draw(CONTEXTS)
     start = _Reached(tuple(event["shape"]), REALS if "levels" in event else None)
     begun: list[Step] = []
-    if "levels" not in event and draw(st.integers(0, 3)) == 0:
+    if "levels" not in event and "map" in registry.namespaces and draw(st.integers(0, 3)) == 0:
         domain, begun = draw(_beginnings(event["shape"]))
         event["domain"] = domain
         start = _Reached(start.shape, REALS, data=read_domain(domain))
@@ -100,7 +100,7 @@ def loose(draw: Draw, registry: Registry) -> dict[str, Any]:
     drawn = Drawn(registry)
     domains = st.none() | st.none() | DOMAINS | st.lists(DOMAINS, min_size=2, max_size=2)
     event = {"shape": draw(shapes(24)), "levels": draw(st.none() | LEVELS), "domain": draw(domains)}
-    kinds = st.sampled_from(["use"] * 4 + ["coupling"] * 3 + ["elementwise"] * 2 + ["factor_out"])
+    kinds = st.sampled_from(["use"] * 4 + ["coupling"] * 3 + ["elementwise", "autoregressive"] * 2 + ["factor_out"])
     steps = st.lists(kinds.flatmap(lambda kind: _step_either_way(drawn, kind)), min_size=1, max_size=4)
     sections = {
         "context": st.none() | CONTEXTS,
