@@ -19,8 +19,9 @@ The element at row-major flat index j of an array is number (j mod 2) of block (
 depend on how many rows follow it, and chunks drawn with `start` agree with the whole.
 
 The arrays of noise of a sample use the streams 0, 1, 2, … in the order of the latents: a standard normal latent has one
-array, another as many as its base declares. Dequantization draw d uses stream 2^31 + d. `runtime/test_vectors.json` in
-the repository holds values to check other implementations against.
+array, another as many as its base declares. Dequantization draw d uses stream 2^31 + d. If the dequantization noise is
+made from M arrays, these are the M streams from 2^31 + d M on. `runtime/test_vectors.json` in the repository holds
+values to check other implementations against.
 """
 
 import math
