@@ -19,7 +19,10 @@ _NO_NUMBER = (
     "it has a loop or a branch that depends on values: write a loop with flowkit.bijectors.fixed_loop, which has a "
     "fixed number of steps, and a choice with torch.where"
 )
-_NESTED = "it has a fixed_loop inside a fixed_loop: write the inner one as a Python loop, which is unrolled"
+_NESTED = (
+    "it has a fixed_loop inside a fixed_loop, as a numeric inverse inside an autoregressive one is: take a transformer "
+    "whose inverse has a formula, or write the inner loop as a Python loop, which is unrolled"
+)
 
 
 def body_of(node: onnx.NodeProto) -> onnx.GraphProto | None:
