@@ -91,7 +91,7 @@ COSTLY = {
     "mlp.hidden": lambda n: with_coupling({}, MLP | {"hidden": n}),
     "convnet.hidden": lambda n: with_coupling({}, CONVNET | {"hidden": n}),
     "spline.bins": lambda n: with_coupling(SPLINE | {"bins": n}, MLP),
-    "mixture.components": lambda n: with_coupling(MIXTURE | {"components": n}, MLP),
+    "logistic.components": lambda n: with_coupling(MIXTURE | {"components": n}, MLP),
     "householder.reflections": lambda n: layer([2], use="glow/householder", reflections=n),
     "permute.order": lambda n: layer([2], use="glow/permute", order=[0, n]),
     "roll.shift": lambda n: layer([2], use="glow/roll", shift=n),
@@ -136,8 +136,8 @@ REAL = {
     "rescale.high": lambda x: layer([2], use="glow/rescale", low=0, high=x),
     "affine.lo": lambda x: with_coupling({"scale": [min(x, 0.5), 2]}, MLP),
     "affine.hi": lambda x: with_coupling({"scale": [0.5, max(x, 2)]}, MLP),
-    "mixture.lo": lambda x: with_coupling(MIXTURE | {"scale": [min(x, 0.5), 2]}, MLP),
-    "mixture.hi": lambda x: with_coupling(MIXTURE | {"scale": [0.5, max(x, 2)]}, MLP),
+    "logistic.lo": lambda x: with_coupling(MIXTURE | {"scale": [min(x, 0.5), 2]}, MLP),
+    "logistic.hi": lambda x: with_coupling(MIXTURE | {"scale": [0.5, max(x, 2)]}, MLP),
     "spline.bound": lambda x: with_coupling(SPLINE | {"bound": x}, MLP),
     "student_t.degrees_of_freedom": lambda x: (
         layer([2], use="glow/actnorm") | {"base": {"use": "base/student_t", "degrees_of_freedom": x}}
