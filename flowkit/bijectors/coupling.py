@@ -93,7 +93,7 @@ class Coupling(Bijector):
     """The layer (x₁, x₂) -> (f(x₁; θ(x₂)), x₂), where x₁ is the transformed part and x₂ the kept part.
 
     With ``kept``, a bijector of the kept part, it is (x₁, x₂) -> (f(x₁; θ(x₂)), g(x₂)), where g has parameters of its
-    own and reads no context (Durkan et al. 2019, "Neural spline flows", §3.2). The network reads x₂, not g(x₂).
+    own and reads no context (Durkan et al. 2019, "Neural spline flows"). The network reads x₂, not g(x₂).
 
     The Jacobian is block triangular, so log|det| = Σ log|∂f/∂x₁| + log|det ∂g/∂x₂| for any network θ (Dinh et al. 2017,
     "Density estimation using Real NVP", eq. 6). The log-det is therefore exact under autocast too, where the network
