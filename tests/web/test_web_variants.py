@@ -34,12 +34,6 @@ def test_the_threshold_has_the_quantile_of_the_export(exported, chromium, tmp_pa
     assert "prefers simple pictures, such as blank ones: they can score" in chromium.text("#scored")
 
 
-def test_another_base_has_no_samples(exported, chromium, tmp_path):
-    chromium.open(copied(exported["points"], tmp_path / "other", base="mine/student"))
-    assert chromium.evaluate("[document.body.dataset.state, document.getElementById('samples')]") == ["ready", None]
-    assert chromium.text("#score")
-
-
 def test_a_page_that_cannot_start_says_so(exported, chromium, tmp_path):
     shutil.copytree(exported["points"], tmp_path / "broken")
     (tmp_path / "broken" / "decode.onnx").write_bytes(b"no graph")
