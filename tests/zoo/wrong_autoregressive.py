@@ -16,7 +16,7 @@ from tests.zoo.zoo import wrong
 # Masked conditioners
 
 
-@wrong("masked-conditioner", "autoregressive", "mask off by one", seen="karpathy/pytorch-made")
+@wrong("masked-conditioner", "autoregressive", "mask off by one")
 class ReadsItsOwnValue(MADE):
     """A mask off by one: >= in the last layer too, so that θ_i reads x_i. No inverse, no triangular Jacobian."""
 
@@ -49,7 +49,7 @@ class ForgetsAMask(MADE):
         self.linears[1] = nn.Linear(linear.in_features, linear.out_features)
 
 
-@wrong("masked-conditioner", "earlier_values", "lose a connection", seen="bayesiains/nflows", event=(9,), hidden=4)
+@wrong("masked-conditioner", "earlier_values", "lose a connection", seen="nflows 0.14, MADE", event=(9,), hidden=4)
 class LosesConnections(MADE):
     """Degrees go round from the least, and units are fewer than values: the later values of the order reach nobody."""
 
@@ -61,7 +61,7 @@ class LosesConnections(MADE):
         self.last.mask.copy_((ranks[:, None] >= degrees).repeat(params_shape[0], 1))
 
 
-@wrong("masked-conditioner", "context_for_each", "read the context alone", seen="bayesiains/nflows", context=(3,))
+@wrong("masked-conditioner", "context_for_each", "read the context alone", seen="nflows 0.14, MADE", context=(3,))
 class NoContextForTheFirst(MADE):
     """Hidden units have degrees from 1 on: θ of the first value is connected to none, and so to no context."""
 
