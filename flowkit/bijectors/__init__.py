@@ -5,13 +5,12 @@ from flowkit.bijectors.base_distribution import Base, Noise, StandardNormal
 from flowkit.bijectors.bijector import Bijector, full_precision, sum_over_event
 from flowkit.bijectors.channel_linear import AffineMap, ChannelLinear
 from flowkit.bijectors.composition import Composition
-from flowkit.bijectors.coupling import Conditioner, Coupling, Split, Transformer
+from flowkit.bijectors.coupling import Conditioner, Coupling, Split, Transformer, bounded_log_scale
 from flowkit.bijectors.elementwise import Elementwise
 from flowkit.bijectors.factor_out import FactorOut
 from flowkit.bijectors.inverse import Inverse
 from flowkit.bijectors.loop import fixed_loop
 from flowkit.bijectors.numeric_inverse import numeric_inverse
-from flowkit.bijectors.scale import bounded_log_scale
 
 __all__ = [
     "AffineMap",

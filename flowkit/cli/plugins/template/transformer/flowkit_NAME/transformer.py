@@ -12,8 +12,8 @@ class NameTransformer(Transformer):
 
     log|∂y/∂x| = log(a + b x / √(1 + x²)). With w = y - shift and l r = a² - b² the inverse is
     x = (a w - b √(w² + l r)) / (l r). θ = (log l, log r, shift), the logs softly limited to ± log max_slope.
-    A smooth leaky ReLU, with √(1 + x²) for |x| as in Barron 2021, "Squareplus". At θ = 0, where training starts, y = x. To
-    start elsewhere, give θ as numbers: ``super().__init__(starting_theta=[0.1, -0.1, 0.0])``.
+    A smooth leaky ReLU, with √(1 + x²) for |x| as in Barron 2021, "Squareplus". At θ = 0, where training starts, y = x.
+    To start elsewhere, give θ as numbers: ``super().__init__(starting_theta=[0.1, -0.1, 0.0])``.
 
     Without a formula for the inverse, leave that method out, and write directions = "forward" into the config.
     """
