@@ -29,6 +29,8 @@ def write_bundle(directory: Path) -> Path:
         "latents": [[2]],
         "bases": ["base/standard_normal"],
         "noise": None,
+        "dequantization": None,
+        "likelihood": "exact",
         "files": {},
         "torch_errors": dict.fromkeys(GROUPS, dict.fromkeys(QUANTITIES, 1e-7)),
     }

@@ -95,6 +95,9 @@ FIELDS = {
     "noise of another kind": {"noise": [{"kind": "cauchy", "shape": [2]}]},
     "noise of a negative size": {"noise": [{"kind": "normal", "shape": [-2]}]},
     "noise without a shape": {"noise": [{"kind": "normal"}]},
+    "dequantization of another kind": {"dequantization": [{"kind": "cauchy", "shape": [2]}]},
+    "dequantization without its graph": {"dequantization": [{"kind": "normal", "shape": [2]}]},
+    "no such likelihood": {"likelihood": "guessed"},
     "noise without its graph": {"noise": [{"kind": "normal", "shape": [2]}]},
 }
 
