@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -11,11 +13,13 @@ from flowkit.plugin import (
     Circle,
     CircleOfEvent,
     Descriptor,
+    Domain,
     DomainOfEvent,
     Domains,
     Interval,
     Shape,
     ShapeError,
+    TransformerConfig,
     by_coordinate,
     hookimpl,
 )
@@ -101,6 +105,18 @@ class PhaseConfig(BijectorConfig):
         return self.bounds
 
 
+class MoebiusConfig(TransformerConfig):
+    """The Möbius transformation of a circle to itself, which moves mass to one side of the circle."""
+
+    bounds: CircleOfEvent = Field(default=None, validate_default=True)
+    """The circle. The default is the domain of the event."""
+    radius: Annotated[float, Field(gt=0, le=0.99)] = 0.9
+    """The largest |w|, which is below 1. Slopes are between (1 - radius) / (1 + radius) and the inverse of that."""
+
+    def domain(self) -> Domain:
+        return self.bounds
+
+
 @hookimpl
 def flowkit_register_bijectors() -> list[Descriptor]:
     return [
@@ -112,3 +128,8 @@ def flowkit_register_bijectors() -> list[Descriptor]:
         Descriptor("sinh_arcsinh", SinhArcsinhConfig, "flowkit_map.sinh_arcsinh:SinhArcsinh"),
         Descriptor("phase", PhaseConfig, "flowkit_map.phase:Phase"),
     ]
+
+
+@hookimpl
+def flowkit_register_transformers() -> list[Descriptor]:
+    return [Descriptor("moebius", MoebiusConfig, "flowkit_map.moebius:Moebius")]

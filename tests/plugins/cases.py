@@ -56,6 +56,7 @@ from flowkit_glow.splits import Channels, Checkerboard
 from flowkit_glow.squeeze import Squeeze
 from flowkit_map.half_line import Exp, Softplus
 from flowkit_map.interval import Logit, Sigmoid
+from flowkit_map.moebius import Moebius
 from flowkit_map.phase import Phase
 from flowkit_map.sinh_arcsinh import SinhArcsinh
 from flowkit_map.to_reals import ToReals
@@ -346,6 +347,10 @@ def subjects(seed: int = 0) -> dict[str, Subject]:
         **{f"conditional-{name}": BijectorSubject(*case) for name, case in CONDITIONAL.items()},
         **BETWEEN_DOMAINS,
         **ONE_WAY,
+        "moebius": TransformerSubject(lambda: Moebius(TURN), (5,), domain=TURN),
+        "moebius-wide": TransformerSubject(
+            lambda: Moebius(Circle(-2.0, 5.0), radius=0.99), (3,), domain=Circle(-2.0, 5.0)
+        ),
         "circular": TransformerSubject(lambda: CircularRationalQuadratic(TURN, bins=4), (5,), domain=TURN),
         **transformers,
         **SPLITS,

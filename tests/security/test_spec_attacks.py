@@ -142,6 +142,10 @@ REAL = {
     "student_t.degrees_of_freedom": lambda x: (
         layer([2], use="glow/actnorm") | {"base": {"use": "base/student_t", "degrees_of_freedom": x}}
     ),
+    "moebius.radius": lambda x: (
+        layer([2], elementwise={"use": "map/moebius", "radius": x})
+        | {"event": {"shape": [2], "domain": {"circle": [0, 1]}}, "base": {"use": "base/uniform"}}
+    ),
     "dropout": lambda x: with_coupling({}, MLP | {"dropout": x}),
     "lr": lambda x: layer([2], use="glow/actnorm") | {"train": {"optimizer": {"lr": x, "weight_decay": x}}},
 }
