@@ -36,6 +36,10 @@ class FullNormalConfig(BaseConfig):
     """The normal distribution with a learned mean and full covariance."""
 
 
+class LaplaceConfig(BaseConfig):
+    """Independent Laplace distributions with a learned location and scale of each value."""
+
+
 class UniformConfig(BaseConfig):
     """The uniform distribution on a box, or on circles."""
 
@@ -118,6 +122,7 @@ def flowkit_register_bases() -> list[Descriptor]:
         Descriptor("standard_normal", StandardNormalConfig, "flowkit.bijectors.base_distribution:StandardNormal"),
         Descriptor("diagonal_normal", DiagonalNormalConfig, "flowkit_base.diagonal_normal:DiagonalNormal"),
         Descriptor("full_normal", FullNormalConfig, "flowkit_base.full_normal:FullNormal"),
+        Descriptor("laplace", LaplaceConfig, "flowkit_base.laplace:Laplace"),
         Descriptor("uniform", UniformConfig, "flowkit_base.uniform:Uniform"),
         Descriptor("gaussian_mixture", GaussianMixtureConfig, "flowkit_base.gaussian_mixture:GaussianMixture"),
         Descriptor("student_t", StudentTConfig, "flowkit_base.student_t:StudentT"),

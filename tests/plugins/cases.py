@@ -36,6 +36,7 @@ from flowkit_base.conditional_normal import ConditionalNormal
 from flowkit_base.diagonal_normal import DiagonalNormal
 from flowkit_base.full_normal import FullNormal
 from flowkit_base.gaussian_mixture import GaussianMixture
+from flowkit_base.laplace import Laplace
 from flowkit_base.student_t import StudentT
 from flowkit_base.uniform import Uniform
 from flowkit_data.breast_cancer import BreastCancer
@@ -212,6 +213,7 @@ BASES = {
             ("diagonal", DiagonalNormal),
             ("full", FullNormal),
             ("mixture", lambda event: GaussianMixture(event, 4)),
+            ("laplace", Laplace),
             ("student-t", StudentT),
         )
     },
