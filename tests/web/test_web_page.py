@@ -31,6 +31,7 @@ MANIFEST = {
     "noise": None,
     "dequantization": None,
     "directions": "both",
+    "likelihood": "lower_bound",
 }
 TITLE = "</script><script>alert(1)</script> & {{app}}"
 

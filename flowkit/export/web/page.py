@@ -24,7 +24,7 @@ from flowkit_runtime.atomic import replacing
 from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER, GRAPHS, REFERENCE
 
 PAGE = "index.html"
-_SAID = ("flowkit", "model", "event", "context", "latents", "directions", "noise", "dequantization")
+_SAID = ("flowkit", "model", "event", "context", "latents", "directions", "noise", "dequantization", "likelihood")
 """What the page takes from the manifest as it is."""
 SOURCES = Path(__file__).parent / "page"
 SCRIPTS = (

@@ -111,11 +111,18 @@ function scoreView(score, about) {
   if (!Number.isFinite(score)) {
     return [html("p", { class: "figure" }, "none"), html("p", {}, "This is too far from anything the model has seen.")];
   }
-  const figure = html("p", { class: "figure" }, html("data", { id: "score", value: score }, score.toFixed(3)), ` ${unitName(about.event)}`);
+  const figure = html("p", { class: "figure" }, html("data", { id: "score", value: score }, score.toFixed(3)), ` ${unitName(about.event)}${LIKELIHOODS[about.likelihood]}`);
   const likelier = about.scores.filter((other) => other > score).length;
   const rank = html("p", {}, `Likelier than ${likelier} of ${about.scores.length} ${many} that it was not trained on.`);
   return [figure, rank, ...verdict(score, about), scorePlot(score, about)];
 }
+
+/** What stands behind a score, as flowkit_runtime prints it. */
+const LIKELIHOODS = {
+  exact: "",
+  lower_bound: " (from a lower bound of the likelihood)",
+  estimate: " (from an estimate of the likelihood)",
+};
 
 const unitName = (event) =>
   !event.levels ? "nats" : isPicture(event) && event.shape[0] === 1 ? "bits per pixel" : "bits per value";
