@@ -388,12 +388,18 @@ def noise_event(event: EventSpec) -> EventSpec:
     return EventSpec(shape=event.shape, domain=Interval(0, 1))
 
 
+def noise_context(event: EventSpec) -> ContextSpec:
+    """Return the context of the flow of dequantization noise: the event."""
+    return ContextSpec(shape=event.shape)
+
+
 def _reading_noise(value: Any, read: Any, context: dict[str, Any], event: EventSpec) -> Any:
-    context["event"] = noise_event(event)
+    before = dict(context)
+    context |= {EVENT_KEY: noise_event(event), CONTEXT_KEY: noise_context(event)}
     try:
         return read(value)
     finally:
-        context["event"] = event
+        context.update(before)
 
 
 def dequantizer(spec: Spec) -> Spec | None:
@@ -401,5 +407,5 @@ def dequantizer(spec: Spec) -> Spec | None:
     own = spec.dequantization
     if own is None:
         return None
-    context = ContextSpec(shape=spec.event.shape)
-    return Spec(flowkit=VERSION, event=noise_event(spec.event), context=context, flow=own.flow, base=own.base)
+    event, context = noise_event(spec.event), noise_context(spec.event)
+    return Spec(flowkit=VERSION, event=event, context=context, flow=own.flow, base=own.base)

@@ -131,9 +131,11 @@ def walk(spec: Spec, within: Path = ()) -> list[Step]:
     try:
         _check_base(spec.base, shape, context)
     except ValueError as error:
-        raise BrokenChain(f"{shortened(error)} ({list(shape)} reaches it)", ("base",), _origin(steps, shape)) from error
+        raise BrokenChain(
+            f"{shortened(error)} ({list(shape)} reaches it)", (*within, "base"), _origin(steps, shape)
+        ) from error
     except PluginError as error:
-        raise BrokenChain(str(error), ("base",)) from error
+        raise BrokenChain(str(error), (*within, "base")) from error
     return steps
 
 

@@ -110,6 +110,10 @@ def test_a_flow_built_in_python_is_written_as_a_spec() -> None:
         ({"dequantization": {"flow": [{"use": "glow/actnorm"}]}}, "the domain that reaches it is (0, 1)"),
         ({"dequantization": {"flow": [{"use": "map/logit"}, {"use": "glow/squeeze"}]}}, "dequantization.flow[1]"),
         ({"dequantization": {"flow": []}}, "dequantization.flow"),
+        (
+            {"dequantization": {"flow": [{"use": "map/logit"}], "base": {"use": "base/class_conditional_normal"}}},
+            "dequantization.base",
+        ),
     ],
 )
 def test_a_mistake_is_located(changed: dict[str, Any], message: str) -> None:
