@@ -14,6 +14,7 @@ from flowkit.bijectors.bijector import Bijector, full_precision, sum_over_event
 from flowkit.bijectors.coupling import Conditioner, Transformer
 from flowkit.bijectors.loop import fixed_loop
 from flowkit.directions import Shared
+from flowkit.errors import InputError, ShapeError
 from flowkit.shapes import Shape
 
 
@@ -31,11 +32,17 @@ class Order(nn.Module, ABC):
         It must be the same at each call, and for each instance that is built with the same arguments.
         """
 
+    def checked_sequence(self) -> Tensor:
+        """Return the sequence as integers [D]. Raises ShapeError if it isn't a permutation of 0 … D - 1."""
+        size, found = math.prod(self.event_shape), list(self.sequence())
+        if sorted(found) != list(range(size)):
+            name, given = type(self).__name__, ", ".join(map(str, found[:8]))
+            raise ShapeError(f"the order {name} gives the sequence {given} …; it must have each of 0 … {size - 1} once")
+        return torch.tensor(found, dtype=torch.long)
+
     def ranks(self) -> Tensor:
         """Return the place of each value in the sequence, 0 … D - 1, as integers [*event]."""
-        places = torch.empty(math.prod(self.event_shape), dtype=torch.long)
-        places[torch.tensor(self.sequence())] = torch.arange(len(places))
-        return places.view(self.event_shape)
+        return self.checked_sequence().argsort().view(self.event_shape)
 
 
 class MaskedConditioner(Conditioner):
@@ -78,9 +85,13 @@ class Autoregressive(Bijector):
 
     def __init__(self, order: Order, conditioner: MaskedConditioner, transformer: Transformer) -> None:
         super().__init__(order.event_shape)
+        if not isinstance(conditioner, MaskedConditioner):
+            raise InputError(f"an autoregressive layer takes a MaskedConditioner, not a {type(conditioner).__name__}")
         self.order, self.conditioner, self.transformer = order, conditioner, transformer
-        self.register_buffer("sequence", torch.tensor(order.sequence()), persistent=False)
+        self.register_buffer("sequence", order.checked_sequence(), persistent=False)
         self.register_buffer("ranks", order.ranks().flatten(), persistent=False)
+        if not torch.equal(self.sequence.argsort(), self.ranks):
+            raise InputError(f"the order {type(order).__name__} gives another sequence at each call")
 
     @property
     def directions(self) -> Shared:

@@ -6,13 +6,16 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from flowkit.bijectors.bijector import sum_over_event
+from flowkit.errors import InputError
 from flowkit.shapes import Shape
+
+NoiseKind = Literal["normal", "uniform"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,12 @@ class Noise:
     are exact in fp32, and never 0 or 1.
     """
 
-    kind: Literal["normal", "uniform"]
+    kind: NoiseKind
     shape: Shape
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(NoiseKind):
+            raise InputError(f"noise is {' or '.join(get_args(NoiseKind))}, not {self.kind!r}")
 
 
 class Base(nn.Module, ABC):

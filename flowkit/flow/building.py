@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -24,7 +24,7 @@ from flowkit.bijectors import (
 )
 from flowkit.directions import Direction, Shared, lacks, shared
 from flowkit.domains import REALS
-from flowkit.errors import FlowkitError, Path, PluginError, ShapeError, format_path
+from flowkit.errors import FlowkitError, InputError, Path, PluginError, ShapeError, format_path
 from flowkit.plugin.config import SplitConfig
 from flowkit.plugin.domain_field import written_domain
 from flowkit.plugin.failure import in_a_line
@@ -209,7 +209,10 @@ def all_bases(latents: Sequence[Shape], given: Base | Sequence[Base] | None) -> 
         last = StandardNormal(latents[-1]) if given is None else given
         bases = [*map(StandardNormal, latents[:-1]), last]
     else:
-        bases = list(given)
+        bases = list(given) if isinstance(given, Iterable) else [given]
+    for base in bases:
+        if not isinstance(base, Base):
+            raise InputError(f"a base is a module that derives from flowkit.bijectors.Base, not {base!r}")
     if len(bases) != len(latents):
         raise ShapeError(f"{len(bases)} bases are given, and the flow has {len(latents)} latents: one for each")
     for index, (base, shape) in enumerate(zip(bases, latents, strict=True), 1):

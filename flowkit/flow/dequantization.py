@@ -5,15 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from flowkit.domains import Domains, Interval
 from flowkit.errors import InputError, ShapeError
 from flowkit.shapes import Shape
 from flowkit.spec.model import ContextSpec
 
 
-def check_dequantizer(noise_shape: Shape, context: ContextSpec | None, event_shape: Shape, levels: int | None) -> None:
+def check_dequantizer(
+    noise_shape: Shape, context: ContextSpec | None, domains: Domains | None, event_shape: Shape, levels: int | None
+) -> None:
     """Check that a dequantizer, of these events and context, is a flow of the noise, given the integers.
 
-    Raises InputError if the data is continuous or the context isn't the event, and ShapeError if the noise has another
+    ``domains`` is None if they aren't known, as of a flow that was built in Python. Raises InputError if the data is
+    continuous, the context isn't the event, or the domain isn't [0, 1], and ShapeError if the noise has another
     shape than the event.
     """
     if levels is None:
@@ -23,6 +27,8 @@ def check_dequantizer(noise_shape: Shape, context: ContextSpec | None, event_sha
         raise ShapeError(f"the dequantizer is a flow of events {given}; the noise of this flow's data is {wanted}")
     if context is None or tuple(context.shape or ()) != tuple(event_shape):
         raise InputError(f"the dequantizer reads the integers: give it context={{'shape': {list(event_shape)}}}")
+    if domains not in (None, Interval(0, 1)):
+        raise InputError("the dequantizer is a flow of noise in [0, 1]: give its event domain: [0, 1]")
 
 
 def as_context(k: Tensor, levels: int) -> Tensor:

@@ -17,7 +17,7 @@ from flowkit.bijectors.base_distribution import as_uniform
 from flowkit.bijectors.composition import frozen, initialize_through, inverse_through
 from flowkit.bijectors.memory import STRATEGIES, Drift, Strategy
 from flowkit.directions import Direction, Shared, lacks, shared
-from flowkit.errors import DirectionError
+from flowkit.errors import DirectionError, InputError
 from flowkit.flow import building, inputs, saving
 from flowkit.flow.building import Layer
 from flowkit.flow.compilation import STRATEGIES_BY_STEPS, Scope, compiled, inverse_by_steps
@@ -70,7 +70,10 @@ class Flow(nn.Module):
         super().__init__()
         building.check_chain(layers)
         if dequantizer is not None:
-            check_dequantizer(dequantizer.event_shape, dequantizer.context, layers[0].event_shape, levels)
+            if not isinstance(dequantizer, Flow):
+                raise InputError(f"the dequantizer is a Flow of the noise, not a {type(dequantizer).__name__}")
+            domains = None if dequantizer.spec is None else dequantizer.spec.event.domains
+            check_dequantizer(dequantizer.event_shape, dequantizer.context, domains, layers[0].event_shape, levels)
         self.layers: Sequence[Layer] = nn.ModuleList(layers)  # type: ignore[assignment]
         self.event_shape: Shape = layers[0].event_shape
         self.bases: Sequence[Base] = nn.ModuleList(building.all_bases(self.latent_shapes, base))  # type: ignore[assignment]

@@ -59,7 +59,7 @@ def noise_problem(steps: Sequence[Step]) -> tuple[Path, str, str | None] | None:
             return step.path, str(error), None
         if has != "both":
             message = f"{step.name} {which_way(has)}, and the flow of the dequantization noise needs both directions"
-            return step.path, message, None
+            return step.path, message, "Use layers that run in both directions"
     return None
 
 

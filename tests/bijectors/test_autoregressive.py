@@ -10,11 +10,13 @@ from torch import Tensor
 from torch.func import jacrev, vmap
 
 from flowkit.bijectors import Autoregressive, MaskedConditioner, Order
+from flowkit.errors import InputError
 from flowkit.flow import Flow
 from flowkit.testing import perturb
 from flowkit_autoregressive.made import MADE, MaskedLinear
 from flowkit_autoregressive.orders import Listed, Natural, Random, Reversed
 from flowkit_glow.affine import Affine
+from flowkit_glow.mlp import MLP
 from flowkit_spline.rational_quadratic import RationalQuadratic
 from tests.flow.specs import batch, perturbed
 
@@ -186,3 +188,31 @@ def test_splines_beyond_their_bound() -> None:
     x = torch.tensor([[-50.0, 2.0, 40.0]], dtype=torch.float64)
     y, _ = far.forward_and_log_det(x)
     torch.testing.assert_close(far.inverse_and_log_det(y)[0], x, atol=1e-10, rtol=0)
+
+
+class Shuffles(Order):
+    """It gives another sequence at each call."""
+
+    calls = 0
+
+    def sequence(self) -> list[int]:
+        self.calls += 1
+        return [self.calls % 2, (self.calls + 1) % 2]
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (Listed((3,), [2, 2, 1]), "Listed gives the sequence 2, 2, 1"),
+        (Listed((3,), [0, 1]), "each of 0 … 2 once"),
+        (Shuffles((2,)), "another sequence at each call"),
+    ],
+)
+def test_an_order_that_is_no_permutation_is_refused(order: Order, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Autoregressive(order, MADE(order, (2, *order.event_shape)), Affine())
+
+
+def test_a_network_without_masks_is_refused() -> None:
+    with pytest.raises(InputError, match="takes a MaskedConditioner, not a MLP"):
+        Autoregressive(Natural((3,)), MLP((3,), (2, 3), None), Affine())  # type: ignore[arg-type]

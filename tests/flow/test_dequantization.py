@@ -130,6 +130,13 @@ def test_a_dequantizer_that_does_not_fit_is_refused() -> None:
         Flow(layers, dequantizer=noise)
     with pytest.raises(ShapeError, match="noise of this flow's data"):
         Flow(layers, levels=4, dequantizer=Flow.from_spec(spec(size=1)).dequantizer)
+    on_the_reals = Flow.from_spec(
+        {"flowkit": 1, "event": {"shape": [2]}, "context": {"shape": [2]}, "flow": [ELEMENTWISE]}
+    )
+    with pytest.raises(InputError, match=r"noise in \[0, 1\]"):
+        Flow(layers, levels=4, dequantizer=on_the_reals)
+    with pytest.raises(InputError, match="not a ActNorm"):
+        Flow(layers, levels=4, dequantizer=layers[1])  # type: ignore[arg-type]
     with pytest.raises(InputError, match="reads the integers"):
         Flow(layers, levels=4, dequantizer=Flow(list(noise.layers)[:1]))
 
