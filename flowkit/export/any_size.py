@@ -8,7 +8,7 @@ from typing import Any
 
 from flowkit.errors import ExportError, FlowkitError, InputError
 from flowkit.export.graphs import OTHER_SIZE
-from flowkit.export.program import noise_of
+from flowkit.export.program import base_noise
 from flowkit.flow import Flow
 from flowkit.flow.building import count_parameters
 from flowkit.spec import canonical, read_spec
@@ -22,7 +22,7 @@ def at_other_size(flow: Flow) -> Flow:
     """
     if flow.dequantizer is not None:
         raise InputError("graphs for any size are of flows whose dequantization noise is uniform")
-    if noise_of(flow):
+    if base_noise(flow):
         raise InputError("graphs for any size are of flows whose bases are all base/standard_normal")
     if len(flow.event_shape) != 3 or (flow.context is not None and len(flow.context.shape or ()) == 3):
         raise InputError("graphs for any size are of images alone: neither of vectors nor of images as context")

@@ -9,7 +9,7 @@ import math
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from flowkit.export.any_size import at_other_size, smallest_steps
 from flowkit.export.figures import check_quantile, excluded, measured
 from flowkit.export.graphs import OPSET, OTHER_SIZE, Graphs, instruction_of
 from flowkit.export.precision import COMPUTED_IN, Precision
-from flowkit.export.program import dequantization_noise, noise_of
+from flowkit.export.program import base_noise, dequantization_noise
 from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.yardstick import ROWS, first_deviation, judge, reference_events
 from flowkit.flow import Flow, inputs
@@ -234,8 +234,8 @@ def _describe(exact: Flow, weights: str, options: Options) -> dict[str, Any]:
         "latents": [list(shape) for shape in exact.latent_shapes],
         "directions": exact.directions,
         "bases": [base.name for base in latent_bases(spec, walk(spec))],
-        "noise": _described(noise_of(exact)),
-        "dequantization": _described(dequantization_noise(exact).values()),
+        "noise": _described(base_noise(exact)),
+        "dequantization": _described(dequantization_noise(exact)),
         "likelihood": likelihood(spec),
         "weights": weights,
         "opset": options.opset,
@@ -253,8 +253,8 @@ def _ends(domains: Domains) -> list[list[float | None]] | None:
     return [[end if math.isfinite(end) else None for end in pair] for pair in pairs]
 
 
-def _described(noise: Iterable[Noise]) -> list[dict[str, Any]] | None:
-    return [{"kind": each.kind, "shape": list(each.shape)} for each in noise] or None
+def _described(noise: Mapping[str, Noise]) -> list[dict[str, Any]] | None:
+    return [{"kind": each.kind, "shape": list(each.shape)} for each in noise.values()] or None
 
 
 def _write_graphs(part: Path, graphs: Graphs, options: Options, manifest: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from flowkit.errors import ExportError, InputError
 from flowkit.export.loops import loop_shapes, with_bodies
 from flowkit.export.pieces import EXAMPLES, Piece, trace
 from flowkit.export.precision import Precision, in_precision
-from flowkit.export.program import Program, any_context, dequantization_noise, noise_of, programs_of
+from flowkit.export.program import Program, any_context, base_noise, dequantization_noise, programs_of
 from flowkit.export.stitching import initializers, make_model, stitched
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import frozen_names
@@ -53,7 +53,7 @@ class Graphs:
 def _examples(flow: Flow, any_size: bool) -> dict[str, list[Tensor]]:
     """Return inputs of each graph, by the names of their files."""
     context = any_context(flow, EXAMPLES)
-    noise = [each.shape for each in noise_of(flow)]
+    noise = [each.shape for each in base_noise(flow).values()]
     shapes = {ENCODER: [flow.event_shape], DECODER: flow.latent_shapes, BASE: noise}
     rest = [] if context is None else [context]
     examples = {file: [*(_example(shape, any_size) for shape in of_file), *rest] for file, of_file in shapes.items()}

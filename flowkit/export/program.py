@@ -106,10 +106,7 @@ def encode_program(flow: Flow, names: Sequence[str]) -> Program:
         else:
             program.add(name, layer, type(layer).take_out, [value], after, next(left))
         value = after
-    densities = [f"{LOG_PROB}_{z}" for z in latents]
-    for base, z, density in zip(flow.bases, latents, densities, strict=True):
-        program.add(_base_name(base, z), base, type(base).log_prob, [z, c], density)
-    program.sums[LOG_PROB] = [*densities, *log_dets]
+    program.sums[LOG_PROB] = [*_add_densities(program, flow, c), *log_dets]
     return program
 
 
@@ -117,63 +114,89 @@ def decode_program(flow: Flow, names: Sequence[str]) -> Program:
     """Return the program z_1, …, z_L, context -> x, continuous, of a frozen flow."""
     latents = latent_names(flow)
     program = Program([*latents, *context_names(flow)], ["x"])
-    c = _embed(program, flow, latents[-1])
-    *left, value = latents
-    for index in range(len(flow.layers), 0, -1):
-        name, layer = names[index - 1], flow.layers[index - 1]
-        before = f"h_{index - 1}" if index > 1 else "x"
-        if isinstance(layer, Bijector):
-            program.add(name, layer, _inverse, [value, c], before)
-        else:
-            program.add(name, layer, type(layer).put_back, [value, left.pop()], before)
-        value = before
+    _add_inverse(program, flow, names, _embed(program, flow, latents[-1]), "x", log_dets=False)
     return program
 
 
 def base_program(flow: Flow) -> Program:
     """Return the program noise_1, …, noise_M, context -> z_1, …, z_L of a frozen flow."""
-    names = noise_names(flow)
-    program = Program([*names, *context_names(flow)], latent_names(flow))
-    c, left = _embed(program, flow, names[0]), iter(names)
-    for base, z in zip(flow.bases, program.outputs, strict=True):
-        program.add(_base_name(base, z), base, from_flat_noise, [*islice(left, len(base.noise)), c], z)
+    noise = list(base_noise(flow))
+    program = Program([*noise, *context_names(flow)], latent_names(flow))
+    _add_samples(program, flow, noise, _embed(program, flow, noise[0]))
     return program
 
 
 def dequantize_program(flow: Flow) -> Program:
     """Return the program k, noise -> u, log_q of a frozen flow with a flow of the dequantization noise u."""
-    noise_flow, levels = flow.dequantizer, flow.levels
-    assert noise_flow is not None and levels is not None
+    of_noise, levels, part = flow.dequantizer, flow.levels, "dequantization: "
+    assert of_noise is not None and levels is not None
     noise = list(dequantization_noise(flow))
-    program, left = Program(["k", *noise], ["u", LOG_Q]), iter(noise)
+    program = Program(["k", *noise], ["u", LOG_Q])
     program.add("the event", nn.Identity(), lambda _, k: as_context(k, levels), ["k"], "given")
-    latents, terms = latent_names(noise_flow), []
-    for base, z in zip(noise_flow.bases, latents, strict=True):
-        name = f"dequantization: {_base_name(base, z)}"
-        program.add(name, base, from_flat_noise, [*islice(left, len(base.noise)), "given"], z)
-        terms.append(f"{LOG_PROB}_{z}")
-        program.add(name, base, type(base).log_prob, [z, "given"], terms[-1])
-    *rest, value = latents
-    for index in range(len(noise_flow.layers), 0, -1):
-        layer = noise_flow.layers[index - 1]
-        name, before = f"dequantization: layer {index - 1} ({type(layer).__name__})", f"h_{index - 1}"
-        before = before if index > 1 else "u"
-        if isinstance(layer, Bijector):
-            terms.append(f"log_det_{index}")
-            program.add(name, layer, _inverse_and_forward_log_det, [value, "given"], before, terms[-1])
-        else:
-            program.add(name, layer, type(layer).put_back, [value, rest.pop()], before)
-        value = before
-    program.sums[LOG_Q] = terms
+    _add_samples(program, of_noise, noise, "given", part)
+    densities = _add_densities(program, of_noise, "given", part)
+    names = [f"{part}layer {index} ({type(layer).__name__})" for index, layer in enumerate(of_noise.layers)]
+    program.sums[LOG_Q] = [*densities, *_add_inverse(program, of_noise, names, "given", "u", log_dets=True)]
     return program
+
+
+def _add_samples(program: Program, flow: Flow, noise: Sequence[str], context: str | None, part: str = "") -> None:
+    """Add what makes the latents of a flow from these values of noise. ``part`` begins the names of instructions."""
+    left = iter(noise)
+    for base, z in zip(flow.bases, latent_names(flow), strict=True):
+        program.add(_base_name(part, base, z), base, from_flat_noise, [*islice(left, len(base.noise)), context], z)
+
+
+def _add_densities(program: Program, flow: Flow, context: str | None, part: str = "") -> list[str]:
+    """Add the log-densities of a flow's latents. Return their names."""
+    densities = []
+    for base, z in zip(flow.bases, latent_names(flow), strict=True):
+        densities.append(f"{LOG_PROB}_{z}")
+        program.add(_base_name(part, base, z), base, type(base).log_prob, [z, context], densities[-1])
+    return densities
+
+
+def _add_inverse(
+    program: Program, flow: Flow, names: Sequence[str], context: str | None, end: str, log_dets: bool
+) -> list[str]:
+    """Add the inverses of a flow's layers, from its latents to the value ``end``.
+
+    Return the names of the log-dets of the forward map, which are added only if ``log_dets`` is set.
+    """
+    *left, value = latent_names(flow)
+    terms: list[str] = []
+    for index in range(len(flow.layers), 0, -1):
+        name, layer = names[index - 1], flow.layers[index - 1]
+        before = f"h_{index - 1}" if index > 1 else end
+        if not isinstance(layer, Bijector):
+            program.add(name, layer, type(layer).put_back, [value, left.pop()], before)
+        elif log_dets:
+            terms.append(f"log_det_{index}")
+            program.add(name, layer, _inverse_and_forward_log_det, [value, context], before, terms[-1])
+        else:
+            program.add(name, layer, _inverse, [value, context], before)
+        value = before
+    return terms
+
+
+def base_noise(flow: Flow) -> dict[str, Noise]:
+    """Return the noise of all bases, in the order of the latents, by name: noise_1, …, noise_M.
+
+    It is empty if all are standard normals, and if the flow runs forward only.
+    """
+    if all(type(base) is StandardNormal for base in flow.bases) or lacks(flow.directions, "inverse"):
+        return {}
+    return _named_noise("noise", flow)
 
 
 def dequantization_noise(flow: Flow) -> dict[str, Noise]:
     """Return the noise that the dequantization noise is made from, by name. It is empty if that noise is uniform."""
-    if flow.dequantizer is None:
-        return {}
-    arrays = [each for base in flow.dequantizer.bases for each in base.noise]
-    return {f"dequantization_noise_{i}": each for i, each in enumerate(arrays, 1)}
+    return {} if flow.dequantizer is None else _named_noise("dequantization_noise", flow.dequantizer)
+
+
+def _named_noise(name: str, flow: Flow) -> dict[str, Noise]:
+    arrays = [each for base in flow.bases for each in base.noise]
+    return {f"{name}_{i}": each for i, each in enumerate(arrays, 1)}
 
 
 def programs_of(flow: Flow, names: Sequence[str], directions: Shared) -> dict[str, Program]:
@@ -184,26 +207,11 @@ def programs_of(flow: Flow, names: Sequence[str], directions: Shared) -> dict[st
     """
     write = {ENCODER: encode_program, DECODER: decode_program}
     programs = {file: write[file](flow, names) for file in GRAPHS[directions]}
-    if DECODER in programs and noise_of(flow):
+    if DECODER in programs and base_noise(flow):
         programs[BASE] = base_program(flow)
     if ENCODER in programs and flow.dequantizer is not None:
         programs[DEQUANTIZER] = dequantize_program(flow)
     return programs
-
-
-def noise_of(flow: Flow) -> list[Noise]:
-    """Return the noise of all bases, in the order of the latents.
-
-    It is empty if all are standard normals, and if the flow runs forward only.
-    """
-    if all(type(base) is StandardNormal for base in flow.bases) or lacks(flow.directions, "inverse"):
-        return []
-    return [each for base in flow.bases for each in base.noise]
-
-
-def noise_names(flow: Flow) -> list[str]:
-    """Return noise_1, …, noise_M. There are none if all bases are standard normals."""
-    return [f"noise_{i}" for i in range(1, len(noise_of(flow)) + 1)]
 
 
 def latent_names(flow: Flow) -> list[str]:
@@ -226,8 +234,8 @@ def any_context(flow: Flow, n: int) -> Tensor | None:
     return torch.randn(n, *(flow.context.shape or ()), generator=generator)
 
 
-def _base_name(base: nn.Module, z: str) -> str:
-    return f"the base {type(base).__name__} of {z}"
+def _base_name(part: str, base: nn.Module, z: str) -> str:
+    return f"{part}the base {type(base).__name__} of {z}"
 
 
 def _embed(program: Program, flow: Flow, like: str) -> str | None:

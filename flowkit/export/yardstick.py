@@ -25,10 +25,9 @@ from flowkit.export.precision import COMPUTED_IN, Precision, in_precision, netwo
 from flowkit.export.program import (
     Program,
     any_context,
+    base_noise,
     dequantization_noise,
     latent_names,
-    noise_names,
-    noise_of,
     programs_of,
 )
 from flowkit.flow import Flow
@@ -152,8 +151,8 @@ def _roundings(frozen: Flow, precision: Precision, feed: NamedTensors) -> Iterat
     Each weight, buffer and input is multiplied by 1 ± ε/2, where ε is that of the type in which computations use it.
     Uniform noise is left as it is: all of its numbers are exact in fp32.
     """
-    drawn = zip(noise_names(frozen), noise_of(frozen), strict=True), dequantization_noise(frozen).items()
-    exact = {name for pairs in drawn for name, each in pairs if each.kind == "uniform"}
+    drawn = base_noise(frozen) | dequantization_noise(frozen)
+    exact = {name for name, each in drawn.items() if each.kind == "uniform"}
     for seed in range(_N_ROUNDINGS):
         generator, flow = torch.Generator().manual_seed(seed), copy.deepcopy(frozen)
         theirs = {id(t) for *_, network in networks(flow) for t in (*network.parameters(), *network.buffers())}
@@ -183,24 +182,23 @@ def _answers(programs: Mapping[str, Program], feed: NamedTensors) -> NamedArrays
     if (decode := programs.get(DECODER)) is not None:
         decoded = {"decoded": decode.run(feed)["x"]}
         answers |= decoded | ({"round_trip": decode.run({**feed, **answers})["x"]} if answers else {})
-    answers |= _sampled(programs, feed) | _dequantized(programs, feed)
+    answers |= _from_noise(programs, feed)
     return {name: value.numpy() for name, value in answers.items()}
 
 
-def _sampled(programs: Mapping[str, Program], feed: NamedTensors) -> dict[str, Tensor]:
-    """Return what the graph of the bases makes of the noise, if there is one, by the names that a bundle has for it."""
-    if BASE not in programs:
-        return {}
-    values = programs[BASE].run(feed)
-    return {verification.sampled_name(name): values[name] for name in programs[BASE].outputs}
+def _from_noise(programs: Mapping[str, Program], feed: NamedTensors) -> dict[str, Tensor]:
+    """Return what the graphs that take noise give, by the names that a bundle has for it.
 
-
-def _dequantized(programs: Mapping[str, Program], feed: NamedTensors) -> dict[str, Tensor]:
-    """Return the dequantization noise and its log-density, if there is a graph of them."""
-    if DEQUANTIZER not in programs:
-        return {}
-    values = programs[DEQUANTIZER].run(feed)
-    return {name: values[name] for name in programs[DEQUANTIZER].outputs}
+    These are sampled latents, and the dequantization noise with its log-density. It is empty without such graphs.
+    """
+    answers: dict[str, Tensor] = {}
+    if (sample := programs.get(BASE)) is not None:
+        values = sample.run(feed)
+        answers |= {verification.sampled_name(name): values[name] for name in sample.outputs}
+    if (dequantize := programs.get(DEQUANTIZER)) is not None:
+        values = dequantize.run(feed)
+        answers |= {name: values[name] for name in dequantize.outputs}
+    return answers
 
 
 def _relative(reference: NamedArrays, answers: NamedArrays) -> NDArray[np.float64]:
@@ -264,7 +262,7 @@ def reference_events(exact: Flow, events: Tensor | None, context: Tensor | None)
         events = exact.sample(ROWS, context, seed=0)
     held_out, _ = exact.dequantize(events[:ROWS], seed=0)
     x, groups = _and_unlike(held_out, *_range(exact, held_out))
-    noise = _noise(dict(zip(noise_names(exact), noise_of(exact), strict=True)), groups)
+    noise = _noise(base_noise(exact), groups)
     feed = {"x": x, **_context_rows(context, len(groups)), **noise}
     if exact.dequantizer is not None:
         feed |= {"k": x.floor(), **_noise(dequantization_noise(exact), groups, random.DEQUANTIZATION_STREAM)}
@@ -272,7 +270,7 @@ def reference_events(exact: Flow, events: Tensor | None, context: Tensor | None)
     encode = programs[ENCODER]
     encoded = encode.run(feed)
     answers = {name: encoded[name] for name in encode.outputs}
-    answers |= _sampled(programs, feed) | _dequantized(programs, feed)
+    answers |= _from_noise(programs, feed)
     if (decode := programs.get(DECODER)) is not None:
         latents = {name: single(encoded[name]).double() for name in decode.inputs if name in answers}
         answers["decoded"] = decode.run(feed | latents)["x"]
@@ -305,9 +303,9 @@ def _reference_latents(exact: Flow) -> NamedArrays:
     groups = rows[0][1]
     feed = {name: z for name, (z, _) in zip(latent_names(exact), rows, strict=True)}
     feed |= _context_rows(context, len(groups))
-    feed |= _noise(dict(zip(noise_names(exact), noise_of(exact), strict=True)), groups)
+    feed |= _noise(base_noise(exact), groups)
     programs = programs_of(exact, [type(layer).__name__ for layer in exact.layers], exact.directions)
-    answers = {"decoded": programs[DECODER].run(feed)["x"], **_sampled(programs, feed)}
+    answers = {"decoded": programs[DECODER].run(feed)["x"], **_from_noise(programs, feed)}
     return {name: value.numpy() for name, value in (feed | answers).items()} | {"group": groups}
 
 
