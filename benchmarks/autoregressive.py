@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.contender import Contender
+from benchmarks.contender import Contender, peer
 from benchmarks.limit import Networks
 from benchmarks.networks import perceptron
 from benchmarks.ours import ours
@@ -65,18 +64,13 @@ def flowkit(setting: MaskedFlow, **options: Any) -> Contender:
     return ours(setting.spec(), **options)
 
 
-def peer(name: str) -> Callable[[MaskedFlow], Contender]:
-    """The builder of a peer's module, imported when it is called: the peer may not be installed."""
-    return lambda setting: import_module(f"benchmarks.peers.in_{name}").autoregressive(setting)
-
-
 CONTENDERS: dict[str, Callable[[MaskedFlow], Contender]] = {
     "limit": limit,
     "flowkit": flowkit,
     "flowkit, compiled": partial(flowkit, compiled=True),
-    "nflows": peer("nflows"),
-    "normflows": peer("normflows"),
-    "zuko": peer("zuko"),
+    "nflows": peer("nflows", "autoregressive"),
+    "normflows": peer("normflows", "autoregressive"),
+    "zuko": peer("zuko", "autoregressive"),
 }
 PEERS = ("nflows", "normflows", "zuko")
 TINY = MaskedFlow(features=5, layers=4, hidden=8)

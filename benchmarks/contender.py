@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Protocol
 
 import torch
@@ -27,6 +28,14 @@ class Contender(Protocol):
 
     def step(self, task: str, x: Tensor) -> Callable[[], Any]:
         """The step of one of TASKS on the batch x, ready to be timed. NotImplementedError: it has no such task."""
+
+
+def peer(name: str, group: str) -> Callable[[Any], Density]:
+    """Return the builder of a peer's module for a group of benchmarks.
+
+    The peer is imported when the builder is called, as it may not be installed.
+    """
+    return lambda setting: getattr(import_module(f"benchmarks.peers.in_{name}"), group)(setting)
 
 
 @dataclass

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.contender import Contender
+from benchmarks.contender import Contender, peer
 from benchmarks.limit import Networks
 from benchmarks.networks import convolutional
 from benchmarks.ours import ours
@@ -67,11 +66,11 @@ def flowkit(setting: Glow, normalization: str = "none", **options: Any) -> Conte
     return ours(setting.spec(normalization=normalization), **options)
 
 
-def peer(name: str, memory_format: torch.memory_format = torch.preserve_format) -> Callable[[Glow], Contender]:
-    """The builder of a peer's module, imported when it is called: the peer may not be installed."""
+def peer_glow(name: str, memory_format: torch.memory_format = torch.preserve_format) -> Callable[[Glow], Contender]:
+    """Return the builder of a peer's Glow, whose images and weights have this memory format."""
 
     def build(setting: Glow) -> Contender:
-        density = import_module(f"benchmarks.peers.in_{name}").glow(setting)
+        density = peer(name, "glow")(setting)
         density.memory_format = memory_format
         return density
 
@@ -87,12 +86,12 @@ CONTENDERS: dict[str, Callable[[Glow], Contender]] = {
     "flowkit, checkpoint": partial(flowkit, memory="checkpoint"),
     "flowkit, reversible": partial(flowkit, memory="reversible"),
     "flowkit, actnorm in its networks": partial(flowkit, normalization="actnorm"),
-    "normflows": peer("normflows"),
-    "normflows, channels_last": peer("normflows", torch.channels_last),
-    "nflows": peer("nflows"),
-    "nflows, channels_last": peer("nflows", torch.channels_last),
-    "FrEIA": peer("freia"),
-    "FrEIA, channels_last": peer("freia", torch.channels_last),
+    "normflows": peer_glow("normflows"),
+    "normflows, channels_last": peer_glow("normflows", torch.channels_last),
+    "nflows": peer_glow("nflows"),
+    "nflows, channels_last": peer_glow("nflows", torch.channels_last),
+    "FrEIA": peer_glow("freia"),
+    "FrEIA, channels_last": peer_glow("freia", torch.channels_last),
 }
 PEERS = ("normflows", "nflows", "FrEIA")
 """As their users write them. With channels_last, which they don't document, they are rows of their own."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.contender import Contender
+from benchmarks.contender import Contender, peer
 from benchmarks.limit import Networks
 from benchmarks.networks import Network, perceptron
 from benchmarks.ours import ours
@@ -67,19 +66,14 @@ def flowkit(setting: Splines, **options: Any) -> Contender:
     return ours(setting.spec(), **options)
 
 
-def peer(name: str) -> Callable[[Splines], Contender]:
-    """The builder of a peer's module, imported when it is called: the peer may not be installed."""
-    return lambda setting: import_module(f"benchmarks.peers.in_{name}").splines(setting)
-
-
 CONTENDERS: dict[str, Callable[[Splines], Contender]] = {
     "limit": limit,
     "flowkit": flowkit,
     "flowkit, compiled": partial(flowkit, compiled=True),
-    "nflows": peer("nflows"),
-    "normflows": peer("normflows"),
-    "zuko": peer("zuko"),
-    "flowjax, jit": peer("flowjax"),
+    "nflows": peer("nflows", "splines"),
+    "normflows": peer("normflows", "splines"),
+    "zuko": peer("zuko", "splines"),
+    "flowjax, jit": peer("flowjax", "splines"),
 }
 PEERS = ("nflows", "normflows", "zuko", "flowjax, jit")
 TINY = Splines(features=5, couplings=4, hidden=8)

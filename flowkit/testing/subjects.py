@@ -65,7 +65,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Subject(ABC):
-    """What is under test: ``make`` builds a new one at each call.
+    """A part that is tested. ``make`` builds a new one at each call.
 
     ``expected_failures`` maps the ids of checks that fail, for now, to the reason; one that passes is an error.
     """
@@ -212,9 +212,7 @@ class ConditionerSubject(ModuleSubject):
     kind = "conditioner"
 
     def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
-        kept = self.normal(n, *self.kept_shape, seed=seed)
-        context = () if self.context_shape is None else (self.normal(n, *self.context_shape, seed=seed + 1000),)
-        return [Call("forward", (kept, *context), {"θ": self.params_shape})]
+        return _network_calls(self, self.kept_shape, n, seed)
 
 
 @dataclass(frozen=True)
@@ -227,9 +225,16 @@ class MaskedConditionerSubject(ModuleSubject):
     kind = "masked-conditioner"
 
     def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
-        x = self.normal(n, *self.order.event_shape, seed=seed)
-        context = () if self.context_shape is None else (self.normal(n, *self.context_shape, seed=seed + 1000),)
-        return [Call("forward", (x, *context), {"θ": self.params_shape})]
+        return _network_calls(self, self.order.event_shape, n, seed)
+
+
+def _network_calls(
+    subject: ConditionerSubject | MaskedConditionerSubject, read: Shape, n: int, seed: int
+) -> list[Call]:
+    """Return a call of a network that reads events of the shape ``read``, and the context if it takes one."""
+    x = subject.normal(n, *read, seed=seed)
+    context = () if subject.context_shape is None else (subject.normal(n, *subject.context_shape, seed=seed + 1000),)
+    return [Call("forward", (x, *context), {"θ": subject.params_shape})]
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,7 @@ import pytest
 from flowkit.testing import CHECKS, NotApplicable
 from flowkit.testing.common import COMMON
 from flowkit.testing.run import explain
-from tests.zoo import (  # noqa: F401  (they fill the zoo)
-    wrong,
-    wrong_autoregressive,
-    wrong_bases,
-    wrong_continuous,
-    wrong_inverses,
-    wrong_later,
-    wrong_parts,
-    wrong_plugins,
-)
+from tests.zoo import members  # noqa: F401  (it fills the zoo)
 from tests.zoo.zoo import ZOO, table
 
 
