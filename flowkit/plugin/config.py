@@ -48,7 +48,7 @@ class Event(Protocol):
 
 
 class FlowContext(Protocol):
-    """What the density is conditioned on, as the spec's `context` section describes it. One of the two is None."""
+    """The context that the density is conditioned on, as the spec's `context` section has it. One field is None."""
 
     classes: int | None
     """The context is a label 0 … classes - 1; layers receive it one-hot, [batch, classes]."""

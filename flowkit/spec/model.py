@@ -107,7 +107,7 @@ def _given(field: str) -> dict[str, Any]:
 
 
 class ContextSpec(Documented):
-    """What the density is conditioned on: labels, or an array. Exactly one of the two fields."""
+    """The context that the density is conditioned on, labels or an array. It has exactly one of the two fields."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [_given("classes"), _given("shape")]})
 
@@ -284,7 +284,7 @@ class Optimizer(Documented):
 
 
 class Train(Documented):
-    """How the flow is fitted."""
+    """The settings of training."""
 
     epochs: PositiveInt | None = 10
     """Passes over the training data; null, also the default where minutes is given, for as many as fit into it."""

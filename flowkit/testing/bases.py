@@ -113,7 +113,7 @@ def _for_all(given: list[Tensor], n: int) -> list[Tensor]:
 )
 @torch.no_grad()
 def samples(subject: BaseSubject) -> None:
-    """Of 500,000 samples, as many lie in each cell of a grid as the density says, for each of two contexts.
+    """Each cell of a grid holds the share of 500,000 samples that the density says, for each of two contexts.
 
     The events have one or two values. The cells are quantiles of the samples, and the density is integrated over each.
     """

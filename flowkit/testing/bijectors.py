@@ -185,7 +185,7 @@ def merge(subject: BijectorSubject) -> None:
 
 
 def freeze(subject: BijectorSubject) -> None:
-    """What freeze gives does the same as the layer, and leaves the layer as it was."""
+    """freeze gives a module that does the same as the layer, and it leaves the layer as it was."""
     bijector = subject.module()
     flags = _flags(bijector)
     _compare_with_frozen(subject, bijector, "frozen")

@@ -128,7 +128,7 @@ def batch_independence(subject: ModuleSubject) -> None:
 
 
 def layout(subject: ModuleSubject) -> None:
-    """Its inputs may lie in memory in any order, as what other layers give does: channels_last, sliced, transposed."""
+    """Inputs may have any memory layout that other layers give: channels_last, sliced, transposed."""
     module = subject.module()
     for call in subject.calls(module):
         expected = call(module)

@@ -93,7 +93,7 @@ sys.meta_path.insert(0, Finder())
 
 @only_where(lambda subject: subject.plugin.module is not None, "registered in this process")
 def light(subject: PluginSubject) -> None:
-    """Its plugin module imports no torch: whoever only reads specs doesn't wait for it."""
+    """The plugin module doesn't import torch, so reading a spec doesn't wait for it."""
     module = subject.plugin.module
     code = f"{STOP_AT_TORCH}import {module}"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
