@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
@@ -58,6 +58,16 @@ class MaskedConditioner(Conditioner):
         x is [batch, *event], and context [batch, *context].
         """
 
+    def by_value(self, context: Tensor | None = None) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return the function that maps (x, index) to θ of one value alone, [batch, n_params, 1].
+
+        ``index`` [1] is the value's index in the flattened event. An inverse calls this method once, and the function
+        for each value. By default the function runs the network and picks the value. A network may override this to
+        compute once what doesn't depend on x, such as masked weights, and to leave out the θ of all other values. A
+        subclass of such a network that overrides ``forward`` must override this too.
+        """
+        return lambda x, index: self(x, context).flatten(2).index_select(2, index)
+
     def freeze(self) -> MaskedConditioner:
         """Return the same network for inference. It precomputes what depends only on parameters: masked weights."""
         return self
@@ -98,18 +108,19 @@ class Autoregressive(Bijector):
         return self.transformer.directions
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        theta = self._theta(x, context)
+        theta = self._from_start(self.conditioner(x, context), x)
         with full_precision(x.device):
             y, log_derivative = self.transformer(x, theta)
             return y, sum_over_event(log_derivative)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         y = y.flatten(1)
+        network = self.conditioner.by_value(context)
 
         def solve(place: Tensor, x: Tensor, log_det: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             """Find the value at this place [1] of the order. The network reads what was found before."""
             index = self.sequence.index_select(0, place)
-            theta = self._theta(x.unflatten(1, self.event_shape), context).flatten(2).index_select(2, index)
+            theta = self._from_start(network(x.unflatten(1, self.event_shape), index), x)
             with full_precision(y.device):
                 value, log_derivative = self.transformer.inverse(y.index_select(1, index), theta)
                 found = torch.where(self.ranks == place, value, x)
@@ -119,9 +130,9 @@ class Autoregressive(Bijector):
         _, x, log_det = fixed_loop(solve, len(self.sequence), *start)
         return x.unflatten(1, self.event_shape), log_det
 
-    def _theta(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """Run the network, under autocast if that is enabled. Return θ in the precision of the event."""
-        return self.transformer.from_start(self.conditioner(x, context).to(x.dtype))
+    def _from_start(self, difference: Tensor, x: Tensor) -> Tensor:
+        """Return θ for what the network gives, in the precision of the event x. Under autocast that is bf16, say."""
+        return self.transformer.from_start(difference.to(x.dtype))
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         self.conditioner.initialize(x, context)

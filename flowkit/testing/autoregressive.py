@@ -11,7 +11,7 @@ from torch.autograd.functional import jacobian
 
 from flowkit.bijectors import MaskedConditioner, Order
 from flowkit.testing.common import context
-from flowkit.testing.compare import all_close, gradients_of
+from flowkit.testing.compare import all_close, close, gradients_of
 from flowkit.testing.couplings import autocast, initialize, start
 from flowkit.testing.effects import initialize_saved, settings
 from flowkit.testing.perturbation import seeded
@@ -115,6 +115,18 @@ def context_for_each(subject: MaskedConditionerSubject) -> None:
     )
 
 
+def by_value(subject: MaskedConditionerSubject) -> None:
+    """by_value gives the θ of each value that a call gives of all, frozen too."""
+    for network in subject.modules():
+        for each in (network, network.freeze()):
+            (call,) = subject.calls(network)
+            (theta,) = call(network).values()
+            x, *context = call.inputs
+            of_one = each.by_value(*context)
+            for index, expected in enumerate(theta.flatten(2).split(1, 2)):
+                close(f"θ by by_value, of index {index}", of_one(x, torch.tensor([index])), expected, 1e-10)
+
+
 def freeze(subject: MaskedConditionerSubject) -> None:
     """freeze gives a masked conditioner with the same θ, and leaves the network as it was."""
     network = subject.module()
@@ -128,6 +140,6 @@ def freeze(subject: MaskedConditionerSubject) -> None:
 
 
 MASKED_CHECKS = (
-    autoregressive, earlier_values, context, context_for_each, start, reach, initialize, initialize_saved, freeze,
-    autocast,
+    autoregressive, earlier_values, context, context_for_each, start, reach, initialize, initialize_saved, by_value,
+    freeze, autocast,
 )  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,9 @@ from torch.nn import functional as F
 
 from flowkit.bijectors import MaskedConditioner, Order
 from flowkit.plugin import Shape
+
+Linear = Callable[[Tensor], Tensor]
+"""A linear layer."""
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "elu": F.elu, "tanh": torch.tanh}
 
@@ -53,21 +57,37 @@ class MADE(MaskedConditioner):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        h = self._hidden_units(self.linears, x, context)
+        return self.last(h).unflatten(1, self.params_shape)  # [batch, n_params, *event]
+
+    def by_value(self, context: Tensor | None = None) -> Callable[[Tensor, Tensor], Tensor]:
+        """Multiply masks and weights once. Of the last layer, only the rows of the value's θ are computed."""
+        linears = [partial(F.linear, weight=weight, bias=bias) for weight, bias in map(_masked, self.linears)]
+        weight, bias = (part.unflatten(0, (self.params_shape[0], -1)) for part in _masked(self.last))  # [n_params, D]
+
+        def theta(x: Tensor, index: Tensor) -> Tensor:
+            h = self._hidden_units(linears, x, context)
+            rows, offsets = weight.index_select(1, index).squeeze(1), bias.index_select(1, index).squeeze(1)
+            return F.linear(h, rows, offsets).unsqueeze(2)
+
+        return theta
+
+    def _hidden_units(self, linears: Iterable[Linear], x: Tensor, context: Tensor | None) -> Tensor:
+        """Return the last hidden layer, [batch, hidden], through these linear layers."""
         h = x.flatten(1)
         if context is not None:
             h = torch.cat([h, context.flatten(1)], 1)
-        h = self._residual(h) if self.residual else self._plain(h)
-        return self.last(h).unflatten(1, self.params_shape)  # [batch, n_params, *event]
+        return self._residual(linears, h) if self.residual else self._plain(linears, h)
 
-    def _plain(self, h: Tensor) -> Tensor:
+    def _plain(self, linears: Iterable[Linear], h: Tensor) -> Tensor:
         activate = ACTIVATIONS[self.activation]
-        for linear in self.linears:
+        for linear in linears:
             h = activate(linear(h))
         return h
 
-    def _residual(self, h: Tensor) -> Tensor:
+    def _residual(self, linears: Iterable[Linear], h: Tensor) -> Tensor:
         activate = ACTIVATIONS[self.activation]
-        first, *blocks = self.linears
+        first, *blocks = linears
         h = first(h)
         for inner, outer in zip(blocks[::2], blocks[1::2], strict=True):
             h = h + outer(activate(inner(activate(h))))
@@ -93,14 +113,18 @@ class MaskedLinear(nn.Linear):
         return F.linear(x, self.weight * self.mask, self.bias)
 
 
-def _unmasked(linear: nn.Module) -> nn.Linear:
-    """Return a plain linear layer with the masked weights of a layer, or the layer itself if it has no mask."""
+def _masked(linear: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return the weights, multiplied by the mask if there is one, and the bias."""
     assert isinstance(linear, nn.Linear)
-    if not isinstance(linear, MaskedLinear):
-        return linear
-    plain = nn.Linear(linear.in_features, linear.out_features, device="meta")
-    plain.weight = nn.Parameter((linear.weight * linear.mask).detach())
-    plain.bias = nn.Parameter(linear.bias.detach().clone())
+    weight = linear.weight * linear.mask if isinstance(linear, MaskedLinear) else linear.weight
+    return weight, linear.bias
+
+
+def _unmasked(linear: nn.Module) -> nn.Linear:
+    """Return a plain linear layer with the masked weights of a layer."""
+    weight, bias = (part.detach().clone() for part in _masked(linear))
+    plain = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    plain.weight, plain.bias = nn.Parameter(weight), nn.Parameter(bias)
     return plain
 
 

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 from torch.func import jacrev, vmap
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from flowkit.bijectors import Autoregressive, MaskedConditioner, Order
 from flowkit.errors import InputError
@@ -62,6 +64,31 @@ def test_the_density_takes_one_pass_and_the_inverse_one_for_each_value() -> None
     assert counted.conditioner.calls == 1
     counted.inverse_and_log_det(y)
     assert counted.conditioner.calls == 7
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_the_inverse_computes_theta_of_one_value_at_a_time(residual: bool) -> None:
+    """And it multiplies masks and weights once, not once for each value."""
+    size, hidden, layers = 6, 8, 2
+    made = MADE(Natural((size,)), (2, size), hidden=hidden, layers=layers, residual=residual)
+    y = torch.randn(1, size)
+    with FlopCounterMode(display=False) as counted, Calls() as calls, torch.no_grad():
+        Autoregressive(Natural((size,)), made, Affine()).inverse_and_log_det(y)
+    linears = len(made.linears)
+    of_one = 2 * hidden * (size + (linears - 1) * hidden + 2)  # multiplications and additions of one event
+    assert counted.get_total_flops() == size * of_one
+    assert calls.masked == linears + 1
+
+
+class Calls(TorchDispatchMode):
+    """Counts products of two matrices, element by element: of masks and weights."""
+
+    masked = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if func is torch.ops.aten.mul.Tensor and all(isinstance(each, Tensor) and each.dim() == 2 for each in args):
+            self.masked += len(args[0]) > 1
+        return func(*args, **kwargs or {})
 
 
 class Overflows(MaskedConditioner):

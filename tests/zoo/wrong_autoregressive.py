@@ -117,6 +117,14 @@ class ScaleOfTheFirstBatch(MADE):
         return super().forward(self.scale * x, context)
 
 
+@wrong("masked-conditioner", "by_value", "by by_value, of index 0")
+class InvertsAnotherNetwork(MADE):
+    """forward is overridden, and by_value is not: the inverse runs the network as it was before."""
+
+    def forward(self, x, context=None):
+        return 0.5 * super().forward(x, context)
+
+
 @wrong("masked-conditioner", "freeze", "frozen - as it is trained")
 class FreezesWithoutMasks(MADE):
     """freeze makes plain layers of the weights and forgets the masks: the exported model is another one."""
