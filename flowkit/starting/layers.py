@@ -7,8 +7,9 @@ from bisect import bisect
 from dataclasses import dataclass, replace
 
 from flowkit.errors import DataError
-from flowkit.plugin import Shape, halve
+from flowkit.plugin import Shape
 from flowkit.plugin.spelling import line
+from flowkit.presets.images import scales
 
 ROWS = (1_000, 10_000, 100_000)
 """Where networks become wider: with few events they would learn them by heart."""
@@ -19,10 +20,6 @@ MAX_SPLINE = 256
 """The most values of an event for splines, which bend more than affine maps, and cost twelve times the parameters."""
 MAX_MIXED = 128
 """The most channels that a matrix mixes."""
-FACTORS = (2, 3, 5, 7)
-"""The sides of the blocks that a squeeze may make channels of."""
-SMALLEST = 4
-"""The least side of an image that a second squeeze leaves."""
 
 
 @dataclass(frozen=True)
@@ -86,27 +83,14 @@ def _image(event: Shape, coupling: list[Line]) -> list[Line]:
     """Levels of squeeze and steps; between two, half of the channels leave."""
     size = math.prod(event)
     repeats = 4 if size <= MAX_SPLINE else 6 if size <= 4096 else 8
-    factor = _factor(event, FACTORS, smallest=1)
-    if factor is None:
-        return _repeated(repeats, _unsqueezed(event, coupling))
-    lines: list[Line] = []
-    while factor:
-        c, h, w = event
-        event = (c * factor**2, h // factor, w // factor)
-        squeeze = "use: glow/squeeze" if factor == 2 else f"{{use: glow/squeeze, factor: {factor}}}"
-        lines += [Line(f"- {squeeze}", str(list(event))), *_repeated(repeats, _step(event[0], coupling))]
-        factor = _factor(event, FACTORS[:2], SMALLEST)
-        if factor:
-            kept, leaves = halve(event[0])
-            lines += _leaving((leaves, *event[1:]))
-            event = (kept, *event[1:])
+    planned = scales(event)
+    lines = [] if planned else _repeated(repeats, _unsqueezed(event, coupling))
+    for scale in planned:
+        squeeze = "use: glow/squeeze" if scale.factor == 2 else f"{{use: glow/squeeze, factor: {scale.factor}}}"
+        lines.append(Line(f"- {squeeze}", str(list(scale.event))))
+        lines += _repeated(repeats, _step(scale.event[0], coupling))
+        lines += _leaving(scale.leaves) if scale.leaves else []
     return lines
-
-
-def _factor(event: Shape, factors: tuple[int, ...], smallest: int) -> int | None:
-    """The side of the blocks for a squeeze that leaves no side below ``smallest``."""
-    _, h, w = event
-    return next((f for f in factors if h % f == w % f == 0 and min(h, w) // f >= smallest), None)
 
 
 def _leaving(latent: Shape) -> list[Line]:
