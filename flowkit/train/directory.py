@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,7 +21,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flowkit.errors import RunError
+from flowkit.errors import RunError, TrainingError
 from flowkit.plugin import Arrays, PartName, Use
 from flowkit.spec import Spec, lock, to_yaml
 from flowkit.spec.run import (
@@ -33,6 +34,7 @@ from flowkit.spec.run import (
     read_lock,
     read_run_spec,
 )
+from flowkit.train.checkpoint import Checkpoint, Row
 from flowkit.train.fingerprint import fingerprint
 from flowkit_runtime.atomic import locked, making, replacing
 
@@ -79,6 +81,30 @@ def _lock_text(spec: Spec, prints: Mapping[Any, PartPrint | None]) -> str:
 def _write(path: Path, text: str) -> None:
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def begin_training(directory: Path, checkpoint: Checkpoint | None) -> None:
+    """Prepare the files of a run whose training goes on from the checkpoint, if there is one.
+
+    A finished run isn't finished any more, and metrics.csv loses rows that are later than the checkpoint.
+    """
+    (directory / RESULTS).unlink(missing_ok=True)
+    _write_metrics(directory, [] if checkpoint is None else checkpoint.rows)
+
+
+def keep_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
+    """Replace the checkpoint of a run, and metrics.csv, which holds the same rows."""
+    if not directory.is_dir():
+        raise TrainingError(f"{directory} was removed while the flow was trained")
+    checkpoint.write(directory / CHECKPOINT)
+    _write_metrics(directory, checkpoint.rows)
+
+
+def _write_metrics(directory: Path, rows: Sequence[Row]) -> None:
+    with replacing(directory / METRICS) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(Row.model_fields))
+        writer.writeheader()
+        writer.writerows(row.model_dump() | {"seconds": round(row.seconds, 3)} for row in rows)
 
 
 def free_name(directory: Path) -> Path:

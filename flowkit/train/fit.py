@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,19 +16,21 @@ from flowkit.spec import Train
 from flowkit.spec.run import RESULTS
 from flowkit.train.batches import Batch, count_batches, shuffled
 from flowkit.train.checkpoint import Checkpoint, Row, read_checkpoint, standing, tensors_of
-from flowkit.train.directory import CHECKPOINT, METRICS
+from flowkit.train.directory import CHECKPOINT
 from flowkit.train.evaluation import evaluate
 from flowkit.train.report import Report
 from flowkit.train.step import ADVICE, Fitting
-from flowkit_runtime.atomic import replacing
+
+Keep = Callable[[Checkpoint], None]
+"""Keeps the state of a training after an epoch."""
 
 MAX_INITIAL_ROWS = 512
 """The most events that data-dependent initialization uses."""
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """The weights with the best validation score, that score and its epoch, and the rows of metrics.csv."""
+class Outcome:
+    """The weights with the best validation score, that score and its epoch, and a row of metrics for each epoch."""
 
     weights: dict[str, Tensor]
     best: float
@@ -70,31 +71,31 @@ def ended(settings: Train, rows: Sequence[Row]) -> str | None:
     return None
 
 
-def fit(
+def fit_flow(
     flow: Flow,
     settings: Train,
     data: Mapping[PartName, Arrays],
-    directory: Path,
-    checkpoint: Checkpoint | None,
-    finish: bool = False,
-) -> Fitted:
-    """Train to the end, from the checkpoint or from the start. With ``finish``, stop at the checkpoint.
+    checkpoint: Checkpoint | None = None,
+    keep: Keep | None = None,
+    console: Console | None = None,
+) -> Outcome:
+    """Train to the end, from the checkpoint or from the start. Leave the flow as it was trained last.
 
-    Raises TrainingError if a loss isn't finite. Raises RunError if ``finish`` is set and there is no checkpoint.
+    ``data`` has the parts train and val. ``keep`` is called with the state after each epoch, and ``console`` shows the
+    progress; by default it is standard output. Raises TrainingError if a loss isn't finite.
     """
-    if finish and checkpoint is None:
-        raise RunError(
-            f"{directory} has no whole epoch yet, and so nothing to finish with: `flowkit train --resume {directory}` "
-            "goes on with it"
-        )
     if checkpoint is None:
         _initialize(flow, next(shuffled(data["train"], settings.batch_size, settings.seed, 0)))
-    training = Training(flow, settings, data, directory, checkpoint)
-    if not finish:
-        training.train()
-    training.validate_last()
-    best, best_epoch, _ = standing(training.rows)
-    return Fitted(training.best, best, best_epoch, training.rows)
+    training = Training(flow, settings, data, checkpoint, keep)
+    training.train(console or Console())
+    return training.finish()
+
+
+def finish_early(
+    flow: Flow, settings: Train, data: Mapping[PartName, Arrays], checkpoint: Checkpoint, keep: Keep
+) -> Outcome:
+    """Return the outcome of a training that stops at the checkpoint. Its last epoch is validated, if it wasn't."""
+    return Training(flow, settings, data, checkpoint, keep).finish()
 
 
 def _initialize(flow: Flow, batch: Batch) -> None:
@@ -103,17 +104,17 @@ def _initialize(flow: Flow, batch: Batch) -> None:
 
 
 class Training:
-    """The training of a run. After each epoch the run's directory holds all that is needed to resume it."""
+    """The training of a flow. ``keep`` is called after each epoch with all that is needed to resume it."""
 
     def __init__(
         self,
         flow: Flow,
         settings: Train,
         data: Mapping[PartName, Arrays],
-        directory: Path,
         checkpoint: Checkpoint | None,
+        keep: Keep | None,
     ):
-        self.settings, self.data, self.directory = settings, data, directory
+        self.settings, self.data, self.keep = settings, data, keep
         self.fitting = Fitting(flow, settings, count_batches(data["train"], settings.batch_size))
         self.rows: list[Row] = []
         self.best: dict[str, Tensor] = {}  # the weights of the epoch with the best validation score
@@ -130,11 +131,9 @@ class Training:
         fitting.global_step = self.rows[-1].step
         fitting.stopwatch.whole = sum(row.seconds for row in self.rows)
 
-    def train(self) -> None:
+    def train(self, console: Console) -> None:
         """Train one epoch after another, until the settings end the training."""
-        (self.directory / RESULTS).unlink(missing_ok=True)  # a finished run may be trained for longer
-        self._write_metrics()  # drops rows that are later than the checkpoint
-        report = Report(Console(), self.fitting)
+        report = Report(console, self.fitting)
         with report.bar:
             while not ended(self.settings, self.rows):
                 self._train_epoch(report)
@@ -174,31 +173,25 @@ class Training:
             self.best = {name: value.cpu().clone() for name, value in flow.state_dict().items()}
         return figure
 
-    def validate_last(self) -> None:
+    def finish(self) -> Outcome:
         """Validate the last epoch if it wasn't validated, because the run was planned to be longer."""
         if self.rows[-1].val is None:
             self.rows[-1].val = self.validate(len(self.rows))
             self.save()
+        best, best_epoch, _ = standing(self.rows)
+        return Outcome(self.best, best, best_epoch, self.rows)
 
     def save(self) -> None:
-        """Replace the checkpoint, and metrics.csv, which holds the same rows."""
+        """Hand over the state after the last epoch."""
+        if self.keep is None:
+            return
         fitting = self.fitting
-        if not self.directory.is_dir():
-            raise TrainingError(f"{self.directory} was removed while the flow was trained")
-        Checkpoint(
-            self.rows,
-            fitting.flow.state_dict(),
-            fitting.average.flow.state_dict() if fitting.average else {},
-            self.best,
-            {index: tensors_of(state) for index, state in fitting.optimizer.state_dict()["state"].items()},
-        ).write(self.directory / CHECKPOINT)
-        self._write_metrics()
-
-    def _write_metrics(self) -> None:
-        with (
-            replacing(self.directory / METRICS) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.DictWriter(file, list(Row.model_fields))
-            writer.writeheader()
-            writer.writerows(row.model_dump() | {"seconds": round(row.seconds, 3)} for row in self.rows)
+        self.keep(
+            Checkpoint(
+                self.rows,
+                fitting.flow.state_dict(),
+                fitting.average.flow.state_dict() if fitting.average else {},
+                self.best,
+                {index: tensors_of(state) for index, state in fitting.optimizer.state_dict()["state"].items()},
+            )
+        )

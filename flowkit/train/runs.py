@@ -7,12 +7,14 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 import torch
 from pydantic import BaseModel, ValidationError
+from torch import Tensor
 
 from flowkit.allocator import keep_freed_memory
 from flowkit.directions import lacks
@@ -23,7 +25,16 @@ from flowkit.plugin.descriptor import Likelihood
 from flowkit.spec import Spec, likelihood
 from flowkit.spec.run import RESULTS, WEIGHTS, first_invalid
 from flowkit.train.data import load_data, load_run_data
-from flowkit.train.directory import create, forget, read_resumable, record, taking, with_absolute_paths
+from flowkit.train.directory import (
+    begin_training,
+    create,
+    forget,
+    keep_checkpoint,
+    read_resumable,
+    record,
+    taking,
+    with_absolute_paths,
+)
 from flowkit.train.evaluation import best_device, evaluate
 from flowkit_runtime.atomic import replacing
 from flowkit_runtime.bundle import LIKELIHOODS
@@ -76,12 +87,10 @@ def train(spec: Spec, directory: Path) -> Results:
     Raises DataError, PluginError, InputError if the flow has no trainable parameters, RunError if ``directory`` is in
     use, and TrainingError if a loss isn't finite.
     """
-    _require_extra()
+    require_extra()
     keep_freed_memory()
     spec, directory = with_absolute_paths(spec), directory.resolve()
-    flow = _build(spec)  # errors of the flow and of the data are raised before the directory is created
-    if not any(parameter.requires_grad for parameter in flow.parameters()):
-        raise InputError("there is nothing to train: no layer of the flow has parameters that learn; add some")
+    flow = new_flow(spec)  # errors of the flow and of the data are raised before the directory is created
     data = load_data(spec)
     create(spec, directory, data)
     with taking(directory), using_threads(spec.train.threads):
@@ -100,10 +109,10 @@ def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False)
     SpecError or TrainingError.
     """
     spec = read_resumable(directory, overrides)
-    _require_extra()
+    require_extra()
     keep_freed_memory()
     with taking(directory), using_threads(spec.train.threads):
-        return _finish(_build(spec), load_run_data(directory, spec), directory, finish)
+        return _finish(new_flow(spec), load_run_data(directory, spec), directory, finish)
 
 
 @contextmanager
@@ -124,50 +133,77 @@ def using_threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _require_extra() -> None:
+def require_extra() -> None:
+    """Raise FlowkitError unless Lightning Fabric is installed."""
     if find_spec("lightning_fabric") is None:
         raise FlowkitError("training needs pytorch-lightning: pip install 'flowkit-nf[train]'")
 
 
-def _build(spec: Spec) -> Flow:
+def new_flow(spec: Spec) -> Flow:
+    """Build the flow of a spec as its `train` section says.
+
+    Raises InputError if it has no trainable parameters.
+    """
     torch.manual_seed(spec.train.seed)
     flow = Flow.from_spec(spec)
     flow.memory = spec.train.memory
     if spec.train.compile:
         flow.compile("step" if spec.train.compile == "step" else "flow")
+    if not any(parameter.requires_grad for parameter in flow.parameters()):
+        raise InputError("there is nothing to train: no layer of the flow has parameters that learn; add some")
     return flow
 
 
 def _finish(flow: Flow, data: dict[PartName, Arrays], directory: Path, now: bool = False) -> Results:
-    """Train, unless ``now`` is set. Then write the files of a finished run, results.json last."""
-    from flowkit.train.fit import find_checkpoint, fit  # these imports take seconds
+    """Train, unless ``now`` is set. Then write the files of a finished run, results.json last.
+
+    Raises RunError if ``now`` is set and there is no checkpoint.
+    """
+    from flowkit.train.fit import find_checkpoint, finish_early, fit_flow  # these imports take seconds
     from flowkit.train.pictures import draw_loss, draw_samples
 
-    spec = flow.to_spec()
+    spec, keep = flow.to_spec(), partial(keep_checkpoint, directory)
     checkpoint = find_checkpoint(flow, spec.train, data["train"], directory)
     record(spec, directory, data)
-    fitted = fit(flow, spec.train, data, directory, checkpoint, now)
-    flow = copy.deepcopy(flow)  # the copy isn't compiled: compilation would take longer than the few passes
-    flow.load_state_dict(fitted.weights)
-    flow.to(best_device()).eval()
+    if not now:
+        begin_training(directory, checkpoint)
+        outcome = fit_flow(flow, spec.train, data, checkpoint, keep)
+    elif checkpoint is not None:
+        outcome = finish_early(flow, spec.train, data, checkpoint, keep)
+    else:
+        raise RunError(
+            f"{directory} has no whole epoch yet, and so nothing to finish with: `flowkit train --resume {directory}` "
+            "goes on with it"
+        )
+    flow = with_weights(flow, outcome.weights)
     flow.save(directory / WEIGHTS)
-    draw_loss(fitted.rows, flow.printed_unit, directory / "loss.png")
+    draw_loss(outcome.rows, flow.printed_unit, directory / "loss.png")
     if not lacks(flow.directions, "inverse"):
         draw_samples(flow, data["val"], directory / "samples.png")
     results = Results(
         unit=flow.unit,
         likelihood=likelihood(spec),
         test=_test(flow, data["test"], directory),
-        val=fitted.best,
-        best_epoch=fitted.best_epoch,
-        epochs=len(fitted.rows),
+        val=outcome.best,
+        best_epoch=outcome.best_epoch,
+        epochs=len(outcome.rows),
         parameters=sum(parameter.numel() for parameter in flow.parameters()),
         weights="raw" if spec.train.ema is None else "ema",
-        seconds=round(sum(row.seconds for row in fitted.rows), 1),
+        seconds=round(sum(row.seconds for row in outcome.rows), 1),
     )
     with replacing(directory / RESULTS) as temporary:
         temporary.write_text(results.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return results
+
+
+def with_weights(flow: Flow, weights: dict[str, Tensor]) -> Flow:
+    """Return a copy of the flow with these weights, in evaluation mode.
+
+    The copy isn't compiled: compilation would take longer than the few passes that follow.
+    """
+    flow = copy.deepcopy(flow)
+    flow.load_state_dict(weights)
+    return flow.to(best_device()).eval()
 
 
 def _test(flow: Flow, data: Arrays, directory: Path) -> float:
