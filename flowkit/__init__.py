@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any
 from flowkit.version import __version__
 
 if TYPE_CHECKING:
+    from flowkit import presets as presets
+    from flowkit.fitted import fit as fit
     from flowkit.flow import Flow as Flow
     from flowkit.plugin import register as register
 
-__all__ = ["Flow", "__version__", "register"]
+__all__ = ["Flow", "__version__", "fit", "presets", "register"]
 
-HOMES = {"Flow": "flowkit.flow", "register": "flowkit.plugin"}
+HOMES = {"Flow": "flowkit.flow", "fit": "flowkit.fitted", "register": "flowkit.plugin"}
 """What is imported when it is first asked for, so that ``import flowkit`` stays light: torch for ``Flow``."""
 
 
 def __getattr__(name: str) -> Any:
+    if name == "presets":
+        return import_module("flowkit.presets")
     if name in HOMES:
         return getattr(import_module(HOMES[name]), name)
     raise AttributeError(f"module 'flowkit' has no attribute {name!r}")

@@ -64,6 +64,10 @@ class InstallationWarning(UserWarning):
     """Two installed distributions contain the same files, so one has overwritten files of the other."""
 
 
+class DataWarning(UserWarning):
+    """Data may not be what was meant, or needs preparation."""
+
+
 class DriftWarning(UserWarning):
     """Under ``memory: reversible`` the reconstruction error is so large that the gradients can't be trusted."""
 

@@ -63,14 +63,18 @@ def _coupling(event: Shape, rows: int) -> list[Line]:
 
 
 def _conditioner(event: Shape, rows: int) -> Line:
-    width = bisect(ROWS, rows)
     network: dict[str, str | float] = {
         "use": "glow/convnet" if len(event) == 3 else "glow/mlp",
-        "hidden": HIDDEN[len(event)][width],
+        "hidden": hidden_width(event, rows),
     }
-    if DROPOUT[width]:
-        network["dropout"] = DROPOUT[width]
+    if dropout := DROPOUT[bisect(ROWS, rows)]:
+        network["dropout"] = dropout
     return Line(f"  conditioner: {line(network)}")
+
+
+def hidden_width(event: Shape, rows: int) -> int:
+    """Return how wide networks are for this many events."""
+    return HIDDEN[len(event)][bisect(ROWS, rows)]
 
 
 def _step(channels: int, coupling: list[Line]) -> list[Line]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,25 +73,31 @@ def look(data: str, context: Path | None = None) -> Look:
 
 def _look_at_file(path: str, context: Path | None) -> Look:
     x = map_rows(path)
-    check_data(x, path)
+    seen = look_at_arrays(x, None if context is None else map_rows(str(context)), path, str(context))
     if len(x) < MIN_ROWS:
         raise DataError(f"{path}: {len(x)} events: it takes {MIN_ROWS} to train, validate and test")
-    values = value_range([x], path)
-    check_range(values, path)
-    data, section, doubts = {"use": "data/npy", "path": path}, None, doubts_about(values, path)
-    if context is not None:
-        data["context"] = str(context)
-        section, more = _look_at_context(str(context), len(x))
-        doubts += more
-    return Look(data, int(len(x) * TRAIN_SHARE), x.shape[1:], values, section, doubts=tuple(doubts))
+    data = {"use": "data/npy", "path": path} | ({} if context is None else {"context": str(context)})
+    return replace(seen, data=data, rows=int(len(x) * TRAIN_SHARE))
 
 
-def _look_at_context(path: str, rows: int) -> tuple[dict[str, Any], list[str]]:
-    contexts = map_rows(path)
-    if len(contexts) != rows:
-        raise DataError(f"{path} has {len(contexts)} rows for {rows} events")
-    values = value_range([contexts], path)
-    return context_section(contexts, values, path), doubts_about_context(values, path)
+def look_at_arrays(
+    x: np.ndarray | Rows, context: np.ndarray | Rows | None, where: str = "x", context_where: str = "context"
+) -> Look:
+    """Look at events [n, *event], and at labels [n] or arrays if they have contexts. No dataset of specs has them.
+
+    ``where`` and ``context_where`` are what messages call them. Raises DataError if no flow could be fitted to them.
+    """
+    check_data(x, where)
+    values = value_range([x], where)
+    check_range(values, where)
+    seen = Look({}, len(x), x.shape[1:], values, doubts=tuple(doubts_about(values, where)))
+    if context is None:
+        return seen
+    if context.shape[:1] != x.shape[:1]:
+        raise DataError(f"{context_where} has shape {list(context.shape)} for {len(x)} events: give one for each event")
+    found = value_range([context], context_where)
+    doubts = (*seen.doubts, *doubts_about_context(found, context_where))
+    return replace(seen, context=context_section(context, found, context_where), doubts=doubts)
 
 
 def _look_at_dataset(reference: str) -> Look:

@@ -83,16 +83,26 @@ def _context(look: Look) -> list[Line]:
 
 
 def _train(look: Look) -> list[Line]:
-    batch = 64 if look.rows < 5_000 else 128 if look.rows < 100_000 else 256
-    steps = max(1, look.rows // batch)
-    epochs = min(max(math.ceil(STEPS / steps), EPOCHS[0]), EPOCHS[1])
-    settings: dict[str, Any] = {
+    settings = train_section(look.rows)
+    epochs = settings.pop("epochs")
+    first = Line(f"epochs: {epochs}", f"{epochs * _steps_an_epoch(look.rows, settings['batch_size']):,} steps")
+    return [first, *(Line(f"{name}: {line(value)}") for name, value in settings.items())]
+
+
+def train_section(rows: int, batch_size: int | None = None, epochs: int | None = None) -> dict[str, Any]:
+    """Return the section `train` for this many events. ``batch_size`` and ``epochs`` depend on it if they are None."""
+    batch = batch_size or (64 if rows < 5_000 else 128 if rows < 100_000 else 256)
+    steps = _steps_an_epoch(rows, batch)
+    epochs = epochs or min(max(math.ceil(STEPS / steps), EPOCHS[0]), EPOCHS[1])
+    settings = {
+        "epochs": epochs,
         "batch_size": batch,
         "optimizer": {"lr": 1e-3},
         "warmup": min(200, epochs * steps // 10),
         "ema": 0.995,
     }
-    if epochs > VALIDATIONS:
-        settings["validate_every"] = math.ceil(epochs / VALIDATIONS)
-    first = Line(f"epochs: {epochs}", f"{epochs * steps:,} steps")
-    return [first, *(Line(f"{name}: {line(value)}") for name, value in settings.items())]
+    return settings | ({"validate_every": math.ceil(epochs / VALIDATIONS)} if epochs > VALIDATIONS else {})
+
+
+def _steps_an_epoch(rows: int, batch_size: int) -> int:
+    return max(1, rows // batch_size)

@@ -31,7 +31,8 @@ def load_data(spec: Spec, splits: Sequence[PartName] = PARTS) -> dict[PartName, 
     if spec.data is None:
         raise DataError("the spec names no data: add a section like `data: {use: data/npy, path: x.npy}`")
     return {
-        split: _fit(arrays, spec, f"{spec.data.name}, {split} part") for split, arrays in load_parts(spec.data, splits)
+        split: fitting_arrays(arrays, spec, f"{spec.data.name}, {split} part")
+        for split, arrays in load_parts(spec.data, splits)
     }
 
 
@@ -55,7 +56,11 @@ def load_run_data(directory: Path, spec: Spec, splits: Sequence[PartName] = PART
     return data
 
 
-def _fit(arrays: Arrays, spec: Spec, where: str) -> Arrays:
+def fitting_arrays(arrays: Arrays, spec: Spec, where: str) -> Arrays:
+    """Return events and contexts as training takes them, checked and converted as ``load_data`` does.
+
+    ``where`` is what messages call them. Raises DataError if they don't fit the spec.
+    """
     if len(arrays.x) == 0:
         raise DataError(f"{where}: there are no events")
     events = _events(arrays.x, spec.event, where)

@@ -155,6 +155,12 @@ def _grid(images: Tensor, levels: int | None, gap: int = 1) -> np.ndarray:
 
 def draw_loss(rows: Sequence[Row], unit: str, path: Path) -> None:
     """Draw training and validation losses over the epochs, and save the picture."""
+    with replacing(path) as temporary:
+        loss_figure(rows, unit).savefig(temporary)
+
+
+def loss_figure(rows: Sequence[Row], unit: str) -> Figure:
+    """Draw training and validation losses over the epochs."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()
     validated = [(row.epoch, row.val) for row in rows if row.val is not None]
@@ -162,5 +168,4 @@ def draw_loss(rows: Sequence[Row], unit: str, path: Path) -> None:
     axis.plot(*zip(*validated, strict=True), marker=".", label="val")
     axis.set(xlabel="epoch", ylabel=unit)
     axis.legend()
-    with replacing(path) as temporary:
-        figure.savefig(temporary)
+    return figure

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from pydantic import BaseModel, ValidationError
@@ -39,6 +39,11 @@ from flowkit.train.evaluation import best_device, evaluate
 from flowkit_runtime.atomic import replacing
 from flowkit_runtime.bundle import LIKELIHOODS
 from flowkit_runtime.files import read_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from flowkit.train.fit import Outcome
 
 TEST_DRAWS = 8
 """The number of draws of dequantization noise for the test score."""
@@ -95,6 +100,24 @@ def train(spec: Spec, directory: Path) -> Results:
     create(spec, directory, data)
     with taking(directory), using_threads(spec.train.threads):
         return _finish(flow, data, directory)
+
+
+def fit_arrays(spec: Spec, data: Mapping[PartName, Arrays], console: Console) -> tuple[Flow, Outcome]:
+    """Fit the spec's flow to arrays, the parts train and val, without a run. Return it with its best weights.
+
+    The data must have been checked (``fitting_arrays``). The progress is shown on the console. torch's global
+    generators are afterwards as they were before. Raises InputError if the flow has no trainable parameters, and
+    TrainingError if a loss isn't finite.
+    """
+    require_extra()
+    from flowkit.train.fit import fit_flow  # this import takes seconds
+
+    keep_freed_memory()
+    devices = range(torch.accelerator.device_count()) if torch.accelerator.is_available() else ()
+    with torch.random.fork_rng(devices), using_threads(spec.train.threads):
+        flow = new_flow(spec)
+        outcome = fit_flow(flow, spec.train, data, console=console)
+        return with_weights(flow, outcome.weights), outcome
 
 
 def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False) -> Results:

@@ -1,0 +1,137 @@
+"""Defines fit, which fits a flow to arrays."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from flowkit import presets
+from flowkit.errors import DataWarning, InputError
+from flowkit.fitted.arrays import as_arrays
+from flowkit.fitted.result import FittedFlow, kind_of
+from flowkit.plugin import Arrays, PartName
+from flowkit.plugin.rows import Rows
+from flowkit.spec import Spec, read_spec
+from flowkit.starting import Look, hidden_width, look_at_arrays, train_section
+from flowkit.train import fit_arrays
+from flowkit.train.data import fitting_arrays
+from flowkit.train.report import shows_bars
+
+PRESETS: dict[str, Callable[..., Spec]] = {name: getattr(presets, name) for name in presets.__all__}
+NAME = re.compile(r"[\w-]*")
+"""What may be meant as the name of a preset."""
+NAMES: dict[PartName, str] = {"train": "x", "val": "the validation data"}
+"""What messages call the parts of the data."""
+
+
+def fit(
+    x: Any,
+    context: Any = None,
+    spec: str | os.PathLike[str] | Mapping[str, Any] | Spec = "nsf",
+    *,
+    validation: Any = 0.1,
+    progress: bool = True,
+    lr: float | None = None,
+    **train: Any,
+) -> FittedFlow:
+    """Fit a flow to data by maximum likelihood, and return it with its history.
+
+    Example:
+        >>> fitted = flowkit.fit(x, labels, epochs=20)
+        >>> fitted.sample(5, context=1)
+
+    Args:
+        x: events, an array or a tensor [n, d] or [n, channels, height, width]. Floats are continuous data. Integers
+            0, 1, … are data with levels.
+        context: labels 0 … k - 1 [n], or an array [n, *shape] to condition on.
+        spec: the name of a preset (nsf, maf, realnvp or glow), which is made for the data, or a spec: a validated one,
+            a dict, a text, or a file's path. Its section `data` isn't used.
+        validation: the share of the events that is held out at random, or the held-out data itself: x, or a pair of x
+            and context. The weights that do best on it are kept.
+        progress: show a bar on a terminal and in a notebook.
+        lr: the learning rate, short for ``optimizer={"lr": lr}``.
+        **train: fields of a spec's section `train`, such as ``epochs=20``. They go before those of the spec. Without
+            such a section, other fields depend on the number of events, as in the specs of `flowkit new`.
+
+    Like ``flowkit.train``, this makes the process keep the memory that it frees. torch's global generator and number of
+    threads are afterwards as they were before. Warns (DataWarning) of data that may not be what was meant.
+
+    Raises:
+        InputError: an argument can't be used.
+        DataError: no flow can be fitted to the data, or it doesn't fit the spec.
+        SpecError: the spec or a field of ``train`` isn't valid.
+        TrainingError: a loss isn't finite.
+    """
+    whole = as_arrays(x, context)
+    look = look_at_arrays(whole.x, whole.context)
+    for doubt in look.doubts:
+        warnings.warn(doubt, DataWarning, stacklevel=2)
+    if lr is not None:
+        train["optimizer"] = {**train.get("optimizer", {}), "lr": lr}
+    chosen = _with_training(_spec_for(spec, look), look.rows, train)
+    parts = _parts(whole, validation, chosen.train.seed)
+    data = {part: fitting_arrays(arrays, chosen, NAMES[part]) for part, arrays in parts.items()}
+    console = Console()
+    flow, outcome = fit_arrays(chosen, data, console if progress and shows_bars(console) else Console(quiet=True))
+    return FittedFlow(flow, outcome, data["val"], kind_of(x))
+
+
+def _spec_for(spec: Any, look: Look) -> Spec:
+    """Return the spec, or that of the preset for the data. Raises InputError or SpecError."""
+    if isinstance(spec, str) and spec in PRESETS:
+        context = look.context or {}
+        return PRESETS[spec](
+            look.event,
+            classes=context.get("classes"),
+            context=context.get("shape"),
+            levels=look.levels,
+            hidden=hidden_width(look.event, look.rows),
+        )
+    if isinstance(spec, str) and NAME.fullmatch(spec) and not os.path.exists(spec):
+        raise InputError(f"there is no preset {spec!r}, and no file of that name: presets are {', '.join(PRESETS)}")
+    given = spec if isinstance(spec, Spec) else read_spec(spec)
+    if given.context is None and look.context is not None:
+        raise InputError(f"the spec has no context, so its flow would not read yours: add `context: {look.context}`")
+    return given
+
+
+def _with_training(spec: Spec, rows: int, train: Mapping[str, Any]) -> Spec:
+    """Return the spec without `data`, and with these fields of `train`. Raises SpecError."""
+    content = spec.model_dump(mode="json", exclude={"data"})
+    if "train" not in spec.model_fields_set:
+        whole = {name: value for name in ("batch_size", "epochs") if _is_count(value := train.get(name))}
+        content["train"] = train_section(rows, **whole)
+        if train.get("minutes") is not None:
+            del content["train"]["epochs"]
+    content["train"] |= train
+    return read_spec(content)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _parts(whole: Arrays, validation: Any, seed: int) -> dict[PartName, Arrays]:
+    """Return the training and the validation part of the data. Raises InputError."""
+    if not isinstance(validation, float | int):
+        pair = validation if isinstance(validation, tuple) else (validation,)
+        if len(pair) > 2:
+            raise InputError(f"validation has {len(pair)} entries: give a share, x, or a pair of x and context")
+        return {"train": whole, "val": as_arrays(*pair)}
+    n = len(whole.x)
+    held_out = max(1, round(n * validation)) if 0 < validation < 1 else 0
+    if not 0 < held_out < n:
+        raise InputError(f"validation is {validation!r}: give a share between 0 and 1 of the {n} events, or the data")
+    order = np.random.default_rng(seed).permutation(n)
+    return {"train": _rows(whole, order[held_out:]), "val": _rows(whole, order[:held_out])}
+
+
+def _rows(arrays: Arrays, rows: np.ndarray) -> Arrays:
+    """Return some rows, which are read when they are used."""
+    return Arrays(Rows(arrays.x, rows), None if arrays.context is None else Rows(arrays.context, rows))

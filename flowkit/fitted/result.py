@@ -1,0 +1,155 @@
+"""Defines FittedFlow, which ``flowkit.fit`` returns."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flowkit.fitted.arrays import as_array
+from flowkit.flow import Flow
+from flowkit.flow.inputs import per_event
+from flowkit.plugin import Arrays
+from flowkit.spec import Spec
+from flowkit.train.batches import take
+
+if TYPE_CHECKING:
+    from flowkit.export import Options
+    from flowkit.train.checkpoint import Row
+    from flowkit.train.fit import Outcome
+
+Kind = Literal["numpy", "torch"]
+"""The library of an array."""
+
+MOST_EVENTS = 10_000
+"""The most held-out events that an export is verified with."""
+AT_ONCE = 2**18
+"""About how many values of events are scored together."""
+
+
+def kind_of(value: Any) -> Kind:
+    """Return the library of an array. Lists and numbers count as numpy's."""
+    return "torch" if isinstance(value, Tensor) else "numpy"
+
+
+class FittedFlow:
+    """A flow that was fitted to arrays, and the history of its training.
+
+    Methods take numpy arrays and return numpy arrays, and with tensors they return tensors. A sample without a context
+    is of the kind that the flow was fitted to. Everything else that a flow does is in ``flow``.
+
+    Attributes:
+        flow: the flow, with the weights that did best in validation.
+        history: a dict for each epoch: its number, step, lr, train, val, seconds and drift. train and val are mean
+            scores in ``flow.unit``; val is None where the epoch wasn't validated.
+        best_epoch: the epoch whose weights the flow has.
+    """
+
+    def __init__(self, flow: Flow, outcome: Outcome, held_out: Arrays, kind: Kind) -> None:
+        self.flow = flow
+        self.best_epoch = outcome.best_epoch
+        self._rows: list[Row] = outcome.rows
+        self._held_out = take(held_out, slice(MOST_EVENTS))
+        self._kind: Kind = kind
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        return [row.model_dump() for row in self._rows]
+
+    @property
+    def spec(self) -> Spec:
+        """The spec of the flow, with the section `train` that it was fitted with."""
+        return self.flow.to_spec()
+
+    def log_prob(self, x: Any, context: Any = None) -> Any:
+        """Return log p(x) in nats, [n], at continuous x in data units. Raises InputError for integers: see ``score``.
+
+        ``x`` is [n, *event_shape]. ``context`` has one row for each event, or is a single one for all.
+        """
+        return self._of_events(self.flow.log_prob, x, context)
+
+    def score(self, x: Any, context: Any = None, draws: int = 1, seed: int = 0) -> Any:
+        """Return how unlikely each event is, [n], in ``flow.unit``; lower is more likely.
+
+        It is -log p(x) in nats for continuous data. For integer data it is in bits/dim, averaged over ``draws`` of
+        dequantization noise, which depends on ``seed``. flowkit_runtime's ``score`` is the same.
+        """
+        scores = self.flow.nll if self.flow.levels is None else self.flow.bits_per_dim
+        return self._of_events(lambda x, context: scores(x, context, draws, seed), x, context)
+
+    def sample(
+        self, n: int | Sequence[int], context: Any = None, temperature: float = 1.0, seed: int | None = None
+    ) -> Any:
+        """Draw n events, [n, *event_shape]. The arguments are those of ``Flow.sample``.
+
+        With a shape such as (200, 5) and 5 contexts, it draws 200 events for each of them, [200, 5, *event_shape].
+        """
+        given = self._tensor("context", context)
+        samples = self.flow.sample(n, given, temperature, seed)
+        return _like(self._kind if context is None else kind_of(context), samples)
+
+    def export(self, directory: str | Path, *, overwrite: bool = False, options: Options | None = None) -> Path:
+        """Write the flow as a verified bundle, which ``flowkit_runtime.load`` serves. Return its directory.
+
+        The graphs are verified on the held-out events. Raises what ``flowkit.export.export`` raises.
+        """
+        from flowkit.export import export  # this import takes seconds
+
+        x, context = self._held_out
+        flow = copy.deepcopy(self.flow).cpu()
+        weights = "raw" if self.spec.train.ema is None else "ema"
+        export(flow, directory, x, context, weights, overwrite, options)
+        return Path(directory)
+
+    def _of_events(self, scores: Callable[[Tensor, Tensor | None], Tensor], x: Any, context: Any) -> Any:
+        """Compute [n] of events. Tensors keep their gradients, and arrays are computed in parts."""
+        events, given = self._tensor("x", x), self._tensor("context", context)
+        assert events is not None
+        if kind_of(x) == "torch":
+            return scores(events, given)
+        with torch.no_grad():
+            return _like("numpy", torch.cat([scores(*part) for part in self._parts(events, given)]))
+
+    def _parts(self, x: Tensor, context: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Divide events, and the contexts that belong to them."""
+        if context is not None:
+            context = per_event(self.flow.context, context, len(x))
+        size = max(1, AT_ONCE // math.prod(self.flow.event_shape))
+        for start in range(0, max(1, len(x)), size):
+            rows = slice(start, start + size)
+            yield x[rows], None if context is None else context[rows]
+
+    def _tensor(self, name: str, value: Any) -> Tensor | None:
+        """Return an array as a tensor on the flow's device. Floats get its precision."""
+        if value is None:
+            return None
+        tensor = value if isinstance(value, Tensor) else _from_numpy(as_array(name, value))
+        return tensor.to(self.flow.device, self.flow.dtype if tensor.is_floating_point() else tensor.dtype)
+
+    def __repr__(self) -> str:
+        from flowkit.fitted.summary import summary
+
+        return "\n".join(["FittedFlow", *(f"  {name}: {text}" for name, text in summary(self.flow, self._rows))])
+
+    def _repr_html_(self) -> str:
+        """Return the summary and the curve of the losses for a notebook."""
+        from flowkit.fitted.summary import as_html
+
+        return as_html(self.flow, self._rows)
+
+
+def _from_numpy(array: np.ndarray) -> Tensor:
+    """Return a tensor. torch has few operators for unsigned integers of more than 8 bits."""
+    if array.dtype.kind == "u" and array.dtype != np.uint8:
+        array = array.astype(np.int64)
+    return torch.tensor(array.astype(array.dtype.newbyteorder("=")))
+
+
+def _like(kind: Kind, result: Tensor) -> Any:
+    return result if kind == "torch" else result.cpu().numpy()
