@@ -41,6 +41,10 @@ class Base(nn.Module, ABC):
     doesn't branch on the values of tensors. It computes on the device and in the precision of its inputs.
     """
 
+    reparametrized = True
+    """False if ``from_noise`` makes a choice, as a mixture chooses a component. A sample then is no differentiable
+    function of the parameters."""
+
     def __init__(self, event_shape: Sequence[int]) -> None:
         super().__init__()
         self.event_shape: Shape = tuple(event_shape)

@@ -8,34 +8,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowkit.errors import InputError
+from flowkit.flow.inputs import as_flowkit
 from flowkit.plugin import Arrays
+from flowkit_runtime.inputs import real
 
 
 def as_arrays(x: Any, context: Any = None) -> Arrays:
     """Return events and contexts as numpy arrays of numbers.
 
-    ``x`` and ``context`` are numpy arrays, tensors, or what ``numpy.asarray`` makes arrays of. Raises InputError if one
-    doesn't hold numbers.
+    ``x`` and ``context`` are numpy arrays, tensors, or what numpy makes arrays of. Raises InputError if one doesn't
+    hold real numbers. Labels are integers: ``numpy.unique(labels, return_inverse=True)[1]`` numbers others.
     """
-    return Arrays(as_array("x", x), None if context is None else as_array("context", context))
+    return Arrays(numbers("x", x), None if context is None else numbers("context", context))
 
 
-def as_array(name: str, value: Any) -> np.ndarray:
-    """Return a numpy array of integers or floats. Raises InputError if ``value`` is something else."""
+def numbers(name: str, value: Any) -> np.ndarray:
+    """Return a numpy array of integers or floats. False and True become 0 and 1. Raises InputError."""
     if isinstance(value, Tensor):
         value = value.detach().cpu()
-        value = value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
-    try:
-        array = np.asarray(value)
-    except Exception as error:  # rows of different lengths, or the value's own code
-        raise InputError(f"{name} can't be made a numpy array ({error}): give numbers, one row an event") from error
-    if array.dtype.kind in "iuf":
-        return array
-    advice = {
-        "b": f"give {name}.astype('uint8')",
-        "c": "give the real and the imaginary part as values of their own",
-        "U": f"number the labels, as numpy.unique({name}, return_inverse=True)[1] does",
-        "O": "give rows of one length that hold numbers only",
-    }
-    raise InputError(f"{name} holds {array.dtype}, not numbers: {advice.get(array.dtype.kind, advice['O'])}")
+        value = value.float() if value.dtype is torch.bfloat16 else value  # numpy has no bfloat16
+    array = as_flowkit(real, name, value)
+    return array.astype(np.uint8) if array.dtype.kind == "b" else array

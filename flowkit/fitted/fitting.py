@@ -14,7 +14,7 @@ from rich.console import Console
 from flowkit import presets
 from flowkit.errors import DataWarning, InputError
 from flowkit.fitted.arrays import as_arrays
-from flowkit.fitted.result import FittedFlow, kind_of
+from flowkit.fitted.result import FittedFlow, library_of
 from flowkit.plugin import Arrays, PartName
 from flowkit.plugin.rows import Rows
 from flowkit.spec import Spec, read_spec
@@ -78,8 +78,8 @@ def fit(
     parts = _parts(whole, validation, chosen.train.seed)
     data = {part: fitting_arrays(arrays, chosen, NAMES[part]) for part, arrays in parts.items()}
     console = Console()
-    flow, outcome = fit_arrays(chosen, data, console if progress and shows_bars(console) else Console(quiet=True))
-    return FittedFlow(flow, outcome, data["val"], kind_of(x))
+    flow, trained = fit_arrays(chosen, data, console if progress and shows_bars(console) else Console(quiet=True))
+    return FittedFlow(flow, trained, data["val"], library_of(x))
 
 
 def _spec_for(spec: Any, look: Look) -> Spec:

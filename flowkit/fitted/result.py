@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flowkit.fitted.arrays import as_array
+from flowkit.fitted.arrays import numbers
 from flowkit.flow import Flow
 from flowkit.flow.inputs import per_event
 from flowkit.plugin import Arrays
@@ -22,9 +22,9 @@ from flowkit.train.batches import take
 if TYPE_CHECKING:
     from flowkit.export import Options
     from flowkit.train.checkpoint import Row
-    from flowkit.train.fit import Outcome
+    from flowkit.train.fit import Trained
 
-Kind = Literal["numpy", "torch"]
+Library = Literal["numpy", "torch"]
 """The library of an array."""
 
 MOST_EVENTS = 10_000
@@ -33,7 +33,7 @@ AT_ONCE = 2**18
 """About how many values of events are scored together."""
 
 
-def kind_of(value: Any) -> Kind:
+def library_of(value: Any) -> Library:
     """Return the library of an array. Lists and numbers count as numpy's."""
     return "torch" if isinstance(value, Tensor) else "numpy"
 
@@ -51,12 +51,12 @@ class FittedFlow:
         best_epoch: the epoch whose weights the flow has.
     """
 
-    def __init__(self, flow: Flow, outcome: Outcome, held_out: Arrays, kind: Kind) -> None:
+    def __init__(self, flow: Flow, trained: Trained, held_out: Arrays, library: Library) -> None:
         self.flow = flow
-        self.best_epoch = outcome.best_epoch
-        self._rows: list[Row] = outcome.rows
+        self.best_epoch = trained.best_epoch
+        self._rows: list[Row] = trained.rows
         self._held_out = take(held_out, slice(MOST_EVENTS))
-        self._kind: Kind = kind
+        self._library: Library = library
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -92,7 +92,7 @@ class FittedFlow:
         """
         given = self._tensor("context", context)
         samples = self.flow.sample(n, given, temperature, seed)
-        return _like(self._kind if context is None else kind_of(context), samples)
+        return _like(self._library if context is None else library_of(context), samples)
 
     def export(self, directory: str | Path, *, overwrite: bool = False, options: Options | None = None) -> Path:
         """Write the flow as a verified bundle, which ``flowkit_runtime.load`` serves. Return its directory.
@@ -111,7 +111,7 @@ class FittedFlow:
         """Compute [n] of events. Tensors keep their gradients, and arrays are computed in parts."""
         events, given = self._tensor("x", x), self._tensor("context", context)
         assert events is not None
-        if kind_of(x) == "torch":
+        if library_of(x) == "torch":
             return scores(events, given)
         with torch.no_grad():
             return _like("numpy", torch.cat([scores(*part) for part in self._parts(events, given)]))
@@ -129,7 +129,7 @@ class FittedFlow:
         """Return an array as a tensor on the flow's device. Floats get its precision."""
         if value is None:
             return None
-        tensor = value if isinstance(value, Tensor) else _from_numpy(as_array(name, value))
+        tensor = value if isinstance(value, Tensor) else _from_numpy(numbers(name, value))
         return tensor.to(self.flow.device, self.flow.dtype if tensor.is_floating_point() else tensor.dtype)
 
     def __repr__(self) -> str:
@@ -151,5 +151,5 @@ def _from_numpy(array: np.ndarray) -> Tensor:
     return torch.tensor(array.astype(array.dtype.newbyteorder("=")))
 
 
-def _like(kind: Kind, result: Tensor) -> Any:
+def _like(kind: Library, result: Tensor) -> Any:
     return result if kind == "torch" else result.cpu().numpy()

@@ -12,8 +12,8 @@ from torch.distributions import Distribution, constraints
 
 from flowkit.domains import REALS, Domain
 from flowkit.errors import InputError
+from flowkit.flow import inputs
 from flowkit.flow.flow import Flow
-from flowkit.flow.inputs import check_tensor
 
 
 def _constraint(domain: Domain) -> constraints.Constraint:
@@ -29,16 +29,29 @@ def _constraint(domain: Domain) -> constraints.Constraint:
 
 
 class FlowDistribution(Distribution):
-    """The distribution p(x | context) of a flow over continuous data, with one context for all samples.
+    """The distributions p(x | context) of a flow over continuous data, one for each context of a batch.
 
-    ``sample`` draws from torch's global generator, as all torch distributions do.
+    ``context`` is a single one, or a batch [*batch_shape, *context_shape]. The batch shape of labels is that of the
+    tensor. ``sample`` and ``rsample`` draw from torch's global generator, as all torch distributions do.
+
+    Example:
+        >>> each = FlowDistribution(flow, torch.arange(10))  # one distribution for each label
+        >>> each.sample((5,)).shape
+        torch.Size([5, 10, 2])
+        >>> marginal = MixtureSameFamily(Categorical(torch.ones(10)), each)  # Σ_c p(c) p(x | c)
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, flow: Flow, context: Tensor | None = None) -> None:
         self.flow, self.context = flow, context
-        super().__init__(event_shape=torch.Size(flow.event_shape), validate_args=False)
+        batch_shape = inputs.batch_shape(flow.context, context)
+        super().__init__(batch_shape, torch.Size(flow.event_shape), validate_args=False)
+
+    @property
+    def has_rsample(self) -> bool:  # type: ignore[override]
+        """True if samples have pathwise gradients: see ``Flow.rsample``."""
+        return self.flow.reparametrized
 
     @property
     def support(self) -> constraints.Constraint:
@@ -49,19 +62,39 @@ class FlowDistribution(Distribution):
             return constraints.independent(columns, 1)
         return constraints.independent(_constraint(domains), len(self.event_shape))
 
+    def expand(self, batch_shape: Sequence[int], _instance: FlowDistribution | None = None) -> FlowDistribution:
+        """Return the distribution with its contexts expanded to a batch shape. Samples of one context differ."""
+        shape = torch.Size(batch_shape)
+        expanded = self._get_checked_instance(FlowDistribution, _instance)
+        expanded.flow, expanded.context = self.flow, self.context
+        if self.context is not None:
+            own = self.context.shape[len(self.batch_shape) :]
+            expanded.context = self.context.expand(*shape, *own)
+        super(FlowDistribution, expanded).__init__(shape, self.event_shape, validate_args=False)
+        return expanded
+
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """Draw samples, [*sample_shape, *event_shape]."""
-        n = torch.Size(sample_shape).numel()
-        return self.flow.sample(n, self.context).view(*sample_shape, *self.event_shape)
+        """Draw samples, [*sample_shape, *batch_shape, *event_shape], without gradients."""
+        return self.flow.sample((*sample_shape, *self.batch_shape), self.context)
+
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Draw samples, [*sample_shape, *batch_shape, *event_shape], with gradients for parameters and contexts."""
+        return self.flow.rsample((*sample_shape, *self.batch_shape), self.context)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(value) in nats, [*sample_shape], for value [*sample_shape, *event_shape].
+        """Return log p(value) in nats. ``value`` is [*shape, *event_shape], and broadcast to the batch shape.
 
-        Raises InputError if value doesn't end with the event shape.
+        Raises InputError if value doesn't end with the event shape, or can't be broadcast.
         """
-        check_tensor("value", value)
-        batch_dims = value.dim() - len(self.event_shape)
-        if value.shape[max(0, batch_dims) :] != self.event_shape:
+        inputs.check_tensor("value", value)
+        batch_dims = max(0, value.dim() - len(self.event_shape))
+        if value.shape[batch_dims:] != self.event_shape:
             raise InputError(f"value has shape {list(value.shape)}; it must end with {list(self.event_shape)}")
-        flat = value.reshape(-1, *self.event_shape)
-        return self.flow.log_prob(flat, self.context).view(value.shape[:batch_dims])
+        try:
+            shape = torch.broadcast_shapes(value.shape[:batch_dims], self.batch_shape)
+        except RuntimeError:
+            wanted = f"{list(self.batch_shape)}, the shape of the contexts"
+            raise InputError(f"value has shape {list(value.shape)}; it can't be broadcast to {wanted}") from None
+        events = value.expand(*shape, *self.event_shape).reshape(-1, *self.event_shape)
+        context = inputs.per_sample(self.flow.context, self.context, shape)
+        return self.flow.log_prob(events, context).view(shape)

@@ -29,7 +29,7 @@ from flowkit.spec.run import WEIGHTS, read_run
 from flowkit_runtime import noise
 from flowkit_runtime.bundle import printed_unit
 from flowkit_runtime.files import as_path
-from flowkit_runtime.inputs import checked_temperature, count, integer
+from flowkit_runtime.inputs import checked_temperature, integer
 
 
 class Flow(nn.Module):
@@ -166,20 +166,56 @@ class Flow(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, n: int, context: Tensor | None = None, temperature: float = 1.0, seed: int | None = None
+        self,
+        n: int | Sequence[int],
+        context: Tensor | None = None,
+        temperature: float = 1.0,
+        seed: int | None = None,
     ) -> Tensor:
         """Draw n events, [n, *event_shape]. The same seed gives the same noise here and in flowkit_runtime.
 
+        n may be a shape, as numpy's ``size``: the events are then [*n, *event_shape]. The contexts are broadcast to
+        this shape. So ``sample((200, 5), context)`` draws 200 events for each of 5 contexts.
+
         ``temperature`` scales normal noise: below 1 it gives likelier, less varied samples (Kingma & Dhariwal 2018,
         §6). Uniform noise, with which a mixture chooses a component, isn't scaled. Raises InputError if n, temperature
-        or seed is out of range, or if there isn't enough memory. Raises DirectionError if the flow runs forward only.
+        or seed is out of range, if the context doesn't fit n, or if there isn't enough memory. Raises DirectionError if
+        the flow runs forward only.
         """
-        self._check_has("inverse")
-        n = inputs.as_flowkit(count, n, 0, self.event_shape, None)
         scale = inputs.as_flowkit(checked_temperature, temperature)
         inputs.check_scale(scale, self.dtype)
+        return self._sample(n, context, scale, seed)
+
+    def rsample(self, n: int | Sequence[int], context: Tensor | None = None, seed: int | None = None) -> Tensor:
+        """Draw n events as ``sample`` does, with gradients for the parameters and the context.
+
+        These are pathwise gradients (Kingma & Welling 2014). Raises InputError where there are none: for integer data,
+        and for a base that chooses among components. ``reparametrized`` is False for these.
+        """
+        if not self.reparametrized:
+            self._check_has("inverse")
+            raise InputError(f"samples of this flow have no pathwise gradients, because {self._obstacle()}: use sample")
+        return self._sample(n, context, 1.0, seed)
+
+    @property
+    def reparametrized(self) -> bool:
+        """True if samples are differentiable functions of noise, so that ``rsample`` can draw them."""
+        return not lacks(self.directions, "inverse") and self._obstacle() is None
+
+    def _obstacle(self) -> str | None:
+        """Return why samples aren't differentiable functions of noise, or None if they are."""
+        if self.levels is not None:
+            return "its data are integers"
+        chosen = [type(base).__name__ for base in self.bases if not base.reparametrized]
+        return f"its base {chosen[0]} chooses among components" if chosen else None
+
+    def _sample(self, n: int | Sequence[int], context: Tensor | None, scale: float, seed: int | None) -> Tensor:
+        self._check_has("inverse")
+        shape = inputs.sample_shape(n, self.event_shape)
         with inputs.enough_memory():
-            return self.decode(self.sample_latents(n, context, scale, seed), context)
+            context = inputs.per_sample(self.context, context, shape)
+            latents = self._latents(math.prod(shape), context, scale, seed)
+            return self.decode(latents, context).reshape(*shape, *self.event_shape)
 
     @torch.no_grad()
     def sample_latents(

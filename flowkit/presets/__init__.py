@@ -26,8 +26,8 @@ from flowkit.presets.images import glow_scales, realnvp_scales
 from flowkit.presets.steps import (
     AFFINE,
     NARROW,
-    Part,
-    Size,
+    Content,
+    ShapeLike,
     Steps,
     elementwise,
     halves,
@@ -43,10 +43,10 @@ __all__ = ["glow", "maf", "nsf", "realnvp"]
 
 
 def nsf(
-    shape: Size,
+    shape: ShapeLike,
     *,
     classes: int | None = None,
-    context: Size | None = None,
+    context: ShapeLike | None = None,
     domain: Any = None,
     levels: int | None = None,
     layers: int = 6,
@@ -74,10 +74,10 @@ def nsf(
 
 
 def maf(
-    shape: Size,
+    shape: ShapeLike,
     *,
     classes: int | None = None,
-    context: Size | None = None,
+    context: ShapeLike | None = None,
     domain: Any = None,
     levels: int | None = None,
     layers: int = 6,
@@ -96,10 +96,10 @@ def maf(
 
 
 def realnvp(
-    shape: Size,
+    shape: ShapeLike,
     *,
     classes: int | None = None,
-    context: Size | None = None,
+    context: ShapeLike | None = None,
     domain: Any = None,
     levels: int | None = None,
     layers: int = 6,
@@ -122,10 +122,10 @@ def realnvp(
 
 
 def glow(
-    shape: Size,
+    shape: ShapeLike,
     *,
     classes: int | None = None,
-    context: Size | None = None,
+    context: ShapeLike | None = None,
     domain: Any = None,
     levels: int | None = None,
     layers: int = 6,
@@ -143,7 +143,7 @@ def glow(
     return new_spec(shape, steps, classes=classes, context=context, domain=domain, levels=levels)
 
 
-def _mixing(event: Shape, transformer: Part, layers: int, hidden: int, conditional: bool) -> Steps:
+def _mixing(event: Shape, transformer: Content, layers: int, hidden: int, conditional: bool) -> Steps:
     """Return layers that mix the channels before each coupling."""
     if event == (1,):
         return layered([elementwise(transformer, hidden, conditional)], layers)

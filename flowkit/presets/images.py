@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flowkit.presets.steps import NARROW, Part, Steps, halves, layered, mixed
+from flowkit.presets.steps import NARROW, Content, Steps, halves, layered, mixed
 from flowkit.shapes import Shape, halve
 
 FACTORS = (2, 3, 5, 7)
@@ -49,7 +49,7 @@ def _factor(event: Shape, factors: tuple[int, ...], smallest: int) -> int | None
     return next((f for f in factors if h % f == w % f == 0 and min(h, w) // f >= smallest), None)
 
 
-def glow_scales(event: Shape, transformer: Part, layers: int, hidden: int) -> Steps:
+def glow_scales(event: Shape, transformer: Content, layers: int, hidden: int) -> Steps:
     """Return the scales of Glow: each has ``layers`` layers that mix the channels and transform half of them.
 
     A latent that leaves has a learned prior: a coupling transforms it, given the channels that stay.
@@ -62,7 +62,7 @@ def glow_scales(event: Shape, transformer: Part, layers: int, hidden: int) -> St
     return steps
 
 
-def _single_scale(event: Shape, transformer: Part, layers: int, hidden: int) -> Steps:
+def _single_scale(event: Shape, transformer: Content, layers: int, hidden: int) -> Steps:
     if event[0] > 1:
         return layered([mixed(transformer, event, hidden)], layers)
     return layered(halves(transformer, event, hidden, "glow/checkerboard"), layers)
@@ -85,5 +85,5 @@ def _unsqueezed(event: Shape, layers: int, hidden: int) -> Steps:
     return layered(halves(NARROW, event, hidden, "glow/channels" if event[0] > 1 else "glow/checkerboard"), layers)
 
 
-def _squeeze(scale: Scale) -> Part:
+def _squeeze(scale: Scale) -> Content:
     return {"use": "glow/squeeze", "factor": scale.factor}

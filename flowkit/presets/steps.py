@@ -11,11 +11,11 @@ from flowkit.shapes import Shape
 from flowkit.spec import Spec, read_spec
 from flowkit.spec.model import VERSION
 
-Size = SupportsIndex | Sequence[SupportsIndex]
+ShapeLike = SupportsIndex | Sequence[SupportsIndex]
 """The shape of an event or a context. d stands for [d]."""
-Part = dict[str, Any]
+Content = dict[str, Any]
 """A step of a flow, a transformer or a network."""
-Steps = list[Part]
+Steps = list[Content]
 
 NORMALIZE = {"use": "glow/actnorm"}
 AFFINE = {"use": "glow/affine"}
@@ -24,11 +24,11 @@ NARROW = {"use": "glow/affine", "scale": [0.5, 2]}
 
 
 def new_spec(
-    shape: Size,
+    shape: ShapeLike,
     steps: Callable[[Shape, bool], Steps],
     *,
     classes: int | None,
-    context: Size | None,
+    context: ShapeLike | None,
     domain: Any,
     levels: int | None,
 ) -> Spec:
@@ -36,7 +36,7 @@ def new_spec(
 
     Raises SpecError.
     """
-    event: Part = {"shape": _listed(shape)}
+    event: Content = {"shape": _listed(shape)}
     checked = read_spec({"flowkit": VERSION, "event": event, "flow": [NORMALIZE]}).event.shape
     conditions = {"classes": classes, "shape": None if context is None else _listed(context)}
     conditions = {name: value for name, value in conditions.items() if value is not None}
@@ -57,24 +57,24 @@ def _listed(shape: Any) -> list[Any]:
     ]
 
 
-def coupling(transformer: Part, event: Shape, hidden: int, split: Part | None = None) -> Part:
+def coupling(transformer: Content, event: Shape, hidden: int, split: Content | None = None) -> Content:
     """Return a coupling with a network that suits vectors or images."""
     network = {"use": "glow/convnet" if len(event) == 3 else "glow/mlp", "hidden": hidden}
     return {"coupling": transformer, "conditioner": network, **({} if split is None else {"split": split})}
 
 
-def halves(transformer: Part, event: Shape, hidden: int, split: str) -> list[Steps]:
+def halves(transformer: Content, event: Shape, hidden: int, split: str) -> list[Steps]:
     """Return two layers, of which each transforms what the other keeps."""
     swapped = ({"use": split}, {"use": split, "swap": True})
     return [[NORMALIZE, coupling(transformer, event, hidden, each)] for each in swapped]
 
 
-def mixed(transformer: Part, event: Shape, hidden: int) -> Steps:
+def mixed(transformer: Content, event: Shape, hidden: int) -> Steps:
     """Return a layer that mixes the channels and transforms half of them."""
     return [NORMALIZE, {"use": "glow/conv1x1"}, coupling(transformer, event, hidden)]
 
 
-def masked(transformer: Part, hidden: int) -> list[Steps]:
+def masked(transformer: Content, hidden: int) -> list[Steps]:
     """Return two autoregressive layers, one in the natural and one in the reversed order."""
     orders = ("autoregressive/natural", "autoregressive/reversed")
     network = {"use": "autoregressive/made", "hidden": hidden}
@@ -82,7 +82,7 @@ def masked(transformer: Part, hidden: int) -> list[Steps]:
     return [[NORMALIZE, step] for step in steps]
 
 
-def elementwise(transformer: Part, hidden: int, conditional: bool) -> Steps:
+def elementwise(transformer: Content, hidden: int, conditional: bool) -> Steps:
     """Return a layer for events of one value, with parameters that a network computes from the context, if any."""
     network = {"conditioner": {"use": "glow/mlp", "hidden": hidden}} if conditional else {}
     return [NORMALIZE, {"elementwise": transformer, **network}]

@@ -93,8 +93,8 @@ def look_at_arrays(
     seen = Look({}, len(x), x.shape[1:], values, doubts=tuple(doubts_about(values, where)))
     if context is None:
         return seen
-    if context.shape[:1] != x.shape[:1]:
-        raise DataError(f"{context_where} has shape {list(context.shape)} for {len(x)} events: give one for each event")
+    if context.ndim and len(context) != len(x):
+        raise DataError(f"{context_where} has {len(context)} rows for {len(x)} events: give one for each event")
     found = value_range([context], context_where)
     doubts = (*seen.doubts, *doubts_about_context(found, context_where))
     return replace(seen, context=context_section(context, found, context_where), doubts=doubts)

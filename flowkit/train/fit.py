@@ -29,7 +29,7 @@ MAX_INITIAL_ROWS = 512
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Trained:
     """The weights with the best validation score, that score and its epoch, and a row of metrics for each epoch."""
 
     weights: dict[str, Tensor]
@@ -78,7 +78,7 @@ def fit_flow(
     checkpoint: Checkpoint | None = None,
     keep: Keep | None = None,
     console: Console | None = None,
-) -> Outcome:
+) -> Trained:
     """Train to the end, from the checkpoint or from the start. Leave the flow as it was trained last.
 
     ``data`` has the parts train and val. ``keep`` is called with the state after each epoch, and ``console`` shows the
@@ -93,8 +93,8 @@ def fit_flow(
 
 def finish_early(
     flow: Flow, settings: Train, data: Mapping[PartName, Arrays], checkpoint: Checkpoint, keep: Keep
-) -> Outcome:
-    """Return the outcome of a training that stops at the checkpoint. Its last epoch is validated, if it wasn't."""
+) -> Trained:
+    """Return the result of a training that stops at the checkpoint. Its last epoch is validated, if it was not."""
     return Training(flow, settings, data, checkpoint, keep).finish()
 
 
@@ -173,13 +173,13 @@ class Training:
             self.best = {name: value.cpu().clone() for name, value in flow.state_dict().items()}
         return figure
 
-    def finish(self) -> Outcome:
+    def finish(self) -> Trained:
         """Validate the last epoch if it wasn't validated, because the run was planned to be longer."""
         if self.rows[-1].val is None:
             self.rows[-1].val = self.validate(len(self.rows))
             self.save()
         best, best_epoch, _ = standing(self.rows)
-        return Outcome(self.best, best, best_epoch, self.rows)
+        return Trained(self.best, best, best_epoch, self.rows)
 
     def save(self) -> None:
         """Hand over the state after the last epoch."""

@@ -43,7 +43,7 @@ from flowkit_runtime.files import read_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from flowkit.train.fit import Outcome
+    from flowkit.train.fit import Trained
 
 TEST_DRAWS = 8
 """The number of draws of dequantization noise for the test score."""
@@ -102,7 +102,7 @@ def train(spec: Spec, directory: Path) -> Results:
         return _finish(flow, data, directory)
 
 
-def fit_arrays(spec: Spec, data: Mapping[PartName, Arrays], console: Console) -> tuple[Flow, Outcome]:
+def fit_arrays(spec: Spec, data: Mapping[PartName, Arrays], console: Console) -> tuple[Flow, Trained]:
     """Fit the spec's flow to arrays, the parts train and val, without a run. Return it with its best weights.
 
     The data must have been checked (``fitting_arrays``). The progress is shown on the console. torch's global
@@ -116,8 +116,8 @@ def fit_arrays(spec: Spec, data: Mapping[PartName, Arrays], console: Console) ->
     devices = range(torch.accelerator.device_count()) if torch.accelerator.is_available() else ()
     with torch.random.fork_rng(devices), using_threads(spec.train.threads):
         flow = new_flow(spec)
-        outcome = fit_flow(flow, spec.train, data, console=console)
-        return with_weights(flow, outcome.weights), outcome
+        trained = fit_flow(flow, spec.train, data, console=console)
+        return with_weights(flow, trained.weights), trained
 
 
 def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False) -> Results:
@@ -190,29 +190,29 @@ def _finish(flow: Flow, data: dict[PartName, Arrays], directory: Path, now: bool
     record(spec, directory, data)
     if not now:
         begin_training(directory, checkpoint)
-        outcome = fit_flow(flow, spec.train, data, checkpoint, keep)
+        trained = fit_flow(flow, spec.train, data, checkpoint, keep)
     elif checkpoint is not None:
-        outcome = finish_early(flow, spec.train, data, checkpoint, keep)
+        trained = finish_early(flow, spec.train, data, checkpoint, keep)
     else:
         raise RunError(
             f"{directory} has no whole epoch yet, and so nothing to finish with: `flowkit train --resume {directory}` "
             "goes on with it"
         )
-    flow = with_weights(flow, outcome.weights)
+    flow = with_weights(flow, trained.weights)
     flow.save(directory / WEIGHTS)
-    draw_loss(outcome.rows, flow.printed_unit, directory / "loss.png")
+    draw_loss(trained.rows, flow.printed_unit, directory / "loss.png")
     if not lacks(flow.directions, "inverse"):
         draw_samples(flow, data["val"], directory / "samples.png")
     results = Results(
         unit=flow.unit,
         likelihood=likelihood(spec),
         test=_test(flow, data["test"], directory),
-        val=outcome.best,
-        best_epoch=outcome.best_epoch,
-        epochs=len(outcome.rows),
+        val=trained.best,
+        best_epoch=trained.best_epoch,
+        epochs=len(trained.rows),
         parameters=sum(parameter.numel() for parameter in flow.parameters()),
         weights="raw" if spec.train.ema is None else "ema",
-        seconds=round(sum(row.seconds for row in outcome.rows), 1),
+        seconds=round(sum(row.seconds for row in trained.rows), 1),
     )
     with replacing(directory / RESULTS) as temporary:
         temporary.write_text(results.model_dump_json(indent=2) + "\n", encoding="utf-8")

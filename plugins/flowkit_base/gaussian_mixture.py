@@ -25,6 +25,8 @@ class GaussianMixture(Base):
     its mean.
     """
 
+    reparametrized = False
+
     def __init__(self, event_shape: Sequence[int], components: int) -> None:
         super().__init__(event_shape)
         self.components = components
@@ -54,6 +56,7 @@ class GaussianMixture(Base):
 class FrozenMixture(Base):
     """The same mixture with constant weights."""
 
+    reparametrized = False
     log_weights: Tensor
     edges: Tensor
     mean: Tensor

@@ -336,7 +336,8 @@ def test_the_support_of_a_distribution_is_the_domain_of_its_spec():
     support = FlowDistribution(Flow.from_spec({"flowkit": 1, "event": event, "flow": steps})).support
     x = torch.tensor([[0.5, 1.0, 1.0, 9.0], [2.0, -1.0, 3.0, 9.0], [0.5, 0.0, 1.0, 9.0]])
     assert support.check(x).tolist() == [True, False, False] and support.event_dim == 1
-    assert FlowDistribution(Flow.from_spec(SPECS["arrays"])).support.check(x[:, :3]).tolist() == [True] * 3
+    arrays = FlowDistribution(Flow.from_spec(SPECS["arrays"]), torch.zeros(2))
+    assert arrays.support.check(x[:, :3]).tolist() == [True] * 3
 
 
 def test_first_nonfinite_names_layer_and_place():
