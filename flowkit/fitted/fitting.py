@@ -55,7 +55,7 @@ def fit(
         validation: the share of the events that is held out at random, or the held-out data itself: x, or a pair of x
             and context. The weights that do best on it are kept.
         progress: show a bar on a terminal and in a notebook.
-        lr: the learning rate, short for ``optimizer={"lr": lr}``.
+        lr: the learning rate, which is ``train.optimizer.lr`` of a spec.
         **train: fields of a spec's section `train`, such as ``epochs=20``. They go before those of the spec. Without
             such a section, other fields depend on the number of events, as in the specs of `flowkit new`.
 
@@ -72,9 +72,7 @@ def fit(
     look = look_at_arrays(whole.x, whole.context)
     for doubt in look.doubts:
         warnings.warn(doubt, DataWarning, stacklevel=2)
-    if lr is not None:
-        train["optimizer"] = {**train.get("optimizer", {}), "lr": lr}
-    chosen = _with_training(_spec_for(spec, look), look.rows, train)
+    chosen = _with_training(_spec_for(spec, look), look.rows, train, lr)
     parts = _parts(whole, validation, chosen.train.seed)
     data = {part: fitting_arrays(arrays, chosen, NAMES[part]) for part, arrays in parts.items()}
     console = Console()
@@ -101,8 +99,8 @@ def _spec_for(spec: Any, look: Look) -> Spec:
     return given
 
 
-def _with_training(spec: Spec, rows: int, train: Mapping[str, Any]) -> Spec:
-    """Return the spec without `data`, and with these fields of `train`. Raises SpecError."""
+def _with_training(spec: Spec, rows: int, train: Mapping[str, Any], lr: float | None) -> Spec:
+    """Return the spec without `data`, with these fields of `train` and this learning rate. Raises SpecError."""
     content = spec.model_dump(mode="json", exclude={"data"})
     if "train" not in spec.model_fields_set:
         whole = {name: value for name in ("batch_size", "epochs") if _is_count(value := train.get(name))}
@@ -110,6 +108,9 @@ def _with_training(spec: Spec, rows: int, train: Mapping[str, Any]) -> Spec:
         if train.get("minutes") is not None:
             del content["train"]["epochs"]
     content["train"] |= train
+    optimizer = content["train"].get("optimizer", {})
+    if lr is not None and isinstance(optimizer, Mapping):  # otherwise the optimizer isn't valid
+        content["train"]["optimizer"] = {**optimizer, "lr": lr}
     return read_spec(content)
 
 
@@ -133,5 +134,6 @@ def _parts(whole: Arrays, validation: Any, seed: int) -> dict[PartName, Arrays]:
 
 
 def _rows(arrays: Arrays, rows: np.ndarray) -> Arrays:
-    """Return some rows, which are read when they are used."""
-    return Arrays(Rows(arrays.x, rows), None if arrays.context is None else Rows(arrays.context, rows))
+    """Return some rows of arrays in memory, or mapped. They are copied when they are used."""
+    x, context = arrays.x, arrays.context
+    return Arrays(Rows(np.asarray(x), rows), None if context is None else Rows(np.asarray(context), rows))

@@ -46,7 +46,7 @@ class FlowDistribution(Distribution):
     def __init__(self, flow: Flow, context: Tensor | None = None) -> None:
         self.flow, self.context = flow, context
         batch_shape = inputs.batch_shape(flow.context, context)
-        super().__init__(batch_shape, torch.Size(flow.event_shape), validate_args=False)
+        super().__init__(torch.Size(batch_shape), torch.Size(flow.event_shape), validate_args=False)
 
     @property
     def has_rsample(self) -> bool:  # type: ignore[override]
@@ -69,7 +69,7 @@ class FlowDistribution(Distribution):
         expanded.flow, expanded.context = self.flow, self.context
         if self.context is not None:
             own = self.context.shape[len(self.batch_shape) :]
-            expanded.context = self.context.expand(*shape, *own)
+            expanded.context = self.context.expand((*shape, *own))
         super(FlowDistribution, expanded).__init__(shape, self.event_shape, validate_args=False)
         return expanded
 
@@ -95,6 +95,6 @@ class FlowDistribution(Distribution):
         except RuntimeError:
             wanted = f"{list(self.batch_shape)}, the shape of the contexts"
             raise InputError(f"value has shape {list(value.shape)}; it can't be broadcast to {wanted}") from None
-        events = value.expand(*shape, *self.event_shape).reshape(-1, *self.event_shape)
+        events = value.expand((*shape, *self.event_shape)).reshape(-1, *self.event_shape)
         context = inputs.per_sample(self.flow.context, self.context, shape)
         return self.flow.log_prob(events, context).view(shape)

@@ -197,7 +197,7 @@ def per_sample(spec: ContextSpec | None, context: Tensor | None, shape: Shape) -
         )
         wanted = f"{[*shape, *own]}, or {list(own)} for all"
         raise InputError(f"context has shape {list(context.shape)}; these samples need {wanted}{each}")
-    return per_event(spec, context.expand(*shape, *own).reshape(n, *own), n)
+    return per_event(spec, context.expand((*shape, *own)).reshape(n, *own), n)
 
 
 def batch_shape(spec: ContextSpec | None, context: Tensor | None) -> Shape:
