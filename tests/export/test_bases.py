@@ -11,69 +11,41 @@ import torch
 
 import flowkit_runtime
 from flowkit import Flow
-from flowkit.bijectors import FactorOut
-from flowkit.domains import Interval
+from flowkit.bijectors import FactorOut, StandardNormal
 from flowkit.errors import InputError
 from flowkit.export import Options, export
 from flowkit.export.graphs import Graphs
+from flowkit.plugin import Registry
 from flowkit.testing import perturb
-from flowkit_base.class_conditional_normal import ClassConditionalNormal
-from flowkit_base.conditional_normal import ConditionalNormal
 from flowkit_base.diagonal_normal import DiagonalNormal
-from flowkit_base.full_normal import FullNormal
 from flowkit_base.gaussian_mixture import GaussianMixture
 from flowkit_base.student_t import StudentT
-from flowkit_base.uniform import Uniform
 from flowkit_glow.actnorm import ActNorm
-from flowkit_glow.mlp import MLP
 from flowkit_glow.permute import Permute
-from flowkit_map.interval import Sigmoid
 from flowkit_runtime.noise import uniform
 from flowkit_runtime.verification import measure
+from tests.bases import FLOWS, moved
 from tests.extent import extent
 from tests.security.bundles import put
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-BOX = Interval(-1.0, 3.0)
-
-
-def labelled() -> Flow:
-    """A flow with a latent for each base, given labels."""
-    bases = [
-        GaussianMixture((8,), 20),
-        StudentT((4,), 2.0),
-        FullNormal((2,)),
-        DiagonalNormal((1,)),
-        ClassConditionalNormal((1,), (3,)),
-    ]
-    layers = [ActNorm((16,))]
-    for size in (16, 8, 4, 2):
-        layers += [FactorOut((size,)), ActNorm((size // 2,))]
-    return Flow(layers, base=bases, context={"classes": 3})
-
-
-def bounded() -> Flow:
-    """A flow with a network in the base of the first latent, and a box for the second."""
-    network = MLP((3,), (2, 2), hidden=6)
-    bases = [ConditionalNormal((2,), (3,), network), Uniform((2,), BOX)]
-    return Flow([FactorOut((4,)), Sigmoid((2,), -1.0, 3.0)], base=bases, context={"shape": [3]})
-
-
-FLOWS = {"labelled": labelled, "bounded": bounded}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Flows with moved parameters, and their bundles."""
     found = {}
-    for name, make in FLOWS.items():
-        torch.manual_seed(0)
-        flow = make()
-        perturb(flow, 0.3)
-        flow.initialized.fill_(True)
-        found[name] = flow.eval().requires_grad_(False), tmp_path_factory.mktemp("bases") / name
+    for name in FLOWS:
+        found[name] = moved(name), tmp_path_factory.mktemp("bases") / name
         export(found[name][0], found[name][1])
     return found
+
+
+def test_every_base_is_in_one_of_the_flows():
+    """The standard normal has no graph. Its samples are its noise."""
+    there = {type(base) for make in FLOWS.values() for base in make().bases}
+    installed, _ = Registry.discover().installed()
+    assert there | {StandardNormal} >= {each.load() for each in installed if each.kind == "base"}
 
 
 def contexts(flow: Flow, n: int) -> np.ndarray:
