@@ -73,6 +73,13 @@ def test_the_readme_runs_as_written(tmp_path):
     assert (tmp_path / "exports/moons-page/index.html").exists()
 
 
+@pytest.mark.slow
+def test_the_page_on_python_runs_as_written(tmp_path):
+    """As a notebook: each block goes on from those before it."""
+    Place(tmp_path).python("".join(text for kind, text in blocks("docs/python.md") if kind == "python"))
+    assert (tmp_path / "exports/two-moons/manifest.json").exists()
+
+
 FILE = re.compile(r"# (\S+\.(?:py|yaml))(, as it was begun)?\n")
 
 
