@@ -73,9 +73,10 @@ def look(data: str, context: Path | None = None) -> Look:
 
 def _look_at_file(path: str, context: Path | None) -> Look:
     x = map_rows(path)
-    seen = look_at_arrays(x, None if context is None else map_rows(str(context)), path, str(context))
+    check_data(x, path)
     if len(x) < MIN_ROWS:
         raise DataError(f"{path}: {len(x)} events: it takes {MIN_ROWS} to train, validate and test")
+    seen = look_at_arrays(x, None if context is None else map_rows(str(context)), path, str(context))
     data = {"use": "data/npy", "path": path} | ({} if context is None else {"context": str(context)})
     return replace(seen, data=data, rows=int(len(x) * TRAIN_SHARE))
 
