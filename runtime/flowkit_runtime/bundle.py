@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path, PureWindowsPath
 from typing import Any, NoReturn
 
+from flowkit_runtime.columns import Preprocessing, parsed
 from flowkit_runtime.errors import BundleError, InputError, quoted, shortened
 from flowkit_runtime.files import as_path, open_file, parse_json, read_short, stays_inside
 
@@ -111,6 +112,7 @@ class Bundle:
         weights_file: name of the file with the weights that both graphs share; None if each graph holds its own.
         steps: the divisors of height and width if the graphs take images of any size, otherwise None.
         threshold: the threshold of anomalies, None if none was calibrated.
+        preprocessing: how the columns of a table become events and contexts; None if the flow wasn't trained on one.
     """
 
     directory: Path
@@ -128,6 +130,7 @@ class Bundle:
     weights_file: str | None
     steps: tuple[int, ...] | None
     threshold: Threshold | None
+    preprocessing: Preprocessing | None
 
     @property
     def latent_names(self) -> list[str]:
@@ -298,6 +301,7 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
             weights_file=_weights_file(manifest),
             steps=_steps(manifest),
             threshold=_threshold(manifest.get("threshold")),
+            preprocessing=None if (table := manifest.get("preprocessing")) is None else parsed(table),
         )
     except KeyError as error:
         _malformed(root, f"it lacks the field {error}")
@@ -306,6 +310,11 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
     sizes = math.prod(bundle.event_shape), sum(map(math.prod, bundle.latent_shapes))
     if sizes[0] != sizes[1]:
         _malformed(root, f"an event has {sizes[0]} values, its latents together {sizes[1]}")
+    if bundle.preprocessing is not None and bundle.preprocessing.shapes != (
+        bundle.event_shape,
+        None if bundle.context is None else bundle.context.shape,
+    ):
+        _malformed(root, "preprocessing makes events or contexts of another shape")
     return bundle
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER, Bundle, NoiseArray, read_bundle, resized
+from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.errors import BundleError, InputError, RowError
 from flowkit_runtime.inputs import (
     Array,
@@ -31,6 +32,7 @@ from flowkit_runtime.inputs import (
 )
 from flowkit_runtime.interpolation import path_between
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, normal, uniform
+from flowkit_runtime.preprocessing import as_columns, decode, encode
 from flowkit_runtime.providers import Provider
 from flowkit_runtime.session import Graph, open_graphs
 
@@ -84,6 +86,7 @@ class Model:
         context: the kind of context; None for an unconditional flow.
         latent_shapes: shape of each latent of one event.
         threshold: the threshold of anomalies; None if none was calibrated.
+        preprocessing: how the columns of a table become events and contexts; None if the flow wasn't trained on one.
         printed_unit: the unit of scores as it is printed. It says so if they come from a bound of the likelihood.
         providers: the execution providers of onnxruntime in use, in order of preference.
         manifest: the bundle's manifest.json as parsed.
@@ -97,6 +100,7 @@ class Model:
         self.context = bundle.context
         self.latent_shapes = bundle.latent_shapes
         self.threshold = bundle.threshold
+        self.preprocessing = bundle.preprocessing
         self.printed_unit = bundle.printed_unit
         self.providers: tuple[str, ...] = tuple(next(iter(graphs.values())).session.get_providers())
         self.manifest: dict[str, Any] = bundle.manifest
@@ -107,6 +111,31 @@ class Model:
         self._dequantization = bundle.dequantization
         self._check_has = bundle.check_has
         self._graphs = graphs
+
+    def from_table(self, table: Any, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Return the events and the contexts of a table, for the other methods: ``model.score(*model.from_table(df))``.
+
+        ``table`` is a DataFrame of pandas or polars, an Arrow table, or a mapping from names to arrays or lists, with
+        the columns that the flow was trained on. If the flow was trained without the rows that lack a value, such rows
+        give events of NaN, which have no score. ``seed`` is that of the noise of integers and categories.
+
+        Raises:
+            BundleError: the flow wasn't trained on a table.
+            InputError: a column is missing, or a value can't be used.
+        """
+        return encode(self._table(), as_columns(table), seed=integer("seed", seed, 0, 1 << 64))
+
+    def to_table(self, x: ArrayLike) -> dict[str, Array]:
+        """Return events as the columns of the table that the flow was trained on, by name. It undoes `from_table`.
+
+        Integers are whole numbers again, categories are texts, and times are numpy's. Errors as for `from_table`.
+        """
+        return decode(self._table(), batch("x", x, self.event_shape))
+
+    def _table(self) -> Preprocessing:
+        if self.preprocessing is None:
+            raise BundleError("this flow wasn't trained on a table with named columns: pass arrays")
+        return self.preprocessing
 
     @enough_memory()
     def log_prob(

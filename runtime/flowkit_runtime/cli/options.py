@@ -15,7 +15,9 @@ BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="An exported 
 Data = Annotated[
     Path,
     typer.Argument(
-        metavar="DATA", help="Events, one a row: .npy, .csv, .parquet, or a folder of images.", show_default=False
+        metavar="DATA",
+        help="Events, one a row: an array (.npy), a table (.csv, .parquet, .arrow), or a folder of images.",
+        show_default=False,
     ),
 ]
 Columns = Annotated[
@@ -58,9 +60,21 @@ def names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-def wanted(model: Model, columns: str, context_columns: str, context: str | None, resize: bool) -> Wanted:
-    """Return the model's requirements, and which part of the data to read for it."""
+def wanted(
+    model: Model, columns: str, context_columns: str, context: str | None, resize: bool, seed: int = 0
+) -> Wanted:
+    """Return the model's requirements, and the part of the data to read. ``seed`` is that of noise in tables."""
     from flowkit_runtime.streaming.sources import Wanted
 
     listed, of_context = (tuple(filter(None, text.split(","))) for text in (columns, context_columns))
-    return Wanted(model.event_shape, model.levels, model.context, listed, of_context, context, resize)
+    return Wanted(
+        model.event_shape,
+        model.levels,
+        model.context,
+        listed,
+        of_context,
+        context,
+        resize,
+        model.preprocessing,
+        seed,
+    )

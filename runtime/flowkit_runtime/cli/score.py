@@ -50,6 +50,8 @@ def score(
     An event is anomalous if its score is above the bundle's threshold. This test has one side: an event that is
     unusually likely is never flagged. Likelihood prefers simple inputs: a blank image is often likelier than all data.
 
+    A flow that was trained on a table reads the columns that it needs, in any order, and ignores others.
+
     Example: flowkit-runtime score exports/moons points.csv -o scores.csv
     """
     from flowkit_runtime.cli.outputs import SCORES, bundle_files, check_apart, check_output
@@ -63,7 +65,7 @@ def score(
     model = load(bundle, names(providers), threads)
     if output is not None:
         check_apart(output, bundle_files(model, bundle), context, data=data)
-    source = open_source(data, wanted(model, columns, context_columns, context, resize))
+    source = open_source(data, wanted(model, columns, context_columns, context, resize, seed))
     job = Job(model, bundle, source, data, draws, seed, threads)
     try:
         with counting("scoring", source.rows) as progress:
@@ -82,4 +84,6 @@ def _report(model: "Model", summary: "Summary", output: Path | None) -> None:
     if model.threshold is not None:
         above = f"{summary.above} of {summary.n} above the threshold {model.threshold.score:.4f}"
         echo(f"{above}, which {100 * model.threshold.quantile:g}% of held-out events stay below")
+    if summary.lacking:
+        echo(f"{summary.lacking} events lack a value, and have no score")
     echo(f"{summary.n} events scored" + (f": {output}" if output else ""))

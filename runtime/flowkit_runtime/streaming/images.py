@@ -30,6 +30,8 @@ class Images:
     black. It must have the event's size, unless it is to be resized.
     """
 
+    drops_rows = False
+
     def __init__(self, path: Path, wanted: Wanted) -> None:
         self._image, self._ops = (extra(name, "pillow", "reading images") for name in ("PIL.Image", "PIL.ImageOps"))
         shape = wanted.event_shape

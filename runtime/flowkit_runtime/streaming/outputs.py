@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flowkit_runtime.streaming.part import Part, Scores
-from flowkit_runtime.streaming.sources import extra
+from flowkit_runtime.streaming.sources import Source, extra
 
 
 @dataclass(frozen=True)
@@ -20,25 +20,31 @@ class ScoreTable:
     Attributes:
         part: the scores.
         threshold: the score above which an event is anomalous; None leaves that column out.
-        names: the names of the events, or None if they have none.
+        source: the events. If they have names, these are a column. Where an event lacks a value, there is no score.
     """
 
     part: Part
     threshold: float | None
-    names: Sequence[str] | None
+    source: Source
 
     @property
     def columns(self) -> list[str]:
-        return ["file"] * (self.names is not None) + ["score"] + ["anomalous"] * (self.threshold is not None)
+        return ["file"] * (self.source.names is not None) + ["score"] + ["anomalous"] * (self.threshold is not None)
 
     def blocks(self) -> Iterator[list[Any]]:
         """Yield the columns of some thousand rows at a time."""
         first = 0
         for scores in self.part.blocks():
-            names = [] if self.names is None else [self.names[first : first + len(scores)]]
+            names = [] if self.source.names is None else [self.source.names[first : first + len(scores)]]
             anomalous = [] if self.threshold is None else [~(scores <= self.threshold)]
-            yield [*names, scores, *anomalous]
+            yield [*names, *(self._without_lacking(scores, column) for column in (scores, *anomalous))]
             first += len(scores)
+
+    def _without_lacking(self, scores: Scores, column: Any) -> Any:
+        """Return a column with None where the event lacks a value."""
+        if not self.source.drops_rows or not (lacking := np.isnan(scores)).any():
+            return column
+        return np.where(lacking, None, column.astype(object))
 
 
 def write(result: ScoreTable, path: Path) -> None:
@@ -80,7 +86,7 @@ def _write_parquet(result: ScoreTable, path: Path) -> None:
     schema = arrow.schema([(name, kinds[name]) for name in result.columns])
     with parquet.ParquetWriter(path, schema) as writer:
         for block in result.blocks():
-            if result.names is not None:
+            if result.source.names is not None:
                 block[0] = [name.encode(errors="backslashreplace").decode() for name in block[0]]  # may not be UTF-8
             arrays = [arrow.array(column, kind.type) for column, kind in zip(block, schema, strict=True)]
             writer.write_batch(arrow.RecordBatch.from_arrays(arrays, schema=schema))

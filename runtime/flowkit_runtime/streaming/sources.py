@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from flowkit_runtime.bundle import MAX_LEVELS, Context
+from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.errors import InputError, RowError, shortened
 from flowkit_runtime.files import map_npy
 from flowkit_runtime.inputs import Array, check_context_shape, context_rows, real, row_slices
@@ -38,6 +39,11 @@ class Source(Protocol):
         ...
 
     @property
+    def drops_rows(self) -> bool:
+        """True if events that lack a value are given as NaN, and have no score."""
+        ...
+
+    @property
     def identity(self) -> list[Any]:
         """JSON values that change if the data does."""
         ...
@@ -57,6 +63,8 @@ class Wanted:
         context_columns: the columns of a table that make its context.
         context_from: a class or a .npy file, if the context isn't in columns.
         resize: True if images are resized to the event's size.
+        preprocessing: that of the table which the flow was trained on; None if there was none.
+        seed: the seed of the dequantization noise in a table.
     """
 
     event_shape: tuple[int, ...]
@@ -66,12 +74,15 @@ class Wanted:
     context_columns: tuple[str, ...] = ()
     context_from: str | None = None
     resize: bool = False
+    preprocessing: Preprocessing | None = None
+    seed: int = 0
 
 
 class NpySource:
     """An array [n, *event] in a .npy file, of which one part at a time is mapped."""
 
     names = None
+    drops_rows = False
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
         array = real(str(path), read_npy(path))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ _DIGIT = 16  # the number of bits of a score that one pass finds
 class Summary:
     """The mean of n scores, and their quantiles 0.05 (`low`), 0.5 (`median`) and 0.95 (`high`).
 
+    ``lacking`` is the number of events beside them that lack a value, and so have no score.
+
     The quantiles are scores themselves. ``above`` is the number of scores above the threshold, or None if there is no
     threshold.
     """
@@ -31,10 +33,17 @@ class Summary:
     median: float
     high: float
     above: int | None
+    lacking: int = 0
 
 
-def summarize(blocks: Blocks, threshold: float | None) -> Summary:
-    """Return the summary of the scores. Each call of ``blocks`` must return an iterator over all of them, in blocks."""
+def summarize(blocks: Blocks, threshold: float | None, drops_rows: bool = False) -> Summary:
+    """Return the summary of the scores. Each call of ``blocks`` must return an iterator over all of them, in blocks.
+
+    With ``drops_rows``, NaN stands for an event without a score. Otherwise it is a score, above all numbers.
+    """
+    if drops_rows:
+        scored = summarize(lambda: (block[~np.isnan(block)] for block in blocks()), threshold)
+        return replace(scored, lacking=sum(len(block) for block in blocks()) - scored.n)
     n, total, above = 0, 0.0, 0
     for block in blocks():
         n, total = n + len(block), total + float(block.sum())

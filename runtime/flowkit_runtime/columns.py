@@ -1,0 +1,138 @@
+"""Describes the columns of a table that make the events and contexts of a flow."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Literal, get_args
+
+from flowkit_runtime.errors import shortened
+
+Kind = Literal["number", "integer", "time", "category"]
+Missing = Literal["refuse", "drop"]
+
+MAX_COLUMNS = 4096
+"""The most columns of an event, and of a context."""
+MAX_CATEGORIES = 65536
+"""The most categories of a column, as of the classes of a context."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, and how its values become numbers.
+
+    A number becomes (value - offset) / scale. A time is the number of days since 1970, and is treated like a number. An
+    integer k of an event becomes k - offset + u, with noise u between 0 and 1. A category becomes its index in
+    ``categories`` plus u in an event, and one-hot in a context.
+
+    Attributes:
+        column: its name.
+        kind: what its values are.
+        offset, scale: see above. They keep float32 precise, and standardize a context.
+        fill: a number that takes the place of missing values in a context. A second value of the context is then 1
+            where the value was missing, and 0 elsewhere. With None, missing values aren't replaced.
+        categories: the values of a category, as text. None among them stands for a missing value.
+    """
+
+    column: str
+    kind: Kind = "number"
+    offset: float = 0.0
+    scale: float = 1.0
+    fill: float | None = None
+    categories: tuple[str | None, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """The number of values that it makes in a context."""
+        if self.kind == "category":
+            return len(self.categories)
+        return 1 if self.fill is None else 2
+
+    @property
+    def is_dequantized(self) -> bool:
+        """True if noise is added to its values in an event."""
+        return self.kind in ("integer", "category")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The columns that make events, [len(event)], and contexts, [sum of widths].
+
+    Attributes:
+        event, context: the columns, in the order of the values. The context may have none.
+        missing: "drop" leaves out rows that lack a value; "refuse" raises an error for them. Values that have a
+            ``fill``, or a category None, aren't lacking.
+    """
+
+    event: tuple[Column, ...]
+    context: tuple[Column, ...] = ()
+    missing: Missing = "refuse"
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """The columns that are read, by name."""
+        return {column.column: column.kind for column in (*self.event, *self.context)}
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+        """The shapes of an event and of a context, None without a context."""
+        widths = sum(column.width for column in self.context)
+        return (len(self.event),), (widths,) if self.context else None
+
+
+def described(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Return the preprocessing as JSON values, without the defaults."""
+    columns = {part: [_described(each) for each in getattr(preprocessing, part)] for part in ("event", "context")}
+    return {**columns, "missing": preprocessing.missing}
+
+
+def _described(column: Column) -> dict[str, Any]:
+    values = ((field, getattr(column, field.name)) for field in fields(column))
+    return {
+        field.name: list(value) if isinstance(value, tuple) else value
+        for field, value in values
+        if field.default is MISSING or value != field.default
+    }
+
+
+def parsed(value: Any) -> Preprocessing:
+    """Return the preprocessing that JSON values from an untrusted file describe. Raises TypeError."""
+    if not isinstance(value, dict) or set(value) != {"event", "context", "missing"}:
+        raise TypeError(f"preprocessing is {shortened(repr(value))}, not an object of event, context and missing")
+    if value["missing"] not in get_args(Missing):
+        raise TypeError(
+            f"preprocessing.missing is {shortened(repr(value['missing']))}, not one of {', '.join(get_args(Missing))}"
+        )
+    event, context = (_columns(part, value[part]) for part in ("event", "context"))
+    if not event:
+        raise TypeError("preprocessing.event is empty")
+    if len({each.column for each in (*event, *context)}) < len(event) + len(context):
+        raise TypeError("preprocessing names a column twice")
+    return Preprocessing(event, context, value["missing"])
+
+
+def _columns(part: str, value: Any) -> tuple[Column, ...]:
+    if not isinstance(value, list) or len(value) > MAX_COLUMNS:
+        raise TypeError(
+            f"preprocessing.{part} is {shortened(repr(value))}, not a list of at most {MAX_COLUMNS} columns"
+        )
+    return tuple(_column(f"preprocessing.{part}", each) for each in value)
+
+
+def _column(where: str, value: Any) -> Column:
+    known = {field.name for field in fields(Column)}
+    if not isinstance(value, dict) or not isinstance(value.get("column"), str) or not set(value) <= known:
+        raise TypeError(f"{where} holds {shortened(repr(value))}, which describes no column")
+    column = Column(**{**value, "categories": tuple(value.get("categories", ()))})
+    numbers = [column.offset, column.scale, *([] if column.fill is None else [column.fill])]
+    if not all(type(number) in (int, float) and abs(number) < 1e300 for number in numbers) or column.scale <= 0:
+        raise TypeError(f"{where} holds {shortened(repr(value))}, whose numbers can't be used")
+    texts = [each for each in column.categories if each is not None]
+    if (
+        column.kind not in get_args(Kind)
+        or bool(column.categories) != (column.kind == "category")
+        or not all(isinstance(each, str) for each in texts)
+        or len(set(column.categories)) < len(column.categories)
+        or len(column.categories) > MAX_CATEGORIES
+    ):
+        raise TypeError(f"{where} holds {shortened(repr(value))}, whose kind or categories can't be used")
+    return column

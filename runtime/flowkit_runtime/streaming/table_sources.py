@@ -1,0 +1,148 @@
+"""Events and contexts from the rows of a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowkit_runtime.columns import Preprocessing
+from flowkit_runtime.errors import InputError, shortened
+from flowkit_runtime.inputs import Array
+from flowkit_runtime.preprocessing import encode
+from flowkit_runtime.streaming.sources import (
+    EventRows,
+    Wanted,
+    context_identity,
+    contexts,
+    extra,
+    file_identity,
+    naming_rows,
+)
+from flowkit_runtime.streaming.tables import Type, open_table
+
+
+class NumberTable:
+    """The chosen columns of a table, which hold the values of events and contexts as the flow takes them."""
+
+    names = None
+    drops_rows = False
+
+    def __init__(self, path: Path, wanted: Wanted) -> None:
+        self._table = open_table(path, math.prod(wanted.event_shape))
+        self.path, self.rows, found = path, self._table.rows, self._table.columns
+        self._wanted = wanted
+        self._table.check_columns([*wanted.context_columns, *wanted.columns])
+        self._context_columns = list(wanted.context_columns)
+        rest = [name for name in found if name not in self._context_columns]
+        self._columns = list(wanted.columns) or rest
+        self._check_numbers(found)
+        self._context = None if self._context_columns else contexts(wanted, self._table.count)
+        self.identity = [file_identity(path), self._columns, self._context_columns, *context_identity(wanted)]
+
+    def batches(self, start: int, size: int) -> Iterator[EventRows]:
+        has_labels = self._wanted.context is not None and self._wanted.context.classes is not None
+        types: dict[str, Type] = dict.fromkeys(self._columns, "number")
+        types |= dict.fromkeys(self._context_columns, "label" if has_labels else "number")
+        for batch in in_batches(self._table.records(types, start), size):
+            yield self._rows(columns_of(batch), start)
+            start += batch.num_rows
+
+    def _rows(self, columns: dict[str, Any], start: int) -> EventRows:
+        arrays = {name: self._numbers(column, name, start) for name, column in columns.items()}
+        events = np.stack([arrays[name] for name in self._columns], 1).reshape(-1, *self._wanted.event_shape)
+        if self._context is not None:
+            return events, self._context(slice(start, start + len(events)))
+        context, spec = np.stack([arrays[name] for name in self._context_columns], 1), self._wanted.context
+        assert spec is not None  # context columns require a context
+        return events, context[:, 0] if spec.classes is not None else context.reshape(-1, *spec.shape)
+
+    def _numbers(self, column: Any, name: str, start: int) -> Array:
+        if column.null_count:
+            row = start + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
+            raise InputError(
+                f"{self.path} has no value in column {shortened(repr(name))} of row {row} (rows count from 0)"
+            )
+        try:
+            if str(column.type).startswith("decimal"):
+                column = column.cast("float64")
+            array: Array = column.to_numpy(zero_copy_only=False)
+        except Exception as error:  # from pyarrow
+            raise InputError(
+                f"{self.path}: column {shortened(repr(name))} can't be read: {shortened(error)}"
+            ) from error
+        if array.dtype.kind not in "biuf":
+            kind = f"column {shortened(repr(name))} holds {shortened(column.type)}"
+            raise InputError(f"{self.path}: {kind}, not numbers; choose with --columns")
+        return array
+
+    def _check_numbers(self, found: Sequence[str]) -> None:
+        wanted, chosen = self._wanted, [*self._columns, *self._context_columns]
+        if wanted.context is None and self._context_columns:
+            raise InputError("this model takes no context; leave --context-columns out")
+        if len(set(chosen)) < len(chosen):
+            raise InputError(f"{self.path}: a column is chosen twice: {shortened(', '.join(chosen))}")
+        self._check_number(self._columns, math.prod(wanted.event_shape), "an event", "--columns", found)
+        if wanted.context is not None and self._context_columns:
+            needed = math.prod(wanted.context.shape)
+            self._check_number(self._context_columns, needed, "a context", "--context-columns", found)
+
+    def _check_number(self, columns: list[str], needed: int, what: str, option: str, found: Sequence[str]) -> None:
+        if len(columns) != needed:
+            separator = next((s for s in ";\t" if len(found) == 1 and s in found[0]), None)
+            raise InputError(
+                f"{self.path}: {what} of this flow has {needed} value{'s' * (needed != 1)}, and there are "
+                f"{len(columns)} columns ({shortened(', '.join(columns))}); "
+                + (f"separate values by commas, not by {separator!r}" if separator else f"choose with {option} a,b,…")
+            )
+
+
+class PreprocessedTable:
+    """A table like the one that the flow was trained on. Its columns are in any order, and others are ignored."""
+
+    names = None
+
+    def __init__(self, path: Path, preprocessing: Preprocessing, seed: int = 0) -> None:
+        self._table = open_table(path)
+        self.path, self.rows = path, self._table.rows
+        self.drops_rows = preprocessing.missing == "drop"
+        self._preprocessing, self._seed = preprocessing, seed
+        self._table.check_columns(preprocessing.kinds)
+        self.identity = [file_identity(path), seed]
+
+    def batches(self, start: int, size: int) -> Iterator[EventRows]:
+        with naming_rows(self.path):
+            for batch in in_batches(self._table.records(column_types(self._preprocessing), start), size):
+                yield encode(self._preprocessing, columns_of(batch), start, self._seed)
+                start += batch.num_rows
+
+
+def column_types(preprocessing: Preprocessing) -> dict[str, Type]:
+    """Return how the values of the columns are read from CSV."""
+    types: dict[str, Type] = {"number": "number", "integer": "number", "time": "text", "category": "text"}
+    return {name: types[kind] for name, kind in preprocessing.kinds.items()}
+
+
+def in_batches(records: Iterable[Any], size: int) -> Iterator[Any]:
+    """Yield the rows of record batches as tables of ``size`` rows. The last table may be smaller."""
+    arrow = extra("pyarrow", "pyarrow", "reading tables")
+    held: list[Any] = []
+    count = 0
+    for batch in records:
+        held.append(batch)
+        count += batch.num_rows
+        if count >= size:
+            table = arrow.Table.from_batches(held)
+            whole = count // size * size
+            yield from (table.slice(first, size) for first in range(0, whole, size))
+            held, count = table.slice(whole).to_batches(), count - whole
+    if count:
+        yield arrow.Table.from_batches(held)
+
+
+def columns_of(table: Any) -> dict[str, Any]:
+    """Return the columns of an Arrow table as arrays, by name. A look-up by name in a table searches all columns."""
+    return dict(zip(table.schema.names, (column.combine_chunks() for column in table.columns), strict=True))
