@@ -32,10 +32,11 @@ from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.yardstick import ROWS, first_deviation, judge, reference_events
 from flowkit.flow import Flow, inputs
 from flowkit.flow.inputs import check_levels, check_shape
-from flowkit.spec import canonical, latent_bases, likelihood, lock, model_hash, to_yaml, walk
+from flowkit.plugin import DatasetConfig
+from flowkit.spec import Spec, canonical, latent_bases, likelihood, lock, model_hash, to_yaml, walk
 from flowkit.spec.run import LOCK, SPEC
 from flowkit.version import __version__
-from flowkit_runtime import verification
+from flowkit_runtime import columns, verification
 from flowkit_runtime.atomic import contents, is_free, making, naming
 from flowkit_runtime.bundle import FORMAT, MANIFEST, REFERENCE, sealed
 from flowkit_runtime.errors import BundleError, VerificationError
@@ -237,6 +238,7 @@ def _describe(exact: Flow, weights: str, options: Options) -> dict[str, Any]:
         "noise": _described(base_noise(exact)),
         "dequantization": _described(dequantization_noise(exact)),
         "likelihood": likelihood(spec),
+        "preprocessing": _preprocessing(spec),
         "weights": weights,
         "opset": options.opset,
         "precision": options.precision,
@@ -251,6 +253,14 @@ def _ends(domains: Domains) -> list[list[float | None]] | None:
         return None
     pairs = ((domain.low, domain.high) for domain in by_coordinate(domains))
     return [[end if math.isfinite(end) else None for end in pair] for pair in pairs]
+
+
+def _preprocessing(spec: Spec) -> dict[str, Any] | None:
+    """Return how the columns of the table that the spec names become events and contexts."""
+    if spec.data is None or not isinstance(spec.data.config, DatasetConfig):
+        return None
+    preprocessing = spec.data.config.preprocessing()
+    return None if preprocessing is None else columns.described(preprocessing)
 
 
 def _described(noise: Mapping[str, Noise]) -> list[dict[str, Any]] | None:

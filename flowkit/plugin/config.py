@@ -29,6 +29,7 @@ from flowkit.directions import Directions
 from flowkit.domains import REALS, Domain, Domains
 from flowkit.plugin.strict import make_strict, parts_of
 from flowkit.shapes import Shape
+from flowkit_runtime.columns import Preprocessing
 
 EVENT_KEY, CONTEXT_KEY = "event", "context"
 """Where pydantic's validation context holds the event, and the context of the flow."""
@@ -281,3 +282,7 @@ class DatasetConfig(PluginConfig):
     Values of type pathlib.Path, however deep in fields, are made absolute when a run begins, so that it can be
     resumed from anywhere.
     """
+
+    def preprocessing(self) -> Preprocessing | None:
+        """Return how the columns of a table become events and contexts, which bundles carry. None if there is none."""
+        return None

@@ -16,6 +16,7 @@ from flowkit.spec.document import Document, position
 from flowkit.spec.domains import domain_problem
 from flowkit.spec.model import Spec, dequantizer
 from flowkit.spec.overrides import override
+from flowkit.spec.tables import table_problems
 from flowkit.spec.text import BREAK, read_file, read_text
 from flowkit.spec.walk import BrokenChain, walk
 
@@ -57,6 +58,7 @@ def _flow_problems(spec: Spec, registry: Registry) -> Iterator[tuple[Path, str, 
         steps = walk(spec)
         found = context_problem(spec, steps, registry), domain_problem(spec, steps), direction_problem(spec, steps)
         yield from filter(None, found)
+        yield from table_problems(spec)
         if noise is not None:
             steps = walk(noise, within)
             for path, message, advice in filter(None, (domain_problem(noise, steps), noise_problem(steps))):

@@ -1,17 +1,103 @@
-"""Divides n rows into training, validation and test parts, in the same way in every run."""
+"""Divides rows into training, validation and test parts, in the same way in every run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
-from flowkit.plugin import PartName
+from flowkit.plugin import DataError, PartName
+from flowkit.plugin.dataset import PARTS
+from flowkit_runtime.errors import shortened
+from flowkit_runtime.preprocessing import as_days, as_numbers, as_text
+
+Fractions = tuple[float, float, float]
+"""The shares of the training, validation and test parts."""
 
 
-def rows_of(part: PartName, n: int, fractions: tuple[float, float, float]) -> np.ndarray:
+def rows_of(part: PartName, n: int, fractions: Fractions) -> np.ndarray:
     """Return the rows of one part, in ascending order. Every row belongs to exactly one part."""
+    return np.sort(_cut(_shuffled(n), fractions)[part])
+
+
+@dataclass(frozen=True)
+class Division:
+    """Divides the rows of a table.
+
+    Attributes:
+        fractions: the shares of the parts.
+        split: a column that names the part of each row.
+        group: a column whose values stay together.
+        time: a column that orders the rows: the first are trained on, the last are the test part.
+    """
+
+    fractions: Fractions
+    split: str | None = None
+    group: str | None = None
+    time: str | None = None
+
+    @property
+    def column(self) -> str | None:
+        """The column that has to be read; None if the rows are divided by a fixed permutation."""
+        return self.split or self.group or self.time
+
+    def keys(self, values: Any, rows: np.ndarray) -> list[Any]:
+        """Return what is needed of the column, an Arrow array with the values of these rows."""
+        assert self.column is not None
+        keys = _moments(values, self.column).tolist() if self.time else as_text(values, self.column)
+        for row, key in zip(rows, keys, strict=True):
+            if key is None or key != key or (self.split and key not in PARTS):  # NaN is not equal to itself
+                wanted = f"one of {', '.join(PARTS)}" if self.split else "a value"
+                place = f"column {shortened(repr(self.column))} of row {row}"
+                raise DataError(f"data/table: {place} has {shortened(repr(key))} instead of {wanted}")
+        return keys
+
+    def parts(self, n: int, keys: Sequence[Any], elsewhere: Sequence[PartName] = ()) -> dict[PartName, np.ndarray]:
+        """Return the rows of each part, in ascending order. Parts that are ``elsewhere`` get none."""
+        if self.split:
+            named = np.array(keys)
+            return {part: np.flatnonzero(named == part) for part in PARTS}
+        shares = [0.0 if part in elsewhere else share for part, share in zip(PARTS, self.fractions, strict=True)]
+        train, val, test = (share / sum(shares) for share in shares)
+        if self.group:
+            return _whole_groups(np.unique(keys, return_inverse=True)[1], (train, val, test))
+        order = np.argsort(keys, kind="stable") if self.time else _shuffled(n)
+        return {part: np.sort(rows) for part, rows in _cut(order, (train, val, test)).items()}
+
+
+def _shuffled(n: int) -> np.ndarray:
+    """Return a fixed permutation of n rows."""
     # numpy guarantees that RandomState's streams never change; those of newer generators may change with a release
-    order = np.random.RandomState(0).permutation(n)
-    train = int(n * fractions[0])
-    val = train + round((n - train) * fractions[1] / (fractions[1] + fractions[2]))
-    start, stop = {"train": (0, train), "val": (train, val), "test": (val, n)}[part]
-    return np.sort(order[start:stop])
+    return np.random.RandomState(0).permutation(n)
+
+
+def _cut(order: np.ndarray, fractions: Fractions) -> dict[PartName, np.ndarray]:
+    """Divide rows in this order: the first are trained on, the last are the test part."""
+    train = int(len(order) * fractions[0])
+    rest = fractions[1] + fractions[2]
+    val = train + (round((len(order) - train) * fractions[1] / rest) if rest else 0)
+    return {"train": order[:train], "val": order[train:val], "test": order[val:]}
+
+
+def _whole_groups(group: np.ndarray, fractions: Fractions) -> dict[PartName, np.ndarray]:
+    """Divide rows by their group, [n], so that the parts have about these shares of the rows."""
+    order = _shuffled(int(group.max()) + 1)
+    sizes = np.bincount(group)[order]
+    middle = (np.cumsum(sizes) - sizes / 2) / len(group)  # where a group lies among all rows
+    part = np.empty(len(order), int)
+    part[order] = np.searchsorted([fractions[0], fractions[0] + fractions[1]], middle)
+    return {name: np.flatnonzero(part[group] == index) for index, name in enumerate(PARTS)}
+
+
+def _moments(values: Any, name: str) -> np.ndarray:
+    """Return a column of times or numbers as numbers. CSV gives texts."""
+    import pyarrow as arrow
+
+    if arrow.types.is_string(values.type):
+        try:
+            values = values.cast(arrow.float64())
+        except ValueError:  # from pyarrow
+            return as_days(values, name)
+    return as_days(values, name) if arrow.types.is_temporal(values.type) else as_numbers(values, name)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from flowkit.plugin import DatasetConfig, Descriptor, hookimpl
+from flowkit.plugin import DatasetConfig, Descriptor, PluginConfig, hookimpl
+from flowkit_runtime.columns import MAX_CATEGORIES, MAX_COLUMNS, Column, Kind, Missing, Preprocessing
 
 Toy = Literal["moons", "circles", "rings", "spirals", "gaussians", "checkerboard"]
 
@@ -67,6 +68,85 @@ class NpyConfig(DatasetConfig):
     """The shares of the training, validation and test parts. They sum to 1."""
 
 
+class ColumnConfig(PluginConfig):
+    """A column of a table, and how its values become numbers."""
+
+    column: str
+    """The name of the column."""
+    kind: Kind = "number"
+    """What its values are: number; integer, which gets noise between 0 and 1 in an event; time, in days since 1970; or
+    category, which is its index with noise in an event, and one-hot in a context."""
+    offset: float = 0.0
+    """Is subtracted from a number or a time."""
+    scale: Annotated[float, Field(gt=0)] = 1.0
+    """A number or a time is divided by it, after the offset. Densities are those of the quotient."""
+    fill: float | None = None
+    """A number for missing values in a context. A second value of the context is then 1 where a value was missing."""
+    categories: Annotated[tuple[str | None, ...], Field(min_length=1, max_length=MAX_CATEGORIES)] | None = None
+    """The values of a category. null among them stands for a missing value."""
+
+    @model_validator(mode="after")
+    def _categories_of_a_category(self) -> ColumnConfig:
+        if (self.categories is not None) != (self.kind == "category"):
+            raise PydanticCustomError("categories", "belong to kind: category, which needs them; others have none")
+        if self.categories is not None and len(set(self.categories)) < len(self.categories):
+            raise PydanticCustomError("categories", "has a category twice")
+        return self
+
+    def described(self) -> Column:
+        return Column(self.column, self.kind, self.offset, self.scale, self.fill, self.categories or ())
+
+
+Columns = Annotated[tuple[ColumnConfig, ...], Field(max_length=MAX_COLUMNS)]
+
+
+class TableConfig(DatasetConfig):
+    """A table: a CSV, Parquet or Arrow file. Columns make the event [d], and the context if there is one.
+
+    The rows are divided by a fixed permutation, unless split, group or time says otherwise. The bundle of a flow that
+    was trained on a table takes the same file.
+    """
+
+    path: Path
+    """The file: .csv, .parquet, .arrow or .feather."""
+    event: Annotated[Columns, Field(min_length=1)]
+    """The columns that make the event, one value each."""
+    context: Columns = ()
+    """The columns that make the context: one value each, two with a fill, and as many as there are categories."""
+    missing: Missing = "refuse"
+    """What to do with a row that lacks a value: refuse it with an error, or drop it."""
+    fractions: Fractions = (0.8, 0.1, 0.1)
+    """The shares of the training, validation and test parts. They sum to 1."""
+    split: str | None = None
+    """A column that says the part of each row: train, val or test."""
+    group: str | None = None
+    """A column whose values stay together: all rows of a group are in one part."""
+    time: str | None = None
+    """A column of times or numbers: the earliest rows are trained on, and the latest are the test part."""
+    val: Path | None = None
+    """A file with the rows of the validation part; path has the others."""
+    test: Path | None = None
+    """A file with the rows of the test part; path has the others."""
+
+    @model_validator(mode="after")
+    def _one_division(self) -> TableConfig:
+        if sum(each is not None for each in (self.split, self.group, self.time)) > 1:
+            raise PydanticCustomError("parts", "takes at most one of split, group and time")
+        if self.split is not None and (self.val is not None or self.test is not None):
+            raise PydanticCustomError("parts", "takes split, or the files val and test, not both")
+        names = [each.column for each in (*self.event, *self.context)]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise PydanticCustomError("columns", "names the column {name} twice", {"name": repr(twice)})
+        if any(each.fill is not None for each in self.event):
+            raise PydanticCustomError("fill", "is for columns of the context: an event has no values of our making")
+        return self
+
+    def preprocessing(self) -> Preprocessing:
+        """Return how the columns become events and contexts."""
+        event, context = (tuple(each.described() for each in part) for part in (self.event, self.context))
+        return Preprocessing(event, context, self.missing)
+
+
 class ToyConfig(DatasetConfig):
     """Points in the plane, [2]. The arm, ring or cluster of a point is its context; the checkerboard has none."""
 
@@ -86,5 +166,6 @@ def flowkit_register_datasets() -> list[Descriptor]:
         Descriptor("digits", DigitsConfig, "flowkit_data.digits:Digits"),
         Descriptor("mnist", MnistConfig, "flowkit_data.mnist:Mnist"),
         Descriptor("npy", NpyConfig, "flowkit_data.npy:Npy"),
+        Descriptor("table", TableConfig, "flowkit_data.table:Table"),
         Descriptor("toy", ToyConfig, "flowkit_data.toy:ToyPoints"),
     ]

@@ -1,0 +1,37 @@
+"""Checks that the columns of a table make the events and contexts that a spec has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flowkit.errors import Path, PluginError
+from flowkit.plugin.config import DatasetConfig
+from flowkit.plugin.failure import guarded
+from flowkit.spec.model import Spec
+
+
+def table_problems(spec: Spec) -> Iterator[tuple[Path, str, str | None]]:
+    """Yield path, message and suggestion for what the columns make otherwise than the spec has it."""
+    if spec.data is None or not isinstance(spec.data.config, DatasetConfig):
+        return
+    try:
+        with guarded(f"plugin {spec.data.plugin}: its preprocessing fails"):
+            preprocessing = spec.data.config.preprocessing()
+    except PluginError as error:
+        yield ("data",), str(error), None
+        return
+    if preprocessing is None:
+        return
+    event, context = preprocessing.shapes
+    if event != spec.event.shape:
+        message = f"its columns make events of shape {list(event)}, and the event has {list(spec.event.shape)}"
+        yield ("data", "event"), message, f"Write event: {{shape: {list(event)}}}, or choose other columns"
+    elif spec.event.levels is not None:
+        message = "a table's integers are dequantized when they are read, and the event has levels"
+        yield ("event", "levels"), message, "Leave out levels, and give the columns kind: integer"
+    if context is None and spec.context is not None:
+        yield ("context",), "no columns of the data make a context", "Add data.context, or leave out context"
+    elif context is not None and (spec.context is None or spec.context.shape != context):
+        has = "no context" if spec.context is None else f"{spec.context.model_dump(exclude_none=True)}"
+        message = f"its columns make contexts of shape {list(context)}, and the spec has {has}"
+        yield ("data", "context"), message, f"Write context: {{shape: {list(context)}}}"

@@ -1,0 +1,116 @@
+"""Defines the dataset ``data/table``, which reads CSV, Parquet and Arrow files."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows
+from flowkit_data.parts import Division, Fractions
+from flowkit_runtime.columns import Missing, Preprocessing
+from flowkit_runtime.errors import FlowRuntimeError
+from flowkit_runtime.preprocessing import encode
+from flowkit_runtime.streaming.sources import naming_rows
+from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_batches
+from flowkit_runtime.streaming.tables import Type, open_table
+
+if TYPE_CHECKING:
+    from flowkit_data.plugin import ColumnConfig
+
+ROWS = 65536
+"""The rows that are read together."""
+
+
+class _Values(NamedTuple):
+    """The rows of a file that lack no value, [n, columns of events and contexts], and what divides them into parts."""
+
+    rows: np.ndarray
+    keys: list[Any]
+
+
+class Table(Dataset):
+    """Events [n, d], and contexts [n, c] if there are any, from the columns of a table.
+
+    The values are kept in a temporary file, which is memory-mapped, so a table may be larger than the memory. Only the
+    order of the rows is held there, and the column that divides them.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        event: Sequence[ColumnConfig],
+        context: Sequence[ColumnConfig],
+        missing: Missing,
+        fractions: Fractions,
+        split: str | None,
+        group: str | None,
+        time: str | None,
+        val: Path | None,
+        test: Path | None,
+    ):
+        events, contexts = (tuple(each.described() for each in part) for part in (event, context))
+        self.preprocessing = Preprocessing(events, contexts, missing)
+        self.division = Division(fractions, split, group, time)
+        given: dict[PartName, Path | None] = {"val": val, "test": test}
+        self.path, self.files = path, {part: file for part, file in given.items() if file is not None}
+
+    def load(self, part: PartName) -> Arrays:
+        """Return one part of the data. Raises DataError if a file can't be read, or a value can't be used."""
+        if part in self.files:
+            values = self._read(self.files[part], None).rows
+            rows = np.arange(len(values))
+        else:
+            values, keys = self._main
+            rows = self.division.parts(len(values), keys, list(self.files))[part]
+        if not len(rows):
+            raise DataError(f"data/table: {self.path} gives no rows to the {part} part")
+        width = len(self.preprocessing.event)
+        return Arrays(
+            Rows(values[:, :width], rows), Rows(values[:, width:], rows) if self.preprocessing.context else None
+        )
+
+    @cached_property
+    def _main(self) -> _Values:
+        return self._read(self.path, self.division.column)
+
+    def _read(self, path: Path, dividing: str | None) -> _Values:
+        """Read a file, and what divides its rows."""
+        keys: list[Any] = []
+        with tempfile.TemporaryFile() as file:
+            try:
+                for rows, more in self._batches(path, dividing):
+                    file.write(rows.tobytes())
+                    keys += more
+            except FlowRuntimeError as error:
+                raise DataError(f"data/table: {error}") from error
+            if not file.tell():
+                raise DataError(f"data/table: {path} has no rows, or each lacks a value")
+            file.flush()
+            values = np.memmap(file, np.float32, "r")
+        return _Values(values.reshape(-1, rows.shape[1]), keys)
+
+    def _batches(self, path: Path, dividing: str | None) -> Iterator[tuple[np.ndarray, list[Any]]]:
+        types: dict[str, Type] = column_types(self.preprocessing)
+        if dividing is not None:
+            types.setdefault(dividing, "text")
+        table = open_table(path)
+        table.check_columns(types)
+        start = 0
+        with naming_rows(path):
+            for batch in in_batches(table.records(types), ROWS):
+                columns = columns_of(batch)
+                events, contexts = encode(self.preprocessing, columns, start)
+                kept = ~np.isnan(events[:, 0])
+                values = events if contexts is None else np.concatenate([events, contexts], 1)
+                keys = (
+                    []
+                    if dividing is None
+                    else self.division.keys(columns[dividing].filter(kept), start + kept.nonzero()[0])
+                )
+                yield values[kept].astype(np.float32), keys
+                start += len(events)
