@@ -13,24 +13,37 @@ def new(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A .npy file of events \\[n, d] or \\[n, channels, height, width]; a directory with MNIST's files; "
-            "or a dataset as specs name it: '{use: data/digits}'.",
+            help="A table (.csv, .parquet, .arrow); a .npy file of events \\[n, d] or \\[n, channels, height, width]; "
+            "a directory with MNIST's files; or a dataset as specs name it: '{use: data/digits}'.",
             show_default=False,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="SPEC", help="The spec to write.")],
-    context: Annotated[
+    output: Annotated[
         Path | None,
-        typer.Option("--context", metavar="FILE.npy", help="What to condition on: a label or an array for each event."),
+        typer.Option("--output", "-o", metavar="SPEC", help="The spec to write. [default: DATA's name, .yaml]"),
+    ] = None,
+    event: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,…", help="The columns of a table whose density is learned.", show_default=False),
+    ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…|FILE.npy",
+            help="What to condition on: columns of a table; or a label or an array for each event of a .npy file.",
+            show_default=False,
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a spec that is there.")] = False,
 ) -> None:
     """Write a spec for your data to start from: the event, a flow that fits it, and how to train it, with reasons.
 
-    Integers become data with levels, floats continuous data.
+    Integers become data with levels, floats continuous data. Of a table, numbers make the event, and categories and
+    times its context, unless you name the columns.
 
-    Example: flowkit new points.npy -o points.yaml
+    Example: flowkit new houses.csv --event price,area --context city
     """
+    output = output or Path(f"{Path(data).stem if not data.lstrip().startswith('{') else 'spec'}.yaml")
     if output.suffix not in (".yaml", ".yml"):
         raise typer.BadParameter(f"{output} must end with .yaml or .yml", param_hint="--output")
 
@@ -39,13 +52,14 @@ def new(
     from flowkit.errors import InputError
     from flowkit.spec import read_spec
     from flowkit.starting import look, starting_spec
-    from flowkit_runtime.atomic import replacing
+    from flowkit_runtime.atomic import make_parent, replacing
 
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists: choose another name, or --overwrite it")
-    seen = look(data, context)
+    seen = look(data, event, context)
     text = starting_spec(seen)
     read_spec(text)  # whatever is wrong with it, nothing wrong is written
+    make_parent(output)
     with replacing(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
     for doubt in seen.doubts:

@@ -17,8 +17,10 @@ from flowkit.plugin.rows import chunks
 from flowkit.plugin.spelling import line
 from flowkit.spec import read_spec
 from flowkit.starting.checks import check_data, check_range, context_section, doubts_about, doubts_about_context
+from flowkit.starting.table import TableLook, look_at_table
 from flowkit.starting.values import ValueRange, value_range
 from flowkit_runtime.files import map_npy
+from flowkit_runtime.streaming.tables import TABLES
 
 TRAIN_SHARE = 0.8
 """The share of a file's rows that `data/npy` trains on."""
@@ -58,17 +60,26 @@ class Look:
         return f"{self.rows:,} events to train on, {list(self.event)}, {kind}"
 
 
-def look(data: str, context: Path | None = None) -> Look:
-    """Look at a .npy file, a directory in MNIST's format, or ``{use: …}``: a dataset as a spec names it.
+def look(data: str, event: str | None = None, context: str | None = None) -> Look | TableLook:
+    """Look at a .npy file, a table, a directory in MNIST's format, or ``{use: …}``: a dataset as a spec names it.
 
-    ``context`` is a .npy file of labels [n] or arrays, one for each event of a .npy file. Raises DataError where no
+    ``event`` and ``context`` are columns of a table, separated by commas. For a .npy file, ``context`` is a .npy file
+    of labels [n] or arrays, one for each event. Raises DataError where no
     flow could be fitted to what is there, saying why and what to do; SpecError, PluginError of a dataset's name.
     """
+    if Path(data).suffix.lower() in TABLES:
+        return look_at_table(data, _names(event), _names(context))
+    if event is not None:
+        raise DataError(f"--event names columns of a table, and {data} is none")
     if data.lstrip().startswith("{") or Path(data).is_dir():
         if context is not None:
             raise DataError("--context goes with a .npy file of events: a dataset brings its own")
         return _look_at_dataset(data if not Path(data).is_dir() else line({"use": "data/mnist", "path": data}))
-    return _look_at_file(data, context)
+    return _look_at_file(data, None if context is None else Path(context))
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 def _look_at_file(path: str, context: Path | None) -> Look:
@@ -137,7 +148,7 @@ def map_rows(path: str) -> Rows:
     try:
         array = map_npy(Path(path))
     except FileNotFoundError as error:
-        advice = "name a .npy file, a directory with MNIST's files, or a dataset, such as '{use: data/digits}'"
+        advice = "name a .npy file, a table, a directory with MNIST's files, or a dataset, such as '{use: data/digits}'"
         raise DataError(f"there is no {path}: {advice}") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not a .npy file of numbers ({error}): save one array with numpy.save") from error

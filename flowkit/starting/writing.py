@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from flowkit.plugin.spelling import line
 from flowkit.starting.layers import Line, layers
 from flowkit.starting.look import Look
+from flowkit.starting.table import TableLook
+from flowkit_runtime.columns import described_column as described
 
 STEPS = 5_000
 """Steps of the optimizer that a run has about, ..."""
@@ -22,9 +25,13 @@ COLUMN = 64
 """Where comments begin at the latest, unless a line is longer."""
 
 
-def starting_spec(look: Look) -> str:
-    """A spec for the data that was looked at. Raises DataError where no flow of ours takes such events."""
-    lines = [
+def starting_spec(look: Look | TableLook) -> str:
+    """Return a spec for the data that was looked at. Raises DataError where no flow of ours takes such events."""
+    return _written(_of_table(look) if isinstance(look, TableLook) else _of_arrays(look))
+
+
+def _of_arrays(look: Look) -> list[Line]:
+    return [
         Line(f"# Written by `flowkit new`: {look}."),
         Line("flowkit: 1"),
         _event(look),
@@ -35,8 +42,46 @@ def starting_spec(look: Look) -> str:
         *(each.indented(1) for each in layers(look.event, look.levels, look.rows, look.context is not None)),
         Line(f"data: {line(look.data)}"),
         Line("train:"),
-        *(each.indented(1) for each in _train(look)),
+        *(each.indented(1) for each in _train(look.rows)),
     ]
+
+
+def _of_table(look: TableLook) -> list[Line]:
+    shape, context = look.preprocessing.shapes
+    domain = {} if look.domain is None else {"domain": look.domain}
+    return [
+        Line(f"# Written by `flowkit new`: {look}."),
+        Line("flowkit: 1"),
+        Line(f"event: {line({'shape': list(shape), **domain})}", "a value for each column of data.event"),
+        *([Line(f"context: {line({'shape': list(context)})}", "as many as data.context makes")] if context else []),
+        Line("flow:"),
+        *([Line("  - use: map/to_reals", "log and logit, by the domains")] if domain else []),
+        *(each.indented(1) for each in layers(shape, None, look.rows, context is not None)),
+        Line("data:"),
+        *(each.indented(1) for each in _data(look)),
+        Line("train:"),
+        *(each.indented(1) for each in _train(look.rows)),
+    ]
+
+
+def _data(look: TableLook) -> Iterator[Line]:
+    """Yield the section of a table, with a line for each column."""
+    yield Line("use: data/table")
+    yield Line(f"path: {line(look.path)}")
+    if look.missing == "drop":
+        yield Line("missing: drop", "rows that lack a value of the event are left out")
+    for part, choices in (("event", look.event), ("context", look.context)):
+        if choices:
+            yield Line(f"{part}:")
+        for choice in choices:
+            assert choice.column is not None
+            yield Line(f"  - {line(described(choice.column))}", choice.reason)
+    for choice in look.left_out:
+        yield Line(f"# without {line(choice.name)}: {choice.reason}")
+
+
+def _written(lines: list[Line]) -> str:
+    """Return the text of lines, with comments in one column. A line that was there before has no comment again."""
     lines = [each if each not in lines[:index] else replace(each, comment="") for index, each in enumerate(lines)]
     column = min(COLUMN, max(len(each.text) for each in lines if each.comment) + 2)
     return "".join(
@@ -82,10 +127,10 @@ def _context(look: Look) -> list[Line]:
     return []
 
 
-def _train(look: Look) -> list[Line]:
-    settings = train_section(look.rows)
+def _train(rows: int) -> list[Line]:
+    settings = train_section(rows)
     epochs = settings.pop("epochs")
-    first = Line(f"epochs: {epochs}", f"{epochs * _steps_an_epoch(look.rows, settings['batch_size']):,} steps")
+    first = Line(f"epochs: {epochs}", f"{epochs * _steps_an_epoch(rows, settings['batch_size']):,} steps")
     return [first, *(Line(f"{name}: {line(value)}") for name, value in settings.items())]
 
 

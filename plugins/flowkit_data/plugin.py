@@ -75,11 +75,12 @@ class ColumnConfig(PluginConfig):
     """The name of the column."""
     kind: Kind = "number"
     """What its values are: number; integer, which gets noise between 0 and 1 in an event; time, in days since 1970; or
-    category, which is its index with noise in an event, and one-hot in a context."""
+    category, which is its index with noise in an event, and one-hot in a context. Multiples of a step are integers,
+    with the step as their scale."""
     offset: float = 0.0
-    """Is subtracted from a number or a time."""
+    """Is subtracted from a number, an integer or a time."""
     scale: Annotated[float, Field(gt=0)] = 1.0
-    """A number or a time is divided by it, after the offset. Densities are those of the quotient."""
+    """A number, an integer or a time is divided by it, after the offset. Densities are those of the quotient."""
     fill: float | None = None
     """A number for missing values in a context. A second value of the context is then 1 where a value was missing."""
     categories: Annotated[tuple[str | None, ...], Field(min_length=1, max_length=MAX_CATEGORIES)] | None = None

@@ -20,9 +20,9 @@ MAX_CATEGORIES = 65536
 class Column:
     """A column of a table, and how its values become numbers.
 
-    A number becomes (value - offset) / scale. A time is the number of days since 1970, and is treated like a number. An
-    integer k of an event becomes k - offset + u, with noise u between 0 and 1. A category becomes its index in
-    ``categories`` plus u in an event, and one-hot in a context.
+    A number becomes (value - offset) / scale. A time is the number of days since 1970, and is treated like a number.
+    For an integer the quotient is a whole number k, which becomes k + u in an event, with noise u between 0 and 1. A
+    category becomes its index in ``categories`` plus u in an event, and one-hot in a context.
 
     Attributes:
         column: its name.
@@ -81,11 +81,12 @@ class Preprocessing:
 
 def described(preprocessing: Preprocessing) -> dict[str, Any]:
     """Return the preprocessing as JSON values, without the defaults."""
-    columns = {part: [_described(each) for each in getattr(preprocessing, part)] for part in ("event", "context")}
+    columns = {part: [described_column(each) for each in getattr(preprocessing, part)] for part in ("event", "context")}
     return {**columns, "missing": preprocessing.missing}
 
 
-def _described(column: Column) -> dict[str, Any]:
+def described_column(column: Column) -> dict[str, Any]:
+    """Return a column as JSON values, without the defaults."""
     values = ((field, getattr(column, field.name)) for field in fields(column))
     return {
         field.name: list(value) if isinstance(value, tuple) else value

@@ -20,6 +20,7 @@ from flowkit_runtime.noise import DEQUANTIZATION_STREAM, uniform
 Floats = NDArray[np.float64]
 
 _DAY = 86_400_000_000  # microseconds
+_ROUNDING = 1e-6  # of a number that is whole but for rounding
 
 
 def encode(
@@ -61,11 +62,13 @@ def _values(column: Column, preprocessing: Preprocessing, columns: Mapping[str, 
     if column.column not in columns:
         known = shortened(", ".join(map(str, columns)))
         raise InputError(f"there is no column {shortened(repr(column.column))}; the columns are {known}")
-    values = read_column(columns[column.column], column, start)
+    values = (read_column(columns[column.column], column, start) - column.offset) / column.scale
+    if column.kind == "integer":
+        values = _whole(values, column, start)
     if preprocessing.missing == "refuse" and column.fill is None and (lacking := np.isnan(values)).any():
         row = start + int(lacking.argmax())
         raise RowError(f"there is no value in column {shortened(repr(column.column))} of row {row}")
-    return (values - column.offset) / column.scale
+    return values
 
 
 def _in_context(column: Column, values: Floats) -> Floats:
@@ -88,11 +91,23 @@ def read_column(values: Any, column: Column, start: int = 0) -> Floats:
     if column.kind == "category":
         return _codes(as_text(values, column.column), column, start)
     numbers = as_days(values, column.column, start) if column.kind == "time" else as_numbers(values, column.column)
-    if (bad := np.isinf(numbers)).any():
-        raise _unusable(numbers, bad, "isn't finite", column, start)
-    if column.kind == "integer" and (bad := ~np.isnan(numbers) & (numbers != np.floor(numbers))).any():
-        raise _unusable(numbers, bad, "isn't a whole number", column, start)
+    if (infinite := np.isinf(numbers)).any():
+        row = int(infinite.argmax())
+        raise RowError(f"column {shortened(repr(column.column))} has {numbers[row]} in row {start + row}")
     return numbers
+
+
+def _whole(values: Floats, column: Column, start: int) -> Floats:
+    """Return values that are whole but for rounding, rounded. Raises RowError for others."""
+    whole = np.rint(values)
+    if (bad := np.abs(values - whole) > _ROUNDING * np.maximum(1.0, np.abs(whole))).any():
+        row = int(bad.argmax())
+        value, steps = values[row] * column.scale + column.offset, f"{column.offset:g} + k · {column.scale:g}"
+        wanted = "a whole number" if (column.offset, column.scale) == (0, 1) else f"one of {steps}"
+        raise RowError(
+            f"column {shortened(repr(column.column))} has {value:g} in row {start + row}, which isn't {wanted}"
+        )
+    return whole
 
 
 def as_numbers(values: Any, name: str) -> Floats:
@@ -211,17 +226,12 @@ def _codes(texts: list[str | None], column: Column, start: int) -> Floats:
     )
 
 
-def _unusable(numbers: Floats, bad: NDArray[np.bool_], why: str, column: Column, start: int) -> RowError:
-    row = int(bad.argmax())
-    return RowError(f"column {shortened(repr(column.column))} has {numbers[row]:g} in row {start + row}, which {why}")
-
-
 def _restored(column: Column, values: Floats) -> Array:
     """Return values of an event as the column had them. Integers and categories lose their noise."""
     if column.kind == "category":
         categories = np.array(["" if each is None else each for each in column.categories], object)
         return categories[np.clip(np.floor(values), 0, len(categories) - 1).astype(int)]
-    values = (np.floor(values) if column.kind == "integer" else values) + column.offset
-    if column.kind == "integer":
+    values = (np.floor(values) if column.kind == "integer" else values) * column.scale + column.offset
+    if column.kind == "integer" and column.scale == 1:
         return values.astype(np.int64)
     return (values * _DAY).astype("datetime64[us]").astype("datetime64[s]") if column.kind == "time" else values

@@ -1,0 +1,214 @@
+"""Chooses which columns of a table make events and contexts, and how: the data section of a starting spec."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from flowkit.errors import DataError
+from flowkit.starting.columns import MAX_CATEGORIES, Seen, see
+from flowkit_runtime.columns import MAX_COLUMNS, Column, Preprocessing
+from flowkit_runtime.errors import FlowRuntimeError
+from flowkit_runtime.streaming.table_sources import columns_of, in_batches
+from flowkit_runtime.streaming.tables import Type, open_table
+
+TRAIN_SHARE = 0.8
+"""The share of the rows that `data/table` trains on."""
+MIN_ROWS = 10
+"""The fewest rows of which `data/table` makes three parts."""
+FAR = 4096
+"""A column whose mean is as many standard deviations from 0 gets an offset: float32 has 24 bits."""
+FINE = 2**22
+"""The largest spread of whole numbers that float32 tells apart after noise is added."""
+HEAVY = 10
+"""Positive values whose largest is as many times the median are taken for values that can't be negative."""
+MOSTLY_MISSING = 0.5
+"""The share of missing values above which a column is left out."""
+REPEATED = 0.1
+"""The share of one value above which a column of real numbers is doubted."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A column of the table, and the reason of what became of it. ``column`` is None if it was left out."""
+
+    name: str
+    reason: str
+    column: Column | None = None
+    domain: Any = "real"
+    """The domain of a value of the event, as specs write it."""
+    doubt: str = ""
+    """Why the column may not be fit for a density."""
+
+
+@dataclass(frozen=True)
+class TableLook:
+    """The facts behind a starting spec for a table."""
+
+    path: str
+    rows: int
+    """About how many rows there are to train on."""
+    event: tuple[Choice, ...]
+    context: tuple[Choice, ...]
+    left_out: tuple[Choice, ...]
+    missing: str
+    """What is done with rows that lack a value."""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        event, context = (tuple(each.column for each in part if each.column) for part in (self.event, self.context))
+        return Preprocessing(event, context, "drop" if self.missing == "drop" else "refuse")
+
+    @property
+    def domain(self) -> Any:
+        """The domain of the event as specs write it; None for the reals."""
+        domains = [each.domain for each in self.event]
+        if all(domain == "real" for domain in domains):
+            return None
+        return domains[0] if all(domain == domains[0] for domain in domains) else domains
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What was chosen, and may not be meant."""
+        left_out = [f"column {each.name} is left out: {each.reason}" for each in self.left_out]
+        repeated = [f"column {each.name}: {each.doubt}" for each in self.event if each.doubt]
+        return (*left_out, *repeated, *(["rows that lack a value are left out"] if self.missing == "drop" else []))
+
+    def __str__(self) -> str:
+        names = ", ".join(each.name for each in self.event[:8]) + (", …" if len(self.event) > 8 else "")
+        given = ", ".join(each.name for each in self.context[:8]) + (", …" if len(self.context) > 8 else "")
+        return f"about {self.rows:,} rows to train on, p({names}{f' | {given}' if given else ''})"
+
+
+def look_at_table(path: str, event: Sequence[str] = (), context: Sequence[str] = ()) -> TableLook:
+    """Look at a file with a table. Without names, numbers make the event, and categories and times the context.
+
+    Raises DataError if it can't be read, if a name isn't that of a column, or if no event is left.
+    """
+    try:
+        table = open_table(Path(path))
+        if len(table.columns) > MAX_COLUMNS:
+            raise DataError(f"{path} has {len(table.columns):,} columns; an event has at most {MAX_COLUMNS:,}")
+        table.check_columns(table.columns)
+        types: dict[str, Type] = dict.fromkeys(table.columns, "text")
+        seen = see(columns_of(batch) for batch in in_batches(table.records(types), 65536))
+    except FlowRuntimeError as error:
+        raise DataError(str(error)) from error
+    return choose(seen, path, event, context)
+
+
+def choose(seen: Sequence[Seen], where: str, event: Sequence[str] = (), context: Sequence[str] = ()) -> TableLook:
+    """Choose among the columns of a table. ``where`` names it in messages. Raises DataError as above."""
+    known = {column.name: column for column in seen}
+    _check_names(known, where, event, context)
+    if not seen or max(column.rows for column in seen) < MIN_ROWS:
+        raise DataError(f"{where} has fewer than {MIN_ROWS} rows: it takes {MIN_ROWS} to train, validate and test")
+    events = [_in_event(known[name]) for name in event]
+    contexts = [_in_context(known[name]) for name in context]
+    left_out: list[Choice] = []
+    if not event:
+        for column in seen:
+            if column.name not in context:
+                _place(column, events, contexts if not context else left_out, left_out)
+    else:
+        left_out = [Choice(name, "not named") for name in known if name not in (*event, *context)]
+    unusable = [each for each in (*events, *contexts) if each.column is None]
+    if unusable and (event or context):
+        raise DataError(f"{where}: column {unusable[0].name!r} can't be used: {unusable[0].reason}")
+    if not events:
+        raise DataError(f"{where} has no column of numbers that vary, of which an event could be made")
+    lacking = [known[each.name].missing for each in events] + [
+        known[each.name].missing for each in contexts if each.column and not _stands_for_missing(each.column)
+    ]
+    rows = int((max(column.rows for column in seen) - max(lacking)) * TRAIN_SHARE)
+    return TableLook(where, rows, tuple(events), tuple(contexts), tuple(left_out), "drop" if any(lacking) else "refuse")
+
+
+def _check_names(known: Mapping[str, Seen], where: str, event: Sequence[str], context: Sequence[str]) -> None:
+    names = [*event, *context]
+    for name in names:
+        if name not in known:
+            raise DataError(f"{where} has no column {name!r}; its columns are {', '.join(known)}")
+        if names.count(name) > 1:
+            raise DataError(f"column {name!r} is named twice")
+
+
+def _place(column: Seen, events: list[Choice], contexts: list[Choice], left_out: list[Choice]) -> None:
+    """Put a column where it belongs if nothing is said about it."""
+    if column.missing > MOSTLY_MISSING * column.rows:
+        left_out.append(Choice(column.name, f"{column.missing:,} of {column.rows:,} values are missing"))
+    elif column.kind == "number" and column.counts_rows and column.rows > 1:
+        left_out.append(Choice(column.name, "it numbers the rows"))
+    else:
+        choice = _in_event(column) if column.kind == "number" else _in_context(column)
+        place = left_out if choice.column is None else events if column.kind == "number" else contexts
+        place.append(choice)
+
+
+def _in_event(column: Seen) -> Choice:
+    """Return how a column makes a value of the event."""
+    if column.kind == "text":
+        return _category(column, "their index, with noise")
+    if not column.low < column.high:
+        return Choice(column.name, "it never changes")
+    offset = _offset(column)
+    seen = f"{column.low:g} … {column.high:g}"
+    if column.kind == "time":
+        return Choice(column.name, "days since 1970", Column(column.name, "time", math.floor(column.low)))
+    if (step := column.step) is not None and column.high - column.low <= FINE * step:
+        is_positive = column.low >= step and column.high > HEAVY * column.median and not offset
+        kind = Column(column.name, "integer", offset, step)
+        what = "integers" if step == 1 else f"multiples of {step:g},"
+        return Choice(column.name, f"{what} {seen}, with noise", kind, "positive" if is_positive else "real")
+    choice = Choice(column.name, seen, Column(column.name, "number", offset), doubt=_doubt(column))
+    if offset or not column.low > 0:
+        return choice
+    if column.high < 1 and column.low < 0.1 and column.high > 0.9:
+        return replace(choice, domain=[0, 1], reason=f"{seen}, taken for shares: others are refused")
+    if column.high > HEAVY * column.median:
+        return replace(choice, domain="positive", reason=f"{seen}, taken for positive: others are refused")
+    return choice
+
+
+def _doubt(column: Seen) -> str:
+    value, share = column.most_common
+    if share < REPEATED:
+        return ""
+    return f"{100 * share:.0f}% of its values are {value:g}: its density grows there without bound; condition on it"
+
+
+def _offset(column: Seen) -> float:
+    return float(round(column.mean)) if abs(column.mean) > FAR * column.deviation else 0.0
+
+
+def _in_context(column: Seen) -> Choice:
+    """Return how a column makes values of the context."""
+    if column.kind == "text":
+        return _category(column, "one-hot")
+    if not column.low < column.high:
+        return Choice(column.name, "it never changes")
+    # four digits standardize well enough
+    offset, scale, fill = (float(f"{each:.4g}") for each in (column.mean, column.deviation, column.median))
+    made = Column(column.name, "time" if column.kind == "time" else "number", offset, scale or 1.0)
+    if not column.missing:
+        return Choice(column.name, "standardized", made)
+    lacking = f"standardized; {column.missing:,} missing values become the median"
+    return Choice(column.name, lacking, replace(made, fill=fill))
+
+
+def _category(column: Seen, how: str) -> Choice:
+    if len(column.texts) > MAX_CATEGORIES:
+        return Choice(column.name, f"it has more than {MAX_CATEGORIES} categories")
+    lacking = how == "one-hot" and column.missing > 0
+    categories = (*sorted(column.texts), *([None] if lacking else []))
+    if len(categories) < 2:
+        return Choice(column.name, "it never changes")
+    reason = f"{len(column.texts)} categories, {how}" + ("; null stands for a missing value" if lacking else "")
+    return Choice(column.name, reason, Column(column.name, "category", categories=categories))
+
+
+def _stands_for_missing(column: Column) -> bool:
+    return column.fill is not None or None in column.categories
