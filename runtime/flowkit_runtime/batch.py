@@ -30,7 +30,8 @@ class Scorer:
 
     Args:
         bundle: directory of the bundle, as seen by the workers.
-        columns: the columns that make an event; by default all except `context_columns`.
+        columns: the columns that make an event; by default all except `context_columns`. A flow that was trained on a
+            table knows its columns, and those of its context.
         context_columns: the columns that make its context; by default none.
         draws, seed: dequantization noise, see Model.score.
         threads: the threads that one scorer may use; 1 suits workers that share a machine.
@@ -63,11 +64,17 @@ class Scorer:
         if not hasattr(type(batch), "keys"):
             raise InputError(f"a batch is a mapping, from names to columns; got {quoted(batch)}")
         model = self._model
+        if model.preprocessing is not None and not (self._columns or self._context_columns):
+            return self._scored(batch, *model.from_table(batch, self._seed))
         columns = self._columns or [name for name in batch if name not in self._context_columns]
         events = _joined(batch, columns, model.event_shape)
         context = None
         if self._context_columns:
             context = _joined(batch, self._context_columns, () if model.context is None else model.context.shape)
+        return self._scored(batch, events, context)
+
+    def _scored(self, batch: Mapping[str, Any], events: Array, context: Array | None) -> dict[str, Any]:
+        model = self._model
         scores = model.score(events, context, self._draws, self._seed)
         anomalous = {} if model.threshold is None else {"anomalous": model.anomalous(scores)}
         return {**batch, "score": scores, **anomalous}

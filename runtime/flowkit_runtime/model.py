@@ -132,6 +132,14 @@ class Model:
         """
         return decode(self._table(), batch("x", x, self.event_shape))
 
+    def _without_lacking(self, events: Array) -> tuple[Array, NDArray[np.bool_]]:
+        """Return events in which others take the place of those that lack a value, and which these are."""
+        if self.preprocessing is None or self.preprocessing.missing == "refuse":
+            return events, np.zeros(len(events), bool)
+        lacking: NDArray[np.bool_] = np.asarray(np.isnan(events).all(axis=1))
+        some = events[~lacking][:1] if not lacking.all() else np.ones((1, *self.event_shape))
+        return np.where(lacking[:, None], some, events), lacking
+
     def _table(self) -> Preprocessing:
         if self.preprocessing is None:
             raise BundleError("this flow wasn't trained on a table with named columns: pass arrays")
@@ -182,15 +190,19 @@ class Model:
 
         Its expectation over u is an upper bound of the discrete -log2 P(x) / D (Theis, van den Oord and Bethge, ICLR
         2016). u_d is a function of (seed, d, row). Without levels the score is -ln p(x) in nats, and `draws` and `seed`
-        have no effect. If x is part of a longer sequence, `start` is the row at which it begins: u_d, and the rows that
-        errors name, are then those of the whole sequence.
+        have no effect. It is NaN for events that lack a value, which `from_table` gives as NaN.
+
+        If x is part of a longer sequence, `start` is the row at which it begins: u_d, and the rows that errors name,
+        are then those of the whole sequence.
         """
         self._check_has(ENCODER)
         start = integer("start", start, 0)
         draws, seed = integer("draws", draws, 1, DEQUANTIZATION_STREAM + 1), integer("seed", seed, 0, 1 << 64)
-        if self.levels is None:
-            return -self.log_prob(x, context, batch_size=batch_size, start=start).astype(np.float64)
         events = batch("x", x, self.event_shape)
+        if self.levels is None:
+            events, lacking = self._without_lacking(events)
+            scores = -self.log_prob(events, context, batch_size=batch_size, start=start).astype(np.float64)
+            return np.where(lacking, np.nan, scores)
         rows = context_rows(context, self.context, len(events), start)
         total = np.zeros(len(events))
         for part in _parts(len(events), batch_size):

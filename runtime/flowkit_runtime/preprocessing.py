@@ -231,7 +231,9 @@ def _restored(column: Column, values: Floats) -> Array:
     if column.kind == "category":
         categories = np.array(["" if each is None else each for each in column.categories], object)
         return categories[np.clip(np.floor(values), 0, len(categories) - 1).astype(int)]
-    values = (np.floor(values) if column.kind == "integer" else values) * column.scale + column.offset
+    restored = (np.floor(values) if column.kind == "integer" else values) * column.scale + column.offset
     if column.kind == "integer" and column.scale == 1:
-        return values.astype(np.int64)
-    return (values * _DAY).astype("datetime64[us]").astype("datetime64[s]") if column.kind == "time" else values
+        return restored.astype(np.int64)
+    if column.kind == "time":
+        return (restored * _DAY).astype("datetime64[us]").astype("datetime64[s]")
+    return restored if column.offset else restored.astype(np.float32)

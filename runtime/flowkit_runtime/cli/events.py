@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +15,14 @@ from numpy.typing import NDArray
 from flowkit_runtime.atomic import replacing
 from flowkit_runtime.cli.options import wanted
 from flowkit_runtime.cli.progress import counting
-from flowkit_runtime.errors import InputError
-from flowkit_runtime.inputs import Array, points
+from flowkit_runtime.columns import Preprocessing
+from flowkit_runtime.errors import InputError, shortened
+from flowkit_runtime.inputs import Array, context_rows, points
+from flowkit_runtime.preprocessing import encode_context
 from flowkit_runtime.streaming.opening import open_source
 from flowkit_runtime.streaming.sources import Wanted, contexts, extra, naming_rows, rows_at_once
+from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_batches
+from flowkit_runtime.streaming.tables import TABLES, open_table
 
 if TYPE_CHECKING:
     from flowkit_runtime.model import Model
@@ -24,8 +30,38 @@ if TYPE_CHECKING:
 
 def contexts_of(model: Model, given: str | None, n: int) -> Array | None:
     """Return the contexts of n events for the value of `--context`."""
+    if (path := context_table(given)) is not None:
+        return context_rows(
+            encode_context(preprocessing_of(model, path), read_contexts(model, path)), model.context, n, 0
+        )
+    if given is None and model.preprocessing is not None and model.preprocessing.context:
+        names = ", ".join(column.column for column in model.preprocessing.context)
+        raise InputError(f"this flow needs a context: --context FILE.csv, with the columns {shortened(names)}")
     wanted = Wanted(model.event_shape, model.levels, model.context, context_from=given)
     return contexts(wanted, lambda: n)(slice(0, n))
+
+
+def context_table(given: str | None) -> Path | None:
+    """Return the table that `--context` names, or None if its value isn't a table."""
+    return Path(given) if given is not None and Path(given).suffix.lower() in TABLES else None
+
+
+def preprocessing_of(model: Model, path: Path) -> Preprocessing:
+    """Return the model's preprocessing of contexts. Raises InputError if it takes none from a table."""
+    if model.preprocessing is None or not model.preprocessing.context:
+        raise InputError(f"{path}: this flow takes no context from a table")
+    return model.preprocessing
+
+
+def read_contexts(model: Model, path: Path) -> dict[str, Any]:
+    """Return the columns of a table that make contexts, as Arrow arrays by name."""
+    of_context = replace(preprocessing_of(model, path), event=())
+    table = open_table(path)
+    table.check_columns(of_context.kinds)
+    whole = next(in_batches(table.records(column_types(of_context)), sys.maxsize), None)
+    if whole is None:
+        raise InputError(f"{path} has no rows")
+    return columns_of(whole)
 
 
 def event(model: Model, data: Path, columns: str, resize: bool, row: int) -> Array:
@@ -88,12 +124,17 @@ def _tolerated(model: Model, events: Array) -> Array | float:
     return TOLERANCE * np.maximum(1.0, np.abs(events.reshape(len(events), -1)).max(axis=1))
 
 
-def write_events(events: Array, levels: int | None, path: Path) -> None:
-    """Write events [n, *event] as an array (.npy), or as a grid of images (.png).
+def write_events(events: Array, model: Model, path: Path, beside: Mapping[str, Any] | None = None) -> None:
+    """Write events [n, *event] as an array (.npy), a table (.csv, .parquet) or a grid of images (.png).
 
-    Raises InputError for a picture without events, or of events that aren't images: [1, 3 or 4, height, width] of
-    integers.
+    A table has the columns that the flow was trained on, or else f0, f1 and so on, behind those ``beside`` the events.
+    Raises InputError for a table of images, a picture without events, or one of events that aren't images: [1, 3 or 4,
+    height, width] of integers.
     """
+    levels = model.levels
+    if path.suffix in (".csv", ".parquet"):
+        _write_table({**(beside or {}), **_columns(events, model, path)}, path)
+        return
     if path.suffix == ".npy":
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(events))
@@ -107,6 +148,21 @@ def write_events(events: Array, levels: int | None, path: Path) -> None:
     picture = extra("PIL.Image", "pillow", "writing a picture").fromarray(_grid(events, levels))
     with replacing(path) as temporary:
         picture.save(temporary)
+
+
+def _columns(events: Array, model: Model, path: Path) -> dict[str, Array]:
+    if model.preprocessing is not None:
+        return model.to_table(events)
+    if events.ndim != 2:
+        raise InputError(f"{path}: events of this flow are {list(events.shape[1:])}, no rows of a table; write .npy")
+    return {f"f{i}": events[:, i] for i in range(events.shape[1])}
+
+
+def _write_table(columns: Mapping[str, Any], path: Path) -> None:
+    arrow = extra("pyarrow", "pyarrow", "writing a table")
+    module, write = {".csv": ("csv", "write_csv"), ".parquet": ("parquet", "write_table")}[path.suffix]
+    with replacing(path) as temporary:
+        getattr(extra(f"pyarrow.{module}", "pyarrow", "writing a table"), write)(arrow.table(dict(columns)), temporary)
 
 
 def _grid(images: Array, levels: int) -> Array:

@@ -37,6 +37,12 @@ def _lines(found: bundles.Bundle) -> Iterator[tuple[str, str]]:
     within = "" if found.domain is None else f" in {', '.join(f'({low:g}, {high:g})' for low, high in found.domain)}"
     yield "event", f"{_sizes(found.event_shape)}, {values}{within}"
     yield "context", _context(found.context)
+    if found.preprocessing is not None:
+        event, context = (
+            ", ".join(column.column for column in part)
+            for part in (found.preprocessing.event, found.preprocessing.context)
+        )
+        yield "columns", f"{event}{' | ' if context else ''}{context}"
     latents = " + ".join(_sizes(shape) for shape in found.latent_shapes)
     bases = f"base {found.bases[0]}" if len(set(found.bases)) == 1 else f"bases {', '.join(found.bases)}"
     yield "latents", f"{latents}: {math.prod(found.event_shape)} values, {bases}"

@@ -17,7 +17,13 @@ def interpolate(
     a: Annotated[int, typer.Argument(metavar="A", min=0, help="The row of DATA to begin with.", show_default=False)],
     b: Annotated[int, typer.Argument(metavar="B", min=0, help="The row to end with.", show_default=False)],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="An array (.npy), or of images a picture (.png).")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="An array (.npy), a table (.csv, .parquet), or of images a picture (.png).",
+        ),
     ],
     n: Annotated[int, typer.Option("-n", min=2, help="How many steps, both ends included.")] = 9,
     columns: Columns = "",
@@ -38,5 +44,5 @@ def interpolate(
     model = load(bundle, names(providers), threads)
     check_apart(output, bundle_files(model, bundle), context, data=data)
     first, last = (event(model, data, columns, resize, row) for row in (a, b))
-    write_events(model.interpolate(first, last, n, contexts_of(model, context, n)), model.levels, output)
+    write_events(model.interpolate(first, last, n, contexts_of(model, context, n)), model, output)
     echo(f"{n} events from row {a} to row {b}: {output}")

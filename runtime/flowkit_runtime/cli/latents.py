@@ -86,7 +86,13 @@ def decode(
     bundle: BundlePath,
     latents: Annotated[Path, typer.Argument(metavar="LATENTS.npz", help="Arrays z_1, …, as encode writes them.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="An array (.npy), or of images a picture (.png).")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="An array (.npy), a table (.csv, .parquet), or of images a picture (.png).",
+        ),
     ],
     context: ContextText = None,
     threads: Threads = None,
@@ -117,5 +123,5 @@ def decode(
     rows = contexts_of(model, context, n := len(arrays[0]))
     with counting("decoding", n) as progress, naming_rows(latents):
         events = model.decode(arrays, rows, progress=progress)
-    write_events(events, model.levels, output)
+    write_events(events, model, output)
     echo(f"{n} events decoded: {output}")

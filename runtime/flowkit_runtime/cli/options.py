@@ -31,7 +31,20 @@ ContextColumns = Annotated[
 ]
 ContextText = Annotated[
     str | None,
-    typer.Option(metavar="CLASS|FILE.npy", help="What to condition on, for all rows or for each.", show_default=False),
+    typer.Option(
+        metavar="CLASS|FILE",
+        help="What to condition on, for all rows or for each: a class, .npy, or a table.",
+        show_default=False,
+    ),
+]
+EventsFile = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="An array (.npy), a table (.csv, .parquet), or of images a picture (.png).",
+    ),
 ]
 Resize = Annotated[bool, typer.Option("--resize", help="Bring images to the event's size.")]
 Count = Annotated[int, typer.Option("-n", min=1, help="How many.")]

@@ -14,10 +14,11 @@ from flowkit_runtime.streaming.sources import context_file, extra
 if TYPE_CHECKING:
     from flowkit_runtime.model import Model
 
-EVENTS = (".npy", ".png")
+EVENTS = (".npy", ".csv", ".parquet", ".png")
 SCORES = (".npy", ".csv", ".parquet")
 _NEEDS = {
     ".png": ("PIL.Image", "pillow", "writing a picture"),
+    ".csv": ("pyarrow.csv", "pyarrow", "writing CSV"),
     ".parquet": ("pyarrow.parquet", "pyarrow", "writing Parquet"),
 }
 

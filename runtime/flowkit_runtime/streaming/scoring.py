@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-
 from flowkit_runtime.atomic import naming, replacing
 from flowkit_runtime.bundle import MANIFEST
 from flowkit_runtime.errors import InputError
-from flowkit_runtime.inputs import Array
 from flowkit_runtime.streaming.outputs import ScoreTable, write
-from flowkit_runtime.streaming.part import Part, Scores, opened
+from flowkit_runtime.streaming.part import Part, opened
 from flowkit_runtime.streaming.sources import Source, naming_rows, rows_at_once
 from flowkit_runtime.streaming.summary import Summary, summarize
 
@@ -85,19 +82,9 @@ def score_file(job: Job, output: Path | None, progress: Callable[[int], None]) -
 def _score(job: Job, part: Part, batch: int, progress: Callable[[int], None]) -> None:
     for events, context in job.source.batches(part.rows, batch):
         with naming_rows(job.data):
-            part.append(_scores(job, events, context, batch, part.rows))
+            scores = job.model.score(events, context, job.draws, job.seed, batch_size=batch, start=part.rows)
+        part.append(scores)
         progress(part.rows)
-
-
-def _scores(job: Job, events: Array, context: Array | None, batch: int, start: int) -> Scores:
-    """Return the scores of a batch, NaN for events that the source gives as NaN because they lack a value."""
-    lacking = np.isnan(events[:, 0]) if job.source.drops_rows else np.zeros(len(events), bool)
-    if lacking.all():
-        return np.full(len(events), np.nan)
-    if lacking.any():
-        events = np.where(lacking[:, None], events[~lacking][0], events)  # so that each row keeps its number
-    scores = job.model.score(events, context, job.draws, job.seed, batch_size=batch, start=start)
-    return np.where(lacking, np.nan, scores)
 
 
 @contextmanager
