@@ -56,7 +56,7 @@ def new(
 
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists: choose another name, or --overwrite it")
-    seen = look(data, event, context)
+    seen = look(data, context, event)
     text = starting_spec(seen)
     read_spec(text)  # whatever is wrong with it, nothing wrong is written
     make_parent(output)

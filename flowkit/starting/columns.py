@@ -141,7 +141,7 @@ def see(batches: Iterable[Mapping[str, Any]]) -> list[Seen]:
 
 def _are_whole(values: np.ndarray) -> bool:
     """Return True if all values are whole but for rounding."""
-    return bool((np.abs(values - np.rint(values)) <= 1e-6 * np.maximum(1.0, np.abs(values))).all())
+    return bool((np.abs(values - np.rint(values)) <= 1e-6 + 1e-15 * np.abs(values)).all())
 
 
 def _numbers(values: Any) -> np.ndarray | None:

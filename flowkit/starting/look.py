@@ -60,7 +60,7 @@ class Look:
         return f"{self.rows:,} events to train on, {list(self.event)}, {kind}"
 
 
-def look(data: str, event: str | None = None, context: str | None = None) -> Look | TableLook:
+def look(data: str, context: str | Path | None = None, event: str | None = None) -> Look | TableLook:
     """Look at a .npy file, a table, a directory in MNIST's format, or ``{use: …}``: a dataset as a spec names it.
 
     ``event`` and ``context`` are columns of a table, separated by commas. For a .npy file, ``context`` is a .npy file
@@ -68,7 +68,7 @@ def look(data: str, event: str | None = None, context: str | None = None) -> Loo
     flow could be fitted to what is there, saying why and what to do; SpecError, PluginError of a dataset's name.
     """
     if Path(data).suffix.lower() in TABLES:
-        return look_at_table(data, _names(event), _names(context))
+        return look_at_table(data, _names(event), _names(None if context is None else str(context)))
     if event is not None:
         raise DataError(f"--event names columns of a table, and {data} is none")
     if data.lstrip().startswith("{") or Path(data).is_dir():

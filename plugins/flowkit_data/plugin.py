@@ -92,6 +92,8 @@ class ColumnConfig(PluginConfig):
             raise PydanticCustomError("categories", "belong to kind: category, which needs them; others have none")
         if self.categories is not None and len(set(self.categories)) < len(self.categories):
             raise PydanticCustomError("categories", "has a category twice")
+        if self.categories is not None and "" in self.categories:
+            raise PydanticCustomError("categories", "has an empty text, which is a missing value: write null")
         return self
 
     def described(self) -> Column:

@@ -14,6 +14,8 @@ MAX_COLUMNS = 4096
 """The most columns of an event, and of a context."""
 MAX_CATEGORIES = 65536
 """The most categories of a column, as of the classes of a context."""
+MAX_NUMBER = 1e300
+"""The largest offset, scale or fill."""
 
 
 @dataclass(frozen=True)
@@ -123,17 +125,22 @@ def _column(where: str, value: Any) -> Column:
     known = {field.name for field in fields(Column)}
     if not isinstance(value, dict) or not isinstance(value.get("column"), str) or not set(value) <= known:
         raise TypeError(f"{where} holds {shortened(repr(value))}, which describes no column")
-    column = Column(**{**value, "categories": tuple(value.get("categories", ()))})
+    column = Column(**{**value, "categories": _categories(where, value)})
     numbers = [column.offset, column.scale, *([] if column.fill is None else [column.fill])]
-    if not all(type(number) in (int, float) and abs(number) < 1e300 for number in numbers) or column.scale <= 0:
+    if not all(type(number) in (int, float) and abs(number) < MAX_NUMBER for number in numbers) or column.scale <= 0:
         raise TypeError(f"{where} holds {shortened(repr(value))}, whose numbers can't be used")
-    texts = [each for each in column.categories if each is not None]
-    if (
-        column.kind not in get_args(Kind)
-        or bool(column.categories) != (column.kind == "category")
-        or not all(isinstance(each, str) for each in texts)
-        or len(set(column.categories)) < len(column.categories)
-        or len(column.categories) > MAX_CATEGORIES
-    ):
-        raise TypeError(f"{where} holds {shortened(repr(value))}, whose kind or categories can't be used")
+    if column.kind not in get_args(Kind) or bool(column.categories) != (column.kind == "category"):
+        raise TypeError(f"{where} holds {shortened(repr(value))}, whose kind doesn't fit")
     return column
+
+
+def _categories(where: str, value: dict[str, Any]) -> tuple[str | None, ...]:
+    categories = value.get("categories", [])
+    if (
+        not isinstance(categories, list)
+        or len(categories) > MAX_CATEGORIES
+        or not all(each is None or (isinstance(each, str) and each) for each in categories)
+        or len(set(categories)) < len(categories)
+    ):
+        raise TypeError(f"{where} holds {shortened(repr(value))}, whose categories aren't different texts")
+    return tuple(categories)

@@ -20,7 +20,7 @@ from flowkit_runtime.noise import DEQUANTIZATION_STREAM, uniform
 Floats = NDArray[np.float64]
 
 _DAY = 86_400_000_000  # microseconds
-_ROUNDING = 1e-6  # of a number that is whole but for rounding
+_ROUNDING = 1e-6, 1e-15  # the absolute and the relative error of a number that is whole but for rounding
 
 
 def encode(
@@ -100,7 +100,7 @@ def read_column(values: Any, column: Column, start: int = 0) -> Floats:
 def _whole(values: Floats, column: Column, start: int) -> Floats:
     """Return values that are whole but for rounding, rounded. Raises RowError for others."""
     whole = np.rint(values)
-    if (bad := np.abs(values - whole) > _ROUNDING * np.maximum(1.0, np.abs(whole))).any():
+    if (bad := np.abs(values - whole) > _ROUNDING[0] + _ROUNDING[1] * np.abs(whole)).any():
         row = int(bad.argmax())
         value, steps = values[row] * column.scale + column.offset, f"{column.offset:g} + k · {column.scale:g}"
         wanted = "a whole number" if (column.offset, column.scale) == (0, 1) else f"one of {steps}"
@@ -164,7 +164,10 @@ def _as_times(texts: Any) -> Any:
 
 
 def as_text(values: Any, name: str) -> list[str | None]:
-    """Return an Arrow array as texts, None for missing values. Whole numbers are written without a decimal point."""
+    """Return an Arrow array as texts, None for missing values. Whole numbers are written without a decimal point.
+
+    Empty text counts as missing, as it does in CSV.
+    """
     import pyarrow as arrow
 
     kind = values.type
@@ -175,10 +178,10 @@ def as_text(values: Any, name: str) -> list[str | None]:
         if np.all(np.isnan(numbers) | (numbers == np.floor(numbers))):
             values = arrow.array(numbers, from_pandas=True).cast(arrow.int64(), safe=False)
     try:
-        texts: list[str | None] = values.cast(arrow.string()).to_pylist()
+        texts = values.cast(arrow.string()).to_pylist()
     except (ValueError, NotImplementedError) as error:  # from pyarrow
         raise InputError(f"column {shortened(repr(name))} holds {shortened(kind)}, which isn't text") from error
-    return texts
+    return [text or None for text in texts]
 
 
 def as_columns(table: Any) -> dict[str, Any]:

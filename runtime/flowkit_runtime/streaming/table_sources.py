@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class NumberTable:
         self._context_columns = list(wanted.context_columns)
         rest = [name for name in found if name not in self._context_columns]
         self._columns = list(wanted.columns) or rest
-        self._check_numbers(found)
+        self._check_numbers()
         self._context = None if self._context_columns else contexts(wanted, self._table.count)
         self.identity = [file_identity(path), self._columns, self._context_columns, *context_identity(wanted)]
 
@@ -79,24 +79,22 @@ class NumberTable:
             raise InputError(f"{self.path}: {kind}, not numbers; choose with --columns")
         return array
 
-    def _check_numbers(self, found: Sequence[str]) -> None:
+    def _check_numbers(self) -> None:
         wanted, chosen = self._wanted, [*self._columns, *self._context_columns]
         if wanted.context is None and self._context_columns:
             raise InputError("this model takes no context; leave --context-columns out")
         if len(set(chosen)) < len(chosen):
             raise InputError(f"{self.path}: a column is chosen twice: {shortened(', '.join(chosen))}")
-        self._check_number(self._columns, math.prod(wanted.event_shape), "an event", "--columns", found)
+        self._check_number(self._columns, math.prod(wanted.event_shape), "an event", "--columns")
         if wanted.context is not None and self._context_columns:
             needed = math.prod(wanted.context.shape)
-            self._check_number(self._context_columns, needed, "a context", "--context-columns", found)
+            self._check_number(self._context_columns, needed, "a context", "--context-columns")
 
-    def _check_number(self, columns: list[str], needed: int, what: str, option: str, found: Sequence[str]) -> None:
+    def _check_number(self, columns: list[str], needed: int, what: str, option: str) -> None:
         if len(columns) != needed:
-            separator = next((s for s in ";\t" if len(found) == 1 and s in found[0]), None)
             raise InputError(
                 f"{self.path}: {what} of this flow has {needed} value{'s' * (needed != 1)}, and there are "
-                f"{len(columns)} columns ({shortened(', '.join(columns))}); "
-                + (f"separate values by commas, not by {separator!r}" if separator else f"choose with {option} a,b,…")
+                f"{len(columns)} columns ({shortened(', '.join(columns))}); choose with {option} a,b,…"
             )
 
 

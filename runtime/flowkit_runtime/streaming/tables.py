@@ -97,6 +97,9 @@ class Csv(TableFile):
         self.path, self._block = path, max(_BLOCK, _LINE * values)
         with open_file(path) as file:
             sample = file.read(_SAMPLE)
+        header = sample.split(b"\n", 1)[0]
+        if b"," not in header and (separator := next((s for s in (";", "\t") if s.encode() in header), None)):
+            raise InputError(f"{path}: its values are separated by {separator!r}: save it with commas and points")
         found = self._first_line()
         self._headless, self._one_column = self._are_numbers(found), len(found) == 1
         # pandas writes the index without a name, and numbers as names of unnamed columns.

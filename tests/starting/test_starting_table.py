@@ -1,0 +1,173 @@
+"""Which columns of a table `flowkit new` makes events and contexts of, and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from flowkit.errors import DataError
+from flowkit.spec import read_spec
+from flowkit.starting import look, starting_spec
+from flowkit.starting.columns import see
+from flowkit.starting.table import Choice, TableLook, choose
+from flowkit_runtime.columns import Column
+from flowkit_runtime.preprocessing import as_columns
+from tests.tables.tables import written
+
+N = 400
+RANDOM = np.random.default_rng(0)
+NORMAL = RANDOM.normal(size=N)
+LETTERS = [f"{letter}" for letter in RANDOM.choice(["a", "b"], N)]
+
+
+def without(values: Any, rows: int) -> list[Any]:
+    """Return values of which the first are missing."""
+    return [None] * rows + list(values)[rows:]
+
+
+def chosen(*, event: Any = (), context: Any = (), **columns: Any) -> TableLook:
+    return choose(see([as_columns(columns)]), "x.csv", event, context)
+
+
+def in_event(values: Any, other: Any = NORMAL) -> Choice:
+    return next(each for each in chosen(other=other, x=values).event if each.name == "x")
+
+
+EVENTS: dict[str, tuple[Any, Column, Any]] = {
+    "real numbers": (NORMAL, Column("x"), "real"),
+    "far from 0": (NORMAL + 1e6, Column("x", offset=round(float(NORMAL.mean() + 1e6))), "real"),
+    "integers": (RANDOM.integers(-5, 9, N), Column("x", "integer"), "real"),
+    "integers as floats": (RANDOM.integers(-5, 9, N) * 1.0, Column("x", "integer"), "real"),
+    "a grid": (RANDOM.integers(0, 99, N) / 10, Column("x", "integer", scale=0.1), "real"),
+    "fine decimals": (np.round(NORMAL, 6), Column("x"), "real"),
+    "large counts": (np.exp(RANDOM.normal(6, 2, N)).astype(int) + 1, Column("x", "integer"), "positive"),
+    "heavy and positive": (np.exp(2 * NORMAL), Column("x"), "positive"),
+    "shares": (RANDOM.random(N) * 0.98 + 0.01, Column("x"), [0, 1]),
+    "light and positive": (NORMAL + 9, Column("x"), "real"),
+}
+
+
+@pytest.mark.parametrize("case", EVENTS)
+def test_columns_of_an_event(case: str) -> None:
+    values, column, domain = EVENTS[case]
+    choice = in_event(values)
+    assert (choice.column, choice.domain) == (column, domain)
+
+
+def test_what_makes_the_context() -> None:
+    look = chosen(
+        y=NORMAL,
+        c=LETTERS,
+        lacking=without(LETTERS, 3),
+        truth=[True, False] * (N // 2),
+        t=["2020-01-01", "2020-01-03"] * (N // 2),
+    )
+    assert [each.name for each in look.event] == ["y"] and look.missing == "refuse"
+    made = {each.name: each.column for each in look.context}
+    assert made["c"] == Column("c", "category", categories=("a", "b"))
+    assert made["lacking"] == Column("lacking", "category", categories=("a", "b", None))
+    assert made["truth"] == Column("truth", "category", categories=("false", "true"))
+    assert made["t"] == Column("t", "time", offset=18260.0, scale=1.0)
+
+
+def test_numbers_of_a_context_are_standardized() -> None:
+    look = chosen(event=["y"], context=["x", "z"], y=NORMAL, x=3 * NORMAL + 5, z=without(NORMAL, 40))
+    x, z = (each.column for each in look.context)
+    assert x is not None and z is not None
+    assert x.offset == pytest.approx(5 + 3 * NORMAL.mean(), rel=1e-3) and x.scale == pytest.approx(
+        3 * NORMAL.std(), rel=1e-3
+    )
+    assert x.fill is None and z.fill == pytest.approx(float(np.median(NORMAL[40:])), abs=1e-3)
+    assert look.missing == "refuse"
+
+
+LEFT_OUT: dict[str, tuple[Any, str]] = {
+    "an index": (np.arange(N) + 7, "it numbers the rows"),
+    "a constant": ([3.0] * N, "it never changes"),
+    "one category": (["a"] * N, "it never changes"),
+    "names": ([f"name {i}" for i in range(N)], "it has more than 100 categories"),
+    "mostly missing": (without(NORMAL, 300), "300 of 400 values are missing"),
+}
+
+
+@pytest.mark.parametrize("case", LEFT_OUT)
+def test_columns_that_are_left_out(case: str) -> None:
+    values, reason = LEFT_OUT[case]
+    look = chosen(y=NORMAL, x=values)
+    assert [(each.name, each.reason) for each in look.left_out] == [("x", reason)]
+    assert look.doubts == (f"column x is left out: {reason}",)
+    if case in ("an index", "mostly missing"):
+        assert len(chosen(event=["y", "x"], y=NORMAL, x=values).event) == 2  # they can be asked for
+        return
+    with pytest.raises(DataError, match=r"column 'x' can't be used: it"):
+        chosen(event=["y", "x"], y=NORMAL, x=values)
+
+
+def test_doubts() -> None:
+    assert chosen(y=np.where(np.arange(N) % 2, 0.0, NORMAL)).doubts == (
+        "column y: 50% of its values are 0: its density grows there without bound; condition on it",
+    )
+    assert chosen(y=without(NORMAL, 2), x=NORMAL).doubts == ("rows that lack a value are left out",)
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "an unknown event": ({"event": ["z"]}, "x.csv has no column 'z'; its columns are y, c"),
+    "an unknown context": ({"context": ["z"]}, "x.csv has no column 'z'"),
+    "a column for both": ({"event": ["y"], "context": ["y"]}, "column 'y' is named twice"),
+    "no numbers": ({"y": LETTERS}, "no column of numbers that vary"),
+    "few rows": ({"y": NORMAL[:9], "c": LETTERS[:9]}, "fewer than 10 rows"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused(case: str) -> None:
+    changed, message = REFUSED[case]
+    with pytest.raises(DataError, match=message):
+        chosen(**{"y": NORMAL, "c": LETTERS, **changed})
+
+
+def test_batches_see_what_the_whole_sees() -> None:
+    columns = {"x": without(3 * NORMAL + 1e4, 5), "k": RANDOM.integers(0, 5, N), "c": LETTERS}
+    table = as_columns(columns)
+    parts = [{name: values.slice(start, 37) for name, values in table.items()} for start in range(0, N, 37)]
+    for whole, some in zip(see([table]), see(parts), strict=True):
+        assert (some.rows, some.missing, some.kind, some.digits, len(some.texts)) == (
+            whole.rows, whole.missing, whole.kind, whole.digits, len(whole.texts),
+        )  # fmt: skip
+        if whole.kind == "number":
+            assert (some.low, some.high, some.counts_rows) == (whole.low, whole.high, whole.counts_rows)
+            assert some.mean == pytest.approx(whole.mean, rel=1e-12)
+            assert some.deviation == pytest.approx(whole.deviation, rel=1e-9)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".arrow"])
+def test_a_spec_for_a_table(tmp_path: Path, suffix: str) -> None:
+    path = written(pa.table({"x": NORMAL, "size": np.exp(3 * NORMAL), "c": LETTERS}), tmp_path / f"x{suffix}")
+    text = starting_spec(look(str(path)))
+    spec = read_spec(text)
+    assert spec.event.shape == (2,) and spec.context is not None and spec.context.shape == (2,)
+    assert "domain: [real, positive]" in text and "- use: map/to_reals" in text
+    assert "{column: c, kind: category, categories: [a, b]}" in text
+
+
+def test_columns_that_are_named(tmp_path: Path) -> None:
+    path = written(pa.table({"x": NORMAL, "z": NORMAL[::-1], "c": LETTERS}), tmp_path / "x.csv")
+    spec = read_spec(starting_spec(look(str(path), event="z", context="x,c")))
+    assert spec.event.shape == (1,) and spec.context is not None and spec.context.shape == (3,)
+    assert "# without" not in starting_spec(look(str(path), "x, c", "z"))
+    assert "# without x: not named" in starting_spec(look(str(path), "c", "z"))
+
+
+def test_a_file_that_is_no_table(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", NORMAL[:, None])
+    with pytest.raises(DataError, match=r"--event names columns of a table"):
+        look(str(tmp_path / "x.npy"), event="x")
+    (tmp_path / "x.csv").write_text("a,a\n1,2\n")
+    with pytest.raises(DataError, match=r"x.csv has more than one column 'a'"):
+        look(str(tmp_path / "x.csv"))
+    with pytest.raises(DataError, match=r"y.csv can't be read: .*No such file"):
+        look(str(tmp_path / "y.csv"))

@@ -1,0 +1,139 @@
+"""From a table to a bundle that takes the same table: torch, the runtime and its Scorer agree."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+import flowkit_runtime
+from flowkit.export import export
+from flowkit.flow import Flow
+from flowkit.spec import read_spec
+from flowkit.train import load_data
+from flowkit_runtime.batch import Scorer
+from flowkit_runtime.cli.main import app
+from tests.tables.tables import N, small_spec, small_table, written
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the table x.csv, and bundle, the export of an untrained flow for it."""
+    place = tmp_path_factory.mktemp("tables")
+    spec = read_spec(small_spec(written(small_table(), place / "x.csv")))
+    torch.manual_seed(0)
+    flow = Flow.from_spec(spec)
+    train = load_data(spec)["train"]
+    x, context = torch.tensor(train.x[:]), torch.tensor(train.context[:])
+    flow.initialize(x, context)
+    export(flow, place / "bundle", x[:32], context[:32])
+    flow.save(place / "weights.safetensors")
+    return place
+
+
+def run(*arguments: object, code: int = 0) -> Any:
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == code, result.output
+    return result
+
+
+def scores(path: Path) -> list[float | None]:
+    with path.open() as file:
+        return [float(row["score"]) if row["score"] else None for row in csv.DictReader(file)]
+
+
+def test_everyone_scores_the_same(place: Path) -> None:
+    result = run("score", place / "bundle", place / "x.csv", "-o", place / "s.csv")
+    assert "1 events lack a value, and have no score" in result.output
+    given = scores(place / "s.csv")
+    assert len(given) == N and given[5] is None and given.count(None) == 1
+    found = [score for score in given if score is not None]
+
+    spec = read_spec(small_spec(place / "x.csv"))
+    flow = Flow.from_spec(spec)
+    flow.load_state_dict(load_file(place / "weights.safetensors"))
+    parts = load_data(spec).values()
+    torch_scores = np.concatenate([flow.nll(torch.tensor(p.x[:]), torch.tensor(p.context[:])).detach() for p in parts])
+    assert np.allclose(np.sort(found), np.sort(torch_scores), atol=1e-5)
+
+    batch = {name: column.to_numpy(zero_copy_only=False) for name, column in zip(*_columns(place), strict=True)}
+    scored = Scorer(place / "bundle")(batch)["score"]
+    assert np.allclose(np.delete(scored, 5), found, atol=1e-6) and np.isnan(scored[5])
+
+    model = flowkit_runtime.load(place / "bundle")
+    assert np.array_equal(model.score(*model.from_table(pyarrow.csv.read_csv(place / "x.csv"))), scored, equal_nan=True)
+
+
+def _columns(place: Path) -> tuple[list[str], list[Any]]:
+    table = small_table()
+    return table.column_names, table.columns
+
+
+def test_the_columns_may_be_in_any_order(place: Path) -> None:
+    table = small_table().slice(0, 20)
+    reordered = table.select(sorted(table.column_names, reverse=True)).append_column("more", pa.array([1] * 20))
+    written(reordered, place / "r.parquet")
+    run("score", place / "bundle", place / "r.parquet", "-o", place / "r.csv")
+    run("score", place / "bundle", written(table, place / "t.csv"), "-o", place / "s.csv")
+    assert scores(place / "r.csv") == pytest.approx(scores(place / "s.csv"), abs=1e-6, nan_ok=True)
+
+
+def test_rows_without_any_value(place: Path) -> None:
+    table = small_table().slice(5, 1)
+    result = run("score", place / "bundle", written(table, place / "one.csv"), "-o", place / "one-scores.csv")
+    assert scores(place / "one-scores.csv") == [None] and "0 events scored" in result.output
+
+
+REFUSED: dict[str, tuple[str, str]] = {
+    "a column too few": ("x,k,c,y\n1,2,a,3\n", "has no column 't'; its columns are x, k, c, y"),
+    "an unknown category": (
+        "x,k,c,y,t\n1,2,z,3,2020-01-01\n",
+        "column 'c' has 'z' in row 0; its categories are a, b",
+    ),
+    "a fraction": ("x,k,c,y,t\n1,2.5,a,3,2020-01-01\n", "column 'k' has 2.5 in row 0, which isn't a whole number"),
+    "text": ("x,k,c,y,t\nmany,2,a,3,2020-01-01\n", "column 'x' of row 0 holds no number"),
+    "a decimal comma": ("x;k;c;y;t\n1,5;2;a;3;2020-01-01\n", "separated by ';': save it with commas"),
+    "nothing": ("", "can't be read as CSV"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_files_that_are_refused(place: Path, case: str) -> None:
+    content, message = REFUSED[case]
+    (place / "bad.csv").write_text(content)
+    result = run("score", place / "bundle", place / "bad.csv", "-o", place / "bad-scores.csv", code=2)
+    assert message in " ".join(result.stderr.split())
+    assert not (place / "bad-scores.csv").exists()
+
+
+def test_columns_and_contexts_of_the_command_line(place: Path) -> None:
+    for option in (["--columns", "x,k"], ["--context-columns", "c"], ["--context", "3"]):
+        result = run("score", place / "bundle", place / "x.csv", *option, code=2)
+        assert "this bundle knows the columns" in result.stderr
+
+
+def test_samples_for_each_row_of_a_table(place: Path) -> None:
+    (place / "c.csv").write_text("t,y,c\n2020-01-01,1,a\n2020-01-09,,b\n")
+    result = run("sample", place / "bundle", "-n", 3, "--context", place / "c.csv", "-o", place / "drawn.csv")
+    assert "6 samples" in result.output
+    drawn = pyarrow.csv.read_csv(place / "drawn.csv")
+    assert drawn.column_names == ["c", "y", "t", "x", "k"]
+    assert drawn["c"].to_pylist() == ["a"] * 3 + ["b"] * 3 and drawn["k"].type == pa.int64()
+    run("sample", place / "bundle", "--context", place / "c.csv", "-o", place / "drawn.parquet", "-n", 2)
+    assert pyarrow.parquet.read_table(place / "drawn.parquet").num_rows == 4
+    assert (
+        "--context FILE.csv, with the columns c, y, t"
+        in run("sample", place / "bundle", "-o", place / "n.csv", code=2).stderr
+    )
+
+
+def test_info_lists_the_columns(place: Path) -> None:
+    assert "columns     x, k | c, y, t" in run("info", place / "bundle").output
