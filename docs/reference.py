@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flowkit.plugin import Found, Policy, Registry
 from flowkit.plugin.config import Documented
-from flowkit.plugin.description import FieldRow, example_config, field_rows, shape_rule, target_doc
+from flowkit.plugin.description import FieldRow, example_config, field_rows, mappings_in, shape_rule, target_doc
 from flowkit.plugin.kinds import KINDS
 from flowkit.spec import Spec, model, to_yaml
 from flowkit.spec.example import example_spec
@@ -57,11 +57,19 @@ def plugin(found: Found, registry: Registry) -> str:
         inspect.getdoc(descriptor.config) or "",
         "" if descriptor.directions == "both" else f"Directions: {descriptor.directions}.",
         table(rows) if rows else "No fields.",
+        *(
+            f"{each.__name__}: {inspect.getdoc(each)}\n\n{table(field_rows(each))}"
+            for each in mappings_in(descriptor.config)
+        ),
         "\n".join(["Takes:", "", *(f"- {line}" for line in shapes)]) if shapes else "",
         f"`{descriptor.target}`:\n\n{quoted(target_doc(descriptor.target))}",
         f"```yaml\n{to_yaml(example)}```" if example else "",
     ]
     return "\n\n".join(block.strip() for block in blocks if block)
+
+
+def mapping(config: type[Documented]) -> str:
+    return f"{config.__name__}: {inspect.getdoc(config)}\n\n{table(field_rows(config))}"
 
 
 def table(rows: Iterable[FieldRow]) -> str:

@@ -15,7 +15,7 @@ from flowkit.spec import SpecError, read_spec, walk
 from tests.pages import ROOT, blocks
 from tests.thirdparty.place import Place, install, lint
 
-SPECS = [text for page in ("README.md", "docs/specs.md") for kind, text in blocks(page) if kind == "yaml"]
+SPECS = [text for page in ("README.md", "docs/specs.md", "docs/tables.md") for kind, text in blocks(page) if kind == "yaml"]
 
 
 @pytest.mark.parametrize("text", SPECS, ids=lambda text: text[:40])
@@ -64,7 +64,7 @@ def headings(text: str) -> set[str]:
 def test_the_readme_runs_as_written(tmp_path):
     shutil.copytree(ROOT / "specs", tmp_path / "specs")
     place = Place(tmp_path)
-    pages = "README.md", "docs/web.md", "docs/export.md", "docs/serving.md"
+    pages = "README.md", "docs/web.md", "docs/export.md", "docs/serving.md", "docs/tables.md"
     for kind, text in [block for page in pages for block in blocks(page)]:
         if kind in ("yaml", "text", "js") or text.startswith("make"):  # the two commands are what CI runs
             continue

@@ -33,6 +33,7 @@ from flowkit.plugin.found import Found
 from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.registry import Registry
 from flowkit.plugin.spelling import line, with_article
+from flowkit.plugin.strict import parts_of
 from flowkit_runtime.errors import shortened
 
 TYPES = {
@@ -80,6 +81,13 @@ def field_rows(config: type[Documented]) -> list[FieldRow]:
         FieldRow(name, in_words(schema), _default(config, name), " ".join(docs.get(name, "").split()))
         for name, schema in schemas.items()
     ]
+
+
+def mappings_in(config: type[BaseModel]) -> list[type[Documented]]:
+    """Return the mappings that fields of a config hold, those in mappings included."""
+    parts = (part for field in config.model_fields.values() for part in parts_of(field.annotation))
+    own = dict.fromkeys(part for part in parts if isinstance(part, type) and issubclass(part, Documented))
+    return list(dict.fromkeys([*own, *(inner for each in own for inner in mappings_in(each))]))
 
 
 def schema_of(model: type[BaseModel], references: str = "#/$defs/{model}") -> dict[str, Any]:
@@ -225,8 +233,17 @@ def _source(module: str) -> str:
 
 def example_fields(config: type[BaseModel]) -> dict[str, Any]:
     """A value for each required field, of its type and within its bounds. The config's own validators may refuse it."""
-    schemas = field_schemas(config)
-    return {name: _value(schemas[name]) for name, field in config.model_fields.items() if field.is_required()}
+    schemas, definitions = field_schemas(config), _definitions(config)
+    required = (name for name, field in config.model_fields.items() if field.is_required())
+    return {name: _value(schemas[name], definitions) for name in required}
+
+
+def _definitions(config: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON Schemas of the mappings in a config, by name."""
+    try:
+        return schema_of(config).get("$defs", {})
+    except PydanticUserError:
+        return {}
 
 
 def example_config(found: Found, registry: Registry) -> PluginConfig | None:
@@ -238,8 +255,10 @@ def example_config(found: Found, registry: Registry) -> PluginConfig | None:
         return None
 
 
-def _value(schema: dict[str, Any]) -> Any:
+def _value(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
     match schema:
+        case {"$ref": reference}:
+            return _value(definitions[str(reference).rpartition("/")[2]], definitions)
         case {"x-flowkit": kind}:
             return {"use": KINDS["bijector" if kind == "step" else kind].example}
         case {"const": value} | {"enum": [value, *_]}:
@@ -247,11 +266,13 @@ def _value(schema: dict[str, Any]) -> Any:
         case {"format": "domain"}:
             return [0, 1]
         case {"anyOf": [first, *_]}:
-            return _value(first)
+            return _value(first, definitions)
         case {"prefixItems": items}:
-            return [_value(item) for item in items]
+            return [_value(item, definitions) for item in items]
         case {"type": "array", "items": item}:
-            return [_value(item)] * max(1, schema.get("minItems", 1))
+            return [_value(item, definitions)] * max(1, schema.get("minItems", 1))
+        case {"type": "object", "properties": properties}:
+            return {name: _value(properties[name], definitions) for name in schema.get("required", ())}
         case {"type": "integer"}:
             return _whole_number(schema)
         case {"type": "number"}:

@@ -13,11 +13,11 @@ from flowkit.plugin.dataset import PARTS
 from flowkit_runtime.errors import shortened
 from flowkit_runtime.preprocessing import as_days, as_numbers, as_text
 
-Fractions = tuple[float, float, float]
+Shares = tuple[float, float, float]
 """The shares of the training, validation and test parts."""
 
 
-def rows_of(part: PartName, n: int, fractions: Fractions) -> np.ndarray:
+def rows_of(part: PartName, n: int, fractions: Shares) -> np.ndarray:
     """Return the rows of one part, in ascending order. Every row belongs to exactly one part."""
     return np.sort(_cut(_shuffled(n), fractions)[part])
 
@@ -33,7 +33,7 @@ class Division:
         time: a column that orders the rows: the first are trained on, the last are the test part.
     """
 
-    fractions: Fractions
+    fractions: Shares
     split: str | None = None
     group: str | None = None
     time: str | None = None
@@ -73,7 +73,7 @@ def _shuffled(n: int) -> np.ndarray:
     return np.random.RandomState(0).permutation(n)
 
 
-def _cut(order: np.ndarray, fractions: Fractions) -> dict[PartName, np.ndarray]:
+def _cut(order: np.ndarray, fractions: Shares) -> dict[PartName, np.ndarray]:
     """Divide rows in this order: the first are trained on, the last are the test part."""
     train = int(len(order) * fractions[0])
     rest = fractions[1] + fractions[2]
@@ -81,7 +81,7 @@ def _cut(order: np.ndarray, fractions: Fractions) -> dict[PartName, np.ndarray]:
     return {"train": order[:train], "val": order[train:val], "test": order[val:]}
 
 
-def _whole_groups(group: np.ndarray, fractions: Fractions) -> dict[PartName, np.ndarray]:
+def _whole_groups(group: np.ndarray, fractions: Shares) -> dict[PartName, np.ndarray]:
     """Divide rows by their group, [n], so that the parts have about these shares of the rows."""
     order = _shuffled(int(group.max()) + 1)
     sizes = np.bincount(group)[order]

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from flowkit.plugin import DatasetConfig, Descriptor, PluginConfig, hookimpl
-from flowkit_runtime.columns import MAX_CATEGORIES, MAX_COLUMNS, Column, Kind, Missing, Preprocessing
+from flowkit_runtime.columns import MAX_CATEGORIES, MAX_COLUMNS, Column, ColumnKind, Missing, Preprocessing
 
 Toy = Literal["moons", "circles", "rings", "spirals", "gaussians", "checkerboard"]
 
@@ -73,7 +73,7 @@ class ColumnConfig(PluginConfig):
 
     column: str
     """The name of the column."""
-    kind: Kind = "number"
+    kind: ColumnKind = "number"
     """What its values are: number; integer, which gets noise between 0 and 1 in an event; time, in days since 1970; or
     category, which is its index with noise in an event, and one-hot in a context. Multiples of a step are integers,
     with the step as their scale."""
@@ -100,7 +100,7 @@ class ColumnConfig(PluginConfig):
         return Column(self.column, self.kind, self.offset, self.scale, self.fill, self.categories or ())
 
 
-Columns = Annotated[tuple[ColumnConfig, ...], Field(max_length=MAX_COLUMNS)]
+ColumnConfigs = Annotated[tuple[ColumnConfig, ...], Field(max_length=MAX_COLUMNS)]
 
 
 class TableConfig(DatasetConfig):
@@ -112,9 +112,9 @@ class TableConfig(DatasetConfig):
 
     path: Path
     """The file: .csv, .parquet, .arrow or .feather."""
-    event: Annotated[Columns, Field(min_length=1)]
+    event: Annotated[ColumnConfigs, Field(min_length=1)]
     """The columns that make the event, one value each."""
-    context: Columns = ()
+    context: ColumnConfigs = ()
     """The columns that make the context: one value each, two with a fill, and as many as there are categories."""
     missing: Missing = "refuse"
     """What to do with a row that lacks a value: refuse it with an error, or drop it."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows
-from flowkit_data.parts import Division, Fractions
+from flowkit_data.parts import Division, Shares
 from flowkit_runtime.columns import Missing, Preprocessing
 from flowkit_runtime.errors import FlowRuntimeError
 from flowkit_runtime.preprocessing import encode
@@ -46,7 +46,7 @@ class Table(Dataset):
         event: Sequence[ColumnConfig],
         context: Sequence[ColumnConfig],
         missing: Missing,
-        fractions: Fractions,
+        fractions: Shares,
         split: str | None,
         group: str | None,
         time: str | None,

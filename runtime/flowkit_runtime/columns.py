@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from flowkit_runtime.errors import shortened
 
-Kind = Literal["number", "integer", "time", "category"]
+ColumnKind = Literal["number", "integer", "time", "category"]
 Missing = Literal["refuse", "drop"]
 
 MAX_COLUMNS = 4096
@@ -36,7 +36,7 @@ class Column:
     """
 
     column: str
-    kind: Kind = "number"
+    kind: ColumnKind = "number"
     offset: float = 0.0
     scale: float = 1.0
     fill: float | None = None
@@ -70,7 +70,7 @@ class Preprocessing:
     missing: Missing = "refuse"
 
     @property
-    def kinds(self) -> dict[str, Kind]:
+    def kinds(self) -> dict[str, ColumnKind]:
         """The columns that are read, by name."""
         return {column.column: column.kind for column in (*self.event, *self.context)}
 
@@ -129,7 +129,7 @@ def _column(where: str, value: Any) -> Column:
     numbers = [column.offset, column.scale, *([] if column.fill is None else [column.fill])]
     if not all(type(number) in (int, float) and abs(number) < MAX_NUMBER for number in numbers) or column.scale <= 0:
         raise TypeError(f"{where} holds {shortened(repr(value))}, whose numbers can't be used")
-    if column.kind not in get_args(Kind) or bool(column.categories) != (column.kind == "category"):
+    if column.kind not in get_args(ColumnKind) or bool(column.categories) != (column.kind == "category"):
         raise TypeError(f"{where} holds {shortened(repr(value))}, whose kind doesn't fit")
     return column
 

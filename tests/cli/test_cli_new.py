@@ -56,7 +56,7 @@ def test_it_replaces_only_when_told() -> None:
         (("objects.npy", "-o", "x.yaml"), "objects.npy is not a .npy file of numbers"),
         (("nowhere.npy", "-o", "x.yaml"), "there is no nowhere.npy: name a .npy file"),
         (("{use: data/nothing}", "-o", "x.yaml"), "there is no dataset 'data/nothing'"),
-        (("x.npy",), "Missing option '--output'"),
+        (("x.npy", "-o", "x.yaml", "--event", "a"), "--event names columns of a table, and x.npy is none"),
         (("x.npy", "-o", "x.txt"), "x.txt must end with .yaml or .yml"),
     ],
 )

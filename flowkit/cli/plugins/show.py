@@ -11,6 +11,8 @@ from flowkit.cli.terminal import columns, echo
 if TYPE_CHECKING:
     from flowkit.plugin import Found, Registry
 
+FIELD_HEADS = ("name", "type", "default", "meaning")
+
 
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A namespace, or namespace/name.", show_default=False)],
@@ -36,7 +38,7 @@ def _namespace(registry: "Registry", namespace: str) -> str:
 
 def _plugin(registry: "Registry", found: "Found") -> str:
     """The config's docstring, fields, shapes, the target's docstring, an example. No target is imported."""
-    from flowkit.plugin.description import example_config, field_rows, shape_rule, target_doc
+    from flowkit.plugin.description import example_config, field_rows, mappings_in, shape_rule, target_doc
     from flowkit.spec import to_yaml
     from flowkit.spec.example import example_spec
 
@@ -44,7 +46,11 @@ def _plugin(registry: "Registry", found: "Found") -> str:
     rows = field_rows(descriptor.config)
     config, example = example_config(found, registry), example_spec(found, registry)
     sections = {
-        "Fields": columns(("name", "type", "default", "meaning"), *rows) if rows else "none",
+        "Fields": columns(FIELD_HEADS, *rows) if rows else "none",
+        **{
+            f"Fields of {each.__name__}": columns(FIELD_HEADS, *field_rows(each))
+            for each in mappings_in(descriptor.config)
+        },
         "Shapes, with the fields of the example": "\n".join(shape_rule(config)) if config else "",
         f"Target {descriptor.place}": target_doc(descriptor.target) or "without a docstring",
         "Example": to_yaml(example).rstrip() if example else "",
