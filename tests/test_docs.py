@@ -15,7 +15,9 @@ from flowkit.spec import SpecError, read_spec, walk
 from tests.pages import ROOT, blocks
 from tests.thirdparty.place import Place, install, lint
 
-SPECS = [text for page in ("README.md", "docs/specs.md", "docs/tables.md") for kind, text in blocks(page) if kind == "yaml"]
+SPECS = [
+    text for page in ("README.md", "docs/specs.md", "docs/tables.md") for kind, text in blocks(page) if kind == "yaml"
+]
 
 
 @pytest.mark.parametrize("text", SPECS, ids=lambda text: text[:40])

@@ -64,8 +64,8 @@ def look(data: str, context: str | Path | None = None, event: str | None = None)
     """Look at a .npy file, a table, a directory in MNIST's format, or ``{use: …}``: a dataset as a spec names it.
 
     ``event`` and ``context`` are columns of a table, separated by commas. For a .npy file, ``context`` is a .npy file
-    of labels [n] or arrays, one for each event. Raises DataError where no
-    flow could be fitted to what is there, saying why and what to do; SpecError, PluginError of a dataset's name.
+    of labels [n] or arrays, one for each event. Raises DataError where no flow could be fitted to what is there, saying
+    why and what to do; SpecError, PluginError of a dataset's name.
     """
     if Path(data).suffix.lower() in TABLES:
         return look_at_table(data, _names(event), _names(None if context is None else str(context)))
