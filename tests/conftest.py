@@ -10,9 +10,11 @@ import functools
 import gc
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from typer import testing
 
 from flowkit.plugin.registry import REGISTERED
@@ -59,6 +61,21 @@ def forget_registered() -> Iterator[None]:
     yield
     REGISTERED.clear()
     REGISTERED.update(before)
+
+
+@pytest.fixture(scope="session")
+def bundles_of_bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the bundles of tests.bases.FLOWS. All processes that run tests have the same one."""
+    from flowkit.export import export
+    from tests.bases import FLOWS, moved
+
+    own = tmp_path_factory.getbasetemp()
+    directory = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "bases"
+    with FileLock(f"{directory}.lock"):
+        for name in FLOWS:
+            if not (directory / name).exists():
+                export(moved(name), directory / name)
+    return directory
 
 
 @pytest.fixture

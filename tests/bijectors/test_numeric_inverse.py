@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
 from torch.func import hessian, jacfwd, jacrev, vmap
 
 from flowkit.bijectors import Bijector, numeric_inverse
+from flowkit.bijectors.numeric_inverse import BISECTIONS
 from flowkit.testing import BijectorSubject, check
 from flowkit_mixture.logistic import MixtureOfLogistics
 
@@ -18,8 +21,8 @@ def curve(x: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
     return x + a * t, torch.log1p(a * (1 - t * t))
 
 
-def solved(y: Tensor, a: Tensor) -> Tensor:
-    return numeric_inverse(lambda x: curve(x, a), y, y - a, y + a)[0]
+def solved(y: Tensor, a: Tensor, bisections: int = BISECTIONS) -> Tensor:
+    return numeric_inverse(lambda x: curve(x, a), y, y - a, y + a, bisections)[0]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 3e-7)], ids=str)
@@ -83,10 +86,10 @@ def test_first_and_second_derivatives_are_those_of_the_inverse(route) -> None:
 
 
 def test_derivatives_of_the_mixtures_inverse() -> None:
-    transformer = MixtureOfLogistics(3).double()
+    transformer = MixtureOfLogistics(2).double()
     torch.manual_seed(0)
-    theta = transformer.from_start(torch.randn(2, 9, 2, dtype=torch.float64)).requires_grad_()
-    y = (2 * torch.randn(2, 2, dtype=torch.float64)).requires_grad_()
+    theta = transformer.from_start(torch.randn(2, 6, 1, dtype=torch.float64)).requires_grad_()
+    y = (2 * torch.randn(2, 1, dtype=torch.float64)).requires_grad_()
     assert torch.autograd.gradcheck(transformer.inverse, (y, theta))
     assert torch.autograd.gradgradcheck(transformer.inverse, (y, theta))
 
@@ -125,8 +128,8 @@ def test_the_kit_takes_it() -> None:
 
 
 def test_torch_refuses_second_derivatives_of_a_compiled_inverse() -> None:
-    """As it does those of any compiled function."""
-    compiled = torch.compile(solved, fullgraph=True, backend="aot_eager")
+    """As it does those of any compiled function. Half of the bisections are compiled sooner, and are enough here."""
+    compiled = torch.compile(partial(solved, bisections=16), fullgraph=True, backend="aot_eager")
     y, a = Y.clone()[None].requires_grad_(), A.clone()[None].requires_grad_()
     first = torch.autograd.grad(compiled(y, a), (y, a), create_graph=True)
     torch.testing.assert_close(torch.cat(first), by_implicit_differentiation()[0], rtol=1e-10, atol=0)

@@ -10,12 +10,15 @@ import torch
 
 from flowkit.bijectors import Autoregressive, Transformer, fixed_loop
 from flowkit.errors import ExportError
-from flowkit.export.graphs import Graphs
+from flowkit.export.graphs import Graphs, make_graphs
 from flowkit.export.loops import with_bodies
+from flowkit.export.pieces import EXAMPLES
+from flowkit.export.program import Program
 from flowkit.flow import Flow
 from flowkit.testing import perturb
 from flowkit_autoregressive.made import MADE
 from flowkit_autoregressive.orders import Natural
+from flowkit_runtime.bundle import DECODER, ENCODER
 from flowkit_runtime.graph_check import check_graph
 from tests.extent import extent
 
@@ -35,26 +38,48 @@ def n_nodes(model: onnx.ModelProto) -> int:
     return len(list(with_bodies(model.graph.node)))
 
 
-def test_a_decoder_has_one_loop_and_the_encoder_none(tmp_path):
+def test_a_graph_has_one_loop_where_there_are_passes_and_none_elsewhere(tmp_path):
     """34 nodes for an affine layer. The log-derivatives, which a decoder doesn't give, aren't computed in it."""
-    flow = a_flow(7, {"autoregressive": AFFINE, "order": {"use": "autoregressive/random"}}, context=3)
+    passes = {"autoregressive": AFFINE, "order": {"use": "autoregressive/random"}}
+    flow = a_flow(7, passes, {"autoregressive": AFFINE, "inverse": True}, context=3)
     graphs = Graphs(flow)
-    assert [node.op_type for node in graphs.models["decode.onnx"].graph.node].count("Loop") == 1
-    assert "Loop" not in {node.op_type for node in graphs.models["encode.onnx"].graph.node}
-    assert n_nodes(graphs.models["decode.onnx"]) <= 34
-    (loop,) = [node for node in graphs.models["decode.onnx"].graph.node if node.op_type == "Loop"]
-    constants = {each.name: onnx.numpy_helper.to_array(each) for each in graphs.models["decode.onnx"].graph.initializer}
-    assert constants[loop.input[0]] == 7
-    path = tmp_path / "decode.onnx"
-    path.write_bytes(graphs.models["decode.onnx"].SerializeToString())
-    check_graph(path, {"z_1": (1, (7,)), "context": (1, (3,))})
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    decoder, encoder = graphs.models[DECODER], graphs.models[ENCODER]
+    limits = ((DECODER, 0, 1, 34), (DECODER, 1, 0, 20), (ENCODER, 0, 0, 60), (ENCODER, 1, 1, 60))
+    for file, layer, loops, most in limits:
+        nodes = nodes_of(graphs, file, layer)
+        assert [node.op_type for node in nodes].count("Loop") == loops, (file, layer)
+        assert len(list(with_bodies(nodes))) <= most, (file, layer)
+    for model, given in ((decoder, "z_1"), (encoder, "x")):
+        (loop,) = [node for node in model.graph.node if node.op_type == "Loop"]
+        constants = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
+        assert constants[loop.input[0]] == 7
+        path = tmp_path / "graph.onnx"
+        path.write_bytes(model.SerializeToString())
+        check_graph(path, {given: (1, (7,)), "context": (1, (3,))})
+    assert_same(flow, encoder, decoder)
+
+
+def nodes_of(graphs: Graphs, file: str, layer: int) -> list[onnx.NodeProto]:
+    (index,) = [i for i, name in enumerate(graphs.layers[file]) if name.startswith(f"layer {layer} ")]
+    return [node for node in graphs.models[file].graph.node if node.name.startswith(f"{index}_")]
+
+
+def assert_same(flow: Flow, encoder: onnx.ModelProto, decoder: onnx.ModelProto) -> None:
+    sessions = [
+        onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        for model in (encoder, decoder)
+    ]
     for n in (1, 5):
-        z, context = torch.randn(n, 7), torch.randn(n, 3)
+        values, context = torch.randn(n, 7), torch.randn(n, 3)
+        exact, given = (values.double(), context.double()), context.numpy()
         with torch.no_grad():
-            x, _ = flow.inverse_and_log_det([z.double()], context.double())
-        given = session.run(None, {"z_1": z.numpy(), "context": context.numpy()})[0]
-        np.testing.assert_allclose(given, x, atol=2e-6)
+            (z,), log_prob = flow.encode(*exact), flow.log_prob(*exact)
+            x, _ = flow.inverse_and_log_det([exact[0]], exact[1])
+        encoded = sessions[0].run(["z_1", "log_prob"], {"x": values.numpy(), "context": given})
+        np.testing.assert_allclose(encoded[0], z, atol=2e-6)
+        np.testing.assert_allclose(encoded[1], log_prob, atol=1e-5)
+        (decoded,) = sessions[1].run(None, {"z_1": values.numpy(), "context": given})
+        np.testing.assert_allclose(decoded, x, atol=2e-6)
 
 
 @pytest.mark.slow
@@ -68,22 +93,6 @@ def test_a_decoder_has_one_loop_and_the_encoder_none(tmp_path):
 def test_the_size_of_a_decoder_does_not_depend_on_that_of_the_event(step, most):
     sizes = {n_nodes(Graphs(a_flow(size, step)).models["decode.onnx"]) for size in extent([4, 63], [1, 4, 63])}
     assert len(sizes) == 1 and sizes.pop() <= most
-
-
-def test_an_inverse_flow_has_the_loop_in_its_encoder():
-    graphs = Graphs(a_flow(3, {"autoregressive": AFFINE, "inverse": True}))
-    assert [n_nodes(graphs.models["decode.onnx"]) < 20, n_nodes(graphs.models["encode.onnx"]) < 60] == [True, True]
-    assert "Loop" in {node.op_type for node in graphs.models["encode.onnx"].graph.node}
-    session = onnxruntime.InferenceSession(
-        graphs.models["encode.onnx"].SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    flow, x = a_flow(3, {"autoregressive": AFFINE, "inverse": True}), torch.randn(4, 3)
-    with torch.no_grad():
-        (z,), _ = flow.forward_and_log_det(x.double())
-        log_prob = flow.log_prob(x.double())
-    given = session.run(["z_1", "log_prob"], {"x": x.numpy()})
-    np.testing.assert_allclose(given[0], z, atol=2e-6)
-    np.testing.assert_allclose(given[1], log_prob, atol=1e-5)
 
 
 class ByBisection(Transformer):
@@ -106,11 +115,11 @@ class ByBisection(Transformer):
 
 
 def test_a_loop_in_the_loop_is_refused_with_the_reason():
-    """In torch such a flow runs both ways."""
+    """In torch such a layer runs both ways."""
     order = Natural((2,))
-    flow = Flow([Autoregressive(order, MADE(order, (1, 2), hidden=4), ByBisection())]).double().eval()
-    x = torch.randn(3, 2, dtype=torch.float64)
-    back, _ = flow.inverse_and_log_det(flow.forward_and_log_det(x)[0])
+    layer = Autoregressive(order, MADE(order, (1, 2), hidden=4), ByBisection()).double().eval()
+    x = torch.randn(EXAMPLES, 2, dtype=torch.float64)
+    back, _ = layer.inverse_and_log_det(layer.forward_and_log_det(x)[0])
     torch.testing.assert_close(back, x, atol=1e-10, rtol=0)
     with pytest.raises(ExportError, match=r"Autoregressive.*a fixed_loop inside a fixed_loop"):
-        Graphs(flow)
+        make_graphs([Program.of_method(layer, "inverse_and_log_det", 1, 2)], [[x]])

@@ -32,13 +32,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(bundles_of_bases):
     """Flows with moved parameters, and their bundles."""
-    found = {}
-    for name in FLOWS:
-        found[name] = moved(name), tmp_path_factory.mktemp("bases") / name
-        export(found[name][0], found[name][1])
-    return found
+    return {name: (moved(name), bundles_of_bases / name) for name in FLOWS}
 
 
 def test_every_base_is_in_one_of_the_flows():

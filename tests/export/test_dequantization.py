@@ -16,7 +16,7 @@ from flowkit.export.bundle import Options, export
 from flowkit.flow import Flow
 from flowkit_runtime.errors import BundleError
 from flowkit_runtime.verification import verify
-from tests.flow.test_dequantization import perturbed, spec
+from tests.flow.test_dequantization import NOISE, perturbed, spec
 
 K = torch.randint(4, (80, 2), generator=torch.Generator().manual_seed(0))
 
@@ -25,7 +25,8 @@ K = torch.randint(4, (80, 2), generator=torch.Generator().manual_seed(0))
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Flow, Path]:
     """A flow whose noise has a mixture as base, which takes uniform and normal noise, and its bundle with a page."""
     mixture = {"use": "base/gaussian_mixture", "components": 3}
-    flow = perturbed(spec(size=2, dequantization={"flow": spec()["dequantization"]["flow"], "base": mixture}))
+    event, noise = {"shape": [2], "levels": 4}, {"flow": NOISE, "base": mixture}
+    flow = perturbed(spec(event=event, dequantization=noise))  # no coupling: its graphs are known
     directory = tmp_path_factory.mktemp("bundle") / "exported"
     export(flow.float(), directory, K, options=Options(page="noise"))
     return flow.double(), directory

@@ -28,6 +28,7 @@ from flowkit.plugin import BijectorConfig
 from flowkit_runtime import verification
 from flowkit_runtime.errors import BundleError, InputError, VerificationError
 from tests.export.test_bundle import trained_like
+from tests.extent import extent
 from tests.flow.specs import PRIOR, SMALL, STEP, batch
 
 SPEC = {
@@ -40,6 +41,10 @@ ALTERNATING = {
     "conditioner": {"use": "glow/convnet", "hidden": 0},
     "split": {"use": "glow/checkerboard"},
 }
+
+
+BFLOAT16 = [("bfloat16", onnx.TensorProto.BFLOAT16)]
+"""Another type takes the same way: test_loops.py has float16."""
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +64,7 @@ def plain(flow, held_out, tmp_path_factory):
     return directory
 
 
-@pytest.mark.parametrize(
-    "precision, kind", [("float16", onnx.TensorProto.FLOAT16), ("bfloat16", onnx.TensorProto.BFLOAT16)]
-)
+@pytest.mark.parametrize("precision, kind", extent(BFLOAT16, [*BFLOAT16, ("float16", onnx.TensorProto.FLOAT16)]))
 def test_networks_in_16_bits(tmp_path, precision, kind):
     flow, held_out = trained_like(SMALL), torch.rand(80, 2, generator=torch.Generator().manual_seed(0)) * 2
     exported = export(flow, tmp_path / "b", held_out, options=Options(precision=precision))

@@ -25,7 +25,7 @@ from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Additive, Affine
 from flowkit_glow.permute import Permute
 from tests.extent import extent
-from tests.flow.specs import IMAGE, LABELS, PRIOR, SMALL, SPECS, batch, perturbed
+from tests.flow.specs import IMAGE, LABELS, SMALL, SPECS, batch, perturbed
 from tests.plugins.cases import coupling
 
 
@@ -78,18 +78,14 @@ def assert_same(given: list[Tensor], expected: list[Tensor], tolerance: float) -
         torch.testing.assert_close(mine, plain, rtol=tolerance, atol=tolerance)
 
 
-SMALL_LABELS = {**LABELS, "flow": [{"use": "glow/rescale"}, {"use": "glow/squeeze"}, PRIOR]}
-SMALL_SPECS = {"small": SMALL, "small labels": SMALL_LABELS}
-
-
-def small(name: str = "small") -> Flow:
+def small() -> Flow:
     torch.manual_seed(0)
-    flow = Flow.from_spec(SMALL_SPECS[name]).double().eval()
+    flow = Flow.from_spec(SMALL).double().eval()
     perturb(flow, 0.2)
     return flow
 
 
-FAST = [("small labels", "checkpoint", "step")]
+FAST = [("small", "checkpoint", "step")]
 SLOW = [
     *(("image", "store", "flow"), ("image", "checkpoint", "step")),
     *(("labels", "checkpoint", "flow"), ("labels", "store", "step")),
@@ -103,7 +99,7 @@ CASES = [*FAST, *(pytest.param(*case, marks=pytest.mark.slow) for case in extent
 
 @pytest.mark.parametrize(("spec", "memory", "scope"), CASES)
 def test_the_numbers_are_the_same_and_one_graph_serves_all_batch_sizes(spec: str, memory: str, scope: str) -> None:
-    flow = small(spec) if spec in SMALL_SPECS else perturbed(spec)
+    flow = small() if spec == "small" else perturbed(spec)
     flow.memory = memory
     other = compiled(flow, scope=scope)
     for what in (density, there_and_back):

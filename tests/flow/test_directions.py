@@ -191,6 +191,15 @@ def test_an_export_of_a_forward_flow(forward: Flow, tmp_path: Path) -> None:
     for act in lacking:
         with pytest.raises(BundleError, match=r"holds encode\.onnx alone, because its flow runs data -> latent only"):
             act()
+    assert_a_damaged_manifest_is_refused(tmp_path / "bundle")
+
+
+def assert_a_damaged_manifest_is_refused(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    for given, message in (("both", "files lists no decode.onnx"), ("up", "directions is 'up'"), ([], "directions is")):
+        (bundle / "manifest.json").write_bytes(flowkit_runtime.bundle.sealed(manifest | {"directions": given}))
+        with pytest.raises(BundleError, match=message):
+            flowkit_runtime.load(bundle)
 
 
 def test_an_export_of_a_flow_that_samples_only(sampler: Flow, tmp_path: Path) -> None:
@@ -216,16 +225,6 @@ def test_an_export_of_a_flow_that_samples_only(sampler: Flow, tmp_path: Path) ->
     for act in lacking:
         with pytest.raises(BundleError, match=r"holds decode\.onnx alone, because its flow runs latent -> data only"):
             act()
-
-
-def test_a_damaged_manifest_is_refused(forward: Flow, tmp_path: Path) -> None:
-    export(forward, tmp_path / "bundle", torch.randn(8, 2))
-    path = tmp_path / "bundle" / "manifest.json"
-    manifest = json.loads(path.read_text())
-    for given, message in (("both", "files lists no decode.onnx"), ("up", "directions is 'up'"), ([], "directions is")):
-        path.write_bytes(flowkit_runtime.bundle.sealed(manifest | {"directions": given}))
-        with pytest.raises(BundleError, match=message):
-            flowkit_runtime.load(tmp_path / "bundle")
 
 
 def test_a_run_without_samples(tmp_path: Path) -> None:

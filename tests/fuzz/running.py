@@ -9,7 +9,7 @@ from typing import TypeVar
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-FEW = 15
+FEW = 10
 """Examples of a test, but in `make nightly`."""
 ROUND = 500
 

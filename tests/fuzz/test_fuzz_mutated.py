@@ -17,7 +17,7 @@ from tests.fuzz.running import fuzz
 from tests.fuzz.valid import specs
 
 SPECS = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parents[2].glob("specs/*.yaml"))]
-EXAMPLES = extent(20, 20_000)
+EXAMPLES = extent(15, 20_000)
 ENOUGH = 300
 """Examples among which some must be accepted: one in twenty is."""
 UNREADABLE = ("can't be read", "is longer than", "there is no such file", "is a directory")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from flowkit.testing import (
     Subject,
     TransformerSubject,
 )
+from flowkit.testing.subjects import ModuleSubject
 from flowkit_autoregressive.made import MADE
 from flowkit_autoregressive.orders import Listed, Natural, Random, Reversed
 from flowkit_base.class_conditional_normal import ClassConditionalNormal
@@ -151,17 +152,17 @@ BIJECTORS: dict[str, Callable[[], Bijector]] = {
     "coupling-checkerboard": lambda: coupling((1, 3, 4), Affine(), split="checkerboard"),
     "coupling-sigmoid-checkerboard-swap": lambda: coupling((2, 2, 4), Affine("sigmoid"), "checkerboard", swap=True),
     "coupling-no-normalization": lambda: coupling(IMAGE, Affine(), normalization="none"),
-    "coupling-kept-vector": lambda: coupling(VECTOR, RationalQuadratic(bins=4), kept=RationalQuadratic(bins=3)),
-    "coupling-kept-image": lambda: coupling((1, 3, 4), Affine(), "checkerboard", swap=True, kept=Affine()),
     "elementwise-vector": lambda: elementwise(VECTOR, RationalQuadratic(bins=4)),
     "elementwise-image": lambda: elementwise(COLUMN, Affine()),
     "elementwise-mixture": lambda: elementwise((2,), MixtureOfLogistics(2)),
+    "coupling-kept-vector": lambda: coupling(VECTOR, RationalQuadratic(bins=4), kept=RationalQuadratic(bins=3)),
+    "coupling-kept-image": lambda: coupling((1, 3, 4), Affine(), "checkerboard", swap=True, kept=Affine()),
     "autoregressive-affine": lambda: autoregressive(Natural(VECTOR), Affine()),
     "autoregressive-spline": lambda: autoregressive(Reversed((4,)), RationalQuadratic(bins=4)),
     "autoregressive-image": lambda: autoregressive(Random(COLUMN), Affine()),
     "autoregressive-value": lambda: autoregressive(Natural((1,)), Affine()),
-    "inverse-autoregressive": lambda: Inverse(autoregressive(Random(VECTOR, seed=2), Affine(), residual=True)),
     "inverse-actnorm": lambda: Inverse(ActNorm((5,))),
+    "inverse-autoregressive": lambda: Inverse(autoregressive(Random(VECTOR, seed=2), Affine(), residual=True)),
     "inverse-coupling": lambda: Inverse(coupling(VECTOR, Affine())),
     "composition": lambda: Composition([ActNorm(IMAGE), Conv1x1(IMAGE), coupling(IMAGE, Affine()), ActNorm(IMAGE)]),
 }
@@ -310,14 +311,6 @@ SAME_GRAPHS = {
 }
 """Subjects whose graphs have the operators of others': frozen, all channel-linear layers are one convolution."""
 
-TRACED_IN_PARTS = {
-    *("coupling-additive-swap", "coupling-sigmoid-checkerboard-swap"),
-    *("composition", "conditional-vector-vector", "conditional-composition"),
-    *("elementwise-vector", "conditional-elementwise-value"),
-    *("autoregressive-affine", "autoregressive-spline", "conditional-autoregressive"),
-}
-"""Compositions, couplings and elementwise layers of parts that each are a subject of their own."""
-
 LIKE_OTHERS = {
     *("actnorm-1x3x3", "actnorm-1", "conv1x1-lu-1", "conv1x1-plain-4x3x2"),
     *("permute-reverse-5", "permute-random-4x3x2", "permute-list-5", "rescale-5"),
@@ -327,7 +320,8 @@ LIKE_OTHERS = {
     *("affine-1d", "affine-asymmetric-3d", "affine-sigmoid-1d", "additive-1d"),
     *("rational-quadratic-1d", "rational-quadratic-2-bins-3d", "mixture-of-logistics-3d"),
     *("channels-5", "channels-2-swap", "channels-3x5x3", "checkerboard-1x3x4-swap", "checkerboard-2x2x4"),
-    "convnet",
+    *("convnet", "autoregressive-image", "coupling-kept-image", "elementwise-mixture", "planar-numeric-image"),
+    *("conditional-elementwise-mixture", "conditional-inverse-autoregressive", "base-diagonal-1", "base-laplace-1"),
 }
 """Subjects each of whose settings, such as its event, its split or its transformer, is one of another subject too."""
 
@@ -370,3 +364,18 @@ def subjects(seed: int = 0) -> dict[str, Subject]:
         "breast-cancer": DatasetSubject(BreastCancer),
     }
     return {name: replace(subject, seed=seed) for name, subject in every.items()}
+
+
+def of_each_class(names: Iterable[str]) -> set[str]:
+    """Return those of these subjects of which each has a class, itself or in a part, that none before it has.
+
+    Parts come before what is made of them.
+    """
+    every, seen, chosen = subjects(), set(), set()
+    for name in sorted(names, key=lambda name: every[name].kind == "bijector"):
+        subject = every[name]
+        classes = {type(part) for part in subject.fresh().modules()} if isinstance(subject, ModuleSubject) else set()
+        if not classes <= seen:
+            chosen.add(name)
+        seen |= classes
+    return chosen

@@ -4,23 +4,28 @@ import pytest
 
 from flowkit.testing import SLOW_CHECKS, check
 from tests.extent import extent
-from tests.plugins.cases import LIKE_OTHERS, SAME_GRAPHS, TRACED_IN_PARTS, subjects
+from tests.plugins.cases import LIKE_OTHERS, SAME_GRAPHS, of_each_class, subjects
 
 SUBJECTS = subjects()
-GRAPHS = [
-    name for name, subject in SUBJECTS.items() if SLOW_CHECKS[subject.kind] and name not in extent(SAME_GRAPHS, set())
-]
-NOT_TRACED = extent(SAME_GRAPHS | TRACED_IN_PARTS, set())
+CHECKED = [name for name in SUBJECTS if name not in extent(LIKE_OTHERS, set())]
+GRAPHS = [name for name in SUBJECTS if SLOW_CHECKS[SUBJECTS[name].kind] and name not in extent(SAME_GRAPHS, set())]
+OF_EACH_CLASS = extent(of_each_class(name for name in CHECKED if name not in SAME_GRAPHS), {*SUBJECTS})
 
 
-@pytest.mark.parametrize("name", [name for name in SUBJECTS if name not in extent(LIKE_OTHERS, set())])
+@pytest.mark.parametrize("name", CHECKED)
 def test_conformance(name):
-    """All checks. Tracing takes longer than the others together, and is left out where it would give a known graph."""
-    check(SUBJECTS[name], skip=("export",) if name in NOT_TRACED else ())
+    """All checks. Tracing takes longer than the others together: each class is traced here, and all graphs below."""
+    check(SUBJECTS[name], skip=() if name in OF_EACH_CLASS else ("export",))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("check", SLOW_CHECKS["bijector"])
 @pytest.mark.parametrize("name", GRAPHS)
-def test_graphs(name, check):
-    SLOW_CHECKS[SUBJECTS[name].kind][check](SUBJECTS[name])
+def test_graphs(name):
+    check(SUBJECTS[name], only=("onnx",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in GRAPHS if name in OF_EACH_CLASS])
+def test_compilation(name):
+    """Of each class; tests/flow/test_compile.py compiles what is made of them."""
+    check(SUBJECTS[name], only=("compile",))

@@ -6,6 +6,7 @@ The tests in Chromium open the page itself. These need no browser, and compare m
 import json
 import shutil
 import subprocess
+from itertools import product
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from flowkit.export.web import page, vendored
 from flowkit.testing import perturb
 from flowkit_base.gaussian_mixture import GaussianMixture
 from flowkit_glow.actnorm import ActNorm
-from tests.bases import FLOWS, moved
+from tests.bases import FLOWS
 from tests.web.test_web_model import VECTORS
 
 SCRIPT = """
@@ -27,12 +28,17 @@ import * as ort from "./ort.mjs";
 globalThis.ort = ort;
 const { Model } = await import("./model.js");
 const noise = await import("./noise.js");
-const read = (name) => readFileSync(`BUNDLE/${name}.onnx`);
-const about = JSON.parse(readFileSync("BUNDLE/manifest.json"));
-const files = { wasm: readFileSync("ort.wasm"), encoder: read("encode"), decoder: read("decode"), base: read("base") };
-const model = await Model.open(about, files);
-console.log(JSON.stringify(Array.from(await (EXPRESSION))));
+const open = (bundle) => {
+  const read = (name) => readFileSync(`${bundle}/${name}.onnx`);
+  const files = { wasm: readFileSync("ort.wasm"), encoder: read("encode"), decoder: read("decode"), base: read("base") };
+  return Model.open(JSON.parse(readFileSync(`${bundle}/manifest.json`)), files);
+};
+const given = [];
 """
+
+CASES = [(kind, vector) for kind in ("uniform", "normal") for vector in VECTORS[kind]]
+NOISE = ", ".join(f"...noise.{kind}({v['seed']}n, {v['stream']}, 7, {v['first']})" for kind, v in CASES)
+TEMPERATURES = (1.0, 0.6)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +53,6 @@ def place(tmp_path_factory):
     (directory / "ort.mjs").write_bytes(vendored.read(vendored.SCRIPT))
     (directory / "ort.wasm").write_bytes(vendored.read(vendored.BINARY))
     export(_mixture(), directory / "mixture")
-    for name in FLOWS:
-        export(moved(name), directory / name)
     return directory
 
 
@@ -62,37 +66,47 @@ def _mixture() -> Flow:
     return flow.eval().requires_grad_(False)
 
 
-def ask(place, expression, bundle="mixture"):
-    (place / "run.js").write_text(SCRIPT.replace("EXPRESSION", expression).replace("BUNDLE", bundle))
+def contexts(name):
+    shape = FLOWS[name]().context.shape
+    if shape is None:
+        return np.arange(500) % 3
+    return np.random.default_rng(0).normal(size=(500, *shape)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def given(place, bundles_of_bases):
+    """What the modules give, by what it is. One process gives all, because it takes long to start."""
+    expressions = {"noise": f"[{NOISE}]"}
+    opened = {"mixture": place / "mixture", **{name: bundles_of_bases / name for name in FLOWS}}
+    models = ", ".join(f"{name}: await open({json.dumps(str(path))})" for name, path in opened.items())
+    expressions["mixture"] = "models.mixture.sample(100000, 5n, 0.5)"
+    for name, temperature in product(FLOWS, TEMPERATURES):
+        rows = contexts(name).reshape(500, -1).tolist()
+        expressions[name, temperature] = f"models.{name}.sample(500, 3n, {temperature}, {rows})"
+    pushed = "".join(f"given.push(Array.from(await ({each})));\n" for each in expressions.values())
+    script = f"{SCRIPT}const models = {{ {models} }};\n{pushed}console.log(JSON.stringify(given));\n"
+    (place / "run.js").write_text(script)
     done = subprocess.run(["node", "run.js"], cwd=place, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
-    return np.array(json.loads(done.stdout))
+    return dict(zip(expressions, map(np.array, json.loads(done.stdout)), strict=True))
 
 
-def test_noise_equals_the_test_vectors(place):
-    vectors = [(kind, vector) for kind in ("uniform", "normal") for vector in VECTORS[kind]]
-    calls = [f"...noise.{kind}({v['seed']}n, {v['stream']}, 7, {v['first']})" for kind, v in vectors]
-    for found, (kind, vector) in zip(ask(place, f"[{', '.join(calls)}]").reshape(-1, 7), vectors, strict=True):
+def test_noise_equals_the_test_vectors(given):
+    for found, (kind, vector) in zip(given["noise"].reshape(-1, 7), CASES, strict=True):
         tolerance = 0 if kind == "uniform" else 1e-14
         np.testing.assert_allclose(found, vector["values"], rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("name", FLOWS)
-def test_samples_are_the_runtimes(place, name, temperature):
+def test_samples_are_the_runtimes(given, bundles_of_bases, name, temperature):
     """Of every base: the runtime's are those of torch, as tests/export/test_bases.py shows."""
-    n, shape = 500, FLOWS[name]().context.shape
-    context = np.arange(n) % 3 if shape is None else np.random.default_rng(0).normal(size=(n, *shape))
-    rows = context.reshape(n, -1).tolist()
-    found = ask(place, f"model.sample({n}, 3n, {temperature}, {rows})", name).reshape(n, -1)
-    given = context if shape is None else context.astype(np.float32)
-    expected = flowkit_runtime.load(place / name).sample(n, 3, temperature, given)
-    np.testing.assert_allclose(found, expected, rtol=2e-6, atol=5e-6)
+    expected = flowkit_runtime.load(bundles_of_bases / name).sample(500, 3, temperature, contexts(name))
+    np.testing.assert_allclose(given[name, temperature].reshape(500, -1), expected, rtol=2e-6, atol=5e-6)
 
 
-def test_no_component_is_another_in_a_hundred_thousand_draws(place):
+def test_no_component_is_another_in_a_hundred_thousand_draws(place, given):
     """The means of the 100 components are 20 apart."""
-    found = ask(place, "model.sample(100000, 5n, 0.5)")
     expected = flowkit_runtime.load(place / "mixture").sample(100_000, 5, 0.5)[:, 0]
-    np.testing.assert_allclose(found, expected, rtol=2e-6, atol=5e-6)
+    np.testing.assert_allclose(given["mixture"], expected, rtol=2e-6, atol=5e-6)
     assert len(np.unique(np.rint(expected / np.ptp(expected) * 99))) > 90
