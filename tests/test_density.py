@@ -25,7 +25,7 @@ SPECS = Path(__file__).parents[1] / "specs"
 def test_a_trained_density_integrates_to_1(name, tmp_path):
     train(read_spec(SPECS / f"{name}.yaml", ["train.epochs=10"]), tmp_path / "run")
     flow = Flow.load(tmp_path / "run").double()
-    total = integrate(flow, half_width=8.0, cells=1600)
+    total = integrate(flow, half_width=8.0, cells=800)
     assert total == pytest.approx(1, abs=1e-3)
 
 

@@ -299,7 +299,7 @@ SAME_GRAPHS = {
     *(f"{name}-5" for name in CHANNEL_LINEAR.keys() - {"conv1x1-lu"}),
     *("conv1x1-lu-1x3x3", "conv1x1-lu-1", "permute-random-4x3x2", "rescale-4x3x2", "squeeze-3"),
     *("householder-4x3x2", "householder-2-4x3x2", "permute-list-4x3x2", "flip-width", "roll-width"),
-    *("coupling-spline-image", "conditional-image-vector", "elementwise-image", "conditional-elementwise-image"),
+    *("coupling-spline-image", "conditional-image-vector", "elementwise-vector", "conditional-elementwise-image"),
     *("coupling-mixture", "elementwise-mixture", "conditional-elementwise-mixture"),
     *(f"{name}-1d" for name in TRANSFORMERS),
     *("affine-asymmetric-3d", "rational-quadratic-2-bins-3d"),
@@ -316,12 +316,13 @@ LIKE_OTHERS = {
     *("permute-reverse-5", "permute-random-4x3x2", "permute-list-5", "rescale-5"),
     *("householder-4x3x2", "householder-2-5", "flip-width", "roll-width"),
     *("coupling-odd-channels", "coupling-spline-vector", "coupling-checkerboard", "coupling-no-normalization"),
-    *("conditional-image-vector", "conditional-no-hidden", "elementwise-image"),
+    *("conditional-image-vector", "conditional-no-hidden", "elementwise-vector"),
     *("affine-1d", "affine-asymmetric-3d", "affine-sigmoid-1d", "additive-1d"),
     *("rational-quadratic-1d", "rational-quadratic-2-bins-3d", "mixture-of-logistics-3d"),
     *("channels-5", "channels-2-swap", "channels-3x5x3", "checkerboard-1x3x4-swap", "checkerboard-2x2x4"),
     *("convnet", "autoregressive-image", "coupling-kept-image", "elementwise-mixture", "planar-numeric-image"),
-    *("conditional-elementwise-mixture", "conditional-inverse-autoregressive", "base-diagonal-1", "base-laplace-1"),
+    *("conditional-elementwise-mixture", "conditional-inverse-autoregressive", "autoregressive-spline"),
+    *("base-diagonal-1", "base-laplace-1"),
 }
 """Subjects each of whose settings, such as its event, its split or its transformer, is one of another subject too."""
 
