@@ -28,9 +28,10 @@ import * as ort from "./ort.mjs";
 globalThis.ort = ort;
 const { Model } = await import("./model.js");
 const noise = await import("./noise.js");
+const wasm = readFileSync("ort.wasm");
 const open = (bundle) => {
   const read = (name) => readFileSync(`${bundle}/${name}.onnx`);
-  const files = { wasm: readFileSync("ort.wasm"), encoder: read("encode"), decoder: read("decode"), base: read("base") };
+  const files = { wasm, encoder: read("encode"), decoder: read("decode"), base: read("base") };
   return Model.open(JSON.parse(readFileSync(`${bundle}/manifest.json`)), files);
 };
 const given = [];
