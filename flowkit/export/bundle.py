@@ -33,12 +33,13 @@ from flowkit.export.yardstick import ROWS, first_deviation, judge, reference_eve
 from flowkit.flow import Flow, inputs
 from flowkit.flow.inputs import check_levels, check_shape
 from flowkit.plugin import DatasetConfig
-from flowkit.spec import Spec, canonical, latent_bases, likelihood, lock, model_hash, to_yaml, walk
+from flowkit.spec import Spec, canonical, context_shape, latent_bases, likelihood, lock, model_hash, to_yaml, walk
 from flowkit.spec.run import LOCK, SPEC
 from flowkit.version import __version__
 from flowkit_runtime import columns, verification
 from flowkit_runtime.atomic import contents, is_free, making, naming
 from flowkit_runtime.bundle import FORMAT, MANIFEST, REFERENCE, sealed
+from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.errors import BundleError, VerificationError
 from flowkit_runtime.files import read_json
 from flowkit_runtime.verification import NamedArrays
@@ -58,6 +59,7 @@ class Options:
         any_size: leave the height and width of images open.
         page: title of a page that runs the flow in a browser, and shows held-out events; None for no page.
         quantile: the share of the held-out events that score below the threshold, between 0 and 1.
+        preprocessing: how the columns of a table become events and contexts; None for that of the spec's data, if any.
     """
 
     opset: int = OPSET
@@ -66,6 +68,7 @@ class Options:
     any_size: bool = False
     page: str | None = None
     quantile: float = 0.99
+    preprocessing: Preprocessing | None = None
 
 
 @dataclass(frozen=True)
@@ -238,7 +241,7 @@ def _describe(exact: Flow, weights: str, options: Options) -> dict[str, Any]:
         "noise": _described(base_noise(exact)),
         "dequantization": _described(dequantization_noise(exact)),
         "likelihood": likelihood(spec),
-        "preprocessing": _preprocessing(spec),
+        "preprocessing": _preprocessing(spec, options.preprocessing),
         "weights": weights,
         "opset": options.opset,
         "precision": options.precision,
@@ -255,12 +258,14 @@ def _ends(domains: Domains) -> list[list[float | None]] | None:
     return [[end if math.isfinite(end) else None for end in pair] for pair in pairs]
 
 
-def _preprocessing(spec: Spec) -> dict[str, Any] | None:
-    """Return how the columns of the table that the spec names become events and contexts."""
-    if spec.data is None or not isinstance(spec.data.config, DatasetConfig):
-        return None
-    preprocessing = spec.data.config.preprocessing()
-    return None if preprocessing is None else columns.described(preprocessing)
+def _preprocessing(spec: Spec, given: Preprocessing | None) -> dict[str, Any] | None:
+    """Return how the columns of a table become events and contexts. Raises InputError if they don't fit the flow."""
+    if given is None and spec.data is not None and isinstance(spec.data.config, DatasetConfig):
+        given = spec.data.config.preprocessing()
+    if given is not None and given.shapes != (spec.event.shape, context_shape(spec.context)):
+        event, context = (None if shape is None else list(shape) for shape in given.shapes)
+        raise InputError(f"the preprocessing makes events {event} and contexts {context}, which this flow doesn't take")
+    return None if given is None else columns.described(given)
 
 
 def _described(noise: Mapping[str, Noise]) -> list[dict[str, Any]] | None:

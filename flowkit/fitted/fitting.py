@@ -6,6 +6,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from flowkit import presets
 from flowkit.errors import DataWarning, InputError
 from flowkit.fitted.arrays import as_arrays
 from flowkit.fitted.result import FittedFlow, library_of
+from flowkit.fitted.table_result import FittedTable
+from flowkit.fitted.tables import complete, is_table, library_of_table, look_at_frames
 from flowkit.plugin import Arrays, PartName
 from flowkit.plugin.rows import Rows
 from flowkit.spec import Spec, read_spec
-from flowkit.starting import Look, hidden_width, look_at_arrays, train_section
+from flowkit.starting import Look, TableLook, hidden_width, look_at_arrays, train_section
 from flowkit.train import fit_arrays
 from flowkit.train.data import fitting_arrays
 from flowkit.train.report import shows_bars
@@ -45,11 +48,15 @@ def fit(
     Example:
         >>> fitted = flowkit.fit(x, labels, epochs=20)
         >>> fitted.sample(5, context=1)
+        >>> fitted = flowkit.fit(flats, context=["city"])  # a DataFrame with the columns city, area and price
+        >>> fitted.sample(5, pandas.DataFrame({"city": ["Ulm"]}))
 
     Args:
         x: events, an array or a tensor [n, d] or [n, channels, height, width]. Floats are continuous data. Integers
-            0, 1, … are data with levels.
-        context: labels 0 … k - 1 [n], or an array [n, *shape] to condition on.
+            0, 1, … are data with levels. Or a table: a DataFrame of pandas or polars, an Arrow table, or a mapping of
+            columns. Its columns become events and contexts as `flowkit new` does it for files.
+        context: labels 0 … k - 1 [n], or an array [n, *shape] to condition on. For a table it is another one, or a list
+            of its columns; without it, numbers make the event, and categories and times the context.
         spec: the name of a preset (nsf, maf, realnvp or glow), which is made for the data, or a spec: a validated one,
             a dict, a text, or a file's path. Its section `data` isn't used.
         validation: the share of the events that is held out at random, or the held-out data itself: x, or a pair of x
@@ -68,19 +75,23 @@ def fit(
         SpecError: the spec or a field of ``train`` isn't valid.
         TrainingError: a loss isn't finite.
     """
-    whole = as_arrays(x, context)
+    table = look_at_frames(x, context) if is_table(x) else None
+    read = as_arrays if table is None else partial(complete, table.preprocessing)
+    whole = read(x, context)
     look = look_at_arrays(whole.x, whole.context)
-    for doubt in look.doubts:
+    for doubt in look.doubts if table is None else table.doubts:
         warnings.warn(doubt, DataWarning, stacklevel=2)
-    chosen = _with_training(_spec_for(spec, look), look.rows, train, lr)
-    parts = _parts(whole, validation, chosen.train.seed)
+    chosen = _with_training(_spec_for(spec, look, table), look.rows, train, lr)
+    parts = _parts(whole, validation, chosen.train.seed, read)
     data = {part: fitting_arrays(arrays, chosen, NAMES[part]) for part, arrays in parts.items()}
     console = Console()
     flow, trained = fit_arrays(chosen, data, console if progress and shows_bars(console) else Console(quiet=True))
+    if table is not None:
+        return FittedTable(flow, trained, data["val"], library_of_table(x), table.preprocessing)
     return FittedFlow(flow, trained, data["val"], library_of(x))
 
 
-def _spec_for(spec: Any, look: Look) -> Spec:
+def _spec_for(spec: Any, look: Look, table: TableLook | None) -> Spec:
     """Return the spec, or that of the preset for the data. Raises InputError or SpecError."""
     if isinstance(spec, str) and spec in PRESETS:
         context = look.context or {}
@@ -88,6 +99,7 @@ def _spec_for(spec: Any, look: Look) -> Spec:
             look.event,
             classes=context.get("classes"),
             context=context.get("shape"),
+            domain=None if table is None else table.domain,
             levels=look.levels,
             hidden=hidden_width(look.event, look.rows),
         )
@@ -118,13 +130,13 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _parts(whole: Arrays, validation: Any, seed: int) -> dict[PartName, Arrays]:
+def _parts(whole: Arrays, validation: Any, seed: int, read: Callable[..., Arrays]) -> dict[PartName, Arrays]:
     """Return the training and the validation part of the data. Raises InputError."""
     if not isinstance(validation, float | int):
         pair = validation if isinstance(validation, tuple) else (validation,)
         if len(pair) > 2:
             raise InputError(f"validation has {len(pair)} entries: give a share, x, or a pair of x and context")
-        return {"train": whole, "val": as_arrays(*pair)}
+        return {"train": whole, "val": read(*pair)}
     n = len(whole.x)
     held_out = max(1, round(n * validation)) if 0 < validation < 1 else 0
     if not 0 < held_out < n:

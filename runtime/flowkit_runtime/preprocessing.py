@@ -20,6 +20,7 @@ from flowkit_runtime.noise import DEQUANTIZATION_STREAM, uniform
 Floats = NDArray[np.float64]
 
 _DAY = 86_400_000_000  # microseconds
+_DECIMALS = 10  # of multiples of a step, so that 669 steps of 0.1 are 66.9
 _ROUNDING = 1e-6, 1e-15  # the absolute and the relative error of a number that is whole but for rounding
 
 
@@ -193,7 +194,8 @@ def as_columns(table: Any) -> dict[str, Any]:
 
     try:
         if not isinstance(table, Mapping):
-            whole = arrow.table(table).combine_chunks()
+            is_pandas = type(table).__module__.startswith("pandas")
+            whole = arrow.Table.from_pandas(table, preserve_index=False) if is_pandas else arrow.table(table)
             _check_names(whole.column_names)
             chunks = (column.combine_chunks() for column in whole.columns)
             return dict(zip(whole.column_names, chunks, strict=True))
@@ -235,8 +237,8 @@ def _restored(column: Column, values: Floats) -> Array:
         categories = np.array(["" if each is None else each for each in column.categories], object)
         return categories[np.clip(np.floor(values), 0, len(categories) - 1).astype(int)]
     restored = (np.floor(values) if column.kind == "integer" else values) * column.scale + column.offset
-    if column.kind == "integer" and column.scale == 1:
-        return restored.astype(np.int64)
+    if column.kind == "integer":
+        return restored.astype(np.int64) if column.scale == 1 else np.round(restored, _DECIMALS)
     if column.kind == "time":
         return (restored * _DAY).astype("datetime64[us]").astype("datetime64[s]")
     return restored if column.offset else restored.astype(np.float32)

@@ -1,0 +1,88 @@
+"""Defines FittedTable, which ``flowkit.fit`` returns for a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flowkit.errors import InputError
+from flowkit.fitted.result import FittedFlow
+from flowkit.fitted.tables import TableLibrary, as_contexts, as_events, as_table, is_table
+from flowkit.flow import Flow
+from flowkit.plugin import Arrays
+from flowkit_runtime.columns import Preprocessing
+
+if TYPE_CHECKING:
+    from flowkit.export import Options
+    from flowkit.train.fit import Trained
+
+
+class FittedTable(FittedFlow):
+    """A flow that was fitted to a table. Methods take tables with the same columns, and samples are tables, too.
+
+    Arrays of events and contexts are taken as ``FittedFlow`` takes them.
+
+    Attributes:
+        preprocessing: how columns become events and contexts.
+    """
+
+    def __init__(
+        self, flow: Flow, trained: Trained, held_out: Arrays, library: TableLibrary, preprocessing: Preprocessing
+    ) -> None:
+        super().__init__(flow, trained, held_out, "numpy")
+        self.preprocessing = preprocessing
+        self._tables: TableLibrary = library
+
+    def log_prob(self, x: Any, context: Any = None) -> Any:
+        """Return log p(event | context) in nats, [n], for the rows of a table, NaN where a value is missing.
+
+        The columns of the context are in ``x`` or in another table, ``context``. Raises InputError if a column is
+        missing, or a value can't be used.
+        """
+        return -self.score(x, context) if is_table(x) else super().log_prob(x, context)
+
+    def score(self, x: Any, context: Any = None, draws: int = 1, seed: int = 0) -> Any:
+        """Return -log p(event | context) in nats, [n]; the arguments are those of ``log_prob``.
+
+        Integers and categories of the event are dequantized with noise that depends on ``seed`` and the row.
+        """
+        if not is_table(x):
+            return super().score(x, context, draws, seed)
+        events, contexts = as_events(self.preprocessing, x, context, seed)
+        kept = ~np.isnan(events[:, 0])
+        scores = np.full(len(events), np.nan)
+        if kept.any():
+            scores[kept] = super().score(events[kept], None if contexts is None else contexts[kept])
+        return scores
+
+    def sample(
+        self, n: int | Sequence[int], context: Any = None, temperature: float = 1.0, seed: int | None = None
+    ) -> Any:
+        """Draw n events, or n for each row of a table of contexts, as a table of the library that was fitted to.
+
+        The columns of the context stand beside those of the events. For an array of contexts, events are an array.
+        """
+        if not (is_table(context) or (context is None and self.flow.context is None)):
+            if context is None:
+                names = ", ".join(column.column for column in self.preprocessing.context)
+                raise InputError(f"this flow needs a context: a table with the columns {names}")
+            return super().sample(n, context, temperature, seed)
+        if not isinstance(n, int):
+            raise InputError("n is the number of samples, or of samples for each row of the context")
+        if context is None:
+            return as_table(self.preprocessing, super().sample(n, None, temperature, seed), self._tables)
+        contexts = as_contexts(self.preprocessing, context)
+        events = super().sample((n, len(contexts)), contexts, temperature, seed)  # [n, rows, d]
+        flat = events.swapaxes(0, 1).reshape(-1, events.shape[-1])
+        return as_table(self.preprocessing, flat, self._tables, context, n)
+
+    def export(self, directory: str | Path, *, overwrite: bool = False, options: Options | None = None) -> Path:
+        """Write the flow as a verified bundle, which takes such tables. Return its directory."""
+        from flowkit.export import Options as Given  # this import takes seconds
+
+        own = replace(options or Given(), preprocessing=self.preprocessing)
+        return super().export(directory, overwrite=overwrite, options=own)

@@ -1,0 +1,109 @@
+"""Turns DataFrames and other tables into arrays for ``flowkit.fit``, and samples into tables of the same library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from flowkit.errors import InputError
+from flowkit.flow.inputs import as_flowkit
+from flowkit.plugin import Arrays
+from flowkit.starting import TableLook, choose, see
+from flowkit_runtime.columns import Preprocessing
+from flowkit_runtime.preprocessing import as_columns, decode, encode, encode_context
+
+TableLibrary = Literal["numpy", "pandas", "polars", "pyarrow"]
+"""The library of a table. A mapping of columns is numpy's."""
+
+
+def is_table(value: Any) -> bool:
+    """Return True for a DataFrame of pandas or polars, an Arrow table, and a mapping of columns."""
+    return isinstance(value, Mapping) or (hasattr(value, "__arrow_c_stream__") and hasattr(value, "columns"))
+
+
+def joined(x: Any, context: Any) -> dict[str, Any]:
+    """Return the columns of one or two tables as Arrow arrays. ``context`` may also be names of columns of ``x``."""
+    columns = as_flowkit(as_columns, x)
+    if context is None or _are_names(context):
+        return columns
+    if not is_table(context):
+        raise InputError("x is a table: context must be one, too, or a list of names of its columns")
+    more = as_flowkit(as_columns, context)
+    if both := columns.keys() & more.keys():
+        raise InputError(f"x and context both have a column {min(both)!r}")
+    rows = [len(next(iter(each.values()), ())) for each in (columns, more)]
+    if rows[0] != rows[1]:
+        raise InputError(f"x has {rows[0]} rows, and context has {rows[1]}: give one for each event")
+    return columns | more
+
+
+def look_at_frames(x: Any, context: Any) -> TableLook:
+    """Choose which columns make events and contexts, and how, as `flowkit new` does for a file.
+
+    If ``context`` is given, it makes the context, and the other columns of ``x`` make the event. Raises DataError or
+    InputError.
+    """
+    columns = joined(x, context)
+    if context is None:
+        return choose(see([columns]), "x")
+    given = list(context) if _are_names(context) else list(as_flowkit(as_columns, context))
+    return choose(see([columns]), "x", [name for name in columns if name not in given], given)
+
+
+def library_of_table(table: Any) -> TableLibrary:
+    """Return the library of a table."""
+    name = type(table).__module__.partition(".")[0]
+    return next((each for each in get_args(TableLibrary) if each == name), "numpy")
+
+
+def as_events(
+    preprocessing: Preprocessing, x: Any, context: Any = None, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return events [n, d] and contexts of tables as float32. Rows that lack a value hold NaN. Raises InputError."""
+    dropping = replace(preprocessing, missing="drop")
+    events, contexts = as_flowkit(encode, dropping, joined(x, context), 0, seed)
+    return events.astype(np.float32), None if contexts is None else contexts.astype(np.float32)
+
+
+def as_contexts(preprocessing: Preprocessing, context: Any) -> np.ndarray:
+    """Return the contexts of a table as float32. Raises InputError."""
+    strict = replace(preprocessing, missing="refuse")
+    contexts: np.ndarray = as_flowkit(encode_context, strict, as_flowkit(as_columns, context))
+    return contexts.astype(np.float32)
+
+
+def complete(preprocessing: Preprocessing, x: Any, context: Any = None) -> Arrays:
+    """Return the rows of tables that lack no value. Raises InputError."""
+    events, contexts = as_events(preprocessing, x, context)
+    kept = ~np.isnan(events[:, 0])
+    return Arrays(events[kept], None if contexts is None else contexts[kept])
+
+
+def as_table(
+    preprocessing: Preprocessing, events: np.ndarray, library: TableLibrary, beside: Any = None, times: int = 1
+) -> Any:
+    """Return events as a table of a library. Each row of the contexts ``beside`` them belongs to ``times`` events."""
+    import pyarrow as arrow
+
+    columns = dict(decode(preprocessing, events))
+    if beside is not None:
+        rows = np.repeat(np.arange(len(events) // times), times)
+        names = [column.column for column in preprocessing.context]
+        given = as_flowkit(as_columns, beside)
+        columns = {name: given[name].take(rows) for name in names} | columns
+    table = arrow.table(columns)
+    if library == "pandas":
+        return table.to_pandas()
+    if library == "polars":
+        return import_module("polars").from_arrow(table)
+    if library == "pyarrow":
+        return table
+    return {name: table[name].to_numpy() for name in table.column_names}
+
+
+def _are_names(context: Any) -> bool:
+    return isinstance(context, Sequence) and not isinstance(context, str) and all(isinstance(n, str) for n in context)

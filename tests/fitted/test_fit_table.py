@@ -1,0 +1,96 @@
+"""flowkit.fit for tables: DataFrames in, DataFrames out, and a bundle that takes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import flowkit
+import flowkit_runtime
+from flowkit.errors import DataError, DataWarning, InputError
+from flowkit.fitted.table_result import FittedTable
+
+N = 120
+RANDOM = np.random.default_rng(0)
+FLATS = pd.DataFrame(
+    {
+        "city": RANDOM.choice(["Bonn", "Ulm"], N),
+        "area": RANDOM.normal(70, 20, N),
+        "rooms": RANDOM.integers(1, 6, N),
+        "price": np.exp(RANDOM.normal(12, 1, N)),
+    },
+    index=range(7, N + 7),  # an index is no column
+)
+FLATS.loc[10, "price"] = None
+ULM = pd.DataFrame({"city": ["Ulm", "Bonn"]})
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Any:
+    with pytest.warns(DataWarning, match="rows that lack a value are left out"):
+        return flowkit.fit(FLATS, epochs=1, progress=False)
+
+
+def test_columns_are_chosen_as_for_files(fitted: FittedTable) -> None:
+    assert [each.column for each in fitted.preprocessing.event] == ["area", "rooms", "price"]
+    assert [each.column for each in fitted.preprocessing.context] == ["city"]
+    assert fitted.spec.event.domain is not None  # prices are positive
+
+
+def test_scores_of_a_table(fitted: FittedTable) -> None:
+    scores = fitted.score(FLATS)
+    assert scores.shape == (N,) and np.flatnonzero(np.isnan(scores)).tolist() == [3]
+    shuffled = pa.table(FLATS[["price", "rooms", "city", "area"]])
+    assert np.array_equal(fitted.score(shuffled), scores, equal_nan=True)
+    assert np.array_equal(-fitted.log_prob(dict(FLATS)), scores, equal_nan=True)
+    apart = fitted.score(FLATS[["area", "rooms", "price"]], FLATS[["city"]])
+    assert np.array_equal(apart, scores, equal_nan=True)
+
+
+def test_samples_are_tables(fitted: FittedTable) -> None:
+    drawn = fitted.sample(3, ULM, seed=0)
+    assert isinstance(drawn, pd.DataFrame) and list(drawn) == ["city", "area", "rooms", "price"]
+    assert drawn["city"].tolist() == ["Ulm"] * 3 + ["Bonn"] * 3 and drawn["rooms"].dtype == np.int64
+    contexts = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
+    assert np.allclose(fitted.sample((3, 2), contexts, seed=0)[:, 0, 0], drawn["area"][:3], rtol=1e-6)
+    with pytest.raises(InputError, match="this flow needs a context: a table with the columns city"):
+        fitted.sample(3)
+    with pytest.raises(InputError, match="n is the number of samples"):
+        fitted.sample((3, 2), ULM)
+
+
+def test_the_bundle_takes_the_table(fitted: FittedTable, tmp_path: Path) -> None:
+    model = flowkit_runtime.load(fitted.export(tmp_path / "bundle"))
+    scores = model.score(*model.from_table(FLATS))
+    assert np.allclose(scores, fitted.score(FLATS), atol=1e-4, equal_nan=True)
+
+
+def test_context_by_name_and_without() -> None:
+    table = {"x": FLATS["area"].to_numpy(), "y": FLATS["area"].to_numpy() + RANDOM.normal(size=N)}
+    named = flowkit.fit(table, ["x"], epochs=1, progress=False, validation=0.2)
+    assert isinstance(named, FittedTable) and [each.column for each in named.preprocessing.event] == ["y"]
+    without = flowkit.fit(pa.table(table), epochs=1, progress=False, validation=(table,))
+    drawn = without.sample(4)
+    assert isinstance(drawn, pa.Table) and drawn.column_names == ["x", "y"]
+    assert set(named.sample(2, {"x": [70.0]})) == {"x", "y"}
+
+
+REFUSED: dict[str, tuple[Any, Any, type[Exception], str]] = {
+    "a column of both": (FLATS, FLATS[["city"]], InputError, "x and context both have a column 'city'"),
+    "no such column": (FLATS, ["town"], DataError, "has no column 'town'"),
+    "an array for a table": (FLATS, np.zeros(N), InputError, "context must be one, too, or a list of names"),
+    "mixed types": ({"x": [1, "a"] * 60}, None, InputError, "no table, or one of mixed types"),
+    "tables of different lengths": (FLATS[["area"]], FLATS[["rooms"]][:5], InputError, "120 rows, and .* 5"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_tables_that_are_refused(case: str) -> None:
+    x, context, error, message = REFUSED[case]
+    with pytest.raises(error, match=message):
+        flowkit.fit(x, context, epochs=1, progress=False)
