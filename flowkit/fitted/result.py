@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flowkit.errors import InputError
 from flowkit.fitted.arrays import numbers
 from flowkit.flow import Flow
 from flowkit.flow.inputs import per_event
@@ -72,13 +73,13 @@ class FittedFlow:
 
         ``x`` is [n, *event_shape]. ``context`` has one row for each event, or is a single one for all.
         """
-        return self._of_events(self.flow.log_prob, x, context)
+        return self._of_events(self._log_prob, x, context)
 
     def score(self, x: Any, context: Any = None, draws: int = 1, seed: int = 0) -> Any:
         """Return how unlikely each event is, [n], in ``flow.unit``; lower is more likely.
 
         It is -log p(x) in nats for continuous data. For integer data it is in bits/dim, averaged over ``draws`` of
-        dequantization noise, which depends on ``seed``. flowkit_runtime's ``score`` is the same.
+        dequantization noise, which depends on ``seed``. ``score`` of a served bundle has the same meaning.
         """
         scores = self.flow.nll if self.flow.levels is None else self.flow.bits_per_dim
         return self._of_events(lambda x, context: scores(x, context, draws, seed), x, context)
@@ -106,6 +107,11 @@ class FittedFlow:
         weights = "raw" if self.spec.train.ema is None else "ema"
         export(flow, directory, x, context, weights, overwrite, options)
         return Path(directory)
+
+    def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
+        if self.flow.levels is not None and not x.is_floating_point():
+            raise InputError("x holds integers, and integer data has no density at a point: use score(x)")
+        return self.flow.log_prob(x, context)
 
     def _of_events(self, scores: Callable[[Tensor, Tensor | None], Tensor], x: Any, context: Any) -> Any:
         """Compute [n] of events. Tensors keep their gradients, and arrays are computed in parts."""

@@ -52,6 +52,7 @@ class Report:
         """Show the figures of an epoch after its end."""
         figures = describe(row, self.fitting.flow.printed_unit)
         self.bar.update(self._task, figures=figures)
+        self.bar.refresh()  # in a notebook, rich doesn't draw the last state by itself
         if not self._redraws:
             epoch = f"{self._name(row.epoch)}  step {row.step}"
             line = f"{epoch}  {figures}  lr {row.lr:.2g}  {row.seconds:.1f} s"

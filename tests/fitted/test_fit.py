@@ -131,7 +131,7 @@ def test_a_preset_is_made_for_the_data() -> None:
     assert read_spec(presets.maf(3, context=4, levels=11, hidden=32).model_dump(mode="json")).flow == fitted.spec.flow
     assert fitted.sample(5, np.zeros(4)).dtype == np.uint8
     assert np.isfinite(fitted.score(fitted.sample(5, np.zeros(4)), np.zeros(4), draws=2)).all()
-    with pytest.raises(InputError, match=r"use nll\(x\)"):
+    with pytest.raises(InputError, match=r"use score\(x\)"):
         fitted.log_prob([[1, 2, 3]], np.zeros(4))
 
 
