@@ -19,11 +19,15 @@ from flowkit.spec import read_spec
 from flowkit.starting.checks import check_data, check_range, context_section, doubts_about, doubts_about_context
 from flowkit.starting.table import TableLook, look_at_table
 from flowkit.starting.values import ValueRange, value_range
+from flowkit_runtime.errors import FlowRuntimeError
 from flowkit_runtime.files import map_npy
+from flowkit_runtime.streaming.images import common_shape, image_files
 from flowkit_runtime.streaming.tables import TABLES
 
 TRAIN_SHARE = 0.8
 """The share of a file's rows that `data/npy` trains on."""
+SOME_IMAGES = 100
+"""About how many images are opened to choose a size."""
 MIN_ROWS = 10
 """The fewest rows of which `data/npy` makes three parts."""
 
@@ -61,7 +65,7 @@ class Look:
 
 
 def look(data: str, context: str | Path | None = None, event: str | None = None) -> Look | TableLook:
-    """Look at a .npy file, a table, a directory in MNIST's format, or ``{use: …}``: a dataset as a spec names it.
+    """Look at a .npy file, a table, a folder of images or of MNIST's files, or ``{use: …}``: a dataset as in a spec.
 
     ``event`` and ``context`` are columns of a table, separated by commas. For a .npy file, ``context`` is a .npy file
     of labels [n] or arrays, one for each event. Raises DataError where no flow could be fitted to what is there, saying
@@ -74,7 +78,7 @@ def look(data: str, context: str | Path | None = None, event: str | None = None)
     if data.lstrip().startswith("{") or Path(data).is_dir():
         if context is not None:
             raise DataError("--context goes with a .npy file of events: a dataset brings its own")
-        return _look_at_dataset(data if not Path(data).is_dir() else line({"use": "data/mnist", "path": data}))
+        return _look_at_dataset(_in_directory(Path(data)) if Path(data).is_dir() else data)
     return _look_at_file(data, None if context is None else Path(context))
 
 
@@ -110,6 +114,19 @@ def look_at_arrays(
     found = value_range([context], context_where)
     doubts = (*seen.doubts, *doubts_about_context(found, context_where))
     return replace(seen, context=context_section(context, found, context_where), doubts=doubts)
+
+
+def _in_directory(directory: Path) -> str:
+    """Return the dataset of a directory with images, or else with MNIST's files, as specs name it."""
+    folders = [directory, *sorted(each for each in directory.iterdir() if each.is_dir())]
+    files = [file for folder in folders for file in image_files(folder)[:SOME_IMAGES]]
+    if not files:
+        return line({"use": "data/mnist", "path": str(directory)})
+    try:
+        shape = common_shape(files[:: len(files) // SOME_IMAGES + 1])
+    except FlowRuntimeError as error:
+        raise DataError(str(error)) from error
+    return line({"use": "data/images", "path": str(directory), "shape": shape})
 
 
 def _look_at_dataset(reference: str) -> Look:

@@ -15,6 +15,8 @@ from flowkit_runtime.errors import FlowRuntimeError
 from flowkit_runtime.streaming.table_sources import columns_of, in_batches
 from flowkit_runtime.streaming.tables import Type, open_table
 
+VALUES = 2**21
+"""About how many values are looked at together."""
 TRAIN_SHARE = 0.8
 """The share of the rows that `data/table` trains on."""
 MIN_ROWS = 10
@@ -94,7 +96,9 @@ def look_at_table(path: str, event: Sequence[str] = (), context: Sequence[str] =
             raise DataError(f"{path} has {len(table.columns):,} columns; an event has at most {MAX_COLUMNS:,}")
         table.check_columns(table.columns)
         types: dict[str, Type] = dict.fromkeys(table.columns, "text")
-        seen = see(columns_of(batch) for batch in in_batches(table.records(types), 65536))
+        seen = see(
+            columns_of(batch) for batch in in_batches(table.records(types), max(1, VALUES // max(1, len(types))))
+        )
     except FlowRuntimeError as error:
         raise DataError(str(error)) from error
     return choose(seen, path, event, context)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from flowkit.plugin import DatasetConfig, Descriptor, PluginConfig, hookimpl
+from flowkit.plugin import DatasetConfig, Descriptor, PluginConfig, event_of, hookimpl
 from flowkit_runtime.columns import MAX_CATEGORIES, MAX_COLUMNS, Column, ColumnKind, Missing, Preprocessing
 
 Toy = Literal["moons", "circles", "rings", "spirals", "gaussians", "checkerboard"]
@@ -20,6 +20,8 @@ def _sum_to_one(fractions: tuple[float, float, float]) -> tuple[float, float, fl
     return fractions
 
 
+Side = Annotated[int, Field(ge=1, le=4096)]
+ImageShape = tuple[Annotated[int, Field(ge=1, le=4)], Side, Side]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Fractions = Annotated[tuple[Fraction, Fraction, Fraction], AfterValidator(_sum_to_one)]
 
@@ -45,6 +47,35 @@ class DigitsConfig(DatasetConfig):
 
     They are divided 80/10/10 by a fixed permutation.
     """
+
+
+class ImagesConfig(DatasetConfig):
+    """A folder of images with 256 levels. If they are in sub-folders, these are classes, in the order of their names.
+
+    Each image is brought to the event's size: the largest part in its middle with the right sides is resized, as
+    `flowkit-runtime score --resize` does it. The images are divided by a fixed permutation.
+    """
+
+    path: Path
+    """The folder."""
+    shape: Annotated[ImageShape | None, Field(validate_default=True)] = None
+    """Channels (1 grey, 3 RGB, 4 RGBA), height and width; by default the shape of the event."""
+    flip: bool = False
+    """true: train on the mirror image of each image, too."""
+    fractions: Fractions = (0.8, 0.1, 0.1)
+    """The shares of the training, validation and test parts. They sum to 1."""
+
+    @field_validator("shape", mode="before")
+    @classmethod
+    def _of_the_event(cls, shape: Any, info: ValidationInfo) -> Any:
+        event = event_of(info)
+        return event.shape if shape is None and event is not None and len(event.shape) == 3 else shape
+
+    @model_validator(mode="after")
+    def _of_images(self) -> ImagesConfig:
+        if self.shape is None or self.shape[0] not in (1, 3, 4):
+            raise PydanticCustomError("shape", "images are [1, 3 or 4, height, width]: give the event such a shape")
+        return self
 
 
 class MnistConfig(DatasetConfig):
@@ -167,6 +198,7 @@ def flowkit_register_datasets() -> list[Descriptor]:
         Descriptor("breast_cancer", BreastCancerConfig, "flowkit_data.breast_cancer:BreastCancer"),
         Descriptor("diabetes", DiabetesConfig, "flowkit_data.diabetes:Diabetes"),
         Descriptor("digits", DigitsConfig, "flowkit_data.digits:Digits"),
+        Descriptor("images", ImagesConfig, "flowkit_data.images:ImageFolder"),
         Descriptor("mnist", MnistConfig, "flowkit_data.mnist:Mnist"),
         Descriptor("npy", NpyConfig, "flowkit_data.npy:Npy"),
         Descriptor("table", TableConfig, "flowkit_data.table:Table"),

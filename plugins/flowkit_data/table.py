@@ -22,8 +22,8 @@ from flowkit_runtime.streaming.tables import Type, open_table
 if TYPE_CHECKING:
     from flowkit_data.plugin import ColumnConfig
 
-ROWS = 65536
-"""The rows that are read together."""
+VALUES = 2**21
+"""About how many values are read together."""
 
 
 class _Values(NamedTuple):
@@ -102,7 +102,7 @@ class Table(Dataset):
         table.check_columns(types)
         start = 0
         with naming_rows(path):
-            for batch in in_batches(table.records(types), ROWS):
+            for batch in in_batches(table.records(types), max(1, VALUES // len(types))):
                 columns = columns_of(batch)
                 events, contexts = encode(self.preprocessing, columns, start)
                 kept = ~np.isnan(events[:, 0])

@@ -289,7 +289,7 @@ def test_a_palette_with_opacities_is_laid_on_black(place):
     source = open_source(place, sources.Wanted((3, 4, 6), 256, None))
     image = transparent("LA")[0].convert("PA")
     pixels = np.asarray(image.convert("RGBA")).astype(float)
-    found = np.asarray(source._converted(place / "x.png", image)).astype(float)
+    found = np.asarray(source._reader._converted(place / "x.png", image)).astype(float)
     assert np.abs(found - pixels[..., :3] * pixels[..., 3:] / 255).max() <= 1
 
 
@@ -741,7 +741,7 @@ def test_a_class_of_a_csv_that_is_none_is_located(place):
 def test_another_separator_than_commas_is_named(make_bundle, place, separator):
     (place / "x.csv").write_text(separator.join("abcd") + "\n" + separator.join("1234") + "\n")
     message = score(make_bundle(levels=None), place / "x.csv", code=2).stderr
-    assert f"separate values by commas, not by {separator!r}" in message
+    assert f"its values are separated by {separator!r}: save it with commas" in message
 
 
 def test_many_names_of_columns_are_shortened(place):
@@ -776,7 +776,11 @@ def test_tables_that_do_not_fit(make_bundle, place, kind, case):
 
 FILES = {
     "missing": ("x.npy", None, "there is no such file"),
-    "another kind": ("x.txt", b"1,2,3,4", "neither a folder of images nor a .npy, .csv or .parquet file"),
+    "another kind": (
+        "x.txt",
+        b"1,2,3,4",
+        "neither a folder of images nor a file .npy, .csv, .parquet, .arrow, .feather",
+    ),
     "empty array": ("x.npy", b"", "can't be read as .npy"),
     "empty CSV": ("x.csv", b"", "x.csv can't be read as CSV: Empty CSV file"),
     "ragged CSV": ("x.csv", b"a,b,c,d\n1,2,3,4\n1,2\n", "x.csv can't be read as CSV: line 3 has 2 values, not 4"),

@@ -46,7 +46,9 @@ EventsFile = Annotated[
         help="An array (.npy), a table (.csv, .parquet), or of images a picture (.png).",
     ),
 ]
-Resize = Annotated[bool, typer.Option("--resize", help="Bring images to the event's size.")]
+Resize = Annotated[
+    bool, typer.Option("--resize", help="Bring images to the event's size: the middle with the right sides, resized.")
+]
 Count = Annotated[int, typer.Option("-n", min=1, help="How many.")]
 Temperature = Annotated[
     float, typer.Option(min=0, help="Scales the noise: below 1 gives likelier, less varied samples.")

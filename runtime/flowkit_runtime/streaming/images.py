@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,46 +15,29 @@ from flowkit_runtime.inputs import Array, row_slices
 from flowkit_runtime.streaming.sources import EventRows, Wanted, context_identity, contexts, extra, file_identity
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+_SIDE = 32  # the size of images of different sizes, if none is chosen
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """The formats that are read, whatever a file's name is. Pillow's other formats may start programs, as EPS does."""
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+"""Pillow's modes for numbers of channels."""
 _EIGHT_BITS = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
 """Pillow's modes of at most eight bits per channel. Pillow clips the values of other modes instead of scaling them."""
 
 
-class Images:
-    """The images of a folder, sorted by name. Its sub-folders and other files are ignored.
+class ImageReader:
+    """Reads images as arrays [channels, height, width] of bytes, converted as browsers show them on a canvas.
 
-    Each image is converted as browsers show it on a canvas. It is rotated according to its EXIF orientation, and
-    converted to the event's channels (1 grey, 3 RGB, 4 RGBA). If it is transparent and events aren't, it is drawn on
-    black. It must have the event's size, unless it is to be resized.
+    An image is rotated according to its EXIF orientation, and converted to the channels (1 grey, 3 RGB, 4 RGBA). If it
+    is transparent and there are three channels or one, it is drawn on black. An image of another size is an error, or
+    it is brought to the size: the largest part in its middle with the right sides is resized.
     """
 
-    drops_rows = False
-
-    def __init__(self, path: Path, wanted: Wanted) -> None:
+    def __init__(self, shape: tuple[int, ...], resize: bool) -> None:
         self._image, self._ops = (extra(name, "pillow", "reading images") for name in ("PIL.Image", "PIL.ImageOps"))
-        shape = wanted.event_shape
-        if len(shape) != 3 or shape[0] not in _MODES or wanted.levels != 256:
-            kind = "any real numbers" if wanted.levels is None else f"whole numbers below {wanted.levels}"
-            raise InputError(
-                f"{path} is a folder of images, [1, 3 or 4, height, width] of whole numbers below 256, and events of "
-                f"this flow are {list(shape)} of {kind}: save them as .npy"
-            )
-        self.path, self.names = path, [file.name for file in image_files(path)]
-        if not self.names:
-            raise InputError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))})")
-        self.rows = len(self.names)
-        self._mode, self._size, self._resize = _MODES[shape[0]], (shape[2], shape[1]), wanted.resize
-        self._context = contexts(wanted, lambda: self.rows)
-        files: list[Any] = [file_identity(path / name) for name in self.names]
-        self.identity = [files, wanted.resize, *context_identity(wanted)]
+        self._mode, self._size, self._resize = MODES[shape[0]], (shape[2], shape[1]), resize
 
-    def batches(self, start: int, size: int) -> Iterator[EventRows]:
-        for part in row_slices(self.rows, size, start):
-            yield np.stack([self._read(self.path / name) for name in self.names[part]]), self._context(part)
-
-    def _read(self, path: Path) -> Array:
+    def read(self, path: Path) -> Array:
+        """Return one image. Raises InputError if it can't be read, or has another size."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow warns about some images that it can read
@@ -81,7 +64,52 @@ class Images:
         image = image.convert(self._mode)
         if image.size == self._size:
             return image
-        return image.resize(self._size, self._image.Resampling.BICUBIC, reducing_gap=3.0)
+        return self._ops.fit(image, self._size, self._image.Resampling.BICUBIC)
+
+
+class Images:
+    """The images of a folder, sorted by name. Its sub-folders and other files are ignored."""
+
+    drops_rows = False
+
+    def __init__(self, path: Path, wanted: Wanted) -> None:
+        shape = wanted.event_shape
+        if len(shape) != 3 or shape[0] not in MODES or wanted.levels != 256:
+            kind = "any real numbers" if wanted.levels is None else f"whole numbers below {wanted.levels}"
+            raise InputError(
+                f"{path} is a folder of images, [1, 3 or 4, height, width] of whole numbers below 256, and events of "
+                f"this flow are {list(shape)} of {kind}: save them as .npy"
+            )
+        self.path, self.names = path, [file.name for file in image_files(path)]
+        if not self.names:
+            raise InputError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))})")
+        self.rows = len(self.names)
+        self._reader = ImageReader(shape, wanted.resize)
+        self._context = contexts(wanted, lambda: self.rows)
+        files: list[Any] = [file_identity(path / name) for name in self.names]
+        self.identity = [files, wanted.resize, *context_identity(wanted)]
+
+    def batches(self, start: int, size: int) -> Iterator[EventRows]:
+        for part in row_slices(self.rows, size, start):
+            yield np.stack([self._reader.read(self.path / name) for name in self.names[part]]), self._context(part)
+
+
+def common_shape(files: Sequence[Path]) -> list[int]:
+    """Return the channels, height and width that all images have. Without a common size it is 32 × 32.
+
+    Raises InputError if one can't be read.
+    """
+    pillow = extra("PIL.Image", "pillow", "reading images")
+    sizes, grey = set(), True
+    for path in files:
+        try:
+            with pillow.open(path, formats=_FORMATS) as image:
+                sizes.add(image.size)
+                grey = grey and image.mode in ("1", "L", "LA", "La")
+        except Exception as error:  # Pillow's decoders raise many types of errors
+            raise InputError(f"{path} can't be read as an image: {error}") from error
+    width, height = sizes.pop() if len(sizes) == 1 else (_SIDE, _SIDE)
+    return [1 if grey else 3, height, width]
 
 
 def image_files(folder: Path) -> list[Path]:
