@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 import re
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import Distribution, EntryPoint, distributions
 
 import pluggy
@@ -94,8 +96,9 @@ class Registry:
         """
         warn_of_conflicts()
         policy = policy or Policy.from_environment()
-        entries, damaged = _entries()
-        damaged = {name: error for name, error in damaged.items() if not policy.denied_by("", name)}
+        installed, unreadable = _entries()
+        entries = {name: list(found) for name, found in installed.items()}
+        damaged = {name: error for name, error in unreadable.items() if not policy.denied_by("", name)}
         registry = cls(entries, policy, dict(REGISTERED), damaged)
         if registry.policy.strict:
             _, broken = registry.installed()
@@ -239,8 +242,27 @@ class Registry:
         return near or f"{kind or 'plugin'}s installed: {_listed(self._names(kind, self.namespaces))}"
 
 
-def _entries() -> tuple[dict[str, list[EntryPoint]], dict[str, PluginError]]:
-    """Return the entry points by namespace, and errors for distributions whose entry points can't be read."""
+Entries = tuple[Mapping[str, Sequence[EntryPoint]], Mapping[str, PluginError]]
+"""The entry points by namespace, and errors for distributions whose entry points can't be read."""
+
+
+def _entries() -> Entries:
+    """Return what is installed. Metadata is read again only if a directory on Python's path has changed."""
+    return _read_entries(tuple(map(_state, sys.path)))
+
+
+def _state(directory: str) -> Hashable:
+    """Return what differs after something was installed in this directory, or removed from it."""
+    try:
+        found = os.stat(directory or os.curdir)
+    except OSError:
+        return directory
+    return directory, found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+@lru_cache(maxsize=1)
+def _read_entries(_: Hashable) -> Entries:
+    """Read the metadata of all distributions, which takes longer than the rest of reading a spec."""
     own, impostor = own_distribution()
     entries: dict[str, list[EntryPoint]] = {}
     damaged: dict[str, PluginError] = {}

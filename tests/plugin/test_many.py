@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -96,3 +97,16 @@ def test_all_are_found(many: Path) -> None:
     found, broken = Registry.discover().installed()
     assert {f"many{n}/shift" for n in range(MANY)} <= {each.name for each in found}
     assert list(broken) == ["sad"]
+
+
+def test_metadata_is_read_again_only_after_something_was_installed(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Registry.discover().namespaces
+    with monkeypatch.context() as patch:
+        patch.setattr("flowkit.plugin.registry.distributions", None)
+        assert Registry.discover().namespaces == before
+    install(many, "late")
+    assert set(Registry.discover().namespaces) == {*before, "late"}
+    shutil.rmtree(many / "flowkit_late-1.2.dist-info")
+    assert Registry.discover().namespaces == before
+    Registry.discover().entries.clear()  # what is done to one registry isn't done to another
+    assert Registry.discover().namespaces == before
