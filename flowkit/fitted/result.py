@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -85,7 +85,7 @@ class FittedFlow:
         return self._of_events(lambda x, context: scores(x, context, draws, seed), x, context)
 
     def sample(
-        self, n: int | Sequence[int], context: Any = None, temperature: float = 1.0, seed: int | None = None
+        self, n: int | tuple[int, ...], context: Any = None, temperature: float = 1.0, seed: int | None = None
     ) -> Any:
         """Draw n events, [n, *event_shape]. The arguments are those of ``Flow.sample``.
 

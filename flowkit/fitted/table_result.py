@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +59,7 @@ class FittedTable(FittedFlow):
         return scores
 
     def sample(
-        self, n: int | Sequence[int], context: Any = None, temperature: float = 1.0, seed: int | None = None
+        self, n: int | tuple[int, ...], context: Any = None, temperature: float = 1.0, seed: int | None = None
     ) -> Any:
         """Draw n events, or n for each row of a table of contexts, as a table of the library that was fitted to.
 

@@ -29,7 +29,7 @@ from flowkit.spec.run import WEIGHTS, read_run
 from flowkit_runtime import noise
 from flowkit_runtime.bundle import printed_unit
 from flowkit_runtime.files import as_path
-from flowkit_runtime.inputs import checked_temperature, integer
+from flowkit_runtime.inputs import checked_temperature, integer, sample_shape
 
 
 class Flow(nn.Module):
@@ -167,7 +167,7 @@ class Flow(nn.Module):
     @torch.no_grad()
     def sample(
         self,
-        n: int | Sequence[int],
+        n: int | tuple[int, ...],
         context: Tensor | None = None,
         temperature: float = 1.0,
         seed: int | None = None,
@@ -186,7 +186,7 @@ class Flow(nn.Module):
         inputs.check_scale(scale, self.dtype)
         return self._sample(n, context, scale, seed)
 
-    def rsample(self, n: int | Sequence[int], context: Tensor | None = None, seed: int | None = None) -> Tensor:
+    def rsample(self, n: int | tuple[int, ...], context: Tensor | None = None, seed: int | None = None) -> Tensor:
         """Draw n events as ``sample`` does, with gradients for the parameters and the context.
 
         These are pathwise gradients (Kingma & Welling 2014). Raises InputError where there are none: for integer data,
@@ -209,9 +209,9 @@ class Flow(nn.Module):
         chosen = [type(base).__name__ for base in self.bases if not base.reparametrized]
         return f"its base {chosen[0]} chooses among components" if chosen else None
 
-    def _sample(self, n: int | Sequence[int], context: Tensor | None, scale: float, seed: int | None) -> Tensor:
+    def _sample(self, n: int | tuple[int, ...], context: Tensor | None, scale: float, seed: int | None) -> Tensor:
         self._check_has("inverse")
-        shape = inputs.sample_shape(n, self.event_shape)
+        shape = inputs.as_flowkit(sample_shape, n, self.event_shape, None)
         with inputs.enough_memory():
             context = inputs.per_sample(self.context, context, shape)
             latents = self._latents(math.prod(shape), context, scale, seed)

@@ -23,7 +23,7 @@ from flowkit.plugin.rows import Rows
 from flowkit.shapes import Shape
 from flowkit.spec.model import ContextSpec
 from flowkit_runtime import errors as runtime
-from flowkit_runtime.inputs import count
+from flowkit_runtime.inputs import broadcasts
 
 T = TypeVar("T")
 
@@ -172,14 +172,6 @@ def per_event(spec: ContextSpec | None, context: Tensor | None, n: int) -> Tenso
     )
 
 
-def sample_shape(n: int | Sequence[int], event_shape: Shape) -> Shape:
-    """Return the shape of n samples, without that of an event. n is a number or a shape."""
-    sizes = n if isinstance(n, Sequence) else [n]
-    shape = tuple(as_flowkit(count, size, 0, event_shape, None) for size in sizes)
-    as_flowkit(count, math.prod(shape), 0, event_shape, None)
-    return shape
-
-
 def per_sample(spec: ContextSpec | None, context: Tensor | None, shape: Shape) -> Tensor | None:
     """Return the contexts [prod(shape), *context_shape] of samples of a shape, to which they are broadcast.
 
@@ -189,7 +181,7 @@ def per_sample(spec: ContextSpec | None, context: Tensor | None, shape: Shape) -
     if spec is None or context is None:
         return per_event(spec, context, n)
     batch, own = batch_shape(spec, context), spec.shape or ()
-    if not _broadcasts(batch, shape):
+    if not broadcasts(batch, shape):
         each = (
             f"; for {n} samples of each draw sample(({n}, {batch[0]}), context)"
             if len(shape) == len(batch) == 1
@@ -214,11 +206,6 @@ def batch_shape(spec: ContextSpec | None, context: Tensor | None) -> Shape:
     if context.shape[max(0, context.dim() - len(own)) :] != own:
         raise InputError(f"context has shape {list(context.shape)}; it must end with {list(own)}")
     return tuple(context.shape[: context.dim() - len(own)])
-
-
-def _broadcasts(shape: Sequence[int], to: Shape) -> bool:
-    """Return True if arrays of a shape are broadcast to another, as numpy does."""
-    return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(reversed(shape), reversed(to), strict=False))
 
 
 def _check_type(context: Tensor, labels: bool) -> None:

@@ -155,6 +155,38 @@ def context_rows(value: ArrayLike | None, spec: Context | None, n: int, start: i
     return np.broadcast_to(rows, (n, *spec.shape))
 
 
+def sample_shape(n: SupportsIndex | tuple[SupportsIndex, ...], event_shape: Shape, context: Context | None) -> Shape:
+    """Return the shape of n samples, without that of an event. `n` is a number or a shape. Raises InputError."""
+    sizes = n if isinstance(n, tuple) else (n,)
+    shape = tuple(count(size, 0, event_shape, context) for size in sizes)
+    count(math.prod(shape), 0, event_shape, context)
+    return shape
+
+
+def sample_context(value: ArrayLike | None, spec: Context | None, shape: Shape) -> Array | None:
+    """Return the contexts of samples of a shape, [prod(shape), *context_shape], as `context_rows` does.
+
+    `value` is broadcast to the shape. Raises InputError if it can't be.
+    """
+    n = math.prod(shape)
+    if value is None or spec is None:
+        return context_rows(value, spec, n, 0)
+    array = real("context", value)
+    batch = array.shape[: array.ndim - len(spec.shape)]
+    if array.shape[len(batch) :] != spec.shape or not broadcasts(batch, shape):
+        each = f"; n = ({n}, {len(array)}) draws {n} for each" if len(shape) == len(batch) == 1 else ""
+        shapes = f"{[*shape, *spec.shape]} (one per row) or {[*spec.shape]} (one for all)"
+        raise InputError(f"context must have shape {shapes}, got {list(array.shape)}{each}")
+    if math.prod(batch) == 1:
+        return context_rows(array.reshape(spec.shape), spec, n, 0)
+    return context_rows(np.broadcast_to(array, (*shape, *spec.shape)).reshape(n, *spec.shape), spec, n, 0)
+
+
+def broadcasts(shape: Shape, to: Shape) -> bool:
+    """Return True if numpy would broadcast arrays of a shape to another."""
+    return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(shape[::-1], to[::-1], strict=False))
+
+
 def check_context_shape(shape: Shape, spec: Context, n: int) -> None:
     """Raise InputError unless the shape is that of n rows of context."""
     if shape != (n, *spec.shape):

@@ -29,6 +29,8 @@ from flowkit_runtime.inputs import (
     points,
     real,
     row_slices,
+    sample_context,
+    sample_shape,
 )
 from flowkit_runtime.interpolation import path_between
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, normal, uniform
@@ -285,7 +287,7 @@ class Model:
     @enough_memory()
     def sample(
         self,
-        n: int,
+        n: int | tuple[int, ...],
         seed: int | None = None,
         temperature: float = 1.0,
         context: ArrayLike | None = None,
@@ -294,6 +296,9 @@ class Model:
         progress: Progress | None = None,
     ) -> Array:
         """Draw n events: decode latents z that are made from noise. The dtype and shape are as for `decode`.
+
+        `n` may be a shape, as numpy's `size`: the events are then [*n, *event_shape], and the contexts are broadcast to
+        this shape. So `sample((200, 5), context=contexts)` draws 200 events for each of 5 contexts.
 
         For a standard normal base z = temperature * eps with eps ~ N(0, I). For other bases z is what the graph of the
         bases makes from noise. `temperature` scales normal noise only: how often a mixture chooses a component doesn't
@@ -304,17 +309,17 @@ class Model:
             BundleError: the flow runs forward only.
         """
         self._check_has(DECODER)
-        n = count(n, 0, self.event_shape, self.context)
+        shape = sample_shape(n, self.event_shape, self.context)
         seed = secrets.randbits(64) if seed is None else integer("seed", seed, 0, 1 << 64)
         temperature = checked_temperature(temperature)
-        rows = context_rows(context, self.context, n, 0)
-        result = np.empty((n, *self.event_shape), self._dtype)
-        for part in _parts(n, batch_size, progress):
+        rows = sample_context(context, self.context, shape)
+        result = np.empty((math.prod(shape), *self.event_shape), self._dtype)
+        for part in _parts(len(result), batch_size, progress):
             try:
                 result[part] = self._events(self._drawn(seed, temperature, rows, part), rows, part)
             except RowError as error:
                 raise RowError(f"{error}; take a temperature below {temperature:g}") from None
-        return result
+        return result.reshape(*shape, *self.event_shape)
 
     @enough_memory()
     def interpolate(self, a: ArrayLike, b: ArrayLike, n: int, context: ArrayLike | None = None) -> Array:

@@ -328,6 +328,19 @@ def test_one_array_serves_all_rows(vectors, context):
     np.testing.assert_allclose(found, np.full((3, *EVENT), 16.0), rtol=1e-6)
 
 
+def test_contexts_are_broadcast_to_the_shape_of_samples(classes, vectors):
+    for model, contexts in ((classes, np.arange(3)), (vectors, np.array([[0.5, 1], [0, 0], [1, 1]]))):
+        rows = model.sample(12, seed=0, context=np.concatenate([contexts] * 4))
+        assert np.array_equal(model.sample((4, 3), seed=0, context=contexts), rows.reshape(4, 3, *model.event_shape))
+        rows = model.sample(12, seed=0, context=np.repeat(contexts, 4, axis=0))
+        assert np.array_equal(model.sample((3, 4), seed=0, context=contexts[:, None]), rows.reshape(3, 4, 1, 2, 2))
+        assert model.sample((), context=contexts[0]).shape == model.event_shape
+        with pytest.raises(InputError, match=r"got \[3.*\]; n = \(5, 3\) draws 5 for each$"):
+            model.sample(5, context=contexts)
+        with pytest.raises(InputError, match=r"context must have shape \[3, 4.*\] \(one per row\)"):
+            model.sample((3, 4), context=contexts)
+
+
 @pytest.mark.parametrize(
     "context, message",
     [
