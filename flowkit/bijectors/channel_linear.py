@@ -59,11 +59,19 @@ class AffineMap(NamedTuple):
         The map must be on the device and in the precision of x.
         """
         n, c, *spatial = x.shape
+        if not spatial:
+            return self._vectors(x), self.log_det.expand(n)
         # The offset is expanded over the batch, so that its gradient is a sum over positions, and then over the
         # batch. If it were one sum over both, torch.compile would compile again for each range of batch sizes.
         offset = self.offset.expand(n, *(1 for _ in spatial), c)
         y = self._linear(x.movedim(1, -1)) + offset  # [batch, *spatial, c]
         return y.movedim(-1, 1), (self.log_det * math.prod(spatial)).expand(n)
+
+    def _vectors(self, x: Tensor) -> Tensor:
+        """Return A v + a for each vector of x [batch, c]. This takes half the time of the views for positions."""
+        if self.matrix.dim() < 2:
+            return torch.addcmul(self.offset, x, self.matrix)
+        return torch.addmm(self.offset, x, self.matrix.transpose(0, 1))
 
     def _linear(self, rows: Tensor) -> Tensor:
         """Return A v for each row v of ``rows`` [..., c]."""

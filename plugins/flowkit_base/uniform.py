@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from flowkit.bijectors import Base, Noise
-from flowkit.bijectors.bijector import sum_over_event
 from flowkit.plugin import Domains, by_coordinate
 
 
@@ -28,15 +27,15 @@ class Uniform(Base):
         for name in ("low", "high"):
             ends = torch.tensor([getattr(domain, name) for domain in by_coordinate(bounds)], dtype=torch.float64)
             self.register_buffer(name, ends if isinstance(bounds, tuple) else ends[0], persistent=False)
+        self.log_volume = (self.high - self.low).log().expand(self.event_shape).sum().item()
 
     @property
     def noise(self) -> tuple[Noise, ...]:
         return (Noise("uniform", self.event_shape),)
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        volume = sum_over_event((self.high - self.low).to(z).log().expand_as(z))
         inside = ((z >= self.low.to(z)) & (z <= self.high.to(z))).flatten(1).all(1)
-        return torch.where(inside, -volume, -math.inf)
+        return torch.where(inside, z.new_full((), -self.log_volume), -math.inf)
 
     def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
         (u,) = noise

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from flowkit.bijectors import AffineMap, ChannelLinear
 from flowkit_glow.plugin import PermuteConfig
@@ -24,8 +23,9 @@ class Permute(ChannelLinear):
         self.register_buffer("index", _index(self.order, self.event_shape[0]))
 
     def affine(self) -> AffineMap:
-        matrix = F.one_hot(self.index, len(self.index)).float()  # row i is 1 at order[i]
-        return AffineMap(matrix, torch.zeros(()), torch.zeros(()))
+        identity = torch.eye(len(self.index), device=self.index.device)
+        matrix = identity.index_select(0, self.index)  # row i is 1 at order[i]
+        return AffineMap(matrix, matrix.new_zeros(()), matrix.new_zeros(()))
 
     def affine_inverse(self) -> AffineMap:
         affine = self.affine()

@@ -4,8 +4,9 @@ import copy
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from flowkit.bijectors import Composition, FactorOut
+from flowkit.bijectors import AffineMap, Composition, FactorOut
 from flowkit.bijectors.channel_linear import ChannelRun
 from flowkit.bijectors.composition import merged
 from flowkit.flow import Flow
@@ -43,6 +44,29 @@ def test_a_run_of_all_kinds_agrees_with_its_layers_to_1e12(event):
     for layer in reversed(layers.layers):
         back, _ = layer.inverse_and_log_det(back)
     torch.testing.assert_close(layers.inverse_and_log_det(y)[0], back, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("matrix", [torch.eye(4), torch.ones(4), torch.tensor(2.0)], ids=["full", "diagonal", "scalar"])
+def test_the_map_of_vectors_is_one_operator(matrix):
+    """And views: small layers cost as much as they have operators."""
+    affine = AffineMap(matrix, torch.ones(4), torch.zeros(()))
+    x = torch.ones(3, 4)
+    with Operators() as seen:
+        affine.transform(x)
+    assert len(seen.names) == 1
+
+
+class Operators(TorchDispatchMode):
+    """Lists the operators that compute something."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if not func.is_view:
+            self.names.append(func.name())
+        return func(*args, **kwargs or {})
 
 
 def one_by_one(layers, x):
