@@ -54,6 +54,26 @@ def test_specs(registry: Registry) -> None:
     assert fields <= drawn or EXAMPLES < ENOUGH, f"never drawn: {fields - drawn}"
 
 
+def test_a_flow_whose_samples_overflow(registry: Registry) -> None:
+    """The last actnorms stretch a channel that hardly varies; the autoregressive layer's scale is a sigmoid."""
+    flow = [
+        {"autoregressive": {"use": "glow/additive"}, "order": {"use": "stride/order", "stride": 5}},
+        *[{"use": "map/exp"}, {"use": "map/softplus", "inverse": True}] * 2,
+        {"elementwise": {"use": "spline/rational_quadratic", "bound": 1.5}},
+        {
+            "autoregressive": {"use": "glow/affine", "scale": "sigmoid"},
+            "conditioner": {"use": "autoregressive/made", "hidden": 7},
+            "order": {"use": "stride/order"},
+        },
+        {"coupling": {"use": "bend/transformer", "max_slope": 8.0}, "conditioner": {"use": "sine/conditioner"}},
+        {"use": "glow/householder", "reflections": 1},
+        *[{"use": "glow/actnorm"}] * 3,
+    ]
+    flow[0]["conditioner"] = {"use": "each/masked"}
+    spec = {"flowkit": 1, "event": {"shape": [9]}, "flow": flow}
+    assert check(spec, registry, 17) is None
+
+
 def test_parts_that_nobody_fitted(registry: Registry) -> None:
     """What validation refuses is refused with problems; what it accepts builds and runs, as any valid spec does."""
     outcomes: Counter[str] = Counter()
