@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import autoregressive, deployment, glow, splines
+from benchmarks import autoregressive, deployment, glow, layers, splines
 from benchmarks.check import density_error
 from benchmarks.glow import Glow
 from benchmarks.progress import Progress
@@ -51,6 +51,15 @@ def run_table(module: ModuleType, setting: Any, run: Run) -> Rows:
             rows[name]["error"] = density_error(tiny[name](), module.batches(module.TINY, torch.device("cpu"))(3))
         run.progress.advance()
     return rows
+
+
+def run_layers(run: Run) -> dict[str, Rows]:
+    """Each of the single layers beside the peers'."""
+    results = {}
+    for name in layers.OURS:
+        builders = {peer: build for peer, build in layers.contenders(name).items() if run.wants(peer)}
+        results[name] = race(builders, layers.batch, layers.COLUMNS, run.rounds, run.progress)
+    return results
 
 
 DEPTHS = (8, 32)
@@ -128,6 +137,7 @@ GROUPS: dict[str, Callable[[Run], Any]] = {
     "tabular": partial(run_table, splines, splines.Splines()),
     "maf": partial(run_table, autoregressive, autoregressive.MaskedFlow()),
     "nsf-ar": partial(run_table, autoregressive, autoregressive.MaskedFlow(bins=8)),
+    "layers": run_layers,
     "memory": run_memory,
     "scale": run_scale,
     "onnx": run_onnx,

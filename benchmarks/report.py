@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import autoregressive, deployment, glow, splines
+from benchmarks import autoregressive, deployment, glow, layers, splines
 from benchmarks.measure import Spread, ratios
+from benchmarks.race import title
 
 LIMIT = "limit"
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
@@ -54,6 +55,26 @@ def autoregressive_text(layers: str, rows: Rows) -> str:
 The limit runs each network once; sampling takes ten passes of each. flowkit's time over that of the fastest peer:
 
 {fastest(rows, autoregressive.PEERS)}"""
+
+
+def layers_text(measured: Mapping[str, Rows]) -> str:
+    """flowkit's time over that of the fastest peer, for each layer and each of its tasks."""
+    titles = [title(column) for column in layers.COLUMNS]
+    lines = [[name, *(_beside(rows, layers.PEERS, column) for column in titles)] for name, rows in measured.items()]
+    return f"""### Single layers and bases on vectors of {layers.FEATURES} values, B=512
+
+flowkit's time over that of the fastest peer that has the layer. A layer of so few values takes as long as it has
+operators, some tens of microseconds. The first five are channel-linear: flowkit merges adjacent ones to one map, for
+which a permutation too is a matrix. Beyond the domain of the logarithm and the logit (sampling of exp, softplus and
+sigmoid) the density is 0, and it is NaN in the peers.
+
+{_grid(titles, lines)}"""
+
+
+def _beside(rows: Rows, peers: Iterable[str], column: str) -> str:
+    """The time of flowkit over that of the fastest of the peers, and which that is."""
+    found = _fastest(rows, peers, column)
+    return f"{found[0]}: {_ratio(found[1].get('flowkit'))}" if found else "–"
 
 
 def memory_text(depths: Mapping[str, Rows]) -> str:
@@ -120,6 +141,7 @@ TEXTS = {
     "tabular": tabular_text,
     "maf": partial(autoregressive_text, "Affine autoregressive layers (MAF)"),
     "nsf-ar": partial(autoregressive_text, "Autoregressive splines of eight bins (NSF)"),
+    "layers": layers_text,
     "memory": memory_text,
     "scale": scale_text,
     "onnx": onnx_text,
@@ -160,12 +182,20 @@ def fastest(rows: Rows, peers: Iterable[str]) -> str:
     own = [name for name in ("flowkit", "flowkit, compiled") if name in rows]
     lines = []
     for column in columns(rows):
-        to_limit = against(rows, column)
-        if present := [peer for peer in peers if peer in to_limit]:
-            best = min(present, key=lambda peer: to_limit[peer].median)
-            to_best = against(rows, column, best)
+        if found := _fastest(rows, peers, column):
+            best, to_best = found
             lines.append([column, best, *(_ratio(to_best.get(name)) for name in own)])
     return _grid(["fastest", *own], lines) if lines else "None of them ran."
+
+
+def _fastest(rows: Rows, peers: Iterable[str], column: str) -> tuple[str, dict[str, Spread]] | None:
+    """The fastest of the peers that ran, and each contender's time over its."""
+    seconds = {peer: rows[peer]["seconds"].get(column) for peer in peers if peer in rows}
+    present = {peer: Spread.of(own).median for peer, own in seconds.items() if own}
+    if not present:
+        return None
+    best = min(present, key=present.__getitem__)
+    return best, against(rows, column, best)
 
 
 def _conditions(group: Mapping[str, Any]) -> str:

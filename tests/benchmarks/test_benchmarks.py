@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import deployment, glow, groups, measure, plot, report, splines
+from benchmarks import deployment, glow, groups, layers, measure, plot, report, splines
 from benchmarks.check import density_error
 from benchmarks.contender import Density
 from benchmarks.cost import cost
@@ -95,6 +95,35 @@ def test_peers_compute_a_density(peer):
     pytest.importorskip(name, reason=f"no {name} here: it is in the environment of `make bench`")
     x = module.batches(module.TINY, torch.device("cpu"))(3)
     assert density_error(module.CONTENDERS[name](module.TINY), x) < 1e-4  # FrEIA keeps a log-det in fp32
+
+
+def test_single_layers_are_timed_and_reported(monkeypatch):
+    """Each task that a layer has: those without parameters have no training step, and planar has no inverse."""
+    monkeypatch.setattr(layers, "CALLS", 1)
+    monkeypatch.setattr(layers, "PEERS", ())
+    measured = groups.run_layers(groups.Run(1, torch.device("cpu"), Progress()))
+    tasks = {name: len(rows["flowkit"]["seconds"]) for name, rows in measured.items()}
+    assert not [name for name, rows in measured.items() if "failed" in rows["flowkit"]]
+    assert tasks == {name: 3 for name in layers.OURS} | {
+        name: 2 for name in ("permutation", "planar", "logit", "sigmoid", "exp", "softplus", "uniform")
+    }
+    for rows in measured.values():
+        seconds = {column: [2 * each for each in own] for column, own in rows["flowkit"]["seconds"].items()}
+        rows["a peer"] = {"seconds": seconds}
+    monkeypatch.setattr(layers, "PEERS", ("a peer",))
+    text = report.layers_text(measured)
+    assert text.count("a peer: 0.50") == sum(tasks.values()) and "| planar | a peer: 0.50 (0.50–0.50) |" in text
+
+
+@pytest.mark.parametrize("peer", layers.PEERS)
+def test_peers_layers_run(peer):
+    pytest.importorskip(peer, reason=f"no {peer} here: it is in the environment of `make bench`")
+    for name in layers.OURS:
+        try:
+            density = layers.contenders(name)[peer]()
+        except NotImplementedError:
+            continue
+        assert density.log_prob(layers.batch(3)).shape == (3,)
 
 
 def test_a_wrong_density_is_seen():
