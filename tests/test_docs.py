@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -80,6 +81,14 @@ def test_the_page_on_python_runs_as_written(tmp_path):
     """As a notebook: each block goes on from those before it."""
     Place(tmp_path).python("".join(text for kind, text in blocks("docs/python.md") if kind == "python"))
     assert (tmp_path / "exports/two-moons/manifest.json").exists()
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_as_written(tmp_path):
+    cells = json.loads((ROOT / "docs/houses.ipynb").read_text("utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    checks = "assert model.anomalous(model.score(*model.from_table(odd))).tolist() == [False, True]"
+    Place(tmp_path).python("\n".join(["import matplotlib", "matplotlib.use('agg')", *code, checks]))
 
 
 FILE = re.compile(r"# (\S+\.(?:py|yaml))(, as it was begun)?\n")

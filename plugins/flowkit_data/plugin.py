@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from pydantic_core import PydanticCustomError
 
 from flowkit.plugin import DatasetConfig, Descriptor, PluginConfig, event_of, hookimpl
-from flowkit_runtime.columns import MAX_CATEGORIES, MAX_COLUMNS, Column, ColumnKind, Missing, Preprocessing
+from flowkit_runtime.columns import MAX_CATEGORIES, MAX_COLUMNS, MAX_WIDTH, Column, ColumnKind, Missing, Preprocessing
 
 Toy = Literal["moons", "circles", "rings", "spirals", "gaussians", "checkerboard"]
 
@@ -173,6 +173,9 @@ class TableConfig(DatasetConfig):
             raise PydanticCustomError("columns", "names the column {name} twice", {"name": repr(twice)})
         if any(each.fill is not None for each in self.event):
             raise PydanticCustomError("fill", "is for columns of the context: an event has no values of our making")
+        if (width := (self.preprocessing().shapes[1] or (0,))[0]) > MAX_WIDTH:
+            details = {"width": width, "most": MAX_WIDTH}
+            raise PydanticCustomError("context", "makes {width} values; the most is {most}", details)
         return self
 
     def preprocessing(self) -> Preprocessing:

@@ -14,6 +14,8 @@ MAX_COLUMNS = 4096
 """The most columns of an event, and of a context."""
 MAX_CATEGORIES = 65536
 """The most categories of a column, as of the classes of a context."""
+MAX_WIDTH = 65536
+"""The most values of a context that columns make: categories are one-hot, so few bytes may ask for many."""
 MAX_NUMBER = 1e300
 """The largest offset, scale or fill."""
 
@@ -110,7 +112,10 @@ def parsed(value: Any) -> Preprocessing:
         raise TypeError("preprocessing.event is empty")
     if len({each.column for each in (*event, *context)}) < len(event) + len(context):
         raise TypeError("preprocessing names a column twice")
-    return Preprocessing(event, context, value["missing"])
+    made = Preprocessing(event, context, value["missing"])
+    if made.shapes[1] is not None and made.shapes[1][0] > MAX_WIDTH:
+        raise TypeError(f"preprocessing makes contexts of {made.shapes[1][0]} values; the most is {MAX_WIDTH}")
+    return made
 
 
 def _columns(part: str, value: Any) -> tuple[Column, ...]:

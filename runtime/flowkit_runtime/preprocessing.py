@@ -76,8 +76,10 @@ def _in_context(column: Column, values: Floats) -> Floats:
     """Return the values of a column as those of contexts, [n, width]."""
     lacking = np.isnan(values)
     if column.kind == "category":
-        one_hot = np.eye(len(column.categories))[np.where(lacking, 0, values).astype(int)]
-        return np.where(lacking[:, None], np.nan, one_hot)
+        one_hot = np.zeros((len(values), column.width))
+        one_hot[np.flatnonzero(~lacking), values[~lacking].astype(int)] = 1.0
+        one_hot[lacking] = np.nan
+        return one_hot
     if column.fill is None:
         return values[:, None]
     filled = np.where(lacking, (column.fill - column.offset) / column.scale, values)

@@ -166,6 +166,13 @@ MALFORMED: dict[str, Any] = {
     "another rule": {"event": [COLUMN], "context": [], "missing": "guess"},
     "no event": {"event": [], "context": [], "missing": "drop"},
     "no list": {"event": COLUMN, "context": [], "missing": "drop"},
+    "a wide context": {
+        "event": [COLUMN],
+        "context": [
+            {"column": name, "kind": "category", "categories": [str(i) for i in range(40_000)]} for name in ("c", "d")
+        ],
+        "missing": "drop",
+    },
     "a column twice": {"event": [COLUMN, COLUMN], "context": [], "missing": "drop"},
     **{
         f"a column with {column}": {"event": [COLUMN | column], "context": [], "missing": "drop"}

@@ -106,7 +106,7 @@ def encoded(model: Model, data: Path, part: Wanted, check: bool = False) -> Enco
     errors, lost = [np.empty(0)], []
     rows, source = 0, open_source(data, part)
     with counting("encoding", source.rows) as progress:
-        for events, context in source.batches(0, rows_at_once(model.event_shape)):
+        for events, context in source.batches(0, rows_at_once(model.event_shape, model.context)):
             with naming_rows(data):
                 parts.append(model.encode(events, context, start=rows))
                 if check:

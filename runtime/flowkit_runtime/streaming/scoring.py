@@ -51,7 +51,8 @@ class Job:
         import onnxruntime
 
         manifest = hashlib.sha256((self.bundle / MANIFEST).read_bytes()).hexdigest()  # it lists the other files' hashes
-        settings = [self.draws, self.seed, self.threads, self.model.providers, rows_at_once(self.model.event_shape)]
+        rows = rows_at_once(self.model.event_shape, self.model.context)
+        settings = [self.draws, self.seed, self.threads, self.model.providers, rows]
         return [_LAYOUT, onnxruntime.__version__, manifest, self.source.identity, *settings]
 
 
@@ -67,7 +68,7 @@ def score_file(job: Job, output: Path | None, progress: Callable[[int], None]) -
     Raises:
         InputError: a row can't be scored; the message names file and row.
     """
-    batch = rows_at_once(job.model.event_shape)
+    batch = rows_at_once(job.model.event_shape, job.model.context)
     threshold = None if job.model.threshold is None else job.model.threshold.score
     with _part_file(output) as file:
         part = Part(file, job.made_from, batch)
