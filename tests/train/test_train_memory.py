@@ -13,6 +13,8 @@ import re, resource, sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import lightning_fabric  # seconds, and memory, before the limit
 
 import flowkit.train.fit, flowkit.train.pictures
@@ -22,13 +24,23 @@ from flowkit.train import evaluate, load_data, train
 from flowkit.train.baselines import baselines
 
 rows, context, kind = int(sys.argv[1]), np.ones((1, 1), np.float32), sys.argv[2]
-x = np.lib.format.open_memmap("x.npy", "w+", np.dtype(kind), (rows, 512))  # a sparse file
-x[::97] = np.random.default_rng(0).integers(0, 200, (len(x[::97]), 512))
-del x
+data = {"use": "data/npy", "path": "x.npy"}
+if kind == "parquet":
+    names = [f"c{i}" for i in range(512)]
+    data = {"use": "data/table", "path": "x.parquet", "event": [{"column": name} for name in names]}
+    some = np.random.default_rng(0).integers(0, 200, (512, 5000)) / 7
+    batch = pa.record_batch([pa.array(column) for column in some], names)
+    with pq.ParquetWriter("x.parquet", batch.schema) as writer:
+        for _ in range(rows // 5000):
+            writer.write_batch(batch)
+else:
+    x = np.lib.format.open_memmap("x.npy", "w+", np.dtype(kind), (rows, 512))  # a sparse file
+    x[::97] = np.random.default_rng(0).integers(0, 200, (len(x[::97]), 512))
+    del x
 spec = read_spec({
     "flowkit": 1, "event": {"shape": [512], **({"levels": 256} if kind == "u1" else {})},
     "flow": [{"use": "glow/rescale"}, {"use": "glow/actnorm"}] if kind == "u1" else [{"use": "glow/actnorm"}],
-    "data": {"use": "data/npy", "path": "x.npy"}, "train": {"epochs": 1, "batch_size": 1024},
+    "data": data, "train": {"epochs": 1, "batch_size": 1024},
 })
 Flow.from_spec(spec).log_prob(__import__("torch").zeros(2, 512))
 used = 1024 * int(re.search(r"VmData:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
@@ -42,7 +54,7 @@ print(sorted(baselines(data["train"], data["test"], spec.event.levels)))
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="RLIMIT_DATA counts all writable memory on Linux")
-@pytest.mark.parametrize(("kind", "rows"), [("f4", 250_000), ("f8", 125_000), ("u1", 1_000_000)])
+@pytest.mark.parametrize(("kind", "rows"), [("f4", 250_000), ("f8", 125_000), ("u1", 1_000_000), ("parquet", 125_000)])
 def test_memory_does_not_grow_with_the_data(kind: str, rows: int, tmp_path: Path) -> None:
     """512 MB, of which the training part alone is larger than the limit."""
     done = subprocess.run(
