@@ -102,6 +102,16 @@ class ChannelLinear(Bijector):
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.affine_inverse().to(y, self.event_shape[0]).transform(y)
 
+    def freeze(self) -> Bijector:
+        """Return the layer for inference, as one convolution in each direction.
+
+        A flow freezes runs of adjacent layers instead. This is for layers that are part of another one, as of Inverse.
+        """
+        with torch.no_grad():
+            matrix = self.affine().matrix
+        precision = torch.promote_types(matrix.dtype, torch.get_default_dtype())
+        return ChannelRun([self]).freeze(torch.empty(0, dtype=precision, device=matrix.device))
+
 
 class ChannelRun:
     """A run of adjacent channel-linear layers. It is applied as the one map that they compose to.
@@ -174,7 +184,7 @@ class FrozenChannels(Bijector):
         return self._affine(y, self.inverse_weight, self.inverse_bias), -self._log_det(y)
 
     def _log_det(self, x: Tensor) -> Tensor:
-        return (self.log_det * math.prod(x.shape[2:])).expand(x.shape[0])
+        return (self.log_det.to(x) * math.prod(x.shape[2:])).expand(x.shape[0])
 
     def _affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return (F.linear, F.conv1d, F.conv2d, F.conv3d)[len(self.event_shape) - 1](x, weight, bias)
+        return (F.linear, F.conv1d, F.conv2d, F.conv3d)[len(self.event_shape) - 1](x, weight.to(x), bias.to(x))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flowkit.bijectors import AffineMap, Composition, FactorOut
+from flowkit.bijectors import AffineMap, Composition, FactorOut, Inverse
 from flowkit.bijectors.channel_linear import ChannelRun
 from flowkit.bijectors.composition import merged
 from flowkit.flow import Flow
@@ -67,6 +67,20 @@ class Operators(TorchDispatchMode):
         if not func.is_view:
             self.names.append(func.name())
         return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("event", [EVENT, (6,)], ids=str)
+@pytest.mark.parametrize("make", RUN)
+def test_a_layer_in_another_is_frozen_too(event, make):
+    """Its inverse is computed once: torch.linalg has no translation to ONNX."""
+    layer = Inverse(make(event)).double()
+    perturb(layer, 0.2)
+    frozen, x = layer.freeze(), torch.randn(5, *event, dtype=torch.float64)
+    assert not list(frozen.parameters())
+    for given, expected in zip(frozen.forward_and_log_det(x), layer.forward_and_log_det(x), strict=True):
+        torch.testing.assert_close(given, expected, atol=1e-12, rtol=1e-12)
+    for given, expected in zip(frozen.inverse_and_log_det(x), layer.inverse_and_log_det(x), strict=True):
+        torch.testing.assert_close(given, expected, atol=1e-12, rtol=1e-12)
 
 
 def one_by_one(layers, x):

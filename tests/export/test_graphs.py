@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from flowkit.bijectors import AffineMap, Bijector, ChannelLinear, Composition
+from flowkit.bijectors import AffineMap, Bijector, ChannelLinear, Composition, Inverse
 from flowkit.errors import InputError
 from flowkit.export import pieces
 from flowkit.export.graphs import OPSET, OPSETS, Graphs
@@ -17,6 +17,7 @@ from flowkit.export.pieces import EXAMPLES
 from flowkit.export.structure import structure
 from flowkit.flow import Flow
 from flowkit_glow.actnorm import ActNorm
+from flowkit_glow.conv1x1 import Conv1x1
 from flowkit_runtime.bundle import DECODER, ENCODER
 from tests.export.conftest import encoder_of
 from tests.extent import extent
@@ -48,6 +49,15 @@ def test_every_opset_gives_the_same(opset):
     for model in (graphs.models[ENCODER], graphs.models[DECODER]):
         assert [(o.domain, o.version) for o in model.opset_import] == [("", opset)]
         onnx.checker.check_model(model, full_check=True)
+    assert_same(flow, graphs)
+
+
+def test_the_inverse_of_a_channel_linear_layer_is_a_constant_map():
+    """torch exports neither the inverse of a matrix nor that of its LU factors."""
+    torch.manual_seed(0)
+    flow = Flow([Inverse(Conv1x1((4,), "lu")), Inverse(Conv1x1((4,), "plain"))]).double().eval()
+    graphs = Graphs(flow)
+    assert [node.op_type for node in graphs.models[DECODER].graph.node] == ["Gemm", "Gemm"]
     assert_same(flow, graphs)
 
 
