@@ -30,7 +30,7 @@ def of_inverse(flow: Flow, x: Tensor, context: Tensor | None) -> float:
     """Of x = inverse(latents), x [batch, *event] with its embedded context."""
 
     def quantity(one: Tensor, c: Tensor | None) -> Quantity:
-        return lambda n, h: _back(flow.layers[:n], h, _left(flow.layers[:n], one, c), c)
+        return lambda n, h: _back(flow.layers[:n], h, _left(flow.layers[:n], one, c), c)[0]
 
     return _worst(flow, x, context, quantity)
 
@@ -43,6 +43,15 @@ def of_latents(flow: Flow, x: Tensor, context: Tensor | None) -> float:
 def of_log_det(flow: Flow, x: Tensor, context: Tensor | None) -> float:
     """Of log|det| at x."""
     return _worst(flow, x, context, lambda _, c: lambda n, h: _ahead(flow.layers[n:], h, c)[1])
+
+
+def of_inverse_log_det(flow: Flow, x: Tensor, context: Tensor | None) -> float:
+    """Of log|det| of the inverse at the latents of x."""
+
+    def quantity(one: Tensor, c: Tensor | None) -> Quantity:
+        return lambda n, h: _back(flow.layers[:n], h, _left(flow.layers[:n], one, c), c)[1]
+
+    return _worst(flow, x, context, quantity)
 
 
 def _worst(flow: Flow, x: Tensor, context: Tensor | None, of: Callable[[Tensor, Tensor | None], Quantity]) -> float:
@@ -89,7 +98,13 @@ def _left(layers: Sequence[Layer], h: Tensor, context: Tensor | None) -> list[Te
     return left
 
 
-def _back(layers: Sequence[Layer], h: Tensor, left: list[Tensor], context: Tensor | None) -> Tensor:
+def _back(layers: Sequence[Layer], h: Tensor, left: list[Tensor], context: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What goes into these layers for what comes out of them, and log|det| of that map."""
+    total = h.flatten(1).sum(1) * 0
     for layer in reversed(layers):
-        h = layer.put_back(h, left.pop()) if isinstance(layer, FactorOut) else layer.inverse_and_log_det(h, context)[0]
-    return h
+        if isinstance(layer, FactorOut):
+            h = layer.put_back(h, left.pop())
+        else:
+            h, log_det = layer.inverse_and_log_det(h, context)
+            total = total + log_det
+    return h, total

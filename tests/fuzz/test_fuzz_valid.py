@@ -74,6 +74,15 @@ def test_a_flow_whose_samples_overflow(registry: Registry) -> None:
     assert check(spec, registry, 17) is None
 
 
+def test_a_sigmoid_near_the_end_of_its_interval(registry: Registry) -> None:
+    """30 becomes 1 - 1e-13, which has three digits of the distance from 1."""
+    flow = [{"use": "map/sigmoid"}, {"use": "glow/roll"}, {"use": "glow/roll", "shift": -1, "axis": "width"}]
+    base = {"use": "base/uniform", "bounds": [0.0, 1.0]}
+    spec = {"flowkit": 1, "event": {"shape": [1], "levels": 256}, "flow": flow, "base": base}
+    for seed in range(12):
+        check(spec, registry, seed)
+
+
 def test_parts_that_nobody_fitted(registry: Registry) -> None:
     """What validation refuses is refused with problems; what it accepts builds and runs, as any valid spec does."""
     outcomes: Counter[str] = Counter()
