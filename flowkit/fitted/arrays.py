@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset
 
+from flowkit.errors import InputError
 from flowkit.flow.inputs import as_flowkit
 from flowkit.plugin import Arrays
 from flowkit_runtime.inputs import real
@@ -16,10 +19,39 @@ from flowkit_runtime.inputs import real
 def as_arrays(x: Any, context: Any = None) -> Arrays:
     """Return events and contexts as numpy arrays of numbers.
 
-    ``x`` and ``context`` are numpy arrays, tensors, or what numpy makes arrays of. Raises InputError if one doesn't
-    hold real numbers. Labels are integers: ``numpy.unique(labels, return_inverse=True)[1]`` numbers others.
+    ``x`` and ``context`` are numpy arrays, tensors, or what numpy makes arrays of. Or ``x`` is a Dataset of torch, whose
+    items are events, or pairs (tuples) of an event and its context. Raises InputError if one doesn't hold real numbers.
+    Labels are integers: ``numpy.unique(labels, return_inverse=True)[1]`` numbers others.
     """
+    if isinstance(x, Dataset):
+        if context is not None:
+            raise InputError(
+                "x is a Dataset: let its items be pairs of an event and its context, and leave out context"
+            )
+        x, context = _columns_of(x)
     return Arrays(numbers("x", x), None if context is None else numbers("context", context))
+
+
+def _columns_of(dataset: Dataset[Any]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read the items of a dataset into memory, each once. Raises InputError unless all have one form."""
+    given: Any = dataset
+    items = list(given) if isinstance(dataset, IterableDataset) else [given[i] for i in range(len(given))]
+    pairs = [item if isinstance(item, tuple) else (item,) for item in items]
+    if {len(pair) for pair in pairs} not in ({1}, {2}):
+        raise InputError("all items of a Dataset must be events, or all must be pairs of an event and its context")
+    x, *context = (
+        _stacked(name, values) for name, values in zip(("event", "context"), zip(*pairs, strict=True), strict=False)
+    )
+    return x, context[0] if context else None
+
+
+def _stacked(name: str, values: Sequence[Any]) -> np.ndarray:
+    arrays = [numbers(f"the {name} of item {i} of the Dataset", value) for i, value in enumerate(values)]
+    other = next((i for i, array in enumerate(arrays) if array.shape != arrays[0].shape), None)
+    if other is not None:
+        shapes = f"{list(arrays[other].shape)}, and that of item 0 {list(arrays[0].shape)}"
+        raise InputError(f"the {name} of item {other} of the Dataset has shape {shapes}")
+    return np.stack(arrays)
 
 
 def numbers(name: str, value: Any) -> np.ndarray:

@@ -53,8 +53,9 @@ def fit(
 
     Args:
         x: events, an array or a tensor [n, d] or [n, channels, height, width]. Floats are continuous data. Integers
-            0, 1, … are data with levels. Or a table: a DataFrame of pandas or polars, an Arrow table, or a mapping of
-            columns. Its columns become events and contexts as `flowkit new` does it for files.
+            0, 1, … are data with levels. Or a Dataset of torch, whose items are events, or pairs of an event and its
+            context; they are read into memory, each once. Or a table: a DataFrame of pandas or polars, an Arrow table,
+            or a mapping of columns. Its columns become events and contexts as `flowkit new` does it for files.
         context: labels 0 … k - 1 [n], or an array [n, *shape] to condition on. For a table it is another one, or a list
             of its columns; without it, numbers make the event, and categories and times the context.
         spec: the name of a preset (nsf, maf, realnvp or glow), which is made for the data, or a spec: a validated one,
