@@ -19,7 +19,7 @@ from flowkit_runtime.inputs import real
 def as_arrays(x: Any, context: Any = None) -> Arrays:
     """Return events and contexts as numpy arrays of numbers.
 
-    ``x`` and ``context`` are numpy arrays, tensors, or what numpy makes arrays of. Or ``x`` is a Dataset of torch, whose
+    ``x`` and ``context`` are numpy arrays, tensors, or what numpy makes arrays of. Or ``x`` is a Dataset of torch. Its
     items are events, or pairs (tuples) of an event and its context. Raises InputError if one doesn't hold real numbers.
     Labels are integers: ``numpy.unique(labels, return_inverse=True)[1]`` numbers others.
     """

@@ -59,7 +59,7 @@ def fit(
         context: labels 0 … k - 1 [n], or an array [n, *shape] to condition on. For a table it is another one, or a list
             of its columns; without it, numbers make the event, and categories and times the context.
         spec: the name of a preset (nsf, maf, realnvp or glow), which is made for the data, or a spec: a validated one,
-            a dict, a text, or a file's path. Its section `data` isn't used.
+            a dict, a text, or a file's path. Of its section `data` only the columns of a table are used.
         validation: the share of the events that is held out at random, or the held-out data itself: x, or a pair of x
             and context. The weights that do best on it are kept.
         progress: show a bar on a terminal and in a notebook.
@@ -76,13 +76,16 @@ def fit(
         SpecError: the spec or a field of ``train`` isn't valid.
         TrainingError: a loss isn't finite.
     """
-    table = look_at_frames(x, context) if is_table(x) else None
+    given = None if isinstance(spec, str) and spec in PRESETS else _read(spec)
+    table = look_at_frames(x, context, given) if is_table(x) else None
     read = as_arrays if table is None else partial(complete, table.preprocessing)
     whole = read(x, context)
     look = look_at_arrays(whole.x, whole.context)
     for doubt in look.doubts if table is None else table.doubts:
         warnings.warn(doubt, DataWarning, stacklevel=2)
-    chosen = _with_training(_spec_for(spec, look, table), look.rows, train, lr)
+    chosen = _with_training(given or _preset(str(spec), look, table), look.rows, train, lr)
+    if chosen.context is None and look.context is not None:
+        raise InputError(f"the spec has no context, so its flow would not read yours: add `context: {look.context}`")
     parts = _parts(whole, validation, chosen.train.seed, read)
     data = {part: fitting_arrays(arrays, chosen, NAMES[part]) for part, arrays in parts.items()}
     console = Console()
@@ -92,24 +95,24 @@ def fit(
     return FittedFlow(flow, trained, data["val"], library_of(x))
 
 
-def _spec_for(spec: Any, look: Look, table: TableLook | None) -> Spec:
-    """Return the spec, or that of the preset for the data. Raises InputError or SpecError."""
-    if isinstance(spec, str) and spec in PRESETS:
-        context = look.context or {}
-        return PRESETS[spec](
-            look.event,
-            classes=context.get("classes"),
-            context=context.get("shape"),
-            domain=None if table is None else table.domain,
-            levels=look.levels,
-            hidden=hidden_width(look.event, look.rows),
-        )
+def _preset(name: str, look: Look, table: TableLook | None) -> Spec:
+    """Return the spec of a preset for the data."""
+    context = look.context or {}
+    return PRESETS[name](
+        look.event,
+        classes=context.get("classes"),
+        context=context.get("shape"),
+        domain=None if table is None else table.domain,
+        levels=look.levels,
+        hidden=hidden_width(look.event, look.rows),
+    )
+
+
+def _read(spec: Any) -> Spec:
+    """Return a spec that was given. Raises InputError or SpecError."""
     if isinstance(spec, str) and NAME.fullmatch(spec) and not os.path.exists(spec):
         raise InputError(f"there is no preset {spec!r}, and no file of that name: presets are {', '.join(PRESETS)}")
-    given = spec if isinstance(spec, Spec) else read_spec(spec)
-    if given.context is None and look.context is not None:
-        raise InputError(f"the spec has no context, so its flow would not read yours: add `context: {look.context}`")
-    return given
+    return spec if isinstance(spec, Spec) else read_spec(spec)
 
 
 def _with_training(spec: Spec, rows: int, train: Mapping[str, Any], lr: float | None) -> Spec:

@@ -11,7 +11,8 @@ import numpy as np
 
 from flowkit.errors import InputError
 from flowkit.flow.inputs import as_flowkit
-from flowkit.plugin import Arrays
+from flowkit.plugin import Arrays, DatasetConfig
+from flowkit.spec import Spec
 from flowkit.starting import TableLook, choose, see
 from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.preprocessing import as_columns, decode, encode, encode_context
@@ -41,12 +42,16 @@ def joined(x: Any, context: Any) -> dict[str, Any]:
     return columns | more
 
 
-def look_at_frames(x: Any, context: Any) -> TableLook:
+def look_at_frames(x: Any, context: Any, spec: Spec | None) -> TableLook:
     """Choose which columns make events and contexts, and how, as `flowkit new` does for a file.
 
-    If ``context`` is given, it makes the context, and the other columns of ``x`` make the event. Raises DataError or
-    InputError.
+    If ``context`` is given, it makes the context, and the other columns of ``x`` make the event. If the section `data`
+    of ``spec`` lists columns, they are those. Raises DataError or InputError.
     """
+    if spec is not None and spec.data is not None and isinstance(spec.data.config, DatasetConfig):
+        listed = spec.data.config.preprocessing()
+        if listed is not None:
+            return TableLook.of(listed)
     columns = joined(x, context)
     if context is None:
         return choose(see([columns]), "x")

@@ -59,6 +59,14 @@ class TableLook:
     missing: str
     """What is done with rows that lack a value."""
 
+    @classmethod
+    def of(cls, listed: Preprocessing) -> TableLook:
+        """Return a look in which nothing is left to choose: the columns are listed."""
+        event, context = (
+            tuple(Choice(each.column, "listed", each) for each in part) for part in (listed.event, listed.context)
+        )
+        return cls("", 0, event, context, (), listed.missing)
+
     @property
     def preprocessing(self) -> Preprocessing:
         event, context = (tuple(each.column for each in part if each.column) for part in (self.event, self.context))

@@ -94,3 +94,12 @@ def test_tables_that_are_refused(case: str) -> None:
     x, context, error, message = REFUSED[case]
     with pytest.raises(error, match=message):
         flowkit.fit(x, context, epochs=1, progress=False)
+
+
+def test_columns_that_a_spec_lists() -> None:
+    listed = {"use": "data/table", "path": "unused.csv", "event": [{"column": "area", "scale": 10}], "missing": "drop"}
+    spec = {"flowkit": 1, "event": {"shape": [1]}, "flow": [{"use": "glow/actnorm"}], "data": listed}
+    with pytest.warns(DataWarning, match="left out"):
+        fitted = flowkit.fit(FLATS, spec=spec, epochs=1, progress=False)
+    assert isinstance(fitted, FittedTable) and fitted.preprocessing.event[0].scale == 10
+    assert fitted.sample(2000, seed=0)["area"].mean() == pytest.approx(FLATS["area"].mean(), rel=0.1)
