@@ -242,5 +242,5 @@ def _restored(column: Column, values: Floats) -> Array:
     if column.kind == "integer":
         return restored.astype(np.int64) if column.scale == 1 else np.round(restored, _DECIMALS)
     if column.kind == "time":
-        return (restored * _DAY).astype("datetime64[us]").astype("datetime64[s]")
+        return np.rint(restored * (_DAY / 1e6)).astype("datetime64[s]")  # the nearest, as float32 may be a little less
     return restored if column.offset else restored.astype(np.float32)

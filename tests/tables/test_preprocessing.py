@@ -62,6 +62,13 @@ def test_events_become_columns_again() -> None:
     assert [str(time) for time in columns["t"]] == ["2011-01-26T00:00:00", "2011-01-27T12:00:00", "2011-01-29T00:00:00"]
 
 
+def test_times_in_float32_come_back_to_the_second() -> None:
+    times = [datetime(2011, 1, 27, 12, minute, second) for minute in range(60) for second in range(60)]
+    preprocessing = Preprocessing((Column("t", "time", offset=15000.0),))
+    events, _ = encode(preprocessing, as_columns({"t": times}))
+    assert decode(preprocessing, events.astype(np.float32))["t"].tolist() == times
+
+
 def test_noise_is_a_function_of_seed_and_row() -> None:
     whole, _ = encode(MIXED, as_columns(ROWS), seed=5)
     tail = {name: values[1:] for name, values in ROWS.items()}
