@@ -4,8 +4,6 @@ The tests in Chromium open the page itself. These need no browser, and compare m
 """
 
 import json
-import shutil
-import subprocess
 from itertools import product
 
 import numpy as np
@@ -15,11 +13,11 @@ import torch
 import flowkit_runtime
 from flowkit import Flow
 from flowkit.export import export
-from flowkit.export.web import page, vendored
 from flowkit.testing import perturb
 from flowkit_base.gaussian_mixture import GaussianMixture
 from flowkit_glow.actnorm import ActNorm
 from tests.bases import FLOWS
+from tests.web.node import said, with_modules
 from tests.web.test_web_model import VECTORS
 
 SCRIPT = """
@@ -45,14 +43,7 @@ TEMPERATURES = (1.0, 0.6)
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A directory with the page's modules, onnxruntime-web, and bundles of flows with every kind of base."""
-    if shutil.which("node") is None:
-        pytest.skip("no Node here: `apt-get install nodejs`; the page's noise and model are NOT run without a browser")
-    directory = tmp_path_factory.mktemp("node")
-    for name in ("noise.js", "model.js", "dom.js"):
-        shutil.copy(page.SOURCES / name, directory)
-    (directory / "package.json").write_text('{"type": "module"}')
-    (directory / "ort.mjs").write_bytes(vendored.read(vendored.SCRIPT))
-    (directory / "ort.wasm").write_bytes(vendored.read(vendored.BINARY))
+    directory = with_modules(tmp_path_factory.mktemp("node"), ("noise.js", "model.js", "dom.js"))
     export(_mixture(), directory / "mixture")
     return directory
 
@@ -86,10 +77,7 @@ def given(place, bundles_of_bases):
         expressions[name, temperature] = f"models.{name}.sample(500, 3n, {temperature}, {rows})"
     pushed = "".join(f"given.push(Array.from(await ({each})));\n" for each in expressions.values())
     script = f"{SCRIPT}const models = {{ {models} }};\n{pushed}console.log(JSON.stringify(given));\n"
-    (place / "run.js").write_text(script)
-    done = subprocess.run(["node", "run.js"], cwd=place, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return dict(zip(expressions, map(np.array, json.loads(done.stdout)), strict=True))
+    return dict(zip(expressions, map(np.array, said(place, script)), strict=True))
 
 
 def test_noise_equals_the_test_vectors(given):

@@ -119,6 +119,36 @@ def test_it_holds_the_files(made):
     assert b"Copyright (c) Microsoft Corporation" in blocks["block-notices"] and b"protobuf" in blocks["block-notices"]
 
 
+def test_it_holds_the_columns_of_a_table_with_their_defaults(made, tmp_path):
+    column, category = {"column": "<x>", "offset": 3}, {"column": "c", "kind": "category", "categories": ["a", None]}
+    table = {"event": [column], "context": [category], "missing": "drop"}
+    write_page(bundle(tmp_path), {**MANIFEST, "preprocessing": table}, "any")
+    texts = ((tmp_path / PAGE).read_text("utf-8"), made)
+    abouts = [
+        json.loads(text)
+        for page_ in texts
+        for attributes, text in Elements(page_).all("script")
+        if attributes.get("id") == "about"
+    ]
+    assert [about["preprocessing"] for about in abouts] == [
+        {
+            "event": [{"column": "<x>", "kind": "number", "offset": 3, "scale": 1.0, "fill": None, "categories": []}],
+            "context": [
+                {
+                    "column": "c",
+                    "kind": "category",
+                    "offset": 0.0,
+                    "scale": 1.0,
+                    "fill": None,
+                    "categories": ["a", None],
+                }
+            ],
+            "missing": "drop",
+        },
+        None,
+    ]
+
+
 def test_the_same_bundle_gives_the_same_bytes(made, tmp_path):
     write_page(bundle(tmp_path / "elsewhere"), MANIFEST, TITLE)
     assert (tmp_path / "elsewhere" / PAGE).read_bytes() == made.encode("utf-8")

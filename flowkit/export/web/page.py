@@ -13,6 +13,7 @@ import html
 import json
 import math
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from flowkit.errors import ExportError, InputError
 from flowkit.export.web import vendored
 from flowkit_runtime.atomic import replacing
 from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER, GRAPHS, REFERENCE
+from flowkit_runtime.columns import parsed
 
 PAGE = "index.html"
 _SAID = ("flowkit", "model", "event", "context", "latents", "directions", "noise", "dequantization", "likelihood")
@@ -31,13 +33,16 @@ SCRIPTS = (
     "dom.js",
     "noise.js",
     "model.js",
+    "table.js",
     "unpack.js",
     "images.js",
     "plots.js",
+    "form.js",
     "context.js",
     "event.js",
     "samples.js",
     "between.js",
+    "own.js",
     "example.js",
     "app.js",
 )
@@ -112,7 +117,8 @@ def _page(about: dict[str, Any], examples: np.ndarray, files: dict[str, bytes]) 
 
 def _about(manifest: dict[str, Any], reference: dict[str, np.ndarray], title: str) -> dict[str, Any]:
     """Return what the page says of its model, as JSON. Scores of held-out events are in the units of `Model.score`."""
-    event, x = manifest["event"], reference["x"]
+    event, x, table = manifest["event"], reference["x"], manifest.get("preprocessing")
+    contexts = reference.get("context")
     unit = math.prod(event["shape"]) * math.log(2.0) if event["levels"] else 1.0
     return {
         "title": title,
@@ -121,13 +127,14 @@ def _about(manifest: dict[str, Any], reference: dict[str, np.ndarray], title: st
         "weights_file": manifest.get("weights_file"),
         "range": [float(x.min()), float(x.max())],
         "scores": _digits((reference.get("log_q", 0.0) - reference["log_prob"]) / unit),
-        "contexts": _digits(reference["context"].reshape(len(x), -1)) if "context" in reference else None,
+        "contexts": None if contexts is None else _digits(contexts.reshape(len(x), -1), 9 if table else 7),
+        "preprocessing": asdict(parsed(table)) if table else None,
     }
 
 
-def _digits(array: np.ndarray) -> list[Any]:
-    """Return numbers as JSON with seven digits, which is what fp32 holds."""
-    return [[float(f"{v:.7g}") for v in row] if row.ndim else float(f"{row:.7g}") for row in array]
+def _digits(array: np.ndarray, digits: int = 7) -> list[Any]:
+    """Return numbers as JSON. Seven digits are about what fp32 holds, and nine tell all of its numbers apart."""
+    return [[float(f"{v:.{digits}g}") for v in row] if row.ndim else float(f"{row:.{digits}g}") for row in array]
 
 
 def _filled(template: str, **values: str) -> str:

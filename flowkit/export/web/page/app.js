@@ -2,7 +2,7 @@
 
 import { $ } from "./dom.js";
 import { startBetween } from "./between.js";
-import { isPicture, nameOf } from "./event.js";
+import { isPicture, isPoint, nameOf } from "./event.js";
 import { startExample, unit } from "./example.js";
 import { Model, product } from "./model.js";
 import { normal, philox4x32, uniform } from "./noise.js";
@@ -33,12 +33,12 @@ async function start() {
 
 /** Puts into the page's text what it calls an event. */
 function describe(about) {
-  const [one, many] = nameOf(about.event);
+  const [one, many] = nameOf(about);
   for (const word of document.querySelectorAll(".one")) word.textContent = one;
   for (const word of document.querySelectorAll(".many")) word.textContent = many;
   const [, height, width] = about.event.shape;
   if (isPicture(about.event)) $("size").textContent = `${width} × ${height} pixels`;
-  if (one === "point") $("size").textContent = "Click the map to choose another point.";
+  if (isPoint(about)) $("size").textContent = `Click the map to choose another ${one}.`;
   $("unit").textContent = unit(about.event);
   $("made-by").textContent = `Made with flowkit ${about.flowkit} from model ${about.model.slice(0, 12)}.`;
   $("licences").addEventListener("toggle", async () => {

@@ -1,8 +1,8 @@
 // The way from one example to another.
 
-import { $, format, html, latest } from "./dom.js";
+import { $, html, latest } from "./dom.js";
 import { contextControl } from "./context.js";
-import { isPicture, nameOf, picker, shown, table } from "./event.js";
+import { isPicture, isPoint, picker, shown, table, valueName, valueText } from "./event.js";
 import { plane, rowsOf } from "./samples.js";
 
 const STOPS = Array.from({ length: 9 }, (_, i) => i / 8);
@@ -38,15 +38,19 @@ function betweenView(a, here, b, stops, { about, examples }) {
     const strip = stops.map((values, i) => shown(values, about, `after ${i} of ${stops.length - 1} steps`));
     return [html("div", { class: "triple" }, ...pictures), html("div", { class: "strip" }, ...strip)];
   }
-  if (nameOf(about.event)[0] === "point") {
+  if (isPoint(about)) {
     const layers = [
       { points: examples, kind: "real" },
       { points: stops, kind: "path" },
       { points: [a, b], kind: "end" },
       { points: [here], kind: "mark" },
     ];
-    return [plane(layers, examples, `at ${format(here[0])}, ${format(here[1])}, between two points`)];
+    const at = Array.from(here, (value, i) => valueText(about, i, value)).join(", ");
+    return [plane(layers, examples, about, `at ${at}, between two points`)];
   }
-  const rows = Array.from(here, (value, i) => [`x${i + 1}`, ...[a[i], value, b[i]].map((each) => format(each))]);
+  const rows = Array.from(here, (value, i) => [
+    valueName(about, i),
+    ...[a[i], value, b[i]].map((each) => valueText(about, i, each)),
+  ]);
   return [table(["", "from", "here", "to"], rows)];
 }

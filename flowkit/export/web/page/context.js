@@ -1,15 +1,18 @@
-// What a conditional model is told: a class, or some numbers. A control for one card.
+// What a conditional model is told: a class, some numbers, or columns of a table. A control for one card.
 
 import { html, parseNumbers } from "./dom.js";
+import { columnForm } from "./form.js";
 import { product } from "./model.js";
+import { encodeContext, typedContext } from "./table.js";
 
 /** Fills `place` with the control. `inTurn` offers all classes one after the other. */
 export function contextControl(place, page, inTurn, changed) {
-  const { context, contexts } = page.about;
+  const { context, contexts, preprocessing } = page.about;
   if (!context) {
     place.remove();
     return { rows: () => null, set: () => {} };
   }
+  if (preprocessing) return columnsControl(place, preprocessing.context, contexts[0], changed);
   const control = context.classes ? classControl(context.classes, inTurn) : numbersControl(context, contexts[0]);
   place.append(html("label", {}, context.classes ? "Class " : "Given ", control.input));
   if (!context.classes) place.append(html("small", {}, `What the model is told: ${control.count} numbers.`));
@@ -37,4 +40,13 @@ function numbersControl(context, first) {
     rows: () => [parseNumbers(input.value, count, "What the model is given")],
     set: (row) => (input.value = row.join(", ")),
   };
+}
+
+function columnsControl(place, columns, first, changed) {
+  const { element, texts, set } = columnForm(`${place.id}-input`, "What the model is told", columns, true);
+  const control = { rows: () => [encodeContext(columns, texts())], set: (row) => set(typedContext(columns, row)) };
+  control.set(first);
+  element.addEventListener("change", changed);
+  place.append(element);
+  return control;
 }

@@ -2,15 +2,33 @@
 
 import { format, html } from "./dom.js";
 import { picture } from "./images.js";
+import { columnText, restored } from "./table.js";
 
 const MAX_ROWS = 40;
 
 export const isPicture = ({ shape }) => shape.length === 3 && (shape[0] === 1 || shape[0] === 3);
 
-/** What the page calls an event of this shape, one and many. */
-export function nameOf(event) {
-  if (isPicture(event)) return ["picture", "pictures"];
-  return event.shape.length === 1 && event.shape[0] === 2 ? ["point", "points"] : ["record", "records"];
+/** Whether an event is a point of a map. Of a table, both columns must be numbers. */
+export function isPoint({ event: { shape }, preprocessing }) {
+  const numbers = !preprocessing || preprocessing.event.every(({ kind }) => kind === "number");
+  return shape.length === 1 && shape[0] === 2 && numbers;
+}
+
+/** What the page calls an event, one and many. */
+export function nameOf(about) {
+  if (isPicture(about.event)) return ["picture", "pictures"];
+  return isPoint(about) && !about.preprocessing ? ["point", "points"] : ["record", "records"];
+}
+
+/** The name of value i of an event. */
+export const valueName = ({ preprocessing }, i) => (preprocessing ? preprocessing.event[i].column : `x${i + 1}`);
+
+/** Value i of an event as a number that readers know: in the units of its column. */
+export const inUnits = ({ preprocessing }, i, value) => (preprocessing ? restored(preprocessing.event[i], value) : value);
+
+/** The text of value i of an event. */
+export function valueText({ preprocessing }, i, value) {
+  return preprocessing ? columnText(preprocessing.event[i], restored(preprocessing.event[i], value)) : format(value);
 }
 
 /** The numbers that black and white stand for. */
@@ -19,7 +37,7 @@ export const shades = ({ event, range }) => (event.levels ? [0, event.levels - 1
 /** An element that shows one event. */
 export function shown(values, about, label) {
   if (isPicture(about.event)) return picture(values, about.event.shape, shades(about), label);
-  return table(["", "value"], Array.from(values, (value, i) => [`x${i + 1}`, format(value)]));
+  return table(["", "value"], Array.from(values, (value, i) => [valueName(about, i), valueText(about, i, value)]));
 }
 
 export function table(heads, rows) {

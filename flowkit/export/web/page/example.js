@@ -1,9 +1,10 @@
 // One event closely: what the model sees, how likely it is, and whether it survives the way there and back.
 
-import { $, format, html, latest, parseNumbers } from "./dom.js";
+import { $, format, html, latest } from "./dom.js";
 import { contextControl } from "./context.js";
-import { isPicture, nameOf, picker, shades, shown, table } from "./event.js";
-import { heat, readPicture } from "./images.js";
+import { isPicture, isPoint, nameOf, picker, shown, table, valueName, valueText } from "./event.js";
+import { heat } from "./images.js";
+import { ownEvent } from "./own.js";
 import { extent, histogram } from "./plots.js";
 import { plane } from "./samples.js";
 
@@ -15,7 +16,7 @@ export function startExample(page) {
     const x = await read();
     const given = context.rows();
     const score = await model.score(x, given);
-    $("seen").replaceChildren(seen(x, page));
+    $("seen").replaceChildren(seen(x, page, type));
     $("scored").replaceChildren(...scoreView(score, about));
     if (!model.decodes) return;
     const points = model.points(x);
@@ -24,8 +25,7 @@ export function startExample(page) {
   });
   const context = contextControl($("example-context"), page, false, draw);
   const mark = picker($("examples"), page, "example", 0, (index) => choose(index));
-  const own = isPicture(about.event) ? ownPicture : ownNumbers;
-  const fill = own(about, (reading) => {
+  const { fill, type } = ownEvent(about, (reading) => {
     read = reading;
     mark(undefined);
     draw();
@@ -39,75 +39,18 @@ export function startExample(page) {
   return choose(0);
 }
 
-/** A picture that was dropped or chosen, at the event's size and in its shades. */
-function ownPicture(about, chosen) {
-  let file;
-  $("own-numbers").remove();
-  const take = (files) => {
-    [file] = files;
-    if (file) chosen(read);
-  };
-  async function read() {
-    const [black, white] = shades(about);
-    return (await readPicture(file, about.event.shape)).map((shade) => {
-      const value = black + ($("inverted").checked ? 1 - shade : shade) * (white - black);
-      return about.event.levels ? Math.round(value) : value;
-    });
-  }
-  $("file").addEventListener("change", () => take($("file").files));
-  $("inverted").addEventListener("change", () => file && chosen(read));
-  for (const kind of ["dragover", "dragleave", "drop"]) {
-    document.addEventListener(kind, (drag) => {
-      drag.preventDefault(); // else the browser leaves for the file
-      $("own-picture").classList.toggle("over", kind === "dragover");
-      if (kind === "drop") take(drag.dataTransfer.files);
-    });
-  }
-  return () => {};
-}
-
-/** Numbers that were typed. */
-function ownNumbers(about, chosen) {
-  $("own-picture").remove();
-  const { levels, shape, domain } = about.event;
-  const count = shape.reduce((a, b) => a * b, 1);
-  $("numbers").addEventListener("change", () =>
-    chosen(async () => {
-      const numbers = Float32Array.from(parseNumbers($("numbers").value, count, "Your numbers"));
-      const bad = levels ? numbers.find((k) => !Number.isInteger(k) || k < 0 || k >= levels) : undefined;
-      if (bad !== undefined) throw new Error(`Your numbers: ${bad} is not a whole number from 0 to ${levels - 1}.`);
-      const far = numbers.findIndex((value, i) => outside(value, endsOf(domain, i)));
-      if (far >= 0) {
-        const [low, high] = endsOf(domain, far).map((end, k) => end ?? (k ? "∞" : "−∞"));
-        throw new Error(`Your numbers: ${format(numbers[far])} is not between ${low} and ${high}, as all of the data are.`);
-      }
-      return numbers;
-    }),
-  );
-  return (values) => ($("numbers").value = Array.from(values, (value) => format(value)).join(", "));
-}
-
-/** The ends between which value i of an event lies; null for an infinite one. */
-const endsOf = (domain, i) => (domain ? domain[domain.length > 1 ? i : 0] : [null, null]);
-
-const outside = (value, [low, high]) =>
-  (low !== null && value < Math.fround(low)) || (high !== null && value > Math.fround(high));
-
-function seen(x, { about, examples }) {
-  if (nameOf(about.event)[0] !== "point") return shown(x, about, "what the model sees");
+function seen(x, { about, examples }, type) {
+  if (!isPoint(about)) return shown(x, about, "what the model sees");
   const layers = [
     { points: examples, kind: "real" },
     { points: [x], kind: "mark" },
   ];
-  const label = `the point ${format(x[0])}, ${format(x[1])} among ${examples.length} real ones`;
-  return plane(layers, examples, label, (point) => {
-    $("numbers").value = point.map((value) => format(value)).join(", ");
-    $("numbers").dispatchEvent(new Event("change"));
-  });
+  const at = Array.from(x, (value, i) => valueText(about, i, value)).join(", ");
+  return plane(layers, examples, about, `the point ${at} among ${examples.length} real ones`, type);
 }
 
 function scoreView(score, about) {
-  const [, many] = nameOf(about.event);
+  const [, many] = nameOf(about);
   if (!Number.isFinite(score)) {
     return [html("p", { class: "figure" }, "none"), html("p", {}, "This is too far from anything the model has seen.")];
   }
@@ -133,12 +76,13 @@ export function unit(event) {
   return `in ${unitName(event)}: what writing one down takes on average, where plainly it takes ${format(Math.log2(event.levels), 3)}`;
 }
 
-function verdict(score, { threshold, event }) {
+function verdict(score, about) {
+  const { threshold } = about;
   if (!threshold) return [];
-  const [, many] = nameOf(event);
+  const [, many] = nameOf(about);
   const text = `${percent(threshold)} of ${threshold.events} such ${many} stay below ${format(threshold.score)}`;
   const unusual = score > threshold.score;
-  const simple = isPicture(event) ? `simple ${many}, such as blank ones` : `simple ${many}`;
+  const simple = isPicture(about.event) ? `simple ${many}, such as blank ones` : `simple ${many}`;
   const hint = `Only a high score is called unusual. Likelihood prefers ${simple}: they can score lower than any real one.`;
   return [
     html("p", { class: unusual ? "unusual" : "usual" }, `${unusual ? "Unusual" : "Not unusual"}: ${text}.`),
@@ -156,15 +100,23 @@ function scorePlot(score, { scores, threshold }) {
 }
 
 function errorView(points, back, { about, model }) {
-  const errors = points.map((value, i) => Math.abs(value - back[i]));
+  const columns = about.preprocessing?.event;
+  const errors = points.map((value, i) => Math.abs(value - back[i]) * (columns?.[i].scale ?? 1));
   const largest = errors.reduce((a, b) => Math.max(a, b), 0);
   const figure = html("p", { class: "figure" }, html("data", { id: "largest", value: largest }, format(largest, 2)));
   const unit = model.levels ? ", in steps from one value to the next" : "";
-  const caption = html("p", {}, `The largest error${unit}.`, ...exactly(points, back, model));
+  const whose = columns ? ofColumn(columns[errors.findIndex((error) => Object.is(error, largest))]) : "";
+  const caption = html("p", {}, `The largest error${whose}${unit}.`, ...exactly(points, back, model));
   if (isPicture(about.event)) return [figure, caption, ...errorMap(errors, largest, about.event.shape)];
-  const rows = Array.from(points, (value, i) => [`x${i + 1}`, format(value), format(back[i]), format(errors[i], 2)]);
+  const rows = Array.from(points, (value, i) => [
+    valueName(about, i),
+    ...[value, back[i]].map((each) => valueText(about, i, each)),
+    format(errors[i], 2),
+  ]);
   return [figure, caption, table(["", "went in", "came back", "error"], rows)];
 }
+
+const ofColumn = ({ column, kind }) => `, that of ${column}${kind === "time" ? ", in days" : ""}`;
 
 /** For levels, which come back exactly if what was decoded lies in the right cell. */
 function exactly(points, back, model) {

@@ -10,6 +10,13 @@ const VALUES_AT_ONCE = 2 ** 16;
 
 export const product = (sizes) => sizes.reduce((a, b) => a * b, 1);
 
+/** The ends between which value i of an event lies; null for an infinite one. */
+export const endsOf = (domain, i) => (domain ? domain[domain.length > 1 ? i : 0] : [null, null]);
+
+/** Whether a value lies outside of these ends. */
+export const outside = (value, [low, high]) =>
+  (low !== null && value < Math.fround(low)) || (high !== null && value > Math.fround(high));
+
 export class Model {
   #encoder;
   #decoder;

@@ -2,11 +2,13 @@
 
 import { $, html, latest } from "./dom.js";
 import { contextControl } from "./context.js";
-import { isPicture, shown } from "./event.js";
+import { inUnits, isPicture, isPoint, shown, table, valueName, valueText } from "./event.js";
 import { MAX_SEED } from "./noise.js";
-import { extent, histogram, scatter } from "./plots.js";
+import { extent, histogram, scatter, steps } from "./plots.js";
+import { columnText } from "./table.js";
 
 const MAX_PLOTS = 12;
+const MAX_LISTED = 8;
 
 export function startSamples(page) {
   const card = $("samples");
@@ -47,34 +49,66 @@ function howMany(event, size) {
 
 function samplesView(samples, { about, examples }) {
   if (isPicture(about.event)) return samples.map((values, i) => shown(values, about, `invented picture ${i + 1}`));
-  if (about.event.shape.length === 1 && about.event.shape[0] === 2) {
+  if (isPoint(about)) {
     const layers = [
       { points: samples, kind: "invented" },
       { points: examples, kind: "real" },
     ];
-    return [plane(layers, examples, `${samples.length} invented points and ${examples.length} real ones`), legend()];
+    const label = `${samples.length} invented points and ${examples.length} real ones`;
+    return [plane(layers, examples, about, label), legend(about), ...listed(samples, about)];
   }
   const count = Math.min(samples[0].length, MAX_PLOTS);
-  return [...Array.from({ length: count }, (_, k) => column(samples, examples, k, about.event)), legend()];
+  return [...Array.from({ length: count }, (_, k) => valuePlot(samples, examples, k, about)), legend(about), ...listed(samples, about)];
 }
 
-/** A map of the plane, as wide as the real points and a fifth more on each side. */
-export function plane(layers, examples, label, clicked) {
+/** A map of the plane, as wide as the real points and a fifth more on each side. `clicked` as for `scatter`. */
+export function plane(layers, examples, about, label, clicked) {
+  const point = (event) => Array.from(event, (value, i) => inUnits(about, i, value));
   const ranges = [0, 1].map((k) => {
-    const [low, high] = extent(examples.map((row) => row[k]));
+    const [low, high] = extent(examples.map((row) => point(row)[k]));
     return [low - (high - low) / 5, high + (high - low) / 5];
   });
-  return scatter(layers, ranges, label, clicked);
+  const placed = layers.map(({ points, kind }) => ({ points: points.map(point), kind }));
+  const names = about.preprocessing ? [0, 1].map((i) => valueName(about, i)) : ["", ""];
+  return scatter(placed, ranges, label, clicked, names);
 }
 
-function column(samples, examples, k, { levels }) {
-  const [mine, real] = [samples, examples].map((rows) => rows.map((row) => row[k]));
-  const [range, bins] = levels && levels <= 30 ? [[-0.5, levels - 0.5], levels] : [extent([...mine, ...real])];
-  const plot = histogram(mine, real, [], range, `how often x${k + 1} takes which value`, bins);
-  return html("figure", {}, html("figcaption", {}, `x${k + 1}`), plot);
+/** How often value k of an event is what. */
+function valuePlot(samples, examples, k, about) {
+  const [mine, real] = [samples, examples].map((rows) => rows.map((row) => inUnits(about, k, row[k])));
+  const column = about.preprocessing?.event[k];
+  const name = valueName(about, k);
+  const plot = column?.kind === "category" ? sharesOf(column, mine, real) : bars(mine, real, name, column, about.event);
+  return html("figure", {}, html("figcaption", {}, name), plot);
 }
 
-function legend() {
+function bars(mine, real, name, column, { levels }) {
+  const few = levels && levels <= 30;
+  const wide = column?.kind === "integer" ? steps([...mine, ...real], column.scale) : [extent([...mine, ...real])];
+  const [range, bins] = few ? [[-0.5, levels - 0.5], levels] : wide;
+  const text = column && ((has) => columnText(column, has));
+  return histogram(mine, real, [], range, `how often ${name} takes which value`, bins, text);
+}
+
+/** The shares of categories, as a table. */
+function sharesOf(column, mine, real) {
+  const share = (codes, k) => `${Math.round((100 * codes.filter((code) => code === k).length) / codes.length)} %`;
+  const rows = column.categories.map((_, k) => [columnText(column, k), share(mine, k), share(real, k)]);
+  return table(["", "invented", "real"], rows);
+}
+
+/** The first samples, as the rows of a table. */
+function listed(samples, about) {
+  if (!about.preprocessing) return [];
+  const names = about.preprocessing.event.slice(0, MAX_PLOTS).map(({ column }) => column);
+  const first = samples.slice(0, MAX_LISTED);
+  const rows = first.map((row) => names.map((_, i) => valueText(about, i, row[i])));
+  const title = html("p", {}, `The first ${first.length} of ${samples.length}:`);
+  return [html("div", { class: "listed" }, title, table(names, rows))];
+}
+
+function legend({ contexts, preprocessing }) {
   const [mine, real] = ["invented", "real"].map((kind) => html("span", { class: `key ${kind}` }, kind));
-  return html("p", { class: "legend" }, mine, " ", real);
+  const which = contexts && preprocessing ? " (all of them, whatever the model is told)" : "";
+  return html("p", { class: "legend" }, mine, " ", real, html("small", {}, which));
 }
