@@ -8,16 +8,10 @@ import onnxruntime
 import pytest
 import torch
 
-from flowkit.bijectors import Autoregressive, Transformer, fixed_loop
-from flowkit.errors import ExportError
-from flowkit.export.graphs import Graphs, make_graphs
+from flowkit.export.graphs import Graphs
 from flowkit.export.loops import with_bodies
-from flowkit.export.pieces import EXAMPLES
-from flowkit.export.program import Program
 from flowkit.flow import Flow
 from flowkit.testing import perturb
-from flowkit_autoregressive.made import MADE
-from flowkit_autoregressive.orders import Natural
 from flowkit_runtime.bundle import DECODER, ENCODER
 from flowkit_runtime.graph_check import check_graph
 from tests.extent import extent
@@ -94,33 +88,3 @@ def assert_same(flow: Flow, encoder: onnx.ModelProto, decoder: onnx.ModelProto) 
 def test_the_size_of_a_decoder_does_not_depend_on_that_of_the_event(step, most):
     sizes = {n_nodes(Graphs(a_flow(size, step)).models["decode.onnx"]) for size in extent([4, 63], [1, 4, 63])}
     assert len(sizes) == 1 and sizes.pop() <= most
-
-
-class ByBisection(Transformer):
-    """y = x + x³ + θ, whose inverse is a loop."""
-
-    n_params = 1
-
-    def forward(self, x, theta):
-        return x + x**3 + theta[:, 0], torch.log1p(3 * x**2)
-
-    def inverse(self, y, theta):
-        def halve(low, high):
-            middle = (low + high) / 2
-            below = self(middle, theta)[0] < y
-            return torch.where(below, middle, low), torch.where(below, high, middle)
-
-        wide = y.abs() + theta[:, 0].abs()
-        x, _ = fixed_loop(halve, 50, -wide, wide)
-        return x, -self(x, theta)[1]
-
-
-def test_a_loop_in_the_loop_is_refused_with_the_reason():
-    """In torch such a layer runs both ways."""
-    order = Natural((2,))
-    layer = Autoregressive(order, MADE(order, (1, 2), hidden=4, layers=1), ByBisection()).double().eval()
-    x = torch.randn(EXAMPLES, 2, dtype=torch.float64)
-    back, _ = layer.inverse_and_log_det(layer.forward_and_log_det(x)[0])
-    torch.testing.assert_close(back, x, atol=1e-10, rtol=0)
-    with pytest.raises(ExportError, match=r"Autoregressive.*a fixed_loop inside a fixed_loop"):
-        make_graphs([Program.of_method(layer, "inverse_and_log_det", 1, 2)], [[x]])
