@@ -136,7 +136,7 @@ def test_sample_draws_images(make_bundle, tmp_path_factory) -> None:
 def test_real_numbers_are_no_picture(make_bundle, tmp_path_factory) -> None:
     place = tmp_path_factory.mktemp("place")
     assert "are no images" in run("sample", make_bundle(levels=None), "-o", place / "s.png", code=2).stderr
-    assert "must end with .npy or .png" in run("sample", place, "-o", place / "s.gif", code=2).stderr
+    assert "must end with .npy, .csv, .parquet or .png" in run("sample", place, "-o", place / "s.gif", code=2).stderr
     assert not list(place.iterdir())
 
 

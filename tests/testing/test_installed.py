@@ -30,7 +30,12 @@ def test_what_is_checked(name):
 
 
 PLUGINS = sorted(each.name for each in Registry.discover().installed()[0])
-FIELDS = {"data/mnist": ["path=data"], "data/npy": ["path=x.npy"], "data/table": ["path=x.csv", "event=[{column: a}]"]}
+FIELDS = {
+    "data/images": ["path=data"],
+    "data/mnist": ["path=data"],
+    "data/npy": ["path=x.npy"],
+    "data/table": ["path=x.csv", "event=[{column: a}]"],
+}
 
 
 @pytest.mark.parametrize("name", PLUGINS)

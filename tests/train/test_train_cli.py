@@ -214,7 +214,7 @@ def test_sample_takes_labels_in_turn_or_one_or_a_file(runs: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("-o", "x.jpg"), "must end with .npy or .png"),
+        (("-o", "x.jpg"), "must end with .png or .npy"),
         (("-o", "x.npy", "--context", "seven"), "'seven' is neither a class nor a .npy file"),
         (("-o", "x.npy", "--context", "nowhere.npy"), "nowhere.npy can't be read"),
         (("-o", "x.npy", "--context", "words.npy"), "must hold real numbers"),
