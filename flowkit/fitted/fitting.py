@@ -152,4 +152,9 @@ def _parts(whole: Arrays, validation: Any, seed: int, read: Callable[..., Arrays
 def _rows(arrays: Arrays, rows: np.ndarray) -> Arrays:
     """Return some rows of arrays in memory, or mapped. They are copied when they are used."""
     x, context = arrays.x, arrays.context
-    return Arrays(Rows(np.asarray(x), rows), None if context is None else Rows(np.asarray(context), rows))
+    return Arrays(
+        Rows(np.asarray(x), rows),
+        None if context is None else Rows(np.asarray(context), rows),
+        arrays.columns,
+        rows if arrays.rows is None else arrays.rows[rows],
+    )

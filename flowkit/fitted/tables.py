@@ -15,7 +15,8 @@ from flowkit.plugin import Arrays, DatasetConfig
 from flowkit.spec import Spec
 from flowkit.starting import TableLook, choose, see
 from flowkit_runtime.columns import Preprocessing
-from flowkit_runtime.preprocessing import as_columns, decode, encode, encode_context
+from flowkit_runtime.frames import TableColumns, as_columns
+from flowkit_runtime.preprocessing import decode, encode, encode_context
 
 TableLibrary = Literal["numpy", "pandas", "polars", "pyarrow"]
 """The library of a table. A mapping of columns is numpy's."""
@@ -26,19 +27,16 @@ def is_table(value: Any) -> bool:
     return isinstance(value, Mapping) or (hasattr(value, "__arrow_c_stream__") and hasattr(value, "columns"))
 
 
-def joined(x: Any, context: Any) -> dict[str, Any]:
+def joined(x: Any, context: Any) -> TableColumns:
     """Return the columns of one or two tables as Arrow arrays. ``context`` may also be names of columns of ``x``."""
-    columns = as_flowkit(as_columns, x)
+    columns: TableColumns = as_flowkit(as_columns, x)
     if context is None or _are_names(context):
         return columns
     if not is_table(context):
         raise InputError("x is a table: context must be one, too, or a list of names of its columns")
-    more = as_flowkit(as_columns, context)
+    more: TableColumns = as_flowkit(as_columns, context)
     if both := columns.keys() & more.keys():
         raise InputError(f"x and context both have a column {min(both)!r}")
-    rows = [len(next(iter(each.values()), ())) for each in (columns, more)]
-    if rows[0] != rows[1]:
-        raise InputError(f"x has {rows[0]} rows, and context has {rows[1]}: give one for each event")
     return columns | more
 
 
@@ -53,10 +51,11 @@ def look_at_frames(x: Any, context: Any, spec: Spec | None) -> TableLook:
         if listed is not None:
             return TableLook.of(listed)
     columns = joined(x, context)
+    seen = as_flowkit(see, [columns])
     if context is None:
-        return choose(see([columns]), "x")
-    given = list(context) if _are_names(context) else list(as_flowkit(as_columns, context))
-    return choose(see([columns]), "x", [name for name in columns if name not in given], given)
+        return choose(seen, "x")
+    given = [str(name) for name in context] if _are_names(context) else list(as_flowkit(as_columns, context))
+    return choose(seen, "x", [name for name in columns if name not in given], given)
 
 
 def library_of_table(table: Any) -> TableLibrary:
@@ -85,7 +84,10 @@ def complete(preprocessing: Preprocessing, x: Any, context: Any = None) -> Array
     """Return the rows of tables that lack no value. Raises InputError."""
     events, contexts = as_events(preprocessing, x, context)
     kept = ~np.isnan(events[:, 0])
-    return Arrays(events[kept], None if contexts is None else contexts[kept])
+    if not kept.any():
+        raise InputError(f"x has no rows, or each lacks a value: {len(kept)} rows")
+    names = tuple(column.column for column in preprocessing.event)
+    return Arrays(events[kept], None if contexts is None else contexts[kept], names, kept.nonzero()[0])
 
 
 def as_table(
@@ -111,4 +113,8 @@ def as_table(
 
 
 def _are_names(context: Any) -> bool:
-    return isinstance(context, Sequence) and not isinstance(context, str) and all(isinstance(n, str) for n in context)
+    return (
+        isinstance(context, Sequence)
+        and not isinstance(context, str)
+        and all(isinstance(n, str | int) for n in context)
+    )

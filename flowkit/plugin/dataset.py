@@ -25,11 +25,14 @@ PARTS: tuple[PartName, ...] = get_args(PartName)
 class Arrays:
     """``x`` [n, *event], integers for data with levels, floats otherwise; ``context`` [n, *context] or labels [n].
 
-    Both are numpy arrays, or ``Rows`` of a memory-mapped array that may be larger than the memory.
+    Both are numpy arrays, or ``Rows`` of a memory-mapped array that may be larger than the memory. Messages name the
+    ``columns`` of the values of an event [d], and the ``rows`` [n] of the events in a table, if they are given.
     """
 
     x: np.ndarray | Rows
     context: np.ndarray | Rows | None = None
+    columns: tuple[str, ...] = ()
+    rows: np.ndarray | None = None
 
 
 class Dataset(ABC):

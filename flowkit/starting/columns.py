@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
 
-from flowkit_runtime.errors import FlowRuntimeError
+from flowkit.starting.checks import MAX_FLOAT, MIN_SPREAD
+from flowkit.starting.texts import Form, form_of
+from flowkit_runtime.errors import FlowRuntimeError, shortened
 from flowkit_runtime.preprocessing import as_days, as_numbers, as_text
 
 MAX_CATEGORIES = 100
@@ -25,6 +29,8 @@ class Seen:
     """A column, as far as a starting spec has to know it."""
 
     name: str
+    texts_are_numbers: bool = True
+    """Texts may stand for numbers, as in CSV."""
     rows: int = 0
     missing: int = 0
     is_number: bool = True
@@ -42,6 +48,16 @@ class Seen:
     texts: set[str] = field(default_factory=set)
     """The different values. There is one more than MAX_CATEGORIES, if there are more."""
     sample: list[np.ndarray] = field(default_factory=list)
+    unusable: str = ""
+    """Why values can't be used, whatever is made of the column."""
+    too_large: str = ""
+    """Which number is too large for float32."""
+    no_time: str = ""
+    """Which text is no time in the format that is read."""
+    forms: Counter[Form] = field(default_factory=Counter)
+    """How many texts have the form of numbers, of times and so on."""
+    first_of: dict[Form, tuple[int, str]] = field(default_factory=dict)
+    """The first row, and its text, of each form."""
     _last: float | None = None
 
     @property
@@ -78,36 +94,107 @@ class Seen:
     def step(self) -> float | None:
         """The step of the grid on which the values lie, of which many are the same; None if they aren't."""
         sample = np.concatenate(self.sample)
-        if self.digits > MAX_DIGITS or (self.digits and len(np.unique(sample)) > len(sample) / 2):
+        if (
+            self.digits > MAX_DIGITS
+            or self.high - self.low < 10.0**-self.digits
+            or (self.digits and len(np.unique(sample)) > len(sample) / 2)
+        ):
             return None
         return float(f"1e-{self.digits}")
 
+    @property
+    def problem(self) -> str:
+        """Why nothing can be made of the column; empty if something can."""
+        if self.unusable:
+            return self.unusable
+        if not self.present:
+            return "all its values are missing"
+        if self.kind == "text":
+            return self.no_time if self._most(Form.TIME) else self._other_format()
+        if self.too_large:
+            return self.too_large
+        spread = self.high - self.low
+        if 0 < spread < MIN_SPREAD:
+            return f"its values differ by {spread:g} at most, too little for float32: multiply them"
+        return ""
+
+    def _most(self, *forms: Form) -> bool:
+        return 2 * sum(self.forms[form] for form in forms) > self.forms.total()
+
+    def _other_format(self) -> str:
+        if self.forms[Form.READABLE] and self._most(Form.READABLE, Form.NUMBER):
+            row, text = self.first_of[Form.READABLE]
+            return f"row {row} has {text!r}, a number in another format: write it like 1234.5"
+        return ""
+
+    @property
+    def doubt(self) -> str:
+        """Why text may not be meant as categories; empty if it may."""
+        if self.kind != "text" or not self._most(Form.NUMBER):
+            return ""
+        if Form.OTHER not in self.first_of:
+            return "its texts are numbers: convert them if they are meant as such"
+        row, text = self.first_of[Form.OTHER]
+        return f"row {row} has {text!r}, and most of its values are numbers"
+
     def add(self, values: Any) -> None:
         """Look at more values, an Arrow array."""
+        first = self.rows
         self.rows += len(values)
         self.missing += int(values.null_count)
-        self._add_texts(values)
+        try:
+            self._add_texts(values)
+        except (FlowRuntimeError, ValueError, NotImplementedError):  # from us, and from pyarrow
+            self.unusable = f"it holds {shortened(values.type)}, which is neither numbers, times nor text"
         present = values.drop_null()
-        if not len(present):
+        if not len(present) or self.unusable:
             return
-        numbers = _numbers(present)
+        where = first + np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False))
+        numbers = _numbers(present, self.texts_are_numbers)
         self.is_truth = self.is_truth and str(values.type) == "bool"
-        self.is_number = self.is_number and numbers is not None
         days = None
+        if self.is_number and numbers is None:
+            self.is_number = False
+            self.is_time = not self.sample  # the values so far were numbers
         if not self.is_number and self.is_time:
-            days = _days(present)
+            days = self._days(values, first)
             self.is_time = days is not None
         found = numbers if self.is_number else days
         if found is not None:
-            self._add_numbers(found)
+            self._add_numbers(found, where)
+        self._add_forms(values, first, numbers)
+
+    def _days(self, values: Any, first: int) -> np.ndarray | None:
+        try:
+            days = as_days(values, self.name, first)
+        except FlowRuntimeError as error:
+            self.no_time = self.no_time or f"it{str(error).removeprefix(f'column {self.name!r}')}"
+            return None
+        return days[~np.isnan(days)]
+
+    def _add_forms(self, values: Any, first: int, numbers: np.ndarray | None) -> None:
+        """Count the forms of texts."""
+        if numbers is not None:
+            self.forms[Form.NUMBER] += min(SAMPLE, len(numbers))
+        elif str(values.type).endswith("string"):
+            for text in values.unique().slice(0, SAMPLE).drop_null().to_pylist():
+                form = form_of(text)
+                self.forms[form] += 1
+                if form not in self.first_of:
+                    self.first_of[form] = first + values.index(text).as_py(), shortened(text)
 
     def _add_texts(self, values: Any) -> None:
         if len(self.texts) <= MAX_CATEGORIES:
             new = sorted({text for text in as_text(values.unique(), self.name) if text is not None} - self.texts)
             self.texts |= set(new[: MAX_CATEGORIES + 1 - len(self.texts)])
 
-    def _add_numbers(self, numbers: np.ndarray) -> None:
-        finite = numbers[np.isfinite(numbers)]  # NaN in a column of floats is a missing value
+    def _add_numbers(self, numbers: np.ndarray, where: np.ndarray) -> None:
+        """Look at numbers, which are in the rows ``where``."""
+        large = np.abs(numbers) > MAX_FLOAT
+        if large.any() and not self.too_large:
+            row, value = where[large.argmax()], numbers[large.argmax()]
+            self.too_large = f"row {row} has {value:g}, which is too large for float32"
+        finite = numbers[~large & ~np.isnan(numbers)]  # NaN in a column of floats is a missing value
         self.missing += int(np.isnan(numbers).sum())
         if not len(finite):
             return
@@ -130,12 +217,12 @@ class Seen:
         self.total += own
 
 
-def see(batches: Iterable[Mapping[str, Any]]) -> list[Seen]:
-    """Look at all columns of a table. A batch has Arrow arrays by name."""
+def see(batches: Iterable[Mapping[str, Any]], texts_are_numbers: bool = False) -> list[Seen]:
+    """Look at all columns of a table. A batch has Arrow arrays by name. Texts may stand for numbers, as in CSV."""
     seen: dict[str, Seen] = {}
     for batch in batches:
         for name, values in batch.items():
-            seen.setdefault(name, Seen(name)).add(values)
+            seen.setdefault(name, Seen(name, texts_are_numbers)).add(values)
     return list(seen.values())
 
 
@@ -144,16 +231,11 @@ def _are_whole(values: np.ndarray) -> bool:
     return bool((np.abs(values - np.rint(values)) <= 1e-6 + 1e-15 * np.abs(values)).all())
 
 
-def _numbers(values: Any) -> np.ndarray | None:
-    """Return values as numbers, None if they aren't. CSV gives texts."""
+def _numbers(values: Any, texts_are_numbers: bool) -> np.ndarray | None:
+    """Return values as numbers, None if they aren't."""
     try:
-        return as_numbers(values.cast("float64") if str(values.type).endswith("string") else values, "")
+        if texts_are_numbers and str(values.type) == "string":
+            values = import_module("pyarrow.compute").utf8_trim_whitespace(values).cast("float64")
+        return as_numbers(values, "")
     except (ValueError, FlowRuntimeError):  # from pyarrow, and from us
-        return None
-
-
-def _days(values: Any) -> np.ndarray | None:
-    try:
-        return as_days(values, "")
-    except FlowRuntimeError:
         return None

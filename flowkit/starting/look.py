@@ -71,6 +71,8 @@ def look(data: str, context: str | Path | None = None, event: str | None = None)
     of labels [n] or arrays, one for each event. Raises DataError where no flow could be fitted to what is there, saying
     why and what to do; SpecError, PluginError of a dataset's name.
     """
+    if event is not None and not _names(event):
+        raise DataError(f"--event {event!r} names no column")
     if Path(data).suffix.lower() in TABLES:
         return look_at_table(data, _names(event), _names(None if context is None else str(context)))
     if event is not None:
@@ -168,6 +170,10 @@ def map_rows(path: str) -> Rows:
         advice = "name a .npy file, a table, a directory with MNIST's files, or a dataset, such as '{use: data/digits}'"
         raise DataError(f"there is no {path}: {advice}") from error
     except (OSError, ValueError) as error:
+        if Path(path).suffix.lower() not in (".npy", ".npz"):
+            raise DataError(
+                f"{path} is neither a .npy file nor a table ({', '.join(TABLES)}): save it as one"
+            ) from error
         raise DataError(f"{path} is not a .npy file of numbers ({error}): save one array with numpy.save") from error
     if array.ndim == 0:
         raise DataError(f"{path} must hold one array, a row an event: save it with numpy.save")

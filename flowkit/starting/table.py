@@ -8,12 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from flowkit.errors import DataError
+from flowkit.plugin.spelling import line
 from flowkit.starting.columns import MAX_CATEGORIES, Seen, see
-from flowkit_runtime.columns import MAX_COLUMNS, Column, Preprocessing
-from flowkit_runtime.errors import FlowRuntimeError
-from flowkit_runtime.streaming.table_sources import columns_of, in_batches
-from flowkit_runtime.streaming.tables import Type, open_table
+from flowkit_runtime.columns import MAX_COLUMNS, Column, Preprocessing, no_column
+from flowkit_runtime.errors import FlowRuntimeError, shortened
+from flowkit_runtime.preprocessing import EXACT, encode
+from flowkit_runtime.streaming.sources import naming_rows
+from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_batches
+from flowkit_runtime.streaming.tables import Csv, TableFile, Type, open_table
 
 VALUES = 2**21
 """About how many values are looked at together."""
@@ -29,6 +34,8 @@ HEAVY = 10
 """Positive values whose largest is as many times the median are taken for values that can't be negative."""
 MOSTLY_MISSING = 0.5
 """The share of missing values above which a column is left out."""
+OWN = 0.5
+"""The number of categories for each row above which they are left out."""
 REPEATED = 0.1
 """The share of one value above which a column of real numbers is doubted."""
 
@@ -58,6 +65,8 @@ class TableLook:
     left_out: tuple[Choice, ...]
     missing: str
     """What is done with rows that lack a value."""
+    notes: tuple[str, ...] = ()
+    """What else may not be meant."""
 
     @classmethod
     def of(cls, listed: Preprocessing) -> TableLook:
@@ -84,13 +93,23 @@ class TableLook:
     def doubts(self) -> tuple[str, ...]:
         """What was chosen, and may not be meant."""
         left_out = [f"column {each.name} is left out: {each.reason}" for each in self.left_out]
-        repeated = [f"column {each.name}: {each.doubt}" for each in self.event if each.doubt]
-        return (*left_out, *repeated, *(["rows that lack a value are left out"] if self.missing == "drop" else []))
+        repeated = [f"column {each.name}: {each.doubt}" for each in (*self.event, *self.context) if each.doubt]
+        return (
+            *self.notes,
+            *left_out,
+            *repeated,
+            *(["rows that lack a value are left out"] if self.missing == "drop" else []),
+        )
 
     def __str__(self) -> str:
-        names = ", ".join(each.name for each in self.event[:8]) + (", …" if len(self.event) > 8 else "")
-        given = ", ".join(each.name for each in self.context[:8]) + (", …" if len(self.context) > 8 else "")
+        names, given = _listed(self.event), _listed(self.context)
         return f"about {self.rows:,} rows to train on, p({names}{f' | {given}' if given else ''})"
+
+
+def _listed(choices: Sequence[Choice]) -> str:
+    """Return names on one line, whatever characters they have."""
+    names = [each.name if each.name.isprintable() else line(each.name) for each in choices[:8]]
+    return ", ".join(names) + (", …" if len(choices) > 8 else "")
 
 
 def look_at_table(path: str, event: Sequence[str] = (), context: Sequence[str] = ()) -> TableLook:
@@ -100,24 +119,49 @@ def look_at_table(path: str, event: Sequence[str] = (), context: Sequence[str] =
     """
     try:
         table = open_table(Path(path))
-        if len(table.columns) > MAX_COLUMNS:
-            raise DataError(f"{path} has {len(table.columns):,} columns; an event has at most {MAX_COLUMNS:,}")
-        table.check_columns(table.columns)
-        types: dict[str, Type] = dict.fromkeys(table.columns, "text")
-        seen = see(
-            columns_of(batch) for batch in in_batches(table.records(types), max(1, VALUES // max(1, len(types))))
-        )
+        is_wide = len(table.columns) > MAX_COLUMNS
+        if is_wide and not event:
+            many = f"{path} has {len(table.columns):,} columns, and an event at most {MAX_COLUMNS:,}"
+            raise DataError(f"{many}: name some with --event")
+        names = [*event, *context] if is_wide else table.columns
+        table.check_columns(names)
+        types: dict[str, Type] = dict.fromkeys(names, "text")
+        size = max(1, VALUES // max(1, len(types)))
+        batches = (columns_of(batch) for batch in in_batches(table.records(types), size))
+        seen = see(batches, texts_are_numbers=isinstance(table, Csv))
     except FlowRuntimeError as error:
         raise DataError(str(error)) from error
-    return choose(seen, path, event, context)
+    found = choose(seen, path, event, context)
+    chosen = found.preprocessing.kinds
+    most_lacking = sum(column.missing for column in seen if column.name in chosen)
+    if found.missing == "drop" and most_lacking > seen[0].rows - MIN_ROWS:
+        _check_complete(table, found)
+    if isinstance(table, Csv) and table.is_headless:
+        return replace(found, notes=("the first line holds numbers, so the columns are called f0, f1 and so on",))
+    return found
+
+
+def _check_complete(table: TableFile, look: TableLook) -> None:
+    """Raise DataError if nearly all rows lack a value, though each column has some."""
+    complete = start = 0
+    with naming_rows(table.path):
+        for batch in in_batches(table.records(column_types(look.preprocessing)), 65536):
+            events, _ = encode(look.preprocessing, columns_of(batch), start)
+            complete += int((~np.isnan(events[:, 0])).sum())
+            start += len(events)
+    if complete < MIN_ROWS:
+        raise DataError(
+            f"{look.path}: {start - complete:,} of {start:,} rows lack a value, so fewer than {MIN_ROWS} are left: "
+            "name columns with fewer missing values, with --event and --context"
+        )
 
 
 def choose(seen: Sequence[Seen], where: str, event: Sequence[str] = (), context: Sequence[str] = ()) -> TableLook:
     """Choose among the columns of a table. ``where`` names it in messages. Raises DataError as above."""
-    known = {column.name: column for column in seen}
-    _check_names(known, where, event, context)
     if not seen or max(column.rows for column in seen) < MIN_ROWS:
         raise DataError(f"{where} has fewer than {MIN_ROWS} rows: it takes {MIN_ROWS} to train, validate and test")
+    known = {column.name: column for column in seen}
+    _check_names(known, where, event, context)
     events = [_in_event(known[name]) for name in event]
     contexts = [_in_context(known[name]) for name in context]
     left_out: list[Choice] = []
@@ -143,7 +187,7 @@ def _check_names(known: Mapping[str, Seen], where: str, event: Sequence[str], co
     names = [*event, *context]
     for name in names:
         if name not in known:
-            raise DataError(f"{where} has no column {name!r}; its columns are {', '.join(known)}")
+            raise DataError(f"{where} has {no_column(name, known)}; its columns are {shortened(', '.join(known))}")
         if names.count(name) > 1:
             raise DataError(f"column {name!r} is named twice")
 
@@ -152,6 +196,10 @@ def _place(column: Seen, events: list[Choice], contexts: list[Choice], left_out:
     """Put a column where it belongs if nothing is said about it."""
     if column.missing > MOSTLY_MISSING * column.rows:
         left_out.append(Choice(column.name, f"{column.missing:,} of {column.rows:,} values are missing"))
+    elif column.problem:
+        left_out.append(Choice(column.name, column.problem))
+    elif column.kind == "text" and MAX_CATEGORIES >= len(column.texts) > OWN * column.present:
+        left_out.append(Choice(column.name, f"most rows have a category of their own{_but(column)}"))
     elif column.kind == "number" and column.counts_rows and column.rows > 1:
         left_out.append(Choice(column.name, "it numbers the rows"))
     else:
@@ -162,6 +210,8 @@ def _place(column: Seen, events: list[Choice], contexts: list[Choice], left_out:
 
 def _in_event(column: Seen) -> Choice:
     """Return how a column makes a value of the event."""
+    if column.problem:
+        return Choice(column.name, column.problem)
     if column.kind == "text":
         return _category(column, "their index, with noise")
     if not column.low < column.high:
@@ -171,6 +221,8 @@ def _in_event(column: Seen) -> Choice:
     if column.kind == "time":
         return Choice(column.name, "days since 1970", Column(column.name, "time", math.floor(column.low)))
     if (step := column.step) is not None and column.high - column.low <= FINE * step:
+        if max(-column.low, column.high) >= EXACT:
+            return Choice(column.name, "whole numbers from 2^53 on aren't exact: subtract some number from them")
         is_positive = column.low >= step and column.high > HEAVY * column.median and not offset
         kind = Column(column.name, "integer", offset, step)
         what = "integers" if step == 1 else f"multiples of {step:g},"
@@ -198,6 +250,8 @@ def _offset(column: Seen) -> float:
 
 def _in_context(column: Seen) -> Choice:
     """Return how a column makes values of the context."""
+    if column.problem:
+        return Choice(column.name, column.problem)
     if column.kind == "text":
         return _category(column, "one-hot")
     if not column.low < column.high:
@@ -213,13 +267,17 @@ def _in_context(column: Seen) -> Choice:
 
 def _category(column: Seen, how: str) -> Choice:
     if len(column.texts) > MAX_CATEGORIES:
-        return Choice(column.name, f"it has more than {MAX_CATEGORIES} categories")
+        return Choice(column.name, f"it has more than {MAX_CATEGORIES} categories{_but(column)}")
     lacking = how == "one-hot" and column.missing > 0
     categories = (*sorted(column.texts), *([None] if lacking else []))
     if len(categories) < 2:
         return Choice(column.name, "it never changes")
     reason = f"{len(column.texts)} categories, {how}" + ("; null stands for a missing value" if lacking else "")
-    return Choice(column.name, reason, Column(column.name, "category", categories=categories))
+    return Choice(column.name, reason, Column(column.name, "category", categories=categories), doubt=column.doubt)
+
+
+def _but(column: Seen) -> str:
+    return f"; {column.doubt}" if column.doubt else ""
 
 
 def _stands_for_missing(column: Column) -> bool:

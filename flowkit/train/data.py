@@ -63,11 +63,12 @@ def fitting_arrays(arrays: Arrays, spec: Spec, where: str) -> Arrays:
     """
     if len(arrays.x) == 0:
         raise DataError(f"{where}: there are no events")
-    events = _events(arrays.x, spec.event, where)
+    events = _events(arrays, spec.event, where)
     return Arrays(events, None if spec.context is None else _contexts(arrays, spec.context, where))
 
 
-def _events(x: Values, event: EventSpec, where: str) -> Values:
+def _events(arrays: Arrays, event: EventSpec, where: str) -> Values:
+    x = arrays.x
     if x.shape[1:] != event.shape:
         raise DataError(f"{where}: events have shape {list(x.shape[1:])}; the spec's event is {list(event.shape)}")
     if event.levels is None:
@@ -76,7 +77,7 @@ def _events(x: Values, event: EventSpec, where: str) -> Values:
                 f"{where}: events are {x.dtype}, up to {_range(x)[1]}; the spec's event is continuous: "
                 f"set event.levels, or give floats"
             )
-        return _inside(_finite(x, where), event.domains, where)
+        return _inside(_finite(x, where), event.domains, where, arrays)
     if not np.issubdtype(x.dtype, np.integer):
         raise DataError(f"{where}: events are {x.dtype}; the spec's event has levels, which needs integers")
     low, high = _range(x)
@@ -109,10 +110,10 @@ def _finite(x: Values, where: str) -> Values:
     return x
 
 
-def _inside(x: Values, domains: Domains, where: str) -> Values:
+def _inside(x: Values, domains: Domains, where: str, arrays: Arrays) -> Values:
     """Return the events. Raises DataError for the first that lies outside of the domain, or at an end of an interval.
 
-    The ends are rounded as the events are.
+    The ends are rounded as the events are. ``arrays`` knows what messages call rows and columns.
     """
     if domains == REALS:
         return x
@@ -125,8 +126,10 @@ def _inside(x: Values, domains: Domains, where: str) -> Values:
         rows, coordinates = np.nonzero(np.where(closed, (flat < low) | (flat > high), (flat <= low) | (flat >= high)))
         if rows.size:
             row, coordinate = int(rows[0]), int(coordinates[0])
+            event = f"event {start + row}" if arrays.rows is None else f"row {arrays.rows[start + row]}"
+            column = f"in column {arrays.columns[coordinate]!r}" if arrays.columns else f"as value {coordinate}"
             raise DataError(
-                f"{where}: event {start + row} (counted from 0) has {flat[row, coordinate]:g} as value {coordinate}; "
+                f"{where}: {event} (counted from 0) has {flat[row, coordinate]:g} {column}; "
                 f"event.domain allows {spelled(domains)}"
             )
     return x

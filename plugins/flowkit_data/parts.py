@@ -10,7 +10,7 @@ import numpy as np
 
 from flowkit.plugin import DataError, PartName
 from flowkit.plugin.dataset import PARTS
-from flowkit_runtime.errors import shortened
+from flowkit_runtime.errors import RowError, shortened
 from flowkit_runtime.preprocessing import as_days, as_numbers, as_text
 
 Shares = tuple[float, float, float]
@@ -39,6 +39,15 @@ class Division:
     time: str | None = None
 
     @property
+    def advice(self) -> str:
+        """What to do if a part has no rows."""
+        if self.column is None:
+            return ": set other fractions, or name a file for it"
+        return (
+            f": column {self.column!r} has too few different values" if self.group else f": see column {self.column!r}"
+        )
+
+    @property
     def column(self) -> str | None:
         """The column that has to be read; None if the rows are divided by a fixed permutation."""
         return self.split or self.group or self.time
@@ -46,7 +55,7 @@ class Division:
     def keys(self, values: Any, rows: np.ndarray) -> list[Any]:
         """Return what is needed of the column, an Arrow array with the values of these rows."""
         assert self.column is not None
-        keys = _moments(values, self.column).tolist() if self.time else as_text(values, self.column)
+        keys = _moments(values, self.column, rows) if self.time else as_text(values, self.column)
         for row, key in zip(rows, keys, strict=True):
             if key is None or key != key or (self.split and key not in PARTS):  # NaN is not equal to itself
                 wanted = f"one of {', '.join(PARTS)}" if self.split else "a value"
@@ -91,13 +100,28 @@ def _whole_groups(group: np.ndarray, fractions: Shares) -> dict[PartName, np.nda
     return {name: np.flatnonzero(part[group] == index) for index, name in enumerate(PARTS)}
 
 
-def _moments(values: Any, name: str) -> np.ndarray:
-    """Return a column of times or numbers as numbers. CSV gives texts."""
+def _moments(values: Any, name: str, rows: np.ndarray) -> list[float]:
+    """Return a column of times or numbers, which has the values of these rows, as numbers. CSV gives texts."""
     import pyarrow as arrow
 
+    if arrow.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
     if arrow.types.is_string(values.type):
         try:
             values = values.cast(arrow.float64())
         except ValueError:  # from pyarrow
-            return as_days(values, name)
-    return as_days(values, name) if arrow.types.is_temporal(values.type) else as_numbers(values, name)
+            return _days(values, name, rows)
+    if arrow.types.is_temporal(values.type) or arrow.types.is_large_string(values.type):
+        return _days(values, name, rows)
+    moments: list[float] = as_numbers(values, name).tolist()
+    return moments
+
+
+def _days(values: Any, name: str, rows: np.ndarray) -> list[float]:
+    try:
+        days: list[float] = as_days(values, name).tolist()
+    except RowError:  # rows that lack a value aren't among these, so the row is another one
+        for i, row in enumerate(rows):
+            as_days(values.slice(i, 1), name, int(row))
+        raise
+    return days

@@ -9,7 +9,19 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from pydantic_core import PydanticCustomError
 
 from flowkit.plugin import DatasetConfig, Descriptor, PluginConfig, event_of, hookimpl
-from flowkit_runtime.columns import MAX_CATEGORIES, MAX_COLUMNS, MAX_WIDTH, Column, ColumnKind, Missing, Preprocessing
+from flowkit_runtime.columns import (
+    MAX_CATEGORIES,
+    MAX_COLUMNS,
+    MAX_NUMBER,
+    MAX_WIDTH,
+    Column,
+    ColumnKind,
+    Missing,
+    Preprocessing,
+)
+
+MAX_FLOAT32 = 3.4028234e38
+"""The largest number of float32."""
 
 Toy = Literal["moons", "circles", "rings", "spirals", "gaussians", "checkerboard"]
 
@@ -108,11 +120,11 @@ class ColumnConfig(PluginConfig):
     """What its values are: number; integer, which gets noise between 0 and 1 in an event; time, in days since 1970; or
     category, which is its index with noise in an event, and one-hot in a context. Multiples of a step are integers,
     with the step as their scale."""
-    offset: float = 0.0
+    offset: Annotated[float, Field(gt=-MAX_NUMBER, lt=MAX_NUMBER)] = 0.0
     """Is subtracted from a number, an integer or a time."""
-    scale: Annotated[float, Field(gt=0)] = 1.0
+    scale: Annotated[float, Field(gt=0, lt=MAX_NUMBER)] = 1.0
     """A number, an integer or a time is divided by it, after the offset. Densities are those of the quotient."""
-    fill: float | None = None
+    fill: Annotated[float, Field(gt=-MAX_NUMBER, lt=MAX_NUMBER)] | None = None
     """A number for missing values in a context. A second value of the context is then 1 where a value was missing."""
     categories: Annotated[tuple[str | None, ...], Field(min_length=1, max_length=MAX_CATEGORIES)] | None = None
     """The values of a category. null among them stands for a missing value."""
@@ -125,6 +137,21 @@ class ColumnConfig(PluginConfig):
             raise PydanticCustomError("categories", "has a category twice")
         if self.categories is not None and "" in self.categories:
             raise PydanticCustomError("categories", "has an empty text, which is a missing value: write null")
+        if self.categories is not None and (self.offset, self.scale, self.fill) != (0, 1, None):
+            raise PydanticCustomError("categories", "take no offset, scale or fill; null stands for a missing value")
+        return self
+
+    @model_validator(mode="after")
+    def _fill_that_fits(self) -> ColumnConfig:
+        if self.fill is None:
+            return self
+        filled = (self.fill - self.offset) / self.scale
+        if abs(filled) > MAX_FLOAT32:
+            raise PydanticCustomError(
+                "fill", "has a fill that is too large for float32, after the offset and the scale"
+            )
+        if self.kind == "integer" and abs(filled - round(filled)) > 1e-6:
+            raise PydanticCustomError("fill", "has a fill that is no whole number of steps, as an integer is")
         return self
 
     def described(self) -> Column:

@@ -27,10 +27,17 @@ VALUES = 2**21
 
 
 class _Values(NamedTuple):
-    """The rows of a file that lack no value, [n, columns of events and contexts], and what divides them into parts."""
+    """The rows of a file that lack no value.
+
+    Attributes:
+        rows: their values, [n, columns of events and contexts].
+        keys: what divides them into parts.
+        numbers: which rows of the file they are, [n].
+    """
 
     rows: np.ndarray
     keys: list[Any]
+    numbers: np.ndarray
 
 
 class Table(Dataset):
@@ -62,16 +69,19 @@ class Table(Dataset):
     def load(self, part: PartName) -> Arrays:
         """Return one part of the data. Raises DataError if a file can't be read, or a value can't be used."""
         if part in self.files:
-            values = self._read(self.files[part], None).rows
+            values, _, numbers = self._read(self.files[part], None)
             rows = np.arange(len(values))
         else:
-            values, keys = self._main
+            values, keys, numbers = self._main
             rows = self.division.parts(len(values), keys, list(self.files))[part]
         if not len(rows):
-            raise DataError(f"data/table: {self.path} gives no rows to the {part} part")
-        width = len(self.preprocessing.event)
+            raise DataError(f"data/table: {self.path} gives no rows to the {part} part{self.division.advice}")
+        events = self.preprocessing.event
         return Arrays(
-            Rows(values[:, :width], rows), Rows(values[:, width:], rows) if self.preprocessing.context else None
+            Rows(values[:, : len(events)], rows),
+            Rows(values[:, len(events) :], rows) if self.preprocessing.context else None,
+            tuple(column.column for column in events),
+            numbers[rows],
         )
 
     @cached_property
@@ -81,20 +91,22 @@ class Table(Dataset):
     def _read(self, path: Path, dividing: str | None) -> _Values:
         """Read a file, and what divides its rows."""
         keys: list[Any] = []
+        numbers: list[np.ndarray] = []
         with tempfile.TemporaryFile() as file:
             try:
-                for rows, more in self._batches(path, dividing):
+                for rows, more, kept in self._batches(path, dividing):
                     file.write(rows.tobytes())
                     keys += more
+                    numbers.append(kept)
             except FlowRuntimeError as error:
                 raise DataError(f"data/table: {error}") from error
             if not file.tell():
                 raise DataError(f"data/table: {path} has no rows, or each lacks a value")
             file.flush()
             values = np.memmap(file, np.float32, "r")
-        return _Values(values.reshape(-1, rows.shape[1]), keys)
+        return _Values(values.reshape(-1, rows.shape[1]), keys, np.concatenate(numbers))
 
-    def _batches(self, path: Path, dividing: str | None) -> Iterator[tuple[np.ndarray, list[Any]]]:
+    def _batches(self, path: Path, dividing: str | None) -> Iterator[_Values]:
         types: dict[str, Type] = column_types(self.preprocessing)
         if dividing is not None:
             types.setdefault(dividing, "text")
@@ -106,11 +118,8 @@ class Table(Dataset):
                 columns = columns_of(batch)
                 events, contexts = encode(self.preprocessing, columns, start)
                 kept = ~np.isnan(events[:, 0])
+                numbers = start + kept.nonzero()[0]
                 values = events if contexts is None else np.concatenate([events, contexts], 1)
-                keys = (
-                    []
-                    if dividing is None
-                    else self.division.keys(columns[dividing].filter(kept), start + kept.nonzero()[0])
-                )
-                yield values[kept].astype(np.float32), keys
+                keys = [] if dividing is None else self.division.keys(columns[dividing].filter(kept), numbers)
+                yield _Values(values[kept].astype(np.float32), keys, numbers)
                 start += len(events)

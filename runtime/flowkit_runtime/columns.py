@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -81,6 +83,15 @@ class Preprocessing:
         """The shapes of an event and of a context, None without a context."""
         widths = sum(column.width for column in self.context)
         return (len(self.event),), (widths,) if self.context else None
+
+
+def no_column(name: str, columns: Iterable[str]) -> str:
+    """Return what to say of a column that isn't among these: its name, and one that may be meant."""
+    near = {column.strip().casefold(): column for column in columns}
+    key = name.strip().casefold()
+    likely = [key] if key in near else difflib.get_close_matches(key, list(near)[:MAX_COLUMNS], 1, 0.8)
+    meant = f" (did you mean {shortened(repr(near[likely[0]]))}?)" if likely else ""
+    return f"no column {shortened(repr(name))}{meant}"
 
 
 def described(preprocessing: Preprocessing) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Each failure is an InputError that says what is wrong, where, and what to do ins
 import math
 import operator
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from typing import Any, SupportsIndex
@@ -104,9 +104,15 @@ def points(name: str, rows: Array, start: int, levels: int | None) -> NDArray[np
 
 
 def inside(
-    name: str, rows: NDArray[np.float32], start: int, domain: tuple[tuple[float, float], ...] | None
+    name: str,
+    rows: NDArray[np.float32],
+    start: int,
+    domain: tuple[tuple[float, float], ...] | None,
+    columns: Sequence[str] = (),
 ) -> NDArray[np.float32]:
     """Return `rows`, whose values must lie within the domain of the data. Its ends are rounded to float32, and allowed.
+
+    ``columns`` are the names of the values, if they have any.
 
     Raises RowError, which names the row and the column.
     """
@@ -116,9 +122,11 @@ def inside(
         low, high = np.asarray(domain, np.float32).T
     bad = (rows < low) | (rows > high)
     if bad.any():
-        column = int(np.unravel_index(int(bad.argmax()), bad.shape)[-1]) if len(domain) > 1 else 0
-        ends = f"from {domain[column][0]:g} to {domain[column][1]:g}"
-        where = f" in column {column}" if len(domain) > 1 else ""
+        column = int(np.unravel_index(int(bad.argmax()), bad.shape)[-1])
+        low_end, high_end = domain[column if len(domain) > 1 else 0]
+        ends = f"from {low_end:g} to {high_end:g}"
+        shown = shortened(repr(columns[column])) if columns else column
+        where = f" in column {shown}" if columns or len(domain) > 1 else ""
         raise RowError(f"{name} must lie in the domain of the data, {ends}{where}; {_first(name, rows, bad, start)}")
     return rows
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER, Bundle, NoiseArray, read_bundle, resized
 from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.errors import BundleError, InputError, RowError
+from flowkit_runtime.frames import as_columns
 from flowkit_runtime.inputs import (
     Array,
     batch,
@@ -34,7 +35,7 @@ from flowkit_runtime.inputs import (
 )
 from flowkit_runtime.interpolation import path_between
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, normal, uniform
-from flowkit_runtime.preprocessing import as_columns, decode, encode
+from flowkit_runtime.preprocessing import decode, encode
 from flowkit_runtime.providers import Provider
 from flowkit_runtime.session import Graph, open_graphs
 
@@ -167,7 +168,7 @@ class Model:
         rows = context_rows(context, self.context, len(events), start)
         result = np.empty(len(events), np.float32)
         for part in _parts(len(events), batch_size):
-            points = inside("x", finite("x", events[part], start + part.start), start + part.start, self.domain)
+            points = self._inside("x", finite("x", events[part], start + part.start), start + part.start)
             result[part] = self._density(points, rows, part)
         return result
 
@@ -362,7 +363,12 @@ class Model:
 
     def _points(self, name: str, rows: Array, start: int) -> NDArray[np.float32]:
         """Return rows of events as points in the domain of the data. `start` is the number of the first row."""
-        return inside(name, points(name, rows, start, self.levels), start, self.domain)
+        return self._inside(name, points(name, rows, start, self.levels), start)
+
+    def _inside(self, name: str, rows: NDArray[np.float32], start: int) -> NDArray[np.float32]:
+        """Return rows of events that lie in the domain of the data. Messages name the columns of a table."""
+        columns = () if self.preprocessing is None else [column.column for column in self.preprocessing.event]
+        return inside(name, rows, start, self.domain, columns)
 
     def _latents(self, latents: Sequence[ArrayLike]) -> list[Array]:
         names = self._latent_names

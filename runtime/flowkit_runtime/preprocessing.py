@@ -6,22 +6,30 @@ Training and serving share this code. A bundle carries its preprocessing in the 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit_runtime.columns import Column, Preprocessing
+from flowkit_runtime.columns import Column, Preprocessing, no_column
 from flowkit_runtime.errors import InputError, RowError, shortened
 from flowkit_runtime.inputs import Array
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, uniform
 
 Floats = NDArray[np.float64]
 
+EXACT = 2**53
+"""float64 holds all whole numbers up to here."""
 _DAY = 86_400_000_000  # microseconds
 _DECIMALS = 10  # of multiples of a step, so that 669 steps of 0.1 are 66.9
 _ROUNDING = 1e-6, 1e-15  # the absolute and the relative error of a number that is whole but for rounding
+_WITH_NOISE = 2**23  # beyond it float32 holds whole numbers only, and noise between 0 and 1 is lost
+_LARGEST = float(np.finfo(np.float32).max)
+_ZONE = re.compile(r":\d\d.*(Z|[+-]\d\d(:?\d\d)?)\s*$")
+_DECIMAL = re.compile(r"-?(0|[1-9]\d*)\.\d+")
 
 
 def encode(
@@ -32,7 +40,11 @@ def encode(
     The noise of integers and categories is a function of ``seed`` and the row. ``start`` is the number of the first
     row. Raises InputError if a column is missing, and RowError if a value can't be used.
     """
-    events = np.stack([_values(column, preprocessing, columns, start) for column in preprocessing.event], 1)
+    columns = _chosen(preprocessing.kinds, columns)
+    values = [_values(column, preprocessing, columns, start) for column in preprocessing.event]
+    for column, each in zip(preprocessing.event, values, strict=True):
+        _check_noise(column, each, start)
+    events = np.stack(values, 1)
     dequantized = np.array([column.is_dequantized for column in preprocessing.event])
     if dequantized.any():
         events += dequantized * uniform(seed, DEQUANTIZATION_STREAM, events.shape, start)
@@ -48,6 +60,7 @@ def encode(
 
 def encode_context(preprocessing: Preprocessing, columns: Mapping[str, Any], start: int = 0) -> Floats:
     """Return the contexts of columns. Where a value is lacking, ``missing: drop`` gives NaN. Errors as for `encode`."""
+    columns = _chosen([column.column for column in preprocessing.context], columns)
     parts = [_in_context(column, _values(column, preprocessing, columns, start)) for column in preprocessing.context]
     return np.concatenate(parts, axis=1)
 
@@ -60,10 +73,13 @@ def decode(preprocessing: Preprocessing, events: Array) -> dict[str, Any]:
 
 def _values(column: Column, preprocessing: Preprocessing, columns: Mapping[str, Any], start: int) -> Floats:
     """Return the values of a column as numbers, [n]. NaN stands for a missing value."""
-    if column.column not in columns:
-        known = shortened(", ".join(map(str, columns)))
-        raise InputError(f"there is no column {shortened(repr(column.column))}; the columns are {known}")
-    values = (read_column(columns[column.column], column, start) - column.offset) / column.scale
+    numbers = read_column(columns[column.column], column, start)
+    with np.errstate(over="ignore"):
+        values = (numbers - column.offset) / column.scale
+    if (large := np.abs(values) > _LARGEST).any():
+        row = int(large.argmax())
+        scaled = "" if column.scale == 1 else f", divided by {column.scale:g}"
+        raise RowError(f"{_place(column.column, numbers[row], start + row)}{scaled}: float32 ends at {_LARGEST:.4g}")
     if column.kind == "integer":
         values = _whole(values, column, start)
     if preprocessing.missing == "refuse" and column.fill is None and (lacking := np.isnan(values)).any():
@@ -96,8 +112,44 @@ def read_column(values: Any, column: Column, start: int = 0) -> Floats:
     numbers = as_days(values, column.column, start) if column.kind == "time" else as_numbers(values, column.column)
     if (infinite := np.isinf(numbers)).any():
         row = int(infinite.argmax())
-        raise RowError(f"column {shortened(repr(column.column))} has {numbers[row]} in row {start + row}")
+        raise RowError(_place(column.column, numbers[row], start + row))
+    if column.kind == "integer" and (large := np.abs(numbers) >= EXACT).any():
+        row = int(large.argmax())
+        raise RowError(
+            f"{_place(column.column, numbers[row], start + row)}: whole numbers from 2^53 on aren't exact; subtract "
+            "some number from them beforehand"
+        )
     return numbers
+
+
+def _place(name: str, value: Any, row: int) -> str:
+    shown = repr(float(value)) if isinstance(value, float) else shortened(repr(value))
+    return f"column {shortened(repr(name))} has {shown} in row {row}"
+
+
+def _chosen(names: Collection[str], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of these names. Raises InputError if one is missing, or if their lengths differ."""
+    if (missing := next((name for name in names if name not in columns), None)) is not None:
+        known = shortened(", ".join(columns))
+        raise InputError(f"there is {no_column(missing, columns)}; the columns are {known}")
+    chosen = {name: columns[name] for name in names}
+    first, *others = chosen.items()
+    for name, values in others:
+        if len(values) != len(first[1]):
+            given = f"column {shortened(repr(name))} has {len(values)} rows"
+            raise InputError(f"{given}, and column {shortened(repr(first[0]))} has {len(first[1])}")
+    return chosen
+
+
+def _check_noise(column: Column, values: Floats, start: int) -> None:
+    """Raise RowError for an integer of an event that is so large that float32 has no room for its noise."""
+    if column.kind == "integer" and (large := np.abs(values) > _WITH_NOISE).any():
+        row = int(large.argmax())
+        value = values[row] * column.scale + column.offset
+        raise RowError(
+            f"{_place(column.column, value, start + row)}: float32 can't hold it with noise, since (value - offset) / "
+            f"scale is beyond {_WITH_NOISE:,}; give the column another offset, or kind: number"
+        )
 
 
 def _whole(values: Floats, column: Column, start: int) -> Floats:
@@ -117,9 +169,8 @@ def as_numbers(values: Any, name: str) -> Floats:
     """Return an Arrow array as float64, NaN for missing values. Raises InputError if it holds no numbers."""
     import pyarrow as arrow
 
+    values = _decoded(values)
     kind = values.type
-    if arrow.types.is_dictionary(kind):
-        return as_numbers(values.dictionary_decode(), name)
     if not (arrow.types.is_null(kind) or arrow.types.is_boolean(kind) or _is_number(kind)):
         raise InputError(f"column {shortened(repr(name))} holds {shortened(kind)}, not numbers")
     numbers: Floats = values.cast(arrow.float64(), safe=False).to_numpy(zero_copy_only=False)
@@ -133,13 +184,17 @@ def as_days(values: Any, name: str, start: int = 0) -> Floats:
     """
     import pyarrow as arrow
 
-    if arrow.types.is_string(values.type) or arrow.types.is_large_string(values.type):
+    values = _decoded(values)
+    if arrow.types.is_string(values.type):
         values = _parsed_times(values, name, start)
     if arrow.types.is_date(values.type) or arrow.types.is_null(values.type):
         values = values.cast(arrow.timestamp("us"))
     if not arrow.types.is_timestamp(values.type):
         raise InputError(f"column {shortened(repr(name))} holds {shortened(values.type)}, not times")
-    in_microseconds = values.cast(arrow.timestamp("us", values.type.tz), safe=False)
+    try:  # nanoseconds are rounded down
+        in_microseconds = values.cast(arrow.timestamp("us", values.type.tz), safe=values.type.unit != "ns")
+    except ValueError as error:  # from pyarrow
+        raise InputError(f"column {shortened(repr(name))} has a time out of range: {shortened(error)}") from error
     return as_numbers(in_microseconds.cast(arrow.int64()), name) / _DAY
 
 
@@ -147,20 +202,24 @@ def _parsed_times(texts: Any, name: str, start: int) -> Any:
     """Return texts in the format of ISO 8601 as times. Either all have a zone, such as Z, or none has."""
     if (times := _as_times(texts)) is not None:
         return times
-    row = next((row for row in range(len(texts)) if _as_times(texts.slice(row, 1)) is None), 0)
-    raise RowError(
-        f"column {shortened(repr(name))} has {shortened(repr(texts[row].as_py()))} in row {start + row}, which is no "
-        "time like 2013-01-31 or 2013-01-31T05:00:00, or other rows have a zone and this one doesn't"
-    )
+    if (row := next((row for row in range(len(texts)) if _as_times(texts.slice(row, 1)) is None), None)) is not None:
+        why = "which is no time like 2013-01-31 or 2013-01-31T05:00:00"
+    else:
+        zones = [text and bool(_ZONE.search(text)) for text in texts.to_pylist()]
+        first = next(zone for zone in zones if zone is not None)
+        row = zones.index(not first)
+        why = f"with{'out' * first} a zone, and times before it are with{'out' * (not first)} one"
+    raise RowError(f"{_place(name, texts[row].as_py(), start + row)}, {why}")
 
 
 def _as_times(texts: Any) -> Any:
     """Return texts as times, or None if they aren't."""
     import pyarrow as arrow
 
-    for zone in (None, "UTC"):
+    trimmed = import_module("pyarrow.compute").utf8_trim_whitespace(texts)
+    for unit, zone in (("us", None), ("us", "UTC"), ("ns", None), ("ns", "UTC")):
         try:
-            return texts.cast(arrow.timestamp("us", zone))
+            return trimmed.cast(arrow.timestamp(unit, zone))
         except ValueError:  # from pyarrow
             continue
     return None
@@ -173,43 +232,33 @@ def as_text(values: Any, name: str) -> list[str | None]:
     """
     import pyarrow as arrow
 
+    values = _decoded(values)
     kind = values.type
-    if arrow.types.is_dictionary(kind):
-        return as_text(values.dictionary_decode(), name)
-    if arrow.types.is_floating(kind):
-        numbers = as_numbers(values, name)
-        if np.all(np.isnan(numbers) | (numbers == np.floor(numbers))):
-            values = arrow.array(numbers, from_pandas=True).cast(arrow.int64(), safe=False)
     try:
+        if arrow.types.is_nested(kind) or arrow.types.is_duration(kind):
+            raise ValueError("pyarrow writes them as numbers, or can't")
         texts = values.cast(arrow.string()).to_pylist()
     except (ValueError, NotImplementedError) as error:  # from pyarrow
         raise InputError(f"column {shortened(repr(name))} holds {shortened(kind)}, which isn't text") from error
+    if arrow.types.is_floating(kind):
+        texts = [_without_point(*each) for each in zip(as_numbers(values, name).tolist(), texts, strict=True)]
     return [text or None for text in texts]
 
 
-def as_columns(table: Any) -> dict[str, Any]:
-    """Return the columns of a table as Arrow arrays by name.
+def _without_point(number: float, text: str | None) -> str | None:
+    """Return the text of a number, None for NaN. Whole numbers have neither a point nor an exponent."""
+    if number != number:
+        return None
+    return str(int(number)) if number.is_integer() and abs(number) < EXACT else text
 
-    ``table`` is a DataFrame of pandas or polars, an Arrow table, or a mapping from names to arrays or lists.
-    """
+
+def _decoded(values: Any) -> Any:
+    """Return an Arrow array without a dictionary, and with one type of text."""
     import pyarrow as arrow
 
-    try:
-        if not isinstance(table, Mapping):
-            is_pandas = type(table).__module__.startswith("pandas")
-            whole = arrow.Table.from_pandas(table, preserve_index=False) if is_pandas else arrow.table(table)
-            _check_names(whole.column_names)
-            chunks = (column.combine_chunks() for column in whole.columns)
-            return dict(zip(whole.column_names, chunks, strict=True))
-        return {str(name): arrow.array(values, from_pandas=True) for name, values in table.items()}
-    except (ValueError, TypeError, NotImplementedError) as error:  # from pyarrow
-        raise InputError(f"this is no table, or one of mixed types: {shortened(error)}") from error
-
-
-def _check_names(names: list[str]) -> None:
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f"there is more than one column {shortened(repr(twice))}")
+    if arrow.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    return values.cast(arrow.string()) if str(values.type) in ("large_string", "string_view") else values
 
 
 def _is_number(kind: Any) -> bool:
@@ -224,13 +273,23 @@ def _codes(texts: list[str | None], column: Column, start: int) -> Floats:
     codes |= {category: index for index, category in enumerate(column.categories)}
     try:
         return np.array([codes[text] for text in texts], np.float64)
+    except KeyError:  # the same value may be written in another way
+        codes = {_canonical(category): index for category, index in codes.items()} | codes
+    try:
+        return np.array([codes[text] if text in codes else codes[_canonical(text)] for text in texts], np.float64)
     except KeyError:
-        row = next(row for row, text in enumerate(texts) if text not in codes)
+        row = next(row for row, text in enumerate(texts) if text not in codes and _canonical(text) not in codes)
     known = shortened(", ".join("a missing value" if each is None else each for each in column.categories))
-    raise RowError(
-        f"column {shortened(repr(column.column))} has {shortened(repr(texts[row]))} in row {start + row}; its "
-        f"categories are {known}"
-    )
+    raise RowError(f"{_place(column.column, texts[row], start + row)}; its categories are {known}")
+
+
+def _canonical(text: str | None) -> str | None:
+    """Return a text in the way in which typed columns give it: True as true, 1.50 as 1.5, and 2.0 as 2."""
+    if text is None:
+        return None
+    if text.lower() in ("true", "false"):
+        return text.lower()
+    return text.rstrip("0").rstrip(".") if _DECIMAL.fullmatch(text) else text
 
 
 def _restored(column: Column, values: Floats) -> Array:
@@ -240,7 +299,10 @@ def _restored(column: Column, values: Floats) -> Array:
         return categories[np.clip(np.floor(values), 0, len(categories) - 1).astype(int)]
     restored = (np.floor(values) if column.kind == "integer" else values) * column.scale + column.offset
     if column.kind == "integer":
-        return restored.astype(np.int64) if column.scale == 1 else np.round(restored, _DECIMALS)
+        is_exact = column.scale == 1 and np.all(np.abs(restored) < EXACT)
+        return restored.astype(np.int64) if is_exact else np.round(restored, _DECIMALS)
     if column.kind == "time":
-        return np.rint(restored * (_DAY / 1e6)).astype("datetime64[s]")  # the nearest, as float32 may be a little less
+        ends = np.iinfo(np.int64).max // _DAY - 1
+        seconds = np.clip(restored, -ends, ends) * (_DAY / 1e6)
+        return np.rint(seconds).astype("datetime64[s]")  # the nearest, as float32 may be a little less
     return restored if column.offset else restored.astype(np.float32)

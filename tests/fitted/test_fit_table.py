@@ -84,8 +84,18 @@ REFUSED: dict[str, tuple[Any, Any, type[Exception], str]] = {
     "a column of both": (FLATS, FLATS[["city"]], InputError, "x and context both have a column 'city'"),
     "no such column": (FLATS, ["town"], DataError, "has no column 'town'"),
     "an array for a table": (FLATS, np.zeros(N), InputError, "context must be one, too, or a list of names"),
-    "mixed types": ({"x": [1, "a"] * 60}, None, InputError, "no table, or one of mixed types"),
-    "tables of different lengths": (FLATS[["area"]], FLATS[["rooms"]][:5], InputError, "120 rows, and .* 5"),
+    "mixed types": (
+        {"x": [1, "a"] * 60},
+        None,
+        InputError,
+        "column 'x' is of mixed types: it has 'a' in row 1, and 1 in row 0",
+    ),
+    "tables of different lengths": (
+        FLATS[["area"]],
+        FLATS[["rooms"]][:5],
+        InputError,
+        "'rooms' has 5 rows, and .* 120",
+    ),
 }
 
 

@@ -15,7 +15,7 @@ from flowkit.starting import look, starting_spec
 from flowkit.starting.columns import see
 from flowkit.starting.table import Choice, TableLook, choose
 from flowkit_runtime.columns import Column
-from flowkit_runtime.preprocessing import as_columns
+from flowkit_runtime.frames import as_columns
 from tests.tables.tables import written
 
 N = 400

@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 def contexts_of(model: Model, given: str | None, n: int) -> Array | None:
     """Return the contexts of n events for the value of `--context`."""
     if (path := context_table(given)) is not None:
-        return context_rows(
-            encode_context(preprocessing_of(model, path), read_contexts(model, path)), model.context, n, 0
-        )
+        with naming_rows(path):
+            return context_rows(table_contexts(model, path, read_contexts(model, path)), model.context, n, 0)
     if given is None and model.preprocessing is not None and model.preprocessing.context:
         names = ", ".join(column.column for column in model.preprocessing.context)
         raise InputError(f"this flow needs a context: --context FILE.csv, with the columns {shortened(names)}")
@@ -64,13 +63,19 @@ def read_contexts(model: Model, path: Path) -> dict[str, Any]:
     return columns_of(whole)
 
 
+def table_contexts(model: Model, path: Path, columns: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Return contexts [n, c] of a table's columns. Raises InputError, which names the row, for a missing value."""
+    with naming_rows(path):
+        return encode_context(replace(preprocessing_of(model, path), missing="refuse"), columns)
+
+
 def event(model: Model, data: Path, columns: str, resize: bool, row: int) -> Array:
     """Return one event of a file or folder, [*event].
 
     Raises InputError if there is no such row, or if it isn't an event of this model.
     """
     without_context = replace(wanted(model, columns, "", None, resize), context=None)
-    found = next(open_source(data, without_context).batches(row, 1), None)
+    found = next(open_source(data, _complete(without_context)).batches(row, 1), None)
     if found is None:
         raise InputError(f"{data} has no row {row} (rows count from 0)")
     with naming_rows(data):
@@ -104,7 +109,7 @@ def encoded(model: Model, data: Path, part: Wanted, check: bool = False) -> Enco
     """
     parts = [tuple(np.empty((0, *shape), np.float32) for shape in model.latent_shapes)]
     errors, lost = [np.empty(0)], []
-    rows, source = 0, open_source(data, part)
+    rows, source = 0, open_source(data, _complete(part))
     with counting("encoding", source.rows) as progress:
         for events, context in source.batches(0, rows_at_once(model.event_shape, model.context)):
             with naming_rows(data):
@@ -115,6 +120,11 @@ def encoded(model: Model, data: Path, part: Wanted, check: bool = False) -> Enco
             rows += len(events)
             progress(rows)
     return Encoded(tuple(np.concatenate(each) for each in zip(*parts, strict=True)), np.concatenate(errors), lost)
+
+
+def _complete(part: Wanted) -> Wanted:
+    """Return what is wanted, of which no row may lack a value: only scores may be missing."""
+    return replace(part, preprocessing=part.preprocessing and replace(part.preprocessing, missing="refuse"))
 
 
 def _tolerated(model: Model, events: Array) -> Array | float:

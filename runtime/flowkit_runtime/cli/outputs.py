@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flowkit_runtime.bundle import MANIFEST
 from flowkit_runtime.errors import InputError
 from flowkit_runtime.streaming.images import image_files
-from flowkit_runtime.streaming.sources import context_file, extra
+from flowkit_runtime.streaming.sources import extra
 
 if TYPE_CHECKING:
     from flowkit_runtime.model import Model
@@ -51,8 +51,8 @@ def check_apart(output: Path, own: Mapping[str, list[Path]], context: str | None
     if not output.exists():
         return
     read = dict(own)
-    if (file := context_file(context)) is not None:
-        read["the context itself"] = [file]
+    if context is not None:
+        read["the context itself"] = [Path(context)]
     for name, path in inputs.items():
         read[f"the {name} itself"] = image_files(path) if path.is_dir() else [path]
     for what, files in read.items():

@@ -59,12 +59,11 @@ def _contexts(model: Model, given: str | None, n: int) -> tuple[Array | None, di
     """Return a context for each sample, and of a table the columns that they come from, to write beside the samples."""
     import numpy as np
 
-    from flowkit_runtime.cli.events import context_table, contexts_of, preprocessing_of, read_contexts
-    from flowkit_runtime.preprocessing import encode_context
+    from flowkit_runtime.cli.events import context_table, contexts_of, read_contexts, table_contexts
 
     if (path := context_table(given)) is None:
         return contexts_of(model, given, n), None
     columns = read_contexts(model, path)
-    contexts = encode_context(preprocessing_of(model, path), columns)
+    contexts = table_contexts(model, path, columns)
     rows = np.repeat(np.arange(len(contexts)), n)
     return contexts[rows], {name: column.take(rows) for name, column in columns.items()}

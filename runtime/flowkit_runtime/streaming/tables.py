@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from flowkit_runtime.columns import no_column
 from flowkit_runtime.errors import InputError, shortened
 from flowkit_runtime.files import open_file
 from flowkit_runtime.streaming.sources import extra
@@ -17,9 +19,21 @@ from flowkit_runtime.streaming.sources import extra
 _BLOCK = 2**20  # bytes of CSV that are parsed at a time; a line must not be longer
 _LINE = 64  # the most bytes of a number
 _SAMPLE = 2**16  # bytes from which the length of a line is estimated
-_KINDS = {"double": "number", "int64": "whole number"}
-_BAD_VALUE = re.compile(r"CSV column #(\d+): Row #(\d+): CSV conversion error to (double|int64): ")
+_KINDS = {"double": "holds no number", "int64": "holds no whole number", "string": "isn't UTF-8 text"}
+_BAD_VALUE = re.compile(r"CSV column #(\d+): Row #(\d+): CSV conversion error to (double|int64|string): ")
+_LONGEST = 2**26  # bytes of a first line that is looked at
+_OTHER_FILES = {
+    b"\x1f\x8b": "it is compressed: unpack it with gunzip",
+    b"PK\x03\x04": "it is a spreadsheet or an archive: save it as CSV",
+    b"PAR1": "it is a Parquet file: let its name end with .parquet",
+    b"ARROW1": "it is an Arrow file: let its name end with .arrow",
+    b"\xff\xfe": "it is UTF-16 text: save it as UTF-8",
+    b"\xfe\xff": "it is UTF-16 text: save it as UTF-8",
+}
 _BAD_LINE = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
+
+_REAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?|-\d+")
+_ROW = re.compile(rb"\s*[-+.\d]+(e[-+]?\d+)?( +[-+.\d]+(e[-+]?\d+)?)+\s*")
 
 Type = Literal["number", "label", "text"]
 """How the values of a CSV file's column are read. The other formats have types of their own."""
@@ -50,11 +64,13 @@ class TableFile(ABC):
 
     def check_columns(self, names: Iterable[str]) -> None:
         """Raise InputError for a name that isn't that of one column."""
+        counts = Counter(self.columns)
         for name in names:
-            if self.columns.count(name) != 1:
-                problem = "has no column" if name not in self.columns else "has more than one column"
+            if counts[name] != 1:
+                twice = f"more than one column {shortened(repr(name))}"
+                problem = twice if name in counts else no_column(name, self.columns)
                 found = shortened(", ".join(self.columns))
-                raise InputError(f"{self.path} {problem} {shortened(repr(name))}; its columns are {found}")
+                raise InputError(f"{self.path} has {problem}; its columns are {found}")
 
 
 class Parquet(TableFile):
@@ -94,23 +110,28 @@ class Csv(TableFile):
 
     def __init__(self, path: Path, values: int = 1) -> None:
         self._arrow, self._csv = (extra(name, "pyarrow", "reading CSV") for name in ("pyarrow", "pyarrow.csv"))
-        self.path, self._block = path, max(_BLOCK, _LINE * values)
         with open_file(path) as file:
+            header = file.readline(_LONGEST)
+            file.seek(0)
             sample = file.read(_SAMPLE)
-        header = sample.split(b"\n", 1)[0]
-        if b"," not in header and (separator := next((s for s in (";", "\t") if s.encode() in header), None)):
-            raise InputError(f"{path}: its values are separated by {separator!r}: save it with commas and points")
+        if problem := _not_csv(sample):
+            raise InputError(f"{path} can't be read as CSV: {problem}")
+        self.path, self._block = path, max(_BLOCK, _LINE * max(values, header.count(b",")))
         found = self._first_line()
-        self._headless, self._one_column = self._are_numbers(found), len(found) == 1
+        self.is_headless, self._one_column = self._are_numbers(found), len(found) == 1
         # pandas writes the index without a name, and numbers as names of unnamed columns.
         named = [name for name in found if name]
         if named and named == [str(i) for i in range(len(named))]:
             raise InputError(f"{path} begins with {','.join(found)[:100]}: a row, or names? Give the columns names")
+        if not self.is_headless and any(_REAL.fullmatch(name.strip()) for name in named):
+            raise InputError(
+                f"{path} begins with {','.join(found)[:100]}: a row, or names? Add a line with the names of the columns"
+            )
         if self._one_column and sample[:1] in (b"\r", b"\n"):
             raise InputError(f"{path} begins with an empty line: a missing value? Remove it, or write the value")
         lines = max(1, sample.count(b"\n")) * path.stat().st_size // max(1, len(sample))
-        self.columns = [f"f{i}" for i in range(len(found))] if self._headless else found
-        self.rows = lines - (not self._headless)
+        self.columns = [f"f{i}" for i in range(len(found))] if self.is_headless else found
+        self.rows = lines - (not self.is_headless)
 
     def _first_line(self) -> list[str]:
         options = self._csv.ReadOptions(use_threads=False, block_size=self._block)
@@ -138,7 +159,7 @@ class Csv(TableFile):
         kinds = {"number": arrow.float64(), "label": arrow.int64(), "text": arrow.string()}
         wanted = {name: kinds[type] for name, type in types.items()}
         options = self._csv.ReadOptions(
-            use_threads=False, block_size=self._block, autogenerate_column_names=self._headless
+            use_threads=False, block_size=self._block, autogenerate_column_names=self.is_headless
         )
         parse = self._csv.ParseOptions(ignore_empty_lines=not self._one_column)
         convert = self._csv.ConvertOptions(column_types=wanted, include_columns=list(types), strings_can_be_null=True)
@@ -151,11 +172,30 @@ class Csv(TableFile):
         text = str(error)
         if found := _BAD_VALUE.search(text):
             column, kind = self.columns[int(found[1])], _KINDS[found[3]]
-            row = int(found[2]) - 1 - (not self._headless)  # pyarrow counts from 1, and includes the header
-            return f"column {shortened(repr(column))} of row {row} holds no {kind} (rows count from 0)"
+            row = int(found[2]) - 1 - (not self.is_headless)  # pyarrow counts from 1, and includes the header
+            return f"column {shortened(repr(column))} of row {row} {kind} (rows count from 0)"
         if found := _BAD_LINE.search(text):
             return f"line {found[1]} has {found[3]} values, not {found[2]} (empty lines don't count)"
+        if "straddl" in text:
+            return f"a line is longer than {self._block:,} bytes, or quotes in it don't end"
         return shortened(text)
+
+
+def _not_csv(sample: bytes) -> str | None:
+    """Return why the beginning of a file isn't that of CSV, None if it may be."""
+    for magic, why in _OTHER_FILES.items():
+        if sample.startswith(magic):
+            return why
+    if b"\0" in sample:
+        return "it holds NUL characters: save it as text in UTF-8"
+    lines = sample.splitlines()[:2] or [b""]
+    if len(lines) < 2 or b"," in lines[0]:
+        separators = [";", "\t"] if b"," not in b"".join(lines[:1]) else []
+    else:
+        # Names may contain blanks, and a single column may consist of times.
+        separators = [";", "\t", *(["|"] if b"|" in lines[1] else []), *([" "] if _ROW.fullmatch(lines[1]) else [])]
+    separator = next((each for each in separators if each.encode() in lines[0]), None)
+    return separator and f"its values are separated by {separator!r}: save it with commas and points"
 
 
 class _WithoutEmptyEnd(io.RawIOBase):
@@ -193,6 +233,12 @@ class Arrow(TableFile):
     """An Arrow file (IPC, also called Feather). Batches before the first requested row are not read."""
 
     def __init__(self, path: Path) -> None:
+        with open_file(path) as start:
+            magic = start.read(6)
+        if magic.startswith(b"\xff\xff\xff\xff"):
+            raise InputError(f"{path} is an Arrow stream: write a file, with pyarrow.ipc.new_file")
+        if magic.startswith(b"FEA1"):
+            raise InputError(f"{path} has the first version of Feather: write the second, or Parquet")
         with self._file(path) as file:
             self.path, self.columns = path, file.schema.names
             self.rows = sum(file.get_batch(index).num_rows for index in range(file.num_record_batches))
