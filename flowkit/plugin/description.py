@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterable
+from functools import cache
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,10 +101,7 @@ def schema_of(model: type[BaseModel], references: str = "#/$defs/{model}") -> di
 
 def field_schemas(config: type[BaseModel]) -> dict[str, dict[str, Any]]:
     """Return the JSON Schema of each field. It allows anything where pydantic can't make one."""
-    try:
-        whole = schema_of(config)
-    except PydanticUserError:
-        whole = {}
+    whole = _whole_schema(config)
     properties = _with_choices(whole.get("properties", {}), whole.get("$defs", {}))
     return {name: properties.get(name, {}) for name in config.model_fields}
 
@@ -233,15 +231,16 @@ def _source(module: str) -> str:
 
 def example_fields(config: type[BaseModel]) -> dict[str, Any]:
     """A value for each required field, of its type and within its bounds. The config's own validators may refuse it."""
-    schemas, definitions = field_schemas(config), _definitions(config)
+    schemas, definitions = field_schemas(config), _whole_schema(config).get("$defs", {})
     required = (name for name, field in config.model_fields.items() if field.is_required())
     return {name: _value(schemas[name], definitions) for name in required}
 
 
-def _definitions(config: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON Schemas of the mappings in a config, by name."""
+@cache  # pydantic takes milliseconds, and advice about a spec tries every plugin
+def _whole_schema(config: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON Schema of a config, which must not be changed. It is empty where pydantic can't make one."""
     try:
-        return schema_of(config).get("$defs", {})
+        return schema_of(config)
     except PydanticUserError:
         return {}
 
