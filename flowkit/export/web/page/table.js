@@ -10,7 +10,7 @@ import { DEQUANTIZATION_STREAM, uniform } from "./noise.js";
 const SECOND = 1000; // milliseconds, as in a Date
 const DAY = 86400 * SECOND;
 const NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
-const TIME = /^(\d{4}-\d\d-\d\d)(?:[ T](\d\d)(?::(\d\d)(?::(\d\d)(\.\d{1,6})?)?)?(?:Z|([-+])(\d\d)(?::?(\d\d))?)?)?$/;
+const TIME = /^(\d{4}-\d\d-\d\d)(?:[ T](\d\d)(?::(\d\d)(?::(\d\d)(\.\d{1,9})?)?)?(?:Z|([-+])(\d\d)(?::?(\d\d))?)?)?$/;
 const MAX_DATE = 8.64e15; // the last millisecond of a Date
 
 /** The event of one text for each column. Throws an Error that names the column and says what is wanted. */
@@ -105,7 +105,7 @@ function daysOf(column, text) {
   const exists = !Number.isNaN(time) && isoOf(time).startsWith(date) && hours < 24 && minutes < 60; // no 30 February
   if (!exists) refuse(column, `“${text}” is not a time such as 2013-01-31 or 2013-01-31T05:00:00`);
   const ahead = Number(`${sign}1`) * (60 * hours + Number(minutes)) * 60 * SECOND;
-  return (time - ahead + SECOND * Number(`0${fraction}`)) / DAY;
+  return (time - ahead + SECOND * Number(`0${fraction.slice(0, 7)}`)) / DAY;
 }
 
 /** A value that is whole but for rounding, rounded. */
