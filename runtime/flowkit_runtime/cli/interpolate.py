@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flowkit_runtime.cli.options import BundlePath, Columns, ContextText, Data, ProviderNames, Resize, Threads, names
+from flowkit_runtime.cli.options import (
+    BundlePath,
+    Columns,
+    ContextText,
+    Data,
+    EventsFile,
+    ProviderNames,
+    Resize,
+    Threads,
+    names,
+)
 from flowkit_runtime.cli.terminal import echo
 
 
@@ -16,15 +25,7 @@ def interpolate(
     data: Data,
     a: Annotated[int, typer.Argument(metavar="A", min=0, help="The row of DATA to begin with.", show_default=False)],
     b: Annotated[int, typer.Argument(metavar="B", min=0, help="The row to end with.", show_default=False)],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="An array (.npy), a table (.csv, .parquet), or of images a picture (.png).",
-        ),
-    ],
+    output: EventsFile,
     n: Annotated[int, typer.Option("-n", min=2, help="How many steps, both ends included.")] = 9,
     columns: Columns = "",
     context: ContextText = None,

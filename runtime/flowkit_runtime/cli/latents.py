@@ -13,6 +13,7 @@ from flowkit_runtime.cli.options import (
     ContextColumns,
     ContextText,
     Data,
+    EventsFile,
     ProviderNames,
     Resize,
     Threads,
@@ -85,15 +86,7 @@ def _restored(result: Encoded, levels: int | None) -> str:
 def decode(
     bundle: BundlePath,
     latents: Annotated[Path, typer.Argument(metavar="LATENTS.npz", help="Arrays z_1, …, as encode writes them.")],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="An array (.npy), a table (.csv, .parquet), or of images a picture (.png).",
-        ),
-    ],
+    output: EventsFile,
     context: ContextText = None,
     threads: Threads = None,
     providers: ProviderNames = None,

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from flowkit_runtime.cli.options import BundlePath, ContextText, Count, ProviderNames, Seed, Temperature, Threads, names
+from flowkit_runtime.cli.options import (
+    BundlePath,
+    ContextText,
+    Count,
+    EventsFile,
+    ProviderNames,
+    Seed,
+    Temperature,
+    Threads,
+    names,
+)
 from flowkit_runtime.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -17,15 +24,7 @@ if TYPE_CHECKING:
 
 def sample(
     bundle: BundlePath,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="An array (.npy), a table (.csv, .parquet), or of images a picture (.png).",
-        ),
-    ],
+    output: EventsFile,
     n: Count = 64,
     temperature: Temperature = 1.0,
     seed: Seed = 0,

@@ -77,7 +77,9 @@ def _plain(column: Scores | Sequence[str]) -> Any:
     """Convert a column for CSV: floats to the shortest decimals that restore them, booleans to 0 and 1."""
     if not isinstance(column, np.ndarray):
         return column
-    return [int(value) if isinstance(value, bool) else value for value in column.tolist()]
+    if column.dtype == object:  # some values are missing
+        return [int(value) if isinstance(value, bool) else value for value in column.tolist()]
+    return (column.astype(np.uint8) if column.dtype == bool else column).tolist()
 
 
 def _write_parquet(result: ScoreTable, path: Path) -> None:
