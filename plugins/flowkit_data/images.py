@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows, Shape
+from flowkit_data.mapped import mapped
 from flowkit_data.parts import Shares, rows_of
 from flowkit_runtime.errors import FlowRuntimeError
 from flowkit_runtime.streaming.images import SUFFIXES, ImageReader, image_files
@@ -30,52 +30,54 @@ class ImageFolder(Dataset):
         rows = rows_of(part, len(self._files), self.fractions)
         if not len(rows):
             raise DataError(f"data/images: {self.path} has {len(self._files)} images, which leaves none to {part}")
-        if self.flip and part == "train":
-            rows = np.concatenate([rows, rows + len(self._files)])
-        labels = None if self._labels is None else np.tile(self._labels, 2)[rows]
-        return Arrays(Rows(self._images, rows), labels)
+        labels = None if self._labels is None else self._labels[rows]
+        if not self.flip:
+            return Arrays(Rows(self._images, rows), labels)
+        originals, mirrored = 2 * rows, 2 * rows + 1
+        if part != "train":
+            return Arrays(Rows(self._images, originals), labels)
+        both = np.concatenate([originals, mirrored])
+        return Arrays(Rows(self._images, both), None if labels is None else np.tile(labels, 2))
 
     @cached_property
-    def _folders(self) -> list[Path]:
-        """The folders with images, each of which is a class; or the folder itself, if it has no such sub-folder."""
+    def _classes(self) -> list[list[Path]]:
+        """The images of each sub-folder that has some; or those of the folder itself, if there is no such one."""
         if not self.path.is_dir():
             raise DataError(f"data/images: {self.path} is no folder")
-        inner = sorted(each for each in self.path.iterdir() if each.is_dir() and _images_in(each))
-        if inner and _images_in(self.path):
-            raise DataError(f"data/images: {self.path} has images beside {inner[0].name}: move them into a sub-folder")
-        return inner or [self.path]
+        own = _images_in(self.path)
+        folders = sorted(each for each in self.path.iterdir() if each.is_dir())
+        inner = {folder.name: files for folder in folders if (files := _images_in(folder))}
+        if inner and own:
+            raise DataError(f"data/images: {self.path} has images beside {min(inner)}: move them into a sub-folder")
+        if not (inner or own):
+            raise DataError(f"data/images: {self.path} holds no images ({', '.join(sorted(SUFFIXES))})")
+        return list(inner.values()) or [own]
 
     @cached_property
     def _files(self) -> list[Path]:
-        files = [file for folder in self._folders for file in _images_in(folder)]
-        if not files:
-            raise DataError(f"data/images: {self.path} holds no images ({', '.join(sorted(SUFFIXES))})")
-        return files
+        return [file for files in self._classes for file in files]
 
     @cached_property
     def _labels(self) -> np.ndarray | None:
-        if len(self._folders) < 2:
+        if len(self._classes) < 2:
             return None
-        return np.array([self._folders.index(file.parent) for file in self._files])
+        return np.repeat(np.arange(len(self._classes)), [len(files) for files in self._classes])
 
     @cached_property
     def _images(self) -> np.ndarray:
-        """All images, and behind them their mirror images, if these are wanted."""
-        with tempfile.TemporaryFile() as file:
-            try:
-                for image in self._read():
-                    file.write(image.tobytes())
-            except FlowRuntimeError as error:
-                raise DataError(f"data/images: {error}") from error
-            file.flush()
-            values = np.memmap(file, np.uint8, "r")
-        return values.reshape(-1, *self.shape)
+        """All images, each followed by its mirror image if these are wanted."""
+        return mapped(self._read(), np.uint8).reshape(-1, *self.shape)
 
     def _read(self) -> Iterator[np.ndarray]:
         reader = ImageReader(self.shape, resize=True)
-        yield from map(reader.read, self._files)
-        if self.flip:
-            yield from (reader.read(file)[:, :, ::-1] for file in self._files)
+        for file in self._files:
+            try:
+                image = reader.read(file)
+            except FlowRuntimeError as error:
+                raise DataError(f"data/images: {error}") from error
+            yield image
+            if self.flip:
+                yield image[:, :, ::-1]
 
 
 def _images_in(folder: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows
+from flowkit_data.mapped import mapped
 from flowkit_data.parts import Division, Shares
 from flowkit_runtime.columns import Missing, Preprocessing
 from flowkit_runtime.errors import FlowRuntimeError
@@ -92,19 +92,21 @@ class Table(Dataset):
         """Read a file, and what divides its rows."""
         keys: list[Any] = []
         numbers: list[np.ndarray] = []
-        with tempfile.TemporaryFile() as file:
-            try:
-                for rows, more, kept in self._batches(path, dividing):
-                    file.write(rows.tobytes())
-                    keys += more
-                    numbers.append(kept)
-            except FlowRuntimeError as error:
-                raise DataError(f"data/table: {error}") from error
-            if not file.tell():
-                raise DataError(f"data/table: {path} has no rows, or each lacks a value")
-            file.flush()
-            values = np.memmap(file, np.float32, "r")
-        return _Values(values.reshape(-1, rows.shape[1]), keys, np.concatenate(numbers))
+
+        def rows() -> Iterator[np.ndarray]:
+            for batch in self._batches(path, dividing):
+                keys.extend(batch.keys)
+                numbers.append(batch.numbers)
+                yield batch.rows
+
+        try:
+            values = mapped(rows(), np.float32)
+        except FlowRuntimeError as error:
+            raise DataError(f"data/table: {error}") from error
+        if not len(values):
+            raise DataError(f"data/table: {path} has no rows, or each lacks a value")
+        width = sum(shape[0] for shape in self.preprocessing.shapes if shape)
+        return _Values(values.reshape(-1, width), keys, np.concatenate(numbers))
 
     def _batches(self, path: Path, dividing: str | None) -> Iterator[_Values]:
         types: dict[str, Type] = column_types(self.preprocessing)

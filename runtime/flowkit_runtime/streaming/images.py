@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +38,8 @@ class ImageReader:
 
     def read(self, path: Path) -> Array:
         """Return one image. Raises InputError if it can't be read, or has another size."""
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow warns about some images that it can read
-                with self._image.open(path, formats=_FORMATS) as image:
-                    converted = self._converted(path, image)
-        except InputError:
-            raise
-        except Exception as error:  # Pillow's decoders raise many types of errors
-            raise InputError(f"{path} can't be read as an image: {error}") from error
+        with _opened(path) as image:
+            converted = self._converted(path, image)
         pixels = np.asarray(converted, np.uint8)
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # [c, h, w]
 
@@ -99,17 +92,28 @@ def common_shape(files: Sequence[Path]) -> list[int]:
 
     Raises InputError if one can't be read.
     """
-    pillow = extra("PIL.Image", "pillow", "reading images")
     sizes, grey = set(), True
     for path in files:
-        try:
-            with pillow.open(path, formats=_FORMATS) as image:
-                sizes.add(image.size)
-                grey = grey and image.mode in ("1", "L", "LA", "La")
-        except Exception as error:  # Pillow's decoders raise many types of errors
-            raise InputError(f"{path} can't be read as an image: {error}") from error
+        with _opened(path) as image:
+            sizes.add(image.size)
+            grey = grey and image.mode in ("1", "L", "LA", "La")
     width, height = sizes.pop() if len(sizes) == 1 else (_SIDE, _SIDE)
     return [1 if grey else 3, height, width]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open an image with Pillow. Errors inside the block become an InputError that names the file."""
+    pillow = extra("PIL.Image", "pillow", "reading images")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns about some images that it can read
+            with pillow.open(path, formats=_FORMATS) as image:
+                yield image
+    except InputError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many types of errors
+        raise InputError(f"{path} can't be read as an image: {error}") from error
 
 
 def image_files(folder: Path) -> list[Path]:
