@@ -11,7 +11,7 @@ import numpy as np
 
 from flowkit.errors import InputError
 from flowkit.flow.inputs import as_flowkit
-from flowkit.plugin import Arrays, DatasetConfig
+from flowkit.plugin import Arrays
 from flowkit.spec import Spec
 from flowkit.starting import TableLook, choose, see
 from flowkit_runtime.columns import Preprocessing
@@ -46,10 +46,8 @@ def look_at_frames(x: Any, context: Any, spec: Spec | None) -> TableLook:
     If ``context`` is given, it makes the context, and the other columns of ``x`` make the event. If the section `data`
     of ``spec`` lists columns, they are those. Raises DataError or InputError.
     """
-    if spec is not None and spec.data is not None and isinstance(spec.data.config, DatasetConfig):
-        listed = spec.data.config.preprocessing()
-        if listed is not None:
-            return TableLook.of(listed)
+    if spec is not None and spec.preprocessing is not None:
+        return TableLook.of(spec.preprocessing)
     columns = joined(x, context)
     seen = as_flowkit(see, [columns])
     if context is None:

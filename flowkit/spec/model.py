@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from flowkit.domains import REALS, Domains, Interval, simplified
-from flowkit.plugin.config import CONTEXT_KEY, EVENT_KEY, Documented
+from flowkit.plugin.config import CONTEXT_KEY, EVENT_KEY, DatasetConfig, Documented
 from flowkit.plugin.domain_field import DomainField
 from flowkit.plugin.reference import (
     BaseRef,
@@ -36,6 +36,7 @@ from flowkit.plugin.reference import (
     Use,
 )
 from flowkit.shapes import Shape
+from flowkit_runtime.columns import Preprocessing
 
 VERSION = 1
 """The version of the spec language: the number behind ``flowkit:``."""
@@ -361,6 +362,12 @@ class Spec(Documented):
     """Where the data comes from. Training needs it."""
     train: Train = Train()
     """How the flow is fitted."""
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How the columns of the table that `data` names become events and contexts. None if there is no table."""
+        config = self.data and self.data.config
+        return config.preprocessing() if isinstance(config, DatasetConfig) else None
 
     @field_validator("flow", mode="wrap")
     @classmethod

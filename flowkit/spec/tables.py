@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flowkit.errors import Path, PluginError
-from flowkit.plugin.config import DatasetConfig
 from flowkit.plugin.failure import guarded
 from flowkit.spec.model import Spec
 
 
 def table_problems(spec: Spec) -> Iterator[tuple[Path, str, str | None]]:
     """Yield path, message and suggestion for what the columns make otherwise than the spec has it."""
-    if spec.data is None or not isinstance(spec.data.config, DatasetConfig):
-        return
     try:
-        with guarded(f"plugin {spec.data.plugin}: its preprocessing fails"):
-            preprocessing = spec.data.config.preprocessing()
+        with guarded(f"plugin {spec.data and spec.data.plugin}: its preprocessing fails"):
+            preprocessing = spec.preprocessing
     except PluginError as error:
         yield ("data",), str(error), None
         return
