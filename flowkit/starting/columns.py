@@ -14,7 +14,7 @@ import numpy as np
 from flowkit.starting.checks import MAX_FLOAT, MIN_SPREAD
 from flowkit.starting.texts import Form, form_of
 from flowkit_runtime.errors import FlowRuntimeError, shortened
-from flowkit_runtime.preprocessing import as_days, as_numbers, as_text
+from flowkit_runtime.values import as_days, as_numbers, as_text
 
 MAX_CATEGORIES = 100
 """The most categories that a starting spec lists for a column."""

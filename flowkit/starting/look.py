@@ -16,7 +16,15 @@ from flowkit.plugin.dataset import load_parts
 from flowkit.plugin.rows import chunks
 from flowkit.plugin.spelling import line
 from flowkit.spec import read_spec
-from flowkit.starting.checks import check_data, check_range, context_section, doubts_about, doubts_about_context
+from flowkit.starting.checks import (
+    MIN_ROWS,
+    TRAIN_SHARE,
+    check_data,
+    check_range,
+    context_section,
+    doubts_about,
+    doubts_about_context,
+)
 from flowkit.starting.table import TableLook, look_at_table
 from flowkit.starting.values import ValueRange, value_range
 from flowkit_runtime.errors import FlowRuntimeError
@@ -24,12 +32,8 @@ from flowkit_runtime.files import map_npy
 from flowkit_runtime.streaming.images import common_shape, image_files
 from flowkit_runtime.streaming.tables import TABLES
 
-TRAIN_SHARE = 0.8
-"""The share of a file's rows that `data/npy` trains on."""
 SOME_IMAGES = 100
 """About how many images are opened to choose a size."""
-MIN_ROWS = 10
-"""The fewest rows of which `data/npy` makes three parts."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,10 @@ class Look:
 
     @property
     def levels(self) -> int | None:
-        """Of integers: the largest + 1, or the power of two above if that is near; bytes are bytes. Otherwise None."""
+        """The levels of integers: the largest + 1, or the power of two above if that is near; 256 for bytes.
+
+        None for continuous data.
+        """
         if not self.values.integers:
             return None
         exact = max(2, int(self.values.highest) + 1)

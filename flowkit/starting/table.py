@@ -12,20 +12,18 @@ import numpy as np
 
 from flowkit.errors import DataError
 from flowkit.plugin.spelling import line
+from flowkit.starting.checks import MIN_ROWS, TRAIN_SHARE
 from flowkit.starting.columns import MAX_CATEGORIES, Seen, see
 from flowkit_runtime.columns import MAX_COLUMNS, Column, Preprocessing, no_column
 from flowkit_runtime.errors import FlowRuntimeError, shortened
-from flowkit_runtime.preprocessing import EXACT, encode
+from flowkit_runtime.preprocessing import encode
 from flowkit_runtime.streaming.sources import naming_rows
 from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_batches
 from flowkit_runtime.streaming.tables import Csv, TableFile, Type, open_table
+from flowkit_runtime.values import EXACT
 
 VALUES = 2**21
 """About how many values are looked at together."""
-TRAIN_SHARE = 0.8
-"""The share of the rows that `data/table` trains on."""
-MIN_ROWS = 10
-"""The fewest rows of which `data/table` makes three parts."""
 FAR = 4096
 """A column whose mean is as many standard deviations from 0 gets an offset: float32 has 24 bits."""
 FINE = 2**22
@@ -84,14 +82,11 @@ class TableLook:
     @property
     def domain(self) -> Any:
         """The domain of the event as specs write it; None for the reals."""
-        domains = [each.domain for each in self.event]
-        if all(domain == "real" for domain in domains):
-            return None
-        return domains[0] if all(domain == domains[0] for domain in domains) else domains
+        return written_domains([each.domain for each in self.event])
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What was chosen, and may not be meant."""
+        """Choices that may not be meant: columns and rows that are left out, and values that repeat."""
         left_out = [f"column {each.name} is left out: {each.reason}" for each in self.left_out]
         repeated = [f"column {each.name}: {each.doubt}" for each in (*self.event, *self.context) if each.doubt]
         return (
@@ -210,12 +205,8 @@ def _place(column: Seen, events: list[Choice], contexts: list[Choice], left_out:
 
 def _in_event(column: Seen) -> Choice:
     """Return how a column makes a value of the event."""
-    if column.problem:
-        return Choice(column.name, column.problem)
-    if column.kind == "text":
-        return _category(column, "their index, with noise")
-    if not column.low < column.high:
-        return Choice(column.name, "it never changes")
+    if (choice := _anywhere(column, "their index, with noise")) is not None:
+        return choice
     offset = _offset(column)
     seen = f"{column.low:g} … {column.high:g}"
     if column.kind == "time":
@@ -250,12 +241,8 @@ def _offset(column: Seen) -> float:
 
 def _in_context(column: Seen) -> Choice:
     """Return how a column makes values of the context."""
-    if column.problem:
-        return Choice(column.name, column.problem)
-    if column.kind == "text":
-        return _category(column, "one-hot")
-    if not column.low < column.high:
-        return Choice(column.name, "it never changes")
+    if (choice := _anywhere(column, "one-hot")) is not None:
+        return choice
     # four digits standardize well enough
     offset, scale, fill = (float(f"{each:.4g}") for each in (column.mean, column.deviation, column.median))
     made = Column(column.name, "time" if column.kind == "time" else "number", offset, scale or 1.0)
@@ -263,6 +250,22 @@ def _in_context(column: Seen) -> Choice:
         return Choice(column.name, "standardized", made)
     lacking = f"standardized; {column.missing:,} missing values become the median"
     return Choice(column.name, lacking, replace(made, fill=fill))
+
+
+def _anywhere(column: Seen, how: str) -> Choice | None:
+    """Return the choice for a column that makes nothing, or a category, in an event and in a context alike."""
+    if column.problem:
+        return Choice(column.name, column.problem)
+    if column.kind == "text":
+        return _category(column, how)
+    return None if column.low < column.high else Choice(column.name, "it never changes")
+
+
+def written_domains(domains: Sequence[Any]) -> Any:
+    """Return the domains of an event's values as a spec writes them: one if all are equal, None for the reals."""
+    if any(domain != domains[0] for domain in domains):
+        return list(domains)
+    return None if domains[0] == "real" else domains[0]
 
 
 def _category(column: Seen, how: str) -> Choice:

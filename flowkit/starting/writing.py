@@ -10,7 +10,7 @@ from typing import Any
 from flowkit.plugin.spelling import line
 from flowkit.starting.layers import Line, layers
 from flowkit.starting.look import Look
-from flowkit.starting.table import TableLook
+from flowkit.starting.table import TableLook, written_domains
 from flowkit_runtime.columns import described_column as described
 
 STEPS = 5_000
@@ -104,9 +104,9 @@ def _domain(look: Look) -> list[Line]:
     if look.levels is not None or len(look.event) != 1:
         return []
     columns = [_apparent(low, high) for low, high in zip(look.values.low, look.values.high, strict=True)]
-    if not any(column != "real" for column in columns) or len(columns) > MAX_COLUMNS:
+    domain = written_domains(columns)
+    if domain is None or len(columns) > MAX_COLUMNS:
         return []
-    domain = columns[0] if all(column == columns[0] for column in columns) else columns
     why = "if values can't lie elsewhere, whatever the data has"
     return [Line(f"# event: {line({'shape': list(look.event), 'domain': domain})}", why)]
 

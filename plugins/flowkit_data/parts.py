@@ -11,7 +11,7 @@ import numpy as np
 from flowkit.plugin import DataError, PartName
 from flowkit.plugin.dataset import PARTS
 from flowkit_runtime.errors import RowError, shortened
-from flowkit_runtime.preprocessing import as_days, as_numbers, as_text
+from flowkit_runtime.values import as_days, as_numbers, as_text
 
 Shares = tuple[float, float, float]
 """The shares of the training, validation and test parts."""
@@ -40,7 +40,7 @@ class Division:
 
     @property
     def advice(self) -> str:
-        """What to do if a part has no rows."""
+        """The end of the message for a part without rows, which says what to change."""
         if self.column is None:
             return ": set other fractions, or name a file for it"
         return (

@@ -8,27 +8,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
-from importlib import import_module
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flowkit_runtime.columns import Column, Preprocessing, no_column
 from flowkit_runtime.errors import InputError, RowError, shortened
 from flowkit_runtime.inputs import Array
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, uniform
+from flowkit_runtime.values import DAY, EXACT, Floats, as_days, as_numbers, as_text, place_of
 
-Floats = NDArray[np.float64]
-
-EXACT = 2**53
-"""float64 holds all whole numbers up to here."""
-_DAY = 86_400_000_000  # microseconds
 _DECIMALS = 10  # of multiples of a step, so that 669 steps of 0.1 are 66.9
 _ROUNDING = 1e-6, 1e-15  # the absolute and the relative error of a number that is whole but for rounding
 _WITH_NOISE = 2**23  # beyond it float32 holds whole numbers only, and noise between 0 and 1 is lost
 _LARGEST = float(np.finfo(np.float32).max)
-_ZONE = re.compile(r":\d\d.*(Z|[+-]\d\d(:?\d\d)?)\s*$")
 _DECIMAL = re.compile(r"-?(0|[1-9]\d*)\.\d+")
 
 
@@ -79,7 +72,7 @@ def _values(column: Column, preprocessing: Preprocessing, columns: Mapping[str, 
     if (large := np.abs(values) > _LARGEST).any():
         row = int(large.argmax())
         scaled = "" if column.scale == 1 else f", divided by {column.scale:g}"
-        raise RowError(f"{_place(column.column, numbers[row], start + row)}{scaled}: float32 ends at {_LARGEST:.4g}")
+        raise RowError(f"{place_of(column.column, numbers[row], start + row)}{scaled}: float32 ends at {_LARGEST:.4g}")
     if column.kind == "integer":
         values = _whole(values, column, start)
     if preprocessing.missing == "refuse" and column.fill is None and (lacking := np.isnan(values)).any():
@@ -112,19 +105,14 @@ def read_column(values: Any, column: Column, start: int = 0) -> Floats:
     numbers = as_days(values, column.column, start) if column.kind == "time" else as_numbers(values, column.column)
     if (infinite := np.isinf(numbers)).any():
         row = int(infinite.argmax())
-        raise RowError(_place(column.column, numbers[row], start + row))
+        raise RowError(place_of(column.column, numbers[row], start + row))
     if column.kind == "integer" and (large := np.abs(numbers) >= EXACT).any():
         row = int(large.argmax())
         raise RowError(
-            f"{_place(column.column, numbers[row], start + row)}: whole numbers from 2^53 on aren't exact; subtract "
+            f"{place_of(column.column, numbers[row], start + row)}: whole numbers from 2^53 on aren't exact; subtract "
             "some number from them beforehand"
         )
     return numbers
-
-
-def _place(name: str, value: Any, row: int) -> str:
-    shown = repr(float(value)) if isinstance(value, float) else shortened(repr(value))
-    return f"column {shortened(repr(name))} has {shown} in row {row}"
 
 
 def _chosen(names: Collection[str], columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,9 +134,10 @@ def _check_noise(column: Column, values: Floats, start: int) -> None:
     if column.kind == "integer" and (large := np.abs(values) > _WITH_NOISE).any():
         row = int(large.argmax())
         value = values[row] * column.scale + column.offset
+        where = place_of(column.column, value, start + row)
         raise RowError(
-            f"{_place(column.column, value, start + row)}: float32 can't hold it with noise, since (value - offset) / "
-            f"scale is beyond {_WITH_NOISE:,}; give the column another offset, or kind: number"
+            f"{where}: float32 can't hold it with noise, since (value - offset) / scale is beyond {_WITH_NOISE:,}; "
+            "give the column another offset, or kind: number"
         )
 
 
@@ -165,108 +154,6 @@ def _whole(values: Floats, column: Column, start: int) -> Floats:
     return whole
 
 
-def as_numbers(values: Any, name: str) -> Floats:
-    """Return an Arrow array as float64, NaN for missing values. Raises InputError if it holds no numbers."""
-    import pyarrow as arrow
-
-    values = _decoded(values)
-    kind = values.type
-    if not (arrow.types.is_null(kind) or arrow.types.is_boolean(kind) or _is_number(kind)):
-        raise InputError(f"column {shortened(repr(name))} holds {shortened(kind)}, not numbers")
-    numbers: Floats = values.cast(arrow.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return numbers
-
-
-def as_days(values: Any, name: str, start: int = 0) -> Floats:
-    """Return an Arrow array of times as days since 1970, NaN for missing values. Times with a zone are those of UTC.
-
-    Raises RowError for text that is no time, and InputError for a column of another kind.
-    """
-    import pyarrow as arrow
-
-    values = _decoded(values)
-    if arrow.types.is_string(values.type):
-        values = _parsed_times(values, name, start)
-    if arrow.types.is_date(values.type) or arrow.types.is_null(values.type):
-        values = values.cast(arrow.timestamp("us"))
-    if not arrow.types.is_timestamp(values.type):
-        raise InputError(f"column {shortened(repr(name))} holds {shortened(values.type)}, not times")
-    try:  # nanoseconds are rounded down
-        in_microseconds = values.cast(arrow.timestamp("us", values.type.tz), safe=values.type.unit != "ns")
-    except ValueError as error:  # from pyarrow
-        raise InputError(f"column {shortened(repr(name))} has a time out of range: {shortened(error)}") from error
-    return as_numbers(in_microseconds.cast(arrow.int64()), name) / _DAY
-
-
-def _parsed_times(texts: Any, name: str, start: int) -> Any:
-    """Return texts in the format of ISO 8601 as times. Either all have a zone, such as Z, or none has."""
-    if (times := _as_times(texts)) is not None:
-        return times
-    if (row := next((row for row in range(len(texts)) if _as_times(texts.slice(row, 1)) is None), None)) is not None:
-        why = "which is no time like 2013-01-31 or 2013-01-31T05:00:00"
-    else:
-        zones = [text and bool(_ZONE.search(text)) for text in texts.to_pylist()]
-        first = next(zone for zone in zones if zone is not None)
-        row = zones.index(not first)
-        why = f"with{'out' * first} a zone, and times before it are with{'out' * (not first)} one"
-    raise RowError(f"{_place(name, texts[row].as_py(), start + row)}, {why}")
-
-
-def _as_times(texts: Any) -> Any:
-    """Return texts as times, or None if they aren't."""
-    import pyarrow as arrow
-
-    trimmed = import_module("pyarrow.compute").utf8_trim_whitespace(texts)
-    for unit, zone in (("us", None), ("us", "UTC"), ("ns", None), ("ns", "UTC")):
-        try:
-            return trimmed.cast(arrow.timestamp(unit, zone))
-        except ValueError:  # from pyarrow
-            continue
-    return None
-
-
-def as_text(values: Any, name: str) -> list[str | None]:
-    """Return an Arrow array as texts, None for missing values. Whole numbers are written without a decimal point.
-
-    Empty text counts as missing, as it does in CSV.
-    """
-    import pyarrow as arrow
-
-    values = _decoded(values)
-    kind = values.type
-    try:
-        if arrow.types.is_nested(kind) or arrow.types.is_duration(kind):
-            raise ValueError("pyarrow writes them as numbers, or can't")
-        texts = values.cast(arrow.string()).to_pylist()
-    except (ValueError, NotImplementedError) as error:  # from pyarrow
-        raise InputError(f"column {shortened(repr(name))} holds {shortened(kind)}, which isn't text") from error
-    if arrow.types.is_floating(kind):
-        texts = [_without_point(*each) for each in zip(as_numbers(values, name).tolist(), texts, strict=True)]
-    return [text or None for text in texts]
-
-
-def _without_point(number: float, text: str | None) -> str | None:
-    """Return the text of a number, None for NaN. Whole numbers have neither a point nor an exponent."""
-    if number != number:
-        return None
-    return str(int(number)) if number.is_integer() and abs(number) < EXACT else text
-
-
-def _decoded(values: Any) -> Any:
-    """Return an Arrow array without a dictionary, and with one type of text."""
-    import pyarrow as arrow
-
-    if arrow.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    return values.cast(arrow.string()) if str(values.type) in ("large_string", "string_view") else values
-
-
-def _is_number(kind: Any) -> bool:
-    from pyarrow import types
-
-    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
-
-
 def _codes(texts: list[str | None], column: Column, start: int) -> Floats:
     """Return the index of each text in the categories, NaN for a missing value without a category."""
     codes: dict[str | None, float] = {None: math.nan}
@@ -280,7 +167,7 @@ def _codes(texts: list[str | None], column: Column, start: int) -> Floats:
     except KeyError:
         row = next(row for row, text in enumerate(texts) if text not in codes and _canonical(text) not in codes)
     known = shortened(", ".join("a missing value" if each is None else each for each in column.categories))
-    raise RowError(f"{_place(column.column, texts[row], start + row)}; its categories are {known}")
+    raise RowError(f"{place_of(column.column, texts[row], start + row)}; its categories are {known}")
 
 
 def _canonical(text: str | None) -> str | None:
@@ -302,7 +189,7 @@ def _restored(column: Column, values: Floats) -> Array:
         is_exact = column.scale == 1 and np.all(np.abs(restored) < EXACT)
         return restored.astype(np.int64) if is_exact else np.round(restored, _DECIMALS)
     if column.kind == "time":
-        ends = np.iinfo(np.int64).max // _DAY - 1
-        seconds = np.clip(restored, -ends, ends) * (_DAY / 1e6)
+        ends = np.iinfo(np.int64).max // DAY - 1
+        seconds = np.clip(restored, -ends, ends) * (DAY / 1e6)
         return np.rint(seconds).astype("datetime64[s]")  # the nearest, as float32 may be a little less
     return restored if column.offset else restored.astype(np.float32)

@@ -13,7 +13,8 @@ from flowkit_runtime.columns import Column, Preprocessing, described, parsed
 from flowkit_runtime.errors import InputError
 from flowkit_runtime.frames import as_columns
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, uniform
-from flowkit_runtime.preprocessing import as_days, as_numbers, as_text, decode, encode
+from flowkit_runtime.preprocessing import decode, encode
+from flowkit_runtime.values import as_days, as_numbers, as_text
 
 MIXED = Preprocessing(
     event=(

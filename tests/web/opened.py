@@ -43,6 +43,18 @@ class Opened:
         values = self.browser.evaluate(f"flowkit.model.{expression}.then((x) => Array.from(x))")
         return np.array(values).reshape(-1, *self.runtime.event_shape)
 
+    def click_example(self, index):
+        """Click on a held-out example in the map of the plane."""
+        self.browser.evaluate(
+            f"""(() => {{
+                const map = document.querySelector("#seen svg");
+                const box = map.querySelectorAll("circle.real")[{index}].getBoundingClientRect();
+                const middle = {{clientX: box.left + box.width / 2, clientY: box.top + box.height / 2, bubbles: true}};
+                map.dispatchEvent(new MouseEvent("click", middle));
+            }})()"""
+        )
+        self.browser.settle()
+
     def score(self):
         """The score that the page shows."""
         return float(self.browser.evaluate("document.getElementById('score').value"))

@@ -48,15 +48,7 @@ def test_what_is_too_far_has_no_score(page):
 def test_a_click_on_the_map_chooses_that_point(page):
     page.browser.set("examples-input", "0", "change")
     before = page.score()
-    page.browser.evaluate(
-        """(() => {
-            const map = document.querySelector("#seen svg");
-            const box = map.querySelectorAll("circle.real")[2].getBoundingClientRect();
-            const middle = {clientX: box.left + box.width / 2, clientY: box.top + box.height / 2, bubbles: true};
-            map.dispatchEvent(new MouseEvent("click", middle));
-        })()"""
-    )
-    page.browser.settle()
+    page.click_example(2)
     typed = [float(number) for number in page.browser.evaluate("document.getElementById('numbers').value").split(", ")]
     np.testing.assert_allclose(typed, page.examples[2], atol=0.01)
     assert page.score() != before

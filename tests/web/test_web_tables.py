@@ -117,15 +117,7 @@ def test_two_numbers_are_a_map_in_their_own_units(tmp_path: Path, chromium: Chro
     page = Opened("map", exported(tmp_path, event=event, context=context), chromium)
     texts = page.browser.evaluate("Array.from(document.querySelectorAll('#seen svg text'), (text) => text.textContent)")
     assert {"x →", "↑ y"} < set(texts)
-    page.browser.evaluate(
-        """(() => {
-            const map = document.querySelector("#seen svg");
-            const box = map.querySelectorAll("circle.real")[2].getBoundingClientRect();
-            const middle = {clientX: box.left + box.width / 2, clientY: box.top + box.height / 2, bubbles: true};
-            map.dispatchEvent(new MouseEvent("click", middle));
-        })()"""
-    )
-    page.browser.settle()
+    page.click_example(2)
     expected = page.examples[2] * [2, 100] + [1, 3]
     np.testing.assert_allclose(np.array(fields(page, "own-columns-input"), float), expected, atol=0.05)
     assert page.browser.text("#example .complaint") == ""
