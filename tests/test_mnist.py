@@ -46,7 +46,7 @@ def test_the_graphs_give_every_image_back(fewer, tmp_path, monkeypatch):
     spec = read_spec(ROOT / "specs" / "glow-mnist.yaml", [f"data.path={fewer}", "train.epochs=1"])
     train(spec, tmp_path / "run")
     test = load_data(spec, ["test"])["test"]
-    exported = export(Flow.load(tmp_path / "run"), tmp_path / "bundle", *take(test, slice(64)))
+    exported = export(Flow.load(tmp_path / "run"), tmp_path / "bundle", *take(test, slice(64))[:2])
     errors = {figure.quantity: figure.error for figure in exported.figures if figure.rows == "held-out"}
     assert errors["latents"] < 1e-4 and errors["log_prob"] < 1e-5 and errors["round_trip"] < 1e-5
     model = flowkit_runtime.load(tmp_path / "bundle")

@@ -63,7 +63,7 @@ def export(
     weights = read_results(run).weights
     name = run.resolve().name
     output = output or Path("exports", name)
-    x, context = take(held_out, slice(MOST_EVENTS))
+    x, context, _ = take(held_out, slice(MOST_EVENTS))
     options = Options(opset, precision, shared_weights, any_size, page=name if web else None, quantile=quantile)
     with Console(stderr=True).status("exporting and verifying …"):
         exported = write_bundle(flow, output, x, context, weights, overwrite, options)

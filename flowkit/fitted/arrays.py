@@ -16,12 +16,12 @@ from flowkit.plugin import Arrays
 from flowkit_runtime.inputs import real
 
 
-def as_arrays(x: Any, context: Any = None) -> Arrays:
-    """Return events and contexts as numpy arrays of numbers.
+def as_arrays(x: Any, context: Any = None, weight: Any = None) -> Arrays:
+    """Return events, contexts and weights as numpy arrays of numbers.
 
-    ``x`` and ``context`` are numpy arrays, tensors, or what numpy makes arrays of. Or ``x`` is a Dataset of torch. Its
-    items are events, or pairs (tuples) of an event and its context. Raises InputError if one doesn't hold real numbers.
-    Labels are integers: ``numpy.unique(labels, return_inverse=True)[1]`` numbers others.
+    Each is a numpy array, a tensor, or what numpy makes an array of. Or ``x`` is a Dataset of torch. Its items are
+    events, or pairs (tuples) of an event and its context. Raises InputError if one doesn't hold real numbers. Labels
+    are integers: ``numpy.unique(labels, return_inverse=True)[1]`` numbers others.
     """
     if isinstance(x, Dataset):
         if context is not None:
@@ -29,7 +29,22 @@ def as_arrays(x: Any, context: Any = None) -> Arrays:
                 "x is a Dataset: let its items be pairs of an event and its context, and leave out context"
             )
         x, context = _columns_of(x)
-    return Arrays(numbers("x", x), None if context is None else numbers("context", context))
+    if isinstance(weight, str):
+        raise InputError(f"weight is {weight!r}: x is no table with such a column, so give a number for each event")
+    events = numbers("x", x)
+    return Arrays(
+        events,
+        None if context is None else numbers("context", context),
+        weights=None if weight is None else weights_of(weight, len(events)),
+    )
+
+
+def weights_of(weight: Any, n: int) -> np.ndarray:
+    """Return weights as a numpy array [n]. Raises InputError if they are no n numbers."""
+    weights = numbers("weight", weight)
+    if weights.shape != (n,):
+        raise InputError(f"weight has shape {list(weights.shape)}: give a number for each of the {n} events")
+    return weights
 
 
 def _columns_of(dataset: Dataset[Any]) -> tuple[np.ndarray, np.ndarray | None]:

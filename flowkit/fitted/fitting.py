@@ -17,7 +17,7 @@ from flowkit.errors import DataWarning, InputError
 from flowkit.fitted.arrays import as_arrays
 from flowkit.fitted.result import FittedFlow, library_of
 from flowkit.fitted.table_result import FittedTable
-from flowkit.fitted.tables import complete, is_table, library_of_table, look_at_frames
+from flowkit.fitted.tables import complete, is_table, library_of_table, look_at_frames, weight_column
 from flowkit.plugin import Arrays, PartName
 from flowkit.plugin.rows import Rows
 from flowkit.spec import Spec, read_spec
@@ -38,6 +38,7 @@ def fit(
     context: Any = None,
     spec: str | os.PathLike[str] | Mapping[str, Any] | Spec = "nsf",
     *,
+    weight: Any = None,
     validation: Any = 0.1,
     progress: bool = True,
     lr: float | None = None,
@@ -60,8 +61,10 @@ def fit(
             of its columns; without it, numbers make the event, and categories and times the context.
         spec: the name of a preset (nsf, maf, realnvp or glow), which is made for the data, or a spec: a validated one,
             a dict, a text, or a file's path. Of its section `data` only the columns of a table are used.
-        validation: the share of the events that is held out at random, or the held-out data itself: x, or a pair of x
-            and context. The weights that do best on it are kept.
+        weight: a number for each event, an array or a tensor [n], or the name of a table's column. The losses of
+            training and validation are weighted means. An event of weight 0 is left out.
+        validation: the share of the events that is held out at random, or the held-out data itself: x, or a tuple of x,
+            context and weight. The flow's weights that do best on it are kept.
         progress: show a bar on a terminal and in a notebook.
         lr: the learning rate, which is ``train.optimizer.lr`` of a spec.
         **train: fields of a spec's section `train`, such as ``epochs=20``. They go before those of the spec. Without
@@ -77,9 +80,10 @@ def fit(
         TrainingError: a loss isn't finite.
     """
     given = None if isinstance(spec, str) and spec in PRESETS else _read(spec)
-    table = look_at_frames(x, context, given) if is_table(x) else None
-    read = as_arrays if table is None else partial(complete, table.preprocessing)
-    whole = read(x, context)
+    column = weight_column(weight, given) if is_table(x) else None
+    table = look_at_frames(x, context, given, column) if is_table(x) else None
+    read = as_arrays if table is None else partial(complete, table.preprocessing, column)
+    whole = read(x, context, None if column is not None else weight)
     look = look_at_arrays(whole.x, whole.context)
     for doubt in look.doubts if table is None else table.doubts:
         warnings.warn(doubt, DataWarning, stacklevel=2)
@@ -138,8 +142,10 @@ def _parts(whole: Arrays, validation: Any, seed: int, read: Callable[..., Arrays
     """Return the training and the validation part of the data. Raises InputError."""
     if not isinstance(validation, float | int):
         pair = validation if isinstance(validation, tuple) else (validation,)
-        if len(pair) > 2:
-            raise InputError(f"validation has {len(pair)} entries: give a share, x, or a pair of x and context")
+        if len(pair) > 3:
+            raise InputError(
+                f"validation has {len(pair)} entries: give a share, x, or a tuple of x, context and weight"
+            )
         return {"train": whole, "val": read(*pair)}
     n = len(whole.x)
     held_out = max(1, round(n * validation)) if 0 < validation < 1 else 0
@@ -157,4 +163,5 @@ def _rows(arrays: Arrays, rows: np.ndarray) -> Arrays:
         None if context is None else Rows(np.asarray(context), rows),
         arrays.columns,
         rows if arrays.rows is None else arrays.rows[rows],
+        None if arrays.weights is None else arrays.weights[rows],
     )

@@ -102,7 +102,7 @@ class FittedFlow:
         """
         from flowkit.export import export  # this import takes seconds
 
-        x, context = self._held_out
+        x, context, _ = self._held_out
         flow = copy.deepcopy(self.flow).cpu()
         weights = "raw" if self.spec.train.ema is None else "ema"
         export(flow, directory, x, context, weights, overwrite, options)

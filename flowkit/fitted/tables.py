@@ -10,13 +10,16 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from flowkit.errors import InputError
+from flowkit.fitted.arrays import weights_of
 from flowkit.flow.inputs import as_flowkit
 from flowkit.plugin import Arrays
 from flowkit.spec import Spec
 from flowkit.starting import TableLook, choose, see
-from flowkit_runtime.columns import Preprocessing
+from flowkit_runtime.columns import Preprocessing, no_column
+from flowkit_runtime.errors import shortened
 from flowkit_runtime.frames import TableColumns, as_columns
 from flowkit_runtime.preprocessing import decode, encode, encode_context
+from flowkit_runtime.values import as_numbers
 
 TableLibrary = Literal["numpy", "pandas", "polars", "pyarrow"]
 """The library of a table. A mapping of columns is numpy's."""
@@ -40,20 +43,28 @@ def joined(x: Any, context: Any) -> TableColumns:
     return columns | more
 
 
-def look_at_frames(x: Any, context: Any, spec: Spec | None) -> TableLook:
+def look_at_frames(x: Any, context: Any, spec: Spec | None, weight: str | None = None) -> TableLook:
     """Choose which columns make events and contexts, and how, as `flowkit new` does for a file.
 
-    If ``context`` is given, it makes the context, and the other columns of ``x`` make the event. If the section `data`
-    of ``spec`` lists columns, they are those. Raises DataError or InputError.
+    If ``context`` is given, it makes the context, and the other columns of ``x`` make the event, without the column
+    ``weight``. If the section `data` of ``spec`` lists columns, they are those. Raises DataError or InputError.
     """
     if spec is not None and spec.preprocessing is not None:
         return TableLook.of(spec.preprocessing)
     columns = joined(x, context)
-    seen = as_flowkit(see, [columns])
+    seen = [column for column in as_flowkit(see, [columns]) if column.name != weight]
     if context is None:
         return choose(seen, "x")
     given = [str(name) for name in context] if _are_names(context) else list(as_flowkit(as_columns, context))
-    return choose(seen, "x", [name for name in columns if name not in given], given)
+    return choose(seen, "x", [name for name in columns if name not in (*given, weight)], given)
+
+
+def weight_column(weight: Any, spec: Spec | None) -> str | None:
+    """Return the column of the weights: the one that ``weight`` names, or without it that of the spec's `data`."""
+    if isinstance(weight, str):
+        return weight
+    config = None if weight is not None or spec is None or spec.data is None else spec.data.config
+    return getattr(config, "weight", None)
 
 
 def library_of_table(table: Any) -> TableLibrary:
@@ -78,14 +89,35 @@ def as_contexts(preprocessing: Preprocessing, context: Any) -> np.ndarray:
     return contexts.astype(np.float32)
 
 
-def complete(preprocessing: Preprocessing, x: Any, context: Any = None) -> Arrays:
-    """Return the rows of tables that lack no value. Raises InputError."""
+def complete(
+    preprocessing: Preprocessing, weight_column: str | None, x: Any, context: Any = None, weight: Any = None
+) -> Arrays:
+    """Return the rows of tables that lack no value. ``weight`` are their weights, or else a column has them.
+
+    Raises InputError.
+    """
     events, contexts = as_events(preprocessing, x, context)
     kept = ~np.isnan(events[:, 0])
     if not kept.any():
         raise InputError(f"x has no rows, or each lacks a value: {len(kept)} rows")
-    names = tuple(column.column for column in preprocessing.event)
-    return Arrays(events[kept], None if contexts is None else contexts[kept], names, kept.nonzero()[0])
+    weights = None if weight is None else weights_of(weight, len(events))
+    if weight_column is not None:
+        weights = _numbers_of(joined(x, context), weight_column)
+    return Arrays(
+        events[kept],
+        None if contexts is None else contexts[kept],
+        tuple(column.column for column in preprocessing.event),
+        kept.nonzero()[0],
+        None if weights is None else weights[kept],
+    )
+
+
+def _numbers_of(columns: TableColumns, name: str) -> np.ndarray:
+    """Return a column as numbers, NaN for missing ones. Raises InputError."""
+    if name not in columns:
+        raise InputError(f"x has {no_column(name, columns)}; its columns are {shortened(', '.join(columns))}")
+    numbers: np.ndarray = as_flowkit(as_numbers, as_flowkit(columns.__getitem__, name), name)
+    return numbers
 
 
 def as_table(

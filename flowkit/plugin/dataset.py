@@ -27,12 +27,14 @@ class Arrays:
 
     Both are numpy arrays, or ``Rows`` of a memory-mapped array that may be larger than the memory. Messages name the
     ``columns`` of the values of an event [d], and the ``rows`` [n] of the events in a table, if they are given.
+    ``weights`` [n] say how much each event counts; without them, all count alike.
     """
 
     x: np.ndarray | Rows
     context: np.ndarray | Rows | None = None
     columns: tuple[str, ...] = ()
     rows: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
 
 class Dataset(ABC):

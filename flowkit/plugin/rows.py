@@ -58,6 +58,10 @@ class Rows:
         """The number of dimensions."""
         return len(self.shape)
 
+    def take(self, rows: np.ndarray) -> Rows:
+        """Return some of these rows. They are read when they are indexed."""
+        return Rows(self._array, rows if self._rows is None else self._rows[rows], self.dtype)
+
     def astype(self, dtype: np.dtype | type) -> Rows:
         """Return the same rows in another dtype. They are converted when they are read."""
         return Rows(self._array, self._rows, dtype)

@@ -45,6 +45,7 @@ class PartPrint(BaseModel):
 
     events: ArrayPrint
     contexts: ArrayPrint | None = None
+    weights: ArrayPrint | None = None
 
 
 class Lock(BaseModel):

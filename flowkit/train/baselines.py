@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowkit.plugin import Arrays, Rows
+from flowkit.plugin import Arrays
 from flowkit.plugin.rows import CHUNK, chunks
 
 MAX_GAUSSIAN = 4096
@@ -28,7 +28,8 @@ It makes them invertible if entries are constant or linearly dependent.
 def baselines(train: Arrays, test: Arrays, levels: int | None) -> dict[str, float]:
     """Return the mean scores of ``test`` under densities fitted to ``train``.
 
-    Integer data is scored in bits/dim, else nats.
+    Integer data is scored in bits/dim, else nats. Where events have weights, frequencies, moments and means are
+    weighted.
 
     - histogram, for integer data: the values of an event are independent. Probabilities are frequencies in training,
       with one added to each count. The context is ignored.
@@ -40,7 +41,7 @@ def baselines(train: Arrays, test: Arrays, levels: int | None) -> dict[str, floa
     is left out if its covariance isn't finite or is singular, for example because a feature is constant or there are
     too few rows.
     """
-    figures = {} if levels is None else {"histogram": _histogram(train.x, test.x, levels)}
+    figures = {} if levels is None else {"histogram": _histogram(train, test, levels)}
     features = _count_features(train, test)
     if features + math.prod(train.x.shape[1:]) <= MAX_GAUSSIAN:
         gaussian = _gaussian(train, test, features, levels)
@@ -49,23 +50,39 @@ def baselines(train: Arrays, test: Arrays, levels: int | None) -> dict[str, floa
     return figures
 
 
-def _histogram(fit: np.ndarray | Rows, held_out: np.ndarray | Rows, levels: int) -> float:
-    dim, width, bits = math.prod(fit.shape[1:]), max(1, MAX_COUNTS // levels), 0.0
+def _histogram(train: Arrays, test: Arrays, levels: int) -> float:
+    dim, width, bits = math.prod(train.x.shape[1:]), max(1, MAX_COUNTS // levels), 0.0
     for first in range(0, dim, width):
         columns = slice(first, min(first + width, dim))
         counts = np.ones((columns.stop - first) * levels)
-        for cells in _cells(fit, columns, levels):
-            counts += np.bincount(cells.ravel(), minlength=len(counts))
-        surprise = math.log2(len(fit) + levels) - np.log2(counts)
-        bits += sum(surprise[cells].sum() for cells in _cells(held_out, columns, levels))
-    return float(bits / (len(held_out) * dim))
+        for cells, weights in _cells(train, columns, levels):
+            repeated = None if train.weights is None else np.repeat(weights, cells.shape[1])
+            counts += np.bincount(cells.ravel(), repeated, len(counts))
+        surprise = math.log2(_total(train) + levels) - np.log2(counts)
+        bits += sum(weights @ surprise[cells].sum(1) for cells, weights in _cells(test, columns, levels))
+    return float(bits / (_total(test) * dim))
 
 
-def _cells(x: np.ndarray | Rows, columns: slice, levels: int) -> Iterator[np.ndarray]:
-    """Yield the index of each value into the counts. These hold all levels of the first column, then of the next."""
-    for _, part in chunks(x):
+def _cells(arrays: Arrays, columns: slice, levels: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the index of each value into the counts, and the weights of their events.
+
+    The counts hold all levels of the first column, then of the next.
+    """
+    for start, part in chunks(arrays.x):
         values = part.reshape(len(part), -1)[:, columns].astype(np.int64)
-        yield values + levels * np.arange(values.shape[1])
+        yield values + levels * np.arange(values.shape[1]), _weights(arrays, slice(start, start + len(part)))
+
+
+def _weights(arrays: Arrays, rows: slice) -> np.ndarray:
+    """Return the weights of some events. Without weights these are 1."""
+    if arrays.weights is not None:
+        return arrays.weights[rows]
+    return np.ones(len(range(*rows.indices(len(arrays.x)))))
+
+
+def _total(arrays: Arrays) -> float:
+    """Return the sum of the weights, which is the number of events without them."""
+    return len(arrays.x) if arrays.weights is None else float(arrays.weights.sum())
 
 
 def _gaussian(train: Arrays, test: Arrays, features: int, levels: int | None) -> float | None:
@@ -78,7 +95,7 @@ def _gaussian(train: Arrays, test: Arrays, features: int, levels: int | None) ->
     covariance = regression.scatter(train) / regression.freedom + noise
     if not _is_regular(covariance):
         return None
-    scatter = regression.scatter(test) / len(test.x) + noise
+    scatter = regression.scatter(test) / _total(test) + noise
     log_det = np.linalg.slogdet(covariance)[1]
     nats = 0.5 * (dim * math.log(2 * math.pi) + log_det + np.trace(np.linalg.solve(covariance, scatter)))
     return float(nats if levels is None else nats / (dim * math.log(2)))
@@ -97,50 +114,53 @@ class _Regression:
 
     mean: np.ndarray
     slopes: np.ndarray
-    freedom: int
-    """The degrees of freedom: the number of rows, less 1 for the mean and 1 for each independent context entry."""
+    freedom: float
+    """The degrees of freedom: the sum of the weights, less 1 for the mean and 1 for each independent context entry."""
 
     def scatter(self, arrays: Arrays) -> np.ndarray:
-        """Return the sum of the outer products of the residuals, [dim, dim]."""
+        """Return the weighted sum of the outer products of the residuals, [dim, dim]."""
         features, dim = self.slopes.shape
         total = np.zeros((dim, dim))
-        for rows in _joined(arrays, features):
+        for rows, weights in _joined(arrays, features):
             centred = rows - self.mean
             residuals = centred[:, features:] - centred[:, :features] @ self.slopes
-            total += residuals.T @ residuals
+            total += (weights[:, None] * residuals).T @ residuals
         return total
 
 
 def _regress(arrays: Arrays, features: int) -> _Regression | None:
     """Fit the regression. Return None if there are too few rows, or if the moments aren't finite."""
     mean, cross = _moments(arrays, features)
-    variance = cross[:, :features].diagonal() / len(arrays.x)
+    n = _total(arrays)
+    variance = cross[:, :features].diagonal() / n
     if not np.isfinite(cross).all():
         return None
     scale = np.sqrt(np.where(variance > 0, variance, 1.0))
-    correlation = cross[:, :features] / np.outer(scale, scale) / len(arrays.x)
+    correlation = cross[:, :features] / np.outer(scale, scale) / n
     rank = np.linalg.matrix_rank(correlation, hermitian=True) if features else 0
-    if (freedom := len(arrays.x) - 1 - int(rank)) < 1:
+    if (freedom := n - 1 - int(rank)) < 1:
         return None
-    wanted = cross[:, features:] / scale[:, None] / len(arrays.x)
+    wanted = cross[:, features:] / scale[:, None] / n
     slopes = np.linalg.solve(correlation + RIDGE * np.eye(features), wanted) / scale[:, None]
     return _Regression(mean, slopes, freedom)
 
 
 def _moments(arrays: Arrays, features: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean of [c, x], and the cross moments Σ (c - c̄)ᵀ ([c, x] - mean).
+    """Return the weighted mean of [c, x], and the cross moments Σ w (c - c̄)ᵀ ([c, x] - mean).
 
     They are updated chunk by chunk (Chan, Golub, LeVeque 1983).
     """
     dim = features + math.prod(arrays.x.shape[1:])
-    seen, mean, cross = 0, np.zeros(dim), np.zeros((features, dim))
-    for rows in _joined(arrays, features):
-        own = rows.mean(0)
+    seen, mean, cross = 0.0, np.zeros(dim), np.zeros((features, dim))
+    for rows, weights in _joined(arrays, features):
+        total = float(weights.sum())
+        own = weights @ rows / total
         centred, step = rows - own, own - mean
-        share = len(rows) / (seen + len(rows))
-        cross += centred[:, :features].T @ centred + np.outer(step[:features], step) * seen * share
+        share = total / (seen + total)
+        cross += (weights[:, None] * centred[:, :features]).T @ centred
+        cross += np.outer(step[:features], step) * seen * share
         mean += step * share
-        seen += len(rows)
+        seen += total
     return mean, cross
 
 
@@ -154,8 +174,8 @@ def _count_features(train: Arrays, test: Arrays) -> int:
     return 1 + int(max(part.max() for part in labels))
 
 
-def _joined(arrays: Arrays, features: int) -> Iterator[np.ndarray]:
-    """Yield contexts and events as float64 [rows, features + dim], one chunk at a time."""
+def _joined(arrays: Arrays, features: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield contexts and events as float64 [rows, features + dim], and their weights, one chunk at a time."""
     step = max(1, CHUNK // (features + math.prod(arrays.x.shape[1:])))
     for start in range(0, len(arrays.x), step):
         part = slice(start, start + step)
@@ -165,4 +185,4 @@ def _joined(arrays: Arrays, features: int) -> Iterator[np.ndarray]:
             given = arrays.context[part]
             one_hot = given.ndim == 1
             columns.insert(0, given[:, None] == np.arange(features) if one_hot else given.reshape(len(x), -1))
-        yield np.concatenate(columns, axis=1, dtype=np.float64)
+        yield np.concatenate(columns, axis=1, dtype=np.float64), _weights(arrays, part)

@@ -6,6 +6,7 @@ Batches are slices and need no collation.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,14 +14,20 @@ from torch import Tensor
 
 from flowkit.plugin import Arrays
 
-Batch = tuple[Tensor, Tensor | None]
-"""Events [batch, *event] in the dataset's dtype, and contexts or None."""
+
+class Batch(NamedTuple):
+    """Events [batch, *event] in the dataset's dtype, their contexts or None, and their weights [batch] or None."""
+
+    x: Tensor
+    context: Tensor | None
+    weights: Tensor | None
 
 
 def take(arrays: Arrays, rows: np.ndarray | slice) -> Batch:
     """Return some rows as tensors."""
     context = None if arrays.context is None else torch.tensor(arrays.context[rows])
-    return torch.tensor(arrays.x[rows]), context
+    weights = None if arrays.weights is None else torch.tensor(arrays.weights[rows], dtype=torch.float32)
+    return Batch(torch.tensor(arrays.x[rows]), context, weights)
 
 
 def count_batches(arrays: Arrays, batch_size: int) -> int:

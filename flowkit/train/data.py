@@ -15,6 +15,7 @@ from flowkit.plugin.rows import Rows, chunks, first_not_finite
 from flowkit.spec import ContextSpec, EventSpec, Spec
 from flowkit.spec.run import SPEC, read_lock
 from flowkit.train.fingerprint import changes, fingerprints
+from flowkit.train.weights import event_name, weighted
 
 Values = np.ndarray | Rows
 
@@ -22,8 +23,9 @@ Values = np.ndarray | Rows
 def load_data(spec: Spec, splits: Sequence[PartName] = PARTS) -> dict[PartName, Arrays]:
     """Load parts of the spec's dataset. Events with levels keep their integer dtype; other events become float32.
 
-    Labels become int64 [n], and other contexts float32 [n, *shape]. A flow without context gets none. Data that must be
-    converted is returned as ``Rows``, which convert it when it is read. All data is checked, one chunk at a time.
+    Labels become int64 [n], and other contexts float32 [n, *shape]. A flow without context gets none. Weights become
+    float64 [n] with mean 1, and events of weight 0 are left out. Data that must be converted is returned as ``Rows``,
+    which convert it when it is read. All data is checked, one chunk at a time.
 
     Raises DataError if the spec names no data, or if the data can't be read or doesn't fit the spec. Raises PluginError
     if the dataset plugin is broken.
@@ -63,8 +65,10 @@ def fitting_arrays(arrays: Arrays, spec: Spec, where: str) -> Arrays:
     """
     if len(arrays.x) == 0:
         raise DataError(f"{where}: there are no events")
+    arrays = weighted(arrays, where)
     events = _events(arrays, spec.event, where)
-    return Arrays(events, None if spec.context is None else _contexts(arrays, spec.context, where))
+    contexts = None if spec.context is None else _contexts(arrays, spec.context, where)
+    return Arrays(events, contexts, weights=arrays.weights)
 
 
 def _events(arrays: Arrays, event: EventSpec, where: str) -> Values:
@@ -126,7 +130,7 @@ def _inside(x: Values, domains: Domains, where: str, arrays: Arrays) -> Values:
         rows, coordinates = np.nonzero(np.where(closed, (flat < low) | (flat > high), (flat <= low) | (flat >= high)))
         if rows.size:
             row, coordinate = int(rows[0]), int(coordinates[0])
-            event = f"event {start + row}" if arrays.rows is None else f"row {arrays.rows[start + row]}"
+            event = event_name(arrays, start + row)
             column = f"in column {arrays.columns[coordinate]!r}" if arrays.columns else f"as value {coordinate}"
             raise DataError(
                 f"{where}: {event} (counted from 0) has {flat[row, coordinate]:g} {column}; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 from flowkit.errors import DataError
@@ -21,7 +22,7 @@ def best_device() -> torch.device:
 
 @torch.no_grad()
 def evaluate(flow: Flow, data: Arrays, batch_size: int, draws: int = 1, part: str = "data") -> float:
-    """Return the mean score of the events, in ``flow.unit``. Lower is better.
+    """Return the mean score of the events, in ``flow.unit``, weighted if they have weights. Lower is better.
 
     Integer data is dequantized ``draws`` times. The noise depends only on an event's row and on ``batch_size``, so that
     the scores of two epochs, or of two flows, can be compared. Raises DataError if a score isn't finite; the message
@@ -29,13 +30,13 @@ def evaluate(flow: Flow, data: Arrays, batch_size: int, draws: int = 1, part: st
     """
     scores, figure = [], flow.nll if flow.levels is None else flow.bits_per_dim
     with _evaluating(flow):
-        for batch, (x, context) in enumerate(in_order(data, batch_size)):
+        for batch, (x, context, _) in enumerate(in_order(data, batch_size)):
             context = None if context is None else context.to(flow.device)
             scores.append(figure(x.to(flow.device), context, draws=draws, seed=batch).cpu().double())
     all_scores = torch.cat(scores)
     if lost := without_score(all_scores.numpy(), data.x):
         raise DataError(f"{part}: {lost}")
-    return all_scores.mean().item()
+    return all_scores.mean().item() if data.weights is None else float(np.average(all_scores, weights=data.weights))
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from flowkit_runtime.errors import shortened
 
 def fingerprint(arrays: Arrays) -> PartPrint:
     """Return the fingerprint of one part of the data, after its conversion to the dtypes that training uses."""
-    contexts = None if arrays.context is None else _of(arrays.context)
-    return PartPrint(events=_of(arrays.x), contexts=contexts)
+    contexts, weights = (None if each is None else _of(each) for each in (arrays.context, arrays.weights))
+    return PartPrint(events=_of(arrays.x), contexts=contexts, weights=weights)
 
 
 def fingerprints(data: Mapping[PartName, Arrays]) -> dict[PartName, PartPrint]:
@@ -52,7 +52,8 @@ def _differences(before: PartPrint, now: PartPrint) -> Iterator[str]:
     if before.events.shape[:1] != now.events.shape[:1]:
         yield f"{before.events.shape[0]} rows then, {now.events.shape[0]} now"
         return
-    for what, then, here in (("events", before.events, now.events), ("contexts", before.contexts, now.contexts)):
+    for what in PartPrint.model_fields:
+        then, here = getattr(before, what), getattr(now, what)
         if then is None or here is None:
             if then is not here:
                 yield f"{what} {'came' if then is None else 'are gone'}"

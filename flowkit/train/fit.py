@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from torch import Tensor
 
@@ -99,8 +100,14 @@ def finish_early(
 
 
 def _initialize(flow: Flow, batch: Batch) -> None:
-    x, context = batch
-    flow.initialize(flow.dequantize(x[:MAX_INITIAL_ROWS])[0], None if context is None else context[:MAX_INITIAL_ROWS])
+    """Initialize the flow on the first events. One of weight w is taken about w times."""
+    x, context, weights = (None if each is None else each[:MAX_INITIAL_ROWS] for each in batch)
+    assert x is not None
+    if weights is not None:
+        steps = (torch.arange(len(x)) + 0.5) / len(x)
+        chosen = torch.searchsorted(weights.cumsum(0) / weights.sum(), steps).clamp(max=len(x) - 1)
+        x, context = x[chosen], None if context is None else context[chosen]
+    flow.initialize(flow.dequantize(x)[0], context)
 
 
 class Training:

@@ -32,14 +32,17 @@ MOST_NUMBERS = 2
 def draw_samples(flow: Flow, data: Arrays, path: Path) -> None:
     """Draw randomly chosen events of the data beside samples with the same contexts. The choice is reproducible.
 
+    Events are chosen as often as their weights say.
+
     Events of a conditional flow are labelled with their contexts. If these are class labels, events are sorted by
     class.
     """
     count = min(IMAGES if len(flow.event_shape) == 3 else POINTS, len(data.x))
-    rows = np.random.default_rng(0).choice(len(data.x), count, replace=False)
+    shares = None if data.weights is None else data.weights / data.weights.sum()
+    rows = np.random.default_rng(0).choice(len(data.x), count, replace=False, p=shares)
     if data.context is not None and data.context.ndim == 1:
         rows = rows[np.argsort(data.context[rows], kind="stable")]
-    x, context = take(data, rows)
+    x, context, _ = take(data, rows)
     samples = flow.sample(len(x), None if context is None else context.to(flow.device), seed=0).cpu()
     _save({"data": x, "samples": samples}, context, flow.levels, path)
 

@@ -92,6 +92,9 @@ class Average:
 class Fitting:
     """Fits a flow by maximum likelihood, step by step. The loss is in bits/dim for integer data, otherwise in nats.
 
+    The loss of a batch is the mean of its events' losses, each times its weight if there are weights. These have mean 1
+    over all events.
+
     The randomness of a step (dequantization, dropout) is a function of (seed, epoch), so that a resumed run takes the
     same steps as an uninterrupted one.
     """
@@ -128,11 +131,12 @@ class Fitting:
 
     def training_step(self, batch: Batch) -> None:
         """Take one step on a batch. Raises TrainingError if the loss or the gradient isn't finite."""
-        x, context = self.fabric.to_device(batch)
+        x, context, weights = self.fabric.to_device(batch)
         x, log_q = self.flow.dequantize(x)
         # Fabric's bf16-mixed precision would also round the events to bf16.
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            loss = self.flow.in_unit(self.model(x, context) - log_q).mean()
+            losses = self.flow.in_unit(self.model(x, context) - log_q)
+            loss = (losses if weights is None else weights * losses).mean()
             self.losses.append(self._finite(loss, "loss", x, context))
         if not loss.requires_grad:
             raise TrainingError("there is nothing to train: the density depends on no parameter; add layers")

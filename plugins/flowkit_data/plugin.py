@@ -174,6 +174,9 @@ class TableConfig(DatasetConfig):
     """The columns that make the event, one value each."""
     context: ColumnConfigs = ()
     """The columns that make the context: one value each, two with a fill, and as many as there are categories."""
+    weight: str | None = None
+    """A column of weights: the losses and scores of training and evaluation are weighted means. A row of weight 0 is
+    left out."""
     missing: Missing = "refuse"
     """What to do with a row that lacks a value: refuse it with an error, or drop it."""
     fractions: Fractions = (0.8, 0.1, 0.1)
@@ -195,7 +198,7 @@ class TableConfig(DatasetConfig):
             raise PydanticCustomError("parts", "takes at most one of split, group and time")
         if self.split is not None and (self.val is not None or self.test is not None):
             raise PydanticCustomError("parts", "takes split, or the files val and test, not both")
-        names = [each.column for each in (*self.event, *self.context)]
+        names = [*(each.column for each in (*self.event, *self.context)), *([self.weight] if self.weight else [])]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise PydanticCustomError("columns", "names the column {name} twice", {"name": repr(twice)})
         if any(each.fill is not None for each in self.event):

@@ -13,11 +13,12 @@ from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows
 from flowkit_data.mapped import mapped
 from flowkit_data.parts import Division, Shares
 from flowkit_runtime.columns import Missing, Preprocessing
-from flowkit_runtime.errors import FlowRuntimeError
+from flowkit_runtime.errors import FlowRuntimeError, RowError, shortened
 from flowkit_runtime.preprocessing import encode
 from flowkit_runtime.streaming.sources import naming_rows
 from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_batches
 from flowkit_runtime.streaming.tables import Type, open_table
+from flowkit_runtime.values import as_numbers, place_of
 
 if TYPE_CHECKING:
     from flowkit_data.plugin import ColumnConfig
@@ -33,11 +34,13 @@ class _Values(NamedTuple):
         rows: their values, [n, columns of events and contexts].
         keys: what divides them into parts.
         numbers: which rows of the file they are, [n].
+        weights: their weights, [n]; None if no column has them.
     """
 
     rows: np.ndarray
     keys: list[Any]
     numbers: np.ndarray
+    weights: np.ndarray | None
 
 
 class Table(Dataset):
@@ -52,6 +55,7 @@ class Table(Dataset):
         path: Path,
         event: Sequence[ColumnConfig],
         context: Sequence[ColumnConfig],
+        weight: str | None,
         missing: Missing,
         fractions: Shares,
         split: str | None,
@@ -61,7 +65,7 @@ class Table(Dataset):
         test: Path | None,
     ):
         events, contexts = (tuple(each.described() for each in part) for part in (event, context))
-        self.preprocessing = Preprocessing(events, contexts, missing)
+        self.preprocessing, self.weight = Preprocessing(events, contexts, missing), weight
         self.division = Division(fractions, split, group, time)
         given: dict[PartName, Path | None] = {"val": val, "test": test}
         self.path, self.files = path, {part: file for part, file in given.items() if file is not None}
@@ -69,10 +73,10 @@ class Table(Dataset):
     def load(self, part: PartName) -> Arrays:
         """Return one part of the data. Raises DataError if a file can't be read, or a value can't be used."""
         if part in self.files:
-            values, _, numbers = self._read(self.files[part], None)
+            values, _, numbers, weights = self._read(self.files[part], None)
             rows = np.arange(len(values))
         else:
-            values, keys, numbers = self._main
+            values, keys, numbers, weights = self._main
             rows = self.division.parts(len(values), keys, list(self.files))[part]
         if not len(rows):
             raise DataError(f"data/table: {self.path} gives no rows to the {part} part{self.division.advice}")
@@ -82,6 +86,7 @@ class Table(Dataset):
             Rows(values[:, len(events) :], rows) if self.preprocessing.context else None,
             tuple(column.column for column in events),
             numbers[rows],
+            None if weights is None else weights[rows],
         )
 
     @cached_property
@@ -92,11 +97,14 @@ class Table(Dataset):
         """Read a file, and what divides its rows."""
         keys: list[Any] = []
         numbers: list[np.ndarray] = []
+        weights: list[np.ndarray] = []
 
         def rows() -> Iterator[np.ndarray]:
             for batch in self._batches(path, dividing):
                 keys.extend(batch.keys)
                 numbers.append(batch.numbers)
+                if batch.weights is not None:
+                    weights.append(batch.weights)
                 yield batch.rows
 
         try:
@@ -106,12 +114,15 @@ class Table(Dataset):
         if not len(values):
             raise DataError(f"data/table: {path} has no rows, or each lacks a value")
         width = sum(shape[0] for shape in self.preprocessing.shapes if shape)
-        return _Values(values.reshape(-1, width), keys, np.concatenate(numbers))
+        all_weights = np.concatenate(weights) if weights else None
+        return _Values(values.reshape(-1, width), keys, np.concatenate(numbers), all_weights)
 
     def _batches(self, path: Path, dividing: str | None) -> Iterator[_Values]:
         types: dict[str, Type] = column_types(self.preprocessing)
         if dividing is not None:
             types.setdefault(dividing, "text")
+        if self.weight is not None:
+            types[self.weight] = "number"
         table = open_table(path)
         table.check_columns(types)
         start = 0
@@ -123,5 +134,18 @@ class Table(Dataset):
                 numbers = start + kept.nonzero()[0]
                 values = events if contexts is None else np.concatenate([events, contexts], 1)
                 keys = [] if dividing is None else self.division.keys(columns[dividing].filter(kept), numbers)
-                yield _Values(values[kept].astype(np.float32), keys, numbers)
+                weights = None if self.weight is None else _weights(columns[self.weight], self.weight, numbers, start)
+                yield _Values(values[kept].astype(np.float32), keys, numbers, weights)
                 start += len(events)
+
+
+def _weights(values: Any, name: str, rows: np.ndarray, start: int) -> np.ndarray:
+    """Return the weights of some rows of an Arrow array, which begins at the row ``start`` of the file."""
+    weights = as_numbers(values, name)[rows - start]
+    bad = ~(np.isfinite(weights) & (weights >= 0))
+    if bad.any():
+        row, weight = rows[bad.argmax()], weights[bad.argmax()]
+        if np.isnan(weight):
+            raise RowError(f"there is no weight in column {shortened(repr(name))} of row {row}")
+        raise RowError(f"{place_of(name, float(weight), row)}: weights are finite, and 0 or more")
+    return weights

@@ -194,7 +194,7 @@ def test_weights_are_the_best_in_validation(monkeypatch: pytest.MonkeyPatch) -> 
         "wrong optimizer": ((X,), {"optimizer": "adam", "lr": 1}, "train.optimizer"),
         "share": ((X,), {"validation": 1.0}, "validation is 1.0: give a share between 0 and 1"),
         "whole": ((X,), {"validation": 20}, "validation is 20: give a share"),
-        "triple": ((X,), {"validation": (X, X, X)}, "validation has 3 entries"),
+        "four": ((X,), {"validation": (X, X, X, X)}, "validation has 4 entries"),
         "other validation": ((X,), {"validation": X[:, :1]}, r"the validation data: events have shape \[1\]"),
         "one event": ((X[:1],), {}, "every event is the same|validation"),
     }.values(),

@@ -13,19 +13,19 @@ ARRAYS = Arrays(np.arange(50.0)[:, None], np.arange(50))
 
 
 def epoch(number: int, seed: int = 0) -> list[list[int]]:
-    return [context.tolist() for _, context in shuffled(ARRAYS, 16, seed, number)]
+    return [context.tolist() for _, context, _ in shuffled(ARRAYS, 16, seed, number)]
 
 
 def test_whole_batches_of_distinct_rows_each_with_its_context() -> None:
     batches = list(shuffled(ARRAYS, 16, 0, 0))
-    assert [tuple(x.shape) for x, _ in batches] == [(16, 1)] * 3  # the last two rows are left out
-    assert all((x[:, 0] == context).all() for x, context in batches)
-    assert len({row for _, context in batches for row in context.tolist()}) == 48
+    assert [tuple(x.shape) for x, _, _ in batches] == [(16, 1)] * 3  # the last two rows are left out
+    assert all((x[:, 0] == context).all() for x, context, _ in batches)
+    assert len({row for _, context, _ in batches for row in context.tolist()}) == 48
 
 
 @pytest.mark.parametrize(("batch_size", "sizes"), [(50, [50]), (64, [50]), (26, [26]), (25, [25, 25])])
 def test_the_last_incomplete_batch_stays_only_if_there_is_no_other(batch_size: int, sizes: list[int]) -> None:
-    assert [len(x) for x, _ in shuffled(ARRAYS, batch_size, 0, 0)] == sizes
+    assert [len(x) for x, _, _ in shuffled(ARRAYS, batch_size, 0, 0)] == sizes
     assert count_batches(ARRAYS, batch_size) == len(sizes)
 
 
@@ -43,8 +43,8 @@ def test_reading_batches_leaves_the_global_random_stream_alone() -> None:
 
 
 def test_in_order_gives_every_row() -> None:
-    assert torch.cat([x for x, _ in in_order(ARRAYS, 16)]).ravel().tolist() == list(range(50))
+    assert torch.cat([x for x, _, _ in in_order(ARRAYS, 16)]).ravel().tolist() == list(range(50))
 
 
 def test_without_context() -> None:
-    assert {context for _, context in in_order(Arrays(ARRAYS.x), 16)} == {None}
+    assert {context for _, context, _ in in_order(Arrays(ARRAYS.x), 16)} == {None}
