@@ -23,7 +23,8 @@ class AffineMap(NamedTuple):
     """
 
     matrix: Tensor
-    """The matrix A [c, c], or its diagonal: [c], or a scalar if all entries are the same."""
+    """The matrix A [c, c], or its diagonal: [c], or a scalar if all entries are the same. Integers [c] are the indices
+    of a permutation, (A v)_i = v_{matrix[i]}."""
     offset: Tensor
     """The offset a [c], or a scalar if all entries are the same."""
     log_det: Tensor
@@ -31,17 +32,23 @@ class AffineMap(NamedTuple):
 
     def then(self, other: AffineMap) -> AffineMap:
         """Return the composition v -> B (A v + a) + b of this map, A v + a, and the other one, B v + b."""
-        if self.matrix.dim() < 2:
-            matrix = other.matrix * self.matrix
-        elif other.matrix.dim() < 2:
-            matrix = other.matrix.unsqueeze(-1) * self.matrix
+        offset, log_det = other._linear(self.offset) + other.offset, self.log_det + other.log_det
+        if self._permutes and other._permutes:
+            return AffineMap(self.matrix[other.matrix], offset, log_det)
+        first, second = self.without_indices().matrix, other.without_indices().matrix
+        if first.dim() < 2:
+            matrix = second * first
+        elif second.dim() < 2:
+            matrix = second.unsqueeze(-1) * first
         else:
-            matrix = other.matrix @ self.matrix
-        return AffineMap(matrix, other._linear(self.offset) + other.offset, self.log_det + other.log_det)
+            matrix = second @ first
+        return AffineMap(matrix, offset, log_det)
 
     def inverse(self) -> AffineMap:
         """Return the inverse map, v -> A⁻¹ (v - a)."""
-        if self.matrix.dim() < 2:
+        if self._permutes:
+            inverse, offset = self.matrix.argsort(), self.offset.expand(len(self.matrix))
+        elif self.matrix.dim() < 2:
             inverse, offset = self.matrix.reciprocal(), self.offset
         else:
             inverse, offset = torch.linalg.inv_ex(self.matrix).inverse, self.offset.expand(len(self.matrix))
@@ -50,8 +57,21 @@ class AffineMap(NamedTuple):
 
     def to(self, x: Tensor, channels: int) -> AffineMap:
         """Return the map on the device and in the precision of x, with an offset for each channel."""
-        matrix, offset, log_det = (t.to(x) for t in self)
-        return AffineMap(matrix, offset.expand(channels), log_det)
+        matrix, offset, log_det = self
+        matrix = matrix.to(x.device) if self._permutes else matrix.to(x)
+        return AffineMap(matrix, offset.to(x).expand(channels), log_det.to(x))
+
+    def without_indices(self) -> AffineMap:
+        """Return the same map. If it is a permutation, its matrix is [c, c]."""
+        if not self._permutes:
+            return self
+        c = len(self.matrix)
+        identity = torch.eye(c, dtype=self.offset.dtype, device=self.offset.device)
+        return self._replace(matrix=identity.index_select(0, self.matrix))  # row i is 1 at matrix[i]
+
+    @property
+    def _permutes(self) -> bool:
+        return self.matrix.dim() == 1 and not self.matrix.is_floating_point()
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the map at each position of x [batch, c, *spatial]. Return the result, and the log-det [batch].
@@ -69,12 +89,16 @@ class AffineMap(NamedTuple):
 
     def _vectors(self, x: Tensor) -> Tensor:
         """Return A v + a for each vector of x [batch, c]. This takes half the time of the views for positions."""
+        if self._permutes:
+            return self._linear(x) + self.offset
         if self.matrix.dim() < 2:
             return torch.addcmul(self.offset, x, self.matrix)
         return torch.addmm(self.offset, x, self.matrix.transpose(0, 1))
 
     def _linear(self, rows: Tensor) -> Tensor:
         """Return A v for each row v of ``rows`` [..., c]."""
+        if self._permutes:
+            return rows.index_select(-1, self.matrix)
         return rows * self.matrix if self.matrix.dim() < 2 else rows @ self.matrix.transpose(0, 1)
 
 
@@ -171,7 +195,7 @@ class FrozenChannels(Bijector):
     def __init__(self, event_shape: Sequence[int], forward: AffineMap, inverse: AffineMap) -> None:
         super().__init__(event_shape)
         c, *spatial = self.event_shape
-        for name, affine in {"forward": forward, "inverse": inverse}.items():
+        for name, affine in {"forward": forward.without_indices(), "inverse": inverse.without_indices()}.items():
             matrix = affine.matrix if affine.matrix.dim() == 2 else affine.matrix.expand(c).diag()
             self.register_buffer(f"{name}_weight", matrix.reshape(c, c, *(1 for _ in spatial)).contiguous())
             self.register_buffer(f"{name}_bias", affine.offset.contiguous())

@@ -34,10 +34,13 @@ class Split(nn.Module, ABC):
 class Transformer(nn.Module, ABC):
     """An elementwise invertible map y = f(x; θ). It doesn't depend on how θ is computed.
 
-    x, y and the log-derivative are [batch, *event]. θ is [batch, n_params, *event]. Training starts at θ = 0, where f
-    should be the identity. A transformer that has to start elsewhere, as a mixture whose components may not be equal,
-    passes its ``starting_theta``, one number for each parameter, to ``super().__init__``. f should be near the identity
-    there. A conditioner's output is then the difference from the starting θ, and learned parameters start at it.
+    x, y and the log-derivative are [batch, *event]. θ is [batch, n_params, *event], or [1, n_params, *event] if all
+    events share it. A log-derivative that depends on θ alone may then be [1, *event].
+
+    Training starts at θ = 0, where f should be the identity. A transformer that has to start elsewhere, as a mixture
+    whose components may not be equal, passes its ``starting_theta``, one number for each parameter, to
+    ``super().__init__``. f should be near the identity there. A conditioner's output is then the difference from the
+    starting θ, and learned parameters start at it.
 
     A transformer that can compute one of its directions only leaves the method of the other one out.
     """

@@ -48,18 +48,18 @@ class Elementwise(Bijector):
         theta = self._theta(x, context)
         with full_precision(x.device):
             y, log_derivative = self.transformer(x, theta)
-            return y, sum_over_event(log_derivative)
+            return y, sum_over_event(log_derivative).expand(x.shape[0])
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         theta = self._theta(y, context)
         with full_precision(y.device):
             x, log_derivative = self.transformer.inverse(y, theta)
-            return x, sum_over_event(log_derivative)
+            return x, sum_over_event(log_derivative).expand(y.shape[0])
 
     def _theta(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """Return θ [batch, n_params, *event] in the precision of the event x."""
+        """Return θ [batch, n_params, *event] in the precision of the event x. The batch is 1 if θ is a parameter."""
         if self.theta is not None:
-            return self.theta.expand(x.shape[0], *self.theta.shape)
+            return self.theta.unsqueeze(0)
         assert self.conditioner is not None
         return self.transformer.from_start(self.conditioner(self._required(context)).to(x.dtype))
 

@@ -223,6 +223,23 @@ def n_params(subject: TransformerSubject) -> None:
     assert not unread, f"n_params is {n}, but parameters {unread} change nothing"
 
 
+def shared_theta(subject: TransformerSubject) -> None:
+    """θ [1, n_params, *event], which all events share, gives what the same θ for each event gives; so do gradients."""
+    transformer = subject.module()
+    for call in subject.calls(transformer):
+        value, theta = call.inputs
+        shared = theta[:1].clone().requires_grad_()
+        each = shared.detach().expand_as(theta).clone().requires_grad_()
+        y, log_derivative = call.on(transformer)(value, shared)
+        given, expected = (y, log_derivative.expand_as(y)), call.on(transformer)(value, each)
+        for name, got, want in zip(("value", "log-derivative"), given, expected, strict=True):
+            message = f"{call.method}, the {name}, with θ [1, n_params, *event]"
+            close(message, got, want, 1e-12)
+            by_shared = gradients_of(got.sum(), {"theta": shared}, retain_graph=True)["theta"]
+            by_each = gradients_of(want.sum(), {"theta": each}, retain_graph=True)["theta"]
+            close(f"{message}, its gradient for θ", by_shared, by_each.sum(0, keepdim=True), 1e-10)
+
+
 def directions(subject: TransformerSubject) -> None:
     """It has the directions that it declares: both, unless its config says otherwise."""
     compare_directions(subject, "forward", "inverse")
@@ -230,5 +247,5 @@ def directions(subject: TransformerSubject) -> None:
 
 CHECKS = (
     directions, round_trip, log_derivative, inverse_log_derivative, far, domains, elementwise, identity, extremes,
-    edges, n_params,
+    edges, n_params, shared_theta,
 )  # fmt: skip

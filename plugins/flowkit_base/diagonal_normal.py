@@ -28,7 +28,7 @@ class DiagonalNormal(Base):
         self.log_scale = nn.Parameter(torch.zeros(self.event_shape))
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        return diagonal_log_prob(z, self.mean, self.log_scale.expand_as(z))
+        return diagonal_log_prob(z, self.mean, self.log_scale.unsqueeze(0))
 
     def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
         (eps,) = noise
@@ -36,5 +36,5 @@ class DiagonalNormal(Base):
 
 
 def diagonal_log_prob(z: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """Return log N(z; μ, σ²) [batch] of events z [batch, *event], with log σ for each value, [batch, *event]."""
+    """Return log N(z; μ, σ²) [batch] of events z [batch, *event], with log σ for each value, [batch or 1, *event]."""
     return log_normal((z - mean) * (-log_scale).exp()) - sum_over_event(log_scale)

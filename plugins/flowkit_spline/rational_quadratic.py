@@ -109,7 +109,7 @@ class Evaluation(NamedTuple):
     inside: Tensor
     """1 on (-B, B), otherwise 0."""
     probabilities: Tensor
-    """The softmax of widths and heights, [2, K, batch, *event]."""
+    """The softmax of widths and heights, [2, K, batch or 1, *event]."""
     sides: Tensor
     """½ for knots at or before the element, -½ for those after it, [K + 1, batch, *event]."""
     slope_logits: Tensor
@@ -118,9 +118,9 @@ class Evaluation(NamedTuple):
 
 
 def spline(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evaluation:
-    """Apply the spline, or its inverse, to each element of ``value`` [batch, *event], with θ [batch, 3K - 1, *event].
+    """Apply the spline, or its inverse, to each element of ``value`` [batch, *event].
 
-    With θ [batch, 3K, *event] the spline is that of a circle, whose ends ±B are one knot.
+    θ is [batch or 1, 3K - 1, *event]. With 3K parameters the spline is that of a circle, whose ends ±B are one knot.
 
     Parameters are moved to the first dimension, where softmax returns them contiguous, so that operations over bins run
     over whole batches. Positions are measured from the middle of the square, because the data is there. Measured from a
@@ -272,7 +272,9 @@ class Spline(torch.autograd.Function):
         g_value = torch.addcmul(g[0], g_at - g_output, inside, value=1 / _unit(ctx.bound)).squeeze(0)
         here = _bin_of(sides)
         ends = _ends_of(here, ctx.n_slopes)
-        g_theta = [_through_softmax(g_bin, probabilities, sides, here), _through_slopes(g_bin, slope_logits, ends)]
+        g_slopes = _through_slopes(g_bin, slope_logits, ends)
+        g_slopes = g_slopes.sum_to_size(len(g_slopes), *probabilities.shape[2:])  # of events that share θ
+        g_theta = [_through_softmax(g_bin, probabilities, sides, here), g_slopes]
         return g_value, torch.cat([g.movedim(0, 1) for g in g_theta], 1), None, None
 
 
@@ -312,9 +314,9 @@ def _through_size(c: Curve, g_u0: Tensor, g_v0: Tensor, g_s: Tensor) -> tuple[Te
 
 
 def _through_softmax(g: Bin, probabilities: Tensor, sides: Tensor, here: Tensor) -> Tensor:
-    """Return the gradient for the logits of widths and heights, [2K, batch, *event]."""
+    """Return the gradient for the logits of widths and heights, [2K, batch or 1, *event]."""
     g_corner, g_size = torch.cat([g.u, g.v]).unsqueeze(1), torch.cat([g.width, g.height]).unsqueeze(1)
-    g_shares = (g_corner * sides[1:]).addcmul_(g_size, here)
+    g_shares = (g_corner * sides[1:]).addcmul_(g_size, here).sum_to_size(probabilities.shape)
     return torch.ops.aten._softmax_backward_data(g_shares, probabilities, 1, g_shares.dtype).flatten(0, 1)
 
 

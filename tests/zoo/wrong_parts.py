@@ -101,6 +101,16 @@ class TransformsForwardOnly(Transformer):
         return x + theta[:, 0].sigmoid() * x.tanh(), slope.log()
 
 
+@wrong("transformer", "shared_theta", r"with θ \[1, n_params, \*event\]")
+class AveragesOverTheBatch(Affine):
+    """Repeats θ for the events, and divides its gradient by their number."""
+
+    def forward(self, x, theta):
+        if len(theta) == 1:
+            theta = theta / len(x) + (theta - theta / len(x)).detach()
+        return super().forward(x, theta.expand(len(x), *theta.shape[1:]))
+
+
 @wrong("transformer", "inverse_log_derivative", "the sign is wrong")
 class TransformerInverseSign(Affine):
     """inverse returns the log-derivative of forward."""
