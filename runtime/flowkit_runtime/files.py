@@ -10,7 +10,8 @@ import math
 import os
 import stat
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ Shape = tuple[int, ...]
 
 MAX_JSON = 2**20
 """The most bytes of a JSON file."""
+_BAD_ARCHIVE = zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, KeyError
 _MAX_HEADER = 2**16  # bytes of a .npy file's header; numpy itself limits it to 10,000 characters
 
 
@@ -96,6 +98,27 @@ def map_npy(path: Path) -> NDArray[Any]:
     return array
 
 
+def parse_npy(raw: bytes) -> NDArray[Any]:
+    """Return the array in the content of a .npy file. Raises ValueError as `map_npy` does."""
+    head = io.BytesIO(raw)
+    shape, dtype, fortran = _read_header(head)
+    _check_length(shape, dtype, len(raw) - head.tell())
+    flat = np.frombuffer(raw, dtype, math.prod(shape), head.tell())
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def parse_npz(raw: bytes, names: Collection[str]) -> dict[str, NDArray[Any]]:
+    """Return the arrays in the content of an uncompressed .npz file. Raises ValueError for one of another name."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            found = [name.removesuffix(".npy") for name in archive.namelist()]
+            if (other := next((name for name in found if name not in names), None)) is not None:
+                raise ValueError(f"it holds {quoted(other)}; its arrays may be {', '.join(names)}")
+            return {name: _read_member(archive, f"{name}.npy", lambda shape, dtype: None) for name in found}
+    except _BAD_ARCHIVE as error:
+        raise ValueError(f"it is not an .npz file: {error}") from error
+
+
 def read_npz(path: Path, shapes: Mapping[str, Shape], rows: range) -> dict[str, NDArray[Any]]:
     """Return the arrays of an uncompressed .npz, each [n, *shape] with the shape given for its name.
 
@@ -104,30 +127,38 @@ def read_npz(path: Path, shapes: Mapping[str, Shape], rows: range) -> dict[str, 
     """
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive:
-            arrays = {name: _read_member(archive, f"{name}.npy", shape, rows) for name, shape in shapes.items()}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, KeyError) as error:
+            arrays = {
+                name: _read_member(archive, f"{name}.npy", partial(_check_rows, f"{name}.npy", wanted=shape, rows=rows))
+                for name, shape in shapes.items()
+            }
+    except _BAD_ARCHIVE as error:
         raise ValueError(f"it is not an .npz file of {', '.join(shapes)}: {error}") from error
     if len({len(array) for array in arrays.values()}) > 1:
         raise ValueError("its arrays differ in their number of rows")
     return arrays
 
 
-def _read_member(archive: zipfile.ZipFile, name: str, shape: Shape, rows: range) -> NDArray[Any]:
+def _read_member(archive: zipfile.ZipFile, name: str, check: Callable[[Shape, np.dtype[Any]], None]) -> NDArray[Any]:
+    """Return an array of an archive, whose shape and dtype are checked before it is read."""
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
         raise ValueError(f"{name} is compressed")
     with archive.open(info) as member:
         head = io.BytesIO(member.read(_MAX_HEADER))
         found, dtype, fortran = _read_header(head)
-        if len(found) != 1 + len(shape) or found[1:] != shape:
-            raise ValueError(f"{name} is of shape {list(found)}, not [{', '.join(map(str, ('n', *shape)))}]")
-        if found[0] not in rows:
-            raise ValueError(f"{name} is of shape {list(found)}: its rows must be {rows[0]} to {rows[-1]}")
-        if dtype.kind not in "iuf":
-            raise ValueError(f"{name} holds {dtype}, not numbers")
+        check(found, dtype)
         _check_length(found, dtype, info.file_size - head.tell())
         content = head.read() + member.read()
     return np.frombuffer(content, dtype).reshape(found, order="F" if fortran else "C")
+
+
+def _check_rows(name: str, found: Shape, dtype: np.dtype[Any], wanted: Shape, rows: range) -> None:
+    if len(found) != 1 + len(wanted) or found[1:] != wanted:
+        raise ValueError(f"{name} is of shape {list(found)}, not [{', '.join(map(str, ('n', *wanted)))}]")
+    if found[0] not in rows:
+        raise ValueError(f"{name} is of shape {list(found)}: its rows must be {rows[0]} to {rows[-1]}")
+    if dtype.kind not in "iuf":
+        raise ValueError(f"{name} holds {dtype}, not numbers")
 
 
 def _read_header(head: io.BytesIO) -> tuple[Shape, np.dtype[Any], bool]:

@@ -81,16 +81,19 @@ def _run_bound(session: Any, names: Sequence[str], feed: Feed) -> list[NDArray[A
     return results
 
 
-def open_graphs(bundle: Bundle, providers: Sequence[Provider] | None, threads: int | None = None) -> dict[str, Graph]:
+def open_graphs(
+    bundle: Bundle, providers: Sequence[Provider] | None, threads: int | None = None, spin: bool = True
+) -> dict[str, Graph]:
     """Return the graphs of a bundle by their file names, on the same providers.
 
-    Without `providers` they run on CUDA if it can be loaded, otherwise on the CPU.
+    Without `providers` they run on CUDA if it can be loaded, otherwise on the CPU. With `spin`, threads that have
+    nothing to do wait in a loop for a while, which takes the CPU from others.
 
     Raises:
         BundleError: a graph has content that no flow has, onnxruntime can't load it, or it contradicts the manifest.
         InputError: a named provider is unknown or can't be loaded, or `threads` is below 1.
     """
-    options = _options(threads)
+    options = _options(threads, spin)
     if providers is not None:
         return _open_all(bundle, checked_providers(providers), options)
     try:
@@ -124,11 +127,12 @@ def _open_all(bundle: Bundle, chosen: Chosen, options: Any) -> dict[str, Graph]:
     return {name: _open(bundle, name, *signatures[name], chosen, options) for name in bundle.graphs}
 
 
-def _options(threads: int | None) -> Any:
+def _options(threads: int | None, spin: bool) -> Any:
     import onnxruntime  # imported here, so that the noise can be used without onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _SILENT
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     if threads is not None:
         options.intra_op_num_threads = integer("threads", threads, 1, MAX_THREADS + 1)
     return options

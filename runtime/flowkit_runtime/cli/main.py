@@ -13,6 +13,7 @@ from flowkit_runtime.cli.interpolate import interpolate
 from flowkit_runtime.cli.latents import decode, encode
 from flowkit_runtime.cli.sample import sample
 from flowkit_runtime.cli.score import score
+from flowkit_runtime.cli.serve import serve
 from flowkit_runtime.cli.signals import ended_by_signals
 from flowkit_runtime.cli.verify import verify
 
@@ -24,7 +25,7 @@ def flowkit_runtime() -> None:
     """Run a normalizing flow that `flowkit export` wrote, with numpy and onnxruntime alone."""
 
 
-for command in (info, verify, score, sample, encode, decode, interpolate):
+for command in (info, verify, score, sample, encode, decode, interpolate, serve):
     register(app, NAME, command)
 
 

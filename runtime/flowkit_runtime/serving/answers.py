@@ -1,0 +1,126 @@
+"""Writes answers in the form that a client accepts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from flowkit_runtime.inputs import Array
+from flowkit_runtime.model import Model
+from flowkit_runtime.serving.bodies import CSV, FORMS, JSON, NPY, NPZ
+from flowkit_runtime.serving.limits import RefusedError
+from flowkit_runtime.serving.operations import Answer
+
+
+def accepted_form(accept: str | None) -> str:
+    """Return the form that a client likes best by its header Accept. JSON if it takes any.
+
+    Raises RefusedError if it takes none of FORMS.
+    """
+    best, best_quality = None, 0.0
+    for entry in (accept or "*/*").split(","):
+        kind, *parameters = (part.strip().lower() for part in entry.split(";"))
+        quality = _quality(parameters)
+        form = JSON if kind in ("*/*", "application/*") else CSV if kind == "text/*" else kind
+        if form in FORMS and quality > best_quality:
+            best, best_quality = form, quality
+    if best is None:
+        raise RefusedError(406, f"answers are {', '.join(FORMS)}; the header Accept has none of them")
+    return best
+
+
+def _quality(parameters: list[str]) -> float:
+    text = next((each[2:] for each in parameters if each.startswith("q=")), "1")
+    try:
+        number = float(text)
+    except ValueError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0
+
+
+def written(answer: Answer, form: str, model: Model) -> bytes:
+    """Return an answer in one of FORMS. Raises RefusedError if it can't be written so."""
+    if form == JSON:
+        return as_json(_json(answer, model))
+    if form == CSV:
+        return _csv(_table(answer, model))
+    buffer = io.BytesIO()
+    if form == NPZ:
+        np.savez(buffer, **answer.arrays)  # type: ignore[arg-type]  # numpy's stub takes them for its option
+        return buffer.getvalue()
+    if answer.kind == "latents" and len(answer.arrays) > 1:
+        raise RefusedError(406, f"the answer is {', '.join(answer.arrays)}: accept {NPZ} or {JSON}")
+    np.save(buffer, next(iter(answer.arrays.values())), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def as_json(value: Any) -> bytes:
+    """Return the JSON text of a value."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _json(answer: Answer, model: Model) -> Any:
+    if answer.kind == "latents":
+        return {"latents": [_listed(array) for array in answer.arrays.values()]}
+    if answer.kind == "events" and model.preprocessing is None:
+        return {"x": _listed(answer.arrays["x"])}
+    columns = {name: _listed(column) for name, column in _table(answer, model).items()}
+    if answer.kind == "columns":
+        return columns
+    return {"rows": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]}
+
+
+def _csv(table: Mapping[str, Array]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table)
+    writer.writerows(zip(*map(_cells, table.values()), strict=True))
+    return text.getvalue().encode()
+
+
+def _table(answer: Answer, model: Model) -> dict[str, Array]:
+    """Return the columns of an answer. Raises RefusedError if it has none."""
+    if answer.kind == "columns":
+        return _without_lacking(answer.arrays, model)
+    if answer.kind == "latents" or len(model.event_shape) != 1:
+        raise RefusedError(406, f"the answer is no table: accept {JSON}, {NPY} or {NPZ}")
+    rows = answer.arrays["x"].reshape(-1, *model.event_shape)
+    if model.preprocessing is not None:
+        return model.to_table(rows)
+    return {f"f{i}": rows[:, i] for i in range(rows.shape[1])}
+
+
+def _without_lacking(arrays: Mapping[str, Array], model: Model) -> dict[str, Array]:
+    """Return columns with None in rows that have no score, because the event lacks a value."""
+    first = next(iter(arrays.values()))
+    if model.preprocessing is None or not (lacking := np.isnan(first)).any():
+        return dict(arrays)
+    return {name: _with_none(column, lacking) for name, column in arrays.items()}
+
+
+def _with_none(array: Array, places: Array) -> Array:
+    """Return an array of objects with None in these places."""
+    objects: Array = array.astype(object)
+    objects[places] = None
+    return objects
+
+
+def _listed(array: Array) -> list[Any]:
+    """Return an array as lists for JSON. Times are texts. NaN and infinities, which JSON lacks, are None."""
+    if array.dtype.kind == "M":
+        array = np.datetime_as_string(array)
+    elif array.dtype.kind == "f" and not (good := np.isfinite(array)).all():
+        array = _with_none(array, ~good)
+    return list(array.tolist())
+
+
+def _cells(column: Array) -> list[Any]:
+    """Return a column as cells of CSV: booleans are 0 and 1, as `score -o FILE.csv` writes them."""
+    values = np.datetime_as_string(column) if column.dtype.kind == "M" else column
+    return [int(value) if isinstance(value, bool) else value for value in values.tolist()]

@@ -1,0 +1,205 @@
+"""The addresses of a server, and what it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from flowkit_runtime.cli.terminal import printable
+from flowkit_runtime.errors import InputError, shortened
+from flowkit_runtime.model import Model
+from flowkit_runtime.serving.answers import accepted_form, as_json, written
+from flowkit_runtime.serving.batching import Batches
+from flowkit_runtime.serving.bodies import JSON, form_of, merged, parsed_body, parsed_query
+from flowkit_runtime.serving.connections import read_body
+from flowkit_runtime.serving.describing import described_bundle, openapi_of
+from flowkit_runtime.serving.limits import BODIES_HELD, Limits, RefusedError, too_busy
+from flowkit_runtime.serving.metrics import Metrics
+from flowkit_runtime.serving.operations import OPERATIONS, Operation
+
+log = logging.getLogger("flowkit_runtime")
+
+
+class Service:
+    """Answers the requests for some bundles.
+
+    Args:
+        models: the models by the names of their bundles. Their graphs run in `batches`.
+        batches: runs the graphs.
+        limits: what is refused.
+        metrics: what is counted.
+
+    Attributes:
+        is_stopping: True once the server takes no new connections.
+    """
+
+    def __init__(self, models: Mapping[str, Model], batches: Batches, limits: Limits, metrics: Metrics) -> None:
+        self.models, self.metrics, self.is_stopping = models, metrics, False
+        self._batches, self._limits = batches, limits
+        self._threads = ThreadPoolExecutor(limits.requests, "request")
+        self._in_progress = self._held = 0
+
+    def stop(self) -> None:
+        """Say that the server isn't ready any more."""
+        self.is_stopping = True
+
+    async def respond(self, request: Request, bundle: str, operation: Operation) -> Response:
+        """Return the answer to a request, and count it."""
+        begun = time.monotonic()
+        response = await self._response(request, self.models[bundle], operation)
+        self.metrics.answered(bundle, operation.name, response.status_code, time.monotonic() - begun)
+        return response
+
+    async def _response(self, request: Request, model: Model, operation: Operation) -> Response:
+        try:
+            return await self._answer(request, model, operation)
+        except RefusedError as error:
+            return _told(error.status, str(error), error.headers)
+        except InputError as error:
+            return _told(422, str(error))
+        except Exception:
+            log.exception("%s failed", operation.name)
+            return _told(500, "the server failed at this request; its log says why")
+
+    async def _answer(self, request: Request, model: Model, operation: Operation) -> Response:
+        headers = request.headers
+        accepted = accepted_form(headers.get("accept"))
+        form = None
+        if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+            form = form_of(headers.get("content-type"))
+            if form not in operation.forms or headers.get("content-encoding", "identity") != "identity":
+                raise RefusedError(415, f"a body is {', '.join(operation.forms)}, not compressed")
+
+        def work(raw: bytes, deadline: float) -> bytes:
+            takes = operation.takes(model)
+            body = parsed_body(form, raw, takes, operation.main(model)) if form is not None else {}
+            given = merged(body, parsed_query(request.query_params.multi_items()), takes)
+            with self._batches.until(deadline):
+                return written(operation.compute(model, given, self._limits), accepted, model)
+
+        with self._holding() as hold:
+            raw = await read_body(request.receive, headers.get("content-length"), self._limits, hold)
+            with self._place():
+                deadline = time.monotonic() + self._limits.seconds
+                content = await asyncio.get_running_loop().run_in_executor(self._threads, work, raw, deadline)
+        return Response(content, media_type=accepted)
+
+    @contextmanager
+    def _holding(self) -> Iterator[Callable[[int], None]]:
+        """Yield a function that counts the bytes of bodies which are held. It raises RefusedError for too many."""
+        mine = 0
+
+        def hold(size: int) -> None:
+            nonlocal mine
+            mine += size
+            self._held += size
+            if self._held > BODIES_HELD * self._limits.body:
+                raise too_busy("the server holds too much data of others")
+
+        try:
+            yield hold
+        finally:
+            self._held -= mine
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """Take one of the places for requests in progress. Raises RefusedError if there is none."""
+        if self._in_progress >= self._limits.requests:
+            raise too_busy(f"{self._in_progress} requests are waiting")
+        self._in_progress += 1
+        self.metrics.waiting.set(self._in_progress)
+        try:
+            yield
+        finally:
+            self._in_progress -= 1
+            self.metrics.waiting.set(self._in_progress)
+
+
+def app_of(service: Service) -> FastAPI:
+    """Return the application with all addresses of a service."""
+    app = FastAPI(title="flowkit-runtime", redoc_url=None)
+    for path, (summary, answer) in _pages(service).items():
+        app.add_api_route(path, answer, summary=summary, tags=["server"], response_class=Response)
+    for bundle, model in service.models.items():
+        address = f"/bundles/{bundle}"
+        info = _info(service, bundle)
+        app.add_api_route(address, info, summary="What the bundle is.", tags=[bundle], response_class=Response)
+        for operation in filter(lambda each: each.fits(model), OPERATIONS.values()):
+            app.add_api_route(
+                f"{address}/{operation.name}",
+                _endpoint(service, bundle, operation),
+                methods=["POST"],
+                summary=operation.summary,
+                tags=[bundle],
+                operation_id=f"{bundle}-{operation.name}",
+                response_class=Response,
+                openapi_extra=openapi_of(model, operation),
+            )
+    app.add_exception_handler(HTTPException, _not_found(service))
+    return app
+
+
+def _pages(service: Service) -> dict[str, tuple[str, Callable[[], Awaitable[Response]]]]:
+    """Return the summaries and the answers of the addresses that belong to no bundle."""
+
+    async def bundles() -> Response:
+        return _json({"bundles": {name: f"/bundles/{name}" for name in service.models}})
+
+    async def live() -> Response:
+        return _json({"status": "live"})
+
+    async def ready() -> Response:
+        return _told(503, "the server is stopping") if service.is_stopping else _json({"status": "ready"})
+
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    return {
+        "/bundles": ("The bundles by name.", bundles),
+        "/health/live": ("200 while the process runs.", live),
+        "/health/ready": ("200 while the server takes requests, 503 when it stops.", ready),
+        "/metrics": ("Metrics for Prometheus.", metrics),
+    }
+
+
+def _info(service: Service, bundle: str) -> Callable[[], Awaitable[Response]]:
+    async def info() -> Response:
+        return _json(described_bundle(bundle, service.models[bundle]))
+
+    return info
+
+
+def _endpoint(service: Service, bundle: str, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return await service.respond(request, bundle, operation)
+
+    return endpoint
+
+
+def _not_found(service: Service) -> Callable[[Request, Any], Awaitable[Response]]:
+    async def answer(request: Request, error: HTTPException) -> Response:
+        if error.status_code != 404:
+            return _told(error.status_code, str(error.detail), error.headers)
+        return _told(
+            404, f"there is nothing here; the bundles are {', '.join(service.models)}, and /docs lists all addresses"
+        )
+
+    return answer
+
+
+def _json(value: Any) -> Response:
+    return Response(as_json(value), media_type=JSON)
+
+
+def _told(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    if status >= 500:
+        log.warning("%s %s", status, printable(shortened(message)))
+    return Response(as_json({"detail": message}), status, headers, JSON)

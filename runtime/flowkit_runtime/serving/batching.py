@@ -1,0 +1,149 @@
+"""Joins the calls of a graph that wait for each other.
+
+Each request is handled by a `Model` in a thread of its own. All of them hand their calls of onnxruntime to one thread,
+which runs one at a time. Calls of the same graph that come in the meantime are joined to the next one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowkit_runtime.serving.limits import RefusedError, too_busy
+from flowkit_runtime.session import Feed, Graph
+
+Observer = Callable[[Graph, int, float], None]
+"""Is told of each batch: its graph, its rows, and the seconds that it took."""
+
+
+class _Call:
+    """A call of a graph, and later its results or its error."""
+
+    def __init__(self, graph: JoinedGraph, names: Sequence[str], feed: Feed) -> None:
+        self.graph, self.names, self.feed = graph, tuple(names), feed
+        self.rows = len(next(iter(feed.values())))
+        self.done = threading.Event()
+        self.is_abandoned = False
+        self.results: list[NDArray[Any]] = []
+        self.error: Exception | None = None
+
+    def fits(self, other: _Call) -> bool:
+        return self.graph is other.graph and self.names == other.names
+
+
+class Batches:
+    """Runs calls of graphs in one thread, joined to batches.
+
+    Args:
+        rows: the most rows of a batch. A call with more is run alone.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._waiting: deque[_Call] = deque()
+        self._changed = threading.Condition()
+        self._local = threading.local()
+        threading.Thread(target=self._work, name="batches", daemon=True).start()
+
+    @contextmanager
+    def until(self, deadline: float) -> Iterator[None]:
+        """Let the calls of this thread fail that aren't done at a time of the clock `time.monotonic`."""
+        self._local.deadline = deadline
+        try:
+            yield
+        finally:
+            del self._local.deadline
+
+    def run(self, graph: JoinedGraph, names: Sequence[str], feed: Feed) -> list[NDArray[Any]]:
+        """Return what `graph.compute` returns. Raises RefusedError if it takes too long."""
+        call = _Call(graph, names, feed)
+        deadline: float | None = getattr(self._local, "deadline", None)
+        with self._changed:
+            self._waiting.append(call)
+            self._changed.notify()
+        if not call.done.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
+            call.is_abandoned = True
+            raise too_slow()
+        if call.error is not None:
+            raise call.error
+        return call.results
+
+    def _work(self) -> None:
+        while True:
+            self._compute(self._next())
+
+    def _next(self) -> list[_Call]:
+        """Wait for a call, and return the oldest with those that can be joined to it."""
+        with self._changed:
+            while not self._waiting:
+                self._changed.wait()
+            first, others = self._waiting.popleft(), list(self._waiting)
+            batch, rows = [first], first.rows
+            self._waiting.clear()
+            for call in others:
+                if call.fits(first) and rows + call.rows <= self._rows:
+                    batch.append(call)
+                    rows += call.rows
+                else:
+                    self._waiting.append(call)
+        return [call for call in batch if not call.is_abandoned]
+
+    def _compute(self, batch: list[_Call]) -> None:
+        if not batch:
+            return
+        try:
+            results = batch[0].graph.compute(batch[0].names, _joined([call.feed for call in batch]))
+        except Exception as error:
+            if len(batch) > 1:  # one of them may be to blame: the others shall not suffer
+                for call in batch:
+                    self._compute([call])
+                return
+            batch[0].error = error
+            batch[0].done.set()
+            return
+        ends = np.cumsum([call.rows for call in batch]).tolist()
+        for call, end in zip(batch, ends, strict=True):
+            call.results = [result[end - call.rows : end] for result in results]
+            call.done.set()
+
+
+class JoinedGraph(Graph):
+    """A graph of which the calls are run in batches.
+
+    Args:
+        graph: the graph.
+        batches: runs its calls.
+        observe: is told of each batch.
+    """
+
+    def __init__(self, graph: Graph, batches: Batches, observe: Observer) -> None:
+        super().__init__(graph.path, graph.session, graph.outputs, graph.on_gpu)
+        self._batches, self._observe = batches, observe
+
+    def run(self, names: Sequence[str], feed: Feed) -> list[NDArray[Any]]:
+        return self._batches.run(self, names, feed)
+
+    def compute(self, names: Sequence[str], feed: Feed) -> list[NDArray[Any]]:
+        """Return the named outputs of one batch, which is run at once."""
+        begun = time.perf_counter()
+        results = super().run(names, feed)
+        self._observe(self, len(next(iter(feed.values()))), time.perf_counter() - begun)
+        return results
+
+
+def _joined(feeds: list[Feed]) -> Feed:
+    if len(feeds) == 1:
+        return feeds[0]
+    return {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
+
+
+def too_slow() -> RefusedError:
+    """Return the answer to a request that isn't computed in time."""
+    return too_busy("the request wasn't computed in time; send fewer rows")

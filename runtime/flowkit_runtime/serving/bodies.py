@@ -1,0 +1,90 @@
+"""Reads the named values of a request from its body and its query: JSON, .npy, .npz or CSV.
+
+Parquet, Arrow files and compressed bodies aren't taken, because a small one may unpack to any size.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from flowkit_runtime.errors import InputError, quoted, shortened
+from flowkit_runtime.files import parse_json, parse_npy, parse_npz
+from flowkit_runtime.serving.limits import RefusedError
+
+JSON, NPY, NPZ, CSV = "application/json", "application/x-npy", "application/x-npz", "text/csv"
+FORMS = (JSON, NPY, NPZ, CSV)
+"""The media types of bodies and of answers."""
+TABLE = "table"
+"""The name of the content of a CSV body among the values of a request."""
+TEXTS = ("columns", "context_columns")
+"""Parameters that are texts. The others are JSON."""
+
+Given = dict[str, Any]
+"""The values of a request by name."""
+
+# Parsed JSON takes ten times the memory of its text, so one body is parsed at a time.
+_one_at_a_time = threading.Lock()
+
+
+def parsed_body(form: str, raw: bytes, takes: Collection[str], main: str) -> Given:
+    """Return the values in a body of one of FORMS.
+
+    Args:
+        takes: the names of the values that the operation takes.
+        main: the name of the array in a .npy body.
+
+    Raises:
+        InputError: the body isn't of this form, or holds other values.
+    """
+    try:
+        if form == NPY:
+            return {main: parse_npy(raw)}
+        if form == NPZ:
+            return dict(parse_npz(raw, takes))
+        if form == CSV:
+            return {TABLE: raw}
+        with _one_at_a_time:
+            return _parsed_object(raw)
+    except ValueError as error:
+        raise InputError(f"the body can't be read as {form}: {shortened(error)}") from error
+
+
+def _parsed_object(raw: bytes) -> Given:
+    value = parse_json(raw)
+    if not isinstance(value, dict):
+        raise ValueError(f"a JSON object of named values is wanted, got {type(value).__name__}")
+    return value
+
+
+def parsed_query(pairs: Collection[tuple[str, str]]) -> Given:
+    """Return the parameters of a query. Raises InputError for one that is given twice, or is no JSON."""
+    given: Given = {}
+    for name, text in pairs:
+        if name in given:
+            raise InputError(f"the query has {quoted(name)} twice")
+        try:
+            given[name] = text if name in TEXTS else parse_json(text.encode())
+        except ValueError as error:
+            raise InputError(f"{shortened(name)}={shortened(text)} in the query is no number or list") from error
+    return given
+
+
+def merged(body: Mapping[str, Any], query: Mapping[str, Any], takes: Collection[str]) -> Given:
+    """Return the values of body and query. Raises InputError for one that is in both, or isn't taken."""
+    given = {**body, **query}
+    if (twice := next((name for name in body if name in query), None)) is not None:
+        raise InputError(f"{quoted(twice)} is in the body and in the query")
+    if (other := next((name for name in given if name not in takes and name != TABLE), None)) is not None:
+        raise InputError(f"there is no parameter {quoted(other)} here; there are {', '.join(takes)}")
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def form_of(content_type: str | None) -> str:
+    """Return the form of a body with this Content-Type. Raises RefusedError if it is none of FORMS."""
+    given = (content_type or "").partition(";")[0].strip().lower()
+    if given not in FORMS:
+        shown = shortened(given) or "missing"
+        raise RefusedError(415, f"the Content-Type is {shown}; a body is {', '.join(FORMS)}")
+    return given

@@ -1,0 +1,165 @@
+"""Describes bundles and their operations to clients: `/bundles/NAME`, and OpenAPI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from flowkit_runtime.columns import described
+from flowkit_runtime.model import Model
+from flowkit_runtime.serving.bodies import CSV, JSON, NPY, NPZ, TEXTS
+from flowkit_runtime.serving.operations import OPERATIONS, Operation
+
+Schema = dict[str, Any]
+
+_BINARY: Schema = {"type": "string", "format": "binary"}
+_PARAMETERS: dict[str, tuple[str, Schema]] = {
+    "n": (
+        "The number of samples, or a list of sizes as numpy has them.",
+        {
+            "oneOf": [{"type": "integer", "minimum": 0}, {"type": "array", "items": {"type": "integer", "minimum": 0}}],
+            "default": 1,
+        },
+    ),
+    "seed": ("The same seed gives the same noise.", {"type": "integer", "minimum": 0}),
+    "draws": ("Draws of dequantization noise to average over.", {"type": "integer", "minimum": 1, "default": 1}),
+    "temperature": (
+        "Scales the noise: below 1 gives likelier, less varied samples.",
+        {"type": "number", "minimum": 0, "default": 1},
+    ),
+    "columns": ("Of a CSV body, the columns that make an event: a,b,…; without it, all others.", {"type": "string"}),
+    "context_columns": ("Of a CSV body, the columns that make its context: a,b,…", {"type": "string"}),
+}
+_ERRORS = {
+    "406": "The header Accept has no form of the answer.",
+    "408": "The body comes too slowly.",
+    "413": "The body is too large.",
+    "415": "The body has another form, or is compressed.",
+    "422": "A value can't be used; `detail` says which and why.",
+    "503": "The server is busy, or the request takes too long.",
+}
+
+
+def described_bundle(name: str, model: Model) -> dict[str, Any]:
+    """Return what a bundle is, as JSON values."""
+    context = model.context
+    threshold = model.threshold
+    manifest = model.manifest
+    return {
+        "name": name,
+        "event": {"shape": model.event_shape, "levels": model.levels, "domain": _finite(model.domain)},
+        "context": None if context is None else {"shape": context.shape, "classes": context.classes},
+        "columns": None if model.preprocessing is None else described(model.preprocessing),
+        "latents": model.latent_shapes,
+        "score": model.printed_unit,
+        "threshold": None if threshold is None else asdict(threshold),
+        "operations": {each.name: f"/bundles/{name}/{each.name}" for each in OPERATIONS.values() if each.fits(model)},
+        "providers": model.providers,
+        **{field: manifest.get(field) for field in ("model", "flowkit", "weights", "precision", "opset")},
+    }
+
+
+def _finite(domain: Sequence[tuple[float, float]] | None) -> list[list[float | None]] | None:
+    """Return the ends of a domain. None stands for infinity."""
+    if domain is None:
+        return None
+    return [[end if abs(end) < float("inf") else None for end in pair] for pair in domain]
+
+
+def openapi_of(model: Model, operation: Operation) -> dict[str, Any]:
+    """Return what OpenAPI says of an operation, besides its address and summary."""
+    arrays = _arrays(model, operation)
+    parameters = {name: _PARAMETERS[name] for name in operation.parameters}
+    in_json = {
+        name: {"description": text, **schema} for name, (text, schema) in parameters.items() if name not in TEXTS
+    }
+    body: dict[str, Schema] = {
+        JSON: {"type": "object", "properties": {**arrays, **in_json}},
+        NPY: {**_BINARY, "description": f"The array {operation.main(model)}."},
+        NPZ: {**_BINARY, "description": f"Uncompressed arrays, among {', '.join(operation.takes(model))}."},
+        CSV: {"type": "string", "description": "A table like one that `flowkit-runtime score` reads."},
+    }
+    return {
+        "parameters": [
+            {"name": name, "in": "query", "description": text, "schema": schema}
+            for name, (text, schema) in parameters.items()
+        ],
+        "requestBody": {
+            "required": operation.name != "sample",
+            "content": {form: {"schema": body[form]} for form in operation.forms},
+        },
+        "responses": {
+            "200": {"description": operation.summary, "content": _answers(model, operation)},
+            **{
+                status: {"description": text, "content": {JSON: {"schema": _DETAIL}}}
+                for status, text in _ERRORS.items()
+            },
+        },
+    }
+
+
+_DETAIL: Schema = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
+
+
+def _arrays(model: Model, operation: Operation) -> dict[str, Schema]:
+    """Return the schemas of the arrays, or the records, that an operation takes as JSON."""
+    arrays: dict[str, Schema] = {}
+    if operation.name == "decode":
+        arrays["latents"] = {
+            "type": "array",
+            "items": {"type": "array"},
+            "description": "The latents, [n, *shape] each, of the shapes "
+            + ", ".join(map(_sizes, model.latent_shapes)),
+        }
+    elif operation.name != "sample":
+        arrays["x"] = _nested(("n", *model.event_shape), "Events, one a row.")
+        if model.preprocessing is not None:
+            names = ", ".join(model.preprocessing.kinds)
+            arrays["rows"] = _listed({"type": "object"}, f"Instead of x, rows of the table with the columns {names}.")
+    if model.context is not None:
+        kind = "integer" if model.context.classes is not None else "number"
+        text = "The context, one for each row or one for all"
+        text += "; a list of objects names its columns." if model.preprocessing is not None else "."
+        one = _nested(model.context.shape, "", kind)
+        arrays["context"] = {"oneOf": [one, _listed(one, "")], "description": text}
+    return arrays
+
+
+def _answers(model: Model, operation: Operation) -> dict[str, Any]:
+    columns: dict[str, dict[str, Schema]] = {
+        "score": {"score": _nested(("n",), ""), "anomalous": _listed({"type": "boolean"}, "")},
+        "log_prob": {"log_prob": _nested(("n",), "")},
+        "encode": {"latents": _listed({"type": "array"}, "")},
+    }
+    events = (
+        {"rows": _listed({"type": "object"}, "")}
+        if model.preprocessing
+        else {"x": _nested(("n", *model.event_shape), "")}
+    )
+    found = columns.get(operation.name, events)
+    if model.threshold is None:
+        found = {name: schema for name, schema in found.items() if name != "anomalous"}
+    forms: dict[str, Schema] = {
+        JSON: {"type": "object", "properties": found},
+        NPY: _BINARY,
+        NPZ: _BINARY,
+        CSV: {"type": "string"},
+    }
+    return {form: {"schema": schema} for form, schema in forms.items()}
+
+
+def _nested(shape: Sequence[int | str], description: str, kind: str = "number") -> Schema:
+    """Return the schema of nested lists of a shape."""
+    schema: Schema = {"type": kind}
+    for _ in shape:
+        schema = {"type": "array", "items": schema}
+    return {**schema, "description": f"{description} The shape is {_sizes(shape)}.".strip()} if shape else schema
+
+
+def _listed(items: Schema, description: str) -> Schema:
+    return {"type": "array", "items": items, **({"description": description} if description else {})}
+
+
+def _sizes(shape: Sequence[int | str]) -> str:
+    return f"[{', '.join(map(str, shape))}]"

@@ -1,0 +1,57 @@
+"""Counts what a server does, for Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+from flowkit_runtime.session import Graph
+
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """The metrics of one server. Those of the process, such as its memory and CPU time, are among them."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        asked = ("bundle", "operation")
+        self._requests = Counter("flowkit_requests", "Requests by status.", (*asked, "status"), registry=registry)
+        self._seconds = Histogram(
+            "flowkit_request_seconds",
+            "Seconds from the first byte of a request's body to its answer.",
+            asked,
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._batch_rows = Histogram(
+            "flowkit_batch_rows",
+            "Rows of each call of onnxruntime.",
+            ("bundle", "graph"),
+            buckets=_ROWS,
+            registry=registry,
+        )
+        self._batch_seconds = Histogram(
+            "flowkit_batch_seconds",
+            "Seconds of each call of onnxruntime.",
+            ("bundle", "graph"),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.waiting = Gauge("flowkit_requests_in_progress", "Requests that wait or are computed.", registry=registry)
+
+    def answered(self, bundle: str, operation: str, status: int, seconds: float) -> None:
+        """Count an answer. `bundle` and `operation` are names that exist, so that clients make no new series."""
+        self._requests.labels(bundle, operation, str(status)).inc()
+        self._seconds.labels(bundle, operation).observe(seconds)
+
+    def computed(self, bundle: str, graph: Graph, rows: int, seconds: float) -> None:
+        """Count a call of onnxruntime."""
+        self._batch_rows.labels(bundle, graph.path.stem).observe(rows)
+        self._batch_seconds.labels(bundle, graph.path.stem).observe(seconds)
+
+    def text(self) -> bytes:
+        """Return the metrics as Prometheus reads them."""
+        return generate_latest(self._registry)

@@ -1,0 +1,92 @@
+"""Turns the tables that clients send, CSV or JSON records, into events and contexts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowkit_runtime.columns import Preprocessing, no_column
+from flowkit_runtime.errors import InputError
+from flowkit_runtime.frames import as_columns
+from flowkit_runtime.model import Model
+from flowkit_runtime.preprocessing import encode_context
+from flowkit_runtime.streaming.opening import open_source
+from flowkit_runtime.streaming.sources import EventRows, Wanted, rows_at_once
+
+MAX_FIELDS = 2**16
+"""The most columns of a CSV body. pyarrow takes about a kilobyte for each."""
+
+
+def read_csv(model: Model, raw: bytes, columns: str, context_columns: str, seed: int, most: int) -> EventRows:
+    """Return the events and contexts of a CSV body, which is read like a file that is given to `score`.
+
+    Raises InputError if it can't be read, holds other columns, or has more than `most` rows.
+    """
+    if raw[: raw.find(b"\n") + 1 or None].count(b",") >= MAX_FIELDS:
+        raise InputError(f"the body has over {MAX_FIELDS} columns")
+    chosen, of_context = (tuple(filter(None, text.split(","))) for text in (columns, context_columns))
+    context = model.context if of_context or model.preprocessing is not None else None
+    wanted = Wanted(
+        model.event_shape, model.levels, context, chosen, of_context, preprocessing=model.preprocessing, seed=seed
+    )
+    with TemporaryDirectory(prefix="flowkit-") as folder:
+        path = Path(folder) / "body.csv"
+        path.write_bytes(raw)
+        try:
+            return _all_rows(path, wanted, most)
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), "the body")) from None
+
+
+def _all_rows(path: Path, wanted: Wanted, most: int) -> EventRows:
+    parts: list[EventRows] = []
+    rows = 0
+    for events, context in open_source(path, wanted).batches(0, rows_at_once(wanted.event_shape, wanted.context)):
+        parts.append((events, context))
+        rows += len(events)
+        if rows > most:
+            raise InputError(f"the body has more than {most} rows, which are the most that this server takes at once")
+    if not parts:
+        raise InputError("the body has no rows")
+    contexts = [context for _, context in parts if context is not None]
+    return np.concatenate([events for events, _ in parts]), np.concatenate(contexts) if contexts else None
+
+
+def read_records(model: Model, records: Any, seed: int) -> EventRows:
+    """Return the events and contexts of JSON records, for a flow that was trained on a table."""
+    preprocessing = _preprocessing(model)
+    return model.from_table(_columns(records, "rows", list(preprocessing.kinds)), seed)
+
+
+def context_records(model: Model, records: Any) -> NDArray[np.float64]:
+    """Return the contexts of JSON records, or of a single one, for a flow that was trained on a table."""
+    context = _preprocessing(model).context
+    listed = [records] if isinstance(records, dict) else records
+    names = [column.column for column in context]
+    part = Preprocessing((), context, "refuse")
+    return encode_context(part, as_columns(_columns(listed, "context", names)))
+
+
+def are_records(value: Any) -> bool:
+    """Return True for a JSON object, or a list that begins with one."""
+    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
+
+
+def _preprocessing(model: Model) -> Preprocessing:
+    if model.preprocessing is None:
+        raise InputError("this flow wasn't trained on a table with named columns: give arrays, not objects")
+    return model.preprocessing
+
+
+def _columns(records: Any, name: str, wanted: list[str]) -> dict[str, list[Any]]:
+    """Return the wanted columns of records. A record without one of them lacks that value."""
+    if not isinstance(records, list) or not records or not all(isinstance(record, dict) for record in records):
+        raise InputError(f"{name} must be a list of objects, one for each row")
+    for column in wanted:
+        if not any(column in record for record in records):
+            raise InputError(f"{name} has {no_column(column, records[0])}; the flow needs {', '.join(wanted)}")
+    return {column: [record.get(column) for record in records] for column in wanted}
