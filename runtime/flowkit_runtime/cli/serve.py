@@ -59,7 +59,8 @@ def serve(
         from flowkit_runtime.serving.starting import bound, load_service, named, run
     except ModuleNotFoundError as error:
         raise InputError(
-            f"serving needs {error.name}, which isn't installed: pip install fastapi uvicorn httptools prometheus-client"
+            f"serving needs {error.name}, which isn't installed: "
+            "pip install fastapi uvicorn httptools prometheus-client"
         ) from error
     limits = Limits(max_body * MEBIBYTE, max_rows, batch, max_requests, timeout, client_timeout)
     directories = named(bundles)

@@ -7,11 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from flowkit_runtime.bundle import DECODER, ENCODER
 from flowkit_runtime.errors import InputError
-from flowkit_runtime.inputs import Array, integer
+from flowkit_runtime.inputs import Array, as_array, integer
 from flowkit_runtime.model import Model
 from flowkit_runtime.serving.bodies import CSV, FORMS, JSON, NPY, NPZ, TABLE, Given
 from flowkit_runtime.serving.limits import Limits
@@ -78,8 +76,7 @@ def latent_names(model: Model) -> list[str]:
 def _score(model: Model, given: Given, limits: Limits) -> Answer:
     draws = integer("draws", given.get("draws", 1), 1)
     seed = _seed(given) or 0
-    events, context = _events(model, given, limits, seed)
-    _check_rows(len(events) * draws, limits, "rows times draws" if draws > 1 else "rows")
+    events, context = _events(model, given, limits.rows // draws, seed)
     scores = model.score(events, context, draws, seed, batch_size=limits.batch)
     if model.threshold is None:
         return Answer("columns", {"score": scores})
@@ -87,12 +84,12 @@ def _score(model: Model, given: Given, limits: Limits) -> Answer:
 
 
 def _log_prob(model: Model, given: Given, limits: Limits) -> Answer:
-    events, context = _events(model, given, limits, _seed(given) or 0)
+    events, context = _events(model, given, limits.rows, _seed(given) or 0)
     return Answer("columns", {"log_prob": model.log_prob(events, context, batch_size=limits.batch)})
 
 
 def _encode(model: Model, given: Given, limits: Limits) -> Answer:
-    events, context = _events(model, given, limits, _seed(given) or 0)
+    events, context = _events(model, given, limits.rows, _seed(given) or 0)
     latents = model.encode(events, context, batch_size=limits.batch)
     return Answer("latents", dict(zip(latent_names(model), latents, strict=True)))
 
@@ -106,7 +103,7 @@ def _decode(model: Model, given: Given, limits: Limits) -> Answer:
     else:
         latents = [given[name] for name in names]
     if isinstance(latents, list) and latents and hasattr(latents[0], "__len__"):
-        _check_rows(len(latents[0]), limits)
+        _check_rows(len(latents[0]), limits.rows)
     return Answer("events", {"x": model.decode(latents, _context(model, given), batch_size=limits.batch)})
 
 
@@ -114,9 +111,7 @@ def _sample(model: Model, given: Given, limits: Limits) -> Answer:
     n = given.get("n", 1)
     shape = tuple(n) if isinstance(n, list) else (n,)
     rows = math.prod(integer("n", size, 0) for size in shape)
-    _check_rows(rows, limits, "samples")
-    most = limits.body // max(1, math.prod(model.event_shape) * 4)
-    _check_rows(rows, limits, "samples of this size", most)
+    _check_rows(rows, min(limits.rows, limits.body // (4 * math.prod(model.event_shape))), "samples")
     temperature = given.get("temperature", 1.0)
     x = model.sample(shape, _seed(given), temperature, _context(model, given), batch_size=limits.batch)
     return Answer("events", {"x": x})
@@ -155,24 +150,24 @@ def _seed(given: Given) -> int | None:
     return integer("seed", given["seed"], 0, 1 << 64) if "seed" in given else None
 
 
-def _events(model: Model, given: Given, limits: Limits, seed: int) -> EventRows:
-    """Return the events of a request, which come as arrays or as a table, and their contexts."""
+def _events(model: Model, given: Given, most: int, seed: int) -> EventRows:
+    """Return the events of a request, which come as arrays or as a table, and their contexts. `most` rows are taken."""
     if (both := [name for name in ("x", "rows", TABLE) if name in given]) != both[:1] or not both:
         raise InputError("give events: x, an array" + (", or rows" if model.preprocessing else ""))
     if "x" in given:
         _no_columns(given)
-        events = given["x"]
-        _check_rows(len(events) if hasattr(events, "__len__") else 0, limits)
-        return events if isinstance(events, np.ndarray) else np.asarray(events), _context(model, given)
+        events = as_array("x", given["x"])
+        _check_rows(len(events) if events.ndim else 0, most)
+        return events, _context(model, given)
     if model.preprocessing is not None and "context" in given:
         raise InputError("the rows of a table have their context in columns: give no other")
     if "rows" in given:
         _no_columns(given)
         if isinstance(given["rows"], list):
-            _check_rows(len(given["rows"]), limits)
+            _check_rows(len(given["rows"]), most)
         return read_records(model, given["rows"], seed)
     columns, of_context = given.get("columns", ""), given.get("context_columns", "")
-    events, context = read_csv(model, given[TABLE], columns, of_context, seed, limits.rows)
+    events, context = read_csv(model, given[TABLE], columns, of_context, seed, most)
     return events, _context(model, given) if context is None else context
 
 
@@ -186,7 +181,6 @@ def _context(model: Model, given: Given) -> Any:
     return context_records(model, context) if are_records(context) else context
 
 
-def _check_rows(rows: int, limits: Limits, what: str = "rows", most: int | None = None) -> None:
-    most = limits.rows if most is None else most
+def _check_rows(rows: int, most: int, what: str = "rows") -> None:
     if rows > most:
         raise InputError(f"there are {rows} {what}; the most that this server takes at once is {most}")

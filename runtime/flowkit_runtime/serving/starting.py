@@ -76,15 +76,20 @@ def bound(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def run(service: Service, limits: Limits, listening: socket.socket, with_access_log: bool) -> None:
+def run(service: Service, limits: Limits, listening: socket.socket, access_log: bool) -> None:
     """Serve until the process gets SIGTERM or Ctrl-C, and then until the requests in progress are answered."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    made_server(service, limits, access_log).run(sockets=[listening])
+
+
+def made_server(service: Service, limits: Limits, access_log: bool) -> Server:
+    """Return a server of a service, which doesn't run yet."""
     config = uvicorn.Config(
         app_of(service),
         http=partial(Connection, limits),  # type: ignore[arg-type]  # anything that makes a protocol
         log_config=None,
-        access_log=with_access_log,
+        access_log=access_log,
         server_header=False,
         proxy_headers=False,
         lifespan="off",
@@ -92,4 +97,4 @@ def run(service: Service, limits: Limits, listening: socket.socket, with_access_
         limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=round(limits.seconds + limits.client_seconds),
     )
-    Server(config, service.stop).run(sockets=[listening])
+    return Server(config, service.stop)

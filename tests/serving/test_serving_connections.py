@@ -1,0 +1,199 @@
+"""Clients that are slow or send too much are cut off; no request is lost when the server stops."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from flowkit_runtime.cli.main import app as commands
+from flowkit_runtime.errors import BundleError, InputError
+from flowkit_runtime.serving import starting
+from flowkit_runtime.serving.limits import Limits
+from flowkit_runtime.session import Graph
+from tests.runtime.conftest import write_bundle
+from tests.serving.asking import ask, serving
+
+LIMITS = Limits(body=200_000, client_seconds=0.3, requests=1)
+SAMPLE = b"POST /bundles/tiny/sample?n=1 HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("tiny"))
+
+
+class Running:
+    """A server in a thread."""
+
+    def __init__(self, tiny: Path) -> None:
+        self.service = starting.load_service({"tiny": tiny}, LIMITS, None, 1)
+        self.listening = starting.bound("127.0.0.1", 0)
+        self.server: Any = starting.made_server(self.service, LIMITS, access_log=False)
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listening]})
+        self.address = self.listening.getsockname()
+        self.thread.start()
+
+    def connected(self) -> socket.socket:
+        return socket.create_connection(self.address, timeout=10)
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def running(tiny: Path) -> Iterator[Running]:
+    made = Running(tiny)
+    yield made
+    made.stop()
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split()[1]) if answer else 0
+
+
+def all_of(client: socket.socket) -> bytes:
+    """What a client is sent until it is cut off, which must be within a second or two."""
+    answer = b""
+    begun = time.monotonic()
+    try:
+        while part := client.recv(2**16):
+            answer += part
+    except ConnectionError:
+        pass
+    assert time.monotonic() - begun < 5
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    {
+        "nothing": (b"", 0),
+        "half a head": (b"POST /bundles/tiny/sample HT", 0),
+        "empty lines": (b"\r\n\r\n", 0),
+        "no body": (SAMPLE + b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n", 408),
+        "half a body": (SAMPLE + b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{", 408),
+        "half a chunk": (SAMPLE + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{", 408),
+        "no HTTP": (b"HELO there\r\n\r\n", 400),
+        "long head": (b"GET /" + 70_000 * b"a", 400),
+    }.values(),
+)  # fmt: skip
+def test_slow_clients_are_cut_off(running, sent, answered):
+    with running.connected() as client:
+        client.sendall(sent)
+        assert status(all_of(client)) == answered
+
+
+def test_a_huge_body_is_refused_before_it_is_read(running):
+    with running.connected() as client:
+        client.sendall(SAMPLE + b"Content-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n{")
+        assert status(client.recv(1000)) == 413
+    with running.connected() as client:
+        client.sendall(SAMPLE + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+        sent = 0
+        try:
+            while sent < 10**9:
+                client.sendall(b"10000\r\n" + 2**16 * b" " + b"\r\n")
+                sent += 2**16
+        except ConnectionError:
+            pass
+        assert sent < 10**9
+
+
+def test_an_answer_that_nobody_takes_is_dropped(running, monkeypatch):
+    """The answers are more than what the system keeps for the client."""
+    monkeypatch.setattr("flowkit_runtime.serving.limits.SLOWEST", 2**30)
+    with running.connected() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for _ in range(400):
+            client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+        begun = time.monotonic()
+        while running.server.server_state.connections and time.monotonic() - begun < 10:
+            time.sleep(0.02)
+        assert not running.server.server_state.connections
+
+
+def test_no_request_is_lost_when_the_server_stops(tiny, monkeypatch):
+    running, right, may = Running(tiny), Graph.run, threading.Event()
+
+    def slow(self: Graph, names: Any, feed: Any) -> Any:
+        assert may.wait(10)
+        return right(self, names, feed)
+
+    monkeypatch.setattr(Graph, "run", slow)
+    busy, idle, refused = (http.client.HTTPConnection(*running.address) for _ in range(3))
+    idle.request("GET", "/health/ready")
+    assert idle.getresponse().read() == b'{"status":"ready"}'
+    busy.request("POST", "/bundles/tiny/sample?n=1")
+    while not running.service._in_progress:
+        time.sleep(0.001)
+    refused.request("POST", "/bundles/tiny/sample?n=1")  # there is one place
+    answer = refused.getresponse()
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+    running.server.should_exit = True
+    while not running.service.is_stopping:
+        time.sleep(0.001)
+    idle.request("GET", "/health/ready")  # on its way when the server stops
+    answer = idle.getresponse()
+    assert (answer.status, answer.headers["connection"]) == (503, "close")
+    may.set()
+    answer = busy.getresponse()
+    assert answer.status == 200 and len(json.loads(answer.read())["x"]) == 1
+    running.thread.join(10)
+    assert not running.thread.is_alive()
+
+
+def test_an_error_of_the_server_tells_clients_nothing(tiny, monkeypatch):
+    def broken(self: Graph, names: Any, feed: Any) -> Any:
+        raise BundleError(f"{self.path} fails")
+
+    app = serving({"tiny": tiny})
+    monkeypatch.setattr(Graph, "run", broken)
+    reply = ask(app, "/bundles/tiny/sample")
+    assert reply.status == 500 and reply.json == {"detail": "the server failed at this request; its log says why"}
+
+
+def test_too_much_data_at_once_is_refused(tiny, monkeypatch):
+    monkeypatch.setattr("flowkit_runtime.serving.app.BODIES_HELD", 0)
+    reply = ask(serving({"tiny": tiny}), "/bundles/tiny/sample", {"n": 1})
+    assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+
+
+def test_names_of_bundles(tiny, tmp_path):
+    assert list(starting.named([f"{tiny}", f"other={tiny}"])) == [tiny.name, "other"]
+    for given, message in (
+        ([str(tiny), f"{tiny}/"], f"are both named {tiny.name}: give one another name, NAME="),
+        (["a b"], "'a b' can't be part of an address: give the bundle another name, NAME=a b"),
+    ):
+        with pytest.raises(InputError, match=re.escape(message)):
+            starting.named(given)
+
+
+def failing(*arguments: object) -> str:
+    result = CliRunner().invoke(commands, ["serve", *map(str, arguments)])
+    assert result.exit_code == 2
+    return result.output
+
+
+def test_what_keeps_a_server_from_starting(tiny, tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert f"can't listen on 127.0.0.1, port {port}: address already in use" in failing(tiny, "--port", port)
+    assert "no-such-host.invalid, port 0: " in failing(tiny, "--port", 0, "--host", "no-such-host.invalid")
+    assert "none is not a directory; a bundle is" in failing(tmp_path / "none", "--port", 0)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    for name in ("starting", "connections"):
+        monkeypatch.delitem(sys.modules, f"flowkit_runtime.serving.{name}")
+    assert "serving needs uvicorn, which isn't installed: pip install" in failing(tiny, "--port", 0)
