@@ -31,6 +31,7 @@ OURS = {
 """Our distributions, as their pyproject.toml describe them."""
 
 KNOWN = {*OURS, "onnxruntime", "onnxruntime-gpu", "pyarrow", "pillow", "pytorch-lightning"}
+KNOWN |= {"fastapi", "uvicorn", "httptools", "prometheus-client"}
 """What messages and docs tell somebody to install."""
 
 PLACES = (

@@ -31,7 +31,7 @@ def run(*arguments: object, code: int = 0) -> Any:
 
 
 def test_the_commands_are_those_promised() -> None:
-    assert set(COMMANDS) == {"score", "sample", "encode", "decode", "interpolate", "verify", "info"}
+    assert set(COMMANDS) == {"score", "sample", "encode", "decode", "interpolate", "verify", "info", "serve"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -216,8 +216,8 @@ def test_forms_of_answers(app):
 def test_what_a_bundle_is(app, models):
     about = ask(app, "/bundles/images", method="GET").json
     assert about["event"] == {"shape": [1, 2, 2], "levels": 17, "domain": None} and about["threshold"] == THRESHOLD
-    assert about["operations"]["encode"] == "/bundles/images/encode"
-    assert "sample" not in ask(app, "/bundles/forward", method="GET").json["operations"]
+    assert about["endpoints"]["encode"] == "/bundles/images/encode"
+    assert "sample" not in ask(app, "/bundles/forward", method="GET").json["endpoints"]
     assert ask(app, "/bundles/table", method="GET").json["columns"]["event"][0] == {"column": "area"}
     assert list(ask(app, "/bundles", method="GET").json["bundles"]) == list(models)
 
@@ -230,5 +230,5 @@ def test_what_the_server_is(app):
     assert body["x"]["items"]["items"]["items"]["items"] == {"type": "number"} and "context" in body
     assert "/bundles/forward/sample" not in paths
     text = ask(app, "/metrics", method="GET").body.decode()
-    assert 'flowkit_requests_total{bundle="images",operation="score",status="422"}' in text
+    assert 'flowkit_requests_total{bundle="images",endpoint="score",status="422"}' in text
     assert 'flowkit_batch_rows_sum{bundle="images",graph="encode"}' in text

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Running:
         self.service = starting.load_service({"tiny": tiny}, LIMITS, None, 1)
         self.listening = starting.bound("127.0.0.1", 0)
         self.server: Any = starting.made_server(self.service, LIMITS, access_log=False)
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listening]})
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listening]}, daemon=True)
         self.address = self.listening.getsockname()
         self.thread.start()
 
@@ -58,6 +58,13 @@ def running(tiny: Path) -> Iterator[Running]:
     made = Running(tiny)
     yield made
     made.stop()
+
+
+def until(condition: Callable[[], Any]) -> None:
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < 10
+        time.sleep(0.001)
 
 
 def status(answer: bytes) -> int:
@@ -119,10 +126,7 @@ def test_an_answer_that_nobody_takes_is_dropped(running, monkeypatch):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for _ in range(400):
             client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
-        begun = time.monotonic()
-        while running.server.server_state.connections and time.monotonic() - begun < 10:
-            time.sleep(0.02)
-        assert not running.server.server_state.connections
+        until(lambda: not running.server.server_state.connections)
 
 
 def test_no_request_is_lost_when_the_server_stops(tiny, monkeypatch):
@@ -137,14 +141,12 @@ def test_no_request_is_lost_when_the_server_stops(tiny, monkeypatch):
     idle.request("GET", "/health/ready")
     assert idle.getresponse().read() == b'{"status":"ready"}'
     busy.request("POST", "/bundles/tiny/sample?n=1")
-    while not running.service._in_progress:
-        time.sleep(0.001)
+    until(lambda: running.service._in_progress)
     refused.request("POST", "/bundles/tiny/sample?n=1")  # there is one place
     answer = refused.getresponse()
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
     running.server.should_exit = True
-    while not running.service.is_stopping:
-        time.sleep(0.001)
+    until(lambda: running.service.is_stopping)
     idle.request("GET", "/health/ready")  # on its way when the server stops
     answer = idle.getresponse()
     assert (answer.status, answer.headers["connection"]) == (503, "close")

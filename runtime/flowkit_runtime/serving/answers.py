@@ -14,8 +14,8 @@ import numpy as np
 from flowkit_runtime.inputs import Array
 from flowkit_runtime.model import Model
 from flowkit_runtime.serving.bodies import CSV, FORMS, JSON, NPY, NPZ
+from flowkit_runtime.serving.endpoints import Answer
 from flowkit_runtime.serving.limits import RefusedError
-from flowkit_runtime.serving.operations import Answer
 
 
 def accepted_form(accept: str | None) -> str:

@@ -13,17 +13,16 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from flowkit_runtime.cli.terminal import printable
 from flowkit_runtime.errors import InputError, shortened
 from flowkit_runtime.model import Model
 from flowkit_runtime.serving.answers import accepted_form, as_json, written
 from flowkit_runtime.serving.batching import Batches
-from flowkit_runtime.serving.bodies import JSON, form_of, merged, parsed_body, parsed_query
+from flowkit_runtime.serving.bodies import JSON, body_form, joined_values, parsed_body, parsed_query
 from flowkit_runtime.serving.connections import read_body
 from flowkit_runtime.serving.describing import described_bundle, openapi_of
+from flowkit_runtime.serving.endpoints import ENDPOINTS, Endpoint
 from flowkit_runtime.serving.limits import BODIES_HELD, Limits, RefusedError, too_busy
 from flowkit_runtime.serving.metrics import Metrics
-from flowkit_runtime.serving.operations import OPERATIONS, Operation
 
 log = logging.getLogger("flowkit_runtime")
 
@@ -51,39 +50,39 @@ class Service:
         """Say that the server isn't ready any more."""
         self.is_stopping = True
 
-    async def respond(self, request: Request, bundle: str, operation: Operation) -> Response:
+    async def respond(self, request: Request, bundle: str, endpoint: Endpoint) -> Response:
         """Return the answer to a request, and count it."""
         begun = time.monotonic()
-        response = await self._response(request, self.models[bundle], operation)
-        self.metrics.answered(bundle, operation.name, response.status_code, time.monotonic() - begun)
+        response = await self._response(request, self.models[bundle], endpoint)
+        self.metrics.answered(bundle, endpoint.name, response.status_code, time.monotonic() - begun)
         return response
 
-    async def _response(self, request: Request, model: Model, operation: Operation) -> Response:
+    async def _response(self, request: Request, model: Model, endpoint: Endpoint) -> Response:
         try:
-            return await self._answer(request, model, operation)
+            return await self._answer(request, model, endpoint)
         except RefusedError as error:
             return _told(error.status, str(error), error.headers)
         except InputError as error:
             return _told(422, str(error))
         except Exception:
-            log.exception("%s failed", operation.name)
+            log.exception("%s failed", endpoint.name)
             return _told(500, "the server failed at this request; its log says why")
 
-    async def _answer(self, request: Request, model: Model, operation: Operation) -> Response:
+    async def _answer(self, request: Request, model: Model, endpoint: Endpoint) -> Response:
         headers = request.headers
         accepted = accepted_form(headers.get("accept"))
         form = None
         if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
-            form = form_of(headers.get("content-type"))
-            if form not in operation.forms or headers.get("content-encoding", "identity") != "identity":
-                raise RefusedError(415, f"a body is {', '.join(operation.forms)}, not compressed")
+            form = body_form(headers.get("content-type"))
+            if form not in endpoint.forms or headers.get("content-encoding", "identity") != "identity":
+                raise RefusedError(415, f"a body is {', '.join(endpoint.forms)}, not compressed")
 
         def work(raw: bytes, deadline: float) -> bytes:
-            takes = operation.takes(model)
-            body = parsed_body(form, raw, takes, operation.main(model)) if form is not None else {}
-            given = merged(body, parsed_query(request.query_params.multi_items()), takes)
+            takes = endpoint.takes(model)
+            body = parsed_body(form, raw, takes, endpoint.main(model)) if form is not None else {}
+            given = joined_values(body, parsed_query(request.query_params.multi_items()), takes)
             with self._batches.until(deadline):
-                return written(operation.compute(model, given, self._limits), accepted, model)
+                return written(endpoint.compute(model, given, self._limits), accepted, model)
 
         with self._holding() as hold:
             raw = await read_body(request.receive, headers.get("content-length"), self._limits, hold)
@@ -132,16 +131,16 @@ def app_of(service: Service) -> FastAPI:
         address = f"/bundles/{bundle}"
         info = _info(service, bundle)
         app.add_api_route(address, info, summary="What the bundle is.", tags=[bundle], response_class=Response)
-        for operation in filter(lambda each: each.fits(model), OPERATIONS.values()):
+        for endpoint in filter(lambda each: each.fits(model), ENDPOINTS.values()):
             app.add_api_route(
-                f"{address}/{operation.name}",
-                _endpoint(service, bundle, operation),
+                f"{address}/{endpoint.name}",
+                _responding(service, bundle, endpoint),
                 methods=["POST"],
-                summary=operation.summary,
+                summary=endpoint.summary,
                 tags=[bundle],
-                operation_id=f"{bundle}-{operation.name}",
+                operation_id=f"{bundle}-{endpoint.name}",
                 response_class=Response,
-                openapi_extra=openapi_of(model, operation),
+                openapi_extra=openapi_of(model, endpoint),
             )
     app.add_exception_handler(HTTPException, _not_found(service))
     return app
@@ -177,11 +176,11 @@ def _info(service: Service, bundle: str) -> Callable[[], Awaitable[Response]]:
     return info
 
 
-def _endpoint(service: Service, bundle: str, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        return await service.respond(request, bundle, operation)
+def _responding(service: Service, bundle: str, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    async def respond(request: Request) -> Response:
+        return await service.respond(request, bundle, endpoint)
 
-    return endpoint
+    return respond
 
 
 def _not_found(service: Service) -> Callable[[Request, Any], Awaitable[Response]]:
@@ -201,5 +200,5 @@ def _json(value: Any) -> Response:
 
 def _told(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     if status >= 500:
-        log.warning("%s %s", status, printable(shortened(message)))
+        log.warning("%s %r", status, shortened(message))
     return Response(as_json({"detail": message}), status, headers, JSON)

@@ -32,7 +32,7 @@ def parsed_body(form: str, raw: bytes, takes: Collection[str], main: str) -> Giv
     """Return the values in a body of one of FORMS.
 
     Args:
-        takes: the names of the values that the operation takes.
+        takes: the names of the values that the endpoint takes.
         main: the name of the array in a .npy body.
 
     Raises:
@@ -71,7 +71,7 @@ def parsed_query(pairs: Collection[tuple[str, str]]) -> Given:
     return given
 
 
-def merged(body: Mapping[str, Any], query: Mapping[str, Any], takes: Collection[str]) -> Given:
+def joined_values(body: Mapping[str, Any], query: Mapping[str, Any], takes: Collection[str]) -> Given:
     """Return the values of body and query. Raises InputError for one that is in both, or isn't taken."""
     given = {**body, **query}
     if (twice := next((name for name in body if name in query), None)) is not None:
@@ -81,7 +81,7 @@ def merged(body: Mapping[str, Any], query: Mapping[str, Any], takes: Collection[
     return {name: value for name, value in given.items() if value is not None}
 
 
-def form_of(content_type: str | None) -> str:
+def body_form(content_type: str | None) -> str:
     """Return the form of a body with this Content-Type. Raises RefusedError if it is none of FORMS."""
     given = (content_type or "").partition(";")[0].strip().lower()
     if given not in FORMS:

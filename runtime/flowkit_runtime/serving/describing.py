@@ -1,4 +1,4 @@
-"""Describes bundles and their operations to clients: `/bundles/NAME`, and OpenAPI."""
+"""Describes bundles and their endpoints to clients: `/bundles/NAME`, and OpenAPI."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from flowkit_runtime.columns import described
 from flowkit_runtime.model import Model
 from flowkit_runtime.serving.bodies import CSV, JSON, NPY, NPZ, TEXTS
-from flowkit_runtime.serving.operations import OPERATIONS, Operation
+from flowkit_runtime.serving.endpoints import ENDPOINTS, Endpoint
 
-Schema = dict[str, Any]
+JsonSchema = dict[str, Any]
 
-_BINARY: Schema = {"type": "string", "format": "binary"}
-_PARAMETERS: dict[str, tuple[str, Schema]] = {
+_BINARY: JsonSchema = {"type": "string", "format": "binary"}
+_PARAMETERS: dict[str, tuple[str, JsonSchema]] = {
     "n": (
         "The number of samples, or a list of sizes as numpy has them.",
         {
@@ -54,7 +54,7 @@ def described_bundle(name: str, model: Model) -> dict[str, Any]:
         "latents": model.latent_shapes,
         "score": model.printed_unit,
         "threshold": None if threshold is None else asdict(threshold),
-        "operations": {each.name: f"/bundles/{name}/{each.name}" for each in OPERATIONS.values() if each.fits(model)},
+        "endpoints": {each.name: f"/bundles/{name}/{each.name}" for each in ENDPOINTS.values() if each.fits(model)},
         "providers": model.providers,
         **{field: manifest.get(field) for field in ("model", "flowkit", "weights", "precision", "opset")},
     }
@@ -67,17 +67,17 @@ def _finite(domain: Sequence[tuple[float, float]] | None) -> list[list[float | N
     return [[end if abs(end) < float("inf") else None for end in pair] for pair in domain]
 
 
-def openapi_of(model: Model, operation: Operation) -> dict[str, Any]:
-    """Return what OpenAPI says of an operation, besides its address and summary."""
-    arrays = _arrays(model, operation)
-    parameters = {name: _PARAMETERS[name] for name in operation.parameters}
+def openapi_of(model: Model, endpoint: Endpoint) -> dict[str, Any]:
+    """Return what OpenAPI says of an endpoint, besides its address and summary."""
+    arrays = _arrays(model, endpoint)
+    parameters = {name: _PARAMETERS[name] for name in endpoint.parameters}
     in_json = {
         name: {"description": text, **schema} for name, (text, schema) in parameters.items() if name not in TEXTS
     }
-    body: dict[str, Schema] = {
+    body: dict[str, JsonSchema] = {
         JSON: {"type": "object", "properties": {**arrays, **in_json}},
-        NPY: {**_BINARY, "description": f"The array {operation.main(model)}."},
-        NPZ: {**_BINARY, "description": f"Uncompressed arrays, among {', '.join(operation.takes(model))}."},
+        NPY: {**_BINARY, "description": f"The array {endpoint.main(model)}."},
+        NPZ: {**_BINARY, "description": f"Uncompressed arrays, among {', '.join(endpoint.takes(model))}."},
         CSV: {"type": "string", "description": "A table like one that `flowkit-runtime score` reads."},
     }
     return {
@@ -86,11 +86,11 @@ def openapi_of(model: Model, operation: Operation) -> dict[str, Any]:
             for name, (text, schema) in parameters.items()
         ],
         "requestBody": {
-            "required": operation.name != "sample",
-            "content": {form: {"schema": body[form]} for form in operation.forms},
+            "required": endpoint.name != "sample",
+            "content": {form: {"schema": body[form]} for form in endpoint.forms},
         },
         "responses": {
-            "200": {"description": operation.summary, "content": _answers(model, operation)},
+            "200": {"description": endpoint.summary, "content": _answers(model, endpoint)},
             **{
                 status: {"description": text, "content": {JSON: {"schema": _DETAIL}}}
                 for status, text in _ERRORS.items()
@@ -99,20 +99,20 @@ def openapi_of(model: Model, operation: Operation) -> dict[str, Any]:
     }
 
 
-_DETAIL: Schema = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
+_DETAIL: JsonSchema = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
 
 
-def _arrays(model: Model, operation: Operation) -> dict[str, Schema]:
-    """Return the schemas of the arrays, or the records, that an operation takes as JSON."""
-    arrays: dict[str, Schema] = {}
-    if operation.name == "decode":
+def _arrays(model: Model, endpoint: Endpoint) -> dict[str, JsonSchema]:
+    """Return the schemas of the arrays, or the records, that an endpoint takes as JSON."""
+    arrays: dict[str, JsonSchema] = {}
+    if endpoint.name == "decode":
         arrays["latents"] = {
             "type": "array",
             "items": {"type": "array"},
             "description": "The latents, [n, *shape] each, of the shapes "
             + ", ".join(map(_sizes, model.latent_shapes)),
         }
-    elif operation.name != "sample":
+    elif endpoint.name != "sample":
         arrays["x"] = _nested(("n", *model.event_shape), "Events, one a row.")
         if model.preprocessing is not None:
             names = ", ".join(model.preprocessing.kinds)
@@ -126,8 +126,8 @@ def _arrays(model: Model, operation: Operation) -> dict[str, Schema]:
     return arrays
 
 
-def _answers(model: Model, operation: Operation) -> dict[str, Any]:
-    columns: dict[str, dict[str, Schema]] = {
+def _answers(model: Model, endpoint: Endpoint) -> dict[str, Any]:
+    columns: dict[str, dict[str, JsonSchema]] = {
         "score": {"score": _nested(("n",), ""), "anomalous": _listed({"type": "boolean"}, "")},
         "log_prob": {"log_prob": _nested(("n",), "")},
         "encode": {"latents": _listed({"type": "array"}, "")},
@@ -137,10 +137,10 @@ def _answers(model: Model, operation: Operation) -> dict[str, Any]:
         if model.preprocessing
         else {"x": _nested(("n", *model.event_shape), "")}
     )
-    found = columns.get(operation.name, events)
+    found = columns.get(endpoint.name, events)
     if model.threshold is None:
         found = {name: schema for name, schema in found.items() if name != "anomalous"}
-    forms: dict[str, Schema] = {
+    forms: dict[str, JsonSchema] = {
         JSON: {"type": "object", "properties": found},
         NPY: _BINARY,
         NPZ: _BINARY,
@@ -149,15 +149,15 @@ def _answers(model: Model, operation: Operation) -> dict[str, Any]:
     return {form: {"schema": schema} for form, schema in forms.items()}
 
 
-def _nested(shape: Sequence[int | str], description: str, kind: str = "number") -> Schema:
+def _nested(shape: Sequence[int | str], description: str, kind: str = "number") -> JsonSchema:
     """Return the schema of nested lists of a shape."""
-    schema: Schema = {"type": kind}
+    schema: JsonSchema = {"type": kind}
     for _ in shape:
         schema = {"type": "array", "items": schema}
     return {**schema, "description": f"{description} The shape is {_sizes(shape)}.".strip()} if shape else schema
 
 
-def _listed(items: Schema, description: str) -> Schema:
+def _listed(items: JsonSchema, description: str) -> JsonSchema:
     return {"type": "array", "items": items, **({"description": description} if description else {})}
 
 

@@ -17,7 +17,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        asked = ("bundle", "operation")
+        asked = ("bundle", "endpoint")
         self._requests = Counter("flowkit_requests", "Requests by status.", (*asked, "status"), registry=registry)
         self._seconds = Histogram(
             "flowkit_request_seconds",
@@ -42,10 +42,10 @@ class Metrics:
         )
         self.waiting = Gauge("flowkit_requests_in_progress", "Requests that wait or are computed.", registry=registry)
 
-    def answered(self, bundle: str, operation: str, status: int, seconds: float) -> None:
-        """Count an answer. `bundle` and `operation` are names that exist, so that clients make no new series."""
-        self._requests.labels(bundle, operation, str(status)).inc()
-        self._seconds.labels(bundle, operation).observe(seconds)
+    def answered(self, bundle: str, endpoint: str, status: int, seconds: float) -> None:
+        """Count an answer. `bundle` and `endpoint` are names that exist, so that clients make no new series."""
+        self._requests.labels(bundle, endpoint, str(status)).inc()
+        self._seconds.labels(bundle, endpoint).observe(seconds)
 
     def computed(self, bundle: str, graph: Graph, rows: int, seconds: float) -> None:
         """Count a call of onnxruntime."""

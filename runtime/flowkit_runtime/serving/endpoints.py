@@ -16,30 +16,30 @@ from flowkit_runtime.serving.limits import Limits
 from flowkit_runtime.serving.tables import are_records, context_records, read_csv, read_records
 from flowkit_runtime.streaming.sources import EventRows
 
-Kind = Literal["columns", "events", "latents"]
+AnswerKind = Literal["columns", "events", "latents"]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What an operation returns.
+    """What an endpoint returns.
 
     Attributes:
         kind: columns [n] each, one array of events, or latents.
         arrays: the arrays by name, of which the first is that of a .npy answer.
     """
 
-    kind: Kind
+    kind: AnswerKind
     arrays: Mapping[str, Array]
 
 
 @dataclass(frozen=True)
-class Operation:
+class Endpoint:
     """Something that a bundle can be asked for.
 
     Attributes:
         name: the last part of its address.
         summary: what it returns, as a sentence.
-        graph: the graph that it runs; a flow without that direction doesn't have the operation.
+        graph: the graph that it runs; a flow without that direction doesn't have the endpoint.
         parameters: the names of the values that it takes, besides arrays.
         forms: the forms of its body.
         compute: computes it.
@@ -54,21 +54,21 @@ class Operation:
 
     def takes(self, model: Model) -> tuple[str, ...]:
         """Return the names of all values that it takes from a body or a query."""
-        arrays = {"decode": tuple(latent_names(model)), "sample": ()}.get(self.name, ("x",))
+        arrays = {"decode": tuple(names_of_latents(model)), "sample": ()}.get(self.name, ("x",))
         lists = {"decode": ("latents",), "sample": ()}.get(self.name, ("rows",) if model.preprocessing else ())
         context = () if model.context is None else ("context",)
         return (*arrays, *lists, *context, *self.parameters)
 
     def main(self, model: Model) -> str:
         """Return the name of the array in a .npy body."""
-        return {"decode": latent_names(model)[0], "sample": "context"}.get(self.name, "x")
+        return {"decode": names_of_latents(model)[0], "sample": "context"}.get(self.name, "x")
 
     def fits(self, model: Model) -> bool:
         """Return True if the flow has the direction that this needs."""
         return model.directions in ("both", {ENCODER: "forward", DECODER: "inverse"}[self.graph])
 
 
-def latent_names(model: Model) -> list[str]:
+def names_of_latents(model: Model) -> list[str]:
     """Return the names of the latents in the graphs, and so in .npz files."""
     return [f"z_{i}" for i in range(1, len(model.latent_shapes) + 1)]
 
@@ -91,11 +91,11 @@ def _log_prob(model: Model, given: Given, limits: Limits) -> Answer:
 def _encode(model: Model, given: Given, limits: Limits) -> Answer:
     events, context = _events(model, given, limits.rows, _seed(given) or 0)
     latents = model.encode(events, context, batch_size=limits.batch)
-    return Answer("latents", dict(zip(latent_names(model), latents, strict=True)))
+    return Answer("latents", dict(zip(names_of_latents(model), latents, strict=True)))
 
 
 def _decode(model: Model, given: Given, limits: Limits) -> Answer:
-    names = latent_names(model)
+    names = names_of_latents(model)
     if "latents" in given:
         latents = given["latents"]
     elif missing := [name for name in names if name not in given]:
@@ -117,10 +117,10 @@ def _sample(model: Model, given: Given, limits: Limits) -> Answer:
     return Answer("events", {"x": x})
 
 
-OPERATIONS = {
+ENDPOINTS = {
     each.name: each
     for each in (
-        Operation(
+        Endpoint(
             "score",
             "How unlikely each event is; lower is likelier.",
             ENCODER,
@@ -128,7 +128,7 @@ OPERATIONS = {
             FORMS,
             _score,
         ),
-        Operation(
+        Endpoint(
             "log_prob",
             "The log-density at each point, in nats.",
             ENCODER,
@@ -136,14 +136,14 @@ OPERATIONS = {
             FORMS,
             _log_prob,
         ),
-        Operation("encode", "The latents of events.", ENCODER, ("seed", "columns", "context_columns"), FORMS, _encode),
-        Operation("decode", "The events of latents.", DECODER, (), (JSON, NPY, NPZ), _decode),
-        Operation(
+        Endpoint("encode", "The latents of events.", ENCODER, ("seed", "columns", "context_columns"), FORMS, _encode),
+        Endpoint("decode", "The events of latents.", DECODER, (), (JSON, NPY, NPZ), _decode),
+        Endpoint(
             "sample", "Events drawn from the flow.", DECODER, ("n", "seed", "temperature"), (JSON, NPY, NPZ), _sample
         ),
     )
 }
-"""All operations by name."""
+"""All endpoints by name."""
 
 
 def _seed(given: Given) -> int | None:
