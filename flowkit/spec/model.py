@@ -316,8 +316,17 @@ class Train(Documented):
     """bf16: conditioners are trained in bfloat16, faster where the hardware has it; maps, log-dets, weights, validation
     and the finished run's figures stay in fp32."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Threads on the CPU; null: as many as OMP_NUM_THREADS says, without it one. More help large flows on an idle
-    machine, and make steps many times slower on a busy one."""
+    """Threads on the CPU, of each process; null: as many as OMP_NUM_THREADS says, without it one. More help large flows
+    on an idle machine, and make steps many times slower on a busy one."""
+    devices: Annotated[int, Field(ge=1, le=4096)] = 1
+    """Devices of a machine that train together, each a share of every batch: GPUs, or processes on the CPU."""
+    num_nodes: Annotated[int, Field(ge=1, le=4096)] = 1
+    """Machines that train together, each with as many devices. Each one runs the command."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """What several devices divide: ddp the events of a batch; fsdp the parameters and the state of the optimizer too,
+    for flows that are too large for one GPU."""
+    accumulate: PositiveInt = 1
+    """Micro-batches that a step divides its batch into, for less memory. The gradients are those of the whole batch."""
     compile: bool | Literal["step"] = False
     """true: torch.compile makes code of the flow for its training steps, which are then faster, after a minute or more
     at the start. step: it makes code of one step of each kind, so that deep flows start much sooner and run a little
@@ -334,6 +343,13 @@ class Train(Documented):
         if self.epochs is None and self.minutes is None:
             raise PydanticCustomError("epochs", "never ends with epochs: null; give epochs, minutes or both")
         return self
+
+    @field_validator("devices", "num_nodes", "accumulate")
+    @classmethod
+    def _an_event_each(cls, value: int, info: ValidationInfo) -> int:
+        if value > info.data.get("batch_size", value):
+            raise ValueError(f"is more than batch_size: {info.data['batch_size']}, the events of a step")
+        return value
 
     @field_validator("compile")
     @classmethod

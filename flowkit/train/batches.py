@@ -6,6 +6,7 @@ Batches are slices and need no collation.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -22,12 +23,23 @@ class Batch(NamedTuple):
     context: Tensor | None
     weights: Tensor | None
 
+    def part(self, rows: slice) -> Batch:
+        """Return some of the events."""
+        return Batch(self.x[rows], *(None if each is None else each[rows] for each in (self.context, self.weights)))
+
 
 def take(arrays: Arrays, rows: np.ndarray | slice) -> Batch:
     """Return some rows as tensors."""
     context = None if arrays.context is None else torch.tensor(arrays.context[rows])
     weights = None if arrays.weights is None else torch.tensor(arrays.weights[rows], dtype=torch.float32)
     return Batch(torch.tensor(arrays.x[rows]), context, weights)
+
+
+def as_arrays(batch: Batch) -> Arrays:
+    """Return the arrays of tensors, which share their memory."""
+    x, context, weights = (None if each is None else each.numpy() for each in batch)
+    assert x is not None
+    return Arrays(x, context, weights=weights)
 
 
 def count_batches(arrays: Arrays, batch_size: int) -> int:
@@ -42,7 +54,12 @@ def shuffled(arrays: Arrays, batch_size: int, seed: int, epoch: int) -> Iterator
         yield take(arrays, order[batch * batch_size : (batch + 1) * batch_size])
 
 
-def in_order(arrays: Arrays, batch_size: int) -> Iterator[Batch]:
-    """Yield all rows in order, in batches. The last batch may be smaller."""
-    for start in range(0, len(arrays.x), batch_size):
-        yield take(arrays, slice(start, start + batch_size))
+def blocks(rows: int, size: int) -> list[slice]:
+    """Cut rows into consecutive blocks of a size. The last one may be smaller."""
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+
+def shares(rows: int, parts: int) -> list[slice]:
+    """Cut rows into consecutive parts, whose sizes differ by one at most. Parts may be empty."""
+    ends = [rows * part // parts for part in range(parts + 1)]
+    return [slice(*pair) for pair in pairwise(ends)]

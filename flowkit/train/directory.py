@@ -36,23 +36,28 @@ from flowkit.spec.run import (
 )
 from flowkit.train.checkpoint import Checkpoint, Row
 from flowkit.train.fingerprint import fingerprint
-from flowkit_runtime.atomic import locked, making, replacing
+from flowkit_runtime.atomic import is_free, locked, making, replacing
 
 METRICS = "metrics.csv"
 CHECKPOINT = Path("checkpoints", "last.ckpt")
 TRAINING = ".training"
 
 
+def check_free(directory: Path) -> None:
+    """Raise RunError if a file or a directory that isn't empty is where a new run shall be."""
+    if not is_free(directory):
+        raise RunError(f"{directory} exists and is not empty: choose another, or --resume a run")
+
+
 def create(spec: Spec, directory: Path, data: Mapping[PartName, Arrays]) -> None:
     """Create the directory of a new run. Raises RunError if a file or a directory that isn't empty is there."""
+    check_free(directory)
     try:
         with making(directory) as temporary:
             (temporary / CHECKPOINT.parent).mkdir()
             (temporary / SPEC).write_text(to_yaml(spec), encoding="utf-8")
             prints = {part: fingerprint(arrays) for part, arrays in data.items()}
             (temporary / LOCK).write_text(_lock_text(spec, prints), encoding="utf-8")
-    except FileExistsError as error:
-        raise RunError(f"{directory} exists and is not empty: choose another, or --resume a run") from error
     except OSError as error:
         raise RunError(f"{directory} can't be made: {error}") from error
 

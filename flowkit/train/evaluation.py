@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,7 +13,10 @@ from flowkit.errors import DataError
 from flowkit.flow import Flow
 from flowkit.flow.inputs import without_score
 from flowkit.plugin import Arrays
-from flowkit.train.batches import in_order
+from flowkit.train.batches import blocks, take
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def best_device() -> torch.device:
@@ -21,22 +25,31 @@ def best_device() -> torch.device:
 
 
 @torch.no_grad()
-def evaluate(flow: Flow, data: Arrays, batch_size: int, draws: int = 1, part: str = "data") -> float:
+def evaluate(
+    flow: Flow, data: Arrays, batch_size: int, draws: int = 1, part: str = "data", fabric: Fabric | None = None
+) -> float:
     """Return the mean score of the events, in ``flow.unit``, weighted if they have weights. Lower is better.
 
     Integer data is dequantized ``draws`` times. The noise depends only on an event's row and on ``batch_size``, so that
-    the scores of two epochs, or of two flows, can be compared. Raises DataError if a score isn't finite; the message
-    names the event and ``part``, the part of the data.
+    the scores of two epochs, or of two flows, can be compared. If ``fabric`` connects several processes, each scores
+    every nth batch, and all return the same. Raises DataError if a score isn't finite; the message names the event and
+    ``part``, the part of the data.
     """
-    scores, figure = [], flow.nll if flow.levels is None else flow.bits_per_dim
+    rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+    scores, figure = (
+        torch.zeros(len(data.x), dtype=torch.float64),
+        flow.nll if flow.levels is None else flow.bits_per_dim,
+    )
     with _evaluating(flow):
-        for batch, (x, context, _) in enumerate(in_order(data, batch_size)):
+        for batch, rows in list(enumerate(blocks(len(data.x), batch_size)))[rank::world]:
+            x, context, _ = take(data, rows)
             context = None if context is None else context.to(flow.device)
-            scores.append(figure(x.to(flow.device), context, draws=draws, seed=batch).cpu().double())
-    all_scores = torch.cat(scores)
-    if lost := without_score(all_scores.numpy(), data.x):
+            scores[rows] = figure(x.to(flow.device), context, draws=draws, seed=batch).cpu().double()
+    if fabric and world > 1:
+        scores = fabric.all_reduce(scores.to(fabric.device), reduce_op="sum").cpu()
+    if lost := without_score(scores.numpy(), data.x):
         raise DataError(f"{part}: {lost}")
-    return all_scores.mean().item() if data.weights is None else float(np.average(all_scores, weights=data.weights))
+    return scores.mean().item() if data.weights is None else float(np.average(scores, weights=data.weights))
 
 
 @contextmanager

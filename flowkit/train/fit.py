@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor
 
@@ -79,15 +80,19 @@ def fit_flow(
     checkpoint: Checkpoint | None = None,
     keep: Keep | None = None,
     console: Console | None = None,
+    fabric: Fabric | None = None,
 ) -> Trained:
     """Train to the end, from the checkpoint or from the start. Leave the flow as it was trained last.
 
     ``data`` has the parts train and val. ``keep`` is called with the state after each epoch, and ``console`` shows the
-    progress; by default it is standard output. Raises TrainingError if a loss isn't finite.
+    progress; by default it is standard output. Both belong to the first of the processes that ``fabric`` connects.
+    Raises TrainingError if a loss isn't finite.
     """
+    if fabric and len(data["train"].x) < fabric.world_size:
+        raise DataError(f"{len(data['train'].x)} events are less than one for each of {fabric.world_size} processes")
     if checkpoint is None:
         _initialize(flow, next(shuffled(data["train"], settings.batch_size, settings.seed, 0)))
-    training = Training(flow, settings, data, checkpoint, keep)
+    training = Training(flow, settings, data, checkpoint, keep, fabric)
     training.train(console or Console())
     return training.finish()
 
@@ -120,9 +125,10 @@ class Training:
         data: Mapping[PartName, Arrays],
         checkpoint: Checkpoint | None,
         keep: Keep | None,
+        fabric: Fabric | None = None,
     ):
         self.settings, self.data, self.keep = settings, data, keep
-        self.fitting = Fitting(flow, settings, count_batches(data["train"], settings.batch_size))
+        self.fitting = Fitting(flow, settings, count_batches(data["train"], settings.batch_size), fabric)
         self.rows: list[Row] = []
         self.best: dict[str, Tensor] = {}  # the weights of the epoch with the best validation score
         if checkpoint is not None:
@@ -140,7 +146,7 @@ class Training:
 
     def train(self, console: Console) -> None:
         """Train one epoch after another, until the settings end the training."""
-        report = Report(console, self.fitting)
+        report = Report(console if self.fitting.fabric.is_global_zero else Console(quiet=True), self.fitting)
         with report.bar:
             while not ended(self.settings, self.rows):
                 self._train_epoch(report)
@@ -148,14 +154,14 @@ class Training:
     def _train_epoch(self, report: Report) -> None:
         fitting, settings, epoch = self.fitting, self.settings, len(self.rows) + 1
         report.start_epoch(epoch)
-        fitting.start_epoch(epoch - 1)
+        fitting.start_epoch()
         for batch in shuffled(self.data["train"], settings.batch_size, settings.seed, epoch - 1):
             fitting.training_step(batch)
             report.end_step()
-            if fitting.stopwatch.share >= 1:
+            if fitting.share >= 1:
                 break
         fitting.end_epoch()
-        last = epoch == settings.epochs or fitting.stopwatch.share >= 1
+        last = epoch == settings.epochs or fitting.share >= 1
         row = Row(
             epoch=epoch,
             step=fitting.global_step,
@@ -165,7 +171,7 @@ class Training:
             seconds=fitting.stopwatch.end_epoch(),
             drift=fitting.drift,
         )
-        self.rows.append(row)
+        self.rows.append(fitting.fabric.broadcast(row))  # so that all processes decide the same
         self.save()
         report.end_epoch(row)
 
@@ -173,7 +179,7 @@ class Training:
         """Return the flow's validation score after ``epoch``. If it is the best so far, keep the weights."""
         flow = self.fitting.validated
         try:
-            figure = evaluate(flow, self.data["val"], self.settings.batch_size, 1, "val")
+            figure = evaluate(flow, self.data["val"], self.settings.batch_size, 1, "val", self.fitting.fabric)
         except DataError as error:  # if the weights are at fault, no event has a finite score
             raise TrainingError(f"epoch {epoch}: {error}: {ADVICE}") from error
         if figure < standing(self.rows)[0]:
@@ -189,8 +195,8 @@ class Training:
         return Trained(self.best, best, best_epoch, self.rows)
 
     def save(self) -> None:
-        """Hand over the state after the last epoch."""
-        if self.keep is None:
+        """Hand over the state after the last epoch, in the first process."""
+        if self.keep is None or not self.fitting.fabric.is_global_zero:
             return
         fitting = self.fitting
         self.keep(

@@ -6,7 +6,7 @@ import copy
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,11 +22,13 @@ from flowkit.errors import DataError, FlowkitError, InputError, RunError, Traini
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays, PartName
 from flowkit.plugin.descriptor import Likelihood
-from flowkit.spec import Spec, likelihood
+from flowkit.spec import Spec, Train, likelihood, read_spec, to_yaml
 from flowkit.spec.run import RESULTS, WEIGHTS, first_invalid
+from flowkit.train.batches import Batch, as_arrays, take
 from flowkit.train.data import load_data, load_run_data
 from flowkit.train.directory import (
     begin_training,
+    check_free,
     create,
     forget,
     keep_checkpoint,
@@ -41,6 +43,7 @@ from flowkit_runtime.bundle import LIKELIHOODS
 from flowkit_runtime.files import read_json
 
 if TYPE_CHECKING:
+    from lightning_fabric import Fabric
     from rich.console import Console
 
     from flowkit.train.fit import Trained
@@ -90,16 +93,30 @@ def train(spec: Spec, directory: Path) -> Results:
     global generator, and makes the process keep the memory that it frees (see ``flowkit.allocator``).
 
     Raises DataError, PluginError, InputError if the flow has no trainable parameters, RunError if ``directory`` is in
-    use, and TrainingError if a loss isn't finite.
+    use, TrainingError if a loss isn't finite or a process was killed, and FlowkitError if there are not enough devices.
     """
     require_extra()
-    keep_freed_memory()
+    from flowkit.train import launching
+
     spec, directory = with_absolute_paths(spec), directory.resolve()
+    check_free(directory)
+    if launching.needs_launch(spec.train):
+        return launching.launch(spec.train, _train, to_yaml(spec), directory)
+    return _train(spec, directory)
+
+
+def _train(given: Spec | str, directory: Path) -> Results:
+    """Train in this process, which may be one of several."""
+    from flowkit.train.devices import connected, first
+
+    keep_freed_memory()
+    spec = given if isinstance(given, Spec) else read_spec(given)
     flow = new_flow(spec)  # errors of the flow and of the data are raised before the directory is created
     data = load_data(spec)
-    create(spec, directory, data)
-    with taking(directory), using_threads(spec.train.threads):
-        return _finish(flow, data, directory)
+    with connected(spec.train) as fabric, using_threads(spec.train.threads), ExitStack() as stack:
+        first(fabric, lambda: create(spec, directory, data))
+        first(fabric, lambda: stack.enter_context(taking(directory)))
+        return _finish(flow, data, directory, fabric)
 
 
 def fit_arrays(spec: Spec, data: Mapping[PartName, Arrays], console: Console) -> tuple[Flow, Trained]:
@@ -110,22 +127,47 @@ def fit_arrays(spec: Spec, data: Mapping[PartName, Arrays], console: Console) ->
     TrainingError if a loss isn't finite.
     """
     require_extra()
-    from flowkit.train.fit import fit_flow  # this import takes seconds
+    from flowkit.train import launching  # this import takes seconds
 
     keep_freed_memory()
     devices = range(torch.accelerator.device_count()) if torch.accelerator.is_available() else ()
     with torch.random.fork_rng(devices), using_threads(spec.train.threads):
         flow = new_flow(spec)
-        trained = fit_flow(flow, spec.train, data, console=console)
+        if launching.needs_launch(spec.train):
+            shared = {part: take(arrays, slice(None)) for part, arrays in data.items()}
+            trained = launching.launch(spec.train, _fit_tensors, to_yaml(spec), shared, console.quiet)
+        else:
+            trained = _fit(flow, data, console)
         return with_weights(flow, trained.weights), trained
+
+
+def _fit_tensors(spec: str, data: Mapping[PartName, Batch], quiet: bool) -> Trained:
+    """Fit the flow of a spec in one of several processes."""
+    from rich.console import Console
+
+    keep_freed_memory()
+    arrays = {part: as_arrays(batch) for part, batch in data.items()}
+    flow = new_flow(read_spec(spec))
+    with using_threads(flow.to_spec().train.threads):
+        return _fit(flow, arrays, Console(quiet=quiet))
+
+
+def _fit(flow: Flow, data: Mapping[PartName, Arrays], console: Console) -> Trained:
+    from flowkit.train.devices import connected
+    from flowkit.train.fit import fit_flow
+
+    settings = flow.to_spec().train
+    with connected(settings) as fabric:
+        return fit_flow(flow, settings, data, console=console, fabric=fabric)
 
 
 def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False) -> Results:
     """Continue an interrupted run. It reaches the same results as without the interruption.
 
     ``overrides`` are texts such as ``train.epochs=60``. They may change how long the run is trained (train.epochs,
-    train.minutes), on how many threads (train.threads), and where its data is read from (data). With overrides, a
-    finished run is trained for longer. The learning rate then follows the new schedule. With ``finish`` nothing more is
+    train.minutes), on which devices and how many threads (train.devices, train.num_nodes, train.strategy,
+    train.accumulate, train.threads), and where its data is read from (data). With overrides, a finished run is trained
+    for longer. The learning rate then follows the new schedule. With ``finish`` nothing more is
     trained: the run is finished with the best weights so far.
 
     Raises RunError if there is no such run, if another process trains it, or if its data or spec have changed. Raises
@@ -133,9 +175,23 @@ def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False)
     """
     spec = read_resumable(directory, overrides)
     require_extra()
+    from flowkit.train import launching
+
+    if not finish and launching.needs_launch(spec.train):
+        return launching.launch(spec.train, _resume, directory.resolve(), tuple(overrides))
+    return _resume(directory, overrides, finish)
+
+
+def _resume(directory: Path, overrides: Sequence[str], finish: bool = False) -> Results:
+    """Continue a run in this process, which may be one of several."""
+    from flowkit.train.devices import connected, first
+
     keep_freed_memory()
-    with taking(directory), using_threads(spec.train.threads):
-        return _finish(new_flow(spec), load_run_data(directory, spec), directory, finish)
+    spec = read_resumable(directory, overrides)
+    with connected(Train() if finish else spec.train) as fabric, ExitStack() as stack:
+        first(fabric, lambda: stack.enter_context(taking(directory)))
+        stack.enter_context(using_threads(spec.train.threads))
+        return _finish(new_flow(spec), load_run_data(directory, spec), directory, fabric, finish)
 
 
 @contextmanager
@@ -177,20 +233,21 @@ def new_flow(spec: Spec) -> Flow:
     return flow
 
 
-def _finish(flow: Flow, data: dict[PartName, Arrays], directory: Path, now: bool = False) -> Results:
+def _finish(flow: Flow, data: dict[PartName, Arrays], directory: Path, fabric: Fabric, now: bool = False) -> Results:
     """Train, unless ``now`` is set. Then write the files of a finished run, results.json last.
 
     Raises RunError if ``now`` is set and there is no checkpoint.
     """
+    from flowkit.train.devices import first
     from flowkit.train.fit import find_checkpoint, finish_early, fit_flow  # these imports take seconds
-    from flowkit.train.pictures import draw_loss, draw_samples
 
     spec, keep = flow.to_spec(), partial(keep_checkpoint, directory)
     checkpoint = find_checkpoint(flow, spec.train, data["train"], directory)
-    record(spec, directory, data)
+    fabric.barrier()  # what was found changes now
+    first(fabric, lambda: record(spec, directory, data))
     if not now:
-        begin_training(directory, checkpoint)
-        trained = fit_flow(flow, spec.train, data, checkpoint, keep)
+        first(fabric, lambda: begin_training(directory, checkpoint))
+        trained = fit_flow(flow, spec.train, data, checkpoint, keep, fabric=fabric)
     elif checkpoint is not None:
         trained = finish_early(flow, spec.train, data, checkpoint, keep)
     else:
@@ -198,15 +255,12 @@ def _finish(flow: Flow, data: dict[PartName, Arrays], directory: Path, now: bool
             f"{directory} has no whole epoch yet, and so nothing to finish with: `flowkit train --resume {directory}` "
             "goes on with it"
         )
-    flow = with_weights(flow, trained.weights)
-    flow.save(directory / WEIGHTS)
-    draw_loss(trained.rows, flow.printed_unit, directory / "loss.png")
-    if not lacks(flow.directions, "inverse"):
-        draw_samples(flow, data["val"], directory / "samples.png")
+    flow = with_weights(flow, trained.weights, fabric.device)
+    first(fabric, lambda: _write_weights(flow, trained, data["val"], directory))
     results = Results(
         unit=flow.unit,
         likelihood=likelihood(spec),
-        test=_test(flow, data["test"], directory),
+        test=_test(flow, data["test"], directory, fabric),
         val=trained.best,
         best_epoch=trained.best_epoch,
         epochs=len(trained.rows),
@@ -214,26 +268,41 @@ def _finish(flow: Flow, data: dict[PartName, Arrays], directory: Path, now: bool
         weights="raw" if spec.train.ema is None else "ema",
         seconds=round(sum(row.seconds for row in trained.rows), 1),
     )
-    with replacing(directory / RESULTS) as temporary:
-        temporary.write_text(results.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    first(fabric, lambda: _write_results(results, directory))
     return results
 
 
-def with_weights(flow: Flow, weights: dict[str, Tensor]) -> Flow:
+def _write_weights(flow: Flow, trained: Trained, validation: Arrays, directory: Path) -> None:
+    from flowkit.train.pictures import draw_loss, draw_samples
+
+    flow.save(directory / WEIGHTS)
+    draw_loss(trained.rows, flow.printed_unit, directory / "loss.png")
+    if not lacks(flow.directions, "inverse"):
+        draw_samples(flow, validation, directory / "samples.png")
+
+
+def _write_results(results: Results, directory: Path) -> None:
+    with replacing(directory / RESULTS) as temporary:
+        temporary.write_text(results.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def with_weights(flow: Flow, weights: dict[str, Tensor], device: torch.device | None = None) -> Flow:
     """Return a copy of the flow with these weights, in evaluation mode.
 
     The copy isn't compiled: compilation would take longer than the few passes that follow.
     """
     flow = copy.deepcopy(flow)
     flow.load_state_dict(weights)
-    return flow.to(best_device()).eval()
+    return flow.to(device or best_device()).eval()
 
 
-def _test(flow: Flow, data: Arrays, directory: Path) -> float:
+def _test(flow: Flow, data: Arrays, directory: Path, fabric: Fabric) -> float:
+    from flowkit.train.devices import first
+
     try:
-        return evaluate(flow, data, flow.to_spec().train.batch_size, TEST_DRAWS, "test")
+        return evaluate(flow, data, flow.to_spec().train.batch_size, TEST_DRAWS, "test", fabric)
     except DataError as error:
-        forget("test", directory)
+        first(fabric, lambda: forget("test", directory))
         raise TrainingError(
             f"{error}. The flow is trained, but has no figure: look for outliers in the test part, and when they are "
             f"mended `flowkit train --resume {directory}` finishes the run. The other parts must stay as they are"

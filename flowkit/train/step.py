@@ -18,7 +18,8 @@ from flowkit.errors import DriftWarning, TrainingError
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import first_nonfinite
 from flowkit.spec import Train
-from flowkit.train.batches import Batch
+from flowkit.train.batches import Batch, shares
+from flowkit.train.devices import gathered
 from flowkit.train.optimizer import learning_rate_factor, new_optimizer
 
 ADVICE = (
@@ -95,19 +96,23 @@ class Fitting:
     The loss of a batch is the mean of its events' losses, each times its weight if there are weights. These have mean 1
     over all events.
 
-    The randomness of a step (dequantization, dropout) is a function of (seed, epoch), so that a resumed run takes the
-    same steps as an uninterrupted one.
+    With several processes, each computes the gradients of its share of a batch, and all take the same step, that of the
+    whole batch. The randomness of a step (dequantization, dropout) is a function of (seed, step), so that a resumed run
+    takes the same steps as an uninterrupted one. The noise of dequantization is that of the whole batch, whatever the
+    number of processes. Dropout and a dequantizer draw other numbers in each process.
     """
 
-    def __init__(self, flow: Flow, settings: Train, steps_an_epoch: int):
+    def __init__(self, flow: Flow, settings: Train, steps_an_epoch: int, fabric: Fabric | None = None):
         self.flow, self.settings = flow, settings
         self.steps = math.inf if settings.epochs is None else settings.epochs * steps_an_epoch  # of all epochs
-        self.fabric = Fabric(devices=1)
+        self.fabric = fabric or Fabric(devices=1)
         # Fabric wraps the flow as the model, and moves the flow itself to its device.
         self.model, self.optimizer = self.fabric.setup(flow, new_optimizer(settings, flow.parameters()))
         self.average = None if settings.ema is None else Average(flow, settings.ema)
         self.stopwatch = Stopwatch(settings.minutes)
+        self.share = 0.0  # of the time limit, as of the last step, by the clock of the first process
         self.global_step = 0  # counts the steps of all epochs, from 0
+        self._steps_here = 0  # counts the steps of this process
         self.losses: list[float] = []  # the losses of this epoch's steps
         self.drift: float | None = None  # the largest drift of this epoch
         self._warned = False
@@ -122,33 +127,82 @@ class Fitting:
         """The learning rate of the last step."""
         return self.optimizer.param_groups[0]["lr"]
 
-    def start_epoch(self, epoch: int) -> None:
-        """Begin an epoch. Epochs count from 0."""
+    def start_epoch(self) -> None:
+        """Begin an epoch."""
         self.stopwatch.start_epoch()
         self.losses.clear()
         self.drift = None
-        torch.manual_seed(derived_seed(self.settings.seed, epoch))
 
     def training_step(self, batch: Batch) -> None:
-        """Take one step on a batch. Raises TrainingError if the loss or the gradient isn't finite."""
-        x, context, weights = self.fabric.to_device(batch)
-        x, log_q = self.flow.dequantize(x)
-        # Fabric's bf16-mixed precision would also round the events to bf16.
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            losses = self.flow.in_unit(self.model(x, context) - log_q)
-            loss = (losses if weights is None else weights * losses).mean()
-            self.losses.append(self._finite(loss, "loss", x, context))
-        if not loss.requires_grad:
-            raise TrainingError("there is nothing to train: the density depends on no parameter; add layers")
+        """Take one step on a batch, which is the same in all processes.
+
+        Raises TrainingError in all processes if the loss or the gradient isn't finite.
+        """
+        own = self._share_of(batch)
         self.optimizer.zero_grad()
-        self.fabric.backward(loss)
-        self._watch_drift()
-        self._finite(self.clip_gradients(), "gradient", x, context)
+        loss = self._backward(own, len(batch.x)).item()
+        loss, drift, self.share = self._agreed(loss, self.flow.drift.read(), self.stopwatch.share)
+        self.losses.append(self._finite(loss, "loss", own))
+        self._watch_drift(drift)
+        self._finite(self.clip_gradients().item(), "gradient", own)
         self._set_learning_rate()
         self.optimizer.step()
         if self.average:
             self.average.update(self.global_step)
         self.global_step += 1
+        self._steps_here += 1
+
+    def _share_of(self, batch: Batch) -> Batch:
+        """Return this process's share of a batch, dequantized unless there is a dequantizer. Seed torch's generator."""
+        rank, seed = self.fabric.global_rank, self.settings.seed
+        torch.manual_seed(derived_seed(seed, self.global_step))
+        batch = self.fabric.to_device(batch)
+        if self.flow.dequantizer is None:
+            batch = batch._replace(x=self.flow.dequantize(batch.x)[0])
+        if rank > 0:
+            torch.manual_seed(derived_seed(seed, self.global_step, rank))
+        return batch.part(shares(len(batch.x), self.fabric.world_size)[rank])
+
+    def _backward(self, own: Batch, batch_size: int) -> Tensor:
+        """Add the gradients of the mean loss of a whole batch. Return what these events contribute to this mean.
+
+        The gradients are those of all processes. They are computed a micro-batch at a time.
+        """
+        parts = [rows for rows in shares(len(own.x), self.settings.accumulate) if rows.start < rows.stop]
+        total = torch.zeros((), dtype=self.flow.dtype, device=self.fabric.device)
+        for rows in parts:
+            # DDP learns in the first step which parameters have gradients, and must exchange them each time.
+            with self.fabric.no_backward_sync(self.model, enabled=rows is not parts[-1] and self._steps_here > 0):
+                loss = self._losses(own.part(rows)).sum() / batch_size
+                if not loss.requires_grad:
+                    raise TrainingError("there is nothing to train: the density depends on no parameter; add layers")
+                # The gradients that are exchanged are the mean of those of the processes, not their sum.
+                self.fabric.backward(loss * self.fabric.world_size)
+            total += loss.detach()
+        return total
+
+    def _losses(self, batch: Batch) -> Tensor:
+        """Return the loss of each event, [batch], times its weight."""
+        x, context, weights = batch
+        log_q: Tensor | float = 0.0
+        if self.flow.dequantizer is not None:
+            x, log_q = self.flow.dequantize(x)
+        # Fabric's bf16-mixed precision would also round the events to bf16.
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            losses = self.flow.in_unit(self.model(x, context) - log_q)
+            return losses if weights is None else weights * losses
+
+    def _agreed(self, loss: float, drift: float | None, share: float) -> tuple[float, float | None, float]:
+        """Return the sum of the losses of all processes, their largest drift, and the share of the time of the first.
+
+        So all processes decide the same.
+        """
+        if self.fabric.world_size == 1:
+            return loss, drift, share
+        values = torch.zeros(self.fabric.world_size, 3, dtype=torch.float64, device=self.fabric.device)
+        values[self.fabric.global_rank] = torch.tensor([loss, drift or 0.0, share], dtype=torch.float64)
+        losses, drifts, shares_of_time = self.fabric.all_reduce(values, reduce_op="sum").T.tolist()
+        return sum(losses), None if drift is None else max(drifts), shares_of_time[0]
 
     def end_epoch(self) -> None:
         """Update the buffers of the moving average after the last step of an epoch."""
@@ -161,13 +215,12 @@ class Fitting:
         return torch.nn.utils.clip_grad_norm_(self.flow.parameters(), limit)
 
     def _set_learning_rate(self) -> None:
-        settings, share = self.settings, self.stopwatch.share
-        factor = learning_rate_factor(self.global_step, self.steps, settings.warmup, settings.schedule, share)
+        settings = self.settings
+        factor = learning_rate_factor(self.global_step, self.steps, settings.warmup, settings.schedule, self.share)
         for group in self.optimizer.param_groups:
             group["lr"] = settings.optimizer.lr * factor
 
-    def _watch_drift(self) -> None:
-        drift = self.flow.drift.read()
+    def _watch_drift(self, drift: float | None) -> None:
         if drift is None:
             return
         self.drift = max(drift, self.drift or 0.0)
@@ -182,10 +235,9 @@ class Fitting:
                 stacklevel=2,
             )
 
-    def _finite(self, value: Tensor, what: str, x: Tensor, context: Tensor | None) -> float:
-        number = value.item()
+    def _finite(self, number: float, what: str, own: Batch) -> float:
         if math.isfinite(number):
             return number
-        layer = first_nonfinite(self.flow, x, context)
+        layer = next(filter(None, gathered(self.fabric, first_nonfinite(self.flow, own.x, own.context))), None)
         where = f"the first output that isn't finite is of {layer}" if layer else "all outputs are finite"
         raise TrainingError(f"step {self.global_step}: the {what} is {number}; {where}: {ADVICE}")

@@ -1,0 +1,122 @@
+"""Says on which devices a training runs, and connects its processes: one for each device, with Lightning Fabric."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import TorchElasticEnvironment
+from lightning_fabric.strategies import DDPStrategy, Strategy
+
+from flowkit.errors import FlowkitError
+from flowkit.spec import Train
+
+T = TypeVar("T")
+
+NODE = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""The environment variables that a node of several needs: its number, and where the first one listens."""
+
+
+def launched_by_others(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return True if torchrun, Ray Train or `launch` has started this process as one of several."""
+    return all(name in environment for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"))
+
+
+def layout(settings: Train) -> tuple[int, int]:
+    """Return the number of devices on a node, and the number of nodes.
+
+    Processes that others have launched are all used, unless the settings say another number. Raises FlowkitError for
+    that, and if there are fewer devices or a device lacks the strategy.
+    """
+    devices, nodes = settings.devices, settings.num_nodes
+    if launched_by_others():
+        world = int(os.environ["WORLD_SIZE"])
+        if devices * nodes not in (1, world):
+            raise FlowkitError(
+                f"{world} processes were launched, and train.devices: {devices} times train.num_nodes: {nodes} are "
+                f"{devices * nodes}: leave both out, or launch as many"
+            )
+        devices = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+        nodes = max(1, world // devices)
+    elif nodes > 1 and (missing := [name for name in NODE if name not in os.environ]):
+        raise FlowkitError(
+            f"train.num_nodes: {nodes} needs the environment variables {', '.join(NODE)} on each node, and there is no "
+            f"{missing[0]}: set them, or start the command with torchrun"
+        )
+    _check(devices, devices * nodes, settings)
+    return devices, nodes
+
+
+def _check(devices: int, processes: int, settings: Train) -> None:
+    found = torch.accelerator.current_accelerator(check_available=True)
+    here = (torch.accelerator.device_count() if found else os.cpu_count()) or 1
+    if devices > here:
+        kind = f"{found.type.upper()} device{'s' * (here > 1)}" if found else f"CPU core{'s' * (here > 1)}"
+        raise FlowkitError(
+            f"train.devices: {devices} are more than this machine has, {here} {kind}: set at most {here}"
+        )
+    if processes > 1 and settings.batch_size < processes:
+        raise FlowkitError(
+            f"train.batch_size: {settings.batch_size} is less than one event for each of {processes} processes: set "
+            f"{processes} or more"
+        )
+
+
+@contextmanager
+def connected(settings: Train) -> Iterator[Fabric]:
+    """Connect this process with the others of its training inside the block. One process has nothing to connect."""
+    devices, nodes = layout(settings)
+    if devices * nodes == 1:
+        yield Fabric(devices=1)
+        return
+    mine = not torch.distributed.is_initialized()  # Ray Train has connected its workers already
+    logger = logging.getLogger("lightning_fabric")
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # otherwise it prints how many processes there are
+    try:
+        fabric = Fabric(
+            devices=devices, num_nodes=nodes, strategy=_strategy(settings), plugins=[TorchElasticEnvironment()]
+        )
+        fabric.launch()
+        yield fabric
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)
+        raise
+    finally:
+        logger.setLevel(level)
+        if mine and torch.distributed.is_initialized():
+            gc.collect()  # gloo hangs if the wrapped flow is freed after the connection
+            torch.distributed.destroy_process_group()
+
+
+def _strategy(settings: Train) -> Strategy:
+    return DDPStrategy(static_graph=True)  # so that parameters without a gradient are no error
+
+
+def first(fabric: Fabric, action: Callable[[], object]) -> None:
+    """Run an action in the first process, and let the others wait for it. An error is raised in all processes."""
+    error: Exception | None = None
+    if fabric.global_rank == 0:
+        try:
+            action()
+        except Exception as raised:
+            error = raised
+    if fabric.world_size > 1:
+        error = fabric.broadcast(error)
+    if error is not None:
+        raise error
+
+
+def gathered(fabric: Fabric, value: T) -> list[T]:
+    """Return the values of all processes, in their order."""
+    values = [value] * fabric.world_size
+    if fabric.world_size > 1:
+        torch.distributed.all_gather_object(values, value)
+    return values
