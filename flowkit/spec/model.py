@@ -322,9 +322,6 @@ class Train(Documented):
     """Devices of a machine that train together, each a share of every batch: GPUs, or processes on the CPU."""
     num_nodes: Annotated[int, Field(ge=1, le=4096)] = 1
     """Machines that train together, each with as many devices. Each one runs the command."""
-    strategy: Literal["ddp", "fsdp"] = "ddp"
-    """What several devices divide: ddp the events of a batch; fsdp the parameters and the state of the optimizer too,
-    for flows that are too large for one GPU."""
     accumulate: PositiveInt = 1
     """Micro-batches that a step divides its batch into, for less memory. The gradients are those of the whole batch."""
     compile: bool | Literal["step"] = False

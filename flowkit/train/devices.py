@@ -13,7 +13,8 @@ from typing import TypeVar
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import TorchElasticEnvironment
-from lightning_fabric.strategies import DDPStrategy, Strategy
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor
 
 from flowkit.errors import FlowkitError
 from flowkit.spec import Train
@@ -82,7 +83,10 @@ def connected(settings: Train) -> Iterator[Fabric]:
     logger.setLevel(logging.WARNING)  # otherwise it prints how many processes there are
     try:
         fabric = Fabric(
-            devices=devices, num_nodes=nodes, strategy=_strategy(settings), plugins=[TorchElasticEnvironment()]
+            devices=devices,
+            num_nodes=nodes,
+            strategy=DDPStrategy(static_graph=True),  # so that parameters without gradients are no error
+            plugins=[TorchElasticEnvironment()],
         )
         fabric.launch()
         yield fabric
@@ -94,10 +98,6 @@ def connected(settings: Train) -> Iterator[Fabric]:
         if mine and torch.distributed.is_initialized():
             gc.collect()  # gloo hangs if the wrapped flow is freed after the connection
             torch.distributed.destroy_process_group()
-
-
-def _strategy(settings: Train) -> Strategy:
-    return DDPStrategy(static_graph=True)  # so that parameters without a gradient are no error
 
 
 def first(fabric: Fabric, action: Callable[[], object]) -> None:
@@ -112,6 +112,13 @@ def first(fabric: Fabric, action: Callable[[], object]) -> None:
         error = fabric.broadcast(error)
     if error is not None:
         raise error
+
+
+def summed(fabric: Fabric, values: Tensor) -> Tensor:
+    """Return the sum of the values of all processes, on the CPU. It is the same in all of them."""
+    total = fabric.all_reduce(values.to(fabric.device), reduce_op="sum")
+    assert isinstance(total, Tensor)
+    return total.cpu()
 
 
 def gathered(fabric: Fabric, value: T) -> list[T]:

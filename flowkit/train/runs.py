@@ -165,8 +165,8 @@ def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False)
     """Continue an interrupted run. It reaches the same results as without the interruption.
 
     ``overrides`` are texts such as ``train.epochs=60``. They may change how long the run is trained (train.epochs,
-    train.minutes), on which devices and how many threads (train.devices, train.num_nodes, train.strategy,
-    train.accumulate, train.threads), and where its data is read from (data). With overrides, a finished run is trained
+    train.minutes), on how many devices and threads (train.devices, train.num_nodes, train.accumulate, train.threads),
+    and where its data is read from (data). With overrides, a finished run is trained
     for longer. The learning rate then follows the new schedule. With ``finish`` nothing more is
     trained: the run is finished with the best weights so far.
 

@@ -19,7 +19,7 @@ from flowkit.flow import Flow
 from flowkit.flow.layer_names import first_nonfinite
 from flowkit.spec import Train
 from flowkit.train.batches import Batch, shares
-from flowkit.train.devices import gathered
+from flowkit.train.devices import gathered, summed
 from flowkit.train.optimizer import learning_rate_factor, new_optimizer
 
 ADVICE = (
@@ -199,9 +199,9 @@ class Fitting:
         """
         if self.fabric.world_size == 1:
             return loss, drift, share
-        values = torch.zeros(self.fabric.world_size, 3, dtype=torch.float64, device=self.fabric.device)
+        values = torch.zeros(self.fabric.world_size, 3, dtype=torch.float64)
         values[self.fabric.global_rank] = torch.tensor([loss, drift or 0.0, share], dtype=torch.float64)
-        losses, drifts, shares_of_time = self.fabric.all_reduce(values, reduce_op="sum").T.tolist()
+        losses, drifts, shares_of_time = summed(self.fabric, values).T.tolist()
         return sum(losses), None if drift is None else max(drifts), shares_of_time[0]
 
     def end_epoch(self) -> None:

@@ -1,0 +1,250 @@
+"""Training with several processes: the steps of one process, killed processes, launchers, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from flowkit.errors import FlowkitError, SpecError, TrainingError
+from flowkit.spec import Spec, read_spec, to_yaml
+from flowkit.train import read_results, resume, train
+from flowkit.train.devices import layout
+from flowkit.train.launching import launch
+from tests.train import side_by_side
+from tests.train.conftest import SPEC
+
+MakeSpec = Callable[..., Spec]
+
+TWO = "train.devices=2"
+LONG = ("data.n=25000", "train.batch_size=32", "train.ema=null", "train.epochs=3")
+"""Epochs of seconds, so that something can happen within one."""
+
+
+def differences(overrides: tuple[str, ...], count: int) -> tuple[float, float, float]:
+    """Return the largest differences from one process: of losses, of gradients, and of the average of the weights."""
+    expected, expected_average = side_by_side.steps((), count)
+    settings = read_spec(side_by_side.SPEC, overrides).train
+    call = launch if settings.devices > 1 else lambda _, function, *arguments: function(*arguments)
+    found, average = call(settings, side_by_side.steps, overrides, count)
+    losses = max(abs(one - two) for (one, _), (two, _) in zip(expected, found, strict=True))
+    gradients = max(float((one - two).abs().max()) for (_, one), (_, two) in zip(expected, found, strict=True))
+    return losses, gradients, float((expected_average - average).abs().max())
+
+
+@pytest.mark.parametrize("overrides", [("train.accumulate=4",), ("train.accumulate=41", "train.memory=reversible")])
+def test_micro_batches_have_the_gradients_of_the_whole_batch(overrides: tuple[str, ...]) -> None:
+    assert max(differences(overrides, 4)) < 1e-9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [(TWO,), (TWO, "train.accumulate=3", "train.memory=reversible"), (TWO, "train.memory=checkpoint")],
+    ids=",".join,
+)
+def test_two_processes_take_the_steps_of_one(overrides: tuple[str, ...]) -> None:
+    """100 steps in fp64 on batches of 41 events, shares of 20 and 21."""
+    assert max(differences(overrides, 100)) < 1e-9
+
+
+@pytest.mark.slow
+def test_two_processes_use_the_noise_and_the_validation_of_one(tmp_path: Path) -> None:
+    """Plain gradient descent, which doesn't blow up rounding errors of gradients that are 0, as Adam does."""
+    sgd = ("train.optimizer={name: sgd, lr: 1.0e-3}", "train.epochs=2", "train.batch_size=101")
+    for run, more in (("one", ()), ("two", (TWO,))):
+        train(read_spec("specs/glow-digits.yaml", [*sgd, *more, "train.validate_every=1"]), tmp_path / run)
+    rows = [list(csv.DictReader((tmp_path / run / "metrics.csv").open())) for run in ("one", "two")]
+    for one, two in zip(*rows, strict=True):
+        assert float(one["train"]) == pytest.approx(float(two["train"]), abs=1e-4)
+        assert float(one["val"]) == pytest.approx(float(two["val"]), abs=1e-4)
+    assert read_results(tmp_path / "one").test == pytest.approx(read_results(tmp_path / "two").test, abs=1e-4)
+
+
+# Processes that end
+
+
+def started(directory: Path, *overrides: str) -> subprocess.Popen[str]:
+    """Start `flowkit train` with two processes, and wait until its first epoch is kept."""
+    directory.mkdir(exist_ok=True)
+    (directory / "spec.yaml").write_text(to_yaml(read_spec(SPEC, [*LONG, TWO, *overrides])))
+    command = [Path(sys.executable).with_name("flowkit"), "train", directory / "spec.yaml", "-o", directory / "run"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    metrics, end = directory / "run" / "metrics.csv", time.monotonic() + 240
+    while not (metrics.exists() and len(metrics.read_text().splitlines()) > 1):
+        assert process.poll() is None and time.monotonic() < end, process.communicate()
+        time.sleep(0.05)
+    return process
+
+
+def workers(process: subprocess.Popen[str]) -> list[int]:
+    """Return the processes that compute, in the order of their ranks."""
+    children = subprocess.run(["pgrep", "-P", str(process.pid), "-f", "spawn_main"], capture_output=True, text=True)
+    return sorted(map(int, children.stdout.split()))
+
+
+def gone(pids: list[int]) -> bool:
+    end = time.monotonic() + 40
+    while any(os.path.exists(f"/proc/{pid}") for pid in pids) and time.monotonic() < end:
+        time.sleep(0.1)
+    return not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_ends_the_others_and_one_process_finishes_the_run(tmp_path: Path, rank: int) -> None:
+    command = started(tmp_path)
+    pids = workers(command)
+    assert len(pids) == 2
+    os.kill(pids[rank], signal.SIGKILL)
+    _, error = command.communicate(timeout=60)
+    assert command.returncode == 1 and "Traceback" not in error
+    assert f"process {rank} of 2, counted from 0, was killed by SIGKILL" in error and "--resume" in error
+    assert gone(pids)
+    kept = len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) - 1
+    assert kept < 3
+    assert resume(tmp_path / "run", ["train.devices=1"]).epochs == 3
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[-1]["val"]) < float(rows[0]["val"])
+    assert read_spec(tmp_path / "run" / "spec.yaml").train.devices == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_ending_the_command_ends_its_processes(tmp_path: Path, number: int, code: int) -> None:
+    command = started(tmp_path)
+    pids = workers(command)
+    os.kill(command.pid, number)
+    _, error = command.communicate(timeout=60)
+    assert command.returncode == code and "Traceback" not in error
+    if code > 0:
+        assert "interrupted: `flowkit train --resume" in error
+    assert gone(pids)
+    assert resume(tmp_path / "run", ["train.devices=1", "train.epochs=1"], finish=False).epochs == 1
+
+
+def spoiled(spec: str, directory: Path) -> None:
+    """Train, with weights that aren't finite in the second process from step 7 on."""
+    from flowkit.train.runs import _train
+    from flowkit.train.step import Fitting
+
+    original = Fitting.training_step
+
+    def training_step(self: Fitting, batch: object) -> None:
+        if self.global_step == 7 and self.fabric.global_rank == 1:
+            next(self.flow.layers[1].parameters()).data.fill_(torch.nan)
+        original(self, batch)  # type: ignore[arg-type]
+
+    Fitting.training_step = training_step  # type: ignore[method-assign, assignment]
+    _train(spec, directory)
+
+
+@pytest.mark.slow
+def test_what_is_not_finite_in_one_process_stops_all_with_its_layer(tmp_path: Path, make_spec: MakeSpec) -> None:
+    spec = make_spec(TWO)
+    with pytest.raises(TrainingError, match=r"step 7: the loss is nan; .* layer 1 .*try a lower"):
+        launch(spec.train, spoiled, to_yaml(spec), tmp_path / "run")
+
+
+# Launchers
+
+
+@pytest.mark.slow
+def test_torchrun_launches_the_processes_of_a_command(tmp_path: Path, make_spec: MakeSpec) -> None:
+    (tmp_path / "spec.yaml").write_text(to_yaml(make_spec()))
+    flowkit = Path(sys.executable).with_name("flowkit")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    command = [*torchrun, flowkit, "train", tmp_path / "spec.yaml", "-o", tmp_path / "run"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch 4/4") == 1
+    assert read_results(tmp_path / "run").epochs == 4
+
+
+@pytest.mark.slow
+def test_two_nodes_train_together(tmp_path: Path, make_spec: MakeSpec) -> None:
+    from lightning_fabric.plugins.environments.lightning import find_free_network_port
+
+    (tmp_path / "spec.yaml").write_text(to_yaml(make_spec("train.num_nodes=2")))
+    flowkit = Path(sys.executable).with_name("flowkit")
+    command = [flowkit, "train", tmp_path / "spec.yaml", "-o", tmp_path / "run"]
+    shared = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port())}
+    nodes = [
+        subprocess.Popen(command, env=shared | {"NODE_RANK": str(node)}, stdout=subprocess.PIPE, text=True)
+        for node in (0, 1)
+    ]
+    outputs = [node.communicate(timeout=240)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0]
+    assert ["epoch 4/4" in output for output in outputs] == [True, False]
+    assert read_results(tmp_path / "run").epochs == 4
+
+
+FIT = """
+import numpy as np
+import flowkit
+
+if __name__ == "__main__":
+    x = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
+    fitted = flowkit.fit(x, x[:, 0] > 0, epochs=3, batch_size=50, devices=2)
+    print(len(fitted.history["train"]), fitted.sample(5, context=1).shape)
+"""
+
+
+@pytest.mark.slow
+def test_fit_on_two_devices(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(FIT)
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "3 (5, 2)"
+    assert done.stdout.count("epoch 3/3") == 1
+
+
+@pytest.mark.slow
+def test_a_script_that_would_launch_again_when_it_is_imported_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(FIT.replace('if __name__ == "__main__":', "if True:"))
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 1
+    assert 'put what trains below `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]
+
+
+# What is refused
+
+
+def test_devices_that_are_not_there(tmp_path: Path, make_spec: MakeSpec) -> None:
+    cores = os.cpu_count()
+    with pytest.raises(FlowkitError, match=rf"train.devices: 40 are more than this machine has, {cores} CPU core"):
+        train(make_spec("train.devices=40"), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_node_that_does_not_know_the_others(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NODE_RANK", raising=False)
+    with pytest.raises(FlowkitError, match=r"train.num_nodes: 2 needs .*no NODE_RANK: set them, or .* torchrun"):
+        layout(make_spec("train.num_nodes=2").train)
+
+
+def test_launched_processes_are_all_used_unless_the_spec_says_otherwise(
+    make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert layout(make_spec().train) == (2, 2)
+    with pytest.raises(FlowkitError, match=r"4 processes were launched, and train.devices: 2 times .* are 2: leave"):
+        layout(make_spec("train.devices=2").train)
+    with pytest.raises(FlowkitError, match=r"train.batch_size: 3 is less than one event for each of 4 processes"):
+        layout(make_spec("train.batch_size=3").train)
+
+
+@pytest.mark.parametrize("field", ["devices", "num_nodes", "accumulate"])
+def test_more_shares_than_events_of_a_batch(make_spec: MakeSpec, field: str) -> None:
+    with pytest.raises(SpecError, match=rf"train.{field}: is more than batch_size: 40, the events of a step"):
+        make_spec(f"train.{field}=41")
