@@ -25,7 +25,7 @@ from tests.train.conftest import SPEC
 MakeSpec = Callable[..., Spec]
 
 TWO = "train.devices=2"
-LONG = ("data.n=25000", "train.batch_size=32", "train.ema=null", "train.epochs=3")
+LONG = ("data.n=9000", "train.batch_size=32", "train.ema=null", "train.epochs=3")
 """Epochs of seconds, so that something can happen within one."""
 
 
