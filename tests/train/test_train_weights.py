@@ -47,7 +47,7 @@ def step(data: Arrays) -> tuple[float, list[torch.Tensor]]:
     torch.manual_seed(0)
     flow = Flow.from_spec(spec)
     fitting = Fitting(flow, spec.train, 1)
-    fitting.start_epoch(0)
+    fitting.start_epoch()
     fitting.training_step(next(shuffled(data, len(data.x), 0, 0)))
     return fitting.losses[0], [parameter.grad.clone() for parameter in flow.parameters() if parameter.grad is not None]
 
