@@ -35,7 +35,7 @@ def take(arrays: Arrays, rows: np.ndarray | slice) -> Batch:
     return Batch(torch.tensor(arrays.x[rows]), context, weights)
 
 
-def as_arrays(batch: Batch) -> Arrays:
+def arrays_of(batch: Batch) -> Arrays:
     """Return the arrays of tensors, which share their memory."""
     x, context, weights = (None if each is None else each.numpy() for each in batch)
     assert x is not None
@@ -54,8 +54,8 @@ def shuffled(arrays: Arrays, batch_size: int, seed: int, epoch: int) -> Iterator
         yield take(arrays, order[batch * batch_size : (batch + 1) * batch_size])
 
 
-def blocks(rows: int, size: int) -> list[slice]:
-    """Cut rows into consecutive blocks of a size. The last one may be smaller."""
+def in_order(rows: int, size: int) -> list[slice]:
+    """Cut rows into consecutive in_order of a size. The last one may be smaller."""
     return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 

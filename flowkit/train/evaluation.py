@@ -13,7 +13,7 @@ from flowkit.errors import DataError
 from flowkit.flow import Flow
 from flowkit.flow.inputs import without_score
 from flowkit.plugin import Arrays
-from flowkit.train.batches import blocks, take
+from flowkit.train.batches import in_order, take
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -41,7 +41,7 @@ def evaluate(
         flow.nll if flow.levels is None else flow.bits_per_dim,
     )
     with _evaluating(flow):
-        for batch, rows in list(enumerate(blocks(len(data.x), batch_size)))[rank::world]:
+        for batch, rows in list(enumerate(in_order(len(data.x), batch_size)))[rank::world]:
             x, context, _ = take(data, rows)
             context = None if context is None else context.to(flow.device)
             scores[rows] = figure(x.to(flow.device), context, draws=draws, seed=batch).cpu().double()

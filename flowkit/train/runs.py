@@ -24,7 +24,7 @@ from flowkit.plugin import Arrays, PartName
 from flowkit.plugin.descriptor import Likelihood
 from flowkit.spec import Spec, Train, likelihood, read_spec, to_yaml
 from flowkit.spec.run import RESULTS, WEIGHTS, first_invalid
-from flowkit.train.batches import Batch, as_arrays, take
+from flowkit.train.batches import Batch, arrays_of, take
 from flowkit.train.data import load_data, load_run_data
 from flowkit.train.directory import (
     begin_training,
@@ -146,7 +146,7 @@ def _fit_tensors(spec: str, data: Mapping[PartName, Batch], quiet: bool) -> Trai
     from rich.console import Console
 
     keep_freed_memory()
-    arrays = {part: as_arrays(batch) for part, batch in data.items()}
+    arrays = {part: arrays_of(batch) for part, batch in data.items()}
     flow = new_flow(read_spec(spec))
     with using_threads(flow.to_spec().train.threads):
         return _fit(flow, arrays, Console(quiet=quiet))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flowkit.plugin import Arrays
-from flowkit.train.batches import blocks, count_batches, shares, shuffled, take
+from flowkit.train.batches import in_order, count_batches, shares, shuffled, take
 
 ARRAYS = Arrays(np.arange(50.0)[:, None], np.arange(50))
 
@@ -43,7 +43,7 @@ def test_reading_batches_leaves_the_global_random_stream_alone() -> None:
 
 
 def test_blocks_and_shares_hold_every_row_once() -> None:
-    assert blocks(50, 16) == [slice(0, 16), slice(16, 32), slice(32, 48), slice(48, 50)]
+    assert in_order(50, 16) == [slice(0, 16), slice(16, 32), slice(32, 48), slice(48, 50)]
     assert shares(50, 4) == [slice(0, 12), slice(12, 25), slice(25, 37), slice(37, 50)]
     assert shares(1, 2) == [slice(0, 0), slice(0, 1)]
 
