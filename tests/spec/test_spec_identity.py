@@ -175,6 +175,9 @@ train:
   seed: 0
   memory: store
   precision: fp32
+  devices: 1
+  num_nodes: 1
+  accumulate: 1
   compile: false
 """
     )

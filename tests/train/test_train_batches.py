@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flowkit.plugin import Arrays
-from flowkit.train.batches import in_order, count_batches, shares, shuffled, take
+from flowkit.train.batches import count_batches, in_order, shares, shuffled, take
 
 ARRAYS = Arrays(np.arange(50.0)[:, None], np.arange(50))
 
