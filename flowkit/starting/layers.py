@@ -34,6 +34,8 @@ class Line:
 
 
 SPLINE = "{use: spline/rational_quadratic, bound: 4}"
+AFFINE = "{use: glow/affine}"
+"""For few events, which splines fit too closely: with 100 to 600 rows the test score was up to 0.8 nats worse."""
 NORMALIZE = Line("- use: glow/actnorm", "mean 0 and variance 1 of the first batch, then learned")
 
 
@@ -58,7 +60,8 @@ def _one_value(rows: int, conditional: bool) -> list[Line]:
 
 
 def _coupling(event: Shape, rows: int) -> list[Line]:
-    transformer = SPLINE if math.prod(event) <= MAX_SPLINE else "{use: glow/affine, scale: [0.5, 2]}"
+    small = AFFINE if rows <= ROWS[0] else SPLINE
+    transformer = small if math.prod(event) <= MAX_SPLINE else "{use: glow/affine, scale: [0.5, 2]}"
     return [Line(f"- coupling: {transformer}"), _conditioner(event, rows)]
 
 
