@@ -7,6 +7,7 @@ from flowkit.bijectors.channel_linear import AffineMap, ChannelLinear
 from flowkit.bijectors.composition import Composition
 from flowkit.bijectors.coupling import Conditioner, Coupling, Split, Transformer, bounded_log_scale
 from flowkit.bijectors.elementwise import Elementwise
+from flowkit.bijectors.encoder import Encoder
 from flowkit.bijectors.factor_out import FactorOut
 from flowkit.bijectors.inverse import Inverse
 from flowkit.bijectors.loop import fixed_loop
@@ -22,6 +23,7 @@ __all__ = [
     "Conditioner",
     "Coupling",
     "Elementwise",
+    "Encoder",
     "FactorOut",
     "Inverse",
     "MaskedConditioner",

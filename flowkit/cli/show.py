@@ -73,12 +73,13 @@ def _write(spec: "Spec", form: Format, console: "Console") -> None:
 
 
 def _facts(spec: "Spec") -> dict[str, Any]:
-    from flowkit.flow.building import count_base_parameters, count_parameters  # seconds: torch
+    from flowkit.flow.building import count_base_parameters, count_encoder_parameters, count_parameters  # imports torch
     from flowkit.spec import dequantizer, views
 
     noise = dequantizer(spec)
     described = None if noise is None else _facts(noise)
-    return views.as_dict(spec, count_parameters(spec), count_base_parameters(spec), described)
+    counts = count_parameters(spec), count_base_parameters(spec), count_encoder_parameters(spec)
+    return views.as_dict(spec, *counts, described)
 
 
 def _table(facts: dict[str, Any]) -> "Table":
@@ -98,6 +99,9 @@ def _table(facts: dict[str, Any]) -> "Table":
     bounded = any(step["domain"] != "real" for step in steps)  # a column for it only then
     for title in ("layer", "times", "event", *(["domain"] if bounded else []), "becomes", "leaves", "parameters"):
         table.add_column(title, justify="right" if title in ("times", "parameters") else "left")
+    if (encoder := facts["encoder"]) is not None:
+        shapes = str(encoder["input_shape"]), *(["real"] if bounded else []), str(encoder["output_shape"])
+        table.add_row(f"context: {encoder['name']}", "", *shapes, "", f"{encoder['parameters']:,}")
     for (_, event, domain), times in rows.items():
         becomes, leaves = str(times[0]["output_shape"]), str(times[0]["latent_shape"] or "")
         parameters = sum(step["parameters"] for step in times)

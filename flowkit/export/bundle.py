@@ -32,7 +32,7 @@ from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.yardstick import ROWS, first_deviation, judge, reference_events
 from flowkit.flow import Flow, inputs
 from flowkit.flow.inputs import check_levels, check_shape
-from flowkit.spec import Spec, canonical, context_shape, latent_bases, likelihood, lock, model_hash, to_yaml, walk
+from flowkit.spec import Spec, canonical, latent_bases, likelihood, lock, model_hash, to_yaml, walk
 from flowkit.spec.run import LOCK, SPEC
 from flowkit.version import __version__
 from flowkit_runtime import columns, verification
@@ -260,7 +260,8 @@ def _ends(domains: Domains) -> list[list[float | None]] | None:
 def _preprocessing(spec: Spec, given: Preprocessing | None) -> dict[str, Any] | None:
     """Return how the columns of a table become events and contexts. Raises InputError if they don't fit the flow."""
     given = given or spec.preprocessing
-    if given is not None and given.shapes != (spec.event.shape, context_shape(spec.context)):
+    own = None if spec.context is None else spec.context.own_shape
+    if given is not None and given.shapes != (spec.event.shape, own):
         event, context = (None if shape is None else list(shape) for shape in given.shapes)
         raise InputError(f"the preprocessing makes events {event} and contexts {context}, which this flow doesn't take")
     return None if given is None else columns.described(given)

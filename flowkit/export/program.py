@@ -246,7 +246,11 @@ def _embed(program: Program, flow: Flow, like: str) -> str | None:
         return inputs.embed(flow.context, context, like)
 
     program.add("the context", nn.Identity(), embed, [like, "context"], "embedded")
-    return "embedded"
+    if flow.encoder is None:
+        return "embedded"
+    name = f"the encoder of the context ({type(flow.encoder).__name__})"
+    program.add(name, flow.encoder, type(flow.encoder).forward, ["embedded"], "encoded")
+    return "encoded"
 
 
 def _inverse(layer: Bijector, y: Tensor, context: Tensor | None = None) -> Tensor:

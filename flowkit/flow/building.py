@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -17,6 +17,7 @@ from flowkit.bijectors import (
     Bijector,
     Coupling,
     Elementwise,
+    Encoder,
     FactorOut,
     Inverse,
     StandardNormal,
@@ -35,7 +36,7 @@ from flowkit.spec import context_shape, directions, model, read_spec
 from flowkit.spec.directions import which_way
 from flowkit.spec.domains import data_domain
 from flowkit.spec.read import read_fields
-from flowkit.spec.walk import LatentBase, Step, latent_bases, walk
+from flowkit.spec.walk import ENCODER, LatentBase, Step, latent_bases, walk
 
 Layer = Bijector | FactorOut
 """A layer of a flow."""
@@ -57,7 +58,7 @@ MAX_VALUES = 2**30
 
 def build_layers(spec: model.Spec) -> list[Layer]:
     """Build one layer for each step of the spec. Raises PluginError, and ShapeError for too many parameters."""
-    parameters = sum(count_parameters(spec)) + sum(count_base_parameters(spec))
+    parameters = sum(count_parameters(spec)) + sum(count_base_parameters(spec)) + count_encoder_parameters(spec)
     if parameters > MAX_PARAMETERS:
         raise ShapeError(f"this flow has {parameters:,} parameters; the most is {MAX_PARAMETERS:,}")
     return [build(step, context_shape(spec.context)) for step in walk(spec)]
@@ -87,6 +88,23 @@ def count_base_parameters(spec: model.Spec) -> list[int]:
     """Return the number of parameters of each latent's base. They are built to be counted, and discarded."""
     with torch.random.fork_rng(devices=[]):
         return [sum(p.numel() for p in base.parameters()) for base in build_bases(spec)]
+
+
+def build_encoder(spec: model.Spec) -> Encoder | None:
+    """Build the encoder of the context, or return None if there is none. Errors are those of `build`."""
+    if spec.context is None or spec.context.encoder is None:
+        return None
+    use = spec.context.encoder
+    with _placed(use.name, ENCODER), _Bounded():
+        built: Encoder = use.build(spec.context.own_shape)
+    return built
+
+
+def count_encoder_parameters(spec: model.Spec) -> int:
+    """Return the number of parameters of the context's encoder, which is built to be counted. 0 if there is none."""
+    with torch.random.fork_rng(devices=[]):
+        encoder = build_encoder(spec)
+    return 0 if encoder is None else sum(p.numel() for p in encoder.parameters())
 
 
 class _Bounded(TorchFunctionMode):
@@ -220,6 +238,23 @@ def all_bases(latents: Sequence[Shape], given: Base | Sequence[Base] | None) -> 
     return bases
 
 
+def context_of(
+    given: model.ContextSpec | Mapping[str, Any] | None, encoder: Encoder | None
+) -> model.ContextSpec | None:
+    """Return the context that a flow is given, without its encoder, which is a module.
+
+    Raises InputError if the encoder is none, has no context to read, or is that of a spec and wasn't built.
+    """
+    if encoder is not None and not isinstance(encoder, Encoder):
+        raise InputError(f"an encoder is a module that derives from flowkit.bijectors.Encoder, not {encoder!r}")
+    if given is None and encoder is not None:
+        raise InputError("the encoder reads a context: say of which shape, as in context={'shape': [100, 2]}")
+    content = given if isinstance(given, Mapping) else {} if given is None else dict(given)
+    if encoder is None and content.get("encoder") is not None:
+        raise InputError("an encoder is a module here: build it, and pass it as encoder=")
+    return None if given is None else model.ContextSpec.model_validate({**content, "encoder": None})
+
+
 def _check_fits(name: str, taking: Layer | Base, given: Shape) -> None:
     if tuple(taking.event_shape) != tuple(given):
         kind, wanted = type(taking).__name__, list(taking.event_shape)
@@ -269,13 +304,13 @@ def _n_params(use: Use, transformer: Transformer) -> int:
     return n_params
 
 
-def parts(layers: Sequence[Layer], bases: Sequence[Base]) -> list[nn.Module]:
-    """List the modules that a spec names: the layers, the bases, and their parts, such as a coupling's conditioner."""
+def parts(layers: Sequence[Layer], bases: Sequence[Base], encoder: Encoder | None) -> list[nn.Module]:
+    """List the modules that a spec names: layers, bases, the encoder, and parts such as a coupling's conditioner."""
     plain = [layer.bijector if isinstance(layer, Inverse) else layer for layer in layers]
     kept = [layer.kept for layer in plain if isinstance(layer, Coupling) and layer.kept is not None]
     named = [*layers, *plain, *kept, *bases]
     inner = [part for module in named for name, part in module.named_children() if name != "parametrizations"]
-    return [*named, *inner]
+    return [*named, *inner, *([] if encoder is None else [encoder])]
 
 
 def spec_of(
@@ -283,6 +318,7 @@ def spec_of(
     bases: Sequence[Base],
     levels: int | None,
     context: model.ContextSpec | None,
+    encoder: Encoder | None,
     dequantizer: tuple[Sequence[Layer], Sequence[Base]] | None,
 ) -> model.Spec:
     """Return the spec of a flow that was built in Python. Raises PluginError for a layer that no plugin registers."""
@@ -291,6 +327,8 @@ def spec_of(
     source: dict[str, Any] = {"flowkit": 1, "event": event, **_flow(layers, bases, registry)}
     if context is not None:
         source["context"] = context.model_dump(mode="json", exclude_none=True)
+    if encoder is not None:
+        source["context"]["encoder"] = _use(encoder, registry)
     if dequantizer is not None:
         source["dequantization"] = _flow(*dequantizer, registry)
     spec = read_fields(source, (), registry)

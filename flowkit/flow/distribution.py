@@ -96,5 +96,6 @@ class FlowDistribution(Distribution):
             wanted = f"{list(self.batch_shape)}, the shape of the contexts"
             raise InputError(f"value has shape {list(value.shape)}; it can't be broadcast to {wanted}") from None
         events = value.expand((*shape, *self.event_shape)).reshape(-1, *self.event_shape)
-        context = inputs.per_sample(self.flow.context, self.context, shape)
+        single = not self.batch_shape  # a flow encodes it once for all events
+        context = self.context if single else inputs.per_sample(self.flow.context, self.context, shape)
         return self.flow.log_prob(events, context).view(shape)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flowkit.bijectors import Base, Bijector, FactorOut, Noise, full_precision
+from flowkit.bijectors import Base, Bijector, Encoder, FactorOut, Noise, full_precision
 from flowkit.bijectors.base_distribution import as_uniform
 from flowkit.bijectors.composition import frozen, initialize_through, inverse_through
 from flowkit.bijectors.memory import STRATEGIES, Drift, Strategy
@@ -39,7 +39,8 @@ class Flow(nn.Module):
     For integer data (``levels`` is set) the value k stands for the interval [k, k + 1). The latents z_1 … z_{L-1} leave
     the flow at factor-outs, and z_L is the output of the last layer. ``base`` is the base distribution of z_L, or a
     list with one for each latent. A latent for which none is given is standard normal. The context of a conditional
-    flow is labels [batch] or an array [batch, *shape]. A single label or row serves all events.
+    flow is labels [batch] or an array [batch, *shape]. A single label or row serves all events. ``encoder`` is a network
+    that summarizes the context, once per call; layers and bases then read its output in the place of the context.
 
     A flow has the directions that all of its layers have. One that runs forward only has densities and latents, and no
     samples. One that runs its inverse only has samples alone. What a flow lacks raises DirectionError.
@@ -65,6 +66,7 @@ class Flow(nn.Module):
         base: Base | Sequence[Base] | None = None,
         levels: int | None = None,
         context: ContextSpec | Mapping[str, Any] | None = None,
+        encoder: Encoder | None = None,
         dequantizer: Flow | None = None,
     ) -> None:
         super().__init__()
@@ -72,6 +74,8 @@ class Flow(nn.Module):
         if dequantizer is not None:
             if not isinstance(dequantizer, Flow):
                 raise InputError(f"the dequantizer is a Flow of the noise, not a {type(dequantizer).__name__}")
+            if dequantizer.encoder is not None:
+                raise InputError("the dequantizer reads the integers themselves: leave its encoder out")
             domains = None if dequantizer.spec is None else dequantizer.spec.event.domains
             check_dequantizer(dequantizer.event_shape, dequantizer.context, domains, layers[0].event_shape, levels)
         self.layers: Sequence[Layer] = nn.ModuleList(layers)  # type: ignore[assignment]
@@ -79,9 +83,8 @@ class Flow(nn.Module):
         self.bases: Sequence[Base] = nn.ModuleList(building.all_bases(self.latent_shapes, base))  # type: ignore[assignment]
         self.levels = levels
         self.dequantizer = dequantizer
-        self.context: ContextSpec | None = (
-            ContextSpec.model_validate(context) if isinstance(context, Mapping) else context
-        )
+        self.context = building.context_of(context, encoder)
+        self.encoder = encoder
         self.spec = None
         self.memory = "store"
         self.drift = Drift()
@@ -96,8 +99,9 @@ class Flow(nn.Module):
 
         It is `forward` because DistributedDataParallel synchronises gradients only for calls of forward.
         """
-        latents, log_det = self.forward_and_log_det(x, context)
-        return self.latent_log_prob(latents, context) + log_det
+        x, given = self._events_and_context(x, context)
+        latents, log_det = self._forward(x, given)
+        return self._latent_log_prob(latents, given) + log_det
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return log p(x) in nats, [batch], at continuous x in data units. Raises InputError for integers: see nll."""
@@ -160,6 +164,10 @@ class Flow(nn.Module):
         For integer data these are floor(x), clipped to 0 … levels - 1, as an integer tensor.
         """
         x, _ = self.inverse_and_log_det(latents, context)
+        return self._in_data(x)
+
+    def _in_data(self, x: Tensor) -> Tensor:
+        """Return continuous x as the data has it."""
         if self.levels is None:
             return x
         return x.floor().clamp(0, self.levels - 1).to(torch.uint8 if self.levels <= 256 else torch.int32)
@@ -213,9 +221,9 @@ class Flow(nn.Module):
         self._check_has("inverse")
         shape = inputs.as_flowkit(sample_shape, n, self.event_shape, None)
         with inputs.enough_memory():
-            context = inputs.per_sample(self.context, context, shape)
-            latents = self._latents(math.prod(shape), context, scale, seed)
-            return self.decode(latents, context).reshape(*shape, *self.event_shape)
+            given = self._context_of_samples(context, shape)
+            x, _ = self._inverse(list(self._latents(math.prod(shape), given, scale, seed)), given)
+            return self._in_data(x).reshape(*shape, *self.event_shape)
 
     @torch.no_grad()
     def sample_latents(
@@ -225,39 +233,73 @@ class Flow(nn.Module):
 
         Each array of noise has a stream of its own, in the order of the latents.
         """
-        return self._latents(n, context, temperature, seed)
+        return self._latents(n, self.encode_context(context, self._empty(n)), temperature, seed)
 
     def _latents(
         self, n: int, context: Tensor | None, temperature: float, seed: int | None, first_stream: int = 0
     ) -> tuple[Tensor, ...]:
-        """Return what ``sample_latents`` does, with gradients, from noise of the streams from ``first_stream`` on."""
+        """Return what ``sample_latents`` does, with gradients, from noise of the streams from ``first_stream`` on.
+
+        The context is as bases read it.
+        """
         latents, streams = [], itertools.count(first_stream)
-        context = inputs.embed(self.context, context, torch.empty(n, dtype=self.dtype, device=self.device))
         with full_precision(self.device):
             for base in self.bases:
                 drawn = [self._noise(n, each, temperature, seed, next(streams)) for each in base.noise]
-                latents.append(base.from_noise(drawn, context))
+                latents.append(_channels_last(base.from_noise(drawn, context)))
         return tuple(latents)
 
     # The bijection x <-> (z_1, …, z_L)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return the latents of continuous x, and log|det| [batch]."""
-        if self._declared != "both":  # otherwise a layer without this direction says so itself
-            self._check_has("forward")
-        inputs.check_events(x, self.event_shape, self.dtype, self.levels)
-        return self._forward(_channels_last(x), inputs.embed(self.context, context, x))
+        return self._forward(*self._events_and_context(x, context))
 
     def inverse_and_log_det(self, latents: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the continuous x of latents, and log|det| [batch] of this inverse map."""
         self._check_has("inverse")
         inputs.check_latents(latents, self.latent_shapes, self.dtype)
-        context = inputs.embed(self.context, context, latents[-1])
-        return self._inverse([_channels_last(z) for z in latents], context)
+        return self._inverse(list(map(_channels_last, latents)), self.encode_context(context, latents[-1]))
 
     def latent_log_prob(self, latents: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
         """Return Σ_l log p(z_l) in nats, [batch]."""
-        context = inputs.embed(self.context, context, latents[-1])
+        return self._latent_log_prob(latents, self.encode_context(context, latents[-1]))
+
+    # What layers and bases read: methods with an underscore take the context as they do
+
+    def _events_and_context(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Check continuous x, and return it with the context of each event."""
+        if self._declared != "both":  # otherwise a layer without this direction says so itself
+            self._check_has("forward")
+        inputs.check_events(x, self.event_shape, self.dtype, self.levels)
+        return _channels_last(x), self.encode_context(context, x)
+
+    def encode_context(self, context: Tensor | None, like: Tensor) -> Tensor | None:
+        """Return the context of each event of the batch ``like`` as layers and bases read it, [batch, …].
+
+        Labels are one-hot, and the encoder summarizes, if there is one. A single context for all is encoded once.
+        """
+        rows = inputs.embed(self.context, context, like)
+        return inputs.repeated(self._encoded(rows), like.shape[0])
+
+    def _context_of_samples(self, context: Tensor | None, shape: Shape) -> Tensor | None:
+        """Return the same for samples of a shape, to which contexts are broadcast after each was encoded once."""
+        batch = inputs.sample_batch(self.context, context, shape)
+        if context is None:
+            return None
+        rows = context.reshape(math.prod(batch), *context.shape[len(batch) :])
+        encoded = self._encoded(inputs.embed(self.context, rows, self._empty(len(rows))))
+        return None if encoded is None else inputs.broadcast(encoded, batch, shape)
+
+    def _encoded(self, rows: Tensor | None) -> Tensor | None:
+        """Return contexts, one-hot if they are labels, through the encoder if there is one."""
+        return rows if rows is None or self.encoder is None else self.encoder(rows).to(rows.dtype)
+
+    def _empty(self, n: int) -> Tensor:
+        """Return a tensor [n] in the precision and on the device of the flow."""
+        return torch.empty(n, dtype=self.dtype, device=self.device)
+
+    def _latent_log_prob(self, latents: Sequence[Tensor], context: Tensor | None) -> Tensor:
         with full_precision(latents[-1].device):
             terms = [base.log_prob(z, context) for base, z in zip(self.bases, latents, strict=True)]
             return torch.stack(terms).sum(0)
@@ -311,7 +353,7 @@ class Flow(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Initialize the layers one after another from a batch of continuous x, and then the bases.
+        """Initialize the encoder and the layers one after another from a batch of continuous x, and then the bases.
 
         Only the first call has an effect.
         """
@@ -320,10 +362,13 @@ class Flow(nn.Module):
         self._check_has("forward")
         inputs.check_events(x, self.event_shape, self.dtype, self.levels)
         inputs.check_some(x)
-        context, latents = inputs.embed(self.context, context, x), []
         if self.dequantizer is not None and self.levels is not None:
             self.dequantizer.initialize(x - x.floor(), as_context(x.floor(), self.levels))
+        latents = []
         with full_precision(x.device):
+            if self.encoder is not None and (rows := inputs.embed(self.context, context, x)) is not None:
+                self.encoder.initialize(rows)
+            context = self.encode_context(context, x)
             for layers, factor_out in self._segments():
                 x = initialize_through(layers, x, context)
                 if factor_out is not None:
@@ -355,7 +400,8 @@ class Flow(nn.Module):
         """Compile the flow. At its first pass in each direction, torch.compile makes one graph of it.
 
         Densities, their gradients, encode, decode and sample then run faster, for any batch size. Their results are the
-        same up to rounding, except that dropout draws other random numbers. With ``scope="step"`` one step of each kind
+        same up to rounding, except that dropout draws other random numbers. The encoder of the context, which runs once
+        per call, isn't compiled. With ``scope="step"`` one step of each kind
         is compiled instead of the whole flow: deep flows then compile much sooner, and run a little slower. Parameters,
         state_dict, freeze, export and copies are not affected.
 
@@ -382,7 +428,14 @@ class Flow(nn.Module):
                 layers += [*frozen(bijectors, like), *([factor_out] if factor_out else [])]
             bases = [base.freeze() for base in own.bases]
         dequantizer = None if own.dequantizer is None else own.dequantizer.freeze()
-        flow = Flow(layers, base=bases, levels=self.levels, context=self.context, dequantizer=dequantizer)
+        flow = Flow(
+            layers,
+            base=bases,
+            levels=self.levels,
+            context=self.context,
+            encoder=own.encoder,
+            dequantizer=dequantizer,
+        )
         flow.initialized.fill_(True)
         return flow.to(self.device, self.dtype).eval()
 
@@ -401,6 +454,7 @@ class Flow(nn.Module):
             base=building.build_bases(spec),
             levels=spec.event.levels,
             context=spec.context,
+            encoder=building.build_encoder(spec),
             dequantizer=None if noise_spec is None else cls.from_spec(noise_spec),
         )
         flow.spec = spec
@@ -436,13 +490,15 @@ class Flow(nn.Module):
         self._declared: Shared = "both" if spec is None else flow_directions(spec)
 
     def _named_parts(self) -> list[nn.Module]:
-        own = building.parts(self.layers, self.bases)
+        own = building.parts(self.layers, self.bases, self.encoder)
         return own if self.dequantizer is None else own + self.dequantizer._named_parts()
 
     def to_spec(self) -> Spec:
         """Return the spec that builds this flow. Raises PluginError for a layer that no installed plugin registers."""
         noise_parts = None if self.dequantizer is None else (self.dequantizer.layers, self.dequantizer.bases)
-        return self.spec or building.spec_of(self.layers, self.bases, self.levels, self.context, noise_parts)
+        if self.spec is not None:
+            return self.spec
+        return building.spec_of(self.layers, self.bases, self.levels, self.context, self.encoder, noise_parts)
 
     # What it is, and where
 

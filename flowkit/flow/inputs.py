@@ -136,8 +136,11 @@ def check_latents(latents: Sequence[Tensor], shapes: Sequence[Shape], dtype: tor
 
 
 def embed(spec: ContextSpec | None, context: Tensor | None, like: Tensor) -> Tensor | None:
-    """Return the context of a batch, one row for each event, on the device and in the precision of ``like``."""
-    rows = per_event(spec, context, like.shape[0])
+    """Return the context of a batch on the device and in the precision of ``like``, labels one-hot.
+
+    It has one row for each event, or a single one for all, as it was given.
+    """
+    rows = rows_of(spec, context, like.shape[0])
     if spec is None or rows is None:
         return None
     if spec.classes is None:
@@ -151,6 +154,21 @@ def embed(spec: ContextSpec | None, context: Tensor | None, like: Tensor) -> Ten
 def per_event(spec: ContextSpec | None, context: Tensor | None, n: int) -> Tensor | None:
     """Return the context [n, *shape] of n events. A single row, with or without a batch dimension, is repeated n times.
 
+    Raises InputError as ``rows_of`` does.
+    """
+    return repeated(rows_of(spec, context, n), n)
+
+
+def repeated(rows: Tensor | None, n: int) -> Tensor | None:
+    """Return rows [n, …]. A single one is repeated n times."""
+    if rows is None or rows.shape[0] == n:
+        return rows
+    return rows.expand(n, *rows.shape[1:]).contiguous()  # with other strides torch.compile would make another graph
+
+
+def rows_of(spec: ContextSpec | None, context: Tensor | None, n: int) -> Tensor | None:
+    """Return the context of n events, [n, *shape], or [1, *shape] if it is a single one for all.
+
     Raises InputError if the context is missing, if the spec has none, or if its shape or type is wrong.
     """
     if spec is None:
@@ -163,10 +181,10 @@ def per_event(spec: ContextSpec | None, context: Tensor | None, n: int) -> Tenso
     check_tensor("context", context)
     _check_type(context, labels=spec.classes is not None)
     shape = spec.shape or ()
-    if context.shape == (n, *shape):
+    if context.shape in ((n, *shape), (1, *shape)):
         return context
-    if context.shape in (shape, (1, *shape)):
-        return context.expand(n, *shape).contiguous()  # with other strides torch.compile would make another graph
+    if context.shape == shape:
+        return context[None]
     raise InputError(
         f"context has shape {list(context.shape)}; this batch needs {[n, *shape]}, or {list(shape)} for all events"
     )
@@ -175,13 +193,26 @@ def per_event(spec: ContextSpec | None, context: Tensor | None, n: int) -> Tenso
 def per_sample(spec: ContextSpec | None, context: Tensor | None, shape: Shape) -> Tensor | None:
     """Return the contexts [prod(shape), *context_shape] of samples of a shape, to which they are broadcast.
 
-    Raises InputError as ``per_event`` does.
+    Raises InputError as ``rows_of`` does.
     """
-    n = math.prod(shape)
-    if spec is None or context is None:
-        return per_event(spec, context, n)
-    batch, own = batch_shape(spec, context), spec.shape or ()
-    if not broadcasts(batch, shape):
+    batch = sample_batch(spec, context, shape)
+    return None if context is None else broadcast(context.reshape(-1, *context.shape[len(batch) :]), batch, shape)
+
+
+def broadcast(rows: Tensor, batch: Shape, shape: Shape) -> Tensor:
+    """Broadcast rows [prod(batch), …] to a shape, and return [prod(shape), …]."""
+    own = rows.shape[1:]
+    return rows.reshape(*batch, *own).expand(*shape, *own).reshape(-1, *own).contiguous()
+
+
+def sample_batch(spec: ContextSpec | None, context: Tensor | None, shape: Shape) -> Shape:
+    """Return the shape of a batch of contexts, which is broadcast to a shape of samples.
+
+    Raises InputError if it can't be, or as ``rows_of`` does.
+    """
+    batch, own = batch_shape(spec, context), () if spec is None else spec.shape or ()
+    if context is not None and not broadcasts(batch, shape):
+        n = math.prod(shape)
         each = (
             f"; for {n} samples of each draw sample(({n}, {batch[0]}), context)"
             if len(shape) == len(batch) == 1
@@ -189,16 +220,16 @@ def per_sample(spec: ContextSpec | None, context: Tensor | None, shape: Shape) -
         )
         wanted = f"{[*shape, *own]}, or {list(own)} for all"
         raise InputError(f"context has shape {list(context.shape)}; these samples need {wanted}{each}")
-    return per_event(spec, context.expand((*shape, *own)).reshape(n, *own), n)
+    return batch
 
 
 def batch_shape(spec: ContextSpec | None, context: Tensor | None) -> Shape:
     """Return the shape of a batch of contexts, [*shape, *context_shape]. It is () for a single one, and without any.
 
-    Raises InputError as ``per_event`` does.
+    Raises InputError as ``rows_of`` does.
     """
     if spec is None or context is None:
-        per_event(spec, context, 1)
+        rows_of(spec, context, 1)
         return ()
     check_tensor("context", context)
     _check_type(context, labels=spec.classes is not None)

@@ -22,16 +22,18 @@ def frozen_names(flow: Flow) -> list[str]:
 def first_nonfinite(flow: Flow, x: Tensor, context: Tensor | None = None) -> str | None:
     """Name the first layer with a non-finite output or log-det for this batch of events.
 
-    Return None if there is none.
+    The encoder of the context comes before the layers. Return None if all is finite.
     """
     inputs.check_shape(x, flow.event_shape)
-    context = inputs.embed(flow.context, context, x)
+    given = flow.encode_context(context, x)
+    if given is not None and not given.isfinite().all():
+        return f"the encoder of the context ({type(flow.encoder).__name__})"
     for name, layer in named_layers(flow.layers, flow.spec):
         if isinstance(layer, FactorOut):
             x, _ = layer.take_out(x)
             continue
         with autocast_of(layer, x.device):
-            x, log_det = layer.forward_and_log_det(x, context)
+            x, log_det = layer.forward_and_log_det(x, given)
         if not (x.isfinite().all() and log_det.isfinite().all()):
             return name
     return None

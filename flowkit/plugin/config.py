@@ -49,7 +49,7 @@ class Event(Protocol):
 
 
 class FlowContext(Protocol):
-    """The context that the density is conditioned on, as the spec's `context` section has it. One field is None."""
+    """The context that layers read. One field is None. With an encoder, ``shape`` is that of the encoder's output."""
 
     classes: int | None
     """The context is a label 0 … classes - 1; layers receive it one-hot, [batch, classes]."""
@@ -73,7 +73,7 @@ def event_of(info: ValidationInfo) -> Event | None:
 
 
 def context_of(info: ValidationInfo) -> FlowContext | None:
-    """Return the spec's context to a validator of a config that can't do with every context.
+    """Return the context that layers read to a validator of a config that can't do with every context.
 
     None if there is none, if the config is made on its own, or if the spec's context isn't valid.
     """
@@ -274,6 +274,21 @@ class BaseConfig(PluginConfig):
     def support(self, event: Shape) -> Domains:
         """Return the domain on which the density is positive."""
         return REALS
+
+
+class EncoderConfig(PluginConfig):
+    """A network that summarizes the context for the layers of a flow.  Built as ``Target(context_shape, **fields)``.
+
+    ``context_shape`` is that of the spec's context: (d,) for vectors and one-hot labels, (n, d) for sets and sequences,
+    (c, h, w) for images. The layers are built for the output's shape, and know nothing of the encoder.
+    """
+
+    def output_shape(self, context: Shape) -> Shape:
+        """Return the shape of the summary, without the batch: (d,) or (c, h, w).
+
+        Raise ShapeError if the network can't read ``context``.
+        """
+        raise NotImplementedError
 
 
 class DatasetConfig(PluginConfig):

@@ -23,6 +23,7 @@ from flowkit.plugin.config import (
     BijectorConfig,
     ConditionerConfig,
     Documented,
+    EncoderConfig,
     MaskedConditionerConfig,
     OrderConfig,
     PluginConfig,
@@ -64,6 +65,8 @@ BOUNDS = {
 
 EVENTS: tuple[Shape, ...] = ((2,), (3, 8, 8), (3, 7, 7))
 """What shape rules are tried on."""
+CONTEXTS: tuple[Shape, ...] = ((2,), (20, 2), (3, 8, 8))
+"""What those of encoders are tried on."""
 
 
 class FieldRow(NamedTuple):
@@ -180,6 +183,8 @@ def shape_rule(config: PluginConfig) -> list[str]:
     for base in (MaskedConditionerConfig, OrderConfig):
         if isinstance(config, base) and type(config).check_shape is base.check_shape:
             return ["any event"]
+    if isinstance(config, EncoderConfig):
+        return [f"{list(context)}{_outcome(config, context)}" for context in CONTEXTS]
     if not isinstance(config, BijectorConfig | SplitConfig | ConditionerConfig | MaskedConditionerConfig | OrderConfig):
         return []
     return [f"{list(event)}{_outcome(config, event)}" for event in EVENTS]
@@ -188,7 +193,7 @@ def shape_rule(config: PluginConfig) -> list[str]:
 def _outcome(config: PluginConfig, event: Shape) -> str:
     try:
         match config:
-            case BijectorConfig():
+            case BijectorConfig() | EncoderConfig():
                 return f" -> {list(config.output_shape(event))}"
             case SplitConfig():
                 kept, transformed = map(list, config.split_shapes(event))

@@ -12,6 +12,7 @@ from flowkit.plugin.config import (
     BijectorConfig,
     ConditionerConfig,
     DatasetConfig,
+    EncoderConfig,
     MaskedConditionerConfig,
     OrderConfig,
     PluginConfig,
@@ -39,7 +40,7 @@ class Kind:
     given_context: bool = False
     """True if the plugin is given the context of the flow."""
     step: str = "use"
-    """The key of the step that it is a part of, if it is part of one."""
+    """The key of the step that it is a part of, if it is part of one. For an encoder, that of a step that reads it."""
     has_directions: bool = False
     """True if the plugin is a map that may have one direction only."""
     in_flow: bool = True
@@ -106,6 +107,7 @@ KINDS: dict[str, Kind] = {
             OrderConfig, "flowkit.bijectors:Order", ("flow", 0, "order"), "autoregressive/random", step="autoregressive"
         ),
         Kind(BaseConfig, "flowkit.bijectors:Base", ("base",), "base/standard_normal", given_context=True),
+        Kind(EncoderConfig, "flowkit.bijectors:Encoder", ("context", "encoder"), "encoder/mlp", step="coupling"),
         Kind(DatasetConfig, "flowkit.plugin:Dataset", ("data",), "data/digits", in_flow=False),
     )
 }

@@ -34,10 +34,13 @@ EVENTS: tuple[dict[str, Any], ...] = (
 CONTEXTS: tuple[dict[str, Any], ...] = ({"shape": [3]}, {"classes": 3})
 """The contexts of a plugin that requires one, tried in turn."""
 
+ENCODED: tuple[dict[str, Any], ...] = ({"shape": [3]}, {"shape": [4, 2]}, {"shape": [2, 8, 8]}, {"classes": 3})
+"""The contexts of an encoder, tried in turn."""
+
 
 def example_spec(found: Found, registry: Registry) -> dict[str, Any] | None:
     """The spec as plain data, for a dataset only its section; None if the fields that it needs can't be guessed."""
-    for context, event in product((None, *CONTEXTS), EVENTS):
+    for context, event in product(contexts_for(found.kind), EVENTS):
         source = source_with(found, event, context, registry)
         try:
             read_spec(source, registry=registry)
@@ -46,6 +49,11 @@ def example_spec(found: Found, registry: Registry) -> dict[str, Any] | None:
         section = str(KINDS[found.kind].place[0])
         return source if KINDS[found.kind].in_flow else {section: source[section]}
     return None
+
+
+def contexts_for(kind: str) -> tuple[dict[str, Any] | None, ...]:
+    """Return the contexts with which a plugin of this kind is tried, one after the other."""
+    return ENCODED if KINDS[kind].place[0] == "context" else (None, *CONTEXTS)
 
 
 def source_with(
@@ -60,8 +68,8 @@ def source_with(
     ``overrides`` are those with which the spec will be read: the plugin's domain may depend on them.
     """
     use = {"use": found.name, **example_fields(found.descriptor.config)}
-    given = {"event": event} if context is None else {"event": event, "context": context}
-    source = {"flowkit": 1, **given, **_sections(found.kind, use)}
+    given = {} if context is None else {"context": dict(context)}
+    source = {"flowkit": 1, "event": event, **_sections(found.kind, use, given)}
     spec = read_fields(source, overrides, registry)
     with suppress(FlowkitError):  # a rule that fails is explained when the spec is read
         if spec is not None:
@@ -91,14 +99,15 @@ def _on(domains: Domains, source: dict[str, Any]) -> dict[str, Any]:
     return {**source["event"], "domain": written_domain(domains)}
 
 
-def _sections(kind: str, use: dict[str, Any]) -> dict[str, Any]:
+def _sections(kind: str, use: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the sections that have the plugin, and those of ``given``, the context."""
     *way, last = KINDS[kind].place
     steps: dict[str, Any] = {
         "use": _use("bijector"),
         "coupling": {"coupling": _use("transformer"), "conditioner": _use("conditioner")},
         "autoregressive": {"autoregressive": _use("transformer"), "order": _use("order")},
     }
-    sections: dict[str, Any] = {"flow": [steps[KINDS[kind].step]]}
+    sections: dict[str, Any] = {**given, "flow": [steps[KINDS[kind].step]]}
     reduce(getitem, way, cast(Any, sections))[last] = use
     return sections
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -21,12 +22,13 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from flowkit.domains import REALS, Domains, Interval, simplified
-from flowkit.plugin.config import CONTEXT_KEY, EVENT_KEY, DatasetConfig, Documented
+from flowkit.plugin.config import CONTEXT_KEY, EVENT_KEY, DatasetConfig, Documented, EncoderConfig
 from flowkit.plugin.domain_field import DomainField
 from flowkit.plugin.reference import (
     BaseRef,
     ConditionerRef,
     DatasetRef,
+    EncoderRef,
     MaskedConditionerRef,
     OrderRef,
     Reader,
@@ -55,6 +57,17 @@ def _check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(shape) not in (1, 3):
         grey = f": write [1, {shape[0]}, {shape[1]}] for one channel" if len(shape) == 2 else ""
         raise PydanticCustomError("shape", f"must be [d] for vectors or [channels, height, width] for images{grey}")
+    return _check_size(shape)
+
+
+def _check_context_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(shape) not in (1, 2, 3):
+        message = "must be [d] for vectors, [n, d] for sets and sequences, or [channels, height, width] for images"
+        raise PydanticCustomError("shape", message)
+    return _check_size(shape)
+
+
+def _check_size(shape: tuple[int, ...]) -> tuple[int, ...]:
     if math.prod(shape) > MAX_EVENT_SIZE:
         raise PydanticCustomError("shape", f"has more than {MAX_EVENT_SIZE:,} values, the most that an event may have")
     return shape
@@ -65,6 +78,11 @@ EventShape = Annotated[
     tuple[PositiveInt, ...],
     AfterValidator(_check_shape),
     Field(json_schema_extra={"minItems": 1, "maxItems": 3, "not": TWO_ENTRIES}),
+]
+ContextShape = Annotated[
+    tuple[PositiveInt, ...],
+    AfterValidator(_check_context_shape),
+    Field(json_schema_extra={"minItems": 1, "maxItems": 3}),
 ]
 
 
@@ -108,14 +126,24 @@ def _given(field: str) -> dict[str, Any]:
 
 
 class ContextSpec(Documented):
-    """The context that the density is conditioned on, labels or an array. It has exactly one of the two fields."""
+    """The context that the density is conditioned on. It has either classes, for labels, or the shape of an array."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [_given("classes"), _given("shape")]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [_given("classes"), _given("shape")],
+            "if": {"required": ["shape"], "properties": {"shape": TWO_ENTRIES}},
+            "then": _given("encoder"),
+        }
+    )
 
     classes: Annotated[int, Field(ge=2, le=MAX_LEVELS)] | None = None
     """The context is a label 0 … classes - 1."""
-    shape: EventShape | None = None
-    """The context is an array of this shape."""
+    shape: ContextShape | None = None
+    """The context is an array of this shape: [d] for vectors, [channels, height, width] for images. With an encoder it
+    may be [n, d], too, for a set or a sequence of n vectors."""
+    encoder: EncoderRef | None = None
+    """A network that summarizes the context, and is trained with the flow. Steps and bases then read its output in the
+    place of the context. It reads labels one-hot. Leave it out, and they read the context itself."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> ContextSpec:
@@ -124,11 +152,36 @@ class ContextSpec(Documented):
         return self
 
 
+    @property
+    def own_shape(self) -> Shape:
+        """The shape of the context without its encoder. Labels are one-hot."""
+        return (self.classes,) if self.classes is not None else self.shape or ()
+
+    @property
+    def encoder_config(self) -> EncoderConfig | None:
+        """The fields of the encoder, or None without one."""
+        config = self.encoder and self.encoder.config
+        return config if isinstance(config, EncoderConfig) else None
+
+
 def context_shape(context: ContextSpec | None) -> Shape | None:
-    """Return the shape of the context that layers read. Labels are one-hot there."""
+    """Return the shape of the context that layers read: that of the encoder's output if there is an encoder.
+
+    Without one labels are one-hot. Raises what the encoder's shape rule raises.
+    """
     if context is None:
         return None
-    return (context.classes,) if context.classes is not None else context.shape
+    encoder = context.encoder_config
+    return context.own_shape if encoder is None else tuple(encoder.output_shape(context.own_shape))
+
+
+def read_context(context: ContextSpec | None) -> ContextSpec | None:
+    """Return the context that layers read. It is None if the encoder can't read the spec's, which `walk` reports."""
+    if context is None or context.encoder is None:
+        return context
+    with suppress(Exception):  # whatever a plugin raises
+        return ContextSpec(shape=context_shape(context))
+    return None
 
 
 class Repeat(Documented):
@@ -388,7 +441,7 @@ class Spec(Documented):
         """Plugin configs find event and context in the validation context, for what depends on them."""
         if info.context is not None:
             info.context[EVENT_KEY] = info.data.get("event")
-            info.context[CONTEXT_KEY] = info.data.get("context")
+            info.context[CONTEXT_KEY] = read_context(info.data.get("context"))
         return read(value)
 
     @field_validator("dequantization", mode="wrap")

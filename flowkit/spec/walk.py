@@ -25,6 +25,7 @@ from flowkit.spec.model import (
     MAX_EVENT_SIZE,
     STANDARD_NORMAL,
     AutoregressiveSpec,
+    ContextSpec,
     CouplingSpec,
     ElementwiseSpec,
     FactorOutSpec,
@@ -41,6 +42,9 @@ MAX_SEQUENCE = 65536
 
 MAX_LAYERS = 4096
 """The most layers that a flow may have, repeats expanded."""
+
+ENCODER: Path = ("context", "encoder")
+"""The path of the encoder in a spec."""
 
 T = TypeVar("T")
 
@@ -118,7 +122,7 @@ def walk(spec: Spec, within: Path = ()) -> list[Step]:
     """
     count_layers(spec.flow, (*within, "flow"))
     steps: list[Step] = []
-    shape, context = spec.event.shape, context_shape(spec.context)
+    shape, context = spec.event.shape, _context_of_layers(spec.context)
     for item, path, rounds in _expand(spec.flow, (*within, "flow")):
         try:
             steps.append(_step(item, path, shape, context))
@@ -137,6 +141,25 @@ def walk(spec: Spec, within: Path = ()) -> list[Step]:
     except PluginError as error:
         raise BrokenChain(str(error), (*within, "base")) from error
     return steps
+
+
+def _context_of_layers(context: ContextSpec | None) -> Shape | None:
+    """Return the shape of the context that layers read. Raises BrokenChain if they can't, or the encoder can't."""
+    if context is None or context.encoder is None:
+        if context is not None and len(context.own_shape) == 2:
+            message = f"{list(context.own_shape)} is a set or a sequence, which only an encoder reads"
+            raise BrokenChain(message, ("context", "shape"), "Add an encoder, such as encoder: {use: encoder/deep_set}")
+        return context_shape(context)
+    try:
+        summary = _ruled(context.encoder, context.own_shape, lambda: _checked(context_shape(context)))
+    except ValueError as error:
+        raise BrokenChain(f"{shortened(error)} (the context is {list(context.own_shape)})", ENCODER) from error
+    except PluginError as error:
+        raise BrokenChain(str(error), ENCODER) from error
+    if len(summary) not in (1, 3):
+        message = f"plugin {context.encoder.plugin}: its output must be [d] or [channels, height, width], not "
+        raise BrokenChain(f"{message}{list(summary)}", ENCODER)
+    return summary
 
 
 def _in_rounds(rounds: Rounds) -> str:

@@ -1,0 +1,23 @@
+"""Defines encoders, the summary networks that a flow's context passes through before the layers read it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module, ABC):
+    """A network that summarizes a context: [batch, *context_shape] -> [batch, *output_shape].
+
+    It is trained with the flow. All layers and base distributions read its output in the place of the context. A flow
+    runs it once per call, under autocast if that is enabled. Each context is summarized by itself, without statistics
+    of the batch.
+    """
+
+    @abstractmethod
+    def forward(self, context: Tensor) -> Tensor:
+        """Return the summary, [batch, *output_shape]. ``context`` is [batch, *context_shape]; labels are one-hot."""
+
+    def initialize(self, context: Tensor) -> None:
+        """Set parameters and buffers from a first batch. A flow calls it once, before training, without gradients."""

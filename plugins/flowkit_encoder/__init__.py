@@ -1,0 +1,1 @@
+"""Provides encoders of contexts: vectors, images, sets and sequences."""

@@ -1,0 +1,40 @@
+"""Defines the encoder of images."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from flowkit.bijectors import Encoder
+from flowkit.plugin import Shape
+from flowkit_encoder.standardize import Standardize
+
+
+class Conv(Encoder):
+    """The summary of an image: ``layers`` 3×3 convolutions of stride 2 with ReLU, and a linear layer of what is left.
+
+    Each convolution halves the height and the width, rounded up, as in the all convolutional net (Springenberg et al.
+    2015, "Striving for simplicity"). Images are standardized, one scale for each channel: [batch, c, h, w] -> [batch,
+    features].
+
+    Example:
+        >>> Conv((3, 28, 28))(torch.zeros(5, 3, 28, 28)).shape
+        torch.Size([5, 16])
+    """
+
+    def __init__(self, context_shape: Shape, features: int = 16, hidden: int = 32, layers: int = 3) -> None:
+        super().__init__()
+        self.features, self.hidden, self.layers = features, hidden, layers
+        c, h, w = context_shape
+        self.standardize = Standardize((c, 1, 1))
+        pairs = pairwise([c] + [hidden] * layers)
+        convs = [module for a, b in pairs for module in (nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU())]
+        left = -(-h // 2**layers) * -(-w // 2**layers)
+        self.network = nn.Sequential(*convs, nn.Flatten(), nn.Linear(hidden * left, features))
+
+    def forward(self, context: Tensor) -> Tensor:
+        return self.network(self.standardize(context))
+
+    def initialize(self, context: Tensor) -> None:
+        self.standardize.initialize(context)

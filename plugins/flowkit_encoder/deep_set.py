@@ -1,0 +1,37 @@
+"""Defines the encoder of sets."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from flowkit.bijectors import Encoder
+from flowkit.plugin import Shape
+from flowkit_encoder.mlp import relu_layers
+from flowkit_encoder.standardize import Standardize
+
+
+class DeepSet(Encoder):
+    """The summary ρ(1/n Σ_i φ(x_i)) of a set {x_1, …, x_n}, whose order has no effect  (Zaheer et al. 2017, theorem 2).
+
+    φ and ρ are multi-layer perceptrons with ReLU: φ has ``layers`` hidden layers, and so has ρ before its last, linear
+    layer. The mean over the set takes the place of the paper's sum, so that units have the same scale for large sets.
+    x is standardized, one scale for each of the d values: [batch, n, d] -> [batch, features].
+
+    Example:
+        >>> DeepSet((100, 2))(torch.zeros(5, 100, 2)).shape
+        torch.Size([5, 16])
+    """
+
+    def __init__(self, context_shape: Shape, features: int = 16, hidden: int = 64, layers: int = 2) -> None:
+        super().__init__()
+        self.features, self.hidden, self.layers = features, hidden, layers
+        _, d = context_shape
+        self.standardize = Standardize((d,))
+        self.phi = nn.Sequential(*relu_layers(d, hidden, layers))
+        self.rho = nn.Sequential(*relu_layers(hidden, hidden, layers), nn.Linear(hidden, features))
+
+    def forward(self, context: Tensor) -> Tensor:
+        return self.rho(self.phi(self.standardize(context)).mean(1))
+
+    def initialize(self, context: Tensor) -> None:
+        self.standardize.initialize(context)
