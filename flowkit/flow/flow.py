@@ -39,8 +39,8 @@ class Flow(nn.Module):
     For integer data (``levels`` is set) the value k stands for the interval [k, k + 1). The latents z_1 … z_{L-1} leave
     the flow at factor-outs, and z_L is the output of the last layer. ``base`` is the base distribution of z_L, or a
     list with one for each latent. A latent for which none is given is standard normal. The context of a conditional
-    flow is labels [batch] or an array [batch, *shape]. A single label or row serves all events. ``encoder`` is a network
-    that summarizes the context, once per call; layers and bases then read its output in the place of the context.
+    flow is labels [batch] or an array [batch, *shape]. A single label or row serves all events. ``encoder`` is a
+    network that summarizes the context, once per call. Layers and bases read its output in the place of the context.
 
     A flow has the directions that all of its layers have. One that runs forward only has densities and latents, and no
     samples. One that runs its inverse only has samples alone. What a flow lacks raises DirectionError.
@@ -83,8 +83,8 @@ class Flow(nn.Module):
         self.bases: Sequence[Base] = nn.ModuleList(building.all_bases(self.latent_shapes, base))  # type: ignore[assignment]
         self.levels = levels
         self.dequantizer = dequantizer
-        self.context = building.context_of(context, encoder)
-        self.encoder = encoder
+        self.context: ContextSpec | None = building.context_of(context, encoder)
+        self.encoder: Encoder | None = encoder
         self.spec = None
         self.memory = "store"
         self.drift = Drift()

@@ -151,7 +151,6 @@ class ContextSpec(Documented):
             raise PydanticCustomError("context", "takes exactly one of classes and shape")
         return self
 
-
     @property
     def own_shape(self) -> Shape:
         """The shape of the context without its encoder. Labels are one-hot."""

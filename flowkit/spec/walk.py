@@ -153,7 +153,8 @@ def _context_of_layers(context: ContextSpec | None) -> Shape | None:
     try:
         summary = _ruled(context.encoder, context.own_shape, lambda: _checked(context_shape(context)))
     except ValueError as error:
-        raise BrokenChain(f"{shortened(error)} (the context is {list(context.own_shape)})", ENCODER) from error
+        what = "labels, one-hot" if context.classes is not None else "an array"
+        raise BrokenChain(f"{shortened(error)} (the context is {what} {list(context.own_shape)})", ENCODER) from error
     except PluginError as error:
         raise BrokenChain(str(error), ENCODER) from error
     if len(summary) not in (1, 3):

@@ -8,7 +8,7 @@ from torch import Tensor
 from flowkit.testing.common import context, initialized
 from flowkit.testing.compare import all_near, gradients_of, largest
 from flowkit.testing.effects import initialize_saved
-from flowkit.testing.subjects import ConditionerSubject, SplitSubject
+from flowkit.testing.subjects import ConditionerSubject, ModuleSubject, SplitSubject
 
 NEAR_ZERO = 0.1
 """How large θ may be at the start."""
@@ -55,33 +55,41 @@ def start(subject: ConditionerSubject) -> None:
 
 def reach(subject: ConditionerSubject) -> None:
     """Every parameter has a gradient that is not all zero, and θ depends on the kept part."""
+    depends(subject, "θ", "the kept part")
+
+
+def depends(subject: ModuleSubject, output: str, first: str) -> None:
+    """Raise AssertionError unless a network's output depends on its first input, and on every parameter.
+
+    ``output`` and ``first`` are what the message calls them.
+    """
     unreached = []
-    for conditioner in subject.modules():
-        (call,) = subject.calls(conditioner, 16)
-        wanted = {"the kept part": call.inputs[0].requires_grad_()}
-        wanted |= {name: p for name, p in conditioner.named_parameters() if p.requires_grad}
-        (theta,) = call(conditioner).values()
-        gradients = gradients_of(theta.square().sum(), wanted)
+    for network in subject.modules():
+        (call,) = subject.calls(network, 16)
+        wanted = {first: call.inputs[0].requires_grad_()}
+        wanted |= {name: p for name, p in network.named_parameters() if p.requires_grad}
+        (value,) = call(network).values()
+        gradients = gradients_of(value.square().sum(), wanted)
         unreached.append(
             {name for name, gradient in zip(wanted, gradients.values(), strict=True) if not gradient.any()}
         )
     without = sorted(set.intersection(*unreached))
-    assert not without, f"θ does not depend on {', '.join(without)}: is something detached, or never called?"
+    assert not without, f"{output} does not depend on {', '.join(without)}: is something detached, or never called?"
 
 
-def initialize(subject: ConditionerSubject) -> None:
+def initialize(subject: ModuleSubject) -> None:
     """initialize leaves finite parameters: on a usual batch, on constant data, on a batch of one."""
     for _ in initialized(subject):
         pass  # raises
 
 
-def autocast(subject: ConditionerSubject) -> None:
-    """Under bf16 autocast it runs, and gives θ to one or two digits."""
-    conditioner = subject.module().float()
-    (call,) = (call.map(Tensor.float) for call in subject.calls(conditioner))
+def autocast(subject: ModuleSubject) -> None:
+    """Under bf16 autocast it runs, and gives what it gives in fp32, to one or two digits."""
+    network = subject.module().float()
+    (call,) = (call.map(Tensor.float) for call in subject.calls(network))
     with torch.autocast("cpu", torch.bfloat16):
-        given = call(conditioner)
-    all_near("under bf16 autocast - in fp32", given, call(conditioner), HALF_PRECISION_TOLERANCE)
+        given = call(network)
+    all_near("under bf16 autocast - in fp32", given, call(network), HALF_PRECISION_TOLERANCE)
 
 
 CONDITIONER_CHECKS = (start, reach, context, initialize, initialize_saved, autocast)

@@ -10,7 +10,7 @@ from typing import Any
 from flowkit.bijectors import Autoregressive
 from flowkit.domains import Domain, by_coordinate
 from flowkit.errors import PluginError, SpecError, format_path
-from flowkit.flow.building import build, build_bases
+from flowkit.flow.building import build, build_bases, build_encoder
 from flowkit.plugin import Found, Registry, Shape
 from flowkit.plugin.config import SplitConfig
 from flowkit.plugin.description import field_schemas
@@ -19,7 +19,7 @@ from flowkit.plugin.reference import Use
 from flowkit.spec import Spec, context_shape, directions, model, read_spec, walk
 from flowkit.spec.conditioning import reads_context
 from flowkit.spec.domains import base_support, codomain
-from flowkit.spec.example import CONTEXTS, source_with
+from flowkit.spec.example import CONTEXTS, ENCODED, source_with
 from flowkit.testing import subjects
 from flowkit.testing.subjects import PluginSubject, Subject
 
@@ -59,14 +59,23 @@ def plugin_subjects(
     found = registry.look_up(None, name)
     _check_guessed(found, fields)
     titled: dict[str, Subject] = {}
-    rows = ((event,),) if event else (*EVENTS, SMALL) if found.kind == "base" else EVENTS
-    for spec in _conditional(found, _specs(found, fields, rows, registry), context):
-        where = f"{list(spec.event.shape)}{', conditional' if spec.context else ''}"
+    specs = _specs(found, fields, _trials(found.kind, event, context), registry)
+    if found.kind != "encoder":
+        specs = _conditional(found, specs, context)
+    for spec in specs:
+        where = _where(found, spec)
         titled[f"{name} in a spec, {where}"] = _whole(found, spec)
         titled[f"{name}, {where}"] = PARTS[found.kind](spec)
-        if layer := LAYERS.get(type(spec.flow[0])):
+        if found.kind != "encoder" and (layer := LAYERS.get(type(spec.flow[0]))):
             titled[f"{layer} with it, {where}"] = PARTS["bijector"](spec)
     return {title: replace(subject, seed=seed) for title, subject in titled.items()}
+
+
+def _where(found: Found, spec: Spec) -> str:
+    """Return the shape that a subject is checked on: that of the context for an encoder, otherwise of the event."""
+    if spec.context is not None and found.kind == "encoder":
+        return f"{list(spec.context.own_shape)}{', labels' if spec.context.classes is not None else ''}"
+    return f"{list(spec.event.shape)}{', conditional' if spec.context else ''}"
 
 
 def _check_guessed(found: Found, fields: Sequence[str]) -> None:
@@ -82,12 +91,28 @@ def _check_guessed(found: Found, fields: Sequence[str]) -> None:
         raise PluginError(f"{found} reads data, and requires {', '.join(missing)}: --set {missing[0]}=…")
 
 
-def _specs(found: Found, fields: Sequence[str], rows: Sequence[Sequence[Shape]], registry: Registry) -> list[Spec]:
-    """Return a spec for each row of events of which the plugin takes any."""
+Trial = tuple[Shape, dict[str, Any], dict[str, Any] | None]
+"""The shape of an event, the values that it may have, and the context of the spec."""
+
+
+def _trials(kind: str, event: Shape | None, context: Shape | None) -> list[list[Trial]]:
+    """Return what specs of a plugin are tried with. Of each list the first is taken that the plugin takes.
+
+    Encoders are tried with contexts of all kinds, and other plugins with events.
+    """
+    if kind == "encoder":
+        contexts = ENCODED if context is None else ({"shape": list(context)},)
+        return [[(event or SMALL[0], {}, each)] for each in contexts]
+    rows = ((event,),) if event else (*EVENTS, SMALL) if kind == "base" else EVENTS
+    return [list(product(row, VALUES, (None, *CONTEXTS))) for row in rows]
+
+
+def _specs(found: Found, fields: Sequence[str], trials: list[list[Trial]], registry: Registry) -> list[Spec]:
+    """Return a spec for each list of trials of which the plugin takes any."""
     overrides = [f"{format_path(KINDS[found.kind].place)}.{field}" for field in fields]
     specs, refusal = [], None
-    for row in rows:
-        for shape, values, context in product(row, VALUES, (None, *CONTEXTS)):
+    for trial in trials:
+        for shape, values, context in trial:
             try:
                 event = {"shape": list(shape), **values}
                 source = source_with(found, event, context, registry, overrides)
@@ -133,6 +158,13 @@ def _masked_conditioner(spec: Spec) -> subjects.MaskedConditionerSubject:
     )
 
 
+def _encoder(spec: Spec) -> subjects.EncoderSubject:
+    assert spec.context is not None
+    given, summary = spec.context.own_shape, context_shape(spec.context)
+    assert summary is not None
+    return subjects.EncoderSubject(lambda: build_encoder(spec), given, summary, labels=spec.context.classes is not None)
+
+
 def _dataset(spec: Spec) -> subjects.DatasetSubject:
     assert spec.data is not None
     return subjects.DatasetSubject(spec.data.build)
@@ -159,6 +191,7 @@ PARTS: dict[str, Callable[[Spec], Subject]] = {
         context_shape(spec.context),
         labels=spec.context is not None and spec.context.classes is not None,
     ),
+    "encoder": _encoder,
     "dataset": _dataset,
 }
 """The part of a spec that is checked, by the kind of the plugin that the spec is about."""

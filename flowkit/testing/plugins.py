@@ -72,8 +72,8 @@ def written_back(subject: PluginSubject) -> None:
     flow = _flow(spec, subject.seed)
     flow.spec = None  # as if its layers had been put together by hand
     written = flow.to_spec()
-    for section in ("flow", "base"):
-        given, expected = (each.model_dump(mode="json")[section] for each in (written, spec))
+    for section in ("context", "flow", "base"):
+        given, expected = (each.model_dump(mode="json").get(section) for each in (written, spec))
         assert given == expected, f"written back as {given}; it was built from {expected}"
 
 

@@ -12,11 +12,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from flowkit.bijectors import Base, Bijector, Conditioner, MaskedConditioner, Order, Split, Transformer
+from flowkit.bijectors import Base, Bijector, Conditioner, Encoder, MaskedConditioner, Order, Split, Transformer
 from flowkit.errors import FlowkitError, InputError
 from flowkit.plugin import Dataset, Shape
 from flowkit.plugin.failure import in_a_line
-from flowkit.testing import autoregressive, bases, bijectors, couplings, datasets, plugins, slow, subjects, transformers
+from flowkit.testing import (
+    autoregressive,
+    bases,
+    bijectors,
+    couplings,
+    datasets,
+    encoders,
+    plugins,
+    slow,
+    subjects,
+    transformers,
+)
 from flowkit.testing.common import COMMON
 from flowkit.testing.subjects import Check, NotApplicable, Subject, is_applicable
 from flowkit.testing.time_limit import TimeLimit
@@ -34,6 +45,7 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
     "masked-conditioner": _by_id(COMMON, autoregressive.MASKED_CHECKS),
     "order": _by_id(autoregressive.ORDER_CHECKS),
     "base": _by_id(COMMON, bases.CHECKS),
+    "encoder": _by_id(COMMON, encoders.CHECKS),
     "dataset": _by_id(datasets.CHECKS),
     "plugin": _by_id(plugins.CHECKS),
 }
@@ -245,6 +257,16 @@ def check_base(make: Callable[[], Base], slow: bool = False, **options: Any) -> 
     Pass ``support`` if it isn't the reals.
     """
     check(subjects.BaseSubject(make, **options), slow)
+
+
+def check_encoder(
+    make: Callable[[], Encoder], context_shape: Shape, output_shape: Shape, slow: bool = False, **options: Any
+) -> None:
+    """Check an encoder in the same way, that is made for contexts of a shape and gives summaries of another.
+
+    Pass ``labels=True`` if it reads one-hot labels.
+    """
+    check(subjects.EncoderSubject(make, context_shape, output_shape, **options), slow)
 
 
 def check_dataset(make: Callable[[], Dataset], **options: Any) -> None:

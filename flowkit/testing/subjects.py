@@ -294,6 +294,24 @@ def one_hot(drawn: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class EncoderSubject(ModuleSubject):
+    """An Encoder of contexts of ``context_shape``, whose summaries have ``output_shape``, as its config says.
+
+    With ``labels`` contexts are one-hot labels [classes].
+    """
+
+    context_shape: Shape
+    output_shape: Shape
+    labels: bool = False
+    kind = "encoder"
+
+    def calls(self, module: Any, n: int = 3, seed: int = 1, distance: float = 1.0) -> list[Call]:
+        """Return the call. ``distance`` scales the normal draws that contexts are made of."""
+        drawn = distance * self.normal(n, *self.context_shape, seed=seed)
+        return [Call("forward", (one_hot(drawn) if self.labels else drawn,), {"the summary": self.output_shape})]
+
+
+@dataclass(frozen=True)
 class DatasetSubject(Subject):
     """A Dataset."""
 

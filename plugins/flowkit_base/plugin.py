@@ -84,7 +84,9 @@ class ClassConditionalNormalConfig(BaseConfig):
         context = context_of(info)
         if context is not None and context.classes is None:
             raise PydanticCustomError(
-                "classes", "needs a context of classes, such as {classes: 10}; for arrays use base/conditional_normal"
+                "classes",
+                "needs a context of classes without an encoder, such as {classes: 10}; for arrays use "
+                "base/conditional_normal",
             )
         return self
 

@@ -61,6 +61,18 @@ class DigitsConfig(DatasetConfig):
     """
 
 
+class DrawsConfig(DatasetConfig):
+    """Parameters (μ, σ) of normal distributions, [2], σ > 0, and draws from each as its context, [size, 1].
+
+    It is a simulator with a known posterior: σ² is inverse gamma with shape and scale 10, and μ is N(0, σ²).
+    """
+
+    n: Annotated[int, Field(ge=10, le=1_000_000)] = 10_000
+    """The number of training events. Validation and test have a tenth as many each."""
+    size: Annotated[int, Field(ge=1, le=1000)] = 20
+    """The number of draws in the context of an event."""
+
+
 class ImagesConfig(DatasetConfig):
     """A folder of images with 256 levels. If they are in sub-folders, these are classes, in the order of their names.
 
@@ -235,5 +247,6 @@ def flowkit_register_datasets() -> list[Descriptor]:
         Descriptor("mnist", MnistConfig, "flowkit_data.mnist:Mnist"),
         Descriptor("npy", NpyConfig, "flowkit_data.npy:Npy"),
         Descriptor("table", TableConfig, "flowkit_data.table:Table"),
+        Descriptor("draws", DrawsConfig, "flowkit_data.draws:Draws"),
         Descriptor("toy", ToyConfig, "flowkit_data.toy:ToyPoints"),
     ]

@@ -11,9 +11,9 @@ from flowkit_encoder.standardize import Standardize
 
 
 class GRU(Encoder):
-    """The summary W h_T + b of a sequence x_1, …, x_T: h_T is the last state of a gated recurrent unit (Cho et al. 2014).
+    """The summary W h_T + b of a sequence x_1, …, x_T, with the last state h_T of gated recurrent units.
 
-    From h_0 = 0, with the gates r (reset) and z (update), and the sigmoid σ:
+    The states begin with h_0 = 0. With the gates r (reset) and z (update), and the sigmoid σ (Cho et al. 2014, §2.3):
 
         r = σ(W_r x_t + U_r h_{t-1} + b_r),  z = σ(W_z x_t + U_z h_{t-1} + b_z),
         h_t = z h_{t-1} + (1 - z) tanh(W_h x_t + b_h + r (U_h h_{t-1} + c_h)).

@@ -93,7 +93,7 @@ NETWORK = {"use": "base/conditional_normal", "conditioner": {"use": "glow/convne
 @pytest.mark.parametrize(
     ("base", "context", "says"),
     [
-        (CLASSES, {"shape": [3]}, r"base: needs a context of classes, such as \{classes: 10\}; for arrays use base/co"),
+        (CLASSES, {"shape": [3]}, r"base: needs a context of classes without an encoder, such as \{classes: 10\}"),
         (CLASSES, None, r"base: base/class_conditional_normal requires a context, and this spec has none"),
         (NETWORK, {"shape": [3]}, r"base: .* here it reads the context, \[3\]"),
         ({"use": "base/gaussian_mixture", "components": 1}, None, r"base.components: .*2"),
@@ -112,7 +112,7 @@ def test_a_base_that_does_not_fit(where: str, base: dict[str, Any], context: Any
 
 def test_views_name_the_bases() -> None:
     spec = read(leaves(MIXTURE), base=CLASSES, context={"classes": 2})
-    described = as_dict(spec, [0], [15, 8])
+    described = as_dict(spec, [0], [15, 8], 0)
     assert described["bases"] == [
         {"name": "base/gaussian_mixture", "path": "flow[0].base", "parameters": 15},
         {"name": "base/class_conditional_normal", "path": "base", "parameters": 8},

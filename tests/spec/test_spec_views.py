@@ -96,7 +96,7 @@ def test_the_views_of_elementwise_steps() -> None:
     assert said[-5:-2] == ["elementwise spline/rational_quadratic", "bins 6", "[1]"]
     assert "elementwise glow/affine: scale [0.5, 2]\\nconditioner glow/mlp: hidden 64" in dot(spec)
     assert 'label="elementwise spline/rational_quadratic: bins 6"' in dot(spec)
-    steps = as_dict(spec, [1, 2], [0])["steps"]
+    steps = as_dict(spec, [1, 2], [0], 0)["steps"]
     assert [step["name"] for step in steps] == ["elementwise glow/affine", "elementwise spline/rational_quadratic"]
 
 
@@ -121,7 +121,7 @@ def test_the_views_of_autoregressive_steps() -> None:
     assert {"inverse of autoregressive", "order autoregressive/natural"} <= {*said}
     parts = "conditioner autoregressive/made: hidden 64\\norder autoregressive/random: seed 3"
     assert f'label="autoregressive glow/affine: scale [0.5, 2]\\n{parts}"' in dot(spec)
-    steps = as_dict(spec, [1, 2], [0])["steps"]
+    steps = as_dict(spec, [1, 2], [0], 0)["steps"]
     inverse = "inverse of autoregressive spline/rational_quadratic"
     assert [step["name"] for step in steps] == ["autoregressive glow/affine", inverse]
 
@@ -189,7 +189,7 @@ def test_a_graph_has_its_edges_outside_the_clusters(multiscale: Spec) -> None:
 
 def test_a_description_has_every_layer(multiscale: Spec) -> None:
     steps = walk(multiscale)
-    described = as_dict(multiscale, range(len(steps)), range(6))
+    described = as_dict(multiscale, range(len(steps)), range(6), 0)
     assert described["event"] == {"shape": [3, 32, 32], "levels": 256}
     assert described["context"] == {"classes": 10}
     assert [step["parameters"] for step in described["steps"]] == list(range(len(steps)))

@@ -5,6 +5,7 @@ from tests.zoo import (  # noqa: F401
     wrong_autoregressive,
     wrong_bases,
     wrong_continuous,
+    wrong_encoders,
     wrong_inverses,
     wrong_later,
     wrong_parts,

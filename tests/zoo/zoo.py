@@ -16,6 +16,7 @@ from flowkit.testing import (
     BijectorSubject,
     ConditionerSubject,
     DatasetSubject,
+    EncoderSubject,
     MaskedConditionerSubject,
     OrderSubject,
     PluginSubject,
@@ -56,6 +57,7 @@ SUBJECTS: dict[str, Callable[..., Subject]] = {
     ),
     "order": lambda cls, event=(4,): OrderSubject(lambda: cls(event)),
     "base": lambda cls, event=(2,), **more: BaseSubject(lambda: cls(event), **more),
+    "encoder": lambda cls, context=(4, 2): EncoderSubject(lambda: cls(context, features=3, hidden=6), context, (3,)),
     "dataset": lambda cls: DatasetSubject(cls),
     "plugin": lambda cls, config, module=None: _plugin(cls, config, module),
 }

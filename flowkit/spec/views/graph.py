@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from flowkit.plugin.reference import Use
 from flowkit.shapes import Shape
 from flowkit.spec.model import FactorOutSpec, Spec
-from flowkit.spec.views.outline import Entry, LayerOutline, Loop, data_text, fields, outline, span
+from flowkit.spec.views.outline import Entry, LayerOutline, Loop, data_text, encoder_text, fields, outline, span
 
 
 def dot(spec: Spec) -> str:
@@ -20,7 +20,7 @@ def dot(spec: Spec) -> str:
         "digraph flow {",
         '  node [shape=box, style=rounded, fontname="Helvetica", fontsize=11];',
         '  edge [fontname="Helvetica", fontsize=9];',
-        f"  x [label={_quoted('x', data_text(spec))}, shape=ellipse];",
+        f"  x [label={_quoted('x', data_text(spec), *encoder_text(spec))}, shape=ellipse];",
         *graph.nodes,
         f"  z [label={_quoted(str(latent), _line(spec.base))}, shape=ellipse];",
         *graph.edges,

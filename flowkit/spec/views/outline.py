@@ -10,7 +10,7 @@ from flowkit.errors import Path
 from flowkit.plugin.config import PluginConfig
 from flowkit.plugin.spelling import line
 from flowkit.shapes import Shape
-from flowkit.spec.model import Item, LayerSpec, Repeat, Spec
+from flowkit.spec.model import Item, LayerSpec, Repeat, Spec, context_shape
 from flowkit.spec.walk import Step, count_layers, walk
 
 MAX_TEXT = 48
@@ -98,7 +98,7 @@ def fields(config: PluginConfig) -> list[str]:
 
 
 def data_text(spec: Spec) -> str:
-    """Say what an event holds and what it is conditioned on."""
+    """Say what an event holds and what it is conditioned on, in a line."""
     values = "continuous" if spec.event.levels is None else f"integers 0 … {spec.event.levels - 1}"
     values += f" in {spelled(spec.event.domains)}" if spec.event.domain is not None else ""
     values += f", noise of {count_layers(spec.dequantization.flow)} layers" if spec.dequantization is not None else ""
@@ -107,6 +107,16 @@ def data_text(spec: Spec) -> str:
     if spec.context.classes is not None:
         return f"{values}, given a label 0 … {spec.context.classes - 1}"
     return f"{values}, given an array {list(spec.context.shape or ())}"
+
+
+def encoder_text(spec: Spec) -> list[str]:
+    """Say in a line what summarizes the context, and to what shape. There is none without an encoder."""
+    encoder = spec.context and spec.context.encoder
+    if not encoder:
+        return []
+    return [
+        f"context → {', '.join([encoder.name, *fields(encoder.config)])} → {list(context_shape(spec.context) or ())}"
+    ]
 
 
 def _shortened(text: str) -> str:

@@ -9,7 +9,7 @@ from flowkit.plugin.reference import Use
 from flowkit.spec.conditioning import reads_context
 from flowkit.spec.model import AutoregressiveSpec, CouplingSpec, ElementwiseSpec, FactorOutSpec, Spec
 from flowkit.spec.views.drawing import Drawing, width_of
-from flowkit.spec.views.outline import Entry, Latent, LayerOutline, Loop, data_text, fields, outline, span
+from flowkit.spec.views.outline import Entry, Latent, LayerOutline, Loop, data_text, encoder_text, fields, outline, span
 
 MARGIN = 22.0
 PADDING = 14.0
@@ -31,7 +31,7 @@ def svg(spec: Spec) -> str:
     entries, latent = outline(spec)
     blocks = _blocks(entries, spec.context is not None)
     last = [str(latent), *_base_text(spec.base, spec.context is not None)]
-    ends = Card(["x", data_text(spec)], "end", 0), Card(last, "end", 0)
+    ends = Card(["x", data_text(spec), *encoder_text(spec)], "end", 0), Card(last, "end", 0)
     stack = Stack([ends[0], *blocks, ends[1]], [*_labels(entries), span([latent.shape])])
     side = MARGIN + stack.width + GAP
     width = (side + stack.leaving if stack.leaving else MARGIN + stack.width) + MARGIN

@@ -1,0 +1,13 @@
+import torch
+from flowkit.testing import check_encoder
+
+from flowkit_NAME.encoder import NameEncoder
+
+
+def test_conformance():
+    check_encoder(lambda: NameEncoder((5, 2), features=3, hidden=8), (5, 2), (3,))
+
+
+def test_the_order_of_a_set_has_no_effect():
+    encoder, sets = NameEncoder((5, 2)), torch.randn(4, 5, 2)
+    torch.testing.assert_close(encoder(sets.flip(1)), encoder(sets))
