@@ -18,6 +18,7 @@ import torch
 from typer.testing import CliRunner
 
 from flowkit.cli.main import app
+from flowkit.export.program import any_context
 from flowkit.flow import Flow
 from flowkit.spec import latent_shapes, lock, read_spec, to_yaml
 from flowkit.testing import BijectorSubject, check, perturb
@@ -117,7 +118,7 @@ def test_a_flow_with_it_round_trips_and_has_the_shapes_of_its_spec(imported, kin
     flow = Flow.from_spec(spec).double().eval()
     perturb(flow, 0.1)
     x = torch.rand(3, *spec.event.shape, dtype=torch.float64) * (spec.event.levels or 1)
-    context = torch.tensor([0, 1, 1]) if spec.context else None
+    context = any_context(flow, 3)
     latents, log_det = flow.forward_and_log_det(x, context)
     assert [tuple(z.shape[1:]) for z in latents] == latent_shapes(spec)
     back, inverse_log_det = flow.inverse_and_log_det(latents, context)
@@ -134,7 +135,7 @@ def test_a_flow_built_in_python_is_written_as_a_spec(imported, kind):
     flow.spec = None  # as if its layers had been put together by hand
     written = flow.to_spec()
     assert written.flow == read_spec(to_yaml(written)).flow == _unrolled(spec.flow)
-    assert written.base == spec.base
+    assert written.base == spec.base and written.context == spec.context
 
 
 def _unrolled(flow):

@@ -57,8 +57,9 @@ def fit(
             0, 1, … are data with levels. Or a Dataset of torch, whose items are events, or pairs of an event and its
             context; they are read into memory, each once. Or a table: a DataFrame of pandas or polars, an Arrow table,
             or a mapping of columns. Its columns become events and contexts as `flowkit new` does it for files.
-        context: labels 0 … k - 1 [n], or an array [n, *shape] to condition on. For a table it is another one, or a list
-            of its columns; without it, numbers make the event, and categories and times the context.
+        context: labels 0 … k - 1 [n], or an array [n, *shape] to condition on. Of shape [n, t, d] it is a set or a
+            sequence of t vectors, which an encoder summarizes. For a table it is another one, or a list of its columns;
+            without it, numbers make the event, and categories and times the context.
         spec: the name of a preset (nsf, maf, realnvp or glow), which is made for the data, or a spec: a validated one,
             a dict, a text, or a file's path. Of its section `data` only the columns of a table are used.
         weight: a number for each event, an array or a tensor [n], or the name of a table's column. The losses of
@@ -100,12 +101,18 @@ def fit(
 
 
 def _preset(name: str, look: Look, table: TableLook | None) -> Spec:
-    """Return the spec of a preset for the data."""
+    """Return the spec of a preset for the data. Warns (DataWarning) that contexts [n, t, d] are taken for sets."""
     context = look.context or {}
+    if "encoder" in context:
+        shape = context["shape"]
+        advice = f'{name}({list(look.event)}, context={shape}, encoder={{"use": "encoder/gru"}})'
+        message = f"contexts of shape {shape} are taken for sets, without an order; for sequences pass spec="
+        warnings.warn(f"{message}flowkit.presets.{advice}", DataWarning, stacklevel=3)
     return PRESETS[name](
         look.event,
         classes=context.get("classes"),
         context=context.get("shape"),
+        encoder=context.get("encoder"),
         domain=None if table is None else table.domain,
         levels=look.levels,
         hidden=hidden_width(look.event, look.rows),

@@ -5,6 +5,8 @@ Each function returns a validated spec of a flow for events of a shape. They sha
 - ``shape``: d or [d] for vectors of d values, [channels, height, width] for images
 - ``classes``: the number of classes, for p(x | label) with labels 0 … classes - 1
 - ``context``: the shape of the context, for p(x | context) with an array as the context
+- ``encoder``: the network that summarizes the context for the flow, as ``context.encoder`` of a spec has it, such as
+  ``{"use": "encoder/deep_set"}``
 - ``domain``: the values that the data may take, as ``event.domain`` of a spec has it: ``"positive"``, ``[0, 1]``, or a
   list with one domain for each value of a vector
 - ``levels``: for integer data 0 … levels - 1
@@ -47,6 +49,7 @@ def nsf(
     *,
     classes: int | None = None,
     context: ShapeLike | None = None,
+    encoder: Content | None = None,
     domain: Any = None,
     levels: int | None = None,
     layers: int = 6,
@@ -70,7 +73,7 @@ def nsf(
         location = elementwise(AFFINE, hidden, conditional) if event == (1,) and conditional else []
         return [*location, *_mixing(event, spline, layers, hidden, conditional)]
 
-    return new_spec(shape, steps, classes=classes, context=context, domain=domain, levels=levels)
+    return new_spec(shape, steps, classes=classes, context=context, encoder=encoder, domain=domain, levels=levels)
 
 
 def maf(
@@ -78,6 +81,7 @@ def maf(
     *,
     classes: int | None = None,
     context: ShapeLike | None = None,
+    encoder: Content | None = None,
     domain: Any = None,
     levels: int | None = None,
     layers: int = 6,
@@ -92,7 +96,7 @@ def maf(
     def steps(event: Shape, conditional: bool) -> Steps:
         return layered(masked(AFFINE, hidden), layers)
 
-    return new_spec(shape, steps, classes=classes, context=context, domain=domain, levels=levels)
+    return new_spec(shape, steps, classes=classes, context=context, encoder=encoder, domain=domain, levels=levels)
 
 
 def realnvp(
@@ -100,6 +104,7 @@ def realnvp(
     *,
     classes: int | None = None,
     context: ShapeLike | None = None,
+    encoder: Content | None = None,
     domain: Any = None,
     levels: int | None = None,
     layers: int = 6,
@@ -118,7 +123,7 @@ def realnvp(
             return realnvp_scales(event, layers, hidden)
         return layered(halves(AFFINE, event, hidden, "glow/channels"), layers)
 
-    return new_spec(shape, steps, classes=classes, context=context, domain=domain, levels=levels)
+    return new_spec(shape, steps, classes=classes, context=context, encoder=encoder, domain=domain, levels=levels)
 
 
 def glow(
@@ -126,6 +131,7 @@ def glow(
     *,
     classes: int | None = None,
     context: ShapeLike | None = None,
+    encoder: Content | None = None,
     domain: Any = None,
     levels: int | None = None,
     layers: int = 6,
@@ -140,7 +146,7 @@ def glow(
     def steps(event: Shape, conditional: bool) -> Steps:
         return _mixing(event, NARROW if len(event) == 3 else AFFINE, layers, hidden, conditional)
 
-    return new_spec(shape, steps, classes=classes, context=context, domain=domain, levels=levels)
+    return new_spec(shape, steps, classes=classes, context=context, encoder=encoder, domain=domain, levels=levels)
 
 
 def _mixing(event: Shape, transformer: Content, layers: int, hidden: int, conditional: bool) -> Steps:

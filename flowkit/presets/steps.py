@@ -29,6 +29,7 @@ def new_spec(
     *,
     classes: int | None,
     context: ShapeLike | None,
+    encoder: Content | None,
     domain: Any,
     levels: int | None,
 ) -> Spec:
@@ -38,7 +39,7 @@ def new_spec(
     """
     event: Content = {"shape": _listed(shape)}
     checked = read_spec({"flowkit": VERSION, "event": event, "flow": [NORMALIZE]}).event.shape
-    conditions = {"classes": classes, "shape": None if context is None else _listed(context)}
+    conditions = {"classes": classes, "shape": None if context is None else _listed(context), "encoder": encoder}
     conditions = {name: value for name, value in conditions.items() if value is not None}
     ranges = {"levels": levels, "domain": domain}
     event |= {name: value for name, value in ranges.items() if value is not None}

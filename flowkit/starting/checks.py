@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -79,12 +80,24 @@ def doubts_about(values: ValueRange, where: str) -> list[str]:
     ]
 
 
+SET_ENCODER = {"use": "encoder/deep_set"}
+"""What summarizes contexts of several vectors each. Nothing in the data tells a set from a sequence."""
+
+
+def array_section(shape: Sequence[int]) -> dict[str, Any]:
+    """Return the `context` of a spec for arrays of this shape. Sets and sequences of vectors need an encoder."""
+    return {"shape": list(shape), **({"encoder": SET_ENCODER} if len(shape) == 2 else {})}
+
+
 def context_section(contexts: np.ndarray | Rows, values: ValueRange, where: str) -> dict[str, Any]:
     """The `context` of a spec: classes for integers [n], a shape for arrays. Raises DataError if it is neither."""
-    if contexts.ndim in (2, 4):
-        return {"shape": list(contexts.shape[1:])}
+    if contexts.ndim in (2, 3, 4):
+        return array_section(contexts.shape[1:])
     if contexts.ndim != 1:
-        raise DataError(f"{where} has shape {list(contexts.shape)}: contexts are labels [n], or arrays [n, d]")
+        raise DataError(
+            f"{where} has shape {list(contexts.shape)}: contexts are labels [n], vectors [n, d], sets and sequences of "
+            "vectors [n, t, d], or images [n, channels, height, width]"
+        )
     if not values.integers:
         raise DataError(f"{where} holds one float an event: labels are integers; for a number save c[:, None]")
     if values.lowest < 0 or not 0 < values.highest < MAX_LEVELS:

@@ -19,6 +19,7 @@ from flowkit.spec import read_spec
 from flowkit.starting.checks import (
     MIN_ROWS,
     TRAIN_SHARE,
+    array_section,
     check_data,
     check_range,
     context_section,
@@ -121,8 +122,9 @@ def look_at_arrays(
     if context.ndim and len(context) != len(x):
         raise DataError(f"{context_where} has {len(context)} rows for {len(x)} events: give one for each event")
     found = value_range([context], context_where)
-    doubts = (*seen.doubts, *doubts_about_context(found, context_where))
-    return replace(seen, context=context_section(context, found, context_where), doubts=doubts)
+    section = context_section(context, found, context_where)
+    doubts = [] if "encoder" in section else doubts_about_context(found, context_where)  # an encoder standardizes
+    return replace(seen, context=section, doubts=(*seen.doubts, *doubts))
 
 
 def _in_directory(directory: Path) -> str:
@@ -164,7 +166,7 @@ def _offered(contexts: Sequence[np.ndarray | Rows]) -> dict[str, Any] | None:
     if not contexts:
         return None
     if contexts[0].ndim > 1:
-        return {"shape": list(contexts[0].shape[1:])}
+        return array_section(contexts[0].shape[1:])
     classes = max(int(some.max()) + 1 for part in contexts for _, some in chunks(part))
     return {"classes": classes} if classes > 1 else None
 

@@ -118,9 +118,13 @@ def _apparent(low: float, high: float) -> Any:
     return [0, 1] if high < 1 else "positive"
 
 
+ORDERLESS = "as sets, without an order; for sequences take encoder/gru"
+"""What is said of contexts of several vectors each."""
+
+
 def _context(look: Look) -> list[Line]:
     if look.context is not None:
-        return [Line(f"context: {line(look.context)}")]
+        return [Line(f"context: {line(look.context)}", ORDERLESS if "encoder" in look.context else "")]
     if look.offered is not None:
         kind = "labels" if "classes" in look.offered else "arrays to condition on"
         return [Line(f"# context: {line(look.offered)}", f"the data has {kind}")]

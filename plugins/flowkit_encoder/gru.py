@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -36,13 +38,50 @@ class GRU(Encoder):
         self.last = nn.Linear(hidden, features)
 
     def forward(self, context: Tensor) -> Tensor:
-        x = self.standardize(context)
-        start = x.new_zeros(self.layers, x.shape[0], self.hidden)
-        _, states = torch.gru(
-            x, start, list(self.weights), has_biases=True, num_layers=self.layers, dropout=0.0, train=self.training,
-            bidirectional=False, batch_first=True,
-        )  # fmt: skip
-        return self.last(states[-1])
+        h = self.standardize(context)
+        states = states_as_one_operator if torch.compiler.is_exporting() else states_of
+        for first in range(0, 4 * self.layers, 4):
+            w, u, b, c = list(self.weights)[first : first + 4]
+            h = states(h, w, u, b, c, self.hidden)
+        return self.last(h[:, -1])
 
     def initialize(self, context: Tensor) -> None:
         self.standardize.initialize(context)
+
+    @staticmethod
+    def onnx_translations() -> dict[Any, Any]:
+        from onnxscript import opset18  # here: only an export needs it
+
+        op: Any = opset18
+
+        def in_order(weight: Any) -> Any:
+            """Return the rows of the gates in ONNX's order, which is z, r, h; torch's is r, z, h."""
+            r, z, h = op.Split(weight, num_outputs=3, axis=0)
+            return op.Unsqueeze(op.Concat(z, r, h, axis=0), op.Constant(value_ints=[0]))
+
+        def gru(x: Any, w: Any, u: Any, b: Any, c: Any, hidden: int) -> Any:
+            biases = op.Concat(in_order(b), in_order(c), axis=1)
+            steps = op.Transpose(x, perm=[1, 0, 2])
+            h, _ = op.GRU(steps, in_order(w), in_order(u), biases, hidden_size=hidden, linear_before_reset=1)
+            return op.Transpose(op.Squeeze(h, op.Constant(value_ints=[1])), perm=[1, 0, 2])
+
+        return {torch.ops.flowkit_encoder.gru.default: gru}
+
+
+def states_of(x: Tensor, w: Tensor, u: Tensor, b: Tensor, c: Tensor, hidden: int) -> Tensor:
+    """Return the states h_1, …, h_T of a layer, [batch, T, hidden]."""
+    start = x.new_zeros(1, x.shape[0], hidden)
+    states, _ = torch.gru(
+        x, start, [w, u, b, c], has_biases=True, num_layers=1, dropout=0.0, train=False, bidirectional=False,
+        batch_first=True,
+    )  # fmt: skip
+    return states
+
+
+# While it exports, torch would trace each step of torch.gru, several times.
+states_as_one_operator = torch.library.custom_op("flowkit_encoder::gru", states_of, mutates_args=())
+
+
+@states_as_one_operator.register_fake
+def _(x: Tensor, w: Tensor, u: Tensor, b: Tensor, c: Tensor, hidden: int) -> Tensor:
+    return x.new_empty(*x.shape[:2], hidden)

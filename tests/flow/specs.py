@@ -83,7 +83,21 @@ SMALL = {
 }
 """What is soon exported and compiled."""
 
-SPECS = {"image": IMAGE, "vector": VECTOR, "labels": LABELS, "arrays": ARRAYS, "values": VALUES, "sequence": SEQUENCE}
+SETS = {
+    **copy.deepcopy(VECTOR),
+    "context": {"shape": [4, 2], "encoder": {"use": "encoder/deep_set", "features": 3, "hidden": 6}},
+}
+"""Given sets, which an encoder summarizes for the layers."""
+
+SPECS = {
+    "image": IMAGE,
+    "vector": VECTOR,
+    "labels": LABELS,
+    "arrays": ARRAYS,
+    "values": VALUES,
+    "sequence": SEQUENCE,
+    "sets": SETS,
+}
 
 
 def perturbed(name: str, seed: int = 0, scale: float = 0.2) -> Flow:

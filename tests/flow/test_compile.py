@@ -88,7 +88,7 @@ def small() -> Flow:
 FAST = [("small", "checkpoint", "step")]
 SLOW = [
     *(("image", "checkpoint", "step"), ("labels", "store", "flow")),
-    *(("vector", "checkpoint", "flow"), ("arrays", "store", "step")),
+    *(("vector", "checkpoint", "flow"), ("sets", "store", "step")),
 ]
 """Each flow, and each strategy with each scope; `make nightly` has all three together."""
 ALL = list(product(SPECS, ("store", "checkpoint"), ("flow", "step")))

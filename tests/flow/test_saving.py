@@ -40,7 +40,7 @@ def test_a_flow_gives_its_spec_back(name):
 @pytest.mark.parametrize("name", SPECS)
 def test_a_flow_built_of_layers_describes_itself(name):
     built = perturbed(name)
-    by_hand = Flow(list(built.layers), levels=built.levels, context=built.context)
+    by_hand = Flow(list(built.layers), levels=built.levels, context=built.context, encoder=built.encoder)
     again = Flow.from_spec(by_hand.to_spec()).double().eval()
     again.load_state_dict(built.state_dict())
     x, context = batch(built)

@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor
 from torch.func import jacrev
-from torch.nn import functional as F
 
 from flowkit.bijectors import Bijector
 from flowkit.bijectors.factor_out import FactorOut
@@ -49,11 +48,8 @@ class Subject:
 
     @property
     def embedded(self) -> Tensor | None:
-        """The context as layers see it: labels one-hot."""
-        if self.context is None or self.context.is_floating_point():
-            return self.context
-        assert self.flow.context is not None and self.flow.context.classes is not None
-        return F.one_hot(self.context, self.flow.context.classes).double()
+        """The context as layers see it: labels one-hot, and through the encoder."""
+        return self.flow.encode_context(self.context, self.x)
 
 
 def check(source: Any, registry: Registry, seed: int) -> float | None:
@@ -180,7 +176,7 @@ def check_text(spec: Spec, registry: Registry) -> None:
 
 def check_description(flow: Flow, spec: Spec, registry: Registry) -> None:
     """The layers, taken as if built in Python, describe themselves as the spec does, its repeats written out."""
-    built = Flow(flow.layers, base=list(flow.bases), levels=flow.levels, context=flow.context)
+    built = Flow(flow.layers, base=list(flow.bases), levels=flow.levels, context=flow.context, encoder=flow.encoder)
     plain = {**canonical(spec), "flow": _written_out(spec.flow)}
     assert model_hash(built.to_spec()) == model_hash(read_spec(plain, registry=registry))
 

@@ -48,8 +48,19 @@ def shapes(draw: Draw, most: int = MAX_SIZE) -> list[int]:
     return [draw(st.integers(1, max(1, min(4, most // (height * width))))), height, width]
 
 
+def _encoded(shape: st.SearchStrategy[list[int]], *names: str) -> st.SearchStrategy[dict[str, Any]]:
+    """A context of this shape through one of these encoders."""
+    use = {"use": st.sampled_from([f"encoder/{name}" for name in names]), "features": st.integers(1, 4)}
+    sizes = {"hidden": st.integers(1, 8), "layers": st.integers(1, 2)}
+    return st.fixed_dictionaries({"shape": shape, "encoder": st.fixed_dictionaries({**use, **sizes})})
+
+
 CONTEXTS = (
-    st.fixed_dictionaries({"classes": st.integers(2, 5)}) | st.fixed_dictionaries({"shape": shapes(20)}) | st.none()
+    st.fixed_dictionaries({"classes": st.integers(2, 5)})
+    | st.fixed_dictionaries({"shape": shapes(20)})
+    | st.none()
+    | _encoded(st.lists(st.integers(1, 5), min_size=2, max_size=2), "deep_set", "gru")
+    | _encoded(shapes(20), "mlp")
 )
 """A context, or None."""
 

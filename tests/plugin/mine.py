@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import flowkit
-from flowkit.bijectors import Base, Bijector, Conditioner, MaskedConditioner, Order, Split, Transformer
+from flowkit.bijectors import Base, Bijector, Conditioner, Encoder, MaskedConditioner, Order, Split, Transformer
 from flowkit.plugin import (
     Arrays,
     BaseConfig,
@@ -19,6 +19,7 @@ from flowkit.plugin import (
     ConditionerConfig,
     Dataset,
     DatasetConfig,
+    EncoderConfig,
     MaskedConditionerConfig,
     OrderConfig,
     PartName,
@@ -231,8 +232,27 @@ class Wide(Base):
         return noise[0] * self.width
 
 
+class PooledConfig(EncoderConfig):
+    """The mean over a set."""
+
+    times: float = 2.0
+    """What it is multiplied with."""
+
+    def output_shape(self, context: Shape) -> Shape:
+        return context[1:]
+
+
+class Pooled(Encoder):
+    def __init__(self, context_shape: Shape, times: float = 2.0) -> None:
+        super().__init__()
+        self.times = times
+
+    def forward(self, context: Tensor) -> Tensor:
+        return self.times * context.mean(1)
+
+
 class BlobConfig(DatasetConfig):
-    """Normal noise."""
+    """Normal noise, and sets of it."""
 
     n: int = 64
     """Rows of each part."""
@@ -243,7 +263,9 @@ class Blob(Dataset):
         self.n = n
 
     def load(self, part: PartName) -> Arrays:
-        return Arrays(np.random.default_rng(0).normal(size=(self.n, 3)).astype(np.float32))
+        random = np.random.default_rng(0)
+        x, sets = random.normal(size=(self.n, 3)), random.normal(size=(self.n, 4, 2))
+        return Arrays(x.astype(np.float32), sets.astype(np.float32))
 
 
 PLUGINS = {
@@ -257,12 +279,14 @@ PLUGINS = {
     "mine/triangular": (TriangularConfig, Triangular),
     "mine/rotated": (RotatedConfig, Rotated),
     "mine/wide": (WideConfig, Wide),
+    "mine/pooled": (PooledConfig, Pooled),
     "mine/blob": (BlobConfig, Blob),
 }
 
 SPEC = """\
 flowkit: 1
 event: {shape: [3]}
+context: {shape: [4, 2], encoder: {use: mine/pooled, times: 3}}
 flow:
   - {use: mine/scale, factor: 0.5}
   - {use: mine/elementwise, maps: [{use: glow/affine, scale: [0.5, 2]}, {use: mine/shift, by: 2}]}

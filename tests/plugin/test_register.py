@@ -32,14 +32,15 @@ def test_every_kind_is_used_in_a_spec_and_trained_a_step() -> None:
     spec = read_spec(mine.SPEC)
     assert lock(spec)["plugins"]["this process"] == "0"
     flow = Flow.from_spec(spec)
-    x = torch.from_numpy(load_data(spec)["train"].x[:])
+    part = load_data(spec)["train"]
+    x, context = torch.from_numpy(part.x[:]), torch.from_numpy(part.context[:])
     optimizer = torch.optim.SGD(flow.parameters(), 1e-2)
-    before = -flow.log_prob(x).mean()
+    before = -flow.log_prob(x, context).mean()
     before.backward()
     optimizer.step()
-    assert -flow.log_prob(x).mean() < before
-    z, log_det = flow.forward_and_log_det(x)
-    back, inverse_log_det = flow.inverse_and_log_det(z)
+    assert -flow.log_prob(x, context).mean() < before
+    z, log_det = flow.forward_and_log_det(x, context)
+    back, inverse_log_det = flow.inverse_and_log_det(z, context)
     torch.testing.assert_close(back, x)
     torch.testing.assert_close(inverse_log_det, -log_det)
 
@@ -47,8 +48,9 @@ def test_every_kind_is_used_in_a_spec_and_trained_a_step() -> None:
 def test_a_flow_built_in_python_is_written_as_a_spec() -> None:
     mine.register()
     built = Flow.from_spec(mine.SPEC)
-    spec = Flow(list(built.layers), base=list(built.bases)).to_spec()
-    assert (spec.flow, spec.base) == (built.to_spec().flow, built.to_spec().base)
+    parts = {"base": list(built.bases), "context": built.context, "encoder": built.encoder}
+    spec, expected = Flow(list(built.layers), **parts).to_spec(), built.to_spec()
+    assert (spec.context, spec.flow, spec.base) == (expected.context, expected.flow, expected.base)
 
 
 def test_they_are_listed_and_in_the_schema() -> None:

@@ -26,6 +26,7 @@ KINDS = {
     "masked-conditioner": "each/masked",
     "order": "stride/order",
     "base": "tails/base",
+    "encoder": "crowd/encoder",
     "dataset": "figure_8/dataset",
 }
 """What is begun of each kind, and the plugin that it brings."""
