@@ -32,8 +32,9 @@ flowkit plugins check glow/squeeze --only log_det,round_trip
 ```
 
 The command checks an installed plugin as specs build it: on a vector, a single number and two images, as far as the
-plugin takes them. An encoder is checked on contexts: a vector, a set, an image, labels. Parts of couplings and of autoregressive layers are checked in such a layer too. Without a name
-behind the slash, all plugins of a namespace are checked. The exit code is 1 if a check fails.
+plugin takes them. An encoder is checked on contexts: a vector, a set, an image, labels. Parts of couplings and of
+autoregressive layers are checked in such a layer too. Without a name behind the slash, all plugins of a namespace are
+checked. The exit code is 1 if a check fails.
 
 Each check is shown while it runs, with the seconds that it takes. In a pipe every check has a line of its own. On a
 terminal the next check overwrites the line, and only failures stay; with `--verbose` all lines stay. `--only` and
@@ -69,9 +70,9 @@ def test_as_specs_build_it(subject, check):
 
 There is a `check_` function and a `Subject` for each kind: `check_bijector`, `check_transformer`, `check_split`,
 `check_conditioner`, `check_masked_conditioner`, `check_order`, `check_base`, `check_encoder`, `check_dataset`. Keep
-events small, at most some 60 values: Jacobians are computed in full. `seed=` draws other parameters and inputs; `slow=True` adds the
-slow checks. Where a check has nothing to check, as a merge without a channel-linear layer, `parametrize_with_checks`
-makes no test of it.
+events small, at most some 60 values: Jacobians are computed in full. `seed=` draws other parameters and inputs;
+`slow=True` adds the slow checks. Where a check has nothing to check, as a merge without a channel-linear layer,
+`parametrize_with_checks` makes no test of it.
 
 `run`, `check` and `parametrize_with_checks` take `only=` and `skip=` too. `run`, `run_check` and `check` take
 `timeout=` in seconds; by default there is no limit.

@@ -15,7 +15,7 @@ from torch import Tensor
 from flowkit.errors import InputError
 from flowkit.fitted.arrays import numbers
 from flowkit.flow import Flow
-from flowkit.flow.inputs import rows_of
+from flowkit.flow.inputs import given_rows
 from flowkit.plugin import Arrays
 from flowkit.spec import Spec
 from flowkit.train.batches import take
@@ -124,7 +124,7 @@ class FittedFlow:
 
     def _parts(self, x: Tensor, context: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Divide events, and the contexts that belong to them."""
-        rows = rows_of(self.flow.context, context, len(x))
+        rows = given_rows(self.flow.context, context, len(x))
         single = rows is not None and len(rows) == 1  # the flow encodes it once for all events of a part
         size = max(1, AT_ONCE // math.prod(self.flow.event_shape))
         for start in range(0, max(1, len(x)), size):

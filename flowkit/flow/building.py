@@ -238,7 +238,7 @@ def all_bases(latents: Sequence[Shape], given: Base | Sequence[Base] | None) -> 
     return bases
 
 
-def context_of(
+def context_without_encoder(
     given: model.ContextSpec | Mapping[str, Any] | None, encoder: Encoder | None
 ) -> model.ContextSpec | None:
     """Return the context that a flow is given, without its encoder, which is a module.

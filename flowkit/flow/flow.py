@@ -83,7 +83,7 @@ class Flow(nn.Module):
         self.bases: Sequence[Base] = nn.ModuleList(building.all_bases(self.latent_shapes, base))  # type: ignore[assignment]
         self.levels = levels
         self.dequantizer = dequantizer
-        self.context: ContextSpec | None = building.context_of(context, encoder)
+        self.context: ContextSpec | None = building.context_without_encoder(context, encoder)
         self.encoder: Encoder | None = encoder
         self.spec = None
         self.memory = "store"
@@ -289,7 +289,7 @@ class Flow(nn.Module):
             return None
         rows = context.reshape(math.prod(batch), *context.shape[len(batch) :])
         encoded = self._encoded(inputs.embed(self.context, rows, self._empty(len(rows))))
-        return None if encoded is None else inputs.broadcast(encoded, batch, shape)
+        return None if encoded is None else inputs.broadcast_rows(encoded, batch, shape)
 
     def _encoded(self, rows: Tensor | None) -> Tensor | None:
         """Return contexts, one-hot if they are labels, through the encoder if there is one."""

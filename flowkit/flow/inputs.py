@@ -140,7 +140,7 @@ def embed(spec: ContextSpec | None, context: Tensor | None, like: Tensor) -> Ten
 
     It has one row for each event, or a single one for all, as it was given.
     """
-    rows = rows_of(spec, context, like.shape[0])
+    rows = given_rows(spec, context, like.shape[0])
     if spec is None or rows is None:
         return None
     if spec.classes is None:
@@ -154,9 +154,9 @@ def embed(spec: ContextSpec | None, context: Tensor | None, like: Tensor) -> Ten
 def per_event(spec: ContextSpec | None, context: Tensor | None, n: int) -> Tensor | None:
     """Return the context [n, *shape] of n events. A single row, with or without a batch dimension, is repeated n times.
 
-    Raises InputError as ``rows_of`` does.
+    Raises InputError as ``given_rows`` does.
     """
-    return repeated(rows_of(spec, context, n), n)
+    return repeated(given_rows(spec, context, n), n)
 
 
 def repeated(rows: Tensor | None, n: int) -> Tensor | None:
@@ -166,7 +166,7 @@ def repeated(rows: Tensor | None, n: int) -> Tensor | None:
     return rows.expand(n, *rows.shape[1:]).contiguous()  # with other strides torch.compile would make another graph
 
 
-def rows_of(spec: ContextSpec | None, context: Tensor | None, n: int) -> Tensor | None:
+def given_rows(spec: ContextSpec | None, context: Tensor | None, n: int) -> Tensor | None:
     """Return the context of n events, [n, *shape], or [1, *shape] if it is a single one for all.
 
     Raises InputError if the context is missing, if the spec has none, or if its shape or type is wrong.
@@ -193,13 +193,13 @@ def rows_of(spec: ContextSpec | None, context: Tensor | None, n: int) -> Tensor 
 def per_sample(spec: ContextSpec | None, context: Tensor | None, shape: Shape) -> Tensor | None:
     """Return the contexts [prod(shape), *context_shape] of samples of a shape, to which they are broadcast.
 
-    Raises InputError as ``rows_of`` does.
+    Raises InputError as ``given_rows`` does.
     """
     batch = sample_batch(spec, context, shape)
-    return None if context is None else broadcast(context.reshape(-1, *context.shape[len(batch) :]), batch, shape)
+    return None if context is None else broadcast_rows(context.reshape(-1, *context.shape[len(batch) :]), batch, shape)
 
 
-def broadcast(rows: Tensor, batch: Shape, shape: Shape) -> Tensor:
+def broadcast_rows(rows: Tensor, batch: Shape, shape: Shape) -> Tensor:
     """Broadcast rows [prod(batch), …] to a shape, and return [prod(shape), …]."""
     own = rows.shape[1:]
     return rows.reshape(*batch, *own).expand(*shape, *own).reshape(-1, *own).contiguous()
@@ -208,7 +208,7 @@ def broadcast(rows: Tensor, batch: Shape, shape: Shape) -> Tensor:
 def sample_batch(spec: ContextSpec | None, context: Tensor | None, shape: Shape) -> Shape:
     """Return the shape of a batch of contexts, which is broadcast to a shape of samples.
 
-    Raises InputError if it can't be, or as ``rows_of`` does.
+    Raises InputError if it can't be, or as ``given_rows`` does.
     """
     batch, own = batch_shape(spec, context), () if spec is None else spec.shape or ()
     if context is not None and not broadcasts(batch, shape):
@@ -226,10 +226,10 @@ def sample_batch(spec: ContextSpec | None, context: Tensor | None, shape: Shape)
 def batch_shape(spec: ContextSpec | None, context: Tensor | None) -> Shape:
     """Return the shape of a batch of contexts, [*shape, *context_shape]. It is () for a single one, and without any.
 
-    Raises InputError as ``rows_of`` does.
+    Raises InputError as ``given_rows`` does.
     """
     if spec is None or context is None:
-        rows_of(spec, context, 1)
+        given_rows(spec, context, 1)
         return ()
     check_tensor("context", context)
     _check_type(context, labels=spec.classes is not None)

@@ -12,13 +12,13 @@ from flowkit.plugin import Shape
 from flowkit_encoder.standardize import Standardize
 
 
-class MLP(Encoder):
+class MLPEncoder(Encoder):
     """The summary W a(… a(W₁ c + b₁) …) + b of a context c, which is flattened, with ``layers`` hidden layers a = ReLU.
 
     c is standardized by the first batch: [batch, *context_shape] -> [batch, features].
 
     Example:
-        >>> MLP((3,))(torch.zeros(5, 3)).shape
+        >>> MLPEncoder((3,))(torch.zeros(5, 3)).shape
         torch.Size([5, 16])
     """
 

@@ -12,7 +12,7 @@ Units = Annotated[int, Field(ge=1, le=2**16)]
 Layers = Annotated[int, Field(ge=1, le=32)]
 
 
-class MLPConfig(EncoderConfig):
+class MLPEncoderConfig(EncoderConfig):
     """A multi-layer perceptron with ReLU for contexts of any shape, which are flattened."""
 
     features: Units = 16
@@ -82,7 +82,7 @@ def _for_numbers(context: Shape) -> str:
 @hookimpl
 def flowkit_register_encoders() -> list[Descriptor]:
     return [
-        Descriptor("mlp", MLPConfig, "flowkit_encoder.mlp:MLP"),
+        Descriptor("mlp", MLPEncoderConfig, "flowkit_encoder.mlp:MLPEncoder"),
         Descriptor("conv", ConvConfig, "flowkit_encoder.conv:Conv"),
         Descriptor("deep_set", DeepSetConfig, "flowkit_encoder.deep_set:DeepSet"),
         Descriptor("gru", GRUConfig, "flowkit_encoder.gru:GRU"),

@@ -25,7 +25,7 @@ from flowkit.testing import perturb
 from flowkit_encoder.conv import Conv
 from flowkit_encoder.deep_set import DeepSet
 from flowkit_encoder.gru import GRU
-from flowkit_encoder.mlp import MLP
+from flowkit_encoder.mlp import MLPEncoder
 from flowkit_encoder.standardize import Standardize
 from flowkit_glow.actnorm import ActNorm
 from tests.flow.specs import SETS, SMALL, batch
@@ -147,7 +147,7 @@ def test_a_summary_that_is_not_finite_is_named() -> None:
 
 
 REFUSED = {
-    "no context": ({"encoder": MLP((3,))}, "reads a context: say of which shape"),
+    "no context": ({"encoder": MLPEncoder((3,))}, "reads a context: say of which shape"),
     "no encoder": ({"context": {"shape": [3]}, "encoder": torch.nn.Linear(3, 2)}, "derives from flowkit.bijectors.Enc"),
     "as a spec": ({"context": {"shape": [3], "encoder": {"use": "encoder/mlp"}}}, "build it, and pass it as encoder="),
     "not built": ({"context": read_spec(SETS).context}, "build it, and pass it as encoder="),

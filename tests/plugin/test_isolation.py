@@ -387,7 +387,17 @@ def test_a_distribution_of_flowkits_name_does_not_hide_its_plugins(entry_points:
     if entry_points:
         (info / "entry_points.txt").write_text(entry_points)
     registry = Registry.discover(Policy(no_plugins=True))
-    assert registry.namespaces == ["autoregressive", "base", "data", "glow", "map", "mixture", "residual", "spline"]
+    assert registry.namespaces == [
+        "autoregressive",
+        "base",
+        "data",
+        "encoder",
+        "glow",
+        "map",
+        "mixture",
+        "residual",
+        "spline",
+    ]
     assert registry.look_up("bijector", "glow/actnorm").version != "9.9"
     (message,) = map(str, registry.installed()[1].values())
     assert f"another distribution in {site} calls itself {FIRST_PARTY}" in message and "uninstall it" in message

@@ -8,14 +8,14 @@ from torch.nn import functional as F
 
 from flowkit_encoder.deep_set import DeepSet
 from flowkit_encoder.gru import GRU
-from flowkit_encoder.mlp import MLP
+from flowkit_encoder.mlp import MLPEncoder
 from tests.zoo.zoo import wrong
 
 # Each row by itself
 
 
 @wrong("encoder", "batch_independence", "when the other rows change")
-class NormalizesByTheBatch(MLP):
+class NormalizesByTheBatch(MLPEncoder):
     """Batch normalization: in training the summary of a context depends on the others, and on the single one in use."""
 
     def __init__(self, *arguments, **fields):
@@ -61,7 +61,7 @@ class KeepsTheSet(DeepSet):
 
 
 @wrong("encoder", "pure", "random numbers in evaluation")
-class DropsInEvaluation(MLP):
+class DropsInEvaluation(MLPEncoder):
     """Dropout that ignores eval(): each call gives another summary."""
 
     def forward(self, context):
@@ -80,7 +80,7 @@ class Detaches(DeepSet):
 
 
 @wrong("encoder", "summary", "does not depend on .*unused")
-class NeverCalls(MLP):
+class NeverCalls(MLPEncoder):
     """A layer that is made and never called: distributed training waits for its gradient."""
 
     def __init__(self, *arguments, **fields):
@@ -108,7 +108,7 @@ class PoolsByExponentials(DeepSet):
 
 
 @wrong("encoder", "autocast", "Float|dtype|autocast")
-class MixesPrecisions(MLP):
+class MixesPrecisions(MLPEncoder):
     """A product of its own weights and what a layer gives: under autocast one is bf16, and the other fp32."""
 
     def __init__(self, *arguments, **fields):
@@ -125,7 +125,7 @@ class MixesPrecisions(MLP):
 
 
 @wrong("encoder", "initialize", "not finite after initialize on constant data")
-class DividesByZero(MLP):
+class DividesByZero(MLPEncoder):
     """Standardizes by the first batch, without a thought of values that are constant in it."""
 
     def initialize(self, context):
@@ -135,7 +135,7 @@ class DividesByZero(MLP):
 
 
 @wrong("encoder", "initialize_saved", "neither parameter nor buffer")
-class ForgetsItsScale(MLP):
+class ForgetsItsScale(MLPEncoder):
     """The scale of the first batch is a plain attribute: a run that is loaded has another one."""
 
     factor = 1.0
@@ -148,7 +148,7 @@ class ForgetsItsScale(MLP):
 
 
 @wrong("encoder", "state", "register_buffer")
-class DrawsItsProjection(MLP):
+class DrawsItsProjection(MLPEncoder):
     """A random projection that is drawn when it is made, and not saved."""
 
     def __init__(self, *arguments, **fields):
