@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,11 @@ class Desk:
         assert self.session.is_busy.wait(10)
 
     def call(self, *rows: int, names: tuple[str, ...] = ("double",), graph: JoinedGraph | None = None) -> Future[Any]:
+        return self.do((graph or self.graph).run, names, {"x": np.array(rows, float)})
+
+    def do(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
         before = len(self.batches._waiting)
-        future = self._pool.submit((graph or self.graph).run, names, {"x": np.array(rows, float)})
+        future = self._pool.submit(call, *arguments)
         while len(self.batches._waiting) == before:
             time.sleep(0.001)
         return future
@@ -103,3 +107,16 @@ def test_none_waits_longer_than_it_may(desk):
     after = desk.call(1)
     desk.go()
     assert after.result(10)[0] == [2] and desk.sizes == [1, 1]  # nobody computes what nobody waits for
+
+
+def test_nobody_computes_for_a_client_that_is_gone(desk):
+    def leaving() -> None:
+        with desk.batches.until(math.inf, lambda: True):
+            desk.graph.run(("double",), {"x": np.zeros(2)})
+
+    gone = desk.do(leaving)
+    after = desk.call(1)
+    desk.go()
+    assert after.result(10)[0] == [2] and desk.sizes == [1, 1]
+    with pytest.raises(RefusedError):
+        gone.result(10)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -18,7 +19,7 @@ from flowkit_runtime.model import Model
 from flowkit_runtime.serving.answers import accepted_form, as_json, written
 from flowkit_runtime.serving.batching import Batches
 from flowkit_runtime.serving.bodies import JSON, body_form, joined_values, parsed_body, parsed_query
-from flowkit_runtime.serving.connections import read_body
+from flowkit_runtime.serving.connections import read_body, was_left
 from flowkit_runtime.serving.describing import described_bundle, openapi_of
 from flowkit_runtime.serving.endpoints import ENDPOINTS, Endpoint
 from flowkit_runtime.serving.limits import BODIES_HELD, Limits, RefusedError, too_busy
@@ -81,7 +82,7 @@ class Service:
             takes = endpoint.takes(model)
             body = parsed_body(form, raw, takes, endpoint.main(model)) if form is not None else {}
             given = joined_values(body, parsed_query(request.query_params.multi_items()), takes)
-            with self._batches.until(deadline):
+            with self._batches.until(deadline, partial(was_left, request.scope)):
                 return written(endpoint.compute(model, given, self._limits), accepted, model)
 
         with self._holding() as hold:

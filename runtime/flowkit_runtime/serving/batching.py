@@ -6,6 +6,7 @@ which runs one at a time. Calls of the same graph that come in the meantime are 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -26,13 +27,17 @@ Observer = Callable[[Graph, int, float], None]
 class _Call:
     """A call of a graph, and later its results or its error."""
 
-    def __init__(self, graph: JoinedGraph, names: Sequence[str], feed: Feed) -> None:
+    def __init__(self, graph: JoinedGraph, names: Sequence[str], feed: Feed, is_unwanted: Callable[[], bool]) -> None:
+        self.is_unwanted = is_unwanted
         self.graph, self.names, self.feed = graph, tuple(names), feed
         self.rows = len(next(iter(feed.values())))
         self.done = threading.Event()
-        self.is_abandoned = False
         self.results: list[NDArray[Any]] = []
         self.error: Exception | None = None
+
+    def fail(self, error: Exception) -> None:
+        self.error = error
+        self.done.set()
 
     def fits(self, other: _Call) -> bool:
         return self.graph is other.graph and self.names == other.names
@@ -53,23 +58,26 @@ class Batches:
         threading.Thread(target=self._work, name="batches", daemon=True).start()
 
     @contextmanager
-    def until(self, deadline: float) -> Iterator[None]:
-        """Let the calls of this thread fail that aren't done at a time of the clock `time.monotonic`."""
-        self._local.deadline = deadline
+    def until(self, deadline: float, is_gone: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Let the calls of this thread fail that haven't begun at a time of the clock `time.monotonic`.
+
+        They fail, too, if `is_gone` returns True by then: nobody waits for the result.
+        """
+        self._local.deadline, self._local.is_gone = deadline, is_gone
         try:
             yield
         finally:
-            del self._local.deadline
+            del self._local.deadline, self._local.is_gone
 
     def run(self, graph: JoinedGraph, names: Sequence[str], feed: Feed) -> list[NDArray[Any]]:
         """Return what `graph.compute` returns. Raises RefusedError if it takes too long."""
-        call = _Call(graph, names, feed)
-        deadline: float | None = getattr(self._local, "deadline", None)
+        deadline: float = getattr(self._local, "deadline", math.inf)
+        is_gone = getattr(self._local, "is_gone", lambda: False)
+        call = _Call(graph, names, feed, lambda: is_gone() or time.monotonic() > deadline)
         with self._changed:
             self._waiting.append(call)
             self._changed.notify()
-        if not call.done.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
-            call.is_abandoned = True
+        if not call.done.wait(None if math.isinf(deadline) else max(0.0, deadline - time.monotonic())):
             raise too_slow()
         if call.error is not None:
             raise call.error
@@ -84,16 +92,19 @@ class Batches:
         with self._changed:
             while not self._waiting:
                 self._changed.wait()
-            first, others = self._waiting.popleft(), list(self._waiting)
-            batch, rows = [first], first.rows
+            waiting = list(self._waiting)
             self._waiting.clear()
-            for call in others:
-                if call.fits(first) and rows + call.rows <= self._rows:
+            batch: list[_Call] = []
+            rows = 0
+            for call in waiting:
+                if call.is_unwanted():
+                    call.fail(too_slow())
+                elif not batch or (call.fits(batch[0]) and rows + call.rows <= self._rows):
                     batch.append(call)
                     rows += call.rows
                 else:
                     self._waiting.append(call)
-        return [call for call in batch if not call.is_abandoned]
+        return batch
 
     def _compute(self, batch: list[_Call]) -> None:
         if not batch:
@@ -105,8 +116,7 @@ class Batches:
                 for call in batch:
                     self._compute([call])
                 return
-            batch[0].error = error
-            batch[0].done.set()
+            batch[0].fail(error)
             return
         ends = np.cumsum([call.rows for call in batch]).tolist()
         for call, end in zip(batch, ends, strict=True):

@@ -25,6 +25,8 @@ MAX_CONNECTIONS = 900
 LAST_REQUEST = 1.0
 """The seconds in which an idle connection may still send a request when the server stops."""
 
+_CONNECTION = "connection"
+
 log = logging.getLogger("flowkit_runtime")
 
 
@@ -61,6 +63,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head = 0
+        self.scope["state"][_CONNECTION] = self
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
@@ -132,6 +135,12 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.force_exit = self.should_exit
         self.should_exit = True
+
+
+def was_left(scope: Any) -> bool:
+    """Return True if the client of a request is gone. `scope` is ASGI's."""
+    connection = scope.get("state", {}).get(_CONNECTION)
+    return connection is not None and bool(connection.transport.is_closing())
 
 
 async def read_body(receive: Any, length: str | None, limits: Limits, hold: Any) -> bytes:
