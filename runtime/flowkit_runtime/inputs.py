@@ -134,7 +134,9 @@ def inside(
 def grid(name: str, rows: Array, start: int, levels: int) -> NDArray[np.float64]:
     """Return `rows` as float64. Each value must be a whole number in [0, levels - 1]."""
     values = rows.astype(np.float64)
-    good = (values >= 0) & (values <= levels - 1) & (values == np.floor(values))
+    good = (values >= 0) & (values <= levels - 1)
+    if not is_integral(rows):
+        good &= values == np.floor(values)
     if not good.all():
         wanted = f"whole numbers from 0 to {levels - 1}"
         raise RowError(f"{name} must hold {wanted}; {_first(name, rows, ~good, start)}")

@@ -78,14 +78,20 @@ def philox4x32(counter: Sequence[Words], key: tuple[int, int]) -> tuple[Words, W
     Returns:
         The four output words, 32-bit values held in uint64.
     """
-    c0, c1, c2, c3 = counter
+    c0, c1, c2, c3 = (np.array(word) for word in np.broadcast_arrays(*counter))
     k0, k1 = key
     low, half = np.uint64(_LOW), np.uint64(32)
     for _ in range(_ROUNDS):
         # 32-bit factors in uint64: the full 64-bit product, whose halves the round needs, is exact.
-        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        c0, c1 = (p1 >> half) ^ c1 ^ np.uint64(k0), p1 & low
-        c2, c3 = (p0 >> half) ^ c3 ^ np.uint64(k1), p0 & low
+        c0 *= _MULTIPLIERS[0]
+        c2 *= _MULTIPLIERS[1]
+        c1 ^= np.uint64(k0)
+        c3 ^= np.uint64(k1)
+        c1 ^= c2 >> half
+        c3 ^= c0 >> half
+        c0 &= low
+        c2 &= low
+        c0, c1, c2, c3 = c1, c2, c3, c0
         k0, k1 = (k0 + _KEY_STEPS[0]) & _LOW, (k1 + _KEY_STEPS[1]) & _LOW
     return c0, c1, c2, c3
 
@@ -124,7 +130,10 @@ def _uniform_pair(w0: Words, w1: Words, w2: Words, w3: Words) -> Pair:
 
 
 def _middle_of_cell(word: Words) -> NDArray[np.float64]:
-    return ((word >> np.uint64(9)).astype(np.float64) + 0.5) * 2.0**-23
+    middle = (word >> np.uint64(9)).astype(np.float64)
+    middle += 0.5
+    middle *= 2.0**-23
+    return middle
 
 
 def _unit_interval(high: Words, low: Words) -> NDArray[np.float64]:

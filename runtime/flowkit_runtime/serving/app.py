@@ -14,7 +14,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from flowkit_runtime.errors import InputError, shortened
+from flowkit_runtime.errors import InputError
 from flowkit_runtime.model import Model
 from flowkit_runtime.serving.answers import accepted_form, as_json, written
 from flowkit_runtime.serving.batching import Batches
@@ -200,6 +200,4 @@ def _json(value: Any) -> Response:
 
 
 def _told(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    if status >= 500:
-        log.warning("%s %r", status, shortened(message))
     return Response(as_json({"detail": message}), status, headers, JSON)

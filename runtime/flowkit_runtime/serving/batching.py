@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit_runtime.serving.limits import RefusedError, too_busy
+from flowkit_runtime.serving.limits import GONE, RefusedError, too_busy
 from flowkit_runtime.session import Feed, Graph
 
 Observer = Callable[[Graph, int, float], None]
@@ -27,8 +27,8 @@ Observer = Callable[[Graph, int, float], None]
 class _Call:
     """A call of a graph, and later its results or its error."""
 
-    def __init__(self, graph: JoinedGraph, names: Sequence[str], feed: Feed, is_unwanted: Callable[[], bool]) -> None:
-        self.is_unwanted = is_unwanted
+    def __init__(self, graph: JoinedGraph, names: Sequence[str], feed: Feed, is_gone: Callable[[], bool]) -> None:
+        self.is_gone, self.is_late = is_gone, False
         self.graph, self.names, self.feed = graph, tuple(names), feed
         self.rows = len(next(iter(feed.values())))
         self.done = threading.Event()
@@ -73,12 +73,13 @@ class Batches:
         """Return what `graph.compute` returns. Raises RefusedError if it takes too long."""
         deadline: float = getattr(self._local, "deadline", math.inf)
         is_gone = getattr(self._local, "is_gone", lambda: False)
-        call = _Call(graph, names, feed, lambda: is_gone() or time.monotonic() > deadline)
+        call = _Call(graph, names, feed, is_gone)
         with self._changed:
             self._waiting.append(call)
             self._changed.notify()
         if not call.done.wait(None if math.isinf(deadline) else max(0.0, deadline - time.monotonic())):
-            raise too_slow()
+            call.is_late = True
+            raise too_busy("the request wasn't computed in time; send fewer rows")
         if call.error is not None:
             raise call.error
         return call.results
@@ -97,8 +98,8 @@ class Batches:
             batch: list[_Call] = []
             rows = 0
             for call in waiting:
-                if call.is_unwanted():
-                    call.fail(too_slow())
+                if call.is_late or call.is_gone():
+                    call.fail(RefusedError(GONE, "the client is gone"))
                 elif not batch or (call.fits(batch[0]) and rows + call.rows <= self._rows):
                     batch.append(call)
                     rows += call.rows
@@ -152,8 +153,3 @@ def _joined(feeds: list[Feed]) -> Feed:
     if len(feeds) == 1:
         return feeds[0]
     return {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
-
-
-def too_slow() -> RefusedError:
-    """Return the answer to a request that isn't computed in time."""
-    return too_busy("the request wasn't computed in time; send fewer rows")

@@ -16,7 +16,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from flowkit_runtime.serving.limits import Limits, RefusedError
+from flowkit_runtime.serving.limits import GONE, Limits, RefusedError
 
 MAX_HEAD = 2**16
 """The most bytes of a request before its body."""
@@ -164,7 +164,7 @@ async def read_body(receive: Any, length: str | None, limits: Limits, hold: Any)
             while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise RefusedError(400, "the connection was closed before the body was complete")
+                    raise RefusedError(GONE, "the connection was closed before the body was complete")
                 parts.append(message["body"])
                 hold(len(parts[-1]))
                 size, more = size + len(parts[-1]), message["more_body"]

@@ -13,6 +13,9 @@ SLOWEST = 2**14
 BODIES_HELD = 32
 """All bodies that are held at once may take as much memory as this many of the largest."""
 
+GONE = 499
+"""The status with which a request is counted whose client closed the connection. No standard has one."""
+
 
 @dataclass(frozen=True)
 class Limits:
