@@ -15,7 +15,6 @@ import os
 import re
 import resource
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class Serving:
     def __init__(self, bundle: Path, threads: int, batch: int) -> None:
         main = [sys.executable, "-c", "from flowkit_runtime.cli.main import main; main()"]
         options = ["--port", "0", "--threads", str(threads), "--batch", str(batch)]
-        self.process = subprocess.Popen([*main, "serve", f"it={bundle}", *options], stdout=subprocess.PIPE, text=True)
+        self.process = Popen([*main, "serve", f"it={bundle}", *options], stdout=PIPE, text=True)
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().split()[-1]
 
@@ -74,13 +74,23 @@ class Serving:
 
     def batches(self) -> Counter[int]:
         """Return how many calls of the encoder had as many rows, rounded up to powers of two."""
-        text = urllib.request.urlopen(self.url.partition("/bundles")[0] + "/metrics").read().decode()
-        found = re.findall(r'flowkit_batch_rows_bucket\{bundle="it",graph="encode",le="(\d+).0"\} (\d+)', text)
+        found = re.findall(
+            r'flowkit_batch_rows_bucket\{bundle="it",graph="encode",le="(\d+).0"\} (\d+)', self._metrics()
+        )
         counts = Counter[int]()
         below = 0
         for rows, count in found:
             counts[int(rows)], below = int(float(count)) - below, int(float(count))
         return counts
+
+    def rows(self) -> int:
+        """Return the rows of all calls of the encoder."""
+        found = re.findall(r'flowkit_batch_rows_sum\{bundle="it",graph="encode"\} (\S+)', self._metrics())
+        return int(float(found[0])) if found else 0
+
+    def _metrics(self) -> str:
+        text: bytes = urllib.request.urlopen(self.url.partition("/bundles")[0] + "/metrics").read()
+        return text.decode()
 
     def stop(self) -> int:
         """End the server, and return its exit code."""
@@ -101,12 +111,13 @@ def requests_of(bundle: Path, rows: int) -> Iterator[Path]:
         yield Path(folder)
 
 
-def load(url: str, bodies: Path, clients: int, seconds: float) -> str:
-    """Let wrk send requests, and return what it prints."""
+@contextmanager
+def loaded(url: str, bodies: Path, clients: int, seconds: float) -> Iterator[Popen[str]]:
+    """Let wrk send requests during the block, and then until it is done."""
     command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds:g}s", "--timeout", "60s", "--latency", "-s", str(WRK_SCRIPT)]
     environment = {**os.environ, "BODIES": str(bodies), "COUNT": str(BODIES)}
-    done = subprocess.run([*command, f"{url}/score"], env=environment, capture_output=True, text=True, check=True)
-    return done.stdout
+    with Popen([*command, f"{url}/score"], env=environment, stdout=PIPE, text=True) as wrk:
+        yield wrk
 
 
 def direct(graph: Graph, x: np.ndarray, batches: Counter[int], seconds: float) -> float:
@@ -128,17 +139,20 @@ def _cpu() -> float:
 
 
 def turn(serving: Serving, graph: Graph, x: np.ndarray, bodies: Path, options: argparse.Namespace) -> Turn:
-    """Load the server, then call onnxruntime in the same batches."""
-    cpu, before = serving.cpu(), serving.batches()
-    text = load(serving.url, bodies, options.clients, options.seconds)
-    spent, batches = serving.cpu() - cpu, serving.batches() - before
-    checked, wrong = map(int, re.findall(r"compared (\d+) wrong (\d+)", text)[0])
-    rows = checked * options.rows
+    """Load the server, then call onnxruntime in the same batches.
+
+    CPU time and rows are those in the middle of the load, when as many requests are read as are answered.
+    """
+    with loaded(serving.url, bodies, options.clients, options.seconds) as wrk:
+        time.sleep(options.seconds / 6)
+        cpu, before, rows = serving.cpu(), serving.batches(), serving.rows()
+        time.sleep(options.seconds * 2 / 3)
+        cpu, batches, rows = serving.cpu() - cpu, serving.batches() - before, serving.rows() - rows
+        text = wrk.communicate()[0]
+    answers, wrong = map(int, re.findall(r"compared (\d+) wrong (\d+)", text)[0])
     p50, p99 = (_milliseconds(re.findall(rf"{share}%\s+([\d.]+)(\w+)", text)[0]) for share in (50, 99))
-    return Turn(
-        rows, batches, spent / rows, direct(graph, x, batches, options.seconds / 2), checked, wrong, p50, p99,
-        serving.megabytes(),
-    )  # fmt: skip
+    directly = direct(graph, x, batches, options.seconds / 2)
+    return Turn(rows, batches, cpu / rows, directly, answers, wrong, p50, p99, serving.megabytes())
 
 
 def _milliseconds(figure: tuple[str, str]) -> float:
@@ -161,7 +175,8 @@ def main() -> None:
     x = model.sample(max(options.batch, options.rows), seed=0).astype(np.float32)
     serving = Serving(options.bundle, options.threads, options.batch)
     with requests_of(options.bundle, options.rows) as bodies:
-        load(serving.url, bodies, options.clients, 5)  # to warm up
+        with loaded(serving.url, bodies, options.clients, 5) as wrk:  # to warm up
+            wrk.communicate()
         turns = []
         for _ in range(round(60 * options.minutes / options.seconds)):
             turns.append(turn(serving, graph, x, bodies, options))

@@ -27,6 +27,7 @@ values to check other implementations against.
 import math
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ _LOW = 0xFFFFFFFF
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _KEY_STEPS = 0x9E3779B9, 0xBB67AE85
 
-Words = NDArray[np.uint64]
+Words = NDArray[np.uint32]
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -68,30 +69,29 @@ def normal(seed: int, stream: int, shape: Sequence[int], start: int = 0) -> NDAr
     return _draw(seed, stream, shape, start, _box_muller)
 
 
-def philox4x32(counter: Sequence[Words], key: tuple[int, int]) -> tuple[Words, Words, Words, Words]:
+def philox4x32(counter: Sequence[NDArray[Any]], key: tuple[int, int]) -> tuple[Words, Words, Words, Words]:
     """Return Philox4x32-10 of arrays of counters.
 
     Args:
-        counter: the four counter words, arrays that broadcast together, of 32-bit values held in uint64.
+        counter: the four counter words, arrays of 32-bit values that broadcast together.
         key: the two 32-bit key words.
 
     Returns:
-        The four output words, 32-bit values held in uint64.
+        The four output words.
     """
-    c0, c1, c2, c3 = (np.array(word) for word in np.broadcast_arrays(*counter))
+    c0, c1, c2, c3 = (word.astype(np.uint32) for word in np.broadcast_arrays(*counter))
+    halves = np.empty((2, *c0.shape, 2), "<u4")  # of the products: the low one, the high one
+    product0, product2 = halves.view("<u8")[..., 0]
+    (low0, low2), (high0, high2) = halves[..., 0], halves[..., 1]
     k0, k1 = key
-    low, half = np.uint64(_LOW), np.uint64(32)
     for _ in range(_ROUNDS):
-        # 32-bit factors in uint64: the full 64-bit product, whose halves the round needs, is exact.
-        c0 *= _MULTIPLIERS[0]
-        c2 *= _MULTIPLIERS[1]
-        c1 ^= np.uint64(k0)
-        c3 ^= np.uint64(k1)
-        c1 ^= c2 >> half
-        c3 ^= c0 >> half
-        c0 &= low
-        c2 &= low
-        c0, c1, c2, c3 = c1, c2, c3, c0
+        np.multiply(c0, _MULTIPLIERS[0], out=product0, dtype=np.uint64)
+        np.multiply(c2, _MULTIPLIERS[1], out=product2, dtype=np.uint64)
+        c1 ^= np.uint32(k0)
+        c3 ^= np.uint32(k1)
+        np.bitwise_xor(c1, high2, out=c0)
+        np.bitwise_xor(c3, high0, out=c2)
+        c1[...], c3[...] = low2, low0
         k0, k1 = (k0 + _KEY_STEPS[0]) & _LOW, (k1 + _KEY_STEPS[1]) & _LOW
     return c0, c1, c2, c3
 
@@ -120,9 +120,8 @@ def _sizes(shape: Sequence[int]) -> tuple[int, ...]:
 
 def _words(seed: int, stream: int, block: int, blocks: int) -> tuple[Words, Words, Words, Words]:
     index = np.uint64(block) + np.arange(blocks, dtype=np.uint64)
-    low, half = np.uint64(_LOW), np.uint64(32)
-    fixed = np.full(1, stream, np.uint64), np.zeros(1, np.uint64)
-    return philox4x32((index & low, index >> half, *fixed), (seed & _LOW, seed >> 32))
+    counter = index & np.uint64(_LOW), index >> np.uint64(32), np.full(1, stream), np.zeros(1, int)
+    return philox4x32(counter, (seed & _LOW, seed >> 32))
 
 
 def _uniform_pair(w0: Words, w1: Words, w2: Words, w3: Words) -> Pair:
@@ -130,15 +129,14 @@ def _uniform_pair(w0: Words, w1: Words, w2: Words, w3: Words) -> Pair:
 
 
 def _middle_of_cell(word: Words) -> NDArray[np.float64]:
-    middle = (word >> np.uint64(9)).astype(np.float64)
+    middle = (word >> np.uint32(9)).astype(np.float64)
     middle += 0.5
     middle *= 2.0**-23
     return middle
 
 
 def _unit_interval(high: Words, low: Words) -> NDArray[np.float64]:
-    bits = ((high >> np.uint64(5)) << np.uint64(26)) | (low >> np.uint64(6))
-    return bits.astype(np.float64) * 2.0**-53
+    return (high >> np.uint32(5)) * 2.0**-27 + (low >> np.uint32(6)) * 2.0**-53
 
 
 def _box_muller(w0: Words, w1: Words, w2: Words, w3: Words) -> Pair:
