@@ -46,6 +46,7 @@ check: .venv/dev  ## Lint, formatting, types, layers
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	test ! -x $(BIN)/hadolint || $(BIN)/hadolint runtime/Dockerfile
 
 format: .venv/dev  ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix
