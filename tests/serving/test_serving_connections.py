@@ -139,7 +139,7 @@ def test_no_request_is_lost_when_the_server_stops(tiny, monkeypatch):
     monkeypatch.setattr(Graph, "run", slow)
     busy, idle, refused = (http.client.HTTPConnection(*running.address) for _ in range(3))
     idle.request("GET", "/health/ready")
-    assert idle.getresponse().read() == b'{"status":"ready"}'
+    assert idle.getresponse().read() == b'{"status":"ready"}\n'
     busy.request("POST", "/bundles/tiny/sample?n=1")
     until(lambda: running.service._in_progress)
     refused.request("POST", "/bundles/tiny/sample?n=1")  # there is one place

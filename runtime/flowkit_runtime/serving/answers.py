@@ -61,8 +61,8 @@ def written(answer: Answer, form: str, model: Model) -> bytes:
 
 
 def as_json(value: Any) -> bytes:
-    """Return the JSON text of a value."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+    """Return the JSON text of a value, as a line."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
 def _json(answer: Answer, model: Model) -> Any:
