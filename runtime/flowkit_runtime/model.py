@@ -234,6 +234,27 @@ class Model:
                 latent[part] = value
         return latents
 
+    def on_device(self, **tensors: Any) -> dict[str, Any]:
+        """Run a graph on tensors that stay where they are, such as on a GPU, and return OrtValues there.
+
+        ``on_device(x=x)`` returns the latents z_1, z_2, … and log_prob. ``on_device(z_1=z_1, …)`` returns x. A
+        context is another tensor, `context`. Tensors are OrtValues or support DLPack, as those of PyTorch, JAX and
+        CuPy do: float32 and contiguous, [n, *shape]; classes are int64, [n]. ``torch.from_dlpack`` and its like
+        take the results. No memory is copied, unless a tensor is on another device than the model (`providers`).
+
+        The graphs get the tensors as they are: points with noise added, no integers, all rows in one batch. Values
+        aren't checked. Whatever computes a tensor must be done: call ``torch.cuda.synchronize()`` before.
+
+        Raises:
+            InputError: a tensor is missing, can't be shared, or has another type or shape.
+            BundleError: the flow lacks this direction.
+        """
+        graph, outputs = DECODER, ["x"]
+        if "x" in tensors:
+            graph, outputs = ENCODER, [*self._latent_names, "log_prob"]
+        self._check_has(graph)
+        return self._graphs[graph].run_on_device(outputs, tensors)
+
     @enough_memory()
     def decode(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER, Bundle
-from flowkit_runtime.errors import BundleError, InputError, shortened
+from flowkit_runtime.errors import BundleError, InputError, quoted, shortened
 from flowkit_runtime.graph_check import check_graph
 from flowkit_runtime.graph_check.reading import FLOAT, INT64
 from flowkit_runtime.inputs import integer
@@ -55,6 +55,59 @@ class Graph:
             if result.shape != (expected := (n, *self.outputs[name][1])):
                 raise BundleError(f"{self.path} gives {name} of shape {list(result.shape)}, not {list(expected)}")
         return [result[:rows] for result in results]
+
+    def run_on_device(self, names: Sequence[str], tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the named outputs as OrtValues on the graph's device. The inputs are tensors that support DLPack.
+
+        Raises:
+            InputError: an input is missing, has another type or shape, or can't be shared.
+            BundleError: onnxruntime can't run the graph.
+        """
+        inputs = _signature(self.session.get_inputs())
+        if other := tensors.keys() ^ inputs.keys():
+            raise InputError(f"the tensors must be {', '.join(inputs)}; {quoted(min(other))} is missing or too many")
+        values = {name: _shared(name, tensors[name], *wanted) for name, wanted in inputs.items()}
+        if len({value.shape()[0] for value in values.values()}) > 1:
+            raise InputError(f"the tensors differ in their number of rows: {[v.shape()[0] for v in values.values()]}")
+        binding = self.session.io_binding()
+        try:
+            for name, value in values.items():
+                binding.bind_ortvalue_input(name, value)
+            for name in names:
+                binding.bind_output(name, *self._device)
+            self.session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+        except Exception as error:  # onnxruntime's exceptions share no narrower base
+            raise BundleError(f"{self.path} fails in onnxruntime: {shortened(error)}") from error
+        return dict(zip(names, binding.get_outputs(), strict=True))
+
+    @property
+    def _device(self) -> tuple[str, int]:
+        """The type and the number of the device that it runs on."""
+        if not self.on_gpu:
+            return "cpu", 0
+        return "cuda", int(self.session.get_provider_options()[CUDA]["device_id"])
+
+
+def _shared(name: str, tensor: Any, kind: str, shape: tuple[int, ...]) -> Any:
+    """Return an OrtValue that shares the memory of a tensor. Raises InputError if it isn't as the graph wants it."""
+    import onnxruntime
+
+    try:
+        is_value = isinstance(tensor, onnxruntime.OrtValue)
+        value = tensor if is_value else onnxruntime.OrtValue.from_dlpack(tensor)
+    except Exception as error:  # from onnxruntime, or from the tensor's own code
+        raise InputError(f"{name} can't be shared as a contiguous DLPack tensor: {shortened(error)}") from error
+    sizes = tuple(value.shape())
+    if value.data_type() != kind or len(sizes) != len(shape) + 1 or not all(map(_fits, sizes[1:], shape)):
+        wanted = f"{kind} [{', '.join(map(str, ('n', *shape)))}]"
+        raise InputError(f"{name} must be {wanted}, got {value.data_type()} {list(sizes)}")
+    return value
+
+
+def _fits(size: int, wanted: int | str) -> bool:
+    """Return True if a size is the one of a graph, which is a name where the graph takes any."""
+    return isinstance(wanted, str) or size == wanted
 
 
 def _padded(feed: Feed) -> Feed:
@@ -174,9 +227,7 @@ def _fit(found: Tensors, wanted: Tensors) -> bool:
         return False
     pairs = [(found[name], wanted[name]) for name in wanted]
     return all(
-        kind == other
-        and len(shape) == len(sizes)
-        and all(isinstance(a, str) or a == b for a, b in zip(shape, sizes, strict=True))
+        kind == other and len(shape) == len(sizes) and all(_fits(b, a) for a, b in zip(shape, sizes, strict=True))
         for (kind, shape), (other, sizes) in pairs
     )
 
