@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import shutil
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -140,4 +142,33 @@ def test_ray_data(make_bundle, monkeypatch):
     finally:
         ray.shutdown()
     np.testing.assert_allclose(found["score"], expected, rtol=1e-6)
+    assert np.array_equal(found["anomalous"], found["score"] > 10)
+
+
+@pytest.mark.slow
+def test_spark(make_bundle, monkeypatch):
+    """The function of docs/serving.md, in Spark's own workers. pyspark is installed by hand, and needs Java."""
+    sql = pytest.importorskip("pyspark.sql", reason="needs pyspark: pip install pyspark")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java: apt-get install default-jre-headless")
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    bundle, x = str(make_bundle(levels=None, threshold=THRESHOLD)), points(1000)
+
+    def score(frames):  # it travels to the workers by value, and may not refer to this module
+        import pandas
+
+        from flowkit_runtime.batch import Scorer
+
+        scorer = Scorer(bundle, ["a", "b", "c", "d"])
+        for frame in frames:
+            yield pandas.DataFrame(scorer({name: frame[name].to_numpy() for name in frame}))
+
+    spark = sql.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
+    try:
+        table = pa.table({"row": np.arange(1000), **columns(x)}).to_pandas()
+        schema = "row long, a float, b float, c float, d float, score float, anomalous boolean"
+        found = spark.createDataFrame(table).repartition(4).mapInPandas(score, schema).toPandas().sort_values("row")
+    finally:
+        spark.stop()
+    np.testing.assert_allclose(found["score"], load(bundle).score(x), rtol=1e-6)
     assert np.array_equal(found["anomalous"], found["score"] > 10)
