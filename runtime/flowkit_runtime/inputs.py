@@ -20,6 +20,9 @@ from flowkit_runtime.files import Shape
 
 Array = NDArray[Any]
 
+MAX_SIZES = 16
+"""The most sizes of a shape of samples. numpy's arrays have 32 dimensions at least, of which an event has some."""
+
 
 def checked_temperature(value: Any) -> float:
     """Return the temperature as a float. Raises InputError unless it is finite and at least 0."""
@@ -168,6 +171,8 @@ def context_rows(value: ArrayLike | None, spec: Context | None, n: int, start: i
 def sample_shape(n: SupportsIndex | tuple[SupportsIndex, ...], event_shape: Shape, context: Context | None) -> Shape:
     """Return the shape of n samples, without that of an event. `n` is a number or a shape. Raises InputError."""
     sizes = n if isinstance(n, tuple) else (n,)
+    if len(sizes) > MAX_SIZES:
+        raise InputError(f"n has {len(sizes)} sizes; the most is {MAX_SIZES}")
     shape = tuple(count(size, 0, event_shape, context) for size in sizes)
     count(math.prod(shape), 0, event_shape, context)
     return shape

@@ -47,8 +47,8 @@ def serve(
 ) -> None:
     """Serve bundles over HTTP: scores, densities, samples and latents, in JSON, .npy, .npz or CSV.
 
-    Requests that come while the model is busy are computed together. The server has no encryption and no passwords:
-    let a proxy in front of it see to these. SIGTERM or Ctrl-C ends it once all requests are answered.
+    Requests that come while the model is busy are computed together. SIGTERM or Ctrl-C ends the server once all
+    requests are answered. It has no encryption and no passwords, so put it behind a proxy that has.
 
     Example: flowkit-runtime serve exports/moons
 

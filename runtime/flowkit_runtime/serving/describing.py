@@ -86,7 +86,7 @@ def openapi_of(model: Model, endpoint: Endpoint) -> dict[str, Any]:
             for name, (text, schema) in parameters.items()
         ],
         "requestBody": {
-            "required": endpoint.name != "sample",
+            "required": endpoint.of != "noise",
             "content": {form: {"schema": body[form]} for form in endpoint.forms},
         },
         "responses": {
@@ -105,14 +105,14 @@ _DETAIL: JsonSchema = {"type": "object", "properties": {"detail": {"type": "stri
 def _arrays(model: Model, endpoint: Endpoint) -> dict[str, JsonSchema]:
     """Return the schemas of the arrays, or the records, that an endpoint takes as JSON."""
     arrays: dict[str, JsonSchema] = {}
-    if endpoint.name == "decode":
+    if endpoint.of == "latents":
         arrays["latents"] = {
             "type": "array",
             "items": {"type": "array"},
             "description": "The latents, [n, *shape] each, of the shapes "
             + ", ".join(map(_sizes, model.latent_shapes)),
         }
-    elif endpoint.name != "sample":
+    elif endpoint.of != "noise":
         arrays["x"] = _nested(("n", *model.event_shape), "Events, one a row.")
         if model.preprocessing is not None:
             names = ", ".join(model.preprocessing.kinds)

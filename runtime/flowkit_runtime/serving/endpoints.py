@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flowkit_runtime.bundle import DECODER, ENCODER
 from flowkit_runtime.errors import InputError
 from flowkit_runtime.inputs import Array, as_array, integer
 from flowkit_runtime.model import Model
@@ -39,33 +38,36 @@ class Endpoint:
     Attributes:
         name: the last part of its address.
         summary: what it returns, as a sentence.
-        graph: the graph that it runs; a flow without that direction doesn't have the endpoint.
+        of: what it is computed from.
         parameters: the names of the values that it takes, besides arrays.
-        forms: the forms of its body.
         compute: computes it.
     """
 
     name: str
     summary: str
-    graph: str
+    of: Literal["events", "latents", "noise"]
     parameters: tuple[str, ...]
-    forms: tuple[str, ...]
     compute: Callable[[Model, Given, Limits], Answer]
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The forms of its body. Events may be a table."""
+        return FORMS if self.of == "events" else (JSON, NPY, NPZ)
 
     def takes(self, model: Model) -> tuple[str, ...]:
         """Return the names of all values that it takes from a body or a query."""
-        arrays = {"decode": tuple(names_of_latents(model)), "sample": ()}.get(self.name, ("x",))
-        lists = {"decode": ("latents",), "sample": ()}.get(self.name, ("rows",) if model.preprocessing else ())
+        rows = () if model.preprocessing is None else ("rows",)
+        arrays = {"events": ("x", *rows), "latents": (*names_of_latents(model), "latents"), "noise": ()}
         context = () if model.context is None else ("context",)
-        return (*arrays, *lists, *context, *self.parameters)
+        return (*arrays[self.of], *context, *self.parameters)
 
     def main(self, model: Model) -> str:
         """Return the name of the array in a .npy body."""
-        return {"decode": names_of_latents(model)[0], "sample": "context"}.get(self.name, "x")
+        return {"events": "x", "latents": names_of_latents(model)[0], "noise": "context"}[self.of]
 
     def fits(self, model: Model) -> bool:
         """Return True if the flow has the direction that this needs."""
-        return model.directions in ("both", {ENCODER: "forward", DECODER: "inverse"}[self.graph])
+        return model.directions in ("both", "forward" if self.of == "events" else "inverse")
 
 
 def names_of_latents(model: Model) -> list[str]:
@@ -102,8 +104,9 @@ def _decode(model: Model, given: Given, limits: Limits) -> Answer:
         raise InputError(f"there is no {missing[0]}: give latents, a list of {', '.join(names)}, or these arrays")
     else:
         latents = [given[name] for name in names]
-    if isinstance(latents, list) and latents and hasattr(latents[0], "__len__"):
-        _check_rows(len(latents[0]), limits.rows)
+    if isinstance(latents, list):
+        latents = [as_array("latents", each) for each in latents]
+        _check_rows(max((len(each) for each in latents if each.ndim), default=0), limits.rows)
     return Answer("events", {"x": model.decode(latents, _context(model, given), batch_size=limits.batch)})
 
 
@@ -117,30 +120,15 @@ def _sample(model: Model, given: Given, limits: Limits) -> Answer:
     return Answer("events", {"x": x})
 
 
+_OF_TABLES = ("seed", "columns", "context_columns")
 ENDPOINTS = {
     each.name: each
     for each in (
-        Endpoint(
-            "score",
-            "How unlikely each event is; lower is likelier.",
-            ENCODER,
-            ("draws", "seed", "columns", "context_columns"),
-            FORMS,
-            _score,
-        ),
-        Endpoint(
-            "log_prob",
-            "The log-density at each point, in nats.",
-            ENCODER,
-            ("seed", "columns", "context_columns"),
-            FORMS,
-            _log_prob,
-        ),
-        Endpoint("encode", "The latents of events.", ENCODER, ("seed", "columns", "context_columns"), FORMS, _encode),
-        Endpoint("decode", "The events of latents.", DECODER, (), (JSON, NPY, NPZ), _decode),
-        Endpoint(
-            "sample", "Events drawn from the flow.", DECODER, ("n", "seed", "temperature"), (JSON, NPY, NPZ), _sample
-        ),
+        Endpoint("score", "How unlikely events are; lower is likelier.", "events", ("draws", *_OF_TABLES), _score),
+        Endpoint("log_prob", "The log-density at points, in nats.", "events", _OF_TABLES, _log_prob),
+        Endpoint("encode", "The latents of events.", "events", _OF_TABLES, _encode),
+        Endpoint("decode", "The events of latents.", "latents", (), _decode),
+        Endpoint("sample", "Events drawn from the flow.", "noise", ("n", "seed", "temperature"), _sample),
     )
 }
 """All endpoints by name."""

@@ -79,7 +79,7 @@ def bound(host: str, port: int) -> socket.socket:
 def run(service: Service, limits: Limits, listening: socket.socket, access_log: bool) -> None:
     """Serve until the process gets SIGTERM or Ctrl-C, and then until the requests in progress are answered."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # else each malformed request is a line
     made_server(service, limits, access_log).run(sockets=[listening])
 
 
