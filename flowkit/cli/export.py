@@ -60,13 +60,21 @@ def export(
     keep_freed_memory()
     flow = Flow.load(run)
     held_out = load_run_data(run, flow.to_spec(), ["test"])["test"]
-    weights = read_results(run).weights
+    results = read_results(run)
     name = run.resolve().name
     output = output or Path("exports", name)
     x, context, _ = take(held_out, slice(MOST_EVENTS))
-    options = Options(opset, precision, shared_weights, any_size, page=name if web else None, quantile=quantile)
+    options = Options(
+        opset,
+        precision,
+        shared_weights,
+        any_size,
+        page=name if web else None,
+        quantile=quantile,
+        classes=results.classes,
+    )
     with Console(stderr=True).status("exporting and verifying …"):
-        exported = write_bundle(flow, output, x, context, weights, overwrite, options)
+        exported = write_bundle(flow, output, x, context, results.weights, overwrite, options)
     echo(table(exported.figures))
     for line in _summary(exported.manifest, flow):
         echo(line)

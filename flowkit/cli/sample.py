@@ -23,7 +23,7 @@ def sample(
     temperature: Temperature = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
     context: Annotated[
-        str | None, typer.Option(metavar="LABEL|FILE.npy", help="What to condition on. [default: each label in turn]")
+        str | None, typer.Option(metavar="CLASS|FILE.npy", help="What to condition on. [default: each class in turn]")
     ] = None,
 ) -> None:
     """Draw samples from a trained flow.
@@ -32,6 +32,7 @@ def sample(
     """
     from flowkit.allocator import keep_freed_memory
     from flowkit.flow import Flow
+    from flowkit.train import read_results
     from flowkit.train.evaluation import best_device
     from flowkit.train.pictures import save_samples
     from flowkit_runtime.cli.outputs import check_apart, check_output
@@ -40,14 +41,15 @@ def sample(
     check_apart(output, {}, context)
     keep_freed_memory()
     flow = Flow.load(run).to(best_device())
-    given = _context(flow, context, n)
+    classes = read_results(run).classes
+    given = _context(flow, context, n, tuple(classes or ()))
     samples = flow.sample(n, given, temperature, seed)
     labels = given if given is None or len(given) == n else given.expand(n, *given.shape[1:])
     save_samples(samples.cpu(), None if labels is None else labels.cpu(), flow.levels, output)
     echo(f"{n} samples: {output}")
 
 
-def _context(flow: "Flow", given: str | None, n: int) -> "Tensor | None":
+def _context(flow: "Flow", given: str | None, n: int, names: tuple[str, ...]) -> "Tensor | None":
     import torch
 
     from flowkit_runtime.bundle import Context
@@ -56,6 +58,6 @@ def _context(flow: "Flow", given: str | None, n: int) -> "Tensor | None":
     own = flow.context
     if given is None and own is not None and own.classes is not None:
         return torch.arange(n, device=flow.device) % own.classes
-    spec = None if own is None else Context(own.shape or (), own.classes)
+    spec = None if own is None else Context(own.shape or (), own.classes, names)
     rows = contexts(Wanted(flow.event_shape, flow.levels, spec, context_from=given), lambda: n)(slice(0, n))
     return None if rows is None else torch.tensor(rows, device=flow.device)

@@ -32,7 +32,17 @@ from flowkit.export.web import PAGE, check_page, write_page
 from flowkit.export.yardstick import ROWS, first_deviation, judge, reference_events
 from flowkit.flow import Flow, inputs
 from flowkit.flow.inputs import check_levels, check_shape
-from flowkit.spec import Spec, canonical, latent_bases, likelihood, lock, model_hash, to_yaml, walk
+from flowkit.spec import (
+    ContextSpec,
+    Spec,
+    canonical,
+    latent_bases,
+    likelihood,
+    lock,
+    model_hash,
+    to_yaml,
+    walk,
+)
 from flowkit.spec.run import LOCK, SPEC
 from flowkit.version import __version__
 from flowkit_runtime import columns, verification
@@ -59,6 +69,7 @@ class Options:
         page: title of a page that runs the flow in a browser, and shows held-out events; None for no page.
         quantile: the share of the held-out events that score below the threshold, between 0 and 1.
         preprocessing: how the columns of a table become events and contexts; None for that of the spec's data, if any.
+        classes: p(c) of each class of the context by its name, in the order of the labels; None if it isn't known.
     """
 
     opset: int = OPSET
@@ -68,6 +79,7 @@ class Options:
     page: str | None = None
     quantile: float = 0.99
     preprocessing: Preprocessing | None = None
+    classes: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -233,14 +245,14 @@ def _describe(exact: Flow, weights: str, options: Options) -> dict[str, Any]:
             "levels": exact.levels,
             "domain": _ends(spec.event.domains),
         },
-        "context": exact.context and exact.context.model_dump(mode="json", exclude_none=True),
+        "context": _context(exact.context, options.classes),
         "latents": [list(shape) for shape in exact.latent_shapes],
         "directions": exact.directions,
         "bases": [base.name for base in latent_bases(spec, walk(spec))],
         "noise": _described(base_noise(exact)),
         "dequantization": _described(dequantization_noise(exact)),
         "likelihood": likelihood(spec),
-        "preprocessing": _preprocessing(spec, options.preprocessing),
+        "preprocessing": _preprocessing(spec, options),
         "weights": weights,
         "opset": options.opset,
         "precision": options.precision,
@@ -257,10 +269,25 @@ def _ends(domains: Domains) -> list[list[float | None]] | None:
     return [[end if math.isfinite(end) else None for end in pair] for pair in pairs]
 
 
-def _preprocessing(spec: Spec, given: Preprocessing | None) -> dict[str, Any] | None:
+def _context(context: ContextSpec | None, classes: Mapping[str, float] | None) -> dict[str, Any] | None:
+    """Return the context as a manifest has it, with the names and probabilities of classes if they are known."""
+    if context is None:
+        return None
+    described = context.model_dump(mode="json", exclude_none=True)
+    if classes is None:
+        return described
+    if context.classes != len(classes):
+        raise InputError(f"there are probabilities of {len(classes)} classes; the flow's context is {described}")
+    return {**described, "names": list(classes), "probabilities": list(classes.values())}
+
+
+def _preprocessing(spec: Spec, options: Options) -> dict[str, Any] | None:
     """Return how the columns of a table become events and contexts. Raises InputError if they don't fit the flow."""
-    given = given or spec.preprocessing
-    own = None if spec.context is None else spec.context.own_shape
+    given = options.preprocessing or spec.preprocessing
+    if given is not None and given.label is not None and options.classes is None:
+        raise InputError(f"the classes of the column {given.label.column!r} are unknown: pass Options(classes=…)")
+    is_class = spec.context is not None and spec.context.classes is not None
+    own = None if spec.context is None else () if is_class else spec.context.own_shape
     if given is not None and given.shapes != (spec.event.shape, own):
         event, context = (None if shape is None else list(shape) for shape in given.shapes)
         raise InputError(f"the preprocessing makes events {event} and contexts {context}, which this flow doesn't take")

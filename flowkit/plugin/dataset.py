@@ -27,7 +27,8 @@ class Arrays:
 
     Both are numpy arrays, or ``Rows`` of a memory-mapped array that may be larger than the memory. Messages name the
     ``columns`` of the values of an event [d], and the ``rows`` [n] of the events in a table, if they are given.
-    ``weights`` [n] say how much each event counts; without them, all count alike.
+    ``weights`` [n] say how much each event counts; without them, all count alike. ``classes`` are the names of the
+    labels 0, 1, …; without them, these are called by their numbers.
     """
 
     x: np.ndarray | Rows
@@ -35,6 +36,7 @@ class Arrays:
     columns: tuple[str, ...] = ()
     rows: np.ndarray | None = None
     weights: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
 
 
 class Dataset(ABC):

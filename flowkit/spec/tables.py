@@ -26,8 +26,13 @@ def table_problems(spec: Spec) -> Iterator[tuple[Path, str, str | None]]:
     elif spec.event.levels is not None:
         message = "a table's integers are dequantized when they are read, and the event has levels"
         yield ("event", "levels"), message, "Leave out levels, and give the columns kind: integer"
-    if context is None and spec.context is not None:
-        yield ("context",), "no columns of the data make a context", "Add data.context, or leave out context"
+    if preprocessing.label is not None:
+        if spec.context is None or spec.context.classes is None:
+            message = "a label is one of several classes, and the spec's context isn't"
+            yield ("data", "label"), message, "Write context: {classes: k}, with the number of classes"
+    elif context is None and spec.context is not None:
+        advice = "Add data.context or data.label, or leave out context"
+        yield ("context",), "no columns of the data make a context", advice
     elif context is not None and (spec.context is None or spec.context.shape != context):
         has = "no context" if spec.context is None else f"{spec.context.model_dump(exclude_none=True)}"
         message = f"its columns make contexts of shape {list(context)}, and the spec has {has}"

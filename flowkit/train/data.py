@@ -16,6 +16,7 @@ from flowkit.spec import ContextSpec, EventSpec, Spec
 from flowkit.spec.run import SPEC, read_lock
 from flowkit.train.fingerprint import changes, fingerprints
 from flowkit.train.weights import event_name, weighted
+from flowkit_runtime.errors import shortened
 
 Values = np.ndarray | Rows
 
@@ -68,7 +69,8 @@ def fitting_arrays(arrays: Arrays, spec: Spec, where: str) -> Arrays:
     arrays = weighted(arrays, where)
     events = _events(arrays, spec.event, where)
     contexts = None if spec.context is None else _contexts(arrays, spec.context, where)
-    return Arrays(events, contexts, weights=arrays.weights)
+    is_labelled = spec.context is not None and spec.context.classes is not None
+    return Arrays(events, contexts, weights=arrays.weights, classes=arrays.classes if is_labelled else ())
 
 
 def _events(arrays: Arrays, event: EventSpec, where: str) -> Values:
@@ -151,6 +153,12 @@ def _contexts(arrays: Arrays, context: ContextSpec, where: str) -> Values:
         )
     if context.classes is None:
         return _finite(given, where)
+    if arrays.classes and len(arrays.classes) != context.classes:
+        names = f"{len(arrays.classes)} classes ({shortened(', '.join(arrays.classes))})"
+        raise DataError(
+            f"{where}: there are {names}, and the spec's context has {context.classes}: write context: "
+            f"{{classes: {len(arrays.classes)}}}"
+        )
     if not np.issubdtype(given.dtype, np.integer):
         raise DataError(f"{where}: contexts are {given.dtype} numbers; the spec's context are {wanted}")
     low, high = _range(given)

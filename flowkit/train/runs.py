@@ -25,6 +25,7 @@ from flowkit.plugin.descriptor import Likelihood
 from flowkit.spec import Spec, Train, likelihood, read_spec, to_yaml
 from flowkit.spec.run import RESULTS, WEIGHTS, first_invalid
 from flowkit.train.batches import Batch, arrays_of, take
+from flowkit.train.classes import class_shares
 from flowkit.train.data import load_data, load_run_data
 from flowkit.train.directory import (
     begin_training,
@@ -69,6 +70,8 @@ class Results(BaseModel):
     """`ema` if the saved weights are the moving average of the trained ones, `raw` if they are the trained ones."""
     seconds: float
     """The total time of all epochs, without interruptions."""
+    classes: dict[str, float] | None = None
+    """The share of each class in the training part, in the order of the labels; None without classes."""
 
     @property
     def printed_unit(self) -> str:
@@ -267,6 +270,7 @@ def _finish(flow: Flow, data: dict[PartName, Arrays], directory: Path, fabric: F
         parameters=sum(parameter.numel() for parameter in flow.parameters()),
         weights="raw" if spec.train.ema is None else "ema",
         seconds=round(sum(row.seconds for row in trained.rows), 1),
+        classes=class_shares(data["train"], spec.context),
     )
     first(fabric, lambda: _write_results(results, directory))
     return results

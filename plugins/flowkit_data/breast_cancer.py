@@ -26,4 +26,8 @@ class BreastCancer(Dataset):
         data = load_breast_cancer()
         columns = [list(data.feature_names).index(name) for name in COLUMNS]
         rows = rows_of(part, len(data.target), (0.8, 0.1, 0.1))
-        return Arrays(data.data[rows][:, columns].astype(np.float32), data.target[rows].astype(np.int64))
+        return Arrays(
+            data.data[rows][:, columns].astype(np.float32),
+            data.target[rows].astype(np.int64),
+            classes=("malignant", "benign"),
+        )

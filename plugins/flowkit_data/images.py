@@ -31,17 +31,17 @@ class ImageFolder(Dataset):
         if not len(rows):
             raise DataError(f"data/images: {self.path} has {len(self._files)} images, which leaves none to {part}")
         labels = None if self._labels is None else self._labels[rows]
-        if not self.flip:
-            return Arrays(Rows(self._images, rows), labels)
-        originals, mirrored = 2 * rows, 2 * rows + 1
-        if part != "train":
-            return Arrays(Rows(self._images, originals), labels)
-        both = np.concatenate([originals, mirrored])
-        return Arrays(Rows(self._images, both), None if labels is None else np.tile(labels, 2))
+        if self.flip:
+            originals, mirrored = 2 * rows, 2 * rows + 1
+            rows = np.concatenate([originals, mirrored]) if part == "train" else originals
+        if labels is not None and len(labels) < len(rows):
+            labels = np.tile(labels, 2)
+        names = () if labels is None else tuple(self._classes)
+        return Arrays(Rows(self._images, rows), labels, classes=names)
 
     @cached_property
-    def _classes(self) -> list[list[Path]]:
-        """The images of each sub-folder that has some; or those of the folder itself, if there is no such one."""
+    def _classes(self) -> dict[str, list[Path]]:
+        """The images of each sub-folder that has some, by its name; or those of the folder itself, if there is none."""
         if not self.path.is_dir():
             raise DataError(f"data/images: {self.path} is no folder")
         own = _images_in(self.path)
@@ -51,17 +51,17 @@ class ImageFolder(Dataset):
             raise DataError(f"data/images: {self.path} has images beside {min(inner)}: move them into a sub-folder")
         if not (inner or own):
             raise DataError(f"data/images: {self.path} holds no images ({', '.join(sorted(SUFFIXES))})")
-        return list(inner.values()) or [own]
+        return inner or {self.path.name: own}
 
     @cached_property
     def _files(self) -> list[Path]:
-        return [file for files in self._classes for file in files]
+        return [file for files in self._classes.values() for file in files]
 
     @cached_property
     def _labels(self) -> np.ndarray | None:
         if len(self._classes) < 2:
             return None
-        return np.repeat(np.arange(len(self._classes)), [len(files) for files in self._classes])
+        return np.repeat(np.arange(len(self._classes)), [len(files) for files in self._classes.values()])
 
     @cached_property
     def _images(self) -> np.ndarray:

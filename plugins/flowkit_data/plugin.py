@@ -186,6 +186,8 @@ class TableConfig(DatasetConfig):
     """The columns that make the event, one value each."""
     context: ColumnConfigs = ()
     """The columns that make the context: one value each, two with a fill, and as many as there are categories."""
+    label: str | None = None
+    """A column of classes, for context: {classes: k}. Its k different values are the names of the classes."""
     weight: str | None = None
     """A column of weights: the losses and scores of training and evaluation are weighted means. A row of weight 0 is
     left out."""
@@ -210,12 +212,15 @@ class TableConfig(DatasetConfig):
             raise PydanticCustomError("parts", "takes at most one of split, group and time")
         if self.split is not None and (self.val is not None or self.test is not None):
             raise PydanticCustomError("parts", "takes split, or the files val and test, not both")
-        names = [*(each.column for each in (*self.event, *self.context)), *([self.weight] if self.weight else [])]
+        roles = [name for name in (self.label, self.weight) if name is not None]
+        names = [*(each.column for each in (*self.event, *self.context)), *roles]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise PydanticCustomError("columns", "names the column {name} twice", {"name": repr(twice)})
+        if self.label is not None and self.context:
+            raise PydanticCustomError("label", "takes the place of context: the flow's context is a class, or columns")
         if any(each.fill is not None for each in self.event):
             raise PydanticCustomError("fill", "is for columns of the context: an event has no values of our making")
-        if (width := (self.preprocessing().shapes[1] or (0,))[0]) > MAX_WIDTH:
+        if (width := sum(each.described().width for each in self.context)) > MAX_WIDTH:
             details = {"width": width, "most": MAX_WIDTH}
             raise PydanticCustomError("context", "makes {width} values; the most is {most}", details)
         return self
@@ -223,7 +228,8 @@ class TableConfig(DatasetConfig):
     def preprocessing(self) -> Preprocessing:
         """Return how the columns become events and contexts."""
         event, context = (tuple(each.described() for each in part) for part in (self.event, self.context))
-        return Preprocessing(event, context, self.missing)
+        label = None if self.label is None else Column(self.label, "category")
+        return Preprocessing(event, context, self.missing, label)
 
 
 class ToyConfig(DatasetConfig):

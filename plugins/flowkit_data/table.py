@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,13 +12,13 @@ import numpy as np
 from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows
 from flowkit_data.mapped import mapped
 from flowkit_data.parts import Division, Shares
+from flowkit_data.roles import Labels, weights_of
 from flowkit_runtime.columns import Missing, Preprocessing
-from flowkit_runtime.errors import FlowRuntimeError, RowError, shortened
+from flowkit_runtime.errors import FlowRuntimeError
 from flowkit_runtime.preprocessing import encode
 from flowkit_runtime.streaming.sources import naming_rows
 from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_batches
 from flowkit_runtime.streaming.tables import Type, open_table
-from flowkit_runtime.values import as_numbers, place_of
 
 if TYPE_CHECKING:
     from flowkit_data.plugin import ColumnConfig
@@ -27,27 +27,31 @@ VALUES = 2**21
 """About how many values are read together."""
 
 
-class _Values(NamedTuple):
-    """The rows of a file that lack no value.
+class _Rows(NamedTuple):
+    """Rows of a file that lack no value.
 
     Attributes:
-        rows: their values, [n, columns of events and contexts].
+        values: their values, [n, columns of events and contexts].
         keys: what divides them into parts.
         numbers: which rows of the file they are, [n].
+        labels: their classes, [n]; None if no column has them.
         weights: their weights, [n]; None if no column has them.
+        classes: the names of the labels.
     """
 
-    rows: np.ndarray
+    values: np.ndarray
     keys: list[Any]
     numbers: np.ndarray
+    labels: np.ndarray | None
     weights: np.ndarray | None
+    classes: tuple[str, ...] = ()
 
 
 class Table(Dataset):
-    """Events [n, d], and contexts [n, c] if there are any, from the columns of a table.
+    """Events [n, d] from the columns of a table, and contexts [n, c] or labels [n] if there are any.
 
     The values are kept in a temporary file, which is memory-mapped, so a table may be larger than the memory. Only the
-    order of the rows is held there, and the column that divides them.
+    order of the rows is held there, and the columns that divide, label and weight them.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Table(Dataset):
         path: Path,
         event: Sequence[ColumnConfig],
         context: Sequence[ColumnConfig],
+        label: str | None,
         weight: str | None,
         missing: Missing,
         fractions: Shares,
@@ -65,7 +70,8 @@ class Table(Dataset):
         test: Path | None,
     ):
         events, contexts = (tuple(each.described() for each in part) for part in (event, context))
-        self.preprocessing, self.weight = Preprocessing(events, contexts, missing), weight
+        self.preprocessing = Preprocessing(events, contexts, missing)
+        self.label, self.weight = label, weight
         self.division = Division(fractions, split, group, time)
         given: dict[PartName, Path | None] = {"val": val, "test": test}
         self.path, self.files = path, {part: file for part, file in given.items() if file is not None}
@@ -73,54 +79,60 @@ class Table(Dataset):
     def load(self, part: PartName) -> Arrays:
         """Return one part of the data. Raises DataError if a file can't be read, or a value can't be used."""
         if part in self.files:
-            values, _, numbers, weights = self._read(self.files[part], None)
-            rows = np.arange(len(values))
+            whole = self._read(self.files[part], None, () if self.label is None else self._main.classes)
+            rows = np.arange(len(whole.values))
         else:
-            values, keys, numbers, weights = self._main
-            rows = self.division.parts(len(values), keys, list(self.files))[part]
+            whole = self._main
+            rows = self.division.parts(len(whole.values), whole.keys, list(self.files))[part]
         if not len(rows):
             raise DataError(f"data/table: {self.path} gives no rows to the {part} part{self.division.advice}")
         events = self.preprocessing.event
+        contexts = Rows(whole.values[:, len(events) :], rows) if self.preprocessing.context else None
         return Arrays(
-            Rows(values[:, : len(events)], rows),
-            Rows(values[:, len(events) :], rows) if self.preprocessing.context else None,
+            Rows(whole.values[:, : len(events)], rows),
+            contexts if whole.labels is None else whole.labels[rows],
             tuple(column.column for column in events),
-            numbers[rows],
-            None if weights is None else weights[rows],
+            whole.numbers[rows],
+            None if whole.weights is None else whole.weights[rows],
+            whole.classes,
         )
 
     @cached_property
-    def _main(self) -> _Values:
+    def _main(self) -> _Rows:
         return self._read(self.path, self.division.column)
 
-    def _read(self, path: Path, dividing: str | None) -> _Values:
-        """Read a file, and what divides its rows."""
-        keys: list[Any] = []
-        numbers: list[np.ndarray] = []
-        weights: list[np.ndarray] = []
+    def _read(self, path: Path, dividing: str | None, classes: tuple[str, ...] = ()) -> _Rows:
+        """Read a file, and what divides its rows. Labels are the places of its classes, or of these, in their order."""
+        parts: list[_Rows] = []
+        labels = None if self.label is None else Labels(self.label)
 
-        def rows() -> Iterator[np.ndarray]:
-            for batch in self._batches(path, dividing):
-                keys.extend(batch.keys)
-                numbers.append(batch.numbers)
-                if batch.weights is not None:
-                    weights.append(batch.weights)
-                yield batch.rows
+        def values() -> Iterator[np.ndarray]:
+            for batch in self._batches(path, dividing, labels):
+                parts.append(batch._replace(values=np.empty(0)))
+                yield batch.values
 
         try:
-            values = mapped(rows(), np.float32)
+            found = mapped(values(), np.float32)
         except FlowRuntimeError as error:
             raise DataError(f"data/table: {error}") from error
-        if not len(values):
+        if not len(found):
             raise DataError(f"data/table: {path} has no rows, or each lacks a value")
         width = sum(shape[0] for shape in self.preprocessing.shapes if shape)
-        all_weights = np.concatenate(weights) if weights else None
-        return _Values(values.reshape(-1, width), keys, np.concatenate(numbers), all_weights)
+        numbers, codes, weights = (
+            _joined([getattr(part, name) for part in parts]) for name in ("numbers", "labels", "weights")
+        )
+        assert numbers is not None
+        if labels is not None and codes is not None:
+            classes = classes or labels.classes
+            codes = labels.labels(codes, classes, numbers, path)
+        keys = [key for part in parts for key in part.keys]
+        return _Rows(found.reshape(-1, width), keys, numbers, codes, weights, classes)
 
-    def _batches(self, path: Path, dividing: str | None) -> Iterator[_Values]:
+    def _batches(self, path: Path, dividing: str | None, labels: Labels | None) -> Iterator[_Rows]:
+        """Read a file in parts. The labels of their rows are codes."""
         types: dict[str, Type] = column_types(self.preprocessing)
-        if dividing is not None:
-            types.setdefault(dividing, "text")
+        for name in filter(None, (dividing, self.label)):
+            types.setdefault(name, "text")
         if self.weight is not None:
             types[self.weight] = "number"
         table = open_table(path)
@@ -128,24 +140,26 @@ class Table(Dataset):
         start = 0
         with naming_rows(path):
             for batch in in_batches(table.records(types), max(1, VALUES // len(types))):
-                columns = columns_of(batch)
-                events, contexts = encode(self.preprocessing, columns, start)
-                kept = ~np.isnan(events[:, 0])
-                numbers = start + kept.nonzero()[0]
-                values = events if contexts is None else np.concatenate([events, contexts], 1)
-                keys = [] if dividing is None else self.division.keys(columns[dividing].filter(kept), numbers)
-                weights = None if self.weight is None else _weights(columns[self.weight], self.weight, numbers, start)
-                yield _Values(values[kept].astype(np.float32), keys, numbers, weights)
-                start += len(events)
+                yield self._rows(columns_of(batch), dividing, labels, start)
+                start += batch.num_rows
+
+    def _rows(self, columns: Mapping[str, Any], dividing: str | None, labels: Labels | None, start: int) -> _Rows:
+        """Return the rows of a part that lack no value. The part begins at the row ``start`` of the file."""
+        events, contexts = encode(self.preprocessing, columns, start)
+        codes = None if labels is None else labels.codes(columns[labels.column], self.preprocessing.missing, start)
+        kept = ~np.isnan(events[:, 0]) & (True if codes is None else codes >= 0)
+        numbers = start + kept.nonzero()[0]
+        values = events if contexts is None else np.concatenate([events, contexts], 1)
+        return _Rows(
+            values[kept].astype(np.float32),
+            [] if dividing is None else self.division.keys(columns[dividing].filter(kept), numbers),
+            numbers,
+            None if codes is None else codes[kept],
+            None if self.weight is None else weights_of(columns[self.weight], self.weight, numbers, start),
+        )
 
 
-def _weights(values: Any, name: str, rows: np.ndarray, start: int) -> np.ndarray:
-    """Return the weights of some rows of an Arrow array, which begins at the row ``start`` of the file."""
-    weights = as_numbers(values, name)[rows - start]
-    bad = ~(np.isfinite(weights) & (weights >= 0))
-    if bad.any():
-        row, weight = rows[bad.argmax()], weights[bad.argmax()]
-        if np.isnan(weight):
-            raise RowError(f"there is no weight in column {shortened(repr(name))} of row {row}")
-        raise RowError(f"{place_of(name, float(weight), row)}: weights are finite, and 0 or more")
-    return weights
+def _joined(arrays: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Return arrays as one, or None if there are none."""
+    some = [each for each in arrays if each is not None]
+    return np.concatenate(some) if some else None

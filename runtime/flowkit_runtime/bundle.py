@@ -30,6 +30,7 @@ MAX_DIMENSIONS = 8
 """The most dimensions of a shape. Events in specs have one or three."""
 MAX_LEVELS = 65536
 """The most levels of integer data, and the most classes, as in specs."""
+_ROUNDING = 1e-6  # of the sum of probabilities
 MAX_NOISE = 4096
 """The most arrays of noise that samples are made from."""
 MAX_NAME = 63
@@ -55,10 +56,20 @@ class Context:
     Attributes:
         shape: shape of one row's context; () for a class index.
         classes: number of classes if the context is a class index, None if it is a float array.
+        names: the names of the classes; empty if they aren't known.
+        probabilities: p(c) of each class, its share in the training data; empty if they aren't known.
     """
 
     shape: tuple[int, ...]
     classes: int | None
+    names: tuple[str, ...] = ()
+    probabilities: tuple[float, ...] = ()
+
+    def __str__(self) -> str:
+        """Return what a row's context is, for messages."""
+        if self.classes is None:
+            return f"floats {[*self.shape]}"
+        return f"a class: {shortened(', '.join(self.names))}" if self.names else f"a class from 0 to {self.classes - 1}"
 
 
 @dataclass(frozen=True)
@@ -285,13 +296,15 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
             raise TypeError("files is not an object")
         if not isinstance(manifest["latents"], list) or not manifest["latents"]:
             raise TypeError("latents is empty, or not a list of shapes")
+        given = None if context is None else _context(context)
+        table = manifest.get("preprocessing")
         bundle = Bundle(
             directory=root,
             manifest=manifest,
             event_shape=_shape("event.shape", event["shape"]),
             levels=None if levels is None else _whole("event.levels", levels, 2, MAX_LEVELS),
             domain=_domain(event.get("domain"), event["shape"]),
-            context=None if context is None else _context(context),
+            context=given,
             latent_shapes=tuple(_shape("latents", shape) for shape in manifest["latents"]),
             directions=_directions(manifest.get("directions", "both")),
             bases=_bases(manifest),
@@ -301,7 +314,7 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
             weights_file=_weights_file(manifest),
             steps=_steps(manifest),
             threshold=_threshold(manifest.get("threshold")),
-            preprocessing=None if (table := manifest.get("preprocessing")) is None else parsed(table),
+            preprocessing=None if table is None else parsed(table, given.names if given else ()),
         )
     except KeyError as error:
         _malformed(root, f"it lacks the field {error}")
@@ -386,8 +399,25 @@ def _steps(manifest: dict[str, Any]) -> tuple[int, ...] | None:
 
 def _context(value: dict[str, Any]) -> Context:
     if "classes" in value:
-        return Context(shape=(), classes=_whole("context.classes", value["classes"], 1, MAX_LEVELS))
+        classes = _whole("context.classes", value["classes"], 1, MAX_LEVELS)
+        return Context((), classes, _names(value.get("names", []), classes), _shares(value, classes))
     return Context(shape=_shape("context.shape", value["shape"]), classes=None)
+
+
+def _names(value: Any, classes: int) -> tuple[str, ...]:
+    texts = isinstance(value, list) and all(isinstance(each, str) and each for each in value)
+    if not texts or len(value) not in (0, classes) or len(set(value)) < len(value):
+        raise TypeError(f"context.names is {shortened(repr(value))}, not {classes} different texts")
+    return tuple(value)
+
+
+def _shares(value: dict[str, Any], classes: int) -> tuple[float, ...]:
+    """Return the probabilities of the classes."""
+    shares = value.get("probabilities", [])
+    numbers = isinstance(shares, list) and all(_is_number(share) and 0 <= share <= 1 for share in shares)
+    if not numbers or len(shares) not in (0, classes) or (shares and abs(sum(shares) - 1) > _ROUNDING):
+        raise TypeError(f"context.probabilities is {shortened(repr(shares))}, not {classes} numbers that sum to 1")
+    return tuple(map(float, shares))
 
 
 def _threshold(value: Any) -> Threshold | None:

@@ -61,10 +61,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The columns that make events, [len(event)], and contexts, [sum of widths].
+    """The columns that make events, [len(event)], and contexts, [sum of widths], or a column of labels.
 
     Attributes:
         event, context: the columns, in the order of the values. The context may have none.
+        label: a category that makes the labels of a flow whose context are classes; None if there is no such column.
+            Its categories are the names of the classes. They are empty until the data is read.
         missing: "drop" leaves out rows that lack a value; "refuse" raises an error for them. Values that have a
             ``fill``, or a category None, aren't lacking.
     """
@@ -72,17 +74,23 @@ class Preprocessing:
     event: tuple[Column, ...]
     context: tuple[Column, ...] = ()
     missing: Missing = "refuse"
+    label: Column | None = None
+
+    @property
+    def contexts(self) -> tuple[Column, ...]:
+        """The columns of the context, or that of the labels."""
+        return self.context if self.label is None else (self.label,)
 
     @property
     def kinds(self) -> dict[str, ColumnKind]:
         """The columns that are read, by name."""
-        return {column.column: column.kind for column in (*self.event, *self.context)}
+        return {column.column: column.kind for column in (*self.event, *self.contexts)}
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-        """The shapes of an event and of a context, None without a context."""
+        """The shapes of an event and of a context: () for a label, None without a context."""
         widths = sum(column.width for column in self.context)
-        return (len(self.event),), (widths,) if self.context else None
+        return (len(self.event),), () if self.label is not None else (widths,) if self.context else None
 
 
 def no_column(name: str, columns: Iterable[str]) -> str:
@@ -95,9 +103,10 @@ def no_column(name: str, columns: Iterable[str]) -> str:
 
 
 def described(preprocessing: Preprocessing) -> dict[str, Any]:
-    """Return the preprocessing as JSON values, without the defaults."""
+    """Return the preprocessing as JSON values, without the defaults. The classes of a label aren't among them."""
     columns = {part: [described_column(each) for each in getattr(preprocessing, part)] for part in ("event", "context")}
-    return {**columns, "missing": preprocessing.missing}
+    label = {} if preprocessing.label is None else {"label": preprocessing.label.column}
+    return {**columns, **label, "missing": preprocessing.missing}
 
 
 def described_column(column: Column) -> dict[str, Any]:
@@ -110,9 +119,12 @@ def described_column(column: Column) -> dict[str, Any]:
     }
 
 
-def parsed(value: Any) -> Preprocessing:
-    """Return the preprocessing that JSON values from an untrusted file describe. Raises TypeError."""
-    if not isinstance(value, dict) or set(value) != {"event", "context", "missing"}:
+def parsed(value: Any, classes: tuple[str, ...] = ()) -> Preprocessing:
+    """Return the preprocessing that JSON values from an untrusted file describe. Raises TypeError.
+
+    ``classes`` are the names of the context's classes, if there are any.
+    """
+    if not isinstance(value, dict) or set(value) - {"label"} != {"event", "context", "missing"}:
         raise TypeError(f"preprocessing is {shortened(repr(value))}, not an object of event, context and missing")
     if value["missing"] not in get_args(Missing):
         raise TypeError(
@@ -121,12 +133,22 @@ def parsed(value: Any) -> Preprocessing:
     event, context = (_columns(part, value[part]) for part in ("event", "context"))
     if not event:
         raise TypeError("preprocessing.event is empty")
-    if len({each.column for each in (*event, *context)}) < len(event) + len(context):
+    made = Preprocessing(event, context, value["missing"], _label(value, classes))
+    if len(made.kinds) < len(event) + len(made.contexts):
         raise TypeError("preprocessing names a column twice")
-    made = Preprocessing(event, context, value["missing"])
-    if made.shapes[1] is not None and made.shapes[1][0] > MAX_WIDTH:
-        raise TypeError(f"preprocessing makes contexts of {made.shapes[1][0]} values; the most is {MAX_WIDTH}")
+    if (width := sum(column.width for column in context)) > MAX_WIDTH:
+        raise TypeError(f"preprocessing makes contexts of {width} values; the most is {MAX_WIDTH}")
     return made
+
+
+def _label(value: dict[str, Any], classes: tuple[str, ...]) -> Column | None:
+    if "label" not in value:
+        return None
+    if not isinstance(value["label"], str):
+        raise TypeError(f"preprocessing.label is {shortened(repr(value['label']))}, not the name of a column")
+    if value["context"] or not classes:
+        raise TypeError("preprocessing has a label, which needs a context of named classes, and no columns beside it")
+    return Column(value["label"], "category", categories=classes)
 
 
 def _columns(part: str, value: Any) -> tuple[Column, ...]:

@@ -149,16 +149,16 @@ def grid(name: str, rows: Array, start: int, levels: int) -> NDArray[np.float64]
 def context_rows(value: ArrayLike | None, spec: Context | None, n: int, start: int) -> Array | None:
     """Return `value` (n rows, or one for all) as int64 [n] for classes, otherwise float32 [n, *shape].
 
-    Without a spec, `value` must be None, and so is the result. `start` is the number of the first row, for the message.
+    Classes are given by their indices or their names. Without a spec, `value` must be None, and so is the result.
+    `start` is the number of the first row, for the message.
     """
     if spec is None:
         if value is not None:
             raise InputError("this model takes no context; leave it out")
         return None
     if value is None:
-        kind = f"floats {[*spec.shape]}" if spec.classes is None else f"a class from 0 to {spec.classes - 1}"
-        raise InputError(f"this model needs a context: {kind} per row, or one for all rows")
-    array = real("context", value)
+        raise InputError(f"this model needs a context: {spec} per row, or one for all rows")
+    array = real("context", class_indices(value, spec.names))
     if array.shape == spec.shape:
         array = array[None]
     if array.shape != (1, *spec.shape):
@@ -186,7 +186,7 @@ def sample_context(value: ArrayLike | None, spec: Context | None, shape: Shape) 
     n = math.prod(shape)
     if value is None or spec is None:
         return context_rows(value, spec, n, 0)
-    array = real("context", value)
+    array = real("context", class_indices(value, spec.names))
     batch = array.shape[: array.ndim - len(spec.shape)]
     if array.shape[len(batch) :] != spec.shape or not broadcasts(batch, shape):
         each = f"; n = ({n}, {len(array)}) draws {n} for each" if len(shape) == len(batch) == 1 else ""
@@ -195,6 +195,28 @@ def sample_context(value: ArrayLike | None, spec: Context | None, shape: Shape) 
     if math.prod(batch) == 1:
         return context_rows(array.reshape(spec.shape), spec, n, 0)
     return context_rows(np.broadcast_to(array, (*shape, *spec.shape)).reshape(n, *spec.shape), spec, n, 0)
+
+
+def class_indices(value: Any, names: Sequence[str]) -> Any:
+    """Return names of classes as their indices, in the same shape. Anything else is returned as it is.
+
+    Raises InputError for a name that no class has, or if the classes have no names.
+    """
+    if not isinstance(value, str) and getattr(value, "dtype", None) is None and not isinstance(value, list | tuple):
+        return value
+    given = np.asarray(value) if isinstance(value, str) else as_array("context", value)
+    if given.dtype.kind not in "UO" or not all(isinstance(each, str) for each in given.flat):
+        return value
+    indices = {name: index for index, name in enumerate(names)}
+    if (unknown := next((each for each in given.flat if each not in indices), None)) is not None:
+        raise InputError(no_class(str(unknown), names))
+    return np.array([indices[each] for each in given.flat], np.int64).reshape(given.shape)
+
+
+def no_class(name: str, names: Sequence[str]) -> str:
+    """Return what to say of a name that no class has."""
+    known = f"the classes are {shortened(', '.join(names))}" if names else "its classes have no names, only numbers"
+    return f"this flow has no class {shortened(repr(name))}: {known}"
 
 
 def broadcasts(shape: Shape, to: Shape) -> bool:

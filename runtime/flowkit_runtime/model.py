@@ -74,11 +74,11 @@ class Model:
     """A flow p(x) = p(z) |det dz/dx|, or p(x | context), which `load` returns.
 
     Arrays hold one event per row, [n, *event_shape], in data units. A context has one row per event, or is a single row
-    for all events: class indices if `context.classes` is set, otherwise floats [n, *context.shape]. Every method
-    processes `batch_size` rows at a time, so that the memory for the networks does not grow with n, and raises
-    InputError for an argument that it can't use. `progress` is called after each batch with the number of rows that are
-    done. The bundle of a flow that runs in one direction only has one graph. What needs the other one raises
-    BundleError.
+    for all events: if `context.classes` is set, indices of classes, or their names; otherwise floats [n,
+    *context.shape]. Every method processes `batch_size` rows at a time, so that the memory for the networks does not
+    grow with n, and raises InputError for an argument that it can't use. `progress` is called after each batch with the
+    number of rows that are done. The bundle of a flow that runs in one direction only has one graph. What needs the
+    other one raises BundleError.
 
     Attributes:
         directions: "both", "forward" if the flow only encodes and scores, "inverse" if it only decodes and samples.
@@ -115,12 +115,13 @@ class Model:
         self._check_has = bundle.check_has
         self._graphs = graphs
 
-    def from_table(self, table: Any, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    def from_table(self, table: Any, seed: int = 0) -> tuple[NDArray[np.float64], Array | None]:
         """Return the events and the contexts of a table, for the other methods: ``model.score(*model.from_table(df))``.
 
         ``table`` is a DataFrame of pandas or polars, an Arrow table, or a mapping from names to arrays or lists, with
         the columns that the flow was trained on. If the flow was trained without the rows that lack a value, such rows
-        give events of NaN, which have no score. ``seed`` is that of the noise of integers and categories.
+        give events of NaN, which have no score. The column of the labels may be absent: the contexts are then None, and
+        scores are marginal. ``seed`` is that of the noise of integers and categories.
 
         Raises:
             BundleError: the flow wasn't trained on a table.
@@ -143,6 +144,11 @@ class Model:
         some = events[~lacking][:1] if not lacking.all() else np.ones((1, *self.event_shape))
         return np.where(lacking[:, None], some, events), lacking
 
+    @property
+    def marginalizes(self) -> bool:
+        """True if scores without a context are ln p(x) = ln Σ_c p(c) p(x | c), because the p(c) are known."""
+        return self.context is not None and bool(self.context.probabilities)
+
     def _table(self) -> Preprocessing:
         if self.preprocessing is None:
             raise BundleError("this flow wasn't trained on a table with named columns: pass arrays")
@@ -153,6 +159,9 @@ class Model:
         self, x: ArrayLike, context: ArrayLike | None = None, *, batch_size: int = BATCH_SIZE, start: int = 0
     ) -> NDArray[np.float32]:
         """Return the log-density ln p(x) at continuous points, in nats per event, [n]; `start` as for `score`.
+
+        If the context is a class and none is given, it is the marginal one, ln Σ_c p(c) p(x | c). The p(c) are the
+        shares of the classes in the training data.
 
         Raises:
             InputError: an argument can't be used, or x holds integers and the flow has levels: integer data has no
@@ -165,7 +174,7 @@ class Model:
                 "x holds integers, and integer data has no density at a point: use .score(x), which adds "
                 "the uniform dequantization noise"
             )
-        rows = context_rows(context, self.context, len(events), start)
+        rows = self._scored_with(context, len(events), start)
         result = np.empty(len(events), np.float32)
         for part in _parts(len(events), batch_size):
             points = self._inside("x", finite("x", events[part], start + part.start), start + part.start)
@@ -193,7 +202,8 @@ class Model:
 
         Its expectation over u is an upper bound of the discrete -log2 P(x) / D (Theis, van den Oord and Bethge, ICLR
         2016). u_d is a function of (seed, d, row). Without levels the score is -ln p(x) in nats, and `draws` and `seed`
-        have no effect. It is NaN for events that lack a value, which `from_table` gives as NaN.
+        have no effect. It is NaN for events that lack a value, which `from_table` gives as NaN. If the context is a
+        class and none is given, p(x) is marginal, as for `log_prob`.
 
         If x is part of a longer sequence, `start` is the row at which it begins: u_d, and the rows that errors name,
         are then those of the whole sequence.
@@ -206,7 +216,7 @@ class Model:
             events, lacking = self._without_lacking(events)
             scores = -self.log_prob(events, context, batch_size=batch_size, start=start).astype(np.float64)
             return np.where(lacking, np.nan, scores)
-        rows = context_rows(context, self.context, len(events), start)
+        rows = self._scored_with(context, len(events), start)
         total = np.zeros(len(events))
         for part in _parts(len(events), batch_size):
             values = grid("x", events[part], start + part.start, self.levels)
@@ -214,6 +224,44 @@ class Model:
                 u, log_q = self._dequantization_noise(values, seed, draw, start + part.start)
                 total[part] += self._density(_dequantize(values, u), rows, part) - log_q
         return -total / (draws * math.prod(self.event_shape) * math.log(2.0))
+
+    @enough_memory()
+    def posterior(
+        self, x: ArrayLike, draws: int = 1, seed: int = 0, *, batch_size: int = BATCH_SIZE, start: int = 0
+    ) -> NDArray[np.float64]:
+        """Return p(c | x), how probable each class is for each event, [n, classes]. Each row sums to 1.
+
+        By Bayes' rule it is proportional to p(c) p(x | c). With levels, p(x | c) is the mean of p(x + u_d | c) / q(u_d
+        | x) over `draws` draws of noise. The arguments are those of `score`; events that lack a value give NaN.
+
+        Raises:
+            BundleError: the context isn't a class, or the bundle doesn't know how frequent the classes are.
+        """
+        self._check_has(ENCODER)
+        if not self.marginalizes:
+            raise BundleError("this bundle has no probabilities of classes: export a run whose context are classes")
+        start = integer("start", start, 0)
+        draws, seed = integer("draws", draws, 1, DEQUANTIZATION_STREAM + 1), integer("seed", seed, 0, 1 << 64)
+        events, lacking = self._without_lacking(batch("x", x, self.event_shape))
+        assert self.context is not None
+        result = np.empty((len(events), len(self.context.probabilities)))
+        for part in _parts(len(events), batch_size):
+            joint = self._joint_of(events[part], draws, seed, start + part.start)
+            with np.errstate(invalid="ignore"):  # no class may have a finite density
+                result[part] = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
+        result[lacking] = np.nan
+        return result
+
+    def _joint_of(self, events: Array, draws: int, seed: int, start: int) -> NDArray[np.float64]:
+        """Return ln p(c) + ln p(x | c) of events, up to a number that is the same for all classes, [n, classes]."""
+        if self.levels is None:
+            return self._joint(self._inside("x", finite("x", events, start), start))
+        values, noisy = grid("x", events, start, self.levels), []
+        for draw in range(draws):
+            u, log_q = self._dequantization_noise(values, seed, draw, start)
+            noisy.append(self._joint(_dequantize(values, u)) - log_q[:, None])
+        joint: NDArray[np.float64] = np.logaddexp.reduce(noisy, axis=0)
+        return joint
 
     @enough_memory()
     def encode(
@@ -422,9 +470,28 @@ class Model:
         u, log_q = self._graphs[DEQUANTIZER].run(["u", "log_q"], {"k": values.astype(np.float32), **drawn})
         return u.astype(np.float64), log_q.astype(np.float64)
 
+    def _scored_with(self, context: ArrayLike | None, n: int, start: int) -> Array | None:
+        """Return the contexts of n events that are scored. None if there is none, or if it is summed over."""
+        if context is None and self.marginalizes:
+            return None
+        return context_rows(context, self.context, n, start)
+
     def _density(self, points: NDArray[np.float32], context: Array | None, part: slice) -> Array:
+        if context is None and self.context is not None:
+            marginal: Array = np.logaddexp.reduce(self._joint(points), axis=1)
+            return marginal
         (log_prob,) = self._graphs[ENCODER].run(["log_prob"], _feed({"x": points}, context, part))
         return log_prob
+
+    def _joint(self, points: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return ln p(c) + ln p(x | c) for each class c, [n, classes]."""
+        assert self.context is not None
+        n, probabilities = len(points), self.context.probabilities
+        joint = np.full((n, len(probabilities)), -np.inf)
+        for label in np.flatnonzero(probabilities):
+            each = self._density(points, np.full(n, label, np.int64), slice(0, n))
+            joint[:, label] = math.log(probabilities[label]) + each
+        return joint
 
     def _events(self, z: list[NDArray[np.float32]], context: Array | None, part: slice) -> Array:
         x = self._decoded(z, context, part)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,17 +23,21 @@ _DECIMALS = 10  # of multiples of a step, so that 669 steps of 0.1 are 66.9
 _ROUNDING = 1e-6, 1e-15  # the absolute and the relative error of a number that is whole but for rounding
 _WITH_NOISE = 2**23  # beyond it float32 holds whole numbers only, and noise between 0 and 1 is lost
 _LARGEST = float(np.finfo(np.float32).max)
+_WHOLE = re.compile(r"-?\d{1,18}")
 _DECIMAL = re.compile(r"-?(0|[1-9]\d*)\.\d+")
 
 
 def encode(
     preprocessing: Preprocessing, columns: Mapping[str, Any], start: int = 0, seed: int = 0
-) -> tuple[Floats, Floats | None]:
+) -> tuple[Floats, Array | None]:
     """Return events [n, d] and their contexts. Where a value is lacking, ``missing: drop`` gives an event of NaN.
+
+    The contexts are labels int64 [n] if a column has these. Without that column there are none.
 
     The noise of integers and categories is a function of ``seed`` and the row. ``start`` is the number of the first
     row. Raises InputError if a column is missing, and RowError if a value can't be used.
     """
+    preprocessing = for_columns(preprocessing, columns)
     columns = _chosen(preprocessing.kinds, columns)
     values = [_values(column, preprocessing, columns, start) for column in preprocessing.event]
     for column, each in zip(preprocessing.event, values, strict=True):
@@ -42,20 +47,46 @@ def encode(
     if dequantized.any():
         events += dequantized * uniform(seed, DEQUANTIZATION_STREAM, events.shape, start)
     lacking = np.isnan(events).any(axis=1)
-    context = None
-    if preprocessing.context:
+    context: Array | None = None
+    if preprocessing.contexts:
         context = encode_context(preprocessing, columns, start)
-        lacking |= np.isnan(context).any(axis=1)
+        lacking |= np.isnan(context).reshape(len(context), -1).any(axis=1)
         context[lacking] = 0.0
+        context = context if preprocessing.label is None else context.astype(np.int64)
     events[lacking] = np.nan
     return events, context
 
 
 def encode_context(preprocessing: Preprocessing, columns: Mapping[str, Any], start: int = 0) -> Floats:
-    """Return the contexts of columns. Where a value is lacking, ``missing: drop`` gives NaN. Errors as for `encode`."""
-    columns = _chosen([column.column for column in preprocessing.context], columns)
-    parts = [_in_context(column, _values(column, preprocessing, columns, start)) for column in preprocessing.context]
-    return np.concatenate(parts, axis=1)
+    """Return the contexts of columns, [n, c], or labels [n]. Where a value is lacking, ``missing: drop`` gives NaN.
+
+    Raises errors as `encode` does.
+    """
+    columns = _chosen([column.column for column in preprocessing.contexts], columns)
+    values = [_values(column, preprocessing, columns, start) for column in preprocessing.contexts]
+    if preprocessing.label is not None:
+        return values[0]
+    return np.concatenate([_in_context(*each) for each in zip(preprocessing.context, values, strict=True)], axis=1)
+
+
+def for_columns(preprocessing: Preprocessing, names: Container[str]) -> Preprocessing:
+    """Return the preprocessing of a table with columns of these names. Without the column of the labels, it has none.
+
+    A flow whose context are classes can score such a table, too.
+    """
+    label = preprocessing.label
+    return preprocessing if label is None or label.column in names else replace(preprocessing, label=None)
+
+
+def class_names(texts: Iterable[str | None]) -> tuple[str, ...]:
+    """Return the classes that labels name, in order: numerical for whole numbers, else alphabetical.
+
+    Labels that are written in several ways, such as 2.0 and 2, are one class.
+    """
+    names = {text for text in map(canonical_text, texts) if text is not None}
+    if all(_WHOLE.fullmatch(name) for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))
 
 
 def decode(preprocessing: Preprocessing, events: Array) -> dict[str, Any]:
@@ -161,16 +192,16 @@ def _codes(texts: list[str | None], column: Column, start: int) -> Floats:
     try:
         return np.array([codes[text] for text in texts], np.float64)
     except KeyError:  # the same value may be written in another way
-        codes = {_canonical(category): index for category, index in codes.items()} | codes
+        codes = {canonical_text(category): index for category, index in codes.items()} | codes
     try:
-        return np.array([codes[text] if text in codes else codes[_canonical(text)] for text in texts], np.float64)
+        return np.array([codes[text] if text in codes else codes[canonical_text(text)] for text in texts], np.float64)
     except KeyError:
-        row = next(row for row, text in enumerate(texts) if text not in codes and _canonical(text) not in codes)
+        row = next(row for row, text in enumerate(texts) if text not in codes and canonical_text(text) not in codes)
     known = shortened(", ".join("a missing value" if each is None else each for each in column.categories))
     raise RowError(f"{place_of(column.column, texts[row], start + row)}; its categories are {known}")
 
 
-def _canonical(text: str | None) -> str | None:
+def canonical_text(text: str | None) -> str | None:
     """Return a text in the way in which typed columns give it: True as true, 1.50 as 1.5, and 2.0 as 2."""
     if text is None:
         return None

@@ -128,7 +128,7 @@ def _about(manifest: dict[str, Any], reference: dict[str, np.ndarray], title: st
         "range": [float(x.min()), float(x.max())],
         "scores": _digits((reference.get("log_q", 0.0) - reference["log_prob"]) / unit),
         "contexts": None if contexts is None else _digits(contexts.reshape(len(x), -1), 9 if table else 7),
-        "preprocessing": asdict(parsed(table)) if table else None,
+        "preprocessing": asdict(parsed(table, tuple((manifest["context"] or {}).get("names", ())))) if table else None,
     }
 
 

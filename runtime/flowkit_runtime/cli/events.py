@@ -47,7 +47,7 @@ def context_table(given: str | None) -> Path | None:
 
 def preprocessing_of(model: Model, path: Path) -> Preprocessing:
     """Return the model's preprocessing of contexts. Raises InputError if it takes none from a table."""
-    if model.preprocessing is None or not model.preprocessing.context:
+    if model.preprocessing is None or not model.preprocessing.contexts:
         raise InputError(f"{path}: this flow takes no context from a table")
     return model.preprocessing
 
@@ -63,10 +63,14 @@ def read_contexts(model: Model, path: Path) -> dict[str, Any]:
     return columns_of(whole)
 
 
-def table_contexts(model: Model, path: Path, columns: Mapping[str, Any]) -> NDArray[np.float64]:
-    """Return contexts [n, c] of a table's columns. Raises InputError, which names the row, for a missing value."""
+def table_contexts(model: Model, path: Path, columns: Mapping[str, Any]) -> Array:
+    """Return contexts [n, c], or labels [n], of a table's columns.
+
+    Raises InputError, which names the row, for a missing value.
+    """
     with naming_rows(path):
-        return encode_context(replace(preprocessing_of(model, path), missing="refuse"), columns)
+        found = encode_context(replace(preprocessing_of(model, path), missing="refuse"), columns)
+    return found if found.ndim > 1 else found.astype(np.int64)
 
 
 def event(model: Model, data: Path, columns: str, resize: bool, row: int) -> Array:

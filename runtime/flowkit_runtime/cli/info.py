@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowkit_runtime.cli.options import BundlePath, ProviderNames, names
 from flowkit_runtime.cli.terminal import echo
+from flowkit_runtime.errors import shortened
 
 if TYPE_CHECKING:
     from flowkit_runtime import bundle as bundles
@@ -37,10 +38,13 @@ def _lines(found: bundles.Bundle) -> Iterator[tuple[str, str]]:
     within = "" if found.domain is None else f" in {', '.join(f'({low:g}, {high:g})' for low, high in found.domain)}"
     yield "event", f"{_sizes(found.event_shape)}, {values}{within}"
     yield "context", _context(found.context)
+    if found.context is not None and found.context.probabilities:
+        shares = zip(found.context.names, found.context.probabilities, strict=False)
+        yield "classes", shortened(", ".join(f"{name} {100 * share:.3g}%" for name, share in shares))
     if found.preprocessing is not None:
         event, context = (
             ", ".join(column.column for column in part)
-            for part in (found.preprocessing.event, found.preprocessing.context)
+            for part in (found.preprocessing.event, found.preprocessing.contexts)
         )
         yield "columns", f"{event}{' | ' if context else ''}{context}"
     latents = " + ".join(_sizes(shape) for shape in found.latent_shapes)

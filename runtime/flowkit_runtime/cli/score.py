@@ -39,6 +39,9 @@ def score(
     context: ContextText = None,
     draws: Annotated[int, typer.Option(min=1, help="Draws of dequantization noise to average over.")] = 1,
     seed: Seed = 0,
+    posterior: Annotated[
+        bool, typer.Option("--posterior", help="Write p(class | event) of each class beside the scores.")
+    ] = False,
     resize: Resize = False,
     threads: Threads = None,
     providers: ProviderNames = None,
@@ -51,6 +54,8 @@ def score(
     unusually likely is never flagged. Likelihood prefers simple inputs: a blank image is often likelier than all data.
 
     A flow that was trained on a table reads the columns that it needs, in any order, and ignores others.
+
+    If the context is a class and none is given, the score is that of the marginal density, the sum over all classes.
 
     Example: flowkit-runtime score exports/moons points.csv -o scores.csv
     """
@@ -66,7 +71,8 @@ def score(
     if output is not None:
         check_apart(output, bundle_files(model, bundle), context, data=data)
     source = open_source(data, wanted(model, columns, context_columns, context, resize, seed))
-    job = Job(model, bundle, source, data, draws, seed, threads)
+    _check_posterior(model, output, posterior)
+    job = Job(model, bundle, source, data, draws, seed, threads, posterior)
     try:
         with counting("scoring", source.rows) as progress:
             summary = score_file(job, output, progress)
@@ -74,14 +80,27 @@ def score(
         if output is not None:
             echo(f"stopped; the same command goes on from here to {output}", err=True)
         raise
-    _report(model, summary, output)
+    _report(model, summary, output, source.lacks_class)
 
 
-def _report(model: "Model", summary: "Summary", output: Path | None) -> None:
+def _check_posterior(model: "Model", output: Path | None, posterior: bool) -> None:
+    from flowkit_runtime.errors import InputError
+
+    if posterior and not model.marginalizes:
+        raise InputError("--posterior is for a flow whose context are classes of known probabilities; this one's isn't")
+    if posterior and (output is None or output.suffix == ".npy"):
+        raise InputError("--posterior writes columns: name an output, -o FILE.csv or FILE.parquet")
+
+
+def _report(model: "Model", summary: "Summary", output: Path | None, is_marginal: bool) -> None:
     if summary.n:
         within = f"90% within {summary.low:.4f} … {summary.high:.4f}"
         echo(f"mean {summary.mean:.4f} {model.printed_unit}, median {summary.median:.4f}, {within}")
-    if model.threshold is not None:
+    if is_marginal:
+        classes = f"{model.context.classes} classes" if model.context else "classes"
+        no_threshold = "" if model.threshold is None else ", and the threshold isn't theirs"
+        echo(f"no class is given: scores are marginal, -log of the sum over {classes}{no_threshold}")
+    elif model.threshold is not None:
         above = f"{summary.above} of {summary.n} above the threshold {model.threshold.score:.4f}"
         echo(f"{above}, which {100 * model.threshold.quantile:g}% of held-out events stay below")
     if summary.lacking:

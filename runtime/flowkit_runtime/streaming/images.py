@@ -78,7 +78,7 @@ class Images:
             raise InputError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))})")
         self.rows = len(self.names)
         self._reader = ImageReader(shape, wanted.resize)
-        self._context = contexts(wanted, lambda: self.rows)
+        self._context, self.lacks_class = contexts(wanted, lambda: self.rows), wanted.lacks_class
         files: list[Any] = [file_identity(path / name) for name in self.names]
         self.identity = [files, wanted.resize, *context_identity(wanted)]
 

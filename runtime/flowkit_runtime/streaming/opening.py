@@ -27,9 +27,10 @@ def open_source(path: Path, wanted: Wanted) -> Source:
     if path.is_dir():
         return Images(path, wanted)
     if table and wanted.preprocessing is not None:
-        if wanted.columns or wanted.context_columns or wanted.context_from is not None:
+        takes_class = wanted.preprocessing.label is not None
+        if wanted.columns or wanted.context_columns or (wanted.context_from is not None and not takes_class):
             raise InputError("this bundle knows the columns of its events and contexts: name none, and no context")
-        return PreprocessedTable(path, wanted.preprocessing, wanted.seed)
+        return PreprocessedTable(path, wanted.preprocessing, wanted)
     if table:
         return NumberTable(path, wanted)
     if suffix != ".npy":

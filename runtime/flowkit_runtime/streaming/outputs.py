@@ -21,23 +21,27 @@ class ScoreTable:
         part: the scores.
         threshold: the score above which an event is anomalous; None leaves that column out.
         source: the events. If they have names, these are a column. Where an event lacks a value, there is no score.
+        classes: the classes whose probabilities are columns.
     """
 
     part: Part
     threshold: float | None
     source: Source
+    classes: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
-        return ["file"] * (self.source.names is not None) + ["score"] + ["anomalous"] * (self.threshold is not None)
+        names, flags = ["file"] * (self.source.names is not None), ["anomalous"] * (self.threshold is not None)
+        return [*names, "score", *flags, *(f"p({name})" for name in self.classes)]
 
     def blocks(self) -> Iterator[list[Any]]:
         """Yield the columns of some thousand rows at a time."""
         first = 0
-        for scores in self.part.blocks():
+        for rows in self.part.row_blocks():
+            scores, *posterior = rows.T
             names = [] if self.source.names is None else [self.source.names[first : first + len(scores)]]
             anomalous = [] if self.threshold is None else [~(scores <= self.threshold)]
-            yield [*names, *(self._without_lacking(scores, column) for column in (scores, *anomalous))]
+            yield [*names, *(self._without_lacking(scores, column) for column in (scores, *anomalous, *posterior))]
             first += len(scores)
 
     def _without_lacking(self, scores: Scores, column: Any) -> Any:
@@ -84,8 +88,8 @@ def _plain(column: Scores | Sequence[str]) -> Any:
 
 def _write_parquet(result: ScoreTable, path: Path) -> None:
     arrow, parquet = (extra(name, "pyarrow", "writing Parquet") for name in ("pyarrow", "pyarrow.parquet"))
-    kinds = {"file": arrow.string(), "score": arrow.float64(), "anomalous": arrow.bool_()}
-    schema = arrow.schema([(name, kinds[name]) for name in result.columns])
+    kinds = {"file": arrow.string(), "anomalous": arrow.bool_()}
+    schema = arrow.schema([(name, kinds.get(name, arrow.float64())) for name in result.columns])
     with parquet.ParquetWriter(path, schema) as writer:
         for block in result.blocks():
             if result.source.names is not None:

@@ -26,34 +26,43 @@ _DTYPE = np.dtype("<f8")
 class Part:
     """An open file of scores.
 
-    It holds the SHA-256 of the inputs of the scores, then the scores as little-endian float64.
+    It holds the SHA-256 of the inputs of the scores, then rows of little-endian float64. The first number of a row is
+    the score of an event. Others may follow.
 
     Args:
         file: file that is open for reading and writing without a buffer, so that written data survives this process.
         made_from: JSON values that are different if the scores could be.
         batch: the number of rows in a batch. Only complete batches are kept; an incomplete one is scored again.
+        width: how many numbers a row has.
     """
 
-    def __init__(self, file: IO[bytes], made_from: list[Any], batch: int) -> None:
+    def __init__(self, file: IO[bytes], made_from: list[Any], batch: int, width: int = 1) -> None:
         digest = hashlib.sha256(json.dumps(made_from).encode()).digest()
         if file.read(_DIGEST) != digest:
             file.truncate(0)
             file.seek(0)
             _write(file, digest)
-        kept = (os.fstat(file.fileno()).st_size - _DIGEST) // _DTYPE.itemsize // batch * batch
-        self._file, self.rows = file, kept
-        file.truncate(_DIGEST + kept * _DTYPE.itemsize)
+        row = width * _DTYPE.itemsize
+        kept = (os.fstat(file.fileno()).st_size - _DIGEST) // row // batch * batch
+        self._file, self.rows, self._width = file, kept, width
+        file.truncate(_DIGEST + kept * row)
         file.seek(0, os.SEEK_END)
 
-    def append(self, scores: Scores) -> None:
-        _write(self._file, scores.astype(_DTYPE).tobytes())
-        self.rows += len(scores)
+    def append(self, rows: Scores) -> None:
+        """Add rows, [n, width]."""
+        _write(self._file, rows.astype(_DTYPE).tobytes())
+        self.rows += len(rows)
 
     def blocks(self) -> Iterator[Scores]:
         """Yield all scores, some thousand at a time."""
+        return (rows[:, 0] for rows in self.row_blocks())
+
+    def row_blocks(self) -> Iterator[Scores]:
+        """Yield all rows, [n, width], some thousand at a time."""
         self._file.seek(_DIGEST)
-        while content := self._file.read(_BLOCK * _DTYPE.itemsize):
-            yield np.frombuffer(content, _DTYPE)
+        at_once = max(1, _BLOCK // self._width) * self._width
+        while content := self._file.read(at_once * _DTYPE.itemsize):
+            yield np.frombuffer(content, _DTYPE).reshape(-1, self._width)
 
 
 def part_path(output: Path) -> Path:

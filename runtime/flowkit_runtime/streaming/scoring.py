@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
+
 from flowkit_runtime.atomic import naming, replacing
 from flowkit_runtime.bundle import MANIFEST
 from flowkit_runtime.errors import InputError
@@ -21,7 +23,7 @@ from flowkit_runtime.streaming.summary import Summary, summarize
 if TYPE_CHECKING:
     from flowkit_runtime.model import Model
 
-_LAYOUT = 2  # the version of part files; it changes whenever the inputs of the scores do
+_LAYOUT = 3  # the version of part files; it changes whenever the inputs of the scores do
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Job:
         data: path of the source, for messages.
         draws, seed: dequantization noise, see Model.score.
         threads: the threads that the model was loaded with; the last digits of a score depend on them.
+        posterior: True if the probabilities of the classes are written beside the scores.
     """
 
     model: Model
@@ -44,6 +47,21 @@ class Job:
     draws: int = 1
     seed: int = 0
     threads: int | None = None
+    posterior: bool = False
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes whose probabilities are written."""
+        context = self.model.context
+        if not self.posterior or context is None:
+            return ()
+        return context.names or tuple(map(str, range(len(context.probabilities))))
+
+    @property
+    def threshold(self) -> float | None:
+        """The threshold of anomalies, which is one of scores given the class."""
+        threshold = self.model.threshold
+        return None if threshold is None or self.source.lacks_class else threshold.score
 
     @property
     def made_from(self) -> list[Any]:
@@ -52,7 +70,7 @@ class Job:
 
         manifest = hashlib.sha256((self.bundle / MANIFEST).read_bytes()).hexdigest()  # it lists the other files' hashes
         rows = rows_at_once(self.model.event_shape, self.model.context)
-        settings = [self.draws, self.seed, self.threads, self.model.providers, rows]
+        settings = [self.draws, self.seed, self.threads, self.model.providers, rows, self.posterior]
         return [_LAYOUT, onnxruntime.__version__, manifest, self.source.identity, *settings]
 
 
@@ -69,22 +87,25 @@ def score_file(job: Job, output: Path | None, progress: Callable[[int], None]) -
         InputError: a row can't be scored; the message names file and row.
     """
     batch = rows_at_once(job.model.event_shape, job.model.context)
-    threshold = None if job.model.threshold is None else job.model.threshold.score
     with _part_file(output) as file:
-        part = Part(file, job.made_from, batch)
+        part = Part(file, job.made_from, batch, 1 + len(job.classes))
         progress(part.rows)
         _score(job, part, batch, progress)
         if output is not None:
             with replacing(output) as temporary:
-                write(ScoreTable(part, threshold, job.source), temporary)
-        return summarize(part.blocks, threshold, job.source.drops_rows)
+                write(ScoreTable(part, job.threshold, job.source, job.classes), temporary)
+        return summarize(part.blocks, job.threshold, job.source.drops_rows)
 
 
 def _score(job: Job, part: Part, batch: int, progress: Callable[[int], None]) -> None:
     for events, context in job.source.batches(part.rows, batch):
         with naming_rows(job.data):
             scores = job.model.score(events, context, job.draws, job.seed, batch_size=batch, start=part.rows)
-        part.append(scores)
+            rows = scores[:, None]
+            if job.classes:
+                found = job.model.posterior(events, job.draws, job.seed, batch_size=batch, start=part.rows)
+                rows = np.concatenate([rows, found], axis=1)
+        part.append(rows)
         progress(part.rows)
 
 

@@ -18,7 +18,7 @@ from flowkit_runtime.bundle import MAX_LEVELS, Context
 from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.errors import InputError, RowError, shortened
 from flowkit_runtime.files import map_npy
-from flowkit_runtime.inputs import Array, check_context_shape, context_rows, real, row_slices
+from flowkit_runtime.inputs import Array, check_context_shape, context_rows, no_class, real, row_slices
 
 EventRows = tuple[Array, Array | None]
 """Events [n, *event] and their context: one row per event, one for all events, or None."""
@@ -44,6 +44,11 @@ class Source(Protocol):
         ...
 
     @property
+    def lacks_class(self) -> bool:
+        """True if the context of the model is a class, and the events come without."""
+        ...
+
+    @property
     def identity(self) -> list[Any]:
         """JSON values that change if the data does."""
         ...
@@ -61,7 +66,7 @@ class Wanted:
         event_shape, levels, context: those of the model.
         columns: the columns of a table that make an event.
         context_columns: the columns of a table that make its context.
-        context_from: a class or a .npy file, if the context isn't in columns.
+        context_from: the name of a class, its index, or a .npy file, if the context isn't in columns.
         resize: True if images are resized to the event's size.
         preprocessing: that of the table which the flow was trained on; None if there was none.
         seed: the seed of the dequantization noise in a table.
@@ -77,6 +82,12 @@ class Wanted:
     preprocessing: Preprocessing | None = None
     seed: int = 0
 
+    @property
+    def lacks_class(self) -> bool:
+        """True if the context is a class, and nothing is said about it."""
+        is_class = self.context is not None and self.context.classes is not None
+        return is_class and self.context_from is None and not self.context_columns
+
 
 class NpySource:
     """An array [n, *event] in a .npy file, of which one part at a time is mapped."""
@@ -89,7 +100,7 @@ class NpySource:
         if array.shape[1:] != wanted.event_shape or array.ndim != 1 + len(wanted.event_shape):
             sizes = ", ".join(map(str, ("n", *wanted.event_shape)))
             raise InputError(f"{path} has the shape {list(array.shape)}; events of this flow are [{sizes}]")
-        self.path, self.rows = path, len(array)
+        self.path, self.rows, self.lacks_class = path, len(array), wanted.lacks_class
         self._context = contexts(wanted, lambda: self.rows)
         self.identity = [file_identity(path), *context_identity(wanted)]
 
@@ -111,10 +122,13 @@ def rows_at_once(event_shape: Sequence[int], context: Context | None) -> int:
 def contexts(wanted: Wanted, count: Callable[[], int]) -> Callable[[slice], Array | None]:
     """Return a function that returns the context of a slice of rows.
 
-    The context is a class for all rows, or it is read from a .npy file with one row for all or for each. `count`
-    returns the number of rows. It is called only if there is one context for each row.
+    The context is a class for all rows, or it is read from a .npy file with one row for all or for each. Without a
+    class it is None if a model can do without. `count` returns the number of rows. It is called only if there is one
+    context for each row.
     """
     given, spec, path = wanted.context_from, wanted.context, context_file(wanted.context_from)
+    if given is None and spec is not None and spec.probabilities:
+        return lambda part: None
     if spec is None or path is None:
         for_all = context_rows(given if spec is None or given is None else _label(given, spec), spec, 1, 0)
         return lambda part: for_all
@@ -147,9 +161,14 @@ def context_file(given: str | None) -> Path | None:
 
 
 def _label(text: str, spec: Context) -> int:
+    """Return the index of a class for its name, or for the index itself unless names are numbers."""
     if spec.classes is None:
-        floats = f"floats {[*spec.shape]}, one for all rows or one for each"
+        floats = f"{spec}, one for all rows or one for each"
         raise InputError(f"the context {shortened(repr(text))} is no .npy file; this flow's is {floats}")
+    if text in spec.names:
+        return spec.names.index(text)
+    if any(name.isdecimal() for name in spec.names) or (spec.names and not text.isdecimal()):
+        raise InputError(no_class(text, spec.names))
     if not text.isdecimal():
         raise InputError(f"the context {shortened(repr(text))} is neither a class nor a .npy file")
     if len(text) > len(str(MAX_LEVELS)):

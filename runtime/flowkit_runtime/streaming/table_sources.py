@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.errors import InputError, shortened
 from flowkit_runtime.inputs import Array
-from flowkit_runtime.preprocessing import encode
+from flowkit_runtime.preprocessing import encode, for_columns
 from flowkit_runtime.streaming.sources import (
     EventRows,
     Wanted,
@@ -41,6 +42,7 @@ class NumberTable:
         self._columns = list(wanted.columns) or rest
         self._check_numbers()
         self._context = None if self._context_columns else contexts(wanted, self._table.count)
+        self.lacks_class = wanted.lacks_class
         self.identity = [file_identity(path), self._columns, self._context_columns, *context_identity(wanted)]
 
     def batches(self, start: int, size: int) -> Iterator[EventRows]:
@@ -99,22 +101,33 @@ class NumberTable:
 
 
 class PreprocessedTable:
-    """A table like the one that the flow was trained on. Its columns are in any order, and others are ignored."""
+    """A table like the one that the flow was trained on. Its columns are in any order, and others are ignored.
+
+    The column of the labels may be absent. `--context` takes its place.
+    """
 
     names = None
 
-    def __init__(self, path: Path, preprocessing: Preprocessing, seed: int = 0) -> None:
+    def __init__(self, path: Path, preprocessing: Preprocessing, wanted: Wanted) -> None:
         self._table = open_table(path)
-        self.path, self.rows = path, self._table.rows
+        self.path, self.rows, self._seed = path, self._table.rows, wanted.seed
         self.drops_rows = preprocessing.missing == "drop"
-        self._preprocessing, self._seed = preprocessing, seed
-        self._table.check_columns(preprocessing.kinds)
-        self.identity = [file_identity(path), seed]
+        self._preprocessing = for_columns(preprocessing, self._table.columns)
+        if wanted.context_from is not None:
+            self._preprocessing = replace(preprocessing, label=None)
+        needs_class = preprocessing.label is not None and self._preprocessing.label is None
+        self._context = contexts(wanted, self._table.count) if needs_class else None
+        self.lacks_class = needs_class and wanted.lacks_class
+        self._table.check_columns(self._preprocessing.kinds)
+        self.identity = [file_identity(path), self._seed, *context_identity(wanted)]
 
     def batches(self, start: int, size: int) -> Iterator[EventRows]:
         with naming_rows(self.path):
             for batch in in_batches(self._table.records(column_types(self._preprocessing), start), size):
-                yield encode(self._preprocessing, columns_of(batch), start, self._seed)
+                events, context = encode(self._preprocessing, columns_of(batch), start, self._seed)
+                if self._context is not None:
+                    context = self._context(slice(start, start + len(events)))
+                yield events, context
                 start += batch.num_rows
 
 
