@@ -34,12 +34,24 @@ def new(
             show_default=False,
         ),
     ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="The column of a table with the class of each row; '' for none.", show_default=False
+        ),
+    ] = None,
+    weight: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="The column of a table with the weight of each row; '' for none.", show_default=False
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a spec that is there.")] = False,
 ) -> None:
     """Write a spec for your data to start from: the event, a flow that fits it, and how to train it, with reasons.
 
     Integers become data with levels, floats continuous data. Of a table, numbers make the event, and categories and
-    times its context, unless you name the columns.
+    times its context, unless you name the columns. Labels and weights of rows are known by their names, too.
 
     Example: flowkit new houses.csv --event price,area --context city
     """
@@ -56,7 +68,7 @@ def new(
 
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists: choose another name, or --overwrite it")
-    seen = look(data, context, event)
+    seen = look(data, context, event, label, weight)
     text = starting_spec(seen)
     read_spec(text)  # whatever is wrong with it, nothing wrong is written
     make_parent(output)

@@ -13,15 +13,15 @@ from torch.utils.data import Dataset, IterableDataset
 from flowkit.errors import InputError
 from flowkit.flow.inputs import as_flowkit
 from flowkit.plugin import Arrays
-from flowkit_runtime.inputs import real
+from flowkit_runtime.inputs import as_array, class_indices, real
 
 
-def as_arrays(x: Any, context: Any = None, weight: Any = None) -> Arrays:
+def as_arrays(x: Any, context: Any = None, weight: Any = None, classes: tuple[str, ...] = ()) -> Arrays:
     """Return events, contexts and weights as numpy arrays of numbers.
 
     Each is a numpy array, a tensor, or what numpy makes an array of. Or ``x`` is a Dataset of torch. Its items are
-    events, or pairs (tuples) of an event and its context. Raises InputError if one doesn't hold real numbers. Labels
-    are integers: ``numpy.unique(labels, return_inverse=True)[1]`` numbers others.
+    events, or pairs (tuples) of an event and its context. Labels may be texts. These are the names of classes, which
+    are numbered in their order, or as in ``classes``. Raises InputError for anything else that isn't real numbers.
     """
     if isinstance(x, Dataset):
         if context is not None:
@@ -32,11 +32,23 @@ def as_arrays(x: Any, context: Any = None, weight: Any = None) -> Arrays:
     if isinstance(weight, str):
         raise InputError(f"weight is {weight!r}: x is no table with such a column, so give a number for each event")
     events = numbers("x", x)
+    if context is not None and _are_texts(context):
+        classes = classes or tuple(map(str, np.unique(as_array("context", context))))
+        context = as_flowkit(class_indices, context, classes)
     return Arrays(
         events,
         None if context is None else numbers("context", context),
         weights=None if weight is None else weights_of(weight, len(events)),
+        classes=classes,
     )
+
+
+def _are_texts(values: Any) -> bool:
+    """Return True for an array or a list of texts."""
+    if isinstance(values, str | Tensor):
+        return False
+    array = as_flowkit(as_array, "context", values)
+    return array.dtype.kind == "U" or (array.dtype.kind == "O" and all(isinstance(each, str) for each in array.flat))
 
 
 def weights_of(weight: Any, n: int) -> np.ndarray:

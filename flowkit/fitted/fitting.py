@@ -6,6 +6,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -38,6 +39,7 @@ def fit(
     context: Any = None,
     spec: str | os.PathLike[str] | Mapping[str, Any] | Spec = "nsf",
     *,
+    label: str | None = None,
     weight: Any = None,
     validation: Any = 0.1,
     progress: bool = True,
@@ -57,11 +59,12 @@ def fit(
             0, 1, … are data with levels. Or a Dataset of torch, whose items are events, or pairs of an event and its
             context; they are read into memory, each once. Or a table: a DataFrame of pandas or polars, an Arrow table,
             or a mapping of columns. Its columns become events and contexts as `flowkit new` does it for files.
-        context: labels 0 … k - 1 [n], or an array [n, *shape] to condition on. Of shape [n, t, d] it is a set or a
-            sequence of t vectors, which an encoder summarizes. For a table it is another one, or a list of its columns;
-            without it, numbers make the event, and categories and times the context.
+        context: labels 0 … k - 1 [n], or names of classes [n], or an array [n, *shape] to condition on. Of shape [n, t,
+            d] it is a set or a sequence of t vectors, which an encoder summarizes. For a table it is another one, or a
+            list of its columns; without it, numbers make the event, and categories and times the context.
         spec: the name of a preset (nsf, maf, realnvp or glow), which is made for the data, or a spec: a validated one,
             a dict, a text, or a file's path. Of its section `data` only the columns of a table are used.
+        label: the column of a table with the class of each row, which is then the context.
         weight: a number for each event, an array or a tensor [n], or the name of a table's column. The losses of
             training and validation are weighted means. An event of weight 0 is left out.
         validation: the share of the events that is held out at random, or the held-out data itself: x, or a tuple of x,
@@ -81,23 +84,29 @@ def fit(
         TrainingError: a loss isn't finite.
     """
     given = None if isinstance(spec, str) and spec in PRESETS else _read(spec)
+    if label is not None and not is_table(x):
+        raise InputError("label names a column, and x is no table: pass the classes as the context")
     column = weight_column(weight, given) if is_table(x) else None
-    table = look_at_frames(x, context, given, column) if is_table(x) else None
+    table = look_at_frames(x, context, given, label, column) if is_table(x) else None
+    if table is not None and table.weight is not None:
+        column = table.weight.name
     read = as_arrays if table is None else partial(complete, table.preprocessing, column)
-    whole = read(x, context, None if column is not None else weight)
+    whole = read(x, context, None if table is not None and isinstance(weight, str) else weight)
     look = look_at_arrays(whole.x, whole.context)
+    if whole.classes:  # some may have no event
+        look = replace(look, context={"classes": len(whole.classes)})
     for doubt in look.doubts if table is None else table.doubts:
         warnings.warn(doubt, DataWarning, stacklevel=2)
     chosen = _with_training(given or _preset(str(spec), look, table), look.rows, train, lr)
     if chosen.context is None and look.context is not None:
         raise InputError(f"the spec has no context, so its flow would not read yours: add `context: {look.context}`")
-    parts = _parts(whole, validation, chosen.train.seed, read)
+    parts = _parts(whole, validation, chosen.train.seed, partial(read, classes=whole.classes))
     data = {part: fitting_arrays(arrays, chosen, NAMES[part]) for part, arrays in parts.items()}
     console = Console()
     flow, trained = fit_arrays(chosen, data, console if progress and shows_bars(console) else Console(quiet=True))
     if table is not None:
-        return FittedTable(flow, trained, data["val"], library_of_table(x), table.preprocessing)
-    return FittedFlow(flow, trained, data["val"], library_of(x))
+        return FittedTable(flow, trained, data, library_of_table(x), table.preprocessing)
+    return FittedFlow(flow, trained, data, library_of(x))
 
 
 def _preset(name: str, look: Look, table: TableLook | None) -> Spec:
@@ -171,4 +180,5 @@ def _rows(arrays: Arrays, rows: np.ndarray) -> Arrays:
         arrays.columns,
         rows if arrays.rows is None else arrays.rows[rows],
         None if arrays.weights is None else arrays.weights[rows],
+        arrays.classes,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,11 +15,14 @@ from torch import Tensor
 
 from flowkit.errors import InputError
 from flowkit.fitted.arrays import numbers
+from flowkit.fitted.classes import log_joint, log_posterior, marginal_score
 from flowkit.flow import Flow
-from flowkit.flow.inputs import given_rows
-from flowkit.plugin import Arrays
+from flowkit.flow.inputs import as_flowkit, given_rows
+from flowkit.plugin import Arrays, PartName
 from flowkit.spec import Spec
 from flowkit.train.batches import take
+from flowkit.train.classes import class_shares
+from flowkit_runtime.inputs import class_indices
 
 if TYPE_CHECKING:
     from flowkit.export import Options
@@ -50,13 +54,16 @@ class FittedFlow:
         history: a dict for each epoch: its number, step, lr, train, val, seconds and drift. train and val are mean
             scores in ``flow.unit``; val is None where the epoch wasn't validated.
         best_epoch: the epoch whose weights the flow has.
+        classes: the share of each class among the events that were trained on, by its name, if the context is a class;
+            otherwise None. A class is given to methods by its name or its number.
     """
 
-    def __init__(self, flow: Flow, trained: Trained, held_out: Arrays, library: Library) -> None:
+    def __init__(self, flow: Flow, trained: Trained, data: Mapping[PartName, Arrays], library: Library) -> None:
         self.flow = flow
         self.best_epoch = trained.best_epoch
+        self.classes = class_shares(data["train"], flow.context)
         self._rows: list[Row] = trained.rows
-        self._held_out = take(held_out, slice(MOST_EVENTS))
+        self._held_out = take(data["val"], slice(MOST_EVENTS))
         self._library: Library = library
 
     @property
@@ -71,7 +78,8 @@ class FittedFlow:
     def log_prob(self, x: Any, context: Any = None) -> Any:
         """Return log p(x) in nats, [n], at continuous x in data units. Raises InputError for integers: see ``score``.
 
-        ``x`` is [n, *event_shape]. ``context`` has one row for each event, or is a single one for all.
+        ``x`` is [n, *event_shape]. ``context`` has one row for each event, or is a single one for all. If the context
+        is a class and none is given, p(x) is marginal, Σ_c p(c) p(x | c) with the shares in ``classes`` as p(c).
         """
         return self._of_events(self._log_prob, x, context)
 
@@ -79,10 +87,24 @@ class FittedFlow:
         """Return how unlikely each event is, [n], in ``flow.unit``; lower is more likely.
 
         It is -log p(x) in nats for continuous data. For integer data it is in bits/dim, averaged over ``draws`` of
-        dequantization noise, which depends on ``seed``. ``score`` of a served bundle has the same meaning.
+        dequantization noise, which depends on ``seed``. Without a class, p(x) is marginal, as for ``log_prob``.
+        ``score`` of a served bundle has the same meaning.
         """
         scores = self.flow.nll if self.flow.levels is None else self.flow.bits_per_dim
+        if context is None and self.classes is not None:
+            shares = list(self.classes.values())
+            return self._of_events(lambda x, _: marginal_score(self.flow, x, shares, draws, seed), x, None)
         return self._of_events(lambda x, context: scores(x, context, draws, seed), x, context)
+
+    def posterior(self, x: Any, draws: int = 1, seed: int = 0) -> Any:
+        """Return p(c | x), how probable each class in ``classes`` is for each event, [n, classes].
+
+        The arguments are those of ``score``. Raises InputError if the context isn't a class.
+        """
+        if self.classes is None:
+            raise InputError("the context of this flow isn't a class, so there are no probabilities of classes")
+        shares = list(self.classes.values())
+        return self._of_events(lambda x, _: log_posterior(self.flow, x, shares, draws, seed).exp(), x, None)
 
     def sample(
         self, n: int | tuple[int, ...], context: Any = None, temperature: float = 1.0, seed: int | None = None
@@ -91,7 +113,7 @@ class FittedFlow:
 
         With a shape such as (200, 5) and 5 contexts, it draws 200 events for each of them, [200, 5, *event_shape].
         """
-        given = self._tensor("context", context)
+        given = self._context(context)
         samples = self.flow.sample(n, given, temperature, seed)
         return _like(self._library if context is None else library_of(context), samples)
 
@@ -100,22 +122,25 @@ class FittedFlow:
 
         The graphs are verified on the held-out events. Raises what ``flowkit.export.export`` raises.
         """
-        from flowkit.export import export  # this import takes seconds
+        from flowkit.export import Options, export  # this import takes seconds
 
         x, context, _ = self._held_out
         flow = copy.deepcopy(self.flow).cpu()
         weights = "raw" if self.spec.train.ema is None else "ema"
-        export(flow, directory, x, context, weights, overwrite, options)
+        with_classes = replace(options or Options(), classes=self.classes)
+        export(flow, directory, x, context, weights, overwrite, with_classes)
         return Path(directory)
 
     def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
         if self.flow.levels is not None and not x.is_floating_point():
             raise InputError("x holds integers, and integer data has no density at a point: use score(x)")
+        if context is None and self.classes is not None:
+            return log_joint(self.flow, x, list(self.classes.values())).logsumexp(1)
         return self.flow.log_prob(x, context)
 
     def _of_events(self, scores: Callable[[Tensor, Tensor | None], Tensor], x: Any, context: Any) -> Any:
-        """Compute [n] of events. Tensors keep their gradients, and arrays are computed in parts."""
-        events, given = self._tensor("x", x), self._tensor("context", context)
+        """Compute a result for each event. Tensors keep their gradients, and arrays are computed in parts."""
+        events, given = self._tensor("x", x), self._context(context)
         assert events is not None
         if library_of(x) == "torch":
             return scores(events, given)
@@ -130,6 +155,10 @@ class FittedFlow:
         for start in range(0, max(1, len(x)), size):
             part = slice(start, start + size)
             yield x[part], rows if rows is None or single else rows[part]
+
+    def _context(self, value: Any) -> Tensor | None:
+        """Return contexts as a tensor. Classes that are given by their names get their numbers."""
+        return self._tensor("context", as_flowkit(class_indices, value, tuple(self.classes or ())))
 
     def _tensor(self, name: str, value: Any) -> Tensor | None:
         """Return an array as a tensor on the flow's device. Floats get its precision."""

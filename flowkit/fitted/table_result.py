@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from flowkit.errors import InputError
 from flowkit.fitted.result import FittedFlow
 from flowkit.fitted.tables import TableLibrary, as_contexts, as_events, as_table, is_table
 from flowkit.flow import Flow
-from flowkit.plugin import Arrays
+from flowkit.plugin import Arrays, PartName
 from flowkit_runtime.columns import Preprocessing
 
 if TYPE_CHECKING:
@@ -30,17 +31,22 @@ class FittedTable(FittedFlow):
     """
 
     def __init__(
-        self, flow: Flow, trained: Trained, held_out: Arrays, library: TableLibrary, preprocessing: Preprocessing
+        self,
+        flow: Flow,
+        trained: Trained,
+        data: Mapping[PartName, Arrays],
+        library: TableLibrary,
+        preprocessing: Preprocessing,
     ) -> None:
-        super().__init__(flow, trained, held_out, "numpy")
+        super().__init__(flow, trained, data, "numpy")
         self.preprocessing = preprocessing
         self._tables: TableLibrary = library
 
     def log_prob(self, x: Any, context: Any = None) -> Any:
         """Return log p(event | context) in nats, [n], for the rows of a table, NaN where a value is missing.
 
-        The columns of the context are in ``x`` or in another table, ``context``. Raises InputError if a column is
-        missing, or a value can't be used.
+        The columns of the context are in ``x`` or in another table, ``context``. Without the column of the labels, p is
+        marginal, as for arrays. Raises InputError if a column is missing, or a value can't be used.
         """
         return -self.score(x, context) if is_table(x) else super().log_prob(x, context)
 
@@ -58,16 +64,34 @@ class FittedTable(FittedFlow):
             scores[kept] = super().score(events[kept], None if contexts is None else contexts[kept])
         return scores
 
+    def posterior(self, x: Any, draws: int = 1, seed: int = 0) -> Any:
+        """Return p(c | event), how probable each class is for the rows of a table, [n, classes].
+
+        It is NaN where a value is missing. The arguments are those of ``score``.
+        """
+        if not is_table(x):
+            return super().posterior(x, draws, seed)
+        events, _ = as_events(replace(self.preprocessing, label=None), x, None, seed)
+        kept = ~np.isnan(events[:, 0])
+        found = np.full((len(events), len(self.classes or ())), np.nan)
+        if kept.any():
+            found[kept] = super().posterior(events[kept])
+        return found
+
     def sample(
         self, n: int | tuple[int, ...], context: Any = None, temperature: float = 1.0, seed: int | None = None
     ) -> Any:
         """Draw n events, or n for each row of a table of contexts, as a table of the library that was fitted to.
 
-        The columns of the context stand beside those of the events. For an array of contexts, events are an array.
+        The columns of the context stand beside those of the events. For an array of contexts, events are an array. If
+        the context is a class, its name, or a list of names, stands for a table with that column.
         """
+        label = self.preprocessing.label
+        if label is not None and (isinstance(context, str) or (isinstance(context, list) and context)):
+            context = {label.column: [context] if isinstance(context, str) else context}
         if not (is_table(context) or (context is None and self.flow.context is None)):
             if context is None:
-                names = ", ".join(column.column for column in self.preprocessing.context)
+                names = ", ".join(column.column for column in self.preprocessing.contexts)
                 raise InputError(f"this flow needs a context: a table with the columns {names}")
             return super().sample(n, context, temperature, seed)
         if not isinstance(n, int):

@@ -18,8 +18,8 @@ from flowkit.starting import TableLook, choose, see
 from flowkit_runtime.columns import Preprocessing, no_column
 from flowkit_runtime.errors import shortened
 from flowkit_runtime.frames import TableColumns, as_columns
-from flowkit_runtime.preprocessing import decode, encode, encode_context
-from flowkit_runtime.values import as_numbers
+from flowkit_runtime.preprocessing import class_names, decode, encode, encode_context
+from flowkit_runtime.values import as_numbers, as_text
 
 TableLibrary = Literal["numpy", "pandas", "polars", "pyarrow"]
 """The library of a table. A mapping of columns is numpy's."""
@@ -43,28 +43,41 @@ def joined(x: Any, context: Any) -> TableColumns:
     return columns | more
 
 
-def look_at_frames(x: Any, context: Any, spec: Spec | None, weight: str | None = None) -> TableLook:
+def look_at_frames(
+    x: Any, context: Any, spec: Spec | None, label: str | None = None, weight: str | None = None
+) -> TableLook:
     """Choose which columns make events and contexts, and how, as `flowkit new` does for a file.
 
-    If ``context`` is given, it makes the context, and the other columns of ``x`` make the event, without the column
-    ``weight``. If the section `data` of ``spec`` lists columns, they are those. Raises DataError or InputError.
+    If ``context`` is given, it makes the context, and the other columns of ``x`` make the event, without ``weight``. If
+    the section `data` of ``spec`` lists columns, they are those. Raises DataError or InputError.
     """
-    if spec is not None and spec.preprocessing is not None:
-        return TableLook.of(spec.preprocessing)
     columns = joined(x, context)
-    seen = [column for column in as_flowkit(see, [columns]) if column.name != weight]
+    if spec is not None and spec.preprocessing is not None:
+        return TableLook.of(_with_classes(spec.preprocessing, columns))
+    seen = as_flowkit(see, [columns])
     if context is None:
-        return choose(seen, "x")
+        return choose(seen, "x", label=label, weight=weight)
     given = [str(name) for name in context] if _are_names(context) else list(as_flowkit(as_columns, context))
-    return choose(seen, "x", [name for name in columns if name not in (*given, weight)], given)
+    event = [name for name in columns if name not in (*given, weight)]
+    return choose(seen, "x", event, given, label, weight)
+
+
+def _with_classes(preprocessing: Preprocessing, columns: TableColumns) -> Preprocessing:
+    """Return a preprocessing with the names of its label's classes, which are those in the data."""
+    if preprocessing.label is None:
+        return preprocessing
+    texts = as_flowkit(as_text, _column(columns, preprocessing.label.column), preprocessing.label.column)
+    return replace(preprocessing, label=replace(preprocessing.label, categories=class_names(texts)))
 
 
 def weight_column(weight: Any, spec: Spec | None) -> str | None:
-    """Return the column of the weights: the one that ``weight`` names, or without it that of the spec's `data`."""
-    if isinstance(weight, str):
-        return weight
-    config = None if weight is not None or spec is None or spec.data is None else spec.data.config
-    return getattr(config, "weight", None)
+    """Return the column of the weights: the one that ``weight`` names, or without it that of the spec's `data`.
+
+    It is "" if there is none, and None if it is to be chosen.
+    """
+    if weight is not None:
+        return weight if isinstance(weight, str) else ""
+    return None if spec is None or spec.data is None else getattr(spec.data.config, "weight", None)
 
 
 def library_of_table(table: Any) -> TableLibrary:
@@ -79,29 +92,39 @@ def as_events(
     """Return events [n, d] and contexts of tables as float32. Rows that lack a value hold NaN. Raises InputError."""
     dropping = replace(preprocessing, missing="drop")
     events, contexts = as_flowkit(encode, dropping, joined(x, context), 0, seed)
-    return events.astype(np.float32), None if contexts is None else contexts.astype(np.float32)
+    if contexts is not None and contexts.ndim > 1:
+        contexts = contexts.astype(np.float32)
+    return events.astype(np.float32), contexts
 
 
 def as_contexts(preprocessing: Preprocessing, context: Any) -> np.ndarray:
-    """Return the contexts of a table as float32. Raises InputError."""
+    """Return the contexts of a table as float32, or labels as int64. Raises InputError."""
     strict = replace(preprocessing, missing="refuse")
     contexts: np.ndarray = as_flowkit(encode_context, strict, as_flowkit(as_columns, context))
-    return contexts.astype(np.float32)
+    return contexts.astype(np.int64 if preprocessing.label is not None else np.float32)
 
 
 def complete(
-    preprocessing: Preprocessing, weight_column: str | None, x: Any, context: Any = None, weight: Any = None
+    preprocessing: Preprocessing,
+    weight_column: str | None,
+    x: Any,
+    context: Any = None,
+    weight: Any = None,
+    classes: tuple[str, ...] = (),
 ) -> Arrays:
     """Return the rows of tables that lack no value. ``weight`` are their weights, or else a column has them.
 
-    Raises InputError.
+    ``classes`` are those of the preprocessing, which knows them. Raises InputError.
     """
+    if preprocessing.label is not None:
+        classes = tuple(name for name in preprocessing.label.categories if name is not None)
+        _column(joined(x, context), preprocessing.label.column)
     events, contexts = as_events(preprocessing, x, context)
     kept = ~np.isnan(events[:, 0])
     if not kept.any():
         raise InputError(f"x has no rows, or each lacks a value: {len(kept)} rows")
     weights = None if weight is None else weights_of(weight, len(events))
-    if weight_column is not None:
+    if weight_column:
         weights = _numbers_of(joined(x, context), weight_column)
     return Arrays(
         events[kept],
@@ -109,15 +132,20 @@ def complete(
         tuple(column.column for column in preprocessing.event),
         kept.nonzero()[0],
         None if weights is None else weights[kept],
+        classes,
     )
 
 
 def _numbers_of(columns: TableColumns, name: str) -> np.ndarray:
     """Return a column as numbers, NaN for missing ones. Raises InputError."""
+    numbers: np.ndarray = as_flowkit(as_numbers, _column(columns, name), name)
+    return numbers
+
+
+def _column(columns: TableColumns, name: str) -> Any:
     if name not in columns:
         raise InputError(f"x has {no_column(name, columns)}; its columns are {shortened(', '.join(columns))}")
-    numbers: np.ndarray = as_flowkit(as_numbers, as_flowkit(columns.__getitem__, name), name)
-    return numbers
+    return as_flowkit(columns.__getitem__, name)
 
 
 def as_table(
@@ -129,7 +157,7 @@ def as_table(
     columns = dict(decode(preprocessing, events))
     if beside is not None:
         rows = np.repeat(np.arange(len(events) // times), times)
-        names = [column.column for column in preprocessing.context]
+        names = [column.column for column in preprocessing.contexts]
         given = as_flowkit(as_columns, beside)
         columns = {name: given[name].take(rows) for name in names} | columns
     table = arrow.table(columns)

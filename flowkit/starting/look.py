@@ -72,19 +72,28 @@ class Look:
         return f"{self.rows:,} events to train on, {list(self.event)}, {kind}"
 
 
-def look(data: str, context: str | Path | None = None, event: str | None = None) -> Look | TableLook:
+def look(
+    data: str,
+    context: str | Path | None = None,
+    event: str | None = None,
+    label: str | None = None,
+    weight: str | None = None,
+) -> Look | TableLook:
     """Look at a .npy file, a table, a folder of images or of MNIST's files, or ``{use: …}``: a dataset as in a spec.
 
-    ``event`` and ``context`` are columns of a table, separated by commas. For a .npy file, ``context`` is a .npy file
-    of labels [n] or arrays, one for each event. Raises DataError where no flow could be fitted to what is there, saying
-    why and what to do; SpecError, PluginError of a dataset's name.
+    ``event`` and ``context`` are columns of a table, separated by commas; ``label`` and ``weight`` are one column each,
+    or "" for none. For a .npy file, ``context`` is a .npy file of labels [n] or arrays, one for each event.
+
+    Raises DataError where no flow could be fitted to what is there, saying why and what to do; SpecError, PluginError
+    of a dataset's name.
     """
     if event is not None and not _names(event):
         raise DataError(f"--event {event!r} names no column")
     if Path(data).suffix.lower() in TABLES:
-        return look_at_table(data, _names(event), _names(None if context is None else str(context)))
-    if event is not None:
-        raise DataError(f"--event names columns of a table, and {data} is none")
+        return look_at_table(data, _names(event), _names(None if context is None else str(context)), label, weight)
+    for option, given in (("--event", event), ("--label", label), ("--weight", weight)):
+        if given is not None:
+            raise DataError(f"{option} names columns of a table, and {data} is none")
     if data.lstrip().startswith("{") or Path(data).is_dir():
         if context is not None:
             raise DataError("--context goes with a .npy file of events: a dataset brings its own")

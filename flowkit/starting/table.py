@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +15,9 @@ from flowkit.errors import DataError
 from flowkit.plugin.spelling import line
 from flowkit.starting.checks import MIN_ROWS, TRAIN_SHARE
 from flowkit.starting.columns import MAX_CATEGORIES, Seen, see
-from flowkit_runtime.columns import MAX_COLUMNS, Column, Preprocessing, no_column
+from flowkit_runtime.columns import MAX_COLUMNS, Column, Missing, Preprocessing, no_column
 from flowkit_runtime.errors import FlowRuntimeError, shortened
-from flowkit_runtime.preprocessing import encode
+from flowkit_runtime.preprocessing import class_names, encode
 from flowkit_runtime.streaming.sources import naming_rows
 from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_batches
 from flowkit_runtime.streaming.tables import Csv, TableFile, Type, open_table
@@ -34,6 +35,14 @@ MOSTLY_MISSING = 0.5
 """The share of missing values above which a column is left out."""
 OWN = 0.5
 """The number of categories for each row above which they are left out."""
+WEIGHTS = re.compile(r"(sample|row|case|survey|importance)[ _-]?weights?|weights", re.IGNORECASE)
+"""The names of columns that are taken for the weights of rows."""
+WEIGHT = re.compile(r"weight", re.IGNORECASE)
+"""A name that may also be that of something measured. It is taken for a weight if the mean is 1."""
+LABELS = re.compile(r"labels?|class|target|species", re.IGNORECASE)
+"""The names of columns that are taken for the class of a row."""
+FEW = 20
+"""The most classes of a label that wasn't named."""
 REPEATED = 0.1
 """The share of one value above which a column of real numbers is doubted."""
 
@@ -65,6 +74,10 @@ class TableLook:
     """What is done with rows that lack a value."""
     notes: tuple[str, ...] = ()
     """What else may not be meant."""
+    label: Choice | None = None
+    """The column of the classes, if the context is a class."""
+    weight: Choice | None = None
+    """The column of the weights of rows."""
 
     @classmethod
     def of(cls, listed: Preprocessing) -> TableLook:
@@ -72,12 +85,22 @@ class TableLook:
         event, context = (
             tuple(Choice(each.column, "listed", each) for each in part) for part in (listed.event, listed.context)
         )
-        return cls("", 0, event, context, (), listed.missing)
+        label = None if listed.label is None else Choice(listed.label.column, "listed", listed.label)
+        return cls("", 0, event, context, (), listed.missing, label=label)
 
     @property
     def preprocessing(self) -> Preprocessing:
         event, context = (tuple(each.column for each in part if each.column) for part in (self.event, self.context))
-        return Preprocessing(event, context, "drop" if self.missing == "drop" else "refuse")
+        missing: Missing = "drop" if self.missing == "drop" else "refuse"
+        return Preprocessing(event, context, missing, None if self.label is None else self.label.column)
+
+    @property
+    def context_section(self) -> dict[str, Any] | None:
+        """The section `context` of a spec."""
+        if self.label is not None and self.label.column is not None:
+            return {"classes": len(self.label.column.categories)}
+        shape = self.preprocessing.shapes[1]
+        return None if shape is None else {"shape": list(shape)}
 
     @property
     def domain(self) -> Any:
@@ -89,15 +112,17 @@ class TableLook:
         """Choices that may not be meant: columns and rows that are left out, and values that repeat."""
         left_out = [f"column {each.name} is left out: {each.reason}" for each in self.left_out]
         repeated = [f"column {each.name}: {each.doubt}" for each in (*self.event, *self.context) if each.doubt]
+        weighted = [] if self.weight is None else [f"column {self.weight.name} weights the rows: {self.weight.reason}"]
         return (
             *self.notes,
+            *weighted,
             *left_out,
             *repeated,
             *(["rows that lack a value are left out"] if self.missing == "drop" else []),
         )
 
     def __str__(self) -> str:
-        names, given = _listed(self.event), _listed(self.context)
+        names, given = _listed(self.event), _listed(self.context if self.label is None else (self.label,))
         return f"about {self.rows:,} rows to train on, p({names}{f' | {given}' if given else ''})"
 
 
@@ -107,8 +132,16 @@ def _listed(choices: Sequence[Choice]) -> str:
     return ", ".join(names) + (", …" if len(choices) > 8 else "")
 
 
-def look_at_table(path: str, event: Sequence[str] = (), context: Sequence[str] = ()) -> TableLook:
+def look_at_table(
+    path: str,
+    event: Sequence[str] = (),
+    context: Sequence[str] = (),
+    label: str | None = None,
+    weight: str | None = None,
+) -> TableLook:
     """Look at a file with a table. Without names, numbers make the event, and categories and times the context.
+
+    Without ``event`` and ``context``, ``label`` and ``weight`` are looked for by their names, unless they are "".
 
     Raises DataError if it can't be read, if a name isn't that of a column, or if no event is left.
     """
@@ -118,7 +151,7 @@ def look_at_table(path: str, event: Sequence[str] = (), context: Sequence[str] =
         if is_wide and not event:
             many = f"{path} has {len(table.columns):,} columns, and an event at most {MAX_COLUMNS:,}"
             raise DataError(f"{many}: name some with --event")
-        names = [*event, *context] if is_wide else table.columns
+        names = [*event, *context, *filter(None, (label, weight))] if is_wide else table.columns
         table.check_columns(names)
         types: dict[str, Type] = dict.fromkeys(names, "text")
         size = max(1, VALUES // max(1, len(types)))
@@ -126,13 +159,14 @@ def look_at_table(path: str, event: Sequence[str] = (), context: Sequence[str] =
         seen = see(batches, texts_are_numbers=isinstance(table, Csv))
     except FlowRuntimeError as error:
         raise DataError(str(error)) from error
-    found = choose(seen, path, event, context)
+    found = choose(seen, path, event, context, label, weight)
     chosen = found.preprocessing.kinds
     most_lacking = sum(column.missing for column in seen if column.name in chosen)
     if found.missing == "drop" and most_lacking > seen[0].rows - MIN_ROWS:
         _check_complete(table, found)
     if isinstance(table, Csv) and table.is_headless:
-        return replace(found, notes=("the first line holds numbers, so the columns are called f0, f1 and so on",))
+        note = "the first line holds numbers, so the columns are called f0, f1 and so on"
+        return replace(found, notes=(note, *found.notes))
     return found
 
 
@@ -151,35 +185,127 @@ def _check_complete(table: TableFile, look: TableLook) -> None:
         )
 
 
-def choose(seen: Sequence[Seen], where: str, event: Sequence[str] = (), context: Sequence[str] = ()) -> TableLook:
+def choose(
+    seen: Sequence[Seen],
+    where: str,
+    event: Sequence[str] = (),
+    context: Sequence[str] = (),
+    label: str | None = None,
+    weight: str | None = None,
+) -> TableLook:
     """Choose among the columns of a table. ``where`` names it in messages. Raises DataError as above."""
     if not seen or max(column.rows for column in seen) < MIN_ROWS:
         raise DataError(f"{where} has fewer than {MIN_ROWS} rows: it takes {MIN_ROWS} to train, validate and test")
+    if label and context:
+        raise DataError("the context is a class or other columns: give a label, or name it among the context")
     known = {column.name: column for column in seen}
-    _check_names(known, where, event, context)
-    events = [_in_event(known[name]) for name in event]
-    contexts = [_in_context(known[name]) for name in context]
-    left_out: list[Choice] = []
-    if not event:
-        for column in seen:
-            if column.name not in context:
-                _place(column, events, contexts if not context else left_out, left_out)
-    else:
-        left_out = [Choice(name, "not named") for name in known if name not in (*event, *context)]
+    _check_names(known, where, [*event, *context, *filter(None, (label, weight))])
+    if not (event or context):
+        weight = _named_weight(seen) if weight is None else weight
+        label = _named_label([column for column in seen if column.name != weight]) if label is None else label
+    weights = _weight(known[weight], where) if weight else None
+    labels = _label(known[label], where) if label else None
+    others = [column for column in seen if column.name not in (weight, label)]
+    events, contexts, left_out = _divided(others, event, context, labels)
     unusable = [each for each in (*events, *contexts) if each.column is None]
     if unusable and (event or context):
         raise DataError(f"{where}: column {unusable[0].name!r} can't be used: {unusable[0].reason}")
     if not events:
         raise DataError(f"{where} has no column of numbers that vary, of which an event could be made")
-    lacking = [known[each.name].missing for each in events] + [
-        known[each.name].missing for each in contexts if each.column and not _stands_for_missing(each.column)
+    needed = [*events, *([labels] if labels else [])]
+    needed += [each for each in contexts if each.column and not _stands_for_missing(each.column)]
+    lacking = max(known[each.name].missing for each in needed)
+    return TableLook(
+        path=where,
+        rows=int((max(column.rows for column in seen) - lacking) * TRAIN_SHARE),
+        event=tuple(events),
+        context=tuple(contexts),
+        left_out=tuple(left_out),
+        missing="drop" if lacking else "refuse",
+        notes=tuple(
+            f"column {each.name} is a value of the event: if it is the weight of a row, name it as the weight"
+            for each in events
+            if WEIGHT.fullmatch(each.name.strip()) and not event
+        ),
+        label=labels,
+        weight=weights,
+    )
+
+
+def _divided(
+    columns: Sequence[Seen], event: Sequence[str] = (), context: Sequence[str] = (), label: Choice | None = None
+) -> tuple[list[Choice], list[Choice], list[Choice]]:
+    """Return what makes the event, the context, and nothing. ``event`` and ``context`` are columns that were named."""
+    known = {column.name: column for column in columns}
+    events, contexts = [_in_event(known[name]) for name in event], [_in_context(known[name]) for name in context]
+    if event:
+        return events, contexts, [Choice(name, "not named") for name in known if name not in (*event, *context)]
+    left_out: list[Choice] = []
+    for column in columns:
+        if column.name not in context:
+            _place(column, events, contexts if not context else left_out, left_out)
+    if label is not None:
+        left_out += [Choice(each.name, f"the context is the class, {label.name}") for each in contexts]
+        contexts = []
+    return events, contexts, left_out
+
+
+def _named_weight(seen: Sequence[Seen]) -> str:
+    """Return the column whose name says that it weights the rows; "" without such a one."""
+    found = [
+        column.name
+        for column in seen
+        if WEIGHTS.fullmatch(column.name.strip()) or (WEIGHT.fullmatch(column.name.strip()) and _is_normalized(column))
+        if not _no_weight(column)
     ]
-    rows = int((max(column.rows for column in seen) - max(lacking)) * TRAIN_SHARE)
-    return TableLook(where, rows, tuple(events), tuple(contexts), tuple(left_out), "drop" if any(lacking) else "refuse")
+    return found[0] if len(found) == 1 else ""
 
 
-def _check_names(known: Mapping[str, Seen], where: str, event: Sequence[str], context: Sequence[str]) -> None:
-    names = [*event, *context]
+def _is_normalized(column: Seen) -> bool:
+    return column.kind == "number" and abs(column.mean - 1) < 0.01
+
+
+def _no_weight(column: Seen) -> str:
+    """Return why a column can't weight the rows; "" if it can."""
+    if column.problem or column.kind != "number":
+        return column.problem or "it holds no numbers"
+    if column.missing:
+        return f"{column.missing:,} values are missing"
+    return "" if column.low >= 0 and column.high > 0 else f"its values are {column.low:g} … {column.high:g}"
+
+
+def _weight(column: Seen, where: str) -> Choice:
+    if problem := _no_weight(column):
+        raise DataError(f"{where}: column {column.name!r} can't be the weight: {problem}")
+    return Choice(column.name, f"{column.low:g} … {column.high:g}: losses and scores are weighted means")
+
+
+def _named_label(seen: Sequence[Seen]) -> str:
+    """Return the column whose name says that it is the class of a row; "" if others make a context, too."""
+    found = [column for column in seen if LABELS.fullmatch(column.name.strip()) and _has_few_classes(column)]
+    if len(found) != 1 or _divided([column for column in seen if column is not found[0]])[1]:
+        return ""
+    return found[0].name
+
+
+def _has_few_classes(column: Seen) -> bool:
+    whole = column.kind == "text" or (column.kind == "number" and column.step == 1)
+    few = 2 <= len(column.texts) <= min(FEW, OWN * column.present)
+    return not column.problem and whole and few and column.missing <= MOSTLY_MISSING * column.rows
+
+
+def _label(column: Seen, where: str) -> Choice:
+    names = class_names(column.texts)
+    if column.unusable or not 2 <= len(names) <= MAX_CATEGORIES:
+        found = (
+            column.unusable or f"it has {'more than ' * (len(names) > MAX_CATEGORIES)}{min(len(names), MAX_CATEGORIES)}"
+        )
+        raise DataError(f"{where}: column {column.name!r} can't be the label: {found} different values")
+    reason = f"{len(names)} classes: {shortened(', '.join(names))}"
+    return Choice(column.name, reason, Column(column.name, "category", categories=names))
+
+
+def _check_names(known: Mapping[str, Seen], where: str, names: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             raise DataError(f"{where} has {no_column(name, known)}; its columns are {shortened(', '.join(known))}")

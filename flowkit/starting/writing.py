@@ -47,13 +47,13 @@ def _of_arrays(look: Look) -> list[Line]:
 
 
 def _of_table(look: TableLook) -> list[Line]:
-    shape, context = look.preprocessing.shapes
+    shape, context = look.preprocessing.shapes[0], look.context_section
     domain = {} if look.domain is None else {"domain": look.domain}
     return [
         Line(f"# Written by `flowkit new`: {look}."),
         Line("flowkit: 1"),
         Line(f"event: {line({'shape': list(shape), **domain})}", "a value for each column of data.event"),
-        *([Line(f"context: {line({'shape': list(context)})}", "as many as data.context makes")] if context else []),
+        *([Line(f"context: {line(context)}", _why_context(look))] if context else []),
         Line("flow:"),
         *([Line("  - use: map/to_reals", "log and logit, by the domains")] if domain else []),
         *(each.indented(1) for each in layers(shape, None, look.rows, context is not None)),
@@ -62,6 +62,10 @@ def _of_table(look: TableLook) -> list[Line]:
         Line("train:"),
         *(each.indented(1) for each in _train(look.rows)),
     ]
+
+
+def _why_context(look: TableLook) -> str:
+    return "as many as data.context makes" if look.label is None else f"the classes in {look.label.name}"
 
 
 def _data(look: TableLook) -> Iterator[Line]:
@@ -76,6 +80,9 @@ def _data(look: TableLook) -> Iterator[Line]:
         for choice in choices:
             assert choice.column is not None
             yield Line(f"  - {line(described(choice.column))}", choice.reason)
+    for role, role_choice in (("label", look.label), ("weight", look.weight)):
+        if role_choice is not None:
+            yield Line(f"{role}: {line(role_choice.name)}", role_choice.reason)
     for choice in look.left_out:
         yield Line(f"# without {line(choice.name)}: {choice.reason}")
 

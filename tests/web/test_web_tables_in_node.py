@@ -18,6 +18,7 @@ import flowkit_runtime
 from flowkit_runtime.columns import Column, Preprocessing
 from flowkit_runtime.errors import InputError
 from flowkit_runtime.preprocessing import decode, encode
+from flowkit_runtime.streaming.sources import Wanted
 from flowkit_runtime.streaming.table_sources import PreprocessedTable
 from tests.tables.tables import written
 from tests.web.node import said, with_modules
@@ -180,7 +181,7 @@ ALLOWED = ROWS[0] | {"y": "5", "k": "9", "p": "1.2"}
 def of_csv(preprocessing: Preprocessing, row: Mapping[str, str], path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the event and the context of a row, as the runtime reads them from a CSV file that holds it alone."""
     written(pa.table({name: [text or None] for name, text in row.items()}), path)
-    ((events, context),) = PreprocessedTable(path, preprocessing).batches(0, 10)
+    ((events, context),) = PreprocessedTable(path, preprocessing, Wanted((1,), None, None)).batches(0, 10)
     assert context is not None
     return events[0].astype(np.float32), context[0].astype(np.float32)
 

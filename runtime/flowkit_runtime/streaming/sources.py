@@ -167,7 +167,8 @@ def _label(text: str, spec: Context) -> int:
         raise InputError(f"the context {shortened(repr(text))} is no .npy file; this flow's is {floats}")
     if text in spec.names:
         return spec.names.index(text)
-    if any(name.isdecimal() for name in spec.names) or (spec.names and not text.isdecimal()):
+    is_index = text.isdecimal() and len(text) < 9 and int(text) < spec.classes
+    if spec.names and (not is_index or any(name.isdecimal() for name in spec.names)):
         raise InputError(no_class(text, spec.names))
     if not text.isdecimal():
         raise InputError(f"the context {shortened(repr(text))} is neither a class nor a .npy file")
