@@ -158,7 +158,9 @@ class FittedFlow:
 
     def _context(self, value: Any) -> Tensor | None:
         """Return contexts as a tensor. Classes that are given by their names get their numbers."""
-        return self._tensor("context", as_flowkit(class_indices, value, tuple(self.classes or ())))
+        if value is not None and not isinstance(value, Tensor):
+            value = as_flowkit(class_indices, value, tuple(self.classes or ()))
+        return self._tensor("context", value)
 
     def _tensor(self, name: str, value: Any) -> Tensor | None:
         """Return an array as a tensor on the flow's device. Floats get its precision."""

@@ -18,7 +18,7 @@ from flowkit.starting import TableLook, choose, see
 from flowkit_runtime.columns import Preprocessing, no_column
 from flowkit_runtime.errors import shortened
 from flowkit_runtime.frames import TableColumns, as_columns
-from flowkit_runtime.preprocessing import class_names, decode, encode, encode_context
+from flowkit_runtime.preprocessing import class_names, complete_context, decode, encode
 from flowkit_runtime.values import as_numbers, as_text
 
 TableLibrary = Literal["numpy", "pandas", "polars", "pyarrow"]
@@ -99,9 +99,8 @@ def as_events(
 
 def as_contexts(preprocessing: Preprocessing, context: Any) -> np.ndarray:
     """Return the contexts of a table as float32, or labels as int64. Raises InputError."""
-    strict = replace(preprocessing, missing="refuse")
-    contexts: np.ndarray = as_flowkit(encode_context, strict, as_flowkit(as_columns, context))
-    return contexts.astype(np.int64 if preprocessing.label is not None else np.float32)
+    contexts: np.ndarray = as_flowkit(complete_context, preprocessing, as_flowkit(as_columns, context))
+    return contexts if preprocessing.label is not None else contexts.astype(np.float32)
 
 
 def complete(

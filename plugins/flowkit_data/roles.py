@@ -14,7 +14,7 @@ from flowkit_runtime.preprocessing import canonical_text, class_names
 from flowkit_runtime.values import as_numbers, as_text, place_of
 
 
-def weights_of(values: Any, name: str, rows: np.ndarray, start: int) -> np.ndarray:
+def weights_of_column(values: Any, name: str, rows: np.ndarray, start: int) -> np.ndarray:
     """Return the weights of some rows, from an Arrow array that begins at the row ``start`` of the file.
 
     Raises RowError for a weight that is missing, negative or infinite.

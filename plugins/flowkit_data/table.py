@@ -12,7 +12,7 @@ import numpy as np
 from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows
 from flowkit_data.mapped import mapped
 from flowkit_data.parts import Division, Shares
-from flowkit_data.roles import Labels, weights_of
+from flowkit_data.roles import Labels, weights_of_column
 from flowkit_runtime.columns import Missing, Preprocessing
 from flowkit_runtime.errors import FlowRuntimeError
 from flowkit_runtime.preprocessing import encode
@@ -155,7 +155,7 @@ class Table(Dataset):
             [] if dividing is None else self.division.keys(columns[dividing].filter(kept), numbers),
             numbers,
             None if codes is None else codes[kept],
-            None if self.weight is None else weights_of(columns[self.weight], self.weight, numbers, start),
+            None if self.weight is None else weights_of_column(columns[self.weight], self.weight, numbers, start),
         )
 
 

@@ -22,7 +22,8 @@ class Scorer:
 
     >>> dataset.map_batches(Scorer, fn_constructor_args=("bundle",), concurrency=4)  # Ray Data
 
-    Only unusually unlikely events are anomalous, never unusually likely ones: see `Model.anomalous`.
+    Only unusually unlikely events are anomalous, never unusually likely ones: see `Model.anomalous`. Marginal scores,
+    those of a flow whose context is a class that isn't given, have no `anomalous`.
 
     An event is one column of arrays [n, *event_shape], or as many columns of numbers as it has values. For integer data
     the dequantization noise depends on the row within the batch. Scores then depend on how the data is divided into
@@ -76,7 +77,7 @@ class Scorer:
     def _scored(self, batch: Mapping[str, Any], events: Array, context: Array | None) -> dict[str, Any]:
         model = self._model
         scores = model.score(events, context, self._draws, self._seed)
-        anomalous = {} if model.threshold is None else {"anomalous": model.anomalous(scores)}
+        anomalous = {} if model.threshold_for(context) is None else {"anomalous": model.anomalous(scores)}
         return {**batch, "score": scores, **anomalous}
 
 

@@ -202,9 +202,7 @@ def class_indices(value: Any, names: Sequence[str]) -> Any:
 
     Raises InputError for a name that no class has, or if the classes have no names.
     """
-    if not isinstance(value, str) and getattr(value, "dtype", None) is None and not isinstance(value, list | tuple):
-        return value
-    given = np.asarray(value) if isinstance(value, str) else as_array("context", value)
+    given = as_array("context", value)
     if given.dtype.kind not in "UO" or not all(isinstance(each, str) for each in given.flat):
         return value
     indices = {name: index for index, name in enumerate(names)}
@@ -215,8 +213,8 @@ def class_indices(value: Any, names: Sequence[str]) -> Any:
 
 def no_class(name: str, names: Sequence[str]) -> str:
     """Return what to say of a name that no class has."""
-    known = f"the classes are {shortened(', '.join(names))}" if names else "its classes have no names, only numbers"
-    return f"this flow has no class {shortened(repr(name))}: {known}"
+    known = f"its classes are {shortened(', '.join(names))}" if names else "its classes have no names, only numbers"
+    return f"the context {shortened(repr(name))} is no class of this flow: {known}"
 
 
 def broadcasts(shape: Shape, to: Shape) -> bool:

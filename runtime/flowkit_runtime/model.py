@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER, Bundle, NoiseArray, read_bundle, resized
+from flowkit_runtime.bundle import (
+    BASE,
+    DECODER,
+    DEQUANTIZER,
+    ENCODER,
+    Bundle,
+    NoiseArray,
+    Threshold,
+    read_bundle,
+    resized,
+)
 from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.errors import BundleError, InputError, RowError
 from flowkit_runtime.frames import as_columns
@@ -148,6 +158,10 @@ class Model:
     def marginalizes(self) -> bool:
         """True if scores without a context are ln p(x) = ln Σ_c p(c) p(x | c), because the p(c) are known."""
         return self.context is not None and bool(self.context.probabilities)
+
+    def threshold_for(self, context: ArrayLike | None) -> Threshold | None:
+        """Return the threshold of scores with this context. Marginal scores have none: it is one given the class."""
+        return None if context is None and self.context is not None else self.threshold
 
     def _table(self) -> Preprocessing:
         if self.preprocessing is None:

@@ -69,6 +69,12 @@ def encode_context(preprocessing: Preprocessing, columns: Mapping[str, Any], sta
     return np.concatenate([_in_context(*each) for each in zip(preprocessing.context, values, strict=True)], axis=1)
 
 
+def complete_context(preprocessing: Preprocessing, columns: Mapping[str, Any]) -> Array:
+    """Return the contexts of columns, or labels int64 [n]. Raises RowError for a missing value, too."""
+    found = encode_context(replace(preprocessing, missing="refuse"), columns)
+    return found if preprocessing.label is None else found.astype(np.int64)
+
+
 def for_columns(preprocessing: Preprocessing, names: Container[str]) -> Preprocessing:
     """Return the preprocessing of a table with columns of these names. Without the column of the labels, it has none.
 

@@ -178,7 +178,6 @@ def test_weights_are_the_best_in_validation(monkeypatch: pytest.MonkeyPatch) -> 
         "constant": ((np.ones((20, 2)),), {}, "every event is the same"),
         "negative": ((np.arange(-20, 20).reshape(20, 2),), {}, "levels begin at 0"),
         "fewer contexts": ((X, LABELS[1:]), {}, "context has 199 rows for 200 events"),
-        "labels of text": ((X, np.where(LABELS, "a", "b")), {}, "context must hold real numbers"),
         "one number": ((X, X[:, 0]), {}, "context holds one float an event"),
         "one class": ((X, LABELS * 0), {}, "labels are 0 … k - 1"),
         "preset": ((X, None, "nsff"), {}, "there is no preset 'nsff'.*: presets are glow, maf"),

@@ -48,7 +48,7 @@ def test_a_class_is_given_by_its_name_or_its_number(make_bundle: MakeBundle) -> 
         assert np.array_equal(model.encode(X, given)[0], model.encode(X, numbers)[0])
     assert np.array_equal(model.sample((4, 2), 0, context=["cat", "7"]), model.sample((4, 2), 0, context=[0, 2]))
     assert np.array_equal(model.score(X, "7"), model.score(X, 2))
-    with pytest.raises(InputError, match="this flow has no class 'cow': the classes are cat, dog, 7"):
+    with pytest.raises(InputError, match="the context 'cow' is no class of this flow: its classes are cat, dog, 7"):
         model.score(X, ["cat", "cow"] * 10)
 
 
@@ -57,8 +57,8 @@ def test_a_class_is_given_by_its_name_or_its_number(make_bundle: MakeBundle) -> 
     [
         ("cat", 0, ""),
         ("7", 2, ""),
-        ("cow", None, "this flow has no class 'cow': the classes are cat, dog, 7"),
-        ("1", None, "this flow has no class '1'"),  # as names are numbers, this may be meant as one
+        ("cow", None, "the context 'cow' is no class of this flow: its classes are cat, dog, 7"),
+        ("1", None, "the context '1' is no class of this flow"),  # as names are numbers, this may be meant as one
     ],
 )
 def test_names_for_commands(make_bundle: MakeBundle, tmp_path: Path, context: str, label: int, says: str) -> None:
@@ -74,7 +74,7 @@ def test_without_numbers_for_names_a_number_is_an_index(make_bundle: MakeBundle,
     bundle = make_bundle(levels=None, context={"classes": 2, "names": ["cat", "dog"]})
     run("sample", bundle, "-n", 5, "--context", 1, "-o", tmp_path / "s.npy")
     assert np.array_equal(np.load(tmp_path / "s.npy"), flowkit_runtime.load(bundle).sample(5, 0, context="dog"))
-    assert "no class '2'" in run("sample", bundle, "--context", 2, "-o", tmp_path / "s.npy", code=2)
+    assert "the context '2' is no class" in run("sample", bundle, "--context", 2, "-o", tmp_path / "s.npy", code=2)
 
 
 # Marginal scores and posteriors

@@ -350,7 +350,7 @@ def test_contexts_are_broadcast_to_the_shape_of_samples(classes, vectors):
         ([0, 1, 2], r"context must have shape \[2\] \(one per row\) or \[\] \(one for all\), got \[3\]"),
         ([0.0, 1.0], "integer class indices, got dtype float64"),
         ([True, False], "integer class indices, got dtype bool"),
-        (["a", "b"], "this flow has no class 'a': its classes have no names, only numbers"),
+        (["a", "b"], "the context 'a' is no class of this flow: its classes have no names, only numbers"),
     ],
 )
 def test_bad_classes_are_refused(classes, context, message):

@@ -196,7 +196,7 @@ def test_samples_of_a_name_and_of_a_table_of_names(place: Path) -> None:
     run(["sample", place / "run", "--context", "2", "-n", 50, "-o", place / "n.npy"])
     assert np.array_equal(np.load(place / "g.npy"), np.load(place / "n.npy")) and np.load(place / "g.npy").mean() > 4
     said = run(["sample", place / "run", "--context", "Emperor", "-o", place / "g.npy"], code=2)
-    assert "this flow has no class 'Emperor': the classes are Adelie, Chinstrap, Gentoo" in said
+    assert "the context 'Emperor' is no class of this flow: its classes are Adelie, Chinstrap, Gentoo" in said
     (place / "c.csv").write_text("species\nGentoo\nAdelie\n")
     arguments = ["sample", place / "bundle", "--context", place / "c.csv", "-n", 2, "-o", place / "drawn.csv"]
     result = CliRunner().invoke(runtime_app, list(map(str, arguments)))
@@ -324,7 +324,9 @@ def test_fit_takes_names_as_contexts() -> None:
     numbers = table["species"].map(NAMES.index).to_numpy()
     assert np.array_equal(fitted.score(x, table["species"].tolist()), fitted.score(x, numbers))
     assert np.array_equal(fitted.sample(3, "Gentoo", seed=0), fitted.sample(3, 2, seed=0))
-    with pytest.raises(FlowkitError, match="this flow has no class 'Emperor': the classes are Adelie, Chin"):
+    with pytest.raises(
+        FlowkitError, match="the context 'Emperor' is no class of this flow: its classes are Adelie, Chin"
+    ):
         fitted.sample(3, "Emperor")
     some = table["species"] != "Adelie"
     held_out = (x[some], table["species"][some])

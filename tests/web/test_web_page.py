@@ -144,6 +144,7 @@ def test_it_holds_the_columns_of_a_table_with_their_defaults(made, tmp_path):
                 }
             ],
             "missing": "drop",
+            "label": None,
         },
         None,
     ]

@@ -18,7 +18,7 @@ from flowkit_runtime.cli.progress import counting
 from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.errors import InputError, shortened
 from flowkit_runtime.inputs import Array, context_rows, points
-from flowkit_runtime.preprocessing import encode_context
+from flowkit_runtime.preprocessing import complete_context
 from flowkit_runtime.streaming.opening import open_source
 from flowkit_runtime.streaming.sources import Wanted, contexts, extra, naming_rows, rows_at_once
 from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_batches
@@ -69,8 +69,7 @@ def table_contexts(model: Model, path: Path, columns: Mapping[str, Any]) -> Arra
     Raises InputError, which names the row, for a missing value.
     """
     with naming_rows(path):
-        found = encode_context(replace(preprocessing_of(model, path), missing="refuse"), columns)
-    return found if found.ndim > 1 else found.astype(np.int64)
+        return complete_context(preprocessing_of(model, path), columns)
 
 
 def event(model: Model, data: Path, columns: str, resize: bool, row: int) -> Array:

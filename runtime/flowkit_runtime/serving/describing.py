@@ -49,7 +49,7 @@ def described_bundle(name: str, model: Model) -> dict[str, Any]:
     return {
         "name": name,
         "event": {"shape": model.event_shape, "levels": model.levels, "domain": _finite(model.domain)},
-        "context": None if context is None else {"shape": context.shape, "classes": context.classes},
+        "context": None if context is None else asdict(context),
         "columns": None if model.preprocessing is None else described(model.preprocessing),
         "latents": model.latent_shapes,
         "score": model.printed_unit,

@@ -80,7 +80,7 @@ def _score(model: Model, given: Given, limits: Limits) -> Answer:
     seed = _seed(given) or 0
     events, context = _events(model, given, limits.rows // draws, seed)
     scores = model.score(events, context, draws, seed, batch_size=limits.batch)
-    if model.threshold is None:
+    if model.threshold_for(context) is None:
         return Answer("columns", {"score": scores})
     return Answer("columns", {"score": scores, "anomalous": model.anomalous(scores)})
 

@@ -7,13 +7,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flowkit_runtime.columns import Preprocessing, no_column
 from flowkit_runtime.errors import InputError
 from flowkit_runtime.frames import as_columns
+from flowkit_runtime.inputs import Array
 from flowkit_runtime.model import Model
-from flowkit_runtime.preprocessing import encode_context
+from flowkit_runtime.preprocessing import complete_context, for_columns
 from flowkit_runtime.streaming.opening import open_source
 from flowkit_runtime.streaming.sources import EventRows, Wanted, rows_at_once
 
@@ -58,17 +58,18 @@ def _all_rows(path: Path, wanted: Wanted, most: int) -> EventRows:
 
 def read_records(model: Model, records: Any, seed: int) -> EventRows:
     """Return the events and contexts of JSON records, for a flow that was trained on a table."""
-    preprocessing = _preprocessing(model)
+    listed = records if isinstance(records, list) else []
+    given = {name for record in listed if isinstance(record, dict) for name in record}
+    preprocessing = for_columns(_preprocessing(model), given)  # the label may be absent
     return model.from_table(_columns(records, "rows", list(preprocessing.kinds)), seed)
 
 
-def context_records(model: Model, records: Any) -> NDArray[np.float64]:
+def context_records(model: Model, records: Any) -> Array:
     """Return the contexts of JSON records, or of a single one, for a flow that was trained on a table."""
-    context = _preprocessing(model).context
+    preprocessing = _preprocessing(model)
     listed = [records] if isinstance(records, dict) else records
-    names = [column.column for column in context]
-    part = Preprocessing((), context, "refuse")
-    return encode_context(part, as_columns(_columns(listed, "context", names)))
+    names = [column.column for column in preprocessing.contexts]
+    return complete_context(preprocessing, as_columns(_columns(listed, "context", names)))
 
 
 def are_records(value: Any) -> bool:
