@@ -112,10 +112,8 @@ class TableLook:
         """Choices that may not be meant: columns and rows that are left out, and values that repeat."""
         left_out = [f"column {each.name} is left out: {each.reason}" for each in self.left_out]
         repeated = [f"column {each.name}: {each.doubt}" for each in (*self.event, *self.context) if each.doubt]
-        weighted = [] if self.weight is None else [f"column {self.weight.name} weights the rows: {self.weight.reason}"]
         return (
             *self.notes,
-            *weighted,
             *left_out,
             *repeated,
             *(["rows that lack a value are left out"] if self.missing == "drop" else []),
@@ -200,8 +198,12 @@ def choose(
         raise DataError("the context is a class or other columns: give a label, or name it among the context")
     known = {column.name: column for column in seen}
     _check_names(known, where, [*event, *context, *filter(None, (label, weight))])
+    notes = []
     if not (event or context):
-        weight = _named_weight(seen) if weight is None else weight
+        if weight is None:
+            weight = _named_weight(seen)
+            by_name = f"column {weight} weights the rows, by its name: it is no value of the event"
+            notes = [by_name] if weight else _ambiguous(seen)
         label = _named_label([column for column in seen if column.name != weight]) if label is None else label
     weights = _weight(known[weight], where) if weight else None
     labels = _label(known[label], where) if label else None
@@ -222,11 +224,7 @@ def choose(
         context=tuple(contexts),
         left_out=tuple(left_out),
         missing="drop" if lacking else "refuse",
-        notes=tuple(
-            f"column {each.name} is a value of the event: if it is the weight of a row, name it as the weight"
-            for each in events
-            if WEIGHT.fullmatch(each.name.strip()) and not event
-        ),
+        notes=tuple(notes),
         label=labels,
         weight=weights,
     )
@@ -248,6 +246,15 @@ def _divided(
         left_out += [Choice(each.name, f"the context is the class, {label.name}") for each in contexts]
         contexts = []
     return events, contexts, left_out
+
+
+def _ambiguous(seen: Sequence[Seen]) -> list[str]:
+    """Return what to say of columns that may hold the weights of rows, or something measured."""
+    return [
+        f"column {column.name} is a value of the event: if it is the weight of a row, name it as the weight"
+        for column in seen
+        if WEIGHT.fullmatch(column.name.strip()) and not _no_weight(column)
+    ]
 
 
 def _named_weight(seen: Sequence[Seen]) -> str:
