@@ -149,7 +149,7 @@ class FittedFlow:
 
     def _parts(self, x: Tensor, context: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Divide events, and the contexts that belong to them."""
-        rows = given_rows(self.flow.context, context, len(x))
+        rows = None if context is None else given_rows(self.flow.context, context, len(x))
         single = rows is not None and len(rows) == 1  # the flow encodes it once for all events of a part
         size = max(1, AT_ONCE // math.prod(self.flow.event_shape))
         for start in range(0, max(1, len(x)), size):
