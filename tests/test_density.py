@@ -15,6 +15,7 @@ from flowkit.testing import perturb
 from flowkit.train import train
 from flowkit.train.baselines import baselines
 from flowkit_data.diabetes import Diabetes
+from flowkit_data.draws import PRIOR, Draws
 from tests.extent import extent
 
 SPECS = Path(__file__).parents[1] / "specs"
@@ -73,3 +74,54 @@ def test_the_density_of_diabetes(held_out: Arrays, tmp_path: Path) -> None:
     served = flowkit_runtime.load(tmp_path / "bundle").log_prob(held_out.x, held_out.context)
     np.testing.assert_allclose(served, log_prob, atol=1e-4)
     assert integrals(flow.double(), given[:10]) == pytest.approx([1] * 10, abs=1e-4)
+
+
+def exact_posterior(draws: np.ndarray) -> tuple[torch.distributions.Gamma, np.ndarray, np.ndarray]:
+    """Return p(1/σ² | draws), and of p(μ | σ, draws) the mean and by what σ² is divided (Gelman et al. 2013, §3.3)."""
+    n, mean = draws.shape[1], draws.mean(1)
+    precision = PRIOR["precision"] + n
+    scale = (
+        PRIOR["scale"] + ((draws - mean[:, None]) ** 2).sum(1) / 2 + PRIOR["precision"] * n * mean**2 / (2 * precision)
+    )
+    gamma = torch.distributions.Gamma(torch.tensor(PRIOR["shape"] + n / 2).double(), torch.from_numpy(scale))
+    return gamma, n * mean / precision, np.full_like(mean, precision)
+
+
+def exact_log_prob(x: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """log p(μ, σ | draws). The density of σ is that of λ = 1/σ² times |dλ/dσ| = 2/σ³."""
+    gamma, mean, precision = exact_posterior(draws)
+    mu, sigma = torch.from_numpy(x.T)
+    normal = torch.distributions.Normal(torch.from_numpy(mean), sigma / torch.from_numpy(precision).sqrt())
+    return (gamma.log_prob(sigma**-2) + np.log(2) - 3 * sigma.log() + normal.log_prob(mu)).numpy()
+
+
+def test_the_exact_posterior_is_a_density() -> None:
+    """The integral over a box around the posterior of one set, by the midpoint rule."""
+    draws = Draws(10, 20).load("train").context[:1, :, 0].astype(float)
+    mu, sigma = (np.linspace(low, high, 801)[:-1] + (high - low) / 1600 for low, high in ((-4, 4), (0.2, 4)))
+    points = np.stack(np.meshgrid(draws.mean() + mu, sigma, indexing="ij"), -1).reshape(-1, 2)
+    total = np.exp(exact_log_prob(points, draws)).sum() * (8 / 800) * (3.8 / 800)
+    assert total == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_the_posterior_of_a_set_is_the_exact_one(tmp_path: Path) -> None:
+    """In density, and its samples in the mean and the standard deviation of μ and of log σ."""
+    train(read_spec(SPECS / "nsf-draws.yaml"), tmp_path / "run")
+    flow, test = Flow.load(tmp_path / "run"), Draws(20_000, 20).load("test")
+    x, context = torch.from_numpy(test.x), torch.from_numpy(test.context)
+    with torch.no_grad():
+        below = (
+            exact_log_prob(test.x.astype(float), test.context[..., 0].astype(float)) - flow.log_prob(x, context).numpy()
+        )
+    assert -0.01 < below.mean() < 0.05 and abs(np.median(below)) < 0.02  # 0.022 and 0.002 nats
+    some = context[:50]
+    drawn = flow.sample((4000, 50), some, seed=0).double()
+    gamma, mean, precision = exact_posterior(some[..., 0].double().numpy())
+    sigma = gamma.sample((4000,)) ** -0.5
+    mu = torch.from_numpy(mean) + sigma / torch.from_numpy(precision).sqrt() * torch.randn(4000, 50).double()
+    for ours, theirs in ((drawn[..., 0], mu), (drawn[..., 1].log(), sigma.log())):
+        assert ((ours.mean(0) - theirs.mean(0)).abs() / theirs.std(0)).median() < 0.1
+        assert (ours.std(0) / theirs.std(0)).log().abs().median() < 0.1
+    shuffled = context[:, torch.randperm(20)]
+    torch.testing.assert_close(flow.log_prob(x, shuffled), flow.log_prob(x, context), atol=1e-3, rtol=0)

@@ -99,8 +99,8 @@ def test_its_example_is_a_spec() -> None:
         ("glwo/squeeze", "did you mean glow/squeeze?"),
         (
             "glwo",
-            "no plugin namespace 'glwo' is installed (installed: autoregressive, base, data, glow, map, mixture, "
-            "residual, spline); did you mean glow?",
+            "no plugin namespace 'glwo' is installed (installed: autoregressive, base, data, encoder, glow, map, "
+            "mixture, residual, spline); did you mean glow?",
         ),
         ("nothing", "pip install the package that brings it"),
     ],

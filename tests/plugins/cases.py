@@ -23,6 +23,7 @@ from flowkit.testing import (
     BijectorSubject,
     ConditionerSubject,
     DatasetSubject,
+    EncoderSubject,
     MaskedConditionerSubject,
     OrderSubject,
     SplitSubject,
@@ -43,7 +44,12 @@ from flowkit_base.uniform import Uniform
 from flowkit_data.breast_cancer import BreastCancer
 from flowkit_data.diabetes import Diabetes
 from flowkit_data.digits import Digits
+from flowkit_data.draws import Draws
 from flowkit_data.toy import ToyPoints
+from flowkit_encoder.conv import Conv
+from flowkit_encoder.deep_set import DeepSet
+from flowkit_encoder.gru import GRU
+from flowkit_encoder.mlp import MLPEncoder
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Additive, Affine
 from flowkit_glow.conv1x1 import Conv1x1
@@ -295,6 +301,24 @@ ORDERS = {
     "listed": OrderSubject(lambda: Listed((3,), [2, 0, 1])),
 }
 
+
+def encoder(make: Callable[..., Any], context: tuple[int, ...], labels: bool = False, **fields: Any) -> EncoderSubject:
+    """An encoder with few units."""
+    return EncoderSubject(lambda: make(context, features=3, **{"hidden": 6, **fields}), context, (3,), labels)
+
+
+ENCODERS = {
+    "mlp-vector": encoder(MLPEncoder, (4,), layers=1),
+    "mlp-labels": encoder(MLPEncoder, (3,), labels=True),
+    "mlp-image": encoder(MLPEncoder, (2, 3, 2)),
+    "conv": encoder(Conv, (2, 5, 6), layers=2),
+    "conv-pixel": encoder(Conv, (1, 1, 1)),
+    "deep-set": encoder(DeepSet, (4, 2), layers=1),
+    "deep-set-single": encoder(DeepSet, (1, 1)),
+    "gru": encoder(GRU, (4, 2)),
+    "gru-layers": encoder(GRU, (3, 1), layers=2),
+}
+
 SAME_GRAPHS = {
     *(f"{name}-5" for name in CHANNEL_LINEAR.keys() - {"conv1x1-lu"}),
     *("conv1x1-lu-1x3x3", "conv1x1-lu-1", "permute-random-4x3x2", "rescale-4x3x2", "squeeze-3"),
@@ -306,6 +330,7 @@ SAME_GRAPHS = {
     *("channels-5-swap", "channels-2", "channels-2-swap", "channels-3x5x3"),
     *("checkerboard-1x3x4-swap", "checkerboard-2x2x4"),
     *("mlp-dropout", "convnet-no-hidden"),
+    *("encoder-mlp-vector", "encoder-mlp-labels", "encoder-conv-pixel", "encoder-deep-set-single", "encoder-gru"),
     *("autoregressive-value", "conditional-autoregressive-value", "conditional-inverse-autoregressive"),
     *("autoregressive-spline", "made-image", "made-context-image", "made-value", "made-few-units"),
 }
@@ -323,6 +348,7 @@ LIKE_OTHERS = {
     *("convnet", "autoregressive-image", "coupling-kept-image", "elementwise-mixture", "planar-numeric-image"),
     *("conditional-elementwise-mixture", "conditional-inverse-autoregressive", "autoregressive-spline"),
     *("base-diagonal-1", "base-laplace-1"),
+    *("encoder-mlp-vector", "encoder-conv-pixel", "encoder-deep-set-single", "encoder-gru"),
 }
 """Subjects each of whose settings, such as its event, its split or its transformer, is one of another subject too."""
 
@@ -359,9 +385,11 @@ def subjects(seed: int = 0) -> dict[str, Subject]:
             for event in ((1,), (2,), ODD)
         },
         **{f"base-{name}": subject for name, subject in BASES.items()},
+        **{f"encoder-{name}": subject for name, subject in ENCODERS.items()},
         **{f"toy-{name}": DatasetSubject(lambda name=name: ToyPoints(name, n=500, noise=0.05)) for name in toys},
         "digits": DatasetSubject(Digits),
         "diabetes": DatasetSubject(Diabetes),
+        "draws": DatasetSubject(lambda: Draws(500, 4)),
         "breast-cancer": DatasetSubject(BreastCancer),
     }
     return {name: replace(subject, seed=seed) for name, subject in every.items()}

@@ -74,6 +74,22 @@ def test_diabetes() -> None:
     assert sorted(rows.tolist()) == sorted(whole.tolist())
 
 
+# draws
+
+
+def test_the_draws_are_those_of_their_parameters() -> None:
+    """Standardized by their own parameters, draws and means are standard normal; 1/σ² is gamma with mean 1."""
+    train, val, test = load_all(make("draws", n=20_000, size=5))
+    assert [len(part.x) for part in (train, val, test)] == [20_000, 2000, 2000]
+    assert train.x.dtype == train.context.dtype == np.float32 and train.context.shape == (20_000, 5, 1)
+    mu, sigma = train.x.T.astype(float)
+    for standard in (mu / sigma, (train.context[..., 0] - mu[:, None]) / sigma[:, None]):
+        assert abs(standard.mean()) < 0.03 and abs(standard.std() - 1) < 0.03
+    precision = sigma**-2
+    assert abs(precision.mean() - 1) < 0.01 and abs(precision.var() - 0.1) < 0.01
+    assert not {*map(tuple, train.x)} & {*map(tuple, val.x), *map(tuple, test.x)}
+
+
 def test_breast_cancer() -> None:
     from sklearn.datasets import load_breast_cancer
 

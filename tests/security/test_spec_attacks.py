@@ -81,7 +81,19 @@ def autoregressive(shape: Any = (2,), **parts: Any) -> dict[str, Any]:
     return layer(list(shape), autoregressive={"use": "glow/affine"}, **use)
 
 
+def encoded(name: str, shape: Any = (4, 2), **fields: Any) -> dict[str, Any]:
+    encoder = {"use": f"encoder/{name}", **fields}
+    return with_coupling({}, MLP, [2]) | {"context": {"shape": list(shape), "encoder": encoder}}
+
+
 COSTLY = {
+    "encoder.features": lambda n: encoded("deep_set", features=n),
+    "encoder.layers": lambda n: encoded("deep_set", layers=n),
+    "encoder.hidden": lambda n: encoded("gru", hidden=n),
+    "convolutions.hidden": lambda n: encoded("conv", (1, 8, 8), hidden=n),
+    "set": lambda n: encoded("deep_set", [n, 1]),
+    "flattened context": lambda n: encoded("mlp", [n, n]),
+    "draws.size": lambda n: layer([2], use="glow/actnorm") | {"data": {"use": "data/draws", "size": n}},
     "made.layers": lambda n: autoregressive(conditioner=("made", {"layers": n})),
     "made.hidden": lambda n: autoregressive(conditioner=("made", {"hidden": n})),
     "autoregressive event": lambda n: autoregressive([n]),
@@ -117,6 +129,7 @@ COSTLY = {
 VALUES = (10**7, 10**9, 10**12, 10**19, 10**99)
 FINE = {
     ("event", 10**7),
+    ("set", 10**7),
     *((name, n) for n in VALUES[:3] for name in ("seed", "random.seed")),
     *(("roll.shift", n) for n in VALUES),
 }

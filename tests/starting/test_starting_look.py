@@ -95,6 +95,7 @@ def test_doubts(tmp_path: Path, case: str) -> None:
 
 CONTEXTS = [
     (np.arange(20) % 3, {"classes": 3}),
+    (np.ones((20, 4, 2)), {"shape": [4, 2], "encoder": {"use": "encoder/deep_set"}}),
     (np.arange(20, dtype=np.uint8), {"classes": 20}),
     (FLOATS, {"shape": [3]}),
     (np.ones((20, 2), int), {"shape": [2]}),
@@ -136,7 +137,7 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
     "labels that are floats": (FLOATS, np.arange(20.0), r"labels are integers; .* c\[:, None\]"),
     "negative labels": (FLOATS, np.arange(20) - 1, "labels from -1 to 18"),
     "one label": (FLOATS, np.zeros(20, int), "labels from 0 to 0"),
-    "contexts of rank 3": (FLOATS, FLOATS[:, :, None], "labels .n., or arrays"),
+    "contexts of rank 5": (FLOATS, FLOATS[:, :, None, None, None], "labels .n., vectors .n, d., sets and sequences"),
     "NaN in contexts": (FLOATS, NAN, r"c.npy: row 5"),
 }
 
