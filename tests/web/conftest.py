@@ -21,7 +21,8 @@ POINTS = {**copy.deepcopy(VECTOR), "event": {"shape": [2]}}
 COLOURS = {**copy.deepcopy(SPECS["image"]), "event": {"shape": [3, 4, 4], "levels": 256}}
 LABELS = {**copy.deepcopy(SPECS["labels"]), "event": {"shape": [1, 4, 4], "levels": 256}}
 RECORDS = {**copy.deepcopy(SPECS["arrays"]), "event": {"shape": [3], "levels": 9}}
-FLOWS = {"colours": COLOURS, "points": POINTS, "labels": LABELS, "records": RECORDS}
+SETS = {**copy.deepcopy(SPECS["sets"]), "event": {"shape": [3], "levels": 9}}
+FLOWS = {"colours": COLOURS, "points": POINTS, "labels": LABELS, "records": RECORDS, "sets": SETS}
 ROWS = 20
 
 

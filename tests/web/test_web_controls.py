@@ -70,6 +70,20 @@ def test_typed_levels_and_context_are_scored_as_the_runtime_scores_them(page):
     assert page.browser.text("#example .complaint") == ""
 
 
+@shown_as("sets")
+def test_a_set_is_typed_with_a_vector_in_each_line(page):
+    shown = page.browser.evaluate("document.getElementById('example-context-input').value").split("\n")
+    np.testing.assert_allclose([[float(x) for x in row.split(", ")] for row in shown], page.contexts[0], rtol=1e-6)
+    page.browser.set("numbers", "0 8 3", "change")
+    typed = [[0.5, -1], [2, 0], [1, 1], [0, 3]]
+    for rows in (typed, typed[::-1]):  # a set in another order is the same
+        page.browser.set("example-context-input", "\n".join(f"{a}, {b}" for a, b in rows), "change")
+        expected = page.runtime.score(np.array([[0, 8, 3]]), np.array([typed], np.float32), seed=0)[0]
+        assert page.score() == pytest.approx(expected, abs=1e-5)
+    page.browser.set("example-context-input", "0.5, -1", "change")
+    assert page.browser.text("#example .complaint") == "What the model is given: 8 numbers are wanted, not 2."
+
+
 @shown_as("records")
 def test_an_examples_own_context_comes_with_it(page):
     page.browser.set("examples-input", "4", "change")

@@ -15,10 +15,14 @@ export function contextControl(place, page, inTurn, changed) {
   if (preprocessing) return columnsControl(place, preprocessing.context, contexts[0], changed);
   const control = context.classes ? classControl(context.classes, inTurn) : numbersControl(context, contexts[0]);
   place.append(html("label", {}, context.classes ? "Class " : "Given ", control.input));
-  if (!context.classes) place.append(html("small", {}, `What the model is told: ${control.count} numbers.`));
+  if (!context.classes) place.append(html("small", {}, `What the model is told: ${counted(context.shape)}.`));
   control.input.id = `${place.id}-input`;
   control.input.addEventListener("change", changed);
   return control;
+}
+
+function counted(shape) {
+  return shape.length === 2 ? `${shape.join(" × ")} numbers, each vector in a line` : `${product(shape)} numbers`;
 }
 
 function classControl(classes, inTurn) {
@@ -31,15 +35,21 @@ function classControl(classes, inTurn) {
   };
 }
 
-function numbersControl(context, first) {
-  const count = product(context.shape);
-  const input = html("input", { type: "text", inputmode: "decimal", value: first.join(", ") });
-  return {
+function numbersControl({ shape }, first) {
+  const vectors = shape.length === 2; // a set or a sequence: one vector a line
+  const typed = { rows: Math.min(shape[0], 8), spellcheck: "false" };
+  const input = vectors ? html("textarea", typed) : html("input", { type: "text", inputmode: "decimal" });
+  const control = {
     input,
-    count,
-    rows: () => [parseNumbers(input.value, count, "What the model is given")],
-    set: (row) => (input.value = row.join(", ")),
+    rows: () => [parseNumbers(input.value, product(shape), "What the model is given")],
+    set: (row) => (input.value = vectors ? inLines(row, shape) : row.join(", ")),
   };
+  control.set(first);
+  return control;
+}
+
+function inLines(row, [n, d]) {
+  return Array.from({ length: n }, (_, i) => row.slice(i * d, (i + 1) * d).join(", ")).join("\n");
 }
 
 function columnsControl(place, columns, first, changed) {
