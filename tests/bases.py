@@ -16,6 +16,7 @@ from flowkit_base.gaussian_mixture import GaussianMixture
 from flowkit_base.laplace import Laplace
 from flowkit_base.student_t import StudentT
 from flowkit_base.uniform import Uniform
+from flowkit_encoder.gru import GRU
 from flowkit_glow.mlp import MLP
 from flowkit_map.interval import Sigmoid
 
@@ -35,11 +36,12 @@ def labelled() -> Flow:
 
 
 def bounded() -> Flow:
-    """Return a flow with a network in the base of the second latent, and a box for the third."""
+    """Return a flow with a network in the base of the second latent, and a box for the third, given a sequence."""
     network = MLP((3,), (2, 2), hidden=6)
     bases = [Laplace((4,)), ConditionalNormal((2,), (3,), network), Uniform((2,), BOX)]
     layers = [FactorOut((8,)), FactorOut((4,)), Sigmoid((2,), -1.0, 3.0)]
-    return Flow(layers, base=bases, context={"shape": [3]})
+    encoder = GRU((4, 2), features=3, hidden=5)
+    return Flow(layers, base=bases, context={"shape": [4, 2]}, encoder=encoder)
 
 
 FLOWS = {"labelled": labelled, "bounded": bounded}
