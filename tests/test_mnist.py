@@ -42,7 +42,7 @@ def fewer(tmp_path: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.skipif(MNIST is None, reason="MNIST's idx files are not in data/mnist, nor where $FLOWKIT_MNIST says")
 def test_the_graphs_give_every_image_back(fewer, tmp_path, monkeypatch):
-    monkeypatch.setattr("flowkit.train.runs.TEST_DRAWS", 1)  # the run's own figure is not what this is about
+    monkeypatch.setattr("flowkit.train.here.TEST_DRAWS", 1)  # the run's own figure is not what this is about
     spec = read_spec(ROOT / "specs" / "glow-mnist.yaml", [f"data.path={fewer}", "train.epochs=1"])
     train(spec, tmp_path / "run")
     test = load_data(spec, ["test"])["test"]

@@ -17,6 +17,7 @@ from flowkit.cli.plugins import plugins
 from flowkit.cli.sample import sample
 from flowkit.cli.schema import schema
 from flowkit.cli.show import show
+from flowkit.cli.sweep import sweep
 from flowkit.cli.terminal import echo, keep_stdout, limited, show_warnings_plainly
 from flowkit.cli.train import train
 from flowkit.cli.validate import validate
@@ -121,6 +122,7 @@ app.command()(diff)
 app.command()(schema)
 app.add_typer(plugins, name="plugins")
 app.command()(train)
+app.command()(sweep)
 app.command()(evaluate)
 app.command()(sample)
 app.command()(export)

@@ -53,6 +53,11 @@ NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 def read_file(path: str | os.PathLike[str]) -> Document:
     """Return the spec in a file. Raise SpecError if it can't be read or isn't a mapping."""
+    return read_text(text_of(path), os.fspath(path))
+
+
+def text_of(path: str | os.PathLike[str]) -> str:
+    """Return the text of a file. Raise SpecError if it can't be read, is too long or isn't UTF-8."""
     file = os.fspath(path)
     try:
         with open(file, "rb") as stream:
@@ -66,11 +71,10 @@ def read_file(path: str | os.PathLike[str]) -> Document:
     if len(raw) > MAX_BYTES:
         _fail_too_long(file)
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         place = _Lines(raw.decode("utf-8", errors="replace"), file).behind(raw[: error.start].decode("utf-8"))
         place.fail("is not UTF-8 text: save the spec as UTF-8")
-    return read_text(text, file)
 
 
 def read_text(text: str, file: str = "<spec>") -> Document:

@@ -2,6 +2,7 @@
 
 from flowkit.train.data import load_data, load_run_data
 from flowkit.train.evaluation import evaluate
-from flowkit.train.runs import Results, fit_arrays, read_results, resume, train
+from flowkit.train.results import Results, read_results
+from flowkit.train.runs import fit_arrays, resume, train
 
 __all__ = ["Results", "evaluate", "fit_arrays", "load_data", "load_run_data", "read_results", "resume", "train"]

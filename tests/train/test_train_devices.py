@@ -134,7 +134,7 @@ def test_ending_the_command_ends_its_processes(tmp_path: Path, number: int, code
 
 def spoiled(spec: str, directory: Path) -> None:
     """Train, with weights that aren't finite in the second process from step 7 on."""
-    from flowkit.train.runs import _train
+    from flowkit.train.here import train_here
     from flowkit.train.step import Fitting
 
     original = Fitting.training_step
@@ -145,7 +145,7 @@ def spoiled(spec: str, directory: Path) -> None:
         original(self, batch)  # type: ignore[arg-type]
 
     Fitting.training_step = training_step  # type: ignore[method-assign, assignment]
-    _train(spec, directory)
+    train_here(spec, directory)
 
 
 @pytest.mark.slow

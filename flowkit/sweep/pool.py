@@ -1,0 +1,109 @@
+"""Runs the trials of a study in several processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from optuna.trial import Trial
+
+from flowkit.sweep.study import SPEC, Study
+from flowkit.sweep.worker import Epoch, Outcome, work
+
+GRACE = 10.0
+"""The seconds that a process has to end by itself."""
+
+
+@dataclass
+class Worker:
+    """A process that trains one trial after another, and the trial that it trains."""
+
+    process: SpawnProcess
+    connection: Connection
+    trial: Trial | None = None
+
+
+@dataclass
+class Pool:
+    """The processes of a sweep. ``ended`` is called with the number of each trial that has ended."""
+
+    study: Study
+    size: int
+    ended: Callable[[int], None]
+    workers: list[Worker] = field(default_factory=list)
+    killed: set[int] = field(default_factory=set)
+
+    def run(self) -> None:
+        """Run the trials of the study until there are as many as it shall have."""
+        try:
+            self._hand_out()
+            while busy := {worker.connection: worker for worker in self.workers if worker.trial}:
+                for connection in wait(list(busy)):
+                    self._hear(busy[connection])  # type: ignore[index]
+                self._hand_out()
+        finally:
+            self._stop()
+
+    def _hand_out(self) -> None:
+        for place in range(self.size):
+            if place < len(self.workers) and self.workers[place].trial:
+                continue
+            if (following := self.study.take_next()) is None:
+                return
+            if place == len(self.workers):
+                self.workers.append(self._start())
+            worker = self.workers[place]
+            worker.trial, order = following
+            worker.connection.send(order)
+
+    def _start(self) -> Worker:
+        context = multiprocessing.get_context("spawn")
+        own, other = context.Pipe()
+        process = context.Process(target=work, args=(other, self.study.directory / SPEC))
+        process.start()
+        other.close()
+        return Worker(process, own)
+
+    def _hear(self, worker: Worker) -> None:
+        assert worker.trial is not None
+        try:
+            message: Any = worker.connection.recv()
+        except (EOFError, ConnectionError):
+            self._bury(worker)
+            return
+        if isinstance(message, Epoch):
+            worker.connection.send(self.study.report(worker.trial, message.epoch, message.val))
+        else:
+            self._end(worker.trial, message)
+            worker.trial = None
+
+    def _bury(self, worker: Worker) -> None:
+        """Run the trial of a process that was killed again, but only once: it may have taken all the memory."""
+        worker.process.join()
+        self.workers.remove(worker)
+        trial, code = worker.trial, worker.process.exitcode or 0
+        assert trial is not None
+        if trial.number in self.killed:
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            self._end(trial, Outcome(failure=f"its process {how}, twice"))
+        else:
+            self.killed.add(trial.number)
+            self.study.put_back(trial)
+
+    def _end(self, trial: Trial, outcome: Outcome) -> None:
+        self.study.end(trial, outcome)
+        self.ended(trial.number)
+
+    def _stop(self) -> None:
+        for worker in self.workers:
+            worker.connection.close()
+            if worker.trial:
+                worker.process.terminate()
+        for worker in self.workers:
+            worker.process.join(GRACE)
+            worker.process.kill()

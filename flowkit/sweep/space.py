@@ -1,0 +1,130 @@
+"""Reads the space of a sweep: the fields of a spec that vary, and the values that they may take."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flowkit.errors import Problem, SpecError
+from flowkit.plugin.spelling import line
+from flowkit.spec import Spec, read_spec
+from flowkit.spec.document import Document, position
+from flowkit.spec.overrides import TARGET
+from flowkit.spec.text import parse, text_of
+
+FORMS = "write {low: 1, high: 8}, with log: true if it is to be searched on a logarithmic scale, or {choices: [1, 2]}"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The numbers from ``low`` to ``high``, both included: whole ones if both ends are."""
+
+    low: float
+    high: float
+    log: bool
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """Some values, as a spec writes them."""
+        return line(self.low), line(self.high)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A list of values, as a spec writes them."""
+
+    examples: tuple[str, ...]
+
+
+Space = dict[str, Interval | Choices]
+"""{the path of a field, as `--set` takes it: its values}"""
+
+
+def read_space(path: str | os.PathLike[str], spec: Spec) -> Space:
+    """Read a space from a YAML file, and check it against the spec whose fields vary.
+
+    Raises SpecError with all problems, each with its place in the file. A value that only makes the spec invalid
+    together with others is no problem of the space.
+    """
+    document = parse(text_of(path), os.fspath(path))
+    if not isinstance(document.data, dict) or not document.data:
+        suggestion = f"name at least one: train.optimizer.lr: {{low: 1.0e-4, high: 1.0e-2, log: true}}; {FORMS}"
+        raise SpecError([document.problem((), "a space is a mapping of fields of a spec to values", suggestion)])
+    space: Space = {}
+    problems: list[Problem] = []
+    for field, entry in document.data.items():
+        found = list(_problems(document, field, entry))
+        if not found:
+            space[field] = _values(entry)
+            found = list(_misfit(document, field, space[field], spec))
+        problems += found
+    if problems:
+        raise SpecError(sorted(problems, key=position))
+    return space
+
+
+def _values(entry: Mapping[str, Any]) -> Interval | Choices:
+    if "choices" in entry:
+        return Choices(tuple(map(line, entry["choices"])))
+    return Interval(entry["low"], entry["high"], entry.get("log", False))
+
+
+def _problems(document: Document, field: str, entry: Any) -> Iterator[Problem]:
+    """Yield what is wrong with an entry, whatever the spec."""
+    if not TARGET.fullmatch(field):
+        message = f"{field!r} is no path of a field, such as train.optimizer.lr or flow[0].use"
+        yield document.problem((field,), message, at_key=True)
+        return
+    if not isinstance(entry, dict) or ("choices" in entry) == ("low" in entry or "high" in entry):
+        yield document.problem((field,), "must say which values the field takes", FORMS)
+        return
+    allowed = ("choices",) if "choices" in entry else ("low", "high", "log")
+    for key in entry:
+        if key not in allowed:
+            yield document.problem((field, key), f"unknown field {key!r}", FORMS, at_key=True)
+    yield from _choice_problems(document, field, entry) if "choices" in entry else _end_problems(document, field, entry)
+
+
+def _choice_problems(document: Document, field: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
+    choices = entry["choices"]
+    if not isinstance(choices, list) or not choices:
+        yield document.problem((field, "choices"), "must be a list of at least one value")
+        return
+    texts = [line(value) for value in choices]
+    for index, text in enumerate(texts):
+        if text in texts[:index]:
+            yield document.problem((field, "choices", index), f"{text} stands here twice")
+
+
+def _end_problems(document: Document, field: str, entry: Mapping[str, Any]) -> Iterator[Problem]:
+    for end in ("low", "high"):
+        if end not in entry:
+            yield document.problem((field,), f"field {end!r} is missing", FORMS)
+            return
+        if isinstance(entry[end], bool) or not isinstance(entry[end], int | float) or entry[end] - entry[end] != 0:
+            yield document.problem((field, end), f"must be a finite number, not {line(entry[end])}")
+            return
+    low, high, log = entry["low"], entry["high"], entry.get("log", False)
+    if not isinstance(log, bool):
+        yield document.problem((field, "log"), f"must be true or false, not {line(log)}")
+    elif log and low <= 0:
+        yield document.problem((field, "low"), f"must be greater than 0 on a logarithmic scale, not {line(low)}")
+    if low >= high:
+        yield document.problem((field, "high"), f"must be greater than low: {line(low)}, not {line(high)}")
+
+
+def _misfit(document: Document, field: str, values: Interval | Choices, spec: Spec) -> Iterator[Problem]:
+    """Yield a problem if the spec takes none of the values at this field."""
+    first: Problem | None = None
+    for text in values.examples:
+        try:
+            read_spec(spec.model_dump(mode="json"), [f"{field}={text}"])
+        except SpecError as error:
+            first = first or error.problems[0]
+        else:
+            return
+    if first is not None:
+        message = f"the spec takes none of these values: {field}={values.examples[0]} {first.message}"
+        yield document.problem((field,), message, first.suggestion, at_key=True)

@@ -1,0 +1,199 @@
+"""Keeps the trials of a sweep in its directory, in an SQLite database that Optuna reads and writes.
+
+- spec.yaml, space.yaml: the spec and its space, as they were when the sweep began
+- study.db: the trials, with their values, scores and states
+- trials/NUMBER: the run of each trial
+- trials.csv, sweep.png, best.yaml: the result so far; see ``flowkit.sweep.result``
+- .sweeping: locked by the process that runs the sweep
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from flowkit.errors import RunError
+from flowkit.plugin.spelling import line
+from flowkit.spec import Spec, likelihood, read_spec, to_yaml
+from flowkit.spec.text import text_of
+from flowkit.sweep.space import Choices, Interval, Space, read_space
+from flowkit.sweep.worker import Order, Outcome, check_one_device
+from flowkit.train.directory import TRAINING, check_free
+from flowkit_runtime.atomic import locked, making
+from flowkit_runtime.bundle import printed_unit
+
+NAME = "sweep"
+SPEC, SPACE, DATABASE, TRIALS, SWEEPING = "spec.yaml", "space.yaml", "study.db", "trials", ".sweeping"
+FAILURE = "failure"
+"""The attribute of a trial that says why it failed."""
+TOTAL = "trials"
+"""The attribute of a study that says how many trials it shall have."""
+PATIENCE = 60.0
+"""The seconds that a resumed sweep waits for the processes of the killed one to end."""
+
+
+class Study:
+    """The trials of a sweep. Of its methods, only those that begin with a verb change the database."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.spec: Spec = read_spec(directory / SPEC)
+        self.space: Space = read_space(directory / SPACE, self.spec)
+        self._waiting: list[Trial] = []
+        self._optuna = self._open()
+
+    def _open(self) -> optuna.Study:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        settings = self.spec.train
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study = optuna.create_study(
+                storage=f"sqlite:///{self.directory / DATABASE}",
+                study_name=NAME,
+                load_if_exists=True,
+                pruner=optuna.pruners.MedianPruner(n_warmup_steps=(settings.epochs or 0) // 4 + 1),
+            )
+            # The seed depends on the number of trials, so that a resumed sweep doesn't choose the same values again.
+            seed = int(np.random.SeedSequence([settings.seed, len(study.trials)]).generate_state(1)[0])
+            study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        return study
+
+    @property
+    def unit(self) -> str:
+        """The unit of scores, as it is printed."""
+        return printed_unit(self.spec.event.levels, likelihood(self.spec))
+
+    @property
+    def total(self) -> int:
+        """The number of trials that the sweep shall have."""
+        return int(self._optuna.user_attrs[TOTAL])
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All trials, in the order in which they began."""
+        return self._optuna.get_trials(deepcopy=False)
+
+    @property
+    def best(self) -> FrozenTrial | None:
+        """The trial with the lowest score, or None if none is complete."""
+        return min(ended(self.trials, TrialState.COMPLETE), key=_score, default=None)
+
+    def run_of(self, number: int) -> Path:
+        """Return the directory of a trial's run."""
+        return self.directory / TRIALS / f"{number:04d}"
+
+    def set_total(self, total: int) -> None:
+        """Set the number of trials that the sweep shall have."""
+        self._optuna.set_user_attr(TOTAL, total)
+
+    def take_up_unfinished(self) -> None:
+        """Take up the trials that a killed sweep has left. Wait until none of its processes trains them any more."""
+        for frozen in ended(self.trials, TrialState.RUNNING):
+            _wait_for(self.run_of(frozen.number))
+            self._waiting.append(Trial(self._optuna, frozen._trial_id))
+
+    def put_back(self, trial: Trial) -> None:
+        """Put a trial back, so that it is the next one."""
+        self._waiting.insert(0, trial)
+
+    def take_next(self) -> tuple[Trial, Order] | None:
+        """Return an unfinished trial or a new one, and the order for it. Return None if there are enough trials."""
+        if self._waiting:
+            trial = self._waiting.pop(0)
+        elif len(self.trials) < self.total:
+            trial = self._optuna.ask()
+        else:
+            return None
+        overrides = tuple(f"{field}={as_text(_suggest(trial, field, self.space[field]))}" for field in self.space)
+        return trial, Order(self.run_of(trial.number), overrides)
+
+    def report(self, trial: Trial, epoch: int, val: float) -> bool:
+        """Note the score of a trial after an epoch. Return True if the trial shall be pruned."""
+        trial.report(val, epoch)
+        return trial.should_prune()
+
+    def end(self, trial: Trial, outcome: Outcome) -> None:
+        """Note how a trial ended."""
+        if outcome.failure is not None:
+            trial.set_user_attr(FAILURE, outcome.failure)
+            self._optuna.tell(trial, state=TrialState.FAIL)
+        elif outcome.val is None:
+            self._optuna.tell(trial, state=TrialState.PRUNED)
+        else:
+            self._optuna.tell(trial, outcome.val)
+
+
+def ended(trials: list[FrozenTrial], state: TrialState) -> list[FrozenTrial]:
+    """Return the trials that are in a state."""
+    return [trial for trial in trials if trial.state == state]
+
+
+def as_text(value: Any) -> str:
+    """Return the value of a parameter as a spec writes it. Choices are such texts already."""
+    return value if isinstance(value, str) else line(value)
+
+
+def _score(trial: FrozenTrial) -> float:
+    assert trial.value is not None
+    return trial.value
+
+
+def _suggest(trial: Trial, field: str, values: Interval | Choices) -> str | float:
+    """Return the value of a field in a trial, and choose it if it isn't chosen yet."""
+    if isinstance(values, Choices):
+        return trial.suggest_categorical(field, values.examples)
+    if isinstance(values.low, int) and isinstance(values.high, int):
+        return trial.suggest_int(field, values.low, values.high, log=values.log)
+    return trial.suggest_float(field, values.low, values.high, log=values.log)
+
+
+def _wait_for(run: Path) -> None:
+    """Wait until no process trains a run."""
+    end = time.monotonic() + PATIENCE
+    while run.exists():
+        try:
+            with locked(run / TRAINING):
+                return
+        except BlockingIOError as error:
+            if time.monotonic() > end:
+                raise RunError(f"{run} is still being trained by another process: end it") from error
+            time.sleep(0.1)
+
+
+def create_sweep(directory: Path, spec: Spec, space: Path) -> None:
+    """Create the directory of a new sweep. Raises SpecError, RunError, or FlowkitError for several devices."""
+    check_one_device(spec)
+    read_space(space, spec)
+    text = text_of(space)
+    check_free(directory)
+    with making(directory) as temporary:
+        (temporary / TRIALS).mkdir()
+        (temporary / SPACE).write_text(text, encoding="utf-8")
+        (temporary / SPEC).write_text(to_yaml(spec), encoding="utf-8")
+
+
+@contextmanager
+def opened(directory: Path, total: int | None) -> Iterator[Study]:
+    """Open the study of a sweep, and lock it inside the block.
+
+    ``total`` is the number of trials; None stands for that of the last time. Raises RunError.
+    """
+    if not all((directory / name).exists() for name in (SPEC, SPACE, TRIALS)):
+        raise RunError(f"{directory} is no sweep: `flowkit sweep SPEC --space FILE -o {directory}` makes one")
+    try:
+        with locked(directory / SWEEPING):
+            study = Study(directory)
+            if total is not None:
+                study.set_total(total)
+            study.take_up_unfinished()
+            yield study
+    except BlockingIOError as error:
+        raise RunError(f"{directory} is run by another process: wait until it ends, or end it") from error

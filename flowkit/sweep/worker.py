@@ -1,0 +1,100 @@
+"""Trains the trials of a sweep in a process of their own, and reports each epoch."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from rich.console import Console
+
+from flowkit.errors import FlowkitError
+from flowkit.spec import Spec, read_spec
+from flowkit.spec.run import RESULTS, SPEC
+from flowkit.train.checkpoint import Row
+from flowkit.train.here import resume_here, train_here
+from flowkit.train.results import Results, read_results
+
+
+@dataclass(frozen=True)
+class Order:
+    """A trial to train: where its run is, and the fields that it overrides in the spec of the sweep."""
+
+    run: Path
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The validation score of a trial after an epoch. The answer says whether to prune the trial."""
+
+    epoch: int
+    val: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended: with a score, pruned without one, or for a reason for which it failed."""
+
+    val: float | None = None
+    failure: str | None = None
+
+
+class Pruned(Exception):
+    """The trial shall not go on."""
+
+
+def work(connection: Connection, spec: Path) -> None:
+    """Train the trials that are ordered, until the connection is closed. ``spec`` is the file of the sweep's spec."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(EOFError, KeyboardInterrupt):
+        while True:
+            connection.send(_outcome(connection.recv(), spec, connection))
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it has ended, even if that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+def _outcome(order: Order, spec: Path, connection: Connection) -> Outcome:
+    def report(row: Row) -> None:
+        if row.val is not None:
+            connection.send(Epoch(row.epoch, row.val))
+            if connection.recv():
+                raise Pruned
+
+    try:
+        return Outcome(_train(order, spec, report).val)
+    except Pruned:
+        return Outcome()
+    except FlowkitError as error:
+        return Outcome(failure=str(error))
+    except Exception as error:  # of a plugin, or of a flow that is too large: the other trials go on
+        return Outcome(failure=f"{type(error).__name__}: {error}")
+
+
+def _train(order: Order, base: Path, report: Callable[[Row], None]) -> Results:
+    """Train the run of a trial, from where it is."""
+    if (order.run / RESULTS).exists():
+        return read_results(order.run)
+    quiet = Console(quiet=True)
+    if (order.run / SPEC).exists():
+        return resume_here(order.run, console=quiet, after_epoch=report)
+    spec = read_spec(base, order.overrides)
+    check_one_device(spec)
+    return train_here(spec, order.run, quiet, report)
+
+
+def check_one_device(spec: Spec) -> None:
+    """Raise FlowkitError if the spec asks for several devices."""
+    if spec.train.devices * spec.train.num_nodes > 1:
+        raise FlowkitError("a sweep trains each trial on one device: leave out train.devices and train.num_nodes")

@@ -1,0 +1,166 @@
+"""Trains runs in this process, which may be one of several. It imports Lightning Fabric, which takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from lightning_fabric import Fabric
+from rich.console import Console
+
+from flowkit.allocator import keep_freed_memory
+from flowkit.directions import lacks
+from flowkit.errors import DataError, RunError, TrainingError
+from flowkit.flow import Flow
+from flowkit.plugin import Arrays, PartName
+from flowkit.spec import Spec, Train, likelihood, read_spec
+from flowkit.spec.run import RESULTS, WEIGHTS
+from flowkit.train.batches import Batch, arrays_of
+from flowkit.train.building import new_flow, using_threads, with_weights
+from flowkit.train.checkpoint import Checkpoint, Row
+from flowkit.train.classes import class_shares
+from flowkit.train.data import load_data, load_run_data
+from flowkit.train.devices import connected, first
+from flowkit.train.directory import (
+    begin_training,
+    create,
+    forget,
+    keep_checkpoint,
+    read_resumable,
+    record,
+    taking,
+)
+from flowkit.train.evaluation import evaluate
+from flowkit.train.fit import Trained, find_checkpoint, finish_early, fit_flow
+from flowkit.train.results import Results
+from flowkit_runtime.atomic import replacing
+
+AfterEpoch = Callable[[Row], None]
+"""Is called with the row of each epoch, after the run's files are written."""
+
+TEST_DRAWS = 8
+"""The number of draws of dequantization noise for the test score."""
+
+
+def train_here(
+    given: Spec | str, directory: Path, console: Console | None = None, after_epoch: AfterEpoch | None = None
+) -> Results:
+    """Train in this process, which may be one of several. The spec may be given as text."""
+    keep_freed_memory()
+    spec = given if isinstance(given, Spec) else read_spec(given)
+    flow = new_flow(spec)  # errors of the flow and of the data are raised before the directory is created
+    data = load_data(spec)
+    with connected(spec.train) as fabric, using_threads(spec.train.threads), ExitStack() as stack:
+        first(fabric, lambda: create(spec, directory, data))
+        first(fabric, lambda: stack.enter_context(taking(directory)))
+        return _finish(flow, data, directory, fabric, console, after_epoch)
+
+
+def resume_here(
+    directory: Path,
+    overrides: Sequence[str] = (),
+    finish: bool = False,
+    console: Console | None = None,
+    after_epoch: AfterEpoch | None = None,
+) -> Results:
+    """Continue a run in this process, which may be one of several."""
+    keep_freed_memory()
+    spec = read_resumable(directory, overrides)
+    with connected(Train() if finish else spec.train) as fabric, ExitStack() as stack:
+        first(fabric, lambda: stack.enter_context(taking(directory)))
+        stack.enter_context(using_threads(spec.train.threads))
+        flow, data = new_flow(spec), load_run_data(directory, spec)
+        return _finish(flow, data, directory, fabric, console, after_epoch, finish)
+
+
+def fit_tensors(spec: str, data: Mapping[PartName, Batch], quiet: bool) -> Trained:
+    """Fit the flow of a spec in one of several processes."""
+    keep_freed_memory()
+    arrays = {part: arrays_of(batch) for part, batch in data.items()}
+    flow = new_flow(read_spec(spec))
+    with using_threads(flow.to_spec().train.threads):
+        return fit_here(flow, arrays, Console(quiet=quiet))
+
+
+def fit_here(flow: Flow, data: Mapping[PartName, Arrays], console: Console) -> Trained:
+    """Fit a flow to arrays in this process, which may be one of several."""
+    settings = flow.to_spec().train
+    with connected(settings) as fabric:
+        return fit_flow(flow, settings, data, console=console, fabric=fabric)
+
+
+def _finish(
+    flow: Flow,
+    data: dict[PartName, Arrays],
+    directory: Path,
+    fabric: Fabric,
+    console: Console | None,
+    after_epoch: AfterEpoch | None,
+    now: bool = False,
+) -> Results:
+    """Train, unless ``now`` is set. Then write the files of a finished run, results.json last.
+
+    Raises RunError if ``now`` is set and there is no checkpoint.
+    """
+
+    def keep(checkpoint: Checkpoint) -> None:
+        keep_checkpoint(directory, checkpoint)
+        if after_epoch is not None:
+            after_epoch(checkpoint.rows[-1])
+
+    spec = flow.to_spec()
+    checkpoint = find_checkpoint(flow, spec.train, data["train"], directory)
+    fabric.barrier()  # what was found changes now
+    first(fabric, lambda: record(spec, directory, data))
+    if not now:
+        first(fabric, lambda: begin_training(directory, checkpoint))
+        trained = fit_flow(flow, spec.train, data, checkpoint, keep, console, fabric)
+    elif checkpoint is not None:
+        trained = finish_early(flow, spec.train, data, checkpoint, keep)
+    else:
+        raise RunError(
+            f"{directory} has no whole epoch yet, and so nothing to finish with: `flowkit train --resume {directory}` "
+            "goes on with it"
+        )
+    flow = with_weights(flow, trained.weights, fabric.device)
+    first(fabric, lambda: _write_weights(flow, trained, data["val"], directory))
+    results = Results(
+        unit=flow.unit,
+        likelihood=likelihood(spec),
+        test=_test(flow, data["test"], directory, fabric),
+        val=trained.best,
+        best_epoch=trained.best_epoch,
+        epochs=len(trained.rows),
+        parameters=sum(parameter.numel() for parameter in flow.parameters()),
+        weights="raw" if spec.train.ema is None else "ema",
+        seconds=round(sum(row.seconds for row in trained.rows), 1),
+        classes=class_shares(data["train"], spec.context),
+    )
+    first(fabric, lambda: _write_results(results, directory))
+    return results
+
+
+def _write_weights(flow: Flow, trained: Trained, validation: Arrays, directory: Path) -> None:
+    from flowkit.train.pictures import draw_loss, draw_samples
+
+    flow.save(directory / WEIGHTS)
+    draw_loss(trained.rows, flow.printed_unit, directory / "loss.png")
+    if not lacks(flow.directions, "inverse"):
+        draw_samples(flow, validation, directory / "samples.png")
+
+
+def _write_results(results: Results, directory: Path) -> None:
+    with replacing(directory / RESULTS) as temporary:
+        temporary.write_text(results.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _test(flow: Flow, data: Arrays, directory: Path, fabric: Fabric) -> float:
+    try:
+        return evaluate(flow, data, flow.to_spec().train.batch_size, TEST_DRAWS, "test", fabric)
+    except DataError as error:
+        first(fabric, lambda: forget("test", directory))
+        raise TrainingError(
+            f"{error}. The flow is trained, but has no figure: look for outliers in the test part, and when they are "
+            f"mended `flowkit train --resume {directory}` finishes the run. The other parts must stay as they are"
+        ) from error

@@ -1,0 +1,194 @@
+"""Whole sweeps: killed and resumed, pruned, with trials that fail and processes that die."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from typer.testing import CliRunner
+
+from flowkit.cli.main import app
+from flowkit.spec import read_spec, to_yaml
+from flowkit.sweep.pool import Pool
+from flowkit.sweep.study import Study, create_sweep, opened
+from flowkit.sweep.worker import Epoch, Order, Outcome
+from tests.train.conftest import SPEC
+
+SPACE = """\
+train.optimizer.lr: {low: 1.0e-4, high: 0.1, log: true}
+train.batch_size: {low: 0, high: 60}
+flow[1].repeat: {choices: [1, 2]}
+"""
+
+
+def table(directory: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((directory / "trials.csv").open()))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    (tmp_path / "spec.yaml").write_text(to_yaml(read_spec(SPEC)))
+    (tmp_path / "space.yaml").write_text(SPACE)
+    return tmp_path / "spec.yaml", tmp_path / "space.yaml"
+
+
+def states(directory: Path) -> list[str]:
+    study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{directory}/study.db")
+    return [trial.state.name for trial in study.trials]
+
+
+@pytest.mark.slow
+def test_a_sweep_of_30_trials_killed_twice(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    directory = tmp_path / "sweep"
+    flowkit = str(Path(sys.executable).with_name("flowkit"))
+    begin = [flowkit, "sweep", *files[:1], "--space", files[1], "-o", directory, "--trials", "30", "--workers", "2"]
+    go_on = [flowkit, "sweep", "--resume", directory, "--workers", "2"]
+    for command, least in ((begin, 4), (go_on, 15)):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line.split("/")[0]) >= least:
+                break
+        time.sleep(0.3)  # within trials
+        children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+        process.kill()
+        process.wait()
+        assert "RUNNING" in states(directory)
+        end = time.monotonic() + 30
+        while any(os.path.exists(f"/proc/{child}") for child in children) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not any(os.path.exists(f"/proc/{child}") for child in children)
+    done = subprocess.run(go_on, capture_output=True, text=True)
+    assert done.returncode == 0 and "30 trials, " in done.stdout, done.stderr
+    rows = table(directory)
+    assert [row["trial"] for row in rows] == [str(number) for number in range(30)]
+    assert {row["state"] for row in rows} <= {"complete", "pruned", "fail"}
+    assert len({tuple(list(row.values())[5:8]) for row in rows}) == 30  # no values twice
+    assert sorted(path.name for path in (directory / "trials").iterdir()) == [
+        f"{int(row['trial']):04d}" for row in rows if row["state"] != "fail"
+    ]
+    for run in (directory / "trials").iterdir():
+        epochs = [row["epoch"] for row in csv.DictReader((run / "metrics.csv").open())]
+        assert epochs == [str(epoch + 1) for epoch in range(len(epochs))]
+    best = min((row for row in rows if row["state"] == "complete"), key=lambda row: float(row["val"]))
+    spec = read_spec(directory / "best.yaml")
+    assert spec.train.batch_size == int(best["train.batch_size"])
+    assert subprocess.run([flowkit, "validate", directory / "best.yaml"]).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_sweep_in_this_process(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    """Values that make the spec invalid fail with the reason; a sweep may be made longer."""
+    (tmp_path / "space.yaml").write_text("train.batch_size: {choices: [0, 40, 50]}\n")
+    arguments = ["sweep", str(files[0]), "--space", str(files[1]), "-o", str(tmp_path / "sweep"), "--trials", "6"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    rows = table(tmp_path / "sweep")
+    assert len(rows) == 6
+    failures = {row["failure"] for row in rows if row["train.batch_size"] == "0"}
+    assert len(failures) == 1 and "train.batch_size: must be greater than 0, not 0" in failures.pop()
+    assert {row["state"] for row in rows if row["train.batch_size"] == "0"} == {"fail"}
+    assert "6 trials, " in result.output and (tmp_path / "sweep" / "sweep.png").exists()
+    longer = CliRunner().invoke(app, ["sweep", "--resume", str(tmp_path / "sweep"), "--trials", "7"])
+    assert longer.exit_code == 0 and "7/7  trial 6" in longer.output
+    again = CliRunner().invoke(app, ["sweep", "--resume", str(tmp_path / "sweep")])
+    assert again.exit_code == 0 and "7 trials" in again.output and "trial 7" not in again.output
+
+
+def fake_work(connection: Any, spec: Path) -> None:
+    """Score a trial by its learning rate. The first time, trial 1 kills its process; trial 2 always does."""
+    while True:
+        try:
+            order: Order = connection.recv()
+        except EOFError:
+            return
+        number, flag = int(order.run.name), order.run.with_suffix(".begun")
+        if number == 2 or (number == 1 and not flag.exists()):
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        lr = float(order.overrides[0].partition("=")[2])
+        for epoch in (1, 2, 3):
+            connection.send(Epoch(epoch, lr))
+            if connection.recv():
+                break
+        connection.send(Outcome() if epoch < 3 else Outcome(lr))
+
+
+@pytest.mark.slow
+def test_a_trial_whose_process_dies_is_run_again_once(
+    tmp_path: Path, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowkit.sweep.pool.work", fake_work)
+    create_sweep(tmp_path / "sweep", read_spec(files[0]), files[1])
+    ended: list[int] = []
+    with opened(tmp_path / "sweep", 25) as study:
+        Pool(study, 2, ended.append).run()
+        assert sorted(ended) == list(range(25))
+        assert study.trials[1].state.name in ("COMPLETE", "PRUNED")
+        assert study.trials[2].user_attrs["failure"] == "its process was killed by SIGKILL, twice"
+        assert {trial.state.name for trial in study.trials} == {"COMPLETE", "PRUNED", "FAIL"}
+
+
+@pytest.mark.slow
+def test_a_resumed_sweep_goes_on_with_its_trials(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    create_sweep(tmp_path / "sweep", read_spec(files[0]), files[1])
+    with opened(tmp_path / "sweep", 3) as study:
+        taken = [study.take_next() for _ in range(3)]
+        assert study.take_next() is None
+        trial, _ = taken[0]  # type: ignore[misc]
+        study.end(trial, Outcome(1.5))
+    with opened(tmp_path / "sweep", None) as study:
+        again = [study.take_next() for _ in range(2)]
+        assert [each and each[1] for each in again] == [each and each[1] for each in taken[1:]]
+        assert study.take_next() is None and study.best is not None and study.best.value == 1.5
+    with opened(tmp_path / "sweep", 4) as study:
+        orders = [study.take_next() for _ in range(3)]
+        assert len({each[1].overrides for each in [*taken, orders[2]] if each}) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{spec}"], "give the fields that vary with --space FILE"),
+        ([], "give either a SPEC or a sweep to --resume"),
+        (["--resume", "{tmp}", "--space", "{space}"], "a resumed sweep keeps its directory"),
+        (["--resume", "{tmp}"], "is no sweep: `flowkit sweep SPEC --space FILE"),
+        (["{spec}", "--space", "{spec}"], "spec.yaml:"),
+        (["{spec}", "--space", "{tmp}/none.yaml"], "none.yaml: there is no such file"),
+        (["{spec}", "--space", "{space}", "-o", "{tmp}"], "exists and is not empty"),
+        (["{spec}", "--space", "{space}", "--set", "train.devices=2"], "a sweep trains each trial on one device"),
+    ],
+)
+def test_what_is_refused(
+    tmp_path: Path, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    given = [each.format(tmp=tmp_path, spec=files[0], space=files[1]) for each in arguments]
+    result = CliRunner().invoke(app, ["sweep", *given])
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_sweep_needs_optuna(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowkit.cli.sweep.find_spec", lambda name: None)
+    result = CliRunner().invoke(app, ["sweep", str(files[0]), "--space", str(files[1])])
+    assert result.exit_code == 2 and "sweeps need optuna" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_sweep_runs_once_at_a_time(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    create_sweep(tmp_path / "sweep", read_spec(files[0]), files[1])
+    with opened(tmp_path / "sweep", 1) as study:
+        assert isinstance(study, Study)
+        second = CliRunner().invoke(app, ["sweep", "--resume", str(tmp_path / "sweep")])
+    assert second.exit_code == 2 and "is run by another process" in second.stderr
