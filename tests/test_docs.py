@@ -102,6 +102,18 @@ def test_the_page_on_training_runs_as_written(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_page_on_sweeps_runs_as_written(tmp_path):
+    shutil.copytree(ROOT / "specs", tmp_path / "specs")
+    place = Place(tmp_path)
+    for kind, text in blocks("docs/sweeps.md"):
+        if kind == "yaml":
+            (tmp_path / "space.yaml").write_text(text, "utf-8")
+        elif kind == "bash":
+            place.run("bash", "-ec", text)
+    assert (tmp_path / "runs/best/results.json").exists()
+
+
+@pytest.mark.slow
 def test_the_notebook_runs_as_written(tmp_path):
     cells = json.loads((ROOT / "docs/houses.ipynb").read_text("utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]

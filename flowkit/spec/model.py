@@ -376,6 +376,8 @@ class Train(Documented):
     """Machines that train together, each with as many devices. Each one runs the command."""
     accumulate: PositiveInt = 1
     """Micro-batches that a step divides its batch into, for less memory. The gradients are those of the whole batch."""
+    logger: Literal["csv", "tensorboard", "wandb", "mlflow"] = "csv"
+    """Where the metrics of an epoch are sent, beside metrics.csv. csv: nowhere else."""
     compile: bool | Literal["step"] = False
     """true: torch.compile makes code of the flow for its training steps, which are then faster, after a minute or more
     at the start. step: it makes code of one step of each kind, so that deep flows start much sooner and run a little

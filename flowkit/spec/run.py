@@ -29,6 +29,7 @@ DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 CHANGEABLE = (
     *("train.epochs", "train.minutes"),
     *("train.threads", "train.devices", "train.num_nodes", "train.accumulate"),
+    "train.logger",
     "data",
 )
 """The fields of a run's spec that may be edited: how long and on which devices it is trained, and where its data is."""

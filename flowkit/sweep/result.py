@@ -109,6 +109,7 @@ def _scatter(axis: Axes, trials: Sequence[FrozenTrial], places: Sequence[float],
     """Draw the scores over the places. Scores above the limit are drawn there."""
     scores = [min(score(trial) or 0.0, limit) for trial in trials]
     for state, mark in MARKS.items():
-        points = [(x, y) for x, y, trial in zip(places, scores, trials, strict=True) if trial.state == state]
-        if points:
-            axis.scatter(*zip(*points, strict=True), marker=mark, s=18, color="C0", label=state.name.lower())
+        chosen = [index for index, trial in enumerate(trials) if trial.state == state]
+        if chosen:
+            x, y = ([values[index] for index in chosen] for values in (places, scores))
+            axis.scatter(x, y, marker=mark, s=18, color="C0", label=state.name.lower())

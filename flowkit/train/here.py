@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 
 from lightning_fabric import Fabric
@@ -33,6 +34,7 @@ from flowkit.train.directory import (
 )
 from flowkit.train.evaluation import evaluate
 from flowkit.train.fit import Trained, find_checkpoint, finish_early, fit_flow
+from flowkit.train.loggers import tracking
 from flowkit.train.results import Results
 from flowkit_runtime.atomic import replacing
 
@@ -103,21 +105,17 @@ def _finish(
 
     Raises RunError if ``now`` is set and there is no checkpoint.
     """
-
-    def keep(checkpoint: Checkpoint) -> None:
-        keep_checkpoint(directory, checkpoint)
-        if after_epoch is not None:
-            after_epoch(checkpoint.rows[-1])
-
     spec = flow.to_spec()
     checkpoint = find_checkpoint(flow, spec.train, data["train"], directory)
     fabric.barrier()  # what was found changes now
     first(fabric, lambda: record(spec, directory, data))
     if not now:
         first(fabric, lambda: begin_training(directory, checkpoint))
-        trained = fit_flow(flow, spec.train, data, checkpoint, keep, console, fabric)
+        with tracking(spec, directory) if fabric.is_global_zero else nullcontext() as log:
+            keep = partial(_keep, directory, [each for each in (log, after_epoch) if each])
+            trained = fit_flow(flow, spec.train, data, checkpoint, keep, console, fabric)
     elif checkpoint is not None:
-        trained = finish_early(flow, spec.train, data, checkpoint, keep)
+        trained = finish_early(flow, spec.train, data, checkpoint, partial(keep_checkpoint, directory))
     else:
         raise RunError(
             f"{directory} has no whole epoch yet, and so nothing to finish with: `flowkit train --resume {directory}` "
@@ -139,6 +137,12 @@ def _finish(
     )
     first(fabric, lambda: _write_results(results, directory))
     return results
+
+
+def _keep(directory: Path, listeners: Sequence[AfterEpoch], checkpoint: Checkpoint) -> None:
+    keep_checkpoint(directory, checkpoint)
+    for listener in listeners:
+        listener(checkpoint.rows[-1])
 
 
 def _write_weights(flow: Flow, trained: Trained, validation: Arrays, directory: Path) -> None:

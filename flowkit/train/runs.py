@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from flowkit.allocator import keep_freed_memory
-from flowkit.errors import FlowkitError
+from flowkit.errors import FlowkitError, InputError
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays, PartName
 from flowkit.spec import Spec, to_yaml
 from flowkit.train.batches import take
 from flowkit.train.building import new_flow, using_threads, with_weights
 from flowkit.train.directory import check_free, read_resumable, with_absolute_paths
+from flowkit.train.loggers import check_logger
 from flowkit.train.results import Results
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def train(spec: Spec, directory: Path) -> Results:
 
     spec, directory = with_absolute_paths(spec), directory.resolve()
     check_free(directory)
+    check_logger(spec.train.logger)
     if launching.needs_launch(spec.train):
         return launching.launch(spec.train, train_here, to_yaml(spec), directory)
     return train_here(spec, directory)
@@ -53,6 +55,8 @@ def fit_arrays(spec: Spec, data: Mapping[PartName, Arrays], console: Console) ->
     TrainingError if a loss isn't finite.
     """
     require_extra()
+    if spec.train.logger != "csv":
+        raise InputError(f"train.logger: {spec.train.logger} is for runs: the history of the result has all metrics")
     from flowkit.train import launching
     from flowkit.train.here import fit_here, fit_tensors
 
@@ -84,6 +88,7 @@ def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False)
     from flowkit.train import launching
     from flowkit.train.here import resume_here
 
+    check_logger(spec.train.logger)
     if not finish and launching.needs_launch(spec.train):
         return launching.launch(spec.train, resume_here, directory.resolve(), tuple(overrides))
     return resume_here(directory, overrides, finish)

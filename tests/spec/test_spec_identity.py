@@ -178,6 +178,7 @@ train:
   devices: 1
   num_nodes: 1
   accumulate: 1
+  logger: csv
   compile: false
 """
     )

@@ -195,7 +195,7 @@ import flowkit
 if __name__ == "__main__":
     x = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
     fitted = flowkit.fit(x, x[:, 0] > 0, epochs=3, batch_size=50, devices=2)
-    print(len(fitted.history["train"]), fitted.sample(5, context=1).shape)
+    print(len(fitted.history), fitted.sample(5, context=1).shape)
 """
 
 

@@ -1,0 +1,71 @@
+"""Metrics that go to an experiment tracker."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flowkit
+from flowkit.errors import FlowkitError, InputError
+from flowkit.spec import Spec
+from flowkit.train import resume, train
+
+MakeSpec = Callable[..., Spec]
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+
+def run_and_resume(spec: Spec, run: Path, killed_at: Any) -> None:
+    with killed_at(12):
+        train(spec, run)
+    resume(run)
+
+
+@pytest.mark.slow
+def test_tensorboard(tmp_path: Path, make_spec: MakeSpec, killed_at: Any) -> None:
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run_and_resume(make_spec("train.logger=tensorboard", "train.validate_every=2"), tmp_path / "run", killed_at)
+    events = event_accumulator.EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("train")] == [5, 10, 15, 20]
+    assert [event.step for event in events.Scalars("val")] == [10, 20]
+
+
+@pytest.mark.slow
+def test_mlflow_goes_on_with_the_run_that_was_interrupted(
+    tmp_path: Path, make_spec: MakeSpec, killed_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    run_and_resume(make_spec("train.logger=mlflow"), tmp_path / "run", killed_at)
+    with sqlite3.connect(tmp_path / "run" / "mlflow.db") as database:
+        metrics = database.execute("select run_uuid, step from metrics where key = 'val' order by step").fetchall()
+    identifier = json.loads((tmp_path / "run" / "tracked.json").read_text())["mlflow"]
+    assert metrics == [(identifier, step) for step in (5, 10, 15, 20)]
+
+
+@pytest.mark.slow
+def test_wandb_offline(tmp_path: Path, make_spec: MakeSpec, killed_at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run_and_resume(make_spec("train.logger=wandb"), tmp_path / "run", killed_at)
+    identifier = json.loads((tmp_path / "run" / "tracked.json").read_text())["wandb"]
+    assert len(list((tmp_path / "run" / "wandb").glob(f"offline-run-*-{identifier}"))) in (1, 2)
+
+
+def test_a_logger_that_is_not_installed_is_named_before_there_is_a_run(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowkit.train.loggers.find_spec", lambda name: None)
+    with pytest.raises(FlowkitError, match=r"train.logger: mlflow needs mlflow: `pip install mlflow`, or leave"):
+        train(make_spec("train.logger=mlflow"), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fit_has_no_logger(make_spec: MakeSpec) -> None:
+    with pytest.raises(InputError, match=r"train.logger: wandb is for runs: the history"):
+        flowkit.fit([[0.0], [1.0], [2.0]] * 9, logger="wandb")
