@@ -66,13 +66,13 @@ def sweep(
     require_extra()
     if find_spec("optuna") is None:
         raise FlowkitError("sweeps need optuna: pip install 'flowkit-nf[sweep]'")
-    from flowkit.sweep.study import create_sweep, opened
+    from flowkit.sweep.study import create_sweep, open_sweep
 
     if base is not None and space is not None:
         create_sweep(directory, base, space)
         trials = trials or 30
     try:
-        with opened(directory, trials) as study:
+        with open_sweep(directory, trials) as study:
             _run(study, workers)
             _conclude(study)
     except KeyboardInterrupt as interrupt:
@@ -103,7 +103,7 @@ def _conclude(study: Study) -> None:
     """Print the best trials, and where the result is. Raises TrainingError if no trial is complete."""
     from flowkit.sweep.progress import counts
     from flowkit.sweep.result import BEST, epochs, ranked, score
-    from flowkit.sweep.study import FAILURE, as_text
+    from flowkit.sweep.study import FAILURE, spelled_value
 
     if study.best is None:
         failures = [trial.user_attrs[FAILURE] for trial in study.trials if FAILURE in trial.user_attrs]
@@ -111,7 +111,7 @@ def _conclude(study: Study) -> None:
     head = ["trial", "val", "epochs", *study.space]
     rows = []
     for trial in ranked(study)[:SHOWN]:
-        values = [as_text(trial.params[field]) for field in study.space]
+        values = [spelled_value(trial.params[field]) for field in study.space]
         rows.append([str(trial.number), f"{score(trial):.4f}", str(epochs(trial)), *values])
     echo(columns(head, *rows))
     echo(f"{study.directory}: {counts(study)}; best {study.best.value:.4f} {study.unit} of trial {study.best.number}")

@@ -13,7 +13,7 @@ from typing import Any
 from optuna.trial import Trial
 
 from flowkit.sweep.study import SPEC, Study
-from flowkit.sweep.worker import Epoch, Outcome, work
+from flowkit.sweep.worker import Epoch, TrialOutcome, train_trials
 
 GRACE = 10.0
 """The seconds that a process has to end by itself."""
@@ -64,7 +64,7 @@ class Pool:
     def _start(self) -> Worker:
         context = multiprocessing.get_context("spawn")
         own, other = context.Pipe()
-        process = context.Process(target=work, args=(other, self.study.directory / SPEC))
+        process = context.Process(target=train_trials, args=(other, self.study.directory / SPEC))
         process.start()
         other.close()
         return Worker(process, own)
@@ -90,12 +90,12 @@ class Pool:
         assert trial is not None
         if trial.number in self.killed:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            self._end(trial, Outcome(failure=f"its process {how}, twice"))
+            self._end(trial, TrialOutcome(failure=f"its process {how}, twice"))
         else:
             self.killed.add(trial.number)
             self.study.put_back(trial)
 
-    def _end(self, trial: Trial, outcome: Outcome) -> None:
+    def _end(self, trial: Trial, outcome: TrialOutcome) -> None:
         self.study.end(trial, outcome)
         self.ended(trial.number)
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from flowkit.sweep.result import epochs, score
-from flowkit.sweep.study import FAILURE, Study, as_text, ended
+from flowkit.sweep.study import FAILURE, Study, in_state, spelled_value
 from flowkit.train.report import shows_bars
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -17,7 +17,7 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 def counts(study: Study) -> str:
     """Return how many trials ended in which way: ``30 trials, 21 complete, 7 pruned, 2 failed``."""
     words = dict(zip(ENDED, ("complete", "pruned", "failed"), strict=True))
-    found = {word: len(ended(study.trials, state)) for state, word in words.items()}
+    found = {word: len(in_state(study.trials, state)) for state, word in words.items()}
     return ", ".join([f"{len(study.trials)} trials", *(f"{number} {word}" for word, number in found.items() if number)])
 
 
@@ -36,7 +36,7 @@ def describe_trial(trial: FrozenTrial, study: Study) -> str:
 
 
 def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else as_text(value)
+    return f"{value:.4g}" if isinstance(value, float) else spelled_value(value)
 
 
 class SweepReport:

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial, TrialState
 
 from flowkit.spec.run import SPEC
-from flowkit.sweep.space import Choices, Interval
-from flowkit.sweep.study import FAILURE, Study, as_text, ended
+from flowkit.sweep.space import Choices, Span
+from flowkit.sweep.study import FAILURE, Study, in_state, spelled_value
 from flowkit_runtime.atomic import replacing
 
 TABLE, PICTURE, BEST = "trials.csv", "sweep.png", "best.yaml"
@@ -45,7 +45,7 @@ def epochs(trial: FrozenTrial) -> int:
 
 def ranked(study: Study) -> list[FrozenTrial]:
     """Return the complete trials, the best first."""
-    return sorted(ended(study.trials, TrialState.COMPLETE), key=lambda trial: trial.value or 0.0)
+    return sorted(in_state(study.trials, TrialState.COMPLETE), key=lambda trial: trial.value or 0.0)
 
 
 def _write_table(study: Study, path: Path) -> None:
@@ -54,7 +54,7 @@ def _write_table(study: Study, path: Path) -> None:
         writer.writerow(["trial", "state", "val", "epochs", "seconds", *study.space, FAILURE])
         for trial in study.trials:
             seconds = "" if trial.duration is None else round(trial.duration.total_seconds(), 1)
-            values = [as_text(trial.params[field]) if field in trial.params else "" for field in study.space]
+            values = [spelled_value(trial.params[field]) if field in trial.params else "" for field in study.space]
             figures = [trial.number, trial.state.name.lower(), score(trial), epochs(trial), seconds]
             writer.writerow([*figures, *values, trial.user_attrs.get(FAILURE, "")])
 
@@ -86,16 +86,14 @@ def _draw(study: Study, path: Path) -> None:
 
 def _draw_history(axis: Axes, trials: Sequence[FrozenTrial], limit: float) -> None:
     _scatter(axis, trials, [trial.number for trial in trials], limit)
-    complete = ended(list(trials), TrialState.COMPLETE)
+    complete = in_state(list(trials), TrialState.COMPLETE)
     best = [min(each.value or 0.0 for each in complete[: index + 1]) for index in range(len(complete))]
     axis.step([trial.number for trial in complete], best, where="post", color="C1", label="best so far")
     axis.set_xlabel("trial")
 
 
-def _draw_field(
-    axis: Axes, values: Interval | Choices, trials: Sequence[FrozenTrial], field: str, limit: float
-) -> None:
-    if isinstance(values, Interval):
+def _draw_field(axis: Axes, values: Span | Choices, trials: Sequence[FrozenTrial], field: str, limit: float) -> None:
+    if isinstance(values, Span):
         _scatter(axis, trials, [trial.params[field] for trial in trials], limit)
         axis.set_xscale("log" if values.log else "linear")
     else:

@@ -18,7 +18,7 @@ FORMS = "write {low: 1, high: 8}, with log: true if it is to be searched on a lo
 
 
 @dataclass(frozen=True)
-class Interval:
+class Span:
     """The numbers from ``low`` to ``high``, both included: whole ones if both ends are."""
 
     low: float
@@ -38,7 +38,7 @@ class Choices:
     examples: tuple[str, ...]
 
 
-Space = dict[str, Interval | Choices]
+Space = dict[str, Span | Choices]
 """{the path of a field, as `--set` takes it: its values}"""
 
 
@@ -65,10 +65,10 @@ def read_space(path: str | os.PathLike[str], spec: Spec) -> Space:
     return space
 
 
-def _values(entry: Mapping[str, Any]) -> Interval | Choices:
+def _values(entry: Mapping[str, Any]) -> Span | Choices:
     if "choices" in entry:
         return Choices(tuple(map(line, entry["choices"])))
-    return Interval(entry["low"], entry["high"], entry.get("log", False))
+    return Span(entry["low"], entry["high"], entry.get("log", False))
 
 
 def _problems(document: Document, field: str, entry: Any) -> Iterator[Problem]:
@@ -115,7 +115,7 @@ def _end_problems(document: Document, field: str, entry: Mapping[str, Any]) -> I
         yield document.problem((field, "high"), f"must be greater than low: {line(low)}, not {line(high)}")
 
 
-def _misfit(document: Document, field: str, values: Interval | Choices, spec: Spec) -> Iterator[Problem]:
+def _misfit(document: Document, field: str, values: Span | Choices, spec: Spec) -> Iterator[Problem]:
     """Yield a problem if the spec takes none of the values at this field."""
     first: Problem | None = None
     for text in values.examples:

@@ -24,8 +24,8 @@ from flowkit.errors import RunError
 from flowkit.plugin.spelling import line
 from flowkit.spec import Spec, likelihood, read_spec, to_yaml
 from flowkit.spec.text import text_of
-from flowkit.sweep.space import Choices, Interval, Space, read_space
-from flowkit.sweep.worker import Order, Outcome, check_one_device
+from flowkit.sweep.space import Choices, Space, Span, read_space
+from flowkit.sweep.worker import TrialOrder, TrialOutcome, check_one_device
 from flowkit.train.directory import TRAINING, check_free
 from flowkit_runtime.atomic import locked, making
 from flowkit_runtime.bundle import printed_unit
@@ -84,7 +84,7 @@ class Study:
     @property
     def best(self) -> FrozenTrial | None:
         """The trial with the lowest score, or None if none is complete."""
-        return min(ended(self.trials, TrialState.COMPLETE), key=_score, default=None)
+        return min(in_state(self.trials, TrialState.COMPLETE), key=_score, default=None)
 
     def run_of(self, number: int) -> Path:
         """Return the directory of a trial's run."""
@@ -96,7 +96,7 @@ class Study:
 
     def take_up_unfinished(self) -> None:
         """Take up the trials that a killed sweep has left. Wait until none of its processes trains them any more."""
-        for frozen in ended(self.trials, TrialState.RUNNING):
+        for frozen in in_state(self.trials, TrialState.RUNNING):
             _wait_for(self.run_of(frozen.number))
             self._waiting.append(Trial(self._optuna, frozen._trial_id))
 
@@ -104,7 +104,7 @@ class Study:
         """Put a trial back, so that it is the next one."""
         self._waiting.insert(0, trial)
 
-    def take_next(self) -> tuple[Trial, Order] | None:
+    def take_next(self) -> tuple[Trial, TrialOrder] | None:
         """Return an unfinished trial or a new one, and the order for it. Return None if there are enough trials."""
         if self._waiting:
             trial = self._waiting.pop(0)
@@ -112,15 +112,15 @@ class Study:
             trial = self._optuna.ask()
         else:
             return None
-        overrides = tuple(f"{field}={as_text(_suggest(trial, field, self.space[field]))}" for field in self.space)
-        return trial, Order(self.run_of(trial.number), overrides)
+        overrides = tuple(f"{field}={spelled_value(_suggest(trial, field, self.space[field]))}" for field in self.space)
+        return trial, TrialOrder(self.run_of(trial.number), overrides)
 
     def report(self, trial: Trial, epoch: int, val: float) -> bool:
         """Note the score of a trial after an epoch. Return True if the trial shall be pruned."""
         trial.report(val, epoch)
         return trial.should_prune()
 
-    def end(self, trial: Trial, outcome: Outcome) -> None:
+    def end(self, trial: Trial, outcome: TrialOutcome) -> None:
         """Note how a trial ended."""
         if outcome.failure is not None:
             trial.set_user_attr(FAILURE, outcome.failure)
@@ -131,12 +131,12 @@ class Study:
             self._optuna.tell(trial, outcome.val)
 
 
-def ended(trials: list[FrozenTrial], state: TrialState) -> list[FrozenTrial]:
+def in_state(trials: list[FrozenTrial], state: TrialState) -> list[FrozenTrial]:
     """Return the trials that are in a state."""
     return [trial for trial in trials if trial.state == state]
 
 
-def as_text(value: Any) -> str:
+def spelled_value(value: Any) -> str:
     """Return the value of a parameter as a spec writes it. Choices are such texts already."""
     return value if isinstance(value, str) else line(value)
 
@@ -146,7 +146,7 @@ def _score(trial: FrozenTrial) -> float:
     return trial.value
 
 
-def _suggest(trial: Trial, field: str, values: Interval | Choices) -> str | float:
+def _suggest(trial: Trial, field: str, values: Span | Choices) -> str | float:
     """Return the value of a field in a trial, and choose it if it isn't chosen yet."""
     if isinstance(values, Choices):
         return trial.suggest_categorical(field, values.examples)
@@ -181,7 +181,7 @@ def create_sweep(directory: Path, spec: Spec, space: Path) -> None:
 
 
 @contextmanager
-def opened(directory: Path, total: int | None) -> Iterator[Study]:
+def open_sweep(directory: Path, total: int | None) -> Iterator[Study]:
     """Open the study of a sweep, and lock it inside the block.
 
     ``total`` is the number of trials; None stands for that of the last time. Raises RunError.

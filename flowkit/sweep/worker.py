@@ -22,7 +22,7 @@ from flowkit.train.results import Results, read_results
 
 
 @dataclass(frozen=True)
-class Order:
+class TrialOrder:
     """A trial to train: where its run is, and the fields that it overrides in the spec of the sweep."""
 
     run: Path
@@ -38,7 +38,7 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialOutcome:
     """How a trial ended: with a score, pruned without one, or for a reason for which it failed."""
 
     val: float | None = None
@@ -49,7 +49,7 @@ class Pruned(Exception):
     """The trial shall not go on."""
 
 
-def work(connection: Connection, spec: Path) -> None:
+def train_trials(connection: Connection, spec: Path) -> None:
     """Train the trials that are ordered, until the connection is closed. ``spec`` is the file of the sweep's spec."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError, KeyboardInterrupt):
@@ -65,7 +65,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _outcome(order: Order, spec: Path, connection: Connection) -> Outcome:
+def _outcome(order: TrialOrder, spec: Path, connection: Connection) -> TrialOutcome:
     def report(row: Row) -> None:
         if row.val is not None:
             connection.send(Epoch(row.epoch, row.val))
@@ -73,16 +73,16 @@ def _outcome(order: Order, spec: Path, connection: Connection) -> Outcome:
                 raise Pruned
 
     try:
-        return Outcome(_train(order, spec, report).val)
+        return TrialOutcome(_train(order, spec, report).val)
     except Pruned:
-        return Outcome()
+        return TrialOutcome()
     except FlowkitError as error:
-        return Outcome(failure=str(error))
+        return TrialOutcome(failure=str(error))
     except Exception as error:  # of a plugin, or of a flow that is too large: the other trials go on
-        return Outcome(failure=f"{type(error).__name__}: {error}")
+        return TrialOutcome(failure=f"{type(error).__name__}: {error}")
 
 
-def _train(order: Order, base: Path, report: Callable[[Row], None]) -> Results:
+def _train(order: TrialOrder, base: Path, report: Callable[[Row], None]) -> Results:
     """Train the run of a trial, from where it is."""
     if (order.run / RESULTS).exists():
         return read_results(order.run)

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from flowkit.cli.main import app
 from flowkit.spec import read_spec, to_yaml
 from flowkit.sweep.pool import Pool
-from flowkit.sweep.study import Study, create_sweep, opened
-from flowkit.sweep.worker import Epoch, Order, Outcome
+from flowkit.sweep.study import Study, create_sweep, open_sweep
+from flowkit.sweep.worker import Epoch, TrialOrder, TrialOutcome
 from tests.train.conftest import SPEC
 
 SPACE = """\
@@ -107,7 +107,7 @@ def fake_work(connection: Any, spec: Path) -> None:
     """Score a trial by its learning rate. The first time, trial 1 kills its process; trial 2 always does."""
     while True:
         try:
-            order: Order = connection.recv()
+            order: TrialOrder = connection.recv()
         except EOFError:
             return
         number, flag = int(order.run.name), order.run.with_suffix(".begun")
@@ -119,17 +119,17 @@ def fake_work(connection: Any, spec: Path) -> None:
             connection.send(Epoch(epoch, lr))
             if connection.recv():
                 break
-        connection.send(Outcome() if epoch < 3 else Outcome(lr))
+        connection.send(TrialOutcome() if epoch < 3 else TrialOutcome(lr))
 
 
 @pytest.mark.slow
 def test_a_trial_whose_process_dies_is_run_again_once(
     tmp_path: Path, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flowkit.sweep.pool.work", fake_work)
+    monkeypatch.setattr("flowkit.sweep.pool.train_trials", fake_work)
     create_sweep(tmp_path / "sweep", read_spec(files[0]), files[1])
     ended: list[int] = []
-    with opened(tmp_path / "sweep", 25) as study:
+    with open_sweep(tmp_path / "sweep", 25) as study:
         Pool(study, 2, ended.append).run()
         assert sorted(ended) == list(range(25))
         assert study.trials[1].state.name in ("COMPLETE", "PRUNED")
@@ -140,16 +140,16 @@ def test_a_trial_whose_process_dies_is_run_again_once(
 @pytest.mark.slow
 def test_a_resumed_sweep_goes_on_with_its_trials(tmp_path: Path, files: tuple[Path, Path]) -> None:
     create_sweep(tmp_path / "sweep", read_spec(files[0]), files[1])
-    with opened(tmp_path / "sweep", 3) as study:
+    with open_sweep(tmp_path / "sweep", 3) as study:
         taken = [study.take_next() for _ in range(3)]
         assert study.take_next() is None
         trial, _ = taken[0]  # type: ignore[misc]
-        study.end(trial, Outcome(1.5))
-    with opened(tmp_path / "sweep", None) as study:
+        study.end(trial, TrialOutcome(1.5))
+    with open_sweep(tmp_path / "sweep", None) as study:
         again = [study.take_next() for _ in range(2)]
         assert [each and each[1] for each in again] == [each and each[1] for each in taken[1:]]
         assert study.take_next() is None and study.best is not None and study.best.value == 1.5
-    with opened(tmp_path / "sweep", 4) as study:
+    with open_sweep(tmp_path / "sweep", 4) as study:
         orders = [study.take_next() for _ in range(3)]
         assert len({each[1].overrides for each in [*taken, orders[2]] if each}) == 4
 
@@ -188,7 +188,7 @@ def test_a_sweep_needs_optuna(files: tuple[Path, Path], monkeypatch: pytest.Monk
 @pytest.mark.slow
 def test_a_sweep_runs_once_at_a_time(tmp_path: Path, files: tuple[Path, Path]) -> None:
     create_sweep(tmp_path / "sweep", read_spec(files[0]), files[1])
-    with opened(tmp_path / "sweep", 1) as study:
+    with open_sweep(tmp_path / "sweep", 1) as study:
         assert isinstance(study, Study)
         second = CliRunner().invoke(app, ["sweep", "--resume", str(tmp_path / "sweep")])
     assert second.exit_code == 2 and "is run by another process" in second.stderr

@@ -9,7 +9,7 @@ import pytest
 
 from flowkit.errors import SpecError
 from flowkit.spec import Spec, read_spec
-from flowkit.sweep.space import Choices, Interval, read_space
+from flowkit.sweep.space import Choices, Span, read_space
 
 SPEC = {
     "flowkit": 1,
@@ -38,11 +38,11 @@ train.warmup: {low: 0, high: 10}
 """
     (tmp_path / "space.yaml").write_text(text)
     assert read_space(tmp_path / "space.yaml", spec) == {
-        "train.optimizer.lr": Interval(1e-4, 1e-2, True),
-        "flow[1].flow[0].conditioner.hidden": Interval(4, 16, False),
+        "train.optimizer.lr": Span(1e-4, 1e-2, True),
+        "flow[1].flow[0].conditioner.hidden": Span(4, 16, False),
         "train.ema": Choices(("null", "0.99")),
         "flow[0]": Choices(("{use: glow/actnorm}", "{use: glow/householder, reflections: 2}")),
-        "train.warmup": Interval(0, 10, False),
+        "train.warmup": Span(0, 10, False),
     }
 
 

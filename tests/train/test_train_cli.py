@@ -74,7 +74,7 @@ def test_whatever_runs_a_flow_keeps_the_memory_that_it_frees(
     def keep() -> None:
         raise Kept
 
-    for module in ("flowkit.allocator", "flowkit.train.runs"):
+    for module in ("flowkit.allocator", "flowkit.train.here"):
         monkeypatch.setattr(f"{module}.keep_freed_memory", keep)
     on = {"train": (spec,), "sample": (runs / "moons", "-o", "samples.npy")}
     assert isinstance(flowkit(command, *on.get(command, (runs / "moons",))).exception, Kept)
