@@ -73,6 +73,7 @@ def test_help_imports_nothing_heavy_and_scoring_an_array_nothing_of_the_extras(m
         "    try: app(['score', *arguments])\n"
         "    except SystemExit as end: assert not end.code\n"
         "    heavy = {'pyarrow', 'PIL', 'pandas', 'ray', 'torch', 'flowkit', 'onnx', 'numpy', 'onnxruntime'}\n"
+        "    heavy |= {'fastapi', 'uvicorn', 'prometheus_client'}\n"
         "    print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     command = [sys.executable, "-c", program, make_bundle(), tmp_path / "x.npy"]

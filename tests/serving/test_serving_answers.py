@@ -141,7 +141,7 @@ def test_columns_of_other_flows(app, models):
 
 IMAGES, TABLE, DRAWN = "/bundles/images/score", "/bundles/table/score", "/bundles/images/sample"
 MOST = "that this server takes at once is"
-DEEP = b'{"x": ' + 50_000 * b"["
+DEEP = b'{"x": ' + 16_000 * b"["
 REFUSED = {
     "no json": (IMAGES, b"{", JSON, 422, "can't be read as application/json"),
     "deep": (IMAGES, DEEP, JSON, 422, "nested too deep"),
@@ -189,7 +189,8 @@ REFUSED = {
     "csv columns": (TABLE, b"area\n1\n", CSV, 422, "the body has no column 'rooms'; its columns"),
     "no rows": (TABLE, b"area,rooms\n", CSV, 422, "the body has no rows"),
     "wide": ("/bundles/vectors/score", 65_536 * b",", CSV, 422, "the body has over 65536 columns"),
-    "large": (IMAGES, 65_537 * b" ", JSON, 413, "the body is larger than 65536 bytes"),
+    "large": (IMAGES, 65_537 * b" ", NPY, 413, "the body is larger than 65536 bytes"),
+    "large json": (IMAGES, 16_385 * b" ", JSON, 413, "the body is larger than 16384 bytes: send fewer rows"),
     "form": (IMAGES, b"x=1", "application/x-www-form-urlencoded", 415, "the Content-Type is application/x-www-form-ur"),
     "csv of images": (DRAWN, b"x", CSV, 415, "a body is application/json"),
     "bundle": ("/bundles/other/score", b"", JSON, 404, "the bundles are images, floats, vectors, table, forward"),

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 from flowkit_runtime.cli.main import app as commands
 from flowkit_runtime.errors import BundleError, InputError
 from flowkit_runtime.serving import starting
+from flowkit_runtime.serving.app import app_of
 from flowkit_runtime.serving.limits import Limits
 from flowkit_runtime.session import Graph
 from tests.runtime.conftest import write_bundle
@@ -171,6 +173,18 @@ def test_too_much_data_at_once_is_refused(tiny, monkeypatch):
     monkeypatch.setattr("flowkit_runtime.serving.app.BODIES_HELD", 0)
     reply = ask(serving({"tiny": tiny}), "/bundles/tiny/sample", {"n": 1})
     assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+
+
+def test_large_json_is_handled_alone(tiny):
+    """Body and answer are large: the thread that handles it doesn't wait for itself."""
+    service = starting.load_service({"tiny": tiny}, Limits(seconds=0.5), None, 1)
+    large = {"x": 6000 * [[[[1, 2], [3, 4]]]]}
+    reply = ask(app_of(service), "/bundles/tiny/encode", large)
+    assert reply.status == 200 and len(reply.json["latents"][0]) == 6000
+    with service._large, ThreadPoolExecutor(1) as other:
+        reply = other.submit(ask, app_of(service), "/bundles/tiny/encode", large).result()
+        assert reply.status == 503 and "one at a time" in reply.json["detail"]
+        assert other.submit(ask, app_of(service), "/bundles/tiny/sample").result().status == 200
 
 
 def test_names_of_bundles(tiny, tmp_path):

@@ -31,7 +31,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 for a free one.")] = 8000,
     batch: Annotated[int, typer.Option(min=1, help="The most rows that are joined to one call of onnxruntime.")] = 64,
     max_rows: Annotated[int, typer.Option(min=1, help="The most rows of a request, times its draws.")] = 10_000,
-    max_body: Annotated[int, typer.Option(min=1, metavar="MIB", help="The largest body, in MiB.")] = 16,
+    max_body: Annotated[int, typer.Option(min=1, metavar="MIB", help="The largest body; JSON gets a quarter.")] = 16,
     max_requests: Annotated[
         int, typer.Option(min=1, max=10_000, help="The most requests that wait; others get 503.")
     ] = 256,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from flowkit_runtime.serving.bodies import JSON, body_form, joined_values, parse
 from flowkit_runtime.serving.connections import read_body, was_left
 from flowkit_runtime.serving.describing import described_bundle, openapi_of
 from flowkit_runtime.serving.endpoints import ENDPOINTS, Endpoint
-from flowkit_runtime.serving.limits import BODIES_HELD, Limits, RefusedError, too_busy
+from flowkit_runtime.serving.limits import BODIES_HELD, LARGE_JSON, Limits, RefusedError, too_busy
 from flowkit_runtime.serving.metrics import Metrics
 
 log = logging.getLogger("flowkit_runtime")
@@ -45,6 +46,7 @@ class Service:
         self.models, self.metrics, self.is_stopping = models, metrics, False
         self._batches, self._limits = batches, limits
         self._threads = ThreadPoolExecutor(limits.requests, "request")
+        self._large = threading.RLock()
         self._in_progress = self._held = 0
 
     def stop(self) -> None:
@@ -78,19 +80,41 @@ class Service:
             if form not in endpoint.forms or headers.get("content-encoding", "identity") != "identity":
                 raise RefusedError(415, f"a body is {', '.join(endpoint.forms)}, not compressed")
 
-        def work(raw: bytes, deadline: float) -> bytes:
-            takes = endpoint.takes(model)
-            body = parsed_body(form, raw, takes, endpoint.main(model)) if form is not None else {}
-            given = joined_values(body, parsed_query(request.query_params.multi_items()), takes)
-            with self._batches.until(deadline, partial(was_left, request.scope)):
-                return written(endpoint.compute(model, given, self._limits), accepted, model)
-
+        work = partial(self._work, request, model, endpoint, form, accepted)
         with self._holding() as hold:
-            raw = await read_body(request.receive, headers.get("content-length"), self._limits, hold)
+            most = self._limits.json if form == JSON else self._limits.body
+            raw = await read_body(request.receive, headers.get("content-length"), most, self._limits, hold)
             with self._place():
                 deadline = time.monotonic() + self._limits.seconds
                 content = await asyncio.get_running_loop().run_in_executor(self._threads, work, raw, deadline)
         return Response(content, media_type=accepted)
+
+    def _work(
+        self, request: Request, model: Model, endpoint: Endpoint, form: str | None, accepted: str, raw: bytes,
+        deadline: float,
+    ) -> bytes:  # fmt: skip
+        """Return the content of the answer to a body, in a thread."""
+        takes = endpoint.takes(model)
+        with self._alone(form == JSON and len(raw) > LARGE_JSON, deadline):
+            body = {} if form is None else parsed_body(form, raw, takes, endpoint.main(model))
+            given = joined_values(body, parsed_query(request.query_params.multi_items()), takes)
+            with self._batches.until(deadline, partial(was_left, request.scope)):
+                answer = endpoint.compute(model, given, self._limits)
+            with self._alone(accepted == JSON and answer.size > LARGE_JSON, deadline):
+                return written(answer, accepted, model)
+
+    @contextmanager
+    def _alone(self, is_large: bool, deadline: float) -> Iterator[None]:
+        """Let only one thread at a time handle something large. Raises RefusedError if it isn't its turn in time."""
+        if not is_large:
+            yield
+            return
+        if not self._large.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise too_busy("large JSON bodies and answers are handled one at a time; .npy takes less")
+        try:
+            yield
+        finally:
+            self._large.release()
 
     @contextmanager
     def _holding(self) -> Iterator[Callable[[int], None]]:

@@ -5,7 +5,6 @@ Parquet, Arrow files and compressed bodies aren't taken, because a small one may
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -23,9 +22,6 @@ TEXTS = ("columns", "context_columns")
 
 Given = dict[str, Any]
 """The values of a request by name."""
-
-# Parsed JSON takes ten times the memory of its text, so one body is parsed at a time.
-_one_at_a_time = threading.Lock()
 
 
 def parsed_body(form: str, raw: bytes, takes: Collection[str], main: str) -> Given:
@@ -45,8 +41,7 @@ def parsed_body(form: str, raw: bytes, takes: Collection[str], main: str) -> Giv
             return dict(parse_npz(raw, takes))
         if form == CSV:
             return {TABLE: raw}
-        with _one_at_a_time:
-            return _parsed_object(raw)
+        return _parsed_object(raw)
     except ValueError as error:
         raise InputError(f"the body can't be read as {form}: {shortened(error)}") from error
 

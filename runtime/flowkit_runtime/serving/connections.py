@@ -143,20 +143,21 @@ def was_left(scope: Any) -> bool:
     return connection is not None and bool(connection.transport.is_closing())
 
 
-async def read_body(receive: Any, length: str | None, limits: Limits, hold: Any) -> bytes:
+async def read_body(receive: Any, length: str | None, most: int, limits: Limits, hold: Callable[[int], None]) -> bytes:
     """Return the body of a request.
 
     Args:
         receive: ASGI's function.
         length: the header Content-Length.
+        most: the most bytes that are taken.
         limits: those of the server.
         hold: is called with the size of each part. It raises RefusedError if that is too much.
 
     Raises:
-        RefusedError: the body is larger than `limits.body`, comes too slowly, or ends early.
+        RefusedError: the body is larger than that, comes too slowly, or ends early.
     """
-    if length is not None and int(length) > limits.body:
-        raise _too_large(limits)
+    if length is not None and int(length) > most:
+        raise _too_large(most)
     loop, parts, size, more = asyncio.get_running_loop(), [], 0, True
     begun = loop.time()
     try:
@@ -168,13 +169,13 @@ async def read_body(receive: Any, length: str | None, limits: Limits, hold: Any)
                 parts.append(message["body"])
                 hold(len(parts[-1]))
                 size, more = size + len(parts[-1]), message["more_body"]
-                if size > limits.body:
-                    raise _too_large(limits)
+                if size > most:
+                    raise _too_large(most)
                 until.reschedule(begun + limits.patience(size))
     except TimeoutError:
         raise RefusedError(408, "the body comes too slowly", {"Connection": "close"}) from None
     return b"".join(parts)
 
 
-def _too_large(limits: Limits) -> RefusedError:
-    return RefusedError(413, f"the body is larger than {limits.body} bytes: send fewer rows at a time")
+def _too_large(most: int) -> RefusedError:
+    return RefusedError(413, f"the body is larger than {most} bytes: send fewer rows at a time, or as .npy")

@@ -30,6 +30,11 @@ class Answer:
     kind: AnswerKind
     arrays: Mapping[str, Array]
 
+    @property
+    def size(self) -> int:
+        """The number of its values."""
+        return sum(array.size for array in self.arrays.values())
+
 
 @dataclass(frozen=True)
 class Endpoint:

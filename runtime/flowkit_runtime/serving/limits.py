@@ -12,6 +12,9 @@ SLOWEST = 2**14
 """Bytes per second: a body, or an answer, may take longer than a client is waited for, if it comes at this rate."""
 BODIES_HELD = 32
 """All bodies that are held at once may take as much memory as this many of the largest."""
+LARGE_JSON = 2**16
+"""A JSON body of more bytes, or a JSON answer of more values, is handled alone: as Python's objects it takes up to 25
+times the memory of its text."""
 
 GONE = 499
 """The status with which a request is counted whose client closed the connection. No standard has one."""
@@ -22,7 +25,7 @@ class Limits:
     """The limits of a server.
 
     Attributes:
-        body: the most bytes of a body.
+        body: the most bytes of a body. One of JSON may have a quarter of that: nothing else runs while it is parsed.
         rows: the most rows of a request, times its draws.
         batch: the most rows that are joined to one call of onnxruntime.
         requests: the most requests that wait or are computed; more are refused at once.
@@ -37,6 +40,11 @@ class Limits:
     requests: int = 256
     seconds: float = 30.0
     client_seconds: float = 10.0
+
+    @property
+    def json(self) -> int:
+        """The most bytes of a JSON body."""
+        return self.body // 4
 
     def patience(self, size: int) -> float:
         """Return the seconds in which a client must have sent or taken this many bytes."""
