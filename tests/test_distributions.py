@@ -31,7 +31,7 @@ OURS = {
 """Our distributions, as their pyproject.toml describe them."""
 
 KNOWN = {*OURS, "onnxruntime", "onnxruntime-gpu", "pyarrow", "pillow", "pytorch-lightning"}
-KNOWN |= {"fastapi", "uvicorn", "httptools", "prometheus-client"}
+KNOWN |= {"fastapi", "uvicorn", "httptools", "prometheus-client", "onnxruntime-openvino", "pyspark"}
 """What messages and docs tell somebody to install."""
 
 PLACES = (
