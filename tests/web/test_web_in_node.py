@@ -12,8 +12,9 @@ import torch
 
 import flowkit_runtime
 from flowkit import Flow
-from flowkit.export import export
+from flowkit.export import Options, export
 from flowkit.testing import perturb
+from flowkit_base.class_conditional_normal import ClassConditionalNormal
 from flowkit_base.gaussian_mixture import GaussianMixture
 from flowkit_glow.actnorm import ActNorm
 from tests.bases import FLOWS
@@ -21,7 +22,7 @@ from tests.web.node import said, with_modules
 from tests.web.test_web_model import VECTORS
 
 SCRIPT = """
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import * as ort from "./ort.mjs";
 globalThis.ort = ort;
 const { Model } = await import("./model.js");
@@ -29,7 +30,8 @@ const noise = await import("./noise.js");
 const wasm = readFileSync("ort.wasm");
 const open = (bundle) => {
   const read = (name) => readFileSync(`${bundle}/${name}.onnx`);
-  const files = { wasm, encoder: read("encode"), decoder: read("decode"), base: read("base") };
+  const files = { wasm, encoder: read("encode"), decoder: read("decode") };
+  if (existsSync(`${bundle}/base.onnx`)) files.base = read("base");
   return Model.open(JSON.parse(readFileSync(`${bundle}/manifest.json`)), files);
 };
 const given = [];
@@ -38,6 +40,7 @@ const given = [];
 CASES = [(kind, vector) for kind in ("uniform", "normal") for vector in VECTORS[kind]]
 NOISE = ", ".join(f"...noise.{kind}({v['seed']}n, {v['stream']}, 7, {v['first']})" for kind, v in CASES)
 TEMPERATURES = (1.0, 0.6)
+EVENT = (1, 2)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,16 @@ def place(tmp_path_factory):
     """A directory with the page's modules, onnxruntime-web, and bundles of flows with every kind of base."""
     directory = with_modules(tmp_path_factory.mktemp("node"), ("noise.js", "model.js", "dom.js"))
     export(_mixture(), directory / "mixture")
+    for name, levels in (("classes", None), ("levels", 4)):
+        export(_of_classes(levels), directory / name, options=Options(classes={"a": 0.25, "b": 0, "c": 0.75}))
     return directory
+
+
+def _of_classes(levels) -> Flow:
+    flow = Flow([ActNorm((2,))], base=ClassConditionalNormal((2,), (3,)), levels=levels, context={"classes": 3})
+    perturb(flow, 0.5)
+    flow.initialized.fill_(True)
+    return flow.eval().requires_grad_(False)
 
 
 def _mixture() -> Flow:
@@ -69,8 +81,11 @@ def contexts(name):
 def given(place, bundles_of_bases):
     """What the modules give, by what it is. One process gives all, because it takes long to start."""
     expressions = {"noise": f"[{NOISE}]"}
-    opened = {"mixture": place / "mixture", **{name: bundles_of_bases / name for name in FLOWS}}
+    own = {name: place / name for name in ("mixture", "classes", "levels")}
+    opened = {**own, **{name: bundles_of_bases / name for name in FLOWS}}
     models = ", ".join(f"{name}: await open({json.dumps(str(path))})" for name, path in opened.items())
+    for name in ("classes", "levels"):
+        expressions[name] = f"models.{name}.joint(Float32Array.of({EVENT[0]}, {EVENT[1]}))"
     expressions["mixture"] = "models.mixture.sample(100000, 5n, 0.5)"
     for name, temperature in product(FLOWS, TEMPERATURES):
         rows = contexts(name).reshape(500, -1).tolist()
@@ -99,3 +114,13 @@ def test_no_component_is_another_in_a_hundred_thousand_draws(place, given):
     expected = flowkit_runtime.load(place / "mixture").sample(100_000, 5, 0.5)[:, 0]
     np.testing.assert_allclose(given["mixture"], expected, rtol=2e-6, atol=5e-6)
     assert len(np.unique(np.rint(expected / np.ptp(expected) * 99))) > 90
+
+
+@pytest.mark.parametrize("name", ["classes", "levels"])
+def test_classes_are_as_probable_as_the_runtime_says(place, given, name):
+    model = flowkit_runtime.load(place / name)
+    joint = np.nan_to_num(given[name].astype(float), nan=-np.inf)  # JSON has no infinity
+    x = np.array([EVENT], np.uint8 if name == "levels" else np.float32)
+    total = np.logaddexp.reduce(joint)
+    np.testing.assert_allclose(-total / (1 if name == "classes" else 2 * np.log(2)), model.score(x)[0], rtol=1e-5)
+    np.testing.assert_allclose(np.exp(joint - total), model.posterior(x)[0], atol=1e-6)

@@ -12,8 +12,8 @@ export function contextControl(place, page, inTurn, changed) {
     place.remove();
     return { rows: () => null, set: () => {} };
   }
-  if (preprocessing) return columnsControl(place, preprocessing.context, contexts[0], changed);
-  const control = context.classes ? classControl(context.classes, inTurn) : numbersControl(context, contexts[0]);
+  if (preprocessing && !context.classes) return columnsControl(place, preprocessing.context, contexts[0], changed);
+  const control = context.classes ? classControl(context, inTurn) : numbersControl(context, contexts[0]);
   place.append(html("label", {}, context.classes ? "Class " : "Given ", control.input));
   if (!context.classes) place.append(html("small", {}, `What the model is told: ${counted(context.shape)}.`));
   control.input.id = `${place.id}-input`;
@@ -25,9 +25,13 @@ function counted(shape) {
   return shape.length === 2 ? `${shape.join(" × ")} numbers, each vector in a line` : `${product(shape)} numbers`;
 }
 
-function classControl(classes, inTurn) {
-  const numbers = Array.from({ length: classes }, (_, k) => html("option", { value: k }, String(k)));
-  const input = html("select", {}, ...(inTurn ? [html("option", { value: "" }, "each in turn")] : []), ...numbers);
+/** What a class is called. */
+export const className = ({ names }, k) => names?.[k] ?? String(k);
+
+function classControl(context, inTurn) {
+  const { classes } = context;
+  const all = Array.from({ length: classes }, (_, k) => html("option", { value: k }, className(context, k)));
+  const input = html("select", {}, ...(inTurn ? [html("option", { value: "" }, "each in turn")] : []), ...all);
   return {
     input,
     rows: (n) => (input.value === "" ? Array.from({ length: n }, (_, i) => [i % classes]) : [[Number(input.value)]]),

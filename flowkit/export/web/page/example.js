@@ -1,7 +1,7 @@
 // One event closely: what the model sees, how likely it is, and whether it survives the way there and back.
 
 import { $, format, html, latest } from "./dom.js";
-import { contextControl } from "./context.js";
+import { className, contextControl } from "./context.js";
 import { isPicture, isPoint, nameOf, picker, shown, table, valueName, valueText } from "./event.js";
 import { heat } from "./images.js";
 import { ownEvent } from "./own.js";
@@ -17,7 +17,8 @@ export function startExample(page) {
     const given = context.rows();
     const score = await model.score(x, given);
     $("seen").replaceChildren(seen(x, page, type));
-    $("scored").replaceChildren(...scoreView(score, about));
+    const joint = hasFewClasses(about) ? await model.joint(x) : [];
+    $("scored").replaceChildren(...scoreView(score, about), ...classView(joint, about));
     if (!model.decodes) return;
     const points = model.points(x);
     const back = await model.decode((await model.encode(points, given)).latents, given);
@@ -58,6 +59,23 @@ function scoreView(score, about) {
   const likelier = about.scores.filter((other) => other > score).length;
   const rank = html("p", {}, `Likelier than ${likelier} of ${about.scores.length} ${many} that it was not trained on.`);
   return [figure, rank, ...verdict(score, about), scorePlot(score, about)];
+}
+
+const MAX_CLASSES = 100; // each takes a pass of the model
+const MAX_SHOWN = 3;
+
+const hasFewClasses = ({ context }) => context?.probabilities && context.classes <= MAX_CLASSES;
+
+/** The score without a class, and which classes are the most probable. */
+function classView(joint, { context, event }) {
+  const largest = Math.max(...joint);
+  if (!joint.length || !Number.isFinite(largest)) return [];
+  const total = largest + Math.log(joint.reduce((sum, value) => sum + Math.exp(value - largest), 0));
+  const score = -total / (event.levels ? event.shape.reduce((a, b) => a * b, 1) * Math.LN2 : 1);
+  const classes = joint.map((value, k) => [Math.exp(value - total), className(context, k)]).sort(([a], [b]) => b - a);
+  const shown = classes.slice(0, MAX_SHOWN).map(([share, name]) => `${name} ${format(100 * share, 3)} %`);
+  const marginal = html("data", { id: "marginal", value: score }, score.toFixed(3));
+  return [html("p", { id: "classes" }, "Whatever its class is: ", marginal, ` ${unitName(event)}. Most probably it is of class ${shown.join(", ")}.`)];
 }
 
 /** What stands behind a score, as flowkit_runtime prints it. */

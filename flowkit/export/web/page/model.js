@@ -98,6 +98,16 @@ export class Model {
     return (logQ - logProb[0]) / (this.size * Math.LN2);
   }
 
+  /** ln p(c) + ln p(x | c) of one event for each class c, with the noise that `score` adds. */
+  async joint(x, seed = 0n) {
+    const { u, logQ } = this.levels ? await this.#dequantizationNoise(x, seed) : { logQ: 0 };
+    const points = this.levels ? this.dequantized(x, u) : x;
+    const shares = this.context.probabilities;
+    const copies = Float32Array.from({ length: shares.length * this.size }, (_, i) => points[i % this.size]);
+    const { logProb } = await this.encode(copies, shares.map((_, label) => [label]));
+    return shares.map((share, label) => Math.log(share) + logProb[label] - logQ);
+  }
+
   /** The noise u of one event and its log-density. */
   async #dequantizationNoise(x, seed) {
     if (!this.#dequantizer) return { u: uniform(seed, DEQUANTIZATION_STREAM, x.length), logQ: 0 };
