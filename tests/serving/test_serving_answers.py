@@ -27,21 +27,25 @@ X = np.random.default_rng(0).integers(0, 17, (5, 1, 2, 2))
 CONTEXT = np.linspace(-1, 1, 10).reshape(5, 2)
 
 
+CLASSES = {"classes": 3, "names": ["Bonn", "Kiel", "Ulm"], "probabilities": [0.5, 0.3, 0.2]}
+
+
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Bundles: images with a threshold, floats with a context, a table, and a flow that runs forward only."""
     root = tmp_path_factory.mktemp("secret-place")
-    images, floats, vectors = (root / name for name in ("images", "floats", "vectors"))
-    for directory in (images, floats):
+    images, floats, vectors, classes = (root / name for name in ("images", "floats", "vectors", "classes"))
+    for directory in (images, floats, classes):
         directory.mkdir()
     write_bundle(images, threshold=THRESHOLD)
     write_bundle(floats, levels=None, context={"shape": [2]})
+    write_bundle(classes, levels=None, context=CLASSES, threshold=THRESHOLD)
     bundles.write_bundle(vectors)
     table = bundles.write_bundle(root / "table")
     bundles.edit_manifest(table, lambda manifest: manifest.update(preprocessing=COLUMNS, threshold=THRESHOLD))
     forward = bundles.write_bundle(root / "forward")
     bundles.edit_manifest(forward, _forward_only)
-    return {each.name: each for each in (images, floats, vectors, table, forward)}
+    return {each.name: each for each in (images, floats, classes, vectors, table, forward)}
 
 
 def _forward_only(manifest: dict[str, Any]) -> None:
@@ -139,6 +143,24 @@ def test_columns_of_other_flows(app, models):
     same(found, models["floats"].score(x.reshape(5, 1, 2, 2), [0.5, 1]))
 
 
+def test_classes_by_index_by_name_and_summed_over(app, models):
+    model, x = models["classes"], X + 0.5
+    path = "/bundles/classes/score"
+    given = [1, 2, 0, 1, 1]
+    by_index = ask(app, path, {"x": x.tolist(), "context": given}).json
+    same(by_index["score"], model.score(x, given))
+    by_name = ask(app, path, {"x": x.tolist(), "context": [CLASSES["names"][c] for c in given]}).json
+    assert by_name == by_index and "anomalous" in by_name
+    same(ask(app, f"{path}?context=Ulm", npy(x), NPY, accept=NPY).npy, model.score(x, 2))
+    marginal = ask(app, path, npy(x), NPY).json
+    same(marginal["score"], model.score(x))
+    assert list(marginal) == ["score"]  # the threshold is one given the class
+    reply = ask(app, path, npy(np.zeros((34, 1, 2, 2))), NPY)
+    assert (reply.status, reply.json["detail"][:33]) == (422, "there are 34 rows without a class")
+    assert "no class of this flow: its classes are Bonn" in ask(app, f"{path}?context=Rom", npy(x), NPY).json["detail"]
+    assert ask(app, "/bundles/classes", method="GET").json["context"]["names"] == CLASSES["names"]
+
+
 IMAGES, TABLE, DRAWN = "/bundles/images/score", "/bundles/table/score", "/bundles/images/sample"
 MOST = "that this server takes at once is"
 DEEP = b'{"x": ' + 16_000 * b"["
@@ -193,7 +215,7 @@ REFUSED = {
     "large json": (IMAGES, 16_385 * b" ", JSON, 413, "the body is larger than 16384 bytes: send fewer rows"),
     "form": (IMAGES, b"x=1", "application/x-www-form-urlencoded", 415, "the Content-Type is application/x-www-form-ur"),
     "csv of images": (DRAWN, b"x", CSV, 415, "a body is application/json"),
-    "bundle": ("/bundles/other/score", b"", JSON, 404, "the bundles are images, floats, vectors, table, forward"),
+    "bundle": ("/bundles/other/score", b"", JSON, 404, "the bundles are images, floats, classes, vectors, table"),
     "direction": ("/bundles/forward/sample", b"", JSON, 404, "there is nothing here"),
 }  # fmt: skip
 

@@ -118,7 +118,7 @@ def _arrays(model: Model, endpoint: Endpoint) -> dict[str, JsonSchema]:
             names = ", ".join(model.preprocessing.kinds)
             arrays["rows"] = _listed({"type": "object"}, f"Instead of x, rows of the table with the columns {names}.")
     if model.context is not None:
-        kind = "integer" if model.context.classes is not None else "number"
+        kind = "number" if model.context.classes is None else "string" if model.context.names else "integer"
         text = "The context, one for each row or one for all"
         text += "; a list of objects names its columns." if model.preprocessing is not None else "."
         one = _nested(model.context.shape, "", kind)

@@ -84,6 +84,7 @@ def _score(model: Model, given: Given, limits: Limits) -> Answer:
     draws = integer("draws", given.get("draws", 1), 1)
     seed = _seed(given) or 0
     events, context = _events(model, given, limits.rows // draws, seed)
+    _check_classes(model, events, context, limits.rows // draws)
     scores = model.score(events, context, draws, seed, batch_size=limits.batch)
     if model.threshold_for(context) is None:
         return Answer("columns", {"score": scores})
@@ -92,6 +93,7 @@ def _score(model: Model, given: Given, limits: Limits) -> Answer:
 
 def _log_prob(model: Model, given: Given, limits: Limits) -> Answer:
     events, context = _events(model, given, limits.rows, _seed(given) or 0)
+    _check_classes(model, events, context, limits.rows)
     return Answer("columns", {"log_prob": model.log_prob(events, context, batch_size=limits.batch)})
 
 
@@ -152,16 +154,17 @@ def _events(model: Model, given: Given, most: int, seed: int) -> EventRows:
         events = as_array("x", given["x"])
         _check_rows(len(events) if events.ndim else 0, most)
         return events, _context(model, given)
-    if model.preprocessing is not None and "context" in given:
-        raise InputError("the rows of a table have their context in columns: give no other")
     if "rows" in given:
         _no_columns(given)
         if isinstance(given["rows"], list):
             _check_rows(len(given["rows"]), most)
-        return read_records(model, given["rows"], seed)
-    columns, of_context = given.get("columns", ""), given.get("context_columns", "")
-    events, context = read_csv(model, given[TABLE], columns, of_context, seed, most)
-    return events, _context(model, given) if context is None else context
+        events, found = read_records(model, given["rows"], seed)
+    else:
+        columns, of_context = given.get("columns", ""), given.get("context_columns", "")
+        events, found = read_csv(model, given[TABLE], columns, of_context, seed, most)
+    if found is not None and "context" in given:
+        raise InputError("the table has its context in columns: give no other")
+    return events, _context(model, given) if found is None else found
 
 
 def _no_columns(given: Given) -> None:
@@ -172,6 +175,12 @@ def _no_columns(given: Given) -> None:
 def _context(model: Model, given: Given) -> Any:
     context = given.get("context")
     return context_records(model, context) if are_records(context) else context
+
+
+def _check_classes(model: Model, events: Array, context: Any, most: int) -> None:
+    """Raise InputError for too many events of which the densities are summed over all classes."""
+    if context is None and model.context is not None and model.marginalizes and events.ndim:
+        _check_rows(len(events), most // len(model.context.probabilities), "rows without a class")
 
 
 def _check_rows(rows: int, most: int, what: str = "rows") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,7 +30,7 @@ def read_csv(model: Model, raw: bytes, columns: str, context_columns: str, seed:
     if raw[: raw.find(b"\n") + 1 or None].count(b",") >= MAX_FIELDS:
         raise InputError(f"the body has over {MAX_FIELDS} columns")
     chosen, of_context = (tuple(filter(None, text.split(","))) for text in (columns, context_columns))
-    context = model.context if of_context or model.preprocessing is not None else None
+    context = model.context if of_context else None
     wanted = Wanted(
         model.event_shape, model.levels, context, chosen, of_context, preprocessing=model.preprocessing, seed=seed
     )
@@ -58,18 +59,17 @@ def _all_rows(path: Path, wanted: Wanted, most: int) -> EventRows:
 
 def read_records(model: Model, records: Any, seed: int) -> EventRows:
     """Return the events and contexts of JSON records, for a flow that was trained on a table."""
-    listed = records if isinstance(records, list) else []
-    given = {name for record in listed if isinstance(record, dict) for name in record}
-    preprocessing = for_columns(_preprocessing(model), given)  # the label may be absent
+    _check_records(records, "rows")
+    preprocessing = for_columns(_preprocessing(model), {name for record in records for name in record})
     return model.from_table(_columns(records, "rows", list(preprocessing.kinds)), seed)
 
 
 def context_records(model: Model, records: Any) -> Array:
     """Return the contexts of JSON records, or of a single one, for a flow that was trained on a table."""
-    preprocessing = _preprocessing(model)
     listed = [records] if isinstance(records, dict) else records
-    names = [column.column for column in preprocessing.contexts]
-    return complete_context(preprocessing, as_columns(_columns(listed, "context", names)))
+    _check_records(listed, "context")
+    part = replace(_preprocessing(model), event=())
+    return complete_context(part, as_columns(_columns(listed, "context", list(part.kinds))))
 
 
 def are_records(value: Any) -> bool:
@@ -83,10 +83,13 @@ def _preprocessing(model: Model) -> Preprocessing:
     return model.preprocessing
 
 
-def _columns(records: Any, name: str, wanted: list[str]) -> dict[str, list[Any]]:
-    """Return the wanted columns of records. A record without one of them lacks that value."""
+def _check_records(records: Any, name: str) -> None:
     if not isinstance(records, list) or not records or not all(isinstance(record, dict) for record in records):
         raise InputError(f"{name} must be a list of objects, one for each row")
+
+
+def _columns(records: list[dict[str, Any]], name: str, wanted: list[str]) -> dict[str, list[Any]]:
+    """Return the wanted columns of records. A record without one of them lacks that value."""
     for column in wanted:
         if not any(column in record for record in records):
             raise InputError(f"{name} has {no_column(column, records[0])}; the flow needs {', '.join(wanted)}")
