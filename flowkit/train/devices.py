@@ -89,6 +89,7 @@ def connected(settings: Train) -> Iterator[Fabric]:
             plugins=[TorchElasticEnvironment()],
         )
         fabric.launch()
+        fabric.barrier()  # all have looked at the run, which the first one changes now
         yield fabric
     except BaseException as error:
         traceback.clear_frames(error.__traceback__)
