@@ -25,10 +25,10 @@ def sweep(
         Path | None, typer.Option(metavar="FILE", help="The fields that vary, and their values.", show_default=False)
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The sweep. [default: sweeps/SPEC]")
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The sweep; sweeps/SPEC unless it is given.")
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="The number of trials in all. [default: 30]", show_default=False)
+        int | None, typer.Option(min=1, help="The number of trials in all; 30 unless it is given.", show_default=False)
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Trials that are trained at the same time.")] = 1,
     overrides: Overrides = None,
