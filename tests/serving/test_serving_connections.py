@@ -124,6 +124,7 @@ def test_a_huge_body_is_refused_before_it_is_read(running):
 def test_an_answer_that_nobody_takes_is_dropped(running, monkeypatch):
     """The answers are more than what the system keeps for the client."""
     monkeypatch.setattr("flowkit_runtime.serving.limits.SLOWEST", 2**30)
+    running.listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # connections inherit it
     with running.connected() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for _ in range(400):
