@@ -129,6 +129,7 @@ def test_an_answer_that_nobody_takes_is_dropped(running, monkeypatch):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for _ in range(400):
             client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+        until(lambda: running.server.server_state.connections)
         until(lambda: not running.server.server_state.connections)
 
 
