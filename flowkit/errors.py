@@ -68,6 +68,10 @@ class DataWarning(UserWarning):
     """Data may not be what was meant, or needs preparation."""
 
 
+class InterruptedWarning(UserWarning):
+    """A training in Python was interrupted, and the result has the best weights so far."""
+
+
 class DriftWarning(UserWarning):
     """Under ``memory: reversible`` the reconstruction error is so large that the gradients can't be trusted."""
 

@@ -75,7 +75,9 @@ def fit(
             such a section, other fields depend on the number of events, as in the specs of `flowkit new`.
 
     Like ``flowkit.train``, this makes the process keep the memory that it frees. torch's global generator and number of
-    threads are afterwards as they were before. Warns (DataWarning) of data that may not be what was meant.
+    threads are afterwards as they were before. Warns (DataWarning) of data that may not be what was meant. Ctrl-C, or
+    the button of a notebook, ends the training: what comes back has the best weights so far, with a warning
+    (InterruptedWarning). Before the end of the first epoch there are none, and KeyboardInterrupt is raised.
 
     Raises:
         InputError: an argument can't be used.

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flowkit.domains import REALS, by_coordinate
 from flowkit.errors import InputError
 from flowkit.fitted.result import FittedFlow
 from flowkit.fitted.tables import TableLibrary, as_contexts, as_events, as_table, is_table
 from flowkit.flow import Flow
+from flowkit.flow.inputs import as_flowkit
 from flowkit.plugin import Arrays, PartName
 from flowkit_runtime.columns import Preprocessing
+from flowkit_runtime.inputs import inside
 
 if TYPE_CHECKING:
     from flowkit.export import Options
@@ -58,6 +61,7 @@ class FittedTable(FittedFlow):
         if not is_table(x):
             return super().score(x, context, draws, seed)
         events, contexts = as_events(self.preprocessing, x, context, seed)
+        self._check_inside(events)
         kept = ~np.isnan(events[:, 0])
         scores = np.full(len(events), np.nan)
         if kept.any():
@@ -72,6 +76,7 @@ class FittedTable(FittedFlow):
         if not is_table(x):
             return super().posterior(x, draws, seed)
         events, _ = as_events(replace(self.preprocessing, label=None), x, None, seed)
+        self._check_inside(events)
         kept = ~np.isnan(events[:, 0])
         found = np.full((len(events), len(self.classes or ())), np.nan)
         if kept.any():
@@ -102,6 +107,13 @@ class FittedTable(FittedFlow):
         events = super().sample((n, len(contexts)), contexts, temperature, seed)  # [n, rows, d]
         flat = events.swapaxes(0, 1).reshape(-1, events.shape[-1])
         return as_table(self.preprocessing, flat, self._tables, context, n)
+
+    def _check_inside(self, events: np.ndarray) -> None:
+        """Raise InputError for a value outside of the domain of the data, as a bundle does."""
+        domains = self.spec.event.domains
+        ends = tuple((domain.low, domain.high) for domain in by_coordinate(domains))
+        names = [column.column for column in self.preprocessing.event]
+        as_flowkit(inside, "x", events, 0, None if domains == REALS else ends, names)
 
     def export(self, directory: str | Path, *, overwrite: bool = False, options: Options | None = None) -> Path:
         """Write the flow as a verified bundle, which takes such tables. Return its directory."""

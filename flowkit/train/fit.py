@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor
 
-from flowkit.errors import DataError, RunError, TrainingError
+from flowkit.errors import DataError, InterruptedWarning, RunError, TrainingError
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays, PartName
 from flowkit.spec import Train
@@ -86,14 +87,23 @@ def fit_flow(
 
     ``data`` has the parts train and val. ``keep`` is called with the state after each epoch, and ``console`` shows the
     progress; by default it is standard output. Both belong to the first of the processes that ``fabric`` connects.
-    Raises TrainingError if a loss isn't finite.
+    Raises TrainingError if a loss isn't finite. Without ``keep``, Ctrl-C ends the training after a whole epoch with a
+    warning: nothing else would remember it.
     """
     if fabric and len(data["train"].x) < fabric.world_size:
         raise DataError(f"{len(data['train'].x)} events are less than one for each of {fabric.world_size} processes")
     if checkpoint is None:
         _initialize(flow, next(shuffled(data["train"], settings.batch_size, settings.seed, 0)))
     training = Training(flow, settings, data, checkpoint, keep, fabric)
-    training.train(console or Console())
+    try:
+        training.train(console or Console())
+    except KeyboardInterrupt:
+        if keep is not None or not training.rows or training.fitting.fabric.world_size > 1:
+            raise
+        epochs = f"{len(training.rows)} whole epochs" if len(training.rows) > 1 else "one whole epoch"
+        warnings.warn(
+            f"interrupted after {epochs}: these are the best weights so far", InterruptedWarning, stacklevel=5
+        )
     return training.finish()
 
 

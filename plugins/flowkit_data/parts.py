@@ -113,6 +113,8 @@ def _moments(values: Any, name: str, rows: np.ndarray) -> list[float]:
             return _days(values, name, rows)
     if arrow.types.is_temporal(values.type) or arrow.types.is_large_string(values.type):
         return _days(values, name, rows)
+    if arrow.types.is_boolean(values.type):
+        raise DataError(f"data/table: column {shortened(repr(name))} holds true and false, neither times nor numbers")
     moments: list[float] = as_numbers(values, name).tolist()
     return moments
 

@@ -15,11 +15,12 @@ from safetensors.torch import load_file
 
 import flowkit
 from flowkit import presets
-from flowkit.errors import DataError, DataWarning, FlowkitError, InputError, SpecError
+from flowkit.errors import DataError, DataWarning, FlowkitError, InputError, InterruptedWarning, SpecError
 from flowkit.fitted import FittedFlow
 from flowkit.plugin import Arrays, Dataset, DatasetConfig
 from flowkit.spec import read_spec
 from flowkit.train import report, train
+from flowkit.train.step import Fitting
 from tests.train.conftest import SPEC
 
 RNG = np.random.default_rng(0)
@@ -162,6 +163,34 @@ def test_weights_are_the_best_in_validation(monkeypatch: pytest.MonkeyPatch) -> 
         all(torch.equal(value, weights[name]) for name, value in fitted.flow.state_dict().items()) for weights in seen
     ]
     assert same == [False, False, True, False]
+
+
+def interrupted_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let Ctrl-C be typed at the beginning of a step."""
+    original = Fitting.training_step
+
+    def training_step(self: Fitting, batch: Any) -> None:
+        if self.global_step == step:
+            raise KeyboardInterrupt
+        original(self, batch)
+
+    monkeypatch.setattr(Fitting, "training_step", training_step)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_an_interruption_keeps_the_best_so_far(monkeypatch: pytest.MonkeyPatch, every: int) -> None:
+    expected = flowkit.fit(X, spec=SPEC, epochs=2, schedule="constant", batch_size=60)
+    interrupted_at(monkeypatch, 6)  # an epoch has three steps
+    with pytest.warns(InterruptedWarning, match="interrupted after 2 whole epochs: these are the best weights so far"):
+        fitted = flowkit.fit(X, spec=SPEC, epochs=9, schedule="constant", batch_size=60, validate_every=every)
+    assert len(fitted.history) == 2 and (every > 1 or fitted.history[1]["val"] == expected.history[1]["val"])
+    assert np.array_equal(fitted.log_prob(X), expected.log_prob(X))
+
+
+def test_an_interruption_of_the_first_epoch_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted_at(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        flowkit.fit(X, spec=SPEC, epochs=2, batch_size=60)
 
 
 # What is refused

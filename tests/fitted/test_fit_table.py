@@ -52,6 +52,14 @@ def test_scores_of_a_table(fitted: FittedTable) -> None:
     assert np.array_equal(apart, scores, equal_nan=True)
 
 
+def test_a_value_outside_of_the_domain_is_refused_as_by_a_bundle(fitted: FittedTable) -> None:
+    table = FLATS.copy()
+    table.iloc[7, table.columns.get_loc("price")] = -5.0
+    for call in (fitted.score, fitted.log_prob):
+        with pytest.raises(InputError, match=r"must lie in the domain of the data, .* in column .price.; in row 7"):
+            call(table)
+
+
 def test_samples_are_tables(fitted: FittedTable) -> None:
     drawn = fitted.sample(3, ULM, seed=0)
     assert isinstance(drawn, pd.DataFrame) and list(drawn) == ["city", "area", "rooms", "price"]

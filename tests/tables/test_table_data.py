@@ -64,6 +64,12 @@ def test_the_latest_are_the_test_part(tmp_path: Path) -> None:
     assert len(data["train"].x) == KEPT // 2
 
 
+def test_truths_are_no_times(tmp_path: Path) -> None:
+    table = small_table().append_column("late", pa.array([i % 2 == 0 for i in range(N)]))
+    with pytest.raises(DataError, match="column 'late' holds true and false, neither times nor numbers"):
+        loaded(written(table, tmp_path / "x.parquet"), time="late")
+
+
 def test_parts_of_files(tmp_path: Path) -> None:
     table = small_table()
     paths = {part: str(written(table.slice(100 * i, 100), tmp_path / f"{part}.csv")) for i, part in enumerate("abc")}
