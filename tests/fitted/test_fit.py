@@ -57,6 +57,27 @@ def test_one_context_or_one_for_each_event(fitted: FittedFlow) -> None:
     np.testing.assert_array_equal(fitted.sample(2, 1, seed=3), fitted.sample(2, [1, 1], seed=3))
 
 
+SETS = LABELS[:, None, None] + RNG.normal(size=(200, 6, 2))
+
+
+def test_contexts_of_several_vectors_are_sets_unless_a_spec_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.warns(
+        DataWarning, match=r"shape \[6, 2\] are taken for sets.*spec=flowkit\.presets\.nsf\(\[2\], context="
+    ):
+        fitted = flowkit.fit(X, SETS, epochs=1)
+    assert fitted.spec.context.encoder.name == "encoder/deep_set"
+    np.testing.assert_allclose(fitted.log_prob(X, SETS[:, ::-1]), fitted.log_prob(X, SETS), rtol=1e-4, atol=1e-5)
+    one = fitted.log_prob(X, SETS[3])
+    np.testing.assert_allclose(one, fitted.log_prob(X, np.repeat(SETS[3:4], 200, 0)), rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr("flowkit.fitted.result.AT_ONCE", 64)
+    np.testing.assert_allclose(fitted.log_prob(X, SETS[3]), one, rtol=1e-4, atol=1e-5)
+    assert fitted.sample((5, 3), SETS[:3]).shape == (5, 3, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sequence = presets.maf(2, context=[6, 2], encoder={"use": "encoder/gru"}, layers=2, hidden=8)
+        assert flowkit.fit(X, SETS, sequence, epochs=1).spec.context == sequence.context
+
+
 def test_parts_are_scored_as_the_whole(fitted: FittedFlow, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fitted.log_prob(X, LABELS)
     monkeypatch.setattr("flowkit.fitted.result.AT_ONCE", 14)

@@ -21,6 +21,7 @@ FIELDS: list[dict[str, Any]] = [
     {"layers": 3},
     {"context": 4, "levels": 16},
     {"classes": 3, "domain": "positive", "layers": 1},
+    {"context": [9, 2], "encoder": {"use": "encoder/gru"}, "layers": 1},
 ]
 SHAPES = [1, 2, 5, [1, 8, 8], [3, 8, 8], [3, 5, 5], [3, 11, 11], [1, 13, 12]]
 
