@@ -20,6 +20,8 @@ PARTS = {
     "glow/checkerboard": {"plugin": 1, "split": 1, "bijector": 1},
     "glow/mlp": {"plugin": 4, "conditioner": 4, "bijector": 4},
     "base/standard_normal": {"plugin": 5, "base": 5},
+    "encoder/mlp": {"plugin": 4, "encoder": 4},
+    "encoder/gru": {"plugin": 1, "encoder": 1},
     "data/digits": {"plugin": 1, "dataset": 1},
 }
 
@@ -51,6 +53,13 @@ def test_the_module_of_each_namespace_is_light():
     modules = {each.module for each in Registry.discover().installed()[0]}
     code = f"import sys, {', '.join(modules)}; print({{'torch', 'numpy', 'sklearn'}} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
+
+
+def test_an_encoder_is_checked_on_the_context_that_is_named():
+    (title, encoder) = list(plugin_subjects("encoder/gru", ["features=2"], context=(7, 3)).items())[-1]
+    assert title == "encoder/gru, [7, 3]" and (encoder.context_shape, encoder.output_shape) == ((7, 3), (2,))
+    with pytest.raises(SpecError, match="reads sequences"):
+        plugin_subjects("encoder/gru", context=(7,))
 
 
 def test_fields_and_event():
