@@ -208,7 +208,8 @@ def failing(*arguments: object) -> str:
 def test_what_keeps_a_server_from_starting(tiny, tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        assert f"can't listen on 127.0.0.1, port {port}: address already in use" in failing(tiny, "--port", port)
+        said = f"can't listen on 127.0.0.1, port {port}: address already in use; choose others with --host and --port\n"
+        assert failing(tiny, "--port", port) == said
     assert "no-such-host.invalid, port 0: " in failing(tiny, "--port", 0, "--host", "no-such-host.invalid")
     assert "none is not a directory; a bundle is" in failing(tmp_path / "none", "--port", 0)
     monkeypatch.setitem(sys.modules, "uvicorn", None)

@@ -70,7 +70,7 @@ def bound(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        why = error.strerror or str(error)
+        why = str(error.strerror).partition(" (while ")[0]  # Python adds what the message says anyway
         raise InputError(
             f"can't listen on {host}, port {port}: {why.lower()}; choose others with --host and --port"
         ) from error
