@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +14,19 @@ from flowkit.errors import DataError
 from flowkit.plugin.spelling import line
 from flowkit.starting.checks import MIN_ROWS, TRAIN_SHARE
 from flowkit.starting.columns import MAX_CATEGORIES, Seen, see
+from flowkit.starting.roles import (
+    MOSTLY_MISSING,
+    OWN,
+    Choice,
+    ambiguous_weights,
+    is_named_label,
+    label_choice,
+    named_weight,
+    weight_choice,
+)
 from flowkit_runtime.columns import MAX_COLUMNS, Column, Missing, Preprocessing, no_column
 from flowkit_runtime.errors import FlowRuntimeError, shortened
-from flowkit_runtime.preprocessing import class_names, encode
+from flowkit_runtime.preprocessing import encode
 from flowkit_runtime.streaming.sources import naming_rows
 from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_batches
 from flowkit_runtime.streaming.tables import Csv, TableFile, Type, open_table
@@ -31,33 +40,8 @@ FINE = 2**22
 """The largest spread of whole numbers that float32 tells apart after noise is added."""
 HEAVY = 10
 """Positive values whose largest is as many times the median are taken for values that can't be negative."""
-MOSTLY_MISSING = 0.5
-"""The share of missing values above which a column is left out."""
-OWN = 0.5
-"""The number of categories for each row above which they are left out."""
-WEIGHTS = re.compile(r"(sample|row|case|survey|importance)[ _-]?weights?|weights", re.IGNORECASE)
-"""The names of columns that are taken for the weights of rows."""
-WEIGHT = re.compile(r"weight", re.IGNORECASE)
-"""A name that may also be that of something measured. It is taken for a weight if the mean is 1."""
-LABELS = re.compile(r"labels?|class|target|species", re.IGNORECASE)
-"""The names of columns that are taken for the class of a row."""
-FEW = 20
-"""The most classes of a label that wasn't named."""
 REPEATED = 0.1
 """The share of one value above which a column of real numbers is doubted."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A column of the table, and the reason of what became of it. ``column`` is None if it was left out."""
-
-    name: str
-    reason: str
-    column: Column | None = None
-    domain: Any = "real"
-    """The domain of a value of the event, as specs write it."""
-    doubt: str = ""
-    """Why the column may not be fit for a density."""
 
 
 @dataclass(frozen=True)
@@ -201,12 +185,12 @@ def choose(
     notes = []
     if not (event or context):
         if weight is None:
-            weight = _named_weight(seen)
+            weight = named_weight(seen)
             by_name = f"column {weight} weights the rows, by its name: it is no value of the event"
-            notes = [by_name] if weight else _ambiguous(seen)
+            notes = [by_name] if weight else ambiguous_weights(seen)
         label = _named_label([column for column in seen if column.name != weight]) if label is None else label
-    weights = _weight(known[weight], where) if weight else None
-    labels = _label(known[label], where) if label else None
+    weights = weight_choice(known[weight], where) if weight else None
+    labels = label_choice(known[label], where) if label else None
     others = [column for column in seen if column.name not in (weight, label)]
     events, contexts, left_out = _divided(others, event, context, labels)
     unusable = [each for each in (*events, *contexts) if each.column is None]
@@ -248,68 +232,12 @@ def _divided(
     return events, contexts, left_out
 
 
-def _ambiguous(seen: Sequence[Seen]) -> list[str]:
-    """Return what to say of columns that may hold the weights of rows, or something measured."""
-    return [
-        f"column {column.name} is a value of the event: if it is the weight of a row, name it as the weight"
-        for column in seen
-        if WEIGHT.fullmatch(column.name.strip()) and not _no_weight(column)
-    ]
-
-
-def _named_weight(seen: Sequence[Seen]) -> str:
-    """Return the column whose name says that it weights the rows; "" without such a one."""
-    found = [
-        column.name
-        for column in seen
-        if WEIGHTS.fullmatch(column.name.strip()) or (WEIGHT.fullmatch(column.name.strip()) and _is_normalized(column))
-        if not _no_weight(column)
-    ]
-    return found[0] if len(found) == 1 else ""
-
-
-def _is_normalized(column: Seen) -> bool:
-    return column.kind == "number" and abs(column.mean - 1) < 0.01
-
-
-def _no_weight(column: Seen) -> str:
-    """Return why a column can't weight the rows; "" if it can."""
-    if column.problem or column.kind != "number":
-        return column.problem or "it holds no numbers"
-    if column.missing:
-        return f"{column.missing:,} values are missing"
-    return "" if column.low >= 0 and column.high > 0 else f"its values are {column.low:g} … {column.high:g}"
-
-
-def _weight(column: Seen, where: str) -> Choice:
-    if problem := _no_weight(column):
-        raise DataError(f"{where}: column {column.name!r} can't be the weight: {problem}")
-    return Choice(column.name, f"{column.low:g} … {column.high:g}: losses and scores are weighted means")
-
-
 def _named_label(seen: Sequence[Seen]) -> str:
     """Return the column whose name says that it is the class of a row; "" if others make a context, too."""
-    found = [column for column in seen if LABELS.fullmatch(column.name.strip()) and _has_few_classes(column)]
+    found = [column for column in seen if is_named_label(column)]
     if len(found) != 1 or _divided([column for column in seen if column is not found[0]])[1]:
         return ""
     return found[0].name
-
-
-def _has_few_classes(column: Seen) -> bool:
-    whole = column.kind == "text" or (column.kind == "number" and column.step == 1)
-    few = 2 <= len(column.texts) <= min(FEW, OWN * column.present)
-    return not column.problem and whole and few and column.missing <= MOSTLY_MISSING * column.rows
-
-
-def _label(column: Seen, where: str) -> Choice:
-    names = class_names(column.texts)
-    if column.unusable or not 2 <= len(names) <= MAX_CATEGORIES:
-        found = (
-            column.unusable or f"it has {'more than ' * (len(names) > MAX_CATEGORIES)}{min(len(names), MAX_CATEGORIES)}"
-        )
-        raise DataError(f"{where}: column {column.name!r} can't be the label: {found} different values")
-    reason = f"{len(names)} classes: {shortened(', '.join(names))}"
-    return Choice(column.name, reason, Column(column.name, "category", categories=names))
 
 
 def _check_names(known: Mapping[str, Seen], where: str, names: Sequence[str]) -> None:

@@ -13,7 +13,8 @@ from flowkit.errors import DataError
 from flowkit.spec import read_spec
 from flowkit.starting import look, starting_spec
 from flowkit.starting.columns import see
-from flowkit.starting.table import Choice, TableLook, choose
+from flowkit.starting.roles import Choice
+from flowkit.starting.table import TableLook, choose
 from flowkit_runtime.columns import Column
 from flowkit_runtime.frames import as_columns
 from tests.tables.tables import written

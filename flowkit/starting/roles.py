@@ -1,0 +1,98 @@
+"""Recognizes columns of a table that have a role of their own: the weight and the class of a row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flowkit.errors import DataError
+from flowkit.starting.columns import MAX_CATEGORIES, Seen
+from flowkit_runtime.columns import Column
+from flowkit_runtime.errors import shortened
+from flowkit_runtime.preprocessing import class_names
+
+MOSTLY_MISSING = 0.5
+"""The share of missing values above which a column is left out."""
+OWN = 0.5
+"""The number of categories for each row above which they are left out."""
+WEIGHTS = re.compile(r"(sample|row|case|survey|importance)[ _-]?weights?|weights", re.IGNORECASE)
+"""The names of columns that are taken for the weights of rows."""
+WEIGHT = re.compile(r"weight", re.IGNORECASE)
+"""A name that may also be that of something measured. It is taken for a weight if the mean is 1."""
+LABELS = re.compile(r"labels?|class|target|species", re.IGNORECASE)
+"""The names of columns that are taken for the class of a row."""
+FEW = 20
+"""The most classes of a label that wasn't named."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A column of the table, and the reason of what became of it. ``column`` is None if it was left out."""
+
+    name: str
+    reason: str
+    column: Column | None = None
+    domain: Any = "real"
+    """The domain of a value of the event, as specs write it."""
+    doubt: str = ""
+    """Why the column may not be fit for a density."""
+
+
+def ambiguous_weights(seen: Sequence[Seen]) -> list[str]:
+    """Return what to say of columns that may hold the weights of rows, or something measured."""
+    return [
+        f"column {column.name} is a value of the event: if it is the weight of a row, name it as the weight"
+        for column in seen
+        if WEIGHT.fullmatch(column.name.strip()) and not _no_weight(column)
+    ]
+
+
+def named_weight(seen: Sequence[Seen]) -> str:
+    """Return the column whose name says that it weights the rows; "" without such a one."""
+    found = [
+        column.name
+        for column in seen
+        if WEIGHTS.fullmatch(column.name.strip()) or (WEIGHT.fullmatch(column.name.strip()) and _is_normalized(column))
+        if not _no_weight(column)
+    ]
+    return found[0] if len(found) == 1 else ""
+
+
+def _is_normalized(column: Seen) -> bool:
+    return column.kind == "number" and abs(column.mean - 1) < 0.01
+
+
+def _no_weight(column: Seen) -> str:
+    """Return why a column can't weight the rows; "" if it can."""
+    if column.problem or column.kind != "number":
+        return column.problem or "it holds no numbers"
+    if column.missing:
+        return f"{column.missing:,} values are missing"
+    return "" if column.low >= 0 and column.high > 0 else f"its values are {column.low:g} … {column.high:g}"
+
+
+def weight_choice(column: Seen, where: str) -> Choice:
+    """Return the choice of a column as the weight. Raises DataError if it can't be one."""
+    if problem := _no_weight(column):
+        raise DataError(f"{where}: column {column.name!r} can't be the weight: {problem}")
+    return Choice(column.name, f"{column.low:g} … {column.high:g}: losses and scores are weighted means")
+
+
+def is_named_label(column: Seen) -> bool:
+    """Return True if the name of a column says that it is the class of a row, and it has few different values."""
+    whole = column.kind == "text" or (column.kind == "number" and column.step == 1)
+    few = 2 <= len(column.texts) <= min(FEW, OWN * column.present)
+    named = LABELS.fullmatch(column.name.strip()) is not None
+    return named and not column.problem and whole and few and column.missing <= MOSTLY_MISSING * column.rows
+
+
+def label_choice(column: Seen, where: str) -> Choice:
+    """Return the choice of a column as the label. Raises DataError if it can't be one."""
+    names = class_names(column.texts)
+    count = f"it has {'more than ' * (len(names) > MAX_CATEGORIES)}{min(len(names), MAX_CATEGORIES)} different values"
+    if column.unusable or not 2 <= len(names) <= MAX_CATEGORIES:
+        raise DataError(f"{where}: column {column.name!r} can't be the label: {column.unusable or count}")
+    reason = f"{len(names)} classes: {shortened(', '.join(names))}"
+    return Choice(column.name, reason, Column(column.name, "category", categories=names))
