@@ -138,6 +138,8 @@ class ColumnConfig(PluginConfig):
     """A number, an integer or a time is divided by it, after the offset. Densities are those of the quotient."""
     fill: Annotated[float, Field(gt=-MAX_NUMBER, lt=MAX_NUMBER)] | None = None
     """A number for missing values in a context. A second value of the context is then 1 where a value was missing."""
+    period: Annotated[float, Field(gt=0, lt=MAX_NUMBER)] | None = None
+    """The length of the circle that values of a context lie on, such as 24 for hours. They become cosine and sine."""
     categories: Annotated[tuple[str | None, ...], Field(min_length=1, max_length=MAX_CATEGORIES)] | None = None
     """The values of a category. null among them stands for a missing value."""
 
@@ -149,8 +151,11 @@ class ColumnConfig(PluginConfig):
             raise PydanticCustomError("categories", "has a category twice")
         if self.categories is not None and "" in self.categories:
             raise PydanticCustomError("categories", "has an empty text, which is a missing value: write null")
-        if self.categories is not None and (self.offset, self.scale, self.fill) != (0, 1, None):
-            raise PydanticCustomError("categories", "take no offset, scale or fill; null stands for a missing value")
+        if self.categories is not None and (self.offset, self.scale, self.fill, self.period) != (0, 1, None, None):
+            wrong = "take no offset, scale, fill or period; null stands for a missing value"
+            raise PydanticCustomError("categories", wrong)
+        if self.period is not None and self.scale != 1:
+            raise PydanticCustomError("period", "takes the place of scale: it is in the units of the column")
         return self
 
     @model_validator(mode="after")
@@ -167,7 +172,7 @@ class ColumnConfig(PluginConfig):
         return self
 
     def described(self) -> Column:
-        return Column(self.column, self.kind, self.offset, self.scale, self.fill, self.categories or ())
+        return Column(self.column, self.kind, self.offset, self.scale, self.fill, self.period, self.categories or ())
 
 
 ColumnConfigs = Annotated[tuple[ColumnConfig, ...], Field(max_length=MAX_COLUMNS)]
@@ -185,7 +190,8 @@ class TableConfig(DatasetConfig):
     event: Annotated[ColumnConfigs, Field(min_length=1)]
     """The columns that make the event, one value each."""
     context: ColumnConfigs = ()
-    """The columns that make the context: one value each, two with a fill, and as many as there are categories."""
+    """The columns that make the context: one value each, two with a period, one more with a fill, and as many as
+    there are categories."""
     label: str | None = None
     """A column of classes, for context: {classes: k}. Its k different values are the names of the classes."""
     weight: str | None = None
@@ -220,6 +226,9 @@ class TableConfig(DatasetConfig):
             raise PydanticCustomError("label", "takes the place of context: the flow's context is a class, or columns")
         if any(each.fill is not None for each in self.event):
             raise PydanticCustomError("fill", "is for columns of the context: an event has no values of our making")
+        if any(each.period is not None for each in self.event):
+            circle = "is for columns of the context: an event on a circle has the domain {circle: [low, high]}"
+            raise PydanticCustomError("period", circle)
         if (width := sum(each.described().width for each in self.context)) > MAX_WIDTH:
             details = {"width": width, "most": MAX_WIDTH}
             raise PydanticCustomError("context", "makes {width} values; the most is {most}", details)

@@ -36,6 +36,8 @@ class Column:
         offset, scale: see above. They keep float32 precise, and standardize a context.
         fill: a number that takes the place of missing values in a context. A second value of the context is then 1
             where the value was missing, and 0 elsewhere. With None, missing values aren't replaced.
+        period: the length of the circle that the values lie on, such as 24 for hours. In a context the value v, after
+            the offset, is then the point (cos, sin) of the angle 2π v / period.
         categories: the values of a category, as text. None among them stands for a missing value.
     """
 
@@ -44,6 +46,7 @@ class Column:
     offset: float = 0.0
     scale: float = 1.0
     fill: float | None = None
+    period: float | None = None
     categories: tuple[str | None, ...] = ()
 
     @property
@@ -51,7 +54,7 @@ class Column:
         """The number of values that it makes in a context."""
         if self.kind == "category":
             return len(self.categories)
-        return 1 if self.fill is None else 2
+        return (1 if self.period is None else 2) + (self.fill is not None)
 
     @property
     def is_dequantized(self) -> bool:
@@ -164,8 +167,10 @@ def _column(where: str, value: Any) -> Column:
     if not isinstance(value, dict) or not isinstance(value.get("column"), str) or not set(value) <= known:
         raise TypeError(f"{where} holds {shortened(repr(value))}, which describes no column")
     column = Column(**{**value, "categories": _categories(where, value)})
-    numbers = [column.offset, column.scale, *([] if column.fill is None else [column.fill])]
-    if not all(type(number) in (int, float) and abs(number) < MAX_NUMBER for number in numbers) or column.scale <= 0:
+    given = [column.offset, column.scale, column.fill, column.period]
+    numbers = [number for number in given if number is not None]
+    usable = all(type(number) in (int, float) and abs(number) < MAX_NUMBER for number in numbers)
+    if not usable or column.scale <= 0 or (column.period is not None and (column.period <= 0 or column.scale != 1)):
         raise TypeError(f"{where} holds {shortened(repr(value))}, whose numbers can't be used")
     if column.kind not in get_args(ColumnKind) or bool(column.categories) != (column.kind == "category"):
         raise TypeError(f"{where} holds {shortened(repr(value))}, whose kind doesn't fit")

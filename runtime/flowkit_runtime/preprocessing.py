@@ -126,10 +126,13 @@ def _in_context(column: Column, values: Floats) -> Floats:
         one_hot[np.flatnonzero(~lacking), values[~lacking].astype(int)] = 1.0
         one_hot[lacking] = np.nan
         return one_hot
-    if column.fill is None:
-        return values[:, None]
-    filled = np.where(lacking, (column.fill - column.offset) / column.scale, values)
-    return np.stack([filled, lacking], 1)
+    indicator = [] if column.fill is None else [lacking]
+    if column.fill is not None:
+        values = np.where(lacking, (column.fill - column.offset) / column.scale, values)
+    if column.period is None:
+        return np.stack([values, *indicator], 1)
+    angle = 2 * np.pi * values / column.period
+    return np.stack([np.cos(angle), np.sin(angle), *indicator], 1)
 
 
 def read_column(values: Any, column: Column, start: int = 0) -> Floats:

@@ -86,6 +86,14 @@ def test_numbers_of_a_context_are_standardized() -> None:
     assert look.missing == "refuse"
 
 
+def test_numbers_of_a_context_on_a_circle_by_name_and_range() -> None:
+    hours, turns = np.arange(N) % 24, np.linspace(-170, 170, N)
+    contexts = {"dep_hour": hours, "wind_dir": turns, "hour": hours + 3, "heading": turns / 10, "four": hours}
+    look = chosen(event=["y"], context=list(contexts), y=NORMAL, **contexts)
+    periods = {each.name: each.column.period for each in look.context if each.column}
+    assert periods == {"dep_hour": 24, "wind_dir": 360, "hour": None, "heading": None, "four": None}
+
+
 LEFT_OUT: dict[str, tuple[Any, str]] = {
     "an index": (np.arange(N) + 7, "it numbers the rows"),
     "a constant": ([3.0] * N, "it never changes"),

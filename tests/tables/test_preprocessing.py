@@ -55,6 +55,14 @@ def test_what_columns_become() -> None:
     assert MIXED.shapes == ((5,), (6,))
 
 
+def test_values_on_a_circle() -> None:
+    hours = Preprocessing((Column("x"),), (Column("h", "integer", offset=6.0, fill=12.0, period=24.0),))
+    _, context = encode(hours, as_columns({"x": [0.0] * 5, "h": [6, 12, 0, 30, None]}))
+    expected = [[1, 0, 0], [0, 1, 0], [0, -1, 0], [1, 0, 0], [0, 1, 1]]
+    assert context is not None and np.allclose(context, expected, atol=1e-12)
+    assert hours.shapes == ((1,), (3,))
+
+
 def test_events_become_columns_again() -> None:
     events, _ = encode(MIXED, as_columns(ROWS), seed=3)
     columns = decode(MIXED, events[[0, 1, 3]].astype(np.float32))
@@ -191,6 +199,9 @@ MALFORMED: dict[str, Any] = {
             {"offset": True},
             {"offset": 1e308},
             {"fill": []},
+            {"period": 0},
+            {"period": "24"},
+            {"period": 24, "scale": 2},
             {"categories": ["a"]},
             {"kind": "category"},
             {"kind": "category", "categories": ["a", "a"]},

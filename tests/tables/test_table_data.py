@@ -122,6 +122,14 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "split and files": ({"data": {"split": "part", "test": "y.csv"}}, "takes split, or the files val and test"),
     "a category without categories": ({"data": {"event": [X, K | {"kind": "category"}]}}, "belong to kind: category"),
     "a fill in the event": ({"data": {"event": [X, K | {"fill": 1}]}}, "is for columns of the context"),
+    "a period in the event": (
+        {"data": {"event": [X, K | {"period": 24}]}},
+        "is for columns of the context: an event on",
+    ),
+    "a period and a scale": (
+        {"data": {"context": [{"column": "k", "period": 24, "scale": 2}]}},
+        "takes the place of scale: it is in the units of the column",
+    ),
     "a scale of 0": ({"data": {"event": [X, K | {"scale": 0}]}}, "data.event.1..scale: must be greater than 0"),
 }
 

@@ -433,7 +433,11 @@ REFUSED: dict[str, tuple[pa.Table, dict[str, Any], str]] = {
         {"context": [C, Z | {"kind": "integer", "fill": 4}, T]},
         "no whole number of steps",
     ),
-    "a fill of categories": (small_table(), {"context": [C | {"fill": 1}, Z, T]}, "take no offset, scale or fill"),
+    "a fill of categories": (
+        small_table(),
+        {"context": [C | {"fill": 1}, Z, T]},
+        "take no offset, scale, fill or period",
+    ),
     "a large offset": (small_table(), {"context": [C, Z | {"offset": 1e308}, T]}, "offset: must be less than 1e"),
 }
 

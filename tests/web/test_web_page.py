@@ -132,7 +132,17 @@ def test_it_holds_the_columns_of_a_table_with_their_defaults(made, tmp_path):
     ]
     assert [about["preprocessing"] for about in abouts] == [
         {
-            "event": [{"column": "<x>", "kind": "number", "offset": 3, "scale": 1.0, "fill": None, "categories": []}],
+            "event": [
+                {
+                    "column": "<x>",
+                    "kind": "number",
+                    "offset": 3,
+                    "scale": 1.0,
+                    "fill": None,
+                    "period": None,
+                    "categories": [],
+                }
+            ],
             "context": [
                 {
                     "column": "c",
@@ -140,6 +150,7 @@ def test_it_holds_the_columns_of_a_table_with_their_defaults(made, tmp_path):
                     "offset": 0.0,
                     "scale": 1.0,
                     "fill": None,
+                    "period": None,
                     "categories": ["a", None],
                 }
             ],

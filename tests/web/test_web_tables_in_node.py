@@ -42,21 +42,25 @@ CONTEXT = (
     Column("f", "time", offset=15000.0, scale=365.0),
     Column("g", "integer", offset=10.0, scale=5.0, fill=20.0),
     Column("h", "time", scale=1000.0, fill=11000.0),
+    Column("i", "integer", offset=6.0, period=24.0),
+    Column("j", fill=90.0, period=360.0),
 )
 MIXED = Preprocessing(EVENT, CONTEXT)
 ROWS: list[dict[str, str]] = [
     {
         "x": "101.5", "y": "-1e-7", "k": "-3", "p": "1.3", "c": "green", "t": "2011-01-26", "u": "1969-12-31T12:00:30",
         "a": "4", "b": "2", "d": "no", "e": "7", "f": "2012-02-29 05:00", "g": "15", "h": "2000-01-01",
+        "i": "23", "j": "359.5",
     },
     {
         "x": "+.5", "y": "123456.79", "k": "1e3", "p": "0.1", "c": "", "t": "2011-01-26T12:34:56.789",
         "u": "0050-03-01", "a": "", "b": "", "d": "yes", "e": "-2", "f": "2012-02-29T05:00:00+02:30", "g": "", "h": "",
+        "i": "6", "j": "",
     },
     {
         "x": "1e10", "y": "0", "k": "123456", "p": "-7.9", "c": "red, dark", "t": "2011-01-26T23:59:59Z",
         "u": "2024-12-31", "a": "-0.1", "b": "1", "d": "yes", "e": "0", "f": "2011-01-26T05-08",
-        "g": "0", "h": "1999-12-31T18",
+        "g": "0", "h": "1999-12-31T18", "i": "7", "j": "12.25",
     },
 ]  # fmt: skip
 TIMES = (
@@ -107,7 +111,7 @@ const tried = (work) => {
 };
 const encodeEvent = (row, ends = null) => table.encodeEvent(event, texts(event, row), ends);
 const encodeContext = (row) => table.encodeContext(context, texts(context, row));
-const time = [{ column: "t", kind: "time", offset: 0, scale: 1, fill: null, categories: [] }];
+const time = [{ column: "t", kind: "time", offset: 0, scale: 1, fill: null, period: null, categories: [] }];
 
 const read = (name) => readFileSync(`${small.bundle}/${name}`);
 const files = { wasm: readFileSync("ort.wasm"), encoder: read("encode.onnx"), decoder: read("decode.onnx") };

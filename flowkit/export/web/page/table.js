@@ -1,7 +1,7 @@
 // Columns of a table: texts that were typed become events and contexts, and their values become texts again.
 //
 // It is what flowkit_runtime.preprocessing does for a table of one row and seed 0. A column is {column, kind, offset,
-// scale, fill, categories}, as in flowkit_runtime.columns. An empty text is a missing value.
+// scale, fill, period, categories}, as in flowkit_runtime.columns. An empty text is a missing value.
 
 import { format } from "./dom.js";
 import { endsOf, outside } from "./model.js";
@@ -30,9 +30,10 @@ export function encodeContext(columns, texts) {
       const code = present(column, texts[i]);
       return column.categories.map((_, k) => Number(k === code));
     }
-    if (column.fill === null) return present(column, texts[i]);
+    if (column.fill === null) return onCircle(column, present(column, texts[i]));
     const value = encoded(column, texts[i]);
-    return Number.isNaN(value) ? [(column.fill - column.offset) / column.scale, 1] : [value, 0];
+    const lacks = Number.isNaN(value);
+    return [...onCircle(column, lacks ? (column.fill - column.offset) / column.scale : value), Number(lacks)];
   });
 }
 
@@ -47,8 +48,25 @@ export function typedContext(columns, context) {
   return columns.map((column) => {
     const values = context.slice(first, (first += widthOf(column)));
     if (column.kind === "category") return column.categories[values.indexOf(1)] ?? "";
-    return values[1] ? "" : typed(column, values[0]);
+    const lacks = column.fill !== null && values[values.length - 1];
+    const gives = (value) => onCircle(column, value).every((each, i) => Math.fround(each) === Math.fround(values[i]));
+    return lacks ? "" : typed(column, fromCircle(column, values), gives);
   });
+}
+
+/** The values of a context for a number: itself, or its point on the circle of the column's period. */
+function onCircle({ period }, value) {
+  if (period === null) return [value];
+  const angle = (2 * Math.PI * value) / period;
+  return [Math.cos(angle), Math.sin(angle)];
+}
+
+/** The number that makes these values of a context, in the first turn of its circle if it has one. */
+function fromCircle({ kind, period }, [first, second]) {
+  if (period === null) return first;
+  const value = (Math.atan2(second, first) / (2 * Math.PI)) * period;
+  const turned = value < -1e-6 * period ? value + period : Math.max(value, 0);
+  return kind === "integer" ? Math.round(turned) : turned;
 }
 
 /** What a column has where an event has `value`: a number, for a time its days since 1970, for a category its index. */
@@ -66,7 +84,8 @@ export function columnText(column, has, digits = 6) {
   return Math.abs(has) < 1e-4 || Math.abs(has) >= 1e9 ? format(has, digits) : rounded(has, digits);
 }
 
-const widthOf = ({ kind, categories, fill }) => (kind === "category" ? categories.length : fill === null ? 1 : 2);
+const widthOf = ({ kind, categories, fill, period }) =>
+  kind === "category" ? categories.length : (period === null ? 1 : 2) + (fill === null ? 0 : 1);
 
 const isDequantized = ({ kind }) => kind === "integer" || kind === "category";
 
@@ -130,14 +149,14 @@ function refuse(column, why) {
   throw new Error(`${column.column}: ${why}.`);
 }
 
-/** The shortest text that is encoded as `value` in float32, but for noise. */
-function typed(column, value) {
+/** The shortest text that is encoded as `value` in float32, but for noise; `gives` says of a number whether it is. */
+function typed(column, value, gives = (other) => Math.fround(other) === Math.fround(value)) {
   const has = restored(column, value);
   if (!Number.isFinite(has)) return "";
   if (column.kind === "category") return column.categories[has] ?? "";
   if (column.kind === "integer") return columnText(column, has);
   const texts = column.kind === "time" ? timeTexts(has) : Array.from({ length: 17 }, (_, i) => rounded(has, i + 1));
-  return texts.find((text) => Math.fround(encoded(column, text)) === Math.fround(value)) ?? texts.at(-1);
+  return texts.find((text) => gives(encoded(column, text))) ?? texts.at(-1);
 }
 
 const rounded = (number, digits) => String(Number(number.toPrecision(digits)));
