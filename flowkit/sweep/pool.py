@@ -56,15 +56,15 @@ class Pool:
             if (following := self.study.take_next()) is None:
                 return
             if place == len(self.workers):
-                self.workers.append(self._start())
+                self.workers.append(self._start(place))
             worker = self.workers[place]
             worker.trial, order = following
             worker.connection.send(order)
 
-    def _start(self) -> Worker:
+    def _start(self, place: int) -> Worker:
         context = multiprocessing.get_context("spawn")
         own, other = context.Pipe()
-        process = context.Process(target=train_trials, args=(other, self.study.directory / SPEC))
+        process = context.Process(target=train_trials, args=(other, self.study.directory / SPEC, place))
         process.start()
         other.close()
         return Worker(process, own)
@@ -85,7 +85,8 @@ class Pool:
     def _bury(self, worker: Worker) -> None:
         """Run the trial of a process that was killed again, but only once: it may have taken all the memory."""
         worker.process.join()
-        self.workers.remove(worker)
+        place = self.workers.index(worker)
+        self.workers[place] = self._start(place)
         trial, code = worker.trial, worker.process.exitcode or 0
         assert trial is not None
         if trial.number in self.killed:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from flowkit.errors import FlowkitError
@@ -49,12 +50,25 @@ class Pruned(Exception):
     """The trial shall not go on."""
 
 
-def train_trials(connection: Connection, spec: Path) -> None:
-    """Train the trials that are ordered, until the connection is closed. ``spec`` is the file of the sweep's spec."""
+def train_trials(connection: Connection, spec: Path, place: int) -> None:
+    """Train the trials that are ordered, until the connection is closed.
+
+    ``spec`` is the file of the sweep's spec, and ``place`` the number of this worker, counted from 0.
+    """
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    choose_gpu(place)
     with suppress(EOFError, KeyboardInterrupt):
         while True:
             connection.send(_outcome(connection.recv(), spec, connection))
+
+
+def choose_gpu(place: int) -> None:
+    """Hide all GPUs but one from this process, so that workers use different ones. CUDA must not have started yet."""
+    count = torch.cuda.device_count()
+    if count > 1:
+        listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+        visible = listed.split(",") if listed else [str(index) for index in range(count)]
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible[place % count]
 
 
 def _end_with_parent() -> None:

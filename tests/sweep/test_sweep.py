@@ -19,7 +19,7 @@ from flowkit.cli.main import app
 from flowkit.spec import read_spec, to_yaml
 from flowkit.sweep.pool import Pool
 from flowkit.sweep.study import Study, create_sweep, open_sweep
-from flowkit.sweep.worker import Epoch, TrialOrder, TrialOutcome
+from flowkit.sweep.worker import Epoch, TrialOrder, TrialOutcome, choose_gpu
 from tests.train.conftest import SPEC
 
 SPACE = """\
@@ -103,7 +103,7 @@ def test_a_sweep_in_this_process(tmp_path: Path, files: tuple[Path, Path]) -> No
     assert again.exit_code == 0 and "7 trials" in again.output and "trial 7" not in again.output
 
 
-def fake_work(connection: Any, spec: Path) -> None:
+def fake_work(connection: Any, spec: Path, place: int) -> None:
     """Score a trial by its learning rate. The first time, trial 1 kills its process; trial 2 always does."""
     while True:
         try:
@@ -129,12 +129,12 @@ def test_a_trial_whose_process_dies_is_run_again_once(
     monkeypatch.setattr("flowkit.sweep.pool.train_trials", fake_work)
     create_sweep(tmp_path / "sweep", read_spec(files[0]), files[1])
     ended: list[int] = []
-    with open_sweep(tmp_path / "sweep", 25) as study:
+    with open_sweep(tmp_path / "sweep", 8) as study:
         Pool(study, 2, ended.append).run()
-        assert sorted(ended) == list(range(25))
+        assert sorted(ended) == list(range(8))
         assert study.trials[1].state.name in ("COMPLETE", "PRUNED")
         assert study.trials[2].user_attrs["failure"] == "its process was killed by SIGKILL, twice"
-        assert {trial.state.name for trial in study.trials} == {"COMPLETE", "PRUNED", "FAIL"}
+        assert {trial.state.name for trial in study.trials} <= {"COMPLETE", "PRUNED", "FAIL"}
 
 
 @pytest.mark.slow
@@ -152,6 +152,17 @@ def test_a_resumed_sweep_goes_on_with_its_trials(tmp_path: Path, files: tuple[Pa
     with open_sweep(tmp_path / "sweep", 4) as study:
         orders = [study.take_next() for _ in range(3)]
         assert len({each[1].overrides for each in [*taken, orders[2]] if each}) == 4
+
+
+@pytest.mark.parametrize(("listed", "chosen"), [(None, ["0", "1", "0"]), ("2,5", ["2", "5", "2"])])
+def test_workers_use_different_gpus(monkeypatch: pytest.MonkeyPatch, listed: str | None, chosen: list[str]) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    for place, gpu in enumerate(chosen):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if listed:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+        choose_gpu(place)
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == gpu
 
 
 @pytest.mark.parametrize(

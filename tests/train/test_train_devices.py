@@ -204,8 +204,7 @@ def test_fit_on_two_devices(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(FIT)
     done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "3 (5, 2)"
-    assert done.stdout.count("epoch 3/3") == 1
+    assert done.stdout == "3 (5, 2)\n"  # there is no terminal to show a bar on
 
 
 @pytest.mark.slow
