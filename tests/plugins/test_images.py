@@ -53,7 +53,7 @@ def test_folders_are_classes(tmp_path: Path) -> None:
             Image.fromarray(np.full((4, 6), value, np.uint8)).save(tmp_path / name / f"{i}.png")
     data = load_data(read_spec({**spec(tmp_path, [1, 4, 6]), "context": {"classes": 2}, "base": CLASSES}))
     for part in data.values():
-        assert part.context is not None
+        assert part.context is not None and part.classes == ("blue", "red")
         assert np.array_equal(part.x[:][:, 0, 0, 0], np.where(part.context[:] == 0, 200, 10))
 
 
