@@ -163,6 +163,7 @@ def test_a_label_needs_a_context_of_classes() -> None:
 # Serving
 
 
+@pytest.mark.slow
 def test_a_run_knows_the_weighted_shares(place: Path) -> None:
     data = load_data(spec_of(place / "birds.csv"))["train"]
     labels, weights = data.context[:], data.weights  # type: ignore[index]
@@ -172,6 +173,7 @@ def test_a_run_knows_the_weighted_shares(place: Path) -> None:
     assert context["names"] == list(NAMES) and context["probabilities"] == pytest.approx(shares)
 
 
+@pytest.mark.slow
 def test_the_training_file_and_one_without_labels_are_scored(place: Path) -> None:
     model = flowkit_runtime.load(place / "bundle")
     given = model.score(*model.from_table(frame()))
@@ -191,6 +193,7 @@ def test_the_training_file_and_one_without_labels_are_scored(place: Path) -> Non
     np.testing.assert_allclose(np.load(place / "g.npy"), model.score(x, "Gentoo"), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_samples_of_a_name_and_of_a_table_of_names(place: Path) -> None:
     run(["sample", place / "run", "--context", "Gentoo", "-n", 50, "-o", place / "g.npy"])
     run(["sample", place / "run", "--context", "2", "-n", 50, "-o", place / "n.npy"])
@@ -209,6 +212,7 @@ def test_samples_of_a_name_and_of_a_table_of_names(place: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_errors_of_labels_name_the_row(place: Path) -> None:
     table = frame()
     table.loc[9, "species"] = "Emperor"
@@ -300,6 +304,7 @@ def fitted() -> Any:
     return flowkit.fit(frame(), spec=spec, epochs=40, progress=False)
 
 
+@pytest.mark.slow
 def test_fit_takes_a_label(fitted: Any, tmp_path: Path) -> None:
     assert list(fitted.classes) == list(NAMES) and sum(fitted.classes.values()) == pytest.approx(1)
     table, unlabelled = frame(), frame()[["bill", "flipper"]]
@@ -335,6 +340,7 @@ def test_fit_takes_names_as_contexts() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_integers_in_python(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, 100)
