@@ -13,6 +13,7 @@ import numpy as np
 from flowkit.errors import DataError
 from flowkit.plugin.spelling import line
 from flowkit.starting.checks import MIN_ROWS, TRAIN_SHARE
+from flowkit.starting.circles import period_of
 from flowkit.starting.columns import MAX_CATEGORIES, Seen, see
 from flowkit.starting.roles import (
     MOSTLY_MISSING,
@@ -42,15 +43,6 @@ HEAVY = 10
 """Positive values whose largest is as many times the median are taken for values that can't be negative."""
 REPEATED = 0.1
 """The share of one value above which a column of real numbers is doubted."""
-CIRCLES: tuple[tuple[set[str], float, float, float], ...] = (
-    ({"hour", "hr"}, 0, 24, 24),
-    ({"minute"}, 0, 60, 60),
-    ({"month"}, 1, 12, 12),
-    ({"weekday", "dayofweek", "dow"}, 0, 7, 7),
-    ({"dayofyear", "doy", "yearday"}, 0, 366, 365.25),
-    ({"angle", "azimuth", "bearing", "heading", "direction", "dir", "longitude", "lon"}, -180, 360, 360),
-)
-"""Words in the names of columns whose values lie on a circle, their least and largest value, and its length."""
 
 
 @dataclass(frozen=True)
@@ -313,7 +305,7 @@ def _in_context(column: Seen) -> Choice:
     """Return how a column makes values of the context."""
     if (choice := _anywhere(column, "one-hot")) is not None:
         return choice
-    if (period := _period(column)) is not None:
+    if (period := period_of(column)) is not None:
         return _on_circle(column, period)
     # four digits standardize well enough
     offset, scale, fill = (float(f"{each:.4g}") for each in (column.mean, column.deviation, column.median))
@@ -328,17 +320,6 @@ def _on_circle(column: Seen, period: float) -> Choice:
     made = Column(column.name, "number", period=period, fill=float(f"{column.median:.4g}") if column.missing else None)
     lacking = f"; {column.missing:,} missing values become the median" if column.missing else ""
     return Choice(column.name, f"on a circle of {period:g}, by its name{lacking}", made)
-
-
-def _period(column: Seen) -> float | None:
-    """Return the length of the circle that a column of numbers lies on, by its name and its range, or None."""
-    if column.kind != "number":
-        return None
-    words = set(re.split(r"[^a-z]+", column.name.lower()))
-    for names, low, high, period in CIRCLES:
-        if words & names and low <= column.low and column.high <= high and column.high - column.low > period / 2:
-            return period
-    return None
 
 
 def _anywhere(column: Seen, how: str) -> Choice | None:

@@ -20,6 +20,7 @@ from flowkit.spec import read_spec, to_yaml
 from flowkit.sweep.pool import Pool
 from flowkit.sweep.study import Study, create_sweep, open_sweep
 from flowkit.sweep.worker import Epoch, TrialOrder, TrialOutcome, choose_gpu
+from tests.extent import extent
 from tests.train.conftest import SPEC
 
 SPACE = """\
@@ -46,12 +47,13 @@ def states(directory: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_sweep_of_30_trials_killed_twice(tmp_path: Path, files: tuple[Path, Path]) -> None:
-    directory = tmp_path / "sweep"
+def test_a_sweep_that_is_killed_twice(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    trials, directory = extent(6, 30), tmp_path / "sweep"
     flowkit = str(Path(sys.executable).with_name("flowkit"))
-    begin = [flowkit, "sweep", *files[:1], "--space", files[1], "-o", directory, "--trials", "30", "--workers", "2"]
+    begin = [flowkit, "sweep", *files[:1], "--space", files[1], "-o", directory, "--workers", "2"]
+    begin += ["--trials", str(trials)]
     go_on = [flowkit, "sweep", "--resume", directory, "--workers", "2"]
-    for command, least in ((begin, 4), (go_on, 15)):
+    for command, least in ((begin, 1), (go_on, trials // 2)):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         for line in process.stdout:
@@ -67,11 +69,11 @@ def test_a_sweep_of_30_trials_killed_twice(tmp_path: Path, files: tuple[Path, Pa
             time.sleep(0.1)
         assert not any(os.path.exists(f"/proc/{child}") for child in children)
     done = subprocess.run(go_on, capture_output=True, text=True)
-    assert done.returncode == 0 and "30 trials, " in done.stdout, done.stderr
+    assert done.returncode == 0 and f"{trials} trials, " in done.stdout, done.stderr
     rows = table(directory)
-    assert [row["trial"] for row in rows] == [str(number) for number in range(30)]
+    assert [row["trial"] for row in rows] == [str(number) for number in range(trials)]
     assert {row["state"] for row in rows} <= {"complete", "pruned", "fail"}
-    assert len({tuple(list(row.values())[5:8]) for row in rows}) == 30  # no values twice
+    assert len({tuple(list(row.values())[5:8]) for row in rows}) == trials  # no values twice
     assert sorted(path.name for path in (directory / "trials").iterdir()) == [
         f"{int(row['trial']):04d}" for row in rows if row["state"] != "fail"
     ]

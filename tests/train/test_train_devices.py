@@ -19,6 +19,7 @@ from flowkit.spec import Spec, read_spec, to_yaml
 from flowkit.train import read_results, resume, train
 from flowkit.train.devices import layout
 from flowkit.train.launching import launch
+from tests.extent import extent
 from tests.train import side_by_side
 from tests.train.conftest import SPEC
 
@@ -48,7 +49,10 @@ def test_micro_batches_have_the_gradients_of_the_whole_batch(overrides: tuple[st
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
-    [(TWO,), (TWO, "train.accumulate=3", "train.memory=reversible"), (TWO, "train.memory=checkpoint")],
+    extent(
+        [(TWO, "train.accumulate=3", "train.memory=reversible")],
+        [(TWO,), (TWO, "train.accumulate=3", "train.memory=reversible"), (TWO, "train.memory=checkpoint")],
+    ),
     ids=",".join,
 )
 def test_two_processes_take_the_steps_of_one(overrides: tuple[str, ...]) -> None:
@@ -99,7 +103,7 @@ def gone(pids: list[int]) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", extent([1], [0, 1]))
 def test_a_killed_process_ends_the_others_and_one_process_finishes_the_run(tmp_path: Path, rank: int) -> None:
     command = started(tmp_path)
     pids = workers(command)
@@ -119,7 +123,10 @@ def test_a_killed_process_ends_the_others_and_one_process_finishes_the_run(tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    extent([(signal.SIGINT, 130)], [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]),
+)
 def test_ending_the_command_ends_its_processes(tmp_path: Path, number: int, code: int) -> None:
     command = started(tmp_path)
     pids = workers(command)
