@@ -215,10 +215,10 @@ def test_sample_takes_labels_in_turn_or_one_or_a_file(runs: Path, tmp_path: Path
     ("options", "message"),
     [
         (("-o", "x.jpg"), "must end with .png or .npy"),
-        (("-o", "x.npy", "--context", "seven"), "'seven' is neither a class nor a .npy file"),
+        (("-o", "x.npy", "--context", "seven"), "'seven' is no class of this flow: its classes are 0, 1"),
         (("-o", "x.npy", "--context", "nowhere.npy"), "nowhere.npy can't be read"),
-        (("-o", "x.npy", "--context", "words.npy"), "must hold real numbers"),
-        (("-o", "x.npy", "--context", "10"), "must hold classes from 0 to 9"),
+        (("-o", "x.npy", "--context", "words.npy"), "'a' is no class of this flow"),
+        (("-o", "x.npy", "--context", "10"), "'10' is no class of this flow"),
         (("-o", "labels.npy", "--context", "labels.npy"), "labels.npy is the context itself: name another output"),
     ],
 )
