@@ -74,7 +74,9 @@ def _as_arrow(name: str, values: Any) -> Any:
     import pyarrow as arrow
 
     if isinstance(values, arrow.ChunkedArray):
-        return values.combine_chunks()
+        whole = values.combine_chunks()
+        # Polars has views, which Arrow can't take rows of.
+        return whole.cast(arrow.large_string()) if str(whole.type) == "string_view" else whole
     if hasattr(values, "numpy"):  # a tensor
         values = np.asarray(values)
     if hasattr(values, "sparse"):  # a sparse series of pandas

@@ -52,6 +52,13 @@ def test_scores_of_a_table(fitted: FittedTable) -> None:
     assert np.array_equal(apart, scores, equal_nan=True)
 
 
+def test_contexts_as_polars_has_them(fitted: FittedTable) -> None:
+    cities = pa.table({"city": pa.array(["Ulm", "Bonn"], pa.string_view())})
+    drawn = fitted.sample(2, cities, seed=0)
+    assert drawn["city"].tolist() == ["Ulm", "Ulm", "Bonn", "Bonn"]
+    assert np.array_equal(drawn["area"], fitted.sample(2, ULM, seed=0)["area"])
+
+
 def test_a_value_outside_of_the_domain_is_refused_as_by_a_bundle(fitted: FittedTable) -> None:
     table = FLATS.copy()
     table.iloc[7, table.columns.get_loc("price")] = -5.0
