@@ -10,9 +10,9 @@ from torch import Tensor, nn
 class Encoder(nn.Module, ABC):
     """A network that summarizes a context: [batch, *context_shape] -> [batch, *output_shape].
 
-    It is trained with the flow. All layers and base distributions read its output in the place of the context. A flow
-    runs it once per call, under autocast if that is enabled. Each context is summarized by itself, without statistics
-    of the batch.
+    It is trained with the flow. All layers and base distributions read its output instead of the context. A flow runs
+    it once per call, under autocast if that is enabled. The summary of a context must not depend on the rest of the
+    batch.
     """
 
     @abstractmethod
@@ -20,4 +20,7 @@ class Encoder(nn.Module, ABC):
         """Return the summary, [batch, *output_shape]. ``context`` is [batch, *context_shape]; labels are one-hot."""
 
     def initialize(self, context: Tensor) -> None:
-        """Set parameters and buffers from a first batch. A flow calls it once, before training, without gradients."""
+        """Set parameters and buffers from the first batch, [batch, *context_shape].
+
+        A flow calls it once, before training, without gradients.
+        """

@@ -25,12 +25,12 @@ def sweep(
         Path | None, typer.Option(metavar="FILE", help="The fields that vary, and their values.", show_default=False)
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The sweep; sweeps/SPEC unless it is given.")
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The directory; by default sweeps/SPEC.")
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="The number of trials in all; 30 unless it is given.", show_default=False)
+        int | None, typer.Option(min=1, help="The number of all trials; 30 for a new sweep.", show_default=False)
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Trials that are trained at the same time.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="The number of trials that are trained at the same time.")] = 1,
     overrides: Overrides = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="DIR", help="Go on with a sweep that was interrupted.")
@@ -44,7 +44,7 @@ def sweep(
 
         flow[1].repeat: {choices: [2, 4, 8]}
 
-    Each trial trains the spec with other values, and is pruned if it does worse than most at the same epoch.
+    Each trial trains the spec with other values. It is pruned if it is worse than the median at the same epoch.
 
     Example: flowkit sweep specs/realnvp-moons.yaml --space space.yaml --workers 2
 

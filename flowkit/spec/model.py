@@ -371,13 +371,13 @@ class Train(Documented):
     """Threads on the CPU, of each process; null: as many as OMP_NUM_THREADS says, without it one. More help large flows
     on an idle machine, and make steps many times slower on a busy one."""
     devices: Annotated[int, Field(ge=1, le=4096)] = 1
-    """Devices of a machine that train together, each a share of every batch: GPUs, or processes on the CPU."""
+    """The number of devices of a machine: GPUs, or processes on the CPU. Each computes a share of every batch."""
     num_nodes: Annotated[int, Field(ge=1, le=4096)] = 1
-    """Machines that train together, each with as many devices. Each one runs the command."""
+    """The number of machines, each with as many devices. The command is started on each machine."""
     accumulate: PositiveInt = 1
-    """Micro-batches that a step divides its batch into, for less memory. The gradients are those of the whole batch."""
+    """The number of micro-batches of a step, for less memory. The gradients are those of the whole batch."""
     logger: Literal["csv", "tensorboard", "wandb", "mlflow"] = "csv"
-    """Where the metrics of an epoch are sent, beside metrics.csv. csv: nowhere else."""
+    """The experiment tracker to which the metrics are sent, beside metrics.csv; csv sends them to none."""
     compile: bool | Literal["step"] = False
     """true: torch.compile makes code of the flow for its training steps, which are then faster, after a minute or more
     at the start. step: it makes code of one step of each kind, so that deep flows start much sooner and run a little

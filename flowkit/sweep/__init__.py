@@ -1,1 +1,1 @@
-"""Searches for good values of a spec's fields: it trains the spec with many values, chosen by Optuna."""
+"""Searches for good values of a spec's fields: trains the spec with many values, which Optuna chooses."""

@@ -16,12 +16,12 @@ from flowkit.sweep.study import SPEC, Study
 from flowkit.sweep.worker import Epoch, TrialOutcome, train_trials
 
 GRACE = 10.0
-"""The seconds that a process has to end by itself."""
+"""The seconds in which a process may end by itself before it is killed."""
 
 
 @dataclass
 class Worker:
-    """A process that trains one trial after another, and the trial that it trains."""
+    """A process that trains one trial after another. ``trial`` is the one that it trains now."""
 
     process: SpawnProcess
     connection: Connection
@@ -39,7 +39,7 @@ class Pool:
     killed: set[int] = field(default_factory=set)
 
     def run(self) -> None:
-        """Run the trials of the study until there are as many as it shall have."""
+        """Run the trials of the study until it has ``study.total`` trials, and all have ended."""
         try:
             self._hand_out()
             while busy := {worker.connection: worker for worker in self.workers if worker.trial}:
@@ -83,7 +83,10 @@ class Pool:
             worker.trial = None
 
     def _bury(self, worker: Worker) -> None:
-        """Run the trial of a process that was killed again, but only once: it may have taken all the memory."""
+        """Replace a process that was killed, and run its trial again.
+
+        A trial whose process was killed twice has failed: it may take more memory than there is.
+        """
         worker.process.join()
         place = self.workers.index(worker)
         self.workers[place] = self._start(place)

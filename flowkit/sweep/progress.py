@@ -15,7 +15,7 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 def counts(study: Study) -> str:
-    """Return how many trials ended in which way: ``30 trials, 21 complete, 7 pruned, 2 failed``."""
+    """Return the numbers of trials as text: ``30 trials, 21 complete, 7 pruned, 2 failed``."""
     words = dict(zip(ENDED, ("complete", "pruned", "failed"), strict=True))
     found = {word: len(in_state(study.trials, state)) for state, word in words.items()}
     return ", ".join([f"{len(study.trials)} trials", *(f"{number} {word}" for word, number in found.items() if number)])

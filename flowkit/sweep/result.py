@@ -33,7 +33,7 @@ def write_result(study: Study) -> None:
 
 
 def score(trial: FrozenTrial) -> float | None:
-    """Return the score of a trial. For a pruned one it is the last before it was pruned."""
+    """Return the score of a trial. For a pruned trial it is the last score before it was pruned."""
     values = trial.intermediate_values
     return trial.value if trial.value is not None or not values else values[max(values)]
 
@@ -68,7 +68,7 @@ def _draw(study: Study, path: Path) -> None:
     axes = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
     shown = [trial for trial in study.trials if trial.state in MARKS and score(trial) is not None]
     scores = sorted(score(trial) or 0.0 for trial in shown)
-    limit = scores[0] + 4 * (scores[len(scores) // 2] - scores[0])  # a few bad ones shall not press the others together
+    limit = scores[0] + 4 * (scores[len(scores) // 2] - scores[0])  # a few bad scores would squeeze the others
     _draw_history(axes[0], shown, limit)
     for axis, field in zip(axes[1:], study.space, strict=False):
         _draw_field(axis, study.space[field], [trial for trial in shown if field in trial.params], field, limit)

@@ -19,7 +19,7 @@ FORMS = "write {low: 1, high: 8}, with log: true if it is to be searched on a lo
 
 @dataclass(frozen=True)
 class Span:
-    """The numbers from ``low`` to ``high``, both included: whole ones if both ends are."""
+    """The numbers from ``low`` to ``high``, both included. They are whole numbers if both ends are."""
 
     low: float
     high: float
@@ -45,8 +45,8 @@ Space = dict[str, Span | Choices]
 def read_space(path: str | os.PathLike[str], spec: Spec) -> Space:
     """Read a space from a YAML file, and check it against the spec whose fields vary.
 
-    Raises SpecError with all problems, each with its place in the file. A value that only makes the spec invalid
-    together with others is no problem of the space.
+    Raises SpecError with all problems, each with its place in the file. The spec must accept at least one value of each
+    field, alone. A trial may still fail, because its values make the spec invalid together.
     """
     document = parse(text_of(path), os.fspath(path))
     if not isinstance(document.data, dict) or not document.data:

@@ -35,13 +35,13 @@ SPEC, SPACE, DATABASE, TRIALS, SWEEPING = "spec.yaml", "space.yaml", "study.db",
 FAILURE = "failure"
 """The attribute of a trial that says why it failed."""
 TOTAL = "trials"
-"""The attribute of a study that says how many trials it shall have."""
+"""The attribute of a study that holds the number of trials that were asked for."""
 PATIENCE = 60.0
 """The seconds that a resumed sweep waits for the processes of the killed one to end."""
 
 
 class Study:
-    """The trials of a sweep. Of its methods, only those that begin with a verb change the database."""
+    """The trials of a sweep, which are kept in a database. Its properties only read the database."""
 
     def __init__(self, directory: Path):
         self.directory = directory
@@ -73,7 +73,7 @@ class Study:
 
     @property
     def total(self) -> int:
-        """The number of trials that the sweep shall have."""
+        """The number of trials that were asked for."""
         return int(self._optuna.user_attrs[TOTAL])
 
     @property
@@ -91,17 +91,20 @@ class Study:
         return self.directory / TRIALS / f"{number:04d}"
 
     def set_total(self, total: int) -> None:
-        """Set the number of trials that the sweep shall have."""
+        """Set the number of trials that are asked for."""
         self._optuna.set_user_attr(TOTAL, total)
 
     def take_up_unfinished(self) -> None:
-        """Take up the trials that a killed sweep has left. Wait until none of its processes trains them any more."""
+        """Take up the trials that a killed sweep has left unfinished, once none of its processes trains them any more.
+
+        Raises RunError if that takes longer than PATIENCE.
+        """
         for frozen in in_state(self.trials, TrialState.RUNNING):
             _wait_for(self.run_of(frozen.number))
             self._waiting.append(Trial(self._optuna, frozen._trial_id))
 
     def put_back(self, trial: Trial) -> None:
-        """Put a trial back, so that it is the next one."""
+        """Put a trial back, so that `take_next` returns it next."""
         self._waiting.insert(0, trial)
 
     def take_next(self) -> tuple[Trial, TrialOrder] | None:
@@ -116,12 +119,12 @@ class Study:
         return trial, TrialOrder(self.run_of(trial.number), overrides)
 
     def report(self, trial: Trial, epoch: int, val: float) -> bool:
-        """Note the score of a trial after an epoch. Return True if the trial shall be pruned."""
+        """Record the score of a trial after an epoch. Return True if the trial should be pruned."""
         trial.report(val, epoch)
         return trial.should_prune()
 
     def end(self, trial: Trial, outcome: TrialOutcome) -> None:
-        """Note how a trial ended."""
+        """Record how a trial ended."""
         if outcome.failure is not None:
             trial.set_user_attr(FAILURE, outcome.failure)
             self._optuna.tell(trial, state=TrialState.FAIL)
@@ -156,7 +159,7 @@ def _suggest(trial: Trial, field: str, values: Span | Choices) -> str | float:
 
 
 def _wait_for(run: Path) -> None:
-    """Wait until no process trains a run."""
+    """Wait until no process trains a run. Raises RunError if that takes longer than PATIENCE."""
     end = time.monotonic() + PATIENCE
     while run.exists():
         try:
@@ -184,7 +187,8 @@ def create_sweep(directory: Path, spec: Spec, space: Path) -> None:
 def open_sweep(directory: Path, total: int | None) -> Iterator[Study]:
     """Open the study of a sweep, and lock it inside the block.
 
-    ``total`` is the number of trials; None stands for that of the last time. Raises RunError.
+    ``total`` is the number of all trials; None leaves it as it was. Raises RunError if the directory is no sweep, or if
+    another process runs it.
     """
     if not all((directory / name).exists() for name in (SPEC, SPACE, TRIALS)):
         raise RunError(f"{directory} is no sweep: `flowkit sweep SPEC --space FILE -o {directory}` makes one")

@@ -1,4 +1,4 @@
-"""Trains the trials of a sweep in a process of their own, and reports each epoch."""
+"""Trains trials in a process of a sweep, and reports the score of each epoch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from flowkit.train.results import Results, read_results
 
 @dataclass(frozen=True)
 class TrialOrder:
-    """A trial to train: where its run is, and the fields that it overrides in the spec of the sweep."""
+    """The order to train a trial: the directory of its run, and the overrides of fields in the spec of the sweep."""
 
     run: Path
     overrides: tuple[str, ...]
@@ -32,7 +32,7 @@ class TrialOrder:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The validation score of a trial after an epoch. The answer says whether to prune the trial."""
+    """The validation score of a trial after an epoch. The answer to it is True if the trial is to be pruned."""
 
     epoch: int
     val: float
@@ -40,14 +40,14 @@ class Epoch:
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """How a trial ended: with a score, pruned without one, or for a reason for which it failed."""
+    """The end of a trial: ``val`` is its score, or ``failure`` says why it failed. A pruned trial has neither."""
 
     val: float | None = None
     failure: str | None = None
 
 
 class Pruned(Exception):
-    """The trial shall not go on."""
+    """Raised to end the training of a trial that is pruned."""
 
 
 def train_trials(connection: Connection, spec: Path, place: int) -> None:
@@ -92,12 +92,12 @@ def _outcome(order: TrialOrder, spec: Path, connection: Connection) -> TrialOutc
         return TrialOutcome()
     except FlowkitError as error:
         return TrialOutcome(failure=str(error))
-    except Exception as error:  # of a plugin, or of a flow that is too large: the other trials go on
+    except Exception as error:  # such as a bug of a plugin, or no memory: the other trials go on
         return TrialOutcome(failure=f"{type(error).__name__}: {error}")
 
 
 def _train(order: TrialOrder, base: Path, report: Callable[[Row], None]) -> Results:
-    """Train the run of a trial, from where it is."""
+    """Train the run of a trial, or go on with it if it has begun. Return its results."""
     if (order.run / RESULTS).exists():
         return read_results(order.run)
     quiet = Console(quiet=True)

@@ -1,4 +1,4 @@
-"""Says on which devices a training runs, and connects its processes: one for each device, with Lightning Fabric."""
+"""Finds out on how many devices a training runs, and connects its processes with Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from flowkit.spec import Train
 T = TypeVar("T")
 
 NODE = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""The environment variables that a node of several needs: its number, and where the first one listens."""
+"""The environment variables that each of several nodes needs: its number, and where the first node listens."""
 
 
 def launched_by_others(environment: Mapping[str, str] = os.environ) -> bool:
@@ -33,8 +33,9 @@ def launched_by_others(environment: Mapping[str, str] = os.environ) -> bool:
 def layout(settings: Train) -> tuple[int, int]:
     """Return the number of devices on a node, and the number of nodes.
 
-    Processes that others have launched are all used, unless the settings say another number. Raises FlowkitError for
-    that, and if there are fewer devices or a device lacks the strategy.
+    If others have launched the processes, all of them are used. Raises FlowkitError if the settings name another
+    number, if this machine has fewer devices, if an environment variable of NODE is missing, or if a batch has fewer
+    events than there are processes.
     """
     devices, nodes = settings.devices, settings.num_nodes
     if launched_by_others():
@@ -72,7 +73,7 @@ def _check(devices: int, processes: int, settings: Train) -> None:
 
 @contextmanager
 def connected(settings: Train) -> Iterator[Fabric]:
-    """Connect this process with the others of its training inside the block. One process has nothing to connect."""
+    """Connect this process with the other processes of its training, if there are any, inside the block."""
     devices, nodes = layout(settings)
     if devices * nodes == 1:
         yield Fabric(devices=1)
@@ -89,7 +90,7 @@ def connected(settings: Train) -> Iterator[Fabric]:
             plugins=[TorchElasticEnvironment()],
         )
         fabric.launch()
-        fabric.barrier()  # all have looked at the run, which the first one changes now
+        fabric.barrier()  # all have read the run before the first process changes it
         yield fabric
     except BaseException as error:
         traceback.clear_frames(error.__traceback__)

@@ -39,7 +39,7 @@ from flowkit.train.results import Results
 from flowkit_runtime.atomic import replacing
 
 AfterEpoch = Callable[[Row], None]
-"""Is called with the row of each epoch, after the run's files are written."""
+"""A function that is called with the row of each epoch, after the files of the run are written."""
 
 TEST_DRAWS = 8
 """The number of draws of dequantization noise for the test score."""
@@ -48,7 +48,7 @@ TEST_DRAWS = 8
 def train_here(
     given: Spec | str, directory: Path, console: Console | None = None, after_epoch: AfterEpoch | None = None
 ) -> Results:
-    """Train in this process, which may be one of several. The spec may be given as text."""
+    """Train a new run in this process, which may be one of several. The spec may be given as text."""
     keep_freed_memory()
     spec = given if isinstance(given, Spec) else read_spec(given)
     flow = new_flow(spec)  # errors of the flow and of the data are raised before the directory is created
@@ -107,7 +107,7 @@ def _finish(
     """
     spec = flow.to_spec()
     checkpoint = find_checkpoint(flow, spec.train, data["train"], directory)
-    fabric.barrier()  # what was found changes now
+    fabric.barrier()  # all have read the checkpoint before the first process changes it
     first(fabric, lambda: record(spec, directory, data))
     if not now:
         first(fabric, lambda: begin_training(directory, checkpoint))

@@ -1,6 +1,6 @@
 """Starts the processes of a training on several devices, and waits for them.
 
-The processes are spawned: they begin with nothing but their arguments, and import the main script again.
+The processes are spawned: they get nothing but their arguments, and import the main script again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from flowkit.spec import Train
 from flowkit.train.devices import launched_by_others, layout
 
 GRACE = 10.0
-"""The seconds that processes have to end by themselves."""
+"""The seconds in which processes may end by themselves before they are killed."""
 
 
 def needs_launch(settings: Train) -> bool:
@@ -37,7 +37,7 @@ def needs_launch(settings: Train) -> bool:
 
 
 def launch(settings: Train, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function of a module in one process for each device of this node. Return what it returns in the first.
+    """Call a function of a module in one process for each device of this node. Return the result of the first process.
 
     A FlowkitError of a process is raised here. If a process fails or is killed, the others are ended. Raises
     TrainingError if one was killed, and RuntimeError with the traceback of one that failed. Ctrl-C ends all of them.
@@ -54,7 +54,7 @@ def launch(settings: Train, function: Callable[..., Any], *arguments: Any) -> An
 
 
 def _variables(settings: Train) -> dict[str, str]:
-    """Return the environment variables that torchrun would set, but for the ranks."""
+    """Return the environment variables that torchrun would set, except for the ranks."""
     here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port())}
     return (here if settings.num_nodes == 1 else {}) | {
         "GROUP_RANK": "0" if settings.num_nodes == 1 else os.environ["NODE_RANK"],
@@ -71,7 +71,7 @@ def _process(
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
 ) -> None:
-    """Run one of the processes. The first one of the node answers with the result, any of them with an error."""
+    """Run one of the processes. The first one of the node puts its result into ``answers``; each may put an error."""
     rank = int(variables["GROUP_RANK"]) * int(variables["LOCAL_WORLD_SIZE"]) + local_rank
     os.environ |= {**variables, "LOCAL_RANK": str(local_rank), "RANK": str(rank)}
     if rank > 0:
@@ -86,7 +86,7 @@ def _process(
 
 
 def _answer(context: ProcessContext, answers: Any) -> Any:
-    """Wait for the answer of the first process, and return it. Raise what it is if it is an error."""
+    """Wait for the answer of the first process, and return it. If the answer is an error, raise it."""
     ended = False
     while answers.empty() and not ended:
         try:
@@ -96,7 +96,7 @@ def _answer(context: ProcessContext, answers: Any) -> Any:
                 _explain(context, error)
                 raise
     if answers.empty():
-        raise KeyboardInterrupt  # torch's word for processes that were interrupted is that they have ended
+        raise KeyboardInterrupt  # torch reports interrupted processes as ended
     answer = pickle.loads(answers.get())
     if isinstance(answer, FlowkitError):
         raise answer
@@ -145,7 +145,7 @@ class _Stdout:
     def __reduce__(self) -> tuple[Any, ...]:
         try:
             return _use_as_stdout, (reduction.DupFd(sys.stdout.fileno()),)
-        except (AttributeError, OSError, ValueError):  # a notebook's, a closed one, or Windows
+        except (AttributeError, OSError, ValueError):  # stdout is a notebook's or closed, or this is Windows
             return _Stdout, ()
 
 

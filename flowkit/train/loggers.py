@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PROJECT = "flowkit"
 TRACKED = "tracked.json"
-"""The file of a run that keeps the identifier that the tracker gave it, so that a resumed run goes on with it."""
+"""The file of a run with the identifier that the tracker gave it. A resumed run continues under this identifier."""
 
 
 def check_logger(name: str) -> None:
@@ -40,7 +40,7 @@ def tracking(spec: Spec, directory: Path) -> Iterator[Callable[[Row], None]]:
     try:
         logger = _new(name, directory)
         logger.log_hyperparams(spec.model_dump(mode="json"))
-    except Exception as error:  # of the tracker: there is no server, or nobody has logged in
+    except Exception as error:  # the tracker raised it: there is no server, or nobody has logged in
         raise FlowkitError(f"train.logger: {name} can't be used: {error}") from error
     status = "failed"
     try:

@@ -1,4 +1,4 @@
-"""Checks the weights of events, and brings them to a mean of 1."""
+"""Checks the weights of events, and scales them to a mean of 1."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from flowkit.plugin.rows import Rows
 def weighted(arrays: Arrays, where: str) -> Arrays:
     """Return the events that have a positive weight. Their weights are float64 [n], with mean 1.
 
-    The mean over a batch of weight times loss then is an unbiased estimate of the weighted mean of all losses. Without
-    weights, the arrays are returned as they are. ``where`` is what messages call them. Raises DataError for weights
-    that aren't finite numbers of at least 0, and if all are 0.
+    So the mean over a batch of weight times loss is an unbiased estimate of the weighted mean of all losses. Without
+    weights, the arrays are returned as they are. ``where`` names them in messages. Raises DataError for weights that
+    aren't finite numbers of at least 0, and if all are 0.
     """
     if arrays.weights is None:
         return arrays
@@ -32,7 +32,7 @@ def weighted(arrays: Arrays, where: str) -> Arrays:
 
 
 def event_name(arrays: Arrays, event: int) -> str:
-    """Return what messages call an event: its row in a table if that is known."""
+    """Return the name of an event in messages, which has its row in a table if that is known."""
     return f"event {event}" if arrays.rows is None else f"row {arrays.rows[event]}"
 
 
@@ -52,7 +52,7 @@ def _checked(arrays: Arrays, where: str) -> np.ndarray:
 
 
 def _chosen(arrays: Arrays, kept: np.ndarray) -> Arrays:
-    """Return some of the events. Mapped ones are read when they are indexed."""
+    """Return the events with the indices ``kept``. Mapped events are read only when they are indexed."""
 
     def chosen(values: np.ndarray | Rows) -> np.ndarray | Rows:
         return values.take(kept) if isinstance(values, Rows) else Rows(values, kept)

@@ -12,11 +12,11 @@ from flowkit_encoder.standardize import Standardize
 
 
 class Conv(Encoder):
-    """The summary of an image: ``layers`` 3×3 convolutions of stride 2 with ReLU, and a linear layer of what is left.
+    """Summarizes an image by ``layers`` 3×3 convolutions of stride 2 with ReLU, and a linear layer of their output.
 
-    Each convolution halves the height and the width, rounded up, as in the all convolutional net (Springenberg et al.
-    2015, "Striving for simplicity"). Images are standardized, one scale for each channel: [batch, c, h, w] -> [batch,
-    features].
+    The shapes are [batch, c, h, w] -> [batch, features]. Each convolution halves the height and the width, rounded up,
+    as in the all convolutional net (Springenberg et al. 2015, "Striving for simplicity"). Each channel of the images is
+    standardized by the first batch.
 
     Example:
         >>> Conv((3, 28, 28))(torch.zeros(5, 3, 28, 28)).shape

@@ -11,11 +11,11 @@ from flowkit_encoder.standardize import Standardize
 
 
 class DeepSet(Encoder):
-    """The summary ρ(1/n Σ_i φ(x_i)) of a set {x_1, …, x_n}, whose order has no effect  (Zaheer et al. 2017, theorem 2).
+    """Summarizes a set {x_1, …, x_n}, whose order has no effect: ρ(1/n Σ_i φ(x_i)) (Zaheer et al. 2017, theorem 2).
 
-    φ and ρ are multi-layer perceptrons with ReLU: φ has ``layers`` hidden layers, and so has ρ before its last, linear
-    layer. The mean over the set takes the place of the paper's sum, so that units have the same scale for large sets.
-    x is standardized, one scale for each of the d values: [batch, n, d] -> [batch, features].
+    The shapes are [batch, n, d] -> [batch, features]. φ and ρ are multi-layer perceptrons with ReLU: φ has ``layers``
+    hidden layers, and so has ρ before its last, linear layer. The paper's sum over the set is a mean here, so that the
+    scale doesn't depend on n. Each of the d values of x is standardized by the first batch.
 
     Example:
         >>> DeepSet((100, 2))(torch.zeros(5, 100, 2)).shape

@@ -13,16 +13,16 @@ from flowkit_encoder.standardize import Standardize
 
 
 class GRU(Encoder):
-    """The summary W h_T + b of a sequence x_1, …, x_T, with the last state h_T of gated recurrent units.
+    """Summarizes a sequence x_1, …, x_T as W h_T + b, with the last state h_T of gated recurrent units.
 
     The states begin with h_0 = 0. With the gates r (reset) and z (update), and the sigmoid σ (Cho et al. 2014, §2.3):
 
         r = σ(W_r x_t + U_r h_{t-1} + b_r),  z = σ(W_z x_t + U_z h_{t-1} + b_z),
         h_t = z h_{t-1} + (1 - z) tanh(W_h x_t + b_h + r (U_h h_{t-1} + c_h)).
 
-    With several ``layers`` each reads the states of the layer before it. x is standardized, one scale for each of the
-    d values: [batch, T, d] -> [batch, features]. In a graph each layer is one ``GRU`` operator, however long sequences
-    are.
+    The shapes are [batch, T, d] -> [batch, features]. With several ``layers`` each reads the states of the layer before
+    it. Each of the d values of x is standardized by the first batch. In an ONNX graph each layer is one ``GRU``
+    operator, whatever T.
 
     Example:
         >>> GRU((100, 2))(torch.zeros(5, 100, 2)).shape

@@ -1,4 +1,4 @@
-"""Defines a multi-layer perceptron as an encoder, and its layers, which other encoders have too."""
+"""Defines the encoder that is a multi-layer perceptron, and its layers, which other encoders use too."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from flowkit_encoder.standardize import Standardize
 
 
 class MLPEncoder(Encoder):
-    """The summary W a(… a(W₁ c + b₁) …) + b of a context c, which is flattened, with ``layers`` hidden layers a = ReLU.
+    """Summarizes a flattened context c as W a(… a(W₁ c + b₁) …) + b, with ``layers`` hidden layers and a = ReLU.
 
-    c is standardized by the first batch: [batch, *context_shape] -> [batch, features].
+    The shapes are [batch, *context_shape] -> [batch, features]. Each value of c is standardized by the first batch.
 
     Example:
         >>> MLPEncoder((3,))(torch.zeros(5, 3)).shape

@@ -13,7 +13,7 @@ Layers = Annotated[int, Field(ge=1, le=32)]
 
 
 class MLPEncoderConfig(EncoderConfig):
-    """A multi-layer perceptron with ReLU for contexts of any shape, which are flattened."""
+    """A multi-layer perceptron with ReLU for contexts of any shape, which it flattens."""
 
     features: Units = 16
     """The number of values in the summary."""
@@ -27,7 +27,7 @@ class MLPEncoderConfig(EncoderConfig):
 
 
 class ConvConfig(EncoderConfig):
-    """Convolutions with ReLU for images. Each halves the height and the width."""
+    """Convolutions with ReLU for images. Each convolution halves the height and the width."""
 
     features: Units = 16
     """The number of values in the summary."""
@@ -50,7 +50,7 @@ class DeepSetConfig(EncoderConfig):
     hidden: Units = 64
     """The number of units of each hidden layer."""
     layers: Layers = 2
-    """The number of hidden layers before the mean over the set, and behind it."""
+    """The number of hidden layers before the mean over the set, and of those behind it."""
 
     def output_shape(self, context: Shape) -> Shape:
         if len(context) != 2:
@@ -75,7 +75,7 @@ class GRUConfig(EncoderConfig):
 
 
 def _for_numbers(context: Shape) -> str:
-    """Say how a context of numbers is written, if this is one."""
+    """Return advice on how to write a context of numbers, or "" for a context of another shape."""
     return f": write [{context[0]}, 1] for {context[0]} numbers" if len(context) == 1 else ""
 
 

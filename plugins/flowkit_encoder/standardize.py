@@ -11,8 +11,9 @@ from flowkit.plugin import Shape
 class Standardize(nn.Module):
     """The map (c - μ) / σ of a context c. The first batch sets the mean μ and the standard deviation σ.
 
-    Both have the shape ``shape``, which is broadcast to contexts: (d,) has one for each of the last d values, (c, 1, 1)
-    one for each channel of an image. They aren't trained. What is constant in the first batch gets σ = 1.
+    Both have the shape ``shape``, which is broadcast to contexts: (d,) is one number for each of the last d values, and
+    (c, 1, 1) one for each channel of an image. They aren't trained. A value that is constant in the first batch gets
+    σ = 1.
     """
 
     mean: Tensor

@@ -17,7 +17,7 @@ Bundles = Annotated[
     list[str],
     typer.Argument(
         metavar="BUNDLE…",
-        help="Exported bundles, DIR or NAME=DIR. DIR alone is named like its directory.",
+        help="Exported bundles, each DIR or NAME=DIR. A bundle without NAME has the name of DIR.",
         show_default=False,
     ),
 ]
@@ -26,20 +26,20 @@ Bundles = Annotated[
 def serve(
     bundles: Bundles,
     host: Annotated[
-        str, typer.Option(help="The address to listen on; 0.0.0.0 for all of this machine's.")
+        str, typer.Option(help="The address to listen on; 0.0.0.0 for all addresses of this machine.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 for a free one.")] = 8000,
-    batch: Annotated[int, typer.Option(min=1, help="The most rows that are joined to one call of onnxruntime.")] = 64,
+    batch: Annotated[int, typer.Option(min=1, help="The most rows that are joined into one call of onnxruntime.")] = 64,
     max_rows: Annotated[int, typer.Option(min=1, help="The most rows of a request, times its draws.")] = 10_000,
-    max_body: Annotated[int, typer.Option(min=1, metavar="MIB", help="The largest body; JSON gets a quarter.")] = 16,
+    max_body: Annotated[int, typer.Option(min=1, metavar="MIB", help="The largest body; a quarter for JSON.")] = 16,
     max_requests: Annotated[
-        int, typer.Option(min=1, max=10_000, help="The most requests that wait; others get 503.")
+        int, typer.Option(min=1, max=10_000, help="The most requests in progress; others get 503.")
     ] = 256,
     timeout: Annotated[
-        float, typer.Option(min=0.001, metavar="SECONDS", help="The time in which a request is answered.")
+        float, typer.Option(min=0.001, metavar="SECONDS", help="The time in which a request must be computed.")
     ] = 30.0,
     client_timeout: Annotated[
-        float, typer.Option(min=0.001, metavar="SECONDS", help="The time in which a client sends a request.")
+        float, typer.Option(min=0.001, metavar="SECONDS", help="The time in which a client must send a request.")
     ] = 10.0,
     threads: Threads = None,
     providers: ProviderNames = None,
@@ -47,8 +47,8 @@ def serve(
 ) -> None:
     """Serve bundles over HTTP: scores, densities, samples and latents, in JSON, .npy, .npz or CSV.
 
-    Requests that come while the model is busy are computed together. SIGTERM or Ctrl-C ends the server once all
-    requests are answered. It has no encryption and no passwords, so put it behind a proxy that has.
+    Requests that arrive while the model is busy are computed together. SIGTERM or Ctrl-C ends the server once all
+    requests are answered. It has no encryption and no passwords, so put it behind a proxy that has both.
 
     Example: flowkit-runtime serve exports/moons
 

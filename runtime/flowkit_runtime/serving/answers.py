@@ -19,9 +19,9 @@ from flowkit_runtime.serving.limits import RefusedError
 
 
 def accepted_form(accept: str | None) -> str:
-    """Return the form that a client likes best by its header Accept. JSON if it takes any.
+    """Return the form that the header Accept prefers, which is JSON if the client takes any form.
 
-    Raises RefusedError if it takes none of FORMS.
+    Raises RefusedError if the client takes none of FORMS.
     """
     best, best_quality = None, 0.0
     for entry in (accept or "*/*").split(","):
@@ -45,7 +45,7 @@ def _quality(parameters: list[str]) -> float:
 
 
 def written(answer: Answer, form: str, model: Model) -> bytes:
-    """Return an answer in one of FORMS. Raises RefusedError if it can't be written so."""
+    """Return an answer in one of FORMS. Raises RefusedError if it can't be written in this form."""
     if form == JSON:
         return as_json(_json(answer, model))
     if form == CSV:
@@ -61,7 +61,7 @@ def written(answer: Answer, form: str, model: Model) -> bytes:
 
 
 def as_json(value: Any) -> bytes:
-    """Return the JSON text of a value, as a line."""
+    """Return the JSON text of a value, in one line."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
@@ -112,7 +112,7 @@ def _with_none(array: Array, places: Array) -> Array:
 
 
 def _listed(array: Array) -> list[Any]:
-    """Return an array as lists for JSON. Times are texts. NaN and infinities, which JSON lacks, are None."""
+    """Return an array as lists for JSON. Times become texts. NaN and infinities, which JSON lacks, become None."""
     if array.dtype.kind == "M":
         array = np.datetime_as_string(array)
     elif array.dtype.kind == "f" and not (good := np.isfinite(array)).all():

@@ -1,4 +1,4 @@
-"""The addresses of a server, and what it answers."""
+"""Defines the addresses of a server, and answers the requests to them."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Service:
     Args:
         models: the models by the names of their bundles. Their graphs run in `batches`.
         batches: runs the graphs.
-        limits: what is refused.
-        metrics: what is counted.
+        limits: the limits beyond which requests are refused.
+        metrics: counts the requests.
 
     Attributes:
         is_stopping: True once the server takes no new connections.
@@ -50,7 +50,7 @@ class Service:
         self._in_progress = self._held = 0
 
     def stop(self) -> None:
-        """Say that the server isn't ready any more."""
+        """Mark the server as stopping, so that it isn't ready any more."""
         self.is_stopping = True
 
     async def respond(self, request: Request, bundle: str, endpoint: Endpoint) -> Response:
@@ -93,7 +93,7 @@ class Service:
         self, request: Request, model: Model, endpoint: Endpoint, form: str | None, accepted: str, raw: bytes,
         deadline: float,
     ) -> bytes:  # fmt: skip
-        """Return the content of the answer to a body, in a thread."""
+        """Return the content of the answer to a body. It is called in a thread."""
         takes = endpoint.takes(model)
         with self._alone(form == JSON and len(raw) > LARGE_JSON, deadline):
             body = {} if form is None else parsed_body(form, raw, takes, endpoint.main(model))
@@ -105,7 +105,7 @@ class Service:
 
     @contextmanager
     def _alone(self, is_large: bool, deadline: float) -> Iterator[None]:
-        """Let only one thread at a time handle something large. Raises RefusedError if it isn't its turn in time."""
+        """Let one thread at a time handle a large body or answer. Raises RefusedError if its turn comes too late."""
         if not is_large:
             yield
             return
@@ -118,7 +118,7 @@ class Service:
 
     @contextmanager
     def _holding(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that counts the bytes of bodies which are held. It raises RefusedError for too many."""
+        """Yield a function that counts the bytes of bodies in memory. It raises RefusedError if they are too many."""
         mine = 0
 
         def hold(size: int) -> None:

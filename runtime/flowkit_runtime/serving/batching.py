@@ -1,7 +1,7 @@
-"""Joins the calls of a graph that wait for each other.
+"""Joins the waiting calls of a graph into batches.
 
 Each request is handled by a `Model` in a thread of its own. All of them hand their calls of onnxruntime to one thread,
-which runs one at a time. Calls of the same graph that come in the meantime are joined to the next one.
+which runs one call at a time. Calls of the same graph that arrive meanwhile are joined into the next one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from flowkit_runtime.serving.limits import GONE, RefusedError, too_busy
 from flowkit_runtime.session import Feed, Graph
 
 Observer = Callable[[Graph, int, float], None]
-"""Is told of each batch: its graph, its rows, and the seconds that it took."""
+"""A function that is called after each batch, with its graph, its rows, and the seconds that it took."""
 
 
 class _Call:
@@ -44,7 +44,7 @@ class _Call:
 
 
 class Batches:
-    """Runs calls of graphs in one thread, joined to batches.
+    """Joins calls of graphs into batches, and runs them in one thread.
 
     Args:
         rows: the most rows of a batch. A call with more is run alone.
@@ -59,9 +59,10 @@ class Batches:
 
     @contextmanager
     def until(self, deadline: float, is_gone: Callable[[], bool] = lambda: False) -> Iterator[None]:
-        """Let the calls of this thread fail that haven't begun at a time of the clock `time.monotonic`.
+        """Set a deadline, on the clock `time.monotonic`, for the calls of this thread inside the block.
 
-        They fail, too, if `is_gone` returns True by then: nobody waits for the result.
+        A call fails if it isn't computed by then. It also fails if `is_gone` returns True when its turn comes, because
+        nobody waits for the result.
         """
         self._local.deadline, self._local.is_gone = deadline, is_gone
         try:
@@ -70,7 +71,7 @@ class Batches:
             del self._local.deadline, self._local.is_gone
 
     def run(self, graph: JoinedGraph, names: Sequence[str], feed: Feed) -> list[NDArray[Any]]:
-        """Return what `graph.compute` returns. Raises RefusedError if it takes too long."""
+        """Return what `graph.compute` returns. Raises RefusedError if that takes too long, or the client is gone."""
         deadline: float = getattr(self._local, "deadline", math.inf)
         is_gone = getattr(self._local, "is_gone", lambda: False)
         call = _Call(graph, names, feed, is_gone)
@@ -126,12 +127,12 @@ class Batches:
 
 
 class JoinedGraph(Graph):
-    """A graph of which the calls are run in batches.
+    """A graph whose calls are run in batches.
 
     Args:
         graph: the graph.
         batches: runs its calls.
-        observe: is told of each batch.
+        observe: is called after each batch.
     """
 
     def __init__(self, graph: Graph, batches: Batches, observe: Observer) -> None:

@@ -18,7 +18,7 @@ FORMS = (JSON, NPY, NPZ, CSV)
 TABLE = "table"
 """The name of the content of a CSV body among the values of a request."""
 TEXTS = ("columns", "context_columns")
-"""Parameters that are texts. The others are JSON."""
+"""The parameters that are texts. The others are JSON."""
 
 Given = dict[str, Any]
 """The values of a request by name."""
@@ -54,7 +54,7 @@ def _parsed_object(raw: bytes) -> Given:
 
 
 def parsed_query(pairs: Collection[tuple[str, str]]) -> Given:
-    """Return the parameters of a query. Raises InputError for one that is given twice, or is no JSON."""
+    """Return the parameters of a query. Raises InputError if one is given twice, or isn't JSON."""
     given: Given = {}
     for name, text in pairs:
         if name in given:
@@ -70,7 +70,7 @@ def parsed_query(pairs: Collection[tuple[str, str]]) -> Given:
 
 
 def joined_values(body: Mapping[str, Any], query: Mapping[str, Any], takes: Collection[str]) -> Given:
-    """Return the values of body and query. Raises InputError for one that is in both, or isn't taken."""
+    """Return the values of body and query. Raises InputError if one is in both, or isn't among those in `takes`."""
     given = {**body, **query}
     if (twice := next((name for name in body if name in query), None)) is not None:
         raise InputError(f"{quoted(twice)} is in the body and in the query")

@@ -1,7 +1,7 @@
-"""Cuts clients off that are too slow, and lets none be lost when the server stops.
+"""Cuts off clients that are too slow, and answers all requests that have been received when the server stops.
 
-uvicorn closes connections that are idle between two requests. It waits without limit for the head of a request, for
-its body, and for a client that doesn't read its answer.
+uvicorn itself closes connections that are idle between two requests. But it would wait without limit for the head of a
+request, for its body, and for a client that doesn't read its answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from flowkit_runtime.serving.limits import GONE, Limits, RefusedError
 MAX_HEAD = 2**16
 """The most bytes of a request before its body."""
 MAX_CONNECTIONS = 900
-"""The most open connections: a process may usually have 1,024 files open."""
+"""The most open connections. Most systems let a process have 1,024 open files."""
 LAST_REQUEST = 1.0
 """The seconds in which an idle connection may still send a request when the server stops."""
 
@@ -31,7 +31,7 @@ log = logging.getLogger("flowkit_runtime")
 
 
 class Connection(HttpToolsProtocol):
-    """A connection of a client, which must send its requests and take its answers in time."""
+    """A connection whose client must send its requests, and take its answers, in time."""
 
     def __init__(self, limits: Limits, **settings: Any) -> None:
         super().__init__(**settings)
@@ -92,7 +92,7 @@ class Connection(HttpToolsProtocol):
             self._answer_timer = None
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection. What the client hasn't taken by then waits a little longer."""
+        """Close an idle connection. The client has `client_seconds` more to take the rest of its last answer."""
         super().timeout_keep_alive_handler()
         if self._answer_timer is None:
             self._answer_timer = self.loop.call_later(self._limits.client_seconds, self.transport.abort)
@@ -114,13 +114,13 @@ class Connection(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """A server that is stopped by SIGTERM or Ctrl-C, and then ends as a command that has done its work.
+    """A server that SIGTERM or Ctrl-C stops without an error, so that the command exits with 0.
 
-    A second signal ends it without waiting for requests in progress.
+    A second signal ends the server without waiting for requests in progress.
 
     Args:
         config: uvicorn's settings.
-        stopping: is called when it begins to stop.
+        stopping: is called when the server begins to stop.
     """
 
     def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:
@@ -147,14 +147,14 @@ async def read_body(receive: Any, length: str | None, most: int, limits: Limits,
     """Return the body of a request.
 
     Args:
-        receive: ASGI's function.
+        receive: the function of ASGI that returns the next message.
         length: the header Content-Length.
         most: the most bytes that are taken.
-        limits: those of the server.
-        hold: is called with the size of each part. It raises RefusedError if that is too much.
+        limits: the limits of the server.
+        hold: is called with the size of each part. It raises RefusedError if the server holds too much.
 
     Raises:
-        RefusedError: the body is larger than that, comes too slowly, or ends early.
+        RefusedError: the body is larger than `most`, comes too slowly, or ends early.
     """
     if length is not None and int(length) > most:
         raise _too_large(most)

@@ -28,11 +28,11 @@ _PARAMETERS: dict[str, tuple[str, JsonSchema]] = {
         "Scales the noise: below 1 gives likelier, less varied samples.",
         {"type": "number", "minimum": 0, "default": 1},
     ),
-    "columns": ("Of a CSV body, the columns that make an event: a,b,…; without it, all others.", {"type": "string"}),
-    "context_columns": ("Of a CSV body, the columns that make its context: a,b,…", {"type": "string"}),
+    "columns": ("The columns of a CSV body that make an event: a,b,…. By default, all others.", {"type": "string"}),
+    "context_columns": ("The columns of a CSV body that make the context: a,b,….", {"type": "string"}),
 }
 _ERRORS = {
-    "406": "The header Accept has no form of the answer.",
+    "406": "The header Accept names no form of the answer.",
     "408": "The body comes too slowly.",
     "413": "The body is too large.",
     "415": "The body has another form, or is compressed.",
@@ -42,7 +42,7 @@ _ERRORS = {
 
 
 def described_bundle(name: str, model: Model) -> dict[str, Any]:
-    """Return what a bundle is, as JSON values."""
+    """Return the description of a bundle, as JSON values."""
     context = model.context
     threshold = model.threshold
     manifest = model.manifest
@@ -68,7 +68,7 @@ def _finite(domain: Sequence[tuple[float, float]] | None) -> list[list[float | N
 
 
 def openapi_of(model: Model, endpoint: Endpoint) -> dict[str, Any]:
-    """Return what OpenAPI says of an endpoint, besides its address and summary."""
+    """Return the OpenAPI description of an endpoint, without its address and its summary."""
     arrays = _arrays(model, endpoint)
     parameters = {name: _PARAMETERS[name] for name in endpoint.parameters}
     in_json = {

@@ -1,4 +1,4 @@
-"""Computes what a request asks of a flow: scores, densities, samples, latents, or events of latents."""
+"""Computes the answers to requests: scores, densities, samples, latents, or the events of latents."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ AnswerKind = Literal["columns", "events", "latents"]
 
 @dataclass(frozen=True)
 class Answer:
-    """What an endpoint returns.
+    """The arrays that an endpoint returns, before they are written in some form.
 
     Attributes:
-        kind: columns [n] each, one array of events, or latents.
-        arrays: the arrays by name, of which the first is that of a .npy answer.
+        kind: columns of shape [n], one array of events, or latents.
+        arrays: the arrays by name. A .npy answer has the first one.
     """
 
     kind: AnswerKind
@@ -38,14 +38,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Something that a bundle can be asked for.
+    """A computation that a bundle offers at an address.
 
     Attributes:
         name: the last part of its address.
         summary: what it returns, as a sentence.
-        of: what it is computed from.
+        of: the kind of input that it is computed from.
         parameters: the names of the values that it takes, besides arrays.
-        compute: computes it.
+        compute: computes the answer.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Endpoint:
         return {"events": "x", "latents": names_of_latents(model)[0], "noise": "context"}[self.of]
 
     def fits(self, model: Model) -> bool:
-        """Return True if the flow has the direction that this needs."""
+        """Return True if the flow has the direction that this endpoint needs."""
         return model.directions in ("both", "forward" if self.of == "events" else "inverse")
 
 
@@ -146,7 +146,7 @@ def _seed(given: Given) -> int | None:
 
 
 def _events(model: Model, given: Given, most: int, seed: int) -> EventRows:
-    """Return the events of a request, which come as arrays or as a table, and their contexts. `most` rows are taken."""
+    """Return the events and contexts of a request, given as arrays or as a table. Takes up to `most` rows."""
     if (both := [name for name in ("x", "rows", TABLE) if name in given]) != both[:1] or not both:
         raise InputError("give events: x, an array" + (", or rows" if model.preprocessing else ""))
     if "x" in given:
@@ -178,7 +178,7 @@ def _context(model: Model, given: Given) -> Any:
 
 
 def _check_classes(model: Model, events: Array, context: Any, most: int) -> None:
-    """Raise InputError for too many events of which the densities are summed over all classes."""
+    """Raise InputError if there are too many events whose densities are summed over all classes."""
     if context is None and model.context is not None and model.marginalizes and events.ndim:
         _check_rows(len(events), most // len(model.context.probabilities), "rows without a class")
 

@@ -1,4 +1,4 @@
-"""Defines what a server takes, and how it refuses the rest."""
+"""Defines the limits of a server, and the error for requests that it refuses."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from flowkit_runtime.errors import FlowRuntimeError
 
 MEBIBYTE = 2**20
 SLOWEST = 2**14
-"""Bytes per second: a body, or an answer, may take longer than a client is waited for, if it comes at this rate."""
+"""Bytes per second: a client that sends a body, or takes an answer, at this rate is never cut off."""
 BODIES_HELD = 32
-"""All bodies that are held at once may take as much memory as this many of the largest."""
+"""The bodies that are held at once may take as much memory as this number of bodies of the largest size."""
 LARGE_JSON = 2**16
-"""A JSON body of more bytes, or a JSON answer of more values, is handled alone: as Python's objects it takes up to 25
-times the memory of its text."""
+"""JSON bodies of more bytes, and JSON answers of more values, are handled one at a time: as Python's objects they take
+up to 25 times the memory of their text."""
 
 GONE = 499
-"""The status with which a request is counted whose client closed the connection. No standard has one."""
+"""The status that is counted for a request if its client closed the connection. HTTP defines none for this."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Limits:
     """The limits of a server.
 
     Attributes:
-        body: the most bytes of a body. One of JSON may have a quarter of that: nothing else runs while it is parsed.
+        body: the most bytes of a body. A JSON body may have a quarter of them, as nothing else runs while it is parsed.
         rows: the most rows of a request, times its draws.
-        batch: the most rows that are joined to one call of onnxruntime.
+        batch: the most rows that are joined into one call of onnxruntime.
         requests: the most requests that wait or are computed; more are refused at once.
         seconds: the time in which a request must be answered, counted from when it has been received.
         client_seconds: the time in which a client must send the head of a request, and its body. A body may take
@@ -52,11 +52,11 @@ class Limits:
 
 
 class RefusedError(FlowRuntimeError):
-    """A request that is refused for another reason than its values: its form, its size, or too much work.
+    """Raised for a request that is refused for its form, its size, or too much work, and not for its values.
 
     Args:
         status: the status of the answer.
-        message: what the client is told.
+        message: the message for the client.
         headers: headers of the answer.
     """
 
@@ -66,5 +66,5 @@ class RefusedError(FlowRuntimeError):
 
 
 def too_busy(why: str) -> RefusedError:
-    """Return the answer to a request that may be repeated later."""
+    """Return the error, with status 503, for a request that the client may repeat later."""
     return RefusedError(503, f"{why}: try again later", {"Retry-After": "1"})

@@ -12,7 +12,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 
 class Metrics:
-    """The metrics of one server. Those of the process, such as its memory and CPU time, are among them."""
+    """The metrics of one server, and of its process, such as its memory and CPU time."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
@@ -43,7 +43,7 @@ class Metrics:
         self.waiting = Gauge("flowkit_requests_in_progress", "Requests that wait or are computed.", registry=registry)
 
     def answered(self, bundle: str, endpoint: str, status: int, seconds: float) -> None:
-        """Count an answer. `bundle` and `endpoint` are names that exist, so that clients make no new series."""
+        """Count an answer. `bundle` and `endpoint` must be known names, so that clients can't create new series."""
         self._requests.labels(bundle, endpoint, str(status)).inc()
         self._seconds.labels(bundle, endpoint).observe(seconds)
 

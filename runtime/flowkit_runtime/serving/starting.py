@@ -27,9 +27,9 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 def named(bundles: Sequence[str]) -> dict[str, Path]:
-    """Return the directories of bundles by name. Each is given as DIR, whose name it has, or as NAME=DIR.
+    """Return the directories of bundles by name. Each is given as DIR, which is also its name, or as NAME=DIR.
 
-    Raises InputError if two have one name, or if a name can't be part of an address.
+    Raises InputError if two bundles have the same name, or if a name can't be part of an address.
     """
     found: dict[str, Path] = {}
     for given in bundles:
@@ -51,7 +51,7 @@ def named(bundles: Sequence[str]) -> dict[str, Path]:
 def load_service(
     bundles: Mapping[str, Path], limits: Limits, providers: Sequence[Provider] | None, threads: int | None
 ) -> Service:
-    """Load bundles, and return what serves them. The errors are those of `flowkit_runtime.load`."""
+    """Load bundles, and return the service for them. The errors are those of `flowkit_runtime.load`."""
     batches, metrics = Batches(limits.batch), Metrics()
     models = {}
     for name, directory in bundles.items():
@@ -77,14 +77,14 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 def run(service: Service, limits: Limits, listening: socket.socket, access_log: bool) -> None:
-    """Serve until the process gets SIGTERM or Ctrl-C, and then until the requests in progress are answered."""
+    """Serve until the process gets SIGTERM or Ctrl-C and has answered the requests in progress."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # else each malformed request is a line
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # otherwise each malformed request is logged
     made_server(service, limits, access_log).run(sockets=[listening])
 
 
 def made_server(service: Service, limits: Limits, access_log: bool) -> Server:
-    """Return a server of a service, which doesn't run yet."""
+    """Return a server for a service, without starting it."""
     config = uvicorn.Config(
         app_of(service),
         http=partial(Connection, limits),  # type: ignore[arg-type]  # anything that makes a protocol

@@ -1,4 +1,4 @@
-"""Turns the tables that clients send, CSV or JSON records, into events and contexts."""
+"""Turns the tables that clients send, as CSV or as JSON records, into events and contexts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_FIELDS = 2**16
 
 
 def read_csv(model: Model, raw: bytes, columns: str, context_columns: str, seed: int, most: int) -> EventRows:
-    """Return the events and contexts of a CSV body, which is read like a file that is given to `score`.
+    """Return the events and contexts of a CSV body, which is read as the command `score` reads a file.
 
     Raises InputError if it can't be read, holds other columns, or has more than `most` rows.
     """
@@ -89,7 +89,7 @@ def _check_records(records: Any, name: str) -> None:
 
 
 def _columns(records: list[dict[str, Any]], name: str, wanted: list[str]) -> dict[str, list[Any]]:
-    """Return the wanted columns of records. A record without one of them lacks that value."""
+    """Return the wanted columns of records. The value is missing (None) in a record without the column."""
     for column in wanted:
         if not any(column in record for record in records):
             raise InputError(f"{name} has {no_column(column, records[0])}; the flow needs {', '.join(wanted)}")
