@@ -74,7 +74,8 @@ def joined_values(body: Mapping[str, Any], query: Mapping[str, Any], takes: Coll
     given = {**body, **query}
     if (twice := next((name for name in body if name in query), None)) is not None:
         raise InputError(f"{quoted(twice)} is in the body and in the query")
-    if (other := next((name for name in given if name not in takes and name != TABLE), None)) is not None:
+    known = {*takes, TABLE} if isinstance(body.get(TABLE), bytes) else {*takes}  # only a CSV body has bytes
+    if (other := next((name for name in given if name not in known), None)) is not None:
         raise InputError(f"there is no parameter {quoted(other)} here; there are {', '.join(takes)}")
     return {name: value for name, value in given.items() if value is not None}
 

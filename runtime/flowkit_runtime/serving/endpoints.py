@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from flowkit_runtime.errors import InputError
-from flowkit_runtime.inputs import Array, as_array, integer
+from flowkit_runtime.inputs import Array, as_array, integer, sample_shape
 from flowkit_runtime.model import Model
 from flowkit_runtime.serving.bodies import CSV, FORMS, JSON, NPY, NPZ, TABLE, Given
 from flowkit_runtime.serving.limits import Limits
@@ -119,9 +119,9 @@ def _decode(model: Model, given: Given, limits: Limits) -> Answer:
 
 def _sample(model: Model, given: Given, limits: Limits) -> Answer:
     n = given.get("n", 1)
-    shape = tuple(n) if isinstance(n, list) else (n,)
-    rows = math.prod(integer("n", size, 0) for size in shape)
-    _check_rows(rows, min(limits.rows, limits.body // (4 * math.prod(model.event_shape))), "samples")
+    shape = sample_shape(tuple(n) if isinstance(n, list) else n, model.event_shape, model.context)
+    most = min(limits.rows, limits.body // (4 * math.prod(model.event_shape)))
+    _check_rows(math.prod(shape), most, "samples")
     temperature = given.get("temperature", 1.0)
     x = model.sample(shape, _seed(given), temperature, _context(model, given), batch_size=limits.batch)
     return Answer("events", {"x": x})
