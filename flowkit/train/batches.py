@@ -55,7 +55,7 @@ def shuffled(arrays: Arrays, batch_size: int, seed: int, epoch: int) -> Iterator
 
 
 def in_order(rows: int, size: int) -> list[slice]:
-    """Cut rows into consecutive in_order of a size. The last one may be smaller."""
+    """Cut rows into consecutive parts of a size. The last one may be smaller."""
     return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 

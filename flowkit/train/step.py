@@ -168,7 +168,8 @@ class Fitting:
 
         The gradients are those of all processes. They are computed a micro-batch at a time.
         """
-        parts = [rows for rows in shares(len(own.x), self.settings.accumulate) if rows.start < rows.stop]
+        # As many in each process: in the first step they exchange the gradients of every micro-batch.
+        parts = shares(len(own.x), min(self.settings.accumulate, batch_size // self.fabric.world_size))
         total = torch.zeros((), dtype=self.flow.dtype, device=self.fabric.device)
         for rows in parts:
             # DDP learns in the first step which parameters have gradients, and must exchange them each time.

@@ -51,7 +51,12 @@ def test_micro_batches_have_the_gradients_of_the_whole_batch(overrides: tuple[st
     "overrides",
     extent(
         [(TWO, "train.accumulate=3", "train.memory=reversible")],
-        [(TWO,), (TWO, "train.accumulate=3", "train.memory=reversible"), (TWO, "train.memory=checkpoint")],
+        [
+            (TWO,),
+            (TWO, "train.accumulate=3", "train.memory=reversible"),
+            (TWO, "train.accumulate=21"),
+            (TWO, "train.memory=checkpoint"),
+        ],
     ),
     ids=",".join,
 )
