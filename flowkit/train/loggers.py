@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PROJECT = "flowkit"
 TRACKED = "tracked.json"
-"""The file of a run with the identifier that the tracker gave it. A resumed run continues under this identifier."""
+"""The file of a run with the identifier that each tracker gave it. A resumed run continues under these."""
 
 
 def check_logger(name: str) -> None:
@@ -38,8 +38,10 @@ def tracking(spec: Spec, directory: Path) -> Iterator[Callable[[Row], None]]:
         yield lambda row: None
         return
     try:
-        logger = _new(name, directory)
-        logger.log_hyperparams(spec.model_dump(mode="json"))
+        known = _identifiers(directory)
+        logger = _new(name, directory, known)
+        if name not in known:  # MLflow takes no other values for those of a run that goes on, such as more epochs
+            logger.log_hyperparams(spec.model_dump(mode="json"))
     except Exception as error:  # the tracker raised it: there is no server, or nobody has logged in
         raise FlowkitError(f"train.logger: {name} can't be used: {error}") from error
     status = "failed"
@@ -56,25 +58,31 @@ def _figures(row: Row) -> dict[str, float]:
     return {key: value for key, value in row if value is not None and key != "step"}
 
 
-def _new(name: str, directory: Path) -> Logger:
+def _identifiers(directory: Path) -> dict[str, str]:
+    """Return the identifiers that trackers gave the run, by the names of the loggers."""
+    path = directory / TRACKED
+    found: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return found
+
+
+def _new(name: str, directory: Path, known: Mapping[str, str]) -> Logger:
     if name == "tensorboard":
         from lightning_fabric.loggers import TensorBoardLogger
 
         return TensorBoardLogger(root_dir=directory, name="tensorboard", version="")
     from pytorch_lightning.loggers import MLFlowLogger, WandbLogger
 
-    path = directory / TRACKED
-    known = json.loads(path.read_text("utf-8"))[name] if path.exists() else None
+    mine = known.get(name)
     logger: WandbLogger | MLFlowLogger
     if name == "wandb":
         project = os.environ.get("WANDB_PROJECT", PROJECT)
-        logger = WandbLogger(name=directory.name, save_dir=directory, project=project, id=known, resume="allow")
+        logger = WandbLogger(name=directory.name, save_dir=directory, project=project, id=mine, resume="allow")
         identifier = logger.experiment.id
     else:
         uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{directory / 'mlflow.db'}")
         experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
-        logger = MLFlowLogger(experiment_name=experiment, run_name=directory.name, tracking_uri=uri, run_id=known)
+        logger = MLFlowLogger(experiment_name=experiment, run_name=directory.name, tracking_uri=uri, run_id=mine)
         identifier = logger.run_id
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps({name: identifier}) + "\n", encoding="utf-8")
+    with replacing(directory / TRACKED) as temporary:
+        temporary.write_text(json.dumps({**known, name: identifier}) + "\n", encoding="utf-8")
     return logger

@@ -42,10 +42,11 @@ def test_mlflow_goes_on_with_the_run_that_was_interrupted(
     pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     run_and_resume(make_spec("train.logger=mlflow"), tmp_path / "run", killed_at)
+    resume(tmp_path / "run", ["train.epochs=5"])
     with sqlite3.connect(tmp_path / "run" / "mlflow.db") as database:
         metrics = database.execute("select run_uuid, step from metrics where key = 'val' order by step").fetchall()
     identifier = json.loads((tmp_path / "run" / "tracked.json").read_text())["mlflow"]
-    assert metrics == [(identifier, step) for step in (5, 10, 15, 20)]
+    assert metrics == [(identifier, step) for step in (5, 10, 15, 20, 25)]
 
 
 @pytest.mark.slow
