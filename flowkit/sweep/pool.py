@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -59,7 +60,8 @@ class Pool:
                 self.workers.append(self._start(place))
             worker = self.workers[place]
             worker.trial, order = following
-            worker.connection.send(order)
+            with suppress(ConnectionError):  # it was killed while it had nothing to do, which `_hear` finds next
+                worker.connection.send(order)
 
     def _start(self, place: int) -> Worker:
         context = multiprocessing.get_context("spawn")
@@ -73,14 +75,14 @@ class Pool:
         assert worker.trial is not None
         try:
             message: Any = worker.connection.recv()
+            if isinstance(message, Epoch):
+                worker.connection.send(self.study.report(worker.trial, message.epoch, message.val))
+                return
         except (EOFError, ConnectionError):
             self._bury(worker)
             return
-        if isinstance(message, Epoch):
-            worker.connection.send(self.study.report(worker.trial, message.epoch, message.val))
-        else:
-            self._end(worker.trial, message)
-            worker.trial = None
+        self._end(worker.trial, message)
+        worker.trial = None
 
     def _bury(self, worker: Worker) -> None:
         """Replace a process that was killed, and run its trial again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 
 from flowkit.cli.main import app
 from flowkit.spec import read_spec, to_yaml
-from flowkit.sweep.pool import Pool
+from flowkit.sweep.pool import Pool, Worker
 from flowkit.sweep.study import Study, create_sweep, open_sweep
 from flowkit.sweep.worker import Epoch, TrialOrder, TrialOutcome, choose_gpu
 from tests.extent import extent
@@ -137,6 +138,23 @@ def test_a_trial_whose_process_dies_is_run_again_once(
         assert study.trials[1].state.name in ("COMPLETE", "PRUNED")
         assert study.trials[2].user_attrs["failure"] == "its process was killed by SIGKILL, twice"
         assert {trial.state.name for trial in study.trials} <= {"COMPLETE", "PRUNED", "FAIL"}
+
+
+def test_a_process_that_dies_before_it_is_answered(
+    tmp_path: Path, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_sweep(tmp_path / "sweep", read_spec(files[0]), files[1])
+    with open_sweep(tmp_path / "sweep", 1) as study:
+        pool, found = Pool(study, 1, print), study.take_next()
+        assert found is not None
+        own, other = multiprocessing.Pipe()
+        worker = Worker(multiprocessing.get_context("spawn").Process(), own, found[0])
+        other.send(Epoch(1, 0.5))
+        other.close()
+        buried: list[Worker] = []
+        monkeypatch.setattr(pool, "_bury", buried.append)
+        pool._hear(worker)
+        assert buried == [worker]
 
 
 @pytest.mark.slow
