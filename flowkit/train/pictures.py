@@ -39,7 +39,7 @@ def draw_samples(flow: Flow, data: Arrays, path: Path) -> None:
     """
     count = min(IMAGES if len(flow.event_shape) == 3 else POINTS, len(data.x))
     shares = None if data.weights is None else data.weights / data.weights.sum()
-    rows = np.random.default_rng(0).choice(len(data.x), count, replace=False, p=shares)
+    rows = np.random.default_rng(0).choice(len(data.x), count, replace=shares is not None, p=shares)
     if data.context is not None and data.context.ndim == 1:
         rows = rows[np.argsort(data.context[rows], kind="stable")]
     x, context, _ = take(data, rows)

@@ -71,6 +71,9 @@ def test_events_are_drawn_at_random_and_samples_have_their_contexts(
     first = rows
     pictures.draw_samples(Copies(), Arrays(x, context), tmp_path / "x.png")  # type: ignore[arg-type]
     assert drawn["data"][:, 0, 0, 0].long().equal(first)
+    heavy = Arrays(x[:50], None if context is None else context[:50], weights=np.array([1.0] * 49 + [1e6]))
+    pictures.draw_samples(Copies(), heavy, tmp_path / "x.png")  # type: ignore[arg-type]
+    assert (drawn["data"] == 49).all()
 
 
 def texts(figure: Figure) -> list[str]:
