@@ -12,9 +12,9 @@ from flowkit.bijectors import Transformer, bounded_log_scale, numeric_inverse
 class MixtureOfLogistics(Transformer):
     """The map y = logit(F(x)), where F is the distribution function of a mixture of K logistic distributions.
 
-    F(x) = Σ_k π_k σ((x - μ_k) / s_k)  and  log ∂y/∂x = log p(x) - log F(x) - log(1 - F(x)), where p = F' (Ho et al.
-    2019, "Flow++", eq. 13, without the affine map that follows there). F and 1 - F are sums of logarithms, so that
-    neither tail loses digits.
+    F(x) = Σ_k π_k σ((x - μ_k) / s_k)  and  ∂y/∂x = p(x) / F(x) + p(x) / (1 - F(x)), where p = F' (Ho et al. 2019,
+    "Flow++", eq. 13, without the affine map that follows there). F, 1 - F and both quotients are sums of exponentials,
+    so that neither tail loses digits.
 
     θ has 3 K parameters: the logits of π, the means μ, and t with s = s(t) between the bounds ``scale``. Equal
     components would stay equal, so their means start evenly spaced from -1 to 1. y is near x there.
@@ -49,6 +49,9 @@ def _logit_of_mixture(x: Tensor, log_weight: Tensor, mean: Tensor, log_scale: Te
     """Return y and log ∂y/∂x for x [batch, *event] and a mixture [batch, K, *event]."""
     u = (x[:, None] - mean) * torch.exp(-log_scale)
     below, above = F.logsigmoid(u), F.logsigmoid(-u)
-    log_cdf, log_survival = (torch.logsumexp(log_weight + side, 1) for side in (below, above))
-    log_density = torch.logsumexp(log_weight + below + above - log_scale, 1)
-    return log_cdf - log_survival, log_density - log_cdf - log_survival
+    log_cdf, log_survival = (torch.logsumexp(log_weight + side, 1, keepdim=True) for side in (below, above))
+    # Far out log p and the logarithm of a tail are large and nearly equal. Their difference is taken in each component.
+    by_cdf = (log_weight + below - log_cdf) + above - log_scale
+    by_survival = (log_weight + above - log_survival) + below - log_scale
+    log_derivative = torch.logsumexp(torch.cat([by_cdf, by_survival], 1), 1)
+    return (log_cdf - log_survival).squeeze(1), log_derivative

@@ -73,6 +73,19 @@ def test_neither_tail_loses_digits_in_fp32() -> None:
     torch.testing.assert_close(back, x, rtol=2e-6, atol=2e-6)
 
 
+@pytest.mark.parametrize("x", [1e4, -1e6, 1e30, -1e200])
+def test_its_derivative_is_exact_far_out(x: float) -> None:
+    """There log p and the logarithm of a tail are of the size of x, and the log-derivative is not."""
+    transformer, value = MixtureOfLogistics(5), torch.tensor([[x]], dtype=torch.float64)
+    torch.manual_seed(0)
+    theta = transformer.from_start(torch.randn(1, 15, 1, dtype=torch.float64))
+    slope = torch.func.jacrev(lambda v: transformer(v, theta)[0])(value)
+    torch.testing.assert_close(transformer(value, theta)[1], slope.reshape(1, 1).log(), rtol=0, atol=1e-13)
+    if abs(x) < torch.finfo(torch.float32).max:
+        in_fp32 = transformer(value.float(), theta.float())[1]
+        torch.testing.assert_close(in_fp32.double(), slope.reshape(1, 1).log(), rtol=0, atol=1e-5)
+
+
 def test_its_components_are_trained_apart() -> None:
     flow = Flow.from_spec({"flowkit": 1, "event": {"shape": [1]}, "flow": [{"elementwise": COUPLING["coupling"]}]})
     x = torch.cat([torch.randn(500, 1) * 0.3 - 2, torch.randn(500, 1) * 0.3 + 2])
