@@ -22,12 +22,13 @@ def frozen_names(flow: Flow) -> list[str]:
 def first_nonfinite(flow: Flow, x: Tensor, context: Tensor | None = None) -> str | None:
     """Name the first layer with a non-finite output or log-det for this batch of events.
 
-    The encoder of the context comes before the layers. Return None if all is finite.
+    The context and its encoder come before the layers. Return None if all is finite.
     """
     inputs.check_shape(x, flow.event_shape)
     given = flow.encode_context(context, x)
     if given is not None and not given.isfinite().all():
-        return f"the encoder of the context ({type(flow.encoder).__name__})"
+        named = f"the encoder of the context ({type(flow.encoder).__name__})"
+        return "the context itself" if flow.encoder is None else named
     for name, layer in named_layers(flow.layers, flow.spec):
         if isinstance(layer, FactorOut):
             x, _ = layer.take_out(x)

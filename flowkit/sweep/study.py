@@ -13,8 +13,10 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import optuna
@@ -32,6 +34,8 @@ from flowkit_runtime.bundle import printed_unit
 
 NAME = "sweep"
 SPEC, SPACE, DATABASE, TRIALS, SWEEPING = "spec.yaml", "space.yaml", "study.db", "trials", ".sweeping"
+HASHES = "hashes"
+"""The attribute of a study that holds the SHA-256 of the files that trials depend on."""
 FAILURE = "failure"
 """The attribute of a trial that says why it failed."""
 TOTAL = "trials"
@@ -56,7 +60,7 @@ class Study:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study = optuna.create_study(
-                storage=f"sqlite:///{self.directory / DATABASE}",
+                storage=f"sqlite:///{quote(str(self.directory / DATABASE))}",
                 study_name=NAME,
                 load_if_exists=True,
                 pruner=optuna.pruners.MedianPruner(n_warmup_steps=(settings.epochs or 0) // 4 + 1),
@@ -64,7 +68,18 @@ class Study:
             # The seed depends on the number of trials, so that a resumed sweep doesn't choose the same values again.
             seed = int(np.random.SeedSequence([settings.seed, len(study.trials)]).generate_state(1)[0])
             study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        self._check_unchanged(study)
         return study
+
+    def _check_unchanged(self, study: optuna.Study) -> None:
+        """Raise RunError if the spec or the space isn't as it was when the sweep began."""
+        hashes = {name: sha256((self.directory / name).read_bytes()).hexdigest() for name in (SPEC, SPACE)}
+        begun = study.user_attrs.get(HASHES)
+        if begun is None:
+            study.set_user_attr(HASHES, hashes)
+        elif changed := [name for name in hashes if hashes[name] != begun[name]]:
+            path = self.directory / changed[0]
+            raise RunError(f"{path} was changed after the sweep began: put it back, or begin another sweep")
 
     @property
     def unit(self) -> str:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from flowkit.errors import FlowkitError
 from flowkit.spec import Spec
@@ -79,7 +80,7 @@ def _new(name: str, directory: Path, known: Mapping[str, str]) -> Logger:
         logger = WandbLogger(name=directory.name, save_dir=directory, project=project, id=mine, resume="allow")
         identifier = logger.experiment.id
     else:
-        uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{directory / 'mlflow.db'}")
+        uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{quote(str(directory / 'mlflow.db'))}")
         experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         logger = MLFlowLogger(experiment_name=experiment, run_name=directory.name, tracking_uri=uri, run_id=mine)
         identifier = logger.run_id

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import flowkit_runtime
-from flowkit.bijectors import Encoder
+from flowkit.bijectors import Elementwise, Encoder
 from flowkit.errors import InputError, PluginError
 from flowkit.export import export
 from flowkit.flow import Flow, FlowDistribution
@@ -28,6 +28,8 @@ from flowkit_encoder.gru import GRU
 from flowkit_encoder.mlp import MLPEncoder
 from flowkit_encoder.standardize import Standardize
 from flowkit_glow.actnorm import ActNorm
+from flowkit_glow.affine import Affine
+from flowkit_glow.mlp import MLP
 from tests.flow.specs import SETS, SMALL, batch
 
 BASE = {"use": "base/conditional_normal", "conditioner": {"use": "glow/mlp", "hidden": 4}}
@@ -144,6 +146,8 @@ def test_a_summary_that_is_not_finite_is_named() -> None:
     assert first_nonfinite(flow, x, context) is None
     flow.encoder.rho[0].bias.data[0] = torch.nan
     assert first_nonfinite(flow, x, context) == "the encoder of the context (DeepSet)"
+    plain = Flow([Elementwise((2,), Affine(), MLP((3,), (2, 2)))], context={"shape": [3]})
+    assert first_nonfinite(plain, torch.zeros(1, 2), torch.full((1, 3), torch.nan)) == "the context itself"
 
 
 REFUSED = {

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flowkit.cli.main import app
+from flowkit.errors import RunError
 from flowkit.spec import read_spec, to_yaml
 from flowkit.sweep.pool import Pool, Worker
 from flowkit.sweep.study import Study, create_sweep, open_sweep
@@ -159,19 +160,24 @@ def test_a_process_that_dies_before_it_is_answered(
 
 @pytest.mark.slow
 def test_a_resumed_sweep_goes_on_with_its_trials(tmp_path: Path, files: tuple[Path, Path]) -> None:
-    create_sweep(tmp_path / "sweep", read_spec(files[0]), files[1])
-    with open_sweep(tmp_path / "sweep", 3) as study:
+    directory = tmp_path / "lr? 50%20"
+    create_sweep(directory, read_spec(files[0]), files[1])
+    with open_sweep(directory, 3) as study:
         taken = [study.take_next() for _ in range(3)]
         assert study.take_next() is None
         trial, _ = taken[0]  # type: ignore[misc]
         study.end(trial, TrialOutcome(1.5))
-    with open_sweep(tmp_path / "sweep", None) as study:
+    assert (directory / "study.db").exists()
+    with open_sweep(directory, None) as study:
         again = [study.take_next() for _ in range(2)]
         assert [each and each[1] for each in again] == [each and each[1] for each in taken[1:]]
         assert study.take_next() is None and study.best is not None and study.best.value == 1.5
-    with open_sweep(tmp_path / "sweep", 4) as study:
+    with open_sweep(directory, 4) as study:
         orders = [study.take_next() for _ in range(3)]
         assert len({each[1].overrides for each in [*taken, orders[2]] if each}) == 4
+    (directory / "space.yaml").write_text("train.optimizer.lr: {low: 1.0e-4, high: 0.1}\n")
+    with pytest.raises(RunError, match=r"space\.yaml was changed after the sweep began"), open_sweep(directory, None):
+        pass
 
 
 @pytest.mark.parametrize(("listed", "chosen"), [(None, ["0", "1", "0"]), ("2,5", ["2", "5", "2"])])
