@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,11 @@ def started(directory: Path, *overrides: str) -> subprocess.Popen[str]:
     directory.mkdir(exist_ok=True)
     (directory / "spec.yaml").write_text(to_yaml(read_spec(SPEC, [*LONG, TWO, *overrides])))
     command = [Path(sys.executable).with_name("flowkit"), "train", directory / "spec.yaml", "-o", directory / "run"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell starts what runs in its background with SIGINT ignored, and so are the tests and their processes then.
+    interruptible = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible
+    )
     metrics, end = directory / "run" / "metrics.csv", time.monotonic() + 240
     while not (metrics.exists() and len(metrics.read_text().splitlines()) > 1):
         assert process.poll() is None and time.monotonic() < end, process.communicate()
