@@ -46,10 +46,15 @@ def main(bundles: Annotated[list[Path], typer.Argument(help="Bundles that `flowk
     print("| bundle | engine | verified | error | encode | decode |\n| --- | --- | --- | ---: | ---: | ---: |")
     for path in bundles:
         bundle = read_bundle(path)
-        graphs = {engine: open_graphs(bundle, [engine]) for engine in engines}
+        graphs = {}
+        for engine in engines:
+            try:
+                graphs[engine] = open_graphs(bundle, [engine])
+            except FlowRuntimeError:
+                print(f"| {path.name} | {engine} | can't open it | – | – | – |", flush=True)
         with np.load(path / REFERENCE) as reference:
             times = {file: _times(file, graphs, reference) for file in (ENCODER, DECODER) if file in bundle.graphs}
-        for engine in engines:
+        for engine in graphs:
             verified, error = _verified(path, engine)
             ratios = [f"{times[file][engine]:.2f}" if file in times else "–" for file in (ENCODER, DECODER)]
             print(f"| {path.name} | {engine} | {verified} | {error:.2f} | {' | '.join(ratios)} |", flush=True)
