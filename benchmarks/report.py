@@ -65,7 +65,8 @@ def layers_text(measured: Mapping[str, Rows]) -> str:
 
 flowkit's time over that of the fastest peer that has the layer. A layer of so few values takes as long as it has
 operators, some tens of microseconds. The first five are channel-linear: flowkit merges adjacent ones to one map.
-Beyond the domain of the logarithm and the logit (sampling of exp, softplus and sigmoid) the density is 0, and it is NaN in the peers.
+Beyond the domain of the logarithm and the logit (sampling of exp, softplus and sigmoid) the density is 0, and it is
+NaN in the peers.
 
 {_grid(titles, lines)}"""
 
