@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
@@ -19,27 +21,13 @@ class Metrics:
         ProcessCollector(registry=registry)
         asked = ("bundle", "endpoint")
         self._requests = Counter("flowkit_requests", "Requests by status.", (*asked, "status"), registry=registry)
-        self._seconds = Histogram(
-            "flowkit_request_seconds",
-            "Seconds from the first byte of a request's body to its answer.",
-            asked,
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._batch_rows = Histogram(
-            "flowkit_batch_rows",
-            "Rows of each call of onnxruntime.",
-            ("bundle", "graph"),
-            buckets=_ROWS,
-            registry=registry,
-        )
-        self._batch_seconds = Histogram(
-            "flowkit_batch_seconds",
-            "Seconds of each call of onnxruntime.",
-            ("bundle", "graph"),
-            buckets=_SECONDS,
-            registry=registry,
-        )
+        seconds = partial(Histogram, buckets=_SECONDS, registry=registry)
+        rows = partial(Histogram, buckets=_ROWS, registry=registry)
+        of_body = "Seconds from the first byte of a request's body to its answer."
+        self._seconds = seconds("flowkit_request_seconds", of_body, asked)
+        called = ("bundle", "graph")
+        self._batch_rows = rows("flowkit_batch_rows", "Rows of each call of onnxruntime.", called)
+        self._batch_seconds = seconds("flowkit_batch_seconds", "Seconds of each call of onnxruntime.", called)
         self.waiting = Gauge("flowkit_requests_in_progress", "Requests that wait or are computed.", registry=registry)
 
     def answered(self, bundle: str, endpoint: str, status: int, seconds: float) -> None:
