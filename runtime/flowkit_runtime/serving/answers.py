@@ -16,6 +16,7 @@ from flowkit_runtime.model import Model
 from flowkit_runtime.serving.bodies import CSV, FORMS, JSON, NPY, NPZ
 from flowkit_runtime.serving.endpoints import Answer
 from flowkit_runtime.serving.limits import RefusedError
+from flowkit_runtime.streaming.outputs import csv_cells, with_none
 
 
 def accepted_form(accept: str | None) -> str:
@@ -80,7 +81,8 @@ def _csv(table: Mapping[str, Array]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table)
-    writer.writerows(zip(*map(_cells, table.values()), strict=True))
+    columns = (np.datetime_as_string(each) if each.dtype.kind == "M" else each for each in table.values())
+    writer.writerows(zip(*map(csv_cells, columns), strict=True))
     return text.getvalue().encode()
 
 
@@ -101,14 +103,7 @@ def _without_lacking(arrays: Mapping[str, Array], model: Model) -> dict[str, Arr
     first = next(iter(arrays.values()))
     if model.preprocessing is None or not (lacking := np.isnan(first)).any():
         return dict(arrays)
-    return {name: _with_none(column, lacking) for name, column in arrays.items()}
-
-
-def _with_none(array: Array, places: Array) -> Array:
-    """Return an array of objects with None in these places."""
-    objects: Array = array.astype(object)
-    objects[places] = None
-    return objects
+    return {name: with_none(column, lacking) for name, column in arrays.items()}
 
 
 def _listed(array: Array) -> list[Any]:
@@ -116,11 +111,5 @@ def _listed(array: Array) -> list[Any]:
     if array.dtype.kind == "M":
         array = np.datetime_as_string(array)
     elif array.dtype.kind == "f" and not (good := np.isfinite(array)).all():
-        array = _with_none(array, ~good)
+        array = with_none(array, ~good)
     return list(array.tolist())
-
-
-def _cells(column: Array) -> list[Any]:
-    """Return a column as cells of CSV: booleans are 0 and 1, as `score -o FILE.csv` writes them."""
-    values = np.datetime_as_string(column) if column.dtype.kind == "M" else column
-    return [int(value) if isinstance(value, bool) else value for value in values.tolist()]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flowkit_runtime.streaming.part import Part, Scores
 from flowkit_runtime.streaming.sources import Source, extra
@@ -48,7 +49,7 @@ class ScoreTable:
         """Return a column with None where the event lacks a value."""
         if not self.source.drops_rows or not (lacking := np.isnan(scores)).any():
             return column
-        return np.where(lacking, None, column.astype(object))
+        return with_none(column, lacking)
 
 
 def write(result: ScoreTable, path: Path) -> None:
@@ -74,10 +75,17 @@ def _write_csv(result: ScoreTable, path: Path) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(result.columns)
         for block in result.blocks():
-            writer.writerows(zip(*map(_plain, block), strict=True))
+            writer.writerows(zip(*map(csv_cells, block), strict=True))
 
 
-def _plain(column: Scores | Sequence[str]) -> Any:
+def with_none(column: NDArray[Any], places: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return a column of objects, with None in these places."""
+    objects = column.astype(object)
+    objects[places] = None
+    return objects
+
+
+def csv_cells(column: NDArray[Any] | Sequence[str]) -> Any:
     """Convert a column for CSV: floats to the shortest decimals that restore them, booleans to 0 and 1."""
     if not isinstance(column, np.ndarray):
         return column
