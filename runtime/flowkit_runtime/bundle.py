@@ -65,6 +65,11 @@ class Context:
     names: tuple[str, ...] = ()
     probabilities: tuple[float, ...] = ()
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, or their numbers as texts if they have no names."""
+        return self.names or tuple(map(str, range(self.classes or 0)))
+
     def __str__(self) -> str:
         """Return what a row's context is, for messages."""
         if self.classes is None:

@@ -251,6 +251,16 @@ class Model:
         Raises:
             BundleError: the context isn't a class, or the bundle doesn't know how frequent the classes are.
         """
+        return self.marginal_score_and_posterior(x, draws, seed, batch_size=batch_size, start=start)[1]
+
+    @enough_memory()
+    def marginal_score_and_posterior(
+        self, x: ArrayLike, draws: int = 1, seed: int = 0, *, batch_size: int = BATCH_SIZE, start: int = 0
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what `score` without a context and `posterior` return, in the time of one of them.
+
+        Raises BundleError as `posterior` does.
+        """
         self._check_has(ENCODER)
         if not self.marginalizes:
             raise BundleError("this bundle has no probabilities of classes: export a run whose context are classes")
@@ -258,24 +268,27 @@ class Model:
         draws, seed = integer("draws", draws, 1, DEQUANTIZATION_STREAM + 1), integer("seed", seed, 0, 1 << 64)
         events, lacking = self._without_lacking(batch("x", x, self.event_shape))
         assert self.context is not None
-        result = np.empty((len(events), len(self.context.probabilities)))
+        scores, posterior = np.empty(len(events)), np.empty((len(events), len(self.context.probabilities)))
         for part in _parts(len(events), batch_size):
-            joint = self._joint_of(events[part], draws, seed, start + part.start)
+            noisy = self._joint_of(events[part], draws, seed, start + part.start)  # [draws, n, classes]
+            scores[part] = -np.logaddexp.reduce(noisy, axis=2).mean(0)
+            joint = np.logaddexp.reduce(noisy, axis=0)
             with np.errstate(invalid="ignore"):  # no class may have a finite density
-                result[part] = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
-        result[lacking] = np.nan
-        return result
+                posterior[part] = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
+        if self.levels is not None:
+            scores /= math.prod(self.event_shape) * math.log(2.0)
+        scores[lacking] = posterior[lacking] = np.nan
+        return scores, posterior
 
     def _joint_of(self, events: Array, draws: int, seed: int, start: int) -> NDArray[np.float64]:
-        """Return ln p(c) + ln p(x | c) of events, up to a number that is the same for all classes, [n, classes]."""
+        """Return ln p(c) + ln p(x + u_d | c) - ln q(u_d | x), [draws, n, classes]. Without levels there is one draw."""
         if self.levels is None:
-            return self._joint(self._inside("x", finite("x", events, start), start))
+            return self._joint(self._inside("x", finite("x", events, start), start))[None]
         values, noisy = grid("x", events, start, self.levels), []
         for draw in range(draws):
             u, log_q = self._dequantization_noise(values, seed, draw, start)
             noisy.append(self._joint(_dequantize(values, u)) - log_q[:, None])
-        joint: NDArray[np.float64] = np.logaddexp.reduce(noisy, axis=0)
-        return joint
+        return np.stack(noisy)
 
     @enough_memory()
     def encode(

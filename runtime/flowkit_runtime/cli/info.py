@@ -39,7 +39,7 @@ def _lines(found: bundles.Bundle) -> Iterator[tuple[str, str]]:
     yield "event", f"{_sizes(found.event_shape)}, {values}{within}"
     yield "context", _context(found.context)
     if found.context is not None and found.context.probabilities:
-        shares = zip(found.context.names, found.context.probabilities, strict=False)
+        shares = zip(found.context.class_names, found.context.probabilities, strict=True)
         yield "classes", shortened(", ".join(f"{name} {100 * share:.3g}%" for name, share in shares))
     if found.preprocessing is not None:
         event, context = (

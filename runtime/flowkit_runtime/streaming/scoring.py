@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flowkit_runtime.atomic import naming, replacing
 from flowkit_runtime.bundle import MANIFEST
 from flowkit_runtime.errors import InputError
+from flowkit_runtime.inputs import Array
 from flowkit_runtime.streaming.outputs import ScoreTable, write
 from flowkit_runtime.streaming.part import Part, opened
 from flowkit_runtime.streaming.sources import Source, naming_rows, rows_at_once
@@ -55,7 +57,7 @@ class Job:
         context = self.model.context
         if not self.posterior or context is None:
             return ()
-        return context.names or tuple(map(str, range(len(context.probabilities))))
+        return context.class_names
 
     @property
     def threshold(self) -> float | None:
@@ -100,13 +102,20 @@ def score_file(job: Job, output: Path | None, progress: Callable[[int], None]) -
 def _score(job: Job, part: Part, batch: int, progress: Callable[[int], None]) -> None:
     for events, context in job.source.batches(part.rows, batch):
         with naming_rows(job.data):
-            scores = job.model.score(events, context, job.draws, job.seed, batch_size=batch, start=part.rows)
-            rows = scores[:, None]
-            if job.classes:
-                found = job.model.posterior(events, job.draws, job.seed, batch_size=batch, start=part.rows)
-                rows = np.concatenate([rows, found], axis=1)
+            rows = _rows(job, events, context, batch, part.rows)
         part.append(rows)
         progress(part.rows)
+
+
+def _rows(job: Job, events: Array, context: Array | None, batch: int, start: int) -> NDArray[np.float64]:
+    """Return the score of each event, and the probabilities of the classes if they are written, [n, 1 + classes]."""
+    model = job.model
+    if not job.classes:
+        return model.score(events, context, job.draws, job.seed, batch_size=batch, start=start)[:, None]
+    scores, posterior = model.marginal_score_and_posterior(events, job.draws, job.seed, batch_size=batch, start=start)
+    if context is not None:
+        scores = model.score(events, context, job.draws, job.seed, batch_size=batch, start=start)
+    return np.concatenate([scores[:, None], posterior], axis=1)
 
 
 @contextmanager
