@@ -2,7 +2,7 @@
 
 from flowkit.bijectors.autoregressive import Autoregressive, MaskedConditioner, Order
 from flowkit.bijectors.base_distribution import Base, Noise, StandardNormal
-from flowkit.bijectors.bijector import Bijector, full_precision, sum_over_event
+from flowkit.bijectors.bijector import Bijector, full_precision, std_or_1, sum_over_event
 from flowkit.bijectors.channel_linear import AffineMap, ChannelLinear
 from flowkit.bijectors.composition import Composition
 from flowkit.bijectors.coupling import Conditioner, Coupling, Split, Transformer, bounded_log_scale
@@ -36,5 +36,6 @@ __all__ = [
     "fixed_loop",
     "full_precision",
     "numeric_inverse",
+    "std_or_1",
     "sum_over_event",
 ]

@@ -78,6 +78,15 @@ def sum_over_event(v: Tensor) -> Tensor:
     return v.sum(tuple(range(1, v.dim())))
 
 
+def std_or_1(std: Tensor, largest: Tensor) -> Tensor:
+    """Return standard deviations, but 1 for values that are constant in the batch that they are of.
+
+    Rounding may give a constant a small standard deviation, which depends on its absolute value, ``largest``.
+    """
+    rounding = largest * torch.finfo(std.dtype).eps * 100
+    return torch.where(std > rounding, std, torch.ones_like(std))
+
+
 def required_context(context: Tensor | None, what: str) -> Tensor:
     """Return the context. Raises InputError if it is None: ``what`` is said to need it."""
     if context is None:

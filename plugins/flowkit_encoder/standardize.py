@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from flowkit.bijectors import std_or_1
 from flowkit.plugin import Shape
 
 
@@ -30,7 +31,6 @@ class Standardize(nn.Module):
     def initialize(self, context: Tensor) -> None:
         sizes = (1,) * (context.dim() - self.mean.dim()) + self.mean.shape
         over = [dim for dim, size in enumerate(sizes) if size == 1]
-        std = context.std(over, correction=0, keepdim=True)
-        rounding = context.abs().amax(over, keepdim=True) * torch.finfo(context.dtype).eps * 100
+        std = std_or_1(context.std(over, correction=0, keepdim=True), context.abs().amax(over, keepdim=True))
         self.mean.copy_(context.mean(over, keepdim=True).view_as(self.mean))
-        self.scale.copy_(torch.where(std > rounding, std, torch.ones_like(std)).view_as(self.scale))
+        self.scale.copy_(std.view_as(self.scale))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowkit.bijectors import AffineMap, ChannelLinear
+from flowkit.bijectors import AffineMap, ChannelLinear, std_or_1
 
 
 class ActNorm(ChannelLinear):
@@ -41,7 +41,5 @@ def normalizing(x: Tensor) -> tuple[Tensor, Tensor]:
     A constant channel gets s = 1.
     """
     rows = x.movedim(1, -1).flatten(0, -2)  # [batch·h·w, c]
-    mean, std = rows.mean(0), rows.std(0, correction=0)
-    rounding = rows.abs().amax(0) * torch.finfo(x.dtype).eps * 100  # the std that rounding may give a constant
-    std = torch.where(std > rounding, std, torch.ones_like(std))
+    mean, std = rows.mean(0), std_or_1(rows.std(0, correction=0), rows.abs().amax(0))
     return -std.log(), -mean / std
