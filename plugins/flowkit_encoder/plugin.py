@@ -12,25 +12,28 @@ Units = Annotated[int, Field(ge=1, le=2**16)]
 Layers = Annotated[int, Field(ge=1, le=32)]
 
 
-class MLPEncoderConfig(EncoderConfig):
-    """A multi-layer perceptron with ReLU for contexts of any shape, which it flattens."""
+class VectorConfig(EncoderConfig):
+    """An encoder whose summary is a vector."""
 
     features: Units = 16
     """The number of values in the summary."""
-    hidden: Units = 64
-    """The number of units of each hidden layer."""
-    layers: Layers = 2
-    """The number of hidden layers."""
 
     def output_shape(self, context: Shape) -> Shape:
         return (self.features,)
 
 
-class ConvConfig(EncoderConfig):
+class MLPEncoderConfig(VectorConfig):
+    """A multi-layer perceptron with ReLU for contexts of any shape, which it flattens."""
+
+    hidden: Units = 64
+    """The number of units of each hidden layer."""
+    layers: Layers = 2
+    """The number of hidden layers."""
+
+
+class ConvConfig(VectorConfig):
     """Convolutions with ReLU for images. Each convolution halves the height and the width."""
 
-    features: Units = 16
-    """The number of values in the summary."""
     hidden: Units = 32
     """The number of channels of each convolution."""
     layers: Layers = 3
@@ -39,14 +42,12 @@ class ConvConfig(EncoderConfig):
     def output_shape(self, context: Shape) -> Shape:
         if len(context) != 3:
             raise ShapeError("reads images, [channels, height, width]: take encoder/mlp for vectors")
-        return (self.features,)
+        return super().output_shape(context)
 
 
-class DeepSetConfig(EncoderConfig):
+class DeepSetConfig(VectorConfig):
     """A network for sets of vectors, whose order has no effect on the summary."""
 
-    features: Units = 16
-    """The number of values in the summary."""
     hidden: Units = 64
     """The number of units of each hidden layer."""
     layers: Layers = 2
@@ -55,14 +56,12 @@ class DeepSetConfig(EncoderConfig):
     def output_shape(self, context: Shape) -> Shape:
         if len(context) != 2:
             raise ShapeError(f"reads sets of n vectors of d values, [n, d]{_for_numbers(context)}")
-        return (self.features,)
+        return super().output_shape(context)
 
 
-class GRUConfig(EncoderConfig):
+class GRUConfig(VectorConfig):
     """A recurrent network with gates for sequences of vectors."""
 
-    features: Units = 16
-    """The number of values in the summary."""
     hidden: Units = 64
     """The number of units of each layer."""
     layers: Layers = 1
@@ -71,7 +70,7 @@ class GRUConfig(EncoderConfig):
     def output_shape(self, context: Shape) -> Shape:
         if len(context) != 2:
             raise ShapeError(f"reads sequences of t vectors of d values, [t, d]{_for_numbers(context)}")
-        return (self.features,)
+        return super().output_shape(context)
 
 
 def _for_numbers(context: Shape) -> str:
