@@ -24,17 +24,18 @@ def log_joint(flow: Flow, points: Tensor, shares: Sequence[float]) -> Tensor:
 
 def marginal_score(flow: Flow, x: Tensor, shares: Sequence[float], draws: int, seed: int) -> Tensor:
     """Return -ln p(x) = -ln Σ_c p(c) p(x | c) in the unit of the flow, [n], averaged over draws of noise."""
-    scores = []
-    for draw in range(draws if flow.levels is not None else 1):
-        points, log_q = flow.dequantize(x, seed, draw)
-        scores.append(flow.in_unit(log_joint(flow, points, shares).logsumexp(1) - log_q))
-    return torch.stack(scores).mean(0)
+    return flow.in_unit(_noisy(flow, x, shares, draws, seed).logsumexp(2)).mean(0)
 
 
 def log_posterior(flow: Flow, x: Tensor, shares: Sequence[float], draws: int, seed: int) -> Tensor:
     """Return ln p(c | x) of each class c, [n, classes]. Its density is averaged over draws of noise."""
+    return _noisy(flow, x, shares, draws, seed).logsumexp(0).log_softmax(1)
+
+
+def _noisy(flow: Flow, x: Tensor, shares: Sequence[float], draws: int, seed: int) -> Tensor:
+    """Return ln p(c) + ln p(x + u_d | c) - ln q(u_d | x), [draws, n, classes]. Without levels there is one draw."""
     noisy = []
     for draw in range(draws if flow.levels is not None else 1):
         points, log_q = flow.dequantize(x, seed, draw)
         noisy.append(log_joint(flow, points, shares) - log_q[:, None])
-    return torch.stack(noisy).logsumexp(0).log_softmax(1)
+    return torch.stack(noisy)
