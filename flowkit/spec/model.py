@@ -432,7 +432,7 @@ class Spec(Documented):
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """How the columns of the table that `data` names become events and contexts. None if there is no table."""
+        """The way in which columns of the table that `data` names become events and contexts. None without a table."""
         config = self.data and self.data.config
         return config.preprocessing() if isinstance(config, DatasetConfig) else None
 

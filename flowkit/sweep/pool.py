@@ -13,7 +13,8 @@ from typing import Any
 
 from optuna.trial import Trial
 
-from flowkit.sweep.study import SPEC, Study
+from flowkit.spec.run import SPEC
+from flowkit.sweep.study import Study
 from flowkit.sweep.worker import Epoch, TrialOutcome, train_trials
 
 GRACE = 10.0

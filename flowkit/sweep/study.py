@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from flowkit.errors import RunError
 from flowkit.plugin.spelling import line
 from flowkit.spec import Spec, likelihood, read_spec, to_yaml
+from flowkit.spec.run import SPEC
 from flowkit.spec.text import text_of
 from flowkit.sweep.space import Choices, Space, Span, read_space
 from flowkit.sweep.worker import TrialOrder, TrialOutcome, check_one_device
@@ -33,7 +34,7 @@ from flowkit_runtime.atomic import locked, making
 from flowkit_runtime.bundle import printed_unit
 
 NAME = "sweep"
-SPEC, SPACE, DATABASE, TRIALS, SWEEPING = "spec.yaml", "space.yaml", "study.db", "trials", ".sweeping"
+SPACE, DATABASE, TRIALS, SWEEPING = "space.yaml", "study.db", "trials", ".sweeping"
 HASHES = "hashes"
 """The attribute of a study that holds the SHA-256 of the files that trials depend on."""
 FAILURE = "failure"

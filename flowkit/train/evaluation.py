@@ -36,10 +36,8 @@ def evaluate(
     ``part``, the part of the data.
     """
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
-    scores, figure = (
-        torch.zeros(len(data.x), dtype=torch.float64),
-        flow.nll if flow.levels is None else flow.bits_per_dim,
-    )
+    scores = torch.zeros(len(data.x), dtype=torch.float64)
+    figure = flow.nll if flow.levels is None else flow.bits_per_dim
     with _evaluating(flow):
         for batch, rows in list(enumerate(in_order(len(data.x), batch_size)))[rank::world]:
             x, context, _ = take(data, rows)
