@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO := runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow nightly peers bench coverage check format docs web-runtime clean
+.PHONY: help env demo test test-slow nightly peers bench coverage check format docs site web-runtime clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -60,6 +60,9 @@ docs: .venv/dev  ## Write anew what is generated in docs/
 	$(BIN)/python docs/conformance.py
 	$(BIN)/python -m tests.peers.page
 	$(BIN)/flowkit show specs/glow-mnist.yaml -o docs/glow-mnist.svg
+
+site: .venv/dev  ## Build the documentation site into build/site: open build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 clean:  ## Remove the environments and what was built
 	rm -rf .venv .venv-peers .venv-bench build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

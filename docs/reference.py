@@ -61,7 +61,7 @@ def plugin(found: Found, registry: Registry) -> str:
             f"{each.__name__}: {inspect.getdoc(each)}\n\n{table(field_rows(each))}"
             for each in mappings_in(descriptor.config)
         ),
-        "\n".join(["Takes:", "", *(f"- {line}" for line in shapes)]) if shapes else "",
+        "\n".join(["Takes:", "", *(f"- {shapes_as_code(line)}" for line in shapes)]) if shapes else "",
         f"`{descriptor.target}`:\n\n{quoted(target_doc(descriptor.target))}",
         f"```yaml\n{to_yaml(example)}```" if example else "",
     ]
@@ -84,6 +84,11 @@ def linked(kind: str) -> str:
     """A field's type, the sections that it names as links."""
     names = "|".join(each.__name__ for each in sections())
     return re.sub(rf"\b({names})\b", lambda found: f"[{found[0]}](#{found[0].lower()})", kind)
+
+
+def shapes_as_code(line: str) -> str:
+    """Without the backquotes, `[2]: refused` could be read as the definition of a link."""
+    return re.sub(r"(\[\d[\d, ]*\])", r"`\1`", line)
 
 
 def quoted(text: str) -> str:

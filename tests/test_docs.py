@@ -47,7 +47,7 @@ def test_the_messages_shown_are_those_given(tmp_path, monkeypatch):
 
 
 def test_links_lead_somewhere():
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text("utf-8")):
             file, _, heading = target.partition("#")
             there = page.parent / file if file else page
