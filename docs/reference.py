@@ -62,7 +62,7 @@ def plugin(found: Found, registry: Registry) -> str:
             for each in mappings_in(descriptor.config)
         ),
         "\n".join(["Takes:", "", *(f"- {shapes_as_code(line)}" for line in shapes)]) if shapes else "",
-        f"`{descriptor.target}`:\n\n{quoted(target_doc(descriptor.target))}",
+        f"`{descriptor.target}`:\n\n{quoted(described(target_doc(descriptor.target)))}",
         f"```yaml\n{to_yaml(example)}```" if example else "",
     ]
     return "\n\n".join(block.strip() for block in blocks if block)
@@ -89,6 +89,11 @@ def linked(kind: str) -> str:
 def shapes_as_code(line: str) -> str:
     """Without the backquotes, `[2]: refused` could be read as the definition of a link."""
     return re.sub(r"(\[\d[\d, ]*\])", r"`\1`", line)
+
+
+def described(doc: str) -> str:
+    """Return a layer's docstring without its arguments, which the table of fields has, and without its examples."""
+    return re.sub(r"\n*^(Args|Raises|Examples):\n(?:(?: {4}.*)?(?:\n|\Z))*", "\n\n", doc, flags=re.MULTILINE).strip()
 
 
 def quoted(text: str) -> str:

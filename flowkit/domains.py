@@ -21,7 +21,14 @@ def _check_ends(low: float, high: float) -> None:
 class Interval:
     """The values between two ends, either of which may be infinite. Both ends infinite are the reals.
 
-    The ends don't belong to it. Raises ValueError unless low < high.
+    The ends don't belong to it.
+
+    Args:
+        low: The lower end.
+        high: The upper end.
+
+    Raises:
+        ValueError: Unless low < high.
     """
 
     low: float = -math.inf
@@ -40,7 +47,12 @@ class Interval:
 class Circle:
     """The values between two ends that are the same point: an angle, or a time of the day.
 
-    Raises ValueError unless low < high, and both are finite.
+    Args:
+        low: The lower end.
+        high: The upper end.
+
+    Raises:
+        ValueError: Unless low < high, and both are finite.
     """
 
     low: float
@@ -66,7 +78,11 @@ Domains = Domain | tuple[Domain, ...]
 
 
 def by_coordinate(domains: Domains) -> tuple[Domain, ...]:
-    """Return the domains of the coordinates: one that they share, or one for each."""
+    """Return the domains of the coordinates: one that they share, or one for each.
+
+    Args:
+        domains: A domain, or a tuple of them.
+    """
     return domains if isinstance(domains, tuple) else (domains,)
 
 

@@ -7,5 +7,12 @@ Shape = tuple[int, ...]
 
 
 def halve(channels: int) -> tuple[int, int]:
-    """Divide channels into a first and a second half. Where the number is odd, the first has one more."""
+    """Divide channels into a first and a second half.
+
+    Args:
+        channels: The number of channels.
+
+    Returns:
+        The sizes of both halves. If the number is odd, the first half has one channel more.
+    """
     return channels - channels // 2, channels // 2

@@ -19,7 +19,11 @@ from flowkit.shapes import Shape
 
 
 class Order(nn.Module, ABC):
-    """The sequence of an event's values in an autoregressive layer: each value depends on those before it."""
+    """The sequence of an event's values in an autoregressive layer: each value depends on those before it.
+
+    Args:
+        event_shape: The shape of one event, without the batch.
+    """
 
     def __init__(self, event_shape: Sequence[int]) -> None:
         super().__init__()
@@ -33,7 +37,11 @@ class Order(nn.Module, ABC):
         """
 
     def checked_sequence(self) -> Tensor:
-        """Return the sequence as integers [D]. Raises ShapeError if it isn't a permutation of 0 … D - 1."""
+        """Return the sequence as integers [D].
+
+        Raises:
+            ShapeError: If the sequence isn't a permutation of 0 … D - 1.
+        """
         size, found = math.prod(self.event_shape), list(self.sequence())
         if sorted(found) != list(range(size)):
             name, given = type(self).__name__, ", ".join(map(str, found[:8]))
@@ -53,18 +61,30 @@ class MaskedConditioner(Conditioner):
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return θ, or its difference from a transformer's starting θ, [batch, n_params, *event].
+        """Return θ, or its difference from a transformer's starting θ.
 
-        x is [batch, *event], and context [batch, *context].
+        Args:
+            x: The events, [batch, *event].
+            context: The context of each event, [batch, *context]. None in a flow without a context.
+
+        Returns:
+            The parameters of each value, [batch, n_params, *event].
         """
 
     def by_value(self, context: Tensor | None = None) -> Callable[[Tensor, Tensor], Tensor]:
-        """Return the function that maps (x, index) to θ of one value alone, [batch, n_params, 1].
+        """Return the function that maps (x, index) to θ of one value alone.
 
-        ``index`` [1] is the value's index in the flattened event. An inverse calls this method once, and the function
-        for each value. By default the function runs the network and picks the value. A network may override this to
-        compute once what doesn't depend on x, such as masked weights, and to leave out the θ of all other values. A
-        subclass of such a network that overrides ``forward`` must override this too.
+        An inverse calls this method once, and the function for each value. By default the function runs the network
+        and picks the value. A network may override this to compute once what doesn't depend on x, such as masked
+        weights, and to leave out the θ of all other values. A subclass of such a network that overrides ``forward``
+        must override this too.
+
+        Args:
+            context: The context of each event, [batch, *context]. None in a flow without a context.
+
+        Returns:
+            A function of the events x [batch, *event] and the value's index in the flattened event, integers [1]. It
+            returns θ [batch, n_params, 1].
         """
         return lambda x, index: self(x, context).flatten(2).index_select(2, index)
 
@@ -76,17 +96,36 @@ class MaskedConditioner(Conditioner):
 class Autoregressive(Bijector):
     """The layer y_i = f(x_i; θ_i(x_<i)), where x_<i are the values before i in the order.
 
-    The Jacobian is triangular in the order, so log|det| = Σ log|∂f/∂x_i| (Papamakarios et al. 2017, "Masked
-    Autoregressive Flow for Density Estimation", eq. 3-5). One pass of the network gives all θ_i, and so y. The inverse
-    takes D passes for an event of D values: pass k gives θ_i of the k-th value, which needs only what was found before.
+    The Jacobian is triangular in the order, so log|det| = Σ log|∂f/∂x_i|. One pass of the network gives all θ_i, and so
+    y. The inverse takes D passes for an event of D values: pass k gives θ_i of the k-th value, which needs only what
+    was found before.
 
     The network is run under autocast if that is enabled, and f in the precision of the event. The log-det is exact
     there too.
 
-    Example:
+    Args:
+        order: The sequence of the values. It has the shape of the event.
+        conditioner: The masked network that computes θ. It must be built for the same order.
+        transformer: The elementwise map f.
+
+    Raises:
+        InputError: If the conditioner is no MaskedConditioner, or the order changes between calls.
+        ShapeError: If the order isn't a permutation of the event's values.
+
+    References:
+        Papamakarios et al. 2017, "Masked Autoregressive Flow for Density Estimation", eq. 3-5.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit.bijectors import Autoregressive
+        >>> from flowkit_autoregressive.made import MADE
+        >>> from flowkit_autoregressive.orders import Natural
+        >>> from flowkit_glow.affine import Affine
         >>> order = Natural((5,))
         >>> layer = Autoregressive(order, MADE(order, (2, 5)), Affine())
         >>> y, log_det = layer.forward_and_log_det(torch.randn(3, 5))
+        >>> y.shape, log_det.shape
+        (torch.Size([3, 5]), torch.Size([3]))
     """
 
     handles_autocast: ClassVar[bool] = True

@@ -24,6 +24,13 @@ class Noise:
 
     ``normal`` numbers are standard normal. ``uniform`` numbers are (k + ½) / 2²³ for whole k from 0 to 2²³ - 1. They
     are exact in fp32, and never 0 or 1.
+
+    Args:
+        kind: The distribution of the numbers, ``normal`` or ``uniform``.
+        shape: The shape of the array for one event.
+
+    Raises:
+        InputError: If ``kind`` is neither.
     """
 
     kind: NoiseKind
@@ -39,6 +46,18 @@ class Base(nn.Module, ABC):
 
     z is [batch, *event_shape]. The context is [batch, *context_shape], or None in a flow without a context. A base
     doesn't branch on the values of tensors. It computes on the device and in the precision of its inputs.
+
+    Args:
+        event_shape: The shape of one latent, without the batch.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit.bijectors import StandardNormal
+        >>> base = StandardNormal((2,))
+        >>> base.noise
+        (Noise(kind='normal', shape=(2,)),)
+        >>> base.log_prob(torch.zeros(1, 2))  # -log 2π
+        tensor([-1.8379])
     """
 
     reparametrized = True
@@ -56,14 +75,32 @@ class Base(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return log p(z) in nats, [batch]."""
+        """Return log p(z) in nats, [batch].
+
+        Args:
+            z: The latents, [batch, *event_shape].
+            context: The context of each latent, [batch, *context_shape]. None in a flow without a context.
+        """
 
     @abstractmethod
     def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        """Turn noise into samples z ~ p, [batch, *event_shape]. ``noise`` has one tensor for each entry of `noise`."""
+        """Transform noise to samples z ~ p.
+
+        Args:
+            noise: One tensor [batch, *shape] for each entry of ``self.noise``, in its order.
+            context: The context of each sample, [batch, *context_shape]. None in a flow without a context.
+
+        Returns:
+            The samples, [batch, *event_shape].
+        """
 
     def initialize(self, z: Tensor, context: Tensor | None = None) -> None:
-        """Set parameters from a first batch of latents. A flow calls it once, before training, without gradients."""
+        """Set parameters from a first batch of latents. A flow calls it once, before training, without gradients.
+
+        Args:
+            z: The latents, [batch, *event_shape].
+            context: The context of each latent, [batch, *context_shape]. None in a flow without a context.
+        """
 
     def freeze(self) -> Base:
         """Return the same density as a module for inference.

@@ -23,6 +23,23 @@ class Bijector(nn.Module, ABC):
 
     A layer that can compute one of its directions only leaves the method of the other one out, which then raises
     DirectionError.
+
+    Args:
+        event_shape: The shape of one event x, without the batch: [d], or [channels, height, width].
+
+    Examples:
+        A layer is a subclass with its two directions:
+
+        >>> import torch
+        >>> from flowkit.bijectors import Bijector
+        >>> class Double(Bijector):
+        ...     def forward_and_log_det(self, x, context=None):
+        ...         return 2 * x, torch.full_like(x[:, 0], self.event_shape[0]) * torch.tensor(2.0).log()
+        ...     def inverse_and_log_det(self, y, context=None):
+        ...         return y / 2, torch.full_like(y[:, 0], -self.event_shape[0]) * torch.tensor(2.0).log()
+        >>> y, log_det = Double((3,)).forward_and_log_det(torch.ones(1, 3))
+        >>> y, log_det  # 3 log 2
+        (tensor([[2., 2., 2.]]), tensor([2.0794]))
     """
 
     handles_autocast: ClassVar[bool] = False
@@ -44,11 +61,33 @@ class Bijector(nn.Module, ABC):
         return defined(type(self), Bijector, "forward_and_log_det", "inverse_and_log_det")
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return y = f(x) and log|det ∂f/∂x|."""
+        """Return y = f(x) and log|det ∂f/∂x|.
+
+        Args:
+            x: The events, [batch, *event_shape].
+            context: The context of each event, [batch, *context_shape]. None in a flow without a context.
+
+        Returns:
+            y [batch, *output_shape] and the log-det [batch].
+
+        Raises:
+            DirectionError: If the layer has no forward direction.
+        """
         raise DirectionError(f"{type(self).__name__} has no forward direction, data -> latent")
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return x = f⁻¹(y) and log|det ∂f⁻¹/∂y|, the log-det of this inverse map, opposite in sign to forward's."""
+        """Return x = f⁻¹(y) and log|det ∂f⁻¹/∂y|, the log-det of this inverse map, opposite in sign to forward's.
+
+        Args:
+            y: The outputs, [batch, *output_shape].
+            context: The context of each event, [batch, *context_shape]. None in a flow without a context.
+
+        Returns:
+            x [batch, *event_shape] and the log-det [batch].
+
+        Raises:
+            DirectionError: If the layer has no inverse.
+        """
         raise DirectionError(f"{type(self).__name__} has no inverse, latent -> data")
 
     def recompute(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -56,6 +95,13 @@ class Bijector(nn.Module, ABC):
 
         The backward pass under ``memory: reversible`` calls this with gradients enabled. A layer whose two directions
         can share work may override it. The override must agree with ``forward_and_log_det``.
+
+        Args:
+            y: The outputs, [batch, *output_shape].
+            context: The context of each event, [batch, *context_shape]. None in a flow without a context.
+
+        Returns:
+            x [batch, *event_shape], f(x) [batch, *output_shape], and the log-det of f at x, [batch].
         """
         with torch.no_grad(), forked_generators(y.device):  # forward draws the same random numbers
             x, _ = self.inverse_and_log_det(y, context)
@@ -63,7 +109,12 @@ class Bijector(nn.Module, ABC):
         return x, *self.forward_and_log_det(x, context)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Set parameters from a first batch of data. A flow calls it once, before training, without gradients."""
+        """Set parameters from a first batch of data. A flow calls it once, before training, without gradients.
+
+        Args:
+            x: The batch as it reaches this layer, [batch, *event_shape]. The layers before it are initialized.
+            context: The context of each event, [batch, *context_shape]. None in a flow without a context.
+        """
 
     def freeze(self) -> Bijector:
         """Return the same map as a module for inference. It precomputes everything that depends only on parameters."""
@@ -71,9 +122,15 @@ class Bijector(nn.Module, ABC):
 
 
 def sum_over_event(v: Tensor) -> Tensor:
-    """Sum over the values of each event: [batch, *event] -> [batch].
+    """Sum over the values of each event.
 
     Unlike ``flatten(1).sum(1)``, this doesn't copy tensors in channels_last memory.
+
+    Args:
+        v: Values, [batch, *event].
+
+    Returns:
+        The sums, [batch].
     """
     return v.sum(tuple(range(1, v.dim())))
 
@@ -82,6 +139,10 @@ def std_or_1(std: Tensor, largest: Tensor) -> Tensor:
     """Return standard deviations, but 1 for values that are constant in the batch that they are of.
 
     Rounding may give a constant a small standard deviation, which depends on its absolute value, ``largest``.
+
+    Args:
+        std: Standard deviations over a batch, of any shape.
+        largest: The largest absolute values in the batch, of a shape that broadcasts to that of ``std``.
     """
     rounding = largest * torch.finfo(std.dtype).eps * 100
     return torch.where(std > rounding, std, torch.ones_like(std))
@@ -98,6 +159,9 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """Return a context that switches autocast off.
 
     Affine maps, transformers, log-dets and densities run in it, so that they keep the precision of the event.
+
+    Args:
+        device: The device on which the code inside the block computes.
     """
     kind = device.type
     on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)

@@ -31,7 +31,11 @@ class AffineMap(NamedTuple):
     """log|det A|, a scalar. It is the log-det at one position."""
 
     def then(self, other: AffineMap) -> AffineMap:
-        """Return the composition v -> B (A v + a) + b of this map, A v + a, and the other one, B v + b."""
+        """Return the composition v -> B (A v + a) + b of this map, A v + a, and the other one, B v + b.
+
+        Args:
+            other: The map that is applied after this one. It is on the same device and in the same precision.
+        """
         offset, log_det = other._linear(self.offset) + other.offset, self.log_det + other.log_det
         if self._permutes and other._permutes:
             return AffineMap(self.matrix[other.matrix], offset, log_det)
@@ -56,7 +60,12 @@ class AffineMap(NamedTuple):
         return linear._replace(offset=-linear._linear(offset))
 
     def to(self, x: Tensor, channels: int) -> AffineMap:
-        """Return the map on the device and in the precision of x, with an offset for each channel."""
+        """Return the map on the device and in the precision of x, with an offset for each channel.
+
+        Args:
+            x: A tensor with the device and the precision.
+            channels: The number of channels c.
+        """
         matrix, offset, log_det = self
         matrix = matrix.to(x.device) if self._permutes else matrix.to(x)
         return AffineMap(matrix, offset.to(x).expand(channels), log_det.to(x))
@@ -74,9 +83,15 @@ class AffineMap(NamedTuple):
         return self.matrix.dim() == 1 and not self.matrix.is_floating_point()
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Apply the map at each position of x [batch, c, *spatial]. Return the result, and the log-det [batch].
+        """Apply the map at each position of x.
 
         The map must be on the device and in the precision of x.
+
+        Args:
+            x: The events, [batch, c, *spatial].
+
+        Returns:
+            The transformed events [batch, c, *spatial], and the log-det [batch] over all positions.
         """
         n, c, *spatial = x.shape
         if not spatial:
@@ -110,11 +125,25 @@ class ChannelLinear(Bijector):
     A subclass only returns the map. flowkit applies it, counts the positions, and merges adjacent layers into one map.
     A subclass must not override ``forward_and_log_det`` or ``inverse_and_log_det``, because merged layers are run by
     their maps alone.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit.bijectors import AffineMap, ChannelLinear
+        >>> class Halve(ChannelLinear):
+        ...     def affine(self):
+        ...         half = torch.tensor(0.5)
+        ...         return AffineMap(half, torch.zeros(()), self.event_shape[0] * half.log())
+        >>> y, log_det = Halve((1, 2, 2)).forward_and_log_det(torch.ones(1, 1, 2, 2))
+        >>> y.flatten(), log_det  # four positions: -4 log 2
+        (tensor([0.5000, 0.5000, 0.5000, 0.5000]), tensor([-2.7726]))
     """
 
     @abstractmethod
     def affine(self) -> AffineMap:
-        """Return the map: A, a, and log|det A| at one position."""
+        """Return the map: A, a, and log|det A| at one position.
+
+        A flow calls this at each pass, so gradients reach the parameters that the map is made from.
+        """
 
     def affine_inverse(self) -> AffineMap:
         """Return the inverse map, whose log-det is -log|det A|. Override it if the inverse has a better formula."""

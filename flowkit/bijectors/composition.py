@@ -19,7 +19,21 @@ Merged = Bijector | ChannelRun
 
 
 class Composition(Bijector):
-    """Layers applied one after another: y = f_M(… f_1(x) …). log|det| is the sum of their log-dets."""
+    """Layers applied one after another: y = f_M(… f_1(x) …). log|det| is the sum of their log-dets.
+
+    Args:
+        layers: At least one layer. Each takes the output shape of the layer before it.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit.bijectors import Composition
+        >>> from flowkit_glow.actnorm import ActNorm
+        >>> from flowkit_glow.squeeze import Squeeze
+        >>> layer = Composition([Squeeze((1, 4, 4)), ActNorm((4, 2, 2))])
+        >>> y, log_det = layer.forward_and_log_det(torch.randn(3, 1, 4, 4))
+        >>> y.shape, log_det.shape
+        (torch.Size([3, 4, 2, 2]), torch.Size([3]))
+    """
 
     handles_autocast: ClassVar[bool] = True
 

@@ -24,7 +24,17 @@ class Elementwise(Bijector):
 
     The network is run under autocast if that is enabled, and f in the precision of the event.
 
-    Example:
+    Args:
+        event_shape: The shape of one event, without the batch.
+        transformer: The elementwise map f.
+        conditioner: The network that computes θ from the context, or None if θ is a parameter.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit import Flow
+        >>> from flowkit.bijectors import Elementwise
+        >>> from flowkit_glow.affine import Affine
+        >>> from flowkit_glow.mlp import MLP
         >>> flow = Flow([Elementwise((1,), Affine(), MLP((10,), (2, 1)))], context={"shape": [10]})
         >>> flow.log_prob(torch.zeros(3, 1), torch.randn(3, 10)).shape
         torch.Size([3])

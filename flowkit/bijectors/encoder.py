@@ -17,10 +17,17 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, context: Tensor) -> Tensor:
-        """Return the summary, [batch, *output_shape]. ``context`` is [batch, *context_shape]; labels are one-hot."""
+        """Return the summary, [batch, *output_shape].
+
+        Args:
+            context: The contexts, [batch, *context_shape]. Labels are one-hot.
+        """
 
     def initialize(self, context: Tensor) -> None:
-        """Set parameters and buffers from the first batch, [batch, *context_shape].
+        """Set parameters and buffers from the first batch.
 
         A flow calls it once, before training, without gradients.
+
+        Args:
+            context: The contexts of the batch, [batch, *context_shape].
         """

@@ -16,6 +16,18 @@ class Inverse(Bijector):
     """The map y = f⁻¹(x) of a bijector f. Its log-det is that of f's inverse.
 
     Data-dependent initialization isn't passed on, because it would normalize f(x) and not f⁻¹(x).
+
+    Args:
+        bijector: The bijector f. The event shape of the inverse is the output shape of f.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit.bijectors import Inverse
+        >>> from flowkit_map.interval import Logit
+        >>> y, _ = Inverse(Logit((1,))).forward_and_log_det(torch.zeros(2, 1))  # a sigmoid
+        >>> y
+        tensor([[0.5000],
+                [0.5000]])
     """
 
     handles_autocast: ClassVar[bool] = True

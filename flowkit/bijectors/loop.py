@@ -12,11 +12,17 @@ def fixed_loop(body: Callable[..., tuple[Tensor, ...]], n: int, *carried: Tensor
     """Return the tensors ``carried`` after ``n`` steps of ``carried = body(*carried)``.
 
     It is a plain Python loop, through which gradients flow. Only while a layer is exported to ONNX is it one operator,
-    whose body is traced once: the graph has as many nodes for a thousand steps as for one. So ``body`` must return
-    tensors with the shapes and types of those that it takes. It may read other tensors from the function around it,
-    such as parameters, but must not change them.
+    whose body is traced once: the graph has as many nodes for a thousand steps as for one.
 
-    Example:
+    Args:
+        body: One step. It must return tensors with the shapes and types of those that it takes. It may read other
+            tensors from the function around it, such as parameters, but must not change them.
+        n: The number of steps.
+        *carried: The tensors before the first step.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit.bijectors import fixed_loop
         >>> fixed_loop(lambda low, high: (low, (low + high) / 2), 2, torch.zeros(1), torch.ones(1))[1]
         tensor([0.2500])
     """

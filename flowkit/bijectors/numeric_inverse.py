@@ -24,11 +24,6 @@ def numeric_inverse(
 ) -> tuple[Tensor, Tensor]:
     """Return x with f(x) = y, and log|∂x/∂y|, elementwise.
 
-    ``function`` maps x to (f(x), log f'(x)), f rising. ``low`` and ``high`` must enclose x: f(low) ≤ y ≤ f(high). All
-    tensors have the shape of y. ``function`` may read other tensors, such as parameters, and their gradients are right:
-    first and second derivatives, for y and for those tensors, by autograd and by ``torch.func``. torch.compile has the
-    first alone, and torch refuses the second.
-
     Bisection runs without gradients and leaves an error of (high - low) / 2ⁿ. Two Newton steps follow, with gradients.
     Each step squares the error as a function of y and the parameters. If the error vanishes at one point, then after
     two steps its derivatives vanish up to the third. A Newton step is at most as long as the bracket that is left,
@@ -36,7 +31,22 @@ def numeric_inverse(
     its batch, and an ONNX graph has the bisection as one Loop. The result has the accuracy of f: its rounding error
     divided by f'(x).
 
-    Example:
+    Gradients for y, and for other tensors that ``function`` reads, such as parameters, are right: first and second
+    derivatives, by autograd and by ``torch.func``. torch.compile has the first alone, and torch refuses the second.
+
+    Args:
+        function: The map x -> (f(x), log f'(x)), where f rises.
+        y: The values to invert f at.
+        low: Lower ends of brackets, of the shape of y: f(low) ≤ y.
+        high: Upper ends of brackets, of the shape of y: y ≤ f(high).
+        bisections: The number n of steps of bisection.
+
+    Returns:
+        x and log|∂x/∂y|, both of the shape of y.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit.bijectors import numeric_inverse
         >>> cube = lambda x: (x**3, torch.log(3 * x**2))
         >>> x, log_derivative = numeric_inverse(cube, torch.tensor([8.0]), torch.tensor([1.0]), torch.tensor([9.0]))
         >>> x, log_derivative.exp()

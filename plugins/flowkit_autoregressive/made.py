@@ -23,14 +23,31 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "elu": 
 class MADE(MaskedConditioner):
     """A masked conditioner of ``layers`` hidden layers, and a last linear layer that is 0 at the start.
 
-    Each hidden unit has a degree m: it reads the first m values of the order, and no others (Germain et al. 2015, §4).
-    It is therefore connected to the first m inputs, and to units of degree m at most in the layer before it. θ of the
-    value behind the first m is connected to hidden units of degree m at most. Degrees go round from 1 to D - 1.
+    Each hidden unit has a degree m: it reads the first m values of the order, and no others. It is therefore connected
+    to the first m inputs, and to units of degree m at most in the layer before it. θ of the value behind the first m is
+    connected to hidden units of degree m at most. Degrees go round from 1 to D - 1.
 
     A context is concatenated to the event, and every hidden unit reads it. There are then units of degree 0 too,
     without which θ of the first value would be constant.
 
-    With ``residual`` there are a first linear layer and ``layers`` blocks h + V a(W a(h)) behind it, as in nflows.
+    Args:
+        order: The order of the values. Its shape is that of the events.
+        params_shape: The shape of the parameters, [n_params, *event].
+        context_shape: The shape of the context, or None without one.
+        hidden: The number of units of each hidden layer.
+        layers: The number of hidden layers, or of residual blocks.
+        residual: Use a first linear layer and ``layers`` blocks h + V a(W a(h)) behind it, as in nflows.
+        activation: The function a: ``"relu"``, ``"elu"`` or ``"tanh"``.
+
+    References:
+        Germain et al. 2015, "MADE: Masked Autoencoder for Distribution Estimation", §4.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_autoregressive.made import MADE
+        >>> from flowkit_autoregressive.orders import Natural
+        >>> MADE(Natural((4,)), (2, 4), hidden=16)(torch.zeros(5, 4)).shape
+        torch.Size([5, 2, 4])
     """
 
     def __init__(
@@ -61,7 +78,18 @@ class MADE(MaskedConditioner):
         return self.last(h).unflatten(1, self.params_shape)  # [batch, n_params, *event]
 
     def by_value(self, context: Tensor | None = None) -> Callable[[Tensor, Tensor], Tensor]:
-        """Multiply masks and weights once. Of the last layer, only the rows of the value's θ are computed."""
+        """Return the function that maps (x, index) to θ of one value alone.
+
+        Masks and weights are multiplied once. The function computes only the rows of the last layer that belong to the
+        value.
+
+        Args:
+            context: The context of each event, [batch, *context]. None in a flow without a context.
+
+        Returns:
+            A function of the events x [batch, *event] and the value's index in the flattened event, integers [1]. It
+            returns θ [batch, n_params, 1].
+        """
         linears = [partial(F.linear, weight=weight, bias=bias) for weight, bias in map(_masked, self.linears)]
         weight, bias = (part.unflatten(0, (self.params_shape[0], -1)) for part in _masked(self.last))  # [n_params, D]
 

@@ -10,7 +10,13 @@ from flowkit.bijectors import Order
 
 
 class Natural(Order):
-    """The order 0, 1, … D - 1."""
+    """The order 0, 1, … D - 1.
+
+    Examples:
+        >>> from flowkit_autoregressive.orders import Natural
+        >>> list(Natural((3,)).sequence())
+        [0, 1, 2]
+    """
 
     def sequence(self) -> Sequence[int]:
         return range(math.prod(self.event_shape))
@@ -28,6 +34,10 @@ class Random(Order):
 
     It sorts the values by the numbers of ``random.Random(seed)``. Python keeps this sequence of numbers from version to
     version, so that a saved model finds its order again.
+
+    Args:
+        event_shape: The shape of one event, without the batch.
+        seed: The seed of the generator.
     """
 
     def __init__(self, event_shape: Sequence[int], seed: int = 0) -> None:
@@ -40,7 +50,17 @@ class Random(Order):
 
 
 class Listed(Order):
-    """The order that ``indices`` lists."""
+    """The order that ``indices`` lists.
+
+    Args:
+        event_shape: The shape of one event, without the batch.
+        indices: The indices 0 … D - 1 of the flattened event's values, from the first to the last.
+
+    Examples:
+        >>> from flowkit_autoregressive.orders import Listed
+        >>> Listed((3,), [2, 0, 1]).ranks()  # value 0 is the second
+        tensor([1, 2, 0])
+    """
 
     def __init__(self, event_shape: Sequence[int], indices: Sequence[int]) -> None:
         super().__init__(event_shape)

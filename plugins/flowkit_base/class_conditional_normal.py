@@ -16,11 +16,24 @@ from flowkit_base.diagonal_normal import diagonal_log_prob
 class ClassConditionalNormal(Base):
     """A normal distribution with diagonal covariance for each class y: p(z | y) = N(z; μ_y, σ_y²).
 
-    The means [classes, *event] and the standard deviations σ = exp(log_scale) are learned, as in Glow's conditional
-    prior (Kingma & Dhariwal 2018) and in FlowGMM (Izmailov et al. 2020). The context is the class, one-hot [batch,
-    classes]. At the start μ = 0 and σ = 1 for every class.
+    The means [classes, *event] and the standard deviations σ = exp(log_scale) are learned. The context is the class,
+    one-hot [batch, classes]. At the start μ = 0 and σ = 1 for every class.
 
     With such bases a flow is a classifier, too: p(y | x) is proportional to p(x | y) p(y).
+
+    Args:
+        event_shape: The shape of one latent.
+        context_shape: The number of classes, as (classes,).
+
+    References:
+        - Kingma & Dhariwal 2018, "Glow: Generative Flow with Invertible 1×1 Convolutions", for the conditional prior.
+        - Izmailov et al. 2020, "Semi-Supervised Learning with Normalizing Flows", for the classifier.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_base.class_conditional_normal import ClassConditionalNormal
+        >>> ClassConditionalNormal((2,), (10,)).log_prob(torch.zeros(3, 2), torch.eye(10)[:3]).shape
+        torch.Size([3])
     """
 
     def __init__(self, event_shape: Sequence[int], context_shape: Shape) -> None:

@@ -17,11 +17,28 @@ from flowkit_base.diagonal_normal import diagonal_log_prob
 class ConditionalNormal(Base):
     """A normal distribution with diagonal covariance that depends on the context c: p(z | c) = N(z; μ(c), σ(c)²).
 
-    A network computes μ and t from c (Winkler et al. 2019, "Learning likelihoods with conditional normalizing flows",
-    §3.2). log σ is a scaled and shifted tanh of t between log lo and log hi, the bounds ``scale``. It is 0 at t = 0.
+    A network computes μ and t from c. log σ is a scaled and shifted tanh of t between log lo and log hi. It is 0 at
+    t = 0.
 
     The network reads the context in the place of the kept part, as in an elementwise layer: it is built with the
     context's shape as ``kept_shape`` and ``context_shape=None``, and gives [batch, 2, *event].
+
+    Args:
+        event_shape: The shape of one latent.
+        context_shape: The shape of the context.
+        conditioner: The network, or the reference of a spec from which it is built.
+        scale: The bounds (lo, hi) of σ, with 0 < lo < 1 < hi.
+
+    References:
+        Winkler et al. 2019, "Learning Likelihoods with Conditional Normalizing Flows", §3.2.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_base.conditional_normal import ConditionalNormal
+        >>> from flowkit_glow.mlp import MLP
+        >>> base = ConditionalNormal((2,), (10,), MLP((10,), (2, 2)))
+        >>> base.log_prob(torch.zeros(3, 2), torch.zeros(3, 10)).shape
+        torch.Size([3])
     """
 
     def __init__(

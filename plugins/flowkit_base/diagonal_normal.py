@@ -17,9 +17,14 @@ class DiagonalNormal(Base):
 
     log p(z) = -½ Σ [((z - μ) / σ)² + log 2π] - Σ log σ. At the start μ = 0 and σ = 1.
 
-    Example:
-        >>> DiagonalNormal((3,)).log_prob(torch.zeros(2, 3))
-        tensor([-2.7568, -2.7568], grad_fn=<SubBackward0>)
+    Args:
+        event_shape: The shape of one latent.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_base.diagonal_normal import DiagonalNormal
+        >>> DiagonalNormal((3,)).log_prob(torch.zeros(2, 3)).detach()  # -1½ log 2π
+        tensor([-2.7568, -2.7568])
     """
 
     def __init__(self, event_shape: Sequence[int]) -> None:

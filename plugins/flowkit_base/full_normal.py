@@ -17,6 +17,15 @@ class FullNormal(Base):
 
     log p(z) = log N(L⁻¹ (z - μ); 0, I) - Σ log L_ii. L [D, D] is lower triangular for events of D values, flattened.
     Its diagonal is exp(log_diagonal) > 0, and what lies below is ``lower``. At the start μ = 0 and L = I.
+
+    Args:
+        event_shape: The shape of one latent.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_base.full_normal import FullNormal
+        >>> FullNormal((2,)).log_prob(torch.zeros(1, 2)).detach()  # -log 2π
+        tensor([-1.8379])
     """
 
     def __init__(self, event_shape: Sequence[int]) -> None:

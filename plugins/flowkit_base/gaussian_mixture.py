@@ -15,14 +15,28 @@ class GaussianMixture(Base):
     """A mixture of K normals with diagonal covariances: p(z) = Σ_k w_k N(z; μ_k, σ_k²).
 
     log p(z) = logsumexp_k [log w_k + log N(z; μ_k, σ_k²)], with w = softmax(logits) and σ = exp(log_scale). All are
-    learned, as in the resampled and mixture bases of Stimper et al. 2022. At the start the weights are equal, σ = 1,
-    and the means are drawn from N(0, I), because components that are equal would stay so.
+    learned. At the start the weights are equal, σ = 1, and the means are drawn from N(0, I), because components that
+    are equal would stay so.
 
     A uniform number chooses the component, and normal numbers the place in it. Component k is chosen where u lies
     between Σ_{j<k} w_j and Σ_{j≤k} w_j. The sums are computed in fp64 and rounded to multiples of 2⁻²³, and u lies in
     the middle between two of these, so that every precision chooses the same component. A component with a weight below
     2⁻²⁴ may never be chosen. Temperature doesn't change how often a component is chosen, only how far samples lie from
     its mean.
+
+    Args:
+        event_shape: The shape of one latent.
+        components: The number K of normals.
+
+    References:
+        Stimper et al. 2022, "Resampling Base Distributions of Normalizing Flows".
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_base.gaussian_mixture import GaussianMixture
+        >>> base = GaussianMixture((2,), components=5)
+        >>> [(noise.kind, noise.shape) for noise in base.noise]
+        [('uniform', ()), ('normal', (2,))]
     """
 
     reparametrized = False

@@ -17,6 +17,15 @@ class Laplace(Base):
 
     log p(z) = -Σ [|z - μ| / σ + log 2σ], and z = μ - σ sign(v) log(1 - 2 |v|) with v = u - ½ for uniform u. At the
     start μ = 0 and σ = 1.
+
+    Args:
+        event_shape: The shape of one latent.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_base.laplace import Laplace
+        >>> Laplace((1,)).log_prob(torch.zeros(1, 1)).detach()  # -log 2
+        tensor([-0.6931])
     """
 
     def __init__(self, event_shape: Sequence[int]) -> None:

@@ -15,13 +15,27 @@ from flowkit.bijectors.bijector import sum_over_event
 class StudentT(Base):
     """Independent t-distributions with ν degrees of freedom, whose tails are as heavy as |z|^-(ν + 1).
 
-    log p(z) = Σ [log Γ((ν+1)/2) - log Γ(ν/2) - ½ log πν - (ν+1)/2 log(1 + z²/ν)] for any ν > 0. ν = exp(log_nu) is
-    learned, one for each value of the event, unless ``learned`` is False (Jaini et al. 2020, "Tails of Lipschitz
-    triangular flows"; Laszkiewicz et al. 2022, "Marginal tail-adaptive normalizing flows"). Location and scale are
-    those of the layer before: an actnorm, for example.
+    log p(z) = Σ [log Γ((ν+1)/2) - log Γ(ν/2) - ½ log πν - (ν+1)/2 log(1 + z²/ν)] for any ν > 0, and ν = exp(log_nu).
+    Location and scale are those of the layer before: an actnorm, for example.
 
-    A value is sampled from two normal numbers by the polar form of Bailey 1994, "Polar generation of random variates
-    with the t-distribution": z = ε₀ √(expm1(s/ν) / (s/ν)) with s = ε₀² + ε₁². For ν → ∞ it is ε₀.
+    A value is sampled from two normal numbers by a polar form: z = ε₀ √(expm1(s/ν) / (s/ν)) with s = ε₀² + ε₁². For
+    ν → ∞ it is ε₀.
+
+    Args:
+        event_shape: The shape of one latent.
+        degrees_of_freedom: ν, or its start if it is learned.
+        learned: Learn ν, one for each value of the event.
+
+    References:
+        - Jaini et al. 2020, "Tails of Lipschitz Triangular Flows".
+        - Laszkiewicz et al. 2022, "Marginal Tail-Adaptive Normalizing Flows".
+        - Bailey 1994, "Polar Generation of Random Variates with the t-Distribution".
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_base.student_t import StudentT
+        >>> StudentT((1,), degrees_of_freedom=1.0).log_prob(torch.zeros(1, 1)).detach()  # Cauchy: -log π
+        tensor([-1.1447])
     """
 
     log_nu: Tensor

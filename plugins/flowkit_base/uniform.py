@@ -16,6 +16,17 @@ class Uniform(Base):
     """The uniform distribution on a box or a torus: log p(z) = -Σ log(high - low) inside, and -∞ outside.
 
     It is sampled from one uniform number u for each value, as low + (high - low) u.
+
+    Args:
+        event_shape: The shape of one latent.
+        bounds: An interval or a circle for all coordinates, or a tuple with one for each coordinate of a vector.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit.plugin import Interval
+        >>> from flowkit_base.uniform import Uniform
+        >>> Uniform((1,), Interval(0, 4)).log_prob(torch.tensor([[1.0], [5.0]]))  # -log 4, -∞
+        tensor([-1.3863,    -inf])
     """
 
     low: Tensor

@@ -14,8 +14,15 @@ class Draws(Dataset):
     """Parameters (μ, σ), float32 [n, 2], and ``size`` draws from N(μ, σ²), float32 [n, size, 1], as contexts.
 
     σ² is inverse gamma with shape and scale 10, and μ is N(0, σ²). For this prior the posterior p(μ, σ | draws) has a
-    formula (Gelman et al. 2013, "Bayesian Data Analysis", §3.3), with which a flow can be compared. There are n sets
-    for training, and a tenth as many each for validation and test.
+    formula, with which a flow can be compared. There are n sets for training, and a tenth as many each for validation
+    and test.
+
+    Args:
+        n: The number of sets for training.
+        size: The number of draws in each set.
+
+    References:
+        Gelman et al. 2013, "Bayesian Data Analysis", §3.3.
     """
 
     def __init__(self, n: int, size: int):

@@ -20,13 +20,26 @@ class ImageFolder(Dataset):
 
     The images are read once, and kept in a temporary file that is memory-mapped: there may be more than fit into the
     memory.
+
+    Args:
+        path: The folder.
+        shape: The shape that each image gets, [channels, height, width].
+        flip: Add the mirror image of each training image.
+        fractions: The shares of the training, the validation and the test part.
     """
 
     def __init__(self, path: Path, shape: Shape, flip: bool, fractions: Shares):
         self.path, self.shape, self.flip, self.fractions = path, shape, flip, fractions
 
     def load(self, part: PartName) -> Arrays:
-        """Return one part of the data. Raises DataError if there are no images, or one can't be read."""
+        """Return one part of the data.
+
+        Args:
+            part: ``"train"``, ``"val"`` or ``"test"``.
+
+        Raises:
+            DataError: If there are no images for the part, or one can't be read.
+        """
         rows = rows_of(part, len(self._files), self.fractions)
         if not len(rows):
             raise DataError(f"data/images: {self.path} has {len(self._files)} images, which leaves none to {part}")

@@ -25,15 +25,23 @@ Gzipped MNIST has about 5 values per byte.
 
 
 class Mnist(Dataset):
-    """Images uint8 [n, 1, h, w] and labels [n], read from a directory of four idx files, gzipped or not."""
+    """Images uint8 [n, 1, h, w] and labels [n], read from a directory of four idx files, gzipped or not.
+
+    Args:
+        path: The directory.
+    """
 
     def __init__(self, path: Path):
         self.path = Path(path)
 
     def load(self, part: PartName) -> Arrays:
-        """Read one part of the data.
+        """Return one part of the data.
 
-        Raises DataError, naming the file, if one is missing, truncated or in another format.
+        Args:
+            part: ``"train"``, ``"val"`` or ``"test"``.
+
+        Raises:
+            DataError: If a file is missing, truncated or in another format. The message names it.
         """
         prefix = "t10k" if part == "test" else "train"
         images = self._read(f"{prefix}-images-idx3-ubyte", dimensions=3)[:, None]  # [n, 1, h, w]

@@ -18,6 +18,11 @@ class Npy(Dataset):
 
     The files are memory-mapped and read one batch at a time, so they may be larger than the memory. Only the order of
     the rows is held in memory, with 8 bytes per row.
+
+    Args:
+        path: The file of the events.
+        context: The file of the contexts, or None without one.
+        fractions: The shares of the training, the validation and the test part.
     """
 
     def __init__(self, path: Path, context: Path | None, fractions: tuple[float, float, float]):
@@ -26,8 +31,11 @@ class Npy(Dataset):
     def load(self, part: PartName) -> Arrays:
         """Return one part of the data, which is read when it is used.
 
-        Raises DataError if a file isn't a .npy array of numbers, holds NaN or infinity, or if the files differ in
-        length.
+        Args:
+            part: ``"train"``, ``"val"`` or ``"test"``.
+
+        Raises:
+            DataError: If a file isn't a .npy array of numbers, holds NaN or infinity, or if the files differ in length.
         """
         rows = rows_of(part, len(self._events), self.fractions)
         return Arrays(Rows(self._events, rows), None if self._contexts is None else Rows(self._contexts, rows))

@@ -52,6 +52,20 @@ class Table(Dataset):
 
     The values are kept in a temporary file, which is memory-mapped, so a table may be larger than the memory. Only the
     order of the rows is held there, and the columns that divide, label and weight them.
+
+    Args:
+        path: A CSV, Parquet or Arrow file.
+        event: The columns of the events.
+        context: The columns of the contexts. It is empty without any.
+        label: The column with the class of each row, or None.
+        weight: The column with the weight of each row, or None.
+        missing: What becomes of rows that lack a value.
+        fractions: The shares of the training, the validation and the test part.
+        split: The column that names the part of each row, or None.
+        group: The column whose equal values stay in one part, or None.
+        time: The column by which rows are sorted, so that the last ones make the test part, or None.
+        val: A file of its own for the validation part, or None.
+        test: A file of its own for the test part, or None.
     """
 
     def __init__(
@@ -77,7 +91,14 @@ class Table(Dataset):
         self.path, self.files = path, {part: file for part, file in given.items() if file is not None}
 
     def load(self, part: PartName) -> Arrays:
-        """Return one part of the data. Raises DataError if a file can't be read, or a value can't be used."""
+        """Return one part of the data.
+
+        Args:
+            part: ``"train"``, ``"val"`` or ``"test"``.
+
+        Raises:
+            DataError: If a file can't be read, a value can't be used, or the part has no rows.
+        """
         if part in self.files:
             whole = self._read(self.files[part], None, () if self.label is None else self._main.classes)
             rows = np.arange(len(whole.values))

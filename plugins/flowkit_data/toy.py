@@ -13,7 +13,13 @@ Draw = Callable[[int, np.random.RandomState], tuple[np.ndarray, np.ndarray | Non
 
 
 class ToyPoints(Dataset):
-    """Points float32 [n, 2]. There are n points for training, and a tenth as many each for validation and test."""
+    """Points float32 [n, 2]. There are n points for training, and a tenth as many each for validation and test.
+
+    Args:
+        name: The name of the distribution, such as ``"moons"``.
+        n: The number of points for training.
+        noise: The standard deviation of the normal noise that is added to each coordinate.
+    """
 
     def __init__(self, name: str, n: int, noise: float):
         self.draw, self.n, self.noise = TOYS[name], n, noise

@@ -12,13 +12,23 @@ from flowkit_encoder.standardize import Standardize
 
 
 class Conv(Encoder):
-    """Summarizes an image by ``layers`` 3×3 convolutions of stride 2 with ReLU, and a linear layer of their output.
+    """An encoder of images: ``layers`` 3×3 convolutions of stride 2 with ReLU, and a linear layer of their output.
 
-    The shapes are [batch, c, h, w] -> [batch, features]. Each convolution halves the height and the width, rounded up,
-    as in the all convolutional net (Springenberg et al. 2015, "Striving for simplicity"). Each channel of the images is
-    standardized by the first batch.
+    The shapes are [batch, c, h, w] -> [batch, features]. Each convolution halves the height and the width, rounded up.
+    Each channel of the images is standardized by the first batch.
 
-    Example:
+    Args:
+        context_shape: The shape of the images, [channels, height, width].
+        features: The number of values in the summary.
+        hidden: The number of channels of each convolution.
+        layers: The number of convolutions.
+
+    References:
+        Springenberg et al. 2015, "Striving for Simplicity: The All Convolutional Net".
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_encoder.conv import Conv
         >>> Conv((3, 28, 28))(torch.zeros(5, 3, 28, 28)).shape
         torch.Size([5, 16])
     """

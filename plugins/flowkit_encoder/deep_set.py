@@ -11,13 +11,24 @@ from flowkit_encoder.standardize import Standardize
 
 
 class DeepSet(Encoder):
-    """Summarizes a set {x_1, …, x_n}, whose order has no effect: ρ(1/n Σ_i φ(x_i)) (Zaheer et al. 2017, theorem 2).
+    """An encoder of sets {x_1, …, x_n}, whose order has no effect: ρ(1/n Σ_i φ(x_i)).
 
     The shapes are [batch, n, d] -> [batch, features]. φ and ρ are multi-layer perceptrons with ReLU: φ has ``layers``
     hidden layers, and so has ρ before its last, linear layer. The paper's sum over the set is a mean here, so that the
     scale doesn't depend on n. Each of the d values of x is standardized by the first batch.
 
-    Example:
+    Args:
+        context_shape: The shape of a set, [n, d].
+        features: The number of values in the summary.
+        hidden: The number of units of each hidden layer.
+        layers: The number of hidden layers of φ, and of those of ρ.
+
+    References:
+        Zaheer et al. 2017, "Deep Sets", theorem 2.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_encoder.deep_set import DeepSet
         >>> DeepSet((100, 2))(torch.zeros(5, 100, 2)).shape
         torch.Size([5, 16])
     """

@@ -13,9 +13,9 @@ from flowkit_encoder.standardize import Standardize
 
 
 class GRU(Encoder):
-    """Summarizes a sequence x_1, …, x_T as W h_T + b, with the last state h_T of gated recurrent units.
+    """An encoder of sequences x_1, …, x_T: W h_T + b, with the last state h_T of gated recurrent units.
 
-    The states begin with h_0 = 0. With the gates r (reset) and z (update), and the sigmoid σ (Cho et al. 2014, §2.3):
+    The states begin with h_0 = 0. With the gates r (reset) and z (update), and the sigmoid σ:
 
         r = σ(W_r x_t + U_r h_{t-1} + b_r),  z = σ(W_z x_t + U_z h_{t-1} + b_z),
         h_t = z h_{t-1} + (1 - z) tanh(W_h x_t + b_h + r (U_h h_{t-1} + c_h)).
@@ -24,7 +24,19 @@ class GRU(Encoder):
     it. Each of the d values of x is standardized by the first batch. In an ONNX graph each layer is one ``GRU``
     operator, whatever T.
 
-    Example:
+    Args:
+        context_shape: The shape of a sequence, [T, d].
+        features: The number of values in the summary.
+        hidden: The number of values of a state.
+        layers: The number of recurrent layers.
+
+    References:
+        Cho et al. 2014, "Learning Phrase Representations using RNN Encoder–Decoder for Statistical Machine
+        Translation", §2.3.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_encoder.gru import GRU
         >>> GRU((100, 2))(torch.zeros(5, 100, 2)).shape
         torch.Size([5, 16])
     """
@@ -50,6 +62,7 @@ class GRU(Encoder):
 
     @staticmethod
     def onnx_translations() -> dict[Any, Any]:
+        """Return the translation of a layer of states: one GRU operator of ONNX."""
         from onnxscript import opset18  # here: only an export needs it
 
         op: Any = opset18

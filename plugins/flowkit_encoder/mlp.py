@@ -13,11 +13,19 @@ from flowkit_encoder.standardize import Standardize
 
 
 class MLPEncoder(Encoder):
-    """Summarizes a flattened context c as W a(… a(W₁ c + b₁) …) + b, with ``layers`` hidden layers and a = ReLU.
+    """An encoder of flattened contexts c: W a(… a(W₁ c + b₁) …) + b, with ``layers`` hidden layers and a = ReLU.
 
     The shapes are [batch, *context_shape] -> [batch, features]. Each value of c is standardized by the first batch.
 
-    Example:
+    Args:
+        context_shape: The shape of the context.
+        features: The number of values in the summary.
+        hidden: The number of units of each hidden layer.
+        layers: The number of hidden layers.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_encoder.mlp import MLPEncoder
         >>> MLPEncoder((3,))(torch.zeros(5, 3)).shape
         torch.Size([5, 16])
     """

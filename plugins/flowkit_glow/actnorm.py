@@ -13,8 +13,24 @@ from flowkit.bijectors import AffineMap, ChannelLinear, std_or_1
 class ActNorm(ChannelLinear):
     """The map y = s ⊙ x + b of each channel, with s = exp(log_scale) > 0;  log|det| = h·w·Σ log s_i.
 
-    The first batch sets s and b so that each channel has mean 0 and variance 1 (Kingma & Dhariwal 2018, §3.1). A
-    channel that is constant in that batch gets s = 1. So do all channels if the batch is a single vector.
+    The first batch sets s and b so that each channel has mean 0 and variance 1. A channel that is constant in that
+    batch gets s = 1. So do all channels if the batch is a single vector.
+
+    Args:
+        event_shape: [d], or [channels, height, width]. s and b have one entry for each channel, or value of a vector.
+
+    References:
+        Kingma & Dhariwal 2018, "Glow: Generative Flow with Invertible 1×1 Convolutions", §3.1.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_glow.actnorm import ActNorm
+        >>> layer = ActNorm((2,))
+        >>> with torch.no_grad():
+        ...     layer.initialize(torch.tensor([[0.0, 4.0], [2.0, 8.0]]))
+        >>> y, log_det = layer.forward_and_log_det(torch.tensor([[2.0, 8.0]]))
+        >>> y.tolist(), log_det.exp().item()  # standard deviations 1 and 2
+        ([[1.0, 1.0]], 0.5)
     """
 
     def __init__(self, event_shape: Sequence[int]) -> None:

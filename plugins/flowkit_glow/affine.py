@@ -15,8 +15,20 @@ class Affine(Transformer):
     With bounds [lo, hi], lo < 1 < hi, log s is a scaled and shifted tanh of t between log lo and log hi. It is 0 with
     slope 1 at t = 0. For lo = 1/hi it is L tanh(t / L) with L = log hi.
 
-    ``scale="sigmoid"`` is s = sigmoid(t + 2), as in Glow's published code. This s has no positive lower bound, and a
-    trained model then inverts with errors of 1e-3 and more.
+    Args:
+        scale: The bounds (lo, hi) of s, or ``"sigmoid"`` for s = sigmoid(t + 2), as in Glow's published code. That s
+            has no positive lower bound, and a trained model then inverts with errors of 1e-3 and more.
+
+    References:
+        Dinh et al. 2017, "Density estimation using Real NVP", eq. 4-5, with other bounds.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_glow.affine import Affine
+        >>> theta = torch.tensor([[[0.0], [3.0]]])  # t = 0 and b = 3 of one value
+        >>> y, log_derivative = Affine()(torch.ones(1, 1), theta)
+        >>> y.tolist(), log_derivative.tolist()
+        ([[4.0]], [[0.0]])
     """
 
     n_params = 2
@@ -52,7 +64,11 @@ def _halves(theta: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Additive(Transformer):
-    """The map y = x + b with θ = (b);  log|∂y/∂x| = 0  (Dinh et al. 2015, "NICE", §3.2)."""
+    """The map y = x + b with θ = (b);  log|∂y/∂x| = 0.
+
+    References:
+        Dinh et al. 2015, "NICE: Non-linear Independent Components Estimation", §3.2.
+    """
 
     n_params = 1
 

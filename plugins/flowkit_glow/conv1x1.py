@@ -11,10 +11,27 @@ from flowkit.bijectors import AffineMap, ChannelLinear
 
 
 class Conv1x1(ChannelLinear):
-    """The map y = W x at each position;  log|det| = h·w·log|det W|  (Kingma & Dhariwal 2018, §3.2).
+    """The map y = W x at each position;  log|det| = h·w·log|det W|.
 
     A vector [d] counts as one position with d channels, so that this is also the dense linear layer of vectors. Its
     log-det is log|det W| then. W starts as a random orthogonal matrix.
+
+    Args:
+        event_shape: [d], or [channels, height, width].
+        parametrization: ``"lu"`` for W = P L (U + diag(s)), which can't become singular (see ``LU``), or ``"plain"``
+            for a matrix whose entries are the parameters.
+
+    References:
+        Kingma & Dhariwal 2018, "Glow: Generative Flow with Invertible 1×1 Convolutions", §3.2.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_glow.conv1x1 import Conv1x1
+        >>> layer = Conv1x1((3, 2, 2))
+        >>> x = torch.randn(5, 3, 2, 2)
+        >>> y, log_det = layer.forward_and_log_det(x)
+        >>> torch.allclose(y.norm(dim=1), x.norm(dim=1), atol=1e-5), log_det.abs().max().item() < 1e-4  # a rotation
+        (True, True)
     """
 
     def __init__(self, event_shape: Sequence[int], parametrization: str = "lu") -> None:

@@ -16,9 +16,26 @@ from flowkit_glow.actnorm import normalizing
 class ConvNet(Conditioner):
     """A conditioner of three convolutions: 3×3, norm, ReLU, 1×1, norm, ReLU, 3×3. The last one is zero at the start.
 
-    It follows Kingma & Dhariwal 2018, §3.3, and the published code. A context is flattened, mapped linearly, and added
-    to the output of the first convolution. That linear map is zero at the start. With ``hidden=0`` there is only the
-    last convolution. With ``normalization="none"`` all convolutions are plain ones.
+    It follows the paper and the published code. A context is flattened, mapped linearly, and added to the output of
+    the first convolution. That linear map is zero at the start. The shapes are [batch, *kept_shape] ->
+    [batch, *params_shape].
+
+    Args:
+        kept_shape: The shape of the kept part, [channels, height, width].
+        params_shape: The shape of the parameters, [n_params, channels, height, width], of the same height and width.
+        context_shape: The shape of the context, or None without one.
+        hidden: The number of channels of the first two convolutions. With 0 there is only the last convolution.
+        normalization: ``"actnorm"``, or ``"none"`` if all convolutions are plain ones.
+        dropout: The share of the hidden channels that are dropped in training.
+
+    References:
+        Kingma & Dhariwal 2018, "Glow: Generative Flow with Invertible 1×1 Convolutions", §3.3.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_glow.convnet import ConvNet
+        >>> ConvNet((6, 4, 4), (2, 6, 4, 4), hidden=8)(torch.zeros(5, 6, 4, 4)).shape
+        torch.Size([5, 2, 6, 4, 4])
     """
 
     def __init__(

@@ -15,9 +15,24 @@ from flowkit.bijectors import AffineMap, ChannelLinear
 class Householder(ChannelLinear):
     """The map y = W x at each position, with an orthogonal matrix W;  log|det| = 0.
 
-    W = H_1 H_2 ⋯ H_k is a product of reflections H_i = I - 2 v_i v_iᵀ / ‖v_i‖² with learned vectors v_i (Tomczak &
-    Welling 2016). The inverse is Wᵀ. The determinant of W is (-1)^k and doesn't change in training. The v_i start as
-    normal random numbers, so W starts as a random orthogonal matrix. If v_i is 0, H_i is I.
+    W = H_1 H_2 ⋯ H_k is a product of reflections H_i = I - 2 v_i v_iᵀ / ‖v_i‖² with learned vectors v_i. The inverse is
+    Wᵀ. The determinant of W is (-1)^k and doesn't change in training. The v_i start as normal random numbers, so W
+    starts as a random orthogonal matrix. If v_i is 0, H_i is I.
+
+    Args:
+        event_shape: [d], or [channels, height, width].
+        reflections: The number k of reflections. None stands for the number of channels, or of values of a vector.
+
+    References:
+        Tomczak & Welling 2016, "Improving Variational Auto-Encoders using Householder Flow".
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_glow.householder import Householder
+        >>> x = torch.randn(5, 4)
+        >>> y, log_det = Householder((4,)).forward_and_log_det(x)
+        >>> torch.allclose(y.norm(dim=1), x.norm(dim=1)), log_det.abs().max().item()
+        (True, 0.0)
     """
 
     def __init__(self, event_shape: Sequence[int], reflections: int | None = None) -> None:

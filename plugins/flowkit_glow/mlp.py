@@ -16,7 +16,22 @@ from flowkit.plugin import Shape
 class MLP(Conditioner):
     """A conditioner of ``layers`` linear layers with ReLU, and a last linear layer that is 0 at the start.
 
-    Inputs are flattened. A context is concatenated to the kept part.
+    Inputs are flattened. A context is concatenated to the kept part. The shapes are [batch, *kept_shape] ->
+    [batch, *params_shape].
+
+    Args:
+        kept_shape: The shape of the kept part.
+        params_shape: The shape of the parameters, [n_params, *transformed].
+        context_shape: The shape of the context, or None without one.
+        hidden: The number of units of each hidden layer.
+        layers: The number of hidden layers.
+        dropout: The share of the hidden units that are dropped in training.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_glow.mlp import MLP
+        >>> MLP((3,), (2, 4), context_shape=(10,))(torch.zeros(5, 3), torch.zeros(5, 10)).shape
+        torch.Size([5, 2, 4])
     """
 
     def __init__(

@@ -12,7 +12,23 @@ from flowkit_glow.plugin import PermuteConfig
 
 
 class Permute(ChannelLinear):
-    """The permutation y_i = x_{order[i]} of the channels;  log|det| = 0."""
+    """The permutation y_i = x_{order[i]} of the channels;  log|det| = 0.
+
+    Args:
+        event_shape: [d], or [channels, height, width].
+        order: ``"reverse"``, ``"random"`` for a permutation that is drawn now and saved with the weights, or the
+            indices order[i], counted from 0.
+
+    Raises:
+        ShapeError: If ``order`` lists more or fewer indices than there are channels.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_glow.permute import Permute
+        >>> y, log_det = Permute((3,), order=[2, 0, 1]).forward_and_log_det(torch.tensor([[10.0, 11.0, 12.0]]))
+        >>> y, log_det
+        (tensor([[12., 10., 11.]]), tensor([0.]))
+    """
 
     index: Tensor
 

@@ -16,7 +16,19 @@ DIMENSIONS = {"width": -1, "height": -2}
 class Flip(Bijector):
     """The reversed order y_i = x_{n-1-i} of the n values along an axis;  log|det| = 0.
 
-    An image [c, h, w] has the axes width and height. A vector [d] has the axis width alone.
+    Args:
+        event_shape: [d], or [channels, height, width].
+        axis: ``"width"``, the last axis, which is the only one of a vector, or ``"height"``.
+
+    Raises:
+        ShapeError: If the axis is the height, and the events are no images.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_glow.reordering import Flip
+        >>> y, log_det = Flip((3,)).forward_and_log_det(torch.tensor([[1.0, 2.0, 3.0]]))
+        >>> y, log_det
+        (tensor([[3., 2., 1.]]), tensor([0.]))
     """
 
     def __init__(self, event_shape: Sequence[int], axis: str = "width") -> None:
@@ -34,7 +46,20 @@ class Flip(Bijector):
 class Roll(Bijector):
     """The cyclic shift y_{(i + shift) mod n} = x_i of the n values along an axis;  log|det| = 0.
 
-    An image [c, h, w] has the axes width and height. A vector [d] has the axis width alone.
+    Args:
+        event_shape: [d], or [channels, height, width].
+        axis: ``"width"``, the last axis, which is the only one of a vector, or ``"height"``.
+        shift: The number of places by which the values move towards the end. It may be negative.
+
+    Raises:
+        ShapeError: If the axis is the height, and the events are no images.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_glow.reordering import Roll
+        >>> y, log_det = Roll((3,)).forward_and_log_det(torch.tensor([[1.0, 2.0, 3.0]]))
+        >>> y, log_det
+        (tensor([[3., 1., 2.]]), tensor([0.]))
     """
 
     def __init__(self, event_shape: Sequence[int], axis: str = "width", shift: int = 1) -> None:

@@ -11,7 +11,22 @@ from flowkit.bijectors import AffineMap, ChannelLinear
 
 
 class Rescale(ChannelLinear):
-    """The map y = (x - low) / (high - low) - ½, which takes [low, high) to [-½, ½);  log|det| = -D log(high - low)."""
+    """The map y = (x - low) / (high - low) - ½, which takes [low, high) to [-½, ½);  log|det| = -D log(high - low).
+
+    D is the number of values of an event.
+
+    Args:
+        event_shape: [d], or [channels, height, width].
+        low: The value that is mapped to -½.
+        high: The value that is mapped to ½. For integers 0 … levels - 1 it is the number of levels.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_glow.rescale import Rescale
+        >>> y, log_det = Rescale((2,), low=0, high=256).forward_and_log_det(torch.tensor([[0.0, 128.0]]))
+        >>> y, log_det  # -2 log 256
+        (tensor([[-0.5000,  0.0000]]), tensor([-11.0904]))
+    """
 
     def __init__(self, event_shape: Sequence[int], low: float, high: float) -> None:
         super().__init__(event_shape)

@@ -12,7 +12,20 @@ from flowkit.plugin import halve
 
 
 class Channels(Split):
-    """Keeps the first half of the channels and transforms the second. ``swap`` exchanges the two."""
+    """A split that keeps the first half of the channels and transforms the second.
+
+    An odd number of channels c is divided so that the first part has (c + 1) / 2 of them.
+
+    Args:
+        event_shape: [d], or [channels, height, width], with at least two channels or values.
+        swap: Keep the second part instead, and transform the first.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_glow.splits import Channels
+        >>> Channels((3,)).split(torch.tensor([[1.0, 2.0, 3.0]]))
+        (tensor([[1., 2.]]), tensor([[3.]]))
+    """
 
     def __init__(self, event_shape: Sequence[int], swap: bool = False) -> None:
         super().__init__(event_shape)
@@ -28,10 +41,24 @@ class Channels(Split):
 
 
 class Checkerboard(Split):
-    """Keeps the positions with even row + column and transforms the others. ``swap`` exchanges the two.
+    """A split that keeps the positions with even row + column and transforms the others.
 
     Each part is packed to [c, h, w/2]: one of each pair of neighbours in a row goes to each part. Networks then see
-    half of the image without gaps. The masks of Dinh et al. 2017, §3.4, would make them compute on the gaps, too.
+    half of the image without gaps. With the masks of the paper they would compute on the gaps, too.
+
+    Args:
+        event_shape: [channels, height, width], with an even width.
+        swap: Keep the positions with odd row + column instead, and transform the others.
+
+    References:
+        Dinh et al. 2017, "Density estimation using Real NVP", §3.4.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_glow.splits import Checkerboard
+        >>> kept, transformed = Checkerboard((1, 2, 2)).split(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]))
+        >>> kept.flatten(), transformed.flatten()
+        (tensor([1., 4.]), tensor([2., 3.]))
     """
 
     def __init__(self, event_shape: Sequence[int], swap: bool = False) -> None:

@@ -13,7 +13,21 @@ from flowkit_glow.plugin import SqueezeConfig
 
 
 class Squeeze(Bijector):
-    """The reordering [c, h, w] -> [c·f², h/f, w/f] of the values;  log|det| = 0  (Dinh et al. 2017, §3.6)."""
+    """The reordering [c, h, w] -> [c·f², h/f, w/f] of the values;  log|det| = 0.
+
+    Args:
+        event_shape: [channels, height, width]. Height and width are divisible by the factor.
+        factor: The side length f of the blocks that become channels.
+
+    References:
+        Dinh et al. 2017, "Density estimation using Real NVP", §3.6.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_glow.squeeze import Squeeze
+        >>> Squeeze((1, 4, 4)).forward_and_log_det(torch.zeros(5, 1, 4, 4))[0].shape
+        torch.Size([5, 4, 2, 2])
+    """
 
     def __init__(self, event_shape: Sequence[int], factor: int = 2) -> None:
         super().__init__(event_shape)

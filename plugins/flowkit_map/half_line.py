@@ -21,7 +21,7 @@ def logarithm(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Exp(Bijector):
-    """The map y = exp(x);  log|det| = Σ x."""
+    """The map y = exp(x), from the reals to the positive numbers;  log|det| = Σ x."""
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return x.exp(), sum_over_event(x)
@@ -32,7 +32,7 @@ class Exp(Bijector):
 
 
 class Softplus(Bijector):
-    """The map y = log(1 + exp(x));  log|det| = Σ log sigmoid(x)."""
+    """The map y = log(1 + exp(x)), from the reals to the positive numbers;  log|det| = Σ log sigmoid(x)."""
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return torch.logaddexp(x, torch.zeros_like(x)), sum_over_event(F.logsigmoid(x))

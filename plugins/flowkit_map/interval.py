@@ -33,7 +33,22 @@ def inverse_logit(x: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
 class Logit(Bijector):
     """The map y = log(u / (1 - u)) with u = (x - low) / (high - low), from an interval to the reals.
 
-    log|det| = -Σ (log u + log(1 - u) + log(high - low))  (Dinh et al. 2017, §4.1, without their α).
+    log|det| = -Σ (log u + log(1 - u) + log(high - low)).
+
+    Args:
+        event_shape: The shape of one event.
+        low: The lower end of the interval.
+        high: The upper end.
+
+    References:
+        Dinh et al. 2017, "Density estimation using Real NVP", §4.1, without their α.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_map.interval import Logit
+        >>> y, log_det = Logit((1,)).forward_and_log_det(torch.tensor([[0.5]]))
+        >>> y, log_det  # log 4
+        (tensor([[0.]]), tensor([1.3863]))
     """
 
     def __init__(self, event_shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> None:
@@ -50,7 +65,15 @@ class Logit(Bijector):
 
 
 class Sigmoid(Bijector):
-    """The map y = low + (high - low) / (1 + exp(-x)), from the reals to an interval: the inverse of ``Logit``."""
+    """The map y = low + (high - low) / (1 + exp(-x)), from the reals to an interval: the inverse of ``Logit``.
+
+    log|det| = Σ (log sigmoid(x) + log sigmoid(-x) + log(high - low)).
+
+    Args:
+        event_shape: The shape of one event.
+        low: The lower end of the interval.
+        high: The upper end.
+    """
 
     def __init__(self, event_shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> None:
         super().__init__(event_shape)

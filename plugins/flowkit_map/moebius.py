@@ -12,13 +12,27 @@ from flowkit.plugin import Circle
 
 
 class Moebius(Transformer):
-    """The Möbius transformation z -> (z - w) / (1 - w̄ z) of a circle to itself (Rezende et al. 2020, "Normalizing Flows
-    on Tori and Spheres", §2.1).
+    """The Möbius transformation z -> (z - w) / (1 - w̄ z) of a circle to itself.
 
     z = e^{iα} is the point of the value x, with α = 2π (x - low) / (high - low). The transformation turns it by
     2 arg(1 - w z̄), and the derivative is (1 - |w|²) / |1 - w z̄|². The inverse has -w for w. A rotation follows, which
     takes the ends of the circle, one point, back to where they were. A layer ``map/phase`` moves that point. θ holds
     the two coordinates of v, and w = radius v / √(1 + |v|²). At θ = 0 the transformation is the identity.
+
+    Args:
+        bounds: The circle.
+        radius: The limit of |w|, which is below 1.
+
+    References:
+        Rezende et al. 2020, "Normalizing Flows on Tori and Spheres", §2.1.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit.plugin import Circle
+        >>> from flowkit_map.moebius import Moebius
+        >>> y, log_derivative = Moebius(Circle(0, 24))(torch.tensor([[6.0]]), torch.zeros(1, 2, 1))
+        >>> y, log_derivative
+        (tensor([[6.]]), tensor([[0.]]))
     """
 
     n_params = 2

@@ -12,7 +12,14 @@ from flowkit.plugin import Circle
 
 
 class Phase(Bijector):
-    """The rotation y = low + (x + φ - low) mod (high - low) of each coordinate's circle;  log|det| = 0."""
+    """The rotation y = low + (x + φ - low) mod (high - low) of each coordinate's circle;  log|det| = 0.
+
+    φ is learned, one for each coordinate. It starts at 0.
+
+    Args:
+        event_shape: The shape of one event.
+        bounds: The circle of all coordinates.
+    """
 
     def __init__(self, event_shape: Sequence[int], bounds: Circle) -> None:
         super().__init__(event_shape)

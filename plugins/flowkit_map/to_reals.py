@@ -15,9 +15,21 @@ from flowkit_map.interval import inverse_logit, logit
 
 
 class ToReals(Bijector):
-    """Maps each coordinate from its domain to the reals: y = logit(x), log(x - low), -log(high - x) or x.
+    """The map of each coordinate from its domain to the reals: y = logit(x), log(x - low), -log(high - x) or x.
 
     log|det| is the sum over the coordinates.
+
+    Args:
+        event_shape: The shape of one event.
+        bounds: The domain of all coordinates, or a tuple with one for each coordinate of a vector.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit.plugin import POSITIVE, REALS
+        >>> from flowkit_map.to_reals import ToReals
+        >>> y, log_det = ToReals((2,), (POSITIVE, REALS)).forward_and_log_det(torch.tensor([[1.0, 5.0]]))
+        >>> y  # log 1, and 5 as it is
+        tensor([[0., 5.]])
     """
 
     def __init__(self, event_shape: Sequence[int], bounds: Domains) -> None:

@@ -12,15 +12,32 @@ from flowkit.bijectors import Transformer, bounded_log_scale, numeric_inverse
 class MixtureOfLogistics(Transformer):
     """The map y = logit(F(x)), where F is the distribution function of a mixture of K logistic distributions.
 
-    F(x) = Σ_k π_k σ((x - μ_k) / s_k)  and  ∂y/∂x = p(x) / F(x) + p(x) / (1 - F(x)), where p = F' (Ho et al. 2019,
-    "Flow++", eq. 13, without the affine map that follows there). F, 1 - F and both quotients are sums of exponentials,
-    so that neither tail loses digits.
+    F(x) = Σ_k π_k σ((x - μ_k) / s_k)  and  ∂y/∂x = p(x) / F(x) + p(x) / (1 - F(x)), where p = F'. F, 1 - F and both
+    quotients are sums of exponentials, so that neither tail loses digits.
 
     θ has 3 K parameters: the logits of π, the means μ, and t with s = s(t) between the bounds ``scale``. Equal
     components would stay equal, so their means start evenly spaced from -1 to 1. y is near x there.
 
     The inverse has no formula. F lies between those of the components, so x lies between the smallest and the largest
     of their solutions μ_k + s_k y. ``numeric_inverse`` searches there.
+
+    Args:
+        components: The number K of logistic distributions.
+        scale: The bounds (lo, hi) of the scales s, with 0 < lo < 1 < hi.
+
+    References:
+        Ho et al. 2019, "Flow++: Improving Flow-Based Generative Models with Variational Dequantization and Architecture
+        Design", eq. 13, without the affine map that follows there.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_mixture.logistic import MixtureOfLogistics
+        >>> transformer = MixtureOfLogistics(components=4)
+        >>> theta = transformer.from_start(torch.zeros(1, 12, 3))
+        >>> y, _ = transformer(torch.tensor([[-1.0, 0.0, 1.0]]), theta)
+        >>> x, _ = transformer.inverse(y, theta)
+        >>> torch.allclose(x, torch.tensor([[-1.0, 0.0, 1.0]]), atol=1e-5)
+        True
     """
 
     def __init__(self, components: int = 8, scale: tuple[float, float] = (0.25, 4.0)) -> None:

@@ -14,10 +14,10 @@ from flowkit.directions import Shared
 
 
 class Planar(Bijector):
-    """The map y = x + û tanh(w·x + b), which changes x along û only  (Rezende & Mohamed 2015, eq. 10-12).
+    """The map y = x + û tanh(w·x + b), which changes x along û only.
 
     log|det| = log(1 + tanh'(w·x + b) w·û). It is invertible if w·û > -1. So û is the parameter u, moved along w until
-    w·û = softplus(w·u) - 1 (their appendix A.1).
+    w·û = softplus(w·u) - 1 (appendix A.1 of the paper).
 
     The inverse has no formula, and by default the layer has none. With ``numeric_inverse`` it solves the equation of
     one number t = w·x + b for each event: t + w·û tanh(t) = w·y + b. As |tanh| < 1, t is at most |w·û| away from the
@@ -25,10 +25,19 @@ class Planar(Bijector):
 
     w and u are [*event], b is a single number, and · is the sum over all values of an event.
 
-    Example:
+    Args:
+        event_shape: The shape of one event.
+        numeric_inverse: Find the inverse by bisection, so that the layer runs both ways.
+
+    References:
+        Rezende & Mohamed 2015, "Variational Inference with Normalizing Flows", eq. 10-12.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_residual.planar import Planar
         >>> y, log_det = Planar((2,)).forward_and_log_det(torch.zeros(3, 2))
-        >>> log_det.shape
-        torch.Size([3])
+        >>> y.shape, log_det.shape
+        (torch.Size([3, 2]), torch.Size([3]))
     """
 
     def __init__(self, event_shape: Sequence[int], numeric_inverse: bool = False) -> None:

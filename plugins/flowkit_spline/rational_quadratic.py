@@ -30,10 +30,25 @@ MIDDLE = 1 / (2 * (1 - MIN_SHARE))
 
 
 class RationalQuadratic(Transformer):
-    """A monotonic rational-quadratic spline on [-B, B] with linear tails (Durkan et al. 2019, §3.1).
+    """A monotonic rational-quadratic spline on [-B, B] with linear tails.
 
     θ holds K widths and K heights before softmax, and K - 1 derivatives at the inner knots before softplus. The
     derivatives at ±B are 1, as in the tails. At θ = 0 the spline is the identity.
+
+    Args:
+        bins: The number K of bins.
+        bound: B. Outside of [-B, B] the map is the identity.
+
+    References:
+        Durkan et al. 2019, "Neural Spline Flows", §3.1.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit_spline.rational_quadratic import RationalQuadratic
+        >>> transformer = RationalQuadratic(bins=8)
+        >>> y, log_derivative = transformer(torch.tensor([[-5.0, 0.0, 1.0]]), torch.randn(1, transformer.n_params, 3))
+        >>> y[0, 0].item(), abs(log_derivative[0, 0].item())  # in the tail
+        (-5.0, 0.0)
     """
 
     def __init__(self, bins: int = 8, bound: float = 3.0) -> None:
@@ -55,12 +70,18 @@ class RationalQuadratic(Transformer):
 
 
 class CircularRationalQuadratic(RationalQuadratic):
-    """A monotonic rational-quadratic spline of a circle to itself (Rezende et al. 2020, "Normalizing Flows on Tori and
-    Spheres", §2.1).
+    """A monotonic rational-quadratic spline of a circle to itself.
 
     θ holds K widths and K heights before softmax, and K derivatives before softplus. The ends of the circle are one
     knot, which is mapped to itself and has one derivative. A layer ``map/phase`` moves that point. At θ = 0 the spline
     is the identity.
+
+    Args:
+        bounds: The circle.
+        bins: The number K of bins.
+
+    References:
+        Rezende et al. 2020, "Normalizing Flows on Tori and Spheres", §2.1.
     """
 
     def __init__(self, bounds: Circle, bins: int = 8) -> None:
