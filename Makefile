@@ -59,7 +59,7 @@ docs: .venv/dev  ## Write anew what is generated in docs/
 	$(BIN)/python docs/reference.py
 	$(BIN)/python docs/conformance.py
 	$(BIN)/python -m tests.peers.page
-	$(BIN)/flowkit show specs/glow-mnist.yaml -o docs/glow-mnist.svg
+	$(BIN)/python docs/gallery.py
 
 site: .venv/dev  ## Build the documentation site into build/site: open build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

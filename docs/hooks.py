@@ -7,7 +7,7 @@ import posixpath
 import re
 from pathlib import Path
 
-from latex2mathml.converter import convert
+from math_core import LatexToMathML
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -48,7 +48,6 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 
 
 def on_page_content(content: str, **_: object) -> str:
-    """Replace each formula in TeX by MathML, which browsers draw without a script."""
-    return FORMULA.sub(
-        lambda found: convert(html.unescape(found[3]), display="inline" if found[2] == "(" else "block"), content
-    )
+    """Replace each formula in TeX by MathML, which browsers draw without a script. TeX that isn't known is an error."""
+    convert = LatexToMathML().convert_with_local_state
+    return FORMULA.sub(lambda found: convert(html.unescape(found[3]), displaystyle=found[2] == "["), content)

@@ -1,0 +1,93 @@
+"""The documentation site: it builds, its links lead somewhere, and it loads nothing from a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.built_site import Page, is_outside, loaded_by, target
+from tests.pages import ROOT
+
+HOOKS = runpy.run_path(str(ROOT / "docs/hooks.py"))
+
+
+@pytest.mark.parametrize(
+    ("page", "link", "wanted"),
+    [
+        ("specs.md", "[Security](../SECURITY.md#limits)", "[Security](security.md#limits)"),
+        ("api/flowkit.md", "[Security](../../SECURITY.md)", "[Security](../security.md)"),
+        ("index.md", "[Specs](docs/specs.md#steps)", "[Specs](specs.md#steps)"),
+        ("specs.md", "[Tables](tables.md)", "[Tables](tables.md)"),
+        ("specs.md", "[the demo](../Makefile)", "the demo (`Makefile` in the repository)"),
+        ("specs.md", "[Makefile](../Makefile)", "Makefile"),
+        ("specs.md", "`checks[0](x)`", "`checks[0](x)`"),
+        ("specs.md", "[a paper](https://arxiv.org/abs/1807.03039)", "[a paper](https://arxiv.org/abs/1807.03039)"),
+    ],
+)
+def test_links_between_files_become_links_between_pages(page: str, link: str, wanted: str) -> None:
+    assert HOOKS["on_page_markdown"](link, page=SimpleNamespace(file=SimpleNamespace(src_uri=page))) == wanted
+
+
+def test_formulas_become_mathml() -> None:
+    html = HOOKS["on_page_content"]('<p><span class="arithmatex">\\(a &lt; b\\)</span></p>')
+    assert html.startswith("<p><math>") and "&lt;" in html and "arithmatex" not in html
+
+
+@dataclass(frozen=True)
+class Site:
+    directory: Path
+    pages: dict[Path, Page]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The site, built as `make site` builds it."""
+    directory = tmp_path_factory.mktemp("site").resolve()
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(directory)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and not done.stderr, done.stdout + done.stderr
+    return Site(directory, {file: Page(file) for file in directory.rglob("*.html") if file.name != "404.html"})
+
+
+@pytest.mark.slow
+def test_links_lead_somewhere(site: Site) -> None:
+    for file, page in site.pages.items():
+        for address in [*page.links, *page.loads]:
+            if not is_outside(address):
+                there, name = target(file, address)
+                assert there.is_file(), f"{file.name} links to {address}"
+                assert not name or there not in site.pages or name in site.pages[there].names, f"{file.name}: {address}"
+
+
+@pytest.mark.slow
+def test_nothing_is_loaded_from_a_network(site: Site) -> None:
+    styles = {file: loaded_by(file.read_text("utf-8")) for file in site.directory.rglob("*.css")}
+    assert len(styles) >= 3
+    for file, loads in [*((page.file, page.loads) for page in site.pages.values()), *styles.items()]:
+        assert not [address for address in loads if is_outside(address)], file.name
+    assert not [file for file in site.pages if 'class="mermaid"' in file.read_text("utf-8")]  # it would load a script
+
+
+@pytest.mark.slow
+def test_every_formula_is_mathml(site: Site) -> None:
+    assert not [file.name for file in site.pages if 'class="arithmatex"' in file.read_text("utf-8")]
+
+
+@pytest.mark.slow
+def test_the_search_finds_classes_and_plugins(site: Site) -> None:
+    index = json.loads((site.directory / "search/search_index.json").read_text("utf-8"))
+    found = {entry["location"] for entry in index["docs"]}
+    assert {"api/bijectors.html#flowkit.bijectors.Coupling", "reference.html#glowactnorm"} <= found
