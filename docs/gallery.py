@@ -113,9 +113,8 @@ def content(name: str) -> str:
 
 
 def small(picture: Image.Image) -> Image.Image:
-    """In 800 pixels across and 32 colours."""
-    picture.thumbnail((800, 800))
-    return picture.convert("RGB").quantize(32)
+    """In 32 colours."""
+    return picture.convert("RGB").quantize(32, dither=Image.Dither.NONE)
 
 
 if __name__ == "__main__":
