@@ -48,42 +48,54 @@ def fit(
 ) -> FittedFlow:
     """Fit a flow to data by maximum likelihood, and return it with its history.
 
-    Example:
-        >>> fitted = flowkit.fit(x, labels, epochs=20)
-        >>> fitted.sample(5, context=1)
-        >>> fitted = flowkit.fit(flats, context=["city"])  # a DataFrame with the columns city, area and price
-        >>> fitted.sample(5, pandas.DataFrame({"city": ["Ulm"]}))
+    Like ``flowkit.train``, this makes the process keep the memory that it frees. torch's global generator and number of
+    threads are afterwards as they were before. It warns (DataWarning) of data that may not be what was meant. Ctrl-C,
+    or the button of a notebook, ends the training: what comes back has the best weights so far, with a warning
+    (InterruptedWarning). Before the end of the first epoch there are none, and KeyboardInterrupt is raised.
 
     Args:
-        x: events, an array or a tensor [n, d] or [n, channels, height, width]. Floats are continuous data. Integers
+        x: The events, an array or a tensor [n, d] or [n, channels, height, width]. Floats are continuous data. Integers
             0, 1, … are data with levels. Or a Dataset of torch, whose items are events, or pairs of an event and its
             context; they are read into memory, each once. Or a table: a DataFrame of pandas or polars, an Arrow table,
             or a mapping of columns. Its columns become events and contexts as `flowkit new` does it for files.
-        context: labels 0 … k - 1 [n], or names of classes [n], or an array [n, *shape] to condition on. Of shape [n, t,
+        context: Labels 0 … k - 1 [n], or names of classes [n], or an array [n, *shape] to condition on. Of shape [n, t,
             d] it is a set or a sequence of t vectors, which an encoder summarizes. For a table it is another one, or a
             list of its columns; without it, numbers make the event, and categories and times the context.
-        spec: the name of a preset (nsf, maf, realnvp or glow), which is made for the data, or a spec: a validated one,
+        spec: The name of a preset (nsf, maf, realnvp or glow), which is made for the data, or a spec: a validated one,
             a dict, a text, or a file's path. Of its section `data` only the columns of a table are used.
-        label: the column of a table with the class of each row, which is then the context.
-        weight: a number for each event, an array or a tensor [n], or the name of a table's column. The losses of
+        label: The column of a table with the class of each row, which is then the context.
+        weight: A number for each event, an array or a tensor [n], or the name of a table's column. The losses of
             training and validation are weighted means. An event of weight 0 is left out.
-        validation: the share of the events that is held out at random, or the held-out data itself: x, or a tuple of x,
+        validation: The share of the events that is held out at random, or the held-out data itself: x, or a tuple of x,
             context and weight. The flow's weights that do best on it are kept.
-        progress: show a bar on a terminal and in a notebook.
-        lr: the learning rate, which is ``train.optimizer.lr`` of a spec.
-        **train: fields of a spec's section `train`, such as ``epochs=20``. They go before those of the spec. Without
+        progress: Show a bar on a terminal and in a notebook.
+        lr: The learning rate, which is ``train.optimizer.lr`` of a spec.
+        **train: Fields of a spec's section `train`, such as ``epochs=20``. They go before those of the spec. Without
             such a section, other fields depend on the number of events, as in the specs of `flowkit new`.
 
-    Like ``flowkit.train``, this makes the process keep the memory that it frees. torch's global generator and number of
-    threads are afterwards as they were before. Warns (DataWarning) of data that may not be what was meant. Ctrl-C, or
-    the button of a notebook, ends the training: what comes back has the best weights so far, with a warning
-    (InterruptedWarning). Before the end of the first epoch there are none, and KeyboardInterrupt is raised.
+    Returns:
+        The flow with its history, a ``FittedFlow``. For a table it is a ``FittedTable``, which takes tables.
 
     Raises:
-        InputError: an argument can't be used.
-        DataError: no flow can be fitted to the data, or it doesn't fit the spec.
-        SpecError: the spec or a field of ``train`` isn't valid.
-        TrainingError: a loss isn't finite.
+        InputError: If an argument can't be used.
+        DataError: If no flow can be fitted to the data, or it doesn't fit the spec.
+        SpecError: If the spec or a field of ``train`` isn't valid.
+        TrainingError: If a loss isn't finite.
+
+    Examples:
+        >>> import flowkit, numpy
+        >>> random = numpy.random.default_rng(0)
+        >>> x, labels = random.normal(size=(200, 2)), random.integers(2, size=200)
+        >>> fitted = flowkit.fit(x, labels, epochs=1, progress=False)
+        >>> fitted.sample(5, context=1).shape, fitted.log_prob(x, labels).shape
+        ((5, 2), (200,))
+
+        A table has columns for events and contexts:
+
+        >>> flats = {"city": ["Ulm", "Bonn"] * 50, "area": x[:100, 0], "price": x[:100, 1]}
+        >>> fitted = flowkit.fit(flats, context=["city"], epochs=1, progress=False)
+        >>> sorted(fitted.sample(3, {"city": ["Ulm"]}))
+        ['area', 'city', 'price']
     """
     given = None if isinstance(spec, str) and spec in PRESETS else _read(spec)
     if label is not None and not is_table(x):

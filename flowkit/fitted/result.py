@@ -44,17 +44,17 @@ def library_of(value: Any) -> Library:
 
 
 class FittedFlow:
-    """A flow that was fitted to arrays, and the history of its training.
+    """A flow that was fitted to arrays, and the history of its training. ``flowkit.fit`` returns it.
 
     Methods take numpy arrays and return numpy arrays, and with tensors they return tensors. A sample without a context
     is of the kind that the flow was fitted to. Everything else that a flow does is in ``flow``.
 
     Attributes:
-        flow: the flow, with the weights that did best in validation.
-        history: a dict for each epoch: its number, step, lr, train, val, seconds and drift. train and val are mean
+        flow: The flow, with the weights that did best in validation.
+        history: A dict for each epoch: its number, step, lr, train, val, seconds and drift. train and val are mean
             scores in ``flow.unit``; val is None where the epoch wasn't validated.
-        best_epoch: the epoch whose weights the flow has.
-        classes: the share of each class among the events that were trained on, by its name, if the context is a class;
+        best_epoch: The epoch whose weights the flow has.
+        classes: The share of each class among the events that were trained on, by its name, if the context is a class;
             otherwise None. A class is given to methods by its name or its number.
     """
 
@@ -76,19 +76,34 @@ class FittedFlow:
         return self.flow.to_spec()
 
     def log_prob(self, x: Any, context: Any = None) -> Any:
-        """Return log p(x) in nats, [n], at continuous x in data units. Raises InputError for integers: see ``score``.
+        """Return log p(x) in nats, [n], at continuous x in data units.
 
-        ``x`` is [n, *event_shape]. ``context`` has one row for each event, or is a single one for all. If the context
-        is a class and none is given, p(x) is marginal, Σ_c p(c) p(x | c) with the shares in ``classes`` as p(c).
+        If the context is a class and none is given, p(x) is marginal, Σ_c p(c) p(x | c) with the shares in ``classes``
+        as p(c).
+
+        Args:
+            x: The events, [n, *event_shape].
+            context: One row for each event, or a single one for all.
+
+        Raises:
+            InputError: If an argument can't be used. Integers have no density at a point: see ``score``.
         """
         return self._of_events(self._log_prob, x, context)
 
     def score(self, x: Any, context: Any = None, draws: int = 1, seed: int = 0) -> Any:
         """Return how unlikely each event is, [n], in ``flow.unit``; lower is more likely.
 
-        It is -log p(x) in nats for continuous data. For integer data it is in bits/dim, averaged over ``draws`` of
-        dequantization noise, which depends on ``seed``. Without a class, p(x) is marginal, as for ``log_prob``.
-        ``score`` of a served bundle has the same meaning.
+        It is -log p(x) in nats for continuous data, and in bits/dim for integer data. Without a class, p(x) is
+        marginal, as for ``log_prob``. ``score`` of a served bundle has the same meaning.
+
+        Args:
+            x: The events, [n, *event_shape].
+            context: One row for each event, or a single one for all.
+            draws: The number of draws of dequantization noise over which the score of integer data is averaged.
+            seed: The seed of that noise.
+
+        Raises:
+            InputError: If an argument can't be used.
         """
         scores = self.flow.nll if self.flow.levels is None else self.flow.bits_per_dim
         if context is None and self.classes is not None:
@@ -99,7 +114,13 @@ class FittedFlow:
     def posterior(self, x: Any, draws: int = 1, seed: int = 0) -> Any:
         """Return p(c | x), how probable each class in ``classes`` is for each event, [n, classes].
 
-        The arguments are those of ``score``. Raises InputError if the context isn't a class.
+        Args:
+            x: The events, [n, *event_shape].
+            draws: The number of draws of dequantization noise for integer data.
+            seed: The seed of that noise.
+
+        Raises:
+            InputError: If the context isn't a class, or an argument can't be used.
         """
         if self.classes is None:
             raise InputError("the context of this flow isn't a class, so there are no probabilities of classes")
@@ -109,9 +130,20 @@ class FittedFlow:
     def sample(
         self, n: int | tuple[int, ...], context: Any = None, temperature: float = 1.0, seed: int | None = None
     ) -> Any:
-        """Draw n events, [n, *event_shape]. The arguments are those of ``Flow.sample``.
+        """Draw events.
 
-        With a shape such as (200, 5) and 5 contexts, it draws 200 events for each of them, [200, 5, *event_shape].
+        Args:
+            n: The number of events, or a shape. With (200, 5) and 5 contexts, 200 events are drawn for each of them.
+            context: One row for each event, or a single one for all.
+            temperature: The scale of normal noise: below 1 samples are likelier and less varied.
+            seed: The seed of the noise. Without one each call differs.
+
+        Returns:
+            The events, [n, *event_shape], or [*n, *event_shape] if n is a shape.
+
+        Raises:
+            InputError: If an argument can't be used.
+            DirectionError: If the flow runs forward only.
         """
         given = self._context(context)
         samples = self.flow.sample(n, given, temperature, seed)
@@ -120,7 +152,17 @@ class FittedFlow:
     def export(self, directory: str | Path, *, overwrite: bool = False, options: Options | None = None) -> Path:
         """Write the flow as a verified bundle, which ``flowkit_runtime.load`` serves. Return its directory.
 
-        The graphs are verified on the held-out events. Raises what ``flowkit.export.export`` raises.
+        The graphs are verified on the held-out events.
+
+        Args:
+            directory: The directory to make.
+            overwrite: Replace a bundle that is there.
+            options: What the bundle holds (see ``flowkit.export.Options``).
+
+        Raises:
+            ExportError: If the flow can't be written as graphs.
+            RunError: If the directory can't be written, or holds something else.
+            VerificationError: If a graph deviates from the flow.
         """
         from flowkit.export import Options, export  # this import takes seconds
 

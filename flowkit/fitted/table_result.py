@@ -30,7 +30,7 @@ class FittedTable(FittedFlow):
     Arrays of events and contexts are taken as ``FittedFlow`` takes them.
 
     Attributes:
-        preprocessing: how columns become events and contexts.
+        preprocessing: How columns become events and contexts.
     """
 
     def __init__(
@@ -48,15 +48,30 @@ class FittedTable(FittedFlow):
     def log_prob(self, x: Any, context: Any = None) -> Any:
         """Return log p(event | context) in nats, [n], for the rows of a table, NaN where a value is missing.
 
-        The columns of the context are in ``x`` or in another table, ``context``. Without the column of the labels, p is
-        marginal, as for arrays. Raises InputError if a column is missing, or a value can't be used.
+        Without the column of the labels, p is marginal, as for arrays.
+
+        Args:
+            x: A table with the columns of the events, and those of the context unless ``context`` has them.
+            context: Another table with the columns of the context.
+
+        Raises:
+            InputError: If a column is missing, or a value can't be used.
         """
         return -self.score(x, context) if is_table(x) else super().log_prob(x, context)
 
     def score(self, x: Any, context: Any = None, draws: int = 1, seed: int = 0) -> Any:
-        """Return -log p(event | context) in nats, [n]; the arguments are those of ``log_prob``.
+        """Return -log p(event | context) in nats, [n], for the rows of a table, NaN where a value is missing.
 
         Integers and categories of the event are dequantized with noise that depends on ``seed`` and the row.
+
+        Args:
+            x: As for ``log_prob``.
+            context: As for ``log_prob``.
+            draws: The number of draws of noise for an array of integers. For a table it has no effect.
+            seed: The seed of the noise.
+
+        Raises:
+            InputError: If a column is missing, or a value can't be used.
         """
         if not is_table(x):
             return super().score(x, context, draws, seed)
@@ -71,7 +86,15 @@ class FittedTable(FittedFlow):
     def posterior(self, x: Any, draws: int = 1, seed: int = 0) -> Any:
         """Return p(c | event), how probable each class is for the rows of a table, [n, classes].
 
-        It is NaN where a value is missing. The arguments are those of ``score``.
+        It is NaN where a value is missing.
+
+        Args:
+            x: A table with the columns of the events.
+            draws: The number of draws of noise for an array of integers. For a table it has no effect.
+            seed: The seed of the noise.
+
+        Raises:
+            InputError: If the context isn't a class, a column is missing, or a value can't be used.
         """
         if not is_table(x):
             return super().posterior(x, draws, seed)
@@ -86,10 +109,22 @@ class FittedTable(FittedFlow):
     def sample(
         self, n: int | tuple[int, ...], context: Any = None, temperature: float = 1.0, seed: int | None = None
     ) -> Any:
-        """Draw n events, or n for each row of a table of contexts, as a table of the library that was fitted to.
+        """Draw events as a table of the library that was fitted to.
 
-        The columns of the context stand beside those of the events. For an array of contexts, events are an array. If
-        the context is a class, its name, or a list of names, stands for a table with that column.
+        The columns of the context stand beside those of the events. For an array of contexts, events are an array.
+
+        Args:
+            n: The number of events, or of events for each row of the context.
+            context: A table of contexts. If the context is a class, its name, or a list of names, stands for a table
+                with that column.
+            temperature: The scale of normal noise: below 1 samples are likelier and less varied.
+            seed: The seed of the noise. Without one each call differs.
+
+        Returns:
+            A table with n rows, or n for each row of the context.
+
+        Raises:
+            InputError: If the flow needs a context and gets none, or an argument can't be used.
         """
         label = self.preprocessing.label
         if label is not None and (isinstance(context, str) or (isinstance(context, list) and context)):
@@ -116,7 +151,13 @@ class FittedTable(FittedFlow):
         as_flowkit(inside, "x", events, 0, None if domains == REALS else ends, names)
 
     def export(self, directory: str | Path, *, overwrite: bool = False, options: Options | None = None) -> Path:
-        """Write the flow as a verified bundle, which takes such tables. Return its directory."""
+        """Write the flow as a verified bundle, which takes such tables. Return its directory.
+
+        Args:
+            directory: The directory to make.
+            overwrite: Replace a bundle that is there.
+            options: What the bundle holds (see ``flowkit.export.Options``).
+        """
         from flowkit.export import Options as Given  # this import takes seconds
 
         own = replace(options or Given(), preprocessing=self.preprocessing)

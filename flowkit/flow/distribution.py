@@ -31,14 +31,28 @@ def _constraint(domain: Domain) -> constraints.Constraint:
 class FlowDistribution(Distribution):
     """The distributions p(x | context) of a flow over continuous data, one for each context of a batch.
 
-    ``context`` is a single one, or a batch [*batch_shape, *context_shape]. The batch shape of labels is that of the
-    tensor. ``sample`` and ``rsample`` draw from torch's global generator, as all torch distributions do.
+    ``sample`` and ``rsample`` draw from torch's global generator, as all torch distributions do.
 
-    Example:
+    Args:
+        flow: The flow.
+        context: A single context, or a batch [*batch_shape, *context_shape]. The batch shape of labels is that of the
+            tensor.
+
+    Raises:
+        InputError: If the flow needs a context and gets none, or the context has the wrong shape or type.
+
+    Examples:
+        >>> import torch
+        >>> from torch.distributions import Categorical, MixtureSameFamily
+        >>> from flowkit import Flow, presets
+        >>> from flowkit.flow import FlowDistribution
+        >>> flow = Flow.from_spec(presets.realnvp(2, classes=10))
         >>> each = FlowDistribution(flow, torch.arange(10))  # one distribution for each label
         >>> each.sample((5,)).shape
         torch.Size([5, 10, 2])
         >>> marginal = MixtureSameFamily(Categorical(torch.ones(10)), each)  # Σ_c p(c) p(x | c)
+        >>> marginal.log_prob(torch.zeros(3, 2)).shape
+        torch.Size([3])
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -63,7 +77,12 @@ class FlowDistribution(Distribution):
         return constraints.independent(_constraint(domains), len(self.event_shape))
 
     def expand(self, batch_shape: Sequence[int], _instance: FlowDistribution | None = None) -> FlowDistribution:
-        """Return the distribution with its contexts expanded to a batch shape. Samples of one context differ."""
+        """Return the distribution with its contexts expanded to a batch shape. Samples of one context differ.
+
+        Args:
+            batch_shape: The new batch shape, to which that of the contexts can be broadcast.
+            _instance: An instance to fill instead of a new one, as torch's distributions have it.
+        """
         shape = torch.Size(batch_shape)
         expanded = self._get_checked_instance(FlowDistribution, _instance)
         expanded.flow, expanded.context = self.flow, self.context
@@ -74,17 +93,35 @@ class FlowDistribution(Distribution):
         return expanded
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """Draw samples, [*sample_shape, *batch_shape, *event_shape], without gradients."""
+        """Draw samples without gradients.
+
+        Args:
+            sample_shape: The shape of the samples for each context.
+
+        Returns:
+            The samples, [*sample_shape, *batch_shape, *event_shape].
+        """
         return self.flow.sample((*sample_shape, *self.batch_shape), self.context)
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """Draw samples, [*sample_shape, *batch_shape, *event_shape], with gradients for parameters and contexts."""
+        """Draw samples with gradients for the parameters and the contexts.
+
+        Args:
+            sample_shape: The shape of the samples for each context.
+
+        Returns:
+            The samples, [*sample_shape, *batch_shape, *event_shape].
+        """
         return self.flow.rsample((*sample_shape, *self.batch_shape), self.context)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log p(value) in nats. ``value`` is [*shape, *event_shape], and broadcast to the batch shape.
+        """Return log p(value) in nats, of the shape to which the batch shapes are broadcast.
 
-        Raises InputError if value doesn't end with the event shape, or can't be broadcast.
+        Args:
+            value: The events, [*shape, *event_shape]. ``shape`` is broadcast to the batch shape of the contexts.
+
+        Raises:
+            InputError: If value doesn't end with the event shape, or can't be broadcast.
         """
         inputs.check_tensor("value", value)
         batch_dims = max(0, value.dim() - len(self.event_shape))

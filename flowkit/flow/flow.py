@@ -37,23 +37,49 @@ class Flow(nn.Module):
 
     (z_1, …, z_L) = f(x) are the latents, and J_i is the Jacobian of layer i. x is [batch, *event_shape] in data units.
     For integer data (``levels`` is set) the value k stands for the interval [k, k + 1). The latents z_1 … z_{L-1} leave
-    the flow at factor-outs, and z_L is the output of the last layer. ``base`` is the base distribution of z_L, or a
-    list with one for each latent. A latent for which none is given is standard normal. The context of a conditional
-    flow is labels [batch] or an array [batch, *shape]. A single label or row serves all events. ``encoder`` is a
-    network that summarizes the context, once per call. Layers and bases read its output in the place of the context.
+    the flow at factor-outs, and z_L is the output of the last layer. The context of a conditional flow is labels
+    [batch] or an array [batch, *shape]. A single label or row serves all events.
 
     A flow has the directions that all of its layers have. One that runs forward only has densities and latents, and no
     samples. One that runs its inverse only has samples alone. What a flow lacks raises DirectionError.
 
-    ``dequantizer`` is a flow of the noise u of integer data k, whose context is k in units of the range, (k + ½) /
-    levels - ½. It is fitted together with this flow (Ho et al. 2019, "Flow++", §3.1). Without it u is uniform.
-
     Threads may share a flow. A layer may occur in it twice, and layers may be replaced or changed at any time.
 
-    Example:
-        >>> flow = Flow.from_spec("specs/realnvp-moons.yaml")
-        >>> flow.log_prob(flow.sample(5, seed=0)).shape
+    Args:
+        layers: The layers from the data to the latents: bijectors and factor-outs.
+        base: The base distribution of z_L, or a list with one for each latent. A latent for which none is given is
+            standard normal.
+        levels: The number of values of integer data 0 … levels - 1. None for continuous data.
+        context: The context as a spec has it: ``{"classes": 10}`` for labels, or ``{"shape": [3]}``. None without one.
+        encoder: A network that summarizes the context, once per call. Layers and bases read its output in the place of
+            the context.
+        dequantizer: A flow of the noise u of integer data k, whose context is k in units of the range, (k + ½) / levels
+            - ½. It is fitted together with this flow. Without it u is uniform.
+
+    Raises:
+        InputError: If the base, the encoder or the dequantizer is of another type, or doesn't fit the flow.
+        ShapeError: If a layer doesn't take the output shape of the layer before it, or a base has another shape than
+            its latent.
+
+    References:
+        Ho et al. 2019, "Flow++: Improving Flow-Based Generative Models with Variational Dequantization and Architecture
+        Design", §3.1, for the dequantizer.
+
+    Examples:
+        >>> from flowkit import Flow, presets
+        >>> flow = Flow.from_spec(presets.realnvp(2))
+        >>> x = flow.sample(5, seed=0)
+        >>> flow.log_prob(x).shape
         torch.Size([5])
+
+        A flow of layers:
+
+        >>> from flowkit_glow.actnorm import ActNorm
+        >>> from flowkit_glow.conv1x1 import Conv1x1
+        >>> flow = Flow([ActNorm((3,)), Conv1x1((3,))])
+        >>> (z,) = flow.encode(flow.sample(5))
+        >>> z.shape
+        torch.Size([5, 3])
     """
 
     initialized: Tensor
@@ -95,16 +121,31 @@ class Flow(nn.Module):
     # The density
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Compute log_prob.
+        """Return ``log_prob(x, context)``.
 
-        It is `forward` because DistributedDataParallel synchronises gradients only for calls of forward.
+        This is `forward` because DistributedDataParallel synchronises gradients only for calls of forward.
+
+        Args:
+            x: Continuous events in data units, [batch, *event_shape].
+            context: Labels [batch] or an array [batch, *shape], or a single one for all events.
         """
         x, given = self._events_and_context(x, context)
         latents, log_det = self._forward(x, given)
         return self._latent_log_prob(latents, given) + log_det
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return log p(x) in nats, [batch], at continuous x in data units. Raises InputError for integers: see nll."""
+        """Return log p(x) in nats, [batch], at continuous x in data units.
+
+        Args:
+            x: The events, [batch, *event_shape], in the flow's precision. For integer data these are points k + u.
+            context: Labels [batch] or an array [batch, *shape], or a single one for all events. None for a flow without
+                a context.
+
+        Raises:
+            InputError: If x or the context has the wrong shape or type. Integers have no density at a point: see
+                ``nll``.
+            DirectionError: If the flow has no forward direction.
+        """
         return self(x, context)
 
     def nll(self, x: Tensor, context: Tensor | None = None, draws: int = 1, seed: int = 0) -> Tensor:
@@ -112,7 +153,21 @@ class Flow(nn.Module):
 
         Integer data is scored at x + u with noise u ~ q(u | x), which is U[0, 1) or that of the dequantizer. The result
         is the mean of log q(u | x) - log p(x + u) over ``draws`` draws of u. Its expectation is an upper bound of -log
-        P(x) (Theis et al. 2016, eq. 1; Ho et al. 2019, eq. 11). The noise depends only on ``seed`` and the shape of x.
+        P(x). The noise depends only on ``seed`` and the shape of x.
+
+        Args:
+            x: The events, [batch, *event_shape]: integers 0 … levels - 1 if the flow has levels, otherwise floats.
+            context: Labels [batch] or an array [batch, *shape], or a single one for all events.
+            draws: The number of draws of noise. It has no effect on continuous data.
+            seed: The seed of the noise.
+
+        Raises:
+            InputError: If an argument is out of range, or has the wrong shape.
+            DirectionError: If the flow has no forward direction.
+
+        References:
+            - Theis et al. 2016, "A Note on the Evaluation of Generative Models", eq. 1.
+            - Ho et al. 2019, "Flow++", eq. 11, for a dequantizer.
         """
         if self.levels is None:
             return -self(x, context)
@@ -126,7 +181,14 @@ class Flow(nn.Module):
         return torch.stack(nlls).mean(0)
 
     def bits_per_dim(self, x: Tensor, context: Tensor | None = None, draws: int = 1, seed: int = 0) -> Tensor:
-        """Return ``nll`` in bits/dim, [batch]: it is divided by log 2 and by D, the number of values in an event."""
+        """Return ``nll`` in bits/dim, [batch]: it is divided by log 2 and by D, the number of values in an event.
+
+        Args:
+            x: As for ``nll``.
+            context: As for ``nll``.
+            draws: As for ``nll``.
+            seed: As for ``nll``.
+        """
         return self.nll(x, context, draws, seed) / (math.prod(self.event_shape) * math.log(2))
 
     def dequantize(self, x: Tensor, seed: int | None = None, draw: int = 0) -> tuple[Tensor, Tensor]:
@@ -135,6 +197,11 @@ class Flow(nn.Module):
         The noise u is uniform in [0, 1), or drawn from the dequantizer. The same seed and number of the draw give the
         same noise here and in flowkit_runtime. Continuous data is only converted to the flow's precision, and log q is
         0.
+
+        Args:
+            x: The events, [batch, *event_shape].
+            seed: The seed of the noise. Without one it is drawn from torch's global generator.
+            draw: The number of the draw, counted from 0.
         """
         inputs.check_tensor("x", x)
         k = x.to(self.dtype)
@@ -151,7 +218,17 @@ class Flow(nn.Module):
     # Data <-> latents, samples
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Return the latents (z_1, …, z_L) of x. An integer k is encoded at k + ½, the middle of its interval."""
+        """Return the latents (z_1, …, z_L) of x. An integer k is encoded at k + ½, the middle of its interval.
+
+        Args:
+            x: The events, [batch, *event_shape]. For a flow with levels, integers by dtype are such k, and floats are
+                encoded as they are.
+            context: Labels [batch] or an array [batch, *shape], or a single one for all events.
+
+        Raises:
+            InputError: If x or the context has the wrong shape or type.
+            DirectionError: If the flow has no forward direction.
+        """
         inputs.check_tensor("x", x)
         if self.levels is not None and not x.is_floating_point():
             inputs.check_levels(x, self.levels)
@@ -159,9 +236,17 @@ class Flow(nn.Module):
         return self.forward_and_log_det(x, context)[0]
 
     def decode(self, latents: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        """Return the events of latents.
+        """Return the events of latents, [batch, *event_shape].
 
         For integer data these are floor(x), clipped to 0 … levels - 1, as an integer tensor.
+
+        Args:
+            latents: z_1, …, z_L, each [batch, *shape] (see ``latent_shapes``).
+            context: Labels [batch] or an array [batch, *shape], or a single one for all events.
+
+        Raises:
+            InputError: If the latents or the context have the wrong shape or type.
+            DirectionError: If the flow has no inverse.
         """
         x, _ = self.inverse_and_log_det(latents, context)
         return self._in_data(x)
@@ -180,25 +265,49 @@ class Flow(nn.Module):
         temperature: float = 1.0,
         seed: int | None = None,
     ) -> Tensor:
-        """Draw n events, [n, *event_shape]. The same seed gives the same noise here and in flowkit_runtime.
+        """Draw events. The same seed gives the same noise here and in flowkit_runtime.
 
-        n may be a shape, as numpy's ``size``: the events are then [*n, *event_shape]. The contexts are broadcast to
-        this shape. So ``sample((200, 5), context)`` draws 200 events for each of 5 contexts.
+        Args:
+            n: The number of events, or a shape, as numpy's ``size``. The contexts are broadcast to this shape. So
+                ``sample((200, 5), context)`` draws 200 events for each of 5 contexts.
+            context: Labels [n] or an array [n, *shape], or a single one for all events.
+            temperature: The scale of normal noise: below 1 samples are likelier and less varied. Uniform noise, with
+                which a mixture chooses a component, isn't scaled.
+            seed: The seed of the noise. Without one it is drawn from torch's global generator.
 
-        ``temperature`` scales normal noise: below 1 it gives likelier, less varied samples (Kingma & Dhariwal 2018,
-        §6). Uniform noise, with which a mixture chooses a component, isn't scaled. Raises InputError if n, temperature
-        or seed is out of range, if the context doesn't fit n, or if there isn't enough memory. Raises DirectionError if
-        the flow runs forward only.
+        Returns:
+            The events, [n, *event_shape], or [*n, *event_shape] if n is a shape.
+
+        Raises:
+            InputError: If n, temperature or seed is out of range, the context doesn't fit n, or there isn't enough
+                memory.
+            DirectionError: If the flow runs forward only.
+
+        References:
+            Kingma & Dhariwal 2018, "Glow: Generative Flow with Invertible 1×1 Convolutions", §6, for the temperature.
         """
         scale = inputs.as_flowkit(checked_temperature, temperature)
         inputs.check_scale(scale, self.dtype)
         return self._sample(n, context, scale, seed)
 
     def rsample(self, n: int | tuple[int, ...], context: Tensor | None = None, seed: int | None = None) -> Tensor:
-        """Draw n events as ``sample`` does, with gradients for the parameters and the context.
+        """Draw events as ``sample`` does, with pathwise gradients for the parameters and the context.
 
-        These are pathwise gradients (Kingma & Welling 2014). Raises InputError where there are none: for integer data,
-        and for a base that chooses among components. ``reparametrized`` is False for these.
+        Args:
+            n: The number of events, or a shape.
+            context: Labels [n] or an array [n, *shape], or a single one for all events.
+            seed: The seed of the noise.
+
+        Returns:
+            The events, [n, *event_shape], or [*n, *event_shape] if n is a shape.
+
+        Raises:
+            InputError: If there are no such gradients: for integer data, and for a base that chooses among components.
+                ``reparametrized`` is False for these. Also where ``sample`` raises it.
+            DirectionError: If the flow runs forward only.
+
+        References:
+            Kingma & Welling 2014, "Auto-Encoding Variational Bayes".
         """
         if not self.reparametrized:
             self._check_has("inverse")
@@ -229,9 +338,18 @@ class Flow(nn.Module):
     def sample_latents(
         self, n: int, context: Tensor | None = None, temperature: float = 1.0, seed: int | None = None
     ) -> tuple[Tensor, ...]:
-        """Draw latents of n events from the base distributions. The arguments are those of ``sample``.
+        """Draw latents from the base distributions.
 
         Each array of noise has a stream of its own, in the order of the latents.
+
+        Args:
+            n: The number of events.
+            context: Labels [n] or an array [n, *shape], or a single one for all events.
+            temperature: The scale of normal noise.
+            seed: The seed of the noise. Without one it is drawn from torch's global generator.
+
+        Returns:
+            z_1, …, z_L, each [n, *shape].
         """
         return self._latents(n, self.encode_context(context, self._empty(n)), temperature, seed)
 
@@ -252,17 +370,32 @@ class Flow(nn.Module):
     # The bijection x <-> (z_1, …, z_L)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Return the latents of continuous x, and log|det| [batch]."""
+        """Return the latents of continuous x, and log|det| [batch].
+
+        Args:
+            x: The events, [batch, *event_shape].
+            context: Labels [batch] or an array [batch, *shape], or a single one for all events.
+        """
         return self._forward(*self._events_and_context(x, context))
 
     def inverse_and_log_det(self, latents: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the continuous x of latents, and log|det| [batch] of this inverse map."""
+        """Return the continuous x of latents, and log|det| [batch] of this inverse map.
+
+        Args:
+            latents: z_1, …, z_L, each [batch, *shape].
+            context: Labels [batch] or an array [batch, *shape], or a single one for all events.
+        """
         self._check_has("inverse")
         inputs.check_latents(latents, self.latent_shapes, self.dtype)
         return self._inverse(list(map(_channels_last, latents)), self.encode_context(context, latents[-1]))
 
     def latent_log_prob(self, latents: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        """Return Σ_l log p(z_l) in nats, [batch]."""
+        """Return Σ_l log p(z_l) in nats, [batch].
+
+        Args:
+            latents: z_1, …, z_L, each [batch, *shape].
+            context: Labels [batch] or an array [batch, *shape], or a single one for all events.
+        """
         return self._latent_log_prob(latents, self.encode_context(context, latents[-1]))
 
     # What layers and bases read: methods with an underscore take the context as they do
@@ -275,9 +408,13 @@ class Flow(nn.Module):
         return _channels_last(x), self.encode_context(context, x)
 
     def encode_context(self, context: Tensor | None, like: Tensor) -> Tensor | None:
-        """Return the context of each event of the batch ``like`` as layers and bases read it, [batch, …].
+        """Return the context of each event of a batch as layers and bases read it, [batch, …].
 
         Labels are one-hot, and the encoder summarizes, if there is one. A single context for all is encoded once.
+
+        Args:
+            context: Labels [batch] or an array [batch, *shape], or a single one for all events.
+            like: A tensor [batch, …] on the device and in the precision of the events.
         """
         rows = inputs.embed(self.context, context, like)
         return inputs.repeated(self._encoded(rows), like.shape[0])
@@ -356,6 +493,14 @@ class Flow(nn.Module):
         """Initialize the encoder and the layers one after another from a batch of continuous x, and then the bases.
 
         Only the first call has an effect.
+
+        Args:
+            x: The events, [batch, *event_shape].
+            context: Labels [batch] or an array [batch, *shape], or a single one for all events.
+
+        Raises:
+            InputError: If there is no event, one isn't finite, or x has the wrong shape or type.
+            DirectionError: If the flow has no forward direction.
         """
         if self.initialized:
             return
@@ -380,10 +525,11 @@ class Flow(nn.Module):
 
     @property
     def memory(self) -> str:
-        """The memory strategy of a forward pass (see docs/memory.md).
+        """The memory strategy of a forward pass: ``store``, ``checkpoint`` or ``reversible`` (see docs/memory.md).
 
-        Setting an unknown strategy raises InputError. Setting reversible raises DirectionError if a layer has no
-        inverse.
+        Raises:
+            InputError: If an unknown strategy is set, or reversible for a compiled flow.
+            DirectionError: If reversible is set, and a layer has no inverse.
         """
         return self._memory
 
@@ -401,12 +547,16 @@ class Flow(nn.Module):
 
         Densities, their gradients, encode, decode and sample then run faster, for any batch size. Their results are the
         same up to rounding, except that dropout draws other random numbers. The encoder of the context, which runs once
-        per call, isn't compiled. With ``scope="step"`` one step of each kind
-        is compiled instead of the whole flow: deep flows then compile much sooner, and run a little slower. Parameters,
-        state_dict, freeze, export and copies are not affected.
+        per call, isn't compiled. Parameters, state_dict, freeze, export and copies are not affected.
 
-        ``options`` are torch.compile's. Raises FlowkitError if there is no C++ compiler, and InputError under ``memory:
-        reversible`` or for an unknown scope.
+        Args:
+            scope: ``"flow"``, or ``"step"`` to compile one step of each kind instead of the whole flow. Deep flows then
+                compile much sooner, and run a little slower.
+            **options: The options of torch.compile.
+
+        Raises:
+            FlowkitError: If there is no C++ compiler.
+            InputError: Under ``memory: reversible``, or for an unknown scope.
         """
         inputs.check_compilable(self.memory, scope)
         strategies, through = (
@@ -443,9 +593,19 @@ class Flow(nn.Module):
 
     @classmethod
     def from_spec(cls, spec: Spec | str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Flow:
-        """Build a flow from a spec: a validated one, a file's path, or a dict.
+        """Build a flow from a spec. Its parameters are those before training.
 
-        Raises SpecError, PluginError or ShapeError.
+        Args:
+            spec: A validated spec, a file's path, a text, or a dict.
+            overrides: Changes such as ``"flow[0].use=glow/actnorm"``, as the command line's ``--set`` has them.
+
+        Returns:
+            The flow, whose ``spec`` this is.
+
+        Raises:
+            SpecError: If the spec isn't valid.
+            PluginError: If a plugin is broken.
+            ShapeError: If the flow would have too many parameters.
         """
         spec = spec if isinstance(spec, Spec) else read_spec(spec, overrides)
         noise_spec = dequantizer(spec)
@@ -464,8 +624,16 @@ class Flow(nn.Module):
     def load(cls, run: str | Path) -> Flow:
         """Return the trained flow of a finished run, in evaluation mode.
 
-        Raises InputError if ``run`` is no path, RunError if it is no finished run, SpecError or PluginError. Warns
-        (VersionWarning) if the run was made with another version of a plugin.
+        It warns (VersionWarning) if the run was made with another version of a plugin.
+
+        Args:
+            run: The directory of the run.
+
+        Raises:
+            InputError: If ``run`` is no path.
+            RunError: If it is no finished run, or a file in it is damaged.
+            SpecError: If the spec of the run isn't valid with the installed plugins.
+            PluginError: If a plugin is missing or broken.
         """
         run = inputs.as_flowkit(as_path, "run", run)
         flow = cls.from_spec(read_run(run))
@@ -473,7 +641,14 @@ class Flow(nn.Module):
         return flow.eval()
 
     def save(self, path: str | Path) -> None:
-        """Write the weights as safetensors. Raises InputError if ``path`` is no path."""
+        """Write the weights as safetensors.
+
+        Args:
+            path: The file. One that exists is replaced.
+
+        Raises:
+            InputError: If ``path`` is no path.
+        """
         saving.write_weights(self, inputs.as_flowkit(as_path, "path", path))
 
     @property
@@ -494,7 +669,11 @@ class Flow(nn.Module):
         return own if self.dequantizer is None else own + self.dequantizer._named_parts()
 
     def to_spec(self) -> Spec:
-        """Return the spec that builds this flow. Raises PluginError for a layer that no installed plugin registers."""
+        """Return the spec that builds this flow.
+
+        Raises:
+            PluginError: If no installed plugin registers a layer.
+        """
         noise_parts = None if self.dequantizer is None else (self.dequantizer.layers, self.dequantizer.bases)
         if self.spec is not None:
             return self.spec
@@ -528,7 +707,13 @@ class Flow(nn.Module):
         return printed_unit(self.levels, bound if self.spec is None else likelihood(self.spec))
 
     def in_unit(self, log_prob: Tensor) -> Tensor:
-        """Convert log-densities in nats to losses in ``unit``."""
+        """Return losses in ``unit`` for log-densities in nats.
+
+        They are negated, and for integer data divided by D log 2, where D is the number of values in an event.
+
+        Args:
+            log_prob: Log-densities of events, of any shape.
+        """
         return -log_prob if self.levels is None else -log_prob / (math.prod(self.event_shape) * math.log(2))
 
     @property

@@ -1,8 +1,8 @@
 """Runs an exported flow bundle with numpy and onnxruntime alone.
 
->>> model = flowkit_runtime.load("bundle")
->>> model.score(x)  # lower is more likely
->>> model.sample(16, seed=0)
+    model = flowkit_runtime.load("bundle")
+    model.score(x)  # lower is more likely
+    model.sample(16, seed=0)
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ from flowkit_runtime.providers import Provider
 class Scorer:
     """Maps a batch (columns by name) to the same batch with a column `score`, and `anomalous` if there is a threshold.
 
-    A worker creates one Scorer, which loads the bundle once, and calls it for each batch:
+    A worker creates one Scorer, which loads the bundle once, and calls it for each batch. With Ray Data:
 
-    >>> dataset.map_batches(Scorer, fn_constructor_args=("bundle",), concurrency=4)  # Ray Data
+        dataset.map_batches(Scorer, fn_constructor_args=("bundle",), concurrency=4)
 
     Only unusually unlikely events are anomalous, never unusually likely ones: see `Model.anomalous`. Marginal scores,
     those of a flow whose context is a class that isn't given, have no `anomalous`.
@@ -30,13 +30,14 @@ class Scorer:
     batches, and they do so less with more `draws`.
 
     Args:
-        bundle: directory of the bundle, as seen by the workers.
-        columns: the columns that make an event; by default all except `context_columns`. A flow that was trained on a
+        bundle: The directory of the bundle, as seen by the workers.
+        columns: The columns that make an event; by default all except `context_columns`. A flow that was trained on a
             table knows its columns, and those of its context.
-        context_columns: the columns that make its context; by default none.
-        draws, seed: dequantization noise, see Model.score.
-        threads: the threads that one scorer may use; 1 suits workers that share a machine.
-        providers: execution providers of onnxruntime, see `load`.
+        context_columns: The columns that make its context; by default none.
+        draws: The number of draws of dequantization noise, see `Model.score`.
+        seed: The seed of that noise.
+        threads: The threads that one scorer may use; 1 suits workers that share a machine.
+        providers: Execution providers of onnxruntime, see `load`.
     """
 
     def __init__(

@@ -62,16 +62,19 @@ def load(
     """Load the bundle that `flowkit export RUN -o DIR` wrote to `directory`.
 
     Args:
-        directory: directory of the bundle.
+        directory: The directory of the bundle.
         providers: onnxruntime execution providers, in order of preference; all of them must load. By default CUDA
             if the installed onnxruntime and the machine support it, otherwise the CPU. CUDA computes without TF32
             unless its options say otherwise. `Model.providers` lists those in use.
-        threads: the most threads that one call of a graph may use; by default the number of cores.
-        size: height and width of the images, for a bundle exported with `--any-size`; by default those of the data.
+        threads: The most threads that one call of a graph may use; by default the number of cores.
+        size: Height and width of the images, for a bundle exported with `--any-size`; by default those of the data.
+
+    Returns:
+        The flow, with its graphs open in onnxruntime.
 
     Raises:
-        BundleError: there is no bundle, or it is damaged or unsupported.
-        InputError: `directory` is no path, a named provider is unknown or can't be loaded, `threads` is below 1, or
+        BundleError: If there is no bundle, or it is damaged or unsupported.
+        InputError: If `directory` is no path, a named provider is unknown or can't be loaded, `threads` is below 1, or
             the graphs don't take this `size`.
     """
     bundle = read_bundle(directory)
@@ -92,17 +95,17 @@ class Model:
 
     Attributes:
         directions: "both", "forward" if the flow only encodes and scores, "inverse" if it only decodes and samples.
-        event_shape: shape of one event.
-        levels: data are whole numbers 0 .. levels - 1; None for continuous data.
-        domain: the ends (low, high) between which values of the data lie: one pair for all, or one for each coordinate;
+        event_shape: The shape of one event.
+        levels: Data are whole numbers 0 .. levels - 1; None for continuous data.
+        domain: The ends (low, high) between which values of the data lie: one pair for all, or one for each coordinate;
             None if they may be any number. Events outside are refused.
-        context: the kind of context; None for an unconditional flow.
-        latent_shapes: shape of each latent of one event.
-        threshold: the threshold of anomalies; None if none was calibrated.
-        preprocessing: how the columns of a table become events and contexts; None if the flow wasn't trained on one.
-        printed_unit: the unit of scores as it is printed. It says so if they come from a bound of the likelihood.
-        providers: the execution providers of onnxruntime in use, in order of preference.
-        manifest: the bundle's manifest.json as parsed.
+        context: The kind of context; None for an unconditional flow.
+        latent_shapes: The shape of each latent of one event.
+        threshold: The threshold of anomalies; None if none was calibrated.
+        preprocessing: How the columns of a table become events and contexts; None if the flow wasn't trained on one.
+        printed_unit: The unit of scores as it is printed. It says so if they come from a bound of the likelihood.
+        providers: The execution providers of onnxruntime in use, in order of preference.
+        manifest: The bundle's manifest.json as parsed.
     """
 
     def __init__(self, bundle: Bundle, graphs: Mapping[str, Graph]) -> None:
@@ -128,21 +131,31 @@ class Model:
     def from_table(self, table: Any, seed: int = 0) -> tuple[NDArray[np.float64], Array | None]:
         """Return the events and the contexts of a table, for the other methods: ``model.score(*model.from_table(df))``.
 
-        ``table`` is a DataFrame of pandas or polars, an Arrow table, or a mapping from names to arrays or lists, with
-        the columns that the flow was trained on. If the flow was trained without the rows that lack a value, such rows
-        give events of NaN, which have no score. The column of the labels may be absent: the contexts are then None, and
-        scores are marginal. ``seed`` is that of the noise of integers and categories.
+        If the flow was trained without the rows that lack a value, such rows give events of NaN, which have no score.
+        The column of the labels may be absent: the contexts are then None, and scores are marginal.
+
+        Args:
+            table: A DataFrame of pandas or polars, an Arrow table, or a mapping from names to arrays or lists, with the
+                columns that the flow was trained on.
+            seed: The seed of the noise of integers and categories.
 
         Raises:
-            BundleError: the flow wasn't trained on a table.
-            InputError: a column is missing, or a value can't be used.
+            BundleError: If the flow wasn't trained on a table.
+            InputError: If a column is missing, or a value can't be used.
         """
         return encode(self._table(), as_columns(table), seed=integer("seed", seed, 0, 1 << 64))
 
     def to_table(self, x: ArrayLike) -> dict[str, Array]:
         """Return events as the columns of the table that the flow was trained on, by name. It undoes `from_table`.
 
-        Integers are whole numbers again, categories are texts, and times are numpy's. Errors as for `from_table`.
+        Integers are whole numbers again, categories are texts, and times are numpy's.
+
+        Args:
+            x: The events, [n, *event_shape].
+
+        Raises:
+            BundleError: If the flow wasn't trained on a table.
+            InputError: If x has another shape.
         """
         return decode(self._table(), batch("x", x, self.event_shape))
 
@@ -160,7 +173,11 @@ class Model:
         return self.context is not None and bool(self.context.probabilities)
 
     def threshold_for(self, context: ArrayLike | None) -> Threshold | None:
-        """Return the threshold of scores with this context. Marginal scores have none: it is one given the class."""
+        """Return the threshold of scores with this context. Marginal scores have none: it is one given the class.
+
+        Args:
+            context: The context of the scores, or None.
+        """
         return None if context is None and self.context is not None else self.threshold
 
     def _table(self) -> Preprocessing:
@@ -172,14 +189,21 @@ class Model:
     def log_prob(
         self, x: ArrayLike, context: ArrayLike | None = None, *, batch_size: int = BATCH_SIZE, start: int = 0
     ) -> NDArray[np.float32]:
-        """Return the log-density ln p(x) at continuous points, in nats per event, [n]; `start` as for `score`.
+        """Return the log-density ln p(x) at continuous points, in nats per event, [n].
 
         If the context is a class and none is given, it is the marginal one, ln Σ_c p(c) p(x | c). The p(c) are the
         shares of the classes in the training data.
 
+        Args:
+            x: The points, [n, *event_shape].
+            context: One row for each event, or a single one for all.
+            batch_size: The number of rows that are computed together.
+            start: The number of the first row, for errors.
+
         Raises:
-            InputError: an argument can't be used, or x holds integers and the flow has levels: integer data has no
+            InputError: If an argument can't be used, or x holds integers and the flow has levels: integer data has no
                 density at a point.
+            BundleError: If the flow decodes only.
         """
         self._check_has(ENCODER)
         start, events = integer("start", start, 0), batch("x", x, self.event_shape)
@@ -208,19 +232,31 @@ class Model:
     ) -> NDArray[np.float64]:
         """Return how unlikely each event is, [n]; lower is more likely.
 
-        With levels, x holds whole numbers (of any real dtype) and the score is in bits per dimension,
+        With levels the score is in bits per dimension,
 
             -mean_d ln p(x + u_d) / (D ln 2),   u_d ~ U[0, 1)^D,   D = prod(event_shape).
 
         If the bundle has a flow of the noise, u_d ~ q(u | x), and ln q(u_d | x) is subtracted from each ln p(x + u_d).
 
-        Its expectation over u is an upper bound of the discrete -log2 P(x) / D (Theis, van den Oord and Bethge, ICLR
-        2016). u_d is a function of (seed, d, row). Without levels the score is -ln p(x) in nats, and `draws` and `seed`
-        have no effect. It is NaN for events that lack a value, which `from_table` gives as NaN. If the context is a
-        class and none is given, p(x) is marginal, as for `log_prob`.
+        Its expectation over u is an upper bound of the discrete -log2 P(x) / D. Without levels the score is -ln p(x) in
+        nats. It is NaN for events that lack a value, which `from_table` gives as NaN. If the context is a class and
+        none is given, p(x) is marginal, as for `log_prob`.
 
-        If x is part of a longer sequence, `start` is the row at which it begins: u_d, and the rows that errors name,
-        are then those of the whole sequence.
+        Args:
+            x: The events, [n, *event_shape]. With levels they are whole numbers, of any real dtype.
+            context: One row for each event, or a single one for all.
+            draws: The number of draws u_d. It has no effect without levels.
+            seed: The seed of the noise: u_d is a function of (seed, d, row).
+            batch_size: The number of rows that are computed together.
+            start: If x is part of a longer sequence, the row at which it begins. The noise, and the rows that errors
+                name, are then those of the whole sequence.
+
+        Raises:
+            InputError: If an argument can't be used.
+            BundleError: If the flow decodes only.
+
+        References:
+            Theis, van den Oord and Bethge 2016, "A note on the evaluation of generative models".
         """
         self._check_has(ENCODER)
         start = integer("start", start, 0)
@@ -246,10 +282,18 @@ class Model:
         """Return p(c | x), how probable each class is for each event, [n, classes]. Each row sums to 1.
 
         By Bayes' rule it is proportional to p(c) p(x | c). With levels, p(x | c) is the mean of p(x + u_d | c) / q(u_d
-        | x) over `draws` draws of noise. The arguments are those of `score`; events that lack a value give NaN.
+        | x) over `draws` draws of noise. Events that lack a value give NaN.
+
+        Args:
+            x: The events, as for `score`.
+            draws: The number of draws u_d. It has no effect without levels.
+            seed: The seed of the noise.
+            batch_size: The number of rows that are computed together.
+            start: The number of the first row, as for `score`.
 
         Raises:
-            BundleError: the context isn't a class, or the bundle doesn't know how frequent the classes are.
+            InputError: If an argument can't be used.
+            BundleError: If the context isn't a class, or the bundle doesn't know how frequent the classes are.
         """
         return self.marginal_score_and_posterior(x, draws, seed, batch_size=batch_size, start=start)[1]
 
@@ -259,7 +303,16 @@ class Model:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return what `score` without a context and `posterior` return, in the time of one of them.
 
-        Raises BundleError as `posterior` does.
+        Args:
+            x: The events, as for `score`.
+            draws: The number of draws u_d. It has no effect without levels.
+            seed: The seed of the noise.
+            batch_size: The number of rows that are computed together.
+            start: The number of the first row, as for `score`.
+
+        Raises:
+            InputError: If an argument can't be used.
+            BundleError: If the context isn't a class, or the bundle doesn't know how frequent the classes are.
         """
         self._check_has(ENCODER)
         if not self.marginalizes:
@@ -297,7 +350,17 @@ class Model:
         """Return the latents z of x, one array [n, *shape] for each of `latent_shapes`.
 
         With levels, an integer k (by dtype) is encoded at the middle of its cell, k + 1/2. Floats are encoded as they
-        are. `start` is the number of the first row, for errors.
+        are.
+
+        Args:
+            x: The events, [n, *event_shape].
+            context: One row for each event, or a single one for all.
+            batch_size: The number of rows that are computed together.
+            start: The number of the first row, for errors.
+
+        Raises:
+            InputError: If an argument can't be used.
+            BundleError: If the flow decodes only.
         """
         self._check_has(ENCODER)
         start, events = integer("start", start, 0), batch("x", x, self.event_shape)
@@ -310,19 +373,24 @@ class Model:
         return latents
 
     def on_device(self, **tensors: Any) -> dict[str, Any]:
-        """Run a graph on tensors that stay where they are, such as on a GPU, and return OrtValues there.
+        """Run a graph on tensors that stay where they are, such as on a GPU.
 
-        ``on_device(x=x)`` returns the latents z_1, z_2, … and log_prob. ``on_device(z_1=z_1, …)`` returns x. A
-        context is another tensor, `context`. Tensors are OrtValues or support DLPack, as those of PyTorch, JAX and
-        CuPy do: float32 and contiguous, [n, *shape]; classes are int64, [n]. ``torch.from_dlpack`` and its like
-        take the results. No memory is copied, unless a tensor is on another device than the model (`providers`).
+        No memory is copied, unless a tensor is on another device than the model (`providers`). The graphs get the
+        tensors as they are: points with noise added, no integers, all rows in one batch. Values aren't checked.
+        Whatever computes a tensor must be done: call ``torch.cuda.synchronize()`` before.
 
-        The graphs get the tensors as they are: points with noise added, no integers, all rows in one batch. Values
-        aren't checked. Whatever computes a tensor must be done: call ``torch.cuda.synchronize()`` before.
+        Args:
+            **tensors: ``x=x`` for the latents and log_prob, or ``z_1=z_1, …`` for x, and `context` if there is one.
+                Tensors are OrtValues or support DLPack, as those of PyTorch, JAX and CuPy do: float32 and contiguous,
+                [n, *shape]; classes are int64, [n].
+
+        Returns:
+            OrtValues on the device by name: z_1, z_2, … and log_prob, or x. ``torch.from_dlpack`` and its like take
+            them.
 
         Raises:
-            InputError: a tensor is missing, can't be shared, or has another type or shape.
-            BundleError: the flow lacks this direction.
+            InputError: If a tensor is missing, can't be shared, or has another type or shape.
+            BundleError: If the flow lacks this direction.
         """
         graph, outputs = DECODER, ["x"]
         if "x" in tensors:
@@ -343,6 +411,16 @@ class Model:
 
         Without levels the result is float32. With levels it is floor(x) clipped to [0, levels - 1], in the smallest
         unsigned dtype that holds levels - 1.
+
+        Args:
+            latents: A tuple with an array [n, *shape] for each of `latent_shapes`.
+            context: One row for each event, or a single one for all.
+            batch_size: The number of rows that are computed together.
+            progress: A function that is called with the number of rows that are done.
+
+        Raises:
+            InputError: If an argument can't be used.
+            BundleError: If the flow encodes only.
         """
         self._check_has(DECODER)
         parts = self._latents(latents)
@@ -362,8 +440,17 @@ class Model:
 
         With levels it is a whole number of levels, and 0 means that the event is restored exactly. Values of x that
         aren't whole are compared by their level, floor(x). An event that decodes to NaN has an infinite error. On the
-        data and close to it, integers are restored exactly. Far from it, float32 may lose too many digits. `start` is
-        the number of the first row, for errors.
+        data and close to it, integers are restored exactly. Far from it, float32 may lose too many digits.
+
+        Args:
+            x: The events, [n, *event_shape].
+            context: One row for each event, or a single one for all.
+            batch_size: The number of rows that are computed together.
+            start: The number of the first row, for errors.
+
+        Raises:
+            InputError: If an argument can't be used.
+            BundleError: If the flow runs in one direction only.
         """
         self._check_has(ENCODER)
         self._check_has(DECODER)
@@ -392,18 +479,27 @@ class Model:
         batch_size: int = BATCH_SIZE,
         progress: Progress | None = None,
     ) -> Array:
-        """Draw n events: decode latents z that are made from noise. The dtype and shape are as for `decode`.
-
-        `n` may be a shape, as numpy's `size`: the events are then [*n, *event_shape], and the contexts are broadcast to
-        this shape. So `sample((200, 5), context=contexts)` draws 200 events for each of 5 contexts.
+        """Draw events: decode latents z that are made from noise.
 
         For a standard normal base z = temperature * eps with eps ~ N(0, I). For other bases z is what the graph of the
-        bases makes from noise. `temperature` scales normal noise only: how often a mixture chooses a component doesn't
-        depend on it. The noise of row r is a function of (seed, r) alone, so the first rows of a seed are the same for
-        every n and `batch_size`, up to the float32 rounding of the networks. Without a seed each call differs.
+        bases makes from noise. The noise of row r is a function of (seed, r) alone, so the first rows of a seed are the
+        same for every n and `batch_size`, up to the float32 rounding of the networks.
+
+        Args:
+            n: The number of events, or a shape, as numpy's `size`. The contexts are broadcast to this shape. So
+                `sample((200, 5), context=contexts)` draws 200 events for each of 5 contexts.
+            seed: The seed of the noise. Without one each call differs.
+            temperature: The scale of normal noise. How often a mixture chooses a component doesn't depend on it.
+            context: One row for each event, or a single one for all.
+            batch_size: The number of rows that are computed together.
+            progress: A function that is called with the number of rows that are done.
+
+        Returns:
+            The events, [n, *event_shape], or [*n, *event_shape] if n is a shape, in the dtype that `decode` returns.
 
         Raises:
-            BundleError: the flow runs forward only.
+            InputError: If an argument can't be used, or a sample isn't finite.
+            BundleError: If the flow runs forward only.
         """
         self._check_has(DECODER)
         shape = sample_shape(n, self.event_shape, self.context)
@@ -420,15 +516,21 @@ class Model:
 
     @enough_memory()
     def interpolate(self, a: ArrayLike, b: ArrayLike, n: int, context: ArrayLike | None = None) -> Array:
-        """Return n events [n, *event_shape] on a path from event a to event b. Both are [*event_shape] and included.
+        """Return n events [n, *event_shape] on a path from event a to event b, both included.
 
         The latents of a and b are connected by an arc (spherical interpolation, see `flowkit_runtime.interpolation`),
-        or by a straight line if a base isn't the standard normal, and decoded; dtype as for `decode`. A context is one
-        row for all steps, or one row for each step. In the latter case the first row is that of a, and the last that
-        of b.
+        or by a straight line if a base isn't the standard normal, and decoded; the dtype is as for `decode`.
+
+        Args:
+            a: The first event, [*event_shape].
+            b: The last event, [*event_shape].
+            n: The number of events.
+            context: One row for all steps, or one row for each step. In the latter case the first row is that of a, and
+                the last that of b.
 
         Raises:
-            InputError: n is below 2, or a or b is not one event.
+            InputError: If n is below 2, or a or b is not one event.
+            BundleError: If the flow runs in one direction only.
         """
         self._check_has(DECODER)
         n = count(n, 2, self.event_shape, self.context)
@@ -445,8 +547,11 @@ class Model:
         The test has one side: an event that is unusually likely is never flagged. Likelihood prefers simple inputs, so
         a blank image can be likelier than all of the data.
 
+        Args:
+            scores: Scores of any shape, as `score` returns them.
+
         Raises:
-            BundleError: the bundle has no threshold.
+            BundleError: If the bundle has no threshold.
         """
         if self.threshold is None:
             raise BundleError("this bundle has no anomaly threshold: export it with a flowkit that calibrates one")

@@ -1,4 +1,4 @@
-"""Events and contexts from the rows of a table."""
+"""Reads events and contexts from the rows of a table."""
 
 from __future__ import annotations
 
