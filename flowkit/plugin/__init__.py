@@ -1,4 +1,4 @@
-"""What a plugin author imports in ``plugin.py``: descriptors, hooks and config bases. No torch."""
+"""Provides what a plugin author imports in ``plugin.py``: descriptors, hooks and config bases. It needs no torch."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""Whose code raised an error that nobody expected: told by the functions that it came through."""
+"""Finds the plugin whose code raised an unexpected error, from the functions that the error came through."""
 
 from __future__ import annotations
 

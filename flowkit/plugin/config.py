@@ -1,8 +1,8 @@
-"""The torch-free half of a plugin: a pydantic config for its fields, and a rule for the shapes it takes and gives.
+"""Defines the configs of plugins: pydantic models of their fields, and rules for the shapes they take and give.
 
 A plugin's config class derives from the base of its kind below. Its fields are the keyword arguments of the class
 that the plugin's ``target`` names, kept there as attributes of the same names, so that a flow built in Python can be
-written back as a spec.
+written back as a spec. This module doesn't import torch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ EVENT_KEY, CONTEXT_KEY = "event", "context"
 
 
 class Event(Protocol):
-    """The event, one data point, as the spec's `event` section describes it."""
+    """The event, one data point, as the spec's `event` section describes it.
+
+    A validator of a config gets it by ``event_of``.
+    """
 
     shape: Shape
     """(d,) for vectors, (channels, height, width) for images."""
@@ -49,7 +52,11 @@ class Event(Protocol):
 
 
 class FlowContext(Protocol):
-    """The context that layers read. One field is None. With an encoder, ``shape`` is that of the encoder's output."""
+    """The context that layers read. One of the two fields is None.
+
+    With an encoder, ``shape`` is that of the encoder's output. A validator of a config gets the context by
+    ``context_of``.
+    """
 
     classes: int | None
     """The context is a label 0 … classes - 1; layers receive it one-hot, [batch, classes]."""
@@ -58,24 +65,40 @@ class FlowContext(Protocol):
 
 
 def event_of(info: ValidationInfo) -> Event | None:
-    """Return the spec's event to a validator of a config whose defaults or checks depend on it::
+    """Return the spec's event to a validator of a config whose defaults or checks depend on it.
 
-        @field_validator("high", mode="before")
-        @classmethod
-        def _levels(cls, high: Any, info: ValidationInfo) -> Any:
-            event = event_of(info)
-            return event.levels if high is None and event else high
+    It is the event that enters the flow, whatever reaches this layer: a config checks shapes in ``output_shape``.
 
-    It is the event that enters the flow, whatever reaches this layer: shapes are the business of ``output_shape``.
-    None if the config is made on its own, or if the spec's event isn't valid.
+    Args:
+        info: The argument that pydantic gives to the validator.
+
+    Returns:
+        The event. None if the config is made on its own, or if the spec's event isn't valid.
+
+    Examples:
+        >>> from pydantic import ValidationInfo, field_validator
+        >>> from flowkit.plugin import BijectorConfig, event_of
+        >>> class ScaleConfig(BijectorConfig):
+        ...     high: float | None = None
+        ...     @field_validator("high", mode="before")
+        ...     @classmethod
+        ...     def _levels(cls, high, info: ValidationInfo):
+        ...         event = event_of(info)
+        ...         return event.levels if high is None and event else high
+        >>> ScaleConfig(high=2)
+        ScaleConfig(high=2.0)
     """
     return (info.context or {}).get(EVENT_KEY)
 
 
 def context_of(info: ValidationInfo) -> FlowContext | None:
-    """Return the context that layers read to a validator of a config that can't do with every context.
+    """Return the context that layers read to a validator of a config that doesn't work with every context.
 
-    None if there is none, if the config is made on its own, or if the spec's context isn't valid.
+    Args:
+        info: The argument that pydantic gives to the validator.
+
+    Returns:
+        The context. None if there is none, if the config is made on its own, or if the spec's context isn't valid.
     """
     return (info.context or {}).get(CONTEXT_KEY)
 
@@ -151,7 +174,7 @@ class Documented(BaseModel):
 
     @classmethod
     def is_computed(cls, name: str) -> bool:
-        """Return whether a validator computes the field's default from None."""
+        """Return True if a validator computes the field's default from None."""
         field = cls.model_fields[name]
         return field.default is None and field.validate_default is True
 
@@ -192,21 +215,45 @@ class BijectorConfig(PluginConfig):
     If the layer reads the ``context`` that its methods are given, declare ``reads_context = "optional"``, or
     ``"required"`` if it can't do without. Then it is built as ``Target(event_shape, context_shape, **fields)``, where
     context_shape is None for a flow without a context.
+
+    Examples:
+        >>> from flowkit.plugin import BijectorConfig, ShapeError
+        >>> class HalveConfig(BijectorConfig):
+        ...     def output_shape(self, event):
+        ...         if event[-1] % 2:
+        ...             raise ShapeError("needs an even width: pad the data")
+        ...         return event
+        >>> HalveConfig().output_shape((4,))
+        (4,)
     """
 
     def output_shape(self, event: Shape) -> Shape:
-        """Return the event shape that leaves, without the batch. Raise ShapeError if the layer can't take ``event``."""
+        """Return the event shape that leaves the layer, without the batch.
+
+        Args:
+            event: The event shape that reaches the layer.
+
+        Raises:
+            ShapeError: If the layer can't take it. The message says what to do instead.
+        """
         return event
 
     def domain(self, event: Shape) -> Domains | None:
         """Return the domain that the layer takes. None stands for any that all values of the event share.
 
         A layer that takes any domain only moves values, so it gives the same domain.
+
+        Args:
+            event: The event shape that reaches the layer.
         """
         return REALS
 
     def codomain(self, event: Shape) -> Domains:
-        """Return the domain that leaves. It isn't read if ``domain`` is None."""
+        """Return the domain that leaves the layer. It isn't read if ``domain`` is None.
+
+        Args:
+            event: The event shape that reaches the layer.
+        """
         return REALS
 
 
@@ -214,7 +261,14 @@ class SplitConfig(PluginConfig):
     """Divides an event for a coupling.  Built as ``Target(event_shape, **fields)``."""
 
     def split_shapes(self, event: Shape) -> tuple[Shape, Shape]:
-        """Return the shapes (kept, transformed) of the two parts. Raise ShapeError if ``event`` can't be divided."""
+        """Return the shapes (kept, transformed) of the two parts.
+
+        Args:
+            event: The event shape that reaches the coupling.
+
+        Raises:
+            ShapeError: If such an event can't be divided.
+        """
         raise NotImplementedError
 
 
@@ -229,7 +283,15 @@ class ConditionerConfig(PluginConfig):
     reads_context: ClassVar[ReadsContext] = "optional"
 
     def check_shapes(self, kept: Shape, transformed: Shape) -> None:
-        """Raise ShapeError if the network can't read ``kept`` or can't write ``transformed``."""
+        """Check that the network can read the kept part and write parameters of the transformed part.
+
+        Args:
+            kept: The shape of the kept part.
+            transformed: The shape of the transformed part.
+
+        Raises:
+            ShapeError: If it can't.
+        """
 
 
 class MaskedConditionerConfig(PluginConfig):
@@ -243,14 +305,28 @@ class MaskedConditionerConfig(PluginConfig):
     reads_context: ClassVar[ReadsContext] = "optional"
 
     def check_shape(self, event: Shape) -> None:
-        """Raise ShapeError if the network can't read ``event``."""
+        """Check that the network can read events of this shape.
+
+        Args:
+            event: The event shape that reaches the layer.
+
+        Raises:
+            ShapeError: If it can't.
+        """
 
 
 class OrderConfig(PluginConfig):
     """A sequence of an event's values for an autoregressive layer.  Built as ``Target(event_shape, **fields)``."""
 
     def check_shape(self, event: Shape) -> None:
-        """Raise ShapeError if this is no sequence of the values of ``event``."""
+        """Check that this is a sequence of the values of such events.
+
+        Args:
+            event: The event shape that reaches the layer.
+
+        Raises:
+            ShapeError: If it isn't.
+        """
 
 
 class TransformerConfig(PluginConfig):
@@ -269,10 +345,22 @@ class BaseConfig(PluginConfig):
     """
 
     def check_shapes(self, event: Shape, context: Shape | None) -> None:
-        """Raise ShapeError if there is no such base over ``event``, or for this shape of the context."""
+        """Check that there is such a base over a latent, for this context.
+
+        Args:
+            event: The shape of the latent.
+            context: The shape of the context that layers read, or None without one.
+
+        Raises:
+            ShapeError: If there is none.
+        """
 
     def support(self, event: Shape) -> Domains:
-        """Return the domain on which the density is positive."""
+        """Return the domain on which the density is positive.
+
+        Args:
+            event: The shape of the latent.
+        """
         return REALS
 
 
@@ -286,7 +374,11 @@ class EncoderConfig(PluginConfig):
     def output_shape(self, context: Shape) -> Shape:
         """Return the shape of the summary, without the batch: (d,) or (c, h, w).
 
-        Raise ShapeError if the network can't read ``context``.
+        Args:
+            context: The shape of the spec's context.
+
+        Raises:
+            ShapeError: If the network can't read such contexts.
         """
         raise NotImplementedError
 
@@ -299,5 +391,8 @@ class DatasetConfig(PluginConfig):
     """
 
     def preprocessing(self) -> Preprocessing | None:
-        """Return how the columns of a table become events and contexts, which bundles carry. None if there is none."""
+        """Return how the columns of a table become events and contexts, which bundles carry.
+
+        None stands for a dataset that reads no table.
+        """
         return None

@@ -1,4 +1,4 @@
-"""What a dataset plugin gives: arrays of events, and of contexts where the flow has one. numpy only."""
+"""Defines datasets, and what they give: arrays of events, and of contexts if the flow has one. It needs numpy only."""
 
 from __future__ import annotations
 
@@ -23,12 +23,17 @@ PARTS: tuple[PartName, ...] = get_args(PartName)
 
 @dataclass(frozen=True)
 class Arrays:
-    """``x`` [n, *event], integers for data with levels, floats otherwise; ``context`` [n, *context] or labels [n].
+    """One part of a dataset: events, and what belongs to each of them.
 
-    Both are numpy arrays, or ``Rows`` of a memory-mapped array that may be larger than the memory. Messages name the
-    ``columns`` of the values of an event [d], and the ``rows`` [n] of the events in a table, if they are given.
-    ``weights`` [n] say how much each event counts; without them, all count alike. ``classes`` are the names of the
-    labels 0, 1, …; without them, these are called by their numbers.
+    ``x`` and ``context`` are numpy arrays, or ``Rows`` of a memory-mapped array that may be larger than the memory.
+
+    Attributes:
+        x: The events, [n, *event]: integers for data with levels, floats otherwise.
+        context: The contexts [n, *context], or labels [n]. None without a context.
+        columns: The names of the values of an event [d], for messages.
+        rows: The rows [n] of the events in a table, for messages.
+        weights: How much each event counts, [n]. Without weights all count alike.
+        classes: The names of the labels 0, 1, … Without names, messages call labels by their numbers.
     """
 
     x: np.ndarray | Rows
@@ -40,11 +45,29 @@ class Arrays:
 
 
 class Dataset(ABC):
-    """A source of data with a fixed division into training, validation and test parts."""
+    """A source of data with a fixed division into training, validation and test parts.
+
+    Examples:
+        >>> import numpy as np
+        >>> from flowkit.plugin import Arrays, Dataset
+        >>> class Noise(Dataset):
+        ...     def load(self, part):
+        ...         seed = {"train": 0, "val": 1, "test": 2}[part]
+        ...         return Arrays(np.random.RandomState(seed).randn(100, 2).astype(np.float32))
+        >>> Noise().load("train").x.shape
+        (100, 2)
+    """
 
     @abstractmethod
     def load(self, part: PartName) -> Arrays:
-        """Return one part, with labels as ``context`` if there are any. Raise DataError if it can't be read."""
+        """Return one part of the data, with labels as ``context`` if there are any.
+
+        Args:
+            part: ``"train"``, ``"val"`` or ``"test"``.
+
+        Raises:
+            DataError: If the data can't be read.
+        """
 
 
 def load_parts(use: Use, parts: Sequence[PartName] = PARTS) -> Iterator[tuple[PartName, Arrays]]:

@@ -235,7 +235,10 @@ def _source(module: str) -> str:
 
 
 def example_fields(config: type[BaseModel]) -> dict[str, Any]:
-    """A value for each required field, of its type and within its bounds. The config's own validators may refuse it."""
+    """Return a value for each required field, of its type and within its bounds.
+
+    The config's own validators may refuse it.
+    """
     schemas, definitions = field_schemas(config), _whole_schema(config).get("$defs", {})
     required = (name for name, field in config.model_fields.items() if field.is_required())
     return {name: _value(schemas[name], definitions) for name in required}
@@ -251,7 +254,7 @@ def _whole_schema(config: type[BaseModel]) -> dict[str, Any]:
 
 
 def example_config(found: Found, registry: Registry) -> PluginConfig | None:
-    """The config with these fields, read for an image with levels; None if it refuses them."""
+    """Return the config with the fields of `example_fields`, read for an image with levels. None if it refuses them."""
     config, event = found.descriptor.config, SimpleNamespace(shape=(4, 8, 8), levels=256, domains=Interval(0.0, 256.0))
     try:
         return config.model_validate(example_fields(config), context={"registry": registry, EVENT_KEY: event})
@@ -289,7 +292,10 @@ def _value(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
 
 
 def _whole_number(schema: dict[str, Any]) -> int:
-    """The least that the bounds let through, in steps of `multipleOf`; 1, or the most, where nothing is the least."""
+    """Return the least number within the bounds, in steps of `multipleOf`.
+
+    Without a lower bound it is 1, or the largest number that the upper bound allows.
+    """
     step = schema.get("multipleOf", 1)
     most = schema.get("maximum", schema.get("exclusiveMaximum", 2) - 1)
     least = schema.get("minimum", schema.get("exclusiveMinimum", min(most, 1) - 1) + 1)
@@ -297,7 +303,7 @@ def _whole_number(schema: dict[str, Any]) -> int:
 
 
 def _number(schema: dict[str, Any]) -> float:
-    """In the middle between the bounds, or 1 from the only one."""
+    """Return the middle between the bounds, or the number at distance 1 from the only one."""
     low = schema.get("minimum", schema.get("exclusiveMinimum"))
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
     if low is None:

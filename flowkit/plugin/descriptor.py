@@ -1,4 +1,4 @@
-"""Descriptors of plugins: a name, a config class, and the place of the code, which isn't imported yet."""
+"""Defines descriptors of plugins: a name, a config class, and the place of the code, which isn't imported yet."""
 
 from __future__ import annotations
 
@@ -35,11 +35,25 @@ STEP_KEYS = frozenset({"use", "repeat", "coupling", "elementwise", "autoregressi
 
 @dataclass(frozen=True)
 class Descriptor:
-    """One plugin. Specs call it ``namespace/name``, the namespace being the name of its entry point.
+    """One plugin. Specs call it ``namespace/name``, where the namespace is the name of its entry point.
 
-    ``target`` is ``"package.module:Class"``; it is imported only when a flow is assembled, so that validating a
-    spec never imports torch. A class that was made in this process may stand for itself. ``likelihood`` says what
-    ``log_prob`` becomes with this plugin in a flow.
+    Attributes:
+        name: The name: a letter, then letters, digits and _, all lower case.
+        config: The config class, which derives from that of the plugin's kind.
+        target: The class that is built, as ``"package.module:Class"``. It is imported only when a flow is assembled, so
+            that validating a spec never imports torch. A class that was made in this process may stand for itself.
+        likelihood: What ``log_prob`` becomes with this plugin in a flow: ``"exact"``, ``"lower_bound"`` or
+            ``"estimate"``.
+        api: The version of the contract between flowkit and plugins that this one was written for.
+
+    Examples:
+        >>> from flowkit.plugin import BijectorConfig, Descriptor
+        >>> class ShearConfig(BijectorConfig):
+        ...     steepness: float = 1.0
+        >>> descriptor = Descriptor("shear", ShearConfig, "mine.shear:Shear")
+        >>> descriptor.check("bijector")  # raises no error
+        >>> descriptor.directions
+        'both'
     """
 
     name: str
@@ -49,7 +63,14 @@ class Descriptor:
     api: int = API_VERSION
 
     def check(self, kind: str) -> None:
-        """Raise PluginError, which says what field is wrong and what to do, unless this describes a ``kind``."""
+        """Check that this describes a plugin of a kind.
+
+        Args:
+            kind: The name of the kind, such as ``"bijector"``.
+
+        Raises:
+            PluginError: If a field is wrong. The message says which, and what to do.
+        """
         if not (isinstance(self.name, str) and NAME.fullmatch(self.name)):
             raise PluginError(f"the name {self.name!r} must be lower case: a letter, then letters, digits, _")
         self._check_api()
@@ -110,7 +131,10 @@ class Descriptor:
             raise PluginError(f"{self.name} was made for plugin API {self.api}, and {takes}: update the plugin")
 
     def load(self) -> Any:
-        """Return the target class, imported if need be. Errors of the import pass; Found.load blames them."""
+        """Return the target class. It is imported unless it has been.
+
+        Errors of the import pass through. ``Found.load`` turns them into errors that name the plugin.
+        """
         if not isinstance(self.target, str):
             return self.target
         module, _, attribute = self.target.partition(":")

@@ -1,4 +1,4 @@
-"""A plugin that was found, and who brings it."""
+"""Defines plugins that were found, and their origins."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METADATA = {"Name": "a distribution without a name", "Version": "unknown", "Summ
 
 @dataclass(frozen=True)
 class Origin:
-    """Who brings a plugin: an installed distribution, or this process."""
+    """The origin of a plugin: an installed distribution, or this process."""
 
     distribution: str
     version: str
@@ -30,7 +30,7 @@ class Origin:
 
     @classmethod
     def of(cls, entry: EntryPoint) -> Origin:
-        """Who brings an entry point."""
+        """Return the origin of an entry point."""
         return IN_PROCESS if entry.dist is None else cls.of_distribution(entry.dist)
 
     @classmethod
@@ -48,7 +48,15 @@ IN_PROCESS = Origin("this process", "0", "registered with flowkit.register")
 
 @dataclass(frozen=True)
 class Found:
-    """A plugin that can be used: its full name, its kind and descriptor, and who brings it."""
+    """A plugin that can be used.
+
+    Attributes:
+        name: The full name, ``namespace/name``.
+        kind: The name of its kind.
+        descriptor: What the plugin says of itself.
+        origin: The distribution that brings it, or this process.
+        module: The plugin module; None for what this process registered itself.
+    """
 
     name: str
     kind: str
@@ -69,7 +77,11 @@ class Found:
         return self.origin.version
 
     def load(self) -> Any:
-        """Return the target class, imported if need be outside of device contexts. Raise PluginError if that fails."""
+        """Return the target class. If it has to be imported, no device context is active during the import.
+
+        Raises:
+            PluginError: If the import fails. The message names the plugin and its distribution.
+        """
         with guarded(f"plugin {self}: its target {self.descriptor.place} can't be imported"), outside_devices():
             return self.descriptor.load()
 

@@ -1,4 +1,4 @@
-"""The table of the kinds of plugin. All code that depends on the kind of a plugin reads it."""
+"""Defines the table of the kinds of plugin. All code that depends on the kind of a plugin reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``Ref``: a config field that names another plugin, as ``{use: namespace/name, …}``."""
+"""Defines ``Ref``, which marks a config field that names another plugin, as ``{use: namespace/name, …}``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ MAX_NAME = 200
 
 @dataclass(frozen=True)
 class Use:
-    """A plugin that a spec names, with its validated config."""
+    """A plugin that a spec names, with its validated config.
+
+    Attributes:
+        plugin: The plugin that was found under the name.
+        config: Its fields.
+        inverse: True for a step of a flow that is run in the opposite direction.
+    """
 
     plugin: Found
     config: PluginConfig
@@ -44,7 +50,17 @@ class Use:
         return {"use": self.name, **self.config.model_dump(mode="json"), **inverse}
 
     def build(self, *shapes: Any) -> Any:
-        """Import the target and build it. Raises PluginError if that fails, or gives something of another kind."""
+        """Import the target and build it.
+
+        Args:
+            *shapes: The positional arguments of the plugin's kind, such as the event shape.
+
+        Returns:
+            An instance of the target, whose keyword arguments are the fields of the config.
+
+        Raises:
+            PluginError: If the import or the constructor fails, or the target is of another kind.
+        """
         fields = {name: getattr(self.config, name) for name in type(self.config).model_fields}
         target, kind = self.plugin.load(), KINDS[self.plugin.kind]
         with guarded(f"plugin {self.plugin} can't be built", FlowkitError):
@@ -80,10 +96,13 @@ def _dumped(value: Any) -> dict[str, Any]:
 
 
 class Ref(Reader):
-    """Marks a field as a reference to a plugin of ``kind``: ``Annotated[Use, Ref("transformer")]``.
+    """Marks a field as a reference to a plugin of a kind: ``Annotated[Use, Ref("transformer")]``.
 
-    The name is looked up in the registry that the validation context carries; errors in the plugin's own
-    fields come out as errors of the spec, at their place.
+    The name is looked up in the registry that the validation context carries; errors in the plugin's own fields become
+    errors of the spec, at their place.
+
+    Args:
+        kind: The name of the kind.
     """
 
     def validate(self, value: Any, info: ValidationInfo) -> Use:

@@ -66,7 +66,7 @@ class Claim:
 
     @property
     def state(self) -> str:
-        """In words, as far as metadata tells."""
+        """The state in words, as far as metadata tells."""
         if self.denied_by:
             return f"denied by {self.denied_by}"
         return f"collides with {' and '.join(map(str, self.rivals))}" if self.rivals else "available"
@@ -74,9 +74,19 @@ class Claim:
 
 @dataclass
 class Registry:
-    """The plugins that specs can name: those of ``entries``, keyed by namespace, as far as ``policy`` lets them in,
-    and those that were ``registered`` in this process, by full name. ``damaged`` are distributions that may bring
-    some, but whose entry points can't be read.
+    """The plugins that specs can name.
+
+    Attributes:
+        entries: The entry points by namespace.
+        policy: The conditions that plugins must meet.
+        registered: The plugins that were registered in this process, by full name.
+        damaged: The distributions that may bring plugins, but whose entry points can't be read, with the errors.
+
+    Examples:
+        >>> from flowkit.plugin import Registry
+        >>> found = Registry.discover().look_up("bijector", "glow/actnorm")
+        >>> found.descriptor.target
+        'flowkit_glow.actnorm:ActNorm'
     """
 
     entries: dict[str, list[EntryPoint]] = field(default_factory=dict)
@@ -89,10 +99,13 @@ class Registry:
 
     @classmethod
     def discover(cls, policy: Policy | None = None) -> Registry:
-        """Return all plugins that are installed or registered here. Import nothing, unless the policy is strict.
+        """Return all plugins that are installed or registered here. Nothing is imported, unless the policy is strict.
 
-        The policy is by default that of the environment. Raises PluginError if it is strict and an installed plugin
-        can't be used.
+        Args:
+            policy: The conditions for plugins, by default those of the environment (see ``Policy.from_environment``).
+
+        Raises:
+            PluginError: If the policy is strict and an installed plugin can't be used.
         """
         warn_of_conflicts()
         policy = policy or Policy.from_environment()
@@ -108,11 +121,15 @@ class Registry:
 
     @property
     def namespaces(self) -> list[str]:
-        """All that are claimed, in order."""
+        """All namespaces that are claimed, in order."""
         return sorted({*self.entries, *map(_namespace, self.registered)})
 
     def claims(self, namespace: str) -> list[Claim]:
-        """Return who brings plugins under this name, denied ones too. Metadata is read once; nothing is imported."""
+        """Return the claims on a namespace, denied ones too. Metadata is read once; nothing is imported.
+
+        Args:
+            namespace: The namespace, such as ``"glow"``.
+        """
         if namespace not in self._claims:
             self._claims[namespace] = self._read_claims(namespace)
         return self._claims[namespace]
@@ -131,7 +148,16 @@ class Registry:
         ]
 
     def look_up(self, kind: str | None, name: str) -> Found:
-        """Return the plugin ``namespace/name`` of this kind, or of any. Raise UnknownPlugin or PluginError."""
+        """Return a plugin. The module that registers it is imported; its target isn't.
+
+        Args:
+            kind: The name of the kind that it must have, or None for any.
+            name: The full name, ``namespace/name``.
+
+        Raises:
+            UnknownPlugin: If there is none, it is of another kind, or it is denied.
+            PluginError: If the plugin module is broken.
+        """
         namespace, slash, _ = name.partition("/")
         advise = partial(self._advice, kind, name)
         if not slash:
@@ -146,7 +172,15 @@ class Registry:
         return found
 
     def namespace(self, namespace: str) -> Plugins:
-        """Return the plugins of a namespace. Import its module once. Raise PluginError, UnknownPlugin if denied."""
+        """Return the plugins of a namespace by full name. Its module is imported once.
+
+        Args:
+            namespace: The namespace, such as ``"glow"``.
+
+        Raises:
+            UnknownPlugin: If no distribution brings it, or it is denied.
+            PluginError: If the plugin module is broken, or several distributions claim the namespace.
+        """
         if namespace not in self.namespaces:
             raise UnknownPlugin(self._not_installed(namespace), lambda: self._alike(namespace) or BRING)
         if namespace not in self._loaded:
@@ -175,9 +209,9 @@ class Registry:
         return {name: each for name, each in self.registered.items() if _namespace(name) == namespace}
 
     def installed(self) -> tuple[list[Found], dict[str, PluginError]]:
-        """Every plugin that is let in, and for each namespace or distribution that can't be read, why.
+        """Return every plugin that is let in, and an error for each namespace or distribution that can't be read.
 
-        Imports all plugin modules.
+        It imports all plugin modules.
         """
         plugins: list[Found] = []
         broken = dict(self.damaged)
@@ -193,7 +227,10 @@ class Registry:
     def find_target(self, target: type) -> Found | None:
         """Return the plugin whose target is this class, or None. It serves to write a flow built in Python as a spec.
 
-        Imports plugin modules until it is found: the one of the same package first, then flowkit's own.
+        Plugin modules are imported until it is found: the one of the same package first, then flowkit's own.
+
+        Args:
+            target: The class of a layer.
         """
         wanted = (target, f"{target.__module__}:{target.__qualname__}")
         for namespace in sorted(self.namespaces, key=lambda each: self._distance(each, target)):
@@ -291,7 +328,7 @@ def _pip_name(distribution: Distribution) -> str:
 
 
 def _is_hidden(distribution: Distribution, name: str, own: Distribution | None) -> bool:
-    """Return whether another distribution has this name, and stands before it on Python's path.
+    """Return True if another distribution has this name, and stands before it on Python's path.
 
     Our own is told by its command instead.
     """
@@ -304,17 +341,42 @@ def _namespace(name: str) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """At most a line of names."""
+    """Return names for a message, at most a line of them."""
     text = ", ".join(names) or "none"
     return text if len(text) <= MAX_LISTED else f"{text[:MAX_LISTED].rpartition(', ')[0]}, …"
 
 
 def register(name: str, config: type[PluginConfig], target: str | type, likelihood: Likelihood = "exact") -> None:
-    """Register a plugin ``namespace/name`` in this process; its kind is that of the config's base class.
+    """Register a plugin in this process. Its kind is that of the config's base class.
 
-    ``target`` is the class that is built, or ``"package.module:Class"``. The plugin can then be named in every spec
-    that this process reads; registering the name again replaces it. Another process, such as a `flowkit` command
-    that exports the run, doesn't know it: for that, make a package. Raises PluginError.
+    The plugin can then be named in every spec that this process reads. Registering the name again replaces it. Another
+    process, such as a `flowkit` command that exports the run, doesn't know it: for that, make a package.
+
+    Args:
+        name: The full name, ``namespace/name``. The namespace must not be that of an installed distribution.
+        config: The config class.
+        target: The class that is built, or ``"package.module:Class"``.
+        likelihood: What ``log_prob`` becomes with this plugin in a flow.
+
+    Raises:
+        PluginError: If the name or the config can't be used. The message says why.
+
+    Examples:
+        >>> import torch
+        >>> from flowkit import Flow, register
+        >>> from flowkit.bijectors import Bijector
+        >>> from flowkit.plugin import BijectorConfig
+        >>> class NegateConfig(BijectorConfig):
+        ...     pass
+        >>> class Negate(Bijector):
+        ...     def forward_and_log_det(self, x, context=None):
+        ...         return -x, x.new_zeros(len(x))
+        ...     def inverse_and_log_det(self, y, context=None):
+        ...         return -y, y.new_zeros(len(y))
+        >>> register("example/negate", NegateConfig, Negate)
+        >>> flow = Flow.from_spec({"flowkit": 1, "event": {"shape": [2]}, "flow": [{"use": "example/negate"}]})
+        >>> flow.encode(torch.ones(1, 2))
+        (tensor([[-1., -1.]]),)
     """
     namespace, slash, last = name.partition("/")
     if not slash or not NAME.fullmatch(namespace):

@@ -1,4 +1,7 @@
-"""Rows of an array that may be larger than the memory. It imports numpy, and so is imported once data is loaded."""
+"""Defines rows of an array that may be larger than the memory.
+
+This module imports numpy, so it is imported only when data is loaded.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,20 @@ AT_ONCE = 64
 class Rows:
     """Some rows of an array, in some dtype, read when they are indexed: ``x[3:7]``, ``x[[5, 2]]``, ``x[:]``.
 
-    Indexing gives a new array. Where ``array`` is memory-mapped, the process stays small: pages that were read are
-    given back to the kernel, which keeps them cached. ``rows`` are the indices of the rows, None for all.
+    Indexing gives a new array. If ``array`` is memory-mapped, the process stays small: pages that were read are given
+    back to the kernel, which keeps them cached.
+
+    Args:
+        array: The array, [n, …].
+        rows: The indices of the rows, or None for all.
+        dtype: The dtype to which rows are converted when they are read, or None for that of the array.
+
+    Examples:
+        >>> import numpy as np
+        >>> from flowkit.plugin import Rows
+        >>> rows = Rows(np.arange(10).reshape(5, 2), np.array([4, 0]), np.float32)
+        >>> rows.shape, rows[:].tolist()
+        ((2, 2), [[8.0, 9.0], [0.0, 1.0]])
     """
 
     def __init__(self, array: np.ndarray, rows: np.ndarray | None = None, dtype: np.dtype | type | None = None):
@@ -59,11 +74,19 @@ class Rows:
         return len(self.shape)
 
     def take(self, rows: np.ndarray) -> Rows:
-        """Return some of these rows. They are read when they are indexed."""
+        """Return some of these rows. They are read when they are indexed.
+
+        Args:
+            rows: Indices among these rows.
+        """
         return Rows(self._array, rows if self._rows is None else self._rows[rows], self.dtype)
 
     def astype(self, dtype: np.dtype | type) -> Rows:
-        """Return the same rows in another dtype. They are converted when they are read."""
+        """Return the same rows in another dtype. They are converted when they are read.
+
+        Args:
+            dtype: The dtype.
+        """
         return Rows(self._array, self._rows, dtype)
 
 

@@ -1,23 +1,9 @@
-"""Specs of well-known flows: neural spline flows, MAF, RealNVP and Glow. This package doesn't import torch.
+"""Builds specs of well-known flows: neural spline flows, MAF, RealNVP and Glow. This package doesn't import torch.
 
-Each function returns a validated spec of a flow for events of a shape. They share these arguments:
-
-- ``shape``: d or [d] for vectors of d values, [channels, height, width] for images
-- ``classes``: the number of classes, for p(x | label) with labels 0 … classes - 1
-- ``context``: the shape of the context, for p(x | context) with an array as the context
-- ``encoder``: the network that summarizes the context for the flow, as ``context.encoder`` of a spec has it, such as
-  ``{"use": "encoder/deep_set"}``
-- ``domain``: the values that the data may take, as ``event.domain`` of a spec has it: ``"positive"``, ``[0, 1]``, or a
-  list with one domain for each value of a vector
-- ``levels``: for integer data 0 … levels - 1
-- ``layers``: the number of couplings or autoregressive layers. For images it is the number in each scale.
-- ``hidden``: the width of the hidden layers of each network, of which there are two
-
-Each flow begins with the map of the domain or of the levels to the reals. Each layer begins with actnorm, so the first
-one normalizes the data. A coupling can't divide events of one value. There, each layer transforms the value with
-parameters that a network computes from the context, or with learned ones.
-
-All functions raise SpecError for an argument that a spec can't hold, and InputError if ``layers`` is below 1.
+Each function returns a validated spec of a flow for events of a shape. Each flow begins with the map of the domain or
+of the levels to the reals. Each layer begins with actnorm, so the first one normalizes the data. A coupling can't
+divide events of one value. There, each layer transforms the value with parameters that a network computes from the
+context, or with learned ones.
 """
 
 from __future__ import annotations
@@ -58,12 +44,44 @@ def nsf(
     bound: float = 4.0,
     autoregressive: bool = False,
 ) -> Spec:
-    """Return a neural spline flow (Durkan et al. 2019) with rational-quadratic splines of ``bins`` bins.
+    """Return a neural spline flow with rational-quadratic splines.
 
     By default it is RQ-NSF (C): each layer mixes the values with a learned matrix, and a coupling transforms half of
     them. Densities and samples take one pass. Images are squeezed and factored out as in Glow. With
     ``autoregressive=True`` it is RQ-NSF (AR), as zuko's NSF: each layer transforms all values, and a sample takes as
-    many passes as the event has values. The splines are the identity outside [-bound, bound].
+    many passes as the event has values.
+
+    Args:
+        shape: d or [d] for vectors of d values, [channels, height, width] for images.
+        classes: The number of classes, for p(x | label) with labels 0 … classes - 1.
+        context: The shape of the context, for p(x | context) with an array as the context.
+        encoder: The network that summarizes the context for the flow, as ``context.encoder`` of a spec has it, such as
+            ``{"use": "encoder/deep_set"}``.
+        domain: The values that the data may take, as ``event.domain`` of a spec has it: ``"positive"``, ``[0, 1]``, or
+            a list with one domain for each value of a vector.
+        levels: The number of levels of integer data 0 … levels - 1.
+        layers: The number of couplings or autoregressive layers. For images it is the number in each scale.
+        hidden: The width of the hidden layers of each network, of which there are two.
+        bins: The number of bins of each spline.
+        bound: The splines are the identity outside [-bound, bound].
+        autoregressive: Take autoregressive layers instead of couplings.
+
+    Returns:
+        A validated spec.
+
+    Raises:
+        SpecError: If a spec can't hold an argument.
+        InputError: If ``layers`` is below 1.
+
+    References:
+        Durkan et al. 2019, "Neural Spline Flows".
+
+    Examples:
+        >>> import torch
+        >>> from flowkit import Flow, presets
+        >>> flow = Flow.from_spec(presets.nsf(3, classes=10))
+        >>> flow.sample(5, torch.arange(5)).shape
+        torch.Size([5, 3])
     """
     spline = {"use": "spline/rational_quadratic", "bins": bins, "bound": bound}
 
@@ -87,10 +105,38 @@ def maf(
     layers: int = 6,
     hidden: int = 64,
 ) -> Spec:
-    """Return a masked autoregressive flow (Papamakarios et al. 2017) with affine layers.
+    """Return a masked autoregressive flow with affine layers.
 
     Each layer transforms every value with a MADE. The order of the values alternates between natural and reversed. A
     density takes one pass, and a sample as many as the event has values.
+
+    Args:
+        shape: d or [d] for vectors of d values, [channels, height, width] for images.
+        classes: The number of classes, for p(x | label) with labels 0 … classes - 1.
+        context: The shape of the context, for p(x | context) with an array as the context.
+        encoder: The network that summarizes the context for the flow, as ``context.encoder`` of a spec has it, such as
+            ``{"use": "encoder/deep_set"}``.
+        domain: The values that the data may take, as ``event.domain`` of a spec has it: ``"positive"``, ``[0, 1]``, or
+            a list with one domain for each value of a vector.
+        levels: The number of levels of integer data 0 … levels - 1.
+        layers: The number of autoregressive layers.
+        hidden: The width of the hidden layers of each network, of which there are two.
+
+    Returns:
+        A validated spec.
+
+    Raises:
+        SpecError: If a spec can't hold an argument.
+        InputError: If ``layers`` is below 1.
+
+    References:
+        Papamakarios et al. 2017, "Masked Autoregressive Flow for Density Estimation".
+
+    Examples:
+        >>> from flowkit import Flow, presets
+        >>> flow = Flow.from_spec(presets.maf(3, domain="positive"))
+        >>> flow.sample(5).shape
+        torch.Size([5, 3])
     """
 
     def steps(event: Shape, conditional: bool) -> Steps:
@@ -110,10 +156,38 @@ def realnvp(
     layers: int = 6,
     hidden: int = 64,
 ) -> Spec:
-    """Return a RealNVP (Dinh et al. 2017): affine couplings that transform alternating halves.
+    """Return a RealNVP: affine couplings that transform alternating halves.
 
     Each scale of an image has ``layers`` couplings of a checkerboard, a squeeze, and ``layers`` couplings of halves of
     the channels. Then half of the channels leave.
+
+    Args:
+        shape: d or [d] for vectors of d values, [channels, height, width] for images.
+        classes: The number of classes, for p(x | label) with labels 0 … classes - 1.
+        context: The shape of the context, for p(x | context) with an array as the context.
+        encoder: The network that summarizes the context for the flow, as ``context.encoder`` of a spec has it, such as
+            ``{"use": "encoder/deep_set"}``.
+        domain: The values that the data may take, as ``event.domain`` of a spec has it: ``"positive"``, ``[0, 1]``, or
+            a list with one domain for each value of a vector.
+        levels: The number of levels of integer data 0 … levels - 1.
+        layers: The number of couplings. For images it is the number in each scale.
+        hidden: The width of the hidden layers of each network, of which there are two.
+
+    Returns:
+        A validated spec.
+
+    Raises:
+        SpecError: If a spec can't hold an argument.
+        InputError: If ``layers`` is below 1.
+
+    References:
+        Dinh et al. 2017, "Density estimation using Real NVP".
+
+    Examples:
+        >>> from flowkit import Flow, presets
+        >>> flow = Flow.from_spec(presets.realnvp(3))
+        >>> flow.sample(5).shape
+        torch.Size([5, 3])
     """
 
     def steps(event: Shape, conditional: bool) -> Steps:
@@ -137,10 +211,38 @@ def glow(
     layers: int = 6,
     hidden: int = 64,
 ) -> Spec:
-    """Return a Glow (Kingma & Dhariwal 2018): actnorm, a learned 1×1 convolution and an affine coupling in each layer.
+    """Return a Glow: actnorm, a learned 1×1 convolution and an affine coupling in each layer.
 
     An image is squeezed before each scale. After it half of the channels leave, with a learned prior. A vector has one
     scale.
+
+    Args:
+        shape: d or [d] for vectors of d values, [channels, height, width] for images.
+        classes: The number of classes, for p(x | label) with labels 0 … classes - 1.
+        context: The shape of the context, for p(x | context) with an array as the context.
+        encoder: The network that summarizes the context for the flow, as ``context.encoder`` of a spec has it, such as
+            ``{"use": "encoder/deep_set"}``.
+        domain: The values that the data may take, as ``event.domain`` of a spec has it: ``"positive"``, ``[0, 1]``, or
+            a list with one domain for each value of a vector.
+        levels: The number of levels of integer data 0 … levels - 1.
+        layers: The number of couplings. For images it is the number in each scale.
+        hidden: The width of the hidden layers of each network, of which there are two.
+
+    Returns:
+        A validated spec.
+
+    Raises:
+        SpecError: If a spec can't hold an argument.
+        InputError: If ``layers`` is below 1.
+
+    References:
+        Kingma & Dhariwal 2018, "Glow: Generative Flow with Invertible 1×1 Convolutions".
+
+    Examples:
+        >>> from flowkit import Flow, presets
+        >>> flow = Flow.from_spec(presets.glow([1, 8, 8], levels=17, layers=2, hidden=8))
+        >>> flow.sample(5).shape
+        torch.Size([5, 1, 8, 8])
     """
 
     def steps(event: Shape, conditional: bool) -> Steps:

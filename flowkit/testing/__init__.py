@@ -1,4 +1,4 @@
-"""The conformance kit: what a plugin author runs on layers of their own.
+"""Checks plugins for conformance: a plugin author runs it on layers of their own.
 
 from flowkit.testing import BijectorSubject, check_bijector, check_transformer, parametrize_with_checks
 

@@ -65,7 +65,10 @@ def inverse_log_det(subject: BijectorSubject) -> None:
 
 
 def train_log_det(subject: BijectorSubject) -> None:
-    """The same in training mode, where a network may draw random numbers: with the same draws for both."""
+    """Forward and inverse log_det are those by autodiff in training mode too.
+
+    A network may draw random numbers there. The layer and autodiff are given the same draws.
+    """
     bijector = subject.module().train()
     for call in subject.calls(bijector, 1):
         _against_autodiff(subject, bijector, call)
@@ -105,7 +108,7 @@ def by_autodiff(subject: BijectorSubject, bijector: Bijector, call: Call) -> Ten
 
 @needs("forward", "inverse")
 def far(subject: BijectorSubject) -> None:
-    """At ten times the usual distance from 0 too it goes there and back, and both log-dets hold, to six digits."""
+    """The round trip and both log-dets hold to six digits at ten times the usual distance from 0, too."""
     bijector = subject.module()
     distance = FAR if subject.domain == subject.codomain == REALS else NEAR_AN_END
     calls = subject.calls(bijector, distance=distance)
@@ -138,8 +141,9 @@ def initialize(subject: BijectorSubject) -> None:
 
 @needs("forward")
 def memory(subject: BijectorSubject) -> None:
-    """Under every memory strategy the gradients, for parameters, x and context, are those under ``store``, and so are
-    the others' when a parameter is frozen. A layer without an inverse has no ``reversible``."""
+    """The gradients for parameters, x and context are the same under every memory strategy as under ``store``, and
+    those of the others stay so when a parameter is frozen. A layer without an inverse has no ``reversible``.
+    """
     flow = flow_of(subject, subject.module()).double().train()
     for held in (None, *list(flow.parameters())[:1]):
         if held is not None:
@@ -226,12 +230,12 @@ class _Autocast(Composition):
 
 
 def autocast(subject: BijectorSubject) -> None:
-    """Under bf16 autocast networks alone lose digits: outputs are fp32, log-dets those of the map that is computed.
+    """Only networks lose digits under bf16 autocast: outputs are fp32, log-dets those of the map that is computed.
 
-    What has no network in it is what it is without autocast; couplings and elementwise layers go back; memory
-    strategies agree. The log-det of a composition is left to the checks of its layers. A network in bf16 rounds the
-    gradients that pass through it, each row of the Jacobian in another way. The determinant of a single coupling isn't
-    affected, because its Jacobian is triangular. That of several layers is.
+    A layer without a network gives what it gives without autocast; couplings and elementwise layers invert their
+    outputs; memory strategies agree. The log-det of a composition is left to the checks of its layers. A network in
+    bf16 rounds the gradients that pass through it, each row of the Jacobian in another way. The determinant of a single
+    coupling isn't affected, because its Jacobian is triangular. That of several layers is.
     """
     bijector = subject.module().float()
     under, plain = _Autocast([bijector]), Composition([bijector])

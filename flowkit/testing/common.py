@@ -53,7 +53,7 @@ def precision(subject: ModuleSubject) -> None:
 
 
 def single_precision(subject: ModuleSubject) -> None:
-    """In fp32 it gives what it gives in fp64, to three digits."""
+    """The outputs in fp32 are those in fp64, to three digits."""
     single, exact = subject.module().float(), subject.module().float().double()
     for call in subject.calls(subject.module()):
         rounded = call.map(Tensor.float)

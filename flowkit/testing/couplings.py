@@ -84,7 +84,7 @@ def initialize(subject: ModuleSubject) -> None:
 
 
 def autocast(subject: ModuleSubject) -> None:
-    """Under bf16 autocast it runs, and gives what it gives in fp32, to one or two digits."""
+    """The network runs under bf16 autocast, and its output is that in fp32, to one or two digits."""
     network = subject.module().float()
     (call,) = (call.map(Tensor.float) for call in subject.calls(network))
     with torch.autocast("cpu", torch.bfloat16):

@@ -80,7 +80,7 @@ def _compare_snapshots(before: Snapshot, after: Snapshot) -> None:
 
 
 def settings(subject: ModuleSubject) -> None:
-    """Neither making nor calling it seeds a global random generator, or changes a setting of torch."""
+    """The constructor and the methods don't seed a global random generator, and change no setting of torch."""
     settings_kept("__init__", subject.make)
     module = subject.module()
     for call in subject.calls(module):
@@ -144,7 +144,7 @@ def _loaded(module: nn.Module, other: nn.Module) -> nn.Module:
 
 
 def caches(subject: ModuleSubject) -> None:
-    """What earlier calls have computed is not used after parameters, or their precision, have changed."""
+    """No result of an earlier call is used after parameters, or their precision, have changed."""
     for what, change in CHANGES.items():
         module = subject.module()
         _call_everything(subject, module)
@@ -192,7 +192,7 @@ CHANGES: Mapping[str, Callable[[ModuleSubject, nn.Module], object]] = {
 
 
 def initialize_saved(subject: ModuleSubject) -> None:
-    """What initialize sets is saved: state_dict holds it, and the parameters are those that there were before."""
+    """The values that initialize sets are in the state_dict, and the parameters are the same objects as before."""
     module = subject.fresh()
     inputs = subject.calls(module, 8)[0].inputs
     before = dict(module.named_parameters())

@@ -1,4 +1,4 @@
-"""Recognises the mistakes that log-dets are known for by their figures."""
+"""Recognizes well-known mistakes in log-dets by their figures."""
 
 from __future__ import annotations
 

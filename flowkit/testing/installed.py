@@ -1,4 +1,4 @@
-"""Builds what an installed plugin is checked on: the plugin as a whole, and what specs build of it."""
+"""Builds the subjects of an installed plugin: the plugin as a whole, and what specs build of it."""
 
 from __future__ import annotations
 
@@ -48,12 +48,19 @@ def plugin_subjects(
     seed: int = 0,
     context: Shape | None = None,
 ) -> dict[str, Subject]:
-    """Return what to check of the installed plugin ``namespace/name``, by titles.
+    """Return what to check of an installed plugin, by titles.
 
-    ``fields`` are the plugin's, such as ``["scale=2"]``; what it requires beside them is guessed. ``event`` is the
-    event to check it on, instead of a vector, a single number and two images, as far as it takes them. With
-    ``context`` all is checked in flows that are given one; what declares that it may read one is checked with and
-    without in any case. Raises PluginError, and SpecError if it takes none of the events.
+    Args:
+        name: The full name, ``namespace/name``.
+        fields: The plugin's fields, such as ``["scale=2"]``; what it requires beside them is guessed.
+        event: The event to check it on, instead of a vector, a single number and two images, as far as it takes them.
+        seed: The seed of all random numbers.
+        context: The shape of a context. With it all is checked in flows that are given one. What declares that it may
+            read a context is checked with and without in any case.
+
+    Raises:
+        PluginError: If the plugin can't be used.
+        SpecError: If it takes none of the events, or a field isn't valid.
     """
     registry = Registry.discover()
     found = registry.look_up(None, name)

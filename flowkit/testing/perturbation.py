@@ -1,4 +1,4 @@
-"""Moves parameters away from where they start, where scales are 1, matrices are rotations, and no error shows."""
+"""Moves parameters away from where they start. There scales are 1, matrices are rotations, and no error shows."""
 
 from __future__ import annotations
 
@@ -18,17 +18,21 @@ FROM_ZERO = 3.0
 
 @torch.no_grad()
 def perturb(module: nn.Module, scale: float) -> None:
-    """Add noise of this scale to every parameter; 0.3 is what a short training reaches, 0.6 what a longer one does.
+    """Add noise to every parameter.
 
     Noise on a vector is normal, cut off at 2 standard deviations: no scale grows without bound. Noise on a matrix
     (all dimensions but the first flattened) has a spectral norm of ``scale``. The singular values of a rotation W then
-    stay within 1 ± scale (Weyl's inequality), where independent entries make W + noise near-singular now and then, and
+    stay within 1 ± scale (Weyl's inequality). Independent entries would make W + noise near-singular now and then, and
     no check could ask for ten digits.
 
-    What switches a network off at the start, a last layer of zeros or a single number that is zero, gets three times
-    as much noise. With less the layer stays so close to the identity that its errors are below every tolerance. After
-    some hundred steps of training, last layers have spectral norms of 0.4 to 0.5 in affine couplings
+    A parameter that switches a network off at the start, a last layer of zeros or a single number that is zero, gets
+    three times as much noise. With less the layer stays so close to the identity that its errors are below every
+    tolerance. After some hundred steps of training, last layers have spectral norms of 0.4 to 0.5 in affine couplings
     (specs/realnvp-moons.yaml), and of 0.9 to 2.2 in a continuous flow on the same data.
+
+    Args:
+        module: The module whose parameters are changed in place.
+        scale: The scale of the noise: 0.3 is what a short training reaches, 0.6 what a longer one does.
     """
     for parameter in module.parameters():
         parameter.add_(_noise(parameter, scale))

@@ -28,7 +28,7 @@ def _in_flow(subject: PluginSubject) -> bool:
 
 
 def builds(subject: PluginSubject) -> None:
-    """A spec that names it builds a flow, whose latents have the shapes that validation says; a dataset is one."""
+    """A spec that names the plugin builds a dataset, or a flow whose latents have the shapes that validation says."""
     if not _in_flow(subject):
         subject.make().data.build()
         return

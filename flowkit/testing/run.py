@@ -58,7 +58,16 @@ SLOW_CHECKS: Mapping[str, Mapping[str, Check]] = {
 
 
 def purpose(check: Check) -> str:
-    """Return what a check asks for, in one line."""
+    """Return what a check asks for, in one line.
+
+    Args:
+        check: A check, such as one of ``CHECKS["bijector"]``.
+
+    Examples:
+        >>> from flowkit.testing import CHECKS, purpose
+        >>> purpose(CHECKS["transformer"]["elementwise"])
+        'Each element depends on itself and its own parameters, and on no other element.'
+    """
     return " ".join((check.__doc__ or "").partition("\n\n")[0].split())
 
 
@@ -75,7 +84,14 @@ OURS = (str(Path(__file__).parent), str(Path(torch.__file__).parent))
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of one check, and the reason unless it just passed."""
+    """The outcome of one check.
+
+    Attributes:
+        check: The id of the check.
+        outcome: ``"passed"``, ``"failed"``, ``"skipped"``, ``"expected failure"`` or ``"unexpected pass"``.
+        seconds: The time that the check took.
+        reason: The reason of the outcome. It is empty if the check just passed.
+    """
 
     check: str
     outcome: Outcome
@@ -88,7 +104,15 @@ class Result:
 
 
 def checks_of(subject: Subject, slow: bool = False) -> Mapping[str, Check]:
-    """Return the subject's checks by id. Raises InputError if it expects one to fail that doesn't exist."""
+    """Return the subject's checks by id.
+
+    Args:
+        subject: What is checked.
+        slow: Include the checks that take seconds.
+
+    Raises:
+        InputError: If the subject expects a check to fail that doesn't exist.
+    """
     check_ids(*subject.expected_failures)
     return {**CHECKS[subject.kind], **(SLOW_CHECKS[subject.kind] if slow else {})}
 
@@ -108,7 +132,14 @@ def select(
 ) -> Mapping[str, Check]:
     """Return the subject's checks by id: those of ``only``, slow or not, or else all, without those of ``skip``.
 
-    Raises InputError for an id that no check of any kind has.
+    Args:
+        subject: What is checked.
+        slow: Include the checks that take seconds.
+        only: Ids of checks. It is empty for all.
+        skip: Ids of checks to leave out.
+
+    Raises:
+        InputError: If no check of any kind has one of the ids.
     """
     check_ids(*only, *skip)
     checks = checks_of(subject, slow=slow or bool(only))
@@ -122,16 +153,40 @@ def run(
     skip: Collection[str] = (),
     timeout: float | None = None,
 ) -> Iterator[Result]:
-    """Yield the result of each check when it is done: those that `select` gives, ``timeout`` seconds at most for each.
+    """Yield the result of each check when it is done.
 
-    Raises InputError for an id that no check has, and where there can be no time limit: see `TimeLimit`.
+    Args:
+        subject: What is checked.
+        slow: Include the checks that take seconds.
+        only: Ids of checks. It is empty for all.
+        skip: Ids of checks to leave out.
+        timeout: The seconds that each check may take, or None for any.
+
+    Raises:
+        InputError: If no check has one of the ids, or there can be no time limit (see ``TimeLimit``).
+
+    Examples:
+        >>> from flowkit.testing import BijectorSubject, run
+        >>> from flowkit_glow.actnorm import ActNorm
+        >>> subject = BijectorSubject(lambda: ActNorm((2,)))
+        >>> [(result.check, result.outcome) for result in run(subject, only=["log_det", "round_trip"])]
+        [('round_trip', 'passed'), ('log_det', 'passed')]
     """
     for name in select(subject, slow, only, skip):
         yield run_check(subject, name, timeout)
 
 
 def run_check(subject: Subject, name: str, timeout: float | None = None) -> Result:
-    """Run one check, by its id. It has failed if it takes more than ``timeout`` seconds."""
+    """Run one check.
+
+    Args:
+        subject: What is checked.
+        name: The id of the check.
+        timeout: The seconds after which it has failed, or None for any time.
+
+    Returns:
+        The outcome. Whatever the subject raises is a failure, and doesn't leave this function.
+    """
     check, limit = checks_of(subject, slow=True)[name], TimeLimit(timeout)
     start = time.perf_counter()
     outcome, reason = _attempt(check, subject, limit)
@@ -183,7 +238,18 @@ def check(
     skip: Collection[str] = (),
     timeout: float | None = None,
 ) -> None:
-    """Run the checks as `run` does. Raises AssertionError listing all that fail, each with its reason."""
+    """Run the checks as `run` does, and raise an error that lists all failures.
+
+    Args:
+        subject: What is checked.
+        slow: Include the checks that take seconds.
+        only: Ids of checks. It is empty for all.
+        skip: Ids of checks to leave out.
+        timeout: The seconds that each check may take, or None for any.
+
+    Raises:
+        AssertionError: If checks fail. It lists all of them, each with its reason.
+    """
     results = run(subject, slow, only, skip, timeout)
     failures = [f"{result.check}: {result.reason}" for result in results if result.is_error]
     assert not failures, "\n".join(failures)
@@ -192,12 +258,20 @@ def check(
 def check_bijector(
     make: Callable[[], Bijector], context_shape: Shape | None = None, slow: bool = False, **options: Any
 ) -> None:
-    """Check what ``make`` builds. Raises AssertionError listing all that fail.
+    """Check a bijector, and raise an error that lists all failures.
 
-    Keep the event small, at most some 60 values: the Jacobian is computed in full. ``options`` are ``domain`` and
-    ``codomain``, such as ``flowkit.plugin.Interval(0, 1)``, ``directions``, such as "forward", and those of every
-    subject: ``seed``, and
-    ``expected_failures``, the ids of checks that fail for now, each with the reason.
+    Keep the event small, at most some 60 values: the Jacobian is computed in full.
+
+    Args:
+        make: A function that builds a new one at each call.
+        context_shape: The shape of the context that it is given, or None without one.
+        slow: Include the checks that take seconds.
+        **options: ``domain`` and ``codomain``, such as ``flowkit.plugin.Interval(0, 1)``, ``directions``, such as
+            "forward", and those of every subject: ``seed``, and ``expected_failures``, the ids of checks that fail for
+            now, each with the reason.
+
+    Raises:
+        AssertionError: If checks fail. It lists all of them, each with its reason.
     """
     check(subjects.BijectorSubject(make, context_shape, **options), slow)
 
@@ -205,9 +279,17 @@ def check_bijector(
 def check_transformer(
     make: Callable[[], Transformer], event_shape: Shape = (2, 3, 2), slow: bool = False, **options: Any
 ) -> None:
-    """Check a transformer in the same way, on events of this shape.
+    """Check a transformer, and raise an error that lists all failures.
 
-    Pass ``domain`` if it isn't the reals, and ``directions`` if they aren't both.
+    Args:
+        make: A function that builds a new one at each call.
+        event_shape: The shape of the events that it is checked on.
+        slow: Include the checks that take seconds.
+        **options: ``domain`` if it isn't the reals, ``directions`` if they aren't both, and those of every subject,
+            ``seed`` and ``expected_failures``.
+
+    Raises:
+        AssertionError: If checks fail. It lists all of them, each with its reason.
     """
     check(subjects.TransformerSubject(make, event_shape, **options), slow)
 
@@ -215,7 +297,17 @@ def check_transformer(
 def check_split(
     make: Callable[[], Split], shapes: tuple[Shape, Shape] | None = None, slow: bool = False, **options: Any
 ) -> None:
-    """Check a split in the same way; ``shapes`` are those of its parts, as its config's ``split_shapes`` says."""
+    """Check a split, and raise an error that lists all failures.
+
+    Args:
+        make: A function that builds a new one at each call.
+        shapes: The shapes of its parts, as its config's ``split_shapes`` returns them.
+        slow: Include the checks that take seconds.
+        **options: ``seed`` and ``expected_failures``.
+
+    Raises:
+        AssertionError: If checks fail. It lists all of them, each with its reason.
+    """
     check(subjects.SplitSubject(make, shapes, **options), slow)
 
 
@@ -227,7 +319,19 @@ def check_conditioner(
     slow: bool = False,
     **options: Any,
 ) -> None:
-    """Check a conditioner in the same way, that is made for these shapes."""
+    """Check a conditioner, and raise an error that lists all failures.
+
+    Args:
+        make: A function that builds a new one at each call.
+        kept_shape: The shape of the kept part that it is made for.
+        params_shape: The shape of the parameters that it is made for, [n_params, *transformed].
+        context_shape: The shape of the context that it is made for, or None without one.
+        slow: Include the checks that take seconds.
+        **options: ``seed`` and ``expected_failures``.
+
+    Raises:
+        AssertionError: If checks fail. It lists all of them, each with its reason.
+    """
     check(subjects.ConditionerSubject(make, kept_shape, params_shape, context_shape, **options), slow)
 
 
@@ -239,22 +343,49 @@ def check_masked_conditioner(
     slow: bool = False,
     **options: Any,
 ) -> None:
-    """Check a masked conditioner in the same way, that is made for this order.
+    """Check a masked conditioner, and raise an error that lists all failures.
 
-    Take an order that is neither that of the event nor its reverse, so that masks which ignore it are noticed.
+    Args:
+        make: A function that builds a new one at each call.
+        order: The order that it is made for. Take one that is neither that of the event nor its reverse, so that masks
+            which ignore it are noticed.
+        params_shape: The shape of the parameters that it is made for, [n_params, *event].
+        context_shape: The shape of the context that it is made for, or None without one.
+        slow: Include the checks that take seconds.
+        **options: ``seed`` and ``expected_failures``.
+
+    Raises:
+        AssertionError: If checks fail. It lists all of them, each with its reason.
     """
     check(subjects.MaskedConditionerSubject(make, order, params_shape, context_shape, **options), slow)
 
 
 def check_order(make: Callable[[], Order], **options: Any) -> None:
-    """Check an order in the same way."""
+    """Check an order, and raise an error that lists all failures.
+
+    Args:
+        make: A function that builds a new one at each call.
+        **options: ``seed`` and ``expected_failures``.
+
+    Raises:
+        AssertionError: If checks fail. It lists all of them, each with its reason.
+    """
     check(subjects.OrderSubject(make, **options))
 
 
 def check_base(make: Callable[[], Base], slow: bool = False, **options: Any) -> None:
-    """Check a base distribution in the same way; with events of one or two values its integral is taken too.
+    """Check a base distribution, and raise an error that lists all failures.
 
-    Pass ``support`` if it isn't the reals.
+    With events of one or two values the integral of its density is computed too.
+
+    Args:
+        make: A function that builds a new one at each call.
+        slow: Include the checks that take seconds.
+        **options: ``support`` if it isn't the reals, ``context_shape`` if it reads a context, ``labels=True`` if that
+            is a one-hot label, ``seed`` and ``expected_failures``.
+
+    Raises:
+        AssertionError: If checks fail. It lists all of them, each with its reason.
     """
     check(subjects.BaseSubject(make, **options), slow)
 
@@ -262,15 +393,31 @@ def check_base(make: Callable[[], Base], slow: bool = False, **options: Any) -> 
 def check_encoder(
     make: Callable[[], Encoder], context_shape: Shape, output_shape: Shape, slow: bool = False, **options: Any
 ) -> None:
-    """Check an encoder in the same way, that is made for contexts of a shape and gives summaries of another.
+    """Check an encoder, and raise an error that lists all failures.
 
-    Pass ``labels=True`` if it reads one-hot labels.
+    Args:
+        make: A function that builds a new one at each call.
+        context_shape: The shape of the contexts that it is made for.
+        output_shape: The shape of its summaries, without the batch.
+        slow: Include the checks that take seconds.
+        **options: ``labels=True`` if it reads one-hot labels, ``seed`` and ``expected_failures``.
+
+    Raises:
+        AssertionError: If checks fail. It lists all of them, each with its reason.
     """
     check(subjects.EncoderSubject(make, context_shape, output_shape, **options), slow)
 
 
 def check_dataset(make: Callable[[], Dataset], **options: Any) -> None:
-    """Check a dataset in the same way."""
+    """Check a dataset, and raise an error that lists all failures.
+
+    Args:
+        make: A function that builds a new one at each call.
+        **options: ``seed`` and ``expected_failures``.
+
+    Raises:
+        AssertionError: If checks fail. It lists all of them, each with its reason.
+    """
     check(subjects.DatasetSubject(make, **options))
 
 
@@ -280,11 +427,21 @@ def parametrize_with_checks(
     only: Collection[str] = (),
     skip: Collection[str] = (),
 ) -> pytest.MarkDecorator:
-    """Decorate ``def test(subject, check): check(subject)``; the ids are ``name-check``.
+    """Decorate ``def test(subject, check): check(subject)``, so that each check is a test with the id ``name-check``.
 
-    A check that has nothing to check on a subject makes no test. Expected failures are strict xfails. The slow checks
-    are left out, unless ``slow`` is a mark to put on them, such as ``pytest.mark.slow``. ``only`` and ``skip`` choose
-    checks by their ids.
+    A check that has nothing to check on a subject makes no test. Expected failures are strict xfails.
+
+    Args:
+        subjects: What is checked, by names.
+        slow: A mark to put on the slow checks, such as ``pytest.mark.slow``. Without one they are left out.
+        only: Ids of checks. It is empty for all.
+        skip: Ids of checks to leave out.
+
+    Returns:
+        The decorator, a mark of pytest.
+
+    Raises:
+        InputError: If no check of any kind has one of the ids.
     """
     import pytest
 

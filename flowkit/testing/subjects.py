@@ -1,4 +1,4 @@
-"""Subjects are what checks run on: they make the thing under test, and draw its inputs from one seed."""
+"""Defines subjects, which checks run on: they make the thing under test, and draw its inputs from one seed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SCALES = (PERTURBATION, 0.6, 0.6)
 
 @dataclass(frozen=True)
 class Call:
-    """A method, inputs for it, and the event shape of each thing that it must return."""
+    """A call of a method, with the event shape of each tensor that it must return."""
 
     method: str
     inputs: tuple[Tensor, ...]
@@ -65,9 +65,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Subject(ABC):
-    """A part that is tested. ``make`` builds a new one at each call.
+    """A part that is tested.
 
-    ``expected_failures`` maps the ids of checks that fail, for now, to the reason; one that passes is an error.
+    Attributes:
+        make: A function that builds a new one at each call.
+        seed: The seed of all random numbers.
+        expected_failures: The ids of checks that fail, for now, each with the reason. One that passes is an error.
+        kind: The name of its kind, a key of ``CHECKS``.
     """
 
     make: Callable[[], Any]
@@ -111,6 +115,12 @@ class BijectorSubject(ModuleSubject):
     """A Bijector from ``domain`` to ``codomain``.
 
     Keep its event small, at most some 60 values: the Jacobian is computed in full.
+
+    Attributes:
+        context_shape: The shape of the context that it is given, or None without one.
+        domain: The domain that it takes.
+        codomain: The domain that it gives.
+        directions: The directions that it has.
     """
 
     context_shape: Shape | None = None
@@ -122,7 +132,11 @@ class BijectorSubject(ModuleSubject):
     def calls(self, module: Any, n: int = 3, seed: int = 1, distance: float = 1.0) -> list[Call]:
         """Return the calls of the directions that the bijector has: forward first, if it has both.
 
-        ``distance`` scales the normal draws that x and y are made of.
+        Args:
+            module: The bijector.
+            n: The number of rows.
+            seed: The seed of the inputs.
+            distance: The scale of the normal draws that x and y are made of.
         """
         x = inside(self.domain, distance * self.normal(n, *module.event_shape, seed=seed))
         y = inside(self.codomain, distance * self.normal(n, *module.output_shape, seed=seed))
@@ -136,7 +150,13 @@ class BijectorSubject(ModuleSubject):
 
 @dataclass(frozen=True)
 class TransformerSubject(ModuleSubject):
-    """A Transformer of ``domain``, on events of this shape."""
+    """A Transformer of a domain.
+
+    Attributes:
+        event_shape: The shape of the events that it is checked on.
+        domain: The domain that it maps to itself.
+        directions: The directions that it has.
+    """
 
     event_shape: Shape = (2, 3, 2)
     domain: Domain = REALS
@@ -144,7 +164,15 @@ class TransformerSubject(ModuleSubject):
     kind = "transformer"
 
     def theta(self, module: Any, n: int, seed: int = 1, shape: Shape | None = None, scale: float = 1.0) -> Tensor:
-        """Return parameters that differ from the starting θ by at most 1.5 times ``scale``, [n, n_params, *event]."""
+        """Return parameters that differ from the starting θ by at most 1.5 times ``scale``, [n, n_params, *event].
+
+        Args:
+            module: The transformer.
+            n: The number of rows.
+            seed: The seed of the parameters.
+            shape: The shape of the event, or None for ``event_shape``.
+            scale: The scale of the differences.
+        """
         shape = self.event_shape if shape is None else shape
         return module.from_start(scale * self.normal(n, module.n_params, *shape, seed=seed + 1000).clamp(-1.5, 1.5))
 
@@ -153,7 +181,12 @@ class TransformerSubject(ModuleSubject):
         return self.both_ways(inside(self.domain, real), self.theta(module, n, seed))
 
     def both_ways(self, value: Tensor, theta: Tensor) -> list[Call]:
-        """Return the calls of forward and inverse with these inputs, as far as the transformer has both."""
+        """Return the calls of forward and inverse with these inputs, as far as the transformer has both.
+
+        Args:
+            value: The values, [n, *event].
+            theta: The parameters, [n, n_params, *event].
+        """
         shapes = dict.fromkeys(("value", "log-derivative"), tuple(value.shape[1:]))
         both = [Call(method, (value, theta), shapes) for method in ("forward", "inverse")]
         return _of_directions(both, self.directions)
@@ -187,7 +220,12 @@ def _inside(domain: Domain, real: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SplitSubject(ModuleSubject):
-    """A Split; ``shapes`` are those of both parts, kept and transformed, as its config's ``split_shapes`` says."""
+    """A Split.
+
+    Attributes:
+        shapes: The shapes of both parts, kept and transformed, as its config's ``split_shapes`` returns them. With None
+            they are what ``split`` gives.
+    """
 
     shapes: tuple[Shape, Shape] | None = None
     kind = "split"
@@ -204,7 +242,13 @@ class SplitSubject(ModuleSubject):
 
 @dataclass(frozen=True)
 class ConditionerSubject(ModuleSubject):
-    """A Conditioner that reads events of ``kept_shape`` and writes ``params_shape``, [n_params, *transformed]."""
+    """A Conditioner.
+
+    Attributes:
+        kept_shape: The shape of the kept part that it reads.
+        params_shape: The shape of the parameters that it writes, [n_params, *transformed].
+        context_shape: The shape of the context that it reads, or None without one.
+    """
 
     kept_shape: Shape
     params_shape: Shape
@@ -217,7 +261,13 @@ class ConditionerSubject(ModuleSubject):
 
 @dataclass(frozen=True)
 class MaskedConditionerSubject(ModuleSubject):
-    """A MaskedConditioner that is made for this order, and writes ``params_shape``, [n_params, *event]."""
+    """A MaskedConditioner.
+
+    Attributes:
+        order: The order that it is made for.
+        params_shape: The shape of the parameters that it writes, [n_params, *event].
+        context_shape: The shape of the context that it reads, or None without one.
+    """
 
     order: Order
     params_shape: Shape
@@ -244,16 +294,24 @@ class OrderSubject(ModuleSubject):
     kind = "order"
 
     def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
-        """Return none: an order computes nothing of tensors."""
+        """Return none: an order computes nothing of tensors.
+
+        Args:
+            module: The order.
+            n: The number of rows, which has no effect.
+            seed: The seed, which has no effect.
+        """
         return []
 
 
 @dataclass(frozen=True)
 class BaseSubject(ModuleSubject):
-    """A Base with this support.
+    """A Base.
 
-    If it reads a context, ``context_shape`` is its shape. With ``labels`` contexts are one-hot labels [classes], as a
-    flow gives labels to its layers.
+    Attributes:
+        support: Its support.
+        context_shape: The shape of the context that it reads, or None without one.
+        labels: True if contexts are one-hot labels [classes], as a flow gives labels to its layers.
     """
 
     support: Domains = REALS
@@ -271,7 +329,14 @@ class BaseSubject(ModuleSubject):
         ]
 
     def noise(self, module: Any, n: int, seed: int = 1, distance: float = 1.0) -> list[Tensor]:
-        """Return noise for n events. ``distance`` scales the normal numbers."""
+        """Return noise for n events.
+
+        Args:
+            module: The base.
+            n: The number of events.
+            seed: The seed of the noise.
+            distance: The scale of the normal numbers.
+        """
         with seeded(self.seed + seed):
             return [
                 distance * torch.randn(n, *each.shape, dtype=torch.float64)
@@ -281,7 +346,12 @@ class BaseSubject(ModuleSubject):
             ]
 
     def contexts(self, n: int, seed: int = 1) -> list[Tensor]:
-        """Return the context of n events, in a list, which is empty if there is none."""
+        """Return the context of n events, in a list, which is empty if there is none.
+
+        Args:
+            n: The number of events.
+            seed: The seed of the contexts.
+        """
         if self.context_shape is None:
             return []
         drawn = self.normal(n, *self.context_shape, seed=seed + 1000)
@@ -295,9 +365,12 @@ def one_hot(drawn: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class EncoderSubject(ModuleSubject):
-    """An Encoder of contexts of ``context_shape``, whose summaries have ``output_shape``, as its config says.
+    """An Encoder.
 
-    With ``labels`` contexts are one-hot labels [classes].
+    Attributes:
+        context_shape: The shape of the contexts.
+        output_shape: The shape of the summaries, as its config says.
+        labels: True if contexts are one-hot labels [classes].
     """
 
     context_shape: Shape
@@ -306,7 +379,14 @@ class EncoderSubject(ModuleSubject):
     kind = "encoder"
 
     def calls(self, module: Any, n: int = 3, seed: int = 1, distance: float = 1.0) -> list[Call]:
-        """Return the call. ``distance`` scales the normal draws that contexts are made of."""
+        """Return the call.
+
+        Args:
+            module: The encoder.
+            n: The number of rows.
+            seed: The seed of the contexts.
+            distance: The scale of the normal draws that contexts are made of.
+        """
         drawn = distance * self.normal(n, *self.context_shape, seed=seed)
         return [Call("forward", (one_hot(drawn) if self.labels else drawn,), {"the summary": self.output_shape})]
 
@@ -320,7 +400,11 @@ class DatasetSubject(Subject):
 
 @dataclass(frozen=True)
 class PluginSubject(Subject):
-    """A plugin as a whole; ``make`` gives a spec that names it."""
+    """A plugin as a whole. ``make`` returns a spec that names it.
+
+    Attributes:
+        plugin: The plugin.
+    """
 
     plugin: Found
     kind = "plugin"
@@ -362,7 +446,7 @@ def needs(*directions: Direction) -> Callable[[Check], Check]:
 
 
 def is_applicable(check: Check, subject: Any) -> bool:
-    """Return whether the check has something to check on the subject, or the subject can't be made."""
+    """Return True if the check has something to check on the subject, or the subject can't be made."""
     try:
         return bool(getattr(check, "holds", lambda _: True)(subject))
     except (Exception, SystemExit):  # whatever a plugin raises: the checks will say so

@@ -99,7 +99,7 @@ def _against_autodiff(transformer: Transformer, call: Call) -> None:
 
 
 def domains(subject: TransformerSubject) -> None:
-    """Both directions map the domain into itself, far out and at θ up to ±50 too."""
+    """Both directions map the domain into itself, even for values far out and for θ up to ±50."""
     transformer = subject.module()
     for scale in (1.0, EXTREME_THETA):
         theta = subject.theta(transformer, 1, shape=(1,), scale=scale).expand(-1, -1, len(FAR_OUT))
@@ -122,7 +122,7 @@ def elementwise(subject: TransformerSubject) -> None:
 
 
 def identity(subject: TransformerSubject) -> None:
-    """At θ = 0, where networks start, it is the identity; at a starting θ of its own it is near it."""
+    """The map is the identity at θ = 0, where networks start. At a starting θ of its own it is near the identity."""
     transformer = subject.module()
     own = transformer.starting_theta is not None
     at, tolerance = ("the starting θ", NEAR_IDENTITY) if own else ("θ = 0", ROUND_TRIP_TOLERANCE)
