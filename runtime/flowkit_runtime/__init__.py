@@ -1,5 +1,7 @@
 """Runs an exported flow bundle with numpy and onnxruntime alone.
 
+`load` opens a bundle, and the model that it returns computes what the flow does:
+
     model = flowkit_runtime.load("bundle")
     model.score(x)  # lower is more likely
     model.sample(16, seed=0)
