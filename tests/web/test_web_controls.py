@@ -39,7 +39,7 @@ def test_typed_numbers_are_scored_as_the_runtime_scores_them(page):
 def test_what_is_too_far_has_no_score(page):
     page.browser.set("numbers", "3e38, -3e38", "change")
     assert not np.isfinite(page.runtime.score(np.array([[3e38, -3e38]], np.float32))[0])
-    assert page.browser.text("#scored") == "none\n\nThis is too far from anything the model has seen."
+    assert page.browser.text("#scored") == "no score\n\nThis is too far from anything that the model has learned from."
     assert page.browser.text("#largest") in ("NaN", "Infinity")
     assert page.browser.text("#example .complaint") == ""
 

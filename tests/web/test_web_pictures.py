@@ -58,7 +58,7 @@ def test_a_picture_file_is_scored_as_the_runtime_scores_it(page, picture_file):
     expected = page.runtime.score(event[None], label, seed=0)[0]
     assert page.score() == pytest.approx(expected, abs=1e-5)
     rank = (np.array(page.browser.evaluate("flowkit.about.scores")) > expected).sum()
-    assert page.browser.text("#scored").count(f"Likelier than {rank} of {len(page.examples)} pictures")
+    assert page.browser.text("#scored").count(f"More usual than {rank} of the {len(page.examples)} pictures")
     assert page.browser.evaluate("document.querySelector('#examples :checked')") is None
 
 

@@ -20,18 +20,20 @@ def copied(directory, to, **fields):
 def test_the_threshold_is_shown(exported, chromium, tmp_path):
     threshold = {"quantile": 0.99, "score": 50.0, "events": 360}
     chromium.open(copied(exported["points"], tmp_path / "calibrated", threshold=threshold))
-    assert "Not unusual: 99 % of 360 such points stay below 50." in chromium.text("#scored")
+    assert "Not unusual: 99 % of 360 points that the model has not learned from score below 50." in chromium.text(
+        "#scored"
+    )
     chromium.set("numbers", "30, -30", "change")
-    assert "Unusual: 99 % of 360 such points stay below 50." in chromium.text("#scored")
+    assert "Unusual: 99 % of 360 points that the model has not learned from score below 50." in chromium.text("#scored")
     assert "Not" not in chromium.text("#scored .unusual")
-    assert "Only a high score is called unusual. Likelihood prefers simple points: they" in chromium.text("#scored")
+    assert "Only a high score is called unusual. Simple points can score lower" in chromium.text("#scored")
 
 
 def test_the_threshold_has_the_quantile_of_the_export(exported, chromium, tmp_path):
     threshold = {"quantile": 0.99995, "score": 50.0, "events": 360}
     chromium.open(copied(exported["colours"], tmp_path / "calibrated", threshold=threshold))
-    assert "99.995 % of 360 such pictures stay below 50." in chromium.text("#scored")
-    assert "prefers simple pictures, such as blank ones: they can score" in chromium.text("#scored")
+    assert "99.995 % of 360 pictures that the model has not learned from score below 50." in chromium.text("#scored")
+    assert "Simple pictures, such as blank ones, can score" in chromium.text("#scored")
 
 
 def test_a_page_that_cannot_start_says_so(exported, chromium, tmp_path):

@@ -1,4 +1,4 @@
-// The way from one example to another.
+// What lies between two examples.
 
 import { $, html, latest } from "./dom.js";
 import { contextControl } from "./context.js";
@@ -25,8 +25,8 @@ export function startBetween(page) {
     if (end === "from" && about.contexts) context.set(about.contexts[index]);
     draw();
   };
-  picker($("from"), page, "from", ends.from, choose("from"));
-  picker($("to"), page, "to", ends.to, choose("to"));
+  picker($("from"), page, "first", ends.from, choose("from"));
+  picker($("to"), page, "second", ends.to, choose("to"));
   if (about.contexts) context.set(about.contexts[ends.from]);
   $("way").addEventListener("input", draw);
   return draw();
@@ -34,7 +34,7 @@ export function startBetween(page) {
 
 function betweenView(a, here, b, stops, { about, examples }) {
   if (isPicture(about.event)) {
-    const pictures = [a, here, b].map((values, i) => shown(values, about, ["from", "between", "to"][i]));
+    const pictures = [a, here, b].map((values, i) => shown(values, about, ["first", "blend", "second"][i]));
     const strip = stops.map((values, i) => shown(values, about, `after ${i} of ${stops.length - 1} steps`));
     return [html("div", { class: "triple" }, ...pictures), html("div", { class: "strip" }, ...strip)];
   }
@@ -52,5 +52,5 @@ function betweenView(a, here, b, stops, { about, examples }) {
     valueName(about, i),
     ...[a[i], value, b[i]].map((each) => valueText(about, i, each)),
   ]);
-  return [table(["", "from", "here", "to"], rows)];
+  return [table(["", "first", "blend", "second"], rows)];
 }

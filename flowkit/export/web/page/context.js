@@ -14,8 +14,8 @@ export function contextControl(place, page, inTurn, changed) {
   }
   if (preprocessing && !context.classes) return columnsControl(place, preprocessing.context, contexts[0], changed);
   const control = context.classes ? classControl(context, inTurn) : numbersControl(context, contexts[0]);
-  place.append(html("label", {}, context.classes ? "Class " : "Given ", control.input));
-  if (!context.classes) place.append(html("small", {}, `What the model is told: ${counted(context.shape)}.`));
+  place.append(html("label", {}, context.classes ? "Class " : "What the model is told ", control.input));
+  if (!context.classes) place.append(html("small", {}, `${counted(context.shape)}, separated by commas or spaces`));
   control.input.id = `${place.id}-input`;
   control.input.addEventListener("change", changed);
   return control;

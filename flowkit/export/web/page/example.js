@@ -1,4 +1,4 @@
-// One event closely: what the model sees, how likely it is, and whether it survives the way there and back.
+// One event: what the model sees, how likely it is, and whether encoding and decoding change it.
 
 import { $, format, html, latest } from "./dom.js";
 import { className, contextControl } from "./context.js";
@@ -53,11 +53,11 @@ function seen(x, { about, examples }, type) {
 function scoreView(score, about) {
   const [, many] = nameOf(about);
   if (!Number.isFinite(score)) {
-    return [html("p", { class: "figure" }, "none"), html("p", {}, "This is too far from anything the model has seen.")];
+    return [html("p", { class: "figure" }, "no score"), html("p", {}, "This is too far from anything that the model has learned from.")];
   }
   const figure = html("p", { class: "figure" }, html("data", { id: "score", value: score }, score.toFixed(3)), ` ${unitName(about.event)}${LIKELIHOODS[about.likelihood]}`);
   const likelier = about.scores.filter((other) => other > score).length;
-  const rank = html("p", {}, `Likelier than ${likelier} of ${about.scores.length} ${many} that it was not trained on.`);
+  const rank = html("p", {}, `More usual than ${likelier} of the ${about.scores.length} ${many} to choose from.`);
   return [figure, rank, ...verdict(score, about), scorePlot(score, about)];
 }
 
@@ -75,7 +75,7 @@ function classView(joint, { context, event }) {
   const classes = joint.map((value, k) => [Math.exp(value - total), className(context, k)]).sort(([a], [b]) => b - a);
   const shown = classes.slice(0, MAX_SHOWN).map(([share, name]) => `${name} ${format(100 * share, 3)} %`);
   const marginal = html("data", { id: "marginal", value: score }, score.toFixed(3));
-  return [html("p", { id: "classes" }, "Whatever its class is: ", marginal, ` ${unitName(event)}. Most probably it is of class ${shown.join(", ")}.`)];
+  return [html("p", { id: "classes" }, "If the model isn’t told the class: ", marginal, ` ${unitName(event)}. The most probable classes: ${shown.join(", ")}.`)];
 }
 
 /** What stands behind a score, as flowkit_runtime prints it. */
@@ -90,18 +90,19 @@ const unitName = (event) =>
 
 /** What the unit of a score means. */
 export function unit(event) {
-  if (!event.levels) return "in nats: −ln of the probability density that it gives";
-  return `in ${unitName(event)}: what writing one down takes on average, where plainly it takes ${format(Math.log2(event.levels), 3)}`;
+  if (!event.levels) return "Its unit is the nat: it is −ln of the probability density, and may be below 0.";
+  const plain = format(Math.log2(event.levels), 3);
+  return `It is how many ${unitName(event)} a file would need that is compressed with this model; without any model, ${plain}.`;
 }
 
 function verdict(score, about) {
   const { threshold } = about;
   if (!threshold) return [];
   const [, many] = nameOf(about);
-  const text = `${percent(threshold)} of ${threshold.events} such ${many} stay below ${format(threshold.score)}`;
+  const text = `${percent(threshold)} of ${threshold.events} ${many} that the model has not learned from score below ${format(threshold.score)}`;
   const unusual = score > threshold.score;
-  const simple = isPicture(about.event) ? `simple ${many}, such as blank ones` : `simple ${many}`;
-  const hint = `Only a high score is called unusual. Likelihood prefers ${simple}: they can score lower than any real one.`;
+  const blank = isPicture(about.event) ? ", such as blank ones," : "";
+  const hint = `Only a high score is called unusual. Simple ${many}${blank} can score lower than any real one.`;
   return [
     html("p", { class: unusual ? "unusual" : "usual" }, `${unusual ? "Unusual" : "Not unusual"}: ${text}.`),
     html("p", { class: "hint" }, hint),
@@ -112,9 +113,9 @@ const percent = (threshold) => `${format(100 * threshold.quantile, 6)} %`;
 
 function scorePlot(score, { scores, threshold }) {
   const marks = [{ at: score, text: "this one", kind: "mark" }];
-  if (threshold) marks.push({ at: threshold.score, text: percent(threshold), kind: "limit" });
+  if (threshold) marks.push({ at: threshold.score, text: `${percent(threshold)} below`, kind: "limit" });
   const range = extent([...scores, ...marks.map((mark) => mark.at)]);
-  return histogram(scores, [], marks, range, `scores of ${scores.length} held-out examples; this one: ${format(score)}`);
+  return histogram(scores, [], marks, range, `scores of ${scores.length} examples; this one: ${format(score)}`);
 }
 
 function errorView(points, back, { about, model }) {
@@ -124,14 +125,14 @@ function errorView(points, back, { about, model }) {
   const figure = html("p", { class: "figure" }, html("data", { id: "largest", value: largest }, format(largest, 2)));
   const unit = model.levels ? ", in steps from one value to the next" : "";
   const whose = columns ? ofColumn(columns[errors.findIndex((error) => Object.is(error, largest))]) : "";
-  const caption = html("p", {}, `The largest error${whose}${unit}.`, ...exactly(points, back, model));
+  const caption = html("p", {}, `The largest difference${whose}${unit}.`, ...exactly(points, back, model));
   if (isPicture(about.event)) return [figure, caption, ...errorMap(errors, largest, about.event.shape)];
   const rows = Array.from(points, (value, i) => [
     valueName(about, i),
     ...[value, back[i]].map((each) => valueText(about, i, each)),
     format(errors[i], 2),
   ]);
-  return [figure, caption, table(["", "went in", "came back", "error"], rows)];
+  return [figure, caption, table(["", "before", "after", "difference"], rows)];
 }
 
 const ofColumn = ({ column, kind }) => `, that of ${column}${kind === "time" ? ", in days" : ""}`;
@@ -151,5 +152,5 @@ function errorMap(errors, largest, [channels, height, width]) {
   const shares = worst.map((error) => (largest ? error / largest : 0));
   const key = heat(Array.from({ length: 64 }, (_, i) => i / 63), 1, 64, "colours of the map");
   const legend = html("p", { class: "ramp" }, "0", key, format(largest, 2));
-  return [heat(shares, height, width, `errors of ${worst.length} pixels, up to ${format(largest, 2)}`), legend];
+  return [heat(shares, height, width, `differences of ${worst.length} pixels, up to ${format(largest, 2)}`), legend];
 }
