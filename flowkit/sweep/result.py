@@ -76,10 +76,11 @@ def _draw(study: Study, path: Path) -> None:
         axis.set_visible(False)
     for axis in axes[:panels]:
         if scores[-1] > limit:
-            axis.axhline(limit, linestyle=":", color="C7", label="and above")
+            axis.axhline(limit, linestyle=":", color="C7", label=f"{limit:.4g} or more")
     for axis in axes[::across]:
         axis.set_ylabel(f"val, {study.unit}")
     axes[0].legend()
+    figure.suptitle(f"Validation scores of {len(shown)} trials: lower is better")
     with replacing(path) as temporary:
         figure.savefig(temporary)
 

@@ -44,7 +44,7 @@ def draw_samples(flow: Flow, data: Arrays, path: Path) -> None:
         rows = rows[np.argsort(data.context[rows], kind="stable")]
     x, context, _ = take(data, rows)
     samples = flow.sample(len(x), None if context is None else context.to(flow.device), seed=0).cpu()
-    _save({"data": x, "samples": samples}, context, flow.levels, path)
+    _save({"data": x, "samples of the flow": samples}, context, flow.levels, path)
 
 
 def save_samples(samples: Tensor, context: Tensor | None, levels: int | None, path: Path) -> None:
@@ -53,7 +53,7 @@ def save_samples(samples: Tensor, context: Tensor | None, levels: int | None, pa
         with replacing(path) as temporary:
             np.save(temporary, samples.numpy())
     else:
-        _save({"samples": samples}, context, levels, path)
+        _save({"samples of the flow": samples}, context, levels, path)
 
 
 def _save(parts: dict[str, Tensor], context: Tensor | None, levels: int | None, path: Path) -> None:
@@ -68,6 +68,7 @@ def _save(parts: dict[str, Tensor], context: Tensor | None, levels: int | None, 
             _draw_images(axis, x, context, levels)
         else:
             colours = _draw_points(axis, x, context)
+            axis.label_outer()
     if colours is not None and context is not None:
         _explain(figure, axes, colours, context)
     with replacing(path) as temporary:
@@ -99,7 +100,7 @@ def _words(context: Tensor) -> str:
 
 
 def _draw_points(axis: Axes, x: Tensor, context: Tensor | None) -> PathCollection | None:
-    """Draw the first two entries of events as points, coloured by context. Return the points.
+    """Draw the first two entries of events, x1 and x2, as points, coloured by context. Return the points.
 
     Events of one entry are drawn over their contexts or, if there are none, as a histogram. These have no colours:
     return None.
@@ -107,13 +108,15 @@ def _draw_points(axis: Axes, x: Tensor, context: Tensor | None) -> PathCollectio
     first = None if context is None else context.flatten(1)[:, 0] if context.dim() > 1 else context
     if x.shape[1] > 1:
         colours = {} if first is None else {"c": first.numpy(), **(_PALETTE if _few_classes(context) else {})}
+        axis.set(xlabel="x1", ylabel="x2")
         return axis.scatter(x[:, 0].numpy(), x[:, 1].numpy(), s=3, **colours)
     if first is None:
         finite = x[x.isfinite()].numpy()
         axis.hist(finite, bins=50, density=len(finite) > 0)
+        axis.set(xlabel="x", ylabel="density")
     else:
         axis.scatter(first.numpy(), x[:, 0].numpy(), s=3)
-        axis.set_xlabel(_name(context))
+        axis.set(xlabel=_name(context), ylabel="x")
     return None
 
 
@@ -167,8 +170,12 @@ def loss_figure(rows: Sequence[Row], unit: str) -> Figure:
     figure = Figure(figsize=(6, 4), layout="constrained")
     axis = figure.subplots()
     validated = [(row.epoch, row.val) for row in rows if row.val is not None]
-    axis.plot([row.epoch for row in rows], [row.train for row in rows], marker=".", label="train")
-    axis.plot(*zip(*validated, strict=True), marker=".", label="val")
-    axis.set(xlabel="epoch", ylabel=unit)
+    axis.plot([row.epoch for row in rows], [row.train for row in rows], marker=".", label="training")
+    axis.plot(*zip(*validated, strict=True), marker=".", label="validation")
+    epoch, best = min(validated, key=lambda point: point[1])
+    axis.plot(
+        epoch, best, "o", color="C1", fillstyle="none", markersize=10, label=f"best: {best:.4f} after epoch {epoch}"
+    )
+    axis.set(title="Negative log-likelihood: lower is better", xlabel="epoch", ylabel=unit)
     axis.legend()
     return figure

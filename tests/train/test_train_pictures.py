@@ -13,7 +13,8 @@ from matplotlib.image import imread
 
 from flowkit.plugin import Arrays
 from flowkit.train import pictures
-from flowkit.train.pictures import _grid, save_samples
+from flowkit.train.checkpoint import Row
+from flowkit.train.pictures import _grid, loss_figure, save_samples
 
 
 def test_a_grid_reads_like_a_page() -> None:
@@ -105,3 +106,18 @@ def test_points_are_coloured_by_their_contexts(tmp_path: Path, figures: list[Fig
         assert len(figures[-1].axes) == 2 and figures[-1].axes[1].get_ylabel().startswith("context")  # a colour bar
     save_samples(points[:, :1], torch.randn(20, 1), None, tmp_path / "x.png")
     assert figures[-1].axes[0].get_xlabel() == "context"
+
+
+def test_each_plot_says_what_it_shows_and_in_which_unit(tmp_path: Path, figures: list[Figure]) -> None:
+    save_samples(torch.randn(20, 3), None, None, tmp_path / "x.png")
+    save_samples(torch.randn(20, 1), None, None, tmp_path / "x.png")
+    rows = [Row(epoch=k, step=k, lr=0.1, train=3.0 - k, val=v, seconds=1, drift=None) for k, v in ((1, 2.5), (2, None))]
+    figures.append(loss_figure(rows, "bits/dim"))
+    axes = [figure.axes[0] for figure in figures]
+    assert [(axis.get_title(), axis.get_xlabel(), axis.get_ylabel()) for axis in axes] == [
+        ("samples of the flow", "x1", "x2"),
+        ("samples of the flow", "x", "density"),
+        ("Negative log-likelihood: lower is better", "epoch", "bits/dim"),
+    ]
+    words = [text.get_text() for text in axes[-1].get_legend().get_texts()]
+    assert words == ["training", "validation", "best: 2.5000 after epoch 1"]
