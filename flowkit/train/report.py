@@ -1,7 +1,9 @@
-"""Reports the progress of training: a bar on a terminal or in a notebook, one line per epoch otherwise."""
+"""Reports the progress of training: a bar on a terminal or in a notebook, some lines otherwise."""
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from importlib.util import find_spec
 
 from rich.console import Console
@@ -9,6 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from flowkit.train.checkpoint import Row
 from flowkit.train.step import Fitting
+
+LINES, SECONDS = 10, 60
+"""A pipe gets about so many lines, and another one whenever it got none for so long."""
 
 
 def describe(row: Row, unit: str) -> str:
@@ -24,10 +29,11 @@ def shows_bars(console: Console) -> bool:
 
 
 class Report:
-    """Shows the progress of the whole run and the figures of the last epoch.
+    """Shows the progress of the whole run, the time that is left, and the figures of the last epoch.
 
     Progress is counted in steps, or in seconds if the time is limited. ``bar`` is the display, and a context manager
-    that shows it. It shows nothing if the console can't show bars.
+    that shows it. If the console can't show bars, it gets a line for the first epoch and the last, and for a validated
+    one about each tenth of the run.
     """
 
     def __init__(self, console: Console, fitting: Fitting):
@@ -35,9 +41,12 @@ class Report:
         words, figures = TextColumn("{task.description}"), TextColumn("{task.fields[figures]}")
         unit = TextColumn("" if fitting.stopwatch.limit is None else "s")
         columns = (words, BarColumn(), MofNCompleteColumn(), unit, TimeRemainingColumn(), figures)
-        self.bar = Progress(*columns, console=console, refresh_per_second=4, disable=not self._redraws)
-        total = fitting.stopwatch.limit or fitting.steps
-        self._task = self.bar.add_task("", total=total, completed=self._done, figures="")
+        self.bar = Progress(
+            *columns, console=console, refresh_per_second=4, speed_estimate_period=600, disable=not self._redraws
+        )
+        self._total = fitting.stopwatch.limit or fitting.steps
+        self._task = self.bar.add_task("", total=self._total, completed=self._done, figures="")
+        self._last_line: tuple[float, float] | None = None  # the part of the run, and the time
 
     def start_epoch(self, epoch: int) -> None:
         """Show that an epoch begins. Epochs count from 1."""
@@ -45,18 +54,30 @@ class Report:
 
     def end_step(self) -> None:
         """Update the progress after a step."""
-        if self._redraws:
-            self.bar.update(self._task, completed=self._done)
+        self.bar.update(self._task, completed=self._done)
 
     def end_epoch(self, row: Row) -> None:
         """Show the figures of an epoch after its end."""
         figures = describe(row, self.fitting.flow.printed_unit)
-        self.bar.update(self._task, figures=figures)
+        self.bar.update(self._task, completed=self._done, figures=figures)
         self.bar.refresh()  # in a notebook, rich doesn't draw the last state by itself
-        if not self._redraws:
-            epoch = f"{self._name(row.epoch)}  step {row.step}"
-            line = f"{epoch}  {figures}  lr {row.lr:.2g}  {row.seconds:.1f} s"
+        if not self._redraws and self._is_due(row):
+            line = f"{self._name(row.epoch)}  {figures}  lr {row.lr:.2g}{self._time_left}"
             self.console.print(line, highlight=False, soft_wrap=True)
+
+    def _is_due(self, row: Row) -> bool:
+        part, now = LINES * self._done // self._total, time.monotonic()
+        if self._last_line is not None and part < LINES:
+            passed = part > self._last_line[0] or now - self._last_line[1] >= SECONDS
+            if row.val is None or not passed:
+                return False
+        self._last_line = part, now
+        return True
+
+    @property
+    def _time_left(self) -> str:
+        left = self.bar.tasks[0].time_remaining
+        return f"  {timedelta(seconds=int(left))} left" if left else ""
 
     @property
     def _done(self) -> int:
