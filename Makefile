@@ -15,13 +15,13 @@ demo: .venv/train  ## Train, compare, export and verify glow-digits; minutes
 	rm -rf $(DEMO)
 	$(BIN)/flowkit train specs/glow-digits.yaml -o $(DEMO)
 	$(BIN)/flowkit evaluate $(DEMO)
-	$(BIN)/flowkit export $(DEMO) -o $(DEMO)/onnx
+	$(BIN)/flowkit export $(DEMO) -o $(DEMO)/onnx --web
 	$(BIN)/flowkit verify $(DEMO)/onnx
 	@echo
-	@echo "samples beside real digits   $(DEMO)/samples.png"
-	@echo "loss curve                   $(DEMO)/loss.png"
-	@echo "weights, spec, metrics       $(DEMO)/"
-	@echo "ONNX, both directions        $(DEMO)/onnx/"
+	@echo "Look at $(DEMO)/samples.png      samples beside real digits"
+	@echo "        $(DEMO)/loss.png         the loss over the epochs"
+	@echo "        $(DEMO)/onnx/index.html  the model in a browser: it needs no network"
+	@echo "        $(DEMO)/onnx/            both directions as ONNX graphs"
 
 test: .venv/dev  ## Run the fast tests
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow"

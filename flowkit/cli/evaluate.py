@@ -7,6 +7,13 @@ import typer
 
 from flowkit.cli.terminal import echo
 
+MEANINGS = {
+    "histogram": "  each value by itself",
+    "gaussian": "  one Gaussian with full covariance",
+    "linear-gaussian": "  a Gaussian around a linear function of the context",
+}
+"""What the densities without a flow are."""
+
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A finished run.", show_default=False)],
@@ -25,12 +32,15 @@ def evaluate(
     from flowkit.flow import Flow
     from flowkit.train.baselines import baselines
     from flowkit.train.evaluation import best_device
+    from flowkit_runtime.cli.progress import counting
 
     keep_freed_memory()
     flow = Flow.load(run).to(best_device())
     spec = flow.to_spec()
     data = training.load_run_data(run, spec)
-    figure = training.evaluate(flow, data[split], spec.train.batch_size, draws, split)
-    echo(f"{split}, {len(data[split].x)} events, {flow.printed_unit}:")
+    n = len(data[split].x)
+    with counting("evaluating", n) as progress:
+        figure = training.evaluate(flow, data[split], spec.train.batch_size, draws, split, progress=progress)
+    echo(f"{split}, {n} events, {flow.printed_unit}, lower is better:")
     for name, value in {"flow": figure, **baselines(data["train"], data[split], flow.levels)}.items():
-        echo(f"  {name:<16}{value:.4f}")
+        echo(f"  {name:<16}{value:>8.4f}{MEANINGS.get(name, '')}")

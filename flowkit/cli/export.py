@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from flowkit.cli.terminal import echo
+from flowkit_runtime.cli.options import Verbose
 
 if TYPE_CHECKING:
     from flowkit.flow import Flow
@@ -39,6 +40,7 @@ def export(
         typer.Option(min=0, max=1, help="Share of held-out events that score below the threshold of `anomalous`."),
     ] = 0.99,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Write a trained flow as ONNX graphs, both directions, verified in onnxruntime before they are handed out.
 
@@ -46,8 +48,6 @@ def export(
 
     Example: flowkit export runs/glow-digits -o exports/glow-digits
     """
-    from rich.console import Console
-
     from flowkit.allocator import keep_freed_memory
     from flowkit.export import Options
     from flowkit.export import export as write_bundle
@@ -55,7 +55,8 @@ def export(
     from flowkit.flow import Flow
     from flowkit.train import load_run_data, read_results
     from flowkit.train.batches import take
-    from flowkit_runtime.verification import table
+    from flowkit_runtime.cli.progress import steps
+    from flowkit_runtime.verdict import table, verdict
 
     keep_freed_memory()
     flow = Flow.load(run)
@@ -73,26 +74,35 @@ def export(
         quantile=quantile,
         classes=results.classes,
     )
-    with Console(stderr=True).status("exporting and verifying …"):
-        exported = write_bundle(flow, output, x, context, results.weights, overwrite, options)
-    echo(table(exported.figures))
-    for line in _summary(exported.manifest, flow):
+    with steps("exporting") as begin:
+        exported = write_bundle(flow, output, x, context, results.weights, overwrite, options, begin)
+    echo(verdict(exported.figures))
+    if verbose:
+        echo(f"\n{table(exported.figures)}\n")
+    for line in _summary(exported.manifest, flow, verbose):
         echo(line)
     graphs = [file for file in exported.manifest["files"] if file.endswith(".onnx")]
-    echo(f"{output}: {', '.join(graphs)}: verified")
+    echo(f"{output}: {', '.join(graphs)}")
     if web:
         echo(f"{output / PAGE}: open it in a browser, or send it to somebody")
 
 
-def _summary(manifest: dict[str, Any], flow: "Flow") -> Iterator[str]:
-    for group, rows in manifest["excluded"].items():
+def _summary(manifest: dict[str, Any], flow: "Flow", verbose: bool) -> Iterator[str]:
+    """Yield what was measured on held-out events and, if ``verbose``, on those unlike the data."""
+    groups = list(manifest["excluded"]) if verbose else ["held-out"]
+    for group in groups:
+        rows = manifest["excluded"][group]
         if rows["excluded"]:
-            yield f"{rows['excluded']} of {rows['events']} {group} events are excluded: torch itself is off by over 1%"
-    yield f"log-densities of held-out events are off by {manifest['change']:.1e} {flow.unit} on average"
-    kinds = {"held-out": "", "off-data": " (constants, checkerboards, noise)"}
+            yield (
+                f"{rows['excluded']} of {rows['events']} {group} events aren't compared: there {manifest['precision']} "
+                "itself is off by over 1%, in torch as well"
+            )
+    if verbose and manifest["change"] is not None:
+        yield f"log-densities of held-out events are off by {manifest['change']:.1e} {flow.unit} on average"
     for group, restored in (manifest["restored"] or {}).items():
-        yield f"{restored['exact']} of {restored['events']} {group} events{kinds[group]} come back exactly"
+        if group in groups:
+            yield f"{restored['exact']} of {restored['events']} {group} events come back exactly from encode and decode"
     if threshold := manifest["threshold"]:
         share, score = threshold["quantile"], threshold["score"]
         events = f"{100 * share:g}% of {threshold['events']} held-out events"
-        yield f"{events} score below {score:.4f} {flow.printed_unit}, the threshold"
+        yield f"threshold: {events} score below {score:.4f} {flow.printed_unit}"

@@ -9,7 +9,7 @@ import math
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ from flowkit_runtime.bundle import FORMAT, MANIFEST, REFERENCE, sealed
 from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.errors import BundleError, VerificationError
 from flowkit_runtime.files import read_json
+from flowkit_runtime.verdict import Figure, table
 from flowkit_runtime.verification import NamedArrays
 
 WEIGHTS_FILE = "weights.bin"
@@ -86,7 +87,7 @@ class Options:
 class Exported:
     """An export that was verified: its figures, and the manifest that has them."""
 
-    figures: list[verification.Figure]
+    figures: list[Figure]
     manifest: dict[str, Any]
 
 
@@ -98,6 +99,7 @@ def export(
     weights: str = "raw",
     overwrite: bool = False,
     options: Options | None = None,
+    begin: Callable[[str], None] = lambda step: None,
 ) -> Exported:
     """Write ``flow`` as a bundle, verified in onnxruntime against the flow in fp64.
 
@@ -105,9 +107,9 @@ def export(
     the scores of all is the threshold in the manifest. Without them the graphs are verified on samples of the flow. A
     flow that runs forward only has ``encode.onnx`` alone, and needs events, because it draws no samples. A flow that
     runs its inverse only has ``decode.onnx`` alone, takes no events, and is verified on latents of its base. The
-    directory appears, or is filled, only when all is verified. Raises RunError if another is in its place, InputError
-    for options that don't fit, ExportError, and flowkit_runtime's VerificationError if a graph deviates; an OSError
-    names ``directory``.
+    directory appears, or is filled, only when all is verified. ``begin`` is called with the name of each step as it
+    begins. Raises RunError if another is in its place, InputError for options that don't fit, ExportError, and
+    flowkit_runtime's VerificationError if a graph deviates; an OSError names ``directory``.
     """
     directory, options = Path(directory), options or Options()
     _check_given(flow, x, context, options)
@@ -115,7 +117,7 @@ def export(
         context = inputs.per_event(flow.context, context, len(x))
     _check_free(directory, overwrite)
     with naming(directory), making(directory, last=MANIFEST, overwrite=overwrite) as part:
-        return _fill(part, flow, x, context, weights, options)
+        return _fill(part, flow, x, context, weights, options, begin)
 
 
 def _check_given(flow: Flow, x: Tensor | None, context: Tensor | None, options: Options) -> None:
@@ -163,18 +165,30 @@ def _others(directory: Path) -> list[str]:
     return sorted(entry.name for entry in contents(directory) if entry.name not in listed)
 
 
-def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weights: str, options: Options) -> Exported:
+def _fill(
+    part: Path,
+    flow: Flow,
+    x: Tensor | None,
+    context: Tensor | None,
+    weights: str,
+    options: Options,
+    begin: Callable[[str], None],
+) -> Exported:
     exact = copy.deepcopy(flow).cpu().double().eval()
     other = at_other_size(exact) if options.any_size else None
     manifest = _describe(exact, weights, options)  # first, as a layer may be of no plugin
+    begin("tracing the layers")
     graphs = Graphs(exact, options.opset, options.precision, options.any_size)
+    begin("computing the answers in float64")
     answers, own = judge(exact, options.precision, reference_events(exact, x, context))
     _write_graphs(part, graphs, options, manifest)
     (part / SPEC).write_text(to_yaml(canonical(flow.to_spec())), encoding="utf-8")
     (part / LOCK).write_text(json.dumps(lock(flow.to_spec()), indent=2) + "\n", encoding="utf-8")
+    begin("comparing onnxruntime with them")
     figures = _verified(part, graphs, exact, manifest, answers, own)
     if other is not None:
         _verify_resized(part, graphs, manifest, other, x, context)
+    begin("scoring held-out events")
     manifest |= {"excluded": excluded(answers)}
     manifest |= measured(part, answers, x, context, options.precision, options.quantile)
     if options.page is not None:
@@ -186,7 +200,7 @@ def _fill(part: Path, flow: Flow, x: Tensor | None, context: Tensor | None, weig
 
 def _verified(
     part: Path, graphs: Graphs, exact: Flow, manifest: dict[str, Any], answers: NamedArrays, own: verification.Errors
-) -> list[verification.Figure]:
+) -> list[Figure]:
     """Complete the bundle, and verify it. A VerificationError names the layer where a graph begins to deviate."""
     arrays: dict[str, Any] = dict(answers)
     np.savez(part / REFERENCE, **arrays)
@@ -202,7 +216,7 @@ def _verified(
     if not all(figure.passed for figure in figures):
         where = first_deviation(exact, manifest["precision"], graphs.models, answers)
         raise VerificationError(
-            f"onnxruntime deviates from the flow in fp64:\n{verification.table(figures)}\n"
+            f"onnxruntime deviates from the flow in fp64:\n{table(figures)}\n"
             f"{where or 'no layer deviates by itself: small errors add up'}"
         )
     manifest["verification"] = [asdict(figure) for figure in figures]

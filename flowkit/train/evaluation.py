@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -26,14 +26,20 @@ def best_device() -> torch.device:
 
 @torch.no_grad()
 def evaluate(
-    flow: Flow, data: Arrays, batch_size: int, draws: int = 1, part: str = "data", fabric: Fabric | None = None
+    flow: Flow,
+    data: Arrays,
+    batch_size: int,
+    draws: int = 1,
+    part: str = "data",
+    fabric: Fabric | None = None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> float:
     """Return the mean score of the events, in ``flow.unit``, weighted if they have weights. Lower is better.
 
     Integer data is dequantized ``draws`` times. The noise depends only on an event's row and on ``batch_size``, so that
     the scores of two epochs, or of two flows, can be compared. If ``fabric`` connects several processes, each scores
-    every nth batch, and all return the same. Raises DataError if a score isn't finite; the message names the event and
-    ``part``, the part of the data.
+    every nth batch, and all return the same. ``progress`` is called with the number of events that are done. Raises
+    DataError if a score isn't finite; the message names the event and ``part``, the part of the data.
     """
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     scores = torch.zeros(len(data.x), dtype=torch.float64)
@@ -43,6 +49,7 @@ def evaluate(
             x, context, _ = take(data, rows)
             context = None if context is None else context.to(flow.device)
             scores[rows] = figure(x.to(flow.device), context, draws=draws, seed=batch).cpu().double()
+            progress(min((batch + 1) * batch_size, len(data.x)))
     if fabric and world > 1:
         from flowkit.train.devices import summed  # it imports Fabric, which scores alone don't need
 

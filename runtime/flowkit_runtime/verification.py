@@ -3,7 +3,6 @@
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
@@ -15,6 +14,7 @@ from flowkit_runtime.errors import BundleError, VerificationError
 from flowkit_runtime.files import read_npz
 from flowkit_runtime.providers import Provider
 from flowkit_runtime.session import Graph, open_graphs
+from flowkit_runtime.verdict import Figure, table
 
 BATCH_SIZES = (1, 2, 7, 64)
 MAX_ROWS = 1024
@@ -30,6 +30,7 @@ SAMPLED = "sampled"
 """One more quantity, of bundles with a graph of the bases: the latents that it makes from noise."""
 DEQUANTIZED = ("u", "log_q")
 """Two more quantities, of bundles with a graph of the dequantization noise: the noise, and its log-density."""
+DENSITIES = ("log_prob", "log_q")
 YARDSTICK = 3.0
 """The largest error of the graphs, relative to that of the same model in torch in the same precision."""
 ROUNDINGS = 8 * float(np.finfo(np.float32).eps)
@@ -38,33 +39,6 @@ ROUNDINGS = 8 * float(np.finfo(np.float32).eps)
 NamedArrays = dict[str, NDArray[np.float64]]
 Errors = dict[str, dict[str, float]]
 """{group: {quantity: largest error}}."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """The largest error of one quantity over one group of reference rows and all batch sizes.
-
-    Attributes:
-        rows: one of GROUPS. Rows with an error of more than 1% in torch are excluded; the manifest counts them.
-        quantity: latents, those sampled from noise, and the dequantization noise u in their own units; log_prob and
-            log_q in bits/dim for integer data, in nats otherwise; decoded and round_trip in data units, for integer
-            data as a share of its range [0, levels).
-        error: the error of the graphs against fp64.
-        torch: the error against fp64 of the same model in torch, in the graphs' precision: the largest over eight
-            roundings.
-        limit: the largest allowed `error`: 3 times torch's, plus 8ε of the largest value.
-    """
-
-    rows: str
-    quantity: str
-    error: float
-    torch: float
-    limit: float
-
-    @property
-    def passed(self) -> bool:
-        """True if the error is within the limit. It is False for NaN."""
-        return self.error <= self.limit
 
 
 def verify(directory: str | PathLike[str], providers: Sequence[Provider] | None = None) -> list[Figure]:
@@ -99,7 +73,7 @@ def _judge(
         for quantity in errors:
             error, torch = max(one[group][quantity] for one in each), own[group][quantity]
             rounding = _rounding(quantity, _rows(reference, group, quantity), names, levels)
-            yield Figure(group, quantity, error, torch, YARDSTICK * torch + rounding)
+            yield Figure(group, quantity, _unit_name(quantity, levels), error, torch, YARDSTICK * torch + rounding)
 
 
 def compare(names: Sequence[str], levels: int | None, reference: NamedArrays, answer: NamedArrays) -> Errors:
@@ -139,15 +113,6 @@ def quantities_of(reference: Iterable[str]) -> tuple[str, ...]:
     there = set(reference)
     needed = {"latents": {"log_prob"}, "round_trip": {"log_prob", "decoded"}, SAMPLED: {sampled_name("z_1")}}
     return tuple(each for each in (*QUANTITIES, SAMPLED, *DEQUANTIZED) if needed.get(each, {each}) <= there)
-
-
-def table(figures: Sequence[Figure]) -> str:
-    """Return the figures as lines of text."""
-    lines = [f"{'rows':<10}{'quantity':<12}{'onnxruntime':>13}{'torch':>13}{'limit':>13}"]
-    for f in figures:
-        verdict = "" if f.passed else "   too large"
-        lines.append(f"{f.rows:<10}{f.quantity:<12}{f.error:>13.2e}{f.torch:>13.2e}{f.limit:>13.2e}{verdict}")
-    return "\n".join(lines)
 
 
 def _read_reference(bundle: Bundle) -> NamedArrays:
@@ -258,10 +223,16 @@ def unit_of(quantity: str, reference: NamedArrays, levels: int | None) -> float:
 
     Latents may be given by their names.
     """
-    if levels is None or quantity not in ("log_prob", "log_q", "decoded", "round_trip"):
+    if levels is None or quantity not in (*DENSITIES, "decoded", "round_trip"):
         return 1.0
-    is_density = quantity in ("log_prob", "log_q")
-    return math.prod(reference["x"].shape[1:]) * math.log(2.0) if is_density else float(levels)
+    return math.prod(reference["x"].shape[1:]) * math.log(2.0) if quantity in DENSITIES else float(levels)
+
+
+def _unit_name(quantity: str, levels: int | None) -> str:
+    """Return the name of the unit of a quantity in a Figure. It is empty for the units of the latents or the data."""
+    if quantity in DENSITIES:
+        return "nats" if levels is None else "bits/dim"
+    return "of range" if levels is not None and quantity in ("decoded", "round_trip") else ""
 
 
 def _by_row(array: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -123,9 +123,9 @@ def test_train_refuses(spec: Path, arguments: tuple[str, ...], message: str) -> 
 def test_evaluate_prints_the_figure_of_the_results(runs: Path) -> None:
     results = json.loads((runs / "digits" / "results.json").read_text())
     head, flow, *_ = flowkit("evaluate", runs / "digits").stdout.splitlines()
-    assert head == "test, 180 events, bits/dim:" and flow.split() == ["flow", f"{results['test']:.4f}"]
+    assert head == "test, 180 events, bits/dim, lower is better:" and flow.split() == ["flow", f"{results['test']:.4f}"]
     head, flow, *_ = flowkit("evaluate", runs / "digits", "--split", "val", "--draws", "1").stdout.splitlines()
-    assert head == "val, 180 events, bits/dim:" and flow.split() == ["flow", f"{results['val']:.4f}"]
+    assert head == "val, 180 events, bits/dim, lower is better:" and flow.split() == ["flow", f"{results['val']:.4f}"]
 
 
 def test_a_test_part_with_an_outlier_has_no_figure_and_the_run_is_finished_once_it_is_mended(
@@ -172,13 +172,24 @@ def test_exports_are_named_after_the_run(where: str, run: str, runs: Path, monke
     assert flowkit("export", run).stderr == f"to {Path('exports/moons')}\n"
 
 
+def _says_no_more_than_a_verdict(exported: str, bundle: Path) -> None:
+    """The table, which has errors of a million among extremes, is printed on request alone."""
+    verified, table = flowkit("verify", bundle).stdout, flowkit("verify", bundle, "-v").stdout
+    for text in (exported, verified):
+        assert text.startswith("verified: ") and "extremes" not in text and len(text.splitlines()) <= 10
+    assert exported.splitlines()[-1] == f"{bundle}: decode.onnx, encode.onnx"
+    assert table.startswith(verified.splitlines()[0])
+    assert all(group in table for group in ("held-out", "off-data", "extremes"))
+
+
 def test_export_takes_the_quantile_of_the_threshold(runs: Path, tmp_path: Path) -> None:
     result = flowkit("export", runs / "moons", "-o", tmp_path / "b", "--quantile", "0.995")
     assert result.exit_code == 0, result.output
     threshold = json.loads((tmp_path / "b" / "manifest.json").read_text())["threshold"]
     assert threshold["quantile"] == 0.995
     events, score = threshold["events"], threshold["score"]
-    assert f"99.5% of {events} held-out events score below {score:.4f} nats, the threshold" in result.stdout
+    assert f"threshold: 99.5% of {events} held-out events score below {score:.4f} nats\n" in result.stdout
+    _says_no_more_than_a_verdict(result.stdout, tmp_path / "b")
     for wrong in ("1.5", "0"):
         assert flowkit("export", runs / "moons", "-o", tmp_path / "c", "--quantile", wrong).exit_code == 2
 

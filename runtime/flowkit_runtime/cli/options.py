@@ -54,6 +54,7 @@ Temperature = Annotated[
     float, typer.Option(min=0, help="Scales the noise: below 1 gives likelier, less varied samples.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same noise.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print the errors on all groups of events.")]
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Threads that onnxruntime may use; without it, one a core.", show_default=False),

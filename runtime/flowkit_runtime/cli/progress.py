@@ -1,4 +1,4 @@
-"""Shows a progress bar on a terminal, with the count, the rate and the remaining time."""
+"""Shows progress on a terminal: a bar with the count, the rate and the time left, or the step that is being done."""
 
 from __future__ import annotations
 
@@ -20,6 +20,24 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with _bar() as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=done, total=max(total, done))
+
+
+@contextmanager
+def steps(what: str) -> Iterator[Callable[[str], None]]:
+    """Yield a function to call with the name of each step of a work whose end can't be foretold.
+
+    The step and the time since the beginning are shown, and disappear at the end.
+    """
+    if not sys.stderr.isatty():
+        yield lambda step: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(what)
+        yield lambda step: shown.update(task, description=f"{what}: {step}")
 
 
 def _bar() -> Progress:
