@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from flowkit.cli.main import app as flowkit_app
 from flowkit_runtime import load
+from flowkit_runtime.cli import progress
 from flowkit_runtime.cli.main import app
 from flowkit_runtime.streaming import sources
 from tests.security.bundles import alter_decoded
@@ -317,6 +318,15 @@ def test_progress_is_shown_of_what_may_take_long(inputs, monkeypatch) -> None:
     run("sample", "bundle", "-n", 600, "--context", 0, "-o", "y.npy")
     assert seen.pop("scoring 600") == [0, 256, 512, 600]
     assert seen == {f"{what} 600": [256, 512, 600] for what in ("encoding", "decoding", "sampling")}
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_terminal_shows_the_step_of_a_work_and_a_pipe_nothing(is_terminal: bool, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress.steps("exporting") as begin:
+        begin("tracing the layers")
+    assert ("exporting: tracing the layers" in capsys.readouterr().err) == is_terminal
 
 
 def test_latents_that_are_too_large_are_named_by_file_and_row(make_bundle, tmp_path_factory) -> None:

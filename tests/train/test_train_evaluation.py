@@ -28,6 +28,12 @@ def test_the_figure_is_the_mean_over_events_and_draws(flow: Flow) -> None:
     assert evaluate(flow, Arrays(x), 2, draws=3) == pytest.approx(torch.cat(scores).mean().item(), rel=1e-6)
 
 
+def test_progress_is_the_number_of_events_that_are_done(flow: Flow) -> None:
+    seen: list[int] = []
+    evaluate(flow, Arrays(np.zeros((5, 2), np.uint8)), 2, progress=seen.append)
+    assert seen == [2, 4, 5]
+
+
 def test_batches_have_noise_of_their_own_and_always_the_same(flow: Flow) -> None:
     x = np.ones((2, 2), np.uint8)
     assert evaluate(flow, Arrays(x[:1]), 1) != evaluate(flow, Arrays(x), 1) == evaluate(flow, Arrays(x), 1)
