@@ -1,4 +1,4 @@
-"""flowkit: normalizing flows from declarative specs, exported to ONNX in both directions."""
+"""Builds normalizing flows from declarative specs, trains them, and exports them to ONNX in both directions."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def swapped(directions: Shared) -> Shared:
 
 
 def lacks(directions: Shared, direction: Direction) -> bool:
-    """Return whether ``direction`` is missing."""
+    """Return True if ``direction`` is missing."""
     return directions not in ("both", direction)
 
 

@@ -73,7 +73,7 @@ class InterruptedWarning(UserWarning):
 
 
 class DriftWarning(UserWarning):
-    """Under ``memory: reversible`` the reconstruction error is so large that the gradients can't be trusted."""
+    """A reconstruction error under ``memory: reversible`` that is so large that the gradients can't be trusted."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""The distribution flowkit-nf, and the distributions that must not stand beside it.
+"""Describes the distribution flowkit-nf, and finds distributions that must not be installed beside it.
 
-This stands outside of the package `flowkit`, because another project brings a package of that name. If it is installed
+This is not in the package `flowkit`, because another project brings a package of that name. If it is installed
 after this one it overwrites `flowkit/__init__.py`, and nothing in `flowkit` could say so.
 """
 

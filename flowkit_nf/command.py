@@ -1,4 +1,4 @@
-"""The command `flowkit`."""
+"""Implements the command `flowkit`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flowkit_nf import conflicts
 
 
 def main() -> None:
-    """Run the command. Where it can't be imported, say which other distribution has overwritten it."""
+    """Run the command. If it can't be imported, say which other distribution has overwritten it."""
     # Else pydantic reads the metadata of all packages for plugins of its own, and imports those plugins.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:

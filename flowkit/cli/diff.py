@@ -1,4 +1,4 @@
-"""`flowkit diff`"""
+"""Implements `flowkit diff`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +14,8 @@ def diff(
 ) -> None:
     """Say how two specs differ, defaults filled in: - only in A, + only in B, ~ changed from A to B.
 
-    Paths are those of A; what only B has is at its place in B. Leaves with 0 if there is no difference, 1 if there
-    is, 2 on an error.
+    Paths are those of A. A field that only B has stands at its place in B. The exit code is 0 if there is no
+    difference, 1 if there is one, and 2 on an error.
 
     Example: flowkit diff specs/glow-digits.yaml runs/glow-digits
     """
@@ -40,7 +40,7 @@ def diff(
 
 
 def _spec_file(path: Path) -> Path:
-    """The file itself, or that of a run, which may be a stranger's."""
+    """Return the file itself, or the spec of a run. The run may come from a stranger."""
     if not path.is_dir():
         return path
     from flowkit.errors import RunError

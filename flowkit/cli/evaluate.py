@@ -1,4 +1,4 @@
-"""`flowkit evaluate`"""
+"""Implements `flowkit evaluate`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,8 +22,8 @@ def evaluate(
 ) -> None:
     """Score a trained flow on its data, beside densities without a flow. Lower is better.
 
-    Mean bits/dim for integer data, nats otherwise. The data must be that which the flow was trained on; other data is
-    scored by `flowkit score` with an exported bundle.
+    Scores are mean bits/dim for integer data, and mean nats otherwise. The data must be that which the flow was trained
+    on. To score other data, export a bundle and use `flowkit score`.
 
     Example: flowkit evaluate runs/glow-digits
     """

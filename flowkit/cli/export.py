@@ -1,4 +1,4 @@
-"""`flowkit export`"""
+"""Implements `flowkit export`."""
 
 from collections.abc import Iterator
 from pathlib import Path

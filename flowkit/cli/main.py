@@ -1,4 +1,4 @@
-"""The `flowkit` command. To add one: write its module beside this one, and register it below."""
+"""Implements the `flowkit` command. To add one: write its module beside this one, and register it below."""
 
 import os
 from collections.abc import Iterator
@@ -98,7 +98,7 @@ def flowkit(
         ),
     ] = False,
 ) -> None:
-    """Normalizing flows from spec files: validate, train, export to ONNX."""
+    """Make normalizing flows from spec files: validate, train, export to ONNX."""
     variables = {
         "FLOWKIT_NO_PLUGINS": str(int(no_plugins)),
         "FLOWKIT_ALLOW_PLUGINS": allow_plugins,
@@ -131,7 +131,7 @@ frame.register(app, "flowkit", score)
 
 
 def main() -> None:
-    """The entry point of the console script."""
+    """Run the command. This is the entry point of the console script."""
     keep_stdout()
     show_warnings_plainly()
     with ended_by_signals():

@@ -1,4 +1,4 @@
-"""`flowkit new`"""
+"""Implements `flowkit new`."""
 
 from pathlib import Path
 from typing import Annotated

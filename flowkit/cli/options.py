@@ -1,4 +1,4 @@
-"""Options that several commands take."""
+"""Defines options that several commands take."""
 
 from typing import Annotated
 

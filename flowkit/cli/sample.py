@@ -1,4 +1,4 @@
-"""`flowkit sample`"""
+"""Implements `flowkit sample`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

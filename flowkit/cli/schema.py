@@ -1,4 +1,4 @@
-"""`flowkit schema`"""
+"""Implements `flowkit schema`."""
 
 from flowkit.cli.terminal import echo
 

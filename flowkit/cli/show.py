@@ -1,4 +1,4 @@
-"""`flowkit show`"""
+"""Implements `flowkit show`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -31,7 +31,7 @@ def show(
 ) -> None:
     """Show the flow that a spec builds: layers, event shapes, parameters. Nothing is trained.
 
-    As a table, as JSON for programs, as a graph for Graphviz, or as a picture.
+    It is shown as a table, as JSON for programs, as a graph for Graphviz, or as a picture.
 
     Example: flowkit show specs/glow-digits.yaml -o glow-digits.svg
     """

@@ -1,4 +1,4 @@
-"""`flowkit sweep`"""
+"""Implements `flowkit sweep`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What others wrote, names of files among it, made safe to print on a terminal."""
+"""Makes what others wrote, such as names of files, safe to print on a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_ERROR = 4_000
 
 
 def limited(text: str) -> str:
-    """Return an error's text without what is too long to read. A plugin may raise flowkit's errors with any text."""
+    """Return an error's text, cut if it is too long to read. A plugin may raise flowkit's errors with any text."""
     return text if len(text) <= MAX_ERROR else f"{text[:MAX_ERROR]} …"
 
 
@@ -37,7 +37,7 @@ def keep_stdout() -> None:
 
 
 def show_warnings_plainly() -> None:
-    """flowkit's own warnings as one line, without the place in the code."""
+    """Show flowkit's own warnings as one line, without the place in the code."""
     default = warnings.formatwarning
 
     def formatted(message: Warning | str, category: type[Warning], *place: object, **line: object) -> str:
@@ -49,7 +49,10 @@ def show_warnings_plainly() -> None:
 
 
 def columns(*rows: Sequence[str]) -> str:
-    """The rows, of equal length, one line each, whatever the window: lines can be searched and cut. No row, no text."""
+    """Return rows of equal length as text, one line each. Without rows the text is empty.
+
+    Lines aren't wrapped, however narrow the window is, so that they can be searched and cut.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(line.rstrip() for line in lines)

@@ -1,4 +1,4 @@
-"""`flowkit train`"""
+"""Implements `flowkit train`."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`flowkit validate`"""
+"""Implements `flowkit validate`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -1,4 +1,4 @@
-"""Builds the same flow for images of another size, where its weights allow that."""
+"""Builds the same flow for images of another size if its weights allow that."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def smallest_steps(flow: Flow) -> list[int]:
 
 
 def _takes_multiples(flow: Flow, spec: dict[str, Any], axis: int, step: int) -> bool:
-    """Return whether the layers can be built for images of step, twice and three times that, along one axis."""
+    """Return True if the layers can be built for images of step, twice and three times that, along one axis."""
     _, *sides = flow.event_shape
     try:
         for times in (1, 2, 3):

@@ -63,13 +63,13 @@ class Options:
     """The ways in which graphs can be written.
 
     Attributes:
-        opset: the version of the ONNX operators, 18 to 24.
-        precision: of the networks.
-        shared_weights: put the weights that both graphs have into one file beside them.
-        any_size: leave the height and width of images open.
-        page: title of a page that runs the flow in a browser, and shows held-out events; None for no page.
-        quantile: the share of the held-out events that score below the threshold, between 0 and 1.
-        preprocessing: how the columns of a table become events and contexts; None for that of the spec's data, if any.
+        opset: The version of the ONNX operators, 18 to 24.
+        precision: The precision of the networks.
+        shared_weights: Put the weights that both graphs have into one file beside them.
+        any_size: Leave the height and width of images open.
+        page: The title of a page that runs the flow in a browser, and shows held-out events; None for no page.
+        quantile: The share of the held-out events that score below the threshold, between 0 and 1.
+        preprocessing: How the columns of a table become events and contexts; None for that of the spec's data, if any.
         classes: p(c) of each class of the context by its name, in the order of the labels; None if it isn't known.
     """
 
@@ -103,13 +103,31 @@ def export(
 ) -> Exported:
     """Write ``flow`` as a bundle, verified in onnxruntime against the flow in fp64.
 
-    ``x`` are held-out events, integers for integer data: on the first the graphs are verified, and the ``quantile`` of
-    the scores of all is the threshold in the manifest. Without them the graphs are verified on samples of the flow. A
-    flow that runs forward only has ``encode.onnx`` alone, and needs events, because it draws no samples. A flow that
+    A flow that runs forward only has ``encode.onnx`` alone, and needs events, because it draws no samples. A flow that
     runs its inverse only has ``decode.onnx`` alone, takes no events, and is verified on latents of its base. The
-    directory appears, or is filled, only when all is verified. ``begin`` is called with the name of each step as it
-    begins. Raises RunError if another is in its place, InputError for options that don't fit, ExportError, and
-    flowkit_runtime's VerificationError if a graph deviates; an OSError names ``directory``.
+    directory appears, or is filled, only when all is verified.
+
+    Args:
+        flow: The flow.
+        directory: The directory to make.
+        x: Held-out events, integers for integer data. On the first the graphs are verified, and the ``quantile`` of the
+            scores of all is the threshold in the manifest. Without them the graphs are verified on samples of the flow.
+        context: The context of each event, or a single one for all.
+        weights: A name for the weights in the manifest, such as ``"ema"`` for a moving average.
+        overwrite: Replace a bundle that is there.
+        options: The ways in which graphs are written.
+        begin: A function that is called with the name of each step as it begins.
+
+    Returns:
+        The figures of the verification, and the manifest.
+
+    Raises:
+        InputError: If an argument doesn't fit the flow.
+        DirectionError: If events are missing or given for a flow that runs one way only.
+        RunError: If something else is in the place of the directory.
+        ExportError: If a layer can't be exported. The message names it.
+        VerificationError: If a graph deviates from the flow. It is flowkit_runtime's.
+        OSError: If the directory can't be written. The message names it.
     """
     directory, options = Path(directory), options or Options()
     _check_given(flow, x, context, options)

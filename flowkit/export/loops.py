@@ -1,4 +1,4 @@
-"""Loops in graphs: the names that a body reads from the graph around it, and a constant number of steps.
+"""Gives the loops of graphs a constant number of steps, and finds the names that a body reads from the graph around it.
 
 torch.onnx writes the loop of ``flowkit.bijectors.fixed_loop`` as one that counts its steps, and compares the count with
 their number after each. ``fix_loops`` gives it the number instead, on which onnxruntime and flowkit_runtime can rely.

@@ -1,9 +1,4 @@
-"""The yardstick that graphs are judged by: the error that torch itself makes in the precision of the graphs.
-
-Torch's error is the largest over eight random roundings of the frozen flow's weights and inputs. One rounding alone may
-have a small error by luck, because a flow may magnify roundings. The error is measured against the fp64 flow, on events
-like the data and unlike it, which ``reference_events`` returns. See docs/export.md.
-"""
+"""Computes the yardstick that graphs are judged by: the error that torch makes in the precision of the graphs."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def field_schemas(config: type[BaseModel]) -> dict[str, dict[str, Any]]:
 
 
 def _with_choices(schema: Any, definitions: dict[str, Any]) -> Any:
-    """The schema with what an enum may be where it is used: its name in Python says nothing to who writes a spec."""
+    """Return the schema with the values of an enum in place of its name, which says nothing to who writes a spec."""
     match schema:
         case {"$ref": reference}:
             definition = definitions[str(reference).rpartition("/")[2]]

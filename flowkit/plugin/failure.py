@@ -1,4 +1,4 @@
-"""Runs other people's code: its output goes to stderr, and its errors are told in one line."""
+"""Runs other people's code: its output goes to stderr, and its errors become one line."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Kind:
 
     @property
     def name(self) -> str:
-        """``masked-conditioner`` for MaskedConditionerConfig."""
+        """The name, such as ``masked-conditioner`` for MaskedConditionerConfig."""
         words = re.findall("[A-Z][a-z]*", self.config.__name__.removesuffix("Config"))
         return "-".join(words).lower()
 

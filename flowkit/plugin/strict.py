@@ -1,4 +1,4 @@
-"""Numbers and booleans in specs are read as what they are: no number of '3', no truth of 1.
+"""Makes pydantic read numbers and booleans in specs as what they are: '3' is no number, and 1 is no truth value.
 
 pydantic's own strict mode would also refuse what a text can't say otherwise: a list for a tuple, text for a Path.
 """
@@ -40,7 +40,7 @@ def parts_of(annotation: Any) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class _TellFromBool:
-    """Python takes true for equal to 1."""
+    """Tells numbers from booleans, which Python takes for equal to 1 and 0."""
 
     expected: list[Any]
 

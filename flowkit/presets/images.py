@@ -1,4 +1,4 @@
-"""Multi-scale architectures of flows of images (Dinh et al. 2017, §3.6)."""
+"""Builds multi-scale architectures of flows of images (Dinh et al. 2017, §3.6)."""
 
 from __future__ import annotations
 

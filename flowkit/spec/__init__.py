@@ -1,4 +1,4 @@
-"""Text -> validated spec. No torch."""
+"""Turns the text of a spec into a validated spec. This package doesn't import torch."""
 
 from flowkit.errors import SpecError
 from flowkit.spec.directions import directions, flow_directions

@@ -44,7 +44,7 @@ def on_unknown_field(path: Path, data: Any, registry: Registry) -> str:
 
 
 def on_step(value: Any, message: str) -> tuple[str, str | None]:
-    """Message and suggestion, where a step has none of KEYS, or several."""
+    """Return a message and a suggestion for a step that has none of KEYS, or several."""
     if isinstance(value, str):
         return message, _blank(value, KEYS) or _use(value)
     if not isinstance(value, dict):
@@ -91,7 +91,7 @@ def fields_here(path: Path, data: Any, registry: Registry) -> str:
 
 
 def on_value(path: Path, value: Any, kinds: set[str], expected: str) -> str | None:
-    """Suggest how to write ``value`` as what it must be: a number, a truth, a list, text, one of some words."""
+    """Suggest how to write ``value`` as what it must be: a number, a boolean, a list, text, one of some words."""
     if isinstance(value, str):
         return _on_text(path, value, kinds, expected)
     if "string_type" in kinds and isinstance(value, int | float):

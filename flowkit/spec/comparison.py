@@ -1,4 +1,4 @@
-"""Compares two specs, defaults filled in. Steps that were added or removed are told from steps that changed."""
+"""Compares two specs with defaults filled in. Steps that were added or removed are told from steps that changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ABSENT: Any = object()
 
 @dataclass(frozen=True)
 class Difference:
-    """The values at ``path`` in two specs. The path is the second's where only the second has a value."""
+    """The values at ``path`` in two specs. If only the second spec has a value, the path is that in the second."""
 
     path: Path
     before: Any
@@ -25,7 +25,7 @@ class Difference:
 
     @property
     def sign(self) -> Literal["+", "-", "~"]:
-        """Added, removed or changed."""
+        """The kind of the difference: added, removed or changed."""
         return "+" if self.before is ABSENT else "-" if self.after is ABSENT else "~"
 
     def __str__(self) -> str:
@@ -34,7 +34,7 @@ class Difference:
 
 
 def spec_differences(first: Spec, second: Spec) -> list[Difference]:
-    """Return all differences, in the order of the fields. Specs that say the same have none, however written."""
+    """Return all differences, in the order of the fields. Specs with the same meaning have none."""
     return list(_compare(first.model_dump(mode="json"), second.model_dump(mode="json"), ()))
 
 
@@ -51,7 +51,7 @@ def _compare(before: Any, after: Any, path: Path) -> Iterator[Difference]:
 
 
 def _comparable(before: Any, after: Any) -> bool:
-    """Two mappings with the same meaning: the fields of two plugins have nothing in common."""
+    """Return True for two mappings with the same meaning. The fields of two plugins have nothing in common."""
     return isinstance(before, dict) and isinstance(after, dict) and before.get("use") == after.get("use")
 
 
@@ -60,7 +60,11 @@ def _mappings(value: Any) -> bool:
 
 
 def _compare_lists(before: list[Any], after: list[Any], path: Path) -> Iterator[Difference]:
-    """Equal entries are found first. Between them, entries of one kind are compared, in order; others come or go."""
+    """Yield the differences of two lists.
+
+    Equal entries are found first. Between them, entries of one kind are compared, in order. Others were added or
+    removed.
+    """
     for equal, rows, columns in align(list(map(_identity, before)), list(map(_identity, after))):
         if not equal:
             yield from _compare_runs(before[rows], after[columns], path, rows.start, columns.start)
@@ -88,11 +92,13 @@ def _kind(entry: dict[str, Any]) -> str:
 
 
 def align(before: Sequence[str], after: Sequence[str]) -> Iterator[tuple[bool, slice, slice]]:
-    """The two lists in parts, in order: whether these are one entry that corresponds to one, or what differs; and where
-    they are in the one list and in the other.
+    """Divide two lists into parts, in order.
 
-    difflib's time grows with the cube of the length where entries repeat, as the steps of a flow do: it took 16 s for
-    1,000 steps where this takes 1 ms, and a spec may have 4,000.
+    Yield for each part True if it is one entry that corresponds to one, or False if the lists differ there, and the
+    places of the part in both lists.
+
+    difflib's time grows with the cube of the length if entries repeat, as the steps of a flow do: it took 16 s for
+    1,000 steps for which this takes 1 ms, and a spec may have 4,000.
     """
     row = column = 0
     for next_row, next_column in [*_common(before, after), (len(before), len(after))]:
@@ -104,7 +110,7 @@ def align(before: Sequence[str], after: Sequence[str]) -> Iterator[tuple[bool, s
 
 
 def _common(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int]]:
-    """Places (row, column) of equal entries, both increasing, as many as there can be.
+    """Return places (row, column) of equal entries, both increasing, as many as there can be.
 
     The whole number rows[j] has bit i set where the lists from i + 1 and from j on have as long a subsequence in
     common as those from i and from j on (Hyyrö 2004, backwards): a row of the table takes a few operations.

@@ -1,4 +1,4 @@
-"""Checks that a spec's context is read, and is there for what needs it."""
+"""Checks that the context of a spec is read, and that what needs a context has one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WEAKEST_FIRST: tuple[ReadsContext, ...] = get_args(ReadsContext)
 
 
 def context_problem(spec: Spec, steps: Sequence[Step], registry: Registry) -> tuple[Path, str, str | None] | None:
-    """Return path, message and suggestion if nothing reads the context, or what requires one doesn't have it."""
+    """Return path, message and suggestion if nothing reads the context, or if something requires one and has none."""
     declared = set()
     for item, path, name in _readers(spec, steps):
         try:

@@ -1,4 +1,4 @@
-"""A spec as plain data, with the place in the text of each key and value."""
+"""Defines documents: specs as plain data, with the place in the text of each key and value."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def position(place: Place | Problem) -> tuple[int, int]:
 
 @dataclass
 class Document:
-    """Mappings, lists and scalars. Places are keyed by path; data that comes from Python has none."""
+    """A spec as mappings, lists and scalars. Places are keyed by path; data that comes from Python has none."""
 
     data: Any
     file: str = "<spec>"
@@ -55,7 +55,7 @@ class Document:
 
     @classmethod
     def from_python(cls, data: Mapping[str, Any]) -> Document:
-        """Data made in Python, in a copy. Raises SpecError where a text could not have said the same."""
+        """Return a document with a copy of data made in Python. Raises SpecError if no text could say the same."""
         return cls(_copy(dict(data), ()))
 
     def problem(self, path: Path, message: str, suggestion: str | None = None, at_key: bool = False) -> Problem:
@@ -103,5 +103,8 @@ def _copy(value: Any, path: Path) -> Any:
 
 
 def whole(number: float) -> int | float:
-    """1.0 and 1e3 are the whole numbers 1 and 1000, as in JSON, unless they are too large to be exact."""
+    """Return a float that is a whole number as an int, as JSON reads 1.0 and 1e3.
+
+    Numbers that are too large to be exact stay floats.
+    """
     return int(number) if number.is_integer() and abs(number) < 2**53 else number

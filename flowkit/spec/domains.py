@@ -16,7 +16,7 @@ from flowkit.spec.walk import Step
 
 
 class Mismatch(Exception):
-    """A layer or a base distribution takes another domain than the one that reaches it."""
+    """Raised for a layer or a base distribution that takes another domain than the one that reaches it."""
 
 
 def domain_problem(spec: Spec, steps: Sequence[Step]) -> tuple[Path, str, str | None] | None:
@@ -50,7 +50,7 @@ def reached_domains(spec: Spec, steps: Sequence[Step]) -> list[Domains]:
 
 
 def codomain(step: Step, given: Domains) -> Domains:
-    """Return the domain after a step to which ``given`` comes.
+    """Return the domain after a step that is given the domain ``given``.
 
     Raises Mismatch if the step takes another domain, and PluginError if a rule of its plugin is broken.
     """
@@ -115,7 +115,7 @@ def _support_of_leaving(step: Step) -> Domains:
 
 
 def _joined(step: Step, kept: Domains, leaves: Domains) -> Domains:
-    """Return the domain of the event of which a factor-out makes these.
+    """Return the domain of the event that a factor-out divides into these two parts.
 
     All values of an image have the same domain. If its halves have two, none fits, and the kept half's is returned.
     """

@@ -1,4 +1,4 @@
-"""A spec that uses a plugin, as short as it gets, and valid."""
+"""Builds a valid spec that uses a plugin, as short as possible."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ ENCODED: tuple[dict[str, Any], ...] = ({"shape": [3]}, {"shape": [4, 2]}, {"shap
 
 
 def example_spec(found: Found, registry: Registry) -> dict[str, Any] | None:
-    """The spec as plain data, for a dataset only its section; None if the fields that it needs can't be guessed."""
+    """Return the spec as plain data, for a dataset only its section.
+
+    It is None if the fields that it needs can't be guessed.
+    """
     for context, event in product(contexts_for(found.kind), EVENTS):
         source = source_with(found, event, context, registry)
         try:

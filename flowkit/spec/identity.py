@@ -1,4 +1,4 @@
-"""The identity of a model: its canonical form, its hash, the code that built it, and its spec as text."""
+"""Computes the identity of a model: its canonical form and hash, the code that built it, and its spec as text."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _block(value: dict[str, Any] | list[Any]) -> Iterator[str]:
 
 
 def _is_block(value: Any) -> bool:
-    """Return whether a value takes several lines: it is too long for one, or has steps or other mappings in it."""
+    """Return True if a value takes several lines: it is too long for one, or has steps or other mappings in it."""
     if not isinstance(value, dict | list) or not value:
         return False
     holds_steps = "flow" in value if isinstance(value, dict) else any(isinstance(entry, dict) for entry in value)

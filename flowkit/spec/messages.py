@@ -56,8 +56,8 @@ COUNTS = {
 def problems_of(error: ValidationError, document: Document, registry: Registry) -> tuple[list[Problem], int]:
     """Return the first MAX_PROBLEMS errors as problems, in the order of the text, and how many more there are.
 
-    Where a union has tried all its types, the errors of the type that got furthest. Where the event is wrong, none of
-    defaults, which may depend on it.
+    If a union has tried all its types, these are the errors of the type that got furthest. If the event is wrong,
+    errors of defaults are left out, because defaults may depend on it.
     """
     located = [_Located.find(details, document.data, registry) for details in error.errors(include_url=False)]
     if any(found.path[:1] == ("event",) for found in located):
@@ -92,13 +92,13 @@ class _Located:
 
     @property
     def group(self) -> Hashable:
-        """Errors of one group are one problem: the types of a union, the entries that a list has too few."""
+        """A key that the errors of one problem share: the types of a union, the entries that a list has too few."""
         if self.details["type"] == "missing" and isinstance(self.path[-1], int):
             return "entries", self.path[:-1]
         return self.path if self.in_union else None
 
     def is_of_a_default(self, data: Any) -> bool:
-        """Return whether the text leaves out the field that is wrong."""
+        """Return True if the text leaves out the field that is wrong."""
         if not self.path or self.details["type"] == "missing":
             return False
         *around, last = self.path
@@ -158,7 +158,7 @@ def _missing(group: list[_Located], document: Document, registry: Registry) -> P
 
 
 def _version(value: Any) -> tuple[str, str]:
-    """Message and suggestion."""
+    """Return the message and the suggestion for a wrong ``flowkit: 1``."""
     reads = f"this flowkit ({__version__}) reads version {VERSION} of the spec language"
     if isinstance(value, int) and value > VERSION:
         return f"is version {shown(value)}; {reads}", "update flowkit"

@@ -1,4 +1,4 @@
-"""A validated spec: what each section may say, field by field."""
+"""Defines the fields of each section of a validated spec."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class EventSpec(Documented):
 
     @property
     def domains(self) -> Domains:
-        """The domain of the data. Where the spec has none, it is the reals."""
+        """The domain of the data. If the spec has none, it is the reals."""
         return REALS if self.domain is None else self.domain
 
 
@@ -386,7 +386,7 @@ class Train(Documented):
     @model_validator(mode="before")
     @classmethod
     def _minutes_alone(cls, value: Any) -> Any:
-        """With minutes the number of epochs is open, unless it is given too."""
+        """Return the section with ``epochs: null`` if it has minutes and no epochs. Their number is then open."""
         return {"epochs": None, **value} if isinstance(value, dict) and value.get("minutes") is not None else value
 
     @model_validator(mode="after")
@@ -439,7 +439,7 @@ class Spec(Documented):
     @field_validator("flow", mode="wrap")
     @classmethod
     def _show_event_to_plugins(cls, value: Any, read: Any, info: ValidationInfo) -> Any:
-        """Plugin configs find event and context in the validation context, for what depends on them."""
+        """Put event and context into the validation context, in which plugin configs find them."""
         if info.context is not None:
             info.context[EVENT_KEY] = info.data.get("event")
             info.context[CONTEXT_KEY] = read_context(info.data.get("context"))
@@ -448,7 +448,7 @@ class Spec(Documented):
     @field_validator("dequantization", mode="wrap")
     @classmethod
     def _of_integers(cls, value: Any, read: Any, info: ValidationInfo) -> Any:
-        """The plugins in this flow find the event that it has, which is the noise."""
+        """Read the flow of the noise. Its plugins find the noise as the event in the validation context."""
         event = info.data.get("event")
         if value is None or event is None:
             return read(value)

@@ -1,4 +1,4 @@
-"""``--set`` texts: ``train.epochs=3``, ``flow[0].use=glow/actnorm``, ``data={use: data/digits}``."""
+"""Reads the texts of ``--set``: ``train.epochs=3``, ``flow[0].use=glow/actnorm``, ``data={use: data/digits}``."""
 
 from __future__ import annotations
 

@@ -26,14 +26,23 @@ def read_spec(
     overrides: Sequence[str] = (),
     registry: Registry | None = None,
 ) -> Spec:
-    """The spec in ``source``, validated, with its shapes.
+    """Return the validated spec in ``source``.
 
-    ``source`` is a file's path, a spec's text, or a dict that says what a text would say; a string is text if
-    it has more than one line or begins with ``{``. ``overrides`` are texts such as ``train.epochs=3``, in the
-    order in which they apply. ``registry`` holds what `use` can name: by default everything installed.
+    Args:
+        source: A file's path, a spec's text, or a dict that says what a text would say. A string is text if it has more
+            than one line or begins with ``{``.
+        overrides: Texts such as ``train.epochs=3``, in the order in which they apply.
+        registry: The plugins that `use` can name, by default everything installed.
 
-    Raises SpecError with all problems, in the order of the text, and counts those that are too many to show; a text
-    that can't be parsed has only one.
+    Raises:
+        SpecError: If the spec isn't valid. It has all problems, in the order of the text, and counts those that are too
+            many to show. A text that can't be parsed has only one.
+
+    Examples:
+        >>> from flowkit.spec import read_spec
+        >>> spec = read_spec({"flowkit": 1, "event": {"shape": [2]}, "flow": [{"use": "glow/actnorm"}]})
+        >>> spec.event.shape, len(spec.flow)
+        ((2,), 1)
     """
     document = _load(source)
     problems, more = _override(document, overrides), 0

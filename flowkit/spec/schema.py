@@ -1,7 +1,7 @@
-"""A JSON Schema of specs, for completion in editors, composed of the plugins that are installed.
+"""Composes a JSON Schema of specs from the plugins that are installed, for completion in editors.
 
-Which schema reads a step or a plugin is told by if/then on the key or name that it has, not by oneOf over all of
-them: so an editor completes the fields of this plugin, and complains about these alone.
+An if/then on the key or the name of a step or a plugin decides which schema reads it, not a oneOf over all schemas.
+So an editor completes the fields of this plugin, and complains about these alone.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _one_way(found: Found) -> str:
 
 
 def _kind(kind: str, plugins: list[Found]) -> Schema:
-    """Any plugin of this kind."""
+    """Return the schema of any plugin of this kind."""
     if not plugins:
         return {"not": {}, "description": f"no {kind} is installed"}
     use = {
@@ -100,7 +100,7 @@ def _kind(kind: str, plugins: list[Found]) -> Schema:
 
 
 def _step(readers: dict[str, str], definitions: Schema) -> Schema:
-    """Any step of a flow: ``readers`` names the definition that reads it by the key that it has."""
+    """Return the schema of any step of a flow. ``readers`` maps the key of a step to the definition that reads it."""
     about = {key: {"description": definitions[name].get("description", f"A {name}.")} for key, name in readers.items()}
     return {
         "type": "object",
@@ -111,7 +111,7 @@ def _step(readers: dict[str, str], definitions: Schema) -> Schema:
 
 
 def _finish(schema: Any) -> Any:
-    """Puts references to kinds where fields left a mark, and writes as draft-07 what pydantic writes otherwise."""
+    """Put references to kinds where fields left a mark, and write as draft-07 what pydantic writes otherwise."""
     if isinstance(schema, list):
         return [_finish(item) for item in schema if _finite(item)]
     if not isinstance(schema, dict):
@@ -135,7 +135,10 @@ def _finite(value: Any) -> bool:
 
 
 def _without_null(schema: Schema) -> Schema:
-    """``type: [integer, null]`` for anyOf, which editors explain better; no null as default where it isn't allowed."""
+    """Write ``type: [integer, null]`` for anyOf, which editors explain better.
+
+    A default of null is removed if null isn't allowed.
+    """
     match schema:
         case {"anyOf": [{"type": str() as kind} as value, {"type": "null"}]} if not {"enum", "const"} & value.keys():
             schema = schema | value | {"type": [kind, "null"]}

@@ -1,4 +1,4 @@
-"""Text -> plain data and places. Safe for any text: it can't name code, share a node or nest without end.
+"""Turns text into plain data and places. Any text is safe: it can't name code, share a node or nest without end.
 
 The events of ruamel's pure-Python parser are composed here, with the scalars of YAML 1.2's core schema, not
 by a constructor that knows tags. JSON is YAML, and is read by the same rules.
@@ -110,24 +110,24 @@ def parse(text: str, file: str, start: int = 0) -> Document:
 
 
 class _Lines:
-    """The lines of a text, to point into."""
+    """The lines of a text, for places in it."""
 
     def __init__(self, text: str, file: str):
         self.file = file
         self.lines = BREAK.split(text.replace("\t", " "))  # a tab is one column, so that the caret stays below its own
 
     def place(self, line: int, column: int) -> Place:
-        """From 0-based positions."""
+        """Return the place of a line and a column, which are counted from 0."""
         return Place(self.file, line + 1, column + 1, self.lines[line] if line < len(self.lines) else "")
 
     def behind(self, start: str) -> Place:
-        """Behind the text's start."""
+        """Return the place behind the beginning ``start`` of the text."""
         *above, last = BREAK.split(start)
         return self.place(len(above), len(last))
 
 
 class _Composer:
-    """Makes data of events; refuses what a spec has no use for."""
+    """Composes data of the parser's events, and refuses what a spec has no use for."""
 
     def __init__(self, events: Iterator[Event], lines: _Lines):
         self.events = events
@@ -267,7 +267,7 @@ SAYINGS: list[tuple[str, str, str | None]] = [
 
 
 def syntax_problem(error: MarkedYAMLError) -> tuple[Any, str, str | None]:
-    """The mark to point at, the message, the suggestion."""
+    """Return the mark to point at, the message and the suggestion."""
     problem, mark = str(error.problem), error.problem_mark or error.context_mark
     begin = error.context_mark
     if begin and re.search("end of stream|, but got '<stream end>", problem):

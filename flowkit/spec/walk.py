@@ -88,7 +88,10 @@ class LatentBase:
 
 
 class BrokenChain(ShapeError):
-    """The layer at ``path`` can't take the shape that reaches it; ``origin`` says where that shape comes from."""
+    """Raised for a layer that can't take the shape that reaches it.
+
+    ``path`` is the layer's, and ``origin`` says where the shape comes from.
+    """
 
     def __init__(self, message: str, path: Path, origin: str | None = None):
         super().__init__(message)
@@ -164,14 +167,14 @@ def _context_of_layers(context: ContextSpec | None) -> Shape | None:
 
 
 def _in_rounds(rounds: Rounds) -> str:
-    """`` in repeat 3 of 4``; where repeats are nested, each with its path."""
+    """Return `` in repeat 3 of 4`` for messages. If repeats are nested, each is given with its path."""
     if len(rounds) < 2:
         return "".join(f" in repeat {now} of {times}" for _, now, times in rounds)
     return " in " + ", ".join(f"repeat {now} of {times} of {format_path(path)}" for path, now, times in rounds)
 
 
 def _origin(steps: list[Step], shape: Shape) -> str:
-    """Say where the shape comes from: the last step that changed it, or the event."""
+    """Return where the shape comes from, for messages: the last step that changed it, or the event."""
     changed = next((step for step in reversed(steps) if step.output_shape != step.input_shape), None)
     if changed is None:
         return f"{list(shape)} is the shape of the event"

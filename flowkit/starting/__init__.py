@@ -1,4 +1,4 @@
-"""From a data file to a spec that trains as written. numpy only, no torch."""
+"""Makes a spec that trains as written from a data file. This package needs numpy only, no torch."""
 
 from flowkit.starting.columns import see
 from flowkit.starting.layers import hidden_width

@@ -23,7 +23,7 @@ MIN_SPREAD = 1e-30
 
 
 def check_data(x: np.ndarray | Rows, where: str) -> None:
-    """Raises DataError unless ``x`` is [n, d] or [n, channels, height, width], n > 0."""
+    """Raise DataError unless ``x`` is [n, d] or [n, channels, height, width], n > 0."""
     shape = f"{where} has shape {list(x.shape)}"
     if len(x) == 0:
         raise DataError(f"{shape}: there are no events")
@@ -36,7 +36,7 @@ def check_data(x: np.ndarray | Rows, where: str) -> None:
 
 
 def check_range(values: ValueRange, where: str) -> None:
-    """Raises DataError unless integers fit some `levels` and anything varies."""
+    """Raise DataError unless integers fit some `levels` and anything varies."""
     if values.integers and values.lowest < 0:
         raise DataError(f"{where}: integers from {values.lowest} on: levels begin at 0: save x - x.min(), or floats")
     if values.integers and values.highest >= MAX_LEVELS:
@@ -48,7 +48,7 @@ def check_range(values: ValueRange, where: str) -> None:
 
 
 def _check_floats(values: ValueRange, where: str) -> None:
-    """Raises DataError where float32 has no room for the squares and sums that normalize channels."""
+    """Raise DataError if float32 has no room for the squares and sums that normalize channels."""
     largest = max(abs(values.lowest), abs(values.highest))
     if largest > MAX_FLOAT:
         raise DataError(f"{where}: values up to {largest:g}: float32 can't square them: save x / {largest:.0e}")
@@ -61,7 +61,7 @@ def _check_floats(values: ValueRange, where: str) -> None:
 
 
 def doubts_about(values: ValueRange, where: str) -> list[str]:
-    """About continuous data, whose density has no bound where values repeat."""
+    """Return doubts about continuous data, whose density has no bound where values repeat."""
     if values.integers:
         return []
     if values.whole.all():
@@ -90,7 +90,7 @@ def array_section(shape: Sequence[int]) -> dict[str, Any]:
 
 
 def context_section(contexts: np.ndarray | Rows, values: ValueRange, where: str) -> dict[str, Any]:
-    """The `context` of a spec: classes for integers [n], a shape for arrays. Raises DataError if it is neither."""
+    """Return the `context` of a spec: classes for integers [n], a shape for arrays. Raises DataError for others."""
     if contexts.ndim in (2, 3, 4):
         return array_section(contexts.shape[1:])
     if contexts.ndim != 1:

@@ -92,7 +92,7 @@ class Seen:
 
     @property
     def step(self) -> float | None:
-        """The step of the grid on which the values lie, of which many are the same; None if they aren't."""
+        """The step of the grid on which the values lie, if many of them are the same; None if they aren't."""
         sample = np.concatenate(self.sample)
         if (
             self.digits > MAX_DIGITS
@@ -104,7 +104,7 @@ class Seen:
 
     @property
     def problem(self) -> str:
-        """Why nothing can be made of the column; empty if something can."""
+        """The reason why nothing can be made of the column; empty if something can."""
         if self.unusable:
             return self.unusable
         if not self.present:
@@ -129,7 +129,7 @@ class Seen:
 
     @property
     def doubt(self) -> str:
-        """Why text may not be meant as categories; empty if it may."""
+        """The reason why text may not be meant as categories; empty if it may."""
         if self.kind != "text" or not self._most(Form.NUMBER):
             return ""
         if Form.OTHER not in self.first_of:

@@ -1,4 +1,4 @@
-"""The flow of a starting spec: which layers, how many, how wide."""
+"""Chooses the flow of a starting spec: which layers, how many, and how wide."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NORMALIZE = Line("- use: glow/actnorm", "mean 0 and variance 1 of the first batc
 
 
 def layers(event: Shape, levels: int | None, rows: int, conditional: bool) -> list[Line]:
-    """The steps of a flow for such events. Raises DataError where no coupling could divide them."""
+    """Return the steps of a flow for such events. Raises DataError if no coupling could divide them."""
     coupling = _coupling(event, rows)
     lines = [] if levels is None else [Line("- use: glow/rescale", f"[0, {levels}) -> [-1/2, 1/2)")]
     if len(event) == 3:
@@ -51,7 +51,7 @@ def layers(event: Shape, levels: int | None, rows: int, conditional: bool) -> li
 
 
 def _one_value(rows: int, conditional: bool) -> list[Line]:
-    """A coupling could not divide one value: its steps read the context, or nothing."""
+    """Return the steps for events of one value, which no coupling could divide. They read the context, or nothing."""
     if not conditional:
         return [NORMALIZE, Line(f"- elementwise: {SPLINE}", "learned")]
     network = _conditioner((1,), rows)
@@ -81,13 +81,13 @@ def hidden_width(event: Shape, rows: int) -> int:
 
 
 def _step(channels: int, coupling: list[Line]) -> list[Line]:
-    """Mix the channels, then transform half of them."""
+    """Return a step that mixes the channels, and then transforms half of them."""
     mixing = "- use: glow/conv1x1" if channels <= MAX_MIXED else "- {use: glow/permute, order: random}"
     return [NORMALIZE, Line(mixing, "so that each coupling divides them otherwise"), *coupling]
 
 
 def _image(event: Shape, coupling: list[Line]) -> list[Line]:
-    """Levels of squeeze and steps; between two, half of the channels leave."""
+    """Return levels of a squeeze and steps. Between two levels half of the channels leave."""
     size = math.prod(event)
     repeats = 4 if size <= MAX_SPLINE else 6 if size <= 4096 else 8
     planned = scales(event)
@@ -109,7 +109,7 @@ def _leaving(latent: Shape) -> list[Line]:
 
 
 def _unsqueezed(event: Shape, coupling: list[Line]) -> list[Line]:
-    """For an image whose sides have no divisor in common."""
+    """Return the steps for an image whose sides have no divisor in common."""
     c, h, w = event
     if c > 1:
         return _step(c, coupling)

@@ -1,4 +1,4 @@
-"""Looks at data, as far as a spec has to know it."""
+"""Looks at data as far as a starting spec has to know it."""
 
 from __future__ import annotations
 
@@ -79,13 +79,14 @@ def look(
     label: str | None = None,
     weight: str | None = None,
 ) -> Look | TableLook:
-    """Look at a .npy file, a table, a folder of images or of MNIST's files, or ``{use: …}``: a dataset as in a spec.
+    """Look at data. Return the facts on which a starting spec depends.
 
+    ``data`` is a .npy file, a table, a folder of images or of MNIST's files, or ``{use: …}``, a dataset as in a spec.
     ``event`` and ``context`` are columns of a table, separated by commas; ``label`` and ``weight`` are one column each,
     or "" for none. For a .npy file, ``context`` is a .npy file of labels [n] or arrays, one for each event.
 
-    Raises DataError where no flow could be fitted to what is there, saying why and what to do; SpecError, PluginError
-    of a dataset's name.
+    Raises DataError if no flow could be fitted to the data; it says why, and what to do. Raises SpecError or
+    PluginError for the name of a dataset.
     """
     if event is not None and not _names(event):
         raise DataError(f"--event {event!r} names no column")

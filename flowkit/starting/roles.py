@@ -29,7 +29,7 @@ FEW = 20
 
 @dataclass(frozen=True)
 class Choice:
-    """A column of the table, and the reason of what became of it. ``column`` is None if it was left out."""
+    """A column of the table, and the reason for its role. ``column`` is None if it was left out."""
 
     name: str
     reason: str

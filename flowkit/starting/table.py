@@ -94,7 +94,7 @@ class TableLook:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Choices that may not be meant: columns and rows that are left out, and values that repeat."""
+        """The choices that may not be meant: columns and rows that are left out, and values that repeat."""
         left_out = [f"column {each.name} is left out: {each.reason}" for each in self.left_out]
         repeated = [f"column {each.name}: {each.doubt}" for each in (*self.event, *self.context) if each.doubt]
         return (

@@ -1,4 +1,4 @@
-"""The range of arrays and how fine their values are, read in chunks."""
+"""Measures the range of arrays and how fine their values are. It reads them in chunks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIN_STEPS = 256
 
 @dataclass(frozen=True)
 class ValueRange:
-    """For each position of an event, [*event]: its least and largest value, and whether all are whole numbers."""
+    """The least and the largest value at each position of an event, [*event], and whether all there are whole."""
 
     low: np.ndarray
     high: np.ndarray
@@ -43,7 +43,7 @@ class ValueRange:
 
     @property
     def constant(self) -> np.ndarray:
-        """Where every event has the same value, [*event]."""
+        """True at positions where every event has the same value, [*event]."""
         return self.low == self.high
 
     @property
@@ -53,7 +53,7 @@ class ValueRange:
 
     @property
     def coarse(self) -> np.ndarray:
-        """Where float32, in which flows compute, can't tell MIN_STEPS values apart, [*event]."""
+        """True at positions where float32, in which flows compute, can't tell MIN_STEPS values apart, [*event]."""
         step = np.spacing(np.maximum(np.abs(self.low), np.abs(self.high)).astype(np.float32))
         return self.spread < MIN_STEPS * step
 

@@ -1,4 +1,4 @@
-"""The text of a starting spec: YAML with the reasons in comments."""
+"""Writes a starting spec: YAML with the reasons in comments."""
 
 from __future__ import annotations
 

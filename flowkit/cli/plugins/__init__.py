@@ -1,4 +1,4 @@
-"""`flowkit plugins`: one module for each of its commands."""
+"""Implements `flowkit plugins`: one module for each of its commands."""
 
 import typer
 

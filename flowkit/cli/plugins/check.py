@@ -1,4 +1,4 @@
-"""`flowkit plugins check`"""
+"""Implements `flowkit plugins check`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""`flowkit plugins list`"""
+"""Implements `flowkit plugins list`."""
 
 from typing import TYPE_CHECKING, Annotated
 

@@ -1,4 +1,4 @@
-"""`flowkit plugins new`"""
+"""Implements `flowkit plugins new`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +66,7 @@ def new(
 
 
 def _check(name: str) -> None:
-    """Raises PluginError, saying why, if nobody could install a package for this namespace."""
+    """Raise PluginError, which says why, if nobody could install a package for this namespace."""
     import re
     from importlib.util import find_spec
 
@@ -86,7 +86,10 @@ def _check(name: str) -> None:
 
 
 def _rendered(name: str, kind: str) -> Iterator[tuple[Path, str]]:
-    """The paths and texts of the package's files. NAME, PLUGIN and a class's Name… stand for what they are called."""
+    """Yield the paths and texts of the package's files.
+
+    NAME, PLUGIN and a class's Name… are replaced by the real names.
+    """
     import re
 
     camel = "".join(part.capitalize() for part in name.split("_"))

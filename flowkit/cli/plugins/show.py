@@ -1,4 +1,4 @@
-"""`flowkit plugins show`"""
+"""Implements `flowkit plugins show`."""
 
 import inspect
 import textwrap
@@ -37,7 +37,10 @@ def _namespace(registry: "Registry", namespace: str) -> str:
 
 
 def _plugin(registry: "Registry", found: "Found") -> str:
-    """The config's docstring, fields, shapes, the target's docstring, an example. No target is imported."""
+    """Return the config's docstring, fields and shapes, the target's docstring, and an example.
+
+    No target is imported.
+    """
     from flowkit.plugin.description import example_config, field_rows, mappings_in, shape_rule, target_doc
     from flowkit.spec import to_yaml
     from flowkit.spec.example import example_spec

@@ -1,4 +1,4 @@
-"""A spec to look at: as data, as a graph, as a picture. No torch."""
+"""Shows a spec as data, as a graph or as a picture. This package doesn't import torch."""
 
 from flowkit.spec.views.data import as_dict
 from flowkit.spec.views.graph import dot

@@ -1,4 +1,4 @@
-"""A flow as plain data, for programs."""
+"""Describes a flow as plain data, for programs."""
 
 from __future__ import annotations
 

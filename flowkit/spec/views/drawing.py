@@ -1,4 +1,4 @@
-"""SVG elements: boxes, text and arrows, each with a class that the style sheet below draws."""
+"""Draws SVG elements: boxes, text and arrows, each with a class of the style sheet."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ text { font-family: system-ui, "Segoe UI", Roboto, Helvetica, Arial, "DejaVu San
 
 
 def width_of(text: str, style: str) -> float:
-    """In pixels, rather too much than too little."""
+    """Return the width of a text in pixels, which is estimated rather too large than too small."""
     return len(text) * SIZES[style] * CHARACTER
 
 
 class Drawing:
-    """Elements in the order in which they are painted."""
+    """A picture: its elements in the order in which they are painted."""
 
     def __init__(self) -> None:
         self.elements: list[ElementTree.Element] = []
@@ -42,17 +42,17 @@ class Drawing:
         self._add("rect", x=x, y=y, width=width, height=height, rx=7, **{"class": style})
 
     def text(self, x: float, y: float, text: str, style: str, anchor: str = "middle") -> None:
-        """``y`` is the base line, ``anchor`` start, middle or end."""
+        """Add a text. ``y`` is its base line, and ``anchor`` is start, middle or end."""
         element = self._add("text", x=x, y=y, **{"class": style, "text-anchor": anchor})
         element.text = text
 
     def wire(self, *points: tuple[float, float], arrow: bool = True) -> None:
-        """A line through points, by default with an arrowhead at the last."""
+        """Add a line through points, by default with an arrowhead at the last."""
         head = {"marker-end": "url(#head)"} if arrow else {}
         self._add("polyline", points=" ".join(f"{x:g},{y:g}" for x, y in points), **{"class": "wire", **head})
 
     def to_svg(self, width: float, height: float, title: str) -> str:
-        """The document, of this size in pixels; ``title`` is what a screen reader says."""
+        """Return the document, of this size in pixels. Screen readers say its ``title``."""
         size = {"width": f"{width:g}", "height": f"{height:g}", "viewBox": f"0 0 {width:g} {height:g}"}
         root = ElementTree.Element("svg", {"xmlns": "http://www.w3.org/2000/svg", **size, "role": "img"})
         ElementTree.SubElement(root, "title").text = title

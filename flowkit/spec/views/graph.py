@@ -1,4 +1,4 @@
-"""A flow as text for Graphviz."""
+"""Writes a flow as text for Graphviz."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flowkit.spec.views.outline import Entry, LayerOutline, Loop, data_text, enc
 
 
 def dot(spec: Spec) -> str:
-    """A digraph from data to latents, repeats as clusters: what `dot -Tsvg` reads."""
+    """Return a digraph from data to latents, which `dot -Tsvg` reads. Repeats are clusters."""
     entries, latent = outline(spec)
     graph = _Graph()
     graph.draw(entries, "  ")
@@ -30,7 +30,10 @@ def dot(spec: Spec) -> str:
 
 
 class _Graph:
-    """Writes nodes where they stand. Edges and latents come after all clusters: a cluster takes in what it names."""
+    """Writes nodes into their clusters.
+
+    Edges and latents follow all clusters, because a cluster includes what it names.
+    """
 
     def __init__(self) -> None:
         self.nodes: list[str] = []
@@ -83,6 +86,6 @@ def _line(use: Use) -> str:
 
 
 def _quoted(*lines: str) -> str:
-    """A quoted string of dot with these lines."""
+    """Return these lines as a quoted string of dot."""
     escaped = (line.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") for line in lines)
     return '"' + "\\n".join(escaped) + '"'

@@ -1,4 +1,4 @@
-"""A flow as the views draw it: repeats as loops, not expanded, with every shape that a layer meets."""
+"""Outlines a flow for the views: repeats are loops, and each layer has all shapes that reach it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_TEXT = 48
 
 @dataclass(frozen=True)
 class Latent:
-    """z_number, what leaves the flow."""
+    """The latent z_number that leaves the flow."""
 
     number: int
     shape: Shape
@@ -55,7 +55,7 @@ class Loop:
 
     @property
     def inputs(self) -> list[Shape]:
-        """The shape with which it begins; those of the later times are its first layer's."""
+        """The shape with which the first pass begins. Those of later passes are listed at its first layer."""
         return self.entries[0].inputs[:1]
 
 
@@ -85,20 +85,20 @@ def outline(spec: Spec) -> tuple[tuple[Entry, ...], Latent]:
 
 
 def span(shapes: Sequence[Shape]) -> str:
-    """Return one shape, or the first and the last of those that differ from one time to the next."""
+    """Return the shape of all passes as text, or the first and the last if they differ."""
     first, last = str(list(shapes[0])), str(list(shapes[-1]))
     return first if first == last else f"{first} … {last}"
 
 
 def fields(config: PluginConfig) -> list[str]:
-    """The fields that the spec writes, as ``hidden 64``; what it leaves at its default goes without saying."""
+    """Return the fields that the spec writes, as ``hidden 64``. Fields that it leaves at their default are left out."""
     dumped = config.model_dump(mode="json")
     written = {name: dumped[name] for name in dumped if name in config.model_fields_set}
     return [name if value is True else f"{name} {_shortened(line(value))}" for name, value in written.items()]
 
 
 def data_text(spec: Spec) -> str:
-    """Say what an event holds and what it is conditioned on, in a line."""
+    """Return a line that says what an event holds and what it is conditioned on."""
     values = "continuous" if spec.event.levels is None else f"integers 0 … {spec.event.levels - 1}"
     values += f" in {spelled(spec.event.domains)}" if spec.event.domain is not None else ""
     values += f", noise of {count_layers(spec.dequantization.flow)} layers" if spec.dequantization is not None else ""
@@ -110,7 +110,7 @@ def data_text(spec: Spec) -> str:
 
 
 def encoder_text(spec: Spec) -> list[str]:
-    """Say in a line what summarizes the context, and to what shape. There is none without an encoder."""
+    """Return a line that says what summarizes the context, and to what shape. There is none without an encoder."""
     encoder = spec.context and spec.context.encoder
     if not encoder:
         return []

@@ -1,4 +1,4 @@
-"""A flow as an SVG picture: data at the top, the last latent at the bottom, what leaves before at the side."""
+"""Draws a flow as an SVG picture: data at the top, the last latent at the bottom, the other latents at the side."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_LATENTS = 4
 
 
 def svg(spec: Spec) -> str:
-    """An SVG document, the same for the same spec."""
+    """Return an SVG document, which is always the same for the same spec."""
     entries, latent = outline(spec)
     blocks = _blocks(entries, spec.context is not None)
     last = [str(latent), *_base_text(spec.base, spec.context is not None)]
@@ -57,7 +57,7 @@ class Block:
     """The width of what leaves to the side."""
 
     def draw(self, drawing: Drawing, axis: float, y: float, side: float) -> None:
-        """Paint it from ``y`` on downwards; what leaves goes to the column that begins at ``side``."""
+        """Draw the block from ``y`` on downwards. Latents that leave go to the column that begins at ``side``."""
         raise NotImplementedError
 
 
@@ -82,7 +82,7 @@ class Card(Block):
 
 
 class FactorOutBlock(Block):
-    """A factor-out, and at the side what leaves there."""
+    """A factor-out, with the latent that leaves at the side."""
 
     def __init__(self, latents: Sequence[Latent], base: Use | None, context: bool):
         lines = list(map(str, latents))
@@ -140,7 +140,7 @@ class ConditionedBlock(Block):
 
 
 class CouplingBlock(ConditionedBlock):
-    """The kept part goes down on the left, past the conditioner that reads it; the transformer is on the right."""
+    """A coupling, with the transformer on the right. The kept part goes down on the left, past the conditioner."""
 
     def __init__(self, coupling: CouplingSpec, layer: LayerOutline, context: bool):
         super().__init__("coupling", coupling.coupling, coupling.conditioner, context)
@@ -168,7 +168,7 @@ class CouplingBlock(ConditionedBlock):
 
 
 class AutoregressiveBlock(ConditionedBlock):
-    """The conditioner on the left reads the event too; the transformer is on the right."""
+    """An autoregressive layer. The conditioner on the left reads the event too; the transformer is on the right."""
 
     def __init__(self, layer: AutoregressiveSpec, context: bool):
         title = "inverse of autoregressive" if layer.inverse else "autoregressive"
@@ -211,7 +211,7 @@ class Stack(Block):
 
 
 class Frame(Block):
-    """A repeat: a frame around what is repeated, with the number of times."""
+    """A frame around the layers of a repeat, with the number of times."""
 
     def __init__(self, loop: Loop, context: bool):
         first = loop.entries[0].inputs

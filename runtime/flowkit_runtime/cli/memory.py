@@ -48,7 +48,7 @@ def out_of_memory(error: BaseException) -> str | None:
 
 @contextmanager
 def imports_tried_first() -> Iterator[None]:
-    """Inside the block, try imports of large libraries in another process first if memory is limited (`ulimit -v`).
+    """Try imports of large libraries in another process first, inside the block, if memory is limited (`ulimit -v`).
 
     Such an import raises MemoryError if that process fails or crashes.
     """
