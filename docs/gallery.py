@@ -26,7 +26,7 @@ HEAD = """\
 # Gallery
 
 All specs of the repository's folder `specs`, with their flows, the samples of a training run, and its score on the test
-part of the data. Lower scores are better. A score in nats is the mean of -log p(x), which may be negative for
+part of the data. Lower scores are better. A score in nats is the mean of `-log p(x)`, which may be negative for
 continuous data. Scores in bits/dim are those of integer data. The scores of different data sets can't be compared.
 
 `flowkit train specs/NAME.yaml` trains one of them, on a CPU or a GPU. In each picture, held-out data are on the left

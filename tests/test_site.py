@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import runpy
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
 
 from tests.built_site import Page, is_outside, loaded_by, target
 from tests.pages import ROOT
+from tests.web.chromium import FOUND, Chromium
 
 HOOKS = runpy.run_path(str(ROOT / "docs/hooks.py"))
 
@@ -87,7 +91,20 @@ def test_every_formula_is_mathml(site: Site) -> None:
 
 
 @pytest.mark.slow
-def test_the_search_finds_classes_and_plugins(site: Site) -> None:
-    index = json.loads((site.directory / "search/search_index.json").read_text("utf-8"))
-    found = {entry["location"] for entry in index["docs"]}
-    assert {"api/bijectors.html#flowkit.bijectors.Coupling", "reference.html#glowactnorm"} <= found
+@pytest.mark.skipif(FOUND is None, reason="needs Chromium: apt-get install chromium")
+def test_a_browser_finds_a_class_and_asks_only_the_server(site: Site, tmp_path: Path) -> None:
+    handler = partial(QuietHandler, directory=site.directory)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, closing(Chromium(tmp_path)) as browser:
+        Thread(target=server.serve_forever, daemon=True).start()
+        root = f"http://127.0.0.1:{server.server_port}/"
+        browser.open(f"{root}index.html?q=FactorOut", ready="document.querySelector('.md-search-result__item')")
+        found = browser.evaluate("[...document.querySelectorAll('.md-search-result__link')].map(link => link.href)")
+        assert any(link.startswith(f"{root}api/bijectors.html") for link in found)
+        browser.open(f"{root}explanation/change-of-variables.html", ready="document.fonts.check('16px STIX Two Math')")
+        assert not [url for url in browser.requests() if not url.startswith(root)]
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        """Log nothing."""

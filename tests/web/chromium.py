@@ -16,6 +16,8 @@ FOUND = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "go
 PATIENCE = 60.0
 """Seconds after which the browser counts as hung."""
 EVENTS = ("Network.requestWillBeSent", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+READY = "document.body?.dataset.state && !document.querySelector('[aria-busy]')"
+"""An exported page says that it is ready, or failed."""
 FLAGS = (
     "--headless=new",
     "--remote-debugging-pipe",
@@ -52,11 +54,11 @@ class Chromium:
         for domain in ("Page", "Runtime", "Network", "Log", "DOM"):
             self._call(f"{domain}.enable")
 
-    def open(self, url: str) -> None:
-        """Load a page, and wait until it says that it is ready, or failed."""
+    def open(self, url: str, ready: str = READY) -> None:
+        """Load a page, and wait until the JavaScript expression ``ready`` is true."""
         self.seen.clear()
         self._call("Page.navigate", url=url)
-        self.wait("document.body?.dataset.state && !document.querySelector('[aria-busy]')")
+        self.wait(ready)
 
     def wait(self, condition: str) -> None:
         """Until a JavaScript expression is true."""
