@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks import engines
 from tests.bases import FLOWS
+
+pytestmark = pytest.mark.slow
 
 
 def test_each_engine_that_is_installed_has_a_row_for_each_bundle(bundles_of_bases, capsys, monkeypatch):

@@ -32,6 +32,7 @@ def n_nodes(model: onnx.ModelProto) -> int:
     return len(list(with_bodies(model.graph.node)))
 
 
+@pytest.mark.slow
 def test_a_graph_has_one_loop_where_there_are_passes_and_none_elsewhere(tmp_path):
     """About 30 nodes for an affine layer. The log-derivatives, which a decoder doesn't give, aren't computed in it."""
     layer = {"autoregressive": AFFINE, "conditioner": {"use": "autoregressive/made", "hidden": 8, "layers": 1}}

@@ -18,6 +18,8 @@ from flowkit_runtime.errors import BundleError
 from flowkit_runtime.verification import verify
 from tests.flow.test_dequantization import NOISE, perturbed, spec
 
+pytestmark = pytest.mark.slow
+
 K = torch.randint(4, (80, 2), generator=torch.Generator().manual_seed(0))
 
 

@@ -212,6 +212,7 @@ class Halved(Bijector):
         return y * s, (y / y).sum(1) * np.log(float(s))
 
 
+@pytest.mark.slow
 def test_layers_that_are_shared_tied_or_nearly_alike_have_their_own_numbers():
     """One layer stands twice, or gives its input back; modules and tensors are tied; layers differ in a setting alone.
 

@@ -106,6 +106,7 @@ def test_outside_of_exports_it_is_a_plain_loop():
     assert torch.func.jacfwd(lambda a: fixed_loop(lambda v: (a * v,), 3, torch.ones(()))[0])(torch.tensor(2.0)) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", extent([20], [18, 20, 24]))
 def test_a_graph_has_a_loop_of_a_constant_number_of_steps(opset, tmp_path):
     """Layers that are alike are traced once. A limit of dynamo's, 8 traced bodies of one function, isn't met."""
@@ -142,6 +143,7 @@ def assert_the_same_is_computed_once(decoder):
         assert len(list(with_bodies(of_layer))) < 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", extent(["float16"], ["float32", "bfloat16", "float16"]))
 def test_networks_of_16_bits_in_a_body_and_weights_that_are_shared(tmp_path, precision):
     flow = a_flow(Passes((2,)))

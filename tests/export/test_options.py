@@ -64,6 +64,7 @@ def plain(flow, held_out, tmp_path_factory):
     return directory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision, kind", extent(BFLOAT16, [*BFLOAT16, ("float16", onnx.TensorProto.FLOAT16)]))
 def test_networks_in_16_bits(tmp_path, precision, kind):
     flow, held_out = trained_like(SMALL), torch.rand(80, 2, generator=torch.Generator().manual_seed(0)) * 2
@@ -276,6 +277,7 @@ def test_sizes_are_those_that_every_layer_takes():
     assert [smallest_steps(flow) for flow in flows] == [[1, 2], [2, 4]]
 
 
+@pytest.mark.slow
 def test_a_bundle_for_any_size_is_loaded_at_one(tmp_path):
     flow = trained_like({**SPEC, "flow": [{"use": "glow/squeeze"}, STEP[0]]})
     manifest = export(flow, tmp_path / "b", options=Options(any_size=True)).manifest

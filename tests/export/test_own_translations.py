@@ -22,6 +22,8 @@ from flowkit.testing import BijectorSubject, check
 from tests.export.conftest import encoder_of
 from tests.pages import blocks
 
+pytestmark = pytest.mark.slow
+
 SEARCH = torch.ops.aten.searchsorted.Tensor
 
 

@@ -79,6 +79,7 @@ def test_samples_are_tables(fitted: FittedTable) -> None:
         fitted.sample((3, 2), ULM)
 
 
+@pytest.mark.slow
 def test_the_bundle_takes_the_table(fitted: FittedTable, tmp_path: Path) -> None:
     model = flowkit_runtime.load(fitted.export(tmp_path / "bundle"))
     scores = model.score(*model.from_table(FLATS))

@@ -100,6 +100,7 @@ def test_its_components_are_trained_apart() -> None:
     assert means.sort().values.diff().min() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", extent([VECTOR], [VECTOR, ONE_VALUE]), ids=lambda spec: f"{len(spec['flow'])} layers")
 def test_its_decoder_is_small(spec: dict) -> None:
     decoder = Graphs(a_flow(spec)).models[DECODER]

@@ -17,6 +17,7 @@ from tests.extent import extent
 PLANAR = {"use": "residual/planar", "numeric_inverse": True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inverse", extent([False], [False, True]))
 def test_it_runs_both_ways_and_so_do_its_graphs(inverse: bool) -> None:
     step = PLANAR | ({"inverse": True} if inverse else {})

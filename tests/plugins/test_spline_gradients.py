@@ -39,6 +39,7 @@ def test_they_are_those_of_the_formula(event, bins, scale, direction):
         assert (given - expected).abs().max() <= 1e-12 * (1 + expected.abs().max())
 
 
+@pytest.mark.slow
 @DIRECTIONS
 def test_second_derivatives(direction):
     value, theta = (t.requires_grad_() for t in inputs((1,), 3, n=4))

@@ -182,6 +182,7 @@ def _says_no_more_than_a_verdict(exported: str, bundle: Path) -> None:
     assert all(group in table for group in ("held-out", "off-data", "extremes"))
 
 
+@pytest.mark.slow
 def test_export_takes_the_quantile_of_the_threshold(runs: Path, tmp_path: Path) -> None:
     result = flowkit("export", runs / "moons", "-o", tmp_path / "b", "--quantile", "0.995")
     assert result.exit_code == 0, result.output

@@ -24,6 +24,8 @@ from tests.web.test_web_model import VECTORS
 SCRIPT = """
 import { existsSync, readFileSync } from "node:fs";
 import * as ort from "./ort.mjs";
+
+pytestmark = pytest.mark.slow
 globalThis.ort = ort;
 const { Model } = await import("./model.js");
 const noise = await import("./noise.js");

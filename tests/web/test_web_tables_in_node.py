@@ -97,6 +97,8 @@ REFUSED = {
 SCRIPT = """
 import { readFileSync } from "node:fs";
 import * as ort from "./ort.mjs";
+
+pytestmark = pytest.mark.slow
 globalThis.ort = ort;
 const { Model } = await import("./model.js");
 const table = await import("./table.js");
