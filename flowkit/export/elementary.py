@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from ml_dtypes import finfo
 from onnxscript import ir
 from onnxscript import opset18 as op
 
@@ -70,6 +72,18 @@ def logaddexp(x: Any, y: Any) -> Any:
     torch.onnx writes the logarithm of the sum, which is infinite beyond 89 and, beside y = 0, loses every x below -17.
     """
     return op.Add(op.Max(x, y), log1p(op.Exp(op.Neg(op.Abs(op.Sub(x, y)))), x))
+
+
+def logsumexp(x: Any, dim: Sequence[int], keepdim: bool = False) -> Any:
+    """Return log Σ e^x over dimensions as m + log Σ e^(x - m), where m is the largest x.
+
+    OpenVINO computes ONNX's ReduceLogSumExp without m. Its result is infinite where all x are below -103 or above 88.
+    """
+    over = op.Constant(value_ints=[*dim])
+    largest = finfo(x.dtype.numpy()).max.item()
+    m = op.Clip(op.ReduceMax(x, over), number(-largest, x), number(largest, x))  # inf - inf would be nan
+    total = op.Add(m, op.Log(op.ReduceSum(op.Exp(op.Sub(x, m)), over)))
+    return total if keepdim else op.Squeeze(total, over)
 
 
 def expm1(x: Any) -> Any:

@@ -22,6 +22,7 @@ TRANSLATIONS: Translations = {
     torch.ops.aten.log_sigmoid.default: elementary.log_sigmoid,
     torch.ops.aten.softplus.default: elementary.softplus,
     torch.ops.aten.logaddexp.default: elementary.logaddexp,
+    torch.ops.aten.logsumexp.default: elementary.logsumexp,
     torch.ops.aten.expm1.default: elementary.expm1,
     torch.ops.aten.log1p.default: elementary.log1p,
     torch.ops.aten.erfc.default: normal_tails.erfc,
