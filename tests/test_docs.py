@@ -16,8 +16,12 @@ from flowkit.spec import SpecError, read_spec, walk
 from tests.pages import ROOT, blocks
 from tests.thirdparty.place import Place, install, lint
 
+MIGRATION = [page.relative_to(ROOT).as_posix() for page in sorted((ROOT / "docs/migration").glob("*.md"))]
 SPECS = [
-    text for page in ("README.md", "docs/specs.md", "docs/tables.md") for kind, text in blocks(page) if kind == "yaml"
+    text
+    for page in ("README.md", "docs/specs.md", "docs/tables.md", *MIGRATION)
+    for kind, text in blocks(page)
+    if kind == "yaml"
 ]
 
 
