@@ -41,11 +41,12 @@ bench: .venv-bench/ready  ## Time flowkit beside its peers and the limit; half a
 coverage: .venv/dev  ## Run the fast tests and say which lines they miss
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow" --cov --cov-report=term-missing:skip-covered
 
-check: .venv/dev  ## Lint, formatting, types, layers
+check: .venv/dev  ## Lint, formatting, types, layers, docstrings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.docstrings
 	test ! -x $(BIN)/hadolint || $(BIN)/hadolint runtime/Dockerfile
 
 format: .venv/dev  ## Format the code and mend what the linter can

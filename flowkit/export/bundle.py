@@ -85,7 +85,12 @@ class Options:
 
 @dataclass(frozen=True)
 class Exported:
-    """An export that was verified: its figures, and the manifest that has them."""
+    """An export that was verified.
+
+    Attributes:
+        figures: The errors of the graphs, with their limits.
+        manifest: The content of manifest.json, which has the figures too.
+    """
 
     figures: list[Figure]
     manifest: dict[str, Any]

@@ -107,5 +107,5 @@ def log1p(x: Any, like: Any = None) -> Any:
 
 
 def number(value: float, x: Any) -> Any:
-    """Return a constant of the type of x. (Beside what has no type yet, a Python number becomes fp32.)"""
+    """Return a constant of the type of x. A Python number would become fp32 beside a value that has no type yet."""
     return op.Constant(value=ir.to_proto(ir.tensor(value, dtype=x.dtype)))

@@ -30,8 +30,10 @@ def check_quantile(quantile: float) -> None:
 def measured(
     part: Path, answers: NamedArrays, x: Tensor | None, context: Tensor | None, precision: Precision, quantile: float
 ) -> dict[str, Any]:
-    """Return, for the manifest, how far the density of held-out events is off, the threshold, and how many events of
-    integer data, held out and off the data, come back exactly. What needs a direction that the flow lacks is None.
+    """Return the figures of held-out events, for the manifest.
+
+    They are the change of the density by the precision, the threshold, and how many events of integer data, held out
+    and off the data, come back exactly. A figure that needs a direction that the flow lacks is None.
 
     Raises ExportError if 16 bits change the density too much, or an event has no finite score.
     """

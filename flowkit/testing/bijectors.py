@@ -141,8 +141,9 @@ def initialize(subject: BijectorSubject) -> None:
 
 @needs("forward")
 def memory(subject: BijectorSubject) -> None:
-    """The gradients for parameters, x and context are the same under every memory strategy as under ``store``, and
-    those of the others stay so when a parameter is frozen. A layer without an inverse has no ``reversible``.
+    """The gradients for parameters, x and context are the same under every memory strategy as under ``store``.
+
+    They stay so when a parameter is frozen. A layer without an inverse has no ``reversible``.
     """
     flow = flow_of(subject, subject.module()).double().train()
     for held in (None, *list(flow.parameters())[:1]):

@@ -49,8 +49,11 @@ def far(subject: TransformerSubject) -> None:
 
 
 def _check_round_trip(transformer: Transformer, calls: Sequence[Call], tolerance: float, advice: str = "") -> None:
-    """Check that each call is undone by the other: values relative to their size (absolute below 1), log-derivatives
-    as near as those beside a kink. A transformer with one direction has a single call, which nothing undoes."""
+    """Check that each call is undone by the other.
+
+    Values are compared relative to their size (absolutely below 1), and log-derivatives as those beside a kink are. A
+    transformer with one direction has a single call, which nothing undoes.
+    """
     if len(calls) == 1:
         return
     for call, opposite in zip(calls, reversed(calls), strict=True):

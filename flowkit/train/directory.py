@@ -113,7 +113,7 @@ def _write_metrics(directory: Path, rows: Sequence[Row]) -> None:
 
 
 def free_name(directory: Path) -> Path:
-    """Return ``directory`` if it doesn't exist, otherwise the first free name of ``directory-2``, ``directory-3``, …"""
+    """Return ``directory`` if it doesn't exist, otherwise the first that is free: ``directory-2``, and so on."""
     numbered = (directory.with_name(f"{directory.name}-{number}") for number in count(2))
     return next(path for path in chain([directory], numbered) if not path.exists())
 

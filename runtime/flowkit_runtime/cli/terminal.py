@@ -11,7 +11,7 @@ HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with the characters in HIDDEN as Python escapes: ``\\x1b[31m``. Lines and tabs are kept."""
+    r"""Return ``text`` with the characters in HIDDEN as Python escapes: ``\x1b[31m``. Lines and tabs are kept."""
     return HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 

@@ -28,11 +28,13 @@ def parsed_body(form: str, raw: bytes, takes: Collection[str], main: str) -> Giv
     """Return the values in a body of one of FORMS.
 
     Args:
-        takes: the names of the values that the endpoint takes.
-        main: the name of the array in a .npy body.
+        form: The form, an entry of FORMS.
+        raw: The body.
+        takes: The names of the values that the endpoint takes.
+        main: The name of the array in a .npy body.
 
     Raises:
-        InputError: the body isn't of this form, or holds other values.
+        InputError: If the body isn't of this form, or holds other values.
     """
     try:
         if form == NPY:

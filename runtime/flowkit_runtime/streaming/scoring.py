@@ -83,10 +83,13 @@ def score_file(job: Job, output: Path | None, progress: Callable[[int], None]) -
     begin at the same rows, and noise is a function of the row. A different job starts from the beginning.
 
     Args:
-        progress: called with the number of rows that are scored, at the beginning and after each batch.
+        job: The model, the source of the rows, and what is written of them.
+        output: The file to write, or None for the summary alone.
+        progress: A function that is called with the number of rows that are scored, at the beginning and after each
+            batch.
 
     Raises:
-        InputError: a row can't be scored; the message names file and row.
+        InputError: If a row can't be scored. The message names file and row.
     """
     batch = rows_at_once(job.model.event_shape, job.model.context)
     with _part_file(output) as file:
