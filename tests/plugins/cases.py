@@ -319,22 +319,19 @@ ENCODERS = {
     "gru-layers": encoder(GRU, (3, 1), layers=2),
 }
 
-SAME_GRAPHS = {
-    *(f"{name}-5" for name in CHANNEL_LINEAR.keys() - {"conv1x1-lu"}),
-    *("conv1x1-lu-1x3x3", "conv1x1-lu-1", "permute-random-4x3x2", "rescale-4x3x2", "squeeze-3"),
-    *("householder-4x3x2", "householder-2-4x3x2", "permute-list-4x3x2", "flip-width", "roll-width"),
-    *("coupling-spline-image", "conditional-image-vector", "elementwise-vector", "conditional-elementwise-image"),
-    *("coupling-mixture", "elementwise-mixture", "conditional-elementwise-mixture"),
-    *(f"{name}-1d" for name in TRANSFORMERS),
-    *("affine-asymmetric-3d", "rational-quadratic-2-bins-3d"),
-    *("channels-5-swap", "channels-2", "channels-2-swap", "channels-3x5x3"),
-    *("checkerboard-1x3x4-swap", "checkerboard-2x2x4"),
-    *("mlp-dropout", "convnet-no-hidden"),
-    *("encoder-mlp-vector", "encoder-mlp-labels", "encoder-conv-pixel", "encoder-deep-set-single", "encoder-gru"),
-    *("autoregressive-value", "conditional-autoregressive-value", "conditional-inverse-autoregressive"),
-    *("autoregressive-spline", "made-image", "made-context-image", "made-value", "made-few-units"),
+MORE_GRAPHS = {
+    *("coupling-spline-vector", "coupling-kept-image", "autoregressive-image", "planar-numeric"),
+    *("inverse-autoregressive", "inverse-coupling", "inverse-planar"),
+    *("conditional-vector-vector", "conditional-image-image", "conditional-kept-vector", "conditional-autoregressive"),
+    *("mixture-of-logistics-3d", "base-mixture-4x3x2", "base-class-4x3x2", "base-conditional-image"),
 }
-"""Subjects whose graphs have the operators of others': frozen, all channel-linear layers are one convolution."""
+"""Subjects whose graphs are made in another way than those of the first subject of their classes."""
+
+COMPILED = {
+    *("actnorm-4x3x2", "composition", "coupling-additive-swap", "autoregressive-affine", "planar-numeric"),
+    *("rational-quadratic-3d", "mixture-of-logistics-3d", "base-mixture-1", "made", "encoder-gru-layers"),
+}
+"""Subjects that differ in what torch.compile meets: merged maps, loops, searches, choices, recurrent networks."""
 
 LIKE_OTHERS = {
     *("actnorm-1x3x3", "actnorm-1", "conv1x1-lu-1", "conv1x1-plain-4x3x2"),

@@ -4,12 +4,13 @@ import pytest
 
 from flowkit.testing import SLOW_CHECKS, check
 from tests.extent import extent
-from tests.plugins.cases import LIKE_OTHERS, SAME_GRAPHS, of_each_class, subjects
+from tests.plugins.cases import COMPILED, LIKE_OTHERS, MORE_GRAPHS, of_each_class, subjects
 
 SUBJECTS = subjects()
 CHECKED = [name for name in SUBJECTS if name not in extent(LIKE_OTHERS, set())]
-GRAPHS = [name for name in SUBJECTS if SLOW_CHECKS[SUBJECTS[name].kind] and name not in extent(SAME_GRAPHS, set())]
-OF_EACH_CLASS = extent(of_each_class(name for name in CHECKED if name not in SAME_GRAPHS), {*SUBJECTS})
+TRACED = [name for name in SUBJECTS if SLOW_CHECKS[SUBJECTS[name].kind]]
+OF_EACH_CLASS = of_each_class(CHECKED)
+GRAPHS = [name for name in TRACED if name in extent(OF_EACH_CLASS | MORE_GRAPHS, {*TRACED})]
 
 
 @pytest.mark.parametrize("name", CHECKED)
@@ -25,7 +26,7 @@ def test_graphs(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in GRAPHS if name in OF_EACH_CLASS])
+@pytest.mark.parametrize("name", [name for name in TRACED if name in extent(COMPILED, OF_EACH_CLASS)])
 def test_compilation(name):
-    """Of each class; tests/flow/test_compile.py compiles what is made of them."""
+    """tests/flow/test_compile.py compiles what is made of them."""
     check(SUBJECTS[name], only=("compile",))
