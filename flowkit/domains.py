@@ -68,7 +68,9 @@ class Circle:
 
 
 REALS = Interval()
+"""The domain of all real numbers."""
 POSITIVE = Interval(0.0)
+"""The domain of all numbers above 0."""
 
 Domain = Interval | Circle
 """The values of one coordinate."""

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -88,6 +89,15 @@ def test_nothing_is_loaded_from_a_network(site: Site) -> None:
 @pytest.mark.slow
 def test_every_formula_is_mathml(site: Site) -> None:
     assert not [file.name for file in site.pages if 'class="arithmatex"' in file.read_text("utf-8")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", ["bijectors", "plugin", "presets", "testing"])
+def test_the_api_reference_has_every_public_name(site: Site, package: str) -> None:
+    names = set().union(*(page.names for file, page in site.pages.items() if file.parent.name == "api"))
+    full = f"flowkit.{package}"
+    public = import_module(full).__all__  # a function may have the name of its module
+    assert not [name for name in public if not {f"{full}.{name}", f"{full}.{name}.{name}"} & names]
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # numpy is imported by whoever loads data, not by whoever val
     from flowkit.plugin.rows import Rows
 
 PartName = Literal["train", "val", "test"]
+"""The parts of a dataset."""
 
 PARTS: tuple[PartName, ...] = get_args(PartName)
 

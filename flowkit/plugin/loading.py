@@ -18,6 +18,7 @@ from flowkit.plugin.kinds import KINDS, Kind
 
 hookspec = pluggy.HookspecMarker("flowkit")
 hookimpl = pluggy.HookimplMarker("flowkit")
+"""The decorator of the functions with which a plugin's module answers flowkit's hooks."""
 
 
 def new_manager() -> pluggy.PluginManager:

@@ -126,10 +126,18 @@ class Ref(Reader):
 
 
 TransformerRef = Annotated[Use, Ref("transformer")]
+"""The type of a config's field that names a transformer."""
 SplitRef = Annotated[Use, Ref("split")]
+"""The type of a config's field that names a split."""
 ConditionerRef = Annotated[Use, Ref("conditioner")]
+"""The type of a config's field that names a conditioner."""
 MaskedConditionerRef = Annotated[Use, Ref("masked-conditioner")]
+"""The type of a config's field that names a masked conditioner."""
 OrderRef = Annotated[Use, Ref("order")]
+"""The type of a config's field that names an order."""
 BaseRef = Annotated[Use, Ref("base")]
+"""The type of a config's field that names a base distribution."""
 EncoderRef = Annotated[Use, Ref("encoder")]
+"""The type of a config's field that names an encoder."""
 DatasetRef = Annotated[Use, Ref("dataset")]
+"""The type of a config's field that names a dataset."""
