@@ -1,4 +1,4 @@
-"""docs/migration/: the classes that its tables name exist, and flows with copied weights have the same densities."""
+"""docs/comparison.md and docs/migration/: the classes that they name exist, and copied weights give equal densities."""
 
 from __future__ import annotations
 
@@ -21,11 +21,22 @@ PEERS = {"normflows": "normflows", "nflows": "nflows", "freia": "FrEIA", "zuko":
 
 @pytest.mark.parametrize("name", PEERS)
 def test_the_classes_exist(name: str, in_peers_environment: Callable[..., str]) -> None:
-    page = (ROOT / f"docs/migration/{name}.md").read_text("utf-8")
-    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
-    named = sorted({code for row in rows for code in re.findall(r"`([A-Z]\w+)`", row)})
+    rows = [row[0] for row in table(f"docs/migration/{name}.md") if row[0].startswith("`")]
+    header, *features = table("docs/comparison.md")
+    named = classes(rows) | classes([row[header.index(PEERS[name])] for row in features])
     assert len(named) > 10
-    assert json.loads(in_peers_environment("tests.peers.names", PEERS[name], *named)) == []
+    assert json.loads(in_peers_environment("tests.peers.names", PEERS[name], *sorted(named))) == []
+
+
+def table(page: str) -> list[list[str]]:
+    """Return the cells of the rows of a page's tables."""
+    lines = (ROOT / page).read_text("utf-8").splitlines()
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
+
+
+def classes(cells: list[str]) -> set[str]:
+    """Return the names in code that begin like those of classes."""
+    return {name for cell in cells for name in re.findall(r"`([A-Z]\w+)`", cell)}
 
 
 @pytest.mark.parametrize("name", PEERS)
