@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Flow", "__version__", "fit", "presets", "register"]
 
 HOMES = {"Flow": "flowkit.flow", "fit": "flowkit.fitted", "register": "flowkit.plugin"}
-"""What is imported when it is first asked for, so that ``import flowkit`` stays light: torch for ``Flow``."""
+"""The packages of names that are imported when they are first used. So ``import flowkit`` doesn't import torch."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,9 +1,9 @@
 """Checks docstrings: `make check` runs it, beside ruff's rules for their form.
 
-The first sentence of a docstring must be one: it has a verb, and none of the openings that begin a fragment. Classes
-and properties may be named instead ("The event shape of y."), as in Google's style. What flowkit exports, and the
-classes of its own plugins, must have the sections Args, Returns and Raises where they apply. ruff (D417) compares Args
-with the signature.
+The first sentence of a docstring must be one: it has a verb, and none of the openings that begin a fragment. Classes,
+properties and constants may be named instead ("The event shape of y."), as in Google's style. What flowkit exports, and
+the classes of its own plugins, must have the sections Args, Returns and Raises where they apply. ruff (D417) compares
+Args with the signature.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,6 +74,8 @@ INDICATIVES = _words(
 )
 """Verbs inside of sentences: "inverse(forward(x)) is x"."""
 
+DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Assign | ast.AnnAssign
+
 CLAUSE = re.compile(r"\b(that|which|who|whose|where|when|if|unless|as|than)\b[^,:;=]*")
 """A clause whose verb doesn't make a sentence: "The file that has the rows"."""
 
@@ -83,23 +86,31 @@ class Docstring(NamedTuple):
     place: str
     text: str
     names: bool
-    """True if it may name a thing, as the docstrings of classes and properties do."""
+    """True if it may name a thing, as the docstrings of classes, properties and constants do."""
 
 
 def docstrings() -> Iterator[Docstring]:
-    """Yield the docstrings of all packages."""
+    """Yield the docstrings of all packages, and those below constants and fields."""
     paths = (path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")))
     for path in (path for path in paths if "template" not in path.parts):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            body = getattr(node, "body", None)
+            if not isinstance(body, list):
                 continue
-            if text := ast.get_docstring(node):
-                yield Docstring(f"{path.relative_to(ROOT)}:{node.body[0].lineno}", text, _names_a_thing(node))
+            for before, below in pairwise([node, *body]):
+                if isinstance(before, DOCUMENTED) and (text := _text_of(below)) is not None:
+                    yield Docstring(f"{path.relative_to(ROOT)}:{below.lineno}", text, _names_a_thing(before))
+
+
+def _text_of(node: ast.stmt) -> str | None:
+    value = node.value if isinstance(node, ast.Expr) else None
+    return inspect.cleandoc(value.value) if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
 
 
 def _names_a_thing(node: ast.AST) -> bool:
     decorators = getattr(node, "decorator_list", ())
-    return isinstance(node, ast.ClassDef) or any("property" in ast.unparse(each) for each in decorators)
+    named = isinstance(node, ast.ClassDef | ast.Assign | ast.AnnAssign)
+    return named or any("property" in ast.unparse(each) for each in decorators)
 
 
 def is_fragment(text: str, names: bool) -> bool:

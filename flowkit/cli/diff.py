@@ -10,7 +10,7 @@ from flowkit.cli.terminal import printable
 
 def diff(
     first: Annotated[Path, typer.Argument(metavar="A", help="A spec file, or a run.", show_default=False)],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another.", show_default=False)],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another spec file or run.", show_default=False)],
 ) -> None:
     """Say how two specs differ, defaults filled in: - only in A, + only in B, ~ changed from A to B.
 

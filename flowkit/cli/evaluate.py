@@ -12,7 +12,7 @@ MEANINGS = {
     "gaussian": "  one Gaussian with full covariance",
     "linear-gaussian": "  a Gaussian around a linear function of the context",
 }
-"""What the densities without a flow are."""
+"""The meanings of the densities without a flow."""
 
 
 def evaluate(

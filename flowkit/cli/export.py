@@ -24,7 +24,7 @@ def export(
     opset: Annotated[int, typer.Option(min=18, max=24, help="The version of the ONNX operators.")] = 20,
     precision: Annotated[
         Literal["float32", "float16", "bfloat16"],
-        typer.Option(help="Of the networks; channel maps, log-dets and densities are float32."),
+        typer.Option(help="The precision of the networks; channel maps, log-dets and densities are float32."),
     ] = "float32",
     shared_weights: Annotated[
         bool, typer.Option("--shared-weights", help="One file of weights for both graphs: half the size.")

@@ -73,7 +73,7 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pret
 def flowkit(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     no_plugins: Annotated[
         bool, PluginOption("--no-plugins", envvar="FLOWKIT_NO_PLUGINS", help="Use only what flowkit itself brings.")
@@ -94,7 +94,7 @@ def flowkit(
         PluginOption(
             "--strict",
             envvar="FLOWKIT_STRICT",
-            help="Do nothing if one of those that may be used can't be: broken, colliding, of another API.",
+            help="Stop with an error if a plugin that may be used is broken, collides, or has another API.",
         ),
     ] = False,
 ) -> None:

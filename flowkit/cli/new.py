@@ -30,7 +30,7 @@ def new(
         str | None,
         typer.Option(
             metavar="A,B,…|FILE.npy",
-            help="What to condition on: columns of a table; or a label or an array for each event of a .npy file.",
+            help="The context: columns of a table; or a label or an array for each event of a .npy file.",
             show_default=False,
         ),
     ] = None,

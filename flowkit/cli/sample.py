@@ -23,7 +23,7 @@ def sample(
     temperature: Temperature = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
     context: Annotated[
-        str | None, typer.Option(metavar="CLASS|FILE.npy", help="What to condition on. [default: each class in turn]")
+        str | None, typer.Option(metavar="CLASS|FILE.npy", help="The context. [default: each class in turn]")
     ] = None,
 ) -> None:
     """Draw samples from a trained flow.

@@ -22,7 +22,8 @@ SUFFIXES: dict[str, Format] = {".txt": "table", ".json": "json", ".dot": "dot", 
 def show(
     spec: Annotated[Path, typer.Argument(help="A spec file.", show_default=False)],
     format: Annotated[
-        Format | None, typer.Option(help="By default what FILE's suffix says, otherwise a table.", show_default=False)
+        Format | None,
+        typer.Option(help="By default FILE's suffix decides; without FILE it is a table.", show_default=False),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it here: .txt, .json, .dot or .svg.")

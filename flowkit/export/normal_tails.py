@@ -17,7 +17,7 @@ from onnxscript import opset18 as op
 from flowkit.export.elementary import log1p, number
 
 TERMS = {ir.DataType.DOUBLE: 24}
-"""How many terms of the series are above the rounding of a type; 13 for every type that is not listed."""
+"""The number of terms of the series above the rounding of a type. It is 13 for every type that is not listed."""
 SCALE = 2.0**40
 """The series is summed so many times as large: onnxscript's optimizer drops the addition of constants below 1e-8."""
 LARGEST = 64.0

@@ -29,9 +29,9 @@ from flowkit.train.report import shows_bars
 
 PRESETS: dict[str, Callable[..., Spec]] = {name: getattr(presets, name) for name in presets.__all__}
 NAME = re.compile(r"[\w-]*")
-"""What may be meant as the name of a preset."""
+"""The form of texts that are taken for the name of a preset."""
 NAMES: dict[PartName, str] = {"train": "x", "val": "the validation data"}
-"""What messages call the parts of the data."""
+"""The names of the parts of the data in messages."""
 
 
 def fit(

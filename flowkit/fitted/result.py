@@ -35,7 +35,7 @@ Library = Literal["numpy", "torch"]
 MOST_EVENTS = 10_000
 """The most held-out events that an export is verified with."""
 AT_ONCE = 2**18
-"""About how many values of events are scored together."""
+"""The approximate number of values of events that are scored together."""
 
 
 def library_of(value: Any) -> Library:

@@ -15,7 +15,7 @@ from flowkit.errors import FlowkitError
 from flowkit.plugin.failure import in_a_line
 
 Scope = Literal["flow", "step"]
-"""What is compiled: the whole flow, which runs fastest, or one step of each kind, which compiles sooner."""
+"""The part that is compiled: the whole flow, which runs fastest, or one step of each kind, which compiles sooner."""
 
 VARIANTS, FLOWS = 128, 64
 """The most graphs of one flow, and the most flows of one process.

@@ -32,7 +32,7 @@ from flowkit.shapes import Shape
 from flowkit_runtime.columns import Preprocessing
 
 EVENT_KEY, CONTEXT_KEY = "event", "context"
-"""Where pydantic's validation context holds the event, and the context of the flow."""
+"""The keys of the event and of the flow's context in pydantic's validation context."""
 
 
 class Event(Protocol):
@@ -104,10 +104,10 @@ def context_of(info: ValidationInfo) -> FlowContext | None:
 
 
 ReadsContext = Literal["no", "optional", "required"]
-"""What a plugin's layer does with the flow's context: "optional" layers do without where the flow has none."""
+"""The use that a plugin's layer makes of the flow's context. "optional" layers work in a flow without one, too."""
 
 NULL = {"type": "null"}
-"""As a JSON Schema."""
+"""The JSON Schema of null."""
 
 
 class Documented(BaseModel):

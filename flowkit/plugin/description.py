@@ -64,9 +64,9 @@ BOUNDS = {
 """JSON Schema's bounds -> words."""
 
 EVENTS: tuple[Shape, ...] = ((2,), (3, 8, 8), (3, 7, 7))
-"""What shape rules are tried on."""
+"""The event shapes that shape rules are tried on."""
 CONTEXTS: tuple[Shape, ...] = ((2,), (20, 2), (3, 8, 8))
-"""What those of encoders are tried on."""
+"""The context shapes that the shape rules of encoders are tried on."""
 
 
 class FieldRow(NamedTuple):

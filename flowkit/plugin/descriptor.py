@@ -30,7 +30,7 @@ Likelihood = Literal["exact", "lower_bound", "estimate"]
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 STEP_KEYS = frozenset({"use", "repeat", "coupling", "elementwise", "autoregressive", "factor_out", "inverse"})
-"""What a spec writes beside a plugin's fields or tells its steps apart by: no field may have such a name."""
+"""The keys beside a plugin's fields, and those that tell the steps of a spec apart. No field may have such a name."""
 
 
 @dataclass(frozen=True)

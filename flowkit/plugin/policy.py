@@ -20,7 +20,7 @@ ADVICE = {
     "--allow-plugins": "add it to that list (--allow-plugins, FLOWKIT_ALLOW_PLUGINS) to use it",
     "--deny-plugins": "take it off that list (--deny-plugins, FLOWKIT_DENY_PLUGINS) to use it",
 }
-"""What may deny a plugin, and what to do about it."""
+"""The options that may deny a plugin, and what to do about each."""
 
 FLAGS = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("", "0", "false", "no", "off"), False)
 

@@ -30,7 +30,7 @@ GROUP = "flowkit"
 """The entry-point group. An entry point's name is the namespace of the plugins in its module."""
 
 BRING = "pip install the package that brings it; what flowkit.register registers is known to that process alone"
-"""What to do about a namespace that isn't there. Runs may name it, for they can be loaded where it is missing."""
+"""The advice for a namespace that isn't there. A run may name one, if it is loaded where a plugin is missing."""
 
 MAX_LISTED = 200
 """The most characters of names that a message lists."""

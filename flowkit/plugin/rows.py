@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 CHUNK = 2**20
-"""About how many values are read together."""
+"""The approximate number of values that are read together."""
 SMALL = 2**27
 """The most bytes of an array that may stay mapped."""
 AT_ONCE = 64

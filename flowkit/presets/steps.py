@@ -20,7 +20,7 @@ Steps = list[Content]
 NORMALIZE = {"use": "glow/actnorm"}
 AFFINE = {"use": "glow/affine"}
 NARROW = {"use": "glow/affine", "scale": [0.5, 2]}
-"""For images, whose flows have many layers."""
+"""The transformer of images, whose flows have many layers."""
 
 
 def new_spec(

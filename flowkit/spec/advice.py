@@ -19,7 +19,7 @@ from flowkit.spec.text import FLOAT, INTEGER
 
 NAME = re.compile(r"[\w-]+/[\w-]+")
 SECTIONS: list[Path] = [(), ("event",), ("context",), ("train",), ("train", "optimizer")]
-"""Where a field that stands at a wrong place often belongs."""
+"""The sections to which a misplaced field often belongs."""
 
 MAX_FIELDS = 20
 """The most fields of a mapping that are listed."""
@@ -27,7 +27,7 @@ MAX_FIELDS = 20
 NUMBERS = {"int_type", "int_from_float", "float_type"}
 LISTS = {"list_type", "tuple_type"}
 WORDS = dict.fromkeys(["yes", "on", "true", "y"], "true") | dict.fromkeys(["no", "off", "false", "n"], "false")
-"""What older YAML and other languages call true and false."""
+"""The words for true and false in older YAML and in other languages."""
 
 
 def on_unknown_field(path: Path, data: Any, registry: Registry) -> str:

@@ -17,7 +17,7 @@ MAX_DIGITS = 100
 """The most digits of a number. Python itself gives up at 4300, where an error has to show the number."""
 
 OVERRIDES = "--set"
-"""What problems in an override name as their file."""
+"""The name that problems in an override give as their file."""
 
 LONE = re.compile("[\ud800-\udfff]")
 """Half of a surrogate pair is no character, and can't be written to a file."""

@@ -92,7 +92,7 @@ class EventSpec(Documented):
     shape: EventShape
     """[d] for vectors, [channels, height, width] for images."""
     levels: Annotated[int, Field(ge=2, le=MAX_LEVELS)] | None = None
-    """For integer data: entries take the values 0 … levels - 1. Leave it out for continuous data."""
+    """The number of levels of integer data, whose entries are 0 … levels - 1. Leave it out for continuous data."""
     domain: DomainField | None = None
     """The values that the data may take: real, positive, [low, high] or {circle: [low, high]}, or for vectors a list
     with one of these for each coordinate. Without it the density is one over all real numbers."""
@@ -187,9 +187,9 @@ class Repeat(Documented):
     """A flow several times over, each time with parameters of its own."""
 
     repeat: PositiveInt
-    """How many times."""
+    """The number of times."""
     flow: list[Item] = Field(min_length=1)
-    """What is repeated."""
+    """The steps that are repeated."""
 
 
 Inverted = Annotated[bool | None, AfterValidator(lambda inverse: inverse or None)]
@@ -211,7 +211,7 @@ class CouplingSpec(Documented):
     conditioner: ConditionerRef
     """The network that reads the kept part, and the context, and writes the transformer's parameters."""
     split: SplitRef = Field(default={"use": "glow/channels"}, validate_default=True)
-    """How the event is divided."""
+    """The division of the event."""
     kept: TransformerRef | None = None
     """A transformer of the kept part, whose parameters are learned; leave it out, and the kept part stays as it is."""
     inverse: Inverted = None
@@ -264,7 +264,7 @@ class FactorOutSpec(Documented):
     """The second half of the channels leaves the flow as a latent of its own; the first half goes on."""
 
     factor_out: Literal["channels"]
-    """What is divided."""
+    """The axis that is divided."""
     base: Annotated[BaseRef | None, AfterValidator(_unless_standard_normal)] = None
     """The distribution of the latent that leaves; leave it out for base/standard_normal."""
 
@@ -329,7 +329,7 @@ class Optimizer(Documented):
     """The optimizer and its step size."""
 
     name: Literal["adam", "adamw", "adamax", "sgd"] = "adamw"
-    """Which optimizer of torch.optim."""
+    """The optimizer of torch.optim."""
     lr: PositiveFloat = 1e-3
     """The learning rate at its peak, after the warm-up."""
     weight_decay: NonNegativeFloat = 0.0
@@ -418,7 +418,7 @@ class Spec(Documented):
     event: EventSpec
     """One data point."""
     context: ContextSpec | None = None
-    """What the density is conditioned on; leave it out for none."""
+    """The context that the density is conditioned on. Leave it out for none."""
     flow: list[Item] = Field(min_length=1)
     """The steps from data to latent."""
     base: BaseRef = Field(default={"use": STANDARD_NORMAL}, validate_default=True)
@@ -426,9 +426,9 @@ class Spec(Documented):
     dequantization: DequantizationSpec | None = None
     """The distribution of the noise that makes integer data continuous; leave it out for uniform noise."""
     data: DatasetRef | None = None
-    """Where the data comes from. Training needs it."""
+    """The source of the data. Training needs it."""
     train: Train = Train()
-    """How the flow is fitted."""
+    """The settings of training."""
 
     @property
     def preprocessing(self) -> Preprocessing | None:

@@ -81,7 +81,7 @@ def doubts_about(values: ValueRange, where: str) -> list[str]:
 
 
 SET_ENCODER = {"use": "encoder/deep_set"}
-"""What summarizes contexts of several vectors each. Nothing in the data tells a set from a sequence."""
+"""The encoder of contexts of several vectors each. Nothing in the data tells a set from a sequence."""
 
 
 def array_section(shape: Sequence[int]) -> dict[str, Any]:

@@ -49,13 +49,13 @@ class Seen:
     """The different values. There is one more than MAX_CATEGORIES, if there are more."""
     sample: list[np.ndarray] = field(default_factory=list)
     unusable: str = ""
-    """Why values can't be used, whatever is made of the column."""
+    """The reason why values can't be used, whatever is made of the column."""
     too_large: str = ""
-    """Which number is too large for float32."""
+    """A number that is too large for float32."""
     no_time: str = ""
-    """Which text is no time in the format that is read."""
+    """A text that is no time in the format that is read."""
     forms: Counter[Form] = field(default_factory=Counter)
-    """How many texts have the form of numbers, of times and so on."""
+    """The numbers of texts that have the form of numbers, of times and so on."""
     first_of: dict[Form, tuple[int, str]] = field(default_factory=dict)
     """The first row, and its text, of each form."""
     _last: float | None = None

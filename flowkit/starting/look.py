@@ -34,7 +34,7 @@ from flowkit_runtime.streaming.images import common_shape, image_files
 from flowkit_runtime.streaming.tables import TABLES
 
 SOME_IMAGES = 100
-"""About how many images are opened to choose a size."""
+"""The approximate number of images that are opened to choose a size."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Look:
     offered: dict[str, Any] | None = None
     """The section that `context` would be for labels or arrays that the data brings without having been asked."""
     doubts: tuple[str, ...] = ()
-    """What may not be meant, and what to do about it."""
+    """The choices that may not be meant, and what to do about them."""
 
     @property
     def levels(self) -> int | None:

@@ -37,7 +37,7 @@ class Choice:
     domain: Any = "real"
     """The domain of a value of the event, as specs write it."""
     doubt: str = ""
-    """Why the column may not be fit for a density."""
+    """The reason why the column may not be fit for a density."""
 
 
 def ambiguous_weights(seen: Sequence[Seen]) -> list[str]:

@@ -34,7 +34,7 @@ from flowkit_runtime.streaming.tables import Csv, TableFile, Type, open_table
 from flowkit_runtime.values import EXACT
 
 VALUES = 2**21
-"""About how many values are looked at together."""
+"""The approximate number of values that are looked at together."""
 FAR = 4096
 """A column whose mean is as many standard deviations from 0 gets an offset: float32 has 24 bits."""
 FINE = 2**22
@@ -51,14 +51,14 @@ class TableLook:
 
     path: str
     rows: int
-    """About how many rows there are to train on."""
+    """The approximate number of rows to train on."""
     event: tuple[Choice, ...]
     context: tuple[Choice, ...]
     left_out: tuple[Choice, ...]
     missing: str
-    """What is done with rows that lack a value."""
+    """The treatment of rows that lack a value."""
     notes: tuple[str, ...] = ()
-    """What else may not be meant."""
+    """Other choices that may not be meant."""
     label: Choice | None = None
     """The column of the classes, if the context is a class."""
     weight: Choice | None = None

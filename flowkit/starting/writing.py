@@ -18,11 +18,11 @@ STEPS = 5_000
 EPOCHS = (3, 200)
 """... within these."""
 VALIDATIONS = 50
-"""How often a run is validated, at most."""
+"""The most validations of a run."""
 MAX_COLUMNS = 20
 """The most columns for which domains are offered."""
 COLUMN = 64
-"""Where comments begin at the latest, unless a line is longer."""
+"""The last column in which comments begin, unless a line is longer."""
 
 
 def starting_spec(look: Look | TableLook) -> str:
@@ -126,7 +126,7 @@ def _apparent(low: float, high: float) -> Any:
 
 
 ORDERLESS = "as sets, without an order; for sequences take encoder/gru"
-"""What is said of contexts of several vectors each."""
+"""The comment on contexts of several vectors each."""
 
 
 def _context(look: Look) -> list[Line]:

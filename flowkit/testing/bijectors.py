@@ -26,7 +26,7 @@ from flowkit.testing.perturbation import seeded
 from flowkit.testing.subjects import FORWARD, INVERSE, BijectorSubject, Call, needs, only_where
 
 FAR = 10
-"""How far off x and y are tried, in standard deviations."""
+"""The distance at which x and y are tried, in standard deviations."""
 NEAR_AN_END = 3
 """The same for a bijector of intervals: next to an end that isn't 0, fp64 loses the digits that tell y apart."""
 FAR_TOLERANCE = 1e-6

@@ -11,7 +11,7 @@ from flowkit.testing.effects import initialize_saved
 from flowkit.testing.subjects import ConditionerSubject, ModuleSubject, SplitSubject
 
 NEAR_ZERO = 0.1
-"""How large θ may be at the start."""
+"""The largest θ at the start."""
 HALF_PRECISION_TOLERANCE = 0.05
 """Relative to the largest θ: bf16 has two or three digits, and a network is several layers."""
 

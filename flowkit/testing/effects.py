@@ -93,14 +93,14 @@ SETTINGS: Mapping[str, tuple[Callable[[], object], Callable[..., object]]] = {
     "number of threads": (torch.get_num_threads, torch.set_num_threads),
     "anomaly detection": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
 }
-"""How each is read, and how it is set."""
+"""The settings of torch, with functions that read and set each."""
 
 GENERATORS: Mapping[str, Callable[[], float]] = {
     "torch": lambda: torch.rand(()).item(),
     "numpy": lambda: float(np.random.rand()),
     "random": random.random,
 }
-"""How a number is drawn from each."""
+"""The global generators, with a function that draws a number from each."""
 
 
 def settings_kept(what: str, act: Callable[[], object]) -> None:
@@ -188,7 +188,7 @@ CHANGES: Mapping[str, Callable[[ModuleSubject, nn.Module], object]] = {
     "load_state_dict": lambda subject, module: module.load_state_dict(subject.module(seed=17).state_dict()),
     "float() and double()": _convert,
 }
-"""What happens to a module between calls."""
+"""The changes that a module undergoes between calls."""
 
 
 def initialize_saved(subject: ModuleSubject) -> None:

@@ -9,7 +9,7 @@ from flowkit.testing.effects import initialize_saved
 from flowkit.testing.subjects import EncoderSubject
 
 FAR = 1000
-"""How far off contexts are tried, in standard deviations."""
+"""The distance at which contexts are tried, in standard deviations."""
 
 
 def summary(subject: EncoderSubject) -> None:

@@ -38,7 +38,7 @@ LAYERS: dict[type, str] = {model.CouplingSpec: "a coupling", model.Autoregressiv
 """The steps of specs that have plugins as parts, which are checked in a layer too."""
 
 SMALL: tuple[Shape, ...] = ((2,),)
-"""For bases beside these: their integral is taken for events of one or two values."""
+"""An event for bases, whose density is integrated for events of one or two values."""
 
 
 def plugin_subjects(

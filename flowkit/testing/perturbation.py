@@ -13,7 +13,7 @@ from torch import Tensor, nn
 BOUND = 2.0
 """Noise is cut off at this many standard deviations."""
 FROM_ZERO = 3.0
-"""How many times as far a matrix or a single number moves that is zero: a network's last layer, or a gate."""
+"""The factor by which a matrix or a number that is zero, a network's last layer or a gate, moves farther."""
 
 
 @torch.no_grad()

@@ -54,7 +54,7 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
 SLOW_CHECKS: Mapping[str, Mapping[str, Check]] = {
     kind: _by_id(slow.CHECKS) if "export" in checks else {} for kind, checks in CHECKS.items()
 }
-"""Those that take seconds, and run when asked for."""
+"""The checks of each kind that take seconds, and run only on request."""
 
 
 def purpose(check: Check) -> str:

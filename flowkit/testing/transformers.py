@@ -17,11 +17,11 @@ from flowkit.testing.compare import ROUND_TRIP_TOLERANCE, as_by_autodiff, close,
 from flowkit.testing.subjects import Call, TransformerSubject, inside, needs
 
 NEAR_IDENTITY = 1.0
-"""How far a transformer may be from the identity, and its log-derivative from 0, at a starting θ of its own."""
+"""The largest distance from the identity, and of the log-derivative from 0, at a starting θ of its own."""
 EXTREME_THETA = 50.0
-"""What a network may give for an event unlike any it was trained on."""
+"""A θ that a network may give for an event unlike any it was trained on."""
 EXTREME_DRAWS = 8
-"""How many signs of θ are tried there."""
+"""The number of draws of signs of θ that are tried there."""
 KINK = 1e-13
 """Relative: how near to a kink rounding may lead to its other side, where the derivative is another one."""
 FAR_TOLERANCE = 1e-8

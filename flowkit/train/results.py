@@ -19,7 +19,7 @@ class Results(BaseModel):
 
     unit: Literal["nats", "bits/dim"]
     likelihood: Likelihood
-    """How the likelihood was computed."""
+    """The kind of likelihood: exact, a lower bound or an estimate."""
     test: float
     """The score of the test part, averaged over several draws of dequantization noise."""
     val: float

@@ -109,4 +109,4 @@ def _polar(noise: Sequence[Tensor], nu: Tensor) -> Tensor:
 
 
 SMALL = 1e-8
-"""Below this, √(expm1(a) / a) is 1 + a/4 to rounding in fp64."""
+"""The bound below which √(expm1(a) / a) is 1 + a/4 to rounding in fp64."""

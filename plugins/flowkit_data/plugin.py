@@ -129,13 +129,13 @@ class ColumnConfig(PluginConfig):
     column: str
     """The name of the column."""
     kind: ColumnKind = "number"
-    """What its values are: number; integer, which gets noise between 0 and 1 in an event; time, in days since 1970; or
-    category, which is its index with noise in an event, and one-hot in a context. Multiples of a step are integers,
+    """The kind of its values: number; integer, which gets noise between 0 and 1 in an event; time, in days since 1970;
+    or category, which is its index with noise in an event, and one-hot in a context. Multiples of a step are integers,
     with the step as their scale."""
     offset: Annotated[float, Field(gt=-MAX_NUMBER, lt=MAX_NUMBER)] = 0.0
-    """Is subtracted from a number, an integer or a time."""
+    """The offset, which is subtracted from a number, an integer or a time."""
     scale: Annotated[float, Field(gt=0, lt=MAX_NUMBER)] = 1.0
-    """A number, an integer or a time is divided by it, after the offset. Densities are those of the quotient."""
+    """The scale, by which a number, an integer or a time is divided after the offset. Densities are of the quotient."""
     fill: Annotated[float, Field(gt=-MAX_NUMBER, lt=MAX_NUMBER)] | None = None
     """A number for missing values in a context. A second value of the context is then 1 where a value was missing."""
     period: Annotated[float, Field(gt=0, lt=MAX_NUMBER)] | None = None
@@ -198,7 +198,7 @@ class TableConfig(DatasetConfig):
     """A column of weights: the losses and scores of training and evaluation are weighted means. A row of weight 0 is
     left out."""
     missing: Missing = "refuse"
-    """What to do with a row that lacks a value: refuse it with an error, or drop it."""
+    """The treatment of a row that lacks a value: refuse it with an error, or drop it."""
     fractions: Fractions = (0.8, 0.1, 0.1)
     """The shares of the training, validation and test parts. They sum to 1."""
     split: str | None = None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flowkit_data.plugin import ColumnConfig
 
 VALUES = 2**21
-"""About how many values are read together."""
+"""The approximate number of values that are read together."""
 
 
 class _Rows(NamedTuple):

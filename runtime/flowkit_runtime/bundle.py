@@ -43,7 +43,7 @@ LIKELIHOODS = {
     "lower_bound": " (from a lower bound of the likelihood)",
     "estimate": " (from an estimate of the likelihood)",
 }
-"""How a flow computes its likelihood, and what is printed behind the unit of its scores."""
+"""The kinds of likelihood, and what is printed behind the unit of scores for each."""
 
 _EXPORT = "flowkit export RUN -o DIR"
 _AGAIN = f"copy the bundle again, or export it again with `{_EXPORT}`"

@@ -9,7 +9,7 @@ import typer
 from flowkit.cli.terminal import echo
 
 TEMPLATE = Path(__file__).with_name("template")
-"""What every package has, in common/, and what each kind of plugin adds, in a directory of its name."""
+"""The templates: files of every package in common/, and those of a kind of plugin in a directory of its name."""
 
 KINDS = sorted({path.name for path in TEMPLATE.iterdir()} - {"common"})
 """The kinds of plugin; a bijector has two templates. Their table isn't read: it would import pydantic for `--help`."""
@@ -26,11 +26,11 @@ def new(
     kind: Annotated[
         str,
         typer.Option(
-            metavar=f"[{'|'.join(KINDS)}]", callback=_known, autocompletion=lambda: KINDS, help="What to begin with."
+            metavar=f"[{'|'.join(KINDS)}]", callback=_known, autocompletion=lambda: KINDS, help="The plugin's kind."
         ),
     ] = "bijector",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where. [default: flowkit-NAME]")
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The directory. [default: flowkit-NAME]")
     ] = None,
 ) -> None:
     """Begin a plugin of your own: a package that installs, passes its tests, trains and exports, for you to edit.

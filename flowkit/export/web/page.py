@@ -27,7 +27,7 @@ from flowkit_runtime.columns import parsed
 
 PAGE = "index.html"
 _SAID = ("flowkit", "model", "event", "context", "latents", "directions", "noise", "dequantization", "likelihood")
-"""What the page takes from the manifest as it is."""
+"""The entries of the manifest that the page takes as they are."""
 SOURCES = Path(__file__).parent / "page"
 SCRIPTS = (
     "dom.js",
@@ -46,7 +46,7 @@ SCRIPTS = (
     "example.js",
     "app.js",
 )
-"""In the order in which each finds what it uses."""
+"""The modules, in an order in which each follows those that it uses."""
 MAX_BYTES = 2**28
 """The most bytes of graphs and weights: browsers hold no text of more than 512 MB, and base64 adds a third."""
 

@@ -22,7 +22,7 @@ SHA256 = {
     SCRIPT: "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
     BINARY: "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
-"""Of the files as npm has them."""
+"""The hashes of the files as npm has them."""
 VENDOR = Path(__file__).parent / "vendor"
 
 

@@ -14,13 +14,13 @@ from flowkit.spec.views.outline import Entry, Latent, LayerOutline, Loop, data_t
 MARGIN = 22.0
 PADDING = 14.0
 LINE = 16.0
-"""From one line of text to the next."""
+"""The distance from one line of text to the next."""
 FIRST_LINE = 19.0
-"""From the upper edge of a box to the base line of its first text."""
+"""The distance from the upper edge of a box to the base line of its first text."""
 GAP = 30.0
-"""Between two boxes: the length of an arrow."""
+"""The distance between two boxes, which is the length of an arrow."""
 LABEL = 8.0
-"""From an arrow to the shape that is written beside it."""
+"""The distance from an arrow to the shape that is written beside it."""
 MIN_WIDTH = 190.0
 MAX_LATENTS = 4
 """The most lines for the latents of a factor-out that is repeated."""

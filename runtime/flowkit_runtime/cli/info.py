@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 ONE_WAY = {"forward": "it draws no samples", "inverse": "it gives no scores"}
-"""What a flow with one direction can't do."""
+"""The things that a flow with one direction can't do."""
 
 
 def info(bundle: BundlePath, providers: ProviderNames = None) -> None:

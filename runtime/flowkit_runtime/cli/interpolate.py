@@ -26,7 +26,7 @@ def interpolate(
     a: Annotated[int, typer.Argument(metavar="A", min=0, help="The row of DATA to begin with.", show_default=False)],
     b: Annotated[int, typer.Argument(metavar="B", min=0, help="The row to end with.", show_default=False)],
     output: EventsFile,
-    n: Annotated[int, typer.Option("-n", min=2, help="How many steps, both ends included.")] = 9,
+    n: Annotated[int, typer.Option("-n", min=2, help="The number of steps, both ends included.")] = 9,
     columns: Columns = "",
     context: ContextText = None,
     resize: Resize = False,

@@ -23,17 +23,17 @@ Data = Annotated[
 Columns = Annotated[
     str,
     typer.Option(
-        metavar="A,B,…", help="Of a table, the columns that make an event; without it, all others.", show_default=False
+        metavar="A,B,…", help="The columns of a table that make an event; without it, all others.", show_default=False
     ),
 ]
 ContextColumns = Annotated[
-    str, typer.Option(metavar="A,B,…", help="Of a table, the columns that make its context.", show_default=False)
+    str, typer.Option(metavar="A,B,…", help="The columns of a table that make its context.", show_default=False)
 ]
 ContextText = Annotated[
     str | None,
     typer.Option(
         metavar="CLASS|FILE",
-        help="What to condition on, for all rows or for each: a class, .npy, or a table.",
+        help="The context, for all rows or for each: a class, .npy, or a table.",
         show_default=False,
     ),
 ]
@@ -49,7 +49,7 @@ EventsFile = Annotated[
 Resize = Annotated[
     bool, typer.Option("--resize", help="Bring images to the event's size: the middle with the right sides, resized.")
 ]
-Count = Annotated[int, typer.Option("-n", min=1, help="How many.")]
+Count = Annotated[int, typer.Option("-n", min=1, help="The number of samples.")]
 Temperature = Annotated[
     float, typer.Option(min=0, help="Scales the noise: below 1 gives likelier, less varied samples.")
 ]

@@ -36,7 +36,7 @@ _REAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?|-\d+")
 _ROW = re.compile(rb"\s*[-+.\d]+(e[-+]?\d+)?( +[-+.\d]+(e[-+]?\d+)?)+\s*")
 
 Type = Literal["number", "label", "text"]
-"""How the values of a CSV file's column are read. The other formats have types of their own."""
+"""The ways to read the values of a CSV file's column. The other formats have types of their own."""
 TABLES = (".csv", ".parquet", ".arrow", ".feather")
 """The suffixes of files that hold tables."""
 
