@@ -64,13 +64,19 @@ def forget_registered() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def bundles_of_bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that all processes that run tests have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def bundles_of_bases(common: Path) -> Path:
     """A directory with the bundles of tests.bases.FLOWS. All processes that run tests have the same one."""
     from flowkit.export import export
     from tests.bases import FLOWS, moved
 
-    own = tmp_path_factory.getbasetemp()
-    directory = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "bases"
+    directory = common / "bases"
     with FileLock(f"{directory}.lock"):
         for name in FLOWS:
             if not (directory / name).exists():

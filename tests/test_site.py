@@ -16,6 +16,7 @@ from threading import Thread
 from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 
 from tests.built_site import Page, is_outside, loaded_by, target
 from tests.pages import ROOT
@@ -53,9 +54,16 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """The site, built as `make site` builds it."""
-    directory = tmp_path_factory.mktemp("site").resolve()
+def site(common: Path) -> Site:
+    """The site, built as `make site` builds it, once for all processes that run tests."""
+    directory = common.resolve() / "site"
+    with FileLock(f"{directory}.lock"):
+        if not directory.exists():
+            build(directory.with_name("unfinished-site")).rename(directory)
+    return Site(directory, {file: Page(file) for file in directory.rglob("*.html") if file.name != "404.html"})
+
+
+def build(directory: Path) -> Path:
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(directory)],
         cwd=ROOT,
@@ -64,7 +72,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
         text=True,
     )
     assert done.returncode == 0 and not done.stderr, done.stdout + done.stderr
-    return Site(directory, {file: Page(file) for file in directory.rglob("*.html") if file.name != "404.html"})
+    return directory
 
 
 @pytest.mark.slow
