@@ -73,12 +73,22 @@ class InterruptedWarning(UserWarning):
 
 
 class DriftWarning(UserWarning):
-    """A reconstruction error under ``memory: reversible`` that is so large that the gradients can't be trusted."""
+    """The reconstruction error under ``memory: reversible`` is so large that the gradients can't be trusted."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem in a spec: its path of keys, its position (1-based), and the text of its line."""
+    """One problem in a spec. Its text has the place, the message, the line with a caret, and the suggestion.
+
+    Attributes:
+        path: The keys that lead to the value.
+        message: What is wrong.
+        suggestion: What to do instead, if there is an advice.
+        file: The name of the file.
+        line: The line, counted from 1. None for data that comes from Python.
+        column: The column, counted from 1.
+        source: The text of the line.
+    """
 
     path: Path
     message: str
@@ -115,7 +125,9 @@ def _point(source: str, column: int) -> list[str]:
 class SpecError(FlowkitError):
     """A spec is not valid.
 
-    ``problems`` lists the problems in the order of the text. ``more`` counts those that are not listed.
+    Attributes:
+        problems: The problems, in the order of the text.
+        more: The number of problems that are not listed.
     """
 
     problems: list[Problem] = field(default_factory=list)
@@ -127,6 +139,15 @@ class SpecError(FlowkitError):
 
 
 def format_path(path: Path) -> str:
-    """Write a path of keys as text: ``("flow", 0, "use")`` becomes ``flow[0].use``."""
+    """Return a path of keys as text.
+
+    Args:
+        path: The keys: names, and indices of lists.
+
+    Examples:
+        >>> from flowkit.errors import format_path
+        >>> format_path(("flow", 0, "use"))
+        'flow[0].use'
+    """
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from flowkit.plugin import registry
+from flowkit.plugin import Policy, Registry, registry
 from tests.docstrings import ROOT, is_fragment, lacking
 
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
@@ -39,6 +40,12 @@ def test_examples_run_as_written(name, tmp_path, monkeypatch):
         example.globs = {}  # an example imports all that it uses
         runner.run(example)
     assert runner.tries and not runner.failures
+
+
+def test_the_api_has_the_classes_of_all_plugins():
+    found, _ = Registry.discover(Policy(no_plugins=True)).installed()
+    listed = re.findall(r"^::: (\S+)$", (ROOT / "docs/api/layers.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(each.descriptor.place.replace(":", ".") for each in found)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ class FittedFlow:
             seed: The seed of the noise. Without one each call differs.
 
         Returns:
-            The events, [n, *event_shape], or [*n, *event_shape] if n is a shape.
+            The events, ``[n, *event_shape]``, or ``[*n, *event_shape]`` if n is a shape.
 
         Raises:
             InputError: If an argument can't be used.

@@ -276,7 +276,7 @@ class Flow(nn.Module):
             seed: The seed of the noise. Without one it is drawn from torch's global generator.
 
         Returns:
-            The events, [n, *event_shape], or [*n, *event_shape] if n is a shape.
+            The events, ``[n, *event_shape]``, or ``[*n, *event_shape]`` if n is a shape.
 
         Raises:
             InputError: If n, temperature or seed is out of range, the context doesn't fit n, or there isn't enough
@@ -299,7 +299,7 @@ class Flow(nn.Module):
             seed: The seed of the noise.
 
         Returns:
-            The events, [n, *event_shape], or [*n, *event_shape] if n is a shape.
+            The events, ``[n, *event_shape]``, or ``[*n, *event_shape]`` if n is a shape.
 
         Raises:
             InputError: If there are no such gradients: for integer data, and for a base that chooses among components.

@@ -495,7 +495,7 @@ class Model:
             progress: A function that is called with the number of rows that are done.
 
         Returns:
-            The events, [n, *event_shape], or [*n, *event_shape] if n is a shape, in the dtype that `decode` returns.
+            The events, `[n, *event_shape]`, or `[*n, *event_shape]` if n is a shape, in the dtype of `decode`.
 
         Raises:
             InputError: If an argument can't be used, or a sample isn't finite.
