@@ -82,8 +82,8 @@ class Problem:
 
     Attributes:
         path: The keys that lead to the value.
-        message: What is wrong.
-        suggestion: What to do instead, if there is an advice.
+        message: The mistake.
+        suggestion: The advice, if there is one.
         file: The name of the file.
         line: The line, counted from 1. None for data that comes from Python.
         column: The column, counted from 1.

@@ -22,7 +22,7 @@ SHARED = {
 
 
 def conflicts() -> Iterator[str]:
-    """Yield what to say of each distribution that shares files with this one. Nothing if this is not installed."""
+    """Yield a message for each distribution that shares files with this one. There is none if this isn't installed."""
     own, _ = own_distribution()
     if own is None:
         return

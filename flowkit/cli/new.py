@@ -50,8 +50,9 @@ def new(
 ) -> None:
     """Write a spec for your data to start from: the event, a flow that fits it, and how to train it, with reasons.
 
-    Integers become data with levels, floats continuous data. Of a table, numbers make the event, and categories and
-    times its context, unless you name the columns. Labels and weights of rows are known by their names, too.
+    Integers become data with levels, floats continuous data. In a table, columns of numbers make
+    the event, and categories and times its context, unless you name the columns. Columns with labels and weights of
+    rows are recognized by their names, too.
 
     Example: flowkit new houses.csv --event price,area --context city
     """

@@ -137,7 +137,7 @@ def _fix(node: onnx.NodeProto, body: onnx.GraphProto, constants: Mapping[str, ND
     begins, start, step = node.input[1], node.input[2 + at], add.input[1]
     if [constants.get(name) for name in (begins, start, step)] != [True, 0, 1]:
         raise ExportError(_NO_NUMBER)
-    steps = numpy_helper.from_array(constants[number].reshape(()), node.output[at])  # what the counter is in the end
+    steps = numpy_helper.from_array(constants[number].reshape(()), node.output[at])  # the counter's final value
     del node.input[2 + at], node.output[at], body.input[2 + at], body.output[1 + at]
     node.input[:2] = [steps.name, ""]
     less.CopyFrom(helper.make_node("Identity", [goes_on], [condition], less.name))

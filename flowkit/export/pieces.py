@@ -139,7 +139,7 @@ def _trace(calls: Sequence[Example], opset: int, any_size: bool) -> list[Piece]:
         batch = torch.export.Dim(f"batch_{index}")
         sizes = [dict.fromkeys(_open_sizes(value.shape, any_size), torch.export.Dim.AUTO) for value in values]
         dynamic += [{0: batch, **size} for size in sizes] + [None] * len(state)
-    translations = translations_of(calls[0][0].call)  # those of all calls
+    translations = translations_of(calls[0][0].call)  # all calls have the same
     model = _export(_Together(calls), tuple(args), inputs, tuple(dynamic), opset, translations)
     return list(_apart(model, calls, any_size))
 

@@ -7,7 +7,7 @@ from itertools import chain
 
 from torch import Tensor, nn
 
-_COMMON = vars(nn.Module()).keys()  # what every module has
+_COMMON = vars(nn.Module()).keys()  # the attributes that every module has
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 

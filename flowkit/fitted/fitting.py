@@ -58,11 +58,11 @@ def fit(
             0, 1, … are data with levels. Or a Dataset of torch, whose items are events, or pairs of an event and its
             context; they are read into memory, each once. Or a table: a DataFrame of pandas or polars, an Arrow table,
             or a mapping of columns. Its columns become events and contexts as `flowkit new` does it for files.
-        context: Labels 0 … k - 1 [n], or names of classes [n], or an array [n, *shape] to condition on. Of shape [n, t,
-            d] it is a set or a sequence of t vectors, which an encoder summarizes. For a table it is another one, or a
-            list of its columns; without it, numbers make the event, and categories and times the context.
+        context: Labels 0 … k - 1 [n], or names of classes [n], or an array [n, *shape] to condition on. An array
+            [n, t, d] holds sets or sequences of t vectors, which an encoder summarizes. For a table it is another one,
+            or a list of columns of x. Without it, numbers make the event, and categories and times the context.
         spec: The name of a preset (nsf, maf, realnvp or glow), which is made for the data, or a spec: a validated one,
-            a dict, a text, or a file's path. Of its section `data` only the columns of a table are used.
+            a dict, a text, or a file's path. Only the columns of a table are used of its section `data`.
         label: The column of a table with the class of each row, which is then the context.
         weight: A number for each event, an array or a tensor [n], or the name of a table's column. The losses of
             training and validation are weighted means. An event of weight 0 is left out.

@@ -157,7 +157,7 @@ class FittedFlow:
         Args:
             directory: The directory to make.
             overwrite: Replace a bundle that is there.
-            options: What the bundle holds (see ``flowkit.export.Options``).
+            options: The ways in which graphs are written.
 
         Raises:
             ExportError: If the flow can't be written as graphs.

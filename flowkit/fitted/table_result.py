@@ -156,7 +156,7 @@ class FittedTable(FittedFlow):
         Args:
             directory: The directory to make.
             overwrite: Replace a bundle that is there.
-            options: What the bundle holds (see ``flowkit.export.Options``).
+            options: The ways in which graphs are written.
         """
         from flowkit.export import Options as Given  # this import takes seconds
 

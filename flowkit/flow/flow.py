@@ -41,7 +41,8 @@ class Flow(nn.Module):
     [batch] or an array [batch, *shape]. A single label or row serves all events.
 
     A flow has the directions that all of its layers have. One that runs forward only has densities and latents, and no
-    samples. One that runs its inverse only has samples alone. What a flow lacks raises DirectionError.
+    samples. One that runs its inverse only has samples alone. A method that needs the other direction raises
+    DirectionError.
 
     Threads may share a flow. A layer may occur in it twice, and layers may be replaced or changed at any time.
 
@@ -398,7 +399,7 @@ class Flow(nn.Module):
         """
         return self._latent_log_prob(latents, self.encode_context(context, latents[-1]))
 
-    # What layers and bases read: methods with an underscore take the context as they do
+    # The context: methods with an underscore take it as layers and bases read it
 
     def _events_and_context(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Check continuous x, and return it with the context of each event."""
@@ -679,7 +680,7 @@ class Flow(nn.Module):
             return self.spec
         return building.spec_of(self.layers, self.bases, self.levels, self.context, self.encoder, noise_parts)
 
-    # What it is, and where
+    # Properties
 
     @property
     def directions(self) -> Shared:

@@ -97,7 +97,7 @@ def mappings_in(config: type[BaseModel]) -> list[type[Documented]]:
 def schema_of(model: type[BaseModel], references: str = "#/$defs/{model}") -> dict[str, Any]:
     """Return the JSON Schema of a mapping. ``$defs`` has those of other mappings, to which ``references`` point."""
     schema = model.model_json_schema(ref_template=references)
-    if "$ref" in schema:  # of a model that contains itself
+    if "$ref" in schema:  # the model contains itself
         schema |= schema["$defs"][schema.pop("$ref").rpartition("/")[2]]
     return schema
 
@@ -258,7 +258,7 @@ def example_config(found: Found, registry: Registry) -> PluginConfig | None:
     config, event = found.descriptor.config, SimpleNamespace(shape=(4, 8, 8), levels=256, domains=Interval(0.0, 256.0))
     try:
         return config.model_validate(example_fields(config), context={"registry": registry, EVENT_KEY: event})
-    except Exception:  # of a validator of the plugin's own
+    except Exception:  # a validator of the plugin may raise anything
         return None
 
 

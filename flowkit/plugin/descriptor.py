@@ -42,8 +42,8 @@ class Descriptor:
         config: The config class, which derives from that of the plugin's kind.
         target: The class that is built, as ``"package.module:Class"``. It is imported only when a flow is assembled, so
             that validating a spec never imports torch. A class that was made in this process may stand for itself.
-        likelihood: What ``log_prob`` becomes with this plugin in a flow: ``"exact"``, ``"lower_bound"`` or
-            ``"estimate"``.
+        likelihood: The kind of likelihood that ``log_prob`` gives with this plugin in a flow: ``"exact"``,
+            ``"lower_bound"`` or ``"estimate"``.
         api: The version of the contract between flowkit and plugins that this one was written for.
 
     Examples:

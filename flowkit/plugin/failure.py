@@ -24,8 +24,8 @@ BETWEEN = [Path(file).parent for file in (errors.__file__, importlib.__file__, p
 def guarded(what: str, *on_purpose: type[Exception]) -> Iterator[None]:
     """Run a plugin's code: whatever it raises becomes a PluginError that begins with ``what``.
 
-    SystemExit too: a plugin may not end flowkit. KeyboardInterrupt, and what is raised ``on_purpose``, pass. What it
-    prints goes to stderr: stdout is the command's, which may be writing JSON.
+    So does SystemExit, because a plugin may not end flowkit. KeyboardInterrupt, and errors ``on_purpose``, pass. The
+    plugin's output goes to stderr, because stdout is the command's, which may be writing JSON.
     """
     passing: tuple[type[BaseException], ...] = (KeyboardInterrupt, *on_purpose)
     try:

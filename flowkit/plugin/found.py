@@ -53,7 +53,7 @@ class Found:
     Attributes:
         name: The full name, ``namespace/name``.
         kind: The name of its kind.
-        descriptor: What the plugin says of itself.
+        descriptor: The plugin's own description.
         origin: The distribution that brings it, or this process.
         module: The plugin module; None for what this process registered itself.
     """

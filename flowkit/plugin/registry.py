@@ -40,7 +40,7 @@ REGISTERED: dict[str, Found] = {}
 
 
 class UnknownPlugin(PluginError):
-    """A name that can't be used. What can be is sought only if somebody asks, because it takes long."""
+    """Raised for a name that can't be used. Names that can be are searched only on request, because that takes long."""
 
     def __init__(self, message: str, advise: Callable[[], str]):
         super().__init__(message)
@@ -356,7 +356,7 @@ def register(name: str, config: type[PluginConfig], target: str | type, likeliho
         name: The full name, ``namespace/name``. The namespace must not be that of an installed distribution.
         config: The config class.
         target: The class that is built, or ``"package.module:Class"``.
-        likelihood: What ``log_prob`` becomes with this plugin in a flow.
+        likelihood: The kind of likelihood that ``log_prob`` gives with this plugin in a flow.
 
     Raises:
         PluginError: If the name or the config can't be used. The message says why.

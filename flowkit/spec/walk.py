@@ -60,7 +60,7 @@ class Step:
     path: Path
     input_shape: Shape
     output_shape: Shape
-    latent_shape: Shape | None = None  # of what leaves here
+    latent_shape: Shape | None = None  # the shape of the latent that leaves here
 
     @property
     def name(self) -> str:

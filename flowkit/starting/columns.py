@@ -38,7 +38,7 @@ class Seen:
     is_truth: bool = True
     """All values are true or false."""
     digits: int = 0
-    """The decimals that all values have at most. There are more than MAX_DIGITS, if some have more."""
+    """The most decimals of a value. The number is larger than MAX_DIGITS if a value has more."""
     low: float = math.inf
     high: float = -math.inf
     total: float = 0.0
@@ -46,7 +46,7 @@ class Seen:
     counts_rows: bool = True
     """Each value is the one before plus 1, as of an index."""
     texts: set[str] = field(default_factory=set)
-    """The different values. There is one more than MAX_CATEGORIES, if there are more."""
+    """The different values, at most MAX_CATEGORIES + 1 of them."""
     sample: list[np.ndarray] = field(default_factory=list)
     unusable: str = ""
     """The reason why values can't be used, whatever is made of the column."""

@@ -189,7 +189,7 @@ def _gradcheck(module: nn.Module, call: Call) -> None:
 def export(subject: ModuleSubject) -> None:
     """torch.export takes everything with a batch size left open, as ONNX graphs need."""
     module, batch = subject.module(), torch.export.Dim("batch")
-    for call in subject.calls(module):  # of 3 rows: torch.export takes 0 and 1 for constants
+    for call in subject.calls(module):  # it has 3 rows, because torch.export takes 0 and 1 for constants
         try:
             torch.export.export(call.on(module), call.inputs, dynamic_shapes=(({0: batch},) * len(call.inputs),))
         except Exception as error:  # the exporter's errors share no narrower base

@@ -19,7 +19,7 @@ from flowkit.testing.subjects import PERTURBATION, Call, ModuleSubject
 
 
 def input_untouched(subject: ModuleSubject) -> None:
-    """Nothing writes into its input."""
+    """The methods don't write into their inputs."""
     module = subject.module()
     for call in subject.calls(module):
         with inputs_kept(call.method, call.inputs):

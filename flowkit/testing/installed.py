@@ -29,7 +29,7 @@ EVENTS: tuple[tuple[Shape, ...], ...] = (
     ((3, 3, 5), (1, 3, 3)),
     ((4, 4, 2), (2, 4, 4), (1, 4, 4), (1, 6, 6), (9, 2, 2), (1, 8, 8)),
 )
-"""Vectors, a single number, images with odd sides, images with even sides. Of each row the first that is taken."""
+"""Vectors, a single number, images with odd and with even sides. A plugin gets the first of each row that it takes."""
 
 VALUES: tuple[dict[str, Any], ...] = ({}, {"levels": 256}, {"domain": [0, 1]}, {"domain": {"circle": [0, 1]}})
 """The values that events may have, tried in turn."""
@@ -55,8 +55,8 @@ def plugin_subjects(
         fields: The plugin's fields, such as ``["scale=2"]``; what it requires beside them is guessed.
         event: The event to check it on, instead of a vector, a single number and two images, as far as it takes them.
         seed: The seed of all random numbers.
-        context: The shape of a context. With it all is checked in flows that are given one. What declares that it may
-            read a context is checked with and without in any case.
+        context: The shape of a context. With it all is checked in flows that are given one. A plugin that
+            may read a context is checked with and without one in any case.
 
     Raises:
         PluginError: If the plugin can't be used.
@@ -103,7 +103,7 @@ Trial = tuple[Shape, dict[str, Any], dict[str, Any] | None]
 
 
 def _trials(kind: str, event: Shape | None, context: Shape | None) -> list[list[Trial]]:
-    """Return what specs of a plugin are tried with. Of each list the first is taken that the plugin takes.
+    """Return what specs of a plugin are tried with. The first of each list that the plugin takes is used.
 
     Encoders are tried with contexts of all kinds, and other plugins with events.
     """

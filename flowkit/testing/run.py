@@ -107,7 +107,7 @@ def checks_of(subject: Subject, slow: bool = False) -> Mapping[str, Check]:
     """Return the subject's checks by id.
 
     Args:
-        subject: What is checked.
+        subject: The subject to check.
         slow: Include the checks that take seconds.
 
     Raises:
@@ -133,7 +133,7 @@ def select(
     """Return the subject's checks by id: those of ``only``, slow or not, or else all, without those of ``skip``.
 
     Args:
-        subject: What is checked.
+        subject: The subject to check.
         slow: Include the checks that take seconds.
         only: Ids of checks. It is empty for all.
         skip: Ids of checks to leave out.
@@ -156,7 +156,7 @@ def run(
     """Yield the result of each check when it is done.
 
     Args:
-        subject: What is checked.
+        subject: The subject to check.
         slow: Include the checks that take seconds.
         only: Ids of checks. It is empty for all.
         skip: Ids of checks to leave out.
@@ -180,7 +180,7 @@ def run_check(subject: Subject, name: str, timeout: float | None = None) -> Resu
     """Run one check.
 
     Args:
-        subject: What is checked.
+        subject: The subject to check.
         name: The id of the check.
         timeout: The seconds after which it has failed, or None for any time.
 
@@ -241,7 +241,7 @@ def check(
     """Run the checks as `run` does, and raise an error that lists all failures.
 
     Args:
-        subject: What is checked.
+        subject: The subject to check.
         slow: Include the checks that take seconds.
         only: Ids of checks. It is empty for all.
         skip: Ids of checks to leave out.
@@ -432,7 +432,7 @@ def parametrize_with_checks(
     A check that has nothing to check on a subject makes no test. Expected failures are strict xfails.
 
     Args:
-        subjects: What is checked, by names.
+        subjects: The subjects to check, by names.
         slow: A mark to put on the slow checks, such as ``pytest.mark.slow``. Without one they are left out.
         only: Ids of checks. It is empty for all.
         skip: Ids of checks to leave out.

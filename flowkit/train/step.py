@@ -104,13 +104,13 @@ class Fitting:
 
     def __init__(self, flow: Flow, settings: Train, steps_an_epoch: int, fabric: Fabric | None = None):
         self.flow, self.settings = flow, settings
-        self.steps = math.inf if settings.epochs is None else settings.epochs * steps_an_epoch  # of all epochs
+        self.steps = math.inf if settings.epochs is None else settings.epochs * steps_an_epoch  # in all epochs
         self.fabric = fabric or Fabric(devices=1)
         # Fabric wraps the flow as the model, and moves the flow itself to its device.
         self.model, self.optimizer = self.fabric.setup(flow, new_optimizer(settings, flow.parameters()))
         self.average = None if settings.ema is None else Average(flow, settings.ema)
         self.stopwatch = Stopwatch(settings.minutes)
-        self.share = 0.0  # of the time limit, as of the last step, by the clock of the first process
+        self.share = 0.0  # the used share of the time limit after the last step, by the clock of the first process
         self.global_step = 0  # counts the steps of all epochs, from 0
         self._steps_here = 0  # counts the steps of this process
         self.losses: list[float] = []  # the losses of this epoch's steps

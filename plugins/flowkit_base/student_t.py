@@ -103,7 +103,7 @@ def _polar(noise: Sequence[Tensor], nu: Tensor) -> Tensor:
     eps, other = noise
     a = (eps.square() + other.square()) / nu
     small = a < SMALL
-    safe = torch.where(small, SMALL, a)  # what isn't taken must be finite, too: its gradient counts
+    safe = torch.where(small, SMALL, a)  # the branch that isn't taken must be finite, too: its gradient counts
     growth = (safe / 2).exp() * (-torch.expm1(-safe) / safe).sqrt()  # expm1(a) = e^a (1 - e^-a), without overflow
     return eps * torch.where(small, 1 + a / 4, growth)
 

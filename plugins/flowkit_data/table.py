@@ -59,7 +59,7 @@ class Table(Dataset):
         context: The columns of the contexts. It is empty without any.
         label: The column with the class of each row, or None.
         weight: The column with the weight of each row, or None.
-        missing: What becomes of rows that lack a value.
+        missing: The treatment of rows that lack a value: ``"refuse"`` or ``"drop"``.
         fractions: The shares of the training, the validation and the test part.
         split: The column that names the part of each row, or None.
         group: The column whose equal values stay in one part, or None.

@@ -294,7 +294,7 @@ class Spline(torch.autograd.Function):
         here = _bin_of(sides)
         ends = _ends_of(here, ctx.n_slopes)
         g_slopes = _through_slopes(g_bin, slope_logits, ends)
-        g_slopes = g_slopes.sum_to_size(len(g_slopes), *probabilities.shape[2:])  # of events that share θ
+        g_slopes = g_slopes.sum_to_size(len(g_slopes), *probabilities.shape[2:])  # summed over events that share θ
         g_theta = [_through_softmax(g_bin, probabilities, sides, here), g_slopes]
         return g_value, torch.cat([g.movedim(0, 1) for g in g_theta], 1), None, None
 

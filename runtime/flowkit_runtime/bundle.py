@@ -30,7 +30,7 @@ MAX_DIMENSIONS = 8
 """The most dimensions of a shape. Events in specs have one or three."""
 MAX_LEVELS = 65536
 """The most levels of integer data, and the most classes, as in specs."""
-_ROUNDING = 1e-6  # of the sum of probabilities
+_ROUNDING = 1e-6  # the largest error of the sum of probabilities
 MAX_NOISE = 4096
 """The most arrays of noise that samples are made from."""
 MAX_NAME = 63

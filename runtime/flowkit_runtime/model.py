@@ -90,8 +90,8 @@ class Model:
     for all events: if `context.classes` is set, indices of classes, or their names; otherwise floats [n,
     *context.shape]. Every method processes `batch_size` rows at a time, so that the memory for the networks does not
     grow with n, and raises InputError for an argument that it can't use. `progress` is called after each batch with the
-    number of rows that are done. The bundle of a flow that runs in one direction only has one graph. What needs the
-    other one raises BundleError.
+    number of rows that are done. The bundle of a flow that runs in one direction only has one graph. A method that
+    needs the other one raises BundleError.
 
     Attributes:
         directions: "both", "forward" if the flow only encodes and scores, "inverse" if it only decodes and samples.

@@ -80,7 +80,7 @@ def philox4x32(counter: Sequence[NDArray[Any]], key: tuple[int, int]) -> tuple[W
         The four output words.
     """
     c0, c1, c2, c3 = (word.astype(np.uint32) for word in np.broadcast_arrays(*counter))
-    halves = np.empty((2, *c0.shape, 2), "<u4")  # of the products: the low one, the high one
+    halves = np.empty((2, *c0.shape, 2), "<u4")  # the low and the high half of each product
     product0, product2 = halves.view("<u8")[..., 0]
     (low0, low2), (high0, high2) = halves[..., 0], halves[..., 1]
     k0, k1 = key

@@ -19,7 +19,7 @@ from flowkit_runtime.inputs import Array
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, uniform
 from flowkit_runtime.values import DAY, EXACT, Floats, as_days, as_numbers, as_text, place_of
 
-_DECIMALS = 10  # of multiples of a step, so that 669 steps of 0.1 are 66.9
+_DECIMALS = 10  # the decimals of multiples of a step: 669 steps of 0.1 are 66.9
 _ROUNDING = 1e-6, 1e-15  # the absolute and the relative error of a number that is whole but for rounding
 _WITH_NOISE = 2**23  # beyond it float32 holds whole numbers only, and noise between 0 and 1 is lost
 _LARGEST = float(np.finfo(np.float32).max)

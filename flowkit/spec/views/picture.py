@@ -192,7 +192,7 @@ class Stack(Block):
     def __init__(self, blocks: Sequence[Block], labels: Sequence[str]):
         self.blocks, self.labels = blocks, labels
         conditioned = [block for block in blocks if isinstance(block, ConditionedBlock)]
-        for block in conditioned:  # those that take turns look alike
+        for block in conditioned:  # couplings that alternate get the same width
             block.width = max(each.width for each in conditioned)
         beside = max((LABEL + width_of(label, "field") for label in labels), default=0.0)
         self.width = max(2 * beside, *(block.width for block in blocks))

@@ -73,7 +73,7 @@ def check_graph(path: Path, inputs: Inputs, weights_file: str | None = None) -> 
     event = max(SMALL_EVENT, sum(math.prod(map(each, shape)) for _, shape in inputs.values()))
     try:
         _Check(size, event).graph(graph, rows)
-    except (ArithmeticError, LookupError, TypeError) as error:  # of a rule that can't use its inputs or attributes
+    except (ArithmeticError, LookupError, TypeError) as error:  # a rule can't use its inputs or attributes
         raise ValueError(f"an operator doesn't fit its inputs ({error})") from error
 
 
