@@ -21,11 +21,12 @@ from tests.bases import FLOWS
 from tests.web.node import said, with_modules
 from tests.web.test_web_model import VECTORS
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import { existsSync, readFileSync } from "node:fs";
 import * as ort from "./ort.mjs";
 
-pytestmark = pytest.mark.slow
 globalThis.ort = ort;
 const { Model } = await import("./model.js");
 const noise = await import("./noise.js");

@@ -24,6 +24,8 @@ from tests.tables.tables import written
 from tests.web.node import said, with_modules
 from tests.web.tables import exported
 
+pytestmark = pytest.mark.slow
+
 MODULES = ("noise.js", "model.js", "dom.js", "table.js")
 EVENT = (
     Column("x", offset=100.0, scale=2.0),
@@ -98,7 +100,6 @@ SCRIPT = """
 import { readFileSync } from "node:fs";
 import * as ort from "./ort.mjs";
 
-pytestmark = pytest.mark.slow
 globalThis.ort = ort;
 const { Model } = await import("./model.js");
 const table = await import("./table.js");
