@@ -168,7 +168,9 @@ class Registry:
         if found is None:
             raise UnknownPlugin(f"there is no {kind or 'plugin'} {name!r}", advise)
         if kind not in (None, found.kind):
-            raise UnknownPlugin(f"{name} is {with_article(found.kind)}, not {with_article(kind)}", advise)
+            raise UnknownPlugin(
+                f"{name} is {with_article(found.kind)}, not {with_article(kind)}", partial(self._all, kind)
+            )
         return found
 
     def namespace(self, namespace: str) -> Plugins:
@@ -264,19 +266,25 @@ class Registry:
 
     def _near(self, kind: str | None, name: str, namespaces: list[str]) -> str | None:
         """Suggest the names in these namespaces that may have been meant."""
-        names = self._names(kind, namespaces)
-        same = [full for full in names if full.partition("/")[2] == name.rpartition("/")[2]]
-        near = same or difflib.get_close_matches(name, names, n=2, cutoff=0.5)
-        return f"did you mean {' or '.join(near)}?" if near else None
+        ends = {full: _plain(full) for full in self._names(kind, namespaces)}
+        wanted = _plain(name)
+        near = (
+            [wanted] if wanted in ends.values() else difflib.get_close_matches(wanted, ends.values(), n=2, cutoff=0.65)
+        )
+        found = [full for end in dict.fromkeys(near) for full in ends if ends[full] == end]
+        return f"did you mean {' or '.join(found)}?" if found else None
 
     def _advice(self, kind: str | None, name: str) -> str:
         """Suggest names in similar namespaces, then in all of them, and otherwise list the names that are installed."""
         namespace, slash, _ = name.partition("/")
         near = self._near(kind, name, difflib.get_close_matches(namespace, self.namespaces))
         if slash and namespace not in self.namespaces:
-            return near or BRING
-        near = near or self._near(kind, name, self.namespaces)
-        return near or f"{kind or 'plugin'}s installed: {_listed(self._names(kind, self.namespaces))}"
+            return near or f"{BRING}; {self._all(kind)}"
+        return near or self._near(kind, name, self.namespaces) or self._all(kind)
+
+    def _all(self, kind: str | None) -> str:
+        """List the names that are installed."""
+        return f"{kind or 'plugin'}s installed: {_listed(self._names(kind, self.namespaces))}"
 
 
 Entries = tuple[Mapping[str, Sequence[EntryPoint]], Mapping[str, PluginError]]
@@ -338,6 +346,11 @@ def _is_hidden(distribution: Distribution, name: str, own: Distribution | None) 
 
 def _namespace(name: str) -> str:
     return name.partition("/")[0]
+
+
+def _plain(name: str) -> str:
+    """Return the last part of a plugin's name, or of a class's, as one would spell it from memory."""
+    return re.sub("[-_ ]", "", re.split("[/.:]", name)[-1]).lower()
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, get_args
-
-from pydantic import BaseModel
+from functools import reduce
+from typing import Any
 
 from flowkit.errors import Path, PluginError, format_path
-from flowkit.plugin.config import Documented
-from flowkit.plugin.reference import Reader, Ref
 from flowkit.plugin.registry import Registry, UnknownPlugin
 from flowkit.spec.document import enter
-from flowkit.spec.model import KEYS, Spec, StepReader
+from flowkit.spec.fields import fields_at, required_at
+from flowkit.spec.model import KEYS
 from flowkit.spec.text import FLOAT, INTEGER
 
 NAME = re.compile(r"[\w-]+/[\w-]+")
@@ -26,6 +24,47 @@ MAX_FIELDS = 20
 
 NUMBERS = {"int_type", "int_from_float", "float_type"}
 LISTS = {"list_type", "tuple_type"}
+COMMON = {"name", "use"}
+"""Fields that tell nothing about where they belong if they stand at the top."""
+
+STEP_OF = {"flow": "repeat", "conditioner": "coupling", "split": "coupling", "kept": "coupling"} | {
+    "order": "autoregressive",
+    "base": "factor_out",
+}
+"""A field of a step -> the key of that step."""
+
+OTHER_WORDS = {
+    "prior": ["base"],
+    "latent": ["base"],
+    "layers": ["flow"],
+    "transforms": ["flow"],
+    "steps": ["flow", "epochs"],
+    "network": ["conditioner"],
+    "net": ["conditioner"],
+    "learning_rate": ["lr"],
+    "iterations": ["epochs"],
+    "gpus": ["devices"],
+    "grad_clip": ["clip_norm"],
+    "gradient_clip_val": ["clip_norm"],
+    "early_stopping": ["patience"],
+    "weight_averaging": ["ema"],
+    "hidden_features": ["hidden"],
+    "width": ["hidden"],
+    "units": ["hidden"],
+    "depth": ["layers"],
+    "tail_bound": ["bound"],
+    "df": ["degrees_of_freedom"],
+    "labels": ["classes", "label", "context"],
+    "dim": ["shape"],
+    "features": ["shape"],
+    "size": ["shape", "n"],
+    "range": ["domain"],
+    "columns": ["event"],
+    "file": ["path"],
+    "folder": ["path"],
+}
+"""What other libraries call a field -> what it may be called here."""
+
 WORDS = dict.fromkeys(["yes", "on", "true", "y"], "true") | dict.fromkeys(["no", "off", "false", "n"], "false")
 """The words for true and false in older YAML and in other languages."""
 
@@ -34,52 +73,95 @@ def on_unknown_field(path: Path, data: Any, registry: Registry) -> str:
     """Suggest a field of this name elsewhere, or the fields here, for the key that ``path`` ends in."""
     name, around = str(path[-1]), path[:-1]
     fields = fields_at(around, data, registry)
-    if blank := _blank(name, fields):
-        return blank
-    if place := next((each for each in _near(around, data, registry) if name in fields_at(each, data, registry)), None):
-        return f"{name} belongs in {format_path(place)}"
-    if name in fields_at((), data, registry):
+    places = list(
+        dict.fromkeys(each for each in _near(around, data, registry) if name in fields_at(each, data, registry))
+    )
+    if places and (around or (len(places) == 1 and name not in COMMON)):
+        return f"{name} belongs in {format_path(places[0])}"
+    if name in fields_at((), data, registry) and name not in data:
         return f"{name} is a section of its own: give it the indentation of flow"
-    return did_you_mean([name], fields) or _listed(fields)
+    return _meant(name, fields) or _missing(around, data, registry) or _listed(fields)
 
 
-def on_step(value: Any, message: str) -> tuple[str, str | None]:
+def _meant(name: str, fields: Iterable[str]) -> str | None:
+    """Suggest the field that has this name in another library, or one that is spelled like it."""
+    words = OTHER_WORDS.get(re.sub("[- ]", "_", name).lower(), ())
+    if meant := [word for word in words if word in fields]:
+        return f"did you mean {' or '.join(meant)}?"
+    return did_you_mean([name], fields)
+
+
+def _missing(path: Path, data: Any, registry: Registry) -> str | None:
+    """Suggest the one field that a mapping lacks."""
+    present = reduce(enter, path, data)
+    missing = [name for name in required_at(path, data, registry) if name not in present]
+    return f"did you mean {missing[0]}?" if len(missing) == 1 else None
+
+
+def on_step(value: Any, message: str, registry: Registry) -> tuple[str, str | None]:
     """Return a message and a suggestion for a step that has none of KEYS, or several."""
     if isinstance(value, str):
-        return message, _blank(value, KEYS) or _use(value)
-    if not isinstance(value, dict):
-        return message, None
+        return message, _use(value) or _step_named(value, registry)
+    if not isinstance(value, dict) or not value:
+        return message, "write use: namespace/name, or delete the dash"
     if several := [key for key in KEYS if key in value]:
-        return f"has both {' and '.join(several)}: {message}", None
+        empty = next((key for key in value if value[key] is None), None)
+        advice = f"indent what belongs to {empty} deeper than {empty}" if empty else "begin each step with a dash"
+        return f"has both {' and '.join(several)}: {message}", advice
+    return message, _on_keys(value, registry)
+
+
+def _on_keys(value: dict[str, Any], registry: Registry) -> str:
+    """Suggest what a mapping without the key of a step was meant to be."""
     if near := did_you_mean(value, KEYS):
-        return message, near
-    for item in value.values():
-        if isinstance(item, str) and NAME.fullmatch(item):
-            return message, _use(item)
-    return message, f"does {next(iter(value))} belong to the step above? Then delete the dash" if value else None
+        return near
+    for key, item in value.items():
+        if name := next((each for each in (key, item) if isinstance(each, str) and NAME.fullmatch(each)), None):
+            return f"write use: {name}" + (", and its fields below" if isinstance(item, dict) else "")
+    known = [key for key in value if key in STEP_OF]
+    if unknown := [key for key in value if key not in STEP_OF]:
+        if known:
+            return f"write {STEP_OF[known[0]]} in the place of {unknown[0]}"
+        if named := _step_named(unknown[0], registry):
+            return named
+    return f"does {next(iter(value))} belong to the step above? Then delete the dash"
+
+
+def _step_named(name: str, registry: Registry) -> str | None:
+    """Suggest the bijector of this name, in whatever namespace it is."""
+    try:
+        registry.look_up("bijector", name)
+    except UnknownPlugin as error:
+        found = re.fullmatch(r"did you mean ([^ ]*/[^ ]*)\?", error.suggestion())
+        return f"write use: {found[1]}" if found and "/" not in name else None
+    except PluginError:
+        pass
+    return None
 
 
 def on_reference(value: Any, kind: str, registry: Registry) -> str | None:
-    """Suggest how to write the plugin that a text may have meant."""
-    if not isinstance(value, str):
-        return None
+    """Suggest how to write the plugin that a value may have meant."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "delete the dash, or the brackets [ ]"
+    name = value if isinstance(value, str) else ""
     try:
-        return _use(registry.look_up(kind, value).name)
+        return _use(registry.look_up(kind, name).name)
     except UnknownPlugin as error:
-        return _use(value) or error.suggestion()
+        return _use(name) or error.suggestion()
     except PluginError:
         return None
 
 
-def on_transformer(path: Path, value: Any, registry: Registry) -> str | None:
-    """Suggest the steps that take a transformer if one stands where a step should."""
+def on_use(path: Path, name: Any, registry: Registry) -> str | None:
+    """Suggest the step that is meant where `use` names another step, or a transformer."""
     if not isinstance(path[-1], int):
         return None
+    if name in KEYS:
+        return f"write {name}: in the place of use: {name}"
     try:
-        name = registry.look_up("transformer", value["use"]).name
+        use = f"{{use: {registry.look_up('transformer', name).name}}}"
     except PluginError:
         return None
-    use = f"{{use: {name}}}"
     return (
         f"write coupling: {use}, and beside it conditioner: {{use: …}}; or elementwise: {use}, or autoregressive: {use}"
     )
@@ -96,12 +178,19 @@ def on_value(path: Path, value: Any, kinds: set[str], expected: str) -> str | No
         return _on_text(path, value, kinds, expected)
     if "string_type" in kinds and isinstance(value, int | float):
         return "put it in quotes"
+    if isinstance(value, list):
+        return _on_list(value, kinds)
     if kinds & LISTS and isinstance(value, dict) and path[-1] == "flow":
-        wrong = next((key for key in value if key.startswith("-")), None)
-        return f"write a blank after the dash: - {wrong[1:]}" if wrong else "begin each step with a dash"
+        return "begin each step with a dash"
     if kinds & LISTS and path[-1] == "shape" and isinstance(value, int) and not isinstance(value, bool):
         return f"write [{value}]"
     return None
+
+
+def _on_list(value: list[Any], kinds: set[str]) -> str | None:
+    if "model_type" in kinds and value and all(isinstance(item, dict) for item in value):
+        return "delete the dashes, or write { } in the place of [ ]"
+    return "remove the brackets" if kinds & NUMBERS and len(value) == 1 else None
 
 
 def _on_text(path: Path, text: str, kinds: set[str], expected: str) -> str | None:
@@ -117,14 +206,27 @@ def _on_text(path: Path, text: str, kinds: set[str], expected: str) -> str | Non
         return f"write [{', '.join(re.findall('[0-9]+', text))}]"
     if kinds & LISTS and path[-1] == "flow" and NAME.fullmatch(text):
         return f"write [{{use: {text}}}]"
-    if "model_type" in kinds and (found := re.fullmatch(r"(\w+):(\S.*)", text)):
-        return f"write a blank after the colon: {found[1]}: {found[2]}"
-    return did_you_mean([text], re.findall("'([^']*)'", expected))
+    if kinds & {*LISTS, "model_type", "dict_type"} and re.fullmatch(r"\[.*\]|\{.*\}", text):
+        return "remove the quotes"
+    if near := did_you_mean([text], re.findall("'([^']*)'", expected)):
+        return near
+    if kinds & LISTS and re.fullmatch(r"\w+", text):
+        return f"write [{text}]"
+    return _beside_number(text) if kinds & NUMBERS else None
+
+
+def _beside_number(text: str) -> str | None:
+    """Suggest what to do about a text that is nearly a number."""
+    if re.search(r"\d\s*[*/^+]+\s*-?\d", text):
+        return "write the number itself: nothing in a spec is computed"
+    if len(found := re.findall(r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?", text)) == 1:
+        return f"write the number without {text.replace(found[0], '').strip()!r}"
+    return None
 
 
 def _number(text: str, whole: bool) -> str | None:
-    """Return the number that was meant: 1000 for 1_000, 0.1 for 0,1."""
-    plain = text.strip().replace("_", "").replace(",", "" if whole else ".")
+    """Return the number that was meant: 1000 for 1_000 and 1 000, 0.1 for 0,1."""
+    plain = re.sub(r"[\s_]", "", text).replace(",", "" if whole else ".")
     return plain if INTEGER.fullmatch(plain) or (FLOAT.fullmatch(plain) and not whole) else None
 
 
@@ -133,12 +235,6 @@ def _near(around: Path, data: Any, registry: Registry) -> Iterator[Path]:
     for holder in (around, around[:-1]):
         yield from ((*holder, field) for field in fields_at(holder, data, registry) if (*holder, field) != around)
     yield from (path for path in [around[:-1], *SECTIONS] if path)
-
-
-def _blank(text: str, fields: Iterable[str]) -> str | None:
-    """Suggest the missing blank: YAML reads ``epochs:3`` as one word."""
-    name, colon, rest = text.partition(":")
-    return f"write a blank after the colon: {name}: {rest}" if colon and name in fields else None
 
 
 def _use(name: str) -> str | None:
@@ -157,43 +253,3 @@ def did_you_mean(names: Iterable[str], choices: Iterable[str]) -> str | None:
     for name in list(names)[:MAX_FIELDS]:
         found |= dict.fromkeys(difflib.get_close_matches(name[:100], options, n=2))
     return f"did you mean {' or '.join(found)}?" if found else None
-
-
-def fields_at(path: Path, data: Any, registry: Registry) -> dict[str, str]:
-    """Return the fields of the mapping at ``path``, each with its purpose; none if the mapping can't be told."""
-    reader: Any = Spec
-    for part in path:
-        if isinstance(part, str):  # an entry of a list is read by what reads the list
-            model = _model(reader, data, registry)
-            field = model.model_fields.get(part) if model else None
-            reader = _reader(field.metadata, field.annotation) if field else None
-        data = enter(data, part)
-        if isinstance(reader, StepReader) and isinstance(part, int):
-            reader = StepReader.choose(data)
-    use = {"use": "The plugin's name"} if isinstance(reader, Ref) else {}
-    model = _model(reader, data, registry)
-    if model is None:
-        return use
-    docs = model.field_docs()
-    return use | {name: " ".join(docs.get(name, "").split()) for name in model.model_fields}
-
-
-def _model(reader: Any, data: Any, registry: Registry) -> type[Documented] | None:
-    """Return the model that reads the mapping ``data``. For a reference it is the config of the named plugin."""
-    if not isinstance(reader, Ref):
-        return reader if isinstance(reader, type) and issubclass(reader, Documented) else None
-    try:
-        return registry.look_up(reader.kind, data["use"]).descriptor.config
-    except (PluginError, LookupError, TypeError, AttributeError):
-        return None
-
-
-def _reader(metadata: list[Any], annotation: Any) -> Any:
-    """Return the Ref, StepReader or model that a field's type names, also within a list or a union."""
-    for marker in (*metadata, annotation):
-        if isinstance(marker, Reader) or (isinstance(marker, type) and issubclass(marker, BaseModel)):
-            return marker
-    for argument in reversed(get_args(annotation)):  # Annotated has the markers behind the type
-        if found := _reader([], argument):
-            return found
-    return None

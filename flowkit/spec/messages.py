@@ -13,8 +13,8 @@ from pydantic_core import ErrorDetails
 from flowkit.errors import Path, Problem
 from flowkit.plugin.registry import Registry
 from flowkit.spec import advice
-from flowkit.spec.advice import fields_at
 from flowkit.spec.document import Document, Place, enter, position
+from flowkit.spec.fields import fields_at
 from flowkit.spec.model import VERSION
 from flowkit.version import __version__
 from flowkit_runtime.errors import shortened
@@ -122,11 +122,11 @@ def _explain(group: list[_Located], document: Document, registry: Registry) -> P
         case "literal_error" | "int_parsing_size" if path == ("flowkit",):
             return document.problem(path, *_version(value))
         case "step":
-            return document.problem(path, *advice.on_step(value, message))
+            return document.problem(path, *advice.on_step(value, message, registry))
         case "plugin_reference":
             return document.problem(path, message, advice.on_reference(value, details["ctx"]["kind"], registry))
         case "unknown_plugin":
-            suggestion = advice.on_transformer(path, value, registry) or details["ctx"]["suggestion"]()
+            suggestion = advice.on_use(path, value["use"], registry) or details["ctx"]["suggestion"]()
             return document.problem((*path, "use"), message, suggestion)
         case kind if kind in MUST_BE:
             kinds = [_must_be(found.details) for found in group]

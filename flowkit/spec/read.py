@@ -56,7 +56,9 @@ def read_spec(
         located, more = problems_of(error, document, registry)
         problems += located
     if problems:
-        raise SpecError(sorted(problems, key=position), more)
+        from flowkit.spec.slips import advised
+
+        raise SpecError(advised(sorted(problems, key=position)), more)
     return spec
 
 

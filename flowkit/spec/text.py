@@ -51,6 +51,19 @@ FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
+FORMATS = {
+    b"\x1f\x8b": "a gzip file: unpack it",
+    b"PK\x03\x04": "a zip file: unpack it",
+    b"\x93NUMPY": "an array of numpy: name it in the spec as data: {use: data/npy, path: …}",
+    b"PAR1": "a Parquet file: name it in the spec as data: {use: data/table, path: …, event: […]}",
+    b"\x89PNG": "a picture, not a spec",
+    b"%PDF": "a PDF, not a spec",
+    b"\xff\xfe": "UTF-16 text: save it as UTF-8",
+    b"\xfe\xff": "UTF-16 text: save it as UTF-8",
+} | dict.fromkeys([b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"], "a pickle, which is never loaded")
+"""The first bytes of files that may be taken for specs, and what they are."""
+
+
 def read_file(path: str | os.PathLike[str]) -> Document:
     """Return the spec in a file. Raise SpecError if it can't be read or isn't a mapping."""
     return read_text(text_of(path), os.fspath(path))
@@ -68,6 +81,9 @@ def text_of(path: str | os.PathLike[str]) -> str:
         Place(file).fail("is a directory: name a spec file in it")
     except (OSError, ValueError) as error:
         Place(file).fail(f"can't be read: {getattr(error, 'strerror', None) or error}")
+    for magic, what in FORMATS.items():
+        if raw.startswith(magic):
+            Place(file).fail(f"this is {what}")
     if len(raw) > MAX_BYTES:
         _fail_too_long(file)
     try:
@@ -102,9 +118,15 @@ def parse(text: str, file: str, start: int = 0) -> Document:
     composer = _Composer(YAML(typ="safe", pure=True).parse(" " * start + body), lines)
     try:
         return composer.document()
+    except SpecError as error:
+        from flowkit.spec import slips  # only on the way to an error
+
+        raise SpecError([slips.explained(problem) for problem in error.problems]) from None
     except MarkedYAMLError as error:
-        mark, message, suggestion = syntax_problem(error)
-        lines.place(mark.line, mark.column).fail(message, (), suggestion)
+        from flowkit.spec.syntax import explain
+
+        line, column, message, advice = explain(error, lines.lines)
+        lines.place(line, column).fail(message, (), advice)
     except (ValueError, OverflowError):  # the parser's answer to \UFFFFFFFF and to %YAML with endless digits
         composer.last.fail("behind this place is a number or an escape that is out of range")
 
@@ -175,7 +197,7 @@ class _Composer:
             if key in items:
                 first = self.result.keys[(*path, key)]
                 where = f"line {first.line}" if first.line != self.last.line else f"column {first.column}"
-                self._refuse((*path, key), f"the key {key!r} stands here twice, first in {where}")
+                self._refuse((*path, key), f"the key {key!r} stands here twice, first in {where}", "delete one of them")
             self.result.keys[(*path, key)] = self.last
             items[key] = self._node(self._next(), (*path, key))
         return items
@@ -224,8 +246,8 @@ class _Composer:
         except UnicodeDecodeError:
             self._refuse(path, "half of a surrogate pair is not text: write both halves, or the character")
 
-    def _refuse(self, path: Path, message: str) -> NoReturn:
-        self.last.fail(message, path)
+    def _refuse(self, path: Path, message: str, suggestion: str | None = None) -> NoReturn:
+        self.last.fail(message, path, suggestion)
 
 
 def _number(text: str) -> int | float:
@@ -236,47 +258,3 @@ def _number(text: str) -> int | float:
 
 def _fail_too_long(file: str) -> NoReturn:
     Place(file).fail(f"is longer than {MAX_BYTES // 1024} KB, the most that a spec may have")
-
-
-SAYINGS: list[tuple[str, str, str | None]] = [
-    (r"<stream end>", "the text ends before its brackets are closed", None),
-    (r"found character '\\t'", "a tab, where YAML is indented with blanks", None),
-    (r"found character '(.)' that", "text can't begin with {0}", "put the text in quotes"),
-    (
-        r"mapping values are not allowed",
-        "a colon can't stand here",
-        "put text with a colon in quotes; or indent this line like the one above; or is a blank missing after a colon?",
-    ),
-    (r"sequence entries are not allowed", "a list can't begin here", "put the dash on a line of its own"),
-    (
-        r"expected <block end>, but found '[-?<]",
-        "this line is indented neither like a line above nor deeper",
-        "give lines of one list or mapping the same number of blanks",
-    ),
-    (r"expected <block end>, but found '(.+)'", "{0} closes no bracket", "is a blank missing after a colon?"),
-    (
-        r"expected ',' or '(.)', but got '(?:<.*>|(.+))'",
-        "expected a comma or {0} here",
-        "the bracket that it would close opens at {where}",
-    ),
-    (r"expected the node content, but found '(.+)'", "{0} can't stand here: is it one too many?", None),
-    (r"expected '<document start>'", "the text goes on after its end", "give the lines at the top no indentation"),
-    (r"escape", "\\ begins an escape in double quotes", "put the text in single quotes, or write \\\\"),
-]
-"""The parser's words -> a message, and a suggestion; what is in brackets goes where the numbers stand."""
-
-
-def syntax_problem(error: MarkedYAMLError) -> tuple[Any, str, str | None]:
-    """Return the mark to point at, the message and the suggestion."""
-    problem, mark = str(error.problem), error.problem_mark or error.context_mark
-    begin = error.context_mark
-    if begin and re.search("end of stream|, but got '<stream end>", problem):
-        kind = "quote" if "scalar" in str(error.context) else "bracket"
-        return begin, f"the {kind} that opens here is never closed", None
-    if begin and "could not find expected ':'" in problem:
-        return begin, "no key and value", "write key: value, with a blank after the colon"
-    for pattern, message, suggestion in SAYINGS:
-        if found := re.search(pattern, problem):
-            where = f"{begin.line + 1}:{begin.column + 1}" if begin else ""
-            return mark, message.format(*found.groups()), suggestion and suggestion.replace("{where}", where)
-    return mark, f"is not YAML: {', '.join(part for part in (error.context, error.problem) if part)}", None

@@ -77,7 +77,7 @@ def test_a_flow_built_in_python_imports_what_it_needs(many: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "suggestion"),
     [
-        ("glow/actnrom", "did you mean glow/actnorm or "),
+        ("glow/actnrom", "did you mean glow/actnorm?"),
         ("glwo/actnorm", "did you mean glow/actnorm?"),
         ("many7/shfit", "did you mean many7/shift"),
         ("nothing/of_the_kind", "pip install"),

@@ -26,7 +26,7 @@ flow: [{use: ¦glow/affine, conditioner: {use: glow/mlp}}]
 
 flow: [{coupling: {use: ¦glow/convnet}, conditioner: {use: glow/mlp}}]
 => flow[0].coupling.use: glow/convnet is a conditioner, not a transformer
-=> did you mean glow/affine?
+=> transformers installed: glow/affine, glow/additive
 
 flow: [¦{coupling: {use: glow/affine}}]
 => flow[0]: field 'conditioner' is missing: The network
@@ -122,11 +122,11 @@ train: {optimizer: {name: ¦Adam}}
 train:
   ¦epochs:3
 => train: must be a mapping, not 'epochs:3'
-=> write a blank after the colon: epochs: 3
+=> write a blank after epochs:
 
 train: {¦epochs:3}
 => train.epochs:3: unknown field 'epochs:3'
-=> write a blank after the colon: epochs: 3
+=> write a blank after epochs:
 
 train: {epochs: ¦1_000}
 => train.epochs: must be a whole number, not '1_000'
@@ -144,12 +144,12 @@ train: {patience: ¦None}
 flow:
   - ¦use:glow/actnorm
 => flow[0]: a step has exactly one of the keys
-=> write a blank after the colon: use: glow/actnorm
+=> write a blank after use:
 
 flow:
   ¦-use: glow/actnorm
 => flow: must be a list, not a mapping
-=> write a blank after the dash: - use
+=> write - use: glow/actnorm
 
 flow:
   ¦use: glow/actnorm
@@ -168,7 +168,7 @@ flow:
 flow:
   - ¦type: glow/actnorm
 => flow[0]: a step has exactly one of the keys
-=> write {use: glow/actnorm}
+=> write use: glow/actnorm
 
 flow:
   - use: glow/permute
@@ -266,14 +266,14 @@ data: {use: data/npy, path: C¦: x}
 
 data:
   use: data/npy
-  path: a¦: b
-=> : a colon can't stand here
+  ¦path: a: b
+=> : two colons in one line
 => put text with a colon in quotes
 
 ¦flowkit:1
 event: {shape: [4]}
-=> : no key and value
-=> with a blank after the colon
+=> : a blank is missing after flowkit:
+=> write a blank after flowkit:
 
 flow:
   - use: glow/actnorm
@@ -284,14 +284,14 @@ flow:
   - use: glow/permute
   ¦order: random
 => : this line is indented neither like a line above nor deeper
-=> the same number of blanks
+=> begin it in column 5, like line 4
 
 flow: ¦[{use: glow/actnorm}
 => : the bracket that opens here is never closed
 
 flow: [{use: glow/actnorm¦]
 => : expected a comma or } here
-=> opens at 3:8
+=> opens at 3:8; put text with brackets or a colon in quotes
 
 data: {use: data/npy, path: ¦@x}
 => : text can't begin with @
