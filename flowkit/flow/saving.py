@@ -36,7 +36,11 @@ def read_weights(flow: nn.Module, path: Path) -> None:
     """Load weights that ``write_weights`` wrote. Raises RunError if the file is damaged, or belongs to another flow."""
     try:
         tensors = read_tensors(path)
-    except (OSError, ValueError) as error:
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is missing: train again") from error
+    except OSError as error:
+        raise RunError(f"{path} can't be read: {error.strerror or error}") from error
+    except ValueError as error:
         raise RunError(f"{path} can't be read ({error}): train again") from error
     try:
         check_tensors(tensors, flow.state_dict())

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from flowkit.errors import Problem
 
 MAX_LINE = 300
-"""The most characters of a line in which slips are sought: nobody writes longer ones by hand, and searching takes time."""
+"""The most characters of a line in which slips are sought: searching takes time, and nobody writes longer ones."""
 
 QUOTED = re.compile(r"""(?<![\w.])("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')""")
 COMMENT = re.compile(r"(?:^|(?<=\s))#.*")
@@ -93,7 +93,7 @@ SLIPS: list[tuple[str, str, str | Callable[[re.Match[str]], str]]] = [
         "write a comma between entries in brackets, and nothing at the end of a line",
     ),
     (
-        r"(?:^\s*(?:-\s+)*|[{,]\s*)([A-Za-z_]\w+):(?!//)(?=[^\s:\\])",
+        r"(?:^\s*(?:-\s+)*|(?<=[{,])\s*)([A-Za-z_]\w+):(?!//)(?=[^\s:\\])",
         "a blank is missing after {0}:",
         "write a blank after {0}:",
     ),

@@ -71,7 +71,9 @@ def read_checkpoint(path: Path, flow: Flow, settings: Train, steps_an_epoch: int
     """
     try:
         tensors = read_tensors(path)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise RunError(f"{path} can't be read: {error.strerror or error}") from error
+    except ValueError as error:
         raise RunError(f"{path} can't be read ({error}): {ANEW}") from error
     try:
         rows = _rows(tensors.pop("rows", None), steps_an_epoch)

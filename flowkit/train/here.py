@@ -140,7 +140,13 @@ def _finish(
 
 
 def _keep(directory: Path, listeners: Sequence[AfterEpoch], checkpoint: Checkpoint) -> None:
-    keep_checkpoint(directory, checkpoint)
+    try:
+        keep_checkpoint(directory, checkpoint)
+    except OSError as error:
+        raise RunError(
+            f"epoch {len(checkpoint.rows)} can't be saved in {directory}: {error.strerror or error}. When that is "
+            f"mended, `flowkit train --resume {directory}` continues the run"
+        ) from error
     for listener in listeners:
         listener(checkpoint.rows[-1])
 

@@ -26,6 +26,10 @@ ADVICE = (
     "try a lower train.optimizer.lr, a longer train.warmup, a smaller train.clip_norm or tighter bounds of "
     "scales, and look for outliers in the data"
 )
+FIRST_ADVICE = (
+    "no weight has been trained yet, so the learning rate is not the cause: look for outliers and for other units in "
+    "the data, and see whether the layers and the base distribution named here fit its range"
+)
 
 
 def derived_seed(*numbers: int) -> int:
@@ -241,4 +245,5 @@ class Fitting:
             return number
         layer = next(filter(None, gathered(self.fabric, first_nonfinite(self.flow, own.x, own.context))), None)
         where = f"the first output that isn't finite is of {layer}" if layer else "all outputs are finite"
-        raise TrainingError(f"step {self.global_step}: the {what} is {number}; {where}: {ADVICE}")
+        advice = FIRST_ADVICE if self.global_step == 0 else ADVICE
+        raise TrainingError(f"step {self.global_step}: the {what} is {number}; {where}: {advice}")

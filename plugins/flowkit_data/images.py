@@ -10,7 +10,7 @@ import numpy as np
 
 from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows, Shape
 from flowkit_data.mapped import mapped
-from flowkit_data.parts import Shares, rows_of
+from flowkit_data.parts import Shares, check_enough, rows_of
 from flowkit_runtime.errors import FlowRuntimeError
 from flowkit_runtime.streaming.images import SUFFIXES, ImageReader, image_files
 
@@ -40,9 +40,8 @@ class ImageFolder(Dataset):
         Raises:
             DataError: If there are no images for the part, or one can't be read.
         """
+        check_enough(len(self._files), self.fractions, f"data/images: {self.path}")
         rows = rows_of(part, len(self._files), self.fractions)
-        if not len(rows):
-            raise DataError(f"data/images: {self.path} has {len(self._files)} images, which leaves none to {part}")
         labels = None if self._labels is None else self._labels[rows]
         if self.flip:
             originals, mirrored = 2 * rows, 2 * rows + 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows
 from flowkit.plugin.rows import first_not_finite
-from flowkit_data.parts import rows_of
+from flowkit_data.parts import check_enough, rows_of
 from flowkit_runtime.files import map_npy
 
 
@@ -37,6 +37,7 @@ class Npy(Dataset):
         Raises:
             DataError: If a file isn't a .npy array of numbers, holds NaN or infinity, or if the files differ in length.
         """
+        check_enough(len(self._events), self.fractions, f"data/npy: {self.path}")
         rows = rows_of(part, len(self._events), self.fractions)
         return Arrays(Rows(self._events, rows), None if self._contexts is None else Rows(self._contexts, rows))
 
@@ -62,7 +63,9 @@ def read_array(path: Path) -> np.ndarray:
         array = map_npy(path)
     except FileNotFoundError as error:
         raise DataError(f"data/npy: there is no file {path}") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise DataError(f"data/npy: {path} can't be read: {error.strerror or error}") from error
+    except ValueError as error:
         raise DataError(f"data/npy: {path} is not a .npy file of numbers: {error}") from error
     if array.ndim == 0 or array.dtype.kind not in "biuf":
         raise DataError(f"data/npy: {path} must hold one array of numbers, a row an event")

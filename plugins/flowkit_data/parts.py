@@ -13,6 +13,9 @@ from flowkit.plugin.dataset import PARTS
 from flowkit_runtime.errors import RowError, shortened
 from flowkit_runtime.values import as_days, as_numbers, as_text
 
+MAX_COUNTED = 10_000
+"""Up to here the rows are counted that three parts need."""
+
 Shares = tuple[float, float, float]
 """The shares of the training, validation and test parts."""
 
@@ -20,6 +23,17 @@ Shares = tuple[float, float, float]
 def rows_of(part: PartName, n: int, fractions: Shares) -> np.ndarray:
     """Return the rows of one part, in ascending order. Every row belongs to exactly one part."""
     return np.sort(_cut(_shuffled(n), fractions)[part])
+
+
+def check_enough(n: int, fractions: Shares, where: str) -> None:
+    """Raise DataError if n rows are too few for three parts of these shares. ``where`` is what messages call them."""
+    if all(_sizes(n, fractions)):
+        return
+    least = next((each for each in range(n + 1, MAX_COUNTED) if all(_sizes(each, fractions))), None)
+    needed = f"{least} rows are" if least else f"more than {MAX_COUNTED:,} rows are"
+    shares = ", ".join(f"{share:g}" for share in fractions)
+    rows = f"{n} row{'s' * (n != 1)}"
+    raise DataError(f"{where} has {rows}, and {needed} needed for three parts of the fractions [{shares}]")
 
 
 @dataclass(frozen=True)
@@ -84,10 +98,16 @@ def _shuffled(n: int) -> np.ndarray:
 
 def _cut(order: np.ndarray, fractions: Shares) -> dict[PartName, np.ndarray]:
     """Divide rows in this order: the first are trained on, the last are the test part."""
-    train = int(len(order) * fractions[0])
+    train, val, _ = _sizes(len(order), fractions)
+    return {"train": order[:train], "val": order[train : train + val], "test": order[train + val :]}
+
+
+def _sizes(n: int, fractions: Shares) -> tuple[int, int, int]:
+    """Return the numbers of rows of the three parts."""
+    train = int(n * fractions[0])
     rest = fractions[1] + fractions[2]
-    val = train + (round((len(order) - train) * fractions[1] / rest) if rest else 0)
-    return {"train": order[:train], "val": order[train:val], "test": order[val:]}
+    val = round((n - train) * fractions[1] / rest) if rest else 0
+    return train, val, n - train - val
 
 
 def _whole_groups(group: np.ndarray, fractions: Shares) -> dict[PartName, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from flowkit.plugin import DatasetConfig, Descriptor, PluginConfig, event_of, hookimpl
@@ -35,6 +35,15 @@ def _sum_to_one(fractions: tuple[float, float, float]) -> tuple[float, float, fl
 Side = Annotated[int, Field(ge=1, le=4096)]
 ImageShape = tuple[Annotated[int, Field(ge=1, le=4)], Side, Side]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _not_empty(path: Any) -> Any:
+    if path == "":  # pathlib reads it as the working directory
+        raise PydanticCustomError("path", "the path is empty: name a file or a folder")
+    return path
+
+
+DataPath = Annotated[Path, BeforeValidator(_not_empty)]
 Fractions = Annotated[tuple[Fraction, Fraction, Fraction], AfterValidator(_sum_to_one)]
 
 
@@ -80,7 +89,7 @@ class ImagesConfig(DatasetConfig):
     `flowkit-runtime score --resize` does it. The images are divided by a fixed permutation.
     """
 
-    path: Path
+    path: DataPath
     """The folder."""
     shape: Annotated[ImageShape | None, Field(validate_default=True)] = None
     """Channels (1 grey, 3 RGB, 4 RGBA), height and width; by default the shape of the event."""
@@ -108,16 +117,16 @@ class MnistConfig(DatasetConfig):
     The test part is the t10k files. The validation part is the last tenth of the training files.
     """
 
-    path: Path
+    path: DataPath
     """The directory of (train|t10k)-images-idx3-ubyte and (train|t10k)-labels-idx1-ubyte, .gz or not."""
 
 
 class NpyConfig(DatasetConfig):
     """A numpy array of events [n, *event], read from a .npy file and divided by a fixed permutation."""
 
-    path: Path
+    path: DataPath
     """The .npy file of the events: integers for an event with levels, otherwise floats."""
-    context: Path | None = None
+    context: DataPath | None = None
     """The .npy file of the contexts, one for each event: labels [n], or arrays [n, *context]."""
     fractions: Fractions = (0.8, 0.1, 0.1)
     """The shares of the training, validation and test parts. They sum to 1."""
@@ -146,7 +155,7 @@ class ColumnConfig(PluginConfig):
     @model_validator(mode="after")
     def _categories_of_a_category(self) -> ColumnConfig:
         if (self.categories is not None) != (self.kind == "category"):
-            raise PydanticCustomError("categories", "belong to kind: category, which needs them; others have none")
+            raise PydanticCustomError("categories", "a column has categories if it has kind: category, and only then")
         if self.categories is not None and len(set(self.categories)) < len(self.categories):
             raise PydanticCustomError("categories", "has a category twice")
         if self.categories is not None and "" in self.categories:
@@ -185,7 +194,7 @@ class TableConfig(DatasetConfig):
     was trained on a table takes the same file.
     """
 
-    path: Path
+    path: DataPath
     """The file: .csv, .parquet, .arrow or .feather."""
     event: Annotated[ColumnConfigs, Field(min_length=1)]
     """The columns that make the event, one value each."""
@@ -207,9 +216,9 @@ class TableConfig(DatasetConfig):
     """A column whose values stay together: all rows of a group are in one part."""
     time: str | None = None
     """A column of times or numbers: the earliest rows are trained on, and the latest are the test part."""
-    val: Path | None = None
+    val: DataPath | None = None
     """A file with the rows of the validation part; path has the others."""
-    test: Path | None = None
+    test: DataPath | None = None
     """A file with the rows of the test part; path has the others."""
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ import numpy as np
 
 from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows
 from flowkit_data.mapped import mapped
-from flowkit_data.parts import Division, Shares
+from flowkit_data.parts import Division, Shares, check_enough
 from flowkit_data.roles import Labels, weights_of_column
 from flowkit_runtime.columns import Missing, Preprocessing
 from flowkit_runtime.errors import FlowRuntimeError
@@ -106,6 +106,8 @@ class Table(Dataset):
             whole = self._main
             rows = self.division.parts(len(whole.values), whole.keys, list(self.files))[part]
         if not len(rows):
+            if self.division.column is None and not self.files:
+                check_enough(len(whole.values), self.division.fractions, f"data/table: {self.path}")
             raise DataError(f"data/table: {self.path} gives no rows to the {part} part{self.division.advice}")
         events = self.preprocessing.event
         contexts = Rows(whole.values[:, len(events) :], rows) if self.preprocessing.context else None

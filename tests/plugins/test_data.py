@@ -202,6 +202,35 @@ def test_npy_names_the_first_row_that_is_not_finite(tmp_path: Path) -> None:
         make("npy", path=save(tmp_path / "x.npy", events)).load("test")
 
 
+@pytest.mark.parametrize("n", range(1, 6))
+def test_rows_that_are_too_few_for_three_parts(n: int, tmp_path: Path) -> None:
+    message = rf"x\.npy has {n} rows?, and 6 rows are needed for three parts of the fractions \[0\.8, 0\.1, 0\.1\]"
+    with pytest.raises(DataError, match=message):
+        make("npy", path=save(tmp_path / "x.npy", np.zeros((n, 3)))).load("train")
+
+
+def test_the_fewest_rows_for_three_parts(tmp_path: Path) -> None:
+    parts = load_all(make("npy", path=save(tmp_path / "x.npy", np.zeros((6, 3)))))
+    assert all(len(part.x) for part in parts)
+    with pytest.raises(DataError, match="more than 10,000 rows are needed"):
+        make("npy", path=tmp_path / "x.npy", fractions=(1 - 2e-6, 1e-6, 1e-6)).load("train")
+
+
+def test_npy_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("flowkit_data.npy.map_npy", refused)
+    with pytest.raises(DataError, match=r"x\.npy can't be read: Permission denied$"):
+        make("npy", path=tmp_path / "x.npy").load("train")
+
+
+@pytest.mark.parametrize(("name", "fields"), [("npy", {}), ("mnist", {}), ("table", {"event": [{"column": "x"}]})])
+def test_an_empty_path(name: str, fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="the path is empty: name a file or a folder"):
+        make(name, path="", **fields)
+
+
 def test_npy_refuses_pickles_without_running_them(tmp_path: Path) -> None:
     np.save(tmp_path / "array.npy", np.array([Evil(tmp_path / "owned")]), allow_pickle=True)
     (tmp_path / "plain.npy").write_bytes(pickle.dumps(Evil(tmp_path / "owned")))

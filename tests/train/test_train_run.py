@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import importlib
 import io
 import json
@@ -31,6 +32,7 @@ from flowkit.flow import Flow
 from flowkit.plugin import Arrays, Dataset, DatasetConfig, DatasetRef, PluginConfig
 from flowkit.spec import Spec, read_spec, to_yaml
 from flowkit.train import Results, evaluate, load_data, resume, train
+from flowkit.train.checkpoint import Checkpoint
 from flowkit.train.directory import TRAINING, with_absolute_paths
 from flowkit.train.fit import Training
 from flowkit.train.step import Fitting
@@ -45,6 +47,25 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 def rows(run: Path) -> list[dict[str, str]]:
     """metrics.csv without the seconds, which differ from run to run."""
     return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader((run / "metrics.csv").open())]
+
+
+def test_a_full_disk_ends_a_run_that_resumes(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Checkpoint.write
+
+    def full(checkpoint: Checkpoint, path: Path) -> None:
+        if len(checkpoint.rows) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(checkpoint, path)
+
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(RunError, match=r"epoch 2 can't be saved .*: No space left on d"),
+    ):
+        patch.setattr(Checkpoint, "write", full)
+        train(make_spec(), tmp_path / "run")
+    assert resume(tmp_path / "run").epochs == 4
 
 
 def outcome(run: Path) -> tuple[Any, ...]:

@@ -12,12 +12,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from flowkit.domains import Interval
 from flowkit.errors import TrainingError
 from flowkit.flow import Flow
-from flowkit.spec import Spec
+from flowkit.spec import Spec, Train
 from flowkit.train import train
+from flowkit.train.batches import Batch
 from flowkit.train.optimizer import learning_rate_factor, new_optimizer
 from flowkit.train.step import Average, Fitting, derived_seed
+from flowkit_base.uniform import Uniform
+from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.mlp import MLP
 
 MakeSpec = Callable[..., Spec]
@@ -102,6 +106,22 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_layer(
         train(make_spec(), tmp_path / "run")
     assert "flow[1].flow[0]" in str(caught.value)
     assert not (tmp_path / "run" / "results.json").exists()
+
+
+def test_at_the_first_step_the_learning_rate_is_not_blamed(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(monkeypatch, 0, lambda flow: next(flow.layers[1].parameters()).data.fill_(math.nan))
+    with pytest.raises(TrainingError, match=r"step 0: the loss is nan; .* layer 1 .*: no weight has been .*the data"):
+        train(make_spec(), tmp_path / "run")
+
+
+def test_a_latent_outside_of_the_support_of_its_base_is_told() -> None:
+    flow = Flow([ActNorm((2,))], base=Uniform((2,), Interval(0, 1)))
+    flow.initialized.fill_(True)
+    fitting = Fitting(flow, Train(), 1)
+    with pytest.raises(TrainingError, match=r"the base distribution Uniform with the support \(0, 1\).* from 0.5 to 7"):
+        fitting.training_step(Batch(torch.tensor([[0.5, 7.0]]), None))
 
 
 def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(

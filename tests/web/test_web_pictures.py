@@ -4,6 +4,7 @@ import base64
 
 import matplotlib.image
 import numpy as np
+import PIL.Image
 import pytest
 
 from tests.web.opened import pictures
@@ -109,6 +110,16 @@ def test_a_file_that_is_no_picture_is_refused(page, tmp_path):
     assert page.browser.text("#example .complaint").startswith("notes.png is no picture that this browser can read")
     page.browser.click("#examples .thumb:nth-child(3) input")
     assert page.browser.text("#example .complaint") == ""
+
+
+@pictures
+def test_a_picture_of_900_megapixels_is_refused_with_its_size(page, tmp_path):
+    image = PIL.Image.new("1", (30_000, 30_000))
+    image.save(tmp_path / "huge.png")
+    page.browser.choose_file("file", tmp_path / "huge.png")
+    assert "huge.png is too large, 30000 × 30000 pixels: at most 100 million" in page.browser.text(
+        "#example .complaint"
+    )
 
 
 def raised(number):

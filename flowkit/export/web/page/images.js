@@ -41,12 +41,16 @@ function painted(width, height, label, colour) {
   return canvas;
 }
 
+const MAX_PIXELS = 1e8; // 400 MB of red, green, blue and opacity
+
 /** A picture file as shades in [0, 1] of shape [c, h, w]: its middle, each pixel the mean of the area it covers. */
 export async function readPicture(file, [channels, height, width]) {
   let bitmap;
   try {
+    await checkSize(file);
     bitmap = await createImageBitmap(file);
-  } catch {
+  } catch (error) {
+    if (error instanceof TooLarge) throw error;
     throw new Error(`${file.name} is no picture that this browser can read: choose a PNG, JPEG or WebP file.`);
   }
   const side = Math.min(bitmap.width / width, bitmap.height / height); // of the square that becomes one pixel
@@ -63,6 +67,23 @@ export async function readPicture(file, [channels, height, width]) {
     }
   }
   return shades;
+}
+
+class TooLarge extends Error {}
+
+/** Throws TooLarge for a picture whose pixels would take too much memory. The browser knows the sides before it decodes. */
+async function checkSize(file) {
+  const image = new Image();
+  const url = URL.createObjectURL(file);
+  await new Promise((resolve) => {
+    image.onload = image.onerror = resolve;
+    image.src = url;
+  });
+  URL.revokeObjectURL(url);
+  if (image.naturalWidth * image.naturalHeight > MAX_PIXELS) {
+    const sides = `${image.naturalWidth} × ${image.naturalHeight}`;
+    throw new TooLarge(`${file.name} is too large, ${sides} pixels: at most ${MAX_PIXELS / 1e6} million. Make it smaller.`);
+  }
 }
 
 function pixelsOf(bitmap) {

@@ -1,0 +1,303 @@
+"""Slips that people make in specs: what is said, where, and that what is advised gives a valid spec."""
+
+from __future__ import annotations
+
+import pytest
+from mistakes import complete
+
+from flowkit.errors import SpecError
+from flowkit.plugin import Registry
+from flowkit.spec import read_spec
+
+SLIPS = r"""
+event: {shape: ¦(2,)}
+=> write [2]
+=> event: {shape: [2]}
+
+event: {shape: ¦(1, 28, 28)}
+=> a list stands in [ ]: write [1, 28, 28]
+=> event: {shape: [1, 28, 28]}
+
+event: {shape: ¦1, 28, 28}
+=> a list stands in [ ]: write [1, 28, 28]
+=> event: {shape: [1, 28, 28]}
+
+event: {shape: ¦<2>}
+=> must be a list, not '<2>': write [2]
+=> event: {shape: [2]}
+
+event: {shape: [¦1 28 28]}
+=> write [1, 28, 28]
+=> event: {shape: [1, 28, 28]}
+
+event: {shape: ¦'[1, 28, 28]'}
+=> remove the quotes
+=> event: {shape: [1, 28, 28]}
+
+event: {shape: ¦torch.Size([2])}
+=> nothing in a spec is evaluated: write the value itself in the place of torch.Size([2])
+=> event: {shape: [2]}
+
+event: {shape: ¦［2］}
+=> write [ in the place of ［
+=> event: {shape: [2]}
+
+event: {¦shape:[2]}
+=> a blank is missing after shape:: write a blank after shape:
+=> event: {shape: [2]}
+
+¦event:{shape: [2]}
+=> a blank is missing after event:: write a blank after event:
+=> event: {shape: [2]}
+
+event: ¦{shape: [2]
+context: {classes: 2}
+=> the bracket that opens here is never closed: write } at its end
+=> event: {shape: [2]}
+
+event: {shape: [2]}¦}
+=> } closes no bracket: delete it
+=> event: {shape: [2]}
+
+event: {shape: [2] ¦levels: 2}
+=> a comma is missing before levels: write , before levels
+=> event: {shape: [2], levels: 2}
+
+¦event: shape: [2]
+=> two colons in one line: write event: {shape: [2]}
+=> event: {shape: [2]}
+
+event: ¦(shape: [2])
+=> a mapping stands in { }: write { } in the place of these brackets
+=> event: {shape: [2]}
+
+event: ¦[shape: [2]]
+=> must be a mapping, not a list: delete the dashes, or write { } in the place of [ ]
+=> event: {shape: [2]}
+
+train: {epochs: ¦1,000}
+=> a number has no commas: write 1000
+=> train: {epochs: 1000}
+
+train: {optimizer: {lr: ¦0,001}}
+=> a number has no commas: write 0.001
+=> train: {optimizer: {lr: 0.001}}
+
+train: {epochs: ¦1 000}
+=> must be a whole number, not '1 000': write 1000
+=> train: {epochs: 1000}
+
+train: {epochs: ¦20h}
+=> write the number without 'h'
+=> train: {epochs: 20}
+
+train: {batch_size: ¦2**8}
+=> nothing in a spec is computed
+=> train: {batch_size: 256}
+
+train: {epochs: ¦{{ epochs }}}
+=> templates aren't expanded: write the value in the place of {{ epochs }}
+=> train: {epochs: 3}
+
+train: {epochs: ¦${EPOCHS}}
+=> templates aren't expanded: write the value in the place of ${EPOCHS}
+=> train: {epochs: 3}
+
+train: {epochs: ¦$EPOCHS}
+=> write the value in the place of $EPOCHS
+=> train: {epochs: 3}
+
+train: {epochs: 20, ¦# many seed: 1}
+=> the comment hides the end of the bracket that opens at 4:8: put the comment behind the bracket
+=> train: {epochs: 20, seed: 1}  # many
+
+train: {epochs: 20¦; seed: 1}
+=> a ; divides nothing: write a comma
+=> train: {epochs: 20, seed: 1}
+
+train: {epochs: 20¦， seed: 1}
+=> ， (U+FF0C) only looks like ,: write , in the place of ，
+=> train: {epochs: 20, seed: 1}
+
+train: {¦epochs： 20}
+=> write : in the place of ：
+=> train: {epochs: 20}
+
+train:
+  ¦epochs 20
+  seed: 1
+=> a colon is missing after epochs: write epochs: 20
+=> train: {epochs: 20, seed: 1}
+
+train:
+  ¦epochs = 20
+  seed: 1
+=> a colon is missing after epochs: write epochs: 20
+=> train: {epochs: 20, seed: 1}
+
+train:
+  ¦epochs: 20, seed: 1
+=> each key has a line of its own: begin a new line before seed
+=> train: {epochs: 20, seed: 1}
+
+train:
+  epochs: ¦20 // many
+=> write # in the place of //
+=> train: {epochs: 20}
+
+train:
+  epochs: 20
+    ¦seed: 1
+=> this line is indented deeper than the line above, whose key has a value already: begin it in column 3, like line 5
+=> train: {epochs: 20, seed: 1}
+
+train:
+   epochs: 20
+  ¦seed: 1
+=> neither like a line above nor deeper: begin it in column 4, like line 5
+=> train: {epochs: 20, seed: 1}
+
+train:
+  epochs:¦NBSP20
+=> U+00A0 is a no-break space: replace the no-break space by a blank
+=> train: {epochs: 20}
+
+train:
+  ep¦ZWSPochs: 20
+=> U+200B is an invisible character: delete it
+=> train: {epochs: 20}
+
+flow: ¦// steps
+  - use: glow/actnorm
+=> a comment begins with #: write # in the place of //
+=> flow: [{use: glow/actnorm}]
+
+¦flow
+  - use: glow/actnorm
+=> a colon is missing after flow: write flow:
+=> flow: [{use: glow/actnorm}]
+
+flow:
+  ¦–use: glow/actnorm
+  - use: glow/permute
+=> the marker of a list's entry is "- ": write - use: glow/actnorm
+=> flow: [{use: glow/actnorm}, {use: glow/permute}]
+
+flow:
+  ¦-use: glow/actnorm
+  - use: glow/permute
+=> the marker of a list's entry is "- ": write - use: glow/actnorm
+=> flow: [{use: glow/actnorm}, {use: glow/permute}]
+
+flow:
+  ¦* use: glow/actnorm
+=> the marker of a list's entry is "- ": write - use: glow/actnorm
+=> flow: [{use: glow/actnorm}]
+
+flow:
+  - ¦glow/actnorm:
+=> a step has exactly one of the keys use, repeat, coupling, elementwise, autoregressive, factor_out: write use: glow/act
+=> flow: [{use: glow/actnorm}]
+
+flow:
+  - ¦actnorm: true
+=> write use: glow/actnorm
+=> flow: [{use: glow/actnorm}]
+
+flow:
+  - ¦times: 2
+    flow: [{use: glow/actnorm}]
+=> write repeat in the place of times
+=> flow: [{repeat: 2, flow: [{use: glow/actnorm}]}]
+
+flow:
+  - ¦coupling:
+    use: glow/affine
+    conditioner: {use: glow/mlp}
+=> indent what belongs to coupling deeper than coupling
+=> flow: [{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}}]
+
+flow:
+  - use: ¦coupling
+    conditioner: {use: glow/mlp}
+=> write coupling: in the place of use: coupling
+=> flow: [{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}}]
+
+flow:
+  - coupling: {use: glow/affine}
+    conditioner: ¦{use:glow/mlp}
+=> must name a conditioner: {use: namespace/name}: write a blank after use:
+=> flow: [{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}}]
+
+flow: [{use: ¦“glow/actnorm”}]
+=> write 'glow/actnorm'
+=> flow: [{use: 'glow/actnorm'}]
+
+data: {use: data/toy, name: ¦*}
+=> text can't begin with *: put the text in quotes
+=> data: {use: data/toy, name: "moons"}
+
+data: {use: data/npy, path: ¦''}
+=> the path is empty: name a file or a folder
+=> data: {use: data/npy, path: 'x.npy'}
+
+data: {use: data/npy, ¦file: x.npy, path: y.npy}
+=> did you mean path?
+=> data: {use: data/npy, path: x.npy}
+
+¦name: x
+=> unknown field 'name': fields here: flowkit, event
+=> data: {use: data/toy, name: moons}
+
+train: {optimizer: {¦learning_rate: 0.1}}
+=> did you mean lr?
+=> train: {optimizer: {lr: 0.1}}
+
+¦> event: {shape: [2]}
+=> a mail has put > in front of the line: remove the > from every line
+=> event: {shape: [2]}
+
+¦<<<<<<< HEAD
+event: {shape: [2]}
+=> git marks a conflict here: keep one of the two versions
+=> event: {shape: [2]}
+
+¦```yaml
+event: {shape: [2]}
+=> ``` marks code in Markdown: delete the lines with ```
+=> event: {shape: [2]}
+"""
+
+
+@pytest.fixture(scope="module")
+def installed() -> Registry:
+    return Registry.discover()
+
+
+@pytest.mark.parametrize("block", SLIPS.strip().replace("NBSP", "\u00a0").replace("ZWSP", "\u200b").split("\n\n"))
+def test_slips(block: str, installed: Registry) -> None:
+    part, words, mended = block.split("\n=> ")
+    before, _, after = complete(part, "glow/actnorm").partition("¦")
+    with pytest.raises(SpecError) as caught:
+        read_spec(before + after + "\n", registry=installed)
+    problem = caught.value.problems[0]
+    assert words in f"{problem.message}: {problem.suggestion}"
+    assert (problem.line, problem.column) == (before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1)
+    assert read_spec(complete(mended, "glow/actnorm") + "\n", registry=installed)
+
+
+RIGHT = """\
+data: {use: data/npy, path: C:/a–b/x(1).npy}
+data: {use: data/npy, path: "(1, 2)"}
+data: {use: data/npy, path: http://x}
+train: {epochs: 3}  # 1,000; or {{ n }} – “many”
+"""
+
+
+@pytest.mark.parametrize("line", RIGHT.splitlines())
+def test_what_is_no_slip(line: str, installed: Registry) -> None:
+    text = complete(line, "glow/actnorm")
+    assert read_spec(text + "\n", registry=installed)
+    with pytest.raises(SpecError) as caught:
+        read_spec(text + "\nepochs: 3\n", registry=installed)
+    assert [problem.suggestion for problem in caught.value.problems] == ["epochs belongs in train"]
