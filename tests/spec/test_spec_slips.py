@@ -158,8 +158,8 @@ train:
 => train: {epochs: 20, seed: 1}
 
 train:
-  epochs:¦NBSP20
-=> U+00A0 is a no-break space: replace the no-break space by a blank
+  ¦epochs:NBSP20
+=> must be a mapping, not 'epochs:\xa020': replace the no-break space by a blank
 => train: {epochs: 20}
 
 train:
@@ -196,7 +196,7 @@ flow:
 
 flow:
   - ¦glow/actnorm:
-=> a step has exactly one of the keys use, repeat, coupling, elementwise, autoregressive, factor_out: write use: glow/act
+=> a step has exactly one of the keys use, repeat, coupling, elementwise, autoregressive, factor_out: write use: glow/
 => flow: [{use: glow/actnorm}]
 
 flow:

@@ -121,7 +121,7 @@ def test_a_latent_outside_of_the_support_of_its_base_is_told() -> None:
     flow.initialized.fill_(True)
     fitting = Fitting(flow, Train(), 1)
     with pytest.raises(TrainingError, match=r"the base distribution Uniform with the support \(0, 1\).* from 0.5 to 7"):
-        fitting.training_step(Batch(torch.tensor([[0.5, 7.0]]), None))
+        fitting.training_step(Batch(torch.tensor([[0.5, 7.0]]), None, None))
 
 
 def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(
