@@ -76,8 +76,10 @@ def on_unknown_field(path: Path, data: Any, registry: Registry) -> str:
     places = list(
         dict.fromkeys(each for each in _near(around, data, registry) if name in fields_at(each, data, registry))
     )
-    if places and (around or (len(places) == 1 and name not in COMMON)):
-        return f"{name} belongs in {format_path(places[0])}"
+    if emptied := [place for place in places if not around and place[-1] in data and data[place[-1]] is None]:
+        return f"{name} belongs in {format_path(emptied[0])}: indent it"
+    if places and (around or name not in COMMON):
+        return f"{name} belongs in {' or '.join(map(format_path, places[:1] if around else places))}"
     if name in fields_at((), data, registry) and name not in data:
         return f"{name} is a section of its own: give it the indentation of flow"
     return _meant(name, fields) or _missing(around, data, registry) or _listed(fields)
@@ -101,7 +103,11 @@ def _missing(path: Path, data: Any, registry: Registry) -> str | None:
 def on_step(value: Any, message: str, registry: Registry) -> tuple[str, str | None]:
     """Return a message and a suggestion for a step that has none of KEYS, or several."""
     if isinstance(value, str):
-        return message, _use(value) or _step_named(value, registry)
+        key, _, rest = value.partition(" ")
+        written = f"write {key}: {rest}" if key in KEYS else None
+        return message, written or _use(value) or _step_named(value, registry)
+    if isinstance(value, list):
+        return message, "delete one of the dashes"
     if not isinstance(value, dict) or not value:
         return message, "write use: namespace/name, or delete the dash"
     if several := [key for key in KEYS if key in value]:

@@ -27,6 +27,11 @@ SAYINGS: list[tuple[str, str, str | None]] = [
     ),
     (r"found character '(.)' that", "text can't begin with {0}", "put the text in quotes"),
     (r"mapping values are not allowed", "a colon can't stand here", "put text with a colon in quotes"),
+    (
+        r"expected <block end>, but found '(?:-|<block sequence start>)'",
+        "this entry of a list stands below a mapping",
+        "begin the line above with a dash too, or indent this line",
+    ),
     (r"sequence entries are not allowed", "a list can't begin here", "put the dash on a line of its own"),
     (r"expected <block end>, but found '([^-?<].*)'", "{0} closes no bracket", "delete it"),
     (r"expected the node content, but found '(.+)'", "{0} can't stand here: is it one too many?", "delete it"),
@@ -45,36 +50,49 @@ def explain(error: MarkedYAMLError, lines: list[str]) -> Finding:
     """Return what is wrong, and where: a typical slip near the place that the parser names, or what it says there."""
     problem = f"{error.context or ''}, {error.problem}"
     mark, begin = error.problem_mark or error.context_mark, error.context_mark
+    lines = [*lines, *[""] * (mark.line + 1 - len(lines))]  # the parser counts more line ends than text editors
     here = Finding(mark.line, mark.column, "")
     opening = Finding(begin.line, begin.column, "") if begin else here
-    if "stream end" in problem and (bracket := _last_open(lines)):
-        closing = CLOSING[lines[bracket.line][bracket.column]]
-        return _hidden(bracket, closing, here, lines) or bracket._replace(
-            message=NEVER, advice=f"write {closing} at its end"
-        )
-    if "end of stream" in problem and "scalar" in problem:
-        return opening._replace(message="the quote that opens here is never closed", advice="write a quote at its end")
-    if found := re.search("expected ',' or '(.)'", problem):
-        return (
-            _hidden(opening, found[1], here, lines)
-            or _slip(opening, here, lines)
-            or _unclosed(opening, found[1], here, lines)
-        )
-    if "'\\t'" not in problem and (slip := _slip(opening, here, lines, problem)):
-        return slip
-    if re.search("while scanning an? (alias|anchor|tag)", problem):
-        char = lines[opening.line][opening.column]
-        return opening._replace(message=f"text can't begin with {char}", advice="put the text in quotes")
-    if "could not find expected ':'" in problem:
-        return opening._replace(message="no key and value", advice=NO_KEY)
-    if "mapping values" in problem and (found := _continued(here, lines)):
-        return found
-    if re.search("expected <block end>, but found '[-?<]", problem) and (found := _indented(here, lines)):
-        return found
+    found = _in_brackets(problem, opening, here, lines)
+    if found is None and "'\\t'" not in problem:
+        found = _slip(opening, here, lines, problem) or _in_block(problem, opening, here, lines)
+    return found or _said(problem, here)
+
+
+def _said(problem: str, here: Finding) -> Finding:
+    """Return what the parser says, in the words of ``SAYINGS``."""
     for pattern, message, advice in SAYINGS:
         if found := re.search(pattern, problem):
             return here._replace(message=message.format(*found.groups()), advice=advice)
     return here._replace(message=f"is not YAML: {problem.lstrip(', ')}")
+
+
+def _in_brackets(problem: str, opening: Finding, here: Finding, lines: list[str]) -> Finding | None:
+    """Return what is wrong in a bracket or a quote."""
+    if "stream end" in problem and (bracket := _last_open(lines)):
+        closing = CLOSING[lines[bracket.line][bracket.column]]
+        never = bracket._replace(message=NEVER, advice=f"write {closing} at its end")
+        return _hidden(bracket, closing, here, lines) or never
+    if "end of stream" in problem and "scalar" in problem:
+        return opening._replace(message="the quote that opens here is never closed", advice="write a quote at its end")
+    if found := re.search("expected ',' or '(.)'", problem):
+        hidden = _hidden(opening, found[1], here, lines)
+        return hidden or _slip(opening, here, lines) or _unclosed(opening, found[1], here, lines)
+    return None
+
+
+def _in_block(problem: str, opening: Finding, here: Finding, lines: list[str]) -> Finding | None:
+    """Return what is wrong outside of brackets: a character that begins no text, or lines that don't fit together."""
+    if re.search("while scanning an? (alias|anchor|tag)", problem):
+        char = lines[opening.line][opening.column : opening.column + 1]
+        return opening._replace(message=f"text can't begin with {char}", advice="put the text in quotes")
+    if "could not find expected ':'" in problem:
+        return opening._replace(message="no key and value", advice=NO_KEY)
+    if "mapping values" in problem:
+        return _continued(here, lines)
+    if re.search("expected <block end>, but found '[-?<]", problem):
+        return _indented(here, lines)
+    return None
 
 
 def _slip(opening: Finding, here: Finding, lines: list[str], problem: str = "") -> Finding | None:
@@ -117,11 +135,21 @@ def _unclosed(opening: Finding, closing: str, here: Finding, lines: list[str]) -
     if here.line > opening.line:
         advice = f"write a comma at the end of line {above + 1}; or {closing}, to end the bracket of {_place(opening)}"
         return here._replace(message=f"expected a comma or {closing} here", advice=advice)
-    before, behind = lines[here.line][: here.column], lines[here.line][here.column :]
-    if before.endswith((" ", "\t")) and (word := re.match(r"[\w'\"{\[]+", behind)):
-        return here._replace(message=f"a comma is missing before {word[0]}", advice=f"write , before {word[0]}")
-    if behind.startswith(":") and (word := re.search(r"[^\s:,{\[]\s+([\w'\"]+)$", before)):
-        return Finding(here.line, word.start(1), f"a comma is missing before {word[1]}", f"write , before {word[1]}")
+    return _without_comma(opening, closing, here, lines[here.line])
+
+
+def _without_comma(opening: Finding, closing: str, here: Finding, line: str) -> Finding:
+    """Return what is wrong in a bracket of one line, in which a comma or its end is expected."""
+    before, behind = line[: here.column], line[here.column :]
+    if (other := behind[:1]) in ("}", "]"):
+        is_open = before.count({"}": "{", "]": "["}[other]) > before.count(other)
+        advice = f"write {closing} {'before' if is_open else 'in the place of'} {other}"
+        return here._replace(message=f"{other} can't close the bracket of {_place(opening)}", advice=advice)
+    key = re.search(r"[^\s:,{\[]\s+([\w'\"]+)$", before) if other == ":" else None
+    word = key[1] if key else re.split(r"[\s:,]", behind)[0]
+    if key or (word and before.endswith((" ", "\t"))):
+        column = key.start(1) if key else here.column
+        return Finding(here.line, column, f"a comma is missing before {word}", f"write , before {word}")
     advice = f"the bracket that it would close opens at {_place(opening)}; put text with brackets or a colon in quotes"
     return here._replace(message=f"expected a comma or {closing} here", advice=advice)
 
@@ -135,11 +163,9 @@ def _continued(here: Finding, lines: list[str]) -> Finding | None:
         return Finding(above, _indentation(lines[above]), "no key and value", NO_KEY)
     if _indentation(lines[here.line]) <= _indentation(lines[above]):
         return None
-    column = _columns(lines[above])[-1]
+    column, own = _columns(lines[above])[-1], _indentation(lines[here.line])
     message = "this line is indented deeper than the line above, whose key has a value already"
-    return Finding(
-        here.line, _indentation(lines[here.line]), message, f"begin it in column {column + 1}, like line {above + 1}"
-    )
+    return Finding(here.line, own, message, f"begin it in column {column + 1}, like line {above + 1}")
 
 
 def _indented(here: Finding, lines: list[str]) -> Finding | None:

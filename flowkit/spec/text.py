@@ -219,7 +219,9 @@ class _Composer:
 
     def _check(self, event: Any, path: Path) -> None:
         if isinstance(event, AliasEvent) or event.anchor is not None:
-            self._refuse(path, "anchors and aliases (&, *) are not allowed: write the value out")
+            self._refuse(
+                path, "anchors and aliases (&, *) are not allowed", "write the value out, or put text in quotes"
+            )
         if event.ctag is not None:
             self._refuse(path, "tags (!) are not allowed: delete the tag")
         if len(path) > MAX_DEPTH:

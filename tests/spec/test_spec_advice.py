@@ -290,8 +290,8 @@ flow: ¦[{use: glow/actnorm}
 => : the bracket that opens here is never closed
 
 flow: [{use: glow/actnorm¦]
-=> : expected a comma or } here
-=> opens at 3:8; put text with brackets or a colon in quotes
+=> : ] can't close the bracket of 3:8
+=> write } before ]
 
 data: {use: data/npy, path: ¦@x}
 => : text can't begin with @

@@ -59,6 +59,10 @@ event: {shape: [2]}¦}
 => } closes no bracket: delete it
 => event: {shape: [2]}
 
+train: {epochs: 20¦]
+=> ] can't close the bracket of 4:8: write } in the place of ]
+=> train: {epochs: 20}
+
 event: {shape: [2] ¦levels: 2}
 => a comma is missing before levels: write , before levels
 => event: {shape: [2], levels: 2}
@@ -245,6 +249,44 @@ data: {use: data/npy, ¦file: x.npy, path: y.npy}
 => did you mean path?
 => data: {use: data/npy, path: x.npy}
 
+event: {shape: [2¦}
+=> } can't close the bracket of 3:16: write ] before }
+=> event: {shape: [2]}
+
+event:
+¦shape: [2]
+=> unknown field 'shape': shape belongs in event: indent it
+=> event: {shape: [2]}
+
+flow:
+  use: glow/actnorm
+  ¦- use: glow/permute
+=> this entry of a list stands below a mapping: begin the line above with a dash too
+=> flow: [{use: glow/actnorm}, {use: glow/permute}]
+
+flow:
+  - ¦use glow/actnorm
+=> write use: glow/actnorm
+=> flow: [{use: glow/actnorm}]
+
+flow:
+  - ¦- use: glow/actnorm
+=> delete one of the dashes
+=> flow: [{use: glow/actnorm}]
+
+data: {use: data/npy, path: ¦*.npy}
+=> anchors and aliases (&, *) are not allowed: write the value out, or put text in quotes
+=> data: {use: data/npy, path: '*.npy'}
+
+flow: [{use: ¦glow/mlp}]
+=> glow/mlp is a conditioner, not a bijector: bijectors installed: glow/rescale, glow/actnorm
+=> flow: [{use: glow/actnorm}]
+
+flow: [{use: glow/actnorm}]
+base: {use: ¦base/gmm}
+=> there is no base 'base/gmm': bases installed: base/standard_normal
+=> base: {use: base/standard_normal}
+
 ¦name: x
 => unknown field 'name': fields here: flowkit, event
 => data: {use: data/toy, name: moons}
@@ -280,9 +322,9 @@ def test_slips(block: str, installed: Registry) -> None:
     before, _, after = complete(part, "glow/actnorm").partition("¦")
     with pytest.raises(SpecError) as caught:
         read_spec(before + after + "\n", registry=installed)
-    problem = caught.value.problems[0]
-    assert words in f"{problem.message}: {problem.suggestion}"
-    assert (problem.line, problem.column) == (before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1)
+    said = {f"{each.message}: {each.suggestion}": (each.line, each.column) for each in caught.value.problems}
+    (place,) = (where for each, where in said.items() if words in each)
+    assert place == (before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1)
     assert read_spec(complete(mended, "glow/actnorm") + "\n", registry=installed)
 
 

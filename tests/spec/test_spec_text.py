@@ -196,7 +196,7 @@ def test_a_long_text_is_refused_before_it_is_parsed() -> None:
 def test_of_a_long_line_what_is_around_the_place_is_shown(before: int, after: int) -> None:
     with pytest.raises(SpecError) as caught:
         parse(f"a: [{'1, ' * before}&x 1{', 1' * after}]", "f")
-    _, line, caret = str(caught.value).splitlines()
+    _, line, caret, *_ = str(caught.value).splitlines()
     assert len(line) <= 4 + MAX_SHOWN + 2
     assert line[caret.index("^")] == "&"
     assert (line.startswith("    …"), line.endswith("…")) == (before > 0, after > 0)

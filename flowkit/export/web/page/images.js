@@ -46,11 +46,10 @@ const MAX_PIXELS = 1e8; // 400 MB of red, green, blue and opacity
 /** A picture file as shades in [0, 1] of shape [c, h, w]: its middle, each pixel the mean of the area it covers. */
 export async function readPicture(file, [channels, height, width]) {
   let bitmap;
+  await checkSize(file);
   try {
-    await checkSize(file);
     bitmap = await createImageBitmap(file);
-  } catch (error) {
-    if (error instanceof TooLarge) throw error;
+  } catch {
     throw new Error(`${file.name} is no picture that this browser can read: choose a PNG, JPEG or WebP file.`);
   }
   const side = Math.min(bitmap.width / width, bitmap.height / height); // of the square that becomes one pixel
@@ -69,21 +68,25 @@ export async function readPicture(file, [channels, height, width]) {
   return shades;
 }
 
-class TooLarge extends Error {}
-
-/** Throws TooLarge for a picture whose pixels would take too much memory. The browser knows the sides before it decodes. */
+/** Throws for a picture whose pixels would take too much memory. */
 async function checkSize(file) {
-  const image = new Image();
-  const url = URL.createObjectURL(file);
-  await new Promise((resolve) => {
-    image.onload = image.onerror = resolve;
-    image.src = url;
-  });
-  URL.revokeObjectURL(url);
-  if (image.naturalWidth * image.naturalHeight > MAX_PIXELS) {
-    const sides = `${image.naturalWidth} × ${image.naturalHeight}`;
-    throw new TooLarge(`${file.name} is too large, ${sides} pixels: at most ${MAX_PIXELS / 1e6} million. Make it smaller.`);
+  const [width, height] = sides(new DataView(await file.slice(0, 2 ** 20).arrayBuffer()));
+  if (width * height > MAX_PIXELS) {
+    const size = `${width} × ${height} pixels: at most ${MAX_PIXELS / 1e6} million`;
+    throw new Error(`${file.name} is too large, ${size}. Make it smaller.`);
   }
+}
+
+/** The width and height in the header of a PNG or JPEG file; otherwise none. */
+function sides(view) {
+  if (view.byteLength >= 24 && view.getUint32(0) === 0x89504e47) return [view.getUint32(16), view.getUint32(20)];
+  let at = view.byteLength > 2 && view.getUint16(0) === 0xffd8 ? 2 : Infinity; // the segments of a JPEG file
+  while (at + 9 <= view.byteLength) {
+    const marker = view.getUint16(at);
+    if (marker >= 0xffc0 && marker <= 0xffc2) return [view.getUint16(at + 7), view.getUint16(at + 5)];
+    at += 2 + view.getUint16(at + 2);
+  }
+  return [0, 0];
 }
 
 function pixelsOf(bitmap) {
