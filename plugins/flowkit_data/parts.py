@@ -30,10 +30,11 @@ def check_enough(n: int, fractions: Shares, where: str) -> None:
     if all(_sizes(n, fractions)):
         return
     least = next((each for each in range(n + 1, MAX_COUNTED) if all(_sizes(each, fractions))), None)
-    needed = f"{least} rows are" if least else f"more than {MAX_COUNTED:,} rows are"
+    needed = str(least) if least else f"more than {MAX_COUNTED:,}"
     shares = ", ".join(f"{share:g}" for share in fractions)
     rows = f"{n} row{'s' * (n != 1)}"
-    raise DataError(f"{where} has {rows}, and {needed} needed for three parts of the fractions [{shares}]")
+    parts = f"three parts of the fractions [{shares}]"
+    raise DataError(f"{where} has {rows}, and {needed} rows are needed for {parts}: add rows, or set other fractions")
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "no images": (lambda path: _made(path / "empty"), "empty holds no images"),
     "a file that is none": (lambda path: _broken(path), "can't be read as an image"),
     "images beside folders": (lambda path: _beside(path), "has images beside a: move them"),
-    "too few": (lambda path: _few(path), "leaves none to"),
+    "too few": (lambda path: _few(path), "has 1 row, and 6 rows are needed"),
 }
 
 

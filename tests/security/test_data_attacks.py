@@ -103,7 +103,7 @@ def test_no_run_begins_with_a_path_that_is_none(
     loop(tmp_path / "loop")
     event = {"shape": [1, 2, 2], "levels": 256}
     spec = {"flowkit": 1, "event": event, "flow": [{"use": "glow/actnorm"}], "data": {"use": use, "path": path}}
-    assert use in refused(train_spec, spec, tmp_path / "run")
+    assert (use if path else "the path is empty") in refused(train_spec, spec, tmp_path / "run")
     assert [each.name for each in tmp_path.iterdir()] == ["loop"]
 
 
@@ -116,9 +116,8 @@ def test_what_is_no_regular_file_is_not_waited_for(
     tmp_path: Path, use: str, name: str, make: Callable[..., None]
 ) -> None:
     make(tmp_path / name)
-    assert "not" in refused(
-        first_event_shape, spec_of(tmp_path / name if use == "data/npy" else tmp_path, use, (1, 2, 2))
-    )
+    text = refused(first_event_shape, spec_of(tmp_path / name if use == "data/npy" else tmp_path, use, (1, 2, 2)))
+    assert "not" in text or "can't be read" in text
 
 
 def idx(shape: tuple[int, ...], length: int) -> bytes:

@@ -120,7 +120,10 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "a column twice": ({"data": {"event": [X, X]}}, "data: names the column 'x' twice"),
     "two rules of parts": ({"data": {"split": "part", "group": "c"}}, "takes at most one of split, group and time"),
     "split and files": ({"data": {"split": "part", "test": "y.csv"}}, "takes split, or the files val and test"),
-    "a category without categories": ({"data": {"event": [X, K | {"kind": "category"}]}}, "belong to kind: category"),
+    "a category without categories": (
+        {"data": {"event": [X, K | {"kind": "category"}]}},
+        "has categories if it has kind: category",
+    ),
     "a fill in the event": ({"data": {"event": [X, K | {"fill": 1}]}}, "is for columns of the context"),
     "a period in the event": (
         {"data": {"event": [X, K | {"period": 24}]}},
