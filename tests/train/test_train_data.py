@@ -83,7 +83,6 @@ REFUSED: dict[str, tuple[np.ndarray, np.ndarray | None, Given, str]] = {
         {"event": {"shape": [3], "domain": [[0, 1], "real", [None, 19]]}, "flow": [{"use": "map/to_reals"}]},
         r"event \d+ \(counted from 0\) has 19 as value 2; event.domain allows \(\(0, 1\), the reals, \(-∞, 19\)\)",
     ),
-    "no events in a part": (X[:3], None, {"event": EVENT}, "3 rows, and 6 rows are needed"),
     "no context": (X, None, {"event": EVENT, "context": {"classes": 2}}, "no context; .* labels 0 to 1"),
     "label range": (
         X,
