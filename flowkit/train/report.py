@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from flowkit.train.checkpoint import Row
 from flowkit.train.step import Fitting
 
-LINES, SECONDS = 10, 60
+LINES, SECONDS = 6, 60
 """A pipe gets about so many lines, and another one whenever it got none for so long."""
 
 
@@ -33,7 +33,7 @@ class Report:
 
     Progress is counted in steps, or in seconds if the time is limited. ``bar`` is the display, and a context manager
     that shows it. If the console can't show bars, it gets a line for the first epoch and the last, and for a validated
-    one about each tenth of the run.
+    one now and then.
     """
 
     def __init__(self, console: Console, fitting: Fitting):
