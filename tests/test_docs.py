@@ -67,9 +67,24 @@ def headings(text: str) -> set[str]:
     }
 
 
+def features(page: str) -> dict[str, list[bool]]:
+    """The features of a page's table: for each library, whether it has them."""
+    lines = [line.strip("|").split("|") for line in (ROOT / page).read_text("utf-8").splitlines() if line[:2] == "| "]
+    cells = [[cell.strip() for cell in line] for line in lines if len(line) == 7]
+    return {name: [cell != "–" for cell in has] for name, *has in cells if name and set(name) != {"-"}}
+
+
+def test_the_features_in_the_readme_are_those_of_the_comparison():
+    shown = features("README.md")
+    assert len(shown) > 10 and shown.items() <= features("docs/comparison.md").items()
+
+
 @pytest.mark.slow
 def test_the_readme_runs_as_written(tmp_path):
     shutil.copytree(ROOT / "specs", tmp_path / "specs")
+    (moons,) = [text for kind, text in blocks("README.md") if kind == "yaml"]
+    assert len(moons.splitlines()) == 9 and moons.startswith("# moons.yaml\n")
+    (tmp_path / "moons.yaml").write_text(moons, "utf-8")
     place = Place(tmp_path)
     pages = "README.md", "docs/web.md", "docs/export.md", "docs/serving.md"
     for kind, text in [block for page in pages for block in blocks(page)]:
