@@ -2,9 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/demo
+LOWEST := tests/spec/test_spec_read.py tests/train/test_train_cli.py tests/tables/test_table_chain.py \
+	tests/runtime/test_runtime_cli.py tests/serving/test_serving_answers.py tests/sweep/test_sweep_space.py
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow nightly peers bench coverage check format docs site web-runtime clean
+.PHONY: help env demo test test-slow nightly peers lowest bench coverage check format docs site web-runtime clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -12,7 +14,7 @@ help:  ## List the targets
 env: .venv/dev  ## Make .venv with everything that development needs
 
 demo: .venv/train  ## Train, compare, export and verify glow-digits; minutes
-	rm -rf $(DEMO)
+	@rm -rf $(DEMO)
 	$(BIN)/flowkit train specs/glow-digits.yaml -o $(DEMO)
 	$(BIN)/flowkit evaluate $(DEMO)
 	$(BIN)/flowkit export $(DEMO) -o $(DEMO)/onnx --web
@@ -34,6 +36,9 @@ nightly: .venv/dev .venv-peers/ready  ## Run all tests with every seed and opset
 
 peers: .venv/dev .venv-peers/ready  ## Compare layers with those of nflows, normflows, FrEIA and zuko
 	$(BIN)/pytest tests/peers
+
+lowest: .venv-lowest/ready  ## Run some tests with the lowest versions of the dependencies that pyproject.toml allows
+	.venv-lowest/bin/python -m pytest -m "not slow" $(LOWEST)
 
 bench: .venv-bench/ready  ## Time flowkit beside its peers and the limit; half an hour, and nothing else should run
 	.venv-bench/bin/python -m benchmarks --docs docs
@@ -66,7 +71,7 @@ site: .venv/dev  ## Build the documentation site into build/site: open build/sit
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 clean:  ## Remove the environments and what was built
-	rm -rf .venv .venv-peers .venv-bench build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-peers .venv-bench .venv-lowest build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 .venv/train: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -81,6 +86,14 @@ clean:  ## Remove the environments and what was built
 .venv-peers/ready: tests/peers/requirements.txt
 	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet --requirement tests/peers/requirements.txt
+	touch $@
+
+# torch is that of the package index: older ones have no wheels for each platform.
+.venv-lowest/ready: pyproject.toml tests/lowest.py
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	$(PYTHON) tests/lowest.py > .venv-lowest/constraints.txt
+	.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --editable '.[train,serve,sweep]' \
+		pytest pandas hypothesis jsonschema
 	touch $@
 
 .venv-bench/ready: benchmarks/requirements.txt pyproject.toml
