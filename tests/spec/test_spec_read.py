@@ -149,7 +149,7 @@ flow: [{repeat: ¦0, flow: [{use: toy/scale}]}]
 => flow[0].repeat: must be greater than 0
 
 flow: [¦{repeat: 2}]
-=> flow[0]: 'flow' is missing: What is repeated
+=> flow[0]: 'flow' is missing: The steps that are repeated
 
 flow: [{use: ¦toy/scael}]
 => flow[0].use: there is no bijector 'toy/scael'
