@@ -33,7 +33,9 @@ PUBLIC = (
     "flowkit.flow",
     "flowkit.plugin",
     "flowkit.presets",
+    "flowkit.spec",
     "flowkit.testing",
+    "flowkit.train",
     "flowkit_runtime",
 )
 """The modules whose ``__all__`` is the public API."""
@@ -150,7 +152,7 @@ def lacking(thing: Any) -> Iterator[str]:
         yield "a docstring"
     elif _has_arguments(thing) and not re.search(r"^(Args|Attributes):$", inspect.getdoc(thing) or "", re.MULTILINE):
         yield "Args or Attributes"
-    for name, member in vars(thing).items():
+    for name, member in list(vars(thing).items()):
         method = getattr(member, "__func__", member)
         inherits = not method.__doc__ and any(hasattr(base, name) for base in thing.__bases__)
         if inspect.isfunction(method) and not name.startswith("_") and not inherits:

@@ -17,7 +17,11 @@ from flowkit.spec.walk import Step
 def directions(item: Item) -> Shared:
     """Return the directions of a step: those that all plugins in it declare, and those of its steps for a repeat.
 
-    Raises PluginError if a declaration that depends on the fields fails.
+    Args:
+        item: The step.
+
+    Raises:
+        PluginError: If a declaration that depends on the fields fails.
     """
     if isinstance(item, Repeat):
         return shared(map(directions, item.flow))
@@ -26,7 +30,11 @@ def directions(item: Item) -> Shared:
 
 
 def flow_directions(spec: Spec) -> Shared:
-    """Return the directions that all layers of the flow have."""
+    """Return the directions that all layers of the flow have.
+
+    Args:
+        spec: The spec.
+    """
     return shared(map(directions, spec.flow))
 
 

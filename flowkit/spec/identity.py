@@ -22,24 +22,40 @@ WIDTH = 80
 
 
 def canonical(spec: Spec) -> dict[str, Any]:
-    """Return the model part of a spec as plain data, defaults filled in. Absent optional fields stay absent."""
+    """Return the model part of a spec as plain data, defaults filled in. Absent optional fields stay absent.
+
+    Args:
+        spec: The spec.
+    """
     return spec.model_dump(mode="json", include=set(MODEL_FIELDS))
 
 
 def model_hash(spec: Spec) -> str:
-    """Return the SHA-256, in hex, of the canonical form as compact JSON with sorted keys."""
+    """Return the SHA-256, in hex, of the canonical form as compact JSON with sorted keys.
+
+    Args:
+        spec: The spec.
+    """
     text = json.dumps(canonical(spec), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def lock(spec: Spec) -> dict[str, Any]:
-    """Return flowkit's version, {distribution: version} of the model's plugins, and the model's hash."""
+    """Return flowkit's version, {distribution: version} of the model's plugins, and the model's hash.
+
+    Args:
+        spec: The spec.
+    """
     plugins = {use.plugin.distribution: use.plugin.version for use in uses(spec)}
     return {"flowkit": __version__, "model": model_hash(spec), "plugins": dict(sorted(plugins.items()))}
 
 
 def to_yaml(spec: Spec | dict[str, Any]) -> str:
-    """Write a spec, or its canonical form, as text, defaults filled in, so that `read_spec` gives an equal one."""
+    """Return a spec, or its canonical form, as text with defaults filled in. `read_spec` reads an equal one from it.
+
+    Args:
+        spec: The spec, or plain data.
+    """
     value = spec.model_dump(mode="json") if isinstance(spec, Spec) else spec
     return "\n".join([*_block(value), ""])
 
@@ -69,7 +85,11 @@ def _is_block(value: Any) -> bool:
 
 
 def uses(value: Any) -> Iterator[Use]:
-    """Yield every plugin that a spec, or a part of one, names, however deep in another's fields."""
+    """Yield every plugin that a spec, or a part of one, names, however deep in another's fields.
+
+    Args:
+        value: The spec or the part.
+    """
     if isinstance(value, Use):
         yield value
         value = value.config

@@ -166,7 +166,10 @@ class ContextSpec(Documented):
 def context_shape(context: ContextSpec | None) -> Shape | None:
     """Return the shape of the context that layers read: that of the encoder's output if there is an encoder.
 
-    Without one labels are one-hot. Raises what the encoder's shape rule raises.
+    Without one labels are one-hot. An error of the encoder's shape rule passes through.
+
+    Args:
+        context: The context of a spec, or None.
     """
     if context is None:
         return None
@@ -477,7 +480,11 @@ def _reading_noise(value: Any, read: Any, context: dict[str, Any], event: EventS
 
 
 def dequantizer(spec: Spec) -> Spec | None:
-    """Return the flow of the dequantization noise as a spec of its own, or None. Its context is the event."""
+    """Return the flow of the dequantization noise as a spec of its own, or None. Its context is the event.
+
+    Args:
+        spec: The spec.
+    """
     own = spec.dequantization
     if own is None:
         return None

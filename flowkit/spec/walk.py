@@ -54,7 +54,15 @@ Rounds = tuple[tuple[Path, int, int], ...]
 
 @dataclass(frozen=True)
 class Step:
-    """One layer of the expanded flow: its item and path in the spec, and the shapes before and after it."""
+    """One layer of the expanded flow.
+
+    Attributes:
+        item: The step of the spec.
+        path: Its path in the spec.
+        input_shape: The event shape that reaches the layer.
+        output_shape: The event shape that leaves it.
+        latent_shape: The shape of the latent that leaves the flow here, or None.
+    """
 
     item: LayerSpec
     path: Path
@@ -75,7 +83,13 @@ class Step:
 
 @dataclass(frozen=True)
 class LatentBase:
-    """The base distribution of a latent: its plugin and path in the spec, and the latent's shape."""
+    """The base distribution of a latent.
+
+    Attributes:
+        use: The plugin. None for the standard normal that a factor-out has without a base of its own.
+        path: Its path in the spec.
+        shape: The shape of the latent.
+    """
 
     use: Use | None  # None for the standard normal that a factor-out has without a base of its own
     path: Path
@@ -99,9 +113,14 @@ class BrokenChain(ShapeError):
 
 
 def count_layers(items: Sequence[Item], path: Path = ("flow",)) -> int:
-    """Count layers with repeats expanded, without expanding them.
+    """Return the number of layers with repeats expanded. Nothing is expanded to count them.
 
-    Raises BrokenChain at the innermost repeat or flow that has too many.
+    Args:
+        items: The steps of a flow.
+        path: The path of the flow in the spec.
+
+    Raises:
+        BrokenChain: If a flow has too many. The error has the path of the innermost repeat or flow.
     """
     layers = 0
     for index, item in enumerate(items):
@@ -118,10 +137,14 @@ def count_layers(items: Sequence[Item], path: Path = ("flow",)) -> int:
 
 
 def walk(spec: Spec, within: Path = ()) -> list[Step]:
-    """Return all layers in order.
+    """Return all layers in order, repeats expanded.
 
-    ``within`` is the path of the section that has the flow, if it isn't the spec itself. Raises BrokenChain at the
-    first layer, or the base, that can't take the shape that reaches it.
+    Args:
+        spec: The spec.
+        within: The path of the section that has the flow, if it isn't the spec itself.
+
+    Raises:
+        BrokenChain: If a layer, or the base, can't take the shape that reaches it. It has the path of the first one.
     """
     count_layers(spec.flow, (*within, "flow"))
     steps: list[Step] = []
@@ -182,13 +205,22 @@ def _origin(steps: list[Step], shape: Shape) -> str:
 
 
 def latent_shapes(spec: Spec) -> list[Shape]:
-    """Return the shapes of z_1 … z_L: those of factored-out latents in order, then that of the last."""
+    """Return the shapes of z_1 … z_L: those of factored-out latents in order, then that of the last.
+
+    Args:
+        spec: The spec.
+    """
     steps = walk(spec)
     return [step.latent_shape for step in steps if step.latent_shape] + [steps[-1].output_shape]
 
 
 def latent_bases(spec: Spec, steps: Sequence[Step]) -> list[LatentBase]:
-    """Return the bases of z_1 … z_L. ``steps`` are those of the spec."""
+    """Return the bases of z_1 … z_L.
+
+    Args:
+        spec: The spec.
+        steps: The steps that ``walk`` returns for it.
+    """
     leaving = [
         LatentBase(step.item.base, (*step.path, "base"), step.latent_shape)
         for step in steps
@@ -201,6 +233,9 @@ def likelihood(spec: Spec) -> Likelihood:
     """Return the likelihood that a score gives: the weakest that a plugin of the flow declares.
 
     With a flow of the dequantization noise, the score of an integer is a lower bound.
+
+    Args:
+        spec: The spec.
     """
     classes = {use.plugin.descriptor.likelihood for use in uses([spec.flow, spec.base])}
     if spec.dequantization is not None:

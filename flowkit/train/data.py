@@ -22,14 +22,23 @@ Values = np.ndarray | Rows
 
 
 def load_data(spec: Spec, splits: Sequence[PartName] = PARTS) -> dict[PartName, Arrays]:
-    """Load parts of the spec's dataset. Events with levels keep their integer dtype; other events become float32.
+    """Load parts of the spec's dataset.
 
-    Labels become int64 [n], and other contexts float32 [n, *shape]. A flow without context gets none. Weights become
-    float64 [n] with mean 1, and events of weight 0 are left out. Data that must be converted is returned as ``Rows``,
-    which convert it when it is read. All data is checked, one chunk at a time.
+    Events with levels keep their integer dtype; other events become float32. Labels become int64 [n], and other
+    contexts float32 [n, *shape]. A flow without context gets none. Weights become float64 [n] with mean 1, and events
+    of weight 0 are left out. Data that must be converted is returned as ``Rows``, which convert it when it is read. All
+    data is checked, one chunk at a time.
 
-    Raises DataError if the spec names no data, or if the data can't be read or doesn't fit the spec. Raises PluginError
-    if the dataset plugin is broken.
+    Args:
+        spec: The spec, which names its data.
+        splits: The parts to load.
+
+    Returns:
+        The arrays of each part.
+
+    Raises:
+        DataError: If the spec names no data, or the data can't be read or doesn't fit the spec.
+        PluginError: If the dataset plugin is broken.
     """
     if spec.data is None:
         raise DataError("the spec names no data: add a section like `data: {use: data/npy, path: x.npy}`")
@@ -42,7 +51,17 @@ def load_data(spec: Spec, splits: Sequence[PartName] = PARTS) -> dict[PartName, 
 def load_run_data(directory: Path, spec: Spec, splits: Sequence[PartName] = PARTS) -> dict[PartName, Arrays]:
     """Load parts of the data of a run, which must be unchanged since the run began.
 
-    Raises RunError, which says what has changed and what to do, or PluginError.
+    Args:
+        directory: The directory of the run.
+        spec: The spec of the run.
+        splits: The parts to load.
+
+    Returns:
+        The arrays of each part.
+
+    Raises:
+        RunError: If the data has changed or can't be read. The message says what has changed, and what to do.
+        PluginError: If the dataset plugin is broken.
     """
     advice = (
         "Put the data back; where it was moved, change `data` in the run's spec. To train on the new data, begin "

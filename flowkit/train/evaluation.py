@@ -36,10 +36,20 @@ def evaluate(
 ) -> float:
     """Return the mean score of the events, in ``flow.unit``, weighted if they have weights. Lower is better.
 
-    Integer data is dequantized ``draws`` times. The noise depends only on an event's row and on ``batch_size``, so that
-    the scores of two epochs, or of two flows, can be compared. If ``fabric`` connects several processes, each scores
-    every nth batch, and all return the same. ``progress`` is called with the number of events that are done. Raises
-    DataError if a score isn't finite; the message names the event and ``part``, the part of the data.
+    The noise depends only on an event's row and on ``batch_size``, so that the scores of two epochs, or of two flows,
+    can be compared.
+
+    Args:
+        flow: The flow.
+        data: The events, with contexts and weights if there are any.
+        batch_size: The number of events that are scored together.
+        draws: The number of draws of dequantization noise for integer data.
+        part: The name of the data in messages.
+        fabric: A Fabric that connects several processes: each scores every nth batch, and all return the same.
+        progress: A function that is called with the number of events that are done.
+
+    Raises:
+        DataError: If a score isn't finite. The message names the event.
     """
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     scores = torch.zeros(len(data.x), dtype=torch.float64)

@@ -41,7 +41,14 @@ class Results(BaseModel):
 
 
 def read_results(directory: Path) -> Results:
-    """Return the results of a finished run. Raises RunError if the file is damaged."""
+    """Return the results of a finished run.
+
+    Args:
+        directory: The directory of the run.
+
+    Raises:
+        RunError: If the file is missing or damaged.
+    """
     try:
         return Results.model_validate(read_json(directory / RESULTS))
     except ValidationError as error:

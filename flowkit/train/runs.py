@@ -32,8 +32,20 @@ def train(spec: Spec, directory: Path) -> Results:
     A run that was interrupted, or even killed, can be resumed from its last complete epoch. This function seeds torch's
     global generator, and makes the process keep the memory that it frees (see ``flowkit.allocator``).
 
-    Raises DataError, PluginError, InputError if the flow has no trainable parameters, RunError if ``directory`` is in
-    use, TrainingError if a loss isn't finite or a process was killed, and FlowkitError if there are not enough devices.
+    Args:
+        spec: The spec, which names its data.
+        directory: The directory of the run, which must be free.
+
+    Returns:
+        The content of results.json, which ends a finished run.
+
+    Raises:
+        DataError: If the data can't be read, or doesn't fit the spec.
+        PluginError: If a plugin is broken.
+        InputError: If the flow has no trainable parameters.
+        RunError: If the directory is in use.
+        TrainingError: If a loss isn't finite, or a process was killed.
+        FlowkitError: If there are not enough devices, or a package for training is missing.
     """
     require_extra()
     from flowkit.train import launching  # these imports take seconds
@@ -48,11 +60,22 @@ def train(spec: Spec, directory: Path) -> Results:
 
 
 def fit_arrays(spec: Spec, data: Mapping[PartName, Arrays], console: Console) -> tuple[Flow, Trained]:
-    """Fit the spec's flow to arrays, the parts train and val, without a run. Return it with its best weights.
+    """Fit the spec's flow to arrays without a run.
 
-    The data must have been checked (``fitting_arrays``). The progress is shown on the console. torch's global
-    generators are afterwards as they were before. Raises InputError if the flow has no trainable parameters, and
-    TrainingError if a loss isn't finite.
+    The data must have been checked (``fitting_arrays``). torch's global generators are afterwards as they were before.
+
+    Args:
+        spec: The spec. Its section `data` isn't read.
+        data: The parts ``"train"`` and ``"val"``.
+        console: The console that shows the progress.
+
+    Returns:
+        The flow with its best weights, and the outcome of the training.
+
+    Raises:
+        InputError: If the flow has no trainable parameters, or the spec names a logger.
+        TrainingError: If a loss isn't finite.
+        FlowkitError: If a package for training is missing.
     """
     require_extra()
     if spec.train.logger != "csv":
@@ -75,13 +98,22 @@ def fit_arrays(spec: Spec, data: Mapping[PartName, Arrays], console: Console) ->
 def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False) -> Results:
     """Continue an interrupted run. It reaches the same results as without the interruption.
 
-    ``overrides`` are texts such as ``train.epochs=60``. They may change how long the run is trained (train.epochs,
-    train.minutes), on how many devices and threads (train.devices, train.num_nodes, train.accumulate, train.threads),
-    and where its data is read from (data). With overrides, a finished run is trained for longer. The learning rate then
-    follows the new schedule. With ``finish`` nothing more is trained: the run is finished with the best weights so far.
+    Args:
+        directory: The directory of the run.
+        overrides: Texts such as ``train.epochs=60``. They may change how long the run is trained (train.epochs,
+            train.minutes), on how many devices and threads (train.devices, train.num_nodes, train.accumulate,
+            train.threads), and where its data is read from (data). With overrides, a finished run is trained for
+            longer. The learning rate then follows the new schedule.
+        finish: Train nothing more, and finish the run with the best weights so far.
 
-    Raises RunError if there is no such run, if another process trains it, or if its data or spec have changed. Raises
-    SpecError or TrainingError.
+    Returns:
+        The content of results.json.
+
+    Raises:
+        RunError: If there is no such run, another process trains it, or its data or spec have changed.
+        SpecError: If the spec isn't valid.
+        TrainingError: If a loss isn't finite, or a process was killed.
+        FlowkitError: If there are not enough devices, or a package for training is missing.
     """
     spec = read_resumable(directory, overrides)
     require_extra()
