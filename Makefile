@@ -68,7 +68,7 @@ docs: .venv/dev  ## Write anew what is generated in docs/
 	$(BIN)/python docs/gallery.py
 
 site: .venv/dev  ## Build the documentation site into build/site: open build/site/index.html
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 clean:  ## Remove the environments and what was built
 	rm -rf .venv .venv-peers .venv-bench .venv-lowest build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

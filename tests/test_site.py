@@ -65,13 +65,13 @@ def site(common: Path) -> Site:
 
 def build(directory: Path) -> Path:
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(directory)],
+        [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(directory)],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0 and not done.stderr, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return directory
 
 
