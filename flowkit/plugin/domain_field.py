@@ -71,7 +71,9 @@ def _or_of_the_event(value: Any, info: ValidationInfo) -> Any:
 
 def _circle(domains: Domains) -> Circle:
     if not isinstance(domains, Circle):
-        raise PydanticCustomError("circle", "must be a circle")
+        raise PydanticCustomError(
+            "circle", "must be a circle: declare it as event: {domain: {circle: [low, high]}}, or here"
+        )
     return domains
 
 

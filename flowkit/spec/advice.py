@@ -173,9 +173,14 @@ def on_use(path: Path, name: Any, registry: Registry) -> str | None:
     )
 
 
-def fields_here(path: Path, data: Any, registry: Registry) -> str:
-    """Name the fields of the mapping that belongs at ``path``."""
-    return _listed(fields_at(path, data, registry))
+def on_mapping(path: Path, value: Any, data: Any, registry: Registry) -> str:
+    """Suggest the mapping that belongs at ``path``: its shape or its name, if that is what stands there."""
+    fields = fields_at(path, data, registry)
+    if path == ("event",) and isinstance(value, int | list):
+        return f"write {{shape: {value if isinstance(value, list) else [value]}}}"
+    if "name" in fields and isinstance(value, str):
+        return f"write {{name: {value.lower()}}}"
+    return _listed(fields)
 
 
 def on_value(path: Path, value: Any, kinds: set[str], expected: str) -> str | None:
@@ -212,6 +217,8 @@ def _on_text(path: Path, text: str, kinds: set[str], expected: str) -> str | Non
         return f"write [{', '.join(re.findall('[0-9]+', text))}]"
     if kinds & LISTS and path[-1] == "flow" and NAME.fullmatch(text):
         return f"write [{{use: {text}}}]"
+    if "model_type" in kinds and (found := re.fullmatch(r"(\w+)\s*[= ]\s*(\S+)", text)):
+        return f"write {found[1]}: {found[2]}"
     if kinds & {*LISTS, "model_type", "dict_type"} and re.fullmatch(r"\[.*\]|\{.*\}", text):
         return "remove the quotes"
     if near := did_you_mean([text], re.findall("'([^']*)'", expected)):

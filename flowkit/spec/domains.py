@@ -37,7 +37,7 @@ def domain_problem(spec: Spec, steps: Sequence[Step]) -> tuple[Path, str, str | 
     except PluginError as error:
         return path, str(error), None
     except Mismatch as error:
-        return path, str(error), f"{origin}. {_advice(domains)}"
+        return path, str(error), f"{origin}. {_advice(domains, path)}"
     return None
 
 
@@ -177,10 +177,11 @@ def _shared(name: str, domains: Domains) -> Domains:
     return domains
 
 
-def _advice(given: Domains) -> str:
+def _advice(given: Domains, path: Path) -> str:
     """Say what to do about a domain that a layer doesn't take."""
     if any(isinstance(domain, Circle) for domain in by_coordinate(given)):
-        return "Layers that declare a circle map it to a base distribution on the same circle"
+        return "Layers on circles are map/phase, map/moebius and spline/circular, and their base is base/uniform"
     if given != REALS:
         return "Map it to the reals first: {use: map/to_reals}"
-    return "If the data has another domain, declare it: event: {domain: …}"
+    instead = "take a base on the reals, such as base/standard_normal" if path[-1] == "base" else "leave this layer out"
+    return f"If the data has another domain, declare it: event: {{domain: …}}; otherwise {instead}"

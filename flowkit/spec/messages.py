@@ -47,6 +47,13 @@ MUST_BE = {
 }
 """pydantic's error types -> what the value must be."""
 
+EXAMPLES = {
+    "flowkit": f"begin the spec with flowkit: {VERSION}",
+    "event": "add event: {shape: [2]}, for example",
+    "flow": "add flow: [{use: glow/actnorm}], for example",
+}
+"""What to write where a spec lacks a section."""
+
 COUNTS = {
     "too_short": "must have at least {min_length} entries, not {actual_length}",
     "too_long": "must have at most {max_length} entries, not {actual_length}",
@@ -59,7 +66,8 @@ def problems_of(error: ValidationError, document: Document, registry: Registry) 
     If a union has tried all its types, these are the errors of the type that got furthest. If the event is wrong,
     errors of defaults are left out, because defaults may depend on it.
     """
-    located = [_Located.find(details, document.data, registry) for details in error.errors(include_url=False)]
+    errors = [details for details in error.errors(include_url=False) if not _is_of_entries(details)]
+    located = [_Located.find(details, document.data, registry) for details in errors]
     if any(found.path[:1] == ("event",) for found in located):
         located = [found for found in located if not found.is_of_a_default(document.data)]
     outdone = {found.path[:n] for found in located if found.in_union for n in range(len(found.path))}
@@ -132,12 +140,17 @@ def _explain(group: list[_Located], document: Document, registry: Registry) -> P
             kinds = [_must_be(found.details) for found in group]
             suggestion = advice.on_value(path, value, {found.details["type"] for found in group}, " ".join(kinds))
             if suggestion is None and kind == "model_type":
-                suggestion = advice.fields_here(path, document.data, registry)
+                suggestion = advice.on_mapping(path, value, document.data, registry)
             message = f"must be {' or '.join(dict.fromkeys(kinds))}, not {shown(value)}"
             return document.problem(path, message, suggestion)
         case kind if kind in COUNTS:
             return document.problem(path, COUNTS[kind].format(**details["ctx"]))
     return document.problem(path, shortened(message.removeprefix("Value error, ").removeprefix("Assertion failed, ")))
+
+
+def _is_of_entries(details: ErrorDetails) -> bool:
+    """Return whether a list is called too short only because some of its entries are wrong."""
+    return details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]
 
 
 def _must_be(details: ErrorDetails) -> str:
@@ -153,8 +166,7 @@ def _missing(group: list[_Located], document: Document, registry: Registry) -> P
         return document.problem(around, f"must have {wanted} entries, not {len(group[0].details['input'])}")
     purpose = fields_at(around, document.data, registry).get(str(name), "").removesuffix(".")
     message = f"field {name!r} is missing" + (f": {purpose}" if purpose else "")
-    begins = (around, name) == ((), "flowkit")
-    return document.problem(around, message, f"begin the spec with flowkit: {VERSION}" if begins else None)
+    return document.problem(around, message, None if around else EXAMPLES[str(name)])
 
 
 def _version(value: Any) -> tuple[str, str]:

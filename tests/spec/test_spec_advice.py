@@ -113,7 +113,7 @@ train: {¦batchSize: 3}
 
 train: {optimizer: ¦adam}
 => train.optimizer: must be a mapping, not 'adam'
-=> fields here: name, lr, weight_decay
+=> write {name: adam}
 
 train: {optimizer: {name: ¦Adam}}
 => train.optimizer.name: not 'Adam'

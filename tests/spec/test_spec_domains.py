@@ -202,3 +202,12 @@ def test_a_domain_has_one_canonical_form() -> None:
         steps = [use("map/to_reals", bounds=[None, 3.5])] if shorter else [use("glow/actnorm")]
         long, short = (read(*steps, **({"domain": text} if text else {})) for text in (written, shorter))
         assert model_hash(long) == model_hash(short) and canonical(long)["event"] == canonical(short)["event"]
+
+
+def test_what_to_do_about_a_domain_after_the_reals() -> None:
+    with pytest.raises(SpecError, match="declare it: event: .*; otherwise leave this layer out"):
+        read(use("map/logit"))
+    with pytest.raises(
+        SpecError, match="declare it: event: .*; otherwise take a base on the reals, such as base/stand"
+    ):
+        read(use("glow/actnorm"), base="{use: base/uniform, bounds: [0, 1]}")

@@ -287,6 +287,29 @@ base: {use: ¦base/gmm}
 => there is no base 'base/gmm': bases installed: base/standard_normal
 => base: {use: base/standard_normal}
 
+event: ¦[2]
+=> must be a mapping, not a list: write {shape: [2]}
+=> event: {shape: [2]}
+
+event:
+  ¦shape [2]
+=> must be a mapping, not 'shape [2]': write shape: [2]
+=> event: {shape: [2]}
+
+event: {shape: [2], domain: [0, 1]}
+flow: [¦{use: map/phase}]
+=> must be a circle: declare it as event: {domain: {circle: [low, high]}}, or here
+=> event: {shape: [2]}
+
+event: {shape: [2], domain: positive}
+flow: [{use: map/to_reals}, ¦{use: map/to_reals}]
+=> the reals: map/to_reals at flow[0] gives this domain. If the data has another domain, declare it
+=> event: {shape: [2]}
+
+data: {use: data/table, path: x.csv, event: [¦price]}
+=> must be a mapping, not 'price': fields here: column
+=> data: {use: data/toy, name: moons}
+
 ¦name: x
 => unknown field 'name': fields here: flowkit, event
 => data: {use: data/toy, name: moons}
