@@ -205,9 +205,9 @@ def test_a_domain_has_one_canonical_form() -> None:
 
 
 def test_what_to_do_about_a_domain_after_the_reals() -> None:
-    with pytest.raises(SpecError, match="declare it: event: .*; otherwise leave this layer out"):
+    with pytest.raises(SpecError, match=r"declare it: event: .*; otherwise leave this layer out"):
         read(use("map/logit"))
     with pytest.raises(
-        SpecError, match="declare it: event: .*; otherwise take a base on the reals, such as base/stand"
+        SpecError, match=r"declare it: event: .*; otherwise take a base on the reals, such as base/stand"
     ):
         read(use("glow/actnorm"), base="{use: base/uniform, bounds: [0, 1]}")
