@@ -1,4 +1,4 @@
-"""The base distribution NAME/base."""
+"""Defines the base distribution NAME/base."""
 
 import math
 from collections.abc import Sequence
@@ -9,9 +9,13 @@ from torch import Tensor
 
 
 class NameBase(Base):
-    """z = sinh(t asinh(ε)), ε ~ N(0, I);  log p(z) = log N(ε) - Σ log t - ½ log(1 + z²) + ½ log(1 + ε²).
+    """The distribution of z = sinh(t asinh(ε)) for ε ~ N(0, I).
 
-    For sinh(u) has the derivative cosh(u) = √(1 + sinh²(u)) (Jones & Pewsey 2009, "Sinh-arcsinh distributions").
+    log p(z) = log N(ε) - Σ [log t + ½ log(1 + z²) - ½ log(1 + ε²)], because sinh(u) has the derivative
+    cosh(u) = √(1 + sinh²(u)).
+
+    References:
+        Jones & Pewsey 2009, "Sinh-arcsinh distributions".
     """
 
     def __init__(self, event_shape: Sequence[int], tail: float = 1.5) -> None:

@@ -1,14 +1,14 @@
-"""What a spec may say of the base distribution in this package. Imports no torch."""
+"""Registers the base distribution of this package, with the fields that a spec may give it. It imports no torch."""
 
 from flowkit.plugin import BaseConfig, Descriptor, hookimpl
 from pydantic import PositiveFloat
 
 
 class NameBaseConfig(BaseConfig):
-    """Independent, symmetric, with heavier tails than the normal distribution for `tail` > 1, lighter for < 1."""
+    """Independent, symmetric distributions. Tails are heavier than normal ones for `tail` > 1, and lighter for < 1."""
 
     tail: PositiveFloat = 1.5
-    """1 is the standard normal distribution."""
+    """The weight of the tails. 1 is the standard normal distribution."""
 
 
 @hookimpl

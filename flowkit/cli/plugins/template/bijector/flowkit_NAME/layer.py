@@ -1,6 +1,7 @@
-"""The layer NAME/layer.
+"""Defines the layer NAME/layer.
 
-If the inverse of yours has no formula, leave inverse_and_log_det out, and write directions = "forward" into its config.
+If the inverse of your layer has no formula, leave inverse_and_log_det out, and write directions = "forward" into its
+config.
 """
 
 import math
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 
 class NameLayer(Bijector):
-    """y = s ⊙ x + b, with s = exp(log_scale) > 0 and b for each channel;  log|det| = h·w·Σ log s.
+    """The map y = s ⊙ x + b, with s = exp(log_scale) > 0 and b for each channel;  log|det| = h·w·Σ log s.
 
     x and y are [batch, c, h, w], or [batch, d]: d channels at one position.
     """
@@ -34,6 +35,6 @@ class NameLayer(Bijector):
         return x, -self._log_det(x)
 
     def _log_det(self, x: Tensor) -> Tensor:
-        """Of the forward map: log|∂y/∂x| of each element, summed over channels and positions."""
+        """Return log|∂y/∂x| of each element of the forward map, summed over channels and positions."""
         each = self.log_scale.expand_as(x)  # [batch, *event]
         return each.flatten(1).sum(1)  # [batch]

@@ -1,14 +1,14 @@
-"""What a spec may say of the layer in this package. Imports no torch."""
+"""Registers the layer of this package, with the fields that a spec may give it. It imports no torch."""
 
 from flowkit.plugin import BijectorConfig, Descriptor, hookimpl
 from pydantic import PositiveFloat
 
 
 class NameLayerConfig(BijectorConfig):
-    """y = s ⊙ x + b, with a learned scale s and shift b for each channel."""
+    """Scales and shifts: y = s ⊙ x + b, with a learned scale s and shift b for each channel."""
 
     initial_scale: PositiveFloat = 1.0
-    """s before training."""
+    """The scale s before training."""
 
 
 @hookimpl

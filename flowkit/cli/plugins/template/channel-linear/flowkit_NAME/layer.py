@@ -1,4 +1,4 @@
-"""The layer NAME/layer."""
+"""Defines the layer NAME/layer."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,12 @@ from torch import Tensor, nn
 
 
 class NameLayer(ChannelLinear):
-    """y = H_k … H_1 x at each position, H = I - 2 u uᵀ / uᵀu, the vectors u learned;  log|det| = 0.
+    """The map y = H_k … H_1 x at each position, with H = I - 2 u uᵀ / uᵀu and learned vectors u;  log|det| = 0.
 
-    Each H is its own inverse (Tomczak & Welling 2016, "Improving Variational Auto-Encoders using Householder
-    Flow").
+    Each H is its own inverse.
+
+    References:
+        Tomczak & Welling 2016, "Improving Variational Auto-Encoders using Householder Flow".
     """
 
     def __init__(self, event_shape: Sequence[int], reflections: int = 2) -> None:
@@ -20,7 +22,7 @@ class NameLayer(ChannelLinear):
         self.vectors = nn.Parameter(torch.randn(reflections, self.event_shape[0]))
 
     def affine(self) -> AffineMap:
-        """flowkit applies the map at each position, and merges it with those of neighbours."""
+        """Return the map. flowkit applies it at each position, and merges it with those of adjacent layers."""
         matrix = torch.eye(self.event_shape[0]).to(self.vectors)
         for u in self.vectors.unbind():
             matrix = _reflect(matrix, u)

@@ -1,4 +1,4 @@
-"""What a spec may say of the layer in this package. Imports no torch."""
+"""Registers the layer of this package, with the fields that a spec may give it. It imports no torch."""
 
 from flowkit.plugin import BijectorConfig, Descriptor, hookimpl
 from pydantic import PositiveInt
@@ -8,7 +8,7 @@ class NameLayerConfig(BijectorConfig):
     """A learned rotation or reflection of the channels, the same at each position."""
 
     reflections: PositiveInt = 2
-    """How many reflections the map is made of; as many as there are channels reach every orthogonal map."""
+    """The number of reflections. As many as there are channels can be every orthogonal map."""
 
 
 @hookimpl

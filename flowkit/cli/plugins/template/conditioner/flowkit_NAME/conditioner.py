@@ -1,4 +1,4 @@
-"""The conditioner NAME/conditioner."""
+"""Defines the conditioner NAME/conditioner."""
 
 import math
 
@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 
 class NameConditioner(Conditioner):
-    """θ = V sin(W h) + c, with h the kept part and, behind it, the context; 0 at the start.
+    """The network θ = V sin(W h + b) + c, where h is the kept part with the context behind it. V and c start at 0.
 
-    As in Sitzmann et al. 2020, "Implicit Neural Representations with Periodic Activation Functions".
+    References:
+        Sitzmann et al. 2020, "Implicit Neural Representations with Periodic Activation Functions".
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a spec may say of the conditioner in this package. Imports no torch."""
+"""Registers the conditioner of this package, with the fields that a spec may give it. It imports no torch."""
 
 from flowkit.plugin import ConditionerConfig, Descriptor, Shape, ShapeError, hookimpl
 from pydantic import PositiveInt
@@ -8,7 +8,7 @@ class NameConditionerConfig(ConditionerConfig):
     """A network for vectors with one hidden layer of sines."""
 
     hidden: PositiveInt = 64
-    """Units of the hidden layer."""
+    """The number of units of the hidden layer."""
 
     def check_shapes(self, kept: Shape, transformed: Shape) -> None:
         if len(kept) != 1:

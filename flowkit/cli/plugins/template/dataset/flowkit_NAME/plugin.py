@@ -1,4 +1,4 @@
-"""What a spec may say of the dataset in this package. Imports no torch, and no numpy."""
+"""Registers the dataset of this package, with the fields that a spec may give it. It imports no torch, and no numpy."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ class NameDatasetConfig(DatasetConfig):
     """Points in the plane, [2], on a figure of eight."""
 
     n: Annotated[int, Field(ge=10)] = 10_000
-    """Points for training; validation and test have a tenth as many each."""
+    """The number of points for training. Validation and test have a tenth as many each."""
     noise: NonNegativeFloat = 0.05
     """The standard deviation of the normal noise on each coordinate."""
 

@@ -1,4 +1,4 @@
-"""The encoder NAME/encoder."""
+"""Defines the encoder NAME/encoder."""
 
 from flowkit.bijectors import Encoder
 from flowkit.plugin import Shape
@@ -6,9 +6,12 @@ from torch import Tensor, nn
 
 
 class NameEncoder(Encoder):
-    """s = V Σ_i a_i h_i of a set {x_1, …, x_n}, with h_i = tanh(W x_i + b) and the weights a = softmax_i(u·h_i).
+    """Summarizes a set {x_1, …, x_n} as V Σ_i a_i h_i, with h_i = tanh(W x_i + b) and a = softmax_i(u·h_i).
 
-    As in Ilse et al. 2018, "Attention-based Deep Multiple Instance Learning", eq. 7 and 8.
+    The shapes are [batch, n, d] -> [batch, features].
+
+    References:
+        Ilse et al. 2018, "Attention-based Deep Multiple Instance Learning", eq. 7 and 8.
     """
 
     def __init__(self, context_shape: Shape, features: int = 8, hidden: int = 32) -> None:

@@ -1,4 +1,4 @@
-"""What a spec may say of the encoder in this package. Imports no torch."""
+"""Registers the encoder of this package, with the fields that a spec may give it. It imports no torch."""
 
 from flowkit.plugin import Descriptor, EncoderConfig, Shape, ShapeError, hookimpl
 from pydantic import PositiveInt
@@ -8,9 +8,9 @@ class NameEncoderConfig(EncoderConfig):
     """A mean over a set of vectors, whose weights are learned."""
 
     features: PositiveInt = 8
-    """Values in the summary."""
+    """The number of values in the summary."""
     hidden: PositiveInt = 32
-    """Units of the hidden layer."""
+    """The number of units of the hidden layer."""
 
     def output_shape(self, context: Shape) -> Shape:
         if len(context) != 2:

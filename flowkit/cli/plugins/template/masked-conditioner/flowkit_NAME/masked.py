@@ -1,4 +1,4 @@
-"""The masked conditioner NAME/masked."""
+"""Defines the masked conditioner NAME/masked."""
 
 import math
 
@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 
 class NameMasked(MaskedConditioner):
-    """θ_i = V_i tanh(W_i (m_i ⊙ x) + U_i c) with m_i = 1 for the values before i in the order; 0 at the start."""
+    """The network θ_i = V_i tanh(W_i (m_i ⊙ x) + U_i c), with m_i = 1 for the values before i in the order.
+
+    V is 0 at the start, so θ is, too.
+    """
 
     mask: Tensor
 

@@ -1,4 +1,4 @@
-"""What a spec may say of the masked conditioner in this package. Imports no torch."""
+"""Registers the masked conditioner of this package, with the fields that a spec may give it. It imports no torch."""
 
 from flowkit.plugin import Descriptor, MaskedConditionerConfig, Shape, ShapeError, hookimpl
 from pydantic import PositiveInt
@@ -8,7 +8,7 @@ class NameMaskedConfig(MaskedConditionerConfig):
     """A network for vectors that has hidden units for each value, which read the values before it."""
 
     hidden: PositiveInt = 16
-    """Hidden units for each value."""
+    """The number of hidden units for each value."""
 
     def check_shape(self, event: Shape) -> None:
         if len(event) != 1:

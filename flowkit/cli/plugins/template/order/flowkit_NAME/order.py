@@ -1,4 +1,4 @@
-"""The order NAME/order."""
+"""Defines the order NAME/order."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from flowkit.bijectors import Order
 
 
 class NameOrder(Order):
-    """0, stride, 2·stride, …, then 1, 1 + stride, …, and so on."""
+    """The order 0, stride, 2·stride, …, then 1, 1 + stride, …, and so on."""
 
     def __init__(self, event_shape: Sequence[int], stride: int = 2) -> None:
         super().__init__(event_shape)

@@ -1,14 +1,14 @@
-"""What a spec may say of the order in this package. Imports no torch."""
+"""Registers the order of this package, with the fields that a spec may give it. It imports no torch."""
 
 from flowkit.plugin import Descriptor, OrderConfig, hookimpl
 from pydantic import PositiveInt
 
 
 class NameOrderConfig(OrderConfig):
-    """Every few values first, then those that were left out."""
+    """Takes every few values first, and then the values that were left out."""
 
     stride: PositiveInt = 2
-    """How many values it goes on by."""
+    """The distance from one value to the next."""
 
 
 @hookimpl

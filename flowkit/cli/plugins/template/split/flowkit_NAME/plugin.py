@@ -1,14 +1,14 @@
-"""What a spec may say of the split in this package. Imports no torch."""
+"""Registers the split of this package, with the fields that a spec may give it. It imports no torch."""
 
 from flowkit.plugin import Descriptor, Shape, ShapeError, SplitConfig, hookimpl
 from pydantic import PositiveInt
 
 
 class NameSplitConfig(SplitConfig):
-    """The first few channels are kept, the others transformed."""
+    """Keeps the first few channels, and transforms the others."""
 
     kept: PositiveInt = 1
-    """How many are kept."""
+    """The number of channels that are kept."""
 
     def split_shapes(self, event: Shape) -> tuple[Shape, Shape]:
         channels, *positions = event

@@ -1,4 +1,4 @@
-"""The split NAME/split."""
+"""Defines the split NAME/split."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class NameSplit(Split):
-    """x [batch, c, …] -> its first ``kept`` channels, and the others."""
+    """Divides x [batch, c, …] into its first ``kept`` channels, and the others."""
 
     def __init__(self, event_shape: Sequence[int], kept: int = 1) -> None:
         super().__init__(event_shape)

@@ -1,4 +1,4 @@
-"""What a spec may say of the transformer in this package. Imports no torch."""
+"""Registers the transformer of this package, with the fields that a spec may give it. It imports no torch."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The transformer NAME/transformer."""
+"""Defines the transformer NAME/transformer."""
 
 import math
 
@@ -8,14 +8,19 @@ from torch import Tensor
 
 
 class NameTransformer(Transformer):
-    """y = a x + b √(1 + x²) + shift, with a = (r + l) / 2 and b = (r - l) / 2: slope l far left, r far right.
+    """The map y = a x + b √(1 + x²) + shift, with a = (r + l) / 2 and b = (r - l) / 2.
+
+    Its slope is l far to the left, and r far to the right: it is a smooth leaky ReLU.
 
     log|∂y/∂x| = log(a + b x / √(1 + x²)). With w = y - shift and l r = a² - b² the inverse is
     x = (a w - b √(w² + l r)) / (l r). θ = (log l, log r, shift), the logs softly limited to ± log max_slope.
-    A smooth leaky ReLU, with √(1 + x²) for |x| as in Barron 2021, "Squareplus". At θ = 0, where training starts, y = x.
-    To start elsewhere, give θ as numbers: ``super().__init__(starting_theta=[0.1, -0.1, 0.0])``.
+    At θ = 0, where training starts, y = x. To start elsewhere, give θ as numbers:
+    ``super().__init__(starting_theta=[0.1, -0.1, 0.0])``.
 
     Without a formula for the inverse, leave that method out, and write directions = "forward" into the config.
+
+    References:
+        Barron 2021, "Squareplus: A Softplus-Like Algebraic Rectifier", for √(1 + x²) in place of |x|.
     """
 
     n_params = 3
@@ -36,7 +41,7 @@ class NameTransformer(Transformer):
         return (a * w - b * root) / (left * right), ((a - b * w / root) / (left * right)).log()
 
     def _unpack(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Slopes left and right, and the shift, [batch, *event] each."""
+        """Return the slopes left and right, and the shift, [batch, *event] each."""
         limit = math.log(self.max_slope)
         slopes = (limit * torch.tanh(theta[:, :2] / limit)).exp()
         return slopes[:, 0], slopes[:, 1], theta[:, 2]
