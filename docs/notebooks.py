@@ -15,15 +15,13 @@ import tempfile
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import jupytext
 import nbformat
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
 from nbclient import NotebookClient
 from nbformat import NotebookNode
-
-if TYPE_CHECKING:
-    from mkdocs.structure.files import Files
 
 EXECUTED = re.compile(r"getting-started\.md|tutorials/[\w-]+\.md")
 FILE = re.compile(r"^```yaml\n# (\S+\.yaml)\n", re.MULTILINE)
@@ -36,10 +34,8 @@ SETTINGS = {
 QUIET = ["--log-level=ERROR"]  # else the kernel warns that messages between processes of this machine aren't encrypted
 
 
-def on_files(files: Files, config: Any) -> Files:
+def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put what is made of a tutorial in its place. mkdocs calls this before it reads the pages."""
-    from mkdocs.structure.files import File
-
     for file in list(files):
         if EXECUTED.fullmatch(file.src_uri):
             files.remove(file)

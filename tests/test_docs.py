@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import shutil
@@ -130,14 +129,6 @@ def test_the_page_on_sweeps_runs_as_written(tmp_path):
         elif kind == "bash":
             place.run("bash", "-ec", text)
     assert (tmp_path / "runs/best/results.json").exists()
-
-
-@pytest.mark.slow
-def test_the_notebook_runs_as_written(tmp_path):
-    cells = json.loads((ROOT / "docs/houses.ipynb").read_text("utf-8"))["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    checks = "assert model.anomalous(model.score(*model.from_table(odd))).tolist() == [False, True]"
-    Place(tmp_path).python("\n".join(["import matplotlib", "matplotlib.use('agg')", *code, checks]))
 
 
 FILE = re.compile(r"# (\S+\.(?:py|yaml))(, as it was begun)?\n")
