@@ -150,12 +150,13 @@ def train_section(rows: int, batch_size: int | None = None, epochs: int | None =
     batch = batch_size or (64 if rows < 5_000 else 128 if rows < 100_000 else 256)
     steps = _steps_an_epoch(rows, batch)
     epochs = epochs or min(max(math.ceil(STEPS / steps), EPOCHS[0]), EPOCHS[1])
+    tenth = min(200, epochs * steps // 10)  # of the steps
     settings = {
         "epochs": epochs,
         "batch_size": batch,
         "optimizer": {"lr": 1e-3},
-        "warmup": min(200, epochs * steps // 10),
-        "ema": 0.995,
+        "warmup": tenth,
+        "ema": round(1 - 1 / max(2, tenth), 3),  # an average over more steps would lag behind
     }
     return settings | ({"validate_every": math.ceil(epochs / VALIDATIONS)} if epochs > VALIDATIONS else {})
 

@@ -160,7 +160,7 @@ def test_a_preset_is_made_for_the_data() -> None:
 def test_training_follows_the_number_of_events_unless_it_is_said() -> None:
     without = {name: value for name, value in SPEC.items() if name != "train"}
     chosen = flowkit.fit(X, spec=without, epochs=1, lr=0.5).spec.train
-    assert (chosen.batch_size, chosen.ema, chosen.epochs, chosen.optimizer.lr) == (64, 0.995, 1, 0.5)
+    assert (chosen.batch_size, chosen.ema, chosen.epochs, chosen.optimizer.lr) == (64, 0.5, 1, 0.5)
     assert chosen.validate_every == 1 and chosen.warmup == 0
     said = flowkit.fit(X, spec=SPEC, epochs=1, optimizer={"name": "adam"}, lr=0.5).spec.train
     assert (said.batch_size, said.optimizer.name, said.optimizer.lr) == (40, "adam", 0.5)

@@ -15,7 +15,7 @@ from flowkit.errors import DataError
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays
 from flowkit.spec import Spec, latent_shapes, read_spec
-from flowkit.starting import look, starting_spec
+from flowkit.starting import look, starting_spec, train_section
 from flowkit.train import load_data, train
 from flowkit.train.baselines import baselines
 from flowkit.train.batches import take
@@ -172,7 +172,7 @@ train:
   batch_size: 64
   optimizer: {lr: 0.001}
   warmup: 20
-  ema: 0.995
+  ema: 0.95
   validate_every: 4
 """
     )
@@ -214,6 +214,11 @@ def digits() -> np.ndarray:
     from sklearn.datasets import load_digits
 
     return load_digits().images[:, None].astype(np.uint8)
+
+
+@pytest.mark.parametrize(("rows", "epochs", "ema"), [(6_400, None, 0.995), (6_400, 2, 0.9), (10, 1, 0.5)])
+def test_weights_are_averaged_over_a_tenth_of_the_steps_at_most(rows: int, epochs: int | None, ema: float) -> None:
+    assert train_section(rows, 128, epochs)["ema"] == ema
 
 
 @pytest.mark.slow
