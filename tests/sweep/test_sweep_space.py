@@ -49,7 +49,7 @@ train.warmup: {low: 0, high: 10}
 MISTAKES = {
     "": " a space is a mapping of fields",
     "- a": "1:1: a space is a mapping of fields",
-    "a: [": "1:5: the text ends before its brackets are closed",
+    "a: [": "1:4: the bracket that opens here is never closed",
     "a b: {choices: [1]}": "1:1: a b: 'a b' is no path of a field",
     "train.epochs: 3": "1:15: train.epochs: must say which values the field takes",
     "train.epochs: {choices: [1], low: 1}": "1:15: train.epochs: must say which",
