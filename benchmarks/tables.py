@@ -3,8 +3,8 @@
     python -m benchmarks.tables runs/flights runs/galaxies
 
 The mixture has ten components with full covariances, and is fitted to the same training rows: events after
-dequantization, and contexts as the flow reads them. For a conditional flow it is fitted to both, and conditioned:
-log p(x | c) = log p(x, c) - log p(c).
+dequantization, and contexts as the flow reads them, classes one-hot. For a conditional flow it is fitted to both, and
+conditioned: log p(x | c) = log p(x, c) - log p(c).
 """
 
 from __future__ import annotations
@@ -43,8 +43,15 @@ def mixture_score(train: Arrays, test: Arrays, seed: int = 0) -> float:
 
 
 def _joined(part: Arrays) -> np.ndarray:
-    values = [part.x[:]] if part.context is None else [part.x[:], part.context[:]]
-    return np.concatenate(values, axis=1).astype(np.float64)
+    return np.concatenate([part.x[:], _context(part)], axis=1).astype(np.float64)
+
+
+def _context(part: Arrays) -> np.ndarray:
+    """Return the contexts as the flow reads them, [n, c]. Labels become one-hot."""
+    if part.context is None:
+        return np.empty((len(part.x), 0))
+    values = part.context[:]
+    return values if values.ndim == 2 else np.eye(len(part.classes))[values]
 
 
 def _log_prob(mixture: GaussianMixture, rows: np.ndarray, columns: slice) -> np.ndarray:
@@ -65,8 +72,7 @@ def main(runs: Annotated[list[Path], typer.Argument(help="Finished runs of specs
     print("| table | event | context | test rows | flow | mixture |\n| --- | ---: | ---: | ---: | ---: | ---: |")
     for run in runs:
         data = load_run_data(run, read_run(run))
-        context = data["test"].context
-        sizes = [data["test"].x.shape[1], 0 if context is None else context.shape[1], len(data["test"].x)]
+        sizes = [data["test"].x.shape[1], _context(data["test"]).shape[1], len(data["test"].x)]
         scores = [read_results(run).test, mixture_score(data["train"], data["test"])]
         print("| " + " | ".join([run.name, *map(str, sizes), *(f"{score:.3f}" for score in scores)]) + " |", flush=True)
 
