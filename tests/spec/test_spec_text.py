@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,10 @@ FILES = {
     "a scalar": (b"flowkit", "1:1", "is a mapping"),
     "Latin-1": (b"a: 1\nb: caf\xe9\n", "2:7", "UTF-8"),
     "UTF-16": ("a: 1".encode("utf-16"), "None:None", "UTF-16"),
+    "gzip": (gzip.compress(b"a: 1"), "None:None", "this is a gzip file: unpack it"),
+    "zip": (b"PK\x03\x04" + bytes(9), "None:None", "this is a zip file: unpack it"),
+    "pickle": (pickle.dumps({"a": 1}), "None:None", "this is a pickle, which is never loaded"),
+    "npy": (b"\x93NUMPY\x01\x00", "None:None", "this is an array of numpy: name it in the spec"),
     "binary": (b"\x7fELF\x00", "1:1", "text file"),
     "too long": (b"a: " + b"x" * MAX_BYTES, "None:None", "128 KB"),
     "too long, cut within a character": (b"a: x" + "é".encode() * (MAX_BYTES // 2), "None:None", "128 KB"),
