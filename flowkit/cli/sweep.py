@@ -101,9 +101,9 @@ def _run(study: Study, workers: int) -> None:
 
 def _conclude(study: Study) -> None:
     """Print the best trials, and where the result is. Raises TrainingError if no trial is complete."""
-    from flowkit.sweep.progress import counts
+    from flowkit.sweep.progress import counts, short_value
     from flowkit.sweep.result import BEST, epochs, ranked, score
-    from flowkit.sweep.study import FAILURE, spelled_value
+    from flowkit.sweep.study import FAILURE
 
     if study.best is None:
         failures = [trial.user_attrs[FAILURE] for trial in study.trials if FAILURE in trial.user_attrs]
@@ -111,7 +111,7 @@ def _conclude(study: Study) -> None:
     head = ["trial", "val", "epochs", *study.space]
     rows = []
     for trial in ranked(study)[:SHOWN]:
-        values = [spelled_value(trial.params[field]) for field in study.space]
+        values = [short_value(trial.params[field]) for field in study.space]
         rows.append([str(trial.number), f"{score(trial):.4f}", str(epochs(trial)), *values])
     echo(columns(head, *rows))
     echo(f"{study.directory}: {counts(study)}; best {study.best.value:.4f} {study.unit} of trial {study.best.number}")

@@ -9,7 +9,10 @@ from rich.markup import escape
 
 from flowkit.sweep.result import epochs, score
 from flowkit.sweep.study import FAILURE, Study, in_state, spelled_value
-from flowkit.train.report import shows_bars
+from flowkit.train.report import shows_bars, time_left
+
+PERIOD = 24 * 3600
+"""The seconds of the past from which the time left is estimated: a trial may take hours."""
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -23,7 +26,7 @@ def counts(study: Study) -> str:
 
 def describe_trial(trial: FrozenTrial, study: Study) -> str:
     """Return how a trial ended, and its values, as text."""
-    values = "  ".join(f"{field}={_short(value)}" for field, value in trial.params.items())
+    values = "  ".join(f"{field}={short_value(value)}" for field, value in trial.params.items())
     figure = "" if score(trial) is None else f"  val {score(trial):.4f} {study.unit}"
     match trial.state:
         case TrialState.FAIL:
@@ -35,7 +38,8 @@ def describe_trial(trial: FrozenTrial, study: Study) -> str:
     return f"trial {trial.number}{how}  {values}"
 
 
-def _short(value: object) -> str:
+def short_value(value: object) -> str:
+    """Return the text of a field's value, of numbers four digits."""
     return f"{value:.4g}" if isinstance(value, float) else spelled_value(value)
 
 
@@ -46,14 +50,16 @@ class SweepReport:
         self.console, self.study, self._redraws = console, study, shows_bars(console)
         words = progress.TextColumn("{task.description}")
         columns = (progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn(), words)
-        self.bar = progress.Progress(*columns, console=console, refresh_per_second=4, disable=not self._redraws)
+        self.bar = progress.Progress(
+            *columns, console=console, refresh_per_second=4, speed_estimate_period=PERIOD, disable=not self._redraws
+        )
         self._task = self.bar.add_task(self._summary, total=study.total, completed=self._done)
 
     def show(self, trial: FrozenTrial) -> None:
         """Show a trial that has ended."""
         self.bar.update(self._task, completed=self._done, description=self._summary)
         if not self._redraws:
-            text = f"{self._done}/{self.study.total}  {describe_trial(trial, self.study)}"
+            text = f"{self._done}/{self.study.total}  {describe_trial(trial, self.study)}{time_left(self.bar)}"
             self.console.print(escape(text), highlight=False, soft_wrap=True)
 
     @property

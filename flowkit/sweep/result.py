@@ -9,6 +9,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from optuna.trial import FrozenTrial, TrialState
 
 from flowkit.spec.run import SPEC
@@ -96,7 +97,11 @@ def _draw_history(axis: Axes, trials: Sequence[FrozenTrial], limit: float) -> No
 def _draw_field(axis: Axes, values: Span | Choices, trials: Sequence[FrozenTrial], field: str, limit: float) -> None:
     if isinstance(values, Span):
         _scatter(axis, trials, [trial.params[field] for trial in trials], limit)
-        axis.set_xscale("log" if values.log else "linear")
+        if values.log:
+            axis.set(xscale="log", xlim=(values.low / 1.2, values.high * 1.2))
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if values.high < 20 * values.low else (1,)))
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_formatter(NullFormatter())
     else:
         _scatter(axis, trials, [values.examples.index(trial.params[field]) for trial in trials], limit)
         axis.set_xticks(range(len(values.examples)), values.examples)

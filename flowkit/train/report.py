@@ -28,6 +28,12 @@ def shows_bars(console: Console) -> bool:
     return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
+def time_left(bar: Progress) -> str:
+    """Return the time that the only task of a bar will take, as text that can follow a line; empty if it is unknown."""
+    seconds = bar.tasks[0].time_remaining
+    return f"  {timedelta(seconds=int(seconds))} left" if seconds else ""
+
+
 class Report:
     """Shows the progress of the whole run, the time that is left, and the figures of the last epoch.
 
@@ -62,7 +68,7 @@ class Report:
         self.bar.update(self._task, completed=self._done, figures=figures)
         self.bar.refresh()  # in a notebook, rich doesn't draw the last state by itself
         if not self._redraws and self._is_due(row):
-            line = f"{self._name(row.epoch)}  {figures}  lr {row.lr:.2g}{self._time_left}"
+            line = f"{self._name(row.epoch)}  {figures}  lr {row.lr:.2g}{time_left(self.bar)}"
             self.console.print(line, highlight=False, soft_wrap=True)
 
     def _is_due(self, row: Row) -> bool:
@@ -73,11 +79,6 @@ class Report:
                 return False
         self._last_line = part, now
         return True
-
-    @property
-    def _time_left(self) -> str:
-        left = self.bar.tasks[0].time_remaining
-        return f"  {timedelta(seconds=int(left))} left" if left else ""
 
     @property
     def _done(self) -> int:
