@@ -228,7 +228,7 @@ def _ways(directions: Shared) -> tuple[Shared, ...]:
 @only_where(lambda subject: subject.context_shape is not None, "takes no context")
 def context(subject: Any) -> None:
     """Every direction reads the context: with another one the output is another."""
-    for call in subject.calls(subject.fresh()):
+    for call in subject.calls(subject.fresh(), n=32):  # of a few rows, none may be where the context matters
         *rest, given = call.inputs
         changed = call.at(*rest, given.roll(1, 1) if getattr(subject, "labels", False) else given + 1)
         same = [all(map(torch.equal, call(m).values(), changed(m).values())) for m in subject.modules()]

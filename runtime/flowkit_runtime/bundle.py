@@ -74,7 +74,9 @@ class Context:
         """Return what a row's context is, for messages."""
         if self.classes is None:
             return f"floats {[*self.shape]}"
-        return f"a class: {shortened(', '.join(self.names))}" if self.names else f"a class from 0 to {self.classes - 1}"
+        if self.names:
+            return f"a class ({shortened(', '.join(self.names))})"
+        return f"a class from 0 to {self.classes - 1}"
 
 
 @dataclass(frozen=True)

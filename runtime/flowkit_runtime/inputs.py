@@ -157,7 +157,7 @@ def context_rows(value: ArrayLike | None, spec: Context | None, n: int, start: i
             raise InputError("this model takes no context; leave it out")
         return None
     if value is None:
-        raise InputError(f"this model needs a context: {spec} per row, or one for all rows")
+        raise InputError(f"this model needs a context: {spec} for each row, or one for all rows")
     array = real("context", class_indices(value, spec.names))
     if array.shape == spec.shape:
         array = array[None]

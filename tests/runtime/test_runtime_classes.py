@@ -108,7 +108,7 @@ def test_integers_average_over_noise(make_bundle: MakeBundle) -> None:
 
 def test_without_probabilities_a_class_is_needed(make_bundle: MakeBundle) -> None:
     model = loaded(make_bundle, probabilities=[])
-    with pytest.raises(InputError, match="this model needs a context: a class: cat, dog, 7 per row"):
+    with pytest.raises(InputError, match=r"this model needs a context: a class \(cat, dog, 7\) for each row"):
         model.score(X)
     with pytest.raises(BundleError, match="no probabilities of classes"):
         model.posterior(X)

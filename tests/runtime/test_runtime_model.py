@@ -344,7 +344,7 @@ def test_contexts_are_broadcast_to_the_shape_of_samples(classes, vectors):
 @pytest.mark.parametrize(
     "context, message",
     [
-        (None, "this model needs a context: a class from 0 to 2 per row"),
+        (None, "this model needs a context: a class from 0 to 2 for each row"),
         (3, r"classes from 0 to 2; in row 0, context\[0\] is 3"),
         ([0, -1], r"context\[1\] is -1"),
         ([0, 1, 2], r"context must have shape \[2\] \(one per row\) or \[\] \(one for all\), got \[3\]"),
@@ -361,7 +361,7 @@ def test_bad_classes_are_refused(classes, context, message):
 @pytest.mark.parametrize(
     "context, message",
     [
-        (None, r"this model needs a context: floats \[2\] per row"),
+        (None, r"this model needs a context: floats \[2\] for each row"),
         (np.zeros((3, 2)), r"shape \[2, 2\] \(one per row\) or \[2\] \(one for all\), got \[3, 2\]"),
         ([[0, 0], [0, math.nan]], r"in row 1, context\[1, 1\] is nan"),
         (5, r"shape \[2, 2\] \(one per row\) or \[2\] \(one for all\), got \[\]"),

@@ -192,7 +192,7 @@ REFUSED = {
     "no npz": (IMAGES, npy(X), NPZ, 422, "it is not an .npz file"),
     "other array": (IMAGES, npz(x=X, y=X), NPZ, 422, "it holds 'y'; its arrays may be x"),
     "log_prob": ("/bundles/images/log_prob", npy(X), NPY, 422, "integer data has no density at a point: use .score(x)"),
-    "context": ("/bundles/floats/score", npy(X), NPY, 422, "this model needs a context: floats [2] per row"),
+    "context": ("/bundles/floats/score", npy(X), NPY, 422, "this model needs a context: floats [2] for each row"),
     "no context": (IMAGES + "?context=1", npy(X), NPY, 422, "no parameter 'context' here"),
     "no table": (IMAGES, {"table": "a"}, JSON, 422, "no parameter 'table' here"),
     "n": (DRAWN + "?n=-1", b"", JSON, 422, "n must be at least 0, got -1"),

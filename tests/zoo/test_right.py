@@ -96,6 +96,24 @@ class Leaky(Transformer):
         return self.forward(y, -theta)
 
 
+class LeakyByContext(Bijector):
+    """Only negative values feel the context, and a few draws may all be positive."""
+
+    def __init__(self, event, context):
+        super().__init__(event)
+        self.linear = nn.Linear(*context, *event)
+
+    def forward_and_log_det(self, x, context=None):
+        return self._scaled(x, self.linear(context).tanh())
+
+    def inverse_and_log_det(self, y, context=None):
+        return self._scaled(y, -self.linear(context).tanh())
+
+    def _scaled(self, value, log_slope):
+        each = torch.where(value < 0, log_slope, 0)
+        return value * each.exp(), each.sum(1)
+
+
 class TwoBends(Transformer):
     """y = x + (tanh(x - a) + tanh(x - b)) / 2, by search: components that start apart, as they would stay equal."""
 
@@ -182,6 +200,12 @@ def test_passes(name):
 
 def test_a_constant_density_is_compiled():
     check(RIGHT["uniform"](0), only=("compile",))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_context_may_matter_to_few_values(seed):
+    subject = BijectorSubject(lambda: LeakyByContext((1,), (2,)), context_shape=(2,), seed=seed)
+    check(subject, only=("context",))
 
 
 @pytest.mark.parametrize("seed", [2000, 2002])
