@@ -40,7 +40,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
         there = ROOT_PAGES.get(target) or target.removeprefix("docs/")
         if not (ROOT / target).exists():  # it may be code; if it is a link, the build refuses it
             return found[0]
-        if there == target:  # a file that the site doesn't have
+        if there == target or there.endswith(".py"):  # a file that the site doesn't have
             return text if target in text else f"{text} (`{target}` in the repository)"
         return f"[{text}]({posixpath.relpath(there, posixpath.dirname(page.file.src_uri) or '.')}{heading})"
 

@@ -28,6 +28,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         for name, value in attrs:
+            if (value or "").startswith("data:"):  # the page itself has what is loaded
+                continue
             if name == "id" or (tag == "a" and name == "name"):
                 self.names.add(value or "")
             elif name in LOADING or (tag == "link" and name == "href"):

@@ -34,6 +34,7 @@ HOOKS = runpy.run_path(str(ROOT / "docs/hooks.py"))
         ("specs.md", "[Tables](tables.md)", "[Tables](tables.md)"),
         ("specs.md", "[the demo](../Makefile)", "the demo (`Makefile` in the repository)"),
         ("specs.md", "[Makefile](../Makefile)", "Makefile"),
+        ("contributing.md", "[docs/hooks.py](docs/hooks.py)", "docs/hooks.py"),
         ("specs.md", "`checks[0](x)`", "`checks[0](x)`"),
         ("specs.md", "[a paper](https://arxiv.org/abs/1807.03039)", "[a paper](https://arxiv.org/abs/1807.03039)"),
     ],
