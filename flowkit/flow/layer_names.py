@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from flowkit.bijectors import Base, FactorOut
+from flowkit.bijectors import Base, FactorOut, full_precision
 from flowkit.bijectors.composition import autocast_of, flat, runs
 from flowkit.domains import spelled
 from flowkit.flow import inputs
@@ -40,9 +40,10 @@ def first_nonfinite(flow: Flow, x: Tensor, context: Tensor | None = None) -> str
             x, log_det = layer.forward_and_log_det(x, given)
         if not (x.isfinite().all() and log_det.isfinite().all()):
             return name
-    for base, z in zip(flow.bases, [*latents, x], strict=True):
-        if not base.log_prob(z, given).isfinite().all():
-            return _with_range(base, z)
+    with full_precision(x.device):
+        for base, z in zip(flow.bases, [*latents, x], strict=True):
+            if not base.log_prob(z, given).isfinite().all():
+                return _with_range(base, z)
     return None
 
 

@@ -199,7 +199,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 def test_a_run_finishes_when_its_minutes_are_used_up(
     tmp_path: Path, make_spec: MakeSpec, clock: Callable[[float], None]
 ) -> None:
-    clock(2)
+    clock(0.8)
     run = tmp_path / "run"
     results = train(make_spec("train.epochs=null", "train.minutes=0.5"), run)
     found = rows(run)
