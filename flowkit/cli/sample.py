@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowkit.cli.terminal import echo
+from flowkit.errors import InputError
 from flowkit_runtime.cli.options import Count, Temperature
 
 if TYPE_CHECKING:
@@ -36,7 +37,11 @@ def sample(
     from flowkit.train.evaluation import best_device
     from flowkit.train.pictures import save_samples
     from flowkit_runtime.cli.outputs import check_apart, check_output
+    from flowkit_runtime.streaming.tables import TABLES
 
+    if output.suffix in TABLES:
+        draw = f"flowkit export {run} -o DIR, then flowkit-runtime sample DIR -o {output}"
+        raise InputError(f"{output}: a run draws pictures and arrays, a bundle draws tables: {draw}")
     check_output(output, [".png", ".npy"])
     check_apart(output, {}, context)
     keep_freed_memory()

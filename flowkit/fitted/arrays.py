@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.utils.data import Dataset, IterableDataset
 from flowkit.errors import InputError
 from flowkit.flow.inputs import as_flowkit
 from flowkit.plugin import Arrays
+from flowkit_runtime.errors import shortened
 from flowkit_runtime.inputs import as_array, class_indices, real
 
 
@@ -23,6 +25,8 @@ def as_arrays(x: Any, context: Any = None, weight: Any = None, classes: tuple[st
     events, or pairs (tuples) of an event and its context. Labels may be texts. These are the names of classes, which
     are numbered in their order, or as in ``classes``. Raises InputError for anything else that isn't real numbers.
     """
+    if isinstance(x, str | PathLike):
+        raise InputError(f"x is {shortened(repr(x))}, no data: read the file first, with pandas.read_csv or numpy.load")
     if isinstance(x, Dataset):
         if context is not None:
             raise InputError(

@@ -130,7 +130,7 @@ class FittedTable(FittedFlow):
         if label is not None and (isinstance(context, str) or (isinstance(context, list) and context)):
             context = {label.column: [context] if isinstance(context, str) else context}
         if not (is_table(context) or (context is None and self.flow.context is None)):
-            if context is None:
+            if self.flow.context is not None and (context is None or isinstance(context, str)):
                 names = ", ".join(column.column for column in self.preprocessing.contexts)
                 raise InputError(f"this flow needs a context: a table with the columns {names}")
             return super().sample(n, context, temperature, seed)

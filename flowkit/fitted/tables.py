@@ -36,7 +36,8 @@ def joined(x: Any, context: Any) -> TableColumns:
     if context is None or _are_names(context):
         return columns
     if not is_table(context):
-        raise InputError("x is a table: context must be one, too, or a list of names of its columns")
+        like = f", as in context=[{context!r}]" if isinstance(context, str) else ""
+        raise InputError(f"x is a table: context must be one, too, or a list of names of its columns{like}")
     more: TableColumns = as_flowkit(as_columns, context)
     if both := columns.keys() & more.keys():
         raise InputError(f"x and context both have a column {min(both)!r}")

@@ -29,18 +29,18 @@ def check_data(x: np.ndarray | Rows, where: str) -> None:
         raise DataError(f"{shape}: there are no events")
     if x.ndim not in (2, 4):
         advice = {1: "x[:, None] for events [1]", 3: "x[:, None] for images of one channel"}
-        save = advice.get(x.ndim, "x.reshape(len(x), -1) for vectors")
-        raise DataError(f"{shape}: events are [n, d] or [n, channels, height, width]: save {save}")
+        better = advice.get(x.ndim, "x.reshape(len(x), -1) for vectors")
+        raise DataError(f"{shape}: events are [n, d] or [n, channels, height, width]: use {better}")
     if x.ndim == 4 and x.shape[3] in (1, 3, 4) and min(x.shape[1:3]) > x.shape[3]:
-        raise DataError(f"{shape}, channels last, it seems: they come first: save numpy.moveaxis(x, -1, 1)")
+        raise DataError(f"{shape}, channels last, it seems: they come first: use numpy.moveaxis(x, -1, 1)")
 
 
 def check_range(values: ValueRange, where: str) -> None:
     """Raise DataError unless integers fit some `levels` and anything varies."""
     if values.integers and values.lowest < 0:
-        raise DataError(f"{where}: integers from {values.lowest} on: levels begin at 0: save x - x.min(), or floats")
+        raise DataError(f"{where}: integers from {values.lowest} on: levels begin at 0: use x - x.min(), or floats")
     if values.integers and values.highest >= MAX_LEVELS:
-        raise DataError(f"{where}: integers up to {values.highest}: levels end at {MAX_LEVELS - 1}: save floats")
+        raise DataError(f"{where}: integers up to {values.highest}: levels end at {MAX_LEVELS - 1}: use floats")
     if values.constant.all():
         raise DataError(f"{where}: every event is the same: there is nothing to learn")
     if not values.integers:
@@ -51,7 +51,7 @@ def _check_floats(values: ValueRange, where: str) -> None:
     """Raise DataError if float32 has no room for the squares and sums that normalize channels."""
     largest = max(abs(values.lowest), abs(values.highest))
     if largest > MAX_FLOAT:
-        raise DataError(f"{where}: values up to {largest:g}: float32 can't square them: save x / {largest:.0e}")
+        raise DataError(f"{where}: values up to {largest:g}: float32 can't square them: use x / {largest:.0e}")
     spread = values.spread.reshape(len(values.spread), -1).max(axis=1)
     least = spread[spread > 0].min()
     if least < MIN_SPREAD:
@@ -65,9 +65,9 @@ def doubts_about(values: ValueRange, where: str) -> list[str]:
     if values.integers:
         return []
     if values.whole.all():
-        return [f"{where}: floats, but whole numbers: if these are counts or grey levels, save x.astype('uint8')"]
+        return [f"{where}: floats, but whole numbers: if these are counts or grey levels, use x.astype('uint8')"]
     if values.bytes_over_255:
-        return [f"{where}: multiples of 1/255, bytes it seems: save (x * 255).round().astype('uint8')"]
+        return [f"{where}: multiples of 1/255, bytes it seems: use (x * 255).round().astype('uint8')"]
     counted = {
         "never change: leave them out": values.constant,
         "are whole numbers: add noise to them": values.whole & ~values.constant,
@@ -99,7 +99,7 @@ def context_section(contexts: np.ndarray | Rows, values: ValueRange, where: str)
             "vectors [n, t, d], or images [n, channels, height, width]"
         )
     if not values.integers:
-        raise DataError(f"{where} holds one float an event: labels are integers; for a number save c[:, None]")
+        raise DataError(f"{where} holds one float an event: labels are integers; for a number use c[:, None]")
     if values.lowest < 0 or not 0 < values.highest < MAX_LEVELS:
         seen = f"{values.lowest} to {values.highest}"
         raise DataError(f"{where}: labels from {seen}: labels are 0 … k - 1, k from 2 to {MAX_LEVELS}")

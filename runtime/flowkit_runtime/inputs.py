@@ -158,7 +158,7 @@ def context_rows(value: ArrayLike | None, spec: Context | None, n: int, start: i
         return None
     if value is None:
         raise InputError(f"this model needs a context: {spec} for each row, or one for all rows")
-    array = real("context", class_indices(value, spec.names))
+    array = _real_context(value, spec)
     if array.shape == spec.shape:
         array = array[None]
     if array.shape != (1, *spec.shape):
@@ -186,7 +186,7 @@ def sample_context(value: ArrayLike | None, spec: Context | None, shape: Shape) 
     n = math.prod(shape)
     if value is None or spec is None:
         return context_rows(value, spec, n, 0)
-    array = real("context", class_indices(value, spec.names))
+    array = _real_context(value, spec)
     batch = array.shape[: array.ndim - len(spec.shape)]
     if array.shape[len(batch) :] != spec.shape or not broadcasts(batch, shape):
         each = f"; n = ({n}, {len(array)}) draws {n} for each" if len(shape) == len(batch) == 1 else ""
@@ -195,6 +195,10 @@ def sample_context(value: ArrayLike | None, spec: Context | None, shape: Shape) 
     if math.prod(batch) == 1:
         return context_rows(array.reshape(spec.shape), spec, n, 0)
     return context_rows(np.broadcast_to(array, (*shape, *spec.shape)).reshape(n, *spec.shape), spec, n, 0)
+
+
+def _real_context(value: ArrayLike, spec: Context) -> Array:
+    return real("context", value if spec.classes is None else class_indices(value, spec.names))
 
 
 def class_indices(value: Any, names: Sequence[str]) -> Any:

@@ -73,8 +73,9 @@ def test_samples_are_tables(fitted: FittedTable) -> None:
     assert drawn["city"].tolist() == ["Ulm"] * 3 + ["Bonn"] * 3 and drawn["rooms"].dtype == np.int64
     contexts = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
     assert np.allclose(fitted.sample((3, 2), contexts, seed=0)[:, 0, 0], drawn["area"][:3], rtol=1e-6)
-    with pytest.raises(InputError, match="this flow needs a context: a table with the columns city"):
-        fitted.sample(3)
+    for no_table in (None, "Ulm"):
+        with pytest.raises(InputError, match="this flow needs a context: a table with the columns city"):
+            fitted.sample(3, no_table)
     with pytest.raises(InputError, match="n is the number of samples"):
         fitted.sample((3, 2), ULM)
 
@@ -99,6 +100,8 @@ def test_context_by_name_and_without() -> None:
 REFUSED: dict[str, tuple[Any, Any, type[Exception], str]] = {
     "a column of both": (FLATS, FLATS[["city"]], InputError, "x and context both have a column 'city'"),
     "no such column": (FLATS, ["town"], DataError, "has no column 'town'"),
+    "a name that is no list": (FLATS, "city", InputError, r"a list of names of its columns, as in context=\['city'\]"),
+    "a path": ("flats.csv", None, InputError, "x is 'flats.csv', no data: read the file first, with pandas.read_csv"),
     "an array for a table": (FLATS, np.zeros(N), InputError, "context must be one, too, or a list of names"),
     "mixed types": (
         {"x": [1, "a"] * 60},

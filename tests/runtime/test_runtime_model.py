@@ -365,6 +365,7 @@ def test_bad_classes_are_refused(classes, context, message):
         (np.zeros((3, 2)), r"shape \[2, 2\] \(one per row\) or \[2\] \(one for all\), got \[3, 2\]"),
         ([[0, 0], [0, math.nan]], r"in row 1, context\[1, 1\] is nan"),
         (5, r"shape \[2, 2\] \(one per row\) or \[2\] \(one for all\), got \[\]"),
+        ("a", "context must hold real numbers, got dtype <U1"),
     ],
 )
 def test_bad_array_contexts_are_refused(vectors, context, message):

@@ -52,7 +52,7 @@ def scores(path: Path) -> list[float | None]:
 
 def test_everyone_scores_the_same(place: Path) -> None:
     result = run("score", place / "bundle", place / "x.csv", "-o", place / "s.csv")
-    assert "1 events lack a value, and have no score" in result.output
+    assert "1 event lacks a value, and has no score" in result.output
     given = scores(place / "s.csv")
     assert len(given) == N and given[5] is None and given.count(None) == 1
     found = [score for score in given if score is not None]
@@ -129,10 +129,19 @@ def test_samples_for_each_row_of_a_table(place: Path) -> None:
     assert drawn["c"].to_pylist() == ["a"] * 3 + ["b"] * 3 and drawn["k"].type == pa.int64()
     run("sample", place / "bundle", "--context", place / "c.csv", "-o", place / "drawn.parquet", "-n", 2)
     assert pyarrow.parquet.read_table(place / "drawn.parquet").num_rows == 4
-    assert (
-        "--context FILE.csv, with the columns c, y, t"
-        in run("sample", place / "bundle", "-o", place / "n.csv", code=2).stderr
-    )
+
+
+CONTEXTS: dict[str, tuple[list[str], str]] = {
+    "none": ([], "this flow needs a context: --context FILE.csv, with the columns c, y, t"),
+    "a category": (["--context", "a"], "the context 'a' is no table: --context FILE.csv, with the columns c, y, t"),
+}
+
+
+@pytest.mark.parametrize("case", CONTEXTS)
+def test_samples_without_a_table_of_contexts(place: Path, case: str) -> None:
+    options, message = CONTEXTS[case]
+    result = run("sample", place / "bundle", *options, "-o", place / "n.csv", code=2)
+    assert message in " ".join(result.stderr.split())
 
 
 def test_info_lists_the_columns(place: Path) -> None:

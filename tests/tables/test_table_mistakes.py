@@ -265,7 +265,7 @@ def test_files_to_score(place: Path, tmp_path: Path, case: str) -> None:
     assert (code, (tmp_path / "s.csv").exists()) == ((0, True) if message is None else (2, False)), text
     assert sorted(os.listdir(tmp_path)) == ["bad.csv"] + ["s.csv"] * (message is None)
     if message is None:
-        assert "1 events scored" in text
+        assert "1 event scored" in text
     else:
         with pytest.raises(InputError, match=message):
             raise InputError(text)

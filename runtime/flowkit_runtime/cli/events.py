@@ -20,7 +20,7 @@ from flowkit_runtime.errors import InputError, shortened
 from flowkit_runtime.inputs import Array, context_rows, points
 from flowkit_runtime.preprocessing import complete_context
 from flowkit_runtime.streaming.opening import open_source
-from flowkit_runtime.streaming.sources import Wanted, contexts, extra, naming_rows, rows_at_once
+from flowkit_runtime.streaming.sources import Wanted, context_file, contexts, extra, naming_rows, rows_at_once
 from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_batches
 from flowkit_runtime.streaming.tables import TABLES, open_table
 
@@ -33,9 +33,10 @@ def contexts_of(model: Model, given: str | None, n: int) -> Array | None:
     if (path := context_table(given)) is not None:
         with naming_rows(path):
             return context_rows(table_contexts(model, path, read_contexts(model, path)), model.context, n, 0)
-    if given is None and model.preprocessing is not None and model.preprocessing.context:
-        names = ", ".join(column.column for column in model.preprocessing.context)
-        raise InputError(f"this flow needs a context: --context FILE.csv, with the columns {shortened(names)}")
+    if context_file(given) is None and model.preprocessing is not None and model.preprocessing.context:
+        names = shortened(", ".join(column.column for column in model.preprocessing.context))
+        why = "this flow needs a context" if given is None else f"the context {shortened(repr(given))} is no table"
+        raise InputError(f"{why}: --context FILE.csv, with the columns {names}")
     wanted = Wanted(model.event_shape, model.levels, model.context, context_from=given)
     return contexts(wanted, lambda: n)(slice(0, n))
 

@@ -104,5 +104,10 @@ def _report(model: "Model", summary: "Summary", output: Path | None, is_marginal
         above = f"{summary.above} of {summary.n} above the threshold {model.threshold.score:.4f}"
         echo(f"{above}, which {100 * model.threshold.quantile:g}% of held-out events stay below")
     if summary.lacking:
-        echo(f"{summary.lacking} events lack a value, and have no score")
-    echo(f"{summary.n} events scored" + (f": {output}" if output else ""))
+        lack, have = ("lacks", "has") if summary.lacking == 1 else ("lack", "have")
+        echo(f"{_events(summary.lacking)} {lack} a value, and {have} no score")
+    echo(f"{_events(summary.n)} scored" + (f": {output}" if output else ""))
+
+
+def _events(n: int) -> str:
+    return f"{n} event{'' if n == 1 else 's'}"
