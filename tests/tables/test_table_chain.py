@@ -21,6 +21,7 @@ from flowkit.spec import read_spec
 from flowkit.train import load_data
 from flowkit_runtime.batch import Scorer
 from flowkit_runtime.cli.main import app
+from tests.serving.asking import ask, serving
 from tests.tables.tables import N, small_spec, small_table, written
 
 
@@ -142,6 +143,11 @@ def test_samples_without_a_table_of_contexts(place: Path, case: str) -> None:
     options, message = CONTEXTS[case]
     result = run("sample", place / "bundle", *options, "-o", place / "n.csv", code=2)
     assert message in " ".join(result.stderr.split())
+
+
+def test_samples_over_http_without_a_context(place: Path) -> None:
+    reply = ask(serving({"bundle": place / "bundle"}), "/bundles/bundle/sample?n=2")
+    assert (reply.status, reply.json["detail"]) == (422, "this flow needs a context: an object with c, y, t")
 
 
 def test_info_lists_the_columns(place: Path) -> None:

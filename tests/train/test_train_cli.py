@@ -227,6 +227,7 @@ def test_sample_takes_labels_in_turn_or_one_or_a_file(runs: Path, tmp_path: Path
     ("options", "message"),
     [
         (("-o", "x.jpg"), "must end with .png or .npy"),
+        (("-o", "x.csv"), "DIR, then flowkit-runtime sample DIR -o x.csv"),
         (("-o", "x.npy", "--context", "seven"), "'seven' is no class of this flow: its classes are 0, 1"),
         (("-o", "x.npy", "--context", "nowhere.npy"), "nowhere.npy can't be read"),
         (("-o", "x.npy", "--context", "words.npy"), "'a' is no class of this flow"),

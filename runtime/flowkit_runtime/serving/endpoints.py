@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flowkit_runtime.errors import InputError
+from flowkit_runtime.errors import InputError, shortened
 from flowkit_runtime.inputs import Array, as_array, integer, sample_shape
 from flowkit_runtime.model import Model
 from flowkit_runtime.serving.bodies import CSV, FORMS, JSON, NPY, NPZ, TABLE, Given
@@ -174,6 +174,9 @@ def _no_columns(given: Given) -> None:
 
 def _context(model: Model, given: Given) -> Any:
     context = given.get("context")
+    if context is None and model.preprocessing is not None and model.preprocessing.context:
+        names = shortened(", ".join(column.column for column in model.preprocessing.context))
+        raise InputError(f"this flow needs a context: an object with {names}")
     return context_records(model, context) if are_records(context) else context
 
 
