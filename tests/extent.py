@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from typing import TypeVar
 
+import pytest
+
 NIGHTLY = "FLOWKIT_NIGHTLY" in os.environ
+
+nightly = pytest.mark.skipif(not NIGHTLY, reason="runs in `make nightly`")
 
 T = TypeVar("T")
 

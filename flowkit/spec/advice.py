@@ -21,6 +21,8 @@ SECTIONS: list[Path] = [(), ("event",), ("context",), ("train",), ("train", "opt
 
 MAX_FIELDS = 20
 """The most fields of a mapping that are listed."""
+MAX_TEXT = 100
+"""The most characters of a text that advice repeats."""
 
 NUMBERS = {"int_type", "int_from_float", "float_type"}
 LISTS = {"list_type", "tuple_type"}
@@ -186,7 +188,7 @@ def on_mapping(path: Path, value: Any, data: Any, registry: Registry) -> str:
 def on_value(path: Path, value: Any, kinds: set[str], expected: str) -> str | None:
     """Suggest how to write ``value`` as what it must be: a number, a boolean, a list, text, one of some words."""
     if isinstance(value, str):
-        return _on_text(path, value, kinds, expected)
+        return _on_text(path, value, kinds, expected) if len(value) <= MAX_TEXT else None
     if "string_type" in kinds and isinstance(value, int | float):
         return "put it in quotes"
     if isinstance(value, list):

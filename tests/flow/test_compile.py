@@ -110,7 +110,7 @@ def test_the_numbers_are_the_same_and_one_graph_serves_all_batch_sizes(spec: str
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("spec", "scope"), [*((spec, "flow") for spec in extent(["labels"], list(SPECS))), ("labels", "step")]
+    ("spec", "scope"), extent([("labels", "flow")], [*((spec, "flow") for spec in SPECS), ("labels", "step")])
 )
 def test_generated_code_gives_the_same_numbers(spec: str, scope: str) -> None:
     flow = perturbed(spec)

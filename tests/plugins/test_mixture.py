@@ -17,7 +17,7 @@ from flowkit.flow import Flow
 from flowkit.testing import perturb
 from flowkit_mixture.logistic import MixtureOfLogistics
 from flowkit_runtime.bundle import DECODER
-from tests.extent import extent
+from tests.extent import extent, nightly
 
 COUPLING = {
     "coupling": {"use": "mixture/logistic", "components": 4},
@@ -115,13 +115,12 @@ def test_its_decoder_is_small(spec: dict) -> None:
 @pytest.mark.parametrize(
     ("spec", "options", "tolerance"),
     [
-        (VECTOR, Options(opset=18), 1e-5),
-        (VECTOR, Options(opset=24, shared_weights=True), 1e-5),
-        (VECTOR, Options(precision="bfloat16"), 3e-2),
-        (ONE_VALUE, Options(), 1e-5),
-        (IMAGE, Options(any_size=True), 1e-5),
+        pytest.param(VECTOR, Options(opset=18), 1e-5, id="opset 18", marks=nightly),
+        pytest.param(VECTOR, Options(opset=24, shared_weights=True), 1e-5, id="shared weights", marks=nightly),
+        pytest.param(VECTOR, Options(precision="bfloat16"), 3e-2, id="bf16", marks=nightly),
+        pytest.param(ONE_VALUE, Options(), 1e-5, id="one value"),
+        pytest.param(IMAGE, Options(any_size=True), 1e-5, id="any size"),
     ],
-    ids=["opset 18", "shared weights", "bf16", "one value", "any size"],
 )
 def test_it_is_exported_and_served(tmp_path: Path, spec: dict, options: Options, tolerance: float) -> None:
     flow = a_flow(spec).float()

@@ -22,7 +22,7 @@ from flowkit.spec import read_spec, to_yaml
 from flowkit.sweep.pool import Pool, Worker
 from flowkit.sweep.study import Study, create_sweep, open_sweep
 from flowkit.sweep.worker import Epoch, TrialOrder, TrialOutcome, choose_gpu
-from tests.extent import extent
+from tests.extent import extent, nightly
 from tests.train.conftest import SPEC
 
 SPACE = """\
@@ -126,6 +126,7 @@ def fake_work(connection: Any, spec: Path, place: int) -> None:
         connection.send(TrialOutcome() if epoch < 3 else TrialOutcome(lr))
 
 
+@nightly
 @pytest.mark.slow
 def test_a_trial_whose_process_dies_is_run_again_once(
     tmp_path: Path, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch

@@ -20,7 +20,7 @@ from flowkit.spec import Spec, read_spec, to_yaml
 from flowkit.train import read_results, resume, train
 from flowkit.train.devices import layout
 from flowkit.train.launching import launch
-from tests.extent import extent
+from tests.extent import extent, nightly
 from tests.train import side_by_side
 from tests.train.conftest import SPEC
 
@@ -187,6 +187,7 @@ def test_torchrun_launches_the_processes_of_a_command(tmp_path: Path, make_spec:
     assert read_results(tmp_path / "run").epochs == 4
 
 
+@nightly
 @pytest.mark.slow
 def test_two_nodes_train_together(tmp_path: Path, make_spec: MakeSpec) -> None:
     from lightning_fabric.plugins.environments.lightning import find_free_network_port
@@ -224,6 +225,7 @@ def test_fit_on_two_devices(tmp_path: Path) -> None:
     assert done.stdout == "3 (5, 2)\n"  # there is no terminal to show a bar on
 
 
+@nightly
 @pytest.mark.slow
 def test_a_script_that_would_launch_again_when_it_is_imported_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(FIT.replace('if __name__ == "__main__":', "if True:"))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.extent import extent
+
 SCRIPT = """
 import re, resource, sys
 from pathlib import Path
@@ -52,9 +54,12 @@ print(sorted(baselines(data["train"], data["test"], spec.event.levels)))
 """
 
 
+SUITE = [("f8", 125_000), ("parquet", 125_000)]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="RLIMIT_DATA counts all writable memory on Linux")
-@pytest.mark.parametrize(("kind", "rows"), [("f4", 250_000), ("f8", 125_000), ("u1", 700_000), ("parquet", 125_000)])
+@pytest.mark.parametrize(("kind", "rows"), extent(SUITE, [*SUITE, ("f4", 250_000), ("u1", 700_000)]))
 def test_memory_does_not_grow_with_the_data(kind: str, rows: int, tmp_path: Path) -> None:
     """358 to 512 MB, of which the training part alone is larger than the limit."""
     done = subprocess.run(
