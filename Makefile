@@ -29,7 +29,7 @@ test: .venv/dev  ## Run the fast tests
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
 
 test-slow: .venv/dev  ## Run the tests that train and export at length
-	$(BIN)/pytest -n auto --dist worksteal -m slow --ignore tests/peers tests/test_*.py tests  # the longest first
+	$(BIN)/pytest -n auto --dist worksteal -m slow --ignore tests/peers tests/test_site.py tests/test_docs.py tests/test_*.py tests  # the longest first
 
 nightly: .venv/dev .venv-peers/ready  ## Run all tests with every seed and opset, and 31,000 random specs; hours, and 6 GB
 	FLOWKIT_NIGHTLY=1 $(BIN)/pytest -n auto --dist worksteal tests/fuzz tests/zoo tests  # the longest first
