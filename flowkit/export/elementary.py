@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ml_dtypes import finfo
 from onnxscript import ir
 from onnxscript import opset18 as op
 
@@ -80,7 +79,7 @@ def logsumexp(x: Any, dim: Sequence[int], keepdim: bool = False) -> Any:
     OpenVINO computes ONNX's ReduceLogSumExp without m. Its result is infinite where all x are below -103 or above 88.
     """
     over: Any = op.Constant(value_ints=[*dim])
-    largest = finfo(x.dtype.numpy()).max.item()
+    largest = float(x.dtype.max)
     m = op.Clip(op.ReduceMax(x, over), number(-largest, x), number(largest, x))  # inf - inf would be nan
     total = op.Add(m, op.Log(op.ReduceSum(op.Exp(op.Sub(x, m)), over)))
     return total if keepdim else op.Squeeze(total, over)

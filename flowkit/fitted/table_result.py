@@ -131,7 +131,7 @@ class FittedTable(FittedFlow):
             context = {label.column: [context] if isinstance(context, str) else context}
         if not (is_table(context) or (context is None and self.flow.context is None)):
             if self.flow.context is not None and (context is None or isinstance(context, str)):
-                names = ", ".join(column.column for column in self.preprocessing.contexts)
+                names = self.preprocessing.context_names
                 raise InputError(f"this flow needs a context: a table with the columns {names}")
             return super().sample(n, context, temperature, seed)
         if not isinstance(n, int):

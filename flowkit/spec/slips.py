@@ -148,18 +148,19 @@ def _ascii(char: str) -> str:
     return LOOKALIKES.get(char) or (chr(ord(char) - 0xFEE0) if "！" <= char <= "～" else char)
 
 
-def at(line: str, column: int, colon: bool = False) -> Slip | None:
-    """Return the slip in the word at a 0-based column of a line, or None."""
+def _slip_at(problem: Problem) -> Slip | None:
+    """Return the slip in the word at a problem's place, or None."""
+    if not problem.source or not problem.column:
+        return None
+    line, column = problem.source, problem.column - 1
     word = re.match(r"[^,}\]]*", line[column:])
     end = column + max(1, len(word[0]) if word else 0)
-    return next(
-        (slip for slip in find(line, colon) if slip.start < end and column < max(slip.end, slip.start + 1)), None
-    )
+    return next((slip for slip in find(line) if slip.start < end and column < max(slip.end, slip.start + 1)), None)
 
 
 def explained(problem: Problem) -> Problem:
     """Return what the slip is that made a text mean something else, or the problem itself."""
-    slip = at(problem.source, problem.column - 1) if problem.source and problem.column else None
+    slip = _slip_at(problem)
     if slip is None:
         return problem
     return replace(problem, message=slip.message, suggestion=slip.advice, column=slip.start + 1)
@@ -169,7 +170,7 @@ def advised(problems: Iterable[Problem]) -> list[Problem]:
     """Return the problems with the advice on slips that cause them. One slip is advised on once."""
     advised: dict[tuple[object, ...], Problem] = {}
     for number, problem in enumerate(problems):
-        slip = at(problem.source, problem.column - 1) if problem.source and problem.column else None
+        slip = _slip_at(problem)
         key = (problem.file, slip.advice) if slip else (number,)
         advised.setdefault(key, replace(problem, suggestion=slip.advice) if slip else problem)
     return list(advised.values())

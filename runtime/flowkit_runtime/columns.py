@@ -85,6 +85,11 @@ class Preprocessing:
         return self.context if self.label is None else (self.label,)
 
     @property
+    def context_names(self) -> str:
+        """The names of the columns of the context, as messages list them."""
+        return ", ".join(column.column for column in self.contexts)
+
+    @property
     def kinds(self) -> dict[str, ColumnKind]:
         """The columns that are read, by name."""
         return {column.column: column.kind for column in (*self.event, *self.contexts)}

@@ -34,7 +34,7 @@ def contexts_of(model: Model, given: str | None, n: int) -> Array | None:
         with naming_rows(path):
             return context_rows(table_contexts(model, path, read_contexts(model, path)), model.context, n, 0)
     if context_file(given) is None and model.preprocessing is not None and model.preprocessing.context:
-        names = shortened(", ".join(column.column for column in model.preprocessing.context))
+        names = shortened(model.preprocessing.context_names)
         why = "this flow needs a context" if given is None else f"the context {shortened(repr(given))} is no table"
         raise InputError(f"{why}: --context FILE.csv, with the columns {names}")
     wanted = Wanted(model.event_shape, model.levels, model.context, context_from=given)

@@ -175,7 +175,7 @@ def _no_columns(given: Given) -> None:
 def _context(model: Model, given: Given) -> Any:
     context = given.get("context")
     if context is None and model.preprocessing is not None and model.preprocessing.context:
-        names = shortened(", ".join(column.column for column in model.preprocessing.context))
+        names = shortened(model.preprocessing.context_names)
         raise InputError(f"this flow needs a context: an object with {names}")
     return context_records(model, context) if are_records(context) else context
 
