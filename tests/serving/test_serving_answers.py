@@ -258,6 +258,7 @@ def test_what_the_server_is(app):
     body = paths["/bundles/floats/score"]["post"]["requestBody"]["content"][JSON]["schema"]["properties"]
     assert body["x"]["items"]["items"]["items"]["items"] == {"type": "number"} and "context" in body
     assert "/bundles/forward/sample" not in paths
+    assert [ask(app, IMAGES, {"x": x}).status for x in (X.tolist(), "none")] == [200, 422]  # whatever ran before
     text = ask(app, "/metrics", method="GET").body.decode()
     assert 'flowkit_requests_total{bundle="images",endpoint="score",status="422"}' in text
     assert 'flowkit_batch_rows_sum{bundle="images",graph="encode"}' in text
