@@ -10,6 +10,7 @@ from typing import Any
 
 from flowkit.errors import Path, PluginError, format_path
 from flowkit.plugin.registry import Registry, UnknownPlugin
+from flowkit.plugin.spelling import line
 from flowkit.spec.document import enter
 from flowkit.spec.fields import fields_at, required_at
 from flowkit.spec.model import KEYS
@@ -26,6 +27,8 @@ MAX_TEXT = 100
 
 NUMBERS = {"int_type", "int_from_float", "float_type"}
 LISTS = {"list_type", "tuple_type"}
+LISTS_FOR: dict[Path, str] = {("event",): "shape", ("context",): "shape", ("dequantization",): "flow"}
+"""The field that is meant if a section is a list, and not a mapping."""
 COMMON = {"name", "use"}
 """Fields that tell nothing about where they belong if they stand at the top."""
 
@@ -113,10 +116,16 @@ def on_step(value: Any, message: str, registry: Registry) -> tuple[str, str | No
     if not isinstance(value, dict) or not value:
         return message, "write use: namespace/name, or delete the dash"
     if several := [key for key in KEYS if key in value]:
-        empty = next((key for key in value if value[key] is None), None)
-        advice = f"indent what belongs to {empty} deeper than {empty}" if empty else "begin each step with a dash"
-        return f"has both {' and '.join(several)}: {message}", advice
+        return f"has both {' and '.join(several)}: {message}", _on_several(several, value)
     return message, _on_keys(value, registry)
+
+
+def _on_several(several: list[str], value: dict[str, Any]) -> str:
+    """Suggest how to divide a mapping that has the keys of several steps."""
+    if "repeat" in several:
+        return "write flow: below repeat, and the repeated steps below flow, each with a dash"
+    empty = next((key for key in value if value[key] is None), None)
+    return f"indent what belongs to {empty} deeper than {empty}" if empty else "begin each step with a dash"
 
 
 def _on_keys(value: dict[str, Any], registry: Registry) -> str:
@@ -178,11 +187,30 @@ def on_use(path: Path, name: Any, registry: Registry) -> str | None:
 def on_mapping(path: Path, value: Any, data: Any, registry: Registry) -> str:
     """Suggest the mapping that belongs at ``path``: its shape or its name, if that is what stands there."""
     fields = fields_at(path, data, registry)
-    if path == ("event",) and isinstance(value, int | list):
-        return f"write {{shape: {value if isinstance(value, list) else [value]}}}"
+    entered = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    if entered and (path not in LISTS_FOR or any(key in fields for item in entered for key in item)):
+        return "delete the dashes, or write { } in the place of [ ]"
+    if entries := _entries(path, value):
+        return f"write {{{LISTS_FOR[path]}: {entries}}}"
     if "name" in fields and isinstance(value, str):
         return f"write {{name: {value.lower()}}}"
     return _listed(fields)
+
+
+def _entries(path: Path, value: Any) -> str | None:
+    """Return the list that belongs in a mapping whose place this value has: the value, or a list of it."""
+    match LISTS_FOR.get(path), value:
+        case str(), list():
+            return _brief(value)
+        case "shape", int() if path == ("event",):
+            return _brief([value])
+        case "flow", str() if NAME.fullmatch(value):
+            return _brief([{"use": value}])
+    return None
+
+
+def _brief(value: Any) -> str:
+    return text if len(text := line(value)) <= MAX_TEXT else "…"
 
 
 def on_value(path: Path, value: Any, kinds: set[str], expected: str) -> str | None:
@@ -191,19 +219,15 @@ def on_value(path: Path, value: Any, kinds: set[str], expected: str) -> str | No
         return _on_text(path, value, kinds, expected) if len(value) <= MAX_TEXT else None
     if "string_type" in kinds and isinstance(value, int | float):
         return "put it in quotes"
-    if isinstance(value, list):
-        return _on_list(value, kinds)
+    if isinstance(value, list | dict) and path[-1] == "repeat":
+        return "write the number of repetitions, and flow: beside it with the steps"
+    if isinstance(value, list) and kinds & NUMBERS and len(value) == 1:
+        return "remove the brackets"
     if kinds & LISTS and isinstance(value, dict) and path[-1] == "flow":
         return "begin each step with a dash"
     if kinds & LISTS and path[-1] == "shape" and isinstance(value, int) and not isinstance(value, bool):
         return f"write [{value}]"
     return None
-
-
-def _on_list(value: list[Any], kinds: set[str]) -> str | None:
-    if "model_type" in kinds and value and all(isinstance(item, dict) for item in value):
-        return "delete the dashes, or write { } in the place of [ ]"
-    return "remove the brackets" if kinds & NUMBERS and len(value) == 1 else None
 
 
 def _on_text(path: Path, text: str, kinds: set[str], expected: str) -> str | None:

@@ -8,8 +8,10 @@ from typing import Any
 from flowkit.domains import REALS, Circle, Domain, Domains, Interval, by_coordinate, halved, simplified, spelled
 from flowkit.errors import Path, PluginError, format_path
 from flowkit.plugin.config import BaseConfig, BijectorConfig, TransformerConfig
+from flowkit.plugin.domain_field import written_domain
 from flowkit.plugin.failure import guarded
 from flowkit.plugin.reference import Use
+from flowkit.plugin.spelling import line
 from flowkit.shapes import Shape
 from flowkit.spec.model import AutoregressiveSpec, CouplingSpec, ElementwiseSpec, FactorOutSpec, Spec
 from flowkit.spec.walk import Step
@@ -179,6 +181,8 @@ def _shared(name: str, domains: Domains) -> Domains:
 
 def _advice(given: Domains, path: Path) -> str:
     """Say what to do about a domain that a layer doesn't take."""
+    if path == ("base",) and all(isinstance(domain, Circle) for domain in by_coordinate(given)):
+        return f"Write {line({'use': 'base/uniform', 'bounds': written_domain(given)})}"
     if any(isinstance(domain, Circle) for domain in by_coordinate(given)):
         return "Layers on circles are map/phase, map/moebius and spline/circular, and their base is base/uniform"
     if given != REALS:

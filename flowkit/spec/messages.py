@@ -52,7 +52,7 @@ EXAMPLES = {
     "event": "add event: {shape: [2]}, for example",
     "flow": "add flow: [{use: glow/actnorm}], for example",
 }
-"""What to write where a spec lacks a section."""
+"""What to write where a field of this name is missing."""
 
 COUNTS = {
     "too_short": "must have at least {min_length} entries, not {actual_length}",
@@ -166,7 +166,7 @@ def _missing(group: list[_Located], document: Document, registry: Registry) -> P
         return document.problem(around, f"must have {wanted} entries, not {len(group[0].details['input'])}")
     purpose = fields_at(around, document.data, registry).get(str(name), "").removesuffix(".")
     message = f"field {name!r} is missing" + (f": {purpose}" if purpose else "")
-    return document.problem(around, message, None if around else EXAMPLES[str(name)])
+    return document.problem(around, message, EXAMPLES.get(str(name)))
 
 
 def _version(value: Any) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from flowkit.errors import Problem
+from flowkit.spec import python
 
 MAX_LINE = 300
 """The most characters of a line in which slips are sought: searching takes time, and nobody writes longer ones."""
@@ -24,6 +25,10 @@ LOOKALIKES = dict.fromkeys(TYPOGRAPHIC, "'") | dict.fromkeys("‐‑‒–—−
 
 NUMBER = r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 NUMBERS = rf"{NUMBER}(?:(?:\s*[,;x×]\s*|\s+){NUMBER})*"
+CALLED = r"\([^()]*\)"
+for _ in range(3):
+    CALLED = rf"\((?:[^()]|{CALLED})*\)"
+"""Parentheses, with up to three levels of them inside."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +41,26 @@ class Slip:
     advice: str
 
 
-def _listed(found: re.Match[str]) -> str:
-    return f"write [{', '.join(re.findall(NUMBER, found[0]))}]"
+def _listed(text: str) -> str:
+    return f"write [{', '.join(re.findall(NUMBER, text))}]"
 
 
-SLIPS: list[tuple[str, str, str | Callable[[re.Match[str]], str]]] = [
+def _evaluated(text: str) -> str:
+    written = python.as_spec(text)
+    return f"write {written} in the place of {text}" if written else f"write the value itself in the place of {text}"
+
+
+SLIPS: list[tuple[str, str, str | Callable[[str], str]]] = [
     (r"^\s*(```|~~~)", "{0} marks code in Markdown", "delete the lines with {0}"),
     (
         r"^(?:<{7}|={7}|>{7})(?:\s|$)",
         "git marks a conflict here",
         "keep one of the two versions, and delete the lines that begin with <<<<<<<, ======= and >>>>>>>",
+    ),
+    (
+        r"^\s*(?:import [\w.]+|from [\w.]+ import\b|(?:async )?def \w+\(|class \w+[^:]*:\s*$)",
+        "this is Python code, and a spec is YAML",
+        "run the code with python, or name a spec. flowkit new DATA writes one for your data",
     ),
     (r"^@@ |^(?:\+\+\+|---) \S", "this is a patch, not the file", "apply it, or delete the lines of ---, +++ and @@"),
     (r"^>+ ?", "a mail has put > in front of the line", "remove the > from every line, and the blank behind it"),
@@ -73,9 +88,9 @@ SLIPS: list[tuple[str, str, str | Callable[[re.Match[str]], str]]] = [
         "write the value in the place of {match}, or leave the field out and give it with --set",
     ),
     (
-        r"(?<=[:\[{, ])[A-Za-z_][\w.]*\(.*\)",
+        rf"(?:^|(?<=[:\[{{, ]))[A-Za-z_][\w.]*{CALLED}(?:,\s*[A-Za-z_][\w.]*{CALLED})*",
         "nothing in a spec is evaluated",
-        "write the value itself in the place of {match}",
+        _evaluated,
     ),
     (rf"(?<=[:\[, ])[({{<]\s*{NUMBERS}\s*,?\s*[)}}>]", "a list stands in [ ]", _listed),
     (rf"\[\s*{NUMBER}(?:\s*[;x×]\s*|\s+){NUMBERS}\s*\]", "commas divide the entries of a list", _listed),
@@ -83,7 +98,7 @@ SLIPS: list[tuple[str, str, str | Callable[[re.Match[str]], str]]] = [
     (
         r"(?<=: )[1-9]\d{0,2}(?:,\d{3})+(?=\s*(?:[,}\]]|$))",
         "a number has no commas",
-        lambda found: f"write {found[0].replace(',', '')}",
+        lambda text: f"write {text.replace(',', '')}",
     ),
     (r"(?<=: )(\d+),(\d+)(?=\s*(?:[,}\]]|$))", "a number has no commas", "write {0}.{1}"),
     (r"[(<](?=\w+: )", "a mapping stands in {{ }}", "write {{ }} in the place of these brackets"),
@@ -134,11 +149,12 @@ def find(line: str, colon: bool = False) -> Iterable[Slip]:
         )
 
 
-def _slip(found: re.Match[str], line: str, message: str, advice: str | Callable[[re.Match[str]], str]) -> Slip:
+def _slip(found: re.Match[str], line: str, message: str, advice: str | Callable[[str], str]) -> Slip:
     groups = [line[start:end].rstrip() for start, end in map(found.span, range(1, found.re.groups + 1)) if start >= 0]
     char = found[0].strip(" ")[:1] or " "
-    names = {"match": found[0], "code": f"U+{ord(char):04X}", "ascii": _ascii(char)}
-    said = advice(found) if callable(advice) else advice.format(*groups, **names)
+    written = line[found.start() : found.end()]
+    names = {"match": written, "code": f"U+{ord(char):04X}", "ascii": _ascii(char)}
+    said = advice(written) if callable(advice) else advice.format(*groups, **names)
     start = found.end() - len(found[0].lstrip(" "))
     return Slip(start, found.end(), message.format(*groups, **names), said)
 

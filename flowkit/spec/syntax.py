@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import NamedTuple
 
+from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from flowkit.spec import slips
@@ -20,11 +22,6 @@ class Finding(NamedTuple):
 
 
 SAYINGS: list[tuple[str, str, str | None]] = [
-    (
-        r"found character '\\t'",
-        "a tab, where YAML is indented with blanks",
-        "replace every tab in the file by two blanks",
-    ),
     (r"found character '(.)' that", "text can't begin with {0}", "put the text in quotes"),
     (r"mapping values are not allowed", "a colon can't stand here", "put text with a colon in quotes"),
     (
@@ -46,7 +43,7 @@ CLOSING = {"{": "}", "[": "]"}
 NO_KEY = "write key: value, with a blank after the colon, or # before a comment"
 
 
-def explain(error: MarkedYAMLError, lines: list[str]) -> Finding:
+def explain(error: MarkedYAMLError, lines: list[str], text: str) -> Finding:
     """Return what is wrong, and where: a typical slip near the place that the parser names, or what it says there."""
     problem = f"{error.context or ''}, {error.problem}"
     mark, begin = error.problem_mark or error.context_mark, error.context_mark
@@ -54,9 +51,27 @@ def explain(error: MarkedYAMLError, lines: list[str]) -> Finding:
     here = Finding(mark.line, mark.column, "")
     opening = Finding(begin.line, begin.column, "") if begin else here
     found = _in_brackets(problem, opening, here, lines)
-    if found is None and "'\\t'" not in problem:
-        found = _slip(opening, here, lines, problem) or _in_block(problem, opening, here, lines)
+    if found is None and "'\\t'" in problem:
+        advice = f"replace every tab in the file by {_width(text)} blanks"
+        return here._replace(message="a tab, where YAML is indented with blanks", advice=advice)
+    found = found or _slip(opening, here, lines, problem) or _in_block(problem, opening, here, lines)
     return found or _said(problem, here)
+
+
+def _width(text: str) -> int:
+    """Return the number of blanks in the place of each tab with which the most lines are YAML."""
+    return max((2, 4, 8, 3, 6), key=lambda width: _lines_of_yaml(text.replace("\t", " " * width)))
+
+
+def _lines_of_yaml(text: str) -> float:
+    """Return the number of lines that can be parsed, or infinity if all can."""
+    try:
+        for _ in YAML(typ="safe", pure=True).parse(text):
+            pass
+    except (MarkedYAMLError, ValueError, OverflowError) as error:
+        mark = getattr(error, "problem_mark", None)
+        return mark.line if mark else 0
+    return math.inf
 
 
 def _said(problem: str, here: Finding) -> Finding:

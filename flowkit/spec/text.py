@@ -27,6 +27,7 @@ from ruamel.yaml.events import (
 
 from flowkit.errors import Path, SpecError
 from flowkit.spec.document import LONE, MAX_DEPTH, MAX_DIGITS, Document, Place, whole
+from flowkit.spec.formats import recognized
 
 MAX_BYTES = 128 * 1024
 """The most that a spec may have, in UTF-8."""
@@ -51,19 +52,6 @@ FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
-FORMATS = {
-    b"\x1f\x8b": "a gzip file: unpack it",
-    b"PK\x03\x04": "a zip file: unpack it",
-    b"\x93NUMPY": "an array of numpy: name it in the spec as data: {use: data/npy, path: …}",
-    b"PAR1": "a Parquet file: name it in the spec as data: {use: data/table, path: …, event: […]}",
-    b"\x89PNG": "a picture, not a spec",
-    b"%PDF": "a PDF, not a spec",
-    b"\xff\xfe": "UTF-16 text: save it as UTF-8",
-    b"\xfe\xff": "UTF-16 text: save it as UTF-8",
-} | dict.fromkeys([b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"], "a pickle, which is never loaded")
-"""The first bytes of files that may be taken for specs, and what they are."""
-
-
 def read_file(path: str | os.PathLike[str]) -> Document:
     """Return the spec in a file. Raise SpecError if it can't be read or isn't a mapping."""
     return read_text(text_of(path), os.fspath(path))
@@ -81,9 +69,9 @@ def text_of(path: str | os.PathLike[str]) -> str:
         Place(file).fail("is a directory: name a spec file in it")
     except (OSError, ValueError) as error:
         Place(file).fail(f"can't be read: {getattr(error, 'strerror', None) or error}")
-    for magic, what in FORMATS.items():
-        if raw.startswith(magic):
-            Place(file).fail(f"this is {what}")
+    if found := recognized(raw, file):
+        what, advice = found
+        Place(file).fail(f"this is {what}, not a spec", (), advice)
     if len(raw) > MAX_BYTES:
         _fail_too_long(file)
     try:
@@ -95,11 +83,25 @@ def text_of(path: str | os.PathLike[str]) -> str:
 
 def read_text(text: str, file: str = "<spec>") -> Document:
     """Return the spec in a text. Raise SpecError if it isn't one YAML mapping."""
+    try:
+        return _mapping(text, file)
+    except SpecError:
+        from flowkit.spec.python import spec_in  # only on the way to an error
+
+        if written := spec_in(text):
+            place = _Lines(text, file).place(0, 0)
+            place.fail("this is Python code, and a spec is YAML", (), f"write {written}")
+        raise
+
+
+def _mapping(text: str, file: str) -> Document:
     document = parse(text, file)
     if () not in document.values:
         _Lines(text, file).place(0, 0).fail("is empty: a spec begins with flowkit: 1")
     if not isinstance(document.data, dict):
-        raise SpecError([document.problem((), "a spec is a mapping that begins with flowkit: 1")])
+        from flowkit.spec.slips import explained
+
+        raise SpecError([explained(document.problem((), "a spec is a mapping that begins with flowkit: 1"))])
     return document
 
 
@@ -125,7 +127,7 @@ def parse(text: str, file: str, start: int = 0) -> Document:
     except MarkedYAMLError as error:
         from flowkit.spec.syntax import explain
 
-        line, column, message, advice = explain(error, lines.lines)
+        line, column, message, advice = explain(error, lines.lines, text)
         lines.place(line, column).fail(message, (), advice)
     except (ValueError, OverflowError):  # the parser's answer to \UFFFFFFFF and to %YAML with endless digits
         composer.last.fail("behind this place is a number or an escape that is out of range")

@@ -8,6 +8,7 @@ from mistakes import complete
 from flowkit.errors import SpecError
 from flowkit.plugin import Registry
 from flowkit.spec import read_spec
+from flowkit.spec.text import read_text
 
 SLIPS = r"""
 event: {shape: ¦(2,)}
@@ -91,6 +92,14 @@ train: {epochs: ¦1 000}
 => must be a whole number, not '1 000': write 1000
 => train: {epochs: 1000}
 
+train: ¦dict(epochs=20, optimizer=dict(name='adam', lr=1e-3))
+=> write {epochs: 20, optimizer: {name: adam, lr: 0.001}} in the place of dict(epochs=20, optimizer=dict(name='adam'
+=> train: {epochs: 20, optimizer: {name: adam, lr: 0.001}}
+
+flow: [¦dict(use='glow/actnorm'), dict(use='glow/permute')]
+=> write {use: glow/actnorm}, {use: glow/permute} in the place of dict(use='glow/actnorm'), dict(use='glow/permute')
+=> flow: [{use: glow/actnorm}, {use: glow/permute}]
+
 train: {epochs: ¦20h}
 => write the number without 'h'
 => train: {epochs: 20}
@@ -170,6 +179,24 @@ train:
   ep¦ZWSPochs: 20
 => U+200B is an invisible character: delete it
 => train: {epochs: 20}
+
+train:
+¦TABepochs: 20
+TABseed: 1
+=> a tab, where YAML is indented with blanks: replace every tab in the file by 2 blanks
+=> train: {epochs: 20, seed: 1}
+
+flow:
+  - coupling: {use: glow/affine}
+¦TABconditioner: {use: glow/mlp}
+=> a tab, where YAML is indented with blanks: replace every tab in the file by 4 blanks
+=> flow: [{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}}]
+
+flow:
+        - coupling: {use: glow/affine}
+¦TAB  conditioner: {use: glow/mlp}
+=> a tab, where YAML is indented with blanks: replace every tab in the file by 8 blanks
+=> flow: [{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}}]
 
 flow: ¦// steps
   - use: glow/actnorm
@@ -278,6 +305,51 @@ data: {use: data/npy, path: ¦*.npy}
 => anchors and aliases (&, *) are not allowed: write the value out, or put text in quotes
 => data: {use: data/npy, path: '*.npy'}
 
+flow: [¦{repeat: 3}]
+=> field 'flow' is missing: The steps that are repeated: add flow: [{use: glow/actnorm}]
+=> flow: [{repeat: 3, flow: [{use: glow/actnorm}]}]
+
+flow:
+  - ¦repeat: 3
+    use: glow/actnorm
+=> has both use and repeat
+=> flow: [{repeat: 3, flow: [{use: glow/actnorm}]}]
+
+flow:
+  - repeat:
+      ¦- use: glow/actnorm
+=> must be a whole number, not a list: write the number of repetitions, and flow: beside it with the steps
+=> flow: [{repeat: 3, flow: [{use: glow/actnorm}]}]
+
+event: {shape: [2], levels: 4}
+dequantization:
+  ¦- use: map/to_reals
+=> must be a mapping, not a list: write {flow: [{use: map/to_reals}]}
+=> event: {shape: [2], levels: 4}
+flow: [{use: glow/actnorm}]
+dequantization: {flow: [{use: map/to_reals}]}
+
+event: {shape: [2], levels: 4}
+dequantization: ¦map/to_reals
+=> must be a mapping, not 'map/to_reals': write {flow: [{use: map/to_reals}]}
+=> event: {shape: [2], levels: 4}
+flow: [{use: glow/actnorm}]
+dequantization: {flow: [{use: map/to_reals}]}
+
+context: ¦[3]
+=> must be a mapping, not a list: write {shape: [3]}
+=> flow: [{elementwise: {use: glow/affine}, conditioner: {use: glow/mlp}}]
+event: {shape: [2]}
+context: {shape: [3]}
+
+event: {shape: [2], domain: {circle: [-1, 1]}}
+flow: [{use: map/phase}]
+base: ¦{use: base/uniform, bounds: [-1, 1]}
+=> The event has this domain. Write {use: base/uniform, bounds: {circle: [-1, 1]}}
+=> event: {shape: [2], domain: {circle: [-1, 1]}}
+flow: [{use: map/phase}]
+base: {use: base/uniform, bounds: {circle: [-1, 1]}}
+
 flow: [{use: ¦glow/mlp}]
 => glow/mlp is a conditioner, not a bijector: bijectors installed: glow/rescale, glow/actnorm
 => flow: [{use: glow/actnorm}]
@@ -339,7 +411,9 @@ def installed() -> Registry:
     return Registry.discover()
 
 
-@pytest.mark.parametrize("block", SLIPS.strip().replace("NBSP", "\u00a0").replace("ZWSP", "\u200b").split("\n\n"))
+@pytest.mark.parametrize(
+    "block", SLIPS.strip().replace("NBSP", "\u00a0").replace("ZWSP", "\u200b").replace("TAB", "\t").split("\n\n")
+)
 def test_slips(block: str, installed: Registry) -> None:
     part, words, mended = block.split("\n=> ")
     before, _, after = complete(part, "glow/actnorm").partition("¦")
@@ -349,6 +423,31 @@ def test_slips(block: str, installed: Registry) -> None:
     (place,) = (where for each, where in said.items() if words in each)
     assert place == (before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1)
     assert read_spec(complete(mended, "glow/actnorm") + "\n", registry=installed)
+
+
+PYTHON = {
+    "spec = {'flowkit': 1, 'event': {'shape': (2,)},\n 'flow': [{'use': 'glow/actnorm'}]}": "write {flowkit: 1,",
+    "spec = dict(\n flowkit=1,\n event=dict(shape=[2]),\n flow=[dict(use='glow/actnorm')])": "write {flowkit: 1,",
+    "dict(flowkit=1, event=dict(shape=[2]), flow=[dict(use='glow/actnorm')])": "write {flowkit: 1,",
+    "import flowkit\nflow = flowkit.presets.maf([2])": "run the code with python, or name a spec",
+    "from flowkit import Flow\n": "run the code with python, or name a spec",
+    "class Net(nn.Module):\n    def forward(self, x):\n        return x": "run the code with python, or name a spec",
+    "flowkit.presets.maf([2])": "write the value itself",
+    f"spec = {'[' * 3000}": "",
+    f"{'-' * 3000}1": "",
+    "{**{'flowkit': 1}, [1]: 2}": "",
+}
+"""Code that isn't YAML -> what is said about it."""
+
+
+@pytest.mark.parametrize("code", PYTHON)
+def test_python_is_not_run_and_literals_of_it_are_written_as_yaml(code: str, installed: Registry) -> None:
+    with pytest.raises(SpecError) as caught:
+        read_text(f"{code}\n") and read_spec(f"{code}\n", registry=installed)
+    suggestion = caught.value.problems[0].suggestion or ""
+    assert PYTHON[code] in suggestion
+    if suggestion.startswith("write {"):
+        assert read_spec(suggestion.removeprefix("write "), registry=installed).event.shape == (2,)
 
 
 RIGHT = """\

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
+import lzma
 import math
 import os
 import pickle
+import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy
 import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+from typer.testing import CliRunner
 
+from flowkit.cli.main import app
 from flowkit.errors import MAX_SHOWN, SpecError
+from flowkit.spec import read_spec
 from flowkit.spec.document import MAX_DEPTH
 from flowkit.spec.text import MAX_BYTES, MAX_VALUES, parse, read_file, read_text
 
@@ -144,18 +157,19 @@ def test_the_deepest_that_is_allowed() -> None:
     assert parse("[" * MAX_DEPTH + "1" + "]" * MAX_DEPTH, "f").data
 
 
+def saved(save: Callable[[Any, io.BytesIO], object], value: object) -> bytes:
+    """Return the content of a file that a function writes."""
+    file = io.BytesIO()
+    save(value, file)
+    return file.getvalue()
+
+
 FILES = {
     "empty": (b"", "1:1", "begins with flowkit: 1"),
     "only comments": (b"# nothing\n", "1:1", "is empty"),
     "a list": (b"\n- a\n", "2:1", "is a mapping"),
     "a scalar": (b"flowkit", "1:1", "is a mapping"),
     "Latin-1": (b"a: 1\nb: caf\xe9\n", "2:7", "UTF-8"),
-    "UTF-16": ("a: 1".encode("utf-16"), "None:None", "UTF-16"),
-    "gzip": (gzip.compress(b"a: 1"), "None:None", "this is a gzip file: unpack it"),
-    "zip": (b"PK\x03\x04" + bytes(9), "None:None", "this is a zip file: unpack it"),
-    "pickle": (pickle.dumps({"a": 1}), "None:None", "this is a pickle, which is never loaded"),
-    "npy": (b"\x93NUMPY\x01\x00", "None:None", "this is an array of numpy: name it in the spec"),
-    "binary": (b"\x7fELF\x00", "1:1", "text file"),
     "too long": (b"a: " + b"x" * MAX_BYTES, "None:None", "128 KB"),
     "too long, cut within a character": (b"a: x" + "é".encode() * (MAX_BYTES // 2), "None:None", "128 KB"),
 }
@@ -170,6 +184,58 @@ def test_files_that_are_no_specs(content: bytes, where: str, words: str, tmp_pat
     (problem,) = caught.value.problems
     assert (problem.file, f"{problem.line}:{problem.column}") == (str(file), where)
     assert words in problem.message
+
+
+NEW = "write a spec for it first: flowkit new 'a b.yaml'"
+FORMATS = {
+    "gzip": (gzip.compress(b"a: 1"), "a compressed file", "unpack it"),
+    "bzip2": (bz2.compress(b"a: 1"), "a compressed file", "unpack it"),
+    "xz": (lzma.compress(b"a: 1"), "a compressed file", "unpack it"),
+    "zip": (b"PK\x03\x04" + bytes(26) + b"a.yaml", "a zip file", "unpack it"),
+    "xlsx": (b"PK\x03\x04" + bytes(26) + b"[Content_Types].xml", "office program", "flowkit new FILE.csv"),
+    "xls": (b"\xd0\xcf\x11\xe0\xa1", "Microsoft Office", "flowkit new FILE.csv"),
+    "torch": (saved(torch.save, {"a": torch.ones(2)}), "a pickle", "pickles are never loaded"),
+    "pickle": (pickle.dumps({"a": 1}), "a pickle", "pickles are never loaded"),
+    "npy": (saved(lambda x, file: numpy.save(file, x), numpy.ones(3)), "an array of numpy", NEW),
+    "npz": (saved(lambda x, file: numpy.savez(file, x), numpy.ones(3)), "an archive of numpy", "flowkit new FILE.npy"),
+    "parquet": (b"PAR1\x15\x04\xff", "a Parquet file", NEW),
+    "arrow": (b"ARROW1\0\0\xff", "an Arrow file", NEW),
+    "hdf5": (b"\x89HDF\r\n\x1a\n\0", "an HDF5 file", "flowkit new FILE.npy"),
+    "sqlite": (b"SQLite format 3\0\x10", "a database of SQLite", "flowkit new FILE.csv"),
+    "safetensors": (safetensors.torch.save({"a": torch.ones(2)}), "a file of weights", "flowkit evaluate RUN"),
+    "onnx": (b"\x08\x0a\x12\x07flowkit:", "an ONNX graph", "flowkit verify BUNDLE"),
+    "pdf": (b"%PDF-1.7\n%\xe2\xe3", "a PDF", "flowkit new DATA"),
+    "elf": (b"\x7fELF\x02\x01\x01\0", "a binary file", "flowkit new DATA"),
+    "UTF-16": ("a: 1".encode("utf-16"), "UTF-16 text", "save it as UTF-8"),
+} | {
+    kind: (saved(lambda x, file, kind=kind: x.save(file, kind), Image.new("RGB", (9, 9))), "a picture", "new FOLDER")
+    for kind in ("png", "jpeg", "gif", "webp", "tiff", "bmp")
+}
+"""Files of other formats, what is said that they are, and what to do with them."""
+
+
+@pytest.mark.parametrize(("content", "what", "advice"), FORMATS.values(), ids=FORMATS)
+def test_files_of_other_formats(content: bytes, what: str, advice: str, tmp_path: Path) -> None:
+    file = tmp_path / "a b.yaml"
+    file.write_bytes(content)
+    with pytest.raises(SpecError) as caught:
+        read_file(file)
+    (problem,) = caught.value.problems
+    assert problem.message.startswith("this is ") and what in problem.message
+    assert advice in (problem.suggestion or "").replace(f"{tmp_path}/", "")
+
+
+def test_the_advice_on_a_table_and_an_array_gives_a_valid_spec(tmp_path: Path) -> None:
+    rows = numpy.random.default_rng(0).normal(size=(200, 2))
+    numpy.savetxt(tmp_path / "a.csv", rows, delimiter=",", header="a,b", comments="")
+    numpy.save(tmp_path / "a.npy", rows)
+    for file in (tmp_path / "a.csv", tmp_path / "a.npy"):
+        with pytest.raises(SpecError) as caught:
+            read_file(file)
+        *_, command = (caught.value.problems[0].suggestion or "").partition("first: flowkit ")
+        spec = file.with_suffix(".yaml")
+        assert CliRunner().invoke(app, [*shlex.split(command), "-o", str(spec), "--overwrite"]).exit_code == 0
+        assert read_spec(spec).event.shape == (2,)
 
 
 def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
