@@ -25,6 +25,7 @@ from nbformat import NotebookNode
 
 EXECUTED = re.compile(r"getting-started\.md|tutorials/[\w-]+\.md")
 FILE = re.compile(r"^```yaml\n# (\S+\.yaml)\n", re.MULTILINE)
+LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:)[^)]*\)")
 MAGIC = re.compile(r"%%(?:(bash) -e|writefile (\S+\.yaml))\n")
 SETTINGS = {
     "OMP_NUM_THREADS": "1",
@@ -49,6 +50,9 @@ def made_of(page: Path) -> dict[str, str | bytes]:
     notebook = execute(as_notebook(page.read_text("utf-8")))
     pictures: dict[str, str | bytes] = {}
     shown = "\n\n".join(as_markdown(cell, page.stem, pictures) for cell in notebook.cells)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":  # from the folder of a download, links to other pages lead nowhere
+            cell.source = LINK.sub(r"\1", cell.source)
     heading, _, text = shown.partition("\n")
     link = f"[This page as a notebook]({page.stem}.ipynb)"
     return pictures | {

@@ -32,6 +32,9 @@ plt.show()
 ```
 
     not a cell
+
+[Another
+page](../other.md#part) has a [paper](https://arxiv.org/abs/1505.05770) and a ![picture](x.png).
 """
 
 
@@ -46,13 +49,16 @@ def test_a_page_becomes_one_with_output_and_a_notebook(tmp_path):
     )
     assert "```text\nflowkit: 1\n" in shown and "/bin/flowkit" in shown
     assert "(page-1.png)" in shown and "```text\n{'a': 1}\n```\n" in shown and picture.startswith(b"\x89PNG")
-    assert shown.endswith("    not a cell\n")
+    assert "    not a cell\n\n[Another\npage](../other.md#part) has a [paper](https" in shown
     notebook = nbformat.reads(made["page.ipynb"], 4)
     assert [cell.source.split("\n")[0] for cell in notebook.cells if cell.cell_type == "code"] == [
         "%%writefile some.yaml",
         "%%bash -e",
         "import matplotlib.pyplot as plt",
     ]
+    assert notebook.cells[-1].source.endswith(
+        "Another\npage has a [paper](https://arxiv.org/abs/1505.05770) and a ![picture](x.png)."
+    )
 
 
 @pytest.mark.slow
