@@ -323,6 +323,31 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, make_spec: MakeSpec, kill
     assert resume(tmp_path / "run").epochs == 4
 
 
+def test_a_checkpoint_without_permission_is_kept_and_named(
+    tmp_path: Path, make_spec: MakeSpec, killed_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with killed_at(7):
+        train(make_spec(), tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr("flowkit.flow.saving.open_file", refused)
+        with pytest.raises(RunError, match=r"checkpoints/last\.ckpt can't be read: Permission denied$"):
+            resume(tmp_path / "run")
+    assert resume(tmp_path / "run").epochs == 4
+
+
+def test_a_folder_in_the_place_of_a_checkpoint_is_named(tmp_path: Path, make_spec: MakeSpec, killed_at: Any) -> None:
+    with killed_at(7):
+        train(make_spec(), tmp_path / "run")
+    file = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(RunError, match=r"checkpoints/last\.ckpt can't be read: Is a directory$"):
+        resume(tmp_path / "run")
+
+
 # One process at a time
 
 
