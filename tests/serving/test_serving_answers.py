@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 
 from flowkit_runtime import Model, load
 from flowkit_runtime.serving.bodies import CSV
+from flowkit_runtime.serving.page import docs_page
 from tests.runtime.conftest import write_bundle
 from tests.security import bundles
 from tests.serving.asking import JSON, NPY, NPZ, ask, npy, npz, serving
@@ -249,6 +251,22 @@ def test_what_a_bundle_is(app, models):
     assert "sample" not in ask(app, "/bundles/forward", method="GET").json["endpoints"]
     assert ask(app, "/bundles/table", method="GET").json["columns"]["event"][0] == {"column": "area"}
     assert list(ask(app, "/bundles", method="GET").json["bundles"]) == list(models)
+
+
+def test_the_page_of_addresses_loads_nothing(app):
+    reply = ask(app, "/docs", method="GET")
+    page = reply.body.decode()
+    assert reply.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<code>POST /bundles/floats/score</code>" in page and "<code>GET /health/ready</code>" in page
+    assert "<code>temperature</code><td>Scales the noise" in page
+    assert not re.search(r"https?:|<script|<link|src=", page)
+    assert re.findall(r'href="([^"]*)"', page) == ["openapi.json"]
+
+
+def test_what_a_page_shows_is_escaped():
+    described = {"summary": "<b>", "parameters": [{"name": "n", "description": "a < b"}]}
+    page = docs_page({"info": {"title": "&"}, "paths": {"/<i>": {"get": described}}})
+    assert "<b>" not in page and "<i>" not in page and "a &lt; b" in page
 
 
 def test_what_the_server_is(app):

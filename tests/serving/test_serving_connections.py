@@ -153,7 +153,8 @@ def test_no_request_is_lost_when_the_server_stops(tiny, monkeypatch):
     until(lambda: running.service.is_stopping)
     idle.request("GET", "/health/ready")  # on its way when the server stops
     answer = idle.getresponse()
-    assert (answer.status, answer.headers["connection"]) == (503, "close")
+    assert (answer.status, answer.headers["connection"], answer.headers["Retry-After"]) == (503, "close", "1")
+    assert json.loads(answer.read()) == {"detail": "the server is stopping: try again later"}
     may.set()
     answer = busy.getresponse()
     assert answer.status == 200 and len(json.loads(answer.read())["x"]) == 1

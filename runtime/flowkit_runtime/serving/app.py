@@ -25,6 +25,7 @@ from flowkit_runtime.serving.describing import described_bundle, openapi_of
 from flowkit_runtime.serving.endpoints import ENDPOINTS, Endpoint
 from flowkit_runtime.serving.limits import BODIES_HELD, LARGE_JSON, Limits, RefusedError, too_busy
 from flowkit_runtime.serving.metrics import Metrics
+from flowkit_runtime.serving.page import docs_page
 
 log = logging.getLogger("flowkit_runtime")
 
@@ -149,7 +150,7 @@ class Service:
 
 def app_of(service: Service) -> FastAPI:
     """Return the application with all addresses of a service."""
-    app = FastAPI(title="flowkit-runtime", redoc_url=None)
+    app = FastAPI(title="flowkit-runtime", docs_url=None, redoc_url=None)
     for path, (summary, answer) in _pages(service).items():
         app.add_api_route(path, answer, summary=summary, tags=["server"], response_class=Response)
     for bundle, model in service.models.items():
@@ -167,8 +168,16 @@ def app_of(service: Service) -> FastAPI:
                 response_class=Response,
                 openapi_extra=openapi_of(model, endpoint),
             )
+    app.add_api_route("/docs", _docs(app), include_in_schema=False)
     app.add_exception_handler(HTTPException, _not_found(service))
     return app
+
+
+def _docs(app: FastAPI) -> Callable[[], Awaitable[Response]]:
+    async def docs() -> Response:
+        return Response(docs_page(app.openapi()), media_type="text/html")
+
+    return docs
 
 
 def _pages(service: Service) -> dict[str, tuple[str, Callable[[], Awaitable[Response]]]]:
@@ -181,7 +190,10 @@ def _pages(service: Service) -> dict[str, tuple[str, Callable[[], Awaitable[Resp
         return _json({"status": "live"})
 
     async def ready() -> Response:
-        return _told(503, "the server is stopping") if service.is_stopping else _json({"status": "ready"})
+        if not service.is_stopping:
+            return _json({"status": "ready"})
+        error = too_busy("the server is stopping")
+        return _told(error.status, str(error), error.headers)
 
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
