@@ -20,7 +20,7 @@ from flowkit.fitted.result import FittedFlow, library_of
 from flowkit.fitted.table_result import FittedTable
 from flowkit.fitted.tables import complete, is_table, library_of_table, look_at_frames, weight_column
 from flowkit.plugin import Arrays, PartName
-from flowkit.plugin.rows import Rows
+from flowkit.plugin.rows import Rows, shuffled_rows
 from flowkit.spec import Spec, read_spec
 from flowkit.starting import Look, TableLook, hidden_width, look_at_arrays, train_section
 from flowkit.train import fit_arrays
@@ -181,7 +181,7 @@ def _parts(whole: Arrays, validation: Any, seed: int, read: Callable[..., Arrays
     held_out = max(1, round(n * validation)) if 0 < validation < 1 else 0
     if not 0 < held_out < n:
         raise InputError(f"validation is {validation!r}: give a share between 0 and 1 of the {n} events, or the data")
-    order = np.random.default_rng(seed).permutation(n)
+    order = shuffled_rows(n, np.random.default_rng(seed))
     return {"train": _rows(whole, order[held_out:]), "val": _rows(whole, order[:held_out])}
 
 
@@ -192,7 +192,7 @@ def _rows(arrays: Arrays, rows: np.ndarray) -> Arrays:
         Rows(np.asarray(x), rows),
         None if context is None else Rows(np.asarray(context), rows),
         arrays.columns,
-        rows if arrays.rows is None else arrays.rows[rows],
+        rows if arrays.rows is None else Rows(np.asarray(arrays.rows), rows),
         None if arrays.weights is None else arrays.weights[rows],
         arrays.classes,
     )

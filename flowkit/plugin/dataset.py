@@ -40,7 +40,7 @@ class Arrays:
     x: np.ndarray | Rows
     context: np.ndarray | Rows | None = None
     columns: tuple[str, ...] = ()
-    rows: np.ndarray | None = None
+    rows: np.ndarray | Rows | None = None
     weights: np.ndarray | None = None
     classes: tuple[str, ...] = ()
 

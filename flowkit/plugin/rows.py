@@ -1,4 +1,4 @@
-"""Defines rows of an array that may be larger than the memory.
+"""Defines rows of an array that may be larger than the memory, and arrays in temporary files.
 
 This module imports numpy, so it is imported only when data is loaded.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Iterator
-from typing import Any
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
 
 import numpy as np
 
@@ -88,6 +89,36 @@ class Rows:
             dtype: The dtype.
         """
         return Rows(self._array, self._rows, dtype)
+
+
+def mapped(parts: Iterable[np.ndarray], dtype: np.dtype | type, mode: Literal["r", "r+"] = "r") -> np.ndarray:
+    """Write arrays of one dtype to a temporary file, one after the other. Return all their values, [n], mapped.
+
+    The file has no name, and goes with the array. Without any value there is no file, and the array is empty. With
+    ``"r+"`` the array can be changed, which changes the file.
+    """
+    with tempfile.TemporaryFile() as file:
+        for part in parts:
+            file.write(part.tobytes())
+        if not file.tell():
+            return np.empty(0, dtype)
+        file.flush()
+        return np.memmap(file, dtype, mode)
+
+
+def row_indices(n: int) -> np.ndarray:
+    """Return the indices 0 … n - 1, [n], which may be changed. Over a million of them are in a temporary file."""
+    if n <= CHUNK:
+        return np.arange(n, dtype=np.int64)
+    parts = (np.arange(start, min(start + CHUNK, n), dtype=np.int64) for start in range(0, n, CHUNK))
+    return np.asarray(mapped(parts, np.int64, "r+"))  # asarray: numpy shuffles and sorts an np.memmap slowly
+
+
+def shuffled_rows(n: int, generator: np.random.Generator | np.random.RandomState) -> np.ndarray:
+    """Return what ``generator.permutation(n)`` does, without holding many rows in memory."""
+    rows = row_indices(n)
+    generator.shuffle(rows)
+    return rows
 
 
 def chunks(array: np.ndarray | Rows) -> Iterator[tuple[int, np.ndarray]]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from flowkit.plugin import Arrays
+from flowkit.plugin.rows import shuffled_rows
 
 
 class Batch(NamedTuple):
@@ -49,7 +50,7 @@ def count_batches(arrays: Arrays, batch_size: int) -> int:
 
 def shuffled(arrays: Arrays, batch_size: int, seed: int, epoch: int) -> Iterator[Batch]:
     """Yield the batches of one epoch, which is counted from 0. Each epoch has a different order."""
-    order = np.random.default_rng([seed, epoch]).permutation(len(arrays.x))
+    order = shuffled_rows(len(arrays.x), np.random.default_rng([seed, epoch]))
     for batch in range(count_batches(arrays, batch_size)):
         yield take(arrays, order[batch * batch_size : (batch + 1) * batch_size])
 

@@ -61,5 +61,5 @@ def _chosen(arrays: Arrays, kept: np.ndarray) -> Arrays:
         arrays,
         x=chosen(arrays.x),
         context=None if arrays.context is None else chosen(arrays.context),
-        rows=None if arrays.rows is None else arrays.rows[kept],
+        rows=None if arrays.rows is None else chosen(arrays.rows),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows, Shape
-from flowkit_data.mapped import mapped
+from flowkit.plugin.rows import mapped
 from flowkit_data.parts import Shares, check_enough, rows_of
 from flowkit_runtime.errors import FlowRuntimeError
 from flowkit_runtime.streaming.images import SUFFIXES, ImageReader, image_files

@@ -16,8 +16,7 @@ from flowkit_runtime.files import map_npy
 class Npy(Dataset):
     """Events [n, *event], and contexts [n, …] if there are any, read from .npy files.
 
-    The files are memory-mapped and read one batch at a time, so they may be larger than the memory. Only the order of
-    the rows is held in memory, with 8 bytes per row.
+    The files are memory-mapped and read one batch at a time, so they may be larger than the memory.
 
     Args:
         path: The file of the events.

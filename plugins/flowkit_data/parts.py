@@ -10,6 +10,7 @@ import numpy as np
 
 from flowkit.plugin import DataError, PartName
 from flowkit.plugin.dataset import PARTS
+from flowkit.plugin.rows import shuffled_rows
 from flowkit_runtime.errors import RowError, shortened
 from flowkit_runtime.values import as_days, as_numbers, as_text
 
@@ -22,7 +23,7 @@ Shares = tuple[float, float, float]
 
 def rows_of(part: PartName, n: int, fractions: Shares) -> np.ndarray:
     """Return the rows of one part, in ascending order. Every row belongs to exactly one part."""
-    return np.sort(_cut(_shuffled(n), fractions)[part])
+    return _sorted(_cut(_shuffled(n), fractions)[part])
 
 
 def check_enough(n: int, fractions: Shares, where: str) -> None:
@@ -88,13 +89,19 @@ class Division:
         if self.group:
             return _whole_groups(np.unique(keys, return_inverse=True)[1], (train, val, test))
         order = np.argsort(keys, kind="stable") if self.time else _shuffled(n)
-        return {part: np.sort(rows) for part, rows in _cut(order, (train, val, test)).items()}
+        return {part: _sorted(rows) for part, rows in _cut(order, (train, val, test)).items()}
 
 
 def _shuffled(n: int) -> np.ndarray:
     """Return a fixed permutation of n rows."""
     # numpy guarantees that RandomState's streams never change; those of newer generators may change with a release
-    return np.random.RandomState(0).permutation(n)
+    return shuffled_rows(n, np.random.RandomState(0))
+
+
+def _sorted(rows: np.ndarray) -> np.ndarray:
+    """Sort rows in place, since they may be too many for a copy. Return them."""
+    rows.sort()
+    return rows
 
 
 def _cut(order: np.ndarray, fractions: Shares) -> dict[PartName, np.ndarray]:

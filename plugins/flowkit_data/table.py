@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows
-from flowkit_data.mapped import mapped
+from flowkit.plugin.rows import mapped, row_indices
 from flowkit_data.parts import Division, Shares, check_enough
 from flowkit_data.roles import Labels, weights_of_column
 from flowkit_runtime.columns import Missing, Preprocessing
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 VALUES = 2**21
 """The approximate number of values that are read together."""
+
+
+EMPTY = np.empty(0)
 
 
 class _Rows(NamedTuple):
@@ -101,7 +104,7 @@ class Table(Dataset):
         """
         if part in self.files:
             whole = self._read(self.files[part], None, () if self.label is None else self._main.classes)
-            rows = np.arange(len(whole.values))
+            rows = row_indices(len(whole.values))
         else:
             whole = self._main
             rows = self.division.parts(len(whole.values), whole.keys, list(self.files))[part]
@@ -115,7 +118,7 @@ class Table(Dataset):
             Rows(whole.values[:, : len(events)], rows),
             contexts if whole.labels is None else whole.labels[rows],
             tuple(column.column for column in events),
-            whole.numbers[rows],
+            Rows(whole.numbers, rows),
             None if whole.weights is None else whole.weights[rows],
             whole.classes,
         )
@@ -129,27 +132,26 @@ class Table(Dataset):
         parts: list[_Rows] = []
         labels = None if self.label is None else Labels(self.label)
 
-        def values() -> Iterator[np.ndarray]:
+        width = sum(shape[0] for shape in self.preprocessing.shapes if shape)
+        record = np.dtype([("values", np.float32, (width,)), ("number", np.int64)])
+
+        def records() -> Iterator[np.ndarray]:
             for batch in self._batches(path, dividing, labels):
-                parts.append(batch._replace(values=np.empty(0)))
-                yield batch.values
+                parts.append(batch._replace(values=EMPTY, numbers=EMPTY))
+                yield np.rec.fromarrays([batch.values, batch.numbers], record)
 
         try:
-            found = mapped(values(), np.float32)
+            found = mapped(records(), record)
         except FlowRuntimeError as error:
             raise DataError(f"data/table: {error}") from error
         if not len(found):
             raise DataError(f"data/table: {path} has no rows, or each lacks a value")
-        width = sum(shape[0] for shape in self.preprocessing.shapes if shape)
-        numbers, codes, weights = (
-            _joined([getattr(part, name) for part in parts]) for name in ("numbers", "labels", "weights")
-        )
-        assert numbers is not None
+        codes, weights = (_joined([getattr(part, name) for part in parts]) for name in ("labels", "weights"))
         if labels is not None and codes is not None:
             classes = classes or labels.classes
-            codes = labels.labels(codes, classes, numbers, path)
+            codes = labels.labels(codes, classes, found["number"], path)
         keys = [key for part in parts for key in part.keys]
-        return _Rows(found.reshape(-1, width), keys, numbers, codes, weights, classes)
+        return _Rows(found["values"], keys, found["number"], codes, weights, classes)
 
     def _batches(self, path: Path, dividing: str | None, labels: Labels | None) -> Iterator[_Rows]:
         """Read a file in parts. The labels of their rows are codes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from flowkit.plugin import Rows
-from flowkit.plugin.rows import chunks, first_not_finite
+from flowkit.plugin.rows import CHUNK, chunks, first_not_finite, shuffled_rows
 
 X = np.arange(60.0).reshape(20, 3)
 
@@ -61,3 +62,14 @@ def test_changes_that_are_in_no_file_are_kept(tmp_path: Path, monkeypatch: pytes
     mapped[:] = 7
     lazy = Rows(mapped)
     assert (lazy[:] == 7).all() and (lazy[:] == 7).all()
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, CHUNK + 3])
+def test_many_rows_are_shuffled_as_few_are(n):
+    """Beyond CHUNK rows the indices are in a temporary file."""
+    shuffled = shuffled_rows(n, np.random.RandomState(3))
+    np.testing.assert_array_equal(shuffled, np.random.RandomState(3).permutation(n))
+    base = shuffled
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    assert isinstance(base.base, mmap.mmap) == (n > CHUNK)
