@@ -1,4 +1,4 @@
-"""Sends the metrics of a run to the experiment tracker that its spec names, through Lightning's loggers."""
+"""Sends the metrics of a run to the experiment tracker that its spec names."""
 
 from __future__ import annotations
 
@@ -8,21 +8,35 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from flowkit.errors import FlowkitError
-from flowkit.spec import Spec
+from flowkit.spec import Spec, to_yaml
 from flowkit_runtime.atomic import replacing
 
 if TYPE_CHECKING:
-    from lightning_fabric.loggers import Logger
-
     from flowkit.train.checkpoint import Row
 
 PROJECT = "flowkit"
 TRACKED = "tracked.json"
 """The file of a run with the identifier that each tracker gave it. A resumed run continues under these."""
+LONGEST = 500
+"""The most characters of a parameter's value in MLflow."""
+
+
+class _Tracker(NamedTuple):
+    """A run in an experiment tracker.
+
+    Attributes:
+        log: sends figures by their names, at a number of training steps.
+        end: ends the run, which has succeeded or not.
+        identifier: what the tracker calls the run. None if it knows the run by its directory.
+    """
+
+    log: Callable[[dict[str, float], int], None]
+    end: Callable[[bool], None]
+    identifier: str | None = None
 
 
 def check_logger(name: str) -> None:
@@ -40,19 +54,18 @@ def tracking(spec: Spec, directory: Path) -> Iterator[Callable[[Row], None]]:
         return
     try:
         known = _identifiers(directory)
-        logger = _new(name, directory, known)
-        if name not in known:  # MLflow takes no other values for those of a run that goes on, such as more epochs
-            logger.log_hyperparams(spec.model_dump(mode="json"))
+        tracker = _TRACKERS[name](spec, directory, known.get(name))
+        if tracker.identifier is not None:
+            with replacing(directory / TRACKED) as temporary:
+                temporary.write_text(json.dumps({**known, name: tracker.identifier}) + "\n", encoding="utf-8")
     except Exception as error:  # the tracker raised it: there is no server, or nobody has logged in
         raise FlowkitError(f"train.logger: {name} can't be used: {error}") from error
-    status = "failed"
+    succeeded = False
     try:
-        yield lambda row: logger.log_metrics(_figures(row), step=row.step)
-        status = "success"
+        yield lambda row: tracker.log(_figures(row), row.step)
+        succeeded = True
     finally:
-        logger.finalize(status)
-        if name == "wandb":
-            logger.experiment.finish()  # type: ignore[attr-defined]
+        tracker.end(succeeded)
 
 
 def _figures(row: Row) -> dict[str, float]:
@@ -66,24 +79,62 @@ def _identifiers(directory: Path) -> dict[str, str]:
     return found
 
 
-def _new(name: str, directory: Path, known: Mapping[str, str]) -> Logger:
-    if name == "tensorboard":
-        from lightning_fabric.loggers import TensorBoardLogger
+def _tensorboard(spec: Spec, directory: Path, known: str | None) -> _Tracker:
+    from torch.utils.tensorboard import SummaryWriter
 
-        return TensorBoardLogger(root_dir=directory, name="tensorboard", version="")
-    from pytorch_lightning.loggers import MLFlowLogger, WandbLogger
+    writer = SummaryWriter(directory / "tensorboard")
+    writer.add_text("spec", f"```yaml\n{to_yaml(spec)}```")
 
-    mine = known.get(name)
-    logger: WandbLogger | MLFlowLogger
-    if name == "wandb":
-        project = os.environ.get("WANDB_PROJECT", PROJECT)
-        logger = WandbLogger(name=directory.name, save_dir=directory, project=project, id=mine, resume="allow")
-        identifier = logger.experiment.id
+    def log(figures: dict[str, float], step: int) -> None:
+        for name, value in figures.items():
+            writer.add_scalar(name, value, step)
+
+    return _Tracker(log, lambda succeeded: writer.close())
+
+
+def _wandb(spec: Spec, directory: Path, known: str | None) -> _Tracker:
+    import wandb
+
+    project = os.environ.get("WANDB_PROJECT", PROJECT)
+    run = wandb.init(project=project, name=directory.name, dir=directory, id=known, resume="allow")
+    run.config.update(spec.model_dump(mode="json"), allow_val_change=True)  # a run that goes on may have other fields
+    run.define_metric("*", step_metric="step")
+
+    def log(figures: dict[str, float], step: int) -> None:
+        run.log({**figures, "step": step})
+
+    return _Tracker(log, lambda succeeded: run.finish(exit_code=int(not succeeded)), run.id)
+
+
+def _mlflow(spec: Spec, directory: Path, known: str | None) -> _Tracker:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{quote(str(directory / 'mlflow.db'))}"))
+    if known is None:
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+        experiment = client.get_experiment_by_name(name)
+        place = experiment.experiment_id if experiment else client.create_experiment(name)
+        run = client.create_run(place, run_name=directory.name).info.run_id
+        for key, value in _parameters(spec.model_dump(mode="json")):
+            client.log_param(run, key, value)
+    else:  # whose parameters stay: MLflow takes no other values for them, such as more epochs
+        run = known
+        client.update_run(run, status="RUNNING")
+
+    def log(figures: dict[str, float], step: int) -> None:
+        for key, value in figures.items():
+            client.log_metric(run, key, value, step=step)
+
+    return _Tracker(log, lambda succeeded: client.set_terminated(run, "FINISHED" if succeeded else "FAILED"), run)
+
+
+def _parameters(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the values in nested mappings, with names like ``train.batch_size``."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _parameters(inner, f"{name}.{key}" if name else str(key))
     else:
-        uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{quote(str(directory / 'mlflow.db'))}")
-        experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
-        logger = MLFlowLogger(experiment_name=experiment, run_name=directory.name, tracking_uri=uri, run_id=mine)
-        identifier = logger.run_id
-    with replacing(directory / TRACKED) as temporary:
-        temporary.write_text(json.dumps({**known, name: identifier}) + "\n", encoding="utf-8")
-    return logger
+        yield name, json.dumps(value)[:LONGEST]
+
+
+_TRACKERS = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}

@@ -129,4 +129,4 @@ def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False)
 def require_extra() -> None:
     """Raise FlowkitError unless Lightning Fabric is installed."""
     if find_spec("lightning_fabric") is None:
-        raise FlowkitError("training needs pytorch-lightning: pip install 'flowkit-nf[train]'")
+        raise FlowkitError("training needs lightning-fabric: pip install 'flowkit-nf[train]'")

@@ -45,7 +45,10 @@ def test_mlflow_goes_on_with_the_run_that_was_interrupted(
     resume(tmp_path / "run", ["train.epochs=5"])
     with sqlite3.connect(tmp_path / "run" / "mlflow.db") as database:
         metrics = database.execute("select run_uuid, step from metrics where key = 'val' order by step").fetchall()
+        runs = database.execute("select run_uuid, status from runs").fetchall()
+        sizes = database.execute("select value from params where key = 'train.batch_size'").fetchall()
     identifier = json.loads((tmp_path / "run" / "tracked.json").read_text())["mlflow"]
+    assert runs == [(identifier, "FINISHED")] and sizes == [("40",)]
     assert metrics == [(identifier, step) for step in (5, 10, 15, 20, 25)]
 
 
