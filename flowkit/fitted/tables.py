@@ -15,7 +15,7 @@ from flowkit.flow.inputs import as_flowkit
 from flowkit.plugin import Arrays
 from flowkit.spec import Spec
 from flowkit.starting import TableLook, choose, see
-from flowkit_runtime.columns import Preprocessing, no_column
+from flowkit_runtime.columns import Preprocessing, no_columns
 from flowkit_runtime.errors import shortened
 from flowkit_runtime.frames import TableColumns, as_columns
 from flowkit_runtime.preprocessing import class_names, complete_context, decode, encode
@@ -144,7 +144,7 @@ def _numbers_of(columns: TableColumns, name: str) -> np.ndarray:
 
 def _column(columns: TableColumns, name: str) -> Any:
     if name not in columns:
-        raise InputError(f"x has {no_column(name, columns)}; its columns are {shortened(', '.join(columns))}")
+        raise InputError(f"x has {no_columns([name], columns)}; its columns are {shortened(', '.join(columns))}")
     return as_flowkit(columns.__getitem__, name)
 
 

@@ -1,13 +1,17 @@
-"""Writes values on one line, as a spec spells them."""
+"""Writes values as a spec spells them."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 BARE = re.compile(r"(?!(null|true|false)$)(\.{0,2}/)?[^\W\d][\w./-]*", re.IGNORECASE)
 """Text that needs no quotes."""
+
+WIDTH = 80
+"""Mappings and lists that are no longer are written on one line."""
 
 
 def line(value: Any) -> str:
@@ -26,6 +30,30 @@ def line(value: Any) -> str:
         return value
     text = json.dumps(value, ensure_ascii=False)
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+
+
+def block(value: dict[str, Any] | list[Any]) -> Iterator[str]:
+    """Yield the lines of a mapping or list that is written with a line for each entry."""
+    if isinstance(value, list):
+        for entry in value:
+            first, *rest = block(entry) if _is_block(entry) else [line(entry)]
+            yield f"- {first}"
+            yield from (f"  {below}" for below in rest)
+        return
+    for key, entry in value.items():
+        if _is_block(entry):
+            yield f"{line(key)}:"
+            yield from (f"  {below}" for below in block(entry))
+        else:
+            yield f"{line(key)}: {line(entry)}"
+
+
+def _is_block(value: Any) -> bool:
+    """Return True if a value takes several lines: it is too long for one, or has steps or other mappings in it."""
+    if not isinstance(value, dict | list) or not value:
+        return False
+    holds_steps = "flow" in value if isinstance(value, dict) else any(isinstance(entry, dict) for entry in value)
+    return holds_steps or len(line(value)) > WIDTH
 
 
 def with_article(noun: str) -> str:

@@ -10,15 +10,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from flowkit.plugin.reference import Use
-from flowkit.plugin.spelling import line
+from flowkit.plugin.spelling import block
 from flowkit.spec.model import Spec
 from flowkit.version import __version__
 
 MODEL_FIELDS = ("flowkit", "event", "context", "flow", "base", "dequantization")
 """The part of a spec that makes the model. `data` and `train` only decide its weights."""
-
-WIDTH = 80
-"""Mappings and lists that are no longer are written on one line."""
 
 
 def canonical(spec: Spec) -> dict[str, Any]:
@@ -56,32 +53,8 @@ def to_yaml(spec: Spec | dict[str, Any]) -> str:
     Args:
         spec: The spec, or plain data.
     """
-    value = spec.model_dump(mode="json") if isinstance(spec, Spec) else spec
-    return "\n".join([*_block(value), ""])
-
-
-def _block(value: dict[str, Any] | list[Any]) -> Iterator[str]:
-    """Yield the lines of a mapping or list that is written with a line for each entry."""
-    if isinstance(value, list):
-        for entry in value:
-            first, *rest = _block(entry) if _is_block(entry) else [line(entry)]
-            yield f"- {first}"
-            yield from (f"  {below}" for below in rest)
-        return
-    for key, entry in value.items():
-        if _is_block(entry):
-            yield f"{line(key)}:"
-            yield from (f"  {below}" for below in _block(entry))
-        else:
-            yield f"{line(key)}: {line(entry)}"
-
-
-def _is_block(value: Any) -> bool:
-    """Return True if a value takes several lines: it is too long for one, or has steps or other mappings in it."""
-    if not isinstance(value, dict | list) or not value:
-        return False
-    holds_steps = "flow" in value if isinstance(value, dict) else any(isinstance(entry, dict) for entry in value)
-    return holds_steps or len(line(value)) > WIDTH
+    text = str(spec) if isinstance(spec, Spec) else "\n".join(block(spec))
+    return f"{text}\n"
 
 
 def uses(value: Any) -> Iterator[Use]:

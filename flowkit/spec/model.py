@@ -37,6 +37,7 @@ from flowkit.plugin.reference import (
     TransformerRef,
     Use,
 )
+from flowkit.plugin.spelling import block
 from flowkit.shapes import Shape
 from flowkit_runtime.columns import Preprocessing
 
@@ -432,6 +433,10 @@ class Spec(Documented):
     """The source of the data. Training needs it."""
     train: Train = Train()
     """The settings of training."""
+
+    def __str__(self) -> str:
+        """Return the spec as text with defaults filled in. `flowkit.spec.to_yaml` ends it with a line end."""
+        return "\n".join(block(self.model_dump(mode="json")))
 
     @property
     def preprocessing(self) -> Preprocessing | None:

@@ -25,7 +25,7 @@ from flowkit.starting.roles import (
     named_weight,
     weight_choice,
 )
-from flowkit_runtime.columns import MAX_COLUMNS, Column, Missing, Preprocessing, no_column
+from flowkit_runtime.columns import MAX_COLUMNS, Column, Missing, Preprocessing, no_columns
 from flowkit_runtime.errors import FlowRuntimeError, shortened
 from flowkit_runtime.preprocessing import encode
 from flowkit_runtime.streaming.sources import naming_rows
@@ -242,11 +242,10 @@ def _named_label(seen: Sequence[Seen]) -> str:
 
 
 def _check_names(known: Mapping[str, Seen], where: str, names: Sequence[str]) -> None:
-    for name in names:
-        if name not in known:
-            raise DataError(f"{where} has {no_column(name, known)}; its columns are {shortened(', '.join(known))}")
-        if names.count(name) > 1:
-            raise DataError(f"column {name!r} is named twice")
+    if missing := [name for name in names if name not in known]:
+        raise DataError(f"{where} has {no_columns(missing, known)}; its columns are {shortened(', '.join(known))}")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"column {twice[0]!r} is named twice")
 
 
 def _place(column: Seen, events: list[Choice], contexts: list[Choice], left_out: list[Choice]) -> None:

@@ -24,8 +24,12 @@ def describe(row: Row, unit: str) -> str:
 
 
 def shows_bars(console: Console) -> bool:
-    """Return True if the console can redraw a bar. In a notebook, rich needs ipywidgets for that."""
-    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
+    """Return True if the console can redraw a bar. In a notebook, rich needs ipywidgets for that.
+
+    A pipe can't, even if FORCE_COLOR says that it takes colours, which rich takes for a terminal.
+    """
+    is_screen = console.is_terminal and console.file.isatty()
+    return is_screen or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 def time_left(bar: Progress) -> str:

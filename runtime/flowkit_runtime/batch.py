@@ -94,7 +94,8 @@ def _joined(batch: Mapping[str, Any], columns: Sequence[str], shape: tuple[int, 
     """Return the columns as one array [n, *shape]."""
     missing = [name for name in columns if name not in batch]
     if missing:
-        raise InputError(f"the batch has no column {missing[0]!r}; it has {', '.join(map(str, batch))}")
+        names = f"column{'s' * (len(missing) > 1)} {', '.join(map(repr, missing))}"
+        raise InputError(f"the batch has no {names}; it has {', '.join(map(str, batch))}")
     arrays = [_column(str(name), batch[name]) for name in columns]
     if len(rows := {len(array) for array in arrays if array.ndim}) > 1:
         raise InputError(f"columns differ in their number of rows: {', '.join(map(str, sorted(rows)))}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -13,6 +13,7 @@ ColumnKind = Literal["number", "integer", "time", "category"]
 Missing = Literal["refuse", "drop"]
 
 MAX_COLUMNS = 4096
+MAX_NAMED = 10  # the most columns that a message names
 """The most columns of an event, and of a context."""
 MAX_CATEGORIES = 65536
 """The most categories of a column, as of the classes of a context."""
@@ -101,13 +102,20 @@ class Preprocessing:
         return (len(self.event),), () if self.label is not None else (widths,) if self.context else None
 
 
-def no_column(name: str, columns: Iterable[str]) -> str:
-    """Return what to say of a column that isn't among these: its name, and one that may be meant."""
+def no_columns(names: Sequence[str], columns: Iterable[str]) -> str:
+    """Return what to say of names that aren't among these columns: the names, and the columns that may be meant."""
     near = {column.strip().casefold(): column for column in columns}
+    listed = [_with_likely(name, near) for name in names[:MAX_NAMED]]
+    if len(names) > MAX_NAMED:
+        listed.append(f"and {len(names) - MAX_NAMED:,} more")
+    return f"no column{'s' * (len(names) > 1)} {', '.join(listed)}"
+
+
+def _with_likely(name: str, near: Mapping[str, str]) -> str:
+    """Return a name and the column, by its name in lower case, that may be meant."""
     key = name.strip().casefold()
     likely = [key] if key in near else difflib.get_close_matches(key, list(near)[:MAX_COLUMNS], 1, 0.8)
-    meant = f" (did you mean {shortened(repr(near[likely[0]]))}?)" if likely else ""
-    return f"no column {shortened(repr(name))}{meant}"
+    return shortened(repr(name)) + (f" (did you mean {shortened(repr(near[likely[0]]))}?)" if likely else "")
 
 
 def described(preprocessing: Preprocessing) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from flowkit_runtime.columns import Column, Preprocessing, no_column
+from flowkit_runtime.columns import Column, Preprocessing, no_columns
 from flowkit_runtime.errors import InputError, RowError, shortened
 from flowkit_runtime.inputs import Array
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, uniform
@@ -157,9 +157,10 @@ def read_column(values: Any, column: Column, start: int = 0) -> Floats:
 
 def _chosen(names: Collection[str], columns: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns of these names. Raises InputError if one is missing, or if their lengths differ."""
-    if (missing := next((name for name in names if name not in columns), None)) is not None:
+    if missing := [name for name in names if name not in columns]:
+        verb = "are" if len(missing) > 1 else "is"
         known = shortened(", ".join(columns))
-        raise InputError(f"there is {no_column(missing, columns)}; the columns are {known}")
+        raise InputError(f"there {verb} {no_columns(missing, columns)}; the columns are {known}")
     chosen = {name: columns[name] for name in names}
     first, *others = chosen.items()
     for name, values in others:

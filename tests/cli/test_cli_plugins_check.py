@@ -216,6 +216,8 @@ def test_a_terminal_shows_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes that for a terminal
     flowkit.register("mine/short", Config, Short)
     arguments = ["mine/short", "--event", "4,3,2", "--only", "log_det,shapes"]
+    assert "    shapes" in "\n".join(run(*arguments, code=1))  # it is a pipe nevertheless
+    monkeypatch.setattr("flowkit.train.report.shows_bars", lambda console: True)
     shown, listed = ("\n".join(run(*arguments, *more, code=1)) for more in ([], ["-v"]))
     assert "mine/short, [4, 3, 2]: shapes" in shown and "\n    shapes" not in shown and "    log_det" in shown
     assert "    shapes" in listed

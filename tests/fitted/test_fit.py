@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import warnings
 from pathlib import Path
@@ -269,3 +270,9 @@ def test_a_notebook_has_a_bar_if_it_can_draw_one(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(report, "find_spec", lambda name: object())
     assert report.shows_bars(notebook)
     assert not report.shows_bars(Console(force_terminal=False))
+
+
+def test_a_pipe_that_takes_colours_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    console = Console(file=io.StringIO())
+    assert console.is_terminal and not report.shows_bars(console)

@@ -76,6 +76,7 @@ def test_integer_data_with_draws(make_bundle):
         ({"columns": "abcd"}, {}, "columns must be a list of names, got the string 'abcd'"),
         ({"columns": ["a", "a"]}, {}, "columns has one twice: a, a"),
         ({}, {"a": 1.0}, "one column of arrays"),
+        ({"columns": ["z", "a", "y"]}, {"a": np.zeros(3)}, "the batch has no columns 'z', 'y'; it has a"),
         ({"columns": ["z"]}, {0: np.zeros(3)}, "the batch has no column 'z'; it has 0"),
         ({}, {"a": np.array(["2020"], "datetime64[Y]")}, "a must hold real numbers, got dtype datetime64"),
         ({}, {"x": pa.array([[1.0, 2.0], [3.0]])}, "x is not an array"),

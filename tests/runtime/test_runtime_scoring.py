@@ -757,6 +757,11 @@ def misfits(place: Path, kind: str) -> Iterator[tuple[pa.Table, list[str], str]]
     yield rows.select(["a", "b"]), [], "an event of this flow has 4 values, and there are 2 columns (a, b); choose with"
     yield rows, ["--columns", "a,b,c"], "there are 3 columns (a, b, c)"
     yield rows, ["--columns", "a,b,c,e"], f"x.{kind} has no column 'e'; its columns are a, b, c, d"
+    yield (
+        rows,
+        ["--columns", "e,b,f,A"],
+        f"x.{kind} has no columns 'e', 'f', 'A' (did you mean 'a'?); its",
+    )
     yield rows, ["--columns", "a,b,c,c"], "a column is chosen twice"
     yield rows, ["--context-columns", "a"], "takes no context; leave --context-columns out"
     words = rows.set_column(1, "b", pa.array(["x", "y", "z"]))

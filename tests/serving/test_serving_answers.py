@@ -208,7 +208,7 @@ REFUSED = {
     "hot": (DRAWN + "?temperature=-1", b"", JSON, 422, "temperature must be a finite number of at least 0"),
     "latents": ("/bundles/images/decode", {"latents": [[1]]}, JSON, 422, "latents must be a tuple of 2 arrays"),
     "one latent": ("/bundles/images/decode", npy(X), NPY, 422, "there is no z_2: give latents"),
-    "no column": (TABLE, {"rows": [{"Area": 1}]}, JSON, 422, "no column 'area' (did you mean 'Area'?)"),
+    "no column": (TABLE, {"rows": [{"Area": 1}]}, JSON, 422, "no columns 'area' (did you mean 'Area'?), 'rooms'"),
     "no records": (TABLE, {"rows": [1]}, JSON, 422, "rows must be a list of objects"),
     "no number": (TABLE, {"rows": [{"area": "big", "rooms": 1}]}, JSON, 422, "column 'area' holds string"),
     "csv": (TABLE, b"area,rooms\n1,x\n", CSV, 422, "read as CSV: column 'rooms' of row 0"),

@@ -142,6 +142,11 @@ def test_numbers_keep_all_their_digits(factor: float, registry: Registry) -> Non
     assert read_spec(to_yaml(spec), registry=registry) == spec
 
 
+def test_a_spec_prints_as_yaml(good: str, registry: Registry) -> None:
+    spec = read_spec(good, registry=registry)
+    assert f"{spec}\n" == to_yaml(spec) and read_spec(str(spec), registry=registry) == spec
+
+
 def test_yaml_is_pleasant_to_read(good: str, registry: Registry) -> None:
     assert (
         to_yaml(read_spec(good, registry=registry))

@@ -125,6 +125,7 @@ def test_doubts() -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown event": ({"event": ["z"]}, "x.csv has no column 'z'; its columns are y, c"),
+    "unknown events": ({"event": ["z", "y", "d"]}, "x.csv has no columns 'z', 'd'; its columns are y, c"),
     "an unknown context": ({"context": ["z"]}, "x.csv has no column 'z'"),
     "a column for both": ({"event": ["y"], "context": ["y"]}, "column 'y' is named twice"),
     "no numbers": ({"y": LETTERS}, "no column of numbers that vary"),

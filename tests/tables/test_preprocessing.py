@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from flowkit_runtime.columns import Column, Preprocessing, described, parsed
+from flowkit_runtime.columns import MAX_NAMED, Column, Preprocessing, described, no_columns, parsed
 from flowkit_runtime.errors import InputError
 from flowkit_runtime.frames import as_columns
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, uniform
@@ -92,8 +92,14 @@ def test_offsets_keep_float32_precise() -> None:
     assert events.astype(np.float32).ravel().tolist() == [0.25, 0.5]
 
 
+def test_of_many_missing_columns_some_are_named() -> None:
+    said = no_columns([f"c{i}" for i in range(MAX_NAMED + 2)], ["x"])
+    assert said.startswith("no columns 'c0', 'c1', ") and said.endswith(f"'c{MAX_NAMED - 1}', and 2 more")
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no such column": ({"k": None}, "there is no column 'k'; the columns are"),
+    "no such columns": ({"k": None, "p": None}, "there are no columns 'k', 'p'; the columns are"),
     "an unknown category": (
         {"c": ["red", "blue", "red", "red"]},
         "'c' has 'blue' in row 11; its categories are red, green",

@@ -9,6 +9,7 @@ import importlib
 import io
 import json
 import math
+import os
 import re
 import shutil
 import signal
@@ -148,7 +149,8 @@ def test_a_pipe_gets_a_line_for_validated_epochs(tmp_path: Path, make_spec: Make
         flowkit.train.train(flowkit.spec.read_spec(pathlib.Path(sys.argv[1])), pathlib.Path(sys.argv[2]))
     """
     command = [sys.executable, "-c", code, str(tmp_path / "spec.yaml"), str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    coloured = os.environ | {"FORCE_COLOR": "1"}  # which makes no terminal of a pipe
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=coloured)
     first, second, third = done.stdout.splitlines()
     assert re.fullmatch(r"epoch 1/3  train [\d.]+ nats  lr [\d.e-]+  0:00:\d\d left", first)
     assert "val" in second and "nats" in second
@@ -156,10 +158,15 @@ def test_a_pipe_gets_a_line_for_validated_epochs(tmp_path: Path, make_spec: Make
     assert not done.stderr
 
 
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def test_a_terminal_gets_a_bar_of_all_steps(
     tmp_path: Path, make_spec: MakeSpec, killed_at: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    screen = io.StringIO()
+    screen = Screen()
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
     monkeypatch.setattr("flowkit.train.fit.Console", lambda: console)
     with killed_at(7):

@@ -123,10 +123,12 @@ def _run(subjects: "Mapping[str, Subject]", chosen: Selection) -> "Iterator[Resu
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from flowkit.testing import run_check, select
+    from flowkit.train.report import shows_bars
 
     console = Console()
+    redraws = shows_bars(console)
     columns = SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not redraws) as progress:
         for title, subject in subjects.items():
             checks = select(subject, slow=True, only=chosen.only, skip=chosen.skip)
             if checks:
@@ -134,11 +136,11 @@ def _run(subjects: "Mapping[str, Subject]", chosen: Selection) -> "Iterator[Resu
             for check in checks:
                 line = f"    {check:<{WIDTH}}"
                 task = progress.add_task(f"{title}: {check}", total=None)
-                if not console.is_terminal:
+                if not redraws:
                     typer.echo(line, nl=False)
                 result = run_check(subject, check, chosen.timeout)
                 progress.remove_task(task)
-                if not console.is_terminal:
+                if not redraws:
                     echo(_outcome(result))
                 elif chosen.verbose or result.is_error:
                     echo(line + _outcome(result))

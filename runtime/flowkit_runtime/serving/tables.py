@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flowkit_runtime.columns import Preprocessing, no_column
+from flowkit_runtime.columns import Preprocessing, no_columns
 from flowkit_runtime.errors import InputError
 from flowkit_runtime.frames import as_columns
 from flowkit_runtime.inputs import Array
@@ -90,7 +90,6 @@ def _check_records(records: Any, name: str) -> None:
 
 def _columns(records: list[dict[str, Any]], name: str, wanted: list[str]) -> dict[str, list[Any]]:
     """Return the wanted columns of records. The value is missing (None) in a record without the column."""
-    for column in wanted:
-        if not any(column in record for record in records):
-            raise InputError(f"{name} has {no_column(column, records[0])}; the flow needs {', '.join(wanted)}")
+    if missing := [column for column in wanted if not any(column in record for record in records)]:
+        raise InputError(f"{name} has {no_columns(missing, records[0])}; the flow needs {', '.join(wanted)}")
     return {column: [record.get(column) for record in records] for column in wanted}

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from flowkit_runtime.columns import no_column
+from flowkit_runtime.columns import no_columns
 from flowkit_runtime.errors import InputError, shortened
 from flowkit_runtime.files import open_file
 from flowkit_runtime.streaming.sources import extra
@@ -65,12 +65,12 @@ class TableFile(ABC):
     def check_columns(self, names: Iterable[str]) -> None:
         """Raise InputError for a name that isn't that of one column."""
         counts = Counter(self.columns)
-        for name in names:
-            if counts[name] != 1:
-                twice = f"more than one column {shortened(repr(name))}"
-                problem = twice if name in counts else no_column(name, self.columns)
-                found = shortened(", ".join(self.columns))
-                raise InputError(f"{self.path} has {problem}; its columns are {found}")
+        wrong = [name for name in names if counts[name] != 1]
+        if wrong:
+            missing = [name for name in wrong if name not in counts]
+            twice = f"more than one column {shortened(repr(wrong[0]))}"
+            problem = no_columns(missing, self.columns) if missing else twice
+            raise InputError(f"{self.path} has {problem}; its columns are {shortened(', '.join(self.columns))}")
 
 
 class Parquet(TableFile):
