@@ -72,6 +72,10 @@ class InterruptedWarning(UserWarning):
     """A training in Python was interrupted, and the result has the best weights so far."""
 
 
+class ScheduleWarning(UserWarning):
+    """The learning rate never reaches its peak, because the warm-up is longer than the training."""
+
+
 class DriftWarning(UserWarning):
     """The reconstruction error under ``memory: reversible`` is so large that the gradients can't be trusted."""
 

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from flowkit.errors import DriftWarning, InstallationWarning, VersionWarning
+from flowkit.errors import DriftWarning, InstallationWarning, ScheduleWarning, VersionWarning
 from flowkit_runtime.cli.terminal import echo as echo
 from flowkit_runtime.cli.terminal import printable as printable
 
@@ -41,7 +41,7 @@ def show_warnings_plainly() -> None:
     default = warnings.formatwarning
 
     def formatted(message: Warning | str, category: type[Warning], *place: object, **line: object) -> str:
-        if issubclass(category, VersionWarning | InstallationWarning | DriftWarning):
+        if issubclass(category, VersionWarning | InstallationWarning | ScheduleWarning | DriftWarning):
             return f"warning: {printable(str(message))}\n"
         return default(message, category, *place, **line)  # type: ignore[arg-type]
 

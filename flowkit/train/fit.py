@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor
 
-from flowkit.errors import DataError, InterruptedWarning, RunError, TrainingError
+from flowkit.errors import DataError, InterruptedWarning, RunError, ScheduleWarning, TrainingError
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays, PartName
 from flowkit.spec import Train
@@ -125,6 +125,17 @@ def _initialize(flow: Flow, batch: Batch) -> None:
     flow.initialize(flow.dequantize(x)[0], context)
 
 
+def _check_warmup(settings: Train, steps: float) -> None:
+    """Warn if all steps of a training belong to the warm-up."""
+    if settings.warmup >= steps:
+        warnings.warn(
+            f"train.warmup: {settings.warmup:,} steps are all of this training, which has {steps:,}. So the learning "
+            f"rate never reaches {settings.optimizer.lr:g}: set train.warmup={steps // 10}, or more train.epochs",
+            ScheduleWarning,
+            stacklevel=4,
+        )
+
+
 class Training:
     """The training of a flow. ``keep`` is called after each epoch with all that is needed to resume it."""
 
@@ -156,6 +167,8 @@ class Training:
 
     def train(self, console: Console) -> None:
         """Train one epoch after another, until the settings end the training."""
+        if self.fitting.fabric.is_global_zero:
+            _check_warmup(self.settings, self.fitting.steps)
         report = Report(console if self.fitting.fabric.is_global_zero else Console(quiet=True), self.fitting)
         with report.bar:
             while not ended(self.settings, self.rows):

@@ -28,7 +28,7 @@ from torch._dynamo.utils import counters
 from torch._inductor import config as inductor
 
 import flowkit
-from flowkit.errors import DataError, DriftWarning, FlowkitError, InputError, RunError, TrainingError
+from flowkit.errors import DataError, DriftWarning, FlowkitError, InputError, RunError, ScheduleWarning, TrainingError
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays, Dataset, DatasetConfig, DatasetRef, PluginConfig
 from flowkit.spec import Spec, read_spec, to_yaml
@@ -176,6 +176,16 @@ def test_a_terminal_gets_a_bar_of_all_steps(
     resume(tmp_path / "run")
     last = re.findall(r"epoch .*", screen.getvalue())[-1]
     assert re.search(r"epoch 4/4 .* 20/20 .* val \d\.\d+ nats", last)
+
+
+@pytest.mark.parametrize(("warmup", "warns"), [(20, True), (19, False)])
+def test_a_warmup_of_the_whole_training_is_a_warning(
+    tmp_path: Path, make_spec: MakeSpec, warmup: int, warns: bool
+) -> None:
+    spec = make_spec(f"train.warmup={warmup}")  # there are 4 epochs of 5 steps
+    words = r"warmup: 20 steps are all of this training, which has 20.* set train\.warmup=2, or more train\.epochs"
+    with pytest.warns(ScheduleWarning, match=words) if warns else contextlib.nullcontext():
+        train(spec, tmp_path / "run")
 
 
 # Kill and resume
