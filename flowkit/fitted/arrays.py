@@ -36,7 +36,9 @@ def as_arrays(x: Any, context: Any = None, weight: Any = None, classes: tuple[st
     if isinstance(weight, str):
         raise InputError(f"weight is {weight!r}: x is no table with such a column, so give a number for each event")
     events = numbers("x", x)
-    if context is not None and _are_texts(context):
+    if context is None or not _are_texts(context):
+        classes = ()
+    else:
         classes = classes or tuple(map(str, np.unique(as_array("context", context))))
         context = as_flowkit(class_indices, context, classes)
     return Arrays(

@@ -176,7 +176,11 @@ def _parts(whole: Arrays, validation: Any, seed: int, read: Callable[..., Arrays
             raise InputError(
                 f"validation has {len(pair)} entries: give a share, x, or a tuple of x, context and weight"
             )
-        return {"train": whole, "val": read(*pair)}
+        parts: dict[PartName, Arrays] = {"train": whole, "val": read(*pair)}
+        kinds = ["texts" if part.classes else "numbers" for part in parts.values() if part.context is not None]
+        if len(set(kinds)) > 1:  # the texts would be numbered in an order of their own
+            raise InputError(f"the labels of x are {kinds[0]}, and those of validation are {kinds[1]}: give one kind")
+        return parts
     n = len(whole.x)
     held_out = max(1, round(n * validation)) if 0 < validation < 1 else 0
     if not 0 < held_out < n:

@@ -23,7 +23,7 @@ from flowkit_runtime.atomic import replacing
 
 IMAGES, POINTS = 100, 1000
 """The number of samples in a grid of images, and in a scatter plot."""
-MOST_CLASSES = 10
+LEGEND_CLASSES = 10
 """The most classes that a legend lists. With more classes, a colour bar is drawn."""
 MOST_NUMBERS = 2
 """The most numbers of a context that are written above an image."""
@@ -120,11 +120,11 @@ def _draw_points(axis: Axes, x: Tensor, context: Tensor | None) -> PathCollectio
     return None
 
 
-_PALETTE: dict[str, Any] = {"cmap": "tab10", "vmin": 0, "vmax": MOST_CLASSES - 1}
+_PALETTE: dict[str, Any] = {"cmap": "tab10", "vmin": 0, "vmax": LEGEND_CLASSES - 1}
 
 
 def _few_classes(context: Tensor | None) -> bool:
-    return context is not None and context.dim() == 1 and int(context.max()) < MOST_CLASSES
+    return context is not None and context.dim() == 1 and int(context.max()) < LEGEND_CLASSES
 
 
 def _name(context: Tensor | None) -> str:

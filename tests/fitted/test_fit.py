@@ -246,6 +246,16 @@ def test_an_interruption_of_the_first_epoch_is_one(monkeypatch: pytest.MonkeyPat
         "whole": ((X,), {"validation": 20}, "validation is 20: give a share"),
         "four": ((X,), {"validation": (X, X, X, X)}, "validation has 4 entries"),
         "other validation": ((X,), {"validation": X[:, :1]}, r"the validation data: events have shape \[1\]"),
+        "labels and names": (
+            (X, LABELS),
+            {"validation": (X, LABELS.astype(str))},
+            "the labels of x are numbers, and those of validation are texts: give one kind",
+        ),
+        "names and labels": (
+            (X, LABELS.astype(str)),
+            {"validation": (X, LABELS)},
+            "the labels of x are texts, and those of validation are numbers: give one kind",
+        ),
         "one event": ((X[:1],), {}, "every event is the same|validation"),
     }.values(),
 )
