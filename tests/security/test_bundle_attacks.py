@@ -406,6 +406,29 @@ def wrapped() -> bytes:
     return encoder(*cast, node("Div", "a8 b8", "c"), initializers=constants(a=[7], b=[256]))
 
 
+def by_a_stored(tensor: TensorProto, *nodes: NodeProto, **arrays: Any) -> bytes:
+    """The smallest integer, divided by what the nodes make of a stored tensor `s`, their output `d`."""
+    tensor.name = "s"
+    return encoder(*nodes, node("Div", "a d", "c"), initializers=[*constants(**arrays), tensor])
+
+
+def stored(kind: int, *numbers: int) -> TensorProto:
+    """A tensor with its numbers in the field for small integers, which holds more bits than the type."""
+    return TensorProto(data_type=kind, dims=[len(numbers)], int32_data=numbers)
+
+
+def by_the_size(*nodes: NodeProto, **arrays: Any) -> bytes:
+    """An integer divided by the size of the last dimension of `p`, less one."""
+    size = node("Shape", "p", "s", start=-1), node("Sub", "s one", "d"), node("Div", "one d", "c")
+    return encoder(*nodes, *size, initializers=constants(one=[1], **arrays))
+
+
+def opset_23(graph: bytes) -> bytes:
+    model = onnx.load_model_from_string(graph)
+    model.opset_import[0].version = 23
+    return model.SerializeToString()
+
+
 def conditional_node(x: str) -> NodeProto:
     y = helper.make_tensor_value_info("y", FLOAT, None)
     branch = helper.make_graph([node("Identity", x, "y")], "branch", [], [y])
@@ -457,11 +480,7 @@ def with_many(field: int, part: Message, times: int) -> bytes:
 def headless() -> bytes:
     """An Attention of no heads, by which its sizes are divided."""
     a = constants(a=np.ones((1, 2, 4), np.float32))
-    model = onnx.load_model_from_string(
-        encoder(node("Attention", "a a a", "c", q_num_heads=0, kv_num_heads=0), initializers=a)
-    )
-    model.opset_import[0].version = 23
-    return model.SerializeToString()
+    return opset_23(encoder(node("Attention", "a a a", "c", q_num_heads=0, kv_num_heads=0), initializers=a))
 
 
 ONE = {"one": np.float32([1])}
@@ -476,6 +495,34 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
         DIVIDES,
     ),
     "a divisor that wraps to zero": (wrapped, DIVIDES),
+    "a byte that wraps to zero": (
+        lambda: by_a_stored(stored(TensorProto.UINT8, 256), node("Identity", "s", "d"), a=np.uint8([7])),
+        "integers that its type can't hold",
+    ),
+    "a truth value of 5, less 2": (
+        lambda: by_a_stored(
+            stored(TensorProto.BOOL, 5),
+            *(node("Cast", "s", "k", to=INT64), node("Sub", "k two", "d")),
+            a=[-(2**63)], two=[2],
+        ),
+        "integers that its type can't hold",
+    ),
+    "a computed divisor": (
+        lambda: encoder(node("Mul", "k k", "d"), node("Div", "k d", "c"), initializers=constants(k=[2])),
+        DIVIDES,
+    ),
+    "the number of events": (
+        lambda: encoder(
+            node("Shape", "x", "s", end=1), node("Div", "one s", "c"), initializers=constants(one=[1])
+        ),
+        DIVIDES,
+    ),
+    "the windows that onnxruntime leaves out": (
+        lambda: by_the_size(
+            node("MaxPool", "w2", "p", kernel_shape=[1], strides=[3], ceil_mode=1), w2=np.ones((1, 1, 2), np.float32)
+        ),
+        DIVIDES,
+    ),
     "integers by those of the event": (lambda: by_integers_of_the_event("Div"), DIVIDES),
     "integers modulo those of the event": (lambda: by_integers_of_the_event("Mod"), DIVIDES),
     "a sum of an input that is left out": (lambda: encoder(node("Sum", "x _", "c")), "leaves an input out"),
@@ -505,6 +552,54 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
             initializers=constants(a=np.ones((1, 2, 4, 4), np.float32), b=np.ones((2, 2, 3, 3), np.float32)),
         ),
         "ConvTranspose has 0 in 'group'",
+    ),
+    "a normalization of nothing": (
+        lambda: encoder(
+            node("InstanceNormalization", "a s s", "c"),
+            initializers=constants(a=np.ones((1, 4, 0), np.float32), s=np.ones(4, np.float32)),
+        ),
+        "InstanceNormalization doesn't fit its inputs",
+    ),
+    "a normalization of what may be nothing": (
+        lambda: encoder(
+            *(node("ReduceMax", "x", "m"), node("Reshape", "m one", "k"), node("Cast", "k", "n", to=INT64)),
+            *(node("Slice", "a n two two", "b"), node("InstanceNormalization", "b s s", "c")),
+            initializers=constants(a=np.ones((1, 4, 2), np.float32), s=np.ones(4, np.float32), one=[1], two=[2]),
+        ),
+        "InstanceNormalization doesn't fit its inputs",
+    ),
+    "attention to nothing": (
+        lambda: opset_23(
+            encoder(node("Attention", "a a a", "c"), initializers=constants(a=np.ones((4, 0, 5, 4), np.float32)))
+        ),
+        "Attention doesn't fit its inputs",
+    ),
+    "attention of 11,000 to each other": (
+        lambda: opset_23(
+            encoder(node("Attention", "a a a", "c"), initializers=constants(a=np.ones((1, 1, 11_000, 1), np.float32)))
+        ),
+        MUCH,
+    ),
+    "the products of a transposed convolution": (
+        lambda: encoder(
+            node("ConvTranspose", "a b", "c"),
+            initializers=constants(a=np.ones((1, 1, 200_000), np.float32), b=np.ones((1, 1, 1_300), np.float32)),
+        ),
+        MUCH,
+    ),
+    "the products inside an Einsum": (
+        lambda: encoder(
+            node("Einsum", "m m m m", "c", equation="ab,cd,bc,da->"),
+            initializers=constants(m=np.ones((120, 120), np.float32)),
+        ),
+        MUCH,
+    ),
+    "a size of 16 bits": (
+        lambda: encoder(
+            node("Cast", "s", "n", to=INT64), node("ConstantOfShape", "n", "c"),
+            initializers=[W, TensorProto(name="s", data_type=TensorProto.BFLOAT16, dims=[1], raw_data=b"\x00\x4e")],
+        ),
+        "a shape that depends on values",
     ),
     "six products of 9000×9000": (lambda: products(9000, 6), MUCH),
     "a hundred products of 1000×1000": (lambda: products(1000, 100), MUCH),
@@ -659,6 +754,11 @@ GOOD: dict[str, Callable[[], bytes]] = {
     ),
     "real numbers by zero": lambda: of_integers("Div", [1], [0], np.float32),
     "real numbers modulo real numbers": lambda: encoder(node("Mod", "x x", "c", fmod=1)),
+    "integers by a Constant": lambda: encoder(node("Constant", "", "d", value_ints=[3]), node("Div", "d d", "c")),
+    "truth values as integers": lambda: encoder(
+        node("Cast", "s", "k", to=INT64),
+        initializers=[W, TensorProto(name="s", data_type=TensorProto.BOOL, dims=[2], int32_data=[0, 1])],
+    ),
     "half of the batch's size": lambda: encoder(
         *(node(*each) for each in (("Size", "x", "n"), ("Div", "n two", "h"))), initializers=constants(two=2)
     ),

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from flowkit_runtime.errors import shortened
-from flowkit_runtime.graph_check.known import kind, known, work
+from flowkit_runtime.graph_check.known import held, kind, known, work
 from flowkit_runtime.graph_check.operators import RULES
 from flowkit_runtime.graph_check.reading import BOOL, FLOAT, FLOATS, INT64, Node, ParsedGraph, Tensor, read_graph
-from flowkit_runtime.graph_check.sizes import NodeCall, PerRow, SizedShape, Value, each, elements, of_constant
+from flowkit_runtime.graph_check.sizes import NodeCall, PerRow, SizedShape, Value, each, of_constant
 
 MAX_LOOPS, MAX_STEPS, MAX_ALL_STEPS = 1_024, 4_096, 65_536
 """The most Loops, the most steps of one Loop, and the most steps of all Loops together."""
@@ -50,6 +50,12 @@ _POSITIVE = frozenset([*_WINDOWS, "blocksize", "kv_num_heads", "num_groups", "nu
 
 _WITH_OPTIONAL = frozenset(["Attention", "Clip", "DFT", "GRU", "LSTM", "Loop", "Pad", "RNN", "Resize", "Slice"])
 """Operators that may leave out an input that isn't the last. Some other operators read the missing input, and crash."""
+
+_NEVER_EMPTY = frozenset(["ArgMax", "ArgMin", "Attention", "InstanceNormalization"])
+"""Operators that crash, or give something else than their shape, if an input has a size of 0.
+
+So the sizes of their inputs must be known exactly.
+"""
 
 Inputs = Mapping[str, tuple[int, SizedShape]]
 """{name: (type, shape)} of a graph's inputs: ONNX's number for the type, and the shape of one row."""
@@ -126,6 +132,8 @@ class _Check:
             raise ValueError(f"it has the operator {shortened(repr(node.operator))}, which is none of those of flows")
         self._check_attributes(node)
         self._check_divisor(call)
+        if node.operator in _NEVER_EMPTY and any(v and (0 in v.shape or not v.exact) for v in call.inputs):
+            call.wrong()
         shapes = RULES[node.operator](call)
         listed = shapes if isinstance(shapes, list) else [shapes]
         if len(listed) < len(node.outputs):
@@ -144,16 +152,17 @@ class _Check:
 
     def _count(self, call: NodeCall, shape: SizedShape, constant: bool, steps: int) -> None:
         """Subtract a value and the work for it from the remaining limits."""
+        values = held(call, shape)
         if constant:
             self._folds_left -= 1
-            self._made_left -= elements(shape)
+            self._made_left -= values
             self._folded_left -= work(call, shape) * steps
         else:
             self._work_left -= work(call, shape) * steps
         if min(self._folds_left, self._made_left, self._folded_left) < 0:
             raise ValueError("it computes more of its constants than any flow does")
-        if elements(shape) > self._largest:
-            raise ValueError(f"its operator {call.node.operator} gives {elements(shape):,} values for one event")
+        if values > self._largest:
+            raise ValueError(f"its operator {call.node.operator} makes {values:,} values for one event")
         if self._work_left < 0:
             raise ValueError("it computes more for each event than any flow does")
 
@@ -170,12 +179,13 @@ class _Check:
     def _check_divisor(self, call: NodeCall) -> None:
         """Raise ValueError for a division of integers that may crash the process.
 
-        That is a division by 0, or of the smallest integer by -1.
+        That is a division by 0, or of the smallest integer by -1. A divisor that is computed isn't accepted: a size may
+        be 0 for an empty batch, and integers may overflow.
         """
         if call.node.operator not in ("Div", "Mod") or call.given(0).kind in FLOATS:
             return
         divisor = call.known(1)
-        if divisor is None or not all(each(number) > 0 for number in divisor.ravel()):
+        if divisor is None or not call.given(1).stored or not all(number > 0 for number in divisor.ravel()):
             raise ValueError(
                 f"its operator {call.node.operator} divides integers by what isn't a constant greater than 0"
             )
@@ -241,4 +251,4 @@ def _constant(call: NodeCall) -> Value:
     if isinstance(value, Tensor):
         return of_constant(value)
     numbers = np.array(value, object)
-    return Value(FLOAT if "float" in name else INT64, numbers.shape, numbers, constant=True)
+    return Value(FLOAT if "float" in name else INT64, numbers.shape, numbers, constant=True, stored=True)

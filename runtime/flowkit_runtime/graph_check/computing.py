@@ -74,12 +74,15 @@ def _windows(call: NodeCall, sizes: SizedShape, kernel: Sequence[int]) -> list[i
     if len(strides) != n or len(dilations) != n or len(pads) != 2 * n:
         call.wrong()
     if call.attribute("auto_pad", b"NOTSET").startswith(b"SAME"):
+        call.exact = call.exact and all(dilation == 1 for dilation in dilations)
         return [-(-each(size) // stride) for size, stride in zip(sizes, strides, strict=True)]
     reach = [(k - 1) * dilation + 1 for k, dilation in zip(kernel, dilations, strict=True)]
     padded = [each(size) + before + after for size, before, after in zip(sizes, pads[:n], pads[n:], strict=True)]
     up = call.attribute("ceil_mode", 0)
     gaps = [(whole - r, stride) for whole, r, stride in zip(padded, reach, strides, strict=True)]
-    return [max(0, (-(-gap // stride) if up else gap // stride) + 1) for gap, stride in gaps]
+    # Windows that would begin after the end are left out, and onnxruntime gives 0 or 1 if a window is too large.
+    call.exact = call.exact and not up and all(gap >= 0 for gap, _ in gaps)
+    return [max(1, (-(-gap // stride) if up else gap // stride) + 1) for gap, stride in gaps]
 
 
 def conv_transpose(call: NodeCall) -> SizedShape:
@@ -93,12 +96,17 @@ def conv_transpose(call: NodeCall) -> SizedShape:
     )
     if not len(strides) == len(dilations) == len(more) == n:
         call.wrong()
-    own = call.attribute("output_shape", [])
-    sizes = own or [
+    own, pads = call.attribute("output_shape", []), call.attribute("pads", [0] * 2 * n)
+    if len(pads) != 2 * n or min(pads) < 0:
+        call.wrong()
+    whole = [
         stride * (each(size) - 1) + (k - 1) * dilation + 1 + extra
         for size, k, stride, dilation, extra in zip(x[2:], kernel, strides, dilations, more, strict=True)
     ]
-    call.exact = False  # pads make the output smaller
+    if own or call.attribute("auto_pad", b"NOTSET") != b"NOTSET":
+        call.exact = False
+        return (x[0], each(weight[1]) * groups, *(own or whole))
+    sizes = [max(0, size - before - after) for size, before, after in zip(whole, pads[:n], pads[n:], strict=True)]
     return (x[0], each(weight[1]) * groups, *sizes)
 
 
@@ -157,8 +165,9 @@ def attention(call: NodeCall) -> SizedShape:
     heads, of_keys = (call.attribute(name, 0) for name in ("q_num_heads", "kv_num_heads"))
     if len(q) == 3 and not (heads and of_keys and each(q[-1]) % heads == each(k[-1]) % of_keys == heads % of_keys == 0):
         call.wrong()
-    heads = heads if len(q) == 3 else 1
-    return (*q[:-1], each(v[-1]) * heads)  # an upper bound, as if each head read all of v
+    if len(q) == 3:
+        return (*q[:-1], -(-each(v[-1]) // of_keys) * heads)
+    return (*q[:-1], v[-1])
 
 
 def recurrent(call: NodeCall) -> list[SizedShape]:
@@ -175,11 +184,14 @@ def dft(call: NodeCall) -> SizedShape:
     axis = call.numbers(2)[0] if call.has(2) else call.attribute("axis", 1)
     if len(sizes) != 2 and not call.has(2) and "axis" not in call.node.attributes:
         call.wrong()  # the default axis differs between opsets
+    one_sided = call.attribute("onesided", 0)
+    if one_sided and call.attribute("inverse", 0):
+        call.wrong()  # opsets differ in what it gives
     place = call.place(axis, len(sizes) + 1)
     if place == len(sizes) or isinstance(sizes[place], PerRow):
         call.wrong()
     length = call.numbers(1)[0] if call.has(1) else sizes[place]
     if isinstance(length, PerRow) or length < 1:
         call.wrong()
-    sizes[place] = length // 2 + 1 if call.attribute("onesided", 0) and not call.attribute("inverse", 0) else length
+    sizes[place] = length // 2 + 1 if one_sided else length
     return *checked(call, sizes), max(2, each(parts))

@@ -119,7 +119,21 @@ def _sizes(call: NodeCall) -> Known | None:
     return np.array(PerRow(total) if any(isinstance(size, PerRow) for size in sizes) else total, object)
 
 
-# Work
+# Memory and work
+
+
+def held(call: NodeCall, output: SizedShape) -> int:
+    """Return how many values an operator holds: those of the output, or of a larger intermediate result."""
+    name, made = call.node.operator, elements(output)
+    if name == "Attention":  # the weight of each key for each query
+        heads = call.attribute("q_num_heads", 1) if len(output) == 3 else 1
+        return max(made, elements(call.shape()[:-1]) * heads * each(call.shape(1)[-2]))
+    if name == "ConvTranspose":  # each position times the kernels
+        return max(made, elements(call.shape()[2:]) * elements(call.shape(1)[1:]))
+    if name == "Einsum" and len(call.inputs) > 2:  # the product of the first two may have all labels
+        return work(call, output)
+    return made
+
 
 _SORTED, _INTERPOLATED = 32, 64
 """The number of operations for each value that TopK sorts, and for each that Resize or GridSample interpolates."""

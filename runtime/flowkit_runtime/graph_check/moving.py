@@ -120,6 +120,8 @@ def sliced(call: NodeCall) -> SizedShape:
         place = call.place(axis, len(shape))
         size, whole = shape[place], isinstance(end, int) and end >= _END
         if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
+            # A start before the first value stands for the first. Python would take none if step is below 0.
+            start = max(start, -size)
             shape[place] = len(range(*slice(start, end, step).indices(size)))
         elif not (start == 0 and step == 1 and (whole or end == size)):
             call.exact = False

@@ -41,8 +41,10 @@ _DTYPES = {
 }
 FLOAT, INT32, INT64, BOOL = 1, 6, 7, 9
 """ONNX's numbers for the types of tensors."""
-FLOATS = (FLOAT, 10, 11, 16)
-"""The floating-point types: fp32, fp16, fp64 and bf16."""
+HALVES = (10, 16)
+"""The floating-point types of 16 bits: fp16 and bf16. Their values aren't read, because numpy has no bf16."""
+FLOATS = (FLOAT, 11, *HALVES)
+"""The floating-point types: fp32, fp64 and those of 16 bits."""
 _DATA = {4: "<f4", 10: "<f8", 5: "", 7: "", 11: ""}
 """{field number: dtype} of the fields of a tensor that hold its values as numbers.
 
@@ -222,7 +224,8 @@ class _Reader:
     def _values(self, tensor: Tensor, data: Sequence[_Field]) -> NDArray[Any] | None:
         """Return the values that the file holds if they are few, otherwise None.
 
-        Raises ValueError if the file holds fewer values than the shape requires.
+        Raises ValueError if the file holds fewer values than the shape requires, or an integer that its type can't
+        hold, because onnxruntime would drop its upper bits.
         """
         dtype, count = np.dtype(_DTYPES[tensor.kind]), math.prod(tensor.shape)
         raw = [part for part in data if part.number == 9]
@@ -231,12 +234,15 @@ class _Reader:
         smallest = dtype.itemsize if raw else 1  # packed numbers take a byte or more
         if count * smallest > sum(max(1, part.stop - part.start) for part in data):
             raise ValueError(_NO_FIT)
-        if count > MAX_VALUES:
+        if count > MAX_VALUES or tensor.kind in HALVES:
             return None
         if raw:
             values = np.frombuffer(self._bytes(raw[0])[: count * dtype.itemsize], dtype)
         else:
-            values = np.array([number for part in data for number in self._numbers(part, _DATA[part.number])])
+            numbers = [number for part in data for number in self._numbers(part, _DATA[part.number])]
+            values = np.array(numbers).astype(dtype)
+            if tensor.kind not in FLOATS and values.tolist() != numbers:
+                raise ValueError("it has a constant with integers that its type can't hold")
         if values.size != count:
             raise ValueError(_NO_FIT)
         return values.reshape(tensor.shape)

@@ -51,6 +51,7 @@ class Value:
         known: its values, if they are a few integers that don't depend on the events.
         constant: True if it depends on no input of the graph.
         exact: True if `shape` is its shape, not only a bound.
+        stored: True if the file holds its values, so that they aren't computed.
     """
 
     kind: int
@@ -58,12 +59,13 @@ class Value:
     known: Known | None = None
     constant: bool = False
     exact: bool = True
+    stored: bool = False
 
 
 def of_constant(tensor: Tensor) -> Value:
     """Return the value of a constant."""
     known = None if tensor.values is None else tensor.values.astype(object)
-    return Value(tensor.kind, tensor.shape, known, constant=True)
+    return Value(tensor.kind, tensor.shape, known, constant=True, stored=True)
 
 
 def each(size: Size) -> int:
