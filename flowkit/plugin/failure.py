@@ -6,7 +6,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +38,19 @@ def guarded(what: str, *on_purpose: type[Exception]) -> Iterator[None]:
         raise errors.PluginError(f"{what}: {why}") from error
 
 
-def outside_devices() -> AbstractContextManager[Any]:
-    """Return a context in which tensors are created on the CPU, whatever device context the caller is in.
+@contextmanager
+def as_by_itself() -> Iterator[None]:
+    """Run code without the caller's device context and inference mode: its tensors are made on the CPU, and trainable.
 
     Modules of plugins are imported in it: what they create at module level belongs to the whole process. torch isn't
-    imported for it. As long as nobody has imported torch, there is no device context either.
+    imported for it. As long as nobody has imported torch, there is no such mode either.
     """
-    device = getattr(sys.modules.get("torch"), "device", None)
-    return nullcontext() if device is None else device("cpu")
+    torch: Any = sys.modules.get("torch")
+    if not hasattr(torch, "inference_mode"):
+        yield
+        return
+    with torch.device("cpu"), torch.inference_mode(False):
+        yield
 
 
 def in_a_line(error: BaseException, whole: bool = False) -> str:

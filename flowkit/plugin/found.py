@@ -10,7 +10,7 @@ from typing import Any
 
 from flowkit.errors import InstallationWarning
 from flowkit.plugin.descriptor import Descriptor
-from flowkit.plugin.failure import guarded, outside_devices
+from flowkit.plugin.failure import as_by_itself, guarded
 from flowkit_nf import conflicts
 
 METADATA = {"Name": "a distribution without a name", "Version": "unknown", "Summary": ""}
@@ -77,12 +77,12 @@ class Found:
         return self.origin.version
 
     def load(self) -> Any:
-        """Return the target class. If it has to be imported, no device context is active during the import.
+        """Return the target class, which is imported outside of the caller's device context and inference mode.
 
         Raises:
             PluginError: If the import fails. The message names the plugin and its distribution.
         """
-        with guarded(f"plugin {self}: its target {self.descriptor.place} can't be imported"), outside_devices():
+        with guarded(f"plugin {self}: its target {self.descriptor.place} can't be imported"), as_by_itself():
             return self.descriptor.load()
 
 

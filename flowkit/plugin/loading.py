@@ -12,7 +12,7 @@ import pluggy
 
 from flowkit.errors import PluginError
 from flowkit.plugin.descriptor import NAME, Descriptor
-from flowkit.plugin.failure import guarded, outside_devices, reason
+from flowkit.plugin.failure import as_by_itself, guarded, reason
 from flowkit.plugin.found import Found, Origin
 from flowkit.plugin.kinds import KINDS, Kind
 
@@ -45,7 +45,7 @@ def load_plugins(entry: EntryPoint, origin: Origin, manager: pluggy.PluginManage
 
     Raises PluginError and KeyboardInterrupt only.
     """
-    with guarded(f"plugin {entry.name!r} ({origin}, {entry.value})"), outside_devices():
+    with guarded(f"plugin {entry.name!r} ({origin}, {entry.value})"), as_by_itself():
         registered = _registered(entry.name, _import(entry), manager)
     found = [
         Found(f"{entry.name}/{descriptor.name}", kind, descriptor, origin, entry.module)

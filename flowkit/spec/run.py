@@ -50,6 +50,8 @@ class PartPrint(BaseModel):
     events: ArrayPrint
     contexts: ArrayPrint | None = None
     weights: ArrayPrint | None = None
+    classes: list[str] = []
+    """The names of the labels 0, 1, …, if they have names."""
 
 
 class Lock(BaseModel):

@@ -1,6 +1,6 @@
 """Computes the fingerprint of a run's data: dtype, shape and hash of each array.
 
-It shows whether and where data changed.
+It shows whether and where data changed. The names of classes belong to it, too.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from flowkit.plugin.rows import Rows, chunks
 from flowkit.spec.run import ArrayPrint, PartPrint
 from flowkit_runtime.errors import shortened
 
+ARRAYS = ("events", "contexts", "weights")
+"""The fields of PartPrint that are fingerprints of arrays."""
+
 
 def fingerprint(arrays: Arrays) -> PartPrint:
     """Return the fingerprint of one part of the data, after its conversion to the dtypes that training uses."""
     contexts, weights = (None if each is None else _of(each) for each in (arrays.context, arrays.weights))
-    return PartPrint(events=_of(arrays.x), contexts=contexts, weights=weights)
+    return PartPrint(events=_of(arrays.x), contexts=contexts, weights=weights, classes=list(arrays.classes))
 
 
 def fingerprints(data: Mapping[PartName, Arrays]) -> dict[PartName, PartPrint]:
@@ -52,7 +55,10 @@ def _differences(before: PartPrint, now: PartPrint) -> Iterator[str]:
     if before.events.shape[:1] != now.events.shape[:1]:
         yield f"{before.events.shape[0]} rows then, {now.events.shape[0]} now"
         return
-    for what in PartPrint.model_fields:
+    if before.classes != now.classes:
+        then, here = (", ".join(names) or "without names" for names in (before.classes, now.classes))
+        yield f"classes were {shortened(then)}, and are {shortened(here)}"
+    for what in ARRAYS:
         then, here = getattr(before, what), getattr(now, what)
         if then is None or here is None:
             if then is not here:

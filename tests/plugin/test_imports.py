@@ -237,3 +237,11 @@ def test_a_device_context_of_the_caller_is_for_the_flow_not_for_modules(site: Pa
     assert {p.device.type for p in flow.parameters()} == {"meta"}
     assert sys.modules["flowkit_far"].ONE.device.type == "cpu"
     assert set(devices()) == set(TARGETS) and set().union(*devices().values()) == {"cpu"}
+
+
+def test_an_inference_mode_of_the_caller_is_not_for_modules(site: Path) -> None:
+    bring(site, "with the module")
+    with torch.inference_mode():
+        Flow.from_spec(SPEC)
+    libraries = [sys.modules[f"flowkit_library_of_{name}"] for name in TARGETS]
+    assert not any(each.ONE.is_inference() or each.NET.weight.is_inference() for each in libraries)

@@ -16,7 +16,7 @@ from flowkit.flow import Flow
 from flowkit.plugin import Arrays
 from flowkit.spec import Spec, read_spec, to_yaml
 from flowkit.train import load_data, load_run_data, resume, train
-from flowkit.train.fingerprint import fingerprint
+from flowkit.train.fingerprint import changes, fingerprint
 from tests.train.conftest import SPEC
 
 MakeSpec = Callable[..., Spec]
@@ -101,6 +101,15 @@ def test_what_changed_is_said(arrays: Path, interrupted: Path, file: str, change
             rewrite(arrays / name, change)
     with pytest.raises(RunError, match=message):
         resume(interrupted)
+
+
+def test_a_class_with_another_name_is_another_class() -> None:
+    x, labels = np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])
+    before, now = (
+        {"train": fingerprint(Arrays(x, labels, classes=names))} for names in (("cat", "dog"), ("cat", "dot"))
+    )
+    assert changes(before, now) == ["train: classes were cat, dog, and are cat, dot"]
+    assert changes(before, before) == []
 
 
 def test_data_that_was_removed_is_told_of_and_a_copy_elsewhere_will_do(
