@@ -217,6 +217,7 @@ if __name__ == "__main__":
 """
 
 
+@nightly
 @pytest.mark.slow
 def test_fit_on_two_devices(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(FIT)
