@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ def builds(subject: PluginSubject) -> None:
     try:
         latents = _latents(spec, subject.seed)
     except Exception as error:  # whatever a plugin raises
-        if spec.context is not None or not _takes(spec.model_copy(update={"context": GIVEN}), subject.seed):
+        if spec.context is not None or not _takes_context(subject, spec):
             raise
         raise AssertionError(
             f"without a context it raises {in_a_line(error)}, and with one it doesn't: if it can't do without, "
@@ -58,10 +59,13 @@ def _latents(spec: Spec, seed: int) -> list[Tensor]:
         return list(flow.forward_and_log_det(x, context)[0])
 
 
-def _takes(spec: Spec, seed: int) -> bool:
-    with suppress(Exception):  # whatever a plugin raises
-        _latents(spec, seed)
-        return True
+def _takes_context(subject: PluginSubject, spec: Spec) -> bool:
+    """Return True if the plugin works with a context, built as its config declares or as if it declared to read one."""
+    config, conditional = subject.plugin.descriptor.config, spec.model_copy(update={"context": GIVEN})
+    for declared in (config.reads_context, "required"):
+        with suppress(Exception), mock.patch.object(config, "reads_context", declared):  # whatever a plugin raises
+            _latents(conditional, subject.seed)
+            return True
     return False
 
 

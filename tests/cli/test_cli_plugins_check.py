@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import time
 from contextlib import suppress
 
@@ -199,12 +200,21 @@ def test_a_check_that_takes_too_long_is_stopped() -> None:
     assert "stopped after 0.2 s" in lines[1] and "test_cli_plugins_check.py" in lines[1]
 
 
+class Projected(Conditional):
+    """It can't be built without the shape of a context, which only a layer that declares to read one is told."""
+
+    def __init__(self, event_shape: Shape, context_shape: Shape | None = None) -> None:
+        super().__init__(event_shape, (math.prod(context_shape),))  # type: ignore[arg-type]
+
+
 @pytest.mark.usefixtures("few_checks")
-def test_what_requires_a_context_and_does_not_say_so() -> None:
-    flowkit.register("mine/undeclared", Config, Conditional)
+@pytest.mark.parametrize(("target", "error"), [(Conditional, "AssertionError"), (Projected, "PluginError")])
+def test_what_requires_a_context_and_does_not_say_so(target: type, error: str) -> None:
+    flowkit.register("mine/undeclared", Config, target)
     lines = run("mine/undeclared", "--event", "4", code=1)
     line = line_of(lines, "builds")
-    assert "without a context it raises AssertionError" in line and 'reads_context = "required"' in line
+    assert f"without a context it raises {error}" in line and 'reads_context = "required"' in line
+    assert Config.reads_context == "no"
 
 
 def test_a_single_number_is_among_the_events() -> None:

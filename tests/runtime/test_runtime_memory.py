@@ -9,7 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from flowkit.cli.main import Commands
+from flowkit.errors import ExportError
 from flowkit_runtime.cli.memory import out_of_memory
 from tests.extent import extent
 
@@ -37,6 +41,21 @@ def test_errors_that_mean_that_memory_is_short(error: Exception, said: str) -> N
 def test_other_errors_are_not_explained_so() -> None:
     assert out_of_memory(ImportError("No module named 'torch'")) is None
     assert out_of_memory(ValueError("out of memory")) is None
+
+
+def test_the_exit_code_is_that_of_short_memory_whatever_came_of_it() -> None:
+    app = typer.Typer(cls=Commands)
+
+    @app.command()
+    def convert() -> None:
+        try:
+            raise MemoryError
+        except MemoryError as error:
+            raise ExportError("the layer can't be exported") from error
+
+    app.command()(lambda: None)  # with one command alone, an app has no group
+    result = CliRunner().invoke(app, ["convert"])
+    assert (result.exit_code, result.stderr) == (2, "out of memory: MemoryError\n")
 
 
 @pytest.mark.parametrize("mebibytes", extent([300], [200, 300, 400, 450, 500, 550, 600]))

@@ -28,11 +28,12 @@ class Commands(TyperGroup):
             with imports_tried_first():
                 return super().invoke(ctx)
         except (Exception, SystemExit) as error:  # foreign code that a command calls may exit
-            message = out_of_memory(error) or self.message(error)
+            short = out_of_memory(error)
+            message = short or self.message(error)
             if message is None:
                 raise
             echo(message, err=True)
-            raise typer.Exit(getattr(error, "exit_code", 2)) from error
+            raise typer.Exit(2 if short else getattr(error, "exit_code", 2)) from error
 
     def message(self, error: BaseException) -> str | None:
         """Return the message of an expected error, raised on purpose or by the system, such as a full disk.
