@@ -275,10 +275,13 @@ def _in_event(column: Seen) -> Choice:
     if (step := column.step) is not None and column.high - column.low <= FINE * step:
         if max(-column.low, column.high) >= EXACT:
             return Choice(column.name, "whole numbers from 2^53 on aren't exact: subtract some number from them")
-        is_positive = column.low >= step and column.high > HEAVY * column.median and not offset
         kind = Column(column.name, "integer", offset, step)
         what = "integers" if step == 1 else f"multiples of {step:g},"
-        return Choice(column.name, f"{what} {seen}, with noise", kind, "positive" if is_positive else "real")
+        choice = Choice(column.name, f"{what} {seen}, with noise", kind)
+        is_heavy = column.low >= step and column.high > HEAVY * column.median
+        if offset or not (is_heavy or (step == 1 and column.low == 0)):
+            return choice
+        return replace(choice, domain="positive", reason=f"{choice.reason}; taken for counts: negatives are refused")
     choice = Choice(column.name, seen, Column(column.name, "number", offset), doubt=_doubt(column))
     if offset or not column.low > 0:
         return choice

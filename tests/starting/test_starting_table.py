@@ -45,6 +45,8 @@ EVENTS: dict[str, tuple[Any, Column, Any]] = {
     "integers as floats": (RANDOM.integers(-5, 9, N) * 1.0, Column("x", "integer"), "real"),
     "a grid": (RANDOM.integers(0, 99, N) / 10, Column("x", "integer", scale=0.1), "real"),
     "fine decimals": (np.round(NORMAL, 6), Column("x"), "real"),
+    "counts": (RANDOM.integers(0, 9, N), Column("x", "integer"), "positive"),
+    "integers from 1": (RANDOM.integers(1, 9, N), Column("x", "integer"), "real"),
     "large counts": (np.exp(RANDOM.normal(6, 2, N)).astype(int) + 1, Column("x", "integer"), "positive"),
     "heavy and positive": (np.exp(2 * NORMAL), Column("x"), "positive"),
     "shares": (RANDOM.random(N) * 0.98 + 0.01, Column("x"), [0, 1]),
