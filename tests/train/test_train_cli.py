@@ -16,8 +16,10 @@ from matplotlib.image import imread
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from flowkit.cli.export import _summary
 from flowkit.cli.main import app
 from flowkit.errors import ExportError
+from flowkit.flow import Flow
 from flowkit.spec import read_spec, to_yaml
 from flowkit.train import load_data, train
 from flowkit.train.fit import Training
@@ -180,6 +182,16 @@ def _says_no_more_than_a_verdict(exported: str, bundle: Path) -> None:
     assert exported.splitlines()[-1] == f"{bundle}: decode.onnx, encode.onnx"
     assert table.startswith(verified.splitlines()[0])
     assert all(group in table for group in ("held-out", "off-data", "extremes"))
+
+
+@pytest.mark.parametrize(("levels", "layer", "unit"), [(None, "actnorm", "nats"), (256, "rescale", "bits/dim")])
+def test_export_prints_the_change_of_log_densities_in_the_unit_of_the_data(
+    levels: int | None, layer: str, unit: str
+) -> None:
+    flow = Flow.from_spec({"flowkit": 1, "event": {"shape": [2], "levels": levels}, "flow": [{"use": f"glow/{layer}"}]})
+    manifest = {"excluded": {}, "change": 1.5e-6, "restored": None, "threshold": None}
+    said = list(_summary(manifest, flow, verbose=True))
+    assert said == [f"log-densities of held-out events are off by 1.5e-06 {unit} on average"]
 
 
 @pytest.mark.slow
