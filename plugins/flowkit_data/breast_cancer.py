@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flowkit.plugin import Arrays, Dataset, PartName
-from flowkit_data.parts import rows_of
+from flowkit_data.parts import rows_of_parts
 
 COLUMNS = ("mean radius", "mean texture", "mean smoothness", "mean symmetry", "mean fractal dimension")
 
@@ -25,7 +25,7 @@ class BreastCancer(Dataset):
 
         data = load_breast_cancer()
         columns = [list(data.feature_names).index(name) for name in COLUMNS]
-        rows = rows_of(part, len(data.target), (0.8, 0.1, 0.1))
+        rows = rows_of_parts(len(data.target), (0.8, 0.1, 0.1))[part]
         return Arrays(
             data.data[rows][:, columns].astype(np.float32),
             data.target[rows].astype(np.int64),

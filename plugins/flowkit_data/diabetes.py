@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flowkit.plugin import Arrays, Dataset, PartName
-from flowkit_data.parts import rows_of
+from flowkit_data.parts import rows_of_parts
 
 
 class Diabetes(Dataset):
@@ -21,5 +21,5 @@ class Diabetes(Dataset):
         from sklearn.datasets import load_diabetes  # it takes as long to import as torch
 
         features, progression = load_diabetes(return_X_y=True)
-        rows = rows_of(part, len(progression), (0.8, 0.1, 0.1))
+        rows = rows_of_parts(len(progression), (0.8, 0.1, 0.1))[part]
         return Arrays(progression[rows, None].astype(np.float32), features[rows].astype(np.float32))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flowkit.plugin import Arrays, Dataset, PartName
-from flowkit_data.parts import rows_of
+from flowkit_data.parts import rows_of_parts
 
 
 class Digits(Dataset):
@@ -18,5 +18,5 @@ class Digits(Dataset):
         from sklearn.datasets import load_digits  # it takes as long to import as torch
 
         images, labels = load_digits(return_X_y=True)
-        rows = rows_of(part, len(images), (0.8, 0.1, 0.1))
+        rows = rows_of_parts(len(images), (0.8, 0.1, 0.1))[part]
         return Arrays(images[rows].astype(np.uint8).reshape(-1, 1, 8, 8), labels[rows].astype(np.int64))

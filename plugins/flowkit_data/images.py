@@ -10,7 +10,7 @@ import numpy as np
 
 from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows, Shape
 from flowkit.plugin.rows import mapped
-from flowkit_data.parts import Shares, check_enough, rows_of
+from flowkit_data.parts import Shares, check_enough, rows_of_parts
 from flowkit_runtime.errors import FlowRuntimeError
 from flowkit_runtime.streaming.images import SUFFIXES, ImageReader, image_files
 
@@ -41,7 +41,7 @@ class ImageFolder(Dataset):
             DataError: If there are no images for the part, or one can't be read.
         """
         check_enough(len(self._files), self.fractions, f"data/images: {self.path}")
-        rows = rows_of(part, len(self._files), self.fractions)
+        rows = rows_of_parts(len(self._files), self.fractions)[part]
         labels = None if self._labels is None else self._labels[rows]
         if self.flip:
             originals, mirrored = 2 * rows, 2 * rows + 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows
 from flowkit.plugin.rows import first_not_finite
-from flowkit_data.parts import check_enough, rows_of
+from flowkit_data.parts import check_enough, rows_of_parts
 from flowkit_runtime.files import map_npy
 
 
@@ -37,8 +37,12 @@ class Npy(Dataset):
             DataError: If a file isn't a .npy array of numbers, holds NaN or infinity, or if the files differ in length.
         """
         check_enough(len(self._events), self.fractions, f"data/npy: {self.path}")
-        rows = rows_of(part, len(self._events), self.fractions)
+        rows = self._parts[part]
         return Arrays(Rows(self._events, rows), None if self._contexts is None else Rows(self._contexts, rows))
+
+    @cached_property
+    def _parts(self) -> dict[PartName, np.ndarray]:
+        return rows_of_parts(len(self._events), self.fractions)
 
     @cached_property
     def _events(self) -> np.ndarray:

@@ -21,9 +21,9 @@ Shares = tuple[float, float, float]
 """The shares of the training, validation and test parts."""
 
 
-def rows_of(part: PartName, n: int, fractions: Shares) -> np.ndarray:
-    """Return the rows of one part, in ascending order. Every row belongs to exactly one part."""
-    return _sorted(_cut(_shuffled(n), fractions)[part])
+def rows_of_parts(n: int, fractions: Shares) -> dict[PartName, np.ndarray]:
+    """Return the rows of each part, in ascending order. Every row belongs to exactly one part."""
+    return _in_order(_cut(_shuffled(n), fractions))
 
 
 def check_enough(n: int, fractions: Shares, where: str) -> None:
@@ -89,7 +89,7 @@ class Division:
         if self.group:
             return _whole_groups(np.unique(keys, return_inverse=True)[1], (train, val, test))
         order = np.argsort(keys, kind="stable") if self.time else _shuffled(n)
-        return {part: _sorted(rows) for part, rows in _cut(order, (train, val, test)).items()}
+        return _in_order(_cut(order, (train, val, test)))
 
 
 def _shuffled(n: int) -> np.ndarray:
@@ -98,10 +98,11 @@ def _shuffled(n: int) -> np.ndarray:
     return shuffled_rows(n, np.random.RandomState(0))
 
 
-def _sorted(rows: np.ndarray) -> np.ndarray:
-    """Sort rows in place, since they may be too many for a copy. Return them."""
-    rows.sort()
-    return rows
+def _in_order(parts: dict[PartName, np.ndarray]) -> dict[PartName, np.ndarray]:
+    """Sort the rows of each part in place, since they may be too many for a copy. Return the parts."""
+    for rows in parts.values():
+        rows.sort()
+    return parts
 
 
 def _cut(order: np.ndarray, fractions: Shares) -> dict[PartName, np.ndarray]:

@@ -107,7 +107,7 @@ class Table(Dataset):
             rows = row_indices(len(whole.values))
         else:
             whole = self._main
-            rows = self.division.parts(len(whole.values), whole.keys, list(self.files))[part]
+            rows = self._parts[part]
         if not len(rows):
             if self.division.column is None and not self.files:
                 check_enough(len(whole.values), self.division.fractions, f"data/table: {self.path}")
@@ -122,6 +122,10 @@ class Table(Dataset):
             None if whole.weights is None else whole.weights[rows],
             whole.classes,
         )
+
+    @cached_property
+    def _parts(self) -> dict[PartName, np.ndarray]:
+        return self.division.parts(len(self._main.values), self._main.keys, list(self.files))
 
     @cached_property
     def _main(self) -> _Rows:

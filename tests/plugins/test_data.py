@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from flowkit.errors import DataError
 from flowkit.plugin import Arrays, Dataset
 from flowkit.plugin.dataset import PARTS
-from flowkit_data.parts import rows_of
+from flowkit_data.parts import rows_of_parts
 from flowkit_data.plugin import Toy, flowkit_register_datasets
 from tests.security.files import Evil
 
@@ -104,8 +104,8 @@ def test_breast_cancer() -> None:
 
 
 def test_the_parts_never_change() -> None:
-    assert rows_of("val", 1797, (0.8, 0.1, 0.1))[:8].tolist() == [24, 25, 33, 36, 41, 43, 67, 69]
-    assert rows_of("test", 1797, (0.8, 0.1, 0.1))[:8].tolist() == [11, 23, 28, 32, 57, 72, 84, 86]
+    assert rows_of_parts(1797, (0.8, 0.1, 0.1))["val"][:8].tolist() == [24, 25, 33, 36, 41, 43, 67, 69]
+    assert rows_of_parts(1797, (0.8, 0.1, 0.1))["test"][:8].tolist() == [11, 23, 28, 32, 57, 72, 84, 86]
 
 
 # mnist
