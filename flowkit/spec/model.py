@@ -378,6 +378,9 @@ class Train(Documented):
     """The number of devices of a machine: GPUs, or processes on the CPU. Each computes a share of every batch."""
     num_nodes: Annotated[int, Field(ge=1, le=4096)] = 1
     """The number of machines, each with as many devices. The command is started on each machine."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """ddp: each of several devices keeps all weights. fsdp: the weights, their average, the gradients and the state of
+    the optimizer are divided among the devices, for less memory."""
     accumulate: PositiveInt = 1
     """The number of micro-batches of a step, for less memory. The gradients are those of the whole batch."""
     logger: Literal["csv", "tensorboard", "wandb", "mlflow"] = "csv"
@@ -408,9 +411,11 @@ class Train(Documented):
 
     @field_validator("compile")
     @classmethod
-    def _not_reversible(cls, value: bool | str, info: ValidationInfo) -> bool | str:
+    def _compilable(cls, value: bool | str, info: ValidationInfo) -> bool | str:
         if value and info.data.get("memory") == "reversible":
             raise ValueError("can't be had under memory: reversible; use memory: checkpoint or store, or leave it out")
+        if value and info.data.get("strategy") == "fsdp":
+            raise ValueError("can't be had under strategy: fsdp; use strategy: ddp, or leave it out")
         return value
 
 

@@ -28,7 +28,7 @@ DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 CHANGEABLE = (
     *("train.epochs", "train.minutes"),
-    *("train.threads", "train.devices", "train.num_nodes", "train.accumulate"),
+    *("train.threads", "train.devices", "train.num_nodes", "train.strategy", "train.accumulate"),
     "train.logger",
     "data",
 )

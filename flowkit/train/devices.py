@@ -8,16 +8,18 @@ import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import TorchElasticEnvironment
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch import Tensor
 
 from flowkit.errors import FlowkitError
 from flowkit.spec import Train
+from flowkit.train.sharding import sharded
 
 T = TypeVar("T")
 
@@ -34,8 +36,8 @@ def layout(settings: Train) -> tuple[int, int]:
     """Return the number of devices on a node, and the number of nodes.
 
     If others have launched the processes, all of them are used. Raises FlowkitError if the settings name another
-    number, if this machine has fewer devices, if an environment variable of NODE is missing, or if a batch has fewer
-    events than there are processes.
+    number, if this machine has fewer devices, if there is one device and train.strategy is fsdp, if an environment
+    variable of NODE is missing, or if a batch has fewer events than there are processes.
     """
     devices, nodes = settings.devices, settings.num_nodes
     if launched_by_others():
@@ -51,6 +53,11 @@ def layout(settings: Train) -> tuple[int, int]:
         raise FlowkitError(
             f"train.num_nodes: {nodes} needs the environment variables {', '.join(NODE)} on each node, and there is no "
             f"{missing[0]}: set them, or start the command with torchrun"
+        )
+    if settings.strategy == "fsdp" and devices * nodes == 1:
+        raise FlowkitError(
+            "train.strategy: fsdp divides the weights among several devices, and there is one: set train.devices to 2 "
+            "or more, or train.strategy to ddp"
         )
     _check(devices, devices * nodes, settings)
     return devices, nodes
@@ -86,7 +93,7 @@ def connected(settings: Train) -> Iterator[Fabric]:
         fabric = Fabric(
             devices=devices,
             num_nodes=nodes,
-            strategy=DDPStrategy(static_graph=True),  # so that parameters without gradients are no error
+            strategy=_strategy(settings, devices * nodes),
             plugins=[TorchElasticEnvironment()],
         )
         fabric.launch()
@@ -100,6 +107,13 @@ def connected(settings: Train) -> Iterator[Fabric]:
         if mine and torch.distributed.is_initialized():
             gc.collect()  # gloo hangs if the wrapped flow is freed after the connection
             torch.distributed.destroy_process_group()
+
+
+def _strategy(settings: Train, processes: int) -> Strategy:
+    if settings.strategy == "fsdp":
+        divide = partial(sharded, by_network=settings.memory == "store")
+        return ModelParallelStrategy(divide, data_parallel_size=processes, tensor_parallel_size=1)
+    return DDPStrategy(static_graph=True)  # so that parameters without gradients are no error
 
 
 def first(fabric: Fabric, action: Callable[[], object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -55,11 +56,16 @@ def evaluate(
     scores = torch.zeros(len(data.x), dtype=torch.float64)
     figure = flow.nll if flow.levels is None else flow.bits_per_dim
     with _evaluating(flow):
-        for batch, rows in list(enumerate(in_order(len(data.x), batch_size)))[rank::world]:
+        batches = list(in_order(len(data.x), batch_size))
+        for batch in range(rank, world * math.ceil(len(batches) / world), world):
+            # Weights that are divided are gathered by all processes together, so all score as many batches.
+            rows = batches[min(batch, len(batches) - 1)]
             x, context, _ = take(data, rows)
             context = None if context is None else context.to(flow.device)
-            scores[rows] = figure(x.to(flow.device), context, draws=draws, seed=batch).cpu().double()
-            progress(min((batch + 1) * batch_size, len(data.x)))
+            found = figure(x.to(flow.device), context, draws=draws, seed=batch).cpu().double()
+            if batch < len(batches):
+                scores[rows] = found
+                progress(min((batch + 1) * batch_size, len(data.x)))
     if fabric and world > 1:
         from flowkit.train.devices import summed  # it imports Fabric, which scores alone don't need
 

@@ -22,6 +22,7 @@ from flowkit.train.checkpoint import Checkpoint, Row, read_checkpoint, standing,
 from flowkit.train.directory import CHECKPOINT
 from flowkit.train.evaluation import evaluate
 from flowkit.train.report import Report
+from flowkit.train.sharding import divided, load, whole
 from flowkit.train.step import ADVICE, Fitting
 
 Keep = Callable[[Checkpoint], None]
@@ -158,10 +159,15 @@ class Training:
     def _restore(self, checkpoint: Checkpoint) -> None:
         self.rows, self.best = checkpoint.rows, checkpoint.best
         fitting, optimizer = self.fitting, self.fitting.optimizer
-        fitting.flow.load_state_dict(checkpoint.weights)
+        load(fitting.flow, checkpoint.weights)
         if fitting.average:
-            fitting.average.flow.load_state_dict(checkpoint.average)
-        optimizer.load_state_dict(optimizer.state_dict() | {"state": checkpoint.optimizer})
+            load(fitting.average.flow, checkpoint.average)
+        parameters = list(fitting.flow.parameters())
+        states = {
+            index: {key: divided(value, parameters[index]) for key, value in state.items()}
+            for index, state in checkpoint.optimizer.items()
+        }
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": states})
         fitting.global_step = self.rows[-1].step
         fitting.stopwatch.whole = sum(row.seconds for row in self.rows)
 
@@ -206,7 +212,7 @@ class Training:
         except DataError as error:  # if the weights are at fault, no event has a finite score
             raise TrainingError(f"epoch {epoch}: {error}: {ADVICE}") from error
         if figure < standing(self.rows)[0]:
-            self.best = {name: value.cpu().clone() for name, value in flow.state_dict().items()}
+            self.best = {name: whole(value).cpu().clone() for name, value in flow.state_dict().items()}
         return figure
 
     def finish(self) -> Trained:
@@ -219,15 +225,20 @@ class Training:
 
     def save(self) -> None:
         """Hand over the state after the last epoch, in the first process."""
-        if self.keep is None or not self.fitting.fabric.is_global_zero:
+        if self.keep is None:
             return
         fitting = self.fitting
-        self.keep(
-            Checkpoint(
-                self.rows,
-                fitting.flow.state_dict(),
-                fitting.average.flow.state_dict() if fitting.average else {},
-                self.best,
-                {index: tensors_of(state) for index, state in fitting.optimizer.state_dict()["state"].items()},
-            )
+        optimizer = fitting.optimizer.state_dict()["state"]
+        checkpoint = Checkpoint(
+            self.rows,
+            _whole(fitting.flow.state_dict()),
+            _whole(fitting.average.flow.state_dict()) if fitting.average else {},
+            self.best,
+            {index: _whole(tensors_of(state)) for index, state in optimizer.items()},
         )
+        if fitting.fabric.is_global_zero:
+            self.keep(checkpoint)
+
+
+def _whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: whole(tensor) for name, tensor in state.items()}

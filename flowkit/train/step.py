@@ -6,11 +6,13 @@ import copy
 import math
 import time
 import warnings
+from typing import cast
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from flowkit.bijectors.memory import DRIFT_LIMIT, DRIFT_LIMIT_BF16
@@ -21,6 +23,7 @@ from flowkit.spec import Train
 from flowkit.train.batches import Batch, shares
 from flowkit.train.devices import gathered, summed
 from flowkit.train.optimizer import learning_rate_factor, new_optimizer
+from flowkit.train.sharding import gather, whole
 
 ADVICE = (
     "try a lower train.optimizer.lr, a longer train.warmup, a smaller train.clip_norm or tighter bounds of "
@@ -110,9 +113,16 @@ class Fitting:
         self.flow, self.settings = flow, settings
         self.steps = math.inf if settings.epochs is None else settings.epochs * steps_an_epoch  # in all epochs
         self.fabric = fabric or Fabric(devices=1)
-        # Fabric wraps the flow as the model, and moves the flow itself to its device.
-        self.model, self.optimizer = self.fabric.setup(flow, new_optimizer(settings, flow.parameters()))
+        flow.to(self.fabric.device)
+        if self.fabric.world_size > 1:
+            for tensor in flow.state_dict().values():
+                torch.distributed.broadcast(tensor, 0)  # all start from the first one's weights
         self.average = None if settings.ema is None else Average(flow, settings.ema)
+        self.model = self.fabric.setup_module(flow)
+        if self.average and settings.strategy == "fsdp":
+            self.fabric.setup_module(self.average.flow)
+        # A flow that was sharded has other parameters than before.
+        self.optimizer = cast(Optimizer, self.fabric.setup_optimizers(new_optimizer(settings, flow.parameters())))
         self.stopwatch = Stopwatch(settings.minutes)
         self.share = 0.0  # the used share of the time limit after the last step, by the clock of the first process
         self.global_step = 0  # counts the steps of all epochs, from 0
@@ -217,7 +227,7 @@ class Fitting:
     def clip_gradients(self) -> Tensor:
         """Scale the gradients down to the norm train.clip_norm, if theirs is larger. Return the norm before scaling."""
         limit = math.inf if self.settings.clip_norm is None else self.settings.clip_norm
-        return torch.nn.utils.clip_grad_norm_(self.flow.parameters(), limit)
+        return whole(torch.nn.utils.clip_grad_norm_(self.flow.parameters(), limit))
 
     def _set_learning_rate(self) -> None:
         settings = self.settings
@@ -243,6 +253,7 @@ class Fitting:
     def _finite(self, number: float, what: str, own: Batch) -> float:
         if math.isfinite(number):
             return number
+        gather(self.flow)
         layer = next(filter(None, gathered(self.fabric, first_nonfinite(self.flow, own.x, own.context))), None)
         where = f"the first output that isn't finite is of {layer}" if layer else "all outputs are finite"
         advice = FIRST_ADVICE if self.global_step == 0 else ADVICE

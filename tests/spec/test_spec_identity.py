@@ -182,6 +182,7 @@ train:
   precision: fp32
   devices: 1
   num_nodes: 1
+  strategy: ddp
   accumulate: 1
   logger: csv
   compile: false

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays
-from flowkit.spec import read_spec
+from flowkit.spec import Spec, read_spec
 from flowkit.train.batches import shuffled
 from flowkit.train.devices import connected
 from flowkit.train.fit import _initialize
+from flowkit.train.launching import launch
+from flowkit.train.sharding import whole
 from flowkit.train.step import Fitting
 
 SPEC: dict[str, Any] = {
@@ -37,24 +39,75 @@ Steps = list[tuple[float, Tensor]]
 """The loss of each step, and the clipped gradients of all parameters in a row."""
 
 
+def differences(overrides: tuple[str, ...], count: int) -> tuple[float, float, float]:
+    """Return the largest differences from one process: of losses, of gradients, and of the average of the weights."""
+    expected, expected_average = steps((), count)
+    settings = read_spec(SPEC, overrides).train
+    call = launch if settings.devices > 1 else lambda _, function, *arguments: function(*arguments)
+    found, average = call(settings, steps, overrides, count)
+    losses = max(abs(one - two) for (one, _), (two, _) in zip(expected, found, strict=True))
+    gradients = max(float((one - two).abs().max()) for (_, one), (_, two) in zip(expected, found, strict=True))
+    return losses, gradients, float((expected_average - average).abs().max())
+
+
+def new_flow(spec: Spec) -> Flow:
+    """Return the flow in fp64, initialized on the first batch."""
+    torch.manual_seed(0)
+    flow = Flow.from_spec(spec).double()
+    flow.memory = spec.train.memory
+    _initialize(flow, next(shuffled(data(), 41, 0, 0)))
+    return flow
+
+
+def data() -> Arrays:
+    """Return 130 events."""
+    x = np.random.default_rng(0).normal(size=(130, 3)) * [1, 5, 0.1]
+    return Arrays(x + np.sin(x[:, ::-1]))
+
+
 def steps(overrides: tuple[str, ...], count: int) -> tuple[Steps, Tensor]:
     """Return the losses and gradients of the first steps, and the moving average of the weights after them."""
-    torch.manual_seed(0)
     spec = read_spec(SPEC, overrides)
-    flow = Flow.from_spec(spec).double()
-    x = np.random.default_rng(0).normal(size=(130, 3)) * [1, 5, 0.1]
-    data = Arrays(x + np.sin(x[:, ::-1]))
-    _initialize(flow, next(shuffled(data, 41, 0, 0)))
+    flow = new_flow(spec)
     with connected(spec.train) as fabric:
-        return _steps(Fitting(flow, spec.train, 3, fabric), data, count)
+        return _steps(Fitting(flow, spec.train, 3, fabric), count)
 
 
-def _steps(fitting: Fitting, data: Arrays, count: int) -> tuple[Steps, Tensor]:
-    batches = (batch for epoch in range(count) for batch in shuffled(data, 41, 0, epoch))
+def elements(overrides: tuple[str, ...]) -> dict[str, int]:
+    """Return the numbers of elements that the first process keeps after a step."""
+    spec = read_spec(SPEC, overrides)
+    flow = new_flow(spec)
+    with connected(spec.train) as fabric:
+        fitting = Fitting(flow, spec.train, 3, fabric)
+        _steps(fitting, 1)
+        assert fitting.average is not None
+        kept = {
+            "weights": list(flow.parameters()),
+            "gradients": [parameter.grad for parameter in flow.parameters()],
+            "average": list(fitting.average.flow.parameters()),
+            "optimizer": [state["exp_avg"] for state in fitting.optimizer.state.values()],
+        }
+        return {name: sum(tensor.to_local().numel() for tensor in tensors) for name, tensors in kept.items()}
+
+
+def peak(overrides: tuple[str, ...]) -> int:
+    """Return the most bytes that the first process has on its GPU in steps after the first one."""
+    spec = read_spec(SPEC, overrides)
+    flow = new_flow(spec)
+    with connected(spec.train) as fabric:
+        fitting = Fitting(flow, spec.train, 3, fabric)
+        _steps(fitting, 1)
+        torch.cuda.reset_peak_memory_stats()
+        _steps(fitting, 2)
+        return torch.cuda.max_memory_allocated()
+
+
+def _steps(fitting: Fitting, count: int) -> tuple[Steps, Tensor]:
+    batches = (batch for epoch in range(count) for batch in shuffled(data(), 41, 0, epoch))
     noted: Steps = []
     for _ in range(count):
         fitting.training_step(next(batches))
-        gradients = [p.grad.flatten().clone() for p in fitting.flow.parameters() if p.grad is not None]
+        gradients = [whole(p.grad).flatten().clone() for p in fitting.flow.parameters() if p.grad is not None]
         noted.append((fitting.losses[-1], torch.cat(gradients)))
     assert fitting.average is not None
-    return noted, torch.cat([p.flatten() for p in fitting.average.flow.parameters()])
+    return noted, torch.cat([whole(p).flatten() for p in fitting.average.flow.parameters()])

@@ -31,20 +31,9 @@ LONG = ("data.n=9000", "train.batch_size=32", "train.ema=null", "train.epochs=3"
 """Epochs of seconds, so that something can happen within one."""
 
 
-def differences(overrides: tuple[str, ...], count: int) -> tuple[float, float, float]:
-    """Return the largest differences from one process: of losses, of gradients, and of the average of the weights."""
-    expected, expected_average = side_by_side.steps((), count)
-    settings = read_spec(side_by_side.SPEC, overrides).train
-    call = launch if settings.devices > 1 else lambda _, function, *arguments: function(*arguments)
-    found, average = call(settings, side_by_side.steps, overrides, count)
-    losses = max(abs(one - two) for (one, _), (two, _) in zip(expected, found, strict=True))
-    gradients = max(float((one - two).abs().max()) for (_, one), (_, two) in zip(expected, found, strict=True))
-    return losses, gradients, float((expected_average - average).abs().max())
-
-
 @pytest.mark.parametrize("overrides", [("train.accumulate=4",), ("train.accumulate=41", "train.memory=reversible")])
 def test_micro_batches_have_the_gradients_of_the_whole_batch(overrides: tuple[str, ...]) -> None:
-    assert max(differences(overrides, 4)) < 1e-9
+    assert max(side_by_side.differences(overrides, 4)) < 1e-9
 
 
 @pytest.mark.slow
@@ -63,14 +52,15 @@ def test_micro_batches_have_the_gradients_of_the_whole_batch(overrides: tuple[st
 )
 def test_two_processes_take_the_steps_of_one(overrides: tuple[str, ...]) -> None:
     """100 steps in fp64 on batches of 41 events, shares of 20 and 21."""
-    assert max(differences(overrides, 100)) < 1e-9
+    assert max(side_by_side.differences(overrides, 100)) < 1e-9
 
 
 @pytest.mark.slow
-def test_two_processes_use_the_noise_and_the_validation_of_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", extent(["ddp"], ["ddp", "fsdp"]))
+def test_two_processes_use_the_noise_and_the_validation_of_one(tmp_path: Path, strategy: str) -> None:
     """Plain gradient descent, which doesn't blow up rounding errors of gradients that are 0, as Adam does."""
     sgd = ("train.optimizer={name: sgd, lr: 1.0e-3}", "train.epochs=2", "train.batch_size=101", "train.warmup=0")
-    for run, more in (("one", ()), ("two", (TWO,))):
+    for run, more in (("one", ()), ("two", (TWO, f"train.strategy={strategy}"))):
         train(read_spec("specs/glow-digits.yaml", [*sgd, *more, "train.validate_every=1"]), tmp_path / run)
     rows = [list(csv.DictReader((tmp_path / run / "metrics.csv").open())) for run in ("one", "two")]
     for one, two in zip(*rows, strict=True):
@@ -166,8 +156,11 @@ def spoiled(spec: str, directory: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_not_finite_in_one_process_stops_all_with_its_layer(tmp_path: Path, make_spec: MakeSpec) -> None:
-    spec = make_spec(TWO)
+@pytest.mark.parametrize("strategy", extent(["fsdp"], ["ddp", "fsdp"]))
+def test_what_is_not_finite_in_one_process_stops_all_with_its_layer(
+    tmp_path: Path, make_spec: MakeSpec, strategy: str
+) -> None:
+    spec = make_spec(TWO, f"train.strategy={strategy}")
     with pytest.raises(TrainingError, match=r"step 7: the loss is nan; .* layer 1 .*try a lower"):
         launch(spec.train, spoiled, to_yaml(spec), tmp_path / "run")
 
