@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import re
 from collections.abc import Iterator
@@ -38,12 +37,12 @@ def new_flow(spec: Spec) -> Flow:
     return flow
 
 
-def with_weights(flow: Flow, weights: dict[str, Tensor], device: torch.device | None = None) -> Flow:
-    """Return a copy of the flow with these weights, in evaluation mode.
+def with_weights(spec: Spec, weights: dict[str, Tensor], device: torch.device | None = None) -> Flow:
+    """Build the flow of a spec with these weights, in evaluation mode.
 
-    The copy isn't compiled: compilation would take longer than the few passes that follow.
+    It isn't compiled: compilation would take longer than the few passes that follow.
     """
-    flow = copy.deepcopy(flow)
+    flow = Flow.from_spec(spec)
     flow.load_state_dict(weights)
     return flow.to(device or best_device()).eval()
 

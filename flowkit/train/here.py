@@ -121,7 +121,7 @@ def _finish(
             f"{directory} has no whole epoch yet, and so nothing to finish with: `flowkit train --resume {directory}` "
             "goes on with it"
         )
-    flow = with_weights(flow, trained.weights, fabric.device)
+    flow = with_weights(spec, trained.weights, fabric.device)
     first(fabric, lambda: _write_weights(flow, trained, data["val"], directory))
     results = Results(
         unit=flow.unit,

@@ -92,7 +92,7 @@ def fit_arrays(spec: Spec, data: Mapping[PartName, Arrays], console: Console) ->
             trained = launching.launch(spec.train, fit_tensors, to_yaml(spec), shared, console.quiet)
         else:
             trained = fit_here(flow, data, console)
-        return with_weights(flow, trained.weights), trained
+        return with_weights(spec, trained.weights), trained
 
 
 def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False) -> Results:
@@ -101,9 +101,9 @@ def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False)
     Args:
         directory: The directory of the run.
         overrides: Texts such as ``train.epochs=60``. They may change how long the run is trained (train.epochs,
-            train.minutes), on how many devices and threads (train.devices, train.num_nodes, train.accumulate,
-            train.threads), and where its data is read from (data). With overrides, a finished run is trained for
-            longer. The learning rate then follows the new schedule.
+            train.minutes), on how many devices and threads (train.devices, train.num_nodes, train.strategy,
+            train.accumulate, train.threads), and where its data is read from (data). With overrides, a finished run is
+            trained for longer. The learning rate then follows the new schedule.
         finish: Train nothing more, and finish the run with the best weights so far.
 
     Returns:
