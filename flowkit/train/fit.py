@@ -22,7 +22,7 @@ from flowkit.train.checkpoint import Checkpoint, Row, read_checkpoint, standing,
 from flowkit.train.directory import CHECKPOINT
 from flowkit.train.evaluation import evaluate
 from flowkit.train.report import Report
-from flowkit.train.sharding import divided, load, whole
+from flowkit.train.sharding import divided, load_undivided, undivided
 from flowkit.train.step import ADVICE, Fitting
 
 Keep = Callable[[Checkpoint], None]
@@ -159,9 +159,9 @@ class Training:
     def _restore(self, checkpoint: Checkpoint) -> None:
         self.rows, self.best = checkpoint.rows, checkpoint.best
         fitting, optimizer = self.fitting, self.fitting.optimizer
-        load(fitting.flow, checkpoint.weights)
+        load_undivided(fitting.flow, checkpoint.weights)
         if fitting.average:
-            load(fitting.average.flow, checkpoint.average)
+            load_undivided(fitting.average.flow, checkpoint.average)
         parameters = list(fitting.flow.parameters())
         states = {
             index: {key: divided(value, parameters[index]) for key, value in state.items()}
@@ -212,7 +212,7 @@ class Training:
         except DataError as error:  # if the weights are at fault, no event has a finite score
             raise TrainingError(f"epoch {epoch}: {error}: {ADVICE}") from error
         if figure < standing(self.rows)[0]:
-            self.best = {name: whole(value).cpu().clone() for name, value in flow.state_dict().items()}
+            self.best = {name: undivided(value).cpu().clone() for name, value in flow.state_dict().items()}
         return figure
 
     def finish(self) -> Trained:
@@ -231,14 +231,14 @@ class Training:
         optimizer = fitting.optimizer.state_dict()["state"]
         checkpoint = Checkpoint(
             self.rows,
-            _whole(fitting.flow.state_dict()),
-            _whole(fitting.average.flow.state_dict()) if fitting.average else {},
+            _undivided(fitting.flow.state_dict()),
+            _undivided(fitting.average.flow.state_dict()) if fitting.average else {},
             self.best,
-            {index: _whole(tensors_of(state)) for index, state in optimizer.items()},
+            {index: _undivided(tensors_of(state)) for index, state in optimizer.items()},
         )
         if fitting.fabric.is_global_zero:
             self.keep(checkpoint)
 
 
-def _whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: whole(tensor) for name, tensor in state.items()}
+def _undivided(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: undivided(tensor) for name, tensor in state.items()}

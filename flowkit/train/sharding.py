@@ -1,17 +1,21 @@
-"""Divides the weights of a flow among the processes of a training with FSDP, and gathers them again."""
+"""Divides the weights of a flow among the processes of a training with FSDP, and gathers them again.
+
+FSDP is imported when it is used, because that takes about a second.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from torch import Tensor
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from flowkit.bijectors import Conditioner
 from flowkit.flow import Flow
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 
 def sharded(flow: Flow, mesh: DeviceMesh, by_network: bool) -> Flow:
@@ -21,6 +25,8 @@ def sharded(flow: Flow, mesh: DeviceMesh, by_network: bool) -> Flow:
     conditioner gathers its own parameters, and only while it runs. Its backward pass must not call it again, as that of
     ``memory: checkpoint`` or ``reversible`` does.
     """
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
     mesh = mesh["data_parallel"]
     for parameter in flow.parameters():
         parameter.data = parameter.contiguous()  # FSDP takes no other layout, such as channels_last
@@ -36,24 +42,36 @@ def sharded(flow: Flow, mesh: DeviceMesh, by_network: bool) -> Flow:
     return flow
 
 
-def gather(flow: Flow) -> None:
+def gather_weights(flow: Flow) -> None:
     """Gather the parameters of a sharded flow for calls of its layers. It does nothing to other flows."""
-    if isinstance(flow, FSDPModule):
+    if hasattr(flow, "unshard"):
         flow.unshard()
 
 
-def whole(tensor: Tensor) -> Tensor:
+def undivided(tensor: Tensor) -> Tensor:
     """Return a tensor that is divided gathered on the CPU, and any other as it is. All processes must call it."""
-    return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor
+    if not _is_divided(tensor):
+        return tensor
+    from torch.distributed.tensor import DTensor
+
+    assert isinstance(tensor, DTensor)
+    return tensor.full_tensor().cpu()
 
 
 def divided(tensor: Tensor, like: Tensor) -> Tensor:
     """Return this process's part of a tensor if ``like`` is divided. A single number isn't divided."""
-    if not isinstance(like, DTensor) or tensor.ndim == 0:
+    if not _is_divided(like) or tensor.ndim == 0:
         return tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    assert isinstance(like, DTensor)
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
 
-def load(flow: Flow, weights: Mapping[str, Tensor]) -> None:
+def load_undivided(flow: Flow, weights: Mapping[str, Tensor]) -> None:
     """Load whole weights into a flow, which may be sharded."""
     flow.load_state_dict({name: divided(weights[name], like) for name, like in flow.state_dict().items()})
+
+
+def _is_divided(tensor: Tensor) -> bool:
+    return hasattr(tensor, "full_tensor")  # which a DTensor has

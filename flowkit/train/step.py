@@ -23,7 +23,7 @@ from flowkit.spec import Train
 from flowkit.train.batches import Batch, shares
 from flowkit.train.devices import gathered, summed
 from flowkit.train.optimizer import learning_rate_factor, new_optimizer
-from flowkit.train.sharding import gather, whole
+from flowkit.train.sharding import gather_weights, undivided
 
 ADVICE = (
     "try a lower train.optimizer.lr, a longer train.warmup, a smaller train.clip_norm or tighter bounds of "
@@ -227,7 +227,7 @@ class Fitting:
     def clip_gradients(self) -> Tensor:
         """Scale the gradients down to the norm train.clip_norm, if theirs is larger. Return the norm before scaling."""
         limit = math.inf if self.settings.clip_norm is None else self.settings.clip_norm
-        return whole(torch.nn.utils.clip_grad_norm_(self.flow.parameters(), limit))
+        return undivided(torch.nn.utils.clip_grad_norm_(self.flow.parameters(), limit))
 
     def _set_learning_rate(self) -> None:
         settings = self.settings
@@ -253,7 +253,7 @@ class Fitting:
     def _finite(self, number: float, what: str, own: Batch) -> float:
         if math.isfinite(number):
             return number
-        gather(self.flow)
+        gather_weights(self.flow)
         layer = next(filter(None, gathered(self.fabric, first_nonfinite(self.flow, own.x, own.context))), None)
         where = f"the first output that isn't finite is of {layer}" if layer else "all outputs are finite"
         advice = FIRST_ADVICE if self.global_step == 0 else ADVICE

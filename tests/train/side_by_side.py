@@ -15,7 +15,7 @@ from flowkit.train.batches import shuffled
 from flowkit.train.devices import connected
 from flowkit.train.fit import _initialize
 from flowkit.train.launching import launch
-from flowkit.train.sharding import whole
+from flowkit.train.sharding import undivided
 from flowkit.train.step import Fitting
 
 SPEC: dict[str, Any] = {
@@ -107,7 +107,7 @@ def _steps(fitting: Fitting, count: int) -> tuple[Steps, Tensor]:
     noted: Steps = []
     for _ in range(count):
         fitting.training_step(next(batches))
-        gradients = [whole(p.grad).flatten().clone() for p in fitting.flow.parameters() if p.grad is not None]
+        gradients = [undivided(p.grad).flatten().clone() for p in fitting.flow.parameters() if p.grad is not None]
         noted.append((fitting.losses[-1], torch.cat(gradients)))
     assert fitting.average is not None
-    return noted, torch.cat([whole(p).flatten() for p in fitting.average.flow.parameters()])
+    return noted, torch.cat([undivided(p).flatten() for p in fitting.average.flow.parameters()])
