@@ -44,8 +44,8 @@ def sharded(flow: Flow, mesh: DeviceMesh, by_network: bool) -> Flow:
 
 def gather_weights(flow: Flow) -> None:
     """Gather the parameters of a sharded flow for calls of its layers. It does nothing to other flows."""
-    if hasattr(flow, "unshard"):
-        flow.unshard()
+    if unshard := getattr(flow, "unshard", None):
+        unshard()
 
 
 def undivided(tensor: Tensor) -> Tensor:
