@@ -56,7 +56,7 @@ def evaluate(
     scores = torch.zeros(len(data.x), dtype=torch.float64)
     figure = flow.nll if flow.levels is None else flow.bits_per_dim
     with _evaluating(flow):
-        batches = list(in_order(len(data.x), batch_size))
+        batches = in_order(len(data.x), batch_size)
         for batch in range(rank, world * math.ceil(len(batches) / world), world):
             # Weights that are divided are gathered by all processes together, so all score as many batches.
             rows = batches[min(batch, len(batches) - 1)]

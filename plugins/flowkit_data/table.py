@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 VALUES = 2**21
 """The approximate number of values that are read together."""
-
-
 EMPTY = np.empty(0)
 
 
@@ -135,7 +133,6 @@ class Table(Dataset):
         """Read a file, and what divides its rows. Labels are the places of its classes, or of these, in their order."""
         parts: list[_Rows] = []
         labels = None if self.label is None else Labels(self.label)
-
         width = sum(shape[0] for shape in self.preprocessing.shapes if shape)
         record = np.dtype([("values", np.float32, (width,)), ("number", np.int64)])
 

@@ -13,8 +13,9 @@ ColumnKind = Literal["number", "integer", "time", "category"]
 Missing = Literal["refuse", "drop"]
 
 MAX_COLUMNS = 4096
-MAX_NAMED = 10  # the most columns that a message names
 """The most columns of an event, and of a context."""
+MAX_NAMED = 10
+"""The most missing columns that a message names."""
 MAX_CATEGORIES = 65536
 """The most categories of a column, as of the classes of a context."""
 MAX_WIDTH = 65536

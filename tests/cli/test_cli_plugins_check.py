@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from contextlib import suppress
 
@@ -222,12 +223,20 @@ def test_a_single_number_is_among_the_events() -> None:
     assert "glow/actnorm, [1]: 1 check" in lines
 
 
+def test_checks_need_nothing_that_only_training_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flowkit, "train", None, raising=False)  # to be put back
+    for name in [name for name in sys.modules if name.startswith("flowkit.train")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)  # whoever imports it fails
+    run("glow/actnorm", "--only", "log_det")
+
+
 def test_a_terminal_shows_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes that for a terminal
     flowkit.register("mine/short", Config, Short)
     arguments = ["mine/short", "--event", "4,3,2", "--only", "log_det,shapes"]
     assert "    shapes" in "\n".join(run(*arguments, code=1))  # it is a pipe nevertheless
-    monkeypatch.setattr("flowkit.train.report.shows_bars", lambda console: True)
+    monkeypatch.setattr("typer.testing._NamedTextIOWrapper.isatty", lambda file: True)
     shown, listed = ("\n".join(run(*arguments, *more, code=1)) for more in ([], ["-v"]))
     assert "mine/short, [4, 3, 2]: shapes" in shown and "\n    shapes" not in shown and "    log_det" in shown
     assert "    shapes" in listed

@@ -22,7 +22,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from flowkit.cli.main import app
-from flowkit.errors import MAX_SHOWN, SpecError
+from flowkit.errors import MAX_SHOWN, Problem, SpecError
 from flowkit.spec import read_spec
 from flowkit.spec.document import MAX_DEPTH
 from flowkit.spec.text import MAX_BYTES, MAX_VALUES, parse, read_file, read_text
@@ -175,13 +175,19 @@ FILES = {
 }
 
 
+def problem_of(file: Path) -> Problem:
+    """Return the only problem of a file that isn't a spec."""
+    with pytest.raises(SpecError) as caught:
+        read_file(file)
+    (problem,) = caught.value.problems
+    return problem
+
+
 @pytest.mark.parametrize(("content", "where", "words"), FILES.values(), ids=FILES)
 def test_files_that_are_no_specs(content: bytes, where: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_bytes(content)
-    with pytest.raises(SpecError) as caught:
-        read_file(file)
-    (problem,) = caught.value.problems
+    problem = problem_of(file)
     assert (problem.file, f"{problem.line}:{problem.column}") == (str(file), where)
     assert words in problem.message
 
@@ -218,9 +224,7 @@ FORMATS = {
 def test_files_of_other_formats(content: bytes, what: str, advice: str, tmp_path: Path) -> None:
     file = tmp_path / "a b.yaml"
     file.write_bytes(content)
-    with pytest.raises(SpecError) as caught:
-        read_file(file)
-    (problem,) = caught.value.problems
+    problem = problem_of(file)
     assert problem.message.startswith("this is ") and what in problem.message
     assert advice in (problem.suggestion or "").replace(f"{tmp_path}/", "")
 
@@ -230,9 +234,7 @@ def test_the_advice_on_a_table_and_an_array_gives_a_valid_spec(tmp_path: Path) -
     numpy.savetxt(tmp_path / "a.csv", rows, delimiter=",", header="a,b", comments="")
     numpy.save(tmp_path / "a.npy", rows)
     for file in (tmp_path / "a.csv", tmp_path / "a.npy"):
-        with pytest.raises(SpecError) as caught:
-            read_file(file)
-        *_, command = (caught.value.problems[0].suggestion or "").partition("first: flowkit ")
+        *_, command = (problem_of(file).suggestion or "").partition("first: flowkit ")
         spec = file.with_suffix(".yaml")
         assert CliRunner().invoke(app, [*shlex.split(command), "-o", str(spec), "--overwrite"]).exit_code == 0
         assert read_spec(spec).event.shape == (2,)

@@ -123,10 +123,9 @@ def _run(subjects: "Mapping[str, Subject]", chosen: Selection) -> "Iterator[Resu
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from flowkit.testing import run_check, select
-    from flowkit.train.report import shows_bars
 
     console = Console()
-    redraws = shows_bars(console)
+    redraws = console.is_terminal and console.file.isatty()  # rich takes a pipe with FORCE_COLOR for a terminal
     columns = SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
     with Progress(*columns, console=console, transient=True, disable=not redraws) as progress:
         for title, subject in subjects.items():
