@@ -20,6 +20,7 @@ from flowkit.domains import Interval
 from flowkit.errors import ShapeError
 from flowkit.plugin.config import (
     EVENT_KEY,
+    BaseConfig,
     BijectorConfig,
     ConditionerConfig,
     Documented,
@@ -66,7 +67,18 @@ BOUNDS = {
 EVENTS: tuple[Shape, ...] = ((2,), (3, 8, 8), (3, 7, 7))
 """The event shapes that shape rules are tried on."""
 CONTEXTS: tuple[Shape, ...] = ((2,), (20, 2), (3, 8, 8))
-"""The context shapes that the shape rules of encoders are tried on."""
+"""The context shapes that the shape rules of encoders are tried on. Bases are given the first."""
+
+RULES: dict[type[PluginConfig], tuple[str, str]] = {
+    BijectorConfig: ("output_shape", "any event; its shape stays"),
+    SplitConfig: ("split_shapes", ""),
+    ConditionerConfig: ("check_shapes", "any event"),
+    MaskedConditionerConfig: ("check_shape", "any event"),
+    OrderConfig: ("check_shape", "any event"),
+    BaseConfig: ("check_shapes", "any event"),
+    EncoderConfig: ("output_shape", ""),
+}
+"""The method that is the shape rule of a kind's configs, and what holds if a config leaves it out, where it may."""
 
 
 class FieldRow(NamedTuple):
@@ -175,33 +187,40 @@ def _default(config: type[Documented], name: str) -> str:
 
 
 def shape_rule(config: PluginConfig) -> list[str]:
-    """Return what becomes of a few example events, or why they are refused. Kinds without a rule have no lines."""
-    if isinstance(config, BijectorConfig) and type(config).output_shape is BijectorConfig.output_shape:
-        return ["any event; its shape stays"]
-    if isinstance(config, ConditionerConfig) and type(config).check_shapes is ConditionerConfig.check_shapes:
-        return ["any event"]
-    for base in (MaskedConditionerConfig, OrderConfig):
-        if isinstance(config, base) and type(config).check_shape is base.check_shape:
-            return ["any event"]
-    if isinstance(config, EncoderConfig):
-        return [f"{list(context)}{_outcome(config, context)}" for context in CONTEXTS]
-    if not isinstance(config, BijectorConfig | SplitConfig | ConditionerConfig | MaskedConditionerConfig | OrderConfig):
+    """Return what becomes of a few example shapes, or why they are refused. Kinds without a rule have no lines."""
+    kind = next((kind for kind in RULES if isinstance(config, kind)), None)
+    if kind is None:
         return []
-    return [f"{list(event)}{_outcome(config, event)}" for event in EVENTS]
+    method, otherwise = RULES[kind]
+    if otherwise and getattr(type(config), method) is getattr(kind, method):
+        return [otherwise]
+    return [f"{title}{_outcome(config, method, shapes)}" for title, shapes in _examples(config)]
 
 
-def _outcome(config: PluginConfig, event: Shape) -> str:
+def _examples(config: PluginConfig) -> list[tuple[str, tuple[Shape | None, ...]]]:
+    """Return the arguments that a shape rule is tried with, each with a title."""
+    match config:
+        case EncoderConfig():
+            return [(f"{list(context)}", (context,)) for context in CONTEXTS]
+        case ConditionerConfig():
+            return [(f"{list(event)}", (event, event)) for event in EVENTS]
+        case BaseConfig() if config.reads_context != "no":
+            context = CONTEXTS[0]
+            return [(f"{list(event)} with a context {list(context)}", (event, context)) for event in EVENTS]
+        case BaseConfig():
+            return [(f"{list(event)}", (event, None)) for event in EVENTS]
+    return [(f"{list(event)}", (event,)) for event in EVENTS]
+
+
+def _outcome(config: PluginConfig, method: str, shapes: tuple[Shape | None, ...]) -> str:
     try:
+        given = getattr(config, method)(*shapes)
         match config:
             case BijectorConfig() | EncoderConfig():
-                return f" -> {list(config.output_shape(event))}"
+                return f" -> {list(given)}"
             case SplitConfig():
-                kept, transformed = map(list, config.split_shapes(event))
+                kept, transformed = map(list, given)
                 return f" -> kept {kept}, transformed {transformed}"
-            case ConditionerConfig():
-                config.check_shapes(event, event)
-            case MaskedConditionerConfig() | OrderConfig():
-                config.check_shape(event)
     except ShapeError as error:
         return f": refused: {shortened(error)}"
     except Exception as error:  # a rule of a stranger's

@@ -106,7 +106,7 @@ class Descriptor:
             return
         self._check_choice("directions", declared, get_args(Directions))
         if declared != "both" and not KINDS[kind].has_directions:
-            raise PluginError(f"directions of {self.name} must be both: a {kind} has none of its own")
+            raise PluginError(f"directions of {self.name} must be both: {with_article(kind)} has none of its own")
 
     def _check_defaults(self) -> None:
         for name, field in self.config.model_fields.items():

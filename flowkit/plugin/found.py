@@ -63,7 +63,6 @@ class Found:
     descriptor: Descriptor
     origin: Origin
     module: str | None = None
-    """The plugin module; None for what this process registered itself."""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.origin})"

@@ -33,7 +33,6 @@ class Use:
     plugin: Found
     config: PluginConfig
     inverse: bool | None = None
-    """True for a step of a flow that is run in the opposite direction."""
 
     @property
     def name(self) -> str:

@@ -383,9 +383,9 @@ def register(name: str, config: type[PluginConfig], target: str | type, likeliho
         ...     pass
         >>> class Negate(Bijector):
         ...     def forward_and_log_det(self, x, context=None):
-        ...         return -x, x.new_zeros(len(x))
+        ...         return -x, x.new_zeros(x.shape[0])
         ...     def inverse_and_log_det(self, y, context=None):
-        ...         return -y, y.new_zeros(len(y))
+        ...         return -y, y.new_zeros(y.shape[0])
         >>> register("example/negate", NegateConfig, Negate)
         >>> flow = Flow.from_spec({"flowkit": 1, "event": {"shape": [2]}, "flow": [{"use": "example/negate"}]})
         >>> flow.encode(torch.ones(1, 2))

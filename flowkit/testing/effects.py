@@ -7,13 +7,14 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from flowkit.testing.compare import all_close
+from flowkit.testing.compare import all_close, all_near
 from flowkit.testing.perturbation import perturb, seeded
 from flowkit.testing.subjects import PERTURBATION, Call, ModuleSubject
 
@@ -189,6 +190,35 @@ CHANGES: Mapping[str, Callable[[ModuleSubject, nn.Module], object]] = {
     "float() and double()": _convert,
 }
 """The changes that a module undergoes between calls."""
+
+
+FREEZE_TOLERANCE = 1e-10
+"""Relative to the largest value, of a frozen module against the one that was frozen, fp64."""
+
+
+def compare_with_frozen(subject: ModuleSubject, freeze: Callable[[Any], Any]) -> None:
+    """Raise AssertionError unless what ``freeze`` makes of a module does the same, and the module stays as it was.
+
+    It is frozen a second time after its parameters have moved, because ``freeze`` may have kept something.
+    """
+    module = subject.module()
+    _freeze_once(subject, module, freeze, "frozen - as it is trained")
+    moved(subject, module)
+    what = "frozen again, after the parameters have moved: does freeze keep something?"
+    _freeze_once(subject, module, freeze, what)
+
+
+def _freeze_once(subject: ModuleSubject, module: nn.Module, freeze: Callable[[Any], Any], what: str) -> None:
+    calls, before, training = subject.calls(module), _snapshot(module), module.training
+    expected = [call(module) for call in calls]
+    frozen = freeze(module)
+    assert module.training == training, "freeze changes the mode, training or evaluation: change a copy"
+    for name, (value, trained) in _snapshot(module).items():
+        same = trained == before[name][1] and torch.equal(value, before[name][0])
+        assert same, f"freeze changes {name}, or whether it is trained: change a copy"
+    for call, outputs in zip(calls, expected, strict=True):
+        all_near(what, call(frozen), outputs, FREEZE_TOLERANCE)
+        all_close("of the module that was frozen", call(module), outputs, 0)
 
 
 def initialize_saved(subject: ModuleSubject) -> None:

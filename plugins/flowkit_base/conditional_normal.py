@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from flowkit.bijectors import Base, Conditioner
+from flowkit.bijectors import Base, Conditioner, bounded_log_scale
 from flowkit.bijectors.bijector import required_context
 from flowkit.plugin import Shape, Use
 from flowkit_base.diagonal_normal import diagonal_log_prob
@@ -68,11 +66,7 @@ class ConditionalNormal(Base):
     def _from_context(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return μ and log σ, [batch, *event]."""
         theta = self.conditioner(self._required(context))
-        lo, hi = map(math.log, self.scale)
-        middle, half = (hi + lo) / 2, (hi - lo) / 2
-        start = -middle / half  # the tanh where log σ = 0
-        slope = 1 / (half * (1 - start**2))  # so that ∂ log σ / ∂t = 1 there
-        return theta[:, 0], middle + half * torch.tanh(slope * theta[:, 1] + math.atanh(start))
+        return theta[:, 0], bounded_log_scale(theta[:, 1], *self.scale)
 
     def _required(self, context: Tensor | None) -> Tensor:
         return required_context(context, "this base computes its mean and scale")

@@ -70,7 +70,8 @@ class GaussianMixture(Base):
 class FrozenMixture(Base):
     """The same mixture with constant weights."""
 
-    reparametrized = False
+    reparametrized = GaussianMixture.reparametrized
+    noise = GaussianMixture.noise
     log_weights: Tensor
     edges: Tensor
     mean: Tensor
@@ -82,10 +83,6 @@ class FrozenMixture(Base):
         self.register_buffer("edges", base.edges())
         self.register_buffer("mean", base.mean.detach())
         self.register_buffer("log_scale", base.log_scale.detach())
-
-    @property
-    def noise(self) -> tuple[Noise, ...]:
-        return (Noise("uniform", ()), Noise("normal", self.event_shape))
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         return _mixture_log_prob(z, self.log_weights, self.mean, self.log_scale)

@@ -75,6 +75,7 @@ class StudentT(Base):
 class FrozenStudentT(Base):
     """The same distribution with constant ν and log p(0). ONNX has no gamma function."""
 
+    noise = StudentT.noise
     nu: Tensor
     log_constant: Tensor
 
@@ -82,10 +83,6 @@ class FrozenStudentT(Base):
         super().__init__(base.event_shape)
         self.register_buffer("nu", base.log_nu.detach().exp())
         self.register_buffer("log_constant", base.log_constant().detach())
-
-    @property
-    def noise(self) -> tuple[Noise, ...]:
-        return (Noise("normal", self.event_shape), Noise("normal", self.event_shape))
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         return _t_log_prob(z, self.nu, self.log_constant)

@@ -101,7 +101,7 @@ def few_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_right() -> None:
     *lines, last = run("glow/permute", "--event", "5")
     whole, layer = len(CHECKS["plugin"]), len(CHECKS["bijector"]) + len(SLOW_CHECKS["bijector"])
-    assert last == f"glow/permute passes all {whole + layer} checks"
+    assert last == f"glow/permute passes all {whole + layer - 1} checks; 1 doesn't apply"  # context
     titles = [f"glow/permute in a spec, [5]: {whole} checks", f"glow/permute, [5]: {layer} checks"]
     assert [line for line in lines if not line.startswith(" ")] == titles
 
@@ -119,7 +119,7 @@ def test_what_is_wrong() -> None:
     lines = run("mine/short", "--event", "[4, 3, 2]", code=1)
     line = line_of(lines, "log_det")
     assert "failed" in line and "short by the factor h·w = 6: did you forget the spatial positions?" in line
-    assert lines[-1].startswith("mine/short: ") and lines[-1].endswith(" checks failed")
+    assert lines[-1].startswith("mine/short: ") and lines[-1].endswith(" checks failed; 2 don't apply")
 
 
 def test_what_cannot_be_built_is_checked_no_further() -> None:
@@ -182,6 +182,14 @@ def test_chosen_checks() -> None:
     lines = run("mine/right", "--event", "4", "--only", "log_det,far,shapes", "--skip", "far")
     assert [line.split()[0] for line in lines if line.startswith("    ")] == ["shapes", "log_det"]
     assert lines[-1] == "mine/right passes all 2 checks"
+
+
+@pytest.mark.usefixtures("few_checks")
+def test_checks_that_do_not_apply_are_not_counted_as_passed() -> None:
+    flowkit.register("mine/right", Config, Right)
+    only = "shapes,context,light"
+    assert run("mine/right", "--event", "4", "--only", only)[-1] == "mine/right passes 1 check; 2 don't apply"
+    assert run("mine/right", "--event", "4", "--only", "context")[-1] == "mine/right: none of the 1 checks applies"
 
 
 class Stuck(ActNorm):

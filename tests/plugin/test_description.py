@@ -16,6 +16,7 @@ from flowkit.plugin import (
     BaseConfig,
     BijectorConfig,
     ConditionerConfig,
+    DatasetConfig,
     Descriptor,
     Found,
     PluginConfig,
@@ -164,12 +165,33 @@ class Images(ConditionerConfig):
             raise ShapeError("reads images")
 
 
+class Vectors(BaseConfig):
+    """Vectors only."""
+
+    def check_shapes(self, event: Shape, context: Shape | None) -> None:
+        if len(event) != 1 or context is not None:
+            raise ShapeError("is over vectors")
+
+
+class OfSets(BaseConfig):
+    """Depends on a set."""
+
+    reads_context = "required"
+
+    def check_shapes(self, event: Shape, context: Shape | None) -> None:
+        if context is None or len(context) != 2:
+            raise ShapeError("reads sets")
+
+
 @pytest.mark.parametrize(
     ("config", "rule"),
     [
         (BijectorConfig(), ["any event; its shape stays"]),
         (ConditionerConfig(), ["any event"]),
-        (BaseConfig(), []),
+        (BaseConfig(), ["any event"]),
+        (DatasetConfig(), []),
+        (Vectors(), ["[2]: accepted", "[3, 8, 8]: refused: is over vectors", "[3, 7, 7]: refused: is over vectors"]),
+        (OfSets(), [f"{event} with a context [2]: refused: reads sets" for event in ("[2]", "[3, 8, 8]", "[3, 7, 7]")]),
         (
             Half(),
             ["[2] -> kept [1], transformed [1]", "[3, 8, 8]: refused: odd", "[3, 7, 7]: refused: odd"],

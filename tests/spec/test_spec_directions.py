@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from flowkit.errors import PluginError, SpecError
-from flowkit.plugin import BijectorConfig, Descriptor, Directions, Found, Registry, SplitConfig, TransformerConfig
+from flowkit.plugin import (
+    BijectorConfig,
+    Descriptor,
+    Directions,
+    Found,
+    OrderConfig,
+    Registry,
+    SplitConfig,
+    TransformerConfig,
+)
 from flowkit.plugin import TransformerRef as Transformer
 from flowkit.plugin.found import IN_PROCESS
 from flowkit.spec import Spec, flow_directions, read_spec
@@ -139,3 +148,9 @@ def test_descriptors_declare_them() -> None:
 
     with pytest.raises(PluginError, match="a split has none of its own"):
         Descriptor("split", OneWaySplit, "a:B").check("split")
+
+    class OneWayOrder(OrderConfig):
+        directions = "forward"
+
+    with pytest.raises(PluginError, match="must be both: an order has none of its own"):
+        Descriptor("order", OneWayOrder, "a:B").check("order")

@@ -83,6 +83,12 @@ def test_checks_are_chosen_by_their_ids() -> None:
     assert [each.id for each in parameters] == ["it-far"]
 
 
+def test_a_check_that_does_not_apply_is_skipped_though_it_is_expected_to_fail() -> None:
+    subject = BijectorSubject(lambda: ActNorm((2,)), expected_failures={"context": "reads none yet", "shapes": "no"})
+    assert [each.outcome for each in run(subject, only=("context", "shapes"))] == ["unexpected pass", "skipped"]
+    assert not run_check(subject, "context").is_error
+
+
 @pytest.mark.parametrize(
     "use",
     [

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from flowkit.bijectors import Base, Bijector, Conditioner, Noise, Transformer, numeric_inverse
+from flowkit.domains import POSITIVE
 from flowkit.testing import BaseSubject, BijectorSubject, ConditionerSubject, TransformerSubject, check
 from tests.extent import extent
 from tests.plugins.cases import subjects
@@ -144,6 +145,21 @@ class FourierFeatures(Conditioner):
         return self.last((kept @ self.frequencies).cos()).unflatten(1, (2, 2))
 
 
+class Exponential(Bijector):
+    """x = exp(s z) has one direction. initialize reads the logarithm of x, which is positive, as z isn't."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.log_scale = nn.Parameter(torch.zeros(event))
+
+    def inverse_and_log_det(self, y, context=None):
+        x = (y * self.log_scale.exp()).exp()
+        return x, (self.log_scale + x.log()).sum(1)
+
+    def initialize(self, x, context=None):
+        self.log_scale.copy_(x.log().square().mean(0).log() / 2)
+
+
 class Uniform(Base):
     """A density with jumps."""
 
@@ -185,6 +201,9 @@ RIGHT = {
     "fixed-scale": lambda seed: BijectorSubject(lambda: FixedScale((4,)), seed=seed),
     "sinh": lambda seed: BijectorSubject(lambda: Sinh((3,)), seed=seed),
     "leaky": lambda seed: TransformerSubject(Leaky, seed=seed),
+    "inverse": lambda seed: BijectorSubject(
+        lambda: Exponential((2,)), domain=POSITIVE, directions="inverse", seed=seed
+    ),
     "fourier-features": lambda seed: ConditionerSubject(FourierFeatures, (3,), (2, 2), seed=seed),
     "uniform": lambda seed: BaseSubject(lambda: Uniform((2,)), seed=seed),
     "cauchy-1": lambda seed: BaseSubject(lambda: Cauchy((1,)), seed=seed),

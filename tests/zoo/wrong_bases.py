@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from flowkit.bijectors import Noise
@@ -142,9 +144,55 @@ class NoLogDetOfTheScale(DiagonalNormal):
         return super().log_prob(z) + self.log_scale.sum()
 
 
-@wrong("base", "freeze", "after freeze")
+@wrong("base", "freeze", "frozen - as it is trained")
 class FreezesAnother(DiagonalNormal):
     """freeze() makes a base with the parameters of the start."""
 
     def freeze(self):
         return DiagonalNormal(self.event_shape).double()
+
+
+@wrong("base", "freeze", "frozen again, after the parameters have moved")
+class FreezesItOnce(DiagonalNormal):
+    """freeze() keeps what it gave: exported again after more training, it is the old model."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.frozen = []
+
+    def freeze(self):
+        self.frozen = self.frozen or [copy.deepcopy(self)]
+        return self.frozen[0]
+
+
+@wrong("base", "freeze", "freeze changes mean, or whether it is trained")
+class StopsTraining(DiagonalNormal):
+    """freeze() gives the base itself, with parameters that are trained no more."""
+
+    def freeze(self):
+        return self.requires_grad_(False)
+
+
+@wrong("base", "initialize", "not finite after initialize on constant data")
+class DividesByTheDeviation(DiagonalNormal):
+    """Starts with the standard deviation of the first latents, which is 0 where they are constant."""
+
+    def initialize(self, z, context=None):
+        self.mean.copy_(z.mean(0))
+        self.log_scale.copy_(z.std(0, correction=0).log())
+
+
+@wrong("base", "initialize_saved", "neither parameter nor buffer")
+class MeanOfTheFirstLatents(DiagonalNormal):
+    """Subtracts the mean of the first latents, which isn't saved: a run that is loaded has another density."""
+
+    center = 0.0
+
+    def initialize(self, z, context=None):
+        self.center = z.mean(0)
+
+    def log_prob(self, z, context=None):
+        return super().log_prob(z - self.center)
+
+    def from_noise(self, noise, context=None):
+        return super().from_noise(noise) + self.center

@@ -107,10 +107,19 @@ def _check(name: str, subjects: "Callable[[str], dict[str, Subject]]", chosen: S
     if not results:
         echo(f"{name} has none of the checks that were chosen", err=True)
         return 2
+    echo(f"{name}{_verdict(results)}")
+    return 1 if any(result.is_error for result in results) else 0
+
+
+def _verdict(results: "Sequence[Result]") -> str:
     failed = sum(result.is_error for result in results)
-    total = len(results)
-    echo(f"{name}: {failed} of {total} checks failed" if failed else f"{name} passes all {total} checks")
-    return 1 if failed else 0
+    skipped = sum(result.outcome == "skipped" for result in results)
+    total = len(results) - skipped
+    if not total:
+        return f": none of the {skipped} checks applies"
+    passes = "passes all" if total > 1 else "passes"
+    counted = f": {failed} of {total} checks failed" if failed else f" {passes} {total} check{'s' * (total > 1)}"
+    return counted + (f"; {skipped} {'do' if skipped > 1 else 'does'}n't apply" if skipped else "")
 
 
 def _run(subjects: "Mapping[str, Subject]", chosen: Selection) -> "Iterator[Result]":
