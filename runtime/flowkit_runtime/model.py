@@ -37,6 +37,7 @@ from flowkit_runtime.inputs import (
     inside,
     integer,
     is_integral,
+    point_inside,
     points,
     real,
     row_slices,
@@ -160,12 +161,14 @@ class Model:
         return decode(self._table(), batch("x", x, self.event_shape))
 
     def _without_lacking(self, events: Array) -> tuple[Array, NDArray[np.bool_]]:
-        """Return events in which others take the place of those that lack a value, and which these are."""
+        """Return events in which a point of the domain takes the place of those that lack a value, and which these are.
+
+        Their rows keep their places, so that errors name the right ones.
+        """
         if self.preprocessing is None or self.preprocessing.missing == "refuse":
             return events, np.zeros(len(events), bool)
         lacking: NDArray[np.bool_] = np.asarray(np.isnan(events).all(axis=1))
-        some = events[~lacking][:1] if not lacking.all() else np.ones((1, *self.event_shape))
-        return np.where(lacking[:, None], some, events), lacking
+        return np.where(lacking[:, None], point_inside(self.domain), events), lacking
 
     @property
     def marginalizes(self) -> bool:
@@ -212,11 +215,11 @@ class Model:
                 "x holds integers, and integer data has no density at a point: use .score(x), which adds "
                 "the uniform dequantization noise"
             )
-        rows = self._scored_with(context, len(events), start)
+        contexts = self._scored_with(context, len(events), start)
         result = np.empty(len(events), np.float32)
         for part in _parts(len(events), batch_size):
-            points = self._inside("x", finite("x", events[part], start + part.start), start + part.start)
-            result[part] = self._density(points, rows, part)
+            x_part = self._inside("x", finite("x", events[part], start + part.start), start + part.start)
+            result[part] = self._density(x_part, contexts, part)
         return result
 
     @enough_memory()
@@ -261,19 +264,14 @@ class Model:
         self._check_has(ENCODER)
         start = integer("start", start, 0)
         draws, seed = integer("draws", draws, 1, DEQUANTIZATION_STREAM + 1), integer("seed", seed, 0, 1 << 64)
-        events = batch("x", x, self.event_shape)
-        if self.levels is None:
-            events, lacking = self._without_lacking(events)
-            scores = -self.log_prob(events, context, batch_size=batch_size, start=start).astype(np.float64)
-            return np.where(lacking, np.nan, scores)
-        rows = self._scored_with(context, len(events), start)
+        events, lacking = self._without_lacking(batch("x", x, self.event_shape))
+        contexts = self._scored_with(context, len(events), start)
         total = np.zeros(len(events))
         for part in _parts(len(events), batch_size):
-            values = grid("x", events[part], start + part.start, self.levels)
-            for draw in range(draws):
-                u, log_q = self._dequantization_noise(values, seed, draw, start + part.start)
-                total[part] += self._density(_dequantize(values, u), rows, part) - log_q
-        return -total / (draws * math.prod(self.event_shape) * math.log(2.0))
+            for x_part, log_q in self._noisy(events[part], draws, seed, start + part.start):
+                total[part] += self._density(x_part, contexts, part) - log_q
+        total[lacking] = np.nan
+        return -total / self._nats(draws)
 
     @enough_memory()
     def posterior(
@@ -323,25 +321,14 @@ class Model:
         assert self.context is not None
         scores, posterior = np.empty(len(events)), np.empty((len(events), len(self.context.probabilities)))
         for part in _parts(len(events), batch_size):
-            noisy = self._joint_of(events[part], draws, seed, start + part.start)  # [draws, n, classes]
-            scores[part] = -np.logaddexp.reduce(noisy, axis=2).mean(0)
-            joint = np.logaddexp.reduce(noisy, axis=0)
+            noisy = self._noisy(events[part], draws, seed, start + part.start)
+            joints = np.stack([self._joint(x_part) - log_q[:, None] for x_part, log_q in noisy])  # [draws, n, classes]
+            scores[part] = -np.logaddexp.reduce(joints, axis=2).sum(0)
+            joint = np.logaddexp.reduce(joints, axis=0)
             with np.errstate(invalid="ignore"):  # no class may have a finite density
                 posterior[part] = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
-        if self.levels is not None:
-            scores /= math.prod(self.event_shape) * math.log(2.0)
         scores[lacking] = posterior[lacking] = np.nan
-        return scores, posterior
-
-    def _joint_of(self, events: Array, draws: int, seed: int, start: int) -> NDArray[np.float64]:
-        """Return ln p(c) + ln p(x + u_d | c) - ln q(u_d | x), [draws, n, classes]. Without levels there is one draw."""
-        if self.levels is None:
-            return self._joint(self._inside("x", finite("x", events, start), start))[None]
-        values, noisy = grid("x", events, start, self.levels), []
-        for draw in range(draws):
-            u, log_q = self._dequantization_noise(values, seed, draw, start)
-            noisy.append(self._joint(_dequantize(values, u)) - log_q[:, None])
-        return np.stack(noisy)
+        return scores / self._nats(draws), posterior
 
     @enough_memory()
     def encode(
@@ -602,28 +589,51 @@ class Model:
         u, log_q = self._graphs[DEQUANTIZER].run(["u", "log_q"], {"k": values.astype(np.float32), **drawn})
         return u.astype(np.float64), log_q.astype(np.float64)
 
+    def _noisy(
+        self, events: Array, draws: int, seed: int, start: int
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
+        """Yield the points x + u_d, and ln q(u_d | x), [n], of each draw. Without levels yield x itself, and 0.
+
+        `start` is the number of the first row.
+        """
+        if self.levels is None:
+            yield self._inside("x", finite("x", events, start), start), np.zeros(len(events))
+            return
+        values = grid("x", events, start, self.levels)
+        for draw in range(draws):
+            u, log_q = self._dequantization_noise(values, seed, draw, start)
+            yield _dequantize(values, u), log_q
+
+    def _nats(self, draws: int) -> float:
+        """Return by what a sum over draws of nats is divided, so that it becomes a score."""
+        return 1.0 if self.levels is None else draws * math.prod(self.event_shape) * math.log(2.0)
+
     def _scored_with(self, context: ArrayLike | None, n: int, start: int) -> Array | None:
         """Return the contexts of n events that are scored. None if there is none, or if it is summed over."""
         if context is None and self.marginalizes:
             return None
         return context_rows(context, self.context, n, start)
 
-    def _density(self, points: NDArray[np.float32], context: Array | None, part: slice) -> Array:
-        if context is None and self.context is not None:
-            marginal: Array = np.logaddexp.reduce(self._joint(points), axis=1)
+    def _density(self, x: NDArray[np.float32], contexts: Array | None, part: slice) -> NDArray[np.floating]:
+        """Return the log-density at these rows of points, [n]: the marginal one if the flow needs a context."""
+        if contexts is None and self.context is not None:
+            marginal: NDArray[np.float64] = np.logaddexp.reduce(self._joint(x), axis=1)
             return marginal
-        (log_prob,) = self._graphs[ENCODER].run(["log_prob"], _feed({"x": points}, context, part))
-        return log_prob
+        return self._log_prob(x, None if contexts is None else contexts[part])
 
-    def _joint(self, points: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _joint(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return ln p(c) + ln p(x | c) for each class c, [n, classes]."""
         assert self.context is not None
-        n, probabilities = len(points), self.context.probabilities
+        n, probabilities = len(x), self.context.probabilities
         joint = np.full((n, len(probabilities)), -np.inf)
         for label in np.flatnonzero(probabilities):
-            each = self._density(points, np.full(n, label, np.int64), slice(0, n))
-            joint[:, label] = math.log(probabilities[label]) + each
+            joint[:, label] = math.log(probabilities[label]) + self._log_prob(x, np.full(n, label, np.int64))
         return joint
+
+    def _log_prob(self, x: NDArray[np.float32], contexts: Array | None) -> NDArray[np.float32]:
+        """Return what the encoder computes of points and their contexts, [n]."""
+        (log_prob,) = self._graphs[ENCODER].run(["log_prob"], _feed({"x": x}, contexts, slice(None)))
+        return log_prob
 
     def _events(self, z: list[NDArray[np.float32]], context: Array | None, part: slice) -> Array:
         x = self._decoded(z, context, part)

@@ -92,6 +92,13 @@ def test_without_a_class_a_density_is_marginal(make_bundle: MakeBundle) -> None:
     assert (posterior[:, 1] == 0).all()
 
 
+@pytest.mark.parametrize("levels", [None, 17])
+def test_marginal_scores_are_the_same_beside_the_posterior(make_bundle: MakeBundle, levels: int | None) -> None:
+    model = loaded(make_bundle, levels)
+    x = X if levels is None else X.round()
+    assert np.array_equal(model.score(x, draws=2), model.marginal_score_and_posterior(x, draws=2)[0])
+
+
 def test_integers_average_over_noise(make_bundle: MakeBundle) -> None:
     model = loaded(make_bundle, levels=17)
     x = X.round()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from flowkit.export import export
 from flowkit.flow import Flow
 from flowkit_runtime import BundleError, InputError, Model, load
 from flowkit_runtime.cli.main import app
+from tests.security.bundles import edit_manifest
 
 COLUMNS = {
     "flowkit": 1,
@@ -97,3 +99,27 @@ def test_one_domain_for_all_values_of_an_image(make_bundle: Any) -> None:
     x[1, 0, 1, 0] = 11
     with pytest.raises(InputError, match=r"from 0 to 10; in row 1, x\[1, 0, 1, 0\] is 11"):
         model.score(x)
+
+
+# Events that lack a value, among those of a table
+
+
+@pytest.fixture
+def of_a_table(bundle: Path, tmp_path: Path) -> Model:
+    """The model of a flow that was trained without the rows of a table that lack a value."""
+    columns = [{"column": name} for name in "abc"]
+    table = {"event": columns, "context": [], "missing": "drop"}
+    edited = Path(shutil.copytree(bundle, tmp_path / "table"))
+    edit_manifest(edited, lambda manifest: manifest.update(preprocessing=table))
+    return load(edited)
+
+
+def test_the_event_outside_is_named_behind_one_that_lacks_a_value(of_a_table: Model) -> None:
+    x = moved(0, 0.2, row=1)
+    x[0] = np.nan
+    with pytest.raises(InputError, match=r"in column 'a'; in row 1, x\[1, 0\] is 0\.2"):
+        of_a_table.score(x)
+
+
+def test_events_that_all_lack_a_value_have_no_score(of_a_table: Model) -> None:
+    assert np.isnan(of_a_table.score(np.full((2, 3), np.nan))).all()
