@@ -36,8 +36,7 @@ def export(
         bool, typer.Option("--web", help="Add a page that runs the flow in a browser: one file, no server.")
     ] = False,
     quantile: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Share of held-out events that score below the threshold of `anomalous`."),
+        float, typer.Option(help="Share of held-out events that score below the threshold of `anomalous`: 0 < x < 1.")
     ] = 0.99,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that is there.")] = False,
     verbose: Verbose = False,
@@ -51,6 +50,7 @@ def export(
     from flowkit.allocator import keep_freed_memory
     from flowkit.export import Options
     from flowkit.export import export as write_bundle
+    from flowkit.export.figures import check_quantile
     from flowkit.export.web import PAGE
     from flowkit.flow import Flow
     from flowkit.train import load_run_data, read_results
@@ -59,6 +59,7 @@ def export(
     from flowkit_runtime.verdict import table, verdict
 
     keep_freed_memory()
+    check_quantile(quantile)
     flow = Flow.load(run)
     held_out = load_run_data(run, flow.to_spec(), ["test"])["test"]
     results = read_results(run)
@@ -66,16 +67,18 @@ def export(
     output = output or Path("exports", name)
     x, context, _ = take(held_out, slice(MOST_EVENTS))
     options = Options(
-        opset,
-        precision,
-        shared_weights,
-        any_size,
+        opset=opset,
+        precision=precision,
+        shared_weights=shared_weights,
+        any_size=any_size,
         page=name if web else None,
         quantile=quantile,
         classes=results.classes,
     )
     with steps("exporting") as begin:
-        exported = write_bundle(flow, output, x, context, results.weights, overwrite, options, begin)
+        exported = write_bundle(
+            flow, output, x, context, weights=results.weights, overwrite=overwrite, options=options, begin=begin
+        )
     echo(verdict(exported.figures))
     if verbose:
         echo(f"\n{table(exported.figures)}\n")

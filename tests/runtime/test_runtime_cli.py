@@ -53,6 +53,14 @@ def test_the_help_of_score_says_what_its_test_misses(program) -> None:
     assert "Likelihood prefers simple inputs" in text
 
 
+@pytest.mark.parametrize("command", ["score", "encode", "sample", "decode", "interpolate"])
+def test_the_help_of_a_context_offers_a_table_where_one_is_read(command: str) -> None:
+    """If events come from a table, their contexts are columns of it."""
+    text = " ".join(run(command, "--help").stdout.replace("│", " ").split())
+    files = "a class or .npy." if command in ("score", "encode") else "a class, .npy, or a table."
+    assert f"The context, for all rows or for each: {files}" in text
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_bundle_is_a_message(command: str, tmp_path: Path) -> None:
     rest = {

@@ -202,7 +202,7 @@ def test_info_says_on_what_a_bundle_runs(place):
 
 def test_scores_of_another_provider_are_not_gone_on_with(place):
     model, source = load("bundle"), SimpleNamespace(identity=[])
-    job = Job(model, place / "bundle", source, place / "x.npy")
+    job = Job(model, source, place / "x.npy")
     before = job.made_from
     model.providers = (CUDA, CPU)
     assert job.made_from != before

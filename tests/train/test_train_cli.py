@@ -166,7 +166,7 @@ def _parts(events: np.ndarray) -> list[str]:
 
 @pytest.mark.parametrize(("where", "run"), [(".", "moons"), ("moons", "."), ("moons/checkpoints", "..")])
 def test_exports_are_named_after_the_run(where: str, run: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def export(flow: Any, directory: Path, *_: Any) -> None:
+    def export(flow: Any, directory: Path, *_: Any, **__: Any) -> None:
         raise ExportError(f"to {directory}")
 
     monkeypatch.setattr("flowkit.export.export", export)
@@ -194,6 +194,12 @@ def test_export_prints_the_change_of_log_densities_in_the_unit_of_the_data(
     assert said == [f"log-densities of held-out events are off by 1.5e-06 {unit} on average"]
 
 
+@pytest.mark.parametrize("wrong", ["1.5", "1", "0"])
+def test_export_refuses_a_quantile_before_it_looks_at_the_run(tmp_path: Path, wrong: str) -> None:
+    result = flowkit("export", tmp_path / "no run", "--quantile", wrong)
+    assert result.exit_code == 2 and "quantile must be a number above 0 and below 1, such as 0.99" in result.stderr
+
+
 @pytest.mark.slow
 def test_export_takes_the_quantile_of_the_threshold(runs: Path, tmp_path: Path) -> None:
     result = flowkit("export", runs / "moons", "-o", tmp_path / "b", "--quantile", "0.995")
@@ -203,8 +209,6 @@ def test_export_takes_the_quantile_of_the_threshold(runs: Path, tmp_path: Path) 
     events, score = threshold["events"], threshold["score"]
     assert f"threshold: 99.5% of {events} held-out events score below {score:.4f} nats\n" in result.stdout
     _says_no_more_than_a_verdict(result.stdout, tmp_path / "b")
-    for wrong in ("1.5", "0"):
-        assert flowkit("export", runs / "moons", "-o", tmp_path / "c", "--quantile", wrong).exit_code == 2
 
 
 def test_sample_arrays(runs: Path, tmp_path: Path) -> None:

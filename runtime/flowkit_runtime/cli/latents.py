@@ -11,6 +11,7 @@ from flowkit_runtime.cli.options import (
     BundlePath,
     Columns,
     ContextColumns,
+    ContextOfData,
     ContextText,
     Data,
     EventsFile,
@@ -35,7 +36,7 @@ def encode(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.npz", help="Write the latents z_1, … here.")],
     columns: Columns = "",
     context_columns: ContextColumns = "",
-    context: ContextText = None,
+    context: ContextOfData = None,
     resize: Resize = False,
     check: Annotated[
         bool, typer.Option("--check", help="Decode again, and name the rows that don't come back; then exit with 1.")

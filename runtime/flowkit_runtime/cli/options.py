@@ -29,6 +29,15 @@ Columns = Annotated[
 ContextColumns = Annotated[
     str, typer.Option(metavar="A,B,…", help="The columns of a table that make its context.", show_default=False)
 ]
+ContextOfData = Annotated[
+    str | None,
+    typer.Option(
+        "--context",
+        metavar="CLASS|FILE",
+        help="The context, for all rows or for each: a class or .npy. Contexts in a table are columns of DATA.",
+        show_default=False,
+    ),
+]
 ContextText = Annotated[
     str | None,
     typer.Option(
@@ -82,15 +91,16 @@ def wanted(
     """Return the model's requirements, and the part of the data to read. ``seed`` is that of noise in tables."""
     from flowkit_runtime.streaming.sources import Wanted
 
+    # Names of columns may begin with a space, so nothing is stripped.
     listed, of_context = (tuple(filter(None, text.split(","))) for text in (columns, context_columns))
     return Wanted(
-        model.event_shape,
-        model.levels,
-        model.context,
-        listed,
-        of_context,
-        context,
-        resize,
-        model.preprocessing,
-        seed,
+        event_shape=model.event_shape,
+        levels=model.levels,
+        context=model.context,
+        columns=listed,
+        context_columns=of_context,
+        context_from=context,
+        resize=resize,
+        preprocessing=model.preprocessing,
+        seed=seed,
     )

@@ -9,7 +9,7 @@ from flowkit_runtime.cli.options import (
     BundlePath,
     Columns,
     ContextColumns,
-    ContextText,
+    ContextOfData,
     Data,
     ProviderNames,
     Resize,
@@ -36,7 +36,7 @@ def score(
     output: ScoresFile = None,
     columns: Columns = "",
     context_columns: ContextColumns = "",
-    context: ContextText = None,
+    context: ContextOfData = None,
     draws: Annotated[int, typer.Option(min=1, help="Draws of dequantization noise to average over.")] = 1,
     seed: Seed = 0,
     posterior: Annotated[
@@ -72,7 +72,7 @@ def score(
         check_apart(output, bundle_files(model, bundle), context, data=data)
     source = open_source(data, wanted(model, columns, context_columns, context, resize, seed))
     _check_posterior(model, output, posterior)
-    job = Job(model, bundle, source, data, draws, seed, threads, posterior)
+    job = Job(model, source, data, draws=draws, seed=seed, threads=threads, posterior=posterior)
     try:
         with counting("scoring", source.rows) as progress:
             summary = score_file(job, output, progress)

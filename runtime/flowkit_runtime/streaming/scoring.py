@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowkit_runtime.atomic import naming, replacing
-from flowkit_runtime.bundle import MANIFEST
+from flowkit_runtime.bundle import CHECKSUM
 from flowkit_runtime.errors import InputError
 from flowkit_runtime.inputs import Array
 from flowkit_runtime.streaming.outputs import ScoreTable, write
@@ -34,7 +33,6 @@ class Job:
 
     Attributes:
         model: the model.
-        bundle: directory of the model.
         source: the events.
         data: path of the source, for messages.
         draws, seed: dequantization noise, see Model.score.
@@ -43,7 +41,6 @@ class Job:
     """
 
     model: Model
-    bundle: Path
     source: Source
     data: Path
     draws: int = 1
@@ -70,10 +67,10 @@ class Job:
         """JSON values that are different if the scores could be."""
         import onnxruntime
 
-        manifest = hashlib.sha256((self.bundle / MANIFEST).read_bytes()).hexdigest()  # it lists the other files' hashes
         rows = rows_at_once(self.model.event_shape, self.model.context)
         settings = [self.draws, self.seed, self.threads, self.model.providers, rows, self.posterior]
-        return [_LAYOUT, onnxruntime.__version__, manifest, self.source.identity, *settings]
+        bundle = self.model.manifest[CHECKSUM]  # of the manifest, which has those of the other files
+        return [_LAYOUT, onnxruntime.__version__, bundle, self.source.identity, *settings]
 
 
 def score_file(job: Job, output: Path | None, progress: Callable[[int], None]) -> Summary:
