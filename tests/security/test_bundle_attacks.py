@@ -637,6 +637,17 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: encoder(node("Pad", "one n", "c"), initializers=constants(n=[2**29, 2**29], **ONE)),
         MUCH,
     ),
+    "a million numbers as texts": (
+        lambda: encoder(
+            node("Expand", "one n", "m"), node("Cast", "m", "t", to=TensorProto.STRING),
+            initializers=constants(n=[10**6], **ONE),
+        ),
+        "its operator Cast gives values that are no numbers",
+    ),
+    "the event as texts": (
+        lambda: encoder(node("Cast", "x", "t", to=TensorProto.STRING), node("Cast", "t", "c", to=FLOAT)),
+        "its operator Cast gives values that are no numbers",
+    ),
     "constants of the event's sizes": (by_sizes_of_the_event, MUCH),
     "an event that doubles": (lambda: encoder(*doubled(40)), "values for one event"),
     "an event that is repeated": (

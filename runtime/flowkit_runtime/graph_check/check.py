@@ -18,7 +18,17 @@ import numpy as np
 from flowkit_runtime.errors import shortened
 from flowkit_runtime.graph_check.known import held, kind, known, work
 from flowkit_runtime.graph_check.operators import RULES
-from flowkit_runtime.graph_check.reading import BOOL, FLOAT, FLOATS, INT64, Node, ParsedGraph, Tensor, read_graph
+from flowkit_runtime.graph_check.reading import (
+    BOOL,
+    DTYPES,
+    FLOAT,
+    FLOATS,
+    INT64,
+    Node,
+    ParsedGraph,
+    Tensor,
+    read_graph,
+)
 from flowkit_runtime.graph_check.sizes import NodeCall, PerRow, SizedShape, Value, each, of_constant
 
 MAX_LOOPS, MAX_STEPS, MAX_ALL_STEPS = 1_024, 4_096, 65_536
@@ -143,6 +153,8 @@ class _Check:
         outputs = []
         for index, (shape, _) in enumerate(zip(listed, node.outputs, strict=False)):
             of_type = kind(call, index)
+            if of_type not in DTYPES:  # a text takes over a hundred bytes
+                raise ValueError(f"its operator {node.operator} gives values that are no numbers")
             values = known(call, shape, of_type)
             # Sizes that don't depend on the batch are constants, too: onnxruntime knows them while it loads the graph.
             fixed = constant or (values is not None and not any(isinstance(size, PerRow) for size in values.ravel()))

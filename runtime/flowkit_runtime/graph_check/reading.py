@@ -35,10 +35,11 @@ _NOT_ONNX, _TRUNCATED = "it is not an ONNX model", "it is truncated, or not an O
 _SPARSE, _OUTSIDE = "it has sparse tensors", "it has data outside the file"
 _NO_FIT = "it has a constant whose data don't fit its shape"
 
-_DTYPES = {
+DTYPES = {
     **{1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 9: "?"},
     **{10: "<f2", 11: "<f8", 12: "<u4", 13: "<u8", 16: "<u2"},
 }
+"""{ONNX's number for a type: numpy's name for it} of real numbers. The bits of a bf16 are read as an integer."""
 FLOAT, INT32, INT64, BOOL = 1, 6, 7, 9
 """ONNX's numbers for the types of tensors."""
 HALVES = (10, 16)
@@ -212,7 +213,7 @@ class _Reader:
                 outside = outside or part.value != 0
             elif part.number == 9 or part.number in _DATA:
                 data.append(part)
-        if tensor.kind not in _DTYPES or len(shape) > MAX_RANK or any(size < 0 for size in shape):
+        if tensor.kind not in DTYPES or len(shape) > MAX_RANK or any(size < 0 for size in shape):
             raise ValueError("it has a constant that is no array of numbers")
         tensor.shape = tuple(shape)
         if outside:
@@ -227,7 +228,7 @@ class _Reader:
         Raises ValueError if the file holds fewer values than the shape requires, or an integer that its type can't
         hold, because onnxruntime would drop its upper bits.
         """
-        dtype, count = np.dtype(_DTYPES[tensor.kind]), math.prod(tensor.shape)
+        dtype, count = np.dtype(DTYPES[tensor.kind]), math.prod(tensor.shape)
         raw = [part for part in data if part.number == 9]
         if len(raw) > 1 or (raw and len(data) > 1):
             raise ValueError(_NOT_ONNX)
@@ -251,7 +252,7 @@ class _Reader:
         """Subtract the bytes of a tensor from those of the weights file, so that no more are used than it has."""
         if self._weights_file is None:
             raise ValueError(_OUTSIDE)
-        self._bytes_outside -= math.prod(tensor.shape) * np.dtype(_DTYPES[tensor.kind]).itemsize
+        self._bytes_outside -= math.prod(tensor.shape) * np.dtype(DTYPES[tensor.kind]).itemsize
         if self._bytes_outside < 0:
             raise ValueError(_NO_FIT)
 
