@@ -70,9 +70,9 @@ def test_as_specs_build_it(subject, check):
 
 There is a `check_` function and a `Subject` for each kind: `check_bijector`, `check_transformer`, `check_split`,
 `check_conditioner`, `check_masked_conditioner`, `check_order`, `check_base`, `check_encoder`, `check_dataset`. Keep
-events small, at most some 60 values: Jacobians are computed in full. `seed=` draws other parameters and inputs;
-`slow=True` adds the slow checks. Where a check has nothing to check, as a merge without a channel-linear layer,
-`parametrize_with_checks` makes no test of it.
+events small, at most some 60 values: Jacobians are computed in full. `seed=` draws other parameters and inputs.
+`slow=True` adds `onnx` and `compile`, which are marked as slow below; `flowkit plugins check` runs them too. Where a
+check has nothing to check, as a merge without a channel-linear layer, `parametrize_with_checks` makes no test of it.
 
 `run`, `check` and `parametrize_with_checks` take `only=` and `skip=` too. `run`, `run_check` and `check` take
 `timeout=` in seconds; by default there is no limit.
@@ -105,8 +105,12 @@ def page() -> str:
 
 
 def _table(checks: Mapping[str, object]) -> str:
-    rows = [f"| `{id_}` | {purpose(check).replace('|', chr(92) + '|')} |" for id_, check in checks.items()]
+    rows = [f"| `{id_}`{_slow(id_)} | {purpose(check).replace('|', chr(92) + '|')} |" for id_, check in checks.items()]
     return "\n".join(["| check | what it asks for |", "| --- | --- |", *rows])
+
+
+def _slow(id_: str) -> str:
+    return ", slow" if id_ in SLOW_CHECKS["bijector"] else ""
 
 
 if __name__ == "__main__":

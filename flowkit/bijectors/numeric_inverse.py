@@ -25,11 +25,11 @@ def numeric_inverse(
     """Return x with f(x) = y, and log|∂x/∂y|, elementwise.
 
     Bisection runs without gradients and leaves an error of (high - low) / 2ⁿ. Two Newton steps follow, with gradients.
-    Each step squares the error as a function of y and the parameters. If the error vanishes at one point, then after
-    two steps its derivatives vanish up to the third. A Newton step is at most as long as the bracket that is left,
-    because rounding makes it worthless where f is flat. The number of steps is fixed, so that a row doesn't depend on
-    its batch, and an ONNX graph has the bisection as one Loop. The result has the accuracy of f: its rounding error
-    divided by f'(x).
+    Each step squares the error as a function of y and the parameters. So at a solution one step makes the first
+    derivatives right, and two steps those up to the third. A Newton step is at most as long as the bracket that is
+    left, because rounding makes it worthless where f is flat. The number of steps is fixed, so that a row doesn't
+    depend on its batch, and an ONNX graph has the bisection as one Loop. The result has the accuracy of f: its rounding
+    error divided by f'(x).
 
     Gradients for y, and for other tensors that ``function`` reads, such as parameters, are right: first and second
     derivatives, by autograd and by ``torch.func``. torch.compile has the first alone, and torch refuses the second.

@@ -20,7 +20,6 @@ from flowkit.export.translations import translations_of
 from flowkit.flow import Flow
 from flowkit.testing import BijectorSubject, check
 from tests.export.conftest import encoder_of
-from tests.pages import blocks
 
 pytestmark = pytest.mark.slow
 
@@ -79,12 +78,6 @@ def _none(x: Any) -> Any:
 def test_the_error_without_one_names_the_way_out() -> None:
     with pytest.raises(ExportError, match=r"aten\.searchsorted.*static method onnx_translations.*plugin-contracts"):
         forward_graph(Untranslated((2,)))
-
-
-@pytest.mark.parametrize("example", [text for kind, text in blocks("docs/plugin-contracts.md") if kind == "python"])
-def test_the_examples_in_the_documentation(example: str) -> None:
-    """The kit judges both, and the first brings its translation."""
-    exec(example, {})
 
 
 def search_right(edges: Any, x: Any, **options: Any) -> Any:

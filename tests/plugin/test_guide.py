@@ -1,8 +1,10 @@
-"""docs/plugins.md is true: its Python runs as written, and what it says of options is what there is."""
+"""docs/plugins.md and docs/plugin-contracts.md are true: their Python runs as written, and the options are those."""
 
 from __future__ import annotations
 
 import re
+import runpy
+from pathlib import Path
 
 import pytest
 import typer
@@ -17,6 +19,14 @@ BLOCKS = blocks("docs/plugins.md")
 @pytest.mark.parametrize("code", [text for language, text in BLOCKS if language == "python"])
 def test_the_python_runs(code: str) -> None:
     exec(compile(code, "plugins.md", "exec"), {"__name__": "cell"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [text for kind, text in blocks("docs/plugin-contracts.md") if kind == "python"])
+def test_the_python_of_the_contracts_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "example.py").write_text(code, "utf-8")
+    runpy.run_path("example.py")
 
 
 COMMANDS = [

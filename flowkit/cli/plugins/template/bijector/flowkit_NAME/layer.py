@@ -1,7 +1,7 @@
 """Defines the layer NAME/layer.
 
-If the inverse of your layer has no formula, leave inverse_and_log_det out, and write directions = "forward" into its
-config.
+If the inverse of your layer has no formula, compute it with flowkit.bijectors.numeric_inverse. Or leave
+inverse_and_log_det out, and write directions = "forward" into the config.
 """
 
 import math
