@@ -32,6 +32,7 @@ PUBLIC = (
     "flowkit.export",
     "flowkit.flow",
     "flowkit.plugin",
+    "flowkit.plugin.rows",
     "flowkit.presets",
     "flowkit.spec",
     "flowkit.testing",

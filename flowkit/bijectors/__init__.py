@@ -1,8 +1,8 @@
 """Defines the mathematics of flows: bijectors, their parts, and base distributions. This package needs torch only."""
 
 from flowkit.bijectors.autoregressive import Autoregressive, MaskedConditioner, Order
-from flowkit.bijectors.base_distribution import Base, Noise, StandardNormal
-from flowkit.bijectors.bijector import Bijector, full_precision, std_or_1, sum_over_event
+from flowkit.bijectors.base_distribution import Base, Noise, StandardNormal, log_normal
+from flowkit.bijectors.bijector import Bijector, full_precision, required_context, std_or_1, sum_over_event
 from flowkit.bijectors.channel_linear import AffineMap, ChannelLinear
 from flowkit.bijectors.composition import Composition
 from flowkit.bijectors.coupling import Conditioner, Coupling, Split, Transformer, bounded_log_scale
@@ -35,7 +35,9 @@ __all__ = [
     "bounded_log_scale",
     "fixed_loop",
     "full_precision",
+    "log_normal",
     "numeric_inverse",
+    "required_context",
     "std_or_1",
     "sum_over_event",
 ]

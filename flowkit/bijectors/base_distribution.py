@@ -122,7 +122,11 @@ class StandardNormal(Base):
 
 
 def log_normal(z: Tensor) -> Tensor:
-    """Return the log-density of N(0, I) at z [batch, *event] in nats, [batch]."""
+    """Return the log-density of N(0, I) in nats, [batch].
+
+    Args:
+        z: The latents, [batch, *event].
+    """
     return -0.5 * (sum_over_event(z.square()) + math.prod(z.shape[1:]) * math.log(2 * math.pi))
 
 

@@ -149,7 +149,15 @@ def std_or_1(std: Tensor, largest: Tensor) -> Tensor:
 
 
 def required_context(context: Tensor | None, what: str) -> Tensor:
-    """Return the context. Raises InputError if it is None: ``what`` is said to need it."""
+    """Return the context of a layer or a base that can't work without one.
+
+    Args:
+        context: The context that a method was called with.
+        what: What is computed from the context, such as "this base computes its mean".
+
+    Raises:
+        InputError: If it is None. The message says ``what``.
+    """
     if context is None:
         raise InputError(f"{what} from the context: pass one")
     return context

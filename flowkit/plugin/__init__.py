@@ -16,12 +16,13 @@ from flowkit.plugin.config import (
     MaskedConditionerConfig,
     OrderConfig,
     PluginConfig,
+    ReadsContext,
     SplitConfig,
     TransformerConfig,
     context_of,
     event_of,
 )
-from flowkit.plugin.dataset import Arrays, Dataset, PartName
+from flowkit.plugin.dataset import PARTS, Arrays, Dataset, PartName
 from flowkit.plugin.descriptor import Descriptor
 from flowkit.plugin.domain_field import CircleOfEvent, DomainField, DomainOfEvent
 from flowkit.plugin.found import Found
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from flowkit.plugin.rows import Rows as Rows
 
 __all__ = [
+    "PARTS",
     "POSITIVE",
     "REALS",
     "Arrays",
@@ -79,6 +81,7 @@ __all__ = [
     "PartName",
     "PluginConfig",
     "Policy",
+    "ReadsContext",
     "Ref",
     "Registry",
     "Rows",

@@ -20,6 +20,7 @@ PartName = Literal["train", "val", "test"]
 """The parts of a dataset."""
 
 PARTS: tuple[PartName, ...] = get_args(PartName)
+"""All parts, in the order in which they are loaded."""
 
 
 @dataclass(frozen=True)

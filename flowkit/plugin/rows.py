@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+__all__ = ["Rows", "first_not_finite", "mapped", "row_indices", "shuffled_rows"]
+
 CHUNK = 2**20
 """The approximate number of values that are read together."""
 SMALL = 2**27
@@ -92,10 +94,17 @@ class Rows:
 
 
 def mapped(parts: Iterable[np.ndarray], dtype: np.dtype | type, mode: Literal["r", "r+"] = "r") -> np.ndarray:
-    """Write arrays of one dtype to a temporary file, one after the other. Return all their values, [n], mapped.
+    """Write arrays of one dtype to a temporary file, one after the other, and map the file.
 
-    The file has no name, and goes with the array. Without any value there is no file, and the array is empty. With
-    ``"r+"`` the array can be changed, which changes the file.
+    The file has no name, and goes with the array.
+
+    Args:
+        parts: The arrays.
+        dtype: Their dtype.
+        mode: ``"r"`` to read the array. With ``"r+"`` it can be changed, which changes the file.
+
+    Returns:
+        All values, [n]. Without any value there is no file, and the array is empty.
     """
     with tempfile.TemporaryFile() as file:
         for part in parts:
@@ -107,7 +116,11 @@ def mapped(parts: Iterable[np.ndarray], dtype: np.dtype | type, mode: Literal["r
 
 
 def row_indices(n: int) -> np.ndarray:
-    """Return the indices 0 … n - 1, [n], which may be changed. Over a million of them are in a temporary file."""
+    """Return the indices 0 … n - 1, [n], which may be changed. Over a million of them are in a temporary file.
+
+    Args:
+        n: The number of rows.
+    """
     if n <= CHUNK:
         return np.arange(n, dtype=np.int64)
     parts = (np.arange(start, min(start + CHUNK, n), dtype=np.int64) for start in range(0, n, CHUNK))
@@ -115,7 +128,12 @@ def row_indices(n: int) -> np.ndarray:
 
 
 def shuffled_rows(n: int, generator: np.random.Generator | np.random.RandomState) -> np.ndarray:
-    """Return what ``generator.permutation(n)`` does, without holding many rows in memory."""
+    """Return what ``generator.permutation(n)`` does, without holding many rows in memory.
+
+    Args:
+        n: The number of rows.
+        generator: The generator that draws the permutation.
+    """
     rows = row_indices(n)
     generator.shuffle(rows)
     return rows
@@ -129,7 +147,11 @@ def chunks(array: np.ndarray | Rows) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def first_not_finite(array: np.ndarray | Rows) -> int | None:
-    """Return the index of the first row that holds NaN or infinity."""
+    """Return the index of the first row that holds NaN or infinity, or None.
+
+    Args:
+        array: The array, [n, …]. It is read piece by piece.
+    """
     if array.dtype.kind not in "fc":
         return None
     for start, part in chunks(array):

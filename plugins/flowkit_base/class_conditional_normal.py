@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowkit.bijectors import Base
-from flowkit.bijectors.bijector import required_context
+from flowkit.bijectors import Base, required_context
 from flowkit.plugin import Shape
 from flowkit_base.diagonal_normal import diagonal_log_prob
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from flowkit.bijectors import Base, Conditioner, bounded_log_scale
-from flowkit.bijectors.bijector import required_context
+from flowkit.bijectors import Base, Conditioner, bounded_log_scale, required_context
 from flowkit.plugin import Shape, Use
 from flowkit_base.diagonal_normal import diagonal_log_prob
 

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowkit.bijectors import Base
-from flowkit.bijectors.base_distribution import log_normal
-from flowkit.bijectors.bijector import sum_over_event
+from flowkit.bijectors import Base, log_normal, sum_over_event
 
 
 class DiagonalNormal(Base):

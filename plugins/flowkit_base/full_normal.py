@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowkit.bijectors import Base
-from flowkit.bijectors.base_distribution import log_normal
+from flowkit.bijectors import Base, log_normal
 
 
 class FullNormal(Base):

@@ -15,13 +15,13 @@ from flowkit.plugin import (
     Descriptor,
     DomainOfEvent,
     Domains,
+    ReadsContext,
     Shape,
     ShapeError,
     by_coordinate,
     context_of,
     hookimpl,
 )
-from flowkit.plugin.config import ReadsContext
 
 
 class StandardNormalConfig(BaseConfig):

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowkit.bijectors import Base, Noise
-from flowkit.bijectors.bijector import sum_over_event
+from flowkit.bijectors import Base, Noise, sum_over_event
 
 
 class StudentT(Base):

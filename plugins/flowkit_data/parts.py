@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.plugin import DataError, PartName
-from flowkit.plugin.dataset import PARTS
+from flowkit.plugin import PARTS, DataError, PartName
 from flowkit.plugin.rows import shuffled_rows
 from flowkit_runtime.errors import RowError, shortened
 from flowkit_runtime.values import as_days, as_numbers, as_text

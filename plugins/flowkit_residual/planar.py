@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flowkit.bijectors import Bijector, numeric_inverse
-from flowkit.directions import Shared
+from flowkit.plugin import Directions
 
 
 class Planar(Bijector):
@@ -49,7 +49,7 @@ class Planar(Bijector):
         self.b = nn.Parameter(torch.zeros(()))
 
     @property
-    def directions(self) -> Shared:
+    def directions(self) -> Directions:
         return "both" if self.numeric_inverse else "forward"
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
