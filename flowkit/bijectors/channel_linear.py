@@ -50,14 +50,15 @@ class AffineMap(NamedTuple):
 
     def inverse(self) -> AffineMap:
         """Return the inverse map, v -> A⁻¹ (v - a)."""
-        if self._permutes:
-            inverse, offset = self.matrix.argsort(), self.offset.expand(len(self.matrix))
-        elif self.matrix.dim() < 2:
-            inverse, offset = self.matrix.reciprocal(), self.offset
-        else:
-            inverse, offset = torch.linalg.inv_ex(self.matrix).inverse, self.offset.expand(len(self.matrix))
-        linear = AffineMap(inverse, offset, -self.log_det)
+        linear = self._replace(matrix=self._inverse_matrix(), log_det=-self.log_det)
+        elementwise = self.matrix.is_floating_point() and self.matrix.dim() < 2
+        offset = self.offset if elementwise else self.offset.expand(len(self.matrix))
         return linear._replace(offset=-linear._linear(offset))
+
+    def _inverse_matrix(self) -> Tensor:
+        if self._permutes:
+            return self.matrix.argsort()
+        return self.matrix.reciprocal() if self.matrix.dim() < 2 else torch.linalg.inv_ex(self.matrix).inverse
 
     def to(self, x: Tensor, channels: int) -> AffineMap:
         """Return the map on the device and in the precision of x, with an offset for each channel.
@@ -101,6 +102,15 @@ class AffineMap(NamedTuple):
         offset = self.offset.expand(n, *(1 for _ in spatial), c)
         y = self._linear(x.movedim(1, -1)) + offset  # [batch, *spatial, c]
         return y.movedim(-1, 1), (self.log_det * math.prod(spatial)).expand(n)
+
+    def undo(self, y: Tensor) -> Tensor:
+        """Return x with A x + a = y at each position. The map must be as for ``transform``.
+
+        Args:
+            y: The outputs, [batch, c, *spatial].
+        """
+        inverse = self._replace(matrix=self._inverse_matrix())
+        return inverse._linear(y.movedim(1, -1) - self.offset).movedim(-1, 1)
 
     def _vectors(self, x: Tensor) -> Tensor:
         """Return A v + a for each vector of x [batch, c]. This takes half the time of the views for positions."""
@@ -197,7 +207,7 @@ class ChannelRun:
         """Do what ``Bijector.recompute`` does, but compose the map once for both directions."""
         affine = self.affine(y)
         with torch.no_grad():
-            x, _ = affine.inverse().transform(y)
+            x = affine.undo(y)
         x.requires_grad_()
         return x, *affine.transform(x)
 

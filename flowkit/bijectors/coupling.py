@@ -250,15 +250,16 @@ class Coupling(Bijector):
             y: The outputs, [batch, *event_shape].
             context: The context of each event, [batch, *context_shape]. None in a flow without a context.
         """
-        x = y.detach().requires_grad_()  # until x gets its own memory below, only x₂ is read
-        with torch.no_grad():
-            kept, transformed, _ = self._untransform_kept(y)
-        if self.kept is not None:  # otherwise x₂ = y₂
-            x.data = self.split.merge(kept, transformed)
-        theta = self._theta(self._split(x)[0], context)
+        x = y.detach().requires_grad_()  # x₂ = y₂, and x₁ follows below
+        if self.kept is not None:
+            with torch.no_grad():
+                x.data = self.split.merge(*self._untransform_kept(y)[:2])
+        kept, transformed = self._split(x)
+        theta = self._theta(kept, context)
         with torch.no_grad(), full_precision(y.device):
-            x.data = self.split.merge(kept, self.transformer.inverse(transformed, theta)[0])
-        return x, *self._transform(*self._split(x), theta)
+            transformed.data = self.transformer.inverse(transformed, theta)[0]
+            x.data = self.split.merge(kept, transformed)
+        return x, *self._transform(kept, transformed, theta)
 
     def _transform(self, kept: Tensor, transformed: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         with full_precision(kept.device):

@@ -5,12 +5,13 @@ Each strategy runs the layers between two factor-outs: x -> (y, log|det| [batch]
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
@@ -76,7 +77,8 @@ def reversible(layers: Sequence[Bijector], x: Tensor, context: Tensor | None, dr
     if torch.compiler.is_compiling():
         raise FlowkitError(REVERSIBLE_COMPILED)
     steps = merged(layers)
-    return _Reversible.apply(steps, drift, x, context, *parameters(steps))
+    listed = _Listed(steps)
+    return _Reversible.apply(steps, listed, drift, x, context, *listed.parameters)
 
 
 Strategy = Callable[[Sequence[Bijector], Tensor, Tensor | None, Drift], Output]
@@ -108,12 +110,17 @@ class _Reversible(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, steps: list[Merged], drift: Drift, x: Tensor, context: Tensor | None, *tensors: Tensor
+        ctx: Any,
+        steps: list[Merged],
+        listed: _Listed,
+        drift: Drift,
+        x: Tensor,
+        context: Tensor | None,
+        *tensors: Tensor,
     ) -> Output:
         ctx.steps, ctx.drift, ctx.first = steps, drift, x[:1].clone()
-        ctx.own = [parameters([step]) for step in steps]
         ctx.largest = x.abs().amax() if x.numel() else x.new_zeros(())
-        ctx.places, ctx.modes, ctx.autocast = _places(tensors), _modes(steps), _autocast(x.device)
+        ctx.places, ctx.modes, ctx.autocast = _places(tensors), listed.modes, _autocast(x.device)
         ctx.generators = [_generators(x.device)]  # the states before each step, and after the last step
         log_det = x.new_zeros(x.shape[0])
         for step in steps:
@@ -130,16 +137,17 @@ class _Reversible(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, g_y: Tensor, g_log_det: Tensor) -> tuple[Tensor | None, ...]:
         y, context, *_ = ctx.saved_tensors
-        _check_same(ctx.places, tensors := parameters(ctx.steps))
-        _check_modes(ctx.modes, ctx.steps)
-        context = None if context is None else context.detach().requires_grad_(ctx.needs_input_grad[3])
+        listed = _Listed(ctx.steps)
+        _check_same(ctx.places, tensors := listed.parameters)
+        _check_modes(ctx.modes, listed.modes)
+        context = None if context is None else context.detach().requires_grad_(ctx.needs_input_grad[4])
         totals: dict[Tensor, Tensor] = {}
         again_as_forward = torch.autocast(**ctx.autocast)
         with forked_generators(y.device), _without_hooks(tensors), torch.enable_grad(), again_as_forward:
             for index in reversed(range(len(ctx.steps))):
                 if ctx.generators is not None:
                     _set_generators(y.device, ctx.generators[index])
-                step, own = ctx.steps[index], ctx.own[index]
+                step, own = ctx.steps[index], listed.own[index]
                 with autocast_of(step, y.device):
                     x, again, log_det = step.recompute(y, context)
                 wanted = [t for t in (context, *own) if t is not None and t.requires_grad]
@@ -149,7 +157,7 @@ class _Reversible(torch.autograd.Function):
                         totals[tensor] = totals[tensor] + grad if tensor in totals else grad
                 y = x.detach()
         ctx.drift.note(y[:1], ctx.first, ctx.largest)
-        return None, None, g_y, *(None if t is None else totals.get(t) for t in (context, *tensors))
+        return None, None, None, g_y, *(None if t is None else totals.get(t) for t in (context, *tensors))
 
 
 @contextmanager
@@ -177,9 +185,24 @@ def _gradients(outputs: Output, inputs: Sequence[Tensor], cotangents: tuple[Tens
         return torch.autograd.grad(differentiable, inputs, given, allow_unused=True)
 
 
+class _Listed:
+    """The parameters of steps, and the modes of their modules. Listing the modules takes long, so it is done once."""
+
+    def __init__(self, steps: Sequence[Merged]) -> None:
+        modules = [list(step.modules()) for step in steps]
+        self.own = [_parameters(modules_of_step) for modules_of_step in modules]
+        """The parameters of each step."""
+        self.parameters = list(dict.fromkeys(itertools.chain.from_iterable(self.own)))
+        """The parameters of all steps, each of them once."""
+        self.modes = [module.training for module in itertools.chain.from_iterable(modules)]
+
+
 def parameters(steps: Iterable[Merged]) -> list[Tensor]:
     """List the parameters of the steps, each of them once."""
-    modules = (module for step in steps for module in step.modules())
+    return _parameters(module for step in steps for module in step.modules())
+
+
+def _parameters(modules: Iterable[nn.Module]) -> list[Tensor]:
     return list(dict.fromkeys(p for module in modules for p in module._parameters.values() if p is not None))
 
 
@@ -200,12 +223,8 @@ def _check_same(places: list[tuple[int, int]], tensors: Sequence[Tensor]) -> Non
         )
 
 
-def _modes(steps: Sequence[Merged]) -> list[bool]:
-    return [module.training for step in steps for module in step.modules()]
-
-
-def _check_modes(modes: list[bool], steps: Sequence[Merged]) -> None:
-    if _modes(steps) != modes:
+def _check_modes(before: list[bool], now: list[bool]) -> None:
+    if now != before:
         raise FlowkitError(
             "under memory: reversible a backward pass computes the layers again, and the flow or a part of it was "
             "switched between train() and eval() since the forward pass: switch after backward()"
