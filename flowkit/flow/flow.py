@@ -22,6 +22,7 @@ from flowkit.flow import building, inputs, saving
 from flowkit.flow.building import Layer
 from flowkit.flow.compilation import STRATEGIES_BY_STEPS, Scope, compiled, inverse_by_steps
 from flowkit.flow.dequantization import as_context, check_dequantizer, within
+from flowkit.flow.writing import spec_of
 from flowkit.plugin.descriptor import Likelihood
 from flowkit.shapes import Shape
 from flowkit.spec import ContextSpec, Spec, dequantizer, flow_directions, likelihood, read_spec
@@ -396,14 +397,18 @@ class Flow(nn.Module):
         Args:
             latents: z_1, …, z_L, each [batch, *shape].
             context: Labels [batch] or an array [batch, *shape], or a single one for all events.
+
+        Raises:
+            InputError: If latents or the context have the wrong shape or type.
         """
+        inputs.check_latents(latents, self.latent_shapes, self.dtype)
         return self._latent_log_prob(latents, self.encode_context(context, latents[-1]))
 
     # The context: methods with an underscore take it as layers and bases read it
 
     def _events_and_context(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Check continuous x, and return it with the context of each event."""
-        if self._declared != "both":  # otherwise a layer without this direction says so itself
+        if self._declared != "both":  # what isn't declared is found by the layer whose method is missing
             self._check_has("forward")
         inputs.check_events(x, self.event_shape, self.dtype, self.levels)
         return _channels_last(x), self.encode_context(context, x)
@@ -421,11 +426,10 @@ class Flow(nn.Module):
         return inputs.repeated(self._encoded(rows), like.shape[0])
 
     def _context_of_samples(self, context: Tensor | None, shape: Shape) -> Tensor | None:
-        """Return the same for samples of a shape, to which contexts are broadcast after each was encoded once."""
-        batch = inputs.sample_batch(self.context, context, shape)
-        if context is None:
+        """Return the encoded context of each sample. A batch of contexts is encoded, then broadcast to the shape."""
+        rows, batch = inputs.sample_rows(self.context, context, shape)
+        if rows is None:
             return None
-        rows = context.reshape(math.prod(batch), *context.shape[len(batch) :])
         encoded = self._encoded(inputs.embed(self.context, rows, self._empty(len(rows))))
         return None if encoded is None else inputs.broadcast_rows(encoded, batch, shape)
 
@@ -678,7 +682,7 @@ class Flow(nn.Module):
         noise_parts = None if self.dequantizer is None else (self.dequantizer.layers, self.dequantizer.bases)
         if self.spec is not None:
             return self.spec
-        return building.spec_of(self.layers, self.bases, self.levels, self.context, self.encoder, noise_parts)
+        return spec_of(self.layers, self.bases, self.levels, self.context, self.encoder, noise_parts)
 
     # Properties
 

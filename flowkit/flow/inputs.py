@@ -195,8 +195,8 @@ def per_sample(spec: ContextSpec | None, context: Tensor | None, shape: Shape) -
 
     Raises InputError as ``given_rows`` does.
     """
-    batch = sample_batch(spec, context, shape)
-    return None if context is None else broadcast_rows(context.reshape(-1, *context.shape[len(batch) :]), batch, shape)
+    rows, batch = sample_rows(spec, context, shape)
+    return None if rows is None else broadcast_rows(rows, batch, shape)
 
 
 def broadcast_rows(rows: Tensor, batch: Shape, shape: Shape) -> Tensor:
@@ -205,8 +205,8 @@ def broadcast_rows(rows: Tensor, batch: Shape, shape: Shape) -> Tensor:
     return rows.reshape(*batch, *own).expand(*shape, *own).reshape(-1, *own).contiguous()
 
 
-def sample_batch(spec: ContextSpec | None, context: Tensor | None, shape: Shape) -> Shape:
-    """Return the shape of a batch of contexts, which is broadcast to a shape of samples.
+def sample_rows(spec: ContextSpec | None, context: Tensor | None, shape: Shape) -> tuple[Tensor | None, Shape]:
+    """Return a batch of contexts as rows [prod(batch), …], and its shape, which is broadcast to a shape of samples.
 
     Raises InputError if it can't be, or as ``given_rows`` does.
     """
@@ -220,7 +220,7 @@ def sample_batch(spec: ContextSpec | None, context: Tensor | None, shape: Shape)
         )
         wanted = f"{[*shape, *own]}, or {list(own)} for all"
         raise InputError(f"context has shape {list(context.shape)}; these samples need {wanted}{each}")
-    return batch
+    return None if context is None else context.reshape(math.prod(batch), *context.shape[len(batch) :]), batch
 
 
 def batch_shape(spec: ContextSpec | None, context: Tensor | None) -> Shape:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import torch
 from torch import Tensor
 
@@ -15,8 +17,8 @@ from flowkit.flow.flow import Flow
 
 def frozen_names(flow: Flow) -> list[str]:
     """Name each layer of ``flow.freeze()`` after the layers that were merged into it."""
-    names = {id(part): name for name, layer in named_layers(flow.layers, flow.spec) for part in flat([layer])}
-    return [", ".join(names[id(layer)] for layer in run) for run in runs(flow.layers)]
+    names = (name for name, layer in named_layers(flow.layers, flow.spec) for _ in flat([layer]))
+    return [", ".join(islice(names, len(run))) for run in runs(flow.layers)]
 
 
 @torch.no_grad()

@@ -147,3 +147,9 @@ def test_parameters_of_a_base_are_limited_as_those_of_layers():
     }
     with pytest.raises(ShapeError, match="base: its layer would have more than"):
         Flow.from_spec(spec)
+
+
+def test_latents_of_another_shape_are_refused():
+    flow = Flow([ActNorm((3,))])
+    with pytest.raises(InputError, match=r"latents have event shapes \[\(2,\)\]; this flow has \[\(3,\)\]"):
+        flow.latent_log_prob([torch.zeros(4, 2)])

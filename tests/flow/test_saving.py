@@ -17,6 +17,7 @@ from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Affine
 from flowkit_glow.mlp import MLP
 from flowkit_glow.permute import Permute
+from flowkit_map.interval import Logit, Sigmoid
 from tests.flow.specs import SPECS, batch, perturbed
 from tests.plugins.cases import coupling
 
@@ -81,6 +82,12 @@ def test_a_flow_of_which_a_part_was_replaced_describes_itself_anew(part):
     x, _ = batch(perturbed("vector"))
     assert torch.equal(again.log_prob(x.float()), flow.log_prob(x.float()))
     assert len(frozen_names(flow)) == len(flow.freeze().layers)
+
+
+def test_a_layer_that_stands_at_two_places_has_a_name_for_each():
+    layer = Sigmoid((3,))
+    names = ["layer 0 (Sigmoid)", "layer 1 (Logit)", "layer 2 (Sigmoid)"]
+    assert frozen_names(Flow([layer, Logit((3,)), layer])) == names
 
 
 def test_a_copy_keeps_its_spec():
