@@ -76,6 +76,10 @@ class ScheduleWarning(UserWarning):
     """The learning rate never reaches its peak, because the warm-up is longer than the training."""
 
 
+class LoggerWarning(UserWarning):
+    """The experiment tracker fails while a run is trained. The run goes on, and its metrics.csv has all metrics."""
+
+
 class DriftWarning(UserWarning):
     """The reconstruction error under ``memory: reversible`` is so large that the gradients can't be trusted."""
 

@@ -70,7 +70,6 @@ def sweep(
 
     if base is not None and space is not None:
         create_sweep(directory, base, space)
-        trials = trials or 30
     try:
         with open_sweep(directory, trials) as study:
             _run(study, workers)

@@ -12,7 +12,10 @@ from flowkit.cli.terminal import echo
 def train(
     spec: Annotated[Path | None, typer.Argument(help="A spec file.", show_default=False)] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run. [default: runs/SPEC]")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="The run; by default runs/SPEC, or runs/SPEC-2, … if that exists."
+        ),
     ] = None,
     overrides: Overrides = None,
     resume: Annotated[
@@ -27,8 +30,8 @@ def train(
     Example: flowkit train specs/glow-digits.yaml --set train.epochs=3
 
     A resumed run must find its data and its spec as they were. --set may change how long it is trained
-    (train.epochs, train.minutes), on how many devices (train.devices), or where its data is (data); a finished run is
-    then trained for longer.
+    (train.epochs, train.minutes), on how many devices (train.devices, num_nodes, strategy, accumulate, threads), or
+    where its data is (data); a finished run is then trained for longer.
 
     Example: flowkit train --resume runs/glow-digits --set train.epochs=60
     """
@@ -55,6 +58,11 @@ def train(
         if directory.exists():
             echo(f"interrupted: `flowkit train --resume {directory}` goes on, with `--finish` it ends here", err=True)
         raise typer.Exit(130) from interrupt
+
+    from flowkit.train.devices import is_first  # it imports Lightning Fabric, as the training has done by now
+
+    if not is_first():
+        return
     echo(f"{directory}: val {results.val:.4f}, test {results.test:.4f} {results.printed_unit}")
     if lacks(flow_directions(read_run(directory)), "inverse"):
         echo(f"{directory} has no samples.png: the flow runs forward only, so it draws no samples")

@@ -22,20 +22,26 @@ def log_joint(flow: Flow, points: Tensor, shares: Sequence[float]) -> Tensor:
     return torch.stack([of_class(*each) for each in enumerate(shares)], 1)
 
 
-def marginal_score(flow: Flow, x: Tensor, shares: Sequence[float], draws: int, seed: int) -> Tensor:
-    """Return -ln p(x) = -ln Σ_c p(c) p(x | c) in the unit of the flow, [n], averaged over draws of noise."""
-    return flow.in_unit(_noisy(flow, x, shares, draws, seed).logsumexp(2)).mean(0)
+def marginal_score(flow: Flow, x: Tensor, shares: Sequence[float], draws: int, seed: int, start: int) -> Tensor:
+    """Return -ln p(x) = -ln Σ_c p(c) p(x | c) in the unit of the flow, [n], averaged over draws of noise.
+
+    ``start`` is the number of the first row, as for ``Flow.nll``.
+    """
+    return flow.in_unit(_noisy(flow, x, shares, draws, seed, start).logsumexp(2)).mean(0)
 
 
-def log_posterior(flow: Flow, x: Tensor, shares: Sequence[float], draws: int, seed: int) -> Tensor:
-    """Return ln p(c | x) of each class c, [n, classes]. Its density is averaged over draws of noise."""
-    return _noisy(flow, x, shares, draws, seed).logsumexp(0).log_softmax(1)
+def log_posterior(flow: Flow, x: Tensor, shares: Sequence[float], draws: int, seed: int, start: int) -> Tensor:
+    """Return ln p(c | x) of each class c, [n, classes]. Its density is averaged over draws of noise.
+
+    ``start`` is the number of the first row, as for ``Flow.nll``.
+    """
+    return _noisy(flow, x, shares, draws, seed, start).logsumexp(0).log_softmax(1)
 
 
-def _noisy(flow: Flow, x: Tensor, shares: Sequence[float], draws: int, seed: int) -> Tensor:
+def _noisy(flow: Flow, x: Tensor, shares: Sequence[float], draws: int, seed: int, start: int) -> Tensor:
     """Return ln p(c) + ln p(x + u_d | c) - ln q(u_d | x), [draws, n, classes]. Without levels there is one draw."""
     noisy = []
     for draw in range(draws if flow.levels is not None else 1):
-        points, log_q = flow.dequantize(x, seed, draw)
+        points, log_q = flow.dequantize(x, seed, draw, start)
         noisy.append(log_joint(flow, points, shares) - log_q[:, None])
     return torch.stack(noisy)

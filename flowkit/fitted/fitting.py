@@ -155,8 +155,8 @@ def _with_training(spec: Spec, rows: int, train: Mapping[str, Any], lr: float | 
     if "train" not in spec.model_fields_set:
         whole = {name: value for name in ("batch_size", "epochs") if _is_count(value := train.get(name))}
         content["train"] = train_section(rows, **whole)
-        if train.get("minutes") is not None:
-            del content["train"]["epochs"]
+    if train.get("minutes") is not None and "epochs" not in spec.train.model_fields_set:
+        del content["train"]["epochs"]
     content["train"] |= train
     optimizer = content["train"].get("optimizer", {})
     if lr is not None and isinstance(optimizer, Mapping):  # otherwise the optimizer isn't valid

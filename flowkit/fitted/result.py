@@ -46,8 +46,8 @@ def library_of(value: Any) -> Library:
 class FittedFlow:
     """A flow that was fitted to arrays, and the history of its training. ``flowkit.fit`` returns it.
 
-    Methods take numpy arrays and return numpy arrays, and with tensors they return tensors. A sample without a context
-    is of the kind that the flow was fitted to. Everything else that a flow does is in ``flow``.
+    Methods take numpy arrays and return numpy arrays, and with tensors they return tensors. A sample without a context,
+    or of a single class, is of the kind that the flow was fitted to. Everything else that a flow does is in ``flow``.
 
     Attributes:
         flow: The flow, with the weights that did best in validation.
@@ -88,7 +88,7 @@ class FittedFlow:
         Raises:
             InputError: If an argument can't be used. Integers have no density at a point: see ``score``.
         """
-        return self._of_events(self._log_prob, x, context)
+        return self._of_events(lambda x, context, _: self._log_prob(x, context), x, context)
 
     def score(self, x: Any, context: Any = None, draws: int = 1, seed: int = 0) -> Any:
         """Return how unlikely each event is, [n], in ``flow.unit``; lower is more likely.
@@ -108,8 +108,10 @@ class FittedFlow:
         scores = self.flow.nll if self.flow.levels is None else self.flow.bits_per_dim
         if context is None and self.classes is not None:
             shares = list(self.classes.values())
-            return self._of_events(lambda x, _: marginal_score(self.flow, x, shares, draws, seed), x, None)
-        return self._of_events(lambda x, context: scores(x, context, draws, seed), x, context)
+            return self._of_events(
+                lambda x, _, start: marginal_score(self.flow, x, shares, draws, seed, start), x, None
+            )
+        return self._of_events(lambda x, context, start: scores(x, context, draws, seed, start), x, context)
 
     def posterior(self, x: Any, draws: int = 1, seed: int = 0) -> Any:
         """Return p(c | x), how probable each class in ``classes`` is for each event, [n, classes].
@@ -125,7 +127,9 @@ class FittedFlow:
         if self.classes is None:
             raise InputError("the context of this flow isn't a class, so there are no probabilities of classes")
         shares = list(self.classes.values())
-        return self._of_events(lambda x, _: log_posterior(self.flow, x, shares, draws, seed).exp(), x, None)
+        return self._of_events(
+            lambda x, _, start: log_posterior(self.flow, x, shares, draws, seed, start).exp(), x, None
+        )
 
     def sample(
         self, n: int | tuple[int, ...], context: Any = None, temperature: float = 1.0, seed: int | None = None
@@ -147,7 +151,8 @@ class FittedFlow:
         """
         given = self._context(context)
         samples = self.flow.sample(n, given, temperature, seed)
-        return _like(self._library if context is None else library_of(context), samples)
+        is_array = context is not None and np.ndim(context) > 0
+        return _like(library_of(context) if is_array else self._library, samples)
 
     def export(self, directory: str | Path, *, overwrite: bool = False, options: Options | None = None) -> Path:
         """Write the flow as a verified bundle, which ``flowkit_runtime.load`` serves. Return its directory.
@@ -180,23 +185,26 @@ class FittedFlow:
             return log_joint(self.flow, x, list(self.classes.values())).logsumexp(1)
         return self.flow.log_prob(x, context)
 
-    def _of_events(self, scores: Callable[[Tensor, Tensor | None], Tensor], x: Any, context: Any) -> Any:
-        """Compute a result for each event. Tensors keep their gradients, and arrays are computed in parts."""
+    def _of_events(self, scores: Callable[[Tensor, Tensor | None, int], Tensor], x: Any, context: Any) -> Any:
+        """Compute a result for each event, from events, contexts and the number of the first row.
+
+        Tensors keep their gradients, and arrays are computed in parts.
+        """
         events, given = self._tensor("x", x), self._context(context)
         assert events is not None
         if library_of(x) == "torch":
-            return scores(events, given)
+            return scores(events, given, 0)
         with torch.no_grad():
             return _like("numpy", torch.cat([scores(*part) for part in self._parts(events, given)]))
 
-    def _parts(self, x: Tensor, context: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Divide events, and the contexts that belong to them."""
+    def _parts(self, x: Tensor, context: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None, int]]:
+        """Divide events, and the contexts that belong to them. Yield them with the number of the first row."""
         rows = None if context is None else given_rows(self.flow.context, context, len(x))
         single = rows is not None and len(rows) == 1  # the flow encodes it once for all events of a part
         size = max(1, AT_ONCE // math.prod(self.flow.event_shape))
         for start in range(0, max(1, len(x)), size):
             part = slice(start, start + size)
-            yield x[part], rows if rows is None or single else rows[part]
+            yield x[part], rows if rows is None or single else rows[part], start
 
     def _context(self, value: Any) -> Tensor | None:
         """Return contexts as a tensor. Classes that are given by their names get their numbers."""

@@ -27,7 +27,8 @@ TableLibrary = Literal["numpy", "pandas", "polars", "pyarrow"]
 
 def is_table(value: Any) -> bool:
     """Return True for a DataFrame of pandas or polars, an Arrow table, and a mapping of columns."""
-    return isinstance(value, Mapping) or (hasattr(value, "__arrow_c_stream__") and hasattr(value, "columns"))
+    is_frame = hasattr(value, "__arrow_c_stream__") or type(value).__module__.startswith("pandas")  # below 2.2
+    return isinstance(value, Mapping) or (is_frame and hasattr(value, "columns"))
 
 
 def joined(x: Any, context: Any) -> TableColumns:

@@ -150,18 +150,19 @@ class Flow(nn.Module):
         """
         return self(x, context)
 
-    def nll(self, x: Tensor, context: Tensor | None = None, draws: int = 1, seed: int = 0) -> Tensor:
+    def nll(self, x: Tensor, context: Tensor | None = None, draws: int = 1, seed: int = 0, start: int = 0) -> Tensor:
         """Return the negative log-likelihood of each event in nats, [batch].
 
         Integer data is scored at x + u with noise u ~ q(u | x), which is U[0, 1) or that of the dequantizer. The result
         is the mean of log q(u | x) - log p(x + u) over ``draws`` draws of u. Its expectation is an upper bound of -log
-        P(x). The noise depends only on ``seed`` and the shape of x.
+        P(x). The noise of an event depends only on ``seed`` and the number of its row.
 
         Args:
             x: The events, [batch, *event_shape]: integers 0 … levels - 1 if the flow has levels, otherwise floats.
             context: Labels [batch] or an array [batch, *shape], or a single one for all events.
             draws: The number of draws of noise. It has no effect on continuous data.
             seed: The seed of the noise.
+            start: The number of the first row. Parts of a data set then get the noise that they have in the whole.
 
         Raises:
             InputError: If an argument is out of range, or has the wrong shape.
@@ -178,11 +179,13 @@ class Flow(nn.Module):
         inputs.check_levels(x, self.levels)
         nlls = []
         for draw in range(draws):
-            points, log_q = self.dequantize(x, seed, draw)
+            points, log_q = self.dequantize(x, seed, draw, start)
             nlls.append(log_q - self(points, context))
         return torch.stack(nlls).mean(0)
 
-    def bits_per_dim(self, x: Tensor, context: Tensor | None = None, draws: int = 1, seed: int = 0) -> Tensor:
+    def bits_per_dim(
+        self, x: Tensor, context: Tensor | None = None, draws: int = 1, seed: int = 0, start: int = 0
+    ) -> Tensor:
         """Return ``nll`` in bits/dim, [batch]: it is divided by log 2 and by D, the number of values in an event.
 
         Args:
@@ -190,10 +193,11 @@ class Flow(nn.Module):
             context: As for ``nll``.
             draws: As for ``nll``.
             seed: As for ``nll``.
+            start: As for ``nll``.
         """
-        return self.nll(x, context, draws, seed) / (math.prod(self.event_shape) * math.log(2))
+        return self.nll(x, context, draws, seed, start) / (math.prod(self.event_shape) * math.log(2))
 
-    def dequantize(self, x: Tensor, seed: int | None = None, draw: int = 0) -> tuple[Tensor, Tensor]:
+    def dequantize(self, x: Tensor, seed: int | None = None, draw: int = 0, start: int = 0) -> tuple[Tensor, Tensor]:
         """Return k + u for integers k, in the flow's precision, and log q(u | k) in nats, [batch].
 
         The noise u is uniform in [0, 1), or drawn from the dequantizer. The same seed and number of the draw give the
@@ -204,16 +208,19 @@ class Flow(nn.Module):
             x: The events, [batch, *event_shape].
             seed: The seed of the noise. Without one it is drawn from torch's global generator.
             draw: The number of the draw, counted from 0.
+            start: The number of the first row, as for ``nll``.
         """
         inputs.check_tensor("x", x)
         k = x.to(self.dtype)
         if self.levels is None:
             return k, k.new_zeros(k.shape[0])
         if self.dequantizer is None:
-            u = self._noise(len(k), Noise("uniform", self.event_shape), 1.0, seed, noise.DEQUANTIZATION_STREAM + draw)
+            stream = noise.DEQUANTIZATION_STREAM + draw
+            u = self._noise(len(k), Noise("uniform", self.event_shape), 1.0, seed, stream, start)
             return within(k, u), k.new_zeros(k.shape[0])
         given, arrays = as_context(k, self.levels), sum(len(base.noise) for base in self.dequantizer.bases)
-        latents = self.dequantizer._latents(len(k), given, 1.0, seed, noise.DEQUANTIZATION_STREAM + draw * arrays)
+        stream = noise.DEQUANTIZATION_STREAM + draw * arrays
+        latents = self.dequantizer._latents(len(k), given, 1.0, seed, stream, start)
         u, log_det = self.dequantizer.inverse_and_log_det(latents, given)
         return within(k, u), self.dequantizer.latent_log_prob(latents, given) - log_det
 
@@ -356,16 +363,22 @@ class Flow(nn.Module):
         return self._latents(n, self.encode_context(context, self._empty(n)), temperature, seed)
 
     def _latents(
-        self, n: int, context: Tensor | None, temperature: float, seed: int | None, first_stream: int = 0
+        self,
+        n: int,
+        context: Tensor | None,
+        temperature: float,
+        seed: int | None,
+        first_stream: int = 0,
+        start: int = 0,
     ) -> tuple[Tensor, ...]:
         """Return what ``sample_latents`` does, with gradients, from noise of the streams from ``first_stream`` on.
 
-        The context is as bases read it.
+        ``start`` is the first row of these streams that is used. The context is as bases read it.
         """
         latents, streams = [], itertools.count(first_stream)
         with full_precision(self.device):
             for base in self.bases:
-                drawn = [self._noise(n, each, temperature, seed, next(streams)) for each in base.noise]
+                drawn = [self._noise(n, each, temperature, seed, next(streams), start) for each in base.noise]
                 latents.append(_channels_last(base.from_noise(drawn, context)))
         return tuple(latents)
 
@@ -734,13 +747,13 @@ class Flow(nn.Module):
         """The device of the flow."""
         return self.initialized.device
 
-    def _noise(self, n: int, wanted: Noise, scale: float, seed: int | None, stream: int) -> Tensor:
+    def _noise(self, n: int, wanted: Noise, scale: float, seed: int | None, stream: int, start: int) -> Tensor:
         shape, is_normal = (n, *wanted.shape), wanted.kind == "normal"
         if seed is None:
             draw = torch.randn if is_normal else torch.rand
             drawn = draw(shape, dtype=self.dtype, device=self.device)
             return drawn * scale if is_normal else as_uniform(drawn)
-        numbers = inputs.as_flowkit(noise.normal if is_normal else noise.uniform, seed, stream, shape)
+        numbers = inputs.as_flowkit(noise.normal if is_normal else noise.uniform, seed, stream, shape, start)
         return torch.from_numpy(numbers * scale if is_normal else numbers).to(self.device, self.dtype)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from typing import Any
 
@@ -87,15 +87,26 @@ def on_unknown_field(path: Path, data: Any, registry: Registry) -> str:
         return f"{name} belongs in {' or '.join(map(format_path, places[:1] if around else places))}"
     if name in fields_at((), data, registry) and name not in data:
         return f"{name} is a section of its own: give it the indentation of flow"
-    return _meant(name, fields) or _missing(around, data, registry) or _listed(fields)
+    nearby = _meant_nearby(name, around, data, registry)
+    return _meant(name, fields) or nearby or _missing(around, data, registry) or _listed(fields)
 
 
 def _meant(name: str, fields: Iterable[str]) -> str | None:
     """Suggest the field that has this name in another library, or one that is spelled like it."""
-    words = OTHER_WORDS.get(re.sub("[- ]", "_", name).lower(), ())
-    if meant := [word for word in words if word in fields]:
+    if meant := [word for word in _other_words(name) if word in fields]:
         return f"did you mean {' or '.join(meant)}?"
     return did_you_mean([name], fields)
+
+
+def _meant_nearby(name: str, path: Path, data: Any, registry: Registry) -> str | None:
+    """Suggest the field of a section nearby that has this name in another library."""
+    found = ((word, each) for word in _other_words(name) for each in _near(path, data, registry))
+    meant = ((word, each) for word, each in found if word in fields_at(each, data, registry))
+    return next((f"did you mean {word}? It belongs in {format_path(each)}" for word, each in meant), None)
+
+
+def _other_words(name: str) -> Sequence[str]:
+    return OTHER_WORDS.get(re.sub("[- ]", "_", name).lower(), ())
 
 
 def _missing(path: Path, data: Any, registry: Registry) -> str | None:

@@ -45,6 +45,10 @@ PATIENCE = 60.0
 """The seconds that a resumed sweep waits for the processes of the killed one to end."""
 
 
+DEFAULT_TRIALS = 30
+"""The number of trials of a sweep for which none is given."""
+
+
 class Study:
     """The trials of a sweep, which are kept in a database. Its properties only read the database."""
 
@@ -90,7 +94,7 @@ class Study:
     @property
     def total(self) -> int:
         """The number of trials that were asked for."""
-        return int(self._optuna.user_attrs[TOTAL])
+        return int(self._optuna.user_attrs.get(TOTAL, DEFAULT_TRIALS))
 
     @property
     def trials(self) -> list[FrozenTrial]:

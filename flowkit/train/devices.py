@@ -32,6 +32,11 @@ def launched_by_others(environment: Mapping[str, str] = os.environ) -> bool:
     return all(name in environment for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"))
 
 
+def is_first() -> bool:
+    """Return True in the process that speaks for all: a single one, or the first of those that others launched."""
+    return not launched_by_others() or os.environ["RANK"] == "0"
+
+
 def layout(settings: Train) -> tuple[int, int]:
     """Return the number of devices on a node, and the number of nodes.
 

@@ -107,20 +107,21 @@ def _finish(
     """
     spec = flow.to_spec()
     checkpoint = find_checkpoint(flow, spec.train, data["train"], directory)
-    fabric.barrier()  # all have read the checkpoint before the first process changes it
-    first(fabric, lambda: record(spec, directory, data))
-    if not now:
-        first(fabric, lambda: begin_training(directory, checkpoint))
-        with tracking(spec, directory) if fabric.is_global_zero else nullcontext() as log:
-            keep = partial(_keep, directory, [each for each in (log, after_epoch) if each])
-            trained = fit_flow(flow, spec.train, data, checkpoint, keep, console, fabric)
-    elif checkpoint is not None:
-        trained = finish_early(flow, spec.train, data, checkpoint, partial(keep_checkpoint, directory))
-    else:
+    if now and checkpoint is None:
         raise RunError(
             f"{directory} has no whole epoch yet, and so nothing to finish with: `flowkit train --resume {directory}` "
             "goes on with it"
         )
+    fabric.barrier()  # all have read the checkpoint before the first process changes it
+    first(fabric, lambda: record(spec, directory, data))
+    if now:
+        assert checkpoint is not None
+        trained = finish_early(flow, spec.train, data, checkpoint, partial(keep_checkpoint, directory))
+    else:
+        first(fabric, lambda: begin_training(directory, checkpoint))
+        with tracking(spec, directory) if fabric.is_global_zero else nullcontext() as log:
+            keep = partial(_keep, directory, [each for each in (log, after_epoch) if each])
+            trained = fit_flow(flow, spec.train, data, checkpoint, keep, console, fabric)
     flow = with_weights(spec, trained.weights, fabric.device)
     first(fabric, lambda: _write_weights(flow, trained, data["val"], directory))
     results = Results(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
-from flowkit.errors import FlowkitError
+from flowkit.errors import FlowkitError, LoggerWarning
+from flowkit.plugin.failure import in_a_line
 from flowkit.spec import Spec, to_yaml
 from flowkit_runtime.atomic import replacing
 
@@ -62,10 +64,19 @@ def tracking(spec: Spec, directory: Path) -> Iterator[Callable[[Row], None]]:
         raise FlowkitError(f"train.logger: {name} can't be used: {error}") from error
     succeeded = False
     try:
-        yield lambda row: tracker.log(_figures(row), row.step)
+        yield lambda row: _attempt(name, lambda: tracker.log(_figures(row), row.step))
         succeeded = True
     finally:
-        tracker.end(succeeded)
+        _attempt(name, lambda: tracker.end(succeeded))
+
+
+def _attempt(name: str, act: Callable[[], object]) -> None:
+    """Call the tracker, and turn its error into a warning: a server that is down must not end a training."""
+    try:
+        act()
+    except Exception as error:
+        message = f"train.logger: {name} fails: {in_a_line(error)}; the run goes on, and metrics.csv has all metrics"
+        warnings.warn(message, LoggerWarning, stacklevel=2)
 
 
 def _figures(row: Row) -> dict[str, float]:

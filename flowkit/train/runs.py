@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from flowkit.allocator import keep_freed_memory
 from flowkit.errors import FlowkitError, InputError
 from flowkit.flow import Flow
+from flowkit.flow.inputs import as_flowkit
 from flowkit.plugin import Arrays, PartName
-from flowkit.spec import Spec, to_yaml
+from flowkit.spec import Spec, read_spec, to_yaml
 from flowkit.train.batches import take
 from flowkit.train.building import new_flow, using_threads, with_weights
 from flowkit.train.directory import check_free, read_resumable, with_absolute_paths
 from flowkit.train.loggers import check_logger
 from flowkit.train.results import Results
+from flowkit_runtime.files import as_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,23 +28,24 @@ if TYPE_CHECKING:
     from flowkit.train.fit import Trained
 
 
-def train(spec: Spec, directory: Path) -> Results:
+def train(spec: Spec | str | PathLike[str] | Mapping[str, Any], directory: str | PathLike[str]) -> Results:
     """Fit the spec's flow to its data, in a new directory.
 
     A run that was interrupted, or even killed, can be resumed from its last complete epoch. This function seeds torch's
     global generator, and makes the process keep the memory that it frees (see ``flowkit.allocator``).
 
     Args:
-        spec: The spec, which names its data.
+        spec: The spec, which names its data. Or what ``read_spec`` takes, such as the name of a spec file.
         directory: The directory of the run, which must be free.
 
     Returns:
         The content of results.json, which ends a finished run.
 
     Raises:
+        SpecError: If the spec isn't valid.
         DataError: If the data can't be read, or doesn't fit the spec.
         PluginError: If a plugin is broken.
-        InputError: If the flow has no trainable parameters.
+        InputError: If the flow has no trainable parameters, or ``directory`` is no path.
         RunError: If the directory is in use.
         TrainingError: If a loss isn't finite, or a process was killed.
         FlowkitError: If there are not enough devices, or a package for training is missing.
@@ -51,12 +54,13 @@ def train(spec: Spec, directory: Path) -> Results:
     from flowkit.train import launching  # these imports take seconds
     from flowkit.train.here import train_here
 
-    spec, directory = with_absolute_paths(spec), directory.resolve()
-    check_free(directory)
+    spec = with_absolute_paths(spec if isinstance(spec, Spec) else read_spec(spec))
+    run = as_flowkit(as_path, "the directory of a run", directory).resolve()
+    check_free(run)
     check_logger(spec.train.logger)
     if launching.needs_launch(spec.train):
-        return launching.launch(spec.train, train_here, to_yaml(spec), directory)
-    return train_here(spec, directory)
+        return launching.launch(spec.train, train_here, to_yaml(spec), run)
+    return train_here(spec, run)
 
 
 def fit_arrays(spec: Spec, data: Mapping[PartName, Arrays], console: Console) -> tuple[Flow, Trained]:
@@ -95,35 +99,37 @@ def fit_arrays(spec: Spec, data: Mapping[PartName, Arrays], console: Console) ->
         return with_weights(spec, trained.weights), trained
 
 
-def resume(directory: Path, overrides: Sequence[str] = (), finish: bool = False) -> Results:
+def resume(directory: str | PathLike[str], overrides: Sequence[str] = (), finish: bool = False) -> Results:
     """Continue an interrupted run. It reaches the same results as without the interruption.
 
     Args:
         directory: The directory of the run.
         overrides: Texts such as ``train.epochs=60``. They may change how long the run is trained (train.epochs,
             train.minutes), on how many devices and threads (train.devices, train.num_nodes, train.strategy,
-            train.accumulate, train.threads), and where its data is read from (data). With overrides, a finished run is
-            trained for longer. The learning rate then follows the new schedule.
+            train.accumulate, train.threads), its logger (train.logger), and where its data is read from (data). With
+            overrides, a finished run is trained for longer. The learning rate then follows the new schedule.
         finish: Train nothing more, and finish the run with the best weights so far.
 
     Returns:
         The content of results.json.
 
     Raises:
+        InputError: If ``directory`` is no path.
         RunError: If there is no such run, another process trains it, or its data or spec have changed.
         SpecError: If the spec isn't valid.
         TrainingError: If a loss isn't finite, or a process was killed.
         FlowkitError: If there are not enough devices, or a package for training is missing.
     """
-    spec = read_resumable(directory, overrides)
+    run = as_flowkit(as_path, "the directory of a run", directory)
+    spec = read_resumable(run, overrides)
     require_extra()
     from flowkit.train import launching
     from flowkit.train.here import resume_here
 
     check_logger(spec.train.logger)
     if not finish and launching.needs_launch(spec.train):
-        return launching.launch(spec.train, resume_here, directory.resolve(), tuple(overrides))
-    return resume_here(directory, overrides, finish)
+        return launching.launch(spec.train, resume_here, run.resolve(), tuple(overrides))
+    return resume_here(run, overrides, finish)
 
 
 def require_extra() -> None:

@@ -169,6 +169,8 @@ def test_training_follows_the_number_of_events_unless_it_is_said() -> None:
     assert flowkit.fit(X, spec=sgd, lr=1e-4).spec.train.optimizer.name == "sgd"
     timed = flowkit.fit(X, spec=without, minutes=1e-4).spec.train
     assert timed.epochs is None and timed.minutes == 1e-4
+    timed = flowkit.fit(X, spec={**SPEC, "train": {"batch_size": 40}}, minutes=1e-4).spec.train
+    assert timed.epochs is None and timed.batch_size == 40
 
 
 def test_weights_are_the_best_in_validation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,3 +288,21 @@ def test_a_pipe_that_takes_colours_has_no_bar(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("FORCE_COLOR", "1")
     console = Console(file=io.StringIO())
     assert console.is_terminal and not report.shows_bars(console)
+
+
+def test_noise_does_not_depend_on_how_arrays_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    integers = np.random.default_rng(0).integers(0, 4, (60, 2))
+    spec = {"flowkit": 1, "event": {"shape": [2], "levels": 4}, "flow": [{"use": "glow/actnorm"}]}
+    fitted = flowkit.fit(integers, spec=spec, epochs=1)
+    by_class = flowkit.fit(integers, integers[:, 0] % 2, "nsf", epochs=1)
+    whole = fitted.score(integers, draws=2), by_class.score(integers), by_class.posterior(integers)
+    monkeypatch.setattr("flowkit.fitted.result.AT_ONCE", 14)
+    parts = fitted.score(integers, draws=2), by_class.score(integers), by_class.posterior(integers)
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_samples_of_one_class_are_of_the_kind_of_the_data() -> None:
+    fitted = flowkit.fit(torch.randn(60, 2), torch.arange(60) % 2, epochs=1)
+    assert isinstance(fitted.sample(3, context=1), torch.Tensor)
+    assert isinstance(fitted.sample(3, context=np.ones(3, int)), np.ndarray)

@@ -14,6 +14,7 @@ import flowkit
 import flowkit_runtime
 from flowkit.errors import DataError, DataWarning, InputError
 from flowkit.fitted.table_result import FittedTable
+from flowkit.fitted.tables import is_table
 
 N = 120
 RANDOM = np.random.default_rng(0)
@@ -132,3 +133,8 @@ def test_columns_that_a_spec_lists() -> None:
         fitted = flowkit.fit(FLATS, spec=spec, epochs=1, progress=False)
     assert isinstance(fitted, FittedTable) and fitted.preprocessing.event[0].scale == 10
     assert fitted.sample(2000, seed=0)["area"].mean() == pytest.approx(FLATS["area"].mean(), rel=0.1)
+
+
+def test_frames_of_a_pandas_without_arrows_interface_are_tables() -> None:
+    older = type("DataFrame", (), {"__module__": "pandas.core.frame", "columns": ["a"]})
+    assert is_table(older()) and not is_table(np.zeros(3))

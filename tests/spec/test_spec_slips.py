@@ -390,6 +390,10 @@ train: {optimizer: {¦learning_rate: 0.1}}
 => did you mean lr?
 => train: {optimizer: {lr: 0.1}}
 
+train: {¦learning_rate: 0.1}
+=> did you mean lr? It belongs in train.optimizer
+=> train: {optimizer: {lr: 0.1}}
+
 ¦> event: {shape: [2]}
 => a mail has put > in front of the line: remove the > from every line
 => event: {shape: [2]}

@@ -20,7 +20,7 @@ from flowkit.cli.main import app
 from flowkit.errors import RunError
 from flowkit.spec import read_spec, to_yaml
 from flowkit.sweep.pool import Pool, Worker
-from flowkit.sweep.study import Study, create_sweep, open_sweep
+from flowkit.sweep.study import DEFAULT_TRIALS, Study, create_sweep, open_sweep
 from flowkit.sweep.worker import Epoch, TrialOrder, TrialOutcome, choose_gpu
 from tests.extent import extent, nightly
 from tests.train.conftest import SPEC
@@ -226,7 +226,7 @@ def test_a_sweep_needs_optuna(files: tuple[Path, Path], monkeypatch: pytest.Monk
 @pytest.mark.slow
 def test_a_sweep_runs_once_at_a_time(tmp_path: Path, files: tuple[Path, Path]) -> None:
     create_sweep(tmp_path / "sweep", read_spec(files[0]), files[1])
-    with open_sweep(tmp_path / "sweep", 1) as study:
-        assert isinstance(study, Study)
+    with open_sweep(tmp_path / "sweep", None) as study:
+        assert isinstance(study, Study) and study.total == DEFAULT_TRIALS
         second = CliRunner().invoke(app, ["sweep", "--resume", str(tmp_path / "sweep")])
     assert second.exit_code == 2 and "is run by another process" in second.stderr

@@ -75,11 +75,12 @@ def test_finishing_validates_the_last_epoch_as_a_finished_run_does(
 def test_without_a_whole_epoch_there_is_nothing_to_finish_with(
     tmp_path: Path, make_spec: MakeSpec, killed_at: Any
 ) -> None:
-    run = tmp_path / "run"
+    run, spec = str(tmp_path / "run"), tmp_path / "spec.yaml"  # a path may be a text
+    spec.write_text(to_yaml(make_spec()))
     with killed_at(3):
-        train(make_spec(), run)
+        train(spec, run)
     with pytest.raises(RunError, match=r"has no whole epoch yet.*--resume"):
-        resume(run, finish=True)
+        resume(run, ["train.epochs=9"], finish=True)
     assert resume(run).epochs == 4
 
 

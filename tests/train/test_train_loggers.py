@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import flowkit
-from flowkit.errors import FlowkitError, InputError
+from flowkit.errors import FlowkitError, InputError, LoggerWarning
 from flowkit.spec import Spec
 from flowkit.train import resume, train
+from flowkit.train.loggers import _TRACKERS, _Tracker
 
 MakeSpec = Callable[..., Spec]
 
@@ -68,6 +69,19 @@ def test_a_logger_that_is_not_installed_is_named_before_there_is_a_run(
     with pytest.raises(FlowkitError, match=r"train.logger: mlflow needs mlflow: `pip install mlflow`, or leave"):
         train(make_spec("train.logger=mlflow"), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tracker_that_fails_ends_no_training(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: Any) -> None:
+        raise ConnectionError("nobody answers")
+
+    monkeypatch.setitem(_TRACKERS, "mlflow", lambda *_: _Tracker(log=down, end=down))
+    monkeypatch.setattr("flowkit.train.loggers.find_spec", lambda name: name)
+    with pytest.warns(LoggerWarning, match=r"train.logger: mlflow fails: ConnectionError: nobody answers; the run"):
+        results = train(make_spec("train.logger=mlflow"), tmp_path / "run")
+    assert results.epochs == 4
 
 
 def test_fit_has_no_logger(make_spec: MakeSpec) -> None:
