@@ -1,4 +1,8 @@
-"""Applies layers one after another, and merges adjacent channel-linear layers."""
+"""Applies layers one after another, and merges adjacent channel-linear layers.
+
+A run is a list of adjacent channel-linear layers. A step of a pass is a run that is applied as one map, or another
+layer. A unit is a run together with the layer that follows it.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +130,7 @@ def runs(layers: Iterable[Any]) -> list[list[Any]]:
 def units(layers: Iterable[Bijector]) -> Iterator[list[Bijector]]:
     """Divide the layers into units.
 
-    A unit is a layer that isn't channel-linear, together with the run that precedes it.
+    A unit is a layer that isn't channel-linear, together with the run that precedes it. A run at the end is a unit too.
     """
     unit: list[Bijector] = []
     for layer in flat(layers):

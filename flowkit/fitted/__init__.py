@@ -1,6 +1,7 @@
-"""Fits a flow to arrays in Python, and returns it with its history: ``flowkit.fit``."""
+"""Fits a flow to arrays or tables in Python, and returns it with its history: ``flowkit.fit``."""
 
 from flowkit.fitted.fitting import fit
 from flowkit.fitted.result import FittedFlow
+from flowkit.fitted.table_result import FittedTable
 
-__all__ = ["FittedFlow", "fit"]
+__all__ = ["FittedFlow", "FittedTable", "fit"]

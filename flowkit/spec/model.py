@@ -346,7 +346,7 @@ class Train(Documented):
     epochs: PositiveInt | None = 10
     """Passes over the training data; null, also the default where minutes is given, for as many as fit into it."""
     minutes: PositiveFloat | None = None
-    """The minutes that epochs and validations may take, over interruptions: then the run finishes; null: any time."""
+    """A limit in minutes, at which the run finishes. Training and validation count, interruptions don't; null: none."""
     batch_size: PositiveInt = 128
     """Events a step."""
     optimizer: Optimizer = Optimizer()
