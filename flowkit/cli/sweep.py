@@ -1,7 +1,5 @@
 """Implements `flowkit sweep`."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,7 +77,7 @@ def sweep(
         raise typer.Exit(130) from interrupt
 
 
-def _run(study: Study, workers: int) -> None:
+def _run(study: "Study", workers: int) -> None:
     """Run the trials, and show each that ends: a bar on a terminal, otherwise a line."""
     from rich.console import Console
 
@@ -98,7 +96,7 @@ def _run(study: Study, workers: int) -> None:
     write_result(study)
 
 
-def _conclude(study: Study) -> None:
+def _conclude(study: "Study") -> None:
     """Print the best trials, and where the result is. Raises TrainingError if no trial is complete."""
     from flowkit.sweep.progress import counts, short_value
     from flowkit.sweep.result import BEST, epochs, ranked, score

@@ -46,8 +46,9 @@ def library_of(value: Any) -> Library:
 class FittedFlow:
     """A flow that was fitted to arrays, and the history of its training. ``flowkit.fit`` returns it.
 
-    Methods take numpy arrays and return numpy arrays, and with tensors they return tensors. A sample without a context,
-    or of a single class, is of the kind that the flow was fitted to. Everything else that a flow does is in ``flow``.
+    Methods take numpy arrays and return numpy arrays, and with tensors they return tensors. A sample is of the kind of
+    its context, if that is an array or a tensor, and otherwise of the kind that the flow was fitted to. Everything else
+    that a flow does is in ``flow``.
 
     Attributes:
         flow: The flow, with the weights that did best in validation.
@@ -151,7 +152,7 @@ class FittedFlow:
         """
         given = self._context(context)
         samples = self.flow.sample(n, given, temperature, seed)
-        is_array = context is not None and np.ndim(context) > 0
+        is_array = isinstance(context, Tensor | np.ndarray)
         return _like(library_of(context) if is_array else self._library, samples)
 
     def export(self, directory: str | Path, *, overwrite: bool = False, options: Options | None = None) -> Path:
