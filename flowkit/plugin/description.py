@@ -64,9 +64,9 @@ BOUNDS = {
 }
 """JSON Schema's bounds -> words."""
 
-EVENTS: tuple[Shape, ...] = ((2,), (3, 8, 8), (3, 7, 7))
+EVENT_SHAPES: tuple[Shape, ...] = ((2,), (3, 8, 8), (3, 7, 7))
 """The event shapes that shape rules are tried on."""
-CONTEXTS: tuple[Shape, ...] = ((2,), (20, 2), (3, 8, 8))
+CONTEXT_SHAPES: tuple[Shape, ...] = ((2,), (20, 2), (3, 8, 8))
 """The context shapes that the shape rules of encoders are tried on. Bases are given the first."""
 
 RULES: dict[type[PluginConfig], tuple[str, str]] = {
@@ -201,15 +201,15 @@ def _examples(config: PluginConfig) -> list[tuple[str, tuple[Shape | None, ...]]
     """Return the arguments that a shape rule is tried with, each with a title."""
     match config:
         case EncoderConfig():
-            return [(f"{list(context)}", (context,)) for context in CONTEXTS]
+            return [(f"{list(context)}", (context,)) for context in CONTEXT_SHAPES]
         case ConditionerConfig():
-            return [(f"{list(event)}", (event, event)) for event in EVENTS]
+            return [(f"{list(event)}", (event, event)) for event in EVENT_SHAPES]
         case BaseConfig() if config.reads_context != "no":
-            context = CONTEXTS[0]
-            return [(f"{list(event)} with a context {list(context)}", (event, context)) for event in EVENTS]
+            context = CONTEXT_SHAPES[0]
+            return [(f"{list(event)} with a context {list(context)}", (event, context)) for event in EVENT_SHAPES]
         case BaseConfig():
-            return [(f"{list(event)}", (event, None)) for event in EVENTS]
-    return [(f"{list(event)}", (event,)) for event in EVENTS]
+            return [(f"{list(event)}", (event, None)) for event in EVENT_SHAPES]
+    return [(f"{list(event)}", (event,)) for event in EVENT_SHAPES]
 
 
 def _outcome(config: PluginConfig, method: str, shapes: tuple[Shape | None, ...]) -> str:

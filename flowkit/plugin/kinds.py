@@ -1,4 +1,4 @@
-"""Defines the table of the kinds of plugin. All code that depends on the kind of a plugin reads it."""
+"""Defines the table of the kinds of plugin. Hooks, the registry, the schema and the reference are made from it."""
 
 from __future__ import annotations
 
@@ -51,6 +51,11 @@ class Kind:
         """The name, such as ``masked-conditioner`` for MaskedConditionerConfig."""
         words = re.findall("[A-Z][a-z]*", self.config.__name__.removesuffix("Config"))
         return "-".join(words).lower()
+
+    @property
+    def of_context(self) -> bool:
+        """True if the plugin takes a context where others take an event, as an encoder does."""
+        return self.place[0] == "context"
 
     @property
     def plural(self) -> str:

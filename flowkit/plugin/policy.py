@@ -15,7 +15,7 @@ from flowkit_nf import DISTRIBUTION
 FIRST_PARTY = DISTRIBUTION
 """flowkit's own distribution, whose plugins are there unless ``--deny-plugins`` names them."""
 
-ADVICE = {
+HOW_TO_ALLOW = {
     "--no-plugins": "leave that out (--no-plugins, FLOWKIT_NO_PLUGINS) to use it",
     "--allow-plugins": "add it to that list (--allow-plugins, FLOWKIT_ALLOW_PLUGINS) to use it",
     "--deny-plugins": "take it off that list (--deny-plugins, FLOWKIT_DENY_PLUGINS) to use it",

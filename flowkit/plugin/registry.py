@@ -22,7 +22,7 @@ from flowkit.plugin.failure import reason
 from flowkit.plugin.found import IN_PROCESS, Found, Origin, warn_of_conflicts
 from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.loading import Plugins, load_plugins, new_manager
-from flowkit.plugin.policy import ADVICE, FIRST_PARTY, Policy
+from flowkit.plugin.policy import FIRST_PARTY, HOW_TO_ALLOW, Policy
 from flowkit.plugin.spelling import with_article
 from flowkit_nf import own_distribution
 
@@ -201,7 +201,7 @@ class Registry:
         if not admitted:
             denied, option = claims[0], str(claims[0].denied_by)
             message = f"plugin namespace {namespace!r} ({denied.origin}) is denied by {option}"
-            raise UnknownPlugin(message, lambda: ADVICE[option])
+            raise UnknownPlugin(message, lambda: HOW_TO_ALLOW[option])
         claim = admitted[0]
         if claim.rivals:
             names = " and ".join(str(each.origin) for each in admitted)

@@ -56,7 +56,7 @@ def example_spec(found: Found, registry: Registry) -> dict[str, Any] | None:
 
 def contexts_for(kind: str) -> tuple[dict[str, Any] | None, ...]:
     """Return the contexts with which a plugin of this kind is tried, one after the other."""
-    return ENCODED if KINDS[kind].place[0] == "context" else (None, *CONTEXTS)
+    return ENCODED if KINDS[kind].of_context else (None, *CONTEXTS)
 
 
 def source_with(

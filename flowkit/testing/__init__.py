@@ -15,13 +15,7 @@ def test_one_by_one(subject, check):
 ``CHECKS`` has the checks of each kind by their ids. ``flowkit plugins check`` runs them on an installed plugin.
 """
 
-from flowkit.testing.installed import plugin_subjects
-from flowkit.testing.perturbation import perturb
-from flowkit.testing.run import (
-    CHECKS,
-    SLOW_CHECKS,
-    Result,
-    check,
+from flowkit.testing.by_kind import (
     check_base,
     check_bijector,
     check_conditioner,
@@ -31,13 +25,12 @@ from flowkit.testing.run import (
     check_order,
     check_split,
     check_transformer,
-    checks_of,
-    parametrize_with_checks,
-    purpose,
-    run,
-    run_check,
-    select,
 )
+from flowkit.testing.catalog import CHECKS, SLOW_CHECKS, checks_of, purpose, select
+from flowkit.testing.installed import plugin_subjects
+from flowkit.testing.parametrize import parametrize_with_checks
+from flowkit.testing.perturbation import perturb
+from flowkit.testing.run import Result, check, run, run_check
 from flowkit.testing.subjects import (
     BaseSubject,
     BijectorSubject,

@@ -18,8 +18,8 @@ from flowkit.testing.subjects import BaseSubject, only_where
 
 POINTS = {1: 20001, 2: 301}
 """Points along each axis of the quadrature, by the event's size."""
-CONTEXTS = 2
-"""Contexts for which a density is integrated and sampled."""
+N_CONTEXTS = 2
+"""The number of contexts for which a density is integrated and sampled."""
 
 
 def _is_map_of_normals(subject: BaseSubject) -> bool:
@@ -49,7 +49,7 @@ def density(subject: BaseSubject) -> None:
         log_noise = torch.stack([log_normal(each) for each in noise]).sum(0)
         expected = log_noise - torch.stack([log_det for _, log_det in slogdets])
         log_prob = base.log_prob(from_flat_noise(base, *noise, *given), *given).detach()
-        as_by_autodiff("log_prob", log_prob, expected, lambda: f" of from_noise: {ADVICE}", tolerance)
+        as_by_autodiff("log_prob", log_prob, expected, lambda: f" of from_noise: {OTHER_DENSITY}", tolerance)
     assert len(signs) == 1, "the determinant of ∂z/∂ε has both signs: from_noise folds, and some z come from two ε"
 
 
@@ -66,7 +66,7 @@ def _jacobian(subject: BaseSubject, base: Base, row: tuple[Tensor, ...]) -> Tens
     return jacobian(sample, torch.cat([part.flatten() for part in parts]))
 
 
-ADVICE = "do both use the same location and scale, and has log_prob its normalizing constant?"
+OTHER_DENSITY = "do both use the same location and scale, and has log_prob its normalizing constant?"
 
 
 @only_where(_is_small, "the integral is taken for events of one or two values")
@@ -84,11 +84,11 @@ def normalized(subject: BaseSubject) -> None:
 
 def _contexts(subject: BaseSubject) -> list[list[Tensor]]:
     """Return several contexts of one event, or one empty list if there is no context."""
-    drawn = subject.contexts(CONTEXTS)
+    drawn = subject.contexts(N_CONTEXTS)
     if not drawn:
         return [[]]
     if subject.labels:
-        return [[row[None]] for row in torch.eye(drawn[0].shape[1]).to(drawn[0])[:CONTEXTS]]
+        return [[row[None]] for row in torch.eye(drawn[0].shape[1]).to(drawn[0])[:N_CONTEXTS]]
     return [[row[None]] for row in drawn[0]]
 
 

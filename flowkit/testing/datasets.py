@@ -47,10 +47,10 @@ def repeatable(subject: DatasetSubject) -> None:
         for name in PARTS:
             for (what, one), (_, again) in zip(_arrays(first[name]), _arrays(other[name]), strict=True):
                 same = np.array_equal(one[:], again[:])
-                assert same, f"{what} of {name} differs when it is loaded again {how}: {ADVICE}"
+                assert same, f"{what} of {name} differs when it is loaded again {how}: {REPEATABLE}"
 
 
-ADVICE = "fix the division by a seed, numpy.random.default_rng(0) made in load, and change copies"
+REPEATABLE = "fix the division by a seed, numpy.random.default_rng(0) made in load, and change copies"
 
 
 def settings(subject: DatasetSubject) -> None:

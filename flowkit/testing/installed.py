@@ -67,20 +67,21 @@ def plugin_subjects(
     _check_guessed(found, fields)
     titled: dict[str, Subject] = {}
     specs = _specs(found, fields, _trials(found.kind, event, context), registry)
-    if found.kind != "encoder":
+    of_context = KINDS[found.kind].of_context
+    if not of_context:
         specs = _conditional(found, specs, context)
     for spec in specs:
         where = _where(found, spec)
         titled[f"{name} in a spec, {where}"] = _whole(found, spec)
         titled[f"{name}, {where}"] = PARTS[found.kind](spec)
-        if found.kind != "encoder" and (layer := LAYERS.get(type(spec.flow[0]))):
+        if not of_context and (layer := LAYERS.get(type(spec.flow[0]))):
             titled[f"{layer} with it, {where}"] = PARTS["bijector"](spec)
     return {title: replace(subject, seed=seed) for title, subject in titled.items()}
 
 
 def _where(found: Found, spec: Spec) -> str:
     """Return the shape that a subject is checked on: that of the context for an encoder, otherwise of the event."""
-    if spec.context is not None and found.kind == "encoder":
+    if spec.context is not None and KINDS[found.kind].of_context:
         return f"{list(spec.context.own_shape)}{', labels' if spec.context.classes is not None else ''}"
     return f"{list(spec.event.shape)}{', conditional' if spec.context else ''}"
 
@@ -107,7 +108,7 @@ def _trials(kind: str, event: Shape | None, context: Shape | None) -> list[list[
 
     Encoders are tried with contexts of all kinds, and other plugins with events.
     """
-    if kind == "encoder":
+    if KINDS[kind].of_context:
         contexts = ENCODED if context is None else ({"shape": list(context)},)
         return [[(event or SMALL[0], {}, each)] for each in contexts]
     rows = ((event,),) if event else (*EVENTS, SMALL) if kind == "base" else EVENTS

@@ -81,7 +81,7 @@ def check(
     """
     from flowkit.plugin import Registry
     from flowkit.testing import plugin_subjects
-    from flowkit.testing.run import check_ids
+    from flowkit.testing.catalog import check_ids
     from flowkit.testing.time_limit import TimeLimit, can_interrupt
 
     only, skip = ([id_ for given in option or () for id_ in given.split(",")] for option in (only, skip))
