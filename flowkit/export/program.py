@@ -17,7 +17,7 @@ from flowkit.errors import ExportError
 from flowkit.flow import Flow, inputs
 from flowkit.flow.dequantization import as_context
 from flowkit.plugin.failure import in_a_line
-from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER, GRAPHS
+from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZATION, DEQUANTIZER, ENCODER, GRAPHS, LATENT, NOISE, numbered
 
 LOG_PROB, LOG_Q = "log_prob", "log_q"
 
@@ -73,12 +73,6 @@ class Program:
         program = cls([f"input_{i}" for i in range(n_inputs)], [f"output_{i}" for i in range(n_outputs)])
         program.add(name, module, function, program.inputs, *program.outputs)
         return program
-
-    @classmethod
-    def of_method(cls, module: nn.Module, method: str, n_inputs: int, n_outputs: int) -> Program:
-        """Return a program of one instruction, a method of a module."""
-        name = f"{type(module).__name__}.{method}"
-        return cls.of_function(name, module, getattr(type(module), method), n_inputs, n_outputs)
 
     def add(self, name: str, module: nn.Module, function: Any, inputs: Sequence[str | None], *outputs: str) -> None:
         given = tuple(i for i in inputs if i is not None)
@@ -186,17 +180,17 @@ def base_noise(flow: Flow) -> dict[str, Noise]:
     """
     if all(type(base) is StandardNormal for base in flow.bases) or lacks(flow.directions, "inverse"):
         return {}
-    return _named_noise("noise", flow)
+    return _named_noise(NOISE, flow)
 
 
 def dequantization_noise(flow: Flow) -> dict[str, Noise]:
     """Return the noise that the dequantization noise is made from, by name. It is empty if that noise is uniform."""
-    return {} if flow.dequantizer is None else _named_noise("dequantization_noise", flow.dequantizer)
+    return {} if flow.dequantizer is None else _named_noise(DEQUANTIZATION, flow.dequantizer)
 
 
 def _named_noise(name: str, flow: Flow) -> dict[str, Noise]:
     arrays = [each for base in flow.bases for each in base.noise]
-    return {f"{name}_{i}": each for i, each in enumerate(arrays, 1)}
+    return dict(zip(numbered(name, len(arrays)), arrays, strict=True))
 
 
 def programs_of(flow: Flow, names: Sequence[str], directions: Shared) -> dict[str, Program]:
@@ -216,7 +210,7 @@ def programs_of(flow: Flow, names: Sequence[str], directions: Shared) -> dict[st
 
 def latent_names(flow: Flow) -> list[str]:
     """Return z_1, …, z_L."""
-    return [f"z_{i}" for i in range(1, len(flow.latent_shapes) + 1)]
+    return numbered(LATENT, len(flow.latent_shapes))
 
 
 def context_names(flow: Flow) -> list[str]:

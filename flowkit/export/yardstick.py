@@ -80,10 +80,9 @@ def judge(exact: Flow, precision: Precision, reference: NamedArrays) -> tuple[Na
 def _judged(reference: NamedArrays, own: Sequence[NamedArrays]) -> NamedArrays:
     """Return an array for each group of quantities that is judged by itself, 1 for each row that counts."""
     judged = {}
-    for quantity in {verification.judged_name(each): each for each in verification.quantities_of(reference)}.values():
-        rows = verification.judged_name(quantity)
-        of_quantity = [_relative(reference, _answers_of(rows, each)) < LOST for each in own]
-        judged[rows] = np.all(of_quantity, axis=0).astype(np.float64)
+    for rows in dict.fromkeys(map(verification.judged_name, verification.quantities_of(reference))):
+        usable = [_relative(reference, _answers_of(rows, each)) < LOST for each in own]
+        judged[rows] = np.all(usable, axis=0).astype(np.float64)
     return judged
 
 

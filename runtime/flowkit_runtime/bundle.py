@@ -19,6 +19,8 @@ MANIFEST = "manifest.json"
 ENCODER, DECODER, BASE, DEQUANTIZER = "encode.onnx", "decode.onnx", "base.onnx", "dequantize.onnx"
 GRAPHS: dict[str, tuple[str, ...]] = {"both": (ENCODER, DECODER), "forward": (ENCODER,), "inverse": (DECODER,)}
 """The graphs of the layers by the directions of a flow: forward is x -> z, inverse is z -> x."""
+LATENT, NOISE, DEQUANTIZATION = "z", "noise", "dequantization_noise"
+"""The names of latents and of noise in the graphs, before their numbers."""
 REFERENCE = "reference.npz"
 FORMAT = 4
 """The version of the manifest that is written and read."""
@@ -153,7 +155,7 @@ class Bundle:
     @property
     def latent_names(self) -> list[str]:
         """The names of the latents in the graphs."""
-        return [f"z_{i}" for i in range(1, len(self.latent_shapes) + 1)]
+        return numbered(LATENT, len(self.latent_shapes))
 
     @property
     def graphs(self) -> tuple[str, ...]:
@@ -162,30 +164,34 @@ class Bundle:
         return (*GRAPHS[self.directions], *(file for file, noise in further.items() if noise is not None))
 
     def check_has(self, graph: str) -> None:
-        """Raise BundleError if the flow lacks the direction of this graph."""
-        if graph not in self.graphs:
-            way, without = {
-                ENCODER: ("latent -> data", "it gives no densities, scores or latents"),
-                DECODER: ("data -> latent", "it draws no samples and decodes nothing"),
-            }[graph]
-            raise BundleError(
-                f"{self.directory} holds {self.graphs[0]} alone, because its flow runs {way} only: {without}"
-            )
+        """Raise BundleError if there is no such graph, because the flow runs in the other direction only."""
+        if graph in self.graphs:
+            return
+        way, lack = {
+            "forward": ("data -> latent", "it draws no samples and decodes nothing"),
+            "inverse": ("latent -> data", "it gives no densities, scores or latents"),
+        }[self.directions]
+        raise BundleError(f"{self.directory} holds {self.graphs[0]} alone, because its flow runs {way} only: {lack}")
 
     @property
     def noise_names(self) -> list[str]:
         """The names of the noise in the graph of the bases. There are none without such a graph."""
-        return [f"noise_{i}" for i in range(1, len(self.noise or ()) + 1)]
+        return numbered(NOISE, len(self.noise or ()))
 
     @property
     def dequantization_names(self) -> list[str]:
         """The names of the noise in the graph of the dequantization noise."""
-        return [f"dequantization_noise_{i}" for i in range(1, len(self.dequantization or ()) + 1)]
+        return numbered(DEQUANTIZATION, len(self.dequantization or ()))
 
     @property
     def printed_unit(self) -> str:
         """The unit of scores as it is printed."""
         return printed_unit(self.levels, self.likelihood)
+
+
+def numbered(name: str, n: int) -> list[str]:
+    """Return the names of n tensors of a graph: name_1, …, name_n."""
+    return [f"{name}_{i}" for i in range(1, n + 1)]
 
 
 def printed_unit(levels: int | None, likelihood: str) -> str:
@@ -346,7 +352,7 @@ def _domain(value: Any, shape: Any) -> tuple[tuple[float, float], ...] | None:
         raise TypeError(f"event.domain is {shortened(repr(value))}, not one pair, or one for each coordinate")
     pairs = []
     for pair in value:
-        if not isinstance(pair, list) or len(pair) != 2 or not all(end is None or _is_number(end) for end in pair):
+        if not isinstance(pair, list) or len(pair) != 2 or not all(end is None or is_number(end) for end in pair):
             raise TypeError(f"event.domain holds {shortened(repr(pair))}, not [low, high]")
         low, high = -math.inf if pair[0] is None else float(pair[0]), math.inf if pair[1] is None else float(pair[1])
         if not low < high:
@@ -355,7 +361,8 @@ def _domain(value: Any, shape: Any) -> tuple[tuple[float, float], ...] | None:
     return tuple(pairs)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Return True for a number that a float can hold. An integer may be too large."""
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
@@ -421,7 +428,7 @@ def _names(value: Any, classes: int) -> tuple[str, ...]:
 def _shares(value: dict[str, Any], classes: int) -> tuple[float, ...]:
     """Return the probabilities of the classes."""
     shares = value.get("probabilities", [])
-    numbers = isinstance(shares, list) and all(_is_number(share) and 0 <= share <= 1 for share in shares)
+    numbers = isinstance(shares, list) and all(is_number(share) and 0 <= share <= 1 for share in shares)
     if not numbers or len(shares) not in (0, classes) or (shares and abs(sum(shares) - 1) > _ROUNDING):
         raise TypeError(f"context.probabilities is {shortened(repr(shares))}, not {classes} numbers that sum to 1")
     return tuple(map(float, shares))
@@ -433,7 +440,7 @@ def _threshold(value: Any) -> Threshold | None:
     if not isinstance(value, dict):
         raise TypeError(f"threshold is {shortened(repr(value))}, not an object")
     for field in ("score", "quantile"):
-        if not _is_number(value[field]):
+        if not is_number(value[field]):
             raise TypeError(f"threshold.{field} holds {shortened(repr(value[field]))}, not a number")
     if not 0 <= value["quantile"] <= 1:
         raise TypeError(f"threshold.quantile is {value['quantile']}, not from 0 to 1")

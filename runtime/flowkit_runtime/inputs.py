@@ -159,26 +159,26 @@ def grid(name: str, rows: Array, start: int, levels: int) -> NDArray[np.float64]
     return values
 
 
-def context_rows(value: ArrayLike | None, spec: Context | None, n: int, start: int) -> Array | None:
+def context_rows(value: ArrayLike | None, kind: Context | None, n: int, start: int) -> Array | None:
     """Return `value` (n rows, or one for all) as int64 [n] for classes, otherwise float32 [n, *shape].
 
-    Classes are given by their indices or their names. Without a spec, `value` must be None, and so is the result.
+    Classes are given by their indices or their names. If `kind` is None, `value` must be None, and so is the result.
     `start` is the number of the first row, for the message.
     """
-    if spec is None:
+    if kind is None:
         if value is not None:
             raise InputError("this model takes no context; leave it out")
         return None
     if value is None:
-        raise InputError(f"this model needs a context: {spec} for each row, or one for all rows")
-    array = _real_context(value, spec)
-    if array.shape == spec.shape:
+        raise InputError(f"this model needs a context: {kind} for each row, or one for all rows")
+    array = _real_context(value, kind)
+    if array.shape == kind.shape:
         array = array[None]
-    if array.shape != (1, *spec.shape):
-        check_context_shape(array.shape, spec, n)
+    if array.shape != (1, *kind.shape):
+        check_context_shape(array.shape, kind, n)
     start = start if len(array) == n else 0
-    rows = finite("context", array, start) if spec.classes is None else _classes(array, spec.classes, start)
-    return np.broadcast_to(rows, (n, *spec.shape))
+    rows = finite("context", array, start) if kind.classes is None else _classes(array, kind.classes, start)
+    return np.broadcast_to(rows, (n, *kind.shape))
 
 
 def sample_shape(n: SupportsIndex | tuple[SupportsIndex, ...], event_shape: Shape, context: Context | None) -> Shape:
@@ -191,27 +191,27 @@ def sample_shape(n: SupportsIndex | tuple[SupportsIndex, ...], event_shape: Shap
     return shape
 
 
-def sample_context(value: ArrayLike | None, spec: Context | None, shape: Shape) -> Array | None:
+def sample_context(value: ArrayLike | None, kind: Context | None, shape: Shape) -> Array | None:
     """Return the contexts of samples of a shape, [prod(shape), *context_shape], as `context_rows` does.
 
     `value` is broadcast to the shape. Raises InputError if it can't be.
     """
     n = math.prod(shape)
-    if value is None or spec is None:
-        return context_rows(value, spec, n, 0)
-    array = _real_context(value, spec)
-    batch = array.shape[: array.ndim - len(spec.shape)]
-    if array.shape[len(batch) :] != spec.shape or not broadcasts(batch, shape):
+    if value is None or kind is None:
+        return context_rows(value, kind, n, 0)
+    array = _real_context(value, kind)
+    batch = array.shape[: array.ndim - len(kind.shape)]
+    if array.shape[len(batch) :] != kind.shape or not broadcasts(batch, shape):
         each = f"; n = ({n}, {len(array)}) draws {n} for each" if len(shape) == len(batch) == 1 else ""
-        shapes = f"{[*shape, *spec.shape]} (one per row) or {[*spec.shape]} (one for all)"
+        shapes = f"{[*shape, *kind.shape]} (one per row) or {[*kind.shape]} (one for all)"
         raise InputError(f"context must have shape {shapes}, got {list(array.shape)}{each}")
     if math.prod(batch) == 1:
-        return context_rows(array.reshape(spec.shape), spec, n, 0)
-    return context_rows(np.broadcast_to(array, (*shape, *spec.shape)).reshape(n, *spec.shape), spec, n, 0)
+        return context_rows(array.reshape(kind.shape), kind, n, 0)
+    return context_rows(np.broadcast_to(array, (*shape, *kind.shape)).reshape(n, *kind.shape), kind, n, 0)
 
 
-def _real_context(value: ArrayLike, spec: Context) -> Array:
-    return real("context", value if spec.classes is None else class_indices(value, spec.names))
+def _real_context(value: ArrayLike, kind: Context) -> Array:
+    return real("context", value if kind.classes is None else class_indices(value, kind.names))
 
 
 def class_indices(value: Any, names: Sequence[str]) -> Any:
@@ -239,10 +239,10 @@ def broadcasts(shape: Shape, to: Shape) -> bool:
     return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(shape[::-1], to[::-1], strict=False))
 
 
-def check_context_shape(shape: Shape, spec: Context, n: int) -> None:
+def check_context_shape(shape: Shape, kind: Context, n: int) -> None:
     """Raise InputError unless the shape is that of n rows of context."""
-    if shape != (n, *spec.shape):
-        shapes = f"{[n, *spec.shape]} (one per row) or {[*spec.shape]} (one for all)"
+    if shape != (n, *kind.shape):
+        shapes = f"{[n, *kind.shape]} (one per row) or {[*kind.shape]} (one for all)"
         raise InputError(f"context must have shape {shapes}, got {list(shape)}")
 
 

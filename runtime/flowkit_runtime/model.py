@@ -12,12 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flowkit_runtime.bundle import (
-    BASE,
     DECODER,
-    DEQUANTIZER,
     ENCODER,
     Bundle,
-    NoiseArray,
     Threshold,
     read_bundle,
     resized,
@@ -25,6 +22,7 @@ from flowkit_runtime.bundle import (
 from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.errors import BundleError, InputError, RowError
 from flowkit_runtime.frames import as_columns
+from flowkit_runtime.graphs import FlowGraphs
 from flowkit_runtime.inputs import (
     Array,
     batch,
@@ -45,7 +43,7 @@ from flowkit_runtime.inputs import (
     sample_shape,
 )
 from flowkit_runtime.interpolation import path_between
-from flowkit_runtime.noise import DEQUANTIZATION_STREAM, normal, uniform
+from flowkit_runtime.noise import DEQUANTIZATION_STREAM
 from flowkit_runtime.preprocessing import decode, encode
 from flowkit_runtime.providers import Provider
 from flowkit_runtime.session import Graph, open_graphs
@@ -102,6 +100,7 @@ class Model:
             None if they may be any number. Events outside are refused.
         context: The kind of context; None for an unconditional flow.
         latent_shapes: The shape of each latent of one event.
+        latent_names: The names of the latents, z_1, z_2, …, in the graphs and in .npz files.
         threshold: The threshold of anomalies; None if none was calibrated.
         preprocessing: How the columns of a table become events and contexts; None if the flow wasn't trained on one.
         printed_unit: The unit of scores as it is printed. It says so if they come from a bound of the likelihood.
@@ -116,18 +115,14 @@ class Model:
         self.domain = bundle.domain
         self.context = bundle.context
         self.latent_shapes = bundle.latent_shapes
+        self.latent_names = bundle.latent_names
         self.threshold = bundle.threshold
         self.preprocessing = bundle.preprocessing
         self.printed_unit = bundle.printed_unit
         self.providers: tuple[str, ...] = tuple(next(iter(graphs.values())).session.get_providers())
         self.manifest: dict[str, Any] = bundle.manifest
-        self._latent_names = bundle.latent_names
-        self._noise_names = bundle.noise_names
-        self._noise = bundle.noise
-        self._dequantization_names = bundle.dequantization_names
-        self._dequantization = bundle.dequantization
-        self._check_has = bundle.check_has
-        self._graphs = graphs
+        self._bundle, self._graphs = bundle, graphs
+        self._flow = FlowGraphs(bundle, graphs)
 
     def from_table(self, table: Any, seed: int = 0) -> tuple[NDArray[np.float64], Array | None]:
         """Return the events and the contexts of a table, for the other methods: ``model.score(*model.from_table(df))``.
@@ -208,7 +203,7 @@ class Model:
                 density at a point.
             BundleError: If the flow decodes only.
         """
-        self._check_has(ENCODER)
+        self._bundle.check_has(ENCODER)
         start, events = integer("start", start, 0), batch("x", x, self.event_shape)
         if self.levels is not None and is_integral(events):
             raise InputError(
@@ -217,9 +212,9 @@ class Model:
             )
         contexts = self._scored_with(context, len(events), start)
         result = np.empty(len(events), np.float32)
-        for part in _parts(len(events), batch_size):
-            x_part = self._inside("x", finite("x", events[part], start + part.start), start + part.start)
-            result[part] = self._density(x_part, contexts, part)
+        for rows, given in _batches(len(events), batch_size, contexts):
+            x_rows = self._inside("x", finite("x", events[rows], start + rows.start), start + rows.start)
+            result[rows] = self._density(x_rows, given)
         return result
 
     @enough_memory()
@@ -261,15 +256,15 @@ class Model:
         References:
             Theis, van den Oord and Bethge 2016, "A note on the evaluation of generative models".
         """
-        self._check_has(ENCODER)
+        self._bundle.check_has(ENCODER)
         start = integer("start", start, 0)
         draws, seed = integer("draws", draws, 1, DEQUANTIZATION_STREAM + 1), integer("seed", seed, 0, 1 << 64)
         events, lacking = self._without_lacking(batch("x", x, self.event_shape))
         contexts = self._scored_with(context, len(events), start)
         total = np.zeros(len(events))
-        for part in _parts(len(events), batch_size):
-            for x_part, log_q in self._noisy(events[part], draws, seed, start + part.start):
-                total[part] += self._density(x_part, contexts, part) - log_q
+        for rows, given in _batches(len(events), batch_size, contexts):
+            for x_rows, log_q in self._noisy(events[rows], draws, seed, start + rows.start):
+                total[rows] += self._density(x_rows, given) - log_q
         total[lacking] = np.nan
         return -total / self._nats(draws)
 
@@ -312,7 +307,7 @@ class Model:
             InputError: If an argument can't be used.
             BundleError: If the context isn't a class, or the bundle doesn't know how frequent the classes are.
         """
-        self._check_has(ENCODER)
+        self._bundle.check_has(ENCODER)
         if not self.marginalizes:
             raise BundleError("this bundle has no probabilities of classes: export a run whose context are classes")
         start = integer("start", start, 0)
@@ -320,13 +315,13 @@ class Model:
         events, lacking = self._without_lacking(batch("x", x, self.event_shape))
         assert self.context is not None
         scores, posterior = np.empty(len(events)), np.empty((len(events), len(self.context.probabilities)))
-        for part in _parts(len(events), batch_size):
-            noisy = self._noisy(events[part], draws, seed, start + part.start)
-            joints = np.stack([self._joint(x_part) - log_q[:, None] for x_part, log_q in noisy])  # [draws, n, classes]
-            scores[part] = -np.logaddexp.reduce(joints, axis=2).sum(0)
+        for rows, _ in _batches(len(events), batch_size):
+            noisy = self._noisy(events[rows], draws, seed, start + rows.start)
+            joints = np.stack([self._joint(x_rows) - log_q[:, None] for x_rows, log_q in noisy])  # [draws, n, classes]
+            scores[rows] = -np.logaddexp.reduce(joints, axis=2).sum(0)
             joint = np.logaddexp.reduce(joints, axis=0)
             with np.errstate(invalid="ignore"):  # no class may have a finite density
-                posterior[part] = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
+                posterior[rows] = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
         scores[lacking] = posterior[lacking] = np.nan
         return scores / self._nats(draws), posterior
 
@@ -349,14 +344,14 @@ class Model:
             InputError: If an argument can't be used.
             BundleError: If the flow decodes only.
         """
-        self._check_has(ENCODER)
+        self._bundle.check_has(ENCODER)
         start, events = integer("start", start, 0), batch("x", x, self.event_shape)
-        rows = context_rows(context, self.context, len(events), start)
+        contexts = context_rows(context, self.context, len(events), start)
         latents = tuple(np.empty((len(events), *shape), np.float32) for shape in self.latent_shapes)
-        for part in _parts(len(events), batch_size):
-            feed = _feed({"x": self._points("x", events[part], start + part.start)}, rows, part)
-            for latent, value in zip(latents, self._graphs[ENCODER].run(self._latent_names, feed), strict=True):
-                latent[part] = value
+        for rows, given in _batches(len(events), batch_size, contexts):
+            x_rows = self._points("x", events[rows], start + rows.start)
+            for latent, value in zip(latents, self._flow.encode(x_rows, given), strict=True):
+                latent[rows] = value
         return latents
 
     def on_device(self, **tensors: Any) -> dict[str, Any]:
@@ -381,8 +376,8 @@ class Model:
         """
         graph, outputs = DECODER, ["x"]
         if "x" in tensors:
-            graph, outputs = ENCODER, [*self._latent_names, "log_prob"]
-        self._check_has(graph)
+            graph, outputs = ENCODER, [*self.latent_names, "log_prob"]
+        self._bundle.check_has(graph)
         return self._graphs[graph].run_on_device(outputs, tensors)
 
     @enough_memory()
@@ -409,14 +404,14 @@ class Model:
             InputError: If an argument can't be used.
             BundleError: If the flow encodes only.
         """
-        self._check_has(DECODER)
-        parts = self._latents(latents)
-        n = len(parts[0])
-        rows = context_rows(context, self.context, n, 0)
+        self._bundle.check_has(DECODER)
+        arrays = self._latents(latents)
+        n = len(arrays[0])
+        contexts = context_rows(context, self.context, n, 0)
         result = np.empty((n, *self.event_shape), self._dtype)
-        for part in _parts(n, batch_size, progress):
-            z = [finite(name, z[part], part.start) for name, z in zip(self._latent_names, parts, strict=True)]
-            result[part] = self._events(z, rows, part)
+        for rows, given in _batches(n, batch_size, contexts, progress):
+            z = [finite(name, z[rows], rows.start) for name, z in zip(self.latent_names, arrays, strict=True)]
+            result[rows] = self._events(z, given, rows.start)
         return result
 
     @enough_memory()
@@ -439,20 +434,19 @@ class Model:
             InputError: If an argument can't be used.
             BundleError: If the flow runs in one direction only.
         """
-        self._check_has(ENCODER)
-        self._check_has(DECODER)
+        self._bundle.check_has(ENCODER)
+        self._bundle.check_has(DECODER)
         start, events = integer("start", start, 0), batch("x", x, self.event_shape)
-        rows = context_rows(context, self.context, len(events), start)
+        contexts = context_rows(context, self.context, len(events), start)
         result = np.empty(len(events))
-        for part in _parts(len(events), batch_size):
-            given = self._points("x", events[part], start + part.start)
-            latents = self._graphs[ENCODER].run(self._latent_names, _feed({"x": given}, rows, part))
-            decoded = self._decoded(latents, rows, part)
-            wanted = given if self.levels is None else np.floor(given)
+        for rows, given in _batches(len(events), batch_size, contexts):
+            x_rows = self._points("x", events[rows], start + rows.start)
+            decoded = self._flow.decode(self._flow.encode(x_rows, given), given)
+            wanted = x_rows if self.levels is None else np.floor(x_rows)
             found = decoded if self.levels is None else self._whole(decoded)
             with np.errstate(invalid="ignore"):
                 error = np.abs(found.astype(np.float64) - wanted)
-            result[part] = np.where(np.isfinite(error), error, np.inf).reshape(len(error), -1).max(axis=1)
+            result[rows] = np.where(np.isfinite(error), error, np.inf).reshape(len(error), -1).max(axis=1)
         return result
 
     @enough_memory()
@@ -488,15 +482,16 @@ class Model:
             InputError: If an argument can't be used, or a sample isn't finite.
             BundleError: If the flow runs forward only.
         """
-        self._check_has(DECODER)
+        self._bundle.check_has(DECODER)
         shape = sample_shape(n, self.event_shape, self.context)
         seed = secrets.randbits(64) if seed is None else integer("seed", seed, 0, 1 << 64)
         temperature = checked_temperature(temperature)
-        rows = sample_context(context, self.context, shape)
+        contexts = sample_context(context, self.context, shape)
         result = np.empty((math.prod(shape), *self.event_shape), self._dtype)
-        for part in _parts(len(result), batch_size, progress):
+        for rows, given in _batches(len(result), batch_size, contexts, progress):
             try:
-                result[part] = self._events(self._drawn(seed, temperature, rows, part), rows, part)
+                latents = self._flow.sample_latents(seed, temperature, given, rows)
+                result[rows] = self._events(latents, given, rows.start)
             except RowError as error:
                 raise RowError(f"{error}; take a temperature below {temperature:g}") from None
         return result.reshape(*shape, *self.event_shape)
@@ -519,13 +514,13 @@ class Model:
             InputError: If n is below 2, or a or b is not one event.
             BundleError: If the flow runs in one direction only.
         """
-        self._check_has(DECODER)
+        self._bundle.check_has(DECODER)
         n = count(n, 2, self.event_shape, self.context)
         events = {name: batch(name, real(name, x)[None], self.event_shape) for name, x in (("a", a), ("b", b))}
         ends = np.concatenate([self._points(name, event, 0) for name, event in events.items()])
-        rows = context_rows(context, self.context, n, 0)
-        latents = self.encode(ends, None if rows is None else rows[[0, -1]])
-        return self.decode(path_between(latents, n, arc=self._noise is None), rows)
+        contexts = context_rows(context, self.context, n, 0)
+        latents = self.encode(ends, None if contexts is None else contexts[[0, -1]])
+        return self.decode(path_between(latents, n, arc=self._bundle.noise is None), contexts)
 
     @enough_memory()
     def anomalous(self, scores: ArrayLike) -> NDArray[np.bool_]:
@@ -549,45 +544,23 @@ class Model:
     def _dtype(self) -> np.dtype[Any]:
         return np.dtype(np.float32) if self.levels is None else np.min_scalar_type(self.levels - 1)
 
-    def _points(self, name: str, rows: Array, start: int) -> NDArray[np.float32]:
-        """Return rows of events as points in the domain of the data. `start` is the number of the first row."""
-        return self._inside(name, points(name, rows, start, self.levels), start)
+    def _points(self, name: str, events: Array, start: int) -> NDArray[np.float32]:
+        """Return events as points in the domain of the data. `start` is the number of the first row."""
+        return self._inside(name, points(name, events, start, self.levels), start)
 
-    def _inside(self, name: str, rows: NDArray[np.float32], start: int) -> NDArray[np.float32]:
-        """Return rows of events that lie in the domain of the data. Messages name the columns of a table."""
+    def _inside(self, name: str, x: NDArray[np.float32], start: int) -> NDArray[np.float32]:
+        """Return points, which must lie in the domain of the data. Messages name the columns of a table."""
         columns = () if self.preprocessing is None else [column.column for column in self.preprocessing.event]
-        return inside(name, rows, start, self.domain, columns)
+        return inside(name, x, start, self.domain, columns)
 
     def _latents(self, latents: Sequence[ArrayLike]) -> list[Array]:
-        names = self._latent_names
-        if not isinstance(latents, list | tuple) or len(latents) != len(names):
-            raise InputError(f"latents must be a tuple of {len(names)} arrays: {', '.join(names)}")
-        arrays = [batch(*each) for each in zip(names, latents, self.latent_shapes, strict=True)]
+        if not isinstance(latents, list | tuple) or len(latents) != len(self.latent_names):
+            names = ", ".join(self.latent_names)
+            raise InputError(f"latents must be a tuple of {len(self.latent_names)} arrays: {names}")
+        arrays = [batch(*each) for each in zip(self.latent_names, latents, self.latent_shapes, strict=True)]
         if len({len(array) for array in arrays}) > 1:
             raise InputError(f"latents differ in their number of rows: {[len(array) for array in arrays]}")
         return arrays
-
-    def _drawn(self, seed: int, temperature: float, context: Array | None, part: slice) -> list[NDArray[np.float32]]:
-        """Return latents of these rows: the noise itself, or what the graph of the bases makes of it."""
-        if self._noise is None:
-            noise = [NoiseArray("normal", shape) for shape in self.latent_shapes]
-            return _random(noise, self._latent_names, seed, temperature, part)
-        drawn = _random(self._noise, self._noise_names, seed, temperature, part)
-        feed = _feed(dict(zip(self._noise_names, drawn, strict=True)), context, part)
-        latents = self._graphs[BASE].run(self._latent_names, feed)
-        return [finite(name, z, part.start) for name, z in zip(self._latent_names, latents, strict=True)]
-
-    def _dequantization_noise(
-        self, values: NDArray[np.float64], seed: int, draw: int, start: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the noise u of one draw, for events of the rows from `start` on, and its log-density, [n]."""
-        arrays, rows = self._dequantization, slice(start, start + len(values))
-        if arrays is None:
-            return uniform(seed, DEQUANTIZATION_STREAM + draw, values.shape, start), np.zeros(len(values))
-        names, first = self._dequantization_names, DEQUANTIZATION_STREAM + draw * len(arrays)
-        drawn = dict(zip(names, _random(arrays, names, seed, 1.0, rows, first), strict=True))
-        u, log_q = self._graphs[DEQUANTIZER].run(["u", "log_q"], {"k": values.astype(np.float32), **drawn})
-        return u.astype(np.float64), log_q.astype(np.float64)
 
     def _noisy(
         self, events: Array, draws: int, seed: int, start: int
@@ -601,8 +574,7 @@ class Model:
             return
         values = grid("x", events, start, self.levels)
         for draw in range(draws):
-            u, log_q = self._dequantization_noise(values, seed, draw, start)
-            yield _dequantize(values, u), log_q
+            yield self._flow.dequantize(values, seed, draw, start)
 
     def _nats(self, draws: int) -> float:
         """Return by what a sum over draws of nats is divided, so that it becomes a score."""
@@ -614,12 +586,12 @@ class Model:
             return None
         return context_rows(context, self.context, n, start)
 
-    def _density(self, x: NDArray[np.float32], contexts: Array | None, part: slice) -> NDArray[np.floating]:
-        """Return the log-density at these rows of points, [n]: the marginal one if the flow needs a context."""
+    def _density(self, x: NDArray[np.float32], contexts: Array | None) -> NDArray[np.floating]:
+        """Return the log-density at points, [n]. Without contexts, that of a conditional flow is the marginal one."""
         if contexts is None and self.context is not None:
             marginal: NDArray[np.float64] = np.logaddexp.reduce(self._joint(x), axis=1)
             return marginal
-        return self._log_prob(x, None if contexts is None else contexts[part])
+        return self._flow.log_prob(x, contexts)
 
     def _joint(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return ln p(c) + ln p(x | c) for each class c, [n, classes]."""
@@ -627,26 +599,18 @@ class Model:
         n, probabilities = len(x), self.context.probabilities
         joint = np.full((n, len(probabilities)), -np.inf)
         for label in np.flatnonzero(probabilities):
-            joint[:, label] = math.log(probabilities[label]) + self._log_prob(x, np.full(n, label, np.int64))
+            joint[:, label] = math.log(probabilities[label]) + self._flow.log_prob(x, np.full(n, label, np.int64))
         return joint
 
-    def _log_prob(self, x: NDArray[np.float32], contexts: Array | None) -> NDArray[np.float32]:
-        """Return what the encoder computes of points and their contexts, [n]."""
-        (log_prob,) = self._graphs[ENCODER].run(["log_prob"], _feed({"x": x}, contexts, slice(None)))
-        return log_prob
-
-    def _events(self, z: list[NDArray[np.float32]], context: Array | None, part: slice) -> Array:
-        x = self._decoded(z, context, part)
+    def _events(self, z: list[NDArray[np.float32]], contexts: Array | None, start: int) -> Array:
+        """Return the events of latents. `start` is the number of the first row."""
+        x = self._flow.decode(z, contexts)
         # With levels, an infinite value is clipped to the last or the first level.
         wrong = ~np.isfinite(x) if self.levels is None else np.isnan(x)
         if wrong.any():
             index = np.unravel_index(int(wrong.argmax()), x.shape)
-            raise RowError(f"row {part.start + int(index[0])} decodes to {x[index]}: its latents are too large")
+            raise RowError(f"row {start + int(index[0])} decodes to {x[index]}: its latents are too large")
         return x if self.levels is None else self._whole(x)
-
-    def _decoded(self, z: Sequence[Array], context: Array | None, part: slice) -> Array:
-        (x,) = self._graphs[DECODER].run(["x"], _feed(dict(zip(self._latent_names, z, strict=True)), context, part))
-        return x
 
     def _whole(self, x: Array) -> Array:
         assert self.levels is not None
@@ -654,41 +618,11 @@ class Model:
         return levels
 
 
-def _parts(n: int, batch_size: int, progress: Progress | None = None) -> Iterator[slice]:
-    """Yield the rows of each batch. A batch counts as done when the next one is requested."""
-    for part in row_slices(n, integer("batch_size", batch_size, 1)):
-        yield part
+def _batches(
+    n: int, batch_size: int, contexts: Array | None = None, progress: Progress | None = None
+) -> Iterator[tuple[slice, Array | None]]:
+    """Yield the rows of each batch, and their contexts. A batch counts as done when the next one is requested."""
+    for rows in row_slices(n, integer("batch_size", batch_size, 1)):
+        yield rows, None if contexts is None else contexts[rows]
         if progress is not None:
-            progress(part.stop)
-
-
-def _random(
-    wanted: Sequence[NoiseArray],
-    names: Sequence[str],
-    seed: int,
-    temperature: float,
-    part: slice,
-    first_stream: int = 0,
-) -> list[NDArray[np.float32]]:
-    """Return arrays of noise for these rows, each of a stream of its own."""
-    drawn = []
-    for stream, (name, each) in enumerate(zip(names, wanted, strict=True), first_stream):
-        shape = (part.stop - part.start, *each.shape)
-        if each.kind == "uniform":
-            drawn.append(uniform(seed, stream, shape, part.start).astype(np.float32))  # exact
-            continue
-        with np.errstate(over="ignore"):  # overflow gives inf, which is rejected
-            drawn.append(finite(name, temperature * normal(seed, stream, shape, part.start), part.start))
-    return drawn
-
-
-def _feed(arrays: dict[str, Array], context: Array | None, part: slice) -> dict[str, Array]:
-    if context is not None:
-        arrays["context"] = context[part]
-    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-
-
-def _dequantize(values: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.float32]:
-    # float32 can round k + u up to k + 1, which is outside k's cell and, for the top level, outside the data's range.
-    below_next = np.nextafter((values + 1).astype(np.float32), np.float32(0))
-    return np.minimum((values + u).astype(np.float32), below_next)
+            progress(rows.stop)

@@ -99,15 +99,15 @@ def _shared(name: str, tensor: Any, kind: str, shape: tuple[int, ...]) -> Any:
     except Exception as error:  # from onnxruntime, or from the tensor's own code
         raise InputError(f"{name} can't be shared as a contiguous DLPack tensor: {shortened(error)}") from error
     sizes = tuple(value.shape())
-    if value.data_type() != kind or len(sizes) != len(shape) + 1 or not all(map(_fits, sizes[1:], shape)):
+    if value.data_type() != kind or len(sizes) != len(shape) + 1 or not all(map(_takes, shape, sizes[1:])):
         wanted = f"{kind} [{', '.join(map(str, ('n', *shape)))}]"
         raise InputError(f"{name} must be {wanted}, got {value.data_type()} {list(sizes)}")
     return value
 
 
-def _fits(size: int, wanted: int | str) -> bool:
-    """Return True if a size is the one of a graph, which is a name where the graph takes any."""
-    return isinstance(wanted, str) or size == wanted
+def _takes(declared: int | str, size: int) -> bool:
+    """Return True if a graph that declares a size takes this one. A name in its place stands for any."""
+    return isinstance(declared, str) or size == declared
 
 
 def _padded(feed: Feed) -> Feed:
@@ -208,7 +208,7 @@ def _open(bundle: Bundle, name: str, inputs: Tensors, outputs: Tensors, chosen: 
         version = onnxruntime.__version__
         raise BundleError(f"onnxruntime {version} cannot load {path} (a newer one may): {shortened(error)}") from error
     wanted = inputs, outputs
-    if not all(map(_fit, found, wanted)):
+    if not all(map(_match, found, wanted)):
         maps, implies = (shortened(" to ".join(map(_describe, pair))) for pair in (found, wanted))
         raise BundleError(f"{path} maps {maps}, but the manifest implies {implies}: export the bundle again")
     return Graph(path, session, outputs, on_gpu=session.get_providers()[0] == CUDA)
@@ -218,16 +218,13 @@ def _signature(nodes: Sequence[Any]) -> Tensors:
     return {node.name: (node.type, tuple(node.shape[1:])) for node in nodes}
 
 
-def _fit(found: Tensors, wanted: Tensors) -> bool:
-    """Return True if a graph's tensors have the wanted types and shapes.
-
-    Sizes that it leaves open, which are names, fit any.
-    """
+def _match(found: Tensors, wanted: Tensors) -> bool:
+    """Return True if a graph's tensors have the wanted types, and take the wanted shapes."""
     if found.keys() != wanted.keys():
         return False
     pairs = [(found[name], wanted[name]) for name in wanted]
     return all(
-        kind == other and len(shape) == len(sizes) and all(_fits(b, a) for a, b in zip(shape, sizes, strict=True))
+        kind == other and len(shape) == len(sizes) and all(map(_takes, shape, sizes))
         for (kind, shape), (other, sizes) in pairs
     )
 

@@ -1,7 +1,6 @@
 """Verifies a bundle: compares its graphs with the outputs of the fp64 model, which the bundle contains."""
 
 import math
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER, REFERENCE, Bundle, read_bundle
+from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER, REFERENCE, Bundle, is_number, read_bundle
 from flowkit_runtime.errors import BundleError, VerificationError
 from flowkit_runtime.files import read_npz
 from flowkit_runtime.providers import Provider
@@ -148,11 +147,7 @@ def _own_errors(bundle: Bundle, quantities: Sequence[str]) -> Errors:
 
 
 def _is_complete(errors: Any, quantities: Sequence[str]) -> bool:
-    return isinstance(errors, dict) and all(_is_float(errors.get(quantity)) for quantity in quantities)
-
-
-def _is_float(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # an integer may be too large for a float
+    return isinstance(errors, dict) and all(is_number(errors.get(quantity)) for quantity in quantities)
 
 
 def _answer(bundle: Bundle, graphs: Mapping[str, Graph], reference: NamedArrays, size: int) -> NamedArrays:

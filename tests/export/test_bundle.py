@@ -291,9 +291,10 @@ def test_a_layer_that_no_plugin_registers_is_refused_before_all_that_takes_long(
     }.items(),
 )
 def test_what_cannot_be_exported_is_explained(wrong, says, capfd):
-    layer = Program.of_method(globals()[wrong]((3,)), "forward_and_log_det", 1, 2)
+    layer = globals()[wrong]((3,))
+    program = Program.of_function(wrong, layer, type(layer).forward_and_log_det, 1, 2)
     with pytest.raises(ExportError, match=rf"(?s)^{wrong}.* can't be exported to ONNX: .*{says}"):
-        make_graphs([layer], [[torch.ones(EXAMPLES, 3)]])
+        make_graphs([program], [[torch.ones(EXAMPLES, 3)]])
     assert capfd.readouterr() == ("", "")
 
 

@@ -44,7 +44,7 @@ class Untranslated(Bijector):
 
 
 def forward_graph(layer: Bijector) -> onnx.ModelProto:
-    program = Program.of_method(layer, "forward_and_log_det", 1, 2)
+    program = Program.of_function("layer", layer, type(layer).forward_and_log_det, 1, 2)
     return make_graphs([program], [[torch.zeros(EXAMPLES, *layer.event_shape)]])[0]
 
 

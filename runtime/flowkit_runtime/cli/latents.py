@@ -64,7 +64,7 @@ def encode(
     check_apart(output, bundle_files(model, bundle), context, data=data)
     result = encoded(model, data, wanted(model, columns, context_columns, context, resize), check)
     with replacing(output) as temporary:
-        named: dict[str, Any] = {f"z_{i}": latent for i, latent in enumerate(result.latents, 1)}
+        named: dict[str, Any] = dict(zip(model.latent_names, result.latents, strict=True))
         np.savez(temporary, **named)
     echo(f"{len(result.latents[0])} events encoded: {output}")
     if check:
@@ -109,7 +109,7 @@ def decode(
     check_output(output, EVENTS)
     model = load(bundle, names(providers), threads)
     check_apart(output, bundle_files(model, bundle), context, input=latents)
-    shapes = {f"z_{i}": shape for i, shape in enumerate(model.latent_shapes, 1)}
+    shapes = dict(zip(model.latent_names, model.latent_shapes, strict=True))
     try:
         arrays = list(read_npz(latents, shapes, range(sys.maxsize)).values())
     except (OSError, ValueError) as error:

@@ -62,22 +62,17 @@ class Endpoint:
     def takes(self, model: Model) -> tuple[str, ...]:
         """Return the names of all values that it takes from a body or a query."""
         rows = () if model.preprocessing is None else ("rows",)
-        arrays = {"events": ("x", *rows), "latents": (*names_of_latents(model), "latents"), "noise": ()}
+        arrays = {"events": ("x", *rows), "latents": (*model.latent_names, "latents"), "noise": ()}
         context = () if model.context is None else ("context",)
         return (*arrays[self.of], *context, *self.parameters)
 
     def main(self, model: Model) -> str:
         """Return the name of the array in a .npy body."""
-        return {"events": "x", "latents": names_of_latents(model)[0], "noise": "context"}[self.of]
+        return {"events": "x", "latents": model.latent_names[0], "noise": "context"}[self.of]
 
     def fits(self, model: Model) -> bool:
         """Return True if the flow has the direction that this endpoint needs."""
         return model.directions in ("both", "forward" if self.of == "events" else "inverse")
-
-
-def names_of_latents(model: Model) -> list[str]:
-    """Return the names of the latents in the graphs, and so in .npz files."""
-    return [f"z_{i}" for i in range(1, len(model.latent_shapes) + 1)]
 
 
 def _score(model: Model, given: Given, limits: Limits) -> Answer:
@@ -100,11 +95,11 @@ def _log_prob(model: Model, given: Given, limits: Limits) -> Answer:
 def _encode(model: Model, given: Given, limits: Limits) -> Answer:
     events, context = _events(model, given, limits.rows, _seed(given) or 0)
     latents = model.encode(events, context, batch_size=limits.batch)
-    return Answer("latents", dict(zip(names_of_latents(model), latents, strict=True)))
+    return Answer("latents", dict(zip(model.latent_names, latents, strict=True)))
 
 
 def _decode(model: Model, given: Given, limits: Limits) -> Answer:
-    names = names_of_latents(model)
+    names = model.latent_names
     if "latents" in given:
         latents = given["latents"]
     elif missing := [name for name in names if name not in given]:

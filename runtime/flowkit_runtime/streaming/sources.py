@@ -126,23 +126,23 @@ def contexts(wanted: Wanted, count: Callable[[], int]) -> Callable[[slice], Arra
     class it is None if a model can do without. `count` returns the number of rows. It is called only if there is one
     context for each row.
     """
-    given, spec, path = wanted.context_from, wanted.context, context_file(wanted.context_from)
-    if given is None and spec is not None and spec.probabilities:
+    given, kind, path = wanted.context_from, wanted.context, context_file(wanted.context_from)
+    if given is None and kind is not None and kind.probabilities:
         return lambda part: None
-    if spec is None or path is None:
-        for_all = context_rows(given if spec is None or given is None else _label(given, spec), spec, 1, 0)
+    if kind is None or path is None:
+        for_all = context_rows(given if kind is None or given is None else _label(given, kind), kind, 1, 0)
         return lambda part: for_all
     array = read_npy(path)
 
     def rows(part: slice) -> Array | None:
         with naming_rows(path):
-            return context_rows(read_npy(path)[part], spec, part.stop - part.start, part.start)
+            return context_rows(read_npy(path)[part], kind, part.stop - part.start, part.start)
 
-    if array.shape in (spec.shape, (1, *spec.shape)):
+    if array.shape in (kind.shape, (1, *kind.shape)):
         with naming_rows(path):
-            one = context_rows(array, spec, 1, 0)
+            one = context_rows(array, kind, 1, 0)
         return lambda part: one
-    check_context_shape(array.shape, spec, count())
+    check_context_shape(array.shape, kind, count())
     return rows
 
 
@@ -160,16 +160,16 @@ def context_file(given: str | None) -> Path | None:
     return Path(given) if given is not None and given.endswith(".npy") else None
 
 
-def _label(text: str, spec: Context) -> int:
+def _label(text: str, kind: Context) -> int:
     """Return the index of a class for its name, or for the index itself unless names are numbers."""
-    if spec.classes is None:
-        floats = f"{spec}, one for all rows or one for each"
+    if kind.classes is None:
+        floats = f"{kind}, one for all rows or one for each"
         raise InputError(f"the context {shortened(repr(text))} is no .npy file; this flow's is {floats}")
-    if text in spec.names:
-        return spec.names.index(text)
-    is_index = text.isdecimal() and len(text) < 9 and int(text) < spec.classes
-    if spec.names and (not is_index or any(name.isdecimal() for name in spec.names)):
-        raise InputError(no_class(text, spec.names))
+    if text in kind.names:
+        return kind.names.index(text)
+    is_index = text.isdecimal() and len(text) < 9 and int(text) < kind.classes
+    if kind.names and (not is_index or any(name.isdecimal() for name in kind.names)):
+        raise InputError(no_class(text, kind.names))
     if not text.isdecimal():
         raise InputError(f"the context {shortened(repr(text))} is neither a class nor a .npy file")
     if len(text) > len(str(MAX_LEVELS)):

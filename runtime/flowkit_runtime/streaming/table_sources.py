@@ -58,9 +58,9 @@ class NumberTable:
         events = np.stack([arrays[name] for name in self._columns], 1).reshape(-1, *self._wanted.event_shape)
         if self._context is not None:
             return events, self._context(slice(start, start + len(events)))
-        context, spec = np.stack([arrays[name] for name in self._context_columns], 1), self._wanted.context
-        assert spec is not None  # context columns require a context
-        return events, context[:, 0] if spec.classes is not None else context.reshape(-1, *spec.shape)
+        context, kind = np.stack([arrays[name] for name in self._context_columns], 1), self._wanted.context
+        assert kind is not None  # context columns require a context
+        return events, context[:, 0] if kind.classes is not None else context.reshape(-1, *kind.shape)
 
     def _numbers(self, column: Any, name: str, start: int) -> Array:
         if column.null_count:
