@@ -26,7 +26,7 @@ plugins show NAME` prints the same of any plugin that is installed. This page is
 
 def page(registry: Registry) -> str:
     """The whole page, as Markdown."""
-    found, _ = registry.installed()
+    found, _ = registry.load_all()
     kinds = [
         (f"## {kind.plural.replace('-', ' ').capitalize()}", [each for each in found if each.kind == kind.name])
         for kind in KINDS.values()

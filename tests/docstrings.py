@@ -137,7 +137,7 @@ OPENINGS = IMPERATIVES | {_in_third_person(verb) for verb in IMPERATIVES}
 def public() -> dict[str, Any]:
     """Return the classes and functions that flowkit exports, and those that its own plugins name, by full name."""
     found = [getattr(module, name) for module in map(import_module, PUBLIC) for name in module.__all__]
-    for plugin in Registry.discover(Policy(no_plugins=True)).installed()[0]:
+    for plugin in Registry.discover(Policy(no_plugins=True)).load_all()[0]:
         module, _, name = str(plugin.descriptor.target).partition(":")
         found.append(getattr(import_module(module), name))
     own = [each for each in found if inspect.isclass(each) or inspect.isfunction(each)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flowkit.plugin import Policy, Registry, registry
+from flowkit.plugin import Policy, Registry
 from tests.docstrings import ROOT, is_fragment, lacking
 
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
@@ -33,7 +33,6 @@ def name_of(path: Path) -> str:
 @pytest.mark.parametrize("name", list(modules()))
 def test_examples_run_as_written(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "REGISTERED", {})  # an example registers a plugin
     examples = doctest.DocTestFinder(exclude_empty=True).find(import_module(name))
     runner = doctest.DocTestRunner(optionflags=OPTIONS)
     for example in examples:
@@ -43,7 +42,7 @@ def test_examples_run_as_written(name, tmp_path, monkeypatch):
 
 
 def test_the_api_has_the_classes_of_all_plugins():
-    found, _ = Registry.discover(Policy(no_plugins=True)).installed()
+    found, _ = Registry.discover(Policy(no_plugins=True)).load_all()
     listed = re.findall(r"^::: (\S+)$", (ROOT / "docs/api/layers.md").read_text("utf-8"), re.MULTILINE)
     assert sorted(listed) == sorted(each.descriptor.place.replace(":", ".") for each in found)
 

@@ -15,5 +15,5 @@ def schema() -> None:
 
     registry = Registry.discover()
     echo(json.dumps(json_schema(registry), indent=2, allow_nan=False))
-    for error in registry.installed()[1].values():
+    for error in registry.load_all()[1].values():
         echo(f"left out: {error}", err=True)

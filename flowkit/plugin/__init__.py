@@ -40,7 +40,8 @@ from flowkit.plugin.reference import (
     TransformerRef,
     Use,
 )
-from flowkit.plugin.registry import Registry, register
+from flowkit.plugin.registration import register
+from flowkit.plugin.registry import Registry
 from flowkit.shapes import Shape, halve
 
 if TYPE_CHECKING:

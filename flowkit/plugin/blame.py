@@ -31,7 +31,7 @@ def _packages(registry: Registry) -> Iterator[tuple[str, Claim]]:
             if claim.entry and claim.origin.distribution != FIRST_PARTY and claim.entry.module in sys.modules:
                 yield _top(claim.entry.module), claim
                 with suppress(PluginError):
-                    for found in registry.namespace(namespace).values():
+                    for found in registry.plugins_of(namespace).values():
                         yield _top(found.descriptor.place), claim
 
 

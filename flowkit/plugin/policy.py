@@ -37,7 +37,7 @@ class Policy:
 
     Examples:
         >>> from flowkit.plugin import Policy, Registry
-        >>> own, _ = Registry.discover(Policy(no_plugins=True)).installed()
+        >>> own, _ = Registry.discover(Policy(no_plugins=True)).load_all()
         >>> "glow/actnorm" in {found.name for found in own}
         True
     """
@@ -57,7 +57,7 @@ class Policy:
         Raises:
             PluginError: If a variable has another value.
         """
-        allow, deny = _namespaces("FLOWKIT_ALLOW_PLUGINS"), _namespaces("FLOWKIT_DENY_PLUGINS")
+        allow, deny = _namespaces_in("FLOWKIT_ALLOW_PLUGINS"), _namespaces_in("FLOWKIT_DENY_PLUGINS")
         return cls(_flag("FLOWKIT_NO_PLUGINS"), allow or None, deny, _flag("FLOWKIT_STRICT"))
 
     def denied_by(self, namespace: str, distribution: str) -> str | None:
@@ -83,7 +83,7 @@ def _flag(variable: str) -> bool:
     return FLAGS[text.lower()]
 
 
-def _namespaces(variable: str) -> frozenset[str]:
+def _namespaces_in(variable: str) -> frozenset[str]:
     names = frozenset(re.split(r"[\s,]+", os.environ.get(variable, "").strip(", "))) - {""}
     for name in sorted(names):
         if "/" in name:

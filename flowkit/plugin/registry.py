@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import difflib
-import inspect
-import os
 import re
-import sys
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
-from importlib.metadata import Distribution, EntryPoint, distributions
+from functools import partial
+from importlib.metadata import EntryPoint
 
 import pluggy
 
 from flowkit.errors import PluginError
-from flowkit.plugin.config import PluginConfig
-from flowkit.plugin.descriptor import NAME, Descriptor, Likelihood
-from flowkit.plugin.failure import reason
+from flowkit.plugin.discovery import entry_points
 from flowkit.plugin.found import IN_PROCESS, Found, Origin, warn_of_conflicts
-from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.loading import Plugins, load_plugins, new_manager
 from flowkit.plugin.policy import FIRST_PARTY, HOW_TO_ALLOW, Policy
 from flowkit.plugin.spelling import with_article
-from flowkit_nf import own_distribution
-
-GROUP = "flowkit"
-"""The entry-point group. An entry point's name is the namespace of the plugins in its module."""
 
 BRING = "pip install the package that brings it; what flowkit.register registers is known to that process alone"
 """The advice for a namespace that isn't there. A run may name one, if it is loaded where a plugin is missing."""
@@ -109,12 +99,12 @@ class Registry:
         """
         warn_of_conflicts()
         policy = policy or Policy.from_environment()
-        installed, unreadable = _entries()
+        installed, unreadable = entry_points()
         entries = {name: list(found) for name, found in installed.items()}
         damaged = {name: error for name, error in unreadable.items() if not policy.denied_by("", name)}
         registry = cls(entries, policy, dict(REGISTERED), damaged)
         if registry.policy.strict:
-            _, broken = registry.installed()
+            _, broken = registry.load_all()
             if broken:
                 raise PluginError("\n".join(["plugins that can't be used, with --strict:", *map(str, broken.values())]))
         return registry
@@ -122,7 +112,7 @@ class Registry:
     @property
     def namespaces(self) -> list[str]:
         """All namespaces that are claimed, in order."""
-        return sorted({*self.entries, *map(_namespace, self.registered)})
+        return sorted({*self.entries, *map(_namespace_of, self.registered)})
 
     def claims(self, namespace: str) -> list[Claim]:
         """Return the claims on a namespace, denied ones too. Metadata is read once; nothing is imported.
@@ -140,7 +130,7 @@ class Registry:
             origin = Origin.of(entry)
             denied_by = self.policy.denied_by(namespace, origin.distribution)
             claims.append(Claim(namespace, origin, entry, denied_by))
-        if any(_namespace(name) == namespace for name in self.registered):
+        if any(_namespace_of(name) == namespace for name in self.registered):
             claims.append(Claim(namespace, IN_PROCESS))
         admitted = [claim for claim in claims if not claim.denied_by]
         return [
@@ -164,16 +154,16 @@ class Registry:
             raise UnknownPlugin(f"{name!r} is not a plugin name: write namespace/name", advise)
         if namespace not in self.namespaces:
             raise UnknownPlugin(self._not_installed(namespace), advise)
-        found = self.namespace(namespace).get(name)
+        found = self.plugins_of(namespace).get(name)
         if found is None:
             raise UnknownPlugin(f"there is no {kind or 'plugin'} {name!r}", advise)
         if kind not in (None, found.kind):
             raise UnknownPlugin(
-                f"{name} is {with_article(found.kind)}, not {with_article(kind)}", partial(self._all, kind)
+                f"{name} is {with_article(found.kind)}, not {with_article(kind)}", partial(self._list_names, kind)
             )
         return found
 
-    def namespace(self, namespace: str) -> Plugins:
+    def plugins_of(self, namespace: str) -> Plugins:
         """Return the plugins of a namespace by full name. Its module is imported once.
 
         Args:
@@ -208,18 +198,19 @@ class Registry:
             raise PluginError(f"plugin namespace {namespace!r} is claimed by {names}: uninstall all but one")
         if claim.entry is not None:
             return load_plugins(claim.entry, claim.origin, self._manager)
-        return {name: each for name, each in self.registered.items() if _namespace(name) == namespace}
+        return {name: each for name, each in self.registered.items() if _namespace_of(name) == namespace}
 
-    def installed(self) -> tuple[list[Found], dict[str, PluginError]]:
-        """Return every plugin that is let in, and an error for each namespace or distribution that can't be read.
+    def load_all(self) -> tuple[list[Found], dict[str, PluginError]]:
+        """Import all plugin modules.
 
-        It imports all plugin modules.
+        Returns:
+            Every plugin that is let in, and an error for each namespace or distribution that can't be read.
         """
         plugins: list[Found] = []
         broken = dict(self.damaged)
         for namespace in self.namespaces:
             try:
-                plugins += self.namespace(namespace).values()
+                plugins += self.plugins_of(namespace).values()
             except UnknownPlugin:  # denied, which is no fault of its own
                 continue
             except PluginError as error:
@@ -237,7 +228,7 @@ class Registry:
         wanted = (target, f"{target.__module__}:{target.__qualname__}")
         for namespace in sorted(self.namespaces, key=lambda each: self._distance(each, target)):
             with suppress(PluginError):
-                for found in self.namespace(namespace).values():
+                for found in self.plugins_of(namespace).values():
                     if found.descriptor.target in wanted:
                         return found
         return None
@@ -256,7 +247,7 @@ class Registry:
         names: list[str] = []
         for namespace in namespaces:
             with suppress(PluginError):
-                names += [each.name for each in self.namespace(namespace).values() if kind in (None, each.kind)]
+                names += [each.name for each in self.plugins_of(namespace).values() if kind in (None, each.kind)]
         return names
 
     def _alike(self, namespace: str) -> str | None:
@@ -279,72 +270,15 @@ class Registry:
         namespace, slash, _ = name.partition("/")
         near = self._near(kind, name, difflib.get_close_matches(namespace, self.namespaces))
         if slash and namespace not in self.namespaces:
-            return near or f"{BRING}; {self._all(kind)}"
-        return near or self._near(kind, name, self.namespaces) or self._all(kind)
+            return near or f"{BRING}; {self._list_names(kind)}"
+        return near or self._near(kind, name, self.namespaces) or self._list_names(kind)
 
-    def _all(self, kind: str | None) -> str:
+    def _list_names(self, kind: str | None) -> str:
         """List the names that are installed."""
         return f"{kind or 'plugin'}s installed: {_listed(self._names(kind, self.namespaces))}"
 
 
-Entries = tuple[Mapping[str, Sequence[EntryPoint]], Mapping[str, PluginError]]
-"""The entry points by namespace, and errors for distributions whose entry points can't be read."""
-
-
-def _entries() -> Entries:
-    """Return what is installed. Metadata is read again only if a directory on Python's path has changed."""
-    return _read_entries(tuple(map(_state, sys.path)))
-
-
-def _state(directory: str) -> Hashable:
-    """Return what differs after something was installed in this directory, or removed from it."""
-    try:
-        found = os.stat(directory or os.curdir)
-    except OSError:
-        return directory
-    return directory, found.st_dev, found.st_ino, found.st_mtime_ns
-
-
-@lru_cache(maxsize=1)
-def _read_entries(_: Hashable) -> Entries:
-    """Read the metadata of all distributions, which takes longer than the rest of reading a spec."""
-    own, impostor = own_distribution()
-    entries: dict[str, list[EntryPoint]] = {}
-    damaged: dict[str, PluginError] = {}
-    taken: set[str] = set()
-    if impostor is not None:
-        what = f"another distribution in {impostor.locate_file('')} calls itself {FIRST_PARTY}"
-        damaged[FIRST_PARTY] = PluginError(f"{what}, and its plugins aren't used: uninstall it")
-    for distribution in distributions():
-        try:
-            found = distribution.entry_points.select(group=GROUP)
-        except Exception as error:
-            origin = Origin.of_distribution(distribution)
-            message = f"the entry points of {origin} can't be read ({reason(error)}): install it again"
-            damaged[origin.distribution] = PluginError(message)
-            continue
-        if found and (name := _pip_name(distribution)) not in taken and not _is_hidden(distribution, name, own):
-            taken.add(name)  # it comes again if its directory is on Python's path twice
-            for entry in found:
-                entries.setdefault(entry.name, []).append(entry)
-    return entries, damaged
-
-
-def _pip_name(distribution: Distribution) -> str:
-    """Return the name as pip reads names."""
-    return re.sub(r"[-_.]+", "-", Origin.of_distribution(distribution).distribution).lower()
-
-
-def _is_hidden(distribution: Distribution, name: str, own: Distribution | None) -> bool:
-    """Return True if another distribution has this name, and stands before it on Python's path.
-
-    Our own is told by its command instead.
-    """
-    first = own if name == FIRST_PARTY else next(iter(distributions(name=name)), None)
-    return first is not None and first.locate_file("") != distribution.locate_file("")
-
-
-def _namespace(name: str) -> str:
+def _namespace_of(name: str) -> str:
     return name.partition("/")[0]
 
 
@@ -357,53 +291,3 @@ def _listed(names: Iterable[str]) -> str:
     """Return names for a message, at most a line of them."""
     text = ", ".join(names) or "none"
     return text if len(text) <= MAX_LISTED else f"{text[:MAX_LISTED].rpartition(', ')[0]}, …"
-
-
-def register(name: str, config: type[PluginConfig], target: str | type, likelihood: Likelihood = "exact") -> None:
-    """Register a plugin in this process. Its kind is that of the config's base class.
-
-    The plugin can then be named in every spec that this process reads. Registering the name again replaces it. Another
-    process, such as a `flowkit` command that exports the run, doesn't know it: for that, make a package.
-
-    Args:
-        name: The full name, ``namespace/name``. The namespace must not be that of an installed distribution.
-        config: The config class.
-        target: The class that is built, or ``"package.module:Class"``.
-        likelihood: The kind of likelihood that ``log_prob`` gives with this plugin in a flow.
-
-    Raises:
-        PluginError: If the name or the config can't be used. The message says why.
-
-    Examples:
-        >>> import torch
-        >>> from flowkit import Flow, register
-        >>> from flowkit.bijectors import Bijector
-        >>> from flowkit.plugin import BijectorConfig
-        >>> class NegateConfig(BijectorConfig):
-        ...     pass
-        >>> class Negate(Bijector):
-        ...     def forward_and_log_det(self, x, context=None):
-        ...         return -x, x.new_zeros(x.shape[0])
-        ...     def inverse_and_log_det(self, y, context=None):
-        ...         return -y, y.new_zeros(y.shape[0])
-        >>> register("example/negate", NegateConfig, Negate)
-        >>> flow = Flow.from_spec({"flowkit": 1, "event": {"shape": [2]}, "flow": [{"use": "example/negate"}]})
-        >>> flow.encode(torch.ones(1, 2))
-        (tensor([[-1., -1.]]),)
-    """
-    namespace, slash, last = name.partition("/")
-    if not slash or not NAME.fullmatch(namespace):
-        raise PluginError(f"{name!r} is not a plugin name: write namespace/name, such as mine/scale")
-    kind, descriptor = _kind(config), Descriptor(last, config, target, likelihood)
-    descriptor.check(kind)
-    if rivals := [claim.origin for claim in Registry.discover().claims(namespace) if claim.origin != IN_PROCESS]:
-        raise PluginError(f"plugin namespace {namespace!r} is that of {rivals[0]}: choose another, such as mine/{last}")
-    REGISTERED[name] = Found(name, kind, descriptor, IN_PROCESS)
-
-
-def _kind(config: type[PluginConfig]) -> str:
-    for kind in KINDS.values():
-        if inspect.isclass(config) and issubclass(config, kind.config):
-            return kind.name
-    bases = ", ".join(kind.config.__name__ for kind in KINDS.values())
-    raise PluginError(f"the config must be a class that derives from one of flowkit.plugin's {bases}, not {config!r}")

@@ -78,7 +78,7 @@ def _without_context(item: Any) -> str:
 def _advice(spec: Spec, registry: Registry) -> str:
     """Return which installed plugins could read this context for such an event."""
     event, context = spec.event.shape, context_shape(spec.context) or ()
-    installed = registry.installed()[0]
+    installed = registry.load_all()[0]
     reading = [
         each for each in installed if KINDS[each.kind].given_context and each.descriptor.config.reads_context != "no"
     ]

@@ -36,7 +36,7 @@ def json_schema(registry: Registry) -> Schema:
     """Return a draft-07 schema with every plugin that can be imported. Their targets aren't imported."""
     plugins: list[Found] = []
     definitions: Schema = {}
-    for found in registry.installed()[0]:
+    for found in registry.load_all()[0]:
         try:
             definitions |= _plugin(found)
             plugins.append(found)

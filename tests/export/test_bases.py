@@ -40,7 +40,7 @@ def made(bundles_of_bases):
 def test_every_base_is_in_one_of_the_flows():
     """The standard normal has no graph. Its samples are its noise."""
     there = {type(base) for make in FLOWS.values() for base in make().bases}
-    installed, _ = Registry.discover().installed()
+    installed, _ = Registry.discover().load_all()
     assert there | {StandardNormal} >= {each.load() for each in installed if each.kind == "base"}
 
 

@@ -111,13 +111,13 @@ class Drawn:
     @cache  # noqa: B019  (one registry for the whole run)
     def use(self, kind: str) -> Fields:
         """``{use: namespace/name, …}`` for any plugin of the kind."""
-        installed, _ = self.registry.installed()
+        installed, _ = self.registry.load_all()
         found = sorted((each for each in installed if each.kind == kind), key=lambda each: each.name)
         return st.one_of([self._plugin(each.name, each.descriptor.config) for each in found])
 
     def has(self, kind: str) -> bool:
         """Whether a plugin of the kind is installed."""
-        return any(each.kind == kind for each in self.registry.installed()[0])
+        return any(each.kind == kind for each in self.registry.load_all()[0])
 
     def _plugin(self, name: str, config: type[BaseModel]) -> Fields:
         return self.model(config).map(lambda fields: {"use": name, **fields})

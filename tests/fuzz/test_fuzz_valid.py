@@ -49,7 +49,7 @@ def test_specs(registry: Registry) -> None:
     fuzz(cases(registry), holds, EXAMPLES)
     print(f"{sum(strengths.values())} specs, {len(distinct)} of them distinct, 0 failures")
     print(f"perturbed by {dict(strengths)}")
-    installed, _ = registry.installed()
+    installed, _ = registry.load_all()
     fields = {(each.name, field) for each in installed for field in ("use", *each.descriptor.config.model_fields)}
     assert fields <= drawn or EXAMPLES < ENOUGH, f"never drawn: {fields - drawn}"
 

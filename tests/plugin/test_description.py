@@ -226,7 +226,7 @@ def test_the_docstring_of_a_target_is_read_and_not_run(code: str, doc: str, site
 
 def test_every_plugin_of_our_own_has_an_example_that_is_valid() -> None:
     registry = Registry.discover(Policy(no_plugins=True))
-    for found in registry.installed()[0]:
+    for found in registry.load_all()[0]:
         spec = example_spec(found, registry)
         assert spec is not None and found.name in str(spec)
         if found.kind != "dataset":
@@ -277,5 +277,5 @@ def test_the_reference_has_every_section_and_plugin(reference: dict[str, Any]) -
         "Train",
     } <= names
     page = (DOCS / "reference.md").read_text("utf-8")
-    names |= {found.name for found in Registry.discover(Policy(no_plugins=True)).installed()[0]}
+    names |= {found.name for found in Registry.discover(Policy(no_plugins=True)).load_all()[0]}
     assert all(f"\n### {name}\n" in page for name in names)

@@ -118,7 +118,7 @@ def test_a_broken_plugin_is_named(name: str, site: Path) -> None:
     assert message.startswith("plugin 'bad' (flowkit-bad 1.2, flowkit_bad): ")
     assert all(word in message for word in words), message
     assert "\n" not in message and len(message) < 1000
-    found, broken = registry.installed()
+    found, broken = registry.load_all()
     assert "glow/actnorm" in {each.name for each in found} and list(broken) == ["bad"]
 
 
@@ -140,7 +140,7 @@ def test_the_right_one_is_right(site: Path) -> None:
 def test_a_broken_entry_point(entry: str, words: str, site: Path) -> None:
     install(site, "bad")
     (site / "flowkit_bad-1.2.dist-info" / "entry_points.txt").write_text(f"[flowkit]\n{entry}\n")
-    _, broken = Registry.discover().installed()
+    _, broken = Registry.discover().load_all()
     (message,) = map(str, broken.values())
     assert "(flowkit-bad 1.2, " in message and words in message
 
@@ -151,7 +151,7 @@ def test_damaged_metadata(metadata: bytes | None, site: Path) -> None:
     path = site / "flowkit_bad-1.2.dist-info" / "METADATA"
     path.unlink() if metadata is None else path.write_bytes(metadata)
     with pytest.raises(PluginError, match=r"plugin .bad. .a distribution without a name unknown, flowkit_bad"):
-        Registry.discover().namespace("bad")
+        Registry.discover().plugins_of("bad")
 
 
 @pytest.mark.parametrize("text", [b"[flowkit]\nbad\n", b"[flowkit]\nbad = \xff\n", b"[other]\nx\n[flowkit]\nbad = a\n"])
@@ -162,7 +162,7 @@ def test_damaged_entry_points(text: bytes, site: Path) -> None:
     registry = Registry.discover()
     assert registry.look_up("bijector", "good/shift").version == "1.2"
     assert registry.look_up("bijector", "glow/actnorm").distribution == "flowkit-nf"
-    (message,) = map(str, registry.installed()[1].values())
+    (message,) = map(str, registry.load_all()[1].values())
     assert message.startswith("the entry points of flowkit-bad 1.2 can't be read (")
     with pytest.raises(PluginError, match=r"flowkit-bad 1\.2"):
         Registry.discover(Policy(strict=True))
@@ -180,12 +180,12 @@ def test_a_failed_import_is_not_tried_again(site: Path) -> None:
 def test_ctrl_c_is_not_the_plugins_fault(site: Path) -> None:
     install(site, "bad", code="raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
-        Registry.discover().namespace("bad")
+        Registry.discover().plugins_of("bad")
 
 
 def test_what_a_plugin_prints_does_not_mix_with_the_output(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     install(site, "loud", code="print('hello')\n" + PLUGIN)
-    Registry.discover().namespace("loud")
+    Registry.discover().plugins_of("loud")
     assert capsys.readouterr() == ("", "hello\n")
 
 
@@ -245,7 +245,7 @@ def test_two_distributions_of_one_namespace_and_one_module(site: Path) -> None:
     install(site, "twin", module="flowkit_one", distribution="one")
     install(site, "twin", module="flowkit_one", distribution="two")
     with pytest.raises(PluginError, match="is claimed by"):
-        Registry.discover().namespace("twin")
+        Registry.discover().plugins_of("twin")
 
 
 def test_targets_are_named_too(site: Path) -> None:
@@ -399,7 +399,7 @@ def test_a_distribution_of_flowkits_name_does_not_hide_its_plugins(entry_points:
         "spline",
     ]
     assert registry.look_up("bijector", "glow/actnorm").version != "9.9"
-    (message,) = map(str, registry.installed()[1].values())
+    (message,) = map(str, registry.load_all()[1].values())
     assert f"another distribution in {site} calls itself {FIRST_PARTY}" in message and "uninstall it" in message
     with pytest.raises(PluginError, match="calls itself"):
         Registry.discover(Policy(strict=True))

@@ -50,10 +50,10 @@ def test_one_manager_has_the_modules_of_all_that_can_be_used(site: Path) -> None
     assert not manager.get_plugins()
     registry.look_up("bijector", "glow/actnorm")
     assert {each.__name__ for each in manager.get_plugins()} == {"flowkit_glow.plugin"}
-    assert {"bad"} == {*registry.installed()[1]}
+    assert {"bad"} == {*registry.load_all()[1]}
     names = {each.__name__ for each in manager.get_plugins()}
     assert {"flowkit_glow.plugin", "flowkit_base.plugin", "flowkit_good"} <= names and "flowkit_bad" not in names
-    assert {*registry.namespace("good")} == {"good/shift"} and {*registry.namespace("same")} == {"same/shift"}
+    assert {*registry.plugins_of("good")} == {"good/shift"} and {*registry.plugins_of("same")} == {"same/shift"}
 
 
 def test_a_kind_that_is_added_to_the_table(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ def test_suggestions(name: str, suggestion: str, many: Path) -> None:
 
 
 def test_all_are_found(many: Path) -> None:
-    found, broken = Registry.discover().installed()
+    found, broken = Registry.discover().load_all()
     assert {f"many{n}/shift" for n in range(MANY)} <= {each.name for each in found}
     assert list(broken) == ["sad"]
 
@@ -102,7 +102,7 @@ def test_all_are_found(many: Path) -> None:
 def test_metadata_is_read_again_only_after_something_was_installed(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = Registry.discover().namespaces
     with monkeypatch.context() as patch:
-        patch.setattr("flowkit.plugin.registry.distributions", None)
+        patch.setattr("flowkit.plugin.discovery.distributions", None)
         assert Registry.discover().namespaces == before
     install(many, "late")
     assert set(Registry.discover().namespaces) == {*before, "late"}

@@ -43,7 +43,7 @@ def two(site: Path) -> Path:
     ],
 )
 def test_what_may_be_used(policy: Policy, usable: str, two: Path) -> None:
-    found, broken = Registry.discover(policy).installed()
+    found, broken = Registry.discover(policy).load_all()
     others = {"autoregressive", "base", "data", "encoder", "map", "mixture", "residual", "spline"}
     assert {each.name.partition("/")[0] for each in found} - others == set(usable.split())
     assert not broken

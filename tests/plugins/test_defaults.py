@@ -8,7 +8,7 @@ import pytest
 
 from flowkit.plugin import Found, Policy, Registry
 
-FOUND, _ = Registry.discover(Policy(no_plugins=True)).installed()
+FOUND, _ = Registry.discover(Policy(no_plugins=True)).load_all()
 
 
 @pytest.mark.parametrize("found", FOUND, ids=str)

@@ -179,7 +179,7 @@ def test_every_number_in_a_first_party_config_is_tried() -> None:
     """A new field that decides how much there is to build belongs into the tables above."""
     tried = {name.rpartition(".")[2] for name in (*COSTLY, *REAL)} | {"scale", "noise", "fractions"}
     tried.add("shape")  # of data/images, which is compared with the event's before anything is trained
-    for plugin in Registry.discover().installed()[0]:
+    for plugin in Registry.discover().load_all()[0]:
         if plugin.distribution == "flowkit-nf":
             for name, field in plugin.descriptor.config.model_fields.items():
                 numeric = any(kind in repr(field.annotation) for kind in ("int", "float"))

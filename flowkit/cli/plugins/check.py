@@ -88,7 +88,7 @@ def check(
     check_ids(*only, *skip)
     limit = TimeLimit(TIMEOUT if timeout is None and can_interrupt() else timeout).seconds
     registry = Registry.discover()
-    names = [name] if "/" in name else list(registry.namespace(name))
+    names = [name] if "/" in name else list(registry.plugins_of(name))
     subjects = partial(plugin_subjects, fields=fields or (), event=event, seed=seed, context=context)
     chosen = Selection(only, skip, limit, verbose)
     if code := max((_check(each, subjects, chosen) for each in names), default=0):

@@ -37,7 +37,7 @@ def _namespaces(registry: "Registry") -> None:
 
 
 def _plugins(registry: "Registry") -> None:
-    found, broken = registry.installed()
+    found, broken = registry.load_all()
     rows = [
         (
             *(each.name, each.kind, each.descriptor.likelihood, each.descriptor.directions),

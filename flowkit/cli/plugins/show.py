@@ -28,7 +28,7 @@ def show(
 
 
 def _namespace(registry: "Registry", namespace: str) -> str:
-    found, origin = registry.namespace(namespace).values(), registry.claims(namespace)[0].origin
+    found, origin = registry.plugins_of(namespace).values(), registry.claims(namespace)[0].origin
     rows = [
         (each.name, each.kind, each.descriptor.likelihood, each.descriptor.directions, each.descriptor.summary)
         for each in found
