@@ -46,11 +46,11 @@ def sample(
     check_apart(output, {}, context)
     keep_freed_memory()
     flow = Flow.load(run).to(best_device())
-    classes = read_results(run).classes
-    given = _context(flow, context, n, tuple(classes or ()))
+    classes = tuple(read_results(run).classes or ())
+    given = _context(flow, context, n, classes)
     samples = flow.sample(n, given, temperature, seed)
     labels = given if given is None or len(given) == n else given.expand(n, *given.shape[1:])
-    save_samples(samples.cpu(), None if labels is None else labels.cpu(), flow.levels, output)
+    save_samples(samples.cpu(), None if labels is None else labels.cpu(), flow.levels, output, classes)
     echo(f"{n} samples: {output}")
 
 

@@ -153,6 +153,7 @@ class Training:
         self.fitting = Fitting(flow, settings, count_batches(data["train"], settings.batch_size), fabric)
         self.rows: list[Row] = []
         self.best: dict[str, Tensor] = {}  # the weights of the epoch with the best validation score
+        self.unscored: dict[str, Tensor] = {}  # the weights after the last epoch, if only an interruption scores them
         if checkpoint is not None:
             self._restore(checkpoint)
 
@@ -201,6 +202,7 @@ class Training:
             drift=fitting.drift,
         )
         self.rows.append(fitting.fabric.broadcast(row))  # so that all processes decide the same
+        self.unscored = _kept(fitting.validated) if self.keep is None and row.val is None else {}
         self.save()
         report.end_epoch(row)
 
@@ -212,12 +214,14 @@ class Training:
         except DataError as error:  # if the weights are at fault, no event has a finite score
             raise TrainingError(f"epoch {epoch}: {error}: {ADVICE}") from error
         if figure < standing(self.rows)[0]:
-            self.best = {name: undivided(value).cpu().clone() for name, value in flow.state_dict().items()}
+            self.best = _kept(flow)
         return figure
 
     def finish(self) -> Trained:
         """Validate the last epoch if it wasn't validated, because the run was planned to be longer."""
         if self.rows[-1].val is None:
+            if self.unscored:  # some steps of the next epoch may have been taken since
+                load_undivided(self.fitting.validated, self.unscored)
             self.rows[-1].val = self.validate(len(self.rows))
             self.save()
         best, best_epoch, _ = standing(self.rows)
@@ -238,6 +242,11 @@ class Training:
         )
         if fitting.fabric.is_global_zero:
             self.keep(checkpoint)
+
+
+def _kept(flow: Flow) -> dict[str, Tensor]:
+    """Return copies of the weights, whole and on the CPU."""
+    return {name: undivided(value).cpu().clone() for name, value in flow.state_dict().items()}
 
 
 def _undivided(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

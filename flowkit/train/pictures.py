@@ -35,7 +35,7 @@ def draw_samples(flow: Flow, data: Arrays, path: Path) -> None:
     Events are chosen as often as their weights say.
 
     Events of a conditional flow are labelled with their contexts. If these are class labels, events are sorted by
-    class.
+    class, and have the names of their classes if there are names.
     """
     count = min(IMAGES if len(flow.event_shape) == 3 else POINTS, len(data.x))
     shares = None if data.weights is None else data.weights / data.weights.sum()
@@ -44,19 +44,26 @@ def draw_samples(flow: Flow, data: Arrays, path: Path) -> None:
         rows = rows[np.argsort(data.context[rows], kind="stable")]
     x, context, _ = take(data, rows)
     samples = flow.sample(len(x), None if context is None else context.to(flow.device), seed=0).cpu()
-    _save({"data": x, "samples of the flow": samples}, context, flow.levels, path)
+    _save({"data": x, "samples of the flow": samples}, context, flow.levels, path, data.classes)
 
 
-def save_samples(samples: Tensor, context: Tensor | None, levels: int | None, path: Path) -> None:
-    """Save samples [n, *event] as an array (.npy) or a picture (.png), depending on the suffix of ``path``."""
+def save_samples(
+    samples: Tensor, context: Tensor | None, levels: int | None, path: Path, classes: Sequence[str] = ()
+) -> None:
+    """Save samples [n, *event] as an array (.npy) or a picture (.png), depending on the suffix of ``path``.
+
+    ``classes`` are the names of the classes that labels stand for, or empty if they have none.
+    """
     if path.suffix == ".npy":
         with replacing(path) as temporary:
             np.save(temporary, samples.numpy())
     else:
-        _save({"samples of the flow": samples}, context, levels, path)
+        _save({"samples of the flow": samples}, context, levels, path, classes)
 
 
-def _save(parts: dict[str, Tensor], context: Tensor | None, levels: int | None, path: Path) -> None:
+def _save(
+    parts: dict[str, Tensor], context: Tensor | None, levels: int | None, path: Path, classes: Sequence[str]
+) -> None:
     """Draw the parts side by side, each under its name. Event i of each part has context i."""
     figure = Figure(figsize=(4 * len(parts), 4.4), layout=ConstrainedLayoutEngine(h_pad=0.12))
     images = next(iter(parts.values())).dim() == 4
@@ -65,24 +72,24 @@ def _save(parts: dict[str, Tensor], context: Tensor | None, levels: int | None, 
     for axis, (title, x) in zip(axes, parts.items(), strict=True):
         axis.set_title(title)
         if images:
-            _draw_images(axis, x, context, levels)
+            _draw_images(axis, x, context, levels, classes)
         else:
-            colours = _draw_points(axis, x, context)
+            colours = _draw_points(axis, x, context, classes)
             axis.label_outer()
     if colours is not None and context is not None:
-        _explain(figure, axes, colours, context)
+        _explain(figure, axes, colours, context, classes)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
 
 
-def _draw_images(axis: Axes, x: Tensor, context: Tensor | None, levels: int | None) -> None:
+def _draw_images(axis: Axes, x: Tensor, context: Tensor | None, levels: int | None, classes: Sequence[str]) -> None:
     gap = 1 if context is None else 1 + math.ceil(x.shape[2] / 3)  # room for a line of text
     axis.imshow(_grid(x, levels, gap))
     axis.set_axis_off()
     if context is None:
         return
     across, (height, width) = math.ceil(math.sqrt(len(x))), x.shape[2:]
-    words = [_words(one) for one in context]
+    words = [_words(one, classes) for one in context]
     cell = 72 * 3.4 / max(across, math.ceil(len(x) / across) * (height + gap) / (width + 1))  # width in points
     size = min(9, cell / (width + 1) * (gap - 1), cell / 0.6 / max(map(len, words)))
     for index, word in enumerate(words):
@@ -90,16 +97,17 @@ def _draw_images(axis: Axes, x: Tensor, context: Tensor | None, levels: int | No
         axis.text(right * (width + 1) - 0.5, down * (height + gap) + gap - 1.5, word, fontsize=size, va="bottom")
 
 
-def _words(context: Tensor) -> str:
-    """Return the text for one context: its class, or its first numbers."""
+def _words(context: Tensor, classes: Sequence[str]) -> str:
+    """Return the text for one context: its class, by name if it has one, or its first numbers."""
     if context.dim() == 0:
-        return str(context.item())
+        name = classes[int(context)] if classes else str(context.item())
+        return name.replace("$", r"\$")  # a pair of them would enclose a formula
     numbers = context.flatten()
     more = " …" if len(numbers) > MOST_NUMBERS else ""
     return " ".join(f"{number:.2g}" for number in numbers[:MOST_NUMBERS].tolist()) + more
 
 
-def _draw_points(axis: Axes, x: Tensor, context: Tensor | None) -> PathCollection | None:
+def _draw_points(axis: Axes, x: Tensor, context: Tensor | None, classes: Sequence[str]) -> PathCollection | None:
     """Draw the first two entries of events, x1 and x2, as points, coloured by context. Return the points.
 
     Events of one entry are drawn over their contexts or, if there are none, as a histogram. These have no colours:
@@ -117,6 +125,9 @@ def _draw_points(axis: Axes, x: Tensor, context: Tensor | None) -> PathCollectio
     else:
         axis.scatter(first.numpy(), x[:, 0].numpy(), s=3)
         axis.set(xlabel=_name(context), ylabel="x")
+        if context is not None and _few_classes(context):
+            present = context.unique()
+            axis.set_xticks(present.tolist(), [_words(k, classes) for k in present])
     return None
 
 
@@ -131,10 +142,12 @@ def _name(context: Tensor | None) -> str:
     return "context" if context is None or context.dim() == 1 or context[0].numel() == 1 else "context, first number"
 
 
-def _explain(figure: Figure, axes: Sequence[Axes], colours: PathCollection, context: Tensor) -> None:
+def _explain(
+    figure: Figure, axes: Sequence[Axes], colours: PathCollection, context: Tensor, classes: Sequence[str]
+) -> None:
     """Add a legend of the classes, or a colour bar for the first number of the context."""
     if _few_classes(context):
-        marks = {str(k): tuple(colours.to_rgba(k)) for k in context.unique().tolist()}
+        marks = {_words(k, classes): tuple(colours.to_rgba(k.item())) for k in context.unique()}
         handles = [Line2D([], [], marker="o", linestyle="", color=mark, label=k) for k, mark in marks.items()]
         figure.legend(handles=handles, title="context", loc="outside right center")
     else:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 import flowkit
@@ -22,6 +23,7 @@ from flowkit.spec import Spec, read_spec
 from flowkit.starting import look, starting_spec
 from flowkit.starting.table import TableLook
 from flowkit.train import load_data, read_results
+from flowkit.train.pictures import draw_samples
 from flowkit_runtime.cli.main import app as runtime_app
 from flowkit_runtime.errors import InputError
 
@@ -194,6 +196,17 @@ def test_the_training_file_and_one_without_labels_are_scored(place: Path) -> Non
 
 
 @pytest.mark.slow
+def test_pictures_of_a_run_have_the_names_of_classes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    legends: list[list[str]] = []
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *_, **__: legends.append([t.get_text() for t in self.legends[0].get_texts()])
+    )
+    run(["sample", place / "run", "-n", 50, "-o", place / "s.png"])
+    flow = Flow.load(place / "run")
+    draw_samples(flow, load_data(spec_of(place / "birds.csv"))["val"], place / "d.png")
+    assert legends == [list(NAMES)] * 2
+
+
 def test_samples_of_a_name_and_of_a_table_of_names(place: Path) -> None:
     run(["sample", place / "run", "--context", "Gentoo", "-n", 50, "-o", place / "g.npy"])
     run(["sample", place / "run", "--context", "2", "-n", 50, "-o", place / "n.npy"])

@@ -108,6 +108,19 @@ def test_points_are_coloured_by_their_contexts(tmp_path: Path, figures: list[Fig
     assert figures[-1].axes[0].get_xlabel() == "context"
 
 
+def test_classes_have_their_names(tmp_path: Path, figures: list[Figure]) -> None:
+    """Dollar signs in a name enclose no formula."""
+    labels, names = torch.tensor([2, 0, 1]), ("cat", "dog", r"$\nothing$")
+    for x in (torch.zeros(3, 1, 4, 4), torch.randn(3, 2), torch.randn(3, 1)):
+        save_samples(x, labels, None, tmp_path / "x.png", names)
+    images, points, values = figures
+    assert texts(images) == [r"\$\nothing\$", "cat", "dog"]
+    assert [text.get_text() for text in points.legends[0].get_texts()] == ["cat", "dog", r"\$\nothing\$"]
+    assert [text.get_text() for text in values.axes[0].get_xticklabels()] == ["cat", "dog", r"\$\nothing\$"]
+    for figure in figures:
+        figure.canvas.draw()
+
+
 def test_each_plot_says_what_it_shows_and_in_which_unit(tmp_path: Path, figures: list[Figure]) -> None:
     save_samples(torch.randn(20, 3), None, None, tmp_path / "x.png")
     save_samples(torch.randn(20, 1), None, None, tmp_path / "x.png")
