@@ -177,4 +177,6 @@ class Autoregressive(Bijector):
         self.conditioner.initialize(x, context)
 
     def freeze(self) -> Bijector:
-        return Autoregressive(self.order, self.conditioner.freeze(), self.transformer)
+        frozen = Autoregressive(self.order, self.conditioner.freeze(), self.transformer)
+        del frozen.order  # the buffers hold it; without it, layers of all orders are alike, and an export traces one
+        return frozen

@@ -46,5 +46,10 @@ def _as_one_operator(
         return i < n
 
     start = torch.zeros((), dtype=torch.int64, device=carried[0].device)
-    _, *ends = while_loop(goes_on, step, (start, *(value.clone() for value in carried)))
+    values = start, *(value.clone() for value in carried)
+    if torch.compiler.is_dynamo_compiling():
+        _, *ends = while_loop(goes_on, step, values)
+    else:  # all but the size of the batch would be variables in the body, which squeeze and chunk then refuse
+        with torch._dynamo.config.patch(assume_static_by_default=True):
+            _, *ends = while_loop(goes_on, step, values)
     return tuple(ends)

@@ -45,12 +45,13 @@ from flowkit.spec import (
 )
 from flowkit.spec.run import LOCK, SPEC
 from flowkit.version import __version__
-from flowkit_runtime import columns, verification
+from flowkit_runtime import Model, columns, verification
 from flowkit_runtime.atomic import contents, is_free, making, naming
-from flowkit_runtime.bundle import FORMAT, MANIFEST, REFERENCE, sealed
+from flowkit_runtime.bundle import FORMAT, MANIFEST, REFERENCE, read_bundle, sealed
 from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.errors import BundleError, VerificationError
 from flowkit_runtime.files import read_json
+from flowkit_runtime.session import open_graphs
 from flowkit_runtime.verdict import Figure, table
 from flowkit_runtime.verification import NamedArrays
 
@@ -208,12 +209,12 @@ def _fill(
     (part / SPEC).write_text(to_yaml(canonical(flow.to_spec())), encoding="utf-8")
     (part / LOCK).write_text(json.dumps(lock(flow.to_spec()), indent=2) + "\n", encoding="utf-8")
     begin("comparing onnxruntime with them")
-    figures = _verified(part, graphs, exact, manifest, answers, own)
+    figures, model = _verified(part, graphs, exact, manifest, answers, own)
     if other is not None:
         _verify_resized(part, graphs, manifest, other, x, context)
     begin("scoring held-out events")
     manifest |= {"excluded": excluded(answers)}
-    manifest |= measured(part, answers, x, context, options.precision, options.quantile)
+    manifest |= measured(model, answers, x, context, options.precision, options.quantile)
     if options.page is not None:
         write_page(part, manifest, options.page)
         manifest["files"][PAGE] = _sha256(part / PAGE)
@@ -223,15 +224,20 @@ def _fill(
 
 def _verified(
     part: Path, graphs: Graphs, exact: Flow, manifest: dict[str, Any], answers: NamedArrays, own: verification.Errors
-) -> list[Figure]:
-    """Complete the bundle, and verify it. A VerificationError names the layer where a graph begins to deviate."""
+) -> tuple[list[Figure], Model]:
+    """Complete the bundle, verify it, and return the figures with the model that it contains.
+
+    A VerificationError names the layer where a graph begins to deviate.
+    """
     arrays: dict[str, Any] = dict(answers)
     np.savez(part / REFERENCE, **arrays)
     files = [path for path in sorted(part.iterdir()) if path.name != MANIFEST]
     manifest |= {"files": {path.name: _sha256(path) for path in files}, "torch_errors": own}
     (part / MANIFEST).write_bytes(sealed(manifest))
     try:
-        figures = verification.measure(part)
+        bundle = read_bundle(part)
+        opened = open_graphs(bundle, None)
+        figures = verification.measure_open(bundle, opened)
     except BundleError as error:
         if lacking := _lacking(error, part, graphs):
             raise ExportError(lacking) from error
@@ -243,7 +249,7 @@ def _verified(
             f"{where or 'no layer deviates by itself: small errors add up'}"
         )
     manifest["verification"] = [asdict(figure) for figure in figures]
-    return figures
+    return figures, Model(bundle, opened)
 
 
 def _lacking(error: BundleError, part: Path, graphs: Graphs) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,16 +27,20 @@ def check_quantile(quantile: float) -> None:
 
 
 def measured(
-    part: Path, answers: NamedArrays, x: Tensor | None, context: Tensor | None, precision: Precision, quantile: float
+    model: flowkit_runtime.Model,
+    answers: NamedArrays,
+    x: Tensor | None,
+    context: Tensor | None,
+    precision: Precision,
+    quantile: float,
 ) -> dict[str, Any]:
-    """Return the figures of held-out events, for the manifest.
+    """Return the figures of held-out events by the exported model, for the manifest.
 
     They are the change of the density by the precision, the threshold, and how many events of integer data, held out
     and off the data, come back exactly. A figure that needs a direction that the flow lacks is None.
 
     Raises ExportError if 16 bits change the density too much, or an event has no finite score.
     """
-    model = flowkit_runtime.load(part)
     if model.directions == "inverse":
         return {"change": None, "threshold": None, "restored": None}
     unit, bits = ("nats", np.log(2.0) * answers["x"][0].size) if model.levels is None else ("bits/dim", 1.0)

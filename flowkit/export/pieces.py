@@ -6,6 +6,7 @@ of a module are inputs of its piece.
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import warnings
@@ -158,7 +159,7 @@ def _export(
     translations: Translations,
 ) -> onnx.ModelProto:
     try:
-        with _quiet():
+        with _quiet(), _without_garbage_collection():
             program = torch.onnx.export(
                 module.eval(), args, dynamo=True, opset_version=opset, input_names=inputs,
                 dynamic_shapes=(dynamic,), external_data=False, verbose=False,
@@ -233,3 +234,15 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(threshold)
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Keep Python from looking for reference cycles, which takes a fifth of the time of a trace."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import cycle
 from os import PathLike
 from typing import Any
 
@@ -16,6 +17,11 @@ from flowkit_runtime.session import Graph, open_graphs
 from flowkit_runtime.verdict import Figure, table
 
 BATCH_SIZES = (1, 2, 7, 64)
+_PASSES = BATCH_SIZES[-1:], BATCH_SIZES[:-1]
+"""Each pass runs all rows, in batches whose sizes take turns. So each row is run twice.
+
+A pass for each size would spend most of its time on batches of one or two rows: a graph with a loop over the values of
+an event takes as long for one row as for dozens."""
 MAX_ROWS = 1024
 """The most reference rows that a bundle may contain."""
 GROUPS = ("held-out", "off-data", "extremes")
@@ -41,7 +47,7 @@ Errors = dict[str, dict[str, float]]
 
 
 def verify(directory: str | PathLike[str], providers: Sequence[Provider] | None = None) -> list[Figure]:
-    """Run all graphs on the reference rows, in batches of 1, 2, 7 and 64, and return the figures.
+    """Run all graphs on the reference rows, in batches of 64 and of 1, 2 and 7 in turn, and return the figures.
 
     Raises:
         BundleError: the bundle is missing or damaged, or contains no usable reference.
@@ -56,10 +62,14 @@ def verify(directory: str | PathLike[str], providers: Sequence[Provider] | None 
 def measure(directory: str | PathLike[str], providers: Sequence[Provider] | None = None) -> list[Figure]:
     """Return the figures of `verify`, even if they exceed their limits."""
     bundle = read_bundle(directory)
+    return measure_open(bundle, open_graphs(bundle, providers))
+
+
+def measure_open(bundle: Bundle, graphs: Mapping[str, Graph]) -> list[Figure]:
+    """Return the figures of `verify` for a bundle whose graphs are open."""
     reference = _read_reference(bundle)
     own = _own_errors(bundle, quantities_of(reference))
-    graphs = open_graphs(bundle, providers)
-    answers = [_answer(bundle, graphs, reference, size) for size in BATCH_SIZES]
+    answers = [_answer(bundle, graphs, reference, sizes) for sizes in _PASSES]
     return list(_judge(bundle.latent_names, bundle.levels, reference, answers, own))
 
 
@@ -150,40 +160,48 @@ def _is_complete(errors: Any, quantities: Sequence[str]) -> bool:
     return isinstance(errors, dict) and all(is_number(errors.get(quantity)) for quantity in quantities)
 
 
-def _answer(bundle: Bundle, graphs: Mapping[str, Graph], reference: NamedArrays, size: int) -> NamedArrays:
-    """Run the graphs on the reference rows, ``size`` at a time, and return their outputs."""
+def _answer(bundle: Bundle, graphs: Mapping[str, Graph], reference: NamedArrays, sizes: Sequence[int]) -> NamedArrays:
+    """Run the graphs on the reference rows, in batches whose ``sizes`` take turns, and return their outputs."""
     names = bundle.latent_names
     context = {"context": reference["context"]} if "context" in reference else {}
     answer: NamedArrays = {}
     if ENCODER in graphs:
         outputs = [*names, "log_prob"]
-        encoded = _run(graphs[ENCODER], outputs, {"x": reference["x"], **context}, size)
+        encoded = _run(graphs[ENCODER], outputs, {"x": reference["x"], **context}, sizes)
         answer |= dict(zip(outputs, encoded, strict=True))
     if DECODER in graphs:
         own = {name: answer[name] for name in names if name in answer}
         for quantity, latents in {"decoded": {name: reference[name] for name in names}, "round_trip": own}.items():
             if latents:
-                (answer[quantity],) = _run(graphs[DECODER], ["x"], {**latents, **context}, size)
+                (answer[quantity],) = _run(graphs[DECODER], ["x"], {**latents, **context}, sizes)
     if BASE in graphs:
         noise = {name: reference[name] for name in bundle.noise_names}
-        sampled = _run(graphs[BASE], names, {**noise, **context}, size)
+        sampled = _run(graphs[BASE], names, {**noise, **context}, sizes)
         answer |= dict(zip(map(sampled_name, names), sampled, strict=True))
     if DEQUANTIZER in graphs:
         feed = {name: reference[name] for name in ("k", *bundle.dequantization_names)}
-        answer |= dict(zip(DEQUANTIZED, _run(graphs[DEQUANTIZER], DEQUANTIZED, feed, size), strict=True))
+        answer |= dict(zip(DEQUANTIZED, _run(graphs[DEQUANTIZER], DEQUANTIZED, feed, sizes), strict=True))
     return answer
 
 
-def _run(graph: Graph, outputs: Sequence[str], feed: NamedArrays, size: int) -> list[NDArray[np.float64]]:
-    """Run a graph on all rows, ``size`` at a time, and return the named outputs."""
+def _run(graph: Graph, outputs: Sequence[str], feed: NamedArrays, sizes: Sequence[int]) -> list[NDArray[np.float64]]:
+    """Run a graph on all rows, in batches whose ``sizes`` take turns, and return the named outputs."""
     with np.errstate(over="ignore"):
         typed = {name: array if array.dtype.kind == "i" else array.astype(np.float32) for name, array in feed.items()}
     rows = len(next(iter(typed.values())))
     parts = [
-        graph.run(outputs, {name: array[start : start + size] for name, array in typed.items()})
-        for start in range(0, rows, size)
+        graph.run(outputs, {name: array[batch] for name, array in typed.items()}) for batch in _batches(rows, sizes)
     ]
     return [np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True)]
+
+
+def _batches(rows: int, sizes: Sequence[int]) -> Iterator[slice]:
+    """Yield the rows of each batch. The ``sizes`` take turns, and the last batch may be smaller."""
+    start = 0
+    for size in cycle(sizes):
+        if start >= rows:
+            return
+        yield slice(start, start := start + size)
 
 
 def judged_name(quantity: str) -> str:

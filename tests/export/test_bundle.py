@@ -27,6 +27,7 @@ from flowkit_glow.actnorm import ActNorm
 from flowkit_runtime import verification
 from flowkit_runtime.bundle import ENCODER, sealed
 from flowkit_runtime.errors import BundleError, VerificationError
+from flowkit_runtime.session import Graph
 from tests.flow.specs import PRIOR, SMALL, SPECS, STEP, batch
 
 LABELS = {
@@ -161,6 +162,18 @@ def test_one_context_of_all_held_out_events(tmp_path):
 def test_verify_repeats_it(exported):
     _, directory = exported
     assert all(figure.passed for figure in verification.verify(directory))
+
+
+@pytest.mark.parametrize("size", verification.BATCH_SIZES)
+def test_verify_finds_graphs_that_deviate_in_batches_of_one_size(exported, monkeypatch, size):
+    honest = Graph.run
+
+    def run(graph, names, feed):
+        results = honest(graph, names, feed)
+        return [result + 1 for result in results] if len(results[0]) == size else results
+
+    monkeypatch.setattr(Graph, "run", run)
+    assert not any(figure.passed for figure in verification.measure(exported[1]) if figure.rows == "held-out")
 
 
 def test_verify_finds_graphs_that_deviate(exported, tmp_path):

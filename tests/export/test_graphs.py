@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import nullcontext
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -9,14 +12,18 @@ import pytest
 import torch
 from torch import nn
 
-from flowkit.bijectors import AffineMap, Bijector, ChannelLinear, Composition, Inverse
-from flowkit.errors import InputError
+from flowkit.bijectors import AffineMap, Autoregressive, Bijector, ChannelLinear, Composition, Inverse
+from flowkit.errors import ExportError, InputError
 from flowkit.export import pieces
 from flowkit.export.graphs import OPSETS, Graphs
 from flowkit.export.pieces import EXAMPLES
 from flowkit.export.structure import structure
 from flowkit.flow import Flow
+from flowkit.testing import perturb
+from flowkit_autoregressive.made import MADE
+from flowkit_autoregressive.orders import Natural, Reversed
 from flowkit_glow.actnorm import ActNorm
+from flowkit_glow.affine import Affine
 from flowkit_glow.conv1x1 import Conv1x1
 from flowkit_runtime.bundle import DECODER, ENCODER
 from tests.export.conftest import encoder_of
@@ -87,6 +94,38 @@ def test_steps_that_are_alike_are_traced_once(traced):
     names = sorted(type(step.call.module).__name__ for step, _ in distinct)  # of the encoder and of the decoder
     assert names == ["Coupling", "Coupling", "FrozenChannels", "FrozenChannels", "StandardNormal"]
     assert_same(deep(steps=3), graphs)  # each step has its own numbers, though it is traced once
+
+
+def test_autoregressive_layers_are_traced_once_whatever_their_orders(monkeypatch):
+    distinct, captured = [], []
+    trace, capture = pieces._trace_all, torch.export.export
+    monkeypatch.setattr(pieces, "_trace_all", lambda calls, *args: distinct.extend(calls) or trace(calls, *args))
+    monkeypatch.setattr(torch.export, "export", lambda *args, **named: captured.append(1) or capture(*args, **named))
+    torch.manual_seed(0)
+    orders = Natural((3,)), Reversed((3,))
+    flow = Flow([Autoregressive(order, MADE(order, (2, 3), hidden=8), Affine()) for order in orders]).double().eval()
+    perturb(flow, 0.3)
+    assert_same(flow, Graphs(flow))
+    names = sorted(type(instruction.call.module).__name__ for instruction, _ in distinct)
+    assert names == ["Autoregressive", "Autoregressive", "StandardNormal"]  # of the encoder and of the decoder
+    assert len(captured) == 1  # torch.onnx does it again, in a slower way, if the first way fails
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_garbage_collector_rests_while_a_flow_is_traced(monkeypatch, fails):
+    honest, running = torch.onnx.export, []
+
+    def export(*args, **options):
+        running.append(gc.isenabled())
+        if fails:
+            raise RuntimeError("no graph")
+        return honest(*args, **options)
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    with pytest.raises(ExportError, match="no graph") if fails else nullcontext():
+        Graphs(Flow([ActNorm((2,))]).double().eval())
+    assert not any(running)
+    assert gc.isenabled()
 
 
 def deep(steps: int) -> Flow:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from flowkit_runtime.verification import QUANTITIES, ROUNDINGS, Figure, _judge, compare
+from flowkit_runtime.verification import QUANTITIES, ROUNDINGS, Figure, _batches, _judge, compare
 
 NAMES = ["z_1", "z_2"]
 
@@ -29,3 +29,9 @@ def test_errors_and_limits_have_the_unit_of_the_data(levels: int | None, log_pro
     own = {"held-out": dict.fromkeys(QUANTITIES, 0.0)}
     figures: list[Figure] = list(_judge(NAMES, levels, rows(0), [rows(0.5)], own))
     assert {figure.quantity: figure.limit / (200 * ROUNDINGS) for figure in figures} == pytest.approx(expected)
+
+
+def test_the_sizes_of_batches_take_turns_and_every_row_is_in_one() -> None:
+    batches = [range(13)[batch] for batch in _batches(13, (1, 2, 7))]
+    assert [len(batch) for batch in batches] == [1, 2, 7, 1, 2]
+    assert [row for batch in batches for row in batch] == list(range(13))
