@@ -32,7 +32,7 @@ from flowkit_runtime.graph_check import DRAWING
 
 EXAMPLES = 3
 """Rows of the examples that are traced: any number but 0 and 1, which torch.export takes for constants."""
-ADVICE = "does it branch on values, or use len(x) or int(x.shape[0])?"
+FIXED_BATCH = "does it branch on values, or use len(x) or int(x.shape[0])?"
 _UNKNOWN = (
     "if it is of weights alone, compute it in freeze(), which makes the layer for export; or give the layer a static "
     f"method {METHOD}, which says how ONNX computes it: see docs/plugin-contracts.md"
@@ -202,7 +202,7 @@ def _check_open(value: onnx.ValueInfoProto, any_size: bool) -> None:
     sizes = [size.dim_value for size in value.type.tensor_type.shape.dim] or [EXAMPLES]  # 0 where it was left open
     for dimension, of in {0: "batch", **dict.fromkeys(_open_sizes(sizes, any_size), "image")}.items():
         if sizes[dimension]:
-            raise ExportError(f"it gives a size of {sizes[dimension]} whatever the size of the {of} ({ADVICE})")
+            raise ExportError(f"it gives a size of {sizes[dimension]} whatever the size of the {of} ({FIXED_BATCH})")
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
@@ -219,7 +219,7 @@ def _first_cause(error: BaseException) -> str:
     text = in_a_line(error)
     if "No ONNX function" in text:
         return f"{text} ({_UNKNOWN})"
-    return f"{text} ({ADVICE})" if "data-dependent" in text or "Guard" in text or "batch" in text else text
+    return f"{text} ({FIXED_BATCH})" if "data-dependent" in text or "Guard" in text or "batch" in text else text
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch.autograd.gradcheck import GradcheckError, gradcheck
 from torch.func import functional_call
 
 from flowkit.directions import Shared
-from flowkit.export.pieces import ADVICE
+from flowkit.export.pieces import FIXED_BATCH
 from flowkit.plugin.failure import in_a_line
 from flowkit.testing.compare import all_close, all_near, close, equal_shapes
 from flowkit.testing.effects import caches, input_untouched, pure, settings, state, without_gradients
@@ -193,7 +193,7 @@ def export(subject: ModuleSubject) -> None:
         try:
             torch.export.export(call.on(module), call.inputs, dynamic_shapes=(({0: batch},) * len(call.inputs),))
         except Exception as error:  # the exporter's errors share no narrower base
-            reason = f"{in_a_line(error)} ({ADVICE})"
+            reason = f"{in_a_line(error)} ({FIXED_BATCH})"
             raise AssertionError(f"{call.method} can't be exported with a batch size left open: {reason}") from None
 
 

@@ -12,7 +12,7 @@ from torch._dynamo.utils import counters
 
 from flowkit.bijectors import Base, Bijector, ChannelLinear, Composition
 from flowkit.export.graphs import make_graphs
-from flowkit.export.pieces import ADVICE
+from flowkit.export.pieces import FIXED_BATCH
 from flowkit.export.program import Operation, Program
 from flowkit.flow import Flow
 from flowkit.testing.bijectors import flow_of, for_inference
@@ -104,7 +104,7 @@ def _compile_a_flow(subject: BijectorSubject) -> None:
             call = subject.calls(subject.module(), n)[index]
             _compare_gradients(call, Operation(flow, method), Operation(compiled, method))
             graphs.append(counters["stats"]["unique_graphs"])
-        assert graphs[1] == graphs[2], f"{method.__name__} is compiled again for a third batch size: {ADVICE}"
+        assert graphs[1] == graphs[2], f"{method.__name__} is compiled again for a third batch size: {FIXED_BATCH}"
 
 
 def _invert(flow: Flow, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
