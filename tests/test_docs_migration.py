@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 
 from flowkit.errors import FlowkitError
 from flowkit.spec import read_spec, walk
-from tests.pages import ROOT, blocks
+from tests.pages import ROOT, blocks, python
 from tests.thirdparty.place import Place
 
 CIRCLE = {"circle": [-3.1416, 3.1416]}
@@ -62,4 +62,4 @@ def test_the_flow_that_replaces_one_of_flowjax_is_fitted_as_written(tmp_path):
         if kind == "yaml":
             (tmp_path / text.split()[1]).write_text(text, "utf-8")
         else:
-            Place(tmp_path).python(text)
+            python(Place(tmp_path), text)

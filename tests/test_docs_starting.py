@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flowkit.cli.main import app
-from tests.pages import ROOT, blocks
+from tests.pages import ROOT, blocks, obey
 from tests.thirdparty.place import Place
 
 BLOCKS = blocks("docs/starting-a-spec.md")
@@ -38,5 +38,5 @@ def test_the_commands_run_as_written(tmp_path):
     np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(100, 2)))
     for kind, text in BLOCKS:
         if kind == "bash":
-            Place(tmp_path).run("bash", "-ec", text)
+            obey(Place(tmp_path), text)
     assert (tmp_path / "runs/points/results.json").exists() and (tmp_path / "glow-mnist.svg").exists()

@@ -23,6 +23,7 @@ from flowkit.flow import Flow
 from flowkit.spec import latent_shapes, lock, read_spec, to_yaml
 from flowkit.testing import BijectorSubject, check, perturb
 from tests.extent import extent
+from tests.pages import obey
 from tests.thirdparty.place import ROOT, Place, install, lint
 from tests.thirdparty.strangers import KINDS, announce, begin_all, importable, namespace
 
@@ -45,14 +46,9 @@ assert not {"torch", "numpy"} & set(sys.modules)
 """
 
 TRAIN_AND_EXPORT = """\
-from flowkit.cli.main import app
-
-for command in (
-    "train example.yaml --set train.epochs=1 -o runs/example",
-    "sample runs/example -n 4 -o samples.npy",
-    "export runs/example -o exports/example",
-):
-    app(command.split(), standalone_mode=False)
+flowkit train example.yaml --set train.epochs=1 -o runs/example
+flowkit sample runs/example -n 4 -o samples.npy
+flowkit export runs/example -o exports/example
 """
 
 
@@ -198,7 +194,7 @@ def test_installed_by_pip_it_passes_its_tests_trains_and_exports(strangers, tmp_
     place = Place(of(kind, strangers).directory, (tmp_path,))
     install(place, tmp_path)
     place.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider")
-    place.python(TRAIN_AND_EXPORT)
+    obey(place, TRAIN_AND_EXPORT)
     assert (place.directory / "exports/example/decode.onnx").is_file()
 
 

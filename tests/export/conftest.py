@@ -7,12 +7,15 @@ from typing import Any
 
 import onnx
 import pytest
+import torch
 from torch import Tensor
 
 from flowkit.export import bundle
-from flowkit.export.graphs import Graphs, make_graphs
-from flowkit.export.program import encode_program
+from flowkit.export.graphs import OPSET, Graphs, make_graphs
+from flowkit.export.pieces import EXAMPLES
+from flowkit.export.program import decode_program, encode_program
 from flowkit.flow import Flow
+from flowkit.flow.layer_names import frozen_names
 from flowkit.spec import model_hash
 
 
@@ -20,6 +23,12 @@ def encoder_of(flow: Flow, x: Tensor) -> onnx.ModelProto:
     """The graph of the encoder alone, of a flow in fp32 that is not frozen; x are EXAMPLES events."""
     program = encode_program(flow, [type(layer).__name__ for layer in flow.layers])
     return make_graphs([program], [[x]])[0]
+
+
+def decoder_of(flow: Flow, opset: int = OPSET) -> onnx.ModelProto:
+    """The graph of the decoder alone, of a flow in fp64 without a context."""
+    program = decode_program(flow.freeze().float(), frozen_names(flow))
+    return make_graphs([program], [[torch.zeros(EXAMPLES, *shape) for shape in flow.latent_shapes]], opset)[0]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -14,6 +14,7 @@ from flowkit.flow import Flow
 from flowkit.testing import perturb
 from flowkit_runtime.bundle import DECODER, ENCODER
 from flowkit_runtime.graph_check import check_graph
+from tests.export.conftest import decoder_of
 from tests.extent import extent
 
 AFFINE = {"use": "glow/affine"}
@@ -85,5 +86,5 @@ def assert_same(flow: Flow, encoder: onnx.ModelProto, decoder: onnx.ModelProto) 
     [({"autoregressive": SPLINE}, 120), *extent([], [({"autoregressive": SPLINE, "conditioner": RESIDUAL}, 120)])],
 )
 def test_the_size_of_a_decoder_does_not_depend_on_that_of_the_event(step, most):
-    sizes = {n_nodes(Graphs(a_flow(size, step)).models["decode.onnx"]) for size in extent([4, 16], [1, 4, 63])}
+    sizes = {n_nodes(decoder_of(a_flow(size, step))) for size in extent([4, 16], [1, 4, 63])}
     assert len(sizes) == 1 and sizes.pop() <= most

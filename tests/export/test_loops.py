@@ -24,6 +24,7 @@ from flowkit_glow.mlp import MLP
 from flowkit_glow.splits import Channels
 from flowkit_runtime.bundle import DECODER, ENCODER
 from flowkit_runtime.graph_check import check_graph
+from tests.export.conftest import decoder_of
 from tests.extent import extent
 
 
@@ -115,8 +116,7 @@ def test_a_graph_has_a_loop_of_a_constant_number_of_steps(opset, tmp_path):
     for times, layer in enumerate(layers[1::2], 2):
         layer.n = times  # another body
     flow = a_flow(*layers)
-    graphs = Graphs(flow, opset)
-    decoder = graphs.models[DECODER]
+    decoder = decoder_of(flow, opset)
     onnx.checker.check_model(decoder, full_check=True)
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in decoder.graph.initializer}
     steps = [int(constants[loop.input[0]]) for loop in loops_in(decoder)]

@@ -11,12 +11,11 @@ import torch
 
 import flowkit_runtime
 from flowkit.export import Options, export
-from flowkit.export.graphs import Graphs
 from flowkit.export.loops import with_bodies
 from flowkit.flow import Flow
 from flowkit.testing import perturb
 from flowkit_mixture.logistic import MixtureOfLogistics
-from flowkit_runtime.bundle import DECODER
+from tests.export.conftest import decoder_of
 from tests.extent import extent, nightly
 
 COUPLING = {
@@ -103,7 +102,7 @@ def test_its_components_are_trained_apart() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", extent([VECTOR], [VECTOR, ONE_VALUE]), ids=lambda spec: f"{len(spec['flow'])} layers")
 def test_its_decoder_is_small(spec: dict) -> None:
-    decoder = Graphs(a_flow(spec)).models[DECODER]
+    decoder = decoder_of(a_flow(spec))
     assert len(list(with_bodies(decoder.graph.node))) <= 2 * 250
     loops = [node for node in decoder.graph.node if node.op_type == "Loop"]
     steps = {t.name: int(onnx.numpy_helper.to_array(t)) for t in decoder.graph.initializer if t.dims == []

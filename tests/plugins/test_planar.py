@@ -6,12 +6,11 @@ import onnxruntime
 import pytest
 import torch
 
-from flowkit.export.graphs import Graphs
 from flowkit.flow import Flow
 from flowkit.spec import flow_directions, read_spec
 from flowkit.testing import perturb
 from flowkit_residual.planar import Planar
-from flowkit_runtime.bundle import DECODER
+from tests.export.conftest import decoder_of
 from tests.extent import extent
 
 PLANAR = {"use": "residual/planar", "numeric_inverse": True}
@@ -31,7 +30,7 @@ def test_it_runs_both_ways_and_so_do_its_graphs(inverse: bool) -> None:
     with torch.no_grad():
         latents = flow.encode(x)
         torch.testing.assert_close(flow.decode(latents), x, rtol=0, atol=1e-12)
-    decoder = Graphs(flow).models[DECODER]
+    decoder = decoder_of(flow)
     session = onnxruntime.InferenceSession(decoder.SerializeToString(), providers=["CPUExecutionProvider"])
     (decoded,) = session.run(None, {"z_1": latents[0].float().numpy()})
     torch.testing.assert_close(torch.from_numpy(decoded).double(), x, rtol=0, atol=1e-5)

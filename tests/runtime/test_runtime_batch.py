@@ -1,4 +1,4 @@
-"""Scoring batch by batch, as Ray Data and Spark do it."""
+"""Scoring batch by batch, as Spark and Ray Data do it. tests/test_docs.py has it in the workers of Ray."""
 
 from __future__ import annotations
 
@@ -121,29 +121,6 @@ def test_record_batches_of_arrow_one_after_the_other(make_bundle):
     found = pa.Table.from_batches(score(iter(table.to_batches(max_chunksize=150))))
     assert found.column_names == ["a", "b", "c", "d", "score"]
     np.testing.assert_allclose(found["score"], load(bundle).score(x), rtol=1e-6)
-
-
-@pytest.mark.slow
-def test_ray_data(make_bundle, monkeypatch):
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    ray, data = (pytest.importorskip(name) for name in ("ray", "ray.data"))
-
-    bundle, x = make_bundle(levels=None, threshold=THRESHOLD), points(1000)
-    expected = load(bundle).score(x)
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False)
-    try:
-        dataset = data.from_arrow(pa.table({"row": np.arange(1000), **columns(x)}))
-        scored = dataset.map_batches(
-            Scorer,
-            fn_constructor_args=(str(bundle), ["a", "b", "c", "d"]),
-            batch_size=128,
-            compute=data.ActorPoolStrategy(size=1),
-        )
-        found = scored.to_pandas().sort_values("row")
-    finally:
-        ray.shutdown()
-    np.testing.assert_allclose(found["score"], expected, rtol=1e-6)
-    assert np.array_equal(found["anomalous"], found["score"] > 10)
 
 
 @pytest.mark.slow

@@ -41,13 +41,19 @@ Steps = list[tuple[float, Tensor]]
 
 def differences(overrides: tuple[str, ...], count: int) -> tuple[float, float, float]:
     """Return the largest differences from one process: of losses, of gradients, and of the average of the weights."""
-    expected, expected_average = steps((), count)
+    return compared(overrides, count)[:3]
+
+
+def compared(overrides: tuple[str, ...], count: int) -> tuple[float, float, float, dict[str, float]]:
+    """Return these differences, and the shares of the elements of one process that the first of several keeps."""
+    expected, expected_average, whole = steps((), count)
     settings = read_spec(SPEC, overrides).train
     call = launch if settings.devices > 1 else lambda _, function, *arguments: function(*arguments)
-    found, average = call(settings, steps, overrides, count)
+    found, average, kept = call(settings, steps, overrides, count)
     losses = max(abs(one - two) for (one, _), (two, _) in zip(expected, found, strict=True))
     gradients = max(float((one - two).abs().max()) for (_, one), (_, two) in zip(expected, found, strict=True))
-    return losses, gradients, float((expected_average - average).abs().max())
+    shares = {name: kept[name] / whole[name] for name in whole}
+    return losses, gradients, float((expected_average - average).abs().max()), shares
 
 
 def new_flow(spec: Spec) -> Flow:
@@ -65,29 +71,29 @@ def data() -> Arrays:
     return Arrays(x + np.sin(x[:, ::-1]))
 
 
-def steps(overrides: tuple[str, ...], count: int) -> tuple[Steps, Tensor]:
-    """Return the losses and gradients of the first steps, and the moving average of the weights after them."""
-    spec = read_spec(SPEC, overrides)
-    flow = new_flow(spec)
-    with connected(spec.train) as fabric:
-        return _steps(Fitting(flow, spec.train, 3, fabric), count)
-
-
-def elements(overrides: tuple[str, ...]) -> dict[str, int]:
-    """Return the numbers of elements that the first process keeps after a step."""
+def steps(overrides: tuple[str, ...], count: int) -> tuple[Steps, Tensor, dict[str, int]]:
+    """Return the losses and gradients of the first steps, the moving average of the weights after them, and `_kept`."""
     spec = read_spec(SPEC, overrides)
     flow = new_flow(spec)
     with connected(spec.train) as fabric:
         fitting = Fitting(flow, spec.train, 3, fabric)
-        _steps(fitting, 1)
-        assert fitting.average is not None
-        kept = {
-            "weights": list(flow.parameters()),
-            "gradients": [parameter.grad for parameter in flow.parameters()],
-            "average": list(fitting.average.flow.parameters()),
-            "optimizer": [state["exp_avg"] for state in fitting.optimizer.state.values()],
-        }
-        return {name: sum(tensor.to_local().numel() for tensor in tensors) for name, tensors in kept.items()}
+        return *_steps(fitting, count), _kept(fitting)
+
+
+def _kept(fitting: Fitting) -> dict[str, int]:
+    """Return the numbers of elements that this process keeps after a step."""
+    assert fitting.average is not None
+    kept = {
+        "weights": list(fitting.flow.parameters()),
+        "gradients": [parameter.grad for parameter in fitting.flow.parameters()],
+        "average": list(fitting.average.flow.parameters()),
+        "optimizer": [state["exp_avg"] for state in fitting.optimizer.state.values()],
+    }
+    return {name: sum(map(_elements, tensors)) for name, tensors in kept.items()}
+
+
+def _elements(tensor: Tensor) -> int:
+    return (tensor.to_local() if hasattr(tensor, "to_local") else tensor).numel()
 
 
 def peak(overrides: tuple[str, ...]) -> int:

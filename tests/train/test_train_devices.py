@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -18,8 +19,11 @@ import torch
 from flowkit.errors import FlowkitError, SpecError, TrainingError
 from flowkit.spec import Spec, read_spec, to_yaml
 from flowkit.train import read_results, resume, train
+from flowkit.train.batches import Batch
 from flowkit.train.devices import layout
+from flowkit.train.here import train_here
 from flowkit.train.launching import launch
+from flowkit.train.step import Fitting
 from tests.extent import extent, nightly
 from tests.train import side_by_side
 from tests.train.conftest import SPEC
@@ -27,8 +31,8 @@ from tests.train.conftest import SPEC
 MakeSpec = Callable[..., Spec]
 
 TWO = "train.devices=2"
-LONG = ("data.n=9000", "train.batch_size=32", "train.ema=null", "train.epochs=3")
-"""Epochs of seconds, so that something can happen within one."""
+LONG = ("data.n=2000", "train.batch_size=32", "train.ema=null", "train.epochs=30")
+"""A run that something can happen to."""
 
 
 @pytest.mark.parametrize("overrides", [("train.accumulate=4",), ("train.accumulate=41", "train.memory=reversible")])
@@ -103,26 +107,6 @@ def gone(pids: list[int]) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", extent([1], [0, 1]))
-def test_a_killed_process_ends_the_others_and_one_process_finishes_the_run(tmp_path: Path, rank: int) -> None:
-    command = started(tmp_path)
-    pids = workers(command)
-    assert len(pids) == 2
-    os.kill(pids[rank], signal.SIGKILL)
-    _, error = command.communicate(timeout=60)
-    assert command.returncode == 1 and "Traceback" not in error
-    assert f"process {rank} of 2, counted from 0, was killed by SIGKILL" in error and "--resume" in error
-    assert gone(pids)
-    kept = len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) - 1
-    assert kept < 3
-    assert resume(tmp_path / "run", ["train.devices=1"]).epochs == 3
-    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
-    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
-    assert float(rows[-1]["val"]) < float(rows[0]["val"])
-    assert read_spec(tmp_path / "run" / "spec.yaml").train.devices == 1
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"),
     extent([(signal.SIGINT, 130)], [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]),
@@ -139,20 +123,42 @@ def test_ending_the_command_ends_its_processes(tmp_path: Path, number: int, code
     assert resume(tmp_path / "run", ["train.devices=1", "train.epochs=1"], finish=False).epochs == 1
 
 
-def spoiled(spec: str, directory: Path) -> None:
-    """Train, with weights that aren't finite in the second process from step 7 on."""
-    from flowkit.train.here import train_here
-    from flowkit.train.step import Fitting
-
+def disturbed(spec: str, directory: Path, rank: int, disturb: Callable[[Fitting], None]) -> None:
+    """Train. At the beginning of step 7, which is in the second epoch, one process is disturbed."""
     original = Fitting.training_step
 
-    def training_step(self: Fitting, batch: object) -> None:
-        if self.global_step == 7 and self.fabric.global_rank == 1:
-            next(self.flow.layers[1].parameters()).data.fill_(torch.nan)
-        original(self, batch)  # type: ignore[arg-type]
+    def training_step(self: Fitting, batch: Batch) -> None:
+        if self.global_step == 7 and self.fabric.global_rank == rank:
+            disturb(self)
+        original(self, batch)
 
-    Fitting.training_step = training_step  # type: ignore[method-assign, assignment]
+    Fitting.training_step = training_step  # type: ignore[method-assign]
     train_here(spec, directory)
+
+
+def die(_: Fitting) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", extent([1], [0, 1]))
+def test_a_killed_process_ends_the_others_and_one_process_finishes_the_run(
+    tmp_path: Path, make_spec: MakeSpec, rank: int
+) -> None:
+    spec = make_spec(TWO)
+    with pytest.raises(TrainingError, match=rf"process {rank} of 2, .* was killed by SIGKILL, .* `flowkit train --res"):
+        launch(spec.train, disturbed, to_yaml(spec), tmp_path / "run", rank, die)
+    assert not multiprocessing.active_children()
+    assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 2
+    assert resume(tmp_path / "run", ["train.devices=1"]).epochs == 4
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert float(rows[-1]["val"]) < float(rows[0]["val"])
+    assert read_spec(tmp_path / "run" / "spec.yaml").train.devices == 1
+
+
+def spoil(fitting: Fitting) -> None:
+    next(fitting.flow.layers[1].parameters()).data.fill_(torch.nan)
 
 
 @pytest.mark.slow
@@ -162,7 +168,7 @@ def test_what_is_not_finite_in_one_process_stops_all_with_its_layer(
 ) -> None:
     spec = make_spec(TWO, f"train.strategy={strategy}")
     with pytest.raises(TrainingError, match=r"step 7: the loss is nan; .* layer 1 .*try a lower"):
-        launch(spec.train, spoiled, to_yaml(spec), tmp_path / "run")
+        launch(spec.train, disturbed, to_yaml(spec), tmp_path / "run", 1, spoil)
 
 
 # Launchers

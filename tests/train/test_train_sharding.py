@@ -38,17 +38,12 @@ FSDP = ("train.devices=2", "train.strategy=fsdp")
     ),
     ids=",".join,
 )
-def test_sharded_flows_take_the_steps_of_one_process(overrides: tuple[str, ...]) -> None:
+def test_sharded_flows_take_the_steps_of_one_process_on_half_of_all_that_is_kept(overrides: tuple[str, ...]) -> None:
     """100 steps in fp64, with clipped gradients and a moving average, on batches of 41 events."""
-    assert max(side_by_side.differences(overrides, 100)) < 1e-9
-
-
-@pytest.mark.slow
-def test_each_process_has_half_of_all_that_is_kept() -> None:
-    settings = read_spec(side_by_side.SPEC, FSDP).train
-    whole = sum(parameter.numel() for parameter in side_by_side.new_flow(read_spec(side_by_side.SPEC)).parameters())
-    for name, count in launch(settings, side_by_side.elements, FSDP).items():
-        assert count == pytest.approx(whole / 2, rel=0.2), name  # parts of 3 rows have 2 and 1
+    *differences, shares = side_by_side.compared(overrides, 100)
+    assert max(differences) < 1e-9
+    assert shares == pytest.approx(dict.fromkeys(shares, 0.5), rel=0.2)  # parts of 3 rows have 2 and 1
+    assert len(shares) == 4
 
 
 @pytest.mark.slow
