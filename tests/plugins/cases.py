@@ -320,7 +320,7 @@ ENCODERS = {
 }
 
 MORE_GRAPHS = {
-    *("coupling-spline-vector", "coupling-kept-image", "autoregressive-image", "planar-numeric"),
+    *("coupling-kept-image", "autoregressive-image", "planar-numeric"),
     *("inverse-autoregressive", "inverse-coupling", "inverse-planar"),
     *("conditional-vector-vector", "conditional-image-image", "conditional-kept-vector", "conditional-autoregressive"),
     *("mixture-of-logistics-3d", "base-mixture-4x3x2", "base-class-4x3x2", "base-conditional-image"),

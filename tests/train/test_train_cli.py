@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from flowkit.cli.main import app
 from flowkit.errors import ExportError
 from flowkit.flow import Flow
 from flowkit.spec import read_spec, to_yaml
-from flowkit.train import load_data, train
+from flowkit.train import load_data, resume, train
 from flowkit.train.fit import Training
 from tests.flow.specs import SMALL
 from tests.train.conftest import SPEC, leave_out_pictures
@@ -263,38 +264,22 @@ def test_sample_refuses(
 
 
 @pytest.mark.slow
-def test_a_run_survives_kills(spec: Path) -> None:
+def test_a_run_survives_kills_and_sigterm_says_how_to_go_on(spec: Path) -> None:
     command = [sys.executable, "-c", "from flowkit.cli.main import main; main()", "train"]
     run = Path("killed")
     arguments: list[str | Path] = [spec, "-o", run, "--set", "train.epochs=40"]
-    for rows in (1, 20):
-        process = subprocess.Popen([*command, *arguments])
+    advice = "interrupted: `flowkit train --resume killed` goes on, with `--finish` it ends here\n"
+    for rows, number, ended in ((1, signal.SIGKILL, (-signal.SIGKILL, "")), (20, signal.SIGTERM, (143, advice))):
+        process = subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         while not (run / "metrics.csv").exists() or (run / "metrics.csv").read_text().count("\n") <= rows:
             assert process.poll() is None
             time.sleep(0.01)
-        process.kill()
-        process.wait()
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+        assert (process.returncode, said) == ended
         arguments = ["--resume", run]
     assert not (run / "results.json").exists()
-    subprocess.run([*command, *arguments], check=True)
+    resume(run)
     train(read_spec(spec, ["train.epochs=40"]), Path("whole"))
     whole, killed = (load_file(Path(name) / "weights.safetensors") for name in ("whole", "killed"))
     assert all((whole[name] == killed[name]).all() for name in whole)
-
-
-@pytest.mark.slow
-def test_sigterm_says_how_to_go_on(spec: Path) -> None:
-    code = "from flowkit.cli.main import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "train", spec, "-o", "run", "--set", "train.epochs=1000"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None and process.stdout.readline().startswith("epoch 1/1000")
-    process.terminate()
-    _, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (
-        143,
-        "interrupted: `flowkit train --resume run` goes on, with `--finish` it ends here\n",
-    )
