@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[1]
 PLACES = [os.environ.get("FLOWKIT_MNIST"), ROOT / "data" / "mnist", ROOT.parent / "shared" / "data" / "mnist"]
 MNIST = next((Path(place) for place in PLACES if place and Path(place).is_dir()), None)
 
-IMAGES = {"train": 6_400, "t10k": extent(1_000, 10_000)}
-"""How many of the 60,000 and of the 10,000: 45 steps of training, and those that must come back."""
+IMAGES = {"train": 3_200, "t10k": extent(1_000, 10_000)}
+"""How many of the 60,000 and of the 10,000: 22 steps of training, and those that must come back."""
 
 
 @pytest.fixture

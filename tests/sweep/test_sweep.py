@@ -52,7 +52,28 @@ def states(directory: Path) -> list[str]:
     return [trial.state.name for trial in study.trials]
 
 
+@pytest.fixture
+def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are threads of this process, because others would import torch for seconds."""
+    threads = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=Thread)
+    monkeypatch.setattr("flowkit.sweep.pool.multiprocessing", SimpleNamespace(get_context=lambda _: threads))
+    monkeypatch.setattr("flowkit.sweep.worker._end_with_parent", lambda: None)
+    leave_out_pictures(monkeypatch)
+
+
+class Thread(threading.Thread):
+    """A worker. Like a process it has its own copy of the connection, which the sweep closes."""
+
+    def __init__(self, target: Callable[..., None], args: tuple[Connection, Path, int]) -> None:
+        super().__init__(target=target, args=(Connection(os.dup(args[0].fileno())), *args[1:]))
+
+    def kill(self) -> None:
+        """It has ended with its connection."""
+        assert not self.is_alive()
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_threads")
 def test_a_sweep_that_is_killed(tmp_path: Path, files: tuple[Path, Path]) -> None:
     trials, directory = extent(4, 30), tmp_path / "sweep"
     flowkit = str(Path(sys.executable).with_name("flowkit"))
@@ -74,8 +95,8 @@ def test_a_sweep_that_is_killed(tmp_path: Path, files: tuple[Path, Path]) -> Non
         while any(os.path.exists(f"/proc/{child}") for child in children) and time.monotonic() < end:
             time.sleep(0.1)
         assert not any(os.path.exists(f"/proc/{child}") for child in children)
-    done = subprocess.run(go_on, capture_output=True, text=True)
-    assert done.returncode == 0 and f"{trials} trials, " in done.stdout, done.stderr
+    done = CliRunner().invoke(app, ["sweep", "--resume", str(directory)])
+    assert done.exit_code == 0 and f"{trials} trials, " in done.output, done.output
     rows = table(directory)
     assert [row["trial"] for row in rows] == [str(number) for number in range(trials)]
     assert {row["state"] for row in rows} <= {"complete", "pruned", "fail"}
@@ -92,30 +113,10 @@ def test_a_sweep_that_is_killed(tmp_path: Path, files: tuple[Path, Path]) -> Non
     assert subprocess.run([flowkit, "validate", directory / "best.yaml"]).returncode == 0
 
 
-@pytest.fixture
-def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers are threads of this process, because others would import torch for seconds."""
-    threads = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=Thread)
-    monkeypatch.setattr("flowkit.sweep.pool.multiprocessing", SimpleNamespace(get_context=lambda _: threads))
-    monkeypatch.setattr("flowkit.sweep.worker._end_with_parent", lambda: None)
-
-
-class Thread(threading.Thread):
-    """A worker. Like a process it has its own copy of the connection, which the sweep closes."""
-
-    def __init__(self, target: Callable[..., None], args: tuple[Connection, Path, int]) -> None:
-        super().__init__(target=target, args=(Connection(os.dup(args[0].fileno())), *args[1:]))
-
-    def kill(self) -> None:
-        """It has ended with its connection."""
-        assert not self.is_alive()
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_threads")
-def test_a_sweep_in_this_process(tmp_path: Path, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_in_this_process(tmp_path: Path, files: tuple[Path, Path]) -> None:
     """Values that make the spec invalid fail with the reason; a sweep may be made longer."""
-    leave_out_pictures(monkeypatch)
     (tmp_path / "space.yaml").write_text("train.batch_size: {choices: [0, 40, 50]}\n")
     arguments = ["sweep", str(files[0]), "--space", str(files[1]), "-o", str(tmp_path / "sweep"), "--trials", "6"]
     result = CliRunner().invoke(app, arguments)
