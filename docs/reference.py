@@ -9,8 +9,9 @@ from pathlib import Path
 
 from flowkit.plugin import Found, Policy, Registry
 from flowkit.plugin.config import Documented
-from flowkit.plugin.description import FieldRow, example_config, field_rows, mappings_in, shape_rule, target_doc
+from flowkit.plugin.description import FieldRow, example_config, field_rows, mappings_in, target_doc
 from flowkit.plugin.kinds import KINDS
+from flowkit.plugin.shape_rules import shape_rule
 from flowkit.spec import Spec, model, to_yaml
 from flowkit.spec.example import example_spec
 

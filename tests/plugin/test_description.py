@@ -27,10 +27,11 @@ from flowkit.plugin import (
     SplitConfig,
     TransformerRef,
 )
-from flowkit.plugin.description import FieldRow, example_fields, field_rows, shape_rule, target_doc
+from flowkit.plugin.description import FieldRow, example_fields, field_rows, target_doc
 from flowkit.plugin.descriptor import STEP_KEYS
 from flowkit.plugin.found import IN_PROCESS
 from flowkit.plugin.kinds import KINDS
+from flowkit.plugin.shape_rules import shape_rule
 from flowkit.spec import Optimizer, model, read_spec
 from flowkit.spec.example import example_spec
 

@@ -41,7 +41,8 @@ def _plugin(registry: "Registry", found: "Found") -> str:
 
     No target is imported.
     """
-    from flowkit.plugin.description import example_config, field_rows, mappings_in, shape_rule, target_doc
+    from flowkit.plugin.description import example_config, field_rows, mappings_in, target_doc
+    from flowkit.plugin.shape_rules import shape_rule
     from flowkit.spec import to_yaml
     from flowkit.spec.example import example_spec
 
