@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER, Bundle
 from flowkit_runtime.errors import BundleError, InputError, quoted, shortened
 from flowkit_runtime.graph_check import check_graph
-from flowkit_runtime.graph_check.reading import FLOAT, INT64
+from flowkit_runtime.graph_check.proto import FLOAT, INT64
 from flowkit_runtime.inputs import integer
 from flowkit_runtime.providers import CPU, CUDA, Chosen, Provider, checked_providers, default, open_session
 

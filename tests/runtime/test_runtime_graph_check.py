@@ -9,9 +9,9 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from flowkit_runtime.graph_check import RULES, check_graph
+from flowkit_runtime.graph_check import RULES, check_graph, proto
 from flowkit_runtime.graph_check.check import _Check
-from flowkit_runtime.graph_check.reading import read_graph
+from flowkit_runtime.graph_check.reading import _ATTRIBUTE_TYPES, read_graph
 from flowkit_runtime.graph_check.sizes import PerRow, Value, each
 
 BATCH, EVENT = 3, (4, 6, 6)
@@ -138,6 +138,16 @@ def test_sizes_are_those_that_onnxruntime_gives(tmp_path, operator, inputs, attr
             assert [each(k) * (BATCH if isinstance(k, PerRow) else 1) for k in values[name].known.ravel()] == [
                 *result.flat
             ]
+
+
+def test_numbers_of_fields_are_those_of_onnx():
+    messages = [each for each in vars(proto).values() if isinstance(each, type)]
+    for message in messages:
+        fields = getattr(onnx, message.__name__).DESCRIPTOR.fields_by_name
+        numbers = {name: number for name, number in vars(message).items() if name.isupper()}
+        assert numbers == {name: fields[name.lower()].number for name in numbers}
+    assert len(messages) == 7 and all(helper.tensor_dtype_to_np_dtype(kind) for kind in proto.DTYPES)
+    assert set(onnx.AttributeProto.AttributeType.values()) == set(_ATTRIBUTE_TYPES)
 
 
 def test_most_operators_are_tried():

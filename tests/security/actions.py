@@ -19,7 +19,7 @@ from flowkit.flow import Flow
 from flowkit.spec import read_spec
 from flowkit.train import load_data, train
 from flowkit_runtime import load, verification
-from flowkit_runtime.graph_check import reading
+from flowkit_runtime.graph_check import wire
 
 APPS = {"flowkit": flowkit.cli.main.app, "flowkit-runtime": flowkit_runtime.cli.main.app}
 
@@ -43,7 +43,7 @@ def count_checks(bundle: Path) -> int:
 
 
 def load_of_few_fields(bundle: Path) -> None:
-    with mock.patch.object(reading, "MAX_FIELDS", 10_000):
+    with mock.patch.object(wire, "MAX_FIELDS", 10_000):
         load(bundle)
 
 

@@ -477,6 +477,16 @@ def with_many(field: int, part: Message, times: int) -> bytes:
     return encoder() + _field(7, _field(field, part.SerializeToString()) * times)
 
 
+def with_attribute(operator: str, name: str, *fields: bytes) -> bytes:
+    """An operator of the event with an attribute of these fields."""
+    attribute = _field(1, name.encode()) + b"".join(fields)
+    names = _field(1, b"x") + _field(1, b"x") + _field(2, b"y") + _field(4, operator.encode())
+    return encoder() + _field(7, _field(1, names + _field(5, attribute)))
+
+
+ONE_AS_INTEGER, TYPE_OF_INTEGER, TYPE_OF_FLOAT = b"\x18\x01", b"\xa0\x01\x02", b"\xa0\x01\x01"
+
+
 def headless() -> bytes:
     """An Attention of no heads, by which its sizes are divided."""
     a = constants(a=np.ones((1, 2, 4), np.float32))
@@ -647,6 +657,16 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
     "the event as texts": (
         lambda: encoder(node("Cast", "x", "t", to=TensorProto.STRING), node("Cast", "t", "c", to=FLOAT)),
         "its operator Cast gives values that are no numbers",
+    ),
+    "an integer, and then bytes in its field": (
+        lambda: with_attribute("Gemm", "transA", ONE_AS_INTEGER, _field(3, b""), TYPE_OF_INTEGER), "not an ONNX model"
+    ),
+    "a type of attributes, and then another that isn't one": (
+        lambda: with_attribute("Gemm", "transA", ONE_AS_INTEGER, TYPE_OF_INTEGER, b"\xa0\x01\x63"),
+        "not an ONNX model",
+    ),
+    "a float that is an integer": (
+        lambda: with_attribute("LeakyRelu", "alpha", b"\x10\x05", TYPE_OF_FLOAT), "not an ONNX model"
     ),
     "constants of the event's sizes": (by_sizes_of_the_event, MUCH),
     "an event that doubles": (lambda: encoder(*doubled(40)), "values for one event"),

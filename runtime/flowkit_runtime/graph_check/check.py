@@ -18,17 +18,8 @@ import numpy as np
 from flowkit_runtime.errors import shortened
 from flowkit_runtime.graph_check.known import held, kind, known, work
 from flowkit_runtime.graph_check.operators import RULES
-from flowkit_runtime.graph_check.reading import (
-    BOOL,
-    DTYPES,
-    FLOAT,
-    FLOATS,
-    INT64,
-    Node,
-    ParsedGraph,
-    Tensor,
-    read_graph,
-)
+from flowkit_runtime.graph_check.proto import BOOL, DTYPES, FLOAT, FLOATS, INT64
+from flowkit_runtime.graph_check.reading import Node, ParsedGraph, Tensor, read_graph
 from flowkit_runtime.graph_check.sizes import NodeCall, PerRow, SizedShape, Value, each, of_constant
 
 MAX_LOOPS, MAX_STEPS, MAX_ALL_STEPS = 1_024, 4_096, 65_536

@@ -11,8 +11,10 @@ import numpy as np
 
 from flowkit_runtime.graph_check.computing import labels
 from flowkit_runtime.graph_check.moving import dimensions
-from flowkit_runtime.graph_check.reading import BOOL, FLOAT, INT32, INT64, MAX_VALUES, Tensor
+from flowkit_runtime.graph_check.proto import BOOL, FLOAT, INT32, INT64
+from flowkit_runtime.graph_check.reading import Tensor
 from flowkit_runtime.graph_check.sizes import Known, NodeCall, PerRow, SizedShape, each, elements
+from flowkit_runtime.graph_check.wire import MAX_VALUES
 
 _OVERFLOW = 2**31
 """The bound on the absolute value of integers that are followed. Larger ones would overflow in int32."""
