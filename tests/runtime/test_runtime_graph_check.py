@@ -134,8 +134,8 @@ def test_sizes_are_those_that_onnxruntime_gives(tmp_path, operator, inputs, attr
         if values[name].exact:
             assert shape == list(result.shape)
         assert all(bound >= size for bound, size in zip(shape, result.shape, strict=True))
-        if values[name].known is not None:
-            assert [each(k) * (BATCH if isinstance(k, PerRow) else 1) for k in values[name].known.ravel()] == [
+        if values[name].values is not None:
+            assert [each(k) * (BATCH if isinstance(k, PerRow) else 1) for k in values[name].values.ravel()] == [
                 *result.flat
             ]
 

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from flowkit_runtime.errors import shortened
-from flowkit_runtime.graph_check.known import held, kind, known, work
-from flowkit_runtime.graph_check.operators import RULES
+from flowkit_runtime.graph_check.costs import held, work
+from flowkit_runtime.graph_check.integers import integers_of, kind_of
+from flowkit_runtime.graph_check.operators import DRAWING, NEVER_EMPTY, RULES, WITH_OPTIONAL
 from flowkit_runtime.graph_check.proto import BOOL, DTYPES, FLOAT, FLOATS, INT64
 from flowkit_runtime.graph_check.reading import Node, ParsedGraph, Tensor, read_graph
 from flowkit_runtime.graph_check.sizes import NodeCall, PerRow, SizedShape, Value, each, of_constant
@@ -40,23 +41,9 @@ Events smaller than SMALL_EVENT count as SMALL_EVENT values. specs/glow-cifar10.
 multiplications.
 """
 
-DRAWING = frozenset(
-    ["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout"]
-)
-"""Operators that draw random numbers. Dropout does so in training mode, and has no use in inference."""
-
 _WINDOWS = "dilations", "group", "kernel_shape", "output_shape", "strides"
 _POSITIVE = frozenset([*_WINDOWS, "blocksize", "kv_num_heads", "num_groups", "num_outputs", "q_num_heads"])
 """Attributes that must be positive: onnxruntime divides by them, or they are counts of at least one."""
-
-_WITH_OPTIONAL = frozenset(["Attention", "Clip", "DFT", "GRU", "LSTM", "Loop", "Pad", "RNN", "Resize", "Slice"])
-"""Operators that may leave out an input that isn't the last. Some other operators read the missing input, and crash."""
-
-_NEVER_EMPTY = frozenset(["ArgMax", "ArgMin", "Attention", "InstanceNormalization"])
-"""Operators that crash, or give something else than their shape, if an input has a size of 0.
-
-So the sizes of their inputs must be known exactly.
-"""
 
 Inputs = Mapping[str, tuple[int, SizedShape]]
 """{name: (type, shape)} of a graph's inputs: ONNX's number for the type, and the shape of one row."""
@@ -114,7 +101,7 @@ class _Check:
                 raise ValueError(f"{shortened(repr(missing[0]))} is read, and nothing gives it")
             if any(readers[name] > MAX_READERS for name in node.inputs):
                 raise ValueError(f"more than {MAX_READERS:,} of its operators read the same value")
-            if "" in node.inputs and (node.operator not in _WITH_OPTIONAL or node.inputs[-1] == ""):
+            if "" in node.inputs and (node.operator not in WITH_OPTIONAL or node.inputs[-1] == ""):
                 raise ValueError(f"its operator {shortened(repr(node.operator))} leaves an input out")
             call = NodeCall(node, [found[name] if name else None for name in node.inputs])
             looped = node.operator == "Loop"
@@ -133,30 +120,32 @@ class _Check:
             raise ValueError(f"it has the operator {shortened(repr(node.operator))}, which is none of those of flows")
         self._check_attributes(node)
         self._check_divisor(call)
-        if node.operator in _NEVER_EMPTY and any(v and (0 in v.shape or not v.exact) for v in call.inputs):
+        if node.operator in NEVER_EMPTY and any(v and (0 in v.shape or not v.exact) for v in call.inputs):
             call.wrong()
         shapes = RULES[node.operator](call)
         listed = shapes if isinstance(shapes, list) else [shapes]
         if len(listed) < len(node.outputs):
             call.wrong()
-        constant = all(value is None or value.constant for value in call.inputs)
+        inputs_folded = all(value is None or value.folded for value in call.inputs)
         exact = call.exact and all(value is None or value.exact for value in call.inputs)
         outputs = []
         for index, (shape, _) in enumerate(zip(listed, node.outputs, strict=False)):
-            of_type = kind(call, index)
+            of_type = kind_of(call, index)
             if of_type not in DTYPES:  # a text takes over a hundred bytes
                 raise ValueError(f"its operator {node.operator} gives values that are no numbers")
-            values = known(call, shape, of_type)
-            # Sizes that don't depend on the batch are constants, too: onnxruntime knows them while it loads the graph.
-            fixed = constant or (values is not None and not any(isinstance(size, PerRow) for size in values.ravel()))
-            self._count(call, shape, fixed, steps)
-            outputs.append(Value(of_type, shape, values, fixed, exact))
+            values = integers_of(call, shape, of_type)
+            # onnxruntime also folds sizes that don't depend on the batch, though they are those of an input.
+            folded = inputs_folded or (
+                values is not None and not any(isinstance(size, PerRow) for size in values.ravel())
+            )
+            self._count(call, shape, folded, steps)
+            outputs.append(Value(of_type, shape, values, folded, exact))
         return outputs
 
-    def _count(self, call: NodeCall, shape: SizedShape, constant: bool, steps: int) -> None:
+    def _count(self, call: NodeCall, shape: SizedShape, folded: bool, steps: int) -> None:
         """Subtract a value and the work for it from the remaining limits."""
         values = held(call, shape)
-        if constant:
+        if folded:
             self._folds_left -= 1
             self._made_left -= values
             self._folded_left -= work(call, shape) * steps
@@ -187,7 +176,7 @@ class _Check:
         """
         if call.node.operator not in ("Div", "Mod") or call.given(0).kind in FLOATS:
             return
-        divisor = call.known(1)
+        divisor = call.values(1)
         if divisor is None or not call.given(1).stored or not all(number > 0 for number in divisor.ravel()):
             raise ValueError(
                 f"its operator {call.node.operator} divides integers by what isn't a constant greater than 0"
@@ -254,4 +243,4 @@ def _constant(call: NodeCall) -> Value:
     if isinstance(value, Tensor):
         return of_constant(value)
     numbers = np.array(value, object)
-    return Value(FLOAT if "float" in name else INT64, numbers.shape, numbers, constant=True, stored=True)
+    return Value(FLOAT if "float" in name else INT64, numbers.shape, numbers, folded=True, stored=True)

@@ -108,7 +108,7 @@ def concat(call: NodeCall) -> SizedShape:
 
 def sliced(call: NodeCall) -> SizedShape:
     shape = list(call.shape())
-    starts, ends, axes, steps = (call.known(i) for i in (1, 2, 3, 4))
+    starts, ends, axes, steps = (call.values(i) for i in (1, 2, 3, 4))
     if starts is None or ends is None or (call.has(3) and axes is None) or (call.has(4) and steps is None):
         call.exact = False
         return tuple(shape)

@@ -1,6 +1,7 @@
-"""Lists the operators that a graph may have, with their output shapes: https://onnx.ai/onnx/operators, opsets 18 to 24.
+"""Lists the operators that a graph may have, with their output shapes, and those that need more care.
 
-Sizes are upper bounds. A shape that depends on values known only when the graph runs is rejected with a ValueError.
+Operators are those of https://onnx.ai/onnx/operators, opsets 18 to 24. Sizes are upper bounds. A shape that depends on
+values known only when the graph runs is rejected with a ValueError.
 """
 
 from __future__ import annotations
@@ -80,3 +81,17 @@ RULES: dict[str, Rule] = {
     "Unsqueeze": moving.unsqueeze,
 }
 """The operators that a flow's graph may have, each with the rule for its output shapes."""
+
+DRAWING = frozenset(
+    ["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout"]
+)
+"""Operators that draw random numbers. Dropout does so in training mode, and has no use in inference."""
+
+WITH_OPTIONAL = frozenset(["Attention", "Clip", "DFT", "GRU", "LSTM", "Loop", "Pad", "RNN", "Resize", "Slice"])
+"""Operators that may leave out an input that isn't the last. Some other operators read the missing input, and crash."""
+
+NEVER_EMPTY = frozenset(["ArgMax", "ArgMin", "Attention", "InstanceNormalization"])
+"""Operators that crash, or give something else than their shape, if an input has a size of 0.
+
+So the sizes of their inputs must be known exactly.
+"""

@@ -38,7 +38,7 @@ class PerRow:
 
 Size = int | PerRow
 SizedShape = tuple[Size, ...]
-Known = NDArray[np.object_]
+Values = NDArray[np.object_]
 
 
 @dataclass(frozen=True)
@@ -48,24 +48,24 @@ class Value:
     Attributes:
         kind: ONNX's number for its type.
         shape: upper bounds of its sizes.
-        known: its values, if they are a few integers that don't depend on the events.
-        constant: True if it depends on no input of the graph.
+        values: its values, if they are few and don't depend on those of events. Sizes may grow with the batch.
+        folded: True if onnxruntime computes it while it loads the graph.
         exact: True if `shape` is its shape, not only a bound.
         stored: True if the file holds its values, so that they aren't computed.
     """
 
     kind: int
     shape: SizedShape
-    known: Known | None = None
-    constant: bool = False
+    values: Values | None = None
+    folded: bool = False
     exact: bool = True
     stored: bool = False
 
 
 def of_constant(tensor: Tensor) -> Value:
     """Return the value of a constant."""
-    known = None if tensor.values is None else tensor.values.astype(object)
-    return Value(tensor.kind, tensor.shape, known, constant=True, stored=True)
+    values = None if tensor.values is None else tensor.values.astype(object)
+    return Value(tensor.kind, tensor.shape, values, folded=True, stored=True)
 
 
 def each(size: Size) -> int:
@@ -101,16 +101,16 @@ class NodeCall:
     def has(self, index: int) -> bool:
         return index < len(self.inputs) and self.inputs[index] is not None
 
-    def known(self, index: int) -> Known | None:
+    def values(self, index: int) -> Values | None:
         """Return the values of an input, or None if they aren't known or there is no such input."""
-        return self.given(index).known if self.has(index) else None
+        return self.given(index).values if self.has(index) else None
 
     def numbers(self, index: int) -> list[Any]:
         """Return the values of an input that determines a shape. Raises ValueError if they aren't known."""
-        known = self.given(index).known
-        if known is None:
+        values = self.given(index).values
+        if values is None:
             raise ValueError(f"its operator {self.node.operator} gives a shape that depends on values")
-        return list(known.ravel())
+        return list(values.ravel())
 
     def attribute(self, name: str, default: Any) -> Any:
         value = self.node.attributes.get(name)
@@ -120,8 +120,8 @@ class NodeCall:
             self.wrong()
         return value
 
-    def axis(self, rank: int, default: int | None = 0, name: str = "axis") -> int:
-        return self.place(self.attribute(name, default), rank)
+    def axis(self, rank: int, default: int | None = 0) -> int:
+        return self.place(self.attribute("axis", default), rank)
 
     def place(self, axis: Any, rank: int) -> int:
         """Return an axis as an index of at least 0. Raises ValueError if the tensor of this rank doesn't have it."""

@@ -1,4 +1,4 @@
-"""Computes what is known of an operator's outputs before the graph runs: types, integers, and the amount of work."""
+"""Computes the types of an operator's outputs, and their integers, as far as they are known before the graph runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from flowkit_runtime.graph_check.computing import labels
 from flowkit_runtime.graph_check.moving import dimensions
 from flowkit_runtime.graph_check.proto import BOOL, FLOAT, INT32, INT64
 from flowkit_runtime.graph_check.reading import Tensor
-from flowkit_runtime.graph_check.sizes import Known, NodeCall, PerRow, SizedShape, each, elements
+from flowkit_runtime.graph_check.sizes import NodeCall, PerRow, SizedShape, Values, each, elements
 from flowkit_runtime.graph_check.wire import MAX_VALUES
 
 _OVERFLOW = 2**31
@@ -30,7 +29,7 @@ _TYPED_BY = {"CastLike": 1, "OneHot": 2, "Where": 1}
 """The index of the input that determines the output's type, if it isn't the first."""
 
 
-def kind(call: NodeCall, output: int = 0) -> int:
+def kind_of(call: NodeCall, output: int = 0) -> int:
     """Return ONNX's number for the type of an output."""
     name = call.node.operator
     if name in _KINDS:
@@ -60,7 +59,7 @@ _ARITHMETIC: dict[str, Callable[..., Any]] = {
 }
 
 
-def known(call: NodeCall, shape: SizedShape, kind: int) -> Known | None:
+def integers_of(call: NodeCall, shape: SizedShape, kind: int) -> Values | None:
     """Return the values of the output, if they are a few integers that follow from those of the inputs.
 
     Otherwise return None.
@@ -77,14 +76,14 @@ def known(call: NodeCall, shape: SizedShape, kind: int) -> Known | None:
     return values
 
 
-def _computed(call: NodeCall, shape: tuple[int, ...]) -> Known | None:
+def _computed(call: NodeCall, shape: tuple[int, ...]) -> Values | None:
     name = call.node.operator
     if name in ("Shape", "Size"):
         return _sizes(call)
     if name == "ConstantOfShape":
         value = call.attribute("value", None)
         return None if value is None or value.values is None else np.full(shape, value.values.item(), np.object_)
-    given = [call.known(i) for i in range(len(call.inputs))]
+    given = [call.values(i) for i in range(len(call.inputs))]
     if not given or any(array is None for array in given):
         return None
     first, *rest = [array for array in given if array is not None]
@@ -109,7 +108,7 @@ def _computed(call: NodeCall, shape: tuple[int, ...]) -> Known | None:
     return None
 
 
-def _sizes(call: NodeCall) -> Known | None:
+def _sizes(call: NodeCall) -> Values | None:
     if not call.given(0).exact:
         return None
     sizes = dimensions(call)
@@ -119,50 +118,3 @@ def _sizes(call: NodeCall) -> Known | None:
         return values
     total = elements(call.shape())
     return np.array(PerRow(total) if any(isinstance(size, PerRow) for size in sizes) else total, object)
-
-
-# Memory and work
-
-
-def held(call: NodeCall, output: SizedShape) -> int:
-    """Return how many values an operator holds: those of the output, or of a larger intermediate result."""
-    name, made = call.node.operator, elements(output)
-    if name == "Attention":  # the weight of each key for each query
-        heads = call.attribute("q_num_heads", 1) if len(output) == 3 else 1
-        return max(made, elements(call.shape()[:-1]) * heads * each(call.shape(1)[-2]))
-    if name == "ConvTranspose":  # each position times the kernels
-        return max(made, elements(call.shape()[2:]) * elements(call.shape(1)[1:]))
-    if name == "Einsum" and len(call.inputs) > 2:  # the product of the first two may have all labels
-        return work(call, output)
-    return made
-
-
-_SORTED, _INTERPOLATED = 32, 64
-"""The number of operations for each value that TopK sorts, and for each that Resize or GridSample interpolates."""
-
-
-def work(call: NodeCall, output: SizedShape) -> int:
-    """Return roughly how many multiplications, or operations of similar cost, an operator needs for such an output."""
-    name, made = call.node.operator, elements(output)
-    if name == "MatMul":
-        return made * each(call.shape()[-1])
-    if name == "Gemm":
-        return made * each(call.shape()[0 if call.attribute("transA", 0) else 1])
-    if name in ("Conv", "ConvTranspose"):
-        return (made if name == "Conv" else elements(call.shape())) * elements(call.shape(1)[1:])
-    if name == "Einsum":
-        sizes, _ = labels(call)
-        return elements(tuple(sizes.values()))
-    if name in ("DFT", "Det"):
-        return elements(call.shape()) * max(map(each, call.shape()))
-    if name in ("GRU", "LSTM", "RNN"):
-        return elements(call.shape()[:2]) * (elements(call.shape(1)) + elements(call.shape(2)))
-    if name == "Attention":
-        return (elements(call.shape()) + made) * each(call.shape(1)[-2])
-    if name.startswith(("Reduce", "Arg", "Global")):
-        return elements(call.shape())
-    if name in ("AveragePool", "LpPool", "MaxPool"):
-        return made * math.prod(call.attribute("kernel_shape", []))
-    if name == "TopK":
-        return elements(call.shape()) * _SORTED
-    return made * (_INTERPOLATED if name in ("GridSample", "Resize") else 1)
