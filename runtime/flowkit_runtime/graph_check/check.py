@@ -21,7 +21,7 @@ from flowkit_runtime.graph_check.integers import integers_of, kind_of
 from flowkit_runtime.graph_check.operators import DRAWING, NEVER_EMPTY, RULES, WITH_OPTIONAL
 from flowkit_runtime.graph_check.proto import BOOL, DTYPES, FLOAT, FLOATS, INT64
 from flowkit_runtime.graph_check.reading import Node, ParsedGraph, Tensor, read_graph
-from flowkit_runtime.graph_check.sizes import NodeCall, PerRow, SizedShape, Value, each, of_constant
+from flowkit_runtime.graph_check.sizes import NodeCall, PerRow, SizedShape, Value, Values, each, of_constant
 
 MAX_LOOPS, MAX_STEPS, MAX_ALL_STEPS = 1_024, 4_096, 65_536
 """The most Loops, the most steps of one Loop, and the most steps of all Loops together."""
@@ -134,10 +134,7 @@ class _Check:
             if of_type not in DTYPES:  # a text takes over a hundred bytes
                 raise ValueError(f"its operator {node.operator} gives values that are no numbers")
             values = integers_of(call, shape, of_type)
-            # onnxruntime also folds sizes that don't depend on the batch, though they are those of an input.
-            folded = inputs_folded or (
-                values is not None and not any(isinstance(size, PerRow) for size in values.ravel())
-            )
+            folded = inputs_folded or _are_fixed(values)
             self._count(call, shape, folded, steps)
             outputs.append(Value(of_type, shape, values, folded, exact))
         return outputs
@@ -220,6 +217,11 @@ class _Check:
             if (before.kind, before.shape, before.exact) != (after.kind, after.shape, after.exact):
                 raise ValueError("its Loop changes the shape of what it carries from step to step")
         return list(map(_unknown, carried))
+
+
+def _are_fixed(values: Values | None) -> bool:
+    """Return True for values that are known and don't grow with the batch: onnxruntime folds sizes of inputs, too."""
+    return values is not None and not any(isinstance(size, PerRow) for size in values.ravel())
 
 
 def _add(found: MutableMapping[str, Value], names: Sequence[str], values: Iterable[Value]) -> None:

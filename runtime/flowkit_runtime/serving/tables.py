@@ -32,7 +32,13 @@ def read_csv(model: Model, raw: bytes, columns: str, context_columns: str, seed:
     chosen, of_context = (tuple(filter(None, text.split(","))) for text in (columns, context_columns))
     context = model.context if of_context else None
     wanted = Wanted(
-        model.event_shape, model.levels, context, chosen, of_context, preprocessing=model.preprocessing, seed=seed
+        event_shape=model.event_shape,
+        levels=model.levels,
+        context=context,
+        columns=chosen,
+        context_columns=of_context,
+        preprocessing=model.preprocessing,
+        seed=seed,
     )
     with TemporaryDirectory(prefix="flowkit-") as folder:
         path = Path(folder) / "body.csv"
