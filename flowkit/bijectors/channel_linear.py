@@ -25,8 +25,8 @@ class AffineMap(NamedTuple):
     matrix: Tensor
     """The matrix A [c, c], or its diagonal: [c], or a scalar if all entries are the same. Integers [c] are the indices
     of a permutation, (A v)_i = v_{matrix[i]}."""
-    offset: Tensor
-    """The offset a [c], or a scalar if all entries are the same."""
+    offset: Tensor | None
+    """The offset a [c], or None for 0."""
     log_det: Tensor
     """log|det A|, a scalar. It is the log-det at one position."""
 
@@ -36,7 +36,8 @@ class AffineMap(NamedTuple):
         Args:
             other: The map that is applied after this one. It is on the same device and in the same precision.
         """
-        offset, log_det = other._linear(self.offset) + other.offset, self.log_det + other.log_det
+        offset = other.offset if self.offset is None else other._vectors(self.offset)
+        log_det = self.log_det + other.log_det
         if self._permutes and other._permutes:
             return AffineMap(self.matrix[other.matrix], offset, log_det)
         first, second = self.without_indices().matrix, other.without_indices().matrix
@@ -50,33 +51,25 @@ class AffineMap(NamedTuple):
 
     def inverse(self) -> AffineMap:
         """Return the inverse map, v -> A⁻¹ (v - a)."""
-        linear = self._replace(matrix=self._inverse_matrix(), log_det=-self.log_det)
-        elementwise = self.matrix.is_floating_point() and self.matrix.dim() < 2
-        offset = self.offset if elementwise else self.offset.expand(len(self.matrix))
-        return linear._replace(offset=-linear._linear(offset))
+        linear = AffineMap(self._inverse_matrix(), None, -self.log_det)
+        return linear if self.offset is None else linear._replace(offset=-linear._vectors(self.offset))
 
     def _inverse_matrix(self) -> Tensor:
         if self._permutes:
             return self.matrix.argsort()
         return self.matrix.reciprocal() if self.matrix.dim() < 2 else torch.linalg.inv_ex(self.matrix).inverse
 
-    def to(self, x: Tensor, channels: int) -> AffineMap:
-        """Return the map on the device and in the precision of x, with an offset for each channel.
-
-        Args:
-            x: A tensor with the device and the precision.
-            channels: The number of channels c.
-        """
-        matrix, offset, log_det = self
-        matrix = matrix.to(x.device) if self._permutes else matrix.to(x)
-        return AffineMap(matrix, offset.to(x).expand(channels), log_det.to(x))
+    def to(self, x: Tensor) -> AffineMap:
+        """Return the map on the device and in the precision of x."""
+        matrix = self.matrix.to(x.device) if self._permutes else self.matrix.to(x)
+        return AffineMap(matrix, None if self.offset is None else self.offset.to(x), self.log_det.to(x))
 
     def without_indices(self) -> AffineMap:
         """Return the same map. If it is a permutation, its matrix is [c, c]."""
         if not self._permutes:
             return self
         c = len(self.matrix)
-        identity = torch.eye(c, dtype=self.offset.dtype, device=self.offset.device)
+        identity = torch.eye(c, dtype=self.log_det.dtype, device=self.log_det.device)
         return self._replace(matrix=identity.index_select(0, self.matrix))  # row i is 1 at matrix[i]
 
     @property
@@ -97,10 +90,11 @@ class AffineMap(NamedTuple):
         n, c, *spatial = x.shape
         if not spatial:
             return self._vectors(x), self.log_det.expand(n)
-        # The offset is expanded over the batch, so that its gradient is a sum over positions, and then over the
-        # batch. If it were one sum over both, torch.compile would compile again for each range of batch sizes.
-        offset = self.offset.expand(n, *(1 for _ in spatial), c)
-        y = self._linear(x.movedim(1, -1)) + offset  # [batch, *spatial, c]
+        y = self._linear(x.movedim(1, -1))  # [batch, *spatial, c]
+        if self.offset is not None:
+            # It is expanded over the batch, so that its gradient is a sum over positions, and then over the batch. If
+            # it were one sum over both, torch.compile would compile again for each range of batch sizes.
+            y = y + self.offset.expand(n, *(1 for _ in spatial), c)
         return y.movedim(-1, 1), (self.log_det * math.prod(spatial)).expand(n)
 
     def undo(self, y: Tensor) -> Tensor:
@@ -109,16 +103,16 @@ class AffineMap(NamedTuple):
         Args:
             y: The outputs, [batch, c, *spatial].
         """
-        inverse = self._replace(matrix=self._inverse_matrix())
-        return inverse._linear(y.movedim(1, -1) - self.offset).movedim(-1, 1)
+        rows = y.movedim(1, -1) if self.offset is None else y.movedim(1, -1) - self.offset
+        return self._replace(matrix=self._inverse_matrix())._linear(rows).movedim(-1, 1)
 
     def _vectors(self, x: Tensor) -> Tensor:
-        """Return A v + a for each vector of x [batch, c]. This takes half the time of the views for positions."""
-        if self._permutes:
-            return self._linear(x) + self.offset
-        if self.matrix.dim() < 2:
-            return torch.addcmul(self.offset, x, self.matrix)
-        return torch.addmm(self.offset, x, self.matrix.transpose(0, 1))
+        """Return A v + a for each vector of x [..., c]. This takes half the time of the views for positions."""
+        if self.matrix.dim() == 2:
+            return F.linear(x, self.matrix, self.offset)
+        if self.offset is None:
+            return self._linear(x)
+        return self._linear(x) + self.offset if self._permutes else torch.addcmul(self.offset, x, self.matrix)
 
     def _linear(self, rows: Tensor) -> Tensor:
         """Return A v for each row v of ``rows`` [..., c]."""
@@ -142,7 +136,7 @@ class ChannelLinear(Bijector):
         >>> class Halve(ChannelLinear):
         ...     def affine(self):
         ...         half = torch.tensor(0.5)
-        ...         return AffineMap(half, torch.zeros(()), self.event_shape[0] * half.log())
+        ...         return AffineMap(half, None, self.event_shape[0] * half.log())
         >>> y, log_det = Halve((1, 2, 2)).forward_and_log_det(torch.ones(1, 1, 2, 2))
         >>> y.flatten(), log_det  # four positions: -4 log 2
         (tensor([0.5000, 0.5000, 0.5000, 0.5000]), tensor([-2.7726]))
@@ -160,10 +154,10 @@ class ChannelLinear(Bijector):
         return self.affine().inverse()
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.affine().to(x, self.event_shape[0]).transform(x)
+        return self.affine().to(x).transform(x)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.affine_inverse().to(y, self.event_shape[0]).transform(y)
+        return self.affine_inverse().to(y).transform(y)
 
     def freeze(self) -> Bijector:
         """Return the layer for inference, as one convolution in each direction.
@@ -189,13 +183,11 @@ class ChannelRun:
 
     def affine(self, x: Tensor) -> AffineMap:
         """Return the composed map on the device and in the precision of x."""
-        maps = (layer.affine().to(x, layer.event_shape[0]) for layer in self.layers)
-        return reduce(AffineMap.then, maps)
+        return reduce(AffineMap.then, (layer.affine().to(x) for layer in self.layers))
 
     def affine_inverse(self, y: Tensor) -> AffineMap:
         """Return the composed inverse map on the device and in the precision of y."""
-        maps = (layer.affine_inverse().to(y, layer.event_shape[0]) for layer in reversed(self.layers))
-        return reduce(AffineMap.then, maps)
+        return reduce(AffineMap.then, (layer.affine_inverse().to(y) for layer in reversed(self.layers)))
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.affine(x).transform(x)
@@ -226,9 +218,9 @@ class FrozenChannels(Bijector):
     """A run of channel-linear layers for inference: one convolution in each direction, and a constant log-det."""
 
     forward_weight: Tensor
-    forward_bias: Tensor
+    forward_bias: Tensor | None
     inverse_weight: Tensor
-    inverse_bias: Tensor
+    inverse_bias: Tensor | None
     log_det: Tensor
 
     def __init__(self, event_shape: Sequence[int], forward: AffineMap, inverse: AffineMap) -> None:
@@ -237,7 +229,7 @@ class FrozenChannels(Bijector):
         for name, affine in {"forward": forward.without_indices(), "inverse": inverse.without_indices()}.items():
             matrix = affine.matrix if affine.matrix.dim() == 2 else affine.matrix.expand(c).diag()
             self.register_buffer(f"{name}_weight", matrix.reshape(c, c, *(1 for _ in spatial)).contiguous())
-            self.register_buffer(f"{name}_bias", affine.offset.contiguous())
+            self.register_buffer(f"{name}_bias", affine.offset)
         self.register_buffer("log_det", forward.log_det)  # the log-det at one position
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -249,5 +241,6 @@ class FrozenChannels(Bijector):
     def _log_det(self, x: Tensor) -> Tensor:
         return (self.log_det.to(x) * math.prod(x.shape[2:])).expand(x.shape[0])
 
-    def _affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return (F.linear, F.conv1d, F.conv2d, F.conv3d)[len(self.event_shape) - 1](x, weight.to(x), bias.to(x))
+    def _affine(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        bias = None if bias is None else bias.to(x)
+        return (F.linear, F.conv1d, F.conv2d, F.conv3d)[len(self.event_shape) - 1](x, weight.to(x), bias)

@@ -41,12 +41,10 @@ class Conv1x1(ChannelLinear):
         self.matrix = LU(weight) if parametrization == "lu" else Plain(weight)
 
     def affine(self) -> AffineMap:
-        weight = self.matrix()
-        return AffineMap(weight, weight.new_zeros(()), self.matrix.log_abs_det())
+        return AffineMap(self.matrix(), None, self.matrix.log_abs_det())
 
     def affine_inverse(self) -> AffineMap:
-        inverse = self.matrix.inverse()
-        return AffineMap(inverse, inverse.new_zeros(()), -self.matrix.log_abs_det())
+        return AffineMap(self.matrix.inverse(), None, -self.matrix.log_abs_det())
 
 
 class Plain(nn.Module):

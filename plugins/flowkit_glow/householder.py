@@ -43,7 +43,7 @@ class Householder(ChannelLinear):
 
     def affine(self) -> AffineMap:
         weight = self._product()
-        return AffineMap(weight, weight.new_zeros(()), weight.new_zeros(()))
+        return AffineMap(weight, None, weight.new_zeros(()))
 
     def affine_inverse(self) -> AffineMap:
         affine = self.affine()

@@ -39,8 +39,7 @@ class Permute(ChannelLinear):
         self.register_buffer("index", _index(self.order, self.event_shape[0]))
 
     def affine(self) -> AffineMap:
-        zero = torch.zeros((), device=self.index.device)
-        return AffineMap(self.index, zero, zero)
+        return AffineMap(self.index, None, torch.zeros((), device=self.index.device))
 
 
 def _index(order: str | Sequence[int], c: int) -> Tensor:

@@ -40,5 +40,6 @@ class Rescale(ChannelLinear):
         return self._constant(self.high - self.low, (self.high + self.low) / 2)
 
     def _constant(self, scale: float, shift: float) -> AffineMap:
-        numbers = (scale, shift, self.event_shape[0] * math.log(scale))
-        return AffineMap(*(torch.tensor(number, dtype=torch.float64) for number in numbers))
+        c = self.event_shape[0]
+        matrix, log_det = (torch.tensor(number, dtype=torch.float64) for number in (scale, c * math.log(scale)))
+        return AffineMap(matrix, torch.full((c,), shift, dtype=torch.float64), log_det)

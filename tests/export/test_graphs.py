@@ -232,7 +232,7 @@ class Scaled(ChannelLinear):
 
     def affine(self):
         s = torch.tensor(self.s)
-        return AffineMap(s, torch.zeros(()), self.event_shape[0] * s.log())
+        return AffineMap(s, None, self.event_shape[0] * s.log())
 
 
 class Halved(Bijector):

@@ -193,7 +193,7 @@ class Transposed(ChannelLinear):
         self.weight = nn.Parameter(torch.eye(*event_shape, *event_shape))
 
     def affine(self) -> AffineMap:
-        return AffineMap(self.weight.T, torch.zeros(()), torch.linalg.slogdet(self.weight).logabsdet)
+        return AffineMap(self.weight.T, None, torch.linalg.slogdet(self.weight).logabsdet)
 
 
 def test_a_layer_that_cannot_be_compiled_by_steps_is_explained() -> None:

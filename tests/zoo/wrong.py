@@ -401,7 +401,7 @@ class NotAffine(ChannelLinear):
     """Calls itself channel-linear and has a curve in its passes, which merging leaves out."""
 
     def affine(self):
-        return AffineMap(torch.ones(()), torch.zeros(()), torch.zeros(()))
+        return AffineMap(torch.ones(()), None, torch.zeros(()))
 
     def forward_and_log_det(self, x, context=None):
         return x.asinh(), -x.square().log1p().flatten(1).sum(1) / 2

@@ -26,7 +26,7 @@ class NameLayer(ChannelLinear):
         matrix = torch.eye(self.event_shape[0]).to(self.vectors)
         for u in self.vectors.unbind():
             matrix = _reflect(matrix, u)
-        return AffineMap(matrix, torch.zeros(()), torch.zeros(()))
+        return AffineMap(matrix, None, torch.zeros(()))
 
     def affine_inverse(self) -> AffineMap:
         affine = self.affine()
