@@ -1,4 +1,4 @@
-"""Single layers and base distributions on vectors, each beside the same one of the peers."""
+"""Single layers, couplings and base distributions on vectors, each beside the same one of the peers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.contender import Density
-from flowkit.bijectors import Base, Bijector, Elementwise
+from flowkit.bijectors import Autoregressive, Base, Bijector, Coupling, Elementwise, Inverse, Transformer
 from flowkit.domains import Circle, Interval
+from flowkit_autoregressive.made import MADE
+from flowkit_autoregressive.orders import Natural
 from flowkit_base.class_conditional_normal import ClassConditionalNormal
 from flowkit_base.diagonal_normal import DiagonalNormal
 from flowkit_base.gaussian_mixture import GaussianMixture
@@ -23,13 +25,17 @@ from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Affine
 from flowkit_glow.conv1x1 import Conv1x1
 from flowkit_glow.householder import Householder
+from flowkit_glow.mlp import MLP
 from flowkit_glow.permute import Permute
+from flowkit_glow.splits import Channels
 from flowkit_map.half_line import Exp, Softplus
 from flowkit_map.interval import Logit, Sigmoid
 from flowkit_residual.planar import Planar
 from flowkit_spline.rational_quadratic import CircularRationalQuadratic, RationalQuadratic
 
 FEATURES, BINS, COMPONENTS, CLASSES = 10, 8, 20, 10
+HIDDEN, HIDDEN_LAYERS = 128, 2
+"""Of the networks, in couplings and in the inverse autoregressive layer."""
 BOUND = 3.0
 """The splines' bound, and that of the uniform distribution."""
 CALLS = 20
@@ -69,6 +75,21 @@ def _ours(bijector: Bijector) -> Density:
     return layer(bijector, bijector.forward_and_log_det, inverse)
 
 
+def _coupling(transformer: Transformer) -> Density:
+    """A coupling that keeps half of the values."""
+    split = Channels(VECTOR)
+    kept, transformed = (part.shape[1:] for part in split.split(batch(1)))
+    return _ours(
+        Coupling(split, MLP(kept, (transformer.n_params, *transformed), None, HIDDEN, HIDDEN_LAYERS), transformer)
+    )
+
+
+def _inverse_autoregressive() -> Density:
+    order, transformer = Natural(VECTOR), Affine(SCALES)
+    network = MADE(order, (transformer.n_params, FEATURES), None, HIDDEN, HIDDEN_LAYERS)
+    return _ours(Inverse(Autoregressive(order, network, transformer)))
+
+
 def _base(base: Base, context: Tensor | None = None) -> Density:
     def given(n: int) -> Tensor | None:
         return None if context is None else context[:n]
@@ -86,16 +107,22 @@ def labels() -> Tensor:
 
 
 VECTOR = (FEATURES,)
+SCALES = (1e-3, 1e3)
+"""The bounds of zuko's scales."""
 PERMUTATION = list(range(0, FEATURES, 2)) + list(range(1, FEATURES, 2))
 OURS: Mapping[str, Callable[[], Density]] = {
     "actnorm": lambda: _ours(ActNorm(VECTOR)),
     "linear, LU": lambda: _ours(Conv1x1(VECTOR, "lu")),
     "linear, plain": lambda: _ours(Conv1x1(VECTOR, "plain")),
     "Householder": lambda: _ours(Householder(VECTOR)),
+    "Householder, two reflections": lambda: _ours(Householder(VECTOR, 2)),
     "permutation": lambda: _ours(Permute(VECTOR, PERMUTATION)),
-    "affine": lambda: _ours(Elementwise(VECTOR, Affine((1e-3, 1e3)))),
+    "affine": lambda: _ours(Elementwise(VECTOR, Affine(SCALES))),
     "spline": lambda: _ours(Elementwise(VECTOR, RationalQuadratic(BINS, BOUND))),
     "circular spline": lambda: _ours(Elementwise(VECTOR, CircularRationalQuadratic(CIRCLE, BINS))),
+    "affine coupling": lambda: _coupling(Affine(SCALES)),
+    "spline coupling": lambda: _coupling(RationalQuadratic(BINS, BOUND)),
+    "inverse autoregressive": _inverse_autoregressive,
     "planar": lambda: _ours(Planar(VECTOR)),
     "logit": lambda: _ours(Logit(VECTOR)),
     "sigmoid": lambda: _ours(Sigmoid(VECTOR)),

@@ -1,4 +1,4 @@
-"""Single layers and base distributions of zuko."""
+"""Single layers, couplings and base distributions of zuko."""
 
 from __future__ import annotations
 
@@ -11,18 +11,33 @@ from torch import Tensor, nn
 from torch.distributions import transforms as of_torch
 from zuko import transforms
 from zuko.distributions import BoxUniform, DiagNormal
+from zuko.flows import MaskedAutoregressiveTransform
+from zuko.flows.coupling import GeneralCouplingTransform
 from zuko.flows.spline import CircularRQSTransform
-from zuko.lazy import UnconditionalDistribution, UnconditionalTransform
+from zuko.lazy import LazyTransform, UnconditionalDistribution, UnconditionalTransform
 from zuko.mixtures import GMM
 
 from benchmarks.contender import Density
-from benchmarks.layers import BINS, BOUND, COMPONENTS, FEATURES, PERMUTATION, Direction, Several, layer
+from benchmarks.layers import (
+    BINS,
+    BOUND,
+    COMPONENTS,
+    FEATURES,
+    HIDDEN,
+    HIDDEN_LAYERS,
+    PERMUTATION,
+    Direction,
+    Several,
+    layer,
+)
 
 
 def _of(make: Callable[..., Any], *parameters: Tensor, dimensions: int = 0, **options: Any) -> Density:
     """A transform that is made at each call, as in zuko's flows. ``dimensions`` are those that it works on at once."""
-    lazy = UnconditionalTransform(make, *parameters, **options)
+    return _lazy(UnconditionalTransform(make, *parameters, **options), dimensions)
 
+
+def _lazy(lazy: LazyTransform, dimensions: int = 1) -> Density:
     def direction(transform: Callable[[], Any]) -> Direction:
         def run(x: Tensor) -> tuple[Tensor, Tensor]:
             y, log_det = transform().call_and_ladj(x)
@@ -31,6 +46,16 @@ def _of(make: Callable[..., Any], *parameters: Tensor, dimensions: int = 0, **op
         return run
 
     return layer(lazy, direction(lazy), direction(lambda: lazy().inv))
+
+
+def _coupling(**options: Any) -> Density:
+    mask = torch.arange(FEATURES) >= FEATURES // 2
+    return _lazy(GeneralCouplingTransform(FEATURES, mask=mask, hidden_features=WIDTHS, **options))
+
+
+def _inverse_autoregressive() -> Density:
+    masked = MaskedAutoregressiveTransform(FEATURES, hidden_features=WIDTHS)
+    return _lazy(masked.inv)
 
 
 def _base(lazy: nn.Module) -> Density:
@@ -46,12 +71,20 @@ def _gmm() -> Density:
     return _base(GMM(FEATURES, components=COMPONENTS, covariance_type="diagonal"))
 
 
+WIDTHS = [HIDDEN] * HIDDEN_LAYERS
+SPLINE = {
+    "univariate": partial(transforms.MonotonicRQSTransform, bound=BOUND),
+    "shapes": [(BINS,), (BINS,), (BINS - 1,)],
+}
 LAYERS: Mapping[str, Callable[[], Density]] = {
     "linear, LU": lambda: _of(transforms.LULinearTransform, torch.eye(FEATURES), dimensions=1),
     "permutation": lambda: _of(partial(transforms.PermutationTransform, torch.tensor(PERMUTATION)), dimensions=1),
     "affine": lambda: _of(transforms.MonotonicAffineTransform, torch.zeros(FEATURES), torch.zeros(FEATURES)),
     "spline": lambda: _spline(transforms.MonotonicRQSTransform, bound=BOUND),
     "circular spline": lambda: _spline(CircularRQSTransform),
+    "affine coupling": _coupling,
+    "spline coupling": lambda: _coupling(**SPLINE),
+    "inverse autoregressive": _inverse_autoregressive,
     "sigmoid": lambda: _of(of_torch.SigmoidTransform),
     "exp": lambda: _of(of_torch.ExpTransform),
     "softplus": lambda: _of(of_torch.SoftplusTransform),

@@ -87,9 +87,9 @@ class AffineMap(NamedTuple):
         Returns:
             The transformed events [batch, c, *spatial], and the log-det [batch] over all positions.
         """
+        if x.dim() == 2:
+            return self._vectors(x), self.log_det.expand(x.shape[0])
         n, c, *spatial = x.shape
-        if not spatial:
-            return self._vectors(x), self.log_det.expand(n)
         y = self._linear(x.movedim(1, -1))  # [batch, *spatial, c]
         if self.offset is not None:
             # It is expanded over the batch, so that its gradient is a sum over positions, and then over the batch. If

@@ -41,10 +41,12 @@ class Conv1x1(ChannelLinear):
         self.matrix = LU(weight) if parametrization == "lu" else Plain(weight)
 
     def affine(self) -> AffineMap:
-        return AffineMap(self.matrix(), None, self.matrix.log_abs_det())
+        matrix = self.matrix
+        return AffineMap(matrix(), None, matrix.log_abs_det())
 
     def affine_inverse(self) -> AffineMap:
-        return AffineMap(self.matrix.inverse(), None, -self.matrix.log_abs_det())
+        matrix = self.matrix
+        return AffineMap(matrix.inverse(), None, -matrix.log_abs_det())
 
 
 class Plain(nn.Module):

@@ -21,13 +21,14 @@ def logit(x: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
     share, margin = (x - low) / (high - low), torch.finfo(x.dtype).eps / 2
     u = share.clamp(margin, 1 - margin)
     log_u, log_rest = u.log(), (-u).log1p()
-    outside = (share < 0) | (share > 1)
-    return log_u - log_rest, torch.where(outside, -math.inf, -log_u - log_rest - math.log(high - low))
+    inside = share == share.clamp(0, 1)
+    return log_u - log_rest, torch.where(inside, -math.log(high - low) - log_u - log_rest, -math.inf)
 
 
 def inverse_logit(x: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
     """Return y = low + (high - low) / (1 + exp(-x)), the inverse of ``logit``, and log|∂y/∂x|, elementwise."""
-    return low + (high - low) * x.sigmoid(), F.logsigmoid(x) + F.logsigmoid(-x) + math.log(high - low)
+    log_derivative = math.log(high - low) - x + 2 * F.logsigmoid(x)  # log sigmoid(-x) = log sigmoid(x) - x
+    return low + (high - low) * x.sigmoid(), log_derivative
 
 
 class Logit(Bijector):
