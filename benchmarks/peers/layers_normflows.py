@@ -1,4 +1,4 @@
-"""Single layers, couplings and base distributions of normflows. Layers run from latent to data: here by their inverse."""
+"""Single layers, couplings and bases of normflows. Its layers run from latent to data: here by their inverse."""
 
 from __future__ import annotations
 
