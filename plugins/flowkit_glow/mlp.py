@@ -57,5 +57,6 @@ class MLP(Conditioner):
         if context is not None:
             h = torch.cat([h, context.flatten(1)], 1)
         for linear in self.linears:
-            h = F.dropout(F.relu(linear(h), inplace=True), self.dropout, self.training)
+            h = F.relu(linear(h), inplace=True)
+            h = F.dropout(h, self.dropout, self.training) if self.dropout else h
         return self.last(h).unflatten(1, self.params_shape)  # [batch, n_params, *transformed]

@@ -46,14 +46,35 @@ def test_a_run_of_all_kinds_agrees_with_its_layers_to_1e12(event):
     torch.testing.assert_close(layers.inverse_and_log_det(y)[0], back, atol=1e-12, rtol=1e-12)
 
 
-@pytest.mark.parametrize("matrix", [torch.eye(4), torch.ones(4), torch.tensor(2.0)], ids=["full", "diagonal", "scalar"])
-def test_the_map_of_vectors_is_one_operator(matrix):
-    """And views: small layers cost as much as they have operators."""
-    affine = AffineMap(matrix, torch.ones(4), torch.zeros(()))
+MATRICES = {"full": torch.eye(4), "diagonal": torch.ones(4), "scalar": torch.tensor(2.0), "order": torch.arange(4)}
+
+
+@pytest.mark.parametrize("offset", [torch.ones(4), None], ids=["offset", "linear"])
+@pytest.mark.parametrize("matrix", MATRICES.values(), ids=MATRICES)
+def test_the_map_of_vectors_is_one_operator(matrix, offset):
+    """And views: small layers cost as much as they have operators. A permutation with an offset takes two."""
+    affine = AffineMap(matrix, offset, torch.zeros(()))
     x = torch.ones(3, 4)
     with Operators() as seen:
         affine.transform(x)
-    assert len(seen.names) == 1
+    assert len(seen.names) == 1 + (matrix is MATRICES["order"] and offset is not None)
+
+
+@pytest.mark.parametrize("event", [(4,), (4, 2, 3)], ids=str)
+@pytest.mark.parametrize("first", MATRICES.values(), ids=MATRICES)
+@pytest.mark.parametrize("second", MATRICES.values(), ids=MATRICES)
+def test_no_offset_is_an_offset_of_0(event, first, second):
+    x = torch.randn(3, *event)
+    log_det = torch.ones(())
+    maps = {
+        offset: [AffineMap(matrix, zero, log_det) for matrix in (first, second)]
+        for offset, zero in {"none": None, "zero": torch.zeros(4)}.items()
+    }
+    for change in (lambda a, b: a.then(b), lambda a, b: a.then(b).inverse()):
+        given, expected = (change(*pair).transform(x) for pair in maps.values())
+        for one, other in zip(given, expected, strict=True):
+            torch.testing.assert_close(one, other)
+    assert maps["none"][0].then(maps["none"][1]).offset is None
 
 
 class Operators(TorchDispatchMode):
