@@ -74,6 +74,8 @@ def test_no_offset_is_an_offset_of_0(event, first, second):
         given, expected = (change(*pair).transform(x) for pair in maps.values())
         for one, other in zip(given, expected, strict=True):
             torch.testing.assert_close(one, other)
+    composed = [a.then(b) for a, b in maps.values()]
+    torch.testing.assert_close(composed[0].undo(x), composed[1].undo(x))
     assert maps["none"][0].then(maps["none"][1]).offset is None
 
 
