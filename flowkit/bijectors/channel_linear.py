@@ -60,7 +60,11 @@ class AffineMap(NamedTuple):
         return self.matrix.reciprocal() if self.matrix.dim() < 2 else torch.linalg.inv_ex(self.matrix).inverse
 
     def to(self, x: Tensor) -> AffineMap:
-        """Return the map on the device and in the precision of x."""
+        """Return the map on the device and in the precision of x.
+
+        Args:
+            x: A tensor with the device and the precision.
+        """
         matrix = self.matrix.to(x.device) if self._permutes else self.matrix.to(x)
         return AffineMap(matrix, None if self.offset is None else self.offset.to(x), self.log_det.to(x))
 
