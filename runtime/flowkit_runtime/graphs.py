@@ -12,7 +12,7 @@ from flowkit_runtime.inputs import Array, finite
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, normal, uniform
 from flowkit_runtime.session import Graph
 
-Floats = NDArray[np.float32]
+Float32s = NDArray[np.float32]
 
 
 class FlowGraphs:
@@ -24,21 +24,21 @@ class FlowGraphs:
     def __init__(self, bundle: Bundle, graphs: Mapping[str, Graph]) -> None:
         self._bundle, self._graphs = bundle, graphs
 
-    def log_prob(self, x: Floats, contexts: Array | None) -> Floats:
+    def log_prob(self, x: Float32s, contexts: Array | None) -> Float32s:
         """Return the log-densities at points, [n]."""
         (log_prob,) = self._run(ENCODER, ["log_prob"], {"x": x}, contexts)
         return log_prob
 
-    def encode(self, x: Floats, contexts: Array | None) -> list[Floats]:
+    def encode(self, x: Float32s, contexts: Array | None) -> list[Float32s]:
         """Return the latents of points."""
         return self._run(ENCODER, self._bundle.latent_names, {"x": x}, contexts)
 
-    def decode(self, latents: Sequence[Floats], contexts: Array | None) -> Floats:
+    def decode(self, latents: Sequence[Float32s], contexts: Array | None) -> Float32s:
         """Return the points of latents."""
         (x,) = self._run(DECODER, ["x"], dict(zip(self._bundle.latent_names, latents, strict=True)), contexts)
         return x
 
-    def sample_latents(self, seed: int, temperature: float, contexts: Array | None, rows: slice) -> list[Floats]:
+    def sample_latents(self, seed: int, temperature: float, contexts: Array | None, rows: slice) -> list[Float32s]:
         """Return latents that are drawn for these rows: noise, or what the graph of the bases makes from noise."""
         names, noise = self._bundle.latent_names, self._bundle.noise
         if noise is None:
@@ -50,7 +50,7 @@ class FlowGraphs:
 
     def dequantize(
         self, values: NDArray[np.float64], seed: int, draw: int, start: int
-    ) -> tuple[Floats, NDArray[np.float64]]:
+    ) -> tuple[Float32s, NDArray[np.float64]]:
         """Return the points k + u for one draw of the noise u of integers k, and ln q(u | k), [n].
 
         `start` is the number of the first row.
@@ -66,12 +66,12 @@ class FlowGraphs:
 
     def _run(
         self, graph: str, outputs: Sequence[str], arrays: Mapping[str, Array], contexts: Array | None
-    ) -> list[Floats]:
+    ) -> list[Float32s]:
         feed = dict(arrays) if contexts is None else {**arrays, "context": contexts}
         return self._graphs[graph].run(outputs, {name: np.ascontiguousarray(array) for name, array in feed.items()})
 
 
-def add_noise(values: NDArray[np.float64], u: NDArray[np.float64]) -> Floats:
+def add_noise(values: NDArray[np.float64], u: NDArray[np.float64]) -> Float32s:
     """Return k + u for integers k and noise 0 <= u < 1, as float32.
 
     float32 can round k + u up to k + 1, which is outside k's cell and, for the top level, outside the data's range.
@@ -87,7 +87,7 @@ def _draw(
     temperature: float,
     rows: slice,
     first_stream: int = 0,
-) -> dict[str, Floats]:
+) -> dict[str, Float32s]:
     """Return arrays of noise for these rows by name, each of a stream of its own."""
     drawn = {}
     for stream, (name, each) in enumerate(zip(names, arrays, strict=True), first_stream):

@@ -21,7 +21,7 @@ from flowkit_runtime.graph_check.integers import integers_of, kind_of
 from flowkit_runtime.graph_check.operators import DRAWING, NEVER_EMPTY, RULES, WITH_OPTIONAL
 from flowkit_runtime.graph_check.proto import BOOL, DTYPES, FLOAT, FLOATS, INT64
 from flowkit_runtime.graph_check.reading import Node, ParsedGraph, Tensor, read_graph
-from flowkit_runtime.graph_check.sizes import NodeCall, PerRow, SizedShape, Value, Values, each, of_constant
+from flowkit_runtime.graph_check.sizes import KnownValues, NodeCall, PerRow, SizedShape, Value, each, of_constant
 
 MAX_LOOPS, MAX_STEPS, MAX_ALL_STEPS = 1_024, 4_096, 65_536
 """The most Loops, the most steps of one Loop, and the most steps of all Loops together."""
@@ -219,7 +219,7 @@ class _Check:
         return list(map(_unknown, carried))
 
 
-def _are_fixed(values: Values | None) -> bool:
+def _are_fixed(values: KnownValues | None) -> bool:
     """Return True for values that are known and don't grow with the batch: onnxruntime folds sizes of inputs, too."""
     return values is not None and not any(isinstance(size, PerRow) for size in values.ravel())
 

@@ -12,7 +12,7 @@ import numpy as np
 from flowkit_runtime.graph_check.moving import dimensions
 from flowkit_runtime.graph_check.proto import BOOL, FLOAT, INT32, INT64
 from flowkit_runtime.graph_check.reading import Tensor
-from flowkit_runtime.graph_check.sizes import NodeCall, PerRow, SizedShape, Values, each, elements
+from flowkit_runtime.graph_check.sizes import KnownValues, NodeCall, PerRow, SizedShape, each, elements
 from flowkit_runtime.graph_check.wire import MAX_VALUES
 
 _OVERFLOW = 2**31
@@ -59,7 +59,7 @@ _ARITHMETIC: dict[str, Callable[..., Any]] = {
 }
 
 
-def integers_of(call: NodeCall, shape: SizedShape, kind: int) -> Values | None:
+def integers_of(call: NodeCall, shape: SizedShape, kind: int) -> KnownValues | None:
     """Return the values of the output, if they are a few integers that follow from those of the inputs.
 
     Otherwise return None.
@@ -76,7 +76,7 @@ def integers_of(call: NodeCall, shape: SizedShape, kind: int) -> Values | None:
     return values
 
 
-def _computed(call: NodeCall, shape: tuple[int, ...]) -> Values | None:
+def _computed(call: NodeCall, shape: tuple[int, ...]) -> KnownValues | None:
     name = call.node.operator
     if name in ("Shape", "Size"):
         return _sizes(call)
@@ -108,7 +108,7 @@ def _computed(call: NodeCall, shape: tuple[int, ...]) -> Values | None:
     return None
 
 
-def _sizes(call: NodeCall) -> Values | None:
+def _sizes(call: NodeCall) -> KnownValues | None:
     if not call.given(0).exact:
         return None
     sizes = dimensions(call)

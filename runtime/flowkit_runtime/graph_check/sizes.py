@@ -38,7 +38,7 @@ class PerRow:
 
 Size = int | PerRow
 SizedShape = tuple[Size, ...]
-Values = NDArray[np.object_]
+KnownValues = NDArray[np.object_]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Value:
 
     kind: int
     shape: SizedShape
-    values: Values | None = None
+    values: KnownValues | None = None
     folded: bool = False
     exact: bool = True
     stored: bool = False
@@ -101,7 +101,7 @@ class NodeCall:
     def has(self, index: int) -> bool:
         return index < len(self.inputs) and self.inputs[index] is not None
 
-    def values(self, index: int) -> Values | None:
+    def values(self, index: int) -> KnownValues | None:
         """Return the values of an input, or None if they aren't known or there is no such input."""
         return self.given(index).values if self.has(index) else None
 
