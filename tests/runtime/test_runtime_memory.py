@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 from typer.testing import CliRunner
 
 from flowkit.cli.main import Commands
@@ -27,6 +28,9 @@ SPEC = "flowkit: 1\nevent: {shape: [2]}\nflow: [{use: glow/actnorm}]\n"
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "out of memory: libtorch_cpu.so"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried\nmore"), "DefaultCPUAllocator"),
         (OSError(12, "Cannot allocate memory"), "out of memory: [Errno 12]"),
+        (ImportError("libgomp.so: cannot allocate memory in static TLS block"), "out of memory: libgomp.so"),
+        (RuntimeError("can't start new thread"), "out of memory: can't start new thread"),
+        (RuntimeException("Exception during initialization: std::bad_alloc"), "out of memory: Exception during"),
     ],
 )
 def test_errors_that_mean_that_memory_is_short(error: Exception, said: str) -> None:

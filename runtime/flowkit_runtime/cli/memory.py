@@ -18,8 +18,11 @@ LIBRARIES = ("numpy", "torch", "lightning_fabric", "onnxruntime")
 """Large libraries, whose C++ code ends the process without an exception if memory is short."""
 ROOM = 2**27
 """The number of bytes that must be free after a library is imported."""
-SIGNS = ("out of memory", "can't allocate memory", "Cannot allocate memory", "failed to map segment", "bad_alloc")
-"""Parts of the messages of errors that mean a lack of memory but aren't a MemoryError."""
+SIGNS = (
+    "out of memory", "can't allocate memory", "cannot allocate memory", "failed to map segment", "bad_alloc",
+    "can't start new thread",
+)  # fmt: skip
+"""Parts of the messages, in lower case, of errors that mean a lack of memory but aren't a MemoryError."""
 
 _TRY = """
 import resource, sys
@@ -29,7 +32,7 @@ try:
     import {library}
     bytearray({room})
 except ImportError as error:
-    sys.exit(any(sign in str(error) for sign in {signs}))
+    sys.exit(any(sign in str(error).lower() for sign in {signs}))
 """
 
 
@@ -39,11 +42,16 @@ def out_of_memory(error: BaseException) -> str | None:
     while cause is not None:
         said = str(cause)
         if isinstance(cause, MemoryError) or (
-            isinstance(cause, OSError | ImportError | RuntimeError) and any(sign in said for sign in SIGNS)
+            _is_from_a_library(cause) and any(sign in said.lower() for sign in SIGNS)
         ):
             return f"out of memory: {said.strip().partition(chr(10))[0] or type(cause).__name__}"
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def _is_from_a_library(error: BaseException) -> bool:
+    """Return True if an error is of a type that the system or a large library raises. onnxruntime's share no base."""
+    return isinstance(error, OSError | ImportError | RuntimeError) or type(error).__module__.startswith("onnxruntime.")
 
 
 @contextmanager
