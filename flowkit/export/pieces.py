@@ -166,8 +166,8 @@ def _export(
                 custom_translation_table=translations,
             )  # fmt: skip
     except Exception as error:  # the exporter's errors share no narrower base
-        if _is_interrupt(error):
-            raise KeyboardInterrupt from error
+        if (stopped := _stopped_by(error)) is not None:
+            raise stopped from error
         raise ExportError(_first_cause(error)) from error
     assert program is not None
     model = program.model_proto
@@ -205,11 +205,14 @@ def _check_open(value: onnx.ValueInfoProto, any_size: bool) -> None:
             raise ExportError(f"it gives a size of {sizes[dimension]} whatever the size of the {of} ({FIXED_BATCH})")
 
 
-def _is_interrupt(error: BaseException | None) -> bool:
-    """Return whether an error arose from Ctrl-C, which may stop torch from importing a module that it then needs."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error is not None
+def _stopped_by(error: BaseException | None) -> type[BaseException] | None:
+    """Return KeyboardInterrupt or MemoryError if an error arose from one, otherwise None.
+
+    Both may stop torch from importing a module that it then needs, so that another attempt fails in another way.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt | MemoryError):
+        error = error.__cause__ or error.__context__
+    return None if error is None else type(error)
 
 
 def _first_cause(error: BaseException) -> str:

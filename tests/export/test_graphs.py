@@ -128,6 +128,23 @@ def test_the_garbage_collector_rests_while_a_flow_is_traced(monkeypatch, fails):
     assert gc.isenabled()
 
 
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, MemoryError])
+def test_a_trace_that_is_stopped_is_not_tried_again(monkeypatch, stop):
+    attempts = []
+
+    def export(*args, **options):
+        attempts.append(args)
+        try:
+            raise stop
+        except BaseException as error:
+            raise RuntimeError("export failed") from error
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    with pytest.raises(stop):
+        Graphs(Flow([ActNorm((2,))]).double().eval())
+    assert len(attempts) == 1
+
+
 def deep(steps: int) -> Flow:
     torch.manual_seed(0)
     spec = {"flowkit": 1, "event": {"shape": [4, 2, 2]}, "flow": [{"repeat": steps, "flow": [*STEP[:2], PRIOR]}]}
