@@ -26,7 +26,7 @@ class AffineMap(NamedTuple):
     """The matrix A [c, c], or its diagonal: [c], or a scalar if all entries are the same. Integers [c] are the indices
     of a permutation, (A v)_i = v_{matrix[i]}."""
     offset: Tensor | None
-    """The offset a [c], or None for 0."""
+    """The offset a [c], or a scalar if all entries are the same, or None for 0."""
     log_det: Tensor
     """log|det A|, a scalar. It is the log-det at one position."""
 
@@ -52,21 +52,26 @@ class AffineMap(NamedTuple):
     def inverse(self) -> AffineMap:
         """Return the inverse map, v -> A⁻¹ (v - a)."""
         linear = AffineMap(self._inverse_matrix(), None, -self.log_det)
-        return linear if self.offset is None else linear._replace(offset=-linear._vectors(self.offset))
+        if self.offset is None:
+            return linear
+        offset = self.offset if self.offset.dim() or not self.matrix.dim() else self.offset.expand(len(self.matrix))
+        return linear._replace(offset=-linear._vectors(offset))
 
     def _inverse_matrix(self) -> Tensor:
         if self._permutes:
             return self.matrix.argsort()
         return self.matrix.reciprocal() if self.matrix.dim() < 2 else torch.linalg.inv_ex(self.matrix).inverse
 
-    def to(self, x: Tensor) -> AffineMap:
-        """Return the map on the device and in the precision of x.
+    def to(self, x: Tensor, channels: int) -> AffineMap:
+        """Return the map on the device and in the precision of x. An offset has an entry for each channel.
 
         Args:
             x: A tensor with the device and the precision.
+            channels: The number of channels c.
         """
         matrix = self.matrix.to(x.device) if self._permutes else self.matrix.to(x)
-        return AffineMap(matrix, None if self.offset is None else self.offset.to(x), self.log_det.to(x))
+        offset = None if self.offset is None else self.offset.to(x).expand(channels)
+        return AffineMap(matrix, offset, self.log_det.to(x))
 
     def without_indices(self) -> AffineMap:
         """Return the same map. If it is a permutation, its matrix is [c, c]."""
@@ -158,10 +163,10 @@ class ChannelLinear(Bijector):
         return self.affine().inverse()
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.affine().to(x).transform(x)
+        return self.affine().to(x, self.event_shape[0]).transform(x)
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.affine_inverse().to(y).transform(y)
+        return self.affine_inverse().to(y, self.event_shape[0]).transform(y)
 
     def freeze(self) -> Bijector:
         """Return the layer for inference, as one convolution in each direction.
@@ -187,11 +192,13 @@ class ChannelRun:
 
     def affine(self, x: Tensor) -> AffineMap:
         """Return the composed map on the device and in the precision of x."""
-        return reduce(AffineMap.then, (layer.affine().to(x) for layer in self.layers))
+        maps = (layer.affine().to(x, layer.event_shape[0]) for layer in self.layers)
+        return reduce(AffineMap.then, maps)
 
     def affine_inverse(self, y: Tensor) -> AffineMap:
         """Return the composed inverse map on the device and in the precision of y."""
-        return reduce(AffineMap.then, (layer.affine_inverse().to(y) for layer in reversed(self.layers)))
+        maps = (layer.affine_inverse().to(y, layer.event_shape[0]) for layer in reversed(self.layers))
+        return reduce(AffineMap.then, maps)
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.affine(x).transform(x)
@@ -233,7 +240,7 @@ class FrozenChannels(Bijector):
         for name, affine in {"forward": forward.without_indices(), "inverse": inverse.without_indices()}.items():
             matrix = affine.matrix if affine.matrix.dim() == 2 else affine.matrix.expand(c).diag()
             self.register_buffer(f"{name}_weight", matrix.reshape(c, c, *(1 for _ in spatial)).contiguous())
-            self.register_buffer(f"{name}_bias", affine.offset)
+            self.register_buffer(f"{name}_bias", None if affine.offset is None else affine.offset.contiguous())
         self.register_buffer("log_det", forward.log_det)  # the log-det at one position
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flowkit.bijectors import AffineMap, Composition, FactorOut, Inverse
+from flowkit.bijectors import AffineMap, ChannelLinear, Composition, FactorOut, Inverse
 from flowkit.bijectors.channel_linear import ChannelRun
 from flowkit.bijectors.composition import merged
 from flowkit.flow import Flow
@@ -77,6 +77,27 @@ def test_no_offset_is_an_offset_of_0(event, first, second):
     composed = [a.then(b) for a, b in maps.values()]
     torch.testing.assert_close(composed[0].undo(x), composed[1].undo(x))
     assert maps["none"][0].then(maps["none"][1]).offset is None
+
+
+class Shift(ChannelLinear):
+    """A map with a scalar offset."""
+
+    def __init__(self, event_shape, matrix):
+        super().__init__(event_shape)
+        self.matrix = matrix
+
+    def affine(self):
+        return AffineMap(self.matrix, torch.tensor(0.5), torch.zeros(()))
+
+
+@pytest.mark.parametrize("event", [(4,), (4, 2, 3)], ids=str)
+@pytest.mark.parametrize("matrix", MATRICES.values(), ids=MATRICES)
+def test_a_scalar_offset_is_that_of_all_channels(event, matrix):
+    x, layer = torch.randn(3, *event), Shift(event, matrix)
+    expected, _ = AffineMap(matrix, torch.full((4,), 0.5), torch.zeros(())).transform(x)
+    for each in (layer, layer.freeze(), Composition([layer])):
+        torch.testing.assert_close(each.forward_and_log_det(x)[0], expected)
+        torch.testing.assert_close(each.inverse_and_log_det(expected)[0], x)
 
 
 class Operators(TorchDispatchMode):
