@@ -159,7 +159,7 @@ def test_an_inverse_that_a_layer_does_not_write_is_that_of_its_matrix(make):
     perturb(layer, 0.3)
     given, own = layer.affine().inverse(), layer.affine_inverse()
     x = torch.randn(3, *EVENT, dtype=torch.float64)
-    applied = (each.to(x).transform(x) for each in (given, own))
+    applied = (each.to(x, x.shape[1]).transform(x) for each in (given, own))
     for one, other in zip(*applied, strict=True):
         torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)
 
