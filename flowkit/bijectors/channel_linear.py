@@ -229,9 +229,9 @@ class FrozenChannels(Bijector):
     """A run of channel-linear layers for inference: one convolution in each direction, and a constant log-det."""
 
     forward_weight: Tensor
-    forward_bias: Tensor | None
+    forward_bias: Tensor
     inverse_weight: Tensor
-    inverse_bias: Tensor | None
+    inverse_bias: Tensor
     log_det: Tensor
 
     def __init__(self, event_shape: Sequence[int], forward: AffineMap, inverse: AffineMap) -> None:
@@ -240,7 +240,8 @@ class FrozenChannels(Bijector):
         for name, affine in {"forward": forward.without_indices(), "inverse": inverse.without_indices()}.items():
             matrix = affine.matrix if affine.matrix.dim() == 2 else affine.matrix.expand(c).diag()
             self.register_buffer(f"{name}_weight", matrix.reshape(c, c, *(1 for _ in spatial)).contiguous())
-            self.register_buffer(f"{name}_bias", None if affine.offset is None else affine.offset.contiguous())
+            bias = matrix.new_zeros(c) if affine.offset is None else affine.offset
+            self.register_buffer(f"{name}_bias", bias.contiguous())
         self.register_buffer("log_det", forward.log_det)  # the log-det at one position
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -252,6 +253,5 @@ class FrozenChannels(Bijector):
     def _log_det(self, x: Tensor) -> Tensor:
         return (self.log_det.to(x) * math.prod(x.shape[2:])).expand(x.shape[0])
 
-    def _affine(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        bias = None if bias is None else bias.to(x)
-        return (F.linear, F.conv1d, F.conv2d, F.conv3d)[len(self.event_shape) - 1](x, weight.to(x), bias)
+    def _affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return (F.linear, F.conv1d, F.conv2d, F.conv3d)[len(self.event_shape) - 1](x, weight.to(x), bias.to(x))
