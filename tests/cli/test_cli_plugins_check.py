@@ -241,6 +241,7 @@ def test_checks_need_nothing_that_only_training_needs(monkeypatch: pytest.Monkey
 
 def test_a_terminal_shows_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes that for a terminal
+    monkeypatch.setenv("TERM", "xterm")  # on a dumb one nothing is redrawn
     flowkit.register("mine/short", Config, Short)
     arguments = ["mine/short", "--event", "4,3,2", "--only", "log_det,shapes"]
     assert "    shapes" in "\n".join(run(*arguments, code=1))  # it is a pipe nevertheless
