@@ -177,6 +177,8 @@ class Autoregressive(Bijector):
         self.conditioner.initialize(x, context)
 
     def freeze(self) -> Bijector:
+        if not hasattr(self, "order"):  # it is frozen already
+            return self
         frozen = Autoregressive(self.order, self.conditioner.freeze(), self.transformer)
         del frozen.order  # the buffers hold it; without it, layers of all orders are alike, and an export traces one
         return frozen

@@ -171,8 +171,9 @@ def test_freeze_multiplies_the_masks_into_the_weights() -> None:
     assert not any(isinstance(part, MaskedLinear) for part in frozen.modules())
     assert [*dict(frozen.named_buffers())] == ["sequence", "ranks"]
     x = torch.randn(3, 5, dtype=torch.float64)
-    for one, other in zip(made.forward_and_log_det(x), frozen.forward_and_log_det(x), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-14, rtol=0)
+    for each in (frozen, frozen.freeze()):
+        for one, other in zip(made.forward_and_log_det(x), each.forward_and_log_det(x), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-14, rtol=0)
     assert any(isinstance(part, MaskedLinear) for part in made.modules())
 
 

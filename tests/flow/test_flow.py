@@ -70,6 +70,9 @@ def test_frozen_flow_is_the_flow(name):
     for mine, its in zip(latents, frozen.encode(x, context), strict=True):
         torch.testing.assert_close(its, mine, rtol=1e-11, atol=1e-11)
     torch.testing.assert_close(frozen.inverse_and_log_det(latents, context)[0], x, rtol=0, atol=1e-9)
+    torch.testing.assert_close(
+        frozen.freeze().log_prob(x, context), frozen.log_prob(x, context), rtol=1e-11, atol=1e-11
+    )
     frozen.float()
     assert all(torch.equal(before[key], value) for key, value in flow.state_dict().items())
 
