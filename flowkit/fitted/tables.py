@@ -17,7 +17,7 @@ from flowkit.spec import Spec
 from flowkit.starting import TableLook, choose, see
 from flowkit_runtime.columns import Preprocessing, no_columns
 from flowkit_runtime.errors import shortened
-from flowkit_runtime.frames import TableColumns, as_columns
+from flowkit_runtime.frames import TableColumns, as_columns, is_pandas
 from flowkit_runtime.preprocessing import class_names, complete_context, decode, encode
 from flowkit_runtime.values import as_numbers, as_text
 
@@ -27,8 +27,8 @@ TableLibrary = Literal["numpy", "pandas", "polars", "pyarrow"]
 
 def is_table(value: Any) -> bool:
     """Return True for a DataFrame of pandas or polars, an Arrow table, and a mapping of columns."""
-    is_frame = hasattr(value, "__arrow_c_stream__") or type(value).__module__.startswith("pandas")  # below 2.2
-    return isinstance(value, Mapping) or (is_frame and hasattr(value, "columns"))
+    has_columns = hasattr(value, "__arrow_c_stream__") and hasattr(value, "columns")
+    return isinstance(value, Mapping) or is_pandas(value) or has_columns
 
 
 def joined(x: Any, context: Any) -> TableColumns:

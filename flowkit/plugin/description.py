@@ -17,11 +17,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import to_jsonable_python
 
 from flowkit.domains import Interval
-from flowkit.plugin.config import (
-    EVENT_KEY,
-    Documented,
-    PluginConfig,
-)
+from flowkit.plugin.config import EVENT_KEY, Documented, PluginConfig
 from flowkit.plugin.found import Found
 from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.registry import Registry

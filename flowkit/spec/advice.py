@@ -87,8 +87,8 @@ def on_unknown_field(path: Path, data: Any, registry: Registry) -> str:
         return f"{name} belongs in {' or '.join(map(format_path, places[:1] if around else places))}"
     if name in fields_at((), data, registry) and name not in data:
         return f"{name} is a section of its own: give it the indentation of flow"
-    nearby = _meant_nearby(name, around, data, registry)
-    return _meant(name, fields) or nearby or _missing(around, data, registry) or _listed(fields)
+    meant = _meant(name, fields) or _meant_nearby(name, around, data, registry)
+    return meant or _missing(around, data, registry) or _listed(fields)
 
 
 def _meant(name: str, fields: Iterable[str]) -> str | None:

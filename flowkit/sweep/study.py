@@ -43,8 +43,6 @@ TOTAL = "trials"
 """The attribute of a study that holds the number of trials that were asked for."""
 PATIENCE = 60.0
 """The seconds that a resumed sweep waits for the processes of the killed one to end."""
-
-
 DEFAULT_TRIALS = 30
 """The number of trials of a sweep for which none is given."""
 

@@ -52,12 +52,17 @@ def as_columns(table: Any) -> TableColumns:
     return TableColumns(table)
 
 
+def is_pandas(value: Any) -> bool:
+    """Return True for a DataFrame of pandas, whose versions below 2.2 have no interface of Arrow."""
+    return type(value).__module__.startswith("pandas") and hasattr(value, "columns")
+
+
 def _columns(table: Any) -> Iterator[tuple[Any, Callable[[], Any]]]:
     import pyarrow as arrow
 
     if isinstance(table, Mapping):
         yield from ((name, partial(table.__getitem__, name)) for name in table)
-    elif type(table).__module__.startswith("pandas") and hasattr(table, "columns"):
+    elif is_pandas(table):
         for i, name in enumerate(table.columns):
             yield name, partial(lambda i: table.iloc[:, i], i)
     else:
