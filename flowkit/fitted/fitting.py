@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -170,9 +171,9 @@ def _is_count(value: Any) -> bool:
 
 def _parts(whole: Arrays, validation: Any, seed: int, read: Callable[..., Arrays]) -> dict[PartName, Arrays]:
     """Return the training and the validation part of the data. Raises InputError."""
-    if not isinstance(validation, float | int):
+    if not isinstance(validation, Real):
         pair = validation if isinstance(validation, tuple) else (validation,)
-        if len(pair) > 3:
+        if not 0 < len(pair) <= 3:
             raise InputError(
                 f"validation has {len(pair)} entries: give a share, x, or a tuple of x, context and weight"
             )
@@ -181,8 +182,8 @@ def _parts(whole: Arrays, validation: Any, seed: int, read: Callable[..., Arrays
         if len(set(kinds)) > 1:  # the texts would be numbered in an order of their own
             raise InputError(f"the labels of x are {kinds[0]}, and those of validation are {kinds[1]}: give one kind")
         return parts
-    n = len(whole.x)
-    held_out = max(1, round(n * validation)) if 0 < validation < 1 else 0
+    n, share = len(whole.x), float(validation)
+    held_out = max(1, round(n * share)) if 0 < share < 1 else 0
     if not 0 < held_out < n:
         raise InputError(f"validation is {validation!r}: give a share between 0 and 1 of the {n} events, or the data")
     order = shuffled_rows(n, np.random.default_rng(seed))

@@ -134,14 +134,16 @@ class FittedTable(FittedFlow):
                 names = self.preprocessing.context_names
                 raise InputError(f"this flow needs a context: a table with the columns {names}")
             return super().sample(n, context, temperature, seed)
-        if not isinstance(n, int):
+        if isinstance(n, tuple):
             raise InputError("n is the number of samples, or of samples for each row of the context")
         if context is None:
             return as_table(self.preprocessing, super().sample(n, None, temperature, seed), self._tables)
+        if self.flow.context is None:
+            raise InputError("this flow takes no context: leave it out")
         contexts = as_contexts(self.preprocessing, context)
         events = super().sample((n, len(contexts)), contexts, temperature, seed)  # [n, rows, d]
         flat = events.swapaxes(0, 1).reshape(-1, events.shape[-1])
-        return as_table(self.preprocessing, flat, self._tables, context, n)
+        return as_table(self.preprocessing, flat, self._tables, context, np.repeat(np.arange(len(contexts)), n))
 
     def _check_inside(self, events: np.ndarray) -> None:
         """Raise InputError for a value outside of the domain of the data, as a bundle does."""

@@ -150,14 +150,13 @@ def _column(columns: TableColumns, name: str) -> Any:
 
 
 def as_table(
-    preprocessing: Preprocessing, events: np.ndarray, library: TableLibrary, beside: Any = None, times: int = 1
+    preprocessing: Preprocessing, events: np.ndarray, library: TableLibrary, beside: Any = None, rows: Any = None
 ) -> Any:
-    """Return events as a table of a library. Each row of the contexts ``beside`` them belongs to ``times`` events."""
+    """Return events as a table of a library. ``rows`` has for each event its row of the contexts ``beside`` them."""
     import pyarrow as arrow
 
     columns = dict(decode(preprocessing, events))
     if beside is not None:
-        rows = np.repeat(np.arange(len(events) // times), times)
         names = [column.column for column in preprocessing.contexts]
         given = as_flowkit(as_columns, beside)
         columns = {name: given[name].take(rows) for name in names} | columns

@@ -89,10 +89,10 @@ def elementwise(transformer: Content, hidden: int, conditional: bool) -> Steps:
     return [NORMALIZE, {"elementwise": transformer, **network}]
 
 
-def layered(kinds: Sequence[Steps], layers: int) -> Steps:
+def layered(kinds: Sequence[Steps], layers: SupportsIndex) -> Steps:
     """Return ``layers`` layers, which take turns between the kinds. Raises InputError unless there is at least one."""
-    if isinstance(layers, bool) or not isinstance(layers, int) or layers < 1:
+    if isinstance(layers, bool) or not isinstance(layers, SupportsIndex) or operator.index(layers) < 1:
         raise InputError(f"layers must be a whole number of at least 1, not {layers!r}")
-    turns, rest = divmod(layers, len(kinds))
+    turns, rest = divmod(operator.index(layers), len(kinds))
     whole = [{"repeat": turns, "flow": [step for kind in kinds for step in kind]}] if turns else []
     return whole + [step for kind in kinds[:rest] for step in kind]

@@ -25,8 +25,8 @@ MIN_SPREAD = 1e-30
 def check_data(x: np.ndarray | Rows, where: str) -> None:
     """Raise DataError unless ``x`` is [n, d] or [n, channels, height, width], n > 0."""
     shape = f"{where} has shape {list(x.shape)}"
-    if len(x) == 0:
-        raise DataError(f"{shape}: there are no events")
+    if not x.ndim or 0 in x.shape:
+        raise DataError(f"{shape}: there are no {'values in an event' if x.ndim and len(x) else 'events'}")
     if x.ndim not in (2, 4):
         advice = {1: "x[:, None] for events [1]", 3: "x[:, None] for images of one channel"}
         better = advice.get(x.ndim, "x.reshape(len(x), -1) for vectors")
@@ -78,6 +78,15 @@ def doubts_about(values: ValueRange, where: str) -> list[str]:
         for what, entries in counted.items()
         if entries.any()
     ]
+
+
+def check_rows(contexts: np.ndarray | Rows, n: int, where: str) -> None:
+    """Raise DataError unless there is a context for each of n events, and it has values."""
+    if contexts.shape[:1] != (n,):
+        rows = f"{len(contexts)} rows" if contexts.ndim else "one value"
+        raise DataError(f"{where} has {rows} for {n} events: give one for each event")
+    if 0 in contexts.shape:
+        raise DataError(f"{where} has shape {list(contexts.shape)}: there are no values in a context")
 
 
 SET_ENCODER = {"use": "encoder/deep_set"}

@@ -22,6 +22,7 @@ from flowkit.starting.checks import (
     array_section,
     check_data,
     check_range,
+    check_rows,
     context_section,
     doubts_about,
     doubts_about_context,
@@ -129,8 +130,7 @@ def look_at_arrays(
     seen = Look({}, len(x), x.shape[1:], values, doubts=tuple(doubts_about(values, where)))
     if context is None:
         return seen
-    if context.ndim and len(context) != len(x):
-        raise DataError(f"{context_where} has {len(context)} rows for {len(x)} events: give one for each event")
+    check_rows(context, len(x), context_where)
     found = value_range([context], context_where)
     section = context_section(context, found, context_where)
     doubts = [] if "encoder" in section else doubts_about_context(found, context_where)  # an encoder standardizes

@@ -82,10 +82,11 @@ def weight_choice(column: Seen, where: str) -> Choice:
 
 def is_named_label(column: Seen) -> bool:
     """Return True if the name of a column says that it is the class of a row, and it has few different values."""
+    if not LABELS.fullmatch(column.name.strip()) or column.problem:  # a column with a problem may have no step
+        return False
     whole = column.kind == "text" or (column.kind == "number" and column.step == 1)
     few = 2 <= len(column.texts) <= min(FEW, OWN * column.present)
-    named = LABELS.fullmatch(column.name.strip()) is not None
-    return named and not column.problem and whole and few and column.missing <= MOSTLY_MISSING * column.rows
+    return whole and few and column.missing <= MOSTLY_MISSING * column.rows
 
 
 def label_choice(column: Seen, where: str) -> Choice:

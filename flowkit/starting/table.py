@@ -283,9 +283,10 @@ def _in_event(column: Seen) -> Choice:
             return choice
         return replace(choice, domain="positive", reason=f"{choice.reason}; taken for counts: negatives are refused")
     choice = Choice(column.name, seen, Column(column.name, "number", offset), doubt=_doubt(column))
-    if offset or not column.low > 0:
+    low, high = np.float32(column.low), np.float32(column.high)  # the ends of a domain are excluded in float32
+    if offset or not low > 0:
         return choice
-    if column.high < 1 and column.low < 0.1 and column.high > 0.9:
+    if high < 1 and low < 0.1 and high > 0.9:
         return replace(choice, domain=[0, 1], reason=f"{seen}, taken for shares: others are refused")
     if column.high > HEAVY * column.median:
         return replace(choice, domain="positive", reason=f"{seen}, taken for positive: others are refused")

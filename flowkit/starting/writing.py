@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from flowkit.plugin.spelling import line
 from flowkit.starting.layers import Line, layers
 from flowkit.starting.look import Look
@@ -120,9 +122,9 @@ def _domain(look: Look) -> list[Line]:
 
 def _apparent(low: float, high: float) -> Any:
     """Return the domain that a column with this least and largest value may have."""
-    if not low > 0:
+    if not np.float32(low) > 0:  # the ends of a domain are excluded in float32
         return "real"
-    return [0, 1] if high < 1 else "positive"
+    return [0, 1] if np.float32(high) < 1 else "positive"
 
 
 ORDERLESS = "as sets, without an order; for sequences take encoder/gru"

@@ -83,7 +83,7 @@ def fitting_arrays(arrays: Arrays, spec: Spec, where: str) -> Arrays:
 
     ``where`` is what messages call them. Raises DataError if they don't fit the spec.
     """
-    if len(arrays.x) == 0:
+    if not arrays.x.ndim or len(arrays.x) == 0:
         raise DataError(f"{where}: there are no events")
     arrays = weighted(arrays, where)
     events = _events(arrays, spec.event, where)
@@ -153,8 +153,10 @@ def _inside(x: Values, domains: Domains, where: str, arrays: Arrays) -> Values:
             row, coordinate = int(rows[0]), int(coordinates[0])
             event = event_name(arrays, start + row)
             column = f"in column {arrays.columns[coordinate]!r}" if arrays.columns else f"as value {coordinate}"
+            given, value = arrays.x[start + row].flat[coordinate], flat[row, coordinate]
+            rounded = "" if given == value else f", which is {value} in float32"
             raise DataError(
-                f"{where}: {event} (counted from 0) has {flat[row, coordinate]:g} {column}; "
+                f"{where}: {event} (counted from 0) has {given} {column}{rounded}; "
                 f"event.domain allows {spelled(domains)}"
             )
     return x

@@ -79,6 +79,7 @@ def test_samples_are_tables(fitted: FittedTable) -> None:
             fitted.sample(3, no_table)
     with pytest.raises(InputError, match="n is the number of samples"):
         fitted.sample((3, 2), ULM)
+    assert len(fitted.sample(np.int64(3), ULM)) == 6 and list(fitted.sample(0, ULM)) == list(drawn)
 
 
 @pytest.mark.slow
@@ -95,6 +96,8 @@ def test_context_by_name_and_without() -> None:
     without = flowkit.fit(pa.table(table), epochs=1, progress=False, validation=(table,))
     drawn = without.sample(4)
     assert isinstance(drawn, pa.Table) and drawn.column_names == ["x", "y"]
+    with pytest.raises(InputError, match="this flow takes no context"):
+        without.sample(4, {"x": [70.0]})
     assert set(named.sample(2, {"x": [70.0]})) == {"x", "y"}
 
 

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -66,7 +67,7 @@ def test_layers_are_those_of_the_papers() -> None:
     swaps = [step.item.split.config.swap for step in walk(presets.realnvp(4, layers=3))[1::2]]
     assert swaps == [False, True, False]
     assert names(presets.glow(3, layers=1)) == ["glow/actnorm", "glow/conv1x1", "coupling glow/affine"]
-    assert names(presets.nsf(3, layers=1))[-1] == "coupling spline/rational_quadratic"
+    assert names(presets.nsf(3, layers=np.int64(1)))[-1] == "coupling spline/rational_quadratic"
     assert (
         Counter(names(presets.nsf(3, layers=4, autoregressive=True)))["autoregressive spline/rational_quadratic"] == 4
     )

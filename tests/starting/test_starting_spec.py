@@ -249,3 +249,5 @@ def test_positive_columns_are_offered_a_domain(tmp_path: Path) -> None:
     assert read_spec(taken).flow[0].name == "map/to_reals"
     np.save(tmp_path / "real.npy", columns[1][:, None].astype(np.float32))
     assert "domain" not in starting_spec(look(str(tmp_path / "real.npy")))
+    np.save(tmp_path / "tiny.npy", np.append(rng.random(99), 1e-60)[:, None])
+    assert "domain" not in starting_spec(look(str(tmp_path / "tiny.npy")))  # 1e-60 is 0 in float32

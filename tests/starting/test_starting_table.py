@@ -51,6 +51,9 @@ EVENTS: dict[str, tuple[Any, Column, Any]] = {
     "heavy and positive": (np.exp(2 * NORMAL), Column("x"), "positive"),
     "shares": (RANDOM.random(N) * 0.98 + 0.01, Column("x"), [0, 1]),
     "light and positive": (NORMAL + 9, Column("x"), "real"),
+    "shares that float32 rounds to 0": (np.append(RANDOM.random(N - 1) * 0.99, 1e-60), Column("x"), "real"),
+    "shares that float32 rounds to 1": (np.append(RANDOM.random(N - 1) * 0.99, 1 - 1e-9), Column("x"), "real"),
+    "positive, and float32 rounds to 0": (np.append(np.exp(2 * NORMAL[1:]), 1e-60), Column("x"), "real"),
 }
 
 
@@ -116,6 +119,14 @@ def test_columns_that_are_left_out(case: str) -> None:
         return
     with pytest.raises(DataError, match=r"column 'x' can't be used: it"):
         chosen(event=["y", "x"], y=NORMAL, x=values)
+
+
+def test_columns_without_a_finite_number_are_left_out() -> None:
+    look = chosen(y=NORMAL, infinite=[np.inf] * N, nan=pa.array([np.nan] * N))  # this NaN isn't null
+    assert [(each.name, each.reason) for each in look.left_out] == [
+        ("infinite", "row 0 has inf, which is too large for float32"),
+        ("nan", "400 of 400 values are missing"),
+    ]
 
 
 def test_doubts() -> None:

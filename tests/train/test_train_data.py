@@ -81,7 +81,13 @@ REFUSED: dict[str, tuple[np.ndarray, np.ndarray | None, Given, str]] = {
         np.stack([np.linspace(0.1, 0.9, 20), np.full(20, -3.0), np.arange(20.0)], 1),
         None,
         {"event": {"shape": [3], "domain": [[0, 1], "real", [None, 19]]}, "flow": [{"use": "map/to_reals"}]},
-        r"event \d+ \(counted from 0\) has 19 as value 2; event.domain allows \(\(0, 1\), the reals, \(-∞, 19\)\)",
+        r"event \d+ \(counted from 0\) has 19.0 as value 2; event.domain allows \(\(0, 1\), the reals, \(-∞, 19\)\)",
+    ),
+    "outside of the domain in float32": (
+        np.full((20, 3), 2 - 1e-8),
+        None,
+        {"event": {"shape": [3], "domain": [0, 2]}, "flow": [{"use": "map/to_reals"}]},
+        r"has 1.99999999 as value 0, which is 2.0 in float32; event.domain allows \(0, 2\)",
     ),
     "no context": (X, None, {"event": EVENT, "context": {"classes": 2}}, "no context; .* labels 0 to 1"),
     "label range": (
