@@ -14,7 +14,7 @@ import numpy as np
 from flowkit.starting.checks import MAX_FLOAT, MIN_SPREAD
 from flowkit.starting.texts import Form, form_of
 from flowkit_runtime.errors import FlowRuntimeError, shortened
-from flowkit_runtime.values import as_days, as_numbers, as_text
+from flowkit_runtime.values import as_days, as_numbers, as_text, plain_array
 
 MAX_CATEGORIES = 100
 """The most categories that a starting spec lists for a column."""
@@ -139,7 +139,8 @@ class Seen:
 
     def add(self, values: Any) -> None:
         """Look at more values, an Arrow array."""
-        first = self.rows
+        first, is_category = self.rows, str(values.type).startswith("dictionary")
+        values = plain_array(values)
         self.rows += len(values)
         self.missing += int(values.null_count)
         try:
@@ -162,7 +163,8 @@ class Seen:
         found = numbers if self.is_number else days
         if found is not None:
             self._add_numbers(found, where)
-        self._add_forms(values, first, numbers)
+        if not is_category:  # texts that are categories by their type are meant as such
+            self._add_forms(values, first, numbers)
 
     def _days(self, values: Any, first: int) -> np.ndarray | None:
         try:
@@ -185,7 +187,8 @@ class Seen:
 
     def _add_texts(self, values: Any) -> None:
         if len(self.texts) <= MAX_CATEGORIES:
-            new = sorted({text for text in as_text(values.unique(), self.name) if text is not None} - self.texts)
+            some = values.unique().slice(0, 2 * MAX_CATEGORIES + 2)  # more than MAX_CATEGORIES of so many are new
+            new = sorted({text for text in as_text(some, self.name) if text is not None} - self.texts)
             self.texts |= set(new[: MAX_CATEGORIES + 1 - len(self.texts)])
 
     def _add_numbers(self, numbers: np.ndarray, where: np.ndarray) -> None:

@@ -27,7 +27,7 @@ from flowkit.starting.roles import (
 )
 from flowkit_runtime.columns import MAX_COLUMNS, Column, Missing, Preprocessing, no_columns
 from flowkit_runtime.errors import FlowRuntimeError, shortened
-from flowkit_runtime.preprocessing import encode
+from flowkit_runtime.preprocessing import WITH_NOISE, encode
 from flowkit_runtime.streaming.sources import naming_rows
 from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_batches
 from flowkit_runtime.streaming.tables import Csv, TableFile, Type, open_table
@@ -273,15 +273,7 @@ def _in_event(column: Seen) -> Choice:
     if column.kind == "time":
         return Choice(column.name, "days since 1970", Column(column.name, "time", math.floor(column.low)))
     if (step := column.step) is not None and column.high - column.low <= FINE * step:
-        if max(-column.low, column.high) >= EXACT:
-            return Choice(column.name, "whole numbers from 2^53 on aren't exact: subtract some number from them")
-        kind = Column(column.name, "integer", offset, step)
-        what = "integers" if step == 1 else f"multiples of {step:g},"
-        choice = Choice(column.name, f"{what} {seen}, with noise", kind)
-        is_heavy = column.low >= step and column.high > HEAVY * column.median
-        if offset or not (is_heavy or (step == 1 and column.low == 0)):
-            return choice
-        return replace(choice, domain="positive", reason=f"{choice.reason}; taken for counts: negatives are refused")
+        return _integer(column, step, offset)
     choice = Choice(column.name, seen, Column(column.name, "number", offset), doubt=_doubt(column))
     low, high = np.float32(column.low), np.float32(column.high)  # the ends of a domain are excluded in float32
     if offset or not low > 0:
@@ -291,6 +283,22 @@ def _in_event(column: Seen) -> Choice:
     if column.high > HEAVY * column.median:
         return replace(choice, domain="positive", reason=f"{seen}, taken for positive: others are refused")
     return choice
+
+
+def _integer(column: Seen, step: float, offset: float) -> Choice:
+    """Return how whole numbers, or multiples of a step, make a value of the event."""
+    largest = max(-column.low, column.high)
+    if largest >= EXACT:
+        return Choice(column.name, "whole numbers from 2^53 on aren't exact: subtract some number from them")
+    if largest > WITH_NOISE * step:
+        offset = float(round(column.mean))
+    what = "integers" if step == 1 else f"multiples of {step:g},"
+    seen = f"{column.low:g} … {column.high:g}"
+    choice = Choice(column.name, f"{what} {seen}, with noise", Column(column.name, "integer", offset, step))
+    is_heavy = column.low >= step and column.high > HEAVY * column.median
+    if offset or not (is_heavy or (step == 1 and column.low == 0)):
+        return choice
+    return replace(choice, domain="positive", reason=f"{choice.reason}; taken for counts: negatives are refused")
 
 
 def _doubt(column: Seen) -> str:
@@ -304,14 +312,19 @@ def _offset(column: Seen) -> float:
     return float(round(column.mean)) if abs(column.mean) > FAR * column.deviation else 0.0
 
 
+def _rounded(value: float, deviation: float) -> float:
+    """Return a value of a column to about a hundredth of its standard deviation."""
+    return round(value, 2 - math.floor(math.log10(deviation))) if deviation else value
+
+
 def _in_context(column: Seen) -> Choice:
     """Return how a column makes values of the context."""
     if (choice := _anywhere(column, "one-hot")) is not None:
         return choice
     if (period := period_of(column)) is not None:
         return _on_circle(column, period)
-    # four digits standardize well enough
-    offset, scale, fill = (float(f"{each:.4g}") for each in (column.mean, column.deviation, column.median))
+    offset, fill = (_rounded(each, column.deviation) for each in (column.mean, column.median))
+    scale = float(f"{column.deviation:.4g}")
     made = Column(column.name, "time" if column.kind == "time" else "number", offset, scale or 1.0)
     if not column.missing:
         return Choice(column.name, "standardized", made)

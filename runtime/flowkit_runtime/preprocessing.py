@@ -19,9 +19,10 @@ from flowkit_runtime.inputs import Array
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, uniform
 from flowkit_runtime.values import DAY, EXACT, Floats, as_days, as_numbers, as_text, place_of
 
+WITH_NOISE = 2**23
+"""Beyond it float32 holds whole numbers only, and noise between 0 and 1 is lost."""
 _DECIMALS = 10  # the decimals of multiples of a step: 669 steps of 0.1 are 66.9
 _ROUNDING = 1e-6, 1e-15  # the absolute and the relative error of a number that is whole but for rounding
-_WITH_NOISE = 2**23  # beyond it float32 holds whole numbers only, and noise between 0 and 1 is lost
 _LARGEST = float(np.finfo(np.float32).max)
 _WHOLE = re.compile(r"-?\d{1,18}")
 _DECIMAL = re.compile(r"-?(0|[1-9]\d*)\.\d+")
@@ -172,12 +173,12 @@ def _chosen(names: Collection[str], columns: Mapping[str, Any]) -> dict[str, Any
 
 def _check_noise(column: Column, values: Floats, start: int) -> None:
     """Raise RowError for an integer of an event that is so large that float32 has no room for its noise."""
-    if column.kind == "integer" and (large := np.abs(values) > _WITH_NOISE).any():
+    if column.kind == "integer" and (large := np.abs(values) > WITH_NOISE).any():
         row = int(large.argmax())
         value = values[row] * column.scale + column.offset
         where = place_of(column.column, value, start + row)
         raise RowError(
-            f"{where}: float32 can't hold it with noise, since (value - offset) / scale is beyond {_WITH_NOISE:,}; "
+            f"{where}: float32 can't hold it with noise, since (value - offset) / scale is beyond {WITH_NOISE:,}; "
             "give the column another offset, or kind: number"
         )
 

@@ -30,7 +30,7 @@ def as_numbers(values: Any, name: str) -> Floats:
     """Return an Arrow array as float64, NaN for missing values. Raises InputError if it holds no numbers."""
     import pyarrow as arrow
 
-    values = _plain_array(values)
+    values = plain_array(values)
     kind = values.type
     if not (arrow.types.is_null(kind) or arrow.types.is_boolean(kind) or _is_number(kind)):
         raise InputError(f"column {shortened(repr(name))} holds {shortened(kind)}, not numbers")
@@ -45,7 +45,7 @@ def as_days(values: Any, name: str, start: int = 0) -> Floats:
     """
     import pyarrow as arrow
 
-    values = _plain_array(values)
+    values = plain_array(values)
     if arrow.types.is_string(values.type):
         values = _parsed_times(values, name, start)
     if arrow.types.is_date(values.type) or arrow.types.is_null(values.type):
@@ -87,13 +87,10 @@ def _as_times(texts: Any) -> Any:
 
 
 def as_text(values: Any, name: str) -> list[str | None]:
-    """Return an Arrow array as texts, None for missing values. Whole numbers are written without a decimal point.
-
-    Empty text counts as missing, as it does in CSV.
-    """
+    """Return an Arrow array as texts, None for missing values. Whole numbers are written without a decimal point."""
     import pyarrow as arrow
 
-    values = _plain_array(values)
+    values = plain_array(values)
     kind = values.type
     try:
         if arrow.types.is_nested(kind) or arrow.types.is_duration(kind):
@@ -113,13 +110,16 @@ def _without_point(number: float, text: str | None) -> str | None:
     return str(int(number)) if number.is_integer() and abs(number) < EXACT else text
 
 
-def _plain_array(values: Any) -> Any:
-    """Return an Arrow array without a dictionary, and with one type of text."""
+def plain_array(values: Any) -> Any:
+    """Return an Arrow array without a dictionary, and with one type of text. Empty texts are null, as in CSV."""
     import pyarrow as arrow
 
     if arrow.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    return values.cast(arrow.string()) if str(values.type) in ("large_string", "string_view") else values
+    if str(values.type) not in ("string", "large_string", "string_view"):
+        return values
+    texts, compute = values.cast(arrow.string()), import_module("pyarrow.compute")
+    return compute.if_else(compute.equal(texts, ""), arrow.scalar(None, arrow.string()), texts)
 
 
 def _is_number(kind: Any) -> bool:

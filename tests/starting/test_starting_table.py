@@ -15,8 +15,10 @@ from flowkit.starting import look, starting_spec
 from flowkit.starting.columns import see
 from flowkit.starting.roles import Choice
 from flowkit.starting.table import TableLook, choose
+from flowkit.train import load_data
 from flowkit_runtime.columns import Column
 from flowkit_runtime.frames import as_columns
+from flowkit_runtime.values import as_text
 from tests.tables.tables import written
 
 N = 400
@@ -77,7 +79,7 @@ def test_what_makes_the_context() -> None:
     assert made["c"] == Column("c", "category", categories=("a", "b"))
     assert made["lacking"] == Column("lacking", "category", categories=("a", "b", None))
     assert made["truth"] == Column("truth", "category", categories=("false", "true"))
-    assert made["t"] == Column("t", "time", offset=18260.0, scale=1.0)
+    assert made["t"] == Column("t", "time", offset=18263.0, scale=1.0)
 
 
 def test_numbers_of_a_context_are_standardized() -> None:
@@ -89,6 +91,48 @@ def test_numbers_of_a_context_are_standardized() -> None:
     )
     assert x.fill is None and z.fill == pytest.approx(float(np.median(NORMAL[40:])), abs=1e-3)
     assert look.missing == "refuse"
+
+
+def test_offsets_are_as_fine_as_the_deviation() -> None:
+    hours = without([f"2023-12-05T{i % 24:02}:00:00" for i in range(N)], 3)
+    look = chosen(event=["y"], context=["t", "x"], y=NORMAL, t=hours, x=NORMAL + 123456)
+    for each in look.context:
+        assert each.column is not None
+        values = 19696 + np.arange(24) / 24 if each.name == "t" else NORMAL + 123456
+        standardized = (values - each.column.offset) / each.column.scale
+        assert abs(standardized.mean()) < 0.05 and standardized.std() == pytest.approx(1, abs=0.05)
+        assert each.column.fill is None or abs(each.column.fill - each.column.offset) < each.column.scale
+
+
+SECONDS = 1_700_000_000 + RANDOM.integers(0, 2_600_000, N)
+TRAINED: dict[str, dict[str, Any]] = {
+    "seconds of a month": {"x": NORMAL, "k": SECONDS},
+    "tenths up to a million": {"x": NORMAL, "k": (np.arange(N) % 150 * 71 + 9_000_000) / 10},
+    "empty text": {"x": NORMAL, "c": ["a", "b", "", "b"] * (N // 4)},
+    "empty categories": {"x": NORMAL, "c": pa.array(["a", "b", "", "b"] * (N // 4)).dictionary_encode()},
+    "empty times": {"x": NORMAL, "t": ["2020-01-01", "2020-01-03", "", "2020-01-03"] * (N // 4)},
+}
+
+
+@pytest.mark.parametrize("case", TRAINED)
+def test_the_data_of_a_spec_can_be_loaded(case: str, tmp_path: Path) -> None:
+    path = written(pa.table(TRAINED[case]), tmp_path / "x.parquet")
+    found = look(str(path))
+    assert isinstance(found, TableLook) and found.missing == "refuse" and not found.doubts
+    parts = load_data(read_spec(starting_spec(found)))
+    assert sum(len(part.x) for part in parts.values()) == N
+
+
+def test_few_values_of_a_column_become_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+
+    def counted(values: Any, name: str) -> Any:
+        lengths.append(len(values))
+        return as_text(values, name)
+
+    monkeypatch.setattr("flowkit.starting.columns.as_text", counted)
+    (column,) = see([as_columns({"x": np.arange(50_000) / 7})])
+    assert len(column.texts) == 101 and max(lengths) < 300
 
 
 def test_numbers_of_a_context_on_a_circle_by_name_and_range() -> None:

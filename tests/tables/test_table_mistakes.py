@@ -116,7 +116,7 @@ FORMS: dict[str, tuple[Any, Column]] = {
         [f"1970-01-0{i % 9 + 1} 00:00:00.123456789" for i in range(ROWS)],
         Column("y", "time", 3.75, 2.586),
     ),
-    "old times": ([f"1066-10-{i % 9 + 1:02}" for i in range(ROWS)], Column("y", "time", -329900.0, 2.586)),
+    "old times": ([f"1066-10-{i % 9 + 1:02}" for i in range(ROWS)], Column("y", "time", -329902.25, 2.586)),
     "texts of YAML": (
         ["null ", "~", "1e5x", "- a"] * 10,
         Column("y", "category", categories=("- a", "1e5x", "null ", "~")),
