@@ -56,31 +56,39 @@ class ExportError(FlowkitError):
     exit_code = 1
 
 
-class VersionWarning(UserWarning):
+class FlowkitWarning(UserWarning):
+    """The base class of all warnings of flowkit. The command line prints them as one line."""
+
+
+class VersionWarning(FlowkitWarning):
     """The version of a plugin with which a run was made isn't the installed one."""
 
 
-class InstallationWarning(UserWarning):
+class InstallationWarning(FlowkitWarning):
     """Two installed distributions contain the same files, so one has overwritten files of the other."""
 
 
-class DataWarning(UserWarning):
+class DataWarning(FlowkitWarning):
     """Data may not be what was meant, or needs preparation."""
 
 
-class InterruptedWarning(UserWarning):
+class InterruptedWarning(FlowkitWarning):
     """A training in Python was interrupted, and the result has the best weights so far."""
 
 
-class ScheduleWarning(UserWarning):
+class ScheduleWarning(FlowkitWarning):
     """The learning rate never reaches its peak, because the warm-up is longer than the training."""
 
 
-class LoggerWarning(UserWarning):
+class LoggerWarning(FlowkitWarning):
     """The experiment tracker fails while a run is trained. The run goes on, and its metrics.csv has all metrics."""
 
 
-class DriftWarning(UserWarning):
+class PictureWarning(FlowkitWarning):
+    """A picture of a run can't be drawn. The run is finished without it."""
+
+
+class DriftWarning(FlowkitWarning):
     """The reconstruction error under ``memory: reversible`` is so large that the gradients can't be trusted."""
 
 

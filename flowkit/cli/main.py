@@ -18,10 +18,11 @@ from flowkit.cli.sample import sample
 from flowkit.cli.schema import schema
 from flowkit.cli.show import show
 from flowkit.cli.sweep import sweep
-from flowkit.cli.terminal import echo, keep_stdout, limited, show_warnings_plainly
+from flowkit.cli.terminal import echo, keep_stdout, limited
 from flowkit.cli.train import train
 from flowkit.cli.validate import validate
 from flowkit.errors import FlowkitError, SpecError
+from flowkit.plain_warnings import show_warnings_plainly
 from flowkit_runtime.cli import frame
 from flowkit_runtime.cli.score import score
 from flowkit_runtime.cli.signals import ended_by_signals

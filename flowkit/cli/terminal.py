@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 
-from flowkit.errors import DriftWarning, InstallationWarning, ScheduleWarning, VersionWarning
 from flowkit_runtime.cli.terminal import echo as echo
 from flowkit_runtime.cli.terminal import printable as printable
 
@@ -34,18 +32,6 @@ def keep_stdout() -> None:
         own = os.dup(stdout)
         os.dup2(stderr, stdout)
         sys.stdout = os.fdopen(own, "w", buffering=1, encoding=sys.stdout.encoding, errors=sys.stdout.errors)
-
-
-def show_warnings_plainly() -> None:
-    """Show flowkit's own warnings as one line, without the place in the code."""
-    default = warnings.formatwarning
-
-    def formatted(message: Warning | str, category: type[Warning], *place: object, **line: object) -> str:
-        if issubclass(category, VersionWarning | InstallationWarning | ScheduleWarning | DriftWarning):
-            return f"warning: {printable(str(message))}\n"
-        return default(message, category, *place, **line)  # type: ignore[arg-type]
-
-    warnings.formatwarning = formatted
 
 
 def columns(*rows: Sequence[str]) -> str:

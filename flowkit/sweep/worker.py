@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 
 from flowkit.errors import FlowkitError
+from flowkit.plain_warnings import show_warnings_plainly
 from flowkit.spec import Spec, read_spec
 from flowkit.spec.run import RESULTS, SPEC
 from flowkit.train.checkpoint import Row
@@ -56,6 +57,7 @@ def train_trials(connection: Connection, spec: Path, place: int) -> None:
     ``spec`` is the file of the sweep's spec, and ``place`` the number of this worker, counted from 0.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    show_warnings_plainly()
     choose_gpu(place)
     with suppress(EOFError, KeyboardInterrupt):
         while True:

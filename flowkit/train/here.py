@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
@@ -12,9 +13,10 @@ from rich.console import Console
 
 from flowkit.allocator import keep_freed_memory
 from flowkit.directions import lacks
-from flowkit.errors import DataError, RunError, TrainingError
+from flowkit.errors import DataError, PictureWarning, RunError, TrainingError
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays, PartName
+from flowkit.plugin.failure import in_a_line
 from flowkit.spec import Spec, Train, likelihood, read_spec
 from flowkit.spec.run import RESULTS, WEIGHTS
 from flowkit.train.batches import Batch, arrays_of
@@ -123,7 +125,7 @@ def _finish(
             keep = partial(_keep, directory, [each for each in (log, after_epoch) if each])
             trained = fit_flow(flow, spec.train, data, checkpoint, keep, console, fabric)
     flow = with_weights(spec, trained.weights, fabric.device)
-    first(fabric, lambda: _write_weights(flow, trained, data["val"], directory))
+    first(fabric, lambda: flow.save(directory / WEIGHTS))
     results = Results(
         unit=flow.unit,
         likelihood=likelihood(spec),
@@ -136,6 +138,7 @@ def _finish(
         seconds=round(sum(row.seconds for row in trained.rows), 1),
         classes=class_shares(data["train"], spec.context),
     )
+    first(fabric, lambda: _draw(flow, trained, data["val"], directory))
     first(fabric, lambda: _write_results(results, directory))
     return results
 
@@ -152,13 +155,18 @@ def _keep(directory: Path, listeners: Sequence[AfterEpoch], checkpoint: Checkpoi
         listener(checkpoint.rows[-1])
 
 
-def _write_weights(flow: Flow, trained: Trained, validation: Arrays, directory: Path) -> None:
+def _draw(flow: Flow, trained: Trained, validation: Arrays, directory: Path) -> None:
+    """Draw the pictures of a run. One that can't be drawn is a warning, because the run is worth more than that."""
     from flowkit.train.pictures import draw_loss, draw_samples
 
-    flow.save(directory / WEIGHTS)
-    draw_loss(trained.rows, flow.printed_unit, directory / "loss.png")
+    pictures = {"loss.png": partial(draw_loss, trained.rows, flow.printed_unit)}
     if not lacks(flow.directions, "inverse"):
-        draw_samples(flow, validation, directory / "samples.png")
+        pictures["samples.png"] = partial(draw_samples, flow, validation, flow.to_spec().train.batch_size)
+    for name, draw in pictures.items():
+        try:
+            draw(directory / name)
+        except Exception as error:
+            warnings.warn(f"{name} can't be drawn: {in_a_line(error)}", PictureWarning, stacklevel=2)
 
 
 def _write_results(results: Results, directory: Path) -> None:

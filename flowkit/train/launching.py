@@ -20,6 +20,7 @@ from lightning_fabric.plugins.environments.lightning import find_free_network_po
 from torch.multiprocessing.spawn import ProcessContext, ProcessException
 
 from flowkit.errors import FlowkitError, TrainingError
+from flowkit.plain_warnings import show_warnings_plainly
 from flowkit.spec import Train
 from flowkit.train.devices import launched_by_others, layout
 
@@ -74,6 +75,7 @@ def _process(
     """Run one of the processes. The first one of the node puts its result into ``answers``; each may put an error."""
     rank = int(variables["GROUP_RANK"]) * int(variables["LOCAL_WORLD_SIZE"]) + local_rank
     os.environ |= {**variables, "LOCAL_RANK": str(local_rank), "RANK": str(rank)}
+    show_warnings_plainly()
     if rank > 0:
         warnings.simplefilter("ignore")  # the first process gives the same ones
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays
-from flowkit.train.batches import take
+from flowkit.train.batches import in_order, take
 from flowkit.train.checkpoint import Row
 from flowkit_runtime.atomic import replacing
 
@@ -29,10 +30,10 @@ MOST_NUMBERS = 2
 """The most numbers of a context that are written above an image."""
 
 
-def draw_samples(flow: Flow, data: Arrays, path: Path) -> None:
+def draw_samples(flow: Flow, data: Arrays, batch_size: int, path: Path) -> None:
     """Draw randomly chosen events of the data beside samples with the same contexts. The choice is reproducible.
 
-    Events are chosen as often as their weights say.
+    Events are chosen as often as their weights say. ``batch_size`` is the number of samples that are drawn together.
 
     Events of a conditional flow are labelled with their contexts. If these are class labels, events are sorted by
     class, and have the names of their classes if there are names.
@@ -43,8 +44,11 @@ def draw_samples(flow: Flow, data: Arrays, path: Path) -> None:
     if data.context is not None and data.context.ndim == 1:
         rows = rows[np.argsort(data.context[rows], kind="stable")]
     x, context, _ = take(data, rows)
-    samples = flow.sample(len(x), None if context is None else context.to(flow.device), seed=0).cpu()
-    _save({"data": x, "samples of the flow": samples}, context, flow.levels, path, data.classes)
+    samples = [
+        flow.sample(len(x[part]), None if context is None else context[part].to(flow.device), seed=seed).cpu()
+        for seed, part in enumerate(in_order(len(x), batch_size))
+    ]
+    _save({"data": x, "samples of the flow": torch.cat(samples)}, context, flow.levels, path, data.classes)
 
 
 def save_samples(
@@ -91,7 +95,7 @@ def _draw_images(axis: Axes, x: Tensor, context: Tensor | None, levels: int | No
     across, (height, width) = math.ceil(math.sqrt(len(x))), x.shape[2:]
     words = [_words(one, classes) for one in context]
     cell = 72 * 3.4 / max(across, math.ceil(len(x) / across) * (height + gap) / (width + 1))  # width in points
-    size = min(9, cell / (width + 1) * (gap - 1), cell / 0.6 / max(map(len, words)))
+    size = min(9, cell / (width + 1) * (gap - 1), cell / 0.6 / max(1, *map(len, words)))
     for index, word in enumerate(words):
         down, right = divmod(index, across)
         axis.text(right * (width + 1) - 0.5, down * (height + gap) + gap - 1.5, word, fontsize=size, va="bottom")
@@ -119,7 +123,7 @@ def _draw_points(axis: Axes, x: Tensor, context: Tensor | None, classes: Sequenc
         axis.set(xlabel="x1", ylabel="x2")
         return axis.scatter(x[:, 0].numpy(), x[:, 1].numpy(), s=3, **colours)
     if first is None:
-        finite = x[x.isfinite()].numpy()
+        finite = x[x.isfinite()].double().numpy()  # float32 may be too coarse for the edges of bins
         axis.hist(finite, bins=50, density=len(finite) > 0)
         axis.set(xlabel="x", ylabel="density")
     else:

@@ -16,8 +16,9 @@ import pytest
 from typer.testing import CliRunner
 
 from flowkit.cli.main import app
-from flowkit.cli.terminal import printable, show_warnings_plainly
-from flowkit.errors import VersionWarning
+from flowkit.cli.terminal import printable
+from flowkit.errors import DataWarning, FlowkitWarning, LoggerWarning, VersionWarning
+from flowkit.plain_warnings import show_warnings_plainly
 from flowkit.spec import read_spec, to_yaml
 from flowkit_runtime.atomic import replacing
 from tests.security.bundles import edit_manifest
@@ -111,10 +112,11 @@ def test_texts_of_locks(run: Path, lock: dict[str, str]) -> None:
     assert not set(result.output) & CONTROL
 
 
-def test_a_warning_about_versions_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [VersionWarning, DataWarning, LoggerWarning])
+def test_a_warning_is_one_line(kind: type[FlowkitWarning], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     show_warnings_plainly()
-    text = warnings.formatwarning(VersionWarning(f"made with {EVIL}"), VersionWarning, "flow.py", 1)
+    text = warnings.formatwarning(kind(f"made with {EVIL}"), kind, "flow.py", 1)
     assert text.startswith("warning: made with \\x1b") and text.count("\n") == 1
     assert "flow.py:1" in warnings.formatwarning(UserWarning("other"), UserWarning, "flow.py", 1)
 

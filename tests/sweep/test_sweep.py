@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,11 +22,11 @@ import pytest
 from typer.testing import CliRunner
 
 from flowkit.cli.main import app
-from flowkit.errors import RunError
+from flowkit.errors import DataWarning, RunError
 from flowkit.spec import read_spec, to_yaml
 from flowkit.sweep.pool import Pool, Worker
 from flowkit.sweep.study import DEFAULT_TRIALS, Study, create_sweep, open_sweep
-from flowkit.sweep.worker import Epoch, TrialOrder, TrialOutcome, choose_gpu
+from flowkit.sweep.worker import Epoch, TrialOrder, TrialOutcome, choose_gpu, train_trials
 from tests.extent import extent, nightly
 from tests.train.conftest import SPEC, leave_out_pictures
 
@@ -205,6 +206,15 @@ def test_a_resumed_sweep_goes_on_with_its_trials(tmp_path: Path, files: tuple[Pa
     (directory / "space.yaml").write_text("train.optimizer.lr: {low: 1.0e-4, high: 0.1}\n")
     with pytest.raises(RunError, match=r"space\.yaml was changed after the sweep began"), open_sweep(directory, None):
         pass
+
+
+@pytest.mark.usefixtures("in_threads")
+def test_workers_warn_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    own, other = multiprocessing.Pipe()
+    own.close()
+    train_trials(other, tmp_path, 0)
+    assert warnings.formatwarning(DataWarning("why?"), DataWarning, "f.py", 1) == "warning: why?\n"  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(("listed", "chosen"), [(None, ["0", "1", "0"]), ("2,5", ["2", "5", "2"])])

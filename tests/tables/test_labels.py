@@ -203,7 +203,7 @@ def test_pictures_of_a_run_have_the_names_of_classes(place: Path, monkeypatch: p
     )
     run(["sample", place / "run", "-n", 50, "-o", place / "s.png"])
     flow = Flow.load(place / "run")
-    draw_samples(flow, load_data(spec_of(place / "birds.csv"))["val"], place / "d.png")
+    draw_samples(flow, load_data(spec_of(place / "birds.csv"))["val"], 64, place / "d.png")
     assert legends == [list(NAMES)] * 2
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from flowkit.errors import FlowkitError, SpecError, TrainingError
+from flowkit.errors import DataWarning, FlowkitError, SpecError, TrainingError
 from flowkit.spec import Spec, read_spec, to_yaml
 from flowkit.train import read_results, resume, train
 from flowkit.train.batches import Batch
@@ -155,6 +156,16 @@ def test_a_killed_process_ends_the_others_and_one_process_finishes_the_run(
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     assert float(rows[-1]["val"]) < float(rows[0]["val"])
     assert read_spec(tmp_path / "run" / "spec.yaml").train.devices == 1
+
+
+def doubt() -> None:
+    warnings.warn("is it meant?", DataWarning, stacklevel=1)
+
+
+@pytest.mark.slow
+def test_the_first_process_warns_in_one_line(make_spec: MakeSpec, capfd: pytest.CaptureFixture[str]) -> None:
+    launch(make_spec(TWO).train, doubt)
+    assert capfd.readouterr().err == "warning: is it meant?\n"
 
 
 def spoil(fitting: Fitting) -> None:

@@ -43,6 +43,12 @@ def test_a_histogram_is_of_the_finite_samples(tmp_path: Path) -> None:
     save_samples(lost, None, None, tmp_path / "none.png")
 
 
+def test_a_histogram_of_large_values_that_are_close_together(tmp_path: Path) -> None:
+    """Float32 has no numbers for the edges of so narrow bins."""
+    save_samples(1.7e9 + 3600 * torch.rand(300, 1), None, None, tmp_path / "times.png")
+    save_samples(torch.full((3, 1), 1.7e9), None, None, tmp_path / "one.png")
+
+
 @pytest.mark.parametrize("kind", ["labels", "arrays", None])
 def test_events_are_drawn_at_random_and_samples_have_their_contexts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str | None
@@ -59,21 +65,23 @@ def test_events_are_drawn_at_random_and_samples_have_their_contexts(
         event_shape, levels, device = (1, 8, 8), None, torch.device("cpu")
 
         def sample(self, n: int, context: torch.Tensor | None, seed: int) -> torch.Tensor:
-            drawn["asked"] = context
+            drawn.setdefault("asked", []).append(context)
+            drawn.setdefault("seeds", []).append((n, seed))
             return torch.zeros(n, 1, 8, 8)
 
     monkeypatch.setattr(pictures, "_save", lambda parts, shown, *_: drawn.update(parts, shown=shown))
-    pictures.draw_samples(Copies(), Arrays(x, context), tmp_path / "x.png")  # type: ignore[arg-type]
+    pictures.draw_samples(Copies(), Arrays(x, context), 60, tmp_path / "x.png")  # type: ignore[arg-type]
+    assert drawn["seeds"] == [(60, 0), (40, 1)]
     rows = drawn["data"][:, 0, 0, 0].long()
     assert len(set(rows.tolist())) == 100 and rows.min() < 500 and rows.max() > 4500
-    assert drawn["asked"] is drawn["shown"]
     if context is not None:
+        assert torch.cat(drawn["asked"]).equal(drawn["shown"])
         assert np.array_equal(drawn["shown"], context[rows])
     first = rows
-    pictures.draw_samples(Copies(), Arrays(x, context), tmp_path / "x.png")  # type: ignore[arg-type]
+    pictures.draw_samples(Copies(), Arrays(x, context), 60, tmp_path / "x.png")  # type: ignore[arg-type]
     assert drawn["data"][:, 0, 0, 0].long().equal(first)
     heavy = Arrays(x[:50], None if context is None else context[:50], weights=np.array([1.0] * 49 + [1e6]))
-    pictures.draw_samples(Copies(), heavy, tmp_path / "x.png")  # type: ignore[arg-type]
+    pictures.draw_samples(Copies(), heavy, 60, tmp_path / "x.png")  # type: ignore[arg-type]
     assert (drawn["data"] == 49).all()
 
 
@@ -119,6 +127,11 @@ def test_classes_have_their_names(tmp_path: Path, figures: list[Figure]) -> None
     assert [text.get_text() for text in values.axes[0].get_xticklabels()] == ["cat", "dog", r"\$\nothing\$"]
     for figure in figures:
         figure.canvas.draw()
+
+
+def test_names_of_classes_may_be_empty(tmp_path: Path, figures: list[Figure]) -> None:
+    save_samples(torch.zeros(2, 1, 4, 4), torch.tensor([0, 1]), None, tmp_path / "x.png", ("", ""))
+    assert texts(figures[0]) == ["", ""]
 
 
 def test_each_plot_says_what_it_shows_and_in_which_unit(tmp_path: Path, figures: list[Figure]) -> None:

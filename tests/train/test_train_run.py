@@ -28,7 +28,16 @@ from torch._dynamo.utils import counters
 from torch._inductor import config as inductor
 
 import flowkit
-from flowkit.errors import DataError, DriftWarning, FlowkitError, InputError, RunError, ScheduleWarning, TrainingError
+from flowkit.errors import (
+    DataError,
+    DriftWarning,
+    FlowkitError,
+    InputError,
+    PictureWarning,
+    RunError,
+    ScheduleWarning,
+    TrainingError,
+)
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays, Dataset, DatasetConfig, DatasetRef, PluginConfig
 from flowkit.spec import Spec, read_spec, to_yaml
@@ -256,6 +265,18 @@ def test_a_run_killed_behind_its_last_epoch_only_has_to_be_finished(
     before = (run / "metrics.csv").read_text()
     resume(run)
     assert (run / "metrics.csv").read_text() == before and (run / "results.json").exists()
+
+
+def test_a_run_is_finished_without_a_picture_that_cannot_be_drawn(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise InputError("not enough memory")
+
+    monkeypatch.setattr("flowkit.train.pictures.draw_samples", fail)
+    with pytest.warns(PictureWarning, match=r"^samples\.png can't be drawn: InputError: not enough memory$"):
+        train(make_spec("train.epochs=1"), tmp_path / "run")
+    assert (tmp_path / "run" / "results.json").exists()
 
 
 def test_a_run_resumes_from_another_working_directory(
