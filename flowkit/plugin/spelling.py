@@ -15,11 +15,7 @@ WIDTH = 80
 
 
 def line(value: Any) -> str:
-    """Write plain data as a spec would, numbers without trailing zeros: ``{use: glow/affine, scale: [0.25, 4]}``.
-
-    Characters that can't be seen are escapes: some end a line, some turn what stands behind them, and
-    XML has no place for some.
-    """
+    """Write plain data as a spec would, numbers without trailing zeros: ``{use: glow/affine, scale: [0.25, 4]}``."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{line(key)}: {line(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, list):
@@ -28,7 +24,14 @@ def line(value: Any) -> str:
         return str(int(value))
     if isinstance(value, str) and BARE.fullmatch(value):
         return value
-    text = json.dumps(value, ensure_ascii=False)
+    return escaped(json.dumps(value, ensure_ascii=False))
+
+
+def escaped(text: str) -> str:
+    """Return text with escapes for the characters that can't be seen.
+
+    Some of these end a line, some turn what stands behind them, and XML has no place for some.
+    """
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 

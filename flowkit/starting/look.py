@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -83,8 +84,9 @@ def look(
     """Look at data. Return the facts on which a starting spec depends.
 
     ``data`` is a .npy file, a table, a folder of images or of MNIST's files, or ``{use: …}``, a dataset as in a spec.
-    ``event`` and ``context`` are columns of a table, separated by commas; ``label`` and ``weight`` are one column each,
-    or "" for none. For a .npy file, ``context`` is a .npy file of labels [n] or arrays, one for each event.
+    ``event`` and ``context`` are columns of a table as a line of CSV has them, separated by commas; ``label`` and
+    ``weight`` are one column each, or "" for none. For a .npy file, ``context`` is a .npy file of labels [n] or arrays,
+    one for each event.
 
     Raises DataError if no flow could be fitted to the data; it says why, and what to do. Raises SpecError or
     PluginError for the name of a dataset.
@@ -104,7 +106,11 @@ def look(
 
 
 def _names(text: str | None) -> list[str]:
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
+    """Return the names in a line of CSV. A name in quotes may have commas, and blanks around it."""
+    try:
+        return [name for row in csv.reader([text or ""], skipinitialspace=True, strict=True) for name in row if name]
+    except csv.Error as error:
+        raise DataError(f"{text!r} is no list of columns as CSV has them: {error}") from error
 
 
 def _look_at_file(path: str, context: Path | None) -> Look:

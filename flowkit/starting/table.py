@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -124,7 +125,8 @@ def look_at_table(
 ) -> TableLook:
     """Look at a file with a table. Without names, numbers make the event, and categories and times the context.
 
-    Without ``event`` and ``context``, ``label`` and ``weight`` are looked for by their names, unless they are "".
+    Blanks around a name don't count where no column has exactly this name. Without ``event`` and ``context``,
+    ``label`` and ``weight`` are looked for by their names, unless they are "".
 
     Raises DataError if it can't be read, if a name isn't that of a column, or if no event is left.
     """
@@ -134,12 +136,10 @@ def look_at_table(
         if is_wide and not event:
             many = f"{path} has {len(table.columns):,} columns, and an event at most {MAX_COLUMNS:,}"
             raise DataError(f"{many}: name some with --event")
+        event, context = (_meant(names, table.columns) for names in (event, context))
+        label, weight = (each and _meant([each], table.columns)[0] for each in (label, weight))
         names = [*event, *context, *filter(None, (label, weight))] if is_wide else table.columns
-        table.check_columns(names)
-        types: dict[str, Type] = dict.fromkeys(names, "text")
-        size = max(1, VALUES // max(1, len(types)))
-        batches = (columns_of(batch) for batch in in_batches(table.records(types), size))
-        seen = see(batches, texts_are_numbers=isinstance(table, Csv))
+        seen = _seen(table, names)
     except FlowRuntimeError as error:
         raise DataError(str(error)) from error
     found = choose(seen, path, event, context, label, weight)
@@ -151,6 +151,21 @@ def look_at_table(
         note = "the first line holds numbers, so the columns are called f0, f1 and so on"
         return replace(found, notes=(note, *found.notes))
     return found
+
+
+def _meant(names: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Return the columns of these names. For a name that no column has, blanks around names don't count."""
+    exact, stripped = set(columns), Counter(column.strip() for column in columns)
+    alike = {column.strip(): column for column in columns if stripped[column.strip()] == 1}
+    return [name if name in exact else alike.get(name.strip(), name) for name in names]
+
+
+def _seen(table: TableFile, names: Sequence[str]) -> list[Seen]:
+    """Look at columns of a file. Raises FlowRuntimeError if one isn't there, or can't be read."""
+    table.check_columns(names)
+    types: dict[str, Type] = dict.fromkeys(names, "text")
+    batches = in_batches(table.records(types), max(1, VALUES // max(1, len(types))))
+    return see(map(columns_of, batches), texts_are_numbers=isinstance(table, Csv))
 
 
 def _check_complete(table: TableFile, look: TableLook) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.plugin.spelling import line
+from flowkit.errors import DataError, SpecError
+from flowkit.plugin.spelling import escaped, line
+from flowkit.spec import read_spec
 from flowkit.starting.layers import Line, layers
 from flowkit.starting.look import Look
 from flowkit.starting.table import TableLook, written_domains
@@ -21,15 +23,30 @@ EPOCHS = (3, 200)
 """... within these."""
 VALIDATIONS = 50
 """The most validations of a run."""
-MAX_COLUMNS = 20
+MAX_OFFERED = 20
 """The most columns for which domains are offered."""
+MAX_EXPLAINED = 300
+"""The most columns of a table for which the spec has reasons: specs are at most 128 KB long."""
 COLUMN = 64
 """The last column in which comments begin, unless a line is longer."""
 
 
 def starting_spec(look: Look | TableLook) -> str:
-    """Return a spec for the data that was looked at. Raises DataError where no flow of ours takes such events."""
-    return _written(_of_table(look) if isinstance(look, TableLook) else _of_arrays(look))
+    """Return a spec for the data that was looked at, which is valid.
+
+    Raises DataError where no flow of ours takes such events, and if a spec can't list so many columns.
+    """
+    text = _written(_of_table(look) if isinstance(look, TableLook) else _of_arrays(look))
+    try:
+        read_spec(text)
+    except SpecError as error:
+        if not isinstance(look, TableLook) or _is_explained(look):
+            raise
+        many = f"{len(look.event) + len(look.context):,} columns"
+        raise DataError(
+            f"{look.path}: no spec can list {many}: name fewer with --event and --context: {error}"
+        ) from error
+    return text
 
 
 def _of_arrays(look: Look) -> list[Line]:
@@ -81,21 +98,28 @@ def _data(look: TableLook) -> Iterator[Line]:
             yield Line(f"{part}:")
         for choice in choices:
             assert choice.column is not None
-            yield Line(f"  - {line(described(choice.column))}", choice.reason)
+            yield Line(f"  - {line(described(choice.column))}", choice.reason if _is_explained(look) else "")
     for role, role_choice in (("label", look.label), ("weight", look.weight)):
         if role_choice is not None:
             yield Line(f"{role}: {line(role_choice.name)}", role_choice.reason)
-    for choice in look.left_out:
-        yield Line(f"# without {line(choice.name)}: {choice.reason}")
+    if _is_explained(look):
+        yield from (Line(f"# without {line(choice.name)}: {choice.reason}") for choice in look.left_out)
+    elif look.left_out:
+        yield Line(f"# without {len(look.left_out):,} other columns")
+
+
+def _is_explained(look: TableLook) -> bool:
+    """Return True if a spec has room for the reasons for all columns."""
+    return len(look.event) + len(look.context) + len(look.left_out) <= MAX_EXPLAINED
 
 
 def _written(lines: list[Line]) -> str:
     """Return the text of lines, with comments in one column. A line that was there before has no comment again."""
-    lines = [each if each not in lines[:index] else replace(each, comment="") for index, each in enumerate(lines)]
+    first = {each: index for index, each in reversed(list(enumerate(lines)))}
+    lines = [each if first[each] == index else replace(each, comment="") for index, each in enumerate(lines)]
     column = min(COLUMN, max(len(each.text) for each in lines if each.comment) + 2)
-    return "".join(
-        f"{each.text.ljust(column - 1)} # {each.comment}\n" if each.comment else f"{each.text}\n" for each in lines
-    )
+    texts = [f"{each.text.ljust(column - 1)} # {each.comment}" if each.comment else each.text for each in lines]
+    return "".join(f"{escaped(text)}\n" for text in texts)  # comments have names and texts of the data
 
 
 def _event(look: Look) -> Line:
@@ -114,7 +138,7 @@ def _domain(look: Look) -> list[Line]:
         return []
     columns = [_apparent(low, high) for low, high in zip(look.values.low, look.values.high, strict=True)]
     domain = written_domains(columns)
-    if domain is None or len(columns) > MAX_COLUMNS:
+    if domain is None or len(columns) > MAX_OFFERED:
         return []
     why = "if values can't lie elsewhere, whatever the data has"
     return [Line(f"# event: {line({'shape': list(look.event), 'domain': domain})}", why)]

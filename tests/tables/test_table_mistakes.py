@@ -20,7 +20,7 @@ import torch
 from typer.testing import CliRunner
 
 import flowkit_runtime
-from flowkit.errors import FlowkitError
+from flowkit.errors import DataError, FlowkitError
 from flowkit.export import export
 from flowkit.flow import Flow
 from flowkit.spec import read_spec
@@ -143,7 +143,8 @@ NO_TABLES: dict[str, tuple[Any, dict[str, str], str]] = {
     "a row for names": ("5.1,3.5,a\n" + csv(x=X, y=Y, c=LETTERS), {}, "a row, or names"),
     "a header only": ("x,y\n", {"event": "x"}, "fewer than 10 rows"),
     "another case": (csv(Price=X, y=Y), {"event": "price"}, r"no column 'price' \(did you mean 'Price'\?\)"),
-    "a blank in a name": ("x, y\n1,2\n" * 12, {"event": "x", "context": "y"}, r"no column 'y' \(did you mean ' y'\?\)"),
+    "a quote": (csv(x=X, y=Y), {"event": '"x,y'}, "is no list of columns as CSV has them: unexpected end"),
+    "blanks in two names": (" y,y \n1,2\n" * 12, {"event": "y"}, r"no column 'y' \(did you mean"),
     "no complete row": (
         csv(
             x=[each if i % 2 else "" for i, each in enumerate(X)], y=["" if i % 2 else each for i, each in enumerate(Y)]
@@ -174,6 +175,40 @@ def test_a_file_of_another_kind(tmp_path: Path) -> None:
         look(str(tmp_path / "x.arrow"))
 
 
+NAMES: dict[str, tuple[str, str, list[str]]] = {
+    "blanks in a header": ("a, b, c", "b,a", [" b", "a"]),
+    "blanks in the option": ("a,b,c", "b, a", ["b", "a"]),
+    "with and without blanks": ("a, a,c", 'a," a"', ["a", " a"]),
+    "commas": ('"a,b", c,d', '"a,b", c', ["a,b", " c"]),
+}
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_names_of_columns(tmp_path: Path, case: str) -> None:
+    header, option, names = NAMES[case]
+    rows = "\n".join(f"{i * i},{i**3},{-i * i}" for i in range(12))
+    found = looked_at(tmp_path / "x.csv", f"{header}\n{rows}\n", event=option)
+    assert [each.name for each in found.event] == names
+
+
+def test_names_of_a_label_and_a_weight(tmp_path: Path) -> None:
+    found = looked_at(
+        tmp_path / "x.csv", csv(**{"x": X, " c": LETTERS, " w ": range(1, ROWS + 1)}), label="c", weight="w"
+    )
+    assert found.label is not None and found.label.name == " c"
+    assert found.weight is not None and found.weight.name == " w "
+
+
+CLASSES: dict[str, str] = {"label": "b\nbase: {use: base/laplace}", "c": "b\u2028base: {use: base/laplace}"}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_text_can_not_write_into_the_spec(tmp_path: Path, name: str) -> None:
+    table = pa.table({"x": list(map(float, X)), name: ["a", CLASSES[name]] * (ROWS // 2)})
+    text = starting_spec(looked_at(tmp_path / "x.parquet", table, label=name))
+    assert "base: {use: base/laplace}" in text and read_spec(text).base.name == "base/standard_normal"
+
+
 def test_a_name_can_not_write_into_the_spec(tmp_path: Path) -> None:
     name = '"a\nseed: [' + '"'
     text = starting_spec(looked_at(tmp_path / "x.csv", csv(**{"x": X, name: Y})))
@@ -189,6 +224,18 @@ def test_two_of_very_many_columns(tmp_path: Path) -> None:
     wide = {f"c{i}": RANDOM.normal(size=12).round(2) for i in range(5000)}
     found = looked_at(tmp_path / "x.csv", csv(**wide), event="c3", context="c7")
     assert found.preprocessing.shapes == ((1,), (1,))
+
+
+def test_a_spec_of_very_many_columns(tmp_path: Path) -> None:
+    path, values = tmp_path / "x.parquet", RANDOM.normal(size=12)
+    pa.parquet.write_table(pa.table({f"column {i}": values for i in range(2500)}), path)
+    text = starting_spec(look(str(path)))
+    assert text.count("column: ") == 2500 and len(text) < 2**17
+    few = starting_spec(look(str(path), event="column 3,column 5"))
+    assert few.count("#") < 20 and "# without 2,498 other columns\n" in few
+    pa.parquet.write_table(pa.table({f"a column with a very long name, {i}": values for i in range(2500)}), path)
+    with pytest.raises(DataError, match=r"x.parquet: no spec can list 2,500 columns: name fewer .* 128 KB"):
+        starting_spec(look(str(path)))
 
 
 @pytest.fixture(scope="module")
@@ -415,7 +462,7 @@ REFUSED: dict[str, tuple[pa.Table, dict[str, Any], str]] = {
     "outside of the domain": (
         with_column("x", changed(of("x"), 20, -2.0)),
         {},
-        "row 20 .* has -2 in column 'x'; event.dom",
+        "row 20 .* has -2.0 in column 'x'; event.dom",
     ),
     "another one": (with_column("k", changed(of("k"), 33, 99)), {}, "row 33 .* has 99.* in column 'k'; event.domain"),
     "an overflow": (with_column("x", changed(of("x"), 30, 1e39)), {}, r"x.csv: column 'x' has 1e\+39 in row 30"),
