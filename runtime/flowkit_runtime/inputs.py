@@ -14,7 +14,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flowkit_runtime.bundle import Context
+from flowkit_runtime.bundle import MAX_LEVELS, Context
 from flowkit_runtime.errors import InputError, RowError, quoted, shortened
 from flowkit_runtime.files import Shape
 
@@ -22,6 +22,8 @@ Array = NDArray[Any]
 
 MAX_SIZES = 16
 """The most sizes of a shape of samples. numpy's arrays have 32 dimensions at least, of which an event has some."""
+
+_EXACT = 2**53  # float64 holds all whole numbers up to here
 
 
 def checked_temperature(value: Any) -> float:
@@ -159,6 +161,17 @@ def grid(name: str, rows: Array, start: int, levels: int) -> NDArray[np.float64]
     return values
 
 
+def whole_as_integers(rows: Array, levels: int | None) -> Array:
+    """Return numbers that were read from text, where 3 and 3.0 are the same. With levels, whole ones are integers.
+
+    They stay floats if one isn't whole: then they are points.
+    """
+    if levels is None or rows.dtype.kind != "f":
+        return rows
+    is_whole = (rows == np.floor(rows)) & (np.abs(rows) < _EXACT)
+    return rows.astype(np.int64) if is_whole.all() else rows
+
+
 def context_rows(value: ArrayLike | None, kind: Context | None, n: int, start: int) -> Array | None:
     """Return `value` (n rows, or one for all) as int64 [n] for classes, otherwise float32 [n, *shape].
 
@@ -217,15 +230,35 @@ def _real_context(value: ArrayLike, kind: Context) -> Array:
 def class_indices(value: Any, names: Sequence[str]) -> Any:
     """Return names of classes as their indices, in the same shape. Anything else is returned as it is.
 
-    Raises InputError for a name that no class has, or if the classes have no names.
+    Raises InputError for a name that no class has, if the classes have no names, or if only some values are names.
     """
-    given = as_array("context", value)
-    if given.dtype.kind not in "UO" or not all(isinstance(each, str) for each in given.flat):
+    # Objects, because in an array of texts each takes as much memory as the longest.
+    given = as_array("context", value, object if isinstance(value, list | tuple) else None)
+    if given.dtype.kind not in "UO" or not any(are_texts := [isinstance(each, str) for each in given.ravel()]):
         return value
+    if not all(are_texts):
+        raise InputError("context holds texts and other values: give the names of all classes, or all indices")
     indices = {name: index for index, name in enumerate(names)}
     if (unknown := next((each for each in given.flat if each not in indices), None)) is not None:
         raise InputError(no_class(str(unknown), names))
     return np.array([indices[each] for each in given.flat], np.int64).reshape(given.shape)
+
+
+def class_index(text: str, kind: Context) -> int:
+    """Return the index of a class for its name, or for the text of the index unless names are numbers."""
+    if kind.classes is None:
+        floats = f"{kind}, one for all rows or one for each"
+        raise InputError(f"the context {shortened(repr(text))} is no .npy file; this flow's is {floats}")
+    if text in kind.names:
+        return kind.names.index(text)
+    is_index = text.isdecimal() and len(text) < 9 and int(text) < kind.classes
+    if kind.names and (not is_index or any(name.isdecimal() for name in kind.names)):
+        raise InputError(no_class(text, kind.names))
+    if not text.isdecimal():
+        raise InputError(no_class(text, ()))
+    if len(text) > len(str(MAX_LEVELS)):
+        raise InputError(f"the context {shortened(text)} is no class: there are {MAX_LEVELS} at most")
+    return int(text)
 
 
 def no_class(name: str, names: Sequence[str]) -> str:
@@ -271,10 +304,10 @@ def listed(name: str, given: Any) -> tuple[Any, ...]:
     return names
 
 
-def as_array(name: str, value: ArrayLike) -> Array:
+def as_array(name: str, value: ArrayLike, dtype: Any = None) -> Array:
     """Return `value` as an array, with its mask if it has one. Raises InputError if the conversion raises anything."""
     try:
-        return np.asanyarray(value)
+        return np.asanyarray(value, dtype)
     except MemoryError:
         raise
     except Exception as error:  # from numpy, or from the value's own code

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 import typer
 from PIL import Image
@@ -154,7 +157,7 @@ def test_real_numbers_are_no_picture(make_bundle, tmp_path_factory) -> None:
     ("given", "message"),
     [
         ((), "this model needs a context: a class from 0 to 2"),
-        (("--context", "x"), "the context 'x' is neither a class nor a .npy file"),
+        (("--context", "x"), "the context 'x' is no class of this flow: its classes have no names, only numbers"),
         (("--context", "3"), "classes from 0 to 2; in row 0, context[0] is 3"),
         (("--context", "1" * 24), f"the context {'1' * 24} is no class: there are 65536 at most\n"),
         (("--context", "1" * 5000), f"the context {'1' * 500} … is no class: there are 65536 at most\n"),
@@ -350,6 +353,23 @@ def test_latents_that_are_too_large_are_named_by_file_and_row(make_bundle, tmp_p
 def test_a_class_that_is_none_is_not_of_the_latents(inputs) -> None:
     message = run("decode", "bundle", "z.npz", "--context", 7, "-o", "y.npy", code=2).stderr
     assert message == "context must hold classes from 0 to 2; in row 0, context[0] is 7\n"
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.parquet"])
+def test_whole_numbers_of_a_table_are_integers(make_bundle, tmp_path_factory, name) -> None:
+    """Also if they are read as floats, as in CSV, or in Parquet if one column holds floats."""
+    bundle, place = make_bundle(), tmp_path_factory.mktemp("place")
+    x = np.random.default_rng(0).integers(0, 17, (6, 1, 2, 2))
+    columns = dict(zip("abcd", x.reshape(6, 4).T, strict=True)) | {"a": x[:, 0, 0, 0] * 1.0}
+    table = pyarrow.table(columns)
+    pyarrow.csv.write_csv(table, place / name) if name == "x.csv" else pyarrow.parquet.write_table(table, place / name)
+    run("encode", bundle, place / name, "-o", place / "z.npz", "--check")
+    assert all(map(np.array_equal, np.load(place / "z.npz").values(), load(bundle).encode(x)))
+    run("interpolate", bundle, place / name, 4, 1, "-o", place / "s.npy")
+    assert np.array_equal(np.load(place / "s.npy"), load(bundle).interpolate(x[4], x[1], 9))
+    (place / "y.csv").write_text("a,b,c,d\n1,2,3,4\n1,2.5,3,4\n")
+    message = run("encode", bundle, place / "y.csv", "-o", place / "z.npz", code=2).stderr
+    assert "y.csv: x must hold whole numbers from 0 to 16; in row 1, x[1, 0, 0, 1] is 2.5" in message
 
 
 def test_latents_of_another_flow_are_refused(make_bundle, tmp_path_factory) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import pytest
 from fastapi import FastAPI
 
 from flowkit_runtime import Model, load
+from flowkit_runtime.serving.answers import written
 from flowkit_runtime.serving.bodies import CSV
+from flowkit_runtime.serving.endpoints import Answer
 from flowkit_runtime.serving.page import docs_page
 from tests.runtime.conftest import write_bundle
 from tests.security import bundles
@@ -132,6 +136,67 @@ def test_tables(app, models):
     drawn = ask(app, "/bundles/table/sample?n=3&seed=0").json["rows"]
     assert [list(row) for row in drawn] == 3 * [["area", "rooms"]] and isinstance(drawn[0]["rooms"], int)
     same([row["area"] for row in drawn], model.to_table(model.sample(3, 0))["area"])
+
+
+def test_infinite_scores_beside_rows_without_one(models):
+    scores = np.array([np.inf, np.nan, 1.5])
+    answer = Answer("columns", {"score": scores, "anomalous": ~(scores <= 2)})
+    by_json = json.loads(written(answer, JSON, models["table"]))
+    assert by_json == {"score": [None, None, 1.5], "anomalous": [True, None, False]}
+    assert written(answer, CSV, models["table"]) == b"score,anomalous\ninf,1\n,\n1.5,0\n"
+
+
+def as_csv(x: Any) -> bytes:
+    return "\n".join(["a,b,c,d", *(",".join(map(str, row)) for row in x.reshape(len(x), -1).tolist())]).encode()
+
+
+def test_whole_numbers_are_integers_in_every_form(app, models):
+    wanted = np.concatenate([each.ravel() for each in models["images"].encode(X)])
+    for body, form in ((X.tolist(), JSON), ((X * 1.0).tolist(), JSON), (as_csv(X), CSV), (as_csv(X * 1.0), CSV)):
+        body = {"x": body} if form == JSON else body
+        latents = ask(app, "/bundles/images/encode", body, form).json["latents"]
+        same(np.concatenate([np.ravel(each) for each in latents]), wanted)
+        assert "integer data has no density" in ask(app, "/bundles/images/log_prob", body, form).json["detail"]
+
+
+def test_points_in_every_form(app, models):
+    x = X + 0.25
+    wanted = models["images"].log_prob(x)
+    for body, form in (({"x": x.tolist()}, JSON), (as_csv(x), CSV), (npy(x), NPY)):
+        same(ask(app, "/bundles/images/log_prob", body, form).json["log_prob"], wanted)
+
+
+def test_a_class_in_the_query_is_a_name_first(tmp_path):
+    """As for the option --context. In a body a number is an index."""
+    model = load(write_bundle(tmp_path, levels=None, context={"classes": 3, "names": ["1", "2", "3"]}))
+    app, body = serving({"named": tmp_path}), npy(X + 0.5)
+    for context, label in (("1", 0), ("3", 2), ("[1]", 1), ('"1"', 0), ('["2"]', 1)):
+        answer = ask(app, f"/bundles/named/score?context={context}", body, NPY)
+        same(answer.json["score"], model.score(X + 0.5, label))
+    assert "'0' is no class" in ask(app, "/bundles/named/score?context=0", body, NPY).json["detail"]
+    for given, label in (("1", 0), (1, 1)):
+        drawn = ask(app, "/bundles/named/sample", {"seed": 0, "context": given}).json["x"]
+        same(drawn, model.sample(1, 0, context=label))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"x": ["a" * 8000, *(2000 * [0])]},
+        {"x": [["a" * 8000, 0], *(1000 * [[0, 0]])]},
+        {"latents": [["a" * 8000, *(2000 * [0])]]},
+        {"x": [[[[1, 2], [3, 4]]]], "context": ["a" * 8000, *(2000 * [0])]},
+    ],
+)
+def test_texts_among_numbers_take_no_memory(app, given):
+    path = "/bundles/vectors/decode" if "latents" in given else "/bundles/floats/score"
+    tracemalloc.start()
+    try:
+        for bundle in (path, path.replace("floats", "classes")):
+            assert ask(app, bundle, given).status == 422
+        assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_columns_of_other_flows(app, models):

@@ -110,6 +110,8 @@ def _listed(array: Array) -> list[Any]:
     """Return an array as lists for JSON. Times become texts. NaN and infinities, which JSON lacks, become None."""
     if array.dtype.kind == "M":
         array = np.datetime_as_string(array)
+    elif array.dtype == object:  # columns, of which some values are None
+        return [None if isinstance(each, float) and not math.isfinite(each) else each for each in array.tolist()]
     elif array.dtype.kind == "f" and not (good := np.isfinite(array)).all():
         array = with_none(array, ~good)
     return list(array.tolist())

@@ -96,9 +96,10 @@ class Service:
     ) -> bytes:  # fmt: skip
         """Return the content of the answer to a body. It is called in a thread."""
         takes = endpoint.takes(model)
+        has_classes = model.context is not None and model.context.classes is not None
         with self._alone(form == JSON and len(raw) > LARGE_JSON, deadline):
-            body = {} if form is None else parsed_body(form, raw, takes, endpoint.main(model))
-            given = joined_values(body, parsed_query(request.query_params.multi_items()), takes)
+            body = {} if form is None else parsed_body(form, raw, takes, endpoint.main(model), has_classes)
+            given = joined_values(body, parsed_query(request.query_params.multi_items(), has_classes), takes)
             with self._batches.until(deadline, partial(was_left, request.scope)):
                 answer = endpoint.compute(model, given, self._limits)
             with self._alone(accepted == JSON and answer.size > LARGE_JSON, deadline):

@@ -6,6 +6,7 @@ Parquet, Arrow files and compressed bodies aren't taken, because a small one may
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import chain
 from typing import Any
 
 from flowkit_runtime.errors import InputError, quoted, shortened
@@ -18,13 +19,13 @@ FORMS = (JSON, NPY, NPZ, CSV)
 TABLE = "table"
 """The name of the content of a CSV body among the values of a request."""
 TEXTS = ("columns", "context_columns")
-"""The parameters that are texts. The others are JSON."""
+"""The parameters of a query that are texts. The others are JSON."""
 
 Given = dict[str, Any]
 """The values of a request by name."""
 
 
-def parsed_body(form: str, raw: bytes, takes: Collection[str], main: str) -> Given:
+def parsed_body(form: str, raw: bytes, takes: Collection[str], main: str, has_classes: bool) -> Given:
     """Return the values in a body of one of FORMS.
 
     Args:
@@ -32,6 +33,7 @@ def parsed_body(form: str, raw: bytes, takes: Collection[str], main: str) -> Giv
         raw: The body.
         takes: The names of the values that the endpoint takes.
         main: The name of the array in a .npy body.
+        has_classes: True if the context is a class, which may be given by its name.
 
     Raises:
         InputError: If the body isn't of this form, or holds other values.
@@ -43,32 +45,54 @@ def parsed_body(form: str, raw: bytes, takes: Collection[str], main: str) -> Giv
             return dict(parse_npz(raw, takes))
         if form == CSV:
             return {TABLE: raw}
-        return _parsed_object(raw)
+        return _parsed_object(raw, has_classes)
     except ValueError as error:
         raise InputError(f"the body can't be read as {form}: {shortened(error)}") from error
 
 
-def _parsed_object(raw: bytes) -> Given:
+def _parsed_object(raw: bytes, has_classes: bool) -> Given:
     value = parse_json(raw)
     if not isinstance(value, dict):
         raise ValueError(f"a JSON object of named values is wanted, got {type(value).__name__}")
+    if raw.count(b'"') > 2 * len(value):  # there are texts beside the names
+        for name, each in value.items():
+            _check_numbers(name, each, has_classes)
     return value
 
 
-def parsed_query(pairs: Collection[tuple[str, str]]) -> Given:
-    """Return the parameters of a query. Raises InputError if one is given twice, or isn't JSON."""
+def _check_numbers(name: str, value: Any, has_classes: bool) -> None:
+    """Raise InputError for a text among numbers: numpy would give each number the size of the longest text."""
+    level = value if isinstance(value, list) and not (has_classes and name == "context") else []
+    while level:
+        kinds = set(map(type, level))
+        if str in kinds:
+            raise InputError(f"{shortened(name)} must hold numbers, and holds text")
+        level = list(chain.from_iterable(each for each in level if isinstance(each, list)))
+
+
+def parsed_query(pairs: Collection[tuple[str, str]], has_classes: bool) -> Given:
+    """Return the parameters of a query. Raises InputError if one is given twice, or isn't JSON.
+
+    With `has_classes` the context may be the name of a class, even if that is a number.
+    """
     given: Given = {}
     for name, text in pairs:
         if name in given:
             raise InputError(f"the query has {quoted(name)} twice")
-        try:
-            given[name] = text if name in TEXTS else parse_json(text.encode())
-        except ValueError as error:
-            if name == "context":  # the name of a class
-                given[name] = text
-                continue
-            raise InputError(f"{shortened(name)}={shortened(text)} in the query is no number or list") from error
+        given[name] = text if name in TEXTS else _parsed_parameter(name, text, has_classes)
     return given
+
+
+def _parsed_parameter(name: str, text: str, has_classes: bool) -> Any:
+    is_class = has_classes and name == "context"
+    try:
+        value = parse_json(text.encode())
+    except ValueError as error:
+        if is_class:
+            return text
+        raise InputError(f"{shortened(name)}={shortened(text)} in the query is no number or list") from error
+    _check_numbers(name, value, has_classes)
+    return text if is_class and isinstance(value, int | float) else value
 
 
 def joined_values(body: Mapping[str, Any], query: Mapping[str, Any], takes: Collection[str]) -> Given:

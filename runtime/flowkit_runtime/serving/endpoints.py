@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from flowkit_runtime.errors import InputError, shortened
-from flowkit_runtime.inputs import Array, as_array, integer, sample_shape
+from flowkit_runtime.inputs import Array, as_array, class_index, integer, sample_shape, whole_as_integers
 from flowkit_runtime.model import Model
 from flowkit_runtime.serving.bodies import CSV, FORMS, JSON, NPY, NPZ, TABLE, Given
 from flowkit_runtime.serving.limits import Limits
@@ -106,9 +108,8 @@ def _decode(model: Model, given: Given, limits: Limits) -> Answer:
         raise InputError(f"there is no {missing[0]}: give latents, a list of {', '.join(names)}, or these arrays")
     else:
         latents = [given[name] for name in names]
-    if isinstance(latents, list):
-        latents = [as_array("latents", each) for each in latents]
-        _check_rows(max((len(each) for each in latents if each.ndim), default=0), limits.rows)
+    for each in latents if isinstance(latents, list) else []:
+        _check_length(each, limits.rows)
     return Answer("events", {"x": model.decode(latents, _context(model, given), batch_size=limits.batch)})
 
 
@@ -146,17 +147,19 @@ def _events(model: Model, given: Given, most: int, seed: int) -> EventRows:
         raise InputError("give events: x, an array" + (", or rows" if model.preprocessing else ""))
     if "x" in given:
         _no_columns(given)
+        _check_length(given["x"], most)
         events = as_array("x", given["x"])
-        _check_rows(len(events) if events.ndim else 0, most)
+        if isinstance(given["x"], list):
+            events = whole_as_integers(events, model.levels)
         return events, _context(model, given)
     if "rows" in given:
         _no_columns(given)
-        if isinstance(given["rows"], list):
-            _check_rows(len(given["rows"]), most)
+        _check_length(given["rows"], most)
         events, found = read_records(model, given["rows"], seed)
     else:
         columns, of_context = given.get("columns", ""), given.get("context_columns", "")
         events, found = read_csv(model, given[TABLE], columns, of_context, seed, most)
+        events = whole_as_integers(events, model.levels)
     if found is not None and "context" in given:
         raise InputError("the table has its context in columns: give no other")
     return events, _context(model, given) if found is None else found
@@ -172,6 +175,8 @@ def _context(model: Model, given: Given) -> Any:
     if context is None and model.preprocessing is not None and model.preprocessing.context:
         names = shortened(model.preprocessing.context_names)
         raise InputError(f"this flow needs a context: an object with {names}")
+    if isinstance(context, str) and model.context is not None and model.context.classes is not None:
+        return class_index(context, model.context)
     return context_records(model, context) if are_records(context) else context
 
 
@@ -179,6 +184,12 @@ def _check_classes(model: Model, events: Array, context: Any, most: int) -> None
     """Raise InputError if there are too many events whose densities are summed over all classes."""
     if context is None and model.context is not None and model.marginalizes and events.ndim:
         _check_rows(len(events), most // len(model.context.probabilities), "rows without a class")
+
+
+def _check_length(array: Any, most: int) -> None:
+    """Raise InputError if an array or a list has too many rows."""
+    if isinstance(array, list) or (isinstance(array, np.ndarray) and array.ndim):
+        _check_rows(len(array), most)
 
 
 def _check_rows(rows: int, most: int, what: str = "rows") -> None:

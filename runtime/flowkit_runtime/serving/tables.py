@@ -33,7 +33,7 @@ def read_csv(model: Model, raw: bytes, columns: str, context_columns: str, seed:
     context = model.context if of_context else None
     wanted = Wanted(
         event_shape=model.event_shape,
-        levels=model.levels,
+        levels=None,  # as the values may be points
         context=context,
         columns=chosen,
         context_columns=of_context,

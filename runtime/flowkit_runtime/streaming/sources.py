@@ -14,11 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from flowkit_runtime.bundle import MAX_LEVELS, Context
+from flowkit_runtime.bundle import Context
 from flowkit_runtime.columns import Preprocessing
-from flowkit_runtime.errors import InputError, RowError, shortened
+from flowkit_runtime.errors import InputError, RowError
 from flowkit_runtime.files import map_npy
-from flowkit_runtime.inputs import Array, check_context_shape, context_rows, no_class, real, row_slices
+from flowkit_runtime.inputs import Array, check_context_shape, class_index, context_rows, real, row_slices
 
 EventRows = tuple[Array, Array | None]
 """Events [n, *event] and their context: one row per event, one for all events, or None."""
@@ -130,7 +130,7 @@ def contexts(wanted: Wanted, count: Callable[[], int]) -> Callable[[slice], Arra
     if given is None and kind is not None and kind.probabilities:
         return lambda part: None
     if kind is None or path is None:
-        for_all = context_rows(given if kind is None or given is None else _label(given, kind), kind, 1, 0)
+        for_all = context_rows(given if kind is None or given is None else class_index(given, kind), kind, 1, 0)
         return lambda part: for_all
     array = read_npy(path)
 
@@ -158,23 +158,6 @@ def naming_rows(path: Path) -> Iterator[None]:
 def context_file(given: str | None) -> Path | None:
     """Return the file that `--context` names, or None if its value isn't a file."""
     return Path(given) if given is not None and given.endswith(".npy") else None
-
-
-def _label(text: str, kind: Context) -> int:
-    """Return the index of a class for its name, or for the index itself unless names are numbers."""
-    if kind.classes is None:
-        floats = f"{kind}, one for all rows or one for each"
-        raise InputError(f"the context {shortened(repr(text))} is no .npy file; this flow's is {floats}")
-    if text in kind.names:
-        return kind.names.index(text)
-    is_index = text.isdecimal() and len(text) < 9 and int(text) < kind.classes
-    if kind.names and (not is_index or any(name.isdecimal() for name in kind.names)):
-        raise InputError(no_class(text, kind.names))
-    if not text.isdecimal():
-        raise InputError(f"the context {shortened(repr(text))} is neither a class nor a .npy file")
-    if len(text) > len(str(MAX_LEVELS)):
-        raise InputError(f"the context {shortened(text)} is no class: there are {MAX_LEVELS} at most")
-    return int(text)
 
 
 def context_identity(wanted: Wanted) -> list[Any]:

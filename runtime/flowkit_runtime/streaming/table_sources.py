@@ -12,7 +12,7 @@ import numpy as np
 
 from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.errors import InputError, shortened
-from flowkit_runtime.inputs import Array
+from flowkit_runtime.inputs import Array, grid
 from flowkit_runtime.preprocessing import encode, for_columns
 from flowkit_runtime.streaming.sources import (
     EventRows,
@@ -50,12 +50,15 @@ class NumberTable:
         types: dict[str, Type] = dict.fromkeys(self._columns, "number")
         types |= dict.fromkeys(self._context_columns, "label" if has_labels else "number")
         for batch in in_batches(self._table.records(types, start), size):
-            yield self._rows(columns_of(batch), start)
+            with naming_rows(self.path):
+                yield self._rows(columns_of(batch), start)
             start += batch.num_rows
 
     def _rows(self, columns: dict[str, Any], start: int) -> EventRows:
         arrays = {name: self._numbers(column, name, start) for name, column in columns.items()}
         events = np.stack([arrays[name] for name in self._columns], 1).reshape(-1, *self._wanted.event_shape)
+        if self._wanted.levels is not None:  # CSV doesn't tell integers from floats
+            events = grid("x", events, start, self._wanted.levels).astype(np.int64)
         if self._context is not None:
             return events, self._context(slice(start, start + len(events)))
         context, kind = np.stack([arrays[name] for name in self._context_columns], 1), self._wanted.context
