@@ -12,11 +12,21 @@ import numpy as np
 from flowkit.domains import REALS, by_coordinate
 from flowkit.errors import InputError
 from flowkit.fitted.result import FittedFlow
-from flowkit.fitted.tables import TableLibrary, as_contexts, as_events, as_table, is_table
+from flowkit.fitted.tables import (
+    TableLibrary,
+    as_contexts,
+    as_events,
+    as_labels,
+    as_table,
+    column_of,
+    is_table,
+    joined,
+)
 from flowkit.flow import Flow
 from flowkit.flow.inputs import as_flowkit
 from flowkit.plugin import Arrays, PartName
 from flowkit_runtime.columns import Preprocessing
+from flowkit_runtime.frames import TableColumns
 from flowkit_runtime.inputs import inside
 
 if TYPE_CHECKING:
@@ -52,7 +62,8 @@ class FittedTable(FittedFlow):
 
         Args:
             x: A table with the columns of the events, and those of the context unless ``context`` has them.
-            context: Another table with the columns of the context.
+            context: Another table with the columns of the context. If the context is a class, a value of its column, or
+                a list of such values, stands for a table with that column. A single class is that of all rows.
 
         Raises:
             InputError: If a column is missing, or a value can't be used.
@@ -75,7 +86,7 @@ class FittedTable(FittedFlow):
         """
         if not is_table(x):
             return super().score(x, context, draws, seed)
-        events, contexts = as_events(self.preprocessing, x, context, seed)
+        events, contexts = as_events(self.preprocessing, self._columns(x, context), seed)
         self._check_inside(events)
         kept = ~np.isnan(events[:, 0])
         scores = np.full(len(events), np.nan)
@@ -98,7 +109,7 @@ class FittedTable(FittedFlow):
         """
         if not is_table(x):
             return super().posterior(x, draws, seed)
-        events, _ = as_events(replace(self.preprocessing, label=None), x, None, seed)
+        events, _ = as_events(replace(self.preprocessing, label=None), joined(x), seed)
         self._check_inside(events)
         kept = ~np.isnan(events[:, 0])
         found = np.full((len(events), len(self.classes or ())), np.nan)
@@ -115,8 +126,8 @@ class FittedTable(FittedFlow):
 
         Args:
             n: The number of events, or of events for each row of the context.
-            context: A table of contexts. If the context is a class, its name, or a list of names, stands for a table
-                with that column.
+            context: A table of contexts. If the context is a class, a value of its column, or a list of such values,
+                stands for a table with that column.
             temperature: The scale of normal noise: below 1 samples are likelier and less varied.
             seed: The seed of the noise. Without one each call differs.
 
@@ -127,23 +138,39 @@ class FittedTable(FittedFlow):
             InputError: If the flow needs a context and gets none, or an argument can't be used.
         """
         label = self.preprocessing.label
-        if label is not None and (isinstance(context, str) or (isinstance(context, list) and context)):
-            context = {label.column: [context] if isinstance(context, str) else context}
+        if label is not None:
+            context = as_labels(context, label.column)
         if not (is_table(context) or (context is None and self.flow.context is None)):
             if self.flow.context is not None and (context is None or isinstance(context, str)):
-                names = self.preprocessing.context_names
-                raise InputError(f"this flow needs a context: a table with the columns {names}")
+                raise InputError(self._wanted)
             return super().sample(n, context, temperature, seed)
         if isinstance(n, tuple):
             raise InputError("n is the number of samples, or of samples for each row of the context")
         if context is None:
             return as_table(self.preprocessing, super().sample(n, None, temperature, seed), self._tables)
         if self.flow.context is None:
-            raise InputError("this flow takes no context: leave it out")
+            raise InputError(self._wanted)
         contexts = as_contexts(self.preprocessing, context)
         events = super().sample((n, len(contexts)), contexts, temperature, seed)  # [n, rows, d]
         flat = events.swapaxes(0, 1).reshape(-1, events.shape[-1])
         return as_table(self.preprocessing, flat, self._tables, context, np.repeat(np.arange(len(contexts)), n))
+
+    def _columns(self, x: Any, context: Any) -> TableColumns:
+        """Return the columns of a table, and those of its context. Raises InputError if the context is of no use."""
+        label, first = self.preprocessing.label, self.preprocessing.event[0].column
+        if label is not None and context is not None:
+            context = as_labels(context, label.column, len(column_of(joined(x), first)))
+        if not (context is None or is_table(context)):
+            raise InputError(self._wanted)
+        return joined(x, context)
+
+    @property
+    def _wanted(self) -> str:
+        """Say which context is wanted, for messages."""
+        if self.flow.context is None:
+            return "this flow takes no context: leave it out"
+        classes = "" if self.preprocessing.label is None else ", a class, or a list of classes"
+        return f"this flow needs a context: a table with the columns {self.preprocessing.context_names}{classes}"
 
     def _check_inside(self, events: np.ndarray) -> None:
         """Raise InputError for a value outside of the domain of the data, as a bundle does."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
+from numbers import Number
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -31,18 +32,30 @@ def is_table(value: Any) -> bool:
     return isinstance(value, Mapping) or is_pandas(value) or has_columns
 
 
-def joined(x: Any, context: Any) -> TableColumns:
-    """Return the columns of one or two tables as Arrow arrays. ``context`` may also be names of columns of ``x``."""
+def joined(x: Any, context: Any = None) -> TableColumns:
+    """Return the columns of one or two tables as Arrow arrays. Raises InputError."""
     columns: TableColumns = as_flowkit(as_columns, x)
-    if context is None or _are_names(context):
+    if context is None:
         return columns
-    if not is_table(context):
-        like = f", as in context=[{context!r}]" if isinstance(context, str) else ""
-        raise InputError(f"x is a table: context must be one, too, or a list of names of its columns{like}")
     more: TableColumns = as_flowkit(as_columns, context)
     if both := columns.keys() & more.keys():
         raise InputError(f"x and context both have a column {min(both)!r}")
     return columns | more
+
+
+def with_names(x: Any, context: Any) -> tuple[TableColumns, list[str] | None]:
+    """Return the columns of what ``fit`` is given, and the names of those that make the context, if it is given.
+
+    ``context`` is a table, or a list of names of columns of ``x``. Raises InputError.
+    """
+    if context is None:
+        return joined(x), None
+    if _are_names(context):
+        return joined(x), [str(name) for name in context]
+    if not is_table(context):
+        like = f", as in context=[{context!r}]" if isinstance(context, str) else ""
+        raise InputError(f"x is a table: context must be one, too, or a list of names of its columns{like}")
+    return joined(x, context), list(as_flowkit(as_columns, context))
 
 
 def look_at_frames(
@@ -53,13 +66,12 @@ def look_at_frames(
     If ``context`` is given, it makes the context, and the other columns of ``x`` make the event, without ``weight``. If
     the section `data` of ``spec`` lists columns, they are those. Raises DataError or InputError.
     """
-    columns = joined(x, context)
+    columns, given = with_names(x, context)
     if spec is not None and spec.preprocessing is not None:
         return TableLook.of(_with_classes(spec.preprocessing, columns))
     seen = as_flowkit(see, [columns])
-    if context is None:
+    if given is None:
         return choose(seen, "x", label=label, weight=weight)
-    given = [str(name) for name in context] if _are_names(context) else list(as_flowkit(as_columns, context))
     event = [name for name in columns if name not in (*given, weight)]
     return choose(seen, "x", event, given, label, weight)
 
@@ -68,7 +80,7 @@ def _with_classes(preprocessing: Preprocessing, columns: TableColumns) -> Prepro
     """Return a preprocessing with the names of its label's classes, which are those in the data."""
     if preprocessing.label is None:
         return preprocessing
-    texts = as_flowkit(as_text, _column(columns, preprocessing.label.column), preprocessing.label.column)
+    texts = as_flowkit(as_text, column_of(columns, preprocessing.label.column), preprocessing.label.column)
     return replace(preprocessing, label=replace(preprocessing.label, categories=class_names(texts)))
 
 
@@ -88,12 +100,23 @@ def library_of_table(table: Any) -> TableLibrary:
     return next((each for each in get_args(TableLibrary) if each == name), "numpy")
 
 
+def as_labels(context: Any, label: str, n: int = 1) -> Any:
+    """Return a class, or a list of classes, as a table of labels. Any other context is returned as it is.
+
+    Classes are values of the column ``label``. A single one is repeated in n rows.
+    """
+    classes = [context] if isinstance(context, str | Number) else context
+    if not isinstance(classes, list | tuple) or not all(isinstance(each, str | Number) for each in classes):
+        return context
+    return {label: [*classes] * (n if len(classes) == 1 else 1)}
+
+
 def as_events(
-    preprocessing: Preprocessing, x: Any, context: Any = None, seed: int = 0
+    preprocessing: Preprocessing, columns: TableColumns, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return events [n, d] and contexts of tables as float32. Rows that lack a value hold NaN. Raises InputError."""
+    """Return events [n, d] and contexts of columns as float32. Rows that lack a value hold NaN. Raises InputError."""
     dropping = replace(preprocessing, missing="drop")
-    events, contexts = as_flowkit(encode, dropping, joined(x, context), 0, seed)
+    events, contexts = as_flowkit(encode, dropping, columns, 0, seed)
     if contexts is not None and contexts.ndim > 1:
         contexts = contexts.astype(np.float32)
     return events.astype(np.float32), contexts
@@ -117,16 +140,17 @@ def complete(
 
     ``classes`` are those of the preprocessing, which knows them. Raises InputError.
     """
+    columns, _ = with_names(x, context)
     if preprocessing.label is not None:
         classes = tuple(name for name in preprocessing.label.categories if name is not None)
-        _column(joined(x, context), preprocessing.label.column)
-    events, contexts = as_events(preprocessing, x, context)
+        column_of(columns, preprocessing.label.column)
+    events, contexts = as_events(preprocessing, columns)
     kept = ~np.isnan(events[:, 0])
     if not kept.any():
         raise InputError(f"x has no rows, or each lacks a value: {len(kept)} rows")
     weights = None if weight is None else weights_of(weight, len(events))
     if weight_column:
-        weights = _numbers_of(joined(x, context), weight_column)
+        weights = _numbers_of(columns, weight_column)
     return Arrays(
         events[kept],
         None if contexts is None else contexts[kept],
@@ -139,11 +163,12 @@ def complete(
 
 def _numbers_of(columns: TableColumns, name: str) -> np.ndarray:
     """Return a column as numbers, NaN for missing ones. Raises InputError."""
-    numbers: np.ndarray = as_flowkit(as_numbers, _column(columns, name), name)
+    numbers: np.ndarray = as_flowkit(as_numbers, column_of(columns, name), name)
     return numbers
 
 
-def _column(columns: TableColumns, name: str) -> Any:
+def column_of(columns: TableColumns, name: str) -> Any:
+    """Return a column of x as an Arrow array. Raises InputError."""
     if name not in columns:
         raise InputError(f"x has {no_columns([name], columns)}; its columns are {shortened(', '.join(columns))}")
     return as_flowkit(columns.__getitem__, name)

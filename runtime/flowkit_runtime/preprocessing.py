@@ -51,7 +51,7 @@ def encode(
     context: Array | None = None
     if preprocessing.contexts:
         context = encode_context(preprocessing, columns, start)
-        lacking |= np.isnan(context).reshape(len(context), -1).any(axis=1)
+        lacking |= np.isnan(context).any(axis=tuple(range(1, context.ndim)))
         context[lacking] = 0.0
         context = context if preprocessing.label is None else context.astype(np.int64)
     events[lacking] = np.nan

@@ -98,6 +98,10 @@ def test_context_by_name_and_without() -> None:
     assert isinstance(drawn, pa.Table) and drawn.column_names == ["x", "y"]
     with pytest.raises(InputError, match="this flow takes no context"):
         without.sample(4, {"x": [70.0]})
+    with pytest.raises(InputError, match="this flow takes no context"):
+        without.score(table, ["x"])
+    with pytest.raises(InputError, match="this flow needs a context: a table with the columns x"):
+        named.score({"y": table["y"]}, ["x"])
     assert set(named.sample(2, {"x": [70.0]})) == {"x", "y"}
 
 

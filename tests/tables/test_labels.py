@@ -334,6 +334,40 @@ def test_fit_takes_a_label(fitted: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(model.posterior(model.from_table(unlabelled)[0]), posterior, atol=1e-4)
 
 
+def test_scores_take_classes_as_a_table_has_them() -> None:
+    fitted = flowkit.fit(frame()[["bill", "flipper", "species"]], epochs=1, progress=False)
+    table = frame()[:4]
+    unlabelled = table[["bill", "flipper"]]
+    gentoo = fitted.score(unlabelled.assign(species="Gentoo"))
+    assert not np.allclose(gentoo, fitted.score(unlabelled))
+    for context in ("Gentoo", ["Gentoo"], ("Gentoo",), ["Gentoo"] * 4):
+        assert np.array_equal(fitted.score(unlabelled, context), gentoo)
+        assert np.array_equal(fitted.log_prob(unlabelled, context), -gentoo)
+    assert np.array_equal(fitted.score(unlabelled, table["species"].tolist()), fitted.score(table))
+    assert fitted.score(unlabelled[:0], "Gentoo").shape == (0,) and not len(fitted.sample(2, []))
+    refused: list[tuple[Any, str]] = [
+        (["species"], "column 'species' has 'species' in row 0; its categories are Adelie"),
+        (["Gentoo", "Adelie"], "column 'species' has 2 rows, and column 'bill' has 4"),
+        (np.array([0, 1, 0, 1]), "a table with the columns species, a class, or a list of classes"),
+        (None, "a table with the columns species"),
+    ]
+    for context, message in refused:
+        with pytest.raises(FlowkitError, match=message):
+            fitted.sample(2) if context is None else fitted.score(unlabelled, context)
+
+
+def test_a_number_is_the_class_that_the_column_has() -> None:
+    table = frame().drop(columns="sample_weight")
+    years = table.assign(species=table["species"].map(NAMES.index) + 2007)
+    fitted = flowkit.fit(years, label="species", epochs=1, progress=False)
+    assert list(fitted.classes or ()) == ["2007", "2008", "2009"]
+    drawn = fitted.sample(2, pd.DataFrame({"species": [2008]}), seed=0)
+    for context in (2008, [2008], np.int64(2008)):
+        assert fitted.sample(2, context, seed=0).equals(drawn)
+        years["species"] = 2008
+        assert np.array_equal(fitted.score(years[["bill", "flipper"]], context), fitted.score(years))
+
+
 def test_fit_takes_names_as_contexts() -> None:
     table = frame()
     x = table[["bill", "flipper"]].to_numpy()
