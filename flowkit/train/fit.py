@@ -16,7 +16,7 @@ from flowkit.errors import DataError, InterruptedWarning, RunError, ScheduleWarn
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays, PartName
 from flowkit.spec import Train
-from flowkit.spec.run import RESULTS
+from flowkit.spec.run import RESULTS, SPEC
 from flowkit.train.batches import Batch, count_batches, shuffled
 from flowkit.train.checkpoint import Checkpoint, Row, read_checkpoint, standing, tensors_of
 from flowkit.train.directory import CHECKPOINT
@@ -45,12 +45,24 @@ class Trained:
 def find_checkpoint(flow: Flow, settings: Train, data: Arrays, directory: Path) -> Checkpoint | None:
     """Read the run's checkpoint. Return None if it has none yet.
 
-    Raises RunError if the checkpoint doesn't belong to this run, if it has more epochs than the settings allow, or if
-    the run is finished and the settings leave nothing to train.
+    Raises RunError if the checkpoint doesn't belong to this run, or if it is missing though the run is finished.
     """
-    if not (directory / CHECKPOINT).exists():
-        return None
-    checkpoint = read_checkpoint(directory / CHECKPOINT, flow, settings, count_batches(data, settings.batch_size))
+    path = directory / CHECKPOINT
+    if path.exists():
+        return read_checkpoint(path, flow, settings, count_batches(data, settings.batch_size))
+    if (directory / RESULTS).exists():
+        raise RunError(
+            f"{directory} is finished, and its {CHECKPOINT} is gone, so it can't be trained on: if only its data has "
+            f"moved, edit `data` in its {SPEC}, otherwise train anew"
+        )
+    return None
+
+
+def check_goes_on(checkpoint: Checkpoint, settings: Train, directory: Path) -> None:
+    """Raise RunError if the settings leave nothing to train after the checkpoint.
+
+    A run that isn't finished may have all of its epochs behind it.
+    """
     done = len(checkpoint.rows)
     if settings.epochs is not None and done > settings.epochs:
         raise RunError(
@@ -59,7 +71,6 @@ def find_checkpoint(flow: Flow, settings: Train, data: Arrays, directory: Path) 
         )
     if (directory / RESULTS).exists() and (reason := ended(settings, checkpoint.rows)):
         raise RunError(f"{directory} is finished and there is nothing left to train: {reason}")
-    return checkpoint
 
 
 def ended(settings: Train, rows: Sequence[Row]) -> str | None:
@@ -73,6 +84,13 @@ def ended(settings: Train, rows: Sequence[Row]) -> str | None:
     if settings.patience is not None and waited >= settings.patience:
         return f"epoch {best_epoch} is still the best after train.patience: {settings.patience} more validations"
     return None
+
+
+def check_enough(data: Mapping[PartName, Arrays], fabric: Fabric) -> None:
+    """Raise DataError if there are fewer training events than processes."""
+    events = len(data["train"].x)
+    if events < fabric.world_size:
+        raise DataError(f"{events} events are less than one for each of {fabric.world_size} processes")
 
 
 def fit_flow(
@@ -91,8 +109,6 @@ def fit_flow(
     Raises TrainingError if a loss isn't finite. Without ``keep``, Ctrl-C ends the training after a whole epoch with a
     warning: nothing else would remember it.
     """
-    if fabric and len(data["train"].x) < fabric.world_size:
-        raise DataError(f"{len(data['train'].x)} events are less than one for each of {fabric.world_size} processes")
     if checkpoint is None:
         _initialize(flow, next(shuffled(data["train"], settings.batch_size, settings.seed, 0)))
     training = Training(flow, settings, data, checkpoint, keep, fabric)

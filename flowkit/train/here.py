@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from flowkit.train.directory import (
     taking,
 )
 from flowkit.train.evaluation import evaluate
-from flowkit.train.fit import Trained, find_checkpoint, finish_early, fit_flow
+from flowkit.train.fit import Trained, check_enough, check_goes_on, find_checkpoint, finish_early, fit_flow
 from flowkit.train.loggers import tracking
 from flowkit.train.results import Results
 from flowkit_runtime.atomic import replacing
@@ -56,6 +56,7 @@ def train_here(
     flow = new_flow(spec)  # errors of the flow and of the data are raised before the directory is created
     data = load_data(spec)
     with connected(spec.train) as fabric, using_threads(spec.train.threads), ExitStack() as stack:
+        check_enough(data, fabric)
         first(fabric, lambda: create(spec, directory, data))
         first(fabric, lambda: stack.enter_context(taking(directory)))
         return _finish(flow, data, directory, fabric, console, after_epoch)
@@ -75,6 +76,7 @@ def resume_here(
         first(fabric, lambda: stack.enter_context(taking(directory)))
         stack.enter_context(using_threads(spec.train.threads))
         flow, data = new_flow(spec), load_run_data(directory, spec)
+        check_enough(data, fabric)
         return _finish(flow, data, directory, fabric, console, after_epoch, finish)
 
 
@@ -91,6 +93,7 @@ def fit_here(flow: Flow, data: Mapping[PartName, Arrays], console: Console) -> T
     """Fit a flow to arrays in this process, which may be one of several."""
     settings = flow.to_spec().train
     with connected(settings) as fabric:
+        check_enough(data, fabric)
         return fit_flow(flow, settings, data, console=console, fabric=fabric)
 
 
@@ -115,15 +118,12 @@ def _finish(
             "goes on with it"
         )
     fabric.barrier()  # all have read the checkpoint before the first process changes it
-    first(fabric, lambda: record(spec, directory, data))
     if now:
         assert checkpoint is not None
+        first(fabric, lambda: record(spec, directory, data))
         trained = finish_early(flow, spec.train, data, checkpoint, partial(keep_checkpoint, directory))
     else:
-        first(fabric, lambda: begin_training(directory, checkpoint))
-        with tracking(spec, directory) if fabric.is_global_zero else nullcontext() as log:
-            keep = partial(_keep, directory, [each for each in (log, after_epoch) if each])
-            trained = fit_flow(flow, spec.train, data, checkpoint, keep, console, fabric)
+        trained = _train(flow, data, checkpoint, directory, fabric, console, after_epoch)
     flow = with_weights(spec, trained.weights, fabric.device)
     first(fabric, lambda: flow.save(directory / WEIGHTS))
     results = Results(
@@ -141,6 +141,27 @@ def _finish(
     first(fabric, lambda: _draw(flow, trained, data["val"], directory))
     first(fabric, lambda: _write_results(results, directory))
     return results
+
+
+def _train(
+    flow: Flow,
+    data: dict[PartName, Arrays],
+    checkpoint: Checkpoint | None,
+    directory: Path,
+    fabric: Fabric,
+    console: Console | None,
+    after_epoch: AfterEpoch | None,
+) -> Trained:
+    """Train. The files of the run change only when nothing can refuse the training any more."""
+    spec = flow.to_spec()
+    if checkpoint is not None:
+        check_goes_on(checkpoint, spec.train, directory)
+    listeners = [] if after_epoch is None else [after_epoch]
+    with ExitStack() as stack:
+        first(fabric, lambda: listeners.insert(0, stack.enter_context(tracking(spec, directory))))
+        first(fabric, lambda: record(spec, directory, data))
+        first(fabric, lambda: begin_training(directory, checkpoint))
+        return fit_flow(flow, spec.train, data, checkpoint, partial(_keep, directory, listeners), console, fabric)
 
 
 def _keep(directory: Path, listeners: Sequence[AfterEpoch], checkpoint: Checkpoint) -> None:

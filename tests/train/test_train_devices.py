@@ -11,13 +11,15 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from flowkit.errors import DataWarning, FlowkitError, SpecError, TrainingError
+from flowkit.errors import DataError, DataWarning, FlowkitError, SpecError, TrainingError
 from flowkit.spec import Spec, read_spec, to_yaml
 from flowkit.train import read_results, resume, train
 from flowkit.train.batches import Batch
@@ -271,6 +273,16 @@ def test_launched_processes_are_all_used_unless_the_spec_says_otherwise(
         layout(make_spec("train.devices=2").train)
     with pytest.raises(FlowkitError, match=r"train.batch_size: 3 is less than one event for each of 4 processes"):
         layout(make_spec("train.batch_size=3").train)
+
+
+def test_fewer_events_than_processes_leave_no_directory(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = SimpleNamespace(world_size=500, global_rank=0, broadcast=lambda error: error, barrier=lambda: None)
+    monkeypatch.setattr("flowkit.train.here.connected", lambda settings: nullcontext(many))
+    with pytest.raises(DataError, match="220 events are less than one for each of 500 processes"):
+        train(make_spec(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("field", ["devices", "num_nodes", "accumulate"])

@@ -183,6 +183,29 @@ def test_a_finished_run_with_nothing_left_to_train_is_left_alone(
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+def test_a_finished_run_without_its_checkpoint_is_left_alone(tmp_path: Path, make_spec: MakeSpec) -> None:
+    run = tmp_path / "run"
+    train(make_spec("train.epochs=2"), run)
+    (run / "checkpoints" / "last.ckpt").unlink()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    for finish in (False, True):
+        with pytest.raises(RunError, match=r"is finished, and its checkpoints/last\.ckpt is gone, .*edit `data`"):
+            resume(run, ["train.epochs=4"], finish=finish)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_with_more_epochs_than_its_spec_says_can_be_finished(
+    tmp_path: Path, make_spec: MakeSpec, killed_at: Any
+) -> None:
+    run = tmp_path / "run"
+    with killed_at(12):
+        train(make_spec(), run)
+    (run / "spec.yaml").write_text(to_yaml(read_spec(run / "spec.yaml", ["train.epochs=1"])))
+    with pytest.raises(RunError, match=r"has 2 epochs behind it, more than train\.epochs: 1: .*--finish` finishes it"):
+        resume(run)
+    assert resume(run, finish=True).epochs == 2
+
+
 # A budget of time
 
 

@@ -84,6 +84,22 @@ def test_a_tracker_that_fails_ends_no_training(
     assert results.epochs == 4
 
 
+def test_a_tracker_that_cannot_be_reached_leaves_a_finished_run_as_it_is(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: Any) -> None:
+        raise ConnectionError("nobody answers")
+
+    run = tmp_path / "run"
+    train(make_spec("train.epochs=1"), run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    monkeypatch.setitem(_TRACKERS, "mlflow", down)
+    monkeypatch.setattr("flowkit.train.loggers.find_spec", lambda name: name)
+    with pytest.raises(FlowkitError, match=r"train.logger: mlflow can't be used: nobody answers"):
+        resume(run, ["train.epochs=2", "train.logger=mlflow"])
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
 def test_fit_has_no_logger(make_spec: MakeSpec) -> None:
     with pytest.raises(InputError, match=r"train.logger: wandb is for runs: the history"):
         flowkit.fit([[0.0], [1.0], [2.0]] * 9, logger="wandb")
