@@ -254,7 +254,16 @@ class Fitting:
         if math.isfinite(number):
             return number
         gather_weights(self.flow)
-        layer = next(filter(None, gathered(self.fabric, first_nonfinite(self.flow, own.x, own.context))), None)
+        layer = next(filter(None, gathered(self.fabric, self._first_nonfinite(own))), None)
         where = f"the first output that isn't finite is of {layer}" if layer else "all outputs are finite"
         advice = FIRST_ADVICE if self.global_step == 0 else ADVICE
         raise TrainingError(f"step {self.global_step}: the {what} is {number}; {where}: {advice}")
+
+    @torch.no_grad()
+    def _first_nonfinite(self, own: Batch) -> str | None:
+        if self.flow.dequantizer is None:
+            return first_nonfinite(self.flow, own.x, own.context)
+        x, log_q = self.flow.dequantize(own.x)
+        if not (x.isfinite().all() and log_q.isfinite().all()):
+            return "the dequantizer"
+        return first_nonfinite(self.flow, x, own.context)

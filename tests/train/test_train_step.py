@@ -15,7 +15,7 @@ from torch import Tensor
 from flowkit.domains import Interval
 from flowkit.errors import TrainingError
 from flowkit.flow import Flow
-from flowkit.spec import Spec, Train
+from flowkit.spec import Spec, Train, read_spec
 from flowkit.train import train
 from flowkit.train.batches import Batch
 from flowkit.train.optimizer import learning_rate_factor, new_optimizer
@@ -122,6 +122,25 @@ def test_a_latent_outside_of_the_support_of_its_base_is_told() -> None:
     fitting = Fitting(flow, Train(), 1)
     with pytest.raises(TrainingError, match=r"the base distribution Uniform with the support \(0, 1\).* from 0.5 to 7"):
         fitting.training_step(Batch(torch.tensor([[0.5, 7.0]]), None, None))
+
+
+@pytest.mark.parametrize(("part", "named"), [("layers", "layer 0"), ("dequantizer", "the dequantizer")])
+def test_with_learned_noise_the_part_that_is_not_finite_is_named(part: str, named: str) -> None:
+    network = {"use": "glow/mlp", "hidden": 4}
+    coupling = {"coupling": {"use": "glow/affine"}, "conditioner": network}
+    spec = read_spec(
+        {
+            "flowkit": 1,
+            "event": {"shape": [2], "levels": 4},
+            "flow": [coupling],
+            "dequantization": {"flow": [{"use": "map/logit"}, coupling]},
+        }
+    )
+    flow = Flow.from_spec(spec)
+    for parameter in getattr(flow, part).parameters():
+        parameter.data.fill_(math.nan)
+    with pytest.raises(TrainingError, match=rf"step 0: the loss is nan; .* finite is of {named}"):
+        Fitting(flow, spec.train, 1).training_step(Batch(torch.tensor([[0, 3]]).byte(), None, None))
 
 
 def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(
