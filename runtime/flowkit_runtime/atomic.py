@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 _TOKEN = 4  # random bytes in the names of work directories
 _LOCK = "lock"  # the lock file in a work directory
+_TRIES = 100  # to lock a file that its holder has just removed
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # raised by file systems that can't lock
 
 
@@ -48,12 +49,16 @@ def locked(path: Path) -> Iterator[bool]:
 
 
 def _acquire(lock: FileLock, path: Path) -> None:
-    while not lock.is_locked:
+    held = BlockingIOError(errno.EWOULDBLOCK, "another process holds it", os.fspath(path))
+    for _ in range(_TRIES):
         try:
             lock.acquire(blocking=False)
-        except Timeout as error:
+            return
+        except Timeout:
             if path.exists():  # otherwise its holder has just removed it
-                raise BlockingIOError(errno.EWOULDBLOCK, "another process holds it", os.fspath(path)) from error
+                raise held from None
+    path.touch()  # filelock doesn't say why it can't create the file: this does
+    raise held
 
 
 @contextmanager

@@ -48,12 +48,12 @@ def as_days(values: Any, name: str, start: int = 0) -> Floats:
     values = plain_array(values)
     if arrow.types.is_string(values.type):
         values = _parsed_times(values, name, start)
-    if arrow.types.is_date(values.type) or arrow.types.is_null(values.type):
-        values = values.cast(arrow.timestamp("us"))
-    if not arrow.types.is_timestamp(values.type):
-        raise InputError(f"column {shortened(repr(name))} holds {shortened(values.type)}, not times")
+    kind = values.type
+    if not (arrow.types.is_timestamp(kind) or arrow.types.is_date(kind) or arrow.types.is_null(kind)):
+        raise InputError(f"column {shortened(repr(name))} holds {shortened(kind)}, not times")
+    zone, unit = (kind.tz, kind.unit) if arrow.types.is_timestamp(kind) else (None, None)
     try:  # nanoseconds are rounded down
-        in_microseconds = values.cast(arrow.timestamp("us", values.type.tz), safe=values.type.unit != "ns")
+        in_microseconds = values.cast(arrow.timestamp("us", zone), safe=unit != "ns")
     except ValueError as error:  # from pyarrow
         raise InputError(f"column {shortened(repr(name))} has a time out of range: {shortened(error)}") from error
     return as_numbers(in_microseconds.cast(arrow.int64()), name) / DAY

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock, Timeout
 
-from flowkit_runtime.atomic import making, replacing
+from flowkit_runtime.atomic import locked, making, replacing
 
 
 def fill(directory: Path, **files: str) -> None:
@@ -220,3 +221,19 @@ def test_what_a_killed_process_left_in_an_empty_directory_is_no_obstacle(tmp_pat
     with making(tmp_path) as new:
         fill(new, who="me")
     assert held(tmp_path) == {"who": "me"}
+
+
+def test_where_no_lock_can_be_made_the_error_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """filelock reports a directory that takes no new file, such as /proc, as if the lock was held."""
+    attempts: list[int] = []
+
+    def refused(self: FileLock, **settings: Any) -> None:
+        attempts.append(1)
+        assert len(attempts) < 1000
+        raise Timeout(str(tmp_path / "lock"))
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    with pytest.raises(FileNotFoundError, match="none"), locked(tmp_path / "none" / "lock"):
+        pass
+    with pytest.raises(BlockingIOError), locked(tmp_path / "lock"):
+        pass

@@ -428,6 +428,25 @@ def test_ctrl_c_says_how_to_go_on(make_bundle, place, monkeypatch, starts):
     assert starts[0] == 2 * BATCH
 
 
+@pytest.mark.parametrize("failure", [MemoryError(), OSError(errno.EIO, "I/O error")])
+def test_a_run_goes_on_after_an_error_that_may_pass(make_bundle, place, monkeypatch, starts, failure):
+    arguments = make_bundle(levels=None), save(place / "x.npy", points()), "-o", place / "s.npy"
+    honest, calls = sources.map_npy, []
+
+    def failing(path: Path) -> Any:
+        calls.append(path)
+        if len(calls) > 3:  # it is opened, and read twice
+            raise failure
+        return honest(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "map_npy", failing)
+        assert CliRunner().invoke(app, ["score", *map(str, arguments)]).exit_code != 0
+    starts.clear()
+    score(*arguments)
+    assert starts[0] == 2 * BATCH and not list(place.glob(".*"))
+
+
 @pytest.mark.parametrize(("kind", "output"), [("csv", "parquet"), ("parquet", "csv")])
 def test_a_stopped_run_of_a_table_goes_on_with_the_same_bytes(
     make_bundle, place, starts, integers, monkeypatch, kind, output

@@ -211,6 +211,8 @@ def test_what_keeps_a_server_from_starting(tiny, tmp_path, monkeypatch):
         port = other.getsockname()[1]
         said = f"can't listen on 127.0.0.1, port {port}: address already in use; choose others with --host and --port\n"
         assert failing(tiny, "--port", port) == said
+    assert "Invalid value for '--timeout'" in failing(tiny, "--port", 0, "--timeout", "inf")
+    assert "on 127.0..1, port 0: this is no name of a host; ch" in failing(tiny, "--port", 0, "--host", "127.0..1")
     assert "no-such-host.invalid, port 0: " in failing(tiny, "--port", 0, "--host", "no-such-host.invalid")
     assert "none is not a directory; a bundle is" in failing(tmp_path / "none", "--port", 0)
     monkeypatch.setitem(sys.modules, "uvicorn", None)

@@ -36,10 +36,12 @@ def serve(
         int, typer.Option(min=1, max=10_000, help="The most requests in progress; others get 503.")
     ] = 256,
     timeout: Annotated[
-        float, typer.Option(min=0.001, metavar="SECONDS", help="The time in which a request must be computed.")
+        float,
+        typer.Option(min=0.001, max=86400, metavar="SECONDS", help="The time in which a request must be computed."),
     ] = 30.0,
     client_timeout: Annotated[
-        float, typer.Option(min=0.001, metavar="SECONDS", help="The time in which a client must send a request.")
+        float,
+        typer.Option(min=0.001, max=86400, metavar="SECONDS", help="The time in which a client must send a request."),
     ] = 10.0,
     threads: Threads = None,
     providers: ProviderNames = None,

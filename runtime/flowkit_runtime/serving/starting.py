@@ -69,8 +69,9 @@ def bound(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         return socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
-        why = str(error.strerror).partition(" (while ")[0]  # Python adds what the message says anyway
+    except (OSError, UnicodeError) as error:  # UnicodeError: a part of the name is empty or too long
+        found = getattr(error, "strerror", None) or "this is no name of a host"
+        why = str(found).partition(" (while ")[0]  # Python adds what the message says anyway
         raise InputError(
             f"can't listen on {host}, port {port}: {why.lower()}; choose others with --host and --port"
         ) from error

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowkit_runtime.atomic import locked, make_parent
-from flowkit_runtime.errors import FlowRuntimeError, InputError
+from flowkit_runtime.errors import InputError, RowError
 
 Scores = NDArray[np.float64]
 
@@ -74,8 +74,8 @@ def part_path(output: Path) -> Path:
 def opened(output: Path) -> Iterator[IO[bytes]]:
     """Yield the part file of `output`, locked so that only this process writes to it. A link at its path is removed.
 
-    The file is kept if the block is interrupted or the disk is full. It is removed at the end, and after errors that
-    resuming can't solve. Raises InputError if another process is writing this output.
+    The file is removed at the end, and after an error of a row, because other data makes other scores. After any other
+    error it is kept if it holds scores. Raises InputError if another process is writing this output.
     """
     make_parent(output)
     path = part_path(output)
@@ -87,10 +87,15 @@ def opened(output: Path) -> Iterator[IO[bytes]]:
         try:
             with _open(path) as file:
                 yield file
-        except FlowRuntimeError:
-            path.unlink(missing_ok=True)
+        except BaseException as error:
+            if isinstance(error.__cause__, RowError) or not _holds_scores(path):
+                path.unlink(missing_ok=True)
             raise
         path.unlink(missing_ok=True)
+
+
+def _holds_scores(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > _DIGEST
 
 
 def _open(path: Path) -> IO[bytes]:
