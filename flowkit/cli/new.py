@@ -1,5 +1,6 @@
 """Implements `flowkit new`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +14,9 @@ def new(
         str,
         typer.Argument(
             metavar="DATA",
-            help="A table (.csv, .parquet, .arrow); a .npy file of events \\[n, d] or \\[n, channels, height, width]; "
-            "a directory with MNIST's files; or a dataset as specs name it: '{use: data/digits}'.",
+            help="A table (.csv, .parquet, .arrow, .feather); a .npy file of events \\[n, d] or "
+            "\\[n, channels, height, width]; a folder of images, or of a folder for each class; a directory with "
+            "MNIST's files; or a dataset as specs name it: '{use: data/digits}'.",
             show_default=False,
         ),
     ],
@@ -56,7 +58,8 @@ def new(
 
     Example: flowkit new houses.csv --event price,area --context city
     """
-    output = output or Path(f"{Path(data).stem if not data.lstrip().startswith('{') else 'spec'}.yaml")
+    name = "" if data.lstrip().startswith("{") else Path(os.path.abspath(data)).stem  # `.` has a name, too
+    output = output or Path(f"{name or 'spec'}.yaml")
     if output.suffix not in (".yaml", ".yml"):
         raise typer.BadParameter(f"{output} must end with .yaml or .yml", param_hint="--output")
 

@@ -17,6 +17,7 @@ from flowkit.plugin.dataset import load_parts
 from flowkit.plugin.rows import chunks
 from flowkit.plugin.spelling import line
 from flowkit.spec import read_spec
+from flowkit.spec.text import read_text
 from flowkit.starting.checks import (
     MIN_ROWS,
     TRAIN_SHARE,
@@ -32,9 +33,11 @@ from flowkit.starting.table import TableLook, look_at_table
 from flowkit.starting.values import ValueRange, value_range
 from flowkit_runtime.errors import FlowRuntimeError
 from flowkit_runtime.files import map_npy
-from flowkit_runtime.streaming.images import common_shape, image_files
+from flowkit_runtime.streaming.images import SUFFIXES, common_shape, image_files
 from flowkit_runtime.streaming.tables import TABLES
 
+BYTES = ("data/images", "data/mnist")
+"""The datasets whose values are bytes, however dark the images are."""
 SOME_IMAGES = 100
 """The approximate number of images that are opened to choose a size."""
 
@@ -55,13 +58,17 @@ class Look:
     """The section that `context` would be for labels or arrays that the data brings without having been asked."""
     doubts: tuple[str, ...] = ()
     """The choices that may not be meant, and what to do about them."""
+    known_levels: int | None = None
+    """The levels of a dataset that always has as many."""
 
     @property
     def levels(self) -> int | None:
         """The levels of integers: the largest + 1, or the power of two above if that is near; 256 for bytes.
 
-        None for continuous data.
+        A dataset may know them. None for continuous data.
         """
+        if self.known_levels is not None:
+            return self.known_levels
         if not self.values.integers:
             return None
         exact = max(2, int(self.values.highest) + 1)
@@ -145,19 +152,38 @@ def look_at_arrays(
 
 def _in_directory(directory: Path) -> str:
     """Return the dataset of a directory with images, or else with MNIST's files, as specs name it."""
+    if (shape := _shape_of_images(directory)) is not None:
+        return line({"use": "data/images", "path": str(directory), "shape": shape})
+    if not any(directory.glob("*-ubyte*")):
+        raise DataError(
+            f"{directory} and the folders in it hold no images ({', '.join(sorted(SUFFIXES))}), and it doesn't hold "
+            "MNIST's four files: put the images there, those of each class into a folder of their own"
+        )
+    return line({"use": "data/mnist", "path": str(directory)})
+
+
+def _shape_of_images(directory: Path) -> list[int] | None:
+    """Return the shape for the images in a directory and in its folders; None if there are none."""
     folders = [directory, *sorted(each for each in directory.iterdir() if each.is_dir())]
-    files = [file for folder in folders for file in image_files(folder)[:SOME_IMAGES]]
-    if not files:
-        return line({"use": "data/mnist", "path": str(directory)})
     try:
-        shape = common_shape(files[:: len(files) // SOME_IMAGES + 1])
+        files = [file for folder in folders for file in image_files(folder)[:SOME_IMAGES]]
+        return common_shape(files[:: len(files) // SOME_IMAGES + 1]) if files else None
     except FlowRuntimeError as error:
         raise DataError(str(error)) from error
-    return line({"use": "data/images", "path": str(directory), "shape": shape})
+
+
+def _with_shape(reference: str) -> str:
+    """Return a reference to a dataset. If it is `data/images` without a shape, it gets that of the files."""
+    given = read_text(f"data: {reference}\n").data["data"]
+    path = given.get("path")
+    if given.get("use") != "data/images" or given.get("shape") or not isinstance(path, str) or not Path(path).is_dir():
+        return reference
+    return line({**given, "shape": _shape_of_images(Path(path)) or [1, 1, 1]})  # without images it says so itself
 
 
 def _look_at_dataset(reference: str) -> Look:
-    spec = read_spec(f"flowkit: 1\nevent: {{shape: [1]}}\nflow: [{{use: glow/actnorm}}]\ndata: {reference}\n")
+    data = _with_shape(reference)
+    spec = read_spec(f"flowkit: 1\nevent: {{shape: [1]}}\nflow: [{{use: glow/actnorm}}]\ndata: {data}\n")
     assert spec.data is not None
     name, parts = spec.data.name, dict(load_parts(spec.data))
     for split, part in parts.items():
@@ -174,6 +200,7 @@ def _look_at_dataset(reference: str) -> Look:
         context=given if one_value else None,
         offered=None if one_value else given,
         doubts=tuple(doubts_about(values, name)),
+        known_levels=256 if name in BYTES else None,
     )
 
 
@@ -192,7 +219,8 @@ def map_rows(path: str) -> Rows:
     try:
         array = map_npy(Path(path))
     except FileNotFoundError as error:
-        advice = "name a .npy file, a table, a directory with MNIST's files, or a dataset, such as '{use: data/digits}'"
+        folder = "a folder of images or of MNIST's files"
+        advice = f"name a .npy file, a table, {folder}, or a dataset, such as '{{use: data/digits}}'"
         raise DataError(f"there is no {path}: {advice}") from error
     except (OSError, ValueError) as error:
         if Path(path).suffix.lower() not in (".npy", ".npz"):

@@ -198,17 +198,12 @@ def choose(
         raise DataError("the context is a class or other columns: give a label, or name it among the context")
     known = {column.name: column for column in seen}
     _check_names(known, where, [*event, *context, *filter(None, (label, weight))])
-    notes = []
+    notes: list[str] = []
     if not (event or context):
-        if weight is None:
-            weight = named_weight(seen)
-            by_name = f"column {weight} weights the rows, by its name: it is no value of the event"
-            notes = [by_name] if weight else ambiguous_weights(seen)
-        label = _named_label([column for column in seen if column.name != weight]) if label is None else label
+        weight, label, notes = _named_roles(seen, weight, label)
     weights = weight_choice(known[weight], where) if weight else None
     labels = label_choice(known[label], where) if label else None
-    others = [column for column in seen if column.name not in (weight, label)]
-    events, contexts, left_out = _divided(others, event, context, labels)
+    events, contexts, left_out = _divided(_without(seen, weights, labels), event, context, labels)
     unusable = [each for each in (*events, *contexts) if each.column is None]
     if unusable and (event or context):
         raise DataError(f"{where}: column {unusable[0].name!r} can't be used: {unusable[0].reason}")
@@ -230,6 +225,22 @@ def choose(
     )
 
 
+def _without(seen: Sequence[Seen], *choices: Choice | None) -> list[Seen]:
+    return [column for column in seen if column.name not in [each.name for each in choices if each is not None]]
+
+
+def _named_roles(seen: Sequence[Seen], weight: str | None, label: str | None) -> tuple[str, str, list[str]]:
+    """Return the weight, the label, and notes. They are looked for by name if they are None, and "" is none."""
+    notes = []
+    if weight is None:
+        weight = named_weight(seen)
+        by_name = f"column {weight} weights the rows, by its name: it is no value of the event"
+        notes = [by_name] if weight else ambiguous_weights(seen)
+    if label is None:
+        label = _named_label([column for column in seen if not weight or column.name != weight])
+    return weight, label, notes
+
+
 def _divided(
     columns: Sequence[Seen], event: Sequence[str] = (), context: Sequence[str] = (), label: Choice | None = None
 ) -> tuple[list[Choice], list[Choice], list[Choice]]:
@@ -238,14 +249,15 @@ def _divided(
     events, contexts = [_in_event(known[name]) for name in event], [_in_context(known[name]) for name in context]
     if event:
         return events, contexts, [Choice(name, "not named") for name in known if name not in (*event, *context)]
+    others: list[Choice] = []
     left_out: list[Choice] = []
     for column in columns:
         if column.name not in context:
-            _place(column, events, contexts if not context else left_out, left_out)
-    if label is not None:
-        left_out += [Choice(each.name, f"the context is the class, {label.name}") for each in contexts]
-        contexts = []
-    return events, contexts, left_out
+            _place(column, events, others, left_out)
+    if not (context or label):
+        return events, others, left_out
+    reason = "not named" if label is None else f"the context is the class, {label.name}"
+    return events, contexts, left_out + [Choice(each.name, reason) for each in others]
 
 
 def _named_label(seen: Sequence[Seen]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import Result
+from PIL import Image
 from typer.testing import CliRunner
 
 from flowkit.cli.main import app
@@ -34,6 +35,13 @@ def test_it_says_what_it_saw_and_what_comes_next() -> None:
         "       flowkit train 'deep/my spec.yaml'",
     ]
     assert read_spec(Path("deep/my spec.yaml")).event.shape == (2,)
+
+
+def test_a_directory_gives_the_spec_its_name(tmp_path: Path) -> None:
+    for i in range(10):
+        Image.fromarray(np.full((4, 4), i, np.uint8)).save(f"{i}.png")
+    result = new(".")
+    assert result.exit_code == 0 and read_spec(f"{tmp_path.name}.yaml").event.levels == 256
 
 
 def test_doubts_are_warnings() -> None:

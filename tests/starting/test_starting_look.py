@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from flowkit.errors import DataError, PluginError, SpecError
 from flowkit.plugin import rows
-from flowkit.starting import look
+from flowkit.starting import Look, look, starting_spec
 from tests.security.bounded import refused
 
 RANDOM = np.random.default_rng(0)
@@ -171,14 +172,32 @@ def test_datasets_by_their_name() -> None:
     assert seen.data == {"use": "data/toy", "name": "checkerboard", "n": 50, "noise": 0.05}
 
 
+def test_dark_images_have_the_levels_of_bytes(tmp_path: Path) -> None:
+    for i in range(10):
+        Image.fromarray(np.full((4, 6), 9 * i, np.uint8)).save(tmp_path / f"{i}.png")
+    for data in (str(tmp_path), f"{{use: data/images, path: {tmp_path}}}"):
+        seen = look(data)
+        assert isinstance(seen, Look) and (seen.event, seen.levels) == ((1, 4, 6), 256)
+        assert seen.data["shape"] == [1, 4, 6]
+        assert "levels: 256}  # integers 0 … 81, and the rest of 256" in re.sub("  +", "  ", starting_spec(seen))
+
+
 def test_datasets_that_it_refuses(tmp_path: Path) -> None:
     (context,) = saved(tmp_path, c=np.arange(20))
     with pytest.raises(DataError, match="a dataset brings its own"):
         look("{use: data/digits}", context)
     with pytest.raises(SpecError, match="there is no dataset 'data/digit'"):
         look("{use: data/digit}")
-    with pytest.raises(DataError, match="put MNIST's four files"):
+    with pytest.raises(DataError, match=r"hold no images \(.bmp, .* doesn't hold MNIST's four files"):
         look(str(tmp_path))
+    (tmp_path / "train-images-idx3-ubyte.gz").touch()
+    with pytest.raises(DataError, match="can't be read, or is truncated"):
+        look(str(tmp_path))
+    with pytest.raises(DataError, match=r"data/images: .* holds no images"):
+        look(f"{{use: data/images, path: {tmp_path}}}")
+    for lacking in ("{use: data/images}", "{use: data/images, path: nowhere}", "{use: 3}"):
+        with pytest.raises(SpecError):
+            look(lacking)
 
 
 def test_a_dataset_whose_target_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

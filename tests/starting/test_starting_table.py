@@ -173,6 +173,19 @@ def test_columns_without_a_finite_number_are_left_out() -> None:
     ]
 
 
+def test_columns_beside_a_context_that_is_named() -> None:
+    look = chosen(context=["x"], y=NORMAL, x=NORMAL**2, c=LETTERS)
+    assert [each.name for each in look.event] == ["y"] and look.doubts == ("column c is left out: not named",)
+
+
+def test_a_column_without_a_name_is_left_out_with_a_reason() -> None:
+    columns = {"": np.arange(N), "y": NORMAL, "label": LETTERS}
+    assert chosen(**columns).doubts == ("column  is left out: it numbers the rows",)
+    looks = [choose(see([as_columns(columns)]), "x.csv", label="", weight=""), chosen(**{**columns, "": LETTERS})]
+    assert [[each.name for each in look.left_out] for look in looks] == [[""], []]
+    assert looks[1].label is None and [each.name for each in looks[1].context] == ["", "label"]
+
+
 def test_doubts() -> None:
     assert chosen(y=np.where(np.arange(N) % 2, 0.0, NORMAL)).doubts == (
         "column y: 50% of its values are 0: its density grows there without bound; condition on it",
