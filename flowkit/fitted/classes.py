@@ -40,8 +40,5 @@ def log_posterior(flow: Flow, x: Tensor, shares: Sequence[float], draws: int, se
 
 def _noisy(flow: Flow, x: Tensor, shares: Sequence[float], draws: int, seed: int, start: int) -> Tensor:
     """Return ln p(c) + ln p(x + u_d | c) - ln q(u_d | x), [draws, n, classes]. Without levels there is one draw."""
-    noisy = []
-    for draw in range(draws if flow.levels is not None else 1):
-        points, log_q = flow.dequantize(x, seed, draw, start)
-        noisy.append(log_joint(flow, points, shares) - log_q[:, None])
-    return torch.stack(noisy)
+    noisy = flow.dequantizations(x, draws, seed, start)
+    return torch.stack([log_joint(flow, points, shares) - log_q[:, None] for points, log_q in noisy])

@@ -17,7 +17,7 @@ from flowkit.errors import InputError
 from flowkit.fitted.arrays import numbers
 from flowkit.fitted.classes import log_joint, log_posterior, marginal_score
 from flowkit.flow import Flow
-from flowkit.flow.inputs import as_flowkit, given_rows
+from flowkit.flow.inputs import as_flowkit, check_shape, given_rows
 from flowkit.plugin import Arrays, PartName
 from flowkit.spec import Spec
 from flowkit.train.batches import take
@@ -193,6 +193,7 @@ class FittedFlow:
         """
         events, given = self._tensor("x", x), self._context(context)
         assert events is not None
+        check_shape(events, self.flow.event_shape)
         if library_of(x) == "torch":
             return scores(events, given, 0)
         with torch.no_grad():

@@ -174,13 +174,7 @@ class Flow(nn.Module):
         """
         if self.levels is None:
             return -self(x, context)
-        draws = inputs.as_flowkit(integer, "draws", draws, 1, noise.DEQUANTIZATION_STREAM + 1)
-        inputs.check_shape(x, self.event_shape)
-        inputs.check_levels(x, self.levels)
-        nlls = []
-        for draw in range(draws):
-            points, log_q = self.dequantize(x, seed, draw, start)
-            nlls.append(log_q - self(points, context))
+        nlls = [log_q - self(points, context) for points, log_q in self.dequantizations(x, draws, seed, start)]
         return torch.stack(nlls).mean(0)
 
     def bits_per_dim(
@@ -209,8 +203,11 @@ class Flow(nn.Module):
             seed: The seed of the noise. Without one it is drawn from torch's global generator.
             draw: The number of the draw, counted from 0.
             start: The number of the first row, as for ``nll``.
+
+        Raises:
+            InputError: If x has the wrong shape.
         """
-        inputs.check_tensor("x", x)
+        inputs.check_shape(x, self.event_shape)
         k = x.to(self.dtype)
         if self.levels is None:
             return k, k.new_zeros(k.shape[0])
@@ -223,6 +220,29 @@ class Flow(nn.Module):
         latents = self.dequantizer._latents(len(k), given, 1.0, seed, stream, start)
         u, log_det = self.dequantizer.inverse_and_log_det(latents, given)
         return within(k, u), self.dequantizer.latent_log_prob(latents, given) - log_det
+
+    def dequantizations(
+        self, x: Tensor, draws: int = 1, seed: int = 0, start: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield what ``dequantize`` returns for each draw of noise. Continuous data is yielded once, as it is.
+
+        Args:
+            x: As for ``nll``.
+            draws: As for ``nll``.
+            seed: As for ``nll``.
+            start: As for ``nll``.
+
+        Raises:
+            InputError: If an argument is out of range, or x has the wrong shape.
+        """
+        inputs.check_shape(x, self.event_shape)
+        if self.levels is None:
+            yield x, x.new_zeros(len(x))
+            return
+        draws = inputs.as_flowkit(integer, "draws", draws, 1, noise.DEQUANTIZATION_STREAM + 1)
+        inputs.check_levels(x, self.levels)
+        for draw in range(draws):
+            yield self.dequantize(x, seed, draw, start)
 
     # Data <-> latents, samples
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +308,26 @@ def test_noise_does_not_depend_on_how_arrays_are_divided(monkeypatch: pytest.Mon
     parts = fitted.score(integers, draws=2), by_class.score(integers), by_class.posterior(integers)
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_events_are_checked_without_a_class_as_with_one() -> None:
+    x, labels = np.random.default_rng(0).integers(0, 17, (60, 1, 4, 4)), np.arange(60) % 2
+    spec = presets.glow([1, 4, 4], classes=2, levels=17, layers=1, hidden=4)
+    fitted = flowkit.fit(x, labels, spec, epochs=1)
+    refused: dict[str, tuple[Any, Any]] = {
+        "x ranges from 500": (x[:3] * 0 + 500, 1),
+        "x ranges from -7 to -7": (x[:3] * 0 - 7, 1),
+        "integer data are whole numbers": (x[:3] / 16, 1),
+        r"x has shape \[4, 4\]; this flow takes \[batch, 1, 4, 4\]": (x[0, 0], 1),
+        r"x has shape \[2, 16\]": (x[:2].reshape(2, 16), 1),
+        r"x has shape \[\]": (3, 1),
+        r"draws must be in \[1, .*\), got 0": (x[:3], 0),
+        "draws must be an integer": (x[:3], 1.5),
+    }
+    for message, (events, draws) in refused.items():
+        for call in (fitted.score, partial(fitted.score, context=0), fitted.posterior):
+            with pytest.raises(InputError, match=message):
+                call(events, draws=draws)
 
 
 def test_samples_of_one_class_are_of_the_kind_of_the_data() -> None:
