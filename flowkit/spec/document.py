@@ -10,8 +10,17 @@ from typing import Any, NoReturn
 
 from flowkit.errors import Path, Problem, SpecError
 
+MAX_BYTES = 2**20
+"""The most that a spec may have, in UTF-8."""
+
+MAX_VALUES = 32_000
+"""The most mappings, lists and scalars of a spec: 4,096 columns need 20,500, and reading takes time."""
+
 MAX_DEPTH = 64
 """The most levels that mappings and lists may nest."""
+
+TOO_LONG = f"is longer than {MAX_BYTES // 2**20} MB, the most that a spec may have"
+TOO_MANY = f"has more than {MAX_VALUES:,} values, the most that a spec may have"
 
 MAX_DIGITS = 100
 """The most digits of a number. Python itself gives up at 4300, where an error has to show the number."""
@@ -56,7 +65,10 @@ class Document:
     @classmethod
     def from_python(cls, data: Mapping[str, Any]) -> Document:
         """Return a document with a copy of data made in Python. Raises SpecError if no text could say the same."""
-        return cls(_copy(dict(data), ()))
+        copied = _copy(dict(data), ())
+        if _count(copied) > MAX_VALUES:
+            Place("<spec>").fail(TOO_MANY)
+        return cls(copied)
 
     def problem(self, path: Path, message: str, suggestion: str | None = None, at_key: bool = False) -> Problem:
         """Return a problem with the value, or the key, at ``path``."""
@@ -100,6 +112,14 @@ def _copy(value: Any, path: Path) -> Any:
     if isinstance(value, str) and LONE.search(value):
         Place("<spec>").fail("half of a surrogate pair is not text", path)
     return whole(value) if isinstance(value, float) else value
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return 1
+    return 1 + sum(map(_count, value))
 
 
 def whole(number: float) -> int | float:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from flowkit.plugin.reference import Use
 from flowkit.plugin.spelling import block
+from flowkit.spec.document import MAX_BYTES, TOO_LONG, Document, Place
 from flowkit.spec.model import Spec
 from flowkit.version import __version__
 
@@ -52,9 +53,16 @@ def to_yaml(spec: Spec | dict[str, Any]) -> str:
 
     Args:
         spec: The spec, or plain data.
+
+    Raises:
+        SpecError: If the text is longer, or has more values or levels, than a spec may have.
     """
-    text = str(spec) if isinstance(spec, Spec) else "\n".join(block(spec))
-    return f"{text}\n"
+    data = spec.model_dump(mode="json") if isinstance(spec, Spec) else spec
+    Document.from_python(data)  # counts its values and levels
+    text = "\n".join(block(data)) + "\n"
+    if len(text.encode()) > MAX_BYTES:
+        Place("<spec>").fail(TOO_LONG)
+    return text
 
 
 def uses(value: Any) -> Iterator[Use]:

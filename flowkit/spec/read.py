@@ -14,6 +14,7 @@ from flowkit.spec.conditioning import context_problem
 from flowkit.spec.directions import direction_problem, noise_problem
 from flowkit.spec.document import Document, position
 from flowkit.spec.domains import domain_problem
+from flowkit.spec.identity import to_yaml
 from flowkit.spec.model import Spec, dequantizer
 from flowkit.spec.overrides import override
 from flowkit.spec.tables import table_problems
@@ -49,7 +50,7 @@ def read_spec(
     registry = registry or Registry.discover()
     try:
         spec = Spec.model_validate(document.data, context={"registry": registry})
-        problems += [document.problem(*each) for each in _flow_problems(spec, registry)]
+        problems += [document.problem(*each) for each in (*_flow_problems(spec, registry), *_size_problems(spec))]
     except ValidationError as error:
         from flowkit.spec.messages import problems_of  # only on the way to an error
 
@@ -76,6 +77,14 @@ def _flow_problems(spec: Spec, registry: Registry) -> Iterator[tuple[Path, str, 
                 yield (path if path[0] == within[0] else (*within, *path)), message, advice
     except BrokenChain as error:
         yield error.path, str(error), error.origin
+
+
+def _size_problems(spec: Spec) -> Iterator[tuple[Path, str, None]]:
+    """Yield path and message for a spec that couldn't be read from a run: its text there has the defaults filled in."""
+    try:
+        to_yaml(spec)
+    except SpecError as error:
+        yield from (((), f"with its defaults filled in, it {each.message}", None) for each in error.problems)
 
 
 def read_fields(source: Mapping[str, Any], overrides: Sequence[str], registry: Registry) -> Spec | None:

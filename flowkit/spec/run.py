@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flowkit.errors import RunError, SpecError, VersionWarning, format_path
 from flowkit.spec.comparison import spec_differences
+from flowkit.spec.document import MAX_BYTES
 from flowkit.spec.model import Spec
 from flowkit.spec.read import read_spec
 from flowkit_runtime.bundle import MANIFEST
@@ -23,6 +24,9 @@ from flowkit_runtime.files import read_json, stays_inside
 SPEC, LOCK = "spec.yaml", "lock.json"
 WEIGHTS, RESULTS = "weights.safetensors", "results.json"
 """The files of a finished run's weights and results. results.json is written last, and marks the run as finished."""
+
+MAX_LOCK = 8 * MAX_BYTES
+"""The most bytes of lock.json, which indents a spec, value by value."""
 
 DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
@@ -71,7 +75,7 @@ def read_lock(directory: Path) -> Lock:
     """Return the lock of a run. Raises RunError if it is damaged, or if an older flowkit wrote it with fewer fields."""
     path = directory / LOCK
     try:
-        return Lock.model_validate(read_json(path))
+        return Lock.model_validate(read_json(path, MAX_LOCK))
     except ValidationError as error:
         raise RunError(f"{path} can't be read ({first_invalid(error)}): train anew") from error
     except (OSError, ValueError) as error:

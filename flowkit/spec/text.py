@@ -26,17 +26,22 @@ from ruamel.yaml.events import (
 )
 
 from flowkit.errors import Path, SpecError
-from flowkit.spec.document import LONE, MAX_DEPTH, MAX_DIGITS, Document, Place, whole
+from flowkit.spec.document import (
+    LONE,
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_DIGITS,
+    MAX_VALUES,
+    TOO_LONG,
+    TOO_MANY,
+    Document,
+    Place,
+    whole,
+)
 from flowkit.spec.formats import recognized
-
-MAX_BYTES = 128 * 1024
-"""The most that a spec may have, in UTF-8."""
 
 MAX_KEY = 200
 """The most characters of a key."""
-
-MAX_VALUES = 20_000
-"""The most keys and values that a spec may have: no flow needs more, and reading them takes time."""
 
 NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 TABS_BEFORE_JSON = re.compile(r"\A[ \t\r\n]+(?=[{\[])")
@@ -73,7 +78,7 @@ def text_of(path: str | os.PathLike[str]) -> str:
         what, advice = found
         Place(file).fail(f"this is {what}, not a spec", (), advice)
     if len(raw) > MAX_BYTES:
-        _fail_too_long(file)
+        Place(file).fail(TOO_LONG)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -112,7 +117,7 @@ def parse(text: str, file: str, start: int = 0) -> Document:
     """
     lines = _Lines(text, file)
     if len(text.encode("utf-8", errors="replace")) > MAX_BYTES:
-        _fail_too_long(file)
+        Place(file).fail(TOO_LONG)
     if found := NOT_TEXT.search(text):
         place = lines.behind(text[: found.start()])
         place.fail(f"the character U+{ord(found[0]):04X} can't stand in a spec: is this a text file?")
@@ -182,7 +187,7 @@ class _Composer:
         self._check(event, path)
         self.result.values[path] = self.last
         if len(self.result.values) > MAX_VALUES:
-            self._refuse((), f"has more than {MAX_VALUES:,} values, the most that a spec may have")
+            self._refuse((), TOO_MANY)
         if isinstance(event, MappingStartEvent):
             return self._mapping(path)
         if isinstance(event, SequenceStartEvent):
@@ -258,7 +263,3 @@ def _number(text: str) -> int | float:
     if INTEGER.fullmatch(text):
         return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
     return whole(float(text.lower().replace(".inf", "inf").replace(".nan", "nan")))
-
-
-def _fail_too_long(file: str) -> NoReturn:
-    Place(file).fail(f"is longer than {MAX_BYTES // 1024} KB, the most that a spec may have")

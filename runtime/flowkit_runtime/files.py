@@ -63,17 +63,17 @@ def stays_inside(path: Path, directory: Path) -> bool:
         return False
 
 
-def read_json(path: Path) -> Any:
-    """Return the value in a JSON file. Raises ValueError for NaN, infinities and duplicate keys."""
-    return parse_json(read_short(path))
+def read_json(path: Path, most: int = MAX_JSON) -> Any:
+    """Return the value in a JSON file. Raises ValueError for NaN, infinities, duplicate keys and too many bytes."""
+    return parse_json(read_short(path, most))
 
 
-def read_short(path: Path) -> bytes:
-    """Return the content of a file. Raises ValueError if it is longer than MAX_JSON bytes."""
+def read_short(path: Path, most: int = MAX_JSON) -> bytes:
+    """Return the content of a file. Raises ValueError if it is longer than ``most`` bytes."""
     with open_file(path) as file:
-        raw = file.read(MAX_JSON + 1)
-    if len(raw) > MAX_JSON:
-        raise ValueError(f"it is longer than {MAX_JSON:,} bytes")
+        raw = file.read(most + 1)
+    if len(raw) > most:
+        raise ValueError(f"it is longer than {most:,} bytes")
     return raw
 
 

@@ -1,11 +1,11 @@
-"""Texts of up to 128 KB, made to be dear: what mutations don't find by chance."""
+"""Texts of up to 1 MB, made to be dear: what mutations don't find by chance."""
 
 from __future__ import annotations
 
 HEAD = "flowkit: 1\nevent: {shape: [4, 4, 4]}\n"
 GOOD = f"{HEAD}flow: [{{use: glow/actnorm}}]\n"
 STEP = "{coupling: {use: glow/affine}, conditioner: {use: glow/convnet}}, "
-LONG = "x" * 120_000
+LONG = "x" * 960_000
 
 
 def _flow(*steps: str) -> str:
@@ -18,88 +18,88 @@ def _nested(inner: str, times: str = "1", extra: str = "") -> str:
 
 
 COSTLY = {
-    "unknown fields of a section": GOOD + "train:\n" + "".join(f"  epochs{n}: 1\n" for n in range(7_000)),
-    "unknown fields of a plugin": _flow("{use: glow/actnorm, " + "".join(f"k{n}: 1, " for n in range(10_000)) + "}"),
-    "unknown fields, like known ones": GOOD + "train: {" + "".join(f"optimizer{n}: 1, " for n in range(6_000)) + "}",
+    "unknown fields of a section": GOOD + "train:\n" + "".join(f"  epochs{n}: 1\n" for n in range(56_000)),
+    "unknown fields of a plugin": _flow("{use: glow/actnorm, " + "".join(f"k{n}: 1, " for n in range(80_000)) + "}"),
+    "unknown fields, like known ones": GOOD + "train: {" + "".join(f"optimizer{n}: 1, " for n in range(48_000)) + "}",
     "unknown fields of a plugin, like known ones": _flow(
-        "{use: glow/rescale, " + "".join(f"low{n}: 1, " for n in range(9_000)) + "}"
+        "{use: glow/rescale, " + "".join(f"low{n}: 1, " for n in range(72_000)) + "}"
     ),
-    "unknown sections, like a known field": GOOD + "".join(f"epochs{n}: 1\n" for n in range(8_500)),
-    "unknown plugins, like a known one": _flow(*(f"{{use: glow/actnor{n}}}, " for n in range(4_400))),
-    "many namespaces that are unknown": _flow(*(f"{{use: a{n}/b}}, " for n in range(7_000))),
-    "unknown plugins": _flow(*(f"{{use: glow/x{n}}}, " for n in range(6_000))),
-    "unknown namespaces": _flow("{use: a/b}, " * 10_000),
-    "names that are no plugin's": _flow("{use: actnorm}, " * 7_000),
-    "steps that are none": _flow("1, " * 40_000),
-    "steps without the rest": _flow("{repeat: 1}, " * 9_000),
-    "couplings without a network": _flow("{coupling: {use: glow/affine}}, " * 3_500),
-    "steps that are text": _flow("glow/actnrm, " * 9_000),
-    "steps that are empty": _flow("{}, " * 9_000),
-    "steps of nothing": f"{HEAD}flow:\n" + "-\n" * 19_000,
-    "missing fields": _flow("{repeat: 2}, " * 9_000),
-    "couplings of numbers": _flow("{coupling: 1}, " * 8_000),
+    "unknown sections, like a known field": GOOD + "".join(f"epochs{n}: 1\n" for n in range(68_000)),
+    "unknown plugins, like a known one": _flow(*(f"{{use: glow/actnor{n}}}, " for n in range(35_200))),
+    "many namespaces that are unknown": _flow(*(f"{{use: a{n}/b}}, " for n in range(56_000))),
+    "unknown plugins": _flow(*(f"{{use: glow/x{n}}}, " for n in range(48_000))),
+    "unknown namespaces": _flow("{use: a/b}, " * 80_000),
+    "names that are no plugin's": _flow("{use: actnorm}, " * 56_000),
+    "steps that are none": _flow("1, " * 320_000),
+    "steps without the rest": _flow("{repeat: 1}, " * 72_000),
+    "couplings without a network": _flow("{coupling: {use: glow/affine}}, " * 28_000),
+    "steps that are text": _flow("glow/actnrm, " * 72_000),
+    "steps that are empty": _flow("{}, " * 72_000),
+    "steps of nothing": f"{HEAD}flow:\n" + "-\n" * 152_000,
+    "missing fields": _flow("{repeat: 2}, " * 72_000),
+    "couplings of numbers": _flow("{coupling: 1}, " * 64_000),
     "splits that are text": _flow(
-        "{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}, split: channel}, " * 1_600
+        "{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}, split: channel}, " * 12_800
     ),
     "errors at each level": _flow(f"{_nested('{use: glow/actnrm}', extra='zz: 1, ')}, " * 100),
-    "errors far inside": _flow(_nested("{use: glow/rescale}, " * 4_500)),
-    "repeats of nothing": _flow("{repeat: 2, flow: []}, " * 5_000),
-    "values of a wrong type": _flow("{use: glow/squeeze, factor: x}, " * 3_500),
+    "errors far inside": _flow(_nested("{use: glow/rescale}, " * 36_000)),
+    "repeats of nothing": _flow("{repeat: 2, flow: []}, " * 40_000),
+    "values of a wrong type": _flow("{use: glow/squeeze, factor: x}, " * 28_000),
     "pairs of a wrong type": _flow(
-        "{coupling: {use: glow/affine, scale: x}, conditioner: {use: glow/mlp, hidden: x}}, " * 1_400
+        "{coupling: {use: glow/affine, scale: x}, conditioner: {use: glow/mlp, hidden: x}}, " * 11_200
     ),
-    "values that are no numbers": _flow("{use: glow/rescale, low: x}, " * 4_000),
-    "words that are nearly right": _flow("{use: glow/permute, order: revers}, " * 3_500),
+    "values that are no numbers": _flow("{use: glow/rescale, low: x}, " * 32_000),
+    "words that are nearly right": _flow("{use: glow/permute, order: revers}, " * 28_000),
     "the most layers, far inside": _flow(_nested("{use: glow/actnorm}, " * 4_000)),
     "the most layers, repeated": _flow("{repeat: 4096, flow: [{use: glow/actnorm}]}"),
     "a break after the most layers": _flow(
         "{repeat: 4095, flow: [{use: glow/actnorm}]}, {use: glow/squeeze, factor: 3}"
     ),
     "repeats of repeats, endlessly": _flow(_nested("{use: glow/actnorm}", times="9" * 90)),
-    "endless repeats, one after another": _flow(f"{{repeat: {'9' * 90}, flow: [{{use: glow/actnorm}}]}}, " * 900),
+    "endless repeats, one after another": _flow(f"{{repeat: {'9' * 90}, flow: [{{use: glow/actnorm}}]}}, " * 7_200),
     "the most layers": _flow("{use: glow/actnorm}, " * 4_096),
-    "too many layers": _flow("{use: glow/actnorm}, " * 6_000),
-    "couplings": _flow(STEP * 1_700),
+    "too many layers": _flow("{use: glow/actnorm}, " * 48_000),
+    "couplings": _flow(STEP * 4_096),
     "couplings, repeated": _flow("{repeat: 64, flow: [{repeat: 64, flow: [", STEP, "]}]}"),
     "a repeat that is too long": _flow("{repeat: 999999999, flow: [", STEP, "]}"),
     "repeats in repeats": _flow("{repeat: 9, flow: [" * 29, "{use: glow/actnorm}", "]}" * 29),
-    "a long shape": f"flowkit: 1\nevent: {{shape: [{'1, ' * 40_000}]}}\nflow: [{{use: glow/actnorm}}]\n",
-    "a shape of long numbers": f"flowkit: 1\nevent: {{shape: [{('9' * 99 + ', ') * 1_200}]}}\nflow: []\n",
+    "a long shape": f"flowkit: 1\nevent: {{shape: [{'1, ' * 320_000}]}}\nflow: [{{use: glow/actnorm}}]\n",
+    "a shape of long numbers": f"flowkit: 1\nevent: {{shape: [{('9' * 99 + ', ') * 9_600}]}}\nflow: []\n",
     "a long list where two belong": _flow(
-        f"{{coupling: {{use: glow/affine, scale: [{'1, ' * 40_000}]}}, conditioner: {{use: glow/convnet}}}}"
+        f"{{coupling: {{use: glow/affine, scale: [{'1, ' * 320_000}]}}, conditioner: {{use: glow/convnet}}}}"
     ),
     "a long key": f"{GOOD}{LONG}: 1\n",
     "a long quoted key": f'{GOOD}? "{LONG}"\n: 1\n',
     "a long plugin name": _flow(f"{{use: glow/{LONG}}}"),
     "a long namespace": _flow(f"{{use: {LONG}/x}}"),
     "a long choice": _flow(f"{{use: glow/permute, order: {LONG}}}"),
-    "a long number": _flow(f"{{use: glow/squeeze, factor: {'9' * 120_000}}}"),
+    "a long number": _flow(f"{{use: glow/squeeze, factor: {'9' * 960_000}}}"),
     "a long text": f"{GOOD}data: {{use: data/npy, path: '{LONG}'}}\n",
-    "a long list of lists": f"{GOOD}data: [{'[1], ' * 25_000}]\n",
-    "pairs of brackets": f"flow: [{'[], ' * 30_000}]\n",
-    "a long line": _flow("{use: glow/actnorm, " + " " * 120_000 + "x: 1}"),
-    "a long paragraph": f"{GOOD}data: x\n" + " x\n" * 40_000,
-    "JSON on one line": '{"a": [' + '{"b": 1}, ' * 12_000 + "]}\n",
-    "colons in a row": f"a{':' * 120_000}\n",
-    "brackets": "[" * 120_000,
-    "braces": "{a: " * 30_000,
-    "dashes": "- " * 60_000,
-    "questions": "? " * 60_000,
-    "anchors": "&a " * 40_000,
-    "tags": "!a " * 40_000,
-    "quotes": "'" * 120_000,
-    "a quote that is never closed": f"{GOOD}data: '" + "x\n" * 50_000,
-    "blanks": GOOD + " " * 120_000,
-    "empty lines": GOOD + "\n" * 120_000,
-    "comments": GOOD + "# x\n" * 30_000,
-    "carriage returns": GOOD.replace("\n", "\r") + "\r" * 120_000,
-    "escapes": f'{GOOD}data: "{chr(92) + "x41"}' + "\\x41" * 30_000 + '"\n',
-    "a block": f"{GOOD}data: |\n" + "  x\n" * 30_000,
-    "a folded block": f"{GOOD}data: >\n" + "  x\n\n" * 20_000,
-    "documents": GOOD + "---\n" * 30_000,
-    "directives": "%YAML 1.2\n" * 12_000,
-    "keys that stand twice": GOOD + "train: {}\n" * 10_000,
-    "characters of four bytes": f"{GOOD}data: {'𝛼' * 30_000}\n",
-    "colons": GOOD + ": " * 60_000,
-    "commas": _flow("," * 120_000),
+    "a long list of lists": f"{GOOD}data: [{'[1], ' * 200_000}]\n",
+    "pairs of brackets": f"flow: [{'[], ' * 240_000}]\n",
+    "a long line": _flow("{use: glow/actnorm, " + " " * 960_000 + "x: 1}"),
+    "a long paragraph": f"{GOOD}data: x\n" + " x\n" * 320_000,
+    "JSON on one line": '{"a": [' + '{"b": 1}, ' * 96_000 + "]}\n",
+    "colons in a row": f"a{':' * 960_000}\n",
+    "brackets": "[" * 960_000,
+    "braces": "{a: " * 240_000,
+    "dashes": "- " * 480_000,
+    "questions": "? " * 480_000,
+    "anchors": "&a " * 320_000,
+    "tags": "!a " * 320_000,
+    "quotes": "'" * 960_000,
+    "a quote that is never closed": f"{GOOD}data: '" + "x\n" * 400_000,
+    "blanks": GOOD + " " * 960_000,
+    "empty lines": GOOD + "\n" * 960_000,
+    "comments": GOOD + "# x\n" * 240_000,
+    "carriage returns": GOOD.replace("\n", "\r") + "\r" * 960_000,
+    "escapes": f'{GOOD}data: "{chr(92) + "x41"}' + "\\x41" * 240_000 + '"\n',
+    "a block": f"{GOOD}data: |\n" + "  x\n" * 240_000,
+    "a folded block": f"{GOOD}data: >\n" + "  x\n\n" * 160_000,
+    "documents": GOOD + "---\n" * 240_000,
+    "directives": "%YAML 1.2\n" * 96_000,
+    "keys that stand twice": GOOD + "train: {}\n" * 80_000,
+    "characters of four bytes": f"{GOOD}data: {'𝛼' * 240_000}\n",
+    "colons": GOOD + ": " * 480_000,
+    "commas": _flow("," * 960_000),
 }

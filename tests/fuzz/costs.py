@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-SECONDS = 4.0  # of one core, some of which take twice as long as others; what grows with a square takes minutes
+SECONDS = 6.0  # of one core, some of which take twice as long as others; what grows with a square takes minutes
 MEGABYTES = 500.0
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import json
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import flowkit
+from flowkit.errors import SpecError
 from flowkit.plugin import Registry
 from flowkit.spec import Spec, canonical, lock, model_hash, read_spec, to_yaml
+from flowkit.spec.document import MAX_BYTES
+from flowkit.spec.run import read_lock
+from flowkit_runtime.columns import MAX_COLUMNS
 
 PLAIN = """\
 flowkit: 1
@@ -188,3 +194,66 @@ train:
   compile: false
 """
     )
+
+
+def _columns(number: int, name: str = "c") -> str:
+    columns = ", ".join(f"{{column: {name}{index}}}" for index in range(number))
+    data = f"data: {{use: data/table, path: x.csv, event: [{columns}]}}"
+    return f"flowkit: 1\nevent: {{shape: [{number}]}}\nflow: [{{use: glow/actnorm}}]\n{data}\n"
+
+
+COUPLING = "{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}}"
+LARGE: dict[str, Any] = {
+    "a table of the most columns": _columns(MAX_COLUMNS),
+    "many couplings": f"flowkit: 1\nevent: {{shape: [4]}}\nflow: [{', '.join([COUPLING] * 1_500)}]\n",
+    "a long permutation": {
+        "flowkit": 1,
+        "event": {"shape": [25_000]},
+        "flow": [{"use": "glow/permute", "order": list(range(25_000))}],
+    },
+}
+
+
+@pytest.mark.parametrize("source", LARGE.values(), ids=LARGE)
+def test_a_large_spec_is_read_again(source: Any) -> None:
+    spec = read_spec(source)
+    assert read_spec(to_yaml(spec)) == spec
+
+
+def test_the_lock_of_a_large_spec_is_read_again(tmp_path: Path) -> None:
+    """Its JSON is several times as long as the text of the spec."""
+    spec = read_spec(_columns(MAX_COLUMNS, "x" * 150))
+    record = {"plugins": {}, "spec": spec.model_dump(mode="json"), "data": {}}
+    (tmp_path / "lock.json").write_text(json.dumps(record, indent=2))
+    assert read_spec(read_lock(tmp_path).spec) == spec
+
+
+def _nested(levels: int) -> str:
+    inner = "{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}}"
+    flow = "{repeat: 1, flow: [" * levels + inner + "]}" * levels
+    return f"flowkit: 1\nevent: {{shape: [4]}}\nflow: [{flow}]\n"
+
+
+TOO_LARGE: dict[str, tuple[Any, str]] = {
+    "too many couplings": (
+        LARGE["many couplings"].replace("[{", f"[{', '.join([COUPLING] * 2_000)}, {{", 1),
+        "32,000 values",
+    ),
+    "too deep": (_nested(30), "64 levels"),
+    "too long": (
+        {
+            "flowkit": 1,
+            "event": {"shape": [2]},
+            "flow": [{"use": "glow/actnorm"}],
+            "data": {"use": "data/npy", "path": "x" * MAX_BYTES},
+        },
+        "1 MB",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "why"), TOO_LARGE.values(), ids=TOO_LARGE)
+def test_a_spec_that_could_not_be_read_again_is_refused(source: Any, why: str) -> None:
+    """A run has it with its defaults filled in."""
+    with pytest.raises(SpecError, match=f"with its defaults filled in, it .*{why}"):
+        read_spec(source)
