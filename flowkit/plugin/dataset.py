@@ -22,6 +22,9 @@ PartName = Literal["train", "val", "test"]
 PARTS: tuple[PartName, ...] = get_args(PartName)
 """All parts, in the order in which they are loaded."""
 
+FRACTIONS = (0.8, 0.1, 0.1)
+"""The shares of the training, validation and test part of a file, unless the spec sets others."""
+
 
 @dataclass(frozen=True)
 class Arrays:

@@ -12,10 +12,8 @@ from flowkit.plugin import Rows
 from flowkit.spec.model import MAX_LEVELS
 from flowkit.starting.values import ValueRange
 
-TRAIN_SHARE = 0.8
-"""The share of a file's rows that the datasets of files train on."""
 MIN_ROWS = 10
-"""The fewest rows of which they make three parts."""
+"""The fewest rows that are divided into three parts by FRACTIONS, one of which is a tenth."""
 MAX_CONTEXT = 100.0
 """Networks learn badly from larger numbers."""
 MAX_FLOAT = 1e30

@@ -16,7 +16,7 @@ from flowkit.starting.texts import Form, form_of
 from flowkit_runtime.errors import FlowRuntimeError, shortened
 from flowkit_runtime.values import as_days, as_numbers, as_text, plain_array
 
-MAX_CATEGORIES = 100
+MAX_LISTED = 100
 """The most categories that a starting spec lists for a column."""
 MAX_DIGITS = 6
 """The most decimals of values that are taken for steps of a grid."""
@@ -46,7 +46,7 @@ class Seen:
     counts_rows: bool = True
     """Each value is the one before plus 1, as of an index."""
     texts: set[str] = field(default_factory=set)
-    """The different values, at most MAX_CATEGORIES + 1 of them."""
+    """The different values, at most MAX_LISTED + 1 of them."""
     sample: list[np.ndarray] = field(default_factory=list)
     unusable: str = ""
     """The reason why values can't be used, whatever is made of the column."""
@@ -186,10 +186,10 @@ class Seen:
                     self.first_of[form] = first + values.index(text).as_py(), shortened(text)
 
     def _add_texts(self, values: Any) -> None:
-        if len(self.texts) <= MAX_CATEGORIES:
-            some = values.unique().slice(0, 2 * MAX_CATEGORIES + 2)  # more than MAX_CATEGORIES of so many are new
+        if len(self.texts) <= MAX_LISTED:
+            some = values.unique().slice(0, 2 * MAX_LISTED + 2)  # more than MAX_LISTED of so many are new
             new = sorted({text for text in as_text(some, self.name) if text is not None} - self.texts)
-            self.texts |= set(new[: MAX_CATEGORIES + 1 - len(self.texts)])
+            self.texts |= set(new[: MAX_LISTED + 1 - len(self.texts)])
 
     def _add_numbers(self, numbers: np.ndarray, where: np.ndarray) -> None:
         """Look at numbers, which are in the rows ``where``."""

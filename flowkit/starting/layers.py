@@ -33,10 +33,10 @@ class Line:
         return replace(self, text="  " * levels + self.text)
 
 
-SPLINE = "{use: spline/rational_quadratic, bound: 4}"
-AFFINE = "{use: glow/affine}"
+SPLINE_TEXT = "{use: spline/rational_quadratic, bound: 4}"
+AFFINE_TEXT = "{use: glow/affine}"
 """The transformer for few events. Splines overfit: with 100 to 600 rows their test score was 0.1 to 1.2 nats worse."""
-NORMALIZE = Line("- use: glow/actnorm", "mean 0 and variance 1 of the first batch, then learned")
+ACTNORM_LINE = Line("- use: glow/actnorm", "mean 0 and variance 1 of the first batch, then learned")
 
 
 def layers(event: Shape, levels: int | None, rows: int, conditional: bool) -> list[Line]:
@@ -53,14 +53,14 @@ def layers(event: Shape, levels: int | None, rows: int, conditional: bool) -> li
 def _one_value(rows: int, conditional: bool) -> list[Line]:
     """Return the steps for events of one value, which no coupling could divide. They read the context, or nothing."""
     if not conditional:
-        return [NORMALIZE, Line(f"- elementwise: {SPLINE}", "learned")]
+        return [ACTNORM_LINE, Line(f"- elementwise: {SPLINE_TEXT}", "learned")]
     network = _conditioner((1,), rows)
     affine = [Line("- elementwise: {use: glow/affine}", "mean and scale, from the context"), network]
-    return [NORMALIZE, *affine, Line(f"- elementwise: {SPLINE}", "the shape, from the context"), network]
+    return [ACTNORM_LINE, *affine, Line(f"- elementwise: {SPLINE_TEXT}", "the shape, from the context"), network]
 
 
 def _coupling(event: Shape, rows: int) -> list[Line]:
-    small = AFFINE if rows <= ROWS[0] else SPLINE
+    small = AFFINE_TEXT if rows <= ROWS[0] else SPLINE_TEXT
     transformer = small if math.prod(event) <= MAX_SPLINE else "{use: glow/affine, scale: [0.5, 2]}"
     return [Line(f"- coupling: {transformer}"), _conditioner(event, rows)]
 
@@ -83,7 +83,7 @@ def hidden_width(event: Shape, rows: int) -> int:
 def _step(channels: int, coupling: list[Line]) -> list[Line]:
     """Return a step that mixes the channels, and then transforms half of them."""
     mixing = "- use: glow/conv1x1" if channels <= MAX_MIXED else "- {use: glow/permute, order: random}"
-    return [NORMALIZE, Line(mixing, "so that each coupling divides them otherwise"), *coupling]
+    return [ACTNORM_LINE, Line(mixing, "so that each coupling divides them otherwise"), *coupling]
 
 
 def _image(event: Shape, coupling: list[Line]) -> list[Line]:
@@ -118,7 +118,7 @@ def _unsqueezed(event: Shape, coupling: list[Line]) -> list[Line]:
             f"images of one channel, {h} × {w}: no squeeze and no checkerboard divides them: pad them to even sides"
         )
     even, odd = "  split: {use: glow/checkerboard}", "  split: {use: glow/checkerboard, swap: true}"
-    return [NORMALIZE, *coupling, Line(even), *coupling, Line(odd)]
+    return [ACTNORM_LINE, *coupling, Line(even), *coupling, Line(odd)]
 
 
 def _repeated(times: int, lines: list[Line]) -> list[Line]:

@@ -13,14 +13,13 @@ import numpy as np
 
 from flowkit.errors import DataError
 from flowkit.plugin import Rows, Shape
-from flowkit.plugin.dataset import load_parts
+from flowkit.plugin.dataset import FRACTIONS, load_parts
 from flowkit.plugin.rows import chunks
 from flowkit.plugin.spelling import line
 from flowkit.spec import read_spec
 from flowkit.spec.text import read_text
 from flowkit.starting.checks import (
     MIN_ROWS,
-    TRAIN_SHARE,
     array_section,
     check_data,
     check_range,
@@ -127,7 +126,7 @@ def _look_at_file(path: str, context: Path | None) -> Look:
         raise DataError(f"{path}: {len(x)} events: it takes {MIN_ROWS} to train, validate and test")
     seen = look_at_arrays(x, None if context is None else map_rows(str(context)), path, str(context))
     data = {"use": "data/npy", "path": path} | ({} if context is None else {"context": str(context)})
-    return replace(seen, data=data, rows=int(len(x) * TRAIN_SHARE))
+    return replace(seen, data=data, rows=int(len(x) * FRACTIONS[0]))
 
 
 def look_at_arrays(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowkit.errors import DataError
-from flowkit.starting.columns import MAX_CATEGORIES, Seen
+from flowkit.starting.columns import MAX_LISTED, Seen
 from flowkit_runtime.columns import Column
 from flowkit_runtime.errors import shortened
 from flowkit_runtime.preprocessing import class_names
@@ -92,8 +92,8 @@ def is_named_label(column: Seen) -> bool:
 def label_choice(column: Seen, where: str) -> Choice:
     """Return the choice of a column as the label. Raises DataError if it can't be one."""
     names = class_names(column.texts)
-    count = f"it has {'more than ' * (len(names) > MAX_CATEGORIES)}{min(len(names), MAX_CATEGORIES)} different values"
-    if column.unusable or not 2 <= len(names) <= MAX_CATEGORIES:
+    count = f"it has {'more than ' * (len(names) > MAX_LISTED)}{min(len(names), MAX_LISTED)} different values"
+    if column.unusable or not 2 <= len(names) <= MAX_LISTED:
         raise DataError(f"{where}: column {column.name!r} can't be the label: {column.unusable or count}")
     reason = f"{len(names)} classes: {shortened(', '.join(names))}"
     return Choice(column.name, reason, Column(column.name, "category", categories=names))

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from flowkit.errors import DataError
+from flowkit.plugin.dataset import FRACTIONS
 from flowkit.plugin.spelling import line
-from flowkit.starting.checks import MIN_ROWS, TRAIN_SHARE
+from flowkit.starting.checks import MIN_ROWS
 from flowkit.starting.circles import period_of
-from flowkit.starting.columns import MAX_CATEGORIES, Seen, see
+from flowkit.starting.columns import MAX_LISTED, Seen, see
 from flowkit.starting.roles import (
     MOSTLY_MISSING,
     OWN,
@@ -30,12 +31,10 @@ from flowkit_runtime.columns import MAX_COLUMNS, Column, Missing, Preprocessing,
 from flowkit_runtime.errors import FlowRuntimeError, shortened
 from flowkit_runtime.preprocessing import WITH_NOISE, encode
 from flowkit_runtime.streaming.sources import naming_rows
-from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_batches
+from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_parts
 from flowkit_runtime.streaming.tables import Csv, TableFile, Type, open_table
 from flowkit_runtime.values import EXACT
 
-VALUES = 2**21
-"""The approximate number of values that are looked at together."""
 FAR = 4096
 """A column whose mean is as many standard deviations from 0 gets an offset: float32 has 24 bits."""
 FINE = 2**22
@@ -164,15 +163,14 @@ def _seen(table: TableFile, names: Sequence[str]) -> list[Seen]:
     """Look at columns of a file. Raises FlowRuntimeError if one isn't there, or can't be read."""
     table.check_columns(names)
     types: dict[str, Type] = dict.fromkeys(names, "text")
-    batches = in_batches(table.records(types), max(1, VALUES // max(1, len(types))))
-    return see(map(columns_of, batches), texts_are_numbers=isinstance(table, Csv))
+    return see(map(columns_of, in_parts(table, types)), texts_are_numbers=isinstance(table, Csv))
 
 
 def _check_complete(table: TableFile, look: TableLook) -> None:
     """Raise DataError if nearly all rows lack a value, though each column has some."""
     complete = start = 0
     with naming_rows(table.path):
-        for batch in in_batches(table.records(column_types(look.preprocessing)), 65536):
+        for batch in in_parts(table, column_types(look.preprocessing)):
             events, _ = encode(look.preprocessing, columns_of(batch), start)
             complete += int((~np.isnan(events[:, 0])).sum())
             start += len(events)
@@ -214,7 +212,7 @@ def choose(
     lacking = max(known[each.name].missing for each in needed)
     return TableLook(
         path=where,
-        rows=int((max(column.rows for column in seen) - lacking) * TRAIN_SHARE),
+        rows=int((max(column.rows for column in seen) - lacking) * FRACTIONS[0]),
         event=tuple(events),
         context=tuple(contexts),
         left_out=tuple(left_out),
@@ -281,7 +279,7 @@ def _place(column: Seen, events: list[Choice], contexts: list[Choice], left_out:
         left_out.append(Choice(column.name, f"{column.missing:,} of {column.rows:,} values are missing"))
     elif column.problem:
         left_out.append(Choice(column.name, column.problem))
-    elif column.kind == "text" and MAX_CATEGORIES >= len(column.texts) > OWN * column.present:
+    elif column.kind == "text" and MAX_LISTED >= len(column.texts) > OWN * column.present:
         left_out.append(Choice(column.name, f"most rows have a category of their own{_but(column)}"))
     elif column.kind == "number" and column.counts_rows and column.rows > 1:
         left_out.append(Choice(column.name, "it numbers the rows"))
@@ -382,8 +380,8 @@ def written_domains(domains: Sequence[Any]) -> Any:
 
 
 def _category(column: Seen, how: str) -> Choice:
-    if len(column.texts) > MAX_CATEGORIES:
-        return Choice(column.name, f"it has more than {MAX_CATEGORIES} categories{_but(column)}")
+    if len(column.texts) > MAX_LISTED:
+        return Choice(column.name, f"it has more than {MAX_LISTED} categories{_but(column)}")
     lacking = how == "one-hot" and column.missing > 0
     categories = (*sorted(column.texts), *([None] if lacking else []))
     if len(categories) < 2:

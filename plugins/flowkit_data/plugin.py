@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from pydantic_core import PydanticCustomError
 
 from flowkit.plugin import DatasetConfig, Descriptor, PluginConfig, event_of, hookimpl
+from flowkit.plugin.dataset import FRACTIONS
 from flowkit_runtime.columns import (
     MAX_CATEGORIES,
     MAX_COLUMNS,
@@ -95,7 +96,7 @@ class ImagesConfig(DatasetConfig):
     """Channels (1 grey, 3 RGB, 4 RGBA), height and width; by default the shape of the event."""
     flip: bool = False
     """true: train on the mirror image of each image, too."""
-    fractions: Fractions = (0.8, 0.1, 0.1)
+    fractions: Fractions = FRACTIONS
     """The shares of the training, validation and test parts. They sum to 1."""
 
     @field_validator("shape", mode="before")
@@ -128,7 +129,7 @@ class NpyConfig(DatasetConfig):
     """The .npy file of the events: integers for an event with levels, otherwise floats."""
     context: DataPath | None = None
     """The .npy file of the contexts, one for each event: labels [n], or arrays [n, *context]."""
-    fractions: Fractions = (0.8, 0.1, 0.1)
+    fractions: Fractions = FRACTIONS
     """The shares of the training, validation and test parts. They sum to 1."""
 
 
@@ -208,7 +209,7 @@ class TableConfig(DatasetConfig):
     left out."""
     missing: Missing = "refuse"
     """The treatment of a row that lacks a value: refuse it with an error, or drop it."""
-    fractions: Fractions = (0.8, 0.1, 0.1)
+    fractions: Fractions = FRACTIONS
     """The shares of the training, validation and test parts. They sum to 1."""
     split: str | None = None
     """A column that says the part of each row: train, val or test."""

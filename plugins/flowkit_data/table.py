@@ -17,14 +17,12 @@ from flowkit_runtime.columns import Missing, Preprocessing
 from flowkit_runtime.errors import FlowRuntimeError
 from flowkit_runtime.preprocessing import encode
 from flowkit_runtime.streaming.sources import naming_rows
-from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_batches
+from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_parts
 from flowkit_runtime.streaming.tables import Type, open_table
 
 if TYPE_CHECKING:
     from flowkit_data.plugin import ColumnConfig
 
-VALUES = 2**21
-"""The approximate number of values that are read together."""
 EMPTY = np.empty(0)
 
 
@@ -165,7 +163,7 @@ class Table(Dataset):
         table.check_columns(types)
         start = 0
         with naming_rows(path):
-            for batch in in_batches(table.records(types), max(1, VALUES // len(types))):
+            for batch in in_parts(table, types):
                 yield self._rows(columns_of(batch), dividing, labels, start)
                 start += batch.num_rows
 

@@ -102,7 +102,7 @@ ALIKE: dict[str, tuple[Any, tuple[str, ...]]] = {
 @pytest.mark.parametrize("case", ALIKE)
 def test_names_of_other_labels(tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     values, names = ALIKE[case]
-    monkeypatch.setattr("flowkit_data.table.VALUES", 60)  # several parts of the file
+    monkeypatch.setattr("flowkit_runtime.streaming.table_sources.VALUES", 60)  # several parts of the file
     table = frame()
     table["species"] = [values[i % 3] for i in range(N)]
     data = loaded(tmp_path / "x.csv", table, len(names))

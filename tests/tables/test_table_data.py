@@ -82,7 +82,7 @@ def test_parts_of_files(tmp_path: Path) -> None:
 def test_chunks_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(small_table(), tmp_path / "x.csv")
     whole = loaded(path, split="part")
-    monkeypatch.setattr("flowkit_data.table.VALUES", 42)
+    monkeypatch.setattr("flowkit_runtime.streaming.table_sources.VALUES", 42)
     for part, arrays in loaded(path, split="part").items():
         assert np.array_equal(rows(arrays), rows(whole[part]))
 

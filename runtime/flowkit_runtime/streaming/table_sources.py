@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,10 @@ from flowkit_runtime.streaming.sources import (
     file_identity,
     naming_rows,
 )
-from flowkit_runtime.streaming.tables import Type, open_table
+from flowkit_runtime.streaming.tables import TableFile, Type, open_table
+
+VALUES = 2**21
+"""The approximate number of values that are read together."""
 
 
 class NumberTable:
@@ -138,6 +141,11 @@ def column_types(preprocessing: Preprocessing) -> dict[str, Type]:
     """Return how the values of the columns are read from CSV."""
     types: dict[str, Type] = {"number": "number", "integer": "number", "time": "text", "category": "text"}
     return {name: types[kind] for name, kind in preprocessing.kinds.items()}
+
+
+def in_parts(table: TableFile, types: Mapping[str, Type]) -> Iterator[Any]:
+    """Yield columns of a table in parts of about VALUES values, as tables."""
+    return in_batches(table.records(types), max(1, VALUES // max(1, len(types))))
 
 
 def in_batches(records: Iterable[Any], size: int) -> Iterator[Any]:
