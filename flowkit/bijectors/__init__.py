@@ -2,7 +2,14 @@
 
 from flowkit.bijectors.autoregressive import Autoregressive, MaskedConditioner, Order
 from flowkit.bijectors.base_distribution import Base, Noise, StandardNormal, log_normal
-from flowkit.bijectors.bijector import Bijector, full_precision, required_context, std_or_1, sum_over_event
+from flowkit.bijectors.bijector import (
+    Bijector,
+    clamp_rounding,
+    full_precision,
+    required_context,
+    std_or_1,
+    sum_over_event,
+)
 from flowkit.bijectors.channel_linear import AffineMap, ChannelLinear
 from flowkit.bijectors.composition import Composition
 from flowkit.bijectors.coupling import Conditioner, Coupling, Split, Transformer, bounded_log_scale
@@ -33,6 +40,7 @@ __all__ = [
     "StandardNormal",
     "Transformer",
     "bounded_log_scale",
+    "clamp_rounding",
     "fixed_loop",
     "full_precision",
     "log_normal",

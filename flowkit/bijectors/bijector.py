@@ -135,6 +135,21 @@ def sum_over_event(v: Tensor) -> Tensor:
     return v.sum(tuple(range(1, v.dim())))
 
 
+def clamp_rounding(value: Tensor, low: float, high: float, of: Tensor | None = None) -> Tensor:
+    """Return values clamped to [low, high], which they may have left by rounding. Gradients pass unchanged.
+
+    A map to an interval or a circle needs this at the ends, because values outside have the density 0.
+
+    Args:
+        value: Values of any shape.
+        low: The lower end.
+        high: The upper end.
+        of: What a map of [low, high] to itself was given. Where that lies outside, values stay outside, too.
+    """
+    inner = value.clamp(low, high) if of is None else value.clamp(of.clamp(max=low), of.clamp(min=high))
+    return value + (inner - value).detach() if value.requires_grad else inner
+
+
 def std_or_1(std: Tensor, largest: Tensor) -> Tensor:
     """Return standard deviations, but 1 for values that are constant in the batch that they are of.
 

@@ -26,6 +26,8 @@ KINK = 1e-13
 """Relative: how near to a kink rounding may lead to its other side, where the derivative is another one."""
 FAR_TOLERANCE = 1e-8
 """Relative, of round trips far out."""
+BESIDE, SEAM_TOLERANCE = 1e-10, 1e-6
+"""The share of a circle that lies between its ends and the points beside them, and how much log-derivatives differ."""
 FAR_OUT = torch.sinh(torch.linspace(-5.3, 5.3, 107, dtype=torch.float64))
 """Numbers up to ±100, dense at 0."""
 
@@ -34,7 +36,7 @@ FAR_OUT = torch.sinh(torch.linspace(-5.3, 5.3, 107, dtype=torch.float64))
 def round_trip(subject: TransformerSubject) -> None:
     """inverse(forward(x)) = x and forward(inverse(y)) = y to 1e-10, and the log-derivatives cancel."""
     transformer = subject.module()
-    _check_round_trip(transformer, subject.calls(transformer), ROUND_TRIP_TOLERANCE)
+    _check_round_trip(subject.domain, transformer, subject.calls(transformer), ROUND_TRIP_TOLERANCE)
 
 
 def far(subject: TransformerSubject) -> None:
@@ -43,12 +45,14 @@ def far(subject: TransformerSubject) -> None:
     grid = inside(subject.domain, FAR_OUT[None])
     for seed in range(4):
         calls = subject.both_ways(grid, subject.theta(transformer, 1, seed, (1,)).expand(1, -1, grid.shape[1]))
-        _check_round_trip(transformer, calls, FAR_TOLERANCE, ": is something clamped?")
+        _check_round_trip(subject.domain, transformer, calls, FAR_TOLERANCE, ": is something clamped?")
         for call in calls:
             _against_autodiff(transformer, call)
 
 
-def _check_round_trip(transformer: Transformer, calls: Sequence[Call], tolerance: float, advice: str = "") -> None:
+def _check_round_trip(
+    domain: Domain, transformer: Transformer, calls: Sequence[Call], tolerance: float, advice: str = ""
+) -> None:
     """Check that each call is undone by the other.
 
     Values are compared relative to their size (absolutely below 1), and log-derivatives as those beside a kink are. A
@@ -62,12 +66,18 @@ def _check_round_trip(transformer: Transformer, calls: Sequence[Call], tolerance
         between, log_derivative = there(value, theta)
         again, opposite_log_derivative = opposite.at(between, theta)(transformer).values()
         name = f"{opposite.method}({call.method}(v))"
-        error = ((again - value).abs() / value.abs().clamp(min=1)).nan_to_num(math.inf)
+        error = (_distance(domain, again, value) / value.abs().clamp(min=1)).nan_to_num(math.inf)
         at = value.flatten()[int(error.argmax())].item()
         assert error.max() <= tolerance, f"{name} is not v at v = {at:.6g}, by {error.max():.3g}{advice}"
         beside = [there(value + step * (1 + value.abs()), theta)[1] for step in (-KINK, KINK)]
         nearest = _nearest(-opposite_log_derivative, [log_derivative, *beside])
         close(f"log-derivatives of {name}", opposite_log_derivative, -nearest, 10 * tolerance)
+
+
+def _distance(domain: Domain, a: Tensor, b: Tensor) -> Tensor:
+    """Return |a - b|, or the shorter way around a circle, whose ends are one point."""
+    across = (a - b).abs()
+    return torch.minimum(across, (domain.high - domain.low - across).abs()) if isinstance(domain, Circle) else across
 
 
 def _nearest(value: Tensor, others: list[Tensor]) -> Tensor:
@@ -173,32 +183,57 @@ def _check_extreme(transformer: Transformer, call: Call, domain: Domain, at: str
 
 
 def edges(subject: TransformerSubject) -> None:
-    """Round trip and log-derivative hold on the edges of its pieces, and one rounding to either side.
+    """Round trip and log-derivative hold on the edges of its pieces, one rounding beside them, and where a circle ends.
 
-    Where edges may be is read off the numbers that it keeps as attributes: ± each, divided into equal parts by each
-    whole number, which is where knots are at θ = 0.
+    Where edges may be is read off the domain and the numbers that it keeps as attributes: the domain, and ± each
+    number, divided into equal parts by each whole number, which is where knots are at θ = 0. At the ends of a circle
+    the log-derivative must be that of points beside them.
     """
     transformer = subject.module()
-    points = _edges(transformer)
+    points = _points(subject.domain, transformer)
     around = torch.cat([points, *(torch.nextafter(points, points + sign) for sign in (-1, 1))])
     value = _within(subject.domain, around)[None]  # [1, points]
     for scale in (0.0, 1.0):
         theta = subject.theta(transformer, 1, shape=(1,), scale=scale)
         calls = subject.both_ways(value, theta.expand(-1, -1, value.shape[1]))
-        _check_round_trip(transformer, calls, 10 * ROUND_TRIP_TOLERANCE)
+        _check_round_trip(subject.domain, transformer, calls, 10 * ROUND_TRIP_TOLERANCE)
         for call in calls:
             _against_autodiff(transformer, call)
+            if isinstance(subject.domain, Circle):
+                _check_seam(transformer, subject.domain, call.at(value, theta))
+
+
+def _check_seam(transformer: Transformer, circle: Circle, call: Call) -> None:
+    """Check the log-derivative at the ends. A wrong branch there, such as a tail, would agree with its own autodiff."""
+    ends = torch.tensor([[circle.low, circle.high]], dtype=torch.float64)
+    beside = ends + BESIDE * (ends.flip(1) - ends)
+    theta = call.inputs[1].expand(-1, -1, 2)
+    at_ends, near = (call.on(transformer)(value, theta)[1] for value in (ends, beside))
+    nearest = _nearest(at_ends, [near, near.flip(1)])
+    close(f"log-derivative of {call.method} at the ends of the circle - beside them", at_ends, nearest, SEAM_TOLERANCE)
 
 
 def _within(domain: Domain, points: Tensor) -> Tensor:
-    return points[(points >= domain.low) & (points <= domain.high)]
+    """Return the points in the domain, to which the ends of a circle belong, and those of an interval don't."""
+    inner = (points > domain.low) & (points < domain.high)
+    ends = (points == domain.low) | (points == domain.high)
+    return points[inner | ends if isinstance(domain, Circle) else inner]
 
 
-def _edges(transformer: Transformer) -> Tensor:
+def _points(domain: Domain, transformer: Transformer) -> Tensor:
+    """Return points all over the domain, in order, and among them those where edges may be."""
+    every = torch.linspace(-4, 4, 41, dtype=torch.float64)
+    return _within(domain, torch.cat([_edges(domain, transformer), inside(domain, every)])).unique()
+
+
+def _edges(domain: Domain, transformer: Transformer) -> Tensor:
     numbers = list(_numbers(transformer))
     bounds = {abs(number) for number in numbers if 0 < abs(number) < 1e6} | {1.0}
     parts = {number for number in numbers if isinstance(number, int) and 1 < number <= 256} | {1}
-    edges = {sign * bound * k / n for bound in bounds for n in parts for k in range(n + 1) for sign in (-1, 1)}
+    shares = {k / n for n in parts for k in range(n + 1)}
+    edges = {sign * bound * share for bound in bounds for share in shares for sign in (-1, 1)}
+    if math.isfinite(domain.high - domain.low):
+        edges |= {(1 - share) * domain.low + share * domain.high for share in shares}
     return torch.tensor(sorted(edges), dtype=torch.float64)
 
 
@@ -215,9 +250,8 @@ def n_params(subject: TransformerSubject) -> None:
     n, start = transformer.n_params, transformer.starting_theta
     assert isinstance(n, int) and n > 0, f"n_params must be a whole number above 0, not {n!r}"
     assert start is None or start.shape == (n,), f"n_params is {n}, but starting_theta has shape {list(start.shape)}"
-    points = _edges(transformer)
-    between = torch.cat([points, (points[1:] + points[:-1]) / 2, torch.linspace(-4, 4, 41)])
-    grid = _within(subject.domain, between)[None]
+    points = _points(subject.domain, transformer)
+    grid = torch.cat([points, (points[1:] + points[:-1]) / 2])[None]
     theta = subject.theta(transformer, 1, shape=(grid.shape[1],), scale=0.1).requires_grad_()
     outputs = subject.both_ways(grid, theta)[0](transformer).values()
     loss = torch.stack([output.square().sum() for output in outputs]).sum()

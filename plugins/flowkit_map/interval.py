@@ -9,26 +9,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from flowkit.bijectors import Bijector, sum_over_event
+from flowkit.bijectors import Bijector, clamp_rounding, sum_over_event
 
 
 def logit(x: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
     """Return y = log(u / (1 - u)) with u = (x - low) / (high - low), and log|∂y/∂x|, elementwise.
 
     At both ends of the interval y would be infinite. There u is taken as ε/2 or 1 - ε/2, where ε is that of the
-    precision. Outside of the interval the log-derivative is -∞, so that the density is 0.
+    precision; values between are taken as they are. Outside of the interval the log-derivative is -∞, so that the
+    density is 0.
     """
-    share, margin = (x - low) / (high - low), torch.finfo(x.dtype).eps / 2
-    u = share.clamp(margin, 1 - margin)
+    share, limits = (x - low) / (high - low), torch.finfo(x.dtype)
+    u = torch.where(share <= 0, limits.eps / 2, share).clamp(limits.tiny, 1 - limits.eps / 2)
     log_u, log_rest = u.log(), (-u).log1p()
-    inside = share == share.clamp(0, 1)
+    inside = (x >= low) & (x <= high)
     return log_u - log_rest, torch.where(inside, -math.log(high - low) - log_u - log_rest, -math.inf)
 
 
 def inverse_logit(x: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
     """Return y = low + (high - low) / (1 + exp(-x)), the inverse of ``logit``, and log|∂y/∂x|, elementwise."""
     log_derivative = math.log(high - low) - x + 2 * F.logsigmoid(x)  # log sigmoid(-x) = log sigmoid(x) - x
-    return low + (high - low) * x.sigmoid(), log_derivative
+    return clamp_rounding(low + (high - low) * x.sigmoid(), low, high), log_derivative
 
 
 class Logit(Bijector):

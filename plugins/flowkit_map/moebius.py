@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from flowkit.bijectors import Transformer
+from flowkit.bijectors import Transformer, clamp_rounding
 from flowkit.plugin import Circle
 
 
@@ -46,13 +46,16 @@ class Moebius(Transformer):
         w = self._w(theta)
         turn, log_derivative = _turned((x - self.bounds.low) / self.unit, *w)
         at_the_ends, _ = _turned(torch.zeros_like(x), *w)
-        return x + self.unit * (turn - at_the_ends), log_derivative
+        return self._on_circle(x + self.unit * (turn - at_the_ends), x), log_derivative
 
     def inverse(self, y: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         real, imaginary = self._w(theta)
         at_the_ends, _ = _turned(torch.zeros_like(y), real, imaginary)
         turn, log_derivative = _turned((y - self.bounds.low) / self.unit + at_the_ends, -real, -imaginary)
-        return y + self.unit * (turn + at_the_ends), log_derivative
+        return self._on_circle(y + self.unit * (turn + at_the_ends), y), log_derivative
+
+    def _on_circle(self, turned: Tensor, value: Tensor) -> Tensor:
+        return clamp_rounding(turned, self.bounds.low, self.bounds.high, of=value)
 
     def _w(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         real, imaginary = theta.unbind(1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowkit.bijectors import Bijector
+from flowkit.bijectors import Bijector, clamp_rounding
 from flowkit.plugin import Circle
 
 
@@ -36,4 +36,4 @@ class Phase(Bijector):
         """Return the points of the circle that these numbers stand for."""
         low, high = self.bounds.low, self.bounds.high
         turns = torch.floor((x - low) / (high - low)).detach()
-        return (x - turns * (high - low)).clamp(low, high)  # rounding may leave the circle
+        return clamp_rounding(x - turns * (high - low), low, high)

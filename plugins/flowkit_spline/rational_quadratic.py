@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-from flowkit.bijectors import Transformer
+from flowkit.bijectors import Transformer, clamp_rounding
 from flowkit.plugin import Circle
 
 MIN_SHARE = 1e-3
@@ -91,7 +91,7 @@ class CircularRationalQuadratic(RationalQuadratic):
 
     def _map(self, value: Tensor, theta: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         output, log_derivative = super()._map(value - self.middle, theta, inverse)
-        return output + self.middle, log_derivative
+        return clamp_rounding(output + self.middle, self.bounds.low, self.bounds.high, of=value), log_derivative
 
 
 def _only_gradients_are_asked_for(*tensors: Tensor) -> bool:
@@ -128,7 +128,7 @@ class Evaluation(NamedTuple):
     output: Tensor
     log_derivative: Tensor
     inside: Tensor
-    """1 on (-B, B), otherwise 0."""
+    """1 where the spline is, which is (-B, B) or the whole circle, and 0 in the tails."""
     probabilities: Tensor
     """The softmax of widths and heights, [2, K, batch or 1, *event]."""
     sides: Tensor
@@ -152,7 +152,8 @@ def spline(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evaluat
     probabilities = logits.unflatten(0, (2, bins)).softmax(1)
     shares = probabilities + MIN_SHARE / (1 - MIN_SHARE) / bins
     value = value.unsqueeze(0)
-    inside = value.detach().abs().lt_(bound)  # in place, as 0.0 or 1.0: floats multiply faster than bools
+    tails = bound if len(slopes) < bins else math.inf  # a circle has none: its ends belong to the spline
+    inside = value.detach().abs().lt_(tails)  # in place, as 0.0 or 1.0: floats multiply faster than bools
     at = value.clamp(-bound, bound) * (1 / _unit(bound))
     searched = shares.flatten(0, 1).narrow(0, bins * inverse, bins - 1)
     sides = _sides(searched.detach().cumsum(0), at.detach() + MIDDLE)
@@ -163,10 +164,10 @@ def spline(value: Tensor, theta: Tensor, bound: float, inverse: bool) -> Evaluat
     slope_logits = SLOPE_1 + torch.cat([(slopes * knot).sum(0, keepdim=True) for knot in ends])
     b = Bin(u, v, width, height, *(MIN_SLOPE + F.softplus(slope_logits)).chunk(2))
     if inverse:
-        curve = Curve(b, solve(b, _within((at - v) / height)))
+        curve = Curve(b, solve(b, clamp_rounding((at - v) / height, 0, 1)))
         found, log_derivative = u + width * curve.xi, -curve.log_derivative()
     else:
-        curve = Curve(b, _within((at - u) / width))
+        curve = Curve(b, clamp_rounding((at - u) / width, 0, 1))
         found, log_derivative = v + height * curve.eta, curve.log_derivative()
     output = torch.addcmul(value, inside, found - at, value=_unit(bound)).squeeze(0)
     return Evaluation(output, (log_derivative * inside).squeeze(0), inside, probabilities, sides, slope_logits, curve)
@@ -206,12 +207,6 @@ def _sums(shares: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Return the weighted sums of the widths and of the heights over the bins."""
     of_widths, of_heights = (shares * weights).sum(1).chunk(2)
     return of_widths, of_heights
-
-
-def _within(position: Tensor) -> Tensor:
-    """Clamp a position to [0, 1], which it may leave by rounding. The gradient is that of the identity."""
-    inner = position.clamp(0, 1)
-    return position + (inner - position).detach() if position.requires_grad else inner
 
 
 class Curve:

@@ -371,6 +371,9 @@ def subjects(seed: int = 0) -> dict[str, Subject]:
         "moebius-wide": TransformerSubject(
             lambda: Moebius(Circle(-2.0, 5.0), radius=0.99), (3,), domain=Circle(-2.0, 5.0)
         ),
+        "moebius-off-center": TransformerSubject(
+            lambda: Moebius(Circle(100.0, 124.0)), (3,), domain=Circle(100.0, 124.0)
+        ),
         "circular": TransformerSubject(lambda: CircularRationalQuadratic(TURN, bins=4), (5,), domain=TURN),
         **transformers,
         **SPLITS,

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from flowkit.bijectors import Base, Bijector, Conditioner, Noise, Transformer, numeric_inverse
-from flowkit.domains import POSITIVE
+from flowkit.domains import POSITIVE, Circle, Interval
 from flowkit.testing import BaseSubject, BijectorSubject, ConditionerSubject, TransformerSubject, check
 from tests.extent import extent
 from tests.plugins.cases import subjects
@@ -92,6 +92,31 @@ class Leaky(Transformer):
     def forward(self, x, theta):
         log_slope = (x < 0).to(x) * 2 * torch.tanh(theta[:, 0])
         return x * log_slope.exp(), log_slope
+
+    def inverse(self, y, theta):
+        return self.forward(y, -theta)
+
+
+class Power(Transformer):
+    """Of numbers between 0 and 1, of which it takes neither."""
+
+    n_params = 1
+
+    def forward(self, x, theta):
+        log_power = torch.tanh(theta[:, 0])
+        return x.pow(log_power.exp()), log_power + torch.expm1(log_power) * x.log()
+
+    def inverse(self, y, theta):
+        return self.forward(y, -theta)
+
+
+class Turn(Transformer):
+    """A circle far from 0, whose end comes out as its beginning, or as any other point."""
+
+    n_params = 1
+
+    def forward(self, x, theta):
+        return 100 + torch.remainder(x - 100 + theta[:, 0], 24), torch.zeros_like(x)
 
     def inverse(self, y, theta):
         return self.forward(y, -theta)
@@ -201,6 +226,8 @@ RIGHT = {
     "fixed-scale": lambda seed: BijectorSubject(lambda: FixedScale((4,)), seed=seed),
     "sinh": lambda seed: BijectorSubject(lambda: Sinh((3,)), seed=seed),
     "leaky": lambda seed: TransformerSubject(Leaky, seed=seed),
+    "power": lambda seed: TransformerSubject(Power, domain=Interval(0, 1), seed=seed),
+    "turn": lambda seed: TransformerSubject(Turn, domain=Circle(100, 124), seed=seed),
     "inverse": lambda seed: BijectorSubject(
         lambda: Exponential((2,)), domain=POSITIVE, directions="inverse", seed=seed
     ),

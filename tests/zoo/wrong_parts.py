@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from flowkit.bijectors import Base, Split, StandardNormal, Transformer
-from flowkit.domains import Interval
+from flowkit.domains import Circle, Interval
 from flowkit.plugin import Arrays, Dataset
 from flowkit_glow.affine import Affine
 from flowkit_glow.mlp import MLP
 from flowkit_glow.splits import Channels
-from flowkit_spline.rational_quadratic import RationalQuadratic
+from flowkit_spline.rational_quadratic import CircularRationalQuadratic, RationalQuadratic
 from tests.zoo.zoo import wrong
 
 # Transformers
@@ -32,6 +32,19 @@ class SharpEdges(RationalQuadratic):
     def forward(self, x, theta):
         y, log_derivative = super().forward(x, theta)
         return y, torch.where(x.abs() == self.bound, 1.0, log_derivative)
+
+
+@wrong("transformer", "edges", "at the ends of the circle", domain=Circle(-1.0, 2.0))
+class CircleWithTails(CircularRationalQuadratic):
+    """Takes the ends of a circle for tails, where a spline on the reals is the identity: so is the density there."""
+
+    def __init__(self):
+        super().__init__(Circle(-1.0, 2.0))
+
+    def _map(self, value, theta, inverse):
+        output, log_derivative = super()._map(value, theta, inverse)
+        on_circle = (value - self.middle).abs() < self.bound
+        return torch.where(on_circle, output, value), torch.where(on_circle, log_derivative, 0.0)
 
 
 @wrong("transformer", "edges")
