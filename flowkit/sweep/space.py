@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,14 +17,18 @@ from flowkit.spec.text import parse, text_of
 
 FORMS = "write {low: 1, high: 8}, with log: true if it is to be searched on a logarithmic scale, or {choices: [1, 2]}"
 
+SHARES = (math.pi / 200, math.pi / 6, 1 - math.pi / 200)
+"""Where fractions are tried in a span, to see whether a field takes them: near both ends and in the middle."""
+
 
 @dataclass(frozen=True)
 class Span:
-    """The numbers from ``low`` to ``high``, both included. They are whole numbers if both ends are."""
+    """The numbers from ``low`` to ``high``, both included. They are whole numbers if the field takes no others."""
 
     low: float
     high: float
     log: bool
+    whole: bool
 
     @property
     def examples(self) -> tuple[str, ...]:
@@ -57,7 +62,7 @@ def read_space(path: str | os.PathLike[str], spec: Spec) -> Space:
     for field, entry in document.data.items():
         found = list(_problems(document, field, entry))
         if not found:
-            space[field] = _values(entry)
+            space[field] = _values(entry, field, spec)
             found = list(_misfit(document, field, space[field], spec))
         problems += found
     if problems:
@@ -65,10 +70,13 @@ def read_space(path: str | os.PathLike[str], spec: Spec) -> Space:
     return space
 
 
-def _values(entry: Mapping[str, Any]) -> Span | Choices:
+def _values(entry: Mapping[str, Any], field: str, spec: Spec) -> Span | Choices:
     if "choices" in entry:
         return Choices(tuple(map(line, entry["choices"])))
-    return Span(entry["low"], entry["high"], entry.get("log", False))
+    low, high = entry["low"], entry["high"]
+    fractions = (low + share * (high - low) for share in SHARES)
+    whole = all(_refusal(spec, field, line(number)) for number in fractions)
+    return Span(low, high, entry.get("log", False), whole)
 
 
 def _problems(document: Document, field: str, entry: Any) -> Iterator[Problem]:
@@ -116,15 +124,24 @@ def _end_problems(document: Document, field: str, entry: Mapping[str, Any]) -> I
 
 
 def _misfit(document: Document, field: str, values: Span | Choices, spec: Spec) -> Iterator[Problem]:
-    """Yield a problem if the spec takes none of the values at this field."""
-    first: Problem | None = None
-    for text in values.examples:
-        try:
-            read_spec(spec.model_dump(mode="json"), [f"{field}={text}"])
-        except SpecError as error:
-            first = first or error.problems[0]
-        else:
-            return
-    if first is not None:
-        message = f"the spec takes none of these values: {field}={values.examples[0]} {first.message}"
-        yield document.problem((field,), message, first.suggestion, at_key=True)
+    """Yield a problem if the spec takes none of the values at this field, or only whole ones and an end isn't whole."""
+    if isinstance(values, Span) and not values.whole:
+        return  # it takes a fraction between the ends
+    refusals = [_refusal(spec, field, text) for text in values.examples]
+    if refusals[0] and all(refusals):
+        message = f"the spec takes none of these values: {field}={values.examples[0]} {refusals[0].message}"
+        yield document.problem((field,), message, refusals[0].suggestion, at_key=True)
+    elif isinstance(values, Span):
+        for end, number in (("low", values.low), ("high", values.high)):
+            if number != int(number):
+                message = f"must be a whole number, as the field takes no others, not {line(number)}"
+                yield document.problem((field, end), message)
+
+
+def _refusal(spec: Spec, field: str, text: str) -> Problem | None:
+    """Return the first problem of the spec with this value at the field."""
+    try:
+        read_spec(spec.model_dump(mode="json"), [f"{field}={text}"])
+    except SpecError as error:
+        return error.problems[0]
+    return None

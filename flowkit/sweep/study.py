@@ -9,27 +9,34 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import optuna
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from flowkit.errors import RunError
+from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.spelling import line
 from flowkit.spec import Spec, likelihood, read_spec, to_yaml
 from flowkit.spec.run import SPEC
 from flowkit.spec.text import text_of
 from flowkit.sweep.space import Choices, Space, Span, read_space
 from flowkit.sweep.worker import TrialOrder, TrialOutcome, check_one_device
+from flowkit.train.data import load_data
+from flowkit.train.devices import layout
 from flowkit.train.directory import TRAINING, check_free
+from flowkit.train.loggers import check_logger
 from flowkit_runtime.atomic import locked, making
 from flowkit_runtime.bundle import printed_unit
 
@@ -55,15 +62,21 @@ class Study:
         self.spec: Spec = read_spec(directory / SPEC)
         self.space: Space = read_space(directory / SPACE, self.spec)
         self._waiting: list[Trial] = []
-        self._optuna = self._open()
+        try:
+            self._optuna = self._open()
+        except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
+            path = directory / DATABASE
+            raise RunError(f"{path} can't be read ({in_a_line(error)}): put it back, or begin another sweep") from error
 
     def _open(self) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         settings = self.spec.train
+        # Versions of SQLAlchemy disagree about which characters of a path are escaped in a URL.
+        connect = partial(sqlite3.connect, self.directory / DATABASE)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study = optuna.create_study(
-                storage=f"sqlite:///{quote(str(self.directory / DATABASE))}",
+                storage=RDBStorage("sqlite://", engine_kwargs={"creator": connect}),
                 study_name=NAME,
                 load_if_exists=True,
                 pruner=optuna.pruners.MedianPruner(n_warmup_steps=(settings.epochs or 0) // 4 + 1),
@@ -171,8 +184,8 @@ def _suggest(trial: Trial, field: str, values: Span | Choices) -> str | float:
     """Return the value of a field in a trial, and choose it if it isn't chosen yet."""
     if isinstance(values, Choices):
         return trial.suggest_categorical(field, values.examples)
-    if isinstance(values.low, int) and isinstance(values.high, int):
-        return trial.suggest_int(field, values.low, values.high, log=values.log)
+    if values.whole:
+        return trial.suggest_int(field, int(values.low), int(values.high), log=values.log)
     return trial.suggest_float(field, values.low, values.high, log=values.log)
 
 
@@ -190,9 +203,16 @@ def _wait_for(run: Path) -> None:
 
 
 def create_sweep(directory: Path, spec: Spec, space: Path) -> None:
-    """Create the directory of a new sweep. Raises SpecError, RunError, or FlowkitError for several devices."""
+    """Create the directory of a new sweep.
+
+    First it checks what would make all trials fail. Raises SpecError, RunError, DataError if the data can't be read, or
+    FlowkitError for several devices or a missing logger.
+    """
     check_one_device(spec)
-    read_space(space, spec)
+    layout(spec.train)
+    check_logger(spec.train.logger)
+    if not any(field.startswith("data") for field in read_space(space, spec)):
+        load_data(spec)
     text = text_of(space)
     check_free(directory)
     with making(directory) as temporary:

@@ -239,18 +239,35 @@ def test_workers_use_different_gpus(monkeypatch: pytest.MonkeyPatch, listed: str
         (["{spec}", "--space", "{tmp}/none.yaml"], "none.yaml: there is no such file"),
         (["{spec}", "--space", "{space}", "-o", "{tmp}"], "exists and is not empty"),
         (["{spec}", "--space", "{space}", "--set", "train.devices=2"], "a sweep trains each trial on one device"),
+        (["{spec}", "--space", "{space}", "--set", "train.strategy=fsdp"], "train.strategy: fsdp divides the weights"),
+        (["{spec}", "--space", "{space}", "--set", "data={{use: data/npy, path: none.npy}}"], "none.npy"),
+        (["{spec}", "--space", "{space}", "--set", "train.logger=wandb"], "train.logger: wandb needs wandb"),
     ],
 )
 def test_what_is_refused(
     tmp_path: Path, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("flowkit.train.loggers.find_spec", lambda name: None)
     before = sorted(tmp_path.rglob("*"))
     given = [each.format(tmp=tmp_path, spec=files[0], space=files[1]) for each in arguments]
     result = CliRunner().invoke(app, ["sweep", *given])
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.replace("│", " ").split())
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_data_may_vary(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    files[1].write_text("data: {choices: [{use: data/toy, name: moons}, {use: data/toy, name: circles}]}")
+    create_sweep(tmp_path / "sweep", read_spec(files[0], ["data=null"]), files[1])
+
+
+def test_a_damaged_database_is_named(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    create_sweep(tmp_path / "sweep", read_spec(files[0]), files[1])
+    (tmp_path / "sweep" / "study.db").write_text("no database" * 100)
+    result = CliRunner().invoke(app, ["sweep", "--resume", str(tmp_path / "sweep")])
+    assert result.exit_code == 2
+    assert "study.db can't be read (DatabaseError: " in result.stderr and "put it back, or begin" in result.stderr
 
 
 def test_a_sweep_needs_optuna(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,14 +35,20 @@ flow[1].flow[0].conditioner.hidden:
 train.ema: {choices: [null, 0.99]}
 flow[0]: {choices: [{use: glow/actnorm}, {use: glow/householder, reflections: 2}]}
 train.warmup: {low: 0, high: 10}
+train.optimizer.weight_decay: {low: 0.0, high: 1.0}
+train.clip_norm: {low: 1, high: 1000}
+flow[1].flow[0].conditioner.dropout: {low: 0, high: 50}
 """
     (tmp_path / "space.yaml").write_text(text)
     assert read_space(tmp_path / "space.yaml", spec) == {
-        "train.optimizer.lr": Span(1e-4, 1e-2, True),
-        "flow[1].flow[0].conditioner.hidden": Span(4, 16, False),
+        "train.optimizer.lr": Span(1e-4, 1e-2, True, whole=False),
+        "flow[1].flow[0].conditioner.hidden": Span(4, 16, False, whole=True),
         "train.ema": Choices(("null", "0.99")),
         "flow[0]": Choices(("{use: glow/actnorm}", "{use: glow/householder, reflections: 2}")),
-        "train.warmup": Span(0, 10, False),
+        "train.warmup": Span(0, 10, False, whole=True),
+        "train.optimizer.weight_decay": Span(0, 1, False, whole=False),
+        "train.clip_norm": Span(1, 1000, False, whole=False),
+        "flow[1].flow[0].conditioner.dropout": Span(0, 50, False, whole=False),
     }
 
 
@@ -65,6 +71,7 @@ MISTAKES = {
     "train.optimizer.lrr: {low: 0.1, high: 1}": "1:1: train.optimizer.lrr: the spec takes none of these values: "
     "train.optimizer.lrr=0.1 unknown field 'lrr'",
     "train.epochs: {low: 0.5, high: 1.5}": "1:1: train.epochs: the spec takes none .* must be a whole number",
+    "train.batch_size: {low: 16, high: 100.5}": "1:35: train.batch_size.high: must be a whole number, as .*, not 100.5",
     "flow[7].use: {choices: [glow/flip]}": r"1:1: flow\[7\].use: the spec takes none .* there is no \[7\]",
     "train.schedule: {choices: [cosinus, linear]}": "1:1: train.schedule: the spec takes none .*'cosine'",
 }
