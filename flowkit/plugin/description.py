@@ -125,7 +125,8 @@ def in_words(schema: dict[str, Any]) -> str:
         case {"prefixItems": items}:
             return f"[{', '.join(map(in_words, items))}]"
         case {"type": "array", "items": items} if items:
-            return f"list{_bounds(schema)} of: {in_words(items)}"
+            each = f"({in_words(items)})" if "anyOf" in items else in_words(items)
+            return f"list{_bounds(schema)} of: {each}"
         case {"type": kind}:
             return TYPES[kind] + _bounds(schema)
     return "anything"

@@ -13,7 +13,7 @@ from flowkit.spec.model import MAX_LEVELS
 from flowkit.starting.values import ValueRange
 
 MIN_ROWS = 10
-"""The fewest rows that are divided into three parts by FRACTIONS, one of which is a tenth."""
+"""The fewest rows of a file that give each of the three parts at least one row."""
 MAX_CONTEXT = 100.0
 """Networks learn badly from larger numbers."""
 MAX_FLOAT = 1e30

@@ -14,8 +14,9 @@ from flowkit.presets.images import scales
 ROWS = (1_000, 10_000, 100_000)
 """The numbers of events from which networks are wider. A wide network memorizes few events."""
 HIDDEN = {1: (32, 64, 128, 256), 3: (32, 48, 64, 128)}
-"""Their width between those, for vectors and for images."""
+"""The width of the networks' hidden layers for each range of ROWS, for vectors (1) and for images (3)."""
 DROPOUT = (0.2, 0.1, 0.0, 0.0)
+"""The dropout of the networks for each range of ROWS."""
 MAX_SPLINE = 256
 """The most values of an event for splines, which bend more than affine maps, and cost twelve times the parameters."""
 MAX_MIXED = 128

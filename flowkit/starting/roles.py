@@ -16,7 +16,7 @@ from flowkit_runtime.preprocessing import class_names
 MOSTLY_MISSING = 0.5
 """The share of missing values above which a column is left out."""
 OWN = 0.5
-"""The number of categories for each row above which they are left out."""
+"""A column with more categories than this share of its rows is left out."""
 WEIGHTS = re.compile(r"(sample|row|case|survey|importance)[ _-]?weights?|weights", re.IGNORECASE)
 """The names of columns that are taken for the weights of rows."""
 WEIGHT = re.compile(r"weight", re.IGNORECASE)

@@ -12,7 +12,7 @@ from flowkit.plugin import Rows
 from flowkit.plugin.rows import chunks
 
 MIN_STEPS = 256
-"""Fewer between the least and the largest value are no continuous data."""
+"""The fewest float32 steps between the least and the largest value of continuous data."""
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from flowkit.starting.table import TableLook, written_domains
 from flowkit_runtime.columns import described_column as described
 
 STEPS = 5_000
-"""Steps of the optimizer that a run has about, ..."""
+"""The number of optimizer steps that a run aims at."""
 EPOCHS = (3, 200)
-"""... within these."""
+"""The fewest and the most epochs."""
 VALIDATIONS = 50
 """The most validations of a run."""
 MAX_OFFERED = 20

@@ -1,1 +1,5 @@
-"""Provides datasets: scikit-learn's digits, files in MNIST's format, .npy files, and two-dimensional toys."""
+"""Provides datasets of files, of scikit-learn, and simulated ones.
+
+Files are tables, folders of images, MNIST's format and .npy. Of scikit-learn there are digits, breast_cancer and
+diabetes. Simulated are two-dimensional toys, and draws of normal distributions with their parameters.
+"""

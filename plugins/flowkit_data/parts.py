@@ -14,7 +14,7 @@ from flowkit_runtime.errors import RowError, shortened
 from flowkit_runtime.values import as_days, as_numbers, as_text
 
 MAX_COUNTED = 10_000
-"""Up to here the rows are counted that three parts need."""
+"""The most rows that a message says are needed."""
 
 Shares = tuple[float, float, float]
 """The shares of the training, validation and test parts."""

@@ -61,6 +61,7 @@ class Everything(BijectorConfig):
     path: Path | None = None
     pair: tuple[float, float] | Literal["sigmoid"] = (0.25, 4.0)
     numbers: Annotated[list[int], Field(min_length=2)]
+    names: list[str | None] | None = None
     mapping: dict[str, int] = Field(default_factory=dict)
     map: TransformerRef
     maps: list[TransformerRef] = Field(default=[])
@@ -84,6 +85,7 @@ sides | list of: left or right | [left, right] |
 path | path or null | null |
 pair | [number, number] or sigmoid | [0.25, 4] |
 numbers | list (2 or more) of: whole number | required |
+names | list of: (text or null) or null | null |
 mapping | mapping | {} |
 map | a transformer: {use: …} | required |
 maps | list of: a transformer: {use: …} | [] |
