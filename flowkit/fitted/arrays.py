@@ -23,7 +23,8 @@ def as_arrays(x: Any, context: Any = None, weight: Any = None, classes: tuple[st
 
     Each is a numpy array, a tensor, or what numpy makes an array of. Or ``x`` is a Dataset of torch. Its items are
     events, or pairs (tuples) of an event and its context. Labels may be texts. These are the names of classes, which
-    are numbered in their order, or as in ``classes``. Raises InputError for anything else that isn't real numbers.
+    are numbered in alphabetical order, or as in ``classes``. Raises InputError for anything else that isn't real
+    numbers.
     """
     if isinstance(x, str | PathLike):
         raise InputError(f"x is {shortened(repr(x))}, no data: read the file first, with pandas.read_csv or numpy.load")

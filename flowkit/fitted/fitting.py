@@ -6,8 +6,6 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -16,14 +14,13 @@ from rich.console import Console
 
 from flowkit import presets
 from flowkit.errors import DataWarning, InputError
-from flowkit.fitted.arrays import as_arrays
-from flowkit.fitted.result import FittedFlow, library_of
-from flowkit.fitted.table_result import FittedTable
-from flowkit.fitted.tables import complete, is_table, library_of_table, look_at_frames, weight_column
+from flowkit.fitted.given import Given, of_arrays, of_table
+from flowkit.fitted.result import FittedFlow
+from flowkit.fitted.tables import is_table
 from flowkit.plugin import Arrays, PartName
 from flowkit.plugin.rows import Rows, shuffled_rows
 from flowkit.spec import Spec, read_spec
-from flowkit.starting import Look, TableLook, hidden_width, look_at_arrays, train_section
+from flowkit.starting import Look, hidden_width, train_section
 from flowkit.train import fit_arrays
 from flowkit.train.data import fitting_arrays
 from flowkit.train.report import shows_bars
@@ -71,7 +68,7 @@ def fit(
             context and weight. The flow's weights that do best on it are kept.
         progress: Show a bar on a terminal and in a notebook.
         lr: The learning rate, which is ``train.optimizer.lr`` of a spec.
-        **train: Fields of a spec's section `train`, such as ``epochs=20``. They go before those of the spec. Without
+        **train: Fields of a spec's section `train`, such as ``epochs=20``. They override those of the spec. Without
             such a section, other fields depend on the number of events, as in the specs of `flowkit new`.
 
     Returns:
@@ -101,30 +98,21 @@ def fit(
     given = None if isinstance(spec, str) and spec in PRESETS else _read(spec)
     if label is not None and not is_table(x):
         raise InputError("label names a column, and x is no table: pass the classes as the context")
-    column = weight_column(weight, given) if is_table(x) else None
-    table = look_at_frames(x, context, given, label, column) if is_table(x) else None
-    if table is not None and table.weight is not None:
-        column = table.weight.name
-    read = as_arrays if table is None else partial(complete, table.preprocessing, column)
-    whole = read(x, context, None if table is not None and isinstance(weight, str) else weight)
-    look = look_at_arrays(whole.x, whole.context)
-    if whole.classes:  # some may have no event
-        look = replace(look, context={"classes": len(whole.classes)})
-    for doubt in look.doubts if table is None else table.doubts:
+    found = of_table(x, context, given, label, weight) if is_table(x) else of_arrays(x, context, given, weight)
+    look = found.look
+    for doubt in look.doubts:
         warnings.warn(doubt, DataWarning, stacklevel=2)
-    chosen = _with_training(given or _preset(str(spec), look, table), look.rows, train, lr)
+    chosen = _with_training(given or _preset(str(spec), look, found.domain), look.rows, train, lr)
     if chosen.context is None and look.context is not None:
         raise InputError(f"the spec has no context, so its flow would not read yours: add `context: {look.context}`")
-    parts = _parts(whole, validation, chosen.train.seed, partial(read, classes=whole.classes))
+    parts = _parts(found, validation, chosen.train.seed)
     data = {part: fitting_arrays(arrays, chosen, NAMES[part]) for part, arrays in parts.items()}
     console = Console()
     flow, trained = fit_arrays(chosen, data, console if progress and shows_bars(console) else Console(quiet=True))
-    if table is not None:
-        return FittedTable(flow, trained, data, library_of_table(x), table.preprocessing)
-    return FittedFlow(flow, trained, data, library_of(x))
+    return found.result(flow, trained, data)
 
 
-def _preset(name: str, look: Look, table: TableLook | None) -> Spec:
+def _preset(name: str, look: Look, domain: Any) -> Spec:
     """Return the spec of a preset for the data. Warns (DataWarning) that contexts [n, t, d] are taken for sets."""
     context = look.context or {}
     if "encoder" in context:
@@ -137,7 +125,7 @@ def _preset(name: str, look: Look, table: TableLook | None) -> Spec:
         classes=context.get("classes"),
         context=context.get("shape"),
         encoder=context.get("encoder"),
-        domain=None if table is None else table.domain,
+        domain=domain,
         levels=look.levels,
         hidden=hidden_width(look.event, look.rows),
     )
@@ -169,25 +157,33 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _parts(whole: Arrays, validation: Any, seed: int, read: Callable[..., Arrays]) -> dict[PartName, Arrays]:
+def _parts(found: Given, validation: Any, seed: int) -> dict[PartName, Arrays]:
     """Return the training and the validation part of the data. Raises InputError."""
+    whole = found.arrays
     if not isinstance(validation, Real):
-        pair = validation if isinstance(validation, tuple) else (validation,)
-        if not 0 < len(pair) <= 3:
-            raise InputError(
-                f"validation has {len(pair)} entries: give a share, x, or a tuple of x, context and weight"
-            )
-        parts: dict[PartName, Arrays] = {"train": whole, "val": read(*pair)}
-        kinds = ["texts" if part.classes else "numbers" for part in parts.values() if part.context is not None]
-        if len(set(kinds)) > 1:  # the texts would be numbered in an order of their own
-            raise InputError(f"the labels of x are {kinds[0]}, and those of validation are {kinds[1]}: give one kind")
-        return parts
+        return {"train": whole, "val": _validation(found, validation)}
     n, share = len(whole.x), float(validation)
     held_out = max(1, round(n * share)) if 0 < share < 1 else 0
     if not 0 < held_out < n:
         raise InputError(f"validation is {validation!r}: give a share between 0 and 1 of the {n} events, or the data")
     order = shuffled_rows(n, np.random.default_rng(seed))
     return {"train": _rows(whole, order[held_out:]), "val": _rows(whole, order[:held_out])}
+
+
+def _validation(found: Given, validation: Any) -> Arrays:
+    """Read the validation data: x, or a tuple of x, context and weight. Raises InputError."""
+    entries = validation if isinstance(validation, tuple) else (validation,)
+    if not 0 < len(entries) <= 3:
+        raise InputError(f"validation has {len(entries)} entries: give a share, x, or a tuple of x, context and weight")
+    try:
+        held_out = found.read(*entries)
+    except InputError as error:
+        raise InputError(f"{NAMES['val']}: {error}") from None
+    parts = [part for part in (found.arrays, held_out) if part.context is not None]
+    kinds = ["texts" if part.classes else "numbers" for part in parts]
+    if len(set(kinds)) > 1:  # the texts would be numbered in an order of their own
+        raise InputError(f"the labels of x are {kinds[0]}, and those of validation are {kinds[1]}: give one kind")
+    return held_out
 
 
 def _rows(arrays: Arrays, rows: np.ndarray) -> Arrays:

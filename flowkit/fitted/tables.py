@@ -58,22 +58,21 @@ def with_names(x: Any, context: Any) -> tuple[TableColumns, list[str] | None]:
     return joined(x, context), list(as_flowkit(as_columns, context))
 
 
-def look_at_frames(
-    x: Any, context: Any, spec: Spec | None, label: str | None = None, weight: str | None = None
+def look_at_columns(
+    columns: TableColumns, context: list[str] | None, spec: Spec | None, label: str | None, weight: str | None
 ) -> TableLook:
     """Choose which columns make events and contexts, and how, as `flowkit new` does for a file.
 
-    If ``context`` is given, it makes the context, and the other columns of ``x`` make the event, without ``weight``. If
-    the section `data` of ``spec`` lists columns, they are those. Raises DataError or InputError.
+    If ``context`` is given, these columns make the context, and the others make the event, without ``weight``. If the
+    section `data` of ``spec`` lists columns, they are those. Raises DataError or InputError.
     """
-    columns, given = with_names(x, context)
     if spec is not None and spec.preprocessing is not None:
         return TableLook.of(_with_classes(spec.preprocessing, columns))
     seen = as_flowkit(see, [columns])
-    if given is None:
+    if context is None:
         return choose(seen, "x", label=label, weight=weight)
-    event = [name for name in columns if name not in (*given, weight)]
-    return choose(seen, "x", event, given, label, weight)
+    event = [name for name in columns if name not in (*context, weight)]
+    return choose(seen, "x", event, context, label, weight)
 
 
 def _with_classes(preprocessing: Preprocessing, columns: TableColumns) -> Preprocessing:
@@ -129,18 +128,10 @@ def as_contexts(preprocessing: Preprocessing, context: Any) -> np.ndarray:
 
 
 def complete(
-    preprocessing: Preprocessing,
-    weight_column: str | None,
-    x: Any,
-    context: Any = None,
-    weight: Any = None,
-    classes: tuple[str, ...] = (),
+    preprocessing: Preprocessing, weight_column: str | None, columns: TableColumns, weight: Any = None
 ) -> Arrays:
-    """Return the rows of tables that lack no value. ``weight`` are their weights, or else a column has them.
-
-    ``classes`` are those of the preprocessing, which knows them. Raises InputError.
-    """
-    columns, _ = with_names(x, context)
+    """Return the rows that lack no value, with these weights, or else those of a column. Raises InputError."""
+    classes: tuple[str, ...] = ()
     if preprocessing.label is not None:
         classes = tuple(name for name in preprocessing.label.categories if name is not None)
         column_of(columns, preprocessing.label.column)
@@ -149,7 +140,7 @@ def complete(
     if not kept.any():
         raise InputError(f"x has no rows, or each lacks a value: {len(kept)} rows")
     weights = None if weight is None else weights_of(weight, len(events))
-    if weight_column:
+    if weight_column and weight is None:
         weights = _numbers_of(columns, weight_column)
     return Arrays(
         events[kept],

@@ -96,8 +96,13 @@ def array_section(shape: Sequence[int]) -> dict[str, Any]:
     return {"shape": list(shape), **({"encoder": SET_ENCODER} if len(shape) == 2 else {})}
 
 
-def context_section(contexts: np.ndarray | Rows, values: ValueRange, where: str) -> dict[str, Any]:
-    """Return the `context` of a spec: classes for integers [n], a shape for arrays. Raises DataError for others."""
+def context_section(
+    contexts: np.ndarray | Rows, values: ValueRange, where: str, classes: int | None = None
+) -> dict[str, Any]:
+    """Return the `context` of a spec: classes for integers [n], a shape for arrays. Raises DataError for others.
+
+    ``classes`` is the number of classes if it is known; otherwise the largest label tells.
+    """
     if contexts.ndim in (2, 3, 4):
         return array_section(contexts.shape[1:])
     if contexts.ndim != 1:
@@ -107,10 +112,11 @@ def context_section(contexts: np.ndarray | Rows, values: ValueRange, where: str)
         )
     if not values.integers:
         raise DataError(f"{where} holds one float an event: labels are integers; for a number use c[:, None]")
-    if values.lowest < 0 or not 0 < values.highest < MAX_LEVELS:
+    classes = int(values.highest) + 1 if classes is None else classes
+    if values.lowest < 0 or not 1 < classes <= MAX_LEVELS:
         seen = f"{values.lowest} to {values.highest}"
         raise DataError(f"{where}: labels from {seen}: labels are 0 … k - 1, k from 2 to {MAX_LEVELS}")
-    return {"classes": int(values.highest) + 1}
+    return {"classes": classes}
 
 
 def doubts_about_context(values: ValueRange, where: str) -> list[str]:

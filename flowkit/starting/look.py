@@ -130,11 +130,16 @@ def _look_at_file(path: str, context: Path | None) -> Look:
 
 
 def look_at_arrays(
-    x: np.ndarray | Rows, context: np.ndarray | Rows | None, where: str = "x", context_where: str = "context"
+    x: np.ndarray | Rows,
+    context: np.ndarray | Rows | None,
+    where: str = "x",
+    context_where: str = "context",
+    classes: int | None = None,
 ) -> Look:
     """Look at events [n, *event], and at labels [n] or arrays if they have contexts. No dataset of specs has them.
 
-    ``where`` and ``context_where`` are what messages call them. Raises DataError if no flow could be fitted to them.
+    ``where`` and ``context_where`` are what messages call them. ``classes`` is the number of classes, if it is known.
+    Raises DataError if no flow could be fitted to them.
     """
     check_data(x, where)
     values = value_range([x], where)
@@ -144,7 +149,7 @@ def look_at_arrays(
         return seen
     check_rows(context, len(x), context_where)
     found = value_range([context], context_where)
-    section = context_section(context, found, context_where)
+    section = context_section(context, found, context_where, classes)
     doubts = [] if "encoder" in section else doubts_about_context(found, context_where)  # an encoder standardizes
     return replace(seen, context=section, doubts=(*seen.doubts, *doubts))
 

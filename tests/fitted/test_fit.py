@@ -159,6 +159,11 @@ def test_a_preset_is_made_for_the_data() -> None:
         fitted.log_prob([[1, 2, 3]], np.zeros(4))
 
 
+def test_a_spec_says_how_many_classes_there_are() -> None:
+    fitted = flowkit.fit(X, LABELS * 0, {**CONDITIONAL, "context": {"classes": 3}}, epochs=1)
+    assert fitted.classes == {"0": 1.0, "1": 0.0, "2": 0.0}
+
+
 def test_training_follows_the_number_of_events_unless_it_is_said() -> None:
     without = {name: value for name, value in SPEC.items() if name != "train"}
     chosen = flowkit.fit(X, spec=without, epochs=1, lr=0.5).spec.train
@@ -266,6 +271,8 @@ def test_an_interruption_of_the_first_epoch_is_one(monkeypatch: pytest.MonkeyPat
             {"validation": (X, LABELS)},
             "the labels of x are texts, and those of validation are numbers: give one kind",
         ),
+        "a path for validation": ((X,), {"validation": "x.csv"}, "the validation data: x is 'x.csv', no data"),
+        "one name": ((X, ["a"] * 200, CONDITIONAL), {}, "labels from 0 to 0: labels are 0 … k - 1"),
         "one event": ((X[:1],), {}, "every event is the same|validation"),
     }.values(),
 )

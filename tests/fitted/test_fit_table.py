@@ -140,6 +140,22 @@ def test_columns_that_a_spec_lists() -> None:
         fitted = flowkit.fit(FLATS, spec=spec, epochs=1, progress=False)
     assert isinstance(fitted, FittedTable) and fitted.preprocessing.event[0].scale == 10
     assert fitted.sample(2000, seed=0)["area"].mean() == pytest.approx(FLATS["area"].mean(), rel=0.1)
+    for names in ({"context": ["city"]}, {"label": "city"}):
+        with pytest.raises(InputError, match="the section `data` of the spec lists the columns: leave out the names"):
+            flowkit.fit(FLATS, spec=spec, epochs=1, progress=False, **names)
+
+
+def test_weights_of_the_validation_data() -> None:
+    table = {"a": FLATS["area"].to_numpy(), "weights": np.ones(N)}
+    unweighted = {"a": table["a"]}
+    with pytest.raises(InputError, match="the validation data: x has no column 'weights'"):
+        flowkit.fit(table, weight="weights", validation=unweighted, epochs=1, progress=False)
+    parts = [(table, None, table["a"]), (unweighted, None, table["a"]), table]
+    losses = [
+        flowkit.fit(table, weight="weights", validation=part, epochs=1, progress=False).history[0]["val"]
+        for part in parts
+    ]
+    assert losses[0] == losses[1] != losses[2]
 
 
 def test_frames_of_a_pandas_without_arrows_interface_are_tables() -> None:
