@@ -131,11 +131,13 @@ def _wait(context: ProcessContext) -> None:
 
 def _end(context: ProcessContext) -> None:
     """End the processes that are still there as Ctrl-C does, and kill those that don't end."""
-    for number in (signal.SIGINT, signal.SIGKILL):
-        for process in context.processes:
-            if process.is_alive():
-                os.kill(process.pid, number)
-        _wait(context)
+    for process in context.processes:
+        if process.is_alive() and sys.platform != "win32":  # where os.kill would kill it at once
+            os.kill(process.pid, signal.SIGINT)
+    _wait(context)
+    for process in context.processes:
+        process.kill()
+    _wait(context)
 
 
 class _Stdout:

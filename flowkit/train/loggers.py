@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
 
 from flowkit.errors import FlowkitError, LoggerWarning
 from flowkit.plugin.failure import in_a_line
@@ -120,7 +119,7 @@ def _wandb(spec: Spec, directory: Path, known: str | None) -> _Tracker:
 def _mlflow(spec: Spec, directory: Path, known: str | None) -> _Tracker:
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{quote(str(directory / 'mlflow.db'))}"))
+    client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or _database(directory / "mlflow.db"))
     if known is None:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         experiment = client.get_experiment_by_name(name)
@@ -137,6 +136,13 @@ def _mlflow(spec: Spec, directory: Path, known: str | None) -> _Tracker:
             client.log_metric(run, key, value, step=step)
 
     return _Tracker(log, lambda succeeded: client.set_terminated(run, "FINISHED" if succeeded else "FAILED"), run)
+
+
+def _database(path: Path) -> str:
+    """Return the URL of an SQLite database. Versions of SQLAlchemy escape other characters in it."""
+    from sqlalchemy.engine import URL
+
+    return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def _parameters(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -25,7 +25,7 @@ from flowkit.train import read_results, resume, train
 from flowkit.train.batches import Batch
 from flowkit.train.devices import layout
 from flowkit.train.here import train_here
-from flowkit.train.launching import launch
+from flowkit.train.launching import _end, launch
 from flowkit.train.step import Fitting
 from tests.extent import extent, nightly
 from tests.train import side_by_side
@@ -182,6 +182,30 @@ def test_what_is_not_finite_in_one_process_stops_all_with_its_layer(
     spec = make_spec(TWO, f"train.strategy={strategy}")
     with pytest.raises(TrainingError, match=r"step 7: the loss is nan; .* layer 1 .*try a lower"):
         launch(spec.train, disturbed, to_yaml(spec), tmp_path / "run", 1, spoil)
+
+
+class Stuck:
+    """A process that ends only when it is killed."""
+
+    pid, alive = 0, True
+
+    def is_alive(self) -> bool:
+        return self.alive
+
+    def join(self, timeout: float) -> None:
+        pass
+
+    def kill(self) -> None:
+        self.alive = False
+
+
+def test_windows_has_no_signals_to_end_processes_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.delattr(signal, "SIGKILL")
+    monkeypatch.delattr(os, "kill")
+    stuck = Stuck()
+    _end(SimpleNamespace(processes=[stuck]))  # type: ignore[arg-type]
+    assert not stuck.alive
 
 
 # Launchers

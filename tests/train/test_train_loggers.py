@@ -14,7 +14,7 @@ import flowkit
 from flowkit.errors import FlowkitError, InputError, LoggerWarning
 from flowkit.spec import Spec
 from flowkit.train import resume, train
-from flowkit.train.loggers import _TRACKERS, _Tracker
+from flowkit.train.loggers import _TRACKERS, _database, _Tracker
 
 MakeSpec = Callable[..., Spec]
 
@@ -51,6 +51,12 @@ def test_mlflow_goes_on_with_the_run_that_was_interrupted(
     identifier = json.loads((tmp_path / "run" / "tracked.json").read_text())["mlflow"]
     assert runs == [(identifier, "FINISHED")] and sizes == [("40",)]
     assert metrics == [(identifier, step) for step in (5, 10, 15, 20, 25)]
+
+
+def test_the_path_of_a_database_may_have_blanks_and_percent_signs() -> None:
+    engine = pytest.importorskip("sqlalchemy.engine")
+    path = Path("/runs/lr 50%20/mlflow.db")
+    assert Path(engine.make_url(_database(path)).database) == path
 
 
 @pytest.mark.slow
