@@ -428,7 +428,7 @@ def test_ctrl_c_says_how_to_go_on(make_bundle, place, monkeypatch, starts):
     assert starts[0] == 2 * BATCH
 
 
-@pytest.mark.parametrize("failure", [MemoryError(), OSError(errno.EIO, "I/O error")])
+@pytest.mark.parametrize("failure", [InputError("there isn't enough memory"), OSError(errno.EIO, "I/O error")])
 def test_a_run_goes_on_after_an_error_that_may_pass(make_bundle, place, monkeypatch, starts, failure):
     arguments = make_bundle(levels=None), save(place / "x.npy", points()), "-o", place / "s.npy"
     honest, calls = sources.map_npy, []

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -24,7 +25,7 @@ from flowkit_runtime.serving.app import app_of
 from flowkit_runtime.serving.limits import Limits
 from flowkit_runtime.session import Graph
 from tests.runtime.conftest import write_bundle
-from tests.serving.asking import ask, serving
+from tests.serving.asking import NPY, ask, npy, serving
 
 LIMITS = Limits(body=200_000, client_seconds=0.3, requests=1)
 SAMPLE = b"POST /bundles/tiny/sample?n=1 HTTP/1.1\r\nHost: x\r\n"
@@ -133,6 +134,101 @@ def test_an_answer_that_nobody_takes_is_dropped(running, monkeypatch):
         until(lambda: not running.server.server_state.connections)
 
 
+def test_a_client_that_takes_nothing_is_cut_off_whatever_it_is_owed(running, monkeypatch):
+    """Its answer counts as data that the server holds. At the slowest rate it would take 12 seconds."""
+    running.listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # connections inherit it
+    with running.connected() as client, running.connected() as other:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.sendall(SAMPLE.replace(b"n=1", b"n=10000") + b"\r\n")
+        until(lambda: running.service.slow)
+        begun = time.monotonic()
+        monkeypatch.setattr("flowkit_runtime.serving.app.BODIES_HELD", 0.01)
+        other.sendall(SAMPLE + b"\r\n")
+        assert b" 503 " in other.recv(1000)
+        until(lambda: len(running.server.server_state.connections) == 1)
+        assert time.monotonic() - begun < 3 and not running.service.slow
+
+
+def test_a_client_that_takes_its_answer_slowly_gets_it(running):
+    """It takes three times client_seconds."""
+    running.listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    with running.connected() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.sendall(SAMPLE.replace(b"n=1", b"n=10000") + b"Connection: close\r\n\r\n")
+        until(lambda: running.service.slow)
+        answer = b""
+        for _ in range(9):
+            answer += client.recv(8192)
+            time.sleep(0.1)
+        answer += all_of(client)
+        assert len(answer) > 100_000 and status(answer) == 200
+
+
+def test_a_long_head_behind_another_request_is_cut_off(running, monkeypatch):
+    right, may = Graph.run, threading.Event()
+
+    def slow(self: Graph, names: Any, feed: Any) -> Any:
+        assert may.wait(10)
+        return right(self, names, feed)
+
+    monkeypatch.setattr(Graph, "run", slow)
+    with running.connected() as client:
+        client.sendall(SAMPLE + b"\r\nGET /")
+        until(lambda: running.service._in_progress)
+        sent = 0
+        try:
+            while sent < 2 * 10**7:
+                client.sendall(2**16 * b"a")
+                sent += 2**16
+        except ConnectionError:
+            pass
+        may.set()
+        assert sent < 2 * 10**7
+
+
+def test_the_rest_of_a_refused_body_is_thrown_away(running):
+    """It isn't the head of another request."""
+    with running.connected() as client:
+        client.sendall(SAMPLE + b"Content-Length: 150000\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b"}\n"):
+            answer += client.recv(1000)
+        assert status(answer) == 415
+        for _ in range(15):
+            client.sendall(10_000 * b"a")
+            time.sleep(0.001)
+        client.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b" 200 " in client.recv(1000)
+
+
+def test_more_connections_than_there_may_be_are_closed(running, monkeypatch):
+    monkeypatch.setattr("flowkit_runtime.serving.connections.MAX_CONNECTIONS", 2)
+    with running.connected() as first, running.connected() as second:
+        until(lambda: len(running.server.server_state.connections) == 2)
+        with running.connected() as third:
+            begun = time.monotonic()
+            assert all_of(third) == b"" and time.monotonic() - begun < 0.2
+        for each in (first, second):
+            each.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b" 200 " in each.recv(1000)
+
+
+def test_a_stopped_server_knows_of_requests_without_an_answer(tiny, monkeypatch):
+    running, may = Running(tiny), threading.Event()
+    monkeypatch.setattr(Graph, "run", lambda *given: may.wait(10))
+    running.server.config.timeout_graceful_shutdown = 0.1
+    with running.connected() as client:
+        client.sendall(SAMPLE + b"\r\n")
+        until(lambda: running.service._in_progress)
+        running.stop()
+        assert not running.server.has_answered
+    may.set()
+    other = Running(tiny)
+    until(lambda: other.server.started)
+    other.stop()
+    assert other.server.has_answered
+
+
 def test_no_request_is_lost_when_the_server_stops(tiny, monkeypatch):
     running, right, may = Running(tiny), Graph.run, threading.Event()
 
@@ -188,6 +284,22 @@ def test_large_json_is_handled_alone(tiny):
         reply = other.submit(ask, app_of(service), "/bundles/tiny/encode", large).result()
         assert reply.status == 503 and "one at a time" in reply.json["detail"]
         assert other.submit(ask, app_of(service), "/bundles/tiny/sample").result().status == 200
+
+
+def test_large_csv_is_written_alone(tiny, monkeypatch):
+    monkeypatch.setattr("flowkit_runtime.serving.app.LARGE_JSON", 3)
+    service = starting.load_service({"tiny": tiny}, Limits(seconds=0.5), None, 1)
+    x = np.zeros((5, 1, 2, 2), int)
+    with service._large, ThreadPoolExecutor(1) as other:
+        reply = other.submit(ask, app_of(service), "/bundles/tiny/score", npy(x), NPY, accept="text/csv").result()
+    assert reply.status == 503
+
+
+def test_an_answer_of_many_values_is_no_text(tiny, monkeypatch):
+    monkeypatch.setattr("flowkit_runtime.serving.answers.MOST_AS_TEXT", 4)
+    app = serving({"tiny": tiny})
+    assert [ask(app, f"/bundles/tiny/sample?n={n}").status for n in (1, 2)] == [200, 422]
+    assert ask(app, "/bundles/tiny/sample?n=2", accept=NPY).status == 200
 
 
 def test_names_of_bundles(tiny, tmp_path):

@@ -147,6 +147,20 @@ def test_none_is_lost_when_the_server_stops_under_load(process, tmp_path):
     assert code == 0 and output.endswith("stopped; all requests were answered\n") and not log
 
 
+def test_a_second_signal_ends_the_server_at_once(process, tmp_path):
+    """The request would take half a minute."""
+    with socket.create_connection(("127.0.0.1", process.port), timeout=30) as client:
+        client.sendall(f"POST {SCORE} HTTP/1.1\r\nHost: x\r\nContent-Type: {NPY}\r\n".encode())
+        client.sendall(b"Content-Length: 99999\r\n\r\n")
+        time.sleep(0.3)
+        process.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        begun = time.monotonic()
+        code, output, log = process.stop(signal.SIGTERM)
+    assert time.monotonic() - begun < 1.5 and code == 128 + signal.SIGTERM
+    assert "requests in progress were not answered" in log and "all requests" not in output and "Traceback" not in log
+
+
 def test_memory_stays_where_it_is(process):
     """Clients that come and go, with bodies that are taken and bodies that aren't."""
 

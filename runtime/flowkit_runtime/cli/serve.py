@@ -9,6 +9,7 @@ import typer
 from flowkit_runtime.cli.options import ProviderNames, Threads, names
 from flowkit_runtime.cli.terminal import echo
 from flowkit_runtime.errors import InputError
+from flowkit_runtime.serving.limits import MAX_CONNECTIONS
 
 if TYPE_CHECKING:
     from flowkit_runtime.serving.app import Service
@@ -33,7 +34,7 @@ def serve(
     max_rows: Annotated[int, typer.Option(min=1, help="The most rows of a request, times its draws.")] = 10_000,
     max_body: Annotated[int, typer.Option(min=1, metavar="MIB", help="The largest body; a quarter for JSON.")] = 16,
     max_requests: Annotated[
-        int, typer.Option(min=1, max=10_000, help="The most requests in progress; others get 503.")
+        int, typer.Option(min=1, max=MAX_CONNECTIONS, help="The most requests in progress; others get 503.")
     ] = 256,
     timeout: Annotated[
         float,
@@ -69,7 +70,10 @@ def serve(
     with bound(host, port) as listening:
         service = load_service(directories, limits, names(providers), threads)
         _tell(service, *listening.getsockname()[:2])
-        run(service, limits, listening, access_log)
+        has_answered = run(service, limits, listening, access_log)
+    if not has_answered:
+        echo("stopped; some requests took too long, and were not answered", err=True)
+        raise typer.Exit(1)
     echo("stopped; all requests were answered")
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from flowkit_runtime.errors import InputError
 from flowkit_runtime.inputs import Array
 from flowkit_runtime.model import Model
 from flowkit_runtime.serving.bodies import CSV, FORMS, JSON, NPY, NPZ
 from flowkit_runtime.serving.endpoints import Answer
-from flowkit_runtime.serving.limits import RefusedError
+from flowkit_runtime.serving.limits import MOST_AS_TEXT, RefusedError
 from flowkit_runtime.streaming.outputs import csv_cells, with_none
 
 
@@ -47,6 +48,10 @@ def _quality(parameters: list[str]) -> float:
 
 def written(answer: Answer, form: str, model: Model) -> bytes:
     """Return an answer in one of FORMS. Raises RefusedError if it can't be written in this form."""
+    if form in (JSON, CSV) and answer.size > MOST_AS_TEXT:
+        raise InputError(
+            f"the answer has {answer.size} values, and {form} takes {MOST_AS_TEXT} at most: accept {NPY} or {NPZ}"
+        )
     if form == JSON:
         return as_json(_json(answer, model))
     if form == CSV:

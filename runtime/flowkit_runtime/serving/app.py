@@ -19,8 +19,8 @@ from flowkit_runtime.errors import InputError
 from flowkit_runtime.model import Model
 from flowkit_runtime.serving.answers import accepted_form, as_json, written
 from flowkit_runtime.serving.batching import Batches
-from flowkit_runtime.serving.bodies import JSON, body_form, joined_values, parsed_body, parsed_query
-from flowkit_runtime.serving.connections import read_body, was_left
+from flowkit_runtime.serving.bodies import CSV, JSON, body_form, joined_values, parsed_body, parsed_query
+from flowkit_runtime.serving.connections import Connection, read_body, was_left
 from flowkit_runtime.serving.describing import described_bundle, openapi_of
 from flowkit_runtime.serving.endpoints import ENDPOINTS, Endpoint
 from flowkit_runtime.serving.limits import BODIES_HELD, LARGE_JSON, Limits, RefusedError, too_busy
@@ -41,10 +41,12 @@ class Service:
 
     Attributes:
         is_stopping: True once the server takes no new connections.
+        slow: the connections whose clients haven't taken their answers yet.
     """
 
     def __init__(self, models: Mapping[str, Model], batches: Batches, limits: Limits, metrics: Metrics) -> None:
         self.models, self.metrics, self.is_stopping = models, metrics, False
+        self.slow: set[Connection] = set()
         self._batches, self._limits = batches, limits
         self._threads = ThreadPoolExecutor(limits.requests, "request")
         self._large = threading.RLock()
@@ -102,7 +104,7 @@ class Service:
             given = joined_values(body, parsed_query(request.query_params.multi_items(), has_classes), takes)
             with self._batches.until(deadline, partial(was_left, request.scope)):
                 answer = endpoint.compute(model, given, self._limits)
-            with self._alone(accepted == JSON and answer.size > LARGE_JSON, deadline):
+            with self._alone(accepted in (JSON, CSV) and answer.size > LARGE_JSON, deadline):
                 return written(answer, accepted, model)
 
     @contextmanager
@@ -120,14 +122,17 @@ class Service:
 
     @contextmanager
     def _holding(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that counts the bytes of bodies in memory. It raises RefusedError if they are too many."""
+        """Yield a function that counts the bytes of a body in memory.
+
+        It raises RefusedError if these and the answers that wait for slow clients are too many.
+        """
         mine = 0
 
         def hold(size: int) -> None:
             nonlocal mine
             mine += size
             self._held += size
-            if self._held > BODIES_HELD * self._limits.body:
+            if self._held + sum(each.untaken for each in self.slow) > BODIES_HELD * self._limits.body:
                 raise too_busy("the server holds too much data of others")
 
         try:

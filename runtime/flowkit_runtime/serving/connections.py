@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -16,12 +17,10 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from flowkit_runtime.serving.limits import GONE, Limits, RefusedError
+from flowkit_runtime.serving.limits import GONE, MAX_CONNECTIONS, Limits, RefusedError
 
 MAX_HEAD = 2**16
 """The most bytes of a request before its body."""
-MAX_CONNECTIONS = 900
-"""The most open connections. Most systems let a process have 1,024 open files."""
 LAST_REQUEST = 1.0
 """The seconds in which an idle connection may still send a request when the server stops."""
 
@@ -31,38 +30,59 @@ log = logging.getLogger("flowkit_runtime")
 
 
 class Connection(HttpToolsProtocol):
-    """A connection whose client must send its requests, and take its answers, in time."""
+    """A connection whose client must send its requests, and take its answers, in time.
 
-    def __init__(self, limits: Limits, **settings: Any) -> None:
+    Args:
+        limits: the limits of the server.
+        slow: the connections whose clients haven't taken their answers yet. The connection adds and removes itself.
+        **settings: those of uvicorn.
+    """
+
+    def __init__(self, limits: Limits, slow: set[Connection], **settings: Any) -> None:
         super().__init__(**settings)
-        self._limits, self._head, self._is_last = limits, 0, False
+        self._limits, self._slow, self._is_last = limits, slow, False
+        self._part = self._read = 0  # heads have even numbers, bodies odd ones; the bytes read of this one
         self._head_timer: asyncio.TimerHandle | None = None
         self._answer_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.abort()
         self._wait_for_head()
+
+    @property
+    def untaken(self) -> int:
+        """The bytes of answers that the client hasn't taken yet."""
+        return self.transport.get_write_buffer_size()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._slow.discard(self)
         self._unset_keepalive_if_required()
         for timer in (self._head_timer, self._answer_timer):
             if timer is not None:
                 timer.cancel()
 
     def data_received(self, data: bytes) -> None:
-        if not self._is_between_requests():
-            super().data_received(data)
-            return
-        if self._head_timer is None:
+        if self._head_timer is None and self._is_between_requests():
             self._wait_for_head()
-        self._head += len(data)
+        part = self._part
         super().data_received(data)
-        if self._is_between_requests() and self._head > MAX_HEAD and not self.transport.is_closing():
+        if part == self._part and not self.transport.is_closing():
+            self._read += len(data)
+            self._check_read()
+
+    def _check_read(self) -> None:
+        """End the connection if a head is too long, or if too much comes of a body that has been refused."""
+        is_head, is_answered = self._part % 2 == 0, self._is_between_requests()
+        if is_head and self._read > MAX_HEAD and is_answered:
             self.send_400_response("The head of the request is too long.")
+        elif (is_head and self._read > MAX_HEAD) or (is_answered and self._read > self._limits.body):
+            self.transport.abort()
 
     def on_headers_complete(self) -> None:
-        self._head = 0
+        self._next_part()
         self.scope["state"][_CONNECTION] = self
         if self._head_timer is not None:
             self._head_timer.cancel()
@@ -70,6 +90,13 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         if self._is_last:
             self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        self._next_part()
+        super().on_message_complete()
+
+    def _next_part(self) -> None:
+        self._part, self._read = self._part + 1, 0
 
     def shutdown(self) -> None:
         """Answer the request in progress, or one that is on its way, and then close the connection."""
@@ -81,15 +108,25 @@ class Connection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self._slow.add(self)
         if self._answer_timer is None:
-            patience = self._limits.patience(self.transport.get_write_buffer_size())
-            self._answer_timer = self.loop.call_later(patience, self._cut_off, "take its answer")
+            self._check_taken(self.loop.time(), self.untaken)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._answer_timer is not None:
+        self._slow.discard(self)
+        if self._answer_timer is not None and not self.transport.is_closing():
             self._answer_timer.cancel()
             self._answer_timer = None
+
+    def _check_taken(self, begun: float, size: int) -> None:
+        """Cut off a client that takes its answer too slowly. What the system holds for it may have been taken, too."""
+        held = self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        left = begun + self._limits.patience(held + size - self.untaken) - self.loop.time()
+        if left > 0:
+            self._answer_timer = self.loop.call_later(left, self._check_taken, begun, size)
+        else:
+            self._cut_off("take its answer")
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection. The client has `client_seconds` more to take the rest of its last answer."""
@@ -116,12 +153,17 @@ class Connection(HttpToolsProtocol):
 class Server(uvicorn.Server):
     """A server that SIGTERM or Ctrl-C stops without an error, so that the command exits with 0.
 
-    A second signal ends the server without waiting for requests in progress.
+    A second signal ends the process without waiting for requests in progress.
 
     Args:
         config: uvicorn's settings.
         stopping: is called when the server begins to stop.
+
+    Attributes:
+        has_answered: True if the server has stopped, and all requests were answered.
     """
+
+    has_answered = False
 
     def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:
         super().__init__(config)
@@ -131,9 +173,12 @@ class Server(uvicorn.Server):
         """Stop listening, and wait for the requests in progress."""
         self._stopping()
         await super().shutdown(sockets)
+        self.has_answered = not (self.server_state.connections or self.server_state.tasks)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit
+        if self.should_exit:
+            log.warning("stopped at once; requests in progress were not answered")
+            os._exit(128 + sig)  # otherwise Python waits for the threads of these requests
         self.should_exit = True
 
 

@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from flowkit_runtime.errors import FlowRuntimeError
 
 MEBIBYTE = 2**20
+MAX_CONNECTIONS = 900
+"""The most open connections. Most systems let a process have 1,024 open files."""
 SLOWEST = 2**14
 """Bytes per second: a client that sends a body, or takes an answer, at this rate is never cut off."""
 BODIES_HELD = 32
-"""The bodies that are held at once may take as much memory as this number of bodies of the largest size."""
+"""The bodies that are held at once, and the answers that clients haven't taken, may take as much memory as this number
+of bodies of the largest size."""
 LARGE_JSON = 2**16
-"""JSON bodies of more bytes, and JSON answers of more values, are handled one at a time: as Python's objects they take
-up to 25 times the memory of their text."""
+"""JSON bodies of more bytes, and JSON and CSV answers of more values, are handled one at a time: as Python's objects
+they take up to 25 times the memory of their text."""
+MOST_AS_TEXT = 2**19
+"""The most values of a JSON or CSV answer. Nothing else runs while it is written, which takes 2 µs for each value."""
 
 GONE = 499
 """The status that is counted for a request if its client closed the connection. HTTP defines none for this."""

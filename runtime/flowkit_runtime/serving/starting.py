@@ -17,7 +17,7 @@ from flowkit_runtime.model import Model
 from flowkit_runtime.providers import Provider
 from flowkit_runtime.serving.app import Service, app_of
 from flowkit_runtime.serving.batching import Batches, JoinedGraph
-from flowkit_runtime.serving.connections import MAX_CONNECTIONS, Connection, Server
+from flowkit_runtime.serving.connections import Connection, Server
 from flowkit_runtime.serving.limits import Limits
 from flowkit_runtime.serving.metrics import Metrics
 from flowkit_runtime.session import open_graphs
@@ -77,25 +77,26 @@ def bound(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def run(service: Service, limits: Limits, listening: socket.socket, access_log: bool) -> None:
-    """Serve until the process gets SIGTERM or Ctrl-C and has answered the requests in progress."""
+def run(service: Service, limits: Limits, listening: socket.socket, access_log: bool) -> bool:
+    """Serve until the process gets SIGTERM or Ctrl-C. Return True if the requests in progress were answered."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # otherwise each malformed request is logged
-    made_server(service, limits, access_log).run(sockets=[listening])
+    server = made_server(service, limits, access_log)
+    server.run(sockets=[listening])
+    return server.has_answered
 
 
 def made_server(service: Service, limits: Limits, access_log: bool) -> Server:
     """Return a server for a service, without starting it."""
     config = uvicorn.Config(
         app_of(service),
-        http=partial(Connection, limits),  # type: ignore[arg-type]  # anything that makes a protocol
+        http=partial(Connection, limits, service.slow),  # type: ignore[arg-type]  # anything that makes a protocol
         log_config=None,
         access_log=access_log,
         server_header=False,
         proxy_headers=False,
         lifespan="off",
         ws="none",
-        limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=round(limits.seconds + limits.client_seconds),
     )
     return Server(config, service.stop)
