@@ -29,26 +29,27 @@ class Uniform(Base):
         tensor([-1.3863,    -inf])
     """
 
-    low: Tensor
-    high: Tensor
-
     def __init__(self, event_shape: Sequence[int], bounds: Domains) -> None:
         super().__init__(event_shape)
         self.bounds = bounds
-        for name in ("low", "high"):
-            ends = torch.tensor([getattr(domain, name) for domain in by_coordinate(bounds)], dtype=torch.float64)
-            self.register_buffer(name, ends if isinstance(bounds, tuple) else ends[0], persistent=False)
-        self.log_volume = (self.high - self.low).log().expand(self.event_shape).sum().item()
+        log_lengths = [math.log(domain.high - domain.low) for domain in by_coordinate(bounds)]
+        self.log_volume = math.prod(self.event_shape) / len(log_lengths) * math.fsum(log_lengths)
 
     @property
     def noise(self) -> tuple[Noise, ...]:
         return (Noise("uniform", self.event_shape),)
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        inside = ((z >= self.low.to(z)) & (z <= self.high.to(z))).flatten(1).all(1)
+        low, high = self._ends(z)
+        inside = ((z >= low) & (z <= high)).flatten(1).all(1)
         return torch.where(inside, z.new_full((), -self.log_volume), -math.inf)
 
     def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
         (u,) = noise
-        low, high = self.low.to(u), self.high.to(u)
+        low, high = self._ends(u)
         return low + (high - low) * u
+
+    def _ends(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the lower and the upper ends, [1] or [d], in the precision of z."""
+        domains = by_coordinate(self.bounds)
+        return z.new_tensor([each.low for each in domains]), z.new_tensor([each.high for each in domains])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -213,6 +214,7 @@ CONDITIONAL: dict[str, tuple[Callable[[], Bijector], tuple[int, ...]]] = {
 
 BASES = {
     "uniform": BaseSubject(lambda: Uniform((2,), BOX), BOX),
+    "uniform-turn": BaseSubject(lambda: Uniform(COLUMN, Circle(0, 2 * math.pi)), Circle(0, 2 * math.pi)),
     **{
         f"{name}-{'x'.join(map(str, event))}": BaseSubject(lambda make=make, event=event: make(event))
         for event in ((1,), (2,), IMAGE)
