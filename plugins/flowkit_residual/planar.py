@@ -53,31 +53,34 @@ class Planar(Bijector):
         return "both" if self.numeric_inverse else "forward"
 
     def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        shift, w_shift = self._shift()
+        shift, slope = self._shift()
         t = x.flatten(1) @ self.w.flatten() + self.b  # [batch]
-        return x + self._bend(t, shift), _stretched(t, w_shift)[1]
+        return x + self._bend(t, shift), _stretched(t, slope)[1]
 
     def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if not self.numeric_inverse:
             return super().inverse_and_log_det(y, context)
-        shift, w_shift = self._shift()
-        given, most = y.flatten(1) @ self.w.flatten() + self.b, w_shift.abs()
-        t, log_det = numeric_inverse(lambda t: _stretched(t, w_shift), given, given - most, given + most)
+        shift, slope = self._shift()
+        given, most = y.flatten(1) @ self.w.flatten() + self.b, (slope - 1).abs()
+        t, log_det = numeric_inverse(lambda t: _stretched(t, slope), given, given - most, given + most)
         return y - self._bend(t, shift), log_det
 
     def _shift(self) -> tuple[Tensor, Tensor]:
-        """Return û, flat, and w·û."""
+        """Return û, flat, and 1 + w·û."""
         w, u = self.w.flatten(), self.u.flatten()
         w_u = w @ u
-        w_shift = F.softplus(w_u) - 1
-        return u + (w_shift - w_u) * w / (w @ w), w_shift
+        slope = F.softplus(w_u)
+        return u + (slope - 1 - w_u) * w / (w @ w), slope
 
     def _bend(self, t: Tensor, shift: Tensor) -> Tensor:
         """Return û tanh(t), [batch, *event]."""
         return torch.tanh(t).unflatten(0, (-1, *(1 for _ in self.event_shape))) * shift.view(self.event_shape)
 
 
-def _stretched(t: Tensor, w_shift: Tensor) -> tuple[Tensor, Tensor]:
-    """Return t + w·û tanh(t), which is w·y + b, and the logarithm of its slope, which is the log-det."""
+def _stretched(t: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """Return t + w·û tanh(t), which is w·y + b, and the logarithm of its slope, which is the log-det.
+
+    The slope is 1 + w·û at t = 0, and nears 1 far out. As a mean of the two it loses no digits where w·û is near -1.
+    """
     bend = torch.tanh(t)
-    return t + w_shift * bend, ((1 - bend.square()) * w_shift).log1p()
+    return t + (slope - 1) * bend, torch.lerp(slope, torch.ones_like(slope), bend.square()).log()

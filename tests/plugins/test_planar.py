@@ -48,3 +48,15 @@ def test_it_is_right_where_it_hardly_rises() -> None:
     back, inverse_log_det = layer.inverse_and_log_det(y)
     torch.testing.assert_close(back, x, rtol=0, atol=1e-11)
     torch.testing.assert_close(inverse_log_det, -log_det, rtol=0, atol=1e-7)
+
+
+def test_its_log_det_is_finite_in_fp32_where_it_hardly_rises() -> None:
+    layer = Planar((2,))
+    with torch.no_grad():
+        layer.w.copy_(torch.tensor([2.0, 0.0]))
+        layer.u.copy_(torch.tensor([-10.0, 0.0]))  # w·û = softplus(-20) - 1
+    x = torch.linspace(-2, 2, 41)[:, None].expand(-1, 2)
+    _, single = layer.forward_and_log_det(x)
+    _, exact = layer.double().forward_and_log_det(x.double())
+    torch.testing.assert_close(single.double(), exact, rtol=1e-5, atol=1e-6)
+    assert exact.min() < -19
