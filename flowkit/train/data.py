@@ -14,8 +14,8 @@ from flowkit.plugin.dataset import PARTS, load_parts
 from flowkit.plugin.rows import Rows, chunks, first_not_finite
 from flowkit.spec import ContextSpec, EventSpec, Spec
 from flowkit.spec.run import SPEC, read_lock
+from flowkit.train.event_weights import event_name, weighted
 from flowkit.train.fingerprint import changes, fingerprints
-from flowkit.train.weights import event_name, weighted
 from flowkit_runtime.errors import shortened
 
 Values = np.ndarray | Rows

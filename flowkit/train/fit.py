@@ -204,10 +204,10 @@ class Training:
         for batch in shuffled(self.data["train"], settings.batch_size, settings.seed, epoch - 1):
             fitting.training_step(batch)
             report.end_step()
-            if fitting.share >= 1:
+            if fitting.time_share >= 1:
                 break
         fitting.end_epoch()
-        last = epoch == settings.epochs or fitting.share >= 1
+        last = epoch == settings.epochs or fitting.time_share >= 1
         row = Row(
             epoch=epoch,
             step=fitting.global_step,
@@ -220,7 +220,7 @@ class Training:
         self.rows.append(fitting.fabric.broadcast(row))  # so that all processes decide the same
         self.unscored = _kept(fitting.validated) if self.keep is None and row.val is None else {}
         self.save()
-        report.end_epoch(row)
+        report.end_epoch(row, last=ended(settings, self.rows) is not None)
 
     def validate(self, epoch: int) -> float:
         """Return the flow's validation score after ``epoch``. If it is the best so far, keep the weights."""

@@ -163,7 +163,7 @@ def _grid(images: Tensor, levels: int | None, gap: int = 1) -> np.ndarray:
 
     One or two channels are drawn as the first in grey.
 
-    ``gap`` is the number of white lines between two rows of images. All but one of them are above the images.
+    Each image has ``gap`` - 1 white lines above it, for its label, and one below it.
     """
     pixels = images.numpy() if images.shape[1] == 3 else np.repeat(images[:, :1].numpy(), 3, axis=1)
     low, high = (0, levels - 1) if levels else (pixels.min(), pixels.max())

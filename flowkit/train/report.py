@@ -14,6 +14,8 @@ from flowkit.train.step import Fitting
 
 LINES, SECONDS = 6, 60
 """A pipe gets about so many lines, and another one whenever it got none for so long."""
+YEAR = 365 * 24 * 3600
+"""A year in seconds."""
 
 
 def describe(row: Row, unit: str) -> str:
@@ -33,9 +35,12 @@ def shows_bars(console: Console) -> bool:
 
 
 def time_left(bar: Progress) -> str:
-    """Return the time that the only task of a bar will take, as text that can follow a line; empty if it is unknown."""
+    """Return the time that the only task of a bar will take, as text that can follow a line.
+
+    It is empty if the time is unknown, or longer than a year: then there is no limit but ``patience``.
+    """
     seconds = bar.tasks[0].time_remaining
-    return f"  {timedelta(seconds=int(seconds))} left" if seconds else ""
+    return f"  {timedelta(seconds=int(seconds))} left" if seconds and seconds < YEAR else ""
 
 
 class Report:
@@ -66,18 +71,19 @@ class Report:
         """Update the progress after a step."""
         self.bar.update(self._task, completed=self._done)
 
-    def end_epoch(self, row: Row) -> None:
-        """Show the figures of an epoch after its end."""
+    def end_epoch(self, row: Row, last: bool) -> None:
+        """Show the figures of an epoch after its end. ``last`` says that the training ends with it."""
         figures = describe(row, self.fitting.flow.printed_unit)
         self.bar.update(self._task, completed=self._done, figures=figures)
         self.bar.refresh()  # in a notebook, rich doesn't draw the last state by itself
-        if not self._redraws and self._is_due(row):
-            line = f"{self._name(row.epoch)}  {figures}  lr {row.lr:.2g}{time_left(self.bar)}"
+        if not self._redraws and (last or self._is_due(row)):
+            left = "" if last else time_left(self.bar)
+            line = f"{self._name(row.epoch)}  {figures}  lr {row.lr:.2g}{left}"
             self.console.print(line, highlight=False, soft_wrap=True)
 
     def _is_due(self, row: Row) -> bool:
         part, now = LINES * self._done // self._total, time.monotonic()
-        if self._last_line is not None and part < LINES:
+        if self._last_line is not None:
             passed = part > self._last_line[0] or now - self._last_line[1] >= SECONDS
             if row.val is None or not passed:
                 return False

@@ -49,7 +49,10 @@ def gather_weights(flow: Flow) -> None:
 
 
 def undivided(tensor: Tensor) -> Tensor:
-    """Return a tensor that is divided gathered on the CPU, and any other as it is. All processes must call it."""
+    """Return the whole tensor. All processes must call it.
+
+    One that FSDP divided is gathered on the CPU; any other is returned unchanged.
+    """
     if not _is_divided(tensor):
         return tensor
     from torch.distributed.tensor import DTensor

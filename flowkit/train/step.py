@@ -124,7 +124,7 @@ class Fitting:
         # A flow that was sharded has other parameters than before.
         self.optimizer = cast(Optimizer, self.fabric.setup_optimizers(new_optimizer(settings, flow.parameters())))
         self.stopwatch = Stopwatch(settings.minutes)
-        self.share = 0.0  # the used share of the time limit after the last step, by the clock of the first process
+        self.time_share = 0.0  # the used share of the time limit after the last step, by the clock of the first process
         self.global_step = 0  # counts the steps of all epochs, from 0
         self._steps_here = 0  # counts the steps of this process
         self.losses: list[float] = []  # the losses of this epoch's steps
@@ -155,7 +155,7 @@ class Fitting:
         own = self._share_of(batch)
         self.optimizer.zero_grad()
         loss = self._backward(own, len(batch.x)).item()
-        loss, drift, self.share = self._agreed(loss, self.flow.drift.read(), self.stopwatch.share)
+        loss, drift, self.time_share = self._agreed(loss, self.flow.drift.read(), self.stopwatch.share)
         self.losses.append(self._finite(loss, "loss", own))
         self._watch_drift(drift)
         self._finite(self.clip_gradients().item(), "gradient", own)
@@ -182,7 +182,8 @@ class Fitting:
 
         The gradients are those of all processes. They are computed a micro-batch at a time.
         """
-        # As many in each process: in the first step they exchange the gradients of every micro-batch.
+        # All processes use the same number of micro-batches, because in the first step DDP exchanges gradients after
+        # each one.
         parts = shares(len(own.x), min(self.settings.accumulate, batch_size // self.fabric.world_size))
         total = torch.zeros((), dtype=self.flow.dtype, device=self.fabric.device)
         for rows in parts:
@@ -231,7 +232,7 @@ class Fitting:
 
     def _set_learning_rate(self) -> None:
         settings = self.settings
-        factor = learning_rate_factor(self.global_step, self.steps, settings.warmup, settings.schedule, self.share)
+        factor = learning_rate_factor(self.global_step, self.steps, settings.warmup, settings.schedule, self.time_share)
         for group in self.optimizer.param_groups:
             group["lr"] = settings.optimizer.lr * factor
 

@@ -26,8 +26,10 @@ class Clock:
         return self.now
 
 
-def lines(monkeypatch: pytest.MonkeyPatch, epochs: int, seconds: float, validate_every: int = 1) -> list[str]:
-    """The lines of a run whose steps take some seconds each."""
+def lines(
+    monkeypatch: pytest.MonkeyPatch, epochs: int, seconds: float, validate_every: int = 1, ends: int | None = None
+) -> list[str]:
+    """The lines of a run whose steps take some seconds each. It may end before its epochs, by patience."""
     clock, pipe = Clock(), io.StringIO()
     monkeypatch.setattr(report, "time", SimpleNamespace(monotonic=clock))
     fitting: Any = SimpleNamespace(
@@ -39,7 +41,7 @@ def lines(monkeypatch: pytest.MonkeyPatch, epochs: int, seconds: float, validate
     )
     shown = Report(Console(file=pipe, width=80), fitting)
     shown.bar.get_time = clock
-    for epoch in range(1, epochs + 1):
+    for epoch in range(1, (ends or epochs) + 1):
         shown.start_epoch(epoch)
         for _ in range(STEPS):
             clock.now += seconds
@@ -47,9 +49,20 @@ def lines(monkeypatch: pytest.MonkeyPatch, epochs: int, seconds: float, validate
             shown.end_step()
         val = 2.25 if epoch % validate_every == 0 or epoch == epochs else None
         shown.end_epoch(
-            Row(epoch=epoch, step=fitting.global_step, lr=1e-3, train=2.5, val=val, seconds=1.0, drift=None)
+            Row(epoch=epoch, step=fitting.global_step, lr=1e-3, train=2.5, val=val, seconds=1.0, drift=None),
+            last=epoch == (ends or epochs),
         )
     return pipe.getvalue().splitlines()
+
+
+def test_a_run_that_ends_early_prints_its_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = lines(monkeypatch, 100, 0.1, ends=5)
+    assert [line.split()[1] for line in printed] == ["1/100", "5/100"] and "left" not in printed[-1]
+
+
+def test_epochs_without_an_end_have_no_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = lines(monkeypatch, 10**17, 0.1, ends=2)
+    assert first.endswith("lr 0.001")
 
 
 def test_a_long_run_prints_few_lines_of_validated_epochs_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
