@@ -80,13 +80,13 @@ def flowkit(
         bool, PluginOption("--no-plugins", envvar="FLOWKIT_NO_PLUGINS", help="Use only what flowkit itself brings.")
     ] = False,
     allow_plugins: Annotated[
-        str,
+        str | None,
         PluginOption(
             envvar="FLOWKIT_ALLOW_PLUGINS",
             metavar="NAMESPACE,…",
             help="Use only these, and what flowkit brings.",
         ),
-    ] = "",
+    ] = None,
     deny_plugins: Annotated[
         str, PluginOption(envvar="FLOWKIT_DENY_PLUGINS", metavar="NAMESPACE,…", help="Don't use these.")
     ] = "",
@@ -102,9 +102,9 @@ def flowkit(
     """Make normalizing flows from spec files: validate, train, export to ONNX."""
     variables = {
         "FLOWKIT_NO_PLUGINS": str(int(no_plugins)),
-        "FLOWKIT_ALLOW_PLUGINS": allow_plugins,
         "FLOWKIT_DENY_PLUGINS": deny_plugins,
         "FLOWKIT_STRICT": str(int(strict)),
+        **({} if allow_plugins is None else {"FLOWKIT_ALLOW_PLUGINS": allow_plugins}),
     }
     from flowkit.plugin.found import warn_of_conflicts
 

@@ -1,5 +1,7 @@
 """Implements `flowkit show`."""
 
+import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -46,9 +48,11 @@ def show(
 
     flow = read_spec(spec, overrides or ())
     if output is None:
-        return _write(flow, format or "table", Console())
+        if format in ("dot", "svg") and isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # without a declaration, dot and XML are UTF-8 everywhere
+        return _write(flow, format or "table", Console(markup=False))
     with replacing(output) as temporary, temporary.open("w", encoding="utf-8") as file:
-        _write(flow, format or SUFFIXES[output.suffix], Console(file=file, width=120))
+        _write(flow, format or SUFFIXES[output.suffix], Console(file=file, width=120, markup=False))
     echo(f"{spec}: {output}")
 
 

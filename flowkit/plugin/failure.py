@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pluggy
 import pydantic
@@ -20,6 +21,32 @@ BETWEEN = [Path(file).parent for file in (errors.__file__, importlib.__file__, p
 """Directories of the code between flowkit and a plugin, where no plugin's author looks for a mistake."""
 
 
+class _Redirection:
+    """Sends stdout to stderr while any thread is inside: the first one in redirects it, the last one out restores it.
+
+    sys.stdout is the whole process's. Each thread on its own might restore what another one has redirected.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside = threading.Lock(), 0
+        self.stdout: TextIO | None = None
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.stdout, sys.stdout = sys.stdout, sys.stderr
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                sys.stdout = self.stdout
+
+
+_STDOUT_TO_STDERR = _Redirection()
+
+
 @contextmanager
 def guarded(what: str, *on_purpose: type[Exception]) -> Iterator[None]:
     """Run a plugin's code: whatever it raises becomes a PluginError that begins with ``what``.
@@ -29,7 +56,7 @@ def guarded(what: str, *on_purpose: type[Exception]) -> Iterator[None]:
     """
     passing: tuple[type[BaseException], ...] = (KeyboardInterrupt, *on_purpose)
     try:
-        with redirect_stdout(sys.stderr):
+        with _STDOUT_TO_STDERR:
             yield
     except passing:
         raise

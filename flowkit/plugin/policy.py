@@ -52,13 +52,13 @@ class Policy:
         """Return the policy that environment variables set.
 
         FLOWKIT_NO_PLUGINS and FLOWKIT_STRICT are 1 or 0. FLOWKIT_ALLOW_PLUGINS and FLOWKIT_DENY_PLUGINS list
-        namespaces.
+        namespaces. An empty list of what is allowed leaves only what flowkit brings.
 
         Raises:
             PluginError: If a variable has another value.
         """
         allow, deny = _namespaces_in("FLOWKIT_ALLOW_PLUGINS"), _namespaces_in("FLOWKIT_DENY_PLUGINS")
-        return cls(_flag("FLOWKIT_NO_PLUGINS"), allow or None, deny, _flag("FLOWKIT_STRICT"))
+        return cls(_flag("FLOWKIT_NO_PLUGINS"), allow, deny or frozenset(), _flag("FLOWKIT_STRICT"))
 
     def denied_by(self, namespace: str, distribution: str) -> str | None:
         """Return the option that keeps a distribution's plugins away, such as ``"--deny-plugins"``, or None.
@@ -83,8 +83,11 @@ def _flag(variable: str) -> bool:
     return FLAGS[text.lower()]
 
 
-def _namespaces_in(variable: str) -> frozenset[str]:
-    names = frozenset(re.split(r"[\s,]+", os.environ.get(variable, "").strip(", "))) - {""}
+def _namespaces_in(variable: str) -> frozenset[str] | None:
+    """Return the namespaces that a variable lists, or None if it isn't set."""
+    if variable not in os.environ:
+        return None
+    names = frozenset(re.split(r"[\s,]+", os.environ[variable])) - {""}
     for name in sorted(names):
         if "/" in name:
             raise PluginError(f"{variable} takes namespaces, such as {name.partition('/')[0]}, not {name!r}")

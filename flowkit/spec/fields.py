@@ -11,18 +11,21 @@ from flowkit.plugin.config import Documented
 from flowkit.plugin.reference import Reader, Ref
 from flowkit.plugin.registry import Registry
 from flowkit.spec.document import enter
-from flowkit.spec.model import Spec, StepReader
+from flowkit.spec.model import KEYS, Spec, StepReader, UseDirection
 
 
 def fields_at(path: Path, data: Any, registry: Registry) -> dict[str, str]:
     """Return the fields of the mapping at ``path``, each with its purpose; none if the mapping can't be told."""
     reader, mapping = _reader_at(path, data, registry)
     use = {"use": "The plugin's name"} if isinstance(reader, Ref) else {}
+    inverse = _purposes(UseDirection) if reader is KEYS["use"] else {}
     model = _model(reader, mapping, registry)
-    if model is None:
-        return use
+    return use | ({} if model is None else _purposes(model)) | inverse
+
+
+def _purposes(model: type[Documented]) -> dict[str, str]:
     docs = model.field_docs()
-    return use | {name: " ".join(docs.get(name, "").split()) for name in model.model_fields}
+    return {name: " ".join(docs.get(name, "").split()) for name in model.model_fields}
 
 
 def required_at(path: Path, data: Any, registry: Registry) -> list[str]:

@@ -16,7 +16,12 @@ from flowkit.spec import python
 MAX_LINE = 300
 """The most characters of a line in which slips are sought: searching takes time, and nobody writes longer ones."""
 
-QUOTED = re.compile(r"""(?<![\w.])("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')""")
+QUOTED = re.compile(r"""(?<![\w.])(?:"(?:[^"\\]|\\.)*+("|.?$)|'(?:[^']|'')*+('|$))""")
+"""A text in quotes, up to the end of the line if it isn't closed. Its group is the quote that closes it.
+
+To look for a later quote behind one that isn't closed would take time that grows with the square of the line.
+"""
+
 COMMENT = re.compile(r"(?:^|(?<=\s))#.*")
 
 TYPOGRAPHIC = "“”„‟«»‘’‚‛´`"
@@ -130,8 +135,14 @@ NO_COLON = re.compile(r"^\s*(?:-\s+)*([A-Za-z_]\w*)(?:\s*=\s*|\s+|$)([^\s:,]*|[{
 
 
 def unquoted(line: str) -> str:
-    """Return the line with _ for each character in quotes."""
-    return QUOTED.sub(lambda found: found[0][0] + "_" * (len(found[0]) - 2) + found[0][0], line)
+    """Return the line with _ for each character in quotes that are closed."""
+    return QUOTED.sub(_hidden, line)
+
+
+def _hidden(found: re.Match[str]) -> str:
+    quote = found[0][0]
+    is_closed = quote in (found[1], found[2])
+    return f"{quote}{'_' * (len(found[0]) - 2)}{quote}" if is_closed else found[0]
 
 
 def find(line: str, colon: bool = False) -> Iterable[Slip]:

@@ -38,6 +38,9 @@ SAYINGS: list[tuple[str, str, str | None]] = [
 """The parser's words -> a message, and advice; the first group stands for {0}."""
 
 
+MAX_TOP = 20_000
+"""The most characters that are parsed with other indentations."""
+
 NEVER = "the bracket that opens here is never closed"
 CLOSING = {"{": "}", "[": "]"}
 NO_KEY = "write key: value, with a blank after the colon, or # before a comment"
@@ -59,8 +62,9 @@ def explain(error: MarkedYAMLError, lines: list[str], text: str) -> Finding:
 
 
 def _width(text: str) -> int:
-    """Return the number of blanks in the place of each tab with which the most lines are YAML."""
-    return max((2, 4, 8, 3, 6), key=lambda width: _lines_of_yaml(text.replace("\t", " " * width)))
+    """Return the number of blanks in the place of each tab with which the most lines at the top are YAML."""
+    top = text[:MAX_TOP]
+    return max((2, 4, 8, 3, 6), key=lambda width: _lines_of_yaml(top.replace("\t", " " * width)))
 
 
 def _lines_of_yaml(text: str) -> float:

@@ -6,6 +6,7 @@ by a constructor that knows tags. JSON is YAML, and is read by the same rules.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Iterator
@@ -79,8 +80,9 @@ def text_of(path: str | os.PathLike[str]) -> str:
         Place(file).fail(f"this is {what}, not a spec", (), advice)
     if len(raw) > MAX_BYTES:
         Place(file).fail(TOO_LONG)
+    raw = raw.removeprefix(codecs.BOM_UTF8)
     try:
-        return raw.decode("utf-8-sig")
+        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         place = _Lines(raw.decode("utf-8", errors="replace"), file).behind(raw[: error.start].decode("utf-8"))
         place.fail("is not UTF-8 text: save the spec as UTF-8")

@@ -230,14 +230,14 @@ def latent_bases(spec: Spec, steps: Sequence[Step]) -> list[LatentBase]:
 
 
 def likelihood(spec: Spec) -> Likelihood:
-    """Return the likelihood that a score gives: the weakest that a plugin of the flow declares.
+    """Return the likelihood that a score gives: the weakest that a plugin of the flow, or of the noise's, declares.
 
     With a flow of the dequantization noise, the score of an integer is a lower bound.
 
     Args:
         spec: The spec.
     """
-    classes = {use.plugin.descriptor.likelihood for use in uses([spec.flow, spec.base])}
+    classes = {use.plugin.descriptor.likelihood for use in uses([spec.flow, spec.base, spec.dequantization])}
     if spec.dequantization is not None:
         classes.add("lower_bound")
     weakest_first: tuple[Likelihood, ...] = ("estimate", "lower_bound", "exact")

@@ -49,6 +49,20 @@ def test_a_table() -> None:
     assert lines[7].startswith("5,580 parameters, exact likelihood, model ")
 
 
+def test_a_table_has_the_domains() -> None:
+    Path("spec.yaml").write_text(
+        "flowkit: 1\nevent: {shape: [2], domain: [positive, real]}\nflow: [{use: map/to_reals}]\n"
+    )
+    assert "[positive, real]" in show().stdout.splitlines()[1]
+
+
+@pytest.mark.parametrize("form", ["dot", "svg"])
+def test_a_picture_is_utf8_whatever_the_locale(form: str) -> None:
+    Path("spec.yaml").write_text("flowkit: 1\nevent: {shape: [2], domain: [5, null]}\nflow: [{use: map/to_reals}]\n")
+    result = CliRunner(charset="cp1252").invoke(app, ["show", "spec.yaml", "--format", form])
+    assert result.exit_code == 0 and "∞" in result.stdout_bytes.decode("utf-8")
+
+
 def test_json_with_overrides() -> None:
     described = json.loads(show("--format", "json", "--set", "flow[1].repeat=2").stdout)
     assert [step["parameters"] for step in described["steps"]] == [0, 8, 1852, 8, 1852, 0]

@@ -89,6 +89,8 @@ COSTLY = {
     "tags": "!a " * 320_000,
     "quotes": "'" * 960_000,
     "a quote that is never closed": f"{GOOD}data: '" + "x\n" * 400_000,
+    "quotes that are escaped": "a: [ " + '\\"' * 400_000,
+    "tabs": "x:\n\t- 1\n" + "".join(f"a{n}: 1\n" for n in range(90_000)),
     "blanks": GOOD + " " * 960_000,
     "empty lines": GOOD + "\n" * 960_000,
     "comments": GOOD + "# x\n" * 240_000,

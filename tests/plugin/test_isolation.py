@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from flowkit.cli.main import app
 from flowkit.errors import PluginError, SpecError
 from flowkit.plugin import Policy, Registry
+from flowkit.plugin.failure import guarded
 from flowkit.plugin.policy import FIRST_PARTY
 from flowkit.spec import read_spec
 from flowkit.spec.schema import json_schema
@@ -187,6 +188,17 @@ def test_what_a_plugin_prints_does_not_mix_with_the_output(site: Path, capsys: p
     install(site, "loud", code="print('hello')\n" + PLUGIN)
     Registry.discover().plugins_of("loud")
     assert capsys.readouterr() == ("", "hello\n")
+
+
+def test_stdout_is_restored_whatever_the_order() -> None:
+    """Of two threads, the one that was in first may be out first."""
+    before, first, second = sys.stdout, guarded("one"), guarded("two")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert sys.stdout is sys.stderr
+    second.__exit__(None, None, None)
+    assert sys.stdout is before
 
 
 def test_nor_does_what_its_target_prints(site: Path, capsys: pytest.CaptureFixture[str]) -> None:

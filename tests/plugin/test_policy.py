@@ -56,6 +56,7 @@ def test_what_may_be_used(policy: Policy, usable: str, two: Path) -> None:
     [
         ("FLOWKIT_NO_PLUGINS", "1", "leave that out"),
         ("FLOWKIT_ALLOW_PLUGINS", "other, glow", "add it to that list"),
+        ("FLOWKIT_ALLOW_PLUGINS", "", "add it to that list"),
         ("FLOWKIT_DENY_PLUGINS", "other mine", "take it off that list"),
     ],
 )
@@ -94,7 +95,7 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Policy.from_environment() == Policy(True, frozenset("abc"), frozenset("d"), True)
     for name in VARIABLES:
         monkeypatch.setenv(name, "0" if name in (VARIABLES[0], VARIABLES[3]) else " ")
-    assert Policy.from_environment() == Policy()
+    assert Policy.from_environment() == Policy(allow=frozenset())
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,8 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--no-plugins"], "--no-plugins"),
         (["--allow-plugins", "other"], "--allow-plugins"),
+        (["--allow-plugins", ""], "--allow-plugins"),
+        (["--allow-plugins", ","], "--allow-plugins"),
         (["--deny-plugins", "other,mine"], "--deny-plugins"),
     ],
 )

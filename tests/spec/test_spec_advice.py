@@ -12,6 +12,10 @@ flow: [{use: ¦flow/actnorm}]
 => flow[0].use: no plugin namespace 'flow' is installed
 => did you mean glow/actnorm?
 
+flow: [{use: glow/actnorm, ¦invers: true}]
+=> flow[0].invers: unknown field 'invers'
+=> did you mean inverse?
+
 flow: [{use: ¦actnorm}]
 => flow[0].use: 'actnorm' is not a plugin name
 => did you mean glow/actnorm?

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import flowkit
 from flowkit.cli.main import app
 from flowkit.errors import ShapeError, SpecError
-from flowkit.plugin import EncoderConfig, Registry
+from flowkit.plugin import DatasetConfig, EncoderConfig, Registry
 from flowkit.spec import canonical, context_shape, model_hash, read_spec, to_yaml
 from flowkit.spec.schema import json_schema
 
@@ -131,8 +131,18 @@ def test_a_table_s_columns_are_its_context() -> None:
     columns = {"use": "data/table", "path": "x.csv", "event": [{"column": "a"}, {"column": "b"}]}
     data = {**columns, "context": [{"column": "c", "kind": "category", "categories": ["x", "y", "z"]}]}
     assert context_shape(read_spec(source(through("encoder/mlp", [3], features=2), data=data)).context) == (2,)
-    with pytest.raises(SpecError, match=r"its columns make contexts of shape \[3\]"):
+    with pytest.raises(
+        SpecError, match=r"contexts of shape \[3\], and the spec has \[4\]\n *Write context.shape: \[3\]"
+    ):
         read_spec(source(through("encoder/mlp", [4]), data=data))
+    with pytest.raises(SpecError, match=r"has 4 classes\n *Write context.shape: \[3\] in the place of context.classes"):
+        read_spec(source({"classes": 4, "encoder": {"use": "encoder/mlp"}}, data=data))
+
+
+def test_a_preprocessing_that_is_none() -> None:
+    flowkit.register("mine/odd", type("Odd", (DatasetConfig,), {"preprocessing": lambda self: 3}), "nowhere:Odd")
+    with pytest.raises(SpecError, match=r"data: plugin mine/odd.*: its preprocessing fails: AttributeError"):
+        read_spec(source({"shape": [3]}, data={"use": "mine/odd"}))
 
 
 @pytest.mark.parametrize("form", ["table", "json", "dot", "svg"])

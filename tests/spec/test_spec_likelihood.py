@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from flowkit.domains import Domains, Interval
 from flowkit.plugin import (
     BaseConfig,
     BijectorConfig,
@@ -16,6 +17,7 @@ from flowkit.plugin import (
     OrderConfig,
     PluginConfig,
     Registry,
+    Shape,
     TransformerConfig,
     TransformerRef,
 )
@@ -27,6 +29,13 @@ class Holder(BijectorConfig):
     """Holds a transformer."""
 
     inner: TransformerRef
+
+
+class OfNoise(BijectorConfig):
+    """Maps the noise to the reals."""
+
+    def domain(self, event: Shape) -> Domains:
+        return Interval(0, 1)
 
 
 CONFIGS: dict[str, type[PluginConfig]] = {
@@ -46,6 +55,7 @@ def registry() -> Registry:
         for kind, config in CONFIGS.items()
         for declared in ("exact", "lower_bound", "estimate")
     ]
+    mine.append(("bijector", Descriptor("of_noise", OfNoise, "nowhere:Target", likelihood="estimate")))
     mine.append(("bijector", Descriptor("holder", Holder, "nowhere:Target")))
     return Registry({}, registered={f"my/{d.name}": Found(f"my/{d.name}", kind, d, IN_PROCESS) for kind, d in mine})
 
@@ -71,6 +81,14 @@ CASES: dict[str, tuple[list[dict[str, Any]], str, str]] = {
     "the base": ([EXACT], "lower_bound", "lower_bound"),
     "the weakest of two": ([use("bijector_lower_bound")], "estimate", "estimate"),
 }
+
+
+def test_the_flow_of_the_noise_counts() -> None:
+    base = use("base_exact")
+    noise = {"flow": [use("of_noise")], "base": base}
+    event = {"shape": [1], "levels": 4}
+    source = {"flowkit": 1, "event": event, "flow": [EXACT], "base": base, "dequantization": noise}
+    assert likelihood(read_spec(source, registry=registry())) == "estimate"
 
 
 @pytest.mark.parametrize(("flow", "base", "expected"), CASES.values(), ids=CASES)

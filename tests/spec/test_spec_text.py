@@ -170,6 +170,7 @@ FILES = {
     "a list": (b"\n- a\n", "2:1", "is a mapping"),
     "a scalar": (b"flowkit", "1:1", "is a mapping"),
     "Latin-1": (b"a: 1\nb: caf\xe9\n", "2:7", "UTF-8"),
+    "a mark of the order of bytes": (b"\xef\xbb\xbf# \xe2\x82\xac\xe2\x82\xaca\xff\n", "1:6", "UTF-8"),
     "too long": (b"a: " + b"x" * MAX_BYTES, "None:None", "longer than 1 MB"),
     "too long, cut within a character": (b"a: x" + "é".encode() * (MAX_BYTES // 2), "None:None", "longer than 1 MB"),
 }
