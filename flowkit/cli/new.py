@@ -66,6 +66,7 @@ def new(
     import shlex
 
     from flowkit.errors import InputError
+    from flowkit.spec import read_spec
     from flowkit.starting import look, starting_spec
     from flowkit_runtime.atomic import make_parent, replacing
 
@@ -73,6 +74,7 @@ def new(
         raise InputError(f"{output} exists: choose another name, or --overwrite it")
     seen = look(data, context, event, label, weight)
     text = starting_spec(seen)
+    read_spec(text)  # whatever is wrong with it, nothing wrong is written
     make_parent(output)
     with replacing(output) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.errors import DataError, SpecError
+from flowkit.errors import DataError
 from flowkit.plugin.spelling import escaped, line
-from flowkit.spec import read_spec
+from flowkit.spec.document import MAX_BYTES, TOO_LONG
 from flowkit.starting.layers import Line, layers
 from flowkit.starting.look import Look
 from flowkit.starting.table import TableLook, written_domains
@@ -25,27 +25,20 @@ VALIDATIONS = 50
 """The most validations of a run."""
 MAX_OFFERED = 20
 """The most columns for which domains are offered."""
-MAX_EXPLAINED = 300
-"""The most columns of a table for which the spec has reasons: specs are at most 128 KB long."""
 COLUMN = 64
 """The last column in which comments begin, unless a line is longer."""
 
 
 def starting_spec(look: Look | TableLook) -> str:
-    """Return a spec for the data that was looked at, which is valid.
+    """Return a spec for the data that was looked at.
 
-    Raises DataError where no flow of ours takes such events, and if a spec can't list so many columns.
+    Raises DataError where no flow of ours takes such events, and if the spec is too long for so many columns.
     """
-    text = _written(_of_table(look) if isinstance(look, TableLook) else _of_arrays(look))
-    try:
-        read_spec(text)
-    except SpecError as error:
-        if not isinstance(look, TableLook) or _is_explained(look):
-            raise
-        many = f"{len(look.event) + len(look.context):,} columns"
-        raise DataError(
-            f"{look.path}: no spec can list {many}: name fewer with --event and --context: {error}"
-        ) from error
+    if not isinstance(look, TableLook):
+        return _written(_of_arrays(look))
+    text = _written(_of_table(look))
+    if len(text.encode()) > MAX_BYTES:
+        raise DataError(f"{look.path}: a spec with all its columns {TOO_LONG}: name fewer with --event and --context")
     return text
 
 
@@ -98,19 +91,12 @@ def _data(look: TableLook) -> Iterator[Line]:
             yield Line(f"{part}:")
         for choice in choices:
             assert choice.column is not None
-            yield Line(f"  - {line(described(choice.column))}", choice.reason if _is_explained(look) else "")
+            yield Line(f"  - {line(described(choice.column))}", choice.reason)
     for role, role_choice in (("label", look.label), ("weight", look.weight)):
         if role_choice is not None:
             yield Line(f"{role}: {line(role_choice.name)}", role_choice.reason)
-    if _is_explained(look):
-        yield from (Line(f"# without {line(choice.name)}: {choice.reason}") for choice in look.left_out)
-    elif look.left_out:
-        yield Line(f"# without {len(look.left_out):,} other columns")
-
-
-def _is_explained(look: TableLook) -> bool:
-    """Return True if a spec has room for the reasons for all columns."""
-    return len(look.event) + len(look.context) + len(look.left_out) <= MAX_EXPLAINED
+    for choice in look.left_out:
+        yield Line(f"# without {line(choice.name)}: {choice.reason}")
 
 
 def _written(lines: list[Line]) -> str:
