@@ -16,7 +16,7 @@ from torch.func import functional_call
 from flowkit.directions import Shared
 from flowkit.export.pieces import FIXED_BATCH
 from flowkit.plugin.failure import in_a_line
-from flowkit.testing.compare import all_close, all_near, close, equal_shapes
+from flowkit.testing.compare import all_close, all_near, close, equal_shapes, gradients_of
 from flowkit.testing.effects import caches, input_untouched, pure, settings, state, without_gradients
 from flowkit.testing.subjects import Call, ModuleSubject, only_where
 
@@ -66,7 +66,7 @@ def single_precision(subject: ModuleSubject) -> None:
 def device(subject: ModuleSubject) -> None:
     """It runs on the device of its inputs: nothing stays behind on the CPU, nothing waits for a value.
 
-    Judged with tensors that have a device and no values; where there is a GPU, also by running there.
+    Judged with tensors that have a device and no values; where there is a GPU, also by running and training there.
     """
     module = subject.module()
     calls = subject.calls(module)
@@ -75,8 +75,19 @@ def device(subject: ModuleSubject) -> None:
     if torch.cuda.is_available():
         there = copy.deepcopy(module).cuda()
         for call in calls:
-            outputs = call.map(Tensor.cuda)(there)
-            all_close("on the GPU - on the CPU", {k: v.cpu() for k, v in outputs.items()}, call(module), 1e-9)
+            given = {name: value.cpu() for name, value in _with_gradients(there, call.map(Tensor.cuda)).items()}
+            all_near("on the GPU - on the CPU", given, _with_gradients(module, call), 1e-9)
+
+
+def _with_gradients(module: nn.Module, call: Call) -> dict[str, Tensor]:
+    """Return the outputs, and the gradients of their sum for each input and parameter."""
+    inputs = [t.clone().requires_grad_() for t in call.inputs]
+    trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    wanted = trained | {f"input {i}": t for i, t in enumerate(inputs)}
+    outputs = call.at(*inputs)(module)
+    loss = torch.stack([value.sum() for value in outputs.values()]).sum()
+    gradients = {f"the gradient for {name}": g for name, g in gradients_of(loss, wanted).items()}
+    return {name: value.detach() for name, value in (outputs | gradients).items()}
 
 
 def _run_without_values(module: nn.Module, call: Call) -> None:

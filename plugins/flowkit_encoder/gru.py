@@ -82,10 +82,13 @@ class GRU(Encoder):
 
 
 def states_of(x: Tensor, w: Tensor, u: Tensor, b: Tensor, c: Tensor, hidden: int) -> Tensor:
-    """Return the states h_1, …, h_T of a layer, [batch, T, hidden]."""
+    """Return the states h_1, …, h_T of a layer, [batch, T, hidden].
+
+    With ``train=False`` cuDNN gives no gradients. Without dropout it makes no other difference.
+    """
     start = x.new_zeros(1, x.shape[0], hidden)
     states, _ = torch.gru(
-        x, start, [w, u, b, c], has_biases=True, num_layers=1, dropout=0.0, train=False, bidirectional=False,
+        x, start, [w, u, b, c], has_biases=True, num_layers=1, dropout=0.0, train=True, bidirectional=False,
         batch_first=True,
     )  # fmt: skip
     return states

@@ -234,3 +234,14 @@ def test_standardized_over_all_but_its_own_sizes(shape: tuple[int, ...]) -> None
 def test_parameters_are_counted() -> None:
     spec = read_spec(SETS)
     assert count_encoder_parameters(spec) == sum(p.numel() for p in Flow.from_spec(spec).encoder.parameters()) > 0
+
+
+def test_cudnn_can_train_a_gru(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It computes gradients with train=True alone, and there is no dropout that would depend on the mode."""
+    given: list[bool] = []
+    gru = torch.gru
+    monkeypatch.setattr(
+        torch, "gru", lambda *args, train, **more: given.append(train) or gru(*args, train=train, **more)
+    )
+    GRU((3, 2)).eval()(torch.zeros(1, 3, 2))
+    assert given == [True]

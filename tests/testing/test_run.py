@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+import torch
 from torch import Tensor
 
 from flowkit.bijectors import Bijector
@@ -52,6 +53,29 @@ def test_what_catches_the_interruption_has_failed_too() -> None:
     result = run_check(BijectorSubject(lambda: Sleeps((2,))), "shapes", timeout=0.1)
     assert result.outcome == "failed" and result.reason.startswith("stopped after 0.1 s (") and result.seconds < 10
     assert "test_run.py" in result.reason and "in forward_and_log_det" in result.reason
+
+
+class TrainsOnTheCPUAlone(ActNorm):
+    """Its backward pass fails, as cuDNN's may where the forward pass works."""
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        y, log_det = super().forward_and_log_det(x, context)
+        if y.requires_grad:
+            y.register_hook(self.refuse)
+        return y, log_det
+
+    def refuse(self, gradient: Tensor) -> None:
+        raise RuntimeError("cudnn RNN backward can only be called in training mode")
+
+
+def test_a_gpu_is_trained_on_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPU is played by the CPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for cls in (Tensor, torch.nn.Module):
+        monkeypatch.setattr(cls, "cuda", lambda self: self)
+    assert run_check(BijectorSubject(lambda: ActNorm((2,))), "device").outcome == "passed"
+    result = run_check(BijectorSubject(lambda: TrainsOnTheCPUAlone((2,))), "device")
+    assert result.outcome == "failed" and "cudnn RNN backward" in result.reason
 
 
 def test_a_time_limit_leaves_no_timer_behind() -> None:
