@@ -170,6 +170,20 @@ class FourierFeatures(Conditioner):
         return self.last((kept @ self.frequencies).cos()).unflatten(1, (2, 2))
 
 
+class Tied(Conditioner):
+    """Two layers with the same weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 4)
+        self.second.weight = self.first.weight
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, kept, context=None):
+        return self.last(self.second(self.first(kept).tanh()).tanh()).unflatten(1, (2, 2))
+
+
 class Exponential(Bijector):
     """x = exp(s z) has one direction. initialize reads the logarithm of x, which is positive, as z isn't."""
 
@@ -232,6 +246,7 @@ RIGHT = {
         lambda: Exponential((2,)), domain=POSITIVE, directions="inverse", seed=seed
     ),
     "fourier-features": lambda seed: ConditionerSubject(FourierFeatures, (3,), (2, 2), seed=seed),
+    "tied": lambda seed: ConditionerSubject(Tied, (3,), (2, 2), seed=seed),
     "uniform": lambda seed: BaseSubject(lambda: Uniform((2,)), seed=seed),
     "cauchy-1": lambda seed: BaseSubject(lambda: Cauchy((1,)), seed=seed),
     "cauchy-2": lambda seed: BaseSubject(lambda: Cauchy((2,)), seed=seed),
