@@ -29,6 +29,11 @@ def test_all_files_say_the_same_version() -> None:
     assert f"| the packages | {__version__} |" in versions and f'`"format": {FORMAT}`' in versions
 
 
+def test_every_package_is_typed() -> None:
+    packages = [*ROOT.glob("plugins/flowkit_*"), *ROOT.glob("flowkit*"), ROOT / "runtime/flowkit_runtime"]
+    assert packages and not [each for each in packages if each.is_dir() and not (each / "py.typed").exists()]
+
+
 def test_the_changelog_has_the_headings_of_keep_a_changelog() -> None:
     headings = re.findall(r"^### (.*)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert headings and set(headings) <= HEADINGS and len(headings) == len(set(headings))

@@ -122,6 +122,11 @@ def test_what_is_wrong() -> None:
     assert lines[-1].startswith("mine/short: ") and lines[-1].endswith(" checks failed; 2 don't apply")
 
 
+@pytest.mark.parametrize("seed", ["-1", "2147483648"])
+def test_a_seed_out_of_range_is_the_callers_mistake(seed: str) -> None:
+    assert "Invalid value for '--seed'" in " ".join(run("map/phase", "--seed", seed, code=2))
+
+
 def test_what_cannot_be_built_is_checked_no_further() -> None:
     flowkit.register("mine/bare", Config, Bare)
     lines = run("mine/bare", "--event", "4", code=1)

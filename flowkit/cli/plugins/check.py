@@ -63,7 +63,7 @@ def check(
             metavar="SECONDS", help="Stop a check that takes longer. It has failed.", show_default=f"{TIMEOUT:.0f}"
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="The seed of parameters and inputs.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="The seed of parameters and inputs.")] = 0,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="List what passes on a terminal too, as in a pipe.")
     ] = False,
