@@ -40,7 +40,10 @@ def evaluate(
     data = training.load_run_data(run, spec)
     n = len(data[split].x)
     with counting("evaluating", n) as progress:
-        figure = training.evaluate(flow, data[split], spec.train.batch_size, draws, split, progress=progress)
+        settings = spec.train
+        figure = training.evaluate(
+            flow, data[split], settings.batch_size, draws, split, accumulate=settings.accumulate, progress=progress
+        )
     echo(f"{split}, {n} events, {flow.printed_unit}, lower is better:")
     for name, value in {"flow": figure, **baselines(data["train"], data[split], flow.levels)}.items():
         echo(f"  {name:<16}{value:>8.4f}{MEANINGS.get(name, '')}")

@@ -27,7 +27,7 @@ def write_weights(flow: nn.Module, path: Path) -> None:
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write a safetensors file. Tensors that share memory are written once for each of their names."""
-    apart = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    apart = {name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(apart))
 

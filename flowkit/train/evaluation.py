@@ -33,6 +33,7 @@ def evaluate(
     draws: int = 1,
     part: str = "data",
     fabric: Fabric | None = None,
+    accumulate: int = 1,
     progress: Callable[[int], None] = lambda done: None,
 ) -> float:
     """Return the mean score of the events, in ``flow.unit``, weighted if they have weights. Lower is better.
@@ -43,10 +44,11 @@ def evaluate(
     Args:
         flow: The flow.
         data: The events, with contexts and weights if there are any.
-        batch_size: The number of events that are scored together.
+        batch_size: The number of events of a batch, on which the noise depends.
         draws: The number of draws of dequantization noise for integer data.
         part: The name of the data in messages.
-        fabric: A Fabric that connects several processes: each scores every nth batch, and all return the same.
+        fabric: A Fabric that connects several processes: each scores some of the events, and all return the same.
+        accumulate: The number of parts that each process divides its share of a batch into, for less memory.
         progress: A function that is called with the number of events that are done.
 
     Raises:
@@ -56,16 +58,16 @@ def evaluate(
     scores = torch.zeros(len(data.x), dtype=torch.float64)
     figure = flow.nll if flow.levels is None else flow.bits_per_dim
     with _evaluating(flow):
-        batches = in_order(len(data.x), batch_size)
-        for batch in range(rank, world * math.ceil(len(batches) / world), world):
-            # Weights that are divided are gathered by all processes together, so all score as many batches.
-            rows = batches[min(batch, len(batches) - 1)]
+        parts = _parts(len(data.x), batch_size, math.ceil(batch_size / (world * accumulate)))
+        for number in range(rank, world * math.ceil(len(parts) / world), world):
+            # Weights that are divided are gathered by all processes together, so all score as many parts.
+            batch, start, rows = parts[min(number, len(parts) - 1)]
             x, context, _ = take(data, rows)
             context = None if context is None else context.to(flow.device)
-            found = figure(x.to(flow.device), context, draws=draws, seed=batch).cpu().double()
-            if batch < len(batches):
+            found = figure(x.to(flow.device), context, draws=draws, seed=batch, start=start).cpu().double()
+            if number < len(parts):
                 scores[rows] = found
-                progress(min((batch + 1) * batch_size, len(data.x)))
+                progress(rows.stop)
     if fabric and world > 1:
         from flowkit.train.devices import summed  # it imports Fabric, which scores alone don't need
 
@@ -73,6 +75,15 @@ def evaluate(
     if lost := without_score(scores.numpy(), data.x):
         raise DataError(f"{part}: {lost}")
     return scores.mean().item() if data.weights is None else float(np.average(scores, weights=data.weights))
+
+
+def _parts(events: int, batch_size: int, size: int) -> list[tuple[int, int, slice]]:
+    """Cut batches into parts of a size. Return the batch of each part, its first row in the batch, and its rows."""
+    return [
+        (number, part.start, slice(batch.start + part.start, batch.start + part.stop))
+        for number, batch in enumerate(in_order(events, batch_size))
+        for part in in_order(batch.stop - batch.start, size)
+    ]
 
 
 @contextmanager

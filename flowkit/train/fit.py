@@ -110,6 +110,8 @@ def fit_flow(
     warning: nothing else would remember it.
     """
     if checkpoint is None:
+        if fabric:
+            flow.to(fabric.device)
         _initialize(flow, next(shuffled(data["train"], settings.batch_size, settings.seed, 0)))
     training = Training(flow, settings, data, checkpoint, keep, fabric)
     try:
@@ -133,10 +135,10 @@ def finish_early(
 
 def _initialize(flow: Flow, batch: Batch) -> None:
     """Initialize the flow on the first events. One of weight w is taken about w times."""
-    x, context, weights = (None if each is None else each[:MAX_INITIAL_ROWS] for each in batch)
+    x, context, weights = (None if each is None else each[:MAX_INITIAL_ROWS].to(flow.device) for each in batch)
     assert x is not None
     if weights is not None:
-        steps = (torch.arange(len(x)) + 0.5) / len(x)
+        steps = (torch.arange(len(x), device=x.device) + 0.5) / len(x)
         chosen = torch.searchsorted(weights.cumsum(0) / weights.sum(), steps).clamp(max=len(x) - 1)
         x, context = x[chosen], None if context is None else context[chosen]
     flow.initialize(flow.dequantize(x)[0], context)
@@ -226,7 +228,8 @@ class Training:
         """Return the flow's validation score after ``epoch``. If it is the best so far, keep the weights."""
         flow = self.fitting.validated
         try:
-            figure = evaluate(flow, self.data["val"], self.settings.batch_size, 1, "val", self.fitting.fabric)
+            settings, fabric = self.settings, self.fitting.fabric
+            figure = evaluate(flow, self.data["val"], settings.batch_size, 1, "val", fabric, settings.accumulate)
         except DataError as error:  # if the weights are at fault, no event has a finite score
             raise TrainingError(f"epoch {epoch}: {error}: {ADVICE}") from error
         if figure < standing(self.rows)[0]:

@@ -53,9 +53,10 @@ def train_here(
     """Train a new run in this process, which may be one of several. The spec may be given as text."""
     keep_freed_memory()
     spec = given if isinstance(given, Spec) else read_spec(given)
-    flow = new_flow(spec)  # errors of the flow and of the data are raised before the directory is created
-    data = load_data(spec)
-    with connected(spec.train) as fabric, using_threads(spec.train.threads), ExitStack() as stack:
+    with using_threads(spec.train.threads), ExitStack() as stack:
+        flow = new_flow(spec)  # errors of the flow and of the data are raised before the directory is created
+        data = load_data(spec)
+        fabric = stack.enter_context(connected(spec.train))
         check_enough(data, fabric)
         first(fabric, lambda: create(spec, directory, data))
         first(fabric, lambda: stack.enter_context(taking(directory)))
@@ -84,9 +85,9 @@ def fit_tensors(spec: str, data: Mapping[PartName, Batch], quiet: bool) -> Train
     """Fit the flow of a spec in one of several processes."""
     keep_freed_memory()
     arrays = {part: arrays_of(batch) for part, batch in data.items()}
-    flow = new_flow(read_spec(spec))
-    with using_threads(flow.to_spec().train.threads):
-        return fit_here(flow, arrays, Console(quiet=quiet))
+    settings = read_spec(spec)
+    with using_threads(settings.train.threads):
+        return fit_here(new_flow(settings), arrays, Console(quiet=quiet))
 
 
 def fit_here(flow: Flow, data: Mapping[PartName, Arrays], console: Console) -> Trained:
@@ -197,7 +198,9 @@ def _write_results(results: Results, directory: Path) -> None:
 
 def _test(flow: Flow, data: Arrays, directory: Path, fabric: Fabric) -> float:
     try:
-        return evaluate(flow, data, flow.to_spec().train.batch_size, TEST_DRAWS, "test", fabric)
+        return evaluate(
+            flow, data, flow.to_spec().train.batch_size, TEST_DRAWS, "test", fabric, flow.to_spec().train.accumulate
+        )
     except DataError as error:
         first(fabric, lambda: forget("test", directory))
         raise TrainingError(

@@ -28,6 +28,16 @@ def test_the_figure_is_the_mean_over_events_and_draws(flow: Flow) -> None:
     assert evaluate(flow, Arrays(x), 2, draws=3) == pytest.approx(torch.cat(scores).mean().item(), rel=1e-6)
 
 
+def test_parts_of_batches_have_the_noise_of_the_whole(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, seen, figure = Arrays(np.arange(22, dtype=np.uint8).reshape(11, 2) % 4), [], Flow.bits_per_dim
+    whole = evaluate(flow, data, 5, 2)
+    monkeypatch.setattr(
+        Flow, "bits_per_dim", lambda self, x, *args, **named: seen.append(len(x)) or figure(self, x, *args, **named)
+    )
+    assert evaluate(flow, data, 5, 2, accumulate=2) == pytest.approx(whole, rel=1e-6)
+    assert seen == [3, 2, 3, 2, 1]
+
+
 def test_progress_is_the_number_of_events_that_are_done(flow: Flow) -> None:
     seen: list[int] = []
     evaluate(flow, Arrays(np.zeros((5, 2), np.uint8)), 2, progress=seen.append)

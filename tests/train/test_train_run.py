@@ -584,6 +584,19 @@ def test_initialization_sees_a_training_batch_once(
     assert flow.initialized
 
 
+def test_initialization_runs_on_the_device_that_trains(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    for name in ("to", "initialize"):
+        original = getattr(Flow, name)
+        monkeypatch.setattr(
+            Flow, name, lambda *given, f=original, n=name, **named: calls.append(n) or f(*given, **named)
+        )
+    train(make_spec("train.epochs=1"), tmp_path / "run")
+    assert calls[:2] == ["to", "initialize"]
+
+
 def test_seeds_give_the_same_run_or_another(tmp_path: Path, make_spec: MakeSpec) -> None:
     specs = [
         make_spec("train.epochs=1"),

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from flowkit.train import resume, train
+from flowkit.train import here, resume, train
+from flowkit.train.building import new_flow
 from flowkit.train.step import Fitting
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -63,6 +64,16 @@ def test_the_spec_decides_then_the_environment_then_one(
         monkeypatch.setenv("OMP_NUM_THREADS", variable)
     train(make_spec("train.epochs=1", "data.n=60", *overrides), tmp_path / "run")
     assert seen == {expected} and torch.get_num_threads() == 3
+
+
+def test_a_flow_is_built_on_the_threads_that_train_it(
+    make_spec: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a run that is interrupted in its first epoch would begin anew with other weights."""
+    numbers = []
+    monkeypatch.setattr(here, "new_flow", lambda spec: numbers.append(torch.get_num_threads()) or new_flow(spec))
+    train(make_spec("train.threads=2", "train.epochs=1"), tmp_path / "run")
+    assert numbers == [2]
 
 
 def test_a_run_may_go_on_with_other_threads_and_what_fails_puts_them_back(
