@@ -35,19 +35,27 @@ class Difference:
 
 def spec_differences(first: Spec, second: Spec) -> list[Difference]:
     """Return all differences, in the order of the fields. Specs with the same meaning have none."""
-    return list(_compare(first.model_dump(mode="json"), second.model_dump(mode="json"), ()))
+    return list(_compare(first.model_dump(mode="json"), second.model_dump(mode="json"), ((), ())))
 
 
-def _compare(before: Any, after: Any, path: Path) -> Iterator[Difference]:
+Paths = tuple[Path, Path]
+"""The place of a value in the first spec, and in the second."""
+
+
+def _compare(before: Any, after: Any, paths: Paths) -> Iterator[Difference]:
     if before == after:
         return
     if _comparable(before, after):
         for key in dict.fromkeys([*before, *after]):
-            yield from _compare(before.get(key, ABSENT), after.get(key, ABSENT), (*path, key))
+            yield from _compare(before.get(key, ABSENT), after.get(key, ABSENT), _at(paths, key, key))
     elif _mappings(before) and _mappings(after):
-        yield from _compare_lists(before, after, path)
+        yield from _compare_lists(before, after, paths)
     else:
-        yield Difference(path, before, after)
+        yield Difference(paths[1] if before is ABSENT else paths[0], before, after)
+
+
+def _at(paths: Paths, first: str | int, second: str | int) -> Paths:
+    return (*paths[0], first), (*paths[1], second)
 
 
 def _comparable(before: Any, after: Any) -> bool:
@@ -59,7 +67,7 @@ def _mappings(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
 
 
-def _compare_lists(before: list[Any], after: list[Any], path: Path) -> Iterator[Difference]:
+def _compare_lists(before: list[Any], after: list[Any], paths: Paths) -> Iterator[Difference]:
     """Yield the differences of two lists.
 
     Equal entries are found first. Between them, entries of one kind are compared, in order. Others were added or
@@ -67,19 +75,20 @@ def _compare_lists(before: list[Any], after: list[Any], path: Path) -> Iterator[
     """
     for equal, rows, columns in align(list(map(_identity, before)), list(map(_identity, after))):
         if not equal:
-            yield from _compare_runs(before[rows], after[columns], path, rows.start, columns.start)
+            yield from _compare_runs(before[rows], after[columns], paths, rows.start, columns.start)
 
 
-def _compare_runs(before: list[Any], after: list[Any], path: Path, row: int, column: int) -> Iterator[Difference]:
+def _compare_runs(before: list[Any], after: list[Any], paths: Paths, row: int, column: int) -> Iterator[Difference]:
     """Compare parts of two lists that have no equal entries, and begin at ``row`` and ``column``."""
     for alike, rows, columns in align(list(map(_kind, before)), list(map(_kind, after))):
         if alike:
-            yield from _compare(before[rows.start], after[columns.start], (*path, row + rows.start))
+            here = _at(paths, row + rows.start, column + columns.start)
+            yield from _compare(before[rows.start], after[columns.start], here)
         else:
             for index, entry in enumerate(before[rows], row + rows.start):
-                yield Difference((*path, index), entry, ABSENT)
+                yield Difference((*paths[0], index), entry, ABSENT)
             for index, entry in enumerate(after[columns], column + columns.start):
-                yield Difference((*path, index), ABSENT, entry)
+                yield Difference((*paths[1], index), ABSENT, entry)
 
 
 def _identity(entry: dict[str, Any]) -> str:

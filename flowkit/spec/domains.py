@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
 from flowkit.domains import REALS, Circle, Domain, Domains, Interval, by_coordinate, halved, simplified, spelled
@@ -18,15 +19,22 @@ from flowkit.spec.walk import Step
 
 
 class Mismatch(Exception):
-    """Raised for a layer or a base distribution that takes another domain than the one that reaches it."""
+    """Raised for a layer or a base distribution that takes another domain than the one that reaches it.
+
+    ``takes`` is the domain that it takes. None stands for any that all values share.
+    """
+
+    def __init__(self, message: str, takes: Domains | None):
+        super().__init__(message)
+        self.takes = takes
 
 
-def domain_problem(spec: Spec, steps: Sequence[Step]) -> tuple[Path, str, str | None] | None:
+def domain_problem(spec: Spec, steps: Sequence[Step], data: str = "event") -> tuple[Path, str, str | None] | None:
     """Return path, message and suggestion for the first layer, or the base, that takes another domain than it is given.
 
-    A flow is a density on the domain of its data only if the domains fit.
+    A flow is a density on the domain of its data only if the domains fit. ``data`` is what messages call the data.
     """
-    domains, origin = spec.event.domains, "The event has this domain"
+    domains, origin = spec.event.domains, f"The {data} has this domain"
     path: Path = ("base",)
     try:
         for step in steps:
@@ -39,7 +47,7 @@ def domain_problem(spec: Spec, steps: Sequence[Step]) -> tuple[Path, str, str | 
     except PluginError as error:
         return path, str(error), None
     except Mismatch as error:
-        return path, str(error), f"{origin}. {_advice(domains, path)}"
+        return path, str(error), f"{origin}. {_advice(domains, error.takes, path)}"
     return None
 
 
@@ -170,22 +178,33 @@ def _ruled(use: Use, event: Shape, rule: Callable[[], Any]) -> Domains | None:
 
 def _check(name: str, takes: Domains, given: Domains) -> None:
     if takes != given:
-        raise Mismatch(f"{name} takes {spelled(takes)}; the domain that reaches it is {spelled(given)}")
+        raise Mismatch(f"{name} takes {spelled(takes)}; the domain that reaches it is {spelled(given)}", takes)
 
 
 def _shared(name: str, domains: Domains) -> Domains:
     if isinstance(domains, tuple):
-        raise Mismatch(f"{name} may move values between coordinates, and their domains differ: {spelled(domains)}")
+        raise Mismatch(
+            f"{name} may move values between coordinates, and their domains differ: {spelled(domains)}", None
+        )
     return domains
 
 
-def _advice(given: Domains, path: Path) -> str:
+def _advice(given: Domains, takes: Domains | None, path: Path) -> str:
     """Say what to do about a domain that a layer doesn't take."""
     if path == ("base",) and all(isinstance(domain, Circle) for domain in by_coordinate(given)):
         return f"Write {line({'use': 'base/uniform', 'bounds': written_domain(given)})}"
     if any(isinstance(domain, Circle) for domain in by_coordinate(given)):
         return "Layers on circles are map/phase, map/moebius and spline/circular, and their base is base/uniform"
     if given != REALS:
-        return "Map it to the reals first: {use: map/to_reals}"
+        return _map_or_bounds(given, takes)
     instead = "take a base on the reals, such as base/standard_normal" if path[-1] == "base" else "leave this layer out"
     return f"If the data has another domain, declare it: event: {{domain: …}}; otherwise {instead}"
+
+
+def _map_or_bounds(given: Domains, takes: Domains | None) -> str:
+    """Say what to do about a domain with ends. Only a layer that takes the reals can stand behind map/to_reals."""
+    if takes in (None, REALS):
+        return "Map it to the reals first: {use: map/to_reals}"
+    if isinstance(takes, tuple) or all(isfinite(end) for each in by_coordinate(given) for end in (each.low, each.high)):
+        return f"Give it the bounds {line(written_domain(given))}"
+    return "Take one for this domain in its place"

@@ -449,14 +449,21 @@ class Spec(Documented):
         config = self.data and self.data.config
         return config.preprocessing() if isinstance(config, DatasetConfig) else None
 
-    @field_validator("flow", mode="wrap")
+    @field_validator("event")
     @classmethod
-    def _show_event_to_plugins(cls, value: Any, read: Any, info: ValidationInfo) -> Any:
-        """Put event and context into the validation context, in which plugin configs find them."""
+    def _show_event_to_plugins(cls, event: EventSpec, info: ValidationInfo) -> EventSpec:
+        """Put the event into the validation context, in which the configs of plugins find it."""
         if info.context is not None:
-            info.context[EVENT_KEY] = info.data.get("event")
-            info.context[CONTEXT_KEY] = read_context(info.data.get("context"))
-        return read(value)
+            info.context[EVENT_KEY] = event
+        return event
+
+    @field_validator("context")
+    @classmethod
+    def _show_context_to_plugins(cls, context: ContextSpec | None, info: ValidationInfo) -> ContextSpec | None:
+        """Put the context that layers read into the validation context."""
+        if info.context is not None:
+            info.context[CONTEXT_KEY] = read_context(context)
+        return context
 
     @field_validator("dequantization", mode="wrap")
     @classmethod

@@ -73,7 +73,7 @@ def _flow_problems(spec: Spec, registry: Registry) -> Iterator[tuple[Path, str, 
         yield from table_problems(spec)
         if noise is not None:
             steps = walk(noise, within)
-            for path, message, advice in filter(None, (domain_problem(noise, steps), noise_problem(steps))):
+            for path, message, advice in filter(None, (domain_problem(noise, steps, "noise"), noise_problem(steps))):
                 yield (path if path[0] == within[0] else (*within, *path)), message, advice
     except BrokenChain as error:
         yield error.path, str(error), error.origin

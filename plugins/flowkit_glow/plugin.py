@@ -41,7 +41,7 @@ class RescaleConfig(BijectorConfig):
         if high is not None:
             return high
         if event is None or event.levels is None:
-            raise PydanticCustomError("missing_high", "is needed, because the event has no `levels`")
+            raise PydanticCustomError("missing_high", "is needed, because the event of this flow has no `levels`")
         return event.levels
 
     @model_validator(mode="after")

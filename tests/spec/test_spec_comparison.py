@@ -32,6 +32,16 @@ def before(registry: Registry) -> Spec:
     return read_spec(BEFORE, registry=registry)
 
 
+def test_an_addition_stands_at_its_place_in_the_second() -> None:
+    head, step = (
+        "flowkit: 1\nevent: {shape: [4]}\nflow:\n",
+        "{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}",
+    )
+    first = read_spec(f"{head}  - {step}}}\n")
+    second = read_spec(f"{head}  - {{use: glow/actnorm}}\n  - {step}, kept: {{use: glow/additive}}}}\n")
+    assert [str(each)[:14] for each in spec_differences(first, second)] == ["+ flow[0]: {us", "+ flow[1].kept"]
+
+
 CHANGES: dict[str, tuple[tuple[str, str], list[str]]] = {
     "a field": (("factor: 4", "factor: 5"), ["~ flow[2].factor: 4 -> 5"]),
     "a default that changes": (

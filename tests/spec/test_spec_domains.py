@@ -108,6 +108,20 @@ def spec_domain(spec: Spec) -> Any:
     return spec.model_dump(mode="json")["event"]["domain"]
 
 
+def test_the_noise_has_a_domain_of_its_own() -> None:
+    flow = [use("glow/actnorm")]
+    source = {"flowkit": 1, "event": {"shape": [2], "levels": 4}, "flow": flow, "dequantization": {"flow": flow}}
+    with pytest.raises(SpecError, match=r"dequantization\.flow\[0\]: .*\n *The noise has this domain"):
+        read_spec(source)
+
+
+def test_the_base_knows_the_event_without_a_flow() -> None:
+    with pytest.raises(SpecError) as caught:
+        read_spec({"flowkit": 1, "event": {"shape": [2], "domain": [0, 1]}, "base": use("base/uniform")})
+    (problem,) = caught.value.problems
+    assert "field 'flow' is missing" in problem.message
+
+
 TWO = {"domain": "[[0, 1], real]"}
 MISFITS: dict[str, tuple[list[dict[str, Any]], dict[str, str], str]] = {
     "logit on the reals": (
@@ -124,6 +138,16 @@ MISFITS: dict[str, tuple[list[dict[str, Any]], dict[str, str], str]] = {
     "the base": (
         [use("map/sigmoid")], {}, r"base: the base distribution takes the reals; .*map/sigmoid at flow\[0\] "
         r"gives this domain\. Map it to the reals first"
+    ),
+    "a map of another interval": (
+        [use("map/logit")], {"domain": "[0, 2]"}, r"reaches it is \(0, 2\)\n.*Give it the bounds \[0, 2\]"
+    ),
+    "a base on another interval": (
+        [use("glow/roll")], {"domain": "[0, 2]", "base": "{use: base/uniform, bounds: [0, 1]}"},
+        r"reaches it is \(0, 2\)\n.*Give it the bounds \[0, 2\]",
+    ),
+    "an interval map of a half-line": (
+        [use("map/logit")], {"domain": "positive"}, r"reaches it is \(0, ∞\)\n.*Take one for this domain in its place"
     ),
     "an interval into a linear layer": ([use("glow/actnorm")], {"domain": "[0, 1]"}, r"glow/actnorm takes the reals"),
     "coordinates that are rolled": ([use("glow/roll")], TWO, r"may move values .* differ"),
