@@ -23,6 +23,7 @@ from flowkit_runtime import load
 from flowkit_runtime.cli import progress
 from flowkit_runtime.cli.main import app
 from flowkit_runtime.streaming import sources
+from tests.security import bundles
 from tests.security.bundles import alter_decoded
 
 COMMANDS = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -288,6 +289,38 @@ def test_an_output_may_lie_beside_what_is_read(inputs) -> None:
     for _ in range(2):
         run("score", "bundle", "images", "--context", 0, "-o", "images/s.csv")
         run("encode", "bundle", "x.npy", "--context", 0, "-o", "bundle/z.npz")
+
+
+def test_csv_is_written_without_pyarrow(tmp_path, monkeypatch) -> None:
+    """Numbers are as short as float32 allows."""
+    bundle = bundles.write_bundle(tmp_path / "bundle")
+    for name in ("pyarrow", "pyarrow.csv"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("x.npy", "x.csv"):
+        run("sample", bundle, "-n", 3, "-o", tmp_path / name)
+    lines = (tmp_path / "x.csv").read_text().splitlines()
+    x = np.load(tmp_path / "x.npy")
+    assert lines == ["f0,f1", *(f"{row[0]!s},{row[1]!s}" for row in x)] and max(map(len, lines)) < 28
+    run("score", bundle, tmp_path / "x.npy", "-o", tmp_path / "s.csv")
+    assert np.array_equal(np.loadtxt(tmp_path / "s.csv", skiprows=1), load(bundle).score(x))
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x"])
+def test_a_folder_of_tables_is_called_so(make_bundle, tmp_path_factory, name) -> None:
+    bundle, folder = make_bundle(), tmp_path_factory.mktemp("place") / name
+    folder.mkdir()
+    pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), folder / "part-0.parquet")
+    message = run("score", bundle, folder, code=2).stderr
+    assert message == f"{folder} is a folder of tables: give one of its files at a time, or join them\n"
+
+
+def test_a_column_of_another_type_names_the_file(tmp_path) -> None:
+    bundle = bundles.write_bundle(tmp_path / "bundle")
+    columns = {"event": [{"column": "day", "kind": "time"}, {"column": "area"}], "context": [], "missing": "drop"}
+    bundles.edit_manifest(bundle, lambda manifest: manifest.update(preprocessing=columns))
+    pyarrow.parquet.write_table(pyarrow.table({"day": [1], "area": [2.0]}), tmp_path / "x.parquet")
+    message = run("score", bundle, tmp_path / "x.parquet", code=2).stderr
+    assert message == f"{tmp_path / 'x.parquet'}: column 'day' holds int64, not times\n"
 
 
 def test_numbers_that_are_too_large_are_messages(make_bundle, tmp_path_factory) -> None:

@@ -277,6 +277,7 @@ REFUSED = {
     "no records": (TABLE, {"rows": [1]}, JSON, 422, "rows must be a list of objects"),
     "no number": (TABLE, {"rows": [{"area": "big", "rooms": 1}]}, JSON, 422, "column 'area' holds string"),
     "csv": (TABLE, b"area,rooms\n1,x\n", CSV, 422, "read as CSV: column 'rooms' of row 0"),
+    "csv choice": ("/bundles/vectors/score", b"a,b,c\n1,2,3\n", CSV, 422, "(a, b, c); choose with columns a,b,…"),
     "csv columns": (TABLE, b"area\n1\n", CSV, 422, "the body has no column 'rooms'; its columns"),
     "no rows": (TABLE, b"area,rooms\n", CSV, 422, "the body has no rows"),
     "wide": ("/bundles/vectors/score", 65_536 * b",", CSV, 422, "the body has over 65536 columns"),

@@ -13,6 +13,7 @@ import torch
 import flowkit_runtime
 from flowkit import Flow
 from flowkit.export import Options, export
+from flowkit.export.web import page
 from flowkit.testing import perturb
 from flowkit_base.class_conditional_normal import ClassConditionalNormal
 from flowkit_base.gaussian_mixture import GaussianMixture
@@ -127,3 +128,27 @@ def test_classes_are_as_probable_as_the_runtime_says(place, given, name):
     total = np.logaddexp.reduce(joint)
     np.testing.assert_allclose(-total / (1 if name == "classes" else 2 * np.log(2)), model.score(x)[0], rtol=1e-5)
     np.testing.assert_allclose(np.exp(joint - total), model.posterior(x)[0], atol=1e-6)
+
+
+ONE = """
+const any = () => new Proxy(function () {}, {
+  get: (target, name) => (name in target ? target[name] : typeof name === "symbol" ? undefined : any()),
+  apply: () => any(),
+  construct: () => any(),
+});
+globalThis.document = any(); // no element does anything
+globalThis.ImageData = any();
+const { startBetween } = await import("./between.js");
+const asked = [];
+const interpolate = async (a, b) => (asked.push([a[0], b[0]]), new Float32Array(40));
+const model = { size: 4, values: (x) => x, interpolate };
+const page = { about: { event: { shape: [1, 2, 2], levels: 2 } }, model, examples: [new Float32Array(4)] };
+await startBetween(page);
+console.log(JSON.stringify(asked));
+"""
+
+
+def test_a_page_with_one_example_starts(tmp_path):
+    """It shows the way from the example to itself."""
+    modules = [path.name for path in page.SOURCES.glob("*.js")]
+    assert said(with_modules(tmp_path, modules), ONE) == [[0, 0]]

@@ -20,7 +20,16 @@ from flowkit_runtime.errors import InputError, shortened
 from flowkit_runtime.inputs import Array, context_rows, points
 from flowkit_runtime.preprocessing import complete_context
 from flowkit_runtime.streaming.opening import open_source
-from flowkit_runtime.streaming.sources import Wanted, context_file, contexts, extra, naming_rows, rows_at_once
+from flowkit_runtime.streaming.outputs import event_columns, write_rows
+from flowkit_runtime.streaming.sources import (
+    Wanted,
+    context_file,
+    contexts,
+    extra,
+    naming_file,
+    naming_rows,
+    rows_at_once,
+)
 from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_batches
 from flowkit_runtime.streaming.tables import TABLES, open_table
 
@@ -69,7 +78,7 @@ def table_contexts(model: Model, path: Path, columns: Mapping[str, Any]) -> Arra
 
     Raises InputError, which names the row, for a missing value.
     """
-    with naming_rows(path):
+    with naming_file(path):
         return complete_context(preprocessing_of(model, path), columns)
 
 
@@ -165,18 +174,19 @@ def write_events(events: Array, model: Model, path: Path, beside: Mapping[str, A
 
 
 def _columns(events: Array, model: Model, path: Path) -> dict[str, Array]:
-    if model.preprocessing is not None:
-        return model.to_table(events)
     if events.ndim != 2:
         raise InputError(f"{path}: events of this flow are {list(events.shape[1:])}, no rows of a table; write .npy")
-    return {f"f{i}": events[:, i] for i in range(events.shape[1])}
+    return event_columns(events, model)
 
 
 def _write_table(columns: Mapping[str, Any], path: Path) -> None:
-    arrow = extra("pyarrow", "pyarrow", "writing a table")
-    module, write = {".csv": ("csv", "write_csv"), ".parquet": ("parquet", "write_table")}[path.suffix]
     with replacing(path) as temporary:
-        getattr(extra(f"pyarrow.{module}", "pyarrow", "writing a table"), write)(arrow.table(dict(columns)), temporary)
+        if path.suffix == ".csv":
+            with temporary.open("w", newline="", encoding="utf-8") as file:
+                write_rows(file, columns, [columns.values()])
+        else:
+            arrow, parquet = (extra(name, "pyarrow", "writing Parquet") for name in ("pyarrow", "pyarrow.parquet"))
+            parquet.write_table(arrow.table(dict(columns)), temporary)
 
 
 def _grid(images: Array, levels: int) -> Array:

@@ -56,7 +56,7 @@ EventsFile = Annotated[
     ),
 ]
 Resize = Annotated[
-    bool, typer.Option("--resize", help="Bring images to the event's size: the middle with the right sides, resized.")
+    bool, typer.Option("--resize", help="Crop the centre of images to the aspect ratio of events, then resize them.")
 ]
 Count = Annotated[int, typer.Option("-n", min=1, help="The number of samples.")]
 Temperature = Annotated[

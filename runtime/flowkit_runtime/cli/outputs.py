@@ -18,7 +18,6 @@ EVENTS = (".npy", ".csv", ".parquet", ".png")
 SCORES = (".npy", ".csv", ".parquet")
 _NEEDS = {
     ".png": ("PIL.Image", "pillow", "writing a picture"),
-    ".csv": ("pyarrow.csv", "pyarrow", "writing CSV"),
     ".parquet": ("pyarrow.parquet", "pyarrow", "writing Parquet"),
 }
 

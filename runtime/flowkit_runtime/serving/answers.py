@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
@@ -17,7 +16,7 @@ from flowkit_runtime.model import Model
 from flowkit_runtime.serving.bodies import CSV, FORMS, JSON, NPY, NPZ
 from flowkit_runtime.serving.endpoints import Answer
 from flowkit_runtime.serving.limits import MOST_AS_TEXT, RefusedError
-from flowkit_runtime.streaming.outputs import csv_cells, with_none
+from flowkit_runtime.streaming.outputs import event_columns, with_none, without_lacking, write_rows
 
 
 def accepted_form(accept: str | None) -> str:
@@ -84,31 +83,19 @@ def _json(answer: Answer, model: Model) -> Any:
 
 def _csv(table: Mapping[str, Array]) -> bytes:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table)
-    columns = (np.datetime_as_string(each) if each.dtype.kind == "M" else each for each in table.values())
-    writer.writerows(zip(*map(csv_cells, columns), strict=True))
+    write_rows(text, table, [table.values()])
     return text.getvalue().encode()
 
 
 def _table(answer: Answer, model: Model) -> dict[str, Array]:
     """Return the columns of an answer. Raises RefusedError if it has none."""
     if answer.kind == "columns":
-        return _without_lacking(answer.arrays, model)
+        drops_rows = model.preprocessing is not None and model.preprocessing.missing == "drop"
+        columns = without_lacking(list(answer.arrays.values()), drops_rows)
+        return dict(zip(answer.arrays, columns, strict=True))
     if answer.kind == "latents" or len(model.event_shape) != 1:
         raise RefusedError(406, f"the answer is no table: accept {JSON}, {NPY} or {NPZ}")
-    rows = answer.arrays["x"].reshape(-1, *model.event_shape)
-    if model.preprocessing is not None:
-        return model.to_table(rows)
-    return {f"f{i}": rows[:, i] for i in range(rows.shape[1])}
-
-
-def _without_lacking(arrays: Mapping[str, Array], model: Model) -> dict[str, Array]:
-    """Return columns with None in rows that have no score, because the event lacks a value."""
-    first = next(iter(arrays.values()))
-    if model.preprocessing is None or not (lacking := np.isnan(first)).any():
-        return dict(arrays)
-    return {name: with_none(column, lacking) for name, column in arrays.items()}
+    return event_columns(answer.arrays["x"].reshape(-1, *model.event_shape), model)
 
 
 def _listed(array: Array) -> list[Any]:

@@ -46,7 +46,8 @@ def read_csv(model: Model, raw: bytes, columns: str, context_columns: str, seed:
         try:
             return _all_rows(path, wanted, most)
         except InputError as error:
-            raise InputError(str(error).replace(str(path), "the body")) from None
+            message = str(error).replace("--context-columns", "context_columns").replace("--columns", "columns")
+            raise InputError(message.replace(str(path), "the body")) from None
 
 
 def _all_rows(path: Path, wanted: Wanted, most: int) -> EventRows:

@@ -29,7 +29,7 @@ class ImageReader:
 
     An image is rotated according to its EXIF orientation, and converted to the channels (1 grey, 3 RGB, 4 RGBA). If it
     is transparent and there are three channels or one, it is drawn on black. An image of another size is an error, or
-    it is brought to the size: the largest part in its middle with the right sides is resized.
+    its centre is cropped to the aspect ratio of events, and resized.
     """
 
     def __init__(self, shape: tuple[int, ...], resize: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flowkit_runtime.errors import InputError
-from flowkit_runtime.streaming.images import Images
+from flowkit_runtime.streaming.images import Images, image_files
 from flowkit_runtime.streaming.sources import NpySource, Source, Wanted
 from flowkit_runtime.streaming.table_sources import NumberTable, PreprocessedTable
 from flowkit_runtime.streaming.tables import TABLES
@@ -25,6 +25,8 @@ def open_source(path: Path, wanted: Wanted) -> Source:
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder")
     if path.is_dir():
+        if table or _holds_tables(path):
+            raise InputError(f"{path} is a folder of tables: give one of its files at a time, or join them")
         return Images(path, wanted)
     if table and wanted.preprocessing is not None:
         takes_class = wanted.preprocessing.label is not None
@@ -36,3 +38,8 @@ def open_source(path: Path, wanted: Wanted) -> Source:
     if suffix != ".npy":
         raise InputError(f"{path} is neither a folder of images nor a file {', '.join(('.npy', *TABLES))}")
     return NpySource(path, wanted)
+
+
+def _holds_tables(folder: Path) -> bool:
+    """Return True for a folder with tables and no images."""
+    return not image_files(folder) and any(file.suffix.lower() in TABLES for file in folder.iterdir())

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import csv
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit_runtime.streaming.part import Part, Scores
+from flowkit_runtime.streaming.part import Part
 from flowkit_runtime.streaming.sources import Source, extra
+
+if TYPE_CHECKING:
+    from flowkit_runtime.model import Model
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,8 @@ class ScoreTable:
             scores, *posterior = rows.T
             names = [] if self.source.names is None else [self.source.names[first : first + len(scores)]]
             anomalous = [] if self.threshold is None else [~(scores <= self.threshold)]
-            yield [*names, *(self._without_lacking(scores, column) for column in (scores, *anomalous, *posterior))]
+            yield [*names, *without_lacking([scores, *anomalous, *posterior], self.source.drops_rows)]
             first += len(scores)
-
-    def _without_lacking(self, scores: Scores, column: Any) -> Any:
-        """Return a column with None where the event lacks a value."""
-        if not self.source.drops_rows or not (lacking := np.isnan(scores)).any():
-            return column
-        return with_none(column, lacking)
 
 
 def write(result: ScoreTable, path: Path) -> None:
@@ -69,13 +67,30 @@ def _write_npy(result: ScoreTable, path: Path) -> None:
 
 
 def _write_csv(result: ScoreTable, path: Path) -> None:
-    import csv
-
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(result.columns)
-        for block in result.blocks():
-            writer.writerows(zip(*map(csv_cells, block), strict=True))
+        write_rows(file, result.columns, result.blocks())
+
+
+def write_rows(file: TextIO, names: Iterable[str], blocks: Iterable[Iterable[Any]]) -> None:
+    """Write CSV: a line of names, and the rows of each block of columns."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(names)
+    for columns in blocks:
+        writer.writerows(zip(*map(_cells, columns), strict=True))
+
+
+def event_columns(events: NDArray[Any], model: Model) -> dict[str, NDArray[Any]]:
+    """Return events [n, d] as the columns of the table that the flow was trained on, or else as f0, f1 and so on."""
+    if model.preprocessing is not None:
+        return model.to_table(events)
+    return {f"f{i}": events[:, i] for i in range(events.shape[1])}
+
+
+def without_lacking(columns: Sequence[NDArray[Any]], drops_rows: bool) -> list[NDArray[Any]]:
+    """Return columns, the first of which are scores, with None where there is no score, as the event lacks a value."""
+    if not drops_rows or not (lacking := np.isnan(columns[0])).any():
+        return list(columns)
+    return [with_none(column, lacking) for column in columns]
 
 
 def with_none(column: NDArray[Any], places: NDArray[np.bool_]) -> NDArray[Any]:
@@ -85,12 +100,19 @@ def with_none(column: NDArray[Any], places: NDArray[np.bool_]) -> NDArray[Any]:
     return objects
 
 
-def csv_cells(column: NDArray[Any] | Sequence[str]) -> Any:
-    """Convert a column for CSV: floats to the shortest decimals that restore them, booleans to 0 and 1."""
+def _cells(column: Any) -> Any:
+    """Return a column, an array or a sequence, for CSV.
+
+    Floats become the shortest decimals that restore them, booleans 0 and 1, and times texts.
+    """
     if not isinstance(column, np.ndarray):
-        return column
+        return column.to_pylist() if hasattr(column, "to_pylist") else column  # Arrow's arrays have the method
     if column.dtype == object:  # some values are missing
         return [int(value) if isinstance(value, bool) else value for value in column.tolist()]
+    if column.dtype.kind == "M":
+        column = np.datetime_as_string(column)
+    elif column.dtype == np.float32:
+        column = column.astype(str)
     return (column.astype(np.uint8) if column.dtype == bool else column).tolist()
 
 

@@ -155,6 +155,18 @@ def naming_rows(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: {error} (rows count from 0)") from error
 
 
+@contextmanager
+def naming_file(path: Path) -> Iterator[None]:
+    """Make errors of rows and of columns that are raised inside the block name the file."""
+    with naming_rows(path):
+        try:
+            yield
+        except RowError:
+            raise
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
+
 def context_file(given: str | None) -> Path | None:
     """Return the file that `--context` names, or None if its value isn't a file."""
     return Path(given) if given is not None and given.endswith(".npy") else None

@@ -21,6 +21,7 @@ from flowkit_runtime.streaming.sources import (
     contexts,
     extra,
     file_identity,
+    naming_file,
     naming_rows,
 )
 from flowkit_runtime.streaming.tables import TableFile, Type, open_table
@@ -128,13 +129,13 @@ class PreprocessedTable:
         self.identity = [file_identity(path), self._seed, *context_identity(wanted)]
 
     def batches(self, start: int, size: int) -> Iterator[EventRows]:
-        with naming_rows(self.path):
-            for batch in in_batches(self._table.records(column_types(self._preprocessing), start), size):
+        for batch in in_batches(self._table.records(column_types(self._preprocessing), start), size):
+            with naming_file(self.path):
                 events, context = encode(self._preprocessing, columns_of(batch), start, self._seed)
-                if self._context is not None:
-                    context = self._context(slice(start, start + len(events)))
-                yield events, context
-                start += batch.num_rows
+            if self._context is not None:
+                context = self._context(slice(start, start + len(events)))
+            yield events, context
+            start += batch.num_rows
 
 
 def column_types(preprocessing: Preprocessing) -> dict[str, Type]:

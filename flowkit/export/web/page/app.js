@@ -22,13 +22,13 @@ async function start() {
   const events = new Float32Array(files.examples.buffer);
   const page = { about, model, examples: rowsOf(model.values(events), product(about.event.shape)) };
   globalThis.flowkit = { ...page, noise: { normal, philox4x32, uniform } }; // at hand in the browser's console
-  $("state").remove();
   $("cards").hidden = false;
   if (model.decodes) {
     await startSamples(page);
     await startBetween(page);
   } else for (const part of document.querySelectorAll("#samples, #between, .decoded")) part.remove();
   await startExample(page);
+  $("state").remove();
 }
 
 /** Puts into the page's text what it calls an event. */

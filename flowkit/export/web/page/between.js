@@ -10,7 +10,7 @@ const STOPS = Array.from({ length: 9 }, (_, i) => i / 8);
 export function startBetween(page) {
   const card = $("between");
   const { about, examples, model } = page;
-  const ends = { from: 0, to: 1 };
+  const ends = { from: 0, to: Math.min(1, examples.length - 1) };
   const draw = latest(card, async () => {
     const t = Number($("way").value);
     $("way-shown").textContent = `${Math.round(100 * t)} %`;
