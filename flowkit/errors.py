@@ -65,7 +65,7 @@ class VersionWarning(FlowkitWarning):
 
 
 class InstallationWarning(FlowkitWarning):
-    """Two installed distributions contain the same files, so one has overwritten files of the other."""
+    """Two installed distributions contain the same files, or the fields of an installed plugin have no JSON Schema."""
 
 
 class DataWarning(FlowkitWarning):

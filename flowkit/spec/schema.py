@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from typing import Any
 
+from flowkit.errors import InstallationWarning
 from flowkit.plugin.description import schema_of
+from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.found import Found
 from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.reference import Ref
@@ -33,15 +36,19 @@ INVERSE: Schema = {
 
 
 def json_schema(registry: Registry) -> Schema:
-    """Return a draft-07 schema with every plugin that can be imported. Their targets aren't imported."""
-    plugins: list[Found] = []
+    """Return a draft-07 schema with every plugin that can be imported. Their targets aren't imported.
+
+    Warns (InstallationWarning) of a plugin whose fields have no JSON Schema. The schema then takes any fields of it.
+    """
+    plugins = registry.load_all()[0]
     definitions: Schema = {}
-    for found in registry.load_all()[0]:
+    for found in plugins:
         try:
             definitions |= _plugin(found)
-            plugins.append(found)
-        except Exception:  # a field has no JSON Schema: the others shall not suffer for it
-            continue
+        except Exception as error:  # a field has no JSON Schema: the others shall not suffer for it
+            definitions[_key(found)] = _named(found)
+            message = f"the schema takes any fields of plugin {found}, because theirs can't be had: {in_a_line(error)}"
+            warnings.warn(message, InstallationWarning, stacklevel=3)
     for kind in KINDS:
         definitions[kind] = _kind(kind, [found for found in plugins if found.kind == kind])
     spec = schema_of(Spec, REFERENCES)
@@ -66,16 +73,27 @@ def _plugin(found: Found) -> Schema:
     key = _key(found)
     config = schema_of(found.descriptor.config, f"#/definitions/{key}.{{model}}")
     inner = {f"{key}.{name}": schema for name, schema in config.pop("$defs", {}).items()}
-    use = {"const": found.name, "description": found.descriptor.summary + _one_way(found)}
+    named = _named(found)
     whole = {
         **config,
-        "title": found.name,
-        "properties": {"use": use, **(INVERSE if found.kind == "bijector" else {})} | config.get("properties", {}),
-        "required": ["use", *config.get("required", [])],
+        **named,
+        "properties": {**named["properties"], **config.get("properties", {})},
+        "required": [*named["required"], *config.get("required", [])],
     }
-    finished = _finish({**inner, key: whole})
+    finished = _finish_all({**inner, key: whole})
     json.dumps(finished, allow_nan=False)  # what an author adds may be no JSON
     return finished
+
+
+def _named(found: Found) -> Schema:
+    """Return the schema of ``{use: name, …}`` with any fields."""
+    use = {"const": found.name, "description": found.descriptor.summary + _one_way(found)}
+    return {
+        "type": "object",
+        "title": found.name,
+        "properties": {"use": use, **(INVERSE if found.kind == "bijector" else {})},
+        "required": ["use"],
+    }
 
 
 def _one_way(found: Found) -> str:
@@ -116,10 +134,12 @@ def _finish(schema: Any) -> Any:
         return [_finish(item) for item in schema if _finite(item)]
     if not isinstance(schema, dict):
         return schema
-    schema = {name: _finish(item) for name, item in schema.items() if _finite(item)}
-    if isinstance(schema.get("properties"), dict):
-        for field in schema["properties"].values():
-            field.pop("title", None)  # it only repeats the name
+    fields = _finish_all(schema.get("properties", {}))
+    for field in fields.values():
+        field.pop("title", None)  # it only repeats the name
+    schema = {name: _finish(item) for name, item in schema.items() if name != "properties" and _finite(item)}
+    if fields:
+        schema["properties"] = fields
     if "prefixItems" in schema:
         schema["items"] = schema.pop("prefixItems")
     if "x-flowkit" in schema:
@@ -127,6 +147,11 @@ def _finish(schema: Any) -> Any:
     if "$ref" in schema and len(schema) > 1:  # draft-07 reads nothing beside it
         schema["allOf"] = [{"$ref": schema.pop("$ref")}]
     return _without_null(schema)
+
+
+def _finish_all(schemas: dict[str, Schema]) -> dict[str, Schema]:
+    """Finish each of several schemas by name. A field may have any name, such as ``properties``."""
+    return {name: _finish(schema) for name, schema in schemas.items()}
 
 
 def _finite(value: Any) -> bool:

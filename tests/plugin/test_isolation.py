@@ -6,11 +6,12 @@ import json
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 from typer.testing import CliRunner
 
 from flowkit.cli.main import app
-from flowkit.errors import PluginError, SpecError
+from flowkit.errors import InstallationWarning, PluginError, SpecError
 from flowkit.plugin import Policy, Registry
 from flowkit.plugin.failure import guarded
 from flowkit.plugin.policy import FIRST_PARTY
@@ -19,6 +20,7 @@ from flowkit.spec.schema import json_schema
 from tests.plugin.sites import PLUGIN, install
 from tests.thirdparty.place import Place
 
+SOURCE = {"flowkit": 1, "event": {"shape": [2]}}
 LISTED = '[Descriptor("shift", ShiftConfig, "nowhere:Shift")]'
 HOOK = "def flowkit_register_bijectors():\n    return "
 
@@ -283,8 +285,24 @@ def test_targets_are_named_too(site: Path) -> None:
 def test_a_config_without_a_json_schema_leaves_the_schema_of_the_others(site: Path) -> None:
     code = PLUGIN.replace("BijectorConfig):", "BijectorConfig):\n    f: Callable[[], int] = int")
     install(site, "odd", code=f"from collections.abc import Callable\n{code}")
-    definitions = json_schema(Registry.discover())["definitions"]
-    assert "glow.actnorm" in definitions and "odd.shift" not in definitions
+    assert_any_fields_are_taken()
+
+
+def assert_any_fields_are_taken() -> None:
+    with pytest.warns(InstallationWarning, match="takes any fields of plugin odd/shift"):
+        schema = json_schema(Registry.discover())
+    json.dumps(schema, allow_nan=False)
+    assert "glow.actnorm" in schema["definitions"]
+    validator = jsonschema.Draft7Validator(schema)
+    assert validator.is_valid(SOURCE | {"flow": [{"use": "odd/shift", "f": 1, "inverse": True}]})
+    assert not validator.is_valid(SOURCE | {"flow": [{"use": "odd/shift", "inverse": 1}]})
+
+
+def test_a_field_may_be_named_like_a_keyword_of_schemas(site: Path) -> None:
+    install(site, "odd", code=PLUGIN.replace("BijectorConfig):", "BijectorConfig):\n    properties: int = 1"))
+    validator = jsonschema.Draft7Validator(json_schema(Registry.discover()))
+    assert validator.is_valid(SOURCE | {"flow": [{"use": "odd/shift", "properties": 2}]})
+    assert not validator.is_valid(SOURCE | {"flow": [{"use": "odd/shift", "properties": "x"}]})
 
 
 def test_a_bound_of_infinity_leaves_the_schema_json(site: Path) -> None:
@@ -301,9 +319,7 @@ def test_a_bound_of_infinity_leaves_the_schema_json(site: Path) -> None:
 def test_a_schema_that_is_no_json_leaves_that_of_the_others(extra: str, site: Path) -> None:
     code = PLUGIN.replace("BijectorConfig):", f"BijectorConfig):\n    a: int = Field(0, json_schema_extra={extra})")
     install(site, "odd", code=f"from pydantic import Field\n{code}")
-    definitions = json_schema(Registry.discover())["definitions"]
-    json.dumps(definitions, allow_nan=False)
-    assert "glow.actnorm" in definitions and "odd.shift" not in definitions
+    assert_any_fields_are_taken()
 
 
 LONG = "100 * (1000 * 'x' + chr(10))"
