@@ -86,7 +86,7 @@ def ended(settings: Train, rows: Sequence[Row]) -> str | None:
     return None
 
 
-def check_enough(data: Mapping[PartName, Arrays], fabric: Fabric) -> None:
+def check_an_event_each(data: Mapping[PartName, Arrays], fabric: Fabric) -> None:
     """Raise DataError if there are fewer training events than processes."""
     events = len(data["train"].x)
     if events < fabric.world_size:
