@@ -44,8 +44,14 @@ def sections() -> list[type[Documented]]:
     return [Spec, *(each for each in own if issubclass(each, Documented) and each is not Spec)]
 
 
+def key(config: type[Documented]) -> str:
+    """Return the key of a spec whose mapping this is, such as factor_out."""
+    words = re.findall("[A-Z][a-z]*", config.__name__.removesuffix("Spec"))
+    return {Spec: "spec", model.UseDirection: "use"}.get(config) or "_".join(words).lower()
+
+
 def section(config: type[Documented]) -> str:
-    return f"### {config.__name__}\n\n{inspect.getdoc(config)}\n\n{table(field_rows(config))}"
+    return f"### {key(config)}\n\n{inspect.getdoc(config)}\n\n{table(field_rows(config))}"
 
 
 def plugin(found: Found, registry: Registry) -> str:
@@ -58,10 +64,7 @@ def plugin(found: Found, registry: Registry) -> str:
         inspect.getdoc(descriptor.config) or "",
         "" if descriptor.directions == "both" else f"Directions: {descriptor.directions}.",
         table(rows) if rows else "No fields.",
-        *(
-            f"{each.__name__}: {inspect.getdoc(each)}\n\n{table(field_rows(each))}"
-            for each in mappings_in(descriptor.config)
-        ),
+        *map(mapping, mappings_in(descriptor.config)),
         "\n".join(["Takes:", "", *(f"- {shapes_as_code(line)}" for line in shapes)]) if shapes else "",
         f"`{descriptor.target}`:\n\n{quoted(described(target_doc(descriptor.target)))}",
         f"```yaml\n{to_yaml(example)}```" if example else "",
@@ -83,8 +86,8 @@ def table(rows: Iterable[FieldRow]) -> str:
 
 def linked(kind: str) -> str:
     """A field's type, the sections that it names as links."""
-    names = "|".join(each.__name__ for each in sections())
-    return re.sub(rf"\b({names})\b", lambda found: f"[{found[0]}](#{found[0].lower()})", kind)
+    keys = {each.__name__: key(each) for each in sections()}
+    return re.sub(rf"\b({'|'.join(keys)})\b", lambda found: f"[{keys[found[0]]}](#{keys[found[0]]})", kind)
 
 
 def shapes_as_code(line: str) -> str:

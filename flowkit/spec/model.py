@@ -388,7 +388,7 @@ class Train(Documented):
     compile: bool | Literal["step"] = False
     """true: torch.compile makes code of the flow for its training steps, which are then faster, after a minute or more
     at the start. step: it makes code of one step of each kind, so that deep flows start much sooner and run a little
-    slower. Both need a C++ compiler, and neither can be had with memory: reversible."""
+    slower. Both need a C++ compiler, and neither can be had with memory: reversible or strategy: fsdp."""
 
     @model_validator(mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from flowkit.errors import FlowkitError
 from flowkit.flow import Flow
 from flowkit.spec import read_spec, walk
 from flowkit.train.data import load_data
+from flowkit.train.directory import create
 from flowkit_glow.actnorm import ActNorm
 from tests.peers.mistakes import MISTAKES, Mistake, Peer
 
@@ -54,10 +55,10 @@ def page() -> str:
 def message(mistake: Mistake) -> str:
     """What flowkit says, in a directory with a finished run whose spec was changed afterwards."""
     with tempfile.TemporaryDirectory() as directory, chdir(directory):
-        run = Path("runs/moons")
-        run.mkdir(parents=True)
+        run, spec = Path("runs/moons"), "flowkit: 1\nevent: {shape: [3]}\nflow: [{use: glow/actnorm}]\n"
+        create(read_spec(spec), run, {})
         Flow([ActNorm((3,))]).save(run / "weights.safetensors")
-        (run / "spec.yaml").write_text("flowkit: 1\nevent: {shape: [4]}\nflow: [{use: glow/actnorm}]\n", "utf-8")
+        (run / "spec.yaml").write_text(spec.replace("[3]", "[4]"), "utf-8")
         (run / "results.json").write_text("{}", "utf-8")
         try:
             _make(mistake)

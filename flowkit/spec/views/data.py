@@ -27,7 +27,7 @@ def as_dict(
     ``parameters`` has the number of each step of `walk`, ``of_bases`` that of each latent's base, ``of_encoder`` that
     of the context's encoder, and ``dequantization`` the same description of the flow of the dequantization noise.
 
-    - event: {shape, levels}; context: {classes, shape, encoder} or null
+    - event: {shape, levels, domain}; context: {classes, shape, encoder} or null
     - encoder: of the context: name, input_shape, output_shape, parameters; or null
     - dequantization: the same description of the flow of the noise, or null
     - steps: each layer from data to latent, repeats expanded: its name; its path in the spec; input_shape,
