@@ -53,6 +53,19 @@ def autoregressive(subject: MaskedConditionerSubject) -> None:
 
         own = depends.diagonal()
         assert not own.any(), f"θ_i depends on x_i itself, {_place(rank, own)}: is a mask off by one, >= where it is >?"
+    _later_values_changed(subject, rank)
+
+
+def _later_values_changed(subject: MaskedConditionerSubject, rank: Tensor) -> None:
+    """Raise AssertionError if a θ changes with the values from its own on: a step has no derivative to show it."""
+    for network in subject.modules():
+        (call,) = subject.calls(network, 16)
+        x, *given = call.inputs
+        theta = network(x, *given).flatten(2)
+        for place in range(len(rank)):
+            changed = torch.where((rank >= place).reshape(x.shape[1:]), -x, x)
+            same = (network(changed, *given).flatten(2) == theta)[..., rank == place]
+            assert same.all(), f"θ of the value at place {place} of the order changes with values from there on"
 
 
 def _place(rank: Tensor, at: Tensor) -> str:
@@ -107,7 +120,7 @@ def context_for_each(subject: MaskedConditionerSubject) -> None:
     for network in subject.modules():
         (call,) = subject.calls(network)
         x, given = call.inputs
-        change = (network(x, given + 1) - network(x, given)).flatten(2)  # [batch, n_params, D]
+        change = (network(x, subject.other_context(given)) - network(x, given)).flatten(2)  # [batch, n_params, D]
         reached |= (change != 0).any(0).any(0)
     assert reached.all(), (
         f"θ doesn't depend on the context {_place(rank, ~reached)}: the first value has no values before it, so that "

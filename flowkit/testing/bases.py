@@ -22,35 +22,39 @@ N_CONTEXTS = 2
 """The number of contexts for which a density is integrated and sampled."""
 
 
-def _is_map_of_normals(subject: BaseSubject) -> bool:
-    """Return True if the noise is as many normal numbers as the event has values."""
+def _is_map_of_noise(subject: BaseSubject) -> bool:
+    """Return True if the noise is as many numbers as the event has values."""
     base = subject.fresh()
-    normal = all(each.kind == "normal" for each in base.noise)
-    return normal and sum(math.prod(each.shape) for each in base.noise) == math.prod(base.event_shape)
+    return sum(math.prod(each.shape) for each in base.noise) == math.prod(base.event_shape)
 
 
 def _is_small(subject: BaseSubject) -> bool:
     return math.prod(subject.fresh().event_shape) in POINTS
 
 
-@only_where(_is_map_of_normals, "its noise isn't one normal number for each value: see the check samples")
+@only_where(_is_map_of_noise, "its noise isn't one number for each value: see the check samples")
 def density(subject: BaseSubject) -> None:
-    """log p(z) is the density of z = from_noise(ε): log N(ε) - log|det ∂z/∂ε|, by autodiff, to 1e-9.
+    """log p(z) is the density of z = from_noise(ε): log p(ε) - log|det ∂z/∂ε|, by autodiff, to 1e-9.
 
-    Three times farther out too, to 1e-6, and the determinant has one sign: from_noise folds nothing.
+    ε is the noise, normal or uniform. Three times farther out, and for large offsets and scales, it holds to 1e-6. The
+    determinant has one sign: from_noise folds nothing.
     """
     base = subject.module()
-    given = subject.contexts(6)
-    signs = set()
-    for distance, tolerance in ((1.0, LOG_DET_TOLERANCE), (3.0, 1e-6)):
-        noise = subject.noise(base, 6, distance=distance)
-        slogdets = [torch.linalg.slogdet(_jacobian(subject, base, row)) for row in zip(*noise, *given, strict=True)]
-        signs |= {sign.item() for sign, _ in slogdets}
-        log_noise = torch.stack([log_normal(each) for each in noise]).sum(0)
-        expected = log_noise - torch.stack([log_det for _, log_det in slogdets])
-        log_prob = base.log_prob(from_flat_noise(base, *noise, *given), *given).detach()
-        as_by_autodiff("log_prob", log_prob, expected, lambda: f" of from_noise: {OTHER_DENSITY}", tolerance)
+    near = _compare_density(subject, base, 1.0, LOG_DET_TOLERANCE)
+    signs = near | _compare_density(subject, base, 3.0, 1e-6)
     assert len(signs) == 1, "the determinant of ∂z/∂ε has both signs: from_noise folds, and some z come from two ε"
+    _compare_density(subject, subject.far_module(), 1.0, 1e-6)
+
+
+def _compare_density(subject: BaseSubject, base: Base, distance: float, tolerance: float) -> set[float]:
+    """Compare densities with autodiff for noise of this scale, and return the signs of the determinants."""
+    noise, given = subject.noise(base, 6, distance=distance), subject.contexts(6)
+    slogdets = [torch.linalg.slogdet(_jacobian(subject, base, row)) for row in zip(*noise, *given, strict=True)]
+    normal = [log_normal(each) for each, kind in zip(noise, base.noise, strict=True) if kind.kind == "normal"]
+    expected = sum(normal, torch.zeros(6, dtype=torch.float64)) - torch.stack([log_det for _, log_det in slogdets])
+    log_prob = base.log_prob(from_flat_noise(base, *noise, *given), *given).detach()
+    as_by_autodiff("log_prob", log_prob, expected, lambda: f" of from_noise: {OTHER_DENSITY}", tolerance)
+    return {sign.item() for sign, _ in slogdets}
 
 
 def _jacobian(subject: BaseSubject, base: Base, row: tuple[Tensor, ...]) -> Tensor:
@@ -73,11 +77,13 @@ OTHER_DENSITY = "do both use the same location and scale, and has log_prob its n
 def normalized(subject: BaseSubject) -> None:
     """∫ p(z) dz = 1 to 1e-3, by quadrature, for events of one or two values, and for each of two contexts.
 
-    Where p jumps, a sum over a grid depends on where the grid lies: by as much it may be off.
+    The grid is dense where samples lie. Where p jumps, the sum depends on where the grid begins, and may be off by as
+    much.
     """
     base = subject.module()
     for given in _contexts(subject):
-        integrals = torch.stack([_integral(base, given, shift) for shift in (0.125, 0.375, 0.625, 0.875)])
+        where = _quartiles(subject, base, given)
+        integrals = torch.stack([_integral(base, given, where, shift) for shift in (0.125, 0.375, 0.625, 0.875)])
         integral, spread = integrals.mean().item(), (integrals.max() - integrals.min()).item()
         assert abs(integral - 1) <= 1e-3 + spread, f"the density integrates to {integral:.6g}, not 1"
 
@@ -93,14 +99,26 @@ def _contexts(subject: BaseSubject) -> list[list[Tensor]]:
 
 
 @torch.no_grad()
-def _integral(base: Base, given: list[Tensor], shift: float) -> Tensor:
-    """Return the sum over a grid on the whole line, heavy tails included, that begins at this part of a step."""
-    size = math.prod(base.event_shape)
-    n = POINTS[size]
+def _quartiles(subject: BaseSubject, base: Base, given: list[Tensor]) -> Tensor:
+    """Return the quartiles of 1000 samples of each value, [3, values]."""
+    z = from_flat_noise(base, *subject.noise(base, 1000), *_for_all(given, 1000))
+    return z.flatten(1).quantile(torch.tensor([0.25, 0.5, 0.75], dtype=z.dtype), 0)
+
+
+@torch.no_grad()
+def _integral(base: Base, given: list[Tensor], quartiles: Tensor, shift: float) -> Tensor:
+    """Return the sum over a grid on the whole line, heavy tails included, that begins at this part of a step.
+
+    Half of its points lie between the outer quartiles of a value, if these are as far from the median.
+    """
+    low, median, high = quartiles
+    scale = ((high - low) / 2).clamp(min=torch.finfo(torch.float64).tiny)
+    n = POINTS[len(median)]
     angle = math.pi * ((torch.arange(n, dtype=torch.float64) + shift) / n - 0.5)
-    z, weight = angle.tan(), math.pi / n / angle.cos().square()
-    points = torch.stack(torch.meshgrid(*[z] * size, indexing="ij"), -1).reshape(-1, *base.event_shape)
-    weights = torch.stack(torch.meshgrid(*[weight] * size, indexing="ij"), -1).prod(-1).flatten()
+    z = median + scale * angle.tan()[:, None]  # [n, values]
+    weight = scale * (math.pi / n / angle.cos().square())[:, None]
+    points = torch.cartesian_prod(*z.unbind(1)).reshape(-1, *base.event_shape)
+    weights = torch.cartesian_prod(*weight.unbind(1)).reshape(len(points), -1).prod(1)
     return (base.log_prob(points, *_for_all(given, len(points))).exp() * weights).sum()
 
 
@@ -110,7 +128,7 @@ def _for_all(given: list[Tensor], n: int) -> list[Tensor]:
 
 
 @only_where(
-    lambda subject: _is_small(subject) and not _is_map_of_normals(subject),
+    lambda subject: _is_small(subject) and not _is_map_of_noise(subject),
     "samples are counted for events of one or two values, where the check density doesn't apply",
 )
 @torch.no_grad()

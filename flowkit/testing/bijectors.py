@@ -39,13 +39,15 @@ AUTOCAST_GRADIENT_TOLERANCE = 1e-3
 
 @needs("forward", "inverse")
 def round_trip(subject: BijectorSubject) -> None:
-    """inverse(forward(x)) = x and forward(inverse(y)) = y to 1e-10, and the log-dets cancel."""
+    """inverse(forward(x)) = x and forward(inverse(y)) = y to 1e-10, relative to the largest; the log-dets cancel."""
     bijector = subject.module()
     calls = subject.calls(bijector)
     for call, opposite in zip(calls, reversed(calls), strict=True):
+        x, *rest = call.inputs
         value, log_det = call(bijector).values()
-        again, opposite_log_det = opposite.at(value, *call.inputs[1:])(bijector).values()
-        compare.close(f"{opposite.method}({call.method}(v)) - v", again, call.inputs[0], compare.ROUND_TRIP_TOLERANCE)
+        again, opposite_log_det = opposite.at(value, *rest)(bijector).values()
+        tolerance = compare.ROUND_TRIP_TOLERANCE * max(1.0, compare.largest(x))
+        compare.close(f"{opposite.method}({call.method}(v)) - v", again, x, tolerance)
         tolerance = compare.LOG_DET_TOLERANCE * (1 + compare.largest(log_det))
         compare.close("forward log_det + inverse log_det", log_det, -opposite_log_det, tolerance)
 
@@ -106,21 +108,50 @@ def by_autodiff(subject: BijectorSubject, bijector: Bijector, call: Call) -> Ten
     return torch.linalg.slogdet(by_row.double()).logabsdet
 
 
-@needs("forward", "inverse")
 def far(subject: BijectorSubject) -> None:
-    """The round trip and both log-dets hold to six digits at ten times the usual distance from 0, too."""
+    """The round trip and the log-dets hold to six digits at ten times the usual distance from 0, too."""
     bijector = subject.module()
     distance = FAR if subject.domain == subject.codomain == REALS else NEAR_AN_END
+    what = f"{distance} times as far from 0 as usual"
     calls = subject.calls(bijector, distance=distance)
     for distant, opposite in zip(calls, reversed(calls), strict=True):
         x, *rest = distant.inputs
         y, log_det = distant(bijector).values()
-        what = f"{distance} times as far from 0 as usual"
         assert y.isfinite().all() and log_det.isfinite().all(), f"{distant.method} is not finite {what}"
-        again, _ = opposite.at(y, *rest)(bijector).values()
-        name = f"{opposite.method} of {distant.method} - v {what}: is something clamped?"
-        compare.close(name, again, x, FAR_TOLERANCE * (1 + compare.largest(x)))
+        if len(calls) == 2:
+            again, _ = opposite.at(y, *rest)(bijector).values()
+            name = f"{opposite.method} of {distant.method} - v {what}: is something clamped?"
+            compare.close(name, again, x, FAR_TOLERANCE * (1 + compare.largest(x)))
         _against_autodiff(subject, bijector, distant, FAR_TOLERANCE)
+
+
+def far_parameters(subject: BijectorSubject) -> None:
+    """The log-dets hold to six digits where offsets and logarithms of scales are large, as for data in other units."""
+    bijector = subject.far_module()
+    for call in subject.calls(bijector):
+        _against_autodiff(subject, bijector, call, FAR_TOLERANCE)
+
+
+def extremes(subject: BijectorSubject) -> None:
+    """Outputs and gradients are finite for values of 0, and of 30 and -30, in fp32 too, in which models are trained.
+
+    For a bounded domain these numbers are mapped into it.
+    """
+    for dtype in (torch.float64, torch.float32):
+        bijector = subject.module().to(dtype)
+        for call in subject.extreme_calls(subject.module()):
+            typed = call.map(lambda t, dtype=dtype: t.to(dtype).requires_grad_())  # type: ignore[misc]
+            outputs = typed(bijector)
+            wanted = dict(zip(("the event", "the context"), typed.inputs, strict=False))
+            wanted |= {name: p for name, p in bijector.named_parameters() if p.requires_grad}
+            loss = sum((value.sum() for value in outputs.values()), torch.zeros((), dtype=dtype))
+            found = outputs | {f"the gradient for {k}": v for k, v in compare.gradients_of(loss, wanted).items()}
+            for name, value in found.items():
+                assert value.isfinite().all(), (
+                    f"{name} is not finite in {dtype} where x is 0, 30 or -30, or what these become in the domain: "
+                    f"{call.method} divides by 0, or an exponential or a logarithm is out of range; torch.where "
+                    "passes the gradient of both branches on"
+                )
 
 
 def domains(subject: BijectorSubject) -> None:
@@ -271,6 +302,6 @@ def directions(subject: BijectorSubject) -> None:
 
 
 CHECKS = (
-    directions, round_trip, log_det, inverse_log_det, train_log_det, far, domains, context, initialize,
-    needs("forward")(initialize_saved), memory, merge, freeze, autocast,
+    directions, round_trip, log_det, inverse_log_det, train_log_det, far, far_parameters, extremes, domains, context,
+    initialize, needs("forward")(initialize_saved), memory, merge, freeze, autocast,
 )  # fmt: skip

@@ -14,14 +14,17 @@ from torch.autograd.gradcheck import GradcheckError, gradcheck
 from torch.func import functional_call
 
 from flowkit.directions import Shared
+from flowkit.domains import REALS
 from flowkit.export.pieces import FIXED_BATCH
 from flowkit.plugin.failure import in_a_line
 from flowkit.testing.compare import all_close, all_near, close, equal_shapes, gradients_of
 from flowkit.testing.effects import caches, input_untouched, pure, settings, state, without_gradients
-from flowkit.testing.subjects import Call, ModuleSubject, only_where
+from flowkit.testing.subjects import Call, ConditionalSubject, ModuleSubject, only_where
 
 LARGE = 65
 """Rows of a large batch: whoever divides it into chunks of a power of 2 has one row left over."""
+OTHER_UNITS = 100.0, 50.0
+"""The mean and the standard deviation of data that isn't standardized."""
 SINGLE_TOLERANCE = 1e-3
 """Relative to the largest value, of fp32 against fp64: four digits above its rounding."""
 
@@ -128,7 +131,7 @@ def batch_independence(subject: ModuleSubject) -> None:
                     call.map(itemgetter(rows))(module),
                     {name: value[rows] for name, value in whole.items()},
                 )
-                all_close(f"of rows {start} to {start + at_once - 1} - in a batch of {n}", part, expected, 1e-9)
+                all_near(f"of rows {start} to {start + at_once - 1} - in a batch of {n}", part, expected, 1e-9)
     module.train()
     for call, other in zip(subject.calls(module), subject.calls(module, seed=3), strict=True):
         mixed = (torch.cat([t[:1], o[1:]]) for t, o in zip(call.inputs, other.inputs, strict=True))
@@ -237,11 +240,11 @@ def _ways(directions: Shared) -> tuple[Shared, ...]:
 
 
 @only_where(lambda subject: subject.context_shape is not None, "takes no context")
-def context(subject: Any) -> None:
+def context(subject: ConditionalSubject) -> None:
     """Every direction reads the context: with another one the output is another."""
     for call in subject.calls(subject.fresh(), n=32):  # of a few rows, none may be where the context matters
         *rest, given = call.inputs
-        changed = call.at(*rest, given.roll(1, 1) if getattr(subject, "labels", False) else given + 1)
+        changed = call.at(*rest, subject.other_context(given))
         same = [all(map(torch.equal, call(m).values(), changed(m).values())) for m in subject.modules()]
         assert not all(same), f"{call.method} ignores its context"
 
@@ -251,14 +254,23 @@ def _constant(x: Tensor) -> Tensor:
     return x[:1].expand_as(x) if x.dim() == 2 else torch.full_like(x, x.flatten()[0].item())
 
 
+def _in_other_units(subject: ModuleSubject, call: Call) -> dict[str, Call]:
+    """Return the call with data that isn't standardized, by what it is: for bijectors on the reals only."""
+    if getattr(subject, "domain", None) != REALS:
+        return {}
+    x, *rest = call.inputs
+    return {"data in other units": call.at(OTHER_UNITS[0] + OTHER_UNITS[1] * x, *rest)}
+
+
 def initialized(subject: ModuleSubject) -> Iterator[Any]:
-    """Yield modules that are initialized on a usual batch, on constant data and on a batch of one.
+    """Yield modules that are initialized on a usual batch, on data in other units, on constant data and on one event.
 
     Raises AssertionError if their outputs aren't finite.
     """
     usual = subject.calls(subject.fresh(), 8)[0]
     batches = {
         "a batch": usual,
+        **_in_other_units(subject, usual),
         "constant data": usual.map(_constant),
         "a batch of one": usual.map(itemgetter(slice(1))),
     }

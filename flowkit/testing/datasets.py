@@ -86,6 +86,8 @@ def _arrays(part: Arrays) -> Iterator[tuple[str, np.ndarray | Rows]]:
     yield "x", part.x
     if part.context is not None:
         yield "context", part.context
+    if part.weights is not None:
+        yield "weights", part.weights
 
 
 CHECKS = (parts, repeatable, settings, disjoint)

@@ -82,8 +82,8 @@ def plugin_subjects(
 def _where(found: Found, spec: Spec) -> str:
     """Return the shape that a subject is checked on: that of the context for an encoder, otherwise of the event."""
     if spec.context is not None and KINDS[found.kind].of_context:
-        return f"{list(spec.context.own_shape)}{', labels' if spec.context.classes is not None else ''}"
-    return f"{list(spec.event.shape)}{', conditional' if spec.context else ''}"
+        return f"{list(spec.context.own_shape)}{', labels' if _has_labels(spec) else ''}"
+    return f"{list(spec.event.shape)}{', conditional' if spec.context else ''}{', labels' if _has_labels(spec) else ''}"
 
 
 def _check_guessed(found: Found, fields: Sequence[str]) -> None:
@@ -154,7 +154,9 @@ def _whole(found: Found, spec: Spec) -> PluginSubject:
 def _conditioner(spec: Spec) -> subjects.ConditionerSubject:
     (kept, transformed), coupling = _shapes(spec), _layer(spec)
     params = (coupling().transformer.n_params, *transformed)
-    return subjects.ConditionerSubject(lambda: coupling().conditioner, kept, params, context_shape(spec.context))
+    return subjects.ConditionerSubject(
+        lambda: coupling().conditioner, kept, params, context_shape(spec.context), _has_labels(spec)
+    )
 
 
 def _masked_conditioner(spec: Spec) -> subjects.MaskedConditionerSubject:
@@ -162,7 +164,7 @@ def _masked_conditioner(spec: Spec) -> subjects.MaskedConditionerSubject:
     example: Autoregressive = layer()
     params = (example.transformer.n_params, *spec.event.shape)
     return subjects.MaskedConditionerSubject(
-        lambda: layer().conditioner, example.order, params, context_shape(spec.context)
+        lambda: layer().conditioner, example.order, params, context_shape(spec.context), _has_labels(spec)
     )
 
 
@@ -170,7 +172,7 @@ def _encoder(spec: Spec) -> subjects.EncoderSubject:
     assert spec.context is not None
     given, summary = spec.context.own_shape, context_shape(spec.context)
     assert summary is not None
-    return subjects.EncoderSubject(lambda: build_encoder(spec), given, summary, labels=spec.context.classes is not None)
+    return subjects.EncoderSubject(lambda: build_encoder(spec), given, summary, _has_labels(spec))
 
 
 def _dataset(spec: Spec) -> subjects.DatasetSubject:
@@ -185,6 +187,7 @@ PARTS: dict[str, Callable[[Spec], Subject]] = {
         spec.event.domains,
         codomain(walk(spec)[0], spec.event.domains),
         directions(spec.flow[0]),
+        _has_labels(spec),
     ),
     "transformer": lambda spec: subjects.TransformerSubject(
         lambda: _layer(spec)().transformer, _shapes(spec)[1], _transformer_domain(spec), directions(spec.flow[0])
@@ -197,12 +200,16 @@ PARTS: dict[str, Callable[[Spec], Subject]] = {
         lambda: build_bases(spec)[-1],
         base_support(spec.base, spec.event.shape),
         context_shape(spec.context),
-        labels=spec.context is not None and spec.context.classes is not None,
+        _has_labels(spec),
     ),
     "encoder": _encoder,
     "dataset": _dataset,
 }
 """The part of a spec that is checked, by the kind of the plugin that the spec is about."""
+
+
+def _has_labels(spec: Spec) -> bool:
+    return spec.context is not None and spec.context.classes is not None
 
 
 def _transformer_domain(spec: Spec) -> Domain:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from flowkit.errors import FlowkitError
+from flowkit.errors import FlowkitError, InputError
 from flowkit.plugin.failure import in_a_line
 from flowkit.testing.catalog import checks_of, select
 from flowkit.testing.subjects import Check, NotApplicable, Subject
@@ -85,7 +85,12 @@ def run_check(subject: Subject, name: str, timeout: float | None = None) -> Resu
 
     Returns:
         The outcome. Whatever the subject raises is a failure, and doesn't leave this function.
+
+    Raises:
+        InputError: If Python runs without assertions, of which the checks are made.
     """
+    if not __debug__:
+        raise InputError("the checks are made of assertions: run Python without -O and PYTHONOPTIMIZE")
     check, limit = checks_of(subject, slow=True)[name], TimeLimit(timeout)
     start = time.perf_counter()
     outcome, reason = _attempt(check, subject, limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ from flowkit.directions import Direction, Shared, lacks
 from flowkit.domains import REALS, Domain, Domains
 from flowkit.export.program import Operation
 from flowkit.plugin import Found, Shape
-from flowkit.testing.perturbation import perturb, seeded
+from flowkit.testing.perturbation import move_vectors, perturb, seeded
 
 FORWARD, INVERSE = "forward_and_log_det", "inverse_and_log_det"
 LOG_PROB, FROM_NOISE = "log_prob", "from_noise"
@@ -28,6 +28,10 @@ PERTURBATION = 0.3
 """The scale of the noise on parameters."""
 SCALES = (PERTURBATION, 0.6, 0.6)
 """Perturbations of several draws: one may be a special case, and one too near to the identity to show an error."""
+EXTREME = 30.0
+"""A value unlike any that a standardized event has."""
+FAR_VECTORS = 3.0
+"""The scale of the noise on vectors and numbers that data in other units makes large: e³ is a scale of 20."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,13 @@ class ModuleSubject(Subject):
             perturb(module, scale)
         return module
 
+    def far_module(self) -> Any:
+        """Return a module whose offsets and logarithms of scales are large."""
+        module = self.module()
+        with seeded(self.seed + 2):
+            move_vectors(module, FAR_VECTORS)
+        return module
+
     def modules(self) -> list[Any]:
         """Return several draws: a network with few units may be dead at one, and a determinant has either sign."""
         return [self.module(seed, scale) for seed, scale in enumerate(SCALES)]
@@ -106,12 +117,35 @@ class ModuleSubject(Subject):
 
     def normal(self, *shape: int, seed: int = 1) -> Tensor:
         """Return standard normal draws, fp64."""
-        with seeded(self.seed + seed):
-            return torch.randn(*shape, dtype=torch.float64)
+        generator = torch.Generator().manual_seed(self.seed + seed)
+        return torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+
+class ConditionalSubject(ModuleSubject):
+    """A torch module that may read a context."""
+
+    context_shape: Shape | None
+    labels: bool
+
+    def contexts(self, n: int, seed: int = 1) -> list[Tensor]:
+        """Return the context of n events, in a list, which is empty if there is none.
+
+        Args:
+            n: The number of events.
+            seed: The seed of the contexts.
+        """
+        if self.context_shape is None:
+            return []
+        drawn = self.normal(n, *self.context_shape, seed=seed + 1000)
+        return [one_hot(drawn) if self.labels else drawn]
+
+    def other_context(self, context: Tensor) -> Tensor:
+        """Return a context of which each row differs."""
+        return context.roll(1, 1) if self.labels else context + 1
 
 
 @dataclass(frozen=True)
-class BijectorSubject(ModuleSubject):
+class BijectorSubject(ConditionalSubject):
     """A Bijector from ``domain`` to ``codomain``.
 
     Keep its event small, at most some 60 values: the Jacobian is computed in full.
@@ -121,12 +155,14 @@ class BijectorSubject(ModuleSubject):
         domain: The domain that it takes.
         codomain: The domain that it gives.
         directions: The directions that it has.
+        labels: True if contexts are one-hot labels [classes], as a flow gives labels to its layers.
     """
 
     context_shape: Shape | None = None
     domain: Domains = REALS
     codomain: Domains = REALS
     directions: Shared = "both"
+    labels: bool = False
     kind = "bijector"
 
     def calls(self, module: Any, n: int = 3, seed: int = 1, distance: float = 1.0) -> list[Call]:
@@ -138,12 +174,30 @@ class BijectorSubject(ModuleSubject):
             seed: The seed of the inputs.
             distance: The scale of the normal draws that x and y are made of.
         """
-        x = inside(self.domain, distance * self.normal(n, *module.event_shape, seed=seed))
-        y = inside(self.codomain, distance * self.normal(n, *module.output_shape, seed=seed))
-        rest = () if self.context_shape is None else (self.normal(n, *self.context_shape, seed=seed + 1000),)
+        shapes = module.event_shape, module.output_shape
+        real = [distance * self.normal(n, *shape, seed=seed) for shape in shapes]
+        return self._both_ways(module, real, self.contexts(n, seed))
+
+    def extreme_calls(self, module: Any) -> list[Call]:
+        """Return the calls with rows of 0, of 30, of -30, and of all of them.
+
+        Args:
+            module: The bijector.
+        """
+
+        def extreme(shape: Shape) -> Tensor:
+            mixed = self.normal(2, *shape)
+            equal = torch.tensor([0.0, 1, -1], dtype=mixed.dtype).reshape(3, *[1] * len(shape)).expand(3, *shape)
+            return EXTREME * torch.cat([equal, mixed.round().clamp(-1, 1)])
+
+        return self._both_ways(module, [extreme(module.event_shape), extreme(module.output_shape)], self.contexts(5))
+
+    def _both_ways(self, module: Any, real: Sequence[Tensor], context: list[Tensor]) -> list[Call]:
+        """Return the calls with the values of the domain and of the codomain that these real numbers become."""
+        x, y = (inside(each, r) for each, r in zip((self.domain, self.codomain), real, strict=True))
         both = [
-            Call(FORWARD, (x, *rest), {"y": module.output_shape, "log_det": ()}),
-            Call(INVERSE, (y, *rest), {"x": module.event_shape, "log_det": ()}),
+            Call(FORWARD, (x, *context), {"y": module.output_shape, "log_det": ()}),
+            Call(INVERSE, (y, *context), {"x": module.event_shape, "log_det": ()}),
         ]
         return _of_directions(both, self.directions)
 
@@ -176,9 +230,17 @@ class TransformerSubject(ModuleSubject):
         shape = self.event_shape if shape is None else shape
         return module.from_start(scale * self.normal(n, module.n_params, *shape, seed=seed + 1000).clamp(-1.5, 1.5))
 
-    def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
+    def calls(self, module: Any, n: int = 3, seed: int = 1, scale: float = 1.0) -> list[Call]:
+        """Return the calls of the directions that the transformer has: forward first, if it has both.
+
+        Args:
+            module: The transformer.
+            n: The number of rows.
+            seed: The seed of the inputs.
+            scale: The scale of θ's differences from the starting θ.
+        """
         real = 2 * self.normal(n, *self.event_shape, seed=seed)
-        return self.both_ways(inside(self.domain, real), self.theta(module, n, seed))
+        return self.both_ways(inside(self.domain, real), self.theta(module, n, seed, scale=scale))
 
     def both_ways(self, value: Tensor, theta: Tensor) -> list[Call]:
         """Return the calls of forward and inverse with these inputs, as far as the transformer has both.
@@ -241,18 +303,20 @@ class SplitSubject(ModuleSubject):
 
 
 @dataclass(frozen=True)
-class ConditionerSubject(ModuleSubject):
+class ConditionerSubject(ConditionalSubject):
     """A Conditioner.
 
     Attributes:
         kept_shape: The shape of the kept part that it reads.
         params_shape: The shape of the parameters that it writes, [n_params, *transformed].
         context_shape: The shape of the context that it reads, or None without one.
+        labels: True if contexts are one-hot labels [classes].
     """
 
     kept_shape: Shape
     params_shape: Shape
     context_shape: Shape | None = None
+    labels: bool = False
     kind = "conditioner"
 
     def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
@@ -260,18 +324,20 @@ class ConditionerSubject(ModuleSubject):
 
 
 @dataclass(frozen=True)
-class MaskedConditionerSubject(ModuleSubject):
+class MaskedConditionerSubject(ConditionalSubject):
     """A MaskedConditioner.
 
     Attributes:
         order: The order that it is made for.
         params_shape: The shape of the parameters that it writes, [n_params, *event].
         context_shape: The shape of the context that it reads, or None without one.
+        labels: True if contexts are one-hot labels [classes].
     """
 
     order: Order
     params_shape: Shape
     context_shape: Shape | None = None
+    labels: bool = False
     kind = "masked-conditioner"
 
     def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
@@ -283,8 +349,7 @@ def _network_calls(
 ) -> list[Call]:
     """Return a call of a network that reads events of the shape ``read``, and the context if it takes one."""
     x = subject.normal(n, *read, seed=seed)
-    context = () if subject.context_shape is None else (subject.normal(n, *subject.context_shape, seed=seed + 1000),)
-    return [Call("forward", (x, *context), {"θ": subject.params_shape})]
+    return [Call("forward", (x, *subject.contexts(n, seed)), {"θ": subject.params_shape})]
 
 
 @dataclass(frozen=True)
@@ -305,7 +370,7 @@ class OrderSubject(ModuleSubject):
 
 
 @dataclass(frozen=True)
-class BaseSubject(ModuleSubject):
+class BaseSubject(ConditionalSubject):
     """A Base.
 
     Attributes:
@@ -337,25 +402,13 @@ class BaseSubject(ModuleSubject):
             seed: The seed of the noise.
             distance: The scale of the normal numbers.
         """
-        with seeded(self.seed + seed):
-            return [
-                distance * torch.randn(n, *each.shape, dtype=torch.float64)
-                if each.kind == "normal"
-                else as_uniform(torch.rand(n, *each.shape, dtype=torch.float64))
-                for each in module.noise
-            ]
-
-    def contexts(self, n: int, seed: int = 1) -> list[Tensor]:
-        """Return the context of n events, in a list, which is empty if there is none.
-
-        Args:
-            n: The number of events.
-            seed: The seed of the contexts.
-        """
-        if self.context_shape is None:
-            return []
-        drawn = self.normal(n, *self.context_shape, seed=seed + 1000)
-        return [one_hot(drawn) if self.labels else drawn]
+        generator = torch.Generator().manual_seed(self.seed + seed)
+        return [
+            distance * torch.randn(n, *each.shape, dtype=torch.float64, generator=generator)
+            if each.kind == "normal"
+            else as_uniform(torch.rand(n, *each.shape, dtype=torch.float64, generator=generator))
+            for each in module.noise
+        ]
 
 
 def one_hot(drawn: Tensor) -> Tensor:

@@ -490,7 +490,7 @@ def errors_and_drift(flow, x):
     return stored, reversible, flow.drift.read()
 
 
-@pytest.mark.parametrize(("scale", "wrong"), [(0.17, False), (0.2, True)])
+@pytest.mark.parametrize(("scale", "wrong"), [(0.17, False), (0.27, True)])
 def test_drift_is_beyond_its_limit_where_gradients_are_wrong(scale, wrong):
     """The worse the inverse is conditioned, the more rounding errors grow; stored gradients are right in each case."""
     stored, reversible, drift = errors_and_drift(*glow(levels=1, size=16, steps=24, scale=scale))

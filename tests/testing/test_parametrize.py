@@ -22,7 +22,7 @@ CASES: dict[str, tuple[Subject, set[str]]] = {
     "with a context": (BijectorSubject(lambda: ActNorm((3,)), context_shape=(2,)), set()),
     "a large base": (BaseSubject(lambda: StandardNormal((3,))), {"context", "normalized", "samples"}),
     "a small base": (BaseSubject(lambda: StandardNormal((2,))), {"context", "samples"}),
-    "a base of uniform noise": (BaseSubject(lambda: Uniform((2,), Interval(0, 1))), {"context", "density"}),
+    "a base of uniform noise": (BaseSubject(lambda: Uniform((2,), Interval(0, 1))), {"context", "samples"}),
     "what can't be made": (BijectorSubject(fail), {"context"}),
 }
 

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from flowkit.bijectors import Base, Bijector, Conditioner, Noise, Transformer, numeric_inverse
+from flowkit.bijectors import Base, Bijector, Conditioner, Noise, Transformer, log_normal, numeric_inverse
 from flowkit.domains import POSITIVE, Circle, Interval
 from flowkit.testing import BaseSubject, BijectorSubject, ConditionerSubject, TransformerSubject, check
+from flowkit_base.uniform import Uniform as BoxUniform
+from flowkit_map.interval import Logit
 from tests.extent import extent
 from tests.plugins.cases import subjects
 
@@ -234,7 +236,39 @@ class Laplace(Base):
         return context + torch.where(sign > 0.5, 1.0, -1.0) * -u.log()
 
 
+class ShiftByClass(Bijector):
+    """A shift for each class, which it looks up."""
+
+    def __init__(self, event, context):
+        super().__init__(event)
+        self.shift = nn.Parameter(torch.zeros(*context, *event))
+
+    def forward_and_log_det(self, x, context=None):
+        return x + self.shift[context.argmax(1)], torch.zeros_like(x[:, 0])
+
+    def inverse_and_log_det(self, y, context=None):
+        return y - self.shift[context.argmax(1)], torch.zeros_like(y[:, 0])
+
+
+class FarNormal(Base):
+    """A density far from 0."""
+
+    def log_prob(self, z, context=None):
+        return log_normal(z - 300)
+
+    def from_noise(self, noise, context=None):
+        return 300 + noise[0]
+
+
 RIGHT = {
+    "labels": lambda seed: BijectorSubject(
+        lambda: ShiftByClass((2,), (3,)), context_shape=(3,), labels=True, seed=seed
+    ),
+    "far-normal": lambda seed: BaseSubject(lambda: FarNormal((2,)), seed=seed),
+    "far-uniform": lambda seed: BaseSubject(
+        lambda: BoxUniform((2,), Interval(1000.0, 1001.0)), support=Interval(1000.0, 1001.0), seed=seed
+    ),
+    "wide": lambda seed: BijectorSubject(lambda: Logit((3,), 0.0, 1e7), domain=Interval(0.0, 1e7), seed=seed),
     "bisection": lambda seed: BijectorSubject(lambda: Bisection((3,)), seed=seed),
     "two-bends": lambda seed: TransformerSubject(TwoBends, seed=seed),
     "fixed-scale": lambda seed: BijectorSubject(lambda: FixedScale((4,)), seed=seed),

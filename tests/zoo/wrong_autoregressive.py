@@ -49,6 +49,20 @@ class ForgetsAMask(MADE):
         self.linears[1] = nn.Linear(linear.in_features, linear.out_features)
 
 
+@wrong("masked-conditioner", "autoregressive", "changes with values from there on")
+class StepsOnTheLastValue(MADE):
+    """Every θ changes where the last value of the order changes its sign. A step has no derivative."""
+
+    def __init__(self, order, *shapes, **fields):
+        super().__init__(order, *shapes, **fields)
+        self.last_value = list(order.sequence())[-1]
+        self.step = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x, context=None):
+        positive = (x.flatten(1)[:, self.last_value] > 0).to(x)
+        return super().forward(x, context) + self.step * positive.reshape(-1, 1, *[1] * (x.dim() - 1))
+
+
 @wrong("masked-conditioner", "earlier_values", "lose a connection", seen="nflows 0.14, MADE", event=(9,), hidden=4)
 class LosesConnections(MADE):
     """Degrees go round from the least, and units are fewer than values: the later values of the order reach nobody."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch.nn import functional as F
 
-from flowkit.bijectors import Noise
+from flowkit.bijectors import Base, Noise, log_normal
 from flowkit.domains import Interval
 from flowkit_base.class_conditional_normal import ClassConditionalNormal
 from flowkit_base.conditional_normal import ConditionalNormal
@@ -83,6 +84,33 @@ class OneNormalForEachValue(StudentT):
         return super().from_noise([noise[0], noise[0]])
 
 
+@wrong("base", "density", "of from_noise")
+class ClampsItsScales(DiagonalNormal):
+    """Scales are clamped, and the normalizing constant has them as they were."""
+
+    def log_prob(self, z, context=None):
+        unclamped = super().log_prob(z * 0)
+        scaled = (z - self.mean) * (-self.log_scale.clamp(-1, 1)).exp()
+        return log_normal(scaled) + unclamped - log_normal(-self.mean[None] * (-self.log_scale).exp())
+
+    def from_noise(self, noise, context=None):
+        return self.mean + self.log_scale.clamp(-1, 1).exp() * noise[0]
+
+
+@wrong("base", "density", "of from_noise", event=(5,))
+class SumsOverTwoValues(Base):
+    """Logistic values, of which the density is that of the first two: right for the events that one looks at."""
+
+    noise = property(lambda self: (Noise("uniform", self.event_shape),))
+
+    def log_prob(self, z, context=None):
+        each = F.logsigmoid(z) + F.logsigmoid(-z)
+        return each[:, :2].sum(1)
+
+    def from_noise(self, noise, context=None):
+        return noise[0].logit()
+
+
 @wrong("base", "shapes", "not enough values to unpack")
 class DeclaresLessNoise(StudentT):
     """Declares one array of noise and takes two."""
@@ -92,7 +120,7 @@ class DeclaresLessNoise(StudentT):
         return (Noise("normal", self.event_shape),)
 
 
-@wrong("base", "samples", "of the samples lie in", support=Interval(0.0, 2.0), event=(1,))
+@wrong("base", "density", "of from_noise", support=Interval(0.0, 2.0), event=(1,))
 class SquaresItsNoise(Uniform):
     """from_noise squares the uniform number: small values are too frequent."""
 

@@ -1,4 +1,4 @@
-"""A wrong continuous flow: the log-det is that of the differential equation, and the map is that of its solver."""
+"""Wrong continuous flows: the log-det is that of the differential equation, and the map is that of its solver."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from flowkit.bijectors import Bijector
 from tests.zoo import wrong as first  # noqa: F401  (its rows come first in the table)
@@ -48,5 +49,38 @@ class IntegratesItsLogDet(Bijector):
     def _velocity(self, t: float, x: Tensor) -> tuple[Tensor, Tensor]:
         """v(t, x) and the trace of ∂v/∂x, exactly: v is W₂ tanh(W₁ [x, t] + b₁) + b₂."""
         h = torch.tanh(self.hidden(torch.cat([x, torch.full_like(x[:, :1], t)], 1)))
-        per_unit = (self.last.weight.T * self.hidden.weight[:, :-1]).sum(1)
-        return self.last(h), ((1 - h.square()) * per_unit).sum(1)
+        weight, bias = self._last()
+        per_unit = (weight.T * self.hidden.weight[:, :-1]).sum(1)
+        return F.linear(h, weight, bias), ((1 - h.square()) * per_unit).sum(1)
+
+    def _last(self) -> tuple[Tensor, Tensor]:
+        """W₂ and b₂."""
+        return self.last.weight, self.last.bias
+
+
+class Gated(IntegratesItsLogDet):
+    """The same flow, nearly switched off at the start by a gate instead of a last layer of zeros."""
+
+    start: float | list[float]
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.last.reset_parameters()
+        self.gate = nn.Parameter(torch.tensor(self.start))
+
+    def _last(self):
+        weight, bias = super()._last()
+        return self.gate.reshape(-1, 1) * weight, self.gate * bias
+
+
+def gated(name: str, bug: str, start: float | list[float]) -> type[Gated]:
+    """The flow whose gate starts there, put into the zoo."""
+    return wrong("bijector", "log_det", event=(3,))(type(name, (Gated,), {"start": start, "__doc__": bug}))
+
+
+GATED = [
+    gated("GatedByANumber", "IntegratesItsLogDet, whose network is multiplied by a number that starts at 0.", 0.0),
+    gated("GatedByATinyNumber", "The same, by a number that starts at 1e-4.", 1e-4),
+    gated("GatedByAVector", "The same, by a vector that starts at 0.", [0.0] * 3),
+    gated("GatedByATinyVector", "The same, by a vector that starts at 1e-4.", [1e-4] * 3),
+]

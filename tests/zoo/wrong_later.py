@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.bijectors import Base, Bijector, Coupling, StandardNormal
-from flowkit.domains import Circle
+from flowkit.domains import Circle, Interval
 from flowkit.plugin import Arrays
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Affine
@@ -81,6 +81,49 @@ class ClampsItsInput(_Around):
 
     def forward_and_log_det(self, x, context=None):
         return super().forward_and_log_det(x.clamp(-8, 8))
+
+
+@wrong("bijector", "far_parameters", "the Jacobian by autodiff has")
+class ClampsItsScale(ActNorm):
+    """A clamp for stability, in the map alone: the log-det of data in other units is that of another scale."""
+
+    def affine(self):
+        return super().affine()._replace(matrix=self.log_scale.clamp(-2, 2).exp())
+
+    def affine_inverse(self):
+        scale = self.log_scale.clamp(-2, 2).neg().exp()
+        return super().affine_inverse()._replace(matrix=scale, offset=-scale * self.bias)
+
+
+@wrong("bijector", "far", "the Jacobian by autodiff has", directions="forward")
+class ClampsInOneDirection(Bijector):
+    """A clamp against outliers, of which its log-det knows nothing, in a layer that has no inverse to show it."""
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None):
+        return x.clamp(-12, 12).sinh(), x.cosh().log().flatten(1).sum(1)
+
+
+@wrong("bijector", "extremes", "log_det of forward_and_log_det is not finite", codomain=Interval(-1.0, 1.0))
+class TanhWithoutItsTails(Bijector):
+    """log(1 - tanh²) instead of 2 (log 2 - x - softplus(-2x)): tanh is 1 from x = 9 on in fp32, from 19 in fp64."""
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None):
+        y = x.tanh()
+        return y, (1 - y.square()).log().flatten(1).sum(1)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None):
+        return y.atanh(), -(1 - y.square()).log().flatten(1).sum(1)
+
+
+@wrong("bijector", "extremes", "not finite in torch.float64")
+class DividesByItsSize(Bijector):
+    """x / |x| for the sign: NaN at 0, where samples at temperature 0 and padded events lie."""
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None):
+        return x / x.abs() * x.abs().log1p(), -x.abs().log1p().flatten(1).sum(1)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None):
+        return y / y.abs() * y.abs().expm1(), y.abs().flatten(1).sum(1)
 
 
 @wrong("bijector", "memory", "under memory: reversible")

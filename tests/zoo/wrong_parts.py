@@ -68,6 +68,19 @@ class OneInTheTails(RationalQuadratic):
         return y, torch.where(x.abs() < self.bound, log_derivative, torch.ones_like(x))
 
 
+@wrong("transformer", "log_derivative", "the Jacobian by autodiff has")
+class ClampsItsTheta(Affine):
+    """A clamp of θ for stability, in the map alone: right for every θ of an untrained network."""
+
+    def forward(self, x, theta):
+        t, b = theta.unbind(1)
+        return x * t.clamp(-2, 2).exp() + b, t
+
+    def inverse(self, y, theta):
+        t, b = theta.unbind(1)
+        return (y - b) * t.clamp(-2, 2).neg().exp(), -t
+
+
 @wrong("transformer", "extremes", "does torch.where choose", seen="danielward27/flowjax#239")
 class NaNBehindWhere(Affine):
     """torch.where hides the values of a branch that is not taken, and lets its NaN gradients through."""
@@ -426,6 +439,14 @@ class HasMissingValues(_Points):
         x = self.points(10)
         x[3, 1] = np.nan
         return Arrays(x)
+
+
+@wrong("dataset", "parts", "weights of train has")
+class WeightsOfOtherEvents(_Points):
+    """Fewer weights than events."""
+
+    def load(self, split):
+        return Arrays(super().load(split).x, weights=np.ones(7, np.float32))
 
 
 @wrong("dataset", "parts", "differ in type or shape")
