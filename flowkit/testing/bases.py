@@ -14,7 +14,7 @@ from flowkit.testing.compare import LOG_DET_TOLERANCE, as_by_autodiff, jacobian,
 from flowkit.testing.couplings import initialize
 from flowkit.testing.effects import compare_with_frozen, initialize_saved
 from flowkit.testing.histogram import compare_with_density
-from flowkit.testing.subjects import BaseSubject, only_where
+from flowkit.testing.subjects import BaseSubject, exact, only_where
 
 POINTS = {1: 20001, 2: 301}
 """Points along each axis of the quadrature, by the event's size."""
@@ -32,6 +32,7 @@ def _is_small(subject: BaseSubject) -> bool:
     return math.prod(subject.fresh().event_shape) in POINTS
 
 
+@exact
 @only_where(_is_map_of_noise, "its noise isn't one number for each value: see the check samples")
 def density(subject: BaseSubject) -> None:
     """log p(z) is the density of z = from_noise(ε): log p(ε) - log|det ∂z/∂ε|, by autodiff, to 1e-9.
@@ -73,6 +74,7 @@ def _jacobian(subject: BaseSubject, base: Base, row: tuple[Tensor, ...]) -> Tens
 OTHER_DENSITY = "do both use the same location and scale, and has log_prob its normalizing constant?"
 
 
+@exact
 @only_where(_is_small, "the integral is taken for events of one or two values")
 def normalized(subject: BaseSubject) -> None:
     """∫ p(z) dz = 1 to 1e-3, by quadrature, for events of one or two values, and for each of two contexts.
@@ -127,6 +129,7 @@ def _for_all(given: list[Tensor], n: int) -> list[Tensor]:
     return [each.expand(n, *each.shape[1:]) for each in given]
 
 
+@exact
 @only_where(
     lambda subject: _is_small(subject) and not _is_map_of_noise(subject),
     "samples are counted for events of one or two values, where the check density doesn't apply",

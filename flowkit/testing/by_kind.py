@@ -23,8 +23,9 @@ def check_bijector(
         context_shape: The shape of the context that it is given, or None without one.
         slow: Include the checks that take seconds.
         **options: ``domain`` and ``codomain``, such as ``flowkit.plugin.Interval(0, 1)``, ``directions``, such as
-            "forward", and those of every subject: ``seed``, and ``expected_failures``, the ids of checks that fail for
-            now, each with the reason.
+            "forward", ``labels=True`` if its context is a one-hot label, ``likelihood`` if its log-dets aren't exact,
+            and those of every subject: ``seed``, and ``expected_failures``, the ids of checks that fail for now, each
+            with the reason.
 
     Raises:
         AssertionError: If checks fail. It lists all of them, each with its reason.
@@ -83,7 +84,7 @@ def check_conditioner(
         params_shape: The shape of the parameters that it is made for, [n_params, *transformed].
         context_shape: The shape of the context that it is made for, or None without one.
         slow: Include the checks that take seconds.
-        **options: ``seed`` and ``expected_failures``.
+        **options: ``labels=True`` if it reads one-hot labels, ``seed`` and ``expected_failures``.
 
     Raises:
         AssertionError: If checks fail. It lists all of them, each with its reason.
@@ -108,7 +109,7 @@ def check_masked_conditioner(
         params_shape: The shape of the parameters that it is made for, [n_params, *event].
         context_shape: The shape of the context that it is made for, or None without one.
         slow: Include the checks that take seconds.
-        **options: ``seed`` and ``expected_failures``.
+        **options: ``labels=True`` if it reads one-hot labels, ``seed`` and ``expected_failures``.
 
     Raises:
         AssertionError: If checks fail. It lists all of them, each with its reason.
@@ -138,7 +139,7 @@ def check_base(make: Callable[[], Base], slow: bool = False, **options: Any) -> 
         make: A function that builds a new one at each call.
         slow: Include the checks that take seconds.
         **options: ``support`` if it isn't the reals, ``context_shape`` if it reads a context, ``labels=True`` if that
-            is a one-hot label, ``seed`` and ``expected_failures``.
+            is a one-hot label, ``likelihood`` if its density isn't exact, ``seed`` and ``expected_failures``.
 
     Raises:
         AssertionError: If checks fail. It lists all of them, each with its reason.

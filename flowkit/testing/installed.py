@@ -16,7 +16,7 @@ from flowkit.plugin.config import SplitConfig
 from flowkit.plugin.description import field_schemas
 from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.reference import Use
-from flowkit.spec import Spec, context_shape, directions, model, read_spec, walk
+from flowkit.spec import Spec, context_shape, directions, likelihood, model, read_spec, walk
 from flowkit.spec.conditioning import reads_context
 from flowkit.spec.domains import base_support, codomain
 from flowkit.spec.example import CONTEXTS, ENCODED, source_with
@@ -188,6 +188,7 @@ PARTS: dict[str, Callable[[Spec], Subject]] = {
         codomain(walk(spec)[0], spec.event.domains),
         directions(spec.flow[0]),
         _has_labels(spec),
+        likelihood(spec),
     ),
     "transformer": lambda spec: subjects.TransformerSubject(
         lambda: _layer(spec)().transformer, _shapes(spec)[1], _transformer_domain(spec), directions(spec.flow[0])
@@ -201,6 +202,7 @@ PARTS: dict[str, Callable[[Spec], Subject]] = {
         base_support(spec.base, spec.event.shape),
         context_shape(spec.context),
         _has_labels(spec),
+        likelihood(spec),
     ),
     "encoder": _encoder,
     "dataset": _dataset,

@@ -18,6 +18,7 @@ from flowkit.directions import Direction, Shared, lacks
 from flowkit.domains import REALS, Domain, Domains
 from flowkit.export.program import Operation
 from flowkit.plugin import Found, Shape
+from flowkit.plugin.descriptor import Likelihood
 from flowkit.testing.perturbation import move_vectors, perturb, seeded
 
 FORWARD, INVERSE = "forward_and_log_det", "inverse_and_log_det"
@@ -156,6 +157,7 @@ class BijectorSubject(ConditionalSubject):
         codomain: The domain that it gives.
         directions: The directions that it has.
         labels: True if contexts are one-hot labels [classes], as a flow gives labels to its layers.
+        likelihood: Its declared likelihood. Log-dets and densities are compared if it is exact.
     """
 
     context_shape: Shape | None = None
@@ -163,6 +165,7 @@ class BijectorSubject(ConditionalSubject):
     codomain: Domains = REALS
     directions: Shared = "both"
     labels: bool = False
+    likelihood: Likelihood = "exact"
     kind = "bijector"
 
     def calls(self, module: Any, n: int = 3, seed: int = 1, distance: float = 1.0) -> list[Call]:
@@ -377,11 +380,13 @@ class BaseSubject(ConditionalSubject):
         support: Its support.
         context_shape: The shape of the context that it reads, or None without one.
         labels: True if contexts are one-hot labels [classes], as a flow gives labels to its layers.
+        likelihood: Its declared likelihood. Log-dets and densities are compared if it is exact.
     """
 
     support: Domains = REALS
     context_shape: Shape | None = None
     labels: bool = False
+    likelihood: Likelihood = "exact"
     kind = "base"
 
     def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:
@@ -481,7 +486,7 @@ def only_where(holds: Callable[[Any], bool], otherwise: str) -> Callable[[Check]
                 raise NotApplicable(otherwise)
             check(subject)
 
-        checked.holds = holds  # type: ignore[attr-defined]
+        checked.holds = lambda subject: holds(subject) and _holds(check, subject)  # type: ignore[attr-defined]
         return checked
 
     return decorate
@@ -498,9 +503,19 @@ def needs(*directions: Direction) -> Callable[[Check], Check]:
     return only_where(holds, f"declared to run {way} only")
 
 
+exact = only_where(
+    lambda subject: subject.likelihood == "exact", "its likelihood is declared to be a bound or an estimate"
+)
+"""Decorates a check of log-dets or densities that are declared to be exact."""
+
+
 def is_applicable(check: Check, subject: Any) -> bool:
     """Return True if the check has something to check on the subject, or the subject can't be made."""
     try:
-        return bool(getattr(check, "holds", lambda _: True)(subject))
+        return _holds(check, subject)
     except (Exception, SystemExit):  # whatever a plugin raises: the checks will say so
         return True
+
+
+def _holds(check: Check, subject: Any) -> bool:
+    return bool(getattr(check, "holds", lambda _: True)(subject))

@@ -8,9 +8,11 @@ from collections import Counter
 
 import pytest
 
+import flowkit
 from flowkit.errors import PluginError, SpecError
-from flowkit.plugin import Registry
-from flowkit.testing import check, plugin_subjects, run_check
+from flowkit.plugin import BijectorConfig, Registry
+from flowkit.testing import check, plugin_subjects, run, run_check
+from tests.zoo.test_right import Bound
 
 PARTS = {
     "glow/actnorm": {"plugin": 4, "bijector": 4},
@@ -96,3 +98,10 @@ def test_what_cannot_be_checked(name, fields, event, error, words):
     with pytest.raises(error) as caught:
         plugin_subjects(name, fields, event)
     assert words in str(caught.value)
+
+
+def test_log_dets_that_are_declared_to_be_bounds_are_not_compared() -> None:
+    flowkit.register("mine/bound", BijectorConfig, Bound, likelihood="lower_bound")
+    for title, subject in plugin_subjects("mine/bound", event=(2,)).items():
+        failures = [f"{title}: {each.check}: {each.reason}" for each in run(subject) if each.is_error]
+        assert not failures, "\n".join(failures)

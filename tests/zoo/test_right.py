@@ -250,6 +250,20 @@ class ShiftByClass(Bijector):
         return y - self.shift[context.argmax(1)], torch.zeros_like(y[:, 0])
 
 
+class Bound(Bijector):
+    """Its log-det is a lower bound, as that of a layer that draws what it adds."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.log_scale = nn.Parameter(torch.zeros(event))
+
+    def forward_and_log_det(self, x, context=None):
+        return x * self.log_scale.exp(), self.log_scale.sum() - 0.5 + 0 * x[:, 0]
+
+    def inverse_and_log_det(self, y, context=None):
+        return y * (-self.log_scale).exp(), -self.log_scale.sum() - 0.5 + 0 * y[:, 0]
+
+
 class FarNormal(Base):
     """A density far from 0."""
 
@@ -264,6 +278,7 @@ RIGHT = {
     "labels": lambda seed: BijectorSubject(
         lambda: ShiftByClass((2,), (3,)), context_shape=(3,), labels=True, seed=seed
     ),
+    "bound": lambda seed: BijectorSubject(lambda: Bound((2,)), likelihood="lower_bound", seed=seed),
     "far-normal": lambda seed: BaseSubject(lambda: FarNormal((2,)), seed=seed),
     "far-uniform": lambda seed: BaseSubject(
         lambda: BoxUniform((2,), Interval(1000.0, 1001.0)), support=Interval(1000.0, 1001.0), seed=seed
