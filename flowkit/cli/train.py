@@ -30,8 +30,8 @@ def train(
     Example: flowkit train specs/glow-digits.yaml --set train.epochs=3
 
     A resumed run must find its data and its spec as they were. --set may change how long it is trained
-    (train.epochs, train.minutes), on how many devices (train.devices, num_nodes, strategy, accumulate, threads), its
-    logger (train.logger), or where its data is (data); a finished run is then trained for longer.
+    (train.epochs, train.minutes, train.patience), on how many devices (train.devices, num_nodes, strategy, accumulate,
+    threads), its logger (train.logger), or where its data is (data); a finished run is then trained for longer.
 
     Example: flowkit train --resume runs/glow-digits --set train.epochs=60
     """

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from flowkit import presets
 from flowkit.errors import DataWarning, InputError
-from flowkit.fitted.given import Given, of_arrays, of_table
+from flowkit.fitted.given import FitInput, of_arrays, of_table
 from flowkit.fitted.result import FittedFlow
 from flowkit.fitted.tables import is_table
 from flowkit.plugin import Arrays, PartName
@@ -157,7 +157,7 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _parts(found: Given, validation: Any, seed: int) -> dict[PartName, Arrays]:
+def _parts(found: FitInput, validation: Any, seed: int) -> dict[PartName, Arrays]:
     """Return the training and the validation part of the data. Raises InputError."""
     whole = found.arrays
     if not isinstance(validation, Real):
@@ -170,7 +170,7 @@ def _parts(found: Given, validation: Any, seed: int) -> dict[PartName, Arrays]:
     return {"train": _rows(whole, order[held_out:]), "val": _rows(whole, order[:held_out])}
 
 
-def _validation(found: Given, validation: Any) -> Arrays:
+def _validation(found: FitInput, validation: Any) -> Arrays:
     """Read the validation data: x, or a tuple of x, context and weight. Raises InputError."""
     entries = validation if isinstance(validation, tuple) else (validation,)
     if not 0 < len(entries) <= 3:

@@ -18,7 +18,7 @@ from flowkit.starting import Look, look_at_arrays
 
 
 @dataclass(frozen=True)
-class Given:
+class FitInput:
     """The data that a flow is fitted to."""
 
     arrays: Arrays
@@ -32,14 +32,14 @@ class Given:
     """The domain of the events as specs write it; None for the reals."""
 
 
-def of_arrays(x: Any, context: Any, spec: Spec | None, weight: Any) -> Given:
+def of_arrays(x: Any, context: Any, spec: Spec | None, weight: Any) -> FitInput:
     """Read arrays, or a Dataset of torch. Raises InputError or DataError."""
     arrays = as_arrays(x, context, weight)
     read = partial(as_arrays, classes=arrays.classes)
-    return Given(arrays, _look(arrays, spec), read, partial(FittedFlow, library=library_of(x)))
+    return FitInput(arrays, _look(arrays, spec), read, partial(FittedFlow, library=library_of(x)))
 
 
-def of_table(x: Any, context: Any, spec: Spec | None, label: str | None, weight: Any) -> Given:
+def of_table(x: Any, context: Any, spec: Spec | None, label: str | None, weight: Any) -> FitInput:
     """Read a table. ``label`` and ``weight`` may name columns. Raises InputError or DataError."""
     columns, names = with_names(x, context)
     chosen = label is not None or not (context is None or is_table(context))
@@ -55,7 +55,7 @@ def of_table(x: Any, context: Any, spec: Spec | None, label: str | None, weight:
     arrays = complete(preprocessing, column, columns, None if isinstance(weight, str) else weight)
     look = replace(_look(arrays, spec), doubts=table.doubts)
     result = partial(FittedTable, library=library_of_table(x), preprocessing=preprocessing)
-    return Given(arrays, look, read, result, table.domain)
+    return FitInput(arrays, look, read, result, table.domain)
 
 
 def _look(arrays: Arrays, spec: Spec | None) -> Look:

@@ -22,7 +22,7 @@ from flowkit.plugin.config import (
     context_of,
     event_of,
 )
-from flowkit.plugin.dataset import PARTS, Arrays, Dataset, PartName
+from flowkit.plugin.dataset import FRACTIONS, PARTS, Arrays, Dataset, PartName
 from flowkit.plugin.descriptor import Descriptor
 from flowkit.plugin.domain_field import CircleOfEvent, DomainField, DomainOfEvent
 from flowkit.plugin.found import Found
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from flowkit.plugin.rows import Rows as Rows
 
 __all__ = [
+    "FRACTIONS",
     "PARTS",
     "POSITIVE",
     "REALS",

@@ -31,7 +31,7 @@ MAX_LOCK = 8 * MAX_BYTES
 DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 CHANGEABLE = (
-    *("train.epochs", "train.minutes"),
+    *("train.epochs", "train.minutes", "train.patience"),
     *("train.threads", "train.devices", "train.num_nodes", "train.strategy", "train.accumulate"),
     "train.logger",
     "data",

@@ -105,9 +105,10 @@ def resume(directory: str | PathLike[str], overrides: Sequence[str] = (), finish
     Args:
         directory: The directory of the run.
         overrides: Texts such as ``train.epochs=60``. They may change how long the run is trained (train.epochs,
-            train.minutes), on how many devices and threads (train.devices, train.num_nodes, train.strategy,
-            train.accumulate, train.threads), its logger (train.logger), and where its data is read from (data). With
-            overrides, a finished run is trained for longer. The learning rate then follows the new schedule.
+            train.minutes, train.patience), on how many devices and threads (train.devices, train.num_nodes,
+            train.strategy, train.accumulate, train.threads), its logger (train.logger), and where its data is read from
+            (data). With overrides, a finished run is trained for longer. The learning rate then follows the new
+            schedule.
         finish: Train nothing more, and finish the run with the best weights so far.
 
     Returns:

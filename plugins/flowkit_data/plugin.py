@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from flowkit.plugin import DatasetConfig, Descriptor, PluginConfig, event_of, hookimpl
-from flowkit.plugin.dataset import FRACTIONS
+from flowkit.plugin import FRACTIONS, DatasetConfig, Descriptor, PluginConfig, event_of, hookimpl
 from flowkit_runtime.columns import (
     MAX_CATEGORIES,
     MAX_COLUMNS,

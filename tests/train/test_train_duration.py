@@ -206,6 +206,15 @@ def test_a_run_with_more_epochs_than_its_spec_says_can_be_finished(
     assert resume(run, finish=True).epochs == 2
 
 
+def test_more_patience_trains_a_finished_run_for_longer(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = itertools.count(1.0)
+    monkeypatch.setattr("flowkit.train.fit.evaluate", lambda *_, **__: next(figures))  # worse each time
+    assert train(make_spec("train.patience=1", "train.epochs=9"), tmp_path / "run").epochs == 2
+    assert resume(tmp_path / "run", ["train.patience=3"]).epochs == 4
+
+
 # A budget of time
 
 
