@@ -85,8 +85,8 @@ class DrawsConfig(DatasetConfig):
 class ImagesConfig(DatasetConfig):
     """A folder of images with 256 levels. If they are in sub-folders, these are classes, in the order of their names.
 
-    Each image is brought to the event's size: the largest part in its middle with the right sides is resized, as
-    `flowkit-runtime score --resize` does it. The images are divided by a fixed permutation.
+    The centre of each image is cropped to the aspect ratio of the event, and then resized, as by
+    `flowkit-runtime score --resize`. The images are divided by a fixed permutation.
     """
 
     path: DataPath
