@@ -134,10 +134,15 @@ def far(subject: BijectorSubject) -> None:
 
 @exact
 def far_parameters(subject: BijectorSubject) -> None:
-    """The log-dets hold to six digits where offsets and logarithms of scales are large, as for data in other units."""
+    """The log-dets hold to six digits where offsets and logarithms of scales are large, as for data in other units.
+
+    Rows that nearly overflow are left out: an exponential of an exponential may do so.
+    """
     bijector = subject.far_module()
     for call in subject.calls(bijector):
-        _against_autodiff(subject, bijector, call, FAR_TOLERANCE)
+        value = call.on(bijector)(*call.inputs)[0]
+        if (rows := compare.moderate(value)).any():
+            _against_autodiff(subject, bijector, call.map(itemgetter(rows)), FAR_TOLERANCE)
 
 
 def extremes(subject: BijectorSubject) -> None:

@@ -42,6 +42,11 @@ def all_near(what: str, given: Mapping[str, Tensor], expected: Mapping[str, Tens
         close(f"{name} {what}", value.double(), expected[name].double(), tolerance * (1 + largest(expected[name])))
 
 
+def moderate(value: Tensor) -> Tensor:
+    """Return which rows of ``value`` [rows, *event] can be squared without an overflow in fp64, as bools [rows]."""
+    return (value.abs() < 1e150).flatten(1).all(1)
+
+
 def largest(value: Tensor) -> float:
     """Return the largest absolute value, 0 if there is none."""
     return value.abs().max().item() if value.numel() else 0.0

@@ -264,6 +264,25 @@ class Bound(Bijector):
         return y * (-self.log_scale).exp(), -self.log_scale.sum() - 0.5 + 0 * y[:, 0]
 
 
+class SinhArcsinh(Bijector):
+    """An exponential of an exponential, which overflows where the logarithm of its tail weight is large."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.log_tail, self.skewness = nn.Parameter(torch.zeros(event)), nn.Parameter(torch.zeros(event))
+
+    def forward_and_log_det(self, x, context=None):
+        y = torch.sinh(self.log_tail.exp() * torch.asinh(x) + self.skewness)
+        return y, self._log_det(x, y)
+
+    def inverse_and_log_det(self, y, context=None):
+        x = torch.sinh((torch.asinh(y) - self.skewness) * (-self.log_tail).exp())
+        return x, -self._log_det(x, y)
+
+    def _log_det(self, x, y):
+        return (self.log_tail + (torch.log1p(y.square()) - torch.log1p(x.square())) / 2).sum(1)
+
+
 class FarNormal(Base):
     """A density far from 0."""
 
@@ -279,6 +298,7 @@ RIGHT = {
         lambda: ShiftByClass((2,), (3,)), context_shape=(3,), labels=True, seed=seed
     ),
     "bound": lambda seed: BijectorSubject(lambda: Bound((2,)), likelihood="lower_bound", seed=seed),
+    "sinh-arcsinh": lambda seed: BijectorSubject(lambda: SinhArcsinh((5,)), seed=seed + 1),
     "far-normal": lambda seed: BaseSubject(lambda: FarNormal((2,)), seed=seed),
     "far-uniform": lambda seed: BaseSubject(
         lambda: BoxUniform((2,), Interval(1000.0, 1001.0)), support=Interval(1000.0, 1001.0), seed=seed
