@@ -6,7 +6,7 @@ proves nothing about it.
 
 from __future__ import annotations
 
-from operator import itemgetter
+from operator import itemgetter, methodcaller
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from flowkit.directions import lacks
 from flowkit.domains import REALS
 from flowkit.flow import Flow
 from flowkit.testing import compare, hints
-from flowkit.testing.common import LARGE, compare_directions, context, initialized
+from flowkit.testing.common import LARGE, compare_directions, context, initialized, with_gradients
 from flowkit.testing.effects import compare_with_frozen, initialize_saved
 from flowkit.testing.perturbation import seeded
 from flowkit.testing.subjects import FORWARD, INVERSE, BijectorSubject, Call, exact, needs, only_where
@@ -153,13 +153,7 @@ def extremes(subject: BijectorSubject) -> None:
     for dtype in (torch.float64, torch.float32):
         bijector = subject.module().to(dtype)
         for call in subject.extreme_calls(subject.module()):
-            typed = call.map(lambda t, dtype=dtype: t.to(dtype).requires_grad_())  # type: ignore[misc]
-            outputs = typed(bijector)
-            wanted = dict(zip(("the event", "the context"), typed.inputs, strict=False))
-            wanted |= {name: p for name, p in bijector.named_parameters() if p.requires_grad}
-            loss = sum((value.sum() for value in outputs.values()), torch.zeros((), dtype=dtype))
-            found = outputs | {f"the gradient for {k}": v for k, v in compare.gradients_of(loss, wanted).items()}
-            for name, value in found.items():
+            for name, value in with_gradients(bijector, call.map(methodcaller("to", dtype))).items():
                 assert value.isfinite().all(), (
                     f"{name} is not finite in {dtype} where x is 0, 30 or -30, or what these become in the domain: "
                     f"{call.method} divides by 0, or an exponential or a logarithm is out of range; torch.where "

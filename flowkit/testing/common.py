@@ -78,11 +78,11 @@ def device(subject: ModuleSubject) -> None:
     if torch.cuda.is_available():
         there = copy.deepcopy(module).cuda()
         for call in calls:
-            given = {name: value.cpu() for name, value in _with_gradients(there, call.map(Tensor.cuda)).items()}
-            all_near("on the GPU - on the CPU", given, _with_gradients(module, call), 1e-9)
+            given = {name: value.cpu() for name, value in with_gradients(there, call.map(Tensor.cuda)).items()}
+            all_near("on the GPU - on the CPU", given, with_gradients(module, call), 1e-9)
 
 
-def _with_gradients(module: nn.Module, call: Call) -> dict[str, Tensor]:
+def with_gradients(module: nn.Module, call: Call) -> dict[str, Tensor]:
     """Return the outputs, and the gradients of their sum for each input and parameter."""
     inputs = [t.clone().requires_grad_() for t in call.inputs]
     trained = {name: p for name, p in module.named_parameters() if p.requires_grad}

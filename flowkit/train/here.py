@@ -197,10 +197,9 @@ def _write_results(results: Results, directory: Path) -> None:
 
 
 def _test(flow: Flow, data: Arrays, directory: Path, fabric: Fabric) -> float:
+    settings = flow.to_spec().train
     try:
-        return evaluate(
-            flow, data, flow.to_spec().train.batch_size, TEST_DRAWS, "test", fabric, flow.to_spec().train.accumulate
-        )
+        return evaluate(flow, data, settings.batch_size, TEST_DRAWS, "test", fabric, settings.accumulate)
     except DataError as error:
         first(fabric, lambda: forget("test", directory))
         raise TrainingError(
