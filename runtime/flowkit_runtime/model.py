@@ -453,9 +453,9 @@ class Model:
     def sample(
         self,
         n: int | tuple[int, ...],
-        seed: int | None = None,
-        temperature: float = 1.0,
         context: ArrayLike | None = None,
+        temperature: float = 1.0,
+        seed: int | None = None,
         *,
         batch_size: int = BATCH_SIZE,
         progress: Progress | None = None,
@@ -468,10 +468,10 @@ class Model:
 
         Args:
             n: The number of events, or a shape, as numpy's `size`. The contexts are broadcast to this shape. So
-                `sample((200, 5), context=contexts)` draws 200 events for each of 5 contexts.
-            seed: The seed of the noise. Without one each call differs.
-            temperature: The scale of normal noise. How often a mixture chooses a component doesn't depend on it.
+                `sample((200, 5), contexts)` draws 200 events for each of 5 contexts.
             context: One row for each event, or a single one for all.
+            temperature: The scale of normal noise. How often a mixture chooses a component doesn't depend on it.
+            seed: The seed of the noise. Without one each call differs.
             batch_size: The number of rows that are computed together.
             progress: A function that is called with the number of rows that are done.
 

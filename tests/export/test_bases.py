@@ -72,7 +72,7 @@ def test_torch_and_the_runtime_draw_the_same_samples(made, name, temperature):
     model, n = flowkit_runtime.load(bundle), 3000
     context = contexts(flow, n)
     x = flow.sample(n, torch.from_numpy(context), temperature, seed=11)
-    np.testing.assert_allclose(model.sample(n, 11, temperature, context), x, rtol=2e-6, atol=2e-6)
+    np.testing.assert_allclose(model.sample(n, context, temperature, 11), x, rtol=2e-6, atol=2e-6)
 
 
 @pytest.mark.parametrize("name", FLOWS)

@@ -112,8 +112,8 @@ def assert_the_same(model, flow, exact, x, context):
 def test_samples_of_a_seed_are_torchs(exported):
     flow, directory = exported
     _, context = as_given(flow, 9)
-    mine = flow.sample(9, None if context is None else torch.from_numpy(context), temperature=0.7, seed=11).numpy()
-    its = flowkit_runtime.load(directory).sample(9, seed=11, temperature=0.7, context=context)
+    mine = flow.sample(9, None if context is None else torch.from_numpy(context), 0.7, 11).numpy()
+    its = flowkit_runtime.load(directory).sample(9, context, 0.7, 11)
     assert its.dtype == mine.dtype
     np.testing.assert_allclose(its.astype(float), mine.astype(float), atol=1 if flow.levels else 1e-4)
     assert (its == mine).mean() > 0.98 or not flow.levels

@@ -44,9 +44,9 @@ def test_a_class_is_given_by_its_name_or_its_number(make_bundle: MakeBundle) -> 
     names = np.array(CONTEXT["names"])[numbers]
     for given in (names, names.astype(object), names.tolist()):
         assert np.array_equal(model.score(X, given), model.score(X, numbers))
-        assert np.array_equal(model.sample(20, 0, context=given), model.sample(20, 0, context=numbers))
+        assert np.array_equal(model.sample(20, given, seed=0), model.sample(20, numbers, seed=0))
         assert np.array_equal(model.encode(X, given)[0], model.encode(X, numbers)[0])
-    assert np.array_equal(model.sample((4, 2), 0, context=["cat", "7"]), model.sample((4, 2), 0, context=[0, 2]))
+    assert np.array_equal(model.sample((4, 2), ["cat", "7"], seed=0), model.sample((4, 2), [0, 2], seed=0))
     assert np.array_equal(model.score(X, "7"), model.score(X, 2))
     with pytest.raises(InputError, match="the context 'cow' is no class of this flow: its classes are cat, dog, 7"):
         model.score(X, ["cat", "cow"] * 10)
@@ -66,14 +66,14 @@ def test_names_for_commands(make_bundle: MakeBundle, tmp_path: Path, context: st
     arguments = ["sample", bundle, "-n", 5, "--context", context, "-o", tmp_path / "s.npy"]
     assert says in run(*arguments, code=2 if says else 0)
     if not says:
-        expected = flowkit_runtime.load(bundle).sample(5, 0, context=label)
+        expected = flowkit_runtime.load(bundle).sample(5, label, seed=0)
         assert np.array_equal(np.load(tmp_path / "s.npy"), expected)
 
 
 def test_without_numbers_for_names_a_number_is_an_index(make_bundle: MakeBundle, tmp_path: Path) -> None:
     bundle = make_bundle(levels=None, context={"classes": 2, "names": ["cat", "dog"]})
     run("sample", bundle, "-n", 5, "--context", 1, "-o", tmp_path / "s.npy")
-    assert np.array_equal(np.load(tmp_path / "s.npy"), flowkit_runtime.load(bundle).sample(5, 0, context="dog"))
+    assert np.array_equal(np.load(tmp_path / "s.npy"), flowkit_runtime.load(bundle).sample(5, "dog", seed=0))
     assert "the context '2' is no class" in run("sample", bundle, "--context", 2, "-o", tmp_path / "s.npy", code=2)
 
 

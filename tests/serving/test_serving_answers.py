@@ -95,7 +95,7 @@ def test_contexts(app, models, context):
     same(ask(app, "/bundles/floats/log_prob", given).json["log_prob"], model.log_prob(x, context))
     same(ask(app, "/bundles/floats/score", npz(x=x, context=context), NPZ, accept=NPY).npy, model.score(x, context))
     drawn = ask(app, "/bundles/floats/sample?n=5&seed=9&temperature=0.5", npz(context=context), NPZ, accept=NPY).npy
-    same(drawn, model.sample(5, 9, 0.5, context))
+    same(drawn, model.sample(5, context, 0.5, 9))
 
 
 def test_latents_there_and_back(app, models):
@@ -111,8 +111,8 @@ def test_latents_there_and_back(app, models):
 
 def test_samples(app, models):
     model = models["images"]
-    assert ask(app, "/bundles/images/sample?n=7&seed=1").json == {"x": model.sample(7, 1).tolist()}
-    same(ask(app, "/bundles/images/sample", {"n": [2, 3], "seed": 1}).json["x"], model.sample((2, 3), 1))
+    assert ask(app, "/bundles/images/sample?n=7&seed=1").json == {"x": model.sample(7, seed=1).tolist()}
+    same(ask(app, "/bundles/images/sample", {"n": [2, 3], "seed": 1}).json["x"], model.sample((2, 3), seed=1))
     assert ask(app, "/bundles/images/sample").json != ask(app, "/bundles/images/sample").json
     lines = ask(app, "/bundles/vectors/sample?n=2&seed=1", accept=CSV).body.decode().splitlines()
     assert lines[0] == "f0,f1" and len(lines) == 3
@@ -135,7 +135,7 @@ def test_tables(app, models):
     assert answer[0] == "score,anomalous" and answer[2] == "," and answer[3].endswith(",1")
     drawn = ask(app, "/bundles/table/sample?n=3&seed=0").json["rows"]
     assert [list(row) for row in drawn] == 3 * [["area", "rooms"]] and isinstance(drawn[0]["rooms"], int)
-    same([row["area"] for row in drawn], model.to_table(model.sample(3, 0))["area"])
+    same([row["area"] for row in drawn], model.to_table(model.sample(3, seed=0))["area"])
 
 
 def test_infinite_scores_beside_rows_without_one(models):
@@ -176,7 +176,7 @@ def test_a_class_in_the_query_is_a_name_first(tmp_path):
     assert "'0' is no class" in ask(app, "/bundles/named/score?context=0", body, NPY).json["detail"]
     for given, label in (("1", 0), (1, 1)):
         drawn = ask(app, "/bundles/named/sample", {"seed": 0, "context": given}).json["x"]
-        same(drawn, model.sample(1, 0, context=label))
+        same(drawn, model.sample(1, label, seed=0))
 
 
 @pytest.mark.parametrize(

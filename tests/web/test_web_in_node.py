@@ -109,13 +109,13 @@ def test_noise_equals_the_test_vectors(given):
 @pytest.mark.parametrize("name", FLOWS)
 def test_samples_are_the_runtimes(given, bundles_of_bases, name, temperature):
     """Of every base: the runtime's are those of torch, as tests/export/test_bases.py shows."""
-    expected = flowkit_runtime.load(bundles_of_bases / name).sample(500, 3, temperature, contexts(name))
+    expected = flowkit_runtime.load(bundles_of_bases / name).sample(500, contexts(name), temperature, 3)
     np.testing.assert_allclose(given[name, temperature].reshape(500, -1), expected, rtol=2e-6, atol=5e-6)
 
 
 def test_no_component_is_another_in_a_hundred_thousand_draws(place, given):
     """The means of the 100 components are 20 apart."""
-    expected = flowkit_runtime.load(place / "mixture").sample(100_000, 5, 0.5)[:, 0]
+    expected = flowkit_runtime.load(place / "mixture").sample(100_000, temperature=0.5, seed=5)[:, 0]
     np.testing.assert_allclose(given["mixture"], expected, rtol=2e-6, atol=5e-6)
     assert len(np.unique(np.rint(expected / np.ptp(expected) * 99))) > 90
 

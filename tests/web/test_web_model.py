@@ -39,7 +39,7 @@ def test_samples_are_the_runtimes(page, temperature, seed):
     latents = [temperature * normal(seed, i, (9, *shape)) for i, shape in enumerate(shapes)]
     np.testing.assert_allclose(found, decoded(page, latents, 9), rtol=0, atol=1e-4)
     if page.levels is None:
-        its = page.runtime.sample(9, seed, temperature, page.context(9))
+        its = page.runtime.sample(9, page.context(9), temperature, seed)
         np.testing.assert_allclose(found, its, rtol=0, atol=1e-4)
 
 

@@ -49,7 +49,7 @@ def sample(
     given, beside = _contexts(model, context, n)
     total = n if given is None or beside is None else len(given)
     with counting("sampling", total) as progress:
-        samples = model.sample(total, seed, temperature, given, progress=progress)
+        samples = model.sample(total, given, temperature, seed, progress=progress)
     write_events(samples, model, output, beside)
     echo(f"{total} samples: {output}")
 

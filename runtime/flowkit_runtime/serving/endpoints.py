@@ -119,7 +119,7 @@ def _sample(model: Model, given: Given, limits: Limits) -> Answer:
     most = min(limits.rows, limits.body // (4 * math.prod(model.event_shape)))
     _check_rows(math.prod(shape), most, "samples")
     temperature = given.get("temperature", 1.0)
-    x = model.sample(shape, _seed(given), temperature, _context(model, given), batch_size=limits.batch)
+    x = model.sample(shape, _context(model, given), temperature, _seed(given), batch_size=limits.batch)
     return Answer("events", {"x": x})
 
 
