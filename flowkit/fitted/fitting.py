@@ -16,7 +16,6 @@ from flowkit import presets
 from flowkit.errors import DataWarning, InputError
 from flowkit.fitted.given import FitInput, of_arrays, of_table
 from flowkit.fitted.result import FittedFlow
-from flowkit.fitted.tables import is_table
 from flowkit.plugin import Arrays, PartName
 from flowkit.plugin.rows import Rows, shuffled_rows
 from flowkit.spec import Spec, read_spec
@@ -24,6 +23,7 @@ from flowkit.starting import Look, hidden_width, train_section
 from flowkit.train import fit_arrays
 from flowkit.train.data import fitting_arrays
 from flowkit.train.report import shows_bars
+from flowkit_runtime.frames import is_table
 
 PRESETS: dict[str, Callable[..., Spec]] = {name: getattr(presets, name) for name in presets.__all__}
 NAME = re.compile(r"[\w-]*")

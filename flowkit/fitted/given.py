@@ -11,10 +11,11 @@ from flowkit.errors import InputError
 from flowkit.fitted.arrays import as_arrays
 from flowkit.fitted.result import FittedFlow, library_of
 from flowkit.fitted.table_result import FittedTable
-from flowkit.fitted.tables import complete, is_table, library_of_table, look_at_columns, weight_column, with_names
+from flowkit.fitted.tables import complete, library_of_table, look_at_columns, weight_column, with_names
 from flowkit.plugin import Arrays
 from flowkit.spec import Spec
 from flowkit.starting import Look, look_at_arrays
+from flowkit_runtime.frames import is_table
 
 
 @dataclass(frozen=True)

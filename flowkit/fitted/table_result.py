@@ -19,14 +19,13 @@ from flowkit.fitted.tables import (
     as_labels,
     as_table,
     column_of,
-    is_table,
     joined,
 )
 from flowkit.flow import Flow
 from flowkit.flow.inputs import as_flowkit
 from flowkit.plugin import Arrays, PartName
 from flowkit_runtime.columns import Preprocessing
-from flowkit_runtime.frames import TableColumns
+from flowkit_runtime.frames import TableColumns, is_table
 from flowkit_runtime.inputs import inside
 
 if TYPE_CHECKING:

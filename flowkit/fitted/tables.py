@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from numbers import Number
@@ -18,18 +18,12 @@ from flowkit.spec import Spec
 from flowkit.starting import TableLook, choose, see
 from flowkit_runtime.columns import Preprocessing, no_columns
 from flowkit_runtime.errors import shortened
-from flowkit_runtime.frames import TableColumns, as_columns, is_pandas
+from flowkit_runtime.frames import TableColumns, as_columns, is_table
 from flowkit_runtime.preprocessing import class_names, complete_context, decode, encode
 from flowkit_runtime.values import as_numbers, as_text
 
 TableLibrary = Literal["numpy", "pandas", "polars", "pyarrow"]
 """The library of a table. A mapping of columns is numpy's."""
-
-
-def is_table(value: Any) -> bool:
-    """Return True for a DataFrame of pandas or polars, an Arrow table, and a mapping of columns."""
-    has_columns = hasattr(value, "__arrow_c_stream__") and hasattr(value, "columns")
-    return isinstance(value, Mapping) or is_pandas(value) or has_columns
 
 
 def joined(x: Any, context: Any = None) -> TableColumns:

@@ -52,6 +52,12 @@ def as_columns(table: Any) -> TableColumns:
     return TableColumns(table)
 
 
+def is_table(value: Any) -> bool:
+    """Return True for a DataFrame of pandas or polars, an Arrow table, and a mapping of columns."""
+    has_columns = hasattr(value, "__arrow_c_stream__") and hasattr(value, "columns")
+    return isinstance(value, Mapping) or is_pandas(value) or has_columns
+
+
 def is_pandas(value: Any) -> bool:
     """Return True for a DataFrame of pandas, whose versions below 2.2 have no interface of Arrow."""
     return type(value).__module__.startswith("pandas") and hasattr(value, "columns")

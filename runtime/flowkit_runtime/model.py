@@ -20,8 +20,8 @@ from flowkit_runtime.bundle import (
     resized,
 )
 from flowkit_runtime.columns import Preprocessing
-from flowkit_runtime.errors import BundleError, InputError, RowError
-from flowkit_runtime.frames import as_columns
+from flowkit_runtime.errors import BundleError, InputError, RowError, shortened
+from flowkit_runtime.frames import as_columns, is_table
 from flowkit_runtime.graphs import FlowGraphs
 from flowkit_runtime.inputs import (
     Array,
@@ -44,7 +44,7 @@ from flowkit_runtime.inputs import (
 )
 from flowkit_runtime.interpolation import path_between
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM
-from flowkit_runtime.preprocessing import decode, encode
+from flowkit_runtime.preprocessing import complete_context, decode, encode
 from flowkit_runtime.providers import Provider
 from flowkit_runtime.session import Graph, open_graphs
 
@@ -128,7 +128,8 @@ class Model:
         """Return the events and the contexts of a table, for the other methods: ``model.score(*model.from_table(df))``.
 
         If the flow was trained without the rows that lack a value, such rows give events of NaN, which have no score.
-        The column of the labels may be absent: the contexts are then None, and scores are marginal.
+        The column of the labels may be absent: the contexts are then None, and scores are marginal. Contexts alone are
+        made by `context_from_table`.
 
         Args:
             table: A DataFrame of pandas or polars, an Arrow table, or a mapping from names to arrays or lists, with the
@@ -140,6 +141,20 @@ class Model:
             InputError: If a column is missing, or a value can't be used.
         """
         return encode(self._table(), as_columns(table), seed=integer("seed", seed, 0, 1 << 64))
+
+    def context_from_table(self, table: Any) -> Array:
+        """Return the contexts of a table, one for each row. The columns of the event aren't needed.
+
+        Args:
+            table: A table, as for `from_table`, with the columns of the context.
+
+        Raises:
+            BundleError: If the flow wasn't trained on a table.
+            InputError: If the flow takes no context, a column or a value is missing, or a value can't be used.
+        """
+        if not self._table().contexts:
+            raise InputError("this flow takes no context")
+        return complete_context(self._table(), as_columns(table))
 
     def to_table(self, x: ArrayLike) -> dict[str, Array]:
         """Return events as the columns of the table that the flow was trained on, by name. It undoes `from_table`.
@@ -178,6 +193,24 @@ class Model:
         """
         return None if context is None and self.context is not None else self.threshold
 
+    def _batch(self, x: ArrayLike) -> Array:
+        """Return events [n, *event_shape], whose values aren't checked."""
+        if self.preprocessing is not None and is_table(x):
+            raise InputError("x is a table: pass the x and the context that model.from_table(table) returns")
+        return batch("x", x, self.event_shape)
+
+    def _given(self, context: ArrayLike | None) -> ArrayLike | None:
+        """Return a context. Raises InputError if it is a table, or if it is missing and columns make it."""
+        if self.preprocessing is None:
+            return context
+        pass_it = "pass what model.context_from_table(table) returns"
+        if is_table(context):
+            raise InputError(f"context is a table: {pass_it}")
+        if context is None and self.preprocessing.context:
+            names = shortened(self.preprocessing.context_names)
+            raise InputError(f"this flow needs a context, of the columns {names}: {pass_it}")
+        return context
+
     def _table(self) -> Preprocessing:
         if self.preprocessing is None:
             raise BundleError("this flow wasn't trained on a table with named columns: pass arrays")
@@ -204,7 +237,7 @@ class Model:
             BundleError: If the flow decodes only.
         """
         self._bundle.check_has(ENCODER)
-        start, events = integer("start", start, 0), batch("x", x, self.event_shape)
+        start, events = integer("start", start, 0), self._batch(x)
         if self.levels is not None and is_integral(events):
             raise InputError(
                 "x holds integers, and integer data has no density at a point: use .score(x), which adds "
@@ -259,7 +292,7 @@ class Model:
         self._bundle.check_has(ENCODER)
         start = integer("start", start, 0)
         draws, seed = integer("draws", draws, 1, DEQUANTIZATION_STREAM + 1), integer("seed", seed, 0, 1 << 64)
-        events, lacking = self._without_lacking(batch("x", x, self.event_shape))
+        events, lacking = self._without_lacking(self._batch(x))
         contexts = self._scored_with(context, len(events), start)
         total = np.zeros(len(events))
         for rows, given in _batches(len(events), batch_size, contexts):
@@ -312,7 +345,7 @@ class Model:
             raise BundleError("this bundle has no probabilities of classes: export a run whose context are classes")
         start = integer("start", start, 0)
         draws, seed = integer("draws", draws, 1, DEQUANTIZATION_STREAM + 1), integer("seed", seed, 0, 1 << 64)
-        events, lacking = self._without_lacking(batch("x", x, self.event_shape))
+        events, lacking = self._without_lacking(self._batch(x))
         assert self.context is not None
         scores, posterior = np.empty(len(events)), np.empty((len(events), len(self.context.probabilities)))
         for rows, _ in _batches(len(events), batch_size):
@@ -345,8 +378,8 @@ class Model:
             BundleError: If the flow decodes only.
         """
         self._bundle.check_has(ENCODER)
-        start, events = integer("start", start, 0), batch("x", x, self.event_shape)
-        contexts = context_rows(context, self.context, len(events), start)
+        start, events = integer("start", start, 0), self._batch(x)
+        contexts = context_rows(self._given(context), self.context, len(events), start)
         latents = tuple(np.empty((len(events), *shape), np.float32) for shape in self.latent_shapes)
         for rows, given in _batches(len(events), batch_size, contexts):
             x_rows = self._points("x", events[rows], start + rows.start)
@@ -407,7 +440,7 @@ class Model:
         self._bundle.check_has(DECODER)
         arrays = self._latents(latents)
         n = len(arrays[0])
-        contexts = context_rows(context, self.context, n, 0)
+        contexts = context_rows(self._given(context), self.context, n, 0)
         result = np.empty((n, *self.event_shape), self._dtype)
         for rows, given in _batches(n, batch_size, contexts, progress):
             z = [finite(name, z[rows], rows.start) for name, z in zip(self.latent_names, arrays, strict=True)]
@@ -436,8 +469,8 @@ class Model:
         """
         self._bundle.check_has(ENCODER)
         self._bundle.check_has(DECODER)
-        start, events = integer("start", start, 0), batch("x", x, self.event_shape)
-        contexts = context_rows(context, self.context, len(events), start)
+        start, events = integer("start", start, 0), self._batch(x)
+        contexts = context_rows(self._given(context), self.context, len(events), start)
         result = np.empty(len(events))
         for rows, given in _batches(len(events), batch_size, contexts):
             x_rows = self._points("x", events[rows], start + rows.start)
@@ -486,7 +519,7 @@ class Model:
         shape = sample_shape(n, self.event_shape, self.context)
         seed = secrets.randbits(64) if seed is None else integer("seed", seed, 0, 1 << 64)
         temperature = checked_temperature(temperature)
-        contexts = sample_context(context, self.context, shape)
+        contexts = sample_context(self._given(context), self.context, shape)
         result = np.empty((math.prod(shape), *self.event_shape), self._dtype)
         for rows, given in _batches(len(result), batch_size, contexts, progress):
             try:
@@ -518,7 +551,7 @@ class Model:
         n = count(n, 2, self.event_shape, self.context)
         events = {name: batch(name, real(name, x)[None], self.event_shape) for name, x in (("a", a), ("b", b))}
         ends = np.concatenate([self._points(name, event, 0) for name, event in events.items()])
-        contexts = context_rows(context, self.context, n, 0)
+        contexts = context_rows(self._given(context), self.context, n, 0)
         latents = self.encode(ends, None if contexts is None else contexts[[0, -1]])
         return self.decode(path_between(latents, n, arc=self._bundle.noise is None), contexts)
 
@@ -584,7 +617,7 @@ class Model:
         """Return the contexts of n events that are scored. None if there is none, or if it is summed over."""
         if context is None and self.marginalizes:
             return None
-        return context_rows(context, self.context, n, start)
+        return context_rows(self._given(context), self.context, n, start)
 
     def _density(self, x: NDArray[np.float32], contexts: Array | None) -> NDArray[np.floating]:
         """Return the log-density at points, [n]. Without contexts, that of a conditional flow is the marginal one."""

@@ -14,7 +14,7 @@ import flowkit
 import flowkit_runtime
 from flowkit.errors import DataError, DataWarning, InputError
 from flowkit.fitted.table_result import FittedTable
-from flowkit.fitted.tables import is_table
+from flowkit_runtime.frames import is_table
 
 N = 120
 RANDOM = np.random.default_rng(0)

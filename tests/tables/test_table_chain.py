@@ -21,6 +21,7 @@ from flowkit.spec import read_spec
 from flowkit.train import load_data
 from flowkit_runtime.batch import Scorer
 from flowkit_runtime.cli.main import app
+from flowkit_runtime.errors import InputError
 from tests.serving.asking import ask, serving
 from tests.tables.tables import N, small_spec, small_table, written
 
@@ -71,6 +72,34 @@ def test_everyone_scores_the_same(place: Path) -> None:
 
     model = flowkit_runtime.load(place / "bundle")
     assert np.array_equal(model.score(*model.from_table(pyarrow.csv.read_csv(place / "x.csv"))), scored, equal_nan=True)
+
+
+def test_contexts_of_a_table_in_python_are_those_of_the_command(place: Path) -> None:
+    written(small_table().select(["t", "c", "y"]).slice(0, 3), place / "c.csv")
+    run("sample", place / "bundle", "-n", 2, "--context", place / "c.csv", "-o", place / "drawn.csv")
+    model = flowkit_runtime.load(place / "bundle")
+    contexts = model.context_from_table(pyarrow.csv.read_csv(place / "c.csv"))
+    drawn = model.to_table(model.sample(6, seed=0, context=np.repeat(contexts, 2, axis=0)))
+    with (place / "drawn.csv").open() as file:
+        expected = list(csv.DictReader(file))
+    assert [float(row["x"]) for row in expected] == pytest.approx(drawn["x"].tolist(), rel=1e-5)
+    assert [int(row["k"]) for row in expected] == drawn["k"].tolist()
+
+
+def test_tables_in_the_place_of_arrays_are_refused(place: Path) -> None:
+    model, table = flowkit_runtime.load(place / "bundle"), small_table()
+    x, context = model.from_table(table.slice(0, 3))
+    for method in (model.score, model.log_prob, model.encode, model.reconstruction_error):
+        with pytest.raises(InputError, match="x is a table: pass the x and the context that model"):
+            method(table)
+        for given, what in ((table, "context is a table"), (None, "this flow needs a context, of the columns c, y, t")):
+            with pytest.raises(InputError, match=rf"{what}: pass what model.context_from_table\(table\) returns"):
+                method(x, given)
+    with pytest.raises(InputError, match="context is a table: pass what"):
+        model.sample(2, context=table)
+    with pytest.raises(InputError, match="there are no columns 'y', 't'"):
+        model.context_from_table(table.select(["c"]))
+    assert len(model.score(x, context)) == 3
 
 
 def _columns(place: Path) -> tuple[list[str], list[Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,10 +10,9 @@ import numpy as np
 
 from flowkit_runtime.columns import Preprocessing, no_columns
 from flowkit_runtime.errors import InputError
-from flowkit_runtime.frames import as_columns
 from flowkit_runtime.inputs import Array
 from flowkit_runtime.model import Model
-from flowkit_runtime.preprocessing import complete_context, for_columns
+from flowkit_runtime.preprocessing import for_columns
 from flowkit_runtime.streaming.opening import open_source
 from flowkit_runtime.streaming.sources import EventRows, Wanted, rows_at_once
 
@@ -75,8 +73,8 @@ def context_records(model: Model, records: Any) -> Array:
     """Return the contexts of JSON records, or of a single one, for a flow that was trained on a table."""
     listed = [records] if isinstance(records, dict) else records
     _check_records(listed, "context")
-    part = replace(_preprocessing(model), event=())
-    return complete_context(part, as_columns(_columns(listed, "context", list(part.kinds))))
+    names = [column.column for column in _preprocessing(model).contexts]
+    return model.context_from_table(_columns(listed, "context", names))
 
 
 def are_records(value: Any) -> bool:
