@@ -140,17 +140,18 @@ def _read(spec: Any) -> Spec:
 
 def _with_training(spec: Spec, rows: int, train: Mapping[str, Any], lr: float | None) -> Spec:
     """Return the spec without `data`, with these fields of `train` and this learning rate. Raises SpecError."""
-    content = spec.model_dump(mode="json", exclude={"data"})
+    content = spec.model_dump(mode="json", exclude={"data", "train"})
+    section = spec.train.model_dump(mode="json", exclude_unset=True)
     if "train" not in spec.model_fields_set:
         whole = {name: value for name in ("batch_size", "epochs") if _is_count(value := train.get(name))}
-        content["train"] = train_section(rows, **whole)
-    if train.get("minutes") is not None and "epochs" not in spec.train.model_fields_set:
-        del content["train"]["epochs"]
-    content["train"] |= train
-    optimizer = content["train"].get("optimizer", {})
+        section = train_section(rows, **whole)
+        if train.get("minutes") is not None:
+            del section["epochs"]
+    section |= train
+    optimizer = section.get("optimizer", {})
     if lr is not None and isinstance(optimizer, Mapping):  # otherwise the optimizer isn't valid
-        content["train"]["optimizer"] = {**optimizer, "lr": lr}
-    return read_spec(content)
+        section["optimizer"] = {**optimizer, "lr": lr}
+    return read_spec(content | {"train": section})
 
 
 def _is_count(value: Any) -> bool:

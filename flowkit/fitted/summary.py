@@ -19,7 +19,7 @@ MOST_KINDS = 8
 
 
 def summary(flow: Flow, rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Return names and texts: the event, the context, the layers, the parameters and the result of the training."""
+    """Return names and texts: the event, the context, the layers, the parameters and the training."""
     spec = flow.to_spec()
     kinds = Counter(step.item.name for step in walk(spec))
     listed = [f"{count} × {name}" for name, count in list(kinds.items())[:MOST_KINDS]]
@@ -30,6 +30,7 @@ def summary(flow: Flow, rows: Sequence[Row]) -> list[tuple[str, str]]:
         ("layers", ", ".join(listed) + (", …" if len(kinds) > MOST_KINDS else "")),
         ("base", spec.base.name),
         ("parameters", f"{sum(parameter.numel() for parameter in flow.parameters()):,}"),
+        ("train", line(spec.train.model_dump(mode="json", exclude_unset=True))),
         ("validation", f"{best:.4f} {flow.printed_unit} after epoch {epoch} of {len(rows)}"),
     ]
 

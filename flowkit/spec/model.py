@@ -440,8 +440,12 @@ class Spec(Documented):
     """The settings of training."""
 
     def __str__(self) -> str:
-        """Return the spec as text with defaults filled in. `flowkit.spec.to_yaml` ends it with a line end."""
-        return "\n".join(block(self.model_dump(mode="json")))
+        """Return the spec as text with defaults filled in, except in `train`, of which it has only what was set.
+
+        So `flowkit.fit` chooses the other settings for the text as for the spec. `flowkit.spec.to_yaml` fills in all.
+        """
+        train = self.model_dump(mode="json", include={"train"}, exclude_unset=True)
+        return "\n".join(block(self.model_dump(mode="json", exclude={"train"}) | train))
 
     @property
     def preprocessing(self) -> Preprocessing | None:

@@ -96,8 +96,9 @@ def test_it_is_shown_as_text_and_in_notebooks(fitted: FittedFlow) -> None:
     text = repr(fitted)
     assert "event: {shape: [2]}" in text and "context: {classes: 2}" in text and "after epoch" in text
     assert "1 × coupling glow/affine" in text
+    assert "train: {epochs: 3, batch_size: 40, optimizer: {lr: 0.01}}" in text
     shown = fitted._repr_html_()
-    assert shown.count("<tr>") == 6 and "src='data:image/png;base64,iVBOR" in shown
+    assert shown.count("<tr>") == 7 and "src='data:image/png;base64,iVBOR" in shown
 
 
 def test_it_can_be_pickled(fitted: FittedFlow) -> None:
@@ -177,6 +178,12 @@ def test_training_follows_the_number_of_events_unless_it_is_said() -> None:
     assert timed.epochs is None and timed.minutes == 1e-4
     timed = flowkit.fit(X, spec={**SPEC, "train": {"batch_size": 40}}, minutes=1e-4).spec.train
     assert timed.epochs is None and timed.batch_size == 40
+
+
+def test_a_spec_is_trained_as_its_printed_text_is() -> None:
+    for spec in (presets.maf(2, layers=1), read_spec({**SPEC, "train": {"batch_size": 40}})):
+        once, again = (flowkit.fit(X, spec=given, minutes=1e-4).spec for given in (spec, str(spec)))
+        assert once == again and str(once) == str(again)
 
 
 def test_weights_are_the_best_in_validation(monkeypatch: pytest.MonkeyPatch) -> None:

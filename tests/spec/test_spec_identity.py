@@ -150,7 +150,18 @@ def test_numbers_keep_all_their_digits(factor: float, registry: Registry) -> Non
 
 def test_a_spec_prints_as_yaml(good: str, registry: Registry) -> None:
     spec = read_spec(good, registry=registry)
-    assert f"{spec}\n" == to_yaml(spec) and read_spec(str(spec), registry=registry) == spec
+    again = read_spec(to_yaml(spec), registry=registry)
+    assert read_spec(str(spec), registry=registry) == spec == again and f"{again}\n" == to_yaml(spec)
+
+
+@pytest.mark.parametrize("train", [None, {}, {"batch_size": 7}, {"minutes": 2}, {"optimizer": {"name": "sgd"}}])
+def test_the_printed_section_train_has_only_what_was_set(train: dict[str, Any] | None) -> None:
+    source = {"flowkit": 1, "event": {"shape": [2]}, "flow": [{"use": "glow/actnorm"}]}
+    spec = read_spec(source if train is None else source | {"train": train})
+    again = read_spec(str(spec))
+    assert again == spec and again.model_fields_set - {"base"} == spec.model_fields_set
+    assert again.train.model_fields_set == spec.train.model_fields_set
+    assert again.train.optimizer.model_fields_set == spec.train.optimizer.model_fields_set
 
 
 def test_yaml_is_pleasant_to_read(good: str, registry: Registry) -> None:
