@@ -40,18 +40,35 @@ def sample(
     from flowkit_runtime.streaming.tables import TABLES
 
     if output.suffix in TABLES:
-        draw = f"flowkit export {run} -o DIR, then flowkit-runtime sample DIR -o {output}"
-        raise InputError(f"{output}: a run draws pictures and arrays, a bundle draws tables: {draw}")
+        raise InputError(f"{output}: a run draws pictures and arrays, a bundle draws tables: {_by_bundle(run, output)}")
     check_output(output, [".png", ".npy"])
     check_apart(output, {}, context)
     keep_freed_memory()
     flow = Flow.load(run).to(best_device())
     classes = tuple(read_results(run).classes or ())
+    _check_no_columns(flow, context, run)
     given = _context(flow, context, n, classes)
     samples = flow.sample(n, given, temperature, seed)
     labels = given if given is None or len(given) == n else given.expand(n, *given.shape[1:])
     save_samples(samples.cpu(), None if labels is None else labels.cpu(), flow.levels, output, classes)
     echo(f"{n} samples: {output}")
+
+
+def _by_bundle(run: Path, output: str | Path, options: str = "") -> str:
+    return f"flowkit export {run} -o DIR, then flowkit-runtime sample DIR {options}-o {output}"
+
+
+def _check_no_columns(flow: "Flow", given: str | None, run: Path) -> None:
+    """Raise InputError if columns of a table make the context, and it isn't given as an array."""
+    from flowkit_runtime.errors import shortened
+    from flowkit_runtime.streaming.sources import context_file
+
+    table = flow.to_spec().preprocessing
+    if table is None or not table.context or context_file(given) is not None:
+        return
+    why = "this flow needs a context" if given is None else f"the context {shortened(repr(given))} is no .npy file"
+    draw = _by_bundle(run, "samples.csv", f"--context {given or 'FILE.csv'} ")
+    raise InputError(f"{why}: a bundle takes a table with the columns {shortened(table.context_names)}: {draw}")
 
 
 def _context(flow: "Flow", given: str | None, n: int, names: tuple[str, ...]) -> "Tensor | None":

@@ -14,7 +14,9 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+import flowkit.train
 import flowkit_runtime
+from flowkit.cli.main import app as flowkit_app
 from flowkit.export import export
 from flowkit.flow import Flow
 from flowkit.spec import read_spec
@@ -181,3 +183,18 @@ def test_samples_over_http_without_a_context(place: Path) -> None:
 
 def test_info_lists_the_columns(place: Path) -> None:
     assert "columns     x, k | c, y, t" in run("info", place / "bundle").output
+
+
+def test_a_run_names_the_columns_of_the_context_and_how_to_draw(tmp_path: Path) -> None:
+    spec = small_spec(written(small_table(), tmp_path / "x.csv"))
+    flowkit.train.train(spec | {"train": {"epochs": 1, "batch_size": 64}}, tmp_path / "run")
+    columns = "a bundle takes a table with the columns c, y, t: flowkit export"
+    for given, why in ((), "this flow needs a context"), (("--context", "new.csv"), "'new.csv' is no .npy file"):
+        arguments = ["sample", str(tmp_path / "run"), "-o", str(tmp_path / "s.npy"), *given]
+        result = CliRunner().invoke(flowkit_app, arguments)
+        said = " ".join(result.output.split())
+        assert result.exit_code == 2 and f"{why}: {columns}" in said
+        assert f"flowkit-runtime sample DIR --context {given[-1] if given else 'FILE.csv'} -o samples.csv" in said
+    np.save(tmp_path / "c.npy", np.zeros(6))
+    arguments = ["sample", str(tmp_path / "run"), "-o", str(tmp_path / "s.npy"), "--context", str(tmp_path / "c.npy")]
+    assert CliRunner().invoke(flowkit_app, arguments).exit_code == 0 and (tmp_path / "s.npy").exists()
