@@ -679,13 +679,22 @@ class Flow(nn.Module):
         return flow.eval()
 
     def save(self, path: str | Path) -> None:
-        """Write the weights as safetensors.
+        """Write the weights as safetensors. A flow of the same spec reads them as any module does.
 
         Args:
             path: The file. One that exists is replaced.
 
         Raises:
             InputError: If ``path`` is no path.
+
+        Examples:
+            >>> from safetensors.torch import load_file
+            >>> from flowkit import Flow, presets
+            >>> flow = Flow.from_spec(presets.realnvp(2))
+            >>> flow.save("weights.safetensors")
+            >>> again = Flow.from_spec(flow.to_spec())
+            >>> again.load_state_dict(load_file("weights.safetensors"))
+            <All keys matched successfully>
         """
         saving.write_weights(self, inputs.as_flowkit(as_path, "path", path))
 

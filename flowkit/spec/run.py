@@ -94,6 +94,9 @@ def read_run(directory: Path) -> Spec:
     Raises RunError if a file is missing, or is a link that leaves the directory. Raises SpecError if the spec is
     invalid.
     """
+    if directory.is_file():
+        read = f"flow.load_state_dict(safetensors.torch.load_file({str(directory)!r}))"
+        raise RunError(f"{directory} is a file, and a run is a directory. If Flow.save wrote it, {read} reads it")
     if not (directory / SPEC).is_file():
         raise RunError(f"{directory} is not a run: it has no {SPEC}. `flowkit train SPEC` makes one")
     check_no_bundle(directory)

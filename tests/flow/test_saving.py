@@ -142,6 +142,13 @@ def test_load_wants_a_finished_run(tmp_path):
         Flow.load(tmp_path)
 
 
+def test_load_of_weights_names_what_reads_them(tmp_path):
+    flow = Flow.from_spec(read_spec(SPECS["vector"]))
+    flow.save(tmp_path / "own")
+    with pytest.raises(RunError, match=r"a run is a directory.*flow.load_state_dict\(.*own'\)\) reads it"):
+        Flow.load(tmp_path / "own")
+
+
 def test_weights_of_another_flow(tmp_path):
     perturbed("vector").save(tmp_path / "weights.safetensors")
     (tmp_path / "results.json").write_text("{}")
