@@ -124,6 +124,17 @@ def test_a_browser_finds_a_class_and_asks_only_the_server(site: Site, tmp_path: 
         server.shutdown()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(FOUND is None, reason="needs Chromium: apt-get install chromium")
+def test_search_works_from_the_disk(site: Site, tmp_path: Path) -> None:
+    root = f"{site.directory.as_uri()}/"
+    with closing(Chromium(tmp_path)) as browser:
+        browser.open(f"{root}index.html?q=FactorOut", ready="document.querySelector('.md-search-result__item')")
+        found = browser.evaluate("[...document.querySelectorAll('.md-search-result__link')].map(link => link.href)")
+        assert any(link.startswith(f"{root}api/bijectors.html") for link in found)
+        assert not [url for url in browser.requests() if not url.startswith(root)]
+
+
 class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, *args: object) -> None:
         """Log nothing."""

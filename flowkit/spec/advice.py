@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import reduce
 from typing import Any
 
@@ -13,8 +14,8 @@ from flowkit.plugin.registry import Registry, UnknownPlugin
 from flowkit.plugin.spelling import line
 from flowkit.spec.document import enter
 from flowkit.spec.fields import fields_at, required_at
-from flowkit.spec.model import KEYS
-from flowkit.spec.text import FLOAT, INTEGER
+from flowkit.spec.model import KEYS, VERSION
+from flowkit.spec.other_words import other_words, words_of
 
 NAME = re.compile(r"[\w-]+/[\w-]+")
 SECTIONS: list[Path] = [(), ("event",), ("context",), ("train",), ("train", "optimizer")]
@@ -25,12 +26,18 @@ MAX_FIELDS = 20
 MAX_TEXT = 100
 """The most characters of a text that advice repeats."""
 
-NUMBERS = {"int_type", "int_from_float", "float_type"}
-LISTS = {"list_type", "tuple_type"}
 LISTS_FOR: dict[Path, str] = {("event",): "shape", ("context",): "shape", ("dequantization",): "flow"}
 """The field that is meant if a section is a list, and not a mapping."""
 COMMON = {"name", "use"}
 """Fields that tell nothing about where they belong if they stand at the top."""
+
+EXAMPLES = {
+    "flowkit": f"begin the spec with flowkit: {VERSION}",
+    "event": "add event: {shape: [2]}, for example",
+    "flow": "add flow: [{use: glow/actnorm}], for example",
+    "conditioner": "add conditioner: {use: glow/mlp}, for example",
+}
+"""What to write where a field of this name is missing."""
 
 STEP_OF = {"flow": "repeat", "conditioner": "coupling", "split": "coupling", "kept": "coupling"} | {
     "order": "autoregressive",
@@ -38,40 +45,12 @@ STEP_OF = {"flow": "repeat", "conditioner": "coupling", "split": "coupling", "ke
 }
 """A field of a step -> the key of that step."""
 
-OTHER_WORDS = {
-    "prior": ["base"],
-    "latent": ["base"],
-    "layers": ["flow"],
-    "transforms": ["flow"],
-    "steps": ["flow", "epochs"],
-    "network": ["conditioner"],
-    "net": ["conditioner"],
-    "learning_rate": ["lr"],
-    "iterations": ["epochs"],
-    "gpus": ["devices"],
-    "grad_clip": ["clip_norm"],
-    "gradient_clip_val": ["clip_norm"],
-    "early_stopping": ["patience"],
-    "weight_averaging": ["ema"],
-    "hidden_features": ["hidden"],
-    "width": ["hidden"],
-    "units": ["hidden"],
-    "depth": ["layers"],
-    "tail_bound": ["bound"],
-    "df": ["degrees_of_freedom"],
-    "labels": ["classes", "label", "context"],
-    "dim": ["shape"],
-    "features": ["shape"],
-    "size": ["shape", "n"],
-    "range": ["domain"],
-    "columns": ["event"],
-    "file": ["path"],
-    "folder": ["path"],
+PLACES = {
+    "transformer": "write coupling: {use}, and beside it conditioner: {{use: …}}; or elementwise: {use}, or "
+    "autoregressive: {use}",
+    "base": "write base: {use} as a section of its own, beside flow",
 }
-"""What other libraries call a field -> what it may be called here."""
-
-WORDS = dict.fromkeys(["yes", "on", "true", "y"], "true") | dict.fromkeys(["no", "off", "false", "n"], "false")
-"""The words for true and false in older YAML and in other languages."""
+"""Kinds of plugins that are no steps -> where they stand."""
 
 
 def on_unknown_field(path: Path, data: Any, registry: Registry) -> str:
@@ -87,26 +66,46 @@ def on_unknown_field(path: Path, data: Any, registry: Registry) -> str:
         return f"{name} belongs in {' or '.join(map(format_path, places[:1] if around else places))}"
     if name in fields_at((), data, registry) and name not in data:
         return f"{name} is a section of its own: give it the indentation of flow"
-    meant = _meant(name, fields) or _meant_nearby(name, around, data, registry)
-    return meant or _missing(around, data, registry) or _listed(fields)
+    present = reduce(enter, around, data)
+    nested = present[name]
+    if isinstance(nested, dict) and nested and all(key in fields and key not in present for key in nested):
+        return f"write its fields in the place of {name}: {', '.join(nested)}"
+    meant = _meant(name, fields, present) or _meant_nearby(name, around, data, registry)
+    return meant or _missing(around, data, registry) or f"delete {name}, or take one of the {_listed(fields)}"
 
 
-def _meant(name: str, fields: Iterable[str]) -> str | None:
-    """Suggest the field that has this name in another library, or one that is spelled like it."""
-    if meant := [word for word in _other_words(name) if word in fields]:
-        return f"did you mean {' or '.join(meant)}?"
-    return did_you_mean([name], fields)
+def _meant(name: str, fields: Iterable[str], present: Iterable[str]) -> str | None:
+    """Suggest the field that has this name in another library, a missing one that is a word of it, or one like it."""
+    free = [field for field in fields if field not in present]
+    if meant := [word for word in other_words(name) if word in fields]:
+        here = [word for word in meant if word not in free]
+        return f"delete one of {name} and {here[0]}" if here else f"did you mean {' or '.join(meant)}?"
+    word = next((word for word in words_of(name) if word in free), None)
+    return f"did you mean {word}?" if word else did_you_mean([name], fields)
 
 
 def _meant_nearby(name: str, path: Path, data: Any, registry: Registry) -> str | None:
     """Suggest the field of a section nearby that has this name in another library."""
-    found = ((word, each) for word in _other_words(name) for each in _near(path, data, registry))
+    found = ((word, each) for word in other_words(name) for each in _near(path, data, registry))
     meant = ((word, each) for word, each in found if word in fields_at(each, data, registry))
     return next((f"did you mean {word}? It belongs in {format_path(each)}" for word, each in meant), None)
 
 
-def _other_words(name: str) -> Sequence[str]:
-    return OTHER_WORDS.get(re.sub("[- ]", "_", name).lower(), ())
+def on_missing(path: Path, name: str, data: Any) -> str | None:
+    """Suggest how to give the mapping at ``path`` the field ``name``."""
+    entry = reduce(enter, path, data)
+    is_later_entry = bool(path) and isinstance(path[-1], int) and path[-1] > 0
+    if is_later_entry and isinstance(entry, dict) and not any(key in entry for key in KEYS):
+        return f"add {name}; or delete the dash if {next(iter(entry), 'this')} belongs to the entry above"
+    return EXAMPLES.get(name)
+
+
+def on_field(path: Path, data: Any, registry: Registry) -> str | None:
+    """Return an example of the field at ``path``, or what it is for."""
+    if path and path[-1] in EXAMPLES:
+        return EXAMPLES[str(path[-1])]
+    purpose = fields_at(path[:-1], data, registry).get(str(path[-1]), "") if path else ""
+    return f"{path[-1]}: {purpose.split('. ')[0].removesuffix('.')}" if purpose else None
 
 
 def _missing(path: Path, data: Any, registry: Registry) -> str | None:
@@ -143,6 +142,8 @@ def _on_keys(value: dict[str, Any], registry: Registry) -> str:
     """Suggest what a mapping without the key of a step was meant to be."""
     if near := did_you_mean(value, KEYS):
         return near
+    if "base" in value:
+        return "write base as a section of its own, beside flow; or delete the dash if it is the base of a factor_out"
     for key, item in value.items():
         if name := next((each for each in (key, item) if isinstance(each, str) and NAME.fullmatch(each)), None):
             return f"write use: {name}" + (", and its fields below" if isinstance(item, dict) else "")
@@ -171,7 +172,11 @@ def on_reference(value: Any, kind: str, registry: Registry) -> str | None:
     """Suggest how to write the plugin that a value may have meant."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return "delete the dash, or the brackets [ ]"
+    if isinstance(value, dict) and "use" not in value and (renamed := _use_in(value)):
+        return renamed
     name = value if isinstance(value, str) else ""
+    if name.startswith("{"):
+        return "remove the quotes"
     try:
         return _use(registry.look_up(kind, name).name)
     except UnknownPlugin as error:
@@ -180,19 +185,31 @@ def on_reference(value: Any, kind: str, registry: Registry) -> str | None:
         return None
 
 
+def _use_in(value: dict[str, Any]) -> str | None:
+    """Suggest ``use`` for the field of a mapping that names a plugin, or for the name that stands there alone."""
+    for key, item in value.items():
+        if item is None and NAME.fullmatch(key):
+            return f"write use: {key}"
+        if isinstance(item, str) and (NAME.fullmatch(item) or "use" in other_words(key)):
+            return f"write use in the place of {key}"
+    return None
+
+
 def on_use(path: Path, name: Any, registry: Registry) -> str | None:
     """Suggest the step that is meant where `use` names another step, or a transformer."""
     if not isinstance(path[-1], int):
         return None
     if name in KEYS:
         return f"write {name}: in the place of use: {name}"
-    try:
-        use = f"{{use: {registry.look_up('transformer', name).name}}}"
-    except PluginError:
-        return None
-    return (
-        f"write coupling: {use}, and beside it conditioner: {{use: …}}; or elementwise: {use}, or autoregressive: {use}"
-    )
+    if called := re.fullmatch(rf"({NAME.pattern})\(([^()]*)\)", name):
+        fields = re.sub(r"\s*=\s*", ": ", called[2])
+        return f"write {{use: {called[1]}{', ' * bool(fields)}{fields}}}"
+    if "dequanti" in name:
+        return "delete this step: data with levels gets uniform noise, or that of the section dequantization"
+    for kind, advice in PLACES.items():
+        with suppress(PluginError):
+            return advice.format(use=f"{{use: {registry.look_up(kind, name).name}}}")
+    return None
 
 
 def on_mapping(path: Path, value: Any, data: Any, registry: Registry) -> str:
@@ -205,79 +222,27 @@ def on_mapping(path: Path, value: Any, data: Any, registry: Registry) -> str:
         return f"write {{{LISTS_FOR[path]}: {entries}}}"
     if "name" in fields and isinstance(value, str):
         return f"write {{name: {value.lower()}}}"
-    return _listed(fields)
+    required = required_at(path, data, registry)
+    if isinstance(value, str) and len(required) == 1 and path not in LISTS_FOR:
+        return f"write {{{required[0]}: {line(value)}}}"
+    return "; ".join(filter(None, [on_field(path, data, registry), _listed(fields)]))
 
 
 def _entries(path: Path, value: Any) -> str | None:
     """Return the list that belongs in a mapping whose place this value has: the value, or a list of it."""
     match LISTS_FOR.get(path), value:
         case str(), list():
-            return _brief(value)
+            return brief(value)
         case "shape", int() if path == ("event",):
-            return _brief([value])
+            return brief([value])
         case "flow", str() if NAME.fullmatch(value):
-            return _brief([{"use": value}])
+            return brief([{"use": value}])
     return None
 
 
-def _brief(value: Any) -> str:
+def brief(value: Any) -> str:
+    """Return a value as a spec writes it, or … in its place if it is long."""
     return text if len(text := line(value)) <= MAX_TEXT else "…"
-
-
-def on_value(path: Path, value: Any, kinds: set[str], expected: str) -> str | None:
-    """Suggest how to write ``value`` as what it must be: a number, a boolean, a list, text, one of some words."""
-    if isinstance(value, str):
-        return _on_text(path, value, kinds, expected) if len(value) <= MAX_TEXT else None
-    if "string_type" in kinds and isinstance(value, int | float):
-        return "put it in quotes"
-    if isinstance(value, list | dict) and path[-1] == "repeat":
-        return "write the number of repetitions, and flow: beside it with the steps"
-    if isinstance(value, list) and kinds & NUMBERS and len(value) == 1:
-        return "remove the brackets"
-    if kinds & LISTS and isinstance(value, dict) and path[-1] == "flow":
-        return "begin each step with a dash"
-    if kinds & LISTS and path[-1] == "shape" and isinstance(value, int) and not isinstance(value, bool):
-        return f"write [{value}]"
-    return None
-
-
-def _on_text(path: Path, text: str, kinds: set[str], expected: str) -> str | None:
-    if kinds & NUMBERS and (number := _number(text, whole="float_type" not in kinds)):
-        return "remove the quotes" if number == text else f"write {number}"
-    if INTEGER.fullmatch(text) and text in re.split(", | or ", expected):
-        return "remove the quotes"
-    if text.lower() in ("none", "nil"):
-        return "write null for none"
-    if "bool_type" in kinds and text.lower() in WORDS:
-        return f"write {WORDS[text.lower()]}, without quotes"
-    if kinds & LISTS and path[-1] == "shape" and re.fullmatch(r"\(?[0-9]+(\s*[x×,]\s*[0-9]+)*,?\)?", text):
-        return f"write [{', '.join(re.findall('[0-9]+', text))}]"
-    if kinds & LISTS and path[-1] == "flow" and NAME.fullmatch(text):
-        return f"write [{{use: {text}}}]"
-    if "model_type" in kinds and (found := re.fullmatch(r"(\w+)\s*[= ]\s*(\S+)", text)):
-        return f"write {found[1]}: {found[2]}"
-    if kinds & {*LISTS, "model_type", "dict_type"} and re.fullmatch(r"\[.*\]|\{.*\}", text):
-        return "remove the quotes"
-    if near := did_you_mean([text], re.findall("'([^']*)'", expected)):
-        return near
-    if kinds & LISTS and re.fullmatch(r"\w+", text):
-        return f"write [{text}]"
-    return _beside_number(text) if kinds & NUMBERS else None
-
-
-def _beside_number(text: str) -> str | None:
-    """Suggest what to do about a text that is nearly a number."""
-    if re.search(r"\d\s*[*/^+]+\s*-?\d", text):
-        return "write the number itself: nothing in a spec is computed"
-    if len(found := re.findall(r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?", text)) == 1:
-        return f"write the number without {text.replace(found[0], '').strip()!r}"
-    return None
-
-
-def _number(text: str, whole: bool) -> str | None:
-    """Return the number that was meant: 1000 for 1_000 and 1 000, 0.1 for 0,1."""
-    plain = re.sub(r"[\s_]", "", text).replace(",", "" if whole else ".")
-    return plain if INTEGER.fullmatch(plain) or (FLOAT.fullmatch(plain) and not whole) else None
 
 
 def _near(around: Path, data: Any, registry: Registry) -> Iterator[Path]:
@@ -301,5 +266,5 @@ def did_you_mean(names: Iterable[str], choices: Iterable[str]) -> str | None:
     options = list(choices)
     found: dict[str, None] = {}
     for name in list(names)[:MAX_FIELDS]:
-        found |= dict.fromkeys(difflib.get_close_matches(name[:100], options, n=2))
+        found |= dict.fromkeys(difflib.get_close_matches(name[:100], options, n=2, cutoff=0.7))
     return f"did you mean {' or '.join(found)}?" if found else None

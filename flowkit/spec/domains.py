@@ -47,7 +47,7 @@ def domain_problem(spec: Spec, steps: Sequence[Step], data: str = "event") -> tu
     except PluginError as error:
         return path, str(error), None
     except Mismatch as error:
-        return path, str(error), f"{origin}. {_advice(domains, error.takes, path)}"
+        return path, str(error), f"{origin}. {_inverted(steps, path, domains) or _advice(domains, error.takes, path)}"
     return None
 
 
@@ -187,6 +187,18 @@ def _shared(name: str, domains: Domains) -> Domains:
             f"{name} may move values between coordinates, and their domains differ: {spelled(domains)}", None
         )
     return domains
+
+
+def _inverted(steps: Sequence[Step], path: Path, given: Domains) -> str | None:
+    """Suggest the inverse of a layer whose inverse takes the domain that reaches the layer."""
+    step = next((step for step in steps if step.path == path), None)
+    if given == REALS or step is None or step.is_inverse or not isinstance(step.item, Use):
+        return None
+    config = step.item.config
+    assert isinstance(config, BijectorConfig)
+    if _ruled(step.item, step.output_shape, lambda: config.codomain(step.input_shape)) != given:
+        return None
+    return f"The layer's inverse takes it: {{use: {step.name}, inverse: true}}"
 
 
 def _advice(given: Domains, takes: Domains | None, path: Path) -> str:

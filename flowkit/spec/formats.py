@@ -29,6 +29,8 @@ FORMATS: list[tuple[bytes, str, str]] = [
     (rb"\x1f\x8b|BZh\d|\xfd7zXZ|\x28\xb5\x2f\xfd|7z\xbc\xaf", "a compressed file", "unpack it, and name a file in it"),
     (rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|RIFF.{4}WEBP|II\*\0|MM\0\*|BM.{4}\0{4}", "a picture", _PICTURES),
     (rb"%PDF", "a PDF", _NAME),
+    (rb"\s*(?i:<!doctype html|<html)", "a web page", "download the file itself: on GitHub it is behind the button Raw"),
+    (rb"\W{0,9}flowkit\W{1,4}1\\n", "text with \\n in the place of line ends", "replace each \\n by a line end"),
     (rb".{4}\0{4}\{", "a file of weights", _WEIGHTS),
     (rb"\x08[\x01-\x1f]", "an ONNX graph", _BUNDLE),
     (rb"\xff\xfe|\xfe\xff", "UTF-16 text", "save it as UTF-8"),

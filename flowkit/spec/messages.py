@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from flowkit.errors import Path, Problem
 from flowkit.plugin.registry import Registry
 from flowkit.spec import advice
+from flowkit.spec.advice_on_values import on_value
 from flowkit.spec.document import Document, Place, enter, position
 from flowkit.spec.fields import fields_at
 from flowkit.spec.model import VERSION
@@ -46,13 +47,6 @@ MUST_BE = {
     "enum": "{expected}",
 }
 """pydantic's error types -> what the value must be."""
-
-EXAMPLES = {
-    "flowkit": f"begin the spec with flowkit: {VERSION}",
-    "event": "add event: {shape: [2]}, for example",
-    "flow": "add flow: [{use: glow/actnorm}], for example",
-}
-"""What to write where a field of this name is missing."""
 
 COUNTS = {
     "too_short": "must have at least {min_length} entries, not {actual_length}",
@@ -138,11 +132,11 @@ def _explain(group: list[_Located], document: Document, registry: Registry) -> P
             return document.problem((*path, "use"), message, suggestion)
         case kind if kind in MUST_BE:
             kinds = [_must_be(found.details) for found in group]
-            suggestion = advice.on_value(path, value, {found.details["type"] for found in group}, " ".join(kinds))
+            suggestion = on_value(path, value, {found.details["type"] for found in group}, " ".join(kinds))
             if suggestion is None and kind == "model_type":
                 suggestion = advice.on_mapping(path, value, document.data, registry)
             message = f"must be {' or '.join(dict.fromkeys(kinds))}, not {shown(value)}"
-            return document.problem(path, message, suggestion)
+            return document.problem(path, message, suggestion or advice.on_field(path, document.data, registry))
         case kind if kind in COUNTS:
             return document.problem(path, COUNTS[kind].format(**details["ctx"]))
     return document.problem(path, shortened(message.removeprefix("Value error, ").removeprefix("Assertion failed, ")))
@@ -166,7 +160,7 @@ def _missing(group: list[_Located], document: Document, registry: Registry) -> P
         return document.problem(around, f"must have {wanted} entries, not {len(group[0].details['input'])}")
     purpose = fields_at(around, document.data, registry).get(str(name), "").removesuffix(".")
     message = f"field {name!r} is missing" + (f": {purpose}" if purpose else "")
-    return document.problem(around, message, EXAMPLES.get(str(name)))
+    return document.problem(around, message, advice.on_missing(around, str(name), document.data))
 
 
 def _version(value: Any) -> tuple[str, str]:

@@ -6,6 +6,7 @@ wrong is what is wrong. It is sought only on the way to an error.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -70,7 +71,7 @@ SLIPS: list[tuple[str, str, str | Callable[[str], str]]] = [
     (r"^@@ |^(?:\+\+\+|---) \S", "this is a patch, not the file", "apply it, or delete the lines of ---, +++ and @@"),
     (r"^>+ ?", "a mail has put > in front of the line", "remove the > from every line, and the blank behind it"),
     (r"^\+", "a patch has put + in front of the line", "remove the + from every line"),
-    (r"^\d+[:|]?\s+(?=[\w-]+:|- )", "the number of the line is no part of a spec", "remove it from every line"),
+    (r"^\s*\d+[:|]?\s+(?=[\w-]+:|- )", "the number of the line is no part of a spec", "remove it from every line"),
     (
         r"^\s*(?:[*+•·‐‑‒–—−]\s*|-(?=[A-Za-z{])|\d+[.)]\s+)(?=([\w{].*))",
         'the marker of a list\'s entry is "- "',
@@ -107,6 +108,16 @@ SLIPS: list[tuple[str, str, str | Callable[[str], str]]] = [
     ),
     (r"(?<=: )(\d+),(\d+)(?=\s*(?:[,}\]]|$))", "a number has no commas", "write {0}.{1}"),
     (r"[(<](?=\w+: )", "a mapping stands in {{ }}", "write {{ }} in the place of these brackets"),
+    (
+        r"&(?:quot|apos|amp|lt|gt|nbsp|#\d+);",
+        "{match} is HTML",
+        lambda text: f"write {html.unescape(text)} in the place of {text}",
+    ),
+    (
+        r"(?<=\{)([A-Za-z_]\w*) ?= ?",
+        "a colon stands between a field and its value",
+        "write {0}: in the place of {match}",
+    ),
     (
         r";(?=\s*(?:\w+:|[\]}]|$))",
         "a ; divides nothing",

@@ -94,6 +94,8 @@ def _in_brackets(problem: str, opening: Finding, here: Finding, lines: list[str]
         return _hidden(bracket, closing, here, lines) or never
     if "end of stream" in problem and "scalar" in problem:
         return opening._replace(message="the quote that opens here is never closed", advice="write a quote at its end")
+    if "expected the node content" in problem and (bracket := _last_open(lines[: here.line])):
+        return _hidden(bracket, CLOSING[lines[bracket.line][bracket.column]], here, lines)
     if found := re.search("expected ',' or '(.)'", problem):
         hidden = _hidden(opening, found[1], here, lines)
         return hidden or _slip(opening, here, lines) or _unclosed(opening, found[1], here, lines)

@@ -206,10 +206,16 @@ class _Composer:
             if key in items:
                 first = self.result.keys[(*path, key)]
                 where = f"line {first.line}" if first.line != self.last.line else f"column {first.column}"
-                self._refuse((*path, key), f"the key {key!r} stands here twice, first in {where}", "delete one of them")
+                message = f"the key {key!r} stands here twice, first in {where}"
+                self._refuse((*path, key), message, self._on_twice(path, key))
             self.result.keys[(*path, key)] = self.last
             items[key] = self._node(self._next(), (*path, key))
         return items
+
+    def _on_twice(self, path: Path, key: str) -> str:
+        if path and isinstance(path[-1], int):
+            return "delete one of them; or begin the second with a dash if it is an entry of its own"
+        return "delete one of them, or indent it if it belongs to the line above"
 
     def _key(self, event: Any, path: Path) -> str:
         self._check(event, path)

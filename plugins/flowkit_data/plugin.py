@@ -32,6 +32,12 @@ def _sum_to_one(fractions: tuple[float, float, float]) -> tuple[float, float, fl
     return fractions
 
 
+ONLY_CONTEXT = {
+    "fill": "write missing: drop in data",
+    "period": "if its values lie on a circle, write domain: {circle: [low, high]} in event",
+}
+"""Fields that a column of an event can't have -> what to write instead."""
+
 Side = Annotated[int, Field(ge=1, le=4096)]
 ImageShape = tuple[Annotated[int, Field(ge=1, le=4)], Side, Side]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -154,8 +160,11 @@ class ColumnConfig(PluginConfig):
 
     @model_validator(mode="after")
     def _categories_of_a_category(self) -> ColumnConfig:
-        if (self.categories is not None) != (self.kind == "category"):
-            raise PydanticCustomError("categories", "a column has categories if it has kind: category, and only then")
+        if self.categories is None and self.kind == "category":
+            needed = "kind: category needs categories: [a, b], the values of the column; `flowkit new FILE` writes them"
+            raise PydanticCustomError("categories", needed)
+        if self.categories is not None and self.kind != "category":
+            raise PydanticCustomError("categories", "categories belong to a column of kind: category")
         if self.categories is not None and len(set(self.categories)) < len(self.categories):
             raise PydanticCustomError("categories", "has a category twice")
         if self.categories is not None and "" in self.categories:
@@ -221,6 +230,16 @@ class TableConfig(DatasetConfig):
     test: DataPath | None = None
     """A file with the rows of the test part; path has the others."""
 
+    @field_validator("event")
+    @classmethod
+    def _of_events(cls, event: ColumnConfigs) -> ColumnConfigs:
+        for each in event:
+            for name, instead in ONLY_CONTEXT.items():
+                if getattr(each, name) is not None:
+                    message = f"{name} is for columns of the context. Leave it out of {{column}}, and {instead}"
+                    raise PydanticCustomError("context", message, {"column": repr(each.column)})
+        return event
+
     @model_validator(mode="after")
     def _one_division(self) -> TableConfig:
         if sum(each is not None for each in (self.split, self.group, self.time)) > 1:
@@ -232,12 +251,9 @@ class TableConfig(DatasetConfig):
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise PydanticCustomError("columns", "names the column {name} twice", {"name": repr(twice)})
         if self.label is not None and self.context:
-            raise PydanticCustomError("label", "takes the place of context: the flow's context is a class, or columns")
-        if any(each.fill is not None for each in self.event):
-            raise PydanticCustomError("fill", "is for columns of the context: an event has no values of our making")
-        if any(each.period is not None for each in self.event):
-            circle = "is for columns of the context: an event on a circle has the domain {circle: [low, high]}"
-            raise PydanticCustomError("period", circle)
+            raise PydanticCustomError("label", "label takes the place of context: leave out one of them")
+        if self.split is not None and self.fractions != FRACTIONS:
+            raise PydanticCustomError("parts", "takes split, which says the part of each row, or fractions, not both")
         if (width := sum(each.described().width for each in self.context)) > MAX_WIDTH:
             details = {"width": width, "most": MAX_WIDTH}
             raise PydanticCustomError("context", "makes {width} values; the most is {most}", details)

@@ -273,7 +273,7 @@ data: {use: data/npy, path: ¦''}
 => data: {use: data/npy, path: 'x.npy'}
 
 data: {use: data/npy, ¦file: x.npy, path: y.npy}
-=> did you mean path?
+=> delete one of file and path
 => data: {use: data/npy, path: x.npy}
 
 event: {shape: [2¦}
@@ -378,12 +378,14 @@ flow: [{use: map/to_reals}, ¦{use: map/to_reals}]
 => the reals: map/to_reals at flow[0] gives this domain. If the data has another domain, declare it
 => event: {shape: [2]}
 
-data: {use: data/table, path: x.csv, event: [¦price]}
-=> must be a mapping, not 'price': fields here: column
-=> data: {use: data/toy, name: moons}
+event: {shape: [2]}
+data: {use: data/table, path: x.csv, event: [{column: area}, ¦price]}
+=> must be a mapping, not 'price': write {column: price}
+=> event: {shape: [2]}
+data: {use: data/table, path: x.csv, event: [{column: price}, {column: area}]}
 
 ¦name: x
-=> unknown field 'name': fields here: flowkit, event
+=> unknown field 'name': delete name, or take one of the fields here: flowkit, event
 => data: {use: data/toy, name: moons}
 
 train: {optimizer: {¦learning_rate: 0.1}}
@@ -402,6 +404,122 @@ train: {¦learning_rate: 0.1}
 event: {shape: [2]}
 => git marks a conflict here: keep one of the two versions
 => event: {shape: [2]}
+
+  ¦3 event: {shape: [2]}
+=> the number of the line is no part of a spec
+=> event: {shape: [2]}
+
+data: {use: data/toy, name: ¦&quot;moons&quot;}
+=> &quot; is HTML: write " in the place of &quot;
+=> data: {use: data/toy, name: "moons"}
+
+flow:
+  - {¦use=glow/actnorm, inverse=[1, 2]}
+=> write use: in the place of use=
+=> flow: [{use: glow/actnorm}]
+
+train: ¦epochs=3 ema=0.9
+=> write {epochs: 3, ema: 0.9}
+=> train: {epochs: 3, ema: 0.9}
+
+data: {use: data/toy, name: moons, n: ¦10k}
+=> write 10000
+=> data: {use: data/toy, name: moons, n: 10000}
+
+train: {ema: ¦98%}
+=> write 0.98
+=> train: {ema: 0.98}
+
+train: {ema: ¦false}
+=> must be a number, not false: ema: Decay per step of the average of the weights
+=> train: {ema: null}
+
+train: {devices: ¦[0, 1]}
+=> write one number in the place of [0, 1]
+=> train: {devices: 2}
+
+train: {schedule: ¦{name: cosine, warmup: 3}}
+=> write cosine
+=> train: {schedule: cosine, warmup: 3}
+
+train: {¦early_stopping: {patience: 5}}
+=> unknown field 'early_stopping': write its fields in the place of early_stopping: patience
+=> train: {patience: 5}
+
+train: {patience: ¦{monitor: val, patience: 5}}
+=> write 5
+=> train: {patience: 5}
+
+train: {¦direction: 1}
+=> unknown field 'direction': delete direction, or take one of the fields here
+=> train: {}
+
+data: {use: data/npy, path: x.npy, fractions: ¦{train: 0.8, val: 0.1, test: 0.1}}
+=> write [0.8, 0.1, 0.1]
+=> data: {use: data/npy, path: x.npy, fractions: [0.8, 0.1, 0.1]}
+
+data: ¦'{use: data/toy, name: moons}'
+=> remove the quotes
+=> data: {use: data/toy, name: moons}
+
+base: ¦{type: base/laplace}
+=> write use in the place of type
+=> base: {use: base/laplace}
+
+flow: [{coupling: {use: glow/affine}, conditioner: ¦{glow/mlp}}]
+=> write use: glow/mlp
+=> flow: [{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}}]
+
+flow: [¦{coupling: {use: glow/affine}}]
+=> field 'conditioner' is missing
+=> flow: [{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}}]
+
+flow: [{use: ¦glow/householder(reflections=2)}]
+=> write {use: glow/householder, reflections: 2}
+=> flow: [{use: glow/householder, reflections: 2}]
+
+flow: [{use: ¦glow/dequantize}]
+=> delete this step: data with levels gets uniform noise
+=> flow: [{use: glow/actnorm}]
+
+flow: [{use: glow/actnorm}, {use: ¦base/laplace}]
+=> write base: {use: base/laplace} as a section of its own
+=> base: {use: base/laplace}
+
+flow: [{use: glow/actnorm}, ¦{base: {use: base/laplace}}]
+=> write base as a section of its own, beside flow
+=> base: {use: base/laplace}
+
+flow:
+  - use: glow/actnorm
+    ¦use: glow/conv1x1
+=> begin the second with a dash if it is an entry of its own
+=> flow: [{use: glow/actnorm}, {use: glow/conv1x1}]
+
+event: {shape: [2]}
+data:
+  use: data/table
+  path: x.csv
+  event: [{column: ¦#rooms, kind: integer}]
+  missing: drop
+=> the comment hides the end of the bracket
+=> event: {shape: [2]}
+data: {use: data/table, path: x.csv, event: [{column: "#rooms"}, {column: y}]}
+
+event: {shape: [2]}
+data:
+  use: data/table
+  path: x.csv
+  event: [{column: x}, ¦{kind: integer}]
+=> add column; or delete the dash if kind belongs to the entry above
+=> event: {shape: [2]}
+data: {use: data/table, path: x.csv, event: [{column: x}, {column: y}]}
+
+event: {shape: [2], domain: positive}
+flow: [¦{use: map/exp}]
+=> The layer's inverse takes it: {use: map/exp, inverse: true}
+=> event: {shape: [2], domain: positive}
+flow: [{use: map/exp, inverse: true}]
 
 ¦```yaml
 event: {shape: [2]}

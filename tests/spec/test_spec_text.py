@@ -211,6 +211,8 @@ FORMATS = {
     "sqlite": (b"SQLite format 3\0\x10", "a database of SQLite", "flowkit new FILE.csv"),
     "safetensors": (safetensors.torch.save({"a": torch.ones(2)}), "a file of weights", "flowkit evaluate RUN"),
     "onnx": (b"\x08\x0a\x12\x07flowkit:", "an ONNX graph", "flowkit verify BUNDLE"),
+    "a web page": (b"\n<!DOCTYPE html>\n<html>", "a web page", "download the file itself"),
+    "escaped": (b'{"flowkit": 1\\n', "text with \\n in the place of line ends", "replace each"),
     "pdf": (b"%PDF-1.7\n%\xe2\xe3", "a PDF", "flowkit new DATA"),
     "elf": (b"\x7fELF\x02\x01\x01\0", "a binary file", "flowkit new DATA"),
     "UTF-16": ("a: 1".encode("utf-16"), "UTF-16 text", "save it as UTF-8"),

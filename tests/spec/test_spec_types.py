@@ -86,7 +86,7 @@ BAD = [
     ("maybe: '1'", "maybe", "must be a whole number, not '1'", "remove the quotes"),
     ("maybe: none", "maybe", "must be a whole number, not 'none'", "write null for none"),
     ("part: {n: '1'}", "part.n", "must be a whole number, not '1'", "remove the quotes"),
-    ("part: {m: 1}", "part.m", "unknown field 'm'", "fields here: n"),
+    ("part: {m: 1}", "part.m", "unknown field 'm'", "delete m, or take one of the fields here: n"),
     ("parts: [{n: '1'}]", "parts[0].n", "must be a whole number, not '1'", "remove the quotes"),
     ("sides: ['3']", "sides[0]", "must be a whole number, not '3'", "remove the quotes"),
 ]

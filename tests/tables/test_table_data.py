@@ -122,12 +122,12 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "split and files": ({"data": {"split": "part", "test": "y.csv"}}, "takes split, or the files val and test"),
     "a category without categories": (
         {"data": {"event": [X, K | {"kind": "category"}]}},
-        "has categories if it has kind: category",
+        "kind: category needs categories: .a, b., the values of the column",
     ),
     "a fill in the event": ({"data": {"event": [X, K | {"fill": 1}]}}, "is for columns of the context"),
     "a period in the event": (
         {"data": {"event": [X, K | {"period": 24}]}},
-        "is for columns of the context: an event on",
+        "period is for columns of the context. Leave it out of 'k', and if its values lie on a circle",
     ),
     "a period and a scale": (
         {"data": {"context": [{"column": "k", "period": 24, "scale": 2}]}},
