@@ -29,6 +29,10 @@ REGISTERED: dict[str, Found] = {}
 """The plugins that this process has registered itself, by full name: see flowkit.register."""
 
 
+MIN_PART = 4
+"""The fewest letters of a name that are sought within other names."""
+
+
 class UnknownPlugin(PluginError):
     """Raised for a name that can't be used. Names that can be are searched only on request, because that takes long."""
 
@@ -259,9 +263,7 @@ class Registry:
         """Suggest the names in these namespaces that may have been meant."""
         ends = {full: _plain(full) for full in self._names(kind, namespaces)}
         wanted = _plain(name)
-        near = (
-            [wanted] if wanted in ends.values() else difflib.get_close_matches(wanted, ends.values(), n=2, cutoff=0.65)
-        )
+        near = [wanted] if wanted in ends.values() else _close(wanted, ends.values())
         found = [full for end in dict.fromkeys(near) for full in ends if ends[full] == end]
         return f"did you mean {' or '.join(found)}?" if found else None
 
@@ -285,6 +287,14 @@ def _namespace_of(name: str) -> str:
 def _plain(name: str) -> str:
     """Return the last part of a plugin's name, or of a class's, as one would spell it from memory."""
     return re.sub("[-_ ]", "", re.split("[/.:]", name)[-1]).lower()
+
+
+def _close(wanted: str, names: Iterable[str]) -> list[str]:
+    """Return the one or two names that are spelled most like ``wanted``, or have it as a part."""
+    options = list(names)
+    near = difflib.get_close_matches(wanted, options, n=2, cutoff=0.8)
+    holding = [name for name in options if len(wanted) >= MIN_PART and wanted in name]
+    return near or holding[:2] or difflib.get_close_matches(wanted, options, n=2, cutoff=0.65)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from flowkit.plugin.spelling import line
 from flowkit.spec.document import enter
 from flowkit.spec.fields import fields_at, required_at
 from flowkit.spec.model import KEYS, VERSION
-from flowkit.spec.other_words import other_words, words_of
+from flowkit.spec.other_words import other_plugin, other_words, words_of
 
 NAME = re.compile(r"[\w-]+/[\w-]+")
 SECTIONS: list[Path] = [(), ("event",), ("context",), ("train",), ("train", "optimizer")]
@@ -45,6 +45,11 @@ STEP_OF = {"flow": "repeat", "conditioner": "coupling", "split": "coupling", "ke
 }
 """A field of a step -> the key of that step."""
 
+MODELS = ("flow", "glow", "iaf", "maf", "naf", "nice", "nsf", "realnvp", "realnvps")
+"""What whole flows are called."""
+
+WHOLE_FLOW = "write the steps of the flow: in Python, print(flowkit.presets.nsf([2])) prints those of a whole one"
+
 PLACES = {
     "transformer": "write coupling: {use}, and beside it conditioner: {{use: …}}; or elementwise: {use}, or "
     "autoregressive: {use}",
@@ -71,7 +76,10 @@ def on_unknown_field(path: Path, data: Any, registry: Registry) -> str:
     if isinstance(nested, dict) and nested and all(key in fields and key not in present for key in nested):
         return f"write its fields in the place of {name}: {', '.join(nested)}"
     meant = _meant(name, fields, present) or _meant_nearby(name, around, data, registry)
-    return meant or _missing(around, data, registry) or f"delete {name}, or take one of the {_listed(fields)}"
+    if not around and name in ("preset", "model", "architecture"):
+        return f"delete {name}. {WHOLE_FLOW[0].upper()}{WHOLE_FLOW[1:]}"
+    what = name if name.isidentifier() else "this line"
+    return meant or _missing(around, data, registry) or f"delete {what}, or take one of the {_listed(fields)}"
 
 
 def _meant(name: str, fields: Iterable[str], present: Iterable[str]) -> str | None:
@@ -97,13 +105,23 @@ def on_missing(path: Path, name: str, data: Any) -> str | None:
     is_later_entry = bool(path) and isinstance(path[-1], int) and path[-1] > 0
     if is_later_entry and isinstance(entry, dict) and not any(key in entry for key in KEYS):
         return f"add {name}; or delete the dash if {next(iter(entry), 'this')} belongs to the entry above"
+    if path == ("dequantization",):
+        return "add flow: [{use: map/to_reals}, {use: glow/actnorm}], for example; or leave dequantization out"
     return EXAMPLES.get(name)
+
+
+def is_meant(name: str, path: Path, data: Any, registry: Registry) -> bool:
+    """Return True if an unknown field of the mapping at ``path`` is what its missing field ``name`` was meant to be."""
+    present, fields = reduce(enter, path, data), fields_at(path, data, registry)
+    unknown = [key for key in present if key not in fields] if isinstance(present, dict) else []
+    said = [on_unknown_field((*path, key), data, registry) for key in unknown]
+    return any(re.search(rf"^(did you mean|write its fields in the place of) .*\b{name}\b", each) for each in said)
 
 
 def on_field(path: Path, data: Any, registry: Registry) -> str | None:
     """Return an example of the field at ``path``, or what it is for."""
     if path and path[-1] in EXAMPLES:
-        return EXAMPLES[str(path[-1])]
+        return EXAMPLES[str(path[-1])].replace("add", "write", 1)
     purpose = fields_at(path[:-1], data, registry).get(str(path[-1]), "") if path else ""
     return f"{path[-1]}: {purpose.split('. ')[0].removesuffix('.')}" if purpose else None
 
@@ -171,7 +189,7 @@ def _step_named(name: str, registry: Registry) -> str | None:
 def on_reference(value: Any, kind: str, registry: Registry) -> str | None:
     """Suggest how to write the plugin that a value may have meant."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "delete the dash, or the brackets [ ]"
+        return "delete the dash, or the brackets [ ]" if len(value) == 1 else f"keep one of the {len(value)}"
     if isinstance(value, dict) and "use" not in value and (renamed := _use_in(value)):
         return renamed
     name = value if isinstance(value, str) else ""
@@ -196,9 +214,11 @@ def _use_in(value: dict[str, Any]) -> str | None:
 
 
 def on_use(path: Path, name: Any, registry: Registry) -> str | None:
-    """Suggest the step that is meant where `use` names another step, or a transformer."""
+    """Suggest what is meant where `use` names a plugin of another kind, or a step."""
+    if path[-1] in ("coupling", "elementwise", "autoregressive"):
+        return _on_network(str(path[-1]), name, registry)
     if not isinstance(path[-1], int):
-        return None
+        return other_plugin(name)
     if name in KEYS:
         return f"write {name}: in the place of use: {name}"
     if called := re.fullmatch(rf"({NAME.pattern})\(([^()]*)\)", name):
@@ -206,9 +226,20 @@ def on_use(path: Path, name: Any, registry: Registry) -> str | None:
         return f"write {{use: {called[1]}{', ' * bool(fields)}{fields}}}"
     if "dequanti" in name:
         return "delete this step: data with levels gets uniform noise, or that of the section dequantization"
+    if re.split("[/.]", name)[-1].lower() in MODELS:
+        return WHOLE_FLOW
     for kind, advice in PLACES.items():
         with suppress(PluginError):
             return advice.format(use=f"{{use: {registry.look_up(kind, name).name}}}")
+    return other_plugin(name)
+
+
+def _on_network(key: str, name: str, registry: Registry) -> str | None:
+    """Suggest where a network belongs that stands in the place of the transformer."""
+    for kind in ("conditioner", "masked-conditioner"):
+        with suppress(PluginError):
+            network = registry.look_up(kind, name).name
+            return f"write {key}: {{use: glow/affine}}, for example, and beside it conditioner: {{use: {network}}}"
     return None
 
 

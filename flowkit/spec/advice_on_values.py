@@ -7,6 +7,7 @@ from typing import Any
 
 from flowkit.errors import Path
 from flowkit.spec.advice import MAX_TEXT, NAME, brief, did_you_mean
+from flowkit.spec.model import KEYS
 from flowkit.spec.text import FLOAT, INTEGER
 
 NUMBERS = {"int_type", "int_from_float", "float_type"}
@@ -22,6 +23,8 @@ FACTORS = {"k": 1e3, "K": 1e3, "M": 1e6, "%": 0.01}
 
 def on_value(path: Path, value: Any, kinds: set[str], expected: str) -> str | None:
     """Suggest how to write ``value`` as what it must be: a number, a boolean, a list, text, one of some words."""
+    if isinstance(value, str) and "\n" in value and kinds & {*LISTS, "model_type"}:
+        return f"delete the | or > behind {path[-1]}:"
     if isinstance(value, str):
         return _on_text(path, value, kinds, expected) if len(value) <= MAX_TEXT else None
     if "string_type" in kinds and isinstance(value, int | float):
@@ -34,6 +37,8 @@ def on_value(path: Path, value: Any, kinds: set[str], expected: str) -> str | No
         return _on_mapping_for_list(path, value)
     if kinds & LISTS and path[-1] == "shape" and isinstance(value, int) and not isinstance(value, bool):
         return f"write [{value}]"
+    if value in (None, -1) and "shape" in path[-2:-1]:
+        return "delete it: a shape is that of one event or context, without the batch"
     if isinstance(value, dict) and path[-1] in value:
         return f"write {brief(value[path[-1]])}"
     if isinstance(value, list | dict) and (chosen := _chosen(value, expected)):
@@ -44,9 +49,17 @@ def on_value(path: Path, value: Any, kinds: set[str], expected: str) -> str | No
 def _on_mapping_for_list(path: Path, value: dict[str, Any]) -> str | None:
     """Suggest the list that a mapping was meant to be: of steps, or of its values."""
     if path[-1] == "flow":
-        return "begin each step with a dash"
+        return _on_steps(value)
     is_flat = value and not any(isinstance(item, list | dict) for item in value.values())
     return f"write {brief(list(value.values()))}" if is_flat else None
+
+
+def _on_steps(value: dict[str, Any]) -> str:
+    """Suggest how to write the steps that stand in a mapping, and not in a list."""
+    first = next((key for key in value if key in KEYS), None)
+    if first is not None:
+        return f"begin each step with a dash: write - {first}"
+    return f"steps have no names: write a dash in the place of {', '.join(f'{key}:' for key in value)}"
 
 
 def _chosen(value: list[Any] | dict[str, Any], expected: str) -> str | None:

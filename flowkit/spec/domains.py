@@ -36,18 +36,19 @@ def domain_problem(spec: Spec, steps: Sequence[Step], data: str = "event") -> tu
     """
     domains, origin = spec.event.domains, f"The {data} has this domain"
     path: Path = ("base",)
+    taker: Step | None = None
     try:
         for step in steps:
-            path, given = step.path, domains
+            path, given, taker = step.path, domains, step
             domains = codomain(step, given)
             if domains != given:
                 origin = f"{step.name} at {format_path(step.path)} gives this domain"
-        path = ("base",)
+        path, taker = ("base",), None
         _check("the base distribution", base_support(spec.base, steps[-1].output_shape), domains)
     except PluginError as error:
         return path, str(error), None
     except Mismatch as error:
-        return path, str(error), f"{origin}. {_inverted(steps, path, domains) or _advice(domains, error.takes, path)}"
+        return path, str(error), f"{origin}. {_inverted(taker, domains) or _advice(domains, error.takes, path, taker)}"
     return None
 
 
@@ -189,9 +190,8 @@ def _shared(name: str, domains: Domains) -> Domains:
     return domains
 
 
-def _inverted(steps: Sequence[Step], path: Path, given: Domains) -> str | None:
+def _inverted(step: Step | None, given: Domains) -> str | None:
     """Suggest the inverse of a layer whose inverse takes the domain that reaches the layer."""
-    step = next((step for step in steps if step.path == path), None)
     if given == REALS or step is None or step.is_inverse or not isinstance(step.item, Use):
         return None
     config = step.item.config
@@ -201,22 +201,38 @@ def _inverted(steps: Sequence[Step], path: Path, given: Domains) -> str | None:
     return f"The layer's inverse takes it: {{use: {step.name}, inverse: true}}"
 
 
-def _advice(given: Domains, takes: Domains | None, path: Path) -> str:
+def _advice(given: Domains, takes: Domains | None, path: Path, step: Step | None) -> str:
     """Say what to do about a domain that a layer doesn't take."""
     if path == ("base",) and all(isinstance(domain, Circle) for domain in by_coordinate(given)):
         return f"Write {line({'use': 'base/uniform', 'bounds': written_domain(given)})}"
+    if isinstance(takes, Circle) and isinstance(given, Circle):
+        return f"Give it the bounds {line(written_domain(given))}, or leave bounds out"
     if any(isinstance(domain, Circle) for domain in by_coordinate(given)):
         return "Layers on circles are map/phase, map/moebius and spline/circular, and their base is base/uniform"
     if given != REALS:
-        return _map_or_bounds(given, takes)
+        return _map_or_bounds(given, takes, path, step)
     instead = "take a base on the reals, such as base/standard_normal" if path[-1] == "base" else "leave this layer out"
+    if step is not None and _repeat_around(path):
+        instead += f", or put it before the repeat at {format_path(_repeat_around(path))} if it should stand there once"
     return f"If the data has another domain, declare it: event: {{domain: …}}; otherwise {instead}"
 
 
-def _map_or_bounds(given: Domains, takes: Domains | None) -> str:
+def _map_or_bounds(given: Domains, takes: Domains | None, path: Path, step: Step | None) -> str:
     """Say what to do about a domain with ends. Only a layer that takes the reals can stand behind map/to_reals."""
     if takes in (None, REALS):
-        return "Map it to the reals first: {use: map/to_reals}"
-    if isinstance(takes, tuple) or all(isfinite(end) for each in by_coordinate(given) for end in (each.low, each.high)):
+        repeat = _repeat_around(path)
+        where = f"before the repeat at {format_path(repeat)}" if repeat else "first"
+        return f"Map it to the reals {where}: {{use: map/to_reals}}"
+    ends = [end for each in by_coordinate(given) for end in (each.low, each.high)]
+    if isinstance(takes, tuple) or all(map(isfinite, ends)):
+        fields = type(step.item.config).model_fields if step is not None and isinstance(step.item, Use) else {}
+        if "low" in fields and len(ends) == 2:
+            return f"Give it low: {line(ends[0])} and high: {line(ends[1])}"
         return f"Give it the bounds {line(written_domain(given))}"
     return "Take one for this domain in its place"
+
+
+def _repeat_around(path: Path) -> Path:
+    """Return the path of the outermost repeat around a step, or () if there is none."""
+    flows = [n for n, part in enumerate(path) if part == "flow"]
+    return path[: flows[0] + 2] if len(flows) > 1 else ()

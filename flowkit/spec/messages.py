@@ -65,6 +65,7 @@ def problems_of(error: ValidationError, document: Document, registry: Registry) 
     if any(found.path[:1] == ("event",) for found in located):
         located = [found for found in located if not found.is_of_a_default(document.data)]
     outdone = {found.path[:n] for found in located if found.in_union for n in range(len(found.path))}
+    located = [found for found in located if not _is_renamed(found, document, registry)]
     groups: dict[Hashable, list[_Located]] = {}
     for number, found in enumerate(located):
         if not (found.in_union and found.path in outdone):
@@ -98,6 +99,11 @@ class _Located:
         if self.details["type"] == "missing" and isinstance(self.path[-1], int):
             return "entries", self.path[:-1]
         return self.path if self.in_union else None
+
+    @property
+    def around(self) -> Path:
+        """The path of the mapping or list in which a value is missing."""
+        return self.path[:-1] if self.path and self.path[-1] == self.details["loc"][-1] else self.path
 
     def is_of_a_default(self, data: Any) -> bool:
         """Return True if the text leaves out the field that is wrong."""
@@ -142,6 +148,14 @@ def _explain(group: list[_Located], document: Document, registry: Registry) -> P
     return document.problem(path, shortened(message.removeprefix("Value error, ").removeprefix("Assertion failed, ")))
 
 
+def _is_renamed(found: _Located, document: Document, registry: Registry) -> bool:
+    """Return True for a missing field that an unknown one was meant to be: that one's problem says so."""
+    name = found.details["loc"][-1]
+    if found.details["type"] != "missing" or not isinstance(name, str):
+        return False
+    return advice.is_meant(name, found.around, document.data, registry)
+
+
 def _is_of_entries(details: ErrorDetails) -> bool:
     """Return whether a list is called too short only because some of its entries are wrong."""
     return details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]
@@ -153,11 +167,11 @@ def _must_be(details: ErrorDetails) -> str:
 
 
 def _missing(group: list[_Located], document: Document, registry: Registry) -> Problem:
-    path, name = group[0].path, group[0].details["loc"][-1]
-    around = path[:-1] if path and path[-1] == name else path
+    name, around = group[0].details["loc"][-1], group[0].around
     if isinstance(name, int):
         wanted = max(int(found.details["loc"][-1]) for found in group) + 1
-        return document.problem(around, f"must have {wanted} entries, not {len(group[0].details['input'])}")
+        message = f"must have {wanted} entries, not {len(group[0].details['input'])}"
+        return document.problem(around, message, advice.on_field(around, document.data, registry))
     purpose = fields_at(around, document.data, registry).get(str(name), "").removesuffix(".")
     message = f"field {name!r} is missing" + (f": {purpose}" if purpose else "")
     return document.problem(around, message, advice.on_missing(around, str(name), document.data))

@@ -56,7 +56,11 @@ STANDARD_NORMAL = "base/standard_normal"
 
 def _check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(shape) not in (1, 3):
-        grey = f": write [1, {shape[0]}, {shape[1]}] for one channel" if len(shape) == 2 else ""
+        grey = (
+            f": write [1, {shape[0]}, {shape[1]}] for one channel, or [{shape[1]}] for vectors"
+            if len(shape) == 2
+            else ""
+        )
         raise PydanticCustomError("shape", f"must be [d] for vectors or [channels, height, width] for images{grey}")
     return _check_size(shape)
 
@@ -413,9 +417,11 @@ class Train(Documented):
     @classmethod
     def _compilable(cls, value: bool | str, info: ValidationInfo) -> bool | str:
         if value and info.data.get("memory") == "reversible":
-            raise ValueError("can't be had under memory: reversible; use memory: checkpoint or store, or leave it out")
+            raise ValueError(
+                "can't be had under memory: reversible; use memory: checkpoint or store, or leave compile out"
+            )
         if value and info.data.get("strategy") == "fsdp":
-            raise ValueError("can't be had under strategy: fsdp; use strategy: ddp, or leave it out")
+            raise ValueError("can't be had under strategy: fsdp; use strategy: ddp, or leave compile out")
         return value
 
 

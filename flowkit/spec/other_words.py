@@ -39,7 +39,6 @@ OTHER_WORDS = {
     "conditions": ["context"],
     "dim": ["shape"],
     "features": ["shape"],
-    "image_size": ["shape"],
     "size": ["shape", "n"],
     "range": ["domain"],
     "learning_rate": ["lr"],
@@ -64,9 +63,30 @@ OTHER_WORDS = {
 """What other libraries call a field -> what it may be called here."""
 
 
+OTHER_PLUGINS = {
+    "batchnorm": "glow/actnorm",
+    "normalize": "glow/actnorm",
+    "standardize": "glow/actnorm",
+    "lstm": "encoder/gru",
+    "rnn": "encoder/gru",
+    "csv": "data/table",
+    "parquet": "data/table",
+    "numpy": "data/npy",
+    "cifar10": "data/images",
+    "imagefolder": "data/images",
+}
+"""What other libraries call a plugin, without its namespace -> the plugin of flowkit that serves the same purpose."""
+
+
 def other_words(name: str) -> Sequence[str]:
     """Return the fields that other libraries call ``name``."""
     return OTHER_WORDS.get(_snake(name), ())
+
+
+def other_plugin(name: str) -> str | None:
+    """Suggest the plugin that serves the purpose of what other libraries call ``name``."""
+    meant = OTHER_PLUGINS.get(re.split("[/.]", name)[-1].lower().replace("_", ""))
+    return f"did you mean {meant}?" if meant else None
 
 
 def words_of(name: str) -> list[str]:

@@ -48,7 +48,7 @@ class Slip:
 
 
 def _listed(text: str) -> str:
-    return f"write [{', '.join(re.findall(NUMBER, text))}]"
+    return f"write [{', '.join(re.findall(NUMBER, text))}] in the place of {text}"
 
 
 def _evaluated(text: str) -> str:
@@ -71,15 +71,19 @@ SLIPS: list[tuple[str, str, str | Callable[[str], str]]] = [
     (r"^@@ |^(?:\+\+\+|---) \S", "this is a patch, not the file", "apply it, or delete the lines of ---, +++ and @@"),
     (r"^>+ ?", "a mail has put > in front of the line", "remove the > from every line, and the blank behind it"),
     (r"^\+", "a patch has put + in front of the line", "remove the + from every line"),
-    (r"^\s*\d+[:|]?\s+(?=[\w-]+:|- )", "the number of the line is no part of a spec", "remove it from every line"),
+    (
+        r"^\s*\d+[:|]?\s+(?=[\w-]+:|- )",
+        "the number of the line is no part of a spec",
+        "remove it from every line, with the blanks in front of it",
+    ),
     (
         r"^\s*(?:[*+•·‐‑‒–—−]\s*|-(?=[A-Za-z{])|\d+[.)]\s+)(?=([\w{].*))",
         'the marker of a list\'s entry is "- "',
         "write - {0}",
     ),
-    ("[\u00a0\u202f]", "{code} is a no-break space", "replace the no-break space by a blank"),
+    ("[\u00a0\u202f]", "{code} is a no-break space", "replace every no-break space by a blank"),
     ("[\u1680\u2000-\u200a\u205f\u3000]", "{code} is a blank of another width", "replace it by a blank"),
-    ("[\u00ad\u200b-\u200f\u2060\ufeff]", "{code} is an invisible character", "delete it"),
+    ("[\u00ad\u200b-\u200f\u2060\ufeff]", "{code} is an invisible character", "delete the invisible {code}"),
     (rf"[{TYPOGRAPHIC}]([^{TYPOGRAPHIC}]*)[{TYPOGRAPHIC}]", "{match} is in typographic quotes", "write '{0}'"),
     (
         f"[{''.join(LOOKALIKES)}！-～]",

@@ -143,8 +143,10 @@ def _hidden(opening: Finding, closing: str, here: Finding, lines: list[str]) -> 
     for number in range(opening.line, min(here.line + 1, len(lines))):
         comment = slips.COMMENT.search(slips.unquoted(lines[number]))
         if comment and closing in comment[0]:
+            is_value = lines[number][: comment.start()].rstrip().endswith(":")
+            advice = "put text that begins with # in quotes" if is_value else "put the comment behind the bracket"
             message = f"the comment hides the end of the bracket that opens at {_place(opening)}"
-            return Finding(number, comment.start(), message, "put the comment behind the bracket")
+            return Finding(number, comment.start(), message, advice)
     return None
 
 
@@ -186,7 +188,16 @@ def _continued(here: Finding, lines: list[str]) -> Finding | None:
         return None
     column, own = _columns(lines[above])[-1], _indentation(lines[here.line])
     message = "this line is indented deeper than the line above, whose key has a value already"
-    return Finding(here.line, own, message, f"begin it in column {column + 1}, like line {above + 1}")
+    advice = f"begin it in column {column + 1}, like line {above + 1}"
+    if lines[here.line].lstrip().startswith("- ") and "repeat:" in lines[above]:
+        advice = f"write flow: in a line of its own above it, in column {column + 1}"
+    return Finding(here.line, own, message, advice)
+
+
+def column_below(lines: list[str], number: int) -> tuple[int, int]:
+    """Return the line above line ``number``, and the column of what belongs to it. All are counted from 1."""
+    above = _above(number - 1, lines) or 0
+    return above + 1, _columns(lines[above])[-1] + 1
 
 
 def _indented(here: Finding, lines: list[str]) -> Finding | None:

@@ -48,6 +48,8 @@ NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udff
 TABS_BEFORE_JSON = re.compile(r"\A[ \t\r\n]+(?=[{\[])")
 """Within brackets tabs are white space to YAML too, but not in front of the first."""
 
+TOML_HEADER = re.compile(r"^\[([A-Za-z_][\w.]*)\][ \t]*$", re.MULTILINE)
+
 BREAK = re.compile(r"\r\n|\r|\n")
 
 CONSTANTS = {text: None for text in ("", "~", "null", "Null", "NULL")} | {
@@ -95,9 +97,15 @@ def read_text(text: str, file: str = "<spec>") -> Document:
     except SpecError:
         from flowkit.spec.python import spec_in  # only on the way to an error
 
+        lines = _Lines(text, file)
         if written := spec_in(text):
-            place = _Lines(text, file).place(0, 0)
-            place.fail("this is Python code, and a spec is YAML", (), f"write {written}")
+            lines.place(0, 0).fail("this is Python code, and a spec is YAML", (), f"write {written}")
+        if header := TOML_HEADER.search(text):
+            name = header[1]
+            advice = (
+                f"write {name}: in the place of [{name}], and below it its fields, indented, with : in the place of ="
+            )
+            lines.behind(text[: header.start()]).fail("this is TOML, and a spec is YAML", (), advice)
         raise
 
 
@@ -108,7 +116,8 @@ def _mapping(text: str, file: str) -> Document:
     if not isinstance(document.data, dict):
         from flowkit.spec.slips import explained
 
-        raise SpecError([explained(document.problem((), "a spec is a mapping that begins with flowkit: 1"))])
+        advice = "delete the dash, and begin every line 2 columns further left" if document.data[:1] else None
+        raise SpecError([explained(document.problem((), "a spec is a mapping that begins with flowkit: 1", advice))])
     return document
 
 
@@ -122,7 +131,8 @@ def parse(text: str, file: str, start: int = 0) -> Document:
         Place(file).fail(TOO_LONG)
     if found := NOT_TEXT.search(text):
         place = lines.behind(text[: found.start()])
-        place.fail(f"the character U+{ord(found[0]):04X} can't stand in a spec: is this a text file?")
+        advice = "delete the colour codes of the terminal" if found[0] == "\x1b" else None
+        place.fail(f"the character U+{ord(found[0]):04X} can't stand in a spec: is this a text file?", (), advice)
     body = TABS_BEFORE_JSON.sub(lambda found: found[0].replace("\t", " "), text[start:])
     composer = _Composer(YAML(typ="safe", pure=True).parse(" " * start + body), lines)
     try:
@@ -176,7 +186,7 @@ class _Composer:
         self.result.data = self._node(self._next(), ())
         self._next()  # the end of the document
         if not isinstance(self._next(), StreamEndEvent):
-            self.last.fail("a second document begins here: a file holds one spec")
+            self.last.fail("a second document begins here: a file holds one spec", (), "delete the line of ---")
         return self.result
 
     def _next(self) -> Any:
@@ -215,7 +225,11 @@ class _Composer:
     def _on_twice(self, path: Path, key: str) -> str:
         if path and isinstance(path[-1], int):
             return "delete one of them; or begin the second with a dash if it is an entry of its own"
-        return "delete one of them, or indent it if it belongs to the line above"
+        from flowkit.spec.syntax import column_below  # only on the way to an error
+
+        above, column = column_below(self.lines.lines, self.last.line or 1)
+        indent = f"begin it and what stands below it in column {column}, if it belongs to line {above}"
+        return f"delete one of them; or {indent}"
 
     def _key(self, event: Any, path: Path) -> str:
         self._check(event, path)
@@ -238,7 +252,8 @@ class _Composer:
                 path, "anchors and aliases (&, *) are not allowed", "write the value out, or put text in quotes"
             )
         if event.ctag is not None:
-            self._refuse(path, "tags (!) are not allowed: delete the tag")
+            advice = "write the value itself: no other file is read" if "include" in str(event.ctag) else None
+            self._refuse(path, "tags (!) are not allowed: delete the tag", advice)
         if len(path) > MAX_DEPTH:
             self._refuse((), f"is nested more than {MAX_DEPTH} levels deep")
 

@@ -154,7 +154,7 @@ def walk(spec: Spec, within: Path = ()) -> list[Step]:
             steps.append(_step(item, path, shape, context))
         except ValueError as error:  # ShapeError is one, and so is what a plugin's rule may raise of its own
             reached = f"{list(shape)} reaches it{_in_rounds(rounds)}"
-            raise BrokenChain(f"{shortened(error)} ({reached})", path, _origin(steps, shape)) from error
+            raise BrokenChain(f"{shortened(error)} ({reached})", path, _origin(steps, shape, rounds)) from error
         except PluginError as error:
             raise BrokenChain(f"{error}{_in_rounds(rounds)}", path) from error
         shape = steps[-1].output_shape
@@ -196,12 +196,16 @@ def _in_rounds(rounds: Rounds) -> str:
     return " in " + ", ".join(f"repeat {now} of {times} of {format_path(path)}" for path, now, times in rounds)
 
 
-def _origin(steps: list[Step], shape: Shape) -> str:
+def _origin(steps: list[Step], shape: Shape, rounds: Rounds = ()) -> str:
     """Return where the shape comes from, for messages: the last step that changed it, or the event."""
     changed = next((step for step in reversed(steps) if step.output_shape != step.input_shape), None)
     if changed is None:
-        return f"{list(shape)} is the shape of the event"
-    return f"{list(shape)} is what {changed.name} at {format_path(changed.path)} made of {list(changed.input_shape)}"
+        is_last = len(shape) == 3 and shape[2] in (1, 3, 4) and min(shape[:2]) > 4
+        asked = f". Are its channels last? Then write {[shape[2], *shape[:2]]}" if is_last else ""
+        return f"{list(shape)} is the shape of the event{asked}"
+    made = f"{list(shape)} is what {changed.name} at {format_path(changed.path)} made of {list(changed.input_shape)}"
+    again = any(now > 1 and changed.path[: len(path)] == path for path, now, _ in rounds)
+    return f"{made}. Put {changed.name} before the repeat if it should stand there once" if again else made
 
 
 def latent_shapes(spec: Spec) -> list[Shape]:
@@ -259,7 +263,8 @@ def _step(item: LayerSpec, path: Path, shape: Shape, context: Shape | None) -> S
         case Use(config=BijectorConfig() as config):
             output = _ruled(item, shape, lambda: _checked(config.output_shape(shape)))
             if item.inverse and output != shape:
-                raise ShapeError(f"inverse: true needs a layer that keeps shapes; {item.name} gives {list(output)}")
+                made = f"{item.name} gives {list(output)}: leave it out here"
+                raise ShapeError(f"inverse: true needs a layer that keeps shapes; {made}")
             return Step(item, path, shape, output)
         case CouplingSpec(
             split=Use(config=SplitConfig() as split), conditioner=Use(config=ConditionerConfig() as network)
@@ -282,7 +287,9 @@ def _step(item: LayerSpec, path: Path, shape: Shape, context: Shape | None) -> S
         case FactorOutSpec():
             stay, leave = halve(shape[0])
             if not leave:
-                raise ShapeError("factor_out divides the channels, and there is only one")
+                raise ShapeError(
+                    "factor_out divides the channels, and there is only one: put {use: glow/squeeze} before it"
+                )
             if item.base is not None:
                 _check_base(item.base, (leave, *shape[1:]), context)
             return Step(item, path, shape, (stay, *shape[1:]), (leave, *shape[1:]))

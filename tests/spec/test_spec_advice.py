@@ -30,7 +30,7 @@ flow: [{use: ¦glow/affine, conditioner: {use: glow/mlp}}]
 
 flow: [{coupling: {use: ¦glow/convnet}, conditioner: {use: glow/mlp}}]
 => flow[0].coupling.use: glow/convnet is a conditioner, not a transformer
-=> transformers installed: glow/affine, glow/additive
+=> write coupling: {use: glow/affine}, for example, and beside it conditioner: {use: glow/convnet}
 
 flow: [¦{coupling: {use: glow/affine}}]
 => flow[0]: field 'conditioner' is missing: The network

@@ -140,7 +140,7 @@ MISFITS: dict[str, tuple[list[dict[str, Any]], dict[str, str], str]] = {
         r"gives this domain\. Map it to the reals first"
     ),
     "a map of another interval": (
-        [use("map/logit")], {"domain": "[0, 2]"}, r"reaches it is \(0, 2\)\n.*Give it the bounds \[0, 2\]"
+        [use("map/logit")], {"domain": "[0, 2]"}, r"reaches it is \(0, 2\)\n.*Give it low: 0 and high: 2"
     ),
     "a base on another interval": (
         [use("glow/roll")], {"domain": "[0, 2]", "base": "{use: base/uniform, bounds: [0, 1]}"},

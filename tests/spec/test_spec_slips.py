@@ -172,12 +172,12 @@ train:
 
 train:
   ¦epochs:NBSP20
-=> must be a mapping, not 'epochs:\xa020': replace the no-break space by a blank
+=> must be a mapping, not 'epochs:\xa020': replace every no-break space by a blank
 => train: {epochs: 20}
 
 train:
   ep¦ZWSPochs: 20
-=> U+200B is an invisible character: delete it
+=> U+200B is an invisible character: delete the invisible U+200B
 => train: {epochs: 20}
 
 train:
@@ -520,6 +520,56 @@ flow: [¦{use: map/exp}]
 => The layer's inverse takes it: {use: map/exp, inverse: true}
 => event: {shape: [2], domain: positive}
 flow: [{use: map/exp, inverse: true}]
+
+flow: ¦|
+  - use: glow/actnorm
+=> must be a list, not '- use: glow/actnorm\n': delete the | or > behind flow:
+=> flow: [{use: glow/actnorm}]
+
+flow:
+  - repeat: 2
+      ¦- use: glow/actnorm
+=> write flow: in a line of its own above it, in column 5
+=> flow: [{repeat: 2, flow: [{use: glow/actnorm}]}]
+
+¦[data]
+use = "data/toy"
+=> this is TOML, and a spec is YAML: write data: in the place of [data]
+=> data: {use: data/toy, name: moons}
+
+flow: [{autoregressive: {use: ¦autoregressive/made}}]
+=> write autoregressive: {use: glow/affine}, for example, and beside it conditioner: {use: autoregressive/made}
+=> flow: [{autoregressive: {use: glow/affine}, conditioner: {use: autoregressive/made}}]
+
+flow: [{use: ¦glow/standardize}]
+=> did you mean glow/actnorm?
+=> flow: [{use: glow/actnorm}]
+
+base: {use: ¦base/norm}
+=> did you mean base/standard_normal or base/diagonal_normal?
+=> base: {use: base/standard_normal}
+
+event: {shape: [¦null, 2]}
+=> delete it: a shape is that of one event or context, without the batch
+=> event: {shape: [2]}
+
+event: {shape: [2], domain: ¦{circle: [0, 2*pi]}}
+=> must be a number, or null if it is infinite, not '2*pi'
+=> event: {shape: [2]}
+
+¦prior: {use: base/laplace}
+=> unknown field 'prior': did you mean base?
+=> base: {use: base/laplace}
+
+¦spec:
+  data: {use: data/toy, name: moons}
+=> write its fields in the place of spec: data
+=> data: {use: data/toy, name: moons}
+
+event: {shape: [8, 8, 1]}
+flow: [{use: glow/actnorm}, ¦{use: glow/squeeze}]
+=> [8, 8, 1] is the shape of the event. Are its channels last? Then write [1, 8, 8]
+=> event: {shape: [1, 8, 8]}
 
 ¦```yaml
 event: {shape: [2]}

@@ -120,6 +120,10 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "a column twice": ({"data": {"event": [X, X]}}, "data: names the column 'x' twice"),
     "two rules of parts": ({"data": {"split": "part", "group": "c"}}, "takes at most one of split, group and time"),
     "split and files": ({"data": {"split": "part", "test": "y.csv"}}, "takes split, or the files val and test"),
+    "split and fractions": (
+        {"data": {"split": "part", "fractions": [0.6, 0.2, 0.2]}},
+        "takes split, which says the part of each row, or fractions",
+    ),
     "a category without categories": (
         {"data": {"event": [X, K | {"kind": "category"}]}},
         "kind: category needs categories: .a, b., the values of the column",
