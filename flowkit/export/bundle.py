@@ -173,7 +173,8 @@ def _check_free(directory: Path, overwrite: bool) -> None:
         return
     is_bundle = (directory / MANIFEST).is_file()
     if not (is_bundle and overwrite):
-        raise RunError(f"{directory} exists: {'pass --overwrite to replace it' if is_bundle else 'choose another'}")
+        advice = "overwrite=True replaces it, on the command line --overwrite" if is_bundle else "choose another"
+        raise RunError(f"{directory} exists: {advice}")
     if others := _others(directory):
         raise RunError(
             f"{directory} holds {others[0]!r}, which is not of the bundle: move it, or choose another directory"

@@ -193,6 +193,8 @@ class FittedFlow:
         """
         events, given = self._tensor("x", x), self._context(context)
         assert events is not None
+        if self.flow.levels is None and not events.is_complex():
+            events = events.to(self.flow.dtype)  # whole numbers are points, too
         check_shape(events, self.flow.event_shape)
         if library_of(x) == "torch":
             return scores(events, given, 0)
@@ -221,16 +223,20 @@ class FittedFlow:
         tensor = value if isinstance(value, Tensor) else _from_numpy(numbers(name, value))
         return tensor.to(self.flow.device, self.flow.dtype if tensor.is_floating_point() else tensor.dtype)
 
-    def __repr__(self) -> str:
+    def _summary(self) -> list[tuple[str, str]]:
+        """Return names and texts for people."""
         from flowkit.fitted.summary import summary
 
-        return "\n".join(["FittedFlow", *(f"  {name}: {text}" for name, text in summary(self.flow, self._rows))])
+        return summary(self.flow, self._rows)
+
+    def __repr__(self) -> str:
+        return "\n".join([type(self).__name__, *(f"  {name}: {text}" for name, text in self._summary())])
 
     def _repr_html_(self) -> str:
         """Return the summary and the curve of the losses for a notebook."""
         from flowkit.fitted.summary import as_html
 
-        return as_html(self.flow, self._rows)
+        return as_html(self._summary(), self._rows, self.flow.printed_unit)
 
 
 def _from_numpy(array: np.ndarray) -> Tensor:

@@ -35,14 +35,14 @@ def summary(flow: Flow, rows: Sequence[Row]) -> list[tuple[str, str]]:
     ]
 
 
-def as_html(flow: Flow, rows: Sequence[Row]) -> str:
-    """Return a table of the summary, and beside it the losses over the epochs as a picture."""
+def as_html(texts: Sequence[tuple[str, str]], rows: Sequence[Row], unit: str) -> str:
+    """Return a table of names and texts, and beside it the losses over the epochs as a picture."""
     cells = "".join(
         f"<tr><th style='text-align:left'>{name}</th><td style='text-align:left'>{html.escape(text)}</td></tr>"
-        for name, text in summary(flow, rows)
+        for name, text in texts
     )
     picture = io.BytesIO()
-    loss_figure(rows, flow.printed_unit).savefig(picture, format="png", dpi=72)
+    loss_figure(rows, unit).savefig(picture, format="png", dpi=72)
     source = base64.b64encode(picture.getvalue()).decode()
     return (
         "<div style='display:flex; flex-wrap:wrap; align-items:center; gap:1em'>"

@@ -24,6 +24,7 @@ from flowkit.fitted.tables import (
 from flowkit.flow import Flow
 from flowkit.flow.inputs import as_flowkit
 from flowkit.plugin import Arrays, PartName
+from flowkit.starting import TableLook
 from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.frames import TableColumns, is_table
 from flowkit_runtime.inputs import inside
@@ -162,6 +163,9 @@ class FittedTable(FittedFlow):
         if not (context is None or is_table(context)):
             raise InputError(self._wanted)
         return joined(x, context)
+
+    def _summary(self) -> list[tuple[str, str]]:
+        return [("density", TableLook.of(self.preprocessing).density), *super()._summary()]
 
     @property
     def _wanted(self) -> str:

@@ -104,9 +104,14 @@ class TableLook:
             *(["rows that lack a value are left out"] if self.missing == "drop" else []),
         )
 
-    def __str__(self) -> str:
+    @property
+    def density(self) -> str:
+        """The density with the names of the columns: p(area, price | city)."""
         names, given = _listed(self.event), _listed(self.context if self.label is None else (self.label,))
-        return f"about {self.rows:,} rows to train on, p({names}{f' | {given}' if given else ''})"
+        return f"p({names}{f' | {given}' if given else ''})"
+
+    def __str__(self) -> str:
+        return f"about {self.rows:,} rows to train on, {self.density}"
 
 
 def _listed(choices: Sequence[Choice]) -> str:

@@ -47,7 +47,8 @@ class TableColumns(Mapping[str, Any]):
 def as_columns(table: Any) -> TableColumns:
     """Return the columns of a table.
 
-    ``table`` is a DataFrame of pandas or polars, an Arrow table, or a mapping from names to arrays or lists.
+    ``table`` is a DataFrame of pandas or polars, an Arrow table, or a mapping from names to arrays or lists. If all
+    values of a mapping are single ones, it is one row.
     """
     return TableColumns(table)
 
@@ -67,7 +68,8 @@ def _columns(table: Any) -> Iterator[tuple[Any, Callable[[], Any]]]:
     import pyarrow as arrow
 
     if isinstance(table, Mapping):
-        yield from ((name, partial(table.__getitem__, name)) for name in table)
+        is_row = all(map(_is_single, table.values()))
+        yield from ((name, partial(lambda name: [table[name]] if is_row else table[name], name)) for name in table)
     elif is_pandas(table):
         for i, name in enumerate(table.columns):
             yield name, partial(lambda i: table.iloc[:, i], i)
@@ -79,6 +81,10 @@ def _columns(table: Any) -> Iterator[tuple[Any, Callable[[], Any]]]:
             raise InputError(f"{wanted} is wanted; got a {type(table).__name__}") from error
         for i, name in enumerate(whole.column_names):
             yield name, partial(whole.column, i)
+
+
+def _is_single(value: Any) -> bool:
+    return isinstance(value, str | bytes) or not hasattr(value, "__len__")
 
 
 def _as_arrow(name: str, values: Any) -> Any:
@@ -97,7 +103,7 @@ def _as_arrow(name: str, values: Any) -> Any:
     if isinstance(values, np.ndarray) and not isinstance(values, np.ma.MaskedArray):
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
     column = f"column {shortened(repr(name))}"
-    if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
+    if _is_single(values):
         raise InputError(f"{column} is {quoted(values)}, not a list or an array of values")
     if isinstance(values, np.ndarray) and values.ndim != 1:
         raise InputError(f"{column} has the shape {list(values.shape)}; a column has one value for each row")

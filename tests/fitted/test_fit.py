@@ -348,3 +348,16 @@ def test_samples_of_one_class_are_of_the_kind_of_the_data() -> None:
     fitted = flowkit.fit(torch.randn(60, 2), torch.arange(60) % 2, epochs=1)
     assert isinstance(fitted.sample(3, context=1), torch.Tensor)
     assert isinstance(fitted.sample(3, context=np.ones(3, int)), np.ndarray)
+
+
+def test_whole_numbers_are_points_of_a_continuous_flow() -> None:
+    fitted = flowkit.fit(RNG.normal(size=(60, 2)), RNG.normal(size=(60, 1)), "maf", epochs=1, progress=False)
+    expected = fitted.log_prob([[1.0, 0.0]], [2.0])
+    for whole in ([[1, 0]], np.array([[1, 0]]), torch.tensor([[1, 0]])):
+        with torch.no_grad():
+            assert np.array_equal(fitted.log_prob(whole, [2]), expected)
+            assert np.array_equal(fitted.score(whole, [2]), -expected)
+    with pytest.raises(InputError, match="complex64"):
+        fitted.log_prob(torch.tensor([[1, 1j]]), [2.0])
+    with pytest.raises(InputError, match=r"integer data has no density at a point: use score\(x\)"):
+        flowkit.fit(RNG.integers(0, 9, (60, 2)), spec="maf", epochs=1, progress=False).log_prob([[1, 0]])

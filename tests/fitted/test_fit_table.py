@@ -12,7 +12,7 @@ import pytest
 
 import flowkit
 import flowkit_runtime
-from flowkit.errors import DataError, DataWarning, InputError
+from flowkit.errors import DataError, DataWarning, InputError, RunError
 from flowkit.fitted.table_result import FittedTable
 from flowkit_runtime.frames import is_table
 
@@ -82,9 +82,27 @@ def test_samples_are_tables(fitted: FittedTable) -> None:
     assert len(fitted.sample(np.int64(3), ULM)) == 6 and list(fitted.sample(0, ULM)) == list(drawn)
 
 
+def test_a_table_of_one_row_as_single_values(fitted: FittedTable) -> None:
+    drawn = fitted.sample(2, {"city": "Ulm"}, seed=0)
+    assert drawn["city"].tolist() == ["Ulm"] * 2 and drawn.equals(fitted.sample(2, {"city": ["Ulm"]}, seed=0))
+    row = FLATS.iloc[0].to_dict()
+    assert np.array_equal(fitted.score(row), fitted.score(FLATS[:1]))
+    with pytest.raises(InputError, match="column 'rooms' is 1, not a list or an array of values"):
+        fitted.score(row | {"area": [70.0]})
+
+
+def test_the_columns_are_shown(fitted: FittedTable) -> None:
+    assert repr(fitted).startswith("FittedTable\n  density: p(area, rooms, price | city)\n  event: ")
+    assert "p(area, rooms, price | city)" in fitted._repr_html_()
+    species = {"x": RANDOM.normal(size=60), "kind": ["a", "b"] * 30}
+    assert "density: p(x | kind)" in repr(flowkit.fit(species, label="kind", epochs=1, progress=False))
+
+
 @pytest.mark.slow
 def test_the_bundle_takes_the_table(fitted: FittedTable, tmp_path: Path) -> None:
     model = flowkit_runtime.load(fitted.export(tmp_path / "bundle"))
+    with pytest.raises(RunError, match="bundle exists: overwrite=True replaces it, on the command line --overwrite"):
+        fitted.export(tmp_path / "bundle")
     scores = model.score(*model.from_table(FLATS))
     assert np.allclose(scores, fitted.score(FLATS), atol=1e-4, equal_nan=True)
 
