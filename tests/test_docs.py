@@ -85,7 +85,7 @@ def test_the_features_in_the_readme_are_those_of_the_comparison():
 def test_the_readme_runs_as_written(tmp_path):
     shutil.copytree(ROOT / "specs", tmp_path / "specs")
     (moons,) = [text for kind, text in blocks("README.md") if kind == "yaml"]
-    assert len(moons.splitlines()) == 9 and moons.startswith("# moons.yaml\n")
+    assert len(moons.splitlines()) == 10 and moons.startswith("# moons.yaml\n")
     fewer = moons.replace("name: moons}", "name: moons, n: 2000}")  # than 10,000 points
     (tmp_path / "moons.yaml").write_text(fewer, "utf-8")
     place = Place(tmp_path)

@@ -13,6 +13,11 @@ MEANINGS = {
     "linear-gaussian": "  a Gaussian around a linear function of the context",
 }
 """The meanings of the densities without a flow."""
+ADVICE = (
+    "train it for longer (flowkit train --resume {} --set train.epochs=N). Data that is far from 0, or whose scale is "
+    "far from 1, needs a flow that begins with `use: glow/actnorm`"
+)
+"""What to do about a flow that is worse than a density without a flow. It has a place for the run."""
 
 
 def evaluate(
@@ -45,5 +50,8 @@ def evaluate(
             flow, data[split], settings.batch_size, draws, split, accumulate=settings.accumulate, progress=progress
         )
     echo(f"{split}, {n} events, {flow.printed_unit}, lower is better:")
-    for name, value in {"flow": figure, **baselines(data["train"], data[split], flow.levels)}.items():
+    others = baselines(data["train"], data[split], flow.levels)
+    for name, value in {"flow": figure, **others}.items():
         echo(f"  {name:<16}{value:>8.4f}{MEANINGS.get(name, '')}")
+    if better := [name for name, value in others.items() if value < figure]:
+        echo(f"the flow is worse than the {' and the '.join(better)}: {ADVICE.format(run)}")

@@ -24,6 +24,7 @@ from flowkit.train.evaluation import evaluate
 from flowkit.train.report import Report
 from flowkit.train.sharding import divided, load_undivided, undivided
 from flowkit.train.step import ADVICE, Fitting
+from flowkit.train.units import check_units
 
 Keep = Callable[[Checkpoint], None]
 """Keeps the state of a training after an epoch."""
@@ -112,7 +113,9 @@ def fit_flow(
     if checkpoint is None:
         if fabric:
             flow.to(fabric.device)
-        _initialize(flow, next(shuffled(data["train"], settings.batch_size, settings.seed, 0)))
+        first = _initialize(flow, next(shuffled(data["train"], settings.batch_size, settings.seed, 0)))
+        if fabric is None or fabric.is_global_zero:
+            check_units(flow, *first)
     training = Training(flow, settings, data, checkpoint, keep, fabric)
     try:
         training.train(console or Console())
@@ -133,8 +136,8 @@ def finish_early(
     return Training(flow, settings, data, checkpoint, keep).finish()
 
 
-def _initialize(flow: Flow, batch: Batch) -> None:
-    """Initialize the flow on the first events. One of weight w is taken about w times."""
+def _initialize(flow: Flow, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    """Initialize the flow on the first events, and return them. One of weight w is taken about w times."""
     x, context, weights = (None if each is None else each[:MAX_INITIAL_ROWS].to(flow.device) for each in batch)
     assert x is not None
     if weights is not None:
@@ -142,6 +145,7 @@ def _initialize(flow: Flow, batch: Batch) -> None:
         chosen = torch.searchsorted(weights.cumsum(0) / weights.sum(), steps).clamp(max=len(x) - 1)
         x, context = x[chosen], None if context is None else context[chosen]
     flow.initialize(flow.dequantize(x)[0], context)
+    return x, context
 
 
 def _check_warmup(settings: Train, steps: float) -> None:
