@@ -63,6 +63,7 @@ def train(
 
     if not is_first():
         return
-    echo(f"{directory}: val {results.val:.4f}, test {results.test:.4f} {results.printed_unit}")
+    kept = "" if results.best_epoch == results.epochs else f" (epoch {results.best_epoch})"
+    echo(f"{directory}: val {results.val:.4f}{kept}, test {results.test:.4f} {results.printed_unit}")
     if lacks(flow_directions(read_run(directory)), "inverse"):
         echo(f"{directory} has no samples.png: the flow runs forward only, so it draws no samples")

@@ -83,7 +83,7 @@ def ended(settings: Train, rows: Sequence[Row]) -> str | None:
     if settings.minutes is not None and sum(row.seconds for row in rows) >= 60 * settings.minutes:
         return f"train.minutes: {settings.minutes:g} are used up"
     if settings.patience is not None and waited >= settings.patience:
-        return f"epoch {best_epoch} is still the best after train.patience: {settings.patience} more validations"
+        return f"no better validation since epoch {best_epoch} (train.patience: {settings.patience})"
     return None
 
 
@@ -200,8 +200,9 @@ class Training:
             _check_warmup(self.settings, self.fitting.steps)
         report = Report(console if self.fitting.fabric.is_global_zero else Console(quiet=True), self.fitting)
         with report.bar:
-            while not ended(self.settings, self.rows):
+            while not (reason := ended(self.settings, self.rows)):
                 self._train_epoch(report)
+        report.end(len(self.rows), reason)
 
     def _train_epoch(self, report: Report) -> None:
         fitting, settings, epoch = self.fitting, self.settings, len(self.rows) + 1

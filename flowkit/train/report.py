@@ -81,6 +81,11 @@ class Report:
             line = f"{self._name(row.epoch)}  {figures}  lr {row.lr:.2g}{left}"
             self.console.print(line, highlight=False, soft_wrap=True)
 
+    def end(self, epoch: int, reason: str) -> None:
+        """Say why the training ended with this epoch, unless it was the last that was planned."""
+        if epoch != self.fitting.settings.epochs:
+            self.console.print(f"stopped after epoch {epoch}: {reason}", highlight=False, soft_wrap=True)
+
     def _is_due(self, row: Row) -> bool:
         part, now = LINES * self._done // self._total, time.monotonic()
         if self._last_line is not None:

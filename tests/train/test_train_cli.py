@@ -90,6 +90,15 @@ def test_train_writes_runs_named_after_the_spec(spec: Path) -> None:
     expected = f"val {results['val']:.4f}, test {results['test']:.4f} nats"
     assert first.stdout.splitlines()[-1] == f"runs/moons: {expected}"
     assert second.stdout.splitlines()[-1] == f"runs/moons-2: {expected}"
+    assert "stopped" not in first.stdout
+
+
+def test_train_says_which_epoch_is_kept(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = [2.0, 3.0]
+    monkeypatch.setattr("flowkit.train.fit.evaluate", lambda *_: figures.pop(0))
+    *_, stopped, last = flowkit("train", spec, "--set", "train.patience=1").stdout.splitlines()
+    assert stopped == "stopped after epoch 2: no better validation since epoch 1 (train.patience: 1)"
+    assert last.startswith("runs/moons: val 2.0000 (epoch 1), test ")
 
 
 def test_ctrl_c_says_how_to_go_on(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,7 +161,7 @@ def test_a_finished_run_is_trained_for_longer(tmp_path: Path, make_spec: MakeSpe
     [
         ((), ["train.epochs=4"], "train.epochs: 4 are done"),
         ((), ["train.epochs=9", "train.minutes=1e-9"], "train.minutes: 1e-09 are used up"),
-        (("train.patience=1",), ["train.epochs=9"], "epoch 1 is still the best after train.patience: 1"),
+        (("train.patience=1",), ["train.epochs=9"], r"no better validation since epoch 1 \(train.patience: 1\)"),
     ],
 )
 def test_a_finished_run_with_nothing_left_to_train_is_left_alone(
@@ -230,11 +230,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def test_a_run_finishes_when_its_minutes_are_used_up(
-    tmp_path: Path, make_spec: MakeSpec, clock: Callable[[float], None]
+    tmp_path: Path, make_spec: MakeSpec, clock: Callable[[float], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock(0.8)
     run = tmp_path / "run"
     results = train(make_spec("train.epochs=null", "train.minutes=0.5"), run)
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == f"stopped after epoch {results.epochs}: train.minutes: 0.5 are used up"
     found = rows(run)
     assert 30 <= results.seconds <= 35
     assert int(found[-1]["step"]) % 5, "the last epoch wasn't cut short: choose another pace"

@@ -529,11 +529,13 @@ def script(monkeypatch: pytest.MonkeyPatch, figures: list[float]) -> None:
 
 
 def test_training_stops_when_patience_is_lost(
-    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script(monkeypatch, [3.0, 2.0, 2.5, 1.9, 2.0, 1.95])
     results = train(make_spec("train.epochs=9", "train.patience=2"), tmp_path / "run")
     assert (results.epochs, results.best_epoch, results.val) == (6, 4, 1.9)
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == "stopped after epoch 6: no better validation since epoch 4 (train.patience: 2)"
 
 
 def test_a_run_that_was_to_stop_does_not_go_on_when_resumed(
