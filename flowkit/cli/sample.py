@@ -24,7 +24,8 @@ def sample(
     temperature: Temperature = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
     context: Annotated[
-        str | None, typer.Option(metavar="CLASS|FILE.npy", help="The context. [default: each class in turn]")
+        str | None,
+        typer.Option(metavar="CLASS|FILE.npy", help="The context, or a file of them. [default: each class in turn]"),
     ] = None,
 ) -> None:
     """Draw samples from a trained flow.
@@ -47,11 +48,12 @@ def sample(
     flow = Flow.load(run).to(best_device())
     classes = tuple(read_results(run).classes or ())
     _check_no_columns(flow, context, run)
-    given = _context(flow, context, n, classes)
-    samples = flow.sample(n, given, temperature, seed)
-    labels = given if given is None or len(given) == n else given.expand(n, *given.shape[1:])
-    save_samples(samples.cpu(), None if labels is None else labels.cpu(), flow.levels, output, classes)
-    echo(f"{n} samples: {output}")
+    given = _contexts(flow, context, n, classes)
+    rows = 1 if given is None else len(given)
+    samples = flow.sample((rows, n), given, temperature, seed).flatten(0, 1)
+    each = None if given is None else given.expand(rows, n, *given.shape[2:]).flatten(0, 1)
+    save_samples(samples.cpu(), None if each is None else each.cpu(), flow.levels, output, classes)
+    echo(f"{rows * n} samples: {output}")
 
 
 def _by_bundle(run: Path, output: str | Path, options: str = "") -> str:
@@ -71,15 +73,16 @@ def _check_no_columns(flow: "Flow", given: str | None, run: Path) -> None:
     raise InputError(f"{why}: a bundle takes a table with the columns {shortened(table.context_names)}: {draw}")
 
 
-def _context(flow: "Flow", given: str | None, n: int, names: tuple[str, ...]) -> "Tensor | None":
+def _contexts(flow: "Flow", given: str | None, n: int, names: tuple[str, ...]) -> "Tensor | None":
+    """Return the contexts [rows, 1, *shape], each for n samples, or n labels [1, n]."""
     import torch
 
     from flowkit_runtime.bundle import Context
-    from flowkit_runtime.streaming.sources import Wanted, contexts
+    from flowkit_runtime.streaming.sources import Wanted, all_contexts
 
     own = flow.context
     if given is None and own is not None and own.classes is not None:
-        return torch.arange(n, device=flow.device) % own.classes
+        return (torch.arange(n, device=flow.device) % own.classes)[None]
     spec = None if own is None else Context(own.shape or (), own.classes, names)
-    rows = contexts(Wanted(flow.event_shape, flow.levels, spec, context_from=given), lambda: n)(slice(0, n))
-    return None if rows is None else torch.tensor(rows, device=flow.device)
+    rows = all_contexts(Wanted(flow.event_shape, flow.levels, spec, context_from=given))
+    return None if rows is None else torch.tensor(rows, device=flow.device)[:, None]

@@ -138,6 +138,17 @@ def test_sample_writes_what_the_model_draws(make_bundle, tmp_path_factory) -> No
     assert np.array_equal(np.load(place / "s.npy"), load(bundle).sample(5, seed=3, temperature=0.5))
 
 
+@pytest.mark.parametrize(("context", "rows"), [({"classes": 3}, [2, 0]), ({"shape": [2]}, [[1, 2], [3, 4], [5, 6]])])
+def test_sample_draws_n_for_each_row_of_a_file(make_bundle, tmp_path_factory, context, rows) -> None:
+    bundle, place = make_bundle(levels=None, context=context), tmp_path_factory.mktemp("place")
+    for given in (rows, rows[:1]):
+        np.save(place / "c.npy", np.array(given, int if "classes" in context else "float32"))
+        said = run("sample", bundle, "-n", 4, "--context", place / "c.npy", "-o", place / "s.npy").stdout
+        assert said == f"{4 * len(given)} samples: {place / 's.npy'}\n"
+        expected = load(bundle).sample(4 * len(given), np.repeat(given, 4, axis=0), seed=0)
+        np.testing.assert_allclose(np.load(place / "s.npy"), expected, rtol=1e-6)
+
+
 def test_sample_draws_images(make_bundle, tmp_path_factory) -> None:
     bundle, place = make_bundle(levels=256), tmp_path_factory.mktemp("place")
     run("sample", bundle, "-n", 3, "-o", place / "s.png")

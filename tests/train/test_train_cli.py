@@ -244,8 +244,11 @@ def test_sample_takes_labels_in_turn_or_one_or_a_file(runs: Path, tmp_path: Path
         return np.load(tmp_path / "x.npy")
 
     np.save(tmp_path / "labels.npy", np.arange(11) % 10)
-    assert (draw() == draw("--context", tmp_path / "labels.npy")).all()
+    assert (draw() == draw("--context", tmp_path / "labels.npy", "-n", "1")).all()
     threes = draw("--context", "3")
+    np.save(tmp_path / "two.npy", [3, 5])
+    two = draw("--context", tmp_path / "two.npy")
+    assert two.shape == (22, 1, 8, 8) and (two[:11] == threes).all() and (two[11:] != draw()).any()
     assert threes.dtype == np.uint8 and (threes[3] == draw()[3]).all() and (threes != draw()).any()
 
 
@@ -257,6 +260,7 @@ def test_sample_takes_labels_in_turn_or_one_or_a_file(runs: Path, tmp_path: Path
         (("-o", "x.npy", "--context", "seven"), "'seven' is no class of this flow: its classes are 0, 1"),
         (("-o", "x.npy", "--context", "nowhere.npy"), "nowhere.npy can't be read"),
         (("-o", "x.npy", "--context", "words.npy"), "'a' is no class of this flow"),
+        (("-o", "x.npy", "--context", "empty.npy"), "empty.npy has no rows"),
         (("-o", "x.npy", "--context", "10"), "'10' is no class of this flow"),
         (("-o", "labels.npy", "--context", "labels.npy"), "labels.npy is the context itself: name another output"),
     ],
@@ -267,6 +271,7 @@ def test_sample_refuses(
     monkeypatch.chdir(tmp_path)
     np.save("words.npy", np.array(["a"] * 64))
     np.save("labels.npy", np.zeros(64, int))
+    np.save("empty.npy", np.zeros(0, int))
     result = flowkit("sample", runs / "digits", *options)
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.replace("│", " ").split())

@@ -23,6 +23,7 @@ from flowkit_runtime.streaming.opening import open_source
 from flowkit_runtime.streaming.outputs import event_columns, write_rows
 from flowkit_runtime.streaming.sources import (
     Wanted,
+    all_contexts,
     context_file,
     contexts,
     extra,
@@ -42,12 +43,20 @@ def contexts_of(model: Model, given: str | None, n: int) -> Array | None:
     if (path := context_table(given)) is not None:
         with naming_rows(path):
             return context_rows(table_contexts(model, path, read_contexts(model, path)), model.context, n, 0)
+    return contexts(_wanted(model, given), lambda: n)(slice(0, n))
+
+
+def all_contexts_of(model: Model, given: str | None) -> Array | None:
+    """Return every context for the value of `--context`, which is no table."""
+    return all_contexts(_wanted(model, given))
+
+
+def _wanted(model: Model, given: str | None) -> Wanted:
     if context_file(given) is None and model.preprocessing is not None and model.preprocessing.context:
         names = shortened(model.preprocessing.context_names)
         why = "this flow needs a context" if given is None else f"the context {shortened(repr(given))} is no table"
         raise InputError(f"{why}: --context FILE.csv, with the columns {names}")
-    wanted = Wanted(model.event_shape, model.levels, model.context, context_from=given)
-    return contexts(wanted, lambda: n)(slice(0, n))
+    return Wanted(model.event_shape, model.levels, model.context, context_from=given)
 
 
 def context_table(given: str | None) -> Path | None:

@@ -58,7 +58,7 @@ EventsFile = Annotated[
 Resize = Annotated[
     bool, typer.Option("--resize", help="Crop the centre of images to the aspect ratio of events, then resize them.")
 ]
-Count = Annotated[int, typer.Option("-n", min=1, help="The number of samples.")]
+Count = Annotated[int, typer.Option("-n", min=1, help="The number of samples; for each row of a --context file.")]
 Temperature = Annotated[
     float, typer.Option(min=0, help="Scales the noise: below 1 gives likelier, less varied samples.")
 ]

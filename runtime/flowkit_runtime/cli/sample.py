@@ -34,10 +34,13 @@ def sample(
 ) -> None:
     """Draw samples from an exported bundle, without torch.
 
-    A flow that was trained on a table takes its contexts from a table, too: -n samples for each row.
+    A flow that was trained on a table takes its contexts from a table, too, others from a .npy file: -n samples for
+    each row.
 
     Example: flowkit-runtime sample exports/glow-digits -n 100 --temperature 0.7 -o samples.png
     """
+    import numpy as np
+
     from flowkit_runtime.cli.events import write_events
     from flowkit_runtime.cli.outputs import EVENTS, bundle_files, check_apart, check_output
     from flowkit_runtime.cli.progress import counting
@@ -46,23 +49,21 @@ def sample(
     check_output(output, EVENTS)
     model = load(bundle, names(providers), threads)
     check_apart(output, bundle_files(model, bundle), context)
-    given, beside = _contexts(model, context, n)
-    total = n if given is None or beside is None else len(given)
-    with counting("sampling", total) as progress:
-        samples = model.sample(total, given, temperature, seed, progress=progress)
-    write_events(samples, model, output, beside)
-    echo(f"{total} samples: {output}")
+    given, columns = _contexts(model, context)
+    rows = 1 if given is None else len(given)
+    with counting("sampling", rows * n) as progress:
+        each = None if given is None else given[:, None]
+        samples = model.sample((rows, n), each, temperature, seed, progress=progress)
+    beside = columns and {name: column.take(np.repeat(np.arange(rows), n)) for name, column in columns.items()}
+    write_events(samples.reshape(-1, *model.event_shape), model, output, beside)
+    echo(f"{rows * n} samples: {output}")
 
 
-def _contexts(model: Model, given: str | None, n: int) -> tuple[Array | None, dict[str, Any] | None]:
-    """Return a context for each sample, and of a table the columns that they come from, to write beside the samples."""
-    import numpy as np
-
-    from flowkit_runtime.cli.events import context_table, contexts_of, read_contexts, table_contexts
+def _contexts(model: Model, given: str | None) -> tuple[Array | None, dict[str, Any] | None]:
+    """Return all contexts, and of a table the columns that they come from, to write beside the samples."""
+    from flowkit_runtime.cli.events import all_contexts_of, context_table, read_contexts, table_contexts
 
     if (path := context_table(given)) is None:
-        return contexts_of(model, given, n), None
+        return all_contexts_of(model, given), None
     columns = read_contexts(model, path)
-    contexts = table_contexts(model, path, columns)
-    rows = np.repeat(np.arange(len(contexts)), n)
-    return contexts[rows], {name: column.take(rows) for name, column in columns.items()}
+    return table_contexts(model, path, columns), columns

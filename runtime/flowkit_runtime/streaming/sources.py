@@ -146,6 +146,16 @@ def contexts(wanted: Wanted, count: Callable[[], int]) -> Callable[[slice], Arra
     return rows
 
 
+def all_contexts(wanted: Wanted) -> Array | None:
+    """Return every row of the context that `--context` names, [m, *shape]. It is None as it is in `contexts`."""
+    path = context_file(wanted.context_from)
+    shape = () if path is None else read_npy(path).shape
+    rows = shape[0] if shape else 1
+    if not rows:
+        raise InputError(f"{path} has no rows")
+    return contexts(wanted, lambda: rows)(slice(0, rows))
+
+
 @contextmanager
 def naming_rows(path: Path) -> Iterator[None]:
     """Make errors of rows that are raised inside the block name the file that contains the row."""
