@@ -716,6 +716,31 @@ def test_a_column_may_have_one_row_or_none(place, end):
         assert [row for events, _ in batches for row in events.tolist()] == rows
 
 
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_threads_of_pyarrow_hold_no_python_object(place, monkeypatch, in_memory, columns):
+    """A thread that releases one while the interpreter exits aborts the process."""
+    opened, open_csv = [], pa.csv.open_csv
+
+    def spy(file, *options):
+        opened.append((file, pa.total_allocated_bytes() - before))
+        return open_csv(file, *options)
+
+    monkeypatch.setattr(pa.csv, "open_csv", spy)
+    if not in_memory:
+        monkeypatch.setattr(tables, "_BLOCK", 4)
+        monkeypatch.setattr(tables, "_LINE", 4)
+    text = ("a,b\n1,2\n3,4" if columns == 2 else "a\n1\n3\n5") + "\n\n"
+    (place / "x.csv").write_text(text)
+    before = pa.total_allocated_bytes()
+    ((events, _),) = open_source(place / "x.csv", sources.Wanted((columns,), None, None)).batches(0, 10)
+    assert events.tolist() == ([[1, 2], [3, 4]] if columns == 2 else [[1], [3], [5]])
+    assert len(opened) == 2
+    for file, allocated in opened:
+        assert isinstance(file, pa.NativeFile) and not isinstance(file, pa.PythonFile)
+        assert allocated >= len(text.strip()) if in_memory else not isinstance(file, pa.BufferReader)
+
+
 def test_what_python_takes_for_numbers_may_be_names(place):
     (place / "x.csv").write_text("2020_1,2020_2\n1,2\n\n3,4\n")
     source = open_source(place / "x.csv", sources.Wanted((2,), None, None, columns=("2020_1", "2020_2")))
@@ -806,7 +831,7 @@ FILES = {
         "neither a folder of images nor a file .npy, .csv, .parquet, .arrow, .feather",
     ),
     "empty array": ("x.npy", b"", "can't be read as .npy"),
-    "empty CSV": ("x.csv", b"", "x.csv can't be read as CSV: Empty CSV file"),
+    "empty CSV": ("x.csv", b"", "x.csv can't be read as CSV: it is empty"),
     "ragged CSV": ("x.csv", b"a,b,c,d\n1,2,3,4\n1,2\n", "x.csv can't be read as CSV: line 3 has 2 values, not 4"),
     "a row or names": ("x.csv", b"0,1,2,3\n4,5,6,7\n", "x.csv begins with 0,1,2,3: a row, or names?"),
     "a row or names, and an index": ("x.csv", b",0,1,2\n0,5,6,7\n", "x.csv begins with ,0,1,2: a row, or names?"),

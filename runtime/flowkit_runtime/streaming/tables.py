@@ -136,9 +136,26 @@ class Csv(TableFile):
     def _first_line(self) -> list[str]:
         options = self._csv.ReadOptions(use_threads=False, block_size=self._block)
         # pyarrow reads the following lines together with the first.
-        with _reading(self.path, "CSV", self._why), _WithoutEmptyEnd(self.path) as file:
-            reader = self._csv.open_csv(file, options)
+        with _reading(self.path, "CSV", self._why):
+            reader = self._csv.open_csv(self._without_empty_end(), options)
         return list(reader.schema.names)
+
+    def _without_empty_end(self) -> Any:
+        """Open the file without the empty lines at its end, as a stream in pyarrow's own memory.
+
+        A thread of pyarrow may release the stream while the interpreter exits. It aborts the process if the stream has
+        a Python object, such as a file or bytes.
+        """
+        with open_file(self.path) as file:
+            size = file.seek(0, io.SEEK_END)
+            before = file.seek(max(0, size - _SAMPLE))
+            end = before + len(file.read().rstrip(b"\r\n"))
+            if end > self._block:
+                return self._arrow.OSFile(str(self.path)).get_stream(0, end)
+            file.seek(0)
+            copy = self._arrow.BufferOutputStream()
+            copy.write(file.read(end) + b"\n" * bool(end))  # pyarrow requires the line end if there is one line only
+        return self._arrow.BufferReader(copy.getvalue())
 
     def _are_numbers(self, names: Sequence[str]) -> bool:
         """Return True if a line with these values is read as numbers, some of which may be missing."""
@@ -163,9 +180,9 @@ class Csv(TableFile):
         )
         parse = self._csv.ParseOptions(ignore_empty_lines=not self._one_column)
         convert = self._csv.ConvertOptions(column_types=wanted, include_columns=list(types), strings_can_be_null=True)
-        file = _WithoutEmptyEnd(self.path) if self._one_column else self.path
         with _reading(self.path, "CSV", self._why):
-            yield from _without_first(self._csv.open_csv(file, options, parse, convert), start)
+            reader = self._csv.open_csv(self._without_empty_end(), options, parse, convert)
+            yield from _without_first(reader, start)
 
     def _why(self, error: Exception) -> str:
         """Return pyarrow's message. Where it would quote the file, only the place is named."""
@@ -186,6 +203,8 @@ def _not_csv(sample: bytes) -> str | None:
     for magic, why in _OTHER_FILES.items():
         if sample.startswith(magic):
             return why
+    if not sample.strip():
+        return "it is empty"
     if b"\0" in sample:
         return "it holds NUL characters: save it as text in UTF-8"
     lines = sample.splitlines()[:2] or [b""]
@@ -196,37 +215,6 @@ def _not_csv(sample: bytes) -> str | None:
         separators = [";", "\t", *(["|"] if b"|" in lines[1] else []), *([" "] if _ROW.fullmatch(lines[1]) else [])]
     separator = next((each for each in separators if each.encode() in lines[0]), None)
     return separator and f"its values are separated by {separator!r}: save it with commas and points"
-
-
-class _WithoutEmptyEnd(io.RawIOBase):
-    """A file without the empty lines at its end, and with a line end after its last line.
-
-    pyarrow requires that if the last line has a single value.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = open_file(path)
-        size = self._file.seek(0, io.SEEK_END)
-        before = self._file.seek(max(0, size - _SAMPLE))
-        self._left = before + len(self._file.read().rstrip(b"\r\n"))
-        self._end = b"\n" if self._left else b""
-        self._file.seek(0)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        count = self._file.readinto(memoryview(buffer)[: self._left])
-        self._left -= count
-        # The end is added at once, because pyarrow takes a read that gives too little for the end of the file.
-        if not self._left and count < len(buffer):
-            buffer[count : count + len(self._end)] = self._end
-            count, self._end = count + len(self._end), b""
-        return count
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 class Arrow(TableFile):
