@@ -13,11 +13,9 @@ MEANINGS = {
     "linear-gaussian": "  a Gaussian around a linear function of the context",
 }
 """The meanings of the densities without a flow."""
-ADVICE = (
-    "train it for longer (flowkit train --resume {} --set train.epochs=N). Data that is far from 0, or whose scale is "
-    "far from 1, needs a flow that begins with `use: glow/actnorm`"
-)
-"""What to do about a flow that is worse than a density without a flow. It has a place for the run."""
+LONGER = "train it for longer: flowkit train --resume {} --set train.epochs=N"
+STANDARDIZE = "Data that is far from 0, or whose scale is far from 1, needs a flow that begins with `use: glow/actnorm`"
+"""What to do about a flow that is worse than a density without a flow, and what more if it has no actnorm."""
 
 
 def evaluate(
@@ -35,6 +33,7 @@ def evaluate(
     from flowkit import train as training
     from flowkit.allocator import keep_freed_memory
     from flowkit.flow import Flow
+    from flowkit.spec import walk
     from flowkit.train.baselines import baselines
     from flowkit.train.evaluation import best_device
     from flowkit_runtime.cli.progress import counting
@@ -43,15 +42,14 @@ def evaluate(
     flow = Flow.load(run).to(best_device())
     spec = flow.to_spec()
     data = training.load_run_data(run, spec)
-    n = len(data[split].x)
+    n, size, accumulate = len(data[split].x), spec.train.batch_size, spec.train.accumulate
     with counting("evaluating", n) as progress:
-        settings = spec.train
-        figure = training.evaluate(
-            flow, data[split], settings.batch_size, draws, split, accumulate=settings.accumulate, progress=progress
-        )
+        figure = training.evaluate(flow, data[split], size, draws, split, accumulate=accumulate, progress=progress)
     echo(f"{split}, {n} events, {flow.printed_unit}, lower is better:")
     others = baselines(data["train"], data[split], flow.levels)
     for name, value in {"flow": figure, **others}.items():
         echo(f"  {name:<16}{value:>8.4f}{MEANINGS.get(name, '')}")
     if better := [name for name, value in others.items() if value < figure]:
-        echo(f"the flow is worse than the {' and the '.join(better)}: {ADVICE.format(run)}")
+        echo(f"the flow is worse than the {' and the '.join(better)}: {LONGER.format(run)}")
+        if not any(step.item.name == "glow/actnorm" for step in walk(spec)):
+            echo(STANDARDIZE)

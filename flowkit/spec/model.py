@@ -366,7 +366,8 @@ class Train(Documented):
     validate_every: PositiveInt = 1
     """Epochs between two validations."""
     patience: PositiveInt | None = None
-    """Validations without a new best after which training stops; null never."""
+    """Early stopping: the validations without a new best after which training stops; null never. With
+    validate_every: 4 a patience of 3 is 12 epochs."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Decides the initial weights, the order of the data and the noise."""
     memory: Literal["store", "checkpoint", "reversible"] = "store"
