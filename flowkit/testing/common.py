@@ -18,7 +18,16 @@ from flowkit.domains import REALS
 from flowkit.export.pieces import FIXED_BATCH
 from flowkit.plugin.failure import in_a_line
 from flowkit.testing.compare import all_close, all_near, close, equal_shapes, gradients_of
-from flowkit.testing.effects import caches, input_untouched, pure, settings, state, without_gradients
+from flowkit.testing.effects import (
+    NO_PARAMETER,
+    caches,
+    input_untouched,
+    pure,
+    settings,
+    state,
+    unregistered,
+    without_gradients,
+)
 from flowkit.testing.subjects import Call, ConditionalSubject, ModuleSubject, only_where
 
 LARGE = 65
@@ -109,10 +118,9 @@ def _run_without_values(module: nn.Module, call: Call) -> None:
     except RuntimeError as error:
         if "device" not in str(error):
             raise
-        raise AssertionError(
-            f"{call.method} mixes the device of its input with the CPU: did you forget register_buffer, or "
-            f"device=x.device where it makes a tensor? ({error})"
-        ) from error
+        forgotten = "did you forget register_buffer, or device=x.device where it makes a tensor?"
+        advice = f"one of its tensors {NO_PARAMETER}" if unregistered(module, call) else forgotten
+        raise AssertionError(f"{call.method} mixes the device of its input with the CPU: {advice} ({error})") from error
     for name, value in zip(call.returns, outputs, strict=True):
         assert value.device.type == "meta", f"{name} of {call.method} is on the {value.device}, not where the input is"
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 
 from flowkit.testing.compare import all_close, all_near
 from flowkit.testing.perturbation import perturb, seeded
@@ -128,14 +129,38 @@ def settings_kept(what: str, act: Callable[[], object]) -> None:
 
 
 def state(subject: ModuleSubject) -> None:
-    """state_dict, written as safetensors, holds all that decides the outputs; so does a deep copy."""
+    """state_dict, written as safetensors, holds all that decides the outputs, and so does a deep copy.
+
+    What needs gradients is a parameter: optimizers are given no other tensors.
+    """
     module = subject.module()
+    for call in subject.calls(module):
+        leaves = unregistered(module, call)
+        assert not leaves, f"{call.method} depends on a tensor {list(leaves[0].shape)} that {NO_PARAMETER}"
     loaded, copied = _loaded(module, subject.module(seed=17)), copy.deepcopy(module)
     advice = "did you forget register_buffer for something that is drawn or computed?"
     for call in subject.calls(module):
         outputs = call(module)
         all_close(f"after load_state_dict: {advice}", call(loaded), outputs, 1e-12)
         all_close("of a deep copy", call(copied), outputs, 0)
+
+
+NO_PARAMETER = (
+    "needs gradients and isn't registered, so that it is neither trained nor saved: make it an nn.Parameter attribute, "
+    "or use nn.ParameterList or nn.ModuleList instead of a list, a tuple or a dict"
+)
+
+
+def unregistered(module: nn.Module, call: Call) -> list[Tensor]:
+    """Return the leaves of the outputs' autograd graphs that are neither inputs nor parameters."""
+    known = {id(t) for t in (*module.parameters(), *call.inputs)}
+    nodes = {get_gradient_edge(value).node for value in call(module).values() if value.requires_grad}
+    reached = set(nodes)
+    while nodes:
+        nodes = {node for each in nodes for node, _ in each.next_functions if node is not None} - reached
+        reached |= nodes
+    leaves: list[Any] = [node for node in reached if node.name() == "torch::autograd::AccumulateGrad"]
+    return [leaf.variable for leaf in leaves if id(leaf.variable) not in known]
 
 
 def _loaded(module: nn.Module, other: nn.Module) -> nn.Module:

@@ -186,6 +186,24 @@ class Tied(Conditioner):
         return self.last(self.second(self.first(kept).tanh()).tanh()).unflatten(1, (2, 2))
 
 
+class ByNetworks(Bijector):
+    """A network from outside writes the weights of another map. A third one has parametrizations, and is tied."""
+
+    def __init__(self, event, context, network):
+        super().__init__(event)
+        self.network = network
+        self.linear = nn.utils.parametrizations.weight_norm(nn.Linear(*context, *event))
+        self.tied = [self.linear]
+
+    def forward_and_log_det(self, x, context=None):
+        log_scale = self.network(context).tanh()
+        return x * log_scale.exp() + self.tied[0](context), log_scale.sum(1)
+
+    def inverse_and_log_det(self, y, context=None):
+        log_scale = self.network(context).tanh()
+        return (y - self.tied[0](context)) * (-log_scale).exp(), -log_scale.sum(1)
+
+
 class Exponential(Bijector):
     """x = exp(s z) has one direction. initialize reads the logarithm of x, which is positive, as z isn't."""
 
@@ -296,6 +314,9 @@ class FarNormal(Base):
 RIGHT = {
     "labels": lambda seed: BijectorSubject(
         lambda: ShiftByClass((2,), (3,)), context_shape=(3,), labels=True, seed=seed
+    ),
+    "by-networks": lambda seed: BijectorSubject(
+        lambda: ByNetworks((3,), (2,), nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 3))), (2,), seed=seed
     ),
     "bound": lambda seed: BijectorSubject(lambda: Bound((2,)), likelihood="lower_bound", seed=seed),
     "sinh-arcsinh": lambda seed: BijectorSubject(lambda: SinhArcsinh((5,)), seed=seed + 1),

@@ -323,6 +323,33 @@ class OrderNotInState(Permute):
         self.index = order
 
 
+@wrong("bijector", "state", "make it an nn.Parameter attribute, or use nn.ParameterList")
+class LearnsInAList(ActNorm):
+    """A parameter in a list, moved to its input: an optimizer isn't given it, and it isn't saved."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.shifts = [nn.Parameter(torch.zeros(event[0]))]
+
+    def affine(self):
+        matrix, offset, log_det = super().affine()
+        return AffineMap(matrix, offset + self.shifts[0].to(offset), log_det)
+
+    def affine_inverse(self):
+        return self.affine().inverse()
+
+
+@wrong("bijector", "device", "make it an nn.Parameter attribute, or use nn.ParameterList")
+class LearnsInATensor(ActNorm):
+    """A plain tensor that needs gradients: an optimizer isn't given it, and .to(device) leaves it behind."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        bias = self.bias.detach().requires_grad_()
+        del self.bias
+        self.bias = bias
+
+
 @wrong("bijector", "device", "did you forget register_buffer", seen="nearly every first version")
 class ScaleStaysOnTheCPU(ActNorm):
     """A plain tensor as attribute: .to(device) leaves it behind."""
