@@ -39,34 +39,46 @@ AUTOCAST_GRADIENT_TOLERANCE = 1e-3
 
 @needs("forward", "inverse")
 def round_trip(subject: BijectorSubject) -> None:
-    """inverse(forward(x)) = x and forward(inverse(y)) = y to 1e-10, relative to the largest; the log-dets cancel."""
+    """inverse(forward(x)) = x and forward(inverse(y)) = y to 1e-10, relative to the largest; the log-dets cancel.
+
+    It is tried near 0 too, with values down to 1e-8.
+    """
     bijector = subject.module()
-    calls = subject.calls(bijector)
-    for call, opposite in zip(calls, reversed(calls), strict=True):
-        x, *rest = call.inputs
-        value, log_det = call(bijector).values()
-        again, opposite_log_det = opposite.at(value, *rest)(bijector).values()
-        tolerance = compare.ROUND_TRIP_TOLERANCE * max(1.0, compare.largest(x))
-        compare.close(f"{opposite.method}({call.method}(v)) - v", again, x, tolerance)
-        if subject.likelihood == "exact":
-            tolerance = compare.LOG_DET_TOLERANCE * (1 + compare.largest(log_det))
-            compare.close("forward log_det + inverse log_det", log_det, -opposite_log_det, tolerance)
+    for where, calls in (("", subject.calls(bijector)), (" near 0", subject.near_calls(bijector))):
+        for call, opposite in zip(calls, reversed(calls), strict=True):
+            _check_round_trip(subject, bijector, call, opposite, where)
+
+
+def _check_round_trip(subject: BijectorSubject, bijector: Bijector, call: Call, opposite: Call, where: str) -> None:
+    x, *rest = call.inputs
+    value, log_det = call(bijector).values()
+    again, opposite_log_det = opposite.at(value, *rest)(bijector).values()
+    tolerance = compare.ROUND_TRIP_TOLERANCE * max(1.0, compare.largest(x))
+    compare.close(f"{opposite.method}({call.method}(v)) - v{where}", again, x, tolerance)
+    if subject.likelihood == "exact":
+        tolerance = compare.LOG_DET_TOLERANCE * (1 + compare.largest(log_det))
+        compare.close(f"forward log_det + inverse log_det{where}", log_det, -opposite_log_det, tolerance)
 
 
 @exact
 @needs("forward")
 def log_det(subject: BijectorSubject) -> None:
     """Forward log_det is log|det| of the Jacobian by autodiff, to 1e-9."""
-    for seed, bijector in enumerate(subject.modules()):
-        _against_autodiff(subject, bijector, subject.calls(bijector, seed=seed + 1)[0])
+    _check_log_det(subject, 0)
 
 
 @exact
 @needs("inverse")
 def inverse_log_det(subject: BijectorSubject) -> None:
     """Inverse log_det is log|det| of the Jacobian of the inverse by autodiff, to 1e-9."""
+    _check_log_det(subject, -1)
+
+
+def _check_log_det(subject: BijectorSubject, which: int) -> None:
+    """Compare the first or the last call with autodiff, near 0 too."""
     for seed, bijector in enumerate(subject.modules()):
-        _against_autodiff(subject, bijector, subject.calls(bijector, seed=seed + 1)[-1])
+        _against_autodiff(subject, bijector, subject.calls(bijector, seed=seed + 1)[which])
+    _against_autodiff(subject, bijector, subject.near_calls(bijector)[which])
 
 
 @exact

@@ -31,6 +31,8 @@ SCALES = (PERTURBATION, 0.6, 0.6)
 """Perturbations of several draws: one may be a special case, and one too near to the identity to show an error."""
 EXTREME = 30.0
 """A value unlike any that a standardized event has."""
+NEAR = 1e-2, 1e-4, 1e-6, 1e-8
+"""The scales of rows near 0, where a formula may have a branch of its own."""
 FAR_VECTORS = 3.0
 """The scale of the noise on vectors and numbers that data in other units makes large: e³ is a scale of 20."""
 
@@ -180,6 +182,20 @@ class BijectorSubject(ConditionalSubject):
         shapes = module.event_shape, module.output_shape
         real = [distance * self.normal(n, *shape, seed=seed) for shape in shapes]
         return self._both_ways(module, real, self.contexts(n, seed))
+
+    def near_calls(self, module: Any) -> list[Call]:
+        """Return the calls with rows nearer and nearer to 0, which is the middle of a domain that isn't the reals.
+
+        Args:
+            module: The bijector.
+        """
+
+        def near(shape: Shape) -> Tensor:
+            normal = self.normal(len(NEAR), *shape)
+            return normal * normal.new_tensor(NEAR).reshape(-1, *[1] * len(shape))
+
+        real = [near(shape) for shape in (module.event_shape, module.output_shape)]
+        return self._both_ways(module, real, self.contexts(len(NEAR)))
 
     def extreme_calls(self, module: Any) -> list[Call]:
         """Return the calls with rows of 0, of 30, of -30, and of all of them.

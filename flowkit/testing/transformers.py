@@ -22,7 +22,7 @@ from flowkit.testing.compare import (
     jacobian,
     within,
 )
-from flowkit.testing.subjects import Call, TransformerSubject, inside, needs
+from flowkit.testing.subjects import NEAR, Call, TransformerSubject, inside, needs
 
 NEAR_IDENTITY = 1.0
 """The largest distance from the identity, and of the log-derivative from 0, at a starting θ of its own."""
@@ -201,8 +201,9 @@ def edges(subject: TransformerSubject) -> None:
     """Round trip and log-derivative hold on the edges of its pieces, one rounding beside them, and where a circle ends.
 
     Where edges may be is read off the domain and the numbers that it keeps as attributes: the domain, and ± each
-    number, divided into equal parts by each whole number, which is where knots are at θ = 0. At the ends of a circle
-    the log-derivative must be that of points beside them.
+    number, divided into equal parts by each whole number, which is where knots are at θ = 0. A formula may have another
+    branch near 0, so values down to 1e-8 are tried too. At the ends of a circle the log-derivative must be that of
+    points beside them.
     """
     transformer = subject.module()
     points = _points(subject.domain, transformer)
@@ -236,9 +237,10 @@ def _within(domain: Domain, points: Tensor) -> Tensor:
 
 
 def _points(domain: Domain, transformer: Transformer) -> Tensor:
-    """Return points all over the domain, in order, and among them those where edges may be."""
-    every = torch.linspace(-4, 4, 41, dtype=torch.float64)
-    return _within(domain, torch.cat([_edges(domain, transformer), inside(domain, every)])).unique()
+    """Return points all over the domain and near 0, in order, and among them those where edges may be."""
+    every, near = torch.linspace(-4, 4, 41, dtype=torch.float64), torch.tensor(NEAR, dtype=torch.float64)
+    real = torch.cat([every, near, -near])
+    return _within(domain, torch.cat([_edges(domain, transformer), inside(domain, real)])).unique()
 
 
 def _edges(domain: Domain, transformer: Transformer) -> Tensor:

@@ -83,6 +83,29 @@ class ClampsItsInput(_Around):
         return super().forward_and_log_det(x.clamp(-8, 8))
 
 
+@wrong("bijector", "round_trip", "near 0: off by")
+class ZeroNearZero(_Around):
+    """A threshold against rounding: what is nearly 0 comes back as 0."""
+
+    def inverse_and_log_det(self, y, context=None):
+        x, log_det = super().inverse_and_log_det(y)
+        return torch.where(x.abs() < 1e-3, 0.0, 1.0) * x, log_det
+
+
+@wrong("bijector", "log_det", "the Jacobian by autodiff has")
+class SeriesNearZero(Bijector):
+    """A series near 0 without its first term, for the log-det of y = sinh x in both directions."""
+
+    def forward_and_log_det(self, x, context=None):
+        return x.sinh(), self._log_det(x)
+
+    def inverse_and_log_det(self, y, context=None):
+        return y.asinh(), -self._log_det(y.asinh())
+
+    def _log_det(self, x):
+        return torch.where(x.abs() < 0.003, -x.pow(4) / 12, x.cosh().log()).flatten(1).sum(1)
+
+
 @wrong("bijector", "far_parameters", "the Jacobian by autodiff has")
 class ClampsItsScale(ActNorm):
     """A clamp for stability, in the map alone: the log-det of data in other units is that of another scale."""
@@ -295,6 +318,15 @@ class LogDetInHalfPrecision(_Coupled):
 
 
 # Transformers
+
+
+@wrong("transformer", "edges", "is not v at v = -0.0001")
+class ClearsSmallValues(Affine):
+    """A threshold against rounding: what is nearly 0 comes back as 0."""
+
+    def inverse(self, y, theta):
+        x, log_derivative = super().inverse(y, theta)
+        return torch.where(x.abs() < 1e-3, 0.0, 1.0) * x, log_derivative
 
 
 @wrong("transformer", "far", "is something clamped")
