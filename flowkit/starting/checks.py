@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from flowkit.errors import DataError
 from flowkit.plugin import Rows
+from flowkit.plugin.spelling import line
 from flowkit.spec.model import MAX_LEVELS
 from flowkit.starting.values import ValueRange
 
@@ -117,6 +118,15 @@ def context_section(
         seen = f"{values.lowest} to {values.highest}"
         raise DataError(f"{where}: labels from {seen}: labels are 0 … k - 1, k from 2 to {MAX_LEVELS}")
     return {"classes": classes}
+
+
+def doubts_about_order(section: Mapping[str, Any], where: str) -> list[str]:
+    """Return a doubt about arrays that are taken for sets, for a spec's section `context`."""
+    if section.get("encoder") != SET_ENCODER:
+        return []
+    shape = section["shape"]
+    sequence = line({"shape": shape, "encoder": {"use": "encoder/gru"}})
+    return [f"{where}: contexts of shape {shape} are taken for sets, without an order; for sequences write {sequence}"]
 
 
 def doubts_about_context(values: ValueRange, where: str) -> list[str]:

@@ -27,6 +27,7 @@ from flowkit.starting.checks import (
     context_section,
     doubts_about,
     doubts_about_context,
+    doubts_about_order,
 )
 from flowkit.starting.table import TableLook, look_at_table
 from flowkit.starting.values import ValueRange, value_range
@@ -126,7 +127,8 @@ def _look_at_file(path: str, context: Path | None) -> Look:
         raise DataError(f"{path}: {len(x)} events: it takes {MIN_ROWS} to train, validate and test")
     seen = look_at_arrays(x, None if context is None else map_rows(str(context)), path, str(context))
     data = {"use": "data/npy", "path": path} | ({} if context is None else {"context": str(context)})
-    return replace(seen, data=data, rows=int(len(x) * FRACTIONS[0]))
+    doubts = (*seen.doubts, *doubts_about_order(seen.context or {}, str(context)))
+    return replace(seen, data=data, rows=int(len(x) * FRACTIONS[0]), doubts=doubts)
 
 
 def look_at_arrays(

@@ -25,6 +25,7 @@ Shape = tuple[int, ...]
 MAX_JSON = 2**20
 """The most bytes of a JSON file."""
 _BAD_ARCHIVE = zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, KeyError
+_ARCHIVE = b"PK\x03\x04"
 _MAX_HEADER = 2**16  # bytes of a .npy file's header; numpy itself limits it to 10,000 characters
 
 
@@ -168,6 +169,8 @@ def _read_header(head: io.BytesIO) -> tuple[Shape, np.dtype[Any], bool]:
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(head)
     except Exception as error:  # ValueError, or what a literal can cause: MemoryError, RecursionError, …
+        if head.getvalue().startswith(_ARCHIVE):
+            raise ValueError("it is an archive, such as .npz: save each of its arrays as .npy") from error
         raise ValueError("it does not begin like a .npy file") from error
     if dtype.kind not in "biufcSU":
         raise ValueError(f"it holds {dtype.kind!r}, Python objects or records, not plain numbers")

@@ -48,7 +48,7 @@ NPY = {
     "long header": (header(raw=" " * 60000), "does not begin like"),
     "header of 4 GB": (b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1), "does not begin like"),
     "unknown version": (b"\x93NUMPY\x09\x00" + header()[8:] + bytes(800), "does not begin like"),
-    "zip": (b"PK\x03\x04" + bytes(100), "does not begin like"),
+    "zip": (b"PK\x03\x04" + bytes(100), "it is an archive, such as .npz: save each of its arrays as .npy"),
     "text of no length": (header((2**62,), "|S0"), "must hold one array of numbers|not a .npy"),
     "a scalar": (header((), "<f4") + bytes(4), "must hold one array"),
     "events of nothing": (header((100, 0)), r"is empty: its shape is \[100, 0\]"),

@@ -107,7 +107,9 @@ CONTEXTS = [
 @pytest.mark.parametrize(("c", "section"), CONTEXTS)
 def test_contexts(tmp_path: Path, c: np.ndarray, section: dict[str, Any]) -> None:
     seen = look_at(tmp_path, FLOATS, c)
-    assert (seen.context, seen.doubts) == (section, ())
+    sequence = "{shape: [4, 2], encoder: {use: encoder/gru}}"
+    doubt = f"{tmp_path / 'c.npy'}: contexts of shape [4, 2] are taken for sets, without an order; for sequences write"
+    assert (seen.context, seen.doubts) == (section, (f"{doubt} {sequence}",) if "encoder" in section else ())
     assert seen.data == {"use": "data/npy", "path": str(tmp_path / "x.npy"), "context": str(tmp_path / "c.npy")}
 
 
@@ -154,7 +156,11 @@ def test_what_it_refuses(tmp_path: Path, case: str) -> None:
 def test_files_that_are_no_arrays(tmp_path: Path) -> None:
     (tmp_path / "x.npy").write_text("1, 2, 3")
     np.savez(tmp_path / "x.npz", x=FLOATS)
-    for name, message in {"nowhere": "there is no", "x.npy": "not a .npy file", "x.npz": "one array"}.items():
+    for name, message in {
+        "nowhere": "there is no",
+        "x.npy": "not a .npy file",
+        "x.npz": "such as .npz: save each",
+    }.items():
         with pytest.raises(DataError, match=message):
             look(str(tmp_path / name))
 
