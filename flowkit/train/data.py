@@ -95,7 +95,9 @@ def fitting_arrays(arrays: Arrays, spec: Spec, where: str) -> Arrays:
 def _events(arrays: Arrays, event: EventSpec, where: str) -> Values:
     x = arrays.x
     if x.shape[1:] != event.shape:
-        raise DataError(f"{where}: events have shape {list(x.shape[1:])}; the spec's event is {list(event.shape)}")
+        given, wanted = list(x.shape[1:]), list(event.shape)
+        advice = f": write event: {{shape: {given}}}" if len(given) in (1, 3) else ""
+        raise DataError(f"{where}: events have shape {given}; the spec's event is {wanted}{advice}")
     if event.levels is None:
         if not np.issubdtype(x.dtype, np.floating):
             raise DataError(
@@ -110,6 +112,8 @@ def _events(arrays: Arrays, event: EventSpec, where: str) -> Values:
         raise DataError(
             f"{where}: values range from {low} to {high}; "
             f"the spec's levels: {event.levels} allows 0 to {event.levels - 1}"
+            + (low >= 0)
+            * f"; write levels: {high + 1}"
         )
     return _as(x.dtype.newbyteorder("="), x)  # torch supports only the native byte order
 
@@ -166,11 +170,12 @@ def _contexts(arrays: Arrays, context: ContextSpec, where: str) -> Values:
     given, shape = arrays.context, context.shape or ()
     wanted = f"labels 0 to {context.classes - 1}" if context.classes else f"arrays of shape {list(shape)}"
     if given is None:
-        raise DataError(f"{where}: there is no context; the spec's context are {wanted}")
+        raise DataError(f"{where}: there is no context; the spec's context are {wanted}. Leave out the section context")
     if given.shape != (len(arrays.x), *shape):
+        advice = f": write context: {{shape: {list(given.shape[1:])}}}" if len(given) == len(arrays.x) else ""
         raise DataError(
             f"{where}: contexts have shape {list(given.shape)} for {len(arrays.x)} events; "
-            f"the spec's context are {wanted}, one for each"
+            f"the spec's context are {wanted}, one for each{advice}"
         )
     if context.classes is None:
         return _finite(given, where)
@@ -184,5 +189,7 @@ def _contexts(arrays: Arrays, context: ContextSpec, where: str) -> Values:
         raise DataError(f"{where}: contexts are {given.dtype} numbers; the spec's context are {wanted}")
     low, high = _range(given)
     if low < 0 or high >= context.classes:
-        raise DataError(f"{where}: contexts are {given.dtype} from {low} to {high}; the spec's context are {wanted}")
+        advice = f": write context: {{classes: {high + 1}}}" if low == 0 else ""
+        message = f"contexts are {given.dtype} from {low} to {high}; the spec's context are {wanted}"
+        raise DataError(f"{where}: {message}{advice}")
     return _as(np.int64, given)

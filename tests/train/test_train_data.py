@@ -57,7 +57,12 @@ def test_labels_become_int64_and_other_contexts_float32(tmp_path: Path) -> None:
 X = np.zeros((20, 3))
 EVENT = {"shape": [3]}
 REFUSED: dict[str, tuple[np.ndarray, np.ndarray | None, Given, str]] = {
-    "shape": (X, None, {"event": {"shape": [2]}}, r"have shape \[3\]; the spec's event is \[2\]"),
+    "shape": (
+        X,
+        None,
+        {"event": {"shape": [2]}},
+        r"the spec's event is \[2\]: write event: {shape: \[3\]}",
+    ),
     "integers without levels": (
         X.astype(int),
         None,
@@ -69,7 +74,7 @@ REFUSED: dict[str, tuple[np.ndarray, np.ndarray | None, Given, str]] = {
         np.full((20, 3), 17),
         None,
         {"event": {"shape": [3], "levels": 17}},
-        "from 17 to 17; .* levels: 17 allows 0 to 16",
+        "from 17 to 17; .* levels: 17 allows 0 to 16; write levels: 18",
     ),
     "negative": (
         np.full((20, 3), -1),
@@ -89,12 +94,29 @@ REFUSED: dict[str, tuple[np.ndarray, np.ndarray | None, Given, str]] = {
         {"event": {"shape": [3], "domain": [0, 2]}, "flow": [{"use": "map/to_reals"}]},
         r"has 1.99999999 as value 0, which is 2.0 in float32; event.domain allows \(0, 2\)",
     ),
-    "no context": (X, None, {"event": EVENT, "context": {"classes": 2}}, "no context; .* labels 0 to 1"),
+    "no context": (
+        X,
+        None,
+        {"event": EVENT, "context": {"classes": 2}},
+        "no context; .* Leave out the section context",
+    ),
     "label range": (
         X,
         np.full(20, 2),
         {"event": EVENT, "context": {"classes": 2}},
         "are int64 from 2 to 2; .* labels 0 to 1",
+    ),
+    "labels of more classes": (
+        X,
+        np.arange(20) % 5,
+        {"event": EVENT, "context": {"classes": 2}},
+        "from 0 to 4; .* labels 0 to 1: write context: {classes: 5}",
+    ),
+    "a context of another shape": (
+        X,
+        np.zeros((20, 5)),
+        {"event": EVENT, "context": {"shape": [4]}},
+        r"arrays of shape \[4\], one for each: write context: {shape: \[5\]}",
     ),
     "label type": (
         X,
