@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from flowkit.starting.checks import MAX_FLOAT, MIN_SPREAD
-from flowkit.starting.texts import Form, form_of
+from flowkit.starting.texts import Form, form_of, has_decimal_comma
 from flowkit_runtime.errors import FlowRuntimeError, shortened
 from flowkit_runtime.values import as_days, as_numbers, as_text, plain_array
 
@@ -29,8 +29,8 @@ class Seen:
     """A column, as far as a starting spec has to know it."""
 
     name: str
-    texts_are_numbers: bool = True
-    """Texts may stand for numbers, as in CSV."""
+    first_line: int | None = None
+    """The line of a CSV file, where texts may stand for numbers, with the first row; None for other tables."""
     rows: int = 0
     missing: int = 0
     is_number: bool = True
@@ -124,7 +124,8 @@ class Seen:
     def _other_format(self) -> str:
         if self.forms[Form.READABLE] and self._most(Form.READABLE, Form.NUMBER):
             row, text = self.first_of[Form.READABLE]
-            return f"row {row} has {text!r}, a number in another format: write it like 1234.5"
+            comma = "; pandas.read_csv(FILE, decimal=',') reads decimal commas" if has_decimal_comma(text) else ""
+            return f"{self._place(row)} has {text!r}, a number in another format: write it like 1234.5{comma}"
         return ""
 
     @property
@@ -135,7 +136,11 @@ class Seen:
         if Form.OTHER not in self.first_of:
             return "its texts are numbers: convert them if they are meant as such"
         row, text = self.first_of[Form.OTHER]
-        return f"row {row} has {text!r}, and most of its values are numbers"
+        advice = "write a number there, or nothing if it is missing"
+        return f"{self._place(row)} has {text!r}, and most of its values are numbers: {advice}"
+
+    def _place(self, row: int) -> str:
+        return f"row {row}" + ("" if self.first_line is None else f" (line {self.first_line + row})")
 
     def add(self, values: Any) -> None:
         """Look at more values, an Arrow array."""
@@ -151,7 +156,7 @@ class Seen:
         if not len(present) or self.unusable:
             return
         where = first + np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False))
-        numbers = _numbers(present, self.texts_are_numbers)
+        numbers = _numbers(present, self.first_line is not None)
         self.is_truth = self.is_truth and str(values.type) == "bool"
         days = None
         if self.is_number and numbers is None:
@@ -196,7 +201,7 @@ class Seen:
         large = np.abs(numbers) > MAX_FLOAT
         if large.any() and not self.too_large:
             row, value = where[large.argmax()], numbers[large.argmax()]
-            self.too_large = f"row {row} has {value:g}, which is too large for float32"
+            self.too_large = f"{self._place(row)} has {value:g}, which is too large for float32"
         finite = numbers[~large & ~np.isnan(numbers)]  # NaN in a column of floats is a missing value
         self.missing += int(np.isnan(numbers).sum())
         if not len(finite):
@@ -220,12 +225,15 @@ class Seen:
         self.total += own
 
 
-def see(batches: Iterable[Mapping[str, Any]], texts_are_numbers: bool = False) -> list[Seen]:
-    """Look at all columns of a table. A batch has Arrow arrays by name. Texts may stand for numbers, as in CSV."""
+def see(batches: Iterable[Mapping[str, Any]], first_line: int | None = None) -> list[Seen]:
+    """Look at all columns of a table. A batch has Arrow arrays by name.
+
+    ``first_line`` is the line of a CSV file with the first row. In CSV texts may stand for numbers.
+    """
     seen: dict[str, Seen] = {}
     for batch in batches:
         for name, values in batch.items():
-            seen.setdefault(name, Seen(name, texts_are_numbers)).add(values)
+            seen.setdefault(name, Seen(name, first_line)).add(values)
     return list(seen.values())
 
 

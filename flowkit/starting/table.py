@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,11 +95,10 @@ class TableLook:
     @property
     def doubts(self) -> tuple[str, ...]:
         """The choices that may not be meant: columns and rows that are left out, and values that repeat."""
-        left_out = [f"column {each.name} is left out: {each.reason}" for each in self.left_out]
         repeated = [f"column {each.name}: {each.doubt}" for each in (*self.event, *self.context) if each.doubt]
         return (
             *self.notes,
-            *left_out,
+            *_left_out(self.left_out),
             *repeated,
             *(["rows that lack a value are left out"] if self.missing == "drop" else []),
         )
@@ -118,6 +117,14 @@ def _listed(choices: Sequence[Choice]) -> str:
     """Return names on one line, whatever characters they have."""
     names = [each.name if each.name.isprintable() else line(each.name) for each in choices[:8]]
     return ", ".join(names) + (", …" if len(choices) > 8 else "")
+
+
+def _left_out(choices: Sequence[Choice]) -> Iterator[str]:
+    """Yield a line for each reason why columns are left out."""
+    for reason in dict.fromkeys(each.reason for each in choices):
+        alike = [each for each in choices if each.reason == reason]
+        names, many = _listed(alike), len(alike) > 1
+        yield f"column{'s' * many} {names} {'are' if many else 'is'} left out: {reason}"
 
 
 def look_at_table(
@@ -168,7 +175,8 @@ def _seen(table: TableFile, names: Sequence[str]) -> list[Seen]:
     """Look at columns of a file. Raises FlowRuntimeError if one isn't there, or can't be read."""
     table.check_columns(names)
     types: dict[str, Type] = dict.fromkeys(names, "text")
-    return see(map(columns_of, in_parts(table, types)), texts_are_numbers=isinstance(table, Csv))
+    first_line = 2 - table.is_headless if isinstance(table, Csv) else None
+    return see(map(columns_of, in_parts(table, types)), first_line)
 
 
 def _check_complete(table: TableFile, look: TableLook) -> None:
@@ -285,7 +293,7 @@ def _place(column: Seen, events: list[Choice], contexts: list[Choice], left_out:
     elif column.problem:
         left_out.append(Choice(column.name, column.problem))
     elif column.kind == "text" and MAX_LISTED >= len(column.texts) > OWN * column.present:
-        left_out.append(Choice(column.name, f"most rows have a category of their own{_but(column)}"))
+        left_out.append(Choice(column.name, column.doubt or "most rows have a category of their own"))
     elif column.kind == "number" and column.counts_rows and column.rows > 1:
         left_out.append(Choice(column.name, "it numbers the rows"))
     else:
@@ -386,17 +394,13 @@ def written_domains(domains: Sequence[Any]) -> Any:
 
 def _category(column: Seen, how: str) -> Choice:
     if len(column.texts) > MAX_LISTED:
-        return Choice(column.name, f"it has more than {MAX_LISTED} categories{_but(column)}")
+        return Choice(column.name, column.doubt or f"it has more than {MAX_LISTED} categories")
     lacking = how == "one-hot" and column.missing > 0
     categories = (*sorted(column.texts), *([None] if lacking else []))
     if len(categories) < 2:
         return Choice(column.name, "it never changes")
     reason = f"{len(column.texts)} categories, {how}" + ("; null stands for a missing value" if lacking else "")
     return Choice(column.name, reason, Column(column.name, "category", categories=categories), doubt=column.doubt)
-
-
-def _but(column: Seen) -> str:
-    return f"; {column.doubt}" if column.doubt else ""
 
 
 def _stands_for_missing(column: Column) -> bool:

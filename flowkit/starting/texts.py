@@ -12,6 +12,7 @@ _READABLE = re.compile(  # 1,234.50 and 1.234,50 and 1 234,5 and $3 and 3 € an
 _TIME = re.compile(  # 31/01/2013 and 1.2.13 and 2013-1-31 and 31 Jan 2013 and January 31, 2013, with or without a time
     r"(\d{1,4}([./-])\d{1,2}\2\d{1,4}|\d{1,2}[ -][^\W\d]{3,9}\.?,?[ -]\d{2,4}|[^\W\d]{3,9}\.? \d{1,2},? \d{4})([T ].*)?"
 )
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
 class Form(Enum):
@@ -31,3 +32,8 @@ def form_of(text: str) -> Form:
     if _READABLE.fullmatch(text):
         return Form.READABLE
     return Form.TIME if _TIME.fullmatch(text) else Form.OTHER
+
+
+def has_decimal_comma(text: str) -> bool:
+    """Return True for 3,5, and also for 1,000, whose comma may be a decimal one."""
+    return _DECIMAL_COMMA.fullmatch(text.strip()) is not None

@@ -749,12 +749,21 @@ def test_what_python_takes_for_numbers_may_be_names(place):
 
 
 LEAKS = {
-    "text": (b"a,b\n1,2\n3,secret\n", "column 'b' of row 1 holds no number (rows count from 0)"),
-    "text without a header": (b"1,2\n3,secret\n", "column 'f1' of row 1 holds no number (rows count from 0)"),
-    "text behind empty lines": (b"a,b\n\n\n1,2\nsecret,4\n", "column 'a' of row 1 holds no number (rows count from 0)"),
+    "text": (
+        b"a,b\n1,2\n3,secret\n",
+        "column 'b' of row 1 holds no number (rows count from 0; below a header, row 0 is usually line 2)",
+    ),
+    "text without a header": (
+        b"1,2\n3,secret\n",
+        "column 'f1' of row 1 holds no number (rows count from 0; below a header, row 0 is usually line 2)",
+    ),
+    "text behind empty lines": (
+        b"a,b\n\n\n1,2\nsecret,4\n",
+        "column 'a' of row 1 holds no number (rows count from 0; below a header, row 0 is usually line 2)",
+    ),
     "a large number": (
         b"a,b\n" + b"1,2\n" * 5000 + b"3,0x5ec4e7secret\n",
-        "column 'b' of row 5000 holds no number (rows count from 0)",
+        "column 'b' of row 5000 holds no number (rows count from 0; below a header, row 0 is usually line 2)",
     ),
     "long row": (b"a,b\n1,2\n3,4,secret\n", "line 3 has 3 values, not 2 (empty lines don't count)"),
     "long row without a header": (b"1,2\n\n3,4,secret\n", "line 2 has 3 values, not 2 (empty lines don't count)"),

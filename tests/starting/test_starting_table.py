@@ -176,6 +176,16 @@ def test_columns_without_a_finite_number_are_left_out() -> None:
 def test_columns_beside_a_context_that_is_named() -> None:
     look = chosen(context=["x"], y=NORMAL, x=NORMAL**2, c=LETTERS)
     assert [each.name for each in look.event] == ["y"] and look.doubts == ("column c is left out: not named",)
+    several = chosen(event=["y"], y=NORMAL, x=NORMAL**2, c=LETTERS)
+    assert several.doubts == ("columns x, c are left out: not named",)
+
+
+def test_a_text_among_numbers_is_the_reason_for_leaving_a_column_out() -> None:
+    texts = [f"{value:.4f}" for value in NORMAL]
+    texts[48] = "n.a."
+    place = "row 48 has 'n.a.', and most of its values are numbers"
+    advice = "write a number there, or nothing if it is missing"
+    assert chosen(y=NORMAL, x=texts).doubts == (f"column x is left out: {place}: {advice}",)
 
 
 def test_a_column_without_a_name_is_left_out_with_a_reason() -> None:

@@ -132,7 +132,12 @@ REFUSED: dict[str, tuple[str, str]] = {
     ),
     "a fraction": ("x,k,c,y,t\n1,2.5,a,3,2020-01-01\n", "column 'k' has 2.5 in row 0, which isn't a whole number"),
     "text": ("x,k,c,y,t\nmany,2,a,3,2020-01-01\n", "column 'x' of row 0 holds no number"),
-    "a decimal comma": ("x;k;c;y;t\n1,5;2;a;3;2020-01-01\n", "separated by ';': save it with commas"),
+    "a decimal comma": (
+        "x;k;c;y;t\n1,5;2;a;3;2020-01-01\n",
+        "separated by ';': save it with commas and points: "
+        "pandas.read_csv(FILE, sep=';', decimal=',').to_csv('x.csv', index=False)",
+    ),
+    "tabs": ("x\tk\tc\n1.5\t2\ta\n", "pandas.read_csv(FILE, sep='\\t').to_csv('x.csv', index=False)"),
     "nothing": ("", "can't be read as CSV"),
 }
 

@@ -59,12 +59,18 @@ def looked_at(path: Path, content: Any, **names: str) -> TableLook:
 
 
 OTHER_FORMATS: dict[str, tuple[list[Any], str]] = {
-    "thousands": ([f'"{1000 * (i % 3 + 1):,}"' for i in range(ROWS)], "row 0 has '1,000', a number in another format"),
-    "decimal commas": ([f'"{i % 4},5"' for i in range(ROWS)], "row 0 has '0,5', a number in another format"),
-    "blanks": ([f"{i % 4 + 1} 000" for i in range(ROWS)], "row 0 has '1 000', a number in another format"),
-    "percent": ([f"{i % 9}%" for i in range(ROWS)], "row 0 has '0%', a number in another format"),
-    "dollars": ([f"${i % 9}.50" for i in range(ROWS)], "row 0 has .* a number in another format"),
-    "euros": ([f"{i % 9} €" for i in range(ROWS)], "row 0 has '0 €', a number in another format"),
+    "thousands": (
+        [f'"{1000 * (i % 3 + 1):,}"' for i in range(ROWS)],
+        r"row 0 \(line 2\) has '1,000', a number in another format",
+    ),
+    "decimal commas": (
+        [f'"{i % 4},5"' for i in range(ROWS)],
+        r"row 0 \(line 2\) has '0,5', a number .*; pandas.read_csv\(FILE, decimal=','\) reads",
+    ),
+    "blanks": ([f"{i % 4 + 1} 000" for i in range(ROWS)], r"row 0 \(line 2\) has '1 000', a number in another format"),
+    "percent": ([f"{i % 9}%" for i in range(ROWS)], r"row 0 \(line 2\) has '0%', a number in another format"),
+    "dollars": ([f"${i % 9}.50" for i in range(ROWS)], r"row 0 \(line 2\) has .* a number in another format"),
+    "euros": ([f"{i % 9} €" for i in range(ROWS)], r"row 0 \(line 2\) has '0 €', a number in another format"),
     "day first": ([f"{i % 28 + 1:02}/02/2013" for i in range(ROWS)], "'01/02/2013' in row 0, which is no time like"),
     "dots": ([f"{i % 28 + 1}.2.2013" for i in range(ROWS)], "'1.2.2013' in row 0, which is no time like 2013-01-31"),
     "months by name": ([f"{i % 28 + 1} Jan 2013" for i in range(ROWS)], "'1 Jan 2013' in row 0, which is no time"),
@@ -73,10 +79,13 @@ OTHER_FORMATS: dict[str, tuple[list[Any], str]] = {
         changed(["2013-01-01 05:00"] * ROWS, 7, "2013-01-02 05:00Z"),
         "row 7, with a zone, and times before",
     ),
-    "infinity": (changed(Y, 9, "inf"), "row 9 has inf, which is too large for float32"),
-    "an overflow": (changed(Y, 9, "1e39"), r"row 9 has 1e\+39, which is too large for float32"),
+    "infinity": (changed(Y, 9, "inf"), r"row 9 \(line 11\) has inf, which is too large for float32"),
+    "an overflow": (changed(Y, 9, "1e39"), r"row 9 \(line 11\) has 1e\+39, which is too large for float32"),
     "an underflow": ([f"{each}e-40" for each in Y], "too little for float32: multiply them"),
-    "a question mark": (changed(range(ROWS), 9, "?"), "row 9 has '\\?', and most of its values are numbers"),
+    "a question mark": (
+        changed(range(ROWS), 9, "?"),
+        r"row 9 \(line 11\) has '\?', and most of its values are numbers: write a number",
+    ),
     "units": ([f"{i} kg" for i in range(ROWS)], "most rows have a category of their own"),
     "beyond 2^53": ([2**53 + i * 7 % 11 for i in range(ROWS)], "whole numbers from 2\\^53 on aren't exact"),
     "nothing": ([""] * ROWS, "40 of 40 values are missing"),
@@ -134,7 +143,11 @@ def test_columns_that_are_understood(tmp_path: Path, case: str) -> None:
 NO_TABLES: dict[str, tuple[Any, dict[str, str], str]] = {
     "UTF-16": (csv(x=X, y=Y).encode("utf-16"), {}, "it is UTF-16 text: save it as UTF-8"),
     "UTF-16 without a mark": (csv(x=X, y=Y).encode("utf-16-le"), {}, "NUL characters: save it as text in UTF-8"),
-    "latin-1": (csv(x=X, c=changed(LETTERS, 2, "ä")).encode("latin-1"), {}, "column 'c' of row 2 isn't UTF-8 text"),
+    "latin-1": (
+        csv(x=X, c=changed(LETTERS, 2, "ä")).encode("latin-1"),
+        {},
+        "column 'c' of row 2 isn't UTF-8 text .*: save the file as UTF-8",
+    ),
     "gzip": (gzip.compress(csv(x=X).encode()), {}, "it is compressed: unpack it"),
     "a spreadsheet": (b"PK\x03\x04" + bytes(99), {}, "it is a spreadsheet or an archive: save it as CSV"),
     "Parquet": (b"PAR1" + bytes(99), {}, "it is a Parquet file: let its name end with .parquet"),

@@ -156,13 +156,19 @@ def all_contexts(wanted: Wanted) -> Array | None:
     return contexts(wanted, lambda: rows)(slice(0, rows))
 
 
+def counted(path: Path) -> str:
+    """Return how messages count the rows of a file."""
+    lines = "; below a header, row 0 is usually line 2" if path.suffix.lower() == ".csv" else ""
+    return f"rows count from 0{lines}"
+
+
 @contextmanager
 def naming_rows(path: Path) -> Iterator[None]:
     """Make errors of rows that are raised inside the block name the file that contains the row."""
     try:
         yield
     except RowError as error:
-        raise InputError(f"{path}: {error} (rows count from 0)") from error
+        raise InputError(f"{path}: {error} ({counted(path)})") from error
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from flowkit_runtime.streaming.sources import (
     Wanted,
     context_identity,
     contexts,
+    counted,
     extra,
     file_identity,
     naming_file,
@@ -72,9 +73,8 @@ class NumberTable:
     def _numbers(self, column: Any, name: str, start: int) -> Array:
         if column.null_count:
             row = start + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
-            raise InputError(
-                f"{self.path} has no value in column {shortened(repr(name))} of row {row} (rows count from 0)"
-            )
+            where = f"column {shortened(repr(name))} of row {row}"
+            raise InputError(f"{self.path} has no value in {where} ({counted(self.path)})")
         try:
             if str(column.type).startswith("decimal"):
                 column = column.cast("float64")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from flowkit_runtime.columns import no_columns
 from flowkit_runtime.errors import InputError, shortened
 from flowkit_runtime.files import open_file
-from flowkit_runtime.streaming.sources import extra
+from flowkit_runtime.streaming.sources import counted, extra
 
 _BLOCK = 2**20  # bytes of CSV that are parsed at a time; a line must not be longer
 _LINE = 64  # the most bytes of a number
@@ -190,7 +190,8 @@ class Csv(TableFile):
         if found := _BAD_VALUE.search(text):
             column, kind = self.columns[int(found[1])], _KINDS[found[3]]
             row = int(found[2]) - 1 - (not self.is_headless)  # pyarrow counts from 1, and includes the header
-            return f"column {shortened(repr(column))} of row {row} {kind} (rows count from 0)"
+            advice = ": save the file as UTF-8" if found[3] == "string" else ""
+            return f"column {shortened(repr(column))} of row {row} {kind} ({counted(self.path)}){advice}"
         if found := _BAD_LINE.search(text):
             return f"line {found[1]} has {found[3]} values, not {found[2]} (empty lines don't count)"
         if "straddl" in text:
@@ -214,7 +215,11 @@ def _not_csv(sample: bytes) -> str | None:
         # Names may contain blanks, and a single column may consist of times.
         separators = [";", "\t", *(["|"] if b"|" in lines[1] else []), *([" "] if _ROW.fullmatch(lines[1]) else [])]
     separator = next((each for each in separators if each.encode() in lines[0]), None)
-    return separator and f"its values are separated by {separator!r}: save it with commas and points"
+    if separator is None:
+        return None
+    decimal = ", decimal=','" if b"," in lines[-1] else ""
+    new = f"pandas.read_csv(FILE, sep={separator!r}{decimal}).to_csv('x.csv', index=False)"
+    return f"its values are separated by {separator!r}: save it with commas and points: {new}"
 
 
 class Arrow(TableFile):
