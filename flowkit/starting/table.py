@@ -43,6 +43,9 @@ HEAVY = 10
 """Positive values whose largest is as many times the median are taken for values that can't be negative."""
 REPEATED = 0.1
 """The share of one value above which a column of real numbers is doubted."""
+DROPPED = "rows that lack a value are left out"
+KEEP = "To keep them, name such columns as the context, where `fill` takes the place of a missing value"
+"""What is said of rows that lack a value."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class TableLook:
     left_out: tuple[Choice, ...]
     missing: str
     """The treatment of rows that lack a value."""
+    lacking: str = ""
+    """The rows that are left out, if they are known, as in `of 1,032 rows, 26 without age`."""
     notes: tuple[str, ...] = ()
     """Other choices that may not be meant."""
     label: Choice | None = None
@@ -100,7 +105,7 @@ class TableLook:
             *self.notes,
             *_left_out(self.left_out),
             *repeated,
-            *(["rows that lack a value are left out"] if self.missing == "drop" else []),
+            *([f"{DROPPED}: {self.lacking}. {KEEP}" if self.lacking else DROPPED] if self.missing == "drop" else []),
         )
 
     @property
@@ -115,8 +120,15 @@ class TableLook:
 
 def _listed(choices: Sequence[Choice]) -> str:
     """Return names on one line, whatever characters they have."""
-    names = [each.name if each.name.isprintable() else line(each.name) for each in choices[:8]]
-    return ", ".join(names) + (", …" if len(choices) > 8 else "")
+    return _few([_name(each) for each in choices])
+
+
+def _name(column: Choice | Seen) -> str:
+    return column.name if column.name.isprintable() else line(column.name)
+
+
+def _few(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:8]) + (", …" if len(texts) > 8 else "")
 
 
 def _left_out(choices: Sequence[Choice]) -> Iterator[str]:
@@ -230,10 +242,17 @@ def choose(
         context=tuple(contexts),
         left_out=tuple(left_out),
         missing="drop" if lacking else "refuse",
+        lacking=_lacking([known[each.name] for each in needed]),
         notes=tuple(notes),
         label=labels,
         weight=weights,
     )
+
+
+def _lacking(columns: Sequence[Seen]) -> str:
+    """Return how many rows lack which columns, as in `of 1,032 rows, 26 without age, 3 without mass`."""
+    texts = [f"{each.missing:,} without {_name(each)}" for each in columns if each.missing]
+    return f"of {columns[0].rows:,} rows, {_few(texts)}" if texts else ""
 
 
 def _without(seen: Sequence[Seen], *choices: Choice | None) -> list[Seen]:

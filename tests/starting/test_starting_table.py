@@ -200,7 +200,11 @@ def test_doubts() -> None:
     assert chosen(y=np.where(np.arange(N) % 2, 0.0, NORMAL)).doubts == (
         "column y: 50% of its values are 0: its density grows there without bound; condition on it",
     )
-    assert chosen(y=without(NORMAL, 2), x=NORMAL).doubts == ("rows that lack a value are left out",)
+    keep = "To keep them, name such columns as the context, where `fill` takes the place of a missing value"
+    lacking = chosen(y=without(NORMAL, 2), x=NORMAL, z=without(NORMAL, 1), c=without(LETTERS, 3))
+    assert lacking.doubts == (f"rows that lack a value are left out: of 400 rows, 2 without y, 1 without z. {keep}",)
+    many = chosen(**{f"x{i}": without(NORMAL, 2) for i in range(9)}).doubts[0]
+    assert "2 without x7, …. To keep" in many and "x8" not in many
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
