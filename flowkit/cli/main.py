@@ -13,6 +13,7 @@ from flowkit.cli.diff import diff
 from flowkit.cli.evaluate import evaluate
 from flowkit.cli.export import export
 from flowkit.cli.new import new
+from flowkit.cli.options import Settable
 from flowkit.cli.plugins import plugins
 from flowkit.cli.sample import sample
 from flowkit.cli.schema import schema
@@ -122,8 +123,8 @@ app.command()(show)
 app.command()(diff)
 app.command()(schema)
 app.add_typer(plugins, name="plugins")
-app.command()(train)
-app.command()(sweep)
+app.command(cls=Settable)(train)
+app.command(cls=Settable)(sweep)
 app.command()(evaluate)
 app.command()(sample)
 app.command()(export)

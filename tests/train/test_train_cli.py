@@ -119,6 +119,9 @@ def test_ctrl_c_says_how_to_go_on(spec: Path, monkeypatch: pytest.MonkeyPatch) -
     ("arguments", "message"),
     [
         ((), "give either a SPEC or a run"),
+        (("moons.yaml", "--epochs", "3"), "--epochs: write --set train.epochs=…"),
+        (("moons.yaml", "--batch-size=3"), "--batch-size: write --set train.batch_size=…"),
+        (("moons.yaml", "--lr", "0.1"), "--lr: write --set train.optimizer.lr=…"),
         (("moons.yaml", "--resume", "run"), "give either a SPEC or a run"),
         (("--resume", "run", "-o", "other"), "leave out -o"),
         (("--resume", "run", "--set", "train.epochs=9"), "run is not a run"),
