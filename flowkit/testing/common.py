@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import itemgetter, methodcaller
 from typing import Any
@@ -192,7 +194,10 @@ def gradients(subject: ModuleSubject) -> None:
         try:
             _gradcheck(module, call)
         except GradcheckError:
-            _gradcheck(module, other)
+            try:
+                _gradcheck(module, other)
+            except GradcheckError as error:
+                raise AssertionError(_in_names(error, module, other)) from None
 
 
 def _gradcheck(module: nn.Module, call: Call) -> None:
@@ -206,6 +211,22 @@ def _gradcheck(module: nn.Module, call: Call) -> None:
 
     inputs = [t.clone().requires_grad_() for t in call.inputs]
     assert gradcheck(run, (*inputs, *parameters.values()), fast_mode=True, atol=1e-5)
+
+
+def _in_names(error: GradcheckError, module: nn.Module, call: Call) -> str:
+    """Return what gradcheck found with names in place of its numbers, which count what needs gradients."""
+    numbers = re.search(r"Jacobian mismatch for output (\d+) with respect to input (\d+)", str(error))
+    if numbers is None:
+        return in_a_line(error)
+    arguments = list(inspect.signature(call.function(module)).parameters.values())[1:]
+    of_one = [each.name for each in arguments if each.kind is not inspect.Parameter.VAR_POSITIONAL]
+    inputs = [*of_one, *(f"input {i}" for i in range(len(of_one), len(call.inputs)))][: len(call.inputs)]
+    trained = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+    output, source = list(call.returns)[int(numbers[1])], [*inputs, *trained][int(numbers[2])]
+    return (
+        f"the gradient of {output} of {call.method} for {source} isn't that of finite differences: is something "
+        "detached, or rounded to fp32?"
+    )
 
 
 def export(subject: ModuleSubject) -> None:

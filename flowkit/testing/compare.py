@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -28,6 +29,19 @@ def close(name: str, given: Tensor, expected: Tensor, tolerance: float) -> None:
     if given.numel():
         error = (given - expected).abs().max().item()
         assert error <= tolerance, f"{name}: off by {error:.3g}, more than {tolerance:.3g}"
+
+
+@contextmanager
+def asking(question: str, unless: Callable[[], object]) -> Iterator[None]:
+    """Add a question to the message of an AssertionError, unless the usual case, which is run then, fails as well."""
+    try:
+        yield
+    except AssertionError as error:
+        try:
+            unless()
+        except AssertionError:
+            raise error from None
+        raise AssertionError(f"{error}: {question}") from None
 
 
 def all_close(what: str, given: Mapping[str, Tensor], expected: Mapping[str, Tensor], tolerance: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import product
 
 import torch
@@ -17,6 +18,7 @@ from flowkit.testing.compare import (
     LOG_DET_TOLERANCE,
     ROUND_TRIP_TOLERANCE,
     as_by_autodiff,
+    asking,
     close,
     gradients_of,
     jacobian,
@@ -55,14 +57,13 @@ def far(subject: TransformerSubject) -> None:
     grid = inside(subject.domain, FAR_OUT[None])
     for seed in range(4):
         calls = subject.both_ways(grid, subject.theta(transformer, 1, seed, (1,)).expand(1, -1, grid.shape[1]))
-        _check_round_trip(subject.domain, transformer, calls, FAR_TOLERANCE, ": is something clamped?")
+        with asking("is something clamped?", unless=partial(round_trip, subject)):
+            _check_round_trip(subject.domain, transformer, calls, FAR_TOLERANCE)
         for call in calls:
             _against_autodiff(transformer, call)
 
 
-def _check_round_trip(
-    domain: Domain, transformer: Transformer, calls: Sequence[Call], tolerance: float, advice: str = ""
-) -> None:
+def _check_round_trip(domain: Domain, transformer: Transformer, calls: Sequence[Call], tolerance: float) -> None:
     """Check that each call is undone by the other.
 
     Values are compared relative to their size (absolutely below 1), and log-derivatives as those beside a kink are. A
@@ -78,7 +79,7 @@ def _check_round_trip(
         name = f"{opposite.method}({call.method}(v))"
         error = (_distance(domain, again, value) / value.abs().clamp(min=1)).nan_to_num(math.inf)
         at = value.flatten()[int(error.argmax())].item()
-        assert error.max() <= tolerance, f"{name} is not v at v = {at:.6g}, by {error.max():.3g}{advice}"
+        assert error.max() <= tolerance, f"{name} is not v at v = {at:.6g}, by {error.max():.3g}"
         beside = [there(value + step * (1 + value.abs()), theta)[1] for step in (-KINK, KINK)]
         nearest = _nearest(-opposite_log_derivative, [log_derivative, *beside])
         close(f"log-derivatives of {name}", opposite_log_derivative, -nearest, 10 * tolerance)

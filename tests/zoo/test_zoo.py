@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flowkit.testing import CHECKS, NotApplicable
+from flowkit.testing import CHECKS, NotApplicable, run_check
 from flowkit.testing.common import COMMON
 from flowkit.testing.run import explain
 from tests.zoo import members  # noqa: F401  (it fills the zoo)
@@ -19,6 +19,16 @@ def test_caught_by_the_check_that_should(name):
         CHECKS[case.subject.kind][case.check](case.subject)
     assert not isinstance(caught.value, NotApplicable)
     assert re.search(case.says, explain(caught.value), re.DOTALL), explain(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [("WrongSign", "autocast"), ("InverseByForwardPermutation", "far"), ("EpsilonInOneDirection", "far")],
+)
+def test_nothing_is_asked_where_the_usual_case_fails_too(name, check):
+    result = run_check(ZOO[name].subject, check)
+    assert result.outcome == "failed"
+    assert "?" not in result.reason
 
 
 def test_every_check_has_a_bug_that_it_catches():

@@ -192,7 +192,7 @@ class LogDetWithoutBatch(ActNorm):
 # Gradients
 
 
-@wrong("bijector", "gradients")
+@wrong("bijector", "gradients", "the gradient of log_det of forward_and_log_det for log_scale .* is something detached")
 class DetachedLogDet(_LogDetOfItsMap):
     """The log-det has the right value, and nothing learns from it."""
 
@@ -200,7 +200,7 @@ class DetachedLogDet(_LogDetOfItsMap):
         return self.log_scale.sum().detach()
 
 
-@wrong("bijector", "gradients")
+@wrong("bijector", "gradients", "the gradient of y of forward_and_log_det for log_scale")
 class DetachedScale(ActNorm):
     """Values through .data or .detach(): the map has no gradient for its scale."""
 

@@ -61,7 +61,7 @@ class SearchesWithoutGradients(Bend):
         return x, log_derivative
 
 
-@wrong("transformer", "gradients")
+@wrong("transformer", "gradients", "the gradient of value of inverse for theta")
 class GradientsForTheValueAlone(Bend):
     """The step after the search has gradients for y, and none for the parameters: conditioners learn nothing."""
 
