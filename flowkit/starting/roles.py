@@ -36,6 +36,8 @@ class Choice:
     column: Column | None = None
     domain: Any = "real"
     """The domain of a value of the event, as specs write it."""
+    apparent: Any = None
+    """The narrower domain in which the values of the data lie; None if there is no other than ``domain``."""
     doubt: str = ""
     """The reason why the column may not be fit for a density."""
 

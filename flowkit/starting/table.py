@@ -111,14 +111,14 @@ class TableLook:
     @property
     def density(self) -> str:
         """The density with the names of the columns: p(area, price | city)."""
-        names, given = _listed(self.event), _listed(self.context if self.label is None else (self.label,))
+        names, given = listed(self.event), listed(self.context if self.label is None else (self.label,))
         return f"p({names}{f' | {given}' if given else ''})"
 
     def __str__(self) -> str:
         return f"about {self.rows:,} rows to train on, {self.density}"
 
 
-def _listed(choices: Sequence[Choice]) -> str:
+def listed(choices: Sequence[Choice]) -> str:
     """Return names on one line, whatever characters they have."""
     return _few([_name(each) for each in choices])
 
@@ -135,7 +135,7 @@ def _left_out(choices: Sequence[Choice]) -> Iterator[str]:
     """Yield a line for each reason why columns are left out."""
     for reason in dict.fromkeys(each.reason for each in choices):
         alike = [each for each in choices if each.reason == reason]
-        names, many = _listed(alike), len(alike) > 1
+        names, many = listed(alike), len(alike) > 1
         yield f"column{'s' * many} {names} {'are' if many else 'is'} left out: {reason}"
 
 
@@ -339,7 +339,7 @@ def _in_event(column: Seen) -> Choice:
         return replace(choice, domain=[0, 1], reason=f"{seen}, taken for shares: others are refused")
     if column.high > HEAVY * column.median:
         return replace(choice, domain="positive", reason=f"{seen}, taken for positive: others are refused")
-    return choice
+    return replace(choice, apparent=apparent_domain(column.low, column.high))
 
 
 def _integer(column: Seen, step: float, offset: float) -> Choice:
@@ -354,7 +354,7 @@ def _integer(column: Seen, step: float, offset: float) -> Choice:
     choice = Choice(column.name, f"{what} {seen}, with noise", Column(column.name, "integer", offset, step))
     is_heavy = column.low >= step and column.high > HEAVY * column.median
     if offset or not (is_heavy or (step == 1 and column.low == 0)):
-        return choice
+        return choice if offset or not column.low > 0 else replace(choice, apparent="positive")
     return replace(choice, domain="positive", reason=f"{choice.reason}; taken for counts: negatives are refused")
 
 
@@ -402,6 +402,13 @@ def _anywhere(column: Seen, how: str) -> Choice | None:
     if column.kind == "text":
         return _category(column, how)
     return None if column.low < column.high else Choice(column.name, "it never changes")
+
+
+def apparent_domain(low: float, high: float) -> Any:
+    """Return the domain that a column with this least and largest value may have."""
+    if not np.float32(low) > 0:  # the ends of a domain are excluded in float32
+        return "real"
+    return [0, 1] if np.float32(high) < 1 else "positive"
 
 
 def written_domains(domains: Sequence[Any]) -> Any:

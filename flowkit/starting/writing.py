@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from flowkit.errors import DataError
 from flowkit.plugin.spelling import escaped, line
 from flowkit.spec.document import MAX_BYTES, TOO_LONG
 from flowkit.starting.layers import Line, layers
 from flowkit.starting.look import Look
-from flowkit.starting.table import TableLook, written_domains
+from flowkit.starting.table import TableLook, apparent_domain, listed, written_domains
 from flowkit_runtime.columns import described_column as described
 
 STEPS = 5_000
@@ -60,14 +58,16 @@ def _of_arrays(look: Look) -> list[Line]:
 
 def _of_table(look: TableLook) -> list[Line]:
     shape, context = look.preprocessing.shapes[0], look.context_section
-    domain = {} if look.domain is None else {"domain": look.domain}
+    domain, offered = {} if look.domain is None else {"domain": look.domain}, _domain_of_table(look)
     return [
         Line(f"# Written by `flowkit new`: {look}."),
         Line("flowkit: 1"),
         Line(f"event: {line({'shape': list(shape), **domain})}", "a value for each column of data.event"),
+        *offered,
         *([Line(f"context: {line(context)}", _why_context(look))] if context else []),
         Line("flow:"),
         *([Line("  - use: map/to_reals", "log and logit, by the domains")] if domain else []),
+        *([Line("  # - use: map/to_reals", "first, with that domain")] if offered and not domain else []),
         *(each.indented(1) for each in layers(shape, None, look.rows, context is not None)),
         Line("data:"),
         *(each.indented(1) for each in _data(look)),
@@ -122,7 +122,7 @@ def _domain(look: Look) -> list[Line]:
     """Offer a domain for a vector of which some columns hold positive values only: data can't tell whether it must."""
     if look.levels is not None or len(look.event) != 1:
         return []
-    columns = [_apparent(low, high) for low, high in zip(look.values.low, look.values.high, strict=True)]
+    columns = [apparent_domain(low, high) for low, high in zip(look.values.low, look.values.high, strict=True)]
     domain = written_domains(columns)
     if domain is None or len(columns) > MAX_OFFERED:
         return []
@@ -130,11 +130,14 @@ def _domain(look: Look) -> list[Line]:
     return [Line(f"# event: {line({'shape': list(look.event), 'domain': domain})}", why)]
 
 
-def _apparent(low: float, high: float) -> Any:
-    """Return the domain that a column with this least and largest value may have."""
-    if not np.float32(low) > 0:  # the ends of a domain are excluded in float32
-        return "real"
-    return [0, 1] if np.float32(high) < 1 else "positive"
+def _domain_of_table(look: TableLook) -> list[Line]:
+    """Offer a domain for a table of which some columns hold positive values only."""
+    narrower = [each for each in look.event if each.apparent is not None]
+    if not narrower or len(look.event) > MAX_OFFERED:
+        return []
+    domain = written_domains([each.apparent or each.domain for each in look.event])
+    why = f"if values of {listed(narrower)} can't lie elsewhere, whatever the data has"
+    return [Line(f"# event: {line({'shape': [len(look.event)], 'domain': domain})}", why)]
 
 
 ORDERLESS = "as sets, without an order; for sequences take encoder/gru"

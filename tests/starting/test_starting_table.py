@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +248,23 @@ def test_a_spec_for_a_table(tmp_path: Path, suffix: str) -> None:
     assert spec.event.shape == (2,) and spec.context is not None and spec.context.shape == (2,)
     assert "domain: [real, positive]" in text and "- use: map/to_reals" in text
     assert "{column: c, kind: category, categories: [a, b]}" in text
+
+
+def test_positive_columns_are_offered_a_domain(tmp_path: Path) -> None:
+    """Data can't tell whether its values must be positive: the domain is a comment, and valid if it is taken."""
+    columns = {"temp": NORMAL + 60, "y": NORMAL, "count": np.arange(N) % 7 + 3, "size": np.exp(3 * NORMAL)}
+    path = written(pa.table(columns), tmp_path / "x.csv")
+    text = starting_spec(look(str(path)))
+    given, offered = (
+        "event: {shape: [4], domain: [real, real, real, positive]}",
+        "domain: [positive, real, positive, positive]}",
+    )
+    assert f"\n{given}" in text and f"\n# event: {{shape: [4], {offered}" in text
+    assert "if values of temp, count can't lie elsewhere" in text and text.count("map/to_reals") == 1
+    taken = starting_spec(look(str(path), event="temp,y")).replace("# - use", "- use")
+    taken = re.sub(r"^event: .*$", "", taken, flags=re.MULTILINE).replace("# event", "event")
+    assert [each.low for each in read_spec(taken).event.domains] == [0, -math.inf]
+    assert "domain" not in starting_spec(look(str(path), event="y"))
 
 
 def test_columns_that_are_named(tmp_path: Path) -> None:
