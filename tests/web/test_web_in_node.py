@@ -19,6 +19,7 @@ from flowkit_base.class_conditional_normal import ClassConditionalNormal
 from flowkit_base.gaussian_mixture import GaussianMixture
 from flowkit_glow.actnorm import ActNorm
 from tests.bases import FLOWS
+from tests.pages import blocks
 from tests.web.node import said, with_modules
 from tests.web.test_web_model import VECTORS
 
@@ -152,3 +153,18 @@ def test_a_page_with_one_example_starts(tmp_path):
     """It shows the way from the example to itself."""
     modules = [path.name for path in page.SOURCES.glob("*.js")]
     assert said(with_modules(tmp_path, modules), ONE) == [[0, 0]]
+
+
+def test_the_program_of_the_documentation_gives_the_runtimes_scores(tmp_path):
+    """It runs with the onnxruntime-web of the page in place of onnxruntime-node."""
+    flow = Flow([ActNorm((2,))])
+    flow.initialized.fill_(True)
+    with_modules(tmp_path, ())
+    export(flow, tmp_path / "exports" / "moons", torch.randn(200, 2, generator=torch.Generator().manual_seed(0)))
+    (text,) = [text for kind, text in blocks("docs/export.md") if kind == "js"]
+    wasm = 'from "./ort.mjs";\nort.env.wasm.numThreads = 1;\nort.env.wasm.wasmBinary = readFileSync("ort.wasm");'
+    found = said(tmp_path, text.replace('from "onnxruntime-node";', wasm))
+    model = flowkit_runtime.load(tmp_path / "exports" / "moons")
+    expected = model.score([[0.5, 0.5], [-0.5, 0.75]])
+    np.testing.assert_allclose(found["scores"], expected, rtol=1e-6)
+    assert found["anomalous"] == model.anomalous(expected).tolist()

@@ -9,7 +9,7 @@ import pytest
 from flowkit.export.web import PAGE
 from flowkit_runtime.noise import normal
 from tests.pages import blocks
-from tests.web.opened import decoded, every, points
+from tests.web.opened import decoded, every, points, shown_as
 
 pytestmark = pytest.mark.slow
 VECTORS = json.loads((Path(__file__).parents[2] / "runtime" / "test_vectors.json").read_text())
@@ -90,9 +90,25 @@ def test_noise_equals_the_test_vectors(page, kind):
         np.testing.assert_allclose(found, vector["values"], rtol=tolerance, atol=tolerance)
 
 
-@points
-def test_what_the_documentation_types_into_the_console_works(page):
-    texts = [text for kind, text in blocks("docs/web.md") if kind == "js"]
-    assert texts
-    for text in texts:
-        assert page.browser.evaluate(f"(async () => {{ {text}; return typeof score }})()") == "number"
+@pytest.mark.parametrize(
+    ("page", "example"), [("points", 0), ("labels", 1), ("records", 1)], indirect=["page"], scope="session"
+)
+def test_what_the_documentation_types_into_the_console_works(page, example):
+    text = [text for kind, text in blocks("docs/web.md") if kind == "js"][example]
+    assert page.browser.evaluate(f"(async () => {{ {text}; return typeof score }})()") == "number"
+
+
+@shown_as("labels")
+def test_a_class_may_be_its_number_alone(page):
+    np.testing.assert_array_equal(page.ask("sample(3, 0n, 1, 2)"), page.ask("sample(3, 0n, 1, [[2], [2], [2]])"))
+
+
+NO_CONTEXT = "null", "'red'", "[1, 2]", "[5]", "[0.5]", "-1"
+
+
+@shown_as("labels", "records")
+@pytest.mark.parametrize("context", NO_CONTEXT)
+def test_a_context_that_is_none_is_refused_with_what_is_wanted(page, context):
+    row = "the number of a class, from 0 to 4" if page.runtime.context.classes else "a list of"
+    said = page.browser.evaluate(f"flowkit.model.sample(3, 0n, 1, {context}).catch((error) => error.message)")
+    assert said.startswith(f"this flow needs a context: a list of 3 rows, or of one row for all. A row is {row}")

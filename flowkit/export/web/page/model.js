@@ -1,7 +1,7 @@
 // The flow: its graphs in onnxruntime-web, and what flowkit_runtime's Model does with them.
 //
 // Events and latents are flat Float32Arrays of n rows. A context is a list of rows, n of them or one for all; a row is
-// a list of numbers, for a class its index.
+// a list of numbers, for a class its index. One class for all rows may be its index alone.
 
 import { breathe } from "./dom.js";
 import { DEQUANTIZATION_STREAM, normal, uniform } from "./noise.js";
@@ -149,10 +149,11 @@ export class Model {
 
   async #run(session, inputs, names, n, context) {
     const atOnce = Math.max(1, Math.floor(VALUES_AT_ONCE / this.size));
+    const rows = session === this.#dequantizer ? null : this.#contextRows(context, n); // it takes no context
     const parts = [];
     for (let start = 0; start < n; start += atOnce) {
       const stop = Math.min(start + atOnce, n);
-      const feed = this.#contextTensor(context, start, stop);
+      const feed = this.#contextTensor(rows, start, stop);
       for (const [name, { data, shape }] of Object.entries(inputs)) {
         const size = product(shape);
         feed[name] = new ort.Tensor("float32", data.subarray(start * size, stop * size), [stop - start, ...shape]);
@@ -169,10 +170,22 @@ export class Model {
     return result;
   }
 
-  #contextTensor(context, start, stop) {
-    if (!this.context || context === null) return {}; // the graph of the dequantization noise takes no context
-    const rows = context.length === 1 ? Array(stop - start).fill(context[0]) : context.slice(start, stop);
-    const values = rows.flat();
+  /** A context as rows; null for a flow that takes none. Throws if it is missing, or of another shape. */
+  #contextRows(context, n) {
+    if (!this.context) return null;
+    const { classes } = this.context;
+    const size = classes ? 1 : product(this.context.shape);
+    const rows = (Array.isArray(context) ? context : [context]).map((row) => [row].flat(Infinity));
+    const isClass = (value) => Number.isInteger(value) && value >= 0 && value < classes;
+    const isRow = (row) => row.length === size && row.every(classes ? isClass : Number.isFinite);
+    if ((rows.length === 1 || rows.length === n) && rows.every(isRow)) return rows;
+    const row = classes ? `the number of a class, from 0 to ${classes - 1}` : `a list of ${size} numbers`;
+    throw new TypeError(`this flow needs a context: a list of ${n} rows, or of one row for all. A row is ${row}.`);
+  }
+
+  #contextTensor(rows, start, stop) {
+    if (rows === null) return {};
+    const values = (rows.length === 1 ? Array(stop - start).fill(rows[0]) : rows.slice(start, stop)).flat();
     if (this.context.classes) {
       return { context: new ort.Tensor("int64", BigInt64Array.from(values.map(BigInt)), [stop - start]) };
     }
