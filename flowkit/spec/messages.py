@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from flowkit.errors import Path, Problem
+from flowkit.errors import Path, Problem, format_path
 from flowkit.plugin.registry import Registry
 from flowkit.spec import advice
 from flowkit.spec.advice_on_values import on_value
@@ -22,6 +22,8 @@ from flowkit_runtime.errors import shortened
 
 MAX_PROBLEMS = 50
 """The most problems that are shown; the rest is counted."""
+MAX_PLACES = 4
+"""The most further places that a problem lists."""
 
 MUST_BE = {
     "int_type": "a whole number",
@@ -95,7 +97,13 @@ class _Located:
 
     @property
     def group(self) -> Hashable:
-        """A key that the errors of one problem share: the types of a union, the entries that a list has too few."""
+        """A key that the errors of one problem share.
+
+        They are those of a union's types, of the entries that a list has too few, and of the steps with a plugin that
+        fails in the same way.
+        """
+        if self.details["type"] == "broken_plugin":
+            return "broken_plugin", self.details["msg"]
         if self.details["type"] == "missing" and isinstance(self.path[-1], int):
             return "entries", self.path[:-1]
         return self.path if self.in_union else None
@@ -136,6 +144,8 @@ def _explain(group: list[_Located], document: Document, registry: Registry) -> P
         case "unknown_plugin":
             suggestion = advice.on_use(path, value["use"], registry) or details["ctx"]["suggestion"]()
             return document.problem((*path, "use"), message, suggestion)
+        case "broken_plugin":
+            return document.problem(path, shortened(message), _also_at([found.path for found in group[1:]]))
         case kind if kind in MUST_BE:
             kinds = [_must_be(found.details) for found in group]
             suggestion = on_value(path, value, {found.details["type"] for found in group}, " ".join(kinds))
@@ -154,6 +164,13 @@ def _is_renamed(found: _Located, document: Document, registry: Registry) -> bool
     if found.details["type"] != "missing" or not isinstance(name, str):
         return False
     return advice.is_meant(name, found.around, document.data, registry)
+
+
+def _also_at(paths: list[Path]) -> str | None:
+    if not paths:
+        return None
+    more = f" and {len(paths) - MAX_PLACES} more places" if len(paths) > MAX_PLACES else ""
+    return f"also at {', '.join(map(format_path, paths[:MAX_PLACES]))}{more}"
 
 
 def _is_of_entries(details: ErrorDetails) -> bool:
