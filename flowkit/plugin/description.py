@@ -17,6 +17,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import to_jsonable_python
 
 from flowkit.domains import Interval
+from flowkit.errors import PluginError
 from flowkit.plugin.config import EVENT_KEY, Documented, PluginConfig
 from flowkit.plugin.found import Found
 from flowkit.plugin.kinds import KINDS
@@ -157,16 +158,29 @@ def _default(config: type[Documented], name: str) -> str:
 
 
 def target_doc(target: str | type) -> str:
-    """Return the docstring of a target, read from its source without an import. It is empty if none is found."""
+    """Return the docstring of a target, read from its source without an import. It is empty if none is found.
+
+    Raises:
+        PluginError: If there is no such module, its source isn't Python, or it defines no such name.
+    """
     if not isinstance(target, str):
         return inspect.getdoc(target) or ""
     module, _, name = target.partition(":")
     try:
         tree = ast.parse(_source(module))
-    except (ImportError, OSError, SyntaxError, ValueError):
+    except SyntaxError as error:
+        raise PluginError(f"{module} can't be imported: {error.msg}, line {error.lineno}") from error
+    except (OSError, ValueError):  # it isn't text
         return ""
-    classes = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+    if not (classes or _names(tree) & {name, "*", "__getattr__"}):
+        raise PluginError(f"{module} defines no {name}")
     return next((ast.get_docstring(found) or "" for found in classes), "")
+
+
+def _names(tree: ast.Module) -> set[str]:
+    """Return all names that a module may define or import, in whatever way."""
+    return {getattr(node, kind) for node in ast.walk(tree) for kind in ("id", "name", "asname") if hasattr(node, kind)}
 
 
 def _source(module: str) -> str:
@@ -177,7 +191,7 @@ def _source(module: str) -> str:
         places = spec and spec.submodule_search_locations
         spec = PathFinder.find_spec(name, places) if places else None
     if spec is None or spec.origin is None:
-        raise ImportError(f"there is no source of {module}")
+        raise PluginError(f"there is no module {module}")
     return Path(spec.origin).read_text("utf-8")
 
 

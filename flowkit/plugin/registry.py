@@ -268,12 +268,16 @@ class Registry:
         return f"did you mean {' or '.join(found)}?" if found else None
 
     def _advice(self, kind: str | None, name: str) -> str:
-        """Suggest names in similar namespaces, then in all of them, and otherwise list the names that are installed."""
+        """Suggest names in similar namespaces, then list those of its own and suggest names in all namespaces."""
         namespace, slash, _ = name.partition("/")
         near = self._near(kind, name, difflib.get_close_matches(namespace, self.namespaces))
         if slash and namespace not in self.namespaces:
             return near or f"{BRING}; {self._list_names(kind)}"
-        return near or self._near(kind, name, self.namespaces) or self._list_names(kind)
+        if near:
+            return near
+        own, elsewhere = self._names(kind, [namespace]), self._near(kind, name, self.namespaces)
+        listed = f"{kind or 'plugin'}s of the namespace {namespace}: {_listed(own)}" if own else None
+        return "; ".join(filter(None, (listed, elsewhere))) or self._list_names(kind)
 
     def _list_names(self, kind: str | None) -> str:
         """List the names that are installed."""

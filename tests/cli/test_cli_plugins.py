@@ -87,6 +87,13 @@ def test_one_plugin(name: str, lines: list[str]) -> None:
     assert err == ""
 
 
+def test_a_target_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "astray")
+    monkeypatch.syspath_prepend(tmp_path)
+    out, _ = run("show", "astray/shift")
+    assert "\nTarget nowhere:Shift\n    can't be found: there is no module nowhere\n" in out
+
+
 def test_its_example_is_a_spec() -> None:
     out, _ = run("show", "glow/checkerboard")
     read_spec(out.partition("\nExample\n")[2])
@@ -96,6 +103,8 @@ def test_its_example_is_a_spec() -> None:
     ("name", "words"),
     [
         ("glow/squeze", "there is no plugin 'glow/squeze'; did you mean glow/squeeze"),
+        ("residual/layer", "there is no plugin 'residual/layer'; plugins of the namespace residual: residual/planar"),
+        ("residual/squeeze", "plugins of the namespace residual: residual/planar; did you mean glow/squeeze?"),
         ("glwo/squeeze", "did you mean glow/squeeze?"),
         (
             "glwo",

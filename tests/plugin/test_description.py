@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
+from flowkit.errors import PluginError
 from flowkit.plugin import (
     BaseConfig,
     BijectorConfig,
@@ -213,7 +214,7 @@ def test_shape_rules(config: PluginConfig, rule: list[str]) -> None:
         ('raise SystemExit\nclass Shift:\n    """y = x + b.\n\n    More."""\n', "y = x + b.\n\nMore."),
         ("class Shift: ...", ""),
         ("Shift = dict", ""),
-        ("class Shift(:", ""),
+        ("from elsewhere import *", ""),
     ],
 )
 def test_the_docstring_of_a_target_is_read_and_not_run(code: str, doc: str, site: Path) -> None:
@@ -224,7 +225,22 @@ def test_the_docstring_of_a_target_is_read_and_not_run(code: str, doc: str, site
     for module in ("flowkit_near", "flowkit_far.deep.layer", "flowkit_far.deep"):
         assert target_doc(f"{module}:Shift") == doc
     assert not {"flowkit_near", "flowkit_far"} & set(sys.modules)
-    assert target_doc("flowkit_nowhere.layer:Shift") == target_doc("flowkit_nowhere:Shift") == ""
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("flowkit_near:Shfit", "flowkit_near defines no Shfit"),
+        ("flowkit_bad:Shift", "flowkit_bad can't be imported: .* line 1"),
+        ("flowkit_nowhere:Shift", "there is no module flowkit_nowhere"),
+        ("flowkit_nowhere.layer:Shift", "there is no module flowkit_nowhere.layer"),
+    ],
+)
+def test_a_target_that_is_not_there(target: str, words: str, site: Path) -> None:
+    (site / "flowkit_near.py").write_text("class Shift: ...")
+    (site / "flowkit_bad.py").write_text("class Shift(:")
+    with pytest.raises(PluginError, match=words):
+        target_doc(target)
 
 
 def test_every_plugin_of_our_own_has_an_example_that_is_valid() -> None:

@@ -356,7 +356,7 @@ flow: [{use: ¦glow/mlp}]
 
 flow: [{use: glow/actnorm}]
 base: {use: ¦base/gmm}
-=> there is no base 'base/gmm': bases installed: base/standard_normal
+=> there is no base 'base/gmm': bases of the namespace base: base/standard_normal
 => base: {use: base/standard_normal}
 
 event: ¦[2]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowkit.cli.terminal import columns, echo
+from flowkit.errors import PluginError
 
 if TYPE_CHECKING:
-    from flowkit.plugin import Found, Registry
+    from flowkit.plugin import Descriptor, Found, Registry
 
 FIELD_HEADS = ("name", "type", "default", "meaning")
 
@@ -41,7 +42,7 @@ def _plugin(registry: "Registry", found: "Found") -> str:
 
     No target is imported.
     """
-    from flowkit.plugin.description import example_config, field_rows, mappings_in, target_doc
+    from flowkit.plugin.description import example_config, field_rows, mappings_in
     from flowkit.plugin.shape_rules import shape_rule
     from flowkit.spec import to_yaml
     from flowkit.spec.example import example_spec
@@ -56,7 +57,7 @@ def _plugin(registry: "Registry", found: "Found") -> str:
             for each in mappings_in(descriptor.config)
         },
         "Shapes, with the fields of the example": "\n".join(shape_rule(config)) if config else "",
-        f"Target {descriptor.place}": target_doc(descriptor.target) or "without a docstring",
+        f"Target {descriptor.place}": _target(descriptor),
         "Example": to_yaml(example).rstrip() if example else "",
     }
     parts = [f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections.items() if text]
@@ -64,3 +65,13 @@ def _plugin(registry: "Registry", found: "Found") -> str:
     capabilities = f"plugin API {descriptor.api}, {descriptor.likelihood} likelihood{one_way}"
     title = f"{found.name}: {found.kind} of {found.origin}, {capabilities}"
     return "\n\n".join([title, inspect.getdoc(descriptor.config) or "", *parts])
+
+
+def _target(descriptor: "Descriptor") -> str:
+    """Return the target's docstring, or why it can't be used."""
+    from flowkit.plugin.description import target_doc
+
+    try:
+        return target_doc(descriptor.target) or "without a docstring"
+    except PluginError as error:
+        return f"can't be found: {error}"
