@@ -21,6 +21,11 @@ EPOCHS = (3, 200)
 """The fewest and the most epochs."""
 VALIDATIONS = 50
 """The most validations of a run."""
+PATIENCE = 10
+"""The validations without a new best after which a run of many epochs stops.
+
+In 200 epochs each on eight small data sets, no new best came after such a pause.
+"""
 MAX_OFFERED = 20
 """The most columns for which domains are offered."""
 COLUMN = 64
@@ -157,7 +162,11 @@ def _train(rows: int) -> list[Line]:
     settings = train_section(rows)
     epochs = settings.pop("epochs")
     first = Line(f"epochs: {epochs}", f"{epochs * _steps_an_epoch(rows, settings['batch_size']):,} steps")
-    return [first, *(Line(f"{name}: {line(value)}") for name, value in settings.items())]
+    lines = [first, *(Line(f"{name}: {line(value)}") for name, value in settings.items())]
+    if every := settings.get("validate_every"):
+        why = f"stops after {PATIENCE * every} epochs without a better validation"
+        lines.append(Line(f"patience: {PATIENCE}", why))
+    return lines
 
 
 def train_section(rows: int, batch_size: int | None = None, epochs: int | None = None) -> dict[str, Any]:

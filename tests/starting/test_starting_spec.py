@@ -174,6 +174,7 @@ train:
   warmup: 20
   ema: 0.95
   validate_every: 4
+  patience: 10                                     # stops after 40 epochs without a better validation
 """
     )
 
