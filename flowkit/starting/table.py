@@ -111,14 +111,14 @@ class TableLook:
     @property
     def density(self) -> str:
         """The density with the names of the columns: p(area, price | city)."""
-        names, given = listed(self.event), listed(self.context if self.label is None else (self.label,))
+        names, given = names_of(self.event), names_of(self.context if self.label is None else (self.label,))
         return f"p({names}{f' | {given}' if given else ''})"
 
     def __str__(self) -> str:
         return f"about {self.rows:,} rows to train on, {self.density}"
 
 
-def listed(choices: Sequence[Choice]) -> str:
+def names_of(choices: Sequence[Choice]) -> str:
     """Return names on one line, whatever characters they have."""
     return _few([_name(each) for each in choices])
 
@@ -135,7 +135,7 @@ def _left_out(choices: Sequence[Choice]) -> Iterator[str]:
     """Yield a line for each reason why columns are left out."""
     for reason in dict.fromkeys(each.reason for each in choices):
         alike = [each for each in choices if each.reason == reason]
-        names, many = listed(alike), len(alike) > 1
+        names, many = names_of(alike), len(alike) > 1
         yield f"column{'s' * many} {names} {'are' if many else 'is'} left out: {reason}"
 
 

@@ -12,7 +12,7 @@ from flowkit.plugin.spelling import escaped, line
 from flowkit.spec.document import MAX_BYTES, TOO_LONG
 from flowkit.starting.layers import Line, layers
 from flowkit.starting.look import Look
-from flowkit.starting.table import TableLook, apparent_domain, listed, written_domains
+from flowkit.starting.table import TableLook, apparent_domain, names_of, written_domains
 from flowkit_runtime.columns import described_column as described
 
 STEPS = 5_000
@@ -141,7 +141,7 @@ def _domain_of_table(look: TableLook) -> list[Line]:
     if not narrower or len(look.event) > MAX_OFFERED:
         return []
     domain = written_domains([each.apparent or each.domain for each in look.event])
-    why = f"if values of {listed(narrower)} can't lie elsewhere, whatever the data has"
+    why = f"if values of {names_of(narrower)} can't lie elsewhere, whatever the data has"
     return [Line(f"# event: {line({'shape': [len(look.event)], 'domain': domain})}", why)]
 
 

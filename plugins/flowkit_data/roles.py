@@ -11,6 +11,7 @@ from flowkit.plugin import DataError
 from flowkit_runtime.columns import MAX_CATEGORIES, Missing
 from flowkit_runtime.errors import RowError, shortened
 from flowkit_runtime.preprocessing import canonical_text, class_names
+from flowkit_runtime.streaming.sources import counted
 from flowkit_runtime.values import as_numbers, as_text, place_of
 
 
@@ -67,7 +68,7 @@ class Labels:
             row = int((labels < 0).argmax())
             name = list(self._codes)[codes[row]]
             raise DataError(
-                f"data/table: {path}: {place_of(self.column, name, rows[row])} (rows count from 0); the main file has "
+                f"data/table: {path}: {place_of(self.column, name, rows[row])} ({counted(path)}); the main file has "
                 f"the classes {shortened(', '.join(classes))}"
             )
         return labels

@@ -132,8 +132,8 @@ class Model:
         made by `context_from_table`.
 
         Args:
-            table: A DataFrame of pandas or polars, an Arrow table, or a mapping from names to arrays or lists, with the
-                columns that the flow was trained on.
+            table: A DataFrame of pandas or polars, an Arrow table, or a mapping from names to arrays or lists, or to
+                the single values of one row. It has the columns that the flow was trained on.
             seed: The seed of the noise of integers and categories.
 
         Raises:
