@@ -70,7 +70,7 @@ def _check_no_columns(flow: "Flow", given: str | None, run: Path) -> None:
         return
     why = "this flow needs a context" if given is None else f"the context {shortened(repr(given))} is no .npy file"
     draw = _by_bundle(run, "samples.csv", f"--context {given or 'FILE.csv'} ")
-    raise InputError(f"{why}: a bundle takes a table with the columns {shortened(table.context_names)}: {draw}")
+    raise InputError(f"{why}: a bundle takes a table with {shortened(table.context_columns)}: {draw}")
 
 
 def _contexts(flow: "Flow", given: str | None, n: int, names: tuple[str, ...]) -> "Tensor | None":

@@ -96,6 +96,9 @@ class Exported:
     figures: list[Figure]
     manifest: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return f"Exported({len(self.figures)} figures, all within their limits)"
+
 
 def export(
     flow: Flow,

@@ -173,7 +173,7 @@ class FittedTable(FittedFlow):
         if self.flow.context is None:
             return "this flow takes no context: leave it out"
         classes = "" if self.preprocessing.label is None else ", a class, or a list of classes"
-        return f"this flow needs a context: a table with the columns {self.preprocessing.context_names}{classes}"
+        return f"this flow needs a context: a table with {self.preprocessing.context_columns}{classes}"
 
     def _check_inside(self, events: np.ndarray) -> None:
         """Raise InputError for a value outside of the domain of the data, as a bundle does."""

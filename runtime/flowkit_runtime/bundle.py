@@ -276,12 +276,15 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         _malformed(root, "it is not an object")
     if manifest.get("format") != FORMAT:
-        raise BundleError(
-            f"{path} has format {shortened(repr(manifest.get('format')))}; this flowkit-runtime reads format {FORMAT}: "
-            "upgrade flowkit-runtime, or export the bundle with a matching flowkit"
-        )
+        raise BundleError(_other_format(path, manifest.get("format")))
     _check_manifest(path, raw, manifest.get(CHECKSUM))
     return manifest
+
+
+def _other_format(path: Path, given: Any) -> str:
+    is_newer = type(given) is int and given > FORMAT
+    remedy = "upgrade flowkit-runtime" if is_newer else f"export the run again with `{_EXPORT}`"
+    return f"{path} has format {shortened(repr(given))}; this flowkit-runtime reads format {FORMAT}: {remedy}"
 
 
 def _check_manifest(path: Path, raw: bytes, digest: Any) -> None:
@@ -292,6 +295,8 @@ def _check_manifest(path: Path, raw: bytes, digest: Any) -> None:
 
 
 def _no_bundle(root: Path) -> str:
+    if any((root / graph).exists() for graph in (ENCODER, DECODER)):
+        return f"{root} has ONNX graphs, but {MANIFEST} is missing; {_AGAIN}"
     if (root / "spec.yaml").is_file():
         return (
             f"{root} looks like a training run, not a bundle: export it first with "

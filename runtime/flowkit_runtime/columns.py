@@ -87,9 +87,10 @@ class Preprocessing:
         return self.context if self.label is None else (self.label,)
 
     @property
-    def context_names(self) -> str:
-        """The names of the columns of the context, as messages list them."""
-        return ", ".join(column.column for column in self.contexts)
+    def context_columns(self) -> str:
+        """The columns of the context, as messages list them: `the columns a, b`."""
+        names = ", ".join(column.column for column in self.contexts)
+        return f"the column{'s' * (len(self.contexts) > 1)} {names}"
 
     @property
     def kinds(self) -> dict[str, ColumnKind]:

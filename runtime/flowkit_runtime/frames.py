@@ -78,7 +78,7 @@ def _columns(table: Any) -> Iterator[tuple[Any, Callable[[], Any]]]:
             whole = arrow.table(table)
         except Exception as error:  # from pyarrow, or from the table's own code
             wanted = "a DataFrame, an Arrow table, or a mapping from names to columns"
-            raise InputError(f"{wanted} is wanted; got a {type(table).__name__}") from error
+            raise InputError(f"{wanted} is wanted; got a value of type {type(table).__name__}") from error
         for i, name in enumerate(whole.column_names):
             yield name, partial(whole.column, i)
 

@@ -49,7 +49,7 @@ def integer(name: str, value: SupportsIndex, low: int, high: int | None = None) 
     if number is None:
         raise InputError(f"{name} must be an integer, got {quoted(value)}")
     if number < low or (high is not None and number >= high):
-        wanted = f"at least {low}" if high is None else f"in [{low}, {high})"
+        wanted = f"at least {low}" if high is None else f"from {low} to {high - 1}"
         raise InputError(f"{name} must be {wanted}, got {shortened(number)}")
     return number
 
@@ -87,7 +87,7 @@ def batch(name: str, value: ArrayLike, shape: Shape) -> Array:
     array = real(name, value)
     if array.shape[1:] == shape and array.ndim == len(shape) + 1:
         return array
-    hint = f"; add the batch axis: {name}[None]" if array.shape == shape else ""
+    hint = f"; one row has the shape {[1, *shape]}" if array.shape == shape else ""
     raise InputError(f"{name} must have shape {_batched(shape)}, got {list(array.shape)}{hint}")
 
 

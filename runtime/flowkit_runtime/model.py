@@ -207,8 +207,8 @@ class Model:
         if is_table(context):
             raise InputError(f"context is a table: {pass_it}")
         if context is None and self.preprocessing.context:
-            names = shortened(self.preprocessing.context_names)
-            raise InputError(f"this flow needs a context, of the columns {names}: {pass_it}")
+            columns = shortened(self.preprocessing.context_columns)
+            raise InputError(f"this flow needs a context, of {columns}: {pass_it}")
         return context
 
     def _table(self) -> Preprocessing:

@@ -153,7 +153,8 @@ def test_the_manifest_says_what_it_is(exported):
 def test_one_context_of_all_held_out_events(tmp_path):
     flow = trained_like(ARRAYS)
     x, one = batch(flow, 20, seed=2)[0], torch.tensor([0.5, -1.0])
-    export(flow, tmp_path / "one", x, one)
+    done = export(flow, tmp_path / "one", x, one)
+    assert repr(done) == f"Exported({len(done.figures)} figures, all within their limits)"
     export(flow, tmp_path / "each", x, one.expand(20, 2))
     for name in ("manifest.json", "reference.npz"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "each" / name).read_bytes()

@@ -335,7 +335,7 @@ def test_events_are_checked_without_a_class_as_with_one() -> None:
         r"x has shape \[4, 4\]; this flow takes \[batch, 1, 4, 4\]": (x[0, 0], 1),
         r"x has shape \[2, 16\]": (x[:2].reshape(2, 16), 1),
         r"x has shape \[\]": (3, 1),
-        r"draws must be in \[1, .*\), got 0": (x[:3], 0),
+        r"draws must be from 1 to .*, got 0": (x[:3], 0),
         "draws must be an integer": (x[:3], 1.5),
     }
     for message, (events, draws) in refused.items():

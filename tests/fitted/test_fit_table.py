@@ -75,7 +75,7 @@ def test_samples_are_tables(fitted: FittedTable) -> None:
     contexts = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
     assert np.allclose(fitted.sample((3, 2), contexts, seed=0)[:, 0, 0], drawn["area"][:3], rtol=1e-6)
     for no_table in (None, "Ulm"):
-        with pytest.raises(InputError, match="this flow needs a context: a table with the columns city"):
+        with pytest.raises(InputError, match="this flow needs a context: a table with the column city"):
             fitted.sample(3, no_table)
     with pytest.raises(InputError, match="n is the number of samples"):
         fitted.sample((3, 2), ULM)
@@ -118,7 +118,7 @@ def test_context_by_name_and_without() -> None:
         without.sample(4, {"x": [70.0]})
     with pytest.raises(InputError, match="this flow takes no context"):
         without.score(table, ["x"])
-    with pytest.raises(InputError, match="this flow needs a context: a table with the columns x"):
+    with pytest.raises(InputError, match="this flow needs a context: a table with the column x"):
         named.score({"y": table["y"]}, ["x"])
     assert set(named.sample(2, {"x": [70.0]})) == {"x", "y"}
 

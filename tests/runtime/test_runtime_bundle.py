@@ -59,7 +59,16 @@ def test_a_manifest_that_cannot_be_read_says_why(make_bundle, monkeypatch):
 
 
 def test_an_unknown_format_names_the_known_ones(make_bundle):
-    assert "has format 2; this flowkit-runtime reads format 4" in refusal(make_bundle(format=2))
+    known = "this flowkit-runtime reads format 4"
+    assert f"has format 2; {known}: export the run again" in refusal(make_bundle(format=2))
+    assert f"has format 5; {known}: upgrade flowkit-runtime" in refusal(make_bundle(format=5))
+    assert f"has format '4'; {known}: export the run again" in refusal(make_bundle(format="4"))
+
+
+def test_a_bundle_without_its_manifest_is_no_run(make_bundle):
+    directory = make_bundle()
+    (directory / "manifest.json").unlink()
+    assert f"{directory} has ONNX graphs, but manifest.json is missing; copy the bundle again" in refusal(directory)
 
 
 @pytest.mark.parametrize(

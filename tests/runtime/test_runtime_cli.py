@@ -115,6 +115,20 @@ def test_info_says_what_a_bundle_is(make_bundle) -> None:
         assert line in lines
 
 
+SHARES = [0.2, 0.3, 0.5]
+CLASSES = {
+    "0 red 20%, 1 green 30%, 2 blue 50%": {"names": ["red", "green", "blue"], "probabilities": SHARES},
+    "0 red, 1 green, 2 blue": {"names": ["red", "green", "blue"]},
+    "0 20%, 1 30%, 2 50%": {"probabilities": SHARES},
+}
+
+
+@pytest.mark.parametrize("line", CLASSES)
+def test_info_numbers_the_classes(make_bundle, line: str) -> None:
+    bundle = make_bundle(levels=None, context={"classes": 3, **CLASSES[line]})
+    assert f"classes     {line}" in run("info", bundle).stdout.splitlines()
+
+
 def test_info_of_a_plain_bundle(make_bundle) -> None:
     lines = [" ".join(line.split()) for line in run("info", make_bundle(levels=None)).stdout.splitlines()]
     assert {"event 1×2×2, real numbers", "context none", "score nats", "threshold none"} <= set(lines)

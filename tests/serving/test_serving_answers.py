@@ -248,7 +248,7 @@ REFUSED = {
     "twice": (IMAGES + "?seed=1", {"x": X.tolist(), "seed": 1}, JSON, 422, "'seed' is in the body and in the query"),
     "query": (IMAGES + "?seed=one", npy(X), NPY, 422, "seed=one in the query is no number"),
     "query twice": (IMAGES + "?seed=1&seed=2", npy(X), NPY, 422, "the query has 'seed' twice"),
-    "seed": (IMAGES + "?seed=-1", npy(X), NPY, 422, "seed must be in [0, 18446744073709551616), got -1"),
+    "seed": (IMAGES + "?seed=-1", npy(X), NPY, 422, "seed must be from 0 to 18446744073709551615, got -1"),
     "draws": (IMAGES + "?draws=1.5", npy(X), NPY, 422, "draws must be an integer, got 1.5"),
     "many draws": (IMAGES + "?draws=21", npy(X), NPY, 422, f"there are 5 rows; the most {MOST} 4"),
     "many rows": (IMAGES, npy(np.zeros((101, 1, 2, 2), int)), NPY, 422, "there are 101 rows; the most"),
@@ -260,6 +260,7 @@ REFUSED = {
     "other array": (IMAGES, npz(x=X, y=X), NPZ, 422, "it holds 'y'; its arrays may be x"),
     "log_prob": ("/bundles/images/log_prob", npy(X), NPY, 422, "integer data has no density at a point: use .score(x)"),
     "context": ("/bundles/floats/score", npy(X), NPY, 422, "this model needs a context: floats [2] for each row"),
+    "text as context": ("/bundles/floats/sample?context=oak", b"", JSON, 422, "numbers, floats [2], and holds text"),
     "no context": (IMAGES + "?context=1", npy(X), NPY, 422, "no parameter 'context' here"),
     "no table": (IMAGES, {"table": "a"}, JSON, 422, "no parameter 'table' here"),
     "n": (DRAWN + "?n=-1", b"", JSON, 422, "n must be at least 0, got -1"),
@@ -269,14 +270,15 @@ REFUSED = {
     "sizes of sizes": (DRAWN, {"n": 99 * [1]}, JSON, 422, "n has 99 sizes; the most is 16"),
     "latent of none": ("/bundles/vectors/decode", npy(1), NPY, 422, "z_1 must have shape [n, 2], got []"),
     "many latents": ("/bundles/vectors/decode", npy(np.zeros((101, 2))), NPY, 422, "there are 101 rows"),
-    "no latents": ("/bundles/vectors/decode", {"latents": 1}, JSON, 422, "latents must be a tuple of 1 arrays"),
+    "no latents": ("/bundles/vectors/decode", {"latents": 1}, JSON, 422, "latents must be a list of one array, z_1"),
     "hot": (DRAWN + "?temperature=-1", b"", JSON, 422, "temperature must be a finite number of at least 0"),
-    "latents": ("/bundles/images/decode", {"latents": [[1]]}, JSON, 422, "latents must be a tuple of 2 arrays"),
+    "latents": ("/bundles/images/decode", {"latents": [[1]]}, JSON, 422, "latents must be a list of 2 arrays, z_1"),
     "one latent": ("/bundles/images/decode", npy(X), NPY, 422, "there is no z_2: give latents"),
     "no column": (TABLE, {"rows": [{"Area": 1}]}, JSON, 422, "no columns 'area' (did you mean 'Area'?), 'rooms'"),
     "no records": (TABLE, {"rows": [1]}, JSON, 422, "rows must be a list of objects"),
     "no number": (TABLE, {"rows": [{"area": "big", "rooms": 1}]}, JSON, 422, "column 'area' holds string"),
     "csv": (TABLE, b"area,rooms\n1,x\n", CSV, 422, "read as CSV: column 'rooms' of row 0"),
+    "empty csv": ("/bundles/vectors/score", b"\n", CSV, 422, "the body can't be read as CSV: it is empty"),
     "csv choice": ("/bundles/vectors/score", b"a,b,c\n1,2,3\n", CSV, 422, "(a, b, c); choose with columns a,b,…"),
     "csv columns": (TABLE, b"area\n1\n", CSV, 422, "the body has no column 'rooms'; its columns"),
     "no rows": (TABLE, b"area,rooms\n", CSV, 422, "the body has no rows"),
@@ -307,7 +309,10 @@ def test_forms_of_answers(app):
     assert [status(text) for text in ("application/*", "a/b;q=0.9, */*;q=0.1", "a/b, application/json")] == 3 * [200]
     assert [status(text) for text in ("text/html", "application/json;q=0", "application/json;q=x", ",")] == 4 * [406]
     assert ask(app, IMAGES, npy(X), NPY, content_encoding="gzip").status == 415
-    assert ask(app, IMAGES, method="GET").status == 405
+    got = ask(app, IMAGES, method="GET")
+    assert (got.status, got.json["detail"]) == (405, "use POST here")
+    got = ask(app, "/bundles/vectors/score", content_type=CSV)
+    assert (got.status, got.json["detail"]) == (422, "the body can't be read as CSV: it is empty")
 
 
 def test_what_a_bundle_is(app, models):

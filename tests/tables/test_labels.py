@@ -348,8 +348,8 @@ def test_scores_take_classes_as_a_table_has_them() -> None:
     refused: list[tuple[Any, str]] = [
         (["species"], "column 'species' has 'species' in row 0; its categories are Adelie"),
         (["Gentoo", "Adelie"], "column 'species' has 2 rows, and column 'bill' has 4"),
-        (np.array([0, 1, 0, 1]), "a table with the columns species, a class, or a list of classes"),
-        (None, "a table with the columns species"),
+        (np.array([0, 1, 0, 1]), "a table with the column species, a class, or a list of classes"),
+        (None, "a table with the column species"),
     ]
     for context, message in refused:
         with pytest.raises(FlowkitError, match=message):

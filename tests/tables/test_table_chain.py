@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -181,9 +183,13 @@ def test_samples_without_a_table_of_contexts(place: Path, case: str) -> None:
     assert message in " ".join(result.stderr.split())
 
 
-def test_samples_over_http_without_a_context(place: Path) -> None:
-    reply = ask(serving({"bundle": place / "bundle"}), "/bundles/bundle/sample?n=2")
-    assert (reply.status, reply.json["detail"]) == (422, "this flow needs a context: an object with c, y, t")
+@pytest.mark.parametrize("query, body", [("?n=2", b""), ("?context=oak", b""), ("", {"context": "oak"})])
+def test_samples_over_http_without_an_object_as_the_context(place: Path, query: str, body: Any) -> None:
+    reply = ask(serving({"bundle": place / "bundle"}), f"/bundles/bundle/sample{query}", body)
+    example = re.fullmatch(r"this flow needs a context: an object with c, y, t, such as (.*)", reply.json["detail"])
+    assert reply.status == 422 and example
+    given = {"context": json.loads(example[1])}
+    assert ask(serving({"bundle": place / "bundle"}), "/bundles/bundle/sample", given).status == 200
 
 
 def test_info_lists_the_columns(place: Path) -> None:

@@ -53,9 +53,9 @@ def all_contexts_of(model: Model, given: str | None) -> Array | None:
 
 def _wanted(model: Model, given: str | None) -> Wanted:
     if context_file(given) is None and model.preprocessing is not None and model.preprocessing.context:
-        names = shortened(model.preprocessing.context_names)
+        columns = shortened(model.preprocessing.context_columns)
         why = "this flow needs a context" if given is None else f"the context {shortened(repr(given))} is no table"
-        raise InputError(f"{why}: --context FILE.csv, with the columns {names}")
+        raise InputError(f"{why}: --context FILE.csv, with {columns}")
     return Wanted(model.event_shape, model.levels, model.context, context_from=given)
 
 

@@ -38,9 +38,8 @@ def _lines(found: bundles.Bundle) -> Iterator[tuple[str, str]]:
     within = "" if found.domain is None else f" in {', '.join(f'({low:g}, {high:g})' for low, high in found.domain)}"
     yield "event", f"{_sizes(found.event_shape)}, {values}{within}"
     yield "context", _context(found.context)
-    if found.context is not None and found.context.probabilities:
-        shares = zip(found.context.class_names, found.context.probabilities, strict=True)
-        yield "classes", shortened(", ".join(f"{name} {100 * share:.3g}%" for name, share in shares))
+    if found.context is not None and (found.context.names or found.context.probabilities):
+        yield "classes", shortened(", ".join(_classes(found.context)))
     if found.preprocessing is not None:
         event, context = (
             ", ".join(column.column for column in part)
@@ -79,6 +78,13 @@ def _context(context: bundles.Context | None) -> str:
     if context is None:
         return "none"
     return f"a class from 0 to {context.classes - 1}" if context.classes is not None else _sizes(context.shape)
+
+
+def _classes(context: bundles.Context) -> Iterator[str]:
+    """Yield the number of each class, and its name and its share if they are known."""
+    for i in range(context.classes or 0):
+        name = f" {context.names[i]}" if context.names else ""
+        yield f"{i}{name}" + (f" {100 * context.probabilities[i]:.3g}%" if context.probabilities else "")
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

@@ -78,7 +78,8 @@ class Service:
         headers = request.headers
         accepted = accepted_form(headers.get("accept"))
         form = None
-        if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+        is_csv = CSV in endpoint.forms and headers.get("content-type", "").startswith(CSV)  # an empty one is a mistake
+        if is_csv or headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
             form = body_form(headers.get("content-type"))
             if form not in endpoint.forms or headers.get("content-encoding", "identity") != "identity":
                 raise RefusedError(415, f"a body is {', '.join(endpoint.forms)}, not compressed")
@@ -228,6 +229,8 @@ def _responding(service: Service, bundle: str, endpoint: Endpoint) -> Callable[[
 
 def _not_found(service: Service) -> Callable[[Request, Any], Awaitable[Response]]:
     async def answer(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 405:
+            return _told(405, f"use {(error.headers or {}).get('Allow', 'another method')} here", error.headers)
         if error.status_code != 404:
             return _told(error.status_code, str(error.detail), error.headers)
         return _told(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from flowkit_runtime.columns import Column
 from flowkit_runtime.errors import InputError, shortened
 from flowkit_runtime.inputs import Array, as_array, class_index, integer, sample_shape, whole_as_integers
 from flowkit_runtime.model import Model
@@ -108,7 +110,10 @@ def _decode(model: Model, given: Given, limits: Limits) -> Answer:
         raise InputError(f"there is no {missing[0]}: give latents, a list of {', '.join(names)}, or these arrays")
     else:
         latents = [given[name] for name in names]
-    for each in latents if isinstance(latents, list) else []:
+    if not isinstance(latents, list) or len(latents) != len(names):
+        many = f"a list of {len(names)} arrays" if len(names) > 1 else "a list of one array"
+        raise InputError(f"latents must be {many}, {', '.join(names)}, as encode returns them")
+    for each in latents:
         _check_length(each, limits.rows)
     return Answer("events", {"x": model.decode(latents, _context(model, given), batch_size=limits.batch)})
 
@@ -171,13 +176,23 @@ def _no_columns(given: Given) -> None:
 
 
 def _context(model: Model, given: Given) -> Any:
-    context = given.get("context")
-    if context is None and model.preprocessing is not None and model.preprocessing.context:
-        names = shortened(model.preprocessing.context_names)
-        raise InputError(f"this flow needs a context: an object with {names}")
-    if isinstance(context, str) and model.context is not None and model.context.classes is not None:
+    context, table = given.get("context"), model.preprocessing
+    if table is not None and table.context and (context is None or isinstance(context, str)):
+        example = {column.column: _example(column) for column in table.context}
+        names, shown = ", ".join(example), json.dumps(example, ensure_ascii=False)
+        raise InputError(f"this flow needs a context: an object with {shortened(names)}, such as {shortened(shown)}")
+    if isinstance(context, str) and model.context is not None:
+        if model.context.classes is None:
+            raise InputError(f"context must hold numbers, {model.context}, and holds text")
         return class_index(context, model.context)
     return context_records(model, context) if are_records(context) else context
+
+
+def _example(column: Column) -> str | float | None:
+    """Return a value of a column for a message."""
+    if column.kind == "category":
+        return column.categories[0]
+    return "2024-12-31" if column.kind == "time" else 1
 
 
 def _check_classes(model: Model, events: Array, context: Any, most: int) -> None:
