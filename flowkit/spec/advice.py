@@ -45,10 +45,10 @@ STEP_OF = {"flow": "repeat", "conditioner": "coupling", "split": "coupling", "ke
 }
 """A field of a step -> the key of that step."""
 
-MODELS = ("flow", "glow", "iaf", "maf", "naf", "nice", "nsf", "realnvp", "realnvps")
-"""What whole flows are called."""
-
-WHOLE_FLOW = "write the steps of the flow: in Python, print(flowkit.presets.nsf([2])) prints those of a whole one"
+WHOLE_FLOWS = {"flow": "nsf", "glow": "glow", "iaf": "maf", "maf": "maf", "nsf": "nsf", "nice": "realnvp"} | {
+    "realnvp": "realnvp"
+}
+"""What whole flows are called -> the preset that makes such a one."""
 
 PLACES = {
     "transformer": "write coupling: {use}, and beside it conditioner: {{use: …}}; or elementwise: {use}, or "
@@ -77,7 +77,7 @@ def on_unknown_field(path: Path, data: Any, registry: Registry) -> str:
         return f"write its fields in the place of {name}: {', '.join(nested)}"
     meant = _meant(name, fields, present) or _meant_nearby(name, around, data, registry)
     if not around and name in ("preset", "model", "architecture"):
-        return f"delete {name}. {WHOLE_FLOW[0].upper()}{WHOLE_FLOW[1:]}"
+        return f"delete {name}, and {on_whole_flow('flow')}"
     what = name if name.isidentifier() else "this line"
     return meant or _missing(around, data, registry) or f"delete {what}, or take one of the {_listed(fields)}"
 
@@ -165,6 +165,8 @@ def _on_keys(value: dict[str, Any], registry: Registry) -> str:
     for key, item in value.items():
         if name := next((each for each in (key, item) if isinstance(each, str) and NAME.fullmatch(each)), None):
             return f"write use: {name}" + (", and its fields below" if isinstance(item, dict) else "")
+        if "use" in other_words(key):
+            return f"write use in the place of {key}"
     known = [key for key in value if key in STEP_OF]
     if unknown := [key for key in value if key not in STEP_OF]:
         if known:
@@ -226,12 +228,22 @@ def on_use(path: Path, name: Any, registry: Registry) -> str | None:
         return f"write {{use: {called[1]}{', ' * bool(fields)}{fields}}}"
     if "dequanti" in name:
         return "delete this step: data with levels gets uniform noise, or that of the section dequantization"
-    if re.split("[/.]", name)[-1].lower() in MODELS:
-        return WHOLE_FLOW
+    if whole := on_whole_flow(name):
+        return whole
     for kind, advice in PLACES.items():
         with suppress(PluginError):
             return advice.format(use=f"{{use: {registry.look_up(kind, name).name}}}")
     return other_plugin(name)
+
+
+def on_whole_flow(name: str) -> str | None:
+    """Suggest the preset that writes the steps of a whole flow, where one is named."""
+    preset = WHOLE_FLOWS.get(re.split("[/.]", name)[-1].lower())
+    shape = "[3, 32, 32]" if preset == "glow" else "[2]"
+    return (
+        preset
+        and f"write the steps of the flow: in Python, print(flowkit.presets.{preset}({shape})) prints such a flow"
+    )
 
 
 def _on_network(key: str, name: str, registry: Registry) -> str | None:

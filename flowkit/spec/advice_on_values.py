@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from flowkit.errors import Path
-from flowkit.spec.advice import MAX_TEXT, NAME, brief, did_you_mean
+from flowkit.spec.advice import MAX_TEXT, NAME, brief, did_you_mean, on_whole_flow
 from flowkit.spec.model import KEYS
 from flowkit.spec.text import FLOAT, INTEGER
 
@@ -80,7 +80,7 @@ def _on_text(path: Path, text: str, kinds: set[str], expected: str) -> str | Non
     if kinds & LISTS and path[-1] == "shape" and re.fullmatch(r"\(?[0-9]+(\s*[x×,]\s*[0-9]+)*,?\)?", text):
         return f"write [{', '.join(re.findall('[0-9]+', text))}]"
     if kinds & LISTS and path[-1] == "flow":
-        return f"write [{{use: {text}}}]" if NAME.fullmatch(text) else None
+        return f"write [{{use: {text}}}]" if NAME.fullmatch(text) else on_whole_flow(text)
     if "model_type" in kinds and re.fullmatch(r"\w+(\s*=\s*| )\S+|\w+=\S+(,?\s+\w+=\S+)+", text):
         pairs = re.findall(r"(\w+)(?:\s*=\s*| )([^\s,]+)", text)
         return "write " + _in_braces(", ".join(f"{name}: {item}" for name, item in pairs), len(pairs) > 1)

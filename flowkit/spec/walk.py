@@ -263,7 +263,7 @@ def _step(item: LayerSpec, path: Path, shape: Shape, context: Shape | None) -> S
         case Use(config=BijectorConfig() as config):
             output = _ruled(item, shape, lambda: _checked(config.output_shape(shape)))
             if item.inverse and output != shape:
-                made = f"{item.name} gives {list(output)}: leave it out here"
+                made = f"{item.name} gives {list(output)}: leave this step out"
                 raise ShapeError(f"inverse: true needs a layer that keeps shapes; {made}")
             return Step(item, path, shape, output)
         case CouplingSpec(

@@ -33,8 +33,8 @@ def _sum_to_one(fractions: tuple[float, float, float]) -> tuple[float, float, fl
 
 
 ONLY_CONTEXT = {
-    "fill": "write missing: drop in data",
-    "period": "if its values lie on a circle, write domain: {circle: [low, high]} in event",
+    "fill": "data.missing says what happens to its missing values",
+    "period": "its values are numbers on a line",
 }
 """Fields that a column of an event can't have -> what to write instead."""
 
@@ -236,7 +236,7 @@ class TableConfig(DatasetConfig):
         for each in event:
             for name, instead in ONLY_CONTEXT.items():
                 if getattr(each, name) is not None:
-                    message = f"{name} is for columns of the context. Leave it out of {{column}}, and {instead}"
+                    message = f"{name} is for columns of the context. Leave it out of {{column}}: {instead}"
                     raise PydanticCustomError("context", message, {"column": repr(each.column)})
         return event
 

@@ -541,6 +541,18 @@ flow: [{autoregressive: {use: ¦autoregressive/made}}]
 => write autoregressive: {use: glow/affine}, for example, and beside it conditioner: {use: autoregressive/made}
 => flow: [{autoregressive: {use: glow/affine}, conditioner: {use: autoregressive/made}}]
 
+flow: ¦maf
+=> write the steps of the flow: in Python, print(flowkit.presets.maf([2])) prints such a flow
+=> flow: [{use: glow/actnorm}]
+
+flow: [{use: ¦glow/realnvp, hidden: 64}]
+=> print(flowkit.presets.realnvp([2])) prints such a flow
+=> flow: [{use: glow/actnorm}]
+
+flow: [¦{_target_: flowkit_glow.ActNorm}]
+=> write use in the place of _target_
+=> flow: [{use: glow/actnorm}]
+
 flow: [{use: ¦glow/standardize}]
 => did you mean glow/actnorm?
 => flow: [{use: glow/actnorm}]

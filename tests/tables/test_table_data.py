@@ -131,7 +131,7 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "a fill in the event": ({"data": {"event": [X, K | {"fill": 1}]}}, "is for columns of the context"),
     "a period in the event": (
         {"data": {"event": [X, K | {"period": 24}]}},
-        "period is for columns of the context. Leave it out of 'k', and if its values lie on a circle",
+        "period is for columns of the context. Leave it out of 'k': its values are numbers on a line",
     ),
     "a period and a scale": (
         {"data": {"context": [{"column": "k", "period": 24, "scale": 2}]}},
