@@ -67,6 +67,9 @@ def on_unknown_field(path: Path, data: Any, registry: Registry) -> str:
     )
     if emptied := [place for place in places if not around and place[-1] in data and data[place[-1]] is None]:
         return f"{name} belongs in {format_path(emptied[0])}: indent it"
+    head, dot, tail = name.partition(".")
+    if dot and head in fields:
+        return f"write {head}: and below it, indented, {tail}"
     if places and (around or name not in COMMON):
         return f"{name} belongs in {' or '.join(map(format_path, places[:1] if around else places))}"
     if name in fields_at((), data, registry) and name not in data:
@@ -107,7 +110,12 @@ def on_missing(path: Path, name: str, data: Any) -> str | None:
         return f"add {name}; or delete the dash if {next(iter(entry), 'this')} belongs to the entry above"
     if path == ("dequantization",):
         return "add flow: [{use: map/to_reals}, {use: glow/actnorm}], for example; or leave dequantization out"
-    return EXAMPLES.get(name)
+    return _example((*path, name))
+
+
+def _example(path: Path) -> str | None:
+    """Return an example of the field at ``path``. A field of a dataset may be named like a section."""
+    return EXAMPLES.get(str(path[-1])) if path and (len(path) == 1 or path[-1] != "event") else None
 
 
 def is_meant(name: str, path: Path, data: Any, registry: Registry) -> bool:
@@ -120,8 +128,8 @@ def is_meant(name: str, path: Path, data: Any, registry: Registry) -> bool:
 
 def on_field(path: Path, data: Any, registry: Registry) -> str | None:
     """Return an example of the field at ``path``, or what it is for."""
-    if path and path[-1] in EXAMPLES:
-        return EXAMPLES[str(path[-1])].replace("add", "write", 1)
+    if example := _example(path):
+        return example.replace("add", "write", 1)
     purpose = fields_at(path[:-1], data, registry).get(str(path[-1]), "") if path else ""
     return f"{path[-1]}: {purpose.split('. ')[0].removesuffix('.')}" if purpose else None
 
@@ -217,15 +225,15 @@ def _use_in(value: dict[str, Any]) -> str | None:
 
 def on_use(path: Path, name: Any, registry: Registry) -> str | None:
     """Suggest what is meant where `use` names a plugin of another kind, or a step."""
+    if called := re.fullmatch(rf"({NAME.pattern})\(([^()]*)\)", name):
+        fields = re.sub(r"\s*=\s*", ": ", called[2])
+        return f"write use: {called[1]}" + f", and beside it {fields}" * bool(fields)
     if path[-1] in ("coupling", "elementwise", "autoregressive"):
-        return _on_network(str(path[-1]), name, registry)
+        return _on_transformer(str(path[-1]), name, registry)
     if not isinstance(path[-1], int):
         return other_plugin(name)
     if name in KEYS:
         return f"write {name}: in the place of use: {name}"
-    if called := re.fullmatch(rf"({NAME.pattern})\(([^()]*)\)", name):
-        fields = re.sub(r"\s*=\s*", ": ", called[2])
-        return f"write {{use: {called[1]}{', ' * bool(fields)}{fields}}}"
     if "dequanti" in name:
         return "delete this step: data with levels gets uniform noise, or that of the section dequantization"
     if whole := on_whole_flow(name):
@@ -246,12 +254,14 @@ def on_whole_flow(name: str) -> str | None:
     )
 
 
-def _on_network(key: str, name: str, registry: Registry) -> str | None:
-    """Suggest where a network belongs that stands in the place of the transformer."""
+def _on_transformer(key: str, name: str, registry: Registry) -> str | None:
+    """Suggest where a network or a bijector belongs that stands in the place of a transformer."""
     for kind in ("conditioner", "masked-conditioner"):
         with suppress(PluginError):
             network = registry.look_up(kind, name).name
             return f"write {key}: {{use: glow/affine}}, for example, and beside it conditioner: {{use: {network}}}"
+    with suppress(PluginError):
+        return f"write - use: {registry.look_up('bijector', name).name} as a step of its own"
     return None
 
 
@@ -259,6 +269,8 @@ def on_mapping(path: Path, value: Any, data: Any, registry: Registry) -> str:
     """Suggest the mapping that belongs at ``path``: its shape or its name, if that is what stands there."""
     fields = fields_at(path, data, registry)
     entered = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    if entered and isinstance(path[-1], int):
+        return "delete one of the two dashes"
     if entered and (path not in LISTS_FOR or any(key in fields for item in entered for key in item)):
         return "delete the dashes, or write { } in the place of [ ]"
     if entries := _entries(path, value):

@@ -32,7 +32,7 @@ def on_value(path: Path, value: Any, kinds: set[str], expected: str) -> str | No
     if isinstance(value, list | dict) and path[-1] == "repeat":
         return "write the number of repetitions, and flow: beside it with the steps"
     if isinstance(value, list) and kinds & NUMBERS:
-        return "remove the brackets" if len(value) == 1 else f"write one number in the place of {brief(value)}"
+        return _on_list_for_number(path, value)
     if isinstance(value, dict) and kinds & LISTS:
         return _on_mapping_for_list(path, value)
     if kinds & LISTS and path[-1] == "shape" and isinstance(value, int) and not isinstance(value, bool):
@@ -46,6 +46,15 @@ def on_value(path: Path, value: Any, kinds: set[str], expected: str) -> str | No
     return None
 
 
+def _on_list_for_number(path: Path, value: list[Any]) -> str | None:
+    """Suggest the number that a list was meant to be: its one entry, or the width of all layers."""
+    if len(value) == 1:
+        return "remove the brackets"
+    if path[-1] == "hidden" and value and value.count(value[0]) == len(value):
+        return f"write hidden: {brief(value[0])}, layers: {len(value)}"
+    return None
+
+
 def _on_mapping_for_list(path: Path, value: dict[str, Any]) -> str | None:
     """Suggest the list that a mapping was meant to be: of steps, or of its values."""
     if path[-1] == "flow":
@@ -56,9 +65,8 @@ def _on_mapping_for_list(path: Path, value: dict[str, Any]) -> str | None:
 
 def _on_steps(value: dict[str, Any]) -> str:
     """Suggest how to write the steps that stand in a mapping, and not in a list."""
-    first = next((key for key in value if key in KEYS), None)
-    if first is not None:
-        return f"begin each step with a dash: write - {first}"
+    if first := next((key for key in value if key in KEYS), None):
+        return f"write - before {first}, and begin what belongs to this step 2 columns further right"
     return f"steps have no names: write a dash in the place of {', '.join(f'{key}:' for key in value)}"
 
 

@@ -29,6 +29,8 @@ TYPOGRAPHIC = "“”„‟«»‘’‚‛´`"
 LOOKALIKES = dict.fromkeys(TYPOGRAPHIC, "'") | dict.fromkeys("‐‑‒–—−", "-")
 """Typographic characters, and those of ASCII that are meant. ``_ascii`` adds the full-width forms."""
 
+NBSP = "\u00a0"
+
 NUMBER = r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 NUMBERS = rf"{NUMBER}(?:(?:\s*[,;x×]\s*|\s+){NUMBER})*"
 CALLED = r"\([^()]*\)"
@@ -115,12 +117,12 @@ SLIPS: list[tuple[str, str, str | Callable[[str], str]]] = [
     (
         r"&(?:quot|apos|amp|lt|gt|nbsp|#\d+);",
         "{match} is HTML",
-        lambda text: f"write {html.unescape(text)} in the place of {text}",
+        lambda text: f"write {html.unescape(text).replace(NBSP, 'a blank')} in the place of {text}",
     ),
     (
-        r"(?<=\{)([A-Za-z_]\w*) ?= ?",
+        r"(?:(?<=\{)|(?<=, ))([A-Za-z_]\w*) ?= ?",
         "a colon stands between a field and its value",
-        "write {0}: in the place of {match}",
+        "write {0}: and a blank in the place of {match}",
     ),
     (
         r";(?=\s*(?:\w+:|[\]}]|$))",

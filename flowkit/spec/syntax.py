@@ -168,6 +168,8 @@ def _without_comma(opening: Finding, closing: str, here: Finding, line: str) -> 
         is_open = before.count({"}": "{", "]": "["}[other]) > before.count(other)
         advice = f"write {closing} {'before' if is_open else 'in the place of'} {other}"
         return here._replace(message=f"{other} can't close the bracket of {_place(opening)}", advice=advice)
+    if other in ("[", "{") and re.search(r"\w\s*$", before):
+        return here._replace(message=f"text can't have {other} in it", advice="put the text in quotes")
     key = re.search(r"[^\s:,{\[]\s+([\w'\"]+)$", before) if other == ":" else None
     word = key[1] if key else re.split(r"[\s:,]", behind)[0]
     if key or (word and before.endswith((" ", "\t"))):

@@ -186,7 +186,11 @@ class _Composer:
         self.result.data = self._node(self._next(), ())
         self._next()  # the end of the document
         if not isinstance(self._next(), StreamEndEvent):
-            self.last.fail("a second document begins here: a file holds one spec", (), "delete the line of ---")
+            self.last.fail(
+                "a second document begins here: a file holds one spec",
+                (),
+                "delete the line of ---, or one of the documents",
+            )
         return self.result
 
     def _next(self) -> Any:
@@ -252,7 +256,11 @@ class _Composer:
                 path, "anchors and aliases (&, *) are not allowed", "write the value out, or put text in quotes"
             )
         if event.ctag is not None:
-            advice = "write the value itself: no other file is read" if "include" in str(event.ctag) else None
+            advice = (
+                "copy the lines of that file below it, indented: no other file is read"
+                if "include" in str(event.ctag)
+                else None
+            )
             self._refuse(path, "tags (!) are not allowed: delete the tag", advice)
         if len(path) > MAX_DEPTH:
             self._refuse((), f"is nested more than {MAX_DEPTH} levels deep")

@@ -280,7 +280,9 @@ def _step(item: LayerSpec, path: Path, shape: Shape, context: Shape | None) -> S
             conditioner=Use(config=MaskedConditionerConfig() as masked), order=Use(config=OrderConfig() as order)
         ):
             if math.prod(shape) > MAX_SEQUENCE:
-                raise ShapeError(f"an autoregressive layer takes events of at most {MAX_SEQUENCE:,} values")
+                raise ShapeError(
+                    f"an autoregressive layer takes events of at most {MAX_SEQUENCE:,} values: write coupling instead"
+                )
             _ruled(item.order, shape, lambda: order.check_shape(shape))
             _ruled(item.conditioner, shape, lambda: masked.check_shape(shape))
             return Step(item, path, shape, shape)

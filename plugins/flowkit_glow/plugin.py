@@ -146,7 +146,7 @@ class SqueezeConfig(BijectorConfig):
 
     def output_shape(self, event: Shape) -> Shape:
         if len(event) != 3:
-            raise ShapeError("squeeze needs an image: write event: {shape: [channels, height, width]}, or leave it out here")
+            raise ShapeError("squeeze needs an image: write event: {shape: [channels, height, width]}, or leave it out")
         c, h, w = event
         f = self.factor
         if h % f or w % f:

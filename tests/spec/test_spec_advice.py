@@ -158,7 +158,7 @@ flow:
 flow:
   ¦use: glow/actnorm
 => flow: must be a list, not a mapping
-=> begin each step with a dash
+=> write - before use, and begin what belongs to this step 2 columns further right
 
 flow: ¦glow/actnorm
 => flow: must be a list, not 'glow/actnorm'

@@ -415,7 +415,7 @@ data: {use: data/toy, name: ¦&quot;moons&quot;}
 
 flow:
   - {¦use=glow/actnorm, inverse=[1, 2]}
-=> write use: in the place of use=
+=> write use: and a blank in the place of use=
 => flow: [{use: glow/actnorm}]
 
 train: ¦epochs=3 ema=0.9
@@ -435,7 +435,7 @@ train: {ema: ¦false}
 => train: {ema: null}
 
 train: {devices: ¦[0, 1]}
-=> write one number in the place of [0, 1]
+=> must be a whole number, not a list: devices: The number of devices of a machine
 => train: {devices: 2}
 
 train: {schedule: ¦{name: cosine, warmup: 3}}
@@ -475,7 +475,7 @@ flow: [¦{coupling: {use: glow/affine}}]
 => flow: [{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}}]
 
 flow: [{use: ¦glow/householder(reflections=2)}]
-=> write {use: glow/householder, reflections: 2}
+=> write use: glow/householder, and beside it reflections: 2
 => flow: [{use: glow/householder, reflections: 2}]
 
 flow: [{use: ¦glow/dequantize}]
@@ -540,6 +540,32 @@ use = "data/toy"
 flow: [{autoregressive: {use: ¦autoregressive/made}}]
 => write autoregressive: {use: glow/affine}, for example, and beside it conditioner: {use: autoregressive/made}
 => flow: [{autoregressive: {use: glow/affine}, conditioner: {use: autoregressive/made}}]
+
+flow: [{coupling: {use: glow/affine}, conditioner: {use: glow/mlp, hidden: ¦[32, 32]}}]
+=> write hidden: 32, layers: 2
+=> flow: [{coupling: {use: glow/affine}, conditioner: {use: glow/mlp, hidden: 32, layers: 2}}]
+
+¦train.epochs: 50
+=> write train: and below it, indented, epochs
+=> train: {epochs: 50}
+
+data: {use: data/table, path: x.csv, event: [{column: rent ¦[EUR]}]}
+=> text can't have [ in it: put the text in quotes
+=> event: {shape: [2]}
+data: {use: data/table, path: x.csv, event: [{column: "rent [EUR]"}, {column: x}]}
+
+event: {shape: [2]}
+data: {use: data/table, path: x.csv, event: [¦[{column: x}], {column: y}]}
+=> delete one of the two dashes
+=> event: {shape: [2]}
+
+flow: [{coupling: {use: ¦spline/circular(bins=16)}, conditioner: {use: glow/mlp}}]
+=> write use: spline/circular, and beside it bins: 16
+=> flow: [{use: glow/actnorm}]
+
+flow: [{coupling: {use: ¦glow/householder}, conditioner: {use: glow/mlp}}]
+=> write - use: glow/householder as a step of its own
+=> flow: [{use: glow/householder}]
 
 flow: ¦maf
 => write the steps of the flow: in Python, print(flowkit.presets.maf([2])) prints such a flow
