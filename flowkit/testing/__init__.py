@@ -1,16 +1,21 @@
 """Checks plugins for conformance: a plugin author runs it on layers of their own.
 
-from flowkit.testing import BijectorSubject, check_bijector, check_transformer, parametrize_with_checks
+```python
+from flowkit.testing import BijectorSubject, check_bijector, parametrize_with_checks
+
 
 def test_my_layer():
     check_bijector(lambda: MyLayer((4, 3, 2)))
 
+
 def test_with_what_is_known_to_fail():
     check_bijector(lambda: MyLayer((4, 3, 2)), expected_failures={"export": "needs an operator that ONNX lacks"})
+
 
 @parametrize_with_checks({"image": BijectorSubject(lambda: MyLayer((4, 3, 2)))})
 def test_one_by_one(subject, check):
     check(subject)
+```
 
 ``CHECKS`` has the checks of each kind by their ids. ``flowkit plugins check`` runs them on an installed plugin.
 """

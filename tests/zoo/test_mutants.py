@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from flowkit.bijectors import Composition, Coupling
+from flowkit.plugin import Policy, Registry
 from flowkit.testing import BijectorSubject, Subject, TransformerSubject, checks_of, run_check
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Additive, Affine
@@ -16,16 +17,18 @@ from flowkit_glow.reordering import Flip, Roll
 from flowkit_glow.rescale import Rescale
 from flowkit_glow.splits import Channels, Checkerboard
 from flowkit_glow.squeeze import Squeeze
-from flowkit_map.half_line import Softplus
-from flowkit_map.interval import Logit, logit
+from flowkit_map.half_line import Exp, Softplus
+from flowkit_map.interval import Logit, Sigmoid, inverse_logit, logit
+from flowkit_map.moebius import Moebius
 from flowkit_map.phase import Phase
 from flowkit_map.sinh_arcsinh import SinhArcsinh
 from flowkit_map.to_reals import ToReals
 from flowkit_mixture import logistic
 from flowkit_mixture.logistic import MixtureOfLogistics
+from flowkit_residual.planar import Planar
 from flowkit_spline import rational_quadratic
-from flowkit_spline.rational_quadratic import Curve, RationalQuadratic
-from tests.plugins.cases import BETWEEN_DOMAINS, IMAGE, MIXED, coupling
+from flowkit_spline.rational_quadratic import CircularRationalQuadratic, Curve, RationalQuadratic
+from tests.plugins.cases import BETWEEN_DOMAINS, IMAGE, MIXED, ONE_WAY, TURN, coupling
 
 
 def changed(layer, **parts):
@@ -82,12 +85,25 @@ MUTANTS = {
     "softplus: log-det of exp": (
         BETWEEN_DOMAINS["softplus"], Softplus, "forward_and_log_det",
         lambda s, x, c=None: (torch.logaddexp(x, torch.zeros_like(x)), x.sum(1))),
+    "sigmoid: width of the interval": (
+        BETWEEN_DOMAINS["sigmoid"], Sigmoid, "forward_and_log_det",
+        lambda s, x, c=None: (inverse_logit(x, -1.0, 2.0)[0], inverse_logit(x, 0.0, 1.0)[1].sum(1))),
+    "exp: log-det of the inverse": (
+        BETWEEN_DOMAINS["exp"], Exp, "inverse_and_log_det", lambda s, y, c=None: (y.log(), y.log().sum(1))),
     "to-reals: the third column like the fourth": (
         BETWEEN_DOMAINS["to-reals"], ToReals, "inverse_and_log_det",
         lambda s, y, c=None: ToReals((4,), (*MIXED[:2], *MIXED[:1:-1])).inverse_and_log_det(y)),
     "sinh-arcsinh: weight of the tails": (
         BETWEEN_DOMAINS["sinh-arcsinh"], SinhArcsinh, "_log_tail", lambda s: s.t.detach()),
     "phase: not around the circle": (BETWEEN_DOMAINS["phase"], Phase, "_around", lambda s, x: x),
+    "planar: slope with w·u twice": (
+        ONE_WAY["planar-numeric"], Planar, "_shift", lambda s: (s.u.flatten(), 1 + 2 * s.w.flatten() @ s.u.flatten())),
+    "moebius: inverse with the same w": (
+        TransformerSubject(lambda: Moebius(TURN), (5,), domain=TURN), Moebius, "inverse",
+        lambda s, y, th: s.forward(y, th)),
+    "circular: inverse is the spline": (
+        TransformerSubject(lambda: CircularRationalQuadratic(TURN, bins=4), (5,), domain=TURN),
+        CircularRationalQuadratic, "inverse", lambda s, y, th: s.forward(y, th)),
     "coupling: half the log-det": (
         lambda: coupling(IMAGE, Affine()), Coupling, "forward_and_log_det",
         lambda s, x, c=None, right=Coupling.forward_and_log_det: (right(s, x, c)[0], right(s, x, c)[1] / 2)),
@@ -120,11 +136,25 @@ MUTANTS = {
 
 FATAL = {"round_trip", "log_det", "log_derivative", "gradients", "domains"}
 """Checks of values and gradients, one of which each of them fails."""
+KINDS = {"bijector", "transformer", "split"}
+"""The kinds each of whose plugins has a mutant."""
+
+
+def subject_of(name):
+    made, *_ = MUTANTS[name]
+    return made if isinstance(made, Subject) else BijectorSubject(made)
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_layer_fails(name, monkeypatch):
-    made, owner, attribute, broken = MUTANTS[name]
-    subject = made if isinstance(made, Subject) else BijectorSubject(made)
+    _, owner, attribute, broken = MUTANTS[name]
+    subject = subject_of(name)
     monkeypatch.setattr(owner, attribute, broken)
     assert any(run_check(subject, check).outcome == "failed" for check in checks_of(subject) if check in FATAL)
+
+
+def test_every_layer_and_split_has_a_mutant():
+    found, _ = Registry.discover(Policy(no_plugins=True)).load_all()
+    broken = {type(part) for name in MUTANTS for part in subject_of(name).fresh().modules()}
+    without = [each.name for each in found if each.kind in KINDS and each.load() not in broken]
+    assert not without, f"add mutants to MUTANTS: {', '.join(without)}"
