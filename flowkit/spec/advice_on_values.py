@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from flowkit.errors import Path
-from flowkit.spec.advice import MAX_TEXT, NAME, brief, did_you_mean, on_whole_flow
+from flowkit.spec.advice import MAX_TEXT, brief, did_you_mean
+from flowkit.spec.advice_on_plugins import NAME, on_whole_flow
 from flowkit.spec.model import KEYS
 from flowkit.spec.text import FLOAT, INTEGER
 

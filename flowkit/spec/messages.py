@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from flowkit.errors import Path, Problem, format_path
 from flowkit.plugin.registry import Registry
 from flowkit.spec import advice
+from flowkit.spec.advice_on_plugins import on_reference, on_use
 from flowkit.spec.advice_on_values import on_value
 from flowkit.spec.document import Document, Place, enter, position
 from flowkit.spec.fields import fields_at
@@ -140,9 +141,9 @@ def _explain(group: list[_Located], document: Document, registry: Registry) -> P
         case "step":
             return document.problem(path, *advice.on_step(value, message, registry))
         case "plugin_reference":
-            return document.problem(path, message, advice.on_reference(value, details["ctx"]["kind"], registry))
+            return document.problem(path, message, on_reference(value, details["ctx"]["kind"], registry))
         case "unknown_plugin":
-            suggestion = advice.on_use(path, value["use"], registry) or details["ctx"]["suggestion"]()
+            suggestion = on_use(path, value["use"], registry) or details["ctx"]["suggestion"]()
             return document.problem((*path, "use"), message, suggestion)
         case "broken_plugin":
             return document.problem(path, shortened(message), _also_at([found.path for found in group[1:]]))
