@@ -401,7 +401,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a duration": (pd.DataFrame(BATCH).assign(t=pd.to_timedelta([1, 2, 3])), "'t' holds duration.*, not times"),
     "a late day": (pa.table(BATCH | {"t": pa.array([2**31 - 1] * 3, pa.date32())}), "'t' has a time out of range"),
     "a late time": (pa.table(BATCH | {"t": pa.array([2**62] * 3, pa.timestamp("s"))}), "'t' has a time out of range"),
-    "a series": (pd.Series([1.0]), "a DataFrame, an Arrow table, or a mapping .* is wanted; got a value of type Series"),
+    "a series": (pd.Series([1.0]), "a DataFrame, an Arrow table, or .* is wanted; got a value of type Series"),
     "a name twice": (pd.DataFrame(BATCH).set_axis(["x", "x", "c", "y", "t"], axis=1), "no column 'k'|more than one"),
 }
 
