@@ -30,7 +30,7 @@ OURS = {
 }
 """Our distributions, as their pyproject.toml describe them."""
 
-KNOWN = {*OURS, "onnxruntime", "onnxruntime-gpu", "pyarrow", "pillow", "lightning-fabric"}
+KNOWN = {*OURS, "onnxruntime", "onnxruntime-gpu", "pandas", "pyarrow", "pillow", "lightning-fabric"}
 KNOWN |= {"fastapi", "uvicorn", "httptools", "prometheus-client", "onnxruntime-openvino", "pyspark"}
 """What messages and docs tell somebody to install."""
 

@@ -66,7 +66,7 @@ def sweep(
         read_space(space, base)  # its mistakes first
     require_extra()
     if find_spec("optuna") is None:
-        raise FlowkitError("sweeps need optuna: pip install '.[sweep]' in a clone of flowkit")
+        raise FlowkitError("sweeps need optuna: pip install '.[sweep]', in a clone of flowkit")
     from flowkit.sweep.study import create_sweep, open_sweep
 
     if base is not None and space is not None:

@@ -136,4 +136,4 @@ def resume(directory: str | PathLike[str], overrides: Sequence[str] = (), finish
 def require_extra() -> None:
     """Raise FlowkitError unless Lightning Fabric is installed."""
     if find_spec("lightning_fabric") is None:
-        raise FlowkitError("training needs lightning-fabric: pip install '.[train]' in a clone of flowkit")
+        raise FlowkitError("training needs lightning-fabric: pip install '.[train]', in a clone of flowkit")

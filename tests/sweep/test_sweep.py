@@ -273,7 +273,7 @@ def test_a_damaged_database_is_named(tmp_path: Path, files: tuple[Path, Path]) -
 def test_a_sweep_needs_optuna(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flowkit.cli.sweep.find_spec", lambda name: None)
     result = CliRunner().invoke(app, ["sweep", str(files[0]), "--space", str(files[1])])
-    assert result.exit_code == 2 and "sweeps need optuna: pip install '.[sweep]' in a clone" in result.stderr
+    assert result.exit_code == 2 and "sweeps need optuna: pip install '.[sweep]', in a clone" in result.stderr
     result = CliRunner().invoke(app, ["sweep", str(files[0]), "--space", str(files[0])])
     assert result.exit_code == 2 and "write {low: 1, high: 8}" in result.stderr
 

@@ -62,7 +62,7 @@ def serve(
         from flowkit_runtime.serving.starting import bound, load_service, named, run
     except ModuleNotFoundError as error:
         raise InputError(
-            f"serving needs {error.name}, which isn't installed: pip install './runtime[serve]' in a clone of flowkit"
+            f"serving needs {error.name}, which isn't installed: pip install './runtime[serve]', in a clone of flowkit"
         ) from error
     limits = Limits(max_body * MEBIBYTE, max_rows, batch, max_requests, timeout, client_timeout)
     directories = named(bundles)
