@@ -514,7 +514,7 @@ def test_without_lightning_the_extra_is_named(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flowkit.train.runs.find_spec", lambda name: None)
-    with pytest.raises(FlowkitError, match=r"pip install '.\[train\]' in a clone"):
+    with pytest.raises(FlowkitError, match=r"pip install '.\[train\]', in a clone"):
         train(make_spec(), tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
