@@ -188,7 +188,7 @@ def on_mapping(path: Path, value: Any, data: Any, registry: Registry) -> str:
     fields = fields_at(path, data, registry)
     entered = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
     if entered and isinstance(path[-1], int):
-        return "delete one of the two dashes"
+        return "write a blank in the place of the first dash"
     if entered and (path not in LISTS_FOR or any(key in fields for item in entered for key in item)):
         return "delete the dashes, or write { } in the place of [ ]"
     if entries := _entries(path, value):

@@ -67,7 +67,9 @@ def _on_mapping_for_list(path: Path, value: dict[str, Any]) -> str | None:
 def _on_steps(value: dict[str, Any]) -> str:
     """Suggest how to write the steps that stand in a mapping, and not in a list."""
     if first := next((key for key in value if key in KEYS), None):
-        return f"write - before {first}, and begin what belongs to this step 2 columns further right"
+        return (
+            f"write - before {first}, and begin what belongs to this step 2 columns further right, or [ ] around {{ }}"
+        )
     return f"steps have no names: write a dash in the place of {', '.join(f'{key}:' for key in value)}"
 
 

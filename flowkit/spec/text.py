@@ -256,11 +256,8 @@ class _Composer:
                 path, "anchors and aliases (&, *) are not allowed", "write the value out, or put text in quotes"
             )
         if event.ctag is not None:
-            advice = (
-                "copy the lines of that file below it, indented: no other file is read"
-                if "include" in str(event.ctag)
-                else None
-            )
+            alone = f"write {path[-1]}: alone, and below it, indented, the lines of that file" if path else None
+            advice = alone if "include" in str(event.ctag) else None
             self._refuse(path, "tags (!) are not allowed: delete the tag", advice)
         if len(path) > MAX_DEPTH:
             self._refuse((), f"is nested more than {MAX_DEPTH} levels deep")

@@ -556,7 +556,7 @@ data: {use: data/table, path: x.csv, event: [{column: "rent [EUR]"}, {column: x}
 
 event: {shape: [2]}
 data: {use: data/table, path: x.csv, event: [¦[{column: x}], {column: y}]}
-=> delete one of the two dashes
+=> write a blank in the place of the first dash
 => event: {shape: [2]}
 
 flow: [{coupling: {use: ¦spline/circular(bins=16)}, conditioner: {use: glow/mlp}}]
@@ -566,6 +566,10 @@ flow: [{coupling: {use: ¦spline/circular(bins=16)}, conditioner: {use: glow/mlp
 flow: [{coupling: {use: ¦glow/householder}, conditioner: {use: glow/mlp}}]
 => write - use: glow/householder as a step of its own
 => flow: [{use: glow/householder}]
+
+train: ¦!include train.yaml
+=> write train: alone, and below it, indented, the lines of that file
+=> train: {epochs: 3}
 
 flow: ¦maf
 => write the steps of the flow: in Python, print(flowkit.presets.maf([2])) prints such a flow
