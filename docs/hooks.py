@@ -20,6 +20,8 @@ ROOT_PAGES = {
     "SECURITY.md": "security.md",
 }
 LINK = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)#]+)(#[^)]*)?\)")
+NOT_RUN = re.compile(r"^(```\w+) no-run$", re.MULTILINE)
+"""The head of a block that no test runs. The site's parser doesn't know the mark."""
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
 
@@ -44,7 +46,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
             return text if target in text else f"{text} (`{target}` in the repository)"
         return f"[{text}]({posixpath.relpath(there, posixpath.dirname(page.file.src_uri) or '.')}{heading})"
 
-    return LINK.sub(linked, markdown)
+    return NOT_RUN.sub(r"\1", LINK.sub(linked, markdown))
 
 
 def on_page_content(content: str, **_: object) -> str:

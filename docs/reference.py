@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import dedent
 
 from flowkit.plugin import Found, Policy, Registry
 from flowkit.plugin.config import Documented
@@ -96,8 +97,12 @@ def shapes_as_code(line: str) -> str:
 
 
 def described(doc: str) -> str:
-    """Return a layer's docstring without its arguments, which the table of fields has, and without its examples."""
-    return re.sub(r"\n*^(Args|Raises|Examples):\n(?:(?: {4}.*)?(?:\n|\Z))*", "\n\n", doc, flags=re.MULTILINE).strip()
+    """Return a layer's docstring without its arguments, which the table of fields has, and without its examples.
+
+    The sources become text of the page, which is otherwise code, because it is indented.
+    """
+    doc = re.sub(r"\n*^(Args|Raises|Examples):\n(?:(?: {4}.*)?(?:\n|\Z))*", "\n\n", doc, flags=re.MULTILINE).strip()
+    return re.sub(r"(?<=^References:\n)(?: {4}.*\n?)+", lambda found: f"\n{dedent(found[0])}", doc, flags=re.MULTILINE)
 
 
 def quoted(text: str) -> str:

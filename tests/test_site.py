@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -36,6 +37,7 @@ HOOKS = runpy.run_path(str(ROOT / "docs/hooks.py"))
         ("specs.md", "[Makefile](../Makefile)", "Makefile"),
         ("contributing.md", "[docs/hooks.py](docs/hooks.py)", "docs/hooks.py"),
         ("specs.md", "`checks[0](x)`", "`checks[0](x)`"),
+        ("specs.md", "```python no-run\n1\n```", "```python\n1\n```"),
         ("specs.md", "[a paper](https://arxiv.org/abs/1807.03039)", "[a paper](https://arxiv.org/abs/1807.03039)"),
     ],
 )
@@ -98,6 +100,15 @@ def test_nothing_is_loaded_from_a_network(site: Site) -> None:
 @pytest.mark.slow
 def test_every_formula_is_mathml(site: Site) -> None:
     assert not [file.name for file in site.pages if 'class="arithmatex"' in file.read_text("utf-8")]
+
+
+@pytest.mark.slow
+def test_blocks_and_lists_are_rendered(site: Site) -> None:
+    """A block or a list that the parser takes for text leaves its marks in a paragraph."""
+    marks = re.compile(r"```|\n\s*- (?=[A-Za-z`<])")
+    for file in site.pages:
+        paragraphs = re.findall(r"<p>((?:(?!</p>).)*)</p>", file.read_text("utf-8"), re.DOTALL)
+        assert not [text[:100] for text in paragraphs if marks.search(text)], file.name
 
 
 @pytest.mark.slow
