@@ -41,7 +41,8 @@ def sample(
     from flowkit_runtime.streaming.tables import TABLES
 
     if output.suffix in TABLES:
-        raise InputError(f"{output}: a run draws pictures and arrays, a bundle draws tables: {_by_bundle(run, output)}")
+        draw = _by_bundle(run, output, f"--context {context} " if context else "")
+        raise InputError(f"{output}: a run draws pictures and arrays, a bundle draws tables: {draw}")
     check_output(output, [".png", ".npy"])
     check_apart(output, {}, context)
     keep_freed_memory()

@@ -8,6 +8,7 @@ from typing import Any
 
 from flowkit.errors import Path, PluginError
 from flowkit.plugin.registry import Registry, UnknownPlugin
+from flowkit.plugin.spelling import line
 from flowkit.spec.model import KEYS
 from flowkit.spec.other_words import other_plugin, other_words
 
@@ -18,6 +19,9 @@ WHOLE_FLOWS = {"flow": "nsf", "nsf": "nsf", "maf": "maf", "iaf": "maf"} | {
     "realnvp": "realnvp",
 }
 """What whole flows are called -> the preset that makes such a one."""
+
+FILES = {".npy": "data/npy", ".csv": "data/table", ".parquet": "data/table", ".arrow": "data/table", "/": "data/images"}
+"""How the name of a file or a folder ends -> the dataset that reads it."""
 
 PLACES = {
     "transformer": "write coupling: {use}, and beside it conditioner: {{use: …}}; or elementwise: {use}, or "
@@ -36,6 +40,8 @@ def on_reference(value: Any, kind: str, registry: Registry) -> str | None:
     name = value if isinstance(value, str) else ""
     if name.startswith("{"):
         return "remove the quotes"
+    if kind == "dataset" and (found := next((use for end, use in FILES.items() if name.lower().endswith(end)), None)):
+        return f"write {{use: {found}, path: {line(name)}}}; `flowkit new FILE` writes the whole spec"
     try:
         return written_use(registry.look_up(kind, name).name)
     except UnknownPlugin as error:

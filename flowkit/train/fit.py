@@ -71,7 +71,7 @@ def check_goes_on(checkpoint: Checkpoint, settings: Train, directory: Path) -> N
             f"`flowkit train --resume {directory} --finish` finishes it as it is"
         )
     if (directory / RESULTS).exists() and (reason := ended(settings, checkpoint.rows)):
-        raise RunError(f"{directory} is finished and there is nothing left to train: {reason}")
+        raise RunError(f"{directory} is finished and there is nothing left to train: {reason}; set this field higher")
 
 
 def ended(settings: Train, rows: Sequence[Row]) -> str | None:

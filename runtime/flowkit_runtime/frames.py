@@ -65,8 +65,10 @@ def is_pandas(value: Any) -> bool:
 
 
 def _columns(table: Any) -> Iterator[tuple[Any, Callable[[], Any]]]:
-    import pyarrow as arrow
-
+    try:
+        import pyarrow as arrow
+    except ImportError as error:
+        raise InputError("a table needs pyarrow: pip install pyarrow") from error
     if isinstance(table, Mapping):
         is_row = all(map(_is_single, table.values()))
         yield from ((name, partial(lambda name: [table[name]] if is_row else table[name], name)) for name in table)

@@ -567,6 +567,10 @@ flow: [{coupling: {use: ¦glow/householder}, conditioner: {use: glow/mlp}}]
 => write - use: glow/householder as a step of its own
 => flow: [{use: glow/householder}]
 
+data: ¦../x.npy
+=> write {use: data/npy, path: ../x.npy}; `flowkit new FILE` writes the whole spec
+=> data: {use: data/npy, path: ../x.npy}
+
 train: ¦!include train.yaml
 => write train: alone, and below it, indented, the lines of that file
 => train: {epochs: 3}

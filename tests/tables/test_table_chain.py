@@ -206,6 +206,9 @@ def test_a_run_names_the_columns_of_the_context_and_how_to_draw(tmp_path: Path) 
         said = " ".join(result.output.split())
         assert result.exit_code == 2 and f"{why}: {columns}" in said
         assert f"flowkit-runtime sample DIR --context {given[-1] if given else 'FILE.csv'} -o samples.csv" in said
+    table = ["sample", str(tmp_path / "run"), "-o", "s.csv", "--context", "new.csv"]
+    said = " ".join(CliRunner().invoke(flowkit_app, table).output.split())
+    assert "flowkit-runtime sample DIR --context new.csv -o s.csv" in said
     np.save(tmp_path / "c.npy", np.zeros(6))
     arguments = ["sample", str(tmp_path / "run"), "-o", str(tmp_path / "s.npy"), "--context", str(tmp_path / "c.npy")]
     assert CliRunner().invoke(flowkit_app, arguments).exit_code == 0 and (tmp_path / "s.npy").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import sys
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
@@ -515,3 +516,9 @@ def test_times_in_dictionaries_order_the_rows(tmp_path: Path) -> None:
     pa.parquet.write_table(ordered, tmp_path / "x.parquet")
     parts = load_data(read_spec(small_spec(tmp_path / "x.parquet", time="t")))
     assert parts["train"].context[:][:, -1].max() <= parts["test"].context[:][:, -1].min()
+
+
+def test_a_table_without_pyarrow_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(flowkit_runtime.InputError, match="a table needs pyarrow: pip install pyarrow"):
+        as_columns({"a": [1.0]})

@@ -178,7 +178,7 @@ def test_a_finished_run_with_nothing_left_to_train_is_left_alone(
         patch.setattr("flowkit.train.fit.evaluate", lambda *_: next(figures))  # worse each time
         train(make_spec(*settings), run)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with pytest.raises(RunError, match=f"is finished and there is nothing left to train: {reason}"):
+    with pytest.raises(RunError, match=f"nothing left to train: {reason}; set this field higher"):
         resume(run, overrides)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
