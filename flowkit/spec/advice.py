@@ -109,7 +109,7 @@ def is_meant(name: str, path: Path, data: Any, registry: Registry) -> bool:
     """Return True if an unknown field of the mapping at ``path`` is what its missing field ``name`` was meant to be."""
     present, fields = reduce(enter, path, data), fields_at(path, data, registry)
     unknown = [key for key in present if key not in fields] if isinstance(present, dict) else []
-    said = [on_unknown_field((*path, key), data, registry) for key in unknown]
+    said = [on_unknown_field((*path, key), data, registry) for key in unknown[:MAX_FIELDS]]
     return any(re.search(rf"^(did you mean|write its fields in the place of) .*\b{name}\b", each) for each in said)
 
 
