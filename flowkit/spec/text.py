@@ -116,7 +116,8 @@ def _mapping(text: str, file: str) -> Document:
     if not isinstance(document.data, dict):
         from flowkit.spec.slips import explained
 
-        advice = "delete the dash, and begin every line 2 columns further left" if document.data[:1] else None
+        is_entry = isinstance(document.data, list)
+        advice = "delete the dash, and begin every line 2 columns further left" if is_entry else None
         raise SpecError([explained(document.problem((), "a spec is a mapping that begins with flowkit: 1", advice))])
     return document
 
@@ -256,8 +257,8 @@ class _Composer:
                 path, "anchors and aliases (&, *) are not allowed", "write the value out, or put text in quotes"
             )
         if event.ctag is not None:
-            alone = f"write {path[-1]}: alone, and below it, indented, the lines of that file" if path else None
-            advice = alone if "include" in str(event.ctag) else None
+            is_file = path and "include" in str(event.ctag)
+            advice = f"write {path[-1]}: alone, and below it, indented, the lines of that file" if is_file else None
             self._refuse(path, "tags (!) are not allowed: delete the tag", advice)
         if len(path) > MAX_DEPTH:
             self._refuse((), f"is nested more than {MAX_DEPTH} levels deep")

@@ -165,6 +165,8 @@ def saved(save: Callable[[Any, io.BytesIO], object], value: object) -> bytes:
 
 
 FILES = {
+    "a number": (b"42", "1:1", "a spec is a mapping that begins with flowkit: 1"),
+    "null": (b"~", "1:1", "a spec is a mapping that begins with flowkit: 1"),
     "empty": (b"", "1:1", "begins with flowkit: 1"),
     "only comments": (b"# nothing\n", "1:1", "is empty"),
     "a list": (b"\n- a\n", "2:1", "is a mapping"),
