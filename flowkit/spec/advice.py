@@ -65,9 +65,9 @@ def on_unknown_field(path: Path, data: Any, registry: Registry) -> str:
     nested = present[name]
     if isinstance(nested, dict) and nested and all(key in fields and key not in present for key in nested):
         return f"write its fields in the place of {name}: {', '.join(nested)}"
-    meant = _meant(name, fields, present) or _meant_nearby(name, around, data, registry)
     if not around and name in ("preset", "model", "architecture"):
         return f"delete {name}, and {on_whole_flow('flow')}"
+    meant = _meant(name, fields, present) or _meant_nearby(name, around, data, registry)
     what = name if name.isidentifier() else "this line"
     return meant or _missing(around, data, registry) or f"delete {what}, or take one of the {_listed(fields)}"
 

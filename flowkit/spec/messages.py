@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import reduce
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -68,14 +69,14 @@ def problems_of(error: ValidationError, document: Document, registry: Registry) 
     if any(found.path[:1] == ("event",) for found in located):
         located = [found for found in located if not found.is_of_a_default(document.data)]
     outdone = {found.path[:n] for found in located if found.in_union for n in range(len(found.path))}
-    located = [found for found in located if not _is_renamed(found, document, registry)]
     groups: dict[Hashable, list[_Located]] = {}
     for number, found in enumerate(located):
         if not (found.in_union and found.path in outdone):
             groups.setdefault(found.group or number, []).append(found)
-    ordered = sorted(groups.values(), key=lambda group: position(group[0].place(document)))
-    shown = [_explain(group, document, registry) for group in ordered[:MAX_PROBLEMS]]
-    return shown, len(ordered) - len(shown)
+    ordered = iter(sorted(groups.values(), key=lambda group: position(group[0].place(document))))
+    wrong = (group for group in ordered if not all(_is_renamed(found, document, registry) for found in group))
+    shown = [_explain(group, document, registry) for group in islice(wrong, MAX_PROBLEMS)]
+    return shown, sum(1 for _ in ordered)
 
 
 @dataclass(frozen=True)

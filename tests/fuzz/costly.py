@@ -27,6 +27,8 @@ COSTLY = {
     "unknown sections, like a known field": GOOD + "".join(f"epochs{n}: 1\n" for n in range(68_000)),
     "unknown sections, and a missing one": "flowkit: 1\nevent: {shape: [2]}\n"
     + "".join(f"epochs{n}: 1\n" for n in range(31_000)),
+    "columns whose field has another name": GOOD
+    + f"data: {{use: data/table, path: x.csv, event: [{', '.join(['{kolumn: a}'] * 15_000)}]}}",
     "unknown plugins, like a known one": _flow(*(f"{{use: glow/actnor{n}}}, " for n in range(35_200))),
     "many namespaces that are unknown": _flow(*(f"{{use: a{n}/b}}, " for n in range(56_000))),
     "unknown plugins": _flow(*(f"{{use: glow/x{n}}}, " for n in range(48_000))),
