@@ -128,21 +128,23 @@ def _domain(look: Look) -> list[Line]:
     if look.levels is not None or len(look.event) != 1:
         return []
     columns = [apparent_domain(low, high) for low, high in zip(look.values.low, look.values.high, strict=True)]
-    domain = written_domains(columns)
-    if domain is None or len(columns) > MAX_OFFERED:
-        return []
-    why = "if values can't lie elsewhere, whatever the data has"
-    return [Line(f"# event: {line({'shape': list(look.event), 'domain': domain})}", why)]
+    return _offered(columns, "values")
 
 
 def _domain_of_table(look: TableLook) -> list[Line]:
     """Offer a domain for a table of which some columns hold positive values only."""
     narrower = [each for each in look.event if each.apparent is not None]
-    if not narrower or len(look.event) > MAX_OFFERED:
+    columns = [each.apparent or each.domain for each in look.event]
+    return _offered(columns, f"values of {names_of(narrower)}") if narrower else []
+
+
+def _offered(columns: list[Any], values: str) -> list[Line]:
+    """Offer these domains of the columns, as a comment, unless all are the reals or there are too many."""
+    domain = written_domains(columns)
+    if domain is None or len(columns) > MAX_OFFERED:
         return []
-    domain = written_domains([each.apparent or each.domain for each in look.event])
-    why = f"if values of {names_of(narrower)} can't lie elsewhere, whatever the data has"
-    return [Line(f"# event: {line({'shape': [len(look.event)], 'domain': domain})}", why)]
+    why = f"if {values} can't lie elsewhere, whatever the data has"
+    return [Line(f"# event: {line({'shape': [len(columns)], 'domain': domain})}", why)]
 
 
 ORDERLESS = "as sets, without an order; for sequences take encoder/gru"

@@ -109,11 +109,10 @@ def _events(arrays: Arrays, event: EventSpec, where: str) -> Values:
         raise DataError(f"{where}: events are {x.dtype}; the spec's event has levels, which needs integers")
     low, high = _range(x)
     if low < 0 or high >= event.levels:
+        advice = f"; write levels: {high + 1}" if low >= 0 else ""
         raise DataError(
             f"{where}: values range from {low} to {high}; "
-            f"the spec's levels: {event.levels} allows 0 to {event.levels - 1}"
-            + (low >= 0)
-            * f"; write levels: {high + 1}"
+            f"the spec's levels: {event.levels} allows 0 to {event.levels - 1}{advice}"
         )
     return _as(x.dtype.newbyteorder("="), x)  # torch supports only the native byte order
 

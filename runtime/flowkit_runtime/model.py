@@ -379,7 +379,7 @@ class Model:
         """
         self._bundle.check_has(ENCODER)
         start, events = integer("start", start, 0), self._batch(x)
-        contexts = context_rows(self._given(context), self.context, len(events), start)
+        contexts = self._contexts(context, len(events), start)
         latents = tuple(np.empty((len(events), *shape), np.float32) for shape in self.latent_shapes)
         for rows, given in _batches(len(events), batch_size, contexts):
             x_rows = self._points("x", events[rows], start + rows.start)
@@ -440,7 +440,7 @@ class Model:
         self._bundle.check_has(DECODER)
         arrays = self._latents(latents)
         n = len(arrays[0])
-        contexts = context_rows(self._given(context), self.context, n, 0)
+        contexts = self._contexts(context, n, 0)
         result = np.empty((n, *self.event_shape), self._dtype)
         for rows, given in _batches(n, batch_size, contexts, progress):
             z = [finite(name, z[rows], rows.start) for name, z in zip(self.latent_names, arrays, strict=True)]
@@ -470,7 +470,7 @@ class Model:
         self._bundle.check_has(ENCODER)
         self._bundle.check_has(DECODER)
         start, events = integer("start", start, 0), self._batch(x)
-        contexts = context_rows(self._given(context), self.context, len(events), start)
+        contexts = self._contexts(context, len(events), start)
         result = np.empty(len(events))
         for rows, given in _batches(len(events), batch_size, contexts):
             x_rows = self._points("x", events[rows], start + rows.start)
@@ -551,7 +551,7 @@ class Model:
         n = count(n, 2, self.event_shape, self.context)
         events = {name: batch(name, real(name, x)[None], self.event_shape) for name, x in (("a", a), ("b", b))}
         ends = np.concatenate([self._points(name, event, 0) for name, event in events.items()])
-        contexts = context_rows(self._given(context), self.context, n, 0)
+        contexts = self._contexts(context, n, 0)
         latents = self.encode(ends, None if contexts is None else contexts[[0, -1]])
         return self.decode(path_between(latents, n, arc=self._bundle.noise is None), contexts)
 
@@ -617,6 +617,10 @@ class Model:
         """Return the contexts of n events that are scored. None if there is none, or if it is summed over."""
         if context is None and self.marginalizes:
             return None
+        return self._contexts(context, n, start)
+
+    def _contexts(self, context: ArrayLike | None, n: int, start: int) -> Array | None:
+        """Return the contexts of n rows, the first of which is row ``start``."""
         return context_rows(self._given(context), self.context, n, start)
 
     def _density(self, x: NDArray[np.float32], contexts: Array | None) -> NDArray[np.floating]:
