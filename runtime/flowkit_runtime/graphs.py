@@ -76,8 +76,10 @@ def add_noise(values: NDArray[np.float64], u: NDArray[np.float64]) -> Float32s:
 
     float32 can round k + u up to k + 1, which is outside k's cell and, for the top level, outside the data's range.
     """
-    below_next = np.nextafter((values + 1).astype(np.float32), np.float32(0))
-    return np.minimum((values + u).astype(np.float32), below_next)
+    noisy, following = (values + u).astype(np.float32), (values + 1).astype(np.float32)
+    is_outside = noisy >= following
+    noisy[is_outside] = np.nextafter(following[is_outside], np.float32(0))
+    return noisy
 
 
 def _draw(

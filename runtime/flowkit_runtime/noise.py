@@ -119,9 +119,9 @@ def _sizes(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def _words(seed: int, stream: int, block: int, blocks: int) -> tuple[Words, Words, Words, Words]:
-    index = np.uint64(block) + np.arange(blocks, dtype=np.uint64)
-    counter = index & np.uint64(_LOW), index >> np.uint64(32), np.full(1, stream), np.zeros(1, int)
-    return philox4x32(counter, (seed & _LOW, seed >> 32))
+    index = np.uint64(block) + np.arange(blocks, dtype="<u8")
+    low, high = index.view("<u4").reshape(-1, 2).T
+    return philox4x32((low, high, np.full(1, stream), np.zeros(1, int)), (seed & _LOW, seed >> 32))
 
 
 def _uniform_pair(w0: Words, w1: Words, w2: Words, w3: Words) -> Pair:
