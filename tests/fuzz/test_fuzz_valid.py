@@ -83,6 +83,31 @@ def test_a_sigmoid_near_the_end_of_its_interval(registry: Registry) -> None:
         check(spec, registry, seed)
 
 
+@pytest.mark.slow
+def test_a_plateau_between_components(registry: Registry) -> None:
+    """Means of data up to 65,536 lie so far apart that the mixture is flat between them: nothing inverts it there."""
+    mixture = {"use": "mixture/logistic"}
+    convnet = {"use": "glow/convnet", "normalization": "none"}
+    bent = {
+        "coupling": {**mixture, "components": 5, "scale": [0.25, 4.0]},
+        "conditioner": {"use": "glow/mlp", "dropout": 0.0},
+        "split": {"use": "some/split", "kept": 1},
+        "kept": {"use": "bend/transformer", "max_slope": 44.3125},
+    }
+    rest = [
+        {"coupling": mixture, "conditioner": {"use": "glow/convnet"}},
+        {"use": "glow/householder", "reflections": 1},
+    ]
+    flow = [
+        {"repeat": 3, "flow": [{"coupling": mixture, "conditioner": convnet, "inverse": True}]},
+        {"repeat": 2, "flow": [bent, *rest]},
+        {"use": "glow/actnorm"},
+    ]
+    event, context = {"shape": [2, 8, 2], "levels": 65536}, {"classes": 4}
+    base = {"use": "base/class_conditional_normal"}
+    assert check({"flowkit": 1, "event": event, "context": context, "flow": flow, "base": base}, registry, 0) == 0.03
+
+
 def test_parts_that_nobody_fitted(registry: Registry) -> None:
     """What validation refuses is refused with problems; what it accepts builds and runs, as any valid spec does."""
     outcomes: Counter[str] = Counter()
