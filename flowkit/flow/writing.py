@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic_core import to_jsonable_python
 from torch import nn
 
 from flowkit.bijectors import Autoregressive, Base, Coupling, Elementwise, Encoder, FactorOut, Inverse
@@ -113,7 +114,8 @@ def _field(value: Any, registry: Registry) -> Any:
         case list() | tuple() | nn.ModuleList():
             return [_field(item, registry) for item in value]
         case dict() | nn.ModuleDict():
-            return {key: _field(item, registry) for key, item in value.items()}
+            texts = to_jsonable_python(dict.fromkeys(value))  # keys that are numbers, dates or of an enum
+            return {text: _field(item, registry) for text, item in zip(texts, value.values(), strict=True)}
         case nn.Module():
             return _use(value, registry)
         case Use():

@@ -19,6 +19,8 @@ from pydantic import (
     ConfigDict,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    SecretBytes,
+    SecretStr,
     SerializerFunctionWrapHandler,
     ValidationInfo,
     model_serializer,
@@ -132,6 +134,8 @@ class Documented(BaseModel):
             for part in parts_of(field.annotation):
                 if isinstance(part, type) and issubclass(part, BaseModel) and not issubclass(part, Documented):
                     raise TypeError(f"{cls.__name__}.{name}: derive {part.__name__} from flowkit.plugin.PluginConfig")
+                if isinstance(part, type) and issubclass(part, SecretStr | SecretBytes):
+                    raise TypeError(f"{cls.__name__}.{name}: a spec holds no secrets: read an environment variable")
 
     @classmethod
     def field_docs(cls) -> dict[str, str]:

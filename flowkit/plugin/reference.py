@@ -13,8 +13,10 @@ from flowkit.plugin.config import PluginConfig
 from flowkit.plugin.failure import guarded
 from flowkit.plugin.found import Found
 from flowkit.plugin.kinds import KINDS
+from flowkit.plugin.policy import FIRST_PARTY
 from flowkit.plugin.registry import UnknownPlugin
-from flowkit.plugin.spelling import with_article
+from flowkit.plugin.spelling import line, with_article
+from flowkit_runtime.errors import shortened
 
 MAX_NAME = 200
 """The most characters of a plugin's full name."""
@@ -116,12 +118,48 @@ class Ref(Reader):
         try:
             found = info.context["registry"].look_up(self.kind, name)
             with guarded(f"plugin {found} fails to read its fields", ValidationError):
-                return Use(found, found.descriptor.config.model_validate(fields, context=info.context))
+                config = found.descriptor.config.model_validate(fields, context=info.context)
+            if found.distribution != FIRST_PARTY:
+                _check_written(found, config, info)
+            return Use(found, config)
         except UnknownPlugin as error:
             advice = {"message": error.message, "suggestion": error.suggestion}  # not the error: pydantic calls str()
             raise PydanticCustomError("unknown_plugin", "{message}", advice) from error
         except PluginError as error:  # the plugin can't be imported, or a validator of its own is broken
             raise PydanticCustomError("broken_plugin", "{message}", {"message": str(error)}) from error
+
+
+def _check_written(found: Found, config: PluginConfig, info: ValidationInfo) -> None:
+    """Raise PluginError for fields that a run's spec, in which they are written, would not give back."""
+    with guarded(f"plugin {found} can't write its fields into a spec"):
+        written = _written(config)
+        try:
+            again = _written(type(config).model_validate(written, context=info.context))
+        except ValidationError as error:
+            (name, *_), why = error.errors()[0]["loc"] or ("",), error.errors()[0]["msg"]
+            value = shortened(line(written.get(str(name), written)))
+            raise PluginError(f"{name} is written as {value}, which can't be read: {why}") from None
+        for name, value in written.items():
+            if again[name] != value:
+                given, read = shortened(line(value)), shortened(line(again[name]))
+                raise PluginError(f"{name} is written as {given}, and what reads that makes it {read}")
+
+
+def _written(config: PluginConfig) -> dict[str, Any]:
+    """Return the fields of a config as a spec has them. Raise PluginError, with its name, for one that can't be."""
+    written: dict[str, Any] = {}
+    for name in type(config).model_fields:
+        try:
+            written |= config.model_dump(mode="json", include={name}, warnings=False)
+        except Exception as error:  # whatever the serializer of a stranger's type raises
+            value = getattr(config, name)
+            unread = isinstance(value, dict | list) and name not in config.model_fields_set
+            advice = UNREAD if unread else "take a type that pydantic writes as JSON, or give it a serializer"
+            raise PluginError(f"{name} is {shortened(repr(value))}: {advice}") from error
+    return written
+
+
+UNREAD = "a default that is written as in a spec must be read: Field(default=…, validate_default=True)"
 
 
 TransformerRef = Annotated[Use, Ref("transformer")]
