@@ -94,4 +94,6 @@ def numbers(name: str, value: Any) -> np.ndarray:
         value = value.detach().cpu()
         value = value.float() if value.dtype is torch.bfloat16 else value  # numpy has no bfloat16
     array = as_flowkit(real, name, value)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # torch has no such floats
+        return array.astype(np.float64)
     return array.astype(np.uint8) if array.dtype.kind == "b" else array

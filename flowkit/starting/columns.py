@@ -14,7 +14,7 @@ import numpy as np
 from flowkit.starting.checks import MAX_FLOAT, MIN_SPREAD
 from flowkit.starting.texts import Form, form_of, has_decimal_comma
 from flowkit_runtime.errors import FlowRuntimeError, shortened
-from flowkit_runtime.values import as_days, as_numbers, as_text, plain_array
+from flowkit_runtime.values import EXACT, as_days, as_numbers, as_text, off_grid, plain_array
 
 MAX_LISTED = 100
 """The most categories that a starting spec lists for a column."""
@@ -116,6 +116,8 @@ class Seen:
         spread = self.high - self.low
         if 0 < spread < MIN_SPREAD:
             return f"its values differ by {spread:g} at most, too little for float32: multiply them"
+        if not spread and abs(self.high) >= EXACT and len(self.texts) > 1:
+            return "its values differ too little for numbers of their size: subtract some number from them"
         return ""
 
     def _most(self, *forms: Form) -> bool:
@@ -131,7 +133,7 @@ class Seen:
     @property
     def doubt(self) -> str:
         """The reason why text may not be meant as categories; empty if it may."""
-        if self.kind != "text" or not self._most(Form.NUMBER):
+        if self.is_truth or self.kind != "text" or not self._most(Form.NUMBER):
             return ""
         if Form.OTHER not in self.first_of:
             return "its texts are numbers: convert them if they are meant as such"
@@ -208,10 +210,10 @@ class Seen:
             return
         seen = self.present - len(finite)
         self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
-        while self.digits <= MAX_DIGITS and not _are_whole(finite * 10.0**self.digits):
+        while self.digits <= MAX_DIGITS and not _have_decimals(finite, self.digits):
             self.digits += 1
-        steps = np.diff(finite, prepend=finite[0] - 1 if self._last is None else self._last)
-        self.counts_rows = self.counts_rows and bool((steps == 1).all())
+        rises = np.diff(finite, prepend=finite[0] - 1 if self._last is None else self._last)
+        self.counts_rows = self.counts_rows and bool((rises == 1).all())
         self._last = float(finite[-1])
         self._add_moments(finite, seen)
         self.sample.append(finite[:: max(1, len(finite) // SAMPLE)])
@@ -237,9 +239,11 @@ def see(batches: Iterable[Mapping[str, Any]], first_line: int | None = None) -> 
     return list(seen.values())
 
 
-def _are_whole(values: np.ndarray) -> bool:
-    """Return True if all values are whole but for rounding."""
-    return bool((np.abs(values - np.rint(values)) <= 1e-6 + 1e-15 * np.abs(values)).all())
+def _have_decimals(values: np.ndarray, digits: int) -> bool:
+    """Return True if all values have at most so many decimals, but for rounding."""
+    steps = values * 10.0**digits
+    are_exact = not digits or np.abs(steps).max() < EXACT
+    return bool(are_exact and not off_grid(steps, steps).any())
 
 
 def _numbers(values: Any, texts_are_numbers: bool) -> np.ndarray | None:

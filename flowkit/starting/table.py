@@ -325,12 +325,12 @@ def _in_event(column: Seen) -> Choice:
     """Return how a column makes a value of the event."""
     if (choice := _anywhere(column, "their index, with noise")) is not None:
         return choice
-    offset = _offset(column)
     seen = f"{column.low:g} … {column.high:g}"
     if column.kind == "time":
         return Choice(column.name, "days since 1970", Column(column.name, "time", math.floor(column.low)))
     if (step := column.step) is not None and column.high - column.low <= FINE * step:
-        return _integer(column, step, offset)
+        return _integer(column, step)
+    offset = _rounded(column.mean, column.deviation, 0) if _is_far(column) else 0.0
     choice = Choice(column.name, seen, Column(column.name, "number", offset), doubt=_doubt(column))
     low, high = np.float32(column.low), np.float32(column.high)  # the ends of a domain are excluded in float32
     if offset or not low > 0:
@@ -342,13 +342,12 @@ def _in_event(column: Seen) -> Choice:
     return replace(choice, apparent=apparent_domain(column.low, column.high))
 
 
-def _integer(column: Seen, step: float, offset: float) -> Choice:
+def _integer(column: Seen, step: float) -> Choice:
     """Return how whole numbers, or multiples of a step, make a value of the event."""
     largest = max(-column.low, column.high)
     if largest >= EXACT:
         return Choice(column.name, "whole numbers from 2^53 on aren't exact: subtract some number from them")
-    if largest > WITH_NOISE * step:
-        offset = float(round(column.mean))
+    offset = round(column.mean, column.digits) if _is_far(column) or largest > WITH_NOISE * step else 0.0
     what = "integers" if step == 1 else f"multiples of {step:g},"
     seen = f"{column.low:g} … {column.high:g}"
     choice = Choice(column.name, f"{what} {seen}, with noise", Column(column.name, "integer", offset, step))
@@ -365,13 +364,13 @@ def _doubt(column: Seen) -> str:
     return f"{100 * share:.0f}% of its values are {value:g}: its density grows there without bound; condition on it"
 
 
-def _offset(column: Seen) -> float:
-    return float(round(column.mean)) if abs(column.mean) > FAR * column.deviation else 0.0
+def _is_far(column: Seen) -> bool:
+    return abs(column.mean) > FAR * column.deviation
 
 
-def _rounded(value: float, deviation: float) -> float:
-    """Return a value of a column to about a hundredth of its standard deviation."""
-    return round(value, 2 - math.floor(math.log10(deviation))) if deviation else value
+def _rounded(value: float, deviation: float, digits: int = 2) -> float:
+    """Return a value of a column to about a hundredth of its standard deviation, or to so many digits of it."""
+    return round(value, digits - math.floor(math.log10(deviation))) if deviation else value
 
 
 def _in_context(column: Seen) -> Choice:

@@ -61,7 +61,7 @@ class ValueRange:
 def value_range(parts: Sequence[np.ndarray | Rows], where: str) -> ValueRange:
     """Return the range of arrays [n, *event], n > 0. Raise DataError at the first row that isn't finite in float32."""
     low = high = np.asarray(parts[0][0])
-    whole = np.ones(low.shape, bool)
+    whole, may_have_fractions = np.ones(low.shape, bool), np.zeros(low.shape, bool)
     bytes_over_255 = low.dtype.kind == "f"
     first = 0
     for part in parts:
@@ -70,9 +70,10 @@ def value_range(parts: Sequence[np.ndarray | Rows], where: str) -> ValueRange:
             if chunk.dtype.kind == "f":
                 _check_finite(chunk, first + start, where)
                 whole &= (chunk == np.rint(chunk)).all(0)
+                may_have_fractions |= (np.abs(chunk) < 1 / np.finfo(chunk.dtype).eps).any(0)
                 bytes_over_255 = bytes_over_255 and _are_bytes_over_255(chunk)
         first += len(part)
-    return ValueRange(low, high, whole, bytes_over_255)
+    return ValueRange(low, high, whole & may_have_fractions, bytes_over_255)
 
 
 def _check_finite(chunk: np.ndarray, first: int, where: str) -> None:

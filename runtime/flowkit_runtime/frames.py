@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from flowkit_runtime.errors import InputError, quoted, shortened
+from flowkit_runtime.values import without_views
 
 
 class TableColumns(Mapping[str, Any]):
@@ -79,6 +80,8 @@ def _columns(table: Any) -> Iterator[tuple[Any, Callable[[], Any]]]:
         try:
             whole = arrow.table(table)
         except Exception as error:  # from pyarrow, or from the table's own code
+            if is_table(table):
+                raise InputError(f"Arrow can't read this {type(table).__name__}: {shortened(error)}") from error
             wanted = "a DataFrame, an Arrow table, or a mapping from names to columns"
             raise InputError(f"{wanted} is wanted; got a value of type {type(table).__name__}") from error
         for i, name in enumerate(whole.column_names):
@@ -93,9 +96,7 @@ def _as_arrow(name: str, values: Any) -> Any:
     import pyarrow as arrow
 
     if isinstance(values, arrow.ChunkedArray):
-        whole = values.combine_chunks()
-        # Polars has views, which Arrow can't take rows of.
-        return whole.cast(arrow.large_string()) if str(whole.type) == "string_view" else whole
+        return without_views(values).combine_chunks()
     if hasattr(values, "numpy"):  # a tensor
         values = np.asarray(values)
     if hasattr(values, "sparse"):  # a sparse series of pandas

@@ -321,7 +321,8 @@ def real(name: str, value: ArrayLike) -> Array:
     if np.ma.is_masked(array) or _holds_masked(value):
         raise InputError(f"{name} is masked in places: missing values are errors; fill them, or leave those rows out")
     if array.dtype.kind not in "biuf":
-        raise InputError(f"{name} must hold real numbers, got dtype {shortened(array.dtype)}")
+        convert = ": convert it, with x.astype(float), or x.toarray() if it is sparse" * (array.dtype.kind == "O")
+        raise InputError(f"{name} must hold real numbers, got dtype {shortened(array.dtype)}{convert}")
     return np.asarray(array)
 
 

@@ -17,12 +17,11 @@ from flowkit_runtime.columns import Column, Preprocessing, no_columns
 from flowkit_runtime.errors import InputError, RowError, shortened
 from flowkit_runtime.inputs import Array
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, uniform
-from flowkit_runtime.values import DAY, EXACT, Floats, as_days, as_numbers, as_text, place_of
+from flowkit_runtime.values import DAY, EXACT, Floats, as_days, as_numbers, as_text, off_grid, place_of
 
 WITH_NOISE = 2**23
 """Beyond it float32 holds whole numbers only, and noise between 0 and 1 is lost."""
 _DECIMALS = 10  # the decimals of multiples of a step: 669 steps of 0.1 are 66.9
-_ROUNDING = 1e-6, 1e-15  # the absolute and the relative error of a number that is whole but for rounding
 _LARGEST = float(np.finfo(np.float32).max)
 _WHOLE = re.compile(r"-?\d{1,18}")
 _DECIMAL = re.compile(r"-?(0|[1-9]\d*)\.\d+")
@@ -185,14 +184,14 @@ def _check_noise(column: Column, values: Floats, start: int) -> None:
 
 def _whole(values: Floats, column: Column, start: int) -> Floats:
     """Return values that are whole but for rounding, rounded. Raises RowError for others."""
-    whole = np.rint(values)
-    if (bad := np.abs(values - whole) > _ROUNDING[0] + _ROUNDING[1] * np.abs(whole)).any():
+    if (bad := off_grid(values, values + column.offset / column.scale)).any():
         row = int(bad.argmax())
         value, steps = values[row] * column.scale + column.offset, f"{column.offset:g} + k · {column.scale:g}"
         wanted = "a whole number" if (column.offset, column.scale) == (0, 1) else f"one of {steps}"
         raise RowError(
             f"column {shortened(repr(column.column))} has {value:g} in row {start + row}, which isn't {wanted}"
         )
+    whole: Floats = np.rint(values)
     return whole
 
 

@@ -38,6 +38,15 @@ def as_numbers(values: Any, name: str) -> Floats:
     return numbers
 
 
+def off_grid(steps: Floats, size: Floats) -> NDArray[np.bool_]:
+    """Return True for numbers that aren't whole, not even but for rounding.
+
+    ``size`` is how large the numbers were before an offset was subtracted, since rounding errors grow with it.
+    """
+    distance: Floats = np.abs(steps - np.rint(steps))
+    return distance > np.minimum(1e-6 + 1e-15 * np.abs(size), 0.25)
+
+
 def as_days(values: Any, name: str, start: int = 0) -> Floats:
     """Return an Arrow array of times as days since 1970, NaN for missing values. Times with a zone are those of UTC.
 
@@ -110,13 +119,23 @@ def _without_point(number: float, text: str | None) -> str | None:
     return str(int(number)) if number.is_integer() and abs(number) < EXACT else text
 
 
+def without_views(values: Any) -> Any:
+    """Return an Arrow array without the views of texts that polars writes: Arrow can't take rows of views."""
+    import pyarrow as arrow
+
+    kind, text = values.type, arrow.large_string()
+    if arrow.types.is_dictionary(kind) and str(kind.value_type) == "string_view":
+        return values.cast(arrow.dictionary(kind.index_type, text))
+    return values.cast(text) if str(kind) == "string_view" else values
+
+
 def plain_array(values: Any) -> Any:
     """Return an Arrow array without a dictionary, and with one type of text. Empty texts are null, as in CSV."""
     import pyarrow as arrow
 
     if arrow.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    if str(values.type) not in ("string", "large_string", "string_view"):
+    if str(values.type) not in ("string", "large_string"):
         return values
     texts, compute = values.cast(arrow.string()), import_module("pyarrow.compute")
     return compute.if_else(compute.equal(texts, ""), arrow.scalar(None, arrow.string()), texts)

@@ -237,6 +237,7 @@ def test_an_interruption_of_the_first_epoch_is_one(monkeypatch: pytest.MonkeyPat
     ("arguments", "fields", "says"),
     {
         "text": ((np.array([["a"]]),), {}, "x must hold real numbers"),
+        "objects": ((X.astype(object),), {}, r"got dtype object: convert it, with x.astype\(float\)"),
         "ragged": (([[1, 2], [3]],), {}, "x is not an array"),
         "flat": ((X[:, 0],), {}, r"x has shape \[200\]: .*x\[:, None\]"),
         "nothing": ((X[:0],), {}, "there are no events"),
@@ -357,6 +358,7 @@ def test_whole_numbers_are_points_of_a_continuous_flow() -> None:
         with torch.no_grad():
             assert np.array_equal(fitted.log_prob(whole, [2]), expected)
             assert np.array_equal(fitted.score(whole, [2]), -expected)
+    assert np.array_equal(fitted.log_prob(np.longdouble([[1, 0]]), np.longdouble([2])), expected)
     with pytest.raises(InputError, match="complex64"):
         fitted.log_prob(torch.tensor([[1, 1j]]), [2.0])
     with pytest.raises(InputError, match=r"integer data has no density at a point: use score\(x\)"):

@@ -54,10 +54,11 @@ def test_scores_of_a_table(fitted: FittedTable) -> None:
 
 
 def test_contexts_as_polars_has_them(fitted: FittedTable) -> None:
-    cities = pa.table({"city": pa.array(["Ulm", "Bonn"], pa.string_view())})
-    drawn = fitted.sample(2, cities, seed=0)
-    assert drawn["city"].tolist() == ["Ulm", "Ulm", "Bonn", "Bonn"]
-    assert np.array_equal(drawn["area"], fitted.sample(2, ULM, seed=0)["area"])
+    texts = pa.array(["Ulm", "Bonn"], pa.string_view())
+    for cities in (texts, pa.DictionaryArray.from_arrays(np.uint32([0, 1]), texts)):  # String, and Categorical or Enum
+        drawn = fitted.sample(2, pa.table({"city": cities}), seed=0)
+        assert drawn["city"].tolist() == ["Ulm", "Ulm", "Bonn", "Bonn"]
+        assert np.array_equal(drawn["area"], fitted.sample(2, ULM, seed=0)["area"])
 
 
 def test_a_value_outside_of_the_domain_is_refused_as_by_a_bundle(fitted: FittedTable) -> None:

@@ -82,6 +82,7 @@ DOUBTS = {
     "bytes": (RANDOM.integers(0, 256, (20, 4)) / np.float32(255), None, "multiples of 1/255"),
     "a constant": (with_column(0.5), None, "1 of 4 entries never change: leave them out"),
     "a count": (with_column(np.arange(20)[:, None]), None, "1 of 4 entries are whole numbers: add noise"),
+    "float32 without fractions": ((100 * FLOATS + 1e8).astype(np.float32), None, "3 of 3 entries vary by few steps"),
     "few steps of float32": (with_column(FLOATS[:, :1] + 1e8), None, "1 of 4 entries vary by few steps of float32"),
     "a large context": (FLOATS, FLOATS * 1e5, "standardize them"),
 }

@@ -45,6 +45,8 @@ def in_event(values: Any, other: Any = NORMAL) -> Choice:
 EVENTS: dict[str, tuple[Any, Column, Any]] = {
     "real numbers": (NORMAL, Column("x"), "real"),
     "far from 0": (NORMAL + 1e6, Column("x", offset=round(float(NORMAL.mean() + 1e6))), "real"),
+    "close together": (0.5 + 1e-9 * NORMAL, Column("x", offset=0.5), "real"),
+    "too large for decimals": (1e15 + NORMAL, Column("x", offset=1e15), "real"),
     "integers": (RANDOM.integers(-5, 9, N), Column("x", "integer"), "real"),
     "integers as floats": (RANDOM.integers(-5, 9, N) * 1.0, Column("x", "integer"), "real"),
     "a grid": (RANDOM.integers(0, 99, N) / 10, Column("x", "integer", scale=0.1), "real"),
@@ -106,9 +108,14 @@ def test_offsets_are_as_fine_as_the_deviation() -> None:
         assert each.column.fill is None or abs(each.column.fill - each.column.offset) < each.column.scale
 
 
+VIEWS = pa.DictionaryArray.from_arrays(np.arange(N) % 2, pa.array(["a", "b"], pa.string_view()))
 SECONDS = 1_700_000_000 + RANDOM.integers(0, 2_600_000, N)
 TRAINED: dict[str, dict[str, Any]] = {
     "seconds of a month": {"x": NORMAL, "k": SECONDS},
+    "milliseconds of a second": {"x": NORMAL, "k": 1.7e9 + np.arange(N) % 50 / 1000},
+    "steps of 1/2 near 1e15": {"x": NORMAL, "k": 1e15 + np.arange(N) % 50 / 2},
+    "true and missing": {"x": NORMAL, "c": [True, False, None, False] * (N // 4)},
+    "views of texts": {"x": NORMAL, "c": pa.array(LETTERS, pa.string_view()), "d": VIEWS},
     "tenths up to a million": {"x": NORMAL, "k": (np.arange(N) % 150 * 71 + 9_000_000) / 10},
     "empty text": {"x": NORMAL, "c": ["a", "b", "", "b"] * (N // 4)},
     "empty categories": {"x": NORMAL, "c": pa.array(["a", "b", "", "b"] * (N // 4)).dictionary_encode()},
@@ -118,7 +125,7 @@ TRAINED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", TRAINED)
 def test_the_data_of_a_spec_can_be_loaded(case: str, tmp_path: Path) -> None:
-    path = written(pa.table(TRAINED[case]), tmp_path / "x.parquet")
+    path = written(pa.table(TRAINED[case]), tmp_path / "x.arrow")
     found = look(str(path))
     assert isinstance(found, TableLook) and found.missing == "refuse" and not found.doubts
     parts = load_data(read_spec(starting_spec(found)))
@@ -151,6 +158,10 @@ LEFT_OUT: dict[str, tuple[Any, str]] = {
     "one category": (["a"] * N, "it never changes"),
     "names": ([f"name {i}" for i in range(N)], "it has more than 100 categories"),
     "mostly missing": (without(NORMAL, 300), "300 of 400 values are missing"),
+    "large integers": (
+        np.arange(N) % 7 + 2**62,
+        "its values differ too little for numbers of their size: subtract some number from them",
+    ),
 }
 
 

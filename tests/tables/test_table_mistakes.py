@@ -389,6 +389,15 @@ def test_tables_of_python(model: flowkit_runtime.Model, case: str) -> None:
         assert np.array_equal(found, expected)
 
 
+class Unreadable:
+    """A DataFrame with a column whose type Arrow lacks, such as polars' Int128."""
+
+    columns = ("x",)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        raise TypeError("no such type")
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "mixed types": (BATCH | {"x": [1, "1", 1]}, "'x' is of mixed types: it has '1' in row 1, and 1 in row 0"),
     "mixed times": (BATCH | {"t": [datetime(2020, 1, 1), "2020-01-01", None]}, "'t' is of mixed types: .* in row 1"),
@@ -402,6 +411,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a duration": (pd.DataFrame(BATCH).assign(t=pd.to_timedelta([1, 2, 3])), "'t' holds duration.*, not times"),
     "a late day": (pa.table(BATCH | {"t": pa.array([2**31 - 1] * 3, pa.date32())}), "'t' has a time out of range"),
     "a late time": (pa.table(BATCH | {"t": pa.array([2**62] * 3, pa.timestamp("s"))}), "'t' has a time out of range"),
+    "a type that Arrow lacks": (Unreadable(), "Arrow can't read this Unreadable: no such type"),
     "a series": (pd.Series([1.0]), "a DataFrame, an Arrow table, or .* is wanted; got a value of type Series"),
     "a name twice": (pd.DataFrame(BATCH).set_axis(["x", "x", "c", "y", "t"], axis=1), "no column 'k'|more than one"),
 }

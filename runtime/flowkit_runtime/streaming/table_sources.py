@@ -26,6 +26,7 @@ from flowkit_runtime.streaming.sources import (
     naming_rows,
 )
 from flowkit_runtime.streaming.tables import TableFile, Type, open_table
+from flowkit_runtime.values import without_views
 
 VALUES = 2**21
 """The approximate number of values that are read together."""
@@ -168,4 +169,5 @@ def in_batches(records: Iterable[Any], size: int) -> Iterator[Any]:
 
 def columns_of(table: Any) -> dict[str, Any]:
     """Return the columns of an Arrow table as arrays, by name. A look-up by name in a table searches all columns."""
-    return dict(zip(table.schema.names, (column.combine_chunks() for column in table.columns), strict=True))
+    columns = (without_views(column).combine_chunks() for column in table.columns)
+    return dict(zip(table.schema.names, columns, strict=True))
