@@ -123,8 +123,9 @@ class Ref(Reader):
                 _check_written(found, config, info)
             return Use(found, config)
         except UnknownPlugin as error:
-            advice = {"message": error.message, "suggestion": error.suggestion}  # not the error: pydantic calls str()
-            raise PydanticCustomError("unknown_plugin", "{message}", advice) from error
+            # not the error itself, of which pydantic would call str()
+            context: dict[str, Any] = {"kind": self.kind, "message": error.message, "suggestion": error.suggestion}
+            raise PydanticCustomError("unknown_plugin", "{message}", context) from error
         except PluginError as error:  # the plugin can't be imported, or a validator of its own is broken
             raise PydanticCustomError("broken_plugin", "{message}", {"message": str(error)}) from error
 

@@ -17,7 +17,7 @@ from flowkit.plugin.discovery import entry_points
 from flowkit.plugin.found import IN_PROCESS, Found, Origin, warn_of_conflicts
 from flowkit.plugin.loading import Plugins, load_plugins, new_manager
 from flowkit.plugin.policy import FIRST_PARTY, HOW_TO_ALLOW, Policy
-from flowkit.plugin.spelling import with_article
+from flowkit.plugin.spelling import did_you_mean, with_article
 
 BRING = "pip install the package that brings it; what flowkit.register registers is known to that process alone"
 """The advice for a namespace that isn't there. A run may name one, if it is loaded where a plugin is missing."""
@@ -257,27 +257,32 @@ class Registry:
     def _alike(self, namespace: str) -> str | None:
         """Suggest the namespaces that may have been meant."""
         alike = difflib.get_close_matches(namespace, self.namespaces)
-        return f"did you mean {' or '.join(alike)}?" if alike else None
+        return did_you_mean(alike) if alike else None
 
-    def _near(self, kind: str | None, name: str, namespaces: list[str]) -> str | None:
-        """Suggest the names in these namespaces that may have been meant."""
+    def near(self, kind: str | None, name: str, namespaces: Iterable[str]) -> list[str]:
+        """Return the names in these namespaces that may have been meant.
+
+        Args:
+            kind: The name of the kind that they must have, or None for any.
+            name: What was written.
+            namespaces: The namespaces.
+        """
         ends = {full: _plain(full) for full in self._names(kind, namespaces)}
         wanted = _plain(name)
         near = [wanted] if wanted in ends.values() else _close(wanted, ends.values())
-        found = [full for end in dict.fromkeys(near) for full in ends if ends[full] == end]
-        return f"did you mean {' or '.join(found)}?" if found else None
+        return [full for end in dict.fromkeys(near) for full in ends if ends[full] == end]
 
     def _advice(self, kind: str | None, name: str) -> str:
         """Suggest names in similar namespaces, then list those of its own and suggest names in all namespaces."""
         namespace, slash, _ = name.partition("/")
-        near = self._near(kind, name, difflib.get_close_matches(namespace, self.namespaces))
+        if near := self.near(kind, name, difflib.get_close_matches(namespace, self.namespaces)):
+            return did_you_mean(near)
         if slash and namespace not in self.namespaces:
-            return near or f"{BRING}; {self._list_names(kind)}"
-        if near:
-            return near
-        own, elsewhere = self._names(kind, [namespace]), self._near(kind, name, self.namespaces)
-        listed = f"{kind or 'plugin'}s of the namespace {namespace}: {_listed(own)}" if own else None
-        return "; ".join(filter(None, (listed, elsewhere))) or self._list_names(kind)
+            return f"{BRING}; {self._list_names(kind)}"
+        own, elsewhere = self._names(kind, [namespace]), self.near(kind, name, self.namespaces)
+        listed = [f"{kind or 'plugin'}s of the namespace {namespace}: {_listed(own)}"] if own else []
+        asked = [did_you_mean(elsewhere)] if elsewhere else []
+        return "; ".join([*listed, *asked]) or self._list_names(kind)
 
     def _list_names(self, kind: str | None) -> str:
         """List the names that are installed."""

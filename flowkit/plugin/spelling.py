@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 BARE = re.compile(r"(?!(null|true|false)$)(\.{0,2}/)?[^\W\d][\w./-]*", re.IGNORECASE)
@@ -57,6 +57,11 @@ def _is_block(value: Any) -> bool:
         return False
     holds_steps = "flow" in value if isinstance(value, dict) else any(isinstance(entry, dict) for entry in value)
     return holds_steps or len(line(value)) > WIDTH
+
+
+def did_you_mean(choices: Iterable[str]) -> str:
+    """Return the question whether one of these was meant."""
+    return f"did you mean {' or '.join(choices)}?"
 
 
 def with_article(noun: str) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
-from flowkit.errors import Path, PluginError, format_path
-from flowkit.plugin.registry import Registry, UnknownPlugin
-from flowkit.plugin.spelling import line
-from flowkit.spec.advice_on_plugins import NAME, on_whole_flow, written_use
+from flowkit.errors import Path, format_path
+from flowkit.plugin.registry import Registry
+from flowkit.plugin.spelling import did_you_mean, line
+from flowkit.spec.advice_on_plugins import NAME, on_whole_flow, use_in, written_use
 from flowkit.spec.document import enter
 from flowkit.spec.fields import fields_at, required_at
 from flowkit.spec.model import KEYS, VERSION
@@ -45,48 +44,66 @@ STEP_OF = {"flow": "repeat", "conditioner": "coupling", "split": "coupling", "ke
 """A field of a step -> the key of that step."""
 
 
-def on_unknown_field(path: Path, data: Any, registry: Registry) -> str:
+class Advice(NamedTuple):
+    """What to do about an unknown field, and the fields of the same mapping that were meant by it."""
+
+    text: str
+    meant: Sequence[str] = ()
+
+
+def on_unknown_field(path: Path, data: Any, registry: Registry) -> Advice:
     """Suggest a field of this name elsewhere, or the fields here, for the key that ``path`` ends in."""
     name, around = str(path[-1]), path[:-1]
-    fields = fields_at(around, data, registry)
+    fields, present = fields_at(around, data, registry), reduce(enter, around, data)
+    if elsewhere := _elsewhere(name, around, data, registry):
+        return Advice(elsewhere)
+    nested = present[name]
+    if isinstance(nested, dict) and nested and all(key in fields and key not in present for key in nested):
+        return Advice(f"write its fields in the place of {name}: {', '.join(nested)}", list(nested))
+    if not around and name in ("preset", "model", "architecture"):
+        return Advice(f"delete {name}, and {on_whole_flow('flow')}")
+    meant = _meant(name, fields, present)
+    if twice := [word for word in meant if word in present and word in other_words(name)]:
+        return Advice(f"delete one of {name} and {twice[0]}")
+    if not meant and (nearby := _meant_nearby(name, around, data, registry)):
+        return Advice(nearby)
+    if meant := meant or _missing(around, data, registry):
+        return Advice(did_you_mean(meant), meant)
+    return Advice(f"delete {name if name.isidentifier() else 'this line'}, or take one of the {_listed(fields)}")
+
+
+def _elsewhere(name: str, around: Path, data: Any, registry: Registry) -> str | None:
+    """Suggest where an unknown field of the mapping at ``around`` belongs."""
     places = list(
         dict.fromkeys(each for each in _near(around, data, registry) if name in fields_at(each, data, registry))
     )
     if emptied := [place for place in places if not around and place[-1] in data and data[place[-1]] is None]:
         return f"{name} belongs in {format_path(emptied[0])}: indent it"
     head, dot, tail = name.partition(".")
-    if dot and head in fields:
+    if dot and head in fields_at(around, data, registry):
         return f"write {head}: and below it, indented, {tail}"
     if places and (around or name not in COMMON):
         return f"{name} belongs in {' or '.join(map(format_path, places[:1] if around else places))}"
     if name in fields_at((), data, registry) and name not in data:
         return f"{name} is a section of its own: give it the indentation of flow"
-    present = reduce(enter, around, data)
-    nested = present[name]
-    if isinstance(nested, dict) and nested and all(key in fields and key not in present for key in nested):
-        return f"write its fields in the place of {name}: {', '.join(nested)}"
-    if not around and name in ("preset", "model", "architecture"):
-        return f"delete {name}, and {on_whole_flow('flow')}"
-    meant = _meant(name, fields, present) or _meant_nearby(name, around, data, registry)
-    what = name if name.isidentifier() else "this line"
-    return meant or _missing(around, data, registry) or f"delete {what}, or take one of the {_listed(fields)}"
+    return None
 
 
-def _meant(name: str, fields: Iterable[str], present: Iterable[str]) -> str | None:
-    """Suggest the field that has this name in another library, a missing one that is a word of it, or one like it."""
-    free = [field for field in fields if field not in present]
+def _meant(name: str, fields: Iterable[str], present: Iterable[str]) -> list[str]:
+    """Return the fields that may be meant: by their name in other libraries, by a word of the name, or by spelling."""
     if meant := [word for word in other_words(name) if word in fields]:
-        here = [word for word in meant if word not in free]
-        return f"delete one of {name} and {here[0]}" if here else f"did you mean {' or '.join(meant)}?"
-    word = next((word for word in words_of(name) if word in free), None)
-    return f"did you mean {word}?" if word else did_you_mean([name], fields)
+        return meant
+    words = [word for word in words_of(name) if word in fields and word not in present]
+    return words[:1] or alike([name], fields)
 
 
 def _meant_nearby(name: str, path: Path, data: Any, registry: Registry) -> str | None:
     """Suggest the field of a section nearby that has this name in another library."""
-    found = ((word, each) for word in other_words(name) for each in _near(path, data, registry))
-    meant = ((word, each) for word, each in found if word in fields_at(each, data, registry))
-    return next((f"did you mean {word}? It belongs in {format_path(each)}" for word, each in meant), None)
+    for word in other_words(name):
+        for place in _near(path, data, registry):
+            if word in fields_at(place, data, registry):
+                return f"{did_you_mean([word])} It belongs in {format_path(place)}"
+    return None
 
 
 def on_missing(path: Path, name: str, data: Any) -> str | None:
@@ -109,8 +126,7 @@ def is_meant(name: str, path: Path, data: Any, registry: Registry) -> bool:
     """Return True if an unknown field of the mapping at ``path`` is what its missing field ``name`` was meant to be."""
     present, fields = reduce(enter, path, data), fields_at(path, data, registry)
     unknown = [key for key in present if key not in fields] if isinstance(present, dict) else []
-    said = [on_unknown_field((*path, key), data, registry) for key in unknown[:MAX_FIELDS]]
-    return any(re.search(rf"^(did you mean|write its fields in the place of) .*\b{name}\b", each) for each in said)
+    return any(name in on_unknown_field((*path, key), data, registry).meant for key in unknown[:MAX_FIELDS])
 
 
 def on_field(path: Path, data: Any, registry: Registry) -> str | None:
@@ -121,11 +137,11 @@ def on_field(path: Path, data: Any, registry: Registry) -> str | None:
     return f"{path[-1]}: {purpose.split('. ')[0].removesuffix('.')}" if purpose else None
 
 
-def _missing(path: Path, data: Any, registry: Registry) -> str | None:
-    """Suggest the one field that a mapping lacks."""
+def _missing(path: Path, data: Any, registry: Registry) -> list[str]:
+    """Return the field that a mapping lacks, if it is one."""
     present = reduce(enter, path, data)
     missing = [name for name in required_at(path, data, registry) if name not in present]
-    return f"did you mean {missing[0]}?" if len(missing) == 1 else None
+    return missing if len(missing) == 1 else []
 
 
 def on_step(value: Any, message: str, registry: Registry) -> tuple[str, str | None]:
@@ -153,15 +169,12 @@ def _on_several(several: list[str], value: dict[str, Any]) -> str:
 
 def _on_keys(value: dict[str, Any], registry: Registry) -> str:
     """Suggest what a mapping without the key of a step was meant to be."""
-    if near := did_you_mean(value, KEYS):
-        return near
+    if near := alike(value, KEYS):
+        return did_you_mean(near)
     if "base" in value:
         return "write base as a section of its own, beside flow; or delete the dash if it is the base of a factor_out"
-    for key, item in value.items():
-        if name := next((each for each in (key, item) if isinstance(each, str) and NAME.fullmatch(each)), None):
-            return f"write use: {name}" + (", and its fields below" if isinstance(item, dict) else "")
-        if "use" in other_words(key):
-            return f"write use in the place of {key}"
+    if use := use_in(value):
+        return use
     known = [key for key in value if key in STEP_OF]
     if unknown := [key for key in value if key not in STEP_OF]:
         if known:
@@ -173,14 +186,8 @@ def _on_keys(value: dict[str, Any], registry: Registry) -> str:
 
 def _step_named(name: str, registry: Registry) -> str | None:
     """Suggest the bijector of this name, in whatever namespace it is."""
-    try:
-        registry.look_up("bijector", name)
-    except UnknownPlugin as error:
-        found = re.fullmatch(r"did you mean ([^ ]*/[^ ]*)\?", error.suggestion())
-        return f"write use: {found[1]}" if found and "/" not in name else None
-    except PluginError:
-        pass
-    return None
+    near = [] if "/" in name else registry.near("bijector", name, registry.namespaces)
+    return f"write use: {near[0]}" if len(near) == 1 else None
 
 
 def on_mapping(path: Path, value: Any, data: Any, registry: Registry) -> str:
@@ -230,10 +237,10 @@ def _listed(fields: dict[str, str]) -> str:
     return f"fields here: {', '.join(names[:MAX_FIELDS]) or 'none'}{', …' * (len(names) > MAX_FIELDS)}"
 
 
-def did_you_mean(names: Iterable[str], choices: Iterable[str]) -> str | None:
-    """Return the choices nearest to one of ``names``. Only the first few names that aren't too long are tried."""
+def alike(names: Iterable[str], choices: Iterable[str]) -> list[str]:
+    """Return the choices that are spelled most like one of ``names``, of which the first few are tried."""
     options = list(choices)
     found: dict[str, None] = {}
     for name in list(names)[:MAX_FIELDS]:
         found |= dict.fromkeys(difflib.get_close_matches(name[:100], options, n=2, cutoff=0.7))
-    return f"did you mean {' or '.join(found)}?" if found else None
+    return list(found)

@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from flowkit.errors import Path
-from flowkit.spec.advice import MAX_TEXT, brief, did_you_mean
+from flowkit.plugin.spelling import did_you_mean
+from flowkit.spec.advice import MAX_TEXT, alike, brief
 from flowkit.spec.advice_on_plugins import NAME, on_whole_flow
 from flowkit.spec.model import KEYS
 from flowkit.spec.text import FLOAT, INTEGER
@@ -94,18 +95,15 @@ def _on_text(path: Path, text: str, kinds: set[str], expected: str) -> str | Non
         return f"write [{{use: {text}}}]" if NAME.fullmatch(text) else on_whole_flow(text)
     if "model_type" in kinds and re.fullmatch(r"\w+(\s*=\s*| )\S+|\w+=\S+(,?\s+\w+=\S+)+", text):
         pairs = re.findall(r"(\w+)(?:\s*=\s*| )([^\s,]+)", text)
-        return "write " + _in_braces(", ".join(f"{name}: {item}" for name, item in pairs), len(pairs) > 1)
+        written = ", ".join(f"{name}: {item}" for name, item in pairs)
+        return f"write {{{written}}}" if len(pairs) > 1 else f"write {written}"
     if kinds & {*LISTS, "model_type", "dict_type"} and re.fullmatch(r"\[.*\]|\{.*\}", text):
         return "remove the quotes"
-    if near := did_you_mean([text], re.findall("'([^']*)'", expected)):
-        return near
+    if near := alike([text], re.findall("'([^']*)'", expected)):
+        return did_you_mean(near)
     if kinds & LISTS and "'" not in expected and re.fullmatch(r"[^\[\]{}:#'\"\n]+", text):
         return f"write [{', '.join(part.strip() for part in text.split(','))}]"
     return _beside_number(text) if kinds & NUMBERS else None
-
-
-def _in_braces(text: str, several: bool) -> str:
-    return f"{{{text}}}" if several else text
 
 
 def _beside_number(text: str) -> str | None:

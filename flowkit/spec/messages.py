@@ -135,8 +135,8 @@ def _explain(group: list[_Located], document: Document, registry: Registry) -> P
         case "missing":
             return _missing(group, document, registry)
         case "extra_forbidden" | "unexpected_keyword_argument":
-            fields = advice.on_unknown_field(path, document.data, registry)
-            return document.problem(path, f"unknown field {path[-1]!r}", fields, at_key=True)
+            said = advice.on_unknown_field(path, document.data, registry)
+            return document.problem(path, f"unknown field {path[-1]!r}", said.text, at_key=True)
         case "literal_error" | "int_parsing_size" if path == ("flowkit",):
             return document.problem(path, *_version(value))
         case "step":
@@ -144,7 +144,8 @@ def _explain(group: list[_Located], document: Document, registry: Registry) -> P
         case "plugin_reference":
             return document.problem(path, message, on_reference(value, details["ctx"]["kind"], registry))
         case "unknown_plugin":
-            suggestion = on_use(path, value["use"], registry) or details["ctx"]["suggestion"]()
+            context = details["ctx"]
+            suggestion = on_use(path[-1], value["use"], context["kind"], registry) or context["suggestion"]()
             return document.problem((*path, "use"), message, suggestion)
         case "broken_plugin":
             return document.problem(path, shortened(message), _also_at([found.path for found in group[1:]]))

@@ -3,90 +3,63 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 OTHER_WORDS = {
-    "prior": ["base"],
-    "latent": ["base"],
-    "q0": ["base"],
-    "layers": ["flow"],
-    "transforms": ["flow"],
-    "bijectors": ["flow"],
-    "steps": ["flow", "epochs"],
-    "type": ["use"],
-    "_target_": ["use"],
-    "class": ["use"],
-    "mask": ["split"],
-    "mask_type": ["split"],
-    "direction": ["inverse"],
-    "invert": ["inverse"],
-    "network": ["conditioner"],
-    "net": ["conditioner"],
-    "subnet_constructor": ["conditioner"],
-    "hidden_features": ["hidden"],
-    "width": ["hidden"],
-    "units": ["hidden"],
-    "depth": ["layers"],
-    "output_dim": ["features"],
-    "knots": ["bins"],
-    "tail_bound": ["bound"],
-    "interval": ["bound"],
-    "df": ["degrees_of_freedom"],
-    "labels": ["classes", "label", "context"],
-    "num_classes": ["classes"],
-    "target": ["label"],
-    "condition": ["context"],
-    "conditions": ["context"],
-    "dim": ["shape"],
-    "features": ["shape"],
-    "size": ["shape", "n"],
-    "range": ["domain"],
-    "learning_rate": ["lr"],
-    "iterations": ["epochs"],
-    "max_time": ["minutes"],
-    "gpus": ["devices"],
-    "grad_clip": ["clip_norm"],
-    "gradient_clip_val": ["clip_norm"],
-    "early_stopping": ["patience"],
-    "weight_averaging": ["ema"],
-    "accumulate_grad_batches": ["accumulate"],
-    "validation_split": ["fractions"],
-    "columns": ["event"],
-    "cluster_std": ["noise"],
-    "std": ["noise", "scale"],
-    "sigma": ["noise", "scale"],
-    "loc": ["mean"],
-    "file": ["path"],
-    "folder": ["path"],
-    "root": ["path"],
+    "base": "prior latent q0",
+    "flow": "layers transforms bijectors steps",
+    "use": "type _target_ class",
+    "split": "mask mask_type",
+    "inverse": "direction invert",
+    "conditioner": "network net subnet_constructor",
+    "hidden": "hidden_features width units",
+    "layers": "depth",
+    "features": "output_dim",
+    "bins": "knots",
+    "bound": "tail_bound interval",
+    "degrees_of_freedom": "df",
+    "classes": "labels num_classes",
+    "label": "labels target",
+    "context": "labels condition conditions",
+    "shape": "dim features size",
+    "n": "size",
+    "domain": "range",
+    "lr": "learning_rate",
+    "epochs": "steps iterations",
+    "minutes": "max_time",
+    "devices": "gpus",
+    "clip_norm": "grad_clip gradient_clip_val",
+    "patience": "early_stopping",
+    "ema": "weight_averaging",
+    "accumulate": "accumulate_grad_batches",
+    "fractions": "validation_split",
+    "event": "columns",
+    "noise": "cluster_std std sigma",
+    "scale": "std sigma",
+    "mean": "loc",
+    "path": "file folder root",
 }
-"""What other libraries call a field -> what it may be called here."""
-
+"""A field -> what other libraries call it."""
 
 OTHER_PLUGINS = {
-    "batchnorm": "glow/actnorm",
-    "normalize": "glow/actnorm",
-    "standardize": "glow/actnorm",
-    "lstm": "encoder/gru",
-    "rnn": "encoder/gru",
-    "csv": "data/table",
-    "parquet": "data/table",
-    "numpy": "data/npy",
-    "cifar10": "data/images",
-    "imagefolder": "data/images",
+    "glow/actnorm": "batchnorm normalize standardize",
+    "encoder/gru": "lstm rnn",
+    "data/table": "csv parquet",
+    "data/npy": "numpy",
+    "data/images": "cifar10 imagefolder",
 }
-"""What other libraries call a plugin, without its namespace -> the plugin of flowkit that serves the same purpose."""
+"""A plugin -> what other libraries call those that serve the same purpose, without their namespace."""
 
 
-def other_words(name: str) -> Sequence[str]:
+def other_words(name: str) -> list[str]:
     """Return the fields that other libraries call ``name``."""
-    return OTHER_WORDS.get(_snake(name), ())
+    word = _snake(name)
+    return [field for field, others in OTHER_WORDS.items() if word in others.split()]
 
 
-def other_plugin(name: str) -> str | None:
-    """Suggest the plugin that serves the purpose of what other libraries call ``name``."""
-    meant = OTHER_PLUGINS.get(re.split("[/.]", name)[-1].lower().replace("_", ""))
-    return f"did you mean {meant}?" if meant else None
+def other_plugins(name: str) -> list[str]:
+    """Return the plugins that serve the purpose of what other libraries call ``name``."""
+    last = re.split("[/.]", name)[-1].lower().replace("_", "")
+    return [plugin for plugin, others in OTHER_PLUGINS.items() if last in others.split()]
 
 
 def words_of(name: str) -> list[str]:

@@ -172,7 +172,7 @@ flow:
 flow:
   - ¦type: glow/actnorm
 => flow[0]: a step has exactly one of the keys
-=> write use: glow/actnorm
+=> write use in the place of type
 
 flow:
   - use: glow/permute
