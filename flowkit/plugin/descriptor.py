@@ -81,8 +81,9 @@ class Descriptor:
             raise PluginError(f"the config of {self.name} has a field whose type is not defined: import it")
         if reserved := STEP_KEYS & self.config.model_fields.keys():
             raise PluginError(f"{self.name} has a field {min(reserved)!r}, which specs keep for themselves: rename it")
-        self._check_reads_context(kind)
-        self._check_directions(kind)
+        given, maps = KINDS[kind].given_context, KINDS[kind].has_directions
+        self._check_declared(kind, "reads_context", get_args(ReadsContext), given, "is given no context")
+        self._check_declared(kind, "directions", get_args(Directions), maps, "has none of its own")
         self._check_defaults()
         if not (inspect.isclass(self.target) or (isinstance(self.target, str) and TARGET.fullmatch(self.target))):
             raise PluginError(f'the target of {self.name} must read "package.module:Class", not {self.target!r}')
@@ -92,21 +93,14 @@ class Descriptor:
         if value not in known:
             raise PluginError(f"{field} of {self.name} must be one of {', '.join(known)}, not {value!r}")
 
-    def _check_reads_context(self, kind: str) -> None:
-        declared = self.config.reads_context
+    def _check_declared(self, kind: str, name: str, known: Sequence[str], is_free: bool, why: str) -> None:
+        """Check what the config declares. Unless its kind is free to declare, it must be the first of the known."""
+        declared = getattr(self.config, name)
         if isinstance(declared, property):
             return
-        self._check_choice("reads_context", declared, get_args(ReadsContext))
-        if declared != "no" and not KINDS[kind].given_context:
-            raise PluginError(f"reads_context of {self.name} must be no: {with_article(kind)} is given no context")
-
-    def _check_directions(self, kind: str) -> None:
-        declared = self.config.directions
-        if isinstance(declared, property):
-            return
-        self._check_choice("directions", declared, get_args(Directions))
-        if declared != "both" and not KINDS[kind].has_directions:
-            raise PluginError(f"directions of {self.name} must be both: {with_article(kind)} has none of its own")
+        self._check_choice(name, declared, known)
+        if declared != known[0] and not is_free:
+            raise PluginError(f"{name} of {self.name} must be {known[0]}: {with_article(kind)} {why}")
 
     def _check_defaults(self) -> None:
         for name, field in self.config.model_fields.items():

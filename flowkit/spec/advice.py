@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from flowkit.spec.fields import fields_at, required_at
 from flowkit.spec.model import KEYS, VERSION
 from flowkit.spec.other_words import other_words, words_of
 
-SECTIONS: list[Path] = [(), ("event",), ("context",), ("train",), ("train", "optimizer")]
+SECTIONS: list[Path] = [("event",), ("context",), ("train",), ("train", "optimizer")]
 """The sections to which a misplaced field often belongs."""
 
 MAX_FIELDS = 20
@@ -74,9 +74,7 @@ def on_unknown_field(path: Path, data: Any, registry: Registry) -> Advice:
 
 def _elsewhere(name: str, around: Path, data: Any, registry: Registry) -> str | None:
     """Suggest where an unknown field of the mapping at ``around`` belongs."""
-    places = list(
-        dict.fromkeys(each for each in _near(around, data, registry) if name in fields_at(each, data, registry))
-    )
+    places = _places_of(name, around, data, registry)
     if emptied := [place for place in places if not around and place[-1] in data and data[place[-1]] is None]:
         return f"{name} belongs in {format_path(emptied[0])}: indent it"
     head, dot, tail = name.partition(".")
@@ -100,9 +98,8 @@ def _meant(name: str, fields: Iterable[str], present: Iterable[str]) -> list[str
 def _meant_nearby(name: str, path: Path, data: Any, registry: Registry) -> str | None:
     """Suggest the field of a section nearby that has this name in another library."""
     for word in other_words(name):
-        for place in _near(path, data, registry):
-            if word in fields_at(place, data, registry):
-                return f"{did_you_mean([word])} It belongs in {format_path(place)}"
+        for place in _places_of(word, path, data, registry):
+            return f"{did_you_mean([word])} It belongs in {format_path(place)}"
     return None
 
 
@@ -225,11 +222,11 @@ def brief(value: Any) -> str:
     return text if len(text := line(value)) <= MAX_TEXT else "…"
 
 
-def _near(around: Path, data: Any, registry: Registry) -> Iterator[Path]:
-    """Yield mappings within this one, beside it and around it, and the sections of a spec."""
-    for holder in (around, around[:-1]):
-        yield from ((*holder, field) for field in fields_at(holder, data, registry) if (*holder, field) != around)
-    yield from (path for path in [around[:-1], *SECTIONS] if path)
+def _places_of(name: str, around: Path, data: Any, registry: Registry) -> list[Path]:
+    """Return the mappings within this one, beside it and around it, and the sections, that have such a field."""
+    beside = [(*holder, field) for holder in (around, around[:-1]) for field in fields_at(holder, data, registry)]
+    near = dict.fromkeys([*beside, around[:-1], *SECTIONS])
+    return [path for path in near if path not in ((), around) and name in fields_at(path, data, registry)]
 
 
 def _listed(fields: dict[str, str]) -> str:

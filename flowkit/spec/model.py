@@ -161,12 +161,6 @@ class ContextSpec(Documented):
         """The shape of the context without its encoder. Labels are one-hot."""
         return (self.classes,) if self.classes is not None else self.shape or ()
 
-    @property
-    def encoder_config(self) -> EncoderConfig | None:
-        """The fields of the encoder, or None without one."""
-        config = self.encoder and self.encoder.config
-        return config if isinstance(config, EncoderConfig) else None
-
 
 def context_shape(context: ContextSpec | None) -> Shape | None:
     """Return the shape of the context that layers read: that of the encoder's output if there is an encoder.
@@ -178,8 +172,8 @@ def context_shape(context: ContextSpec | None) -> Shape | None:
     """
     if context is None:
         return None
-    encoder = context.encoder_config
-    return context.own_shape if encoder is None else tuple(encoder.output_shape(context.own_shape))
+    encoder = context.encoder and context.encoder.config
+    return tuple(encoder.output_shape(context.own_shape)) if isinstance(encoder, EncoderConfig) else context.own_shape
 
 
 def read_context(context: ContextSpec | None) -> ContextSpec | None:

@@ -12,27 +12,18 @@ import warnings
 from typing import Any
 
 from flowkit.errors import InstallationWarning
-from flowkit.plugin.description import schema_of
+from flowkit.plugin.description import field_schemas, schema_of
 from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.found import Found
 from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.reference import Ref
 from flowkit.plugin.registry import Registry
-from flowkit.spec.model import KEYS, Spec
+from flowkit.spec.model import KEYS, Spec, UseDirection
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 REFERENCES = "#/definitions/{model}"
 
 Schema = dict[str, Any]
-
-INVERSE: Schema = {
-    "inverse": {
-        "type": ["boolean", "null"],
-        "default": None,
-        "description": "true: the layer is run in the opposite direction.",
-    }
-}
-"""The field of a step that its plugin doesn't read."""
 
 
 def json_schema(registry: Registry) -> Schema:
@@ -46,7 +37,7 @@ def json_schema(registry: Registry) -> Schema:
         try:
             definitions |= _plugin(found)
         except Exception as error:  # a field has no JSON Schema: the others shall not suffer for it
-            definitions[_key(found)] = _named(found)
+            definitions[_key(found)] = _finish(_named(found))
             message = f"the schema takes any fields of plugin {found}, because theirs can't be had: {in_a_line(error)}"
             warnings.warn(message, InstallationWarning, stacklevel=3)
     for kind in KINDS:
@@ -88,12 +79,8 @@ def _plugin(found: Found) -> Schema:
 def _named(found: Found) -> Schema:
     """Return the schema of ``{use: name, …}`` with any fields."""
     use = {"const": found.name, "description": found.descriptor.summary + _one_way(found)}
-    return {
-        "type": "object",
-        "title": found.name,
-        "properties": {"use": use, **(INVERSE if found.kind == "bijector" else {})},
-        "required": ["use"],
-    }
+    inverse = field_schemas(UseDirection) if found.kind == "bijector" else {}
+    return {"type": "object", "title": found.name, "properties": {"use": use, **inverse}, "required": ["use"]}
 
 
 def _one_way(found: Found) -> str:
