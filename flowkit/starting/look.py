@@ -33,7 +33,7 @@ from flowkit.starting.table import TableLook, look_at_table
 from flowkit.starting.values import ValueRange, value_range
 from flowkit_runtime.errors import FlowRuntimeError
 from flowkit_runtime.files import map_npy
-from flowkit_runtime.streaming.images import SUFFIXES, common_shape, image_files
+from flowkit_runtime.streaming.images import SUFFIXES, common_shape, folders_in, image_files
 from flowkit_runtime.streaming.tables import TABLES
 
 BYTES = ("data/images", "data/mnist")
@@ -170,9 +170,8 @@ def _in_directory(directory: Path) -> str:
 
 def _shape_of_images(directory: Path) -> list[int] | None:
     """Return the shape for the images in a directory and in its folders; None if there are none."""
-    folders = [directory, *sorted(each for each in directory.iterdir() if each.is_dir())]
     try:
-        files = [file for folder in folders for file in image_files(folder)[:SOME_IMAGES]]
+        files = [file for folder in [directory, *folders_in(directory)] for file in image_files(folder)[:SOME_IMAGES]]
         return common_shape(files[:: len(files) // SOME_IMAGES + 1]) if files else None
     except FlowRuntimeError as error:
         raise DataError(str(error)) from error

@@ -12,14 +12,14 @@ from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows, Shape
 from flowkit.plugin.rows import mapped
 from flowkit_data.parts import Shares, check_enough, rows_of_parts
 from flowkit_runtime.errors import FlowRuntimeError
-from flowkit_runtime.streaming.images import SUFFIXES, ImageReader, image_files
+from flowkit_runtime.streaming.images import SUFFIXES, ImageReader, folders_in, image_files
 
 
 class ImageFolder(Dataset):
     """Images uint8 [n, *shape] in a folder. If they are in sub-folders, the labels [n] number these by their names.
 
-    The images are read once, and kept in a temporary file that is memory-mapped: there may be more than fit into the
-    memory.
+    Hidden files and folders are ignored. The images are read once, and kept in a temporary file that is memory-mapped:
+    there may be more than fit into the memory.
 
     Args:
         path: The folder.
@@ -57,8 +57,7 @@ class ImageFolder(Dataset):
         if not self.path.is_dir():
             raise DataError(f"data/images: {self.path} is no folder")
         own = _images_in(self.path)
-        folders = sorted(each for each in self.path.iterdir() if each.is_dir())
-        inner = {folder.name: files for folder in folders if (files := _images_in(folder))}
+        inner = {folder.name: files for folder in folders_in(self.path) if (files := _images_in(folder))}
         if inner and own:
             raise DataError(f"data/images: {self.path} has images beside {min(inner)}: move them into a sub-folder")
         if not (inner or own):

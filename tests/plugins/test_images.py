@@ -12,7 +12,9 @@ from PIL import Image
 from flowkit.errors import DataError, SpecError
 from flowkit.spec import read_spec
 from flowkit.starting import look, starting_spec
+from flowkit.starting.table import TableLook
 from flowkit.train import load_data
+from flowkit_runtime.streaming.images import common_shape, image_files
 
 SHAPE = [3, 4, 6]
 RANDOM = np.random.default_rng(0)
@@ -78,6 +80,24 @@ def test_the_middle_is_brought_to_the_size(tmp_path: Path) -> None:
     Image.new("L", (12, 8), 77).save(tmp_path / "wide" / "large.png")
     data = load_data(read_spec(spec(tmp_path / "wide", [1, 4, 6])))
     assert any((image == 77).all() for part in data.values() for image in part.x[:])
+
+
+def test_hidden_folders_are_no_classes(tmp_path: Path) -> None:
+    """Jupyter makes a folder `.ipynb_checkpoints` beside the images that it shows."""
+    for name, n in {"a": 10, "b": 10, ".ipynb_checkpoints": 1}.items():
+        saved(tmp_path / name, n)
+    found = look(str(tmp_path))
+    assert not isinstance(found, TableLook) and found.offered == {"classes": 2} and found.rows == 16
+
+
+def test_the_shape_is_that_of_images_that_are_turned(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for i in range(10):
+        Image.new("RGB", (12, 8)).save(tmp_path / f"{i}.jpg", exif=exif)
+    assert common_shape(image_files(tmp_path)) == [3, 12, 8]
+    Image.new("RGB", (12, 8)).save(tmp_path / "landscape.jpg")
+    assert common_shape(image_files(tmp_path)) == [3, 32, 32]
 
 
 REFUSED: dict[str, tuple[Any, str]] = {

@@ -20,6 +20,8 @@ _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """The formats that are read, whatever a file's name is. Pillow's other formats may start programs, as EPS does."""
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's modes for numbers of channels."""
+_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)
+"""The EXIF tag of the orientation, and its values for images whose width and height are exchanged."""
 _EIGHT_BITS = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"})
 """Pillow's modes of at most eight bits per channel. Pillow clips the values of other modes instead of scaling them."""
 
@@ -29,7 +31,7 @@ class ImageReader:
 
     An image is rotated according to its EXIF orientation, and converted to the channels (1 grey, 3 RGB, 4 RGBA). If it
     is transparent and there are three channels or one, it is drawn on black. An image of another size is an error, or
-    its centre is cropped to the aspect ratio of events, and resized.
+    its centre is cropped to the aspect ratio of events, and resized. Of an animation, the first frame counts.
     """
 
     def __init__(self, shape: tuple[int, ...], resize: bool) -> None:
@@ -45,7 +47,8 @@ class ImageReader:
 
     def _converted(self, path: Path, image: Any) -> Any:
         if image.mode not in _EIGHT_BITS:
-            raise InputError(f"{path} has more than 8 bits a channel (mode {image.mode})")
+            advice = "save it with 8 bits, or all images as one array in a .npy file"
+            raise InputError(f"{path} has more than 8 bits a channel (mode {image.mode}): {advice}")
         with suppress(SyntaxError):  # Pillow raises it for invalid EXIF data, which browsers ignore
             image = self._ops.exif_transpose(image)
         if image.size != self._size and not self._resize:
@@ -95,10 +98,19 @@ def common_shape(files: Sequence[Path]) -> list[int]:
     sizes, grey = set(), True
     for path in files:
         with _opened(path) as image:
-            sizes.add(image.size)
+            sizes.add(_upright_size(image))
             grey = grey and image.mode in ("1", "L", "LA", "La")
     width, height = sizes.pop() if len(sizes) == 1 else (_SIDE, _SIDE)
     return [1 if grey else 3, height, width]
+
+
+def _upright_size(image: Any) -> tuple[int, int]:
+    """Return width and height of an image that is rotated according to its EXIF orientation."""
+    width, height = image.size
+    with suppress(SyntaxError):  # Pillow raises it for invalid EXIF data
+        if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+            return height, width
+    return width, height
 
 
 @contextmanager
@@ -126,6 +138,11 @@ def image_files(folder: Path) -> list[Path]:
         if not path.is_file():
             raise InputError(f"{path} is a link to nothing, or no regular file: remove it, or put the image there")
     return found
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Return the folders in a folder that aren't hidden, sorted by name."""
+    return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
 
 
 def _is_named_like_an_image(path: Path) -> bool:
