@@ -139,11 +139,12 @@ class Documented(BaseModel):
 
     @classmethod
     def field_docs(cls) -> dict[str, str]:
-        """Return what each documented field is for."""
+        """Return what each field is for, in one line; it is empty for a field that isn't documented."""
         docs: dict[str, str] = {}
         for base in reversed(cls.__mro__):
             docs |= _strings_below_fields(base) if issubclass(base, Documented) else {}
-        return docs | {name: field.description for name, field in cls.model_fields.items() if field.description}
+        fields = cls.model_fields.items()
+        return {name: " ".join((field.description or docs.get(name, "")).split()) for name, field in fields}
 
     @model_serializer(mode="wrap")
     def _as_a_spec(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -173,7 +174,8 @@ class Documented(BaseModel):
             if NULL not in properties[name].get("anyOf", []):
                 properties[name] = {"anyOf": [properties[name], NULL]}
         for name, text in cls.field_docs().items():
-            properties.get(name, {})["description"] = text
+            if text and name in properties:
+                properties[name]["description"] = text
         return generated
 
     @classmethod
@@ -190,7 +192,7 @@ def _strings_below_fields(cls: type) -> dict[str, str]:
     except (OSError, TypeError, SyntaxError, ValueError):  # a class without source, as in a notebook's cell
         return {}
     return {
-        field.target.id: inspect.cleandoc(below.value.value)
+        field.target.id: below.value.value
         for field, below in pairwise(getattr(tree, "body", []))
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str)

@@ -63,10 +63,7 @@ class FieldRow(NamedTuple):
 def field_rows(config: type[Documented]) -> list[FieldRow]:
     """Return the fields of a mapping in a spec, in order."""
     docs, schemas = config.field_docs(), field_schemas(config)
-    return [
-        FieldRow(name, in_words(schema), _default(config, name), " ".join(docs.get(name, "").split()))
-        for name, schema in schemas.items()
-    ]
+    return [FieldRow(name, in_words(schema), _default(config, name), docs[name]) for name, schema in schemas.items()]
 
 
 def mappings_in(config: type[BaseModel]) -> list[type[Documented]]:

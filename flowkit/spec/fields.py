@@ -18,14 +18,9 @@ def fields_at(path: Path, data: Any, registry: Registry) -> dict[str, str]:
     """Return the fields of the mapping at ``path``, each with its purpose; none if the mapping can't be told."""
     reader, mapping = _reader_at(path, data, registry)
     use = {"use": "The plugin's name"} if isinstance(reader, Ref) else {}
-    inverse = _purposes(UseDirection) if reader is KEYS["use"] else {}
+    inverse = UseDirection.field_docs() if reader is KEYS["use"] else {}
     model = _model(reader, mapping, registry)
-    return use | ({} if model is None else _purposes(model)) | inverse
-
-
-def _purposes(model: type[Documented]) -> dict[str, str]:
-    docs = model.field_docs()
-    return {name: " ".join(docs.get(name, "").split()) for name in model.model_fields}
+    return use | ({} if model is None else model.field_docs()) | inverse
 
 
 def required_at(path: Path, data: Any, registry: Registry) -> list[str]:

@@ -10,7 +10,7 @@ import codecs
 import os
 import re
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
@@ -204,7 +204,7 @@ class _Composer:
         self._check(event, path)
         self.result.values[path] = self.last
         if len(self.result.values) > MAX_VALUES:
-            self._refuse((), TOO_MANY)
+            self.last.fail(TOO_MANY)
         if isinstance(event, MappingStartEvent):
             return self._mapping(path)
         if isinstance(event, SequenceStartEvent):
@@ -222,7 +222,7 @@ class _Composer:
                 first = self.result.keys[(*path, key)]
                 where = f"line {first.line}" if first.line != self.last.line else f"column {first.column}"
                 message = f"the key {key!r} stands here twice, first in {where}"
-                self._refuse((*path, key), message, self._on_twice(path, key))
+                self.last.fail(message, (*path, key), self._on_twice(path, key))
             self.result.keys[(*path, key)] = self.last
             items[key] = self._node(self._next(), (*path, key))
         return items
@@ -241,27 +241,27 @@ class _Composer:
         key = self._scalar(event, path) if isinstance(event, ScalarEvent) else None
         if not isinstance(key, str):
             what = f", not {event.value}" if isinstance(event, ScalarEvent) and event.value else ""
-            self._refuse(path, f"a key must be text{what}")  # 1, the end of 1,000 between brackets, is a key
+            self.last.fail(f"a key must be text{what}", path)  # 1, the end of 1,000 between brackets, is a key
         if key == "<<" and event.implicit[0]:  # quoted it is text
-            self._refuse(path, "merge keys (<<) are not allowed: write the fields out")
+            self.last.fail("merge keys (<<) are not allowed: write the fields out", path)
         if len(key) > MAX_KEY:
-            self._refuse(path, f"a key of {len(key):,} characters: the most is {MAX_KEY}")
+            self.last.fail(f"a key of {len(key):,} characters: the most is {MAX_KEY}", path)
         if not key.isprintable():
             code = next(ord(each) for each in key if not each.isprintable())
-            self._refuse(path, f"a key must be printable text, on one line, without U+{code:04X}")
+            self.last.fail(f"a key must be printable text, on one line, without U+{code:04X}", path)
         return key
 
     def _check(self, event: Any, path: Path) -> None:
         if isinstance(event, AliasEvent) or event.anchor is not None:
-            self._refuse(
-                path, "anchors and aliases (&, *) are not allowed", "write the value out, or put text in quotes"
+            self.last.fail(
+                "anchors and aliases (&, *) are not allowed", path, "write the value out, or put text in quotes"
             )
         if event.ctag is not None:
             is_file = path and "include" in str(event.ctag)
             advice = f"write {path[-1]}: alone, and below it, indented, the lines of that file" if is_file else None
-            self._refuse(path, "tags (!) are not allowed: delete the tag", advice)
+            self.last.fail("tags (!) are not allowed: delete the tag", path, advice)
         if len(path) > MAX_DEPTH:
-            self._refuse((), f"is nested more than {MAX_DEPTH} levels deep")
+            self.last.fail(f"is nested more than {MAX_DEPTH} levels deep")
 
     def _scalar(self, event: ScalarEvent, path: Path) -> Any:
         text = event.value
@@ -273,7 +273,7 @@ class _Composer:
         if not number:
             return text
         if len(text) > MAX_DIGITS:
-            self._refuse(path, f"a number of {len(text)} characters: the most is {MAX_DIGITS}")
+            self.last.fail(f"a number of {len(text)} characters: the most is {MAX_DIGITS}", path)
         return _number(text)
 
     def _text(self, text: str, path: Path) -> str:
@@ -282,10 +282,7 @@ class _Composer:
         try:
             return text.encode("utf-16", "surrogatepass").decode("utf-16")  # JSON writes 😀 as \ud83d\ude00
         except UnicodeDecodeError:
-            self._refuse(path, "half of a surrogate pair is not text: write both halves, or the character")
-
-    def _refuse(self, path: Path, message: str, suggestion: str | None = None) -> NoReturn:
-        self.last.fail(message, path, suggestion)
+            self.last.fail("half of a surrogate pair is not text: write both halves, or the character", path)
 
 
 def _number(text: str) -> int | float:

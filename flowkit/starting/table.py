@@ -58,7 +58,7 @@ class TableLook:
     event: tuple[Choice, ...]
     context: tuple[Choice, ...]
     left_out: tuple[Choice, ...]
-    missing: str
+    missing: Missing
     """The treatment of rows that lack a value."""
     lacking: str = ""
     """The rows that are left out, if they are known, as in `of 1,032 rows, 26 without age`."""
@@ -81,8 +81,7 @@ class TableLook:
     @property
     def preprocessing(self) -> Preprocessing:
         event, context = (tuple(each.column for each in part if each.column) for part in (self.event, self.context))
-        missing: Missing = "drop" if self.missing == "drop" else "refuse"
-        return Preprocessing(event, context, missing, None if self.label is None else self.label.column)
+        return Preprocessing(event, context, self.missing, None if self.label is None else self.label.column)
 
     @property
     def context_section(self) -> dict[str, Any] | None:

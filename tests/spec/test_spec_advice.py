@@ -32,9 +32,6 @@ flow: [{coupling: {use: ¦glow/convnet}, conditioner: {use: glow/mlp}}]
 => flow[0].coupling.use: glow/convnet is a conditioner, not a transformer
 => write coupling: {use: glow/affine}, for example, and beside it conditioner: {use: glow/convnet}
 
-flow: [¦{coupling: {use: glow/affine}}]
-=> flow[0]: field 'conditioner' is missing: The network
-
 event: {shape: [4]}
 flow: [¦{coupling: {use: glow/affine}, conditioner: {use: glow/convnet}}]
 => flow[0]: use glow/mlp for vectors ([4] reaches it)
@@ -180,11 +177,6 @@ flow:
 => flow[1]: a step has exactly one of the keys
 => does order belong to the step above? Then delete the dash
 
-flow:
-  - ¦repeat: 3
-    use: glow/actnorm
-=> flow[0]: has both use and repeat
-
 ¦flow:
 => flow: must be a list, not null
 
@@ -259,10 +251,6 @@ base: ¦standard_normal
 context: ¦10
 => context: must be a mapping, not 10
 => fields here: classes, shape
-
-flow:
-¦	- use: glow/actnorm
-=> : a tab, where YAML is indented with blanks
 
 data: {use: data/npy, path: C¦: x}
 => : expected a comma or } here

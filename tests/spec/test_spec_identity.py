@@ -207,21 +207,21 @@ train:
     )
 
 
-def _columns(number: int, name: str = "c") -> str:
-    columns = ", ".join(f"{{column: {name}{index}}}" for index in range(number))
-    data = f"data: {{use: data/table, path: x.csv, event: [{columns}]}}"
-    return f"flowkit: 1\nevent: {{shape: [{number}]}}\nflow: [{{use: glow/actnorm}}]\n{data}\n"
+def _flow(*steps: dict[str, Any]) -> dict[str, Any]:
+    return {"flowkit": 1, "event": {"shape": [4]}, "flow": list(steps)}
 
 
-COUPLING = "{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}}"
+def _columns(number: int, name: str = "c") -> dict[str, Any]:
+    columns = [{"column": f"{name}{index}"} for index in range(number)]
+    data = {"use": "data/table", "path": "x.csv", "event": columns}
+    return _flow({"use": "glow/actnorm"}) | {"event": {"shape": [number]}, "data": data}
+
+
+COUPLING = {"coupling": {"use": "glow/affine"}, "conditioner": {"use": "glow/mlp"}}
 LARGE: dict[str, Any] = {
     "a table of the most columns": _columns(MAX_COLUMNS),
-    "many couplings": f"flowkit: 1\nevent: {{shape: [4]}}\nflow: [{', '.join([COUPLING] * 1_500)}]\n",
-    "a long permutation": {
-        "flowkit": 1,
-        "event": {"shape": [25_000]},
-        "flow": [{"use": "glow/permute", "order": list(range(25_000))}],
-    },
+    "many couplings": _flow(*[COUPLING] * 1_500),
+    "a long permutation": _flow({"use": "glow/permute", "order": list(range(25_000))}) | {"event": {"shape": [25_000]}},
 }
 
 
@@ -239,25 +239,18 @@ def test_the_lock_of_a_large_spec_is_read_again(tmp_path: Path) -> None:
     assert read_spec(read_lock(tmp_path).spec) == spec
 
 
-def _nested(levels: int) -> str:
-    inner = "{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}}"
-    flow = "{repeat: 1, flow: [" * levels + inner + "]}" * levels
-    return f"flowkit: 1\nevent: {{shape: [4]}}\nflow: [{flow}]\n"
+def _nested(levels: int) -> dict[str, Any]:
+    step: dict[str, Any] = COUPLING
+    for _ in range(levels):
+        step = {"repeat": 1, "flow": [step]}
+    return _flow(step)
 
 
 TOO_LARGE: dict[str, tuple[Any, str]] = {
-    "too many couplings": (
-        LARGE["many couplings"].replace("[{", f"[{', '.join([COUPLING] * 2_000)}, {{", 1),
-        "32,000 values",
-    ),
+    "too many couplings": (_flow(*[COUPLING] * 3_500), "32,000 values"),
     "too deep": (_nested(30), "64 levels"),
     "too long": (
-        {
-            "flowkit": 1,
-            "event": {"shape": [2]},
-            "flow": [{"use": "glow/actnorm"}],
-            "data": {"use": "data/npy", "path": "x" * MAX_BYTES},
-        },
+        _flow({"use": "glow/actnorm"}) | {"data": {"use": "data/npy", "path": "x" * MAX_BYTES}},
         "1 MB",
     ),
 }

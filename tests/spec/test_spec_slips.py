@@ -312,7 +312,7 @@ flow: [¦{repeat: 3}]
 flow:
   - ¦repeat: 3
     use: glow/actnorm
-=> has both use and repeat
+=> factor_out: write flow: below repeat
 => flow: [{repeat: 3, flow: [{use: glow/actnorm}]}]
 
 flow:
