@@ -32,10 +32,10 @@ flowkit plugins check glow/squeeze --only log_det,round_trip
 ```
 
 The command checks an installed plugin as specs build it: on a vector, a single number and two images, as far as the
-plugin takes them. An encoder is checked on contexts: a vector, a set, an image, labels. Splits, conditioners and
-transformers are also checked in a coupling, and orders and masked conditioners in an autoregressive layer. A
-transformer isn't checked in an autoregressive or elementwise step. Without a name behind the slash, all plugins of a
-namespace are checked. The exit code is 1 if a check fails.
+plugin takes them, and on an even vector if it takes no such image. An encoder is checked on contexts: a vector, a set,
+an image, labels. Splits, conditioners and transformers are also checked in a coupling, and orders and masked
+conditioners in an autoregressive layer. A transformer isn't checked in an autoregressive or elementwise step. Without a
+name behind the slash, all plugins of a namespace are checked. The exit code is 1 if a check fails.
 
 Each check is shown while it runs, with the seconds that it takes. In a pipe every check has a line of its own. On a
 terminal the next check overwrites the line, and only failures stay; with `--verbose` all lines stay. `--only` and

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -23,9 +24,9 @@ N_CONTEXTS = 2
 
 
 def _is_map_of_noise(subject: BaseSubject) -> bool:
-    """Return True if the noise is as many numbers as the event has values."""
+    """Return True if the noise is as many numbers as the event has values, and makes no choice."""
     base = subject.fresh()
-    return sum(math.prod(each.shape) for each in base.noise) == math.prod(base.event_shape)
+    return base.reparametrized and sum(math.prod(each.shape) for each in base.noise) == math.prod(base.event_shape)
 
 
 def _is_small(subject: BaseSubject) -> bool:
@@ -33,23 +34,29 @@ def _is_small(subject: BaseSubject) -> bool:
 
 
 @exact
-@only_where(_is_map_of_noise, "its noise isn't one number for each value: see the check samples")
+@only_where(_is_map_of_noise, "its noise isn't one number for each value, or makes a choice: see the check samples")
 def density(subject: BaseSubject) -> None:
     """log p(z) is the density of z = from_noise(ε): log p(ε) - log|det ∂z/∂ε|, by autodiff, to 1e-9.
 
-    ε is the noise, normal or uniform. Three times farther out, and for large offsets and scales, it holds to 1e-6. The
-    determinant has one sign: from_noise folds nothing.
+    ε is the noise, normal or uniform. Three times farther out, and for large offsets, scales and contexts, it holds to
+    1e-6. The determinant has one sign: from_noise folds nothing.
     """
     base = subject.module()
     near = _compare_density(subject, base, 1.0, LOG_DET_TOLERANCE)
     signs = near | _compare_density(subject, base, 3.0, 1e-6)
     assert len(signs) == 1, "the determinant of ∂z/∂ε has both signs: from_noise folds, and some z come from two ε"
-    _compare_density(subject, subject.far_module(), 1.0, 1e-6)
+    _compare_density(subject, subject.far_module(), 1.0, 1e-6, subject.far_context)
 
 
-def _compare_density(subject: BaseSubject, base: Base, distance: float, tolerance: float) -> set[float]:
+def _compare_density(
+    subject: BaseSubject,
+    base: Base,
+    distance: float,
+    tolerance: float,
+    context_of: Callable[[Tensor], Tensor] = lambda context: context,
+) -> set[float]:
     """Compare densities with autodiff for noise of this scale, and return the signs of the determinants."""
-    noise, given = subject.noise(base, 6, distance=distance), subject.contexts(6)
+    noise, given = subject.noise(base, 6, distance=distance), list(map(context_of, subject.contexts(6)))
     slogdets = [torch.linalg.slogdet(_jacobian(subject, base, row)) for row in zip(*noise, *given, strict=True)]
     normal = [log_normal(each) for each, kind in zip(noise, base.noise, strict=True) if kind.kind == "normal"]
     expected = sum(normal, torch.zeros(6, dtype=torch.float64)) - torch.stack([log_det for _, log_det in slogdets])
@@ -74,7 +81,10 @@ def _jacobian(subject: BaseSubject, base: Base, row: tuple[Tensor, ...]) -> Tens
     return jacobian(sample, torch.cat([part.flatten() for part in parts]))
 
 
-OTHER_DENSITY = "do both use the same location and scale, and has log_prob its normalizing constant?"
+OTHER_DENSITY = (
+    "do both use the same location and scale, and has log_prob its normalizing constant? If from_noise makes a choice, "
+    "as a mixture does, say reparametrized = False"
+)
 
 
 @exact

@@ -15,6 +15,10 @@ LOG_DET_TOLERANCE = 1e-9
 """Relative (absolute below 1), of a log-det against autodiff, fp64."""
 ROUND_TRIP_TOLERANCE = 1e-10
 """Absolute, fp64."""
+ENDS = 1e2, 1e6
+"""Distances between which a map of the reals to the reals moves on, as far as it may be."""
+STUCK = 0.1
+"""The least distance by which the slowest maps to the reals move between two distances that are far apart."""
 MERGE_TOLERANCE = 1e-12
 """Relative to the largest value, of a layer against the affine map that it says it is, fp64."""
 
@@ -92,6 +96,15 @@ def within(name: str, values: Tensor, domains: Domains) -> None:
         own = values[:, index] if isinstance(domains, tuple) else values
         outside = own[~((own >= domain.low) & (own <= domain.high))]
         assert not outside.numel(), f"{name} gives {outside[0]:.6g}, which is outside of {domain}"
+
+
+def unbounded(name: str, near: Tensor, far: Tensor) -> None:
+    """Raise AssertionError if finite values [rows, *event] have hardly moved from near to far."""
+    stuck = (far - near).flatten(1).norm(dim=1) < STUCK
+    assert not stuck.any(), (
+        f"{name} stays at {near[stuck][0].flatten()[0]:.6g} however far its argument goes: it doesn't reach all "
+        "numbers, and the density doesn't integrate to 1. Say in the config what it reaches: see domain and codomain"
+    )
 
 
 def jacobian(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:

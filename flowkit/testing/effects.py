@@ -105,20 +105,29 @@ GENERATORS: Mapping[str, Callable[[], float]] = {
 """The global generators, with a function that draws a number from each."""
 
 
+@contextmanager
+def settings_restored() -> Iterator[None]:
+    """Set torch's settings back at the end, so that a check finds what a plugin changes, whatever ran before."""
+    before = {name: read() for name, (read, _) in SETTINGS.items()}
+    try:
+        yield
+    finally:
+        for name, (_, write) in SETTINGS.items():
+            write(before[name])
+
+
 def settings_kept(what: str, act: Callable[[], object]) -> None:
     """Call ``act`` twice. Raise AssertionError if it seeds a generator that others use, or changes torch's settings.
 
     Drawing is allowed: a generator that was at two places before is at two places afterwards.
     """
-    before = {name: read() for name, (read, _) in SETTINGS.items()}
-    draws = []
-    for seed in (1, 2):
-        with seeded(seed):
-            act()
-            draws.append({name: draw() for name, draw in GENERATORS.items()})
-    after = {name: read() for name, (read, _) in SETTINGS.items()}
-    for name, (_, write) in SETTINGS.items():
-        write(before[name])
+    before, draws = {name: read() for name, (read, _) in SETTINGS.items()}, []
+    with settings_restored():
+        for seed in (1, 2):
+            with seeded(seed):
+                act()
+                draws.append({name: draw() for name, draw in GENERATORS.items()})
+        after = {name: read() for name, (read, _) in SETTINGS.items()}
     for name, value in after.items():
         assert value == before[name], f"{what} changes torch's {name} to {value}, for everything else as well"
     for name in GENERATORS:

@@ -27,9 +27,12 @@ EVENTS: tuple[tuple[Shape, ...], ...] = (
     ((5,), (4,), (2,)),
     ((1,),),
     ((3, 3, 5), (1, 3, 3)),
-    ((4, 4, 2), (2, 4, 4), (1, 4, 4), (1, 6, 6), (9, 2, 2), (1, 8, 8)),
+    ((4, 4, 2), (2, 4, 4), (1, 4, 4), (1, 6, 6), (9, 2, 2), (1, 8, 8), (4,)),
 )
-"""Vectors, a single number, images with odd and with even sides. A plugin gets the first of each row that it takes."""
+"""Vectors, a single number, images with odd sides and with even ones, or an even vector if it takes no such images.
+
+A plugin gets the first of each row that it takes.
+"""
 
 VALUES: tuple[dict[str, Any], ...] = ({}, {"levels": 256}, {"domain": [0, 1]}, {"domain": {"circle": [0, 1]}})
 """The values that events may have, tried in turn."""
@@ -72,8 +75,9 @@ def plugin_subjects(
         specs = _conditional(found, specs, context)
     for spec in specs:
         where = _where(found, spec)
-        titled[f"{name} in a spec, {where}"] = _whole(found, spec)
-        titled[f"{name}, {where}"] = PARTS[found.kind](spec)
+        part = PARTS[found.kind](spec)
+        titled[f"{name} in a spec, {where}"] = _whole(found, spec, part)
+        titled[f"{name}, {where}"] = part
         if not of_context and (layer := LAYERS.get(type(spec.flow[0]))):
             titled[f"{layer} with it, {where}"] = PARTS["bijector"](spec)
     return {title: replace(subject, seed=seed) for title, subject in titled.items()}
@@ -147,8 +151,8 @@ def _conditional(found: Found, specs: list[Spec], context: Shape | None) -> list
     return conditional if context else specs + conditional[:1]
 
 
-def _whole(found: Found, spec: Spec) -> PluginSubject:
-    return PluginSubject(lambda: spec, found)
+def _whole(found: Found, spec: Spec, part: Subject) -> PluginSubject:
+    return PluginSubject(lambda: spec, found, part if isinstance(part, subjects.ModuleSubject) else None)
 
 
 def _conditioner(spec: Spec) -> subjects.ConditionerSubject:

@@ -45,14 +45,15 @@ def perturb(module: nn.Module, scale: float) -> None:
 
 @torch.no_grad()
 def move_vectors(module: nn.Module, scale: float) -> None:
-    """Add noise with this root mean square to every vector and number that a bijector or a base has as a parameter.
+    """Add noise of this scale to every vector and number that a bijector or a base has as a parameter.
 
-    Data in other units moves these offsets and logarithms of scales far. Those of networks stay as they are.
+    Those with an entry for each value of an event count as well. Data in other units moves these offsets and logarithms
+    of scales far. Parameters of networks stay as they are.
     """
-    owners = [part for part in module.modules() if isinstance(part, Bijector | Base)]
-    for parameter in (p for owner in owners for p in owner.parameters(recurse=False)):
-        if _is_vector(parameter):
-            parameter.add_(_noise(parameter, scale))
+    for owner in (part for part in module.modules() if isinstance(part, Bijector | Base)):
+        for parameter in owner.parameters(recurse=False):
+            if _is_vector(parameter) or tuple(parameter.shape) == owner.event_shape:
+                parameter.add_(_noise(parameter.flatten(), scale).view_as(parameter))
 
 
 def _is_vector(parameter: Tensor) -> bool:

@@ -9,17 +9,20 @@ from contextlib import suppress
 from unittest import mock
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flowkit.directions import lacks
 from flowkit.export.program import any_context
 from flowkit.flow import Flow
+from flowkit.plugin import BijectorConfig
 from flowkit.plugin.failure import in_a_line
 from flowkit.plugin.kinds import KINDS
+from flowkit.plugin.reference import Use
 from flowkit.spec import Spec, latent_shapes, model
+from flowkit.spec.conditioning import reads_context
 from flowkit.spec.example import CONTEXTS
 from flowkit.testing.perturbation import perturb, seeded
-from flowkit.testing.subjects import PluginSubject, inside, only_where
+from flowkit.testing.subjects import Call, PluginSubject, inside, only_where
 
 GIVEN = model.ContextSpec.model_validate(CONTEXTS[0])
 
@@ -38,6 +41,7 @@ def builds(subject: PluginSubject) -> None:
         latents = _latents(spec, subject.seed)
     except Exception as error:  # whatever a plugin raises
         if spec.context is not None or not _takes_context(subject, spec):
+            _call_the_part(subject)
             raise
         raise AssertionError(
             f"without a context it raises {in_a_line(error)}, and with one it doesn't: if it can't do without, "
@@ -45,6 +49,20 @@ def builds(subject: PluginSubject) -> None:
         ) from error
     shapes, said = [tuple(z.shape[1:]) for z in latents], latent_shapes(spec)
     assert shapes == said, f"the latents have the shapes {shapes}, and output_shape in the config says {said}"
+
+
+def _call_the_part(subject: PluginSubject) -> None:
+    """Raise AssertionError if a call of the part by itself shows what is wrong, such as a value too many."""
+    if subject.part is None:
+        return
+    try:
+        module = subject.part.module()
+        for call in subject.part.calls(module):
+            call(module)
+    except AssertionError:
+        raise
+    except Exception:  # what the flow raised says more
+        return
 
 
 def _latents(spec: Spec, seed: int) -> list[Tensor]:
@@ -81,6 +99,38 @@ def written_back(subject: PluginSubject) -> None:
         assert given == expected, f"written back as {given}; it was built from {expected}"
 
 
+@only_where(lambda subject: subject.part is not None, "no part of a flow")
+def declared(subject: PluginSubject) -> None:
+    """A plugin that declares to read no context does the same with one; one that takes any domain only moves values."""
+    spec, part, kind = subject.make(), subject.part, KINDS[subject.plugin.kind]
+    assert part is not None
+    item = spec.base if kind.name == "base" else spec.flow[0]
+    reads_none = kind.given_context and reads_context(item) == "no"
+    config = item.config if isinstance(item, Use) else None
+    only_moves = isinstance(config, BijectorConfig) and config.domain(spec.event.shape) is None
+    module = part.module()
+    for call in part.calls(module):
+        if reads_none:
+            _reads_none(call, module, part.normal(len(call.inputs[0]), *(GIVEN.shape or ())))
+        if only_moves:
+            moved, given = (t.flatten(1).sort().values for t in (next(iter(call(module).values())), call.inputs[0]))
+            assert torch.equal(moved, given), f"{call.method} gives other values than it is given: {ONLY_MOVES}"
+
+
+ONLY_MOVES = "domain returns None in the config, which is for layers that only move values"
+
+
+def _reads_none(call: Call, module: nn.Module, context: Tensor) -> None:
+    """Raise AssertionError if a call fails with a context, or gives something else."""
+    advice = 'in a flow with a context every part is given it; write reads_context = "optional" into the config'
+    try:
+        outputs = call.at(*call.inputs, context)(module)
+    except Exception as error:  # whatever a plugin raises
+        raise AssertionError(f"{call.method} fails with a context ({in_a_line(error)}): {advice}") from error
+    same = all(map(torch.equal, outputs.values(), call(module).values()))
+    assert same, f"{call.method} reads a context, and the config says that it reads none: {advice}, or don't read it"
+
+
 TORCH = 77
 """The exit code of a process that was about to import torch."""
 
@@ -111,4 +161,4 @@ def _flow(spec: Spec, seed: int) -> Flow:
         return Flow.from_spec(spec).eval()
 
 
-CHECKS = (builds, written_back, light)
+CHECKS = (builds, declared, written_back, light)

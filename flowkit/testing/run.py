@@ -14,6 +14,7 @@ import torch
 from flowkit.errors import FlowkitError, InputError
 from flowkit.plugin.failure import in_a_line
 from flowkit.testing.catalog import checks_of, select
+from flowkit.testing.effects import settings_restored
 from flowkit.testing.subjects import Check, NotApplicable, Subject
 from flowkit.testing.time_limit import TimeLimit
 
@@ -105,7 +106,7 @@ def run_check(subject: Subject, name: str, timeout: float | None = None) -> Resu
 def _attempt(check: Check, subject: Subject, limit: TimeLimit) -> tuple[Outcome, str]:
     """Return the outcome of the check, and the reason unless it passes."""
     try:
-        with limit:
+        with settings_restored(), limit:
             check(subject)
     except NotApplicable as nothing:
         return "skipped", str(nothing)

@@ -33,6 +33,8 @@ EXTREME = 30.0
 """A value unlike any that a standardized event has."""
 NEAR = 1e-2, 1e-4, 1e-6, 1e-8
 """The scales of rows near 0, where a formula may have a branch of its own."""
+FAR_CONTEXTS = 10.0
+"""The distance at which contexts are tried, in standard deviations."""
 FAR_VECTORS = 3.0
 """The scale of the noise on vectors and numbers that data in other units makes large: e³ is a scale of 20."""
 
@@ -142,6 +144,10 @@ class ConditionalSubject(ModuleSubject):
         drawn = self.normal(n, *self.context_shape, seed=seed + 1000)
         return [one_hot(drawn) if self.labels else drawn]
 
+    def far_context(self, context: Tensor) -> Tensor:
+        """Return a context far from 0, unless it is a label."""
+        return context if self.labels else FAR_CONTEXTS * context
+
     def other_context(self, context: Tensor) -> Tensor:
         """Return a context of which each row differs."""
         return context.roll(1, 1) if self.labels else context + 1
@@ -198,18 +204,33 @@ class BijectorSubject(ConditionalSubject):
         return self._both_ways(module, real, self.contexts(len(NEAR)))
 
     def extreme_calls(self, module: Any) -> list[Call]:
-        """Return the calls with rows of 0, of 30, of -30, and of all of them.
+        """Return the calls with rows of 0, of 1, of -1, of 30, of -30, and of 0, 30 and -30 together.
 
         Args:
             module: The bijector.
         """
 
         def extreme(shape: Shape) -> Tensor:
-            mixed = self.normal(2, *shape)
-            equal = torch.tensor([0.0, 1, -1], dtype=mixed.dtype).reshape(3, *[1] * len(shape)).expand(3, *shape)
-            return EXTREME * torch.cat([equal, mixed.round().clamp(-1, 1)])
+            mixed = EXTREME * self.normal(2, *shape).round().clamp(-1, 1)
+            equal = mixed.new_tensor([0.0, 1, -1, EXTREME, -EXTREME]).reshape(-1, *[1] * len(shape))
+            return torch.cat([equal.expand(-1, *shape), mixed])
 
-        return self._both_ways(module, [extreme(module.event_shape), extreme(module.output_shape)], self.contexts(5))
+        return self._both_ways(module, [extreme(module.event_shape), extreme(module.output_shape)], self.contexts(7))
+
+    def axis_calls(self, module: Any, distance: float) -> list[Call]:
+        """Return the calls with a row for each value of x and y, at this distance from 0 and at its negative.
+
+        Args:
+            module: The bijector.
+            distance: The distance.
+        """
+
+        def axes(shape: Shape) -> Tensor:
+            each = distance * torch.eye(math.prod(shape), dtype=torch.float64)
+            return torch.cat([each, -each]).reshape(-1, *shape)
+
+        real = [axes(shape) for shape in (module.event_shape, module.output_shape)]
+        return self._both_ways(module, real, self.contexts(len(real[0])))
 
     def _both_ways(self, module: Any, real: Sequence[Tensor], context: list[Tensor]) -> list[Call]:
         """Return the calls with the values of the domain and of the codomain that these real numbers become."""
@@ -478,9 +499,11 @@ class PluginSubject(Subject):
 
     Attributes:
         plugin: The plugin.
+        part: The part of the spec's flow that it brings, or None for a dataset.
     """
 
     plugin: Found
+    part: ModuleSubject | None = None
     kind = "plugin"
 
 

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from flowkit.bijectors import Transformer
-from flowkit.domains import Circle, Domain
+from flowkit.domains import REALS, Circle, Domain
 from flowkit.testing import hints
 from flowkit.testing.common import compare_directions
 from flowkit.testing.compare import (
+    ENDS,
     LOG_DET_TOLERANCE,
     ROUND_TRIP_TOLERANCE,
     as_by_autodiff,
@@ -22,6 +23,7 @@ from flowkit.testing.compare import (
     close,
     gradients_of,
     jacobian,
+    unbounded,
     within,
 )
 from flowkit.testing.subjects import NEAR, Call, TransformerSubject, inside, needs
@@ -128,12 +130,19 @@ def _against_autodiff(transformer: Transformer, call: Call, tolerance: float = L
 
 
 def domains(subject: TransformerSubject) -> None:
-    """Both directions map the domain into itself, even for values far out and for θ up to ±50."""
+    """Both directions map the domain into itself, even for values far out and for θ up to ±50.
+
+    A map of the reals that has one direction goes to infinity on both sides.
+    """
     transformer = subject.module()
     for scale in (1.0, EXTREME_THETA):
         theta = subject.theta(transformer, 1, shape=(1,), scale=scale).expand(-1, -1, len(FAR_OUT))
         for call in subject.both_ways(inside(subject.domain, FAR_OUT[None]), theta):
             within(call.method, next(iter(call(transformer).values())), subject.domain)
+    if subject.directions != "both" and subject.domain == REALS:  # an inverse would show it
+        theta = subject.theta(transformer, 2, shape=(1,))
+        calls = [subject.both_ways(theta.new_tensor([[end], [-end]]), theta)[0] for end in ENDS]
+        unbounded(calls[0].method, *(next(iter(call(transformer).values())) for call in calls))
 
 
 def elementwise(subject: TransformerSubject) -> None:

@@ -7,11 +7,13 @@ import sys
 from collections import Counter
 
 import pytest
+import torch
 
 import flowkit
-from flowkit.errors import PluginError, SpecError
+from flowkit.errors import PluginError, ShapeError, SpecError
 from flowkit.plugin import BijectorConfig, Registry
 from flowkit.testing import check, plugin_subjects, run, run_check
+from flowkit_glow.permute import Permute
 from tests.zoo.test_right import Bound
 
 PARTS = {
@@ -98,6 +100,32 @@ def test_what_cannot_be_checked(name, fields, event, error, words):
     with pytest.raises(error) as caught:
         plugin_subjects(name, fields, event)
     assert words in str(caught.value)
+
+
+def vectors_only(self, event):
+    if len(event) != 1:
+        raise ShapeError("takes vectors")
+    return event
+
+
+def test_what_takes_vectors_alone_is_checked_on_odd_and_even_ones() -> None:
+    flowkit.register("mine/vectors", type("VectorsConfig", (BijectorConfig,), {"output_shape": vectors_only}), Permute)
+    events = {each.make().event_shape for each in plugin_subjects("mine/vectors").values() if each.kind == "bijector"}
+    assert events == {(5,), (1,), (4,)}
+
+
+class ChangesASetting(Permute):
+    def forward_and_log_det(self, x, context=None):
+        torch.set_default_dtype(torch.float64)
+        return super().forward_and_log_det(x)
+
+
+def test_a_setting_is_found_whatever_check_ran_before() -> None:
+    flowkit.register("mine/setting", type("SettingConfig", (BijectorConfig,), {}), ChangesASetting)
+    whole, layer = plugin_subjects("mine/setting", event=(2,)).values()
+    run_check(whole, "builds")
+    assert torch.get_default_dtype() == torch.float32
+    assert "changes torch's default dtype" in run_check(layer, "settings").reason
 
 
 def test_log_dets_that_are_declared_to_be_bounds_are_not_compared() -> None:

@@ -241,6 +241,21 @@ class Cauchy(Base):
         return torch.tan(math.pi * (noise[0] - 0.5))
 
 
+class TwoLogistics(Base):
+    """A mixture by one uniform number for each value, which chooses the component too."""
+
+    reparametrized = False
+    noise = property(lambda self: (Noise("uniform", self.event_shape),))
+
+    def log_prob(self, z, context=None):
+        each = [t + 2 * nn.functional.softplus(-t) for t in (z - 1, z + 2)]
+        return (torch.logaddexp(-each[0], -each[1]) - math.log(2)).sum(1)
+
+    def from_noise(self, noise, context=None):
+        u = 2 * noise[0]
+        return torch.where(u < 1, 1 + torch.logit(u.clamp(max=0.9999999)), torch.logit((u - 1).clamp(min=1e-7)) - 2)
+
+
 class Laplace(Base):
     """A sign and a distance, both from uniform noise, around a location that the context gives."""
 
@@ -340,6 +355,7 @@ RIGHT = {
     "uniform": lambda seed: BaseSubject(lambda: Uniform((2,)), seed=seed),
     "cauchy-1": lambda seed: BaseSubject(lambda: Cauchy((1,)), seed=seed),
     "cauchy-2": lambda seed: BaseSubject(lambda: Cauchy((2,)), seed=seed),
+    "two-logistics": lambda seed: BaseSubject(lambda: TwoLogistics((2,)), seed=seed),
     "laplace": lambda seed: BaseSubject(lambda: Laplace((2,)), context_shape=(2,), seed=seed),
 }
 

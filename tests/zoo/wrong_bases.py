@@ -156,6 +156,14 @@ class ClassOfTheFirstRow(_ByClass):
 
 
 @wrong("base", "density", "the same location and scale", context_shape=(2,))
+class ClampsItsContext(_ByNetwork):
+    """Samples have a clamped location: those of contexts that are far from the others aren't from the density."""
+
+    def from_noise(self, noise, context=None):
+        return super().from_noise(noise, context.clamp(-4, 4))
+
+
+@wrong("base", "density", "the same location and scale", context_shape=(2,))
 class ScaleOfAnotherContext(_ByNetwork):
     """from_noise scales by what the network gives for the negative of the context."""
 

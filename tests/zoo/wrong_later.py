@@ -126,6 +126,63 @@ class ClampsInOneDirection(Bijector):
         return x.clamp(-12, 12).sinh(), x.cosh().log().flatten(1).sum(1)
 
 
+@wrong("bijector", "far_parameters", "the Jacobian by autodiff has")
+class ClampsAScaleOfEachValue(Bijector):
+    """A clamp for stability, in the map alone, with a scale for each value of an image."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.log_scale = nn.Parameter(torch.zeros(event))
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None):
+        return x * self.log_scale.clamp(-2, 2).exp(), self.log_scale.sum().expand(len(x))
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None):
+        return y * self.log_scale.clamp(-2, 2).neg().exp(), -self.log_scale.sum().expand(len(y))
+
+
+@wrong("bijector", "far_parameters", "the Jacobian by autodiff has", event=(3,), context=(2,))
+class ClampsWhatItsNetworkGives(Bijector):
+    """A clamp, in the map alone, of what a network gives: right for the contexts that one looks at."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.network = nn.Linear(2, *event)
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None):
+        log_scale = self.network(context)
+        return x * log_scale.clamp(-3, 3).exp(), log_scale.sum(1)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None):
+        log_scale = self.network(context)
+        return y * log_scale.clamp(-3, 3).neg().exp(), -log_scale.sum(1)
+
+
+@wrong("bijector", "far", "100 times as far from 0 as usual: off by .*: is something clamped")
+class ClampsItsSamples(_Around):
+    """A clamp of samples to what data looks like: an event farther out doesn't come back."""
+
+    def inverse_and_log_det(self, y, context=None):
+        return super().inverse_and_log_det(y.clamp(-100, 100))
+
+
+@wrong("bijector", "domains", "however far its argument goes", directions="forward")
+class ExponentialToTheReals(Bijector):
+    """Declares the reals as what it gives, and gives positive numbers: its inverse isn't there to show it."""
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None):
+        return x.exp(), x.flatten(1).sum(1)
+
+
+@wrong("bijector", "extremes", "log_det of forward_and_log_det is not finite")
+class DividesByZeroAtOne(_Around):
+    """A term that is 0 / 0 for 1, the largest value of data that was scaled to [0, 1]."""
+
+    def forward_and_log_det(self, x, context=None):
+        y, log_det = super().forward_and_log_det(x)
+        return y, log_det + (0 * (1 / (1 - x))).flatten(1).sum(1)
+
+
 @wrong("bijector", "extremes", "log_det of forward_and_log_det is not finite", codomain=Interval(-1.0, 1.0))
 class TanhWithoutItsTails(Bijector):
     """log(1 - tanh²) instead of 2 (log 2 - x - softplus(-2x)): tanh is 1 from x = 9 on in fp32, from 19 in fp64."""

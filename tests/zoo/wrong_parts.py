@@ -127,6 +127,19 @@ class TransformsForwardOnly(Transformer):
         return x + theta[:, 0].sigmoid() * x.tanh(), slope.log()
 
 
+@wrong("transformer", "domains", "however far its argument goes", directions="forward")
+class BoundedOnOneSide(Transformer):
+    """A softplus that is declared to map the reals to themselves: it reaches no number below 0."""
+
+    n_params = 1
+
+    def forward(self, x, theta):
+        log_slope = theta[:, 0].tanh() + 0 * x
+        return torch.nn.functional.softplus(log_slope.exp() * x), log_slope + torch.nn.functional.logsigmoid(
+            log_slope.exp() * x
+        )
+
+
 @wrong("transformer", "shared_theta", r"with θ \[1, n_params, \*event\]")
 class AveragesOverTheBatch(Affine):
     """Repeats θ for the events, and divides its gradient by their number."""

@@ -71,7 +71,8 @@ def _plugin(cls: type, config: type[PluginConfig], module: str | None) -> Plugin
         flowkit.register(f"zoo/{name}", config, cls)
         return read_spec({"flowkit": 1, "event": {"shape": [4, 2, 2]}, "flow": [{"use": f"zoo/{name}"}]})
 
-    return PluginSubject(make, Found(f"zoo/{name}", "bijector", Descriptor(name, config, cls), IN_PROCESS, module))
+    found = Found(f"zoo/{name}", "bijector", Descriptor(name, config, cls), IN_PROCESS, module)
+    return PluginSubject(make, found, BijectorSubject(lambda: cls((4, 2, 2))))
 
 
 def wrong(kind: str, check: str, says: str = "", seen: str = PLAUSIBLE, **options: Any) -> Callable[[type], type]:

@@ -34,7 +34,8 @@ def _namespace(registry: "Registry", namespace: str) -> str:
         (each.name, each.kind, each.descriptor.likelihood, each.descriptor.directions, each.descriptor.summary)
         for each in found
     ]
-    return f"{namespace}, of {origin}: {origin.summary}\n\n{columns(*rows) or 'no plugins'}"
+    summary = f": {origin.summary}" if origin.summary else ""
+    return f"{namespace}, of {origin}{summary}\n\n{columns(*rows) or 'no plugins'}"
 
 
 def _plugin(registry: "Registry", found: "Found") -> str:
