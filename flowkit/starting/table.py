@@ -230,7 +230,8 @@ def choose(
     if unusable and (event or context):
         raise DataError(f"{where}: column {unusable[0].name!r} can't be used: {unusable[0].reason}")
     if not events:
-        raise DataError(f"{where} has no column of numbers that vary, of which an event could be made")
+        problem = f"{where} has no column of numbers that vary, of which an event could be made"
+        raise DataError("; ".join([problem, *_left_out(left_out)]))
     needed = [*events, *([labels] if labels else [])]
     needed += [each for each in contexts if each.column and not _stands_for_missing(each.column)]
     lacking = max(known[each.name].missing for each in needed)
@@ -358,7 +359,7 @@ def _integer(column: Seen, step: float) -> Choice:
 
 def _doubt(column: Seen) -> str:
     value, share = column.most_common
-    if share < REPEATED:
+    if share <= REPEATED or share * column.present < 2:
         return ""
     return f"{100 * share:.0f}% of its values are {value:g}: its density grows there without bound; condition on it"
 

@@ -213,6 +213,7 @@ def test_doubts() -> None:
     assert chosen(y=np.where(np.arange(N) % 2, 0.0, NORMAL)).doubts == (
         "column y: 50% of its values are 0: its density grows there without bound; condition on it",
     )
+    assert not chosen(y=NORMAL[:10], x=without(NORMAL[:10], 5)).event[0].doubt  # each is a tenth or a fifth of them
     keep = "To keep them, name such columns as the context, where `fill` takes the place of a missing value"
     lacking = chosen(y=without(NORMAL, 2), x=NORMAL, z=without(NORMAL, 1), c=without(LETTERS, 3))
     assert lacking.doubts == (f"rows that lack a value are left out: of 400 rows, 2 without y, 1 without z. {keep}",)
@@ -225,7 +226,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown events": ({"event": ["z", "y", "d"]}, "x.csv has no columns 'z', 'd'; its columns are y, c"),
     "an unknown context": ({"context": ["z"]}, "x.csv has no column 'z'"),
     "a column for both": ({"event": ["y"], "context": ["y"]}, "column 'y' is named twice"),
-    "no numbers": ({"y": LETTERS}, "no column of numbers that vary"),
+    "no numbers": ({"y": LETTERS}, "no column of numbers that vary, of which an event could be made$"),
+    "a line with units": (
+        {"y": ["kg", *map(str, NORMAL[1:])]},
+        "no column of numbers that vary, .*; column y is left out: row 0 has 'kg', and most of its values are numbers",
+    ),
     "few rows": ({"y": NORMAL[:9], "c": LETTERS[:9]}, "fewer than 10 rows"),
 }
 
