@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from flowkit_runtime.cli.terminal import Stdout, open_streams
 from flowkit_runtime.cli.terminal import echo as echo
 from flowkit_runtime.cli.terminal import printable as printable
 
@@ -24,14 +25,9 @@ def keep_stdout() -> None:
     `sys.stdout` gets a file descriptor of its own, and file descriptor 1 leads to stderr. So what libraries and plugins
     write to it, in C, in child processes or when Python exits, never mixes with a schema or a table.
     """
-    try:
-        stdout, stderr = sys.stdout.fileno(), sys.stderr.fileno()
-    except (OSError, AttributeError):  # one of them is closed, or no file
-        return
-    if stdout == 1:
-        own = os.dup(stdout)
-        os.dup2(stderr, stdout)
-        sys.stdout = os.fdopen(own, "w", buffering=1, encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+    open_streams()
+    if isinstance(sys.stdout, Stdout):
+        os.dup2(sys.stderr.fileno(), 1)
 
 
 def columns(*rows: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import TorchElasticEnvironment
+from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch import Tensor
 
@@ -88,7 +88,7 @@ def connected(settings: Train) -> Iterator[Fabric]:
     """Connect this process with the other processes of its training, if there are any, inside the block."""
     devices, nodes = layout(settings)
     if devices * nodes == 1:
-        yield Fabric(devices=1)
+        yield Fabric(devices=1, plugins=[LightningEnvironment()])  # otherwise SLURM's number of tasks may be refused
         return
     mine = not torch.distributed.is_initialized()  # Ray Train has connected its workers already
     logger = logging.getLogger("lightning_fabric")

@@ -23,7 +23,7 @@ from flowkit.errors import DataError, DataWarning, FlowkitError, SpecError, Trai
 from flowkit.spec import Spec, read_spec, to_yaml
 from flowkit.train import read_results, resume, train
 from flowkit.train.batches import Batch
-from flowkit.train.devices import layout
+from flowkit.train.devices import connected, layout
 from flowkit.train.here import train_here
 from flowkit.train.launching import _end, launch
 from flowkit.train.step import Fitting
@@ -269,6 +269,13 @@ def test_a_script_that_would_launch_again_when_it_is_imported_is_told_so(tmp_pat
     done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=240)
     assert done.returncode == 1
     assert 'put what trains below `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]
+
+
+def test_one_process_asks_slurm_for_nothing(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "job", "SLURM_PROCID": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with connected(make_spec().train) as fabric:
+        assert (fabric.world_size, fabric.global_rank) == (1, 0)
 
 
 # What is refused

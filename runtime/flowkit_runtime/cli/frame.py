@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -23,10 +24,18 @@ class Commands(TyperGroup):
     A command that fails on purpose prints the message without a traceback, and exits with its code.
     """
 
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with self._explained():  # it prints the help and the version
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: Any) -> Any:
+        with self._explained(), imports_tried_first():
+            return super().invoke(ctx)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            with imports_tried_first():
-                return super().invoke(ctx)
+            yield
         except (Exception, SystemExit) as error:  # foreign code that a command calls may exit
             short = out_of_memory(error)
             message = short or self.message(error)

@@ -15,6 +15,7 @@ from flowkit_runtime.cli.sample import sample
 from flowkit_runtime.cli.score import score
 from flowkit_runtime.cli.serve import serve
 from flowkit_runtime.cli.signals import ended_by_signals
+from flowkit_runtime.cli.terminal import open_streams
 from flowkit_runtime.cli.verify import verify
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -31,5 +32,6 @@ for command in (info, verify, score, sample, encode, decode, interpolate, serve)
 
 def main() -> None:
     """Run the command line. This is the entry point of the console script."""
+    open_streams()
     with ended_by_signals():
         app()

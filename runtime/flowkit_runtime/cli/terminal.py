@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+from io import TextIOWrapper
+from typing import IO
 
 import typer
 
@@ -18,3 +22,37 @@ def printable(text: str) -> str:
 def echo(text: str, err: bool = False) -> None:
     """Print a line of text that may contain untrusted parts."""
     typer.echo(printable(text), err=err)
+
+
+class Stdout(TextIOWrapper):
+    """Standard output. An error names it, and a character that its encoding lacks is written as an escape.
+
+    What can't be written, as on a full disk, is dropped: Python would try again when it exits.
+    """
+
+    def __init__(self, binary: IO[bytes], encoding: str):
+        super().__init__(binary, encoding, "backslashreplace", line_buffering=True)
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except BrokenPipeError:  # its reader has seen enough: typer ends the command silently
+            raise
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            error.filename = "standard output"
+            raise
+
+
+def open_streams() -> None:
+    """Make the standard streams take whatever a command prints.
+
+    A closed stream leads to the null device. Otherwise the next file that is opened would get its number, and with it
+    what libraries print. Standard output gets a file descriptor of its own.
+    """
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    first = sys.__stdout__
+    if first is not None and sys.stdout is first:  # nothing has replaced it
+        sys.stdout = Stdout(os.fdopen(os.dup(first.fileno()), "wb"), first.encoding)
