@@ -1,11 +1,15 @@
-"""Texts of up to 1 MB, made to be dear: what mutations don't find by chance."""
+"""Texts of up to 1 MB, or of the most values, made to be dear: what mutations don't find by chance."""
 
 from __future__ import annotations
+
+from flowkit.spec.document import MAX_VALUES
 
 HEAD = "flowkit: 1\nevent: {shape: [4, 4, 4]}\n"
 GOOD = f"{HEAD}flow: [{{use: glow/actnorm}}]\n"
 STEP = "{coupling: {use: glow/affine}, conditioner: {use: glow/convnet}}, "
 LONG = "x" * 960_000
+MANY = MAX_VALUES - 200
+"""So many values, and what they need around them, are read; a spec with more is refused before its fields are read."""
 
 
 def _flow(*steps: str) -> str:
@@ -18,59 +22,60 @@ def _nested(inner: str, times: str = "1", extra: str = "") -> str:
 
 
 COSTLY = {
-    "unknown fields of a section": GOOD + "train:\n" + "".join(f"  epochs{n}: 1\n" for n in range(56_000)),
-    "unknown fields of a plugin": _flow("{use: glow/actnorm, " + "".join(f"k{n}: 1, " for n in range(80_000)) + "}"),
-    "unknown fields, like known ones": GOOD + "train: {" + "".join(f"optimizer{n}: 1, " for n in range(48_000)) + "}",
+    "unknown fields of a section": GOOD + "train:\n" + "".join(f"  epochs{n}: 1\n" for n in range(MANY)),
+    "unknown fields of a plugin": _flow("{use: glow/actnorm, " + "".join(f"k{n}: 1, " for n in range(MANY)) + "}"),
+    "unknown fields, like known ones": GOOD + "train: {" + "".join(f"optimizer{n}: 1, " for n in range(MANY)) + "}",
     "unknown fields of a plugin, like known ones": _flow(
-        "{use: glow/rescale, " + "".join(f"low{n}: 1, " for n in range(72_000)) + "}"
+        "{use: glow/rescale, " + "".join(f"low{n}: 1, " for n in range(MANY)) + "}"
     ),
-    "unknown sections, like a known field": GOOD + "".join(f"epochs{n}: 1\n" for n in range(68_000)),
+    "unknown sections, like a known field": GOOD + "".join(f"epochs{n}: 1\n" for n in range(MANY)),
     "unknown sections, and a missing one": "flowkit: 1\nevent: {shape: [2]}\n"
-    + "".join(f"epochs{n}: 1\n" for n in range(31_000)),
+    + "".join(f"epochs{n}: 1\n" for n in range(MANY)),
     "columns whose field has another name": GOOD
-    + f"data: {{use: data/table, path: x.csv, event: [{', '.join(['{kolumn: a}'] * 15_000)}]}}",
-    "unknown plugins, like a known one": _flow(*(f"{{use: glow/actnor{n}}}, " for n in range(35_200))),
-    "many namespaces that are unknown": _flow(*(f"{{use: a{n}/b}}, " for n in range(56_000))),
-    "unknown plugins": _flow(*(f"{{use: glow/x{n}}}, " for n in range(48_000))),
-    "unknown namespaces": _flow("{use: a/b}, " * 80_000),
-    "names that are no plugin's": _flow("{use: actnorm}, " * 56_000),
-    "steps that are none": _flow("1, " * 320_000),
-    "steps without the rest": _flow("{repeat: 1}, " * 72_000),
-    "couplings without a network": _flow("{coupling: {use: glow/affine}}, " * 28_000),
-    "steps that are text": _flow("glow/actnrm, " * 72_000),
-    "steps that are empty": _flow("{}, " * 72_000),
-    "steps of nothing": f"{HEAD}flow:\n" + "-\n" * 152_000,
-    "missing fields": _flow("{repeat: 2}, " * 72_000),
-    "couplings of numbers": _flow("{coupling: 1}, " * 64_000),
+    + f"data: {{use: data/table, path: x.csv, event: [{', '.join(['{kolumn: a}'] * (MANY // 2))}]}}",
+    "unknown plugins, like a known one": _flow(*(f"{{use: glow/actnor{n}}}, " for n in range(MANY // 2))),
+    "many namespaces that are unknown": _flow(*(f"{{use: a{n}/b}}, " for n in range(MANY // 2))),
+    "unknown plugins": _flow(*(f"{{use: glow/x{n}}}, " for n in range(MANY // 2))),
+    "unknown namespaces": _flow("{use: a/b}, " * (MANY // 2)),
+    "names that are no plugin's": _flow("{use: actnorm}, " * (MANY // 2)),
+    "steps that are none": _flow("1, " * MANY),
+    "steps without the rest": _flow("{repeat: 1}, " * (MANY // 2)),
+    "couplings without a network": _flow("{coupling: {use: glow/affine}}, " * (MANY // 3)),
+    "steps that are text": _flow("glow/actnrm, " * MANY),
+    "steps that are empty": _flow("{}, " * MANY),
+    "steps of nothing": f"{HEAD}flow:\n" + "-\n" * MANY,
+    "couplings of numbers": _flow("{coupling: 1}, " * (MANY // 2)),
     "splits that are text": _flow(
-        "{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}, split: channel}, " * 12_800
+        "{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}, split: channel}, " * (MANY // 6)
     ),
     "errors at each level": _flow(f"{_nested('{use: glow/actnrm}', extra='zz: 1, ')}, " * 100),
-    "errors far inside": _flow(_nested("{use: glow/rescale}, " * 36_000)),
-    "repeats of nothing": _flow("{repeat: 2, flow: []}, " * 40_000),
-    "values of a wrong type": _flow("{use: glow/squeeze, factor: x}, " * 28_000),
+    "errors far inside": _flow(_nested("{use: glow/rescale}, " * (MANY // 2))),
+    "repeats of nothing": _flow("{repeat: 2, flow: []}, " * (MANY // 3)),
+    "values of a wrong type": _flow("{use: glow/squeeze, factor: x}, " * (MANY // 3)),
     "pairs of a wrong type": _flow(
-        "{coupling: {use: glow/affine, scale: x}, conditioner: {use: glow/mlp, hidden: x}}, " * 11_200
+        "{coupling: {use: glow/affine, scale: x}, conditioner: {use: glow/mlp, hidden: x}}, " * (MANY // 7)
     ),
-    "values that are no numbers": _flow("{use: glow/rescale, low: x}, " * 32_000),
-    "words that are nearly right": _flow("{use: glow/permute, order: revers}, " * 28_000),
+    "values that are no numbers": _flow("{use: glow/rescale, low: x}, " * (MANY // 3)),
+    "words that are nearly right": _flow("{use: glow/permute, order: revers}, " * (MANY // 3)),
     "the most layers, far inside": _flow(_nested("{use: glow/actnorm}, " * 4_000)),
     "the most layers, repeated": _flow("{repeat: 4096, flow: [{use: glow/actnorm}]}"),
     "a break after the most layers": _flow(
         "{repeat: 4095, flow: [{use: glow/actnorm}]}, {use: glow/squeeze, factor: 3}"
     ),
     "repeats of repeats, endlessly": _flow(_nested("{use: glow/actnorm}", times="9" * 90)),
-    "endless repeats, one after another": _flow(f"{{repeat: {'9' * 90}, flow: [{{use: glow/actnorm}}]}}, " * 7_200),
+    "endless repeats, one after another": _flow(
+        f"{{repeat: {'9' * 90}, flow: [{{use: glow/actnorm}}]}}, " * (MANY // 5)
+    ),
     "the most layers": _flow("{use: glow/actnorm}, " * 4_096),
-    "too many layers": _flow("{use: glow/actnorm}, " * 48_000),
+    "too many layers": _flow("{use: glow/actnorm}, " * (MANY // 2)),
     "couplings": _flow(STEP * 4_096),
     "couplings, repeated": _flow("{repeat: 64, flow: [{repeat: 64, flow: [", STEP, "]}]}"),
     "a repeat that is too long": _flow("{repeat: 999999999, flow: [", STEP, "]}"),
     "repeats in repeats": _flow("{repeat: 9, flow: [" * 29, "{use: glow/actnorm}", "]}" * 29),
-    "a long shape": f"flowkit: 1\nevent: {{shape: [{'1, ' * 320_000}]}}\nflow: [{{use: glow/actnorm}}]\n",
+    "a long shape": f"flowkit: 1\nevent: {{shape: [{'1, ' * MANY}]}}\nflow: [{{use: glow/actnorm}}]\n",
     "a shape of long numbers": f"flowkit: 1\nevent: {{shape: [{('9' * 99 + ', ') * 9_600}]}}\nflow: []\n",
     "a long list where two belong": _flow(
-        f"{{coupling: {{use: glow/affine, scale: [{'1, ' * 320_000}]}}, conditioner: {{use: glow/convnet}}}}"
+        f"{{coupling: {{use: glow/affine, scale: [{'1, ' * MANY}]}}, conditioner: {{use: glow/convnet}}}}"
     ),
     "a long key": f"{GOOD}{LONG}: 1\n",
     "a long quoted key": f'{GOOD}? "{LONG}"\n: 1\n',
@@ -79,11 +84,12 @@ COSTLY = {
     "a long choice": _flow(f"{{use: glow/permute, order: {LONG}}}"),
     "a long number": _flow(f"{{use: glow/squeeze, factor: {'9' * 960_000}}}"),
     "a long text": f"{GOOD}data: {{use: data/npy, path: '{LONG}'}}\n",
-    "a long list of lists": f"{GOOD}data: [{'[1], ' * 200_000}]\n",
-    "pairs of brackets": f"flow: [{'[], ' * 240_000}]\n",
+    "a long list of lists": f"{GOOD}data: [{'[1], ' * (MANY // 2)}]\n",
+    "too many values": f"flow: [{'1, ' * 320_000}]\n",
+    "pairs of brackets": f"flow: [{'[], ' * MANY}]\n",
     "a long line": _flow("{use: glow/actnorm, " + " " * 960_000 + "x: 1}"),
     "a long paragraph": f"{GOOD}data: x\n" + " x\n" * 320_000,
-    "JSON on one line": '{"a": [' + '{"b": 1}, ' * 96_000 + "]}\n",
+    "JSON on one line": '{"a": [' + '{"b": 1}, ' * (MANY // 2) + "]}\n",
     "colons in a row": f"a{':' * 960_000}\n",
     "brackets": "[" * 960_000,
     "braces": "{a: " * 240_000,
