@@ -75,6 +75,9 @@ class Dataset(ABC):
         """
 
 
+MASKED = "its arrays have masks, which nothing reads: leave the rows out that lack values, or fill these in"
+
+
 def load_parts(use: Use, parts: Sequence[PartName] = PARTS) -> Iterator[tuple[PartName, Arrays]]:
     """Yield parts of the dataset that a spec names. Raise PluginError if the dataset is broken, and DataError."""
     dataset: Dataset = use.build()
@@ -92,3 +95,5 @@ def _check(arrays: Arrays, use: Use) -> None:
 
     if not (isinstance(arrays, Arrays) and isinstance(arrays.x, np.ndarray | Rows)):
         raise PluginError(f"plugin {use.plugin}: load must return flowkit.plugin.Arrays of numpy arrays or Rows")
+    if any(isinstance(each, np.ma.MaskedArray) for each in (arrays.x, arrays.context, arrays.weights)):
+        raise PluginError(f"plugin {use.plugin}: {MASKED}")

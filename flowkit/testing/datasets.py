@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from flowkit.plugin import Arrays, Dataset, PartName
-from flowkit.plugin.dataset import PARTS
+from flowkit.plugin.dataset import MASKED, PARTS
 from flowkit.plugin.rows import Rows, first_not_finite
 from flowkit.testing.effects import settings_kept
 from flowkit.testing.perturbation import seeded
@@ -25,12 +25,24 @@ def parts(subject: DatasetSubject) -> None:
         for what, array in _arrays(part):
             kind = type(array).__name__
             assert isinstance(array, np.ndarray | Rows), f"{what} of {name} is {kind}, not a numpy array, or Rows"
+            assert not isinstance(array, np.ma.MaskedArray), f"{what} of {name}: {MASKED}"
             assert array.dtype.kind in "iuf", f"{what} of {name} has dtype {array.dtype}: integers or floats"
             assert first_not_finite(array) is None, f"{what} of {name} has values that are not finite"
             assert len(array) == len(part.x) > 0, f"{what} of {name} has {len(array)} rows, and {len(part.x)} events"
+        _check_what_belongs_to_events(name, part)
         kinds.add(tuple((what, array.dtype, array.shape[1:]) for what, array in _arrays(part)))
     assert len(kinds) == 1, f"the parts differ in type or shape: {kinds}"
     assert loaded["train"].x.ndim in (2, 4), "x must be [n, d] or [n, channels, height, width]"
+
+
+def _check_what_belongs_to_events(name: str, part: Arrays) -> None:
+    """Raise AssertionError for labels below 0, and for weights below 0 or of 0 alone."""
+    if part.context is not None and part.context.ndim == 1 and part.context.dtype.kind == "i":
+        least = part.context[:].min()
+        assert least >= 0, f"context of {name} has the label {least}: labels count from 0"
+    if part.weights is not None:
+        weights = part.weights[:]
+        assert (weights >= 0).all() and weights.any(), f"weights of {name} must be 0 or more, and not all 0"
 
 
 def repeatable(subject: DatasetSubject) -> None:
@@ -61,10 +73,11 @@ def settings(subject: DatasetSubject) -> None:
 def disjoint(subject: DatasetSubject) -> None:
     """Validation and test events are not among the training events, except as often as data repeats itself.
 
-    The same for the events of test among those of validation.
+    The same for the events of test among those of validation. Events are compared in float32, in which models are
+    trained.
     """
     loaded = _load(subject.make())
-    rows = {name: [row.tobytes() for row in np.ascontiguousarray(part.x[:])] for name, part in loaded.items()}
+    rows = {name: [row.tobytes() for row in _as_trained(part.x[:])] for name, part in loaded.items()}
     repeated = len(rows["train"]) - len(set(rows["train"]))
     usual = (repeated + 1) / len(rows["train"])
     pairs: tuple[tuple[PartName, PartName], ...] = (("val", "train"), ("test", "train"), ("test", "val"))
@@ -76,6 +89,10 @@ def disjoint(subject: DatasetSubject) -> None:
             f"{shared} of the {len(rows[name])} events of {name} are in {other} too; within train {repeated} of "
             f"{len(rows['train'])} are repeated"
         )
+
+
+def _as_trained(x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(x, dtype=np.float32 if x.dtype.kind == "f" else None)
 
 
 def _load(dataset: Dataset, names: Iterable[PartName] = PARTS) -> dict[PartName, Arrays]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import Field, ValidationInfo, field_validator
@@ -170,6 +171,7 @@ def test_a_conditioner_is_not_blamed_for_the_transformer(n_params: Any) -> None:
         (lambda self, split: exit(4), r"can't load its train part: SystemExit: 4"),
         (lambda self, split: None, "load must return flowkit.plugin.Arrays of numpy arrays"),
         (lambda self, split: Arrays([[0.0] * 3]), "load must return flowkit.plugin.Arrays of numpy arrays"),
+        (lambda self, split: Arrays(np.ma.masked_array(np.zeros((9, 3)), mask=True)), "its arrays have masks"),
         (None, "its target must derive from flowkit.plugin.Dataset"),
     ],
 )

@@ -477,3 +477,38 @@ class OneLabelTooFew(_Points):
 
     def load(self, split):
         return Arrays(self.points(10), np.zeros(9, np.int64))
+
+
+@wrong("dataset", "parts", "weights of train must be 0 or more")
+class WeightsBelowZero(_Points):
+    """Logarithms of weights in the place of weights."""
+
+    def load(self, split):
+        x = super().load(split).x
+        return Arrays(x, weights=-np.ones(len(x), np.float32))
+
+
+@wrong("dataset", "parts", "context of train has the label -1: labels count from 0")
+class LabelsFromMinusOne(_Points):
+    """-1 for what has no label, as scikit-learn's clusters have it."""
+
+    def load(self, split):
+        x = super().load(split).x
+        return Arrays(x, np.arange(len(x)) % 3 - 1)
+
+
+@wrong("dataset", "parts", "x of train: its arrays have masks")
+class MasksWhatIsMissing(_Points):
+    """A masked array for values that are missing: what lies behind the masks is trained on."""
+
+    def load(self, split):
+        x = super().load(split).x
+        return Arrays(np.ma.masked_array(x, mask=x > 1))
+
+
+@wrong("dataset", "disjoint", "are in train too")
+class SameEventsButForRounding(_Points):
+    """Events of all parts are the same, and noise tells them apart that float32 rounds away."""
+
+    def load(self, split):
+        return Arrays(self.points(20).astype(np.float64) + 1e-10 * len(split))
