@@ -259,27 +259,14 @@ class Registry:
         alike = difflib.get_close_matches(namespace, self.namespaces)
         return did_you_mean(alike) if alike else None
 
-    def near(self, kind: str | None, name: str, namespaces: Iterable[str]) -> list[str]:
-        """Return the names in these namespaces that may have been meant.
-
-        Args:
-            kind: The name of the kind that they must have, or None for any.
-            name: What was written.
-            namespaces: The namespaces.
-        """
-        ends = {full: _plain(full) for full in self._names(kind, namespaces)}
-        wanted = _plain(name)
-        near = [wanted] if wanted in ends.values() else _close(wanted, ends.values())
-        return [full for end in dict.fromkeys(near) for full in ends if ends[full] == end]
-
     def _advice(self, kind: str | None, name: str) -> str:
         """Suggest names in similar namespaces, then list those of its own and suggest names in all namespaces."""
         namespace, slash, _ = name.partition("/")
-        if near := self.near(kind, name, difflib.get_close_matches(namespace, self.namespaces)):
+        if near := near_names(self, kind, name, difflib.get_close_matches(namespace, self.namespaces)):
             return did_you_mean(near)
         if slash and namespace not in self.namespaces:
             return f"{BRING}; {self._list_names(kind)}"
-        own, elsewhere = self._names(kind, [namespace]), self.near(kind, name, self.namespaces)
+        own, elsewhere = self._names(kind, [namespace]), near_names(self, kind, name, self.namespaces)
         listed = [f"{kind or 'plugin'}s of the namespace {namespace}: {_listed(own)}"] if own else []
         asked = [did_you_mean(elsewhere)] if elsewhere else []
         return "; ".join([*listed, *asked]) or self._list_names(kind)
@@ -287,6 +274,14 @@ class Registry:
     def _list_names(self, kind: str | None) -> str:
         """List the names that are installed."""
         return f"{kind or 'plugin'}s installed: {_listed(self._names(kind, self.namespaces))}"
+
+
+def near_names(registry: Registry, kind: str | None, name: str, namespaces: Iterable[str]) -> list[str]:
+    """Return the names of plugins in these namespaces that ``name`` may have meant."""
+    ends = {full: _plain(full) for full in registry._names(kind, namespaces)}
+    wanted = _plain(name)
+    near = [wanted] if wanted in ends.values() else _close(wanted, ends.values())
+    return [full for end in dict.fromkeys(near) for full in ends if ends[full] == end]
 
 
 def _namespace_of(name: str) -> str:

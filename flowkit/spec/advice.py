@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Any, NamedTuple
 
 from flowkit.errors import Path, format_path
-from flowkit.plugin.registry import Registry
+from flowkit.plugin.registry import Registry, near_names
 from flowkit.plugin.spelling import did_you_mean, line
 from flowkit.spec.advice_on_plugins import NAME, on_whole_flow, use_in, written_use
 from flowkit.spec.document import enter
@@ -183,7 +183,7 @@ def _on_keys(value: dict[str, Any], registry: Registry) -> str:
 
 def _step_named(name: str, registry: Registry) -> str | None:
     """Suggest the bijector of this name, in whatever namespace it is."""
-    near = [] if "/" in name else registry.near("bijector", name, registry.namespaces)
+    near = [] if "/" in name else near_names(registry, "bijector", name, registry.namespaces)
     return f"write use: {near[0]}" if len(near) == 1 else None
 
 

@@ -384,6 +384,11 @@ data: {use: data/table, path: x.csv, event: [{column: area}, ¦price]}
 => event: {shape: [2]}
 data: {use: data/table, path: x.csv, event: [{column: price}, {column: area}]}
 
+data: ¦{use: data/table, path: x.csv, dim: [{column: a}, {column: b}]}
+=> field 'event' is missing
+=> event: {shape: [2]}
+data: {use: data/table, path: x.csv, event: [{column: a}, {column: b}]}
+
 ¦name: x
 => unknown field 'name': delete name, or take one of the fields here: flowkit, event
 => data: {use: data/toy, name: moons}
