@@ -11,7 +11,7 @@ from torch import Tensor
 from flowkit.bijectors import Base
 from flowkit.bijectors.base_distribution import from_flat_noise, log_normal
 from flowkit.testing.common import LARGE, context
-from flowkit.testing.compare import LOG_DET_TOLERANCE, as_by_autodiff, jacobian, moderate, within
+from flowkit.testing.compare import LOG_DET_TOLERANCE, as_by_autodiff, gradients_of, jacobian, moderate, within
 from flowkit.testing.couplings import initialize
 from flowkit.testing.effects import compare_with_frozen, initialize_saved
 from flowkit.testing.histogram import compare_with_density
@@ -167,6 +167,26 @@ def samples(subject: BaseSubject) -> None:
 SAMPLES = 500_000
 
 
+def _learns_by_samples(subject: BaseSubject) -> bool:
+    base = subject.fresh()
+    return base.reparametrized and any(parameter.requires_grad for parameter in base.parameters())
+
+
+@only_where(_learns_by_samples, "it has no parameters, or is declared to make a choice")
+def reparametrized(subject: BaseSubject) -> None:
+    """Samples have gradients for every parameter on which the density depends, unless reparametrized is False."""
+    base = subject.module()
+    trained = {name: p for name, p in base.named_parameters() if p.requires_grad}
+    density, samples = (
+        gradients_of(next(iter(call(base).values())).square().sum(), trained) for call in subject.calls(base, 16)
+    )
+    without = [name for name in trained if density[name].any() and not samples[name].any()]
+    assert not without, (
+        f"the density depends on {', '.join(without)}, and samples have no gradient for it: is something detached? If "
+        "from_noise makes a choice, as a mixture does, say reparametrized = False"
+    )
+
+
 @torch.no_grad()
 def temperature(subject: BaseSubject) -> None:
     """Normal noise scaled by a temperature of 0, ½ or 1 gives finite events of finite density."""
@@ -215,5 +235,6 @@ def _frozen(base: Base) -> Base:
 
 
 CHECKS = (
-    context, density, normalized, samples, temperature, domains, tails, initialize, initialize_saved, freeze,
+    context, density, normalized, samples, reparametrized, temperature, domains, tails, initialize, initialize_saved,
+    freeze,
 )  # fmt: skip

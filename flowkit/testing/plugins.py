@@ -21,6 +21,7 @@ from flowkit.plugin.reference import Use
 from flowkit.spec import Spec, latent_shapes, model
 from flowkit.spec.conditioning import reads_context
 from flowkit.spec.example import CONTEXTS
+from flowkit.testing.compare import equal_shapes
 from flowkit.testing.perturbation import perturb, seeded
 from flowkit.testing.subjects import Call, PluginSubject, inside, only_where
 
@@ -52,13 +53,14 @@ def builds(subject: PluginSubject) -> None:
 
 
 def _call_the_part(subject: PluginSubject) -> None:
-    """Raise AssertionError if a call of the part by itself shows what is wrong, such as a value too many."""
+    """Raise AssertionError if a call of the part by itself shows what is wrong: values too many, or another shape."""
     if subject.part is None:
         return
     try:
         module = subject.part.module()
         for call in subject.part.calls(module):
-            call(module)
+            for (name, value), shape in zip(call(module).items(), call.returns.values(), strict=True):
+                equal_shapes(name, value.shape[1:], shape)
     except AssertionError:
         raise
     except Exception:  # what the flow raised says more

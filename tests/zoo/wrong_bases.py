@@ -52,6 +52,13 @@ class ChoosesEquallyOften(_Mixture):
         return torch.linspace(0, 1, self.components + 1, dtype=torch.float64)[1:-1]
 
 
+@wrong("base", "reparametrized", "samples have no gradient for it: .*say reparametrized = False")
+class SaysThatItMakesNoChoice(_Mixture):
+    """Chooses a component, and doesn't say so: gradients of its samples leave out those of the weights."""
+
+    reparametrized = True
+
+
 @wrong("base", "samples", "of the samples lie in")
 class ChoosesForEachValue(_Mixture):
     """Chooses a component for each value, with the density of events that have one component."""
