@@ -17,7 +17,7 @@ from flowkit.errors import DataWarning, InputError
 from flowkit.fitted.given import FitInput, of_arrays, of_table
 from flowkit.fitted.result import FittedFlow
 from flowkit.plugin import Arrays, PartName
-from flowkit.plugin.rows import Rows, shuffled_rows
+from flowkit.plugin.rows import shuffled_rows
 from flowkit.spec import Spec, read_spec
 from flowkit.starting import Look, hidden_width, train_section
 from flowkit.train import fit_arrays
@@ -168,7 +168,7 @@ def _parts(found: FitInput, validation: Any, seed: int) -> dict[PartName, Arrays
     if not 0 < held_out < n:
         raise InputError(f"validation is {validation!r}: give a share between 0 and 1 of the {n} events, or the data")
     order = shuffled_rows(n, np.random.default_rng(seed))
-    return {"train": _rows(whole, order[held_out:]), "val": _rows(whole, order[:held_out])}
+    return {"train": whole.take(order[held_out:]), "val": whole.take(order[:held_out])}
 
 
 def _validation(found: FitInput, validation: Any) -> Arrays:
@@ -185,16 +185,3 @@ def _validation(found: FitInput, validation: Any) -> Arrays:
     if len(set(kinds)) > 1:  # the texts would be numbered in an order of their own
         raise InputError(f"the labels of x are {kinds[0]}, and those of validation are {kinds[1]}: give one kind")
     return held_out
-
-
-def _rows(arrays: Arrays, rows: np.ndarray) -> Arrays:
-    """Return some rows of arrays in memory, or mapped. They are copied when they are used."""
-    x, context = arrays.x, arrays.context
-    return Arrays(
-        Rows(np.asarray(x), rows),
-        None if context is None else Rows(np.asarray(context), rows),
-        arrays.columns,
-        rows if arrays.rows is None else Rows(np.asarray(arrays.rows), rows),
-        None if arrays.weights is None else arrays.weights[rows],
-        arrays.classes,
-    )

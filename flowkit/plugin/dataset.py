@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from flowkit.errors import FlowkitError, PluginError
@@ -36,7 +36,7 @@ class Arrays:
         x: The events, [n, *event]: integers for data with levels, floats otherwise.
         context: The contexts [n, *context], or labels [n]. None without a context.
         columns: The names of the values of an event [d], for messages.
-        rows: The rows [n] of the events in a table, for messages.
+        rows: The rows [n] of the events among those that were given, such as in a file, for messages.
         weights: How much each event counts, [n]. Without weights all count alike.
         classes: The names of the labels 0, 1, … Without names, messages call labels by their numbers.
     """
@@ -47,6 +47,25 @@ class Arrays:
     rows: np.ndarray | Rows | None = None
     weights: np.ndarray | None = None
     classes: tuple[str, ...] = ()
+
+    def take(self, rows: np.ndarray) -> Arrays:
+        """Return some of the events. Their values are read when they are indexed.
+
+        Args:
+            rows: Indices among these events.
+        """
+        from flowkit.plugin.rows import Rows
+
+        def taken(values: np.ndarray | Rows) -> Rows:
+            return values.take(rows) if isinstance(values, Rows) else Rows(values, rows)
+
+        return replace(
+            self,
+            x=taken(self.x),
+            context=None if self.context is None else taken(self.context),
+            rows=rows if self.rows is None else taken(self.rows),
+            weights=None if self.weights is None else self.weights[rows],
+        )
 
 
 class Dataset(ABC):

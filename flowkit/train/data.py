@@ -104,7 +104,7 @@ def _events(arrays: Arrays, event: EventSpec, where: str) -> Values:
                 f"{where}: events are {x.dtype}, up to {_range(x)[1]}; the spec's event is continuous: "
                 f"set event.levels, or give floats"
             )
-        return _inside(_finite(x, where), event.domains, where, arrays)
+        return _inside(_finite(x, arrays, where), event.domains, where, arrays)
     if not np.issubdtype(x.dtype, np.integer):
         raise DataError(f"{where}: events are {x.dtype}; the spec's event has levels, which needs integers")
     low, high = _range(x)
@@ -130,12 +130,15 @@ def _as(dtype: np.dtype | type, x: Values) -> Values:
     return x.astype(dtype) if isinstance(x, Rows) else Rows(x, dtype=dtype)
 
 
-def _finite(x: Values, where: str) -> Values:
-    x = _as(np.float32, x)
-    event = first_not_finite(x)
+def _finite(x: Values, arrays: Arrays, where: str) -> Values:
+    """Return events or contexts as float32. Raises DataError for NaN and infinity."""
+    found = _as(np.float32, x)
+    event = first_not_finite(found)
     if event is not None:
-        raise DataError(f"{where}: event {event} (counted from 0) holds NaN or infinity in float32")
-    return x
+        what = "the context of " if x is arrays.context else ""
+        place = f"{what}{event_name(arrays, event)} (counted from 0)"
+        raise DataError(f"{where}: {place} holds NaN or infinity in float32")
+    return found
 
 
 def _inside(x: Values, domains: Domains, where: str, arrays: Arrays) -> Values:
@@ -177,7 +180,7 @@ def _contexts(arrays: Arrays, context: ContextSpec, where: str) -> Values:
             f"the spec's context are {wanted}, one for each{advice}"
         )
     if context.classes is None:
-        return _finite(given, where)
+        return _finite(given, arrays, where)
     if arrays.classes and len(arrays.classes) != context.classes:
         names = f"{len(arrays.classes)} classes ({shortened(', '.join(arrays.classes))})"
         raise DataError(

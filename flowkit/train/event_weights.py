@@ -8,7 +8,6 @@ import numpy as np
 
 from flowkit.errors import DataError
 from flowkit.plugin import Arrays
-from flowkit.plugin.rows import Rows
 
 
 def weighted(arrays: Arrays, where: str) -> Arrays:
@@ -25,7 +24,7 @@ def weighted(arrays: Arrays, where: str) -> Arrays:
     if not kept.any():
         raise DataError(f"{where}: all {len(weights)} weights are 0: at least one event must count")
     if not kept.all():
-        arrays = _chosen(arrays, np.flatnonzero(kept))
+        arrays = arrays.take(np.flatnonzero(kept))
         weights = weights[kept]
     weights = weights / weights.max()  # the sum of huge weights would overflow
     return replace(arrays, weights=weights / weights.mean())
@@ -49,17 +48,3 @@ def _checked(arrays: Arrays, where: str) -> np.ndarray:
         place = f"{event_name(arrays, event)} (counted from 0)"
         raise DataError(f"{where}: {place} has the weight {weights[event]:g}; weights are finite, and 0 or more")
     return weights
-
-
-def _chosen(arrays: Arrays, kept: np.ndarray) -> Arrays:
-    """Return the events with the indices ``kept``. Mapped events are read only when they are indexed."""
-
-    def chosen(values: np.ndarray | Rows) -> np.ndarray | Rows:
-        return values.take(kept) if isinstance(values, Rows) else Rows(values, kept)
-
-    return replace(
-        arrays,
-        x=chosen(arrays.x),
-        context=None if arrays.context is None else chosen(arrays.context),
-        rows=None if arrays.rows is None else chosen(arrays.rows),
-    )

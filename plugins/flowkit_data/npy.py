@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows
-from flowkit.plugin.rows import first_not_finite
 from flowkit_data.parts import check_enough, rows_of_parts
 from flowkit_runtime.files import map_npy
 
@@ -34,11 +33,12 @@ class Npy(Dataset):
             part: ``"train"``, ``"val"`` or ``"test"``.
 
         Raises:
-            DataError: If a file isn't a .npy array of numbers, holds NaN or infinity, or if the files differ in length.
+            DataError: If a file isn't a .npy array of numbers, or if the files differ in length.
         """
         check_enough(len(self._events), self.fractions, f"data/npy: {self.path}")
         rows = self._parts[part]
-        return Arrays(Rows(self._events, rows), None if self._contexts is None else Rows(self._contexts, rows))
+        contexts = None if self._contexts is None else Rows(self._contexts, rows)
+        return Arrays(Rows(self._events, rows), contexts, rows=rows)
 
     @cached_property
     def _parts(self) -> dict[PartName, np.ndarray]:
@@ -61,7 +61,7 @@ class Npy(Dataset):
 
 
 def read_array(path: Path) -> np.ndarray:
-    """Map a .npy file of finite numbers. Raises DataError, also for pickled objects, which are never loaded."""
+    """Map a .npy file of numbers. Raises DataError, also for pickled objects, which are never loaded."""
     try:
         array = map_npy(path)
     except FileNotFoundError as error:
@@ -74,7 +74,4 @@ def read_array(path: Path) -> np.ndarray:
         raise DataError(f"data/npy: {path} must hold one array of numbers, a row an event")
     if array.size == 0:
         raise DataError(f"data/npy: {path} is empty: its shape is {list(array.shape)}")
-    row = first_not_finite(Rows(array))
-    if row is not None:
-        raise DataError(f"data/npy: {path}: row {row} (the first is 0) holds NaN or infinity")
     return array

@@ -252,7 +252,7 @@ MISTAKES = [
         "One value of one event is NaN. flowkit reads all data before it trains, as here. Of a batch in Python, "
         "log_prob is NaN for that event alone, as with zuko.",
         "",
-        'numpy.save("x.npy", numpy.float32([[0, 1, 2], [3, numpy.nan, 5], [6, 7, 8]]))\n'
+        'numpy.save("x.npy", numpy.float32([[0, 1, 2], [3, numpy.nan, 5], [6, 7, 8]] * 4))\n'
         'flow = [{"use": "glow/actnorm"}]\n'
         'data = {"use": "data/npy", "path": "x.npy"}\n'
         'load_data(read_spec({"flowkit": 1, "event": {"shape": [3]}, "flow": flow, "data": data}))\n',

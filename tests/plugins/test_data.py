@@ -195,13 +195,6 @@ def test_npy_fractions_must_sum_to_one() -> None:
         make("npy", path="x.npy", fractions=(0.5, 0.3, 0.1))
 
 
-def test_npy_names_the_first_row_that_is_not_finite(tmp_path: Path) -> None:
-    events = np.zeros((30, 2, 2))
-    events[17, 1, 0], events[20, 0, 0] = np.nan, np.inf
-    with pytest.raises(DataError, match=r"x\.npy: row 17 "):
-        make("npy", path=save(tmp_path / "x.npy", events)).load("test")
-
-
 @pytest.mark.parametrize("n", range(1, 6))
 def test_rows_that_are_too_few_for_three_parts(n: int, tmp_path: Path) -> None:
     message = rf"x\.npy has {n} rows?, and 6 rows are needed for three parts of the fractions \[0\.8, 0\.1, 0\.1\]"

@@ -158,6 +158,6 @@ def test_toys_with_absurd_noise(noise: float) -> None:
 
 def test_numbers_beyond_float32_are_named(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.full((100, 2), 1e300))
-    assert "event 0 (counted from 0) holds NaN or infinity in float32" in refused(
+    assert "row 0 (counted from 0) holds NaN or infinity in float32" in refused(
         first_event_shape, spec_of(tmp_path / "x.npy")
     )
