@@ -14,8 +14,8 @@ from flowkit.spec import read_spec
 from flowkit.testing import perturb
 from flowkit.train import train
 from flowkit.train.baselines import baselines
-from flowkit_data.diabetes import Diabetes
 from flowkit_data.draws import PRIOR, Draws
+from flowkit_data.scikit_learn import Diabetes
 from tests.extent import extent
 
 SPECS = Path(__file__).parents[1] / "specs"

@@ -42,6 +42,7 @@ from flowkit.plugin.reference import (
 )
 from flowkit.plugin.registration import register
 from flowkit.plugin.registry import Registry
+from flowkit.plugin.scale_bounds import ScaleBounds
 from flowkit.shapes import Shape, halve
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ __all__ = [
     "Ref",
     "Registry",
     "Rows",
+    "ScaleBounds",
     "Shape",
     "ShapeError",
     "SplitConfig",

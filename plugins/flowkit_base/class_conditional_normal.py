@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from flowkit.bijectors import Base, required_context
+from flowkit.bijectors import required_context
 from flowkit.plugin import Shape
-from flowkit_base.diagonal_normal import diagonal_log_prob
+from flowkit_base.diagonal_normal import DiagonalBase
 
 
-class ClassConditionalNormal(Base):
+class ClassConditionalNormal(DiagonalBase):
     """A normal distribution with diagonal covariance for each class y: p(z | y) = N(z; μ_y, σ_y²).
 
     The means [classes, *event] and the standard deviations σ = exp(log_scale) are learned. The context is the class,
@@ -41,15 +41,7 @@ class ClassConditionalNormal(Base):
         self.mean = nn.Parameter(torch.zeros(classes, *self.event_shape))
         self.log_scale = nn.Parameter(torch.zeros(classes, *self.event_shape))
 
-    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        return diagonal_log_prob(z, *self._of_class(context))
-
-    def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        (eps,) = noise
-        mean, log_scale = self._of_class(context)
-        return mean + log_scale.exp() * eps
-
-    def _of_class(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _mean_and_log_scale(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return μ and log σ of each event's class, [batch, *event]. Products with a one-hot row are exact."""
         label = required_context(context, "this base chooses its mean and scale")
         mean, log_scale = (label @ each.flatten(1) for each in (self.mean, self.log_scale))

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from flowkit.bijectors import Base, Conditioner, bounded_log_scale, required_context
+from flowkit.bijectors import Conditioner, bounded_log_scale, required_context
 from flowkit.plugin import Shape, Use
-from flowkit_base.diagonal_normal import diagonal_log_prob
+from flowkit_base.diagonal_normal import DiagonalBase
 
 
-class ConditionalNormal(Base):
+class ConditionalNormal(DiagonalBase):
     """A normal distribution with diagonal covariance that depends on the context c: p(z | c) = N(z; μ(c), σ(c)²).
 
     A network computes μ and t from c. log σ is a scaled and shifted tanh of t between log lo and log hi. It is 0 at
@@ -54,16 +54,7 @@ class ConditionalNormal(Base):
     def initialize(self, z: Tensor, context: Tensor | None = None) -> None:
         self.conditioner.initialize(self._required(context))
 
-    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        return diagonal_log_prob(z, *self._from_context(context))
-
-    def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        (eps,) = noise
-        mean, log_scale = self._from_context(context)
-        return mean + log_scale.exp() * eps
-
-    def _from_context(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return μ and log σ, [batch, *event]."""
+    def _mean_and_log_scale(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
         theta = self.conditioner(self._required(context))
         return theta[:, 0], bounded_log_scale(theta[:, 1], *self.scale)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, ClassVar
 
-from pydantic import Field, PositiveFloat, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from flowkit.plugin import (
@@ -16,6 +16,7 @@ from flowkit.plugin import (
     DomainOfEvent,
     Domains,
     ReadsContext,
+    ScaleBounds,
     Shape,
     ShapeError,
     by_coordinate,
@@ -98,15 +99,8 @@ class ConditionalNormalConfig(BaseConfig):
 
     conditioner: ConditionerRef
     """The network that reads the context, and writes the mean and the scale of each value."""
-    scale: tuple[PositiveFloat, PositiveFloat] = (0.01, 100.0)
+    scale: ScaleBounds = (0.01, 100.0)
     """Bounds [lo, hi] of the standard deviations, with 0 < lo < 1 < hi."""
-
-    @field_validator("scale")
-    @classmethod
-    def _bounds(cls, scale: tuple[float, float]) -> tuple[float, float]:
-        if not scale[0] < 1 < scale[1]:
-            raise PydanticCustomError("bounds", "needs bounds [lo, hi] with 0 < lo < 1 < hi, such as [0.01, 100]")
-        return scale
 
     def check_shapes(self, event: Shape, context: Shape | None) -> None:
         assert isinstance(self.conditioner.config, ConditionerConfig)

@@ -11,7 +11,7 @@ import numpy as np
 from flowkit.plugin import PARTS, DataError, PartName
 from flowkit.plugin.rows import shuffled_rows
 from flowkit_runtime.errors import RowError, shortened
-from flowkit_runtime.values import as_days, as_numbers, as_text
+from flowkit_runtime.values import as_days, as_numbers, as_text, plain_array
 
 MAX_COUNTED = 10_000
 """The most rows that a message says are needed."""
@@ -132,14 +132,13 @@ def _moments(values: Any, name: str, rows: np.ndarray) -> list[float]:
     """Return a column of times or numbers, which has the values of these rows, as numbers. CSV gives texts."""
     import pyarrow as arrow
 
-    if arrow.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+    values = plain_array(values)
     if arrow.types.is_string(values.type):
         try:
             values = values.cast(arrow.float64())
         except ValueError:  # from pyarrow
             return _days(values, name, rows)
-    if arrow.types.is_temporal(values.type) or arrow.types.is_large_string(values.type):
+    if arrow.types.is_temporal(values.type):
         return _days(values, name, rows)
     if arrow.types.is_boolean(values.type):
         raise DataError(f"data/table: column {shortened(repr(name))} holds true and false, neither times nor numbers")

@@ -280,9 +280,9 @@ class ToyConfig(DatasetConfig):
 @hookimpl
 def flowkit_register_datasets() -> list[Descriptor]:
     return [
-        Descriptor("breast_cancer", BreastCancerConfig, "flowkit_data.breast_cancer:BreastCancer"),
-        Descriptor("diabetes", DiabetesConfig, "flowkit_data.diabetes:Diabetes"),
-        Descriptor("digits", DigitsConfig, "flowkit_data.digits:Digits"),
+        Descriptor("breast_cancer", BreastCancerConfig, "flowkit_data.scikit_learn:BreastCancer"),
+        Descriptor("diabetes", DiabetesConfig, "flowkit_data.scikit_learn:Diabetes"),
+        Descriptor("digits", DigitsConfig, "flowkit_data.scikit_learn:Digits"),
         Descriptor("images", ImagesConfig, "flowkit_data.images:ImageFolder"),
         Descriptor("mnist", MnistConfig, "flowkit_data.mnist:Mnist"),
         Descriptor("npy", NpyConfig, "flowkit_data.npy:Npy"),

@@ -12,6 +12,7 @@ from flowkit.plugin import (
     ConditionerConfig,
     Descriptor,
     Domains,
+    ScaleBounds,
     Shape,
     ShapeError,
     SplitConfig,
@@ -160,18 +161,11 @@ class SqueezeConfig(BijectorConfig):
 class AffineConfig(TransformerConfig):
     """Scales and shifts: y = s ⊙ x + b. The scale s has bounds, and is 1 where the parameters are 0."""
 
-    scale: tuple[float, float] | Literal["sigmoid"] = (0.25, 4.0)
+    scale: ScaleBounds | Literal["sigmoid"] = (0.25, 4.0)
     """Bounds [lo, hi] of s, with 0 < lo < 1 < hi. `sigmoid` is s = sigmoid(t + 2) of Glow's published code, for
     reproducing papers. It has no positive lower bound, so a trained model inverts with large errors and can give NaN on
     its own samples.
     """
-
-    @field_validator("scale")
-    @classmethod
-    def _bounds(cls, scale: tuple[float, float] | str) -> tuple[float, float] | str:
-        if not isinstance(scale, str) and not 0 < scale[0] < 1 < scale[1]:
-            raise PydanticCustomError("bounds", "needs bounds [lo, hi] with 0 < lo < 1 < hi, such as [0.25, 4]")
-        return scale
 
 
 class AdditiveConfig(TransformerConfig):

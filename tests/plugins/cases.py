@@ -42,10 +42,8 @@ from flowkit_base.gaussian_mixture import GaussianMixture
 from flowkit_base.laplace import Laplace
 from flowkit_base.student_t import StudentT
 from flowkit_base.uniform import Uniform
-from flowkit_data.breast_cancer import BreastCancer
-from flowkit_data.diabetes import Diabetes
-from flowkit_data.digits import Digits
 from flowkit_data.draws import Draws
+from flowkit_data.scikit_learn import BreastCancer, Diabetes, Digits
 from flowkit_data.toy import ToyPoints
 from flowkit_encoder.conv import Conv
 from flowkit_encoder.deep_set import DeepSet

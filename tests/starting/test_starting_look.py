@@ -208,12 +208,12 @@ def test_datasets_that_it_refuses(tmp_path: Path) -> None:
 
 
 def test_a_dataset_whose_target_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowkit_data.digits.Digits", dict)
+    monkeypatch.setattr("flowkit_data.scikit_learn.Digits", dict)
     with pytest.raises(PluginError, match=r"must derive from flowkit\.plugin\.Dataset"):
         look("{use: data/digits}")
 
 
 def test_a_dataset_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowkit_data.digits.Digits.load", lambda *_: [][0])
+    monkeypatch.setattr("flowkit_data.scikit_learn.Digits.load", lambda *_: [][0])
     with pytest.raises(PluginError, match=r"plugin data/digits .* can't load its train part: IndexError"):
         look("{use: data/digits}")

@@ -176,7 +176,7 @@ class ScaleOfAnotherContext(_ByNetwork):
 
     def from_noise(self, noise, context=None):
         (eps,) = noise
-        return self._from_context(context)[0] + self._from_context(-context)[1].exp() * eps
+        return self._mean_and_log_scale(context)[0] + self._mean_and_log_scale(-context)[1].exp() * eps
 
 
 @wrong("base", "normalized", "integrates to", event=(1,))
