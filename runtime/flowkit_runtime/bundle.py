@@ -5,7 +5,7 @@ import json
 import math
 import operator
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path, PureWindowsPath
@@ -124,10 +124,10 @@ class Bundle:
         latent_shapes: shape of each latent of one event, in the order z_1, z_2, ...
         directions: "both", or "forward" or "inverse" if the flow has one direction only.
         bases: names of the base distributions of the latents.
-        noise: what the graph of the bases makes latents from; None if all latents are standard normal, and there is no
-            such graph.
-        dequantization: what the graph of the dequantization noise u is made from; None if u is uniform, and there is no
-            such graph.
+        noise: what the graph of the bases makes latents from, by the names of its inputs; None if all latents are
+            standard normal, and there is no such graph.
+        dequantization: what the graph of the dequantization noise u is made from, by the names of its inputs; None if u
+            is uniform, and there is no such graph.
         likelihood: how the likelihood is computed, a key of LIKELIHOODS.
         weights_file: name of the file with the weights that both graphs share; None if each graph holds its own.
         steps: the divisors of height and width if the graphs take images of any size, otherwise None.
@@ -144,8 +144,8 @@ class Bundle:
     latent_shapes: tuple[tuple[int, ...], ...]
     directions: str
     bases: tuple[str, ...]
-    noise: tuple[NoiseArray, ...] | None
-    dequantization: tuple[NoiseArray, ...] | None
+    noise: dict[str, NoiseArray] | None
+    dequantization: dict[str, NoiseArray] | None
     likelihood: str
     weights_file: str | None
     steps: tuple[int, ...] | None
@@ -172,16 +172,6 @@ class Bundle:
             "inverse": ("latent -> data", "it gives no densities, scores or latents"),
         }[self.directions]
         raise BundleError(f"{self.directory} holds {self.graphs[0]} alone, because its flow runs {way} only: {lack}")
-
-    @property
-    def noise_names(self) -> list[str]:
-        """The names of the noise in the graph of the bases. There are none without such a graph."""
-        return numbered(NOISE, len(self.noise or ()))
-
-    @property
-    def dequantization_names(self) -> list[str]:
-        """The names of the noise in the graph of the dequantization noise."""
-        return numbered(DEQUANTIZATION, len(self.dequantization or ()))
 
     @property
     def printed_unit(self) -> str:
@@ -324,11 +314,11 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
             domain=_domain(event.get("domain"), event["shape"]),
             context=given,
             latent_shapes=tuple(_shape("latents", shape) for shape in manifest["latents"]),
-            directions=_directions(manifest.get("directions", "both")),
+            directions=_one_of(GRAPHS, "directions", manifest.get("directions", "both")),
             bases=_bases(manifest),
-            noise=_noise_arrays("noise", manifest["noise"]),
-            dequantization=_noise_arrays("dequantization", manifest["dequantization"]),
-            likelihood=_likelihood(manifest["likelihood"]),
+            noise=_noise_arrays("noise", NOISE, manifest["noise"]),
+            dequantization=_noise_arrays("dequantization", DEQUANTIZATION, manifest["dequantization"]),
+            likelihood=_one_of(LIKELIHOODS, "likelihood", manifest["likelihood"]),
             weights_file=_weights_file(manifest),
             steps=_steps(manifest),
             threshold=_threshold(manifest.get("threshold")),
@@ -371,9 +361,9 @@ def is_number(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
-def _directions(value: Any) -> str:
-    if not isinstance(value, str) or value not in GRAPHS:
-        raise TypeError(f"directions is {shortened(repr(value))}, not one of {', '.join(GRAPHS)}")
+def _one_of(known: Collection[str], field: str, value: Any) -> str:
+    if not isinstance(value, str) or value not in known:
+        raise TypeError(f"{field} is {shortened(repr(value))}, not one of {', '.join(known)}")
     return value
 
 
@@ -384,7 +374,7 @@ def _bases(manifest: dict[str, Any]) -> tuple[str, ...]:
     return tuple(map(str, names))
 
 
-def _noise_arrays(field: str, value: Any) -> tuple[NoiseArray, ...] | None:
+def _noise_arrays(field: str, name: str, value: Any) -> dict[str, NoiseArray] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not 0 < len(value) <= MAX_NOISE:
@@ -392,13 +382,8 @@ def _noise_arrays(field: str, value: Any) -> tuple[NoiseArray, ...] | None:
     for array in value:
         if not isinstance(array, dict) or array.get("kind") not in ("normal", "uniform"):
             raise TypeError(f"{field} has {shortened(repr(array))}, which is neither normal nor uniform")
-    return tuple(NoiseArray(array["kind"], _shape(f"{field}.shape", array["shape"])) for array in value)
-
-
-def _likelihood(value: Any) -> str:
-    if not isinstance(value, str) or value not in LIKELIHOODS:
-        raise TypeError(f"likelihood is {shortened(repr(value))}, not one of {', '.join(LIKELIHOODS)}")
-    return value
+    arrays = [NoiseArray(array["kind"], _shape(f"{field}.shape", array["shape"])) for array in value]
+    return dict(zip(numbered(name, len(arrays)), arrays, strict=True))
 
 
 def _weights_file(manifest: dict[str, Any]) -> str | None:

@@ -42,10 +42,10 @@ class FlowGraphs:
         """Return latents that are drawn for these rows: noise, or what the graph of the bases makes from noise."""
         names, noise = self._bundle.latent_names, self._bundle.noise
         if noise is None:
-            normals = [NoiseArray("normal", shape) for shape in self._bundle.latent_shapes]
-            return list(_draw(names, normals, seed, temperature, rows).values())
-        drawn = _draw(self._bundle.noise_names, noise, seed, temperature, rows)
-        latents = self._run(BASE, names, drawn, contexts)
+            shapes = zip(names, self._bundle.latent_shapes, strict=True)
+            normals = {name: NoiseArray("normal", shape) for name, shape in shapes}
+            return list(_draw(normals, seed, temperature, rows).values())
+        latents = self._run(BASE, names, _draw(noise, seed, temperature, rows), contexts)
         return [finite(name, z, rows.start) for name, z in zip(names, latents, strict=True)]
 
     def dequantize(
@@ -60,7 +60,7 @@ class FlowGraphs:
             u = uniform(seed, DEQUANTIZATION_STREAM + draw, values.shape, start)
             return add_noise(values, u), np.zeros(len(values))
         rows, first_stream = slice(start, start + len(values)), DEQUANTIZATION_STREAM + draw * len(noise)
-        drawn = _draw(self._bundle.dequantization_names, noise, seed, 1.0, rows, first_stream)
+        drawn = _draw(noise, seed, 1.0, rows, first_stream)
         of_noise, log_q = self._run(DEQUANTIZER, ["u", "log_q"], {"k": values.astype(np.float32), **drawn}, None)
         return add_noise(values, of_noise.astype(np.float64)), log_q.astype(np.float64)
 
@@ -83,16 +83,11 @@ def add_noise(values: NDArray[np.float64], u: NDArray[np.float64]) -> Float32s:
 
 
 def _draw(
-    names: Sequence[str],
-    arrays: Sequence[NoiseArray],
-    seed: int,
-    temperature: float,
-    rows: slice,
-    first_stream: int = 0,
+    arrays: Mapping[str, NoiseArray], seed: int, temperature: float, rows: slice, first_stream: int = 0
 ) -> dict[str, Float32s]:
     """Return arrays of noise for these rows by name, each of a stream of its own."""
     drawn = {}
-    for stream, (name, each) in enumerate(zip(names, arrays, strict=True), first_stream):
+    for stream, (name, each) in enumerate(arrays.items(), first_stream):
         shape = (rows.stop - rows.start, *each.shape)
         if each.kind == "uniform":
             drawn[name] = uniform(seed, stream, shape, rows.start).astype(np.float32)  # exact

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flowkit_runtime.columns import Column, Preprocessing, no_columns
 from flowkit_runtime.errors import InputError, RowError, shortened
@@ -106,10 +107,8 @@ def _values(column: Column, preprocessing: Preprocessing, columns: Mapping[str, 
     numbers = read_column(columns[column.column], column, start)
     with np.errstate(over="ignore"):
         values = (numbers - column.offset) / column.scale
-    if (large := np.abs(values) > _LARGEST).any():
-        row = int(large.argmax())
-        scaled = "" if column.scale == 1 else f", divided by {column.scale:g}"
-        raise RowError(f"{place_of(column.column, numbers[row], start + row)}{scaled}: float32 ends at {_LARGEST:.4g}")
+    scaled = "" if column.scale == 1 else f", divided by {column.scale:g}"
+    _refuse(np.abs(values) > _LARGEST, column, numbers, start, f"{scaled}: float32 ends at {_LARGEST:.4g}")
     if column.kind == "integer":
         values = _whole(values, column, start)
     if preprocessing.missing == "refuse" and column.fill is None and (lacking := np.isnan(values)).any():
@@ -143,16 +142,18 @@ def read_column(values: Any, column: Column, start: int = 0) -> Floats:
     if column.kind == "category":
         return _codes(as_text(values, column.column), column, start)
     numbers = as_days(values, column.column, start) if column.kind == "time" else as_numbers(values, column.column)
-    if (infinite := np.isinf(numbers)).any():
-        row = int(infinite.argmax())
-        raise RowError(place_of(column.column, numbers[row], start + row))
-    if column.kind == "integer" and (large := np.abs(numbers) >= EXACT).any():
-        row = int(large.argmax())
-        raise RowError(
-            f"{place_of(column.column, numbers[row], start + row)}: whole numbers from 2^53 on aren't exact; subtract "
-            "some number from them beforehand"
-        )
+    _refuse(np.isinf(numbers), column, numbers, start)
+    if column.kind == "integer":
+        advice = ": whole numbers from 2^53 on aren't exact; subtract some number from them beforehand"
+        _refuse(np.abs(numbers) >= EXACT, column, numbers, start, advice)
     return numbers
+
+
+def _refuse(bad: NDArray[np.bool_], column: Column, numbers: Floats, start: int, why: str = "") -> None:
+    """Raise RowError for the first of the numbers that is bad, if there is one."""
+    if bad.any():
+        row = int(bad.argmax())
+        raise RowError(place_of(column.column, numbers[row], start + row) + why)
 
 
 def _chosen(names: Collection[str], columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,14 +173,11 @@ def _chosen(names: Collection[str], columns: Mapping[str, Any]) -> dict[str, Any
 
 def _check_noise(column: Column, values: Floats, start: int) -> None:
     """Raise RowError for an integer of an event that is so large that float32 has no room for its noise."""
-    if column.kind == "integer" and (large := np.abs(values) > WITH_NOISE).any():
-        row = int(large.argmax())
-        value = values[row] * column.scale + column.offset
-        where = place_of(column.column, value, start + row)
-        raise RowError(
-            f"{where}: float32 can't hold it with noise, since (value - offset) / scale is beyond {WITH_NOISE:,}; "
-            "give the column another offset, or kind: number"
-        )
+    if column.kind == "integer":
+        why = f": float32 can't hold it with noise, since (value - offset) / scale is beyond {WITH_NOISE:,}; "
+        advice = "give the column another offset, or kind: number"
+        numbers = values * column.scale + column.offset
+        _refuse(np.abs(values) > WITH_NOISE, column, numbers, start, why + advice)
 
 
 def _whole(values: Floats, column: Column, start: int) -> Floats:

@@ -162,20 +162,14 @@ def _open_all(bundle: Bundle, chosen: Chosen, options: Any) -> dict[str, Graph]:
     if bundle.context is not None:
         context = {"context": (_FLOAT if bundle.context.classes is None else _INT64, bundle.context.shape)}
     noise, dequantization = (
-        {name: (_FLOAT, each.shape) for name, each in zip(names, arrays or (), strict=True)}
-        for names, arrays in (
-            (bundle.noise_names, bundle.noise),
-            (bundle.dequantization_names, bundle.dequantization),
-        )
+        {name: (_FLOAT, each.shape) for name, each in (arrays or {}).items()}
+        for arrays in (bundle.noise, bundle.dequantization)
     )
     signatures = {
         ENCODER: (x | context, {**latents, "log_prob": (_FLOAT, ())}),
         DECODER: (latents | context, x),
         BASE: (noise | context, latents),
-        DEQUANTIZER: (
-            {"k": x["x"], **dequantization},
-            {"u": x["x"], "log_q": (_FLOAT, ())},
-        ),
+        DEQUANTIZER: ({"k": x["x"], **dequantization}, {"u": x["x"], "log_q": (_FLOAT, ())}),
     }
     return {name: _open(bundle, name, *signatures[name], chosen, options) for name in bundle.graphs}
 

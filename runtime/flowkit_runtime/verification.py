@@ -87,26 +87,29 @@ def _judge(
 
 def compare(names: Sequence[str], levels: int | None, reference: NamedArrays, answer: NamedArrays) -> Errors:
     """Return the largest errors of an answer, in the units of Figure."""
-
-    def differ(name: str, wanted: str) -> NDArray[np.float64]:
-        with np.errstate(over="ignore", invalid="ignore"):  # some rows aren't finite
-            return _by_row(answer[name] - reference[wanted]) / unit_of(name, reference, levels)
-
-    errors: dict[str, NDArray[np.float64]] = {
-        quantity: differ(quantity, "x" if quantity == "round_trip" else quantity)
-        for quantity in ("log_prob", "decoded", "round_trip", *DEQUANTIZED)
-        if quantity in answer
-    }
-    if names[0] in answer:
-        errors = {"latents": np.max([differ(name, name) for name in names], axis=0), **errors}
-    if sampled_name(names[0]) in answer:
-        errors[SAMPLED] = np.max([differ(each, each) for each in map(sampled_name, names)], axis=0)
+    errors: dict[str, NDArray[np.float64]] = {}
+    for quantity, arrays in _arrays(names).items():
+        if arrays[0] in answer:
+            with np.errstate(over="ignore", invalid="ignore"):  # some rows aren't finite
+                differences = [_by_row(answer[name] - _wanted(reference, name)) for name in arrays]
+            errors[quantity] = np.max(differences, axis=0) / unit_of(quantity, reference, levels)
     masks = {group: {quantity: _mask(reference, group, quantity) for quantity in errors} for group in GROUPS}
     largest = {
         group: {quantity: float(errors[quantity][rows].max()) for quantity, rows in of_group.items() if rows.any()}
         for group, of_group in masks.items()
     }
     return {group: of_group for group, of_group in largest.items() if of_group}
+
+
+def _arrays(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the arrays of an answer that make up each quantity. ``names`` are those of the latents."""
+    single = {quantity: [quantity] for quantity in ("log_prob", "decoded", "round_trip", *DEQUANTIZED)}
+    return {"latents": [*names], **single, SAMPLED: [sampled_name(name) for name in names]}
+
+
+def _wanted(reference: NamedArrays, name: str) -> NDArray[np.float64]:
+    """Return what an array of an answer should be."""
+    return reference["x" if name == "round_trip" else name]
 
 
 def sampled_name(latent: str) -> str:
@@ -131,12 +134,11 @@ def _read_reference(bundle: Bundle) -> NamedArrays:
     shapes |= {"decoded": bundle.event_shape} if DECODER in bundle.graphs else {}
     shapes |= dict(zip(bundle.latent_names, bundle.latent_shapes, strict=True))
     if bundle.noise is not None:
-        shapes |= {name: each.shape for name, each in zip(bundle.noise_names, bundle.noise, strict=True)}
+        shapes |= {name: each.shape for name, each in bundle.noise.items()}
         shapes |= dict(zip(map(sampled_name, bundle.latent_names), bundle.latent_shapes, strict=True))
         shapes |= {judged_name(SAMPLED): ()}
     if bundle.dequantization is not None:
-        arrays = zip(bundle.dequantization_names, bundle.dequantization, strict=True)
-        shapes |= {name: each.shape for name, each in arrays}
+        shapes |= {name: each.shape for name, each in bundle.dequantization.items()}
         shapes |= {"k": bundle.event_shape, "u": bundle.event_shape, "log_q": (), judged_name("u"): ()}
     if bundle.context is not None:
         shapes["context"] = bundle.context.shape
@@ -175,11 +177,11 @@ def _answer(bundle: Bundle, graphs: Mapping[str, Graph], reference: NamedArrays,
             if latents:
                 (answer[quantity],) = _run(graphs[DECODER], ["x"], {**latents, **context}, sizes)
     if BASE in graphs:
-        noise = {name: reference[name] for name in bundle.noise_names}
+        noise = {name: reference[name] for name in bundle.noise or ()}
         sampled = _run(graphs[BASE], names, {**noise, **context}, sizes)
         answer |= dict(zip(map(sampled_name, names), sampled, strict=True))
     if DEQUANTIZER in graphs:
-        feed = {name: reference[name] for name in ("k", *bundle.dequantization_names)}
+        feed = {name: reference[name] for name in ("k", *(bundle.dequantization or ()))}
         answer |= dict(zip(DEQUANTIZED, _run(graphs[DEQUANTIZER], DEQUANTIZED, feed, sizes), strict=True))
     return answer
 
@@ -226,16 +228,12 @@ def _rows(reference: NamedArrays, group: str, quantity: str) -> NamedArrays:
 
 def _rounding(quantity: str, reference: NamedArrays, names: Sequence[str], levels: int | None) -> float:
     """Return ROUNDINGS of the largest value, in the units of Figure."""
-    arrays = {"latents": names, "round_trip": ["x"], SAMPLED: list(map(sampled_name, names))}.get(quantity, [quantity])
-    largest = max(float(_by_row(reference[name]).max()) for name in arrays)
+    largest = max(float(_by_row(_wanted(reference, name)).max()) for name in _arrays(names)[quantity])
     return ROUNDINGS * largest / unit_of(quantity, reference, levels)
 
 
 def unit_of(quantity: str, reference: NamedArrays, levels: int | None) -> float:
-    """Return the unit of a quantity in a Figure, such as D log 2 nats for bits/dim.
-
-    Latents may be given by their names.
-    """
+    """Return the unit of a quantity in a Figure, such as D log 2 nats for bits/dim."""
     if levels is None or quantity not in (*DENSITIES, "decoded", "round_trip"):
         return 1.0
     return math.prod(reference["x"].shape[1:]) * math.log(2.0) if quantity in DENSITIES else float(levels)
