@@ -12,7 +12,15 @@ import numpy as np
 
 from flowkit_runtime.errors import InputError
 from flowkit_runtime.inputs import Array, row_slices
-from flowkit_runtime.streaming.sources import EventRows, Wanted, context_identity, contexts, extra, file_identity
+from flowkit_runtime.streaming.sources import (
+    EventRows,
+    Source,
+    Wanted,
+    context_identity,
+    contexts,
+    extra,
+    file_identity,
+)
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _SIDE = 32  # the size of images of different sizes, if none is chosen
@@ -63,10 +71,10 @@ class ImageReader:
         return self._ops.fit(image, self._size, self._image.Resampling.BICUBIC)
 
 
-class Images:
+class Images(Source):
     """The images of a folder, sorted by name. Its sub-folders and other files are ignored."""
 
-    drops_rows = False
+    names: Sequence[str]
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
         shape = wanted.event_shape

@@ -6,13 +6,14 @@ Arrays are the simplest source.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from flowkit_runtime.bundle import Context
 from flowkit_runtime.columns import Preprocessing
@@ -25,37 +26,26 @@ EventRows = tuple[Array, Array | None]
 AT_ONCE, MOST_AT_ONCE = 2**15, 4096
 
 
-class Source(Protocol):
-    """Events in a file or folder."""
+class Source(ABC):
+    """Events in a file or folder.
 
-    @property
-    def rows(self) -> int:
-        """The number of rows. For CSV it is an estimate, because only reading the file tells it."""
-        ...
+    Attributes:
+        rows: the number of rows. For CSV it is an estimate, because only reading the file tells it.
+        names: the names of the events, or None if they have none.
+        drops_rows: True if events that lack a value are given as NaN, and have no score.
+        lacks_class: True if the context of the model is a class, and the events come without.
+        identity: JSON values that change if the data does.
+    """
 
-    @property
-    def names(self) -> Sequence[str] | None:
-        """The names of the events, or None if they have none."""
-        ...
+    rows: int
+    names: Sequence[str] | None = None
+    drops_rows = False
+    lacks_class: bool
+    identity: list[Any]
 
-    @property
-    def drops_rows(self) -> bool:
-        """True if events that lack a value are given as NaN, and have no score."""
-        ...
-
-    @property
-    def lacks_class(self) -> bool:
-        """True if the context of the model is a class, and the events come without."""
-        ...
-
-    @property
-    def identity(self) -> list[Any]:
-        """JSON values that change if the data does."""
-        ...
-
+    @abstractmethod
     def batches(self, start: int, size: int) -> Iterator[EventRows]:
         """Yield the rows from `start` on, `size` at a time. The last batch may be smaller."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -89,11 +79,8 @@ class Wanted:
         return is_class and self.context_from is None and not self.context_columns
 
 
-class NpySource:
+class NpySource(Source):
     """An array [n, *event] in a .npy file, of which one part at a time is mapped."""
-
-    names = None
-    drops_rows = False
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
         array = real(str(path), read_npy(path))

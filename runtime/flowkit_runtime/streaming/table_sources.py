@@ -16,6 +16,7 @@ from flowkit_runtime.inputs import Array, grid
 from flowkit_runtime.preprocessing import encode, for_columns
 from flowkit_runtime.streaming.sources import (
     EventRows,
+    Source,
     Wanted,
     context_identity,
     contexts,
@@ -32,11 +33,8 @@ VALUES = 2**21
 """The approximate number of values that are read together."""
 
 
-class NumberTable:
+class NumberTable(Source):
     """The chosen columns of a table, which hold the values of events and contexts as the flow takes them."""
-
-    names = None
-    drops_rows = False
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
         self._table = open_table(path, math.prod(wanted.event_shape))
@@ -108,13 +106,11 @@ class NumberTable:
             )
 
 
-class PreprocessedTable:
+class PreprocessedTable(Source):
     """A table like the one that the flow was trained on. Its columns are in any order, and others are ignored.
 
     The column of the labels may be absent. `--context` takes its place.
     """
-
-    names = None
 
     def __init__(self, path: Path, preprocessing: Preprocessing, wanted: Wanted) -> None:
         self._table = open_table(path)
