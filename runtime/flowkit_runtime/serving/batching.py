@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,20 +25,13 @@ Observer = Callable[[Graph, int, float], None]
 """A function that is called after each batch, with its graph, its rows, and the seconds that it took."""
 
 
-class _Call:
-    """A call of a graph, and later its results or its error."""
+class _Call(Future[list[NDArray[Any]]]):
+    """A call of a graph, whose results come later. It is cancelled if they would come too late."""
 
     def __init__(self, graph: JoinedGraph, names: Sequence[str], feed: Feed, is_gone: Callable[[], bool]) -> None:
-        self.is_gone, self.is_late = is_gone, False
-        self.graph, self.names, self.feed = graph, tuple(names), feed
+        super().__init__()
+        self.graph, self.names, self.feed, self.is_gone = graph, tuple(names), feed, is_gone
         self.rows = len(next(iter(feed.values())))
-        self.done = threading.Event()
-        self.results: list[NDArray[Any]] = []
-        self.error: Exception | None = None
-
-    def fail(self, error: Exception) -> None:
-        self.error = error
-        self.done.set()
 
     def fits(self, other: _Call) -> bool:
         return self.graph is other.graph and self.names == other.names
@@ -78,12 +72,11 @@ class Batches:
         with self._changed:
             self._waiting.append(call)
             self._changed.notify()
-        if not call.done.wait(None if math.isinf(deadline) else max(0.0, deadline - time.monotonic())):
-            call.is_late = True
-            raise too_busy("the request wasn't computed in time; send fewer rows")
-        if call.error is not None:
-            raise call.error
-        return call.results
+        try:
+            return call.result(None if math.isinf(deadline) else max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            call.cancel()
+            raise too_busy("the request wasn't computed in time; send fewer rows") from None
 
     def _work(self) -> None:
         while True:
@@ -99,13 +92,14 @@ class Batches:
             batch: list[_Call] = []
             rows = 0
             for call in waiting:
-                if call.is_late or call.is_gone():
-                    call.fail(RefusedError(GONE, "the client is gone"))
-                elif not batch or (call.fits(batch[0]) and rows + call.rows <= self._rows):
+                if batch and not (call.fits(batch[0]) and rows + call.rows <= self._rows):
+                    self._waiting.append(call)
+                elif call.set_running_or_notify_cancel():
+                    if call.is_gone():
+                        call.set_exception(RefusedError(GONE, "the client is gone"))
+                        continue
                     batch.append(call)
                     rows += call.rows
-                else:
-                    self._waiting.append(call)
         return batch
 
     def _compute(self, batch: list[_Call]) -> None:
@@ -118,12 +112,11 @@ class Batches:
                 for call in batch:
                     self._compute([call])
                 return
-            batch[0].fail(error)
+            batch[0].set_exception(error)
             return
         ends = np.cumsum([call.rows for call in batch]).tolist()
         for call, end in zip(batch, ends, strict=True):
-            call.results = [result[end - call.rows : end] for result in results]
-            call.done.set()
+            call.set_result([result[end - call.rows : end] for result in results])
 
 
 class JoinedGraph(Graph):
