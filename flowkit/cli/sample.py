@@ -44,7 +44,7 @@ def sample(
         draw = _by_bundle(run, output, f"--context {context} " if context else "")
         raise InputError(f"{output}: a run draws pictures and arrays, a bundle draws tables: {draw}")
     check_output(output, [".png", ".npy"])
-    check_apart(output, {}, context)
+    check_apart(output, context)
     keep_freed_memory()
     flow = Flow.load(run).to(best_device())
     classes = tuple(read_results(run).classes or ())

@@ -15,7 +15,6 @@ from flowkit_runtime.cli.options import (
     ProviderNames,
     Resize,
     Threads,
-    names,
 )
 from flowkit_runtime.cli.terminal import echo
 
@@ -38,12 +37,10 @@ def interpolate(
     Example: flowkit-runtime interpolate exports/glow-digits digits.npy 3 8 -o steps.png
     """
     from flowkit_runtime.cli.events import contexts_of, event, write_events
-    from flowkit_runtime.cli.outputs import EVENTS, bundle_files, check_apart, check_output
-    from flowkit_runtime.model import load
+    from flowkit_runtime.cli.outputs import EVENTS, check_output, load_apart
 
     check_output(output, EVENTS)
-    model = load(bundle, names(providers), threads)
-    check_apart(output, bundle_files(model, bundle), context, data=data)
+    model = load_apart(bundle, providers, threads, output, context, data=data)
     first, last = (event(model, data, columns, resize, row) for row in (a, b))
     write_events(model.interpolate(first, last, n, contexts_of(model, context, n)), model, output)
     echo(f"{n} events from row {a} to row {b}: {output}")

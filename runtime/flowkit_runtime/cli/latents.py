@@ -18,7 +18,6 @@ from flowkit_runtime.cli.options import (
     ProviderNames,
     Resize,
     Threads,
-    names,
     wanted,
 )
 from flowkit_runtime.cli.terminal import echo
@@ -56,12 +55,10 @@ def encode(
 
     from flowkit_runtime.atomic import replacing
     from flowkit_runtime.cli.events import encoded
-    from flowkit_runtime.cli.outputs import bundle_files, check_apart, check_output
-    from flowkit_runtime.model import load
+    from flowkit_runtime.cli.outputs import check_output, load_apart
 
     check_output(output, [".npz"])
-    model = load(bundle, names(providers), threads)
-    check_apart(output, bundle_files(model, bundle), context, data=data)
+    model = load_apart(bundle, providers, threads, output, context, data=data)
     result = encoded(model, data, wanted(model, columns, context_columns, context, resize), check)
     with replacing(output) as temporary:
         named: dict[str, Any] = dict(zip(model.latent_names, result.latents, strict=True))
@@ -99,16 +96,14 @@ def decode(
     import sys
 
     from flowkit_runtime.cli.events import contexts_of, write_events
-    from flowkit_runtime.cli.outputs import EVENTS, bundle_files, check_apart, check_output
+    from flowkit_runtime.cli.outputs import EVENTS, check_output, load_apart
     from flowkit_runtime.cli.progress import counting
     from flowkit_runtime.errors import InputError
     from flowkit_runtime.files import read_npz
-    from flowkit_runtime.model import load
     from flowkit_runtime.streaming.sources import naming_rows
 
     check_output(output, EVENTS)
-    model = load(bundle, names(providers), threads)
-    check_apart(output, bundle_files(model, bundle), context, input=latents)
+    model = load_apart(bundle, providers, threads, output, context, input=latents)
     shapes = dict(zip(model.latent_names, model.latent_shapes, strict=True))
     try:
         arrays = list(read_npz(latents, shapes, range(sys.maxsize)).values())

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flowkit_runtime.bundle import MANIFEST
+from flowkit_runtime.cli.options import names
 from flowkit_runtime.errors import InputError
+from flowkit_runtime.model import Model, load
 from flowkit_runtime.streaming.images import image_files
 from flowkit_runtime.streaming.sources import extra
-
-if TYPE_CHECKING:
-    from flowkit_runtime.model import Model
 
 EVENTS = (".npy", ".csv", ".parquet", ".png")
 SCORES = (".npy", ".csv", ".parquet")
@@ -36,24 +34,28 @@ def check_output(path: Path, suffixes: Iterable[str]) -> None:
         extra(*_NEEDS[path.suffix])
 
 
-def bundle_files(model: Model, bundle: Path) -> dict[str, list[Path]]:
-    """Return the files that the model was loaded from, for `check_apart`."""
-    return {"a file of the bundle": [bundle / name for name in (MANIFEST, *model.manifest["files"])]}
+def load_apart(
+    bundle: Path, providers: str | None, threads: int | None, output: Path | None, context: str | None, **inputs: Path
+) -> Model:
+    """Load a bundle, and raise InputError if the output would overwrite a file that is read.
 
-
-def check_apart(output: Path, own: Mapping[str, list[Path]], context: str | None, **inputs: Path) -> None:
-    """Raise InputError if the output would overwrite a file that is read.
-
-    Such files are the model's `own` files, the context, and the `inputs`. Inputs are passed under the name that a
-    message gives them.
+    Such files are those of the bundle, the context, and the `inputs`. Inputs are passed under the name that a message
+    gives them.
     """
+    model = load(bundle, names(providers), threads)
+    if output is not None and output.exists():
+        files = {"a file of the bundle": [bundle / name for name in (MANIFEST, *model.manifest["files"])]}
+        for name, path in inputs.items():
+            files[f"the {name} itself"] = image_files(path) if path.is_dir() else [path]
+        check_apart(output, context, files)
+    return model
+
+
+def check_apart(output: Path, context: str | None, read: Mapping[str, list[Path]] | None = None) -> None:
+    """Raise InputError if the output is the context, or one of the files that are read, by what a message says."""
     if not output.exists():
         return
-    read = dict(own)
-    if context is not None:
-        read["the context itself"] = [Path(context)]
-    for name, path in inputs.items():
-        read[f"the {name} itself"] = image_files(path) if path.is_dir() else [path]
-    for what, files in read.items():
+    of_context = {} if context is None else {"the context itself": [Path(context)]}
+    for what, files in {**of_context, **(read or {})}.items():
         if any(file.exists() and output.samefile(file) for file in files):
             raise InputError(f"{output} is {what}: name another output")

@@ -13,7 +13,6 @@ from flowkit_runtime.cli.options import (
     Seed,
     Temperature,
     Threads,
-    names,
 )
 from flowkit_runtime.cli.terminal import echo
 
@@ -42,13 +41,11 @@ def sample(
     import numpy as np
 
     from flowkit_runtime.cli.events import write_events
-    from flowkit_runtime.cli.outputs import EVENTS, bundle_files, check_apart, check_output
+    from flowkit_runtime.cli.outputs import EVENTS, check_output, load_apart
     from flowkit_runtime.cli.progress import counting
-    from flowkit_runtime.model import load
 
     check_output(output, EVENTS)
-    model = load(bundle, names(providers), threads)
-    check_apart(output, bundle_files(model, bundle), context)
+    model = load_apart(bundle, providers, threads, output, context)
     given, columns = _contexts(model, context)
     rows = 1 if given is None else len(given)
     with counting("sampling", rows * n) as progress:

@@ -15,7 +15,6 @@ from flowkit_runtime.cli.options import (
     Resize,
     Seed,
     Threads,
-    names,
     wanted,
 )
 from flowkit_runtime.cli.terminal import echo
@@ -59,17 +58,14 @@ def score(
 
     Example: flowkit-runtime score exports/moons points.csv -o scores.csv
     """
-    from flowkit_runtime.cli.outputs import SCORES, bundle_files, check_apart, check_output
+    from flowkit_runtime.cli.outputs import SCORES, check_output, load_apart
     from flowkit_runtime.cli.progress import counting
-    from flowkit_runtime.model import load
     from flowkit_runtime.streaming.opening import open_source
     from flowkit_runtime.streaming.scoring import Job, score_file
 
     if output is not None:
         check_output(output, SCORES)
-    model = load(bundle, names(providers), threads)
-    if output is not None:
-        check_apart(output, bundle_files(model, bundle), context, data=data)
+    model = load_apart(bundle, providers, threads, output, context, data=data)
     source = open_source(data, wanted(model, columns, context_columns, context, resize, seed))
     _check_posterior(model, output, posterior)
     job = Job(model, source, data, draws=draws, seed=seed, threads=threads, posterior=posterior)
