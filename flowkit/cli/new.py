@@ -68,7 +68,7 @@ def new(
     from flowkit.errors import InputError
     from flowkit.spec import read_spec
     from flowkit.starting import look, starting_spec
-    from flowkit_runtime.atomic import make_parent, replacing
+    from flowkit_runtime.atomic import make_parent, replace_text
 
     if output.exists() and not overwrite:
         raise InputError(f"{output} exists: choose another name, or --overwrite it")
@@ -76,8 +76,7 @@ def new(
     text = starting_spec(seen)
     read_spec(text)  # whatever is wrong with it, nothing wrong is written
     make_parent(output)
-    with replacing(output) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    replace_text(output, text)
     for doubt in seen.doubts:
         echo(f"warning: {doubt}", err=True)
     spec = shlex.quote(str(output))

@@ -102,7 +102,7 @@ def _run(study: "Study", workers: int) -> None:
 def _conclude(study: "Study") -> None:
     """Print the best trials, and where the result is. Raises TrainingError if no trial is complete."""
     from flowkit.sweep.progress import counts, short_value
-    from flowkit.sweep.result import BEST, epochs, ranked, score
+    from flowkit.sweep.result import BEST, epochs, score
     from flowkit.sweep.study import FAILURE
 
     if study.best is None:
@@ -110,7 +110,7 @@ def _conclude(study: "Study") -> None:
         raise TrainingError(f"{study.directory}: {counts(study)}; the first failed because of this: {failures[0]}")
     head = ["trial", "val", "epochs", *study.space]
     rows = []
-    for trial in ranked(study)[:SHOWN]:
+    for trial in study.ranked[:SHOWN]:
         values = [short_value(trial.params[field]) for field in study.space]
         rows.append([str(trial.number), f"{score(trial):.4f}", str(epochs(trial)), *values])
     echo(columns(head, *rows))

@@ -87,12 +87,8 @@ class FittedTable(FittedFlow):
         if not is_table(x):
             return super().score(x, context, draws, seed)
         events, contexts = as_events(self.preprocessing, self._columns(x, context), seed)
-        self._check_inside(events)
-        kept = ~np.isnan(events[:, 0])
-        scores = np.full(len(events), np.nan)
-        if kept.any():
-            scores[kept] = super().score(events[kept], None if contexts is None else contexts[kept])
-        return scores
+        kept = self._complete(events)
+        return _in_rows(kept, super().score(events[kept], None if contexts is None else contexts[kept]))
 
     def posterior(self, x: Any, draws: int = 1, seed: int = 0) -> Any:
         """Return p(c | event), how probable each class is for the rows of a table, [n, classes].
@@ -110,12 +106,8 @@ class FittedTable(FittedFlow):
         if not is_table(x):
             return super().posterior(x, draws, seed)
         events, _ = as_events(replace(self.preprocessing, label=None), joined(x), seed)
-        self._check_inside(events)
-        kept = ~np.isnan(events[:, 0])
-        found = np.full((len(events), len(self.classes or ())), np.nan)
-        if kept.any():
-            found[kept] = super().posterior(events[kept])
-        return found
+        kept = self._complete(events)
+        return _in_rows(kept, super().posterior(events[kept]))
 
     def sample(
         self, n: int | tuple[int, ...], context: Any = None, temperature: float = 1.0, seed: int | None = None
@@ -175,12 +167,13 @@ class FittedTable(FittedFlow):
         classes = "" if self.preprocessing.label is None else ", a class, or a list of classes"
         return f"this flow needs a context: a table with {self.preprocessing.context_columns}{classes}"
 
-    def _check_inside(self, events: np.ndarray) -> None:
-        """Raise InputError for a value outside of the domain of the data, as a bundle does."""
+    def _complete(self, events: np.ndarray) -> np.ndarray:
+        """Return which events lack no value. Raises InputError for a value outside of the domain, as a bundle does."""
         domains = self.spec.event.domains
         ends = tuple((domain.low, domain.high) for domain in by_coordinate(domains))
         names = [column.column for column in self.preprocessing.event]
         as_flowkit(inside, "x", events, 0, None if domains == REALS else ends, names)
+        return ~np.isnan(events[:, 0])
 
     def export(self, directory: str | Path, *, overwrite: bool = False, options: Options | None = None) -> Path:
         """Write the flow as a verified bundle, which takes such tables. Return its directory.
@@ -194,3 +187,10 @@ class FittedTable(FittedFlow):
 
         own = replace(options or Given(), preprocessing=self.preprocessing)
         return super().export(directory, overwrite=overwrite, options=own)
+
+
+def _in_rows(kept: np.ndarray, results: np.ndarray) -> np.ndarray:
+    """Return the results in the rows that are kept, and NaN in the others."""
+    filled = np.full((len(kept), *results.shape[1:]), np.nan)
+    filled[kept] = results
+    return filled

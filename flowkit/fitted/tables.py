@@ -135,7 +135,7 @@ def complete(
         raise InputError(f"x has no rows, or each lacks a value: {len(kept)} rows")
     weights = None if weight is None else weights_of(weight, len(events))
     if weight_column and weight is None:
-        weights = _numbers_of(columns, weight_column)
+        weights = as_flowkit(as_numbers, column_of(columns, weight_column), weight_column)
     return Arrays(
         events[kept],
         None if contexts is None else contexts[kept],
@@ -144,12 +144,6 @@ def complete(
         None if weights is None else weights[kept],
         classes,
     )
-
-
-def _numbers_of(columns: TableColumns, name: str) -> np.ndarray:
-    """Return a column as numbers, NaN for missing ones. Raises InputError."""
-    numbers: np.ndarray = as_flowkit(as_numbers, column_of(columns, name), name)
-    return numbers
 
 
 def column_of(columns: TableColumns, name: str) -> Any:

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from flowkit.spec.run import SPEC
 from flowkit.sweep.space import Choices, Span
 from flowkit.sweep.study import FAILURE, Study, in_state, spelled_value
-from flowkit_runtime.atomic import replacing
+from flowkit_runtime.atomic import replace_text, replacing
 
 TABLE, PICTURE, BEST = "trials.csv", "sweep.png", "best.yaml"
 ACROSS = 3
@@ -28,9 +28,7 @@ def write_result(study: Study) -> None:
     _write_table(study, study.directory / TABLE)
     if study.best is not None:
         _draw(study, study.directory / PICTURE)
-        text = (study.run_of(study.best.number) / SPEC).read_text("utf-8")
-        with replacing(study.directory / BEST) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        replace_text(study.directory / BEST, (study.run_of(study.best.number) / SPEC).read_text("utf-8"))
 
 
 def score(trial: FrozenTrial) -> float | None:
@@ -42,11 +40,6 @@ def score(trial: FrozenTrial) -> float | None:
 def epochs(trial: FrozenTrial) -> int:
     """Return the last epoch after which the trial was validated."""
     return max(trial.intermediate_values, default=0)
-
-
-def ranked(study: Study) -> list[FrozenTrial]:
-    """Return the complete trials, the best first."""
-    return sorted(in_state(study.trials, TrialState.COMPLETE), key=lambda trial: trial.value or 0.0)
 
 
 def _write_table(study: Study, path: Path) -> None:

@@ -115,7 +115,12 @@ class Study:
     @property
     def best(self) -> FrozenTrial | None:
         """The trial with the lowest score, or None if none is complete."""
-        return min(in_state(self.trials, TrialState.COMPLETE), key=_score, default=None)
+        return next(iter(self.ranked), None)
+
+    @property
+    def ranked(self) -> list[FrozenTrial]:
+        """The complete trials, the best first."""
+        return sorted(in_state(self.trials, TrialState.COMPLETE), key=_score)
 
     def run_of(self, number: int) -> Path:
         """Return the directory of a trial's run."""

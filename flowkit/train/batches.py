@@ -55,11 +55,6 @@ def shuffled(arrays: Arrays, batch_size: int, seed: int, epoch: int) -> Iterator
         yield take(arrays, order[batch * batch_size : (batch + 1) * batch_size])
 
 
-def in_order(rows: int, size: int) -> list[slice]:
-    """Cut rows into consecutive parts of a size. The last one may be smaller."""
-    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
-
-
 def shares(rows: int, parts: int) -> list[slice]:
     """Cut rows into consecutive parts, whose sizes differ by one at most. Parts may be empty."""
     ends = [rows * part // parts for part in range(parts + 1)]

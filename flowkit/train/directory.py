@@ -36,7 +36,7 @@ from flowkit.spec.run import (
 )
 from flowkit.train.checkpoint import Checkpoint, Row
 from flowkit.train.fingerprint import fingerprint
-from flowkit_runtime.atomic import is_free, locked, making, replacing
+from flowkit_runtime.atomic import is_free, locked, making, replace_text, replacing
 
 METRICS = "metrics.csv"
 CHECKPOINT = Path("checkpoints", "last.ckpt")
@@ -67,25 +67,20 @@ def record(spec: Spec, directory: Path, data: Mapping[PartName, Arrays]) -> None
     known = read_lock(directory)
     prints = {part: known.data.get(part) or fingerprint(arrays) for part, arrays in data.items()}
     if known.spec != spec.model_dump(mode="json") or known.data != prints:
-        _write(directory / SPEC, to_yaml(spec))
-        _write(directory / LOCK, _lock_text(spec, prints))
+        replace_text(directory / SPEC, to_yaml(spec))
+        replace_text(directory / LOCK, _lock_text(spec, prints))
 
 
 def forget(part: PartName, directory: Path) -> None:
     """Remove the fingerprint of a part of the data, so that a resumed run accepts the part after it was corrected."""
     known = read_lock(directory)
     spec = read_run_spec(directory)
-    _write(directory / LOCK, _lock_text(spec, known.data | {part: None}))
+    replace_text(directory / LOCK, _lock_text(spec, known.data | {part: None}))
 
 
 def _lock_text(spec: Spec, prints: Mapping[Any, PartPrint | None]) -> str:
     data = {part: each and each.model_dump() for part, each in prints.items()}
     return json.dumps({**lock(spec), "spec": spec.model_dump(mode="json"), "data": data}, indent=2) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def begin_training(directory: Path, checkpoint: Checkpoint | None) -> None:

@@ -14,7 +14,8 @@ from flowkit.errors import DataError
 from flowkit.flow import Flow
 from flowkit.flow.inputs import without_score
 from flowkit.plugin import Arrays
-from flowkit.train.batches import in_order, take
+from flowkit.train.batches import take
+from flowkit_runtime.inputs import row_slices
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -81,8 +82,8 @@ def _parts(events: int, batch_size: int, size: int) -> list[tuple[int, int, slic
     """Cut batches into parts of a size. Return the batch of each part, its first row in the batch, and its rows."""
     return [
         (number, part.start, slice(batch.start + part.start, batch.start + part.stop))
-        for number, batch in enumerate(in_order(events, batch_size))
-        for part in in_order(batch.stop - batch.start, size)
+        for number, batch in enumerate(row_slices(events, batch_size))
+        for part in row_slices(batch.stop - batch.start, size)
     ]
 
 

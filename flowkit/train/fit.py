@@ -98,42 +98,34 @@ def fit_flow(
     flow: Flow,
     settings: Train,
     data: Mapping[PartName, Arrays],
+    fabric: Fabric,
+    console: Console,
     checkpoint: Checkpoint | None = None,
     keep: Keep | None = None,
-    console: Console | None = None,
-    fabric: Fabric | None = None,
 ) -> Trained:
     """Train to the end, from the checkpoint or from the start. Leave the flow as it was trained last.
 
     ``data`` has the parts train and val. ``keep`` is called with the state after each epoch, and ``console`` shows the
-    progress; by default it is standard output. Both belong to the first of the processes that ``fabric`` connects.
-    Raises TrainingError if a loss isn't finite. Without ``keep``, Ctrl-C ends the training after a whole epoch with a
-    warning: nothing else would remember it.
+    progress. Both belong to the first of the processes that ``fabric`` connects. Raises TrainingError if a loss isn't
+    finite. Without ``keep``, Ctrl-C ends the training after a whole epoch with a warning: nothing else would remember
+    it.
     """
     if checkpoint is None:
-        if fabric:
-            flow.to(fabric.device)
+        flow.to(fabric.device)
         first = _initialize(flow, next(shuffled(data["train"], settings.batch_size, settings.seed, 0)))
-        if fabric is None or fabric.is_global_zero:
+        if fabric.is_global_zero:
             check_units(flow, *first)
     training = Training(flow, settings, data, checkpoint, keep, fabric)
     try:
-        training.train(console or Console())
+        training.train(console)
     except KeyboardInterrupt:
-        if keep is not None or not training.rows or training.fitting.fabric.world_size > 1:
+        if keep is not None or not training.rows or fabric.world_size > 1:
             raise
         epochs = f"{len(training.rows)} whole epochs" if len(training.rows) > 1 else "one whole epoch"
         warnings.warn(
             f"interrupted after {epochs}: these are the best weights so far", InterruptedWarning, stacklevel=5
         )
     return training.finish()
-
-
-def finish_early(
-    flow: Flow, settings: Train, data: Mapping[PartName, Arrays], checkpoint: Checkpoint, keep: Keep
-) -> Trained:
-    """Return the result of a training that stops at the checkpoint. Its last epoch is validated, if it was not."""
-    return Training(flow, settings, data, checkpoint, keep).finish()
 
 
 def _initialize(flow: Flow, batch: Batch) -> tuple[Tensor, Tensor | None]:
@@ -169,7 +161,7 @@ class Training:
         data: Mapping[PartName, Arrays],
         checkpoint: Checkpoint | None,
         keep: Keep | None,
-        fabric: Fabric | None = None,
+        fabric: Fabric,
     ):
         self.settings, self.data, self.keep = settings, data, keep
         self.fitting = Fitting(flow, settings, count_batches(data["train"], settings.batch_size), fabric)

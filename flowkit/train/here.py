@@ -35,10 +35,10 @@ from flowkit.train.directory import (
     taking,
 )
 from flowkit.train.evaluation import evaluate
-from flowkit.train.fit import Trained, check_an_event_each, check_goes_on, find_checkpoint, finish_early, fit_flow
+from flowkit.train.fit import Trained, Training, check_an_event_each, check_goes_on, find_checkpoint, fit_flow
 from flowkit.train.loggers import tracking
 from flowkit.train.results import Results
-from flowkit_runtime.atomic import replacing
+from flowkit_runtime.atomic import replace_text
 
 AfterEpoch = Callable[[Row], None]
 """A function that is called with the row of each epoch, after the files of the run are written."""
@@ -95,7 +95,7 @@ def fit_here(flow: Flow, data: Mapping[PartName, Arrays], console: Console) -> T
     settings = flow.to_spec().train
     with connected(settings) as fabric:
         check_an_event_each(data, fabric)
-        return fit_flow(flow, settings, data, console=console, fabric=fabric)
+        return fit_flow(flow, settings, data, fabric, console)
 
 
 def _finish(
@@ -122,7 +122,7 @@ def _finish(
     if now:
         assert checkpoint is not None
         first(fabric, lambda: record(spec, directory, data))
-        trained = finish_early(flow, spec.train, data, checkpoint, partial(keep_checkpoint, directory))
+        trained = Training(flow, spec.train, data, checkpoint, partial(keep_checkpoint, directory), fabric).finish()
     else:
         trained = _train(flow, data, checkpoint, directory, fabric, console, after_epoch)
     flow = with_weights(spec, trained.weights, fabric.device)
@@ -140,7 +140,7 @@ def _finish(
         classes=class_shares(data["train"], spec.context),
     )
     first(fabric, lambda: _draw(flow, trained, data["val"], directory))
-    first(fabric, lambda: _write_results(results, directory))
+    first(fabric, lambda: replace_text(directory / RESULTS, results.model_dump_json(indent=2) + "\n"))
     return results
 
 
@@ -162,7 +162,8 @@ def _train(
         first(fabric, lambda: listeners.insert(0, stack.enter_context(tracking(spec, directory))))
         first(fabric, lambda: record(spec, directory, data))
         first(fabric, lambda: begin_training(directory, checkpoint))
-        return fit_flow(flow, spec.train, data, checkpoint, partial(_keep, directory, listeners), console, fabric)
+        keep = partial(_keep, directory, listeners)
+        return fit_flow(flow, spec.train, data, fabric, console or Console(), checkpoint, keep)
 
 
 def _keep(directory: Path, listeners: Sequence[AfterEpoch], checkpoint: Checkpoint) -> None:
@@ -189,11 +190,6 @@ def _draw(flow: Flow, trained: Trained, validation: Arrays, directory: Path) -> 
             draw(directory / name)
         except Exception as error:
             warnings.warn(f"{name} can't be drawn: {in_a_line(error)}", PictureWarning, stacklevel=2)
-
-
-def _write_results(results: Results, directory: Path) -> None:
-    with replacing(directory / RESULTS) as temporary:
-        temporary.write_text(results.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def _test(flow: Flow, data: Arrays, directory: Path, fabric: Fabric) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flowkit.errors import FlowkitError, LoggerWarning
 from flowkit.plugin.failure import in_a_line
 from flowkit.spec import Spec, to_yaml
-from flowkit_runtime.atomic import replacing
+from flowkit_runtime.atomic import replace_text
 
 if TYPE_CHECKING:
     from flowkit.train.checkpoint import Row
@@ -57,8 +57,7 @@ def tracking(spec: Spec, directory: Path) -> Iterator[Callable[[Row], None]]:
         known = _identifiers(directory)
         tracker = _TRACKERS[name](spec, directory, known.get(name))
         if tracker.identifier is not None:
-            with replacing(directory / TRACKED) as temporary:
-                temporary.write_text(json.dumps({**known, name: tracker.identifier}) + "\n", encoding="utf-8")
+            replace_text(directory / TRACKED, json.dumps({**known, name: tracker.identifier}) + "\n")
     except Exception as error:  # the tracker raised it: there is no server, or nobody has logged in
         raise FlowkitError(f"train.logger: {name} can't be used: {error}") from error
     succeeded = False

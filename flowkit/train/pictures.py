@@ -18,9 +18,10 @@ from torch import Tensor
 
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays
-from flowkit.train.batches import in_order, take
+from flowkit.train.batches import take
 from flowkit.train.checkpoint import Row
 from flowkit_runtime.atomic import replacing
+from flowkit_runtime.inputs import row_slices
 
 IMAGES, POINTS = 100, 1000
 """The number of samples in a grid of images, and in a scatter plot."""
@@ -46,7 +47,7 @@ def draw_samples(flow: Flow, data: Arrays, batch_size: int, path: Path) -> None:
     x, context, _ = take(data, rows)
     samples = [
         flow.sample(len(x[part]), None if context is None else context[part].to(flow.device), seed=seed).cpu()
-        for seed, part in enumerate(in_order(len(x), batch_size))
+        for seed, part in enumerate(row_slices(len(x), batch_size))
     ]
     _save({"data": x, "samples of the flow": torch.cat(samples)}, context, flow.levels, path, data.classes)
 

@@ -78,6 +78,12 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(new, path)
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file as `replacing` does."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def making(directory: Path, last: str = "", overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty directory to fill. It becomes ``directory`` if nothing is raised.

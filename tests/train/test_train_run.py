@@ -177,7 +177,7 @@ def test_a_terminal_gets_a_bar_of_all_steps(
 ) -> None:
     screen = Screen()
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
-    monkeypatch.setattr("flowkit.train.fit.Console", lambda: console)
+    monkeypatch.setattr("flowkit.train.here.Console", lambda: console)
     with killed_at(7):
         train(make_spec(), tmp_path / "run")
     assert re.search(r"epoch 2/4 .* 7/20 .* train \d\.\d+  val \d\.\d+ nats", screen.getvalue())
