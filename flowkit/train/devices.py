@@ -6,7 +6,7 @@ import gc
 import logging
 import os
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
@@ -27,9 +27,9 @@ NODE = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
 """The environment variables that each of several nodes needs: its number, and where the first node listens."""
 
 
-def launched_by_others(environment: Mapping[str, str] = os.environ) -> bool:
+def launched_by_others() -> bool:
     """Return True if torchrun, Ray Train or `launch` has started this process as one of several."""
-    return all(name in environment for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"))
+    return all(name in os.environ for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"))
 
 
 def is_first() -> bool:

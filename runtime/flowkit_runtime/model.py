@@ -246,7 +246,7 @@ class Model:
         contexts = self._scored_with(context, len(events), start)
         result = np.empty(len(events), np.float32)
         for rows, given in _batches(len(events), batch_size, contexts):
-            x_rows = self._inside("x", finite("x", events[rows], start + rows.start), start + rows.start)
+            x_rows = self._points("x", events[rows], start + rows.start)
             result[rows] = self._density(x_rows, given)
         return result
 
@@ -578,13 +578,12 @@ class Model:
         return np.dtype(np.float32) if self.levels is None else np.min_scalar_type(self.levels - 1)
 
     def _points(self, name: str, events: Array, start: int) -> NDArray[np.float32]:
-        """Return events as points in the domain of the data. `start` is the number of the first row."""
-        return self._inside(name, points(name, events, start, self.levels), start)
+        """Return events as points, which must lie in the domain of the data. Messages name the columns of a table.
 
-    def _inside(self, name: str, x: NDArray[np.float32], start: int) -> NDArray[np.float32]:
-        """Return points, which must lie in the domain of the data. Messages name the columns of a table."""
+        `start` is the number of the first row.
+        """
         columns = () if self.preprocessing is None else [column.column for column in self.preprocessing.event]
-        return inside(name, x, start, self.domain, columns)
+        return inside(name, points(name, events, start, self.levels), start, self.domain, columns)
 
     def _latents(self, latents: Sequence[ArrayLike]) -> list[Array]:
         if not isinstance(latents, list | tuple) or len(latents) != len(self.latent_names):
@@ -603,7 +602,7 @@ class Model:
         `start` is the number of the first row.
         """
         if self.levels is None:
-            yield self._inside("x", finite("x", events, start), start), np.zeros(len(events))
+            yield self._points("x", events, start), np.zeros(len(events))
             return
         values = grid("x", events, start, self.levels)
         for draw in range(draws):
