@@ -40,6 +40,11 @@ def registry() -> Registry:
     return Registry({name: [EntryPoint(name, module, "flowkit")] for name, module in MODULES.items()})
 
 
+@pytest.fixture(scope="session")
+def installed() -> Registry:
+    return Registry.discover()
+
+
 @pytest.fixture
 def good() -> str:
     """A spec that has everything."""

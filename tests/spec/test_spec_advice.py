@@ -301,11 +301,6 @@ train: {epochs: 3,¦, seed: 1}
 """
 
 
-@pytest.fixture(scope="module")
-def installed() -> Registry:
-    return Registry.discover()
-
-
 @pytest.mark.parametrize("block", MISTAKES.replace(r"\t", "\t").strip().split("\n\n"))
 def test_mistakes(block: str, installed: Registry) -> None:
     check(block, installed, "glow/actnorm")

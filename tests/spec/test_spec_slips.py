@@ -629,11 +629,6 @@ event: {shape: [2]}
 """
 
 
-@pytest.fixture(scope="module")
-def installed() -> Registry:
-    return Registry.discover()
-
-
 @pytest.mark.parametrize(
     "block", SLIPS.strip().replace("NBSP", "\u00a0").replace("ZWSP", "\u200b").replace("TAB", "\t").split("\n\n")
 )
