@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, IterableDataset
 from flowkit.errors import InputError
 from flowkit.flow.inputs import as_flowkit
 from flowkit.plugin import Arrays
-from flowkit_runtime.errors import shortened
+from flowkit_runtime.errors import quoted, shortened
 from flowkit_runtime.inputs import as_array, class_indices, real
 
 
@@ -55,7 +55,11 @@ def _are_texts(values: Any) -> bool:
     if isinstance(values, str | Tensor):
         return False
     array = as_flowkit(as_array, "context", values)
-    return array.dtype.kind == "U" or (array.dtype.kind == "O" and all(isinstance(each, str) for each in array.flat))
+    are_texts = [isinstance(each, str) for each in array.flat] if array.dtype.kind == "O" else []
+    if any(are_texts) and not all(are_texts):
+        row = are_texts.index(False)
+        raise InputError(f"context has texts, and {quoted(array.flat[row])} in row {row}: give each event a class")
+    return array.dtype.kind == "U" or any(are_texts)
 
 
 def weights_of(weight: Any, n: int) -> np.ndarray:

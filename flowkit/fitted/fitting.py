@@ -37,7 +37,7 @@ def fit(
     context: Any = None,
     spec: str | os.PathLike[str] | Mapping[str, Any] | Spec = "nsf",
     *,
-    label: str | None = None,
+    label: str | int | None = None,
     weight: Any = None,
     validation: Any = 0.1,
     progress: bool = True,
@@ -98,7 +98,8 @@ def fit(
     given = None if isinstance(spec, str) and spec in PRESETS else _read(spec)
     if label is not None and not is_table(x):
         raise InputError("label names a column, and x is no table: pass the classes as the context")
-    found = of_table(x, context, given, label, weight) if is_table(x) else of_arrays(x, context, given, weight)
+    column = None if label is None else str(label)
+    found = of_table(x, context, given, column, weight) if is_table(x) else of_arrays(x, context, given, weight)
     look = found.look
     for doubt in look.doubts:
         warnings.warn(doubt, DataWarning, stacklevel=2)

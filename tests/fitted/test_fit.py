@@ -248,6 +248,11 @@ def test_an_interruption_of_the_first_epoch_is_one(monkeypatch: pytest.MonkeyPat
         "NaN": ((np.where(X > 20, np.nan, X),), {}, "x: row .* holds NaN"),
         "constant": ((np.ones((20, 2)),), {}, "every event is the same"),
         "negative": ((np.arange(-20, 20).reshape(20, 2),), {}, "levels begin at 0"),
+        "a missing class": (
+            (X, ["a", None] * 100),
+            {},
+            "context has texts, and None in row 1: give each event a class",
+        ),
         "fewer contexts": ((X, LABELS[1:]), {}, "context has 199 rows for 200 events"),
         "one number": ((X, X[:, 0]), {}, "context holds one float an event"),
         "one class": ((X, LABELS * 0), {}, "labels are 0 … k - 1"),

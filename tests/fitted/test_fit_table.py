@@ -97,6 +97,8 @@ def test_the_columns_are_shown(fitted: FittedTable) -> None:
     assert "p(area, rooms, price | city)" in fitted._repr_html_()
     species = {"x": RANDOM.normal(size=60), "kind": ["a", "b"] * 30}
     assert "density: p(x | kind)" in repr(flowkit.fit(species, label="kind", epochs=1, progress=False))
+    numbered = pd.DataFrame({0: species["x"], 1: species["kind"]})
+    assert "density: p(0 | 1)" in repr(flowkit.fit(numbered, label=1, epochs=1, progress=False))
 
 
 @pytest.mark.slow
