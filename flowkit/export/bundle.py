@@ -50,7 +50,7 @@ from flowkit_runtime.atomic import contents, is_free, making, naming
 from flowkit_runtime.bundle import FORMAT, MANIFEST, REFERENCE, read_bundle, sealed
 from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.errors import BundleError, VerificationError
-from flowkit_runtime.files import read_json
+from flowkit_runtime.files import as_path, read_json
 from flowkit_runtime.session import open_graphs
 from flowkit_runtime.verdict import Figure, table
 from flowkit_runtime.verification import NamedArrays
@@ -138,7 +138,7 @@ def export(
         VerificationError: If a graph deviates from the flow. It is flowkit_runtime's.
         OSError: If the directory can't be written. The message names it.
     """
-    directory, options = Path(directory), options or Options()
+    directory, options = inputs.as_flowkit(as_path, "the directory of a bundle", directory), options or Options()
     _check_given(flow, x, context, options)
     if x is not None:
         context = inputs.per_event(flow.context, context, len(x))

@@ -11,13 +11,16 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from flowkit.errors import RunError
-from flowkit.spec.run import SPEC
+from flowkit.spec.run import RESULTS, SPEC
 from flowkit_runtime.atomic import replacing
 from flowkit_runtime.errors import shortened
 from flowkit_runtime.files import open_file
 
 MAX_HEADER = 2**24
 """The most bytes of a safetensors file's header. That is 100 for each of 160,000 tensors."""
+
+AGAIN = f"remove {RESULTS}, and `flowkit train --resume` writes the weights again if the run has its checkpoint"
+"""What to do about damaged weights."""
 
 
 def write_weights(flow: nn.Module, path: Path) -> None:
@@ -37,11 +40,11 @@ def read_weights(flow: nn.Module, path: Path) -> None:
     try:
         tensors = read_tensors(path)
     except FileNotFoundError as error:
-        raise RunError(f"{path} is missing: train again") from error
+        raise RunError(f"{path} is missing: {AGAIN}") from error
     except OSError as error:
         raise RunError(f"{path} can't be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise RunError(f"{path} can't be read ({error}): train again") from error
+        raise RunError(f"{path} can't be read ({error}): {AGAIN}") from error
     try:
         check_tensors(tensors, flow.state_dict())
     except ValueError as error:

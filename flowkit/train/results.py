@@ -51,7 +51,9 @@ def read_results(directory: Path) -> Results:
     """
     try:
         return Results.model_validate(read_json(directory / RESULTS))
-    except ValidationError as error:
-        raise RunError(f"{directory / RESULTS} can't be read ({first_invalid(error)})") from error
     except (OSError, ValueError) as error:
-        raise RunError(f"{directory / RESULTS} can't be read ({error})") from error
+        why = first_invalid(error) if isinstance(error, ValidationError) else error
+        raise RunError(
+            f"{directory / RESULTS} can't be read ({why}): remove it, and `flowkit train --resume {directory}` "
+            "writes it again"
+        ) from error

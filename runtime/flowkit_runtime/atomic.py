@@ -133,7 +133,10 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename, error.filename2 = os.fspath(path), None
+        if error.errno is None:  # numpy's, which says only how many values it has written
+            error.strerror = f"not all could be written ({error}): the disk may be full"
+        error.filename = os.fspath(path)
+        del error.filename2  # set to None, it would be printed: `path -> None`
         raise
 
 

@@ -33,11 +33,15 @@ def as_path(name: str, value: Any) -> Path:
     """Return the argument `value` as a path. It need not exist.
 
     Raises:
-        InputError: it is no path, or one that no system call takes: too long, or with a NUL character.
+        InputError: it is no path, or one that no system call takes: too long, or with a NUL character. Or its name
+            isn't valid UTF-8, which onnxruntime and safetensors can't open.
     """
     try:
         path = Path(value)
+        os.fspath(path).encode()
         os.stat(path)
+    except UnicodeEncodeError:
+        raise InputError(f"{name} is {quoted(value)}, which isn't valid UTF-8: give it another name") from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise InputError(f"{name} is longer than a path can be: {quoted(value)}") from None

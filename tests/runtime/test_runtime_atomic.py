@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import shutil
 import subprocess
@@ -237,3 +238,17 @@ def test_where_no_lock_can_be_made_the_error_says_why(tmp_path: Path, monkeypatc
         pass
     with pytest.raises(BlockingIOError), locked(tmp_path / "lock"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "a", None, "b"), "No space left on device"),
+        (OSError("9 requested and 4 written"), "not all could be written (9 requested and 4 written): the disk may"),
+    ],
+)
+def test_errors_name_the_file_that_was_asked_for_and_no_other(error: OSError, words: str, tmp_path: Path) -> None:
+    with pytest.raises(OSError) as raised, replacing(tmp_path / "asked"):
+        raise error
+    assert raised.value.filename == str(tmp_path / "asked") and raised.value.strerror.startswith(words)
+    assert "->" not in str(raised.value) and not list(tmp_path.iterdir())

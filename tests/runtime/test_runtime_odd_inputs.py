@@ -209,6 +209,11 @@ def test_paths_that_are_none(read, value):
     refused(lambda: read(value), "the directory of a bundle (must be a path, got|is longer than a path can be)")
 
 
+@pytest.mark.parametrize("read", [load, Scorer, verification.verify])
+def test_names_that_onnxruntime_cannot_open(read):
+    refused(lambda: read("bundle\udcff"), r"the directory of a bundle is .*, which isn't valid UTF-8: give it another")
+
+
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="who may read everything can't be kept out")
 def test_a_bundle_that_may_not_be_read(make_bundle):
     bundle = make_bundle()

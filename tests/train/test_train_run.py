@@ -41,7 +41,7 @@ from flowkit.errors import (
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays, Dataset, DatasetConfig, DatasetRef, PluginConfig
 from flowkit.spec import Spec, read_spec, to_yaml
-from flowkit.train import Results, evaluate, load_data, resume, train
+from flowkit.train import Results, evaluate, load_data, read_results, resume, train
 from flowkit.train.checkpoint import Checkpoint
 from flowkit.train.directory import TRAINING, with_absolute_paths
 from flowkit.train.fit import Training
@@ -125,6 +125,29 @@ def test_results_are_those_of_the_weights(finished: Path) -> None:
     assert results.val == min(float(row["val"]) for row in rows(finished))
     assert (results.unit, results.epochs, results.weights) == ("nats", 4, "ema")
     assert results.parameters == sum(p.numel() for p in flow.parameters())
+
+
+@pytest.mark.parametrize(("lost", "read"), [("weights.safetensors", Flow.load), ("results.json", read_results)])
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("{")], ids=["gone", "cut"])
+def test_what_a_finished_run_has_lost_is_written_again(
+    finished: Path, tmp_path: Path, no_pictures: None, lost: str, read: Callable[[Path], object], damage: Any
+) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    damage(run / lost)
+    with pytest.raises(RunError, match=r"remove (it|results.json), and `flowkit train --resume.*` writes .* again"):
+        read(run)
+    (run / "results.json").unlink(missing_ok=True)
+    resume(run)
+    for name in ("weights.safetensors", "results.json"):
+        assert (run / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_no_run_begins_where_its_weights_could_not_be_read(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"the directory of a run is .*, which isn't valid UTF-8: give it another name"
+    ):
+        train(read_spec(SPEC), tmp_path / "run\udcff")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_weights_are_the_average(finished: Path) -> None:
