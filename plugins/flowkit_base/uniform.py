@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from flowkit.bijectors import Base, Noise
@@ -32,24 +31,20 @@ class Uniform(Base):
     def __init__(self, event_shape: Sequence[int], bounds: Domains) -> None:
         super().__init__(event_shape)
         self.bounds = bounds
-        log_lengths = [math.log(domain.high - domain.low) for domain in by_coordinate(bounds)]
-        self.log_volume = math.prod(self.event_shape) / len(log_lengths) * math.fsum(log_lengths)
+        domains = by_coordinate(bounds)
+        self.low, self.high = [each.low for each in domains], [each.high for each in domains]
+        self.lengths = [each.high - each.low for each in domains]
+        self.log_volume = math.prod(self.event_shape) / len(domains) * math.fsum(map(math.log, self.lengths))
 
     @property
     def noise(self) -> tuple[Noise, ...]:
         return (Noise("uniform", self.event_shape),)
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        low, high = self._ends(z)
-        inside = ((z >= low) & (z <= high)).flatten(1).all(1)
-        return torch.where(inside, z.new_full((), -self.log_volume), -math.inf)
+        inside = (z >= z.new_tensor(self.low)) & (z <= z.new_tensor(self.high))
+        outside = (~inside).flatten(1).any(1)
+        return z.new_full(outside.shape, -self.log_volume).masked_fill_(outside, -math.inf)
 
     def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
         (u,) = noise
-        low, high = self._ends(u)
-        return low + (high - low) * u
-
-    def _ends(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the lower and the upper ends, [1] or [d], in the precision of z."""
-        domains = by_coordinate(self.bounds)
-        return z.new_tensor([each.low for each in domains]), z.new_tensor([each.high for each in domains])
+        return u.new_tensor(self.low) + u.new_tensor(self.lengths) * u

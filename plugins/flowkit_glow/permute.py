@@ -39,7 +39,14 @@ class Permute(ChannelLinear):
         self.register_buffer("index", _index(self.order, self.event_shape[0]))
 
     def affine(self) -> AffineMap:
-        return AffineMap(self.index, None, torch.zeros((), device=self.index.device))
+        return _permuting(self.index)
+
+    def affine_inverse(self) -> AffineMap:
+        return _permuting(self.index.argsort())
+
+
+def _permuting(index: Tensor) -> AffineMap:
+    return AffineMap(index, None, torch.zeros((), device=index.device))
 
 
 def _index(order: str | Sequence[int], c: int) -> Tensor:

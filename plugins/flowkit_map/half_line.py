@@ -17,7 +17,7 @@ def logarithm(x: Tensor) -> tuple[Tensor, Tensor]:
     0 is taken as the smallest normal number. Below 0 the log-derivative is -∞, so that the density is 0.
     """
     y = x.clamp(min=torch.finfo(x.dtype).tiny).log()
-    return y, torch.where(x < 0, -math.inf, -y)
+    return y, (-y).masked_fill_(x < 0, -math.inf)
 
 
 class Exp(Bijector):
