@@ -64,11 +64,11 @@ def layers_text(measured: Mapping[str, Rows]) -> str:
     return f"""### Single layers and bases on vectors of {layers.FEATURES} values, B=512
 
 flowkit's time over that of the fastest peer that has the layer. A layer of so few values takes as long as it has
-operators, some tens of microseconds. The first six are channel-linear: flowkit merges adjacent ones to one map. Making
-this map costs a few microseconds, which is half of the time of a permutation. normflows' linear layers return one
-number as their log-det, flowkit's one for each event. Beyond the domain of the logarithm and the logit (sampling of
-exp, softplus and sigmoid) the density is 0, and it is NaN in the peers. The scales of normflows' affine coupling have
-no bounds. The uniform distribution converts its bounds from fp64 at each call.
+operators, some tens of microseconds. The first six are channel-linear: flowkit merges adjacent ones to one map, which
+it converts to the precision of the event. normflows' linear layers return one number as their log-det, flowkit's one
+for each event. Beyond the domain of the logarithm and the logit (sampling of exp, softplus and sigmoid) the density is
+0, and it is NaN in the peers. The scales of normflows' affine coupling have no bounds. The uniform distribution
+converts its bounds to the precision of the event at each call.
 
 {_grid(titles, lines)}"""
 
