@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import jacrev, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -64,6 +65,15 @@ def test_the_density_takes_one_pass_and_the_inverse_one_for_each_value() -> None
     assert counted.conditioner.calls == 1
     counted.inverse_and_log_det(y)
     assert counted.conditioner.calls == 7
+
+
+@pytest.mark.parametrize(("activation", "a"), [("relu", torch.relu), ("elu", nn.functional.elu), ("tanh", torch.tanh)])
+def test_a_residual_block_adds_to_the_units_before_their_activation(activation: str, a: Callable[..., Tensor]) -> None:
+    made = layer(Natural((4,)), residual=True, layers=1, activation=activation).conditioner
+    first, inner, outer = made.linears
+    x = torch.randn(5, 4, dtype=torch.float64)
+    h = first(x)
+    torch.testing.assert_close(made(x).flatten(1), made.last(h + outer(a(inner(a(h))))))
 
 
 @pytest.mark.parametrize("residual", [False, True])
