@@ -78,6 +78,8 @@ def _registered(namespace: str, module: Any, manager: pluggy.PluginManager) -> l
 
 def _check_marks(module: Any, manager: pluggy.PluginManager) -> None:
     """Raise PluginError for a hook that isn't marked, is none of flowkit's, or wraps those of others."""
+    if not isinstance(module, ModuleType):
+        raise PluginError("the entry point must name a module, such as mine.plugin")
     known = [kind.hook for kind in KINDS.values()]
     marked = {name: options for name in dir(module) if (options := manager.parse_hookimpl_opts(module, name))}
     for name in known:
@@ -85,8 +87,6 @@ def _check_marks(module: Any, manager: pluggy.PluginManager) -> None:
             raise PluginError(f"{name} is not marked as a hook: put @hookimpl of flowkit.plugin above it")
     if not marked:
         raise PluginError(f"it has no hook: define one of {', '.join(known)}, and put @hookimpl above it")
-    if not isinstance(module, ModuleType):
-        raise PluginError("the entry point must name a module, such as mine.plugin")
     for name, options in marked.items():
         if name not in known:
             (near,) = difflib.get_close_matches(name, known, n=1, cutoff=0)

@@ -198,7 +198,9 @@ class Registry:
             raise UnknownPlugin(message, lambda: HOW_TO_ALLOW[option])
         claim = admitted[0]
         if claim.rivals:
-            names = " and ".join(str(each.origin) for each in admitted)
+            names = " and ".join(dict.fromkeys(str(each.origin) for each in admitted))
+            if all(each.origin == claim.origin for each in admitted):
+                raise PluginError(f"plugin namespace {namespace!r} is twice in the entry points of {names}: keep one")
             raise PluginError(f"plugin namespace {namespace!r} is claimed by {names}: uninstall all but one")
         if claim.entry is not None:
             return load_plugins(claim.entry, claim.origin, self._manager)
@@ -245,7 +247,8 @@ class Registry:
         return 1 if any(claim.origin.distribution == FIRST_PARTY for claim in claims) else 2
 
     def _not_installed(self, namespace: str) -> str:
-        return f"no plugin namespace {namespace!r} is installed (installed: {_listed(self.namespaces)})"
+        said = f"no plugin namespace {namespace!r} is installed (installed: {_listed(self.namespaces)})"
+        return "; ".join([said, *map(str, self.damaged.values())])  # it may be one of these
 
     def _names(self, kind: str | None, namespaces: Iterable[str]) -> list[str]:
         names: list[str] = []

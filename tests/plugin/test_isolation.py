@@ -15,6 +15,7 @@ from flowkit.errors import InstallationWarning, PluginError, SpecError
 from flowkit.plugin import Policy, Registry
 from flowkit.plugin.failure import guarded
 from flowkit.plugin.policy import FIRST_PARTY
+from flowkit.plugin.registry import UnknownPlugin
 from flowkit.spec import read_spec
 from flowkit.spec.schema import json_schema
 from tests.plugin.sites import PLUGIN, install
@@ -136,7 +137,10 @@ def test_the_right_one_is_right(site: Path) -> None:
         ("bad = nowhere", "ModuleNotFoundError"),
         ("bad = flowkit bad!", "must name a module"),
         ("bad = flowkit:nothing", "AttributeError"),
-        ("bad = flowkit:__all__", "has no hook"),
+        ("bad = flowkit:__all__", "must name a module"),
+        ("bad = flowkit_bad:flowkit_register_bijectors", "must name a module"),
+        ("bad = flowkit", "has no hook"),
+        ("bad = flowkit_bad\nbad = flowkit_bad", "'bad' is twice in the entry points of flowkit-bad 1.2: keep one"),
         ("Bad = flowkit", "must be lower case"),
     ],
 )
@@ -145,7 +149,7 @@ def test_a_broken_entry_point(entry: str, words: str, site: Path) -> None:
     (site / "flowkit_bad-1.2.dist-info" / "entry_points.txt").write_text(f"[flowkit]\n{entry}\n")
     _, broken = Registry.discover().load_all()
     (message,) = map(str, broken.values())
-    assert "(flowkit-bad 1.2, " in message and words in message
+    assert "flowkit-bad 1.2" in message and words in message
 
 
 @pytest.mark.parametrize("metadata", [None, b"", b"Name: \xff\xfe\n"])
@@ -167,6 +171,8 @@ def test_damaged_entry_points(text: bytes, site: Path) -> None:
     assert registry.look_up("bijector", "glow/actnorm").distribution == "flowkit-nf"
     (message,) = map(str, registry.load_all()[1].values())
     assert message.startswith("the entry points of flowkit-bad 1.2 can't be read (")
+    with pytest.raises(UnknownPlugin, match=r"'bad' is installed .*; the entry points of flowkit-bad"):
+        registry.look_up("bijector", "bad/shift")
     with pytest.raises(PluginError, match=r"flowkit-bad 1\.2"):
         Registry.discover(Policy(strict=True))
     Registry.discover(Policy(strict=True, allow=frozenset({"good"})))
