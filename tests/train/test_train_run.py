@@ -173,6 +173,16 @@ def test_a_flow_without_parameters_is_refused_before_there_is_a_directory(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_density_that_depends_on_no_parameter_is_a_mistake_of_the_spec(tmp_path: Path) -> None:
+    """The phase of a circle has a parameter, and the uniform density doesn't depend on it."""
+    np.save(tmp_path / "x.npy", np.linspace(0.01, 0.99, 20, dtype=np.float32)[:, None])
+    event = {"shape": [1], "domain": {"circle": [0, 1]}}
+    base, data = {"use": "base/uniform"}, {"use": "data/npy", "path": str(tmp_path / "x.npy")}
+    spec = {"flowkit": 1, "event": event, "flow": [{"use": "map/phase"}], "base": base, "data": data}
+    with pytest.raises(InputError, match="there is nothing to train: the density depends on no parameter"):
+        train(read_spec(spec), tmp_path / "run")
+
+
 @pytest.mark.slow
 def test_a_pipe_gets_a_line_for_validated_epochs(tmp_path: Path, make_spec: MakeSpec) -> None:
     (tmp_path / "spec.yaml").write_text(to_yaml(make_spec("train.validate_every=2", "train.epochs=3")))
