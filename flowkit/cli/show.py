@@ -78,13 +78,12 @@ def _write(spec: "Spec", form: Format, console: "Console") -> None:
 
 
 def _facts(spec: "Spec") -> dict[str, Any]:
-    from flowkit.flow.building import count_base_parameters, count_encoder_parameters, count_parameters  # imports torch
+    from flowkit.flow.building import count_parameters  # imports torch
     from flowkit.spec import dequantizer, views
 
     noise = dequantizer(spec)
     described = None if noise is None else _facts(noise)
-    counts = count_parameters(spec), count_base_parameters(spec), count_encoder_parameters(spec)
-    return views.as_dict(spec, *counts, described)
+    return views.as_dict(spec, *count_parameters(spec), described)
 
 
 def _table(facts: dict[str, Any]) -> "Table":

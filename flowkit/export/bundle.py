@@ -141,7 +141,7 @@ def export(
     directory, options = inputs.as_flowkit(as_path, "the directory of a bundle", directory), options or Options()
     _check_given(flow, x, context, options)
     if x is not None:
-        context = inputs.per_event(flow.context, context, len(x))
+        context = inputs.per_sample(flow.context, context, (len(x),))
     _check_free(directory, overwrite)
     with naming(directory), making(directory, last=MANIFEST, overwrite=overwrite) as part:
         return _fill(part, flow, x, context, weights, options, begin)

@@ -39,7 +39,8 @@ _NOISE = 16
 _FARTHEST = 6.0
 """No normal number that the runtime draws has a larger square, together with its pair, than two of these have."""
 _FAR = (10.0, 1e3, 1e6)  # times the range of the data, below and above it
-_N_ROUNDINGS = 8
+N_ROUNDINGS = 8
+"""The number of random roundings of which torch's largest error is the yardstick."""
 LOST = 0.01
 """A row isn't judged if torch's error on it is this share of the row's largest value, or more."""
 _SAME = 1e-6
@@ -147,7 +148,7 @@ def _roundings(frozen: Flow, precision: Precision, feed: NamedTensors) -> Iterat
     """
     drawn = base_noise(frozen) | dequantization_noise(frozen)
     exact = {name for name, each in drawn.items() if each.kind == "uniform"}
-    for seed in range(_N_ROUNDINGS):
+    for seed in range(N_ROUNDINGS):
         generator, flow = torch.Generator().manual_seed(seed), copy.deepcopy(frozen)
         theirs = {id(t) for *_, network in networks(flow) for t in (*network.parameters(), *network.buffers())}
         for tensor in (*flow.parameters(), *flow.buffers()):

@@ -53,36 +53,37 @@ MAX_VALUES = 2**30
 
 def build_layers(spec: model.Spec) -> list[Layer]:
     """Build one layer for each step of the spec. Raises PluginError, and ShapeError for too many parameters."""
-    parameters = sum(count_parameters(spec)) + sum(count_base_parameters(spec)) + count_encoder_parameters(spec)
+    of_layers, of_bases, of_encoder = count_parameters(spec)
+    parameters = sum(of_layers) + sum(of_bases) + of_encoder
     if parameters > MAX_PARAMETERS:
         raise ShapeError(f"this flow has {parameters:,} parameters; the most is {MAX_PARAMETERS:,}")
     return [build(step, context_shape(spec.context)) for step in walk(spec)]
 
 
-def count_parameters(spec: model.Spec) -> list[int]:
-    """Return the number of parameters of each step.
+def count_parameters(spec: model.Spec) -> tuple[list[int], list[int], int]:
+    """Return the number of parameters of each step, of each latent's base, and of the context's encoder, 0 without one.
 
-    Layers are built to be counted, and discarded. A repeated step is built once for each shape that it takes.
+    All are built to be counted, and discarded. A repeated step is built once for each shape that it takes.
     """
     counts: dict[tuple[Path, Shape], int] = {}
     steps = walk(spec)
     with torch.random.fork_rng(devices=[]):  # counting must not change the weights that a seed gives
         for step in steps:
             if (step.path, step.input_shape) not in counts:
-                layer = build(step, context_shape(spec.context))
-                counts[step.path, step.input_shape] = sum(p.numel() for p in layer.parameters())
-    return [counts[step.path, step.input_shape] for step in steps]
+                counts[step.path, step.input_shape] = _size(build(step, context_shape(spec.context)))
+        bases, encoder = build_bases(spec), build_encoder(spec)
+    of_encoder = 0 if encoder is None else _size(encoder)
+    return [counts[step.path, step.input_shape] for step in steps], [_size(base) for base in bases], of_encoder
+
+
+def _size(module: nn.Module) -> int:
+    """Return the number of parameters of a module."""
+    return sum(p.numel() for p in module.parameters())
 
 
 def build_bases(spec: model.Spec) -> list[Base]:
     """Build the base distribution of each latent. Raises PluginError, and ShapeError for one that is too large."""
     return [build_base(each, context_shape(spec.context)) for each in latent_bases(spec, walk(spec))]
-
-
-def count_base_parameters(spec: model.Spec) -> list[int]:
-    """Return the number of parameters of each latent's base. They are built to be counted, and discarded."""
-    with torch.random.fork_rng(devices=[]):
-        return [sum(p.numel() for p in base.parameters()) for base in build_bases(spec)]
 
 
 def build_encoder(spec: model.Spec) -> Encoder | None:
@@ -93,13 +94,6 @@ def build_encoder(spec: model.Spec) -> Encoder | None:
     with _placed(use.name, ENCODER), _Bounded():
         built: Encoder = use.build(spec.context.own_shape)
     return built
-
-
-def count_encoder_parameters(spec: model.Spec) -> int:
-    """Return the number of parameters of the context's encoder, which is built to be counted. 0 if there is none."""
-    with torch.random.fork_rng(devices=[]):
-        encoder = build_encoder(spec)
-    return 0 if encoder is None else sum(p.numel() for p in encoder.parameters())
 
 
 class _Bounded(TorchFunctionMode):

@@ -696,7 +696,7 @@ class Flow(nn.Module):
             >>> again.load_state_dict(load_file("weights.safetensors"))
             <All keys matched successfully>
         """
-        saving.write_weights(self, inputs.as_flowkit(as_path, "path", path))
+        saving.write_tensors(self.state_dict(), inputs.as_flowkit(as_path, "path", path))
 
     @property
     def spec(self) -> Spec | None:

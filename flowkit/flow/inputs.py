@@ -151,14 +151,6 @@ def embed(spec: ContextSpec | None, context: Tensor | None, like: Tensor) -> Ten
         raise InputError(f"context holds labels outside 0 … {spec.classes - 1}") from error
 
 
-def per_event(spec: ContextSpec | None, context: Tensor | None, n: int) -> Tensor | None:
-    """Return the context [n, *shape] of n events. A single row, with or without a batch dimension, is repeated n times.
-
-    Raises InputError as ``given_rows`` does.
-    """
-    return repeated(given_rows(spec, context, n), n)
-
-
 def repeated(rows: Tensor | None, n: int) -> Tensor | None:
     """Return rows [n, …]. A single one is repeated n times."""
     if rows is None or rows.shape[0] == n:

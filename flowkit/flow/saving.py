@@ -23,11 +23,6 @@ AGAIN = f"remove {RESULTS}, and `flowkit train --resume` writes the weights agai
 """What to do about damaged weights."""
 
 
-def write_weights(flow: nn.Module, path: Path) -> None:
-    """Write all parameters and buffers as a safetensors file."""
-    write_tensors(flow.state_dict(), path)
-
-
 def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write a safetensors file. Tensors that share memory are written once for each of their names."""
     apart = {name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
@@ -36,7 +31,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def read_weights(flow: nn.Module, path: Path) -> None:
-    """Load weights that ``write_weights`` wrote. Raises RunError if the file is damaged, or belongs to another flow."""
+    """Load the weights of a safetensors file. Raises RunError if the file is damaged, or belongs to another flow."""
     try:
         tensors = read_tensors(path)
     except FileNotFoundError as error:

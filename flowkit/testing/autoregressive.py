@@ -11,8 +11,8 @@ from torch.autograd.functional import jacobian
 
 from flowkit.bijectors import MaskedConditioner, Order
 from flowkit.testing.common import context
-from flowkit.testing.compare import close, gradients_of
-from flowkit.testing.couplings import autocast, initialize, start
+from flowkit.testing.compare import close
+from flowkit.testing.couplings import autocast, depends, initialize, start
 from flowkit.testing.effects import compare_with_frozen, initialize_saved, settings
 from flowkit.testing.perturbation import seeded
 from flowkit.testing.subjects import MaskedConditionerSubject, OrderSubject, only_where
@@ -44,14 +44,14 @@ def autoregressive(subject: MaskedConditionerSubject) -> None:
     """θ of each value depends on no value that isn't before it in the order: exactly, for every parameter."""
     rank = subject.order.ranks().flatten()
     later = rank[None, :] > rank[:, None]  # [of θ, of x]
-    for depends in _dependences(subject):
-        wrong = (depends & later).nonzero()
+    for matrix in _dependences(subject):
+        wrong = (matrix & later).nonzero()
         assert not len(wrong), (
             f"θ of the value at place {int(rank[wrong[0, 0]])} of the order depends on the value at place "
             f"{int(rank[wrong[0, 1]])}, which comes later: do the masks follow the order that the network is given?"
         )
 
-        own = depends.diagonal()
+        own = matrix.diagonal()
         assert not own.any(), f"θ_i depends on x_i itself, {_place(rank, own)}: is a mask off by one, >= where it is >?"
     _later_values_changed(subject, rank)
 
@@ -76,8 +76,8 @@ def _place(rank: Tensor, at: Tensor) -> str:
 def earlier_values(subject: MaskedConditionerSubject) -> None:
     """θ of each value but the first depends on values before it, and each value but the last is read."""
     rank = subject.order.ranks().flatten()
-    depends = torch.stack(list(_dependences(subject))).any(0)
-    alone, unread = ~depends.any(1) & (rank > 0), ~depends.any(0) & (rank < len(rank) - 1)
+    matrix = torch.stack(list(_dependences(subject))).any(0)
+    alone, unread = ~matrix.any(1) & (rank > 0), ~matrix.any(0) & (rank < len(rank) - 1)
     assert not alone.any(), f"θ depends on none of the values before it, {_place(rank, alone)}: do masks block all?"
     assert not unread.any(), (
         f"no θ depends on the value at place {int(rank[unread].min())} of the order: does a mask lose a connection, "
@@ -101,15 +101,7 @@ def _dependences(subject: MaskedConditionerSubject) -> Iterator[Tensor]:
 )
 def reach(subject: MaskedConditionerSubject) -> None:
     """Every parameter has a gradient that is not all zero."""
-    unreached = []
-    for network in subject.modules():
-        (call,) = subject.calls(network, 16)
-        wanted = {name: p for name, p in network.named_parameters() if p.requires_grad}
-        (theta,) = call(network).values()
-        gradients = gradients_of(theta.square().sum(), wanted)
-        unreached.append({name for name, of in zip(wanted, gradients.values(), strict=True) if not of.any()})
-    without = sorted(set.intersection(*unreached))
-    assert not without, f"θ does not depend on {', '.join(without)}: is something detached, or never called?"
+    depends(subject, "θ")
 
 
 @only_where(lambda subject: subject.context_shape is not None, "takes no context")

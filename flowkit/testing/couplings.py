@@ -58,21 +58,20 @@ def reach(subject: ConditionerSubject) -> None:
     depends(subject, "θ", "the kept part")
 
 
-def depends(subject: ModuleSubject, output: str, first: str) -> None:
-    """Raise AssertionError unless a network's output depends on its first input, and on every parameter.
+def depends(subject: ModuleSubject, output: str, first: str | None = None) -> None:
+    """Raise AssertionError unless a network's output depends on every parameter, and on its first input.
 
-    ``output`` and ``first`` are what the message calls them.
+    ``output`` and ``first`` are what the message calls them. The first input is left out if it is None.
     """
     unreached = []
     for network in subject.modules():
         (call,) = subject.calls(network, 16)
-        wanted = {first: call.inputs[0].requires_grad_()}
-        wanted |= {name: p for name, p in network.named_parameters() if p.requires_grad}
+        wanted = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        if first is not None:
+            wanted[first] = call.inputs[0].requires_grad_()
         (value,) = call(network).values()
         gradients = gradients_of(value.square().sum(), wanted)
-        unreached.append(
-            {name for name, gradient in zip(wanted, gradients.values(), strict=True) if not gradient.any()}
-        )
+        unreached.append({name for name, gradient in gradients.items() if not gradient.any()})
     without = sorted(set.intersection(*unreached))
     assert not without, f"{output} does not depend on {', '.join(without)}: is something detached, or never called?"
 

@@ -14,6 +14,7 @@ from flowkit.bijectors import Base, Bijector, ChannelLinear, Composition
 from flowkit.export.graphs import make_graphs
 from flowkit.export.pieces import FIXED_BATCH
 from flowkit.export.program import Operation, Program
+from flowkit.export.yardstick import N_ROUNDINGS
 from flowkit.flow import Flow
 from flowkit.testing.bijectors import flow_of, for_inference
 from flowkit.testing.compare import all_near, gradients_of, largest
@@ -21,17 +22,13 @@ from flowkit.testing.perturbation import seeded
 from flowkit.testing.subjects import FORWARD, INVERSE, BijectorSubject, Call, ModuleSubject
 from flowkit_runtime.verification import ROUNDINGS, YARDSTICK
 
-N_ROUNDINGS = 8
-"""The number of random roundings of which torch's largest error is the yardstick, as in an export."""
-
 
 def onnx(subject: ModuleSubject) -> None:
     """Every direction is exported to ONNX, and onnxruntime gives what the fp64 module gives, for batches of 1, 2 and 5.
 
     Its error is at most 3 times torch's own in fp32, the largest over eight random roundings of the inputs.
     """
-    module = subject.module()
-    module = _for_inference(module)
+    module = _for_inference(subject.module())
     single = copy.deepcopy(module).float()
     calls = [call.map(Tensor.float) for call in subject.calls(subject.module())]
     programs = [_program(call, single) for call in calls]

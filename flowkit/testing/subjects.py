@@ -132,17 +132,18 @@ class ConditionalSubject(ModuleSubject):
     context_shape: Shape | None
     labels: bool
 
-    def contexts(self, n: int, seed: int = 1) -> list[Tensor]:
+    def contexts(self, n: int, seed: int = 1, distance: float = 1.0) -> list[Tensor]:
         """Return the context of n events, in a list, which is empty if there is none.
 
         Args:
             n: The number of events.
             seed: The seed of the contexts.
+            distance: The scale of the normal draws that contexts are made of. A label is that of the largest draw.
         """
         if self.context_shape is None:
             return []
-        drawn = self.normal(n, *self.context_shape, seed=seed + 1000)
-        return [one_hot(drawn) if self.labels else drawn]
+        drawn = distance * self.normal(n, *self.context_shape, seed=seed + 1000)
+        return [nn.functional.one_hot(drawn.argmax(1), drawn.shape[1]).to(drawn) if self.labels else drawn]
 
     def far_context(self, context: Tensor) -> Tensor:
         """Return a context far from 0, unless it is a label."""
@@ -453,13 +454,8 @@ class BaseSubject(ConditionalSubject):
         ]
 
 
-def one_hot(drawn: Tensor) -> Tensor:
-    """Return the one-hot label of the largest value of each row."""
-    return nn.functional.one_hot(drawn.argmax(1), drawn.shape[1]).to(drawn)
-
-
 @dataclass(frozen=True)
-class EncoderSubject(ModuleSubject):
+class EncoderSubject(ConditionalSubject):
     """An Encoder.
 
     Attributes:
@@ -482,8 +478,7 @@ class EncoderSubject(ModuleSubject):
             seed: The seed of the contexts.
             distance: The scale of the normal draws that contexts are made of.
         """
-        drawn = distance * self.normal(n, *self.context_shape, seed=seed)
-        return [Call("forward", (one_hot(drawn) if self.labels else drawn,), {"the summary": self.output_shape})]
+        return [Call("forward", tuple(self.contexts(n, seed, distance)), {"the summary": self.output_shape})]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from flowkit.bijectors import Coupling, StandardNormal
 from flowkit.errors import PluginError, RunError
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import frozen_names
-from flowkit.flow.saving import read_weights, write_weights
+from flowkit.flow.saving import read_weights
 from flowkit.spec import model_hash, read_spec
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Affine
@@ -165,7 +165,7 @@ def test_weights_without_permission(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     flow = Flow([ActNorm((3,))])
-    write_weights(flow, tmp_path / "w.safetensors")
+    flow.save(tmp_path / "w.safetensors")
     monkeypatch.setattr("flowkit.flow.saving.open_file", refused)
     with pytest.raises(RunError, match=r"w\.safetensors can't be read: Permission denied$"):
         read_weights(flow, tmp_path / "w.safetensors")
