@@ -100,10 +100,7 @@ def initialize_through(layers: Iterable[Bijector], x: Tensor, context: Tensor | 
 
 def merged(layers: Iterable[Bijector]) -> list[Merged]:
     """Return the layers, with adjacent channel-linear layers merged into runs."""
-    steps: list[Merged] = []
-    for run in runs(layers):
-        steps.append(run[0] if len(run) == 1 else ChannelRun(run))
-    return steps
+    return [run[0] if len(run) == 1 else ChannelRun(run) for run in runs(layers)]
 
 
 def frozen(layers: Iterable[Bijector], like: Tensor) -> list[Bijector]:

@@ -250,26 +250,41 @@ def reference_events(exact: Flow, events: Tensor | None, context: Tensor | None)
     their place. A flow that runs forward only has no ``decoded``; one that runs its inverse only has latents and
     ``decoded`` alone.
     """
-    if lacks(exact.directions, "forward"):
-        return _reference_latents(exact)
+    feed, groups = _latents(exact) if lacks(exact.directions, "forward") else _events(exact, events, context)
+    feed |= _noise(base_noise(exact), groups)
+    programs = programs_of(exact, [type(layer).__name__ for layer in exact.layers], exact.directions)
+    answers, latents = _from_noise(programs, feed), {}
+    if (encode := programs.get(ENCODER)) is not None:
+        encoded = encode.run(feed)
+        answers |= {name: encoded[name] for name in encode.outputs}
+        latents = {name: single(encoded[name]).double() for name in latent_names(exact)}
+    if (decode := programs.get(DECODER)) is not None:
+        answers["decoded"] = decode.run(feed | latents)["x"]
+    return {name: value.numpy() for name, value in (feed | answers).items()} | {"group": groups}
+
+
+def _events(
+    exact: Flow, events: Tensor | None, context: Tensor | None
+) -> tuple[dict[str, Tensor], NDArray[np.float64]]:
+    """Return events of every group, with what else graphs take of them, and the group of each row."""
     if events is None:
         context = any_context(exact, ROWS)
         events = exact.sample(ROWS, context, seed=0)
     held_out, _ = exact.dequantize(events[:ROWS], seed=0)
     x, groups = _and_unlike(held_out, *_range(exact, held_out))
-    noise = _noise(base_noise(exact), groups)
-    feed = {"x": x, **_context_rows(context, len(groups)), **noise}
+    feed = {"x": x, **_context_rows(context, len(groups))}
     if exact.dequantizer is not None:
         feed |= {"k": x.floor(), **_noise(dequantization_noise(exact), groups, random.DEQUANTIZATION_STREAM)}
-    programs = programs_of(exact, [type(layer).__name__ for layer in exact.layers], exact.directions)
-    encode = programs[ENCODER]
-    encoded = encode.run(feed)
-    answers = {name: encoded[name] for name in encode.outputs}
-    answers |= _from_noise(programs, feed)
-    if (decode := programs.get(DECODER)) is not None:
-        latents = {name: single(encoded[name]).double() for name in decode.inputs if name in answers}
-        answers["decoded"] = decode.run(feed | latents)["x"]
-    return {name: value.numpy() for name, value in (feed | answers).items()} | {"group": groups}
+    return feed, groups
+
+
+def _latents(exact: Flow) -> tuple[dict[str, Tensor], NDArray[np.float64]]:
+    """Return latents of every group, drawn from the base or unlike these, with contexts, and the group of each row."""
+    context = any_context(exact, ROWS)
+    rows = [_and_unlike(z, z.min(), z.max()) for z in exact.sample_latents(ROWS, context, seed=0)]
+    groups = rows[0][1]
+    feed = {name: z for name, (z, _) in zip(latent_names(exact), rows, strict=True)}
+    return feed | _context_rows(context, len(groups)), groups
 
 
 def _noise(wanted: Mapping[str, Noise], groups: NDArray[np.float64], first_stream: int = 0) -> dict[str, Tensor]:
@@ -288,20 +303,6 @@ def _noise(wanted: Mapping[str, Noise], groups: NDArray[np.float64], first_strea
             drawn = torch.from_numpy(random.uniform(0, stream, shape))
             noise[name] = torch.where(extreme, (drawn > 0.5) * (1 - 2**-23) + 2**-24, drawn)
     return noise
-
-
-def _reference_latents(exact: Flow) -> NamedArrays:
-    """Return latents of every group, drawn from the base or unlike these, with what the fp64 flow decodes them to."""
-    context = any_context(exact, ROWS)
-    drawn = exact.sample_latents(ROWS, context, seed=0)
-    rows = [_and_unlike(z, z.min(), z.max()) for z in drawn]
-    groups = rows[0][1]
-    feed = {name: z for name, (z, _) in zip(latent_names(exact), rows, strict=True)}
-    feed |= _context_rows(context, len(groups))
-    feed |= _noise(base_noise(exact), groups)
-    programs = programs_of(exact, [type(layer).__name__ for layer in exact.layers], exact.directions)
-    answers = {"decoded": programs[DECODER].run(feed)["x"], **_from_noise(programs, feed)}
-    return {name: value.numpy() for name, value in (feed | answers).items()} | {"group": groups}
 
 
 def _and_unlike(like: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, NDArray[np.float64]]:

@@ -32,14 +32,7 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def read_weights(flow: nn.Module, path: Path) -> None:
     """Load the weights of a safetensors file. Raises RunError if the file is damaged, or belongs to another flow."""
-    try:
-        tensors = read_tensors(path)
-    except FileNotFoundError as error:
-        raise RunError(f"{path} is missing: {AGAIN}") from error
-    except OSError as error:
-        raise RunError(f"{path} can't be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise RunError(f"{path} can't be read ({error}): {AGAIN}") from error
+    tensors = read_tensors(path, AGAIN)
     try:
         check_tensors(tensors, flow.state_dict())
     except ValueError as error:
@@ -48,16 +41,20 @@ def read_weights(flow: nn.Module, path: Path) -> None:
     flow.load_state_dict(tensors)
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file. Raises OSError, or ValueError if it is no valid safetensors file."""
-    with open_file(path) as file:
-        if int.from_bytes(file.read(8), "little") > MAX_HEADER:
-            raise ValueError("its header is too long")
+def read_tensors(path: Path, advice: str) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file. Raises RunError, with the advice, if it can't be read."""
     try:
+        with open_file(path) as file:
+            if int.from_bytes(file.read(8), "little") > MAX_HEADER:
+                raise ValueError("its header is too long")
         with safe_open(path, framework="pt") as tensors:
             return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
-    except (SafetensorError, RuntimeError, AttributeError) as error:  # the last two for dtypes that torch lacks
-        raise ValueError(shortened(error)) from error
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is missing: {advice}") from error
+    except OSError as error:
+        raise RunError(f"{path} can't be read: {error.strerror or error}") from error
+    except (ValueError, SafetensorError, RuntimeError, AttributeError) as error:  # the last two: a dtype torch lacks
+        raise RunError(f"{path} can't be read ({shortened(error)}): {advice}") from error
 
 
 def check_tensors(there: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -99,12 +99,9 @@ def _load(dataset: Dataset, names: Iterable[PartName] = PARTS) -> dict[PartName,
     return {name: dataset.load(name) for name in names}
 
 
-def _arrays(part: Arrays) -> Iterator[tuple[str, np.ndarray | Rows]]:
-    yield "x", part.x
-    if part.context is not None:
-        yield "context", part.context
-    if part.weights is not None:
-        yield "weights", part.weights
+def _arrays(part: Arrays) -> list[tuple[str, np.ndarray | Rows]]:
+    named = {"x": part.x, "context": part.context, "weights": part.weights}
+    return [(what, array) for what, array in named.items() if array is not None]
 
 
 CHECKS = (parts, repeatable, settings, disjoint)

@@ -19,8 +19,6 @@ from flowkit.testing.subjects import Check, NotApplicable, Subject
 from flowkit.testing.time_limit import TimeLimit
 
 Outcome = Literal["passed", "failed", "skipped", "expected failure", "unexpected pass"]
-ERRORS: tuple[Outcome, ...] = ("failed", "unexpected pass")
-"""The outcomes that are not right."""
 
 OURS = (str(Path(__file__).parent), str(Path(torch.__file__).parent))
 
@@ -43,7 +41,7 @@ class Result:
 
     @property
     def is_error(self) -> bool:
-        return self.outcome in ERRORS
+        return self.outcome in ("failed", "unexpected pass")
 
 
 def run(

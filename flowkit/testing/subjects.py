@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, ClassVar
@@ -186,9 +186,7 @@ class BijectorSubject(ConditionalSubject):
             seed: The seed of the inputs.
             distance: The scale of the normal draws that x and y are made of.
         """
-        shapes = module.event_shape, module.output_shape
-        real = [distance * self.normal(n, *shape, seed=seed) for shape in shapes]
-        return self._both_ways(module, real, self.contexts(n, seed))
+        return self._both_ways(module, lambda shape: distance * self.normal(n, *shape, seed=seed), seed)
 
     def near_calls(self, module: Any) -> list[Call]:
         """Return the calls with rows nearer and nearer to 0, which is the middle of a domain that isn't the reals.
@@ -201,8 +199,7 @@ class BijectorSubject(ConditionalSubject):
             normal = self.normal(len(NEAR), *shape)
             return normal * normal.new_tensor(NEAR).reshape(-1, *[1] * len(shape))
 
-        real = [near(shape) for shape in (module.event_shape, module.output_shape)]
-        return self._both_ways(module, real, self.contexts(len(NEAR)))
+        return self._both_ways(module, near)
 
     def extreme_calls(self, module: Any) -> list[Call]:
         """Return the calls with rows of 0, of 1, of -1, of 30, of -30, and of 0, 30 and -30 together.
@@ -216,7 +213,7 @@ class BijectorSubject(ConditionalSubject):
             equal = mixed.new_tensor([0.0, 1, -1, EXTREME, -EXTREME]).reshape(-1, *[1] * len(shape))
             return torch.cat([equal.expand(-1, *shape), mixed])
 
-        return self._both_ways(module, [extreme(module.event_shape), extreme(module.output_shape)], self.contexts(7))
+        return self._both_ways(module, extreme)
 
     def axis_calls(self, module: Any, distance: float) -> list[Call]:
         """Return the calls with a row for each value of x and y, at this distance from 0 and at its negative.
@@ -230,12 +227,12 @@ class BijectorSubject(ConditionalSubject):
             each = distance * torch.eye(math.prod(shape), dtype=torch.float64)
             return torch.cat([each, -each]).reshape(-1, *shape)
 
-        real = [axes(shape) for shape in (module.event_shape, module.output_shape)]
-        return self._both_ways(module, real, self.contexts(len(real[0])))
+        return self._both_ways(module, axes)
 
-    def _both_ways(self, module: Any, real: Sequence[Tensor], context: list[Tensor]) -> list[Call]:
-        """Return the calls with the values of the domain and of the codomain that these real numbers become."""
-        x, y = (inside(each, r) for each, r in zip((self.domain, self.codomain), real, strict=True))
+    def _both_ways(self, module: Any, rows: Callable[[Shape], Tensor], seed: int = 1) -> list[Call]:
+        """Return the calls with rows of the domain and of the codomain. ``rows`` gives real numbers of a shape."""
+        x, y = inside(self.domain, rows(module.event_shape)), inside(self.codomain, rows(module.output_shape))
+        context = self.contexts(len(x), seed)
         both = [
             Call(FORWARD, (x, *context), {"y": module.output_shape, "log_det": ()}),
             Call(INVERSE, (y, *context), {"x": module.event_shape, "log_det": ()}),

@@ -69,12 +69,7 @@ def read_checkpoint(path: Path, flow: Flow, settings: Train, steps_an_epoch: int
 
     Raises RunError unless it is a valid checkpoint of this training.
     """
-    try:
-        tensors = read_tensors(path)
-    except OSError as error:
-        raise RunError(f"{path} can't be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise RunError(f"{path} can't be read ({error}): {ANEW}") from error
+    tensors = read_tensors(path, ANEW)
     try:
         rows = _rows(tensors.pop("rows", None), steps_an_epoch)
         _check(tensors, rows, flow, settings)

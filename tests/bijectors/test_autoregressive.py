@@ -21,7 +21,7 @@ from flowkit_autoregressive.orders import Listed, Natural, Random, Reversed
 from flowkit_glow.affine import Affine
 from flowkit_glow.mlp import MLP
 from flowkit_spline.rational_quadratic import RationalQuadratic
-from tests.flow.specs import batch, perturbed
+from tests.flow.specs import perturbed
 
 
 def layer(order: Order, context: tuple[int, ...] | None = None, **fields: object) -> Autoregressive:
@@ -207,13 +207,8 @@ RANDOM_0 = [3, 7, 5, 2, 4, 1, 6, 0]
 RANDOM_1 = [0, 3, 5, 4, 6, 2, 7, 1]
 
 
-def test_a_flow_is_written_as_a_spec_and_in_both_directions() -> None:
+def test_a_flow_is_written_as_a_spec() -> None:
     flow = perturbed("sequence")
-    x, context = batch(flow)
-    latents, log_det = flow.forward_and_log_det(x, context)
-    back, inverse_log_det = flow.inverse_and_log_det(latents, context)
-    torch.testing.assert_close(back, x, atol=1e-10, rtol=0)
-    torch.testing.assert_close(inverse_log_det, -log_det, atol=1e-10, rtol=0)
     written = Flow(list(flow.layers), context={"classes": 3}).to_spec()
     assert written.flow == flow.to_spec().flow
     assert written.flow[1].order.config.indices == [2, 0, 1] and written.flow[2].inverse is True

@@ -12,12 +12,10 @@ import torch
 import flowkit_runtime
 from flowkit import Flow
 from flowkit.bijectors import FactorOut, StandardNormal
-from flowkit.errors import InputError
-from flowkit.export import Options, export
+from flowkit.export import export
 from flowkit.export.graphs import Graphs
 from flowkit.plugin import Registry
 from flowkit.testing import perturb
-from flowkit_base.diagonal_normal import DiagonalNormal
 from flowkit_base.gaussian_mixture import GaussianMixture
 from flowkit_base.student_t import StudentT
 from flowkit_glow.actnorm import ActNorm
@@ -125,12 +123,6 @@ def test_a_graph_of_the_bases_that_deviates_fails_verification(made, tmp_path):
     put(tmp_path / "bad", "base.onnx", model.SerializeToString())
     wrong = {each.quantity for each in measure(tmp_path / "bad") if not each.passed}
     assert wrong == {"sampled"}
-
-
-def test_images_of_any_size_have_standard_normal_bases(tmp_path):
-    flow = Flow([Permute((2, 4, 4))], base=DiagonalNormal((2, 4, 4)))
-    with pytest.raises(InputError, match="bases are all base/standard_normal"):
-        export(flow, tmp_path / "any", options=Options(any_size=True))
 
 
 def test_log_prob_of_the_runtime_reads_the_context_of_every_base(made):

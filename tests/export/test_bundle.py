@@ -14,7 +14,7 @@ from onnx import numpy_helper
 import flowkit
 import flowkit_runtime
 from flowkit.bijectors import Bijector
-from flowkit.errors import ExportError, InputError, PluginError, RunError
+from flowkit.errors import ExportError, InputError, PluginError
 from flowkit.export import Options, export
 from flowkit.export import bundle as bundles
 from flowkit.export.graphs import Graphs, make_graphs
@@ -153,9 +153,10 @@ def test_the_manifest_says_what_it_is(exported):
 def test_one_context_of_all_held_out_events(tmp_path):
     flow = trained_like(ARRAYS)
     x, one = batch(flow, 20, seed=2)[0], torch.tensor([0.5, -1.0])
-    done = export(flow, tmp_path / "one", x, one)
+    done = export(flow, tmp_path / "one", x, one, weights="ema")
     assert repr(done) == f"Exported({len(done.figures)} figures, all within their limits)"
-    export(flow, tmp_path / "each", x, one.expand(20, 2))
+    assert json.loads((tmp_path / "one" / "manifest.json").read_text())["weights"] == "ema"
+    export(flow, tmp_path / "each", x, one.expand(20, 2), weights="ema")
     for name in ("manifest.json", "reference.npz"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "each" / name).read_bytes()
 
@@ -229,36 +230,6 @@ def test_a_full_disk_names_the_bundle_and_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError) as caught:
         export(trained_like(SMALL), tmp_path / "b")
     assert caught.value.filename == str(tmp_path / "b") and list(tmp_path.iterdir()) == []
-
-
-def test_an_existing_directory_is_left_alone(tmp_path):
-    flow = trained_like(SMALL)
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "precious.txt").write_text("x")
-    with pytest.raises(RunError, match="exists: choose another"):
-        export(flow, tmp_path / "mine", overwrite=True)
-    assert (tmp_path / "mine" / "precious.txt").exists()
-
-
-def test_an_empty_directory_is_filled(tmp_path):
-    (tmp_path / "b").mkdir()
-    export(trained_like(SMALL), tmp_path / "b")
-    assert (tmp_path / "b" / "manifest.json").exists() and [path.name for path in tmp_path.iterdir()] == ["b"]
-
-
-def test_overwrite_replaces_a_bundle(tmp_path):
-    flow = trained_like(SMALL)
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "manifest.json").write_text("{}")
-    with pytest.raises(RunError, match="--overwrite"):
-        export(flow, tmp_path / "b")
-    export(flow, tmp_path / "b", weights="ema", overwrite=True)
-    assert json.loads((tmp_path / "b" / "manifest.json").read_text())["weights"] == "ema"
-    assert [path.name for path in tmp_path.iterdir()] == ["b"]
-    (tmp_path / "b" / "scores.csv").write_text("precious")
-    with pytest.raises(RunError, match=r"b holds 'scores\.csv', which is not of the bundle: move it"):
-        export(flow, tmp_path / "b", overwrite=True)
-    assert (tmp_path / "b" / "scores.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import flowkit_runtime
-from flowkit.errors import InputError
 from flowkit.export.bundle import Options, export
 from flowkit.flow import Flow
 from flowkit_runtime.errors import BundleError
@@ -74,14 +73,3 @@ def test_the_page_holds_the_graph_and_scores_of_the_runtime(exported: tuple[Flow
     about = json.loads(page.split('id="about">')[1].split("</script>")[0])
     wanted = flowkit_runtime.load(directory).score(K.numpy()[:64])
     assert np.abs(np.array(about["scores"]) - wanted).max() < 1e-5
-
-
-def test_graphs_for_any_size_have_uniform_noise(tmp_path: Path) -> None:
-    image = {
-        "flowkit": 1,
-        "event": {"shape": [1, 4, 4], "levels": 4},
-        "flow": [{"use": "glow/rescale"}, {"use": "glow/squeeze"}, {"use": "glow/actnorm"}],
-        "dequantization": {"flow": [{"use": "map/logit"}]},
-    }
-    with pytest.raises(InputError, match="dequantization noise is uniform"):
-        export(Flow.from_spec(image), tmp_path / "out", options=Options(any_size=True))

@@ -117,6 +117,8 @@ def test_bases_must_fit():
         Flow(layers, base=[StandardNormal((2,))])
     with pytest.raises(ShapeError, match=r"the base of latent 1 \(StandardNormal\) takes events of shape \[3\]; \[2\]"):
         Flow(layers, base=[StandardNormal((3,)), StandardNormal((2,))])
+    with pytest.raises(ShapeError, match=r"the base \(StandardNormal\) takes events of shape \[4\]; \[2\] reaches it"):
+        Flow(layers, base=StandardNormal((4,)))
 
 
 def test_a_network_in_a_base_is_initialized():

@@ -122,12 +122,6 @@ def test_samples_are_seeded_and_rows_do_not_depend_on_n(name):
     assert not torch.equal(samples, flow.sample(6, context, seed=4))
 
 
-@pytest.mark.parametrize("temperature", [-1, math.nan, math.inf, "1", None])
-def test_a_bad_temperature_is_refused(temperature):
-    with pytest.raises(InputError, match="temperature must be a finite number of at least 0"):
-        perturbed("vector").sample(1, temperature=temperature)
-
-
 def test_temperature_0_decodes_the_mode_of_the_base():
     flow = perturbed("vector")
     zeros = [torch.zeros(2, *shape, dtype=torch.float64) for shape in flow.latent_shapes]
@@ -164,7 +158,7 @@ def test_context_matters(name):
         ("labels", torch.zeros(2, 1, 4, 4), None, "conditional: pass context, a label 0 … 4 for each"),
         ("labels", torch.zeros(2, 1, 4, 4), torch.zeros(3, dtype=torch.int64), r"this batch needs \[2\]"),
         ("labels", torch.zeros(2, 1, 4, 4), torch.zeros(2), "pass integers"),
-        ("arrays", torch.zeros(2, 3), torch.zeros(2, 3), r"this batch needs \[2, 2\]"),
+        ("arrays", torch.zeros(2, 3), torch.zeros(2, 3), r"this batch needs \[2, 2\], or \[2\] for all events"),
     ],
 )
 def test_wrong_input_says_what_to_do(name, x, context, words):
@@ -191,13 +185,6 @@ def test_integers_of_any_type(dtype):
         flow.bits_per_dim(torch.full_like(x, 17).to(dtype))
 
 
-def test_a_flow_that_holds_no_numbers_has_a_precision_too():
-    flow = Flow.from_spec({"flowkit": 1, "event": {"shape": [3]}, "flow": [{"use": "glow/permute"}]})
-    for dtype in (torch.float32, torch.float64):
-        flow = flow.to(dtype)
-        assert flow.log_prob(torch.zeros(2, 3, dtype=dtype)).dtype == flow.sample(2).dtype == dtype
-
-
 def test_parameters_that_are_no_floats_say_nothing_of_the_precision():
     layer, counts = ActNorm((3,)), torch.nn.Parameter(torch.zeros(2, dtype=torch.int64), requires_grad=False)
     layer._parameters = {"counts": counts, **layer._parameters}
@@ -210,11 +197,6 @@ def test_layers_that_do_not_fit():
         Flow([ActNorm((4,)), ActNorm((3,))])
 
 
-def test_a_base_that_does_not_fit():
-    with pytest.raises(ShapeError, match=r"the base \(StandardNormal\) takes events of shape \[4\]; \[3\] reaches it"):
-        Flow([ActNorm((3,))], base=StandardNormal((4,)))
-
-
 def test_a_flow_without_layers_has_no_event():
     with pytest.raises(ShapeError, match="at least one layer"):
         Flow([])
@@ -225,11 +207,6 @@ def filled(flow, value):
 
 
 WRONG = {
-    "bits/dim of an array": (
-        lambda f: f.bits_per_dim(np.zeros((2, 1, 8, 12), int)),
-        r"x is a numpy\.ndarray; a flow takes tensors",
-    ),
-    "encode of a list": (lambda f: f.encode([[1]]), "x is a list; a flow takes tensors"),
     "bits/dim between levels": (
         lambda f: f.bits_per_dim(torch.full((2, *f.event_shape), 2.5)),
         "x holds 2.5, and integer data",
@@ -245,11 +222,9 @@ WRONG = {
     "bits/dim of another shape": (lambda f: f.bits_per_dim(torch.zeros(2, 3)), r"x has shape \[2, 3\]"),
     "no draws": (lambda f: f.bits_per_dim(torch.zeros(2, *f.event_shape), draws=0), "draws must be .* got 0"),
     "a seed below 0": (lambda f: f.bits_per_dim(torch.zeros(2, *f.event_shape), seed=-1), "seed must be .* got -1"),
-    "samples below 0": (lambda f: f.sample(-1), "n must be at least 0, got -1"),
-    "half a sample": (lambda f: f.sample(2.5), "n must be an integer, got 2.5"),
-    "a sample's seed": (lambda f: f.sample(2, seed=-1), "seed must be .* got -1"),
     "latents of another type": (lambda f: f.decode([z.float() for z in f.encode(_whole(f))]), "a latent is float32"),
     "latents of no type": (lambda f: f.decode([z.numpy() for z in f.encode(_whole(f))]), "z is a numpy"),
+    "latents of other shapes": (lambda f: f.decode([torch.zeros(1, 2, 2, 2)]), "latents have event shapes"),
     "latents of other batches": (
         lambda f: f.decode([z[i:] for i, z in enumerate(f.encode(_whole(f)))]),
         "latents differ in their number of events: ",
@@ -283,12 +258,6 @@ def test_a_first_batch_that_cannot_be_taken_initializes_nothing(first, says):
     assert not flow.initialized
 
 
-def test_a_context_is_a_tensor():
-    flow = perturbed("labels")
-    with pytest.raises(InputError, match="context is a list; a flow takes tensors"):
-        flow.sample(2, [0, 1])
-
-
 def test_a_distribution_has_one_context_for_all():
     flow = perturbed("labels")
     one = FlowDistribution(flow, torch.tensor([1]))
@@ -304,18 +273,6 @@ def test_layers_of_any_rank():
     flow, x = Flow([layer, ActNorm((3, 4))]).double(), torch.randn(2, 3, 4, dtype=torch.float64)
     torch.testing.assert_close(flow.freeze().log_prob(x), flow.log_prob(x))
     torch.testing.assert_close(flow.freeze().decode(flow.encode(x)), x)
-
-
-def test_wrong_latents():
-    flow = perturbed("image")
-    with pytest.raises(InputError, match="latents have event shapes"):
-        flow.decode([torch.zeros(1, 2, 2, 2)])
-
-
-def test_labels_out_of_range():
-    flow = Flow.from_spec(SPECS["labels"])
-    with pytest.raises(InputError, match="0 … 4"):
-        flow.log_prob(torch.zeros(1, 1, 4, 4), torch.tensor([5]))
 
 
 def test_standard_normal_is_torchs():
