@@ -50,16 +50,11 @@ class _Scaled(ActNorm):
 
 
 @wrong("bijector", "log_det", "short by the factor h·w = 6: did you forget the spatial positions")
-class ForgetsPositions(Conv1x1):
+class ForgetsPositions(_Scaled):
     """log abs det W without h·w: off by that factor on every image."""
 
-    def forward_and_log_det(self, x, context=None):
-        y, log_det = super().forward_and_log_det(x, context)
-        return y, log_det / 6
-
-    def inverse_and_log_det(self, y, context=None):
-        x, log_det = super().inverse_and_log_det(y, context)
-        return x, log_det / 6
+    def report(self, log_det):
+        return log_det / 6
 
 
 @wrong("bijector", "log_det", r"\(h·w - 1\) times Σ log_tail, .* did you forget the spatial positions of log_tail")
@@ -165,12 +160,11 @@ class LogDetOfInitialWeights(Conv1x1):
 
 
 @wrong("bijector", "log_det", seen="wohlert/semi-supervised-pytorch#21")
-class EveryRowHasTheSumOfAll(ActNorm):
+class EveryRowHasTheSumOfAll(_Scaled):
     """The log-det is summed over the batch, and broadcast to every row."""
 
-    def forward_and_log_det(self, x, context=None):
-        y, log_det = super().forward_and_log_det(x, context)
-        return y, log_det.sum().expand(x.shape[0])
+    def report(self, log_det):
+        return log_det.sum().expand_as(log_det)
 
 
 @wrong("bijector", "shapes", "log_det .* is a single number", seen="pymc-devs/pymc#798")
