@@ -69,11 +69,12 @@ def test_as_specs_build_it(subject, check):
     check(subject)
 ```
 
-There is a `check_` function and a `Subject` for each kind: `check_bijector`, `check_transformer`, `check_split`,
-`check_conditioner`, `check_masked_conditioner`, `check_order`, `check_base`, `check_encoder`, `check_dataset`. Keep
-events small, at most some 60 values: Jacobians are computed in full. `seed=` draws other parameters and inputs.
-`slow=True` adds `onnx` and `compile`, which are marked as slow below; `flowkit plugins check` runs them too. Where a
-check has nothing to check, as a merge without a channel-linear layer, `parametrize_with_checks` makes no test of it.
+There is a subject for each kind: `BijectorSubject`, `TransformerSubject`, `SplitSubject`, `ConditionerSubject`,
+`MaskedConditionerSubject`, `OrderSubject`, `BaseSubject`, `EncoderSubject`, `DatasetSubject`. `check(subject)` runs its
+checks, and `check_bijector(make, …)` is short for `check(BijectorSubject(make, …))`. Keep events small, at most some 60
+values: Jacobians are computed in full. `seed=` of a subject draws other parameters and inputs. `slow=True` of `check`
+adds `onnx` and `compile`, which are marked as slow below; `flowkit plugins check` runs them too. Where a check has
+nothing to check, as a merge without a channel-linear layer, `parametrize_with_checks` makes no test of it.
 
 `run`, `check` and `parametrize_with_checks` take `only=` and `skip=` too. `run`, `run_check` and `check` take
 `timeout=` in seconds; by default there is no limit.

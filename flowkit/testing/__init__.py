@@ -17,25 +17,16 @@ def test_one_by_one(subject, check):
     check(subject)
 ```
 
+Every kind has a subject. ``check(TransformerSubject(MyTransformer))`` checks a transformer.
+
 ``CHECKS`` has the checks of each kind by their ids. ``flowkit plugins check`` runs them on an installed plugin.
 """
 
-from flowkit.testing.by_kind import (
-    check_base,
-    check_bijector,
-    check_conditioner,
-    check_dataset,
-    check_encoder,
-    check_masked_conditioner,
-    check_order,
-    check_split,
-    check_transformer,
-)
-from flowkit.testing.catalog import CHECKS, SLOW_CHECKS, checks_of, purpose, select
+from flowkit.testing.catalog import CHECKS, SLOW_CHECKS, purpose, select
 from flowkit.testing.installed import plugin_subjects
 from flowkit.testing.parametrize import parametrize_with_checks
 from flowkit.testing.perturbation import perturb
-from flowkit.testing.run import Result, check, run, run_check
+from flowkit.testing.run import Result, check, check_bijector, run, run_check
 from flowkit.testing.subjects import (
     BaseSubject,
     BijectorSubject,
@@ -68,16 +59,7 @@ __all__ = [
     "Subject",
     "TransformerSubject",
     "check",
-    "check_base",
     "check_bijector",
-    "check_conditioner",
-    "check_dataset",
-    "check_encoder",
-    "check_masked_conditioner",
-    "check_order",
-    "check_split",
-    "check_transformer",
-    "checks_of",
     "parametrize_with_checks",
     "perturb",
     "plugin_subjects",

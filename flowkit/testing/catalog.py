@@ -68,20 +68,6 @@ def purpose(check: Check) -> str:
     return " ".join((check.__doc__ or "").partition("\n\n")[0].split())
 
 
-def checks_of(subject: Subject, slow: bool = False) -> Mapping[str, Check]:
-    """Return the subject's checks by id.
-
-    Args:
-        subject: The subject to check.
-        slow: Include the checks that take seconds.
-
-    Raises:
-        InputError: If the subject expects a check to fail that doesn't exist.
-    """
-    check_ids(*subject.expected_failures)
-    return {**CHECKS[subject.kind], **(SLOW_CHECKS[subject.kind] if slow else {})}
-
-
 def check_ids(*ids: str) -> None:
     """Raise InputError for an id that no check of any kind has."""
     known = {id_ for checks in (*CHECKS.values(), *SLOW_CHECKS.values()) for id_ in checks}
@@ -104,8 +90,8 @@ def select(
         skip: Ids of checks to leave out.
 
     Raises:
-        InputError: If no check of any kind has one of the ids.
+        InputError: If no check of any kind has one of the ids, or that of a failure which the subject expects.
     """
-    check_ids(*only, *skip)
-    checks = checks_of(subject, slow=slow or bool(only))
+    check_ids(*only, *skip, *subject.expected_failures)
+    checks = {**CHECKS[subject.kind], **(SLOW_CHECKS[subject.kind] if slow or only else {})}
     return {id_: check for id_, check in checks.items() if id_ not in skip and (not only or id_ in only)}

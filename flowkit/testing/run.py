@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
+from flowkit.bijectors import Bijector
 from flowkit.errors import FlowkitError, InputError
+from flowkit.plugin import Shape
 from flowkit.plugin.failure import in_a_line
-from flowkit.testing.catalog import checks_of, select
+from flowkit.testing.catalog import select
 from flowkit.testing.effects import settings_restored
-from flowkit.testing.subjects import Check, NotApplicable, Subject
+from flowkit.testing.subjects import BijectorSubject, Check, NotApplicable, Subject
 from flowkit.testing.time_limit import TimeLimit
 
 Outcome = Literal["passed", "failed", "skipped", "expected failure", "unexpected pass"]
@@ -90,7 +92,7 @@ def run_check(subject: Subject, name: str, timeout: float | None = None) -> Resu
     """
     if not __debug__:
         raise InputError("the checks are made of assertions: run Python without -O and PYTHONOPTIMIZE")
-    check, limit = checks_of(subject, slow=True)[name], TimeLimit(timeout)
+    check, limit = select(subject, slow=True)[name], TimeLimit(timeout)
     start = time.perf_counter()
     outcome, reason = _attempt(check, subject, limit)
     seconds = time.perf_counter() - start
@@ -156,3 +158,21 @@ def check(
     results = run(subject, slow, only, skip, timeout)
     failures = [f"{result.check}: {result.reason}" for result in results if result.is_error]
     assert not failures, "\n".join(failures)
+
+
+def check_bijector(
+    make: Callable[[], Bijector], context_shape: Shape | None = None, slow: bool = False, **options: Any
+) -> None:
+    """Check a bijector. This is ``check(BijectorSubject(make, context_shape, **options), slow)``.
+
+    Args:
+        make: A function that builds a new one at each call.
+        context_shape: The shape of the context that it is given, or None without one.
+        slow: Include the checks that take seconds.
+        **options: The other attributes of ``BijectorSubject``, such as ``domain``, ``directions`` and
+            ``expected_failures``.
+
+    Raises:
+        AssertionError: If checks fail. It lists all of them, each with its reason.
+    """
+    check(BijectorSubject(make, context_shape, **options), slow)

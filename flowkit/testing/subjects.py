@@ -366,7 +366,8 @@ class MaskedConditionerSubject(ConditionalSubject):
     """A MaskedConditioner.
 
     Attributes:
-        order: The order that it is made for.
+        order: The order that it is made for. Take one that is neither that of the event nor its reverse, so that masks
+            which ignore it are noticed.
         params_shape: The shape of the parameters that it writes, [n_params, *event].
         context_shape: The shape of the context that it reads, or None without one.
         labels: True if contexts are one-hot labels [classes].
@@ -409,7 +410,7 @@ class OrderSubject(ModuleSubject):
 
 @dataclass(frozen=True)
 class BaseSubject(ConditionalSubject):
-    """A Base.
+    """A Base. With events of one or two values the integral of its density is computed too.
 
     Attributes:
         support: Its support.

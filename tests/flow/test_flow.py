@@ -128,15 +128,6 @@ def test_temperature_0_decodes_the_mode_of_the_base():
     assert torch.equal(flow.sample(2, temperature=0, seed=1), flow.decode(zeros))
 
 
-def test_one_label_serves_all_samples():
-    flow = perturbed("labels")
-    one = flow.sample(4, torch.tensor(3), seed=0)
-    assert torch.equal(one, flow.sample(4, torch.tensor([3, 3, 3, 3]), seed=0))
-    arrays = perturbed("arrays")
-    row = torch.tensor([0.5, -1.0])
-    assert torch.equal(arrays.sample(3, row, seed=0), arrays.sample(3, row.expand(3, 2), seed=0))
-
-
 @pytest.mark.parametrize("name", ["labels", "arrays"])
 def test_context_matters(name):
     flow = perturbed(name)

@@ -7,7 +7,7 @@ import torch
 
 from flowkit.bijectors import Composition, Coupling
 from flowkit.plugin import Policy, Registry
-from flowkit.testing import BijectorSubject, Subject, TransformerSubject, checks_of, run_check
+from flowkit.testing import BijectorSubject, Subject, TransformerSubject, run_check, select
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Additive, Affine
 from flowkit_glow.conv1x1 import LU, Conv1x1, Plain
@@ -150,7 +150,7 @@ def test_a_broken_layer_fails(name, monkeypatch):
     _, owner, attribute, broken = MUTANTS[name]
     subject = subject_of(name)
     monkeypatch.setattr(owner, attribute, broken)
-    assert any(run_check(subject, check).outcome == "failed" for check in checks_of(subject) if check in FATAL)
+    assert any(run_check(subject, check).outcome == "failed" for check in select(subject) if check in FATAL)
 
 
 def test_every_layer_and_split_has_a_mutant():

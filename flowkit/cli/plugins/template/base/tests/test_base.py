@@ -1,11 +1,11 @@
 import torch
-from flowkit.testing import check_base
+from flowkit.testing import BaseSubject, check
 
 from flowkit_NAME.base import NameBase
 
 
 def test_conformance():
-    check_base(lambda: NameBase((2,), tail=1.7))
+    check(BaseSubject(lambda: NameBase((2,), tail=1.7)))
 
 
 def test_images():

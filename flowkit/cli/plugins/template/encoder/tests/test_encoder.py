@@ -1,11 +1,11 @@
 import torch
-from flowkit.testing import check_encoder
+from flowkit.testing import EncoderSubject, check
 
 from flowkit_NAME.encoder import NameEncoder
 
 
 def test_conformance():
-    check_encoder(lambda: NameEncoder((5, 2), features=3, hidden=8), (5, 2), (3,))
+    check(EncoderSubject(lambda: NameEncoder((5, 2), features=3, hidden=8), (5, 2), (3,)))
 
 
 def test_the_order_of_a_set_has_no_effect():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from flowkit.bijectors import Autoregressive
-from flowkit.testing import check_bijector, check_masked_conditioner
+from flowkit.testing import MaskedConditionerSubject, check, check_bijector
 from flowkit_autoregressive.orders import Natural, Random
 from flowkit_glow.affine import Affine
 
@@ -11,7 +11,11 @@ from flowkit_NAME.masked import NameMasked
 @pytest.mark.parametrize("context_shape", [None, (3,)])
 def test_conformance(context_shape):
     order, params = Random((4,), seed=1), (2, 4)
-    check_masked_conditioner(lambda: NameMasked(order, params, context_shape, hidden=3), order, params, context_shape)
+    check(
+        MaskedConditionerSubject(
+            lambda: NameMasked(order, params, context_shape, hidden=3), order, params, context_shape
+        )
+    )
 
 
 def test_conformance_of_an_autoregressive_layer():

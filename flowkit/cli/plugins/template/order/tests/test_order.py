@@ -1,6 +1,6 @@
 import pytest
 from flowkit.bijectors import Autoregressive
-from flowkit.testing import check_bijector, check_order
+from flowkit.testing import OrderSubject, check, check_bijector
 from flowkit_autoregressive.made import MADE
 from flowkit_glow.affine import Affine
 
@@ -9,7 +9,7 @@ from flowkit_NAME.order import NameOrder
 
 @pytest.mark.parametrize("shape", [(5,), (2, 2, 3)])
 def test_conformance(shape):
-    check_order(lambda: NameOrder(shape))
+    check(OrderSubject(lambda: NameOrder(shape)))
 
 
 def test_conformance_of_an_autoregressive_layer():

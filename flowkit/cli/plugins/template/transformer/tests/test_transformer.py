@@ -1,13 +1,13 @@
 import pytest
 import torch
-from flowkit.testing import check_transformer
+from flowkit.testing import TransformerSubject, check
 
 from flowkit_NAME.transformer import NameTransformer
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 2), (5,)])
 def test_conformance(shape):
-    check_transformer(lambda: NameTransformer(max_slope=3.0), shape)
+    check(TransformerSubject(lambda: NameTransformer(max_slope=3.0), shape))
 
 
 def test_identity_at_zero():
