@@ -57,7 +57,7 @@ def _compare_density(
 ) -> set[float]:
     """Compare densities with autodiff for noise of this scale, and return the signs of the determinants."""
     noise, given = subject.noise(base, 6, distance=distance), list(map(context_of, subject.contexts(6)))
-    slogdets = [torch.linalg.slogdet(_jacobian(subject, base, row)) for row in zip(*noise, *given, strict=True)]
+    slogdets = [torch.linalg.slogdet(_jacobian(base, row)) for row in zip(*noise, *given, strict=True)]
     normal = [log_normal(each) for each, kind in zip(noise, base.noise, strict=True) if kind.kind == "normal"]
     expected = sum(normal, torch.zeros(6, dtype=torch.float64)) - torch.stack([log_det for _, log_det in slogdets])
     z = from_flat_noise(base, *noise, *given)
@@ -68,7 +68,7 @@ def _compare_density(
     return {sign.item() for sign, _ in slogdets}
 
 
-def _jacobian(subject: BaseSubject, base: Base, row: tuple[Tensor, ...]) -> Tensor:
+def _jacobian(base: Base, row: tuple[Tensor, ...]) -> Tensor:
     """Return ∂z/∂ε of one event. ``row`` has its noise, and its context if there is one."""
     n = len(base.noise)
     parts, given = row[:n], [each[None] for each in row[n:]]

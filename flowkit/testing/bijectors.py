@@ -21,7 +21,7 @@ from flowkit.directions import lacks
 from flowkit.domains import REALS
 from flowkit.flow import Flow
 from flowkit.testing import compare, hints
-from flowkit.testing.common import LARGE, compare_directions, context, initialized, with_gradients
+from flowkit.testing.common import LARGE, context, directions, initialized, with_gradients
 from flowkit.testing.effects import compare_with_frozen, initialize_saved
 from flowkit.testing.perturbation import seeded
 from flowkit.testing.subjects import FORWARD, INVERSE, BijectorSubject, Call, exact, needs, only_where
@@ -355,11 +355,6 @@ def _memory_under_autocast(subject: BijectorSubject) -> None:
         assert error <= AUTOCAST_GRADIENT_TOLERANCE * expected.norm(), (
             f"gradients under autocast and memory: {strategy} are off by {error:.3g} of {expected.norm():.3g}"
         )
-
-
-def directions(subject: BijectorSubject) -> None:
-    """It has the directions that it declares: both, unless its config says otherwise."""
-    compare_directions(subject, FORWARD, INVERSE)
 
 
 CHECKS = (

@@ -13,7 +13,7 @@ from torch import Tensor
 from flowkit.bijectors import Transformer
 from flowkit.domains import REALS, Circle, Domain
 from flowkit.testing import hints
-from flowkit.testing.common import compare_directions
+from flowkit.testing.common import directions
 from flowkit.testing.compare import (
     ENDS,
     LOG_DET_TOLERANCE,
@@ -302,11 +302,6 @@ def shared_theta(subject: TransformerSubject) -> None:
             by_shared = gradients_of(got.sum(), {"theta": shared}, retain_graph=True)["theta"]
             by_each = gradients_of(want.sum(), {"theta": each}, retain_graph=True)["theta"]
             close(f"{message}, its gradient for θ", by_shared, by_each.sum(0, keepdim=True), 1e-10)
-
-
-def directions(subject: TransformerSubject) -> None:
-    """It has the directions that it declares: both, unless its config says otherwise."""
-    compare_directions(subject, "forward", "inverse")
 
 
 CHECKS = (

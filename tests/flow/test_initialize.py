@@ -7,7 +7,7 @@ from flowkit.bijectors import Coupling, FactorOut
 from flowkit.flow import Flow
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.convnet import NormedConv
-from tests.flow.specs import SPECS, batch, perturbed
+from tests.flow.specs import SPECS, batch
 
 
 def test_actnorm_gives_mean_0_and_variance_1():
@@ -79,17 +79,3 @@ def test_only_the_first_call_counts_and_the_mark_is_saved():
     again.initialize(x * 7 + 1)
     for given in (flow, again):
         assert all(torch.equal(state[key], value) for key, value in given.state_dict().items())
-
-
-def test_conditional_flows_initialize():
-    flow = Flow.from_spec(SPECS["labels"]).double()
-    x, context = batch(flow, 20)
-    flow.initialize(x, context)
-    assert flow.log_prob(x, context).isfinite().all()
-
-
-def test_initialized_flow_still_inverts():
-    flow = perturbed("image", scale=0.0)
-    x, _ = batch(flow, 30)
-    flow.initialize(x)
-    torch.testing.assert_close(flow.inverse_and_log_det(flow.forward_and_log_det(x)[0])[0], x)
