@@ -23,9 +23,9 @@ from flowkit_glow.mlp import MLP
 from tests.flow.specs import perturbed
 
 
-def layer(order: Order, residual: bool = False) -> Autoregressive:
+def layer(order: Order, **fields: object) -> Autoregressive:
     torch.manual_seed(0)
-    network = MADE(order, (2, *order.event_shape), hidden=8, residual=residual)
+    network = MADE(order, (2, *order.event_shape), **{"hidden": 8, **fields})
     made = Autoregressive(order, network, Affine()).double()
     perturb(made, 0.6)
     return made

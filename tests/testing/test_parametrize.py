@@ -20,9 +20,12 @@ CASES: dict[str, tuple[Subject, set[str]]] = {
     "channel-linear": (BijectorSubject(lambda: ActNorm((3,))), {"context"}),
     "not channel-linear": (BijectorSubject(lambda: Squeeze((1, 2, 2))), {"context", "merge"}),
     "with a context": (BijectorSubject(lambda: ActNorm((3,)), context_shape=(2,)), set()),
-    "a large base": (BaseSubject(lambda: StandardNormal((3,))), {"context", "normalized", "samples"}),
-    "a small base": (BaseSubject(lambda: StandardNormal((2,))), {"context", "samples"}),
-    "a base of uniform noise": (BaseSubject(lambda: Uniform((2,), Interval(0, 1))), {"context", "samples"}),
+    "a large base": (BaseSubject(lambda: StandardNormal((3,))), {"context", "normalized", "samples", "reparametrized"}),
+    "a small base": (BaseSubject(lambda: StandardNormal((2,))), {"context", "samples", "reparametrized"}),
+    "a base of uniform noise": (
+        BaseSubject(lambda: Uniform((2,), Interval(0, 1))),
+        {"context", "samples", "reparametrized"},
+    ),
     "what can't be made": (BijectorSubject(fail), {"context"}),
 }
 
