@@ -33,6 +33,9 @@ DOMAINS = st.sampled_from(
     ["real", "positive", [0, 1], [-1.5, 2], [0, None], [None, 3.5], {"circle": [0, 1]}, {"circle": [-3.14, 3.14]}]
 )
 
+PERMUTATIONS = st.integers(1, 12).flatmap(lambda size: st.permutations(range(size)))
+"""Of as many indices as a vector may have values."""
+
 Fields = st.SearchStrategy[dict[str, Any]]
 
 
@@ -157,7 +160,9 @@ class Drawn:
             case origin if origin in (list, tuple, set, frozenset):
                 bounds = Bounds.read(metadata)
                 most = bounds.least + 3 if bounds.most is None else bounds.most
-                return st.lists(self._value(get_args(annotation)[0], []), min_size=bounds.least, max_size=most)
+                item = get_args(annotation)[0]
+                lists = st.lists(self._value(item, []), min_size=bounds.least, max_size=most)
+                return lists | PERMUTATIONS if _is_index(item) else lists
             case origin if origin is dict:
                 return st.dictionaries(TEXT.filter(str.isprintable), self._value(get_args(annotation)[1], []))
         raise NotImplementedError(f"no strategy for a field of type {annotation}: write one here")
@@ -173,6 +178,12 @@ class Drawn:
         if annotation in (str, Path):
             return TEXT
         raise NotImplementedError(f"no strategy for a field of type {annotation}: write one here")
+
+
+def _is_index(annotation: Any) -> bool:
+    """Whether a type is that of the integers from 0 on."""
+    kind, *metadata = get_args(annotation) or (annotation,)
+    return kind is int and Bounds.read(metadata) == Bounds(low=0)
 
 
 def _near(default: Any) -> st.SearchStrategy[Any] | None:

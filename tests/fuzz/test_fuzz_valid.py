@@ -22,7 +22,7 @@ from tests.fuzz.valid import loose, specs, written
 
 EXAMPLES = extent(FEW, 10_000)
 ENOUGH = 5000
-"""Examples in which every field of every plugin must have been written."""
+"""Examples in which every field must have been written of every plugin that is a part of flows."""
 SEEDS = st.integers(0, 2**31)
 
 
@@ -50,7 +50,8 @@ def test_specs(registry: Registry) -> None:
     print(f"{sum(strengths.values())} specs, {len(distinct)} of them distinct, 0 failures")
     print(f"perturbed by {dict(strengths)}")
     installed, _ = registry.load_all()
-    fields = {(each.name, field) for each in installed for field in ("use", *each.descriptor.config.model_fields)}
+    parts = [each for each in installed if each.kind != "dataset"]  # a table's columns hardly ever fit the event
+    fields = {(each.name, field) for each in parts for field in ("use", *each.descriptor.config.model_fields)}
     assert fields <= drawn or EXAMPLES < ENOUGH, f"never drawn: {fields - drawn}"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from hypothesis import assume
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from flowkit.directions import Shared, shared
 from flowkit.domains import REALS, Circle, Domains, by_coordinate
@@ -24,6 +25,7 @@ from flowkit.plugin.domain_field import read_domain, written_domain
 from flowkit.spec import Train, directions, read_spec, to_yaml, walk
 from flowkit.spec.conditioning import reads_context
 from flowkit.spec.domains import Mismatch, codomain, data_domain
+from flowkit.spec.model import ContextSpec
 from flowkit.spec.read import read_fields
 from flowkit.spec.walk import BrokenChain
 from tests.fuzz.fields import DOMAINS, Drawn
@@ -48,28 +50,32 @@ def shapes(draw: Draw, most: int = MAX_SIZE) -> list[int]:
     return [draw(st.integers(1, max(1, min(4, most // (height * width))))), height, width]
 
 
-def _encoded(shape: st.SearchStrategy[list[int]], *names: str) -> st.SearchStrategy[dict[str, Any]]:
-    """A context of this shape through one of these encoders."""
-    use = {"use": st.sampled_from([f"encoder/{name}" for name in names]), "features": st.integers(1, 4)}
-    sizes = {"hidden": st.integers(1, 8), "layers": st.integers(1, 2)}
-    return st.fixed_dictionaries({"shape": shape, "encoder": st.fixed_dictionaries({**use, **sizes})})
+@st.composite
+def contexts(draw: Draw, drawn: Drawn) -> dict[str, Any] | None:
+    """Classes, or a vector, a set or an image, with an encoder that takes it now and then; or None."""
+    sets = st.lists(st.integers(1, 5), min_size=2, max_size=2)
+    plain = [{"shape": shapes(20)}, {"classes": st.integers(2, 5)}]
+    encoded = {"shape": shapes(20) | sets, "encoder": drawn.use("encoder")}
+    context = draw(st.none() | st.one_of(map(st.fixed_dictionaries, [*plain, encoded, encoded])))
+    assume(context is None or _takes(drawn.registry, context))
+    return context
 
 
-CONTEXTS = (
-    st.fixed_dictionaries({"classes": st.integers(2, 5)})
-    | st.fixed_dictionaries({"shape": shapes(20)})
-    | st.none()
-    | _encoded(st.lists(st.integers(1, 5), min_size=2, max_size=2), "deep_set", "gru")
-    | _encoded(shapes(20), "mlp")
-)
-"""A context, or None."""
+def _takes(registry: Registry, context: dict[str, Any]) -> bool:
+    """Whether an encoder takes contexts of the shape."""
+    try:
+        ContextSpec.model_validate(context, context={"registry": registry})
+    except ValidationError:
+        return False
+    return True
 
 
 @st.composite
 def specs(draw: Draw, registry: Registry) -> dict[str, Any]:
     """A valid spec as a dict."""
     event = _pruned({"shape": draw(shapes()), "levels": draw(LEVELS)})
-    drawn, context = Drawn(registry), draw(CONTEXTS)
+    drawn = Drawn(registry)
+    context = draw(contexts(drawn))
     start = _Reached(tuple(event["shape"]), REALS if "levels" in event else None)
     begun: list[Step] = []
     if "levels" not in event and "map" in registry.namespaces and draw(st.integers(0, 3)) == 0:
@@ -114,7 +120,7 @@ def loose(draw: Draw, registry: Registry) -> dict[str, Any]:
     kinds = st.sampled_from(["use"] * 4 + ["coupling"] * 3 + ["elementwise", "autoregressive"] * 2 + ["factor_out"])
     steps = st.lists(kinds.flatmap(lambda kind: _step_either_way(drawn, kind)), min_size=1, max_size=4)
     sections = {
-        "context": st.none() | CONTEXTS,
+        "context": contexts(drawn),
         "base": st.none() | st.none() | drawn.use("base"),
         "train": st.none() | st.just({"memory": "reversible"}),
         "data": st.none() | st.just({"use": "data/toy", "name": "moons"}),
