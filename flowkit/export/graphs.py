@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import onnx
+import onnx.checker
 import onnx.shape_inference
 import torch
 from onnx import helper
@@ -18,6 +20,7 @@ from flowkit.export.program import Program, any_context, base_noise, dequantizat
 from flowkit.export.stitching import initializers, make_model, stitched
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import frozen_names
+from flowkit.plugin.failure import in_a_line
 from flowkit.shapes import Shape
 from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER
 from flowkit_runtime.graph_check import RULES
@@ -95,7 +98,15 @@ def _model(
     )
     # With the shapes of its values, onnxruntime opens a deep graph several times sooner.
     model = onnx.shape_inference.infer_shapes(make_model(graph, opset), data_prop=True)
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        found = re.search(r"node name: (\d+_)", str(error))
+        layer = program.instructions[instruction_of(found[1])].name if found else "the flow"
+        raise ExportError(
+            f"{layer} can't be exported to ONNX: torch translates it to a graph that isn't valid ({in_a_line(error)}); "
+            "write it with other operators"
+        ) from error
     return model
 
 

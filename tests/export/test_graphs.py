@@ -293,3 +293,18 @@ def test_hooks_make_a_module_its_own():
     assert structure(plain) == structure(other)
     hooked.register_forward_hook(lambda module, args, output: output + 1)
     assert structure(hooked) != structure(plain)
+
+
+def test_a_layer_whose_graph_is_invalid_is_named(monkeypatch):
+    """torch gives such a graph for nn.MultiheadAttention in a batch of any size."""
+
+    def refuse(model, full_check):
+        raise onnx.shape_inference.InferenceError(
+            "Inference error(s): (op_type:Reshape, node name: 0_Coupling/49_Reshape)"
+        )
+
+    monkeypatch.setattr(onnx.checker, "check_model", refuse)
+    with pytest.raises(
+        ExportError, match=r"can't be exported to ONNX: torch translates it to a graph that isn't valid"
+    ):
+        Graphs(Flow([ActNorm((3,))]).double())
