@@ -46,4 +46,5 @@ def test_cifar10_is_the_published_architecture():
     c, n = torch.tensor([12, 24, 48]), 512
     steps = 32 * (2 * c + 2 * c**2 + c + 9 * (c // 2) * n + n**2 + 9 * n * c + 4 * n + 2 * c)
     priors = (9 * (c // 2) * c + 2 * c)[:2]
-    assert sum(count_parameters(spec)) == (steps.sum() + priors.sum()).item()
+    of_layers, of_bases, of_encoder = count_parameters(spec)
+    assert sum(of_layers) == (steps.sum() + priors.sum()).item() and not any(of_bases) and not of_encoder

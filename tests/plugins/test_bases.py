@@ -120,14 +120,14 @@ def test_class_conditional_normal():
 def test_conditional_normal():
     base = moved(ConditionalNormal(EVENT, (3,), MLP((3,), (2, *EVENT)), scale=(0.5, 4.0)))
     z, c = torch.randn(5, *EVENT, dtype=torch.float64), 100 * torch.randn(5, 3, dtype=torch.float64)
-    mean, log_scale = base._from_context(c)
+    mean, log_scale = base._mean_and_log_scale(c)
     assert log_scale.exp().min() >= 0.5 and log_scale.exp().max() <= 4.0
     near(base.log_prob(z, c), D.Independent(D.Normal(mean, log_scale.exp()), 3).log_prob(z))
 
 
 def test_the_scale_is_one_where_the_network_gives_zero():
     base = ConditionalNormal((2,), (3,), MLP((3,), (2, 2)), scale=(0.5, 8.0)).double()
-    mean, log_scale = base._from_context(torch.randn(4, 3, dtype=torch.float64))
+    mean, log_scale = base._mean_and_log_scale(torch.randn(4, 3, dtype=torch.float64))
     assert not mean.any() and log_scale.abs().max() < 1e-12
 
 

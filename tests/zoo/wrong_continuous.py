@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flowkit.bijectors import Bijector
-from tests.zoo import wrong as first  # noqa: F401  (its rows come first in the table)
 from tests.zoo.zoo import wrong
 
 STEPS = 10

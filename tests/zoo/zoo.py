@@ -95,16 +95,16 @@ by the check that should; `tests/zoo/test_zoo.py` holds it to that, and this tab
 
 
 def table() -> str:
-    """All of them in markdown, by kind."""
+    """All of them in markdown, by kind and name."""
     lines = [HEAD]
     for kind in SUBJECTS:
-        rows = {name: case for name, case in ZOO.items() if case.subject.kind == kind}
+        rows = sorted((name, case) for name, case in ZOO.items() if case.subject.kind == kind)
         lines += [
             f"## {kind.replace('-', ' ').capitalize()}s\n",
             "| name | the bug | seen | caught by |",
             "| --- | --- | --- | --- |",
         ]
-        lines += [f"| {name} | {case.bug} | {_links(case.seen)} | `{case.check}` |" for name, case in rows.items()]
+        lines += [f"| {name} | {case.bug} | {_links(case.seen)} | `{case.check}` |" for name, case in rows]
         lines.append("")
     return "\n".join(lines)
 
