@@ -80,18 +80,19 @@ def philox4x32(counter: Sequence[NDArray[Any]], key: tuple[int, int]) -> tuple[W
         The four output words.
     """
     c0, c1, c2, c3 = (word.astype(np.uint32) for word in np.broadcast_arrays(*counter))
-    halves = np.empty((2, *c0.shape, 2), "<u4")  # the low and the high half of each product
-    product0, product2 = halves.view("<u8")[..., 0]
-    (low0, low2), (high0, high2) = halves[..., 0], halves[..., 1]
+    buffers = np.empty((2, 2, *c0.shape, 2), "<u4")  # the words 1 and 3 stay in that of the round before
     k0, k1 = key
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
+        halves = buffers[number % 2]  # the low and the high half of each product
+        product0, product2 = halves.view("<u8")[..., 0]
         np.multiply(c0, _MULTIPLIERS[0], out=product0, dtype=np.uint64)
         np.multiply(c2, _MULTIPLIERS[1], out=product2, dtype=np.uint64)
-        c1 ^= np.uint32(k0)
-        c3 ^= np.uint32(k1)
+        (low0, low2), (high0, high2) = halves[..., 0], halves[..., 1]
         np.bitwise_xor(c1, high2, out=c0)
         np.bitwise_xor(c3, high0, out=c2)
-        c1[...], c3[...] = low2, low0
+        c0 ^= np.uint32(k0)
+        c2 ^= np.uint32(k1)
+        c1, c3 = low2, low0
         k0, k1 = (k0 + _KEY_STEPS[0]) & _LOW, (k1 + _KEY_STEPS[1]) & _LOW
     return c0, c1, c2, c3
 
