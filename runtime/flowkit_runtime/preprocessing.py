@@ -173,11 +173,10 @@ def _chosen(names: Collection[str], columns: Mapping[str, Any]) -> dict[str, Any
 
 def _check_noise(column: Column, values: Floats, start: int) -> None:
     """Raise RowError for an integer of an event that is so large that float32 has no room for its noise."""
-    if column.kind == "integer":
+    if column.kind == "integer" and (large := np.abs(values) > WITH_NOISE).any():
         why = f": float32 can't hold it with noise, since (value - offset) / scale is beyond {WITH_NOISE:,}; "
         advice = "give the column another offset, or kind: number"
-        numbers = values * column.scale + column.offset
-        _refuse(np.abs(values) > WITH_NOISE, column, numbers, start, why + advice)
+        _refuse(large, column, values * column.scale + column.offset, start, why + advice)
 
 
 def _whole(values: Floats, column: Column, start: int) -> Floats:
