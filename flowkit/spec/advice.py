@@ -45,7 +45,7 @@ STEP_OF = {"flow": "repeat", "conditioner": "coupling", "split": "coupling", "ke
 
 
 class Advice(NamedTuple):
-    """What to do about an unknown field, and the fields of the same mapping that were meant by it."""
+    """Says what to do about an unknown field, and names the fields of the same mapping that it may stand for."""
 
     text: str
     meant: Sequence[str] = ()

@@ -88,9 +88,10 @@ def on_whole_flow(name: str) -> str | None:
     """Suggest the preset that writes the steps of a whole flow, where one is named."""
     last = re.split("[/.]", name)[-1].lower()
     preset = next((preset for preset, names in WHOLE_FLOWS.items() if last in names.split()), None)
+    if preset is None:
+        return None
     shape = "[3, 32, 32]" if preset == "glow" else "[2]"
-    write = f"write the steps of the flow: in Python, print(flowkit.presets.{preset}({shape})) prints such a flow"
-    return write if preset else None
+    return f"write the steps of the flow: in Python, print(flowkit.presets.{preset}({shape})) prints such a flow"
 
 
 def written_use(name: str) -> str | None:
