@@ -29,25 +29,31 @@ end
 
 local function close(a, b) return math.abs(a - b) <= 1e-5 * math.max(1, math.abs(b)) end
 
-local function is_one_of_them(body)
+-- What is wrong with an answer, or nil.
+local function mistake(status, body)
+  if status ~= 200 then return "status " .. status .. ": " .. body end
   for i = 0, #expected do
     local count = #expected[i] / 8
     if #body == 128 + #expected[i] then  -- the header of .npy has 128 bytes
       local found, wanted = ffi.cast("const double*", ffi.cast("const char*", body) + 128), ffi.cast("const double*", expected[i])
       if close(found[0], wanted[0]) then
         for j = 1, count - 1 do
-          if not close(found[j], wanted[j]) then return false end
+          if not close(found[j], wanted[j]) then return "score " .. j .. " is " .. found[j] .. ", not " .. wanted[j] end
         end
-        return true
+        return nil
       end
     end
   end
-  return false
+  return "scores of no request, in " .. #body .. " bytes"
 end
 
 function response(status, headers, body)
   compared = compared + 1
-  if status ~= 200 or not is_one_of_them(body) then wrong = wrong + 1 end
+  local what = mistake(status, body)
+  if what then
+    wrong = wrong + 1
+    io.stderr:write(what .. "\n")
+  end
 end
 
 function done(summary, latency, _)
