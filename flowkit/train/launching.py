@@ -9,6 +9,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -75,6 +76,7 @@ def _process(
     """Run one of the processes. The first one of the node puts its result into ``answers``; each may put an error."""
     rank = int(variables["GROUP_RANK"]) * int(variables["LOCAL_WORLD_SIZE"]) + local_rank
     os.environ |= {**variables, "LOCAL_RANK": str(local_rank), "RANK": str(rank)}
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     show_warnings_plainly()
     if rank > 0:
         warnings.simplefilter("ignore")  # the first process gives the same ones
@@ -85,6 +87,17 @@ def _process(
         sys.exit(1)
     if local_rank == 0:
         answers.put(pickle.dumps(result))
+
+
+def _end_with_the_parent() -> None:
+    """Wait for the end of the process that launched this one, and end this one at once.
+
+    torch asks Linux for a signal instead. It asks too late for a parent that is killed while its processes start.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _answer(context: ProcessContext, answers: Any) -> Any:

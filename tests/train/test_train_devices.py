@@ -79,16 +79,21 @@ def test_two_processes_use_the_noise_and_the_validation_of_one(tmp_path: Path, s
 # Processes that end
 
 
-def started(directory: Path, *overrides: str) -> subprocess.Popen[str]:
-    """Start `flowkit train` with two processes, and wait until its first epoch is kept."""
+def starting(directory: Path, *overrides: str) -> subprocess.Popen[str]:
+    """Start `flowkit train` with two processes."""
     directory.mkdir(exist_ok=True)
     (directory / "spec.yaml").write_text(to_yaml(read_spec(SPEC, [*LONG, TWO, *overrides])))
     command = [Path(sys.executable).with_name("flowkit"), "train", directory / "spec.yaml", "-o", directory / "run"]
     # A shell starts what runs in its background with SIGINT ignored, and so are the tests and their processes then.
     interruptible = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
-    process = subprocess.Popen(
+    return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible
     )
+
+
+def started(directory: Path, *overrides: str) -> subprocess.Popen[str]:
+    """Start `flowkit train` with two processes, and wait until its first epoch is kept."""
+    process = starting(directory, *overrides)
     metrics, end = directory / "run" / "metrics.csv", time.monotonic() + 240
     while not (metrics.exists() and len(metrics.read_text().splitlines()) > 1):
         assert process.poll() is None and time.monotonic() < end, process.communicate()
@@ -102,8 +107,8 @@ def workers(process: subprocess.Popen[str]) -> list[int]:
     return sorted(map(int, children.stdout.split()))
 
 
-def gone(pids: list[int]) -> bool:
-    end = time.monotonic() + 40
+def gone(pids: list[int], within: float = 40) -> bool:
+    end = time.monotonic() + within
     while any(os.path.exists(f"/proc/{pid}") for pid in pids) and time.monotonic() < end:
         time.sleep(0.1)
     return not any(os.path.exists(f"/proc/{pid}") for pid in pids)
@@ -124,6 +129,19 @@ def test_ending_the_command_ends_its_processes(tmp_path: Path, number: int, code
         assert "interrupted: `flowkit train --resume" in error
     assert gone(pids)
     assert resume(tmp_path / "run", ["train.devices=1", "train.epochs=1"], finish=False).epochs == 1
+
+
+@pytest.mark.slow
+def test_killing_the_command_while_its_processes_start_ends_them(tmp_path: Path) -> None:
+    command = starting(tmp_path, "train.epochs=100000")
+    while len(pids := workers(command)) < 2:
+        assert command.poll() is None, command.communicate()
+    command.kill()
+    try:
+        assert gone(pids)
+    finally:
+        for pid in filter(lambda pid: not gone([pid], 0), pids):
+            os.kill(pid, signal.SIGKILL)
 
 
 def disturbed(spec: str, directory: Path, rank: int, disturb: Callable[[Fitting], None]) -> None:
