@@ -19,15 +19,13 @@ from flowkit.train.evaluation import best_device
 def new_flow(spec: Spec) -> Flow:
     """Build the flow of a spec as its `train` section says.
 
-    Raises InputError if it has no trainable parameters, or one that train.strategy: fsdp can't divide.
+    Raises InputError if it has a parameter that train.strategy: fsdp can't divide.
     """
     torch.manual_seed(spec.train.seed)
     flow = Flow.from_spec(spec)
     flow.memory = spec.train.memory
     if spec.train.compile:
         flow.compile("step" if spec.train.compile == "step" else "flow")
-    if not any(parameter.requires_grad for parameter in flow.parameters()):
-        raise InputError("there is nothing to train: no layer of the flow has parameters that learn; add some")
     whole = [name for name, parameter in flow.named_parameters() if parameter.ndim == 0]
     if spec.train.strategy == "fsdp" and whole:
         raise InputError(

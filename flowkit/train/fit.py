@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +13,12 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor
 
-from flowkit.errors import DataError, InterruptedWarning, RunError, ScheduleWarning, TrainingError
+from flowkit.errors import DataError, InputError, InterruptedWarning, RunError, ScheduleWarning, TrainingError
 from flowkit.flow import Flow
 from flowkit.plugin import Arrays, PartName
 from flowkit.spec import Train
 from flowkit.spec.run import RESULTS, SPEC
-from flowkit.train.batches import Batch, count_batches, shuffled
+from flowkit.train.batches import Batch, count_batches, shuffled, take
 from flowkit.train.checkpoint import Checkpoint, Row, read_checkpoint, standing, tensors_of
 from flowkit.train.directory import CHECKPOINT
 from flowkit.train.evaluation import evaluate
@@ -87,11 +88,14 @@ def ended(settings: Train, rows: Sequence[Row]) -> str | None:
     return None
 
 
-def check_an_event_each(data: Mapping[PartName, Arrays], fabric: Fabric) -> None:
-    """Raise DataError if there are fewer training events than processes."""
+def check_trainable(flow: Flow, data: Mapping[PartName, Arrays], fabric: Fabric) -> None:
+    """Raise DataError for fewer training events than processes, and InputError if the density has no parameters."""
     events = len(data["train"].x)
     if events < fabric.world_size:
         raise DataError(f"{events} events are less than one for each of {fabric.world_size} processes")
+    x, context, _ = take(data["train"], slice(0, 1))
+    if not copy.deepcopy(flow).eval().nll(x, context).requires_grad:  # a copy isn't compiled
+        raise InputError("there is nothing to train: the density depends on no parameter; add layers that learn")
 
 
 def fit_flow(

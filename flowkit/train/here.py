@@ -35,7 +35,7 @@ from flowkit.train.directory import (
     taking,
 )
 from flowkit.train.evaluation import evaluate
-from flowkit.train.fit import Trained, Training, check_an_event_each, check_goes_on, find_checkpoint, fit_flow
+from flowkit.train.fit import Trained, Training, check_goes_on, check_trainable, find_checkpoint, fit_flow
 from flowkit.train.loggers import tracking
 from flowkit.train.results import Results
 from flowkit_runtime.atomic import replace_text
@@ -57,7 +57,7 @@ def train_here(
         flow = new_flow(spec)  # errors of the flow and of the data are raised before the directory is created
         data = load_data(spec)
         fabric = stack.enter_context(connected(spec.train))
-        check_an_event_each(data, fabric)
+        check_trainable(flow, data, fabric)
         first(fabric, lambda: create(spec, directory, data))
         first(fabric, lambda: stack.enter_context(taking(directory)))
         return _finish(flow, data, directory, fabric, console, after_epoch)
@@ -77,7 +77,7 @@ def resume_here(
         first(fabric, lambda: stack.enter_context(taking(directory)))
         stack.enter_context(using_threads(spec.train.threads))
         flow, data = new_flow(spec), load_run_data(directory, spec)
-        check_an_event_each(data, fabric)
+        check_trainable(flow, data, fabric)
         return _finish(flow, data, directory, fabric, console, after_epoch, finish)
 
 
@@ -94,7 +94,7 @@ def fit_here(flow: Flow, data: Mapping[PartName, Arrays], console: Console) -> T
     """Fit a flow to arrays in this process, which may be one of several."""
     settings = flow.to_spec().train
     with connected(settings) as fabric:
-        check_an_event_each(data, fabric)
+        check_trainable(flow, data, fabric)
         return fit_flow(flow, settings, data, fabric, console)
 
 

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from flowkit.bijectors.memory import DRIFT_LIMIT, DRIFT_LIMIT_BF16
-from flowkit.errors import DriftWarning, InputError, TrainingError
+from flowkit.errors import DriftWarning, TrainingError
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import first_nonfinite
 from flowkit.spec import Train
@@ -150,8 +150,7 @@ class Fitting:
     def training_step(self, batch: Batch) -> None:
         """Take one step on a batch, which is the same in all processes.
 
-        Raises TrainingError in all processes if the loss or the gradient isn't finite, and InputError if the density
-        depends on no parameter.
+        Raises TrainingError in all processes if the loss or the gradient isn't finite.
         """
         own = self._share_of(batch)
         self.optimizer.zero_grad()
@@ -191,8 +190,6 @@ class Fitting:
             # DDP learns in the first step which parameters have gradients, and must exchange them each time.
             with self.fabric.no_backward_sync(self.model, enabled=rows is not parts[-1] and self._steps_here > 0):
                 loss = self._losses(own.part(rows)).sum() / batch_size
-                if not loss.requires_grad:
-                    raise InputError("there is nothing to train: the density depends on no parameter; add layers")
                 # The gradients that are exchanged are the mean of those of the processes, not their sum.
                 self.fabric.backward(loss * self.fabric.world_size)
             total += loss.detach()

@@ -181,6 +181,7 @@ def test_a_density_that_depends_on_no_parameter_is_a_mistake_of_the_spec(tmp_pat
     spec = {"flowkit": 1, "event": event, "flow": [{"use": "map/phase"}], "base": base, "data": data}
     with pytest.raises(InputError, match="there is nothing to train: the density depends on no parameter"):
         train(read_spec(spec), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
