@@ -52,6 +52,8 @@ PATIENCE = 60.0
 """The seconds that a resumed sweep waits for the processes of the killed one to end."""
 DEFAULT_TRIALS = 30
 """The number of trials of a sweep for which none is given."""
+BACK = "put it back, or begin another sweep"
+"""The advice about files of a sweep that were changed or lost."""
 
 
 class Study:
@@ -64,9 +66,11 @@ class Study:
         self._waiting: list[Trial] = []
         try:
             self._optuna = self._open()
-        except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
-            path = directory / DATABASE
-            raise RunError(f"{path} can't be read ({in_a_line(error)}): put it back, or begin another sweep") from error
+        except RunError:
+            raise
+        except Exception as error:  # whatever Optuna and SQLAlchemy find in a damaged file
+            raise RunError(f"{directory / DATABASE} can't be read ({_cause(error)}): {BACK}") from error
+        self._check_whole()
 
     def _open(self) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -95,7 +99,23 @@ class Study:
             study.set_user_attr(HASHES, hashes)
         elif changed := [name for name in hashes if hashes[name] != begun[name]]:
             path = self.directory / changed[0]
-            raise RunError(f"{path} was changed after the sweep began: put it back, or begin another sweep")
+            raise RunError(f"{path} was changed after the sweep began: {BACK}")
+
+    def _check_whole(self) -> None:
+        """Raise RunError if the database lacks the trial of a run, or what an ended trial has.
+
+        A database that was lost begins anew with other values, and would take the scores of the runs for theirs.
+        """
+        path, trials = self.directory / DATABASE, self.trials
+        known = {self.run_of(trial.number) for trial in trials}
+        if lost := [run for run in sorted((self.directory / TRIALS).glob("[0-9]*")) if run not in known]:
+            raise RunError(f"{path} has no trial for {lost[0]}: {BACK}")
+        for number, trial in enumerate(trials):
+            whole = trial.state != TrialState.COMPLETE or (
+                trial.value is not None and trial.params.keys() == self.space.keys()
+            )
+            if trial.number != number or not whole:
+                raise RunError(f"{path} lacks values of trial {number}: {BACK}")
 
     @property
     def unit(self) -> str:
@@ -194,6 +214,11 @@ def _suggest(trial: Trial, field: str, values: Span | Choices) -> str | float:
     return trial.suggest_float(field, values.low, values.high, log=values.log)
 
 
+def _cause(error: BaseException) -> str:
+    """Return the first cause of an error, which says more than what Optuna makes of it."""
+    return in_a_line(error) if error.__cause__ is None else _cause(error.__cause__)
+
+
 def _wait_for(run: Path) -> None:
     """Wait until no process trains a run. Raises RunError if that takes longer than PATIENCE."""
     end = time.monotonic() + PATIENCE
@@ -230,8 +255,8 @@ def create_sweep(directory: Path, spec: Spec, space: Path) -> None:
 def open_sweep(directory: Path, total: int | None) -> Iterator[Study]:
     """Open the study of a sweep, and lock it inside the block.
 
-    ``total`` is the number of all trials; None leaves it as it was. Raises RunError if the directory is no sweep, or if
-    another process runs it.
+    ``total`` is the number of all trials; None leaves it as it was. Raises RunError if the directory is no sweep, if
+    another process runs it, or if the database can't be read or written.
     """
     if not all((directory / name).exists() for name in (SPEC, SPACE, TRIALS)):
         raise RunError(f"{directory} is no sweep: `flowkit sweep SPEC --space FILE -o {directory}` makes one")
@@ -244,3 +269,8 @@ def open_sweep(directory: Path, total: int | None) -> Iterator[Study]:
             yield study
     except BlockingIOError as error:
         raise RunError(f"{directory} is run by another process: wait until it ends, or end it") from error
+    except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+        raise RunError(
+            f"{directory / DATABASE} can't be written ({_cause(error)}): when that is mended, "
+            f"`flowkit sweep --resume {directory}` goes on"
+        ) from error

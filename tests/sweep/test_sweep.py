@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import multiprocessing
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -268,6 +270,47 @@ def test_a_damaged_database_is_named(tmp_path: Path, files: tuple[Path, Path]) -
     result = CliRunner().invoke(app, ["sweep", "--resume", str(tmp_path / "sweep")])
     assert result.exit_code == 2
     assert "study.db can't be read (DatabaseError: " in result.stderr and "put it back, or begin" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("UPDATE study_user_attributes SET value_json = '{'", "study.db can't be read (JSONDecodeError: "),
+        ("UPDATE trials SET state = 'ODD'", "study.db can't be read (KeyError: 'ODD'): put it back"),
+        ("DELETE FROM trials", "study.db has no trial for {sweep}/trials/0000: put it back, or begin another sweep"),
+        ("DELETE FROM trial_values", "study.db lacks values of trial 0: put it back"),
+        ("DELETE FROM trial_params", "study.db lacks values of trial 0: put it back"),
+    ],
+)
+def test_what_a_database_lacks_is_an_error(tmp_path: Path, files: tuple[Path, Path], damage: str, message: str) -> None:
+    directory = tmp_path / "sweep"
+    create_sweep(directory, read_spec(files[0]), files[1])
+    with open_sweep(directory, 1) as study:
+        trial, order = study.take_next()  # type: ignore[misc]
+        order.run.mkdir()
+        study.end(trial, TrialOutcome(1.5))
+    with contextlib.closing(sqlite3.connect(directory / "study.db")) as database, database:
+        database.execute(damage)
+    result = CliRunner().invoke(app, ["sweep", "--resume", str(directory)])
+    assert result.exit_code == 2 and message.format(sweep=directory) in result.stderr
+
+
+def test_scores_of_runs_are_not_taken_for_those_of_other_trials(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    create_sweep(tmp_path / "sweep", read_spec(files[0]), files[1])
+    (tmp_path / "sweep" / "trials" / "0000").mkdir()  # its study.db was lost
+    with pytest.raises(RunError, match=r"study\.db has no trial for .*0000"), open_sweep(tmp_path / "sweep", None):
+        pass
+
+
+def test_a_database_that_cannot_be_written_is_named(tmp_path: Path, files: tuple[Path, Path]) -> None:
+    create_sweep(tmp_path / "sweep", read_spec(files[0]), files[1])
+    full = (
+        r"study\.db can't be written \(OperationalError: no such table: trials\): when that is mended, `flowkit sweep"
+    )
+    with pytest.raises(RunError, match=full), open_sweep(tmp_path / "sweep", 1) as study:
+        with contextlib.closing(sqlite3.connect(tmp_path / "sweep" / "study.db")) as database, database:
+            database.execute("DROP TABLE trials")
+        study.take_next()
 
 
 def test_a_sweep_needs_optuna(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
