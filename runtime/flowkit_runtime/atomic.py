@@ -90,8 +90,8 @@ def making(directory: Path, last: str = "", overwrite: bool = False) -> Iterator
 
     An existing directory is normally replaced as a whole. If it is empty, a mount point, or contains the working
     directory, it is kept, and its entries are replaced one by one, the entry named ``last`` at the end. Links are
-    followed. If the replacement fails, the previous content is restored. Raises FileExistsError if the directory isn't
-    empty and ``overwrite`` is False.
+    followed. If the replacement fails, the previous content is restored. Raises FileExistsError if ``overwrite`` is
+    False and the directory isn't empty, or if another process has filled it when the block ends.
     """
     if not (overwrite or is_free(directory)):
         raise FileExistsError(f"{directory} exists and is not empty")
@@ -104,6 +104,8 @@ def making(directory: Path, last: str = "", overwrite: bool = False) -> Iterator
         new, old = work / "new", work / "old"
         new.mkdir()
         yield new
+        if not (overwrite or is_free(place)):
+            raise FileExistsError(errno.EEXIST, "another process has made something there meanwhile", os.fspath(place))
         _move(_entries(place, new, old, last) if stays else _whole(place, new, old))
         shutil.rmtree(old, ignore_errors=True)
         _sweep(beside, place.name, superseded=True)

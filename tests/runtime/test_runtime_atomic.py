@@ -103,6 +103,19 @@ def test_two_may_overwrite_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert (place / "who").read_text("utf-8") == "first"
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_what_appears_meanwhile_is_left_alone(there: bool, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    if there:
+        place.mkdir()
+    taken = pytest.raises(FileExistsError, match="another process has made something there meanwhile")
+    with taken, making(place) as first:
+        with making(place) as second:
+            fill(second, who="second")
+        fill(first, who="first")
+    assert held(place) == {"who": "second"} and list(tmp_path.iterdir()) == [place]
+
+
 def test_two_may_write_one_file(tmp_path: Path) -> None:
     with replacing(tmp_path / "out.txt") as first:
         first.write_text("half of the first", "utf-8")
