@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from os import PathLike
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
     from flowkit.train.fit import Trained
 
+NUMBERS = (
+    "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK", "MASTER_PORT", "SLURM_PROCID",
+    "JSM_NAMESPACE_RANK",
+)  # fmt: skip
+"""The environment variables that say which process of a training this one is. Libraries read them as integers."""
+
 
 def train(spec: Spec | str | PathLike[str] | Mapping[str, Any], directory: str | PathLike[str]) -> Results:
     """Fit the spec's flow to its data, in a new directory.
@@ -48,7 +55,8 @@ def train(spec: Spec | str | PathLike[str] | Mapping[str, Any], directory: str |
         InputError: If the flow has no trainable parameters, or ``directory`` is no path.
         RunError: If the directory is in use.
         TrainingError: If a loss isn't finite, or a process was killed.
-        FlowkitError: If there are not enough devices, or a package for training is missing.
+        FlowkitError: If there are not enough devices, a package for training is missing, or an environment variable
+            such as RANK is no number.
     """
     require_extra()
     from flowkit.train import launching  # these imports take seconds
@@ -79,7 +87,7 @@ def fit_arrays(spec: Spec, data: Mapping[PartName, Arrays], console: Console) ->
     Raises:
         InputError: If the flow has no trainable parameters, or the spec names a logger.
         TrainingError: If a loss isn't finite.
-        FlowkitError: If a package for training is missing.
+        FlowkitError: If a package for training is missing, or an environment variable such as RANK is no number.
     """
     require_extra()
     if spec.train.logger != "csv":
@@ -119,7 +127,8 @@ def resume(directory: str | PathLike[str], overrides: Sequence[str] = (), finish
         RunError: If there is no such run, another process trains it, or its data or spec have changed.
         SpecError: If the spec isn't valid.
         TrainingError: If a loss isn't finite, or a process was killed.
-        FlowkitError: If there are not enough devices, or a package for training is missing.
+        FlowkitError: If there are not enough devices, a package for training is missing, or an environment variable
+            such as RANK is no number.
     """
     run = as_flowkit(as_path, "the directory of a run", directory)
     spec = read_resumable(run, overrides)
@@ -134,6 +143,12 @@ def resume(directory: str | PathLike[str], overrides: Sequence[str] = (), finish
 
 
 def require_extra() -> None:
-    """Raise FlowkitError unless Lightning Fabric is installed."""
+    """Raise FlowkitError if Lightning Fabric isn't installed, or would fail on an environment variable."""
     if find_spec("lightning_fabric") is None:
         raise FlowkitError("training needs lightning-fabric: pip install '.[train]', in a clone of flowkit")
+    for name in NUMBERS:
+        if name in os.environ and not os.environ[name].isdecimal():
+            raise FlowkitError(
+                f"the environment variable {name} is {os.environ[name]!r}, which is no number: unset it, or set it as "
+                "torchrun does"
+            )

@@ -306,6 +306,17 @@ def test_devices_that_are_not_there(tmp_path: Path, make_spec: MakeSpec) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["LOCAL_RANK", "MASTER_PORT"])
+def test_a_variable_of_launchers_that_is_no_number(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Even libraries that train in one process read LOCAL_RANK, when they are imported."""
+    monkeypatch.setenv(name, "abc")
+    with pytest.raises(FlowkitError, match=rf"variable {name} is 'abc', which is no number: unset it, or set it as"):
+        train(make_spec(), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_node_that_does_not_know_the_others(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NODE_RANK", raising=False)
     with pytest.raises(FlowkitError, match=r"train.num_nodes: 2 needs .*no NODE_RANK: set them, or .* torchrun"):

@@ -48,8 +48,11 @@ def open_streams() -> None:
     """Make the standard streams take whatever a command prints.
 
     A closed stream leads to the null device. Otherwise the next file that is opened would get its number, and with it
-    what libraries print. Standard output gets a file descriptor of its own.
+    what libraries print. Standard output gets a file descriptor of its own. A width that no terminal has is ignored:
+    rich would fill its lines with spaces.
     """
+    if len(os.environ.get("COLUMNS", "")) > 4:
+        del os.environ["COLUMNS"]
     for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
