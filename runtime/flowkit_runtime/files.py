@@ -9,6 +9,7 @@ import json
 import math
 import os
 import stat
+import sys
 import zipfile
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
@@ -90,6 +91,10 @@ def parse_json(raw: bytes) -> Any:
         )
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+    except ValueError as error:
+        if "set_int_max_str_digits" not in str(error):
+            raise
+        raise ValueError(f"it holds a whole number of more than {sys.get_int_max_str_digits():,} digits") from None
 
 
 def map_npy(path: Path) -> NDArray[Any]:
