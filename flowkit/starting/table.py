@@ -147,24 +147,27 @@ def look_at_table(
 ) -> TableLook:
     """Look at a file with a table. Without names, numbers make the event, and categories and times the context.
 
-    Blanks around a name don't count where no column has exactly this name. Without ``event`` and ``context``,
-    ``label`` and ``weight`` are looked for by their names, unless they are "".
+    With ``event`` only the columns that are named are read. Blanks around a name don't count where no column has
+    exactly this name. Without ``event`` and ``context``, ``label`` and ``weight`` are looked for by their names, unless
+    they are "".
 
     Raises DataError if it can't be read, if a name isn't that of a column, or if no event is left.
     """
     try:
         table = open_table(Path(path))
-        is_wide = len(table.columns) > MAX_COLUMNS
-        if is_wide and not event:
+        if len(table.columns) > MAX_COLUMNS and not event:
             many = f"{path} has {len(table.columns):,} columns, and an event at most {MAX_COLUMNS:,}"
             raise DataError(f"{many}: name some with --event")
         event, context = (_meant(names, table.columns) for names in (event, context))
         label, weight = (each and _meant([each], table.columns)[0] for each in (label, weight))
-        names = [*event, *context, *filter(None, (label, weight))] if is_wide else table.columns
+        names = [*event, *context, *filter(None, (label, weight))] if event else table.columns
         seen = _seen(table, names)
     except FlowRuntimeError as error:
         raise DataError(str(error)) from error
     found = choose(seen, path, event, context, label, weight)
+    if event:
+        others = dict.fromkeys(name for name in table.columns if name not in names)
+        found = replace(found, left_out=tuple(Choice(name, "not named") for name in others))
     chosen = found.preprocessing.kinds
     most_lacking = sum(column.missing for column in seen if column.name in chosen)
     if found.missing == "drop" and most_lacking > seen[0].rows - MIN_ROWS:

@@ -291,6 +291,16 @@ def test_columns_that_are_named(tmp_path: Path) -> None:
     assert "# without x: not named" in starting_spec(look(str(path), "c", "z"))
 
 
+def test_a_name_that_two_columns_have_matters_only_if_it_is_used(tmp_path: Path) -> None:
+    rows = "".join(f"{x:.4f},{-x:.3f},1,2\n" for x in NORMAL)
+    (tmp_path / "x.csv").write_text(f"x,z,a,a\n{rows}")
+    text = starting_spec(look(str(tmp_path / "x.csv"), event="x"))
+    assert "# without z, a: not named" in text
+    assert len(load_data(read_spec(text))["train"].x) > 0.7 * len(NORMAL)
+    with pytest.raises(DataError, match=r"x.csv has more than one column 'a'"):
+        look(str(tmp_path / "x.csv"), event="x", context="a")
+
+
 def test_a_file_that_is_no_table(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", NORMAL[:, None])
     with pytest.raises(DataError, match=r"--event names columns of a table"):
