@@ -55,7 +55,8 @@ def on_unknown_field(path: Path, data: Any, registry: Registry) -> Advice:
     """Suggest a field of this name elsewhere, or the fields here, for the key that ``path`` ends in."""
     name, around = str(path[-1]), path[:-1]
     fields, present = fields_at(around, data, registry), reduce(enter, around, data)
-    if elsewhere := _elsewhere(name, around, data, registry):
+    called = [word for word in other_words(name) if word in fields and word not in present]
+    if not called and (elsewhere := _elsewhere(name, around, data, registry)):
         return Advice(elsewhere)
     nested = present[name]
     if isinstance(nested, dict) and nested and all(key in fields and key not in present for key in nested):

@@ -23,6 +23,7 @@ OTHER_WORDS = {
     "shape": "dim features size",
     "n": "size",
     "domain": "range",
+    "bounds": "domain range support",
     "lr": "learning_rate",
     "epochs": "steps iterations",
     "minutes": "max_time",

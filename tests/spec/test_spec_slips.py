@@ -369,6 +369,14 @@ event:
 => event: {shape: [2]}
 
 event: {shape: [2], domain: [0, 1]}
+flow: [{use: map/to_reals}, {use: map/to_reals, inverse: true}]
+base: {use: base/uniform, ¦domain: [0, 1]}
+=> unknown field 'domain': did you mean bounds?
+=> event: {shape: [2], domain: [0, 1]}
+flow: [{use: map/to_reals}, {use: map/to_reals, inverse: true}]
+base: {use: base/uniform, bounds: [0, 1]}
+
+event: {shape: [2], domain: [0, 1]}
 flow: [¦{use: map/phase}]
 => must be a circle: declare it as event: {domain: {circle: [low, high]}}, or here
 => event: {shape: [2]}
