@@ -31,6 +31,11 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 STEP_KEYS = frozenset({"use", "repeat", "coupling", "elementwise", "autoregressive", "factor_out", "inverse"})
 """The keys beside a plugin's fields, and those that tell the steps of a spec apart. No field may have such a name."""
+MODULE_NAMES = frozenset(
+    {"apply", "children", "extra_repr", "modules", "named_children", "named_modules", "named_parameters", "parameters"}
+    | {"state_dict", "train", "training"}
+)
+"""Attributes that torch calls or sets in a module's parts. A field of this name, kept as an attribute, hides it."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,11 @@ class Descriptor:
             raise PluginError(f"the config of {self.name} has a field whose type is not defined: import it")
         if reserved := STEP_KEYS & self.config.model_fields.keys():
             raise PluginError(f"{self.name} has a field {min(reserved)!r}, which specs keep for themselves: rename it")
+        if KINDS[kind].in_flow and (hidden := MODULE_NAMES & self.config.model_fields.keys()):
+            raise PluginError(
+                f"{self.name} has a field {min(hidden)!r}, and its layer would hide the attribute of torch.nn.Module "
+                "that is called so: rename it"
+            )
         given, maps = KINDS[kind].given_context, KINDS[kind].has_directions
         self._check_declared(kind, "reads_context", get_args(ReadsContext), given, "is given no context")
         self._check_declared(kind, "directions", get_args(Directions), maps, "has none of its own")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from flowkit.errors import PluginError
@@ -29,7 +30,7 @@ from flowkit.plugin import (
     TransformerRef,
 )
 from flowkit.plugin.description import FieldRow, example_fields, field_rows, target_doc
-from flowkit.plugin.descriptor import STEP_KEYS
+from flowkit.plugin.descriptor import MODULE_NAMES, STEP_KEYS
 from flowkit.plugin.found import IN_PROCESS
 from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.shape_rules import shape_rule
@@ -271,6 +272,17 @@ def test_no_example_where_none_is_valid() -> None:
 
 def test_the_keys_of_steps_are_reserved() -> None:
     assert set(model.KEYS) <= STEP_KEYS
+
+
+def test_torch_has_the_names_that_fields_would_hide() -> None:
+    assert all(hasattr(torch.nn.Linear(1, 1), name) for name in MODULE_NAMES)
+
+    class Mine(DatasetConfig):
+        """Is no module."""
+
+        train: str = "x.npy"
+
+    Descriptor("mine", Mine, "a:B").check("dataset")
 
 
 @pytest.fixture(scope="module")

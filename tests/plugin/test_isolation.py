@@ -72,6 +72,7 @@ BROKEN = {
     "no api": (descriptor(api='"1"'), "the api of shift must be a whole number"),
     "unknown capability": (descriptor(colour="1"), "unexpected keyword argument 'colour'"),
     "reserved": (PLUGIN.replace("BijectorConfig):", "BijectorConfig):\n    repeat: int = 1"), "field 'repeat'"),
+    "hiding": (PLUGIN.replace("BijectorConfig):", "BijectorConfig):\n    parameters: int = 1"), "field 'parameters'"),
     **{
         f"default {field}": (
             "import math\nfrom pydantic import Field\n"
