@@ -7,7 +7,6 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from flowkit.bijectors import Autoregressive
 from flowkit.domains import Domain, by_coordinate
 from flowkit.errors import PluginError, SpecError, format_path
 from flowkit.flow.building import build, build_bases, build_encoder
@@ -156,19 +155,20 @@ def _whole(found: Found, spec: Spec, part: Subject) -> PluginSubject:
 
 
 def _conditioner(spec: Spec) -> subjects.ConditionerSubject:
-    (kept, transformed), coupling = _shapes(spec), _layer(spec)
-    params = (coupling().transformer.n_params, *transformed)
+    step, (kept, transformed), coupling = spec.flow[0], _shapes(spec), _layer(spec)
+    assert isinstance(step, model.CouplingSpec)
+    params = (step.coupling.build().n_params, *transformed)
     return subjects.ConditionerSubject(
         lambda: coupling().conditioner, kept, params, context_shape(spec.context), _has_labels(spec)
     )
 
 
 def _masked_conditioner(spec: Spec) -> subjects.MaskedConditionerSubject:
-    layer = _layer(spec)
-    example: Autoregressive = layer()
-    params = (example.transformer.n_params, *spec.event.shape)
+    step, event, layer = spec.flow[0], spec.event.shape, _layer(spec)
+    assert isinstance(step, model.AutoregressiveSpec)
+    order, params = step.order.build(event), (step.autoregressive.build().n_params, *event)
     return subjects.MaskedConditionerSubject(
-        lambda: layer().conditioner, example.order, params, context_shape(spec.context), _has_labels(spec)
+        lambda: layer().conditioner, order, params, context_shape(spec.context), _has_labels(spec)
     )
 
 

@@ -11,11 +11,21 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import flowkit
-from flowkit.bijectors import Bijector
+from flowkit.bijectors import Bijector, Order
 from flowkit.cli.main import app
-from flowkit.plugin import BijectorConfig, DatasetConfig, Shape, ShapeError
+from flowkit.plugin import (
+    BijectorConfig,
+    ConditionerConfig,
+    DatasetConfig,
+    MaskedConditionerConfig,
+    PluginConfig,
+    Shape,
+    ShapeError,
+)
 from flowkit.testing import CHECKS, SLOW_CHECKS
+from flowkit_autoregressive.made import MADE
 from flowkit_glow.actnorm import ActNorm
+from flowkit_glow.mlp import MLP
 
 
 class Config(BijectorConfig):
@@ -230,6 +240,29 @@ def test_what_requires_a_context_and_does_not_say_so(target: type, error: str) -
     line = line_of(lines, "builds")
     assert f"without a context it raises {error}" in line and 'reads_context = "required"' in line
     assert Config.reads_context == "no"
+
+
+class ReadsContext(MLP):
+    """A conditioner that can't be built without the shape of a context."""
+
+    def __init__(self, kept_shape: Shape, params_shape: Shape, context_shape: Shape) -> None:
+        super().__init__(kept_shape, params_shape, (math.prod(context_shape),))
+
+
+class MaskedReadsContext(MADE):
+    """A masked conditioner that can't be built without the shape of a context."""
+
+    def __init__(self, order: Order, params_shape: Shape, context_shape: Shape) -> None:
+        super().__init__(order, params_shape, (math.prod(context_shape),))
+
+
+@pytest.mark.parametrize(
+    ("base", "target"), [(ConditionerConfig, ReadsContext), (MaskedConditionerConfig, MaskedReadsContext)]
+)
+def test_a_conditioner_that_requires_a_context_and_does_not_say_so(base: type[PluginConfig], target: type) -> None:
+    flowkit.register("mine/undeclared", type("Silent", (base,), {}), target)
+    line = line_of(run("mine/undeclared", "--event", "4", code=1), "builds")
+    assert "without a context it raises PluginError" in line and 'reads_context = "required"' in line
 
 
 def test_a_single_number_is_among_the_events() -> None:
