@@ -41,8 +41,8 @@ Pass = Callable[..., Any]
 def compiled(function: Pass, scope: Scope, **options: Any) -> Pass:
     """Return the pass as one graph, which torch.compile makes at the first call and which takes any batch size.
 
-    ``options`` are torch.compile's. torch's limits of graphs are raised for the whole process. Raises FlowkitError if
-    there is no C++ compiler.
+    ``options`` are torch.compile's. torch's limits of graphs are raised for the whole process, and recurrent networks
+    are compiled, such as ``nn.GRU`` in a conditioner. Raises FlowkitError if there is no C++ compiler.
     """
     options = {"fullgraph": True} | options
     if options.get("backend", "inductor") == "inductor":
@@ -50,6 +50,7 @@ def compiled(function: Pass, scope: Scope, **options: Any) -> Pass:
     limits = torch._dynamo.config
     limits.recompile_limit = max(limits.recompile_limit, VARIANTS)
     limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, FLOWS * VARIANTS)
+    limits.allow_rnn = True
     there = torch.compile(function, **options)
     # torch can't combine regions with kernels that are called from C++.
     on_cpu = torch.compile(function, **_without_python(options)) if scope == "flow" else there

@@ -14,7 +14,7 @@ from flowkit.testing.common import LARGE, context
 from flowkit.testing.compare import LOG_DET_TOLERANCE, as_by_autodiff, gradients_of, jacobian, moderate, within
 from flowkit.testing.couplings import initialize
 from flowkit.testing.effects import compare_with_frozen, initialize_saved
-from flowkit.testing.histogram import compare_with_density
+from flowkit.testing.histogram import compare_with_density, ends_of
 from flowkit.testing.subjects import BaseSubject, exact, only_where
 
 POINTS = {1: 20001, 2: 301}
@@ -98,7 +98,8 @@ def normalized(subject: BaseSubject) -> None:
     base = subject.module()
     for given in _contexts(subject):
         where = _quartiles(subject, base, given)
-        integrals = torch.stack([_integral(base, given, where, shift) for shift in (0.125, 0.375, 0.625, 0.875)])
+        ends = torch.tensor(ends_of(subject.support, where.shape[1]), dtype=where.dtype)
+        integrals = torch.stack([_integral(base, given, where, ends, shift) for shift in (0.125, 0.375, 0.625, 0.875)])
         integral, spread = integrals.mean().item(), (integrals.max() - integrals.min()).item()
         assert abs(integral - 1) <= 1e-3 + spread, f"the density integrates to {integral:.6g}, not 1"
 
@@ -121,10 +122,11 @@ def _quartiles(subject: BaseSubject, base: Base, given: list[Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def _integral(base: Base, given: list[Tensor], quartiles: Tensor, shift: float) -> Tensor:
-    """Return the sum over a grid on the whole line, heavy tails included, that begins at this part of a step.
+def _integral(base: Base, given: list[Tensor], quartiles: Tensor, ends: Tensor, shift: float) -> Tensor:
+    """Return the sum over a grid on the support, heavy tails included, that begins at this part of a step.
 
-    Half of its points lie between the outer quartiles of a value, if these are as far from the median.
+    Half of its points lie between the outer quartiles of a value, if these are as far from the median. Outside of the
+    support, whose ends are [values, 2], a base needn't have a density.
     """
     low, median, high = quartiles
     scale = ((high - low) / 2).clamp(min=torch.finfo(torch.float64).tiny)
@@ -132,8 +134,10 @@ def _integral(base: Base, given: list[Tensor], quartiles: Tensor, shift: float) 
     angle = math.pi * ((torch.arange(n, dtype=torch.float64) + shift) / n - 0.5)
     z = median + scale * angle.tan()[:, None]  # [n, values]
     weight = scale * (math.pi / n / angle.cos().square())[:, None]
-    points = torch.cartesian_prod(*z.unbind(1)).reshape(-1, *base.event_shape)
+    points = torch.cartesian_prod(*z.unbind(1)).reshape(n ** len(median), -1)
     weights = torch.cartesian_prod(*weight.unbind(1)).reshape(len(points), -1).prod(1)
+    inside = ((points > ends[:, 0]) & (points < ends[:, 1])).all(1)
+    points, weights = points[inside].reshape(-1, *base.event_shape), weights[inside]
     return (base.log_prob(points, *_for_all(given, len(points))).exp() * weights).sum()
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from flowkit.plugin import Shape
 
 SINGLE = 2e-7
-"""Relative: what fp32 rounds away, a few times over."""
+"""Relative: what fp32 rounds away from one value of an event, a few times over."""
 ROUNDED = (
     "half of the digits are right: is a constant rounded to fp32, as by torch.tensor(math.log(2))? math.log(2) is not. "
     "Or is the log-det approximated apart from the map, by the steps of a solver or a truncated series?"
@@ -31,7 +31,8 @@ def hint(given: Tensor, expected: Tensor, event: Shape | None, module: nn.Module
     """
     if not (given.isfinite().all() and expected.isfinite().all()):
         return _not_finite(given, expected)
-    if ((given - expected).abs() <= SINGLE * expected.abs().clamp(min=1)).all():
+    rounded = SINGLE * math.prod(event or (1,))
+    if ((given - expected).abs() <= rounded * expected.abs().clamp(min=1)).all():
         return f"; {ROUNDED}"
     guesses = chain(_reductions(given, expected, event), _factors(given, expected, event or (1,)))
     for one, other, question in chain(guesses, _terms(given, expected, event or (1,), module)):

@@ -26,7 +26,7 @@ def compare_with_density(z: Tensor, log_prob: Callable[[Tensor], Tensor], suppor
     """
     n, d = z.shape
     assert z.isfinite().all(), "from_noise gives a value that is not finite"
-    edges = [_edges(column, ends, CELLS[d]) for column, ends in zip(z.T, _ends(support, d), strict=True)]
+    edges = [_edges(column, ends, CELLS[d]) for column, ends in zip(z.T, ends_of(support, d), strict=True)]
     counts = np.histogramdd(z.atan().numpy(), [edge.numpy() for edge in edges])[0]
     share = torch.from_numpy(counts) / n
     fine, coarse = (_masses(edges, log_prob, nodes) for nodes in NODES)
@@ -43,7 +43,7 @@ def compare_with_density(z: Tensor, log_prob: Callable[[Tensor], Tensor], suppor
         )
 
 
-def _ends(support: Domains, d: int) -> list[tuple[float, float]]:
+def ends_of(support: Domains, d: int) -> list[tuple[float, float]]:
     """Return the ends of each coordinate's domain."""
     domains = by_coordinate(support)
     return [(each.low, each.high) for each in (domains * d if len(domains) == 1 else domains)]

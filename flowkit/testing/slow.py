@@ -71,6 +71,7 @@ def _compare(n: int, given: list[Tensor], own: list[dict[str, Tensor]], exact: d
         assert error <= allowed, f"{name}: onnxruntime is off by {error:.3g}, torch in fp32 by {fp32:.3g}"
 
 
+@torch._dynamo.config.patch(allow_rnn=True)  # as flowkit.flow.compilation does
 def compile(subject: ModuleSubject) -> None:
     """torch.compile takes everything in one graph, and gives the same values and gradients.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 from torch._inductor import config as inductor
 
-from flowkit.bijectors import AffineMap, Bijector, ChannelLinear
+from flowkit.bijectors import AffineMap, Bijector, ChannelLinear, Conditioner, Coupling
 from flowkit.errors import FlowkitError, InputError, SpecError
 from flowkit.flow import Flow
 from flowkit.shapes import Shape
@@ -24,6 +24,7 @@ from flowkit.testing.run import run_check
 from flowkit_glow.actnorm import ActNorm
 from flowkit_glow.affine import Additive, Affine
 from flowkit_glow.permute import Permute
+from flowkit_glow.splits import Channels
 from tests.extent import extent
 from tests.flow.specs import IMAGE, LABELS, SMALL, SPECS, batch, perturbed
 from tests.plugins.cases import coupling
@@ -285,6 +286,25 @@ class RowByRow(Shift):
 def test_the_kit_says_which_bijector_is_compiled_again_for_each_batch_size() -> None:
     result = run_check(BijectorSubject(lambda: RowByRow((2,))), "compile")
     assert result.is_error and "log_prob is compiled again for a third batch size" in result.reason
+
+
+class Recurrent(Conditioner):
+    """A network that torch compiles only if it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(1, 4, batch_first=True)
+
+    def forward(self, kept: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.gru(kept[..., None])[1][-1].unflatten(1, (2, 2))
+
+
+def test_recurrent_networks_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch._dynamo.config, "allow_rnn", False)
+    flow, x = Flow([Coupling(Channels((4,)), Recurrent(), Affine())]), torch.randn(5, 4)
+    expected = flow.log_prob(x)
+    flow.compile(backend="eager")
+    torch.testing.assert_close(flow.log_prob(x), expected)
 
 
 def test_wrong_inputs_are_errors_as_without() -> None:

@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from flowkit.bijectors import Base, Bijector, Conditioner, Noise, Transformer, log_normal, numeric_inverse
+from flowkit.bijectors import (
+    Base,
+    Bijector,
+    Conditioner,
+    Noise,
+    Transformer,
+    log_normal,
+    numeric_inverse,
+    sum_over_event,
+)
 from flowkit.domains import POSITIVE, Circle, Interval
 from flowkit.testing import BaseSubject, BijectorSubject, ConditionerSubject, TransformerSubject, check
 from flowkit_base.uniform import Uniform as BoxUniform
@@ -326,7 +335,50 @@ class FarNormal(Base):
         return 300 + noise[0]
 
 
+class Triangle(Base):
+    """Two sides, and no number outside of them."""
+
+    @property
+    def noise(self):
+        return (Noise("uniform", self.event_shape),)
+
+    def log_prob(self, z, context=None):
+        return sum_over_event(torch.log1p(-z.abs()))
+
+    def from_noise(self, noise, context=None):
+        (u,) = noise
+        return torch.where(u < 0.5, (2 * u).sqrt() - 1, 1 - (2 - 2 * u).sqrt())
+
+
+class NormalScores(Bijector):
+    """Quantiles of the standard normal distribution: under that base the likelihood is constant."""
+
+    def forward_and_log_det(self, x, context=None):
+        y = torch.special.ndtri(x)
+        return y, sum_over_event(y.square() / 2 + math.log(2 * math.pi) / 2)
+
+    def inverse_and_log_det(self, y, context=None):
+        return torch.special.ndtr(y), -sum_over_event(y.square() / 2 + math.log(2 * math.pi) / 2)
+
+
+class Recurrent(Conditioner):
+    """A network that torch compiles only if it is told to."""
+
+    def __init__(self, kept_shape, params_shape, context_shape=None):
+        super().__init__()
+        self.params_shape = params_shape
+        self.gru = nn.GRU(1, 4, batch_first=True)
+        self.last = nn.Linear(4, math.prod(params_shape))
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, kept, context=None):
+        return self.last(self.gru(kept[..., None])[1][-1]).unflatten(1, self.params_shape)
+
+
 RIGHT = {
+    "triangle": lambda seed: BaseSubject(lambda: Triangle((1,)), support=Interval(-1, 1), seed=seed),
+    "recurrent": lambda seed: ConditionerSubject(lambda: Recurrent((3,), (2, 2)), (3,), (2, 2), seed=seed),
     "labels": lambda seed: BijectorSubject(
         lambda: ShiftByClass((2,), (3,)), context_shape=(3,), labels=True, seed=seed
     ),
@@ -367,6 +419,14 @@ def test_passes(name):
 
 def test_a_constant_density_is_compiled():
     check(RIGHT["uniform"](0), only=("compile",))
+
+
+def test_a_recurrent_network_is_compiled():
+    check(RIGHT["recurrent"](0), only=("compile",))
+
+
+def test_gradients_of_a_constant_likelihood_are_roundings():
+    check(BijectorSubject(lambda: NormalScores((5,)), domain=Interval(0, 1)), only=("autocast",))
 
 
 @pytest.mark.parametrize("seed", range(10))

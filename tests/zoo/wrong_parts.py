@@ -150,6 +150,15 @@ class AveragesOverTheBatch(Affine):
         return super().forward(x, theta.expand(len(x), *theta.shape[1:]))
 
 
+@wrong("transformer", "shared_theta", r"fails for θ \[1, 2, .* an elementwise step without a context gives all events")
+class GathersForEachEvent(Affine):
+    """gather doesn't broadcast, so the shared θ of one event doesn't reach the others."""
+
+    def forward(self, x, theta):
+        index = torch.arange(2).view(1, 2, *[1] * (x.ndim - 1)).expand(len(x), 2, *x.shape[1:])
+        return super().forward(x, theta.gather(1, index))
+
+
 @wrong("transformer", "inverse_log_derivative", "the sign is wrong")
 class TransformerInverseSign(Affine):
     """inverse returns the log-derivative of forward."""
