@@ -288,6 +288,28 @@ def test_layers_that_are_shared_tied_or_nearly_alike_have_their_own_numbers():
         np.testing.assert_allclose(given, wanted, atol=1e-5 * (1 + float(wanted.abs().max())))
 
 
+class Centered(Bijector):
+    """Its tensors are called as torch calls the values that it computes."""
+
+    def __init__(self, event_shape):
+        super().__init__(event_shape)
+        self.mean, self.add = nn.Parameter(torch.ones(3)), nn.Parameter(torch.full((3,), 2.0))
+        self.register_buffer("val_0", torch.full((3,), 3.0))
+
+    def forward_and_log_det(self, x, context=None):
+        y = x + self.add
+        return y - self.mean * self.val_0, x.mean(1) * 0
+
+    def inverse_and_log_det(self, y, context=None):
+        return y + self.mean * self.val_0 - self.add, y.mean(1) * 0
+
+
+def test_tensors_may_be_called_as_values_are():
+    flow, x = Flow([Centered((3,))]), torch.randn(4, 3)
+    latents, _ = run(encoder_of(flow.freeze(), x[:EXAMPLES]), x=x)
+    np.testing.assert_allclose(latents, x - 1, rtol=1e-6, atol=1e-6)
+
+
 def test_hooks_make_a_module_its_own():
     plain, hooked, other = (nn.Linear(2, 2) for _ in range(3))
     assert structure(plain) == structure(other)
