@@ -24,7 +24,7 @@ from flowkit.testing import compare, hints
 from flowkit.testing.common import LARGE, context, directions, initialized, with_gradients
 from flowkit.testing.effects import compare_with_frozen, initialize_saved
 from flowkit.testing.perturbation import seeded
-from flowkit.testing.subjects import FORWARD, INVERSE, BijectorSubject, Call, exact, needs, only_where
+from flowkit.testing.subjects import EXTREME, FORWARD, INVERSE, BijectorSubject, Call, exact, needs, only_where
 
 FAR = 10
 """The distance at which x and y are tried, in standard deviations."""
@@ -32,6 +32,8 @@ VERY_FAR = 100
 """A distance where values may be infinite, or too sensitive to invert."""
 ROUNDING = 1e-14
 """The relative change of an output that shows how sensitive the inverse is."""
+FARTHER = 100.0, 1000.0
+"""Numbers whose exponentials overflow in fp32 and in fp64."""
 NEAR_AN_END = 3
 """The same for a bijector of intervals: next to an end that isn't 0, fp64 loses the digits that tell y apart."""
 FAR_TOLERANCE = 1e-6
@@ -195,17 +197,33 @@ def far_parameters(subject: BijectorSubject) -> None:
 def extremes(subject: BijectorSubject) -> None:
     """Outputs and gradients are finite for values of 0, ±1 and ±30, in fp32 too, in which models are trained.
 
-    For a bounded domain these numbers are mapped into it.
+    For a bounded domain these numbers are mapped into it. Gradients for values of ±100 and ±1000 are finite as well,
+    where the outputs aren't near an overflow or an underflow.
     """
     for dtype in (torch.float64, torch.float32):
         bijector = subject.module().to(dtype)
-        for call in subject.extreme_calls(subject.module()):
-            for name, value in with_gradients(bijector, call.map(methodcaller("to", dtype))).items():
-                assert value.isfinite().all(), (
-                    f"{name} is not finite in {dtype} where x is 0, ±1 or ±30, or what these become in the domain: "
-                    f"{call.method} divides by 0, or an exponential or a logarithm is out of range; torch.where "
-                    "passes the gradient of both branches on"
-                )
+        for extreme in (EXTREME, *FARTHER):
+            for call in subject.extreme_calls(subject.module(), extreme):
+                call = call.map(methodcaller("to", dtype))
+                if extreme in FARTHER:
+                    call = call.map(itemgetter(_moderate_rows(bijector, call, dtype)))
+                _check_extreme(bijector, call, f"{dtype} where x is 0, ±1 or ±{extreme:g}")
+
+
+def _moderate_rows(bijector: Bijector, call: Call, dtype: torch.dtype) -> Tensor:
+    """Return which rows of a call have outputs whose squares neither overflow nor underflow, as bools."""
+    with torch.no_grad():
+        sizes = torch.cat([value.abs().reshape(len(value), -1) for value in call(bijector).values()], 1)
+    limits = torch.finfo(dtype)
+    return ((sizes == 0) | (sizes > limits.tiny**0.5) & (sizes < limits.max**0.5)).all(1)
+
+
+def _check_extreme(bijector: Bijector, call: Call, where: str) -> None:
+    for name, value in with_gradients(bijector, call).items():
+        assert value.isfinite().all(), (
+            f"{name} is not finite in {where}, or what these become in the domain: {call.method} divides by 0, or an "
+            "exponential or a logarithm is out of range; torch.where passes the gradient of both branches on"
+        )
 
 
 def domains(subject: BijectorSubject) -> None:

@@ -201,19 +201,20 @@ class BijectorSubject(ConditionalSubject):
 
         return self._both_ways(module, near)
 
-    def extreme_calls(self, module: Any) -> list[Call]:
-        """Return the calls with rows of 0, of 1, of -1, of 30, of -30, and of 0, 30 and -30 together.
+    def extreme_calls(self, module: Any, extreme: float = EXTREME) -> list[Call]:
+        """Return the calls with rows of 0, of 1, of -1, of ±30, and of 0, 30 and -30 together.
 
         Args:
             module: The bijector.
+            extreme: What stands in the place of 30.
         """
 
-        def extreme(shape: Shape) -> Tensor:
-            mixed = EXTREME * self.normal(2, *shape).round().clamp(-1, 1)
-            equal = mixed.new_tensor([0.0, 1, -1, EXTREME, -EXTREME]).reshape(-1, *[1] * len(shape))
+        def rows(shape: Shape) -> Tensor:
+            mixed = extreme * self.normal(2, *shape).round().clamp(-1, 1)
+            equal = mixed.new_tensor([0.0, 1, -1, extreme, -extreme]).reshape(-1, *[1] * len(shape))
             return torch.cat([equal.expand(-1, *shape), mixed])
 
-        return self._both_ways(module, extreme)
+        return self._both_ways(module, rows)
 
     def axis_calls(self, module: Any, distance: float) -> list[Call]:
         """Return the calls with a row for each value of x and y, at this distance from 0 and at its negative.

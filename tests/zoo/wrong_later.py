@@ -195,6 +195,25 @@ class TanhWithoutItsTails(Bijector):
         return y.atanh(), -(1 - y.square()).log().flatten(1).sum(1)
 
 
+@wrong("bijector", "extremes", "the gradient for input 0 is not finite in torch.float64 where x is 0, ±1 or ±1000")
+class SoftplusByHand(Bijector):
+    """log(1 + e^x), with x itself where that would overflow: torch.where passes inf / inf on as the gradient."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.shift = nn.Parameter(torch.zeros(event))
+
+    def forward_and_log_det(self, x: Tensor, context: Tensor | None = None):
+        soft = torch.where(x > 40, x, torch.log(1 + torch.exp(x)))
+        return x + soft + self.shift, x.sigmoid().log1p().flatten(1).sum(1)
+
+    def inverse_and_log_det(self, y: Tensor, context: Tensor | None = None):
+        between = y - self.shift  # e^between = e^x (1 + e^x)
+        part = torch.exp(between.clamp(max=60))
+        x = torch.where(between > 60, between / 2, torch.log(2 * part / (torch.sqrt(1 + 4 * part) + 1)))
+        return x, -x.sigmoid().log1p().flatten(1).sum(1)
+
+
 @wrong("bijector", "extremes", "not finite in torch.float64")
 class DividesByItsSize(Bijector):
     """x / |x| for the sign: NaN at 0, where samples at temperature 0 and padded events lie."""
