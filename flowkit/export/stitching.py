@@ -62,21 +62,21 @@ class _Stitcher:
     def add(self, prefix: str, instruction: Instruction, piece: Piece) -> None:
         """Add the nodes of a piece, with the tensors of the instruction's module as constants.
 
-        The names of nodes and values begin with ``prefix``. Those of tensors go on with a slash, and those that torch
-        gives to values with a dot, because a tensor may be called as a value is, such as ``mean``.
+        Names begin with ``prefix``. Values that torch names go on with ``values``, because a tensor of the module may
+        have a name that torch gives too, such as ``mean``.
         """
         names = {"": ""}  # an input or output that is left out
         for name, tensor in state_of(instruction.call).items():
             own = f"{prefix}/{name.removeprefix('module.')}"
             names[f"{piece.prefix}/{name}"] = self._constant(own, _array(tensor))
         for constant in piece.constants:
-            names[constant.name] = self._constant(f"{prefix}.{constant.name}", numpy_helper.to_array(constant))
+            names[constant.name] = self._constant(f"{prefix}/values/{constant.name}", numpy_helper.to_array(constant))
         names |= {f"{piece.prefix}/{index}": name for index, name in enumerate(instruction.inputs)}
         names |= zip(piece.outputs, instruction.outputs, strict=True)
         for node in piece.nodes:
             copied, body = copy.deepcopy(node), body_of(node)
             made = [*node.output, *(names_in(body) if body is not None else ())]
-            names |= {name: f"{prefix}.{name}" for name in made if name not in names}
+            names |= {name: f"{prefix}/values/{name}" for name in made if name not in names}
             rename(copied, names)
             for index, each in enumerate(with_bodies([copied])):
                 each.name = f"{prefix}/{len(self.nodes)}{f'.{index}' if index else ''}_{each.op_type}"
