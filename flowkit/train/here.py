@@ -158,8 +158,9 @@ def _train(
     if checkpoint is not None:
         check_goes_on(checkpoint, spec.train, directory)
     listeners = [] if after_epoch is None else [after_epoch]
+    logged = 0 if checkpoint is None else len(checkpoint.rows)
     with ExitStack() as stack:
-        first(fabric, lambda: listeners.insert(0, stack.enter_context(tracking(spec, directory))))
+        first(fabric, lambda: listeners.insert(0, stack.enter_context(tracking(spec, directory, logged))))
         first(fabric, lambda: record(spec, directory, data))
         first(fabric, lambda: begin_training(directory, checkpoint))
         keep = partial(_keep, directory, listeners)

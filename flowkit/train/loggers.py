@@ -47,8 +47,11 @@ def check_logger(name: str) -> None:
 
 
 @contextmanager
-def tracking(spec: Spec, directory: Path) -> Iterator[Callable[[Row], None]]:
-    """Yield a function that logs the row of an epoch. metrics.csv is written whatever the logger."""
+def tracking(spec: Spec, directory: Path, logged: int = 0) -> Iterator[Callable[[Row], None]]:
+    """Yield a function that logs the row of an epoch. metrics.csv is written whatever the logger.
+
+    Rows of the first ``logged`` epochs have been logged. Such a row comes again when its epoch is validated at last.
+    """
     name = spec.train.logger
     if name == "csv":
         yield lambda row: None
@@ -62,7 +65,7 @@ def tracking(spec: Spec, directory: Path) -> Iterator[Callable[[Row], None]]:
         raise FlowkitError(f"train.logger: {name} can't be used: {error}") from error
     succeeded = False
     try:
-        yield lambda row: _attempt(name, lambda: tracker.log(_figures(row), row.step))
+        yield lambda row: _attempt(name, lambda: tracker.log(_figures(row, row.epoch <= logged), row.step))
         succeeded = True
     finally:
         _attempt(name, lambda: tracker.end(succeeded))
@@ -77,8 +80,8 @@ def _attempt(name: str, act: Callable[[], object]) -> None:
         warnings.warn(message, LoggerWarning, stacklevel=2)
 
 
-def _figures(row: Row) -> dict[str, float]:
-    return {key: value for key, value in row if value is not None and key != "step"}
+def _figures(row: Row, only_val: bool) -> dict[str, float]:
+    return {key: value for key, value in row if value is not None and (key == "val" if only_val else key != "step")}
 
 
 def _identifiers(directory: Path) -> dict[str, str]:
@@ -138,10 +141,10 @@ def _mlflow(spec: Spec, directory: Path, known: str | None) -> _Tracker:
 
 
 def _database(path: Path) -> str:
-    """Return the URL of an SQLite database. Versions of SQLAlchemy escape other characters in it."""
+    """Return the URL of an SQLite database: a URI, because SQLAlchemy escapes characters of plain paths."""
     from sqlalchemy.engine import URL
 
-    return URL.create("sqlite", database=str(path)).render_as_string()
+    return URL.create("sqlite", database=path.absolute().as_uri(), query={"uri": "true"}).render_as_string()
 
 
 def _parameters(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

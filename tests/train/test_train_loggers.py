@@ -53,10 +53,27 @@ def test_mlflow_goes_on_with_the_run_that_was_interrupted(
     assert metrics == [(identifier, step) for step in (5, 10, 15, 20, 25)]
 
 
-def test_the_path_of_a_database_may_have_blanks_and_percent_signs() -> None:
-    engine = pytest.importorskip("sqlalchemy.engine")
-    path = Path("/runs/lr 50%20/mlflow.db")
-    assert Path(engine.make_url(_database(path)).database) == path
+@pytest.mark.slow
+def test_the_path_of_a_database_may_have_any_characters(tmp_path: Path) -> None:
+    client = pytest.importorskip("mlflow.tracking").MlflowClient
+    directory = tmp_path / "lr 50%20?a#b"
+    directory.mkdir()
+    client(_database(directory / "mlflow.db")).create_experiment("any")
+    assert (directory / "mlflow.db").is_file() and list(tmp_path.iterdir()) == [directory]
+
+
+def test_a_row_that_is_validated_later_is_logged_once(
+    tmp_path: Path, make_spec: MakeSpec, killed_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[int, str]] = []
+    tracker = _Tracker(lambda figures, step: sent.extend((step, name) for name in figures), lambda succeeded: None)
+    monkeypatch.setitem(_TRACKERS, "mlflow", lambda *_: tracker)
+    monkeypatch.setattr("flowkit.train.loggers.find_spec", lambda name: name)
+    with killed_at(12):
+        train(make_spec("train.logger=mlflow", "train.validate_every=3"), tmp_path / "run")
+    assert (10, "train") in sent and (10, "val") not in sent
+    resume(tmp_path / "run", ["train.epochs=2"])
+    assert (10, "val") in sent and len(set(sent)) == len(sent)
 
 
 @pytest.mark.slow
