@@ -75,6 +75,9 @@ def judge(exact: Flow, precision: Precision, reference: NamedArrays) -> tuple[Na
     largest = {
         g: {q: max((e[g][q] for e in each if q in e.get(g, ())), default=0.0) for q in quantities} for g in GROUPS
     }
+    for errors in largest.values():
+        if "round_trip" in errors:  # torch may undo its own roundings, which are not those of the graphs
+            errors["round_trip"] = max(errors["round_trip"], errors["decoded"])
     return reference, largest
 
 
