@@ -13,7 +13,7 @@ from torch import Tensor
 from flowkit.export import bundle
 from flowkit.export.graphs import OPSET, Graphs, make_graphs
 from flowkit.export.pieces import EXAMPLES
-from flowkit.export.program import decode_program, encode_program
+from flowkit.export.program import any_context, decode_program, encode_program
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import frozen_names
 from flowkit.spec import model_hash
@@ -26,9 +26,10 @@ def encoder_of(flow: Flow, x: Tensor) -> onnx.ModelProto:
 
 
 def decoder_of(flow: Flow, opset: int = OPSET) -> onnx.ModelProto:
-    """The graph of the decoder alone, of a flow in fp64 without a context."""
-    program = decode_program(flow.freeze().float(), frozen_names(flow))
-    return make_graphs([program], [[torch.zeros(EXAMPLES, *shape) for shape in flow.latent_shapes]], opset)[0]
+    """The graph of the decoder alone, of a flow in fp64."""
+    program, context = decode_program(flow.freeze().float(), frozen_names(flow)), any_context(flow, EXAMPLES)
+    given = [torch.zeros(EXAMPLES, *shape) for shape in flow.latent_shapes]
+    return make_graphs([program], [given if context is None else [*given, context]], opset)[0]
 
 
 @pytest.fixture(autouse=True, scope="session")
