@@ -125,19 +125,17 @@ def _quartiles(subject: BaseSubject, base: Base, given: list[Tensor]) -> Tensor:
 def _integral(base: Base, given: list[Tensor], quartiles: Tensor, ends: Tensor, shift: float) -> Tensor:
     """Return the sum over a grid on the support, heavy tails included, that begins at this part of a step.
 
-    Half of its points lie between the outer quartiles of a value, if these are as far from the median. Outside of the
-    support, whose ends are [values, 2], a base needn't have a density.
+    ``ends`` are those of the support, [values, 2]. On the whole line half of the points lie between the outer quartiles
+    of a value, if these are as far from the median.
     """
     low, median, high = quartiles
     scale = ((high - low) / 2).clamp(min=torch.finfo(torch.float64).tiny)
+    first, last = ((ends.mT - median) / scale).atan()
     n = POINTS[len(median)]
-    angle = math.pi * ((torch.arange(n, dtype=torch.float64) + shift) / n - 0.5)
-    z = median + scale * angle.tan()[:, None]  # [n, values]
-    weight = scale * (math.pi / n / angle.cos().square())[:, None]
-    points = torch.cartesian_prod(*z.unbind(1)).reshape(n ** len(median), -1)
+    angle = first + (last - first) * (torch.arange(n, dtype=torch.float64)[:, None] + shift) / n  # [n, values]
+    weight = scale * (last - first) / n / angle.cos().square()
+    points = torch.cartesian_prod(*(median + scale * angle.tan()).unbind(1)).reshape(-1, *base.event_shape)
     weights = torch.cartesian_prod(*weight.unbind(1)).reshape(len(points), -1).prod(1)
-    inside = ((points > ends[:, 0]) & (points < ends[:, 1])).all(1)
-    points, weights = points[inside].reshape(-1, *base.event_shape), weights[inside]
     return (base.log_prob(points, *_for_all(given, len(points))).exp() * weights).sum()
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import wraps
+from itertools import islice
 from typing import Any, ClassVar
 
 import torch
@@ -29,6 +30,8 @@ PERTURBATION = 0.3
 """The scale of the noise on parameters."""
 SCALES = (PERTURBATION, 0.6, 0.6)
 """Perturbations of several draws: one may be a special case, and one too near to the identity to show an error."""
+DRAWS = 30
+"""The most draws until one shows what it must."""
 EXTREME = 30.0
 """A value unlike any that a standardized event has."""
 NEAR = 1e-2, 1e-4, 1e-6, 1e-8
@@ -112,9 +115,14 @@ class ModuleSubject(Subject):
             move_vectors(module, FAR_VECTORS)
         return module
 
+    def draws(self) -> Iterator[Any]:
+        """Yield many draws, for what must show in one of them: the few units of a small network are often dead."""
+        for seed in range(DRAWS):
+            yield self.module(seed, SCALES[min(seed, len(SCALES) - 1)])
+
     def modules(self) -> list[Any]:
-        """Return several draws: a network with few units may be dead at one, and a determinant has either sign."""
-        return [self.module(seed, scale) for seed, scale in enumerate(SCALES)]
+        """Return several draws, for what must hold in each of them: a determinant has either sign."""
+        return list(islice(self.draws(), len(SCALES)))
 
     @abstractmethod
     def calls(self, module: Any, n: int = 3, seed: int = 1) -> list[Call]:

@@ -440,6 +440,14 @@ def test_roundings_of_gradients_are_no_error_of_a_compositions_log_det(seed):
     check(subjects(seed)["composition"], only=("autocast",))
 
 
+def test_the_ends_of_a_support_are_those_of_the_integral():
+    check(subjects(1004)["base-uniform"], only=("normalized",))
+
+
+def test_the_few_units_of_a_network_may_be_dead_at_several_draws():
+    check(subjects(1006)["made"], only=("earlier_values",))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
 def test_passes_with_any_seed(name):
