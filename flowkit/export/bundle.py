@@ -26,6 +26,7 @@ from flowkit.errors import DirectionError, ExportError, InputError, RunError
 from flowkit.export.any_size import at_other_size, smallest_steps
 from flowkit.export.figures import check_quantile, excluded, measured
 from flowkit.export.graphs import OPSET, OTHER_SIZE, Graphs, instruction_of
+from flowkit.export.loops import with_bodies
 from flowkit.export.precision import COMPUTED_IN, Precision
 from flowkit.export.program import base_noise, dequantization_noise
 from flowkit.export.web import PAGE, check_page, write_page
@@ -243,8 +244,8 @@ def _verified(
         opened = open_graphs(bundle, None)
         figures = verification.measure_open(bundle, opened)
     except BundleError as error:
-        if lacking := _lacking(error, part, graphs):
-            raise ExportError(lacking) from error
+        if unfit := _lacking(error, part, graphs) or _refused(error, part, graphs):
+            raise ExportError(unfit) from error
         raise
     if not all(figure.passed for figure in figures):
         where = first_deviation(exact, manifest["precision"], graphs.models, answers)
@@ -266,6 +267,21 @@ def _lacking(error: BundleError, part: Path, graphs: Graphs) -> str | None:
     return (
         f"{graphs.layers[file][instruction_of(node)]} can't be exported to ONNX: onnxruntime has no {operator} for the "
         "type that the layer computes in; compute in that of x"
+    )
+
+
+def _refused(error: BundleError, part: Path, graphs: Graphs) -> str | None:
+    """Say which layers have an operator that flowkit_runtime refuses, or return None if the error is another one."""
+    found = re.search(r"is no graph of a flow: (.*operator '?(\w+).*); export", str(error))
+    if found is None:
+        return None
+    why, operator = found.groups()
+    file = next(file for file in graphs.models if str(part / file) in str(error))
+    nodes = with_bodies(graphs.models[file].graph.node)
+    layers = {graphs.layers[file][instruction_of(node.name)]: None for node in nodes if node.op_type == operator}
+    return (
+        f"{' or '.join(layers) or 'a layer'} can't be exported to ONNX: flowkit_runtime refuses the graph, because "
+        f"{why}; write it with other operators"
     )
 
 

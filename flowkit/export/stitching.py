@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
@@ -18,6 +18,9 @@ from torch import Tensor
 from flowkit.export.loops import body_of, drop_unread, names_in, reads, rename, with_bodies
 from flowkit.export.pieces import Piece, state_of
 from flowkit.export.program import Instruction, Program
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 IR_VERSION = 10
 """The version of the file format of all graphs. onnxruntime reads it since 1.18."""
@@ -132,14 +135,21 @@ class _Stitcher:
 
 def _computed(nodes: Sequence[onnx.NodeProto], results: list[str], constants: Constants, opset: int) -> Constants:
     """Return these results of the nodes, by onnxruntime."""
-    import onnxruntime
-
     read = {name for node in nodes for name in reads(node)}
     given = initializers({name: array for name, array in constants.items() if name in read})
     outputs = [helper.make_empty_tensor_value_info(name) for name in results]
     content = make_model(helper.make_graph(nodes, "constants", [], outputs, given), opset).SerializeToString()
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = cpu_session(content)
     return dict(zip(results, session.run(results, {}), strict=True))
+
+
+def cpu_session(content: bytes) -> onnxruntime.InferenceSession:
+    """Return a session of a graph on the CPU, without warnings about optimizations that were left out."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

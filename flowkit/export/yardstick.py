@@ -25,6 +25,7 @@ from flowkit.export.program import (
     latent_names,
     programs_of,
 )
+from flowkit.export.stitching import cpu_session
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import first_nonfinite, frozen_names
 from flowkit.shapes import Shape
@@ -216,13 +217,11 @@ def _errors(values: NamedTensors, wanted: NamedTensors) -> dict[str, float]:
 
 def _inner_values(model: onnx.ModelProto, feed: NamedTensors) -> dict[str, Tensor]:
     """Return all values of a graph that a program names. The names of all other values have a slash."""
-    import onnxruntime
-
     model = copy.deepcopy(model)
     outputs = {value.name for value in model.graph.output}
     names = [name for node in model.graph.node for name in node.output if "/" not in name]
     model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names if name not in outputs)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = cpu_session(model.SerializeToString())
     results = session.run(names, {name: single(value).numpy() for name, value in feed.items()})
     return {name: torch.from_numpy(result) for name, result in zip(names, results, strict=True)}
 

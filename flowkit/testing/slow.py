@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import onnxruntime
 import torch
+from onnx import ModelProto
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
@@ -14,12 +16,15 @@ from flowkit.bijectors import Base, Bijector, ChannelLinear, Composition
 from flowkit.export.graphs import make_graphs
 from flowkit.export.pieces import FIXED_BATCH
 from flowkit.export.program import Operation, Program
+from flowkit.export.stitching import cpu_session
 from flowkit.export.yardstick import N_ROUNDINGS
 from flowkit.flow import Flow
 from flowkit.testing.bijectors import flow_of, for_inference
 from flowkit.testing.compare import all_near, gradients_of, largest
 from flowkit.testing.perturbation import seeded
 from flowkit.testing.subjects import FORWARD, INVERSE, BijectorSubject, Call, ModuleSubject
+from flowkit_runtime.graph_check import check_graph
+from flowkit_runtime.graph_check.proto import FLOAT
 from flowkit_runtime.verification import ROUNDINGS, YARDSTICK
 
 
@@ -34,7 +39,8 @@ def onnx(subject: ModuleSubject) -> None:
     programs = [_program(call, single) for call in calls]
     graphs = make_graphs(programs, [call.inputs for call in calls])
     for index, (program, graph) in enumerate(zip(programs, graphs, strict=True)):
-        session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+        _check_as_served(graph, programs[index], calls[index])
+        session = cpu_session(graph.SerializeToString())
         for n in (1, 2, 5):
             call = subject.calls(subject.module(), n)[index].map(Tensor.float)
             fed = {name: t.numpy() for name, t in zip(program.inputs, call.inputs, strict=True)}
@@ -42,6 +48,19 @@ def onnx(subject: ModuleSubject) -> None:
             with seeded(subject.seed):
                 own = [call.map(_rounded)(single) for _ in range(N_ROUNDINGS)]
             _compare(n, given, own, call.map(Tensor.double)(module))
+
+
+def _check_as_served(graph: ModelProto, program: Program, call: Call) -> None:
+    """Raise AssertionError if flowkit_runtime refuses the graph, as it then refuses every bundle with the layer."""
+    inputs = {name: (FLOAT, tuple(given.shape[1:])) for name, given in zip(program.inputs, call.inputs, strict=True)}
+    with TemporaryDirectory() as directory:
+        path = Path(directory, "graph.onnx")
+        path.write_bytes(graph.SerializeToString())
+        try:
+            check_graph(path, inputs)
+        except ValueError as error:
+            message = f"flowkit_runtime refuses the graph: {error}; write it with other operators"
+            raise AssertionError(message) from error
 
 
 def _for_inference(module: Any) -> Any:

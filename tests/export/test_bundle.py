@@ -22,7 +22,7 @@ from flowkit.export.pieces import EXAMPLES
 from flowkit.export.program import Program
 from flowkit.flow import Flow
 from flowkit.plugin import BijectorConfig
-from flowkit.testing import perturb
+from flowkit.testing import BijectorSubject, perturb, run_check
 from flowkit_glow.actnorm import ActNorm
 from flowkit_runtime import verification
 from flowkit_runtime.bundle import ENCODER, sealed
@@ -302,6 +302,17 @@ def test_an_operator_that_onnxruntime_lacks_is_named(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_operator_that_the_runtime_refuses_is_named(tmp_path):
+    flowkit.register("mine/filtered", DoubledConfig, Filtered)
+    spec = {"flowkit": 1, "event": {"shape": [3]}, "flow": [{"use": "glow/actnorm"}, {"use": "mine/filtered"}]}
+    named = r"^layer 1 \(mine/filtered at flow\[1\]\) can't be exported to ONNX: flowkit_runtime .* operator DFT"
+    with pytest.raises(ExportError, match=named):
+        export(Flow.from_spec(spec), tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
+    result = run_check(BijectorSubject(lambda: Filtered((3,)), directions="forward"), "onnx")
+    assert result.outcome == "failed" and "flowkit_runtime refuses the graph: its operator DFT" in result.reason
+
+
 def test_ctrl_c_is_no_error_of_a_layers(monkeypatch):
     def interrupted(*_, **__):
         try:
@@ -347,6 +358,13 @@ class Doubled(Branches):
 
     def forward_and_log_det(self, x, context=None):
         return x, 0 * x.double().sinh().sum(1).to(x.dtype)
+
+
+class Filtered(Branches):
+    """... an operator in a form that flowkit_runtime refuses."""
+
+    def forward_and_log_det(self, x, context=None):
+        return torch.fft.irfft(torch.fft.rfft(x), n=3), x.new_zeros(x.shape[0])
 
 
 class Silent(Branches):

@@ -17,6 +17,7 @@ from flowkit.errors import ExportError, InputError
 from flowkit.export import pieces
 from flowkit.export.graphs import OPSETS, Graphs
 from flowkit.export.pieces import EXAMPLES
+from flowkit.export.stitching import cpu_session, make_model
 from flowkit.export.structure import structure
 from flowkit.flow import Flow
 from flowkit.testing import perturb
@@ -308,6 +309,15 @@ def test_tensors_may_be_called_as_values_are():
     flow, x = Flow([Centered((3,))]), torch.randn(4, 3)
     latents, _ = run(encoder_of(flow.freeze(), x[:EXAMPLES]), x=x)
     np.testing.assert_allclose(latents, x - 1, rtol=1e-6, atol=1e-6)
+
+
+def test_warnings_about_optimizations_are_not_shown(capfd):
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    unused = onnx.numpy_helper.from_array(np.zeros(3, np.float32), "unused")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Abs", ["x"], ["y"])], "g", [x], [], [unused])
+    graph.output.append(onnx.helper.make_empty_tensor_value_info("y"))
+    cpu_session(make_model(graph, 20).SerializeToString())
+    assert capfd.readouterr() == ("", "")
 
 
 def test_hooks_make_a_module_its_own():

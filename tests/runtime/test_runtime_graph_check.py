@@ -140,6 +140,13 @@ def test_sizes_are_those_that_onnxruntime_gives(tmp_path, operator, inputs, attr
             ]
 
 
+@pytest.mark.parametrize(("scale", "exact"), [(2, True), (1.25, False)])
+def test_a_size_is_known_where_its_scale_gives_a_whole_number(tmp_path, scale, exact):
+    scales = np.array([1, 1, scale, scale], np.float32)
+    written(tmp_path / "g.onnx", [helper.make_node("Resize", ["x", "", "s"], ["y"])], ["y"], {"s": scales})
+    assert followed(tmp_path / "g.onnx")["y"].exact is exact
+
+
 def test_numbers_of_fields_are_those_of_onnx():
     messages = [each for each in vars(proto).values() if isinstance(each, type)]
     for message in messages:

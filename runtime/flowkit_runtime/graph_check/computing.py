@@ -144,10 +144,11 @@ def resize(call: NodeCall) -> SizedShape:
         elif scale != 1:
             if not 0 < scale < _MOST or isinstance(shape[place], PerRow):
                 call.wrong()
-            shape[place] = math.ceil(each(shape[place]) * scale)
+            scaled = each(shape[place]) * scale
+            call.exact = call.exact and scaled.is_integer()  # others are rounded down
+            shape[place] = math.ceil(scaled)
     if call.attribute("keep_aspect_ratio_policy", b"stretch") != b"stretch":
         call.wrong()
-    call.exact = call.exact and not scales
     return checked(call, shape)
 
 
