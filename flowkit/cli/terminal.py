@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from flowkit_runtime.cli.terminal import OutputClosed as OutputClosed
 from flowkit_runtime.cli.terminal import Stdout, open_streams
 from flowkit_runtime.cli.terminal import echo as echo
 from flowkit_runtime.cli.terminal import printable as printable

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flowkit.cli.options import Overrides
-from flowkit.cli.terminal import echo
+from flowkit.cli.terminal import OutputClosed, echo
 
 
 def train(
@@ -54,10 +54,10 @@ def train(
             results = training.resume(directory, overrides or (), finish)
         else:
             results = training.train(read_spec(spec, overrides or ()), directory)
-    except KeyboardInterrupt as interrupt:
+    except (KeyboardInterrupt, OutputClosed) as interrupt:
         if directory.exists():
             echo(f"interrupted: `flowkit train --resume {directory}` goes on, with `--finish` it ends here", err=True)
-        raise typer.Exit(130) from interrupt
+        raise typer.Exit(getattr(interrupt, "code", 130)) from interrupt
 
     from flowkit.train.devices import is_first  # it imports Lightning Fabric, as the training has done by now
 

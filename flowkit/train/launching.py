@@ -24,6 +24,7 @@ from flowkit.errors import FlowkitError, TrainingError
 from flowkit.plain_warnings import show_warnings_plainly
 from flowkit.spec import Train
 from flowkit.train.devices import launched_by_others, layout
+from flowkit_runtime.cli.terminal import OutputClosed, Stdout
 
 GRACE = 10.0
 """The seconds in which processes may end by themselves before they are killed."""
@@ -82,7 +83,7 @@ def _process(
         warnings.simplefilter("ignore")  # the first process gives the same ones
     try:
         result = function(*arguments)
-    except FlowkitError as error:
+    except (FlowkitError, OutputClosed) as error:
         answers.put(pickle.dumps(error))
         sys.exit(1)
     if local_rank == 0:
@@ -113,7 +114,7 @@ def _answer(context: ProcessContext, answers: Any) -> Any:
     if answers.empty():
         raise KeyboardInterrupt  # torch reports interrupted processes as ended
     answer = pickle.loads(answers.get())
-    if isinstance(answer, FlowkitError):
+    if isinstance(answer, FlowkitError | OutputClosed):
         raise answer
     return answer
 
@@ -167,5 +168,5 @@ class _Stdout:
 
 
 def _use_as_stdout(handle: Any) -> _Stdout:
-    sys.stdout = os.fdopen(handle.detach(), "w", buffering=1, encoding="utf-8")
+    sys.stdout = Stdout(os.fdopen(handle.detach(), "wb"), "utf-8")
     return _Stdout()

@@ -22,6 +22,15 @@ def test_an_output_that_cannot_be_written_is_a_message(program: str, argument: s
     assert (done.returncode, done.stderr) == (2, "standard output: No space left on device\n")
 
 
+@pytest.mark.parametrize(("program", "argument"), [(FLOWKIT, "schema"), (RUNTIME, "--help")])
+def test_a_closed_pipe_ends_a_command_as_sigpipe_does(program: str, argument: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", program, argument], stdout=writing, stderr=-1, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 @pytest.mark.parametrize("module", ["flowkit.cli.main", "flowkit_runtime.cli.main"])
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
 def test_no_file_gets_the_number_of_a_closed_stream(module: str, closed: str, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from flowkit.flow import Flow
 from flowkit.spec import read_spec, to_yaml
 from flowkit.train import load_data, resume, train
 from flowkit.train.fit import Training
+from tests.extent import extent
 from tests.flow.specs import SMALL
 from tests.train.conftest import SPEC, leave_out_pictures
 
@@ -278,6 +279,19 @@ def test_sample_refuses(
     result = flowkit("sample", runs / "digits", *options)
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", extent([2], [1, 2]))
+def test_a_closed_pipe_says_how_to_go_on(spec: Path, devices: int) -> None:
+    overrides = ["--set", "train.epochs=1000", "--set", f"train.devices={devices}"]
+    command = [Path(sys.executable).with_name("flowkit"), "train", spec, "-o", "piped", *overrides]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline().startswith("epoch 1/")
+    process.stdout.close()
+    assert process.stderr is not None
+    advice = "interrupted: `flowkit train --resume piped` goes on, with `--finish` it ends here\n"
+    assert (process.stderr.read(), process.wait(60)) == (advice, 141)
 
 
 @pytest.mark.slow

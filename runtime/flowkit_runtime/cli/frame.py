@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from flowkit_runtime.cli.memory import imports_tried_first, out_of_memory
-from flowkit_runtime.cli.terminal import echo
+from flowkit_runtime.cli.terminal import OutputClosed, echo
 from flowkit_runtime.errors import FlowRuntimeError
 
 NAME = "flowkit-runtime"
@@ -36,6 +36,8 @@ class Commands(TyperGroup):
     def _explained(self) -> Iterator[None]:
         try:
             yield
+        except OutputClosed:
+            raise
         except (Exception, SystemExit) as error:  # foreign code that a command calls may exit
             short = out_of_memory(error)
             message = short or self.message(error)

@@ -24,6 +24,13 @@ def echo(text: str, err: bool = False) -> None:
     typer.echo(printable(text), err=err)
 
 
+class OutputClosed(SystemExit):
+    """Ends a command whose output nobody reads any more, as in `command | head -1`.
+
+    For a BrokenPipeError rich and typer would end it with 1.
+    """
+
+
 class Stdout(TextIOWrapper):
     """Standard output. An error names it, and a character that its encoding lacks is written as an escape.
 
@@ -36,10 +43,10 @@ class Stdout(TextIOWrapper):
     def write(self, text: str, /) -> int:
         try:
             return super().write(text)
-        except BrokenPipeError:  # its reader has seen enough: typer ends the command silently
-            raise
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            if isinstance(error, BrokenPipeError):
+                raise OutputClosed(141) from None  # the exit code of SIGPIPE
             error.filename = "standard output"
             raise
 
