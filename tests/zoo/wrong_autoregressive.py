@@ -201,6 +201,14 @@ class DrawnAtEachCall(Order):
         return torch.randperm(math.prod(self.event_shape)).tolist()
 
 
+@wrong("order", "deterministic", "built again", event=(9,))
+class SortedByHash(Order):
+    """A permutation by hashes of texts, which are others in each process of Python."""
+
+    def sequence(self):
+        return sorted(range(math.prod(self.event_shape)), key=lambda index: hash(str(index)))
+
+
 @wrong("order", "settings", "seeds the random generator of torch")
 class SeedsTorch(Random):
     """torch.manual_seed for its permutation: whatever is drawn afterwards is the same at each start."""
