@@ -46,10 +46,13 @@ class Instruction:
     @torch.no_grad()
     def run(self, values: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Return the outputs, by torch. Raises ExportError naming the instruction if it fails."""
+        inputs = [values[name] for name in self.inputs]
         try:
-            results: tuple[Tensor, ...] = self.call(*(values[name] for name in self.inputs))
+            results: tuple[Tensor, ...] = self.call(*inputs)
         except Exception as error:  # a plugin may raise anything
-            raise ExportError(f"{self.name} fails: {in_a_line(error)}") from error
+            finite = all(value.isfinite().all() for value in inputs)
+            where = "" if finite else " for values that aren't finite, which extreme events may give"
+            raise ExportError(f"{self.name} fails{where}: {in_a_line(error)}") from error
         return results
 
 

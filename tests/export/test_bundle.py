@@ -293,6 +293,16 @@ def test_a_layer_that_fails_is_named():
         Graphs(Flow([ActNorm((3,)), NoInverse((3,))]).double())
 
 
+def test_a_layer_that_fails_for_what_is_not_finite_is_told_so():
+    layer = Looks((3,))
+    program = Program.of_function("Looks", layer, Looks.forward_and_log_det, 1, 2)
+    program.run({"input_0": torch.ones(2, 3)})
+    with pytest.raises(
+        ExportError, match=r"^Looks fails for values that aren't finite, which extreme events may give: "
+    ):
+        program.run({"input_0": torch.full((2, 3), torch.nan)})
+
+
 def test_an_operator_that_onnxruntime_lacks_is_named(tmp_path):
     flowkit.register("mine/doubled", DoubledConfig, Doubled)
     spec = {"flowkit": 1, "event": {"shape": [3]}, "flow": [{"use": "glow/actnorm"}, {"use": "mine/doubled"}]}
@@ -358,6 +368,13 @@ class Doubled(Branches):
 
     def forward_and_log_det(self, x, context=None):
         return x, 0 * x.double().sinh().sum(1).to(x.dtype)
+
+
+class Looks(Branches):
+    """... an index that is none for NaN."""
+
+    def forward_and_log_det(self, x, context=None):
+        return x.new_zeros(3, 4).gather(1, x.long())[: len(x), :3], x.new_zeros(x.shape[0])
 
 
 class Filtered(Branches):
