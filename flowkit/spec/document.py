@@ -106,7 +106,7 @@ def _copy(value: Any, path: Path) -> Any:
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             Place("<spec>").fail("a key must be text", path)
-        return {key: _copy(item, (*path, key)) for key, item in value.items()}
+        return {_copy(key, path): _copy(item, (*path, key)) for key, item in value.items()}
     if isinstance(value, int) and abs(value) >= 10**MAX_DIGITS:
         Place("<spec>").fail(f"a number of more than {MAX_DIGITS} digits", path)
     if isinstance(value, str) and LONE.search(value):

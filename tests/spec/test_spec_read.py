@@ -346,8 +346,13 @@ def test_a_dict(registry: Registry) -> None:
 
 @pytest.mark.parametrize(
     ("part", "words"),
-    [({1: 2}, "key must be text"), (10**5000, "more than 100 digits"), ({"x": 1}, "unknown field 'x'")],
-    ids=["key", "number", "field"],
+    [
+        ({1: 2}, "key must be text"),
+        ({"\ud800": 1}, "half of a surrogate pair is not text"),
+        (10**5000, "more than 100 digits"),
+        ({"x": 1}, "unknown field 'x'"),
+    ],
+    ids=["key", "half of a character", "number", "field"],
 )
 def test_a_dict_with_mistakes(part: Any, words: str, registry: Registry) -> None:
     source = {"flowkit": 1, "event": {"shape": [2]}, "flow": [{"use": "toy/scale"}], "train": part}
