@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -24,6 +25,7 @@ def fuzz(strategy: st.SearchStrategy[T], check: Callable[[T], None], examples: i
     started = time.perf_counter()
     for done in range(0, examples, ROUND):
         _round(strategy, check, min(ROUND, examples - done), first=done)
+        gc.collect()  # Costs moves garbage to where Python rarely looks
         print(f"{min(done + ROUND, examples)} examples in {time.perf_counter() - started:.0f} s", flush=True)
 
 
