@@ -82,6 +82,8 @@ class Pool:
         except (EOFError, ConnectionError):
             self._bury(worker)
             return
+        if isinstance(message, OSError):  # the trial stays unfinished, for a resumed sweep
+            raise message
         self._end(worker.trial, message)
         worker.trial = None
 

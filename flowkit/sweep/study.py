@@ -256,7 +256,7 @@ def open_sweep(directory: Path, total: int | None) -> Iterator[Study]:
     """Open the study of a sweep, and lock it inside the block.
 
     ``total`` is the number of all trials; None leaves it as it was. Raises RunError if the directory is no sweep, if
-    another process runs it, or if the database can't be read or written.
+    another process runs it, if the database can't be read, or if the disk can't be written.
     """
     if not all((directory / name).exists() for name in (SPEC, SPACE, TRIALS)):
         raise RunError(f"{directory} is no sweep: `flowkit sweep SPEC --space FILE -o {directory}` makes one")
@@ -270,7 +270,10 @@ def open_sweep(directory: Path, total: int | None) -> Iterator[Study]:
     except BlockingIOError as error:
         raise RunError(f"{directory} is run by another process: wait until it ends, or end it") from error
     except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
-        raise RunError(
-            f"{directory / DATABASE} can't be written ({_cause(error)}): when that is mended, "
-            f"`flowkit sweep --resume {directory}` goes on"
-        ) from error
+        raise RunError(f"{directory / DATABASE} can't be written ({_cause(error)}): {_goes_on(directory)}") from error
+    except OSError as error:
+        raise RunError(f"{error.filename or directory}: {error.strerror or error}: {_goes_on(directory)}") from error
+
+
+def _goes_on(directory: Path) -> str:
+    return f"when that is mended, `flowkit sweep --resume {directory}` goes on"

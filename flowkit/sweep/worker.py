@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import threading
@@ -47,6 +48,10 @@ class TrialOutcome:
     failure: str | None = None
 
 
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+"""The errors of a disk that is full or broken, which end all trials alike."""
+
+
 class Pruned(Exception):
     """Raised to end the training of a trial that is pruned."""
 
@@ -81,7 +86,9 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _outcome(order: TrialOrder, spec: Path, connection: Connection) -> TrialOutcome:
+def _outcome(order: TrialOrder, spec: Path, connection: Connection) -> TrialOutcome | OSError:
+    """Train a trial, and return how it ended. An error of the disk, which is no outcome, is returned as it is."""
+
     def report(row: Row) -> None:
         if row.val is not None:
             connection.send(Epoch(row.epoch, row.val))
@@ -92,10 +99,13 @@ def _outcome(order: TrialOrder, spec: Path, connection: Connection) -> TrialOutc
         return TrialOutcome(_train(order, spec, report).val)
     except Pruned:
         return TrialOutcome()
-    except FlowkitError as error:
-        return TrialOutcome(failure=str(error))
     except Exception as error:  # such as a bug of a plugin, or no memory: the other trials go on
-        return TrialOutcome(failure=f"{type(error).__name__}: {error}")
+        for cause in (error, error.__cause__):
+            if isinstance(cause, OSError) and cause.errno in _DISK:
+                return cause
+        return TrialOutcome(
+            failure=str(error) if isinstance(error, FlowkitError) else f"{type(error).__name__}: {error}"
+        )
 
 
 def _train(order: TrialOrder, base: Path, report: Callable[[Row], None]) -> Results:

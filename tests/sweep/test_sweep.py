@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import multiprocessing
 import os
 import signal
@@ -69,6 +70,9 @@ class Thread(threading.Thread):
 
     def __init__(self, target: Callable[..., None], args: tuple[Connection, Path, int]) -> None:
         super().__init__(target=target, args=(Connection(os.dup(args[0].fileno())), *args[1:]))
+
+    def terminate(self) -> None:
+        """It ends with its connection."""
 
     def kill(self) -> None:
         """It has ended with its connection."""
@@ -208,6 +212,31 @@ def test_a_resumed_sweep_goes_on_with_its_trials(tmp_path: Path, files: tuple[Pa
     (directory / "space.yaml").write_text("train.optimizer.lr: {low: 1.0e-4, high: 0.1}\n")
     with pytest.raises(RunError, match=r"space\.yaml was changed after the sweep began"), open_sweep(directory, None):
         pass
+
+
+@pytest.mark.usefixtures("in_threads")
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_full_disk_ends_a_sweep_that_resumes(
+    tmp_path: Path, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, wrapped: bool
+) -> None:
+    """It used to end the trials as failed, which a resumed sweep doesn't train again."""
+
+    def full(spec: object, run: Path, *rest: object) -> None:
+        error = OSError(errno.ENOSPC, "No space left on device", str(run))
+        raise RunError("epoch 1 can't be saved") if wrapped else error from error
+
+    monkeypatch.setattr("flowkit.sweep.worker.train_here", full)
+    files[1].write_text("train.optimizer.lr: {low: 0.1, high: 0.2}\n")
+    directory = tmp_path / "sweep"
+    arguments = ["sweep", str(files[0]), "--space", str(files[1]), "-o", str(directory), "--trials", "2"]
+    result = CliRunner().invoke(app, arguments)
+    assert (result.exit_code, states(directory)) == (2, ["RUNNING"])
+    why = f"{directory}/trials/0000: No space left on device"
+    assert result.stderr == f"{why}: when that is mended, `flowkit sweep --resume {directory}` goes on\n"
+    monkeypatch.setattr("flowkit.sweep.worker.train_here", lambda *_: SimpleNamespace(val=1.0))
+    monkeypatch.setattr("flowkit.sweep.result.write_result", lambda study: None)
+    assert CliRunner().invoke(app, ["sweep", "--resume", str(directory)]).exit_code == 0
+    assert states(directory) == ["COMPLETE", "COMPLETE"]
 
 
 @pytest.mark.usefixtures("in_threads")
