@@ -42,7 +42,8 @@ def layout(settings: Train) -> tuple[int, int]:
 
     If others have launched the processes, all of them are used. Raises FlowkitError if the settings name another
     number, if this machine has fewer devices, if there is one device and train.strategy is fsdp, if an environment
-    variable of NODE is missing, or if a batch has fewer events than there are processes.
+    variable of NODE is missing, if the number of this process or node is too high, or if a batch has fewer events than
+    there are processes.
     """
     devices, nodes = settings.devices, settings.num_nodes
     if launched_by_others():
@@ -64,11 +65,17 @@ def layout(settings: Train) -> tuple[int, int]:
             "train.strategy: fsdp divides the weights among several devices, and there is one: set train.devices to 2 "
             "or more, or train.strategy to ddp"
         )
-    _check(devices, devices * nodes, settings)
+    _check(devices, nodes, settings)
     return devices, nodes
 
 
-def _check(devices: int, processes: int, settings: Train) -> None:
+def _check(devices: int, nodes: int, settings: Train) -> None:
+    processes = devices * nodes
+    name, count = ("RANK", processes) if launched_by_others() else ("NODE_RANK", nodes)
+    if 1 < count <= int(os.environ[name]):
+        raise FlowkitError(
+            f"the environment variable {name} is {os.environ[name]}: set it to a number from 0 to {count - 1}"
+        )
     found = torch.accelerator.current_accelerator(check_available=True)
     here = (torch.accelerator.device_count() if found else os.cpu_count()) or 1
     if devices > here:

@@ -28,10 +28,17 @@ if TYPE_CHECKING:
 
     from flowkit.train.fit import Trained
 
-NUMBERS = (
-    "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK", "MASTER_PORT", "SLURM_PROCID",
-    "JSM_NAMESPACE_RANK",
-)  # fmt: skip
+_RANKS, _SIZES = range(1_000_000), range(1, 1_000_000)
+NUMBERS = {
+    "RANK": _RANKS,
+    "LOCAL_RANK": _RANKS,
+    "NODE_RANK": _RANKS,
+    "SLURM_PROCID": _RANKS,
+    "JSM_NAMESPACE_RANK": _RANKS,
+    "WORLD_SIZE": _SIZES,
+    "LOCAL_WORLD_SIZE": _SIZES,
+    "MASTER_PORT": range(1, 65536),
+}
 """The environment variables that say which process of a training this one is. Libraries read them as integers."""
 
 
@@ -59,6 +66,7 @@ def train(spec: Spec | str | PathLike[str] | Mapping[str, Any], directory: str |
             such as RANK is no number.
     """
     require_extra()
+    check_environment()
     from flowkit.train import launching  # these imports take seconds
     from flowkit.train.here import train_here
 
@@ -90,6 +98,7 @@ def fit_arrays(spec: Spec, data: Mapping[PartName, Arrays], console: Console) ->
         FlowkitError: If a package for training is missing, or an environment variable such as RANK is no number.
     """
     require_extra()
+    check_environment()
     if spec.train.logger != "csv":
         raise InputError(f"train.logger: {spec.train.logger} is for runs: the history of the result has all metrics")
     from flowkit.train import launching
@@ -133,6 +142,7 @@ def resume(directory: str | PathLike[str], overrides: Sequence[str] = (), finish
     run = as_flowkit(as_path, "the directory of a run", directory)
     spec = read_resumable(run, overrides)
     require_extra()
+    check_environment()
     from flowkit.train import launching
     from flowkit.train.here import resume_here
 
@@ -143,12 +153,17 @@ def resume(directory: str | PathLike[str], overrides: Sequence[str] = (), finish
 
 
 def require_extra() -> None:
-    """Raise FlowkitError if Lightning Fabric isn't installed, or would fail on an environment variable."""
+    """Raise FlowkitError if Lightning Fabric isn't installed."""
     if find_spec("lightning_fabric") is None:
         raise FlowkitError("training needs lightning-fabric: pip install '.[train]', in a clone of flowkit")
-    for name in NUMBERS:
-        if name in os.environ and not os.environ[name].isdecimal():
+
+
+def check_environment() -> None:
+    """Raise FlowkitError if an environment variable of NUMBERS has a value that libraries would fail on."""
+    for name, numbers in NUMBERS.items():
+        value = os.environ.get(name, str(numbers[0]))
+        if not value.isdecimal() or int(value) not in numbers:
             raise FlowkitError(
-                f"the environment variable {name} is {os.environ[name]!r}, which is no number: unset it, or set it as "
-                "torchrun does"
+                f"the environment variable {name} is {value!r}, not a number from {numbers[0]} to {numbers[-1]}: unset "
+                "it, or set it as torchrun does"
             )

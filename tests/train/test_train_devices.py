@@ -306,15 +306,36 @@ def test_devices_that_are_not_there(tmp_path: Path, make_spec: MakeSpec) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["LOCAL_RANK", "MASTER_PORT"])
+@pytest.mark.parametrize(
+    ("name", "value", "numbers"),
+    [
+        ("LOCAL_RANK", "abc", "from 0 to 999999"),
+        ("MASTER_PORT", "abc", "from 1 to 65535"),
+        ("MASTER_PORT", "70000", "from 1 to 65535"),
+        ("LOCAL_WORLD_SIZE", "0", "from 1 to 999999"),
+    ],
+)
 def test_a_variable_of_launchers_that_is_no_number(
-    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, name: str, value: str, numbers: str
 ) -> None:
     """Even libraries that train in one process read LOCAL_RANK, when they are imported."""
-    monkeypatch.setenv(name, "abc")
-    with pytest.raises(FlowkitError, match=rf"variable {name} is 'abc', which is no number: unset it, or set it as"):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(FlowkitError, match=rf"variable {name} is '{value}', not a number {numbers}: unset it, or set"):
         train(make_spec(), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_without_a_place_does_not_wait_for_the_others(
+    make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"NODE_RANK": "7", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(FlowkitError, match="variable NODE_RANK is 7: set it to a number from 0 to 1"):
+        layout(make_spec("train.num_nodes=2").train)
+    for name, value in {"RANK": "2", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(FlowkitError, match="variable RANK is 2: set it to a number from 0 to 1"):
+        layout(make_spec().train)
 
 
 def test_a_node_that_does_not_know_the_others(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
