@@ -15,9 +15,9 @@ from flowkit.bijectors.composition import Composition
 from flowkit.bijectors.coupling import Conditioner, Coupling, Split, Transformer, bounded_log_scale
 from flowkit.bijectors.elementwise import Elementwise
 from flowkit.bijectors.encoder import Encoder
-from flowkit.bijectors.factor_out import FactorOut
 from flowkit.bijectors.inverse import Inverse
 from flowkit.bijectors.loop import fixed_loop
+from flowkit.bijectors.multiscale import FactorOut
 from flowkit.bijectors.numeric_inverse import numeric_inverse
 
 __all__ = [

@@ -90,12 +90,14 @@ def inverse_through(layers: Iterable[Bijector], y: Tensor, context: Tensor | Non
     return y, log_det
 
 
-def initialize_through(layers: Iterable[Bijector], x: Tensor, context: Tensor | None) -> Tensor:
-    """Initialize each layer from the output of the layers before it. Return the output of the last layer."""
+def initialize_through(layers: Iterable[Bijector], x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Initialize each layer from the output of the layers before it. Return what ``forward_through`` does."""
+    log_det = x.new_zeros(x.shape[0])
     for layer in layers:
         layer.initialize(x, context)
-        x, _ = layer.forward_and_log_det(x, context)
-    return x
+        x, term = layer.forward_and_log_det(x, context)
+        log_det = log_det + term
+    return x, log_det
 
 
 def merged(layers: Iterable[Bijector]) -> list[Merged]:

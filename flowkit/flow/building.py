@@ -23,6 +23,7 @@ from flowkit.bijectors import (
     StandardNormal,
     Transformer,
 )
+from flowkit.bijectors.multiscale import Layer
 from flowkit.directions import Direction, Shared, lacks, shared
 from flowkit.errors import FlowkitError, InputError, Path, PluginError, ShapeError, format_path
 from flowkit.plugin.config import SplitConfig
@@ -32,9 +33,6 @@ from flowkit.shapes import Shape
 from flowkit.spec import context_shape, directions, model
 from flowkit.spec.directions import which_way
 from flowkit.spec.walk import ENCODER, LatentBase, Step, latent_bases, walk
-
-Layer = Bijector | FactorOut
-"""A layer of a flow."""
 
 CREATING = frozenset(
     [

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from flowkit.bijectors import Base, Bijector, Encoder, FactorOut, Noise, full_precision
-from flowkit.bijectors.base_distribution import as_uniform
+from flowkit.bijectors import Base, Encoder, Noise, full_precision
 from flowkit.bijectors.composition import frozen, initialize_through, inverse_through
 from flowkit.bijectors.memory import STRATEGIES, Drift, Strategy
+from flowkit.bijectors.multiscale import Layer, Through, from_latents, latent_shapes, segments, to_latents
 from flowkit.directions import Direction, Shared, lacks, shared
 from flowkit.errors import DirectionError, InputError
 from flowkit.flow import building, inputs, saving
-from flowkit.flow.building import Layer
 from flowkit.flow.compilation import STRATEGIES_BY_STEPS, Scope, compiled, inverse_by_steps
 from flowkit.flow.dequantization import as_context, check_dequantizer, within
+from flowkit.flow.sampling import draw_latents, draw_noise
 from flowkit.flow.writing import spec_of
 from flowkit.plugin.descriptor import Likelihood
 from flowkit.shapes import Shape
@@ -118,7 +117,7 @@ class Flow(nn.Module):
         self.drift = Drift()
         self.register_buffer("initialized", torch.tensor(False))
         self.register_buffer("_precision", torch.empty(0), persistent=False)
-        self._apply(_channels_last)  # this lays out the weights of convolutions
+        self._apply(inputs.channels_last)  # this lays out the weights of convolutions
 
     # The density
 
@@ -213,11 +212,11 @@ class Flow(nn.Module):
             return k, k.new_zeros(k.shape[0])
         if self.dequantizer is None:
             stream = noise.DEQUANTIZATION_STREAM + draw
-            u = self._noise(len(k), Noise("uniform", self.event_shape), 1.0, seed, stream, start)
+            u = draw_noise(Noise("uniform", self.event_shape), k, 1.0, seed, stream, start)
             return within(k, u), k.new_zeros(k.shape[0])
         given, arrays = as_context(k, self.levels), sum(len(base.noise) for base in self.dequantizer.bases)
         stream = noise.DEQUANTIZATION_STREAM + draw * arrays
-        latents = self.dequantizer._latents(len(k), given, 1.0, seed, stream, start)
+        latents = draw_latents(self.dequantizer.bases, k, given, 1.0, seed, stream, start)
         u, log_det = self.dequantizer.inverse_and_log_det(latents, given)
         return within(k, u), self.dequantizer.latent_log_prob(latents, given) - log_det
 
@@ -360,7 +359,7 @@ class Flow(nn.Module):
         shape = inputs.as_flowkit(sample_shape, n, self.event_shape, None)
         with inputs.enough_memory():
             given = self._context_of_samples(context, shape)
-            x, _ = self._inverse(list(self._latents(math.prod(shape), given, scale, seed)), given)
+            x, _ = self._inverse(draw_latents(self.bases, self._empty(math.prod(shape)), given, scale, seed), given)
             return self._in_data(x).reshape(*shape, *self.event_shape)
 
     @torch.no_grad()
@@ -380,27 +379,8 @@ class Flow(nn.Module):
         Returns:
             z_1, …, z_L, each [n, *shape].
         """
-        return self._latents(n, self.encode_context(context, self._empty(n)), temperature, seed)
-
-    def _latents(
-        self,
-        n: int,
-        context: Tensor | None,
-        temperature: float,
-        seed: int | None,
-        first_stream: int = 0,
-        start: int = 0,
-    ) -> tuple[Tensor, ...]:
-        """Return what ``sample_latents`` does, with gradients, from noise of the streams from ``first_stream`` on.
-
-        ``start`` is the first row of these streams that is used. The context is as bases read it.
-        """
-        latents, streams = [], itertools.count(first_stream)
-        with full_precision(self.device):
-            for base in self.bases:
-                drawn = [self._noise(n, each, temperature, seed, next(streams), start) for each in base.noise]
-                latents.append(_channels_last(base.from_noise(drawn, context)))
-        return tuple(latents)
+        like = self._empty(n)
+        return draw_latents(self.bases, like, self.encode_context(context, like), temperature, seed)
 
     # The bijection x <-> (z_1, …, z_L)
 
@@ -422,7 +402,7 @@ class Flow(nn.Module):
         """
         self._check_has("inverse")
         inputs.check_latents(latents, self.latent_shapes, self.dtype)
-        return self._inverse(list(map(_channels_last, latents)), self.encode_context(context, latents[-1]))
+        return self._inverse(list(map(inputs.channels_last, latents)), self.encode_context(context, latents[-1]))
 
     def latent_log_prob(self, latents: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
         """Return Σ_l log p(z_l) in nats, [batch].
@@ -444,7 +424,7 @@ class Flow(nn.Module):
         if self._declared != "both":  # what isn't declared is found by the layer whose method is missing
             self._check_has("forward")
         inputs.check_events(x, self.event_shape, self.dtype, self.levels)
-        return _channels_last(x), self.encode_context(context, x)
+        return inputs.channels_last(x), self.encode_context(context, x)
 
     def encode_context(self, context: Tensor | None, like: Tensor) -> Tensor | None:
         """Return the context of each event of a batch as layers and bases read it, [batch, …].
@@ -483,46 +463,17 @@ class Flow(nn.Module):
         self, x: Tensor, context: Tensor | None, strategies: Mapping[str, Strategy] = STRATEGIES
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         run = strategies[self.memory if torch.is_grad_enabled() else "store"]
-        latents, log_det = [], x.new_zeros(x.shape[0])
-        for layers, factor_out in self._segments():
-            x, term = run(layers, x, context, self.drift)
-            log_det = log_det + term
-            if factor_out is not None:
-                x, z = factor_out.take_out(x)
-                latents.append(z)
-        return (*latents, x), log_det
+        return to_latents(self.layers, x, context, lambda layers, x, context: run(layers, x, context, self.drift))
 
     def _inverse(
-        self, latents: Sequence[Tensor], context: Tensor | None, through: Callable[..., Any] = inverse_through
+        self, latents: Sequence[Tensor], context: Tensor | None, through: Through = inverse_through
     ) -> tuple[Tensor, Tensor]:
-        *left, x = latents
-        log_det = x.new_zeros(x.shape[0])
-        for layers, factor_out in reversed(list(self._segments())):
-            if factor_out is not None:
-                x = factor_out.put_back(x, left.pop())
-            x, term = through(layers, x, context)
-            log_det = log_det + term
-        return x, log_det
-
-    def _segments(self) -> Iterator[tuple[list[Bijector], FactorOut | None]]:
-        """Divide the layers at the factor-outs.
-
-        Yield the bijectors of each segment, and the factor-out that ends it, or None.
-        """
-        bijectors: list[Bijector] = []
-        for layer in self.layers:
-            if isinstance(layer, FactorOut):
-                yield bijectors, layer
-                bijectors = []
-            else:
-                bijectors.append(layer)
-        yield bijectors, None
+        return from_latents(self.layers, latents, context, through)
 
     @property
     def latent_shapes(self) -> list[Shape]:
         """The event shapes of z_1 … z_L."""
-        left = [layer.latent_shape for layer in self.layers if isinstance(layer, FactorOut)]
-        return [*left, self.layers[-1].output_shape]
+        return latent_shapes(self.layers)
 
     # Before and after training
 
@@ -547,17 +498,12 @@ class Flow(nn.Module):
         inputs.check_some(x)
         if self.dequantizer is not None and self.levels is not None:
             self.dequantizer.initialize(x - x.floor(), as_context(x.floor(), self.levels))
-        latents = []
         with full_precision(x.device):
             if self.encoder is not None and (rows := inputs.embed(self.context, context, x)) is not None:
                 self.encoder.initialize(rows)
             context = self.encode_context(context, x)
-            for layers, factor_out in self._segments():
-                x = initialize_through(layers, x, context)
-                if factor_out is not None:
-                    x, z = factor_out.take_out(x)
-                    latents.append(z)
-            for base, z in zip(self.bases, [*latents, x], strict=True):
+            latents, _ = to_latents(self.layers, x, context, initialize_through)
+            for base, z in zip(self.bases, latents, strict=True):
                 base.initialize(z, context)
         self.initialized.fill_(True)
 
@@ -612,7 +558,7 @@ class Flow(nn.Module):
         own, like = copy.deepcopy(self), torch.empty(0, dtype=self.dtype, device=self.device)
         layers: list[Layer] = []
         with full_precision(self.device):
-            for bijectors, factor_out in own._segments():
+            for bijectors, factor_out in segments(own.layers):
                 layers += [*frozen(bijectors, like), *([factor_out] if factor_out else [])]
             bases = [base.freeze() for base in own.bases]
         dequantizer = None if own.dequantizer is None else own.dequantizer.freeze()
@@ -775,22 +721,3 @@ class Flow(nn.Module):
     def device(self) -> torch.device:
         """The device of the flow."""
         return self.initialized.device
-
-    def _noise(self, n: int, wanted: Noise, scale: float, seed: int | None, stream: int, start: int) -> Tensor:
-        shape, is_normal = (n, *wanted.shape), wanted.kind == "normal"
-        if seed is None:
-            draw = torch.randn if is_normal else torch.rand
-            drawn = draw(shape, dtype=self.dtype, device=self.device)
-            return drawn * scale if is_normal else as_uniform(drawn)
-        numbers = inputs.as_flowkit(noise.normal if is_normal else noise.uniform, seed, stream, shape, start)
-        return torch.from_numpy(numbers * scale if is_normal else numbers).to(self.device, self.dtype)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    """Return images [batch, c, h, w] in channels_last memory, in which channel maps and convolutions run fastest.
-
-    Layers keep that memory format. Under torch.vmap, which has no memory formats, x is returned unchanged.
-    """
-    if x.dim() != 4 or torch._C._are_functorch_transforms_active():
-        return x
-    return x.contiguous(memory_format=torch.channels_last)

@@ -97,6 +97,16 @@ def check_scale(temperature: float, dtype: torch.dtype) -> None:
         raise InputError(f"temperature {temperature:g} makes noise that {_name(dtype)} can't hold: take a lower one")
 
 
+def channels_last(x: Tensor) -> Tensor:
+    """Return images [batch, c, h, w] in channels_last memory, in which channel maps and convolutions run fastest.
+
+    Layers keep that memory format. Under torch.vmap, which has no memory formats, x is returned unchanged.
+    """
+    if x.dim() != 4 or torch._C._are_functorch_transforms_active():
+        return x
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 def check_some(x: Tensor) -> None:
     """Check that x holds at least one event, and that all are finite."""
     if not len(x):

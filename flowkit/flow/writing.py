@@ -9,9 +9,9 @@ from pydantic_core import to_jsonable_python
 from torch import nn
 
 from flowkit.bijectors import Autoregressive, Base, Coupling, Elementwise, Encoder, FactorOut, Inverse
+from flowkit.bijectors.multiscale import Layer
 from flowkit.domains import REALS
 from flowkit.errors import PluginError
-from flowkit.flow.building import Layer
 from flowkit.plugin.domain_field import written_domain
 from flowkit.plugin.reference import Use
 from flowkit.plugin.registry import Registry

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.func import jacrev
 
 from flowkit.bijectors import Bijector
-from flowkit.bijectors.factor_out import FactorOut
 from flowkit.bijectors.inverse import Inverse
+from flowkit.bijectors.multiscale import FactorOut
 from flowkit.domains import REALS, by_coordinate
 from flowkit.errors import DirectionError
 from flowkit.flow import Flow

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 from torch.func import jacrev
 
-from flowkit.bijectors.factor_out import FactorOut
+from flowkit.bijectors.multiscale import FactorOut, Layer
 from flowkit.flow import Flow
-from flowkit.flow.building import Layer
 
 EPS = torch.finfo(torch.float64).eps
 
