@@ -53,13 +53,14 @@ def run_table(module: ModuleType, setting: Any, run: Run) -> Rows:
     return rows
 
 
-def run_layers(run: Run) -> dict[str, Rows]:
-    """Each of the single layers beside the peers'."""
-    results = {}
-    for name in layers.OURS:
-        builders = {peer: build for peer, build in layers.contenders(name).items() if run.wants(peer)}
-        results[name] = race(builders, layers.batch, layers.COLUMNS, run.rounds, run.progress)
-    return results
+def run_layers(run: Run) -> dict[str, dict[str, Rows]]:
+    """Each of the single layers beside the peers', on vectors of each size."""
+    return {str(features): {name: _layer(run, name, features) for name in layers.OURS} for features in layers.BATCHES}
+
+
+def _layer(run: Run, name: str, features: int) -> Rows:
+    builders = {peer: build for peer, build in layers.contenders(name, features).items() if run.wants(peer)}
+    return race(builders, partial(layers.batch, features), layers.columns(features), run.rounds, run.progress)
 
 
 DEPTHS = (8, 32)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.contender import Density
+from benchmarks.contender import TASKS, Density
 from flowkit.bijectors import Autoregressive, Base, Bijector, Coupling, Elementwise, Inverse, Transformer
 from flowkit.domains import Circle, Interval
 from flowkit_autoregressive.made import MADE
@@ -33,60 +33,61 @@ from flowkit_map.interval import Logit, Sigmoid
 from flowkit_residual.planar import Planar
 from flowkit_spline.rational_quadratic import CircularRationalQuadratic, RationalQuadratic
 
-FEATURES, BINS, COMPONENTS, CLASSES = 10, 8, 20, 10
+BATCHES = {10: 512, 64: 4096}
+"""The batch of vectors of so many values. Of a small one the time is that of calling operators."""
+BINS, COMPONENTS, CLASSES = 8, 20, 10
 HIDDEN, HIDDEN_LAYERS = 128, 2
 """Of the networks, in couplings and in the inverse autoregressive layer."""
 BOUND = 3.0
 """The splines' bound, and that of the uniform distribution."""
-CALLS = 20
-"""Calls in a step: one takes some tens of microseconds."""
-COLUMNS = (("train", 512), ("log_prob", 512), ("sample", 512))
+VALUES_A_STEP = 100_000
+"""A step calls a layer until it has seen so many values: a small batch takes some tens of microseconds."""
 PEERS = ("nflows", "normflows", "zuko")
 CIRCLE = Circle(-math.pi, math.pi)
 
 
 @dataclass
 class Several(Density):
-    """A density whose step is CALLS steps. A module without parameters has no training step."""
+    """A density whose step is several steps. A module without parameters has no training step."""
 
     def step(self, task: str, x: Tensor) -> Callable[[], Any]:
         if task == "train" and not self.parameters:
             raise NotImplementedError("has no parameters")
-        step = super().step(task, x)
-        return lambda: [step() for _ in range(CALLS)]
+        step, calls = super().step(task, x), max(1, VALUES_A_STEP // x.numel())
+        return lambda: [step() for _ in range(calls)]
 
 
 Direction = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-def layer(module: nn.Module, forward: Direction, inverse: Direction | None = None) -> Density:
+def layer(features: int, module: nn.Module, forward: Direction, inverse: Direction | None = None) -> Density:
     """A layer with these directions, each of which gives a log-det too. The base is a standard normal for all."""
 
     def log_prob(x: Tensor) -> Tensor:
         y, log_det = forward(x)
         return log_det - 0.5 * y.square().sum(1)
 
-    y = batch(COLUMNS[0][1])
+    y = batch(features, BATCHES[features])
     return Several(module, log_prob, inverse and (lambda n: inverse(y[:n])[0]))
 
 
 def _ours(bijector: Bijector) -> Density:
     inverse = bijector.inverse_and_log_det if bijector.directions == "both" else None
-    return layer(bijector, bijector.forward_and_log_det, inverse)
+    return layer(bijector.event_shape[0], bijector, bijector.forward_and_log_det, inverse)
 
 
-def _coupling(transformer: Transformer) -> Density:
+def _coupling(d: int, transformer: Transformer) -> Density:
     """A coupling that keeps half of the values."""
-    split = Channels(VECTOR)
-    kept, transformed = (part.shape[1:] for part in split.split(batch(1)))
+    split = Channels((d,))
+    kept, transformed = (part.shape[1:] for part in split.split(batch(d, 1)))
     return _ours(
         Coupling(split, MLP(kept, (transformer.n_params, *transformed), None, HIDDEN, HIDDEN_LAYERS), transformer)
     )
 
 
-def _inverse_autoregressive() -> Density:
-    order, transformer = Natural(VECTOR), Affine(SCALES)
-    network = MADE(order, (transformer.n_params, FEATURES), None, HIDDEN, HIDDEN_LAYERS)
+def _inverse_autoregressive(d: int) -> Density:
+    order, transformer = Natural((d,)), Affine(SCALES)
+    network = MADE(order, (transformer.n_params, d), None, HIDDEN, HIDDEN_LAYERS)
     return _ours(Inverse(Autoregressive(order, network, transformer)))
 
 
@@ -101,58 +102,66 @@ def _base(base: Base, context: Tensor | None = None) -> Density:
     return Several(base, lambda z: base.log_prob(z, given(len(z))), sample)
 
 
-def labels() -> Tensor:
+def labels(features: int) -> Tensor:
     """The labels of a batch, integers [batch]."""
-    return torch.arange(COLUMNS[0][1]) % CLASSES
+    return torch.arange(BATCHES[features]) % CLASSES
 
 
-VECTOR = (FEATURES,)
+def permutation(features: int) -> list[int]:
+    """The even places, then the odd ones."""
+    return [*range(0, features, 2), *range(1, features, 2)]
+
+
 SCALES = (1e-3, 1e3)
 """The bounds of zuko's scales."""
-PERMUTATION = list(range(0, FEATURES, 2)) + list(range(1, FEATURES, 2))
-OURS: Mapping[str, Callable[[], Density]] = {
-    "actnorm": lambda: _ours(ActNorm(VECTOR)),
-    "linear, LU": lambda: _ours(Conv1x1(VECTOR, "lu")),
-    "linear, plain": lambda: _ours(Conv1x1(VECTOR, "plain")),
-    "Householder": lambda: _ours(Householder(VECTOR)),
-    "Householder, two reflections": lambda: _ours(Householder(VECTOR, 2)),
-    "permutation": lambda: _ours(Permute(VECTOR, PERMUTATION)),
-    "affine": lambda: _ours(Elementwise(VECTOR, Affine(SCALES))),
-    "spline": lambda: _ours(Elementwise(VECTOR, RationalQuadratic(BINS, BOUND))),
-    "circular spline": lambda: _ours(Elementwise(VECTOR, CircularRationalQuadratic(CIRCLE, BINS))),
-    "affine coupling": lambda: _coupling(Affine(SCALES)),
-    "spline coupling": lambda: _coupling(RationalQuadratic(BINS, BOUND)),
+OURS: Mapping[str, Callable[[int], Density]] = {
+    "actnorm": lambda d: _ours(ActNorm((d,))),
+    "linear, LU": lambda d: _ours(Conv1x1((d,), "lu")),
+    "linear, plain": lambda d: _ours(Conv1x1((d,), "plain")),
+    "Householder": lambda d: _ours(Householder((d,))),
+    "Householder, two reflections": lambda d: _ours(Householder((d,), 2)),
+    "permutation": lambda d: _ours(Permute((d,), permutation(d))),
+    "affine": lambda d: _ours(Elementwise((d,), Affine(SCALES))),
+    "spline": lambda d: _ours(Elementwise((d,), RationalQuadratic(BINS, BOUND))),
+    "circular spline": lambda d: _ours(Elementwise((d,), CircularRationalQuadratic(CIRCLE, BINS))),
+    "affine coupling": lambda d: _coupling(d, Affine(SCALES)),
+    "spline coupling": lambda d: _coupling(d, RationalQuadratic(BINS, BOUND)),
     "inverse autoregressive": _inverse_autoregressive,
-    "planar": lambda: _ours(Planar(VECTOR)),
-    "logit": lambda: _ours(Logit(VECTOR)),
-    "sigmoid": lambda: _ours(Sigmoid(VECTOR)),
-    "exp": lambda: _ours(Exp(VECTOR)),
-    "softplus": lambda: _ours(Softplus(VECTOR)),
-    "normal": lambda: _base(DiagonalNormal(VECTOR)),
-    "Gaussian mixture": lambda: _base(GaussianMixture(VECTOR, COMPONENTS)),
-    "class-conditional normal": lambda: _base(
-        ClassConditionalNormal(VECTOR, (CLASSES,)), nn.functional.one_hot(labels(), CLASSES).float()
+    "planar": lambda d: _ours(Planar((d,))),
+    "logit": lambda d: _ours(Logit((d,))),
+    "sigmoid": lambda d: _ours(Sigmoid((d,))),
+    "exp": lambda d: _ours(Exp((d,))),
+    "softplus": lambda d: _ours(Softplus((d,))),
+    "normal": lambda d: _base(DiagonalNormal((d,))),
+    "Gaussian mixture": lambda d: _base(GaussianMixture((d,), COMPONENTS)),
+    "class-conditional normal": lambda d: _base(
+        ClassConditionalNormal((d,), (CLASSES,)), nn.functional.one_hot(labels(d), CLASSES).float()
     ),
-    "uniform": lambda: _base(Uniform(VECTOR, Interval(-BOUND, BOUND))),
+    "uniform": lambda d: _base(Uniform((d,), Interval(-BOUND, BOUND))),
 }
 
 
-def contenders(name: str) -> dict[str, Callable[[], Density]]:
+def columns(features: int) -> list[tuple[str, int]]:
+    """The tasks that are timed, with their batch."""
+    return [(task, BATCHES[features]) for task in TASKS]
+
+
+def contenders(name: str, features: int) -> dict[str, Callable[[], Density]]:
     """flowkit and the peers that have this layer or distribution."""
-    found = {"flowkit": OURS[name]}
+    found = {"flowkit": partial(OURS[name], features)}
     for peer in PEERS:
-        found[peer] = partial(_peers, peer, name)
+        found[peer] = partial(_peers, peer, name, features)
     return found
 
 
-def _peers(peer: str, name: str) -> Density:
+def _peers(peer: str, name: str, features: int) -> Density:
     """Imported here, as the peer may not be installed. Raises NotImplementedError where it has no such layer."""
-    there: Mapping[str, Callable[[], Density]] = import_module(f"benchmarks.peers.layers_{peer}").LAYERS
+    there: Mapping[str, Callable[[int], Density]] = import_module(f"benchmarks.peers.layers_{peer}").LAYERS
     if name not in there:
         raise NotImplementedError(f"{peer} has none")
-    return there[name]()
+    return there[name](features)
 
 
-def batch(n: int) -> Tensor:
+def batch(features: int, n: int) -> Tensor:
     """n events between 0.25 and 0.75, which is within the domain of every layer."""
-    return 0.25 + 0.5 * torch.rand(n, FEATURES, generator=torch.Generator().manual_seed(0))
+    return 0.25 + 0.5 * torch.rand(n, features, generator=torch.Generator().manual_seed(0))

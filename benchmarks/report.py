@@ -57,20 +57,22 @@ The limit runs each network once; sampling takes ten passes of each. flowkit's t
 {fastest(rows, autoregressive.PEERS)}"""
 
 
-def layers_text(measured: Mapping[str, Rows]) -> str:
-    """flowkit's time over that of the fastest peer, for each layer and each of its tasks."""
-    titles = [title(column) for column in layers.COLUMNS]
-    lines = [[name, *(_beside(rows, layers.PEERS, column) for column in titles)] for name, rows in measured.items()]
-    return f"""### Single layers and bases on vectors of {layers.FEATURES} values, B=512
+def layers_text(sizes: Mapping[str, Mapping[str, Rows]]) -> str:
+    """flowkit's time over that of the fastest peer, for each size, each layer and each of its tasks."""
+    parts = []
+    for size, measured in sizes.items():
+        titles = [title(column) for column in layers.columns(int(size))]
+        lines = [[name, *(_beside(rows, layers.PEERS, column) for column in titles)] for name, rows in measured.items()]
+        parts.append(f"Vectors of {size} values:\n\n{_grid(titles, lines)}")
+    introduction = """### Single layers and bases on vectors
 
-flowkit's time over that of the fastest peer that has the layer. A layer of so few values takes as long as it has
+flowkit's time over that of the fastest peer that has the layer. A layer of few values takes as long as it has
 operators, some tens of microseconds. The first six are channel-linear: flowkit merges adjacent ones to one map, which
 it converts to the precision of the event. normflows' linear layers return one number as their log-det, flowkit's one
 for each event. Beyond the domain of the logarithm and the logit (sampling of exp, softplus and sigmoid) the density is
 0, and it is NaN in the peers. The scales of normflows' affine coupling have no bounds. The uniform distribution
-converts its bounds to the precision of the event at each call.
-
-{_grid(titles, lines)}"""
+converts its bounds to the precision of the event at each call."""
+    return "\n\n".join([introduction, *parts])
 
 
 def _beside(rows: Rows, peers: Iterable[str], column: str) -> str:

@@ -22,22 +22,21 @@ from benchmarks.layers import (
     BINS,
     BOUND,
     COMPONENTS,
-    FEATURES,
     HIDDEN,
     HIDDEN_LAYERS,
-    PERMUTATION,
     Direction,
     Several,
     layer,
+    permutation,
 )
 
 
-def _of(make: Callable[..., Any], *parameters: Tensor, dimensions: int = 0, **options: Any) -> Density:
+def _of(d: int, make: Callable[..., Any], *parameters: Tensor, dimensions: int = 0, **options: Any) -> Density:
     """A transform that is made at each call, as in zuko's flows. ``dimensions`` are those that it works on at once."""
-    return _lazy(UnconditionalTransform(make, *parameters, **options), dimensions)
+    return _lazy(d, UnconditionalTransform(make, *parameters, **options), dimensions)
 
 
-def _lazy(lazy: LazyTransform, dimensions: int = 1) -> Density:
+def _lazy(d: int, lazy: LazyTransform, dimensions: int = 1) -> Density:
     def direction(transform: Callable[[], Any]) -> Direction:
         def run(x: Tensor) -> tuple[Tensor, Tensor]:
             y, log_det = transform().call_and_ladj(x)
@@ -45,30 +44,30 @@ def _lazy(lazy: LazyTransform, dimensions: int = 1) -> Density:
 
         return run
 
-    return layer(lazy, direction(lazy), direction(lambda: lazy().inv))
+    return layer(d, lazy, direction(lazy), direction(lambda: lazy().inv))
 
 
-def _coupling(**options: Any) -> Density:
-    mask = torch.arange(FEATURES) >= FEATURES // 2
-    return _lazy(GeneralCouplingTransform(FEATURES, mask=mask, hidden_features=WIDTHS, **options))
+def _coupling(d: int, **options: Any) -> Density:
+    mask = torch.arange(d) >= d // 2
+    return _lazy(d, GeneralCouplingTransform(d, mask=mask, hidden_features=WIDTHS, **options))
 
 
-def _inverse_autoregressive() -> Density:
-    masked = MaskedAutoregressiveTransform(FEATURES, hidden_features=WIDTHS)
-    return _lazy(masked.inv)
+def _inverse_autoregressive(d: int) -> Density:
+    masked = MaskedAutoregressiveTransform(d, hidden_features=WIDTHS)
+    return _lazy(d, masked.inv)
 
 
 def _base(lazy: nn.Module) -> Density:
     return Several(lazy, lambda z: lazy().log_prob(z), lambda n: lazy().sample((n,)))
 
 
-def _spline(transform: Callable[..., Any], **options: Any) -> Density:
+def _spline(d: int, transform: Callable[..., Any], **options: Any) -> Density:
     """The circular one is such a spline, and a shift around the circle."""
-    return _of(transform, *(torch.randn(FEATURES, size) for size in (BINS, BINS, BINS - 1)), **options)
+    return _of(d, transform, *(torch.randn(d, size) for size in (BINS, BINS, BINS - 1)), **options)
 
 
-def _gmm() -> Density:
-    return _base(GMM(FEATURES, components=COMPONENTS, covariance_type="diagonal"))
+def _gmm(d: int) -> Density:
+    return _base(GMM(d, components=COMPONENTS, covariance_type="diagonal"))
 
 
 WIDTHS = [HIDDEN] * HIDDEN_LAYERS
@@ -76,21 +75,23 @@ SPLINE = {
     "univariate": partial(transforms.MonotonicRQSTransform, bound=BOUND),
     "shapes": [(BINS,), (BINS,), (BINS - 1,)],
 }
-LAYERS: Mapping[str, Callable[[], Density]] = {
-    "linear, LU": lambda: _of(transforms.LULinearTransform, torch.eye(FEATURES), dimensions=1),
-    "permutation": lambda: _of(partial(transforms.PermutationTransform, torch.tensor(PERMUTATION)), dimensions=1),
-    "affine": lambda: _of(transforms.MonotonicAffineTransform, torch.zeros(FEATURES), torch.zeros(FEATURES)),
-    "spline": lambda: _spline(transforms.MonotonicRQSTransform, bound=BOUND),
-    "circular spline": lambda: _spline(CircularRQSTransform),
+LAYERS: Mapping[str, Callable[[int], Density]] = {
+    "linear, LU": lambda d: _of(d, transforms.LULinearTransform, torch.eye(d), dimensions=1),
+    "permutation": lambda d: _of(
+        d, partial(transforms.PermutationTransform, torch.tensor(permutation(d))), dimensions=1
+    ),
+    "affine": lambda d: _of(d, transforms.MonotonicAffineTransform, torch.zeros(d), torch.zeros(d)),
+    "spline": lambda d: _spline(d, transforms.MonotonicRQSTransform, bound=BOUND),
+    "circular spline": lambda d: _spline(d, CircularRQSTransform),
     "affine coupling": _coupling,
-    "spline coupling": lambda: _coupling(**SPLINE),
+    "spline coupling": lambda d: _coupling(d, **SPLINE),
     "inverse autoregressive": _inverse_autoregressive,
-    "sigmoid": lambda: _of(of_torch.SigmoidTransform),
-    "exp": lambda: _of(of_torch.ExpTransform),
-    "softplus": lambda: _of(of_torch.SoftplusTransform),
-    "normal": lambda: _base(UnconditionalDistribution(DiagNormal, torch.zeros(FEATURES), torch.ones(FEATURES))),
+    "sigmoid": lambda d: _of(d, of_torch.SigmoidTransform),
+    "exp": lambda d: _of(d, of_torch.ExpTransform),
+    "softplus": lambda d: _of(d, of_torch.SoftplusTransform),
+    "normal": lambda d: _base(UnconditionalDistribution(DiagNormal, torch.zeros(d), torch.ones(d))),
     "Gaussian mixture": _gmm,
-    "uniform": lambda: _base(
-        UnconditionalDistribution(BoxUniform, -BOUND * torch.ones(FEATURES), BOUND * torch.ones(FEATURES), buffer=True)
+    "uniform": lambda d: _base(
+        UnconditionalDistribution(BoxUniform, -BOUND * torch.ones(d), BOUND * torch.ones(d), buffer=True)
     ),
 }

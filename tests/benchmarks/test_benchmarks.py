@@ -99,9 +99,10 @@ def test_peers_compute_a_density(peer):
 
 def test_single_layers_are_timed_and_reported(monkeypatch):
     """Each task that a layer has: those without parameters have no training step, and planar has no inverse."""
-    monkeypatch.setattr(layers, "CALLS", 1)
+    monkeypatch.setattr(layers, "VALUES_A_STEP", 1)
+    monkeypatch.setattr(layers, "BATCHES", {4: 3})
     monkeypatch.setattr(layers, "PEERS", ())
-    measured = groups.run_layers(groups.Run(1, torch.device("cpu"), Progress()))
+    (measured,) = groups.run_layers(groups.Run(1, torch.device("cpu"), Progress())).values()
     tasks = {name: len(rows["flowkit"]["seconds"]) for name, rows in measured.items()}
     assert not [name for name, rows in measured.items() if "failed" in rows["flowkit"]]
     assert tasks == {name: 3 for name in layers.OURS} | {
@@ -111,7 +112,7 @@ def test_single_layers_are_timed_and_reported(monkeypatch):
         seconds = {column: [2 * each for each in own] for column, own in rows["flowkit"]["seconds"].items()}
         rows["a peer"] = {"seconds": seconds}
     monkeypatch.setattr(layers, "PEERS", ("a peer",))
-    text = report.layers_text(measured)
+    text = report.layers_text({"4": measured})
     assert text.count("a peer: 0.50") == sum(tasks.values()) and "| planar | a peer: 0.50 (0.50–0.50) |" in text
 
 
@@ -120,10 +121,10 @@ def test_peers_layers_run(peer):
     pytest.importorskip(peer, reason=f"no {peer} here: it is in the environment of `make bench`")
     for name in layers.OURS:
         try:
-            density = layers.contenders(name)[peer]()
+            density = layers.contenders(name, 10)[peer]()
         except NotImplementedError:
             continue
-        assert density.log_prob(layers.batch(3)).shape == (3,)
+        assert density.log_prob(layers.batch(10, 3)).shape == (3,)
 
 
 def test_a_wrong_density_is_seen():
