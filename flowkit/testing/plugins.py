@@ -113,7 +113,7 @@ def declared(subject: PluginSubject) -> None:
     module = part.module()
     for call in part.calls(module):
         if reads_none:
-            _reads_none(call, module, part.normal(len(call.inputs[0]), *(GIVEN.shape or ())))
+            _reads_none(call, module, part.normal(len(call.inputs[0]), *(GIVEN.shape or ())), subject.seed)
         if only_moves:
             moved, given = (t.flatten(1).sort().values for t in (next(iter(call(module).values())), call.inputs[0]))
             assert torch.equal(moved, given), f"{call.method} gives other values than it is given: {ONLY_MOVES}"
@@ -122,14 +122,16 @@ def declared(subject: PluginSubject) -> None:
 ONLY_MOVES = "domain returns None in the config, which is for layers that only move values"
 
 
-def _reads_none(call: Call, module: nn.Module, context: Tensor) -> None:
-    """Raise AssertionError if a call fails with a context, or gives something else."""
+def _reads_none(call: Call, module: nn.Module, context: Tensor, seed: int) -> None:
+    """Raise AssertionError if a call fails with a context, or gives something else with the same random numbers."""
     advice = 'in a flow with a context every part is given it; write reads_context = "optional" into the config'
     try:
-        outputs = call.at(*call.inputs, context)(module)
+        with seeded(seed):
+            outputs = call.at(*call.inputs, context)(module)
     except Exception as error:  # whatever a plugin raises
         raise AssertionError(f"{call.method} fails with a context ({in_a_line(error)}): {advice}") from error
-    same = all(map(torch.equal, outputs.values(), call(module).values()))
+    with seeded(seed):
+        same = all(map(torch.equal, outputs.values(), call(module).values()))
     assert same, f"{call.method} reads a context, and the config says that it reads none: {advice}, or don't read it"
 
 

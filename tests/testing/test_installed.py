@@ -128,6 +128,19 @@ def test_a_setting_is_found_whatever_check_ran_before() -> None:
     assert "changes torch's default dtype" in run_check(layer, "settings").reason
 
 
+class Draws(Permute):
+    def forward_and_log_det(self, x, context=None):
+        y, log_det = super().forward_and_log_det(x)
+        return y, log_det + torch.randn(len(x))
+
+
+def test_random_numbers_are_not_taken_for_a_context() -> None:
+    flowkit.register("mine/draws", type("DrawsConfig", (BijectorConfig,), {}), Draws, likelihood="estimate")
+    whole, layer = plugin_subjects("mine/draws", event=(2,)).values()
+    assert not run_check(whole, "declared").is_error
+    assert "does it draw random numbers in evaluation?" in run_check(layer, "pure").reason
+
+
 def test_log_dets_that_are_declared_to_be_bounds_are_not_compared() -> None:
     flowkit.register("mine/bound", BijectorConfig, Bound, likelihood="lower_bound")
     for title, subject in plugin_subjects("mine/bound", event=(2,)).items():
