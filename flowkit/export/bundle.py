@@ -52,6 +52,7 @@ from flowkit_runtime.bundle import FORMAT, MANIFEST, REFERENCE, read_bundle, sea
 from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.errors import BundleError, VerificationError
 from flowkit_runtime.files import as_path, read_json
+from flowkit_runtime.graph_check import OperatorError
 from flowkit_runtime.session import open_graphs
 from flowkit_runtime.verdict import Figure, table
 from flowkit_runtime.verification import NamedArrays
@@ -177,7 +178,7 @@ def _check_free(directory: Path, overwrite: bool) -> None:
         return
     is_bundle = (directory / MANIFEST).is_file()
     if not (is_bundle and overwrite):
-        advice = "overwrite=True replaces it, on the command line --overwrite" if is_bundle else "choose another"
+        advice = "--overwrite replaces it, in Python overwrite=True" if is_bundle else "choose another"
         raise RunError(f"{directory} exists: {advice}")
     if others := _others(directory):
         raise RunError(
@@ -244,7 +245,7 @@ def _verified(
         opened = open_graphs(bundle, None)
         figures = verification.measure_open(bundle, opened)
     except BundleError as error:
-        if unfit := _lacking(error, part, graphs) or _refused(error, part, graphs):
+        if unfit := _unfit(error, part, graphs):
             raise ExportError(unfit) from error
         raise
     if not all(figure.passed for figure in figures):
@@ -257,32 +258,23 @@ def _verified(
     return figures, Model(bundle, opened)
 
 
-def _lacking(error: BundleError, part: Path, graphs: Graphs) -> str | None:
-    """Say which layer has an operator that onnxruntime lacks, or return None if the error is another one."""
-    found = re.search(r"implementation for (\w+)\(\d+\) node with name '(\d+_\w+)", str(error.__cause__))
-    if found is None:
+def _unfit(error: BundleError, part: Path, graphs: Graphs) -> str | None:
+    """Say which layers have an operator that the runtime doesn't run, or return None if the error is another one."""
+    cause = error.__cause__
+    lacking = re.search(r"implementation for (\w+)\(\d+\) node with name '(\d+_\w+)", str(cause))
+    if not lacking and not isinstance(cause, OperatorError):
         return None
-    operator, node = found.groups()
     file = next(file for file in graphs.models if str(part / file) in str(error))
-    return (
-        f"{graphs.layers[file][instruction_of(node)]} can't be exported to ONNX: onnxruntime has no {operator} for the "
-        "type that the layer computes in; compute in that of x"
-    )
-
-
-def _refused(error: BundleError, part: Path, graphs: Graphs) -> str | None:
-    """Say which layers have an operator that flowkit_runtime refuses, or return None if the error is another one."""
-    found = re.search(r"is no graph of a flow: (.*operator '?(\w+).*); export", str(error))
-    if found is None:
-        return None
-    why, operator = found.groups()
-    file = next(file for file in graphs.models if str(part / file) in str(error))
-    nodes = with_bodies(graphs.models[file].graph.node)
-    layers = {graphs.layers[file][instruction_of(node.name)]: None for node in nodes if node.op_type == operator}
-    return (
-        f"{' or '.join(layers) or 'a layer'} can't be exported to ONNX: flowkit_runtime refuses the graph, because "
-        f"{why}; write it with other operators"
-    )
+    if lacking:
+        operator, names = lacking[1], [lacking[2]]
+        why = f"onnxruntime has no {operator} for the type that the layer computes in; compute in that of x"
+    else:
+        assert isinstance(cause, OperatorError)
+        nodes = with_bodies(graphs.models[file].graph.node)
+        names = [node.name for node in nodes if node.op_type == cause.operator]
+        why = f"flowkit_runtime refuses the graph, because {cause}; write it with other operators"
+    layers = dict.fromkeys(graphs.layers[file][instruction_of(name)] for name in names)
+    return f"{' or '.join(layers)} can't be exported to ONNX: {why}"
 
 
 def _verify_resized(

@@ -33,10 +33,17 @@ from flowkit_runtime.graph_check import DRAWING
 EXAMPLES = 3
 """Rows of the examples that are traced: any number but 0 and 1, which torch.export takes for constants."""
 FIXED_BATCH = "does it branch on values, or use len(x) or int(x.shape[0])?"
-_UNKNOWN = (
-    "if it is of weights alone, compute it in freeze(), which makes the layer for export; or give the layer a static "
-    f"method {METHOD}, which says how ONNX computes it: see docs/plugin-contracts.md"
-)
+_ADVICE = {
+    "No ONNX function": (
+        "if it is of weights alone, compute it in freeze(), which makes the layer for export; or give the layer a "
+        f"static method {METHOD}, which says how ONNX computes it: see docs/plugin-contracts.md"
+    ),
+    "FunctionalTensor": "does it index by a list, or make a tensor of one? Keep the indices in a buffer",
+    "data-dependent": FIXED_BATCH,
+    "Guard": FIXED_BATCH,
+    "batch": FIXED_BATCH,
+}
+"""What is advised for an error of the exporter's whose text contains the key."""
 
 
 @dataclass(frozen=True)
@@ -220,9 +227,8 @@ def _first_cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     text = in_a_line(error)
-    if "No ONNX function" in text:
-        return f"{text} ({_UNKNOWN})"
-    return f"{text} ({FIXED_BATCH})" if "data-dependent" in text or "Guard" in text or "batch" in text else text
+    advice = next((advice for fragment, advice in _ADVICE.items() if fragment in text), None)
+    return text if advice is None else f"{text} ({advice})"
 
 
 @contextmanager

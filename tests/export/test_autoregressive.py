@@ -8,10 +8,15 @@ import onnxruntime
 import pytest
 import torch
 
+import flowkit
+from flowkit.bijectors import MaskedConditioner
+from flowkit.errors import ExportError
 from flowkit.export.graphs import Graphs
 from flowkit.export.loops import with_bodies
 from flowkit.flow import Flow
+from flowkit.plugin import MaskedConditionerConfig
 from flowkit.testing import perturb
+from flowkit_autoregressive.made import MADE
 from flowkit_runtime.bundle import DECODER, ENCODER
 from flowkit_runtime.graph_check import check_graph
 from tests.export.conftest import decoder_of
@@ -28,6 +33,22 @@ def a_flow(size: int, *steps: dict, context: int | None = None) -> Flow:
     flow = Flow.from_spec({"flowkit": 1, "event": {"shape": [size]}, **given, "flow": list(steps)}).double().eval()
     perturb(flow, 0.3)
     return flow
+
+
+class ByList(MADE):
+    """Reorders the values by a list of indices."""
+
+    def forward(self, x, context=None):
+        return super().forward(x, context)[..., [0, 1, 2]]
+
+    by_value = MaskedConditioner.by_value
+
+
+def test_indices_in_a_list_belong_into_a_buffer():
+    flowkit.register("mine/bylist", type("ByListConfig", (MaskedConditionerConfig,), {}), ByList)
+    flow = a_flow(3, {"autoregressive": AFFINE, "conditioner": {"use": "mine/bylist"}})
+    with pytest.raises(ExportError, match=r"index by a list.* Keep the indices in a buffer"):
+        Graphs(flow)
 
 
 def n_nodes(model: onnx.ModelProto) -> int:

@@ -51,7 +51,7 @@ def test_what_else_is_there_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="exists: choose another"):
         export(FLOW, tmp_path / "mine", overwrite=True)
     export(FLOW, tmp_path / "b")
-    with pytest.raises(RunError, match="b exists: overwrite=True replaces it, on the command line --overwrite"):
+    with pytest.raises(RunError, match="b exists: --overwrite replaces it, in Python overwrite=True"):
         export(FLOW, tmp_path / "b")
     (tmp_path / "b" / "scores.csv").write_text("")
     with pytest.raises(RunError, match=r"b holds 'scores\.csv', which is not of the bundle: move it"):

@@ -104,7 +104,7 @@ def test_the_columns_are_shown(fitted: FittedTable) -> None:
 @pytest.mark.slow
 def test_the_bundle_takes_the_table(fitted: FittedTable, tmp_path: Path) -> None:
     model = flowkit_runtime.load(fitted.export(tmp_path / "bundle"))
-    with pytest.raises(RunError, match="bundle exists: overwrite=True replaces it, on the command line --overwrite"):
+    with pytest.raises(RunError, match="bundle exists: --overwrite replaces it, in Python overwrite=True"):
         fitted.export(tmp_path / "bundle")
     scores = model.score(*model.from_table(FLATS))
     assert np.allclose(scores, fitted.score(FLATS), atol=1e-4, equal_nan=True)

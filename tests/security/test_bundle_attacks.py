@@ -687,8 +687,8 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "a shape that depends on values",
     ),
-    "an operator that flows don't have": (lambda: encoder(node("NonZero", "x", "c")), "the operator 'NonZero', which"),
-    "a condition": (conditional, "the operator 'If', which is none of those"),
+    "an operator that flows don't have": (lambda: encoder(node("NonZero", "x", "c")), "its operator NonZero is none"),
+    "a condition": (conditional, "its operator If is none of those"),
     "a Loop without an end": (lambda: loop_of("_", node("Neg", "v", "c")), "no constant number of steps"),
     "a Loop that the event ends": (
         lambda: encoder(
@@ -857,7 +857,7 @@ GRAPHS = {
         "no array of numbers",
     ),
     "a missing input": (encoder(initializers=()), "'w' is read, and nothing gives it"),
-    "names of a megabyte": (encoder(helper.make_node("x" * 10**6, ["x"], ["y"])), "has the operator 'xxx"),
+    "names of a megabyte": (encoder(helper.make_node("x" * 10**6, ["x"], ["y"])), "its operator xxx"),
     "names that are no UTF-8": (encoder().replace(b"batch", b"bat\xffh"), "cannot load"),
 }
 

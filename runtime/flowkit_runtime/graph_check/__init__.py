@@ -11,5 +11,6 @@ work for it is limited before anything is allocated:
 
 from flowkit_runtime.graph_check.check import check_graph
 from flowkit_runtime.graph_check.operators import DRAWING, RULES
+from flowkit_runtime.graph_check.reading import OperatorError
 
-__all__ = ["DRAWING", "RULES", "check_graph"]
+__all__ = ["DRAWING", "RULES", "OperatorError", "check_graph"]

@@ -20,7 +20,7 @@ from flowkit_runtime.graph_check.costs import held, work
 from flowkit_runtime.graph_check.integers import integers_of, kind_of
 from flowkit_runtime.graph_check.operators import DRAWING, NEVER_EMPTY, RULES, WITH_OPTIONAL
 from flowkit_runtime.graph_check.proto import BOOL, DTYPES, FLOAT, FLOATS, INT64
-from flowkit_runtime.graph_check.reading import Node, ParsedGraph, Tensor, read_graph
+from flowkit_runtime.graph_check.reading import Node, OperatorError, ParsedGraph, Tensor, read_graph
 from flowkit_runtime.graph_check.sizes import KnownValues, NodeCall, PerRow, SizedShape, Value, each, of_constant
 
 MAX_LOOPS, MAX_STEPS, MAX_ALL_STEPS = 1_024, 4_096, 65_536
@@ -102,7 +102,7 @@ class _Check:
             if any(readers[name] > MAX_READERS for name in node.inputs):
                 raise ValueError(f"more than {MAX_READERS:,} of its operators read the same value")
             if "" in node.inputs and (node.operator not in WITH_OPTIONAL or node.inputs[-1] == ""):
-                raise ValueError(f"its operator {shortened(repr(node.operator))} leaves an input out")
+                raise OperatorError(node.operator, "leaves an input out")
             call = NodeCall(node, [found[name] if name else None for name in node.inputs])
             looped = node.operator == "Loop"
             outputs = self._loop(call, self._steps(node, constants), found) if looped else self._outputs(call, steps)
@@ -115,9 +115,9 @@ class _Check:
         if node.operator == "Constant":
             return [_constant(call)]
         if node.operator in DRAWING:
-            raise ValueError(f"its operator {node.operator} draws random numbers")
+            raise OperatorError(node.operator, "draws random numbers")
         if node.operator not in RULES:
-            raise ValueError(f"it has the operator {shortened(repr(node.operator))}, which is none of those of flows")
+            raise OperatorError(node.operator, "is none of those of flows")
         self._check_attributes(node)
         self._check_divisor(call)
         if node.operator in NEVER_EMPTY and any(v and (0 in v.shape or not v.exact) for v in call.inputs):
@@ -132,7 +132,7 @@ class _Check:
         for index, (shape, _) in enumerate(zip(listed, node.outputs, strict=False)):
             of_type = kind_of(call, index)
             if of_type not in DTYPES:  # a text takes over a hundred bytes
-                raise ValueError(f"its operator {node.operator} gives values that are no numbers")
+                raise OperatorError(node.operator, "gives values that are no numbers")
             values = integers_of(call, shape, of_type)
             folded = inputs_folded or _are_fixed(values)
             self._count(call, shape, folded, steps)
@@ -151,7 +151,7 @@ class _Check:
         if min(self._folds_left, self._made_left, self._folded_left) < 0:
             raise ValueError("it computes more of its constants than any flow does")
         if values > self._largest:
-            raise ValueError(f"its operator {call.node.operator} makes {values:,} values for one event")
+            raise OperatorError(call.node.operator, f"makes {values:,} values for one event")
         if self._work_left < 0:
             raise ValueError("it computes more for each event than any flow does")
 
@@ -163,7 +163,7 @@ class _Check:
             for number in numbers:
                 low = 1 if name in _POSITIVE else -(2**31)
                 if isinstance(number, int) and not low <= number < 2**31:
-                    raise ValueError(f"its operator {node.operator} has {number} in {shortened(repr(name))}")
+                    raise OperatorError(node.operator, f"has {number} in {shortened(repr(name))}")
 
     def _check_divisor(self, call: NodeCall) -> None:
         """Raise ValueError for a division of integers that may crash the process.

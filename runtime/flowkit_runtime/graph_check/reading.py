@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flowkit_runtime.errors import shortened
 from flowkit_runtime.files import open_file
 from flowkit_runtime.graph_check.proto import (
     DTYPES,
@@ -72,6 +73,14 @@ class Node:
     inputs: list[str] = dataclasses.field(default_factory=list)
     outputs: list[str] = dataclasses.field(default_factory=list)
     attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class OperatorError(ValueError):
+    """An operator that no graph of a flow has, or that can't be used as it is in this one."""
+
+    def __init__(self, operator: str, why: str) -> None:
+        self.operator = operator
+        super().__init__(f"its operator {shortened(operator if operator.isidentifier() else repr(operator))} {why}")
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from flowkit_runtime.graph_check.reading import MAX_RANK, Node, Tensor
+from flowkit_runtime.graph_check.reading import MAX_RANK, Node, OperatorError, Tensor
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class NodeCall:
     def given(self, index: int) -> Value:
         value = self.inputs[index] if index < len(self.inputs) else None
         if value is None:
-            raise ValueError(f"its operator {self.node.operator} lacks an input")
+            raise OperatorError(self.node.operator, "lacks an input")
         return value
 
     def has(self, index: int) -> bool:
@@ -109,7 +109,7 @@ class NodeCall:
         """Return the values of an input that determines a shape. Raises ValueError if they aren't known."""
         values = self.given(index).values
         if values is None:
-            raise ValueError(f"its operator {self.node.operator} gives a shape that depends on values")
+            raise OperatorError(self.node.operator, "gives a shape that depends on values")
         return list(values.ravel())
 
     def attribute(self, name: str, default: Any) -> Any:
@@ -130,7 +130,7 @@ class NodeCall:
         return axis % rank if rank else 0
 
     def wrong(self) -> NoReturn:
-        raise ValueError(f"its operator {self.node.operator} doesn't fit its inputs")
+        raise OperatorError(self.node.operator, "doesn't fit its inputs")
 
 
 # Arithmetic of sizes
