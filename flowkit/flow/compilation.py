@@ -50,7 +50,7 @@ def compiled(function: Pass, scope: Scope, **options: Any) -> Pass:
     limits = torch._dynamo.config
     limits.recompile_limit = max(limits.recompile_limit, VARIANTS)
     limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, FLOWS * VARIANTS)
-    limits.allow_rnn = True
+    allow_recurrent()
     there = torch.compile(function, **options)
     # torch can't combine regions with kernels that are called from C++.
     on_cpu = torch.compile(function, **_without_python(options)) if scope == "flow" else there
@@ -71,6 +71,11 @@ def compiled(function: Pass, scope: Scope, **options: Any) -> Pass:
             raise FlowkitError(f"{BY_ITSELF} (torch says: {in_a_line(error)})") from error
 
     return call
+
+
+def allow_recurrent() -> None:
+    """Let torch.compile take recurrent networks, in the whole process."""
+    torch._dynamo.config.allow_rnn = True
 
 
 def by_steps(through: Pass, last_first: bool = False) -> Pass:

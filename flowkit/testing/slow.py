@@ -19,6 +19,7 @@ from flowkit.export.program import Operation, Program
 from flowkit.export.stitching import cpu_session
 from flowkit.export.yardstick import N_ROUNDINGS
 from flowkit.flow import Flow
+from flowkit.flow.compilation import allow_recurrent
 from flowkit.testing.bijectors import flow_of, for_inference
 from flowkit.testing.compare import all_near, gradients_of, largest
 from flowkit.testing.perturbation import seeded
@@ -90,7 +91,6 @@ def _compare(n: int, given: list[Tensor], own: list[dict[str, Tensor]], exact: d
         assert error <= allowed, f"{name}: onnxruntime is off by {error:.3g}, torch in fp32 by {fp32:.3g}"
 
 
-@torch._dynamo.config.patch(allow_rnn=True)  # as flowkit.flow.compilation does
 def compile(subject: ModuleSubject) -> None:
     """torch.compile takes everything in one graph, and gives the same values and gradients.
 
@@ -101,6 +101,7 @@ def compile(subject: ModuleSubject) -> None:
     takes a C++ compiler and up to a minute a layer.
     """
     torch.compiler.reset()
+    allow_recurrent()
     if not isinstance(subject, BijectorSubject) or isinstance(subject.fresh(), ChannelLinear | Composition):
         for call in subject.calls(subject.module()):
             plain, compiled = (call.on(subject.module()) for _ in range(2))
