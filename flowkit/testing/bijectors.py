@@ -197,8 +197,8 @@ def far_parameters(subject: BijectorSubject) -> None:
 def extremes(subject: BijectorSubject) -> None:
     """Outputs and gradients are finite for values of 0, ±1 and ±30, in fp32 too, in which models are trained.
 
-    For a bounded domain these numbers are mapped into it. Gradients for values of ±100 and ±1000 are finite as well,
-    where the outputs aren't near an overflow or an underflow.
+    For a bounded domain these numbers are mapped into it. Log-dets and gradients for values of ±100 and ±1000 are
+    finite as well, where the outputs aren't near an overflow or an underflow.
     """
     for dtype in (torch.float64, torch.float32):
         bijector = subject.module().to(dtype)
@@ -211,11 +211,16 @@ def extremes(subject: BijectorSubject) -> None:
 
 
 def _moderate_rows(bijector: Bijector, call: Call, dtype: torch.dtype) -> Tensor:
-    """Return which rows of a call have outputs whose squares neither overflow nor underflow, as bools."""
+    """Return which rows of a call have outputs whose squares neither overflow nor underflow, as bools.
+
+    A log-det may be anything where all values are of that size, and not 0 either, which a small one may have become.
+    """
     with torch.no_grad():
-        sizes = torch.cat([value.abs().reshape(len(value), -1) for value in call(bijector).values()], 1)
+        value, log_det = (output.abs().reshape(len(output), -1) for output in call(bijector).values())
     limits = torch.finfo(dtype)
-    return ((sizes == 0) | (sizes > limits.tiny**0.5) & (sizes < limits.max**0.5)).all(1)
+    usual, usual_log_det = ((t > limits.tiny**0.5) & (t < limits.max**0.5) for t in (value, log_det))
+    either = (usual_log_det | (log_det == 0)).all(1) | usual.all(1)
+    return (usual | (value == 0)).all(1) & either
 
 
 def _check_extreme(bijector: Bijector, call: Call, where: str) -> None:

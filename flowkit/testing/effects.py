@@ -30,9 +30,12 @@ def input_untouched(subject: ModuleSubject) -> None:
 
 @contextmanager
 def inputs_kept(what: str, inputs: tuple[Tensor, ...]) -> Iterator[None]:
-    """Raise AssertionError if the inputs have other values at the end."""
+    """Raise AssertionError if the inputs have other values at the end, or need gradients that they didn't need."""
     before = [t.clone() for t in inputs]
+    needed = [t.requires_grad for t in inputs]
     yield
+    still = [t.requires_grad for t in inputs] == needed
+    assert still, f"{what} sets requires_grad of its input: take x.detach().requires_grad_() instead"
     same = all(torch.equal(t, old) for t, old in zip(inputs, before, strict=True))
     assert same, f"{what} changes its input in place: write x = x + … instead of x += …"
 
@@ -140,7 +143,7 @@ def settings_kept(what: str, act: Callable[[], object]) -> None:
 def state(subject: ModuleSubject) -> None:
     """state_dict, written as safetensors, holds all that decides the outputs, and so does a deep copy.
 
-    What needs gradients is a parameter: optimizers are given no other tensors.
+    The copy depends on its own state alone. What needs gradients is a parameter: optimizers are given no other tensors.
     """
     module = subject.module()
     for call in subject.calls(module):
@@ -152,6 +155,14 @@ def state(subject: ModuleSubject) -> None:
         outputs = call(module)
         all_close(f"after load_state_dict: {advice}", call(loaded), outputs, 1e-12)
         all_close("of a deep copy", call(copied), outputs, 0)
+    moved(subject, module)
+    for call in subject.calls(loaded):
+        all_close(f"of a deep copy, after the original has moved: {SHARED}", call(copied), call(loaded), 1e-12)
+
+
+SHARED = (
+    "does an attribute hold a function, such as a lambda, that reads the parameters of the original? Make it a method"
+)
 
 
 NO_PARAMETER = (

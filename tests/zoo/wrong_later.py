@@ -281,6 +281,41 @@ class KeepsTheInverse(Bijector):
         return y @ inverse.T, y.new_zeros(y.shape[0]) - torch.linalg.slogdet(self.weight).logabsdet
 
 
+@wrong("bijector", "extremes", "log_det of forward_and_log_det is not finite in .*±1000", codomain=Interval(-1.0, 1.0))
+class LogCoshByHand(Bijector):
+    """log cosh x by way of cosh x, which overflows long before its logarithm does, where tanh x is still 1."""
+
+    def forward_and_log_det(self, x, context=None):
+        return x.tanh(), -2 * x.cosh().log().flatten(1).sum(1)
+
+    def inverse_and_log_det(self, y, context=None):
+        return y.atanh(), -torch.log1p(-y.square()).flatten(1).sum(1)
+
+
+@wrong("bijector", "state", "after the original has moved")
+class ScalesByALambda(Bijector):
+    """A lambda in an attribute reads self: that of a deep copy reads the original, not the averaged weights."""
+
+    def __init__(self, event):
+        super().__init__(event)
+        self.log_scale = nn.Parameter(torch.zeros(event))
+        self.log_scales = lambda value: self.log_scale.expand_as(value)
+
+    def forward_and_log_det(self, x, context=None):
+        return x * self.log_scales(x).exp(), self.log_scales(x).flatten(1).sum(1)
+
+    def inverse_and_log_det(self, y, context=None):
+        return y * (-self.log_scales(y)).exp(), -self.log_scales(y).flatten(1).sum(1)
+
+
+@wrong("bijector", "input_untouched", "sets requires_grad of its input")
+class AsksForGradientsOfItsInput(_Around):
+    """x.requires_grad_(), as for a derivative by autograd: the caller's data needs gradients from then on."""
+
+    def forward_and_log_det(self, x, context=None):
+        return super().forward_and_log_det(x.requires_grad_() if x.is_leaf else x)
+
+
 @wrong("bijector", "initialize_saved", "neither parameter nor buffer")
 class ScaleInAFloat(_Around):
     """What initialize measures is kept as a number of Python: a loaded model is another one."""
