@@ -18,6 +18,7 @@ from flowkit.bijectors import (
 )
 from flowkit.domains import POSITIVE, Circle, Interval
 from flowkit.testing import BaseSubject, BijectorSubject, ConditionerSubject, TransformerSubject, check
+from flowkit.testing.bases import normalized
 from flowkit_base.uniform import Uniform as BoxUniform
 from flowkit_map.interval import Logit
 from tests.extent import extent
@@ -453,3 +454,8 @@ def test_the_few_units_of_a_network_may_be_dead_at_several_draws():
 def test_passes_with_any_seed(name):
     for seed in range(1, extent(2, 31)):
         check(RIGHT[name](seed))
+
+
+@pytest.mark.parametrize("seed", [19, 41])  # the first grids lose the same part of a step at both
+def test_a_density_with_jumps_integrates_to_1(seed):
+    normalized(RIGHT["uniform"](seed))
