@@ -6,13 +6,11 @@ wrong is what is wrong. It is sought only on the way to an error.
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from flowkit.errors import Problem
-from flowkit.spec import python
 
 MAX_LINE = 300
 """The most characters of a line in which slips are sought: searching takes time, and nobody writes longer ones."""
@@ -29,14 +27,8 @@ TYPOGRAPHIC = "“”„‟«»‘’‚‛´`"
 LOOKALIKES = dict.fromkeys(TYPOGRAPHIC, "'") | dict.fromkeys("‐‑‒–—−", "-")
 """Typographic characters, and those of ASCII that are meant. ``_ascii`` adds the full-width forms."""
 
-NBSP = "\u00a0"
-
 NUMBER = r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
-NUMBERS = rf"{NUMBER}(?:(?:\s*[,;x×]\s*|\s+){NUMBER})*"
-CALLED = r"\([^()]*\)"
-for _ in range(3):
-    CALLED = rf"\((?:[^()]|{CALLED})*\)"
-"""Parentheses, with up to three levels of them inside."""
+NUMBERS = rf"{NUMBER}(?:\s*,\s*{NUMBER})*"
 
 
 @dataclass(frozen=True)
@@ -49,16 +41,7 @@ class Slip:
     advice: str
 
 
-def _listed(text: str) -> str:
-    return f"write [{', '.join(re.findall(NUMBER, text))}] in the place of {text}"
-
-
-def _evaluated(text: str) -> str:
-    written = python.as_spec(text)
-    return f"write {written} in the place of {text}" if written else f"write the value itself in the place of {text}"
-
-
-SLIPS: list[tuple[str, str, str | Callable[[str], str]]] = [
+SLIPS: list[tuple[str, str, str]] = [
     (r"^\s*(```|~~~)", "{0} marks code in Markdown", "delete the lines with {0}"),
     (
         r"^(?:<{7}|={7}|>{7})(?:\s|$)",
@@ -66,26 +49,20 @@ SLIPS: list[tuple[str, str, str | Callable[[str], str]]] = [
         "keep one of the two versions, and delete the lines that begin with <<<<<<<, ======= and >>>>>>>",
     ),
     (
-        r"^\s*(?:import [\w.]+|from [\w.]+ import\b|(?:async )?def \w+\(|class \w+[^:]*:\s*$)",
+        r"^\s*(?:import [\w.]+|from [\w.]+ import\b|(?:async )?def \w+\(|class \w+[^:]*:\s*$)|^\w+ = (?:\{|\[|dict\()",
         "this is Python code, and a spec is YAML",
         "run the code with python, or name a spec. flowkit new DATA writes one for your data",
-    ),
-    (r"^@@ |^(?:\+\+\+|---) \S", "this is a patch, not the file", "apply it, or delete the lines of ---, +++ and @@"),
-    (r"^>+ ?", "a mail has put > in front of the line", "remove the > from every line, and the blank behind it"),
-    (r"^\+", "a patch has put + in front of the line", "remove the + from every line"),
-    (
-        r"^\s*\d+[:|]?\s+(?=[\w-]+:|- )",
-        "the number of the line is no part of a spec",
-        "remove it from every line, with the blanks in front of it",
     ),
     (
         r"^\s*(?:[*+•·‐‑‒–—−]\s*|-(?=[A-Za-z{])|\d+[.)]\s+)(?=([\w{].*))",
         'the marker of a list\'s entry is "- "',
         "write - {0}",
     ),
-    ("[\u00a0\u202f]", "{code} is a no-break space", "replace every no-break space by a blank"),
-    ("[\u1680\u2000-\u200a\u205f\u3000]", "{code} is a blank of another width", "replace it by a blank"),
-    ("[\u00ad\u200b-\u200f\u2060\ufeff]", "{code} is an invisible character", "delete the invisible {code}"),
+    (
+        "[\u00a0\u00ad\u1680\u2000-\u200f\u202f\u205f\u2060\u3000\ufeff]",
+        "{code} is no usual blank, or can't be seen",
+        "replace {code} by a blank, or delete it",
+    ),
     (rf"[{TYPOGRAPHIC}]([^{TYPOGRAPHIC}]*)[{TYPOGRAPHIC}]", "{match} is in typographic quotes", "write '{0}'"),
     (
         f"[{''.join(LOOKALIKES)}！-～]",
@@ -100,25 +77,20 @@ SLIPS: list[tuple[str, str, str | Callable[[str], str]]] = [
         "write the value in the place of {match}, or leave the field out and give it with --set",
     ),
     (
-        rf"(?:^|(?<=[:\[{{, ]))[A-Za-z_][\w.]*{CALLED}(?:,\s*[A-Za-z_][\w.]*{CALLED})*",
+        r"(?:^|(?<=[:\[{, ]))([A-Za-z_][\w.]*)\(",
         "nothing in a spec is evaluated",
-        _evaluated,
+        "write the value itself in the place of {0}(…)",
     ),
-    (rf"(?<=[:\[, ])[({{<]\s*{NUMBERS}\s*,?\s*[)}}>]", "a list stands in [ ]", _listed),
-    (rf"\[\s*{NUMBER}(?:\s*[;x×]\s*|\s+){NUMBERS}\s*\]", "commas divide the entries of a list", _listed),
-    (rf"(?<=: ){NUMBER}(?:,\s+{NUMBER})+(?=\s*(?:[,}}\]]|$))", "a list stands in [ ]", _listed),
+    (rf"(?<=[:\[, ])[({{<]\s*({NUMBERS})\s*,?\s*[)}}>]", "a list stands in [ ]", "write [{0}] in the place of {match}"),
     (
-        r"(?<=: )[1-9]\d{0,2}(?:,\d{3})+(?=\s*(?:[,}\]]|$))",
-        "a number has no commas",
-        lambda text: f"write {text.replace(',', '')}",
+        rf"\[\s*{NUMBER}(?:\s*[;x×]|\s)\s*{NUMBER}",
+        "commas divide the entries of a list",
+        "write a comma between the numbers",
     ),
+    (rf"(?<=: )({NUMBER}(?:,\s+{NUMBER})+)(?=\s*(?:[,}}\]]|$))", "a list stands in [ ]", "write [{0}]"),
+    (r"(?<=: )[1-9]\d{0,2}(?:,\d{3})+(?=\s*(?:[,}\]]|$))", "a number has no commas", "write the number without commas"),
     (r"(?<=: )(\d+),(\d+)(?=\s*(?:[,}\]]|$))", "a number has no commas", "write {0}.{1}"),
     (r"[(<](?=\w+: )", "a mapping stands in {{ }}", "write {{ }} in the place of these brackets"),
-    (
-        r"&(?:quot|apos|amp|lt|gt|nbsp|#\d+);",
-        "{match} is HTML",
-        lambda text: f"write {html.unescape(text).replace(NBSP, 'a blank')} in the place of {text}",
-    ),
     (
         r"(?:(?<=\{)|(?<=, ))([A-Za-z_]\w*) ?= ?",
         "a colon stands between a field and its value",
@@ -177,14 +149,12 @@ def find(line: str, colon: bool = False) -> Iterable[Slip]:
         )
 
 
-def _slip(found: re.Match[str], line: str, message: str, advice: str | Callable[[str], str]) -> Slip:
+def _slip(found: re.Match[str], line: str, message: str, advice: str) -> Slip:
     groups = [line[start:end].rstrip() for start, end in map(found.span, range(1, found.re.groups + 1)) if start >= 0]
     char = found[0].strip(" ")[:1] or " "
-    written = line[found.start() : found.end()]
-    names = {"match": written, "code": f"U+{ord(char):04X}", "ascii": _ascii(char)}
-    said = advice(written) if callable(advice) else advice.format(*groups, **names)
+    names = {"match": line[found.start() : found.end()], "code": f"U+{ord(char):04X}", "ascii": _ascii(char)}
     start = found.end() - len(found[0].lstrip(" "))
-    return Slip(start, found.end(), message.format(*groups, **names), said)
+    return Slip(start, found.end(), message.format(*groups, **names), advice.format(*groups, **names))
 
 
 def _ascii(char: str) -> str:

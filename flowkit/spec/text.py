@@ -48,8 +48,6 @@ NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udff
 TABS_BEFORE_JSON = re.compile(r"\A[ \t\r\n]+(?=[{\[])")
 """Within brackets tabs are white space to YAML too, but not in front of the first."""
 
-TOML_HEADER = re.compile(r"^\[([A-Za-z_][\w.]*)\][ \t]*$", re.MULTILINE)
-
 BREAK = re.compile(r"\r\n|\r|\n")
 
 CONSTANTS = {text: None for text in ("", "~", "null", "Null", "NULL")} | {
@@ -58,6 +56,10 @@ CONSTANTS = {text: None for text in ("", "~", "null", "Null", "NULL")} | {
 INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+TWICE = (
+    "delete one of them; or begin the second with a dash, or deeper, if it belongs to an entry or a mapping of its own"
+)
 
 
 def read_file(path: str | os.PathLike[str]) -> Document:
@@ -92,24 +94,6 @@ def text_of(path: str | os.PathLike[str]) -> str:
 
 def read_text(text: str, file: str = "<spec>") -> Document:
     """Return the spec in a text. Raise SpecError if it isn't one YAML mapping."""
-    try:
-        return _mapping(text, file)
-    except SpecError:
-        from flowkit.spec.python import spec_in  # only on the way to an error
-
-        lines = _Lines(text, file)
-        if written := spec_in(text):
-            lines.place(0, 0).fail("this is Python code, and a spec is YAML", (), f"write {written}")
-        if header := TOML_HEADER.search(text):
-            name = header[1]
-            advice = (
-                f"write {name}: in the place of [{name}], and below it its fields, indented, with : in the place of ="
-            )
-            lines.behind(text[: header.start()]).fail("this is TOML, and a spec is YAML", (), advice)
-        raise
-
-
-def _mapping(text: str, file: str) -> Document:
     document = parse(text, file)
     if () not in document.values:
         _Lines(text, file).place(0, 0).fail("is empty: a spec begins with flowkit: 1")
@@ -145,7 +129,7 @@ def parse(text: str, file: str, start: int = 0) -> Document:
     except MarkedYAMLError as error:
         from flowkit.spec.syntax import explain
 
-        line, column, message, advice = explain(error, lines.lines, text)
+        line, column, message, advice = explain(error, lines.lines)
         lines.place(line, column).fail(message, (), advice)
     except (ValueError, OverflowError):  # the parser's answer to \UFFFFFFFF and to %YAML with endless digits
         composer.last.fail("behind this place is a number or an escape that is out of range")
@@ -222,19 +206,10 @@ class _Composer:
                 first = self.result.keys[(*path, key)]
                 where = f"line {first.line}" if first.line != self.last.line else f"column {first.column}"
                 message = f"the key {key!r} stands here twice, first in {where}"
-                self.last.fail(message, (*path, key), self._on_twice(path, key))
+                self.last.fail(message, (*path, key), TWICE)
             self.result.keys[(*path, key)] = self.last
             items[key] = self._node(self._next(), (*path, key))
         return items
-
-    def _on_twice(self, path: Path, key: str) -> str:
-        if path and isinstance(path[-1], int):
-            return "delete one of them; or begin the second with a dash if it is an entry of its own"
-        from flowkit.spec.syntax import column_below  # only on the way to an error
-
-        above, column = column_below(self.lines.lines, self.last.line or 1)
-        indent = f"begin it and what stands below it in column {column}, if it belongs to line {above}"
-        return f"delete one of them; or {indent}"
 
     def _key(self, event: Any, path: Path) -> str:
         self._check(event, path)

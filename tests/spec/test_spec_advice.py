@@ -270,20 +270,20 @@ event: {shape: [4]}
 flow:
   - use: glow/actnorm
    ¦- use: glow/actnorm
-=> : this line is indented neither like a line above nor deeper
+=> : this line is indented neither like the lines above nor deeper
 
 flow:
   - use: glow/permute
   ¦order: random
-=> : this line is indented neither like a line above nor deeper
-=> begin it in column 5, like line 4
+=> : this line is indented neither like the lines above nor deeper
+=> begin it in the column of the line that it belongs to
 
 flow: ¦[{use: glow/actnorm}
 => : the bracket that opens here is never closed
 
 flow: [{use: glow/actnorm¦]
-=> : ] can't close the bracket of 3:8
-=> write } before ]
+=> : expected a comma or } here
+=> opens at 3:8
 
 data: {use: data/npy, path: ¦@x}
 => : text can't begin with @

@@ -176,7 +176,7 @@ MISTAKES = [
     ('{"flowkit": 1, "event": {"shape": [2]}, "event": 3}', 41, "twice, first in column"),
     ('{"flowkit": 1, "event": {"shape": [2]}, "flow": [{"use": "toy/scale", "factor": NaN}]}', 81, "not 'NaN'"),
     ('{"flowkit": 1, "event": {"shape": [2]}, "flow": [{"use": "toy/scale"', 50, "the bracket that opens here"),
-    ('{"flowkit": 1 "event": {"shape": [2]}}', 15, 'a comma is missing before "event"'),
+    ('{"flowkit": 1 "event": {"shape": [2]}}', 22, "expected a comma or } here"),
 ]
 
 
