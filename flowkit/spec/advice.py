@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from flowkit.errors import Path, format_path
 from flowkit.plugin.registry import Registry, near_names
 from flowkit.plugin.spelling import did_you_mean, line
-from flowkit.spec.advice_on_plugins import NAME, on_whole_flow, use_in, written_use
+from flowkit.spec.advice_on_plugins import NAME, use_in, written_use
 from flowkit.spec.document import enter
 from flowkit.spec.fields import fields_at, required_at
 from flowkit.spec.model import KEYS, VERSION
@@ -58,11 +58,6 @@ def on_unknown_field(path: Path, data: Any, registry: Registry) -> Advice:
     called = [word for word in other_words(name) if word in fields and word not in present]
     if not called and (elsewhere := _elsewhere(name, around, data, registry)):
         return Advice(elsewhere)
-    nested = present[name]
-    if isinstance(nested, dict) and nested and all(key in fields and key not in present for key in nested):
-        return Advice(f"write its fields in the place of {name}: {', '.join(nested)}", list(nested))
-    if not around and name in ("preset", "model", "architecture"):
-        return Advice(f"delete {name}, and {on_whole_flow('flow')}")
     meant = _meant(name, fields, present)
     if twice := [word for word in meant if word in present and word in other_words(name)]:
         return Advice(f"delete one of {name} and {twice[0]}")

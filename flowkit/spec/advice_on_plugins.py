@@ -14,9 +14,6 @@ from flowkit.spec.other_words import other_plugins, other_words
 
 NAME = re.compile(r"[\w-]+/[\w-]+")
 
-WHOLE_FLOWS = {"nsf": "nsf flow", "maf": "maf iaf", "glow": "glow", "realnvp": "realnvp nice"}
-"""A preset -> what whole flows of its kind are called."""
-
 FILES = {".npy": "data/npy", ".csv": "data/table", ".parquet": "data/table", ".arrow": "data/table", "/": "data/images"}
 """How the name of a file or a folder ends -> the dataset that reads it."""
 
@@ -63,35 +60,13 @@ def use_in(value: dict[str, Any]) -> str | None:
 
 def on_use(key: str | int, name: str, kind: str, registry: Registry) -> str | None:
     """Suggest what is meant where `use` below ``key`` names no plugin of this kind."""
-    if called := re.fullmatch(rf"({NAME.pattern})\(([^()]*)\)", name):
-        fields = re.sub(r"\s*=\s*", ": ", called[2])
-        return f"write use: {called[1]}" + f", and beside it {fields}" * bool(fields)
-    if kind == "bijector" and (step := _on_step(name)):
-        return step
+    if kind == "bijector" and name in KEYS:
+        return f"write {name}: in the place of use: {name}"
     with suppress(PluginError):
         if advice := MISPLACED.get((kind, registry.look_up(None, name).kind)):
             return advice.format(key=key, name=name)
     others = other_plugins(name)
     return did_you_mean(others) if others else None
-
-
-def _on_step(name: str) -> str | None:
-    """Suggest the step that a name means which is no plugin's."""
-    if name in KEYS:
-        return f"write {name}: in the place of use: {name}"
-    if "dequanti" in name:
-        return "delete this step: data with levels gets uniform noise, or that of the section dequantization"
-    return on_whole_flow(name)
-
-
-def on_whole_flow(name: str) -> str | None:
-    """Suggest the preset that writes the steps of a whole flow, where one is named."""
-    last = re.split("[/.]", name)[-1].lower()
-    preset = next((preset for preset, names in WHOLE_FLOWS.items() if last in names.split()), None)
-    if preset is None:
-        return None
-    shape = "[3, 32, 32]" if preset == "glow" else "[2]"
-    return f"write the steps of the flow: in Python, print(flowkit.presets.{preset}({shape})) prints such a flow"
 
 
 def written_use(name: str) -> str | None:

@@ -155,7 +155,7 @@ flow:
 flow:
   ¦use: glow/actnorm
 => flow: must be a list, not a mapping
-=> write - before use, and begin what belongs to this step 2 columns further right
+=> begin each step with a dash, and what belongs to it 2 columns further right
 
 flow: ¦glow/actnorm
 => flow: must be a list, not 'glow/actnorm'
