@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar, get_args
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
 
 from flowkit.errors import Path, PluginError
 from flowkit.plugin.config import ReadsContext
 from flowkit.plugin.failure import guarded
-from flowkit.plugin.found import Found
 from flowkit.plugin.kinds import KINDS
 from flowkit.plugin.reference import Use
 from flowkit.plugin.registry import Registry
 from flowkit.spec.identity import uses
-from flowkit.spec.model import ElementwiseSpec, FactorOutSpec, Spec, context_shape
+from flowkit.spec.model import ElementwiseSpec, FactorOutSpec, Spec
 from flowkit.spec.walk import Step, latent_bases
-
-T = TypeVar("T")
 
 WEAKEST_FIRST: tuple[ReadsContext, ...] = get_args(ReadsContext)
 
@@ -34,7 +31,7 @@ def context_problem(spec: Spec, steps: Sequence[Step], registry: Registry) -> tu
         declared.add(reads)
     if spec.context is not None and declared == {"no"}:
         message = "no step of this flow reads the context, nor does a base: the density would not depend on it"
-        return ("context",), message, _advice(spec, registry)
+        return ("context",), message, _advice(registry)
     return None
 
 
@@ -75,39 +72,13 @@ def _without_context(item: Any) -> str:
     return section
 
 
-def _advice(spec: Spec, registry: Registry) -> str:
-    """Return which installed plugins could read this context for such an event."""
-    event, context = spec.event.shape, context_shape(spec.context) or ()
-    installed = registry.load_all()[0]
-    reading = [
-        each for each in installed if KINDS[each.kind].given_context and each.descriptor.config.reads_context != "no"
-    ]
-    splits = [_tried(each, registry, lambda config: config.split_shapes(event)) for each in installed]
-    parts = next(filter(None, splits), None)
-
-    def networks(kind: str, among: list[Found], check: Callable[[Any], Any]) -> str:
-        fitting = (each for each in among if each.kind == kind)
-        return ", ".join(each.name for each in fitting if _tried(each, registry, lambda config: check(config) is None))
-
-    could = {
-        "a coupling": parts and networks("conditioner", reading, lambda config: config.check_shapes(*parts)),
-        "an elementwise step": networks("conditioner", installed, lambda config: config.check_shapes(context, event)),
-        "an autoregressive step": networks("masked-conditioner", reading, lambda config: config.check_shape(event)),
-    }
-    places = [f"the conditioner of {step} ({names})" for step, names in could.items() if names]
-    for kind in ("bijector", "base"):
-        if names := [each.name for each in reading if each.kind == kind]:
-            places.append(f"the {kind} {' or '.join(names)}")
-    if not places:
-        return f"leave context out: nothing that is installed reads it for events of shape {list(event)}"
-    return f"add what reads it, {' or '.join(places)}, or leave context out"
-
-
-def _tried(found: Found, registry: Registry, rule: Callable[[Any], T]) -> T | None:
-    """Return what a shape rule says with the fields of a plugin's example. None if it has no such rule, or refuses."""
-    from flowkit.plugin.description import example_config  # only on the way to an error
-
-    try:
-        return rule(example_config(found, registry))
-    except Exception:
-        return None
+def _advice(registry: Registry) -> str:
+    """Return which installed plugins read a context, by their kinds."""
+    reading: dict[str, list[str]] = {}
+    for found in registry.load_all()[0]:
+        if KINDS[found.kind].given_context and found.descriptor.config.reads_context != "no":
+            reading.setdefault(found.kind, []).append(found.name)
+    if not reading:
+        return "leave context out: nothing that is installed reads it"
+    listed = " or ".join(f"the {kind} {' or '.join(names)}" for kind, names in reading.items())
+    return f"add what reads it, {listed}, or leave context out"
