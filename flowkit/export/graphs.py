@@ -13,7 +13,7 @@ from onnx import helper
 from torch import Tensor
 
 from flowkit.errors import ExportError, InputError
-from flowkit.export.loops import loop_shapes, with_bodies
+from flowkit.export.loops import loop_shapes
 from flowkit.export.pieces import EXAMPLES, Piece, trace
 from flowkit.export.precision import Precision, in_precision
 from flowkit.export.program import Program, any_context, base_noise, dequantization_noise, programs_of
@@ -23,7 +23,6 @@ from flowkit.flow.layer_names import frozen_names
 from flowkit.plugin.failure import in_a_line
 from flowkit.shapes import Shape
 from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER
-from flowkit_runtime.graph_check import RULES
 
 OPSETS = range(18, 25)
 """The versions of the ONNX operators that torch exports right: 17 and 27 give invalid graphs."""
@@ -89,7 +88,6 @@ def _model(
     program: Program, values: Mapping[str, Tensor], pieces: Sequence[Piece], opset: int, any_size: bool
 ) -> onnx.ModelProto:
     nodes, constants = stitched(program, pieces, opset)
-    _check_operators(nodes, program)
     inputs, outputs = (
         [_value_info(name, values[name], any_size) for name in names] for names in (program.inputs, program.outputs)
     )
@@ -108,17 +106,6 @@ def _model(
             "write it with other operators"
         ) from error
     return model
-
-
-def _check_operators(nodes: Sequence[onnx.NodeProto], program: Program) -> None:
-    """Raise ExportError for an operator that flowkit_runtime refuses, and names the layer."""
-    for node in with_bodies(nodes):
-        if node.op_type not in RULES and node.op_type not in ("Constant", "Loop"):
-            layer = program.instructions[instruction_of(node.name)].name
-            raise ExportError(
-                f"{layer} can't be exported to ONNX: its operator {node.op_type} is one that flowkit_runtime refuses "
-                "to run; write it with other operators"
-            )
 
 
 def instruction_of(node: str) -> int:
