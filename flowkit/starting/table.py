@@ -123,7 +123,7 @@ def names_of(choices: Sequence[Choice]) -> str:
 
 
 def _name(column: Choice | Seen) -> str:
-    return column.name if column.name.isprintable() else line(column.name)
+    return column.name if column.name.strip() and column.name.isprintable() else line(column.name)
 
 
 def _few(texts: Sequence[str]) -> str:

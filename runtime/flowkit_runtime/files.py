@@ -52,13 +52,15 @@ def as_path(name: str, value: Any) -> Path:
 
 
 def open_file(path: Path) -> io.BufferedReader:
-    """Open a regular file. Raises ValueError for a pipe or device, which may block or never end."""
+    """Open a regular file. Raises OSError, or ValueError for a pipe or device, which may block or never end."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    file = os.fdopen(descriptor, "rb")
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        file.close()
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         raise ValueError("it is not a regular file")
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def stays_inside(path: Path, directory: Path) -> bool:

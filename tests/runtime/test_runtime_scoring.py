@@ -334,6 +334,10 @@ IMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another format": (paintbrush, "e.png can't be read as an image"),
     "truncated": (truncated, "e.png can't be read as an image"),
     "16 bits": (lambda path: Image.fromarray(np.zeros((2, 2), np.uint16)).save(path), "e.png has more than 8 bits"),
+    "other channels": (
+        lambda path: Image.new("LAB", (2, 2)).save(path, "TIFF"),
+        "or other ones (mode LAB): save it as RGB",
+    ),
 }
 
 

@@ -203,7 +203,7 @@ def test_a_text_among_numbers_is_the_reason_for_leaving_a_column_out() -> None:
 
 def test_a_column_without_a_name_is_left_out_with_a_reason() -> None:
     columns = {"": np.arange(N), "y": NORMAL, "label": LETTERS}
-    assert chosen(**columns).doubts == ("column  is left out: it numbers the rows",)
+    assert chosen(**columns).doubts == ('column "" is left out: it numbers the rows',)
     looks = [choose(see([as_columns(columns)]), "x.csv", label="", weight=""), chosen(**{**columns, "": LETTERS})]
     assert [[each.name for each in look.left_out] for look in looks] == [[""], []]
     assert looks[1].label is None and [each.name for each in looks[1].context] == ["", "label"]

@@ -94,14 +94,20 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         r"x.csv: there is no value in column 'x' of row 5 \(rows count",
     ),
     "no such file": ({"path": "nowhere.csv"}, "nowhere.csv can't be read: .*No such file"),
+    "a folder": (
+        {"path": "folder.parquet"},
+        "folder.parquet is a folder: give one of its files, or join them into one",
+    ),
     "another format": ({"path": "x.txt"}, "x.txt is no table: its name must end with .csv, .parquet, .arrow, .feather"),
     "a group without a value": ({"group": "c"}, "column 'c' of row 7 has None instead of a value"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_data_is_refused(tmp_path: Path, case: str) -> None:
+def test_what_data_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
     changed, message = REFUSED[case]
+    monkeypatch.chdir(tmp_path)
+    Path("folder.parquet").mkdir()
     with pytest.raises(DataError, match=message):
         loaded(written(small_table(), tmp_path / "x.csv"), **changed)
 

@@ -55,8 +55,8 @@ class ImageReader:
 
     def _converted(self, path: Path, image: Any) -> Any:
         if image.mode not in _EIGHT_BITS:
-            advice = "save it with 8 bits, or all images as one array in a .npy file"
-            raise InputError(f"{path} has more than 8 bits a channel (mode {image.mode}): {advice}")
+            advice = "save it as RGB or grey with 8 bits, or all images as one array in a .npy file"
+            raise InputError(f"{path} has more than 8 bits a channel, or other ones (mode {image.mode}): {advice}")
         with suppress(SyntaxError):  # Pillow raises it for invalid EXIF data, which browsers ignore
             image = self._ops.exif_transpose(image)
         if image.size != self._size and not self._resize:

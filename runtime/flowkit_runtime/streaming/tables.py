@@ -267,6 +267,8 @@ def open_table(path: Path, values: int = 1) -> TableFile:
         return formats[path.suffix.lower()]()
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: the name of a column is not UTF-8 text: save the file as UTF-8") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder: give one of its files, or join them into one") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path} can't be read: {error}") from error
 
