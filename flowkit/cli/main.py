@@ -101,6 +101,10 @@ def flowkit(
     ] = False,
 ) -> None:
     """Make normalizing flows from spec files: validate, train, export to ONNX."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:  # torch's libraries would end the process
+        raise FlowkitError("the working directory was removed: change to one that is there") from error
     variables = {
         "FLOWKIT_NO_PLUGINS": str(int(no_plugins)),
         "FLOWKIT_DENY_PLUGINS": deny_plugins,

@@ -37,7 +37,7 @@ from flowkit.train.data import load_data
 from flowkit.train.devices import layout
 from flowkit.train.directory import TRAINING, check_free
 from flowkit.train.loggers import check_logger
-from flowkit_runtime.atomic import locked, making
+from flowkit_runtime.atomic import locked, making, naming
 from flowkit_runtime.bundle import printed_unit
 
 NAME = "sweep"
@@ -245,7 +245,7 @@ def create_sweep(directory: Path, spec: Spec, space: Path) -> None:
         load_data(spec)
     text = text_of(space)
     check_free(directory)
-    with making(directory) as temporary:
+    with naming(directory), making(directory) as temporary:
         (temporary / TRIALS).mkdir()
         (temporary / SPACE).write_text(text, encoding="utf-8")
         (temporary / SPEC).write_text(to_yaml(spec), encoding="utf-8")

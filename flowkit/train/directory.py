@@ -59,7 +59,7 @@ def create(spec: Spec, directory: Path, data: Mapping[PartName, Arrays]) -> None
             prints = {part: fingerprint(arrays) for part, arrays in data.items()}
             (temporary / LOCK).write_text(_lock_text(spec, prints), encoding="utf-8")
     except OSError as error:
-        raise RunError(f"{directory} can't be made: {error}") from error
+        raise RunError(f"{directory} can't be made: {error.strerror or error}") from error
 
 
 def record(spec: Spec, directory: Path, data: Mapping[PartName, Arrays]) -> None:
@@ -142,7 +142,9 @@ def taking(directory: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise RunError(f"{directory} is being trained by another process: wait until it ends, or end it") from error
         except OSError as error:
-            raise RunError(f"{path} can't be opened ({error}): remove it, or make {directory} writable") from error
+            raise RunError(
+                f"{path} can't be opened ({error.strerror or error}): remove it, or make {directory} writable"
+            ) from error
         yield
 
 

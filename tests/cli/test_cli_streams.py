@@ -31,6 +31,13 @@ def test_a_closed_pipe_ends_a_command_as_sigpipe_does(program: str, argument: st
     assert (done.returncode, done.stderr) == (141, "")
 
 
+def test_a_working_directory_that_was_removed_is_a_message(tmp_path: Path) -> None:
+    remove = f"import os; os.chdir({str(tmp_path)!r}); os.rmdir({str(tmp_path)!r}); "
+    done = subprocess.run([sys.executable, "-c", remove + FLOWKIT, "evaluate", "/"], capture_output=True, text=True)
+    message = "the working directory was removed: change to one that is there\n"
+    assert (done.returncode, done.stderr) == (2, message)
+
+
 @pytest.mark.parametrize("module", ["flowkit.cli.main", "flowkit_runtime.cli.main"])
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
 def test_no_file_gets_the_number_of_a_closed_stream(module: str, closed: str, tmp_path: Path) -> None:

@@ -268,6 +268,7 @@ def test_workers_use_different_gpus(monkeypatch: pytest.MonkeyPatch, listed: str
         (["--resume", "{tmp}"], "is no sweep: `flowkit sweep SPEC --space FILE"),
         (["{spec}", "--space", "{spec}"], "spec.yaml:"),
         (["{spec}", "--space", "{tmp}/none.yaml"], "none.yaml: there is no such file"),
+        (["{spec}", "--space", "{space}", "-o", "{spec}/sweep"], "spec.yaml/sweep: Not a directory"),
         (["{spec}", "--space", "{space}", "-o", "{tmp}"], "exists and is not empty"),
         (["{spec}", "--space", "{space}", "--set", "train.devices=2"], "a sweep trains each trial on one device"),
         (["{spec}", "--space", "{space}", "--set", "train.strategy=fsdp"], "train.strategy: fsdp divides the weights"),
