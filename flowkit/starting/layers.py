@@ -84,7 +84,7 @@ def hidden_width(event: Shape, rows: int) -> int:
 def _step(channels: int, coupling: list[Line]) -> list[Line]:
     """Return a step that mixes the channels, and then transforms half of them."""
     mixing = "- use: glow/conv1x1" if channels <= MAX_MIXED else "- {use: glow/permute, order: random}"
-    return [ACTNORM_LINE, Line(mixing, "so that each coupling divides them otherwise"), *coupling]
+    return [ACTNORM_LINE, Line(mixing, "so that each coupling transforms other values"), *coupling]
 
 
 def _image(event: Shape, coupling: list[Line]) -> list[Line]:

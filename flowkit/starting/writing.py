@@ -53,7 +53,7 @@ def _of_arrays(look: Look) -> list[Line]:
         *_domain(look),
         *_context(look),
         Line("flow:"),
-        *([Line("  # - use: map/to_reals", "first, with that domain")] if _domain(look) else []),
+        *([Line("  # - use: map/to_reals", "use it together with that event")] if _domain(look) else []),
         *(each.indented(1) for each in layers(look.event, look.levels, look.rows, look.context is not None)),
         Line(f"data: {line(look.data)}"),
         Line("train:"),
@@ -72,7 +72,7 @@ def _of_table(look: TableLook) -> list[Line]:
         *([Line(f"context: {line(context)}", _why_context(look))] if context else []),
         Line("flow:"),
         *([Line("  - use: map/to_reals", "log and logit, by the domains")] if domain else []),
-        *([Line("  # - use: map/to_reals", "first, with that domain")] if offered and not domain else []),
+        *([Line("  # - use: map/to_reals", "use it together with that event")] if offered and not domain else []),
         *(each.indented(1) for each in layers(shape, None, look.rows, context is not None)),
         Line("data:"),
         *(each.indented(1) for each in _data(look)),
@@ -82,7 +82,7 @@ def _of_table(look: TableLook) -> list[Line]:
 
 
 def _why_context(look: TableLook) -> str:
-    return "as many as data.context makes" if look.label is None else f"the classes in {look.label.name}"
+    return "the number of values that data.context makes" if look.label is None else f"the classes in {look.label.name}"
 
 
 def _data(look: TableLook) -> Iterator[Line]:
@@ -119,7 +119,7 @@ def _event(look: Look) -> Line:
         values = look.values
         return Line(f"event: {line({'shape': shape})}", f"continuous, {values.lowest:g} … {values.highest:g}")
     largest = int(look.values.highest)
-    why = f"integers 0 … {largest}" + ("" if largest == look.levels - 1 else f", and the rest of {look.levels}")
+    why = f"integers 0 … {largest}" + ("" if largest == look.levels - 1 else f"; {look.levels} levels")
     return Line(f"event: {line({'shape': shape, 'levels': look.levels})}", why)
 
 
@@ -143,7 +143,7 @@ def _offered(columns: list[Any], values: str) -> list[Line]:
     domain = written_domains(columns)
     if domain is None or len(columns) > MAX_OFFERED:
         return []
-    why = f"if {values} can't lie elsewhere, whatever the data has"
+    why = f"use it if {values} can never lie outside the domain"
     return [Line(f"# event: {line({'shape': [len(columns)], 'domain': domain})}", why)]
 
 

@@ -186,7 +186,7 @@ def test_dark_images_have_the_levels_of_bytes(tmp_path: Path) -> None:
         seen = look(data)
         assert isinstance(seen, Look) and (seen.event, seen.levels) == ((1, 4, 6), 256)
         assert seen.data["shape"] == [1, 4, 6]
-        assert "levels: 256}  # integers 0 … 81, and the rest of 256" in re.sub("  +", "  ", starting_spec(seen))
+        assert "levels: 256}  # integers 0 … 81; 256 levels" in re.sub("  +", "  ", starting_spec(seen))
 
 
 def test_datasets_that_it_refuses(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ flow:
   - repeat: 6
     flow:
       - use: glow/actnorm                          # mean 0 and variance 1 of the first batch, then learned
-      - use: glow/conv1x1                          # so that each coupling divides them otherwise
+      - use: glow/conv1x1                          # so that each coupling transforms other values
       - coupling: {use: glow/affine, scale: [0.5, 2]}
         conditioner: {use: glow/convnet, hidden: 32, dropout: 0.2}
   - coupling: {use: glow/affine, scale: [0.5, 2]}  # the learned prior of the half that leaves

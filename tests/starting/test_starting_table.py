@@ -276,7 +276,7 @@ def test_positive_columns_are_offered_a_domain(tmp_path: Path) -> None:
         "domain: [positive, real, positive, positive]}",
     )
     assert f"\n{given}" in text and f"\n# event: {{shape: [4], {offered}" in text
-    assert "if values of temp, count can't lie elsewhere" in text and text.count("map/to_reals") == 1
+    assert "use it if values of temp, count can never lie outside" in text and text.count("map/to_reals") == 1
     taken = starting_spec(look(str(path), event="temp,y")).replace("# - use", "- use")
     taken = re.sub(r"^event: .*$", "", taken, flags=re.MULTILINE).replace("# event", "event")
     assert [each.low for each in read_spec(taken).event.domains] == [0, -math.inf]
