@@ -673,7 +673,7 @@ def test_a_missing_value_names_column_and_row(make_bundle, place, monkeypatch, k
     column = pa.array([None if row == 200 else 1.0 for row in range(ROWS)])
     rows = table(points()).set_column(2, "c", column)
     message = score(make_bundle(levels=None), write(place / f"x.{kind}", rows), code=2).stderr
-    assert f"x.{kind} has no value in column 'c' of row 200" in message
+    assert f"x.{kind}: there is no value in column 'c' of row 200" in message
 
 
 ONE = sources.Wanted((1,), None, None)
@@ -693,7 +693,7 @@ GAPS = {
 def test_no_row_of_a_csv_is_lost_for_a_missing_value(place, monkeypatch, text, values, message):
     monkeypatch.setattr(tables, "_BLOCK", 1000)
     (place / "x.csv").write_bytes(text.encode())
-    with pytest.raises(InputError, match=f"x.csv has no value in {message}"):
+    with pytest.raises(InputError, match=f"x.csv: there is no value in {message}"):
         list(open_source(place / "x.csv", sources.Wanted((values,), None, None)).batches(0, 4096))
 
 
@@ -790,7 +790,7 @@ def test_errors_say_where_the_text_of_a_csv_is_wrong_and_do_not_quote_it(place, 
 def test_a_class_of_a_csv_that_is_none_is_located(place):
     (place / "x.csv").write_text("name,a,c\nsecret,1,0\nsecret,2,0.5\n")
     wanted = sources.Wanted((1,), None, Context((), 3), columns=("a",), context_columns=("c",))
-    with pytest.raises(InputError, match="column 'c' of row 1 holds no whole number"):
+    with pytest.raises(InputError, match=r"x\.csv: c must hold whole numbers from 0 to 2; in row 1, c\[1\] is 0\.5"):
         list(open_source(place / "x.csv", wanted).batches(0, 10))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from flowkit_runtime.columns import Preprocessing
-from flowkit_runtime.errors import InputError, shortened
+from flowkit_runtime.errors import InputError, RowError, shortened
 from flowkit_runtime.inputs import Array, grid
 from flowkit_runtime.preprocessing import encode, for_columns
 from flowkit_runtime.streaming.sources import (
@@ -20,14 +20,12 @@ from flowkit_runtime.streaming.sources import (
     Wanted,
     context_identity,
     contexts,
-    counted,
     extra,
     file_identity,
     naming_file,
-    naming_rows,
 )
 from flowkit_runtime.streaming.tables import TableFile, Type, open_table
-from flowkit_runtime.values import without_views
+from flowkit_runtime.values import Floats, as_numbers, without_views
 
 VALUES = 2**21
 """The approximate number of values that are read together."""
@@ -50,42 +48,27 @@ class NumberTable(Source):
         self.identity = [file_identity(path), self._columns, self._context_columns, *context_identity(wanted)]
 
     def batches(self, start: int, size: int) -> Iterator[EventRows]:
-        has_labels = self._wanted.context is not None and self._wanted.context.classes is not None
-        types: dict[str, Type] = dict.fromkeys(self._columns, "number")
-        types |= dict.fromkeys(self._context_columns, "label" if has_labels else "number")
+        types: dict[str, Type] = dict.fromkeys([*self._columns, *self._context_columns], "number")
         for batch in in_batches(self._table.records(types, start), size):
-            with naming_rows(self.path):
-                yield self._rows(columns_of(batch), start)
+            with naming_file(self.path):
+                events, context = self._rows(columns_of(batch), start)
+            yield events, context if self._context is None else self._context(slice(start, start + len(events)))
             start += batch.num_rows
 
     def _rows(self, columns: dict[str, Any], start: int) -> EventRows:
-        arrays = {name: self._numbers(column, name, start) for name, column in columns.items()}
-        events = np.stack([arrays[name] for name in self._columns], 1).reshape(-1, *self._wanted.event_shape)
+        """Return the events of some columns, and their contexts if columns make them."""
+        arrays = {name: _complete(column, name, start) for name, column in columns.items()}
+        events: Array = np.stack([arrays[name] for name in self._columns], 1).reshape(-1, *self._wanted.event_shape)
         if self._wanted.levels is not None:  # CSV doesn't tell integers from floats
             events = grid("x", events, start, self._wanted.levels).astype(np.int64)
-        if self._context is not None:
-            return events, self._context(slice(start, start + len(events)))
-        context, kind = np.stack([arrays[name] for name in self._context_columns], 1), self._wanted.context
-        assert kind is not None  # context columns require a context
-        return events, context[:, 0] if kind.classes is not None else context.reshape(-1, *kind.shape)
-
-    def _numbers(self, column: Any, name: str, start: int) -> Array:
-        if column.null_count:
-            row = start + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
-            where = f"column {shortened(repr(name))} of row {row}"
-            raise InputError(f"{self.path} has no value in {where} ({counted(self.path)})")
-        try:
-            if str(column.type).startswith("decimal"):
-                column = column.cast("float64")
-            array: Array = column.to_numpy(zero_copy_only=False)
-        except Exception as error:  # from pyarrow
-            raise InputError(
-                f"{self.path}: column {shortened(repr(name))} can't be read: {shortened(error)}"
-            ) from error
-        if array.dtype.kind not in "biuf":
-            kind = f"column {shortened(repr(name))} holds {shortened(column.type)}"
-            raise InputError(f"{self.path}: {kind}, not numbers; choose with --columns")
-        return array
+        kind = self._wanted.context
+        if kind is None or not self._context_columns:
+            return events, None
+        if kind.classes is not None:
+            (name,) = self._context_columns
+            return events, grid(name, arrays[name], start, kind.classes).astype(np.int64)
+        context = np.stack([arrays[name] for name in self._context_columns], 1)
+        return events, context.reshape(-1, *kind.shape)
 
     def _check_numbers(self) -> None:
         wanted, chosen = self._wanted, [*self._columns, *self._context_columns]
@@ -104,6 +87,14 @@ class NumberTable(Source):
                 f"{self.path}: {what} of this flow has {needed} value{'s' * (needed != 1)}, and there are "
                 f"{len(columns)} columns ({shortened(', '.join(columns))}); choose with {option} a,b,…"
             )
+
+
+def _complete(column: Any, name: str, start: int) -> Floats:
+    """Return an Arrow array as numbers. Raises RowError for a missing value, and InputError if it holds no numbers."""
+    if column.null_count:
+        row = start + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
+        raise RowError(f"there is no value in column {shortened(repr(name))} of row {row}")
+    return as_numbers(column, name)
 
 
 class PreprocessedTable(Source):

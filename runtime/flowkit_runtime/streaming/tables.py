@@ -19,8 +19,8 @@ from flowkit_runtime.streaming.sources import counted, extra
 _BLOCK = 2**20  # bytes of CSV that are parsed at a time; a line must not be longer
 _LINE = 64  # the most bytes of a number
 _SAMPLE = 2**16  # bytes from which the length of a line is estimated
-_KINDS = {"double": "holds no number", "int64": "holds no whole number", "string": "isn't UTF-8 text"}
-_BAD_VALUE = re.compile(r"CSV column #(\d+): Row #(\d+): CSV conversion error to (double|int64|string): ")
+_KINDS = {"double": "holds no number", "string": "isn't UTF-8 text"}
+_BAD_VALUE = re.compile(r"CSV column #(\d+): Row #(\d+): CSV conversion error to (double|string): ")
 _LONGEST = 2**26  # bytes of a first line that is looked at
 _OTHER_FILES = {
     b"\x1f\x8b": "it is compressed: unpack it with gunzip",
@@ -35,7 +35,7 @@ _BAD_LINE = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 _REAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?|-\d+")
 _ROW = re.compile(rb"\s*[-+.\d]+(e[-+]?\d+)?( +[-+.\d]+(e[-+]?\d+)?)+\s*")
 
-Type = Literal["number", "label", "text"]
+Type = Literal["number", "text"]
 """The ways to read the values of a CSV file's column. The other formats have types of their own."""
 TABLES = (".csv", ".parquet", ".arrow", ".feather")
 """The suffixes of files that hold tables."""
@@ -173,7 +173,7 @@ class Csv(TableFile):
 
     def records(self, types: Mapping[str, Type], start: int = 0) -> Iterator[Any]:
         arrow = self._arrow
-        kinds = {"number": arrow.float64(), "label": arrow.int64(), "text": arrow.string()}
+        kinds = {"number": arrow.float64(), "text": arrow.string()}
         wanted = {name: kinds[type] for name, type in types.items()}
         options = self._csv.ReadOptions(
             use_threads=False, block_size=self._block, autogenerate_column_names=self.is_headless
