@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flowkit.plugin import Arrays, DataError, Dataset, PartName, Rows
 from flowkit.plugin.rows import mapped, row_indices
 from flowkit_data.parts import Division, Shares, check_enough
-from flowkit_data.roles import Labels, weights_of_column
-from flowkit_runtime.columns import Missing, Preprocessing
-from flowkit_runtime.errors import FlowRuntimeError
-from flowkit_runtime.preprocessing import encode
+from flowkit_runtime.columns import MAX_CATEGORIES, Column, Missing, Preprocessing
+from flowkit_runtime.errors import FlowRuntimeError, shortened
+from flowkit_runtime.preprocessing import class_names, encode
 from flowkit_runtime.streaming.sources import naming_rows
 from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_parts
 from flowkit_runtime.streaming.tables import Type, open_table
+from flowkit_runtime.values import as_numbers, as_text
 
 if TYPE_CHECKING:
     from flowkit_data.plugin import ColumnConfig
-
-EMPTY = np.empty(0)
-
-
-class _Rows(NamedTuple):
-    """Rows of a file that lack no value.
-
-    Attributes:
-        values: their values, [n, columns of events and contexts].
-        keys: what divides them into parts.
-        numbers: which rows of the file they are, [n].
-        labels: their classes, [n]; None if no column has them.
-        weights: their weights, [n]; None if no column has them.
-        classes: the names of the labels.
-    """
-
-    values: np.ndarray
-    keys: list[Any]
-    numbers: np.ndarray
-    labels: np.ndarray | None
-    weights: np.ndarray | None
-    classes: tuple[str, ...] = ()
 
 
 class Table(Dataset):
@@ -83,7 +63,7 @@ class Table(Dataset):
         test: Path | None,
     ):
         events, contexts = (tuple(each.described() for each in part) for part in (event, context))
-        self.preprocessing = Preprocessing(events, contexts, missing)
+        self.listed = Preprocessing(events, contexts, missing)
         self.label, self.weight = label, weight
         self.division = Division(fractions, split, group, time)
         given: dict[PartName, Path | None] = {"val": val, "test": test}
@@ -99,64 +79,80 @@ class Table(Dataset):
             DataError: If a file can't be read, a value can't be used, or the part has no rows.
         """
         if part in self.files:
-            whole = self._read(self.files[part], None, () if self.label is None else self._main.classes)
-            rows = row_indices(len(whole.values))
+            whole, _ = self._read(self.files[part], None)
+            rows = row_indices(len(whole))
         else:
-            whole = self._main
+            whole, _ = self._main
             rows = self._parts[part]
         if not len(rows):
             if self.division.column is None and not self.files:
-                check_enough(len(whole.values), self.division.fractions, f"data/table: {self.path}")
+                check_enough(len(whole), self.division.fractions, f"data/table: {self.path}")
             raise DataError(f"data/table: {self.path} gives no rows to the {part} part{self.division.advice}")
-        events = self.preprocessing.event
-        contexts = Rows(whole.values[:, len(events) :], rows) if self.preprocessing.context else None
+        d = len(self.listed.event)
+        events, others = whole["values"][:, :d], whole["values"][:, d:]
+        contexts = Rows(others, rows) if self.listed.context else None
         return Arrays(
-            Rows(whole.values[:, : len(events)], rows),
-            contexts if whole.labels is None else whole.labels[rows],
-            tuple(column.column for column in events),
-            Rows(whole.numbers, rows),
-            None if whole.weights is None else whole.weights[rows],
-            whole.classes,
+            Rows(events, rows),
+            contexts if self.label is None else Rows(others[:, 0], rows, np.int64)[:],
+            tuple(column.column for column in self.listed.event),
+            Rows(whole["number"], rows),
+            None if self.weight is None else Rows(whole["weight"], rows)[:],
+            self._classes,
         )
 
     @cached_property
     def _parts(self) -> dict[PartName, np.ndarray]:
-        return self.division.parts(len(self._main.values), self._main.keys, list(self.files))
+        rows, keys = self._main
+        return self.division.parts(len(rows), keys, list(self.files))
 
     @cached_property
-    def _main(self) -> _Rows:
+    def _main(self) -> tuple[np.ndarray, list[Any]]:
         return self._read(self.path, self.division.column)
 
-    def _read(self, path: Path, dividing: str | None, classes: tuple[str, ...] = ()) -> _Rows:
-        """Read a file, and what divides its rows. Labels are the places of its classes, or of these, in their order."""
-        parts: list[_Rows] = []
-        labels = None if self.label is None else Labels(self.label)
-        width = sum(shape[0] for shape in self.preprocessing.shapes if shape)
-        record = np.dtype([("values", np.float32, (width,)), ("number", np.int64)])
+    @cached_property
+    def _classes(self) -> tuple[str, ...]:
+        """The names of the classes in the main file, in the order of the labels."""
+        if self.label is None:
+            return ()
+        table = open_table(self.path)
+        table.check_columns([self.label])
+        names: set[str | None] = set()
+        for batch in in_parts(table, {self.label: "text"}):
+            names.update(as_text(columns_of(batch)[self.label].unique(), self.label))
+            if len(names) > MAX_CATEGORIES:
+                name = shortened(repr(self.label))
+                raise DataError(f"data/table: column {name} has more than {MAX_CATEGORIES:,} classes")
+        return class_names(names)
 
-        def records() -> Iterator[np.ndarray]:
-            for batch in self._batches(path, dividing, labels):
-                parts.append(batch._replace(values=EMPTY, numbers=EMPTY))
-                yield np.rec.fromarrays([batch.values, batch.numbers], record)
+    @cached_property
+    def _preprocessing(self) -> Preprocessing:
+        if self.label is None:
+            return self.listed
+        return replace(self.listed, label=Column(self.label, "category", categories=self._classes))
 
+    def _read(self, path: Path, dividing: str | None) -> tuple[np.ndarray, list[Any]]:
+        """Return the rows of a file that lack no value, and what divides them into parts.
+
+        A row is a record of its values, those of the events and of the contexts or the label; of its number in the
+        file; and of its weight, if a column has one.
+        """
+        keys: list[Any] = []
         try:
-            found = mapped(records(), record)
+            width = sum(math.prod(shape) for shape in self._preprocessing.shapes if shape is not None)
+            fields = [("values", np.float32, (width,)), ("number", np.int64)]
+            record = np.dtype([*fields, *([] if self.weight is None else [("weight", np.float64)])])
+            found = mapped(self._records(path, dividing, keys, record), record)
         except FlowRuntimeError as error:
             raise DataError(f"data/table: {error}") from error
         if not len(found):
             raise DataError(f"data/table: {path} has no rows, or each lacks a value")
-        codes, weights = (_joined([getattr(part, name) for part in parts]) for name in ("labels", "weights"))
-        if labels is not None and codes is not None:
-            classes = classes or labels.classes
-            codes = labels.labels(codes, classes, found["number"], path)
-        keys = [key for part in parts for key in part.keys]
-        return _Rows(found["values"], keys, found["number"], codes, weights, classes)
+        return found, keys
 
-    def _batches(self, path: Path, dividing: str | None, labels: Labels | None) -> Iterator[_Rows]:
-        """Read a file in parts. The labels of their rows are codes."""
-        types: dict[str, Type] = column_types(self.preprocessing)
-        for name in filter(None, (dividing, self.label)):
-            types.setdefault(name, "text")
+    def _records(self, path: Path, dividing: str | None, keys: list[Any], record: np.dtype) -> Iterator[np.ndarray]:
+        """Yield the rows of a file, and add what divides them to ``keys``."""
+        types: dict[str, Type] = column_types(self._preprocessing)
+        if dividing is not None:
+            types.setdefault(dividing, "text")
         if self.weight is not None:
             types[self.weight] = "number"
         table = open_table(path)
@@ -164,26 +160,13 @@ class Table(Dataset):
         start = 0
         with naming_rows(path):
             for batch in in_parts(table, types):
-                yield self._rows(columns_of(batch), dividing, labels, start)
+                columns = columns_of(batch)
+                events, contexts = encode(self._preprocessing, columns, start)
+                kept = ~np.isnan(events[:, 0])
+                numbers = start + kept.nonzero()[0]
+                if dividing is not None:
+                    keys += self.division.keys(columns[dividing].filter(kept), numbers)
+                values = events if contexts is None else np.column_stack([events, contexts])
+                weights = [] if self.weight is None else [as_numbers(columns[self.weight], self.weight)[kept]]
+                yield np.rec.fromarrays([values[kept].astype(np.float32), numbers, *weights], record)
                 start += batch.num_rows
-
-    def _rows(self, columns: Mapping[str, Any], dividing: str | None, labels: Labels | None, start: int) -> _Rows:
-        """Return the rows of a part that lack no value. The part begins at the row ``start`` of the file."""
-        events, contexts = encode(self.preprocessing, columns, start)
-        codes = None if labels is None else labels.codes(columns[labels.column], self.preprocessing.missing, start)
-        kept = ~np.isnan(events[:, 0]) & (True if codes is None else codes >= 0)
-        numbers = start + kept.nonzero()[0]
-        values = events if contexts is None else np.concatenate([events, contexts], 1)
-        return _Rows(
-            values[kept].astype(np.float32),
-            [] if dividing is None else self.division.keys(columns[dividing].filter(kept), numbers),
-            numbers,
-            None if codes is None else codes[kept],
-            None if self.weight is None else weights_of_column(columns[self.weight], self.weight, numbers, start),
-        )
-
-
-def _joined(arrays: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """Return arrays as one, or None if there are none."""
-    some = [each for each in arrays if each is not None]
-    return np.concatenate(some) if some else None

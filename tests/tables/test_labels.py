@@ -131,7 +131,9 @@ def test_files_of_parts_have_the_classes_of_the_main_one(tmp_path: Path) -> None
     assert set(data["test"].context.tolist()) == {1, 2}  # type: ignore[union-attr]
     table.loc[4, "species"] = "Emperor"
     table.to_csv(tmp_path / "t.csv", index=False)
-    message = r"t.csv: column 'species' has 'Emperor' in row 4 \(rows count from 0; below .*\); the main file has the"
+    message = (
+        r"t.csv: column 'species' has 'Emperor' in row 4; its categories are Adelie, .* \(rows count from 0; below"
+    )
     with pytest.raises(DataError, match=message):
         load_data(spec_of(tmp_path / "x.csv", test=str(tmp_path / "t.csv")))
 

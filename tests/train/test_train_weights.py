@@ -137,9 +137,15 @@ def test_a_column_of_weights(tmp_path: Path) -> None:
 
 
 TABLES: dict[str, tuple[Any, str]] = {
-    "negative": ([*["1"] * 50, "-2", *["1"] * 149], r"x.csv: column 'w' has -2.0 in row 50: weights are finite, and"),
-    "missing": ([*["1"] * 50, "", *["1"] * 149], r"x.csv: there is no weight in column 'w' of row 50"),
-    "infinite": ([*["1"] * 50, "inf", *["1"] * 149], r"x.csv: column 'w' has inf in row 50"),
+    "negative": (
+        [*["1"] * 50, "-2", *["1"] * 149],
+        r"row 50 \(counted from 0\) has the weight -2; weights are finite, and",
+    ),
+    "missing": (
+        [*["1"] * 50, "", *["1"] * 149],
+        r"data/table, train part: row 50 \(counted from 0\) has the weight nan",
+    ),
+    "infinite": ([*["1"] * 50, "inf", *["1"] * 149], r"row 50 \(counted from 0\) has the weight inf"),
     "text": ([*["1"] * 50, "many", *["1"] * 149], r"column 'w' of row 50 holds no number"),
     "all 0": (["0"] * 200, "data/table, train part: all 160 weights are 0"),
 }
