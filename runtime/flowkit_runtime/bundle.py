@@ -12,7 +12,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, NoReturn
 
 from flowkit_runtime.columns import Preprocessing, parsed
-from flowkit_runtime.errors import BundleError, InputError, quoted, shortened
+from flowkit_runtime.errors import BundleError, InputError, expect, quoted, shortened
 from flowkit_runtime.files import as_path, open_file, parse_json, read_short, stays_inside
 
 MANIFEST = "manifest.json"
@@ -300,10 +300,9 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
     try:
         event, context = manifest["event"], manifest["context"]
         levels = event["levels"]
-        if not isinstance(manifest["files"], dict):
-            raise TypeError("files is not an object")
-        if not isinstance(manifest["latents"], list) or not manifest["latents"]:
-            raise TypeError("latents is empty, or not a list of shapes")
+        files, latents = manifest["files"], manifest["latents"]
+        expect(isinstance(files, dict), "files", files, "an object")
+        expect(isinstance(latents, list) and len(latents) > 0, "latents", latents, "a list of shapes")
         given = None if context is None else _context(context)
         table = manifest.get("preprocessing")
         bundle = Bundle(
@@ -313,7 +312,7 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
             levels=None if levels is None else _whole("event.levels", levels, 2, MAX_LEVELS),
             domain=_domain(event.get("domain"), event["shape"]),
             context=given,
-            latent_shapes=tuple(_shape("latents", shape) for shape in manifest["latents"]),
+            latent_shapes=tuple(_shape("latents", shape) for shape in latents),
             directions=_one_of(GRAPHS, "directions", manifest.get("directions", "both")),
             bases=_bases(manifest),
             noise=_noise_arrays("noise", NOISE, manifest["noise"]),
@@ -340,20 +339,20 @@ def _parse(root: Path, manifest: dict[str, Any]) -> Bundle:
 
 
 def _domain(value: Any, shape: Any) -> tuple[tuple[float, float], ...] | None:
-    """Return the pairs of ends, of which null is an infinite one."""
     if value is None:
         return None
-    if not isinstance(value, list) or len(value) not in {1, *(shape if len(shape) == 1 else ())}:
-        raise TypeError(f"event.domain is {shortened(repr(value))}, not one pair, or one for each coordinate")
-    pairs = []
-    for pair in value:
-        if not isinstance(pair, list) or len(pair) != 2 or not all(end is None or is_number(end) for end in pair):
-            raise TypeError(f"event.domain holds {shortened(repr(pair))}, not [low, high]")
-        low, high = -math.inf if pair[0] is None else float(pair[0]), math.inf if pair[1] is None else float(pair[1])
-        if not low < high:
-            raise TypeError(f"event.domain holds {shortened(repr(pair))}, which doesn't rise")
-        pairs.append((low, high))
-    return tuple(pairs)
+    is_each = isinstance(value, list) and len(value) in {1, *(shape if len(shape) == 1 else ())}
+    expect(is_each, "event.domain", value, "one pair, or one for each coordinate")
+    return tuple(map(_ends, value))
+
+
+def _ends(pair: Any) -> tuple[float, float]:
+    """Return the ends of a domain, of which null is an infinite one."""
+    are_ends = isinstance(pair, list) and len(pair) == 2 and all(end is None or is_number(end) for end in pair)
+    expect(are_ends, "event.domain", pair, "a pair [low, high]")
+    low, high = -math.inf if pair[0] is None else float(pair[0]), math.inf if pair[1] is None else float(pair[1])
+    expect(low < high, "event.domain", pair, "a pair that rises")
+    return low, high
 
 
 def is_number(value: Any) -> bool:
@@ -362,42 +361,43 @@ def is_number(value: Any) -> bool:
 
 
 def _one_of(known: Collection[str], field: str, value: Any) -> str:
-    if not isinstance(value, str) or value not in known:
-        raise TypeError(f"{field} is {shortened(repr(value))}, not one of {', '.join(known)}")
-    return value
+    expect(isinstance(value, str) and value in known, field, value, f"one of {', '.join(known)}")
+    return str(value)
 
 
 def _bases(manifest: dict[str, Any]) -> tuple[str, ...]:
     names = manifest["bases"]
-    if not isinstance(names, list) or len(names) != len(manifest["latents"]):
-        raise TypeError(f"bases is {shortened(repr(names))}, not a list with a name for each latent")
+    is_each = isinstance(names, list) and len(names) == len(manifest["latents"])
+    expect(is_each, "bases", names, "a list with a name for each latent")
     return tuple(map(str, names))
 
 
 def _noise_arrays(field: str, name: str, value: Any) -> dict[str, NoiseArray] | None:
     if value is None:
         return None
-    if not isinstance(value, list) or not 0 < len(value) <= MAX_NOISE:
-        raise TypeError(f"{field} is {shortened(repr(value))}, not a list of 1 to {MAX_NOISE} arrays")
+    is_list = isinstance(value, list) and 0 < len(value) <= MAX_NOISE
+    expect(is_list, field, value, f"a list of 1 to {MAX_NOISE} arrays")
     for array in value:
-        if not isinstance(array, dict) or array.get("kind") not in ("normal", "uniform"):
-            raise TypeError(f"{field} has {shortened(repr(array))}, which is neither normal nor uniform")
+        is_array = isinstance(array, dict) and array.get("kind") in ("normal", "uniform")
+        expect(is_array, field, array, "normal or uniform")
     arrays = [NoiseArray(array["kind"], _shape(f"{field}.shape", array["shape"])) for array in value]
     return dict(zip(numbered(name, len(arrays)), arrays, strict=True))
 
 
 def _weights_file(manifest: dict[str, Any]) -> str | None:
     name = manifest.get("weights_file")
-    if name is not None and (not isinstance(name, str) or name not in manifest["files"]):
-        raise TypeError(f"weights_file is {shortened(repr(name))}, which files doesn't list")
+    is_listed = name is None or (isinstance(name, str) and name in manifest["files"])
+    expect(is_listed, "weights_file", name, "among files")
     return name
 
 
 def _steps(manifest: dict[str, Any]) -> tuple[int, ...] | None:
     value = manifest.get("sizes_are_multiples_of")
-    steps = None if value is None else _shape("sizes_are_multiples_of", value)
-    if steps is not None and (len(steps) != 2 or len(manifest["event"]["shape"]) != 3):
-        raise TypeError("sizes_are_multiples_of is not of images")
+    if value is None:
+        return None
+    steps = _shape("sizes_are_multiples_of", value)
+    are_of_images = len(steps) == 2 and len(manifest["event"]["shape"]) == 3
+    expect(are_of_images, "sizes_are_multiples_of", value, "of images")
     return steps
 
 
@@ -409,52 +409,43 @@ def _context(value: dict[str, Any]) -> Context:
 
 
 def _names(value: Any, classes: int) -> tuple[str, ...]:
-    texts = isinstance(value, list) and all(isinstance(each, str) and each for each in value)
-    if not texts or len(value) not in (0, classes) or len(set(value)) < len(value):
-        raise TypeError(f"context.names is {shortened(repr(value))}, not {classes} different texts")
+    are_texts = isinstance(value, list) and all(isinstance(each, str) and each for each in value)
+    is_each = are_texts and len(value) in (0, classes) and len(set(value)) == len(value)
+    expect(is_each, "context.names", value, f"{classes} different texts")
     return tuple(value)
 
 
 def _shares(value: dict[str, Any], classes: int) -> tuple[float, ...]:
     """Return the probabilities of the classes."""
     shares = value.get("probabilities", [])
-    numbers = isinstance(shares, list) and all(is_number(share) and 0 <= share <= 1 for share in shares)
-    if not numbers or len(shares) not in (0, classes) or (shares and abs(sum(shares) - 1) > _ROUNDING):
-        raise TypeError(f"context.probabilities is {shortened(repr(shares))}, not {classes} numbers that sum to 1")
+    are_numbers = isinstance(shares, list) and all(is_number(share) and 0 <= share <= 1 for share in shares)
+    is_each = are_numbers and (not shares or (len(shares) == classes and abs(sum(shares) - 1) <= _ROUNDING))
+    expect(is_each, "context.probabilities", shares, f"{classes} numbers that sum to 1")
     return tuple(map(float, shares))
 
 
 def _threshold(value: Any) -> Threshold | None:
     if value is None:
         return None
-    if not isinstance(value, dict):
-        raise TypeError(f"threshold is {shortened(repr(value))}, not an object")
-    for field in ("score", "quantile"):
-        if not is_number(value[field]):
-            raise TypeError(f"threshold.{field} holds {shortened(repr(value[field]))}, not a number")
-    if not 0 <= value["quantile"] <= 1:
-        raise TypeError(f"threshold.quantile is {value['quantile']}, not from 0 to 1")
+    expect(isinstance(value, dict), "threshold", value, "an object")
+    score, quantile = value["score"], value["quantile"]
+    expect(is_number(score), "threshold.score", score, "a number")
+    expect(is_number(quantile) and 0 <= quantile <= 1, "threshold.quantile", quantile, "a number from 0 to 1")
     events = _whole("threshold.events", value["events"], 1, sys.maxsize)
-    return Threshold(float(value["score"]), float(value["quantile"]), events)
+    return Threshold(float(score), float(quantile), events)
 
 
 def _shape(field: str, value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list):
-        raise TypeError(f"{field} is {shortened(repr(value))}, not a list of sizes")
-    if len(value) > MAX_DIMENSIONS:
-        raise TypeError(f"{field} has {len(value)} sizes, more than {MAX_DIMENSIONS}")
+    is_list = isinstance(value, list) and len(value) <= MAX_DIMENSIONS
+    expect(is_list, field, value, f"a list of at most {MAX_DIMENSIONS} sizes")
     shape = tuple(_whole(field, size, 1, MAX_SIZE) for size in value)
-    if math.prod(shape) > MAX_SIZE:
-        raise TypeError(f"{field} {value} has more than {MAX_SIZE} values")
+    expect(math.prod(shape) <= MAX_SIZE, field, value, f"a shape of at most {MAX_SIZE} values")
     return shape
 
 
 def _whole(field: str, value: Any, low: int, high: int) -> int:
-    if type(value) is not int or value < low:
-        raise TypeError(f"{field} holds {shortened(repr(value))}, not an integer of at least {low}")
-    if value > high:
-        raise TypeError(f"{field} holds {shortened(value)}, more than {high}")
-    return value
+    expect(type(value) is int and low <= value <= high, field, value, f"an integer from {low} to {high}")
+    return int(value)
 
 
 def _check_file(root: Path, name: str, digest: Any) -> None:

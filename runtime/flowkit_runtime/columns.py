@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, get_args
 
-from flowkit_runtime.errors import shortened
+from flowkit_runtime.errors import expect, shortened
 
 ColumnKind = Literal["number", "integer", "time", "category"]
 Missing = Literal["refuse", "drop"]
@@ -142,16 +142,13 @@ def parsed(value: Any, classes: tuple[str, ...] = ()) -> Preprocessing:
 
     ``classes`` are the names of the context's classes, if there are any.
     """
-    if not isinstance(value, dict) or set(value) - {"label"} != {"event", "context", "missing"}:
-        raise TypeError(f"preprocessing is {shortened(repr(value))}, not an object of event, context and missing")
-    if value["missing"] not in get_args(Missing):
-        raise TypeError(
-            f"preprocessing.missing is {shortened(repr(value['missing']))}, not one of {', '.join(get_args(Missing))}"
-        )
-    event, context = (_columns(part, value[part]) for part in ("event", "context"))
-    if not event:
-        raise TypeError("preprocessing.event is empty")
-    made = Preprocessing(event, context, value["missing"], _label(value, classes))
+    is_object = isinstance(value, dict) and set(value) - {"label"} == {"event", "context", "missing"}
+    expect(is_object, "preprocessing", value, "an object of event, context and missing")
+    missing = value["missing"]
+    expect(missing in get_args(Missing), "preprocessing.missing", missing, f"one of {', '.join(get_args(Missing))}")
+    event, context = (_columns(f"preprocessing.{part}", value[part]) for part in ("event", "context"))
+    expect(len(event) > 0, "preprocessing.event", [], "a list of columns")
+    made = Preprocessing(event, context, missing, _label(value, classes))
     if len(made.kinds) < len(event) + len(made.contexts):
         raise TypeError("preprocessing names a column twice")
     if (width := sum(column.width for column in context)) > MAX_WIDTH:
@@ -162,43 +159,32 @@ def parsed(value: Any, classes: tuple[str, ...] = ()) -> Preprocessing:
 def _label(value: dict[str, Any], classes: tuple[str, ...]) -> Column | None:
     if "label" not in value:
         return None
-    if not isinstance(value["label"], str):
-        raise TypeError(f"preprocessing.label is {shortened(repr(value['label']))}, not the name of a column")
+    expect(isinstance(value["label"], str), "preprocessing.label", value["label"], "the name of a column")
     if value["context"] or not classes:
         raise TypeError("preprocessing has a label, which needs a context of named classes, and no columns beside it")
     return Column(value["label"], "category", categories=classes)
 
 
-def _columns(part: str, value: Any) -> tuple[Column, ...]:
-    if not isinstance(value, list) or len(value) > MAX_COLUMNS:
-        raise TypeError(
-            f"preprocessing.{part} is {shortened(repr(value))}, not a list of at most {MAX_COLUMNS} columns"
-        )
-    return tuple(_column(f"preprocessing.{part}", each) for each in value)
+def _columns(where: str, value: Any) -> tuple[Column, ...]:
+    is_list = isinstance(value, list) and len(value) <= MAX_COLUMNS
+    expect(is_list, where, value, f"a list of at most {MAX_COLUMNS} columns")
+    return tuple(_column(where, each) for each in value)
 
 
 def _column(where: str, value: Any) -> Column:
-    known = {field.name for field in fields(Column)}
-    if not isinstance(value, dict) or not isinstance(value.get("column"), str) or not set(value) <= known:
-        raise TypeError(f"{where} holds {shortened(repr(value))}, which describes no column")
-    column = Column(**{**value, "categories": _categories(where, value)})
-    given = [column.offset, column.scale, column.fill, column.period]
-    numbers = [number for number in given if number is not None]
-    usable = all(type(number) in (int, float) and abs(number) < MAX_NUMBER for number in numbers)
-    if not usable or column.scale <= 0 or (column.period is not None and (column.period <= 0 or column.scale != 1)):
-        raise TypeError(f"{where} holds {shortened(repr(value))}, whose numbers can't be used")
-    if column.kind not in get_args(ColumnKind) or bool(column.categories) != (column.kind == "category"):
-        raise TypeError(f"{where} holds {shortened(repr(value))}, whose kind doesn't fit")
-    return column
-
-
-def _categories(where: str, value: dict[str, Any]) -> tuple[str | None, ...]:
+    is_named = isinstance(value, dict) and isinstance(value.get("column"), str)
+    expect(is_named and set(value) <= {field.name for field in fields(Column)}, where, value, "a column")
     categories = value.get("categories", [])
-    if (
-        not isinstance(categories, list)
-        or len(categories) > MAX_CATEGORIES
-        or not all(each is None or (isinstance(each, str) and each) for each in categories)
-        or len(set(categories)) < len(categories)
-    ):
-        raise TypeError(f"{where} holds {shortened(repr(value))}, whose categories aren't different texts")
-    return tuple(categories)
+    is_list = isinstance(categories, list) and len(categories) <= MAX_CATEGORIES
+    are_texts = is_list and all(each is None or (isinstance(each, str) and each) for each in categories)
+    is_set = are_texts and len(set(categories)) == len(categories)
+    expect(is_set, where, value, "a column whose categories are different texts")
+    column = Column(**{**value, "categories": tuple(categories)})
+    optional = [number for number in (column.fill, column.period) if number is not None]
+    numbers = [column.offset, column.scale, *optional]
+    usable = all(type(number) in (int, float) and abs(number) < MAX_NUMBER for number in numbers)
+    usable = usable and column.scale > 0 and (column.period is None or (column.period > 0 and column.scale == 1))
+    expect(usable, where, value, "a column whose numbers can be used")
+    fits = column.kind in get_args(ColumnKind) and bool(column.categories) == (column.kind == "category")
+    expect(fits, where, value, "a column of such a kind")
+    return column

@@ -39,3 +39,9 @@ def shortened(value: object) -> str:
     except ValueError:
         text = "a number of more digits than Python writes"
     return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]} …"
+
+
+def expect(is_right: bool, field: str, value: object, wanted: str) -> None:
+    """Raise TypeError, which says what is wanted, unless the value of a field in an untrusted file is right."""
+    if not is_right:
+        raise TypeError(f"{field} is {shortened(repr(value))}, not {wanted}")

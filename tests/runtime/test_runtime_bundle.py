@@ -74,13 +74,13 @@ def test_a_bundle_without_its_manifest_is_no_run(make_bundle):
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ({"event": {"shape": [1, 0], "levels": None}}, "event.shape holds 0, not an integer of at least 1"),
+        ({"event": {"shape": [1, 0], "levels": None}}, "event.shape is 0, not an integer from 1 to 16777216"),
         ({"event": {"shape": 4, "levels": None}}, "event.shape is 4, not a list"),
         ({"event": {"shape": [4]}}, "lacks the field 'levels'"),
-        ({"event": {"shape": [4], "levels": 1}}, "event.levels holds 1, not an integer of at least 2"),
-        ({"latents": []}, "latents is empty"),
-        ({"files": []}, "files is not an object"),
-        ({"context": {"classes": "ten"}}, "context.classes holds 'ten'"),
+        ({"event": {"shape": [4], "levels": 1}}, "event.levels is 1, not an integer from 2 to 65536"),
+        ({"latents": []}, "latents is [], not a list of shapes"),
+        ({"files": []}, "files is [], not an object"),
+        ({"context": {"classes": "ten"}}, "context.classes is 'ten', not an integer"),
         ({"context": {"kind": 1}}, "lacks the field 'shape'"),
     ],
 )
