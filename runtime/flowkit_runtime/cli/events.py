@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from flowkit_runtime.atomic import replacing
 from flowkit_runtime.cli.options import wanted
 from flowkit_runtime.cli.progress import counting
-from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.errors import InputError, shortened
-from flowkit_runtime.inputs import Array, context_rows, points
+from flowkit_runtime.inputs import Array, points
 from flowkit_runtime.preprocessing import complete_context
 from flowkit_runtime.streaming.opening import open_source
 from flowkit_runtime.streaming.outputs import event_columns, write_rows
@@ -25,7 +24,6 @@ from flowkit_runtime.streaming.sources import (
     Wanted,
     all_contexts,
     context_file,
-    contexts,
     extra,
     naming_file,
     naming_rows,
@@ -38,57 +36,33 @@ if TYPE_CHECKING:
     from flowkit_runtime.model import Model
 
 
-def contexts_of(model: Model, given: str | None, n: int) -> Array | None:
-    """Return the contexts of n events for the value of `--context`."""
-    if (path := context_table(given)) is not None:
-        with naming_rows(path):
-            return context_rows(table_contexts(model, path, read_contexts(model, path)), model.context, n, 0)
-    return contexts(_wanted(model, given), lambda: n)(slice(0, n))
-
-
-def all_contexts_of(model: Model, given: str | None) -> Array | None:
-    """Return every context for the value of `--context`, which is no table."""
-    return all_contexts(_wanted(model, given))
-
-
-def _wanted(model: Model, given: str | None) -> Wanted:
+def contexts_of(model: Model, given: str | None) -> tuple[Array | None, dict[str, Any] | None]:
+    """Return all contexts for the value of `--context`, and the columns of a table that they come from."""
+    if given is not None and Path(given).suffix.lower() in TABLES:
+        return _contexts_of_table(model, Path(given))
     if context_file(given) is None and model.preprocessing is not None and model.preprocessing.context:
         columns = shortened(model.preprocessing.context_columns)
         why = "this flow needs a context" if given is None else f"the context {shortened(repr(given))} is no table"
         raise InputError(f"{why}: --context FILE.csv, with {columns}")
-    return Wanted(model.event_shape, model.levels, model.context, context_from=given)
+    return all_contexts(Wanted(model.event_shape, model.levels, model.context, context_from=given)), None
 
 
-def context_table(given: str | None) -> Path | None:
-    """Return the table that `--context` names, or None if its value isn't a table."""
-    return Path(given) if given is not None and Path(given).suffix.lower() in TABLES else None
+def _contexts_of_table(model: Model, path: Path) -> tuple[Array, dict[str, Any]]:
+    """Return the contexts [n, c], or the labels [n], of a table, and its columns as Arrow arrays by name.
 
-
-def preprocessing_of(model: Model, path: Path) -> Preprocessing:
-    """Return the model's preprocessing of contexts. Raises InputError if it takes none from a table."""
-    if model.preprocessing is None or not model.preprocessing.contexts:
+    Raises InputError, which names the row, for a missing value.
+    """
+    preprocessing = model.preprocessing
+    if preprocessing is None or not preprocessing.contexts:
         raise InputError(f"{path}: this flow takes no context from a table")
-    return model.preprocessing
-
-
-def read_contexts(model: Model, path: Path) -> dict[str, Any]:
-    """Return the columns of a table that make contexts, as Arrow arrays by name."""
-    of_context = replace(preprocessing_of(model, path), event=())
-    table = open_table(path)
+    of_context, table = replace(preprocessing, event=()), open_table(path)
     table.check_columns(of_context.kinds)
     whole = next(in_batches(table.records(column_types(of_context)), sys.maxsize), None)
     if whole is None:
         raise InputError(f"{path} has no rows")
-    return columns_of(whole)
-
-
-def table_contexts(model: Model, path: Path, columns: Mapping[str, Any]) -> Array:
-    """Return contexts [n, c], or labels [n], of a table's columns.
-
-    Raises InputError, which names the row, for a missing value.
-    """
+    columns = columns_of(whole)
     with naming_file(path):
-        return complete_context(preprocessing_of(model, path), columns)
+        return complete_context(preprocessing, columns), columns
 
 
 def event(model: Model, data: Path, columns: str, resize: bool, row: int) -> Array:

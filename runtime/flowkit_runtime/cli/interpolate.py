@@ -42,5 +42,5 @@ def interpolate(
     check_output(output, EVENTS)
     model = load_apart(bundle, providers, threads, output, context, data=data)
     first, last = (event(model, data, columns, resize, row) for row in (a, b))
-    write_events(model.interpolate(first, last, n, contexts_of(model, context, n)), model, output)
+    write_events(model.interpolate(first, last, n, contexts_of(model, context)[0]), model, output)
     echo(f"{n} events from row {a} to row {b}: {output}")

@@ -109,7 +109,7 @@ def decode(
         arrays = list(read_npz(latents, shapes, range(sys.maxsize)).values())
     except (OSError, ValueError) as error:
         raise InputError(f"{latents} can't be read: {error}") from error
-    rows = contexts_of(model, context, n := len(arrays[0]))
+    rows, n = contexts_of(model, context)[0], len(arrays[0])
     with counting("decoding", n) as progress, naming_rows(latents):
         events = model.decode(arrays, rows, progress=progress)
     write_events(events, model, output)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from flowkit_runtime.cli.options import (
     BundlePath,
     ContextText,
@@ -15,10 +13,6 @@ from flowkit_runtime.cli.options import (
     Threads,
 )
 from flowkit_runtime.cli.terminal import echo
-
-if TYPE_CHECKING:
-    from flowkit_runtime.inputs import Array
-    from flowkit_runtime.model import Model
 
 
 def sample(
@@ -40,13 +34,13 @@ def sample(
     """
     import numpy as np
 
-    from flowkit_runtime.cli.events import write_events
+    from flowkit_runtime.cli.events import contexts_of, write_events
     from flowkit_runtime.cli.outputs import EVENTS, check_output, load_apart
     from flowkit_runtime.cli.progress import counting
 
     check_output(output, EVENTS)
     model = load_apart(bundle, providers, threads, output, context)
-    given, columns = _contexts(model, context)
+    given, columns = contexts_of(model, context)
     rows = 1 if given is None else len(given)
     with counting("sampling", rows * n) as progress:
         each = None if given is None else given[:, None]
@@ -54,13 +48,3 @@ def sample(
     beside = columns and {name: column.take(np.repeat(np.arange(rows), n)) for name, column in columns.items()}
     write_events(samples.reshape(-1, *model.event_shape), model, output, beside)
     echo(f"{rows * n} samples: {output}")
-
-
-def _contexts(model: Model, given: str | None) -> tuple[Array | None, dict[str, Any] | None]:
-    """Return all contexts, and of a table the columns that they come from, to write beside the samples."""
-    from flowkit_runtime.cli.events import all_contexts_of, context_table, read_contexts, table_contexts
-
-    if (path := context_table(given)) is None:
-        return all_contexts_of(model, given), None
-    columns = read_contexts(model, path)
-    return table_contexts(model, path, columns), columns
