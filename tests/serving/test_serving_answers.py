@@ -268,6 +268,7 @@ REFUSED = {
     "sizes": (DRAWN + "?n=[101,2]", b"", JSON, 422, "there are 202 samples; the most"),
     "long sizes": (DRAWN, {"n": 2 * [10**4000]}, JSON, 422, "more events than one array can hold"),
     "sizes of sizes": (DRAWN, {"n": 99 * [1]}, JSON, 422, "n has 99 sizes; the most is 16"),
+    "a null": ("/bundles/vectors/score", {"x": [[0, None]]}, JSON, 422, "x must hold numbers, and holds null"),
     "latent of none": ("/bundles/vectors/decode", npy(1), NPY, 422, "z_1 must have shape [n, 2], got []"),
     "many latents": ("/bundles/vectors/decode", npy(np.zeros((101, 2))), NPY, 422, "there are 101 rows"),
     "no latents": ("/bundles/vectors/decode", {"latents": 1}, JSON, 422, "latents must be a list of one array, z_1"),

@@ -109,6 +109,15 @@ def test_slow_clients_are_cut_off(running):
             assert status(all_of(client)) == SLOW[name][1], name
 
 
+def test_a_head_is_that_of_get(running):
+    connection = http.client.HTTPConnection(*running.address, timeout=10)
+    for method in ("GET", "HEAD", "HEAD", "GET"):
+        connection.request(method, "/health/ready")
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["content-length"]) == (200, "19")
+        assert answer.read() == (b"" if method == "HEAD" else b'{"status":"ready"}\n')
+
+
 def test_a_huge_body_is_refused_before_it_is_read(running):
     with running.connected() as client:
         client.sendall(SAMPLE + b"Content-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n{")

@@ -155,9 +155,18 @@ class Service:
             self.metrics.waiting.set(self._in_progress)
 
 
+class _App(FastAPI):
+    """An application that answers HEAD as GET. The server leaves the content out."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope.get("method") == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await super().__call__(scope, receive, send)
+
+
 def app_of(service: Service) -> FastAPI:
     """Return the application with all addresses of a service."""
-    app = FastAPI(title="flowkit-runtime", docs_url=None, redoc_url=None)
+    app = _App(title="flowkit-runtime", docs_url=None, redoc_url=None)
     for path, (summary, answer) in _pages(service).items():
         app.add_api_route(path, answer, summary=summary, tags=["server"], response_class=Response)
     for bundle, model in service.models.items():

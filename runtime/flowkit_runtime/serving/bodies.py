@@ -54,19 +54,20 @@ def _parsed_object(raw: bytes, has_classes: bool) -> Given:
     value = parse_json(raw)
     if not isinstance(value, dict):
         raise ValueError(f"a JSON object of named values is wanted, got {type(value).__name__}")
-    if raw.count(b'"') > 2 * len(value):  # there are texts beside the names
+    if raw.count(b'"') > 2 * len(value) or b"null" in raw:  # there are texts beside the names, or nulls
         for name, each in value.items():
             _check_numbers(name, each, has_classes)
     return value
 
 
 def _check_numbers(name: str, value: Any, has_classes: bool) -> None:
-    """Raise InputError for a text among numbers: numpy would give each number the size of the longest text."""
+    """Raise InputError for a null or a text, to whose size numpy would bring each number."""
     level = value if isinstance(value, list) and not (has_classes and name == "context") else []
     while level:
         kinds = set(map(type, level))
-        if str in kinds:
-            raise InputError(f"{shortened(name)} must hold numbers, and holds text")
+        for kind, spelled in {str: "text", type(None): "null"}.items():
+            if kind in kinds:
+                raise InputError(f"{shortened(name)} must hold numbers, and holds {spelled}")
         level = list(chain.from_iterable(each for each in level if isinstance(each, list)))
 
 
