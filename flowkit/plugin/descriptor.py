@@ -22,9 +22,6 @@ from flowkit.version import __version__
 API_VERSION = 1
 """The version of the contract between flowkit and its plugins; a descriptor says which one it was written for."""
 
-OLDEST_API = 1
-"""The oldest version of the contract that this flowkit still keeps."""
-
 Likelihood = Literal["exact", "lower_bound", "estimate"]
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -78,7 +75,12 @@ class Descriptor:
         """
         if not (isinstance(self.name, str) and NAME.fullmatch(self.name)):
             raise PluginError(f"the name {self.name!r} must be lower case: a letter, then letters, digits, _")
-        self._check_api()
+        if self.api != API_VERSION:
+            is_newer = isinstance(self.api, int) and self.api > API_VERSION
+            has = (
+                f"this flowkit ({__version__}) has API {API_VERSION}: update {'flowkit' if is_newer else 'the plugin'}"
+            )
+            raise PluginError(f"{self.name} was made for plugin API {self.api!r}, and {has}")
         base = KINDS[kind].config
         if not (inspect.isclass(self.config) and issubclass(self.config, base)):
             raise PluginError(f"the config of {kind} {self.name} must derive from flowkit.plugin.{base.__name__}")
@@ -123,16 +125,6 @@ class Descriptor:
             except ValueError as error:  # it has NaN or infinity in it
                 no_spec = "which no spec can say: take None for none, or a number"
                 raise PluginError(f"the default of {self.name}.{name} is {default!r}, {no_spec}") from error
-
-    def _check_api(self) -> None:
-        if not isinstance(self.api, int):
-            raise PluginError(f"the api of {self.name} must be a whole number, not {self.api!r}")
-        if self.api > API_VERSION:
-            has = f"this flowkit ({__version__}) has API {API_VERSION}"
-            raise PluginError(f"{self.name} asks for plugin API {self.api}, and {has}: update flowkit")
-        if self.api < OLDEST_API:
-            takes = f"this flowkit ({__version__}) takes {OLDEST_API} at least"
-            raise PluginError(f"{self.name} was made for plugin API {self.api}, and {takes}: update the plugin")
 
     def load(self) -> Any:
         """Return the target class. It is imported unless it has been.

@@ -15,6 +15,7 @@ from flowkit.plugin.descriptor import NAME, Descriptor
 from flowkit.plugin.failure import as_by_itself, guarded, reason
 from flowkit.plugin.found import Found, Origin
 from flowkit.plugin.kinds import KINDS, Kind
+from flowkit_runtime.errors import shortened
 
 hookspec = pluggy.HookspecMarker("flowkit")
 hookimpl = pluggy.HookimplMarker("flowkit")
@@ -92,7 +93,7 @@ def _check_marks(module: Any, manager: pluggy.PluginManager) -> None:
             (near,) = difflib.get_close_matches(name, known, n=1, cutoff=0)
             raise PluginError(f"{name} is not a hook: did you mean {near}?")
         if options["wrapper"] or options["hookwrapper"]:
-            raise PluginError(f"{_wanted(name)}, and wrap no other hook")
+            raise PluginError(f"{name} must return descriptors, and wrap no other hook")
 
 
 def _described(module: ModuleType, manager: pluggy.PluginManager) -> Iterator[tuple[str, Descriptor]]:
@@ -117,19 +118,7 @@ def _call(caller: pluggy.HookCaller) -> list[Descriptor]:
     if len(results) < len(caller.get_hookimpls()):  # pluggy leaves None out
         results = [None]
     for listed in results:
-        if not isinstance(listed, list | tuple):
-            raise PluginError(f"{_wanted(caller.name)}, not {_what(listed)}")
-        for each in listed:
-            if not isinstance(each, Descriptor):
-                raise PluginError(f"{_wanted(caller.name)}; it holds {_what(each)}")
+        if not isinstance(listed, list | tuple) or not all(isinstance(each, Descriptor) for each in listed):
+            wanted = f"{caller.name} must return a list of flowkit.plugin.Descriptor"
+            raise PluginError(f"{wanted}, not {shortened(repr(listed))}")
     return [each for listed in results for each in listed]
-
-
-def _wanted(hook: str) -> str:
-    return f"{hook} must return a list of flowkit.plugin.Descriptor"
-
-
-def _what(value: Any) -> str:
-    if value is None:
-        return "None"
-    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from flowkit.errors import Path, Problem, format_path
+from flowkit.errors import Path, Problem
 from flowkit.plugin.registry import Registry
 from flowkit.spec import advice
 from flowkit.spec.advice_on_plugins import on_reference, on_use
@@ -24,8 +24,6 @@ from flowkit_runtime.errors import shortened
 
 MAX_PROBLEMS = 50
 """The most problems that are shown; the rest is counted."""
-MAX_PLACES = 4
-"""The most further places that a problem lists."""
 
 MUST_BE = {
     "int_type": "a whole number",
@@ -148,7 +146,7 @@ def _explain(group: list[_Located], document: Document, registry: Registry) -> P
             suggestion = on_use(path[-1], value["use"], context["kind"], registry) or context["suggestion"]()
             return document.problem((*path, "use"), message, suggestion)
         case "broken_plugin":
-            return document.problem(path, shortened(message), _also_at([found.path for found in group[1:]]))
+            return document.problem(path, shortened(message))
         case kind if kind in MUST_BE:
             kinds = [_must_be(found.details) for found in group]
             suggestion = on_value(path, value, {found.details["type"] for found in group}, " ".join(kinds))
@@ -167,13 +165,6 @@ def _is_renamed(found: _Located, document: Document, registry: Registry) -> bool
     if found.details["type"] != "missing" or not isinstance(name, str):
         return False
     return advice.is_meant(name, found.around, document.data, registry)
-
-
-def _also_at(paths: list[Path]) -> str | None:
-    if not paths:
-        return None
-    more = f" and {len(paths) - MAX_PLACES} more places" if len(paths) > MAX_PLACES else ""
-    return f"also at {', '.join(map(format_path, paths[:MAX_PLACES]))}{more}"
 
 
 def _is_of_entries(details: ErrorDetails) -> bool:

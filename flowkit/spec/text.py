@@ -100,9 +100,7 @@ def read_text(text: str, file: str = "<spec>") -> Document:
     if not isinstance(document.data, dict):
         from flowkit.spec.slips import explained
 
-        is_entry = isinstance(document.data, list)
-        advice = "delete the dash, and begin every line 2 columns further left" if is_entry else None
-        raise SpecError([explained(document.problem((), "a spec is a mapping that begins with flowkit: 1", advice))])
+        raise SpecError([explained(document.problem((), "a spec is a mapping that begins with flowkit: 1"))])
     return document
 
 
@@ -116,8 +114,7 @@ def parse(text: str, file: str, start: int = 0) -> Document:
         Place(file).fail(TOO_LONG)
     if found := NOT_TEXT.search(text):
         place = lines.behind(text[: found.start()])
-        advice = "delete the colour codes of the terminal" if found[0] == "\x1b" else None
-        place.fail(f"the character U+{ord(found[0]):04X} can't stand in a spec: is this a text file?", (), advice)
+        place.fail(f"the character U+{ord(found[0]):04X} can't stand in a spec: is this a text file?")
     body = TABS_BEFORE_JSON.sub(lambda found: found[0].replace("\t", " "), text[start:])
     composer = _Composer(YAML(typ="safe", pure=True).parse(" " * start + body), lines)
     try:
@@ -232,9 +229,7 @@ class _Composer:
                 "anchors and aliases (&, *) are not allowed", path, "write the value out, or put text in quotes"
             )
         if event.ctag is not None:
-            is_file = path and "include" in str(event.ctag)
-            advice = f"write {path[-1]}: alone, and below it, indented, the lines of that file" if is_file else None
-            self.last.fail("tags (!) are not allowed: delete the tag", path, advice)
+            self.last.fail("tags (!) are not allowed: delete the tag", path)
         if len(path) > MAX_DEPTH:
             self.last.fail(f"is nested more than {MAX_DEPTH} levels deep")
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -21,6 +20,7 @@ from flowkit.spec import Spec, read_spec
 from flowkit.spec.run import RESULTS, SPEC
 from flowkit.train.checkpoint import Row
 from flowkit.train.here import resume_here, train_here
+from flowkit.train.launching import end_with_the_parent
 from flowkit.train.results import Results, read_results
 
 
@@ -61,7 +61,7 @@ def train_trials(connection: Connection, spec: Path, place: int) -> None:
 
     ``spec`` is the file of the sweep's spec, and ``place`` the number of this worker, counted from 0.
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_the_parent, daemon=True).start()
     show_warnings_plainly()
     choose_gpu(place)
     with suppress(EOFError, KeyboardInterrupt):
@@ -76,14 +76,6 @@ def choose_gpu(place: int) -> None:
         listed = os.environ.get("CUDA_VISIBLE_DEVICES")
         visible = listed.split(",") if listed else [str(index) for index in range(count)]
         os.environ["CUDA_VISIBLE_DEVICES"] = visible[place % count]
-
-
-def _end_with_parent() -> None:
-    """End this process as soon as the one that started it has ended, even if that was killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
 
 
 def _outcome(order: TrialOrder, spec: Path, connection: Connection) -> TrialOutcome | OSError:

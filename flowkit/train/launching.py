@@ -77,7 +77,7 @@ def _process(
     """Run one of the processes. The first one of the node puts its result into ``answers``; each may put an error."""
     rank = int(variables["GROUP_RANK"]) * int(variables["LOCAL_WORLD_SIZE"]) + local_rank
     os.environ |= {**variables, "LOCAL_RANK": str(local_rank), "RANK": str(rank)}
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    threading.Thread(target=end_with_the_parent, daemon=True).start()
     show_warnings_plainly()
     if rank > 0:
         warnings.simplefilter("ignore")  # the first process gives the same ones
@@ -90,7 +90,7 @@ def _process(
         answers.put(pickle.dumps(result))
 
 
-def _end_with_the_parent() -> None:
+def end_with_the_parent() -> None:
     """Wait for the end of the process that launched this one, and end this one at once.
 
     torch asks Linux for a signal instead. It asks too late for a parent that is killed while its processes start.

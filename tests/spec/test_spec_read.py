@@ -311,10 +311,8 @@ def test_a_broken_plugin_is_one_problem(registry: Registry) -> None:
     step, repeated = "{use: broken/x}", "{repeat: 2, flow: [{use: broken/y}]}"
     (problem,) = problems(f"{HEAD}flow: [{step}, {repeated}]", registry)
     assert format_path(problem.path) == "flow[0]" and "ModuleNotFoundError" in problem.message
-    assert problem.suggestion == "also at flow[1].flow[0]"
     broken, slip = problems(f"{HEAD}flow: [{', '.join([step] * 7)}, {{use: toy/scale, facto: 2}}]", registry)
-    assert broken.suggestion == "also at flow[1], flow[2], flow[3], flow[4] and 2 more places"
-    assert slip.message == "unknown field 'facto'"
+    assert broken.message == problem.message and slip.message == "unknown field 'facto'"
 
 
 def test_how_a_problem_is_printed(registry: Registry) -> None:

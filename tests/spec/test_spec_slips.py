@@ -537,7 +537,7 @@ data: ¦../x.npy
 => data: {use: data/npy, path: ../x.npy}
 
 train: ¦!include train.yaml
-=> write train: alone, and below it, indented, the lines of that file
+=> tags (!) are not allowed: delete the tag
 => train: {epochs: 3}
 
 flow: ¦maf

@@ -61,7 +61,7 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are threads of this process, because others would import torch for seconds."""
     threads = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=Thread)
     monkeypatch.setattr("flowkit.sweep.pool.multiprocessing", SimpleNamespace(get_context=lambda _: threads))
-    monkeypatch.setattr("flowkit.sweep.worker._end_with_parent", lambda: None)
+    monkeypatch.setattr("flowkit.sweep.worker.end_with_the_parent", lambda: None)
     leave_out_pictures(monkeypatch)
 
 
