@@ -200,26 +200,24 @@ FORMATS = {
     "gzip": (gzip.compress(b"a: 1"), "a compressed file", "unpack it"),
     "bzip2": (bz2.compress(b"a: 1"), "a compressed file", "unpack it"),
     "xz": (lzma.compress(b"a: 1"), "a compressed file", "unpack it"),
-    "zip": (b"PK\x03\x04" + bytes(26) + b"a.yaml", "a zip file", "unpack it"),
-    "xlsx": (b"PK\x03\x04" + bytes(26) + b"[Content_Types].xml", "office program", "flowkit new FILE.csv"),
-    "xls": (b"\xd0\xcf\x11\xe0\xa1", "Microsoft Office", "flowkit new FILE.csv"),
+    "zip": (b"PK\x03\x04" + bytes(26) + b"a.yaml", "a compressed file", "unpack it"),
+    "xlsx": (b"PK\x03\x04" + bytes(26) + b"[Content_Types].xml", "a compressed file", "flowkit new FILE.csv"),
+    "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0", "a binary file", "flowkit new DATA"),
     "torch": (saved(torch.save, {"a": torch.ones(2)}), "a pickle", "pickles are never loaded"),
     "pickle": (pickle.dumps({"a": 1}), "a pickle", "pickles are never loaded"),
-    "npy": (saved(lambda x, file: numpy.save(file, x), numpy.ones(3)), "an array of numpy", NEW),
-    "npz": (saved(lambda x, file: numpy.savez(file, x), numpy.ones(3)), "an archive of numpy", "flowkit new FILE.npy"),
-    "parquet": (b"PAR1\x15\x04\xff", "a Parquet file", NEW),
-    "arrow": (b"ARROW1\0\0\xff", "an Arrow file", NEW),
-    "hdf5": (b"\x89HDF\r\n\x1a\n\0", "an HDF5 file", "flowkit new FILE.npy"),
-    "sqlite": (b"SQLite format 3\0\x10", "a database of SQLite", "flowkit new FILE.csv"),
+    "npy": (saved(lambda x, file: numpy.save(file, x), numpy.ones(3)), "a file of data", NEW),
+    "npz": (saved(lambda x, file: numpy.savez(file, x), numpy.ones(3)), "a compressed file", "unpack it"),
+    "parquet": (b"PAR1\x15\x04\xff", "a file of data", NEW),
+    "arrow": (b"ARROW1\0\0\xff", "a file of data", NEW),
+    "hdf5": (b"\x89HDF\r\n\x1a\n\0", "a binary file", "flowkit new DATA"),
+    "sqlite": (b"SQLite format 3\0\x10", "a binary file", "flowkit new DATA"),
     "safetensors": (safetensors.torch.save({"a": torch.ones(2)}), "a file of weights", "flowkit evaluate RUN"),
     "onnx": (b"\x08\x0a\x12\x07flowkit:", "an ONNX graph", "flowkit verify BUNDLE"),
     "a web page": (b"\n<!DOCTYPE html>\n<html>", "a web page", "download the file itself"),
-    "escaped": (b'{"flowkit": 1\\n', "text with \\n in the place of line ends", "replace each"),
-    "pdf": (b"%PDF-1.7\n%\xe2\xe3", "a PDF", "flowkit new DATA"),
     "elf": (b"\x7fELF\x02\x01\x01\0", "a binary file", "flowkit new DATA"),
     "UTF-16": ("a: 1".encode("utf-16"), "UTF-16 text", "save it as UTF-8"),
 } | {
-    kind: (saved(lambda x, file, kind=kind: x.save(file, kind), Image.new("RGB", (9, 9))), "a picture", "new FOLDER")
+    kind: (saved(lambda x, file, kind=kind: x.save(file, kind), Image.new("RGB", (9, 9))), "a binary file", "new DATA")
     for kind in ("png", "jpeg", "gif", "webp", "tiff", "bmp")
 }
 """Files of other formats, what is said that they are, and what to do with them."""
