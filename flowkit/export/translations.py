@@ -11,6 +11,7 @@ from torch import nn
 from flowkit.errors import ExportError
 from flowkit.export import elementary, normal_tails
 from flowkit.plugin.failure import in_a_line
+from flowkit_runtime.errors import shortened
 
 Translations = dict[Callable[..., Any], Callable[..., Any]]
 """An operator, such as ``torch.ops.aten.erfc.default`` -> a function that writes it with onnxscript's operators."""
@@ -65,12 +66,10 @@ def _brought(method: Callable[[], Any], name: str) -> Mapping[Any, Callable[...,
         brought = method()
     except Exception as error:  # a plugin may raise anything
         raise ExportError(f"{METHOD} of {name} fails: {in_a_line(error)}") from error
-    if not isinstance(brought, Mapping):
-        raise ExportError(f"{METHOD} of {name} must return a dict, not {type(brought).__name__}")
-    for operator, translation in brought.items():
-        if not isinstance(operator, torch._ops.OpOverload):
-            advice = "write an overload, such as torch.ops.aten.erfc.default"
-            raise ExportError(f"{METHOD} of {name} has the key {operator!r}, which is no operator of torch: {advice}")
-        if not callable(translation):
-            raise ExportError(f"{METHOD} of {name} translates {operator} by {translation!r}, which is no function")
+    if not isinstance(brought, Mapping) or not all(
+        isinstance(operator, torch._ops.OpOverload) and callable(translation)
+        for operator, translation in brought.items()
+    ):
+        wanted = "a dict of functions by operators of torch, such as torch.ops.aten.erfc.default"
+        raise ExportError(f"{METHOD} of {name} must return {wanted}, not {shortened(repr(brought))}")
     return brought

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from flowkit.errors import Path, PluginError
 from flowkit.plugin.failure import guarded
-from flowkit.spec.model import ContextSpec, Spec
+from flowkit.shapes import Shape
+from flowkit.spec.model import Spec
 
 
 def table_problems(spec: Spec) -> Iterator[tuple[Path, str, str | None]]:
@@ -26,22 +27,17 @@ def table_problems(spec: Spec) -> Iterator[tuple[Path, str, str | None]]:
     elif spec.event.levels is not None:
         message = "a table's integers are dequantized when they are read, and the event has levels"
         yield ("event", "levels"), message, "Leave out levels, and give the columns kind: integer"
-    if preprocessing.label is not None:
-        if spec.context is None or spec.context.classes is None:
-            message = "a label is one of several classes, and the spec's context isn't"
-            yield ("data", "label"), message, "Write context: {classes: k}, with the number of classes"
-    elif context is None and spec.context is not None:
-        advice = "Add data.context or data.label, or leave out context"
-        yield ("context",), "no columns of the data make a context", advice
-    elif context is not None and (spec.context is None or spec.context.shape != context):
-        yield ("data", "context"), *_context_problem(list(context), spec.context)
+    own, label = spec.context, preprocessing.label is not None
+    made, had = _context(label, context), NONE if own is None else _context(own.classes is not None, own.shape)
+    if made != had:
+        path: Path = ("context",) if made == NONE else ("data", "label" if label else "context")
+        advice = "Leave out context" if made == NONE else f"Write {made}"
+        yield path, f"its columns make {made}, and the spec has {had}", f"{advice}, or choose other columns"
 
 
-def _context_problem(columns: list[int], context: ContextSpec | None) -> tuple[str, str]:
-    """Return message and suggestion for a context of another shape than its columns make."""
-    made = f"its columns make contexts of shape {columns}, and the spec has"
-    if context is None:
-        return f"{made} no context", f"Write context: {{shape: {columns}}}"
-    if context.shape is None:
-        return f"{made} {context.classes} classes", f"Write context.shape: {columns} in the place of context.classes"
-    return f"{made} {list(context.shape)}", f"Write context.shape: {columns}"
+NONE = "no context"
+
+
+def _context(classes: bool, shape: Shape | None) -> str:
+    """Return the section of a context, which is a class, an array of this shape, or none, for messages."""
+    return "context: {classes: k}" if classes else NONE if shape is None else f"context: {{shape: {list(shape)}}}"
