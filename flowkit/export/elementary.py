@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from onnxscript import ir
 from onnxscript import opset18 as op
 
@@ -23,6 +25,35 @@ def softmax(x: Any, dim: int, dtype: int = -1) -> Any:
     over: Any = op.Constant(value_ints=[dim])
     powers = op.Exp(op.Sub(x, op.ReduceMax(x, over)))
     return op.Div(powers, op.ReduceSum(powers, over))
+
+
+def attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    """Translate attention over any dimensions. torch.onnx takes those with heads alone, [batch, heads, n, features].
+
+    ``dropout_p`` has no effect, as networks are exported in evaluation.
+    """
+    dims, n, features = len(query.shape), query.shape[-2], query.shape[-1]
+    if enable_gqa:
+        raise NotImplementedError("attention with fewer heads of keys than of queries: repeat the keys and values")
+    scaled = op.Mul(query, number(1 / math.sqrt(features) if scale is None else scale, query))
+    scores = op.MatMul(scaled, op.Transpose(key, perm=[*range(dims - 2), dims - 1, dims - 2]))
+    if is_causal:
+        later = np.triu(np.ones((n, key.shape[-2]), bool), 1)
+        scores = op.Where(op.Constant(value=ir.to_proto(ir.tensor(later))), number(-math.inf, query), scores)
+    elif attn_mask is not None and attn_mask.dtype == ir.DataType.BOOL:
+        scores = op.Where(attn_mask, scores, number(-math.inf, query))
+    elif attn_mask is not None:
+        scores = op.Add(scores, attn_mask)
+    return op.MatMul(op.Softmax(scores, axis=-1), value)
 
 
 def lerp(start: Any, end: Any, weight: Any) -> Any:

@@ -67,6 +67,30 @@ def test_they_are_right_to_rounding(model, given):
         assert (error <= ROUNDING * largest.get(name, exact.abs().clamp(min=1))).all(), (name, error.max())
 
 
+class Attention(nn.Module):
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        q, k, v = given
+        attention, heads = F.scaled_dot_product_attention, [t.unflatten(2, (2, 2)).transpose(1, 2) for t in given]
+        near = (torch.arange(4)[:, None] - torch.arange(6)).abs() < 3
+        return (
+            attention(q, k, v),
+            attention(*heads),
+            attention(q, k, v, is_causal=True, scale=0.3),
+            attention(*heads, is_causal=True),
+            attention(q, k, v, attn_mask=near),
+            attention(*heads, attn_mask=near.to(q) * 2),
+        )
+
+
+def test_attention_needs_no_heads():
+    q, k, v = given = tuple(torch.randn(5, n, 4, generator=torch.Generator().manual_seed(n)) for n in (4, 6, 6))
+    model = pieces._export(Attention(), given, ["q", "k", "v"], ({0: torch.export.Dim("batch")},) * 3, 20, TRANSLATIONS)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    results = session.run(None, {"q": q.numpy(), "k": k.numpy(), "v": v.numpy()})
+    for exact, result in zip(Attention()(q.double(), k.double(), v.double()), results, strict=True):
+        np.testing.assert_allclose(result, exact, atol=2e-6)
+
+
 def wide_softplus(x: Tensor) -> Tensor:
     return F.softplus(x, beta=0.5, threshold=5)
 

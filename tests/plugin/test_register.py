@@ -15,6 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from typer.testing import CliRunner
 
 import flowkit
+from flowkit.bijectors import Bijector
 from flowkit.cli.main import app
 from flowkit.errors import PluginError, SpecError
 from flowkit.flow import Flow
@@ -154,6 +155,16 @@ def test_a_target_of_the_wrong_kind() -> None:
         Flow.from_spec(SHORT)
     flowkit.register("mine/scale", type("Empty", (BijectorConfig,), {}), tuple)
     with pytest.raises(PluginError, match=r"mine/scale .*must derive from flowkit\.bijectors\.Bijector"):
+        Flow.from_spec(SHORT)
+
+
+def test_a_layer_that_leaves_the_constructor_of_modules_out() -> None:
+    class Bare(Bijector):
+        def __init__(self, event_shape: tuple[int, ...]) -> None:
+            self.event_shape = event_shape
+
+    flowkit.register("mine/scale", type("Empty", (BijectorConfig,), {}), Bare)
+    with pytest.raises(PluginError, match=r"mine/scale .*its __init__ must call super\(\).__init__ first"):
         Flow.from_spec(SHORT)
 
 
