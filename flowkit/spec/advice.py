@@ -76,10 +76,10 @@ def _elsewhere(name: str, around: Path, data: Any, registry: Registry) -> str | 
     head, dot, tail = name.partition(".")
     if dot and head in fields_at(around, data, registry):
         return f"write {head}: and below it, indented, {tail}"
+    if around and name in fields_at((), data, registry) and name not in data:
+        return f"{name} is a section of its own: give it the indentation of {around[0]}"
     if places and (around or name not in COMMON):
         return f"{name} belongs in {' or '.join(map(format_path, places[:1] if around else places))}"
-    if name in fields_at((), data, registry) and name not in data:
-        return f"{name} is a section of its own: give it the indentation of flow"
     return None
 
 

@@ -108,6 +108,12 @@ train:
 => train.data: unknown field 'data'
 => data is a section of its own
 
+event:
+  shape: [2]
+  ¦base: {use: base/laplace}
+=> event.base: unknown field 'base'
+=> base is a section of its own: give it the indentation of event
+
 train: {¦batchSize: 3}
 => train.batchSize: unknown field 'batchSize'
 => did you mean batch_size?
