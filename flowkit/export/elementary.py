@@ -47,8 +47,9 @@ def attention(
     scaled = op.Mul(query, number(1 / math.sqrt(features) if scale is None else scale, query))
     scores = op.MatMul(scaled, op.Transpose(key, perm=[*range(dims - 2), dims - 1, dims - 2]))
     if is_causal:
-        later = np.triu(np.ones((n, key.shape[-2]), bool), 1)
-        scores = op.Where(op.Constant(value=ir.to_proto(ir.tensor(later))), number(-math.inf, query), scores)
+        triangle = ir.tensor(np.triu(np.ones((n, key.shape[-2]), bool), 1))
+        later: Any = op.Constant(value=ir.to_proto(triangle))
+        scores = op.Where(later, number(-math.inf, query), scores)
     elif attn_mask is not None and attn_mask.dtype == ir.DataType.BOOL:
         scores = op.Where(attn_mask, scores, number(-math.inf, query))
     elif attn_mask is not None:
