@@ -18,7 +18,7 @@ from flowkit.spec import Spec
 from flowkit.starting import TableLook, choose, see
 from flowkit_runtime.columns import Preprocessing, no_columns
 from flowkit_runtime.errors import shortened
-from flowkit_runtime.frames import TableColumns, as_columns, is_table
+from flowkit_runtime.frames import TableColumns, is_table
 from flowkit_runtime.preprocessing import class_names, complete_context, decode, encode
 from flowkit_runtime.values import as_numbers, as_text
 
@@ -28,10 +28,10 @@ TableLibrary = Literal["numpy", "pandas", "polars", "pyarrow"]
 
 def joined(x: Any, context: Any = None) -> TableColumns:
     """Return the columns of one or two tables as Arrow arrays. Raises InputError."""
-    columns: TableColumns = as_flowkit(as_columns, x)
+    columns: TableColumns = as_flowkit(TableColumns, x)
     if context is None:
         return columns
-    more: TableColumns = as_flowkit(as_columns, context)
+    more: TableColumns = as_flowkit(TableColumns, context)
     if both := columns.keys() & more.keys():
         raise InputError(f"x and context both have a column {min(both)!r}")
     return columns | more
@@ -49,7 +49,7 @@ def with_names(x: Any, context: Any) -> tuple[TableColumns, list[str] | None]:
     if not is_table(context):
         like = f", as in context=[{context!r}]" if isinstance(context, str) else ""
         raise InputError(f"x is a table: context must be one, too, or a list of names of its columns{like}")
-    return joined(x, context), list(as_flowkit(as_columns, context))
+    return joined(x, context), list(as_flowkit(TableColumns, context))
 
 
 def look_at_columns(
@@ -117,7 +117,7 @@ def as_events(
 
 def as_contexts(preprocessing: Preprocessing, context: Any) -> np.ndarray:
     """Return the contexts of a table as float32, or labels as int64. Raises InputError."""
-    contexts: np.ndarray = as_flowkit(complete_context, preprocessing, as_flowkit(as_columns, context))
+    contexts: np.ndarray = as_flowkit(complete_context, preprocessing, as_flowkit(TableColumns, context))
     return contexts if preprocessing.label is not None else contexts.astype(np.float32)
 
 
@@ -162,7 +162,7 @@ def as_table(
     columns = dict(decode(preprocessing, events))
     if beside is not None:
         names = [column.column for column in preprocessing.contexts]
-        given = as_flowkit(as_columns, beside)
+        given = as_flowkit(TableColumns, beside)
         columns = {name: given[name].take(rows) for name in names} | columns
     table = arrow.table(columns)
     if library == "pandas":

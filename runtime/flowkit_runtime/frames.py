@@ -17,6 +17,10 @@ class TableColumns(Mapping[str, Any]):
     """The columns of a table by name. Each is converted to an Arrow array when it is read, so others may hold anything.
 
     Raises InputError for a column that can't be converted, and for a name that two columns have.
+
+    Args:
+        table: a DataFrame of pandas or polars, an Arrow table, or a mapping from names to arrays or lists. If all
+            values of a mapping are single ones, it is one row.
     """
 
     def __init__(self, table: Any) -> None:
@@ -43,15 +47,6 @@ class TableColumns(Mapping[str, Any]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._found
-
-
-def as_columns(table: Any) -> TableColumns:
-    """Return the columns of a table.
-
-    ``table`` is a DataFrame of pandas or polars, an Arrow table, or a mapping from names to arrays or lists. If all
-    values of a mapping are single ones, it is one row.
-    """
-    return TableColumns(table)
 
 
 def is_table(value: Any) -> bool:

@@ -136,19 +136,6 @@ def inside(
     return rows
 
 
-def point_inside(domain: tuple[tuple[float, float], ...] | None) -> NDArray[np.float64]:
-    """Return a point within the ends of a domain: a value for each pair, or [0] without a domain."""
-    return np.array([_between(*ends) for ends in domain or ((-math.inf, math.inf),)])
-
-
-def _between(low: float, high: float) -> float:
-    if math.isfinite(low) and math.isfinite(high):
-        return low / 2 + high / 2
-    if math.isfinite(low):
-        return low + 1 + abs(low)
-    return high - 1 - abs(high) if math.isfinite(high) else 0.0
-
-
 def grid(name: str, rows: Array, start: int, levels: int) -> NDArray[np.float64]:
     """Return `rows` as float64. Each value must be a whole number in [0, levels - 1]."""
     values = rows.astype(np.float64)

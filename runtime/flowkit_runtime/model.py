@@ -21,7 +21,7 @@ from flowkit_runtime.bundle import (
 )
 from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.errors import BundleError, InputError, RowError, shortened
-from flowkit_runtime.frames import as_columns, is_table
+from flowkit_runtime.frames import TableColumns, is_table
 from flowkit_runtime.graphs import FlowGraphs
 from flowkit_runtime.inputs import (
     Array,
@@ -35,7 +35,6 @@ from flowkit_runtime.inputs import (
     inside,
     integer,
     is_integral,
-    point_inside,
     points,
     real,
     row_slices,
@@ -140,7 +139,7 @@ class Model:
             BundleError: If the flow wasn't trained on a table.
             InputError: If a column is missing, or a value can't be used.
         """
-        return encode(self._table(), as_columns(table), seed=integer("seed", seed, 0, 1 << 64))
+        return encode(self._table(), TableColumns(table), seed=integer("seed", seed, 0, 1 << 64))
 
     def context_from_table(self, table: Any) -> Array:
         """Return the contexts of a table, one for each row. The columns of the event aren't needed.
@@ -154,7 +153,7 @@ class Model:
         """
         if not self._table().contexts:
             raise InputError("this flow takes no context")
-        return complete_context(self._table(), as_columns(table))
+        return complete_context(self._table(), TableColumns(table))
 
     def to_table(self, x: ArrayLike) -> dict[str, Array]:
         """Return events as the columns of the table that the flow was trained on, by name. It undoes `from_table`.
@@ -178,7 +177,8 @@ class Model:
         if self.preprocessing is None or self.preprocessing.missing == "refuse":
             return events, np.zeros(len(events), bool)
         lacking: NDArray[np.bool_] = np.asarray(np.isnan(events).all(axis=1))
-        return np.where(lacking[:, None], point_inside(self.domain), events), lacking
+        low, high = np.transpose(self.domain or [(-math.inf, math.inf)])
+        return np.where(lacking[:, None], np.clip(0.0, low, high), events), lacking
 
     @property
     def marginalizes(self) -> bool:

@@ -19,7 +19,7 @@ from flowkit.starting.roles import Choice
 from flowkit.starting.table import TableLook, choose
 from flowkit.train import load_data
 from flowkit_runtime.columns import Column
-from flowkit_runtime.frames import as_columns
+from flowkit_runtime.frames import TableColumns
 from flowkit_runtime.values import as_text
 from tests.tables.tables import written
 
@@ -35,7 +35,7 @@ def without(values: Any, rows: int) -> list[Any]:
 
 
 def chosen(*, event: Any = (), context: Any = (), **columns: Any) -> TableLook:
-    return choose(see([as_columns(columns)]), "x.csv", event, context)
+    return choose(see([TableColumns(columns)]), "x.csv", event, context)
 
 
 def in_event(values: Any, other: Any = NORMAL) -> Choice:
@@ -140,7 +140,7 @@ def test_few_values_of_a_column_become_texts(monkeypatch: pytest.MonkeyPatch) ->
         return as_text(values, name)
 
     monkeypatch.setattr("flowkit.starting.columns.as_text", counted)
-    (column,) = see([as_columns({"x": np.arange(50_000) / 7})])
+    (column,) = see([TableColumns({"x": np.arange(50_000) / 7})])
     assert len(column.texts) == 101 and max(lengths) < 300
 
 
@@ -204,7 +204,7 @@ def test_a_text_among_numbers_is_the_reason_for_leaving_a_column_out() -> None:
 def test_a_column_without_a_name_is_left_out_with_a_reason() -> None:
     columns = {"": np.arange(N), "y": NORMAL, "label": LETTERS}
     assert chosen(**columns).doubts == ('column "" is left out: it numbers the rows',)
-    looks = [choose(see([as_columns(columns)]), "x.csv", label="", weight=""), chosen(**{**columns, "": LETTERS})]
+    looks = [choose(see([TableColumns(columns)]), "x.csv", label="", weight=""), chosen(**{**columns, "": LETTERS})]
     assert [[each.name for each in look.left_out] for look in looks] == [[""], []]
     assert looks[1].label is None and [each.name for each in looks[1].context] == ["", "label"]
 
@@ -244,7 +244,7 @@ def test_what_is_refused(case: str) -> None:
 
 def test_batches_see_what_the_whole_sees() -> None:
     columns = {"x": without(3 * NORMAL + 1e4, 5), "k": RANDOM.integers(0, 5, N), "c": LETTERS}
-    table = as_columns(columns)
+    table = TableColumns(columns)
     parts = [{name: values.slice(start, 37) for name, values in table.items()} for start in range(0, N, 37)]
     for whole, some in zip(see([table]), see(parts), strict=True):
         assert (some.rows, some.missing, some.kind, some.digits, len(some.texts)) == (

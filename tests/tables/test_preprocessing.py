@@ -11,7 +11,7 @@ import pytest
 
 from flowkit_runtime.columns import MAX_NAMED, Column, Preprocessing, described, no_columns, parsed
 from flowkit_runtime.errors import InputError
-from flowkit_runtime.frames import as_columns
+from flowkit_runtime.frames import TableColumns
 from flowkit_runtime.noise import DEQUANTIZATION_STREAM, uniform
 from flowkit_runtime.preprocessing import decode, encode
 from flowkit_runtime.values import as_days, as_numbers, as_text
@@ -46,7 +46,7 @@ NOISE = uniform(0, DEQUANTIZATION_STREAM, (4, 5))
 
 
 def test_what_columns_become() -> None:
-    events, context = encode(MIXED, as_columns(ROWS))
+    events, context = encode(MIXED, TableColumns(ROWS))
     noiseless = events - NOISE * [0, 1, 1, 1, 0]
     expected = [[0.0, -3, 0, 0, 0.0], [0.5, 0, 1, 1, 1.5], [np.nan] * 5, [-1.0, 12, -2, 1, 3.0]]
     assert np.allclose(noiseless, expected, atol=1e-12, equal_nan=True)
@@ -57,14 +57,14 @@ def test_what_columns_become() -> None:
 
 def test_values_on_a_circle() -> None:
     hours = Preprocessing((Column("x"),), (Column("h", "integer", offset=6.0, fill=12.0, period=24.0),))
-    _, context = encode(hours, as_columns({"x": [0.0] * 5, "h": [6, 12, 0, 30, None]}))
+    _, context = encode(hours, TableColumns({"x": [0.0] * 5, "h": [6, 12, 0, 30, None]}))
     expected = [[1, 0, 0], [0, 1, 0], [0, -1, 0], [1, 0, 0], [0, 1, 1]]
     assert context is not None and np.allclose(context, expected, atol=1e-12)
     assert hours.shapes == ((1,), (3,))
 
 
 def test_events_become_columns_again() -> None:
-    events, _ = encode(MIXED, as_columns(ROWS), seed=3)
+    events, _ = encode(MIXED, TableColumns(ROWS), seed=3)
     columns = decode(MIXED, events[[0, 1, 3]].astype(np.float32))
     for name in ("k", "p", "c"):
         assert columns[name].tolist() == [ROWS[name][row] for row in (0, 1, 3)]
@@ -75,20 +75,20 @@ def test_events_become_columns_again() -> None:
 def test_times_in_float32_come_back_to_the_second() -> None:
     times = [datetime(2011, 1, 27, 12, minute, second) for minute in range(60) for second in range(60)]
     preprocessing = Preprocessing((Column("t", "time", offset=15000.0),))
-    events, _ = encode(preprocessing, as_columns({"t": times}))
+    events, _ = encode(preprocessing, TableColumns({"t": times}))
     assert decode(preprocessing, events.astype(np.float32))["t"].tolist() == times
 
 
 def test_noise_is_a_function_of_seed_and_row() -> None:
-    whole, _ = encode(MIXED, as_columns(ROWS), seed=5)
+    whole, _ = encode(MIXED, TableColumns(ROWS), seed=5)
     tail = {name: values[1:] for name, values in ROWS.items()}
-    assert np.array_equal(encode(MIXED, as_columns(tail), start=1, seed=5)[0], whole[1:], equal_nan=True)
-    assert not np.array_equal(encode(MIXED, as_columns(tail), start=1, seed=6)[0][0], whole[1])
+    assert np.array_equal(encode(MIXED, TableColumns(tail), start=1, seed=5)[0], whole[1:], equal_nan=True)
+    assert not np.array_equal(encode(MIXED, TableColumns(tail), start=1, seed=6)[0][0], whole[1])
 
 
 def test_offsets_keep_float32_precise() -> None:
     seconds = Column("x", offset=1.7e9)
-    events, _ = encode(Preprocessing((seconds,)), as_columns({"x": [1.7e9 + 0.25, 1.7e9 + 0.5]}))
+    events, _ = encode(Preprocessing((seconds,)), TableColumns({"x": [1.7e9 + 0.25, 1.7e9 + 0.5]}))
     assert events.astype(np.float32).ravel().tolist() == [0.25, 0.5]
 
 
@@ -122,7 +122,7 @@ def test_values_that_are_refused(case: str) -> None:
     changed, message = REFUSED[case]
     rows = {name: values for name, values in (ROWS | changed).items() if values is not None}
     with pytest.raises(InputError, match=message):
-        encode(MIXED, as_columns(rows), start=10)
+        encode(MIXED, TableColumns(rows), start=10)
 
 
 @pytest.mark.parametrize(("name", "row"), [("x", 12), ("k", 10)])
@@ -130,11 +130,11 @@ def test_missing_values_are_refused_by_default(name: str, row: int) -> None:
     strict = Preprocessing(MIXED.event, MIXED.context)
     rows = ROWS | {"x": [1.0, 2.0, 3.0, 4.0]} | {name: [None if i == row - 10 else 1 for i in range(4)]}
     with pytest.raises(InputError, match=f"no value in column '{name}' of row {row}"):
-        encode(strict, as_columns(rows), start=10)
+        encode(strict, TableColumns(rows), start=10)
 
 
 def test_a_context_that_lacks_a_value_lacks_an_event() -> None:
-    events, context = encode(MIXED, as_columns(ROWS | {"z": [1.0, None, 1.0, 1.0]}))
+    events, context = encode(MIXED, TableColumns(ROWS | {"z": [1.0, None, 1.0, 1.0]}))
     assert np.isnan(events[:, 0]).tolist() == [False, True, True, False]
     assert context is not None and np.isfinite(context).all()
 
@@ -163,7 +163,7 @@ def test_tables_of_python() -> None:
 
     frame = pd.DataFrame({"x": [1.0, np.nan], "c": pd.Categorical(["a", None]), "k": pd.array([1, None], "Int64")})
     for table in (frame, pa.table(frame), {name: frame[name].to_numpy(object) for name in frame}):
-        columns = as_columns(table)
+        columns = TableColumns(table)
         assert [
             values.null_count + int(np.isnan(as_numbers(values, n)).sum() if n != "c" else 0) > 0
             for n, values in columns.items()
@@ -171,7 +171,7 @@ def test_tables_of_python() -> None:
         assert as_text(columns["c"], "c") == ["a", None]
         assert as_numbers(columns["k"], "k")[0] == 1.0 and np.isnan(as_numbers(columns["k"], "k")[1])
     with pytest.raises(InputError, match="more than one column 'a'"):
-        as_columns(pa.table([[1], [2]], names=["a", "a"]))["a"]
+        TableColumns(pa.table([[1], [2]], names=["a", "a"]))["a"]
 
 
 def test_it_travels_as_json() -> None:

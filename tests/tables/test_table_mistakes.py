@@ -30,7 +30,7 @@ from flowkit.train import load_data
 from flowkit_runtime.cli.main import app
 from flowkit_runtime.columns import Column, Preprocessing
 from flowkit_runtime.errors import InputError
-from flowkit_runtime.frames import as_columns
+from flowkit_runtime.frames import TableColumns
 from flowkit_runtime.preprocessing import decode, encode, encode_context
 from tests.tables.tables import N, small_spec, small_table, written
 
@@ -440,13 +440,13 @@ SAME: dict[str, tuple[list[str], Any]] = {
 def test_categories_that_are_the_same(case: str) -> None:
     categories, values = SAME[case]
     rule = Preprocessing((), (Column("c", "category", categories=tuple(categories)),))
-    assert encode_context(rule, as_columns({"c": values})).tolist() == [[1, 0], [0, 1]]
+    assert encode_context(rule, TableColumns({"c": values})).tolist() == [[1, 0], [0, 1]]
 
 
 def test_zeros_at_the_front_are_another_category() -> None:
     rule = Preprocessing((), (Column("c", "category", categories=("1", "2")),))
     with pytest.raises(InputError, match="'c' has '01' in row 1; its categories are 1, 2"):
-        encode_context(rule, as_columns({"c": ["1", "01"]}))
+        encode_context(rule, TableColumns({"c": ["1", "01"]}))
 
 
 def test_extreme_samples_have_no_wrong_values() -> None:
@@ -531,4 +531,4 @@ def test_times_in_dictionaries_order_the_rows(tmp_path: Path) -> None:
 def test_a_table_without_pyarrow_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(flowkit_runtime.InputError, match="a table needs pyarrow: pip install pyarrow"):
-        as_columns({"a": [1.0]})
+        TableColumns({"a": [1.0]})

@@ -121,12 +121,10 @@ class Csv(TableFile):
         self.is_headless, self._one_column = self._are_numbers(found), len(found) == 1
         # pandas writes the index without a name, and numbers as names of unnamed columns.
         named = [name for name in found if name]
-        if named and named == [str(i) for i in range(len(named))]:
-            raise InputError(f"{path} begins with {','.join(found)[:100]}: a row, or names? Give the columns names")
-        if not self.is_headless and any(_REAL.fullmatch(name.strip()) for name in named):
-            raise InputError(
-                f"{path} begins with {','.join(found)[:100]}: a row, or names? Add a line with the names of the columns"
-            )
+        are_counted = bool(named) and named == [str(i) for i in range(len(named))]
+        if are_counted or (not self.is_headless and any(_REAL.fullmatch(name.strip()) for name in named)):
+            begin = f"{path} begins with {','.join(found)[:100]}"
+            raise InputError(f"{begin}: a row, or names? Let it begin with the names of the columns")
         if self._one_column and sample[:1] in (b"\r", b"\n"):
             raise InputError(f"{path} begins with an empty line: a missing value? Remove it, or write the value")
         lines = max(1, sample.count(b"\n")) * path.stat().st_size // max(1, len(sample))
