@@ -22,6 +22,7 @@ from flowkit.plugin import Arrays, PartName
 from flowkit.spec import Spec
 from flowkit.train.batches import take
 from flowkit.train.classes import class_shares
+from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.inputs import class_indices
 
 if TYPE_CHECKING:
@@ -57,7 +58,10 @@ class FittedFlow:
         best_epoch: The epoch whose weights the flow has.
         classes: The share of each class among the events that were trained on, by its name, if the context is a class;
             otherwise None. A class is given to methods by its name or its number.
+        preprocessing: How the columns of a table become events and contexts; None for arrays.
     """
+
+    preprocessing: Preprocessing | None = None
 
     def __init__(self, flow: Flow, trained: Trained, data: Mapping[PartName, Arrays], library: Library) -> None:
         self.flow = flow
@@ -158,7 +162,7 @@ class FittedFlow:
     def export(self, directory: str | Path, *, overwrite: bool = False, options: Options | None = None) -> Path:
         """Write the flow as a verified bundle, which ``flowkit_runtime.load`` serves. Return its directory.
 
-        The graphs are verified on the held-out events.
+        The graphs are verified on the held-out events. The bundle of a flow that was fitted to a table takes tables.
 
         Args:
             directory: The directory to make.
@@ -175,8 +179,9 @@ class FittedFlow:
         x, context, _ = self._held_out
         flow = copy.deepcopy(self.flow).cpu()
         weights = "raw" if self.spec.train.ema is None else "ema"
-        with_classes = replace(options or Options(), classes=self.classes)
-        export(flow, directory, x, context, weights, overwrite, with_classes)
+        given = options or Options()
+        own = replace(given, classes=self.classes, preprocessing=self.preprocessing or given.preprocessing)
+        export(flow, directory, x, context, weights, overwrite, own)
         return Path(directory)
 
     def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +29,6 @@ from flowkit_runtime.frames import TableColumns, is_table
 from flowkit_runtime.inputs import inside
 
 if TYPE_CHECKING:
-    from flowkit.export import Options
     from flowkit.train.fit import Trained
 
 
@@ -42,6 +40,8 @@ class FittedTable(FittedFlow):
     Attributes:
         preprocessing: How columns become events and contexts.
     """
+
+    preprocessing: Preprocessing
 
     def __init__(
         self,
@@ -174,19 +174,6 @@ class FittedTable(FittedFlow):
         names = [column.column for column in self.preprocessing.event]
         as_flowkit(inside, "x", events, 0, None if domains == REALS else ends, names)
         return ~np.isnan(events[:, 0])
-
-    def export(self, directory: str | Path, *, overwrite: bool = False, options: Options | None = None) -> Path:
-        """Write the flow as a verified bundle, which takes such tables. Return its directory.
-
-        Args:
-            directory: The directory to make.
-            overwrite: Replace a bundle that is there.
-            options: The ways in which graphs are written.
-        """
-        from flowkit.export import Options as Given  # this import takes seconds
-
-        own = replace(options or Given(), preprocessing=self.preprocessing)
-        return super().export(directory, overwrite=overwrite, options=own)
 
 
 def _in_rows(kept: np.ndarray, results: np.ndarray) -> np.ndarray:
