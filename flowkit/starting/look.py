@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -237,6 +236,4 @@ def map_rows(path: str) -> Rows:
         raise DataError(f"{path} must hold one array, a row an event: save it with numpy.save")
     if array.dtype.kind not in "iuf":
         raise DataError(f"{path} holds {array.dtype}: save integers or floats, such as x.astype('uint8')")
-    if not math.prod(array.shape):
-        raise DataError(f"{path} has shape {list(array.shape)}: it is empty")
     return Rows(array)

@@ -11,8 +11,7 @@ import os
 import stat
 import sys
 import zipfile
-from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +125,7 @@ def parse_npz(raw: bytes, names: Collection[str]) -> dict[str, NDArray[Any]]:
             found = [name.removesuffix(".npy") for name in archive.namelist()]
             if (other := next((name for name in found if name not in names), None)) is not None:
                 raise ValueError(f"it holds {quoted(other)}; its arrays may be {', '.join(names)}")
-            return {name: _read_member(archive, f"{name}.npy", lambda shape, dtype: None) for name in found}
+            return {name: _read_member(archive, name) for name in found}
     except _BAD_ARCHIVE as error:
         raise ValueError(f"it is not an .npz file: {error}") from error
 
@@ -139,38 +138,31 @@ def read_npz(path: Path, shapes: Mapping[str, Shape], rows: range) -> dict[str, 
     """
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive:
-            arrays = {
-                name: _read_member(archive, f"{name}.npy", partial(_check_rows, f"{name}.npy", wanted=shape, rows=rows))
-                for name, shape in shapes.items()
-            }
+            arrays = {name: _read_member(archive, name) for name in shapes}
     except _BAD_ARCHIVE as error:
         raise ValueError(f"it is not an .npz file of {', '.join(shapes)}: {error}") from error
+    for name, array in arrays.items():
+        _check_rows(name, array, shapes[name], rows)
     if len({len(array) for array in arrays.values()}) > 1:
         raise ValueError("its arrays differ in their number of rows")
     return arrays
 
 
-def _read_member(archive: zipfile.ZipFile, name: str, check: Callable[[Shape, np.dtype[Any]], None]) -> NDArray[Any]:
-    """Return an array of an archive, whose shape and dtype are checked before it is read."""
-    info = archive.getinfo(name)
+def _read_member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """Return an array of an archive."""
+    info = archive.getinfo(f"{name}.npy")
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-        raise ValueError(f"{name} is compressed")
-    with archive.open(info) as member:
-        head = io.BytesIO(member.read(_MAX_HEADER))
-        found, dtype, fortran = _read_header(head)
-        check(found, dtype)
-        _check_length(found, dtype, info.file_size - head.tell())
-        content = head.read() + member.read()
-    return np.frombuffer(content, dtype).reshape(found, order="F" if fortran else "C")
+        raise ValueError(f"{name}.npy is compressed")
+    return parse_npy(archive.read(info))
 
 
-def _check_rows(name: str, found: Shape, dtype: np.dtype[Any], wanted: Shape, rows: range) -> None:
-    if len(found) != 1 + len(wanted) or found[1:] != wanted:
-        raise ValueError(f"{name} is of shape {list(found)}, not [{', '.join(map(str, ('n', *wanted)))}]")
-    if found[0] not in rows:
-        raise ValueError(f"{name} is of shape {list(found)}: its rows must be {rows[0]} to {rows[-1]}")
-    if dtype.kind not in "iuf":
-        raise ValueError(f"{name} holds {dtype}, not numbers")
+def _check_rows(name: str, array: NDArray[Any], wanted: Shape, rows: range) -> None:
+    if array.ndim != 1 + len(wanted) or array.shape[1:] != wanted:
+        raise ValueError(f"{name}.npy is of shape {list(array.shape)}, not [{', '.join(map(str, ('n', *wanted)))}]")
+    if len(array) not in rows:
+        raise ValueError(f"{name}.npy is of shape {list(array.shape)}: its rows must be {rows[0]} to {rows[-1]}")
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{name}.npy holds {array.dtype}, not numbers")
 
 
 def _read_header(head: io.BytesIO) -> tuple[Shape, np.dtype[Any], bool]:

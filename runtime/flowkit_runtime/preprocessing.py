@@ -110,7 +110,11 @@ def _values(column: Column, preprocessing: Preprocessing, columns: Mapping[str, 
     scaled = "" if column.scale == 1 else f", divided by {column.scale:g}"
     _refuse(np.abs(values) > _LARGEST, column, numbers, start, f"{scaled}: float32 ends at {_LARGEST:.4g}")
     if column.kind == "integer":
-        values = _whole(values, column, start)
+        steps = f"one of {column.offset:g} + k · {column.scale:g}"
+        wanted = "a whole number" if (column.offset, column.scale) == (0, 1) else steps
+        off = off_grid(values, values + column.offset / column.scale)
+        _refuse(off, column, numbers, start, f", which isn't {wanted}")
+        values = np.rint(values)
     if preprocessing.missing == "refuse" and column.fill is None and (lacking := np.isnan(values)).any():
         row = start + int(lacking.argmax())
         raise RowError(f"there is no value in column {shortened(repr(column.column))} of row {row}")
@@ -177,19 +181,6 @@ def _check_noise(column: Column, values: Floats, start: int) -> None:
         why = f": float32 can't hold it with noise, since (value - offset) / scale is beyond {WITH_NOISE:,}; "
         advice = "give the column another offset, or kind: number"
         _refuse(large, column, values * column.scale + column.offset, start, why + advice)
-
-
-def _whole(values: Floats, column: Column, start: int) -> Floats:
-    """Return values that are whole but for rounding, rounded. Raises RowError for others."""
-    if (bad := off_grid(values, values + column.offset / column.scale)).any():
-        row = int(bad.argmax())
-        value, steps = values[row] * column.scale + column.offset, f"{column.offset:g} + k · {column.scale:g}"
-        wanted = "a whole number" if (column.offset, column.scale) == (0, 1) else f"one of {steps}"
-        raise RowError(
-            f"column {shortened(repr(column.column))} has {value:g} in row {start + row}, which isn't {wanted}"
-        )
-    whole: Floats = np.rint(values)
-    return whole
 
 
 def _codes(texts: list[str | None], column: Column, start: int) -> Floats:

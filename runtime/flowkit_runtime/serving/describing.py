@@ -48,7 +48,7 @@ def described_bundle(name: str, model: Model) -> dict[str, Any]:
     manifest = model.manifest
     return {
         "name": name,
-        "event": {"shape": model.event_shape, "levels": model.levels, "domain": _finite(model.domain)},
+        "event": {"shape": model.event_shape, "levels": model.levels, "domain": manifest["event"].get("domain")},
         "context": None if context is None else asdict(context),
         "columns": None if model.preprocessing is None else described(model.preprocessing),
         "latents": model.latent_shapes,
@@ -58,13 +58,6 @@ def described_bundle(name: str, model: Model) -> dict[str, Any]:
         "providers": model.providers,
         **{field: manifest.get(field) for field in ("model", "flowkit", "weights", "precision", "opset")},
     }
-
-
-def _finite(domain: Sequence[tuple[float, float]] | None) -> list[list[float | None]] | None:
-    """Return the ends of a domain. None stands for infinity."""
-    if domain is None:
-        return None
-    return [[end if abs(end) < float("inf") else None for end in pair] for pair in domain]
 
 
 def openapi_of(model: Model, endpoint: Endpoint) -> dict[str, Any]:

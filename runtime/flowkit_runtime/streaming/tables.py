@@ -82,11 +82,9 @@ class Parquet(TableFile):
 
     def _file(self, path: Path) -> Any:
         parquet = extra("pyarrow.parquet", "pyarrow", "reading Parquet")
-        try:
+        with _reading(path, "Parquet"):
             # Read one page at a time: if a file was written in one piece, its only row group is the whole file.
             return parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BLOCK)
-        except Exception as error:  # pyarrow raises many types of errors
-            raise InputError(f"{path} can't be read as Parquet: {shortened(error)}") from error
 
     def records(self, types: Mapping[str, Type], start: int = 0) -> Iterator[Any]:
         with self._file(self.path) as file:
@@ -236,10 +234,8 @@ class Arrow(TableFile):
 
     def _file(self, path: Path) -> Any:
         arrow = extra("pyarrow", "pyarrow", "reading Arrow files")
-        try:
+        with _reading(path, "an Arrow file"):
             return arrow.ipc.open_file(arrow.memory_map(str(path)))
-        except Exception as error:  # pyarrow raises many types of errors
-            raise InputError(f"{path} can't be read as an Arrow file: {shortened(error)}") from error
 
     def records(self, types: Mapping[str, Type], start: int = 0) -> Iterator[Any]:
         with self._file(self.path) as file, _reading(self.path, "an Arrow file"):
@@ -276,7 +272,7 @@ def _reading(path: Path, kind: str, why: Callable[[Exception], str] = shortened)
     """Turn pyarrow's errors inside the block into an InputError that names the file and the reason."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except Exception as error:  # pyarrow raises many types of errors
         raise InputError(f"{path} can't be read as {kind}: {why(error)}") from error
 
 
