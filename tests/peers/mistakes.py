@@ -31,7 +31,7 @@ class Mistake:
 MISTAKES = [
     Mistake(
         "An odd height into a squeeze",
-        "A squeeze makes channels of 2×2 blocks, and 7 rows don't divide.",
+        "A squeeze turns blocks of 2×2 pixels into channels, so the height must be even.",
         "flowkit: 1\nevent: {shape: [1, 7, 8]}\nflow:\n  - use: glow/squeeze\n",
         "",
         (
@@ -43,7 +43,7 @@ MISTAKES = [
     ),
     Mistake(
         "A coupling of one channel",
-        "A coupling keeps one half of the channels to transform the other; of one channel there is no half.",
+        "A coupling keeps one half of the channels and transforms the other half. One channel has no halves.",
         "flowkit: 1\nevent: {shape: [1, 8, 8]}\nflow:\n"
         "  - coupling: {use: glow/affine}\n    conditioner: {use: glow/convnet}\n",
         "",
@@ -91,13 +91,14 @@ MISTAKES = [
                 "inn = Ff.SequenceINN(3); inn.append(Fm.LearnedElementwiseScaling); inn(torch.ones(5, 1))[0].shape",
                 "Accepted, the same.",
             ),
-            Peer("zuko", "zuko.flows.NSF(3)().log_prob(torch.ones(5, 1))", "From inside the first network."),
+            Peer("zuko", "zuko.flows.NSF(3)().log_prob(torch.ones(5, 1))", "The error comes from the first network."),
         ),
     ),
     Mistake(
         "A scale that can reach 0",
-        "A scale of 0 can't be inverted. flowkit takes bounds of an affine coupling's scale, FrEIA a clamp a for "
-        "exp(±a), zuko a least slope; nflows and normflows have fixed forms, and of them the nearest setting is shown.",
+        "A scale of 0 can't be inverted. In flowkit one sets bounds of an affine coupling's scale, in FrEIA a clamp a "
+        "for exp(±a), and in zuko a least slope. nflows and normflows have no such setting, so the most similar one is "
+        "shown.",
         "flowkit: 1\nevent: {shape: [4]}\nflow:\n"
         "  - coupling: {use: glow/affine, scale: [0, 4]}\n    conditioner: {use: glow/mlp}\n",
         "",
@@ -112,7 +113,8 @@ MISTAKES = [
             Peer(
                 "normflows",
                 "nf.flows.CoupledRationalQuadraticSpline(2, 1, 8, tail_bound=-1)(torch.rand(6, 2))[1]",
-                "Accepted: the identity, all being outside [1, -1]. Its affine scale is exp(t) or sigmoid(t + 2).",
+                "Accepted: it is the identity, because all values are outside [1, -1]. Its affine scale is exp(t) or "
+                "sigmoid(t + 2).",
             ),
             Peer(
                 "FrEIA",
@@ -128,8 +130,8 @@ MISTAKES = [
     ),
     Mistake(
         "Misspelt names and options",
-        "All that is misspelt is reported at once. For the others an option that is a string; a misspelt class or "
-        "keyword is Python's own AttributeError or TypeError with all four, clear and at once.",
+        "flowkit reports all misspelt words at once. The examples for the others misspell an option that is a string. "
+        "With all four, a misspelt class or keyword is a clear AttributeError or TypeError of Python.",
         "flowkit: 1\nevent: {shape: [4]}\nflow:\n  - use: glow/actnrom\n"
         "  - coupling: {use: glow/affine, scale: sigmod}\n    conditioner: {use: glow/mlp, hiden: 64}\n",
         "",
@@ -149,12 +151,16 @@ MISTAKES = [
                 'Fm.AffineCouplingOneSided([(4,)], subnet_constructor=net, clamp_activation="TAHN")',
                 "When the layer is built.",
             ),
-            Peer("zuko", "zuko.flows.NSF(4, hiden_features=[64])", "It has no options that are strings: a keyword."),
+            Peer(
+                "zuko",
+                "zuko.flows.NSF(4, hiden_features=[64])",
+                "It has no options that are strings, so a keyword is shown.",
+            ),
         ),
     ),
     Mistake(
         "The context is missing",
-        "A conditional flow of 3 values, its context 2 values, is asked for p(x) instead of p(x | context).",
+        "A conditional flow of 3 values, with a context of 2 values, is asked for p(x) instead of p(x | context).",
         "",
         "flow = Flow.from_spec(\n    {\n"
         '        "flowkit": 1,\n'
@@ -168,15 +174,15 @@ MISTAKES = [
                 "nflows",
                 "flows.Flow(transforms.MaskedAffineAutoregressiveTransform(3, 8, context_features=2), "
                 "distributions.StandardNormal([3])).log_prob(torch.rand(5, 3))",
-                "Accepted: a number, of no density that was trained. Couplings with its residual networks fail. "
-                "A context of another length is refused well: "
+                "Accepted: the result isn't a density that was trained. Couplings with its residual networks raise an "
+                "error. A context of another length is refused well: "
                 '"Number of input items must be equal to number of context items."',
             ),
             Peer(
                 "normflows",
                 "nf.ConditionalNormalizingFlow(nf.distributions.DiagGaussian(3), "
                 "[nf.flows.MaskedAffineAutoregressive(3, 8, context_features=2)]).log_prob(torch.rand(5, 3))",
-                "Accepted, the same. Its coupling splines fail.",
+                "Accepted, the same. Its coupling splines raise an error.",
             ),
             Peer(
                 "FrEIA",
@@ -184,13 +190,17 @@ MISTAKES = [
                 "subnet_constructor=net); inn(torch.rand(5, 3))",
                 "At the first batch.",
             ),
-            Peer("zuko", "zuko.flows.NSF(3, context=2)().log_prob(torch.rand(5, 3))", "From inside the first network."),
+            Peer(
+                "zuko",
+                "zuko.flows.NSF(3, context=2)().log_prob(torch.rand(5, 3))",
+                "The error comes from the first network.",
+            ),
         ),
     ),
     Mistake(
         "Integers where a density needs continuous values",
-        "On integers a density can grow without limit, and its figures mean nothing. flowkit adds the noise itself "
-        "where a spec says `levels`. What no library sees, flowkit included, is `log_prob(k.float())`.",
+        "If a density is fitted to integers without noise, it can grow without limit, and its scores mean nothing. "
+        "If a spec has `levels`, flowkit adds the noise. No library, flowkit included, notices `log_prob(k.float())`.",
         "",
         "flow = Flow.from_spec(\n"
         '    {"flowkit": 1, "event": {"shape": [3], "levels": 256}, '
@@ -207,19 +217,19 @@ MISTAKES = [
             Peer(
                 "normflows",
                 "nf.NormalizingFlow(nf.distributions.DiagGaussian(3), [nf.flows.AffineConstFlow((3,))]).log_prob(k)",
-                "About types, not about densities.",
+                "The message is about types, not about densities.",
             ),
             Peer(
                 "FrEIA",
                 "inn = Ff.SequenceINN(3); inn.append(Fm.LearnedElementwiseScaling); inn(k)",
                 "Accepted. With a network in the flow: `mat1 and mat2 must have the same dtype`.",
             ),
-            Peer("zuko", "zuko.flows.NSF(3)().log_prob(k)", "About types, not about densities."),
+            Peer("zuko", "zuko.flows.NSF(3)().log_prob(k)", "The message is about types, not about densities."),
         ),
     ),
     Mistake(
         "Layers that don't fit",
-        "In Python; in a spec each layer is given the shape that reaches it, as with FrEIA.",
+        "This mistake is possible only in Python. In a spec, each layer gets the shape that reaches it, as in FrEIA.",
         "",
         "Flow([ActNorm((4,)), ActNorm((3,))])\n",
         (
@@ -238,19 +248,20 @@ MISTAKES = [
             Peer(
                 "FrEIA",
                 "inn = Ff.SequenceINN(4); inn.append(Fm.FixedLinearTransform, M=torch.eye(3)); inn(torch.rand(5, 4))",
-                "Shapes can't differ; a matrix of another size can, and is met at the first batch.",
+                "Layers get their shapes from FrEIA, but a matrix may have another size. The error comes at the first "
+                "batch.",
             ),
             Peer(
                 "zuko",
                 "zuko.flows.GeneralCouplingTransform(3)()(torch.rand(5, 4)).shape",
-                "Accepted: the fourth column of the result is memory that was never written.",
+                "Accepted: the fourth column of the result is uninitialized memory.",
             ),
         ),
     ),
     Mistake(
         "NaN in the data",
-        "One value of one event is NaN. flowkit reads all data before it trains, as here. Of a batch in Python, "
-        "log_prob is NaN for that event alone, as with zuko.",
+        "One value of one event is NaN. flowkit checks all data before it trains, as in this example. In Python, "
+        "`flow.log_prob` of such a batch is NaN for this event alone, as in zuko.",
         "",
         'numpy.save("x.npy", numpy.float32([[0, 1, 2], [3, numpy.nan, 5], [6, 7, 8]] * 4))\n'
         'flow = [{"use": "glow/actnorm"}]\n'
@@ -277,7 +288,7 @@ MISTAKES = [
     ),
     Mistake(
         "Weights of another flow",
-        "The spec of a finished run was edited: 4 values where it was trained on 3.",
+        "The spec of a finished run was edited: it has 4 values now, but the run was trained with 3.",
         "",
         'Flow.load("runs/moons")\n',
         (
@@ -290,7 +301,7 @@ MISTAKES = [
                 "nflows",
                 "a = transforms.LULinear(3, using_cache=True).eval(); b = transforms.LULinear(3, identity_init=False); "
                 "a(x); a.load_state_dict(b.state_dict()); torch.equal(a(x)[0], b(x)[0])",
-                "Weights that do fit, and a layer that was used before: its cache keeps the old ones.",
+                "These weights fit. But the layer was used before, and its cache keeps the old weights.",
             ),
             Peer(
                 "normflows",

@@ -29,17 +29,18 @@ LONGEST = 120
 HEAD = """\
 # Ten mistakes, and what five libraries say
 
-Each mistake as it is made with flowkit, the message that it gives, and the nearest thing in the code of
-{versions}. Every line of code here was run, and what it said was
-taken down by [scripts](../tests/peers/mistakes.py); long messages end in …. A test compares flowkit's with this page.
+This page shows ten mistakes: how each is made with flowkit, what flowkit says, and the most similar code in
+{versions}. [Scripts](../tests/peers/mistakes.py) ran every line of code, and
+recorded its output. Long messages are cut off, and end in …. A test compares flowkit's messages with this page.
 
-The libraries differ in what they are for. nflows, normflows, FrEIA and zuko are used from Python, where a class or a
-keyword that doesn't exist is found by Python itself; flowkit reads specs, knows every shape before anything is built,
-and so can say more, earlier. FrEIA infers shapes as it builds, too, zuko's flows are true distributions of torch with
-batches of any shape, and nflows checks the features and contexts of its couplings well.
+The libraries have different purposes. nflows, normflows, FrEIA and zuko are used from Python, and Python itself finds a
+class or a keyword that doesn't exist. flowkit reads specs, and knows every shape before it builds anything, so its
+messages can come earlier and say more. The other libraries have strengths of their own. FrEIA also infers shapes while
+it builds a flow. zuko's flows are distributions of torch with batches of any shape. nflows checks the features and
+contexts of its couplings.
 
-In the code of the others `net` and `conv` make networks of one layer, `with_nan` is 3 events of 3 values with one
-NaN, `k` 2 events of 3 integers in uint8; `nf` is normflows, `Ff` and `Fm` are FrEIA's framework and modules.
+In the code of the others, `net` and `conv` make networks of one layer. `with_nan` is 3 events of 3 values with one NaN,
+and `k` is 2 events of 3 integers in uint8. `nf` is normflows, and `Ff` and `Fm` are FrEIA's framework and modules.
 """
 
 
