@@ -47,12 +47,6 @@ def _one(value: Any) -> Domain:
         return NAMED[value]
     circle = value.get("circle") if isinstance(value, dict) and len(value) == 1 else None
     ends = value if circle is None else circle
-    if (
-        isinstance(ends, list | tuple)
-        and (text := next((end for end in ends if isinstance(end, str)), None)) is not None
-    ):
-        message = "an end of a domain must be a number, or null if it is infinite, not {end}: nothing is computed"
-        raise PydanticCustomError("domain", message, {"end": repr(text)})
     if not _is_interval(ends) or (circle is not None and None in ends):
         raise PydanticCustomError(
             "domain",

@@ -136,24 +136,14 @@ def _reads_none(call: Call, module: nn.Module, context: Tensor, seed: int) -> No
 
 
 TORCH = 77
-"""The exit code of a process that was about to import torch."""
-
-STOP_AT_TORCH = f"""\
-import os, sys
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name == "torch":
-            os._exit({TORCH})
-sys.meta_path.insert(0, Finder())
-"""
-"""Torch itself takes seconds to import."""
+"""The exit code of a process that has imported torch."""
 
 
 @only_where(lambda subject: subject.plugin.module is not None, "registered in this process")
 def light(subject: PluginSubject) -> None:
     """The plugin module doesn't import torch, so reading a spec doesn't wait for it."""
     module = subject.plugin.module
-    code = f"{STOP_AT_TORCH}import {module}"
+    code = f"import sys, {module}; sys.exit({TORCH} * ('torch' in sys.modules))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != TORCH, f"{module} imports torch: only the module that the target names may"

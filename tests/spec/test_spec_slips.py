@@ -561,7 +561,7 @@ event: {shape: [¦null, 2]}
 => event: {shape: [2]}
 
 event: {shape: [2], domain: ¦{circle: [0, 2*pi]}}
-=> must be a number, or null if it is infinite, not '2*pi'
+=> a domain is real, positive, [low, high] (null for an infinite end) or a mapping circle: [low, high]
 => event: {shape: [2]}
 
 ¦prior: {use: base/laplace}
