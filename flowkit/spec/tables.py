@@ -39,5 +39,5 @@ NONE = "no context"
 
 
 def _context(classes: bool, shape: Shape | None) -> str:
-    """Return the section of a context, which is a class, an array of this shape, or none, for messages."""
-    return "context: {classes: k}" if classes else NONE if shape is None else f"context: {{shape: {list(shape)}}}"
+    """Return what a spec says of a context, which is a class, an array of this shape, or none."""
+    return "context.classes: k" if classes else NONE if shape is None else f"context.shape: {list(shape)}"

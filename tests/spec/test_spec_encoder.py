@@ -131,11 +131,10 @@ def test_a_table_s_columns_are_its_context() -> None:
     columns = {"use": "data/table", "path": "x.csv", "event": [{"column": "a"}, {"column": "b"}]}
     data = {**columns, "context": [{"column": "c", "kind": "category", "categories": ["x", "y", "z"]}]}
     assert context_shape(read_spec(source(through("encoder/mlp", [3], features=2), data=data)).context) == (2,)
-    with pytest.raises(
-        SpecError, match=r"contexts of shape \[3\], and the spec has \[4\]\n *Write context.shape: \[3\]"
-    ):
+    made = r"its columns make context.shape: \[3\], and the spec has context"
+    with pytest.raises(SpecError, match=rf"{made}.shape: \[4\]\n *Write context.shape: \[3\]"):
         read_spec(source(through("encoder/mlp", [4]), data=data))
-    with pytest.raises(SpecError, match=r"has 4 classes\n *Write context.shape: \[3\] in the place of context.classes"):
+    with pytest.raises(SpecError, match=rf"{made}.classes: k\n *Write context.shape: \[3\]"):
         read_spec(source({"classes": 4, "encoder": {"use": "encoder/mlp"}}, data=data))
 
 

@@ -160,7 +160,7 @@ def test_what_specs_are_refused(case: str) -> None:
 
 def test_a_label_needs_a_context_of_classes() -> None:
     spec = spec_of(Path("x.csv")).model_dump(mode="json") | {"context": None, "base": {"use": "base/standard_normal"}}
-    with pytest.raises(SpecError, match=r"data.label: its columns make context: {classes: k}, and the spec has no"):
+    with pytest.raises(SpecError, match=r"data.label: its columns make context.classes: k, and the spec has no"):
         read_spec(spec)
 
 
