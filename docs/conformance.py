@@ -32,8 +32,9 @@ flowkit plugins check glow/squeeze --only log_det,round_trip
 ```
 
 The command checks an installed plugin as specs build it: on a vector, a single number and two images, as far as the
-plugin takes them, and on an even vector if it takes no such image. An encoder is checked on contexts: a vector, a set,
-an image, labels. Splits, conditioners and transformers are also checked in a coupling, and orders and masked
+plugin takes them, and on an even vector if it takes no such image. Bijectors and bases are checked on an image of one
+position and, if they take it, one channel, too. An encoder is checked on contexts: a vector, a set, an image, labels.
+Splits, conditioners and transformers are also checked in a coupling, and orders and masked
 conditioners in an autoregressive layer. A transformer isn't checked in an autoregressive or elementwise step. Without a
 name behind the slash, all plugins of a namespace are checked. The exit code is 1 if a check fails.
 

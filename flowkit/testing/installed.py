@@ -39,6 +39,12 @@ VALUES: tuple[dict[str, Any], ...] = ({}, {"levels": 256}, {"domain": [0, 1]}, {
 LAYERS: dict[type, str] = {model.CouplingSpec: "a coupling", model.AutoregressiveSpec: "an autoregressive layer"}
 """The steps of specs that have plugins as parts, which are checked in a layer too."""
 
+ONE_POSITION: tuple[Shape, ...] = ((1, 1, 1), (2, 1, 1))
+"""Images as the last of several scales may be, in which ``squeeze`` and ``std`` go wrong: of one channel, if taken.
+
+Plugins that are built beside a network aren't tried on them: one that normalizes over positions has nothing to read.
+"""
+
 SMALL: tuple[Shape, ...] = ((2,),)
 """An event for bases, whose density is integrated for events of one or two values."""
 
@@ -114,7 +120,8 @@ def _trials(kind: str, event: Shape | None, context: Shape | None) -> list[list[
     if KINDS[kind].of_context:
         contexts = ENCODED if context is None else ({"shape": list(context)},)
         return [[(event or SMALL[0], {}, each)] for each in contexts]
-    rows = ((event,),) if event else (*EVENTS, SMALL) if kind == "base" else EVENTS
+    more = {"bijector": (ONE_POSITION,), "base": (ONE_POSITION, SMALL)}
+    rows = ((event,),) if event else (*EVENTS, *more.get(kind, ()))
     return [list(product(row, VALUES, (None, *CONTEXTS))) for row in rows]
 
 

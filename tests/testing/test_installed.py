@@ -17,13 +17,13 @@ from flowkit_glow.permute import Permute
 from tests.zoo.test_right import Bound
 
 PARTS = {
-    "glow/actnorm": {"plugin": 4, "bijector": 4},
+    "glow/actnorm": {"plugin": 5, "bijector": 5},
     "glow/squeeze": {"plugin": 1, "bijector": 1},
-    "glow/rescale": {"plugin": 4, "bijector": 4},
+    "glow/rescale": {"plugin": 5, "bijector": 5},
     "glow/affine": {"plugin": 3, "transformer": 3, "bijector": 3},
     "glow/checkerboard": {"plugin": 1, "split": 1, "bijector": 1},
     "glow/mlp": {"plugin": 4, "conditioner": 4, "bijector": 4},
-    "base/standard_normal": {"plugin": 5, "base": 5},
+    "base/standard_normal": {"plugin": 6, "base": 6},
     "encoder/mlp": {"plugin": 4, "encoder": 4},
     "encoder/gru": {"plugin": 1, "encoder": 1},
     "data/digits": {"plugin": 1, "dataset": 1},
@@ -112,6 +112,18 @@ def test_what_takes_vectors_alone_is_checked_on_odd_and_even_ones() -> None:
     flowkit.register("mine/vectors", type("VectorsConfig", (BijectorConfig,), {"output_shape": vectors_only}), Permute)
     events = {each.make().event_shape for each in plugin_subjects("mine/vectors").values() if each.kind == "bijector"}
     assert events == {(5,), (1,), (4,)}
+
+
+class TakesOneChannelAway(Permute):
+    def forward_and_log_det(self, x, context=None):
+        y, log_det = super().forward_and_log_det(x)
+        return y.squeeze(1) if y.dim() == 4 else y, log_det
+
+
+def test_an_image_of_one_channel_is_tried() -> None:
+    flowkit.register("mine/squeezes", type("SqueezesConfig", (BijectorConfig,), {}), TakesOneChannelAway)
+    results = {title: run_check(subject, "shapes") for title, subject in plugin_subjects("mine/squeezes").items()}
+    assert [title for title, result in results.items() if result.is_error] == ["mine/squeezes, [1, 1, 1]"]
 
 
 class ChangesASetting(Permute):
