@@ -64,7 +64,7 @@ def train_trials(connection: Connection, spec: Path, place: int) -> None:
     threading.Thread(target=end_with_the_parent, daemon=True).start()
     show_warnings_plainly()
     choose_gpu(place)
-    with suppress(EOFError, KeyboardInterrupt):
+    with suppress(EOFError, ConnectionError, KeyboardInterrupt):
         while True:
             connection.send(_outcome(connection.recv(), spec, connection))
 

@@ -248,6 +248,14 @@ def test_workers_warn_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert warnings.formatwarning(DataWarning("why?"), DataWarning, "f.py", 1) == "warning: why?\n"  # type: ignore[call-arg]
 
 
+@pytest.mark.usefixtures("in_threads")
+def test_a_worker_ends_quietly_when_the_sweep_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, other = multiprocessing.Pipe()
+    own.send("an order")
+    monkeypatch.setattr("flowkit.sweep.worker._outcome", lambda *_: own.close())
+    train_trials(other, tmp_path, 0)
+
+
 @pytest.mark.parametrize(("listed", "chosen"), [(None, ["0", "1", "0"]), ("2,5", ["2", "5", "2"])])
 def test_workers_use_different_gpus(monkeypatch: pytest.MonkeyPatch, listed: str | None, chosen: list[str]) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
