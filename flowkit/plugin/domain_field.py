@@ -65,7 +65,7 @@ def _or_of_the_event(value: Any, info: ValidationInfo) -> Any:
         return value
     event = event_of(info)
     if event is None or event.domains == REALS:
-        raise PydanticCustomError("missing_domain", "is needed, because the event has no `domain`")
+        raise PydanticCustomError("missing_domain", "is needed, because the event has no `domain`: [0, 1], for example")
     return event.domains
 
 

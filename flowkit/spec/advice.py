@@ -84,11 +84,11 @@ def _elsewhere(name: str, around: Path, data: Any, registry: Registry) -> str | 
 
 
 def _meant(name: str, fields: Iterable[str], present: Iterable[str]) -> list[str]:
-    """Return the fields that may be meant: by their name in other libraries, by a word of the name, or by spelling."""
+    """Return the fields that may be meant: by their name in other libraries, by a common word, or by spelling."""
     if meant := [word for word in other_words(name) if word in fields]:
         return meant
     words = [word for word in words_of(name) if word in fields and word not in present]
-    return words[:1] or alike([name], fields)
+    return words[:1] or alike([name], fields) or [field for field in fields if name in words_of(field)]
 
 
 def _meant_nearby(name: str, path: Path, data: Any, registry: Registry) -> str | None:

@@ -80,5 +80,5 @@ def _advice(registry: Registry) -> str:
             reading.setdefault(found.kind, []).append(found.name)
     if not reading:
         return "leave context out: nothing that is installed reads it"
-    listed = " or ".join(f"the {kind} {' or '.join(names)}" for kind, names in reading.items())
-    return f"add what reads it, {listed}, or leave context out"
+    listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in sorted(reading.items()))
+    return f"add a plugin that reads it ({listed}), or leave context out"

@@ -51,7 +51,7 @@ MUST_BE = {
 """pydantic's error types -> what the value must be."""
 
 COUNTS = {
-    "too_short": "must have at least {min_length} entries, not {actual_length}",
+    "too_short": "must have {min_length} or more entries, not {actual_length}",
     "too_long": "must have at most {max_length} entries, not {actual_length}",
 }
 

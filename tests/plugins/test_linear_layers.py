@@ -81,7 +81,7 @@ REFUSED = {
     "twice the same index": ([0, 2, 2], r"flow\[0\].order: is no permutation: a list of 3 has each index from 0 to 2"),
     "indices from 1": ([1, 2, 3], r"flow\[0\].order: is no permutation"),
     "indices from the end": ([0, -1, -2], r"flow\[0\].order\[1\]: must be at least 0, not -1"),
-    "no index": ([], r"flow\[0\].order: must have at least 1 entries"),
+    "no index": ([], r"flow\[0\].order: must have 1 or more entries"),
     "a fraction": ([0, 1.5, 1], r"flow\[0\].order\[1\]: must be a whole number"),
     "too few channels": ([1, 0], r"flow\[0\]: permute has an order of 2 channels, and there are 3: list 3 indices"),
 }

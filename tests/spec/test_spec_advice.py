@@ -103,6 +103,10 @@ train: {optimizer: {¦ema: 0.9}}
 => epochs: unknown field 'epochs'
 => epochs belongs in train
 
+train: {¦batch: 64}
+=> train.batch: unknown field 'batch'
+=> did you mean batch_size?
+
 train:
   ¦data: {use: data/digits}
 => train.data: unknown field 'data'

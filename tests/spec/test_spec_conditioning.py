@@ -213,12 +213,12 @@ def test_a_context_that_nothing_reads(steps: list[dict[str, Any]]) -> None:
     [
         (
             (),
-            "add what reads it, the base my/prior or the bijector my/shift or my/needs or my/either or my/odd or the "
-            "conditioner my/net or the masked-conditioner my/masked, or leave context out",
+            "add a plugin that reads it (base: my/prior; bijector: my/shift, my/needs, my/either, my/odd; conditioner: "
+            "my/net; masked-conditioner: my/masked), or leave context out",
         ),
         (
             ("shift", "needs", "either", "odd", "net", "prior"),
-            "add what reads it, the masked-conditioner my/masked, or",
+            "add a plugin that reads it (masked-conditioner: my/masked), or",
         ),
         (
             ("shift", "needs", "either", "odd", "net", "masked", "prior"),

@@ -123,7 +123,7 @@ train: {schedule: ¦cosin}
 => did you mean cosine?
 
 flow: ¦[]
-=> flow: must have at least 1 entries, not 0
+=> flow: must have 1 or more entries, not 0
 
 flow:
   - ¦cuopling: {use: toy/affine}
