@@ -28,7 +28,8 @@ def table_problems(spec: Spec) -> Iterator[tuple[Path, str, str | None]]:
         message = "a table's integers are dequantized when they are read, and the event has levels"
         yield ("event", "levels"), message, "Leave out levels, and give the columns kind: integer"
     own, label = spec.context, preprocessing.label is not None
-    made, had = _context(label, context), NONE if own is None else _context(own.classes is not None, own.shape)
+    made = _context("k" if label else None, context)  # how many classes a label has is read from the data
+    had = NONE if own is None else _context("k" if label and own.classes else own.classes, own.shape)
     if made != had:
         path: Path = ("context",) if made == NONE else ("data", "label" if label else "context")
         advice = "Leave out context" if made == NONE else f"Write {made}"
@@ -38,6 +39,6 @@ def table_problems(spec: Spec) -> Iterator[tuple[Path, str, str | None]]:
 NONE = "no context"
 
 
-def _context(classes: bool, shape: Shape | None) -> str:
+def _context(classes: int | str | None, shape: Shape | None) -> str:
     """Return what a spec says of a context, which is a class, an array of this shape, or none."""
-    return "context.classes: k" if classes else NONE if shape is None else f"context.shape: {list(shape)}"
+    return f"context.classes: {classes}" if classes else NONE if shape is None else f"context.shape: {list(shape)}"

@@ -42,7 +42,7 @@ class RescaleConfig(BijectorConfig):
         if high is not None:
             return high
         if event is None or event.levels is None:
-            raise PydanticCustomError("missing_high", "is needed, because the event of this flow has no `levels`: 256, for example")
+            raise PydanticCustomError("missing_high", "is needed, because the event has no `levels`: 256, for example")
         return event.levels
 
     @model_validator(mode="after")

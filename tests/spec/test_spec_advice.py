@@ -205,7 +205,7 @@ event: {shape: [2], levels: ¦256.5}
 => event.levels: must be a whole number, not 256.5
 
 flow: [¦{use: glow/rescale}]
-=> flow[0].high: is needed, because the event of this flow has no `levels`
+=> flow[0].high: is needed, because the event has no `levels`
 
 event: {shape: [2], levels: ¦256.5}
 flow: [{use: glow/rescale}]

@@ -134,7 +134,7 @@ def test_a_table_s_columns_are_its_context() -> None:
     made = r"its columns make context.shape: \[3\], and the spec has context"
     with pytest.raises(SpecError, match=rf"{made}.shape: \[4\]\n *Write context.shape: \[3\]"):
         read_spec(source(through("encoder/mlp", [4]), data=data))
-    with pytest.raises(SpecError, match=rf"{made}.classes: k\n *Write context.shape: \[3\]"):
+    with pytest.raises(SpecError, match=rf"{made}.classes: 4\n *Write context.shape: \[3\]"):
         read_spec(source({"classes": 4, "encoder": {"use": "encoder/mlp"}}, data=data))
 
 
