@@ -44,16 +44,6 @@ class Slip:
 SLIPS: list[tuple[str, str, str]] = [
     (r"^\s*(```|~~~)", "{0} marks code in Markdown", "delete the lines with {0}"),
     (
-        r"^(?:<{7}|={7}|>{7})(?:\s|$)",
-        "git marks a conflict here",
-        "keep one of the two versions, and delete the lines that begin with <<<<<<<, ======= and >>>>>>>",
-    ),
-    (
-        r"^\s*(?:import [\w.]+|from [\w.]+ import\b|(?:async )?def \w+\(|class \w+[^:]*:\s*$)|^\w+ = (?:\{|\[|dict\()",
-        "this is Python code, and a spec is YAML",
-        "run the code with python, or name a spec. flowkit new DATA writes one for your data",
-    ),
-    (
         r"^\s*(?:[*+•·‐‑‒–—−]\s*|-(?=[A-Za-z{])|\d+[.)]\s+)(?=([\w{].*))",
         'the marker of a list\'s entry is "- "',
         "write - {0}",
@@ -97,22 +87,12 @@ SLIPS: list[tuple[str, str, str]] = [
         "write {0}: and a blank in the place of {match}",
     ),
     (
-        r";(?=\s*(?:\w+:|[\]}]|$))",
-        "a ; divides nothing",
-        "write a comma between entries in brackets, and nothing at the end of a line",
-    ),
-    (
         r"(?:^\s*(?:-\s+)*|(?<=[{,])\s*)([A-Za-z_]\w+):(?!//)(?=[^\s:\\])",
         "a blank is missing after {0}:",
         "write a blank after {0}:",
     ),
     (
-        r"^\s*(?:-\s+)*([A-Za-z_]\w*): +(\w+: .*)",
-        "two colons in one line",
-        "write {0}: {{{1}}}, or put text with a colon in quotes",
-    ),
-    (
-        r"^\s*(?:-\s+)*\w+: +[^\s{\[\"'][^{\[]*?[,\s]\s*(\w+): ",
+        r"^\s*(?:-\s+)*\w+: +(?:[^\s{\[\"'][^{\[]*?[,\s]\s*)?([A-Za-z_]\w*): ",
         "outside of brackets each key has a line of its own",
         "begin a new line before {0}, or put text with a colon in quotes",
     ),

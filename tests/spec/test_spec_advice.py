@@ -269,7 +269,7 @@ data: {use: data/npy, path: C¦: x}
 data:
   use: data/npy
   ¦path: a: b
-=> : two colons in one line
+=> : outside of brackets each key has a line of its own
 => put text with a colon in quotes
 
 ¦flowkit:1

@@ -128,7 +128,7 @@ REFUSED = {
     "tab": ("a:\n\t- 1", "2:1", "a tab"),
     "unclosed list": ("a: [1, 2", "1:4", "bracket that opens here"),
     "unclosed quote": ("a: 'x", "1:4", "quote that opens here"),
-    "two colons": ("a: b: c", "1:1", "two colons in one line"),
+    "two colons": ("a: b: c", "1:1", "each key has a line of its own"),
     "half of a surrogate pair": ('a: "\\ud83d"', "1:4", "half of a surrogate pair"),
     "halves in the wrong order": ('{"a": "\\ude00\\ud83d"}', "1:7", "half of a surrogate pair"),
     "half of a surrogate pair in a key": ('{"\\ud83d": 1}', "1:2", "half of a surrogate pair"),
