@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from flowkit.errors import Path, format_path
 from flowkit.plugin.registry import Registry, near_names
 from flowkit.plugin.spelling import did_you_mean, line
-from flowkit.spec.advice_on_plugins import NAME, use_in, written_use
+from flowkit.spec.advice_on_plugins import use_in, written_use
 from flowkit.spec.document import enter
 from flowkit.spec.fields import fields_at, required_at
 from flowkit.spec.model import KEYS, VERSION
@@ -105,8 +105,6 @@ def on_missing(path: Path, name: str, data: Any) -> str | None:
     is_later_entry = bool(path) and isinstance(path[-1], int) and path[-1] > 0
     if is_later_entry and isinstance(entry, dict) and not any(key in entry for key in KEYS):
         return f"add {name}; or delete the dash if {next(iter(entry), 'this')} belongs to the entry above"
-    if path == ("dequantization",):
-        return "add flow: [{use: map/to_reals}, {use: glow/actnorm}], for example; or leave dequantization out"
     return _example((*path, name))
 
 
@@ -187,8 +185,6 @@ def on_mapping(path: Path, value: Any, data: Any, registry: Registry) -> str:
     """Suggest the mapping that belongs at ``path``: its shape or its name, if that is what stands there."""
     fields = fields_at(path, data, registry)
     entered = [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-    if entered and isinstance(path[-1], int):
-        return "write a blank in the place of the first dash"
     if entered and (path not in LISTS_FOR or any(key in fields for item in entered for key in item)):
         return "delete the dashes, or write { } in the place of [ ]"
     if entries := _entries(path, value):
@@ -208,8 +204,6 @@ def _entries(path: Path, value: Any) -> str | None:
             return brief(value)
         case "shape", int() if path == ("event",):
             return brief([value])
-        case "flow", str() if NAME.fullmatch(value):
-            return brief([{"use": value}])
     return None
 
 

@@ -31,8 +31,6 @@ MISPLACED = {
 
 def on_reference(value: Any, kind: str, registry: Registry) -> str | None:
     """Suggest how to write the plugin that a value may have meant."""
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "delete the dash, or the brackets [ ]" if len(value) == 1 else f"keep one of the {len(value)}"
     if isinstance(value, dict) and "use" not in value and (renamed := use_in(value)):
         return renamed
     name = value if isinstance(value, str) else ""

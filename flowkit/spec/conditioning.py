@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from flowkit.errors import Path, PluginError
 from flowkit.plugin.config import ReadsContext
-from flowkit.plugin.failure import guarded
 from flowkit.plugin.kinds import KINDS
-from flowkit.plugin.reference import Use
 from flowkit.plugin.registry import Registry
-from flowkit.spec.identity import uses
+from flowkit.spec.identity import declared, uses
 from flowkit.spec.model import ElementwiseSpec, FactorOutSpec, Spec
 from flowkit.spec.walk import Step, latent_bases
 
@@ -20,28 +18,21 @@ WEAKEST_FIRST: tuple[ReadsContext, ...] = get_args(ReadsContext)
 
 def context_problem(spec: Spec, steps: Sequence[Step], registry: Registry) -> tuple[Path, str, str | None] | None:
     """Return path, message and suggestion if nothing reads the context, or if something requires one and has none."""
-    declared = set()
-    for item, path, name in _readers(spec, steps):
+    layers = [(step.item, step.path, step.name) for step in steps if not isinstance(step.item, FactorOutSpec)]
+    bases = [(base.use, base.path, base.name) for base in latent_bases(spec, steps)]
+    found = set()
+    for item, path, name in [*layers, *bases]:
         try:
             reads = reads_context(item)
         except PluginError as error:
             return path, str(error), None
         if reads == "required" and spec.context is None:
             return path, f"{name} requires a context, and this spec has none", _without_context(item)
-        declared.add(reads)
-    if spec.context is not None and declared == {"no"}:
+        found.add(reads)
+    if spec.context is not None and found == {"no"}:
         message = "no step of this flow reads the context, nor does a base: the density would not depend on it"
         return ("context",), message, _advice(registry)
     return None
-
-
-def _readers(spec: Spec, steps: Sequence[Step]) -> Iterator[tuple[Any, Path, str]]:
-    """Yield what may read the context, the steps and the bases, with path and name."""
-    for step in steps:
-        if not isinstance(step.item, FactorOutSpec):
-            yield step.item, step.path, step.name
-    for base in latent_bases(spec, steps):
-        yield base.use, base.path, base.name
 
 
 def reads_context(item: Any) -> ReadsContext:
@@ -50,18 +41,10 @@ def reads_context(item: Any) -> ReadsContext:
     The conditioner of an elementwise step reads nothing else, so that it requires a context. Raises PluginError if a
     declaration that depends on the fields fails.
     """
-    declared = list(map(_declared, uses(item)))
+    found = [declared(use, "reads_context", WEAKEST_FIRST) for use in uses(item)]
     if isinstance(item, ElementwiseSpec) and item.conditioner is not None:
         return "required"
-    return max(declared, key=WEAKEST_FIRST.index, default="no")
-
-
-def _declared(use: Use) -> ReadsContext:
-    with guarded(f"plugin {use.plugin}: its reads_context fails"):
-        declared = use.config.reads_context
-        if declared not in WEAKEST_FIRST:
-            raise ValueError(f"it is {declared!r}, not one of {', '.join(WEAKEST_FIRST)}")
-        return declared
+    return max(found, key=WEAKEST_FIRST.index, default="no")
 
 
 def _without_context(item: Any) -> str:

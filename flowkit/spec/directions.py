@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import get_args
 
 from flowkit.directions import Directions, Shared, lacks, shared, swapped
 from flowkit.errors import Path, PluginError, format_path
-from flowkit.plugin.failure import guarded
-from flowkit.plugin.reference import Use
-from flowkit.spec.identity import uses
+from flowkit.spec.identity import declared, uses
 from flowkit.spec.model import FactorOutSpec, Item, Repeat, Spec
 from flowkit.spec.walk import Step
 
@@ -25,8 +23,8 @@ def directions(item: Item) -> Shared:
     """
     if isinstance(item, Repeat):
         return shared(map(directions, item.flow))
-    declared = shared(map(_declared, uses(item)))
-    return swapped(declared) if not isinstance(item, FactorOutSpec) and item.inverse else declared
+    own = shared(declared(use, "directions", get_args(Directions)) for use in uses(item))
+    return swapped(own) if not isinstance(item, FactorOutSpec) and item.inverse else own
 
 
 def flow_directions(spec: Spec) -> Shared:
@@ -104,12 +102,3 @@ def _needed(spec: Spec, layer: Step) -> tuple[Path, str, str | None] | None:
 def _turned(layer: Step) -> str:
     """Return how a step is run in the opposite direction."""
     return f"Leave out inverse: true at {format_path(layer.path)}" if layer.is_inverse else "Add inverse: true to it"
-
-
-def _declared(use: Use) -> Directions:
-    with guarded(f"plugin {use.plugin}: its directions fail"):
-        declared: Any = use.config.directions
-        if declared not in get_args(Directions):
-            raise ValueError(f"they are {declared!r}, not one of {', '.join(get_args(Directions))}")
-        result: Directions = declared
-        return result

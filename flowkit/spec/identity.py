@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
+from flowkit.plugin.failure import guarded
 from flowkit.plugin.reference import Use
 from flowkit.plugin.spelling import block
 from flowkit.spec.document import MAX_BYTES, TOO_LONG, Document, Place
@@ -63,6 +64,18 @@ def to_yaml(spec: Spec | dict[str, Any]) -> str:
     if len(text.encode()) > MAX_BYTES:
         Place("<spec>").fail(TOO_LONG)
     return text
+
+
+def declared(use: Use, name: str, known: Sequence[str]) -> Any:
+    """Return what a plugin declares, such as its ``directions``: one of the known words.
+
+    Raises PluginError if a declaration that depends on the fields fails, or gives another word.
+    """
+    with guarded(f"plugin {use.plugin}: its declaration of {name} fails"):
+        value = getattr(use.config, name)
+        if value not in known:
+            raise ValueError(f"it is {value!r}, not one of {', '.join(known)}")
+        return value
 
 
 def uses(value: Any) -> Iterator[Use]:

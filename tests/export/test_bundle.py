@@ -247,7 +247,7 @@ def test_a_full_disk_names_the_bundle_and_leaves_nothing(tmp_path, monkeypatch):
         "a page's title": (
             SMALL,
             {"x": torch.zeros(4, 2), "options": Options(page="bad\udcff")},
-            r"the page's title, 'bad\\udcff', is no UTF-8 text",
+            r"the page's title, 'bad\\udcff', can't be printed",
         ),
     }.values(),
 )

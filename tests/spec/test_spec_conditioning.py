@@ -279,7 +279,7 @@ def test_the_network_of_an_elementwise_step_is_checked_with_the_shape_of_the_con
 def test_a_broken_declaration(step: dict[str, Any], words: str) -> None:
     with pytest.raises(SpecError) as caught:
         read(step)
-    assert f"plugin {step['use']} (this process): its reads_context fails" in str(caught.value)
+    assert f"plugin {step['use']} (this process): its declaration of reads_context fails" in str(caught.value)
     assert words in str(caught.value) and caught.value.problems[0].path == ("flow", 0)
 
 

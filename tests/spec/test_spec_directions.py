@@ -119,7 +119,8 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
         r"flow\[2\]: my/sampler runs its inverse only .*, and residual/planar at flow\[0\] runs forward only",
     ),
     "a declaration that is none": (
-        [use("my/either", way="up")], {}, r"flow\[0\]: .*its directions fail: .*'up', not one of both, forward, inverse"
+        [use("my/either", way="up")], {},
+        r"flow\[0\]: .*its declaration of directions fails: .*'up', not one of both, forward, inverse",
     ),
 }  # fmt: skip
 

@@ -320,7 +320,7 @@ dequantization: {flow: [{use: map/to_reals}]}
 
 event: {shape: [2], levels: 4}
 dequantization: ¦map/to_reals
-=> must be a mapping, not 'map/to_reals': write {flow: [{use: map/to_reals}]}
+=> must be a mapping, not 'map/to_reals': dequantization: The distribution of the noise that makes integer data
 => event: {shape: [2], levels: 4}
 flow: [{use: glow/actnorm}]
 dequantization: {flow: [{use: map/to_reals}]}
@@ -520,7 +520,7 @@ data: {use: data/table, path: x.csv, event: [{column: "rent [EUR]"}, {column: x}
 
 event: {shape: [2]}
 data: {use: data/table, path: x.csv, event: [¦[{column: x}], {column: y}]}
-=> write a blank in the place of the first dash
+=> must be a mapping, not a list: delete the dashes, or write { } in the place of [ ]
 => event: {shape: [2]}
 
 flow: [{coupling: {use: ¦glow/householder}, conditioner: {use: glow/mlp}}]

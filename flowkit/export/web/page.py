@@ -61,12 +61,8 @@ def check_page(precision: str, with_events: bool, title: str) -> None:
         raise InputError("onnxruntime-web has no operators for bfloat16: export the page in float32 or float16")
     if not with_events:
         raise InputError("the page shows held-out events: pass x")
-    try:
-        title.encode()
-    except UnicodeEncodeError:
-        raise InputError(
-            f"the page's title, {title!r}, is no UTF-8 text: give the run's directory another name"
-        ) from None
+    if not title.isprintable():
+        raise InputError(f"the page's title, {title!r}, can't be printed: give the run's directory another name")
 
 
 def write_page(directory: Path, manifest: dict[str, Any], title: str) -> None:
