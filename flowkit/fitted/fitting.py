@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -156,7 +156,7 @@ def _with_training(spec: Spec, rows: int, train: Mapping[str, Any], lr: float | 
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) > 0
 
 
 def _parts(found: FitInput, validation: Any, seed: int) -> dict[PartName, Arrays]:

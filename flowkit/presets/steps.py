@@ -51,11 +51,7 @@ def new_spec(
 
 
 def _listed(shape: Any) -> list[Any]:
-    values = shape if isinstance(shape, Iterable) else [shape]
-    return [
-        value if isinstance(value, bool) or not isinstance(value, SupportsIndex) else operator.index(value)
-        for value in values
-    ]
+    return list(shape) if isinstance(shape, Iterable) else [shape]
 
 
 def coupling(transformer: Content, event: Shape, hidden: int, split: Content | None = None) -> Content:

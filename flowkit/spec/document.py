@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
+from numbers import Integral, Real
 from typing import Any, NoReturn
 
 from flowkit.errors import Path, Problem, SpecError
@@ -107,6 +108,8 @@ def _copy(value: Any, path: Path) -> Any:
         if not all(isinstance(key, str) for key in value):
             Place("<spec>").fail("a key must be text", path)
         return {_copy(key, path): _copy(item, (*path, key)) for key, item in value.items()}
+    if isinstance(value, Real) and not isinstance(value, int | float):  # such as numpy's
+        value = int(value) if isinstance(value, Integral) else float(value)
     if isinstance(value, int) and abs(value) >= 10**MAX_DIGITS:
         Place("<spec>").fail(f"a number of more than {MAX_DIGITS} digits", path)
     if isinstance(value, str) and LONE.search(value):

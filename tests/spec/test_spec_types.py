@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import BaseModel
 
@@ -141,6 +142,11 @@ def test_specs_made_in_python(registry: Registry) -> None:
     config: Any = spec.flow[1].config
     assert (config.path, config.pair, config.sides, config.whole) == (Path("x"), (1, 2), (1, 2), 3)
     assert (spec.flow[0], spec.train.epochs) == (plugin, 3)
+    numbers = {"epochs": np.int64(3), "minutes": np.float32(0.5)}
+    train = read_spec(
+        {"flowkit": 1, "event": {"shape": [2]}, "flow": [plugin], "train": numbers}, registry=registry
+    ).train
+    assert (train.epochs, train.minutes) == (3, 0.5) and type(train.epochs) is int
 
 
 def test_a_model_with_rules_of_its_own_cannot_be_a_field() -> None:
