@@ -124,6 +124,8 @@ class Documented(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         """Raise TypeError for a field that holds a model with rules of its own, or wouldn't be read back as it is."""
+        if cls.model_config.get("extra") != "forbid":
+            raise TypeError(f"{cls.__name__}: unknown fields would be dropped without a word: no extra in model_config")
         for name in cls.model_computed_fields:
             raise TypeError(f"{cls.__name__}.{name}: a spec can't set a computed field: make it a property")
         for name, field in cls.model_fields.items():

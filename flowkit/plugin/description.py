@@ -67,10 +67,15 @@ def field_rows(config: type[Documented]) -> list[FieldRow]:
 
 
 def mappings_in(config: type[BaseModel]) -> list[type[Documented]]:
-    """Return the mappings that fields of a config hold, those in mappings included."""
-    parts = (part for field in config.model_fields.values() for part in parts_of(field.annotation))
-    own = dict.fromkeys(part for part in parts if isinstance(part, type) and issubclass(part, Documented))
-    return list(dict.fromkeys([*own, *(inner for each in own for inner in mappings_in(each))]))
+    """Return the mappings that fields of a config hold, those in mappings included. A mapping may hold itself."""
+    found: dict[type[Documented], None] = {}
+    models = [config]
+    for model in models:
+        parts = (part for field in model.model_fields.values() for part in parts_of(field.annotation))
+        own = [part for part in parts if isinstance(part, type) and issubclass(part, Documented) and part not in found]
+        found |= dict.fromkeys(own)
+        models += dict.fromkeys(own)
+    return list(found)
 
 
 def schema_of(model: type[BaseModel], references: str = "#/$defs/{model}") -> dict[str, Any]:
@@ -116,7 +121,7 @@ def in_words(schema: dict[str, Any]) -> str:
             return _either(map(line, values))
         case {"format": "domain"}:
             return "a domain: real, positive, [low, high] or {circle: [low, high]}; a list of these for a vector"
-        case {"anyOf": options}:
+        case {"anyOf": options} | {"oneOf": options}:
             return _either(map(in_words, options))
         case {"format": "path"}:
             return "path"

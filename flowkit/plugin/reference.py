@@ -68,7 +68,7 @@ class Use:
             built = target(*shapes, **fields)
         if not isinstance(built, kind.target_base()):
             raise PluginError(f"plugin {self.plugin}: its target must derive from {kind.target.replace(':', '.')}")
-        if kind.in_flow and "_parameters" not in vars(built):  # else torch fails at the first look at its parameters
+        if kind.in_flow and not hasattr(built, "_parameters"):  # else torch fails at the first look at its parameters
             raise PluginError(f"plugin {self.plugin} can't be built: its __init__ must call super().__init__ first")
         return built
 

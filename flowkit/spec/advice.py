@@ -55,17 +55,18 @@ def on_unknown_field(path: Path, data: Any, registry: Registry) -> Advice:
     """Suggest a field of this name elsewhere, or the fields here, for the key that ``path`` ends in."""
     name, around = str(path[-1]), path[:-1]
     fields, present = fields_at(around, data, registry), reduce(enter, around, data)
-    called = [word for word in other_words(name) if word in fields and word not in present]
+    called = [word for word in (f"{name}_", *other_words(name)) if word in fields and word not in present]
     if not called and (elsewhere := _elsewhere(name, around, data, registry)):
         return Advice(elsewhere)
-    meant = _meant(name, fields, present)
+    meant = called or _meant(name, fields, present)
     if twice := [word for word in meant if word in present and word in other_words(name)]:
         return Advice(f"delete one of {name} and {twice[0]}")
     if not meant and (nearby := _meant_nearby(name, around, data, registry)):
         return Advice(nearby)
     if meant := meant or _missing(around, data, registry):
         return Advice(did_you_mean(meant), meant)
-    return Advice(f"delete {name if name.isidentifier() else 'this line'}, or take one of the {_listed(fields)}")
+    instead = f", or take one of the {_listed(fields)}" if fields else ""
+    return Advice(f"delete {name if name.isidentifier() else 'this line'}{instead}")
 
 
 def _elsewhere(name: str, around: Path, data: Any, registry: Registry) -> str | None:

@@ -61,7 +61,8 @@ def on_use(key: str | int, name: str, kind: str, registry: Registry) -> str | No
     if kind == "bijector" and name in KEYS:
         return f"write {name}: in the place of use: {name}"
     with suppress(PluginError):
-        if advice := MISPLACED.get((kind, registry.look_up(None, name).kind)):
+        advice = MISPLACED.get((kind, registry.look_up(None, name).kind))
+        if advice and (kind == "bijector" or key in KEYS or key == "kept"):  # not in a field of a plugin
             return advice.format(key=key, name=name)
     others = other_plugins(name)
     return did_you_mean(others) if others else None

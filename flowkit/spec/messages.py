@@ -39,6 +39,7 @@ MUST_BE = {
     "frozen_set_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
     "dataclass_type": "a mapping",
     "greater_than": "greater than {gt}",
     "greater_than_equal": "at least {ge}",
@@ -50,7 +51,9 @@ MUST_BE = {
 }
 """pydantic's error types -> what the value must be."""
 
-COUNTS = {
+SAID = {
+    "union_tag_not_found": "field {discriminator} is missing",
+    "union_tag_invalid": "{discriminator} must be one of {expected_tags}, not '{tag}'",
     "too_short": "must have {min_length} or more entries, not {actual_length}",
     "too_long": "must have at most {max_length} entries, not {actual_length}",
 }
@@ -154,8 +157,8 @@ def _explain(group: list[_Located], document: Document, registry: Registry) -> P
                 suggestion = advice.on_mapping(path, value, document.data, registry)
             message = f"must be {' or '.join(dict.fromkeys(kinds))}, not {shown(value)}"
             return document.problem(path, message, suggestion or advice.on_field(path, document.data, registry))
-        case kind if kind in COUNTS:
-            return document.problem(path, COUNTS[kind].format(**details["ctx"]))
+        case kind if kind in SAID:
+            return document.problem(path, SAID[kind].format(**details["ctx"]))
     return document.problem(path, shortened(message.removeprefix("Value error, ").removeprefix("Assertion failed, ")))
 
 

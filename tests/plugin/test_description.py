@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 from flowkit.errors import PluginError
 from flowkit.plugin import (
@@ -29,7 +29,7 @@ from flowkit.plugin import (
     SplitConfig,
     TransformerRef,
 )
-from flowkit.plugin.description import FieldRow, example_fields, field_rows, target_doc
+from flowkit.plugin.description import FieldRow, example_fields, field_rows, mappings_in, target_doc
 from flowkit.plugin.descriptor import MODULE_NAMES, STEP_KEYS
 from flowkit.plugin.found import IN_PROCESS
 from flowkit.plugin.kinds import KINDS
@@ -101,6 +101,42 @@ anything | anything | null |
 def test_fields_in_plain_words() -> None:
     rows = [" | ".join((row.name, row.type, row.default, row.meaning)).rstrip() for row in field_rows(Everything)]
     assert "\n".join(rows) == ROWS.rstrip()
+
+
+class Tree(PluginConfig):
+    """A mapping that holds itself."""
+
+    leaf: Side = Side.LEFT
+    branches: tuple[Tree, ...] = ()
+
+
+def test_a_mapping_that_holds_itself_is_listed_once() -> None:
+    class Recursive(BijectorConfig):
+        tree: Tree = Tree()
+        optimizer: Optimizer = Optimizer()
+
+    assert mappings_in(Recursive) == [Tree, Optimizer]
+
+
+def test_one_of_several_mappings_in_words() -> None:
+    class Disc(PluginConfig):
+        kind: Literal["disc"]
+
+    class Square(PluginConfig):
+        kind: Literal["square"]
+
+    class Region(BijectorConfig):
+        region: Annotated[Disc | Square, Field(discriminator="kind")]
+
+    (row,) = field_rows(Region)
+    assert row.type == "Disc or Square"
+
+
+def test_unknown_fields_cannot_be_allowed() -> None:
+    with pytest.raises(TypeError, match="unknown fields would be dropped without a word"):
+
+        class Lax(BijectorConfig):
+            model_config = ConfigDict(extra="ignore")
 
 
 def test_a_field_without_a_json_schema() -> None:

@@ -63,7 +63,7 @@ def test_a_kind_that_is_added_to_the_table(site: Path, monkeypatch: pytest.Monke
         """Changes events while a flow is trained."""
 
     monkeypatch.setattr(plugin, "AugmenterConfig", AugmenterConfig, raising=False)
-    row = Kind(AugmenterConfig, "builtins:list", ("augmenter",), "augment/shift")
+    row = Kind(AugmenterConfig, "builtins:list", ("augmenter",), "augment/shift", in_flow=False)
     monkeypatch.setitem(KINDS, "augmenter", row)
     code = PLUGIN.replace("Bijector", "Augmenter").replace("bijectors", "augmenters")
     install(site, "augment", code=code.replace("nowhere:Shift", "builtins:list"))

@@ -57,6 +57,8 @@ def test_what_is_accepted(fields: str, value: Any, registry: Registry) -> None:
 
 
 ITSELF = "write the number itself, without a unit: nothing in a spec is computed"
+DISC = "delete side, or take one of the fields here: kind, radius"
+INSTALLED = "transformers installed: toy/affine"
 BAD = [
     ("whole: '3'", "whole", "must be a whole number, not '3'", "remove the quotes"),
     ("whole: true", "whole", "must be a whole number, not true", None),
@@ -90,6 +92,14 @@ BAD = [
     ("part: {n: '1'}", "part.n", "must be a whole number, not '1'", "remove the quotes"),
     ("part: {m: 1}", "part.m", "unknown field 'm'", "delete m, or take one of the fields here: n"),
     ("parts: [{n: '1'}]", "parts[0].n", "must be a whole number, not '1'", "remove the quotes"),
+    ("by: {a: {m: 1}}", "by.a.m", "unknown field 'm'", "delete m, or take one of the fields here: n"),
+    ("region: {kind: disc, side: 2}", "region.side", "unknown field 'side'", DISC),
+    ("region: {kind: box}", "region", "'kind' must be one of 'disc', 'square', not 'box'", None),
+    ("region: {side: 2}", "region", "field 'kind' is missing", None),
+    ("region: 2", "region", "must be a mapping, not 2", None),
+    ("typed: {x: 1}", "typed.x", "unknown field 'x'", "delete x"),
+    ("class: 1", "class", "unknown field 'class'", "did you mean class_?"),
+    ("maps: [{use: toy/net}]", "maps[0].use", "toy/net is a conditioner, not a transformer", INSTALLED),
     ("sides: ['3']", "sides[0]", "must be a whole number, not '3'", "remove the quotes"),
 ]
 

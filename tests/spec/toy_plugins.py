@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, field_validator
+from typing_extensions import TypedDict
 
 from flowkit.plugin import (
     BijectorConfig,
@@ -68,6 +69,20 @@ class Part(PluginConfig):
     """Any number."""
 
 
+class Disc(PluginConfig):
+    kind: Literal["disc"]
+    radius: float = 1
+
+
+class Square(PluginConfig):
+    kind: Literal["square"]
+    side: float = 1
+
+
+class Pair(TypedDict, total=False):
+    first: int
+
+
 class Typed(BijectorConfig):
     """A field of each type, as a plugin's author would write it."""
 
@@ -86,6 +101,11 @@ class Typed(BijectorConfig):
     maybe: Annotated[int, Field(ge=0)] | None = None
     part: Part = Part()
     parts: list[Part] = []  # noqa: RUF012
+    by: dict[str, Part] = {}  # noqa: RUF012
+    region: Annotated[Disc | Square, Field(discriminator="kind")] = Disc(kind="disc")
+    typed: Pair = {}  # noqa: RUF012
+    class_: int = 0
+    maps: list[TransformerRef] = []  # noqa: RUF012
     sides: tuple[int, ...] = ()
 
     @field_validator("sides", mode="before")
