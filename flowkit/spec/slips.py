@@ -1,4 +1,4 @@
-"""Typical slips in a line of a spec: missing blanks, brackets of other languages, characters that look alike.
+"""Typical slips in a line of a spec: missing spaces, brackets of other languages, characters that look alike.
 
 A correct line matches no pattern of ``SLIPS`` outside of quotes and comments. So a slip that stands where a spec is
 wrong is what is wrong. It is sought only on the way to an error.
@@ -50,8 +50,8 @@ SLIPS: list[tuple[str, str, str]] = [
     ),
     (
         "[\u00a0\u00ad\u1680\u2000-\u200f\u202f\u205f\u2060\u3000\ufeff]",
-        "{code} is no usual blank, or can't be seen",
-        "replace {code} by a blank, or delete it",
+        "{code} isn't an ordinary space, or is invisible",
+        "replace {code} by a space, or delete it",
     ),
     (rf"[{TYPOGRAPHIC}]([^{TYPOGRAPHIC}]*)[{TYPOGRAPHIC}]", "{match} is in typographic quotes", "write '{0}'"),
     (
@@ -60,7 +60,7 @@ SLIPS: list[tuple[str, str, str]] = [
         "write {ascii} in the place of {match}",
     ),
     (r"(?:^|(?<=\s))(//|/\*|--|;)(?=\s|$)|^\s*(%)", "a comment begins with #", "write # in the place of {0}"),
-    (r"(?<=[\w\]}])#", "a comment begins with a blank and #", "write a blank before the #"),
+    (r"(?<=[\w\]}])#", "a comment begins with a space and #", "write a space before the #"),
     (
         r"\$?\{\{.*?\}\}|\$\{[^}]*\}?|\{%.*?%\}|\$[A-Za-z_]\w*|%\(\w+\)\w?|(?<=[ ,:\[])<[A-Za-z_]\w*>",
         "templates aren't expanded",
@@ -84,12 +84,12 @@ SLIPS: list[tuple[str, str, str]] = [
     (
         r"(?:(?<=\{)|(?<=, ))([A-Za-z_]\w*) ?= ?",
         "a colon stands between a field and its value",
-        "write {0}: and a blank in the place of {match}",
+        "write {0}: and a space in the place of {match}",
     ),
     (
         r"(?:^\s*(?:-\s+)*|(?<=[{,])\s*)([A-Za-z_]\w+):(?!//)(?=[^\s:\\])",
-        "a blank is missing after {0}:",
-        "write a blank after {0}:",
+        "a space is missing after {0}:",
+        "write a space after {0}:",
     ),
     (
         r"^\s*(?:-\s+)*\w+: +(?:[^\s{\[\"'][^{\[]*?[,\s]\s*)?([A-Za-z_]\w*): ",

@@ -20,14 +20,14 @@ class Finding(NamedTuple):
 
 
 SAYINGS: list[tuple[str, str, str]] = [
-    (r"'\\t'", "a tab, where YAML is indented with blanks", "replace every tab in the file by blanks"),
+    (r"'\\t'", "a tab, but YAML is indented with spaces", "replace every tab in the file by spaces"),
     (r"found character '(.)' that", "text can't begin with {0}", "put the text in quotes"),
     (r"scanning an? (?:alias|anchor|tag)", "text can't begin with *, & or !", "put the text in quotes"),
     (r"end of stream", "the quote that opens here is never closed", "write a quote at its end"),
     (
         r"could not find expected ':'",
         "no key and value",
-        "write key: value, with a blank after the colon, or # before a comment",
+        "write key: value, with a space after the colon, or # before a comment",
     ),
     (
         r"mapping values are not allowed",

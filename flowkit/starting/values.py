@@ -80,7 +80,8 @@ def _check_finite(chunk: np.ndarray, first: int, where: str) -> None:
     fits = (np.abs(chunk) <= np.finfo(np.float32).max).reshape(len(chunk), -1).all(axis=1)
     if not fits.all():
         row = first + int(fits.argmin())
-        raise DataError(f"{where}: row {row} (the first is 0) holds NaN, infinity, or more than float32 can hold")
+        what = "NaN, infinity, or more than float32 can hold"
+        raise DataError(f"{where}: row {row} (counted from 0) holds {what}: leave such rows out")
 
 
 def _are_bytes_over_255(chunk: np.ndarray) -> bool:

@@ -137,7 +137,7 @@ def _finite(x: Values, arrays: Arrays, where: str) -> Values:
     if event is not None:
         what = "the context of " if x is arrays.context else ""
         place = f"{what}{event_name(arrays, event)} (counted from 0)"
-        raise DataError(f"{where}: {place} holds NaN or infinity in float32")
+        raise DataError(f"{where}: {place} holds NaN or infinity in float32: leave such rows out")
     return found
 
 

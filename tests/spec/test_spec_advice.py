@@ -133,11 +133,11 @@ train: {optimizer: {name: ¦Adam}}
 train:
   ¦epochs:3
 => train: must be a mapping, not 'epochs:3'
-=> write a blank after epochs:
+=> write a space after epochs:
 
 train: {¦epochs:3}
 => train.epochs:3: unknown field 'epochs:3'
-=> write a blank after epochs:
+=> write a space after epochs:
 
 train: {epochs: ¦1_000}
 => train.epochs: must be a whole number, not '1_000'
@@ -155,7 +155,7 @@ train: {patience: ¦None}
 flow:
   - ¦use:glow/actnorm
 => flow[0]: a step has exactly one of the keys
-=> write a blank after use:
+=> write a space after use:
 
 flow:
   ¦-use: glow/actnorm
@@ -274,8 +274,8 @@ data:
 
 ¦flowkit:1
 event: {shape: [4]}
-=> : a blank is missing after flowkit:
-=> write a blank after flowkit:
+=> : a space is missing after flowkit:
+=> write a space after flowkit:
 
 flow:
   - use: glow/actnorm

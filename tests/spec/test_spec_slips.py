@@ -43,11 +43,11 @@ event: {shape: ¦［2］}
 => event: {shape: [2]}
 
 event: {¦shape:[2]}
-=> a blank is missing after shape:: write a blank after shape:
+=> a space is missing after shape:: write a space after shape:
 => event: {shape: [2]}
 
 ¦event:{shape: [2]}
-=> a blank is missing after event:: write a blank after event:
+=> a space is missing after event:: write a space after event:
 => event: {shape: [2]}
 
 event: {shape: [2]
@@ -173,18 +173,18 @@ train:
 
 train:
   ¦epochs:NBSP20
-=> must be a mapping, not 'epochs:\xa020': replace U+00A0 by a blank, or delete it
+=> must be a mapping, not 'epochs:\xa020': replace U+00A0 by a space, or delete it
 => train: {epochs: 20}
 
 train:
   ep¦ZWSPochs: 20
-=> U+200B is no usual blank, or can't be seen: replace U+200B by a blank, or delete it
+=> U+200B isn't an ordinary space, or is invisible: replace U+200B by a space, or delete it
 => train: {epochs: 20}
 
 train:
 ¦TABepochs: 20
 TABseed: 1
-=> a tab, where YAML is indented with blanks: replace every tab in the file by blanks
+=> a tab, but YAML is indented with spaces: replace every tab in the file by spaces
 => train: {epochs: 20, seed: 1}
 
 flow: ¦// steps
@@ -246,7 +246,7 @@ flow:
 flow:
   - coupling: {use: glow/affine}
     conditioner: ¦{use:glow/mlp}
-=> must name a conditioner: {use: namespace/name}: write a blank after use:
+=> must name a conditioner: {use: namespace/name}: write a space after use:
 => flow: [{coupling: {use: glow/affine}, conditioner: {use: glow/mlp}}]
 
 flow: [{use: ¦“glow/actnorm”}]
@@ -400,7 +400,7 @@ train: {¦learning_rate: 0.1}
 
 flow:
   - {¦use=glow/actnorm, inverse=[1, 2]}
-=> write use: and a blank in the place of use=
+=> write use: and a space in the place of use=
 => flow: [{use: glow/actnorm}]
 
 train: ¦epochs=3 ema=0.9

@@ -120,7 +120,7 @@ REFUSED = {
     "list as key": ("? [a]\n: b", "1:3", "key must be text"),
     "long key": (f"a: {{{'k' * 201}: 1}}", "1:5", "a key of 201 characters"),
     "control character in a key": ('"a\\u001b": 1', "1:1", "printable"),
-    "blank that does not break": ("a: 1\nb:\u00a0{c: 1}", "2:3", "U+00A0 is no usual blank"),
+    "blank that does not break": ("a: 1\nb:\u00a0{c: 1}", "2:3", "U+00A0 isn't an ordinary space"),
     "two documents": ("a: 1\n---\nb: 1", "2:1", "second document"),
     "directive": ("%YAML 1.1\n---\na: yes", "2:1", "directives"),
     "directive without end": (f"%YAML 1.{'9' * 5000}\n---\na: 1", "1:1", "out of range"),

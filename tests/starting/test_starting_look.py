@@ -121,7 +121,7 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
     "text": (np.full((20, 2), "a"), None, "holds <U1: save integers or floats"),
     "booleans": (FLOATS > 0, None, r"holds bool: .* x.astype\('uint8'\)"),
     "complex numbers": (FLOATS + 1j, None, "holds complex128"),
-    "NaN": (NAN, None, r"row 5 \(the first is 0\) holds NaN"),
+    "NaN": (NAN, None, r"row 5 \(counted from 0\) holds NaN.*: leave such rows out"),
     "infinity": (np.where(FLOATS[9, 2] == FLOATS, np.inf, FLOATS), None, "row 9 .* infinity"),
     "more than float32": (LARGE, None, "row 6 .* more than float32"),
     "too large for sums": (FLOATS * 1e36, None, r"values up to .*e\+36: .* use x / [0-9]e\+36"),

@@ -86,7 +86,7 @@ REFUSED: dict[str, tuple[np.ndarray, np.ndarray | None, Given, str]] = {
         np.where(np.arange(20)[:, None] == 17, np.nan, X),
         None,
         {"event": EVENT},
-        r"part: row 17 \(counted from 0\) holds NaN or infinity in float32",
+        r"part: row 17 \(counted from 0\) holds NaN or infinity in float32: leave such rows out",
     ),
     "infinity in a context": (
         X,

@@ -43,11 +43,11 @@ def encode(
     threads: Threads = None,
     providers: ProviderNames = None,
 ) -> None:
-    """Turn events into latents: arrays z_1, z_2, … [n, *shape] in one .npz file, which decode reads.
+    """Turn events into latents: an .npz file with the arrays z_1, z_2, …, which decode reads.
 
     Far from the data, float32 may lose too many digits for an event to be restored. --check decodes each event again
-    and names the rows that aren't restored. The tolerance is 0 for integers, otherwise 1e-4 of the row's largest value
-    or of 1.
+    and names the rows that aren't restored. Integers must come back exactly. For real numbers, an error of 1e-4 of the
+    row's largest value is allowed, or of 1e-4 if that value is below 1.
 
     Example: flowkit-runtime encode exports/moons points.npy -o latents.npz --check
     """
