@@ -19,7 +19,7 @@ MOST_EVENTS = 10_000
 def export(
     run: Annotated[Path, typer.Argument(help="A finished run.", show_default=False)],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The bundle. [default: exports/RUN]")
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The bundle. \\[default: exports/RUN]")
     ] = None,
     opset: Annotated[int, typer.Option(min=18, max=24, help="The version of the ONNX operators.")] = 20,
     precision: Annotated[

@@ -22,7 +22,7 @@ def new(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="SPEC", help="The spec to write. [default: DATA's name, .yaml]"),
+        typer.Option("--output", "-o", metavar="SPEC", help="The spec to write. \\[default: DATA's name, .yaml]"),
     ] = None,
     event: Annotated[
         str | None,

@@ -25,7 +25,7 @@ def sample(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
     context: Annotated[
         str | None,
-        typer.Option(metavar="CLASS|FILE.npy", help="The context, or a file of them. [default: each class in turn]"),
+        typer.Option(metavar="CLASS|FILE.npy", help="The context, or a file of them. \\[default: each class in turn]"),
     ] = None,
 ) -> None:
     """Draw samples from a trained flow.

@@ -6,16 +6,20 @@ import importlib
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import typer
+from rich.text import Text
 from typer.testing import CliRunner
 
 import flowkit
 from flowkit.cli.main import Commands, app
 from flowkit.errors import ExportError, PluginError, SpecError
+from flowkit_runtime.cli.main import app as runtime
 
 HEAVY = ("torch", "numpy", "onnx", "onnxruntime", "lightning_fabric", "sklearn")
 
@@ -76,6 +80,19 @@ def test_every_command_has_an_example_in_its_help() -> None:
         result = CliRunner().invoke(app, [name, "--help"])
         assert result.exit_code == 0
         assert f"Example: flowkit {name}" in " ".join(result.stdout.split()), name
+
+
+def helps(command: Any) -> Iterator[str]:
+    """Yield the texts of a command's help, and of those below it."""
+    yield from (text for text in [command.help, *(getattr(each, "help", None) for each in command.params)] if text)
+    for below in getattr(command, "commands", {}).values():
+        yield from helps(below)
+
+
+@pytest.mark.parametrize("each", [app, runtime], ids=["flowkit", "flowkit-runtime"])
+def test_no_words_in_brackets_are_taken_for_markup(each: typer.Typer) -> None:
+    for text in helps(typer.main.get_command(each)):
+        assert Text.from_markup(text).plain == text.replace("\\[", "["), text
 
 
 LIGHT: dict[str, list[str]] = {

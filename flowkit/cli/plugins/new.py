@@ -30,7 +30,7 @@ def new(
         ),
     ] = "bijector",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The directory. [default: flowkit-NAME]")
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The directory. \\[default: flowkit-NAME]")
     ] = None,
 ) -> None:
     """Begin a plugin of your own: a package that installs, passes its tests, trains and exports, for you to edit.
