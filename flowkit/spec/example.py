@@ -43,7 +43,8 @@ def example_spec(found: Found, registry: Registry) -> dict[str, Any] | None:
 
     It is None if the fields that it needs can't be guessed.
     """
-    for context, event in product(contexts_for(found.kind), EVENTS):
+    contexts = ENCODED if KINDS[found.kind].of_context else (None, *CONTEXTS)
+    for context, event in product(contexts, EVENTS):
         source = source_with(found, event, context, registry)
         try:
             read_spec(source, registry=registry)
@@ -52,11 +53,6 @@ def example_spec(found: Found, registry: Registry) -> dict[str, Any] | None:
         section = str(KINDS[found.kind].place[0])
         return source if KINDS[found.kind].in_flow else {section: source[section]}
     return None
-
-
-def contexts_for(kind: str) -> tuple[dict[str, Any] | None, ...]:
-    """Return the contexts with which a plugin of this kind is tried, one after the other."""
-    return ENCODED if KINDS[kind].of_context else (None, *CONTEXTS)
 
 
 def source_with(

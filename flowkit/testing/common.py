@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter, methodcaller
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch.func import functional_call
 from flowkit.domains import REALS
 from flowkit.export.pieces import FIXED_BATCH
 from flowkit.plugin.failure import in_a_line
-from flowkit.testing.compare import all_close, all_near, close, equal_shapes, gradients_of
+from flowkit.testing.compare import all_close, all_near, close, equal_shapes, failing, gradients_of
 from flowkit.testing.effects import (
     NO_PARAMETER,
     caches,
@@ -44,16 +44,11 @@ def shapes(subject: ModuleSubject) -> None:
     module = subject.module()
     for n in (0, 1, 3):
         for call in subject.calls(module, n):
-            for (name, value), shape in zip(_outputs(call, module, n), call.returns.values(), strict=True):
+            with failing(f"{call.method} fails for a batch of {n}"):
+                outputs = call(module)
+            for (name, value), shape in zip(outputs.items(), call.returns.values(), strict=True):
                 assert value.dim(), f"{name} is a single number: one for each row is wanted, as flatten(1).sum(1) gives"
                 equal_shapes(f"{name} for a batch of {n}", value.shape, (n, *shape))
-
-
-def _outputs(call: Call, module: nn.Module, n: int) -> Iterable[tuple[str, Tensor]]:
-    try:
-        return call(module).items()
-    except (RuntimeError, ValueError, IndexError) as error:
-        raise AssertionError(f"{call.method} fails for a batch of {n}: {type(error).__name__}: {error}") from error
 
 
 def precision(subject: ModuleSubject) -> None:
@@ -156,10 +151,8 @@ def layout(subject: ModuleSubject) -> None:
     for call in subject.calls(module):
         expected = call(module)
         for name, arrange in LAYOUTS.items():
-            try:
+            with failing(f"{call.method} fails on {name} inputs: does it use view?"):
                 given = call.map(arrange)(module)
-            except RuntimeError as error:
-                raise AssertionError(f"{call.method} fails on {name} inputs: does it use view? ({error})") from error
             all_close(f"of {name} inputs: does it use as_strided, or the order in memory?", given, expected, 1e-9)
 
 

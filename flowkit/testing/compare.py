@@ -48,6 +48,15 @@ def asking(question: str, unless: Callable[[], object]) -> Iterator[None]:
         raise AssertionError(f"{error}: {question}") from None
 
 
+@contextmanager
+def failing(what: str) -> Iterator[None]:
+    """Turn an error of torch's into an AssertionError that says what fails."""
+    try:
+        yield
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise AssertionError(f"{what} ({type(error).__name__}: {error})") from error
+
+
 def all_close(what: str, given: Mapping[str, Tensor], expected: Mapping[str, Tensor], tolerance: float) -> None:
     """Compare tensors that have the same names. ``what`` says what was given."""
     for name, value in given.items():

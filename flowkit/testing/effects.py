@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
-from flowkit.testing.compare import all_close, all_near
+from flowkit.testing.compare import all_close, all_near, failing
 from flowkit.testing.perturbation import perturb, seeded
 from flowkit.testing.subjects import PERTURBATION, Call, ModuleSubject
 
@@ -217,10 +217,8 @@ def _call_everything(subject: ModuleSubject, module: nn.Module, dtype: torch.dty
 
 def _convert(subject: ModuleSubject, module: nn.Module) -> None:
     module.float()
-    try:
+    with failing(f"after calls in fp64 it fails in fp32: {KEPT}"):
         _call_everything(subject, module, torch.float32)
-    except RuntimeError as error:
-        raise AssertionError(f"after calls in fp64 it fails in fp32: {KEPT} ({error})") from error
     module.double()
 
 

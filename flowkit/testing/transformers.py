@@ -21,6 +21,7 @@ from flowkit.testing.compare import (
     as_by_autodiff,
     asking,
     close,
+    failing,
     gradients_of,
     jacobian,
     unbounded,
@@ -287,6 +288,9 @@ def n_params(subject: TransformerSubject) -> None:
     assert not unread, f"n_params is {n}, but parameters {unread} change nothing"
 
 
+SHARED = "an elementwise step without a context gives all events the same θ [1, n_params, *event]"
+
+
 def shared_theta(subject: TransformerSubject) -> None:
     """θ [1, n_params, *event], which all events share, gives what the same θ for each event gives; so do gradients."""
     transformer = subject.module()
@@ -294,7 +298,8 @@ def shared_theta(subject: TransformerSubject) -> None:
         value, theta = call.inputs
         shared = theta[:1].clone().requires_grad_()
         each = shared.detach().expand_as(theta).clone().requires_grad_()
-        y, log_derivative = _of_shared(call, transformer, value, shared)
+        with failing(f"{call.method} fails for θ {list(shared.shape)} of {len(value)} events: {SHARED}"):
+            y, log_derivative = call.on(transformer)(value, shared)
         given, expected = (y, log_derivative.expand_as(y)), call.on(transformer)(value, each)
         for name, got, want in zip(("value", "log-derivative"), given, expected, strict=True):
             message = f"{call.method}, the {name}, with θ [1, n_params, *event]"
@@ -302,16 +307,6 @@ def shared_theta(subject: TransformerSubject) -> None:
             by_shared = gradients_of(got.sum(), {"theta": shared}, retain_graph=True)["theta"]
             by_each = gradients_of(want.sum(), {"theta": each}, retain_graph=True)["theta"]
             close(f"{message}, its gradient for θ", by_shared, by_each.sum(0, keepdim=True), 1e-10)
-
-
-def _of_shared(call: Call, transformer: Transformer, value: Tensor, theta: Tensor) -> tuple[Tensor, ...]:
-    try:
-        return tuple(call.on(transformer)(value, theta))
-    except (RuntimeError, ValueError, IndexError) as error:
-        raise AssertionError(
-            f"{call.method} fails for θ {list(theta.shape)} of {len(value)} events: an elementwise step without a "
-            f"context gives all events the same θ [1, n_params, *event] ({type(error).__name__}: {error})"
-        ) from error
 
 
 CHECKS = (
