@@ -32,7 +32,7 @@ SAYINGS: list[tuple[str, str, str]] = [
     (
         r"mapping values are not allowed",
         "a colon can't stand here",
-        "begin the line in the column of the one above, or put text with a colon in quotes",
+        "give the line above a colon, begin this line in the same column, or put text with a colon in quotes",
     ),
     (
         r"block mapping, expected <block end>, but found '-'",

@@ -162,7 +162,7 @@ train:
 train:
   epochs: 20
     seed¦: 1
-=> a colon can't stand here: begin the line in the column of the one above
+=> a colon can't stand here: give the line above a colon, begin this line in the same column, or put text
 => train: {epochs: 20, seed: 1}
 
 train:
