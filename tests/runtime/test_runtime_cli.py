@@ -182,7 +182,7 @@ def test_real_numbers_are_no_picture(make_bundle, tmp_path_factory) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ((), "this model needs a context: a class from 0 to 2"),
+        ((), "this flow needs a context, a class from 0 to 2: --context CLASS\n"),
         (("--context", "x"), "the context 'x' is no class of this flow: its classes have no names, only numbers"),
         (("--context", "3"), "classes from 0 to 2; in row 0, context[0] is 3"),
         (("--context", "1" * 24), f"the context {'1' * 24} is no class: there are 65536 at most\n"),
@@ -199,6 +199,8 @@ def test_contexts_that_are_none(make_bundle, tmp_path_factory, given, message) -
 def test_a_class_is_no_context_of_floats(make_bundle, tmp_path_factory) -> None:
     bundle, place = make_bundle(levels=None, context={"shape": [2]}), tmp_path_factory.mktemp("place")
     message = run("sample", bundle, "-o", place / "s.npy", "--context", 1, code=2).stderr
+    asked = run("sample", bundle, "-o", place / "s.npy", code=2).stderr
+    assert asked == "this flow needs a context, floats [2]: --context FILE.npy\n"
     assert message == "the context '1' is no .npy file; this flow's is floats [2], one for all rows or one for each\n"
 
 

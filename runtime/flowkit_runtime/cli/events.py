@@ -44,6 +44,9 @@ def contexts_of(model: Model, given: str | None) -> tuple[Array | None, dict[str
         columns = shortened(model.preprocessing.context_columns)
         why = "this flow needs a context" if given is None else f"the context {shortened(repr(given))} is no table"
         raise InputError(f"{why}: --context FILE.csv, with {columns}")
+    if given is None and model.context is not None:
+        option = "FILE.npy" if model.context.classes is None else "CLASS"
+        raise InputError(f"this flow needs a context, {model.context}: --context {option}")
     return all_contexts(Wanted(model.event_shape, model.levels, model.context, context_from=given)), None
 
 
