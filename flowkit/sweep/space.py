@@ -60,7 +60,7 @@ def read_space(path: str | os.PathLike[str], spec: Spec) -> Space:
     space: Space = {}
     problems: list[Problem] = []
     for field, entry in document.data.items():
-        found = list(_problems(document, field, entry))
+        found = [*_problems(document, field, entry), *_lost(document, field, space)]
         if not found:
             space[field] = _values(entry, field, spec)
             found = list(_misfit(document, field, space[field], spec))
@@ -93,6 +93,13 @@ def _problems(document: Document, field: str, entry: Any) -> Iterator[Problem]:
         if key not in allowed:
             yield document.problem((field, key), f"unknown field {key!r}", FORMS, at_key=True)
     yield from _choice_problems(document, field, entry) if "choices" in entry else _end_problems(document, field, entry)
+
+
+def _lost(document: Document, field: str, before: Space) -> Iterator[Problem]:
+    """Yield a problem for each earlier field within this one, whose value this one would replace."""
+    for inner in before:
+        if inner.startswith((f"{field}.", f"{field}[")):
+            yield document.problem((field,), f"replaces the value of {inner}: put it above that one", at_key=True)
 
 
 def _choice_problems(document: Document, field: str, entry: Mapping[str, Any]) -> Iterator[Problem]:

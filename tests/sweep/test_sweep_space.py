@@ -67,6 +67,9 @@ MISTAKES = {
     "train.optimizer.lr: {low: 0, high: 1, log: true}": "1:27: train.optimizer.lr.low: must be greater than 0",
     "train.optimizer.lr: {low: 1, high: 2, log: 3}": "1:44: train.optimizer.lr.log: must be true or false, not 3",
     "train.schedule: {choices: []}": "1:27: train.schedule.choices: must be a list of at least one",
+    "train.optimizer.lr: {low: 1, high: 2}\ntrain.optimizer: {choices: [{lr: 1}]}": (
+        "2:1: train.optimizer: replaces the value of train.optimizer.lr: put it above that one"
+    ),
     "train.schedule: {choices: [cosine, cosine]}": "1:36: train.schedule.choices[1]: cosine stands here twice",
     "train.optimizer.lrr: {low: 0.1, high: 1}": "1:1: train.optimizer.lrr: the spec takes none of these values: "
     "train.optimizer.lrr=0.1 unknown field 'lrr'",
