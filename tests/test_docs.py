@@ -150,13 +150,13 @@ def test_the_page_on_sweeps_runs_as_written(tmp_path):
     assert (tmp_path / "runs/best/results.json").exists()
 
 
-FILE = re.compile(r"# (\S+\.(?:py|yaml))(, as it was begun)?\n")
+FILE = re.compile(r"# (\S+\.(?:py|yaml))(, as generated)?\n")
 
 
 class Reader:
     """Does what the tutorial says, block by block.
 
-    A block that begins with the name of a file is that file, or what is in it ("as it was begun"). A diff is undone
+    A block that begins with the name of a file is that file, or what is in it ("as generated"). A diff is undone
     after the commands that follow. A text is what the last commands said.
     """
 

@@ -21,11 +21,11 @@ def at_other_size(flow: Flow) -> Flow:
     isn't the same weights.
     """
     if flow.dequantizer is not None:
-        raise InputError("graphs for any size are of flows whose dequantization noise is uniform")
+        raise InputError("a flow whose dequantization noise is learned can't be exported for any size")
     if base_noise(flow):
-        raise InputError("graphs for any size are of flows whose bases are all base/standard_normal")
+        raise InputError("a flow with another base than base/standard_normal can't be exported for any size")
     if len(flow.event_shape) != 3 or (flow.context is not None and len(flow.context.shape or ()) == 3):
-        raise InputError("graphs for any size are of images alone: neither of vectors nor of images as context")
+        raise InputError("only a flow of images, whose context isn't an image, can be exported for any size")
     _, h, w = flow.event_shape
     sides = h * OTHER_SIZE[0], w * OTHER_SIZE[1]
     try:

@@ -81,7 +81,7 @@ def _check(devices: int, nodes: int, settings: Train) -> None:
     if devices > here:
         kind = f"{found.type.upper()} device{'s' * (here > 1)}" if found else f"CPU core{'s' * (here > 1)}"
         raise FlowkitError(
-            f"train.devices: {devices} are more than this machine has, {here} {kind}: set at most {here}"
+            f"train.devices: {devices} is too many, as this machine has {here} {kind}: set at most {here}"
         )
     if processes > 1 and settings.batch_size < processes:
         raise FlowkitError(

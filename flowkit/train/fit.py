@@ -148,7 +148,7 @@ def _check_warmup(settings: Train, steps: float) -> None:
     """Warn if all steps of a training belong to the warm-up."""
     if settings.warmup >= steps:
         warnings.warn(
-            f"train.warmup: {settings.warmup:,} steps are all of this training, which has {steps:,}. So the learning "
+            f"train.warmup: {settings.warmup:,} steps, but this training has only {steps:,}. So the learning "
             f"rate never reaches {settings.optimizer.lr:g}: set train.warmup={steps // 10}, or more train.epochs",
             ScheduleWarning,
             stacklevel=4,

@@ -70,7 +70,7 @@ class Preprocessing:
 
     Attributes:
         event, context: the columns, in the order of the values. The context may have none.
-        label: a category that makes the labels of a flow whose context are classes; None if there is no such column.
+        label: a category that makes the labels of a flow whose context is a class; None if there is no such column.
             Its categories are the names of the classes. They are empty until the data is read.
         missing: "drop" leaves out rows that lack a value; "refuse" raises an error for them. Values that have a
             ``fill``, or a category None, aren't lacking.

@@ -342,7 +342,7 @@ class Model:
         """
         self._bundle.check_has(ENCODER)
         if not self.marginalizes:
-            raise BundleError("this bundle has no probabilities of classes: export a run whose context are classes")
+            raise BundleError("this bundle has no probabilities of classes: export a run whose context is a class")
         start = integer("start", start, 0)
         draws, seed = integer("draws", draws, 1, DEQUANTIZATION_STREAM + 1), integer("seed", seed, 0, 1 << 64)
         events, lacking = self._without_lacking(self._batch(x))

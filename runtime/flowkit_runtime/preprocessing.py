@@ -79,7 +79,7 @@ def complete_context(preprocessing: Preprocessing, columns: Mapping[str, Any]) -
 def for_columns(preprocessing: Preprocessing, names: Container[str]) -> Preprocessing:
     """Return the preprocessing of a table with columns of these names. Without the column of the labels, it has none.
 
-    A flow whose context are classes can score such a table, too.
+    A flow whose context is a class can score such a table, too.
     """
     label = preprocessing.label
     return preprocessing if label is None or label.column in names else replace(preprocessing, label=None)

@@ -280,9 +280,9 @@ def test_sizes_are_those_that_every_layer_takes():
 
 def test_any_size_is_refused_where_the_flow_is_of_one(tmp_path, mine):
     of_one_size = {
-        "neither of vectors": SPECS["vector"],
-        "bases are all base/standard_normal": {**SPEC, "base": {"use": "base/diagonal_normal"}},
-        "dequantization noise is uniform": {**SPEC, "dequantization": {"flow": [{"use": "map/logit"}]}},
+        "only a flow of images": SPECS["vector"],
+        "another base than base/standard_normal": {**SPEC, "base": {"use": "base/diagonal_normal"}},
+        "dequantization noise is learned": {**SPEC, "dequantization": {"flow": [{"use": "map/logit"}]}},
         r"of one image size: at \[1, 8, 12\] size mismatch.*shift": {**SPEC, "flow": [{"use": "mine/shift"}]},
     }
     for says, spec in of_one_size.items():

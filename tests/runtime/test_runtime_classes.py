@@ -146,7 +146,7 @@ def test_the_command_says_that_scores_are_marginal(make_bundle: MakeBundle, tmp_
 def test_posteriors_are_of_classes(make_bundle: MakeBundle, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", X)
     said = run("score", make_bundle(levels=None), tmp_path / "x.npy", "--posterior", "-o", tmp_path / "s.csv", code=2)
-    assert "--posterior is for a flow whose context are classes" in said
+    assert "--posterior is for a flow whose context is a class" in said
 
 
 def test_part_files_keep_whole_batches_of_rows(tmp_path: Path) -> None:

@@ -301,7 +301,7 @@ def test_one_process_asks_slurm_for_nothing(make_spec: MakeSpec, monkeypatch: py
 
 def test_devices_that_are_not_there(tmp_path: Path, make_spec: MakeSpec) -> None:
     cores = os.cpu_count()
-    with pytest.raises(FlowkitError, match=rf"train.devices: 40 are more than this machine has, {cores} CPU core"):
+    with pytest.raises(FlowkitError, match=rf"train.devices: 40 is too many, as this machine has {cores} CPU core"):
         train(make_spec("train.devices=40"), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 

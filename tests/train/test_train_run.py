@@ -226,7 +226,7 @@ def test_a_warmup_of_the_whole_training_is_a_warning(
     tmp_path: Path, make_spec: MakeSpec, warmup: int, warns: bool
 ) -> None:
     spec = make_spec(f"train.warmup={warmup}")  # there are 4 epochs of 5 steps
-    words = r"warmup: 20 steps are all of this training, which has 20.* set train\.warmup=2, or more train\.epochs"
+    words = r"warmup: 20 steps, but this training has only 20.* set train\.warmup=2, or more train\.epochs"
     with pytest.warns(ScheduleWarning, match=words) if warns else contextlib.nullcontext():
         train(spec, tmp_path / "run")
 

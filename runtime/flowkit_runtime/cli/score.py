@@ -83,7 +83,9 @@ def _check_posterior(model: "Model", output: Path | None, posterior: bool) -> No
     from flowkit_runtime.errors import InputError
 
     if posterior and not model.marginalizes:
-        raise InputError("--posterior is for a flow whose context are classes of known probabilities; this one's isn't")
+        raise InputError(
+            "--posterior is for a flow whose context is a class of known probabilities, which isn't the case here"
+        )
     if posterior and (output is None or output.suffix == ".npy"):
         raise InputError("--posterior writes columns: name an output, -o FILE.csv or FILE.parquet")
 
