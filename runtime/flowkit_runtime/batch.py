@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from flowkit_runtime.columns import no_columns
 from flowkit_runtime.errors import InputError, quoted
 from flowkit_runtime.inputs import Array, as_array, enough_memory, listed, real
 from flowkit_runtime.model import load
@@ -51,14 +52,13 @@ class Scorer:
         providers: Sequence[Provider] | None = None,
     ) -> None:
         self._columns, self._context_columns = listed("columns", columns), listed("context_columns", context_columns)
-        self._bundle, self._threads, self._providers = bundle, threads, providers
+        self._arguments = bundle, self._columns, self._context_columns, draws, seed, threads, providers
         self._model = load(bundle, providers, threads)
         self._draws, self._seed = draws, seed
 
     def __reduce__(self) -> tuple[type[Scorer], tuple[Any, ...]]:
         """Pickle the arguments only, so that another process loads the bundle itself."""
-        columns = self._columns, self._context_columns
-        return type(self), (self._bundle, *columns, self._draws, self._seed, self._threads, self._providers)
+        return type(self), self._arguments
 
     @enough_memory()
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,10 +92,8 @@ def _column(name: str, values: Any) -> Array:
 
 def _joined(batch: Mapping[str, Any], columns: Sequence[str], shape: tuple[int, ...]) -> Array:
     """Return the columns as one array [n, *shape]."""
-    missing = [name for name in columns if name not in batch]
-    if missing:
-        names = f"column{'s' * (len(missing) > 1)} {', '.join(map(repr, missing))}"
-        raise InputError(f"the batch has no {names}; it has {', '.join(map(str, batch))}")
+    if missing := [name for name in columns if name not in batch]:
+        raise InputError(f"the batch has {no_columns([*map(str, missing)], map(str, batch))}; it has {', '.join(map(str, batch))}")
     arrays = [_column(str(name), batch[name]) for name in columns]
     if len(rows := {len(array) for array in arrays if array.ndim}) > 1:
         raise InputError(f"columns differ in their number of rows: {', '.join(map(str, sorted(rows)))}")

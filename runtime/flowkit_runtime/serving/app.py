@@ -167,66 +167,68 @@ class _App(FastAPI):
 def app_of(service: Service) -> FastAPI:
     """Return the application with all addresses of a service."""
     app = _App(title="flowkit-runtime", docs_url=None, redoc_url=None)
-    for path, (summary, answer) in _pages(service).items():
-        app.add_api_route(path, answer, summary=summary, tags=["server"], response_class=Response)
+    _add_pages(app, service)
     for bundle, model in service.models.items():
-        address = f"/bundles/{bundle}"
-        info = _info(service, bundle)
-        app.add_api_route(address, info, summary="What the bundle is.", tags=[bundle], response_class=Response)
-        for endpoint in filter(lambda each: each.fits(model), ENDPOINTS.values()):
-            app.add_api_route(
-                f"{address}/{endpoint.name}",
-                _responding(service, bundle, endpoint),
-                methods=["POST"],
-                summary=endpoint.summary,
-                tags=[bundle],
-                operation_id=f"{bundle}-{endpoint.name}",
-                response_class=Response,
-                openapi_extra=openapi_of(model, endpoint),
-            )
-    app.add_api_route("/docs", _docs(app), include_in_schema=False)
-    app.add_exception_handler(HTTPException, _not_found(service))
+        _add_bundle(app, service, bundle, model)
     return app
 
 
-def _docs(app: FastAPI) -> Callable[[], Awaitable[Response]]:
-    async def docs() -> Response:
-        return Response(docs_page(app.openapi()), media_type="text/html")
+def _add_pages(app: FastAPI, service: Service) -> None:
+    """Add the addresses that belong to no bundle, and the answer of all others."""
+    page = partial(app.get, tags=["server"], response_class=Response)
 
-    return docs
-
-
-def _pages(service: Service) -> dict[str, tuple[str, Callable[[], Awaitable[Response]]]]:
-    """Return the summaries and the answers of the addresses that belong to no bundle."""
-
+    @page("/bundles", summary="The bundles by name.")
     async def bundles() -> Response:
         return _json({"bundles": {name: f"/bundles/{name}" for name in service.models}})
 
+    @page("/health/live", summary="200 while the process runs.")
     async def live() -> Response:
         return _json({"status": "live"})
 
+    @page("/health/ready", summary="200 while the server takes requests, 503 when it stops.")
     async def ready() -> Response:
         if not service.is_stopping:
             return _json({"status": "ready"})
         error = too_busy("the server is stopping")
         return _told(error.status, str(error), error.headers)
 
+    @page("/metrics", summary="Metrics for Prometheus.")
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
-    return {
-        "/bundles": ("The bundles by name.", bundles),
-        "/health/live": ("200 while the process runs.", live),
-        "/health/ready": ("200 while the server takes requests, 503 when it stops.", ready),
-        "/metrics": ("Metrics for Prometheus.", metrics),
-    }
+    @page("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(docs_page(app.openapi()), media_type="text/html")
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        message = str(error.detail)
+        if error.status_code == 405:
+            message = f"use {(error.headers or {}).get('Allow', 'another method')} here"
+        elif error.status_code == 404:
+            message = (
+                f"there is nothing here; the bundles are {', '.join(service.models)}, and /docs lists all addresses"
+            )
+        return _told(error.status_code, message, error.headers)
 
 
-def _info(service: Service, bundle: str) -> Callable[[], Awaitable[Response]]:
+def _add_bundle(app: FastAPI, service: Service, bundle: str, model: Model) -> None:
+    """Add the addresses of a bundle."""
+    address, add = f"/bundles/{bundle}", partial(app.add_api_route, tags=[bundle], response_class=Response)
+
     async def info() -> Response:
-        return _json(described_bundle(bundle, service.models[bundle]))
+        return _json(described_bundle(bundle, model))
 
-    return info
+    add(address, info, summary="What the bundle is.")
+    for endpoint in filter(lambda each: each.fits(model), ENDPOINTS.values()):
+        add(
+            f"{address}/{endpoint.name}",
+            _responding(service, bundle, endpoint),
+            methods=["POST"],
+            summary=endpoint.summary,
+            operation_id=f"{bundle}-{endpoint.name}",
+            openapi_extra=openapi_of(model, endpoint),
+        )
 
 
 def _responding(service: Service, bundle: str, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
@@ -234,19 +236,6 @@ def _responding(service: Service, bundle: str, endpoint: Endpoint) -> Callable[[
         return await service.respond(request, bundle, endpoint)
 
     return respond
-
-
-def _not_found(service: Service) -> Callable[[Request, Any], Awaitable[Response]]:
-    async def answer(request: Request, error: HTTPException) -> Response:
-        if error.status_code == 405:
-            return _told(405, f"use {(error.headers or {}).get('Allow', 'another method')} here", error.headers)
-        if error.status_code != 404:
-            return _told(error.status_code, str(error.detail), error.headers)
-        return _told(
-            404, f"there is nothing here; the bundles are {', '.join(service.models)}, and /docs lists all addresses"
-        )
-
-    return answer
 
 
 def _json(value: Any) -> Response:

@@ -120,25 +120,16 @@ def _arrays(model: Model, endpoint: Endpoint) -> dict[str, JsonSchema]:
 
 
 def _answers(model: Model, endpoint: Endpoint) -> dict[str, Any]:
+    """Return the schemas of an answer. It has no `anomalous` if there is no threshold of its scores."""
     columns: dict[str, dict[str, JsonSchema]] = {
         "score": {"score": _nested(("n",), ""), "anomalous": _listed({"type": "boolean"}, "")},
         "log_prob": {"log_prob": _nested(("n",), "")},
         "encode": {"latents": _listed({"type": "array"}, "")},
     }
-    events = (
-        {"rows": _listed({"type": "object"}, "")}
-        if model.preprocessing
-        else {"x": _nested(("n", *model.event_shape), "")}
-    )
-    found = columns.get(endpoint.name, events)
-    if model.threshold is None:
-        found = {name: schema for name, schema in found.items() if name != "anomalous"}
-    forms: dict[str, JsonSchema] = {
-        JSON: {"type": "object", "properties": found},
-        NPY: _BINARY,
-        NPZ: _BINARY,
-        CSV: {"type": "string"},
-    }
+    x, rows = {"x": _nested(("n", *model.event_shape), "")}, {"rows": _listed({"type": "object"}, "")}
+    found = columns.get(endpoint.name, x if model.preprocessing is None else rows)
+    in_json: JsonSchema = {"type": "object", "properties": found}
+    forms: dict[str, JsonSchema] = {JSON: in_json, NPY: _BINARY, NPZ: _BINARY, CSV: {"type": "string"}}
     return {form: {"schema": schema} for form, schema in forms.items()}
 
 
