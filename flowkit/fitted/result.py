@@ -21,7 +21,7 @@ from flowkit.flow.inputs import as_flowkit, check_shape, given_rows
 from flowkit.plugin import Arrays, PartName
 from flowkit.spec import Spec
 from flowkit.train.batches import take
-from flowkit.train.classes import class_shares
+from flowkit.train.data import class_shares
 from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.inputs import class_indices
 

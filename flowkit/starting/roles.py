@@ -1,4 +1,4 @@
-"""Recognizes columns of a table that have a role of their own: the weight and the class of a row."""
+"""Recognizes columns of a table by their names: the weight and the class of a row, and values on a circle."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ LABELS = re.compile(r"labels?|class|target|species", re.IGNORECASE)
 """The names of columns that are taken for the class of a row."""
 FEW = 20
 """The most classes of a label that wasn't named."""
+
+CIRCLES: tuple[tuple[set[str], float, float, float], ...] = (
+    ({"hour", "hr"}, 0, 24, 24),
+    ({"minute"}, 0, 60, 60),
+    ({"month"}, 1, 12, 12),
+    ({"weekday", "dayofweek", "dow"}, 0, 7, 7),
+    ({"dayofyear", "doy", "yearday"}, 0, 366, 365.25),
+    ({"angle", "azimuth", "bearing", "heading", "direction", "dir", "longitude", "lon"}, -180, 360, 360),
+)
+"""Words in the names of columns whose values lie on a circle, their least and largest value, and its length."""
 
 
 @dataclass(frozen=True)
@@ -99,3 +109,14 @@ def label_choice(column: Seen, where: str) -> Choice:
         raise DataError(f"{where}: column {column.name!r} can't be the label: {column.unusable or count}")
     reason = f"{len(names)} classes: {shortened(', '.join(names))}"
     return Choice(column.name, reason, Column(column.name, "category", categories=names))
+
+
+def period_of(column: Seen) -> float | None:
+    """Return the length of the circle that a column of numbers lies on, by its name and its range, or None."""
+    if column.kind != "number":
+        return None
+    words = set(re.split(r"[^a-z]+", column.name.lower()))
+    for names, low, high, period in CIRCLES:
+        if words & names and low <= column.low and column.high <= high and column.high - column.low > period / 2:
+            return period
+    return None

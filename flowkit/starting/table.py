@@ -15,7 +15,6 @@ from flowkit.errors import DataError
 from flowkit.plugin.dataset import FRACTIONS
 from flowkit.plugin.spelling import line
 from flowkit.starting.checks import MIN_ROWS
-from flowkit.starting.circles import period_of
 from flowkit.starting.columns import MAX_LISTED, Seen, see
 from flowkit.starting.roles import (
     MOSTLY_MISSING,
@@ -25,6 +24,7 @@ from flowkit.starting.roles import (
     is_named_label,
     label_choice,
     named_weight,
+    period_of,
     weight_choice,
 )
 from flowkit_runtime.columns import MAX_COLUMNS, Column, Missing, Preprocessing, no_columns
@@ -228,7 +228,8 @@ def choose(
         weight, label, notes = _named_roles(seen, weight, label)
     weights = weight_choice(known[weight], where) if weight else None
     labels = label_choice(known[label], where) if label else None
-    events, contexts, left_out = _divided(_without(seen, weights, labels), event, context, labels)
+    roles = [role for role in (weight, label) if role]
+    events, contexts, left_out = _divided([each for each in seen if each.name not in roles], event, context, labels)
     unusable = [each for each in (*events, *contexts) if each.column is None]
     if unusable and (event or context):
         raise DataError(f"{where}: column {unusable[0].name!r} can't be used: {unusable[0].reason}")
@@ -256,10 +257,6 @@ def _lacking(columns: Sequence[Seen]) -> str:
     """Return how many rows lack which columns, as in `of 1,032 rows, 26 without age, 3 without mass`."""
     texts = [f"{each.missing:,} without {_name(each)}" for each in columns if each.missing]
     return f"of {columns[0].rows:,} rows, {_few(texts)}" if texts else ""
-
-
-def _without(seen: Sequence[Seen], *choices: Choice | None) -> list[Seen]:
-    return [column for column in seen if column.name not in [each.name for each in choices if each is not None]]
 
 
 def _named_roles(seen: Sequence[Seen], weight: str | None, label: str | None) -> tuple[str, str, list[str]]:

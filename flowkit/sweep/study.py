@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ class Study:
     @property
     def ranked(self) -> list[FrozenTrial]:
         """The complete trials, the best first."""
-        return sorted(in_state(self.trials, TrialState.COMPLETE), key=_score)
+        return sorted(in_state(self.trials, TrialState.COMPLETE), key=attrgetter("value"))
 
     def run_of(self, number: int) -> Path:
         """Return the directory of a trial's run."""
@@ -198,11 +199,6 @@ def in_state(trials: list[FrozenTrial], state: TrialState) -> list[FrozenTrial]:
 def spelled_value(value: Any) -> str:
     """Return the value of a parameter as a spec writes it. Choices are such texts already."""
     return value if isinstance(value, str) else line(value)
-
-
-def _score(trial: FrozenTrial) -> float:
-    assert trial.value is not None
-    return trial.value
 
 
 def _suggest(trial: Trial, field: str, values: Span | Choices) -> str | float:

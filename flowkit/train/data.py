@@ -20,6 +20,9 @@ from flowkit_runtime.errors import shortened
 
 Values = np.ndarray | Rows
 
+MOST_CLASSES = 4096
+"""The most classes whose names and shares are kept. A marginal density takes one pass of the flow for each class."""
+
 
 def load_data(spec: Spec, splits: Sequence[PartName] = PARTS) -> dict[PartName, Arrays]:
     """Load parts of the spec's dataset.
@@ -195,3 +198,16 @@ def _contexts(arrays: Arrays, context: ContextSpec, where: str) -> Values:
         message = f"contexts are {given.dtype} from {low} to {high}; the spec's context are {wanted}"
         raise DataError(f"{where}: {message}{advice}")
     return _as(np.int64, given)
+
+
+def class_shares(arrays: Arrays, context: ContextSpec | None) -> dict[str, float] | None:
+    """Return the share of each class among the events, by its name, in the order of the labels.
+
+    Shares are weighted if the events have weights. Classes without names have their numbers as names. Returns None if
+    the context isn't a class, or has more than MOST_CLASSES.
+    """
+    if context is None or context.classes is None or context.classes > MOST_CLASSES or arrays.context is None:
+        return None
+    counts = np.bincount(arrays.context[:], arrays.weights, context.classes)
+    names = arrays.classes or tuple(map(str, range(context.classes)))
+    return dict(zip(names, (counts / counts.sum()).tolist(), strict=True))

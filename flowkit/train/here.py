@@ -22,8 +22,7 @@ from flowkit.spec.run import RESULTS, WEIGHTS
 from flowkit.train.batches import Batch, arrays_of
 from flowkit.train.building import new_flow, using_threads, with_weights
 from flowkit.train.checkpoint import Checkpoint, Row
-from flowkit.train.classes import class_shares
-from flowkit.train.data import load_data, load_run_data
+from flowkit.train.data import class_shares, load_data, load_run_data
 from flowkit.train.devices import connected, first
 from flowkit.train.directory import (
     begin_training,

@@ -70,8 +70,7 @@ def read_array(path: Path) -> np.ndarray:
         raise DataError(f"data/npy: {path} can't be read: {error.strerror or error}") from error
     except ValueError as error:
         raise DataError(f"data/npy: {path} is not a .npy file of numbers: {error}") from error
-    if array.ndim == 0 or array.dtype.kind not in "biuf":
-        raise DataError(f"data/npy: {path} must hold one array of numbers, a row an event")
-    if array.size == 0:
-        raise DataError(f"data/npy: {path} is empty: its shape is {list(array.shape)}")
+    if array.size == 0 or array.ndim == 0 or array.dtype.kind not in "biuf":
+        given = f"not {array.dtype} {list(array.shape)}"
+        raise DataError(f"data/npy: {path} must hold one array of numbers, a row an event, {given}")
     return array

@@ -37,7 +37,7 @@ class Conv1x1(ChannelLinear):
     def __init__(self, event_shape: Sequence[int], parametrization: str = "lu") -> None:
         super().__init__(event_shape)
         self.parametrization = parametrization
-        weight = _random_rotation(self.event_shape[0])
+        weight = torch.linalg.qr(torch.randn(self.event_shape[0], self.event_shape[0])).Q  # a random rotation
         self.matrix = LU(weight) if parametrization == "lu" else Plain(weight)
 
     def affine(self) -> AffineMap:
@@ -112,7 +112,3 @@ class LU(nn.Module):
     def _upper(self) -> Tensor:
         """Return U + diag(s)."""
         return torch.diagonal_scatter(self.upper.triu(1), self.sign * self.log_abs_s.exp())
-
-
-def _random_rotation(c: int) -> Tensor:
-    return torch.linalg.qr(torch.randn(c, c)).Q

@@ -93,7 +93,9 @@ def _column(name: str, values: Any) -> Array:
 def _joined(batch: Mapping[str, Any], columns: Sequence[str], shape: tuple[int, ...]) -> Array:
     """Return the columns as one array [n, *shape]."""
     if missing := [name for name in columns if name not in batch]:
-        raise InputError(f"the batch has {no_columns([*map(str, missing)], map(str, batch))}; it has {', '.join(map(str, batch))}")
+        raise InputError(
+            f"the batch has {no_columns([*map(str, missing)], map(str, batch))}; it has {', '.join(map(str, batch))}"
+        )
     arrays = [_column(str(name), batch[name]) for name in columns]
     if len(rows := {len(array) for array in arrays if array.ndim}) > 1:
         raise InputError(f"columns differ in their number of rows: {', '.join(map(str, sorted(rows)))}")

@@ -31,8 +31,9 @@ def as_numbers(values: Any, name: str) -> Floats:
     import pyarrow as arrow
 
     values = plain_array(values)
-    kind = values.type
-    if not (arrow.types.is_null(kind) or arrow.types.is_boolean(kind) or _is_number(kind)):
+    kind, kinds = values.type, arrow.types
+    of_numbers = kinds.is_null, kinds.is_boolean, kinds.is_integer, kinds.is_floating, kinds.is_decimal
+    if not any(is_one(kind) for is_one in of_numbers):
         raise InputError(f"column {shortened(repr(name))} holds {shortened(kind)}, not numbers")
     numbers: Floats = values.cast(arrow.float64(), safe=False).to_numpy(zero_copy_only=False)
     return numbers
@@ -139,9 +140,3 @@ def plain_array(values: Any) -> Any:
         return values
     texts, compute = values.cast(arrow.string()), import_module("pyarrow.compute")
     return compute.if_else(compute.equal(texts, ""), arrow.scalar(None, arrow.string()), texts)
-
-
-def _is_number(kind: Any) -> bool:
-    from pyarrow import types
-
-    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))

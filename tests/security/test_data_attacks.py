@@ -51,8 +51,8 @@ NPY = {
     "zip": (b"PK\x03\x04" + bytes(100), "it is an archive, such as .npz: save each of its arrays as .npy"),
     "text of no length": (header((2**62,), "|S0"), "must hold one array of numbers|not a .npy"),
     "a scalar": (header((), "<f4") + bytes(4), "must hold one array"),
-    "events of nothing": (header((100, 0)), r"is empty: its shape is \[100, 0\]"),
-    "no events": (header((0, 2)), r"is empty: its shape is \[0, 2\]"),
+    "events of nothing": (header((100, 0)), r"row an event, not float32 \[100, 0\]"),
+    "no events": (header((0, 2)), r"row an event, not float32 \[0, 2\]"),
     "arrays of arrays": (header((100,), "(2,)f4") + bytes(800), "records"),
     "text array": (header((100, 2), "<U4") + bytes(3200), "must hold one array of numbers"),
 }

@@ -41,15 +41,10 @@ def matmul(call: NodeCall) -> SizedShape:
 
 
 def gemm(call: NodeCall) -> SizedShape:
-    a, b = (shape[::-1] if call.attribute(name, 0) else shape for shape, name in _transposed(call))
-    return a[0], b[1]
-
-
-def _transposed(call: NodeCall) -> list[tuple[SizedShape, str]]:
     a, b = call.shape(0), call.shape(1)
     if len(a) != 2 or len(b) != 2:
         call.wrong()
-    return [(a, "transA"), (b, "transB")]
+    return a[1 if call.attribute("transA", 0) else 0], b[0 if call.attribute("transB", 0) else 1]
 
 
 def conv(call: NodeCall) -> SizedShape:

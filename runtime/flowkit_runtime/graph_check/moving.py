@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import reduce
 
 from flowkit_runtime.graph_check.sizes import (
     NodeCall,
     PerRow,
     Size,
     SizedShape,
-    added,
     broadcast,
     checked,
     each,
@@ -101,8 +99,9 @@ def concat(call: NodeCall) -> SizedShape:
         call.wrong()
     axis = call.axis(rank, default=None)
     sizes = list(broadcast(*shapes))
-    sizes[axis] = reduce(added, (shape[axis] for shape in shapes))
-    call.exact = len({isinstance(shape[axis], PerRow) for shape in shapes}) == 1
+    joined = [shape[axis] for shape in shapes]
+    sizes[axis] = like(sum(map(each, joined)), *joined)
+    call.exact = len({isinstance(size, PerRow) for size in joined}) == 1
     return tuple(sizes)
 
 

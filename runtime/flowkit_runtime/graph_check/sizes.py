@@ -145,10 +145,6 @@ def together(a: Size, b: Size) -> Size:
     return like(max(each(a), each(b)), a, b)
 
 
-def added(a: Size, b: Size) -> Size:
-    return like(each(a) + each(b), a, b)
-
-
 def like(size: int, *others: Size) -> Size:
     return PerRow(size) if any(isinstance(other, PerRow) for other in others) else size
 

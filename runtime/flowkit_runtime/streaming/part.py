@@ -88,14 +88,11 @@ def opened(output: Path) -> Iterator[IO[bytes]]:
             with _open(path) as file:
                 yield file
         except BaseException as error:
-            if isinstance(error.__cause__, RowError) or not _holds_scores(path):
+            holds_scores = path.exists() and path.stat().st_size > _DIGEST
+            if isinstance(error.__cause__, RowError) or not holds_scores:
                 path.unlink(missing_ok=True)
             raise
         path.unlink(missing_ok=True)
-
-
-def _holds_scores(path: Path) -> bool:
-    return path.exists() and path.stat().st_size > _DIGEST
 
 
 def _open(path: Path) -> IO[bytes]:
