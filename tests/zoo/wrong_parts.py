@@ -81,6 +81,19 @@ class ClampsItsTheta(Affine):
         return (y - b) * t.clamp(-2, 2).neg().exp(), -t
 
 
+@wrong("transformer", "log_derivative", "the Jacobian by autodiff has")
+class ClampsItsLargeTheta(Affine):
+    """The same with a clamp so wide that only a network that is given an event unlike any other gets there."""
+
+    def forward(self, x, theta):
+        t, b = theta.unbind(1)
+        return x * t.clamp(-10, 10).exp() + b, t
+
+    def inverse(self, y, theta):
+        t, b = theta.unbind(1)
+        return (y - b) * t.clamp(-10, 10).neg().exp(), -t
+
+
 @wrong("transformer", "extremes", "does torch.where choose", seen="danielward27/flowjax#239")
 class NaNBehindWhere(Affine):
     """torch.where hides the values of a branch that is not taken, and lets its NaN gradients through."""
