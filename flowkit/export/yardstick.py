@@ -156,15 +156,17 @@ def _roundings(frozen: Flow, precision: Precision, feed: NamedTensors) -> Iterat
         generator, flow = torch.Generator().manual_seed(seed), copy.deepcopy(frozen)
         theirs = {id(t) for *_, network in networks(flow) for t in (*network.parameters(), *network.buffers())}
         for tensor in (*flow.parameters(), *flow.buffers()):
-            tensor.data = _rounded(tensor, COMPUTED_IN[precision] if id(tensor) in theirs else torch.float32, generator)
+            dtype = COMPUTED_IN[precision] if id(tensor) in theirs else torch.float32
+            tensor.data = round_at_random(tensor, dtype, generator)
         rounded = {
-            name: single(value if name in exact else _rounded(value, torch.float32, generator))
+            name: single(value if name in exact else round_at_random(value, torch.float32, generator))
             for name, value in feed.items()
         }
         yield in_precision(flow.float(), precision), rounded
 
 
-def _rounded(value: Tensor, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
+def round_at_random(value: Tensor, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
+    """Return the value with half a unit in the last place of a type added to each number, or subtracted."""
     if not value.is_floating_point():
         return value.data
     sign = torch.randint(2, value.shape, generator=generator, dtype=value.dtype) * 2 - 1

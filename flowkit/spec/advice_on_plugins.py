@@ -8,9 +8,9 @@ from typing import Any
 
 from flowkit.errors import PluginError
 from flowkit.plugin.registry import Registry, UnknownPlugin
-from flowkit.plugin.spelling import did_you_mean, line
+from flowkit.plugin.spelling import line
 from flowkit.spec.model import KEYS
-from flowkit.spec.other_words import other_plugins, other_words
+from flowkit.spec.other_words import other_words
 
 NAME = re.compile(r"[\w-]+/[\w-]+")
 
@@ -64,8 +64,7 @@ def on_use(key: str | int, name: str, kind: str, registry: Registry) -> str | No
         advice = MISPLACED.get((kind, registry.look_up(None, name).kind))
         if advice and (kind == "bijector" or key in KEYS or key == "kept"):  # not in a field of a plugin
             return advice.format(key=key, name=name)
-    others = other_plugins(name)
-    return did_you_mean(others) if others else None
+    return None
 
 
 def written_use(name: str) -> str | None:

@@ -41,26 +41,11 @@ OTHER_WORDS = {
 }
 """A field -> what other libraries call it."""
 
-OTHER_PLUGINS = {
-    "glow/actnorm": "batchnorm normalize standardize",
-    "encoder/gru": "lstm rnn",
-    "data/table": "csv parquet",
-    "data/npy": "numpy",
-    "data/images": "cifar10 imagefolder",
-}
-"""A plugin -> what other libraries call those that serve the same purpose, without their namespace."""
-
 
 def other_words(name: str) -> list[str]:
     """Return the fields that other libraries call ``name``."""
     word = _snake(name)
     return [field for field, others in OTHER_WORDS.items() if word in others.split()]
-
-
-def other_plugins(name: str) -> list[str]:
-    """Return the plugins that serve the purpose of what other libraries call ``name``."""
-    last = re.split("[/.]", name)[-1].lower().replace("_", "")
-    return [plugin for plugin, others in OTHER_PLUGINS.items() if last in others.split()]
 
 
 def words_of(name: str) -> list[str]:

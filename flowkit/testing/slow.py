@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,12 +18,11 @@ from flowkit.export.graphs import make_graphs
 from flowkit.export.pieces import FIXED_BATCH
 from flowkit.export.program import Operation, Program
 from flowkit.export.stitching import cpu_session
-from flowkit.export.yardstick import N_ROUNDINGS
+from flowkit.export.yardstick import N_ROUNDINGS, round_at_random
 from flowkit.flow import Flow
 from flowkit.flow.compilation import allow_recurrent
 from flowkit.testing.bijectors import flow_of, for_inference
 from flowkit.testing.compare import all_near, gradients_of, largest
-from flowkit.testing.perturbation import seeded
 from flowkit.testing.subjects import FORWARD, INVERSE, BijectorSubject, Call, ModuleSubject
 from flowkit_runtime.graph_check import check_graph
 from flowkit_runtime.graph_check.proto import FLOAT
@@ -46,8 +46,8 @@ def onnx(subject: ModuleSubject) -> None:
             call = subject.calls(subject.module(), n)[index].map(Tensor.float)
             fed = {name: t.numpy() for name, t in zip(program.inputs, call.inputs, strict=True)}
             given = [torch.from_numpy(array) for array in session.run(None, fed)]
-            with seeded(subject.seed):
-                own = [call.map(_rounded)(single) for _ in range(N_ROUNDINGS)]
+            draw = partial(round_at_random, dtype=torch.float32, generator=torch.Generator().manual_seed(subject.seed))
+            own = [call.map(draw)(single) for _ in range(N_ROUNDINGS)]
             _compare(n, given, own, call.map(Tensor.double)(module))
 
 
@@ -75,12 +75,6 @@ def _program(call: Call, module: nn.Module) -> Program:
     """Return the call as a program of one instruction."""
     name = f"{type(module).__name__}.{call.method}"
     return Program.of_function(name, module, call.function(module), len(call.inputs), len(call.returns))
-
-
-def _rounded(value: Tensor) -> Tensor:
-    """Return fp32 values, each with half a unit in its last place added or subtracted."""
-    sign = 2 * torch.randint(2, value.shape) - 1
-    return value * (1 + torch.finfo(value.dtype).eps / 2 * sign)
 
 
 def _compare(n: int, given: list[Tensor], own: list[dict[str, Tensor]], exact: dict[str, Tensor]) -> None:

@@ -543,10 +543,6 @@ flow: [¦{_target_: flowkit_glow.ActNorm}]
 => write use in the place of _target_
 => flow: [{use: glow/actnorm}]
 
-flow: [{use: ¦glow/standardize}]
-=> did you mean glow/actnorm?
-=> flow: [{use: glow/actnorm}]
-
 base: {use: ¦base/norm}
 => did you mean base/standard_normal or base/diagonal_normal?
 => base: {use: base/standard_normal}
