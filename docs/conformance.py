@@ -16,7 +16,7 @@ HEAD = """\
 Is a layer right? A round trip can't tell, because a layer with a wrong log-det still inverts itself. `flowkit.testing`
 moves every parameter away from its initial value, about as far as training does. Then it compares log-dets with the
 Jacobian by automatic differentiation, in fp64. It also checks shapes, precision, gradients, batches of 0 and 1 and
-everything else that a flow relies on. A message says what is wrong and, if the figures show it, what was forgotten:
+everything else that a flow relies on. A message says what is wrong and, if the figures show it, why:
 
 ```text
 log_det: log_det of forward_and_log_det is 0.48; the Jacobian by autodiff has 2.9; short by the factor h·w = 6: did
@@ -31,16 +31,20 @@ flowkit plugins check glow/squeeze --set factor=3 --event 2,6,3
 flowkit plugins check glow/squeeze --only log_det,round_trip
 ```
 
-The command checks an installed plugin as specs build it: on a vector, a single number and two images, as far as the
-plugin takes them, and on an even vector if it takes no such image. Bijectors and bases are checked on an image of one
-position and, if they take it, one channel, too. An encoder is checked on contexts: a vector, a set, an image, labels.
-Splits, conditioners and transformers are also checked in a coupling, and orders and masked
-conditioners in an autoregressive layer. A transformer isn't checked in an autoregressive or elementwise step. Without a
-name behind the slash, all plugins of a namespace are checked. The exit code is 1 if a check fails.
+The command builds an installed plugin as specs do, and checks it on all of these events that it takes:
+
+- a vector, a single number, an image with odd sides and one with even sides;
+- a vector of an even size, if it takes no image with even sides;
+- for bijectors and bases, an image of one position, which has one channel if they take such an image.
+
+An encoder is checked on contexts: a vector, a set, an image, and labels. Splits, conditioners and transformers are also
+checked in a coupling, and orders and masked conditioners in an autoregressive layer. A transformer isn't checked in an
+autoregressive or elementwise step. If you give only a namespace, such as `glow`, all its plugins are checked. The exit
+code is 1 if a check fails.
 
 Each check is shown while it runs, with the seconds that it takes. In a pipe every check has a line of its own. On a
 terminal the next check overwrites the line, and only failures stay; with `--verbose` all lines stay. `--only` and
-`--skip` take ids of checks from the tables below.
+`--skip` take the names of checks from the tables below.
 
 A check that takes more than 300 seconds is stopped and counts as failed; `--timeout` sets another limit. The limit
 interrupts Python code, waiting and child processes. It can't interrupt a single call into C, such as one large matrix
@@ -74,21 +78,21 @@ There is a subject for each kind: `BijectorSubject`, `TransformerSubject`, `Spli
 `MaskedConditionerSubject`, `OrderSubject`, `BaseSubject`, `EncoderSubject`, `DatasetSubject`. `check(subject)` runs its
 checks, and `check_bijector(make, …)` is short for `check(BijectorSubject(make, …))`. Keep events small, at most some 60
 values: Jacobians are computed in full. `seed=` of a subject draws other parameters and inputs. `slow=True` of `check`
-adds `onnx` and `compile`, which are marked as slow below; `flowkit plugins check` runs them too. Where a check has
-nothing to check, as a merge without a channel-linear layer, `parametrize_with_checks` makes no test of it.
+adds `onnx` and `compile`, which are marked as slow below; `flowkit plugins check` runs them too. If a check doesn't
+apply, such as `merge` to a layer that isn't channel-linear, `parametrize_with_checks` makes no test of it.
 
 `run`, `check` and `parametrize_with_checks` take `only=` and `skip=` too. `run`, `run_check` and `check` take
 `timeout=` in seconds; by default there is no limit.
 
-What is known to fail, and for now has to, is given by its id with the reason: `expected_failures={"export": "needs an
-operator that ONNX lacks"}`. It is strict: a check that passes, although it is expected to fail, is an error.
+If a check fails for a known reason, name the check and the reason: `expected_failures={"export": "needs an operator
+that ONNX lacks"}`. If such a check passes, this is an error too.
 
 `flowkit.testing.strategies` has strategies for [hypothesis](https://hypothesis.readthedocs.io): `events`, `images`,
-`contexts`, `batches`, and `perturbed`, modules with their parameters moved.
+`contexts`, `batches`, and `perturbed`, which moves the parameters of a module.
 
 ## The checks
 
-Their ids are stable. Every check has a wrong plugin in [the zoo](../tests/zoo/README.md) that it catches.
+The names of checks are stable. Every check has a wrong plugin in [the zoo](../tests/zoo/README.md) that it catches.
 """
 
 TITLES = {"plugin": "A plugin as a whole, as specs name it"} | {

@@ -342,37 +342,37 @@ class Train(Documented):
     """The settings of training."""
 
     epochs: PositiveInt | None = 10
-    """Passes over the training data; null, also the default where minutes is given, for as many as fit into it."""
+    """The number of passes over the training data; null, the default with minutes: as many as fit into these."""
     minutes: PositiveFloat | None = None
-    """A limit in minutes, at which the run finishes. Training and validation count, interruptions don't; null: none."""
+    """The minutes of training and validation after which the run finishes, without interruptions; null: no limit."""
     batch_size: PositiveInt = 128
-    """Events a step."""
+    """The number of events in a training step, on all devices together."""
     optimizer: Optimizer = Optimizer()
     """The optimizer."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """The learning rate after the warm-up: constant, or falling to 0 along half a cosine."""
     warmup: NonNegativeInt = 0
-    """Steps in which the learning rate rises from 0."""
+    """The number of steps in which the learning rate rises from 0."""
     clip_norm: PositiveFloat | None = 50.0
-    """Gradients whose global norm is larger are scaled down to it; null never."""
+    """Gradients with a larger global norm are scaled down to this norm; null: they never are."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = 0.999
-    """Decay per step of the average of the weights that validation and the finished run use; null: none."""
+    """The decay per step of the average of the weights, which validation and the finished run use; null: no average."""
     validate_every: PositiveInt = 1
-    """Epochs between two validations."""
+    """The number of epochs from one validation to the next."""
     patience: PositiveInt | None = None
-    """Early stopping: the validations without a new best after which training stops; null never. With
-    validate_every: 4 a patience of 3 is 12 epochs."""
+    """Early stopping: the number of validations without a new best after which training stops; null: it never does.
+    With validate_every: 4 a patience of 3 is 12 epochs."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Decides the initial weights, the order of the data and the noise."""
     memory: Literal["store", "checkpoint", "reversible"] = "store"
-    """store keeps what the backward pass needs; checkpoint and reversible compute it again: 1.5x the time, and memory
-    that grows slowly with depth, or not at all."""
+    """store keeps what the backward pass needs. checkpoint and reversible compute it again, which takes about 1.5 times
+    the time. Their memory grows slowly with depth, or not at all."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: conditioners are trained in bfloat16, faster where the hardware has it; maps, log-dets, weights, validation
     and the finished run's figures stay in fp32."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Threads on the CPU, of each process; null: as many as OMP_NUM_THREADS says, without it one. More help large flows
-    on an idle machine, and make steps many times slower on a busy one."""
+    """The number of CPU threads of each process; null: the number in OMP_NUM_THREADS, or one if that isn't set. More
+    threads help large flows on an idle machine, and make steps many times slower on a busy one."""
     devices: Annotated[int, Field(ge=1, le=4096)] = 1
     """The number of devices of a machine: GPUs, or processes on the CPU. Each computes a share of every batch."""
     num_nodes: Annotated[int, Field(ge=1, le=4096)] = 1
@@ -387,7 +387,7 @@ class Train(Documented):
     compile: bool | Literal["step"] = False
     """true: torch.compile makes code of the flow for its training steps, which are then faster, after a minute or more
     at the start. step: it makes code of one step of each kind, so that deep flows start much sooner and run a little
-    slower. Both need a C++ compiler, and neither can be had with memory: reversible or strategy: fsdp."""
+    slower. Both need a C++ compiler, and neither can be combined with memory: reversible or strategy: fsdp."""
 
     @model_validator(mode="before")
     @classmethod
@@ -413,10 +413,10 @@ class Train(Documented):
     def _compilable(cls, value: bool | str, info: ValidationInfo) -> bool | str:
         if value and info.data.get("memory") == "reversible":
             raise ValueError(
-                "can't be had under memory: reversible; use memory: checkpoint or store, or leave compile out"
+                "can't be combined with memory: reversible; use memory: checkpoint or store, or leave compile out"
             )
         if value and info.data.get("strategy") == "fsdp":
-            raise ValueError("can't be had under strategy: fsdp; use strategy: ddp, or leave compile out")
+            raise ValueError("can't be combined with strategy: fsdp; use strategy: ddp, or leave compile out")
         return value
 
 
@@ -432,7 +432,7 @@ class Spec(Documented):
     flow: list[Item] = Field(min_length=1)
     """The steps from data to latent."""
     base: BaseRef = Field(default={"use": STANDARD_NORMAL}, validate_default=True)
-    """The distribution of the last latent; a latent that leaves before has that of its factor_out."""
+    """The distribution of the last latent. A latent that leaves at a factor_out has the base of this step."""
     dequantization: DequantizationSpec | None = None
     """The distribution of the noise that makes integer data continuous; leave it out for uniform noise."""
     data: DatasetRef | None = None

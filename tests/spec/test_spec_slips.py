@@ -416,7 +416,7 @@ train: {ema: ¦98%}
 => train: {ema: 0.98}
 
 train: {ema: ¦false}
-=> must be a number, not false: ema: Decay per step of the average of the weights
+=> must be a number, not false: ema: The decay per step of the average of the weights
 => train: {ema: null}
 
 train: {devices: ¦[0, 1]}

@@ -72,7 +72,7 @@ def test_one_device_has_nothing_to_divide(tmp_path: Path, make_spec: MakeSpec) -
 
 
 def test_compiled_flows_are_not_sharded(make_spec: MakeSpec) -> None:
-    with pytest.raises(SpecError, match=r"train.compile: can't be had under strategy: fsdp; use strategy: ddp"):
+    with pytest.raises(SpecError, match=r"train.compile: can't be combined with strategy: fsdp; use strategy: ddp"):
         make_spec(*FSDP, "train.compile=true")
 
 
