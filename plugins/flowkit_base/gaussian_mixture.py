@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -40,6 +41,8 @@ class GaussianMixture(Base):
     """
 
     reparametrized = False
+    frozen_edges: Tensor | None
+    """What ``edges`` returns, of a frozen mixture."""
 
     def __init__(self, event_shape: Sequence[int], components: int) -> None:
         super().__init__(event_shape)
@@ -47,59 +50,29 @@ class GaussianMixture(Base):
         self.logits = nn.Parameter(torch.zeros(components))
         self.mean = nn.Parameter(torch.randn(components, *self.event_shape))
         self.log_scale = nn.Parameter(torch.zeros(components, *self.event_shape))
+        self.register_buffer("frozen_edges", None, persistent=False)
 
     @property
     def noise(self) -> tuple[Noise, ...]:
         return (Noise("uniform", ()), Noise("normal", self.event_shape))
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        return _mixture_log_prob(z, self.logits.log_softmax(0), self.mean, self.log_scale)
+        squares = ((z[:, None] - self.mean) * (-self.log_scale).exp()).square().flatten(2).sum(2)  # [batch, K]
+        log_scales = self.log_scale.flatten(1).sum(1) + math.prod(z.shape[1:]) * math.log(2 * math.pi) / 2
+        return (self.logits.log_softmax(0) - log_scales - squares / 2).logsumexp(1)
 
     def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        return _chosen(noise, self.edges(), self.mean, self.log_scale)
+        u, eps = noise
+        edges = self.edges() if self.frozen_edges is None else self.frozen_edges
+        component = (u[:, None] > edges.to(u)).sum(1)
+        return self.mean[component] + self.log_scale.exp()[component] * eps
 
     def edges(self) -> Tensor:
         """Return the numbers [K - 1] in fp64 between which u chooses a component: the sums of weights, rounded."""
         sums = self.logits.detach().double().softmax(0).cumsum(0)[:-1]
         return (sums * 2**23).round() / 2**23
 
-    def freeze(self) -> FrozenMixture:
-        return FrozenMixture(self)
-
-
-class FrozenMixture(Base):
-    """The same mixture with constant weights."""
-
-    reparametrized = GaussianMixture.reparametrized
-    noise = GaussianMixture.noise
-    log_weights: Tensor
-    edges: Tensor
-    mean: Tensor
-    log_scale: Tensor
-
-    def __init__(self, base: GaussianMixture) -> None:
-        super().__init__(base.event_shape)
-        self.register_buffer("log_weights", base.logits.detach().log_softmax(0))
-        self.register_buffer("edges", base.edges())
-        self.register_buffer("mean", base.mean.detach())
-        self.register_buffer("log_scale", base.log_scale.detach())
-
-    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        return _mixture_log_prob(z, self.log_weights, self.mean, self.log_scale)
-
-    def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        return _chosen(noise, self.edges, self.mean, self.log_scale)
-
-
-def _mixture_log_prob(z: Tensor, log_weights: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """Return log p(z) [batch]. mean and log_scale are [K, *event]."""
-    squares = ((z[:, None] - mean) * (-log_scale).exp()).square().flatten(2).sum(2)  # [batch, K]
-    log_scales = log_scale.flatten(1).sum(1) + math.prod(z.shape[1:]) * math.log(2 * math.pi) / 2
-    return (log_weights - log_scales - squares / 2).logsumexp(1)
-
-
-def _chosen(noise: Sequence[Tensor], edges: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """Return samples of the components that the uniform numbers u choose."""
-    u, eps = noise
-    component = (u[:, None] > edges.to(u)).sum(1)
-    return mean[component] + log_scale.exp()[component] * eps
+    def freeze(self) -> GaussianMixture:
+        frozen = copy.deepcopy(self)
+        frozen.frozen_edges = self.edges()
+        return frozen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -38,6 +39,8 @@ class StudentT(Base):
     """
 
     log_nu: Tensor
+    constant: Tensor | None
+    """log p(0) for each value, [*event], of a frozen distribution."""
 
     def __init__(self, event_shape: Sequence[int], degrees_of_freedom: float = 5.0, learned: bool = True) -> None:
         super().__init__(event_shape)
@@ -47,13 +50,15 @@ class StudentT(Base):
             self.log_nu = nn.Parameter(start)
         else:
             self.register_buffer("log_nu", start)
+        self.register_buffer("constant", None, persistent=False)
 
     @property
     def noise(self) -> tuple[Noise, ...]:
         return (Noise("normal", self.event_shape), Noise("normal", self.event_shape))
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        return _t_log_prob(z, self.log_nu.exp(), self.log_constant())
+        nu, log_constant = self.log_nu.exp(), self.log_constant() if self.constant is None else self.constant
+        return sum_over_event(log_constant - (nu + 1) / 2 * torch.log1p(z.square() / nu))
 
     def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
         return _polar(noise, self.log_nu.exp())
@@ -67,31 +72,10 @@ class StudentT(Base):
         log_constant = torch.lgamma((nu + 1) / 2) - torch.lgamma(nu / 2) - (math.pi * nu).log() / 2
         return log_constant.to(self.log_nu)
 
-    def freeze(self) -> FrozenStudentT:
-        return FrozenStudentT(self)
-
-
-class FrozenStudentT(Base):
-    """The same distribution with constant ν and log p(0). ONNX has no gamma function."""
-
-    noise = StudentT.noise
-    nu: Tensor
-    log_constant: Tensor
-
-    def __init__(self, base: StudentT) -> None:
-        super().__init__(base.event_shape)
-        self.register_buffer("nu", base.log_nu.detach().exp())
-        self.register_buffer("log_constant", base.log_constant().detach())
-
-    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        return _t_log_prob(z, self.nu, self.log_constant)
-
-    def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        return _polar(noise, self.nu)
-
-
-def _t_log_prob(z: Tensor, nu: Tensor, log_constant: Tensor) -> Tensor:
-    return sum_over_event(log_constant - (nu + 1) / 2 * torch.log1p(z.square() / nu))
+    def freeze(self) -> StudentT:
+        frozen = copy.deepcopy(self)
+        frozen.constant = self.log_constant().detach()  # ONNX has no gamma function
+        return frozen
 
 
 def _polar(noise: Sequence[Tensor], nu: Tensor) -> Tensor:
