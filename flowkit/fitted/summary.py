@@ -13,6 +13,7 @@ from flowkit.plugin.spelling import line
 from flowkit.spec import walk
 from flowkit.train.checkpoint import Row, standing
 from flowkit.train.pictures import loss_figure
+from flowkit_runtime.errors import few
 
 MOST_KINDS = 8
 """The most kinds of layers that are listed."""
@@ -22,12 +23,12 @@ def summary(flow: Flow, rows: Sequence[Row]) -> list[tuple[str, str]]:
     """Return names and texts: the event, the context, the layers, the parameters and the training."""
     spec = flow.to_spec()
     kinds = Counter(step.item.name for step in walk(spec))
-    listed = [f"{count} × {name}" for name, count in list(kinds.items())[:MOST_KINDS]]
+    listed = [f"{count} × {name}" for name, count in kinds.items()]
     best, epoch, _ = standing(rows)
     sections = {"event": spec.event, "context": spec.context}
     return [
         *((name, line(section.model_dump(mode="json"))) for name, section in sections.items() if section),
-        ("layers", ", ".join(listed) + (", …" if len(kinds) > MOST_KINDS else "")),
+        ("layers", few(listed, MOST_KINDS)),
         ("base", spec.base.name),
         ("parameters", f"{sum(parameter.numel() for parameter in flow.parameters()):,}"),
         ("train", line(spec.train.model_dump(mode="json", exclude_unset=True))),

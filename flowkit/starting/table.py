@@ -28,7 +28,7 @@ from flowkit.starting.roles import (
     weight_choice,
 )
 from flowkit_runtime.columns import MAX_COLUMNS, Column, Missing, Preprocessing, no_columns
-from flowkit_runtime.errors import FlowRuntimeError, shortened
+from flowkit_runtime.errors import FlowRuntimeError, few, shortened
 from flowkit_runtime.preprocessing import WITH_NOISE, encode
 from flowkit_runtime.streaming.sources import naming_rows
 from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_parts
@@ -43,6 +43,8 @@ HEAVY = 10
 """Positive values whose largest is as many times the median are taken for values that can't be negative."""
 REPEATED = 0.1
 """The share of one value above which a column of real numbers is doubted."""
+MOST_NAMED = 8
+"""The most columns that are named in a line."""
 DROPPED = "rows that lack a value are left out"
 KEEP = "To keep them, name such columns as the context, where `fill` takes the place of a missing value"
 """What is said of rows that lack a value."""
@@ -119,15 +121,11 @@ class TableLook:
 
 def names_of(choices: Sequence[Choice]) -> str:
     """Return names on one line, whatever characters they have."""
-    return _few([_name(each) for each in choices])
+    return few([_name(each) for each in choices], MOST_NAMED)
 
 
 def _name(column: Choice | Seen) -> str:
     return column.name if column.name.strip() and column.name.isprintable() else line(column.name)
-
-
-def _few(texts: Sequence[str]) -> str:
-    return ", ".join(texts[:8]) + (", …" if len(texts) > 8 else "")
 
 
 def _left_out(choices: Sequence[Choice]) -> Iterator[str]:
@@ -256,7 +254,7 @@ def choose(
 def _lacking(columns: Sequence[Seen]) -> str:
     """Return how many rows lack which columns, as in `of 1,032 rows, 26 without age, 3 without mass`."""
     texts = [f"{each.missing:,} without {_name(each)}" for each in columns if each.missing]
-    return f"of {columns[0].rows:,} rows, {_few(texts)}" if texts else ""
+    return f"of {columns[0].rows:,} rows, {few(texts, MOST_NAMED)}" if texts else ""
 
 
 def _named_roles(seen: Sequence[Seen], weight: str | None, label: str | None) -> tuple[str, str, list[str]]:

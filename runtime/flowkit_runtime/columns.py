@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, get_args
 
-from flowkit_runtime.errors import expect, shortened
+from flowkit_runtime.errors import expect, few, shortened
 
 ColumnKind = Literal["number", "integer", "time", "category"]
 Missing = Literal["refuse", "drop"]
@@ -107,10 +107,8 @@ class Preprocessing:
 def no_columns(names: Sequence[str], columns: Iterable[str]) -> str:
     """Return what to say of names that aren't among these columns: the names, and the columns that may be meant."""
     near = {column.strip().casefold(): column for column in columns}
-    listed = [_with_likely(name, near) for name in names[:MAX_NAMED]]
-    if len(names) > MAX_NAMED:
-        listed.append(f"and {len(names) - MAX_NAMED:,} more")
-    return f"no column{'s' * (len(names) > 1)} {', '.join(listed)}"
+    listed = [_with_likely(name, near) for name in names[:MAX_NAMED]] + list(names[MAX_NAMED:])
+    return f"no column{'s' * (len(names) > 1)} {few(listed, MAX_NAMED)}"
 
 
 def _with_likely(name: str, near: Mapping[str, str]) -> str:

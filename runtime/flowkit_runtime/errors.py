@@ -1,5 +1,7 @@
 """Defines the exceptions that this package raises on purpose."""
 
+from collections.abc import Sequence
+
 MAX_QUOTED = 500
 """The most characters of foreign text, such as a caller's value or a file's content, in a message."""
 
@@ -39,6 +41,11 @@ def shortened(value: object) -> str:
     except ValueError:
         text = "a number of more digits than Python writes"
     return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]} …"
+
+
+def few(texts: Sequence[str], most: int) -> str:
+    """Return the first texts of a list for a message, and the number of the others: `a, b and 1,024 more`."""
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most:,} more" if len(texts) > most else "")
 
 
 def expect(is_right: bool, field: str, value: object, wanted: str) -> None:

@@ -236,7 +236,7 @@ def test_encode_checks_that_integers_come_back(make_bundle, tmp_path_factory) ->
     assert run(*arguments, code=2).exit_code == 2  # not even an event
     np.save(place / "x.npy", np.full_like(x, 16))
     said = run(*arguments, code=1).stdout
-    assert "Rows, counted from 0: 0, 1, 2, 3, " in said and said.endswith(", 19 and 5980 more\n")
+    assert "Rows, counted from 0: 0, 1, 2, 3, " in said and said.endswith(", 19 and 5,980 more\n")
 
 
 def test_encode_checks_that_real_numbers_come_back(make_bundle, tmp_path_factory) -> None:

@@ -901,7 +901,7 @@ def test_decimals_and_suffixes_in_capitals(make_bundle, place):
 
 def test_arrays_of_another_shape_and_columns_of_arrays(make_bundle, place):
     bundle, data = make_bundle(levels=None), save(place / "x.npy", np.zeros((3, 4)))
-    assert "has the shape [3, 4]; events of this flow are [n, 1, 2, 2]" in score(bundle, data, code=2).stderr
+    assert "x.npy must have shape [n, 1, 2, 2], got [3, 4]" in score(bundle, data, code=2).stderr
     assert "x.npy is no table" in score(bundle, data, "--columns", "a", code=2).stderr
 
 

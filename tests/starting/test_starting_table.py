@@ -218,7 +218,7 @@ def test_doubts() -> None:
     lacking = chosen(y=without(NORMAL, 2), x=NORMAL, z=without(NORMAL, 1), c=without(LETTERS, 3))
     assert lacking.doubts == (f"rows that lack a value are left out: of 400 rows, 2 without y, 1 without z. {keep}",)
     many = chosen(**{f"x{i}": without(NORMAL, 2) for i in range(9)}).doubts[0]
-    assert "2 without x7, …. To keep" in many and "x8" not in many
+    assert "2 without x7 and 1 more. To keep" in many and "x8" not in many
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

@@ -94,7 +94,7 @@ def test_offsets_keep_float32_precise() -> None:
 
 def test_of_many_missing_columns_some_are_named() -> None:
     said = no_columns([f"c{i}" for i in range(MAX_NAMED + 2)], ["x"])
-    assert said.startswith("no columns 'c0', 'c1', ") and said.endswith(f"'c{MAX_NAMED - 1}', and 2 more")
+    assert said.startswith("no columns 'c0', 'c1', ") and said.endswith(f"'c{MAX_NAMED - 1}' and 2 more")
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

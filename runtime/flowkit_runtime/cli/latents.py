@@ -21,6 +21,7 @@ from flowkit_runtime.cli.options import (
     wanted,
 )
 from flowkit_runtime.cli.terminal import echo
+from flowkit_runtime.errors import few
 
 if TYPE_CHECKING:
     from flowkit_runtime.cli.events import Encoded
@@ -77,8 +78,8 @@ def _restored(result: Encoded, levels: int | None) -> str:
     error = f"the largest error is {largest:.3g}" + ("" if levels is None else " levels")
     if not lost:
         return f"all {n} events come back{exactly} when they are decoded; {error}"
-    named = ", ".join(map(str, lost[:MOST_NAMED])) + (f" and {len(lost) - MOST_NAMED} more" * (len(lost) > MOST_NAMED))
-    return f"{len(lost)} of {n} events don't come back{exactly}; {error}. Rows, counted from 0: {named}"
+    rows = few([*map(str, lost)], MOST_NAMED)
+    return f"{len(lost)} of {n} events don't come back{exactly}; {error}. Rows, counted from 0: {rows}"
 
 
 def decode(

@@ -19,7 +19,7 @@ from flowkit_runtime.bundle import Context
 from flowkit_runtime.columns import Preprocessing
 from flowkit_runtime.errors import InputError, RowError
 from flowkit_runtime.files import map_npy
-from flowkit_runtime.inputs import Array, check_context_shape, class_index, context_rows, real, row_slices
+from flowkit_runtime.inputs import Array, batch, check_context_shape, class_index, context_rows, row_slices
 
 EventRows = tuple[Array, Array | None]
 """Events [n, *event] and their context: one row per event, one for all events, or None."""
@@ -83,11 +83,8 @@ class NpySource(Source):
     """An array [n, *event] in a .npy file, of which one part at a time is mapped."""
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
-        array = real(str(path), read_npy(path))
-        if array.shape[1:] != wanted.event_shape or array.ndim != 1 + len(wanted.event_shape):
-            sizes = ", ".join(map(str, ("n", *wanted.event_shape)))
-            raise InputError(f"{path} has the shape {list(array.shape)}; events of this flow are [{sizes}]")
-        self.path, self.rows, self.lacks_class = path, len(array), wanted.lacks_class
+        rows = len(batch(str(path), read_npy(path), wanted.event_shape))
+        self.path, self.rows, self.lacks_class = path, rows, wanted.lacks_class
         self._context = contexts(wanted, lambda: self.rows)
         self.identity = [file_identity(path), *context_identity(wanted)]
 
