@@ -89,7 +89,7 @@ def segments(layers: Sequence[Layer]) -> Iterator[tuple[list[Bijector], FactorOu
     yield bijectors, None
 
 
-def latent_shapes(layers: Sequence[Layer]) -> list[Shape]:
+def shapes_of_latents(layers: Sequence[Layer]) -> list[Shape]:
     """Return the event shapes of z_1 … z_L."""
     left = [layer.latent_shape for layer in layers if isinstance(layer, FactorOut)]
     return [*left, layers[-1].output_shape]

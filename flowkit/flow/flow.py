@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from flowkit.bijectors import Base, Encoder, Noise, full_precision
 from flowkit.bijectors.composition import frozen, initialize_through, inverse_through
 from flowkit.bijectors.memory import STRATEGIES, Drift, Strategy
-from flowkit.bijectors.multiscale import Layer, Through, from_latents, latent_shapes, segments, to_latents
+from flowkit.bijectors.multiscale import Layer, Through, from_latents, segments, shapes_of_latents, to_latents
 from flowkit.directions import Direction, Shared, lacks, shared
 from flowkit.errors import DirectionError, InputError
 from flowkit.flow import building, inputs, saving
@@ -473,7 +473,7 @@ class Flow(nn.Module):
     @property
     def latent_shapes(self) -> list[Shape]:
         """The event shapes of z_1 … z_L."""
-        return latent_shapes(self.layers)
+        return shapes_of_latents(self.layers)
 
     # Before and after training
 
