@@ -27,7 +27,7 @@ def softmax(x: Any, dim: int, dtype: int = -1) -> Any:
     return op.Div(powers, op.ReduceSum(powers, over))
 
 
-def attention(
+def scaled_dot_product_attention(
     query: Any,
     key: Any,
     value: Any,

@@ -18,7 +18,7 @@ Translations = dict[Callable[..., Any], Callable[..., Any]]
 
 TRANSLATIONS: Translations = {
     torch.ops.aten.softmax.int: elementary.softmax,
-    torch.ops.aten.scaled_dot_product_attention.default: elementary.attention,
+    torch.ops.aten.scaled_dot_product_attention.default: elementary.scaled_dot_product_attention,
     torch.ops.aten.lerp.Tensor: elementary.lerp,
     torch.ops.aten.sigmoid.default: elementary.sigmoid,
     torch.ops.aten.log_sigmoid.default: elementary.log_sigmoid,
