@@ -234,6 +234,9 @@ def map_rows(path: str) -> Rows:
         raise DataError(f"{path} is not a .npy file of numbers ({error}): save one array with numpy.save") from error
     if array.ndim == 0:
         raise DataError(f"{path} must hold one array, a row an event: save it with numpy.save")
+    if array.dtype.kind in "SU":
+        advice = "x.astype(float), or numpy.unique(x, return_inverse=True)[1] for classes"
+        raise DataError(f"{path} holds texts: save numbers, such as {advice}")
     if array.dtype.kind not in "iuf":
         raise DataError(f"{path} holds {array.dtype}: save integers or floats, such as x.astype('uint8')")
     return Rows(array)

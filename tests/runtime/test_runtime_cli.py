@@ -199,8 +199,10 @@ def test_contexts_that_are_none(make_bundle, tmp_path_factory, given, message) -
 def test_a_class_is_no_context_of_floats(make_bundle, tmp_path_factory) -> None:
     bundle, place = make_bundle(levels=None, context={"shape": [2]}), tmp_path_factory.mktemp("place")
     message = run("sample", bundle, "-o", place / "s.npy", "--context", 1, code=2).stderr
-    asked = run("sample", bundle, "-o", place / "s.npy", code=2).stderr
-    assert asked == "this flow needs a context, floats [2]: --context FILE.npy\n"
+    np.save(place / "x.npy", np.zeros((3, 1, 2, 2), np.float32))
+    for command, *data in (("sample", "-o", place / "s.npy"), ("score", place / "x.npy")):
+        asked = run(command, bundle, *data, code=2).stderr
+        assert asked == "this flow needs a context, floats [2]: --context FILE.npy\n"
     assert message == "the context '1' is no .npy file; this flow's is floats [2], one for all rows or one for each\n"
 
 

@@ -118,7 +118,11 @@ NAN, LARGE = FLOATS.copy(), FLOATS.copy()
 NAN[5, 1], LARGE[6, 0] = np.nan, 1e300
 REFUSED: dict[str, tuple[Any, Any, str]] = {
     "objects": (np.array([[1, "a"]] * 20, dtype=object), None, "is not a .npy file of numbers"),
-    "text": (np.full((20, 2), "a"), None, "holds <U1: save integers or floats"),
+    "text": (
+        np.full((20, 2), "a"),
+        None,
+        r"x.npy holds texts: save numbers, such as x.astype\(float\), or numpy.unique",
+    ),
     "booleans": (FLOATS > 0, None, r"holds bool: .* x.astype\('uint8'\)"),
     "complex numbers": (FLOATS + 1j, None, "holds complex128"),
     "NaN": (NAN, None, r"row 5 \(counted from 0\) holds NaN.*: leave such rows out"),

@@ -27,6 +27,7 @@ from flowkit_runtime.streaming.sources import (
     extra,
     naming_file,
     naming_rows,
+    no_context,
     rows_at_once,
 )
 from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_batches
@@ -45,8 +46,7 @@ def contexts_of(model: Model, given: str | None) -> tuple[Array | None, dict[str
         why = "this flow needs a context" if given is None else f"the context {shortened(repr(given))} is no table"
         raise InputError(f"{why}: --context FILE.csv, with {columns}")
     if given is None and model.context is not None:
-        option = "FILE.npy" if model.context.classes is None else "CLASS"
-        raise InputError(f"this flow needs a context, {model.context}: --context {option}")
+        raise no_context(model.context)
     return all_contexts(Wanted(model.event_shape, model.levels, model.context, context_from=given)), None
 
 

@@ -113,6 +113,8 @@ def contexts(wanted: Wanted, count: Callable[[], int]) -> Callable[[slice], Arra
     given, kind, path = wanted.context_from, wanted.context, context_file(wanted.context_from)
     if given is None and kind is not None and kind.probabilities:
         return lambda part: None
+    if given is None and kind is not None:
+        raise no_context(kind)
     if kind is None or path is None:
         for_all = context_rows(given if kind is None or given is None else class_index(given, kind), kind, 1, 0)
         return lambda part: for_all
@@ -128,6 +130,12 @@ def contexts(wanted: Wanted, count: Callable[[], int]) -> Callable[[slice], Arra
         return lambda part: one
     check_context_shape(array.shape, kind, count())
     return rows
+
+
+def no_context(kind: Context) -> InputError:
+    """Return the error of a command that lacks the context of a flow."""
+    option = "FILE.npy" if kind.classes is None else "CLASS"
+    return InputError(f"this flow needs a context, {kind}: --context {option}")
 
 
 def all_contexts(wanted: Wanted) -> Array | None:
