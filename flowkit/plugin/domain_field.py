@@ -65,7 +65,9 @@ def _or_of_the_event(value: Any, info: ValidationInfo) -> Any:
         return value
     event = event_of(info)
     if event is None or event.domains == REALS:
-        raise PydanticCustomError("missing_domain", "is needed, because the event has no `domain`: [0, 1], for example")
+        example = "[0, 1], for example" if event is None or event.levels is None else f"[0, {event.levels}]"
+        message = "is needed, because the event has no `domain`: {example}"
+        raise PydanticCustomError("missing_domain", message, {"example": example})
     return event.domains
 
 

@@ -207,6 +207,13 @@ event: {shape: [2], levels: ¦256.5}
 flow: [¦{use: glow/rescale}]
 => flow[0].high: is needed, because the event has no `levels`
 
+event: {shape: [2], levels: 5}
+flow: [¦{use: map/to_reals}]
+=> flow[0].bounds: is needed, because the event has no `domain`: [0, 5]
+
+flow: [¦{use: map/to_reals}]
+=> flow[0].bounds: is needed, because the event has no `domain`: [0, 1], for example
+
 event: {shape: [2], levels: ¦256.5}
 flow: [{use: glow/rescale}]
 => event.levels: must be a whole number, not 256.5
