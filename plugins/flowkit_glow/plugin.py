@@ -82,7 +82,12 @@ class HouseholderConfig(BijectorConfig):
     """
 
 
-class PermuteConfig(BijectorConfig):
+class _MovingConfig(BijectorConfig):
+    def domain(self, event: Shape) -> Domains | None:
+        return None  # it only moves values
+
+
+class PermuteConfig(_MovingConfig):
     """Reorders the channels, in the same way at each position: y_i = x_{order[i]}."""
 
     order: Literal["reverse", "random"] | Annotated[tuple[Index, ...], Field(min_length=1)] = "reverse"
@@ -109,11 +114,8 @@ class PermuteConfig(BijectorConfig):
             )
         return event
 
-    def domain(self, event: Shape) -> Domains | None:
-        return None  # it only moves values
 
-
-class _AxisConfig(BijectorConfig):
+class _AxisConfig(_MovingConfig):
     axis: Literal["width", "height"] = "width"
     """width: the last axis, which is the only one of a vector. height: the rows of an image."""
 
@@ -121,9 +123,6 @@ class _AxisConfig(BijectorConfig):
         if self.axis == "height" and len(event) != 3:
             raise ShapeError("only an image [channels, height, width] has a height: leave out axis")
         return event
-
-    def domain(self, event: Shape) -> Domains | None:
-        return None  # it only moves values
 
 
 class FlipConfig(_AxisConfig):
@@ -139,7 +138,7 @@ class RollConfig(_AxisConfig):
     """
 
 
-class SqueezeConfig(BijectorConfig):
+class SqueezeConfig(_MovingConfig):
     """Turns each 2×2 block of positions into channels: [c, h, w] -> [4c, h/2, w/2]."""
 
     factor: Annotated[int, Field(ge=2, le=64)] = 2
@@ -153,9 +152,6 @@ class SqueezeConfig(BijectorConfig):
         if h % f or w % f:
             raise ShapeError(f"squeeze needs height and width divisible by {f}: pad the data, or leave it out here")
         return (c * f * f, h // f, w // f)
-
-    def domain(self, event: Shape) -> Domains | None:
-        return None  # it only moves values
 
 
 class AffineConfig(TransformerConfig):

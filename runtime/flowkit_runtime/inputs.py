@@ -14,7 +14,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flowkit_runtime.bundle import MAX_LEVELS, Context
+from flowkit_runtime.bundle import Context
 from flowkit_runtime.errors import InputError, RowError, quoted, shortened
 from flowkit_runtime.files import Shape
 
@@ -236,16 +236,13 @@ def class_index(text: str, kind: Context) -> int:
     if kind.classes is None:
         floats = f"{kind}, one for all rows or one for each"
         raise InputError(f"the context {shortened(repr(text))} is no .npy file; this flow's is {floats}")
-    if text in kind.names:
-        return kind.names.index(text)
+    names = kind.class_names
+    if text in names:
+        return names.index(text)
     is_index = text.isdecimal() and len(text) < 9 and int(text) < kind.classes
-    if kind.names and (not is_index or any(name.isdecimal() for name in kind.names)):
-        raise InputError(no_class(text, kind.names))
-    if not text.isdecimal():
-        raise InputError(no_class(text, ()))
-    if len(text) > len(str(MAX_LEVELS)):
-        raise InputError(f"the context {shortened(text)} is no class: there are {MAX_LEVELS} at most")
-    return int(text)
+    if is_index and not any(name.isdecimal() for name in names):
+        return int(text)
+    raise InputError(no_class(text, names))
 
 
 def no_class(name: str, names: Sequence[str]) -> str:

@@ -142,7 +142,10 @@ def write_events(events: Array, model: Model, path: Path, beside: Mapping[str, A
     """
     levels = model.levels
     if path.suffix in (".csv", ".parquet"):
-        _write_table({**(beside or {}), **_columns(events, model, path)}, path)
+        if events.ndim != 2:
+            shape = list(events.shape[1:])
+            raise InputError(f"{path}: events of this flow are {shape}, no rows of a table; write .npy")
+        _write_table({**(beside or {}), **event_columns(events, model)}, path)
         return
     if path.suffix == ".npy":
         with replacing(path) as temporary, temporary.open("wb") as file:
@@ -157,12 +160,6 @@ def write_events(events: Array, model: Model, path: Path, beside: Mapping[str, A
     picture = extra("PIL.Image", "pillow", "writing a picture").fromarray(_grid(events, levels))
     with replacing(path) as temporary:
         picture.save(temporary)
-
-
-def _columns(events: Array, model: Model, path: Path) -> dict[str, Array]:
-    if events.ndim != 2:
-        raise InputError(f"{path}: events of this flow are {list(events.shape[1:])}, no rows of a table; write .npy")
-    return event_columns(events, model)
 
 
 def _write_table(columns: Mapping[str, Any], path: Path) -> None:
