@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -27,52 +28,34 @@ class FullNormal(Base):
         tensor([-1.8379])
     """
 
+    constant_inverse: Tensor | None
+    """L⁻¹, of a frozen distribution."""
+
     def __init__(self, event_shape: Sequence[int]) -> None:
         super().__init__(event_shape)
         size = math.prod(self.event_shape)
         self.mean = nn.Parameter(torch.zeros(self.event_shape))
         self.log_diagonal = nn.Parameter(torch.zeros(size))
         self.lower = nn.Parameter(torch.zeros(size, size))
+        self.register_buffer("constant_inverse", None, persistent=False)
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        eps = torch.linalg.solve_triangular(self.factor(), (z - self.mean).flatten(1).mT, upper=False).mT
+        centred = (z - self.mean).flatten(1)
+        if self.constant_inverse is None:
+            eps = torch.linalg.solve_triangular(self.factor(), centred.mT, upper=False).mT
+        else:
+            eps = centred @ self.constant_inverse.mT
         return log_normal(eps) - self.log_diagonal.sum()
 
     def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        return _moved(noise[0], self.factor(), self.mean)
+        return self.mean + (noise[0].flatten(1) @ self.factor().mT).unflatten(1, self.event_shape)
 
     def factor(self) -> Tensor:
         """Return L."""
         return self.lower.tril(-1) + torch.diag(self.log_diagonal.exp())
 
-    def freeze(self) -> FrozenFullNormal:
-        return FrozenFullNormal(self)
-
-
-class FrozenFullNormal(Base):
-    """The same distribution with constant L and L⁻¹. ONNX has no operator for a triangular system."""
-
-    def __init__(self, base: FullNormal) -> None:
-        super().__init__(base.event_shape)
-        factor = base.factor().detach()
+    def freeze(self) -> FullNormal:
+        frozen, factor = copy.deepcopy(self), self.factor().detach()
         identity = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
-        self.register_buffer("mean", base.mean.detach())
-        self.register_buffer("factor", factor)
-        self.register_buffer("inverse", torch.linalg.solve_triangular(factor, identity, upper=False))
-        self.register_buffer("log_det", base.log_diagonal.detach().sum())
-
-    mean: Tensor
-    factor: Tensor
-    inverse: Tensor
-    log_det: Tensor
-
-    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        return log_normal((z - self.mean).flatten(1) @ self.inverse.mT) - self.log_det
-
-    def from_noise(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        return _moved(noise[0], self.factor, self.mean)
-
-
-def _moved(eps: Tensor, factor: Tensor, mean: Tensor) -> Tensor:
-    """Return μ + L ε for normal noise [batch, *event]."""
-    return mean + (eps.flatten(1) @ factor.mT).unflatten(1, eps.shape[1:])
+        frozen.constant_inverse = torch.linalg.solve_triangular(factor, identity, upper=False)  # which ONNX lacks
+        return frozen
