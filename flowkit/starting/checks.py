@@ -64,7 +64,8 @@ def doubts_about(values: ValueRange, where: str) -> list[str]:
     if values.integers:
         return []
     if values.whole.all():
-        return [f"{where}: floats, but whole numbers: if these are counts or grey levels, use x.astype('uint8')"]
+        dtype = "uint8" if values.lowest >= 0 and values.highest < 256 else "int64"
+        return [f"{where}: floats, but whole numbers: if these are counts or grey levels, use x.astype('{dtype}')"]
     if values.bytes_over_255:
         return [f"{where}: multiples of 1/255, bytes it seems: use (x * 255).round().astype('uint8')"]
     counted = {

@@ -78,7 +78,8 @@ def with_column(values: Any) -> np.ndarray:
 
 
 DOUBTS = {
-    "whole numbers": (np.round(FLOATS * 9), None, r"whole numbers: .* use x.astype\('uint8'\)"),
+    "whole numbers": (np.round(np.abs(FLOATS) * 9), None, r"whole numbers: .* use x.astype\('uint8'\)"),
+    "large whole numbers": (np.round(FLOATS * 1000), None, r"whole numbers: .* use x.astype\('int64'\)"),
     "bytes": (RANDOM.integers(0, 256, (20, 4)) / np.float32(255), None, "multiples of 1/255"),
     "a constant": (with_column(0.5), None, "1 of 4 entries never change: leave them out"),
     "a count": (with_column(np.arange(20)[:, None]), None, "1 of 4 entries are whole numbers: add noise"),
