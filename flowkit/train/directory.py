@@ -46,7 +46,7 @@ TRAINING = ".training"
 def check_free(directory: Path) -> None:
     """Raise RunError if a file or a directory that isn't empty is where a new run shall be."""
     if not is_free(directory):
-        raise RunError(f"{directory} exists and is not empty: choose another, or go on with the run by --resume")
+        raise RunError(f"{directory} exists and is not empty: choose another, or go on with it by --resume")
 
 
 def create(spec: Spec, directory: Path, data: Mapping[PartName, Arrays]) -> None:

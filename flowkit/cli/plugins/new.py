@@ -78,8 +78,8 @@ def _check(name: str) -> None:
     if name != usable or not NAME.fullmatch(name):
         advice = f"; did you mean {usable}?" if NAME.fullmatch(usable) else ""
         raise PluginError(
-            f"{name!r} can't be a namespace: lower case, a letter, then letters, digits, _ between them, "
-            f"without flowkit_{advice}"
+            f"{name!r} can't be a namespace: it has lower-case letters, digits and _, begins with a letter, and "
+            f"doesn't begin with flowkit_ or end with _{advice}"
         )
     if name in Registry.discover().entries or find_spec(f"flowkit_{name}"):
         raise PluginError(f"the namespace {name} is taken by a package that is installed here: choose another name")
