@@ -33,7 +33,7 @@ def _namespaces(registry: "Registry") -> None:
         for each in claims
     ]
     echo(columns(("namespace", "distribution", "version", "state", "summary"), *rows))
-    echo("\n`flowkit plugins show NAMESPACE` lists the plugins of a namespace, `flowkit plugins list --all` those of all.")
+    echo("\n`flowkit plugins show NAMESPACE` lists the plugins of one, and `flowkit plugins list --all` those of all.")
 
 
 def _plugins(registry: "Registry") -> None:
