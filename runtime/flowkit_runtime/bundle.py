@@ -236,17 +236,17 @@ def resized(bundle: Bundle, size: Sequence[int]) -> Bundle:
             "export the run again with --any-size"
         )
     try:
-        size = [operator.index(n) for n in size]
+        sizes = [operator.index(n) for n in size]
     except Exception:  # a TypeError, or anything from the value's own code
-        raise InputError(f"size must be a height and a width, two integers, got {quoted(size)}") from None
-    fits = len(size) == 2 and all(n > 0 and n % step == 0 for n, step in zip(size, bundle.steps, strict=True))
-    if not fits or math.prod(size) * bundle.event_shape[0] > MAX_SIZE:
-        got = ", ".join(map(shortened, size[:3]))
-        raise InputError(f"size must be a height and a width, multiples of {list(bundle.steps)}, got {got}")
+        sizes = []
+    fits = len(sizes) == 2 and all(n > 0 and n % step == 0 for n, step in zip(sizes, bundle.steps, strict=True))
+    if not fits or math.prod(sizes) * bundle.event_shape[0] > MAX_SIZE:
+        wanted = f"a height and a width, multiples of {list(bundle.steps)}"
+        raise InputError(f"size must be {wanted}, got {quoted(size)}")
     before = bundle.event_shape[1:]
     event, *latents = (
-        (c, *(n * part // whole for n, part, whole in zip(size, sizes, before, strict=True)))
-        for c, *sizes in (bundle.event_shape, *bundle.latent_shapes)
+        (c, *(n * part // whole for n, part, whole in zip(sizes, parts, before, strict=True)))
+        for c, *parts in (bundle.event_shape, *bundle.latent_shapes)
     )
     return replace(bundle, event_shape=event, latent_shapes=tuple(latents))
 

@@ -270,21 +270,14 @@ def row_slices(n: int, batch_size: int, first: int = 0) -> Iterator[slice]:
 
 
 def listed(name: str, given: Any) -> tuple[Any, ...]:
-    """Return names as a tuple.
-
-    Raises:
-        InputError: `given` is no list of names, contains one twice, or is a string, which would be a sequence of
-            letters.
-    """
-    if isinstance(given, str):
-        raise InputError(f"{name} must be a list of names, got the string {quoted(given)}: use [{quoted(given)}]")
+    """Return different names as a tuple. Raises InputError for anything else, such as a string, which has letters."""
     try:
         names = tuple(given)
-        once = len(set(names)) == len(names)
+        are_names = not isinstance(given, str) and len(set(names)) == len(names)
     except Exception:  # it can't be iterated over, or an element isn't hashable
-        raise InputError(f"{name} must be a list of names, got {quoted(given)}") from None
-    if not once:
-        raise InputError(f"{name} has one twice: {shortened(', '.join(map(str, names)))}")
+        are_names = False
+    if not are_names:
+        raise InputError(f"{name} must be a list of different names, got {quoted(given)}")
     return names
 
 

@@ -587,8 +587,7 @@ class Model:
 
     def _latents(self, latents: Sequence[ArrayLike]) -> list[Array]:
         if not isinstance(latents, list | tuple) or len(latents) != len(self.latent_names):
-            names = ", ".join(self.latent_names)
-            raise InputError(f"latents must be a tuple of {len(self.latent_names)} arrays: {names}")
+            raise InputError(f"latents must be a list of the arrays {', '.join(self.latent_names)}")
         arrays = [batch(*each) for each in zip(self.latent_names, latents, self.latent_shapes, strict=True)]
         if len({len(array) for array in arrays}) > 1:
             raise InputError(f"latents differ in their number of rows: {[len(array) for array in arrays]}")

@@ -171,7 +171,7 @@ def test_samples_at_absurd_temperatures_are_refused(continuous, temperature, mes
 
 @pytest.mark.parametrize("latents", [0, np.zeros((2, 1, 1, 2)), (np.zeros((2, 1, 1, 2)),)])
 def test_decode_wants_one_array_per_latent(discrete, latents):
-    with pytest.raises(InputError, match="latents must be a tuple of 2 arrays: z_1, z_2"):
+    with pytest.raises(InputError, match="latents must be a list of the arrays z_1, z_2"):
         discrete.decode(latents)
 
 

@@ -110,10 +110,7 @@ def _decode(model: Model, given: Given, limits: Limits) -> Answer:
         raise InputError(f"there is no {missing[0]}: give latents, a list of {', '.join(names)}, or these arrays")
     else:
         latents = [given[name] for name in names]
-    if not isinstance(latents, list) or len(latents) != len(names):
-        many = f"a list of {len(names)} arrays" if len(names) > 1 else "a list of one array"
-        raise InputError(f"latents must be {many}, {', '.join(names)}, as encode returns them")
-    for each in latents:
+    for each in latents if isinstance(latents, list) else ():
         _check_length(each, limits.rows)
     return Answer("events", {"x": model.decode(latents, _context(model, given), batch_size=limits.batch)})
 
