@@ -75,10 +75,9 @@ def _columns(table: Any) -> Iterator[tuple[Any, Callable[[], Any]]]:
         try:
             whole = arrow.table(table)
         except Exception as error:  # from pyarrow, or from the table's own code
-            if is_table(table):
-                raise InputError(f"Arrow can't read this {type(table).__name__}: {shortened(error)}") from error
             wanted = "a DataFrame, an Arrow table, or a mapping from names to columns"
-            raise InputError(f"{wanted} is wanted; got a value of type {type(table).__name__}") from error
+            why = f"Arrow can't read this {type(table).__name__}: {shortened(error)}"
+            raise InputError(f"{wanted} is wanted; {why}") from error
         for i, name in enumerate(whole.column_names):
             yield name, partial(whole.column, i)
 

@@ -412,7 +412,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a late day": (pa.table(BATCH | {"t": pa.array([2**31 - 1] * 3, pa.date32())}), "'t' has a time out of range"),
     "a late time": (pa.table(BATCH | {"t": pa.array([2**62] * 3, pa.timestamp("s"))}), "'t' has a time out of range"),
     "a type that Arrow lacks": (Unreadable(), "Arrow can't read this Unreadable: no such type"),
-    "a series": (pd.Series([1.0]), "a DataFrame, an Arrow table, or .* is wanted; got a value of type Series"),
+    "a series": (pd.Series([1.0]), "a DataFrame, an Arrow table, or .* is wanted; Arrow can't read this Series"),
     "a name twice": (pd.DataFrame(BATCH).set_axis(["x", "x", "c", "y", "t"], axis=1), "no column 'k'|more than one"),
 }
 
