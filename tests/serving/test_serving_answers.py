@@ -273,7 +273,7 @@ REFUSED = {
     "many latents": ("/bundles/vectors/decode", npy(np.zeros((101, 2))), NPY, 422, "there are 101 rows"),
     "no latents": ("/bundles/vectors/decode", {"latents": 1}, JSON, 422, "latents must be a list of the arrays z_1"),
     "hot": (DRAWN + "?temperature=-1", b"", JSON, 422, "temperature must be a finite number of at least 0"),
-    "latents": ("/bundles/images/decode", {"latents": [[1]]}, JSON, 422, "latents must be a list of the arrays z_1, z_2"),
+    "latents": ("/bundles/images/decode", {"latents": [[1]]}, JSON, 422, "latents must be a list of the arrays z_1"),
     "one latent": ("/bundles/images/decode", npy(X), NPY, 422, "there is no z_2: give latents"),
     "no column": (TABLE, {"rows": [{"Area": 1}]}, JSON, 422, "no columns 'area' (did you mean 'Area'?), 'rooms'"),
     "no records": (TABLE, {"rows": [1]}, JSON, 422, "rows must be a list of objects"),
