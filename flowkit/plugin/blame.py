@@ -9,13 +9,13 @@ from contextlib import suppress
 
 from flowkit.errors import PluginError
 from flowkit.plugin.failure import in_a_line
-from flowkit.plugin.policy import FIRST_PARTY
+from flowkit.plugin.policy import FIRST_PARTY, Policy
 from flowkit.plugin.registry import Claim, Registry
 
 
 def blame(error: BaseException) -> str | None:
     """Return the error in one line, with the plugin, its distribution and line of code; None if it is no plugin's."""
-    others = dict(_packages(Registry.discover()))
+    others = dict(_packages(Registry.discover(Policy())))  # the environment's may be what is wrong
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         claim = others.get(_top(str(frame.f_globals.get("__name__"))))
         if claim is not None:

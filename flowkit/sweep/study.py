@@ -70,7 +70,9 @@ class Study:
         except RunError:
             raise
         except Exception as error:  # whatever Optuna and SQLAlchemy find in a damaged file
-            raise RunError(f"{directory / DATABASE} can't be read ({_cause(error)}): {BACK}") from error
+            if getattr(_first(error), "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                raise
+            raise RunError(f"{directory / DATABASE} can't be read ({in_a_line(_first(error))}): {BACK}") from error
         self._check_whole()
 
     def _open(self) -> optuna.Study:
@@ -210,9 +212,9 @@ def _suggest(trial: Trial, field: str, values: Span | Choices) -> str | float:
     return trial.suggest_float(field, values.low, values.high, log=values.log)
 
 
-def _cause(error: BaseException) -> str:
+def _first(error: BaseException) -> BaseException:
     """Return the first cause of an error, which says more than what Optuna makes of it."""
-    return in_a_line(error) if error.__cause__ is None else _cause(error.__cause__)
+    return error if error.__cause__ is None else _first(error.__cause__)
 
 
 def _wait_for(run: Path) -> None:
@@ -266,7 +268,9 @@ def open_sweep(directory: Path, total: int | None) -> Iterator[Study]:
     except BlockingIOError as error:
         raise RunError(f"{directory} is run by another process: wait until it ends, or end it") from error
     except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
-        raise RunError(f"{directory / DATABASE} can't be written ({_cause(error)}): {_goes_on(directory)}") from error
+        raise RunError(
+            f"{directory / DATABASE} can't be written ({in_a_line(_first(error))}): {_goes_on(directory)}"
+        ) from error
     except OSError as error:
         raise RunError(f"{error.filename or directory}: {error.strerror or error}: {_goes_on(directory)}") from error
 

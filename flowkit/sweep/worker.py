@@ -48,7 +48,7 @@ class TrialOutcome:
     failure: str | None = None
 
 
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 """The errors of a disk that is full or broken, which end all trials alike."""
 
 

@@ -93,6 +93,13 @@ def test_in_a_run(
     assert line.endswith(f"flowkit_bad_layer.py:{place}")
 
 
+def test_settings_that_make_no_sense_are_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWKIT_NO_PLUGINS", "maybe")
+    done = CliRunner().invoke(app, ["validate", "x.yaml"])
+    assert done.exit_code == 2 and "FLOWKIT_NO_PLUGINS" in done.stderr
+    assert CliRunner().invoke(app, ["--version"]).exit_code == 0
+
+
 def test_faults_of_flowkit_show_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise RuntimeError("a fault")

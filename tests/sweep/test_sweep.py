@@ -351,6 +351,23 @@ def test_a_database_that_cannot_be_written_is_named(tmp_path: Path, files: tuple
         study.take_next()
 
 
+def test_a_disk_that_is_full_at_the_start_is_no_damage(
+    tmp_path: Path, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_sweep(tmp_path / "sweep", read_spec(files[0]), files[1])
+    connect = sqlite3.connect
+
+    def small(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+        connection.execute("PRAGMA max_page_count = 2")
+        return connection
+
+    monkeypatch.setattr("flowkit.sweep.study.sqlite3.connect", small)
+    full = r"study\.db can't be written \(OperationalError: database or disk is full\): when that is mended, `f"
+    with pytest.raises(RunError, match=full), open_sweep(tmp_path / "sweep", 1):
+        pass
+
+
 def test_a_sweep_needs_optuna(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flowkit.cli.sweep.find_spec", lambda name: None)
     result = CliRunner().invoke(app, ["sweep", str(files[0]), "--space", str(files[1])])

@@ -56,10 +56,11 @@ def open_streams() -> None:
 
     A closed stream leads to the null device. Otherwise the next file that is opened would get its number, and with it
     what libraries print. Standard output gets a file descriptor of its own. A width that no terminal has is ignored:
-    rich would fill its lines with spaces.
+    rich would fill its lines with spaces, or print nothing.
     """
-    if len(os.environ.get("COLUMNS", "")) > 4:
-        del os.environ["COLUMNS"]
+    width = os.environ.get("COLUMNS", "")
+    if len(width) > 4 or not width.strip("0"):
+        os.environ.pop("COLUMNS", None)
     for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
