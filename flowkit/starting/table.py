@@ -29,9 +29,9 @@ from flowkit.starting.roles import (
 )
 from flowkit_runtime.columns import MAX_COLUMNS, Column, Missing, Preprocessing, no_columns
 from flowkit_runtime.errors import FlowRuntimeError, few, shortened
-from flowkit_runtime.preprocessing import WITH_NOISE, encode
-from flowkit_runtime.streaming.sources import naming_rows
-from flowkit_runtime.streaming.table_sources import column_types, columns_of, in_parts
+from flowkit_runtime.preprocessing import WITH_NOISE
+from flowkit_runtime.streaming.sources import MOST_AT_ONCE, Wanted
+from flowkit_runtime.streaming.table_sources import PreprocessedTable, columns_of, in_parts
 from flowkit_runtime.streaming.tables import Csv, TableFile, Type, open_table
 from flowkit_runtime.values import EXACT
 
@@ -193,15 +193,14 @@ def _seen(table: TableFile, names: Sequence[str]) -> list[Seen]:
 
 def _check_complete(table: TableFile, look: TableLook) -> None:
     """Raise DataError if nearly all rows lack a value, though each column has some."""
-    complete = start = 0
-    with naming_rows(table.path):
-        for batch in in_parts(table, column_types(look.preprocessing)):
-            events, _ = encode(look.preprocessing, columns_of(batch), start)
-            complete += int((~np.isnan(events[:, 0])).sum())
-            start += len(events)
+    source = PreprocessedTable(table.path, look.preprocessing, Wanted((len(look.event),), None, None))
+    complete = rows = 0
+    for events, _ in source.batches(0, MOST_AT_ONCE):
+        complete += int((~np.isnan(events[:, 0])).sum())
+        rows += len(events)
     if complete < MIN_ROWS:
         raise DataError(
-            f"{look.path}: {start - complete:,} of {start:,} rows lack a value, so fewer than {MIN_ROWS} are left: "
+            f"{look.path}: {rows - complete:,} of {rows:,} rows lack a value, so fewer than {MIN_ROWS} are left: "
             "name columns with fewer missing values, with --event and --context"
         )
 

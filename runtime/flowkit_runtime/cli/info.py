@@ -37,7 +37,7 @@ def _lines(found: bundles.Bundle) -> Iterator[tuple[str, str]]:
     values = "real numbers" if found.levels is None else f"whole numbers 0 … {found.levels - 1}"
     within = "" if found.domain is None else f" in {', '.join(f'({low:g}, {high:g})' for low, high in found.domain)}"
     yield "event", f"{_sizes(found.event_shape)}, {values}{within}"
-    yield "context", _context(found.context)
+    yield "context", "none" if found.context is None else str(found.context)
     if found.context is not None and (found.context.names or found.context.probabilities):
         yield "classes", shortened(", ".join(_classes(found.context)))
     if found.preprocessing is not None:
@@ -72,12 +72,6 @@ def _figures(verification: Any) -> Iterator[tuple[str, str]]:
     for figure in verification if isinstance(verification, list) else ():
         if isinstance(figure, dict) and figure.get("rows") == "held-out" and isinstance(figure.get("error"), float):
             yield "verified", f"{figure.get('quantity')} within {figure['error']:.2e} of fp64 on held-out data"
-
-
-def _context(context: bundles.Context | None) -> str:
-    if context is None:
-        return "none"
-    return f"a class from 0 to {context.classes - 1}" if context.classes is not None else _sizes(context.shape)
 
 
 def _classes(context: bundles.Context) -> Iterator[str]:
