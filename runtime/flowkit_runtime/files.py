@@ -25,6 +25,7 @@ Shape = tuple[int, ...]
 MAX_JSON = 2**20
 """The most bytes of a JSON file."""
 _BAD_ARCHIVE = zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, KeyError
+_NO_PATHS = {errno.ENAMETOOLONG: "longer than a path can be", errno.ELOOP: "a link that leads to itself"}
 _ARCHIVE = b"PK\x03\x04"
 _MAX_HEADER = 2**16  # bytes of a .npy file's header; numpy itself limits it to 10,000 characters
 
@@ -33,8 +34,8 @@ def as_path(name: str, value: Any) -> Path:
     """Return the argument `value` as a path. It need not exist.
 
     Raises:
-        InputError: it is no path, or one that no system call takes: too long, or with a NUL character. Or its name
-            isn't valid UTF-8, which onnxruntime and safetensors can't open.
+        InputError: it is no path, or one that no system call takes: too long, a circular link, or with a NUL
+            character. Or its name isn't valid UTF-8, which onnxruntime and safetensors can't open.
     """
     try:
         path = Path(value)
@@ -43,8 +44,8 @@ def as_path(name: str, value: Any) -> Path:
     except UnicodeEncodeError:
         raise InputError(f"{name} is {quoted(value)}, which isn't valid UTF-8: give it another name") from None
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise InputError(f"{name} is longer than a path can be: {quoted(value)}") from None
+        if error.errno in _NO_PATHS:
+            raise InputError(f"{name} is {_NO_PATHS[error.errno]}: {quoted(value)}") from None
     except Exception as error:  # the value's own code may raise anything
         raise InputError(f"{name} must be a path, got {quoted(value)} ({error})") from error
     return path

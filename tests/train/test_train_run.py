@@ -508,6 +508,12 @@ def test_a_directory_in_use_is_left_alone(tmp_path: Path, make_spec: MakeSpec) -
         train(make_spec(), tmp_path / "thesis.tex")
 
 
+def test_a_circular_link_is_no_directory(tmp_path: Path, make_spec: MakeSpec) -> None:
+    (tmp_path / "run").symlink_to("run")
+    with pytest.raises(InputError, match="the directory of a run is a link that leads to itself"):
+        train(make_spec(), tmp_path / "run")
+
+
 def test_bad_data_leaves_no_directory(tmp_path: Path, make_spec: MakeSpec) -> None:
     with pytest.raises(DataError):
         train(make_spec("event.levels=4"), tmp_path / "runs" / "run")
