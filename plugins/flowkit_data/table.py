@@ -118,7 +118,7 @@ class Table(Dataset):
         table.check_columns([self.label])
         names: set[str | None] = set()
         for batch in in_parts(table, {self.label: "text"}):
-            names.update(as_text(columns_of(batch)[self.label].unique(), self.label))
+            names.update(as_text(columns_of(batch)[self.label], self.label))
             if len(names) > MAX_CATEGORIES:
                 name = shortened(repr(self.label))
                 raise DataError(f"data/table: column {name} has more than {MAX_CATEGORIES:,} classes")

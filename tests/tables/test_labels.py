@@ -124,6 +124,12 @@ def test_rows_without_a_label_are_dropped_or_refused(tmp_path: Path) -> None:
     assert sum(len(part.x) for part in data.values()) == N - 1
 
 
+def test_lists_are_no_labels(tmp_path: Path) -> None:
+    frame().assign(species=[[1]] * N).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=r"data/table: column 'species' holds list<.*>, which isn't text"):
+        load_data(spec_of(tmp_path / "x.parquet"))
+
+
 def test_files_of_parts_have_the_classes_of_the_main_one(tmp_path: Path) -> None:
     table = frame()
     table[table["species"] != "Adelie"].to_csv(tmp_path / "t.csv", index=False)
