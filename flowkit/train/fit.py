@@ -20,6 +20,7 @@ from flowkit.spec import Train
 from flowkit.spec.run import RESULTS, SPEC
 from flowkit.train.batches import Batch, count_batches, shuffled, take
 from flowkit.train.checkpoint import Checkpoint, Row, read_checkpoint, standing, tensors_of
+from flowkit.train.contracts import check_outputs, check_weights
 from flowkit.train.directory import CHECKPOINT
 from flowkit.train.evaluation import evaluate
 from flowkit.train.report import Report
@@ -89,12 +90,18 @@ def ended(settings: Train, rows: Sequence[Row]) -> str | None:
 
 
 def check_trainable(flow: Flow, data: Mapping[PartName, Arrays], fabric: Fabric) -> None:
-    """Raise DataError for fewer training events than processes, and InputError if the density has no parameters."""
+    """Raise DataError for fewer training events than processes, and InputError if the density has no parameters.
+
+    Raise PluginError for a plugin that doesn't keep its contract.
+    """
     events = len(data["train"].x)
     if events < fabric.world_size:
         raise DataError(f"{events} events are less than one for each of {fabric.world_size} processes")
-    x, context, _ = take(data["train"], slice(0, 1))
-    if not copy.deepcopy(flow).eval().nll(x, context).requires_grad:  # a copy isn't compiled
+    check_weights(flow)
+    plain = copy.deepcopy(flow).eval()  # a copy isn't compiled
+    x, context, _ = take(data["train"], slice(0, 5))
+    check_outputs(plain, x, context)
+    if not plain.nll(x, context).requires_grad:
         raise InputError("there is nothing to train: the density depends on no parameter; add layers that learn")
 
 
