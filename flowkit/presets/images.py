@@ -71,18 +71,14 @@ def _single_scale(event: Shape, transformer: Content, layers: int, hidden: int) 
 def realnvp_scales(event: Shape, layers: int, hidden: int) -> Steps:
     """Return the scales of RealNVP: each has couplings of a checkerboard, a squeeze, and couplings of the channels."""
     planned = scales(event)
-    steps = [] if planned else _unsqueezed(event, layers, hidden)
+    split = "glow/channels" if event[0] > 1 else "glow/checkerboard"
+    steps = [] if planned else layered(halves(NARROW, event, hidden, split), layers)
     for scale in planned:
         checkered = layered(halves(NARROW, scale.entering, hidden, "glow/checkerboard"), layers)
         steps += checkered if scale.entering[2] % 2 == 0 else []
         steps += [_squeeze(scale), *layered(halves(NARROW, scale.event, hidden, "glow/channels"), layers)]
         steps += [{"factor_out": "channels"}] if scale.leaves else []
     return steps
-
-
-def _unsqueezed(event: Shape, layers: int, hidden: int) -> Steps:
-    """Return couplings of the channels, or of a checkerboard for a single channel."""
-    return layered(halves(NARROW, event, hidden, "glow/channels" if event[0] > 1 else "glow/checkerboard"), layers)
 
 
 def _squeeze(scale: Scale) -> Content:

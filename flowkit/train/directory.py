@@ -35,7 +35,7 @@ from flowkit.spec.run import (
     read_run_spec,
 )
 from flowkit.train.checkpoint import Checkpoint, Row
-from flowkit.train.fingerprint import fingerprint
+from flowkit.train.fingerprint import fingerprint, fingerprints
 from flowkit_runtime.atomic import is_free, locked, making, replace_text, replacing
 
 METRICS = "metrics.csv"
@@ -56,8 +56,7 @@ def create(spec: Spec, directory: Path, data: Mapping[PartName, Arrays]) -> None
         with making(directory) as temporary:
             (temporary / CHECKPOINT.parent).mkdir()
             (temporary / SPEC).write_text(to_yaml(spec), encoding="utf-8")
-            prints = {part: fingerprint(arrays) for part, arrays in data.items()}
-            (temporary / LOCK).write_text(_lock_text(spec, prints), encoding="utf-8")
+            (temporary / LOCK).write_text(_lock_text(spec, fingerprints(data)), encoding="utf-8")
     except OSError as error:
         raise RunError(f"{directory} can't be made: {error.strerror or error}") from error
 
