@@ -15,6 +15,7 @@ from torch import Tensor
 
 from flowkit.bijectors import Noise
 from flowkit.directions import lacks
+from flowkit.domains import Circle, by_coordinate
 from flowkit.errors import ExportError
 from flowkit.export.precision import COMPUTED_IN, Precision, in_precision, networks
 from flowkit.export.program import (
@@ -29,6 +30,7 @@ from flowkit.export.stitching import cpu_session
 from flowkit.flow import Flow
 from flowkit.flow.layer_names import first_nonfinite, frozen_names
 from flowkit.shapes import Shape
+from flowkit.spec import Spec, likelihood
 from flowkit_runtime import noise as random
 from flowkit_runtime import verification
 from flowkit_runtime.bundle import BASE, DECODER, DEQUANTIZER, ENCODER
@@ -46,6 +48,9 @@ LOST = 0.01
 """A row isn't judged if torch's error on it is this share of the row's largest value, or more."""
 _SAME = 1e-6
 """The most by which an event's values may depend on its batch, as a share of the largest value, in fp64."""
+
+_UNDONE, _MORE_DIGITS = 1e-4, 1e3
+"""The relative error of a round trip in fp64 that shows a wrong inverse, unless it is that much larger in fp32."""
 
 _JUDGED_BY = {BASE: verification.SAMPLED, DEQUANTIZER: "u"}
 """A quantity that a graph gives, by its file. All others give latents, or events from these."""
@@ -99,8 +104,10 @@ def _answers_of(rows: str, answers: NamedArrays) -> NamedArrays:
 def _check_held_out(exact: Flow, precision: Precision, reference: NamedArrays) -> None:
     """Raise ExportError if these rows depend on each other, or the flow isn't finite on one of them."""
     names, frozen, feed = frozen_names(exact), exact.freeze(), _inputs(reference)
-    for program in programs_of(frozen, names, exact.directions).values():
+    programs = programs_of(frozen, names, exact.directions)
+    for program in programs.values():
         _check_rows(program, feed)
+    undone = _off(programs, feed)
     own = programs_of(in_precision(frozen.float(), precision), names, exact.directions)
     if not np.isfinite(_relative(reference, _answers(own, feed))).all():
         flow, where = in_precision(copy.deepcopy(exact).float(), precision), None
@@ -109,6 +116,30 @@ def _check_held_out(exact: Flow, precision: Precision, reference: NamedArrays) -
         raise ExportError(
             f"in {precision} the flow is not finite on held-out events: see {where or 'its base, or its inverse'}"
         )
+    rounded = _off(own, {name: single(value) for name, value in feed.items()})
+    if ((undone > _UNDONE) & (rounded < _MORE_DIGITS * undone)).any() and _comes_back(exact.to_spec()):
+        raise ExportError(
+            f"decoding doesn't undo encoding: a held-out event is off by {undone.max():.2g}, in float64 too. "
+            "The inverse of a layer is wrong: `flowkit plugins check` finds that"
+        )
+
+
+def _comes_back(spec: Spec) -> bool:
+    """Return True if events must come back as they were: no layer is a bound, no circle has two numbers for a point.
+
+    A flow of the dequantization noise makes a bound of the whole, which isn't judged here then.
+    """
+    on_circles = any(isinstance(domain, Circle) for domain in by_coordinate(spec.event.domains))
+    return likelihood(spec) == "exact" and not on_circles
+
+
+def _off(programs: Mapping[str, Program], feed: NamedTensors) -> Tensor:
+    """Return the largest error of each event that is encoded and decoded, relative to it; empty for one direction."""
+    if not {ENCODER, DECODER} <= programs.keys():
+        return torch.zeros(0)
+    x = feed["x"]
+    error = programs[DECODER].run({**feed, **programs[ENCODER].run(feed)})["x"] - x
+    return (error.abs().flatten(1).amax(1) / x.abs().flatten(1).amax(1).clamp(min=1)).double()
 
 
 def first_deviation(
