@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Len, Lt, MaxLen, MinLen, MultipleOf
 from hypothesis import strategies as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from typing_extensions import is_typeddict
 
 from flowkit.domains import Circle, Domains
 from flowkit.plugin import Registry
@@ -172,6 +173,10 @@ class Drawn:
             return st.sampled_from([member.value for member in annotation])
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             return self.model(annotation)
+        if is_typeddict(annotation):
+            values = {name: self._value(each, []) for name, each in get_type_hints(annotation).items()}
+            required = {name: values.pop(name) for name in annotation.__required_keys__}
+            return st.fixed_dictionaries(required, optional=values)
         plain = {bool: st.booleans, int: bounds.integers, float: bounds.floats, type(None): st.none}
         if annotation in plain:
             return plain[annotation]()
