@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from flowkit.bijectors.bijector import Bijector, full_precision
 from flowkit.bijectors.channel_linear import ChannelLinear, ChannelRun
 from flowkit.directions import Shared, shared
+from flowkit.errors import PluginError
 from flowkit.shapes import Shape
 
 Merged = Bijector | ChannelRun
@@ -111,8 +112,16 @@ def frozen(layers: Iterable[Bijector], like: Tensor) -> list[Bijector]:
     Each channel-linear run becomes one convolution.
     """
     return [
-        ChannelRun(run).freeze(like) if isinstance(run[0], ChannelLinear) else run[0].freeze() for run in runs(layers)
+        ChannelRun(run).freeze(like) if isinstance(run[0], ChannelLinear) else _frozen(run[0]) for run in runs(layers)
     ]
+
+
+def _frozen(layer: Bijector) -> Bijector:
+    module = layer.freeze()
+    if not isinstance(module, nn.Module):
+        name = type(layer).__name__
+        raise PluginError(f"freeze of {name} must return a module, the layer itself or another, not {module!r}")
+    return module
 
 
 def runs(layers: Iterable[Any]) -> list[list[Any]]:

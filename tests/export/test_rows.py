@@ -10,7 +10,7 @@ import torch
 
 import flowkit
 from flowkit.bijectors import Bijector
-from flowkit.errors import ExportError
+from flowkit.errors import ExportError, PluginError
 from flowkit.export.yardstick import judge, reference_events
 from flowkit.flow import Flow
 from flowkit.plugin import BijectorConfig
@@ -84,3 +84,9 @@ def test_a_wrong_inverse_is_found_unless_it_need_not_be_exact(likelihood):
         return
     with pytest.raises(ExportError, match=r"decoding doesn't undo encoding: .* off by 0.003, in float64 too"):
         judge(flow, "float32", reference_events(flow, torch.randn(80, 2), None))
+
+
+def test_a_layer_that_freezes_to_nothing_is_named():
+    flow = with_layer(type("Lost", (NearlyInverted,), {"freeze": lambda self: None})((2,)))
+    with pytest.raises(PluginError, match=r"freeze of Lost must return a module, .* not None"):
+        flow.freeze()
