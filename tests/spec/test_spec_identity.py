@@ -220,8 +220,8 @@ def _columns(number: int, name: str = "c") -> dict[str, Any]:
 COUPLING = {"coupling": {"use": "glow/affine"}, "conditioner": {"use": "glow/mlp"}}
 LARGE: dict[str, Any] = {
     "a table of the most columns": _columns(MAX_COLUMNS),
-    "many couplings": _flow(*[COUPLING] * 1_500),
-    "a long permutation": _flow({"use": "glow/permute", "order": list(range(25_000))}) | {"event": {"shape": [25_000]}},
+    "many couplings": _flow(*[COUPLING] * 500),
+    "a long permutation": _flow({"use": "glow/permute", "order": list(range(8_000))}) | {"event": {"shape": [8_000]}},
 }
 
 

@@ -240,12 +240,12 @@ def test_two_of_very_many_columns(tmp_path: Path) -> None:
     assert found.preprocessing.shapes == ((1,), (1,))
 
 
-@pytest.mark.parametrize("name", ["column", "a column with a long name, " * 10])
+@pytest.mark.parametrize("name", ["column", "a column with a long name, " * 40])
 def test_a_spec_of_very_many_columns(tmp_path: Path, name: str) -> None:
-    pa.parquet.write_table(pa.table({f"{name} {i}": [*range(6)] * 2 for i in range(4000)}), tmp_path / "x.parquet")
+    pa.parquet.write_table(pa.table({f"{name} {i}": [*range(6)] * 2 for i in range(1000)}), tmp_path / "x.parquet")
     found = look(str(tmp_path / "x.parquet"))
     if name == "column":
-        assert read_spec(starting_spec(found)).event.shape == (4000,)
+        assert read_spec(starting_spec(found)).event.shape == (1000,)
         return
     with pytest.raises(DataError, match=r"x.parquet: a spec with all its columns is longer than 1 MB.*: name fewer"):
         starting_spec(found)
