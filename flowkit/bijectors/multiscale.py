@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from flowkit.bijectors.bijector import Bijector
-from flowkit.bijectors.composition import forward_through, inverse_through
 from flowkit.directions import Shared
 from flowkit.shapes import Shape, halve
 
@@ -96,7 +95,7 @@ def shapes_of_latents(layers: Sequence[Layer]) -> list[Shape]:
 
 
 def to_latents(
-    layers: Sequence[Layer], x: Tensor, context: Tensor | None, through: Through = forward_through
+    layers: Sequence[Layer], x: Tensor, context: Tensor | None, through: Through
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """Return the latents (z_1, …, z_L) of x, and log|det| [batch]. ``through`` applies each segment."""
     latents, log_det = [], x.new_zeros(x.shape[0])
@@ -110,7 +109,7 @@ def to_latents(
 
 
 def from_latents(
-    layers: Sequence[Layer], latents: Sequence[Tensor], context: Tensor | None, through: Through = inverse_through
+    layers: Sequence[Layer], latents: Sequence[Tensor], context: Tensor | None, through: Through
 ) -> tuple[Tensor, Tensor]:
     """Return the x of latents, and log|det| [batch] of this inverse map. ``through`` applies each segment."""
     *left, x = latents

@@ -14,7 +14,7 @@ from flowkit.flow.inputs import as_flowkit, channels_last
 from flowkit_runtime import noise
 
 
-def draw_noise(wanted: Noise, like: Tensor, scale: float, seed: int | None, stream: int = 0, start: int = 0) -> Tensor:
+def draw_noise(wanted: Noise, like: Tensor, scale: float, seed: int | None, stream: int, start: int) -> Tensor:
     """Return noise [n, *shape] for n events.
 
     Args:

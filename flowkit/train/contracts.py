@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowkit.bijectors import FactorOut
+from flowkit.bijectors import Bijector, FactorOut
+from flowkit.bijectors.multiscale import to_latents
 from flowkit.errors import FlowkitError, PluginError
 from flowkit.flow import Flow
 from flowkit.flow.building import named_layers
@@ -26,28 +27,34 @@ def check_outputs(flow: Flow, x: Tensor, context: Tensor | None) -> None:
     """
     x = x if flow.levels is None else flow.dequantize(x)[0]
     given = flow.encode_context(context, x)
-    latents = []
-    for name, layer in named_layers(flow.layers, flow.spec):
-        if isinstance(layer, FactorOut):
-            x, latent = layer.take_out(x)
-            latents.append(latent)
-            continue
-        with guarded(f"{name}: initialize must take x and context"):
-            inspect.signature(layer.initialize).bind(x, given)
-        with _named(name):
-            outputs = layer.forward_and_log_det(x, given)
-        if not (isinstance(outputs, tuple | list) and len(outputs) == 2):
-            raise PluginError(
-                f"{name}: forward_and_log_det must return two tensors, y and log_det, not {_form(outputs)}"
-            )
-        _check(f"{name}: y of forward_and_log_det", outputs[0], (len(x), *layer.output_shape), x)
-        _check(f"{name}: log_det of forward_and_log_det", outputs[1], (len(x),), x)
-        x = outputs[0]
-    for base, z in zip(flow.bases, [*latents, x], strict=True):
+    names = (name for name, layer in named_layers(flow.layers, flow.spec) if not isinstance(layer, FactorOut))
+
+    def through(bijectors: Sequence[Bijector], x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        log_det = x.new_zeros(len(x))
+        for bijector, name in zip(bijectors, names, strict=False):  # names go on in the next segment
+            x, log_det = _checked(name, bijector, x, context)
+        return x, log_det
+
+    latents, _ = to_latents(flow.layers, x, given, through)
+    for base, z in zip(flow.bases, latents, strict=True):
         name = f"the base distribution {type(base).__name__}"
         with _named(name):
             density = base.log_prob(z, given)
         _check(f"{name}: what log_prob returns", density, (len(z),), z)
+
+
+def _checked(name: str, layer: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return y and the log-det of a layer. Raise PluginError, with its name, if they have another form."""
+    with guarded(f"{name}: initialize must take x and context"):
+        inspect.signature(layer.initialize).bind(x, context)
+    with _named(name):
+        outputs = layer.forward_and_log_det(x, context)
+    if not (isinstance(outputs, tuple | list) and len(outputs) == 2):
+        raise PluginError(f"{name}: forward_and_log_det must return two tensors, y and log_det, not {_form(outputs)}")
+    y, log_det = outputs
+    _check(f"{name}: y of forward_and_log_det", y, (len(x), *layer.output_shape), x)
+    _check(f"{name}: log_det of forward_and_log_det", log_det, (len(x),), x)
+    return y, log_det
 
 
 @contextmanager
