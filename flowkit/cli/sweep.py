@@ -58,14 +58,13 @@ def sweep(
     from flowkit.spec import read_spec
     from flowkit.sweep.space import read_space
     from flowkit.train.directory import free_name, with_absolute_paths
-    from flowkit.train.runs import check_environment, require_extra
+    from flowkit.train.runs import check_ready
 
     directory = resume or output or free_name(Path("sweeps", spec.stem))  # type: ignore[union-attr]
     base = None if spec is None else with_absolute_paths(read_spec(spec, overrides or ()))
     if base is not None and space is not None:
         read_space(space, base)  # its mistakes first
-    require_extra()
-    check_environment()
+    check_ready()
     if find_spec("optuna") is None:
         raise FlowkitError("sweeps need optuna: pip install '.[sweep]', in a clone of flowkit")
     from flowkit.sweep.study import create_sweep, open_sweep

@@ -65,8 +65,7 @@ def train(spec: Spec | str | PathLike[str] | Mapping[str, Any], directory: str |
         FlowkitError: If there are not enough devices, a package for training is missing, or an environment variable
             such as RANK is no number.
     """
-    require_extra()
-    check_environment()
+    check_ready()
     from flowkit.train import launching  # these imports take seconds
     from flowkit.train.here import train_here
 
@@ -97,8 +96,7 @@ def fit_arrays(spec: Spec, data: Mapping[PartName, Arrays], console: Console) ->
         TrainingError: If a loss isn't finite.
         FlowkitError: If a package for training is missing, or an environment variable such as RANK is no number.
     """
-    require_extra()
-    check_environment()
+    check_ready()
     if spec.train.logger != "csv":
         raise InputError(f"train.logger: {spec.train.logger} is for runs: the history of the result has all metrics")
     from flowkit.train import launching
@@ -141,8 +139,7 @@ def resume(directory: str | PathLike[str], overrides: Sequence[str] = (), finish
     """
     run = as_flowkit(as_path, "the directory of a run", directory)
     spec = read_resumable(run, overrides)
-    require_extra()
-    check_environment()
+    check_ready()
     from flowkit.train import launching
     from flowkit.train.here import resume_here
 
@@ -152,14 +149,13 @@ def resume(directory: str | PathLike[str], overrides: Sequence[str] = (), finish
     return resume_here(run, overrides, finish)
 
 
-def require_extra() -> None:
-    """Raise FlowkitError if Lightning Fabric isn't installed."""
+def check_ready() -> None:
+    """Raise FlowkitError if no training can begin: Lightning Fabric isn't installed, or libraries would fail.
+
+    They would on the values of the environment variables in NUMBERS.
+    """
     if find_spec("lightning_fabric") is None:
         raise FlowkitError("training needs lightning-fabric: pip install '.[train]', in a clone of flowkit")
-
-
-def check_environment() -> None:
-    """Raise FlowkitError if an environment variable of NUMBERS has a value that libraries would fail on."""
     for name, numbers in NUMBERS.items():
         value = os.environ.get(name, str(numbers[0]))
         if not value.isdecimal() or int(value) not in numbers:
